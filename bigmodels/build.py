@@ -1,0 +1,124 @@
+"""From a resolved experiment to what runs: data opened, recipes completed."""
+
+import math
+import pathlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from bigmodels import recipes
+from bigmodels.data import batches
+from bigmodels.data.batches import Feed
+from bigmodels.data.sources import Opening
+from bigmodels.errors import UserError
+from bigmodels.experiment import Experiment
+from bigmodels.learners import Learner
+from bigmodels.workdir import Workdir
+
+
+class Built(NamedTuple):
+  """An experiment that is ready to be compiled.
+
+  Attributes:
+    experiment: what it was built from.
+    learner: with model, task and optimizer inside.
+    train: the training feed.
+    evals: split -> feed.
+    steps: length of the run.
+  """
+
+  experiment: Experiment
+  learner: Learner
+  train: Feed
+  evals: dict[str, Feed]
+  steps: int
+
+  def close(self) -> None:
+    """Stops the feeds' workers."""
+    for feed in (self.train, *self.evals.values()):
+      feed.close()
+
+
+def open_run(experiment: Experiment, workdir: Workdir, data_dir: str | None,
+             cache_dir: pathlib.Path, *, say: Callable[[str], None] = print) -> Built:
+  """Builds with what `data.json` of a workdir keeps, and keeps there what is new.
+
+  Args:
+    experiment: what to build.
+    workdir: of the run.
+    data_dir: None for the folder that the run began with, if it told one.
+    cache_dir: for decoded data.
+    say: prints a line.
+  """
+  stored = workdir.read_json(workdir.data, {'data_dir': None, 'kept': {}})
+  data_dir = str(pathlib.Path(data_dir).expanduser().resolve()) if data_dir else (
+    stored['data_dir'])
+  opening = Opening(data_dir, cache_dir, dict(stored['kept']), say)
+  built = build(experiment, opening)
+  now = {'data_dir': data_dir, 'kept': opening.kept}
+  if now != stored:
+    workdir.write_json(workdir.data, now)
+  return built
+
+
+def build(experiment: Experiment, opening: Opening) -> Built:
+  """Opens the data and completes the recipes with what it says.
+
+  Raises:
+    UserError: if data is missing or does not fit the experiment.
+  """
+  source = experiment.train.source.open(opening)
+  size = experiment.train.batch_size or source.length
+  steps = experiment.duration.step(1, source.length / size)
+
+  def inputs(index):
+    return lambda: opening.keep(
+      'inputs', lambda: batches.channel_statistics(source))[index]
+
+  def targets(index):
+    return lambda: opening.keep('targets', lambda: _target_statistics(source))[index]
+
+  facts = {
+    'steps': lambda: steps,
+    'outputs': lambda: _outputs(source),
+    'mean': inputs(0),
+    'std': inputs(1),
+    'target_mean': targets(0),
+    'target_std': targets(1),
+  }
+  try:
+    task = recipes.complete(experiment.task, facts)(
+      recipes.complete(experiment.model, facts))
+    learner = experiment.learner(task, recipes.complete(experiment.optimizer, facts))
+    transforms = {name: recipes.complete(b.transforms, facts)
+                  for name, b in {'train': experiment.train, **experiment.evals}.items()}
+  except (ValueError, TypeError) as error:
+    raise UserError(f'the experiment cannot be built: {error}') from error
+  train = batches.open_feed(
+    experiment.train, 'train', opening, dataset=source, seed=experiment.seed,
+    shuffle=True, steps=steps, transforms=transforms['train'])
+  evals = {
+    name: batches.open_feed(
+      b, name, opening, dataset=b.source.open(opening), seed=0, shuffle=False,
+      steps=0, transforms=transforms[name])
+    for name, b in experiment.evals.items()
+  }
+  return Built(experiment, learner, train, evals, steps)
+
+
+def _outputs(source) -> int:
+  """What the labels ask of a model: a logit for each class, or a number."""
+  if source.classes is not None:
+    return len(source.classes)
+  labels = source.load()['labels']
+  return math.prod(labels.shape[1:])
+
+
+def _target_statistics(source) -> tuple[list[float], list[float]]:
+  if source.classes is not None:
+    raise UserError('the task wants numbers for labels, this data has classes: '
+                    f'{", ".join(source.classes[:10])}')
+  labels = np.asarray(source.load()['labels'], np.float64).reshape(source.length, -1)
+  std = labels.std(0)
+  return labels.mean(0).tolist(), np.where(std > 0, std, 1.0).tolist()

@@ -1,0 +1,216 @@
+"""Checkpoints through Orbax: asynchronous, verified, and never silently lost.
+
+Every checkpoint holds the carry and the host's progress, with a fingerprint of all
+bits of the carry that was taken on the device. What is restored must have the same:
+a truncated file, a flipped bit or a half-written folder is noticed, said, and the
+checkpoint before it is used.
+"""
+
+import contextlib
+import errno
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from bigmodels.errors import UserError
+
+
+@jax.jit
+def fingerprint(tree: Any) -> jax.Array:
+  """A 32-bit checksum of all bits of a tree of arrays, in any sharding.
+
+  Sums modulo 2**32 of words times odd weights that depend on their place: integer
+  sums come out the same in whatever order devices add them, and any change of one
+  word changes the result.
+  """
+  total = jnp.uint32(0)
+  for leaf in jax.tree.leaves(tree):
+    words = _words(leaf)
+    weights = (jnp.arange(words.size, dtype=jnp.uint32) * jnp.uint32(2654435761)) | 1
+    total = total * jnp.uint32(31) + jnp.sum(words * weights, dtype=jnp.uint32)
+  return total
+
+
+def _words(leaf: jax.Array) -> jax.Array:
+  leaf = jnp.asarray(leaf)
+  if leaf.dtype == jnp.bool:
+    return leaf.ravel().astype(jnp.uint32)
+  unsigned = {1: jnp.uint8, 2: jnp.uint16}.get(leaf.dtype.itemsize, jnp.uint32)
+  return jax.lax.bitcast_convert_type(leaf, unsigned).ravel().astype(jnp.uint32)
+
+
+class Checkpoints:
+  """The checkpoints of one run: the best, and the latest few."""
+
+  def __init__(self, folder: pathlib.Path, keep: int, *, read_only: bool = False):
+    """Opens a folder of checkpoints, and makes it unless `read_only`.
+
+    Args:
+      folder: holds one folder a step.
+      keep: how many of the latest stay, beside the best.
+      read_only: whether nothing may be written or removed.
+    """
+    import orbax.checkpoint as ocp
+
+    self._ocp, self.folder = ocp, folder
+    self._best: int | None = None
+    self._saved: int | None = None
+    self.unfinished = sorted(p.name for p in folder.glob('*orbax-checkpoint-tmp*'))
+    self._manager = ocp.CheckpointManager(
+      folder.resolve(),
+      options=ocp.CheckpointManagerOptions(
+        create=not read_only,
+        read_only=read_only,
+        cleanup_tmp_directories=not read_only,
+        save_root_metadata=False,
+        preservation_policy=_LatestAndBest(keep, lambda: self._best),
+      ),
+    )
+
+  @property
+  def steps(self) -> list[int]:
+    """Steps with a checkpoint, ascending."""
+    return sorted(self._manager.all_steps())
+
+  def save(self, step: int, carry: Any, progress: dict, *, best: int | None) -> None:
+    """Starts to save; returns when the carry's memory may be reused.
+
+    Args:
+      step: names the checkpoint; if there is one of this step, nothing is done.
+      carry: a tree of arrays.
+      progress: JSON that belongs to it.
+      best: the step whose checkpoint must stay.
+    """
+    if step in self._manager.all_steps():
+      return
+    ocp, self._best = self._ocp, best
+    progress = {**progress, 'fingerprint': int(fingerprint(carry))}
+    with self._blame(step):
+      self._manager.save(step, args=ocp.args.Composite(
+        carry=ocp.args.StandardSave(carry), progress=ocp.args.JsonSave(progress)))
+      self._saved = step
+
+  def wait(self) -> None:
+    """Returns when what was started is on disk."""
+    with self._blame(self._saved):
+      self._manager.wait_until_finished()
+
+  def release(self) -> None:
+    """Lets go of threads; what failed to be written has been told by `wait`."""
+    with contextlib.suppress(Exception):
+      self._manager.close()
+
+  def restore(self, step: int, like: Any = None) -> tuple[Any, dict]:
+    """Returns the carry and progress of a step, verified.
+
+    Args:
+      step: of a checkpoint that is there.
+      like: a tree of arrays, for structure and placement; None for nested dicts.
+
+    Raises:
+      Damaged: if it cannot be read, or not as it was written.
+    """
+    ocp = self._ocp
+    try:
+      found = self._manager.restore(step, args=ocp.args.Composite(
+        carry=ocp.args.StandardRestore(like), progress=ocp.args.JsonRestore()))
+    except Exception as error:  # whatever a damaged file makes the readers raise
+      reason = str(error).strip().splitlines() or ['']
+      raise Damaged(f'{type(error).__name__}: {reason[0][:200]}') from error
+    carry, progress = found['carry'], found['progress']
+    if progress is None or int(fingerprint(carry)) != progress['fingerprint']:
+      raise Damaged('its bits are not those that were saved')
+    return carry, progress
+
+  def restore_latest(self, like: Any, say: Callable[[str], None]) -> tuple | None:
+    """The latest checkpoint that is whole, or None if there never was one.
+
+    Damaged ones are said and moved aside, to `STEP.damaged`.
+
+    Raises:
+      UserError: if there are checkpoints and none is whole.
+    """
+    for name in self.unfinished:
+      say(f'{name.partition(".")[0]} in {self.folder} was only half written when the '
+          'run stopped; not used')
+    damaged = []
+    for step in reversed(self.steps):
+      try:
+        restored = self.restore(step, like)
+      except Damaged as error:
+        damaged.append(step)
+        say(f'the checkpoint of step {step} is damaged ({error})')
+        continue
+      for bad in damaged:
+        aside = self._free_name(f'{bad}.damaged')
+        (self.folder / str(bad)).rename(aside)
+        say(f'moved it to {aside}; going on from step {step}')
+      self._manager.reload()
+      return restored
+    if damaged:
+      raise UserError(
+        f'every checkpoint in {self.folder} is damaged (steps '
+        f'{", ".join(map(str, sorted(damaged)))}); nothing was changed; to start '
+        'afresh, use another --workdir')
+    return None
+
+  def _free_name(self, name: str) -> pathlib.Path:
+    path, count = self.folder / name, 1
+    while path.exists():
+      count += 1
+      path = self.folder / f'{name}{count}'
+    return path
+
+  @contextlib.contextmanager
+  def _blame(self, step: int | None) -> Iterator[None]:
+    try:
+      yield
+    except Exception as error:
+      if not out_of_room(error):
+        raise
+      left = [s for s in self.steps if s != step]
+      kept = f'the last good one is step {left[-1]}' if left else 'there is none before'
+      raise UserError(
+        f'cannot write the checkpoint of step {step} in {self.folder}: '
+        f'{str(error).strip().splitlines()[0][:200]}; {kept}; make room or give '
+        'access, and run the same command again') from error
+
+
+def out_of_room(error: BaseException | None) -> bool:
+  """Whether an error says that a disk is full or may not be written."""
+  signs = [e.lower() for e in map(_strerror, _NO_ROOM)]
+  while error is not None:
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+      return True
+    if any(sign in str(error).lower() for sign in signs):
+      return True
+    error = error.__cause__ or error.__context__
+  return False
+
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+def _strerror(code: int) -> str:
+  import os
+
+  return os.strerror(code)
+
+
+class Damaged(Exception):
+  """A checkpoint that is there but not as it was written."""
+
+
+class _LatestAndBest:
+  """Orbax's protocol of what to keep."""
+
+  def __init__(self, keep: int, best: Callable[[], int | None]):
+    self._keep, self._best = keep, best
+
+  def should_preserve(self, checkpoints, *, context):
+    del context
+    latest = len(checkpoints) - self._keep
+    return [i >= latest or c.step == self._best() for i, c in enumerate(checkpoints)]

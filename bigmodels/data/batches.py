@@ -1,0 +1,194 @@
+"""A batch is a pure function of (seed, step), by two roads with one meaning.
+
+What fits stays *resident*: on the device, gathered inside the compiled step, many
+steps a dispatch. What does not is *streamed*: Grain workers read and decode, one step
+a dispatch. Augmentation and normalisation run inside the step on either road.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bigmodels.data.sources import Dataset, Opening
+from bigmodels.errors import UserError
+
+RESIDENT_BYTES = 2 * 2**30
+MOST_STEPS = 64  # in one dispatch: the rows that travel with it stay small
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Batches:
+  """How a split is read, as an experiment says it.
+
+  Attributes:
+    source: a source's split: `Digits().split('train')`.
+    batch_size: examples a step, over all devices; None takes the whole split.
+    transforms: `(batch, key) -> batch` over a whole batch, in this order; they may
+      lack `mean` and `std`, which are then fitted on the training split.
+    resident: keep the decoded split on the device; None decides by its size.
+    workers: processes that read ahead when streamed; 0 reads in threads.
+  """
+
+  source: Any
+  batch_size: int | None
+  transforms: tuple[Callable, ...] = ()
+  resident: bool | None = None
+  workers: int = 0
+
+  def __post_init__(self):
+    if self.batch_size is not None and self.batch_size < 1:
+      raise ValueError(f'batch_size: wants at least 1, got {self.batch_size}')
+    if self.workers < 0:
+      raise ValueError(f'workers: wants at least 0, got {self.workers}')
+
+
+class Order(NamedTuple):
+  """Which rows make up the batch of a step.
+
+  Training (`shuffle`) goes through one permutation after the other, each a function
+  of (seed, epoch) alone; batches go on across the ends of epochs, so that every
+  example is seen once an epoch whatever the batch size. Evaluation goes through the
+  split once, and -1 fills up the last batch.
+  """
+
+  length: int
+  batch_size: int
+  seed: int
+  shuffle: bool
+
+  @property
+  def steps_per_epoch(self) -> float:
+    return self.length / self.batch_size
+
+  def rows(self, step: int) -> np.ndarray:
+    """The rows of a step, int32 `[batch_size]`."""
+    places = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
+    if not self.shuffle:
+      return np.where(places < self.length, places, -1).astype(np.int32)
+    epochs, places = places // self.length, places % self.length
+    rows = np.empty(self.batch_size, np.int32)
+    for epoch in range(epochs[0], epochs[-1] + 1):
+      here = epochs == epoch
+      rows[here] = permutation(self.length, self.seed, epoch)[places[here]]
+    return rows
+
+
+@functools.lru_cache(maxsize=4)
+def permutation(length: int, seed: int, epoch: int) -> np.ndarray:
+  """A permutation of `length` rows, the same on every machine and NumPy release."""
+  raw = np.random.Philox(key=np.array([seed, epoch], np.uint64)).random_raw(length)
+  return np.argsort(raw, kind='stable').astype(np.int32)
+
+
+class Feed(NamedTuple):
+  """An opened split on its way into compiled code.
+
+  Attributes:
+    order: which rows make up which step.
+    dataset: what was opened.
+    resident: arrays that stay on the device; empty when streamed.
+    operand: (first step, number of steps) -> host arrays for one dispatch.
+    batch: (resident, operand, index in the dispatch, key) -> batch; traced. A batch
+      has `inputs`, `labels` and `mask` (float32 `[batch]`, 0 for what only fills up).
+    most: steps that one dispatch may take.
+    close: stops workers.
+  """
+
+  order: Order
+  dataset: Dataset
+  resident: dict[str, jax.Array]
+  operand: Callable[[int, int], dict[str, np.ndarray]]
+  batch: Callable[..., dict[str, jax.Array]]
+  most: int
+  close: Callable[[], None]
+
+
+def open_feed(batches: Batches, name: str, opening: Opening, *, dataset: Dataset,
+              seed: int, shuffle: bool, steps: int, transforms: tuple) -> Feed:
+  """Puts an opened split on its road.
+
+  Args:
+    batches: the recipe.
+    name: of the split in the experiment, for messages.
+    opening: see there.
+    dataset: the opened source.
+    seed: of the order of examples.
+    shuffle: whether to train (endless, shuffled) or to evaluate (once, in order).
+    steps: how many a shuffled feed goes on for.
+    transforms: the completed `batches.transforms`.
+  """
+  opening.check(name, dataset.identity)
+  size = batches.batch_size or dataset.length
+  if size > dataset.length:
+    if shuffle:
+      raise UserError(f'--config.{name}.batch_size={size}: the split has only '
+                      f'{dataset.length} examples; set it to at most that')
+    size = dataset.length
+  order = Order(dataset.length, size, seed, shuffle)
+  fits = dataset.nbytes is not None and dataset.nbytes <= RESIDENT_BYTES
+  resident = fits if batches.resident is None else batches.resident
+  if resident:
+    arrays = {k: jnp.asarray(v) for k, v in dataset.load().items()}
+    return Feed(order, dataset, arrays, functools.partial(_rows, order),
+                functools.partial(_gather, transforms), MOST_STEPS, lambda: None)
+  from bigmodels.data import stream
+
+  last = steps if shuffle else -(-dataset.length // size)
+  reader = stream.Reader(order, dataset.read, last, batches.workers)
+  return Feed(order, dataset, {}, reader.operand,
+              functools.partial(_streamed, transforms), 1, reader.close)
+
+
+def _rows(order: Order, step: int, count: int) -> dict[str, np.ndarray]:
+  rows = np.full((MOST_STEPS if order.shuffle else 1, order.batch_size), -1, np.int32)
+  for index in range(count):
+    rows[index] = order.rows(step + index)
+  return {'rows': rows}
+
+
+def _gather(transforms, resident, operand, index, key):
+  rows = operand['rows'][index]
+  batch = {k: v[jnp.maximum(rows, 0)] for k, v in resident.items()}
+  return _transform(transforms, batch, rows, key)
+
+
+def _streamed(transforms, resident, operand, index, key):
+  del resident, index
+  batch = {k: v for k, v in operand.items() if k != 'rows'}
+  return _transform(transforms, batch, operand['rows'], key)
+
+
+def _transform(transforms, batch, rows, key):
+  batch['mask'] = (rows >= 0).astype(jnp.float32)
+  for index, transform in enumerate(transforms):
+    batch = transform(batch, jax.random.fold_in(key, index))
+  return batch
+
+
+def channel_statistics(dataset: Dataset) -> tuple[list[float], list[float]]:
+  """Mean and standard deviation of the inputs over all but the last axis, float64.
+
+  A channel that never changes gets a deviation of 1, so that it becomes 0.
+  """
+  if dataset.nbytes is None or dataset.nbytes > RESIDENT_BYTES:
+    raise UserError('mean and std of a split this large are not worked out before '
+                    'training: give them in the experiment')
+  inputs = dataset.load()['inputs']
+  axes = tuple(range(inputs.ndim - 1))
+  total = np.zeros(inputs.shape[-1])
+  squares = np.zeros(inputs.shape[-1])
+  parts = np.array_split(np.arange(len(inputs)), max(1, inputs.nbytes // 2**24))
+  count = inputs.size / inputs.shape[-1]
+  for part in parts:
+    total += inputs[part[0] : part[-1] + 1].astype(np.float64).sum(axes)
+  mean = total / count
+  for part in parts:
+    centred = inputs[part[0] : part[-1] + 1].astype(np.float64) - mean
+    squares += (centred**2).sum(axes)
+  std = np.sqrt(squares / count)
+  return mean.tolist(), np.where(std > 0, std, 1.0).tolist()

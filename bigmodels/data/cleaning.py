@@ -1,0 +1,293 @@
+"""Named cleaning steps for tables: fitted on the training rows, applied to all rows.
+
+An experiment lists them as it lists everything else: a function, or a `partial` with
+settings, that makes a `Step` when called:
+
+  clean=(cleaning.drop_duplicates, partial(cleaning.one_hot, most=20))
+
+Writing another is writing a function that returns a `Step`. Steps see columns as 1-D
+arrays of one length: float64 with NaN for a missing number, or `object` arrays of
+`str` with '' for a missing text.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Frame = dict[str, np.ndarray]
+Parameters = dict[str, Any]
+
+MISSING = 'missing'  # the category that a missing text becomes
+
+
+class Step(NamedTuple):
+  """One cleaning step.
+
+  Attributes:
+    fit: (training rows) -> parameters, plain JSON. Of a `whole` step, (all rows).
+    apply: (parameters, rows) -> cleaned rows; no row may depend on another one.
+    tell: (parameters, all rows before, all rows after) -> what was done, to print.
+    whole: drops rows, so it comes before the split, wherever it is listed: one of a
+      pair of duplicates in the test split would be a leak. It also gets the label.
+  """
+
+  fit: Callable[[Frame], Parameters]
+  apply: Callable[[Parameters, Frame], Frame]
+  tell: Callable[[Parameters, Frame, Frame], str]
+  whole: bool = False
+
+
+def rows_of(frame: Frame) -> int:
+  """The number of rows."""
+  return len(next(iter(frame.values()), ()))
+
+
+def take(frame: Frame, rows: np.ndarray) -> Frame:
+  """Some rows, by index or by mask."""
+  return {name: column[rows] for name, column in frame.items()}
+
+
+def is_text(column: np.ndarray) -> bool:
+  """Whether a column holds text, not numbers."""
+  return column.dtype == object
+
+
+def missing(column: np.ndarray) -> np.ndarray:
+  """Which values are missing, bool `[rows]`."""
+  return column == '' if is_text(column) else np.isnan(column)
+
+
+# --- rows, before the split -----------------------------------------------------
+
+
+def _row_step(keep: Callable[[Frame], np.ndarray], what: str) -> Step:
+  def tell(_, before, after):
+    dropped = rows_of(before) - rows_of(after)
+    return f'{dropped:,} of {rows_of(before):,} rows dropped, {what}'
+
+  return Step(lambda _: {}, lambda _, frame: take(frame, keep(frame)), tell, whole=True)
+
+
+def drop_duplicates() -> Step:
+  """Drops every row that equals an earlier one in all columns, label included."""
+
+  def firsts(frame):
+    groups = np.zeros(rows_of(frame), np.int64)
+    for column in frame.values():
+      values = np.unique(column, return_inverse=True)[1]
+      groups = np.unique(groups * len(groups) + values, return_inverse=True)[1]
+    return np.sort(np.unique(groups, return_index=True)[1])
+
+  return _row_step(firsts, 'equal to an earlier one')
+
+
+def drop_incomplete() -> Step:
+  """Drops every row with a missing value: the alternative to `fill_missing`."""
+  return _row_step(
+    lambda frame: ~np.any([missing(c) for c in frame.values()], axis=0),
+    'with a missing value')
+
+
+# --- columns, fitted on the training rows ---------------------------------------
+
+
+def drop_constant() -> Step:
+  """Drops columns with a single value in the training rows, or none.
+
+  A missing number is no value; a missing text is one, since that a text is missing
+  may say something (see `fill_missing`).
+  """
+
+  def constant(column):
+    values = column if is_text(column) else column[~missing(column)]
+    return len(values) == 0 or bool(np.all(values == values[0]))
+
+  def fit(train):
+    return {'dropped': [name for name, c in train.items() if constant(c)]}
+
+  def apply(parameters, frame):
+    return {n: c for n, c in frame.items() if n not in parameters['dropped']}
+
+  def tell(parameters, before, after):
+    return f'{listed(parameters["dropped"])} dropped'
+
+  return Step(fit, apply, tell)
+
+
+def fill_missing() -> Step:
+  """Missing numbers become the training median, missing texts a category 'missing'.
+
+  A number that is missing in every training row becomes 0.
+  """
+
+  def middle(column):
+    present = column[~missing(column)]
+    return float(np.median(present)) if len(present) else 0.0
+
+  def fit(train):
+    return {n: MISSING if is_text(c) else middle(c) for n, c in train.items()}
+
+  def apply(parameters, frame):
+    return {n: np.where(missing(c), parameters[n], c).astype(c.dtype)
+            for n, c in frame.items()}
+
+  def tell(parameters, before, after):
+    counts = {n: int(missing(c).sum()) for n, c in before.items()}
+    return listed(
+      f'{count:,} values of {n} by ' + (
+        f'the category {MISSING!r}' if is_text(before[n])
+        else f'the training median {number(parameters[n])}')
+      for n, count in counts.items() if count)
+
+  return Step(fit, apply, tell)
+
+
+def log_skewed(skewness: float = 1.0) -> Step:
+  """Takes the logarithm of numbers with a long tail: log(1 + x / training median).
+
+  Only of columns that are never negative in the training rows, and have more than
+  two values there. Where others are negative, the curve goes on symmetrically.
+
+  Args:
+    skewness: third standardised moment in the training rows, from which on a column
+      counts as skewed (an exponential distribution has 2, a normal one 0).
+  """
+
+  def scale(column):
+    values = column[~missing(column)]
+    if len(np.unique(values)) < 3 or values.min() < 0:
+      return None
+    centred = values - values.mean()
+    skewed = np.mean(centred**3) > skewness * np.mean(centred**2) ** 1.5
+    return float(np.median(values[values > 0])) if skewed else None
+
+  def fit(train):
+    scales = {n: scale(c) for n, c in train.items() if not is_text(c)}
+    return {n: s for n, s in scales.items() if s}
+
+  def apply(parameters, frame):
+    return frame | {
+      n: np.sign(frame[n]) * np.log1p(np.abs(frame[n]) / s)
+      for n, s in parameters.items()}
+
+  def tell(parameters, before, after):
+    return listed(parameters)
+
+  return Step(fit, apply, tell)
+
+
+def clip_outliers(deviations: float = 5.0) -> Step:
+  """Moves numbers far from the training median to the nearest fence.
+
+  The fences are median +- deviations * IQR / 1.349, where IQR is the distance between
+  the training quartiles: for a normal distribution that is `deviations` standard
+  deviations, and outliers themselves hardly move it. A column whose quartiles are
+  equal is left alone.
+
+  Args:
+    deviations: the distance of the fences.
+  """
+
+  def fences(column):
+    low, middle, high = np.quantile(column[~missing(column)], (0.25, 0.5, 0.75))
+    reach = deviations * (high - low) / 1.349
+    return [float(middle - reach), float(middle + reach)]
+
+  def fit(train):
+    found = {n: fences(c) for n, c in train.items()
+             if not is_text(c) and not missing(c).all()}
+    return {n: f for n, f in found.items() if f[0] < f[1]}
+
+  def apply(parameters, frame):
+    return frame | {n: np.clip(frame[n], *f) for n, f in parameters.items()}
+
+  def tell(parameters, before, after):
+    counts = {n: int(np.sum((before[n] < f[0]) | (before[n] > f[1])))
+              for n, f in parameters.items()}
+    return listed(
+      f'{count:,} values of {n} to %.4g .. %.4g' % tuple(parameters[n])
+      for n, count in counts.items() if count)
+
+  return Step(fit, apply, tell)
+
+
+def one_hot(most: int = 50) -> Step:
+  """A column of 0 and 1 for each category of a text column, `NAME=CATEGORY`.
+
+  A category that was not in the training rows is 0 in all of them, and so is a
+  missing one unless `fill_missing` came before. Texts with too many values, such as
+  names, dates and identifiers, are dropped instead.
+
+  Args:
+    most: categories that a column may have in the training rows.
+  """
+
+  def fit(train):
+    values = {n: np.unique(c[~missing(c)]).tolist()
+              for n, c in train.items() if is_text(c)}
+    return {n: {'values': len(v), 'categories': v if len(v) <= most else []}
+            for n, v in values.items()}
+
+  def apply(parameters, frame):
+    result = {}
+    for name, column in frame.items():
+      if name not in parameters:
+        result[name] = column
+        continue
+      for category in parameters[name]['categories']:
+        result[f'{name}={category}'] = (column == category).astype(np.float64)
+    return result
+
+  def tell(parameters, before, after):
+    def fate(name, values, categories):
+      if values > most:
+        return f'{name} DROPPED, its {values:,} values are more than {most}'
+      return f'{name} as {len(categories)} columns'
+
+    told = listed(fate(n, **p) for n, p in parameters.items())
+    return told + ' (all 0 for a value not seen in training)' * bool(parameters)
+
+  return Step(fit, apply, tell)
+
+
+def standardize() -> Step:
+  """Numbers become (x - mean) / standard deviation, both of the training rows.
+
+  Columns of only 0 and 1, such as those of `one_hot`, stay as they are: a rare
+  category would become an outlier.
+  """
+
+  def moments(values):
+    # Rounding would leave a constant column a deviation of about 1e-16 of its mean.
+    varied = values.min() < values.max()
+    return [float(values.mean()), float(values.std()) or 1.0 if varied else 1.0]
+
+  def fit(train):
+    numbers = {n: c[~missing(c)] for n, c in train.items() if not is_text(c)}
+    return {n: moments(v) for n, v in numbers.items()
+            if len(v) and not np.isin(v, (0.0, 1.0)).all()}
+
+  def apply(parameters, frame):
+    return frame | {n: (frame[n] - mean) / std
+                    for n, (mean, std) in parameters.items()}
+
+  def tell(parameters, before, after):
+    return f'{listed(parameters)} to mean 0, deviation 1 in training'
+
+  return Step(fit, apply, tell)
+
+
+# --- telling --------------------------------------------------------------------
+
+
+def number(value: float) -> str:
+  """A number as a reader wants it: 435, 0.25."""
+  return f'{value:.10g}'
+
+
+def listed(items: Iterable[str]) -> str:
+  """'a, b, c', cut short after eight; 'nothing' for none."""
+  items = list(items)
+  more = f' and {len(items) - 8:,} more' if len(items) > 8 else ''
+  return ', '.join(items[:8]) + more if items else 'nothing'

@@ -1,0 +1,71 @@
+"""The real data that comes inside scikit-learn: no download, no network."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+
+from bigmodels.data.sources import Dataset, Opening, held_out, in_memory
+
+_SPLITS = {'train': 0.8, 'test': 0.2}
+
+
+@dataclasses.dataclass(frozen=True)
+class Digits:
+  """1,797 scanned handwritten digits, 8 x 8 pixels of 0 to 16, ten classes.
+
+  The test set of the UCI "Optical Recognition of Handwritten Digits" data (Alpaydin
+  and Kaynak, 1998), in random splits. Inputs are uint8 `[length, 8, 8, 1]`.
+  """
+
+  selected: str = 'train'
+  splits: Mapping[str, float] = dataclasses.field(default_factory=lambda: _SPLITS)
+
+  def split(self, name: str) -> 'Digits':
+    return dataclasses.replace(self, selected=name)
+
+  def open(self, opening: Opening) -> Dataset:
+    del opening
+    from sklearn import datasets
+
+    digits = datasets.load_digits()
+    rows = held_out(len(digits.target), self.selected, self.splits)
+    columns = {
+      'inputs': digits.images[rows, :, :, None].astype(np.uint8),
+      'labels': digits.target[rows].astype(np.int32),
+    }
+    return in_memory(columns, tuple(str(n) for n in digits.target_names))
+
+
+@dataclasses.dataclass(frozen=True)
+class ScikitTable:
+  """A table of numbers from scikit-learn.
+
+  Attributes:
+    name: 'diabetes' (442 rows, regression), 'breast_cancer' (569, two classes),
+      'iris' (150, three) or 'wine' (178, three).
+    selected: the split that `open` gives.
+    splits: name -> fraction.
+  """
+
+  name: Literal['diabetes', 'breast_cancer', 'iris', 'wine']
+  selected: str = 'train'
+  splits: Mapping[str, float] = dataclasses.field(default_factory=lambda: _SPLITS)
+
+  def split(self, name: str) -> 'ScikitTable':
+    return dataclasses.replace(self, selected=name)
+
+  def open(self, opening: Opening) -> Dataset:
+    del opening
+    from sklearn import datasets
+
+    table = getattr(datasets, f'load_{self.name}')()
+    classes = getattr(table, 'target_names', None)
+    classes = None if classes is None else tuple(str(c) for c in classes)
+    rows = held_out(len(table.target), self.selected, self.splits)
+    columns = {
+      'inputs': table.data[rows].astype(np.float32),
+      'labels': table.target[rows].astype(np.int32 if classes else np.float32),
+    }
+    return in_memory(columns, classes)

@@ -1,0 +1,159 @@
+"""What a source of examples is, once opened; and the sources that live in memory.
+
+A source is a frozen record with `split(name)` and `open(opening) -> Dataset`. Nothing
+is read before it is opened. `inputs` and `labels` are the names of the columns
+everywhere; `rows` counts examples of a split from 0.
+"""
+
+import dataclasses
+import pathlib
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bigmodels.errors import UserError, nearest
+
+Columns = dict[str, np.ndarray]
+
+
+class Dataset(NamedTuple):
+  """One opened split, with random access.
+
+  Attributes:
+    length: number of examples.
+    nbytes: size of all columns in memory, or None if examples differ in shape.
+    load: () -> every column, `[length, ...]`; may be memory-mapped.
+    read: (rows `[n]`) -> these rows of every column, `[n, ...]`, decoded.
+    classes: their names where labels are class indices, else None.
+    identity: a text that changes when the data does.
+  """
+
+  length: int
+  nbytes: int | None
+  load: Callable[[], Columns]
+  read: Callable[[np.ndarray], Columns]
+  classes: tuple[str, ...] | None
+  identity: str
+
+
+@dataclasses.dataclass
+class Opening:
+  """What sources need of the world, and what is kept with the run.
+
+  Attributes:
+    data_dir: where TFDS datasets are; None for TFDS's own default.
+    cache_dir: where decoded data may be kept from run to run.
+    kept: what was fitted on training data, by name; JSON. A resumed or evaluated run
+      gets it from its workdir, so nothing is ever fitted twice.
+    say: prints a line for the user.
+  """
+
+  data_dir: str | None
+  cache_dir: pathlib.Path
+  kept: dict[str, Any]
+  say: Callable[[str], None] = print
+
+  def keep(self, name: str, fit: Callable[[], Any]) -> Any:
+    """What is kept under a name, fitted now if nothing is."""
+    if name not in self.kept:
+      self.kept[name] = fit()
+    return self.kept[name]
+
+  def check(self, name: str, identity: str) -> None:
+    """Refuses data that is not what the run began with."""
+    before = self.keep(f'identity {name}', lambda: identity)
+    if before != identity:
+      raise UserError(
+        f'the data of {name!r} has changed since this run began: it was {before}, '
+        f'now {identity}; start a new run with another --workdir'
+      )
+
+
+def in_memory(columns: Columns, classes: tuple[str, ...] | None) -> Dataset:
+  """A dataset of arrays that are in memory already.
+
+  Args:
+    columns: arrays with the same first dimension.
+    classes: names of the classes, or None.
+  """
+  crc = 0
+  for name, array in sorted(columns.items()):
+    crc = zlib.crc32(np.ascontiguousarray(array).view(np.uint8).ravel(),
+                     zlib.crc32(name.encode(), crc))
+  return Dataset(
+    length=len(columns['inputs']),
+    nbytes=sum(a.nbytes for a in columns.values()),
+    load=lambda: columns,
+    read=lambda rows: {name: array[rows] for name, array in columns.items()},
+    classes=classes,
+    identity=f'{len(columns["inputs"])} rows, crc32 {crc:08x}',
+  )
+
+
+def held_out(length: int, split: str, splits: Mapping[str, float]) -> np.ndarray:
+  """The rows of one of several random, disjoint splits.
+
+  The order is fixed: it does not depend on the seed of an experiment, so that two
+  seeds are tested on the same examples.
+
+  Args:
+    length: rows in all.
+    split: name of the one wanted.
+    splits: name -> fraction; they add up to 1.
+  """
+  if split not in splits:
+    raise UserError(f'no split {split!r}{nearest(split, splits)}')
+  # A bit generator's raw stream is stable across NumPy releases; shuffles are not.
+  order = np.argsort(np.random.Philox(key=length).random_raw(length), kind='stable')
+  names, cuts = list(splits), np.cumsum([0.0, *splits.values()])
+  if not np.isclose(cuts[-1], 1.0):
+    raise UserError(f'splits: the fractions add up to {cuts[-1]:g}, not 1')
+  edges = np.round(cuts * length).astype(int)
+  index = names.index(split)
+  rows = order[edges[index] : edges[index + 1]]
+  if not len(rows):
+    raise UserError(f'the split {split!r} of {length} rows is empty: {dict(splits)}')
+  return np.sort(rows)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Arrays:
+  """NumPy arrays as a source: `Arrays(inputs=..., labels=...)`.
+
+  Attributes:
+    inputs: `[length, ...]`.
+    labels: `[length, ...]`; integers are classes, floats are targets.
+    splits: name -> fraction.
+    selected: the split that `open` gives, or None for all.
+  """
+
+  inputs: np.ndarray
+  labels: np.ndarray
+  splits: Mapping[str, float] = dataclasses.field(
+    default_factory=lambda: {'train': 0.8, 'test': 0.2})
+  selected: str | None = None
+
+  def __post_init__(self):
+    if len(self.inputs) != len(self.labels):
+      raise ValueError(f'inputs and labels differ in length: {len(self.inputs)} and '
+                       f'{len(self.labels)}')
+
+  def split(self, name: str) -> 'Arrays':
+    return dataclasses.replace(self, selected=name)
+
+  def open(self, opening: Opening) -> Dataset:
+    del opening
+    rows = slice(None)
+    if self.selected:
+      rows = held_out(len(self.inputs), self.selected, self.splits)
+    labels = np.asarray(self.labels)
+    classes = None
+    if np.issubdtype(labels.dtype, np.integer):
+      classes = tuple(str(i) for i in range(int(labels.max()) + 1))
+      labels = labels.astype(np.int32)
+    else:
+      labels = labels.astype(np.float32)
+    return in_memory(
+      {'inputs': np.asarray(self.inputs)[rows], 'labels': labels[rows]}, classes)

@@ -1,0 +1,224 @@
+"""Any TFDS dataset, read without TensorFlow, decoded once and cached on disk."""
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import io
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+
+import numpy as np
+
+from bigmodels.data.sources import Columns, Dataset, Opening
+from bigmodels.errors import UserError, nearest
+
+_CHUNK = 1000  # examples decoded at a time: enough to report, little to hold
+
+
+@dataclasses.dataclass(frozen=True)
+class Tfds:
+  """A dataset of tensorflow-datasets in the `array_record` format.
+
+  Attributes:
+    name: as TFDS names it; a version may be asked for, `spoken_digit:1.0.9`.
+    selected: a split as TFDS writes it: 'train', 'test', 'train[:90%]'.
+    inputs: the feature that becomes `inputs`.
+    labels: the feature that becomes `labels`.
+  """
+
+  name: str
+  selected: str = 'train'
+  inputs: str = 'image'
+  labels: str = 'label'
+
+  def split(self, name: str) -> 'Tfds':
+    return dataclasses.replace(self, selected=name)
+
+  def open(self, opening: Opening) -> Dataset:
+    info = _builder(self, opening).info
+    features, (base, first, last) = info.features, _range(self, info)
+    for feature in (self.inputs, self.labels):
+      if feature not in features:
+        raise UserError(
+          f'{self.name} has no feature {feature!r}{nearest(feature, features)}')
+    length = last - first
+    shape = features[self.inputs].shape
+    nbytes = None
+    if None not in shape:
+      size = np.dtype(features[self.inputs].np_dtype).itemsize
+      nbytes = length * (int(np.prod(shape)) * size + 4)
+    names = getattr(features[self.labels], 'names', None)
+    read = functools.partial(_read, self, opening.data_dir, base, first)
+    folder = _cache_folder(self, info, base, opening)
+    return Dataset(
+      length=length,
+      nbytes=nbytes,
+      load=lambda: _load(self, folder, base, info.splits[base].num_examples,
+                         slice(first, last), opening),
+      read=read,
+      classes=None if names is None else tuple(names),
+      identity=f'{info.full_name} {self.selected} {folder.name.rsplit("-", 1)[1]}',
+    )
+
+  def download(self, opening: Opening) -> str:
+    """Downloads and prepares the dataset; returns the folder it is in."""
+    tfds = _import_tfds()
+    with _quiet():
+      builder = tfds.builder(
+        self.name, data_dir=opening.data_dir, file_format='array_record')
+    try:
+      builder.download_and_prepare()
+    except Exception as error:
+      raise UserError(
+        f'could not download {self.name!r} to {builder.data_dir}: '
+        f'{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ""} '
+        '(is there a network?)') from error
+    return str(builder.data_dir)
+
+
+def _import_tfds():
+  import tensorflow_datasets as tfds
+
+  return tfds
+
+
+@contextlib.contextmanager
+def _quiet():
+  """TFDS and its readers print hints about TensorFlow to stderr."""
+  with contextlib.redirect_stderr(io.StringIO()):
+    yield
+
+
+@functools.cache
+def _open_builder(name: str, data_dir: str | None):
+  tfds = _import_tfds()
+  with _quiet():
+    # Without the class of the dataset, only from what is on disk: a dataset's own
+    # code may want TensorFlow, and would offer to download.
+    return tfds.core.read_only_builder.builder_from_files(
+      name, **({'data_dir': data_dir} if data_dir else {}))
+
+
+def _builder(source: Tfds, opening: Opening):
+  tfds = _import_tfds()
+  root = pathlib.Path(opening.data_dir or tfds.core.constants.DATA_DIR).expanduser()
+  command = (f'python run.py --experiment=... --mode=download --data_dir={root} '
+             'downloads what an experiment needs')
+  looked = f'looked for {source.name!r} in {root}'
+  if not root.is_dir():
+    raise UserError(f'--data_dir: {looked}, which is not a folder; {command}')
+  name, _, version = source.name.partition(':')
+  prepared = sorted({p.parent.parent.name for p in root.glob('*/*/dataset_info.json')})
+  if name not in prepared:
+    there = ', '.join(prepared) or 'nothing'
+    raise UserError(f'--data_dir: {looked}; prepared there: {there}; {command}')
+  versions = sorted(p.parent.name for p in root.glob(f'{name}/*/dataset_info.json'))
+  if version and version not in versions:
+    raise UserError(f'--data_dir: {looked}; prepared there: versions '
+                    f'{", ".join(versions)}; {command}')
+  try:
+    return _open_builder(source.name, str(root))
+  except Exception as error:
+    raise UserError(f'--data_dir: {looked}, but what is prepared there cannot be read: '
+                    f'{type(error).__name__}: {error}') from error
+
+
+def _range(source: Tfds, info) -> tuple[str, int, int]:
+  """(name of the base split, first row, one past the last)."""
+  tfds = _import_tfds()
+  lengths = {name: split.num_examples for name, split in info.splits.items()}
+  try:
+    parts = tfds.core.ReadInstruction.from_spec(source.selected).to_absolute(info.splits)
+  except Exception as error:
+    base = source.selected.partition('[')[0]
+    raise UserError(
+      f'{source.name} has no split {source.selected!r}{nearest(base, lengths)}'
+    ) from error
+  if len(parts) != 1:
+    raise UserError(f'{source.name}: {source.selected!r} joins several splits; '
+                    'one slice of one split can be read')
+  part = parts[0]
+  first, last = part.from_ or 0, part.to
+  last = lengths[part.splitname] if last is None else last
+  if last <= first:
+    raise UserError(f'{source.name}: the split {source.selected!r} is empty')
+  return part.splitname, first, last
+
+
+@functools.cache
+def _data_source(name: str, data_dir: str | None, base: str):
+  with _quiet():
+    return _open_builder(name, data_dir).as_data_source(split=base)
+
+
+def _read(source: Tfds, data_dir: str | None, base: str, first: int,
+          rows: np.ndarray) -> Columns:
+  """Decodes some rows. A plain function of plain values, so workers can call it."""
+  root = pathlib.Path(data_dir or _import_tfds().core.constants.DATA_DIR).expanduser()
+  with _quiet():
+    examples = _data_source(source.name, str(root), base).__getitems__(
+      [int(first + row) for row in rows])
+  try:
+    inputs = np.stack([np.asarray(e[source.inputs]) for e in examples])
+  except ValueError as error:
+    raise UserError(f'{source.name}: examples of {source.inputs!r} differ in shape, '
+                    'so they cannot be batched') from error
+  labels = np.asarray([e[source.labels] for e in examples])
+  whole = np.issubdtype(labels.dtype, np.integer)
+  return {'inputs': inputs, 'labels': labels.astype(np.int32 if whole else np.float32)}
+
+
+def _cache_folder(source: Tfds, info, base: str, opening: Opening) -> pathlib.Path:
+  """Named by what the decoded arrays depend on, the files' sizes and times included."""
+  root = pathlib.Path(info.data_dir)
+  files = [(p.name, p.stat().st_size, p.stat().st_mtime_ns)
+           for p in sorted(root.glob(f'*-{base}.*'))]
+  features = (root / 'features.json').read_bytes()
+  key = json.dumps([files, hashlib.sha256(features).hexdigest(), source.inputs,
+                    source.labels])
+  digest = hashlib.sha256(key.encode()).hexdigest()[:12]
+  name = info.full_name.replace('/', '-')
+  return opening.cache_dir / 'decoded' / f'{name}-{base}-{digest}'
+
+
+def _load(source: Tfds, folder: pathlib.Path, base: str, length: int, rows: slice,
+          opening: Opening) -> Columns:
+  """The decoded columns, memory-mapped from the cache; decoded into it if missing."""
+  if not folder.is_dir():
+    _decode(source, folder, base, length, opening)
+  names = ('inputs', 'labels')
+  return {n: np.load(folder / f'{n}.npy', mmap_mode='r')[rows] for n in names}
+
+
+def _decode(source: Tfds, folder: pathlib.Path, base: str, length: int,
+            opening: Opening) -> None:
+  opening.say(f'decoding {length:,} examples of {source.name} {base} '
+              f'(once; kept in {folder})')
+  try:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = pathlib.Path(tempfile.mkdtemp(prefix=f'.{folder.name}-',
+                                            dir=folder.parent))
+  except OSError as error:
+    raise UserError(f'--cache_dir: cannot write decoded data: {error}') from error
+  try:
+    outputs: Columns = {}
+    for start in range(0, length, _CHUNK):
+      stop = min(start + _CHUNK, length)
+      part = _read(source, opening.data_dir, base, 0, np.arange(start, stop))
+      for name, array in part.items():
+        if name not in outputs:
+          outputs[name] = np.lib.format.open_memmap(
+            scratch / f'{name}.npy', 'w+', array.dtype, (length, *array.shape[1:]))
+        outputs[name][start:stop] = array
+    for array in outputs.values():
+      array.flush()
+    os.rename(scratch, folder)  # whole or not at all
+  except OSError as error:
+    if not folder.is_dir():  # another run may have been quicker
+      raise UserError(f'--cache_dir: cannot write decoded data: {error}') from error
+  finally:
+    shutil.rmtree(scratch, ignore_errors=True)

@@ -1,0 +1,135 @@
+"""What an experiment is: one frozen record of real objects.
+
+A file in `experiments/` (or anywhere) defines `config(**knobs) -> Experiment`. The
+record holds recipes, not results: nothing in it has touched data or a device, so it
+can be printed, compared and overridden before anything runs.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from bigmodels import learners
+from bigmodels.data.batches import Batches
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Span:
+  """A stretch of training, told in exactly one unit.
+
+  Attributes:
+    steps: updates of the parameters.
+    epochs: passes over the training split; fractions are fine.
+    minutes: wall-clock time; only for checkpoints, which change no result.
+  """
+
+  steps: int | None = None
+  epochs: float | None = None
+  minutes: float | None = None
+
+  def __post_init__(self):
+    given = {k: v for k, v in vars(self).items() if v is not None}
+    if len(given) != 1:
+      raise ValueError(f'wants one of steps, epochs, minutes; got {given or "none"}')
+    for unit, value in given.items():
+      if not (value > 0 and math.isfinite(value)):
+        raise ValueError(f'{unit}: wants more than 0, got {value}')
+
+  def step(self, times: int, steps_per_epoch: float) -> int:
+    """The step at which this span has passed `times` times."""
+    if self.minutes is not None:
+      raise ValueError('minutes cannot be told in steps')
+    # Rounding first keeps 3 * (1 / 3) epochs from spilling into one step more.
+    length = self.steps or self.epochs * steps_per_epoch
+    return max(times, math.ceil(round(times * length, 6)))
+
+  def after(self, step: int, steps_per_epoch: float) -> int:
+    """The first end of a span that comes after `step`."""
+    length = self.steps or self.epochs * steps_per_epoch
+    times = max(1, int(step / max(length, 1)))
+    while self.step(times, steps_per_epoch) <= step:
+      times += 1
+    return self.step(times, steps_per_epoch)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Monitor:
+  """The evaluation metric a run is judged by: it names the best checkpoint.
+
+  Attributes:
+    metric: its name in the log, such as 'validation/loss'.
+    goal: 'min' where less is better, 'max' where more is.
+    patience: stop after this many evaluations without a better one; None never
+      stops early. The best parameters are restored at the end either way.
+  """
+
+  metric: str
+  goal: Literal['min', 'max']
+  patience: int | None = None
+
+  def __post_init__(self):
+    if self.goal not in ('min', 'max'):
+      raise ValueError(f"goal: wants 'min' or 'max', got {self.goal!r}")
+    if self.patience is not None and self.patience < 1:
+      raise ValueError(f'patience: wants at least 1, got {self.patience}')
+
+  def better(self, value: float, best: float | None) -> bool:
+    """Whether `value` beats the `best` so far (None before the first)."""
+    if best is None:
+      return True
+    return value < best if self.goal == 'min' else value > best
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment:
+  """Everything that determines a run.
+
+  Recipes may lack what only the run knows; see `recipes.complete` for the names.
+
+  Attributes:
+    model: a Flax Linen module called as `model(inputs, train=...)`.
+    task: makes a `Task` of the model: what is learned, and how it is scored.
+    optimizer: makes an optax `GradientTransformation`.
+    train: the training batches.
+    evals: a name for each split that is evaluated, such as 'test'.
+    duration: how long to train.
+    seed: of initialisation, data order, augmentation and dropout.
+    evaluate: how often every split in `evals` is evaluated; always at the end too.
+    log: how often the training metrics are logged, as means over that stretch.
+    checkpoint: how often to save; always at the end and when stopped too.
+    keep: how many of the latest checkpoints stay, beside the best.
+    monitor: which evaluation metric picks the best checkpoint; None takes the last.
+    learner: makes a `Learner` of task and optimizer.
+    init_from: a workdir whose best parameters to start from, matched by name.
+  """
+
+  model: Any
+  task: Callable
+  optimizer: Callable
+  train: Batches
+  evals: Mapping[str, Batches]
+  duration: Span
+  seed: int = 0
+  evaluate: Span = Span(epochs=1)
+  log: Span = Span(steps=50)
+  checkpoint: Span = Span(minutes=1)
+  keep: int = 2
+  monitor: Monitor | None = None
+  learner: Callable = learners.supervised
+  init_from: str | None = None
+
+  def __post_init__(self):
+    if self.keep < 1:
+      raise ValueError(f'keep: wants at least 1, got {self.keep}')
+    if not 0 <= self.seed < 2**32:
+      raise ValueError(f'seed: wants 0 to 2**32 - 1, got {self.seed}')
+    for name in ('duration', 'evaluate', 'log'):
+      if getattr(self, name).minutes is not None:
+        raise ValueError(f'{name}: wants steps or epochs, so that a run can be '
+                         'repeated; only checkpoints go by minutes')
+    if self.monitor and self.monitor.metric.partition('/')[0] not in self.evals:
+      raise ValueError(
+        f'monitor.metric: {self.monitor.metric!r} is of none of the evaluated splits '
+        f'({", ".join(self.evals) or "none"}); it reads SPLIT/METRIC'
+      )

@@ -1,0 +1,9 @@
+"""Learners: training as three pure functions of (state, batch).
+
+The loop knows nothing else. Each file here is a constructor of learners.
+"""
+
+from bigmodels.learners.learner import Learner, Signal, State
+from bigmodels.learners.supervised import supervised
+
+__all__ = ['Learner', 'Signal', 'State', 'supervised']

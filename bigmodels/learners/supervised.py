@@ -1,0 +1,43 @@
+"""Supervised learning: one model, one loss, one optimizer."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from bigmodels.learners.learner import Learner, Signal, State
+from bigmodels.tasks.task import Task
+
+
+def supervised(task: Task, optimizer: optax.GradientTransformation) -> Learner:
+  """A learner that descends the gradient of the task's loss.
+
+  Args:
+    task: what is learned.
+    optimizer: any optax transformation. Its update is told `value`, the loss of the
+      batch, and `signal`, the evaluations so far, if it asks for them.
+  """
+  optimizer = optax.with_extra_args_support(optimizer)
+
+  def init(key, batch):
+    # Apart from every fold_in(key, step), which start at 0.
+    params, extra = task.init(jax.random.fold_in(key, 2**32 - 1), batch)
+    signal = Signal(jnp.float32(jnp.nan), jnp.int32(0))
+    return State(jnp.int32(0), params, extra, optimizer.init(params), key, signal)
+
+  def step(state, batch):
+    key = jax.random.fold_in(state.key, state.step)
+    loss = jax.value_and_grad(task.loss, has_aux=True)
+    (value, (extra, sums, _)), grads = loss(
+      state.params, state.extra, batch, key, train=True)
+    updates, opt_state = optimizer.update(
+      grads, state.opt_state, state.params, value=value, signal=state.signal)
+    params = optax.apply_updates(state.params, updates)
+    return state._replace(
+      step=state.step + 1, params=params, extra=extra, opt_state=opt_state), sums
+
+  def evaluate(state, batch):
+    _, (_, sums, outputs) = task.loss(
+      state.params, state.extra, batch, state.key, train=False)
+    return sums, outputs
+
+  return Learner(init, step, evaluate, task.summarize, task.figures)

@@ -1,0 +1,1 @@
+"""What a run shows: lines, a progress bar, TensorBoard, the report."""

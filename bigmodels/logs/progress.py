@@ -1,0 +1,62 @@
+"""Progress: a bar on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+
+
+class Progress:
+  """Shows where training is. All text of a running loop goes through `say`."""
+
+  def __init__(self, steps: int, batch_size: int, first: int):
+    """Starts at step `first` of `steps`."""
+    self._batch_size, self._steps = batch_size, steps
+    self._start, self._first, self._metrics = time.perf_counter(), first, ''
+    self._bar = None
+    self._last_line = 0.0
+    if sys.stderr.isatty():
+      from tqdm import tqdm
+
+      self._bar = tqdm(
+        total=steps, initial=first, unit='step', dynamic_ncols=True, leave=False,
+        bar_format='{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} '
+                   '[{elapsed}<{remaining}] {postfix}')
+
+  def update(self, step: int, seconds: float) -> None:
+    """Moves to a step that is done, after so many seconds of training here."""
+    if self._bar is None:
+      return
+    rate = (step - self._first) / max(seconds, 1e-9)
+    self._bar.set_postfix_str(
+      f'{rate:,.4g} steps/s, {rate * self._batch_size:,.0f} examples/s'
+      f'{self._metrics}', refresh=False)
+    self._bar.update(step - self._bar.n)
+
+  def log(self, step: int, record: dict[str, float], seconds: float) -> None:
+    """Shows training metrics: in the bar, or as a line every ten seconds at most."""
+    shown = {k.removeprefix('train/'): v for k, v in record.items()
+             if k.startswith('train/')}
+    self._metrics = ''.join(f', {k} {v:.4g}' for k, v in shown.items())
+    now = time.perf_counter()
+    if self._bar is None and (now - self._last_line > 10 or step == self._steps):
+      rate = (step - self._first) / max(seconds, 1e-9)
+      left = (self._steps - step) / max(rate, 1e-9)
+      self._last_line = now
+      self.say(f'step {step:,}/{self._steps:,}{self._metrics}, {rate:,.4g} steps/s, '
+               f'{rate * self._batch_size:,.0f} examples/s, {_clock(left)} left')
+
+  def say(self, text: str) -> None:
+    """Prints a line, above the bar if there is one."""
+    if self._bar is None:
+      print(text, flush=True)
+    else:
+      self._bar.write(text, file=sys.stdout)
+
+  def close(self) -> None:
+    if self._bar is not None:
+      self._bar.close()
+
+
+def _clock(seconds: float) -> str:
+  minutes, seconds = divmod(round(seconds), 60)
+  hours, minutes = divmod(minutes, 60)
+  return f'{hours}:{minutes:02}:{seconds:02}' if hours else f'{minutes}:{seconds:02}'

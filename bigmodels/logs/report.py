@@ -1,0 +1,346 @@
+"""A run on one page: a single html file that needs nothing but a browser.
+
+Drawings are inline SVG whose black, white and grey become colours of the page, so
+that they follow its light or dark scheme; one that is heavier than a picture of
+itself becomes a PNG on a white card.
+"""
+
+import base64
+import datetime
+import io
+import math
+import numbers
+import os
+import pathlib
+import re
+import string
+import warnings
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from bigmodels import figures as drawings
+from bigmodels.logs.page import PAGE, STYLE
+
+PALETTE = ('#d9622b', '#2a9d6f', '#8e63ce', '#c2447a', '#b08900', '#0f8b9d')
+TRAIN = '#5b94d6'
+PANELS = 8
+HEADLINES = ('accuracy', 'auc', 'f1', 'r2', 'mae', 'perplexity', 'mse', 'loss')
+HEAVY = 300_000  # characters of one drawing
+ROOM = 1_700_000  # characters of all of them
+
+
+def write(path: str | os.PathLike, *, title: str, config_text: str,
+          records: Sequence[Mapping[str, float | None]], result: Mapping[str, Any],
+          figures: Mapping[str, Mapping[str, Any]],
+          started: datetime.datetime | str | None = None,
+          classes: Sequence[str] | None = None) -> None:
+  """Writes the report; a reader finds the one before or this one, never half of it.
+
+  Args:
+    path: of the html file.
+    title: of the page.
+    config_text: lines `path = value`, in groups with an empty line between.
+    records: what metrics.jsonl holds, `{'step': 50, 'train/loss': 0.3}` each. None
+      and NaN are both taken for what is not a number.
+    result: what result.json holds; whatever it lacks is not shown.
+    figures: split -> title -> matplotlib Figure.
+    started: when the run began.
+    classes: names for the rows of the table of per-class metrics.
+  """
+  metrics = {k: _float(v) for k, v in (result.get('metrics') or {}).items()}
+  body = [
+    _header(title, metrics, result, started),
+    _curves(records, result.get('best_step')),
+    _figures(figures),
+    _metrics(metrics, classes),
+    _config(config_text),
+    _versions(result.get('versions') or {}),
+  ]
+  page = string.Template(PAGE).substitute(
+    title=escape(title), style=STYLE, body='\n'.join(filter(None, body)))
+  path = pathlib.Path(path)
+  draft = path.with_name(path.name + '.tmp')
+  draft.write_text(page, encoding='utf-8')
+  os.replace(draft, path)
+
+
+# --- sections -------------------------------------------------------------------
+
+
+def _header(title, metrics, result, started):
+  name, step, best = map(result.get, ('experiment', 'step', 'best_step'))
+  speed = result.get('examples_per_second')
+  if isinstance(started, datetime.datetime):
+    started = started.isoformat(' ', 'minutes')
+  facts = {
+    'experiment': None if name == title else name,
+    'started': started,
+    'steps': step if step is None else _number(step),
+    'best step': best if best is None else _number(best),
+    'parameters': _large(result.get('parameters')),
+    'training': _duration(result.get('train_seconds')),
+    'compilation': _duration(result.get('compile_seconds')),
+    'speed': speed if speed is None else f'{speed:,.0f} examples/s',
+    'device': result.get('device'),
+  }
+  facts = ''.join(f'<div><dt>{k}</dt><dd>{escape(str(v))}</dd></div>'
+                  for k, v in facts.items() if v is not None)
+  status = str(result.get('status') or '')
+  kind = 'good' if status == 'finished' else 'other'
+  badge = f'<span class="badge {kind}">{escape(status)}</span>' if status else ''
+  headline = ''.join(
+    f'<div><b>{_number(metrics[name])}</b><span>{escape(name.replace("/", " "))}</span>'
+    '</div>' for name in _headlines(metrics))
+  headline = f'<div class="headline">{headline}</div>' if headline else ''
+  facts = f'<dl>{facts}</dl>' if facts else ''
+  return f'<header><h1>{escape(title)} {badge}</h1>\n{headline}\n{facts}</header>'
+
+
+def _curves(records, best):
+  series, strange = _series(records)
+  chosen, constant = _choose(series)
+  if not series:
+    return _section('Curves', '<p class="note">Nothing was logged before the run '
+                              'ended.</p>')
+  splits = list(dict.fromkeys(s for panel in series.values() for s in panel))
+  evaluated = [s for s in splits if s != 'train']
+  colors = {s: PALETTE[i % len(PALETTE)] for i, s in enumerate(evaluated)}
+  colors['train'] = TRAIN
+  legend = ''.join(f'<span style="--c:{colors[s]}" class="key {_kind(s)}">'
+                   f'{escape(s or "run")}</span>' for s in splits)
+  if best is not None:
+    legend += f'<span class="key best">best checkpoint, step {_number(best)}</span>'
+  width = drawings.HALF if len(chosen) <= 4 else drawings.NARROW
+  cards = ''.join(
+    _card(name, drawings.curve(series[name], colors, best=best, width=width), f'c{i}')
+    for i, name in enumerate(chosen))
+  notes = [f'{name} is not a number at {len(steps)} of its steps, first at step '
+           f'{_number(min(steps))}.' for name, steps in strange.items()]
+  if constant:
+    notes.append(f'Not drawn, for they never change: {", ".join(constant)}.')
+  left = [n for n in series if n not in chosen and n not in constant]
+  if left:
+    notes.append(f'Not drawn, for want of room: {", ".join(left)}.')
+  notes = ''.join(f'<p class="note">{escape(note)}</p>' for note in notes)
+  return _section('Curves', f'<div class="legend">{legend}</div>'
+                            f'<div class="cards">{cards}</div>{notes}')
+
+
+def _figures(figures):
+  sections, room = [], ROOM
+  for i, (split, drawn) in enumerate(figures.items()):
+    cards = []
+    for j, (name, figure) in enumerate(drawn.items()):
+      card = _card(name, figure, f'f{i}-{j}')
+      if len(card) > room:
+        card = (f'<p class="note">{escape(name)} is left out, to keep this page '
+                'small.</p>')
+      room -= len(card)
+      cards.append(card)
+    if cards:
+      sections.append(_section(split[:1].upper() + split[1:],
+                               f'<div class="cards">{"".join(cards)}</div>'))
+  return '\n'.join(sections)
+
+
+def _metrics(metrics, classes):
+  whole, each = {}, {}
+  for key, value in metrics.items():
+    split, name = _split(key)
+    if _is_class(name):
+      name, _, index = name.rpartition('/')
+      named = classes is not None and int(index) < len(classes)
+      label = f'{index} {classes[int(index)]}' if named else index
+      each.setdefault(split, {}).setdefault(label, {})[name] = value
+    else:
+      whole.setdefault(name, {})[split] = value
+  tables = [_table('metric', whole)] if whole else []
+  tables += [_table(f'class, {split}' if len(each) > 1 else 'class', rows, bars=True)
+             for split, rows in each.items()]
+  return _section('Metrics', f'<div class="tables">{"".join(tables)}</div>'
+                  ) if tables else ''
+
+
+def _table(corner, rows, bars=False):
+  columns = list(dict.fromkeys(c for row in rows.values() for c in row))
+  head = ''.join(f'<th>{escape(c or "value")}</th>' for c in columns)
+  lines = []
+  for name, row in rows.items():
+    cells = ''.join(_cell(row.get(c), bars) for c in columns)
+    lines.append(f'<tr><th>{escape(name)}</th>{cells}</tr>')
+  head = f'<tr><th>{escape(corner)}</th>{head}</tr>'
+  return (f'<div class="scroll"><table><thead>{head}</thead>'
+          f'<tbody>{"".join(lines)}</tbody></table></div>')
+
+
+def _cell(value, bar):
+  if value is None:
+    return '<td></td>'
+  style = f' class="bar" style="--v:{value:.3f}"' if bar and 0 <= value <= 1 else ''
+  return f'<td{style}>{_number(value)}</td>'
+
+
+def _config(text):
+  groups = []
+  for group in re.split(r'\n\s*\n', text.strip()):
+    lines = []
+    for line in group.splitlines():
+      path, equals, value = line.partition(' = ')
+      path = f'<b>{escape(path)}</b> = ' if equals else escape(path)
+      lines.append(f'<div>{path}{escape(value)}</div>')
+    groups.append(f'<div class="group">{"".join(lines)}</div>')
+  return (f'<section><details open><summary><h2>Configuration</h2></summary>'
+          f'<div class="config">{"".join(groups)}</div></details></section>')
+
+
+def _versions(versions):
+  text = ' · '.join(f'{escape(str(k))}&nbsp;{escape(str(v))}'
+                    for k, v in versions.items())
+  return f'<footer>{text}</footer>' if text else ''
+
+
+def _section(name, content):
+  return f'<section><h2>{escape(name)}</h2>\n{content}</section>'
+
+
+# --- records --------------------------------------------------------------------
+
+
+def _series(records):
+  """metric -> split -> (steps, values), and name -> steps where it is no number."""
+  points, strange = {}, {}
+  for record in records:
+    for key, value in record.items():
+      split, name = _split(key)
+      numeric = value is None or isinstance(value, int | float)
+      if key == 'step' or _is_class(name) or not numeric or 'step' not in record:
+        continue
+      value = _float(value)
+      if not math.isfinite(value):
+        strange.setdefault(key, set()).add(record['step'])
+      # After a resume a step may stand twice: the later line is the one that counts.
+      points.setdefault(name, {}).setdefault(split, {})[record['step']] = (
+        value if math.isfinite(value) else math.nan)
+  series = {
+    name: {split: tuple(zip(*sorted(values.items()), strict=True))
+           for split, values in panel.items()}
+    for name, panel in points.items()}
+  return series, strange
+
+
+def _choose(series):
+  """Names of the metrics to draw, loss and what was trained on first, and the dull."""
+  dull = []
+  for name, panel in series.items():
+    lines = [[v for v in values if math.isfinite(v)] for _, values in panel.values()]
+    if name != 'loss' and any(len(v) > 1 for v in lines) and all(
+        len(set(v)) <= 1 for v in lines):
+      dull.append(name)
+  names = [n for n in series if n not in dull]
+  names.sort(key=lambda n: (n != 'loss', -len(series[n])))
+  return names[:PANELS], dull
+
+
+def _headlines(metrics, most=4):
+  """The two most telling metrics of each split that was not trained on."""
+  splits = {}
+  for key in metrics:
+    split, name = _split(key)
+    if name in HEADLINES and split != 'train':
+      splits.setdefault(split, []).append((HEADLINES.index(name), key))
+  return [key for keys in splits.values() for _, key in sorted(keys)[:2]][:most]
+
+
+def _split(key):
+  """'test/f1/3' -> 'test', 'f1/3'."""
+  split, slash, name = key.partition('/')
+  return (split, name) if slash else ('', key)
+
+
+def _is_class(name):
+  return name.rpartition('/')[2].isdecimal() and '/' in name
+
+
+def _kind(split):
+  return 'train' if split == 'train' else 'evaluated'
+
+
+# --- drawings -------------------------------------------------------------------
+
+
+def _card(name, figure, prefix):
+  drawing, kind = _svg(figure, prefix, name), 'drawing'
+  if len(drawing) > HEAVY:
+    picture = _png(figure, name)
+    if len(picture) < len(drawing):
+      drawing, kind = picture, 'picture'
+  return (f'<figure class="{kind}"><figcaption>{escape(name)}</figcaption>'
+          f'{drawing}</figure>\n')
+
+
+def _svg(figure, prefix, name):
+  metadata = dict.fromkeys(('Creator', 'Date', 'Format', 'Type'))
+  # As text, not outlines: it takes the page's font and can be searched and copied.
+  text = _save(figure, {'svg.fonttype': 'none', 'svg.hashsalt': prefix}, format='svg',
+               facecolor='none', metadata=metadata).decode()
+  text = text[text.index('<svg'):]
+  # All drawings share the page's one space of ids.
+  text = re.sub(r'(<[^>]*?\bid="|href="#|url\(#)', rf'\g<1>{prefix}-', text)
+  for color, variable in (('#000000', 'ink'), ('#ffffff', 'card'),
+                          ('#b0b0b0', 'line'), ('#cccccc', 'line')):
+    text = re.sub(rf'(fill|stroke): {color}', rf'\g<1>: var(--{variable})', text)
+  return text.replace('<svg', f'<svg role="img" aria-label="{escape(name)}"', 1)
+
+
+def _png(figure, name):
+  data = base64.b64encode(_save(figure, {}, format='png', facecolor='white', dpi=144))
+  width = figure.get_figwidth() * 96
+  return (f'<img alt="{escape(name)}" width="{width:.0f}" '
+          f'src="data:image/png;base64,{data.decode()}">')
+
+
+def _save(figure, settings, **options):
+  import matplotlib
+
+  buffer = io.BytesIO()
+  with matplotlib.rc_context(settings), warnings.catch_warnings():
+    # A browser has the glyphs that matplotlib's own font may lack.
+    warnings.filterwarnings('ignore', 'Glyph', UserWarning)
+    figure.savefig(buffer, **options)
+  return buffer.getvalue()
+
+
+# --- numbers --------------------------------------------------------------------
+
+
+def _float(value):
+  return math.nan if value is None else float(value)
+
+
+def _number(value):
+  value = math.nan if value is None else value
+  if not math.isfinite(value):
+    return str(value).replace('nan', 'NaN')
+  if isinstance(value, numbers.Integral) or 1000 <= abs(value) < 1e9:
+    return f'{value:,.0f}'
+  return f'{value:.4f}' if value == 0 or 1e-3 <= abs(value) < 10 else f'{value:.4g}'
+
+
+def _large(count):
+  if count is None or count < 1e6:
+    return None if count is None else f'{count:,}'
+  unit, name = next(x for x in ((1e12, 'T'), (1e9, 'B'), (1e6, 'M')) if count >= x[0])
+  return f'{count / unit:.3g} {name}'
+
+
+def _duration(seconds):
+  if seconds is None or not math.isfinite(seconds):
+    return None
+  if seconds < 60:
+    return f'{seconds:.2g} s' if seconds < 10 else f'{seconds:.0f} s'
+  minutes, seconds = divmod(round(seconds), 60)
+  hours, minutes = divmod(minutes, 60)
+  if not hours:
+    return f'{minutes} min {seconds:02} s'
+  return f'{hours} h {minutes:02} min'

@@ -1,0 +1,341 @@
+"""The one loop, for every learner: next batch, step, log, evaluate, save.
+
+It never waits for a step: metrics are fetched an interval late, and a dispatch or two
+are under way while the host prepares the next. What it does depends on the step alone
+(but for saving, which changes no result), so a run that is stopped anywhere and goes
+on ends with the same bits.
+"""
+
+import collections
+import contextlib
+import dataclasses
+import math
+import signal
+import threading
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bigmodels import optim
+from bigmodels.build import Built
+from bigmodels.checkpoint import Checkpoints
+from bigmodels.data.batches import Feed
+from bigmodels.errors import UserError, nearest
+from bigmodels.learners import Signal
+from bigmodels.logs.progress import Progress
+from bigmodels.logs.tensorboard import TensorBoard
+from bigmodels.parallel.compile import Carry, Programs
+from bigmodels.workdir import MetricsFile
+
+_UNDER_WAY = 2  # dispatches given to the device before the oldest is waited for
+_PACE = 0.25  # seconds that a dispatch should take: a signal is heard that soon
+
+
+@dataclasses.dataclass
+class Ledger:
+  """What the host knows of a run; it is saved with the carry, as JSON.
+
+  Attributes:
+    step: updates so far.
+    evaluations: so far.
+    metrics: the latest value of every metric, by flat name.
+    best: value of the monitored metric at the best evaluation.
+    best_step: the step of that; without a monitor the latest evaluation.
+    best_metrics: every evaluation metric at `best_step`.
+    waited: evaluations since then.
+    clear: whether the next dispatch starts a new window of training metrics.
+    done: whether training is over, and why: 'steps' or 'patience'.
+    seconds: spent in 'train', 'evaluate', 'checkpoint' and 'compile'.
+  """
+
+  step: int = 0
+  evaluations: int = 0
+  metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+  best: float | None = None
+  best_step: int | None = None
+  best_metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+  waited: int = 0
+  clear: bool = True
+  done: str | None = None
+  seconds: dict[str, float] = dataclasses.field(default_factory=lambda: dict.fromkeys(
+    ('train', 'evaluate', 'checkpoint', 'compile'), 0.0))
+
+
+class Stop:
+  """Hears SIGTERM and Ctrl-C, so that a run can be saved; a second one ends it."""
+
+  def __init__(self):
+    self.name: str | None = None
+    self._before: dict[int, Any] = {}
+
+  def __enter__(self) -> 'Stop':
+    if threading.current_thread() is threading.main_thread():
+      for number in (signal.SIGTERM, signal.SIGINT):
+        self._before[number] = signal.signal(number, self._hear)
+    return self
+
+  def _hear(self, number, frame):
+    del frame
+    self.name = signal.Signals(number).name
+    for each, before in self._before.items():
+      signal.signal(each, before)
+
+  def __exit__(self, *error):
+    for number, before in self._before.items():
+      signal.signal(number, before)
+
+
+class NotFinite(UserError):
+  """A metric became NaN or infinite."""
+
+
+@dataclasses.dataclass
+class Loop:
+  """One run under way.
+
+  Attributes:
+    built: the experiment.
+    programs: compiled from it.
+    carry: on the device.
+    ledger: on the host.
+    checkpoints: where both are saved.
+    metrics_file: `metrics.jsonl`, cut back to the ledger's step.
+    tensorboard: event files.
+    progress: shown to the user.
+    stop: asked after every dispatch.
+  """
+
+  built: Built
+  programs: Programs
+  carry: Carry
+  ledger: Ledger
+  checkpoints: Checkpoints
+  metrics_file: MetricsFile
+  tensorboard: TensorBoard
+  progress: Progress
+  stop: Stop
+
+  def run(self) -> None:
+    """Trains to the end, or until stopped; everything is saved when it returns."""
+    experiment, ledger = self.built.experiment, self.ledger
+    per_epoch = self.built.train.order.steps_per_epoch
+    self._pending: collections.deque[tuple] = collections.deque()
+    self._saved_at = time.perf_counter()
+    self._begin = self._train_begin = time.perf_counter()
+    self._earlier = ledger.seconds['train']
+    self._pace = _Pace(self.programs.most)
+    while not ledger.done:
+      ends = {name: getattr(experiment, name).after(ledger.step, per_epoch)
+              for name in ('log', 'evaluate')}
+      end = min(*ends.values(), self.built.steps)
+      if experiment.checkpoint.minutes is None:
+        end = min(end, experiment.checkpoint.after(ledger.step, per_epoch))
+      self._advance(end)
+      last = ledger.step == self.built.steps
+      if ledger.step == ends['log'] or last:
+        self._log()
+      if ledger.step == ends['evaluate'] or last:
+        self._evaluate_all()
+        if last:
+          ledger.done = 'steps'
+      if ledger.done or self.stop.name or self._checkpoint_due(per_epoch):
+        self.save()
+      if self.stop.name:
+        break
+    self._flush(leave=0)
+    with self._clock('checkpoint'):
+      self.checkpoints.wait()
+
+  def _advance(self, end: int) -> None:
+    """Dispatches the steps up to `end`, or to where the run is asked to stop."""
+    ledger = self.ledger
+    while ledger.step < end and not self.stop.name:
+      count = min(end - ledger.step, self._pace.count)
+      operand = self.built.train.operand(ledger.step, count)
+      self.carry = self.programs.advance(self.carry, operand, count, ledger.clear)
+      ledger.clear = False
+      ledger.step += count
+      self._pace.dispatched(ledger.step, self.carry.fault)
+      self.progress.update(self._pace.done, time.perf_counter() - self._begin)
+
+  def _log(self) -> None:
+    """Sets the window aside; its numbers are fetched when the next one is."""
+    window, fault = self.carry.window, self.carry.fault
+    self._pending.append((self.ledger.step, window, fault))
+    self.ledger.clear = True
+    for leaf in jax.tree.leaves((window, fault)):
+      leaf.copy_to_host_async()
+    self._flush(leave=1)
+
+  def _flush(self, leave: int) -> None:
+    while len(self._pending) > leave:
+      step, window, fault = self._pending.popleft()
+      self._check(fault)
+      record = {f'train/{k}': v for k, v in means(jax.device_get(window)).items()}
+      self._record(step, record)
+      self.progress.log(step, record, time.perf_counter() - self._begin)
+
+  def _record(self, step: int, record: dict[str, float]) -> None:
+    self.ledger.metrics |= record
+    self.metrics_file.write({'step': step, **record})
+    self.tensorboard.write(step, record)
+
+  def _check(self, fault: jax.Array) -> None:
+    step, index = np.asarray(fault)
+    if step >= 0:
+      self._not_finite(f'train/{self.programs.metric_names[index]}', int(step))
+
+  def _not_finite(self, metric: str, step: int) -> None:
+    self.checkpoints.wait()
+    saved = self.checkpoints.steps
+    good = f'the last good checkpoint is of step {saved[-1]}' if saved else (
+      'there is no checkpoint yet')
+    raise NotFinite(
+      f'{metric} is not finite at step {step}: stopped there; {good}. A lower '
+      'learning rate, warm-up, or optax.clip_by_global_norm may help; '
+      '--config.checkpoint.minutes sets how often a run is saved')
+
+  def _evaluate_all(self) -> None:
+    experiment, ledger = self.built.experiment, self.ledger
+    self._flush(leave=0)
+    self._check(self.carry.fault)
+    with self._clock('evaluate'):
+      record = {}
+      for name, feed in self.built.evals.items():
+        record |= evaluate(self.built, self.programs, name, feed, self.carry.state)[0]
+    self._record(ledger.step, record)
+    bad = [name for name, value in record.items() if not math.isfinite(value)]
+    if bad:
+      self._not_finite(bad[0], ledger.step)
+    ledger.evaluations += 1
+    value = monitored(experiment, record)
+    if experiment.monitor is None or experiment.monitor.better(value, ledger.best):
+      ledger.best, ledger.best_step, ledger.waited = value, ledger.step, 0
+      ledger.best_metrics = record
+    else:
+      ledger.waited += 1
+      if experiment.monitor.patience and ledger.waited >= experiment.monitor.patience:
+        ledger.done = 'patience'
+    self.progress.say(_line(ledger.step, record, best=(
+      experiment.monitor is not None and ledger.best_step == ledger.step)))
+    if value is not None:
+      sign = 1.0 if experiment.monitor.goal == 'min' else -1.0
+      signal_ = Signal(jnp.float32(sign * value), jnp.int32(ledger.evaluations))
+      self.carry = self.carry._replace(state=self.carry.state._replace(signal=signal_))
+
+  def _checkpoint_due(self, per_epoch: float) -> bool:
+    experiment, ledger = self.built.experiment, self.ledger
+    if experiment.monitor and ledger.best_step == ledger.step:
+      return True
+    span = experiment.checkpoint
+    if span.minutes is not None:
+      return time.perf_counter() - self._saved_at > span.minutes * 60
+    return ledger.step == span.after(ledger.step - 1, per_epoch)
+
+  def save(self) -> None:
+    """Starts to save where the run is."""
+    ledger = self.ledger
+    self._flush(leave=0)
+    self._check(self.carry.fault)
+    self.metrics_file.sync()
+    with self._clock('checkpoint'):
+      best = ledger.best_step if self.built.experiment.monitor else None
+      self.checkpoints.save(
+        ledger.step, self.carry, dataclasses.asdict(ledger), best=best)
+    self._saved_at = time.perf_counter()
+
+  @contextlib.contextmanager
+  def _clock(self, name: str):
+    """Counts what is done inside apart from training, which it waits for first."""
+    seconds = self.ledger.seconds
+    jax.block_until_ready(self.carry.fault)
+    start = time.perf_counter()
+    seconds['train'] += start - self._train_begin
+    try:
+      yield
+    finally:
+      self._train_begin = time.perf_counter()
+      seconds[name] += self._train_begin - start
+
+
+class _Pace:
+  """How many steps to dispatch at a time, from how long they take."""
+
+  def __init__(self, most: int):
+    self._most, self._under_way = most, collections.deque()
+    self.count, self.done = 1, 0
+    self._finished: float | None = None
+
+  def dispatched(self, step: int, token: jax.Array) -> None:
+    """Notes a dispatch up to a step; waits for an older one if there are too many."""
+    self._under_way.append((step, token))
+    if len(self._under_way) <= _UNDER_WAY:
+      return
+    before = self.done
+    self.done, token = self._under_way.popleft()
+    jax.block_until_ready(token)
+    now = time.perf_counter()
+    if self._finished is not None and self.done > before:
+      each = (now - self._finished) / (self.done - before)
+      self.count = min(self._most, max(1, int(_PACE / max(each, 1e-9))))
+    self._finished = now
+
+
+def means(sums: dict[str, tuple]) -> dict[str, float]:
+  """Name -> total / count, in float64; a metric that counted nothing is left out."""
+  return {name: float(np.float64(total) / np.float64(count))
+          for name, (total, count) in sums.items() if count > 0}
+
+
+def evaluate(built: Built, programs: Programs, name: str, feed: Feed,
+             state) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+  """Evaluates every example of a split exactly once.
+
+  Returns:
+    flat name -> number, such as `test/accuracy`; and the outputs of all examples.
+  """
+  batches = math.ceil(feed.order.length / feed.order.batch_size)
+  parts = [programs.evaluate[name](state, feed.operand(i, 1)) for i in range(batches)]
+  parts = jax.device_get(parts)
+  totals: dict[str, tuple] = {}
+  for sums, _ in parts:
+    for key, (total, count) in sums.items():
+      before = totals.get(key, (0.0, 0.0))
+      totals[key] = (before[0] + np.float64(total), before[1] + np.float64(count))
+  outputs = {key: np.concatenate([part[key] for _, part in parts])
+             for key in parts[0][1]}
+  counted = outputs.pop('mask') > 0
+  outputs = {key: values[counted] for key, values in outputs.items()}
+  found = means(totals) | built.learner.summarize(outputs)
+  return {f'{name}/{key}': value for key, value in found.items()}, outputs
+
+
+def check_monitor(built: Built, programs: Programs, state) -> None:
+  """Refuses a monitor of what no evaluation gives, before anything is trained."""
+  if built.experiment.monitor:
+    name = built.experiment.monitor.metric.partition('/')[0]
+    record, _ = evaluate(built, programs, name, built.evals[name], state)
+    monitored(built.experiment, record)
+  if not built.experiment.monitor and optim.wants_monitor(state.opt_state):
+    raise UserError('optim.reduce_on_plateau follows an evaluation metric: set monitor '
+                    'in the experiment')
+
+
+def monitored(experiment, record: dict[str, float]) -> float | None:
+  """The value of the monitored metric, or None without a monitor."""
+  if experiment.monitor is None:
+    return None
+  name = experiment.monitor.metric
+  if name not in record:
+    raise UserError(f'--config.monitor.metric: no metric {name!r}'
+                    f'{nearest(name, record)}')
+  return record[name]
+
+
+def _line(step: int, record: dict[str, float], *, best: bool) -> str:
+  """An evaluation in a line; what is told class by class is left to the report."""
+  shown = [f'{k} {v:.4f}' for k, v in record.items() if k.count('/') == 1]
+  return f'step {step:,}: ' + ', '.join(shown) + (' (best)' if best else '')

@@ -1,0 +1,63 @@
+"""Losses: pure functions, one number an example; no reduction over the batch."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+
+def cross_entropy(logits: jax.Array, labels: jax.Array, *,
+                  smoothing: float = 0.0) -> jax.Array:
+  """Negative log-likelihood of the labels.
+
+  Args:
+    logits: `[batch, classes]`, or `[batch, 1]` for two classes (the log-odds of 1).
+    labels: `[batch]`, class indices.
+    smoothing: label smoothing (Szegedy et al., 2016): this share of every label is
+      spread over all classes.
+
+  Returns:
+    `[batch]`, in nats.
+  """
+  logits = _two_sided(logits)
+  targets = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
+  targets = optax.smooth_labels(targets, smoothing) if smoothing else targets
+  return optax.softmax_cross_entropy(logits, targets)
+
+
+def hinge(logits: jax.Array, labels: jax.Array) -> jax.Array:
+  """The margin loss of support vector machines.
+
+  For one logit `max(0, 1 - y x)` with y = -1 or 1 (Cortes and Vapnik, 1995); for more
+  the margin over the best wrong class (Crammer and Singer, 2001).
+
+  Args:
+    logits: `[batch, classes]` or `[batch, 1]`.
+    labels: `[batch]`, class indices.
+
+  Returns:
+    `[batch]`.
+  """
+  if logits.shape[-1] == 1:
+    return optax.hinge_loss(logits[:, 0], 2.0 * labels - 1.0)
+  return optax.multiclass_hinge_loss(logits, labels)
+
+
+def squared_error(answer: jax.Array, targets: jax.Array) -> jax.Array:
+  """`[batch, n]` twice -> `[batch]`: the mean over n of the squared differences."""
+  return jnp.mean((answer - targets) ** 2, axis=-1)
+
+
+def absolute_error(answer: jax.Array, targets: jax.Array) -> jax.Array:
+  """`[batch, n]` twice -> `[batch]`: the mean over n of the absolute differences."""
+  return jnp.mean(jnp.abs(answer - targets), axis=-1)
+
+
+def probabilities(logits: jax.Array) -> jax.Array:
+  """Softmax; one logit is the log-odds of class 1. -> `[batch, classes]`, at least 2."""
+  return jax.nn.softmax(_two_sided(logits), axis=-1)
+
+
+def _two_sided(logits: jax.Array) -> jax.Array:
+  if logits.shape[-1] > 1:
+    return logits
+  return jnp.concatenate([jnp.zeros_like(logits), logits], axis=-1)

@@ -1,0 +1,88 @@
+"""The plain convolutional network."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import flax.linen as nn
+import jax
+
+from bigmodels.layers.convolution import Conv
+from bigmodels.layers.pooling import average_pool, max_pool
+from bigmodels.models.mlp import Mlp
+
+# The largest of rising values is the value of the largest: pooled first, these give the
+# same numbers from a quarter of the work.
+_RISING = (nn.relu, nn.tanh, nn.sigmoid, nn.elu, nn.leaky_relu, nn.softplus)
+
+
+class Cnn(nn.Module):
+  """Convolutions with pooling, then dense layers.
+
+  Each block is convolution, batch normalisation if asked for, activation, pooling,
+  dropout.
+
+  Attributes:
+    outputs: width of the answer.
+    widths: channels of each convolution.
+    kernel: height and width of its filters.
+    padding: 'SAME' or 'VALID'.
+    pool: window and stride of the pooling after each convolution; 1 pools nothing.
+      One number for all, or one for each convolution.
+    pooling: 'max' or 'average'.
+    hidden: widths of the dense layers before the last.
+    activation: nn.relu, nn.tanh, nn.sigmoid, nn.gelu, ...
+    dropout: share of the dense layers' units left out in training.
+    conv_dropout: share of the convolutions' outputs left out in training.
+    batch_norm: normalise by batch statistics before the activations.
+    kernel_init: makes the initialiser of weights; see `Mlp`.
+  """
+
+  outputs: int
+  widths: tuple[int, ...] = (32, 64)
+  kernel: int = 3
+  padding: Literal['SAME', 'VALID'] = 'SAME'
+  pool: int | tuple[int, ...] = 2
+  pooling: Literal['max', 'average'] = 'max'
+  hidden: tuple[int, ...] = (128,)
+  activation: Callable = nn.relu
+  dropout: float = 0.0
+  conv_dropout: float = 0.0
+  batch_norm: bool = False
+  kernel_init: Callable = nn.initializers.he_normal
+
+  def __post_init__(self):
+    for name in ('dropout', 'conv_dropout'):
+      if not 0 <= getattr(self, name) < 1:
+        raise ValueError(f'{name}: wants 0 or more and less than 1, got '
+                         f'{getattr(self, name)}')
+    if isinstance(self.pool, tuple) and len(self.pool) != len(self.widths):
+      raise ValueError(f'pool: {len(self.pool)} windows for {len(self.widths)} '
+                       'convolutions')
+    super().__post_init__()
+
+  @nn.compact
+  def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
+    """`[batch, height, width, channels]` -> `[batch, outputs]`."""
+    if inputs.ndim != 4:
+      raise ValueError('Cnn wants images [batch, height, width, channels], got '
+                       f'{inputs.shape}')
+    windows = self.pool if isinstance(self.pool, tuple) else (
+      (self.pool,) * len(self.widths))
+    pooled = max_pool if self.pooling == 'max' else average_pool
+    x = inputs
+    for width, window in zip(self.widths, windows, strict=True):
+      x = Conv(width, (self.kernel, self.kernel), padding=self.padding,
+               use_bias=not self.batch_norm, kernel_init=self.kernel_init())(x)
+      if min(x.shape[1:3]) < window:
+        raise ValueError(f'Cnn: images of {inputs.shape[1:3]} are down to '
+                         f'{x.shape[1:3]} before a pooling by {window}')
+      if self.batch_norm:
+        x = nn.BatchNorm(use_running_average=not train)(x)
+      if self.pooling == 'max' and self.activation in _RISING:
+        x = self.activation(max_pool(x, window))
+      else:
+        x = pooled(self.activation(x), window)
+      x = nn.Dropout(self.conv_dropout, deterministic=not train)(x)
+    return Mlp(self.outputs, self.hidden, activation=self.activation,
+               dropout=self.dropout, batch_norm=self.batch_norm,
+               kernel_init=self.kernel_init, name='head')(x, train=train)

@@ -1,0 +1,65 @@
+"""The linear model and the multi-layer perceptron."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+
+
+class Linear(nn.Module):
+  """One affine map of the flattened inputs.
+
+  Attributes:
+    outputs: width of the answer.
+    kernel_init: makes the initialiser of the weights.
+  """
+
+  outputs: int
+  kernel_init: Callable = nn.initializers.lecun_normal
+
+  @nn.compact
+  def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
+    """`[batch, ...]` -> `[batch, outputs]`."""
+    del train
+    x = inputs.reshape(len(inputs), -1)
+    return nn.Dense(self.outputs, kernel_init=self.kernel_init())(x)
+
+
+class Mlp(nn.Module):
+  """Dense layers with an activation between them.
+
+  Each hidden layer is dense, batch normalisation if asked for, activation, dropout.
+
+  Attributes:
+    outputs: width of the answer.
+    widths: of the hidden layers.
+    activation: nn.relu, nn.tanh, nn.sigmoid, nn.gelu, ...
+    dropout: share of the hidden units left out in training.
+    batch_norm: normalise by batch statistics before the activation.
+    kernel_init: makes the initialiser: `nn.initializers.he_normal`, `glorot_normal`,
+      `partial(nn.initializers.normal, 0.01)`, or the Gaussian of deviation 1/sqrt(n),
+      `partial(nn.initializers.variance_scaling, 1.0, 'fan_in', 'normal')`.
+  """
+
+  outputs: int
+  widths: tuple[int, ...] = (64, 64)
+  activation: Callable = nn.relu
+  dropout: float = 0.0
+  batch_norm: bool = False
+  kernel_init: Callable = nn.initializers.he_normal
+
+  def __post_init__(self):
+    if not 0 <= self.dropout < 1:
+      raise ValueError(f'dropout: wants 0 or more and less than 1, got {self.dropout}')
+    super().__post_init__()
+
+  @nn.compact
+  def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
+    """`[batch, ...]` -> `[batch, outputs]`."""
+    x = inputs.reshape(len(inputs), -1)
+    for width in self.widths:
+      x = nn.Dense(width, kernel_init=self.kernel_init())(x)
+      if self.batch_norm:
+        x = nn.BatchNorm(use_running_average=not train)(x)
+      x = nn.Dropout(self.dropout, deterministic=not train)(self.activation(x))
+    return nn.Dense(self.outputs, kernel_init=nn.initializers.lecun_normal())(x)

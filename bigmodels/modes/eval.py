@@ -1,0 +1,52 @@
+"""--mode=eval: evaluates the best checkpoint of a workdir again."""
+
+import contextlib
+
+import jax
+
+from bigmodels import build, initialize, loop
+from bigmodels.checkpoint import Checkpoints, Damaged
+from bigmodels.errors import UserError
+from bigmodels.modes.request import Request
+from bigmodels.parallel import devices
+from bigmodels.parallel.compile import compile_programs
+from bigmodels.workdir import Workdir
+
+
+def run(request: Request) -> None:
+  if request.workdir is None:
+    raise UserError('--mode=eval: name the --workdir of a run')
+  workdir = Workdir(request.workdir)
+  experiment = workdir.recorded({}).experiment
+  if request.experiment or request.overrides:
+    workdir.claim(request.resolve())
+  print(f'workdir: {workdir.path}')
+  print(f'device: {devices.require(request.require_backend)}')
+  if not workdir.checkpoints.is_dir():
+    raise UserError(f'--workdir={workdir.path}: there is no checkpoint to evaluate')
+  with contextlib.ExitStack() as stack:
+    built = build.open_run(experiment, workdir, request.data_dir, request.cache_dir)
+    stack.callback(built.close)
+    programs = compile_programs(built.learner, built.train, built.evals)
+    checkpoints = Checkpoints(workdir.checkpoints, experiment.keep, read_only=True)
+    stack.callback(checkpoints.release)
+    like = programs.init(jax.random.PRNGKey(experiment.seed))
+    step = initialize.best_step(checkpoints, like)
+    try:
+      carry, ledger = checkpoints.restore(step, like)
+    except Damaged as error:
+      raise UserError(f'the best checkpoint, of step {step}, is damaged ({error}); '
+                      f'there is {", ".join(map(str, checkpoints.steps))}') from error
+    found = {}
+    for name, feed in built.evals.items():
+      found |= loop.evaluate(built, programs, name, feed, carry.state)[0]
+  print(f'step {step:,} of {workdir.path}, the best checkpoint:')
+  for name, value in found.items():
+    print(f'  {name}: {value!r}')
+  before = (workdir.read_json(workdir.result) or {'metrics': {}})['metrics']
+  changed = [k for k, v in found.items() if k in before and before[k] != v]
+  if changed:
+    print('not as in result.json: ' + ', '.join(
+      f'{k} was {before[k]!r}' for k in changed))
+  elif before:
+    print('the same numbers as in result.json')

@@ -1,0 +1,8 @@
+"""--mode=print: the resolved experiment as plain text; nothing is run."""
+
+from bigmodels import config
+from bigmodels.modes.request import Request
+
+
+def run(request: Request) -> None:
+  print(config.to_text(request.resolve()), end='')

@@ -1,0 +1,48 @@
+"""What a mode is asked for."""
+
+import pathlib
+from typing import NamedTuple
+
+from bigmodels import config
+from bigmodels.errors import UserError
+from bigmodels.workdir import Workdir
+
+
+class Request(NamedTuple):
+  """The command line, read.
+
+  Attributes:
+    experiment: a name, the path of a `.py` file or of a `config.txt`, or None for
+      what the workdir holds.
+    overrides: knob or dotted path -> text.
+    workdir: a path, or None.
+    data_dir: where TFDS datasets are, or None.
+    cache_dir: where decoded data and compiled programs are kept.
+    require_backend: 'cpu', 'gpu', 'tpu' or None.
+  """
+
+  experiment: str | None
+  overrides: dict[str, str]
+  workdir: str | None
+  data_dir: str | None
+  cache_dir: pathlib.Path
+  require_backend: str | None
+
+  def resolve(self) -> config.Resolved:
+    """The experiment that is meant, with every override.
+
+    Raises:
+      UserError: if none is named and the workdir holds none.
+    """
+    if self.experiment is None:
+      if self.workdir is None:
+        names = ', '.join(config.summaries())
+        raise UserError(
+          'name an --experiment, or a --workdir to go on with; there is ' + names)
+      return Workdir(self.workdir).recorded(self.overrides)
+    if self.experiment.endswith('.txt'):
+      path = pathlib.Path(self.experiment)
+      if not path.is_file():
+        raise UserError(f'--experiment: there is no file {path}')
+      return config.from_text(path.read_text(), str(path), self.overrides)
+    return config.resolve(self.experiment, self.overrides)

@@ -1,0 +1,127 @@
+"""From a learner and its feeds to compiled programs: the only place that jits a step."""
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from bigmodels.data.batches import Feed
+from bigmodels.learners.learner import Learner, State
+
+
+class Carry(NamedTuple):
+  """What goes from one dispatch to the next, and into a checkpoint.
+
+  Attributes:
+    state: the learner's.
+    window: sums of the training metrics since the last line of the log.
+    fault: int32 `[2]`: the first step whose metrics were not finite, and which of
+      them (in the order of their names); -1 before there is one.
+  """
+
+  state: State
+  window: Any
+  fault: jax.Array
+
+
+class Programs(NamedTuple):
+  """Compiled once, before the first step; they cannot compile again.
+
+  Attributes:
+    init: key -> Carry.
+    advance: (carry, operand, number of steps, whether to clear the window) -> Carry;
+      takes the state's memory over.
+    evaluate: split -> (state, operand) -> sums, outputs.
+    most: steps that one dispatch may take.
+    metric_names: of the window, in order.
+    seconds: spent compiling.
+  """
+
+  init: Callable[[jax.Array], Carry]
+  advance: Callable[..., Carry]
+  evaluate: dict[str, Callable]
+  most: int
+  metric_names: tuple[str, ...]
+  seconds: float
+
+
+def compile_programs(learner: Learner, train: Feed, evals: dict[str, Feed]) -> Programs:
+  """Compiles a learner's three functions with their data roads inside.
+
+  A dispatch takes any number of steps in one program: a loop whose length is an
+  argument. So where dispatches begin and end changes no bit of the result.
+  """
+  start = time.perf_counter()
+  key = jax.random.PRNGKey(0)
+  operand = train.operand(0, 1)
+  batch = jax.eval_shape(train.batch, train.resident, operand, 0, key)
+
+  def fresh(key):
+    zeros = jax.tree.map(lambda b: jnp.zeros(b.shape, b.dtype), batch)
+    state = learner.init(key, zeros)
+    return Carry(state, _zeros(sums), jnp.full(2, -1, jnp.int32))
+
+  state = jax.eval_shape(learner.init, key, batch)
+  step_jaxpr, (_, sums) = jax.make_jaxpr(learner.step, return_shape=True)(state, batch)
+  names = tuple(sorted(sums))
+  # XLA's own convolutions run tens of times slower inside a loop on a CPU.
+  loops = (jax.default_backend() != 'cpu'
+           or 'conv_general_dilated' not in str(step_jaxpr))
+
+  def advance(state, window, fault, resident, operand, count, clear):
+    window = jax.tree.map(lambda w: jnp.where(clear, jnp.zeros_like(w), w), window)
+
+    def going(loop):
+      index, carry = loop
+      return (index < count) & (carry.fault[0] < 0)
+
+    def step(loop):
+      index, carry = loop
+      state, number = carry.state, carry.state.step
+      batch = train.batch(resident, operand, index, _data_key(state))
+      state, sums = learner.step(state, batch)
+      window = jax.tree.map(jnp.add, carry.window, sums)
+      good = jnp.stack([jnp.isfinite(sums[n][0]) for n in names])
+      # Counted from 1: the step that was just taken.
+      fault = jnp.where(jnp.all(good), carry.fault,
+                        jnp.stack([number + 1, jnp.argmin(good)]).astype(jnp.int32))
+      return index + 1, Carry(state, window, fault)
+
+    first = (0, Carry(state, window, fault))
+    return (jax.lax.while_loop(going, step, first) if loops else step(first))[1]
+
+  carry = jax.eval_shape(fresh, key)
+  init = jax.jit(fresh).lower(key).compile()
+  advanced = jax.jit(advance, donate_argnums=0).lower(
+    *carry, train.resident, operand, jnp.int32(1), jnp.bool(True)).compile()
+  evaluate = {name: _compile_evaluate(learner, feed, carry.state)
+              for name, feed in evals.items()}
+
+  def run(carry: Carry, operand, count: int, clear: bool) -> Carry:
+    return advanced(*carry, train.resident, operand, jnp.int32(count), jnp.bool(clear))
+
+  return Programs(init, run, evaluate, train.most if loops else 1, names,
+                  time.perf_counter() - start)
+
+
+def _data_key(state: State) -> jax.Array:
+  """The key of a step's augmentation, apart from the learner's own."""
+  return jax.random.fold_in(jax.random.fold_in(state.key, state.step), 2**31)
+
+
+def _zeros(shapes):
+  return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+
+
+def _compile_evaluate(learner: Learner, feed: Feed, state) -> Callable:
+  operand = feed.operand(0, 1)
+
+  def evaluate(state, resident, operand):
+    batch = feed.batch(resident, operand, 0, state.key)
+    sums, outputs = learner.evaluate(state, batch)
+    return sums, {**outputs, 'mask': batch['mask']}
+
+  compiled = jax.jit(evaluate).lower(state, feed.resident, operand).compile()
+  return lambda state, operand: compiled(state, feed.resident, operand)

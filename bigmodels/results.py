@@ -1,0 +1,99 @@
+"""What is left of a run for people and programs: `result.json` and the report."""
+
+import pathlib
+import subprocess
+from typing import Any
+
+import flax
+import jax
+import optax
+
+import bigmodels
+from bigmodels import config, loop
+from bigmodels.build import Built
+from bigmodels.logs import report
+from bigmodels.parallel.compile import Programs
+from bigmodels.workdir import Workdir, read_metrics
+
+
+def finished(workdir: Workdir) -> dict[str, Any] | None:
+  """The result of a run that has come to its end, or None."""
+  result = workdir.read_json(workdir.result)
+  return result if result and result['status'] == 'finished' else None
+
+
+def write(workdir: Workdir, resolved: config.Resolved, built: Built,
+          programs: Programs, state, ledger: loop.Ledger, device: str) -> None:
+  """Writes `report.html` and `result.json`.
+
+  Args:
+    workdir: of the run.
+    resolved: its experiment.
+    built: the same, opened.
+    programs: the same, compiled.
+    state: of the best checkpoint if the run is done.
+    ledger: where the run is.
+    device: what it ran on, in words.
+  """
+  metrics, figures = dict(ledger.metrics), {}
+  if ledger.done:
+    for name, feed in built.evals.items():
+      found, outputs = loop.evaluate(built, programs, name, feed, state)
+      metrics |= found
+      figures[name] = built.learner.figures(
+        outputs, lambda rows, feed=feed: feed.dataset.read(rows)['inputs'],
+        feed.dataset.classes)
+  seconds = ledger.seconds
+  examples = ledger.step * built.train.order.batch_size
+  result = {
+    'experiment': resolved.name,
+    'status': 'finished' if ledger.done else 'stopped',
+    'stopped_by': ledger.done,
+    'step': ledger.step,
+    'steps': built.steps,
+    'epochs': examples / built.train.order.length,
+    'best_step': ledger.best_step,
+    'metrics': metrics,
+    'train_seconds': seconds['train'],
+    'evaluate_seconds': seconds['evaluate'],
+    'checkpoint_seconds': seconds['checkpoint'],
+    'compile_seconds': seconds['compile'],
+    'examples_per_second': examples / max(seconds['train'], 1e-9),
+    'parameters': sum(p.size for p in jax.tree.leaves(state.params)),
+    'device': device,
+    'versions': versions(),
+  }
+  with workdir.blame():
+    report.write(
+      workdir.report, title=resolved.name, config_text=config.to_text(resolved),
+      records=read_metrics(workdir), result=result, figures=figures)
+  # Last: a result that says finished has a report beside it.
+  workdir.write_json(workdir.result, result)
+
+
+def versions() -> dict[str, str]:
+  """Of what a number depends on."""
+  return {'bigmodels': _own_version(), 'jax': jax.__version__,
+          'flax': flax.__version__, 'optax': optax.__version__}
+
+
+def _own_version() -> str:
+  """The release and, in a checkout, the commit and whether it was changed."""
+  folder = pathlib.Path(__file__).parent
+  command = ['git', '-C', str(folder), 'describe', '--always', '--dirty', '--exclude=*']
+  try:
+    commit = subprocess.run(
+      command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+  except (OSError, subprocess.SubprocessError):
+    return bigmodels.__version__
+  return f'{bigmodels.__version__}+{commit}' if commit else bigmodels.__version__
+
+
+def headline(result: dict[str, Any]) -> str:
+  """A result in a line."""
+  shown = [f'{k} {v:.4f}' for k, v in result['metrics'].items()
+           if k.count('/') == 1 and not k.startswith('train/')]
+  return (f'step {result["step"]:,}, best {result["best_step"]:,}: '
+          + ', '.join(shown)
+          + f'; trained {result["train_seconds"]:.1f} s at '
+          f'{result["examples_per_second"]:,.0f} examples/s')

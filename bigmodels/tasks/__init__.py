@@ -1,0 +1,7 @@
+"""Tasks: what is learned, and how a model's answer to a batch is scored."""
+
+from bigmodels.tasks.classification import classification
+from bigmodels.tasks.regression import regression
+from bigmodels.tasks.task import Task
+
+__all__ = ['Task', 'classification', 'regression']

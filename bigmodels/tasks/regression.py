@@ -1,0 +1,43 @@
+"""Regression: one or more numbers for every input."""
+
+from collections.abc import Callable
+from functools import partial
+
+import jax.numpy as jnp
+
+from bigmodels import figures, losses, metrics
+from bigmodels.tasks.task import Task, apply, init, masked_mean
+
+
+def regression(model, loss: Callable = losses.squared_error, *,
+               target_mean, target_std) -> Task:
+  """Numbers for every input, learned in units of the targets' deviation.
+
+  The model's answer is multiplied by `target_std` and moved by `target_mean`, so that it starts in
+  the range of the targets; loss, metrics and outputs are in the targets' own units
+  but for the loss, which is in units of `target_std`.
+
+  Args:
+    model: Linen module, `[batch, ...]` -> `[batch, targets]`.
+    loss: (answer, target, both `[batch, targets]`) -> `[batch]`; see `losses`.
+    target_mean: mean of the training targets, `[targets]`.
+    target_std: their standard deviation. An experiment leaves both out: they are
+      fitted on the training split and kept with the run.
+  """
+
+  mean = jnp.asarray(target_mean, jnp.float32)
+  std = jnp.asarray(target_std, jnp.float32)
+
+  def objective(params, extra, batch, key, train):
+    answer, extra = apply(model, params, extra, batch, key=key, train=train)
+    answer = answer.astype(jnp.float32)
+    targets = batch['labels'].reshape(len(answer), -1).astype(jnp.float32)
+    if answer.shape != targets.shape:
+      raise ValueError(f'regression: the model gives {answer.shape}, the targets are '
+                       f'{targets.shape}')
+    values = loss(answer, (targets - mean) / std)
+    value, total = masked_mean(values, batch['mask'])
+    outputs = {'targets': targets, 'predictions': answer * std + mean}
+    return value, (extra, {'loss': total}, outputs)
+
+  return Task(partial(init, model), objective, metrics.regression, figures.regression)

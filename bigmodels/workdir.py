@@ -1,0 +1,170 @@
+"""The folder of a run: what is in it, and how it is written."""
+
+import contextlib
+import datetime
+import fcntl
+import json
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+from bigmodels import config
+from bigmodels.checkpoint import out_of_room
+from bigmodels.errors import UserError
+
+
+class Workdir:
+  """A run's folder, by file."""
+
+  def __init__(self, path: str | os.PathLike):
+    self.path = pathlib.Path(path)
+    self.config = self.path / 'config.txt'
+    self.data = self.path / 'data.json'
+    self.metrics = self.path / 'metrics.jsonl'
+    self.result = self.path / 'result.json'
+    self.report = self.path / 'report.html'
+    self.checkpoints = self.path / 'checkpoints'
+    self.tensorboard = self.path / 'tensorboard'
+
+  @classmethod
+  def fresh(cls, name: str) -> 'Workdir':
+    """A folder under `runs/` that nobody has used."""
+    stamp = datetime.datetime.now().strftime('%Y%m%d-%H%M%S')
+    stem = pathlib.Path(name).stem
+    for count in range(1, 1000):
+      path = pathlib.Path('runs') / f'{stem}-{stamp}{f"-{count}" * (count > 1)}'
+      try:
+        path.mkdir(parents=True)
+        return cls(path)
+      except FileExistsError:
+        continue
+      except OSError as error:
+        raise UserError(f'--workdir: cannot make {path}: {error.strerror}') from error
+    raise UserError(f'--workdir: too many runs named {stem}-{stamp}')
+
+  @contextlib.contextmanager
+  def lock(self) -> Iterator[None]:
+    """Makes the folder if need be, and keeps other processes from writing there."""
+    with self.blame():
+      self.path.mkdir(parents=True, exist_ok=True)
+      file = open(self.path / '.lock', 'a+')  # noqa: SIM115 (closed below)
+    with file:
+      try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      except BlockingIOError:
+        raise UserError(
+          f'--workdir={self.path}: another run is writing there') from None
+      yield
+
+  @contextlib.contextmanager
+  def blame(self) -> Iterator[None]:
+    """Says what a full or read-only disk means for the run."""
+    try:
+      yield
+    except OSError as error:
+      if not out_of_room(error) and not isinstance(
+        error, FileExistsError | NotADirectoryError):
+        raise
+      raise UserError(
+        f'--workdir={self.path}: cannot write there: {error.strerror or error}; what '
+        'is saved stays; the same command goes on from there') from error
+
+  def write(self, path: pathlib.Path, text: str) -> None:
+    """Writes a file as a whole, or not at all."""
+    with self.blame():
+      scratch = path.with_name(f'.{path.name}.tmp')
+      with open(scratch, 'w', encoding='utf-8') as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+      os.replace(scratch, path)
+
+  def write_json(self, path: pathlib.Path, value: Any) -> None:
+    self.write(path, json.dumps(value, indent=2) + '\n')
+
+  def read_json(self, path: pathlib.Path, default: Any = None) -> Any:
+    """What a file holds, or the default where there is none."""
+    if not path.is_file():
+      return default
+    try:
+      return json.loads(path.read_text(encoding='utf-8'))
+    except (ValueError, OSError) as error:
+      raise UserError(f'{path} cannot be read: {error}') from error
+
+  def recorded(self, overrides: dict[str, str]) -> config.Resolved:
+    """The experiment that `config.txt` tells, with overrides applied.
+
+    Raises:
+      UserError: if there is no run here.
+    """
+    if not self.config.is_file():
+      there = 'is empty' if self.path.is_dir() else 'does not exist'
+      if self.path.is_dir() and any(self.path.iterdir()):
+        there = 'holds no config.txt'
+      raise UserError(
+        f'--workdir={self.path} {there}: nothing to resume; name an --experiment')
+    text = self.config.read_text(encoding='utf-8')
+    return config.from_text(text, str(self.config), overrides)
+
+  def claim(self, resolved: config.Resolved) -> None:
+    """Writes `config.txt`, or checks that it tells this experiment.
+
+    Raises:
+      UserError: with the differences, if the folder holds another.
+    """
+    if not self.config.is_file():
+      if self.checkpoints.is_dir() and any(self.checkpoints.iterdir()):
+        raise UserError(f'--workdir={self.path} holds checkpoints but no config.txt; '
+                        'use another --workdir')
+      self.write(self.config, config.to_text(resolved))
+      return
+    before = config.read_values(self.config.read_text(encoding='utf-8'))
+    now = resolved.values()
+    if before != now:
+      raise UserError(
+        f'--workdir={self.path} holds another run:\n'
+        f'{config.differences(before, now)}\n'
+        f'to go on with that one: python run.py --workdir={self.path}\n'
+        'to run this one: use another --workdir (with '
+        f'--init_from={self.path} it starts from the parameters there)')
+
+
+class MetricsFile:
+  """`metrics.jsonl`: one record a line, appended; cut back on resume."""
+
+  def __init__(self, workdir: Workdir, step: int):
+    """Opens the file and drops every record after `step`, and a torn last line."""
+    self._workdir = workdir
+    with workdir.blame():
+      self._file = open(workdir.metrics, 'a+', encoding='utf-8')  # noqa: SIM115
+      self._file.seek(0)
+      end = 0
+      for line in iter(self._file.readline, ''):
+        if not line.endswith('\n') or json.loads(line)['step'] > step:
+          break
+        end = self._file.tell()
+      self._file.truncate(end)
+      self._file.seek(end)
+
+  def write(self, record: dict[str, Any]) -> None:
+    """Appends a record; it is in the file when this returns."""
+    with self._workdir.blame():
+      self._file.write(json.dumps(record) + '\n')
+      self._file.flush()
+
+  def sync(self) -> None:
+    """Returns when all records would outlive a power failure."""
+    with self._workdir.blame():
+      os.fsync(self._file.fileno())
+
+  def close(self) -> None:
+    self._file.close()
+
+
+def read_metrics(workdir: Workdir) -> list[dict[str, Any]]:
+  """Every record of `metrics.jsonl`."""
+  if not workdir.metrics.is_file():
+    return []
+  lines = workdir.metrics.read_text(encoding='utf-8').splitlines()
+  return [json.loads(line) for line in lines]

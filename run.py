@@ -1,0 +1,113 @@
+"""Trains, evaluates or prints one experiment. See README.md.
+
+  python run.py --list
+  python run.py --experiment=digits_cnn
+  python run.py --experiment=digits_cnn --config.learning_rate=3e-4 --workdir=runs/a
+  python run.py --workdir=runs/a
+"""
+
+import importlib
+import os
+import pathlib
+import sys
+
+from absl import app, flags, logging
+
+from bigmodels.errors import UserError, nearest
+
+MODES = [p.stem for p in (pathlib.Path(__file__).parent / 'bigmodels/modes').glob(
+  '[!_]*.py') if p.stem != 'request']
+
+flags.DEFINE_string('experiment', None, 'a name in experiments/ or the path of a .py '
+                    'file; or the config.txt of a run')
+flags.DEFINE_string('workdir', None, 'the folder of the run; a fresh one under runs/ '
+                    'if left out')
+flags.DEFINE_string('mode', 'train', ', '.join(sorted(MODES)))
+flags.DEFINE_string('data_dir', None, 'where TFDS datasets are; $TFDS_DATA_DIR or '
+                    "TFDS's own default if left out")
+flags.DEFINE_string('cache_dir', '~/.cache/bigmodels', 'where compiled programs and '
+                    'decoded data are kept from run to run')
+flags.DEFINE_string('init_from', None, 'a workdir to take the parameters from; the '
+                    'same as --config.init_from')
+flags.DEFINE_enum('require_backend', None, ['cpu', 'gpu', 'tpu'], 'stop if JAX would '
+                  'use another')
+flags.DEFINE_bool('list', False, 'list the experiments')
+
+
+def read_overrides(argv: list[str]) -> tuple[list[str], dict[str, str]]:
+  """Splits `--config.PATH=VALUE` and `--config.PATH VALUE` off a command line."""
+  rest, overrides = [], {}
+  arguments = iter(argv)
+  for argument in arguments:
+    name, equals, value = argument.partition('=')
+    if not name.startswith(('--config.', '-config.')):
+      rest.append(argument)
+      continue
+    path = name.lstrip('-').removeprefix('config.')
+    if not equals:
+      value = next(arguments, None)
+      if value is None:
+        raise UserError(f'--config.{path}: wants a value, --config.{path}=VALUE')
+    if not path:
+      raise UserError(f'{argument}: name a knob or field, --config.NAME=VALUE')
+    overrides[path] = value
+  return rest, overrides
+
+
+def main(argv: list[str], overrides: dict[str, str]) -> None:
+  FLAGS = flags.FLAGS
+  if argv[1:]:
+    raise UserError(f'{argv[1]!r}: wants flags, --NAME=VALUE; see --help')
+  if FLAGS.list:
+    from bigmodels import config
+
+    names = config.summaries()
+    for name, text in names.items():
+      print(f'{name:{max(map(len, names))}}  {text}')
+    return
+  if FLAGS.mode not in MODES:
+    raise UserError(f'--mode={FLAGS.mode}{nearest(FLAGS.mode, MODES)}')
+  cache_dir = pathlib.Path(FLAGS.cache_dir).expanduser()
+  if FLAGS.init_from:
+    overrides = {**overrides, 'init_from': FLAGS.init_from}
+
+  from bigmodels.modes.request import Request
+  from bigmodels.parallel import devices
+
+  devices.cache_compilations(cache_dir / 'xla')
+  data_dir = FLAGS.data_dir or os.environ.get('TFDS_DATA_DIR')
+  mode = importlib.import_module(f'bigmodels.modes.{FLAGS.mode}')
+  mode.run(Request(FLAGS.experiment, overrides, FLAGS.workdir, data_dir, cache_dir,
+                   FLAGS.require_backend))
+
+
+def _start(argv: list[str]) -> None:
+  """Everything a user can mend ends here: one message on stderr, exit 2."""
+  try:
+    argv, overrides = read_overrides(argv)
+    app.run(lambda rest: main(rest, overrides), argv, flags_parser=_parse)
+  except UserError as error:
+    print(f'error: {error}', file=sys.stderr)
+    sys.exit(2)
+  except KeyboardInterrupt:
+    print('stopped before anything was trained', file=sys.stderr)
+
+
+def _parse(argv: list[str]) -> list[str]:
+  try:
+    rest = flags.FLAGS(argv)
+    if flags.FLAGS['verbosity'].using_default_value:
+      logging.set_verbosity(logging.WARNING)  # absl's default tells too much
+    return rest
+  except flags.UnrecognizedFlagError as error:
+    known = ['config', *(f for m in flags.FLAGS.flags_by_module_dict()
+                         if m.endswith('run.py') or m == '__main__'
+                         for f in (d.name for d in flags.FLAGS.flags_by_module_dict()[m]))]
+    raise UserError(f'--{error.flagname}: no such flag'
+                    f'{nearest(error.flagname, known)}') from None
+  except flags.Error as error:
+    raise UserError(str(error)) from None
+
+
+if __name__ == '__main__':
+  _start(sys.argv)

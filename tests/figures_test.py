@@ -1,0 +1,211 @@
+"""Tests of the figures: what they say is compared with what is known otherwise."""
+
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from bigmodels import figures
+
+
+def _outputs(n=60, classes=3, seed=0):
+  rng = np.random.default_rng(seed)
+  labels = rng.integers(0, classes, n)
+  logits = rng.normal(size=(n, classes)) + 2 * np.eye(classes)[labels]
+  probabilities = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+  return {'labels': labels, 'predictions': probabilities.argmax(-1),
+          'probabilities': probabilities.astype(np.float32)}
+
+
+def _images(shape=(60, 8, 6, 3), dtype=np.uint8):
+  values = np.random.default_rng(1).normal(size=shape) * 50
+  images = np.abs(values).astype(dtype) if dtype == np.uint8 else values
+  return lambda rows: images[rows]
+
+
+def _render(drawn):
+  for figure in drawn.values():
+    figure.savefig(io.BytesIO(), format='svg')
+  return drawn
+
+
+@pytest.mark.parametrize('classes', [2, 3, 10, 20])
+def test_the_confusion_matrix_has_every_count_in_its_place(classes):
+  outputs = _outputs(400, classes)
+  axes = figures.classification(outputs, None, None)['Confusion matrix'].axes[0]
+  shown = np.full((classes, classes), -1)
+  for text in axes.texts:
+    column, row = text.get_position()
+    shown[row, column] = int(text.get_text())
+  wanted = metrics.confusion_matrix(outputs['labels'], outputs['predictions'],
+                                    labels=range(classes))
+  np.testing.assert_array_equal(shown, wanted)
+  assert axes.get_ylim()[0] > axes.get_ylim()[1]  # row 0 is on top
+  colors = axes.images[0].get_array()
+  np.testing.assert_allclose(colors, wanted / wanted.sum(1, keepdims=True))
+
+
+def test_the_confusion_matrix_is_labelled_with_the_names_of_the_classes():
+  drawn = figures.classification(_outputs(), None, ('cat', 'dog', 'bird'))
+  axes = drawn['Confusion matrix'].axes[0]
+  assert [t.get_text() for t in axes.get_yticklabels()] == ['cat', 'dog', 'bird']
+  assert [t.get_text() for t in axes.get_xticklabels()] == ['cat', 'dog', 'bird']
+
+
+def test_more_than_twenty_classes_are_colours_only():
+  drawn = figures.classification(_outputs(200, 21), None, None)
+  assert not drawn['Confusion matrix'].axes[0].texts
+
+
+def test_roc_is_for_two_classes_and_agrees_with_sklearn():
+  outputs = _outputs(classes=2)
+  figure = figures.classification(outputs, None, None)['ROC curve']
+  area = metrics.roc_auc_score(outputs['labels'], outputs['probabilities'][:, 1])
+  assert f'AUC {area:.4f}' in figure.axes[0].get_title(loc='left')
+  assert 'ROC curve' not in figures.classification(_outputs(), None, None)
+
+
+def test_calibration_error_is_what_paper_and_pencil_give():
+  confidence = np.array([0.55, 0.6, 0.9, 1.0])
+  right = np.array([True, False, True, True])
+  # Two bins of five: (0.4, 0.6] has mean 0.575 and accuracy 0.5, (0.8, 1] 0.95 and 1.
+  error, means, accuracy, counts = figures.calibration(confidence, right, bins=5)
+  assert error == pytest.approx(0.5 * 0.075 + 0.5 * 0.05)
+  np.testing.assert_array_equal(counts, [0, 0, 2, 0, 2])
+  np.testing.assert_allclose(means, [0, 0, 0.575, 0, 0.95])
+  np.testing.assert_allclose(accuracy, [0, 0, 0.5, 0, 1])
+
+
+def test_mistakes_are_mistakes_and_the_surest_come_first():
+  outputs = _outputs(200)
+  asked = []
+
+  def inputs(rows):
+    asked.append(rows)
+    return _images((200, 8, 8, 1))(rows)
+
+  figure = figures.classification(outputs, inputs, ('a', 'b', 'c'))[
+    'Most confident mistakes']
+  (rows,) = asked
+  labels, predictions = outputs['labels'], outputs['predictions']
+  confidence = outputs['probabilities'].max(-1)
+  wrong = labels != predictions
+  assert wrong[rows].all()
+  assert len(rows) == min(figures.MISTAKES, wrong.sum())
+  assert (np.diff(confidence[rows]) <= 0).all()
+  assert confidence[rows[0]] == confidence[wrong].max()
+  captions = [axes.get_title() for axes in figure.axes if axes.images]
+  assert captions == [f'{"abc"[labels[r]]} → {"abc"[predictions[r]]}\n'
+                      f'{confidence[r]:.3f}' for r in rows]
+
+
+def test_no_mistakes_give_no_figure_of_them():
+  outputs = _outputs()
+  outputs['labels'] = outputs['predictions']
+  assert 'Most confident mistakes' not in figures.classification(
+    outputs, _images(), None)
+
+
+def test_rows_of_a_table_are_not_shown_as_images():
+  drawn = figures.classification(_outputs(), _images((60, 5)), None)
+  assert 'Most confident mistakes' not in drawn
+
+
+@pytest.mark.parametrize('scale, shift', [(1, 0), (1e3, -500), (1e-6, 5), (0, 3)])
+def test_float_images_of_any_range_are_scaled_for_the_eye(scale, shift):
+  image = np.random.default_rng(0).uniform(size=(9, 7, 1)) * scale + shift
+  picture = figures._picture(image)
+  assert picture.shape == (9, 7, 3)
+  assert picture.min() == 0 and picture.max() == (1 if scale else 0)
+
+
+def test_large_images_shrink_and_bytes_keep_their_brightness():
+  picture = figures._picture(np.full((500, 300, 3), 51, np.uint8))
+  assert max(picture.shape) <= 96
+  np.testing.assert_allclose(picture, 0.2)
+
+
+@pytest.mark.parametrize('classes', [2, 3, 50])
+@pytest.mark.parametrize('n', [1, 2])
+def test_one_or_two_rows_are_enough(n, classes):
+  _render(figures.classification(_outputs(n, classes), _images(), None))
+
+
+def test_one_class_present():
+  outputs = _outputs(classes=2)
+  outputs['labels'] = np.zeros_like(outputs['labels'])
+  drawn = _render(figures.classification(outputs, _images(), None))
+  assert 'ROC curve' not in drawn
+
+
+def test_rows_that_are_not_finite_do_not_count_and_it_says_so():
+  outputs = _outputs(classes=2)
+  outputs['probabilities'][:20] = np.nan
+  drawn = _render(figures.classification(outputs, _images(dtype=float), None))
+  axes = drawn['Confusion matrix'].axes[0]
+  assert sum(int(t.get_text()) for t in axes.texts) == 40
+  assert axes.get_title(loc='left') == '40 of 60 rows are finite'
+  outputs['predictions'] = np.full(60, np.nan)
+  assert figures.classification(outputs, _images(), None) == {}
+
+
+def test_class_names_may_be_long_strange_or_few():
+  names = ('a class name\nthat goes on ' * 9, '$x_{', '<script>')
+  _render(figures.classification(_outputs(), _images(), names))
+  _render(figures.classification(_outputs(), _images(), ('only one',)))
+
+
+def test_regression_has_a_panel_for_every_target_up_to_six():
+  targets = np.random.default_rng(0).normal(size=(40, 8))
+  drawn = _render(figures.regression(
+    {'targets': targets, 'predictions': targets + 1}, None, None))
+  for figure in drawn.values():
+    assert sum(axes.axison for axes in figure.axes) == 6
+  axes = drawn['Residuals'].axes[0]
+  assert axes.get_title(loc='left').startswith('0\nmean 1, deviation')
+  assert sum(bar.get_height() for bar in axes.patches) == 40
+
+
+def test_a_scatter_of_many_points_is_a_sample_and_says_so():
+  targets = np.random.default_rng(0).normal(size=(30_000, 1))
+  drawn = figures.regression({'targets': targets, 'predictions': targets}, None, None)
+  axes = drawn['Predicted against actual'].axes[0]
+  assert len(axes.collections[0].get_offsets()) == figures.POINTS
+  assert '2,000 of 30,000' in axes.get_title(loc='left')
+
+
+@pytest.mark.parametrize('predictions', [
+  np.zeros((1, 1)), np.full((5, 1), 1e30), np.array([[0.0], [np.nan], [1.0]])])
+def test_regression_survives(predictions):
+  _render(figures.regression(
+    {'targets': np.ones_like(predictions), 'predictions': predictions}, None, None))
+
+
+def test_regression_without_a_finite_row_has_no_figures():
+  nothing = np.full((3, 2), np.nan)
+  assert figures.regression({'targets': nothing, 'predictions': nothing}, None,
+                            None) == {}
+
+
+def test_curves_keep_gaps_and_take_a_log_scale_over_decades():
+  steps = np.arange(1, 2001)
+  values = 1e4 * 0.99 ** steps
+  values[100:200] = np.nan
+  figure = figures.curve({'train': (steps, values), 'test': ([5], [np.nan])},
+                         {'train': 'blue', 'test': 'red'}, best=3)
+  assert figure.axes[0].get_yscale() == 'log'
+  line = figure.axes[0].lines[0].get_ydata()
+  assert len(line) == 600 and np.isnan(line).any()
+  _render({'': figure})
+  _render({'': figures.curve({'': ([], [])}, {'': 'red'})})
+
+
+def test_importing_loads_no_drawing_library():
+  code = ('import sys, bigmodels.figures; '
+          'print([m for m in ("matplotlib", "sklearn") if m in sys.modules])')
+  found = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
+                         check=True)
+  assert found.stdout.strip() == '[]'
