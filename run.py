@@ -40,16 +40,16 @@ def read_overrides(argv: list[str]) -> tuple[list[str], dict[str, str]]:
   arguments = iter(argv)
   for argument in arguments:
     name, equals, value = argument.partition('=')
-    if not name.startswith(('--config.', '-config.')):
+    if not name.startswith(('--config.', '-config.')) and name != '--config':
       rest.append(argument)
       continue
-    path = name.lstrip('-').removeprefix('config.')
-    if not equals:
-      value = next(arguments, None)
-      if value is None:
-        raise UserError(f'--config.{path}: wants a value, --config.{path}=VALUE')
+    path = name.lstrip('-').removeprefix('config').removeprefix('.')
     if not path:
       raise UserError(f'{argument}: name a knob or field, --config.NAME=VALUE')
+    if not equals:
+      value = next(arguments, '--')
+      if value.startswith('--'):
+        raise UserError(f'--config.{path}: wants a value, --config.{path}=VALUE')
     overrides[path] = value
   return rest, overrides
 
@@ -66,7 +66,7 @@ def main(argv: list[str], overrides: dict[str, str]) -> None:
       print(f'{name:{max(map(len, names))}}  {text}')
     return
   if FLAGS.mode not in MODES:
-    raise UserError(f'--mode={FLAGS.mode}{nearest(FLAGS.mode, MODES)}')
+    raise UserError(f'--mode={FLAGS.mode}: no such mode{nearest(FLAGS.mode, MODES)}')
   cache_dir = pathlib.Path(FLAGS.cache_dir).expanduser()
   if FLAGS.init_from:
     overrides = {**overrides, 'init_from': FLAGS.init_from}
@@ -97,12 +97,13 @@ def _parse(argv: list[str]) -> list[str]:
   try:
     rest = flags.FLAGS(argv)
     if flags.FLAGS['verbosity'].using_default_value:
-      logging.set_verbosity(logging.WARNING)  # absl's default tells too much
+      logging.set_verbosity(logging.ERROR)  # libraries tell too much for a user
     return rest
+  except SystemExit:
+    sys.exit(0)  # --help, which absl takes for a failure
   except flags.UnrecognizedFlagError as error:
-    known = ['config', *(f for m in flags.FLAGS.flags_by_module_dict()
-                         if m.endswith('run.py') or m == '__main__'
-                         for f in (d.name for d in flags.FLAGS.flags_by_module_dict()[m]))]
+    here = flags.FLAGS.get_key_flags_for_module(sys.modules[__name__])
+    known = ['config', *(flag.name for flag in here)]
     raise UserError(f'--{error.flagname}: no such flag'
                     f'{nearest(error.flagname, known)}') from None
   except flags.Error as error:

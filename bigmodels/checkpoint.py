@@ -27,7 +27,10 @@ def fingerprint(tree: Any) -> jax.Array:
   word changes the result.
   """
   total = jnp.uint32(0)
-  for leaf in jax.tree.leaves(tree):
+  # By name: a tree that is read back as nested dicts has another order.
+  named = {jax.tree_util.keystr(path, simple=True, separator='/'): leaf
+           for path, leaf in jax.tree.leaves_with_path(tree)}
+  for _, leaf in sorted(named.items()):
     words = _words(leaf)
     weights = (jnp.arange(words.size, dtype=jnp.uint32) * jnp.uint32(2654435761)) | 1
     total = total * jnp.uint32(31) + jnp.sum(words * weights, dtype=jnp.uint32)
@@ -121,7 +124,7 @@ class Checkpoints:
       reason = str(error).strip().splitlines() or ['']
       raise Damaged(f'{type(error).__name__}: {reason[0][:200]}') from error
     carry, progress = found['carry'], found['progress']
-    if progress is None or int(fingerprint(carry)) != progress['fingerprint']:
+    if progress is None or int(fingerprint(carry)) != progress.pop('fingerprint'):
       raise Damaged('its bits are not those that were saved')
     return carry, progress
 

@@ -1,6 +1,7 @@
 """From a name and overrides to a resolved experiment, to text, and back."""
 
 import ast
+import contextlib
 import importlib.util
 import inspect
 import pathlib
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 from bigmodels import recipes
 from bigmodels.errors import UserError, nearest
 from bigmodels.experiment import Experiment
+from bigmodels.values import write
 
 EXPERIMENTS = pathlib.Path(__file__).resolve().parent.parent / 'experiments'
 
@@ -33,7 +35,7 @@ class Resolved(NamedTuple):
 
   def values(self) -> dict[str, str]:
     """Path -> text of everything that determines the run."""
-    knobs = {f'knob.{k}': repr(v) for k, v in self.knobs.items()}
+    knobs = {f'knob.{k}': write(v) for k, v in self.knobs.items()}
     return {'experiment': self.name} | knobs | dict(recipes.describe_fields(
       self.experiment))
 
@@ -45,7 +47,10 @@ def summaries() -> dict[str, str]:
   """Name -> first line of the docstring, of every file in `experiments/`."""
   found = {}
   for path in sorted(EXPERIMENTS.glob('[!_]*.py')):
-    text = ast.get_docstring(ast.parse(path.read_text())) or ''
+    try:
+      text = ast.get_docstring(ast.parse(path.read_bytes())) or ''
+    except (SyntaxError, ValueError) as error:
+      text = f'(cannot be read: {error})'
     found[path.stem] = text.partition('\n')[0]
   return found
 
@@ -63,14 +68,12 @@ def load(name: str) -> tuple[str, Callable[..., Experiment]]:
   if name.endswith('.py'):
     path = pathlib.Path(name).expanduser().resolve()
     name = path.stem if path.parent == EXPERIMENTS else str(path)
+    if not path.is_file():
+      raise UserError(f'there is no experiment {path}')
   elif not re.fullmatch(r'\w+', name) or not path.is_file():
-    hint = nearest(name, summaries())
-    raise UserError(f'--experiment: there is no experiment {name!r}{hint}')
-  if not path.is_file():
-    raise UserError(f'--experiment: there is no file {path}')
-  module_name = f'experiments.{path.stem}' if path.parent == EXPERIMENTS else path.stem
-  if module_name in sys.modules and path.parent != EXPERIMENTS:
-    module_name = f'experiment_{path.stem}'
+    raise UserError(f'there is no experiment {name!r}{nearest(name, summaries())}')
+  # A name that shadows no library and is the same in every run, for `config.txt`.
+  module_name = 'experiments.' + re.sub(r'\W|^(?=\d)', '_', path.stem)
   spec = importlib.util.spec_from_file_location(module_name, path)
   module = importlib.util.module_from_spec(spec)
   sys.modules[module_name] = module
@@ -82,24 +85,29 @@ def load(name: str) -> tuple[str, Callable[..., Experiment]]:
   return name, config
 
 
-class _blame:
+@contextlib.contextmanager
+def _blame(path: pathlib.Path):
   """Turns what an experiment's own code raises into one line that names the place."""
+  try:
+    yield
+  except UserError:
+    raise
+  except Exception as error:
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__)
+             if f.filename == str(path)]
+    message, place = error, f'{path}, line {lines[-1]}' if lines else path
+    if isinstance(error, SyntaxError) and error.filename:
+      message, place = error.msg, f'{error.filename}, line {error.lineno}'
+    message = f'{type(error).__name__}: {message}'
+    raise UserError(f'{place}: {message}') from error
 
-  def __init__(self, path):
-    self.path = path
 
-  def __enter__(self):
-    return self
-
-  def __exit__(self, kind, error, trace):
-    if error is None or not isinstance(error, Exception) or kind is UserError:
-      return
-    lines = [f.lineno for f in traceback.extract_tb(trace)
-             if f.filename == str(self.path)]
-    line = error.lineno if isinstance(error, SyntaxError) else (lines or [0])[-1]
-    message = error.msg if isinstance(error, SyntaxError) else error
-    raise UserError(
-      f'{self.path}, line {line}: {kind.__name__}: {message}') from error
+@contextlib.contextmanager
+def _prefix(text: str):
+  try:
+    yield
+  except UserError as error:
+    raise UserError(f'{text}{error}') from error
 
 
 # --- resolving ------------------------------------------------------------------
@@ -116,41 +124,50 @@ def resolve(name: str, overrides: Mapping[str, str]) -> Resolved:
     UserError: for a name that is not there or a value of the wrong type.
   """
   name, config = load(name)
-  parameters = inspect.signature(config).parameters
-  hints = typing.get_type_hints(config)
-  knobs = {k: p.default for k, p in parameters.items()}
-  paths = {}
-  for key, text in overrides.items():
-    if key in parameters:
-      try:
-        knobs[key] = recipes.parse(text, hints.get(key), parameters[key].default, key)
-      except UserError as error:
-        raise UserError(f'--config.{error}') from None
-    else:
-      paths[key] = text
+  knobs = {k: v for k, v in overrides.items() if k in inspect.signature(
+    config).parameters}
+  resolved = _call(name, config, knobs, '--config.')
+  return _edit(resolved, {k: v for k, v in overrides.items() if k not in knobs})
+
+
+def _call(name: str, config: Callable[..., Experiment], texts: Mapping[str, str],
+          prefix: str) -> Resolved:
+  """What `config` makes of knobs that are given as text."""
+  path = pathlib.Path(inspect.getfile(config))
+  variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+  knobs = {k: p.default for k, p in inspect.signature(config).parameters.items()
+           if p.kind not in variadic}
+  with _blame(path):
+    hints = typing.get_type_hints(config)
+  with _prefix(prefix):
+    for key, text in texts.items():
+      if key not in knobs:
+        raise UserError(f'{key}: no such knob{nearest(key, knobs)}')
+      if knobs[key] is inspect.Parameter.empty or text != write(knobs[key]):
+        knobs[key] = recipes.parse(text, hints.get(key), knobs[key], key)
   lacking = [k for k, v in knobs.items() if v is inspect.Parameter.empty]
   if lacking:
     raise UserError(f'{name}: set --config.{lacking[0]}=..., it has no default')
-  with _blame(pathlib.Path(inspect.getfile(config))):
+  with _blame(path):
     experiment = config(**knobs)
   if not isinstance(experiment, Experiment):
-    raise UserError(f'{name}: config() returned a {type(experiment).__name__}, '
+    raise UserError(f'{path}: config() returned a {type(experiment).__name__}, '
                     'wants an Experiment')
-  return Resolved(name, knobs, _override(experiment, paths, knobs))
+  return Resolved(name, knobs, experiment)
 
 
-def _override(experiment, paths: Mapping[str, str], knobs) -> Experiment:
-  legal = [*knobs, *recipes.field_names(experiment)]
-  for path, text in paths.items():
+def _edit(resolved: Resolved, paths: Mapping[str, str],
+          prefix: str = '--config.') -> Resolved:
+  """Sets fields of the record by dotted path."""
+  legal = {*resolved.knobs, *recipes.field_names(resolved.experiment)}
+  for path in paths:
     first = path.partition('.')[0]
     if first not in legal:
-      raise UserError(
-        f'--config.{path}: no knob or field {first!r}{nearest(first, legal)}')
-    try:
-      experiment = recipes.override(experiment, path, text)
-    except UserError as error:
-      raise UserError(f'--config.{error}') from None
-  return experiment
+      raise UserError(f'{prefix}{path}: no knob or field {first!r}'
+                      f'{nearest(first, legal)}')
+  with _prefix(prefix):
+    return resolved._replace(
+      experiment=recipes.override_all(resolved.experiment, paths))
 
 
 # --- text -----------------------------------------------------------------------
@@ -158,16 +175,20 @@ def _override(experiment, paths: Mapping[str, str], knobs) -> Experiment:
 _HEADER = """\
 # A resolved experiment of bigmodels. To run it again:
 #   python run.py --experiment=config.txt
+# with something else in it, add --config.NAME=VALUE.
 """
 
 
 def to_text(resolved: Resolved) -> str:
   """The resolved experiment, one `path = value` a line."""
-  lines, before = [], 'experiment'
-  for path, text in resolved.values().items():
-    group = path.partition('.')[0]
-    lines += [''] if group != before and '.' in path else []
-    before = group
+  values = resolved.values()
+  groups = [path.partition('.')[0] for path in values]
+  lines = []
+  for index, (path, text) in enumerate(values.items()):
+    # A blank line around whatever takes more than one.
+    before, group = groups[max(0, index - 1)], groups[index]
+    if group != before and max(groups.count(before), groups.count(group)) > 1:
+      lines.append('')
     lines.append(f'{path} = {text}')
   return _HEADER + '\n'.join(lines) + '\n'
 
@@ -176,55 +197,54 @@ def from_text(text: str, where: str, overrides: Mapping[str, str]) -> Resolved:
   """Reads what `to_text` wrote, then applies the overrides.
 
   The experiment's file is called with the knobs of the text; where the text says
-  something else than came of it, the text wins.
+  something else than came of it, the text wins, and over both an override.
 
   Raises:
     UserError: if the text and the file cannot be brought together.
   """
-  wanted = read_values(text)
-  if 'experiment' not in wanted:
-    raise UserError(f'{where}: no line `experiment = NAME`, so not a config.txt')
-  name = wanted['experiment']
-  knobs = {k.removeprefix('knob.'): v for k, v in wanted.items()
-           if k.startswith('knob.')}
-  resolved = resolve(name, {k: _unquote(v) for k, v in knobs.items()})
-  now = resolved.values()
-  # Longer paths last: replacing a function resets what hangs on it.
-  for path in sorted(wanted, key=lambda p: p.count('.')):
-    if path in now and now[path] != wanted[path] and not path.startswith('knob.'):
-      experiment = _override(
-        resolved.experiment, {path: _unquote(wanted[path])}, resolved.knobs)
-      resolved = resolved._replace(experiment=experiment)
-      now = resolved.values()
-  if now != wanted:
-    raise UserError(
-      f'{where}: the code of experiment {name} has changed since; it differs in\n'
-      + differences(wanted, now)
-    )
-  if not overrides:
-    return resolved
-  given = {k: _unquote(v) for k, v in knobs.items()}
-  given |= {k: v for k, v in overrides.items() if k in resolved.knobs}
-  paths = {k: v for k, v in overrides.items() if k not in resolved.knobs}
-  fresh = resolve(name, given) if len(paths) < len(overrides) else resolved
-  return fresh._replace(
-    experiment=_override(fresh.experiment, paths, fresh.knobs))
+  with _prefix(f'{where}: '):
+    wanted = read_values(text)
+    if 'experiment' not in wanted:
+      raise UserError('no line `experiment = NAME`, so not a config.txt')
+    name, config = load(wanted['experiment'])
+    knobs = {k.removeprefix('knob.'): v for k, v in wanted.items()
+             if k.startswith('knob.')}
+    called = _call(name, config, knobs, 'knob.')
+    before = called.values()
+    edits = {k: v for k, v in wanted.items() if before.get(k) != v
+             and k != 'experiment' and not k.startswith('knob.')}
+    resolved = _edit(called, edits, '')
+    if resolved.values() != wanted:
+      raise UserError(
+        'it was edited, or the code of the experiment has changed since; it differs '
+        f'in\n{differences(wanted, resolved.values())}')
+  turned = {k: v for k, v in overrides.items() if k in resolved.knobs}
+  if turned:
+    called = _call(name, config, knobs | turned, '--config.')
+    now = called.values()
+    # What the knobs turned now determine is newer than what the text says.
+    resolved = _edit(called, {k: v for k, v in edits.items()
+                              if before.get(k) == now.get(k)})
+  return _edit(resolved, {k: v for k, v in overrides.items() if k not in turned})
 
 
 def read_values(text: str) -> dict[str, str]:
-  """Path -> text, of what `to_text` wrote."""
-  lines = [line.partition(' = ') for line in text.splitlines()
-           if ' = ' in line and not line.startswith('#')]
-  return {path: value for path, _, value in lines}
+  """Path -> text, of what `to_text` wrote.
 
-
-def _unquote(text: str) -> str:
-  """What a user would have typed for a value that was printed with `repr`."""
-  try:
-    value = ast.literal_eval(text)
-  except (ValueError, SyntaxError):
-    return text
-  return value if isinstance(value, str) else text
+  Raises:
+    UserError: with the number of a line that is no `path = value`.
+  """
+  values: dict[str, str] = {}
+  for number, line in enumerate(text.splitlines(), 1):
+    if not line.strip() or line.lstrip().startswith('#'):
+      continue
+    path, equals, value = (part.strip() for part in line.partition('='))
+    if not (path and equals and value):
+      raise UserError(f'line {number} is no `path = value`: {line.strip()[:80]!r}')
+    if path in values:
+      raise UserError(f'line {number}: {path} is there twice')
+    values[path] = value
+  return values
 
 
 def differences(before: Mapping[str, str], after: Mapping[str, str]) -> str:

@@ -124,6 +124,8 @@ class Experiment:
       raise ValueError(f'keep: wants at least 1, got {self.keep}')
     if not 0 <= self.seed < 2**32:
       raise ValueError(f'seed: wants 0 to 2**32 - 1, got {self.seed}')
+    if 'train' in self.evals:
+      raise ValueError("evals: 'train' is what the training metrics are logged under")
     for name in ('duration', 'evaluate', 'log'):
       if getattr(self, name).minutes is not None:
         raise ValueError(f'{name}: wants steps or epochs, so that a run can be '

@@ -298,7 +298,7 @@ def evaluate(built: Built, programs: Programs, name: str, feed: Feed,
     flat name -> number, such as `test/accuracy`; and the outputs of all examples.
   """
   batches = math.ceil(feed.order.length / feed.order.batch_size)
-  parts = [programs.evaluate[name](state, feed.operand(i, 1)) for i in range(batches)]
+  parts = [programs.evaluate(name, state, feed.operand(i, 1)) for i in range(batches)]
   parts = jax.device_get(parts)
   totals: dict[str, tuple] = {}
   for sums, _ in parts:

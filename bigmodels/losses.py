@@ -39,7 +39,7 @@ def hinge(logits: jax.Array, labels: jax.Array) -> jax.Array:
   """
   if logits.shape[-1] == 1:
     return optax.hinge_loss(logits[:, 0], 2.0 * labels - 1.0)
-  return optax.multiclass_hinge_loss(logits, labels)
+  return optax.losses.multiclass_hinge_loss(logits, labels)
 
 
 def squared_error(answer: jax.Array, targets: jax.Array) -> jax.Array:

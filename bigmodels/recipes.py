@@ -5,27 +5,28 @@ and defaults of any library's function without a wrapper. Here such a tree is
 completed with what only the run knows, flattened to text, and edited by path.
 """
 
-import ast
-import collections.abc
+import contextlib
 import dataclasses
 import functools
-import importlib
 import inspect
-import sys
-import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import jax
-
 from bigmodels.errors import UserError, nearest
+from bigmodels.values import (
+  EMPTY,
+  is_function,
+  is_group,
+  is_record,
+  literal,
+  parse,
+  record_class,
+  write,
+)
 
-_EMPTY = inspect.Parameter.empty
-_PLAIN = (bool, int, float, str, bytes, types.NoneType)
-# Where a library's private functions are known to the public.
-_PUBLIC = ('jax.nn', 'jax.numpy', 'jax.nn.initializers')
-
+__all__ = ['complete', 'describe', 'describe_fields', 'field_names', 'override',
+           'override_all', 'parse']
 
 # --- completing -----------------------------------------------------------------
 
@@ -43,42 +44,26 @@ def complete(recipe: Any, facts: Mapping[str, Callable[[], Any]]) -> Any:
       `steps` (length of the run), `outputs` (what the labels need of a model),
       `mean` and `std` (of the training inputs, per channel).
   """
-  if isinstance(recipe, tuple) and not hasattr(recipe, '_fields'):
+  if isinstance(recipe, tuple) and is_group(recipe):
     return tuple(complete(r, facts) for r in recipe)
-  if not _is_recipe(recipe):
+  if not is_function(recipe):
     return recipe
-  target, args, kwargs = _parts(recipe)
-  parameters = _signature(target)
-  args = [complete(a, facts) for a in args]
-  kwargs = {k: complete(v, facts) for k, v in kwargs.items()}
-  bound = set(list(parameters)[: len(args)]) | set(kwargs)
-  lacking = [
-    name
-    for name, p in parameters.items()
-    if p.default is _EMPTY and name not in bound and p.kind not in _VARIADIC
-  ]
+  made = recipe if isinstance(recipe, functools.partial) else functools.partial(recipe)
+  made = functools.partial(
+    made.func, *(complete(a, facts) for a in made.args),
+    **{k: complete(v, facts) for k, v in made.keywords.items()})
+  given = _given(made)
+  lacking = [name for name, p in _signature(made.func).items()
+             if p.default is EMPTY and name not in given and p.kind not in _VARIADIC]
   supplied = {name: facts[name]() for name in lacking if name in facts}
-  kwargs |= supplied
-  if len(supplied) < len(lacking):
-    return functools.partial(target, *args, **kwargs) if args or kwargs else target
-  if isinstance(recipe, functools.partial) or supplied:
-    return target(*args, **kwargs)
-  return recipe
+  made = functools.partial(made, **supplied)
+  if len(supplied) == len(lacking) and (
+    supplied or isinstance(recipe, functools.partial)):
+    return made()
+  return made if made.args or made.keywords else made.func
 
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-
-
-def _is_recipe(value: Any) -> bool:
-  return isinstance(value, functools.partial) or (
-    callable(value) and hasattr(value, '__name__') and hasattr(value, '__module__')
-  )
-
-
-def _parts(recipe):
-  if isinstance(recipe, functools.partial):
-    return recipe.func, recipe.args, recipe.keywords
-  return recipe, (), {}
 
 
 def _signature(function) -> dict[str, inspect.Parameter]:
@@ -102,20 +87,7 @@ def _module_class():
 
 def describe(value: Any, path: str = '') -> Iterator[tuple[str, str]]:
   """Flattens a recipe to (path, text) pairs, defaults included, in a stable order."""
-  if _is_literal(value):
-    yield path, repr(value)
-  elif isinstance(value, Mapping):
-    if not value:
-      yield path, '{}'
-    for key, item in value.items():
-      yield from describe(item, _join(path, key))
-  elif isinstance(value, list | tuple) and not hasattr(value, '_fields'):
-    for index, item in enumerate(value):
-      yield from describe(item, _join(path, index))
-  else:
-    yield path, _name(value)
-    for name in field_names(value):
-      yield from describe(_get(value, name), _join(path, name))
+  yield from _describe(value, path, ())
 
 
 def describe_fields(record: Any) -> Iterator[tuple[str, str]]:
@@ -124,74 +96,71 @@ def describe_fields(record: Any) -> Iterator[tuple[str, str]]:
     yield from describe(_get(record, name), name)
 
 
+def _describe(value, path, inside):
+  names = field_names(value)
+  if literal(value) is not None:
+    names = []
+  if not names or (not isinstance(value, Mapping) and not is_group(value)):
+    yield path, write(value)
+  for name in names:
+    yield from _describe(_get(value, name), _join(path, name), inside)
+  # What a function made by a function closes over tells two of them apart.
+  for name, cell in _enclosed(value):
+    if id(cell) not in inside:
+      yield from _describe(cell, _join(path, name), (*inside, id(cell)))
+
+
+def _enclosed(value) -> list[tuple[str, Any]]:
+  function = value.func if isinstance(value, functools.partial) else value
+  if not inspect.isfunction(function) or '<locals>' not in function.__qualname__:
+    return []
+  return sorted(inspect.getclosurevars(function).nonlocals.items())
+
+
 def _join(path: str, name: Any) -> str:
   return f'{path}.{name}' if path else str(name)
 
 
-def _is_literal(value) -> bool:
-  if isinstance(value, list | tuple) and not hasattr(value, '_fields'):
-    return all(_is_literal(v) for v in value)
-  return isinstance(value, _PLAIN)
-
-
-def _name(value) -> str:
-  """The dotted name that the class or function of a value can be imported by."""
-  value = value.func if isinstance(value, functools.partial) else value
-  if not hasattr(value, '__name__') or not hasattr(value, '__module__'):
-    value = type(value)
-  qualname = getattr(value, '__qualname__', value.__name__)
-  module = value.__module__ or 'builtins'
-  parts = module.split('.')
-  candidates = ['.'.join(parts[: n + 1]) for n in range(len(parts))]
-  for candidate in sorted((*candidates, *_PUBLIC), key=lambda c: '._' in c):
-    if getattr(sys.modules.get(candidate), qualname, None) is value:
-      return f'{candidate}.{qualname}' if candidate != 'builtins' else qualname
-  return f'{module}.{qualname}'
-
-
-def field_names(value) -> list[str]:
-  """The names that a dotted path can go on with from here."""
-  if dataclasses.is_dataclass(value) and not inspect.isclass(value):
+def field_names(value: Any) -> list[str]:
+  """The names that a dotted path can go on with from here, those with a value."""
+  if is_record(value) and dataclasses.is_dataclass(value):
     hidden = ('parent', 'name') if isinstance(value, _module_class()) else ()
     return [f.name for f in dataclasses.fields(value) if f.name not in hidden]
-  if hasattr(value, '_fields'):
+  if is_record(value):
     return list(value._fields)
   if isinstance(value, Mapping):
     return [str(k) for k in value]
-  if isinstance(value, list | tuple):
+  if is_group(value):
     return [str(i) for i in range(len(value))]
   if isinstance(value, functools.partial):
-    parameters = _signature(value.func)
-    names = [n for n, p in parameters.items() if p.kind not in _VARIADIC]
-    extra = [str(i) for i in range(len(names), len(value.args))]
-    if any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters.values()):
-      extra = [str(i) for i in range(len(value.args))]
-      names = [n for n in names if parameters[n].kind is not _POSITIONAL]
+    given, parameters = _given(value), _signature(value.func)
     # What the run supplies or somebody will pass in a call has no value to show.
-    shown = [n for n in names if _get(value, n) is not _EMPTY]
-    return extra + shown
+    shown = [n for n, p in parameters.items()
+             if p.kind not in _VARIADIC and (n in given or p.default is not EMPTY)]
+    return [n for n in given if n not in parameters] + shown
   return []
 
 
-_POSITIONAL = inspect.Parameter.POSITIONAL_ONLY
+def _given(recipe: functools.partial) -> dict[str, Any]:
+  """What a partial binds: by name, or by position where there is no name."""
+  positional = _positional(recipe)
+  names = [*positional, *map(str, range(len(positional), len(recipe.args)))]
+  return dict(zip(names, recipe.args, strict=False)) | recipe.keywords
+
+
+def _positional(recipe: functools.partial) -> list[str]:
+  kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+  return [n for n, p in _signature(recipe.func).items() if p.kind in kinds]
 
 
 def _get(value, name: str):
-  """The value one step down a path."""
+  """The value one step down a path, EMPTY if it has none."""
   if isinstance(value, functools.partial):
-    if name.isdigit():
-      return value.args[int(name)]
-    if name in value.keywords:
-      return value.keywords[name]
-    parameters = _signature(value.func)
-    position = list(parameters).index(name)
-    return value.args[position] if position < len(value.args) else (
-      parameters[name].default)
+    given = _given(value)
+    return given[name] if name in given else _signature(value.func)[name].default
   if isinstance(value, Mapping):
-    return value[name]
-  if isinstance(value, list | tuple) and not hasattr(value, '_fields'):
-    return value[int(name)]
-  return getattr(value, name)
+    return next(item for key, item in value.items() if str(key) == name)
+  return value[int(name)] if is_group(value) else getattr(value, name)
 
 
 # --- overriding -----------------------------------------------------------------
@@ -203,188 +172,112 @@ def override(value: Any, path: str, text: str) -> Any:
   Raises:
     UserError: naming the path, the nearest legal name, or the type wanted.
   """
-  return _override(value, path.split('.'), text, '')
+  return override_all(value, {path: text})
 
 
-def _override(value, names, text, walked):
-  name, *rest = names
-  if inspect.isclass(value) or inspect.isfunction(value):
+def override_all(value: Any, texts: Mapping[str, str]) -> Any:
+  """As `override`, several at once: a record checks itself when all are in place.
+
+  A function or record that is replaced, by the dotted name of another, hands on the
+  arguments that the other takes too.
+  """
+  tree: dict = {}
+  for path, text in texts.items():
+    branch = tree
+    for name in path.split('.'):
+      branch = branch.setdefault(name, {})
+    branch[None] = text
+  return _override(value, tree, '')
+
+
+def _override(value, tree, walked):
+  if not isinstance(value, functools.partial) and is_function(value):
     value = functools.partial(value)
-  legal = _settable(value)
-  if name not in legal:
-    where = f'{walked} ({_name(value)})' if walked else 'the experiment'
-    if not legal:
-      raise UserError(f'{where} is a plain value: it has no field {name!r}')
-    raise UserError(f'{where} has no field {name!r}{nearest(name, legal)}')
-  here = _join(walked, name)
-  current = _get(value, name)
-  if rest:
-    new = _override(current, rest, text, here)
-  else:
-    new = parse(text, _annotation(value, name), current, here)
+  legal = field_names(value)
+  if isinstance(value, functools.partial):
+    legal += [n for n, p in _signature(value.func).items()
+              if n not in legal and p.kind not in _VARIADIC]
+  changes = {}
+  for name, branch in tree.items():
+    if name not in legal:
+      where = f'{walked} ({write(value)})' if walked else 'the experiment'
+      raise UserError(f'{where} has no field {name!r}{nearest(name, legal)}' if legal
+                      else f'{where} is a plain value: it has no field {name!r}')
+    changes[name] = _change(
+      _get(value, name), _annotation(value, name), branch, _join(walked, name))
+  with _blame(walked, legal):
+    return _replace(value, changes)
+
+
+def _change(current, annotation, branch, path):
+  """What is to stand where `current` stands."""
+  record = type(current) if is_record(current) else record_class(annotation)
+  new, deeper = current, {k: v for k, v in branch.items() if k is not None}
+  if None in branch:
+    new = parse(branch[None], annotation, current, path)
+    if is_function(new):
+      new = _hand_on(current, new)
+  elif current is None and record:
+    new = functools.partial(record)
+  if deeper:
+    new = _override(new, deeper, path)
+  if record and is_function(new) and (is_record(current) or current is None):
+    with _blame(path, deeper):
+      return new()
+  return new
+
+
+def _hand_on(current, new):
+  given = {}
+  if isinstance(current, functools.partial):
+    given = _given(current)
+  elif is_record(current):
+    given = {name: _get(current, name) for name in field_names(current)}
+  taken = {k: p for k, p in _signature(new).items() if p.kind not in (
+    *_VARIADIC, inspect.Parameter.POSITIONAL_ONLY)}
+  given = {k: v for k, v in given.items() if k in taken}
+  return functools.partial(new, **given) if given else new
+
+
+@contextlib.contextmanager
+def _blame(path, fields):
+  """Says where a record that refuses its fields is; it says itself which field."""
   try:
-    return _replace(value, name, new)
+    yield
+  except UserError:
+    raise
   except (TypeError, ValueError) as error:
-    if isinstance(error, UserError):
-      raise
-    raise UserError(f'{here}: {error}') from None
+    names_field = str(error).partition(':')[0].partition('.')[0] in fields
+    raise UserError(_join(path, error) if names_field else f'{path}: {error}') from None
 
 
-def _settable(value) -> list[str]:
-  names = field_names(value)
+def _replace(value, changes: Mapping[str, Any]):
   if isinstance(value, functools.partial):
-    kinds = _signature(value.func)
-    names += [n for n, p in kinds.items() if n not in names and p.kind not in _VARIADIC]
-  return names
-
-
-def _replace(value, name: str, new):
-  if isinstance(value, functools.partial):
-    args, position = list(value.args), list(_signature(value.func))
-    index = int(name) if name.isdigit() else position.index(name)
-    if index < len(args) and name not in value.keywords:
-      args[index] = new
-      return functools.partial(value.func, *args, **value.keywords)
-    return functools.partial(value.func, *args, **value.keywords | {name: new})
+    given, positional = _given(value) | changes, _positional(value)
+    places = [*positional, *map(str, range(len(positional), len(value.args)))]
+    places = [n for n in places[: len(value.args)] if n not in value.keywords]
+    keywords = {k: v for k, v in given.items() if k not in places}
+    return functools.partial(value.func, *(given[n] for n in places), **keywords)
   if isinstance(value, Mapping):
-    return {**value, name: new}
+    return {k: changes.get(str(k), item) for k, item in value.items()}
+  if is_group(value):
+    return type(value)(changes.get(str(i), item) for i, item in enumerate(value))
   if hasattr(value, '_replace'):
-    return value._replace(**{name: new})
-  if isinstance(value, list | tuple):
-    items = list(value)
-    items[int(name)] = new
-    return type(value)(items)
+    return value._replace(**changes)
   if isinstance(value, _module_class()):
-    return value.clone(**{name: new})
-  return dataclasses.replace(value, **{name: new})
+    return value.clone(**changes)
+  return dataclasses.replace(value, **changes)
 
 
 def _annotation(value, name: str):
   """The annotation of a field, or None where there is none that can be read."""
   target = value.func if isinstance(value, functools.partial) else type(value)
+  parameter = _signature(target).get(name)
+  annotation = parameter.annotation if parameter else None
+  if not isinstance(annotation, str):
+    return annotation
   try:
-    hints = typing.get_type_hints(
-      target.__init__ if inspect.isclass(target) and not dataclasses.is_dataclass(target)
-      else target)
+    return typing.get_type_hints(
+      target.__init__ if inspect.isclass(target) else target).get(name)
   except Exception:  # annotations of libraries may name what only they can import
     return None
-  return hints.get(name)
-
-
-def parse(text: str, annotation: Any, current: Any, path: str) -> Any:
-  """Reads the text of a value as the type wanted.
-
-  The type is that of the current value where it is a plain one, else what the
-  annotation allows. Functions are written by the dotted name that imports them.
-
-  Args:
-    text: as typed by the user: `3e-4`, `(32, 64)`, `true`, `jax.nn.gelu`.
-    annotation: of the parameter or field, or None.
-    current: the value it has now.
-    path: for the error.
-
-  Raises:
-    UserError: if the text is no such value.
-  """
-  try:
-    literal = ast.literal_eval(text)
-  except (ValueError, SyntaxError, MemoryError, RecursionError):
-    literal = {'true': True, 'false': False, 'none': None}.get(text.lower(), text)
-  wanted = _wanted(annotation, current)
-  for kind in wanted:
-    found, value = _fit(literal, text, kind)
-    if found:
-      return value
-  names = ' or '.join(dict.fromkeys(_say(kind) for kind in wanted)) or 'no value'
-  now = 'unset' if current is _EMPTY else _short(current)
-  got = f'the {_say(type(literal))} {text!r}'
-  raise UserError(f'{path}: wants {names} (now {now}), got {got}')
-
-
-def _short(value) -> str:
-  return repr(value) if _is_literal(value) else _name(value)
-
-
-def _wanted(annotation, current) -> list[Any]:
-  """The alternatives a value may be of, best first."""
-  allowed = [] if annotation in (None, _EMPTY) else _alternatives(annotation)
-  if current is _EMPTY or current is None:
-    return allowed or list(_PLAIN)
-  if isinstance(current, list | tuple) and not allowed:
-    return [tuple]
-  if isinstance(current, _PLAIN):
-    # A library's "array-like" also allows bool and complex: keep to the kind it is.
-    literals = [a for a in allowed if typing.get_origin(a) is typing.Literal]
-    loose = [a for a in allowed if a in (types.NoneType, str, tuple, Callable)
-             or typing.get_origin(a) in (tuple, collections.abc.Callable)]
-    widest = [float] if isinstance(current, int) and float in allowed and not (
-      isinstance(current, bool)) else []
-    return [*literals, *([type(current)] if not literals or current not in {
-      a for kind in literals for a in typing.get_args(kind)} else []), *widest, *loose]
-  if callable(current) and not any(a in (int, float, str) for a in allowed):
-    return [Callable, *([types.NoneType] if types.NoneType in allowed else [])]
-  return allowed or [type(current)]
-
-
-def _alternatives(annotation) -> list[Any]:
-  if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-    return [a for arg in typing.get_args(annotation) for a in _alternatives(arg)]
-  if annotation is Any:
-    return [*_PLAIN, tuple, Callable]
-  return [annotation]
-
-
-def _fit(literal, text: str, kind) -> tuple[bool, Any]:
-  """Whether a parsed literal is of a kind, and the value as that kind."""
-  origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-  if origin is typing.Literal:
-    return literal in arguments, literal
-  if kind in (Callable, collections.abc.Callable) or (
-    origin is collections.abc.Callable):
-    function = _import(text)
-    return callable(function), function
-  if (origin or kind) in (tuple, list, collections.abc.Sequence):
-    items = literal if isinstance(literal, list | tuple) else None
-    if items is None:
-      return False, None
-    if arguments and arguments[-1] is Ellipsis:
-      arguments = (arguments[0],) * len(items)
-    elif arguments and origin is not tuple:
-      arguments = arguments * len(items)
-    if arguments and len(arguments) != len(items):
-      return False, None
-    fits = [
-      next((f for a in _alternatives(wanted) if (f := _fit(item, str(item), a))[0]),
-           (False, None))
-      for item, wanted in zip(items, arguments or (Any,) * len(items), strict=True)
-    ]
-    return all(found for found, _ in fits), tuple(v for _, v in fits)
-  if kind is bool or isinstance(literal, bool):
-    return kind is bool and isinstance(literal, bool), literal
-  if kind is float:
-    return isinstance(literal, int | float), (
-      float(literal) if isinstance(literal, int | float) else None)
-  if kind is str:
-    return True, literal if isinstance(literal, str) else text
-  return inspect.isclass(kind) and isinstance(literal, kind), literal
-
-
-def _import(text: str):
-  """The function of a dotted name such as `jax.nn.gelu`, or None."""
-  module, _, name = text.rpartition('.')
-  try:
-    return getattr(importlib.import_module(module or 'builtins'), name, None)
-  except (ImportError, ValueError, TypeError):
-    return None
-
-
-def _say(kind) -> str:
-  if typing.get_origin(kind) is typing.Literal:
-    return ' or '.join(repr(a) for a in typing.get_args(kind))
-  if kind is types.NoneType:
-    return 'None'
-  if kind is Callable or typing.get_origin(kind) is collections.abc.Callable:
-    return "a function's dotted name, such as jax.nn.relu"
-  if kind is jax.Array:
-    return 'array'
-  return str(kind) if typing.get_args(kind) else getattr(kind, '__name__', str(kind))

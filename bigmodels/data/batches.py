@@ -182,7 +182,8 @@ def channel_statistics(dataset: Dataset) -> tuple[list[float], list[float]]:
   axes = tuple(range(inputs.ndim - 1))
   total = np.zeros(inputs.shape[-1])
   squares = np.zeros(inputs.shape[-1])
-  parts = np.array_split(np.arange(len(inputs)), max(1, inputs.nbytes // 2**24))
+  parts = np.array_split(
+    np.arange(len(inputs)), max(1, min(len(inputs), inputs.nbytes // 2**24)))
   count = inputs.size / inputs.shape[-1]
   for part in parts:
     total += inputs[part[0] : part[-1] + 1].astype(np.float64).sum(axes)

@@ -1,5 +1,6 @@
 """From a learner and its feeds to compiled programs: the only place that jits a step."""
 
+import concurrent.futures
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -33,7 +34,7 @@ class Programs(NamedTuple):
     init: key -> Carry.
     advance: (carry, operand, number of steps, whether to clear the window) -> Carry;
       takes the state's memory over.
-    evaluate: split -> (state, operand) -> sums, outputs.
+    evaluate: (split, state, operand) -> sums, outputs.
     most: steps that one dispatch may take.
     metric_names: of the window, in order.
     seconds: spent compiling.
@@ -41,7 +42,7 @@ class Programs(NamedTuple):
 
   init: Callable[[jax.Array], Carry]
   advance: Callable[..., Carry]
-  evaluate: dict[str, Callable]
+  evaluate: Callable[..., tuple]
   most: int
   metric_names: tuple[str, ...]
   seconds: float
@@ -93,16 +94,25 @@ def compile_programs(learner: Learner, train: Feed, evals: dict[str, Feed]) -> P
     return (jax.lax.while_loop(going, step, first) if loops else step(first))[1]
 
   carry = jax.eval_shape(fresh, key)
-  init = jax.jit(fresh).lower(key).compile()
-  advanced = jax.jit(advance, donate_argnums=0).lower(
-    *carry, train.resident, operand, jnp.int32(1), jnp.bool(True)).compile()
-  evaluate = {name: _compile_evaluate(learner, feed, carry.state)
-              for name, feed in evals.items()}
+  lowered = {
+    'init': jax.jit(fresh).lower(key),
+    'advance': jax.jit(advance, donate_argnums=0).lower(
+      *carry, train.resident, operand, jnp.int32(1), jnp.bool(True)),
+  } | {name: _lower_evaluate(learner, feed, carry.state)
+       for name, feed in evals.items()}
+  # XLA compiles outside Python's lock: side by side.
+  with concurrent.futures.ThreadPoolExecutor() as pool:
+    compiled = dict(zip(lowered, pool.map(lambda l: l.compile(), lowered.values()),
+                        strict=True))
 
   def run(carry: Carry, operand, count: int, clear: bool) -> Carry:
-    return advanced(*carry, train.resident, operand, jnp.int32(count), jnp.bool(clear))
+    return compiled['advance'](
+      *carry, train.resident, operand, jnp.int32(count), jnp.bool(clear))
 
-  return Programs(init, run, evaluate, train.most if loops else 1, names,
+  def evaluate(name: str, state: State, operand):
+    return compiled[name](state, evals[name].resident, operand)
+
+  return Programs(compiled['init'], run, evaluate, train.most if loops else 1, names,
                   time.perf_counter() - start)
 
 
@@ -115,13 +125,10 @@ def _zeros(shapes):
   return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
 
 
-def _compile_evaluate(learner: Learner, feed: Feed, state) -> Callable:
-  operand = feed.operand(0, 1)
-
+def _lower_evaluate(learner: Learner, feed: Feed, state) -> jax.stages.Lowered:
   def evaluate(state, resident, operand):
     batch = feed.batch(resident, operand, 0, state.key)
     sums, outputs = learner.evaluate(state, batch)
     return sums, {**outputs, 'mask': batch['mask']}
 
-  compiled = jax.jit(evaluate).lower(state, feed.resident, operand).compile()
-  return lambda state, operand: compiled(state, feed.resident, operand)
+  return jax.jit(evaluate).lower(state, feed.resident, feed.operand(0, 1))

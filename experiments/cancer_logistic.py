@@ -1,0 +1,36 @@
+"""Logistic regression on scikit-learn's breast cancer table, with an L2 penalty.
+
+Agrees with `sklearn.linear_model.LogisticRegression(C=...)`, whose objective is
+`|w|^2 / 2 + C * sum of losses`; ours is the mean loss, so its penalty is 1 / (C * rows).
+"""
+
+from functools import partial
+
+import optax
+
+from bigmodels import data, models, optim, tasks
+from bigmodels.data import transforms
+from bigmodels.experiment import Experiment, Span
+
+ROWS = 455  # of the training split
+
+
+def config(*, C: float = 1.0, steps: int = 4000, learning_rate: float = 0.2,
+           seed: int = 0) -> Experiment:
+  cancer = data.ScikitTable('breast_cancer')
+  return Experiment(
+    model=models.Linear(outputs=1),
+    task=tasks.classification,
+    optimizer=partial(
+      optax.chain, partial(optim.l2, 1 / (C * ROWS)),
+      partial(optax.sgd, learning_rate, momentum=0.97, nesterov=True)),
+    train=data.Batches(
+      source=cancer.split('train'), batch_size=None,
+      transforms=(transforms.standardize,)),
+    evals={'test': data.Batches(
+      source=cancer.split('test'), batch_size=None,
+      transforms=(transforms.standardize,))},
+    evaluate=Span(steps=500),
+    log=Span(steps=100),
+    duration=Span(steps=steps),
+    seed=seed)

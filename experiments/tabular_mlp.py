@@ -1,0 +1,48 @@
+"""A multi-layer perceptron on any CSV file; on a bundled table if none is named.
+
+  python run.py --experiment=tabular_mlp --config.path=housing.csv \\
+    --config.label=median_house_value --config.threshold=median
+"""
+
+from functools import partial
+from typing import Literal
+
+import optax
+
+from bigmodels import data, models, schedules, tasks
+from bigmodels.data import transforms
+from bigmodels.experiment import Experiment, Monitor, Span
+
+SPLITS = {'train': 0.8, 'validation': 0.1, 'test': 0.1}
+
+
+def config(*, path: str | None = None, label: str | None = None,
+           task: Literal['classification', 'regression'] = 'classification',
+           threshold: float | str | None = None, epochs: float = 80,
+           batch_size: int = 128, learning_rate: float = 2e-3,
+           seed: int = 0) -> Experiment:
+  if path is None:
+    if label is not None or threshold is not None:
+      raise ValueError('label and threshold are of a file: set path as well')
+    bundled = 'breast_cancer' if task == 'classification' else 'diabetes'
+    table, clean = data.ScikitTable(bundled, splits=SPLITS), (transforms.standardize,)
+  elif label is None:
+    raise ValueError('label: name the column to predict, --config.label=COLUMN')
+  else:
+    table = data.Table(path, label, task=task, threshold=threshold, splits=SPLITS)
+    clean = ()  # the table's own steps end with standardising
+
+  def batches(split, size):
+    return data.Batches(source=table.split(split), batch_size=size, transforms=clean)
+
+  return Experiment(
+    model=partial(models.Mlp, widths=(128, 128), dropout=0.1),
+    task=tasks.classification if task == 'classification' else tasks.regression,
+    optimizer=partial(optax.adamw, weight_decay=1e-4, learning_rate=partial(
+      schedules.warmup_cosine, peak=learning_rate)),
+    train=batches('train', batch_size),
+    evals={name: batches(name, 1024) for name in ('validation', 'test')},
+    evaluate=Span(epochs=2),
+    duration=Span(epochs=epochs),
+    monitor=Monitor(metric='validation/loss', goal='min', patience=10),
+    seed=seed)

@@ -1,0 +1,277 @@
+"""Tests of bigmodels.data.batches: every row where it belongs, on either road."""
+
+import collections
+import itertools
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from absl import flags
+
+from bigmodels.data import batches, sources, transforms
+from bigmodels.data.batches import Batches, Order
+from bigmodels.errors import UserError
+
+KEY = jax.random.key(0)
+
+
+def dataset(length=10):
+  """Rows that tell their number: inputs are images full of it, labels 10 times it."""
+  rows = np.arange(length)
+  inputs = np.ones((length, 4, 3, 2), np.uint8) * rows[:, None, None, None]
+  return sources.in_memory(
+    {'inputs': inputs.astype(np.uint8), 'labels': 10 * rows.astype(np.int32)}, None)
+
+
+def feed(data, *, batch_size=4, seed=0, shuffle=True, steps=8, given=(), **keywords):
+  opening = sources.Opening(None, None, {})
+  return batches.open_feed(
+    Batches(source=None, batch_size=batch_size, **keywords), 'train', opening,
+    dataset=data, seed=seed, shuffle=shuffle, steps=steps, transforms=given)
+
+
+def at(opened, step, key=KEY):
+  """The batch of a step."""
+  batch = jax.jit(opened.batch)
+  return jax.tree.map(np.asarray, batch(
+    opened.resident, opened.operand(step, 1), 0, key))
+
+
+# --- order ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('length, size', [(10, 5), (10, 4), (7, 3), (3, 3), (5, 12)])
+def test_every_epoch_sees_every_row_once(length, size):
+  order = Order(length, size, 3, True)
+  steps = -(-4 * length // size)
+  rows = np.concatenate([order.rows(step) for step in range(steps)])
+  assert rows.dtype == np.int32
+  epochs = rows[: 4 * length].reshape(4, length)
+  np.testing.assert_array_equal(np.sort(epochs), [range(length)] * 4)
+  assert order.steps_per_epoch == length / size
+
+
+def test_epochs_and_seeds_have_orders_of_their_own():
+  def orders(seed):
+    return [Order(50, 50, seed, True).rows(epoch).tolist() for epoch in range(3)]
+
+  every = orders(0) + orders(1) + orders(2) + [list(range(50))]
+  assert all(a != b for a, b in itertools.combinations(every, 2))
+
+
+def test_rows_depend_on_seed_and_step_alone():
+  forwards, backwards = Order(10, 4, 7, True), Order(10, 4, 7, True)
+  expected = {step: forwards.rows(step).tolist() for step in range(40)}
+  batches.permutation.cache_clear()
+  for step in reversed(range(40)):
+    rows = backwards.rows(step)
+    assert rows.tolist() == expected[step]
+    rows[:] = 0  # what the caller does to them is nobody else's business
+    assert forwards.rows(step).tolist() == expected[step]
+
+
+def test_rows_do_not_depend_on_the_batch_size():
+  small, large = Order(10, 2, 1, True), Order(10, 6, 1, True)
+  np.testing.assert_array_equal(
+    np.concatenate([small.rows(step) for step in range(9)]),
+    np.concatenate([large.rows(step) for step in range(3)]))
+
+
+def test_permutations_are_evenly_spread():
+  counts = collections.Counter(
+    tuple(batches.permutation(3, seed, epoch).tolist())
+    for seed in range(40) for epoch in range(30))
+  assert len(counts) == 6
+  expected = 40 * 30 / 6
+  assert sum((c - expected) ** 2 / expected for c in counts.values()) < 20.5  # p 1e-3
+
+
+def test_evaluation_goes_through_once_and_fills_up_with_minus_1():
+  order = Order(7, 3, 5, False)
+  rows = [order.rows(step).tolist() for step in range(4)]
+  assert rows == [[0, 1, 2], [3, 4, 5], [6, -1, -1], [-1, -1, -1]]
+
+
+def test_a_late_step_is_exact():
+  order = Order(10, 3, 0, True)
+  step = 2**40
+  epoch, place = divmod(step * 3, 10)
+  expected = batches.permutation(10, 0, epoch)[place : place + 3]
+  np.testing.assert_array_equal(order.rows(step)[: len(expected)], expected)
+
+
+# --- both roads -----------------------------------------------------------------
+
+
+@pytest.fixture
+def parsed_flags():
+  """Grain's worker processes are set up by flags."""
+  before = flags.FLAGS.is_parsed()
+  flags.FLAGS.mark_as_parsed()
+  yield
+  if not before:
+    flags.FLAGS.unparse_flags()
+
+
+@pytest.mark.parametrize('road, steps', [
+  ({'resident': True}, (0, 1, 2, 5, 6, 3, 7)),  # it starts again at any other step
+  ({'resident': False}, (0, 1, 2, 5, 6, 3, 7)),
+  ({'resident': False, 'workers': 2}, (5, 6, 7)),  # starting processes takes seconds
+])
+def test_batches_hold_the_rows_of_their_steps(road, steps, parsed_flags):
+  opened = feed(dataset(), **road)
+  for step in steps:
+    rows, batch = Order(10, 4, 0, True).rows(step), at(opened, step)
+    np.testing.assert_array_equal(batch['labels'], 10 * rows)
+    np.testing.assert_array_equal(batch['inputs'][:, 3, 2, 1], rows)
+    np.testing.assert_array_equal(batch['mask'], np.ones(4))
+    assert batch['inputs'].shape == (4, 4, 3, 2)
+    assert batch['inputs'].dtype == np.uint8 and batch['mask'].dtype == np.float32
+  opened.close()
+
+
+@pytest.mark.parametrize('resident', [True, False])
+def test_evaluation_masks_what_only_fills_up(resident):
+  opened = feed(dataset(), shuffle=False, steps=0, resident=resident)
+  for _ in range(2):  # twice over
+    seen = [at(opened, step) for step in range(3)]
+    mask = np.concatenate([batch['mask'] for batch in seen])
+    np.testing.assert_array_equal(mask, [1] * 10 + [0, 0])
+    labels = np.concatenate([batch['labels'] for batch in seen])
+    np.testing.assert_array_equal(labels[:10], 10 * np.arange(10))
+  opened.close()
+
+
+def test_both_roads_give_identical_batches_with_transforms():
+  given = (partial(transforms.standardize, mean=[4.0, 5.0], std=[2.0, 3.0]),
+           partial(transforms.shift, pixels=1), partial(transforms.noise, std=0.1))
+  resident, streamed = (feed(dataset(), given=given, resident=r) for r in (True, False))
+  for step in (0, 1, 2):  # the third goes on into the next epoch
+    key = jax.random.fold_in(KEY, step)
+    expected, actual = at(resident, step, key), at(streamed, step, key)
+    assert expected.keys() == actual.keys() == {'inputs', 'labels', 'mask'}
+    for name in expected:
+      np.testing.assert_array_equal(actual[name], expected[name])
+  streamed.close()
+
+
+def test_transforms_run_in_order_with_keys_of_their_own():
+  keys = []
+
+  def add(batch, key, *, amount):
+    keys.append(key)
+    return {**batch, 'inputs': 2 * (batch['inputs'].astype(jnp.int32) + amount)}
+
+  opened = feed(dataset(), given=(partial(add, amount=1), partial(add, amount=5)))
+  operand = opened.operand(3, 1)
+  batch = opened.batch(opened.resident, operand, 0, KEY)
+  rows = Order(10, 4, 0, True).rows(3)
+  np.testing.assert_array_equal(
+    batch['inputs'][:, 0, 0, 0], 2 * (2 * (rows + 1) + 5))
+  first, second = (jax.random.key_data(key).tolist() for key in keys)
+  assert first != second
+
+
+def test_one_resident_dispatch_holds_many_steps():
+  opened = feed(dataset())
+  operand = opened.operand(5, 3)
+  batch = jax.jit(opened.batch)
+  for index in range(3):
+    labels = batch(opened.resident, operand, index, KEY)['labels']
+    np.testing.assert_array_equal(labels, 10 * Order(10, 4, 0, True).rows(5 + index))
+  shapes = {jax.tree.map(np.shape, opened.operand(0, n))['rows'] for n in (1, 3, 64)}
+  assert len(shapes) == 1  # so that it compiles once
+
+
+def test_size_decides_the_road_unless_said(monkeypatch):
+  data = dataset()
+  assert feed(data).resident and feed(data).most > 1
+  monkeypatch.setattr(batches, 'RESIDENT_BYTES', data.nbytes - 1)
+  assert not feed(data).resident and feed(data).most == 1
+  assert feed(data, resident=True).resident
+  monkeypatch.setattr(batches, 'RESIDENT_BYTES', data.nbytes)
+  assert feed(data).resident
+  assert not feed(data._replace(nbytes=None)).resident
+
+
+def test_no_batch_size_takes_the_whole_split():
+  batch = at(feed(dataset(), batch_size=None), 2)
+  assert sorted(batch['labels']) == list(range(0, 100, 10))
+
+
+def test_a_batch_larger_than_the_split():
+  with pytest.raises(UserError, match=r'train\.batch_size=11: .* only 10 examples'):
+    feed(dataset(), batch_size=11)
+  batch = at(feed(dataset(), batch_size=11, shuffle=False), 0)
+  np.testing.assert_array_equal(batch['labels'], 10 * np.arange(10))
+
+
+def test_data_that_changed_is_refused():
+  opening = sources.Opening(None, None, {})
+
+  def open_it(data):
+    batches.open_feed(Batches(source=None, batch_size=2), 'train', opening,
+                      dataset=data, seed=0, shuffle=True, steps=1, transforms=())
+
+  open_it(dataset())
+  open_it(dataset())
+  with pytest.raises(UserError, match="data of 'train' has changed"):
+    open_it(dataset(9))
+
+
+@pytest.mark.parametrize('bad', [{'batch_size': 0}, {'batch_size': 2, 'workers': -1}])
+def test_batches_refuse(bad):
+  with pytest.raises(ValueError, match='wants at least'):
+    Batches(source=None, **bad)
+
+
+# --- statistics -----------------------------------------------------------------
+
+
+def statistics(inputs):
+  return batches.channel_statistics(sources.in_memory({'inputs': inputs}, None))
+
+
+@pytest.mark.parametrize('shape', [(50, 3), (9, 5, 4, 3)])
+@pytest.mark.parametrize('dtype', ['uint8', 'float32', 'float64'])
+def test_channel_statistics_equal_numpy(shape, dtype):
+  inputs = np.random.default_rng(0).uniform(0, 256, shape).astype(dtype)
+  mean, std = statistics(inputs)
+  axes = tuple(range(len(shape) - 1))
+  np.testing.assert_allclose(mean, inputs.mean(axes, np.float64), rtol=1e-12)
+  np.testing.assert_allclose(std, inputs.std(axes, np.float64), rtol=1e-12)
+
+
+def test_channel_statistics_far_from_zero_are_exact():
+  inputs = 1e6 + np.random.default_rng(0).normal(size=(1000, 2))
+  np.testing.assert_allclose(statistics(inputs)[1], inputs.std(0), rtol=1e-12)
+
+
+def test_channel_statistics_in_several_parts():
+  levels = np.arange(3, dtype=np.uint8)[:, None, None] ** 2
+  inputs = np.broadcast_to(levels, (3, 2**23, 2))  # 48 MiB, three parts
+  mean, std = statistics(np.ascontiguousarray(inputs))
+  np.testing.assert_allclose(mean, [5 / 3] * 2, rtol=1e-12)
+  np.testing.assert_allclose(std, [np.std([0, 1, 4])] * 2, rtol=1e-9)
+
+
+def test_channel_statistics_of_few_large_rows():
+  assert statistics(np.full((1, 2**25, 1), 3, np.uint8)) == ([3.0], [1.0])
+
+
+@pytest.mark.parametrize('value, dtype', [
+  (7, 'uint8'), (0.1, 'float32'),
+  pytest.param(0.1, 'float64', marks=pytest.mark.xfail(
+    strict=True, reason='rounding of the mean leaves a deviation of 1e-17')),
+])
+def test_a_channel_that_never_changes_has_a_deviation_of_1(value, dtype):
+  inputs = np.stack([np.full(1000, value), np.arange(1000) % 2], -1).astype(dtype)
+  assert statistics(inputs)[1] == [1.0, 0.5]
+
+
+def test_statistics_of_a_split_too_large_are_asked_of_the_user():
+  for nbytes in (None, 2**40):
+    with pytest.raises(UserError, match='give them in the experiment'):
+      batches.channel_statistics(dataset()._replace(nbytes=nbytes))

@@ -1,0 +1,59 @@
+"""Every experiment: resolves, prints the golden text, and reads back as it was.
+
+After a change that is meant: `python tests/experiments_test.py` writes the texts anew.
+"""
+
+import pathlib
+import sys
+
+import pytest
+
+if __name__ == '__main__':
+  sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from bigmodels import config
+
+GOLDEN = pathlib.Path(__file__).resolve().parent / 'golden'
+NAMES = sorted(p.stem for p in config.EXPERIMENTS.glob('[!_]*.py'))
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_prints_the_golden_text(name):
+  path = GOLDEN / f'{name}.txt'
+  assert path.is_file(), 'python tests/experiments_test.py writes it'
+  assert config.to_text(config.resolve(name, {})) == path.read_text()
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_reads_back(name):
+  text = (GOLDEN / f'{name}.txt').read_text()
+  assert config.to_text(config.from_text(text, 'config.txt', {})) == text
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_has_a_summary_of_one_line(name):
+  assert 10 < len(config.summaries()[name]) <= 88
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_every_knob_changes_the_record(name):
+  before = config.resolve(name, {})
+  for knob, value in before.knobs.items():
+    if type(value) not in (int, float):
+      continue
+    after = config.resolve(name, {knob: repr(value + 1 if value >= 1 else value / 2
+                                             if value else 1)})
+    changed = {k for k, v in after.values().items() if before.values().get(k) != v}
+    assert changed - {f'knob.{knob}'}, knob
+
+
+def test_no_golden_text_is_left_over():
+  assert [p.stem for p in sorted(GOLDEN.glob('*.txt'))] == NAMES
+
+
+if __name__ == '__main__':
+  GOLDEN.mkdir(exist_ok=True)
+  for stale in GOLDEN.glob('*.txt'):
+    stale.unlink()
+  for name in NAMES:
+    (GOLDEN / f'{name}.txt').write_text(config.to_text(config.resolve(name, {})))

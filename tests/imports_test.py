@@ -1,0 +1,75 @@
+"""Imports run one way: what a room of the house may know of the others."""
+
+import ast
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PURE = ('losses', 'metrics', 'schedules', 'optim', 'figures', 'errors', 'layers')
+# Room -> what it may import of bigmodels, beside itself.
+ALLOWED = {
+  **{room: set() for room in PURE},
+  'values': {'errors'},
+  'recipes': {'errors', 'values'},
+  'models': {'layers'},
+  'data': {'errors'},
+  'tasks': {'losses', 'metrics', 'figures', 'errors'},
+  'learners': {'tasks', 'errors'},
+  'experiment': {'learners', 'data'},
+  'config': {'errors', 'experiment', 'recipes', 'values'},
+}
+MACHINERY = ('build', 'loop', 'modes', 'workdir', 'checkpoint', 'results')
+FORBIDDEN = {  # the rooms above: what they may not name
+  'parallel': {'models', 'tasks', 'modes', 'loop'},
+  'logs': {'models', 'tasks', 'learners', 'data', 'modes', 'loop'},
+  **{room: {'models', 'experiments'} for room in MACHINERY},
+}
+
+
+def rooms_imported(text: str) -> set[str]:
+  """Rooms of bigmodels, and `experiments`, that a file names in its imports."""
+  found = set()
+  for node in ast.walk(ast.parse(text)):
+    names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+    if isinstance(node, ast.ImportFrom):
+      assert node.level == 0, 'imports are absolute'
+      names = [f'{node.module}.{a.name}' for a in node.names]
+    parts = [name.split('.') for name in names]
+    found |= {p[1] for p in parts if p[0] == 'bigmodels' and len(p) > 1}
+    found |= {p[0] for p in parts if p[0] in ('experiments', 'tests', 'run')}
+  return found
+
+
+def _rooms():
+  paths = sorted((ROOT / 'bigmodels').rglob('*.py'))
+  return [(p.relative_to(ROOT / 'bigmodels').parts[0].removesuffix('.py'), p)
+          for p in paths]
+
+
+def test_what_counts_as_an_import():
+  text = ('import bigmodels.models.cnn as c\nfrom bigmodels import tasks, loop\n'
+          'def f():\n  from bigmodels.data.table import Table\nimport experiments.x')
+  assert rooms_imported(text) == {'models', 'tasks', 'loop', 'data', 'experiments'}
+
+
+@pytest.mark.parametrize('name', [*ALLOWED, *FORBIDDEN])
+def test_rules_name_rooms(name):
+  assert name in {room for room, _ in _rooms()}
+
+
+@pytest.mark.parametrize(('room', 'path'), [
+  pytest.param(room, path, id=str(path.relative_to(ROOT))) for room, path in _rooms()])
+def test_imports_run_one_way(room, path):
+  imported = rooms_imported(path.read_text()) - {room}
+  assert not imported & {'experiments', 'tests', 'run'}
+  assert not imported & FORBIDDEN.get(room, set())
+  if room in ALLOWED:
+    assert imported <= ALLOWED[room]
+
+
+@pytest.mark.parametrize('path', sorted((ROOT / 'experiments').glob('*.py')),
+                         ids=lambda p: p.stem)
+def test_experiments_import_no_machinery(path):
+  assert not rooms_imported(path.read_text()) & {
+    'modes', 'loop', 'build', 'checkpoint', 'workdir', 'config', 'parallel', 'results'}

@@ -1,0 +1,147 @@
+"""Tests of bigmodels.metrics against scikit-learn and definitions written out."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from sklearn import metrics as scikit
+
+from bigmodels import metrics
+
+
+def outputs(n, classes, seed=0, absent=()):
+  """Random outputs of a classifier, with float32 probabilities as a device gives."""
+  rng = np.random.default_rng(seed)
+  present = [c for c in range(classes) if c not in absent]
+  labels = np.concatenate([present, rng.choice(present, n - len(present))])
+  logits = rng.normal(size=(n, classes)) + np.eye(classes)[labels]
+  scores = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+  scores = scores.astype(np.float32)
+  return {'labels': labels.astype(np.int32), 'predictions': scores.argmax(-1),
+          'probabilities': scores}
+
+
+def area(positive, negative):
+  """Share of (positive, negative) pairs in the right order; a tie is half."""
+  pairs = itertools.product(positive, negative)
+  return np.mean([(p > n) + 0.5 * (p == n) for p, n in pairs])
+
+
+@pytest.mark.parametrize('classes', [2, 3, 5])
+def test_each_class_and_macro_equal_scikit_learn(classes):
+  out = outputs(80, classes)
+  labels, predictions = out['labels'], out['predictions']
+  result = metrics.classification(out)
+  assert result['accuracy'] == scikit.accuracy_score(labels, predictions)
+  for name, score in (('precision', scikit.precision_score),
+                      ('recall', scikit.recall_score), ('f1', scikit.f1_score)):
+    assert result[name] == pytest.approx(score(labels, predictions, average='macro'))
+    each = score(labels, predictions, average=None)
+    assert [result[f'{name}/{c}'] for c in range(classes)] == pytest.approx(each)
+
+
+def test_precision_recall_and_f1_by_hand():
+  result = metrics.classification({
+    'labels': np.array([0, 0, 0, 1, 1, 2]),
+    'predictions': np.array([0, 0, 1, 1, 0, 2]),
+    'probabilities': np.full((6, 3), 1 / 3, np.float32)})
+  assert result['accuracy'] == pytest.approx(4 / 6)
+  assert result['precision/0'] == pytest.approx(2 / 3)
+  assert result['recall/1'] == pytest.approx(1 / 2)
+  assert result['f1/2'] == 1
+  assert result['precision'] == pytest.approx((2 / 3 + 1 / 2 + 1) / 3)
+  assert result['auc'] == pytest.approx(0.5)  # the same score for all
+
+
+def test_binary_auc_counts_pairs_in_the_right_order():
+  out = outputs(40, 2)
+  out['probabilities'] = np.round(out['probabilities'], 1)  # with ties
+  scores, labels = out['probabilities'][:, 1], out['labels']
+  expected = area(scores[labels == 1], scores[labels == 0])
+  assert metrics.classification(out)['auc'] == pytest.approx(expected)
+  assert 0.5 < expected < 1
+
+
+def test_auc_of_many_classes_is_the_mean_of_one_against_the_rest():
+  out = outputs(40, 4)
+  scores, labels = out['probabilities'].astype(np.float64), out['labels']
+  scores /= scores.sum(-1, keepdims=True)
+  expected = np.mean([area(scores[labels == c, c], scores[labels != c, c])
+                      for c in range(4)])
+  assert metrics.classification(out)['auc'] == pytest.approx(expected)
+
+
+def test_an_absent_class_leaves_auc_out_and_counts_as_nothing():
+  out = outputs(60, 4, absent=(2,))
+  labels, predictions = out['labels'], out['predictions']
+  assert 2 in predictions
+  result = metrics.classification(out)
+  assert 'auc' not in result
+  expected = scikit.recall_score(labels, predictions, labels=range(4),
+                                 average='macro', zero_division=0)
+  assert result['recall'] == pytest.approx(expected)
+  assert result['recall/2'] == result['precision/2'] == result['f1/2'] == 0
+
+
+def test_a_class_neither_present_nor_predicted_is_0():
+  out = outputs(30, 3, absent=(1,))
+  out['predictions'] = out['labels'].copy()
+  result = metrics.classification(out)
+  assert result['accuracy'] == result['f1/0'] == result['f1/2'] == 1
+  assert result['f1/1'] == 0
+  assert result['f1'] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize('classes', [2, 3])
+@pytest.mark.parametrize('bad', [np.nan, np.inf])
+def test_probabilities_not_finite_leave_only_auc_out(classes, bad):
+  out = outputs(30, classes)
+  good = metrics.classification(out)
+  out['probabilities'][3] = bad
+  assert good.pop('auc') > 0
+  assert metrics.classification(out) == good
+
+
+def test_classification_leaves_its_arguments_alone():
+  out = outputs(30, 3)
+  out['probabilities'] = out['probabilities'].astype(np.float64)
+  before = {name: array.copy() for name, array in out.items()}
+  metrics.classification(out)
+  for name in out:
+    np.testing.assert_array_equal(out[name], before[name])
+
+
+@pytest.mark.parametrize('targets', [1, 3])
+def test_regression_equals_definitions_and_scikit_learn(targets):
+  rng = np.random.default_rng(0)
+  y = (100 + 5 * rng.normal(size=(50, targets))).astype(np.float32)
+  p = y + rng.normal(size=y.shape).astype(np.float32)
+  result = metrics.regression({'targets': y, 'predictions': p})
+  y, p = y.astype(np.float64), p.astype(np.float64)
+  errors = y - p
+  assert result['mse'] == pytest.approx(np.mean(errors**2))
+  assert result['mae'] == pytest.approx(np.mean(np.abs(errors)))
+  explained = 1 - (errors**2).sum(0) / ((y - y.mean(0)) ** 2).sum(0)
+  assert result['r2'] == pytest.approx(explained.mean())
+  assert result['r2'] == pytest.approx(scikit.r2_score(y, p))
+
+
+@pytest.mark.parametrize('y', [
+  np.full((7, 1), 0.1, np.float32),
+  np.stack([np.full(7, 1 / 3), np.arange(7)], -1).astype(np.float32),
+  np.ones((1, 1), np.float32),
+])
+def test_targets_that_never_change_leave_r2_out(y):
+  result = metrics.regression({'targets': y, 'predictions': y + 2})
+  assert set(result) == {'mse', 'mae'}
+  assert result['mse'] == pytest.approx(4)
+  assert result['mae'] == pytest.approx(2)
+
+
+@pytest.mark.parametrize('bad', [np.nan, -np.inf])
+def test_predictions_not_finite_give_nan(bad):
+  y = np.arange(4.0)[:, None]
+  result = metrics.regression({'targets': y, 'predictions': np.where(y == 2, bad, y)})
+  assert set(result) == {'mse', 'mae'}
+  assert all(math.isnan(value) for value in result.values())

@@ -1,0 +1,184 @@
+"""What a run leaves behind, and what it refuses, in this process."""
+
+import json
+
+import numpy as np
+import pytest
+
+from bigmodels import config
+from bigmodels.errors import UserError
+from bigmodels.modes import eval as eval_mode
+from bigmodels.modes import train
+
+
+def test_a_run_leaves_what_it_promises(request_for, tiny, tmp_path, capsys):
+  workdir = tmp_path / 'run'
+  train.run(request_for(tiny, workdir, steps=30))
+  out = capsys.readouterr().out
+  assert out.splitlines()[0] == f'workdir: {workdir}'
+  assert out.splitlines()[1].startswith('device: cpu')
+  result = json.loads((workdir / 'result.json').read_text())
+  assert {'experiment', 'step', 'metrics', 'train_seconds', 'examples_per_second',
+          'compile_seconds', 'parameters', 'device', 'versions'} <= result.keys()
+  assert {'jax', 'flax', 'optax', 'bigmodels'} == result['versions'].keys()
+  assert result['step'] == 30 and result['status'] == 'finished'
+  # conv 3*3*1*4, norm 2*4, dense (4*4*4)*8, norm 2*8, dense 8*10 and its bias
+  assert result['parameters'] == 36 + 8 + (64 * 8 + 8) + 16 + (8 * 10 + 10)
+  assert 0 <= result['metrics']['test/accuracy'] <= 1
+  records = [json.loads(x) for x in (workdir / 'metrics.jsonl').read_text().splitlines()]
+  trained = [r['step'] for r in records if 'train/loss' in r]
+  # 1,078 training examples in batches of 50: half an epoch is 10.78 steps
+  evaluated = [r['step'] for r in records if 'test/loss' in r]
+  assert trained == [7, 14, 21, 28, 30] and evaluated == [11, 22, 30]
+  assert list((workdir / 'tensorboard').glob('events.out.tfevents.*'))
+  assert '</html>' in (workdir / 'report.html').read_text()
+  assert (workdir / 'checkpoints' / '30').is_dir()
+  text = (workdir / 'config.txt').read_text()
+  assert 'knob.steps = 30' in text
+  assert config.from_text(text, 'config.txt', {}).knobs['steps'] == 30
+
+
+def test_evaluation_counts_every_example_once(request_for, tiny, tmp_path):
+  workdir = tmp_path / 'run'
+  # 359 test examples in batches of 77: the last batch has 51
+  train.run(request_for(tiny, workdir, steps=20))
+  accuracy = json.loads((workdir / 'result.json').read_text())['metrics']
+  right = accuracy['test/accuracy'] * 359
+  assert abs(right - round(right)) < 1e-6
+  other = tmp_path / 'other'
+  train.run(request_for(tiny, other, steps=20, evals__test__batch_size=359))
+  again = json.loads((other / 'result.json').read_text())['metrics']
+  for name, value in accuracy.items():
+    np.testing.assert_allclose(value, again[name], rtol=1e-5, err_msg=name)
+
+
+def test_resident_and_streamed_give_the_same_curve(request_for, tiny, tmp_path):
+  files = []
+  for resident in (True, False):
+    workdir = tmp_path / str(resident)
+    train.run(request_for(tiny, workdir, steps=30, resident=resident))
+    files.append((workdir / 'metrics.jsonl').read_text())
+  one, two = ([json.loads(x) for x in f.splitlines()] for f in files)
+  assert len(one) == len(two)
+  for a, b in zip(one, two, strict=True):
+    assert a.keys() == b.keys()
+    np.testing.assert_allclose(list(a.values()), list(b.values()), rtol=1e-4)
+
+
+def test_the_step_is_traced_before_training_and_never_again(tmp_path, tiny, request_for):
+  fork = tmp_path / 'counted.py'
+  fork.write_text(
+    'import importlib.util, dataclasses\n'
+    f'spec = importlib.util.spec_from_file_location("tiny_base", {str(tiny)!r})\n'
+    'base = importlib.util.module_from_spec(spec); spec.loader.exec_module(base)\n'
+    'from bigmodels import learners\n'
+    'TRACES = []\n'
+    'def counted(task, optimizer):\n'
+    '  learner = learners.supervised(task, optimizer)\n'
+    '  def step(state, batch):\n'
+    '    TRACES.append(1)\n'
+    '    return learner.step(state, batch)\n'
+    '  return learner._replace(step=step)\n'
+    'def config(*, steps: int = 40):\n'
+    '  return dataclasses.replace(base.config(steps=steps), learner=counted)\n')
+  train.run(request_for(fork, tmp_path / 'run'))
+  import sys
+
+  module = next(m for n, m in sys.modules.items() if n.endswith('counted'))
+  # once to see what it is made of, once to compile
+  assert len(module.TRACES) == 2
+
+
+def test_a_nan_stops_at_that_step_and_keeps_the_last_good_checkpoint(
+  request_for, tiny, tmp_path):
+  fork = tmp_path / 'exploding.py'
+  fork.write_text(
+    'import importlib.util, dataclasses\n'
+    'import jax.numpy as jnp\n'
+    f'spec = importlib.util.spec_from_file_location("tiny_base", {str(tiny)!r})\n'
+    'base = importlib.util.module_from_spec(spec); spec.loader.exec_module(base)\n'
+    'from bigmodels import learners\n'
+    'def exploding(task, optimizer):\n'
+    '  learner = learners.supervised(task, optimizer)\n'
+    '  def step(state, batch):\n'
+    '    new, sums = learner.step(state, batch)\n'
+    '    total, count = sums["loss"]\n'
+    '    bad = jnp.where(state.step == 36, jnp.nan, 0.0)\n'
+    '    return new, sums | {"loss": (total + bad, count)}\n'
+    '  return learner._replace(step=step)\n'
+    'def config(*, steps: int = 80):\n'
+    '  return dataclasses.replace(base.config(steps=steps), learner=exploding)\n')
+  workdir = tmp_path / 'run'
+  for _ in range(2):  # and again when it is started again
+    with pytest.raises(UserError, match=r'train/loss is not finite at step 37: .*'
+                       'last good checkpoint is of step 3[0-6]'):
+      train.run(request_for(fork, workdir))
+  kept = sorted(int(p.name) for p in (workdir / 'checkpoints').iterdir())
+  assert kept and max(kept) < 37
+  assert 'NaN' not in (workdir / 'metrics.jsonl').read_text()
+
+
+def test_another_experiment_or_config_in_the_workdir(request_for, tiny, tmp_path):
+  workdir = tmp_path / 'run'
+  train.run(request_for(tiny, workdir, steps=5))
+  before = {p: p.read_bytes() for p in workdir.rglob('*') if p.is_file()}
+  with pytest.raises(UserError) as error:
+    train.run(request_for(tiny, workdir, steps=6))
+  assert 'knob.steps: 5 -> 6' in str(error.value)
+  assert f'python run.py --workdir={workdir}' in str(error.value)
+  with pytest.raises(UserError, match='experiment: .* -> digits_cnn'):
+    train.run(request_for('digits_cnn', workdir))
+  with pytest.raises(UserError, match=r'learning_rate: 0\.005 -> 0\.1'):
+    train.run(request_for(None, workdir, learning_rate=0.1))
+  assert {p: p.read_bytes() for p in workdir.rglob('*') if p.is_file()} == before
+
+
+def test_a_workdir_with_nothing_to_resume(request_for, tmp_path):
+  with pytest.raises(UserError, match='does not exist: nothing to resume'):
+    train.run(request_for(None, tmp_path / 'none'))
+  (tmp_path / 'empty').mkdir()
+  with pytest.raises(UserError, match='is empty: nothing to resume'):
+    train.run(request_for(None, tmp_path / 'empty'))
+  with pytest.raises(UserError, match='name the --workdir'):
+    eval_mode.run(request_for(None))
+  with pytest.raises(UserError, match='name an --experiment'):
+    train.run(request_for(None))
+
+
+def test_two_runs_cannot_share_a_workdir(request_for, tiny, tmp_path):
+  from bigmodels.workdir import Workdir
+
+  with Workdir(tmp_path / 'run').lock(), pytest.raises(
+    UserError, match='another run is writing there'):
+    train.run(request_for(tiny, tmp_path / 'run'))
+
+
+def test_a_monitor_of_nothing_is_refused_before_training(request_for, tiny, tmp_path):
+  with pytest.raises(UserError, match="no metric 'validation/los'; did you mean "
+                     "'validation/loss'"):
+    train.run(request_for(tiny, tmp_path / 'a', monitor__metric='validation/los'))
+  with pytest.raises(UserError, match='reduce_on_plateau follows an evaluation'):
+    train.run(request_for(tiny, tmp_path / 'b', monitor=None))
+
+
+def test_a_batch_larger_than_the_split(request_for, tiny, tmp_path):
+  with pytest.raises(UserError, match=r'train\.batch_size=5000.*only 1078 examples'):
+    train.run(request_for(tiny, tmp_path / 'a', train__batch_size=5000))
+
+
+def test_require_backend(request_for, tiny, tmp_path):
+  with pytest.raises(UserError, match='--require_backend=tpu: JAX uses cpu'):
+    train.run(request_for(tiny, tmp_path / 'a', require_backend='tpu'))
+
+
+def test_data_that_changed_under_a_run(request_for, tmp_path):
+  table = tmp_path / 'table.csv'
+  rows = '\n'.join(f'{i % 7},{i % 5},{int(i % 7 > i % 5)}' for i in range(200))
+  table.write_text(f'a,b,label\n{rows}\n')
+  request = request_for('tabular_mlp', tmp_path / 'run', path=table, label='label',
+                        epochs=1, batch_size=20)
+  train.run(request)
+  (tmp_path / 'run' / 'result.json').unlink()
+  table.write_text(f'a,b,label\n{rows}\n9,9,1\n')
+  with pytest.raises(UserError, match='has changed since this run began'):
+    train.run(request)

@@ -1,0 +1,148 @@
+"""Tests of bigmodels.optim against jax.grad and simulations in plain Python."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from bigmodels import optim
+from bigmodels.learners import Signal
+
+PARAMS = {
+  'kernel': jnp.array([[0.5, -2.0], [0.2, 3.0]]),
+  'filter': jnp.linspace(-1, 1, 6).reshape(1, 2, 3, 1) + 0.1,
+  'bias': jnp.array([4.0, -5.0]),
+  'scale': jnp.float32(2.0),
+}
+GRADS = jax.tree.map(lambda p: jnp.cos(p), PARAMS)
+WEIGHTS = ('kernel', 'filter')
+
+
+def update(optimizer, grads=GRADS, params=PARAMS):
+  return optimizer.update(grads, optimizer.init(params), params)[0]
+
+
+def assert_close(actual, expected):
+  assert jax.tree.structure(actual) == jax.tree.structure(expected)
+  jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-6, atol=1e-7),
+               actual, expected)
+
+
+def test_weights_have_two_or_more_dimensions():
+  assert optim.weights(PARAMS) == {
+    'kernel': True, 'filter': True, 'bias': False, 'scale': False}
+
+
+@pytest.mark.parametrize('penalty, measure', [
+  (optim.l1, lambda w: 0.3 * jnp.abs(w).sum()),
+  (optim.l2, lambda w: 0.3 / 2 * (w**2).sum()),
+])
+def test_a_penalty_adds_its_gradient_and_leaves_biases_alone(penalty, measure):
+  added = jax.grad(lambda params: sum(measure(params[name]) for name in WEIGHTS))
+  expected = jax.tree.map(jnp.add, GRADS, added(PARAMS))
+  actual = update(penalty(0.3))
+  assert_close(actual, expected)
+  for name in ('bias', 'scale'):
+    np.testing.assert_array_equal(actual[name], GRADS[name])
+
+
+def test_l1_does_not_move_a_zero():
+  params = {'kernel': jnp.zeros((2, 2))}
+  assert_close(update(optim.l1(1.0), params, params), params)
+
+
+def test_coupled_decay_goes_through_the_optimizer_and_decoupled_does_not():
+  # One step of Adam is the sign of what it is given, whatever its size.
+  coupled = update(optax.chain(optim.l2(10.0), optax.adam(0.1, eps=0.0)))
+  decoupled = update(optax.chain(
+    optax.scale_by_adam(eps=0.0), optim.l2(10.0), optax.scale_by_learning_rate(0.1)))
+  for name, p in PARAMS.items():
+    g, p = np.asarray(GRADS[name]), np.asarray(p)
+    decay = 10.0 * p if name in WEIGHTS else 0.0 * p
+    np.testing.assert_allclose(coupled[name], -0.1 * np.sign(g + decay), 1e-5)
+    np.testing.assert_allclose(decoupled[name], -0.1 * (np.sign(g) + decay), 0, 2e-6)
+
+
+def test_decoupled_decay_equals_adamw():
+  ours = optax.chain(
+    optax.scale_by_adam(), optim.l2(0.2), optax.scale_by_learning_rate(0.1))
+  theirs = optax.adamw(0.1, weight_decay=0.2, mask=optim.weights)
+  state, expected = ours.init(PARAMS), theirs.init(PARAMS)
+  for step in range(3):
+    grads = jax.tree.map(lambda g: g * (step - 0.5), GRADS)  # noqa: B023
+    actual, state = ours.update(grads, state, PARAMS)
+    updates, expected = theirs.update(grads, expected, PARAMS)
+    assert_close(actual, updates)
+
+
+def simulate(values, factor, patience, tolerance, smallest):
+  """The scale after each evaluation."""
+  scale, best, waited, scales = 1.0, float('inf'), 0, []
+  for value in values:
+    if best == float('inf') or value < best - tolerance * abs(best):
+      best, waited = value, 0
+    else:
+      waited += 1
+      if waited == patience:
+        scale, waited = max(scale * factor, smallest), 0
+    scales.append(scale)
+  return scales
+
+
+@pytest.mark.parametrize('factor, patience, tolerance, smallest, offset', [
+  (0.5, 1, 0.0, 1e-3, 0.0),
+  (0.1, 3, 0.05, 1e-9, 3.0),
+  (0.5, 2, 0.2, 0.3, -3.0),
+])
+def test_reduce_on_plateau_follows_a_simulation(
+  factor, patience, tolerance, smallest, offset):
+  rng = np.random.default_rng(patience)
+  values = (offset + np.linspace(1, 0, 40) + rng.normal(size=40) / 4).astype(np.float32)
+  expected = simulate(values.tolist(), factor, patience, tolerance, smallest)
+  assert len(set(expected)) > 2  # it is reduced more than once
+  optimizer = optim.reduce_on_plateau(
+    factor=factor, patience=patience, tolerance=tolerance, smallest=smallest)
+  step = jax.jit(
+    lambda state, signal: optimizer.update(jnp.float32(8.0), state, signal=signal))
+  state = optimizer.init(None)
+  signal = Signal(jnp.float32(jnp.nan), jnp.int32(0))
+  for evaluation in range(41):
+    scale = 1.0 if evaluation == 0 else expected[evaluation - 1]
+    for _ in range(rng.integers(1, 5)):  # updates between two evaluations
+      scaled, state = step(state, signal)
+      np.testing.assert_allclose(scaled, 8 * scale, rtol=1e-5)
+    if evaluation < 40:
+      signal = Signal(jnp.float32(values[evaluation]), jnp.int32(evaluation + 1))
+
+
+def test_an_evaluation_that_is_not_a_number_is_no_improvement():
+  optimizer = optim.reduce_on_plateau(factor=0.5, patience=2)
+  state, scales = optimizer.init(None), []
+  for count, value in enumerate([1.0, np.nan, np.nan, 0.5, 0.6]):
+    signal = Signal(jnp.float32(value), jnp.int32(count + 1))
+    scaled, state = optimizer.update(jnp.float32(1.0), state, signal=signal)
+    scales.append(float(scaled))
+  assert scales == [1, 1, 0.5, 0.5, 0.5]
+  assert float(state.best) == 0.5
+
+
+def test_reduce_on_plateau_keeps_the_type_of_updates():
+  optimizer = optim.reduce_on_plateau()
+  updates, _ = optimizer.update(
+    jnp.ones(2, jnp.bfloat16), optimizer.init(None),
+    signal=Signal(jnp.float32(1), jnp.int32(1)))
+  assert updates.dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize('bad', [
+  {'factor': 0.0}, {'factor': 1.0}, {'factor': float('nan')}, {'patience': 0}])
+def test_reduce_on_plateau_refuses(bad):
+  with pytest.raises(ValueError, match=next(iter(bad))):
+    optim.reduce_on_plateau(**bad)
+
+
+def test_wants_monitor_finds_a_nested_plateau():
+  chain = optax.chain(optax.adam(0.1), optax.chain(optim.reduce_on_plateau()))
+  assert optim.wants_monitor(chain.init(PARAMS))
+  assert not optim.wants_monitor(optax.adam(0.1).init(PARAMS))

@@ -1,0 +1,113 @@
+"""Tests of the command line: what is refused, how, and with which exit code."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+import run
+from bigmodels import config
+from bigmodels.errors import UserError
+
+ROOT = pathlib.Path(run.__file__).parent
+
+
+def _command(*arguments, cwd, code=None):
+  head = ['-c', code] if code else [str(ROOT / 'run.py')]
+  return subprocess.run(
+    [sys.executable, *head, *arguments], cwd=cwd, capture_output=True, text=True,
+    timeout=120, env={**os.environ, 'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT)})
+
+
+# --- in process -----------------------------------------------------------------
+
+
+def test_overrides_are_split_off():
+  rest, overrides = run.read_overrides([
+    'run.py', '--config.a=1', '--mode=print', '-config.b.c', '-2', '--config.d=x=y',
+    '--config.e=', 'rest', '--config.a=3'])
+  assert rest == ['run.py', '--mode=print', 'rest']
+  assert overrides == {'a': '3', 'b.c': '-2', 'd': 'x=y', 'e': ''}
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+  (['--config.a'], '--config.a: wants a value'),
+  (['--config.a', '--mode=print'], '--config.a: wants a value'),
+  (['--config=5'], 'name a knob'), (['--config.=5'], 'name a knob'),
+  (['--config'], 'name a knob'),
+])
+def test_overrides_without_name_or_value(arguments, message):
+  with pytest.raises(UserError, match=message):
+    run.read_overrides(['run.py', *arguments])
+
+
+def test_every_mode_is_a_file_with_run():
+  assert {'train', 'eval', 'print'} <= set(run.MODES)
+  for mode in run.MODES:
+    assert '\ndef run(' in (ROOT / f'bigmodels/modes/{mode}.py').read_text()
+
+
+# --- as a program ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+  (['--experiment=digit_cnn'], "'digit_cnn'; did you mean 'digits_cnn'?"),
+  (['--experimnt=digits_cnn'], "--experimnt: no such flag; did you mean 'experiment'?"),
+  (['--mode=pint', '--experiment=digits_cnn'], "--mode=pint"),
+  (['--mode'], '--mode'),
+  (['digits_cnn'], "'digits_cnn': wants flags"),
+  (['--require_backend=gpuu'], 'cpu|gpu|tpu'),
+  (['--experiment=digits_cnn', '--config.learning_rat=1'],
+   "did you mean 'learning_rate'"),
+  (['--experiment=digits_cnn', '--config.model.widths=3'], 'wants tuple[int, ...]'),
+  (['--experiment=digits_cnn', '--config.seed'], '--config.seed: wants a value'),
+  (['--experiment=fork.py'], 'fork.py, line 2: SyntaxError'),
+  (['--experiment=gone.txt'], 'gone.txt'),
+  (['--workdir=empty', '--mode=print'], 'does not exist'),
+  (['--mode=eval'], '--workdir'),
+  ([], 'name an --experiment'),
+])
+def test_what_the_user_can_mend_is_one_line_and_exit_2(arguments, message, tmp_path):
+  (tmp_path / 'fork.py').write_text('x = 1\ndef config(:')
+  done = _command(*arguments, cwd=tmp_path)
+  assert done.returncode == 2, done.stderr
+  assert message in done.stderr and done.stderr.startswith('error: ')
+  assert done.stderr.count('\n') == 1 and done.stdout == ''
+  assert os.listdir(tmp_path) == ['fork.py'], 'nothing is left behind'
+
+
+def test_list_and_help(tmp_path):
+  done = _command('--list', cwd=tmp_path)
+  assert done.returncode == 0 and done.stderr == ''
+  assert [line.split()[0] for line in done.stdout.splitlines()] == list(
+    config.summaries())
+  done = _command('--help', cwd=tmp_path)
+  assert done.returncode == 0 and '--experiment' in done.stdout
+
+
+def test_print_runs_again_and_opens_nothing(tmp_path):
+  code = f'''
+import sys
+sys.argv[0] = {str(ROOT / 'run.py')!r}
+import run
+try:
+  run._start(sys.argv)
+finally:
+  heavy = ('tensorflow_datasets', 'grain', 'sklearn', 'matplotlib', 'orbax', 'PIL',
+           'tensorboardX', 'scipy.stats')
+  print('loaded:', [name for name in heavy if name in sys.modules], file=sys.stderr)
+  from jax._src import xla_bridge
+  print('devices:', bool(xla_bridge._backends), file=sys.stderr)
+'''
+  first = _command('--experiment=cifar_cnn', '--mode=print', '--config.seed=3',
+                   '--config.model.dropout=0.25', cwd=tmp_path, code=code)
+  assert first.returncode == 0, first.stderr
+  assert first.stdout == config.to_text(config.resolve(
+    'cifar_cnn', {'seed': '3', 'model.dropout': '0.25'}))
+  assert 'loaded: []' in first.stderr and 'devices: False' in first.stderr
+  assert os.listdir(tmp_path) == []
+  (tmp_path / 'config.txt').write_text(first.stdout)
+  again = _command('--experiment=config.txt', '--mode=print', cwd=tmp_path)
+  assert again.stdout == first.stdout

@@ -1,0 +1,184 @@
+"""Tests of bigmodels.tasks.classification against NumPy and scikit-learn."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.metrics import log_loss
+
+from bigmodels import losses
+from bigmodels.models import Linear, Mlp
+from bigmodels.tasks import classification
+from bigmodels.tasks.classification import check_classes
+
+KEY = jax.random.key(0)
+RNG = np.random.default_rng(0)
+
+
+def batch(n=6, classes=3, masked=2):
+  """The last examples are masked."""
+  return {'inputs': RNG.normal(size=(n, 5)).astype(np.float32),
+          'labels': np.arange(n, dtype=np.int32) % classes,
+          'mask': (np.arange(n) < n - masked).astype(np.float32)}
+
+
+def spoil(data, value):
+  """Other inputs, or other labels, where the mask is 0."""
+  inputs = data['inputs'].copy()
+  inputs[data['mask'] == 0] = value
+  labels = np.where(data['mask'] > 0, data['labels'], data['labels'] + 1) % 3
+  return {**data, 'inputs': inputs, 'labels': labels.astype(np.int32)}
+
+
+def logits(params, data):
+  layer = params['Dense_0']
+  return data['inputs'] @ np.asarray(layer['kernel']) + np.asarray(layer['bias'])
+
+
+def test_loss_sums_and_outputs_equal_scikit_learn():
+  task, data = classification(Linear(3)), batch()
+  params, extra = task.init(KEY, data)
+  assert extra == {}
+  value, (_, sums, outputs) = task.loss(params, extra, data, KEY, True)
+  scores = logits(params, data)
+  p = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
+  expected = log_loss(data['labels'][:4], p[:4], labels=range(3))
+  assert value == pytest.approx(expected, rel=1e-5)
+  assert sums['loss'] == pytest.approx((4 * expected, 4), rel=1e-5)
+  right = np.sum(p[:4].argmax(-1) == data['labels'][:4])
+  assert sums['accuracy'] == (right, 4)
+  np.testing.assert_allclose(outputs['probabilities'], p, rtol=1e-5)
+  np.testing.assert_array_equal(outputs['predictions'], p.argmax(-1))
+  np.testing.assert_array_equal(outputs['labels'], data['labels'])
+
+
+def test_a_positive_logit_means_class_1():
+  task, data = classification(Linear(1)), batch(classes=2, masked=0)
+  params, extra = task.init(KEY, data)
+  value, (_, sums, outputs) = task.loss(params, extra, data, KEY, False)
+  score = logits(params, data)[:, 0]
+  assert 0 < np.sum(score > 0) < 6
+  np.testing.assert_array_equal(outputs['predictions'], score > 0)
+  assert outputs['probabilities'].shape == (6, 2)
+  p = 1 / (1 + np.exp(-score))
+  assert value == pytest.approx(log_loss(data['labels'], p), rel=1e-5)
+  assert sums['accuracy'][0] == np.sum((score > 0) == data['labels'])
+
+
+def test_another_loss_is_used():
+  task, data = classification(Linear(3), losses.hinge), batch(masked=0)
+  params, extra = task.init(KEY, data)
+  value, _ = task.loss(params, extra, data, KEY, False)
+  expected = [max(0, 1 + np.delete(s, y).max() - s[y])
+              for s, y in zip(logits(params, data), data['labels'], strict=True)]
+  assert value == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize('value', [0.0, 1e6, np.nan, np.inf])
+def test_masked_examples_change_neither_loss_nor_sums(value):
+  task, data = classification(Mlp(3, (4,))), batch()
+  params, extra = task.init(KEY, data)
+  few = {name: column[:4] for name, column in data.items()}
+  expected, (_, sums, _) = task.loss(params, extra, few, KEY, False)
+  actual, (_, spoilt, _) = task.loss(params, extra, spoil(data, value), KEY, False)
+  assert actual == pytest.approx(float(expected), rel=1e-6)
+  for name in sums:
+    np.testing.assert_allclose(spoilt[name], sums[name], rtol=1e-6)
+
+
+@pytest.mark.parametrize('value', [0.0, 1e6, pytest.param(
+  np.nan, marks=pytest.mark.xfail(
+    strict=True, reason='0 * NaN in the backward pass of masked_mean'))])
+def test_masked_examples_change_no_gradient(value):
+  task, data = classification(Mlp(3, (4,))), batch()
+  params, extra = task.init(KEY, data)
+  gradient = jax.grad(lambda p, data: task.loss(p, extra, data, KEY, False)[0])
+  expected = gradient(params, {name: column[:4] for name, column in data.items()})
+  actual = gradient(params, spoil(data, value))
+  jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-5, atol=1e-6),
+               actual, expected)
+
+
+def test_a_batch_that_is_all_masked_has_no_loss():
+  task, data = classification(Linear(3)), batch(masked=6)
+  value, (_, sums, _) = task.loss(*task.init(KEY, data), data, KEY, False)
+  assert value == 0
+  assert sums == {'loss': (0, 0), 'accuracy': (0, 0)}
+
+
+def test_batch_statistics_are_extra_and_move_in_training_only():
+  task, data = classification(Mlp(3, (4,), batch_norm=True)), batch(masked=0)
+  params, extra = task.init(KEY, data)
+  assert set(extra) == {'batch_stats'} and 'batch_stats' not in params
+  hidden = logits(params, data)
+  for train in (True, False):
+    _, (after, _, _) = task.loss(params, extra, data, KEY, train)
+    moved = 0.01 * hidden.mean(0) if train else np.zeros(4)
+    np.testing.assert_allclose(
+      after['batch_stats']['BatchNorm_0']['mean'], moved, atol=1e-6)
+
+
+def test_collections_that_did_not_change_are_kept():
+  class Model(nn.Module):
+    @nn.compact
+    def __call__(self, inputs, *, train):
+      constant = self.variable('constants', 'c', jnp.ones, (1,))
+      seen = self.variable('counts', 'n', jnp.zeros, (1,))
+      if train:
+        seen.value += 1
+      return nn.Dense(3)(inputs) * constant.value
+
+  task, data = classification(Model()), batch()
+  params, extra = task.init(KEY, data)
+  _, (after, _, _) = task.loss(params, extra, data, KEY, True)
+  assert after == {'constants': {'c': 1}, 'counts': {'n': 1}}
+
+
+def test_dropout_follows_the_key_in_training_only():
+  task, data = classification(Mlp(3, (64,), dropout=0.5)), batch()
+  params, extra = task.init(KEY, data)
+
+  def value(seed, train):
+    return float(task.loss(params, extra, data, jax.random.key(seed), train)[0])
+
+  assert value(0, True) == value(0, True) != value(1, True)
+  assert value(0, False) == value(1, False) != value(0, True)
+
+
+def test_logits_are_scored_in_float32():
+  class Half(nn.Module):
+    @nn.compact
+    def __call__(self, inputs, *, train):
+      return nn.Dense(3, dtype=jnp.bfloat16)(inputs)
+
+  task, data = classification(Half()), batch()
+  value, (_, _, outputs) = task.loss(*task.init(KEY, data), data, KEY, False)
+  assert value.dtype == outputs['probabilities'].dtype == jnp.float32
+  np.testing.assert_allclose(outputs['probabilities'].sum(-1), 1, rtol=1e-6)
+
+
+def test_answers_of_another_rank_are_refused():
+  class Flat(nn.Module):
+    @nn.compact
+    def __call__(self, inputs, *, train):
+      return nn.Dense(1)(inputs)[:, 0]
+
+  task, data = classification(Flat()), batch()
+  with pytest.raises(ValueError, match=r'wants logits \[batch, classes\].*\(6,\)'):
+    task.loss(*task.init(KEY, data), data, KEY, False)
+
+
+@pytest.mark.xfail(strict=True, reason='labels [batch, 1] broadcast to [batch, batch]')
+def test_labels_of_another_rank_are_refused():
+  task, data = classification(Linear(3)), batch()
+  data['labels'] = data['labels'][:, None]
+  with pytest.raises((ValueError, TypeError)):
+    task.loss(*task.init(KEY, data), data, KEY, False)
+
+
+@pytest.mark.parametrize('outputs, labels', [(3, [0, 3]), (3, [-1, 0]), (1, [0, 2])])
+def test_labels_without_a_logit_are_refused(outputs, labels):
+  check_classes(outputs, np.array([0, 1]))
+  with pytest.raises(ValueError, match='the model has'):
+    check_classes(outputs, np.array(labels))
