@@ -90,9 +90,13 @@ def build(experiment: Experiment, opening: Opening) -> Built:
   try:
     task = recipes.complete(experiment.task, facts)(
       recipes.complete(experiment.model, facts))
-    learner = experiment.learner(task, recipes.complete(experiment.optimizer, facts))
+    optimizer = recipes.complete(experiment.optimizer, facts)
+    if not hasattr(optimizer, 'update'):
+      raise ValueError(f'optimizer: made {optimizer!r}, wants an optax transformation')
+    learner = experiment.learner(task, optimizer)
+    every = {'train': experiment.train, **experiment.evals}
     transforms = {name: recipes.complete(b.transforms, facts)
-                  for name, b in {'train': experiment.train, **experiment.evals}.items()}
+                  for name, b in every.items()}
   except (ValueError, TypeError) as error:
     raise UserError(f'the experiment cannot be built: {error}') from error
   train = batches.open_feed(
@@ -105,6 +109,21 @@ def build(experiment: Experiment, opening: Opening) -> Built:
     for name, b in experiment.evals.items()
   }
   return Built(experiment, learner, train, evals, steps)
+
+
+def check_classes(built: Built, outputs: dict[str, dict]) -> None:
+  """Refuses a model that answers for another number of classes than the data has.
+
+  Args:
+    built: the experiment.
+    outputs: split -> shapes of what its evaluation gives; see `Programs`.
+  """
+  for name, shapes in outputs.items():
+    classes, answer = built.evals[name].dataset.classes, shapes.get('probabilities')
+    if classes and answer is not None and answer.shape[-1] != len(classes):
+      raise UserError(
+        f'{name}: the model answers for {answer.shape[-1]} classes, the data has '
+        f'{len(classes)}: set --config.model.outputs={len(classes)}')
 
 
 def _outputs(source) -> int:
@@ -120,5 +139,5 @@ def _target_statistics(source) -> tuple[list[float], list[float]]:
     raise UserError('the task wants numbers for labels, this data has classes: '
                     f'{", ".join(source.classes[:10])}')
   labels = np.asarray(source.load()['labels'], np.float64).reshape(source.length, -1)
-  std = labels.std(0)
-  return labels.mean(0).tolist(), np.where(std > 0, std, 1.0).tolist()
+  mean, std = labels.mean(0), labels.std(0)
+  return mean.tolist(), batches.deviations(mean, std)

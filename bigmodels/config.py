@@ -228,6 +228,18 @@ def from_text(text: str, where: str, overrides: Mapping[str, str]) -> Resolved:
   return _edit(resolved, {k: v for k, v in overrides.items() if k not in turned})
 
 
+def read(path: pathlib.Path) -> str:
+  """The text of a `config.txt`.
+
+  Raises:
+    UserError: if it cannot be read.
+  """
+  try:
+    return path.read_text(encoding='utf-8')
+  except (OSError, UnicodeDecodeError) as error:
+    raise UserError(f'{path} cannot be read: {error}') from error
+
+
 def read_values(text: str) -> dict[str, str]:
   """Path -> text, of what `to_text` wrote.
 
@@ -240,7 +252,8 @@ def read_values(text: str) -> dict[str, str]:
       continue
     path, equals, value = (part.strip() for part in line.partition('='))
     if not (path and equals and value):
-      raise UserError(f'line {number} is no `path = value`: {line.strip()[:80]!r}')
+      raise UserError(
+        f'line {number} is no `path = value`: {line.strip()[:80]!r}')
     if path in values:
       raise UserError(f'line {number}: {path} is there twice')
     values[path] = value

@@ -31,7 +31,8 @@ class Span:
   def __post_init__(self):
     given = {k: v for k, v in vars(self).items() if v is not None}
     if len(given) != 1:
-      raise ValueError(f'wants one of steps, epochs, minutes; got {given or "none"}')
+      raise ValueError(f'wants one of steps, epochs, minutes; got {given or "none"} '
+                       '(set the others to None)')
     for unit, value in given.items():
       if not (value > 0 and math.isfinite(value)):
         raise ValueError(f'{unit}: wants more than 0, got {value}')
@@ -120,6 +121,11 @@ class Experiment:
   init_from: str | None = None
 
   def __post_init__(self):
+    for name, example in (('optimizer', 'partial(optax.adam, 1e-3)'),
+                          ('task', 'tasks.classification'),
+                          ('learner', 'learners.supervised')):
+      if not callable(getattr(self, name)):
+        raise ValueError(f'{name}: wants a function that makes one, such as {example}')
     if self.keep < 1:
       raise ValueError(f'keep: wants at least 1, got {self.keep}')
     if not 0 <= self.seed < 2**32:

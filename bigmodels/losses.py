@@ -53,7 +53,7 @@ def absolute_error(answer: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 def probabilities(logits: jax.Array) -> jax.Array:
-  """Softmax; one logit is the log-odds of class 1. -> `[batch, classes]`, at least 2."""
+  """`[batch, classes]` by softmax; one logit is the log-odds of class 1 of two."""
   return jax.nn.softmax(_two_sided(logits), axis=-1)
 
 

@@ -66,7 +66,8 @@ def write(workdir: Workdir, resolved: config.Resolved, built: Built,
   with workdir.blame():
     report.write(
       workdir.report, title=resolved.name, config_text=config.to_text(resolved),
-      records=read_metrics(workdir), result=result, figures=figures)
+      records=read_metrics(workdir), result=result, figures=figures,
+      classes=built.train.dataset.classes)
   # Last: a result that says finished has a report beside it.
   workdir.write_json(workdir.result, result)
 

@@ -104,8 +104,7 @@ class Workdir:
         there = 'holds no config.txt'
       raise UserError(
         f'--workdir={self.path} {there}: nothing to resume; name an --experiment')
-    text = self.config.read_text(encoding='utf-8')
-    return config.from_text(text, str(self.config), overrides)
+    return config.from_text(config.read(self.config), str(self.config), overrides)
 
   def claim(self, resolved: config.Resolved) -> None:
     """Writes `config.txt`, or checks that it tells this experiment.
@@ -119,7 +118,10 @@ class Workdir:
                         'use another --workdir')
       self.write(self.config, config.to_text(resolved))
       return
-    before = config.read_values(self.config.read_text(encoding='utf-8'))
+    try:
+      before = config.read_values(config.read(self.config))
+    except UserError as error:
+      raise UserError(f'{self.config}: {error}') from error
     now = resolved.values()
     if before != now:
       raise UserError(

@@ -4,16 +4,21 @@ import json
 import os
 import pathlib
 import random
+import shutil
 import signal
 import subprocess
 import time
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-TINY = str(pathlib.Path(__file__).parent / 'forks' / 'tiny.py')
+from bigmodels.checkpoint import Checkpoints, Damaged, fingerprint
+from bigmodels.errors import UserError
+from bigmodels.modes import eval as eval_mode
+from bigmodels.modes import train
 
 
 def _carry(workdir: pathlib.Path, step: int):
@@ -35,95 +40,95 @@ def _same_bits(a: pathlib.Path, b: pathlib.Path):
     assert one[name].tobytes() == two[name].tobytes(), name
 
 
-@pytest.fixture(scope='module', params=['resident', 'streamed'])
-def road(request):
-  return f'--config.resident={request.param == "resident"}'
-
-
 def _steps(workdir: pathlib.Path) -> list[int]:
   path = workdir / 'metrics.jsonl'
   lines = path.read_text().splitlines() if path.is_file() else []
   return [json.loads(line)['step'] for line in lines if line.endswith('}')]
 
 
+@pytest.fixture
+def start(command, tiny, tmp_path):
+  """(workdir, flags) -> a process of run.py under way."""
+  return lambda workdir, *flags: subprocess.Popen(
+    command(f'--experiment={tiny}', f'--workdir={workdir}', *flags), cwd=tmp_path,
+    text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    env=os.environ | {'JAX_PLATFORMS': 'cpu'})
+
+
+def _until(process, workdir: pathlib.Path, step: int):
+  while process.poll() is None and max(_steps(workdir), default=0) < step:
+    time.sleep(0.002)
+
+
+@pytest.mark.parametrize('resident', [True, False])
 def test_killed_at_random_moments_and_resumed_is_uninterrupted(
-  command, run_py, tmp_path, road):
+  start, request_for, tiny, tmp_path, capsys, resident):
   whole, cut = tmp_path / 'whole', tmp_path / 'cut'
-  flags = [f'--experiment={TINY}', road, '--config.steps=600']
-  done = run_py(*flags, f'--workdir={whole}')
-  assert done.returncode == 0, done.stderr
-  flags.append(f'--workdir={cut}')
+  train.run(request_for(tiny, whole, resident=resident, steps=600))
   chance, kills = random.Random(0), 0
   for target in (14, 150, 300):
-    process = subprocess.Popen(
-      command(*flags), cwd=tmp_path, stdout=subprocess.DEVNULL,
-      stderr=subprocess.DEVNULL, env=os.environ | {'JAX_PLATFORMS': 'cpu'})
-    while process.poll() is None and max(_steps(cut), default=0) < target:
-      time.sleep(0.002)
+    process = start(cut, f'--config.resident={resident}', '--config.steps=600')
+    _until(process, cut, target)
     time.sleep(chance.random() * 0.05)
     process.kill()
-    kills += process.wait() == -signal.SIGKILL
+    process.communicate()
+    kills += process.returncode == -signal.SIGKILL
   assert kills >= 2, 'the runs were over before they could be killed'
-  done = run_py(f'--workdir={cut}')
-  assert done.returncode == 0, done.stderr
-  assert 'going on from step' in done.stdout
+  capsys.readouterr()
+  train.run(request_for(None, cut))
+  assert 'going on from step' in capsys.readouterr().out
   _same_bits(whole, cut)
 
 
-def test_sigterm_saves_says_where_and_goes_on(command, run_py, tmp_path):
+def test_sigterm_saves_says_where_and_goes_on(
+  start, request_for, tiny, tmp_path, capsys):
   whole, cut = tmp_path / 'whole', tmp_path / 'cut'
   # Checkpoints so rare that only the signal can have saved one.
-  flags = [f'--experiment={TINY}', '--config.steps=2000', '--config.checkpoint=10000',
-           '--config.evaluate.epochs=50']
-  process = subprocess.Popen(
-    command(*flags, f'--workdir={cut}'), cwd=tmp_path, text=True,
-    stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    env=os.environ | {'JAX_PLATFORMS': 'cpu'})
-  while process.poll() is None and max(_steps(cut), default=0) < 100:
-    time.sleep(0.002)
+  rare = {'steps': 2000, 'checkpoint': 10000, 'evaluate__epochs': 50}
+  process = start(cut, *(f'--config.{k.replace("__", ".")}={v}'
+                         for k, v in rare.items()))
+  _until(process, cut, 100)
   process.send_signal(signal.SIGTERM)
   out, err = process.communicate(timeout=120)
   assert process.returncode == 0, err
   assert 'SIGTERM: saved step' in out and f'--workdir={cut}' in out
   stopped = json.loads((cut / 'result.json').read_text())
   assert stopped['status'] == 'stopped' and 100 <= stopped['step'] < 2000
-  again = run_py(*flags, f'--workdir={cut}')
-  assert again.returncode == 0, again.stderr
-  assert f'going on from step {stopped["step"]:,}' in again.stdout
-  assert run_py(*flags, f'--workdir={whole}').returncode == 0
+  train.run(request_for(tiny, cut, **rare))
+  assert f'going on from step {stopped["step"]:,}' in capsys.readouterr().out
+  train.run(request_for(tiny, whole, **rare))
   _same_bits(whole, cut)
 
 
-def test_a_finished_run_says_so_and_eval_gives_the_same_numbers(run_py, tmp_path):
+def test_a_finished_run_says_so_and_eval_gives_the_same_numbers(
+  request_for, tiny, tmp_path, capsys):
   workdir = tmp_path / 'run'
-  flags = [f'--experiment={TINY}', f'--workdir={workdir}', '--config.steps=60']
-  assert run_py(*flags).returncode == 0
+  train.run(request_for(tiny, workdir, steps=60))
   before = (workdir / 'metrics.jsonl').read_bytes()
-  again = run_py(*flags)
-  assert again.returncode == 0 and 'is finished' in again.stdout
+  train.run(request_for(tiny, workdir, steps=60))
+  assert 'is finished' in capsys.readouterr().out
   assert (workdir / 'metrics.jsonl').read_bytes() == before
   result = json.loads((workdir / 'result.json').read_text())
-  evaluated = run_py(f'--workdir={workdir}', '--mode=eval')
-  assert evaluated.returncode == 0, evaluated.stderr
-  assert 'the same numbers as in result.json' in evaluated.stdout
-  assert f'test/accuracy: {result["metrics"]["test/accuracy"]!r}' in evaluated.stdout
+  eval_mode.run(request_for(None, workdir))
+  out = capsys.readouterr().out
+  assert 'the same numbers as in result.json' in out
+  assert f'test/accuracy: {result["metrics"]["test/accuracy"]!r}' in out
 
 
-def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(run_py, tmp_path):
+def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(
+  request_for, tiny, tmp_path, capsys):
   whole, cut = tmp_path / 'whole', tmp_path / 'cut'
-  flags = [f'--experiment={TINY}', '--config.steps=60']
-  assert run_py(*flags, f'--workdir={whole}').returncode == 0
-  assert run_py(*flags, f'--workdir={cut}').returncode == 0
+  train.run(request_for(tiny, whole, steps=60))
+  shutil.copytree(whole, cut)
   (cut / 'result.json').unlink()  # as if killed between the last save and the result
-  damaged = cut / 'checkpoints' / '60'
-  largest = max(damaged.rglob('*'), key=lambda p: p.stat().st_size if p.is_file() else 0)
+  files = [p for p in (cut / 'checkpoints' / '60').rglob('*') if p.is_file()]
+  largest = max(files, key=lambda p: p.stat().st_size)
   largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 2])
-  again = run_py(f'--workdir={cut}')
-  assert again.returncode == 0, again.stderr
-  assert 'the checkpoint of step 60 is damaged' in again.stdout
-  before = max(int(p.name) for p in (cut / 'checkpoints').iterdir()
-               if p.name.isdigit() and int(p.name) < 60)
-  assert f'going on from step {before}' in again.stdout
+  before = max(int(p.name) for p in (cut / 'checkpoints').iterdir() if p.name != '60')
+  train.run(request_for(None, cut))
+  out = capsys.readouterr().out
+  assert 'the checkpoint of step 60 is damaged' in out
+  assert f'going on from step {before}' in out
   assert (cut / 'checkpoints' / '60.damaged').is_dir()
   _same_bits(whole, cut)
   # Every one damaged: nothing is begun afresh, nothing is removed.
@@ -132,17 +137,34 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(run_py, tmp_pat
     if path.is_file():
       path.write_bytes(b'')
   kept = sorted(str(p) for p in cut.rglob('*'))
-  lost = run_py(f'--workdir={cut}')
-  assert lost.returncode == 2 and 'every checkpoint' in lost.stderr
-  assert 'Traceback' not in lost.stderr
+  with pytest.raises(UserError, match='every checkpoint in .* is damaged'):
+    train.run(request_for(None, cut))
   assert sorted(str(p) for p in cut.rglob('*')) == kept
 
 
-def test_early_stopping_restores_the_best(run_py, tmp_path):
+def test_one_flipped_bit_is_noticed(request_for, tiny, tmp_path, capsys):
   workdir = tmp_path / 'run'
-  done = run_py(f'--experiment={TINY}', f'--workdir={workdir}', '--config.patience=2',
-                '--config.steps=3000', '--config.learning_rate=0.05')
-  assert done.returncode == 0, done.stderr
+  train.run(request_for(tiny, workdir, steps=30))
+  checkpoints = Checkpoints(workdir / 'checkpoints', 2)
+  carry, progress = checkpoints.restore(30)
+  kernel = carry['state']['params']['Conv_0']['kernel']
+  carry['state']['params']['Conv_0']['kernel'] = jax.lax.bitcast_convert_type(
+    jax.lax.bitcast_convert_type(kernel, jnp.uint32).at[0, 0, 0, 0].add(1), jnp.float32)
+  assert int(fingerprint(carry)) != int(fingerprint(carry | {'state': {
+    **carry['state'], 'params': {**carry['state']['params'], 'Conv_0': {
+      **carry['state']['params']['Conv_0'], 'kernel': kernel}}}}))
+  # What is written is whole for Orbax, but not what the fingerprint beside it tells.
+  path = workdir / 'checkpoints' / '30' / 'progress' / 'metadata'
+  told = json.loads(path.read_text())
+  path.write_text(json.dumps(told | {'fingerprint': told['fingerprint'] ^ 1}))
+  with pytest.raises(Damaged, match='its bits are not those that were saved'):
+    checkpoints.restore(30)
+  checkpoints.release()
+
+
+def test_early_stopping_restores_the_best(request_for, tiny, tmp_path, capsys):
+  workdir = tmp_path / 'run'
+  train.run(request_for(tiny, workdir, patience=2, steps=3000, learning_rate=0.05))
   result = json.loads((workdir / 'result.json').read_text())
   records = [json.loads(line) for line in
              (workdir / 'metrics.jsonl').read_text().splitlines()]
@@ -152,25 +174,24 @@ def test_early_stopping_restores_the_best(run_py, tmp_path):
   assert result['metrics']['validation/loss'] == min(losses.values())
   later = [step for step in losses if step > result['best_step']]
   assert len(later) == 2
-  evaluated = run_py(f'--workdir={workdir}', '--mode=eval')
-  assert f'step {result["best_step"]:,} of' in evaluated.stdout
-  assert 'the same numbers' in evaluated.stdout
+  capsys.readouterr()
+  eval_mode.run(request_for(None, workdir))
+  out = capsys.readouterr().out
+  assert f'step {result["best_step"]:,} of' in out and 'the same numbers' in out
 
 
 def test_init_from_takes_the_best_parameters_and_refuses_what_does_not_fit(
-  run_py, tmp_path):
+  request_for, tiny, tmp_path):
   first, second = tmp_path / 'first', tmp_path / 'second'
-  flags = [f'--experiment={TINY}', '--config.learning_rate=1e-12', '--config.steps=1']
-  trained = run_py(f'--experiment={TINY}', f'--workdir={first}', '--config.steps=90')
-  assert trained.returncode == 0, trained.stderr
+  train.run(request_for(tiny, first, steps=90))
   best = json.loads((first / 'result.json').read_text())['best_step']
-  done = run_py(*flags, f'--workdir={second}', f'--init_from={first}')
-  assert done.returncode == 0, done.stderr
+  train.run(request_for(tiny, second, init_from=first, steps=1, learning_rate=1e-12))
   theirs, ours = _carry(first, best), _carry(second, 1)
   kernels = [k for k in ours if "'params'" in k and 'kernel' in k]
   assert len(kernels) == 3
   for name in kernels:
     np.testing.assert_allclose(ours[name], theirs[name], atol=1e-9)
-  refused = run_py(*flags, f'--init_from={first}', '--config.width=6')
-  assert refused.returncode == 2 and "['Conv_0']['kernel']" in refused.stderr
-  assert '(3, 3, 1, 4) there, wants (3, 3, 1, 6)' in refused.stderr
+  with pytest.raises(UserError) as error:
+    train.run(request_for(tiny, tmp_path / 'third', init_from=first, width=6, steps=1))
+  assert "['Conv_0']['kernel']: (3, 3, 1, 4) there, wants (3, 3, 1, 6)" in (
+    str(error.value))

@@ -170,6 +170,12 @@ def _transform(transforms, batch, rows, key):
   return batch
 
 
+def deviations(mean: np.ndarray, std: np.ndarray) -> list[float]:
+  """Deviations to divide by: 1 for what never changes but for rounding."""
+  changes = std > np.finfo(np.float32).eps * np.abs(mean)
+  return np.where(changes, std, 1.0).tolist()
+
+
 def channel_statistics(dataset: Dataset) -> tuple[list[float], list[float]]:
   """Mean and standard deviation of the inputs over all but the last axis, float64.
 
@@ -192,4 +198,4 @@ def channel_statistics(dataset: Dataset) -> tuple[list[float], list[float]]:
     centred = inputs[part[0] : part[-1] + 1].astype(np.float64) - mean
     squares += (centred**2).sum(axes)
   std = np.sqrt(squares / count)
-  return mean.tolist(), np.where(std > 0, std, 1.0).tolist()
+  return mean.tolist(), deviations(mean, std)

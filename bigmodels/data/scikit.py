@@ -1,12 +1,14 @@
 """The real data that comes inside scikit-learn: no download, no network."""
 
 import dataclasses
+import typing
 from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
 
 from bigmodels.data.sources import Dataset, Opening, held_out, in_memory
+from bigmodels.errors import nearest
 
 _SPLITS = {'train': 0.8, 'test': 0.2}
 
@@ -52,6 +54,11 @@ class ScikitTable:
   name: Literal['diabetes', 'breast_cancer', 'iris', 'wine']
   selected: str = 'train'
   splits: Mapping[str, float] = dataclasses.field(default_factory=lambda: _SPLITS)
+
+  def __post_init__(self):
+    names = typing.get_args(typing.get_type_hints(ScikitTable)['name'])
+    if self.name not in names:
+      raise ValueError(f'name: no table {self.name!r}{nearest(str(self.name), names)}')
 
   def split(self, name: str) -> 'ScikitTable':
     return dataclasses.replace(self, selected=name)

@@ -80,6 +80,7 @@ def in_memory(columns: Columns, classes: tuple[str, ...] | None) -> Dataset:
   """
   crc = 0
   for name, array in sorted(columns.items()):
+    name = f'{name} {array.dtype} {array.shape}'
     crc = zlib.crc32(np.ascontiguousarray(array).view(np.uint8).ravel(),
                      zlib.crc32(name.encode(), crc))
   return Dataset(

@@ -1,5 +1,6 @@
 """Any CSV file as a source: read strictly, cleaned by named steps, fitted on train."""
 
+import contextlib
 import dataclasses
 import inspect
 import math
@@ -62,10 +63,8 @@ class Table:
       raise UserError("threshold: makes classes, so it wants task='classification'")
     if self.threshold != 'median':
       # A number may come as text: an override of 'median' on the command line does.
-      try:
+      with contextlib.suppress(TypeError, ValueError):
         object.__setattr__(self, 'threshold', float(self.threshold))
-      except (TypeError, ValueError):
-        pass
       if not isinstance(self.threshold, float) or not math.isfinite(self.threshold):
         raise UserError(
           f"threshold: wants a number or 'median', got {self.threshold!r}")

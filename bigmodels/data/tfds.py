@@ -132,7 +132,8 @@ def _range(source: Tfds, info) -> tuple[str, int, int]:
   tfds = _import_tfds()
   lengths = {name: split.num_examples for name, split in info.splits.items()}
   try:
-    parts = tfds.core.ReadInstruction.from_spec(source.selected).to_absolute(info.splits)
+    wanted = tfds.core.ReadInstruction.from_spec(source.selected)
+    parts = wanted.to_absolute(info.splits)
   except Exception as error:
     base = source.selected.partition('[')[0]
     raise UserError(

@@ -99,7 +99,7 @@ def _resample(batch: Batch, matrices: jax.Array) -> Batch:
   _, height, width, _ = images.shape
   centre = jnp.array([(height - 1) / 2, (width - 1) / 2])
   places = jnp.stack(jnp.mgrid[:height, :width], -1) - centre
-  places = jnp.einsum('nij,hwj->nihw', matrices, places)
+  places = jnp.einsum('nij,hwj->nihw', matrices, places, precision='highest')
   places = places + centre[None, :, None, None]
   look_up = jax.vmap(jax.vmap(
     lambda plane, at: jax.scipy.ndimage.map_coordinates(

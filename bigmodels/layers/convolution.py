@@ -44,6 +44,10 @@ def conv(x, kernel, *, strides=(1, 1), padding='SAME'):
       'expected [batch, height, width, in] and [h, w, in, out], '
       f'got {x.shape} and {kernel.shape}'
     )
+  if padding == 'VALID' and any(
+    k > n for k, n in zip(kernel.shape[:2], x.shape[1:3], strict=True)):
+    raise ValueError(f'a {kernel.shape[0]}x{kernel.shape[1]} window is larger than '
+                     f'{x.shape[1]}x{x.shape[2]} images')
   small = (
     math.prod(kernel.shape[:2]) <= _MAX_WINDOW
     and math.prod(x.shape[:3]) // math.prod(strides) * math.prod(kernel.shape[:3])

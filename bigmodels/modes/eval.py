@@ -28,12 +28,13 @@ def run(request: Request) -> None:
     built = build.open_run(experiment, workdir, request.data_dir, request.cache_dir)
     stack.callback(built.close)
     programs = compile_programs(built.learner, built.train, built.evals)
+    build.check_classes(built, programs.outputs)
     checkpoints = Checkpoints(workdir.checkpoints, experiment.keep, read_only=True)
     stack.callback(checkpoints.release)
     like = programs.init(jax.random.PRNGKey(experiment.seed))
     step = initialize.best_step(checkpoints, like)
     try:
-      carry, ledger = checkpoints.restore(step, like)
+      carry, _ = checkpoints.restore(step, like)
     except Damaged as error:
       raise UserError(f'the best checkpoint, of step {step}, is damaged ({error}); '
                       f'there is {", ".join(map(str, checkpoints.steps))}') from error

@@ -41,8 +41,8 @@ class Request(NamedTuple):
           'name an --experiment, or a --workdir to go on with; there is ' + names)
       return Workdir(self.workdir).recorded(self.overrides)
     if self.experiment.endswith('.txt'):
-      path = pathlib.Path(self.experiment)
+      path = pathlib.Path(self.experiment).expanduser()
       if not path.is_file():
         raise UserError(f'--experiment: there is no file {path}')
-      return config.from_text(path.read_text(), str(path), self.overrides)
+      return config.from_text(config.read(path), str(path), self.overrides)
     return config.resolve(self.experiment, self.overrides)

@@ -40,6 +40,7 @@ def _train(request: Request, resolved: config.Resolved, workdir: Workdir, device
       experiment, workdir, request.data_dir, request.cache_dir)
     stack.callback(built.close)
     programs = compile_programs(built.learner, built.train, built.evals)
+    build.check_classes(built, programs.outputs)
     with workdir.blame():
       checkpoints = Checkpoints(workdir.checkpoints, experiment.keep)
     stack.callback(checkpoints.release)

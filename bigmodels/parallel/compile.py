@@ -1,4 +1,4 @@
-"""From a learner and its feeds to compiled programs: the only place that jits a step."""
+"""From a learner and its feeds to compiled programs: nothing else jits a step."""
 
 import concurrent.futures
 import time
@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from bigmodels.data.batches import Feed
+from bigmodels.errors import UserError
 from bigmodels.learners.learner import Learner, State
 
 
@@ -35,16 +36,18 @@ class Programs(NamedTuple):
     advance: (carry, operand, number of steps, whether to clear the window) -> Carry;
       takes the state's memory over.
     evaluate: (split, state, operand) -> sums, outputs.
-    most: steps that one dispatch may take.
     metric_names: of the window, in order.
+    most: steps that one dispatch may take.
+    outputs: split -> shapes of what an evaluated batch gives for each example.
     seconds: spent compiling.
   """
 
   init: Callable[[jax.Array], Carry]
   advance: Callable[..., Carry]
   evaluate: Callable[..., tuple]
-  most: int
   metric_names: tuple[str, ...]
+  most: int
+  outputs: dict[str, Any]
   seconds: float
 
 
@@ -53,6 +56,9 @@ def compile_programs(learner: Learner, train: Feed, evals: dict[str, Feed]) -> P
 
   A dispatch takes any number of steps in one program: a loop whose length is an
   argument. So where dispatches begin and end changes no bit of the result.
+
+  Raises:
+    UserError: if the model refuses the shapes of the data.
   """
   start = time.perf_counter()
   key = jax.random.PRNGKey(0)
@@ -64,12 +70,21 @@ def compile_programs(learner: Learner, train: Feed, evals: dict[str, Feed]) -> P
     state = learner.init(key, zeros)
     return Carry(state, _zeros(sums), jnp.full(2, -1, jnp.int32))
 
-  state = jax.eval_shape(learner.init, key, batch)
-  step_jaxpr, (_, sums) = jax.make_jaxpr(learner.step, return_shape=True)(state, batch)
+  # jit remembers traces: each function is traced once, here, with a model's errors.
+  try:
+    state = jax.jit(learner.init).eval_shape(key, batch)
+    one_step = jax.jit(learner.step)
+    traced = one_step.trace(state, batch)
+    evaluations = {name: _trace_evaluate(learner, feed, state)
+                   for name, feed in evals.items()}
+  except ValueError as error:
+    reason = str(error).partition('\n---')[0]
+    raise UserError(f'the model and the data do not fit: {reason}') from error
+  _, sums = traced.out_info
   names = tuple(sorted(sums))
   # XLA's own convolutions run tens of times slower inside a loop on a CPU.
   loops = (jax.default_backend() != 'cpu'
-           or 'conv_general_dilated' not in str(step_jaxpr))
+           or 'conv_general_dilated' not in str(traced.jaxpr))
 
   def advance(state, window, fault, resident, operand, count, clear):
     window = jax.tree.map(lambda w: jnp.where(clear, jnp.zeros_like(w), w), window)
@@ -82,7 +97,7 @@ def compile_programs(learner: Learner, train: Feed, evals: dict[str, Feed]) -> P
       index, carry = loop
       state, number = carry.state, carry.state.step
       batch = train.batch(resident, operand, index, _data_key(state))
-      state, sums = learner.step(state, batch)
+      state, sums = one_step(state, batch)
       window = jax.tree.map(jnp.add, carry.window, sums)
       good = jnp.stack([jnp.isfinite(sums[n][0]) for n in names])
       # Counted from 1: the step that was just taken.
@@ -98,12 +113,11 @@ def compile_programs(learner: Learner, train: Feed, evals: dict[str, Feed]) -> P
     'init': jax.jit(fresh).lower(key),
     'advance': jax.jit(advance, donate_argnums=0).lower(
       *carry, train.resident, operand, jnp.int32(1), jnp.bool(True)),
-  } | {name: _lower_evaluate(learner, feed, carry.state)
-       for name, feed in evals.items()}
+  } | {name: evaluation.lower() for name, evaluation in evaluations.items()}
   # XLA compiles outside Python's lock: side by side.
   with concurrent.futures.ThreadPoolExecutor() as pool:
-    compiled = dict(zip(lowered, pool.map(lambda l: l.compile(), lowered.values()),
-                        strict=True))
+    programs = pool.map(jax.stages.Lowered.compile, lowered.values())
+    compiled = dict(zip(lowered, programs, strict=True))
 
   def run(carry: Carry, operand, count: int, clear: bool) -> Carry:
     return compiled['advance'](
@@ -112,8 +126,11 @@ def compile_programs(learner: Learner, train: Feed, evals: dict[str, Feed]) -> P
   def evaluate(name: str, state: State, operand):
     return compiled[name](state, evals[name].resident, operand)
 
-  return Programs(compiled['init'], run, evaluate, train.most if loops else 1, names,
-                  time.perf_counter() - start)
+  return Programs(
+    init=compiled['init'], advance=run, evaluate=evaluate, metric_names=names,
+    most=train.most if loops else 1,
+    outputs={name: evaluation.out_info[1] for name, evaluation in evaluations.items()},
+    seconds=time.perf_counter() - start)
 
 
 def _data_key(state: State) -> jax.Array:
@@ -125,10 +142,10 @@ def _zeros(shapes):
   return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
 
 
-def _lower_evaluate(learner: Learner, feed: Feed, state) -> jax.stages.Lowered:
+def _trace_evaluate(learner: Learner, feed: Feed, state) -> jax.stages.Traced:
   def evaluate(state, resident, operand):
     batch = feed.batch(resident, operand, 0, state.key)
     sums, outputs = learner.evaluate(state, batch)
     return sums, {**outputs, 'mask': batch['mask']}
 
-  return jax.jit(evaluate).lower(state, feed.resident, feed.operand(0, 1))
+  return jax.jit(evaluate).trace(state, feed.resident, feed.operand(0, 1))

@@ -3,11 +3,10 @@
 from collections.abc import Callable
 from functools import partial
 
-import jax
 import jax.numpy as jnp
 
 from bigmodels import figures, losses, metrics
-from bigmodels.tasks.task import Task, apply, init, masked_mean
+from bigmodels.tasks.task import Task, apply, init, labels_of, masked_mean
 
 
 def classification(model, loss: Callable = losses.cross_entropy) -> Task:
@@ -25,7 +24,9 @@ def classification(model, loss: Callable = losses.cross_entropy) -> Task:
     if logits.ndim != 2:
       raise ValueError(f'classification wants logits [batch, classes], the model '
                        f'gives {logits.shape}')
-    labels, mask = batch['labels'], batch['mask']
+    labels, mask = labels_of(batch), batch['mask']
+    if labels.shape != mask.shape:
+      raise ValueError(f'classification wants labels [batch], got {labels.shape}')
     values = loss(logits, labels)
     probabilities = losses.probabilities(logits)
     predictions = jnp.argmax(probabilities, -1)
@@ -37,11 +38,3 @@ def classification(model, loss: Callable = losses.cross_entropy) -> Task:
 
   return Task(partial(init, model), objective, metrics.classification,
               figures.classification)
-
-
-def check_classes(outputs: jax.Array, labels: jax.Array) -> None:
-  """Refuses labels that the model has no logit for."""
-  classes = max(outputs, 2)
-  if labels.min() < 0 or labels.max() >= classes:
-    raise ValueError(f'labels go from {labels.min()} to {labels.max()}, the model has '
-                     f'{classes} classes')

@@ -6,16 +6,16 @@ from functools import partial
 import jax.numpy as jnp
 
 from bigmodels import figures, losses, metrics
-from bigmodels.tasks.task import Task, apply, init, masked_mean
+from bigmodels.tasks.task import Task, apply, init, labels_of, masked_mean
 
 
 def regression(model, loss: Callable = losses.squared_error, *,
                target_mean, target_std) -> Task:
   """Numbers for every input, learned in units of the targets' deviation.
 
-  The model's answer is multiplied by `target_std` and moved by `target_mean`, so that it starts in
-  the range of the targets; loss, metrics and outputs are in the targets' own units
-  but for the loss, which is in units of `target_std`.
+  The model's answer is multiplied by `target_std` and moved by `target_mean`, so that
+  it starts in the range of the targets. Metrics and outputs are in the targets' own
+  units, the loss is in units of `target_std`.
 
   Args:
     model: Linen module, `[batch, ...]` -> `[batch, targets]`.
@@ -31,7 +31,7 @@ def regression(model, loss: Callable = losses.squared_error, *,
   def objective(params, extra, batch, key, train):
     answer, extra = apply(model, params, extra, batch, key=key, train=train)
     answer = answer.astype(jnp.float32)
-    targets = batch['labels'].reshape(len(answer), -1).astype(jnp.float32)
+    targets = labels_of(batch).reshape(len(answer), -1).astype(jnp.float32)
     if answer.shape != targets.shape:
       raise ValueError(f'regression: the model gives {answer.shape}, the targets are '
                        f'{targets.shape}')

@@ -31,21 +31,35 @@ def init(model, key: jax.Array, batch) -> tuple[Any, Any]:
 
 
 def apply(model, params, extra, batch, *, key: jax.Array, train: bool):
-  """The module's answer to a batch, and the collections it updated."""
+  """The module's answer to a batch, and the collections it updated.
+
+  Masked examples are answered as zeros: whatever they hold, NaN included, reaches
+  neither the loss nor its gradient.
+  """
+  inputs = _zero_masked(batch['inputs'], batch['mask'])
   variables = {'params': params, **extra}
   if not train or not extra:
     rngs = {'dropout': key} if train else None
-    answer = model.apply(variables, batch['inputs'], train=train, rngs=rngs)
+    answer = model.apply(variables, inputs, train=train, rngs=rngs)
     return answer, extra
   answer, updated = model.apply(
-    variables, batch['inputs'], train=train, rngs={'dropout': key},
+    variables, inputs, train=train, rngs={'dropout': key},
     mutable=list(extra))
   return answer, {**extra, **updated}
 
 
+def labels_of(batch) -> jax.Array:
+  """The labels, zero where masked."""
+  return _zero_masked(batch['labels'], batch['mask'])
+
+
+def _zero_masked(values: jax.Array, mask: jax.Array) -> jax.Array:
+  kept = (mask > 0).reshape(-1, *[1] * (values.ndim - 1))
+  return jnp.where(kept, values, jnp.zeros((), values.dtype))
+
+
 def masked_mean(values: jax.Array, mask: jax.Array) -> tuple[jax.Array, tuple]:
   """Mean of `[batch]` values where the mask is 1, and the (total, count) behind it."""
-  # where, not a product: a masked example may well be NaN.
   total = jnp.sum(jnp.where(mask > 0, values, 0.0))
   count = jnp.sum(mask)
   return total / jnp.maximum(count, 1.0), (total, count)

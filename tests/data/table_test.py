@@ -1,3 +1,4 @@
+import ast
 import dataclasses
 import json
 import pathlib
@@ -278,7 +279,7 @@ def test_prints_and_overrides_as_part_of_an_experiment():
   assert described['source.threshold'] == '180000.0'
   assert recipes.override(table, 'threshold', 'median').threshold == 'median'
   assert described['source.clean'] == '()'
-  assert described['source.splits.train'] == '0.8'
+  assert ast.literal_eval(described['source.splits'])['train'] == 0.8
 
 
 # --- real data ------------------------------------------------------------------

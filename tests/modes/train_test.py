@@ -182,3 +182,13 @@ def test_data_that_changed_under_a_run(request_for, tmp_path):
   table.write_text(f'a,b,label\n{rows}\n9,9,1\n')
   with pytest.raises(UserError, match='has changed since this run began'):
     train.run(request)
+
+
+def test_a_model_of_other_classes_or_shapes_is_refused(request_for, tiny, tmp_path):
+  with pytest.raises(UserError, match='answers for 5 classes, the data has 10: set '
+                     r'--config\.model\.outputs=10'):
+    train.run(request_for(tiny, tmp_path / 'a', model__outputs=5))
+  with pytest.raises(UserError, match=r'down to \(8, 8\) before a pooling by 9'):
+    train.run(request_for(tiny, tmp_path / 'b', model__pool=9))
+  with pytest.raises(UserError, match='wants numbers for labels, this data has classes'):
+    train.run(request_for(tiny, tmp_path / 'c', task='bigmodels.tasks.regression'))

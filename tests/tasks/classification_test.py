@@ -10,7 +10,6 @@ from sklearn.metrics import log_loss
 from bigmodels import losses
 from bigmodels.models import Linear, Mlp
 from bigmodels.tasks import classification
-from bigmodels.tasks.classification import check_classes
 
 KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)
@@ -48,9 +47,10 @@ def test_loss_sums_and_outputs_equal_scikit_learn():
   assert sums['loss'] == pytest.approx((4 * expected, 4), rel=1e-5)
   right = np.sum(p[:4].argmax(-1) == data['labels'][:4])
   assert sums['accuracy'] == (right, 4)
-  np.testing.assert_allclose(outputs['probabilities'], p, rtol=1e-5)
-  np.testing.assert_array_equal(outputs['predictions'], p.argmax(-1))
-  np.testing.assert_array_equal(outputs['labels'], data['labels'])
+  counted = {name: values[:4] for name, values in outputs.items()}
+  np.testing.assert_allclose(counted['probabilities'], p[:4], rtol=1e-5)
+  np.testing.assert_array_equal(counted['predictions'], p[:4].argmax(-1))
+  np.testing.assert_array_equal(counted['labels'], data['labels'][:4])
 
 
 def test_a_positive_logit_means_class_1():
@@ -87,9 +87,7 @@ def test_masked_examples_change_neither_loss_nor_sums(value):
     np.testing.assert_allclose(spoilt[name], sums[name], rtol=1e-6)
 
 
-@pytest.mark.parametrize('value', [0.0, 1e6, pytest.param(
-  np.nan, marks=pytest.mark.xfail(
-    strict=True, reason='0 * NaN in the backward pass of masked_mean'))])
+@pytest.mark.parametrize('value', [0.0, 1e6, np.nan])
 def test_masked_examples_change_no_gradient(value):
   task, data = classification(Mlp(3, (4,))), batch()
   params, extra = task.init(KEY, data)
@@ -169,16 +167,8 @@ def test_answers_of_another_rank_are_refused():
     task.loss(*task.init(KEY, data), data, KEY, False)
 
 
-@pytest.mark.xfail(strict=True, reason='labels [batch, 1] broadcast to [batch, batch]')
 def test_labels_of_another_rank_are_refused():
   task, data = classification(Linear(3)), batch()
   data['labels'] = data['labels'][:, None]
   with pytest.raises((ValueError, TypeError)):
     task.loss(*task.init(KEY, data), data, KEY, False)
-
-
-@pytest.mark.parametrize('outputs, labels', [(3, [0, 3]), (3, [-1, 0]), (1, [0, 2])])
-def test_labels_without_a_logit_are_refused(outputs, labels):
-  check_classes(outputs, np.array([0, 1]))
-  with pytest.raises(ValueError, match='the model has'):
-    check_classes(outputs, np.array(labels))

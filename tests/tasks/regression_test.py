@@ -36,7 +36,7 @@ def test_loss_is_in_deviations_and_outputs_in_units_of_the_targets(loss, measure
   errors = measure((predictions - data['labels']) / STD)[:4]
   assert value == pytest.approx(errors.mean(), rel=1e-4)
   assert sums['loss'] == pytest.approx((errors.mean(-1).sum(), 4), rel=1e-4)
-  np.testing.assert_allclose(outputs['predictions'], predictions, rtol=1e-5)
+  np.testing.assert_allclose(outputs['predictions'][:4], predictions[:4], rtol=1e-5)
   np.testing.assert_array_equal(outputs['targets'], data['labels'])
 
 
@@ -69,9 +69,7 @@ def test_masked_examples_change_neither_loss_nor_sums(value):
   np.testing.assert_allclose(spoilt['loss'], sums['loss'], rtol=1e-6)
 
 
-@pytest.mark.parametrize('value', [0.0, 1e6, pytest.param(
-  np.nan, marks=pytest.mark.xfail(
-    strict=True, reason='0 * NaN in the backward pass of masked_mean'))])
+@pytest.mark.parametrize('value', [0.0, 1e6, np.nan])
 def test_masked_examples_change_no_gradient(value):
   task = regression(Mlp(2, (4,)), target_mean=MEAN, target_std=STD)
   data = batch()

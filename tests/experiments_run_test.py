@@ -1,0 +1,104 @@
+"""Every experiment runs: two steps of its own model, task and optimizer, small."""
+
+import dataclasses
+import json
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from bigmodels import build, config, data, loop
+from bigmodels.data import scikit
+from bigmodels.data.sources import Opening
+from bigmodels.experiment import Span
+from bigmodels.modes import train
+from bigmodels.parallel.compile import compile_programs
+
+SHAPES = {'mnist_cnn': (28, 28, 1), 'cifar_cnn': (32, 32, 3)}
+
+
+def _small(name: str):
+  """The experiment, two steps long, on made data where its own is a download."""
+  experiment = config.resolve(name, {}).experiment
+  every = {'train': experiment.train, **experiment.evals}
+  if name in SHAPES:
+    chance = np.random.default_rng(0)
+    made = data.Arrays(
+      inputs=chance.integers(0, 256, (40, *SHAPES[name]), dtype=np.uint8),
+      labels=np.arange(40) % 10)
+    every = {k: dataclasses.replace(b, source=made, batch_size=8)
+             for k, b in every.items()}
+  return dataclasses.replace(
+    experiment, train=every.pop('train'), evals=every, duration=Span(steps=2))
+
+
+@pytest.mark.parametrize('name', config.summaries())
+def test_two_steps(name, tmp_path):
+  built = build.build(_small(name), Opening(None, tmp_path, {}, say=lambda _: None))
+  programs = compile_programs(built.learner, built.train, built.evals)
+  carry = programs.init(jax.random.PRNGKey(0))
+  before = jax.tree.map(np.asarray, carry.state.params)
+  for step in range(2):
+    carry = programs.advance(carry, built.train.operand(step, 1), 1, step == 0)
+  assert int(carry.fault[0]) == -1 and int(carry.state.step) == 2
+  sums = loop.means(jax.device_get(carry.window))
+  assert np.isfinite(sums['loss'])
+  moved = jax.tree.map(lambda a, b: bool(jnp.any(a != b)), before, carry.state.params)
+  assert all(jax.tree.leaves(moved)), moved
+  for split, feed in built.evals.items():
+    found, outputs = loop.evaluate(built, programs, split, feed, carry.state)
+    assert np.isfinite(found[f'{split}/loss'])
+    assert all(len(v) == feed.order.length for v in outputs.values())
+
+
+def _trained(name, request_for, workdir):
+  """The parameters that an experiment ends with."""
+  train.run(request_for(name, workdir))
+  from bigmodels.checkpoint import Checkpoints
+
+  checkpoints = Checkpoints(workdir / 'checkpoints', 1, read_only=True)
+  carry, _ = checkpoints.restore(checkpoints.steps[-1])
+  checkpoints.release()
+  dense = carry['state']['params']['Dense_0']
+  kept = json.loads((workdir / 'data.json').read_text())['kept']
+  return np.asarray(dense['kernel']), np.asarray(dense['bias']), kept
+
+
+def _columns(table, mean_std=None):
+  columns = table.open(Opening(None, None, {})).load()
+  inputs = np.asarray(columns['inputs'], np.float64)
+  mean, std = mean_std or (inputs.mean(0), inputs.std(0))
+  return (inputs - mean) / std, np.asarray(columns['labels']), (mean, std)
+
+
+def test_diabetes_linear_is_the_least_squares_solution(request_for, tmp_path):
+  kernel, bias, kept = _trained('diabetes_linear', request_for, tmp_path / 'run')
+  table = scikit.ScikitTable('diabetes')
+  inputs, labels, fitted = _columns(table.split('train'))
+  with_ones = np.concatenate([inputs, np.ones((len(inputs), 1))], 1)
+  exact, *_ = np.linalg.lstsq(with_ones, labels.astype(np.float64), rcond=None)
+  (mean,), (std,) = kept['targets']
+  np.testing.assert_allclose(kernel[:, 0] * std, exact[:-1], atol=1e-3 * std)
+  np.testing.assert_allclose(bias[0] * std + mean, exact[-1], rtol=1e-3)
+  inputs, _, _ = _columns(table.split('test'), fitted)
+  np.testing.assert_allclose(
+    (inputs @ kernel[:, 0] + bias[0]) * std + mean, inputs @ exact[:-1] + exact[-1],
+    rtol=1e-3)
+
+
+@pytest.mark.parametrize('strength', [1.0, 0.1])
+def test_cancer_logistic_is_scikit_learns(request_for, tmp_path, strength):
+  kernel, bias, _ = _trained(
+    'cancer_logistic', partial(request_for, C=strength), tmp_path / 'run')
+  table = scikit.ScikitTable('breast_cancer')
+  inputs, labels, fitted = _columns(table.split('train'))
+  reference = LogisticRegression(C=strength, tol=1e-10, max_iter=10000)
+  reference.fit(inputs, labels)
+  np.testing.assert_allclose(kernel[:, 0], reference.coef_[0], atol=1e-3)
+  np.testing.assert_allclose(bias, reference.intercept_, atol=1e-3)
+  inputs, _, _ = _columns(table.split('test'), fitted)
+  ours = 1 / (1 + np.exp(-(inputs @ kernel[:, 0] + bias[0])))
+  np.testing.assert_allclose(ours, reference.predict_proba(inputs)[:, 1], atol=1e-3)
