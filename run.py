@@ -16,7 +16,7 @@ from absl import app, flags, logging
 from bigmodels.errors import UserError, nearest
 
 MODES = [p.stem for p in (pathlib.Path(__file__).parent / 'bigmodels/modes').glob(
-  '[!_]*.py') if p.stem != 'request']
+  '[!_]*.py')]
 
 flags.DEFINE_string('experiment', None, 'a name in experiments/ or the path of a .py '
                     'file; or the config.txt of a run')
@@ -71,8 +71,8 @@ def main(argv: list[str], overrides: dict[str, str]) -> None:
   if FLAGS.init_from:
     overrides = {**overrides, 'init_from': FLAGS.init_from}
 
-  from bigmodels.modes.request import Request
   from bigmodels.parallel import devices
+  from bigmodels.request import Request
 
   devices.cache_compilations(cache_dir / 'xla')
   data_dir = FLAGS.data_dir or os.environ.get('TFDS_DATA_DIR')
@@ -90,14 +90,15 @@ def _start(argv: list[str]) -> None:
     print(f'error: {error}', file=sys.stderr)
     sys.exit(2)
   except KeyboardInterrupt:
-    print('stopped before anything was trained', file=sys.stderr)
+    print('stopped at once; what was saved before stays', file=sys.stderr)
+    sys.exit(130)
 
 
 def _parse(argv: list[str]) -> list[str]:
   try:
     rest = flags.FLAGS(argv)
     if flags.FLAGS['verbosity'].using_default_value:
-      logging.set_verbosity(logging.ERROR)  # libraries tell too much for a user
+      logging.set_verbosity(logging.FATAL)  # what matters is said by our own errors
     return rest
   except SystemExit:
     sys.exit(0)  # --help, which absl takes for a failure

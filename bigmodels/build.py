@@ -26,6 +26,7 @@ class Built(NamedTuple):
     train: the training feed.
     evals: split -> feed.
     steps: length of the run.
+    data: what is kept of the data with the run, for `data.json`.
   """
 
   experiment: Experiment
@@ -33,6 +34,7 @@ class Built(NamedTuple):
   train: Feed
   evals: dict[str, Feed]
   steps: int
+  data: dict
 
   def close(self) -> None:
     """Stops the feeds' workers."""
@@ -42,7 +44,7 @@ class Built(NamedTuple):
 
 def open_run(experiment: Experiment, workdir: Workdir, data_dir: str | None,
              cache_dir: pathlib.Path, *, say: Callable[[str], None] = print) -> Built:
-  """Builds with what `data.json` of a workdir keeps, and keeps there what is new.
+  """Builds with what `data.json` of a workdir keeps; see `Built.data` for what is new.
 
   Args:
     experiment: what to build.
@@ -52,14 +54,12 @@ def open_run(experiment: Experiment, workdir: Workdir, data_dir: str | None,
     say: prints a line.
   """
   stored = workdir.read_json(workdir.data, {'data_dir': None, 'kept': {}})
+  if stored.keys() != {'data_dir', 'kept'}:
+    raise UserError(f'{workdir.data} is not as a run writes it')
   data_dir = str(pathlib.Path(data_dir).expanduser().resolve()) if data_dir else (
     stored['data_dir'])
   opening = Opening(data_dir, cache_dir, dict(stored['kept']), say)
-  built = build(experiment, opening)
-  now = {'data_dir': data_dir, 'kept': opening.kept}
-  if now != stored:
-    workdir.write_json(workdir.data, now)
-  return built
+  return build(experiment, opening)
 
 
 def build(experiment: Experiment, opening: Opening) -> Built:
@@ -108,7 +108,8 @@ def build(experiment: Experiment, opening: Opening) -> Built:
       steps=0, transforms=transforms[name])
     for name, b in experiment.evals.items()
   }
-  return Built(experiment, learner, train, evals, steps)
+  data = {'data_dir': opening.data_dir, 'kept': opening.kept}
+  return Built(experiment, learner, train, evals, steps, data)
 
 
 def check_classes(built: Built, outputs: dict[str, dict]) -> None:

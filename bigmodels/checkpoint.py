@@ -8,7 +8,10 @@ checkpoint before it is used.
 
 import contextlib
 import errno
+import logging
+import os
 import pathlib
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -58,6 +61,7 @@ class Checkpoints:
     """
     import orbax.checkpoint as ocp
 
+    _hush()
     self._ocp, self.folder = ocp, folder
     self._best: int | None = None
     self._saved: int | None = None
@@ -89,6 +93,7 @@ class Checkpoints:
     """
     if step in self._manager.all_steps():
       return
+    self.wait()  # for the save before: what went wrong with it is told as its own
     ocp, self._best = self._ocp, best
     progress = {**progress, 'fingerprint': int(fingerprint(carry))}
     with self._blame(step):
@@ -178,29 +183,43 @@ class Checkpoints:
       kept = f'the last good one is step {left[-1]}' if left else 'there is none before'
       raise UserError(
         f'cannot write the checkpoint of step {step} in {self.folder}: '
-        f'{str(error).strip().splitlines()[0][:200]}; {kept}; make room or give '
+        f'{reason_of(error)}; {kept}; make room or give '
         'access, and run the same command again') from error
 
 
-def out_of_room(error: BaseException | None) -> bool:
-  """Whether an error says that a disk is full or may not be written."""
-  signs = [e.lower() for e in map(_strerror, _NO_ROOM)]
-  while error is not None:
-    if isinstance(error, OSError) and error.errno in _NO_ROOM:
-      return True
-    if any(sign in str(error).lower() for sign in signs):
-      return True
-    error = error.__cause__ or error.__context__
-  return False
+def _hush() -> None:
+  """Has a full disk told once, by us, not by every task and thread that fails of it.
+
+  Each write that TensorStore fails later is reported to an event loop that Orbax has
+  closed by then, and that to `sys.excepthook`.
+  """
+  logging.getLogger('asyncio').setLevel(logging.CRITICAL)
+  before = sys.excepthook
+
+  def hook(kind, error, trace):
+    if str(error) != 'Event loop is closed':
+      before(kind, error, trace)
+
+  sys.excepthook = hook
 
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
-def _strerror(code: int) -> str:
-  import os
+def out_of_room(error: BaseException) -> bool:
+  """Whether an error says that a disk is full or may not be written."""
+  return reason_of(error) is not None
 
-  return os.strerror(code)
+
+def reason_of(error: BaseException | None) -> str | None:
+  """What the system says of a disk that is full or may not be written, or None."""
+  while error is not None:
+    for code in _NO_ROOM:
+      # TensorStore tells the system's errors only in words.
+      if getattr(error, 'errno', None) == code or os.strerror(code) in str(error):
+        return os.strerror(code)
+    error = error.__cause__ or error.__context__
+  return None
 
 
 class Damaged(Exception):

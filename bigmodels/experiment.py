@@ -7,6 +7,7 @@ can be printed, compared and overridden before anything runs.
 
 import dataclasses
 import math
+import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -126,6 +127,10 @@ class Experiment:
                           ('learner', 'learners.supervised')):
       if not callable(getattr(self, name)):
         raise ValueError(f'{name}: wants a function that makes one, such as {example}')
+    if self.init_from is not None:
+      # Absolute: a run goes on from whatever folder it is started in.
+      path = pathlib.Path(self.init_from).expanduser().resolve()
+      object.__setattr__(self, 'init_from', str(path))
     if self.keep < 1:
       raise ValueError(f'keep: wants at least 1, got {self.keep}')
     if not 0 <= self.seed < 2**32:

@@ -23,7 +23,8 @@ def best_step(checkpoints: Checkpoints, like: Any = None) -> int:
   for step in reversed(checkpoints.steps):
     try:
       _, ledger = checkpoints.restore(step, like)
-    except Damaged:
+    except Damaged as error:
+      print(f'the checkpoint of step {step} is damaged ({error})')
       continue
     best = ledger['best_step'] if ledger['best'] is not None else step
     return best if best in checkpoints.steps else step

@@ -44,8 +44,8 @@ class Ledger:
     metrics: the latest value of every metric, by flat name.
     best: value of the monitored metric at the best evaluation.
     best_step: the step of that; without a monitor the latest evaluation.
-    best_metrics: every evaluation metric at `best_step`.
     waited: evaluations since then.
+    records: lines of the log.
     clear: whether the next dispatch starts a new window of training metrics.
     done: whether training is over, and why: 'steps' or 'patience'.
     seconds: spent in 'train', 'evaluate', 'checkpoint' and 'compile'.
@@ -56,8 +56,8 @@ class Ledger:
   metrics: dict[str, float] = dataclasses.field(default_factory=dict)
   best: float | None = None
   best_step: int | None = None
-  best_metrics: dict[str, float] = dataclasses.field(default_factory=dict)
   waited: int = 0
+  records: int = 0
   clear: bool = True
   done: str | None = None
   seconds: dict[str, float] = dataclasses.field(default_factory=lambda: dict.fromkeys(
@@ -125,8 +125,7 @@ class Loop:
     self._pending: collections.deque[tuple] = collections.deque()
     self._saved_at = time.perf_counter()
     self._begin = self._train_begin = time.perf_counter()
-    self._earlier = ledger.seconds['train']
-    self._pace = _Pace(self.programs.most)
+    self._pace = _Pace(self.programs.most, ledger.step)
     while not ledger.done:
       ends = {name: getattr(experiment, name).after(ledger.step, per_epoch)
               for name in ('log', 'evaluate')}
@@ -141,9 +140,10 @@ class Loop:
         self._evaluate_all()
         if last:
           ledger.done = 'steps'
-      if ledger.done or self.stop.name or self._checkpoint_due(per_epoch):
+      stopped = self.stop.name is not None
+      if ledger.done or stopped or self._checkpoint_due(per_epoch):
         self.save()
-      if self.stop.name:
+      if stopped:
         break
     self._flush(leave=0)
     with self._clock('checkpoint'):
@@ -152,7 +152,7 @@ class Loop:
   def _advance(self, end: int) -> None:
     """Dispatches the steps up to `end`, or to where the run is asked to stop."""
     ledger = self.ledger
-    while ledger.step < end and not self.stop.name:
+    while ledger.step < end and not self.stop.name and not self._minutes_are_over():
       count = min(end - ledger.step, self._pace.count)
       operand = self.built.train.operand(ledger.step, count)
       self.carry = self.programs.advance(self.carry, operand, count, ledger.clear)
@@ -181,6 +181,7 @@ class Loop:
   def _record(self, step: int, record: dict[str, float]) -> None:
     self.ledger.metrics |= record
     self.metrics_file.write({'step': step, **record})
+    self.ledger.records += 1
     self.tensorboard.write(step, record)
 
   def _check(self, fault: jax.Array) -> None:
@@ -195,8 +196,7 @@ class Loop:
       'there is no checkpoint yet')
     raise NotFinite(
       f'{metric} is not finite at step {step}: stopped there; {good}. A lower '
-      'learning rate, warm-up, or optax.clip_by_global_norm may help; '
-      '--config.checkpoint.minutes sets how often a run is saved')
+      'learning rate, warm-up, or optax.clip_by_global_norm may help')
 
   def _evaluate_all(self) -> None:
     experiment, ledger = self.built.experiment, self.ledger
@@ -206,15 +206,14 @@ class Loop:
       record = {}
       for name, feed in self.built.evals.items():
         record |= evaluate(self.built, self.programs, name, feed, self.carry.state)[0]
-    self._record(ledger.step, record)
     bad = [name for name, value in record.items() if not math.isfinite(value)]
     if bad:
       self._not_finite(bad[0], ledger.step)
+    self._record(ledger.step, record)
     ledger.evaluations += 1
     value = monitored(experiment, record)
     if experiment.monitor is None or experiment.monitor.better(value, ledger.best):
       ledger.best, ledger.best_step, ledger.waited = value, ledger.step, 0
-      ledger.best_metrics = record
     else:
       ledger.waited += 1
       if experiment.monitor.patience and ledger.waited >= experiment.monitor.patience:
@@ -230,16 +229,21 @@ class Loop:
     experiment, ledger = self.built.experiment, self.ledger
     if experiment.monitor and ledger.best_step == ledger.step:
       return True
-    span = experiment.checkpoint
-    if span.minutes is not None:
-      return time.perf_counter() - self._saved_at > span.minutes * 60
-    return ledger.step == span.after(ledger.step - 1, per_epoch)
+    if experiment.checkpoint.minutes is not None:
+      return self._minutes_are_over()
+    return ledger.step == experiment.checkpoint.after(ledger.step - 1, per_epoch)
+
+  def _minutes_are_over(self) -> bool:
+    minutes = self.built.experiment.checkpoint.minutes
+    return minutes is not None and time.perf_counter() - self._saved_at > minutes * 60
 
   def save(self) -> None:
     """Starts to save where the run is."""
     ledger = self.ledger
     self._flush(leave=0)
     self._check(self.carry.fault)
+    if not all_finite(self.carry.state.params):
+      self._not_finite('a parameter', ledger.step)
     self.metrics_file.sync()
     with self._clock('checkpoint'):
       best = ledger.best_step if self.built.experiment.monitor else None
@@ -264,9 +268,9 @@ class Loop:
 class _Pace:
   """How many steps to dispatch at a time, from how long they take."""
 
-  def __init__(self, most: int):
+  def __init__(self, most: int, first: int):
     self._most, self._under_way = most, collections.deque()
-    self.count, self.done = 1, 0
+    self.count, self.done = 1, first
     self._finished: float | None = None
 
   def dispatched(self, step: int, token: jax.Array) -> None:
@@ -282,6 +286,12 @@ class _Pace:
       each = (now - self._finished) / (self.done - before)
       self.count = min(self._most, max(1, int(_PACE / max(each, 1e-9))))
     self._finished = now
+
+
+@jax.jit
+def all_finite(tree: Any) -> jax.Array:
+  """Whether every number of a tree of arrays is finite."""
+  return jnp.all(jnp.array([jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(tree)]))
 
 
 def means(sums: dict[str, tuple]) -> dict[str, float]:

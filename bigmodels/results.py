@@ -11,6 +11,7 @@ import optax
 import bigmodels
 from bigmodels import config, loop
 from bigmodels.build import Built
+from bigmodels.errors import UserError
 from bigmodels.logs import report
 from bigmodels.parallel.compile import Programs
 from bigmodels.workdir import Workdir, read_metrics
@@ -18,8 +19,12 @@ from bigmodels.workdir import Workdir, read_metrics
 
 def finished(workdir: Workdir) -> dict[str, Any] | None:
   """The result of a run that has come to its end, or None."""
-  result = workdir.read_json(workdir.result)
-  return result if result and result['status'] == 'finished' else None
+  try:
+    result = workdir.read_json(workdir.result)
+  except UserError:  # it is made again from the checkpoint
+    return None
+  done = isinstance(result, dict) and result.get('status') == 'finished'
+  return result if done else None
 
 
 def write(workdir: Workdir, resolved: config.Resolved, built: Built,

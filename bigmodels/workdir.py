@@ -107,7 +107,7 @@ class Workdir:
     return config.from_text(config.read(self.config), str(self.config), overrides)
 
   def claim(self, resolved: config.Resolved) -> None:
-    """Writes `config.txt`, or checks that it tells this experiment.
+    """Checks that nothing else is here.
 
     Raises:
       UserError: with the differences, if the folder holds another.
@@ -116,7 +116,6 @@ class Workdir:
       if self.checkpoints.is_dir() and any(self.checkpoints.iterdir()):
         raise UserError(f'--workdir={self.path} holds checkpoints but no config.txt; '
                         'use another --workdir')
-      self.write(self.config, config.to_text(resolved))
       return
     try:
       before = config.read_values(config.read(self.config))
@@ -131,21 +130,45 @@ class Workdir:
         'to run this one: use another --workdir (with '
         f'--init_from={self.path} it starts from the parameters there)')
 
+  def keep(self, resolved: config.Resolved, data: dict) -> None:
+    """Writes `config.txt` and `data.json` of a run that is ready to start."""
+    if not self.config.is_file():
+      self.write(self.config, config.to_text(resolved))
+    if self.read_json(self.data) != data:
+      self.write_json(self.data, data)
+
+
+def _is_record(line: str) -> bool:
+  try:
+    return isinstance(json.loads(line)['step'], int)
+  except (ValueError, KeyError, TypeError):
+    return False
+
 
 class MetricsFile:
   """`metrics.jsonl`: one record a line, appended; cut back on resume."""
 
   def __init__(self, workdir: Workdir, step: int):
-    """Opens the file and drops every record after `step`, and a torn last line."""
+    """Opens the file and drops every record after `step`, and a torn last line.
+
+    Raises:
+      UserError: for a line that is no record, or a disk that cannot be written.
+    """
     self._workdir = workdir
     with workdir.blame():
       self._file = open(workdir.metrics, 'a+', encoding='utf-8')  # noqa: SIM115
       self._file.seek(0)
-      end = 0
+      end = self.records = 0
       for line in iter(self._file.readline, ''):
-        if not line.endswith('\n') or json.loads(line)['step'] > step:
+        if not line.endswith('\n'):
+          break
+        if not _is_record(line):
+          raise UserError(f'{workdir.metrics}, line {self.records + 1} is no record: '
+                          f'{line[:80]!r}; mend or remove the file')
+        if json.loads(line)['step'] > step:
           break
         end = self._file.tell()
+        self.records += 1
       self._file.truncate(end)
       self._file.seek(end)
 
@@ -154,6 +177,7 @@ class MetricsFile:
     with self._workdir.blame():
       self._file.write(json.dumps(record) + '\n')
       self._file.flush()
+    self.records += 1
 
   def sync(self) -> None:
     """Returns when all records would outlive a power failure."""

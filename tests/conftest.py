@@ -47,8 +47,8 @@ def shared_tfds() -> pathlib.Path:
 @pytest.fixture
 def request_for(cache_dir):
   """(experiment, workdir, overrides) -> what a mode is asked for, in this process."""
-  from bigmodels.modes.request import Request
   from bigmodels.parallel import devices
+  from bigmodels.request import Request
 
   devices.cache_compilations(cache_dir / 'xla')
 

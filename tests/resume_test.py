@@ -24,7 +24,8 @@ from bigmodels.modes import train
 def _carry(workdir: pathlib.Path, step: int):
   """The arrays of a checkpoint, read by Orbax alone."""
   with ocp.StandardCheckpointer() as checkpointer:
-    tree = checkpointer.restore((workdir / 'checkpoints' / str(step) / 'carry').resolve())
+    path = workdir / 'checkpoints' / str(step) / 'carry'
+    tree = checkpointer.restore(path.resolve())
   return {jax.tree_util.keystr(k): np.asarray(v)
           for k, v in jax.tree.leaves_with_path(tree)}
 
@@ -137,7 +138,7 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(
     if path.is_file():
       path.write_bytes(b'')
   kept = sorted(str(p) for p in cut.rglob('*'))
-  with pytest.raises(UserError, match='every checkpoint in .* is damaged'):
+  with pytest.raises(UserError, match=r'every checkpoint in .* is damaged'):
     train.run(request_for(None, cut))
   assert sorted(str(p) for p in cut.rglob('*')) == kept
 
@@ -146,7 +147,7 @@ def test_one_flipped_bit_is_noticed(request_for, tiny, tmp_path, capsys):
   workdir = tmp_path / 'run'
   train.run(request_for(tiny, workdir, steps=30))
   checkpoints = Checkpoints(workdir / 'checkpoints', 2)
-  carry, progress = checkpoints.restore(30)
+  carry, _ = checkpoints.restore(30)
   kernel = carry['state']['params']['Conv_0']['kernel']
   carry['state']['params']['Conv_0']['kernel'] = jax.lax.bitcast_convert_type(
     jax.lax.bitcast_convert_type(kernel, jnp.uint32).at[0, 0, 0, 0].add(1), jnp.float32)

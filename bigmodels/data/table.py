@@ -54,6 +54,9 @@ class Table:
   selected: str = 'train'
 
   def __post_init__(self):
+    # Absolute: a run goes on from whatever folder it is started in.
+    path = pathlib.Path(self.path).expanduser().resolve()
+    object.__setattr__(self, 'path', str(path))
     tasks = ('classification', 'regression')
     if self.task not in tasks:
       raise UserError(f'task: no task {self.task!r}{nearest(str(self.task), tasks)}')

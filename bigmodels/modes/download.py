@@ -2,7 +2,7 @@
 
 from bigmodels.data import Tfds
 from bigmodels.data.sources import Opening
-from bigmodels.modes.request import Request
+from bigmodels.request import Request
 
 
 def run(request: Request) -> None:

@@ -7,9 +7,9 @@ import jax
 from bigmodels import build, initialize, loop
 from bigmodels.checkpoint import Checkpoints, Damaged
 from bigmodels.errors import UserError
-from bigmodels.modes.request import Request
 from bigmodels.parallel import devices
 from bigmodels.parallel.compile import compile_programs
+from bigmodels.request import Request
 from bigmodels.workdir import Workdir
 
 

@@ -1,7 +1,7 @@
 """--mode=print: the resolved experiment as plain text; nothing is run."""
 
 from bigmodels import config
-from bigmodels.modes.request import Request
+from bigmodels.request import Request
 
 
 def run(request: Request) -> None:

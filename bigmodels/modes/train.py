@@ -6,12 +6,12 @@ from typing import Any
 import jax
 
 from bigmodels import build, config, initialize, loop, results
-from bigmodels.checkpoint import Checkpoints
+from bigmodels.checkpoint import Checkpoints, Damaged
 from bigmodels.logs.progress import Progress
 from bigmodels.logs.tensorboard import TensorBoard
-from bigmodels.modes.request import Request
 from bigmodels.parallel import devices
 from bigmodels.parallel.compile import compile_programs
+from bigmodels.request import Request
 from bigmodels.workdir import MetricsFile, Workdir
 
 
@@ -41,6 +41,7 @@ def _train(request: Request, resolved: config.Resolved, workdir: Workdir, device
     stack.callback(built.close)
     programs = compile_programs(built.learner, built.train, built.evals)
     build.check_classes(built, programs.outputs)
+    workdir.keep(resolved, built.data)
     with workdir.blame():
       checkpoints = Checkpoints(workdir.checkpoints, experiment.keep)
     stack.callback(checkpoints.release)
@@ -51,11 +52,11 @@ def _train(request: Request, resolved: config.Resolved, workdir: Workdir, device
       carry, progress = restored
       ledger = loop.Ledger(**progress)
       print(f'going on from step {ledger.step:,} of {built.steps:,}')
-    elif workdir.metrics.is_file() and workdir.metrics.stat().st_size:
-      print('no checkpoint was saved before this run stopped: starting at step 0')
     elif experiment.init_from:
       carry = initialize.from_workdir(experiment.init_from, carry)
       print(f'parameters from {experiment.init_from}')
+    if not restored and workdir.metrics.is_file():
+      print('no checkpoint was saved before this run stopped: starting at step 0')
     if ledger.step == 0:
       loop.check_monitor(built, programs, carry.state)
     ledger.seconds['compile'] += programs.seconds
@@ -65,8 +66,10 @@ def _train(request: Request, resolved: config.Resolved, workdir: Workdir, device
           f'{programs.seconds:.1f} s', flush=True)
     metrics_file = MetricsFile(workdir, ledger.step)
     stack.callback(metrics_file.close)
-    with workdir.blame():
-      tensorboard = TensorBoard(workdir.tensorboard, ledger.step)
+    if metrics_file.records < ledger.records:
+      print(f'{workdir.metrics} has lost {ledger.records - metrics_file.records} of '
+            f'{ledger.records} records from before step {ledger.step:,}')
+    tensorboard = TensorBoard(workdir, ledger.step)
     stack.callback(tensorboard.close)
     progress_bar = Progress(built.steps, built.train.order.batch_size, ledger.step)
     stack.callback(progress_bar.close)
@@ -90,5 +93,11 @@ def _best_state(running: loop.Loop) -> Any:
   best = running.ledger.best_step
   if best in (None, running.ledger.step):
     return running.carry.state
-  carry, _ = running.checkpoints.restore(best, running.carry)
+  try:
+    carry, _ = running.checkpoints.restore(best, running.carry)
+  except Damaged as error:
+    print(f'the best checkpoint, of step {best}, is damaged ({error}): the results are '
+          f'those of step {running.ledger.step}')
+    running.ledger.best_step = running.ledger.step
+    return running.carry.state
   return carry.state
