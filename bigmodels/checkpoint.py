@@ -191,16 +191,16 @@ def _hush() -> None:
   """Has a full disk told once, by us, not by every task and thread that fails of it.
 
   Each write that TensorStore fails later is reported to an event loop that Orbax has
-  closed by then, and that to `sys.excepthook`.
+  closed by then, and that to `sys.unraisablehook`.
   """
   logging.getLogger('asyncio').setLevel(logging.CRITICAL)
-  before = sys.excepthook
+  before = sys.unraisablehook
 
-  def hook(kind, error, trace):
-    if str(error) != 'Event loop is closed':
-      before(kind, error, trace)
+  def hook(unraisable):
+    if str(unraisable.exc_value) != 'Event loop is closed':
+      before(unraisable)
 
-  sys.excepthook = hook
+  sys.unraisablehook = hook
 
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)

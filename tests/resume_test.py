@@ -56,6 +56,10 @@ def start(command, tiny, tmp_path):
     env=os.environ | {'JAX_PLATFORMS': 'cpu'})
 
 
+def _flags(overrides: dict) -> list[str]:
+  return [f'--config.{k.replace("__", ".")}={v}' for k, v in overrides.items()]
+
+
 def _until(process, workdir: pathlib.Path, step: int):
   while process.poll() is None and max(_steps(workdir), default=0) < step:
     time.sleep(0.002)
@@ -65,10 +69,11 @@ def _until(process, workdir: pathlib.Path, step: int):
 def test_killed_at_random_moments_and_resumed_is_uninterrupted(
   start, request_for, tiny, tmp_path, capsys, resident):
   whole, cut = tmp_path / 'whole', tmp_path / 'cut'
-  train.run(request_for(tiny, whole, resident=resident, steps=600))
+  few = {'resident': resident, 'steps': 400, 'checkpoint': 30, 'evaluate__epochs': 2}
+  train.run(request_for(tiny, whole, **few))
   chance, kills = random.Random(0), 0
-  for target in (14, 150, 300):
-    process = start(cut, f'--config.resident={resident}', '--config.steps=600')
+  for target in (14, 100, 200):
+    process = start(cut, *_flags(few))
     _until(process, cut, target)
     time.sleep(chance.random() * 0.05)
     process.kill()
@@ -86,8 +91,7 @@ def test_sigterm_saves_says_where_and_goes_on(
   whole, cut = tmp_path / 'whole', tmp_path / 'cut'
   # Checkpoints so rare that only the signal can have saved one.
   rare = {'steps': 2000, 'checkpoint': 10000, 'evaluate__epochs': 50}
-  process = start(cut, *(f'--config.{k.replace("__", ".")}={v}'
-                         for k, v in rare.items()))
+  process = start(cut, *_flags(rare))
   _until(process, cut, 100)
   process.send_signal(signal.SIGTERM)
   out, err = process.communicate(timeout=120)
