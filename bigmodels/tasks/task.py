@@ -55,7 +55,7 @@ def labels_of(batch) -> jax.Array:
 
 def _zero_masked(values: jax.Array, mask: jax.Array) -> jax.Array:
   kept = (mask > 0).reshape(-1, *[1] * (values.ndim - 1))
-  return jnp.where(kept, values, jnp.zeros((), values.dtype))
+  return jnp.where(kept, values, jnp.zeros_like(values))
 
 
 def masked_mean(values: jax.Array, mask: jax.Array) -> tuple[jax.Array, tuple]:
