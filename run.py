@@ -31,6 +31,18 @@ flags.DEFINE_string('init_from', None, 'a workdir to take the parameters from; t
                     'same as --config.init_from')
 flags.DEFINE_enum('require_backend', None, ['cpu', 'gpu', 'tpu'], 'stop if JAX would '
                   'use another')
+flags.DEFINE_string('mesh', None, 'devices along each axis, such as data:4,fsdp:2, '
+                    'one of them -1 for the rest; instead of the one in the experiment')
+flags.DEFINE_enum('parallel', 'jit', ['jit', 'pmap'], 'how a step is spread over the '
+                  'devices: by the compiler, or one program on each')
+flags.DEFINE_string('coordinator', None, 'HOST:PORT of process 0, where JAX does not '
+                    'find the processes of a run by itself')
+flags.DEFINE_integer('num_processes', None, 'of the run, with --coordinator')
+flags.DEFINE_integer('process_id', None, 'of this one, from 0, with --coordinator')
+flags.DEFINE_float('hang_timeout', 120, 'seconds without a word from another process '
+                   'before this one ends', lower_bound=1)
+flags.DEFINE_string('topology', None, 'with --mode=plan: TPUs not at hand, such as '
+                    'v5e:4x4')
 flags.DEFINE_bool('list', False, 'list the experiments')
 
 
@@ -72,13 +84,18 @@ def main(argv: list[str], overrides: dict[str, str]) -> None:
     overrides = {**overrides, 'init_from': FLAGS.init_from}
 
   from bigmodels.parallel import devices
+  from bigmodels.parallel.cluster import Address
   from bigmodels.request import Request
+  from bigmodels.sharding import MeshShape
 
-  devices.cache_compilations(cache_dir / 'xla')
+  devices.prepare(cache_dir / 'xla')
   data_dir = FLAGS.data_dir or os.environ.get('TFDS_DATA_DIR')
   mode = importlib.import_module(f'bigmodels.modes.{FLAGS.mode}')
-  mode.run(Request(FLAGS.experiment, overrides, FLAGS.workdir, data_dir, cache_dir,
-                   FLAGS.require_backend))
+  mode.run(Request(
+    FLAGS.experiment, overrides, FLAGS.workdir, data_dir, cache_dir,
+    FLAGS.require_backend, MeshShape.parse(FLAGS.mesh) if FLAGS.mesh else None,
+    FLAGS.parallel, Address(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id),
+    FLAGS.hang_timeout, FLAGS.topology))
 
 
 def _start(argv: list[str]) -> None:

@@ -1,5 +1,6 @@
 """From a resolved experiment to what runs: data opened, recipes completed."""
 
+import functools
 import math
 import pathlib
 from collections.abc import Callable
@@ -7,13 +8,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bigmodels import recipes
+from bigmodels import precision, recipes
 from bigmodels.data import batches
 from bigmodels.data.batches import Feed
 from bigmodels.data.sources import Opening
 from bigmodels.errors import UserError
 from bigmodels.experiment import Experiment
 from bigmodels.learners import Learner
+from bigmodels.learners.gradient import mean_gradient
+from bigmodels.parallel.layout import Layout
+from bigmodels.precision import Precision
 from bigmodels.workdir import Workdir
 
 
@@ -23,6 +27,8 @@ class Built(NamedTuple):
   Attributes:
     experiment: what it was built from.
     learner: with model, task and optimizer inside.
+    layout: where its arrays lie.
+    precision: of the model's arithmetic.
     train: the training feed.
     evals: split -> feed.
     steps: length of the run.
@@ -31,6 +37,8 @@ class Built(NamedTuple):
 
   experiment: Experiment
   learner: Learner
+  layout: Layout
+  precision: Precision
   train: Feed
   evals: dict[str, Feed]
   steps: int
@@ -42,12 +50,14 @@ class Built(NamedTuple):
       feed.close()
 
 
-def open_run(experiment: Experiment, workdir: Workdir, data_dir: str | None,
-             cache_dir: pathlib.Path, *, say: Callable[[str], None] = print) -> Built:
+def open_run(experiment: Experiment, layout: Layout, workdir: Workdir,
+             data_dir: str | None, cache_dir: pathlib.Path, *,
+             say: Callable[[str], None] = print) -> Built:
   """Builds with what `data.json` of a workdir keeps; see `Built.data` for what is new.
 
   Args:
     experiment: what to build.
+    layout: where its arrays lie.
     workdir: of the run.
     data_dir: None for the folder that the run began with, if it told one.
     cache_dir: for decoded data.
@@ -59,10 +69,10 @@ def open_run(experiment: Experiment, workdir: Workdir, data_dir: str | None,
   data_dir = str(pathlib.Path(data_dir).expanduser().resolve()) if data_dir else (
     stored['data_dir'])
   opening = Opening(data_dir, cache_dir, dict(stored['kept']), say)
-  return build(experiment, opening)
+  return build(experiment, layout, opening)
 
 
-def build(experiment: Experiment, opening: Opening) -> Built:
+def build(experiment: Experiment, layout: Layout, opening: Opening) -> Built:
   """Opens the data and completes the recipes with what it says.
 
   Raises:
@@ -71,6 +81,8 @@ def build(experiment: Experiment, opening: Opening) -> Built:
   source = experiment.train.source.open(opening)
   size = experiment.train.batch_size or source.length
   steps = experiment.duration.step(1, source.length / size)
+
+  arithmetic = experiment.precision or precision.default(layout.platform)
 
   def inputs(index):
     return lambda: opening.keep(
@@ -88,28 +100,31 @@ def build(experiment: Experiment, opening: Opening) -> Built:
     'target_std': targets(1),
   }
   try:
-    task = recipes.complete(experiment.task, facts)(
-      recipes.complete(experiment.model, facts))
+    model = recipes.complete(experiment.model, facts)
+    model = precision.in_precision(model, arithmetic)
+    task = recipes.complete(experiment.task, facts)(model)
     optimizer = recipes.complete(experiment.optimizer, facts)
     if not hasattr(optimizer, 'update'):
       raise ValueError(f'optimizer: made {optimizer!r}, wants an optax transformation')
-    learner = experiment.learner(task, optimizer)
+    learner = experiment.learner(task, optimizer, functools.partial(
+      mean_gradient, parts=experiment.accumulate, axis_name=layout.axis_name))
     every = {'train': experiment.train, **experiment.evals}
     transforms = {name: recipes.complete(b.transforms, facts)
                   for name, b in every.items()}
   except (ValueError, TypeError) as error:
     raise UserError(f'the experiment cannot be built: {error}') from error
   train = batches.open_feed(
-    experiment.train, 'train', opening, dataset=source, seed=experiment.seed,
-    shuffle=True, steps=steps, transforms=transforms['train'])
+    experiment.train, 'train', opening, layout, dataset=source, seed=experiment.seed,
+    shuffle=True, steps=steps, transforms=transforms['train'],
+    parts=experiment.accumulate)
   evals = {
     name: batches.open_feed(
-      b, name, opening, dataset=b.source.open(opening), seed=0, shuffle=False,
+      b, name, opening, layout, dataset=b.source.open(opening), seed=0, shuffle=False,
       steps=0, transforms=transforms[name])
     for name, b in experiment.evals.items()
   }
   data = {'data_dir': opening.data_dir, 'kept': opening.kept}
-  return Built(experiment, learner, train, evals, steps, data)
+  return Built(experiment, learner, layout, arithmetic, train, evals, steps, data)
 
 
 def check_classes(built: Built, outputs: dict[str, dict]) -> None:

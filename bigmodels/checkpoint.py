@@ -17,6 +17,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
 
 from bigmodels.errors import UserError
 
@@ -35,7 +37,7 @@ def fingerprint(tree: Any) -> jax.Array:
            for path, leaf in jax.tree.leaves_with_path(tree)}
   for _, leaf in sorted(named.items()):
     words = _words(leaf)
-    weights = (jnp.arange(words.size, dtype=jnp.uint32) * jnp.uint32(2654435761)) | 1
+    weights = (_places(words.shape) * jnp.uint32(2654435761)) | 1
     total = total * jnp.uint32(31) + jnp.sum(words * weights, dtype=jnp.uint32)
   return total
 
@@ -43,9 +45,19 @@ def fingerprint(tree: Any) -> jax.Array:
 def _words(leaf: jax.Array) -> jax.Array:
   leaf = jnp.asarray(leaf)
   if leaf.dtype == jnp.bool:
-    return leaf.ravel().astype(jnp.uint32)
+    return leaf.astype(jnp.uint32)
   unsigned = {1: jnp.uint8, 2: jnp.uint16}.get(leaf.dtype.itemsize, jnp.uint32)
-  return jax.lax.bitcast_convert_type(leaf, unsigned).ravel().astype(jnp.uint32)
+  return jax.lax.bitcast_convert_type(leaf, unsigned).astype(jnp.uint32)
+
+
+def _places(shape: tuple[int, ...]) -> jax.Array:
+  """0, 1, 2, ... in row order, without moving what is cut over devices."""
+  places, stride = jnp.zeros(shape, jnp.uint32), 1
+  for axis in reversed(range(len(shape))):
+    index = jax.lax.broadcasted_iota(jnp.uint32, shape, axis)
+    places += index * jnp.uint32(stride % 2**32)
+    stride *= shape[axis]
+  return places
 
 
 class Checkpoints:
@@ -68,6 +80,8 @@ class Checkpoints:
     self.unfinished = sorted(p.name for p in folder.glob('*orbax-checkpoint-tmp*'))
     self._manager = ocp.CheckpointManager(
       folder.resolve(),
+      item_handlers={'carry': ocp.StandardCheckpointHandler(),
+                     'progress': ocp.JsonCheckpointHandler()},
       options=ocp.CheckpointManagerOptions(
         create=not read_only,
         read_only=read_only,
@@ -116,22 +130,38 @@ class Checkpoints:
 
     Args:
       step: of a checkpoint that is there.
-      like: a tree of arrays, for structure and placement; None for nested dicts.
+      like: a tree of arrays or shapes, for structure and placement; the mesh may be
+        another than the one it was saved from. None for nested dicts, as saved.
 
     Raises:
       Damaged: if it cannot be read, or not as it was written.
     """
     ocp = self._ocp
+    found, reason = None, 'another process cannot read its part'
     try:
       found = self._manager.restore(step, args=ocp.args.Composite(
         carry=ocp.args.StandardRestore(like), progress=ocp.args.JsonRestore()))
     except Exception as error:  # whatever a damaged file makes the readers raise
-      reason = str(error).strip().splitlines() or ['']
-      raise Damaged(f'{type(error).__name__}: {reason[0][:200]}') from error
+      first = str(error).strip().splitlines() or ['']
+      reason = f'{type(error).__name__}: {first[0][:200]}'
+    if not _in_every_process(found is not None):
+      raise Damaged(reason)
     carry, progress = found['carry'], found['progress']
     if progress is None or int(fingerprint(carry)) != progress.pop('fingerprint'):
       raise Damaged('its bits are not those that were saved')
     return carry, progress
+
+  def shapes(self, step: int) -> Any:
+    """The carry of a step as nested dicts of shapes; nothing is read but these.
+
+    Raises:
+      Damaged: if they cannot be read.
+    """
+    try:
+      found = self._manager.item_metadata(step)['carry']
+      return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), found)
+    except Exception as error:
+      raise Damaged(f'{type(error).__name__}: {error}'[:200]) from error
 
   def restore_latest(self, like: Any, say: Callable[[str], None]) -> tuple | None:
     """The latest checkpoint that is whole, or None if there never was one.
@@ -154,8 +184,10 @@ class Checkpoints:
         continue
       for bad in damaged:
         aside = self._free_name(f'{bad}.damaged')
-        (self.folder / str(bad)).rename(aside)
+        if jax.process_index() == 0:
+          (self.folder / str(bad)).rename(aside)
         say(f'moved it to {aside}; going on from step {step}')
+      _in_every_process(True)  # for the folders to have their names
       self._manager.reload()
       return restored
     if damaged:
@@ -185,6 +217,13 @@ class Checkpoints:
         f'cannot write the checkpoint of step {step} in {self.folder}: '
         f'{reason_of(error)}; {kept}; make room or give '
         'access, and run the same command again') from error
+
+
+def _in_every_process(here: bool) -> bool:
+  """Whether something is so in all processes; returns when all have come here."""
+  if jax.process_count() == 1:
+    return here
+  return bool(multihost_utils.process_allgather(np.array(here)).all())
 
 
 def _hush() -> None:

@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 from bigmodels import learners
 from bigmodels.data.batches import Batches
+from bigmodels.precision import Precision
+from bigmodels.sharding import MeshShape, Rule
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -104,6 +106,12 @@ class Experiment:
     monitor: which evaluation metric picks the best checkpoint; None takes the last.
     learner: makes a `Learner` of task and optimizer.
     init_from: a workdir whose best parameters to start from, matched by name.
+    precision: of the model's arithmetic; parameters, optimizer and losses are float32
+      in either. None takes bfloat16 on a GPU or TPU and float32 on a CPU.
+    accumulate: cut a batch into so many parts, one after the other: less memory, the
+      same gradient.
+    mesh: over which devices; no part of what a run is: `--mesh` sets another one.
+    rules: which axes of which parameters lie along the mesh's `tensor`.
   """
 
   model: Any
@@ -120,6 +128,10 @@ class Experiment:
   monitor: Monitor | None = None
   learner: Callable = learners.supervised
   init_from: str | None = None
+  precision: Precision | None = None
+  accumulate: int = 1
+  mesh: MeshShape = MeshShape()  # noqa: RUF009 (frozen)
+  rules: tuple[Rule, ...] = ()
 
   def __post_init__(self):
     for name, example in (('optimizer', 'partial(optax.adam, 1e-3)'),
@@ -131,6 +143,11 @@ class Experiment:
       # Absolute: a run goes on from whatever folder it is started in.
       path = pathlib.Path(self.init_from).expanduser().resolve()
       object.__setattr__(self, 'init_from', str(path))
+    if self.accumulate < 1:
+      raise ValueError(f'accumulate: wants at least 1, got {self.accumulate}')
+    if self.precision not in (None, 'float32', 'bfloat16'):
+      raise ValueError("precision: wants 'float32', 'bfloat16' or None, got "
+                       f'{self.precision!r}')
     if self.keep < 1:
       raise ValueError(f'keep: wants at least 1, got {self.keep}')
     if not 0 <= self.seed < 2**32:

@@ -13,7 +13,7 @@ import math
 import signal
 import threading
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,10 +25,10 @@ from bigmodels.checkpoint import Checkpoints
 from bigmodels.data.batches import Feed
 from bigmodels.errors import UserError, nearest
 from bigmodels.learners import Signal
-from bigmodels.logs.progress import Progress
-from bigmodels.logs.tensorboard import TensorBoard
+from bigmodels.logs.writers import Writers
 from bigmodels.parallel.compile import Carry, Programs
-from bigmodels.workdir import MetricsFile
+from bigmodels.parallel.hosts import Hosts
+from bigmodels.parallel.meter import Meter
 
 _UNDER_WAY = 2  # dispatches given to the device before the oldest is waited for
 _PACE = 0.25  # seconds that a dispatch should take: a signal is heard that soon
@@ -48,7 +48,8 @@ class Ledger:
     records: lines of the log.
     clear: whether the next dispatch starts a new window of training metrics.
     done: whether training is over, and why: 'steps' or 'patience'.
-    seconds: spent in 'train', 'evaluate', 'checkpoint' and 'compile'.
+    seconds: of wall time, over all starts of the run: 'train', 'data' (the devices
+      had nothing to do but wait for it), 'evaluate', 'checkpoint', 'compile', 'start'.
   """
 
   step: int = 0
@@ -61,7 +62,7 @@ class Ledger:
   clear: bool = True
   done: str | None = None
   seconds: dict[str, float] = dataclasses.field(default_factory=lambda: dict.fromkeys(
-    ('train', 'evaluate', 'checkpoint', 'compile'), 0.0))
+    ('train', 'data', 'evaluate', 'checkpoint', 'compile', 'start'), 0.0))
 
 
 class Stop:
@@ -102,9 +103,9 @@ class Loop:
     carry: on the device.
     ledger: on the host.
     checkpoints: where both are saved.
-    metrics_file: `metrics.jsonl`, cut back to the ledger's step.
-    tensorboard: event files.
-    progress: shown to the user.
+    writers: of what people read.
+    hosts: the processes of the run.
+    meter: counts what the devices could do.
     stop: asked after every dispatch.
   """
 
@@ -113,9 +114,9 @@ class Loop:
   carry: Carry
   ledger: Ledger
   checkpoints: Checkpoints
-  metrics_file: MetricsFile
-  tensorboard: TensorBoard
-  progress: Progress
+  writers: Writers
+  hosts: Hosts
+  meter: Meter
   stop: Stop
 
   def run(self) -> None:
@@ -126,6 +127,7 @@ class Loop:
     self._saved_at = time.perf_counter()
     self._begin = self._train_begin = time.perf_counter()
     self._pace = _Pace(self.programs.most, ledger.step)
+    self.meter.start(ledger.step)
     while not ledger.done:
       ends = {name: getattr(experiment, name).after(ledger.step, per_epoch)
               for name in ('log', 'evaluate')}
@@ -140,7 +142,7 @@ class Loop:
         self._evaluate_all()
         if last:
           ledger.done = 'steps'
-      stopped = self.stop.name is not None
+      stopped = self._decided().stop
       if ledger.done or stopped or self._checkpoint_due(per_epoch):
         self.save()
       if stopped:
@@ -152,14 +154,28 @@ class Loop:
   def _advance(self, end: int) -> None:
     """Dispatches the steps up to `end`, or to where the run is asked to stop."""
     ledger = self.ledger
-    while ledger.step < end and not self.stop.name and not self._minutes_are_over():
+    while ledger.step < end and not any(self._decided()[:2]):
       count = min(end - ledger.step, self._pace.count)
+      self.hosts.mark()
+      start = time.perf_counter()
       operand = self.built.train.operand(ledger.step, count)
-      self.carry = self.programs.advance(self.carry, operand, count, ledger.clear)
+      if self.carry.fault.is_ready():  # nothing was left to do meanwhile
+        waited = time.perf_counter() - start
+        ledger.seconds['data'] += waited
+        ledger.seconds['train'] -= waited
+      self.carry, agreed = self.programs.advance(
+        self.carry, operand, count, ledger.clear, self._wishes())
       ledger.clear = False
       ledger.step += count
-      self._pace.dispatched(ledger.step, self.carry.fault)
-      self.progress.update(self._pace.done, time.perf_counter() - self._begin)
+      self._pace.dispatched(ledger.step, self.carry.fault, agreed)
+      self.writers.update(self._pace.done, time.perf_counter() - self._begin)
+
+  def _wishes(self) -> 'Votes':
+    return Votes(self.stop.name is not None, self._minutes_are_over(), self._pace.wish)
+
+  def _decided(self) -> 'Votes':
+    """What all processes have agreed on; alone, what this one wishes."""
+    return self._wishes() if self.hosts.count == 1 else self._pace.agreed
 
   def _log(self) -> None:
     """Sets the window aside; its numbers are fetched when the next one is."""
@@ -169,6 +185,8 @@ class Loop:
     for leaf in jax.tree.leaves((window, fault)):
       leaf.copy_to_host_async()
     self._flush(leave=1)
+    self.writers.utilization(
+      self.ledger.step, self.meter.record(self._pace.done, self.ledger.seconds))
 
   def _flush(self, leave: int) -> None:
     while len(self._pending) > leave:
@@ -176,13 +194,12 @@ class Loop:
       self._check(fault)
       record = {f'train/{k}': v for k, v in means(jax.device_get(window)).items()}
       self._record(step, record)
-      self.progress.log(step, record, time.perf_counter() - self._begin)
+      self.writers.log(step, record, time.perf_counter() - self._begin)
 
   def _record(self, step: int, record: dict[str, float]) -> None:
     self.ledger.metrics |= record
-    self.metrics_file.write({'step': step, **record})
+    self.writers.write(step, record)
     self.ledger.records += 1
-    self.tensorboard.write(step, record)
 
   def _check(self, fault: jax.Array) -> None:
     step, index = np.asarray(fault)
@@ -202,6 +219,7 @@ class Loop:
     experiment, ledger = self.built.experiment, self.ledger
     self._flush(leave=0)
     self._check(self.carry.fault)
+    self.hosts.mark()
     with self._clock('evaluate'):
       record = {}
       for name, feed in self.built.evals.items():
@@ -218,11 +236,12 @@ class Loop:
       ledger.waited += 1
       if experiment.monitor.patience and ledger.waited >= experiment.monitor.patience:
         ledger.done = 'patience'
-    self.progress.say(_line(ledger.step, record, best=(
+    self.writers.say(_line(ledger.step, record, best=(
       experiment.monitor is not None and ledger.best_step == ledger.step)))
     if value is not None:
       sign = 1.0 if experiment.monitor.goal == 'min' else -1.0
-      signal_ = Signal(jnp.float32(sign * value), jnp.int32(ledger.evaluations))
+      signal_ = jax.tree.map(self.built.layout.everywhere, Signal(
+        np.float32(sign * value), np.int32(ledger.evaluations)))
       self.carry = self.carry._replace(state=self.carry.state._replace(signal=signal_))
 
   def _checkpoint_due(self, per_epoch: float) -> bool:
@@ -230,7 +249,7 @@ class Loop:
     if experiment.monitor and ledger.best_step == ledger.step:
       return True
     if experiment.checkpoint.minutes is not None:
-      return self._minutes_are_over()
+      return self._decided().save
     return ledger.step == experiment.checkpoint.after(ledger.step - 1, per_epoch)
 
   def _minutes_are_over(self) -> bool:
@@ -244,12 +263,14 @@ class Loop:
     self._check(self.carry.fault)
     if not all_finite(self.carry.state.params):
       self._not_finite('a parameter', ledger.step)
-    self.metrics_file.sync()
+    self.writers.sync()
+    self.hosts.mark()
     with self._clock('checkpoint'):
       best = ledger.best_step if self.built.experiment.monitor else None
       self.checkpoints.save(
         ledger.step, self.carry, dataclasses.asdict(ledger), best=best)
     self._saved_at = time.perf_counter()
+    self._pace.saved()
 
   @contextlib.contextmanager
   def _clock(self, name: str):
@@ -265,27 +286,62 @@ class Loop:
       seconds[name] += self._train_begin - start
 
 
+class Votes(NamedTuple):
+  """What the processes of a run agree on with every dispatch: the highest of each.
+
+  Attributes:
+    stop: whether to save and end.
+    save: whether a checkpoint is due by the clock.
+    count: how many steps to dispatch at a time, negative: the lowest holds.
+  """
+
+  stop: bool = False
+  save: bool = False
+  count: int = -1
+
+
 class _Pace:
-  """How many steps to dispatch at a time, from how long they take."""
+  """How many steps to dispatch at a time, from how long they take.
+
+  What is agreed on with a dispatch is known a few dispatches later; every process
+  reads it after the same one.
+  """
 
   def __init__(self, most: int, first: int):
     self._most, self._under_way = most, collections.deque()
-    self.count, self.done = 1, first
+    self.done = first
+    self.wish, self.agreed = -1, Votes()
     self._finished: float | None = None
+    self._stale = 0  # of what is under way, since the last checkpoint
 
-  def dispatched(self, step: int, token: jax.Array) -> None:
+  @property
+  def count(self) -> int:
+    """Steps of the next dispatch."""
+    return -self.agreed.count
+
+  def dispatched(self, step: int, token: jax.Array, agreed: jax.Array | None) -> None:
     """Notes a dispatch up to a step; waits for an older one if there are too many."""
-    self._under_way.append((step, token))
+    self._under_way.append((step, token, agreed))
     if len(self._under_way) <= _UNDER_WAY:
       return
     before = self.done
-    self.done, token = self._under_way.popleft()
+    self.done, token, agreed = self._under_way.popleft()
     jax.block_until_ready(token)
     now = time.perf_counter()
     if self._finished is not None and self.done > before:
       each = (now - self._finished) / (self.done - before)
-      self.count = min(self._most, max(1, int(_PACE / max(each, 1e-9))))
+      self.wish = -min(self._most, max(1, int(_PACE / max(each, 1e-9))))
     self._finished = now
+    self.agreed = Votes(count=self.wish) if agreed is None else (
+      Votes(*np.asarray(agreed).tolist()))
+    if self._stale:
+      self._stale -= 1
+      self.agreed = self.agreed._replace(save=False)
+
+  def saved(self) -> None:
+    """What is under way was still asked for before this checkpoint."""
+    self._stale = len(self._under_way)
+    self.agreed = self.agreed._replace(save=False)
 
 
 @jax.jit

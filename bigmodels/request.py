@@ -1,10 +1,15 @@
 """What a mode is asked for."""
 
 import pathlib
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from bigmodels import config
 from bigmodels.errors import UserError
+from bigmodels.experiment import Experiment
+from bigmodels.parallel import layout
+from bigmodels.parallel.cluster import Address
+from bigmodels.parallel.layout import Layout
+from bigmodels.sharding import MeshShape
 from bigmodels.workdir import Workdir
 
 
@@ -19,6 +24,11 @@ class Request(NamedTuple):
     data_dir: where TFDS datasets are, or None.
     cache_dir: where decoded data and compiled programs are kept.
     require_backend: 'cpu', 'gpu', 'tpu' or None.
+    mesh: to use instead of the experiment's, or None.
+    parallel: 'jit' or 'pmap'.
+    address: of the other processes of the run.
+    hang_timeout: seconds without a word from another process before it is given up.
+    topology: what to plan for, or None for the devices that are there.
   """
 
   experiment: str | None
@@ -27,6 +37,16 @@ class Request(NamedTuple):
   data_dir: str | None
   cache_dir: pathlib.Path
   require_backend: str | None
+  mesh: MeshShape | None = None
+  parallel: Literal['jit', 'pmap'] = 'jit'
+  address: Address = Address()
+  hang_timeout: float = 120.0
+  topology: str | None = None
+
+  def layout(self, experiment: Experiment, devices: list | None = None) -> Layout:
+    """The mesh that is meant, over devices; None for those that are there."""
+    return layout.over(self.mesh or experiment.mesh, self.parallel, experiment.rules,
+                       devices)
 
   def resolve(self) -> config.Resolved:
     """The experiment that is meant, with every override.

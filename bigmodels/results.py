@@ -14,6 +14,7 @@ from bigmodels.build import Built
 from bigmodels.errors import UserError
 from bigmodels.logs import report
 from bigmodels.parallel.compile import Programs
+from bigmodels.parallel.meter import Meter
 from bigmodels.workdir import Workdir, read_metrics
 
 
@@ -28,8 +29,9 @@ def finished(workdir: Workdir) -> dict[str, Any] | None:
 
 
 def write(workdir: Workdir, resolved: config.Resolved, built: Built,
-          programs: Programs, state, ledger: loop.Ledger, device: str) -> None:
-  """Writes `report.html` and `result.json`.
+          programs: Programs, state, ledger: loop.Ledger, meter: Meter, device: str, *,
+          main: bool) -> None:
+  """Writes `report.html` and `result.json`; every process takes part.
 
   Args:
     workdir: of the run.
@@ -38,7 +40,9 @@ def write(workdir: Workdir, resolved: config.Resolved, built: Built,
     programs: the same, compiled.
     state: of the best checkpoint if the run is done.
     ledger: where the run is.
+    meter: of what the devices did.
     device: what it ran on, in words.
+    main: whether this is the process that writes.
   """
   metrics, figures = dict(ledger.metrics), {}
   if ledger.done:
@@ -48,6 +52,8 @@ def write(workdir: Workdir, resolved: config.Resolved, built: Built,
       figures[name] = built.learner.figures(
         outputs, lambda rows, feed=feed: feed.dataset.read(rows)['inputs'],
         feed.dataset.classes)
+  if not main:
+    return
   seconds = ledger.seconds
   examples = ledger.step * built.train.order.batch_size
   result = {
@@ -63,7 +69,10 @@ def write(workdir: Workdir, resolved: config.Resolved, built: Built,
     'evaluate_seconds': seconds['evaluate'],
     'checkpoint_seconds': seconds['checkpoint'],
     'compile_seconds': seconds['compile'],
-    'examples_per_second': examples / max(seconds['train'], 1e-9),
+    'examples_per_second': examples / max(seconds['train'] + seconds['data'], 1e-9),
+    'utilization': meter.summary(ledger.step, seconds),
+    'mesh': f'{built.layout.shape} ({built.layout.how})',
+    'precision': built.precision,
     'parameters': sum(p.size for p in jax.tree.leaves(state.params)),
     'device': device,
     'versions': versions(),
@@ -102,4 +111,5 @@ def headline(result: dict[str, Any]) -> str:
   return (f'step {result["step"]:,}, best {result["best_step"]:,}: '
           + ', '.join(shown)
           + f'; trained {result["train_seconds"]:.1f} s at '
-          f'{result["examples_per_second"]:,.0f} examples/s')
+          f'{result["examples_per_second"]:,.0f} examples/s, '
+          f'{result["utilization"]["train_share"]:.0%} of the time')

@@ -204,6 +204,8 @@ def _fit(value, text: str, kind) -> tuple[bool, Any]:
   """Whether a literal is of a kind, and the value as that kind."""
   origin = typing.get_origin(kind) or kind
   if origin is typing.Literal:
+    if text in typing.get_args(kind):  # 'none' may be one of several words
+      return True, text
     return (type(value), value) in [(type(a), a) for a in typing.get_args(kind)], value
   if origin in (dict, Mapping):
     if not isinstance(value, dict):

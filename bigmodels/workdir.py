@@ -22,6 +22,7 @@ class Workdir:
     self.config = self.path / 'config.txt'
     self.data = self.path / 'data.json'
     self.metrics = self.path / 'metrics.jsonl'
+    self.utilization = self.path / 'utilization.jsonl'
     self.result = self.path / 'result.json'
     self.report = self.path / 'report.html'
     self.checkpoints = self.path / 'checkpoints'
@@ -122,6 +123,9 @@ class Workdir:
     except UserError as error:
       raise UserError(f'{self.config}: {error}') from error
     now = resolved.values()
+    for values in (before, now):  # over which devices is no part of what a run is
+      for name in [n for n in values if n.partition('.')[0] == 'mesh']:
+        del values[name]
     if before != now:
       raise UserError(
         f'--workdir={self.path} holds another run:\n'
@@ -145,10 +149,10 @@ def _is_record(line: str) -> bool:
     return False
 
 
-class MetricsFile:
-  """`metrics.jsonl`: one record a line, appended; cut back on resume."""
+class RecordsFile:
+  """`metrics.jsonl` and its like: one record a line, appended; cut back on resume."""
 
-  def __init__(self, workdir: Workdir, step: int):
+  def __init__(self, workdir: Workdir, path: pathlib.Path, step: int):
     """Opens the file and drops every record after `step`, and a torn last line.
 
     Raises:
@@ -156,14 +160,14 @@ class MetricsFile:
     """
     self._workdir = workdir
     with workdir.blame():
-      self._file = open(workdir.metrics, 'a+', encoding='utf-8')  # noqa: SIM115
+      self._file = open(path, 'a+', encoding='utf-8')  # noqa: SIM115
       self._file.seek(0)
       end = self.records = 0
       for line in iter(self._file.readline, ''):
         if not line.endswith('\n'):
           break
         if not _is_record(line):
-          raise UserError(f'{workdir.metrics}, line {self.records + 1} is no record: '
+          raise UserError(f'{path}, line {self.records + 1} is no record: '
                           f'{line[:80]!r}; mend or remove the file')
         if json.loads(line)['step'] > step:
           break

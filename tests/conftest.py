@@ -50,7 +50,7 @@ def request_for(cache_dir):
   from bigmodels.parallel import devices
   from bigmodels.request import Request
 
-  devices.cache_compilations(cache_dir / 'xla')
+  devices.prepare(cache_dir / 'xla')
 
   def make(experiment, workdir=None, data_dir=None, require_backend=None, **overrides):
     return Request(

@@ -15,6 +15,7 @@ from bigmodels.data import scikit
 from bigmodels.data.sources import Opening
 from bigmodels.experiment import Span
 from bigmodels.modes import train
+from bigmodels.parallel import layout
 from bigmodels.parallel.compile import compile_programs
 
 SHAPES = {'mnist_cnn': (28, 28, 1), 'cifar_cnn': (32, 32, 3)}
@@ -37,12 +38,16 @@ def _small(name: str):
 
 @pytest.mark.parametrize('name', config.summaries())
 def test_two_steps(name, tmp_path):
-  built = build.build(_small(name), Opening(None, tmp_path, {}, say=lambda _: None))
-  programs = compile_programs(built.learner, built.train, built.evals)
+  experiment = _small(name)
+  one = layout.over(experiment.mesh, 'jit', experiment.rules)
+  opening = Opening(None, tmp_path, {}, say=lambda _: None)
+  built = build.build(experiment, one, opening)
+  programs = compile_programs(built.learner, built.train, built.evals, one)
   carry = programs.init(jax.random.PRNGKey(0))
   before = jax.tree.map(np.asarray, carry.state.params)
   for step in range(2):
-    carry = programs.advance(carry, built.train.operand(step, 1), 1, step == 0)
+    carry, _ = programs.advance(
+      carry, built.train.operand(step, 1), 1, step == 0, (0, 0, -1))
   assert int(carry.fault[0]) == -1 and int(carry.state.step) == 2
   sums = loop.means(jax.device_get(carry.window))
   assert np.isfinite(sums['loss'])

@@ -6,7 +6,8 @@ import pathlib
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PURE = ('losses', 'metrics', 'schedules', 'optim', 'figures', 'errors', 'layers')
+PURE = ('losses', 'metrics', 'schedules', 'optim', 'figures', 'errors', 'layers',
+        'keys', 'precision')
 # Room -> what it may import of bigmodels, beside itself.
 ALLOWED = {
   **{room: set() for room in PURE},
@@ -15,8 +16,9 @@ ALLOWED = {
   'models': {'layers'},
   'data': {'errors'},
   'tasks': {'losses', 'metrics', 'figures', 'errors'},
-  'learners': {'tasks', 'errors'},
-  'experiment': {'learners', 'data'},
+  'sharding': {'errors'},
+  'learners': {'tasks', 'errors', 'keys'},
+  'experiment': {'learners', 'data', 'precision', 'sharding'},
   'config': {'errors', 'experiment', 'recipes', 'values'},
 }
 MACHINERY = ('build', 'loop', 'modes', 'workdir', 'checkpoint', 'results')

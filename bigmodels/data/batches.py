@@ -91,83 +91,108 @@ class Feed(NamedTuple):
   Attributes:
     order: which rows make up which step.
     dataset: what was opened.
+    parts: how many parts of a batch follow one another in a step.
     resident: arrays that stay on the device; empty when streamed.
-    operand: (first step, number of steps) -> host arrays for one dispatch.
-    batch: (resident, operand, index in the dispatch, key) -> batch; traced. A batch
-      has `inputs`, `labels` and `mask` (float32 `[batch]`, 0 for what only fills up).
+    operand: (first step, number of steps) -> arrays for one dispatch.
+    batch: (resident, operand, index in the dispatch, a key for each part) -> batch;
+      traced. A batch has `inputs`, `labels` and `mask` (float32, 0 for what only fills
+      up), each `[batch, ...]`, or `[parts, batch, ...]` if there are several.
     most: steps that one dispatch may take.
     close: stops workers.
   """
 
   order: Order
   dataset: Dataset
+  parts: int
   resident: dict[str, jax.Array]
-  operand: Callable[[int, int], dict[str, np.ndarray]]
+  operand: Callable[[int, int], dict[str, Any]]
   batch: Callable[..., dict[str, jax.Array]]
   most: int
   close: Callable[[], None]
 
 
-def open_feed(batches: Batches, name: str, opening: Opening, *, dataset: Dataset,
-              seed: int, shuffle: bool, steps: int, transforms: tuple) -> Feed:
+def open_feed(batches: Batches, name: str, opening: Opening, layout: Any, *,
+              dataset: Dataset, seed: int, shuffle: bool, steps: int,
+              transforms: tuple, parts: int = 1) -> Feed:
   """Puts an opened split on its road.
 
   Args:
     batches: the recipe.
     name: of the split in the experiment, for messages.
     opening: see there.
+    layout: a `parallel.layout.Layout`.
     dataset: the opened source.
     seed: of the order of examples.
     shuffle: whether to train (endless, shuffled) or to evaluate (once, in order).
     steps: how many a shuffled feed goes on for.
     transforms: the completed `batches.transforms`.
+    parts: see `Feed`.
   """
   opening.check(name, dataset.identity)
   size = batches.batch_size or dataset.length
-  if size > dataset.length:
-    if shuffle:
+  if shuffle:
+    if size > dataset.length:
       raise UserError(f'--config.{name}.batch_size={size}: the split has only '
                       f'{dataset.length} examples; set it to at most that')
-    size = dataset.length
+    layout.check_batch(size, parts, name)
+  else:  # filled up with what counts nowhere
+    cut = layout.shape.parts
+    size = -(-min(size, dataset.length) // cut) * cut
   order = Order(dataset.length, size, seed, shuffle)
+  shape = (parts, size // parts)
   fits = dataset.nbytes is not None and dataset.nbytes <= RESIDENT_BYTES
   resident = fits if batches.resident is None else batches.resident
   if resident:
-    arrays = {k: jnp.asarray(v) for k, v in dataset.load().items()}
-    return Feed(order, dataset, arrays, functools.partial(_rows, order),
-                functools.partial(_gather, transforms), MOST_STEPS, lambda: None)
+    arrays = {k: layout.everywhere(v) for k, v in dataset.load().items()}
+    most = MOST_STEPS if shuffle else 1
+    return Feed(order, dataset, parts, arrays,
+                functools.partial(_rows, order, most, shape),
+                functools.partial(_gather, transforms, layout.share), MOST_STEPS,
+                lambda: None)
   from bigmodels.data import stream
 
   last = steps if shuffle else -(-dataset.length // size)
-  reader = stream.Reader(order, dataset.read, last, batches.workers)
-  return Feed(order, dataset, {}, reader.operand,
+  positions = layout.positions(shape)
+  reader = stream.Reader(order, dataset.read, last, batches.workers, positions)
+
+  def operand(step, count):
+    assert count == 1, 'the streamed road takes one step a dispatch'
+    return {k: layout.cut(v, positions, shape) for k, v in reader.batch(step).items()}
+
+  return Feed(order, dataset, parts, {}, operand,
               functools.partial(_streamed, transforms), 1, reader.close)
 
 
-def _rows(order: Order, step: int, count: int) -> dict[str, np.ndarray]:
-  rows = np.full((MOST_STEPS if order.shuffle else 1, order.batch_size), -1, np.int32)
+def _rows(order: Order, most: int, shape: tuple, step: int, count: int) -> dict:
+  rows = np.full((most, order.batch_size), -1, np.int32)
   for index in range(count):
     rows[index] = order.rows(step + index)
-  return {'rows': rows}
+  return {'rows': rows.reshape(most, *shape)}
 
 
-def _gather(transforms, resident, operand, index, key):
-  rows = operand['rows'][index]
+def _gather(transforms, share, resident, operand, index, keys):
+  rows = share(operand['rows'][index])
   batch = {k: v[jnp.maximum(rows, 0)] for k, v in resident.items()}
-  return _transform(transforms, batch, rows, key)
+  return _transform(transforms, batch, rows, keys)
 
 
-def _streamed(transforms, resident, operand, index, key):
+def _streamed(transforms, resident, operand, index, keys):
   del resident, index
   batch = {k: v for k, v in operand.items() if k != 'rows'}
-  return _transform(transforms, batch, operand['rows'], key)
+  return _transform(transforms, batch, operand['rows'], keys)
 
 
-def _transform(transforms, batch, rows, key):
+def _transform(transforms, batch, rows, keys):
   batch['mask'] = (rows >= 0).astype(jnp.float32)
-  for index, transform in enumerate(transforms):
-    batch = transform(batch, jax.random.fold_in(key, index))
-  return batch
+
+  def part(batch, key):
+    for index, transform in enumerate(transforms):
+      batch = transform(batch, jax.random.fold_in(key, index))
+    return batch
+
+  if len(rows) == 1:
+    return part({k: v[0] for k, v in batch.items()}, keys[0])
+  return jax.vmap(part)(batch, keys)
 
 
 def deviations(mean: np.ndarray, std: np.ndarray) -> list[float]:

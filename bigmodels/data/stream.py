@@ -14,7 +14,8 @@ _READ_AHEAD = 8
 class Reader:
   """Batches of consecutive steps, restarted where it is asked for another one."""
 
-  def __init__(self, order, read: Callable, last: int, workers: int):
+  def __init__(self, order, read: Callable, last: int, workers: int,
+               positions: np.ndarray):
     """Builds nothing yet.
 
     Args:
@@ -22,15 +23,15 @@ class Reader:
       read: (rows) -> columns; picklable if there are workers.
       last: one past the last step.
       workers: processes; 0 for threads.
+      positions: int `[n]`, the places of a batch that are read here.
     """
-    self._order, self._read, self._last = order, read, last
+    self._load, self._last = _Load(order, read, positions), last
     self._workers = workers
     self._iterator: Iterator | None = None
     self._next = 0
 
-  def operand(self, step: int, count: int) -> dict[str, np.ndarray]:
-    """The batch of one step and its `rows`, -1 where it is filled up with zeros."""
-    assert count == 1, 'the streamed road takes one step a dispatch'
+  def batch(self, step: int) -> dict[str, np.ndarray]:
+    """This process's part of a step's batch, and its `rows`: -1 where it is zeros."""
     if self._iterator is None or step != self._next:
       self._iterator = self._start(step)
     self._next = step + 1
@@ -41,7 +42,7 @@ class Reader:
 
     self.close()
     steps = grain.MapDataset.range(step, self._last)
-    batches = steps.map(_Load(self._order, self._read))
+    batches = steps.map(self._load)
     options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=_READ_AHEAD)
     if not self._workers:
       return iter(batches.to_iter_dataset(options))
@@ -60,14 +61,15 @@ class Reader:
 class _Load:
   """Step -> batch; a class so that worker processes can be sent it."""
 
-  def __init__(self, order, read):
-    self._order, self._read = order, read
+  def __init__(self, order, read, positions):
+    self._order, self._read, self._positions = order, read, positions
 
   def __call__(self, step: int) -> dict[str, np.ndarray]:
-    rows = self._order.rows(int(step))
-    batch = self._read(rows[rows >= 0])
-    missing = int((rows < 0).sum())
-    if missing:
-      batch = {k: np.concatenate([v, np.zeros((missing, *v.shape[1:]), v.dtype)])
-               for k, v in batch.items()}
+    rows = self._order.rows(int(step))[self._positions]
+    kept = rows[rows >= 0]
+    # A process may have nothing but filling: one row tells what a column is like.
+    batch = self._read(kept if len(kept) else np.zeros(1, int))
+    if len(kept) < len(rows):
+      batch = {k: np.concatenate([v, np.zeros((len(rows), *v.shape[1:]), v.dtype)])
+               [:len(rows)] for k, v in batch.items()}
     return {**batch, 'rows': rows}

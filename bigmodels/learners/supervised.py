@@ -1,22 +1,29 @@
 """Supervised learning: one model, one loss, one optimizer."""
 
+from collections.abc import Callable
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import optax
 
+from bigmodels.learners.gradient import mean_gradient
 from bigmodels.learners.learner import Learner, Signal, State
 from bigmodels.tasks.task import Task
 
 
-def supervised(task: Task, optimizer: optax.GradientTransformation) -> Learner:
+def supervised(task: Task, optimizer: optax.GradientTransformation,
+               gradient: Callable = mean_gradient) -> Learner:
   """A learner that descends the gradient of the task's loss.
 
   Args:
     task: what is learned.
     optimizer: any optax transformation. Its update is told `value`, the loss of the
       batch, and `signal`, the evaluations so far, if it asks for them.
+    gradient: makes the gradient of a loss; the run supplies one for its parts.
   """
   optimizer = optax.with_extra_args_support(optimizer)
+  descent = gradient(partial(task.loss, train=True))
 
   def init(key, batch):
     # Apart from every fold_in(key, step), which start at 0.
@@ -26,9 +33,7 @@ def supervised(task: Task, optimizer: optax.GradientTransformation) -> Learner:
 
   def step(state, batch):
     key = jax.random.fold_in(state.key, state.step)
-    loss = jax.value_and_grad(task.loss, has_aux=True)
-    (value, (extra, sums, _)), grads = loss(
-      state.params, state.extra, batch, key, train=True)
+    (value, extra, sums), grads = descent(state.params, state.extra, batch, key)
     updates, opt_state = optimizer.update(
       grads, state.opt_state, state.params, value=value, signal=state.signal)
     params = optax.apply_updates(state.params, updates)

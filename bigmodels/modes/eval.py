@@ -2,12 +2,10 @@
 
 import contextlib
 
-import jax
-
 from bigmodels import build, initialize, loop
 from bigmodels.checkpoint import Checkpoints, Damaged
 from bigmodels.errors import UserError
-from bigmodels.parallel import devices
+from bigmodels.parallel import devices, hosts
 from bigmodels.parallel.compile import compile_programs
 from bigmodels.request import Request
 from bigmodels.workdir import Workdir
@@ -20,34 +18,37 @@ def run(request: Request) -> None:
   experiment = workdir.recorded({}).experiment
   if request.experiment or request.overrides:
     workdir.claim(request.resolve())
-  print(f'workdir: {workdir.path}')
-  print(f'device: {devices.require(request.require_backend)}')
   if not workdir.checkpoints.is_dir():
     raise UserError(f'--workdir={workdir.path}: there is no checkpoint to evaluate')
   with contextlib.ExitStack() as stack:
-    built = build.open_run(experiment, workdir, request.data_dir, request.cache_dir)
+    all_hosts = stack.enter_context(
+      hosts.joined(request.address, request.hang_timeout))
+    say = all_hosts.say
+    say(f'workdir: {workdir.path}')
+    say(f'device: {devices.require(request.require_backend)}')
+    layout = request.layout(experiment)
+    built = build.open_run(experiment, layout, workdir, request.data_dir,
+                           request.cache_dir, say=say)
     stack.callback(built.close)
-    programs = compile_programs(built.learner, built.train, built.evals)
+    programs = compile_programs(built.learner, built.train, built.evals, layout)
     build.check_classes(built, programs.outputs)
     checkpoints = Checkpoints(workdir.checkpoints, experiment.keep, read_only=True)
     stack.callback(checkpoints.release)
-    like = programs.init(jax.random.PRNGKey(experiment.seed))
-    step = initialize.best_step(checkpoints, like)
     try:
-      carry, _ = checkpoints.restore(step, like)
+      step, carry = initialize.best(checkpoints, lambda step: programs.carry)
     except Damaged as error:
-      raise UserError(f'the best checkpoint, of step {step}, is damaged ({error}); '
-                      f'there is {", ".join(map(str, checkpoints.steps))}') from error
+      raise UserError(f'the best checkpoint is damaged ({error}); there is '
+                      f'{", ".join(map(str, checkpoints.steps))}') from error
     found = {}
     for name, feed in built.evals.items():
       found |= loop.evaluate(built, programs, name, feed, carry.state)[0]
-  print(f'step {step:,} of {workdir.path}, the best checkpoint:')
-  for name, value in found.items():
-    print(f'  {name}: {value!r}')
-  before = (workdir.read_json(workdir.result) or {'metrics': {}})['metrics']
-  changed = [k for k, v in found.items() if k in before and before[k] != v]
-  if changed:
-    print('not as in result.json: ' + ', '.join(
-      f'{k} was {before[k]!r}' for k in changed))
-  elif before:
-    print('the same numbers as in result.json')
+    say(f'step {step:,} of {workdir.path}, the best checkpoint:')
+    for name, value in found.items():
+      say(f'  {name}: {value!r}')
+    before = (workdir.read_json(workdir.result) or {'metrics': {}})['metrics']
+    changed = [k for k, v in found.items() if k in before and before[k] != v]
+    if changed:
+      say('not as in result.json: ' + ', '.join(
+        f'{k} was {before[k]!r}' for k in changed))
+    elif before:
+      say('the same numbers as in result.json')

@@ -1,91 +1,120 @@
 """--mode=train: trains, or goes on where a workdir stopped."""
 
 import contextlib
+import time
 from typing import Any
 
 import jax
+import numpy as np
 
 from bigmodels import build, config, initialize, loop, results
-from bigmodels.checkpoint import Checkpoints, Damaged
-from bigmodels.logs.progress import Progress
-from bigmodels.logs.tensorboard import TensorBoard
-from bigmodels.parallel import devices
+from bigmodels.checkpoint import Checkpoints, Damaged, fingerprint
+from bigmodels.logs.writers import Silent, Writers
+from bigmodels.parallel import devices, hosts
 from bigmodels.parallel.compile import compile_programs
+from bigmodels.parallel.hosts import Hosts
+from bigmodels.parallel.meter import Meter
 from bigmodels.request import Request
-from bigmodels.workdir import MetricsFile, Workdir
+from bigmodels.workdir import Workdir
 
 
 def run(request: Request) -> None:
+  start = time.perf_counter()
   resolved = request.resolve()
-  workdir = Workdir(request.workdir) if request.workdir else (
-    Workdir.fresh(resolved.name))
-  print(f'workdir: {workdir.path}', flush=True)
-  with workdir.lock(), loop.Stop() as stop:
-    workdir.claim(resolved)
-    device = devices.require(request.require_backend)
-    print(f'device: {device}', flush=True)
-    finished = results.finished(workdir)
-    if finished:
-      print(results.headline(finished))
-      print(f'this run is finished: {workdir.report}')
-      return
-    _train(request, resolved, workdir, device, stop)
+  with hosts.joined(request.address, request.hang_timeout) as all_hosts:
+    if request.workdir:
+      workdir = Workdir(request.workdir)
+    else:
+      workdir = Workdir(all_hosts.tell(
+        str(Workdir.fresh(resolved.name).path) if all_hosts.main else None))
+    all_hosts.say(f'workdir: {workdir.path}')
+    with contextlib.ExitStack() as stack:
+      if all_hosts.main:
+        stack.enter_context(workdir.lock())
+      stop = stack.enter_context(loop.Stop())
+      workdir.claim(resolved)
+      device = devices.require(request.require_backend)
+      all_hosts.announce()
+      all_hosts.agree('the experiment', config.to_text(resolved))
+      all_hosts.agree('the flags', f'{request.mesh or ""} {request.parallel}')
+      all_hosts.agree('the versions', repr(results.versions()))
+      all_hosts.say(f'device: {device}')
+      finished = results.finished(workdir)
+      if finished:
+        all_hosts.say(results.headline(finished))
+        all_hosts.say(f'this run is finished: {workdir.report}')
+        return
+      all_hosts.barrier('claimed')
+      _train(request, resolved, workdir, device, all_hosts, stop, start)
 
 
 def _train(request: Request, resolved: config.Resolved, workdir: Workdir, device: str,
-           stop: loop.Stop) -> None:
-  experiment = resolved.experiment
+           all_hosts: Hosts, stop: loop.Stop, start: float) -> None:
+  experiment, say = resolved.experiment, all_hosts.say
   with contextlib.ExitStack() as stack:
-    built = build.open_run(
-      experiment, workdir, request.data_dir, request.cache_dir)
+    layout = request.layout(experiment)
+    built = build.open_run(experiment, layout, workdir, request.data_dir,
+                           request.cache_dir, say=say)
     stack.callback(built.close)
-    programs = compile_programs(built.learner, built.train, built.evals)
+    programs = compile_programs(built.learner, built.train, built.evals, layout)
     build.check_classes(built, programs.outputs)
-    workdir.keep(resolved, built.data)
+    if all_hosts.main:
+      workdir.keep(resolved, built.data)
     with workdir.blame():
       checkpoints = Checkpoints(workdir.checkpoints, experiment.keep)
     stack.callback(checkpoints.release)
-    carry = programs.init(jax.random.PRNGKey(experiment.seed))
     ledger = loop.Ledger()
-    restored = checkpoints.restore_latest(carry, print)
+    restored = checkpoints.restore_latest(programs.carry, say)
     if restored:
       carry, progress = restored
       ledger = loop.Ledger(**progress)
-      print(f'going on from step {ledger.step:,} of {built.steps:,}')
-    elif experiment.init_from:
-      carry = initialize.from_workdir(experiment.init_from, carry)
-      print(f'parameters from {experiment.init_from}')
-    if not restored and workdir.metrics.is_file():
-      print('no checkpoint was saved before this run stopped: starting at step 0')
+      say(f'going on from step {ledger.step:,} of {built.steps:,}')
+    else:
+      carry = programs.init(layout.everywhere(
+        np.asarray(jax.random.PRNGKey(experiment.seed))))
+      if experiment.init_from:
+        carry = initialize.from_workdir(experiment.init_from, carry, layout)
+        say(f'parameters from {experiment.init_from}')
+      if workdir.metrics.is_file():
+        say('no checkpoint was saved before this run stopped: starting at step 0')
+    all_hosts.agree('the parameters', f'{_copies(carry.state.params):08x}')
     if ledger.step == 0:
       loop.check_monitor(built, programs, carry.state)
-    ledger.seconds['compile'] += programs.seconds
+    size = built.train.order.batch_size
+    meter = Meter(programs.step, layout, size, built.precision)
     parameters = sum(p.size for p in jax.tree.leaves(carry.state.params))
-    print(f'{parameters:,} parameters, {built.steps:,} steps of '
-          f'{built.train.order.batch_size} examples, compiled in '
-          f'{programs.seconds:.1f} s', flush=True)
-    metrics_file = MetricsFile(workdir, ledger.step)
-    stack.callback(metrics_file.close)
-    if metrics_file.records < ledger.records:
-      print(f'{workdir.metrics} has lost {ledger.records - metrics_file.records} of '
-            f'{ledger.records} records from before step {ledger.step:,}')
-    tensorboard = TensorBoard(workdir, ledger.step)
-    stack.callback(tensorboard.close)
-    progress_bar = Progress(built.steps, built.train.order.batch_size, ledger.step)
-    stack.callback(progress_bar.close)
+    say(f'{parameters:,} parameters in {built.precision}, {built.steps:,} steps of '
+        f'{size} examples over {layout.shape} ({layout.how}), compiled in '
+        f'{programs.seconds:.1f} s')
+    writers = Writers(workdir, ledger.step, built.steps, size) if all_hosts.main else (
+      Silent(ledger.records))
+    stack.callback(writers.close)
+    if writers.records < ledger.records:
+      say(f'{workdir.metrics} has lost {ledger.records - writers.records} of '
+          f'{ledger.records} records from before step {ledger.step:,}')
+    ledger.seconds['compile'] += programs.seconds
+    ledger.seconds['start'] += time.perf_counter() - start - programs.seconds
     running = loop.Loop(
-      built, programs, carry, ledger, checkpoints, metrics_file, tensorboard,
-      progress_bar, stop)
+      built, programs, carry, ledger, checkpoints, writers, all_hosts, meter, stop)
     running.run()
-    progress_bar.close()
+    writers.close()
     state = _best_state(running) if ledger.done else running.carry.state
-    results.write(workdir, resolved, built, programs, state, ledger, device)
-  if ledger.done:
-    print(results.headline(workdir.read_json(workdir.result)))
-    print(f'report: {workdir.report}')
-  else:
-    print(f'{stop.name}: saved step {ledger.step:,} in {workdir.checkpoints}; to go '
-          f'on: python run.py --workdir={workdir.path}')
+    results.write(workdir, resolved, built, programs, state, ledger, meter, device,
+                  main=all_hosts.main)
+  if ledger.done and all_hosts.main:
+    say(results.headline(workdir.read_json(workdir.result)))
+    say(f'report: {workdir.report}')
+  elif not ledger.done:
+    say(f'{stop.name or "stopped"}: saved step {ledger.step:,} in '
+        f'{workdir.checkpoints}; to go on: python run.py --workdir={workdir.path}')
+
+
+def _copies(params: Any) -> int:
+  """A fingerprint of this process's copy of whatever every process has a copy of."""
+  copies = {jax.tree_util.keystr(path): leaf.addressable_data(0)
+            for path, leaf in jax.tree.leaves_with_path(params)
+            if leaf.sharding.is_fully_replicated}
+  return int(fingerprint(copies))
 
 
 def _best_state(running: loop.Loop) -> Any:
@@ -94,10 +123,10 @@ def _best_state(running: loop.Loop) -> Any:
   if best in (None, running.ledger.step):
     return running.carry.state
   try:
-    carry, _ = running.checkpoints.restore(best, running.carry)
+    carry, _ = running.checkpoints.restore(best, running.programs.carry)
   except Damaged as error:
-    print(f'the best checkpoint, of step {best}, is damaged ({error}): the results are '
-          f'those of step {running.ledger.step}')
+    running.hosts.say(f'the best checkpoint, of step {best}, is damaged ({error}): the '
+                      f'results are those of step {running.ledger.step}')
     running.ledger.best_step = running.ledger.step
     return running.carry.state
   return carry.state

@@ -1,16 +1,22 @@
 """From a learner and its feeds to compiled programs: nothing else jits a step."""
 
 import concurrent.futures
+import functools
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.sharding import PartitionSpec
 
 from bigmodels.data.batches import Feed
 from bigmodels.errors import UserError
+from bigmodels.keys import part_of
 from bigmodels.learners.learner import Learner, State
+from bigmodels.parallel.layout import Layout
+from bigmodels.sharding import BATCH
 
 
 class Carry(NamedTuple):
@@ -28,31 +34,84 @@ class Carry(NamedTuple):
   fault: jax.Array
 
 
+class Traced(NamedTuple):
+  """A learner's functions with their data roads inside, before they are compiled.
+
+  Attributes:
+    carry: shapes and shardings.
+    step: jaxpr of one step.
+    lower: name -> () -> lowered program: 'init', 'advance', and one for each split.
+    metric_names: of the window, in order.
+    most: steps that one dispatch may take.
+    outputs: split -> shapes of what an evaluated batch gives for each example.
+  """
+
+  carry: Carry
+  step: Any
+  lower: dict[str, Callable[[], jax.stages.Lowered]]
+  metric_names: tuple[str, ...]
+  most: int
+  outputs: dict[str, Any]
+
+
 class Programs(NamedTuple):
   """Compiled once, before the first step; they cannot compile again.
 
   Attributes:
+    carry: shapes and shardings.
     init: key -> Carry.
-    advance: (carry, operand, number of steps, whether to clear the window) -> Carry;
-      takes the state's memory over.
+    advance: (carry, operand, number of steps, whether to clear the window, votes) ->
+      Carry, votes agreed on; takes the state's memory over.
     evaluate: (split, state, operand) -> sums, outputs.
     metric_names: of the window, in order.
     most: steps that one dispatch may take.
     outputs: split -> shapes of what an evaluated batch gives for each example.
+    step: jaxpr of one step.
     seconds: spent compiling.
   """
 
+  carry: Carry
   init: Callable[[jax.Array], Carry]
-  advance: Callable[..., Carry]
+  advance: Callable[..., tuple[Carry, jax.Array]]
   evaluate: Callable[..., tuple]
   metric_names: tuple[str, ...]
   most: int
   outputs: dict[str, Any]
+  step: Any
   seconds: float
 
 
-def compile_programs(learner: Learner, train: Feed, evals: dict[str, Feed]) -> Programs:
-  """Compiles a learner's three functions with their data roads inside.
+WHOLE = PartitionSpec()  # a copy on every device
+VOTES = 3  # numbers that the processes agree on with every dispatch
+
+
+def compile_programs(learner: Learner, train: Feed, evals: dict[str, Feed],
+                     layout: Layout) -> Programs:
+  """Compiles a learner's three functions; see `trace`."""
+  start = time.perf_counter()
+  traced = trace(learner, train, evals, layout)
+  lowered = [lower() for lower in traced.lower.values()]
+  # XLA compiles outside Python's lock: side by side.
+  with concurrent.futures.ThreadPoolExecutor() as pool:
+    programs = pool.map(lambda program: program.compile(), lowered)
+    compiled = dict(zip(traced.lower, programs, strict=True))
+
+  def advance(carry: Carry, operand, count: int, clear: bool, votes):
+    return compiled['advance'](
+      *carry, train.resident, operand, np.int32(count), np.bool(clear),
+      layout.votes(np.array(votes, np.int32)))
+
+  def evaluate(name: str, state: State, operand):
+    return compiled[name](state, evals[name].resident, operand)
+
+  return Programs(
+    traced.carry, compiled['init'], advance, evaluate, traced.metric_names, traced.most,
+    traced.outputs, traced.step, time.perf_counter() - start)
+
+
+def trace(learner: Learner, train: Feed, evals: dict[str, Feed],
+          layout: Layout) -> Traced:
+  """Traces a learner's three functions with their data roads inside.
 
   A dispatch takes any number of steps in one program: a loop whose length is an
   argument. So where dispatches begin and end changes no bit of the result.
@@ -60,33 +119,49 @@ def compile_programs(learner: Learner, train: Feed, evals: dict[str, Feed]) -> P
   Raises:
     UserError: if the model refuses the shapes of the data.
   """
-  start = time.perf_counter()
-  key = jax.random.PRNGKey(0)
+  key = jax.eval_shape(lambda: jax.random.PRNGKey(0))
   operand = train.operand(0, 1)
-  batch = jax.eval_shape(train.batch, train.resident, operand, 0, key)
+  cut, every = _cut(train), PartitionSpec(layout.mesh.axis_names)
+  examples = PartitionSpec(*(None,) * (train.parts > 1), BATCH)
+  one_step = jax.jit(learner.step)  # which remembers its trace
 
-  def fresh(key):
-    zeros = jax.tree.map(lambda b: jnp.zeros(b.shape, b.dtype), batch)
-    state = learner.init(key, zeros)
-    return Carry(state, _zeros(sums), jnp.full(2, -1, jnp.int32))
+  def batch_of(state, resident, operand, index):
+    return train.batch(resident, operand, index, _data_keys(state, train, layout))
 
-  # jit remembers traces: each function is traced once, here, with a model's errors.
+  def step_of(state, resident, operand):
+    return one_step(state, batch_of(state, resident, operand, 0))
+
+  # Each function is traced once, here, with a model's errors.
   try:
+    rootless = State(jnp.int32(0), None, None, None, key, None)
+    batch = jax.eval_shape(
+      layout.spread(batch_of, (WHOLE, WHOLE, cut, WHOLE), examples),
+      rootless, train.resident, operand, 0)
+    if train.parts > 1:
+      batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), batch)
     state = jax.jit(learner.init).eval_shape(key, batch)
-    one_step = jax.jit(learner.step)
-    traced = one_step.trace(state, batch)
-    evaluations = {name: _trace_evaluate(learner, feed, state)
+    state = layout.carry(state, state.params)
+    traced = jax.jit(layout.spread(step_of, (WHOLE, WHOLE, cut), WHOLE)).trace(
+      state, train.resident, operand)
+    evaluations = {name: _evaluation(learner, feed, layout)
                    for name, feed in evals.items()}
+    outputs = {name: jax.eval_shape(
+      evaluate, state, evals[name].resident, evals[name].operand(0, 1))[1]
+      for name, evaluate in evaluations.items()}
   except ValueError as error:
     reason = str(error).partition('\n---')[0]
     raise UserError(f'the model and the data do not fit: {reason}') from error
   _, sums = traced.out_info
   names = tuple(sorted(sums))
   # XLA's own convolutions run tens of times slower inside a loop on a CPU.
-  loops = (jax.default_backend() != 'cpu'
+  loops = (layout.platform != 'cpu'
            or 'conv_general_dilated' not in str(traced.jaxpr))
 
-  def advance(state, window, fault, resident, operand, count, clear):
+  def fresh(key):
+    zeros = _zeros(batch)
+    return Carry(learner.init(key, zeros), _zeros(sums), jnp.full(2, -1, jnp.int32))
+
+  def advance(state, window, fault, resident, operand, count, clear, votes):
     window = jax.tree.map(lambda w: jnp.where(clear, jnp.zeros_like(w), w), window)
 
     def going(loop):
@@ -95,9 +170,9 @@ def compile_programs(learner: Learner, train: Feed, evals: dict[str, Feed]) -> P
 
     def step(loop):
       index, carry = loop
-      state, number = carry.state, carry.state.step
-      batch = train.batch(resident, operand, index, _data_key(state))
-      state, sums = one_step(state, batch)
+      number = carry.state.step
+      state, sums = one_step(
+        carry.state, batch_of(carry.state, resident, operand, index))
       window = jax.tree.map(jnp.add, carry.window, sums)
       good = jnp.stack([jnp.isfinite(sums[n][0]) for n in names])
       # Counted from 1: the step that was just taken.
@@ -106,46 +181,58 @@ def compile_programs(learner: Learner, train: Feed, evals: dict[str, Feed]) -> P
       return index + 1, Carry(state, window, fault)
 
     first = (0, Carry(state, window, fault))
-    return (jax.lax.while_loop(going, step, first) if loops else step(first))[1]
+    carry = (jax.lax.while_loop(going, step, first) if loops else step(first))[1]
+    return carry, layout.highest(votes)
 
   carry = jax.eval_shape(fresh, key)
-  lowered = {
-    'init': jax.jit(fresh).lower(key),
-    'advance': jax.jit(advance, donate_argnums=0).lower(
-      *carry, train.resident, operand, jnp.int32(1), jnp.bool(True)),
-  } | {name: evaluation.lower() for name, evaluation in evaluations.items()}
-  # XLA compiles outside Python's lock: side by side.
-  with concurrent.futures.ThreadPoolExecutor() as pool:
-    programs = pool.map(jax.stages.Lowered.compile, lowered.values())
-    compiled = dict(zip(lowered, programs, strict=True))
+  carry = layout.carry(carry, carry.state.params)
+  everywhere = layout.sharding()
+  shardings = jax.tree.map(lambda x: x.sharding, carry)
 
-  def run(carry: Carry, operand, count: int, clear: bool) -> Carry:
-    return compiled['advance'](
-      *carry, train.resident, operand, jnp.int32(count), jnp.bool(clear))
+  def scalar(dtype):
+    return jax.ShapeDtypeStruct((), dtype, sharding=everywhere)
 
-  def evaluate(name: str, state: State, operand):
-    return compiled[name](state, evals[name].resident, operand)
+  lower = {
+    'init': lambda: jax.jit(fresh, out_shardings=shardings).lower(
+      jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=everywhere)),
+    'advance': lambda: jax.jit(
+      layout.spread(advance, (WHOLE,) * 4 + (cut, WHOLE, WHOLE, every), WHOLE),
+      donate_argnums=0, out_shardings=(shardings, everywhere)).lower(
+        *carry, train.resident, operand, scalar(jnp.int32), scalar(jnp.bool),
+        layout.votes(np.zeros(VOTES, np.int32))),
+  } | {
+    name: lambda name=name: jax.jit(
+      evaluations[name], out_shardings=everywhere).lower(
+        carry.state, evals[name].resident, evals[name].operand(0, 1))
+    for name in evals}
+  return Traced(carry, traced.jaxpr, lower, names, train.most if loops else 1, outputs)
 
-  return Programs(
-    init=compiled['init'], advance=run, evaluate=evaluate, metric_names=names,
-    most=train.most if loops else 1,
-    outputs={name: evaluation.out_info[1] for name, evaluation in evaluations.items()},
-    seconds=time.perf_counter() - start)
+
+def _evaluation(learner: Learner, feed: Feed, layout: Layout) -> Callable:
+  def evaluate(state, resident, operand):
+    batch = feed.batch(resident, operand, 0, _data_keys(state, feed, layout))
+    sums, outputs = learner.evaluate(state, batch)
+    return layout.total(sums), {**outputs, 'mask': batch['mask']}
+
+  return layout.spread(
+    evaluate, (WHOLE, WHOLE, _cut(feed)), (WHOLE, PartitionSpec(BATCH)))
 
 
-def _data_key(state: State) -> jax.Array:
-  """The key of a step's augmentation, apart from the learner's own."""
-  return jax.random.fold_in(jax.random.fold_in(state.key, state.step), 2**31)
+def _cut(feed: Feed) -> PartitionSpec:
+  """How what a dispatch is given lies over the devices."""
+  # Rows of many batches, or the examples of one.
+  return PartitionSpec(*(None,) * (2 if feed.resident else 1), BATCH)
+
+
+def _data_keys(state: State, feed: Feed, layout: Layout) -> jax.Array:
+  """A key for the augmentation of each part, apart from the learner's own."""
+  key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), 2**31)
+  first, apart = layout.place()
+  if feed.parts == 1 and apart == 1:
+    return key[None]
+  return jax.vmap(functools.partial(part_of, key))(
+    first + apart * jnp.arange(feed.parts))
 
 
 def _zeros(shapes):
   return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-
-
-def _trace_evaluate(learner: Learner, feed: Feed, state) -> jax.stages.Traced:
-  def evaluate(state, resident, operand):
-    batch = feed.batch(resident, operand, 0, state.key)
-    sums, outputs = learner.evaluate(state, batch)
-    return sums, {**outputs, 'mask': batch['mask']}
-
-  return jax.jit(evaluate).trace(state, feed.resident, feed.operand(0, 1))

@@ -1,6 +1,7 @@
 """Which devices there are, and what a run may ask of them."""
 
 import ctypes
+import importlib.util
 import os
 import pathlib
 
@@ -29,6 +30,10 @@ def require(backend: str | None) -> str:
       f'support (README, "On a GPU, on a TPU") or leave the flag out')
   if found == 'cpu':
     _keep_memory()
+    if jax.process_count() > 1:
+      # Read back from the cache, a program with collectives between processes of CPUs
+      # gives wrong numbers (jaxlib 0.10.2).
+      jax.config.update('jax_enable_compilation_cache', False)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else (
       os.cpu_count())
     return f'cpu, {cores} cores' + (f', {len(devices)} devices' * (len(devices) > 1))
@@ -53,8 +58,19 @@ def _keep_memory() -> None:
 _TRIM_THRESHOLD, _TOP_PAD, _MMAPS, _ARENAS = -1, -2, -4, -8  # of <malloc.h>
 
 
-def cache_compilations(folder: pathlib.Path) -> None:
-  """Keeps compiled programs in a folder, from run to run."""
+def prepare(folder: pathlib.Path) -> None:
+  """Before JAX starts: keeps compiled programs in a folder, and does without libtpu.
+
+  With libtpu installed, for `--mode=plan`, and no TPU in the machine, JAX would start
+  it all the same, wait for it, and print its complaints.
+  """
   jax.config.update('jax_compilation_cache_dir', str(folder))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
   jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
+  device_files = pathlib.Path('/dev')
+  tpu = [*device_files.glob('accel*'), *device_files.glob('vfio/[0-9]*')]
+  if (importlib.util.find_spec('libtpu') and not tpu
+      and jax.config.jax_platforms is None):
+    gpu = [*device_files.glob('nvidia[0-9]*'), *device_files.glob('kfd')]
+    if not gpu:
+      jax.config.update('jax_platforms', 'cpu')

@@ -13,8 +13,11 @@ from absl import flags
 from bigmodels.data import batches, sources, transforms
 from bigmodels.data.batches import Batches, Order
 from bigmodels.errors import UserError
+from bigmodels.parallel import layout
+from bigmodels.sharding import MeshShape
 
 KEY = jax.random.key(0)
+ONE = layout.over(MeshShape(), 'jit', ())
 
 
 def dataset(length=10):
@@ -28,7 +31,7 @@ def dataset(length=10):
 def feed(data, *, batch_size=4, seed=0, shuffle=True, steps=8, given=(), **keywords):
   opening = sources.Opening(None, None, {})
   return batches.open_feed(
-    Batches(source=None, batch_size=batch_size, **keywords), 'train', opening,
+    Batches(source=None, batch_size=batch_size, **keywords), 'train', opening, ONE,
     dataset=data, seed=seed, shuffle=shuffle, steps=steps, transforms=given)
 
 
@@ -36,7 +39,7 @@ def at(opened, step, key=KEY):
   """The batch of a step."""
   batch = jax.jit(opened.batch)
   return jax.tree.map(np.asarray, batch(
-    opened.resident, opened.operand(step, 1), 0, key))
+    opened.resident, opened.operand(step, 1), 0, key[None]))
 
 
 # --- order ----------------------------------------------------------------------
@@ -166,7 +169,7 @@ def test_transforms_run_in_order_with_keys_of_their_own():
 
   opened = feed(dataset(), given=(partial(add, amount=1), partial(add, amount=5)))
   operand = opened.operand(3, 1)
-  batch = opened.batch(opened.resident, operand, 0, KEY)
+  batch = opened.batch(opened.resident, operand, 0, KEY[None])
   rows = Order(10, 4, 0, True).rows(3)
   np.testing.assert_array_equal(
     batch['inputs'][:, 0, 0, 0], 2 * (2 * (rows + 1) + 5))
@@ -179,7 +182,7 @@ def test_one_resident_dispatch_holds_many_steps():
   operand = opened.operand(5, 3)
   batch = jax.jit(opened.batch)
   for index in range(3):
-    labels = batch(opened.resident, operand, index, KEY)['labels']
+    labels = batch(opened.resident, operand, index, KEY[None])['labels']
     np.testing.assert_array_equal(labels, 10 * Order(10, 4, 0, True).rows(5 + index))
   shapes = {jax.tree.map(np.shape, opened.operand(0, n))['rows'] for n in (1, 3, 64)}
   assert len(shapes) == 1  # so that it compiles once
@@ -212,7 +215,7 @@ def test_data_that_changed_is_refused():
   opening = sources.Opening(None, None, {})
 
   def open_it(data):
-    batches.open_feed(Batches(source=None, batch_size=2), 'train', opening,
+    batches.open_feed(Batches(source=None, batch_size=2), 'train', opening, ONE,
                       dataset=data, seed=0, shuffle=True, steps=1, transforms=())
 
   open_it(dataset())

@@ -1,0 +1,90 @@
+"""The gradient of a loss over a batch in parts: one after the other, or on devices."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from bigmodels.keys import part_of
+
+
+def mean_gradient(loss: Callable, *, parts: int = 1,
+                  axis_name: str | None = None) -> Callable:
+  """As `jax.value_and_grad` of a mean over examples, whatever parts they come in.
+
+  Parts are weighted by what they count, so that the result is that of the whole batch
+  in one piece, masks included; dropout too is that of the whole batch. Only batch
+  statistics of parts that follow one another cannot be: each part has its own, and
+  their mean is what is kept. Over devices they are taken over all.
+
+  Args:
+    loss: (params, extra, batch, key) -> loss, (extra, sums, outputs), the loss being a
+      mean over what `sums['loss'][1]` counts.
+    parts: that follow one another, which saves memory; the batch then is `[parts,
+      batch, ...]`.
+    axis_name: of a `pmap` over the devices, each with its part.
+
+  Returns:
+    (params, extra, batch, key) -> (loss, extra, sums), gradient by params.
+  """
+  gradient = jax.value_and_grad(loss, has_aux=True)
+
+  def whole(params, extra, batch, key):
+    (value, (extra, sums, _)), grads = gradient(params, extra, batch, key)
+    return (value, extra, sums), grads
+
+  if parts == 1 and axis_name is None:
+    return whole
+
+  def part(params, extra, batch, key, index):
+    with _statistics_over(axis_name):
+      (value, extra, sums), grads = whole(params, extra, batch, part_of(key, index))
+    weight = sums['loss'][1]
+    return jax.tree.map(lambda x: x * weight, (value, grads)), weight, sums, extra
+
+  def summed(params, extra, batch, key):
+    first, apart = 0, 1
+    if axis_name is not None:
+      first, apart = jax.lax.axis_index(axis_name), jax.lax.axis_size(axis_name)
+    if parts == 1:
+      found = part(params, extra, batch, key, first)
+    else:
+      def add(total, indexed):
+        index, batch = indexed
+        found = part(params, extra, batch, key, index * apart + first)
+        return jax.tree.map(jnp.add, total, found), None
+
+      like = jax.eval_shape(
+        part, params, extra, jax.tree.map(lambda x: x[0], batch), key, first)
+      zero = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like)
+      found, _ = jax.lax.scan(add, zero, (jnp.arange(parts), batch))
+    if axis_name is not None:
+      found = jax.tree.map(lambda x: jax.lax.psum(x, axis_name), found)
+    total, weight, sums, kept = found
+    value, grads = jax.tree.map(
+      lambda x: x / jnp.maximum(weight, 1e-9).astype(x.dtype), total)
+    extra = jax.tree.map(
+      lambda x: (x / (parts * apart)).astype(x.dtype)
+      if jnp.issubdtype(x.dtype, jnp.floating) else x // (parts * apart), kept)
+    return (value, extra, sums), grads
+
+  return summed
+
+
+@contextlib.contextmanager
+def _statistics_over(axis_name: str | None) -> Iterator[None]:
+  """Has batch normalisation in here take its statistics over all devices of an axis."""
+
+  def intercept(call, args, kwargs, context):
+    module = context.module
+    if isinstance(module, nn.BatchNorm) and module.axis_name is None:
+      object.__setattr__(module, 'axis_name', axis_name)  # Linen freezes its modules
+    return call(*args, **kwargs)
+
+  if axis_name is None:
+    yield
+  else:
+    with nn.intercept_methods(intercept):
+      yield

@@ -1,0 +1,291 @@
+"""--mode=plan: whether a run fits and how fast it can be, before anything runs.
+
+The real step is compiled from shapes alone, for the devices that are here or for TPUs
+that are not. No parameter is ever allocated.
+"""
+
+import dataclasses
+import itertools
+import math
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+
+from bigmodels import build, recipes
+from bigmodels.data.sources import Opening
+from bigmodels.errors import UserError
+from bigmodels.experiment import Experiment
+from bigmodels.parallel import chips, compile, costs, devices
+from bigmodels.parallel.chips import Chip
+from bigmodels.parallel.layout import Layout
+from bigmodels.request import Request
+from bigmodels.sharding import MeshShape
+from bigmodels.workdir import Workdir
+
+
+class Setting(NamedTuple):
+  """What a neighbour of the experiment differs in.
+
+  Attributes:
+    mesh: with every size known.
+    accumulate: parts of a batch.
+    remat: of the model, or None if it has no such field.
+  """
+
+  mesh: MeshShape
+  accumulate: int
+  remat: str | None
+
+  def flags(self) -> str:
+    """As they are given to run.py."""
+    text = f'--mesh={self.mesh} --config.accumulate={self.accumulate}'
+    return text + (f' --config.model.remat={self.remat}' if self.remat else '')
+
+
+class Plan(NamedTuple):
+  """What one step takes on one device, if not said otherwise.
+
+  Attributes:
+    parameters: of the model, on all devices together.
+    parameter_bytes, optimizer_bytes, other_bytes, data_bytes: of what stays there
+      between steps; other: statistics, metrics, keys; data: of the resident split.
+    temporary_bytes: activations, gradients and whatever else a step needs meanwhile.
+    program_bytes: of the program.
+    total_bytes: of all that at its fullest.
+    memory_bytes: that the device has; None if that is not known.
+    flops: of products, on all devices, with what is worked out again.
+    model_flops: the same without that.
+    costs: of the program.
+    roofline: None for a device that is not known.
+    checkpoint_bytes: on disk.
+    host_bytes: of a process while it saves.
+    compile_seconds: that it took here.
+  """
+
+  parameters: int
+  parameter_bytes: int
+  optimizer_bytes: int
+  other_bytes: int
+  data_bytes: int
+  temporary_bytes: int
+  program_bytes: int
+  total_bytes: int
+  memory_bytes: float | None
+  flops: float
+  model_flops: float
+  costs: costs.Costs
+  roofline: costs.Roofline | None
+  checkpoint_bytes: int
+  host_bytes: int
+  compile_seconds: float
+
+  @property
+  def fits(self) -> bool:
+    return self.memory_bytes is None or self.total_bytes <= self.memory_bytes
+
+
+class TooLarge(Exception):
+  """The compiler refuses a program for its memory, in its words."""
+
+
+def run(request: Request) -> None:
+  resolved = request.resolve()
+  experiment = resolved.experiment
+  there = chips.topology(request.topology) if request.topology else None
+  name = request.topology or devices.require(request.require_backend)
+  there = there or jax.devices()
+  chip = chips.find(there[0].device_kind)
+  opening = Opening(request.data_dir, request.cache_dir, {})
+  shape = request.layout(experiment, there).shape
+  setting = Setting(shape, experiment.accumulate, _remat(experiment))
+  print(f'{resolved.name} on {name}: {len(there)} x {there[0].device_kind}, mesh '
+        f'{shape} ({request.parallel})', flush=True)
+  found: dict[str, Any] = {'experiment': resolved.name, 'devices': len(there),
+                           'device_kind': there[0].device_kind, 'mesh': str(shape)}
+  try:
+    plan = _plan(request, experiment, setting, there, chip, opening)
+    _say(plan, experiment, len(there), chip)
+    found |= _as_json(plan)
+  except TooLarge as error:
+    plan = None
+    print(f'does not fit: {error}')
+    found |= {'fits': False, 'compiler': str(error)}
+  if plan is None or not plan.fits:
+    nearest = _nearest(request, experiment, setting, there, chip, opening)
+    if nearest is None:
+      print('none of the neighbours that were tried fits: more devices, or a smaller '
+            'model or batch')
+    else:
+      setting, plan = nearest
+      print(f'the nearest that fits: {setting.flags()}\n')
+      _say(plan, experiment, len(there), chip)
+    found['nearest'] = nearest and {'flags': setting.flags(), **_as_json(plan)}
+  workdir = Workdir(request.workdir) if request.workdir else (
+    Workdir.fresh(f'plan-{resolved.name}'))
+  with workdir.blame():
+    workdir.path.mkdir(parents=True, exist_ok=True)
+  path = workdir.path / 'plan.json'
+  workdir.write_json(path, found)
+  print(f'plan: {path}')
+
+
+def _plan(request: Request, experiment: Experiment, setting: Setting, there: list,
+          chip: Chip | None, opening: Opening) -> Plan:
+  """Compiles the step of an experiment in another setting.
+
+  Raises:
+    TooLarge: if the compiler says so.
+  """
+  layout = request._replace(mesh=setting.mesh).layout(experiment, there)
+  built, traced = _trace(experiment, setting, layout, opening)
+  _, unsaved = (built, traced) if setting.remat in (None, 'none') else (
+    _trace(experiment, setting._replace(remat='none'), layout, opening))
+  start = time.perf_counter()
+  lowered = traced.lower['advance']()
+  try:
+    compiled = lowered.compile(chips.text_options(there[0].device_kind))
+  except jax.errors.JaxRuntimeError as error:
+    if 'RESOURCE_EXHAUSTED' not in str(error):
+      raise
+    lines = [line for line in str(error).splitlines() if 'sed' in line]
+    raise TooLarge((lines or str(error).splitlines())[0].strip()) from error
+  seconds = time.perf_counter() - start
+  memory = compiled.memory_analysis()
+  cost = costs.of_program(compiled.as_text())
+  number, state = len(there), traced.carry.state
+  flops, model_flops = costs.flops(traced.step), costs.flops(unsaved.step)
+  local = min(number, 8 if request.topology else jax.local_device_count())
+  whole = _bytes(traced.carry)
+  return Plan(
+    parameters=sum(p.size for p in jax.tree.leaves(state.params)),
+    parameter_bytes=_device_bytes(state.params),
+    optimizer_bytes=_device_bytes(state.opt_state),
+    other_bytes=_device_bytes(traced.carry) - _device_bytes(
+      (state.params, state.opt_state)),
+    data_bytes=_device_bytes(built.train.resident),
+    temporary_bytes=memory.temp_size_in_bytes,
+    program_bytes=memory.generated_code_size_in_bytes,
+    total_bytes=(memory.argument_size_in_bytes + memory.output_size_in_bytes
+                 - memory.alias_size_in_bytes + memory.temp_size_in_bytes
+                 + memory.generated_code_size_in_bytes),
+    memory_bytes=chip and chip.memory,
+    flops=flops, model_flops=model_flops, costs=cost,
+    roofline=chip and costs.roofline(
+      flops / number, cost, chip, model_flops=model_flops / number,
+      float32=built.precision == 'float32'),
+    checkpoint_bytes=whole,
+    host_bytes=min(whole, _device_bytes(traced.carry) * local),
+    compile_seconds=seconds)
+
+
+def _trace(experiment: Experiment, setting: Setting, layout: Layout, opening: Opening):
+  experiment = dataclasses.replace(experiment, accumulate=setting.accumulate)
+  if setting.remat:
+    experiment = recipes.override(experiment, 'model.remat', repr(setting.remat))
+  built = build.build(experiment, layout, opening)
+  built.close()
+  return built, compile.trace(built.learner, built.train, {}, layout)
+
+
+def _remat(experiment: Experiment) -> str | None:
+  values = dict(recipes.describe(experiment.model))
+  return values['remat'].strip("'") if 'remat' in values else None
+
+
+_MOST_TRIES = 12
+
+
+def _nearest(request, experiment, setting, there, chip,
+             opening) -> tuple[Setting, Plan] | None:
+  """The first neighbour that fits, from the one that changes least."""
+  for neighbour in itertools.islice(_neighbours(setting), _MOST_TRIES):
+    print(f'trying {neighbour.flags()} ...', flush=True)
+    try:
+      plan = _plan(request, experiment, neighbour, there, chip, opening)
+    except TooLarge as error:
+      print(f'  does not fit: {error}')
+      continue
+    except UserError as error:
+      print(f'  cannot be: {error}')
+      continue
+    if plan.fits:
+      return neighbour, plan
+    print(f'  does not fit: {_size(plan.total_bytes)}')
+  return None
+
+
+def _neighbours(setting: Setting) -> Iterator[Setting]:
+  """Other settings: less is kept, then more is cut, then the batch comes in parts."""
+  remats = {None: [None], 'none': ['none', 'dots', 'full'], 'dots': ['dots', 'full'],
+            'full': ['full']}[setting.remat]
+  mesh, meshes = setting.mesh, [setting.mesh]
+  while mesh.data % 2 == 0:
+    mesh = dataclasses.replace(mesh, data=mesh.data // 2, fsdp=mesh.fsdp * 2)
+    meshes.append(mesh)
+  # All of fsdp at once: what does not fit there fits nowhere on the way.
+  meshes = [meshes[0], *reversed(meshes[1:])][:3]
+  parts = [setting.accumulate * 2**n for n in range(5)]
+  every = itertools.product(range(len(parts)), range(len(meshes)), range(len(remats)))
+  for part, mesh, remat in sorted(every, key=lambda t: (sum(map(bool, t)), t)):
+    if part or mesh or remat:
+      yield Setting(meshes[mesh], parts[part], remats[remat])
+
+
+def _bytes(tree: Any) -> int:
+  return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+
+def _device_bytes(tree: Any) -> int:
+  return sum(math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
+             for x in jax.tree.leaves(tree))
+
+
+def _say(plan: Plan, experiment: Experiment, number: int, chip: Chip | None) -> None:
+  print(f'\nparameters          {plan.parameters:,}')
+  print('memory of a device, at its fullest')
+  for name in ('parameter', 'optimizer', 'other', 'data', 'temporary', 'program'):
+    print(f'  {name:17} {_size(getattr(plan, f"{name}_bytes")):>12}')
+  print(f'  {"total":17} {_size(plan.total_bytes):>12}', end='')
+  if chip is None:
+    print()
+  else:
+    verdict = 'fits' if plan.fits else 'does not fit'
+    print(f' of {_size(chip.memory)}, {plan.total_bytes / chip.memory:.0%}: {verdict}')
+  print(f'a step\n  {"products":17} {plan.flops:12.3g} FLOP on all devices'
+        + (f', {plan.flops / plan.model_flops - 1:.0%} of it worked out again'
+           if plan.flops > plan.model_flops > 0 else ''))
+  print(f'  {"memory traffic":17} {_size(plan.costs.bytes_moved):>12} on a device')
+  for kind, each in sorted(plan.costs.collectives.items()):
+    print(f'  {kind:17} {_size(each.bytes):>12} in {each.count:,.0f}, '
+          f'{_size(each.link_bytes)} over the links of a device')
+  if plan.roofline:
+    r = plan.roofline
+    print(f'  {"time, at least":17} {r.step_s * 1e3:9.3g} ms  bound by {r.bound}: '
+          f'compute {r.compute_s * 1e3:.3g}, memory {r.memory_s * 1e3:.3g}, network '
+          f'{r.network_s * 1e3:.3g} ms')
+    print(f'  {"MFU, at most":17} {r.mfu:12.0%}')
+    size = experiment.train.batch_size
+    if size and r.step_s:
+      print(f'  {"examples/s":17} {size / r.step_s:12,.0f} at most')
+    print(f'  (peaks of a {chip.name}: {chip.bfloat16 / 1e12:.0f} TFLOP/s in bfloat16, '
+          f'{chip.bandwidth / 1e9:,.0f} GB/s memory, {chip.interconnect / 1e9:,.0f} '
+          'GB/s links; all three reached at once, and never waited for)')
+  print(f'a checkpoint\n  {"disk":17} {_size(plan.checkpoint_bytes):>12} each, '
+        f'{experiment.keep + 1 + bool(experiment.monitor)} at a time')
+  print(f'  {"host memory":17} {_size(plan.host_bytes):>12} in each process')
+  print(f'compiled in {plan.compile_seconds:.1f} s on this machine\n', flush=True)
+
+
+def _as_json(plan: Plan) -> dict[str, Any]:
+  found = plan._asdict() | {'fits': plan.fits}
+  found['costs'] = plan.costs._asdict() | {
+    'collectives': {k: v._asdict() for k, v in plan.costs.collectives.items()}}
+  found['roofline'] = plan.roofline and plan.roofline._asdict()
+  return found
+
+
+def _size(count: float) -> str:
+  power = min(4, int(math.log10(max(count, 1)) / 3))
+  return f'{count / 1000**power:.4g} {("B", "kB", "MB", "GB", "TB")[power]}'

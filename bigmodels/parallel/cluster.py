@@ -1,0 +1,142 @@
+"""Where the processes of a run meet: from flags, or as JAX knows the cluster."""
+
+import importlib
+import os
+import re
+import socket
+import urllib.request
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+
+from bigmodels.errors import UserError
+
+
+class Address(NamedTuple):
+  """Where the processes of a run meet; all None if the cluster knows, or there is one.
+
+  Attributes:
+    coordinator: HOST:PORT, of process 0.
+    num_processes: how many there are.
+    process_id: which one this is, from 0.
+  """
+
+  coordinator: str | None = None
+  num_processes: int | None = None
+  process_id: int | None = None
+
+
+def split(coordinator: str) -> tuple[str, int]:
+  """Returns host and port; (..., 0) if there is none."""
+  host, _, port = coordinator.rpartition(':')
+  return host.strip('[]'), int(port) if re.fullmatch('[0-9]{1,5}', port) else 0
+
+
+def check(address: Address) -> None:
+  """Refuses flags that cannot be meant.
+
+  Raises:
+    UserError: if one is missing or wrong, or process 0 is on another machine.
+  """
+  if address.num_processes == 1 and not address.process_id:
+    return
+  missing = [name for name, part in address._asdict().items() if part is None]
+  if missing:
+    raise UserError('--coordinator, --num_processes and --process_id go together: '
+                    f'--{" and --".join(missing)} is missing')
+  coordinator, count, rank = address
+  host, port = split(coordinator)
+  if not host or not 0 < port < 2**16:
+    raise UserError(f'--coordinator={coordinator}: wants HOST:PORT, of process 0')
+  if count < 1:
+    raise UserError(f'--num_processes={count}: there is at least one')
+  if not 0 <= rank < count:
+    raise UserError(f'--process_id={rank}: with --num_processes={count} it is '
+                    f'0 to {count - 1}')
+  if rank == 0:
+    try:
+      family, *_, here = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+      with socket.socket(family) as probe:
+        probe.bind(here)
+    except OSError as error:
+      raise UserError(
+        f'--coordinator={coordinator}: {host!r} is not an address of this machine, '
+        f'where process 0 is started ({error.strerror})') from None
+
+
+def find(timeout: float) -> tuple[Address, Sequence[int] | None]:
+  """Asks JAX about a cluster, if something here points to one of several processes.
+
+  JAX's own search is not begun without that: it can take to the network and warn.
+
+  Args:
+    timeout: seconds to wait for the name of process 0 to be known.
+
+  Returns:
+    the address, empty if this process is alone; and which local devices are for it,
+    None for all.
+
+  Raises:
+    UserError: if there is a cluster, but JAX cannot make out how to join it.
+  """
+  env = os.environ
+  slurm = 'SLURM_STEP_NODELIST' in env and _number(
+    env.get('SLURM_STEP_NUM_TASKS', env.get('SLURM_NTASKS'))) > 1
+  mpi = _number(env.get('OMPI_COMM_WORLD_SIZE')) > 1
+  kubernetes = {'KUBERNETES_SERVICE_HOST', 'JOB_COMPLETION_INDEX'} <= env.keys()
+  tpu = _tpu_hosts() > 1
+  if not (slurm or mpi or tpu or kubernetes):
+    return Address(), None
+  try:
+    clusters = importlib.import_module('jax._src.clusters')
+    *address, devices = clusters.ClusterEnv.auto_detect_unset_distributed_params(
+      env.get('JAX_COORDINATOR_ADDRESS'), None, None, None, None, int(timeout))
+    if None not in address:
+      return Address(*address), devices
+    reason = 'it finds no cluster'
+    if kubernetes and not (slurm or mpi or tpu):
+      return Address(), None  # a job of one pod looks the same, and JAX has warned
+  except Exception as error:  # of whatever asks for the cluster there
+    reason = str(error) or type(error).__name__
+  raise UserError(
+    f'this is one of several processes, but JAX cannot make out the others ({reason}): '
+    'give --coordinator, --num_processes and --process_id, or --num_processes=1 to run '
+    'alone')
+
+
+def _number(text: str | None) -> int:
+  return int(text) if text and text.isdigit() else 1
+
+
+def _tpu_hosts() -> int:
+  """Of the TPU of this machine, in all its slices; 0 if there is none, or not used."""
+  platforms = jax.config.jax_platforms
+  here = importlib.import_module('jax._src.cloud_tpu_init').running_in_cloud_tpu_vm
+  if not here or (platforms and 'tpu' not in platforms):
+    return 0
+  slices = os.environ.get('MEGASCALE_NUM_SLICES')
+  gke = importlib.import_module('jax._src.clusters').GkeTpuCluster
+  if gke.is_env_present():
+    hosts = gke._get_worker_list_in_slice()
+  elif 'TPU_SKIP_MDS_QUERY' in os.environ:
+    return 1
+  else:
+    hosts = _metadata('worker-network-endpoints').split(',')
+    found = re.search(r"MEGASCALE_NUM_SLICES:\s*'?(\d+)", _metadata('tpu-env'))
+    slices = slices or (found and found[1])
+  return len(hosts) * _number(slices)
+
+
+def _metadata(key: str) -> str:
+  """What Google Cloud tells a machine about itself, at an address inside of it."""
+  address = os.environ.get('GCE_METADATA_IP', '169.254.169.254')
+  request = urllib.request.Request(
+    f'http://{address}/computeMetadata/v1/instance/attributes/{key}',
+    headers={'Metadata-Flavor': 'Google'})
+  try:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with direct.open(request, timeout=2) as answer:
+      return answer.read().decode()
+  except OSError:
+    return ''

@@ -1,0 +1,59 @@
+"""Tests of launch/: the files parse, and what they say of run.py is so."""
+
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+FILES = sorted((ROOT / 'launch').iterdir())
+# What runs run.py, with the flags that follow.
+RUNS = r'(?:run\.py|launch/slurm\.sbatch|tpu_pod\.sh run|\bFLAGS=)([^\n]*)'
+
+
+def _flags(text: str) -> set[str]:
+  """Flags of run.py that a script uses or shows, without `--config.NAME`."""
+  text = re.sub(r'\\\n', ' ', text)
+  commands = [re.split(r'[|&>]', rest)[0] for rest in re.findall(RUNS, text)]
+  return set(re.findall(r'--(\w+)\b(?!\.)', ' '.join(commands)))
+
+
+def test_which_flags_are_found():
+  text = ('srun -n 2 --exclusive python run.py --a=1 \\\n  --b_c "$@" > x --d\n'
+          'sbatch --nodes=2 launch/slurm.sbatch --mesh=data:2 --config.x=1\n')
+  assert _flags(text) == {'a', 'b_c', 'mesh'}
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda p: p.name)
+def test_flags_are_of_run_py(path):
+  defined = set(re.findall(r"DEFINE_\w+\(\s*'(\w+)'", (ROOT / 'run.py').read_text()))
+  assert {'experiment', 'workdir'} <= defined
+  assert _flags(path.read_text()) <= defined
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda p: p.name)
+def test_readme_mentions(path):
+  assert f'launch/{path.name}' in (ROOT / 'README.md').read_text()
+
+
+@pytest.mark.parametrize('name', ['tpu_pod.sh', 'slurm.sbatch'])
+def test_shell_parses(name):
+  subprocess.run(['bash', '-n', str(ROOT / 'launch' / name)], check=True)
+
+
+def test_yaml_parses():
+  yaml = pytest.importorskip('yaml', reason='PyYAML is not installed')
+  documents = list(yaml.safe_load_all((ROOT / 'launch/jobset.yaml').read_text()))
+  assert [d['kind'] for d in documents] == [
+    'ServiceAccount', 'Role', 'RoleBinding', 'JobSet']
+  job, = documents[-1]['spec']['replicatedJobs']
+  script, = job['template']['spec']['template']['spec']['containers'][0]['args']
+  subprocess.run(['bash', '-n'], input=script, text=True, check=True)
+
+
+def test_dockerfile_copies_what_is_there():
+  text = (ROOT / 'launch/Dockerfile').read_text()
+  copied = re.findall(r'^COPY (\S+) \S+$', text, re.M)
+  assert 'run.py' in copied
+  assert all((ROOT / name).exists() for name in copied)

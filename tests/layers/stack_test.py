@@ -1,0 +1,216 @@
+"""Tests of bigmodels.layers.stack against the same blocks one after the other."""
+
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bigmodels.layers.stack import Stack
+
+POLICIES = ('none', 'dots', 'full')
+WIDTH = 32
+
+
+class Block(nn.Module):
+  """A residual block with all that a stack has to carry: statistics and dropout."""
+
+  width: int = WIDTH
+  hidden: int = 64
+  dropout: float = 0.0
+  batch_norm: bool = False
+
+  @nn.compact
+  def __call__(self, x, *, train):
+    h = nn.LayerNorm()(x)
+    if self.batch_norm:
+      h = nn.BatchNorm(use_running_average=not train, momentum=0.5)(h)
+    h = nn.gelu(nn.Dense(self.hidden)(h))
+    h = nn.Dropout(self.dropout, deterministic=not train)(h)
+    self.sow('seen', 'h', h)
+    return x + nn.Dense(self.width)(h)
+
+
+def _variables(model):
+  """Initial values, moved away from the zeros and ones that some begin with."""
+  variables = dict(model.init(jax.random.key(1), _inputs(), train=False))
+  del variables['seen']
+  leaves, tree = jax.tree.flatten(variables)
+  keys = jax.random.split(jax.random.key(2), len(leaves))
+  moved = [v + 0.1 * jax.random.uniform(k, v.shape)
+           for k, v in zip(keys, leaves, strict=True)]
+  return jax.tree.unflatten(tree, moved)
+
+
+def _inputs(rows=8):
+  return jax.random.normal(jax.random.key(0), (rows, WIDTH))
+
+
+def _assert_close(actual, expected, tolerance=2e-5):
+  jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, tolerance, tolerance),
+               actual, expected)
+
+
+def _one_after_the_other(block, variables, x, train):
+  """What a stack should give, and the statistics it should leave."""
+  depth = len(jax.tree.leaves(variables)[0])
+  statistics = []
+  for layer in range(depth):
+    own = jax.tree.map(lambda v, n=layer: v[n], variables)
+    own = {name: collection['block'] for name, collection in own.items()}
+    x, updated = block.apply(own, x, train=train, mutable=['batch_stats'])
+    statistics.append(updated)
+  return x, jax.tree.map(lambda *s: jnp.stack(s), *statistics)
+
+
+# --- what it computes -----------------------------------------------------------
+
+
+@pytest.mark.parametrize('remat', POLICIES)
+@pytest.mark.parametrize('train', [True, False])
+@pytest.mark.parametrize('depth', [1, 3])
+def test_equals_blocks_one_after_the_other(depth, train, remat):
+  recipe = partial(Block, batch_norm=True)
+  stack = Stack(recipe, depth, remat)
+  variables, x = _variables(stack), _inputs()
+  weights = jax.random.normal(jax.random.key(3), x.shape)
+
+  def ours(params, x):
+    y, updated = stack.apply({**variables, 'params': params}, x, train=train,
+                             mutable=['batch_stats'])
+    return jnp.sum(weights * y), (y, updated)
+
+  def reference(params, x):
+    y, updated = _one_after_the_other(
+      recipe(), {**variables, 'params': params}, x, train)
+    return jnp.sum(weights * y), (y, updated)
+
+  (actual, (y, updated)), gradients = jax.jit(jax.value_and_grad(
+    ours, (0, 1), has_aux=True))(variables['params'], x)
+  (expected, (y_, updated_)), gradients_ = jax.jit(jax.value_and_grad(
+    reference, (0, 1), has_aux=True))(variables['params'], x)
+  assert y.shape == x.shape and y.dtype == x.dtype
+  _assert_close((actual, y), (expected, y_))
+  _assert_close(gradients, gradients_, 1e-4)
+  _assert_close(updated['batch_stats']['block'], updated_['batch_stats'])
+  moved = updated['batch_stats']['block']['BatchNorm_0']['mean']
+  assert np.any(moved != variables['batch_stats']['block']['BatchNorm_0']['mean']) == (
+    train)
+
+
+def test_policies_give_the_same_gradients_with_dropout():
+  x, key, found = _inputs(), jax.random.key(5), {}
+  for remat in POLICIES:
+    stack = Stack(partial(Block, dropout=0.5), 4, remat)
+    params = _variables(stack)['params']
+
+    def loss(params, stack=stack):
+      y = stack.apply({'params': params}, x, train=True, rngs={'dropout': key})
+      return jnp.mean(y**2)
+
+    found[remat] = jax.jit(jax.value_and_grad(loss))(params)
+  for remat in POLICIES[1:]:
+    # Another mask would change these by half.
+    _assert_close(found[remat], found['none'], 1e-5)
+
+
+@pytest.mark.parametrize('remat', POLICIES)
+def test_dropout_masks_differ_between_layers(remat):
+  stack = Stack(partial(Block, dropout=0.5), 3, remat)
+  x = jnp.abs(_inputs(64)) + 1
+  _, seen = stack.apply(_variables(stack), x, train=True, mutable=['seen'],
+                        rngs={'dropout': jax.random.key(0)})
+  dropped = np.asarray(seen['seen']['block']['h'][0]) == 0
+  assert dropped.shape == (3, 64, 64)
+  for a, b in ((0, 1), (0, 2), (1, 2)):
+    assert np.mean(dropped[a] == dropped[b]) == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize('remat', POLICIES)
+def test_layers_begin_apart_and_at_the_scale_of_one(remat):
+  depth, hidden = 16, 64
+  stack = Stack(partial(Block, hidden=hidden), depth, remat)
+  params = stack.init(jax.random.key(0), _inputs(), train=False)['params']['block']
+  for name, fan_in, shape in (('Dense_0', WIDTH, (depth, WIDTH, hidden)),
+                              ('Dense_1', hidden, (depth, hidden, WIDTH))):
+    kernel = np.asarray(params[name]['kernel'])
+    assert kernel.shape == shape
+    np.testing.assert_allclose(kernel.std((1, 2)), fan_in**-0.5, rtol=0.1)
+    across = np.corrcoef(kernel.reshape(depth, -1)) - np.eye(depth)
+    assert np.abs(across).max() < 0.15
+
+
+def test_policies_begin_with_the_same_bits():
+  first, *others = (
+    Stack(Block, 3, remat).init(jax.random.key(0), _inputs(), train=False)
+    for remat in POLICIES)
+  for other in others:
+    jax.tree.map(np.testing.assert_array_equal, first, other)
+
+
+# --- what it costs --------------------------------------------------------------
+
+
+def _gradient(depth, remat, hidden=256, rows=512):
+  stack = Stack(partial(Block, hidden=hidden), depth, remat)
+  x = jax.ShapeDtypeStruct((rows, WIDTH), jnp.float32)
+  params = jax.eval_shape(partial(stack.init, train=False), jax.random.key(0), x)
+
+  def loss(params, x):
+    return jnp.sum(stack.apply(params, x, train=True) ** 2)
+
+  return jax.jit(jax.grad(loss)).trace(params, x)
+
+
+def test_less_kept_takes_less_memory():
+  depth, hidden, rows = 24, 256, 512
+  temporary = {
+    remat: _gradient(depth, remat, hidden, rows).lower().compile().memory_analysis()
+    .temp_size_in_bytes for remat in POLICIES}
+  assert temporary['full'] < temporary['dots'] < temporary['none']
+  # 'full' keeps the inputs of the blocks, `[depth, rows, WIDTH]`, and works in one
+  # block at a time; 'dots' keeps the wide product of each block as well.
+  inputs, wide = (4 * depth * rows * width for width in (WIDTH, hidden))
+  assert temporary['full'] < inputs + 8 * wide / depth
+  assert temporary['dots'] > inputs + wide
+  assert temporary['full'] < temporary['none'] / 4
+
+
+@pytest.mark.parametrize('remat', POLICIES)
+def test_the_program_is_as_long_for_any_depth(remat):
+  equations = {depth: str(_gradient(depth, remat).jaxpr).count(' = ')
+               for depth in (2, 3, 48)}
+  assert equations[2] > 20
+  assert len(set(equations.values())) == 1
+
+
+# --- what it refuses ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+  ({'depth': 0}, 'depth: wants at least 1, got 0'),
+  ({'remat': 'ful'}, "remat: no policy 'ful'; did you mean 'full'"),
+  ({'remat': 'everything'}, "remat: no policy 'everything'; there is none, dots, full"),
+  ({'remat': None}, 'remat: no policy None; did you mean'),
+  ({'block': Block()}, r'block: wants a recipe, such as partial\(Block.*got Block'),
+  ({'block': 64}, 'block: wants a recipe.*got int'),
+])
+def test_wrong_fields(arguments, message):
+  with pytest.raises(ValueError, match=message):
+    Stack(**{'block': Block, 'depth': 2, **arguments})
+
+
+@pytest.mark.parametrize(('dtype', 'message'), [
+  ('float32', r'float32 \(8, 32\) became float32 \(8, 5\)'),
+  ('bfloat16', r'bfloat16 \(8, 32\) became float32 \(8, 32\)'),
+])
+def test_blocks_that_change_shape_or_dtype(dtype, message):
+  class Changing(nn.Module):
+    @nn.compact
+    def __call__(self, x, *, train):
+      return nn.Dense(5)(x) if x.dtype == jnp.float32 else x.astype(jnp.float32)
+
+  with pytest.raises(ValueError, match=message):
+    Stack(Changing, 2).init(jax.random.key(0), _inputs().astype(dtype), train=False)

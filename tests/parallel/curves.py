@@ -1,0 +1,120 @@
+"""Trains small runs on eight devices in several layouts; prints their losses as JSON.
+
+A program of its own, for a process has as many devices as it was started with.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import sys
+from functools import partial
+
+os.environ['XLA_FLAGS'] = '--xla_force_host_platform_device_count=8'
+os.environ['JAX_PLATFORMS'] = 'cpu'
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
+
+import jax
+import numpy as np
+import optax
+
+from bigmodels import build, config, data, models, sharding, tasks
+from bigmodels.data import transforms
+from bigmodels.data.sources import Opening
+from bigmodels.experiment import Experiment, Span
+from bigmodels.parallel import layout
+from bigmodels.parallel.compile import compile_programs
+from bigmodels.sharding import MeshShape
+
+STEPS = 24
+LAYOUTS = {  # mesh, how, parts in time
+  'plain': ('', 'jit', 1),
+  'jit data:8': ('data:8', 'jit', 1),
+  'data:2,fsdp:4': ('data:2,fsdp:4', 'jit', 1),
+  'fsdp:8': ('fsdp:8', 'jit', 1),
+  'data:2,fsdp:2,tensor:2': ('data:2,fsdp:2,tensor:2', 'jit', 1),
+  'pmap': ('data:8', 'pmap', 1),
+  'accumulate 4': ('', 'jit', 4),
+  'accumulate 2, fsdp:8': ('fsdp:8', 'jit', 2),
+  'accumulate 2, pmap': ('data:8', 'pmap', 2),
+}
+
+
+def pictures(size: int, channels: int, length: int = 80) -> data.Arrays:
+  """Made data of which something can be learned: brighter with the class."""
+  chance = np.random.default_rng(0)
+  labels = np.arange(length) % 10
+  noise = chance.integers(0, 120, (length, size, size, channels))
+  return data.Arrays(inputs=(noise + 12 * labels[:, None, None, None]).astype(np.uint8),
+                     labels=labels, splits={'train': 0.6, 'test': 0.4})
+
+
+def cifar_cnn() -> Experiment:
+  # As it is but for its widths: eight devices share the cores of one machine here.
+  experiment = config.resolve('cifar_cnn', {
+    'learning_rate': '3e-4', 'model.widths': '(16, 32)', 'model.hidden': '(64,)',
+  }).experiment
+  made = pictures(32, 3)
+  return dataclasses.replace(
+    experiment, train=dataclasses.replace(
+      experiment.train, source=made.split('train'), batch_size=16),
+    evals={'test': dataclasses.replace(
+      experiment.evals['test'], source=made.split('test'), batch_size=20)},
+    rules=sharding.CNN)
+
+
+def mlp(batch_norm: bool = False, resident: bool = True) -> Experiment:
+  made = pictures(8, 1)
+  return Experiment(
+    model=models.Mlp(10, (64, 64), dropout=0.3, batch_norm=batch_norm),
+    task=tasks.classification,
+    # A bias before batch normalisation has no gradient but rounding, which Adam would
+    # make as large as any other.
+    optimizer=(partial(optax.sgd, 0.05, momentum=0.9) if batch_norm
+               else partial(optax.adamw, 3e-3)),
+    train=data.Batches(source=made.split('train'), batch_size=32, resident=resident,
+                       transforms=(transforms.standardize,)),
+    evals={'test': data.Batches(source=made.split('test'), batch_size=20,
+                                transforms=(transforms.standardize,))},
+    duration=Span(steps=STEPS), rules=sharding.MLP)
+
+
+EXPERIMENTS = {
+  'cifar_cnn': cifar_cnn,
+  'mlp': mlp,
+  'mlp, streamed': partial(mlp, resident=False),
+  'batch statistics': partial(mlp, batch_norm=True),
+}
+
+
+def train(experiment: Experiment, mesh: str, how: str, parts: int) -> dict:
+  """The loss of every step, those of an evaluation, and where the parameters lie."""
+  experiment = dataclasses.replace(experiment, accumulate=parts)
+  shape = MeshShape.parse(mesh) if mesh else MeshShape(data=1)
+  devices = jax.devices()[:1] if not mesh else None
+  here = layout.over(shape, how, experiment.rules, devices)._replace(described=False)
+  built = build.build(experiment, here, Opening(None, None, {}, say=lambda _: None))
+  programs = compile_programs(built.learner, built.train, built.evals, here)
+  carry = programs.init(here.everywhere(np.asarray(jax.random.PRNGKey(0))))
+  losses = []
+  for step in range(STEPS):
+    carry, _ = programs.advance(
+      carry, built.train.operand(step, 1), 1, True, (0, 0, -1))
+    total, count = carry.window['loss']
+    losses.append(float(total) / float(count))
+  from bigmodels import loop
+
+  found, outputs = loop.evaluate(
+    built, programs, 'test', built.evals['test'], carry.state)
+  built.close()
+  params = jax.tree.leaves(carry.state.params)
+  return {'losses': losses, 'evaluated': found, 'counted': len(outputs['labels']),
+          'bytes': sum(p.addressable_shards[0].data.nbytes for p in params)}
+
+
+if __name__ == '__main__':
+  streamed = ('plain', 'fsdp:8', 'pmap', 'accumulate 2, pmap')
+  found = {name: {key: train(experiment(), *how) for key, how in LAYOUTS.items()
+                  if name != 'mlp, streamed' or key in streamed}
+           for name, experiment in EXPERIMENTS.items()}
+  print(json.dumps(found))
