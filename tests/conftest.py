@@ -7,8 +7,11 @@ import sys
 
 import pytest
 
+from bigmodels.parallel import devices
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / 'shared'
+devices.skip_absent_tpu()
 
 
 @pytest.fixture(scope='session')
@@ -47,7 +50,6 @@ def shared_tfds() -> pathlib.Path:
 @pytest.fixture
 def request_for(cache_dir):
   """(experiment, workdir, overrides) -> what a mode is asked for, in this process."""
-  from bigmodels.parallel import devices
   from bigmodels.request import Request
 
   devices.prepare(cache_dir / 'xla')

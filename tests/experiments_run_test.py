@@ -1,6 +1,7 @@
 """Every experiment runs: two steps of its own model, task and optimizer, small."""
 
 import dataclasses
+import importlib.util
 import json
 from functools import partial
 
@@ -15,8 +16,8 @@ from bigmodels.data import scikit
 from bigmodels.data.sources import Opening
 from bigmodels.experiment import Span
 from bigmodels.modes import train
-from bigmodels.parallel import layout
-from bigmodels.parallel.compile import compile_programs
+from bigmodels.parallel import chips, layout
+from bigmodels.parallel.compile import compile_programs, trace
 
 SHAPES = {'mnist_cnn': (28, 28, 1), 'cifar_cnn': (32, 32, 3)}
 
@@ -57,6 +58,22 @@ def test_two_steps(name, tmp_path):
     found, outputs = loop.evaluate(built, programs, split, feed, carry.state)
     assert np.isfinite(found[f'{split}/loss'])
     assert all(len(v) == feed.order.length for v in outputs.values())
+
+
+@pytest.mark.parametrize('topology', ['v5e:2x2', 'v5p:2x2x2'])
+@pytest.mark.parametrize('name', config.summaries())
+def test_the_step_compiles_for_tpus_that_are_not_here(name, topology, tmp_path):
+  if importlib.util.find_spec('libtpu') is None:
+    pytest.skip('libtpu, which compiles for TPUs, is not installed: pip install '
+                '"jax[tpu]"')
+  experiment = _small(name)
+  slice_ = layout.over(experiment.mesh, 'jit', (), chips.topology(topology))
+  built = build.build(experiment, slice_,
+                      Opening(None, tmp_path, {}, say=lambda _: None))
+  traced = trace(built.learner, built.train, {}, slice_)
+  text = traced.lower['advance']().compile().as_text()
+  assert slice_.mesh.size == {'v5e:2x2': 4, 'v5p:2x2x2': 8}[topology]
+  assert built.precision == 'bfloat16' and 'all-reduce' in text
 
 
 def _trained(name, request_for, workdir):

@@ -61,7 +61,7 @@ def test_numbers_of_64_bits():
     equal_stretches(lambda key, n: jax.random.bits(key, (n, 3), jnp.uint64))
 
 
-@pytest.mark.parametrize('name', ['uniform', 'randint', 'bits of 16'])
+@pytest.mark.parametrize('name', ['randint', 'bits of 16'])
 def test_traced_indices_under_jit_vmap_and_scan(name):
   draw = DRAWS[name]
   whole = np.asarray(draw(KEY, PARTS * EACH)).reshape(PARTS, EACH, -1)

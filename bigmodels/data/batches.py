@@ -7,6 +7,7 @@ a dispatch. Augmentation and normalisation run inside the step on either road.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -27,7 +28,8 @@ class Batches:
 
   Attributes:
     source: a source's split: `Digits().split('train')`.
-    batch_size: examples a step, over all devices; None takes the whole split.
+    batch_size: examples a step, over all devices; None takes the whole split, and
+      fills it up with masked examples to what can be cut over the devices.
     transforms: `(batch, key) -> batch` over a whole batch, in this order; they may
       lack `mean` and `std`, which are then fitted on the training split.
     resident: keep the decoded split on the device; None decides by its size.
@@ -53,20 +55,26 @@ class Order(NamedTuple):
   Training (`shuffle`) goes through one permutation after the other, each a function
   of (seed, epoch) alone; batches go on across the ends of epochs, so that every
   example is seen once an epoch whatever the batch size. Evaluation goes through the
-  split once, and -1 fills up the last batch.
+  split once, and -1 fills up the last batch. `filling` more are -1 in every batch.
   """
 
   length: int
   batch_size: int
   seed: int
   shuffle: bool
+  filling: int = 0
 
   @property
   def steps_per_epoch(self) -> float:
     return self.length / self.batch_size
 
   def rows(self, step: int) -> np.ndarray:
-    """The rows of a step, int32 `[batch_size]`."""
+    """The rows of a step, int32 `[batch_size + filling]`."""
+    rows = np.full(self.batch_size + self.filling, -1, np.int32)
+    rows[: self.batch_size] = self._rows(step)
+    return rows
+
+  def _rows(self, step: int) -> np.ndarray:
     places = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
     if not self.shuffle:
       return np.where(places < self.length, places, -1).astype(np.int32)
@@ -130,16 +138,16 @@ def open_feed(batches: Batches, name: str, opening: Opening, layout: Any, *,
   """
   opening.check(name, dataset.identity)
   size = batches.batch_size or dataset.length
-  if shuffle:
-    if size > dataset.length:
-      raise UserError(f'--config.{name}.batch_size={size}: the split has only '
-                      f'{dataset.length} examples; set it to at most that')
-    layout.check_batch(size, parts, name)
-  else:  # filled up with what counts nowhere
-    cut = layout.shape.parts
+  cut = layout.shape.parts * parts
+  if not shuffle:
     size = -(-min(size, dataset.length) // cut) * cut
-  order = Order(dataset.length, size, seed, shuffle)
-  shape = (parts, size // parts)
+  elif size > dataset.length:
+    raise UserError(f'--config.{name}.batch_size={size}: the split has only '
+                    f'{dataset.length} examples; set it to at most that')
+  elif batches.batch_size:
+    layout.check_batch(size, parts, name)
+  order = Order(dataset.length, size, seed, shuffle, -size % cut)
+  shape = (parts, (size + order.filling) // parts)
   fits = dataset.nbytes is not None and dataset.nbytes <= RESIDENT_BYTES
   resident = fits if batches.resident is None else batches.resident
   if resident:
@@ -164,7 +172,7 @@ def open_feed(batches: Batches, name: str, opening: Opening, layout: Any, *,
 
 
 def _rows(order: Order, most: int, shape: tuple, step: int, count: int) -> dict:
-  rows = np.full((most, order.batch_size), -1, np.int32)
+  rows = np.full((most, math.prod(shape)), -1, np.int32)
   for index in range(count):
     rows[index] = order.rows(step + index)
   return {'rows': rows.reshape(most, *shape)}

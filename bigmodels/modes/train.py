@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from bigmodels import build, config, initialize, loop, results
+from bigmodels import build, config, initialize, loop, results, sharding
 from bigmodels.checkpoint import Checkpoints, Damaged, fingerprint
 from bigmodels.logs.writers import Silent, Writers
 from bigmodels.parallel import devices, hosts
@@ -81,6 +81,11 @@ def _train(request: Request, resolved: config.Resolved, workdir: Workdir, device
     if ledger.step == 0:
       loop.check_monitor(built, programs, carry.state)
     size = built.train.order.batch_size
+    parts = experiment.accumulate
+    if parts > 1 and any('batch_stats' in sharding.name_of(path) for path, _ in
+                         jax.tree.leaves_with_path(carry.state.extra)):
+      say(f'accumulate={parts}: batch statistics are those of each part of '
+          f'{size // parts} examples, not of all {size}')
     meter = Meter(programs.step, layout, size, built.precision)
     parameters = sum(p.size for p in jax.tree.leaves(carry.state.params))
     say(f'{parameters:,} parameters in {built.precision}, {built.steps:,} steps of '

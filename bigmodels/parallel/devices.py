@@ -59,18 +59,22 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAPS, _ARENAS = -1, -2, -4, -8  # of <malloc.h>
 
 
 def prepare(folder: pathlib.Path) -> None:
-  """Before JAX starts: keeps compiled programs in a folder, and does without libtpu.
-
-  With libtpu installed, for `--mode=plan`, and no TPU in the machine, JAX would start
-  it all the same, wait for it, and print its complaints.
-  """
+  """Before JAX starts: keeps compiled programs in a folder, from run to run."""
   jax.config.update('jax_compilation_cache_dir', str(folder))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
   jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
-  device_files = pathlib.Path('/dev')
-  tpu = [*device_files.glob('accel*'), *device_files.glob('vfio/[0-9]*')]
-  if (importlib.util.find_spec('libtpu') and not tpu
+  skip_absent_tpu()
+
+
+def skip_absent_tpu() -> None:
+  """Before JAX starts: has it do without libtpu where there is no TPU.
+
+  With libtpu installed, for `--mode=plan`, JAX would start it all the same, wait for
+  it, and print its complaints.
+  """
+  there = pathlib.Path('/dev')
+  found = [p for pattern in ('accel*', 'vfio/[0-9]*', 'nvidia[0-9]*', 'kfd')
+           for p in there.glob(pattern)]
+  if (importlib.util.find_spec('libtpu') and not found
       and jax.config.jax_platforms is None):
-    gpu = [*device_files.glob('nvidia[0-9]*'), *device_files.glob('kfd')]
-    if not gpu:
-      jax.config.update('jax_platforms', 'cpu')
+    jax.config.update('jax_platforms', 'cpu')

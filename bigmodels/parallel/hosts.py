@@ -107,6 +107,7 @@ class Hosts:
     self._waiting: dict[int, asyncio.Future] = {}
     self._last_word = threading.Lock()  # whoever has it says why this process ends
     self._loop = asyncio.new_event_loop()
+    self._loop.set_exception_handler(lambda *_: None)  # what is pending at the exit
     threading.Thread(target=self._loop.run_forever, name='hosts', daemon=True).start()
     self._connect(address, devices)
 

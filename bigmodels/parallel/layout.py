@@ -18,7 +18,7 @@ class Layout(NamedTuple):
   Attributes:
     mesh: with the axes of a `MeshShape`.
     shape: their sizes.
-    how: 'jit' leaves what each device does to the compiler; 'pmap' has each run the
+    how: 'jit' leaves it to the compiler what each device does; 'pmap' has each run the
       same program on its part of the batch, and add up what they find.
     rules: of the experiment.
     described: whether the devices are only described, and can hold nothing.

@@ -63,17 +63,14 @@ def assert_close(actual, expected):
                actual, expected)
 
 
-CUTS = [{'parts': 2}, {'parts': 4}, {'devices': 4}, {'parts': 2, 'devices': 2},
-        {'parts': 4, 'devices': 2}]
+CUTS = [{'parts': 2}, {'parts': 4}, {'devices': 4}, {'parts': 4, 'devices': 2}]
 
 
-@pytest.mark.parametrize('mask', [ALL, UNEVEN], ids=['all', 'uneven'])
-@pytest.mark.parametrize('dropout', [0.0, 0.5])
 @pytest.mark.parametrize('how', CUTS, ids=str)
-def test_parts_are_worth_the_whole_batch(how, dropout, mask):
-  given = start(Mlp(3, (32,), dropout=dropout), mask)
+def test_parts_are_worth_the_whole_batch(how):
+  given = start(Mlp(3, (32,), dropout=0.5), UNEVEN)
   (_, _, sums), grads = expected = whole(*given)
-  assert sums['loss'][1] == sum(mask)
+  assert sums['loss'][1] == 8
   assert all(jnp.any(g != 0) for g in jax.tree.leaves(grads))
   assert_close(parted(*given, **how), expected)
 
@@ -101,8 +98,8 @@ def test_batch_statistics_are_over_all_devices(mask):
   assert_close(parted(*given, devices=4), whole(*given))
 
 
-@pytest.mark.parametrize('devices, mask', [(1, ALL), (1, UNEVEN), (2, ALL)],
-                         ids=['all', 'uneven', 'devices'])
+@pytest.mark.parametrize('devices, mask', [(1, UNEVEN), (2, ALL)],
+                         ids=['uneven', 'devices'])
 def test_each_part_in_time_has_batch_statistics_of_its_own(devices, mask):
   given = loss, params, extra, batch = start(Mlp(3, (16,), batch_norm=True), mask)
   pieces = [jax.tree.map(lambda x, n=n: x[4 * n : 4 * n + 4], batch) for n in range(4)]

@@ -334,7 +334,7 @@ def no_cluster(monkeypatch):
 
 
 @pytest.mark.parametrize('env', LONE.values(), ids=LONE)
-@pytest.mark.filterwarnings('error')
+@pytest.mark.filterwarnings('error::UserWarning')
 def test_alone(env, no_cluster, capsys):
   for name, value in env.items():
     no_cluster.setenv(name, value)

@@ -3,6 +3,7 @@
 import re
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -48,26 +49,26 @@ def test_a_mesh_for_other_devices_is_refused(how):
     layout.over(MeshShape(fsdp=2), how, ())
 
 
+@pytest.mark.parametrize('how', ONE)
 @pytest.mark.parametrize('parts', [1, 3])
-def test_examples_read_are_cut_in_their_order(parts):
+def test_examples_read_are_cut_in_their_order(parts, how):
   shape = (parts, 4)
   images = np.random.default_rng(0).normal(size=(4 * parts, 2, 5)).astype(np.float32)
-  for how, expected in (('jit', (parts, 4, 2, 5)), ('pmap', (parts, 1, 4, 2, 5))):
-    positions = ONE[how].positions(shape)
-    np.testing.assert_array_equal(positions, np.arange(4 * parts))
-    given = ONE[how].cut(images[positions], positions, shape)
-    assert given.shape == expected and given.dtype == np.float32
-    np.testing.assert_array_equal(given, images.reshape(expected))
+  positions = ONE[how].positions(shape)
+  np.testing.assert_array_equal(positions, np.arange(4 * parts))
+  given = ONE[how].cut(images[positions], positions, shape)
+  assert given.dtype == np.float32
+  np.testing.assert_array_equal(given, images.reshape(parts, 4, 2, 5))
 
 
-def test_rows_are_cut_as_examples_are():
-  rows = np.arange(2 * 3 * 4).reshape(2, 3, 4)[:, ::-1]
-  np.testing.assert_array_equal(ONE['jit'].rows(rows), rows)
-  np.testing.assert_array_equal(ONE['pmap'].rows(rows), rows[:, :, None])
-
-
-def test_one_device_has_no_one_to_vote_with():
+def test_one_process_has_no_one_to_vote_with():
   assert all(one.votes(np.array([1, 0, -5])) is None for one in ONE.values())
+  assert ONE['jit'].highest(None) is None
+
+
+def test_the_highest_of_each_vote_holds():
+  votes = jnp.array([[0, 1, -8], [1, 0, -3], [0, 0, -64]])
+  np.testing.assert_array_equal(ONE['jit'].highest(votes), [1, 1, -3])
 
 
 @pytest.mark.parametrize('how', ONE)
