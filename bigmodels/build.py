@@ -107,7 +107,8 @@ def build(experiment: Experiment, layout: Layout, opening: Opening) -> Built:
     if not hasattr(optimizer, 'update'):
       raise ValueError(f'optimizer: made {optimizer!r}, wants an optax transformation')
     learner = experiment.learner(task, optimizer, functools.partial(
-      mean_gradient, parts=experiment.accumulate, axis_name=layout.axis_name))
+      mean_gradient, parts=experiment.accumulate, axis_name=layout.axis_name,
+      guide=layout.guided))
     every = {'train': experiment.train, **experiment.evals}
     transforms = {name: recipes.complete(b.transforms, facts)
                   for name, b in every.items()}

@@ -20,7 +20,8 @@ def part_of(key: jax.Array, index: jax.Array | int) -> jax.Array:
   Whatever is drawn with it, or with keys folded or split off it, in a shape whose
   first axis goes over the examples of the part, equals that stretch of what `key`
   draws for the whole batch. A draw in another shape, one number for a batch say,
-  comes out differently for each part.
+  comes out differently for each part; so does what splits a key for each number
+  (`jax.random.gamma`, `beta`, `permutation`). `poisson` knows no other keys than JAX's.
 
   Args:
     key: raw threefry key, uint32 `[2]`.

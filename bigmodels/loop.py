@@ -282,6 +282,7 @@ class Loop:
     try:
       yield
     finally:
+      self._pace.paused()
       self._train_begin = time.perf_counter()
       seconds[name] += self._train_begin - start
 
@@ -313,6 +314,7 @@ class _Pace:
     self.wish, self.agreed = -1, Votes()
     self._finished: float | None = None
     self._stale = 0  # of what is under way, since the last checkpoint
+    self._unmeasured = 0  # of what is under way, since the last pause
 
   @property
   def count(self) -> int:
@@ -328,7 +330,9 @@ class _Pace:
     self.done, token, agreed = self._under_way.popleft()
     jax.block_until_ready(token)
     now = time.perf_counter()
-    if self._finished is not None and self.done > before:
+    if self._unmeasured:
+      self._unmeasured, now = self._unmeasured - 1, None
+    elif self._finished is not None and self.done > before:
       each = (now - self._finished) / (self.done - before)
       self.wish = -min(self._most, max(1, int(_PACE / max(each, 1e-9))))
     self._finished = now
@@ -337,6 +341,10 @@ class _Pace:
     if self._stale:
       self._stale -= 1
       self.agreed = self.agreed._replace(save=False)
+
+  def paused(self) -> None:
+    """Training was waited for, and something else done: that took no step's time."""
+    self._unmeasured, self._finished = len(self._under_way), None
 
   def saved(self) -> None:
     """What is under way was still asked for before this checkpoint."""

@@ -34,7 +34,10 @@ class _InBfloat16(NamedTuple):
   def apply(self, variables, *args, **kwargs):
     variables = {**variables, 'params': _cast(variables['params'], jnp.bfloat16)}
     answer = self.model.apply(variables, *_cast(args, jnp.bfloat16), **kwargs)
-    return _cast(answer, jnp.float32)
+    if not kwargs.get('mutable'):
+      return _cast(answer, jnp.float32)
+    answer, updated = answer  # a collection keeps the types that the model gives it
+    return _cast(answer, jnp.float32), updated
 
 
 def _cast(tree: Any, dtype) -> Any:

@@ -85,7 +85,7 @@ class MeshShape:
       return MeshShape(**{
         name: devices // known if size == -1 else size for name, size in sizes.items()})
     if known != devices:
-      raise UserError(f'mesh {self}: wants {known} devices, there '
+      raise UserError(f'mesh {self}: wants {known} device{"s" * (known > 1)}, there '
                       f'{"is" if devices == 1 else "are"} {devices}; -1 for one of '
                       'the axes takes the rest')
     return self
@@ -134,7 +134,8 @@ def parameter_specs(params: Any, rules: Iterable[Rule], mesh: MeshShape) -> Any:
 
   The first rule that matches the whole name is taken. What it leaves open goes along
   `fsdp`: the longest axis that it divides (the last of equals); arrays of fewer than
-  4,096 elements stay whole.
+  4,096 elements stay whole, and one that nothing divides if it holds less than a
+  thousandth of all parameters.
 
   Args:
     params: a tree of arrays or shapes.
@@ -151,14 +152,16 @@ def parameter_specs(params: Any, rules: Iterable[Rule], mesh: MeshShape) -> Any:
   if mesh.tensor > 1 and not any('tensor' in rule.axes for rule in rules):
     raise UserError(f'mesh {mesh}: the experiment has no rules for tensor; give it '
                     'some, such as rules=sharding.MLP, or use fsdp')
+  large = sum(math.prod(shape) for _, shape in named) / 1000
   specs = []
   for name, shape in named:
-    rule = next((r for r in rules if re.fullmatch(r.pattern, name)), None)
+    rule = next((r for r in rules if _matches(r, name)), None)
     if rule is None and mesh.tensor > 1:
       raise UserError(f'mesh {mesh}: no rule covers the parameter {name} {shape}; add '
                       "one to the experiment's rules")
     axes = _axes_of_rule(rule, name, shape, mesh) if rule else (None,) * len(shape)
-    specs.append(_along_fsdp(axes, name, shape, mesh, strict=rule is None))
+    specs.append(_along_fsdp(axes, name, shape, mesh,
+                             strict=rule is None and math.prod(shape) >= large))
   return jax.tree.unflatten(tree, specs)
 
 
@@ -195,14 +198,23 @@ def name_of(path) -> str:
   return jax.tree_util.keystr(path, simple=True, separator='/')
 
 
+def _matches(rule: Rule, name: str) -> bool:
+  try:
+    return re.fullmatch(rule.pattern, name) is not None
+  except re.error as error:
+    raise UserError(f'rules: {rule.pattern!r} is no regular expression: {error}'
+                    ) from None
+
+
 def _axes_of_rule(rule: Rule, name: str, shape: tuple, mesh: MeshShape) -> tuple:
   if len(rule.axes) != len(shape):
     raise UserError(f'rules: {rule.pattern} names {len(rule.axes)} axes, {name} has '
                     f'the shape {shape}')
   sizes: Mapping[str, int] = vars(mesh)
   for axis, length in zip(rule.axes, shape, strict=True):
-    if axis is not None and axis not in sizes:
-      raise UserError(f'rules: {rule.pattern}: no axis {axis!r}{nearest(axis, sizes)}')
+    if axis not in (None, 'tensor', 'fsdp') or (axis and rule.axes.count(axis) > 1):
+      raise UserError(f"rules: {rule.pattern}: {rule.axes} wants 'tensor', 'fsdp' or "
+                      'None for each axis of the array, and no name twice')
     if axis and length % sizes[axis]:
       raise UserError(f'mesh {mesh}: {name} {shape} is to be cut along its axis of '
                       f'{length}, which {axis}:{sizes[axis]} does not divide')

@@ -10,14 +10,15 @@ import jax.numpy as jnp
 from bigmodels.keys import part_of
 
 
-def mean_gradient(loss: Callable, *, parts: int = 1,
-                  axis_name: str | None = None) -> Callable:
+def mean_gradient(loss: Callable, *, parts: int = 1, axis_name: str | None = None,
+                  guide: Callable | None = None) -> Callable:
   """As `jax.value_and_grad` of a mean over examples, whatever parts they come in.
 
   Parts are weighted by what they count, so that the result is that of the whole batch
   in one piece, masks included; dropout too is that of the whole batch. Only batch
   statistics of parts that follow one another cannot be: each part has its own, and
-  their mean is what is kept. Over devices they are taken over all.
+  their mean is what is kept. Over devices they are taken over all. What is not a float
+  in `extra` is kept as the last part leaves it.
 
   Args:
     loss: (params, extra, batch, key) -> loss, (extra, sums, outputs), the loss being a
@@ -25,52 +26,73 @@ def mean_gradient(loss: Callable, *, parts: int = 1,
     parts: that follow one another, which saves memory; the batch then is `[parts,
       batch, ...]`.
     axis_name: of a `pmap` over the devices, each with its part.
+    guide: (loss) -> the same, telling the compiler how arrays lie over the devices.
 
   Returns:
     (params, extra, batch, key) -> (loss, extra, sums), gradient by params.
   """
-  gradient = jax.value_and_grad(loss, has_aux=True)
-
-  def whole(params, extra, batch, key):
-    (value, (extra, sums, _)), grads = gradient(params, extra, batch, key)
-    return (value, extra, sums), grads
-
+  guided = guide(loss) if guide else loss
   if parts == 1 and axis_name is None:
+    gradient = jax.value_and_grad(guided, has_aux=True)
+
+    def whole(params, extra, batch, key):
+      (value, (extra, sums, _)), grads = gradient(params, extra, batch, key)
+      return (value, extra, sums), grads
+
     return whole
+
+  def weighted(params, extra, batch, key):
+    value, (extra, sums, _) = guided(params, extra, batch, key)
+    weight = jax.lax.stop_gradient(sums['loss'][1])
+    # Before the gradient: statistics over all devices mix their losses in it.
+    return value * weight, (weight, sums, extra)
 
   def part(params, extra, batch, key, index):
     with _statistics_over(axis_name):
-      (value, extra, sums), grads = whole(params, extra, batch, part_of(key, index))
-    weight = sums['loss'][1]
-    return jax.tree.map(lambda x: x * weight, (value, grads)), weight, sums, extra
+      (total, (weight, sums, extra)), grads = jax.value_and_grad(
+        weighted, has_aux=True)(params, extra, batch, part_of(key, index))
+    return (total, grads, weight, sums), extra
 
   def summed(params, extra, batch, key):
     first, apart = 0, 1
     if axis_name is not None:
       first, apart = jax.lax.axis_index(axis_name), jax.lax.axis_size(axis_name)
     if parts == 1:
-      found = part(params, extra, batch, key, first)
+      found, kept = part(params, extra, batch, key, first)
     else:
-      def add(total, indexed):
+      def add(carried, indexed):
         index, batch = indexed
-        found = part(params, extra, batch, key, index * apart + first)
-        return jax.tree.map(jnp.add, total, found), None
+        found, kept = part(params, extra, batch, key, index * apart + first)
+        return (jax.tree.map(jnp.add, carried[0], found),
+                jax.tree.map(_add_floats, carried[1], kept)), None
 
-      like = jax.eval_shape(
+      like, _ = jax.eval_shape(
         part, params, extra, jax.tree.map(lambda x: x[0], batch), key, first)
       zero = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like)
-      found, _ = jax.lax.scan(add, zero, (jnp.arange(parts), batch))
+      (found, kept), _ = jax.lax.scan(
+        add, (zero, jax.tree.map(lambda x: x * 0 if _is_float(x) else x, extra)),
+        (jnp.arange(parts), batch))
     if axis_name is not None:
-      found = jax.tree.map(lambda x: jax.lax.psum(x, axis_name), found)
-    total, weight, sums, kept = found
+      found = jax.lax.psum(found, axis_name)
+      kept = jax.tree.map(
+        lambda x: jax.lax.psum(x, axis_name) if _is_float(x) else x, kept)
+    total, grads, weight, sums = found
     value, grads = jax.tree.map(
-      lambda x: x / jnp.maximum(weight, 1e-9).astype(x.dtype), total)
-    extra = jax.tree.map(
-      lambda x: (x / (parts * apart)).astype(x.dtype)
-      if jnp.issubdtype(x.dtype, jnp.floating) else x // (parts * apart), kept)
-    return (value, extra, sums), grads
+      lambda x: x / jnp.maximum(weight, 1e-9).astype(x.dtype), (total, grads))
+    kept = jax.tree.map(
+      lambda x: (x / (parts * apart)).astype(x.dtype) if _is_float(x) else x, kept)
+    return (value, kept, sums), grads
 
   return summed
+
+
+def _is_float(x: jax.Array) -> bool:
+  return jnp.issubdtype(x.dtype, jnp.floating)
+
+
+def _add_floats(total: jax.Array, value: jax.Array) -> jax.Array:
+  """The sum; of counters, flags and keys, which have no mean, the latest."""
+  return total + value if _is_float(value) else value
 
 
 @contextlib.contextmanager

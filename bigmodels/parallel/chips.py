@@ -171,12 +171,12 @@ def topology(name: str) -> list[jax.Device]:
 
 
 def text_options(device_kind: str) -> dict[str, str]:
-  """Compiler options without which a program's `as_text()` fails: those of TPU7x.
+  """Compiler options without which a program's `as_text()` may fail.
 
-  What libtpu 0.0.52 makes of collectives that it hands to the sparse cores, jaxlib
-  0.10.2 cannot read; the cores for products do them with these options.
+  What libtpu 0.0.52 makes of collectives that it hands to the sparse cores (of TPU v5p,
+  v6e and 7x), jaxlib 0.10.2 cannot read; the cores for products do them with these.
   """
-  if device_kind != 'TPU7x':
+  if device_kind not in ('TPU v5', 'TPU v6 lite', 'TPU7x'):
     return {}
   return {f'xla_tpu_enable_sparse_core_collective_offload_{kind}': 'false'
           for kind in ('all_gather', 'all_reduce', 'reduce_scatter')}

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple
 
+import flax.linen as nn
 import jax
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
@@ -95,6 +96,42 @@ class Layout(NamedTuple):
     if self.how == 'pmap':  # it sees no more than its part
       return rows
     return jax.lax.with_sharding_constraint(rows, self.sharding(None, BATCH))
+
+  def guided(self, loss: Callable) -> Callable:
+    """A loss that leaves the compiler no choice which it could get wrong.
+
+    Parameters, and so their gradients, lie where they are kept; what every module of a
+    model answers is cut as the batch is. Left to itself the compiler may cut a model's
+    activations along their width instead, and hold the whole batch on each device.
+
+    Args:
+      loss: (params, extra, batch, ...) -> anything.
+    """
+    if self.how == 'pmap' or self.mesh.size == 1:
+      return loss
+
+    def guided(params, extra, batch, *args, **kwargs):
+      specs = sharding.parameter_specs(params, self.rules, self.shape)
+      params = jax.lax.with_sharding_constraint(
+        params, jax.tree.map(lambda spec: self.sharding(*spec), specs))
+      examples = batch['mask'].shape[0]
+
+      def cut(x):
+        if not hasattr(x, 'ndim') or x.ndim == 0 or x.shape[0] != examples:
+          return x
+        open_ = (PartitionSpec.UNCONSTRAINED,) * (x.ndim - 1)
+        return jax.lax.with_sharding_constraint(x, self.sharding(BATCH, *open_))
+
+      def intercept(call, args, kwargs, context):
+        answer = call(*args, **kwargs)
+        if context.method_name != '__call__':
+          return answer
+        return jax.tree.map(cut, answer)
+
+      with nn.intercept_methods(intercept):
+        return loss(params, extra, batch, *args, **kwargs)
+
+    return guided
 
   @property
   def axis_name(self) -> str | None:

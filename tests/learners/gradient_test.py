@@ -88,11 +88,7 @@ def test_one_part_is_the_plain_gradient():
   jax.tree.map(np.testing.assert_array_equal, found, whole(*given))
 
 
-@pytest.mark.parametrize('mask', [
-  ALL,
-  pytest.param(UNEVEN, marks=pytest.mark.xfail(
-    strict=True, reason='devices that count differently: a gradient that goes through '
-    "another's statistics is weighted by the wrong count"))], ids=['all', 'uneven'])
+@pytest.mark.parametrize('mask', [ALL, UNEVEN], ids=['all', 'uneven'])
 def test_batch_statistics_are_over_all_devices(mask):
   given = start(Mlp(3, (16,), batch_norm=True), mask)
   assert_close(parted(*given, devices=4), whole(*given))
