@@ -7,6 +7,9 @@ that are not. No parameter is ever allocated.
 import dataclasses
 import itertools
 import math
+import pathlib
+import re
+import tempfile
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -144,19 +147,20 @@ def _plan(request: Request, experiment: Experiment, setting: Setting, there: lis
     _trace(experiment, setting._replace(remat='none'), layout, opening))
   start = time.perf_counter()
   lowered = traced.lower['advance']()
+  folder = tempfile.TemporaryDirectory()
   try:
-    compiled = lowered.compile(chips.text_options(there[0].device_kind))
+    compiled = lowered.compile(
+      {'xla_dump_to': folder.name, 'xla_dump_hlo_as_text': True})
   except jax.errors.JaxRuntimeError as error:
     if 'RESOURCE_EXHAUSTED' not in str(error):
       raise
-    lines = [line for line in str(error).splitlines() if 'sed' in line]
-    raise TooLarge((lines or str(error).splitlines())[0].strip()) from error
+    raise TooLarge(_in_short(str(error))) from error
   seconds = time.perf_counter() - start
   memory = compiled.memory_analysis()
-  cost = costs.of_program(compiled.as_text())
+  cost = costs.of_program(_text(compiled, folder))
   number, state = len(there), traced.carry.state
   flops, model_flops = costs.flops(traced.step), costs.flops(unsaved.step)
-  local = min(number, 8 if request.topology else jax.local_device_count())
+  local = sum(d.process_index == there[0].process_index for d in there)
   whole = _bytes(traced.carry)
   return Plan(
     parameters=sum(p.size for p in jax.tree.leaves(state.params)),
@@ -178,6 +182,24 @@ def _plan(request: Request, experiment: Experiment, setting: Setting, there: lis
     checkpoint_bytes=whole,
     host_bytes=min(whole, _device_bytes(traced.carry) * local),
     compile_seconds=seconds)
+
+
+def _in_short(error: str) -> str:
+  """How much memory a compiler missed: of what it says, the two numbers."""
+  numbers = re.search(r'\(([\d.]+[KMGT])\) exceeds available \w+ \(([\d.]+[KMGT])\)'
+                      r'|Used ([\d.]+[KMGT]) of ([\d.]+[KMGT])', error)
+  if numbers is None:
+    return error.splitlines()[0]
+  wanted, there = (number for number in numbers.groups() if number)
+  return f'wants {wanted}iB of temporaries, a device has {there}iB'
+
+
+def _text(compiled: jax.stages.Compiled, folder: tempfile.TemporaryDirectory) -> str:
+  """The program as XLA wrote it down: jaxlib cannot read all of what libtpu makes."""
+  with folder:
+    written = sorted(
+      pathlib.Path(folder.name).glob('*jit_advance*after_optimizations.txt'))
+    return written[-1].read_text() if written else compiled.as_text()
 
 
 def _trace(experiment: Experiment, setting: Setting, layout: Layout, opening: Opening):

@@ -182,6 +182,7 @@ class Hosts:
     if self.count == 1 or self._left:
       return
     if error is None:
+      jax.block_until_ready(jax.live_arrays())  # collectives that others still need
       self._gather('leave', None)
       jax.distributed.shutdown()
       return

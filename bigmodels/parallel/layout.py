@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 import flax.linen as nn
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from bigmodels import sharding
@@ -216,6 +217,8 @@ def over(shape: MeshShape, how: Literal['jit', 'pmap'], rules: Iterable[Rule],
     raise UserError(f'--parallel=pmap: copies the parameters to every device, mesh '
                     f'{shape} does not; use --mesh=data:{len(there)} or --parallel=jit')
   sizes = vars(shape)
-  mesh = jax.make_mesh(tuple(sizes.values()), tuple(sizes), devices=devices,
-                       axis_types=(AxisType.Auto,) * len(sizes))
+  # Neighbours in the mesh are neighbours on a TPU's torus, as far as that can be.
+  placed = mesh_utils.create_device_mesh(
+    tuple(sizes.values()), there, allow_split_physical_axes=True)
+  mesh = jax.sharding.Mesh(placed, tuple(sizes), (AxisType.Auto,) * len(sizes))
   return Layout(mesh, shape, how, tuple(rules), devices is not None)

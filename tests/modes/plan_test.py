@@ -1,0 +1,129 @@
+"""--mode=plan: what it says of a run, and that nothing of it is run."""
+
+import importlib.util
+import json
+import pathlib
+
+import jax
+import pytest
+
+from bigmodels.errors import UserError
+from bigmodels.modes import plan
+from bigmodels.modes.plan import Setting
+from bigmodels.sharding import MeshShape
+
+FORKS = pathlib.Path(__file__).resolve().parents[1] / 'forks'
+MODEL = {'depth': 4, 'width': 256, 'heads': 4, 'length': 64, 'vocabulary': 512,
+         'batch_size': 16}
+needs_libtpu = pytest.mark.skipif(
+  importlib.util.find_spec('libtpu') is None,
+  reason='libtpu, which compiles for TPUs, is not installed: pip install "jax[tpu]"')
+
+
+@pytest.fixture
+def planned(request_for, tmp_path):
+  """(request's fields, overrides) -> plan.json."""
+
+  def planned(fields: dict | None = None, **overrides) -> dict:
+    request = request_for(FORKS / 'transformer.py', tmp_path / 'plan',
+                          **(MODEL | overrides))
+    plan.run(request._replace(**(fields or {})))
+    return json.loads((tmp_path / 'plan' / 'plan.json').read_text())
+
+  return planned
+
+
+def parameters(depth, width, length, vocabulary) -> int:
+  """Of the transformer of the fork, by hand."""
+  norms = 2 * 2 * width
+  attention = 4 * (width * width + width)
+  mlp = 2 * 4 * width * width + 5 * width
+  return depth * (norms + attention + mlp) + (
+    length * width + 2 * width + 2 * vocabulary * width)
+
+
+def products(depth, width, length, vocabulary, batch) -> float:
+  """FLOPs of a step without recomputation: two for each multiply-add, three passes."""
+  tokens = batch * length
+  block = 12 * width * width * tokens + 2 * length * width * tokens
+  return 3 * 2 * (depth * block + vocabulary * width * tokens)
+
+
+def test_here_by_hand(planned, capsys):
+  found = planned(remat="'none'")
+  count = parameters(4, 256, 64, 512)
+  assert found['parameters'] == count
+  assert found['parameter_bytes'] == 4 * count
+  assert found['optimizer_bytes'] == 8 * count + 4  # adam's two moments, and a count
+  assert found['checkpoint_bytes'] >= 12 * count
+  assert found['model_flops'] == found['flops']
+  assert found['flops'] == pytest.approx(products(4, 256, 64, 512, 16), rel=1e-3)
+  assert found['memory_bytes'] is None and found['roofline'] is None and found['fits']
+  assert found['costs']['collectives'] == {}
+  out = capsys.readouterr().out
+  assert f'{count:,}' in out and 'plan.json' in out and 'compiled in' in out
+
+
+def test_depth_is_multiplied_out(planned):
+  few, many = planned(depth=4), planned(depth=12)
+  assert many['flops'] - few['flops'] == pytest.approx(
+    2 * (few['flops'] - planned(depth=0 + 1, steps=4)['flops']) * 4 / 3, rel=1e-3)
+  assert many['costs']['bytes_moved'] > 2 * few['costs']['bytes_moved']
+
+
+def test_what_is_worked_out_again_is_no_work_of_the_model(planned):
+  none, full = planned(remat="'none'"), planned(remat="'full'")
+  assert full['model_flops'] == none['flops'] < full['flops']
+  assert full['temporary_bytes'] < none['temporary_bytes']
+
+
+def test_nothing_is_allocated(planned):
+  before = sum(x.nbytes for x in jax.live_arrays())
+  planned()
+  assert sum(x.nbytes for x in jax.live_arrays()) - before < 4096
+
+
+@needs_libtpu
+def test_tpus_that_are_not_here(planned, capsys):
+  found = planned({'topology': 'v5e:2x2', 'mesh': MeshShape.parse('fsdp:4')})
+  assert (found['devices'], found['device_kind']) == (4, 'TPU v5 lite')
+  count = parameters(4, 256, 64, 512)
+  assert found['parameter_bytes'] < 1.05 * 4 * count / 4
+  assert found['memory_bytes'] == 15.75 * 2**30 and found['fits']
+  limit = found['roofline']
+  assert limit['step_s'] == max(limit[f'{k}_s'] for k in ('compute', 'memory', 'network'))
+  assert limit['compute_s'] == pytest.approx(found['flops'] / 4 / 197e12)
+  assert 0 < limit['mfu'] <= 1
+  assert found['costs']['collectives']
+  assert 'bound by' in capsys.readouterr().out
+
+
+@needs_libtpu
+def test_what_does_not_fit_is_told_with_the_nearest_that_does(planned, capsys):
+  found = planned({'topology': 'v5e:1x1'}, depth=24, width=1024, length=1024,
+                  vocabulary=8192, batch_size=64, remat="'none'")
+  out = capsys.readouterr().out
+  assert not found['fits'] and 'does not fit' in out
+  assert found['nearest']['fits'], out
+  assert 'remat=' in found['nearest']['flags']
+  assert f"the nearest that fits: {found['nearest']['flags']}" in out
+  assert found['nearest']['total_bytes'] < 15.75 * 2**30
+
+
+@needs_libtpu
+@pytest.mark.parametrize('topology, words', [
+  ('v5x:2x2', "no TPU family 'v5x'"), ('v5e:3x5', 'v5e:'), ('v4:2x2', '3 dimensions')])
+def test_an_unknown_topology_is_refused(planned, topology, words):
+  with pytest.raises(UserError, match=words):
+    planned({'topology': topology})
+
+
+def test_neighbours_change_one_thing_first():
+  start = Setting(MeshShape(data=4, fsdp=1, tensor=1), 2, 'none')
+  found = list(plan._neighbours(start))
+  assert len(found) == len(set(found)) and start not in found
+  changed = [sum(a != b for a, b in zip(start, each, strict=True)) for each in found]
+  assert changed == sorted(changed) and changed[0] == 1
+  assert found[0] == start._replace(remat='dots')
+  assert all(each.mesh.data * each.mesh.fsdp == 4 for each in found)
+  assert MeshShape(data=1, fsdp=4, tensor=1) in {each.mesh for each in found}
