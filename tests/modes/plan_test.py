@@ -91,7 +91,8 @@ def test_tpus_that_are_not_here(planned, capsys):
   assert found['parameter_bytes'] < 1.05 * 4 * count / 4
   assert found['memory_bytes'] == 15.75 * 2**30 and found['fits']
   limit = found['roofline']
-  assert limit['step_s'] == max(limit[f'{k}_s'] for k in ('compute', 'memory', 'network'))
+  times = [limit[f'{kind}_s'] for kind in ('compute', 'memory', 'network')]
+  assert limit['step_s'] == max(times)
   assert limit['compute_s'] == pytest.approx(found['flops'] / 4 / 197e12)
   assert 0 < limit['mfu'] <= 1
   assert found['costs']['collectives']
