@@ -1,6 +1,7 @@
 """Where the processes of a run meet: from flags, or as JAX knows the cluster."""
 
 import importlib
+import importlib.util
 import os
 import re
 import socket
@@ -93,9 +94,13 @@ def find(timeout: float) -> tuple[Address, Sequence[int] | None]:
     *address, devices = clusters.ClusterEnv.auto_detect_unset_distributed_params(
       env.get('JAX_COORDINATOR_ADDRESS'), None, None, None, None, int(timeout))
     if None not in address:
-      return Address(*address), devices
+      # What the environment says of devices is read by JAX itself.
+      said = 'JAX_LOCAL_DEVICE_IDS' in env
+      return Address(*address), None if said else devices
     reason = 'it finds no cluster'
-    if kubernetes and not (slurm or mpi or tpu):
+    if kubernetes and not importlib.util.find_spec('kubernetes'):
+      reason = 'on Kubernetes it asks the cluster: pip install "jax[k8s]"'
+    elif kubernetes and not (slurm or mpi or tpu):
       return Address(), None  # a job of one pod looks the same, and JAX has warned
   except Exception as error:  # of whatever asks for the cluster there
     reason = str(error) or type(error).__name__
