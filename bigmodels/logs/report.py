@@ -6,7 +6,6 @@ itself becomes a PNG on a white card.
 """
 
 import base64
-import datetime
 import io
 import math
 import numbers
@@ -33,7 +32,6 @@ ROOM = 1_700_000  # characters of all of them
 def write(path: str | os.PathLike, *, title: str, config_text: str,
           records: Sequence[Mapping[str, float | None]], result: Mapping[str, Any],
           figures: Mapping[str, Mapping[str, Any]],
-          started: datetime.datetime | str | None = None,
           classes: Sequence[str] | None = None) -> None:
   """Writes the report; a reader finds the one before or this one, never half of it.
 
@@ -45,12 +43,11 @@ def write(path: str | os.PathLike, *, title: str, config_text: str,
       and NaN are both taken for what is not a number.
     result: what result.json holds; whatever it lacks is not shown.
     figures: split -> title -> matplotlib Figure.
-    started: when the run began.
     classes: names for the rows of the table of per-class metrics.
   """
   metrics = {k: _float(v) for k, v in (result.get('metrics') or {}).items()}
   body = [
-    _header(title, metrics, result, started),
+    _header(title, metrics, result),
     _curves(records, result.get('best_step')),
     _figures(figures),
     _metrics(metrics, classes),
@@ -68,21 +65,24 @@ def write(path: str | os.PathLike, *, title: str, config_text: str,
 # --- sections -------------------------------------------------------------------
 
 
-def _header(title, metrics, result, started):
+def _header(title, metrics, result):
   name, step, best = map(result.get, ('experiment', 'step', 'best_step'))
   speed = result.get('examples_per_second')
-  if isinstance(started, datetime.datetime):
-    started = started.isoformat(' ', 'minutes')
+  used = result.get('utilization') or {}
+  share, mfu = used.get('train_share'), used.get('mfu')
   facts = {
     'experiment': None if name == title else name,
-    'started': started,
     'steps': step if step is None else _number(step),
     'best step': best if best is None else _number(best),
     'parameters': _large(result.get('parameters')),
     'training': _duration(result.get('train_seconds')),
     'compilation': _duration(result.get('compile_seconds')),
     'speed': speed if speed is None else f'{speed:,.0f} examples/s',
+    'time that trained': share if share is None else f'{share:.0%}',
+    'MFU': mfu if mfu is None else f'{mfu:.1%}',
     'device': result.get('device'),
+    'mesh': result.get('mesh'),
+    'precision': result.get('precision'),
   }
   facts = ''.join(f'<div><dt>{k}</dt><dd>{escape(str(v))}</dd></div>'
                   for k, v in facts.items() if v is not None)
