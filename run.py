@@ -89,11 +89,15 @@ def main(argv: list[str], overrides: dict[str, str]) -> None:
   from bigmodels.sharding import MeshShape
 
   devices.prepare(cache_dir / 'xla')
+  mesh = None if FLAGS.mesh is None else MeshShape.parse(FLAGS.mesh)
   data_dir = FLAGS.data_dir or os.environ.get('TFDS_DATA_DIR')
+  if FLAGS.topology and FLAGS.mode != 'plan':
+    raise UserError(f'--topology={FLAGS.topology}: only --mode=plan knows devices that '
+                    'are not here')
   mode = importlib.import_module(f'bigmodels.modes.{FLAGS.mode}')
   mode.run(Request(
     FLAGS.experiment, overrides, FLAGS.workdir, data_dir, cache_dir,
-    FLAGS.require_backend, MeshShape.parse(FLAGS.mesh) if FLAGS.mesh else None,
+    FLAGS.require_backend, mesh,
     FLAGS.parallel, Address(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id),
     FLAGS.hang_timeout, FLAGS.topology))
 

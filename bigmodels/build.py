@@ -133,7 +133,7 @@ def check_classes(built: Built, outputs: dict[str, dict]) -> None:
 
   Args:
     built: the experiment.
-    outputs: split -> shapes of what its evaluation gives; see `Programs`.
+    outputs: split -> shapes of what its evaluation gives; see `compile.Traced`.
   """
   for name, shapes in outputs.items():
     classes, answer = built.evals[name].dataset.classes, shapes.get('probabilities')

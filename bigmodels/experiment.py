@@ -104,7 +104,8 @@ class Experiment:
     checkpoint: how often to save; always at the end and when stopped too.
     keep: how many of the latest checkpoints stay, beside the best.
     monitor: which evaluation metric picks the best checkpoint; None takes the last.
-    learner: makes a `Learner` of task and optimizer.
+    learner: makes a `Learner` of task, optimizer and what makes the gradient of a loss
+      for this run's devices; see `learners.supervised`.
     init_from: a workdir whose best parameters to start from, matched by name.
     precision: of the model's arithmetic; parameters, optimizer and losses are float32
       in either. None takes bfloat16 on a GPU or TPU and float32 on a CPU.

@@ -21,7 +21,7 @@ import numpy as np
 
 from bigmodels import optim
 from bigmodels.build import Built
-from bigmodels.checkpoint import Checkpoints
+from bigmodels.checkpoint import Checkpoints, fingerprint
 from bigmodels.data.batches import Feed
 from bigmodels.errors import UserError, nearest
 from bigmodels.learners import Signal
@@ -48,8 +48,9 @@ class Ledger:
     records: lines of the log.
     clear: whether the next dispatch starts a new window of training metrics.
     done: whether training is over, and why: 'steps' or 'patience'.
-    seconds: of wall time, over all starts of the run: 'train', 'data' (the devices
-      had nothing to do but wait for it), 'evaluate', 'checkpoint', 'compile', 'start'.
+    seconds: of wall time, over all starts of the run: 'train', 'data' (at most: what
+      was read for so long that the devices were done meanwhile), 'evaluate',
+      'checkpoint', 'compile', 'start'.
   """
 
   step: int = 0
@@ -126,7 +127,7 @@ class Loop:
     self._pending: collections.deque[tuple] = collections.deque()
     self._saved_at = time.perf_counter()
     self._begin = self._train_begin = time.perf_counter()
-    self._pace = _Pace(self.programs.most, ledger.step)
+    self._pace = _Pace(self.programs.traced.most, ledger.step)
     self.meter.start(ledger.step)
     while not ledger.done:
       ends = {name: getattr(experiment, name).after(ledger.step, per_epoch)
@@ -185,8 +186,9 @@ class Loop:
     for leaf in jax.tree.leaves((window, fault)):
       leaf.copy_to_host_async()
     self._flush(leave=1)
-    self.writers.utilization(
-      self.ledger.step, self.meter.record(self._pace.done, self.ledger.seconds))
+    record = self.meter.record(self._pace.done, self.ledger.seconds)
+    if record:
+      self.writers.utilization(self.ledger.step, record)
 
   def _flush(self, leave: int) -> None:
     while len(self._pending) > leave:
@@ -204,7 +206,7 @@ class Loop:
   def _check(self, fault: jax.Array) -> None:
     step, index = np.asarray(fault)
     if step >= 0:
-      self._not_finite(f'train/{self.programs.metric_names[index]}', int(step))
+      self._not_finite(f'train/{self.programs.traced.metric_names[index]}', int(step))
 
   def _not_finite(self, metric: str, step: int) -> None:
     self.checkpoints.wait()
@@ -263,6 +265,12 @@ class Loop:
     self._check(self.carry.fault)
     if not all_finite(self.carry.state.params):
       self._not_finite('a parameter', ledger.step)
+    one_each = self.built.layout.how == 'pmap'
+    if one_each and len(set(copies(self.carry.state.params))) > 1:
+      raise UserError(
+        f'at step {ledger.step} the devices hold different parameters: under '
+        '--parallel=pmap a learner has to take its gradients with the `gradient` it is '
+        'given, which adds them up (learners/gradient.py)')
     self.writers.sync()
     self.hosts.mark()
     with self._clock('checkpoint'):
@@ -356,6 +364,15 @@ class _Pace:
 def all_finite(tree: Any) -> jax.Array:
   """Whether every number of a tree of arrays is finite."""
   return jnp.all(jnp.array([jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(tree)]))
+
+
+def copies(tree: Any) -> list[int]:
+  """A fingerprint of each local device's copy of what every device has a copy of."""
+  whole = [leaf for leaf in jax.tree.leaves(tree) if leaf.sharding.is_fully_replicated]
+  if not whole:
+    return [0]
+  return [int(fingerprint([leaf.addressable_data(i) for leaf in whole]))
+          for i in range(len(whole[0].addressable_shards))]
 
 
 def means(sums: dict[str, tuple]) -> dict[str, float]:

@@ -2,7 +2,9 @@
 
 Micikevicius et al., *Mixed precision training*, 2018: parameters, optimizer and losses
 stay in float32; the model works in bfloat16, whose range needs no loss scaling. Linen's
-normalisations take their statistics in float32 whatever they are given.
+normalisations take their statistics in float32 whatever they are given. Gradients are
+float32, and added up in it over parts of a batch and under pmap; over the devices of a
+jit the compiler adds them up as the products that made them are, in bfloat16.
 """
 
 from typing import Any, Literal, NamedTuple
@@ -36,8 +38,16 @@ class _InBfloat16(NamedTuple):
     answer = self.model.apply(variables, *_cast(args, jnp.bfloat16), **kwargs)
     if not kwargs.get('mutable'):
       return _cast(answer, jnp.float32)
-    answer, updated = answer  # a collection keeps the types that the model gives it
-    return _cast(answer, jnp.float32), updated
+    answer, updated = answer
+    return _cast(answer, jnp.float32), {
+      name: _as_before(variables.get(name), new) for name, new in updated.items()}
+
+
+def _as_before(old: Any, new: Any) -> Any:
+  """A collection in the types that it came in, if it was there."""
+  if jax.tree.structure(old) != jax.tree.structure(new):
+    return new
+  return jax.tree.map(lambda o, n: n.astype(o.dtype), old, new)
 
 
 def _cast(tree: Any, dtype) -> Any:

@@ -8,6 +8,7 @@ from bigmodels.errors import UserError
 from bigmodels.experiment import Experiment
 from bigmodels.parallel import layout
 from bigmodels.parallel.cluster import Address
+from bigmodels.parallel.hosts import Hosts
 from bigmodels.parallel.layout import Layout
 from bigmodels.sharding import MeshShape
 from bigmodels.workdir import Workdir
@@ -42,6 +43,17 @@ class Request(NamedTuple):
   address: Address = Address()
   hang_timeout: float = 120.0
   topology: str | None = None
+
+  def agree(self, hosts: Hosts, config_text: str) -> None:
+    """Checks that all processes were asked for the same.
+
+    Args:
+      hosts: the processes.
+      config_text: of the experiment.
+    """
+    hosts.agree('the command', '--workdir' if self.workdir else 'no --workdir')
+    hosts.agree('the experiment', config_text)
+    hosts.agree('the mesh', f"{self.mesh or 'as in the experiment'} ({self.parallel})")
 
   def layout(self, experiment: Experiment, devices: list | None = None) -> Layout:
     """The mesh that is meant, over devices; None for those that are there."""

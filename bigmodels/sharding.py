@@ -81,13 +81,14 @@ class MeshShape:
     there = f'{devices} device{"s" * (devices != 1)}'
     if -1 in sizes.values():
       if devices % known:
-        raise UserError(f'mesh {self}: {there} cannot be divided by {known}')
+        raise UserError(f'--mesh={self}: {there} cannot be divided by {known}; all of '
+                      'them share the batch with --mesh=data:-1')
       return MeshShape(**{
         name: devices // known if size == -1 else size for name, size in sizes.items()})
     if known != devices:
-      raise UserError(f'mesh {self}: wants {known} device{"s" * (known > 1)}, there '
-                      f'{"is" if devices == 1 else "are"} {devices}; -1 for one of '
-                      'the axes takes the rest')
+      raise UserError(f'--mesh={self}: wants {known} device{"s" * (known > 1)}, there '
+                      f'{"is" if devices == 1 else "are"} {devices}; all of them '
+                      'share the batch with --mesh=data:-1')
     return self
 
   def __str__(self):
@@ -150,15 +151,15 @@ def parameter_specs(params: Any, rules: Iterable[Rule], mesh: MeshShape) -> Any:
   leaves, tree = jax.tree.flatten_with_path(params)
   named = [(name_of(path), leaf.shape) for path, leaf in leaves]
   if mesh.tensor > 1 and not any('tensor' in rule.axes for rule in rules):
-    raise UserError(f'mesh {mesh}: the experiment has no rules for tensor; give it '
-                    'some, such as rules=sharding.MLP, or use fsdp')
+    raise UserError(f'--mesh={mesh}: the experiment has no rules for tensor; give it '
+                    'some, such as rules=sharding.MLP or sharding.CNN, or use fsdp')
   large = sum(math.prod(shape) for _, shape in named) / 1000
   specs = []
   for name, shape in named:
     rule = next((r for r in rules if _matches(r, name)), None)
     if rule is None and mesh.tensor > 1:
-      raise UserError(f'mesh {mesh}: no rule covers the parameter {name} {shape}; add '
-                      "one to the experiment's rules")
+      raise UserError(f'--mesh={mesh}: no rule covers the parameter {name} {shape}; '
+                      "add one to the experiment's rules")
     axes = _axes_of_rule(rule, name, shape, mesh) if rule else (None,) * len(shape)
     specs.append(_along_fsdp(axes, name, shape, mesh,
                              strict=rule is None and math.prod(shape) >= large))
@@ -216,7 +217,7 @@ def _axes_of_rule(rule: Rule, name: str, shape: tuple, mesh: MeshShape) -> tuple
       raise UserError(f"rules: {rule.pattern}: {rule.axes} wants 'tensor', 'fsdp' or "
                       'None for each axis of the array, and no name twice')
     if axis and length % sizes[axis]:
-      raise UserError(f'mesh {mesh}: {name} {shape} is to be cut along its axis of '
+      raise UserError(f'--mesh={mesh}: {name} {shape} is to be cut along its axis of '
                       f'{length}, which {axis}:{sizes[axis]} does not divide')
   return rule.axes
 
@@ -230,7 +231,7 @@ def _along_fsdp(axes: tuple, name: str, shape: tuple, mesh: MeshShape, *,
       _, best = max(fitting)
       axes = (*axes[:best], 'fsdp', *axes[best + 1:])
     elif strict:
-      raise UserError(f'mesh {mesh}: no axis of the parameter {name} {shape} can be '
+      raise UserError(f'--mesh={mesh}: no axis of the parameter {name} {shape} can be '
                       f'divided by fsdp:{mesh.fsdp}; another fsdp, or a rule that says '
                       f'where it goes: Rule({name!r}, {(None,) * len(shape)})')
   while axes and axes[-1] is None:

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pathlib
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -45,8 +46,12 @@ class Workdir:
     raise UserError(f'--workdir: too many runs named {stem}-{stamp}')
 
   @contextlib.contextmanager
-  def lock(self) -> Iterator[None]:
-    """Makes the folder if need be, and keeps other processes from writing there."""
+  def lock(self) -> Iterator[str]:
+    """Makes the folder if need be, and keeps other runs from writing there.
+
+    Yields:
+      what `lock_text` gives now to whoever sees this folder.
+    """
     with self.blame():
       self.path.mkdir(parents=True, exist_ok=True)
       file = open(self.path / '.lock', 'a+')  # noqa: SIM115 (closed below)
@@ -56,7 +61,17 @@ class Workdir:
       except BlockingIOError:
         raise UserError(
           f'--workdir={self.path}: another run is writing there') from None
-      yield
+      with self.blame():
+        file.truncate(0)
+        file.write(uuid.uuid4().hex)
+        file.flush()
+        os.fsync(file.fileno())
+      yield self.lock_text()
+
+  def lock_text(self) -> str:
+    """What the run that holds the lock has written there."""
+    path = self.path / '.lock'
+    return path.read_text() if path.is_file() else f'nothing in {self.path}'
 
   @contextlib.contextmanager
   def blame(self) -> Iterator[None]:

@@ -177,7 +177,8 @@ def test_rules_of_mlp(depth, batch_norm):
   for n in range(depth + 1):
     outputs = n % 2 == 0
     expected[f'Dense_{n}/kernel'] = P(None, 'tensor') if outputs else P('tensor')
-    expected[f'Dense_{n}/bias'] = P('tensor') if outputs else P()
+    if n == depth or not batch_norm:  # which has the bias of the layer before it
+      expected[f'Dense_{n}/bias'] = P('tensor') if outputs else P()
   for n in range(depth if batch_norm else 0):
     expected |= {f'BatchNorm_{n}/{name}': P() for name in ('scale', 'bias')}
   assert by_name(sharding.parameter_specs(params, sharding.MLP, TENSOR)) == expected
@@ -189,7 +190,7 @@ def test_rules_of_cnn(depth, batch_norm):
   model = Cnn(4, (8,) * depth, pool=1, hidden=(8,), batch_norm=batch_norm)
   params = params_of(model, 5, 5, 3)
   expected = {
-    'head/Dense_0/kernel': P(None, 'tensor'), 'head/Dense_0/bias': P('tensor'),
+    'head/Dense_0/kernel': P(None, 'tensor'),
     'head/Dense_1/kernel': P('tensor'), 'head/Dense_1/bias': P()}
   for n in range(depth):
     expected[f'Conv_{n}/kernel'] = P(None, None, None, 'tensor')
@@ -199,6 +200,8 @@ def test_rules_of_cnn(depth, batch_norm):
       expected[f'Conv_{n}/bias'] = P('tensor')
   if batch_norm:
     expected |= {f'head/BatchNorm_0/{name}': P() for name in ('scale', 'bias')}
+  else:
+    expected['head/Dense_0/bias'] = P('tensor')
   assert by_name(sharding.parameter_specs(params, sharding.CNN, TENSOR)) == expected
 
 

@@ -31,7 +31,9 @@ class Batches:
     batch_size: examples a step, over all devices; None takes the whole split, and
       fills it up with masked examples to what can be cut over the devices.
     transforms: `(batch, key) -> batch` over a whole batch, in this order; they may
-      lack `mean` and `std`, which are then fitted on the training split.
+      lack `mean` and `std`, which are then fitted on the training split. Draw in
+      shapes `[batch, ...]`: that comes out the same however a batch is cut; one number
+      for a batch, or a key split for each example, differs from part to part.
     resident: keep the decoded split on the device; None decides by its size.
     workers: processes that read ahead when streamed; 0 reads in threads.
   """
@@ -145,7 +147,7 @@ def open_feed(batches: Batches, name: str, opening: Opening, layout: Any, *,
     raise UserError(f'--config.{name}.batch_size={size}: the split has only '
                     f'{dataset.length} examples; set it to at most that')
   elif batches.batch_size:
-    layout.check_batch(size, parts, name)
+    layout.check_batch(size, parts, name, dataset.length)
   order = Order(dataset.length, size, seed, shuffle, -size % cut)
   shape = (parts, (size + order.filling) // parts)
   fits = dataset.nbytes is not None and dataset.nbytes <= RESIDENT_BYTES

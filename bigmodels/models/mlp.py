@@ -58,7 +58,8 @@ class Mlp(nn.Module):
     """`[batch, ...]` -> `[batch, outputs]`."""
     x = inputs.reshape(len(inputs), -1)
     for width in self.widths:
-      x = nn.Dense(width, kernel_init=self.kernel_init())(x)
+      x = nn.Dense(width, use_bias=not self.batch_norm,
+                   kernel_init=self.kernel_init())(x)
       if self.batch_norm:
         x = nn.BatchNorm(use_running_average=not train)(x)
       x = nn.Dropout(self.dropout, deterministic=not train)(self.activation(x))

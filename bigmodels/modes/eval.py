@@ -2,7 +2,7 @@
 
 import contextlib
 
-from bigmodels import build, initialize, loop
+from bigmodels import build, config, initialize, loop
 from bigmodels.checkpoint import Checkpoints, Damaged
 from bigmodels.errors import UserError
 from bigmodels.parallel import devices, hosts
@@ -23,7 +23,11 @@ def run(request: Request) -> None:
   with contextlib.ExitStack() as stack:
     all_hosts = stack.enter_context(
       hosts.joined(request.address, request.hang_timeout))
-    say = all_hosts.say
+    say, text = all_hosts.say, config.read(workdir.config)
+    request.agree(all_hosts, text)
+    # The same file for all: two runs may well have the same text in it.
+    all_hosts.agree('the workdir', str(workdir.config.stat().st_mtime_ns))
+    all_hosts.announce()
     say(f'workdir: {workdir.path}')
     say(f'device: {devices.require(request.require_backend)}')
     layout = request.layout(experiment)
@@ -31,11 +35,11 @@ def run(request: Request) -> None:
                            request.cache_dir, say=say)
     stack.callback(built.close)
     programs = compile_programs(built.learner, built.train, built.evals, layout)
-    build.check_classes(built, programs.outputs)
+    build.check_classes(built, programs.traced.outputs)
     checkpoints = Checkpoints(workdir.checkpoints, experiment.keep, read_only=True)
     stack.callback(checkpoints.release)
     try:
-      step, carry = initialize.best(checkpoints, lambda step: programs.carry)
+      step, carry = initialize.best(checkpoints, lambda step: programs.traced.carry)
     except Damaged as error:
       raise UserError(f'the best checkpoint is damaged ({error}); there is '
                       f'{", ".join(map(str, checkpoints.steps))}') from error

@@ -117,10 +117,7 @@ def run(request: Request) -> None:
     found |= {'fits': False, 'compiler': str(error)}
   if plan is None or not plan.fits:
     nearest = _nearest(request, experiment, setting, there, chip, opening)
-    if nearest is None:
-      print('none of the neighbours that were tried fits: more devices, or a smaller '
-            'model or batch')
-    else:
+    if nearest:
       setting, plan = nearest
       print(f'the nearest that fits: {setting.flags()}\n')
       _say(plan, experiment, len(there), chip)
@@ -132,6 +129,12 @@ def run(request: Request) -> None:
   path = workdir.path / 'plan.json'
   workdir.write_json(path, found)
   print(f'plan: {path}')
+  if not found['fits']:
+    nearest = found['nearest']
+    raise UserError('it does not fit; ' + (
+      f'the nearest that does: {nearest["flags"]}' if nearest else
+      'none of the neighbours that were tried does: more devices, or a smaller model '
+      'or batch'))
 
 
 def _plan(request: Request, experiment: Experiment, setting: Setting, there: list,
@@ -264,11 +267,16 @@ def _device_bytes(tree: Any) -> int:
              for x in jax.tree.leaves(tree))
 
 
+_KINDS = ('parameter', 'optimizer', 'other', 'data', 'temporary', 'program')
+
+
 def _say(plan: Plan, experiment: Experiment, number: int, chip: Chip | None) -> None:
   print(f'\nparameters          {plan.parameters:,}')
   print('memory of a device, at its fullest')
-  for name in ('parameter', 'optimizer', 'other', 'data', 'temporary', 'program'):
+  for name in _KINDS:
     print(f'  {name:17} {_size(getattr(plan, f"{name}_bytes")):>12}')
+  kinds = sum(getattr(plan, f'{name}_bytes') for name in _KINDS)
+  print(f'  {"padding":17} {_size(max(0, plan.total_bytes - kinds)):>12}')
   print(f'  {"total":17} {_size(plan.total_bytes):>12}', end='')
   if chip is None:
     print()

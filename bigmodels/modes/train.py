@@ -1,6 +1,7 @@
 """--mode=train: trains, or goes on where a workdir stopped."""
 
 import contextlib
+import json
 import time
 from typing import Any
 
@@ -8,7 +9,7 @@ import jax
 import numpy as np
 
 from bigmodels import build, config, initialize, loop, results, sharding
-from bigmodels.checkpoint import Checkpoints, Damaged, fingerprint
+from bigmodels.checkpoint import Checkpoints, Damaged
 from bigmodels.logs.writers import Silent, Writers
 from bigmodels.parallel import devices, hosts
 from bigmodels.parallel.compile import compile_programs
@@ -22,29 +23,31 @@ def run(request: Request) -> None:
   start = time.perf_counter()
   resolved = request.resolve()
   with hosts.joined(request.address, request.hang_timeout) as all_hosts:
+    say, text = all_hosts.say, config.to_text(resolved)
+    request.agree(all_hosts, text)
+    all_hosts.agree('the versions', repr(results.versions()))
     if request.workdir:
       workdir = Workdir(request.workdir)
     else:
       workdir = Workdir(all_hosts.tell(
         str(Workdir.fresh(resolved.name).path) if all_hosts.main else None))
-    all_hosts.say(f'workdir: {workdir.path}')
+    say(f'workdir: {workdir.path}')
     with contextlib.ExitStack() as stack:
-      if all_hosts.main:
-        stack.enter_context(workdir.lock())
+      # One process locks the folder; the others must see in it what that one wrote.
+      locked = stack.enter_context(workdir.lock()) if all_hosts.main else None
+      all_hosts.barrier('locked')
+      all_hosts.agree('the workdir', locked or workdir.lock_text())
       stop = stack.enter_context(loop.Stop())
       workdir.claim(resolved)
       device = devices.require(request.require_backend)
       all_hosts.announce()
-      all_hosts.agree('the experiment', config.to_text(resolved))
-      all_hosts.agree('the flags', f'{request.mesh or ""} {request.parallel}')
-      all_hosts.agree('the versions', repr(results.versions()))
-      all_hosts.say(f'device: {device}')
-      finished = results.finished(workdir)
+      say(f'device: {device}')
+      finished = json.loads(all_hosts.tell(
+        json.dumps(results.finished(workdir)) if all_hosts.main else None))
       if finished:
-        all_hosts.say(results.headline(finished))
-        all_hosts.say(f'this run is finished: {workdir.report}')
+        say(results.headline(finished))
+        say(f'this run is finished: {workdir.report}')
         return
-      all_hosts.barrier('claimed')
       _train(request, resolved, workdir, device, all_hosts, stop, start)
 
 
@@ -57,14 +60,14 @@ def _train(request: Request, resolved: config.Resolved, workdir: Workdir, device
                            request.cache_dir, say=say)
     stack.callback(built.close)
     programs = compile_programs(built.learner, built.train, built.evals, layout)
-    build.check_classes(built, programs.outputs)
+    build.check_classes(built, programs.traced.outputs)
     if all_hosts.main:
       workdir.keep(resolved, built.data)
     with workdir.blame():
       checkpoints = Checkpoints(workdir.checkpoints, experiment.keep)
     stack.callback(checkpoints.release)
     ledger = loop.Ledger()
-    restored = checkpoints.restore_latest(programs.carry, say)
+    restored = checkpoints.restore_latest(programs.traced.carry, say)
     if restored:
       carry, progress = restored
       ledger = loop.Ledger(**progress)
@@ -77,16 +80,20 @@ def _train(request: Request, resolved: config.Resolved, workdir: Workdir, device
         say(f'parameters from {experiment.init_from}')
       if workdir.metrics.is_file():
         say('no checkpoint was saved before this run stopped: starting at step 0')
-    all_hosts.agree('the parameters', f'{_copies(carry.state.params):08x}')
+    all_hosts.agree('the parameters', str(loop.copies(carry.state.params)[0]))
     if ledger.step == 0:
       loop.check_monitor(built, programs, carry.state)
     size = built.train.order.batch_size
     parts = experiment.accumulate
-    if parts > 1 and any('batch_stats' in sharding.name_of(path) for path, _ in
-                         jax.tree.leaves_with_path(carry.state.extra)):
+    statistics = any('batch_stats' in sharding.name_of(path) for path, _ in
+                     jax.tree.leaves_with_path(carry.state.extra))
+    if parts > 1 and statistics:
       say(f'accumulate={parts}: batch statistics are those of each part of '
           f'{size // parts} examples, not of all {size}')
-    meter = Meter(programs.step, layout, size, built.precision)
+    if statistics and built.train.order.filling:
+      say(f'{built.train.order.filling} masked examples fill up the batch for '
+          f'{layout.shape}: batch statistics count them')
+    meter = Meter(programs.traced.step, layout, size, built.precision)
     parameters = sum(p.size for p in jax.tree.leaves(carry.state.params))
     say(f'{parameters:,} parameters in {built.precision}, {built.steps:,} steps of '
         f'{size} examples over {layout.shape} ({layout.how}), compiled in '
@@ -114,21 +121,13 @@ def _train(request: Request, resolved: config.Resolved, workdir: Workdir, device
         f'{workdir.checkpoints}; to go on: python run.py --workdir={workdir.path}')
 
 
-def _copies(params: Any) -> int:
-  """A fingerprint of this process's copy of whatever every process has a copy of."""
-  copies = {jax.tree_util.keystr(path): leaf.addressable_data(0)
-            for path, leaf in jax.tree.leaves_with_path(params)
-            if leaf.sharding.is_fully_replicated}
-  return int(fingerprint(copies))
-
-
 def _best_state(running: loop.Loop) -> Any:
   """The state of the best checkpoint: what a run is told and used by."""
   best = running.ledger.best_step
   if best in (None, running.ledger.step):
     return running.carry.state
   try:
-    carry, _ = running.checkpoints.restore(best, running.programs.carry)
+    carry, _ = running.checkpoints.restore(best, running.programs.traced.carry)
   except Damaged as error:
     running.hosts.say(f'the best checkpoint, of step {best}, is damaged ({error}): the '
                       f'results are those of step {running.ledger.step}')

@@ -45,7 +45,7 @@ def check(address: Address) -> None:
   missing = [name for name, part in address._asdict().items() if part is None]
   if missing:
     raise UserError('--coordinator, --num_processes and --process_id go together: '
-                    f'--{" and --".join(missing)} is missing')
+                    f'missing: --{", --".join(missing)}')
   coordinator, count, rank = address
   host, port = split(coordinator)
   if not host or not 0 < port < 2**16:

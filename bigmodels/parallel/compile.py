@@ -58,26 +58,18 @@ class Programs(NamedTuple):
   """Compiled once, before the first step; they cannot compile again.
 
   Attributes:
-    carry: shapes and shardings.
+    traced: what they were compiled from.
     init: key -> Carry.
     advance: (carry, operand, number of steps, whether to clear the window, votes) ->
       Carry, votes agreed on; takes the state's memory over.
     evaluate: (split, state, operand) -> sums, outputs.
-    metric_names: of the window, in order.
-    most: steps that one dispatch may take.
-    outputs: split -> shapes of what an evaluated batch gives for each example.
-    step: jaxpr of one step.
     seconds: spent compiling.
   """
 
-  carry: Carry
+  traced: Traced
   init: Callable[[jax.Array], Carry]
   advance: Callable[..., tuple[Carry, jax.Array]]
   evaluate: Callable[..., tuple]
-  metric_names: tuple[str, ...]
-  most: int
-  outputs: dict[str, Any]
-  step: Any
   seconds: float
 
 
@@ -105,8 +97,7 @@ def compile_programs(learner: Learner, train: Feed, evals: dict[str, Feed],
     return compiled[name](state, evals[name].resident, operand)
 
   return Programs(
-    traced.carry, compiled['init'], advance, evaluate, traced.metric_names, traced.most,
-    traced.outputs, traced.step, time.perf_counter() - start)
+    traced, compiled['init'], advance, evaluate, time.perf_counter() - start)
 
 
 def trace(learner: Learner, train: Feed, evals: dict[str, Feed],
@@ -148,7 +139,7 @@ def trace(learner: Learner, train: Feed, evals: dict[str, Feed],
     outputs = {name: jax.eval_shape(
       evaluate, state, evals[name].resident, evals[name].operand(0, 1))[1]
       for name, evaluate in evaluations.items()}
-  except ValueError as error:
+  except (ValueError, NotImplementedError) as error:
     reason = str(error).partition('\n---')[0]
     raise UserError(f'the model and the data do not fit: {reason}') from error
   _, sums = traced.out_info
@@ -229,7 +220,7 @@ def _data_keys(state: State, feed: Feed, layout: Layout) -> jax.Array:
   key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), 2**31)
   first, apart = layout.place()
   if feed.parts == 1 and apart == 1:
-    return key[None]
+    return jax.random.wrap_key_data(key)[None]
   return jax.vmap(functools.partial(part_of, key))(
     first + apart * jnp.arange(feed.parts))
 

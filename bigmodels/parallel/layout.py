@@ -185,17 +185,28 @@ class Layout(NamedTuple):
     return jax.shard_map(function, mesh=self.mesh, in_specs=ins, out_specs=outs,
                          check_vma=False)
 
-  def check_batch(self, size: int, accumulate: int, name: str) -> None:
-    """Refuses a batch that cannot be cut into equal parts."""
+  def check_batch(self, size: int, accumulate: int, name: str, most: int) -> None:
+    """Refuses a batch that cannot be cut into equal parts.
+
+    Args:
+      size: of the batch.
+      accumulate: parts in time.
+      name: of the split in the experiment.
+      most: examples that there are.
+    """
     parts = self.shape.parts * accumulate
     if size % parts == 0:
       return
-    below, above = size // parts * parts, -(-size // parts) * parts
-    fits = ' or '.join(str(b) for b in (below, above) if b)
-    why = f'mesh {self.shape}' + f', accumulate={accumulate}' * (accumulate > 1)
-    raise UserError(
-      f'--config.{name}.batch_size={size}: cannot be cut into {parts} equal parts '
-      f'({why}); the nearest that can: {fits}')
+    near = size // parts * parts, -(-size // parts) * parts
+    fits = ' or '.join(str(n) for n in near if 0 < n <= most) or 'none'
+    found = (f'--config.{name}.batch_size={size} cannot be cut into {parts} equal '
+             f'parts (--mesh={self.shape}, --config.accumulate={accumulate}); the '
+             f'nearest batch_size that can: {fits}')
+    each = [n for n in range(1, size + 1) if size % (self.shape.parts * n) == 0]
+    if accumulate > 1 and each:
+      nearest = min(each, key=lambda n: abs(n - accumulate))
+      found += f', the nearest accumulate: {nearest}'
+    raise UserError(found)
 
 
 def over(shape: MeshShape, how: Literal['jit', 'pmap'], rules: Iterable[Rule],

@@ -34,22 +34,27 @@ class Meter:
     """Training begins, at a step."""
     self._step, self._at, self._other = step, time.perf_counter(), None
 
-  def record(self, step: int, seconds: dict[str, float]) -> dict[str, float]:
-    """Rates since the last record.
+  def record(self, step: int, seconds: dict[str, float]) -> dict[str, float] | None:
+    """Rates since the last record; None if no step was done meanwhile.
 
     Args:
       step: that the devices have come to.
       seconds: the ledger's; evaluation and checkpoints are no training.
     """
+    if step <= self._step:
+      return None
     now, other = time.perf_counter(), seconds['evaluate'] + seconds['checkpoint']
     spent = now - self._at - (other - (other if self._other is None else self._other))
-    rate = max(step - self._step, 0) / max(spent, 1e-9)
+    rate = (step - self._step) / max(spent, 1e-9)
     self._step, self._at, self._other = step, now, other
     return self._rates(rate) | {
       f'{name}_seconds': seconds[name] for name in ('data', 'evaluate', 'checkpoint')}
 
   def summary(self, steps: int, seconds: dict[str, float]) -> dict[str, float]:
-    """Of a whole run, for its result: rates, and shares of its wall time."""
+    """Of a whole run, for its result: rates, and shares of its wall time.
+
+    The MFU is by the devices of this start, wherever the earlier ones ran.
+    """
     whole = max(sum(seconds.values()), 1e-9)
     rate = steps / max(seconds['train'] + seconds['data'], 1e-9)
     return self._rates(rate) | {

@@ -71,7 +71,7 @@ def test_parameter_count_of_the_cifar_network():
 def test_parameter_count_with_batch_norm():
   variables = shapes(Cnn(10, (4, 8), hidden=(16,), batch_norm=True), 8, 8, 1)
   convolutions = 9 * 4 + 9 * 4 * 8  # no biases: the normalisation has them
-  dense = (2 * 2 * 8 + 1) * 16 + (16 + 1) * 10
+  dense = 2 * 2 * 8 * 16 + (16 + 1) * 10
   assert count(variables) == convolutions + dense + 2 * (4 + 8 + 16)
   statistics = jax.tree.leaves(variables['batch_stats'])
   assert sum(math.prod(s.shape) for s in statistics) == 2 * (4 + 8 + 16)

@@ -59,7 +59,8 @@ def test_parameter_count(widths):
   assert count(shapes) == sum(a * b + b for a, b in itertools.pairwise(sizes))
   shapes = jax.eval_shape(lambda: init(Mlp(2, widths, batch_norm=True)))
   plain = sum(a * b + b for a, b in itertools.pairwise(sizes))
-  assert count(shapes) == plain + 2 * sum(widths)  # a scale and a bias each
+  # A scale and a bias each, in place of the layer's own bias.
+  assert count(shapes) == plain + (2 - 1) * sum(widths)
 
 
 def test_dropout_acts_in_training_only_and_keeps_the_mean():

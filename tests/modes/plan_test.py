@@ -100,9 +100,12 @@ def test_tpus_that_are_not_here(planned, capsys):
 
 
 @needs_libtpu
-def test_what_does_not_fit_is_told_with_the_nearest_that_does(planned, capsys):
-  found = planned({'topology': 'v5e:1x1'}, depth=24, width=1024, length=1024,
-                  vocabulary=8192, batch_size=64, remat="'none'")
+def test_what_does_not_fit_is_told_with_the_nearest_that_does(
+  planned, tmp_path, capsys):
+  with pytest.raises(UserError, match='does not fit; the nearest that does: --mesh='):
+    planned({'topology': 'v5e:1x1'}, depth=24, width=1024, length=1024,
+            vocabulary=8192, batch_size=64, remat="'none'")
+  found = json.loads((tmp_path / 'plan' / 'plan.json').read_text())
   out = capsys.readouterr().out
   assert not found['fits'] and 'does not fit' in out
   assert found['nearest']['fits'], out

@@ -23,7 +23,7 @@ def test_a_run_leaves_what_it_promises(request_for, tiny, tmp_path, capsys):
   assert {'jax', 'flax', 'optax', 'bigmodels'} == result['versions'].keys()
   assert result['step'] == 30 and result['status'] == 'finished'
   # conv 3*3*1*4, norm 2*4, dense (4*4*4)*8, norm 2*8, dense 8*10 and its bias
-  assert result['parameters'] == 36 + 8 + (64 * 8 + 8) + 16 + (8 * 10 + 10)
+  assert result['parameters'] == 36 + 8 + 64 * 8 + 16 + (8 * 10 + 10)
   assert 0 <= result['metrics']['test/accuracy'] <= 1
   lines = (workdir / 'metrics.jsonl').read_text().splitlines()
   records = [json.loads(line) for line in lines]

@@ -68,10 +68,7 @@ def mlp(batch_norm: bool = False, resident: bool = True) -> Experiment:
   return Experiment(
     model=models.Mlp(10, (64, 64), dropout=0.3, batch_norm=batch_norm),
     task=tasks.classification,
-    # A bias before batch normalisation has no gradient but rounding, which Adam would
-    # make as large as any other.
-    optimizer=(partial(optax.sgd, 0.05, momentum=0.9) if batch_norm
-               else partial(optax.adamw, 3e-3)),
+    optimizer=partial(optax.adamw, 3e-3),
     train=data.Batches(source=made.split('train'), batch_size=32, resident=resident,
                        transforms=(transforms.standardize,)),
     evals={'test': data.Batches(source=made.split('test'), batch_size=20,

@@ -299,8 +299,8 @@ def test_a_process_may_come_back_before_all_are_there():
 
 
 @pytest.mark.parametrize(('address', 'message'), [
-  (Address('localhost:1234', 2), '--process_id is missing'),
-  (Address(process_id=0), '--coordinator and --num_processes is missing'),
+  (Address('localhost:1234', 2), 'missing: --process_id'),
+  (Address(process_id=0), 'missing: --coordinator, --num_processes'),
   (Address('localhost', 2, 0), '--coordinator=localhost: wants HOST:PORT'),
   (Address(':1234', 2, 0), '--coordinator=:1234: wants HOST:PORT'),
   (Address('localhost:70000', 2, 0), 'wants HOST:PORT'),

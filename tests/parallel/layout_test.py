@@ -17,22 +17,23 @@ ONE = {how: layout.over(MeshShape(), how, ()) for how in ('jit', 'pmap')}
 @pytest.mark.parametrize('shape, size, accumulate, parts, fits', [
   (MeshShape(data=4, fsdp=2), 30, 1, 8, '24 or 32'),
   (MeshShape(data=4, tensor=2), 5, 1, 4, '4 or 8'),  # tensor cuts no batch
-  (MeshShape(data=2), 30, 4, 8, '24 or 32'),
+  (MeshShape(data=2), 30, 4, 8, '24 or 32, the nearest accumulate: 3'),
   (MeshShape(data=4), 3, 1, 4, '4'),  # 0 is no batch
+  (MeshShape(data=4), 39, 1, 4, '36'),  # there are but 39 examples
 ])
 def test_a_batch_that_cannot_be_cut_is_refused(shape, size, accumulate, parts, fits):
-  why = f'mesh {shape}' + (', accumulate=4' if accumulate == 4 else '')
-  message = (f'--config.train.batch_size={size}: cannot be cut into {parts} equal '
-             f'parts ({why}); the nearest that can: {fits}')
+  message = (f'--config.train.batch_size={size} cannot be cut into {parts} equal '
+             f'parts (--mesh={shape}, --config.accumulate={accumulate}); the nearest '
+             f'batch_size that can: {fits}')
   with pytest.raises(UserError, match=f'^{re.escape(message)}$'):
-    ONE['jit']._replace(shape=shape).check_batch(size, accumulate, 'train')
+    ONE['jit']._replace(shape=shape).check_batch(size, accumulate, 'train', 39)
 
 
 @pytest.mark.parametrize('shape, size, accumulate', [
   (MeshShape(data=4, fsdp=2), 32, 1), (MeshShape(data=2), 24, 3),
   (MeshShape(data=1, tensor=5), 7, 1)])
 def test_a_batch_of_equal_parts_is_taken(shape, size, accumulate):
-  ONE['jit']._replace(shape=shape).check_batch(size, accumulate, 'train')
+  ONE['jit']._replace(shape=shape).check_batch(size, accumulate, 'train', 39)
 
 
 @pytest.mark.parametrize('shape', [MeshShape(fsdp=2), MeshShape(data=1, tensor=2)])

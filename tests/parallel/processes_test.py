@@ -14,9 +14,8 @@ import pytest
 
 TOLERANCE = 1e-5  # relative: float32 adds up in another order
 STEPS = 40
-FLAGS = ('--config.train.batch_size=48', '--config.model.batch_norm=False',
-         f'--config.steps={STEPS}', '--config.log.steps=1',
-         '--config.evaluate.epochs=1')
+FLAGS = ('--config.train.batch_size=48', f'--config.steps={STEPS}',
+         '--config.log.steps=1', '--config.evaluate.epochs=1')
 
 
 @pytest.fixture
@@ -168,3 +167,12 @@ def test_processes_with_different_experiments_are_refused(pair, tmp_path):
     assert code == 2
     assert 'process 1 of 2' in err and 'learning_rate' in err, err
   assert not (tmp_path / 'run' / 'config.txt').exists()
+
+
+def test_processes_with_different_workdirs_are_refused(start, tmp_path):
+  with socket.create_server(('127.0.0.1', 0)) as free:
+    port = free.getsockname()[1]
+  both = [start(tmp_path / f'run{rank}', f'--coordinator=127.0.0.1:{port}',
+                '--num_processes=2', f'--process_id={rank}') for rank in range(2)]
+  for code, _, err in ended(*both):
+    assert code == 2 and 'the workdir is not the same in all processes' in err, err
