@@ -371,7 +371,8 @@ def copies(tree: Any) -> list[int]:
   whole = [leaf for leaf in jax.tree.leaves(tree) if leaf.sharding.is_fully_replicated]
   if not whole:
     return [0]
-  return [int(fingerprint([leaf.addressable_data(i) for leaf in whole]))
+  # `addressable_data(i)` of what has a copy everywhere is the first, whatever i.
+  return [int(fingerprint([leaf.addressable_shards[i].data for leaf in whole]))
           for i in range(len(whole[0].addressable_shards))]
 
 

@@ -105,3 +105,18 @@ def test_float32_is_the_module_itself():
   ('cpu', 'float32'), ('gpu', 'bfloat16'), ('tpu', 'bfloat16')])
 def test_each_platform_has_its_precision(platform, expected):
   assert precision.default(platform) == expected
+
+
+def test_a_collection_keeps_its_types():
+  class Averaged(nn.Module):
+    @nn.compact
+    def __call__(self, inputs, *, train):
+      average = self.variable('ema', 'mean', jnp.zeros, inputs.shape[1:])
+      average.value = inputs.mean(0)
+      return nn.Dense(2)(inputs)
+
+  model = precision.in_precision(Averaged(), 'bfloat16')
+  x = jnp.ones((4, 3))
+  variables = model.init(KEY, x, train=True)
+  _, updated = model.apply(variables, x, train=True, mutable=['ema'])
+  assert dtypes(updated) == dtypes(variables) == {'float32'}

@@ -111,3 +111,20 @@ finally:
   (tmp_path / 'config.txt').write_text(first.stdout)
   again = _command('--experiment=config.txt', '--mode=print', cwd=tmp_path)
   assert again.stdout == first.stdout
+
+
+@pytest.mark.parametrize(('flags', 'message'), [
+  (['--topology=v5e:4x4'], 'only --mode=plan knows devices that are not here'),
+  (['--mesh='], "no axis ''"),
+  (['--mesh=dta:2'], "no axis 'dta'; did you mean 'data'?"),
+  (['--mesh=data:0'], 'data: wants at least 1, or -1 for the rest, got 0'),
+  (['--mesh=data:-1,fsdp:-1'], 'only one axis can take the rest'),
+  (['--mesh=data:3'], 'wants 3 devices, there is 1'),
+  (['--mode=plan', '--topology=v9:2x2'], "no TPU family 'v9'"),
+  (['--num_processes=2'], 'missing: --coordinator, --process_id'),
+])
+def test_flags_of_meshes_and_processes_are_refused_in_a_line(flags, message, tmp_path):
+  done = _command('--experiment=digits_cnn', f'--cache_dir={tmp_path}', *flags,
+                  cwd=tmp_path)
+  assert done.returncode == 2
+  assert message in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr

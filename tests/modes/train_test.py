@@ -122,7 +122,8 @@ def test_a_nan_stops_at_that_step_and_keeps_the_last_good_checkpoint(
 def test_another_experiment_or_config_in_the_workdir(request_for, tiny, tmp_path):
   workdir = tmp_path / 'run'
   train.run(request_for(tiny, workdir, steps=5))
-  before = {p: p.read_bytes() for p in workdir.rglob('*') if p.is_file()}
+  before = {p: p.read_bytes() for p in workdir.rglob('*')
+            if p.is_file() and p.name != '.lock'}
   with pytest.raises(UserError) as error:
     train.run(request_for(tiny, workdir, steps=6))
   assert 'knob.steps: 5 -> 6' in str(error.value)
@@ -131,7 +132,8 @@ def test_another_experiment_or_config_in_the_workdir(request_for, tiny, tmp_path
     train.run(request_for('digits_cnn', workdir))
   with pytest.raises(UserError, match=r'learning_rate: 0\.005 -> 0\.1'):
     train.run(request_for(None, workdir, learning_rate=0.1))
-  assert {p: p.read_bytes() for p in workdir.rglob('*') if p.is_file()} == before
+  assert {p: p.read_bytes() for p in workdir.rglob('*')
+            if p.is_file() and p.name != '.lock'} == before
 
 
 def test_a_workdir_with_nothing_to_resume(request_for, tmp_path):

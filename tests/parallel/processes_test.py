@@ -176,3 +176,36 @@ def test_processes_with_different_workdirs_are_refused(start, tmp_path):
                 '--num_processes=2', f'--process_id={rank}') for rank in range(2)]
   for code, _, err in ended(*both):
     assert code == 2 and 'the workdir is not the same in all processes' in err, err
+
+
+def test_evaluating_different_workdirs_is_refused(command, whole, tmp_path):
+  other = tmp_path / 'other'
+  shutil.copytree(whole, other, copy_function=shutil.copy)  # with times of its own
+  with socket.create_server(('127.0.0.1', 0)) as free:
+    port = free.getsockname()[1]
+  both = [subprocess.Popen(
+    command('--mode=eval', f'--workdir={workdir}', f'--coordinator=127.0.0.1:{port}',
+            '--num_processes=2', f'--process_id={rank}'),
+    cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    env=os.environ | {'JAX_PLATFORMS': 'cpu'})
+    for rank, workdir in enumerate((whole, other))]
+  for code, _, err in ended(*both):
+    assert code == 2 and 'the workdir is not the same in all processes' in err, err
+
+
+def test_a_learner_that_adds_up_no_gradients_is_refused_under_pmap(
+  start, tmp_path, tiny):
+  fork = tmp_path / 'alone.py'
+  fork.write_text(
+    'import importlib.util, dataclasses\n'
+    f'spec = importlib.util.spec_from_file_location("tiny_base", {str(tiny)!r})\n'
+    'base = importlib.util.module_from_spec(spec); spec.loader.exec_module(base)\n'
+    'from bigmodels import learners\n'
+    'def alone(task, optimizer, gradient):\n'
+    '  return learners.supervised(task, optimizer)\n'
+    'def config(*, steps: int = 10):\n'
+    '  return dataclasses.replace(base.config(steps=steps), learner=alone)\n')
+  process = start(tmp_path / 'run', f'--experiment={fork}', '--parallel=pmap',
+                  '--config.steps=10', devices=8)
+  (code, _, err), = ended(process)
+  assert code == 2 and 'the devices hold different parameters' in err, err
