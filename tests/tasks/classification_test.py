@@ -32,7 +32,8 @@ def spoil(data, value):
 
 def logits(params, data):
   layer = params['Dense_0']
-  return data['inputs'] @ np.asarray(layer['kernel']) + np.asarray(layer.get('bias', 0.0))
+  bias = np.asarray(layer.get('bias', 0.0))
+  return data['inputs'] @ np.asarray(layer['kernel']) + bias
 
 
 def test_loss_sums_and_outputs_equal_scikit_learn():
