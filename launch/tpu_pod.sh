@@ -34,8 +34,9 @@ case ${1:-} in
       [[ $STATE != FAILED && $STATE != SUSPEND* ]]
     done ;;
   setup)  # uv brings its own Python: that of the image may be too old
-    git archive --format=tar.gz --output=/tmp/bigmodels.tar.gz HEAD
-    tpus tpu-vm scp /tmp/bigmodels.tar.gz "$NAME:" --worker=all
+    PACKED=$(mktemp -d)/bigmodels.tar.gz
+    git archive --format=tar.gz --output="$PACKED" HEAD
+    tpus tpu-vm scp "$PACKED" "$NAME:" --worker=all
     everywhere "set -e; mkdir -p bigmodels; tar -xzf bigmodels.tar.gz -C bigmodels
       curl -LsSf https://astral.sh/uv/install.sh | sh
       cd bigmodels; ~/.local/bin/uv venv --clear --python=3.12

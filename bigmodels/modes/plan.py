@@ -7,9 +7,7 @@ that are not. No parameter is ever allocated.
 import dataclasses
 import itertools
 import math
-import pathlib
 import re
-import tempfile
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -150,17 +148,16 @@ def _plan(request: Request, experiment: Experiment, setting: Setting, there: lis
     _trace(experiment, setting._replace(remat='none'), layout, opening))
   start = time.perf_counter()
   lowered = traced.lower['advance']()
-  folder = tempfile.TemporaryDirectory()
   try:
-    compiled = lowered.compile(
-      {'xla_dump_to': folder.name, 'xla_dump_hlo_as_text': True})
+    compiled, text = compile.compile_with_text(
+      lowered, there[0].device_kind)
   except jax.errors.JaxRuntimeError as error:
     if 'RESOURCE_EXHAUSTED' not in str(error):
       raise
     raise TooLarge(_in_short(str(error))) from error
   seconds = time.perf_counter() - start
   memory = compiled.memory_analysis()
-  cost = costs.of_program(_text(compiled, folder))
+  cost = costs.of_program(text)
   number, state = len(there), traced.carry.state
   flops, model_flops = costs.flops(traced.step), costs.flops(unsaved.step)
   local = sum(d.process_index == there[0].process_index for d in there)
@@ -195,14 +192,6 @@ def _in_short(error: str) -> str:
     return error.splitlines()[0]
   wanted, there = (number for number in numbers.groups() if number)
   return f'wants {wanted}iB of temporaries, a device has {there}iB'
-
-
-def _text(compiled: jax.stages.Compiled, folder: tempfile.TemporaryDirectory) -> str:
-  """The program as XLA wrote it down: jaxlib cannot read all of what libtpu makes."""
-  with folder:
-    written = sorted(
-      pathlib.Path(folder.name).glob('*jit_advance*after_optimizations.txt'))
-    return written[-1].read_text() if written else compiled.as_text()
 
 
 def _trace(experiment: Experiment, setting: Setting, layout: Layout, opening: Opening):

@@ -171,7 +171,7 @@ def topology(name: str) -> list[jax.Device]:
 
 
 def text_options(device_kind: str) -> dict[str, str]:
-  """Compiler options without which a program's `as_text()` may fail.
+  """Compiler options with which a program's text tells every collective.
 
   What libtpu 0.0.52 makes of collectives that it hands to the sparse cores (of TPU v5p,
   v6e and 7x), jaxlib 0.10.2 cannot read; the cores for products do them with these.

@@ -2,6 +2,8 @@
 
 import concurrent.futures
 import functools
+import pathlib
+import tempfile
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -15,6 +17,7 @@ from bigmodels.data.batches import Feed
 from bigmodels.errors import UserError
 from bigmodels.keys import part_of
 from bigmodels.learners.learner import Learner, State
+from bigmodels.parallel import chips, devices
 from bigmodels.parallel.layout import Layout
 from bigmodels.sharding import BATCH
 
@@ -139,6 +142,7 @@ def trace(learner: Learner, train: Feed, evals: dict[str, Feed],
     outputs = {name: jax.eval_shape(
       evaluate, state, evals[name].resident, evals[name].operand(0, 1))[1]
       for name, evaluate in evaluations.items()}
+  # The second comes of `jax.random`: it knows some draws for its own keys only.
   except (ValueError, NotImplementedError) as error:
     reason = str(error).partition('\n---')[0]
     raise UserError(f'the model and the data do not fit: {reason}') from error
@@ -197,6 +201,21 @@ def trace(learner: Learner, train: Feed, evals: dict[str, Feed],
         carry.state, evals[name].resident, evals[name].operand(0, 1))
     for name in evals}
   return Traced(carry, traced.jaxpr, lower, names, train.most if loops else 1, outputs)
+
+
+def compile_with_text(lowered: jax.stages.Lowered,
+                      device_kind: str) -> tuple[jax.stages.Compiled, str]:
+  """Compiles anew, and returns the optimized program as XLA wrote it down as well.
+
+  `as_text()` of the result would do, could jaxlib read back all that libtpu makes
+  (0.10.2 cannot, of collectives that run beside products).
+  """
+  with devices.uncached(), tempfile.TemporaryDirectory() as folder:
+    compiled = lowered.compile({
+      'xla_dump_to': folder, 'xla_dump_hlo_as_text': True,
+      **chips.text_options(device_kind)})
+    written, = pathlib.Path(folder).glob('*after_optimizations.txt')
+    return compiled, written.read_text()
 
 
 def _evaluation(learner: Learner, feed: Feed, layout: Layout) -> Callable:

@@ -1,11 +1,14 @@
 """Which devices there are, and what a run may ask of them."""
 
+import contextlib
 import ctypes
 import importlib.util
 import os
 import pathlib
+from collections.abc import Iterator
 
 import jax
+from jax.experimental.compilation_cache import compilation_cache
 
 from bigmodels.errors import UserError
 
@@ -34,6 +37,7 @@ def require(backend: str | None) -> str:
       # Read back from the cache, a program with collectives between processes of CPUs
       # gives wrong numbers (jaxlib 0.10.2).
       jax.config.update('jax_enable_compilation_cache', False)
+      compilation_cache.reset_cache()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else (
       os.cpu_count())
     return f'cpu, {cores} cores' + (f', {len(devices)} devices' * (len(devices) > 1))
@@ -64,6 +68,19 @@ def prepare(folder: pathlib.Path) -> None:
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
   jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
   skip_absent_tpu()
+
+
+@contextlib.contextmanager
+def uncached() -> Iterator[None]:
+  """Has programs compiled in here anew, whatever is kept of them."""
+  before = jax.config.jax_enable_compilation_cache
+  try:
+    jax.config.update('jax_enable_compilation_cache', False)
+    compilation_cache.reset_cache()  # JAX asks once, and remembers
+    yield
+  finally:
+    jax.config.update('jax_enable_compilation_cache', before)
+    compilation_cache.reset_cache()
 
 
 def skip_absent_tpu() -> None:

@@ -22,6 +22,7 @@ from jax.sharding import PartitionSpec as P
 
 from bigmodels.errors import UserError
 from bigmodels.parallel import chips, costs
+from bigmodels.parallel.compile import compile_with_text
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 WIDTH = 512
@@ -43,9 +44,8 @@ def abstract(mesh, spec, shape, dtype=float32):
 
 def collective_program(f, mesh, spec, shape):
   f = jax.shard_map(f, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)
-  options = chips.text_options(mesh.devices.flat[0].device_kind)
-  return jax.jit(f).lower(abstract(mesh, spec, shape)).compile(
-    compiler_options=options).as_text()
+  return compile_with_text(jax.jit(f).lower(abstract(mesh, spec, shape)),
+                           mesh.devices.flat[0].device_kind)[1]
 
 
 def collective_programs(devices):
