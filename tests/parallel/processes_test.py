@@ -105,8 +105,9 @@ def test_two_processes_of_four_devices_and_each_other_layout_go_on(
   (code, out, err), (code1, out1, err1) = ended(*both)
   assert code == code1 == 0, err + err1
   assert 'process 0 of 2 on' in out and 'process 1 of 2 on' in out1
-  told = [line for line in out1.splitlines() if not line.startswith('[Gloo]')]
-  assert 'report:' in out and len(told) == 1, 'one process tells'
+  # Gloo's threads print lines of their own, which may fall into each other.
+  told = [line for line in out1.splitlines() if 'peer ranks' not in line]
+  assert 'report:' in out and len(told) == 1, ('one process tells', told)
   same_curve(first, whole)
 
 
