@@ -98,9 +98,12 @@ def build(experiment: Experiment, layout: Layout, opening: Opening) -> Built:
     'std': inputs(1),
     'target_mean': targets(0),
     'target_std': targets(1),
+    'tokenizer': lambda: _tokenizer(source, 'tokenizer'),
+    'vocabulary': lambda: _tokenizer(source, 'vocabulary').size,
   }
   try:
     model = recipes.complete(experiment.model, facts)
+    _check_vocabulary(model, source)
     model = precision.in_precision(model, arithmetic)
     task = recipes.complete(experiment.task, facts)(model)
     optimizer = recipes.complete(experiment.optimizer, facts)
@@ -149,6 +152,21 @@ def _outputs(source) -> int:
     return len(source.classes)
   labels = source.load()['labels']
   return math.prod(labels.shape[1:])
+
+
+def _tokenizer(source, wanted: str):
+  if source.tokenizer is None:
+    raise UserError(f'the experiment wants the {wanted} of its training data, which is '
+                    'not text that a tokenizer has read')
+  return source.tokenizer
+
+
+def _check_vocabulary(model, source) -> None:
+  vocabulary = getattr(model, 'vocabulary', None)
+  if source.tokenizer is not None and vocabulary is not None and (
+    vocabulary < source.tokenizer.size):
+    raise UserError(f'--config.model.vocabulary={vocabulary}: the tokenizer of the '
+                    f'data has {source.tokenizer.size} tokens; set it to at least that')
 
 
 def _target_statistics(source) -> tuple[list[float], list[float]]:

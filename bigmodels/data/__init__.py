@@ -1,11 +1,12 @@
 """Sources, batches and transforms. Importing this reads nothing and loads no reader."""
 
-from bigmodels.data import cleaning, transforms
+from bigmodels.data import cleaning, texts, tokenizers, transforms
 from bigmodels.data.batches import Batches
+from bigmodels.data.language import Packed, Sentences, Translations
 from bigmodels.data.scikit import Digits, ScikitTable
 from bigmodels.data.sources import Arrays
 from bigmodels.data.table import Table
 from bigmodels.data.tfds import Tfds
 
-__all__ = ['Arrays', 'Batches', 'Digits', 'ScikitTable', 'Table', 'Tfds', 'cleaning',
-           'transforms']
+__all__ = ['Arrays', 'Batches', 'Digits', 'Packed', 'ScikitTable', 'Sentences', 'Table',
+           'Tfds', 'Translations', 'cleaning', 'texts', 'tokenizers', 'transforms']

@@ -28,6 +28,7 @@ class Dataset(NamedTuple):
     read: (rows `[n]`) -> these rows of every column, `[n, ...]`, decoded.
     classes: their names where labels are class indices, else None.
     identity: a text that changes when the data does.
+    tokenizer: what made the tokens of text, or None.
   """
 
   length: int
@@ -36,6 +37,7 @@ class Dataset(NamedTuple):
   read: Callable[[np.ndarray], Columns]
   classes: tuple[str, ...] | None
   identity: str
+  tokenizer: Any = None
 
 
 @dataclasses.dataclass

@@ -1,16 +1,32 @@
-"""--mode=download: fetches and prepares what an experiment reads from TFDS."""
+"""--mode=download: fetches what an experiment reads from TFDS or by address."""
 
-from bigmodels.data import Tfds
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
 from bigmodels.data.sources import Opening
 from bigmodels.request import Request
 
 
 def run(request: Request) -> None:
   experiment = request.resolve().experiment
-  sources = [b.source for b in (experiment.train, *experiment.evals.values())]
-  wanted = {s.name: s for s in sources if isinstance(s, Tfds)}
+  wanted: list[Any] = []
+  for batches in (experiment.train, *experiment.evals.values()):
+    for source in _downloads(batches.source):
+      # One of several splits: they are all fetched together.
+      whole = source.split('') if hasattr(source, 'split') else source
+      wanted += [whole] if whole not in wanted else []
   if not wanted:
-    print('nothing to download: this experiment reads no TFDS dataset')
+    print('nothing to download: this experiment reads nothing that can be fetched')
   opening = Opening(request.data_dir, request.cache_dir, {})
-  for name, source in wanted.items():
-    print(f'{name} is in {source.download(opening)}')
+  for source in wanted:
+    print(f'{source.name} is in {source.download(opening)}')
+
+
+def _downloads(source: Any) -> Iterator[Any]:
+  """A source, or what it reads from, as far as it can be downloaded."""
+  if hasattr(source, 'download'):
+    yield source
+  elif dataclasses.is_dataclass(source):
+    for field in dataclasses.fields(source):
+      yield from _downloads(getattr(source, field.name))
