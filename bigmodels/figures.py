@@ -84,6 +84,32 @@ def regression(outputs: Mapping[str, np.ndarray], inputs: Inputs | None,
   }
 
 
+def language(outputs: Mapping[str, np.ndarray], inputs: Inputs | None,
+             classes: Sequence[str] | None) -> 'dict[str, Figure]':
+  """How hard the texts of a split are: a histogram of their loss.
+
+  Args:
+    outputs: `nats` and `tokens`, both `[n]`, of each text.
+    inputs: not looked at.
+    classes: not looked at.
+  """
+  nats, tokens = (np.asarray(outputs[k], np.float64) for k in ('nats', 'tokens'))
+  rows = np.isfinite(nats) & (tokens > 0)
+  if not rows.any():
+    return {}
+  each = nats[rows] / tokens[rows]
+  figure = _figure(HALF, 3.2)
+  axes = _axes(figure.subplots())
+  axes.hist(each, bins=min(60, max(10, len(each) // 10)), color=BLUE)
+  mean = nats[rows].sum() / tokens[rows].sum()
+  axes.axvline(mean, color=ORANGE, linewidth=1.2)
+  axes.set_xlabel('loss of a text, nats a token')
+  axes.set_ylabel('texts')
+  _subtitle(axes, f'the line: {mean:.3f}, the mean over all tokens',
+            _note(rows.sum(), len(rows)))
+  return {'Loss of each text': figure}
+
+
 def curve(splits: Mapping[str, tuple[Sequence[float], Sequence[float]]],
           colors: Mapping[str, str], *, best: float | None = None,
           width: float = HALF) -> 'Figure':

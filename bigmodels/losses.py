@@ -10,18 +10,21 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, *,
   """Negative log-likelihood of the labels.
 
   Args:
-    logits: `[batch, classes]`, or `[batch, 1]` for two classes (the log-odds of 1).
-    labels: `[batch]`, class indices.
+    logits: `[..., classes]`, or `[..., 1]` for two classes (the log-odds of 1).
+    labels: `[...]`, class indices.
     smoothing: label smoothing (Szegedy et al., 2016): this share of every label is
       spread over all classes.
 
   Returns:
-    `[batch]`, in nats.
+    `[...]`, in nats.
   """
   logits = _two_sided(logits)
-  targets = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
-  targets = optax.smooth_labels(targets, smoothing) if smoothing else targets
-  return optax.softmax_cross_entropy(logits, targets)
+  values = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+  if not smoothing:
+    return values
+  # The mean over all classes of -log p, without the labels as rows of numbers.
+  spread = jax.nn.logsumexp(logits, axis=-1) - logits.mean(-1)
+  return (1 - smoothing) * values + smoothing * spread
 
 
 def hinge(logits: jax.Array, labels: jax.Array) -> jax.Array:

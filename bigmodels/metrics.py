@@ -4,6 +4,7 @@ Definitions are scikit-learn's, so that numbers can be set beside other people's
 """
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -67,3 +68,27 @@ def regression(outputs: Outputs) -> dict[str, float]:
       warnings.simplefilter('error')
       result['r2'] = float(metrics.r2_score(targets, predictions))
   return result
+
+
+def language(outputs: Outputs) -> dict[str, float]:
+  """Perplexity: two to the bits, or e to the nats, that a token takes.
+
+  Args:
+    outputs: `nats` and `tokens`, both `[n]`, of each text.
+  """
+  tokens = float(outputs['tokens'].sum(dtype=np.float64))
+  if not tokens:
+    return {}
+  nats = float(outputs['nats'].sum(dtype=np.float64))
+  with np.errstate(over='ignore'):
+    return {'perplexity': float(np.exp(nats / tokens))}
+
+
+def bleu(translations: Sequence[str], references: Sequence[str]) -> dict[str, float]:
+  """BLEU of a corpus, 0 to 100, with a reference each (Papineni et al., 2002).
+
+  By sacrebleu, with its own tokenization ('13a') of detokenised text, cased.
+  """
+  import sacrebleu
+
+  return {'bleu': float(sacrebleu.corpus_bleu(translations, [references]).score)}

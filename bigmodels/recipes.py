@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import functools
 import inspect
+import itertools
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -36,7 +37,8 @@ def complete(recipe: Any, facts: Mapping[str, Callable[[], Any]]) -> Any:
 
   One rule, applied to nested partials first: a required argument that is named in
   `facts` is supplied; a partial that then lacks nothing is called; whatever still
-  lacks something else is a function that somebody will call, and stays one.
+  lacks something else is a function that somebody will call, and stays one. So does
+  what a Linen module makes its parts with: a field of it annotated as `Callable`.
 
   Args:
     recipe: a partial, a function, a tuple of these, or anything else (kept).
@@ -48,19 +50,36 @@ def complete(recipe: Any, facts: Mapping[str, Callable[[], Any]]) -> Any:
     return tuple(complete(r, facts) for r in recipe)
   if not is_function(recipe):
     return recipe
+  made, whole = _supply(recipe, facts)
+  if whole:
+    return made()
+  return made if made.args or made.keywords else made.func
+
+
+def _supply(recipe, facts) -> tuple[functools.partial, bool]:
+  """A partial with what the run knows, and whether it is one that lacks nothing."""
   made = recipe if isinstance(recipe, functools.partial) else functools.partial(recipe)
+  positional = _positional(made)
   made = functools.partial(
-    made.func, *(complete(a, facts) for a in made.args),
-    **{k: complete(v, facts) for k, v in made.keywords.items()})
+    made.func,
+    *(_complete_argument(made, name, a, facts) for name, a in itertools.zip_longest(
+      positional[: len(made.args)], made.args)),
+    **{k: _complete_argument(made, k, v, facts) for k, v in made.keywords.items()})
   given = _given(made)
   lacking = [name for name, p in _signature(made.func).items()
              if p.default is EMPTY and name not in given and p.kind not in _VARIADIC]
   supplied = {name: facts[name]() for name in lacking if name in facts}
-  made = functools.partial(made, **supplied)
-  if len(supplied) == len(lacking) and (
-    supplied or isinstance(recipe, functools.partial)):
-    return made()
-  return made if made.args or made.keywords else made.func
+  return functools.partial(made, **supplied), len(supplied) == len(lacking) and bool(
+    supplied or isinstance(recipe, functools.partial))
+
+
+def _complete_argument(recipe: functools.partial, name: str | None, value, facts):
+  if isinstance(value, functools.partial) and inspect.isclass(recipe.func) and (
+    issubclass(recipe.func, _module_class())):
+    annotation = _annotation(recipe, name)
+    if Callable in (annotation, typing.get_origin(annotation)):
+      return _supply(value, facts)[0]
+  return complete(value, facts)
 
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)

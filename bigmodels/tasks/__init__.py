@@ -1,7 +1,8 @@
 """Tasks: what is learned, and how a model's answer to a batch is scored."""
 
 from bigmodels.tasks.classification import classification
+from bigmodels.tasks.language import masked_token, next_token
 from bigmodels.tasks.regression import regression
 from bigmodels.tasks.task import Task
 
-__all__ = ['Task', 'classification', 'regression']
+__all__ = ['Task', 'classification', 'masked_token', 'next_token', 'regression']

@@ -1,6 +1,7 @@
 """The type of a task, and what tasks of one module share."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -16,44 +17,56 @@ class Task(NamedTuple):
       is the mean over unmasked examples; `outputs` are per example.
     summarize: (outputs of a split, masked examples dropped) -> name -> number.
     figures: (outputs, inputs: rows -> arrays, classes) -> title -> figure.
+    generate: (params, extra, prompts: list of texts, key, `decoding.Settings`) ->
+      for each prompt the text that follows on it, and of how many tokens; None where
+      no text is learned.
   """
 
   init: Callable
   loss: Callable
   summarize: Callable[..., dict[str, float]]
   figures: Callable[..., dict[str, Any]]
+  generate: Callable[..., list[tuple[str, int]]] | None = None
 
 
 def init(model, key: jax.Array, batch) -> tuple[Any, Any]:
   """Params and every other variable collection of a Linen module for a batch."""
-  variables = dict(model.init(key, batch['inputs'], train=False))
+  variables = dict(model.init(
+    key, *_arguments(batch), **_keywords(batch), train=False))
   return variables.pop('params'), variables
 
 
 def apply(model, params, extra, batch, *, key: jax.Array, train: bool):
   """The module's answer to a batch, and the collections it updated.
 
-  Masked examples are answered as zeros: whatever they hold, NaN included, reaches
-  neither the loss nor its gradient.
+  The module is called with `inputs`; with `decoder_inputs` after it, and with the
+  keywords `segments` and `places`, where the batch has them. Masked examples are answered as zeros:
+  whatever they hold, NaN included, reaches neither the loss nor its gradient.
   """
-  inputs = _zero_masked(batch['inputs'], batch['mask'])
+  arguments = [zero_masked(x, batch['mask']) for x in _arguments(batch)]
   variables = {'params': params, **extra}
+  call = partial(model.apply, variables, *arguments, **_keywords(batch), train=train)
   if not train or not extra:
-    rngs = {'dropout': key} if train else None
-    answer = model.apply(variables, inputs, train=train, rngs=rngs)
-    return answer, extra
-  answer, updated = model.apply(
-    variables, inputs, train=train, rngs={'dropout': key},
-    mutable=list(extra))
+    return call(rngs={'dropout': key} if train else None), extra
+  answer, updated = call(rngs={'dropout': key}, mutable=list(extra))
   return answer, {**extra, **updated}
+
+
+def _arguments(batch) -> list[jax.Array]:
+  return [batch[name] for name in ('inputs', 'decoder_inputs') if name in batch]
+
+
+def _keywords(batch) -> dict[str, jax.Array]:
+  return {name: batch[name] for name in ('segments', 'places') if name in batch}
 
 
 def labels_of(batch) -> jax.Array:
   """The labels, zero where masked."""
-  return _zero_masked(batch['labels'], batch['mask'])
+  return zero_masked(batch['labels'], batch['mask'])
 
 
-def _zero_masked(values: jax.Array, mask: jax.Array) -> jax.Array:
+def zero_masked(values: jax.Array, mask: jax.Array) -> jax.Array:
+  """`[batch, ...]` with zeros where the mask `[batch]` is 0."""
   kept = (mask > 0).reshape(-1, *[1] * (values.ndim - 1))
   return jnp.where(kept, values, jnp.zeros_like(values))
 
@@ -62,4 +75,18 @@ def masked_mean(values: jax.Array, mask: jax.Array) -> tuple[jax.Array, tuple]:
   """Mean of `[batch]` values where the mask is 1, and the (total, count) behind it."""
   total = jnp.sum(jnp.where(mask > 0, values, 0.0))
   count = jnp.sum(mask)
+  return total / jnp.maximum(count, 1.0), (total, count)
+
+
+def token_weights(batch) -> jax.Array:
+  """How much each label counts, float32 `[batch, length]`: 0 where nothing is asked."""
+  labels = batch['labels']
+  weights = batch['weights'] if 'weights' in batch else jnp.ones(labels.shape)
+  return weights.astype(jnp.float32) * batch['mask'][:, None]
+
+
+def weighted_mean(values: jax.Array, weights: jax.Array) -> tuple[jax.Array, tuple]:
+  """Mean of `[batch, length]` values by weights, and the (total, count) behind it."""
+  total = jnp.sum(jnp.where(weights > 0, values * weights, 0.0))
+  count = jnp.sum(weights)
   return total / jnp.maximum(count, 1.0), (total, count)

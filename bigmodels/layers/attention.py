@@ -1,0 +1,201 @@
+"""Multi-head attention: to itself or to a memory, masked, and with a cache.
+
+Vaswani et al., *Attention is all you need*, 2017; one key and value for several
+queries after Shazeer, *Fast transformer decoding*, 2019 (multi-query) and Ainslie et
+al., *GQA*, 2023 (grouped-query).
+"""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from bigmodels.layers.dense import Dense
+from bigmodels.layers.positions import rotary
+
+
+def same_segment(queries: jax.Array, keys: jax.Array) -> jax.Array:
+  """Who may look at whom where several documents, or padding, are in one sequence.
+
+  Args:
+    queries: segments of the queries, int `[batch, queries]`.
+    keys: those of the keys, int `[batch, keys]`; 0 is padding, which nobody looks at.
+
+  Returns:
+    bool `[batch, 1, queries, keys]`.
+  """
+  keys = keys[:, None, None, :]
+  return (queries[:, None, :, None] == keys) & (keys > 0)
+
+
+class Attention(nn.Module):
+  """Every query takes a mean of the values, weighted by its likeness to their keys.
+
+  Attributes:
+    heads: of the queries; they divide the width.
+    kv_heads: of keys and values; they divide `heads`. None takes as many, 1 is
+      multi-query attention, more is grouped-query attention.
+    causal: whether a token sees only itself and what comes before it.
+    rotary: base of rotary positions, see `positions.rotary`; None has none.
+    use_bias: whether the projections have one.
+    dropout: share of the weights left out in training.
+    kernel_init: makes the initialiser of the projections.
+    out_init: of the last one.
+  """
+
+  heads: int
+  kv_heads: int | None = None
+  causal: bool = False
+  rotary: float | None = None
+  use_bias: bool = True
+  dropout: float = 0.0
+  kernel_init: Callable = nn.initializers.glorot_uniform
+  out_init: Callable = nn.initializers.glorot_uniform
+
+  def __post_init__(self):
+    if self.heads < 1:
+      raise ValueError(f'heads: wants at least 1, got {self.heads}')
+    if self.kv_heads is not None and (
+        self.kv_heads < 1 or self.heads % self.kv_heads):
+      raise ValueError(f'kv_heads: wants a divisor of the {self.heads} heads, got '
+                       f'{self.kv_heads}')
+    if not 0 <= self.dropout < 1:
+      raise ValueError(f'dropout: wants 0 or more and less than 1, got {self.dropout}')
+    super().__post_init__()
+
+  @nn.compact
+  def __call__(self, x: jax.Array, memory: jax.Array | None = None, *,
+               segments: jax.Array | None = None,
+               memory_segments: jax.Array | None = None,
+               positions: jax.Array | None = None, decode: int = 0,
+               train: bool) -> jax.Array:
+    """`[batch, length, width]` -> the same shape.
+
+    Args:
+      x: what asks.
+      memory: what is asked, `[batch, memory length, width]`; x itself if left out.
+      segments: int `[batch, length]`; a token sees only what has its number, and
+        nobody sees 0. Left out, all is one document.
+      memory_segments: int `[batch, memory length]`, 0 where nobody looks.
+      positions: int `[batch, length]`, wanted by rotary positions.
+      decode: if not 0, tokens are kept in a cache of so many, for the calls that
+        follow; a memory is kept from the first call. Then `segments` are 1, or 0 for
+        padding. Who calls counts the tokens: past the last place, what comes is
+        written over the last ones.
+      train: whether to drop out.
+
+    Raises:
+      ValueError: if heads do not divide the width, rotary positions are missing or a
+        memory is to be turned by them, or more tokens come than the cache holds.
+    """
+    width = x.shape[-1]
+    if width % self.heads:
+      raise ValueError(f'heads: wants a divisor of the width {width}, got '
+                       f'{self.heads}')
+    if self.rotary is not None and (positions is None or memory is not None):
+      raise ValueError('rotary: wants the positions of x, and x for its own memory')
+    if memory is None and 0 < decode < x.shape[1]:
+      raise ValueError(f'decode: wants room for the {x.shape[1]} tokens that come, got '
+                       f'{decode}')
+    kv_heads = self.kv_heads or self.heads
+
+    def project(name, source, heads):
+      y = Dense(heads * (width // self.heads), use_bias=self.use_bias,
+                kernel_init=self.kernel_init, name=name)(source)
+      return y.reshape(*source.shape[:2], heads, width // self.heads)
+
+    query = project('query', x, self.heads)
+    kept = memory is not None and decode and self.has_variable('cache', 'keys')
+    if kept:
+      key, value = (self.get_variable('cache', name) for name in ('keys', 'values'))
+    else:
+      source = x if memory is None else memory
+      key = project('key', source, kv_heads)
+      value = project('value', source, kv_heads)
+    if self.rotary is not None:
+      query = rotary(query, positions, self.rotary)
+      key = rotary(key, positions, self.rotary)
+    mask, causal = None, self.causal
+    if memory is not None:
+      if decode and not kept:
+        self.put_variable('cache', 'keys', key)
+        self.put_variable('cache', 'values', value)
+      if memory_segments is not None:
+        mask = (memory_segments > 0)[:, None, None, :]
+    elif decode:
+      key, value, mask = self._remember(key, value, segments, decode)
+      causal = False
+    elif segments is not None:
+      mask = same_segment(segments, segments)
+    answer = attend(
+      query, key, value, mask=mask, causal=causal, dropout=self.dropout * train,
+      dropout_key=self.make_rng('dropout') if self.dropout and train else None)
+    return Dense(width, use_bias=self.use_bias, kernel_init=self.out_init,
+                 name='out')(answer.reshape(x.shape))
+
+  def _remember(self, key, value, segments, size):
+    """All keys and values so far, `[batch, size, ...]`, and who sees what of them."""
+    batch, length = key.shape[:2]
+    if segments is None:
+      segments = jnp.ones((batch, length), jnp.int32)
+    index = self.variable('cache', 'index', lambda: jnp.int32(0))
+    found = []
+    for name, new in (('keys', key), ('values', value), ('segments', segments)):
+      old = self.variable('cache', name, jnp.zeros, (batch, size, *new.shape[2:]),
+                          new.dtype)
+      old.value = jax.lax.dynamic_update_slice_in_dim(
+        old.value, new.astype(old.value.dtype), index.value, axis=1)
+      found.append(old.value)
+    key, value, known = found
+    mask = (known > 0)[:, None, None, :]
+    if self.causal:
+      here = index.value + jnp.arange(length)
+      mask = mask & (jnp.arange(size) <= here[:, None])
+    index.value = index.value + length
+    return key, value, mask
+
+
+def attend(query: jax.Array, key: jax.Array, value: jax.Array, *,
+           mask: jax.Array | None = None, causal: bool = False, dropout: float = 0.0,
+           dropout_key: jax.Array | None = None) -> jax.Array:
+  """Scaled dot-product attention, softmax in float32.
+
+  A GPU's fused kernel is used where it fits: half precision, no mask but the causal
+  one, no dropout.
+
+  Args:
+    query: `[batch, queries, heads, width]`.
+    key, value: `[batch, keys, kv heads, width]`.
+    mask: bool `[batch, 1 or heads, queries or 1, keys]`, True where looking is allowed.
+      A query that may look nowhere gets the mean of all values.
+    causal: whether query i sees only the keys up to i.
+    dropout: share of the weights that are left out.
+    dropout_key: of which; None leaves none out.
+  """
+  if dropout_key is None:
+    # cuDNN 9 wants lengths of whole tiles to be at its fastest.
+    fused = (jax.default_backend() == 'gpu' and mask is None
+             and query.dtype in (jnp.bfloat16, jnp.float16)
+             and query.shape[-1] in (64, 128)
+             and query.shape[1] % 64 == key.shape[1] % 64 == 0)
+    return jax.nn.dot_product_attention(
+      query, key, value, mask=mask, is_causal=causal,
+      implementation='cudnn' if fused else 'xla')
+  batch, queries, heads, width = query.shape
+  groups = heads // key.shape[2]
+  query = query.reshape(batch, queries, -1, groups, width) * width**-0.5
+  scores = jnp.einsum('bqkgd,btkd->bkgqt', query, key,
+                      preferred_element_type=jnp.float32)
+  scores = scores.reshape(batch, heads, queries, -1)
+  if causal:
+    past = jnp.tri(queries, key.shape[1], dtype=bool)
+    mask = past if mask is None else mask & past
+  if mask is not None:
+    scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).min)
+  weights = jax.nn.softmax(scores).astype(value.dtype)
+  kept = jax.random.bernoulli(dropout_key, 1 - dropout, weights.shape)
+  weights = jnp.where(kept, weights / (1 - dropout), 0)
+  weights = weights.reshape(batch, -1, groups, *weights.shape[2:])
+  return jnp.einsum('bkgqt,btkd->bqkgd', weights, value).reshape(
+    batch, queries, heads, width)

@@ -1,0 +1,80 @@
+"""Where in its sequence a token stands: sinusoidal and rotary positions.
+
+Learned positions are a `dense.Embedding` of the places.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+class NextPlaces(nn.Module):
+  """The places of tokens that follow on those before, which a cache counts."""
+
+  @nn.compact
+  def __call__(self, tokens: jax.Array, segments: jax.Array | None) -> jax.Array:
+    """Tokens `[batch, length]`, segments 0 where they are padding -> int32 places."""
+    real = jnp.ones_like(tokens) if segments is None else segments > 0
+    real = real.astype(jnp.int32)
+    count = self.variable('cache', 'count', jnp.zeros, (len(tokens),), jnp.int32)
+    found = count.value[:, None] + jnp.cumsum(real, 1) - 1
+    count.value = count.value + real.sum(1)
+    return jnp.maximum(found, 0)
+
+
+def places(segments: jax.Array) -> jax.Array:
+  """The place of every token in its own segment, from 0.
+
+  Args:
+    segments: int `[batch, length]`: tokens of one document next to each other have the
+      same number; 0 where nothing is.
+
+  Returns:
+    int32 `[batch, length]`; 0 where nothing is.
+  """
+  index = jnp.arange(segments.shape[1])
+  before = jnp.pad(segments, ((0, 0), (1, 0)), constant_values=-1)[:, :-1]
+  first = jax.lax.cummax(jnp.where(segments != before, index, 0), axis=1)
+  return jnp.where(segments > 0, index - first, 0).astype(jnp.int32)
+
+
+def sinusoidal(positions: jax.Array, width: int) -> jax.Array:
+  """Sines and cosines of falling frequencies (Vaswani et al., 2017, section 3.5).
+
+  Args:
+    positions: int `[...]`.
+    width: even.
+
+  Returns:
+    float32 `[..., width]`: sine and cosine of `position / 10000**(2 i / width)` at the
+    places `2 i` and `2 i + 1`.
+  """
+  if width % 2:
+    raise ValueError(f'width: sinusoidal positions want an even one, got {width}')
+  angles = positions[..., None] * 10_000.0 ** (-np.arange(0, width, 2) / width)
+  both = jnp.stack([jnp.sin(angles), jnp.cos(angles)], -1)
+  return both.reshape(*positions.shape, width).astype(jnp.float32)
+
+
+def rotary(x: jax.Array, positions: jax.Array, base: float = 10_000.0) -> jax.Array:
+  """Turns queries or keys by angles that grow with the position (Su et al., 2021).
+
+  The product of a query and a key then depends on how far apart they stand only. The
+  halves of a head are what turns into each other, as in GPT-NeoX and LLaMA.
+
+  Args:
+    x: `[batch, length, heads, width]`, of an even width.
+    positions: int `[batch, length]` or `[1, length]`.
+    base: of the wavelengths, `2 pi` to `2 pi base` tokens.
+  """
+  width = x.shape[-1]
+  if width % 2:
+    raise ValueError(f'rotary positions want heads of an even width, got {width}')
+  frequencies = base ** (-np.arange(0, width, 2, dtype=np.float32) / width)
+  angles = positions[:, :, None, None] * frequencies
+  sine, cosine = jnp.sin(angles), jnp.cos(angles)
+  one, two = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+  turned = jnp.concatenate(
+    [one * cosine - two * sine, two * cosine + one * sine], axis=-1)
+  return turned.astype(x.dtype)

@@ -1,0 +1,193 @@
+"""Recurrent layers over whole sequences: LSTM and GRU, with PyTorch's equations.
+
+What the inputs contribute to all steps is one matrix product; only the product with the
+state is left to the `lax.scan` over time. The state is float32 whatever the inputs are,
+as sums over many steps need. Padding and packed documents are told by `segments`.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+
+class Recurrent(nn.Module):
+  """What `Lstm` and `Gru` share.
+
+  Attributes:
+    width: of the state and of the outputs.
+    dropout: share of the input's features left out in training.
+    recurrent_dropout: share of the state left out in training, of what the next step
+      sees. Both masks are variational: drawn once a sequence, the same at each step
+      (Gal and Ghahramani, "A theoretically grounded application of dropout in recurrent
+      neural networks", 2016).
+    reverse: read from the last step to the first; outputs stay where the inputs were.
+    unroll: steps in one turn of the loop. On a CPU more than one only takes longer, to
+      compile as well.
+  """
+
+  width: int
+  dropout: float = 0.0
+  recurrent_dropout: float = 0.0
+  reverse: bool = False
+  unroll: int = 1
+
+  def __post_init__(self):
+    for name in ('dropout', 'recurrent_dropout'):
+      if not 0 <= getattr(self, name) < 1:
+        raise ValueError(f'{name}: wants 0 or more and less than 1, got '
+                         f'{getattr(self, name)}')
+    for name in ('width', 'unroll'):
+      if getattr(self, name) < 1:
+        raise ValueError(f'{name}: wants at least 1, got {getattr(self, name)}')
+    super().__post_init__()
+
+  def _run(self, cell: Callable, initial: Any, input_kernel: jax.Array,
+           input_bias: jax.Array, recurrent_kernel: jax.Array, x: jax.Array,
+           segments: jax.Array | None, train: bool) -> tuple[jax.Array, Any]:
+    """The scan of (what inputs give, what h gives, state) -> state, h its first leaf.
+
+    Args: see `Lstm.__call__`; kernels have a column for each unit of each gate.
+    """
+    batch, length, features = x.shape
+    if segments is not None and segments.shape != (batch, length):
+      raise ValueError(f'segments: wants [batch, length], {(batch, length)}, got '
+                       f'{segments.shape}')
+    one_mask = nn.Dropout(self.dropout, broadcast_dims=(1,), deterministic=not train)
+    flat = one_mask(x).reshape(batch * length, features)
+    given = (flat @ input_kernel + input_bias).reshape(batch, length, -1)
+    kept = nn.Dropout(self.recurrent_dropout, deterministic=not train)(
+      jnp.ones((batch, self.width), given.dtype))
+
+    def step(state, at):
+      given, real, first = at
+      if first is not None:
+        state = jax.tree.map(lambda s: jnp.where(first[:, None], 0, s), state)
+      h = jax.tree.leaves(state)[0].astype(given.dtype)
+      new = cell(given, (h * kept) @ recurrent_kernel, state)
+      out = jax.tree.leaves(new)[0].astype(x.dtype)
+      if real is not None:
+        new = jax.tree.map(lambda n, s: jnp.where(real[:, None], n, s), new, state)
+        out = jnp.where(real[:, None], out, 0)
+      return new, out
+
+    real = first = None
+    if segments is not None:
+      real, first = segments != 0, _begins(segments, self.reverse)
+    by_time = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), (given, real, first))
+    state, outputs = lax.scan(step, initial, by_time, reverse=self.reverse,
+                              unroll=self.unroll)
+    return jnp.swapaxes(outputs, 0, 1), state
+
+
+class Lstm(Recurrent):
+  """Long short-term memory (Hochreiter and Schmidhuber, 1997; Gers et al., 2000).
+
+  Gates stand in PyTorch's order, i f g o; `bias` is the sum of PyTorch's two. That of
+  the forget gate begins at 1 (Jozefowicz et al., "An empirical exploration of recurrent
+  network architectures", 2015). Attributes: see `Recurrent`.
+  """
+
+  @nn.compact
+  def __call__(self, x: jax.Array, *, segments: jax.Array | None = None,
+               state: tuple[jax.Array, jax.Array] | None = None,
+               train: bool) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    """Reads sequences.
+
+    Args:
+      x: `[batch, length, features]`.
+      segments: integer `[batch, length]`, 0 where there is padding, which leaves the
+        state as it is and gives zeros. Where the number differs from that of the last
+        step read another document begins, and the state is zero before it.
+      state: to begin with, (h, c), both `[batch, width]`; None for zeros.
+      train: whether to drop out.
+
+    Returns:
+      Outputs `[batch, length, width]` in the type of x, and the state after the last
+      step read.
+
+    Raises:
+      ValueError: for shapes that do not fit.
+    """
+    kernels = _kernels(self, x, 4)
+    bias = self.param('bias', _forget_nothing, (4 * self.width,))
+
+    def cell(given, recurrent, state):
+      i, f, g, o = jnp.split((given + recurrent).astype(state[1].dtype), 4, -1)
+      c = nn.sigmoid(f) * state[1] + nn.sigmoid(i) * nn.tanh(g)
+      return nn.sigmoid(o) * nn.tanh(c), c
+
+    initial = tuple(_initial(self, x, s) for s in state or (None, None))
+    return self._run(cell, initial, kernels[0], bias, kernels[1], x, segments, train)
+
+
+class Gru(Recurrent):
+  """Gated recurrent units (Cho et al., 2014) with PyTorch's place of the reset gate.
+
+  Gates stand in PyTorch's order, r z n, with `n = tanh(W x + b + r * (U h + d))`: r is
+  applied after the product, b being `input_bias` and d `recurrent_bias`. Attributes:
+  see `Recurrent`.
+  """
+
+  @nn.compact
+  def __call__(self, x: jax.Array, *, segments: jax.Array | None = None,
+               state: jax.Array | None = None,
+               train: bool) -> tuple[jax.Array, jax.Array]:
+    """As `Lstm.__call__`; the state is h, `[batch, width]`."""
+    kernels = _kernels(self, x, 3)
+    zeros = nn.initializers.zeros
+    input_bias = self.param('input_bias', zeros, (3 * self.width,))
+    recurrent_bias = self.param('recurrent_bias', zeros, (3 * self.width,))
+
+    def cell(given, recurrent, h):
+      r, z, n = jnp.split(given.astype(h.dtype), 3, -1)
+      r_, z_, n_ = jnp.split((recurrent + recurrent_bias).astype(h.dtype), 3, -1)
+      z = nn.sigmoid(z + z_)
+      return (1 - z) * nn.tanh(n + nn.sigmoid(r + r_) * n_) + z * h
+
+    return self._run(cell, _initial(self, x, state), kernels[0], input_bias, kernels[1],
+                     x, segments, train)
+
+
+def _kernels(layer, x, gates):
+  if x.ndim != 3:
+    raise ValueError(f'{type(layer).__name__} wants [batch, length, features], got '
+                     f'{x.shape}')
+  width = layer.width
+
+  def orthogonal(key, shape, dtype=jnp.float32):
+    one = nn.initializers.orthogonal()
+    square = jax.vmap(lambda key: one(key, (width, width), dtype))
+    return jnp.concatenate(square(jax.random.split(key, gates)), axis=1)
+
+  return (layer.param('input_kernel', nn.initializers.lecun_normal(),
+                      (x.shape[2], gates * width)),
+          layer.param('recurrent_kernel', orthogonal, (width, gates * width)))
+
+
+def _forget_nothing(key, shape, dtype=jnp.float32):
+  del key
+  return jnp.zeros(shape, dtype).at[shape[0] // 4 : shape[0] // 2].set(1)
+
+
+def _initial(layer, x, state):
+  shape, dtype = (len(x), layer.width), jnp.promote_types(x.dtype, jnp.float32)
+  if state is None:
+    return jnp.zeros(shape, dtype)
+  if state.shape != shape:
+    raise ValueError(f'state: wants [batch, width], {shape}, got {state.shape}')
+  return state.astype(dtype)
+
+
+def _begins(segments, reverse):
+  """Where, in the order of reading, a step is of another document than the last."""
+  if reverse:
+    return jnp.flip(_begins(jnp.flip(segments, 1), False), 1)
+  real = segments != 0
+  latest = lax.cummax(jnp.where(real, jnp.arange(segments.shape[1]), -1), axis=1)
+  before = jnp.pad(latest[:, :-1], ((0, 0), (1, 0)), constant_values=-1)
+  other = jnp.take_along_axis(segments, jnp.maximum(before, 0), 1) != segments
+  return real & (before >= 0) & other

@@ -1,0 +1,89 @@
+"""The block that all transformers are stacks of."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+
+from bigmodels.layers.attention import Attention
+from bigmodels.layers.dense import Dense
+
+
+class FeedForward(nn.Module):
+  """Two dense layers, for each token by itself.
+
+  Attributes:
+    hidden: width between them.
+    activation: nn.relu, nn.gelu, ...
+    gated: whether a second product gates the first one: with `nn.silu` that is SwiGLU
+      (Shazeer, *GLU variants improve transformer*, 2020).
+    use_bias: whether the layers have one.
+    kernel_init: makes the initialiser of the weights.
+    out_init: of the last layer's.
+  """
+
+  hidden: int
+  activation: Callable = nn.relu
+  gated: bool = False
+  use_bias: bool = True
+  kernel_init: Callable = nn.initializers.glorot_uniform
+  out_init: Callable = nn.initializers.glorot_uniform
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """`[..., width]` -> the same shape."""
+
+    def dense(name):
+      return Dense(self.hidden, use_bias=self.use_bias, kernel_init=self.kernel_init,
+                   name=name)
+
+    h = self.activation(dense('in')(x))
+    if self.gated:
+      h = h * dense('gate')(x)
+    return Dense(x.shape[-1], use_bias=self.use_bias, kernel_init=self.out_init,
+                 name='out')(h)
+
+
+class Block(nn.Module):
+  """Attention and a feed-forward part, each added to what comes in.
+
+  Attributes:
+    attention: makes the attention to itself.
+    feed_forward: makes the part after it.
+    norm: makes a normalisation.
+    cross: makes the attention to a memory that comes in between, if any.
+    norm_first: whether norms are inside of what is added, which trains deep stacks
+      without warm-up (Xiong et al., 2020; GPT-2), or after the sum (the original,
+      BERT).
+    dropout: share of what each part adds that is left out in training.
+  """
+
+  attention: Callable[..., Attention]
+  feed_forward: Callable[..., nn.Module]
+  norm: Callable[..., nn.Module] = nn.LayerNorm
+  cross: Callable[..., Attention] | None = None
+  norm_first: bool = True
+  dropout: float = 0.0
+
+  @nn.compact
+  def __call__(self, x: jax.Array, *, segments: jax.Array | None = None,
+               positions: jax.Array | None = None, memory: jax.Array | None = None,
+               memory_segments: jax.Array | None = None, decode: int = 0,
+               train: bool) -> jax.Array:
+    """`[batch, length, width]` -> the same shape; for the rest see `Attention`."""
+
+    def add(x, name, part):
+      norm = self.norm(name=f'{name}_norm')
+      drop = nn.Dropout(self.dropout, deterministic=not train)
+      if self.norm_first:
+        return x + drop(part(norm(x)))
+      return norm(x + drop(part(x)))
+
+    attention = self.attention(name='attention')
+    x = add(x, 'attention', lambda h: attention(
+      h, segments=segments, positions=positions, decode=decode, train=train))
+    if self.cross is not None:
+      cross = self.cross(name='cross')
+      x = add(x, 'cross', lambda h: cross(
+        h, memory, memory_segments=memory_segments, decode=decode, train=train))
+    return add(x, 'feed_forward', self.feed_forward(name='feed_forward'))

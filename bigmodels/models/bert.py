@@ -1,0 +1,214 @@
+"""The encoder that reads both ways, and its two heads (Devlin et al., *BERT*, 2019)."""
+
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from bigmodels.layers.attention import Attention
+from bigmodels.layers.dense import Dense, Embedding
+from bigmodels.layers.positions import places
+from bigmodels.layers.stack import Remat, Stack
+from bigmodels.layers.transformer import Block, FeedForward
+from bigmodels.models import hugging_face
+from bigmodels.models.hugging_face import Place, Published
+
+_NORM = partial(nn.LayerNorm, epsilon=1e-12, use_fast_variance=False)
+_GELU = partial(nn.gelu, approximate=False)
+_SMALL = partial(nn.initializers.truncated_normal, 0.02)
+
+
+class Bert(nn.Module):
+  """Embeddings of tokens, positions and sentence types, then blocks.
+
+  The defaults are BERT base.
+
+  Attributes:
+    vocabulary: number of tokens.
+    length: most tokens that the model can look at.
+    depth: number of blocks.
+    width: of every layer.
+    heads: of the attention; they divide the width.
+    hidden: width of the feed-forward part; None takes 4 times the width.
+    types: of sentences, for tasks on two of them.
+    dropout: share left out of the embeddings and of what each part of a block adds.
+    attention_dropout: share of the attention's weights left out.
+    remat: see `Stack`.
+    unroll: see `Stack`.
+  """
+
+  vocabulary: int
+  length: int = 512
+  depth: int = 12
+  width: int = 768
+  heads: int = 12
+  hidden: int | None = None
+  types: int = 2
+  dropout: float = 0.1
+  attention_dropout: float = 0.1
+  remat: Remat = 'none'
+  unroll: bool = False
+
+  def __post_init__(self):
+    if self.heads < 1 or self.width % self.heads:
+      raise ValueError(f'heads: wants a divisor of the width, {self.width}, got '
+                       f'{self.heads}')
+    for name in ('dropout', 'attention_dropout'):
+      share = getattr(self, name)
+      if not 0 <= share < 1:
+        raise ValueError(f'{name}: wants 0 or more and less than 1, got {share}')
+    super().__post_init__()
+
+  def setup(self):
+    self.tokens = Embedding(self.vocabulary, self.width, _SMALL)
+    self.positions = Embedding(self.length, self.width, _SMALL)
+    self.sentences = Embedding(self.types, self.width, _SMALL)
+    self.norm = _NORM()
+    self.drop = nn.Dropout(self.dropout)
+    block = partial(
+      Block,
+      attention=partial(Attention, self.heads, dropout=self.attention_dropout,
+                        kernel_init=_SMALL, out_init=_SMALL),
+      feed_forward=partial(FeedForward, self.hidden or 4 * self.width,
+                           activation=_GELU, kernel_init=_SMALL, out_init=_SMALL),
+      norm=_NORM, norm_first=False, dropout=self.dropout)
+    self.blocks = Stack(block, self.depth, self.remat, self.unroll)
+
+  def __call__(self, tokens: jax.Array, *, segments: jax.Array | None = None,
+               types: jax.Array | None = None, train: bool) -> jax.Array:
+    """Tokens, int `[batch, length]` -> features `[batch, length, width]`.
+
+    Args:
+      tokens: what is read.
+      segments: int `[batch, length]`: tokens see only those of the same number; 0 is
+        padding. Left out, all is one text.
+      types: of sentences, int `[batch, length]`; 0 if left out.
+      train: whether to drop out.
+
+    Raises:
+      ValueError: if there are more tokens than `length`.
+    """
+    if tokens.shape[1] > self.length:
+      raise ValueError(f'a text of {tokens.shape[1]:,} tokens, the model can look at '
+                       f'{self.length:,} (length)')
+    positions = jnp.arange(tokens.shape[1])[None] if segments is None else (
+      places(segments))
+    x = self.tokens(tokens) + self.positions(positions)
+    x = x + self.sentences(jnp.zeros((1, 1), int) if types is None else types)
+    x = self.drop(self.norm(x), deterministic=not train)
+    return self.blocks(x, segments=segments, train=train)
+
+  def logits(self, x: jax.Array) -> jax.Array:
+    """Vectors `[..., width]` -> their likeness to every token, `[..., vocabulary]`."""
+    return self.tokens.logits(x)
+
+  @nn.nowrap
+  def hugging_face(self) -> Published:
+    """Where its parameters are in a file of BERT."""
+    return _published(self, '', {}, {}, r'pooler\..*|cls\..*')
+
+
+class MaskedBert(nn.Module):
+  """The head for tokens that were masked; its last layer is tied to the embeddings.
+
+  Attributes:
+    encoder: what reads.
+  """
+
+  encoder: Bert
+
+  @nn.compact
+  def __call__(self, tokens: jax.Array, *, segments: jax.Array | None = None,
+               places: jax.Array | None = None, train: bool) -> jax.Array:
+    """Logits of tokens, `[batch, asked, vocabulary]`.
+
+    Args:
+      tokens: int `[batch, length]`.
+      segments: see `Bert`.
+      places: of the tokens that are asked for, int `[batch, asked]`; all of them if
+        left out.
+      train: whether to drop out.
+    """
+    x = self.encoder(tokens, segments=segments, train=train)
+    if places is not None:
+      x = jnp.take_along_axis(x, places[..., None], axis=1)
+    x = _GELU(Dense(x.shape[-1], kernel_init=_SMALL, name='transform')(x))
+    logits = self.encoder.logits(_NORM(name='norm')(x))
+    return logits + self.param('bias', nn.initializers.zeros, (logits.shape[-1],))
+
+  @nn.nowrap
+  def hugging_face(self) -> Published:
+    """Where its parameters are in a file of BERT."""
+    head = 'cls.predictions'
+    return _published(
+      self.encoder, 'encoder/', {
+        **_dense('transform', f'{head}.transform.dense'),
+        **hugging_face.norm('norm', f'{head}.transform.LayerNorm'),
+        'bias': Place(f'{head}.bias')},
+      {f'{head}.decoder.weight': 'embeddings.word_embeddings.weight',
+       f'{head}.decoder.bias': f'{head}.bias'},
+      r'pooler\..*|cls\.seq_relationship\..*')
+
+
+class BertClassifier(nn.Module):
+  """The head for whole texts: it reads the features of the first token.
+
+  Attributes:
+    encoder: what reads.
+    outputs: width of the answer.
+  """
+
+  encoder: Bert
+  outputs: int
+
+  @nn.compact
+  def __call__(self, tokens: jax.Array, *, segments: jax.Array | None = None,
+               train: bool) -> jax.Array:
+    """Tokens, int `[batch, length]` -> logits `[batch, outputs]`."""
+    x = self.encoder(tokens, segments=segments, train=train)[:, 0]
+    x = nn.tanh(Dense(x.shape[-1], kernel_init=_SMALL, name='pooler')(x))
+    x = nn.Dropout(self.encoder.dropout, deterministic=not train)(x)
+    return Dense(self.outputs, kernel_init=_SMALL, name='head')(x)
+
+  @nn.nowrap
+  def hugging_face(self) -> Published:
+    """Where its parameters are in a file of BERT."""
+    return _published(
+      self.encoder, 'encoder/',
+      {**_dense('pooler', 'pooler.dense'), **_dense('head', 'classifier')}, {}, '')
+
+
+_dense = partial(hugging_face.dense, transposed=True)
+
+
+def _published(encoder: Bert, prefix: str, head: dict[str, Place],
+               copies: dict[str, str], other: str) -> Published:
+  """An encoder whose parameters begin with `prefix`, and what a head has beside it."""
+  ours, theirs = f'{prefix}blocks/block', 'encoder.layer.{}'
+  places = {
+    **{f'{prefix}{name}/embedding': Place(f'embeddings.{name_of}_embeddings.weight')
+       for name, name_of in (('tokens', 'word'), ('positions', 'position'),
+                             ('sentences', 'token_type'))},
+    **hugging_face.norm(f'{prefix}norm', 'embeddings.LayerNorm'),
+    **_dense(f'{ours}/attention/out', f'{theirs}.attention.output.dense'),
+    **hugging_face.norm(f'{ours}/attention_norm',
+                        f'{theirs}.attention.output.LayerNorm'),
+    **_dense(f'{ours}/feed_forward/in', f'{theirs}.intermediate.dense'),
+    **_dense(f'{ours}/feed_forward/out', f'{theirs}.output.dense'),
+    **hugging_face.norm(f'{ours}/feed_forward_norm', f'{theirs}.output.LayerNorm')}
+  for name in ('query', 'key', 'value'):
+    places |= _dense(f'{ours}/attention/{name}', f'{theirs}.attention.self.{name}')
+  return Published(
+    family='BERT', places=places | head, rename=_without_prefix, copies=copies,
+    buffers=r'embeddings\.(position_ids|token_type_ids)', other=other,
+    config={'model_type': ('bert',), 'num_attention_heads': (encoder.heads,),
+            'hidden_act': ('gelu',), 'layer_norm_eps': (1e-12,),
+            'position_embedding_type': ('absolute',)})
+
+
+def _without_prefix(name: str) -> str:
+  name = name.removeprefix('bert.')
+  for old, new in (('gamma', 'weight'), ('beta', 'bias')):  # of the first files
+    name = name.replace(f'LayerNorm.{old}', f'LayerNorm.{new}')
+  return name

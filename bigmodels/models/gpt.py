@@ -1,0 +1,184 @@
+"""The decoder-only transformer: GPT-2 exactly, and what became of it since."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from bigmodels.layers.attention import Attention
+from bigmodels.layers.dense import Dense, Embedding
+from bigmodels.layers.positions import NextPlaces, places
+from bigmodels.layers.stack import Remat, Stack
+from bigmodels.layers.transformer import Block, FeedForward
+from bigmodels.models import hugging_face
+from bigmodels.models.hugging_face import Place, Published
+
+_NORM = partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False)
+
+
+class Gpt(nn.Module):
+  """Token and position embeddings, blocks, a norm, and a logit for every token.
+
+  The defaults are GPT-2 of 124 million parameters (Radford et al., 2019).
+
+  Attributes:
+    vocabulary: number of tokens.
+    length: most tokens that the model can look at.
+    depth: number of blocks.
+    width: of the residual stream.
+    heads: of the attention; they divide the width.
+    kv_heads: of keys and values, see `Attention`.
+    hidden: width of the feed-forward part; None takes 4 times the width, or as many
+      parameters as that if it is gated, in multiples of 64.
+    positions: 'learned', or 'rotary' (`rotary_base`).
+    rotary_base: see `layers.positions.rotary`.
+    norm: makes a normalisation.
+    activation: of the feed-forward part.
+    gated: see `FeedForward`.
+    use_bias: whether dense layers have one; that of norms is a matter of `norm`.
+    tied: whether the last layer's weights are the token embeddings.
+    dropout: share left out of the embeddings and of what each part of a block adds.
+    attention_dropout: share of the attention's weights left out.
+    remat: see `Stack`.
+    unroll: see `Stack`.
+  """
+
+  vocabulary: int
+  length: int = 1024
+  depth: int = 12
+  width: int = 768
+  heads: int = 12
+  kv_heads: int | None = None
+  hidden: int | None = None
+  positions: Literal['learned', 'rotary'] = 'learned'
+  rotary_base: float = 10_000.0
+  norm: Callable[..., nn.Module] = _NORM
+  activation: Callable = nn.gelu
+  gated: bool = False
+  use_bias: bool = True
+  tied: bool = True
+  dropout: float = 0.0
+  attention_dropout: float = 0.0
+  remat: Remat = 'none'
+  unroll: bool = False
+
+  def __post_init__(self):
+    if self.heads < 1 or self.width % self.heads:
+      raise ValueError(f'heads: wants a divisor of the width, {self.width}, got '
+                       f'{self.heads}')
+    if self.kv_heads is not None and (
+        self.kv_heads < 1 or self.heads % self.kv_heads):
+      raise ValueError(f'kv_heads: wants a divisor of the {self.heads} heads, got '
+                       f'{self.kv_heads}')
+    if self.positions not in ('learned', 'rotary'):
+      raise ValueError(f"positions: wants 'learned' or 'rotary', got "
+                       f'{self.positions!r}')
+    for name in ('dropout', 'attention_dropout'):
+      share = getattr(self, name)
+      if not 0 <= share < 1:
+        raise ValueError(f'{name}: wants 0 or more and less than 1, got {share}')
+    super().__post_init__()
+
+  @nn.compact
+  def __call__(self, tokens: jax.Array, *, segments: jax.Array | None = None,
+               decode: int = 0, train: bool) -> jax.Array:
+    """Tokens, int `[batch, length]` -> logits `[batch, length, vocabulary]`.
+
+    Args:
+      tokens: of which the logits at i foretell the one at i + 1.
+      segments: int `[batch, length]`: tokens see only those of the same number, and
+        their positions count from its first; 0 is padding. Left out, all is one text.
+      decode: if not 0, tokens are those that follow on what is in the cache, which
+        holds so many; see `Attention`.
+      train: whether to drop out.
+
+    Raises:
+      ValueError: if there are more tokens than `length`.
+    """
+    if max(tokens.shape[1], decode) > self.length:
+      raise ValueError(f'a text of {max(tokens.shape[1], decode):,} tokens, the model '
+                       f'can look at {self.length:,} (length)')
+    small = partial(nn.initializers.normal, 0.02)
+    # What the residual stream adds up should not grow with the depth.
+    last = partial(nn.initializers.normal, 0.02 / (2 * self.depth) ** 0.5)
+    if decode:
+      positions = NextPlaces(name='places')(tokens, segments)
+    else:
+      positions = jnp.arange(tokens.shape[1])[None] if segments is None else (
+        places(segments))
+    embedding = Embedding(self.vocabulary, self.width, small, name='tokens')
+    x = embedding(tokens)
+    if self.positions == 'learned':
+      x = x + Embedding(self.length, self.width, small, name='positions')(positions)
+    x = nn.Dropout(self.dropout, deterministic=not train)(x)
+    block = partial(
+      Block,
+      attention=partial(
+        Attention, self.heads, kv_heads=self.kv_heads, causal=True,
+        rotary=self.rotary_base if self.positions == 'rotary' else None,
+        use_bias=self.use_bias, dropout=self.attention_dropout, kernel_init=small,
+        out_init=last),
+      feed_forward=partial(
+        FeedForward, self.hidden or _hidden(self.width, self.gated),
+        activation=self.activation, gated=self.gated, use_bias=self.use_bias,
+        kernel_init=small, out_init=last),
+      norm=self.norm, dropout=self.dropout)
+    x = Stack(block, self.depth, self.remat, self.unroll, name='blocks')(
+      x, segments=segments, positions=positions, decode=decode, train=train)
+    x = self.norm(name='norm')(x)
+    if self.tied:
+      return embedding.logits(x)
+    return Dense(self.vocabulary, use_bias=False, kernel_init=small, name='head')(x)
+
+  @nn.nowrap
+  def hugging_face(self) -> Published:
+    """Where its parameters are in a file of GPT-2.
+
+    Raises:
+      ValueError: if it is no GPT-2.
+    """
+    for name, wanted in (('positions', 'learned'), ('gated', False), ('use_bias', True),
+                         ('activation', nn.gelu)):
+      if getattr(self, name) != wanted:
+        raise ValueError(f'{name}: GPT-2 wants {wanted}, got {getattr(self, name)}')
+    if self.kv_heads not in (None, self.heads):
+      raise ValueError(f'kv_heads: GPT-2 wants {self.heads}, got {self.kv_heads}')
+    dense = partial(hugging_face.dense, transposed=False)
+    ours, theirs = 'blocks/block', 'h.{}'
+    places = {
+      'tokens/embedding': Place('wte.weight'),
+      'positions/embedding': Place('wpe.weight'),
+      **hugging_face.norm(f'{ours}/attention_norm', f'{theirs}.ln_1'),
+      **dense(f'{ours}/attention/out', f'{theirs}.attn.c_proj'),
+      **hugging_face.norm(f'{ours}/feed_forward_norm', f'{theirs}.ln_2'),
+      **dense(f'{ours}/feed_forward/in', f'{theirs}.mlp.c_fc'),
+      **dense(f'{ours}/feed_forward/out', f'{theirs}.mlp.c_proj'),
+      **hugging_face.norm('norm', 'ln_f')}
+    for part, name in enumerate(('query', 'key', 'value')):
+      places |= dense(f'{ours}/attention/{name}', f'{theirs}.attn.c_attn', part=part,
+                      parts=3)
+    if not self.tied:
+      places['head/kernel'] = Place('lm_head.weight', transposed=True)
+    return Published(
+      family='GPT-2', places=places,
+      rename=lambda name: name.removeprefix('transformer.'),
+      copies={'lm_head.weight': 'wte.weight'},
+      buffers=r'h\.\d+\.attn\.(bias|masked_bias)', other='',
+      config={'model_type': ('gpt2',), 'n_head': (self.heads,),
+              'activation_function': ('gelu_new', 'gelu_pytorch_tanh'),
+              'layer_norm_epsilon': (1e-5,), 'scale_attn_weights': (True,),
+              'scale_attn_by_inverse_layer_idx': (False,)})
+
+
+# Rotary positions, RMSNorm, SwiGLU, no biases: LLaMA (Touvron et al., 2023) and most
+# models since; grouped queries come with `kv_heads`.
+ModernGpt = partial(
+  Gpt, positions='rotary', norm=partial(nn.RMSNorm, epsilon=1e-5), activation=nn.silu,
+  gated=True, use_bias=False, tied=False)
+
+
+def _hidden(width: int, gated: bool) -> int:
+  return 4 * width if not gated else -(-8 * width // (3 * 64)) * 64

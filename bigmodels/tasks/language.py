@@ -1,0 +1,132 @@
+"""Language modelling: the next token, or tokens that were masked."""
+
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bigmodels import figures, losses, metrics
+from bigmodels.tasks.task import Task, apply, init, token_weights, weighted_mean
+
+
+def next_token(model, *, tokenizer) -> Task:
+  """The token that follows each token of a text.
+
+  Metrics are of every token of a split that is asked for: the loss in nats a token,
+  accuracy, and bits per byte of the text, which compares models with other tokenizers,
+  and compressors.
+
+  Args:
+    model: Linen module, int `[batch, length]` -> logits `[batch, length, vocabulary]`.
+    tokenizer: of the training data; the run supplies it.
+  """
+  # What the vocabulary of a model has beyond the tokenizer's is never asked for.
+  byte_counts = jnp.asarray(tokenizer.byte_counts)
+
+  def objective(params, extra, batch, key, train):
+    logits, extra = apply(model, params, extra, batch, key=key, train=train)
+    labels, weights = batch['labels'].astype(jnp.int32), token_weights(batch)
+    logits = _logits(logits, labels)
+    values = losses.cross_entropy(logits, labels)
+    value, total = weighted_mean(values, weights)
+    right = (jnp.argmax(logits, -1) == labels).astype(jnp.float32)
+    size = jnp.sum(byte_counts[labels] * weights)
+    sums = {'loss': total, 'accuracy': weighted_mean(right, weights)[1],
+            'bits_per_byte': (total[0] / math.log(2), size)}
+    return value, (extra, sums, _per_example(values, weights))
+
+  return Task(partial(init, model), objective, metrics.language, figures.language)
+
+
+def masked_token(model, *, tokenizer, share: float = 0.15) -> Task:
+  """The tokens that were masked (Devlin et al., *BERT*, 2019).
+
+  Of each text a share of the tokens is asked for, at least one: 80 % of these become
+  the mask, 10 % some other token, 10 % stay. Special tokens are not asked for. In
+  training the choice is another one every time; in an evaluation it depends on the
+  text alone.
+
+  Args:
+    model: Linen module, int `[batch, length]` and `places` `[batch, asked]` -> logits
+      `[batch, asked, vocabulary]`.
+    tokenizer: of the training data, with a 'mask'; the run supplies it.
+    share: of the tokens.
+  """
+  if 'mask' not in tokenizer.special:
+    raise ValueError('masked_token wants a tokenizer with the special token '
+                     f"'mask'; it has {', '.join(tokenizer.special) or 'none'}")
+  if not 0 < share < 1:
+    raise ValueError(f'share: wants more than 0 and less than 1, got {share}')
+  special = np.zeros(tokenizer.size, bool)
+  special[list(tokenizer.special.values())] = True
+  plain, = np.nonzero(~special)
+
+  def hidden(batch, key, train):
+    tokens = batch['inputs'].astype(jnp.int32)
+    length = tokens.shape[1]
+    draw = partial(jax.random.uniform, shape=tokens.shape)
+    if not train:
+      keys = jax.vmap(lambda text: jax.random.fold_in(
+        jax.random.key(0), _hash(text)))(tokens)
+
+      def draw(key):
+        number = jax.random.bits(key, dtype=jnp.uint32)
+        return jax.vmap(lambda own: jax.random.uniform(
+          jax.random.fold_in(own, number), (length,)))(keys)
+
+      key = jax.random.key(1)
+    chosen, fate, other = (draw(jax.random.fold_in(key, i)) for i in range(3))
+    there = ~jnp.asarray(special)[tokens]
+    for name in ('segments', 'weights'):
+      if name in batch:
+        there &= batch[name] > 0
+    most = max(1, round(share * length))
+    _, places = jax.lax.top_k(jnp.where(there, chosen, -1.0), most)
+    count = there.sum(1)
+    asked = jnp.minimum(jnp.maximum(1, jnp.round(share * count)), count)
+    weights = (jnp.arange(most) < asked[:, None]) * batch['mask'][:, None]
+    at = partial(jnp.take_along_axis, indices=places, axis=1)
+    labels, fate = at(tokens), at(fate)
+    random = jnp.asarray(plain)[(at(other) * len(plain)).astype(jnp.int32)]
+    new = jnp.where(fate < 0.8, tokenizer.special['mask'],
+                    jnp.where(fate < 0.9, random, labels))
+    new = jnp.where(weights > 0, new, labels)
+    rows = jnp.arange(len(tokens))[:, None]
+    return {**batch, 'inputs': tokens.at[rows, places].set(new),
+            'places': places}, labels, weights.astype(jnp.float32)
+
+  def objective(params, extra, batch, key, train):
+    mask_key, key = jax.random.split(key)
+    batch, labels, weights = hidden(batch, mask_key, train)
+    logits, extra = apply(model, params, extra, batch, key=key, train=train)
+    logits = _logits(logits, labels)
+    values = losses.cross_entropy(logits, labels)
+    value, total = weighted_mean(values, weights)
+    right = (jnp.argmax(logits, -1) == labels).astype(jnp.float32)
+    sums = {'loss': total, 'accuracy': weighted_mean(right, weights)[1]}
+    return value, (extra, sums, _per_example(values, weights))
+
+  return Task(partial(init, model), objective, metrics.language, figures.language)
+
+
+def _logits(logits: jax.Array, labels: jax.Array) -> jax.Array:
+  if logits.shape[:-1] != labels.shape:
+    raise ValueError(f'language modelling wants logits {labels.shape} + vocabulary, '
+                     f'the model gives {logits.shape}')
+  return logits.astype(jnp.float32)
+
+
+def _per_example(values: jax.Array, weights: jax.Array) -> dict[str, jax.Array]:
+  """Nats and tokens of each text: sums over `[batch, length]`."""
+  return {'nats': jnp.sum(jnp.where(weights > 0, values * weights, 0.0), 1),
+          'tokens': jnp.sum(weights, 1)}
+
+
+def _hash(tokens: jax.Array) -> jax.Array:
+  """A uint32 that any two texts `[length]` rarely share."""
+  def mix(found, token):
+    return (found ^ token.astype(jnp.uint32)) * jnp.uint32(16777619), None  # FNV-1a
+
+  return jax.lax.scan(mix, jnp.uint32(2166136261), tokens)[0]
