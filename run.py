@@ -43,6 +43,24 @@ flags.DEFINE_float('hang_timeout', 120, 'seconds without a word from another pro
                    'before this one ends', lower_bound=1)
 flags.DEFINE_string('topology', None, 'with --mode=plan: TPUs not at hand, such as '
                     'v5e:4x4')
+flags.DEFINE_multi_string('prompt', None, 'with --mode=sample: a text to go on from, '
+                          'or to translate; may be given several times')
+flags.DEFINE_string('prompt_file', None, 'with --mode=sample: a file with a prompt on '
+                    'each line')
+flags.DEFINE_integer('tokens', None, 'with --mode=sample: most tokens to write; 256, '
+                     'or what there is room for, if left out')
+flags.DEFINE_float('temperature', None, 'with --mode=sample: logits are divided by '
+                   'it; 1 if left out, 0 takes the likeliest token')
+flags.DEFINE_integer('top_k', None, 'with --mode=sample: draw from so many of the '
+                     'likeliest tokens')
+flags.DEFINE_float('top_p', None, 'with --mode=sample: draw from the fewest tokens '
+                   'whose probabilities add up to this')
+flags.DEFINE_integer('beams', None, 'with --mode=sample: hypotheses of a beam search, '
+                     'which draws nothing')
+flags.DEFINE_multi_string('stop', None, 'with --mode=sample: end before this text; may '
+                          'be given several times')
+flags.DEFINE_integer('samples', 1, 'with --mode=sample: texts for each prompt')
+flags.DEFINE_integer('sample_seed', 0, 'with --mode=sample: seed of the draws')
 flags.DEFINE_bool('list', False, 'list the experiments')
 
 
@@ -85,7 +103,7 @@ def main(argv: list[str], overrides: dict[str, str]) -> None:
 
   from bigmodels.parallel import devices
   from bigmodels.parallel.cluster import Address
-  from bigmodels.request import Request
+  from bigmodels.request import Request, Sampling
   from bigmodels.sharding import MeshShape
 
   devices.prepare(cache_dir / 'xla')
@@ -94,12 +112,16 @@ def main(argv: list[str], overrides: dict[str, str]) -> None:
   if FLAGS.topology and FLAGS.mode != 'plan':
     raise UserError(f'--topology={FLAGS.topology}: only --mode=plan knows devices that '
                     'are not here')
+  for name in Sampling._fields:
+    if FLAGS[name].present and FLAGS.mode != 'sample':
+      raise UserError(f'--{name}: only --mode=sample writes text')
   mode = importlib.import_module(f'bigmodels.modes.{FLAGS.mode}')
   mode.run(Request(
     FLAGS.experiment, overrides, FLAGS.workdir, data_dir, cache_dir,
     FLAGS.require_backend, mesh,
     FLAGS.parallel, Address(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id),
-    FLAGS.hang_timeout, FLAGS.topology))
+    FLAGS.hang_timeout, FLAGS.topology,
+    Sampling(*(FLAGS[name].value for name in Sampling._fields))))
 
 
 def _start(argv: list[str]) -> None:

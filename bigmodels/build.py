@@ -4,7 +4,7 @@ import functools
 import math
 import pathlib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,7 @@ class Built(NamedTuple):
 
   Attributes:
     experiment: what it was built from.
+    model: completed; the learner's works in `precision`.
     learner: with model, task and optimizer inside.
     layout: where its arrays lie.
     precision: of the model's arithmetic.
@@ -36,6 +37,7 @@ class Built(NamedTuple):
   """
 
   experiment: Experiment
+  model: Any
   learner: Learner
   layout: Layout
   precision: Precision
@@ -78,6 +80,7 @@ def build(experiment: Experiment, layout: Layout, opening: Opening) -> Built:
   Raises:
     UserError: if data is missing or does not fit the experiment.
   """
+  _take_tokenizer(experiment, opening)
   source = experiment.train.source.open(opening)
   size = experiment.train.batch_size or source.length
   steps = experiment.duration.step(1, source.length / size)
@@ -104,8 +107,8 @@ def build(experiment: Experiment, layout: Layout, opening: Opening) -> Built:
   try:
     model = recipes.complete(experiment.model, facts)
     _check_vocabulary(model, source)
-    model = precision.in_precision(model, arithmetic)
-    task = recipes.complete(experiment.task, facts)(model)
+    task = recipes.complete(experiment.task, facts)(
+      precision.in_precision(model, arithmetic))
     optimizer = recipes.complete(experiment.optimizer, facts)
     if not hasattr(optimizer, 'update'):
       raise ValueError(f'optimizer: made {optimizer!r}, wants an optax transformation')
@@ -128,7 +131,8 @@ def build(experiment: Experiment, layout: Layout, opening: Opening) -> Built:
     for name, b in experiment.evals.items()
   }
   data = {'data_dir': opening.data_dir, 'kept': opening.kept}
-  return Built(experiment, learner, layout, arithmetic, train, evals, steps, data)
+  return Built(
+    experiment, model, learner, layout, arithmetic, train, evals, steps, data)
 
 
 def check_classes(built: Built, outputs: dict[str, dict]) -> None:
@@ -152,6 +156,20 @@ def _outputs(source) -> int:
     return len(source.classes)
   labels = source.load()['labels']
   return math.prod(labels.shape[1:])
+
+
+def _take_tokenizer(experiment: Experiment, opening: Opening) -> None:
+  """Parameters of another run mean nothing without the tokenizer they were taught by.
+
+  A run that keeps one already goes on with that.
+  """
+  if experiment.init_from is None or 'tokenizer' in opening.kept:
+    return
+  workdir = Workdir(experiment.init_from)
+  state = workdir.read_json(workdir.data, {}).get('kept', {}).get('tokenizer')
+  if state is not None:
+    opening.kept['tokenizer'] = state
+    opening.say(f'the tokenizer too is that of {workdir.path} (--config.init_from)')
 
 
 def _tokenizer(source, wanted: str):

@@ -8,6 +8,7 @@ can be printed, compared and overridden before anything runs.
 import dataclasses
 import math
 import pathlib
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -106,7 +107,11 @@ class Experiment:
     monitor: which evaluation metric picks the best checkpoint; None takes the last.
     learner: makes a `Learner` of task, optimizer and what makes the gradient of a loss
       for this run's devices; see `learners.supervised`.
-    init_from: a workdir whose best parameters to start from, matched by name.
+    init_from: where the parameters come from that training starts with, by name: a
+      workdir (its best ones, and its tokenizer), or for models that are published there
+      a `.safetensors` file or folder as Hugging Face's `transformers` writes it.
+    init_pattern: regular expression of whole names, such as `encoder/.*`: only what it
+      matches is taken from `init_from`, and has to be there.
     precision: of the model's arithmetic; parameters, optimizer and losses are float32
       in either. None takes bfloat16 on a GPU or TPU and float32 on a CPU.
     accumulate: cut a batch into so many parts, one after the other: less memory, the
@@ -129,6 +134,7 @@ class Experiment:
   monitor: Monitor | None = None
   learner: Callable = learners.supervised
   init_from: str | None = None
+  init_pattern: str = '.*'
   precision: Precision | None = None
   accumulate: int = 1
   mesh: MeshShape = MeshShape()  # noqa: RUF009 (frozen)
@@ -144,6 +150,11 @@ class Experiment:
       # Absolute: a run goes on from whatever folder it is started in.
       path = pathlib.Path(self.init_from).expanduser().resolve()
       object.__setattr__(self, 'init_from', str(path))
+    try:
+      re.compile(self.init_pattern)
+    except re.error as error:
+      raise ValueError(f'init_pattern: wants a regular expression, got '
+                       f'{self.init_pattern!r}: {error}') from None
     if self.accumulate < 1:
       raise ValueError(f'accumulate: wants at least 1, got {self.accumulate}')
     if self.precision not in (None, 'float32', 'bfloat16'):

@@ -1,15 +1,21 @@
-"""Parameters from another run."""
+"""Parameters from elsewhere: the best of another run, or published ones."""
 
+import contextlib
+import json
 import pathlib
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
+import numpy as np
 
+from bigmodels.build import Built
 from bigmodels.checkpoint import Checkpoints, Damaged
 from bigmodels.errors import UserError
 from bigmodels.parallel.compile import Carry
 from bigmodels.parallel.layout import Layout
+from bigmodels.sharding import name_of
 from bigmodels.workdir import Workdir
 
 
@@ -43,51 +49,314 @@ def best(checkpoints: Checkpoints, like_of: Callable[[int], Any]) -> tuple[int, 
   raise UserError(f'every checkpoint in {checkpoints.folder} is damaged')
 
 
-def from_workdir(path: str, carry: Carry, layout: Layout) -> Carry:
-  """Puts the best parameters of another run into a fresh carry, by name.
+def start(built: Built, carry: Carry, say: Callable[[str], None] = print) -> Carry:
+  """Puts the parameters that an experiment wants from elsewhere into a fresh carry.
 
   Args:
-    path: the other run's workdir.
-    carry: with parameters of the names and shapes wanted.
-    layout: where they go.
+    built: the experiment, with `init_from` and `init_pattern`.
+    carry: with fresh parameters.
+    say: prints a line.
 
   Raises:
     UserError: naming every parameter that is missing, left over or of another shape.
   """
-  folder = Workdir(path).checkpoints
-  if not folder.is_dir():
-    raise UserError(f'--config.init_from={path}: there are no checkpoints')
-  checkpoints = Checkpoints(pathlib.Path(folder), 1, read_only=True)
+  experiment, kept = built.experiment, built.data['kept'].get('tokenizer')
+  path, pattern = pathlib.Path(experiment.init_from), experiment.init_pattern
+  ours = _flat(carry.state.params)
+  wanted = {name: x for name, x in ours.items() if re.fullmatch(pattern, name)}
+  if not wanted:
+    raise UserError(f'--config.init_pattern={pattern}: matches the whole name of no '
+                    f'parameter; there is {_first(ours)}')
+  whole = pattern == '.*'
+  try:
+    if Workdir(path).config.is_file() or Workdir(path).checkpoints.is_dir():
+      found, left = _of_workdir(path, wanted, kept, built.layout, whole=whole)
+    else:
+      found, left = _of_hugging_face(path, wanted, kept, built.model, say, whole=whole)
+  except _Unfit as error:
+    raise UserError(f'--config.init_from={path}: {error}') from error
+  params = jax.tree.map_with_path(
+    lambda path, x: found.get(name_of(path), x), carry.state.params)
+  others = '' if whole else (f' ({pattern}), {len(ours) - len(wanted)} are fresh; '
+                             f'{left} there are not taken')
+  say(f'{len(wanted)} parameters from {path}{others}')
+  return carry._replace(state=carry.state._replace(params=params))
+
+
+class _Unfit(Exception):
+  """Why what is at a path cannot be used."""
+
+
+def _flat(tree: Any) -> dict[str, Any]:
+  return {name_of(path): x for path, x in jax.tree.leaves_with_path(tree)}
+
+
+def _first(names: Iterable[str], most: int = 10) -> str:
+  names = list(names)
+  rest = f', ... ({len(names)} in all)' if len(names) > most else ''
+  return (', '.join(names[:most]) or 'none') + rest
+
+
+def _check(ours: Mapping[str, tuple], theirs: Mapping[str, tuple],
+           missing: Mapping[str, str], left: Iterable[str]) -> None:
+  """Refuses parameters that do not fit.
+
+  Args:
+    ours: name -> shape wanted.
+    theirs: those of them that are there, name -> shape there.
+    missing: those that are not -> what was looked for.
+    left: what is there beside.
+
+  Raises:
+    _Unfit: with a line for each that does not fit.
+  """
+  left = list(left)
+  if not theirs:
+    raise _Unfit(f'nothing that is wanted is there; there is {_first(left)}; wanted: '
+                 f'{_first(missing.values(), 3)}')
+  wrong = [f'  {name}: not there{f" ({what})" * (what != name)}'
+           for name, what in missing.items()]
+  wrong += [f'  {name}: there, but not wanted' for name in _in_short(left)]
+  wrong += [f'  {name}: there {shape}, wants {ours[name]}'
+            for name, shape in theirs.items() if shape != ours[name]]
+  if wrong:
+    raise _Unfit('its parameters do not fit:\n' + '\n'.join(wrong) + '\n'
+                 '(--config.init_pattern=REGEX takes only what it matches)')
+
+
+def _in_short(names: Iterable[str]) -> list[str]:
+  """Names that differ in one number, that of a block, as one line."""
+  alike: dict[str, list[str]] = {}
+  for name in sorted(names, key=lambda name: (len(name), name)):  # 9 before 10
+    alike.setdefault(re.sub(r'(?<=\.)\d+(?=\.)', '{}', name, count=1), []).append(name)
+  return [same[0] if len(same) == 1 else
+          f'{same[0]} to {same[-1]} ({len(same)})' for same in alike.values()]
+
+
+# --- of a run -------------------------------------------------------------------
+
+
+def _of_workdir(path: pathlib.Path, wanted: dict[str, jax.Array], kept: Any,
+                layout: Layout, *, whole: bool) -> tuple[dict[str, jax.Array], int]:
+  """The best parameters of a run, and how many of it are not taken."""
+  workdir = Workdir(path)
+  if not workdir.checkpoints.is_dir():
+    raise _Unfit('there are no checkpoints')
+  taught = workdir.read_json(workdir.data, {}).get('kept', {}).get('tokenizer')
+  if None not in (kept, taught) and kept != taught:
+    raise _Unfit('that run has another tokenizer than this one, so its parameters '
+                 'mean nothing here')
+  checkpoints = Checkpoints(workdir.checkpoints, 1, read_only=True)
 
   def like_of(step):
     shapes = checkpoints.shapes(step)
-    _check(path, _flat(carry.state.params), _flat(shapes['state']['params']))
-    return layout.carry(shapes, carry.state.params)
+    params = shapes['state']['params']
+    theirs = {name: x.shape for name, x in _flat(params).items()}
+    _check({name: x.shape for name, x in wanted.items()},
+           {name: shape for name, shape in theirs.items() if name in wanted},
+           {name: name for name in wanted if name not in theirs},
+           [name for name in theirs if name not in wanted] if whole else ())
+    # The experiment's rules may not cover all of another model: cut along fsdp then.
+    return layout.carry(shapes, params if whole else {})
 
   try:
     _, found = best(checkpoints, like_of)
   except Damaged as error:
-    raise UserError(f'--config.init_from={path}: the best checkpoint is damaged '
-                    f'({error})') from error
+    raise _Unfit(f'the best checkpoint is damaged ({error})') from error
   finally:
     checkpoints.release()
   theirs = _flat(found['state']['params'])
-  params = jax.tree.map_with_path(
-    lambda path, x: theirs[jax.tree_util.keystr(path)].astype(x.dtype),
-    carry.state.params)
-  return carry._replace(state=carry.state._replace(params=params))
+  return {name: jax.device_put(theirs[name].astype(x.dtype), x.sharding)
+          for name, x in wanted.items()}, len(theirs) - len(wanted)
 
 
-def _check(path: str, ours: dict, theirs: dict) -> None:
-  wrong = [f'  {name}: not there' for name in ours if name not in theirs]
-  wrong += [f'  {name}: there, but not wanted' for name in theirs if name not in ours]
-  wrong += [f'  {name}: {theirs[name].shape} there, wants {value.shape}'
-            for name, value in ours.items()
-            if name in theirs and theirs[name].shape != value.shape]
+# --- of Hugging Face ------------------------------------------------------------
+
+_FLOATS = ('F64', 'F32', 'F16', 'BF16')
+
+
+def _of_hugging_face(path: pathlib.Path, wanted: dict[str, jax.Array], kept: Any,
+                     model: Any, say: Callable[[str], None], *, whole: bool
+                     ) -> tuple[dict[str, jax.Array], int]:
+  """Published parameters, and how many arrays there are not taken."""
+  files = _files(path)
+  published = _published(model)
+  folder = path if path.is_dir() else path.parent
+  _check_config(folder / 'config.json', published)
+  _check_tokenizer(folder / 'tokenizer.json', kept)
+  with contextlib.ExitStack() as stack:
+    arrays = _open(files, published.rename, stack)
+    for copy, source in published.copies.items():
+      if copy in arrays or source in arrays:
+        arrays.setdefault(copy, arrays.get(source))
+        arrays.setdefault(source, arrays[copy])
+    places = {name: _names(published.places[name], x.shape)
+              for name, x in wanted.items() if name in published.places}
+    used = {n for names in places.values() for n in names}
+    left = [n for n in arrays if n not in used and n not in published.copies
+            and not re.fullmatch(published.buffers, n)]
+    theirs, missing = {}, {}
+    for name in wanted:
+      names = places.get(name)
+      gone = [n for n in names or () if n not in arrays]
+      if names is None or gone:
+        missing[name] = ', '.join(_in_short(gone)) or name
+      else:
+        theirs[name] = _shape(published.places[name], names, arrays)
+    unused = [n for n in left if re.fullmatch(published.other, n)]
+    _check({name: x.shape for name, x in wanted.items()}, theirs, missing,
+           [n for n in left if n not in unused] if whole else ())
+    if unused and whole:
+      say(f'{path}: this model has no such parts, left there: '
+          f'{_first(sorted(unused))}')
+    for copy, source in published.copies.items():
+      if whole and copy in arrays and copy not in used and not np.array_equal(
+        _read(arrays[copy]), _read(arrays[source])):
+        raise _Unfit(f'{copy} differs from {source}; in this model they are tied')
+    found = {}
+    for name, x in wanted.items():
+      array = _assemble(published.places[name], places[name], arrays).astype(x.dtype)
+      found[name] = jax.make_array_from_callback(
+        x.shape, x.sharding, lambda index, array=array: array[index])
+  return found, len(left)
+
+
+def _files(path: pathlib.Path) -> list[pathlib.Path]:
+  """The files that a path stands for."""
+  if path.is_file():
+    return [path]
+  if not path.is_dir():
+    raise _Unfit('there is no such file or folder')
+  index = path / 'model.safetensors.index.json'
+  if (path / 'model.safetensors').is_file():
+    return [path / 'model.safetensors']
+  if not index.is_file():
+    pickled = (path / 'pytorch_model.bin').is_file()
+    raise _Unfit(
+      'wants the workdir of a run, a .safetensors file, or a folder with '
+      f'{index.name.removesuffix(".index.json")} or {index.name}' + (
+        '; pytorch_model.bin, which can run any program when it is read, is not read: '
+        "transformers' save_pretrained writes it anew") * pickled)
+  shards = _read_json(index).get('weight_map')
+  if not isinstance(shards, dict):
+    raise _Unfit(f'{index.name} has no weight_map')
+  files = [path / name for name in dict.fromkeys(shards.values())]
+  gone = [file.name for file in files if not file.is_file()]
+  if gone:
+    raise _Unfit(f'{len(gone)} of {len(files)} files that {index.name} names are not '
+                 f'there: {_first(gone)}')
+  return files
+
+
+def _read_json(path: pathlib.Path) -> dict[str, Any]:
+  try:
+    found = json.loads(path.read_text(encoding='utf-8'))
+  except (OSError, ValueError) as error:
+    raise _Unfit(f'{path.name} cannot be read: {error}') from None
+  if not isinstance(found, dict):
+    raise _Unfit(f'{path.name} is no record')
+  return found
+
+
+def _published(model: Any):
+  """What a model says of its files; see `models.hugging_face.Published`."""
+  if not hasattr(model, 'hugging_face'):
+    from bigmodels import models  # for their names only
+
+    having = [n for n in models.__all__ if hasattr(getattr(models, n), 'hugging_face')]
+    raise _Unfit(f'is no workdir of a run, and {type(model).__name__} has no published '
+                 f'parameters; {", ".join(having)} have')
+  try:
+    return model.hugging_face()
+  except ValueError as error:
+    raise _Unfit(f'is no workdir of a run, and this model is none that is published: '
+                 f'{error}') from None
+
+
+def _check_config(path: pathlib.Path, published) -> None:
+  """Refuses a model that computes something else with the same shapes."""
+  if not path.is_file():
+    return
+  config = _read_json(path)
+  wrong = [f'  {name}: there {config[name]!r}, wants {" or ".join(map(repr, legal))}'
+           for name, legal in published.config.items()
+           if name in config and config[name] not in legal]
   if wrong:
-    raise UserError(f'--config.init_from={path}: its parameters do not fit:\n'
-                    + '\n'.join(wrong))
+    raise _Unfit(f'its config.json tells of another model than this '
+                 f'{published.family}:\n' + '\n'.join(wrong))
 
 
-def _flat(tree: Any) -> dict[str, jax.Array]:
-  return {jax.tree_util.keystr(p): x for p, x in jax.tree.leaves_with_path(tree)}
+def _check_tokenizer(path: pathlib.Path, kept: Any) -> None:
+  """Refuses parameters that were taught by another vocabulary than the run's."""
+  if kept is None or not path.is_file():
+    return
+  from tokenizers import Tokenizer
+
+  if not isinstance(kept.get('tokenizer'), str):
+    raise _Unfit(f"the run's tokenizer is {kept.get('kind')}, these parameters were "
+                 f'taught by the {path.name} beside them; give the data that file')
+  try:
+    theirs = Tokenizer.from_file(str(path)).get_vocab()
+  except Exception as error:  # the library raises nothing narrower
+    raise _Unfit(f'{path.name} cannot be read: {error}') from None
+  ours = Tokenizer.from_str(kept['tokenizer']).get_vocab()
+  if ours != theirs:
+    same = len(ours.items() & theirs.items())
+    raise _Unfit(f"{path.name} there has {len(theirs):,} tokens, the run's tokenizer "
+                 f'{len(ours):,}, of which {same:,} are the same; give the data that '
+                 'file')
+
+
+def _open(files: Iterable[pathlib.Path], rename: Callable[[str], str],
+          stack: contextlib.ExitStack) -> dict[str, tuple]:
+  """Name, as a model means it, -> file and name there, of every array."""
+  from safetensors import SafetensorError, safe_open
+
+  arrays = {}
+  for path in files:
+    try:
+      file = stack.enter_context(safe_open(path, 'numpy'))
+    except (SafetensorError, OSError) as error:
+      raise _Unfit(f'{path.name} cannot be read as safetensors: {error}') from None
+    arrays |= {rename(name): (file, name) for name in file.keys()}  # noqa: SIM118
+  return arrays
+
+
+def _read(array: tuple) -> np.ndarray:
+  file, name = array
+  kind = file.get_slice(name).get_dtype()
+  if kind not in _FLOATS:
+    raise _Unfit(f'{name} is of the type {kind}, wants one of {", ".join(_FLOATS)}')
+  return file.get_tensor(name).astype(np.float32)
+
+
+def _names(place, shape: tuple[int, ...]) -> list[str]:
+  """The arrays that a parameter of ours is made of."""
+  if '{}' not in place.name:
+    return [place.name]
+  return [place.name.format(block) for block in range(shape[0])]
+
+
+def _shape(place, names: list[str], arrays: dict[str, tuple]) -> tuple[int, ...]:
+  """The shape that a parameter would have."""
+  shapes = []
+  for name in names:
+    file, there = arrays[name]
+    shape = tuple(file.get_slice(there).get_shape())
+    shape = shape[::-1] if place.transposed else shape
+    shapes.append((*shape[:-1], shape[-1] / place.parts) if shape else shape)
+  first = tuple(int(n) if n == int(n) else n for n in shapes[0])
+  if any(shape != shapes[0] for shape in shapes):
+    raise _Unfit(f'{names[0]} to {names[-1]} differ in shape')
+  return (len(names), *first) if '{}' in place.name else first
+
+
+def _assemble(place, names: list[str], arrays: dict[str, tuple]) -> np.ndarray:
+  """A parameter of ours: turned, cut and stacked."""
+  found = []
+  for name in names:
+    array = _read(arrays[name])
+    array = array.T if place.transposed else array
+    size = array.shape[-1] // place.parts
+    found.append(array[..., place.part * size : (place.part + 1) * size])
+  return np.stack(found) if '{}' in place.name else found[0]

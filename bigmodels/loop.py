@@ -382,14 +382,22 @@ def means(sums: dict[str, tuple]) -> dict[str, float]:
           for name, (total, count) in sums.items() if count > 0}
 
 
-def evaluate(built: Built, programs: Programs, name: str, feed: Feed,
-             state) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+def evaluate(built: Built, programs: Programs, name: str, feed: Feed, state,
+             most: int | None = None) -> tuple[dict[str, float], dict[str, np.ndarray]]:
   """Evaluates every example of a split exactly once.
+
+  Args:
+    built: the experiment.
+    programs: compiled from it.
+    name: of the split.
+    feed: of the split.
+    state: to evaluate.
+    most: batches to look at; None for all.
 
   Returns:
     flat name -> number, such as `test/accuracy`; and the outputs of all examples.
   """
-  batches = math.ceil(feed.order.length / feed.order.batch_size)
+  batches = min(math.ceil(feed.order.length / feed.order.batch_size), most or math.inf)
   parts = [programs.evaluate(name, state, feed.operand(i, 1)) for i in range(batches)]
   parts = jax.device_get(parts)
   totals: dict[str, tuple] = {}
@@ -408,8 +416,13 @@ def evaluate(built: Built, programs: Programs, name: str, feed: Feed,
 def check_monitor(built: Built, programs: Programs, state) -> None:
   """Refuses a monitor of what no evaluation gives, before anything is trained."""
   if built.experiment.monitor:
-    name = built.experiment.monitor.metric.partition('/')[0]
-    record, _ = evaluate(built, programs, name, built.evals[name], state)
+    metric = built.experiment.monitor.metric
+    name = metric.partition('/')[0]
+    # The first batch gives most metrics; some want every class to be there.
+    for most in (1, None):
+      record, _ = evaluate(built, programs, name, built.evals[name], state, most)
+      if metric in record:
+        return
     monitored(built.experiment, record)
   if not built.experiment.monitor and optim.wants_monitor(state.opt_state):
     raise UserError('optim.reduce_on_plateau follows an evaluation metric: set monitor '

@@ -7,11 +7,14 @@ All are optax transformations, to be put into `optax.chain`:
 - L1 penalty: `l1` before the optimizer;
 - decoupled weight decay: `optax.adamw`, or `l2` after the optimizer's scaling and
   before that by the learning rate (Loshchilov and Hutter, 2019);
-- clipping: `optax.clip_by_global_norm` first.
+- clipping: `optax.clip_by_global_norm` first;
+- frozen parameters: `freeze` last.
 
 Penalties are not part of the loss that is logged.
 """
 
+import difflib
+import re
 from typing import Any, NamedTuple
 
 import jax
@@ -42,6 +45,65 @@ def l1(strength: float) -> optax.GradientTransformation:
 
   return optax.masked(optax.GradientTransformation(
     lambda params: optax.EmptyState(), update), weights)
+
+
+def freeze(*patterns: str, layers: int | None = None) -> optax.GradientTransformation:
+  """Leaves parameters as they are: their updates become zero.
+
+  Goes last in `optax.chain`: what comes before it, decay too, moves nothing then.
+  Frozen layers still cost their forward pass, and their place in an optimizer's state.
+
+  Args:
+    patterns: regular expressions of whole names, such as `encoder/blocks/.*`.
+    layers: only the first so many along the leading axis, on which a `Stack` has its
+      blocks; those that match must agree in its length.
+
+  Raises:
+    ValueError: here for what is no pattern or number; when the optimizer is initialised
+      for a pattern that matches no parameter, or more layers than there are.
+  """
+  if not patterns:
+    raise ValueError('patterns: wants at least one, such as encoder/blocks/.*')
+  if layers is not None and layers < 1:
+    raise ValueError(f'layers: wants at least 1, got {layers}')
+  for pattern in patterns:
+    try:
+      re.compile(pattern)
+    except re.error as error:
+      raise ValueError(f'patterns: wants regular expressions, got {pattern!r}: {error}'
+                       ) from None
+
+  def frozen(path):
+    return any(re.fullmatch(pattern, _name_of(path)) for pattern in patterns)
+
+  def init(params):
+    shapes = {_name_of(p): jnp.shape(x) for p, x in jax.tree.leaves_with_path(params)}
+    for pattern in patterns:
+      found = [name for name in shapes if re.fullmatch(pattern, name)]
+      if not found:
+        close = difflib.get_close_matches(pattern, shapes, n=1, cutoff=0.0)
+        raise ValueError(f'patterns: {pattern!r} matches the whole name of no '
+                         f'parameter, such as {"".join(close)}')
+      lengths = {(*shapes[name], 0)[0]: name for name in found} if layers else {}
+      if len(lengths) > 1:
+        raise ValueError('layers: wants parameters with the same number of them, got '
+                         + ', '.join(f'{n} of {name}' for n, name in lengths.items()))
+      if layers and layers > max(lengths):
+        raise ValueError(f'layers: wants at most the {max(lengths)} that '
+                         f'{lengths[max(lengths)]} has, got {layers}')
+    return optax.EmptyState()
+
+  def update(updates, state, params=None):
+    del params
+    return jax.tree.map_with_path(
+      lambda path, u: u if not frozen(path) else jnp.zeros_like(u) if layers is None
+      else u.at[:layers].set(0), updates), state
+
+  return optax.GradientTransformation(init, update)
+
+
+def _name_of(path) -> str:
+  return jax.tree_util.keystr(path, simple=True, separator='/')
 
 
 class PlateauState(NamedTuple):

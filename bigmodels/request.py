@@ -14,6 +14,34 @@ from bigmodels.sharding import MeshShape
 from bigmodels.workdir import Workdir
 
 
+class Sampling(NamedTuple):
+  """How --mode=sample writes; the fields are the flags. None: as `decoding.Settings`.
+
+  Attributes:
+    prompt: texts to go on from; none for the empty one.
+    prompt_file: the path of a file with one on each line.
+    tokens: most that are written after each.
+    temperature: 0 takes the likeliest token.
+    top_k: draw from so many tokens only.
+    top_p: draw from the fewest tokens of this probability.
+    beams: of a beam search.
+    stop: texts to end at.
+    samples: texts after each prompt.
+    sample_seed: of the draws.
+  """
+
+  prompt: list[str] | None = None
+  prompt_file: str | None = None
+  tokens: int | None = None
+  temperature: float | None = None
+  top_k: int | None = None
+  top_p: float | None = None
+  beams: int | None = None
+  stop: list[str] | None = None
+  samples: int = 1
+  sample_seed: int = 0
+
+
 class Request(NamedTuple):
   """The command line, read.
 
@@ -30,6 +58,7 @@ class Request(NamedTuple):
     address: of the other processes of the run.
     hang_timeout: seconds without a word from another process before it is given up.
     topology: what to plan for, or None for the devices that are there.
+    sampling: how to write.
   """
 
   experiment: str | None
@@ -43,6 +72,7 @@ class Request(NamedTuple):
   address: Address = Address()
   hang_timeout: float = 120.0
   topology: str | None = None
+  sampling: Sampling = Sampling()
 
   def agree(self, hosts: Hosts, config_text: str) -> None:
     """Checks that all processes were asked for the same.

@@ -129,14 +129,38 @@ CNN = (
   *MLP,
 )
 
+# `models.Gpt`, `models.Transformer` and the heads of `models.Bert`. Of a block, whose
+# parameters have an axis of the depth before their own, what goes in is cut along its
+# outputs and what goes out along its inputs: two sums over the devices for a block.
+# Each device has some of the heads; keys and values of fewer heads than devices are
+# cut within a head, which costs more sums. Embeddings are cut along their width, which
+# divides where a vocabulary may not.
+TRANSFORMER = (
+  Rule(r'(.*/)?block/(attention|cross)/(query|key|value)/kernel',
+       (None, None, 'tensor')),
+  Rule(r'(.*/)?block/(attention|cross)/(query|key|value)/bias', (None, 'tensor')),
+  Rule(r'(.*/)?block/feed_forward/(in|gate)/kernel', (None, None, 'tensor')),
+  Rule(r'(.*/)?block/feed_forward/(in|gate)/bias', (None, 'tensor')),
+  Rule(r'(.*/)?block/(attention|cross|feed_forward)/out/kernel',
+       (None, 'tensor', None)),
+  Rule(r'(.*/)?block/(attention|cross|feed_forward)/out/bias', (None, None)),
+  Rule(r'(.*/)?block/(attention|cross|feed_forward)_norm/(scale|bias)', (None, None)),
+  Rule(r'(.*/)?(tokens|positions|sentences)/embedding', (None, 'tensor')),
+  Rule(r'(encoder/)?((encoder|decoder)_)?norm/(scale|bias)', (None,)),
+  Rule(r'(pooler|transform)/kernel', (None, 'tensor')),
+  Rule(r'(pooler|transform)/bias', ('tensor',)),
+  Rule(r'head/kernel', ('tensor', None)),
+  Rule(r'(head/)?bias', (None,)),
+)
+
 
 def parameter_specs(params: Any, rules: Iterable[Rule], mesh: MeshShape) -> Any:
   """A `PartitionSpec` for every parameter.
 
-  The first rule that matches the whole name is taken. What it leaves open goes along
-  `fsdp`: the longest axis that it divides (the last of equals); arrays of fewer than
-  4,096 elements stay whole, and one that nothing divides if it holds less than a
-  thousandth of all parameters.
+  The first rule that matches the whole name is taken. What it leaves open, and what
+  would go along a `tensor` of one device, goes along `fsdp`: the longest axis that it
+  divides (the last of equals); arrays of fewer than 4,096 elements stay whole, and one
+  that nothing divides if it holds less than a thousandth of all parameters.
 
   Args:
     params: a tree of arrays or shapes.
@@ -152,7 +176,7 @@ def parameter_specs(params: Any, rules: Iterable[Rule], mesh: MeshShape) -> Any:
   named = [(name_of(path), leaf.shape) for path, leaf in leaves]
   if mesh.tensor > 1 and not any('tensor' in rule.axes for rule in rules):
     raise UserError(f'--mesh={mesh}: the experiment has no rules for tensor; give it '
-                    'some, such as rules=sharding.MLP or sharding.CNN, or use fsdp')
+                    'some, such as rules=sharding.MLP, CNN or TRANSFORMER, or use fsdp')
   large = sum(math.prod(shape) for _, shape in named) / 1000
   specs = []
   for name, shape in named:
@@ -219,7 +243,8 @@ def _axes_of_rule(rule: Rule, name: str, shape: tuple, mesh: MeshShape) -> tuple
     if axis and length % sizes[axis]:
       raise UserError(f'--mesh={mesh}: {name} {shape} is to be cut along its axis of '
                       f'{length}, which {axis}:{sizes[axis]} does not divide')
-  return rule.axes
+  # One device cuts nothing: the axis is as open as any.
+  return tuple(None if axis and sizes[axis] == 1 else axis for axis in rule.axes)
 
 
 def _along_fsdp(axes: tuple, name: str, shape: tuple, mesh: MeshShape, *,

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PURE = ('losses', 'metrics', 'schedules', 'optim', 'figures', 'errors', 'layers',
-        'keys', 'precision')
+        'keys', 'precision', 'decoding')
 # Room -> what it may import of bigmodels, beside itself.
 ALLOWED = {
   **{room: set() for room in PURE},
@@ -15,7 +15,7 @@ ALLOWED = {
   'recipes': {'errors', 'values'},
   'models': {'layers'},
   'data': {'errors'},
-  'tasks': {'losses', 'metrics', 'figures', 'errors'},
+  'tasks': {'losses', 'metrics', 'figures', 'errors', 'decoding'},
   'sharding': {'errors'},
   'learners': {'tasks', 'errors', 'keys'},
   'experiment': {'learners', 'data', 'precision', 'sharding'},

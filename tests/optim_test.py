@@ -146,3 +146,54 @@ def test_wants_monitor_finds_a_nested_plateau():
   chain = optax.chain(optax.adam(0.1), optax.chain(optim.reduce_on_plateau()))
   assert optim.wants_monitor(chain.init(PARAMS))
   assert not optim.wants_monitor(optax.adam(0.1).init(PARAMS))
+
+
+BLOCKS = {
+  'encoder': {'blocks': {'kernel': jnp.ones((3, 2, 2)), 'bias': jnp.ones((3, 2))},
+              'tokens': jnp.ones((5, 2))},
+  'head': {'kernel': jnp.ones((2, 2))},
+}
+
+
+def named(tree):
+  return {jax.tree_util.keystr(path, simple=True, separator='/'): np.asarray(x)
+          for path, x in jax.tree.leaves_with_path(tree)}
+
+
+def test_freeze_zeroes_whole_names_even_with_decay_and_nan():
+  grads = jax.tree.map(lambda p: p.at[0].set(jnp.nan), BLOCKS)
+  optimizer = optax.chain(optax.add_decayed_weights(0.5), optax.sgd(1.0),
+                          optim.freeze('encoder/blocks/.*', 'head/kernel'))
+  updates = named(jax.jit(lambda: update(optimizer, grads, BLOCKS))())
+  for name in ('encoder/blocks/kernel', 'encoder/blocks/bias', 'head/kernel'):
+    np.testing.assert_array_equal(updates[name], 0)
+  np.testing.assert_array_equal(updates['encoder/tokens'][1:], -1.5)
+
+
+def test_freeze_of_the_lowest_layers():
+  frozen = named(update(
+    optim.freeze('encoder/blocks/.*', layers=2), BLOCKS, BLOCKS))
+  for name in ('encoder/blocks/kernel', 'encoder/blocks/bias'):
+    np.testing.assert_array_equal(frozen[name][:2], 0)
+    np.testing.assert_array_equal(frozen[name][2], 1)
+  for name in ('encoder/tokens', 'head/kernel'):
+    np.testing.assert_array_equal(frozen[name], 1)
+
+
+@pytest.mark.parametrize('patterns, layers, words', [
+  ((), None, 'patterns: wants at least one'),
+  (('(',), None, "patterns: wants regular expressions, got '\\('"),
+  (('.*',), 0, 'layers: wants at least 1, got 0')])
+def test_freeze_refuses_at_once(patterns, layers, words):
+  with pytest.raises(ValueError, match=f'^{words}'):
+    optim.freeze(*patterns, layers=layers)
+
+
+@pytest.mark.parametrize('patterns, layers, words', [
+  (('head/.*', 'blocks/.*'), None, "patterns: 'blocks/.*' matches the whole name of"),
+  (('encoder/.*',), 2, 'layers: wants parameters with the same number of them, got 3 '
+                       'of encoder/blocks/kernel, 5 of encoder/tokens'),
+  (('encoder/blocks/.*',), 4, 'layers: wants at most the 3 that')])
+def test_freeze_refuses_parameters(patterns, layers, words):
+  with pytest.raises(ValueError, match=f'^{words}'):
+    optim.freeze(*patterns, layers=layers).init(BLOCKS)

@@ -10,7 +10,16 @@ from jax.sharding import PartitionSpec as P
 
 from bigmodels import sharding
 from bigmodels.errors import UserError
-from bigmodels.models import Cnn, Mlp
+from bigmodels.models import (
+  Bert,
+  BertClassifier,
+  Cnn,
+  Gpt,
+  MaskedBert,
+  Mlp,
+  ModernGpt,
+  Transformer,
+)
 from bigmodels.sharding import MeshShape, Rule
 
 FSDP = MeshShape(data=2, fsdp=4)
@@ -203,6 +212,68 @@ def test_rules_of_cnn(depth, batch_norm):
   else:
     expected['head/Dense_0/bias'] = P('tensor')
   assert by_name(sharding.parameter_specs(params, sharding.CNN, TENSOR)) == expected
+
+
+SMALL = {'vocabulary': 6, 'depth': 2, 'width': 8, 'heads': 2}
+
+
+def transformer_params(model, texts=1):
+  tokens = [jnp.zeros((1, 4), int)] * texts
+  return jax.eval_shape(
+    lambda: model.init(jax.random.key(0), *tokens, train=False))['params']
+
+
+def test_rules_of_gpt():
+  found = by_name(sharding.parameter_specs(
+    transformer_params(Gpt(**SMALL)), sharding.TRANSFORMER, TENSOR))
+  columns, rows = P(None, None, 'tensor'), P(None, 'tensor')
+  expected = {f'attention/{name}/{part}': spec for name in ('query', 'key', 'value')
+              for part, spec in (('kernel', columns), ('bias', rows))}
+  expected |= {'feed_forward/in/kernel': columns, 'feed_forward/in/bias': rows}
+  for part in ('attention', 'feed_forward'):
+    expected |= {f'{part}/out/kernel': rows, f'{part}/out/bias': P(),
+                 f'{part}_norm/scale': P(), f'{part}_norm/bias': P()}
+  assert found == {
+    **{f'blocks/block/{name}': spec for name, spec in expected.items()},
+    'tokens/embedding': rows, 'positions/embedding': rows,
+    'norm/scale': P(), 'norm/bias': P()}
+
+
+@pytest.mark.parametrize('model, texts, others', [
+  (ModernGpt(**SMALL), 1, {
+    'head/kernel': P('tensor'), 'norm/scale': P(),
+    'blocks/block/feed_forward/gate/kernel': P(None, None, 'tensor')}),
+  (MaskedBert(Bert(**SMALL)), 1, {
+    'encoder/tokens/embedding': P(None, 'tensor'), 'encoder/norm/scale': P(),
+    'encoder/sentences/embedding': P(None, 'tensor'), 'bias': P(),
+    'transform/kernel': P(None, 'tensor'), 'transform/bias': P('tensor'),
+    'encoder/blocks/block/attention/out/kernel': P(None, 'tensor')}),
+  (BertClassifier(Bert(**SMALL), 3), 1, {
+    'pooler/kernel': P(None, 'tensor'), 'pooler/bias': P('tensor'),
+    'head/kernel': P('tensor'), 'head/bias': P()}),
+  (Transformer(**SMALL, norm_first=True), 2, {
+    'tokens/embedding': P(None, 'tensor'), 'encoder_norm/scale': P(),
+    'decoder_norm/bias': P(), 'decoder/block/cross_norm/scale': P(),
+    'encoder/block/attention/query/kernel': P(None, None, 'tensor'),
+    'decoder/block/cross/key/kernel': P(None, None, 'tensor'),
+    'decoder/block/cross/out/kernel': P(None, 'tensor')}),
+], ids=lambda x: type(x).__name__)
+def test_rules_of_transformers(model, texts, others):
+  params = transformer_params(model, texts)  # all are covered, or it raises
+  found = by_name(sharding.parameter_specs(params, sharding.TRANSFORMER, TENSOR))
+  assert {name: found[name] for name in others} == others
+
+
+def test_keys_and_values_that_tensor_does_not_divide_are_refused():
+  params = transformer_params(Gpt(**{**SMALL, 'heads': 4}, kv_heads=1))
+  with refused('tensor:4', 'block/attention/key/bias (2, 2)', 'axis of 2'):
+    sharding.parameter_specs(params, sharding.TRANSFORMER, MeshShape(data=1, tensor=4))
+
+
+def test_fsdp_takes_what_a_tensor_of_one_would_hold():
+  rules = [Rule('w', (None, 'tensor'))]
+  assert specs_of(rules, FSDP, w=(50_257, 64)) == {'w': P(None, 'fsdp')}
+  assert specs_of(rules, BOTH, w=(50_257, 64)) == {'w': P(None, 'tensor')}
 
 
 # --- the state ------------------------------------------------------------------

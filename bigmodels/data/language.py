@@ -188,20 +188,29 @@ class Translations:
   other splits nothing is, and S and T, multiples of 8, grow with them, so that scores
   are of the whole split.
 
+  With `packed`, pairs of 'train' share rows of so many tokens on either side, so that
+  little is only filled up: `segments` and then `decoder_segments`, int32 `[n, T]`, are
+  1, 2, ... for the pairs of a row, 0 for what only fills up.
+
   Attributes:
     documents: a `texts.ParallelFiles`.
     tokenizer: its recipe, with 'pad', 'begin' and 'end'; see `tokenizers`.
     length: the most tokens of a side in training, 'end' included.
+    packed: tokens of a row in training, at least the length; None gives each pair a row.
     selected: the split that `open` gives.
   """
 
   documents: Any
   tokenizer: Any
   length: int
+  packed: int | None = None
   selected: str = 'train'
 
   def __post_init__(self):
     _check_length(self.length)
+    if self.packed is not None and self.packed < self.length:
+      raise ValueError(f'packed: wants at least {self.length}, the length, got '
+                       f'{self.packed}')
 
   def split(self, name: str) -> 'Translations':
     return dataclasses.replace(self, selected=name)
@@ -239,6 +248,12 @@ class Translations:
       notes.append(f'{_many(changed, "reference")} of {len(targets):,} changed by the '
                    'tokenizer: decoded, not as in the file' if changed else '')
     begin, end = ([special[name]] for name in ('begin', 'end'))
+    if training and self.packed:
+      columns = _packed(sources, targets, begin, end, self.packed, tokenizer)
+      _say(self, opening, f'{_many(len(sources), "pair")}, '
+           f'{sum(map(len, sources)):,} and {sum(map(len, targets)):,} tokens, in '
+           f'{len(columns["inputs"]):,} rows of {self.packed}', *notes)
+      return _dataset(self, columns, None, tokenizer)
 
     def fill(name, parts, **marks):
       rows = [np.concatenate(part) for part in parts]
@@ -256,6 +271,48 @@ class Translations:
          f'and {sum(map(len, targets)):,} tokens, filled up to '
          f'{columns["inputs"].shape[1]} and {columns["labels"].shape[1]}', *notes)
     return _dataset(self, columns, None, tokenizer)
+
+
+def _packed(sources, targets, begin, end, width: int, tokenizer: Tokenizer) -> Columns:
+  """The columns of pairs that share rows; see `Translations`."""
+  pairs = [[np.append(s, end), np.append(begin, t), np.append(t, end)]
+           for s, t in zip(sources, targets, strict=True)]
+  rows = _fitting(np.array([[len(s), len(t)] for s, t, _ in pairs]), width)
+
+  def fill(name, side, **marks):
+    return _filled(name, [np.concatenate([pairs[i][side] for i in row]) for row in rows],
+                   width, tokenizer, **marks)
+
+  def numbers(side):
+    found = np.zeros((len(rows), width), np.int32)
+    for number, row in zip(found, rows, strict=True):
+      lengths = [len(pairs[i][side]) for i in row]
+      number[: sum(lengths)] = np.repeat(np.arange(len(row)) + 1, lengths)
+    return found
+
+  return {**fill('inputs', 0), 'segments': numbers(0), **fill('decoder_inputs', 1),
+          'decoder_segments': numbers(1),
+          **fill('labels', 2, marks='weights', marks_dtype=np.uint8)}
+
+
+def _fitting(sizes: np.ndarray, width: int) -> list[list[int]]:
+  """Rows of indices of `sizes` `[n, sides]`, no side of a row over the width.
+
+  Each goes where least is left after it, among the last rows that were begun.
+  """
+  rows: list[list[int]] = []
+  left = np.zeros((0, sizes.shape[1]), int)
+  for index, size in enumerate(sizes):
+    last = left[-64:]
+    after = np.where((last >= size).all(1), (last - size).sum(1), np.iinfo(int).max)
+    if len(last) and after.min() < np.iinfo(int).max:
+      row = len(left) - len(last) + int(after.argmin())
+    else:
+      row, left = len(rows), np.concatenate([left, [[width] * sizes.shape[1]]])
+      rows.append([])
+    rows[row].append(index)
+    left[row] -= size
+  return rows
 
 
 # --- common ---------------------------------------------------------------------

@@ -77,7 +77,8 @@ class Attention(nn.Module):
       memory: what is asked, `[batch, memory length, width]`; x itself if left out.
       segments: int `[batch, length]`; a token sees only what has its number, and
         nobody sees 0. Left out, all is one document.
-      memory_segments: int `[batch, memory length]`, 0 where nobody looks.
+      memory_segments: those of the memory, int `[batch, memory length]`; without
+        `segments`, all see what is not 0.
       positions: int `[batch, length]`, wanted by rotary positions.
       decode: if not 0, tokens are kept in a cache of so many, for the calls that
         follow; a memory is kept from the first call. Then `segments` are 1, or 0 for
@@ -121,7 +122,9 @@ class Attention(nn.Module):
       if decode and not kept:
         self.put_variable('cache', 'keys', key)
         self.put_variable('cache', 'values', value)
-      if memory_segments is not None:
+      if memory_segments is not None and segments is not None:
+        mask = same_segment(segments, memory_segments)
+      elif memory_segments is not None:
         mask = (memory_segments > 0)[:, None, None, :]
     elif decode:
       key, value, mask = self._remember(key, value, segments, decode)
@@ -137,8 +140,8 @@ class Attention(nn.Module):
   def _remember(self, key, value, segments, size):
     """All keys and values so far, `[batch, size, ...]`, and who sees what of them."""
     batch, length = key.shape[:2]
-    if segments is None:
-      segments = jnp.ones((batch, length), jnp.int32)
+    segments = (jnp.ones((batch, length), jnp.int32) if segments is None else
+                jnp.asarray(segments, jnp.int32))
     index = self.variable('cache', 'index', lambda: jnp.int32(0))
     found = []
     for name, new in (('keys', key), ('values', value), ('segments', segments)):

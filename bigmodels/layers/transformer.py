@@ -85,5 +85,6 @@ class Block(nn.Module):
     if self.cross is not None:
       cross = self.cross(name='cross')
       x = add(x, 'cross', lambda h: cross(
-        h, memory, memory_segments=memory_segments, decode=decode, train=train))
+        h, memory, segments=segments, memory_segments=memory_segments, decode=decode,
+        train=train))
     return add(x, 'feed_forward', self.feed_forward(name='feed_forward'))

@@ -47,7 +47,7 @@ class State(NamedTuple):
 
 
 class Learner(NamedTuple):
-  """Training as pure functions; the last two run on the host, after an evaluation.
+  """Training as pure functions; from `summarize` on they run on the host.
 
   Attributes:
     init: (key, batch) -> State.
@@ -56,6 +56,9 @@ class Learner(NamedTuple):
     summarize: (outputs of a whole split) -> name -> number.
     figures: (outputs, inputs: rows -> arrays, classes) -> title -> figure, for the
       report; may be empty.
+    generate: (params, extra, prompts: list of texts, key, `decoding.Settings`) ->
+      for each prompt the text that follows on it, and of how many tokens; None where
+      no text is learned.
   """
 
   init: Callable[[jax.Array, Batch], State]
@@ -63,3 +66,4 @@ class Learner(NamedTuple):
   evaluate: Callable[[State, Batch], tuple[Sums, Outputs]]
   summarize: Callable[[Outputs], dict[str, float]]
   figures: Callable[..., dict[str, Any]]
+  generate: Callable[..., list[tuple[str, int]]] | None = None

@@ -45,4 +45,4 @@ def supervised(task: Task, optimizer: optax.GradientTransformation,
       state.params, state.extra, batch, state.key, train=False)
     return sums, outputs
 
-  return Learner(init, step, evaluate, task.summarize, task.figures)
+  return Learner(init, step, evaluate, task.summarize, task.figures, task.generate)

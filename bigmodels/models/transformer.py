@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from bigmodels.layers.attention import Attention
 from bigmodels.layers.dense import Embedding
-from bigmodels.layers.positions import NextPlaces, sinusoidal
+from bigmodels.layers.positions import NextPlaces, places, sinusoidal
 from bigmodels.layers.stack import Remat, Stack
 from bigmodels.layers.transformer import Block, FeedForward
 
@@ -56,7 +56,7 @@ class Transformer(nn.Module):
   def setup(self):
     self.tokens = Embedding(self.vocabulary, self.width, partial(
       nn.initializers.normal, self.width**-0.5))
-    self.places = NextPlaces()
+    self.next_places = NextPlaces()
     self.drop = nn.Dropout(self.dropout)
     norm = partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False)
     attention = partial(Attention, self.heads, dropout=self.attention_dropout)
@@ -71,30 +71,36 @@ class Transformer(nn.Module):
       self.encoder_norm, self.decoder_norm = norm(), norm()
 
   def __call__(self, source: jax.Array, target: jax.Array, *,
-               segments: jax.Array | None = None, train: bool) -> jax.Array:
+               segments: jax.Array | None = None,
+               decoder_segments: jax.Array | None = None, train: bool) -> jax.Array:
     """Logits of the tokens that follow on those of the target.
 
     Args:
       source: int `[batch, source length]`.
       target: int `[batch, target length]`, the first being the one that begins a text.
-      segments: of the source, int `[batch, source length]`, 0 where it is padding.
+      segments: of the source, int `[batch, source length]`, 0 where it is padding;
+        pairs that share a row are numbered.
+      decoder_segments: of the target, with the same numbers; left out, a row has one
+        pair.
       train: whether to drop out.
 
     Returns:
       `[batch, target length, vocabulary]`.
     """
     memory = self.encode(source, segments=segments, train=train)
-    return self.decode(target, memory, segments=segments, train=train)
+    return self.decode(target, memory, segments=segments,
+                       decoder_segments=decoder_segments, train=train)
 
   def encode(self, source: jax.Array, *, segments: jax.Array | None = None,
              train: bool) -> jax.Array:
     """Source, int `[batch, length]` -> memory `[batch, length, width]`."""
-    x = self._embed(source, jnp.arange(source.shape[1]), train)
+    x = self._embed(source, _places(source, segments), train)
     x = self.encoder(x, segments=segments, train=train)
     return self.encoder_norm(x) if self.norm_first else x
 
   def decode(self, target: jax.Array, memory: jax.Array, *,
-             segments: jax.Array | None = None, decode: int = 0,
+             segments: jax.Array | None = None,
+             decoder_segments: jax.Array | None = None, decode: int = 0,
              train: bool) -> jax.Array:
     """As `__call__`, of an encoded source.
 
@@ -102,13 +108,16 @@ class Transformer(nn.Module):
       target: int `[batch, target length]`.
       memory: of the source, `[batch, source length, width]`.
       segments: of the source, int `[batch, source length]`.
+      decoder_segments: of the target, int `[batch, target length]`.
       decode: if not 0, the target is what follows on what is in the cache, which holds
         so many tokens; see `Attention`.
       train: whether to drop out.
     """
-    positions = self.places(target, None) if decode else jnp.arange(target.shape[1])
+    positions = self.next_places(target, None) if decode else (
+      _places(target, decoder_segments))
     x = self.decoder(self._embed(target, positions, train), memory=memory,
-                     memory_segments=segments, decode=decode, train=train)
+                     segments=decoder_segments, memory_segments=segments,
+                     decode=decode, train=train)
     return self.tokens.logits(self.decoder_norm(x) if self.norm_first else x)
 
   def _embed(self, tokens, positions, train):
@@ -116,3 +125,7 @@ class Transformer(nn.Module):
     x = self.tokens(tokens) * self.width**0.5
     x = x + sinusoidal(positions, self.width).astype(x.dtype)
     return self.drop(x, deterministic=not train)
+
+
+def _places(tokens, segments):
+  return jnp.arange(tokens.shape[1]) if segments is None else places(segments)

@@ -76,8 +76,7 @@ def _train(request: Request, resolved: config.Resolved, workdir: Workdir, device
       carry = programs.init(layout.everywhere(
         np.asarray(jax.random.PRNGKey(experiment.seed))))
       if experiment.init_from:
-        carry = initialize.from_workdir(experiment.init_from, carry, layout)
-        say(f'parameters from {experiment.init_from}')
+        carry = initialize.start(built, carry, say)
       if workdir.metrics.is_file():
         say('no checkpoint was saved before this run stopped: starting at step 0')
     all_hosts.agree('the parameters', str(loop.copies(carry.state.params)[0]))

@@ -4,5 +4,7 @@ from bigmodels.tasks.classification import classification
 from bigmodels.tasks.language import masked_token, next_token
 from bigmodels.tasks.regression import regression
 from bigmodels.tasks.task import Task
+from bigmodels.tasks.translation import translation
 
-__all__ = ['Task', 'classification', 'masked_token', 'next_token', 'regression']
+__all__ = ['Task', 'classification', 'masked_token', 'next_token', 'regression',
+           'translation']

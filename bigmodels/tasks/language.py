@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bigmodels import figures, losses, metrics
+from bigmodels import decoding, figures, losses, metrics
+from bigmodels.errors import UserError
 from bigmodels.tasks.task import Task, apply, init, token_weights, weighted_mean
 
 
@@ -37,7 +38,46 @@ def next_token(model, *, tokenizer) -> Task:
             'bits_per_byte': (total[0] / math.log(2), size)}
     return value, (extra, sums, _per_example(values, weights))
 
-  return Task(partial(init, model), objective, metrics.language, figures.language)
+  end = tokenizer.special.get('end')
+  length = getattr(getattr(model, 'model', model), 'length', None)
+
+  @partial(jax.jit, static_argnames=(
+    'count', 'temperature', 'top_k', 'top_p', 'stop_tokens'))
+  def going_on(params, extra, tokens, segments, key, *, count, **settings):
+    def advance(cache, tokens, segments):
+      return model.apply(
+        {'params': params, **extra, **(cache or {})}, tokens, segments=segments,
+        decode=size, train=False, mutable=['cache'])
+
+    size = tokens.shape[1] + count
+    return decoding.generate(advance, tokens, segments, key, count=count, **settings)
+
+  def generate(params, extra, prompts, key, settings):
+    if settings.beams > 1:
+      raise UserError(f'--beams={settings.beams}: a text that goes on is drawn, token '
+                      'by token; beams are for translation')
+    # As in training, where every document follows on an 'end'.
+    start = [] if end is None else [end]
+    texts = [np.append(start, tokenizer.encode(prompt)) for prompt in prompts]
+    if not all(map(len, texts)):
+      raise UserError("--prompt='': this tokenizer has no 'end' that a text could begin "
+                      'with; give a prompt')
+    width = max(map(len, texts))
+    decoding.require_room(width, settings.count, length)
+    tokens = np.zeros((len(texts), width), np.int32)
+    segments = np.zeros_like(tokens)
+    for row, text in enumerate(texts):
+      tokens[row, width - len(text):], segments[row, width - len(text):] = text, 1
+    stops = [ids[0] for ids in map(tokenizer.encode, settings.stop) if len(ids) == 1]
+    stops = tuple(sorted({*map(int, stops), *start}))
+    found, lengths = jax.device_get(going_on(
+      params, extra, tokens, segments, key, count=settings.count, stop_tokens=stops,
+      **settings.choice))
+    return [(decoding.before(tokenizer.decode(ids[:n]), settings.stop), int(n))
+            for ids, n in zip(found, lengths, strict=True)]
+
+  return Task(partial(init, model), objective, metrics.language, figures.language,
+              generate)
 
 
 def masked_token(model, *, tokenizer, share: float = 0.15) -> Task:

@@ -57,7 +57,8 @@ def _arguments(batch) -> list[jax.Array]:
 
 
 def _keywords(batch) -> dict[str, jax.Array]:
-  return {name: batch[name] for name in ('segments', 'places') if name in batch}
+  return {name: batch[name] for name in ('segments', 'decoder_segments', 'places')
+          if name in batch}
 
 
 def labels_of(batch) -> jax.Array:

@@ -3,78 +3,13 @@
 from functools import partial
 from typing import Literal
 
-import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from bigmodels import data
+from bigmodels import data, models, sharding
 from bigmodels.experiment import Experiment, Span
-from bigmodels.layers.stack import Stack
 from bigmodels.tasks.task import Task, apply, init, labels_of, masked_mean
-
-
-class Block(nn.Module):
-  """Causal attention, then two dense layers; norms come first (Xiong et al., 2020).
-
-  Attributes:
-    width: of the residual stream.
-    heads: of the attention.
-    dropout: share of what each half adds that is left out in training.
-  """
-
-  width: int
-  heads: int
-  dropout: float = 0.0
-
-  @nn.compact
-  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-    """`[batch, length, width]` -> the same shape."""
-    drop = partial(nn.Dropout, self.dropout, deterministic=not train)
-    mask = nn.make_causal_mask(jnp.ones((1, x.shape[1])))
-    h = nn.LayerNorm()(x)
-    x = x + drop()(nn.MultiHeadDotProductAttention(self.heads)(h, mask=mask))
-    h = nn.gelu(nn.Dense(4 * self.width)(nn.LayerNorm()(x)))
-    return x + drop()(nn.Dense(self.width)(h))
-
-
-class Gpt(nn.Module):
-  """Token and position embeddings, blocks, a norm, and a logit for every token.
-
-  Attributes:
-    vocabulary: number of tokens.
-    depth: number of blocks.
-    width: of the residual stream.
-    heads: of the attention; they divide the width.
-    dropout: see `Block`.
-    remat: see `Stack`.
-  """
-
-  vocabulary: int
-  depth: int = 2
-  width: int = 64
-  heads: int = 4
-  dropout: float = 0.0
-  remat: Literal['none', 'dots', 'full'] = 'none'
-
-  def __post_init__(self):
-    if self.width % self.heads:
-      raise ValueError(f'heads: {self.heads} of them do not divide the width, '
-                       f'{self.width}')
-    super().__post_init__()
-
-  @nn.compact
-  def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
-    """Tokens, `[batch, length]` -> logits, `[batch, length, vocabulary]`."""
-    small = nn.initializers.normal(0.02)
-    positions = self.param('positions', small, (inputs.shape[1], self.width))
-    x = nn.Embed(self.vocabulary, self.width, embedding_init=small)(
-      inputs.astype(jnp.int32))
-    block = partial(Block, self.width, self.heads, self.dropout)
-    x = Stack(block, self.depth, self.remat)(x + positions, train=train)
-    return nn.Dense(self.vocabulary, use_bias=False, kernel_init=small)(
-      nn.LayerNorm()(x))
 
 
 def next_token(model) -> Task:
@@ -107,7 +42,7 @@ def config(*, depth: int = 2, width: int = 64, heads: int = 4, length: int = 32,
     return data.Batches(source=source.split(split), batch_size=batch_size)
 
   return Experiment(
-    model=Gpt(vocabulary, depth, width, heads, remat=remat),
+    model=models.Gpt(vocabulary, length, depth, width, heads, remat=remat),
     task=next_token,
     optimizer=partial(optax.adamw, learning_rate=learning_rate),
     train=batches('train'),
@@ -115,4 +50,5 @@ def config(*, depth: int = 2, width: int = 64, heads: int = 4, length: int = 32,
     evaluate=Span(steps=steps),
     log=Span(steps=1),
     duration=Span(steps=steps),
-    seed=seed)
+    seed=seed,
+    rules=sharding.TRANSFORMER)

@@ -39,7 +39,7 @@ def parameters(depth, width, length, vocabulary) -> int:
   attention = 4 * (width * width + width)
   mlp = 2 * 4 * width * width + 5 * width
   return depth * (norms + attention + mlp) + (
-    length * width + 2 * width + 2 * vocabulary * width)
+    length * width + 2 * width + vocabulary * width)
 
 
 def products(depth, width, length, vocabulary, batch) -> float:

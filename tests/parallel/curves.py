@@ -105,7 +105,8 @@ def train(experiment: Experiment, mesh: str, how: str, parts: int) -> dict:
     built, programs, 'test', built.evals['test'], carry.state)
   built.close()
   params = jax.tree.leaves(carry.state.params)
-  return {'losses': losses, 'evaluated': found, 'counted': len(outputs['labels']),
+  counted = len(next(iter(outputs.values())))
+  return {'losses': losses, 'evaluated': found, 'counted': counted,
           'bytes': sum(p.addressable_shards[0].data.nbytes for p in params)}
 
 

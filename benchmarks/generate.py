@@ -1,0 +1,96 @@
+"""Generation with a cache against reading the whole text again for every token.
+
+Both take the likeliest token, compiled as one program; they run alternately. Prints one
+line of JSON: the median times, their ratio, and whether the texts are the same.
+
+    python benchmarks/generate.py
+    python benchmarks/generate.py --depth=12 --width=768 --heads=12 --batch=8
+"""
+
+import argparse
+import json
+import pathlib
+import statistics
+import sys
+import time
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from bigmodels import decoding, precision
+from bigmodels.models.gpt import Gpt
+
+
+def cached(model, count, params, prompt):
+  """Prompt, int `[batch, n]` -> the tokens that follow, `[batch, count]`."""
+  size = prompt.shape[1] + count
+
+  def advance(cache, tokens, segments):
+    return model.apply({'params': params, **(cache or {})}, tokens, segments=segments,
+                       decode=size, train=False, mutable=['cache'])
+
+  return decoding.generate(advance, prompt, jnp.ones_like(prompt),
+                           jax.random.PRNGKey(0), count=count, temperature=0)[0]
+
+
+def uncached(model, count, params, prompt):
+  """The same, without a cache."""
+  length = prompt.shape[1]
+
+  def step(i, text):
+    logits = model.apply({'params': params}, text, train=False)
+    logits = lax.dynamic_index_in_dim(logits, i - 1, 1, keepdims=False)
+    return text.at[:, i].set(jnp.argmax(logits, -1).astype(text.dtype))
+
+  text = jnp.pad(prompt, ((0, 0), (0, count)))
+  return lax.fori_loop(length, length + count, step, text)[:, length:]
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  for name, value in (('depth', 4), ('width', 128), ('heads', 4), ('length', 320),
+                      ('vocabulary', 65), ('batch', 1), ('prompt', 64), ('tokens', 256),
+                      ('repeats', 5)):
+    parser.add_argument(f'--{name}', type=int, default=value)
+  given = parser.parse_args()
+  if given.prompt + given.tokens > given.length:
+    parser.error(f'--prompt and --tokens: {given.prompt + given.tokens} are more than '
+                 f'--length={given.length}')
+  arithmetic = precision.default(jax.default_backend())
+  model = precision.in_precision(
+    Gpt(given.vocabulary, length=given.length, depth=given.depth, width=given.width,
+        heads=given.heads), arithmetic)
+  prompt = jax.random.randint(jax.random.PRNGKey(1), (given.batch, given.prompt), 0,
+                              given.vocabulary)
+  params = jax.jit(partial(model.init, train=False))(
+    jax.random.PRNGKey(0), prompt)['params']
+  found, times, compiling = {}, {'cached': [], 'uncached': []}, {}
+  programs = {how: jax.jit(partial(function, model, given.tokens))
+              for how, function in (('cached', cached), ('uncached', uncached))}
+  for how, program in programs.items():
+    start = time.perf_counter()
+    programs[how] = program.lower(params, prompt).compile()
+    compiling[how] = round(time.perf_counter() - start, 2)
+    found[how] = jax.device_get(programs[how](params, prompt))
+  for _ in range(given.repeats):
+    for how, program in programs.items():
+      start = time.perf_counter()
+      jax.block_until_ready(program(params, prompt))
+      times[how].append(time.perf_counter() - start)
+  median = {how: statistics.median(each) for how, each in times.items()}
+  print(json.dumps({
+    'device': jax.devices()[0].device_kind, 'precision': arithmetic, **vars(given),
+    'same_tokens': float((found['cached'] == found['uncached']).mean()),
+    'compile_seconds': compiling,
+    'seconds': {how: [round(t, 4) for t in each] for how, each in times.items()},
+    'tokens_per_second': {
+      how: round(given.batch * given.tokens / t, 1) for how, t in median.items()},
+    'ratio': round(median['uncached'] / median['cached'], 2)}))
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,157 @@
+"""--mode=sample: lets the best checkpoint of a workdir write."""
+
+import contextlib
+import dataclasses
+import pathlib
+import time
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from bigmodels import build, decoding, initialize
+from bigmodels.checkpoint import Checkpoints, Damaged
+from bigmodels.data.sources import Opening
+from bigmodels.errors import UserError
+from bigmodels.learners import State
+from bigmodels.parallel import devices, hosts
+from bigmodels.parallel.compile import trace
+from bigmodels.request import Request, Sampling
+from bigmodels.workdir import Workdir
+
+
+def run(request: Request) -> None:
+  sampling = request.sampling
+  settings, prompts = _settings(sampling), _prompts(sampling)
+  if (request.address.num_processes or 1) > 1:
+    raise UserError(f'--num_processes={request.address.num_processes}: --mode=sample '
+                    'runs in one process')
+  with contextlib.ExitStack() as stack:
+    all_hosts = stack.enter_context(
+      hosts.joined(request.address, request.hang_timeout))
+    if all_hosts.count > 1:
+      raise UserError(f'--mode=sample runs in one process, here are {all_hosts.count}')
+    say = all_hosts.say
+    built, state = _from_workdir(request, stack, say) if request.workdir else (
+      _from_experiment(request, stack, say))
+    tokenizer = built.train.dataset.tokenizer
+    if '' in prompts and tokenizer and 'end' not in tokenizer.special:
+      raise UserError('--prompt: wants one that is not empty: the tokenizer has no '
+                      "'end', which could begin a text")
+    key = jax.random.PRNGKey(sampling.sample_seed)
+
+    def write(sample, settings):
+      return built.learner.generate(state.params, state.extra, prompts,
+                                    jax.random.fold_in(key, sample), settings)
+
+    start = time.perf_counter()
+    try:
+      write(0, settings)
+    except decoding.TooLong as error:
+      if sampling.tokens is not None or error.room < 1:
+        raise UserError(f'--prompt: {error}') from None
+      say(f'{error}: --tokens={error.room}')
+      settings = dataclasses.replace(settings, count=error.room)
+      write(0, settings)
+    first, times, tokens = time.perf_counter() - start, [], 0
+    for sample in range(sampling.samples):
+      start = time.perf_counter()
+      found = write(sample, settings)
+      times.append(time.perf_counter() - start)
+      tokens += sum(count for _, count in found)
+      for prompt, (text, count) in zip(prompts, found, strict=True):
+        say(f'--- sample {sample + 1} of {sampling.samples}, after {prompt!r}: '
+            f'{count:,} tokens')
+        say(text)
+    say(f'--- compiled in {max(first - times[0], 0):.1f} s; {tokens:,} tokens in '
+        f'{sum(times):.2f} s: {tokens / sum(times):,.0f} tokens/s')
+
+
+def _settings(sampling: Sampling) -> decoding.Settings:
+  given = {'count': sampling.tokens, 'temperature': sampling.temperature,
+           'top_k': sampling.top_k, 'top_p': sampling.top_p, 'beams': sampling.beams,
+           'stop': tuple(sampling.stop or ())}
+  try:
+    settings = decoding.Settings(**{k: v for k, v in given.items() if v is not None})
+  except ValueError as error:
+    raise UserError(f'--{error}'.replace('--count', '--tokens')) from None
+  if sampling.samples < 1:
+    raise UserError(f'--samples: wants at least 1, got {sampling.samples}')
+  if sampling.samples > 1 and (settings.beams > 1 or settings.temperature == 0):
+    why = '--temperature=0' if settings.beams == 1 else f'--beams={settings.beams}'
+    raise UserError(f'--samples={sampling.samples}: with {why} all would be the same')
+  if not 0 <= sampling.sample_seed < 2**32:
+    raise UserError(f'--sample_seed: wants 0 to {2**32 - 1}, got '
+                    f'{sampling.sample_seed}')
+  return settings
+
+
+def _prompts(sampling: Sampling) -> list[str]:
+  prompts = list(sampling.prompt or ())
+  if sampling.prompt_file is not None:
+    path = pathlib.Path(sampling.prompt_file).expanduser()
+    try:
+      lines = path.read_text(encoding='utf-8').split('\n')
+    except (OSError, UnicodeDecodeError) as error:
+      reason = getattr(error, 'strerror', None) or error
+      raise UserError(f'--prompt_file={path}: cannot be read: {reason}') from None
+    prompts += lines[:-1] if lines[-1] == '' else lines
+    if not prompts:
+      raise UserError(f'--prompt_file={path}: there is no line in it')
+  return prompts or ['']
+
+
+def _from_workdir(request: Request, stack: contextlib.ExitStack,
+                  say: Callable[[str], None]) -> tuple[build.Built, State]:
+  """A run and the state of its best checkpoint."""
+  workdir = Workdir(request.workdir)
+  experiment = workdir.recorded({}).experiment
+  if request.experiment or request.overrides:
+    workdir.claim(request.resolve())
+  if not workdir.checkpoints.is_dir():
+    raise UserError(f'--workdir={workdir.path}: there is no checkpoint to sample from')
+  say(f'device: {devices.require(request.require_backend)}')
+  layout = request.layout(experiment)
+  built = build.open_run(experiment, layout, workdir, request.data_dir,
+                         request.cache_dir, say=say)
+  stack.callback(built.close)
+  _require_text(built)
+  like = trace(built.learner, built.train, {}, layout).carry
+  checkpoints = Checkpoints(workdir.checkpoints, experiment.keep, read_only=True)
+  stack.callback(checkpoints.release)
+  try:
+    step, carry = initialize.best(checkpoints, lambda step: like)
+  except Damaged as error:
+    raise UserError(f'--workdir={workdir.path}: the best checkpoint is damaged '
+                    f'({error})') from error
+  say(f'step {step:,} of {workdir.path}, the best checkpoint')
+  return built, carry.state
+
+
+def _from_experiment(request: Request, stack: contextlib.ExitStack,
+                     say: Callable[[str], None]) -> tuple[build.Built, State]:
+  """An experiment with the parameters, and a run's tokenizer, of somewhere else."""
+  experiment = request.resolve().experiment
+  if not experiment.init_from:
+    raise UserError('--mode=sample: name the --workdir of a run, or with --experiment '
+                    'one to take the parameters from, --init_from')
+  say(f'device: {devices.require(request.require_backend)}')
+  layout = request.layout(experiment)
+  workdir = Workdir(experiment.init_from)
+  stored = workdir.read_json(workdir.data, {})
+  kept = {name: state for name, state in stored.get('kept', {}).items()
+          if name == 'tokenizer'}
+  built = build.build(experiment, layout, Opening(
+    request.data_dir or stored.get('data_dir'), request.cache_dir, kept, say))
+  stack.callback(built.close)
+  _require_text(built)
+  init = trace(built.learner, built.train, {}, layout).lower['init']().compile()
+  carry = init(layout.everywhere(np.asarray(jax.random.PRNGKey(experiment.seed))))
+  return built, initialize.start(built, carry, say).state
+
+
+def _require_text(built: build.Built) -> None:
+  if built.learner.generate is None:
+    name = getattr(built.experiment.task, 'func', built.experiment.task).__name__
+    raise UserError(f'--mode=sample: the task of this experiment, {name}, writes no '
+                    'text')

@@ -1,0 +1,91 @@
+"""Translation from one language into another."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bigmodels import decoding, figures, losses, metrics
+from bigmodels.tasks.task import Task, apply, init, token_weights, weighted_mean
+
+
+def translation(model, *, tokenizer, smoothing: float = 0.1, beams: int = 1,
+                penalty: float = 0.6) -> Task:
+  """A text in another language, token by token.
+
+  An evaluation translates every source, by beam search if told so, and scores the decoded texts
+  against the decoded references: BLEU of detokenised text, by sacrebleu.
+
+  Args:
+    model: `models.Transformer`, or a module with its methods.
+    tokenizer: of both languages; the run supplies it.
+    smoothing: of the labels in training, see `losses.cross_entropy`.
+    beams: of an evaluation's search; 1 takes the likeliest token every time.
+    penalty: for length, see `decoding.beam_search`.
+  """
+  if lacking := [n for n in ('begin', 'end') if n not in tokenizer.special]:
+    raise ValueError(f'translation wants a tokenizer with the special token '
+                     f'{lacking[0]!r}; it has {", ".join(tokenizer.special) or "none"}')
+  begin, end = (tokenizer.special[name] for name in ('begin', 'end'))
+
+  def objective(params, extra, batch, key, train):
+    logits, extra = apply(model, params, extra, batch, key=key, train=train)
+    labels, weights = batch['labels'].astype(jnp.int32), token_weights(batch)
+    logits = logits.astype(jnp.float32)
+    values = losses.cross_entropy(logits, labels, smoothing=smoothing * train)
+    value, total = weighted_mean(values, weights)
+    right = (jnp.argmax(logits, -1) == labels).astype(jnp.float32)
+    sums = {'loss': total, 'accuracy': weighted_mean(right, weights)[1]}
+    if train:
+      return value, (extra, sums, {})
+    found = search(params, batch['inputs'], batch['segments'], beams=beams,
+                   penalty=penalty, count=_longest(batch['inputs'].shape[1]))
+    # Splits differ in length, and metrics are of all batches of one: -1 is no token.
+    outputs = {'translations': found, 'references': jnp.where(weights > 0, labels, -1),
+               'nats': jnp.sum(values * weights, 1), 'tokens': jnp.sum(weights, 1)}
+    return value, (extra, sums, outputs)
+
+  def search(params, sources, segments, *, beams, penalty, count):
+    """The best translation of each source, int32 `[batch, count]`."""
+    memory = model.apply({'params': params}, sources, segments=segments, train=False,
+                         method='encode')
+
+    def advance(cache, tokens):
+      repeated = partial(jnp.repeat, repeats=len(tokens) // len(sources), axis=0)
+      return model.apply(
+        {'params': params, **(cache or {})}, tokens, repeated(memory),
+        segments=repeated(segments), decode=count, train=False, method='decode',
+        mutable=['cache'])
+
+    first = jnp.full(len(sources), begin)
+    texts, _ = decoding.beam_search(advance, None, first, beams=beams, count=count,
+                                    end=end, penalty=penalty)
+    return texts[:, 0]
+
+  compiled = jax.jit(search, static_argnames=('beams', 'penalty', 'count'))
+
+  def generate(params, extra, prompts, key, settings):
+    del extra, key
+    texts = [np.append(tokenizer.encode(prompt), end) for prompt in prompts]
+    inputs = np.full((len(texts), max(map(len, texts))), end, np.int32)
+    segments = np.zeros_like(inputs)
+    for row, text in enumerate(texts):
+      inputs[row, : len(text)], segments[row, : len(text)] = text, 1
+    found = np.asarray(compiled(params, inputs, segments, beams=settings.beams,
+                                penalty=settings.penalty, count=settings.count))
+    lengths = np.where((found == end).any(1), (found == end).argmax(1), found.shape[1])
+    return [(decoding.before(tokenizer.decode(ids[:n]), settings.stop), int(n))
+            for ids, n in zip(found, lengths, strict=True)]
+
+  def summarize(outputs):
+    return metrics.language(outputs) | metrics.bleu(
+      [tokenizer.decode(ids) for ids in outputs['translations']],
+      [tokenizer.decode(ids) for ids in outputs['references']])
+
+  return Task(partial(init, model), objective, summarize, figures.language, generate)
+
+
+def _longest(length: int) -> int:
+  """The most tokens that a translation of so many may take."""
+  return length + length // 4 + 8

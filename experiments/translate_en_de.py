@@ -1,0 +1,39 @@
+"""A small Transformer that translates picture captions from English into German.
+
+  python run.py --experiment=translate_en_de --data_dir=DIR     # DIR holds multi30k/
+  python run.py --mode=sample --workdir=runs/... --prompt="A dog runs." --beams=4
+"""
+
+from functools import partial
+
+import optax
+
+from bigmodels import data, models, optim, schedules, tasks
+from bigmodels.data import texts, tokenizers
+from bigmodels.experiment import Experiment, Monitor, Span
+
+
+def config(*, vocabulary: int = 4000, epochs: float = 12, batch_size: int = 16,
+           width: int = 256, depth: int = 2, hidden: int = 512, heads: int = 4,
+           dropout: float = 0.2, learning_rate: float = 1e-3,
+           seed: int = 0) -> Experiment:
+  pairs = data.Translations(
+    texts.multi30k(), tokenizers.Bpe(vocabulary, special=('pad', 'begin', 'end')),
+    length=48, packed=96)
+  return Experiment(
+    model=partial(models.Transformer, width=width, depth=depth, hidden=hidden,
+                  heads=heads, dropout=dropout, norm_first=True, unroll=True),
+    task=tasks.translation,
+    optimizer=partial(
+      optax.chain, optax.clip_by_global_norm(1.0), partial(
+        optax.adamw, b2=0.98, weight_decay=0.01, mask=optim.weights,
+        learning_rate=partial(schedules.warmup_cosine, peak=learning_rate,
+                              warmup=0.1))),
+    train=data.Batches(source=pairs.split('train'), batch_size=batch_size),
+    evals={name: data.Batches(source=pairs.split(name), batch_size=125)
+           for name in ('validation', 'test')},
+    evaluate=Span(epochs=3),
+    log=Span(steps=50),
+    duration=Span(epochs=epochs),
+    monitor=Monitor(metric='validation/bleu', goal='max'),
+    seed=seed)

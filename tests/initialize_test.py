@@ -1,0 +1,166 @@
+"""Tests of bigmodels.initialize between runs; published ones: tests/models/."""
+
+import json
+from functools import partial
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from bigmodels import build, data, initialize, models, tasks
+from bigmodels.checkpoint import Checkpoints
+from bigmodels.data.sources import Opening
+from bigmodels.errors import UserError
+from bigmodels.experiment import Experiment, Span
+from bigmodels.parallel import layout
+from bigmodels.parallel.compile import Carry
+from bigmodels.sharding import MLP, MeshShape, name_of
+from bigmodels.workdir import Workdir
+
+STATE = {'kind': 'Words', 'settings': {}, 'words': ['a']}
+
+
+def experiment(widths=(6,), outputs=3, **others):
+  rows = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
+  source = data.Arrays(inputs=rows, labels=np.arange(30) % outputs)
+  return Experiment(
+    model=partial(models.Mlp, widths=widths), task=tasks.classification,
+    optimizer=partial(optax.adam, 1e-3),
+    train=data.Batches(source=source, batch_size=10), evals={},
+    duration=Span(steps=3), **others)
+
+
+def built_of(record, kept=None):
+  one = layout.over(MeshShape(), 'jit', record.rules, jax.devices()[:1])
+  lines = []
+  found = build.build(record, one, Opening(
+    None, None, {} if kept is None else {'tokenizer': kept}, lines.append))
+  found.close()
+  return found, lines
+
+
+def carry_of(built, scale):
+  """Parameters that tell where they come from: `scale` and up."""
+  state = jax.eval_shape(built.learner.init, jax.random.PRNGKey(0), {
+    'inputs': np.zeros((10, 4), np.float32)})
+  values = iter(range(1000))
+  state = jax.tree.map(
+    lambda x: jax.numpy.full(x.shape, scale + next(values)).astype(x.dtype), state)
+  return Carry(state, {}, jax.numpy.zeros(2, jax.numpy.int32))
+
+
+def flat(carry):
+  return {name_of(path): np.asarray(x)
+          for path, x in jax.tree.leaves_with_path(carry.state.params)}
+
+
+@pytest.fixture
+def workdir(tmp_path):
+  """(experiment, scale, what it keeps) -> the workdir of a run."""
+
+  def make(record, scale, kept=None):
+    path = tmp_path / f'run{scale}'
+    carry = carry_of(built_of(record)[0], scale)
+    checkpoints = Checkpoints(path / 'checkpoints', 2)
+    for step, last in ((1, carry), (2, jax.tree.map(lambda x: x * 2, carry))):
+      checkpoints.save(step, last, {'best': 0.5, 'best_step': 1}, best=1)
+    checkpoints.wait()
+    checkpoints.release()
+    (path / 'data.json').write_text(json.dumps(
+      {'data_dir': None, 'kept': {} if kept is None else {'tokenizer': kept}}))
+    return path, flat(carry)
+
+  return make
+
+
+def test_all_of_the_best_are_taken(workdir):
+  path, theirs = workdir(experiment(), 100)
+  built, _ = built_of(experiment(init_from=str(path)))
+  lines = []
+  fresh = carry_of(built, 500)
+  started = initialize.start(built, fresh, lines.append)
+  ours = flat(started)
+  assert ours.keys() == theirs.keys() and len(ours) == 4
+  for name in ours:
+    np.testing.assert_array_equal(ours[name], theirs[name])
+  assert lines == [f'4 parameters from {path}']
+  jax.tree.map(np.testing.assert_array_equal, started.state.opt_state,
+               fresh.state.opt_state)
+
+
+@pytest.mark.parametrize('rules', [(), MLP])
+def test_a_pattern_takes_its_part_of_another_model(workdir, rules):
+  path, theirs = workdir(experiment((6, 5)), 100)
+  record = experiment((6,), 2, init_from=str(path), init_pattern='Dense_0/.*',
+                      rules=rules)
+  built, _ = built_of(record)
+  lines, fresh = [], carry_of(built, 500)
+  ours = flat(initialize.start(built, fresh, lines.append))
+  for name, before in flat(fresh).items():
+    expected = theirs[name] if name.startswith('Dense_0/') else before
+    np.testing.assert_array_equal(ours[name], expected)
+  assert lines == [f'2 parameters from {path} (Dense_0/.*), 2 are fresh; 4 there are '
+                   'not taken']
+
+
+def refusal(record, kept=None):
+  built, _ = built_of(record, kept)
+  with pytest.raises(UserError) as error:
+    initialize.start(built, carry_of(built, 500), print)
+  return str(error.value).split('\n')
+
+
+def test_every_parameter_that_does_not_fit_is_named(workdir):
+  path, _ = workdir(experiment((6, 5)), 100)
+  lines = refusal(experiment((7,), init_from=str(path)))
+  assert lines[0] == f'--config.init_from={path}: its parameters do not fit:'
+  assert lines[1:-1] == [
+    '  Dense_2/bias: there, but not wanted',
+    '  Dense_2/kernel: there, but not wanted',
+    '  Dense_0/bias: there (6,), wants (7,)',
+    '  Dense_0/kernel: there (4, 6), wants (4, 7)',
+    '  Dense_1/bias: there (5,), wants (3,)',
+    '  Dense_1/kernel: there (6, 5), wants (7, 3)']
+  lines = refusal(experiment((6, 5, 4), init_from=str(path)))
+  assert '  Dense_3/kernel: not there' in lines
+  lines = refusal(experiment((6, 5, 4), init_from=str(path),
+                             init_pattern='Dense_[03]/.*'))
+  assert lines[1:-1] == ['  Dense_3/bias: not there', '  Dense_3/kernel: not there']
+
+
+def test_patterns_that_say_nothing_are_refused(workdir):
+  path, _ = workdir(experiment(), 100)
+  text, = refusal(experiment(init_from=str(path), init_pattern='Dense'))
+  assert text == (
+    '--config.init_pattern=Dense: matches the whole name of no parameter; there is '
+    'Dense_0/bias, Dense_0/kernel, Dense_1/bias, Dense_1/kernel')
+  with pytest.raises(ValueError, match=r"^init_pattern: wants a regular expression, "
+                     r"got '\(': missing"):
+    experiment(init_pattern='(')
+
+
+def test_absent_and_empty_folders_are_refused(tmp_path):
+  assert 'no such file or folder' in refusal(
+    experiment(init_from=str(tmp_path / 'gone')))[0]
+  Workdir(tmp_path).config.touch()
+  assert refusal(experiment(init_from=str(tmp_path))) == [
+    f'--config.init_from={tmp_path}: there are no checkpoints']
+
+
+def test_the_tokenizer_comes_with_the_parameters(workdir):
+  path, _ = workdir(experiment(), 100, STATE)
+  record = experiment(init_from=str(path))
+  built, lines = built_of(record)
+  assert built.data['kept']['tokenizer'] == STATE
+  assert lines == [f'the tokenizer too is that of {path} (--config.init_from)']
+  initialize.start(built, carry_of(built, 500), print)
+  built, lines = built_of(record, STATE)
+  assert not lines  # a run that goes on has it
+  assert 'tokenizer' not in built_of(experiment())[0].data['kept']
+
+
+def test_a_run_with_another_tokenizer_is_refused(workdir):
+  path, _ = workdir(experiment(), 100, STATE)
+  text, = refusal(experiment(init_from=str(path)), STATE | {'words': ['b']})
+  assert 'that run has another tokenizer than this one' in text

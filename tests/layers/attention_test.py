@@ -1,0 +1,306 @@
+"""Tests of bigmodels.layers.attention against NumPy in float64 and PyTorch."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bigmodels.keys import part_of
+from bigmodels.layers.attention import Attention, attend, same_segment
+
+BATCH, QUERIES, KEYS, WIDTH = 2, 5, 7, 12
+SEGMENTS = np.array([[1, 1, 2, 2, 0], [0, 0, 1, 1, 1]], np.int32)
+
+
+def normal(*shape, seed=0):
+  return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def assert_close(actual, expected, tolerance=1e-5):
+  jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, tolerance, tolerance),
+               actual, expected)
+
+
+def by_hand(query, key, value, mask=None, kept=None):
+  """Attention in float64, head by head; `kept` scales the weights."""
+  query, key, value = (np.asarray(x, np.float64) for x in (query, key, value))
+  heads, width = query.shape[2:]
+  answer = np.zeros_like(query)
+  for head in range(heads):
+    other = head // (heads // key.shape[2])  # neighbours share keys and values
+    scores = np.einsum('bqd,bkd->bqk', query[:, :, head], key[:, :, other])
+    weights = np.exp(scores / np.sqrt(width))
+    if mask is not None:
+      weights = weights * np.broadcast_to(mask, (len(mask), heads, *scores.shape[1:])
+                                          )[:, head]
+    weights = weights / weights.sum(-1, keepdims=True)
+    if kept is not None:
+      weights = weights * np.asarray(kept, np.float64)[:, head]
+    answer[:, :, head] = np.einsum('bqk,bkd->bqd', weights, value[:, :, other])
+  return answer
+
+
+def moved(layer, *args, **kwargs):
+  """Initial values, moved away from the zeros that some begin with."""
+  variables = layer.init(jax.random.key(1), *args, **kwargs, train=False)
+  return jax.tree.map(
+    lambda p: p + 0.1 * np.cos(np.arange(p.size)).reshape(p.shape),
+    {'params': variables['params']})
+
+
+# --- attend ---------------------------------------------------------------------
+
+
+MASKS = {
+  'none': None,
+  'padding': np.arange(KEYS) < np.array([4, 7])[:, None, None, None],
+  'full': (normal(BATCH, 1, QUERIES, KEYS) > 0) | np.eye(QUERIES, KEYS, dtype=bool),
+  'heads': (normal(BATCH, 4, QUERIES, KEYS) > 0) | np.eye(QUERIES, KEYS, dtype=bool),
+}
+
+
+@pytest.mark.parametrize('dropped', [False, True])
+@pytest.mark.parametrize('causal', [False, True])
+@pytest.mark.parametrize('mask', MASKS)
+@pytest.mark.parametrize('kv_heads', [4, 2, 1])
+def test_attend_equals_numpy(kv_heads, mask, causal, dropped):
+  mask = MASKS[mask]
+  query = normal(BATCH, QUERIES, 4, 3)
+  key, value = (normal(BATCH, KEYS, kv_heads, 3, seed=s) for s in (1, 2))
+  seen = np.ones((1, 1, 1, 1), bool) if mask is None else mask
+  if causal:
+    seen = seen & np.tri(QUERIES, KEYS, dtype=bool)
+  kept, options = None, {}
+  if dropped:
+    options = {'dropout': 0.25, 'dropout_key': jax.random.key(5)}
+    kept = jax.random.bernoulli(jax.random.key(5), 0.75, (BATCH, 4, QUERIES, KEYS))
+    kept = np.asarray(kept) / 0.75
+  found = attend(query, key, value, causal=causal,
+                 mask=None if mask is None else jnp.asarray(mask), **options)
+  seen = np.broadcast_to(seen, (BATCH, *seen.shape[1:]))
+  assert_close(found, by_hand(query, key, value, seen, kept))
+
+
+def test_both_roads_of_attend_have_the_same_gradients():
+  query = normal(BATCH, QUERIES, 4, 3)
+  key, value = (normal(BATCH, KEYS, 2, 3, seed=s) for s in (1, 2))
+
+  def loss(query, key, value, **options):
+    return jnp.sum(jnp.sin(attend(query, key, value, causal=True, **options)))
+
+  found, expected = (
+    jax.grad(partial(loss, **options), (0, 1, 2))(query, key, value)
+    for options in ({'dropout': 0.0, 'dropout_key': jax.random.key(0)}, {}))
+  assert_close(found, expected)
+
+
+def test_dropout_keeps_the_mean():
+  query, key, value = (normal(1, 3, 2, 4, seed=s) for s in range(3))
+  draws = jax.vmap(lambda k: attend(query, key, value, dropout=0.3, dropout_key=k))(
+    jax.random.split(jax.random.key(0), 4000))
+  np.testing.assert_allclose(draws.mean(0), by_hand(query, key, value), atol=0.05)
+  assert draws.std(0).min() > 0.05
+
+
+@pytest.mark.parametrize('dropped', [False, True])
+def test_who_may_look_nowhere_gets_the_mean_and_no_nan(dropped):
+  query, key, value = (normal(1, 3, 2, 4, seed=s) for s in range(3))
+  mask = jnp.zeros((1, 1, 3, 3), bool)
+  options = {'dropout_key': jax.random.key(0)} if dropped else {}
+
+  def answer(query):
+    return attend(query, key, value, mask=mask, **options)
+
+  assert_close(answer(query), np.broadcast_to(value.mean(1, keepdims=True),
+                                              value.shape))
+  gradient = jax.grad(lambda q: jnp.sum(answer(q)))(query)
+  assert np.all(np.isfinite(gradient))
+
+
+def test_softmax_is_in_float32():
+  query, key, value = (normal(1, 64, 1, 64, seed=s) for s in range(3))
+  half = [jnp.asarray(x, jnp.bfloat16) for x in (query, key, value)]
+  for options in ({}, {'dropout_key': jax.random.key(0)}):
+    found = attend(*half, **options)
+    assert found.dtype == jnp.bfloat16
+    np.testing.assert_allclose(found.astype(jnp.float32), by_hand(*half), atol=4e-3)
+
+
+def test_same_segment():
+  found = same_segment(jnp.asarray(SEGMENTS), jnp.asarray(SEGMENTS))
+  assert found.shape == (2, 1, 5, 5)
+  for row, segments in enumerate(SEGMENTS):
+    for q, one in enumerate(segments):
+      for k, other in enumerate(segments):
+        assert found[row, 0, q, k] == (one == other != 0)
+
+
+# --- the layer ------------------------------------------------------------------
+
+
+def project(params, name, x, heads):
+  p = {k: np.asarray(v, np.float64) for k, v in params[name].items()}
+  y = np.asarray(x, np.float64) @ p['kernel'] + p.get('bias', 0)
+  return y.reshape(*x.shape[:2], heads, -1)
+
+
+@pytest.mark.parametrize('segments', [None, SEGMENTS], ids=['whole', 'segments'])
+@pytest.mark.parametrize('causal', [False, True])
+@pytest.mark.parametrize('use_bias', [False, True])
+@pytest.mark.parametrize('kv_heads', [None, 2, 1])
+def test_attention_to_itself_equals_numpy(kv_heads, use_bias, causal, segments):
+  layer, x = Attention(4, kv_heads, causal, use_bias=use_bias), normal(2, 5, WIDTH)
+  variables = moved(layer, x)
+  params, width = variables['params'], WIDTH // 4 * (kv_heads or 4)
+  assert params['key']['kernel'].shape == params['value']['kernel'].shape == (
+    WIDTH, width)
+  assert ('bias' in params['out']) == use_bias
+  mask = np.ones((2, 1, 5, 5), bool)
+  real = np.ones((2, 5), bool) if segments is None else segments > 0
+  if segments is not None:
+    mask = (segments[:, None, :, None] == segments[:, None, None]) & (
+      segments > 0)[:, None, None]
+    mask = mask | ~real[:, None, :, None]  # anything but 0 / 0; not compared
+  if causal:
+    mask = mask & np.tri(5, dtype=bool)
+  heads = by_hand(*(project(params, name, x, 4 if name == 'query' else kv_heads or 4)
+                    for name in ('query', 'key', 'value')), mask)
+  expected = project(params, 'out', heads.reshape(2, 5, WIDTH), 1)[:, :, 0]
+  found = layer.apply(variables, x, segments=segments, train=False)
+  assert_close(np.asarray(found)[real], expected[real], 2e-5)
+
+
+def test_attention_to_a_memory_equals_numpy():
+  layer, x, memory = Attention(4, 2), normal(2, 5, WIDTH), normal(2, 7, WIDTH, seed=3)
+  variables = moved(layer, x, memory)
+  real = np.array([[1, 1, 1, 0, 0, 0, 0], [3, 3, 3, 3, 3, 3, 3]])
+  query, (key, value) = project(variables['params'], 'query', x, 4), (
+    project(variables['params'], name, memory, 2) for name in ('key', 'value'))
+  heads = by_hand(query, key, value, (real > 0)[:, None, None])
+  expected = project(variables['params'], 'out', heads.reshape(x.shape), 1)[:, :, 0]
+  found = layer.apply(variables, x, memory, memory_segments=real, train=False)
+  assert_close(found, expected)
+
+
+@pytest.mark.parametrize('causal', [False, True])
+def test_equals_pytorch(causal):
+  torch = pytest.importorskip('torch')
+  twin = torch.nn.MultiheadAttention(WIDTH, 3, batch_first=True)
+  with torch.no_grad():
+    for p in twin.parameters():
+      p.add_(0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(0)))
+  weights = {k: v.detach().numpy() for k, v in twin.named_parameters()}
+  kernels = np.split(weights['in_proj_weight'], 3)
+  biases = np.split(weights['in_proj_bias'], 3)
+  params = {name: {'kernel': kernel.T, 'bias': bias} for name, kernel, bias in zip(
+    ('query', 'key', 'value'), kernels, biases, strict=True)}
+  params['out'] = {'kernel': weights['out_proj.weight'].T,
+                   'bias': weights['out_proj.bias']}
+  x = normal(2, 5, WIDTH)
+  real = np.arange(5) < np.array([[5], [3]])
+  with torch.no_grad():
+    expected, _ = twin(
+      *[torch.from_numpy(x)] * 3, key_padding_mask=torch.from_numpy(~real),
+      attn_mask=torch.from_numpy(~np.tri(5, dtype=bool)) if causal else None)
+  found = Attention(3, causal=causal).apply(
+    {'params': params}, x, segments=real.astype(int), train=False)
+  assert_close(np.asarray(found)[real], expected.numpy()[real])
+
+
+def test_a_layer_without_biases_or_dropout_has_none():
+  x = normal(1, 3, WIDTH)
+  layer = Attention(3, use_bias=False, dropout=0.5)
+  params = layer.init(jax.random.key(0), x, train=False)['params']
+  assert all(set(p) == {'kernel'} for p in params.values())
+  assert_close(layer.apply({'params': params}, x, train=False), Attention(
+    3, use_bias=False).apply({'params': params}, x, train=True))
+
+
+def test_dropout_of_a_part_is_a_part_of_the_dropout():
+  layer, x = Attention(3, dropout=0.5, causal=True), normal(4, 5, WIDTH)
+  variables, key = moved(layer, x), jax.random.PRNGKey(3)
+  segments = np.ones((4, 5), int)
+
+  def answer(key, rows):
+    return layer.apply(variables, x[rows], segments=segments[rows], train=True,
+                       rngs={'dropout': key})
+
+  whole = answer(key, slice(None))
+  parts = [answer(part_of(key, n), slice(2 * n, 2 * n + 2)) for n in range(2)]
+  assert_close(jnp.concatenate(parts), whole)
+  same = answer(jax.random.PRNGKey(4), slice(None))
+  assert np.abs(same - whole).max() > 0.1
+  twice = layer.apply(variables, x[[0, 0]], train=True, rngs={'dropout': key})
+  assert np.abs(twice[0] - twice[1]).max() > 1e-2  # each example has its own
+
+
+# --- the cache ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('cuts', [(3,), (1, 2, 3, 4)])
+@pytest.mark.parametrize('padded', [False, True])
+@pytest.mark.parametrize('rotary', [None, 100.0])
+def test_a_cache_fed_in_chunks_equals_the_whole(rotary, padded, cuts):
+  layer = Attention(2, 1, causal=True, rotary=rotary)
+  x, segments = normal(2, 5, WIDTH), np.ones((2, 5), int)
+  if padded:
+    segments[1, :2] = 0
+  positions = np.maximum(np.cumsum(segments, 1) - 1, 0)
+  variables = moved(layer, x, positions=positions)
+  expected = layer.apply(variables, x, segments=segments, positions=positions,
+                         train=False)
+  found, cache = [], {}
+  for start, stop in zip((0, *cuts), (*cuts, 5), strict=True):
+    here = slice(start, stop)
+    y, cache = layer.apply(
+      {**variables, **cache}, x[:, here], segments=segments[:, here],
+      positions=positions[:, here], decode=8, train=False, mutable=['cache'])
+    found.append(y)
+  real = segments > 0
+  assert_close(np.concatenate(found, 1)[real], np.asarray(expected)[real])
+
+
+def test_a_memory_is_kept_from_the_first_call():
+  layer, x, memory = Attention(4), normal(2, 5, WIDTH), normal(2, 7, WIDTH, seed=3)
+  variables = moved(layer, x, memory)
+  expected = layer.apply(variables, x, memory, train=False)
+  first, cache = layer.apply(variables, x[:, :1], memory, decode=5, train=False,
+                             mutable=['cache'])
+  rest, _ = layer.apply({**variables, **cache}, x[:, 1:], np.nan * memory, decode=5,
+                        train=False, mutable=['cache'])
+  assert_close(jnp.concatenate([first, rest], 1), expected)
+
+
+# --- what it refuses ------------------------------------------------------------
+
+
+@pytest.mark.parametrize('fields, message', [
+  ({'heads': 4, 'kv_heads': 3}, 'kv_heads: wants a divisor of the 4 heads, got 3'),
+  ({'heads': 4, 'kv_heads': 8}, 'kv_heads: wants a divisor of the 4 heads, got 8'),
+  ({'heads': 4, 'kv_heads': 0}, 'kv_heads: wants a divisor of the 4 heads, got 0'),
+  ({'heads': 4, 'kv_heads': -1}, 'kv_heads: wants a divisor of the 4 heads, got -1'),
+  ({'heads': 0}, 'heads: wants at least 1, got 0'),
+  ({'heads': 4, 'dropout': 1.0}, 'dropout: wants 0 or more and less than 1, got 1.0'),
+  ({'heads': 4, 'dropout': -0.1}, 'dropout: wants 0 or more'),
+])
+def test_wrong_fields(fields, message):
+  with pytest.raises(ValueError, match=message):
+    Attention(**fields)
+
+
+@pytest.mark.parametrize('fields, options, message', [
+  ({'heads': 5}, {}, 'heads: wants a divisor of the width 12, got 5'),
+  ({'heads': 4, 'rotary': 10.0}, {}, 'rotary: wants the positions of x'),
+  ({'heads': 2, 'rotary': 10.0},
+   {'positions': np.zeros((2, 5), int), 'memory': normal(2, 7, WIDTH)},
+   'rotary: .* its own memory'),
+  ({'heads': 4, 'rotary': 10.0}, {'positions': np.zeros((2, 5), int)},
+   'even width, got 3'),
+  ({'heads': 4}, {'decode': 4}, 'decode: wants room for the 5 tokens that come, got 4'),
+])
+def test_wrong_calls(fields, options, message):
+  with pytest.raises(ValueError, match=message):
+    Attention(**fields).init(
+      jax.random.key(0), normal(2, 5, WIDTH), **options, train=False)

@@ -1,0 +1,168 @@
+"""Tests of --mode=sample: what it writes, from where, and what it refuses."""
+
+import pytest
+
+import run
+from bigmodels.errors import UserError
+from bigmodels.modes import sample, train
+from bigmodels.parallel.cluster import Address
+from bigmodels.request import Sampling
+
+SENTENCE = 'the quick brown fox jumps over the lazy dog\n'
+FILE = '''
+from functools import partial
+
+import optax
+
+from bigmodels import data, models, tasks
+from bigmodels.data import texts, tokenizers
+from bigmodels.experiment import Experiment, Span
+
+
+def config(*, steps: int = 2):
+  source = data.Packed(texts.TextFiles({path!r}), tokenizers.Characters(), 16)
+  return Experiment(
+    model=partial(models.Gpt, length=16, depth=1, width=16, heads=2),
+    task=tasks.next_token,
+    optimizer=partial(optax.adam, 1e-3),
+    train=data.Batches(source=source.split('train'), batch_size=4),
+    evals={{'validation': data.Batches(source=source.split('validation'),
+                                       batch_size=4)}},
+    evaluate=Span(steps=steps), log=Span(steps=steps), duration=Span(steps=steps))
+'''
+
+
+@pytest.fixture(scope='module')
+def experiment(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('text')
+  (folder / 'text.txt').write_text(SENTENCE * 20)
+  (folder / 'text.py').write_text(FILE.format(path=str(folder / 'text.txt')))
+  return folder / 'text.py'
+
+
+@pytest.fixture
+def trained(experiment, request_for, capsys):
+  """The workdir of a run; trained once."""
+  workdir = experiment.parent / 'run'
+  if not workdir.is_dir():
+    train.run(request_for(experiment, workdir))
+  capsys.readouterr()
+  return workdir
+
+
+@pytest.fixture
+def write(request_for, capsys):
+  """(experiment, workdir, flags) -> what is printed."""
+
+  def call(*where, overrides=None, **flags):
+    sample.run(request_for(*where, **(overrides or {}))._replace(
+      sampling=Sampling(**flags)))
+    return capsys.readouterr().out
+
+  return call
+
+
+def found(text):
+  """The texts that were written, by their headings."""
+  parts = text.split('--- ')[1:]
+  assert parts.pop().startswith('compiled in ')
+  return {heading: body[:-1] for heading, _, body in (
+    part.partition('\n') for part in parts)}
+
+
+def test_every_sample_of_every_prompt(write, trained, tmp_path):
+  (tmp_path / 'prompts.txt').write_text('dog\nover the\n')
+  flags = {'prompt': ['the'], 'prompt_file': str(tmp_path / 'prompts.txt'),
+           'tokens': 5, 'samples': 2}
+  text = write(None, trained, **flags)
+  texts = found(text)
+  assert list(texts) == [
+    f"sample {i} of 2, after '{prompt}': 5 tokens"
+    for i in (1, 2) for prompt in ('the', 'dog', 'over the')]
+  assert all(len(body) == 5 and set(body) <= set(SENTENCE) for body in texts.values())
+  assert len(set(texts.values())) > 3
+  assert 'step 2 of' in text and '30 tokens in' in text and 'tokens/s' in text
+  assert found(write(None, trained, **flags)) == texts
+  assert found(write(None, trained, **flags, sample_seed=1)) != texts
+
+
+def test_parameters_of_a_run_under_an_experiment(write, experiment, trained, tmp_path):
+  flags = {'prompt': ['the'], 'tokens': 8, 'temperature': 0.0}
+  expected = found(write(None, trained, **flags))
+  text = write(experiment, None, overrides={'init_from': trained}, **flags)
+  assert found(text) == expected and f'parameters from {trained}' in text
+  with pytest.raises(UserError, match='--init_from'):
+    write(experiment, None, **flags)
+  with pytest.raises(UserError, match='another run'):
+    write(experiment, trained, overrides={'model__width': 32}, **flags)
+
+
+def test_what_the_model_can_look_at(write, trained):
+  text = write(None, trained, prompt=['the lazy'])
+  assert ('the prompt has 8 tokens and 256 are wanted: 264, the model can look at 16 '
+          '(length): --tokens=8\n') in text
+  assert list(found(text)) == ["sample 1 of 1, after 'the lazy': 8 tokens"]
+  with pytest.raises(UserError, match='8 tokens and 9 are wanted: 17, the model can'):
+    write(None, trained, prompt=['the lazy'], tokens=9)
+  with pytest.raises(UserError, match='--prompt: the prompt has 44 tokens, which '):
+    write(None, trained, prompt=[SENTENCE])
+
+
+def test_prompts_that_are_refused(write, trained):
+  with pytest.raises(UserError, match='--prompt: wants one that is not empty'):
+    write(None, trained)
+  with pytest.raises(UserError, match="the character 'Z'"):
+    write(None, trained, prompt=['Z'])
+
+
+def test_an_end_begins_a_text(write, experiment, request_for, tmp_path):
+  other, workdir = tmp_path / 'bytes.py', tmp_path / 'bytes'
+  other.write_text(experiment.read_text().replace('Characters()', 'Bytes()'))
+  train.run(request_for(other, workdir))
+  heading, = found(write(None, workdir, tokens=3))
+  assert heading.startswith("sample 1 of 1, after ''")
+
+
+@pytest.mark.parametrize(('flags', 'message'), [
+  ({'temperature': -1.0}, '--temperature: wants a number, 0 or more, got -1'),
+  ({'tokens': 0}, '--tokens: wants at least 1, got 0'),
+  ({'top_k': 0}, '--top_k: wants at least 1'), ({'top_p': 2.0}, '--top_p: wants'),
+  ({'beams': 4, 'top_k': 3}, '--top_k: wants None with 4 beams'),
+  ({'stop': ['']}, '--stop: wants texts'), ({'samples': 0}, '--samples: wants'),
+  ({'samples': 2, 'temperature': 0.0}, 'with --temperature=0 all would be the same'),
+  ({'samples': 2, 'beams': 3}, 'with --beams=3 all would be the same'),
+  ({'sample_seed': -1}, '--sample_seed: wants 0 to'),
+  ({'prompt_file': 'gone.txt'}, '--prompt_file=gone.txt: cannot be read: No such'),
+])
+def test_flags_are_checked_before_anything_is_read(flags, message, write, tmp_path):
+  with pytest.raises(UserError, match=message):
+    write(None, tmp_path / 'nothing', **flags)
+
+
+def test_where_there_is_nothing_to_write_with(write, tiny, request_for, tmp_path):
+  (tmp_path / 'empty.txt').write_text('')
+  with pytest.raises(UserError, match='there is no line in it'):
+    write(None, tmp_path, prompt_file=str(tmp_path / 'empty.txt'))
+  with pytest.raises(UserError, match='name an --experiment'):
+    write(None, None)
+  with pytest.raises(UserError, match='nothing to resume'):
+    write(None, tmp_path / 'nothing')
+  with pytest.raises(UserError, match='classification, writes no text'):
+    write(tiny, None, overrides={'init_from': tmp_path})
+  with pytest.raises(UserError, match='--num_processes=2: --mode=sample runs in one'):
+    sample.run(request_for(tiny)._replace(address=Address('localhost:1', 2, 0)))
+
+
+@pytest.mark.parametrize(('flags', 'message'), [
+  (['--mode=sample', '--temperature=-1'], '--temperature: wants a number'),
+  (['--mode=sample', '--top_k=many'], '--top_k'),
+  (['--mode=train', '--prompt=a'], '--prompt: only --mode=sample writes text'),
+])
+def test_on_the_command_line(run_py, flags, message):
+  done = run_py(*flags)
+  assert done.returncode == 2 and done.stdout == '', done.stderr
+  assert done.stderr.startswith('error: ') and message in done.stderr
+
+
+def test_every_field_is_a_flag():
+  assert set(Sampling._fields) <= set(run.flags.FLAGS)
