@@ -180,11 +180,14 @@ def _tokenizer(source, wanted: str):
 
 
 def _check_vocabulary(model, source) -> None:
-  vocabulary = getattr(model, 'vocabulary', None)
-  if source.tokenizer is not None and vocabulary is not None and (
-    vocabulary < source.tokenizer.size):
-    raise UserError(f'--config.model.vocabulary={vocabulary}: the tokenizer of the '
-                    f'data has {source.tokenizer.size} tokens; set it to at least that')
+  parts = {'model': model, 'model.encoder': getattr(model, 'encoder', None)}
+  for path, part in parts.items():
+    vocabulary = getattr(part, 'vocabulary', None)
+    if source.tokenizer is not None and vocabulary is not None and (
+      vocabulary < source.tokenizer.size):
+      raise UserError(
+        f'--config.{path}.vocabulary={vocabulary}: the tokenizer of the data has '
+        f'{source.tokenizer.size} tokens; set it to at least that')
 
 
 def _target_statistics(source) -> tuple[list[float], list[float]]:

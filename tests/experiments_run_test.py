@@ -12,7 +12,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from bigmodels import build, config, data, loop
-from bigmodels.data import scikit
+from bigmodels.data import scikit, texts
 from bigmodels.data.sources import Opening
 from bigmodels.experiment import Span
 from bigmodels.modes import train
@@ -20,12 +20,56 @@ from bigmodels.parallel import chips, layout
 from bigmodels.parallel.compile import compile_programs, trace
 
 SHAPES = {'mnist_cnn': (28, 28, 1), 'cifar_cnn': (32, 32, 3)}
+SMALL_GPT = {'length': '32', 'model.depth': '2', 'model.width': '64',
+             'model.heads': '4'}
+# What makes a large experiment small: the same code, fewer of everything.
+OVERRIDES = {
+  'bert_mlm': {'width': '32'},
+  'gpt2_124m': SMALL_GPT | {'accumulate': '2'},
+  'gpt3_175b': SMALL_GPT,
+  'gpt_python': {'length': '32', 'width': '32', 'vocabulary': '300'},
+  'shakespeare_gpt': {'width': '32'},
+  'sst2_bert': {'width': '32'},
+  'sst2_lstm': {'width': '32'},
+  'translate_en_de': {'width': '32', 'hidden': '64'},
+}
 
 
-def _small(name: str):
+def _made_texts(folder) -> None:
+  """Files as the experiments on text want them, of words drawn at random."""
+  chance = np.random.default_rng(0)
+  words = np.array('a dog runs over the green field and some people look on'.split())
+
+  def lines(count):
+    return [' '.join(chance.choice(words, chance.integers(3, 9))) for _ in range(count)]
+
+  for name, files in {'sst2': ('train', 'dev', 'test'), 'multi30k': (
+    'train', 'val', 'test_2016_flickr')}.items():
+    (folder / name).mkdir()
+    for file in files:
+      if name == 'sst2':
+        rows = [f'{line},{i % 2}' for i, line in enumerate(lines(48))]
+        (folder / name / f'{file}.csv').write_text('\n'.join(['text,label', *rows]))
+      for language in ('en', 'de') * (name == 'multi30k'):
+        (folder / name / f'{file}.{language}').write_text('\n'.join(lines(200)) + '\n')
+  (folder / 'text.txt').write_text('\n'.join(lines(500)))
+
+
+def _small(name: str, folder):
   """The experiment, two steps long, on made data where its own is a download."""
-  experiment = config.resolve(name, {}).experiment
+  overrides = OVERRIDES.get(name, {})
+  if name in OVERRIDES:
+    _made_texts(folder)
+  if name.startswith('gpt'):
+    overrides = {'path': str(folder / 'text.txt'), **overrides}
+  experiment = config.resolve(name, overrides).experiment
   every = {'train': experiment.train, **experiment.evals}
+  if name in OVERRIDES:
+    every = {k: dataclasses.replace(b, batch_size=8) for k, b in every.items()}
+  if name == 'shakespeare_gpt':
+    every = {k: dataclasses.replace(b, source=dataclasses.replace(
+      b.source, documents=texts.TextFiles(str(folder / 'text.txt')), selected=k))
+      for k, b in every.items()}
   if name in SHAPES:
     chance = np.random.default_rng(0)
     made = data.Arrays(
@@ -39,9 +83,9 @@ def _small(name: str):
 
 @pytest.mark.parametrize('name', config.summaries())
 def test_two_steps(name, tmp_path):
-  experiment = _small(name)
+  experiment = _small(name, tmp_path)
   one = layout.over(experiment.mesh, 'jit', experiment.rules)
-  opening = Opening(None, tmp_path, {}, say=lambda _: None)
+  opening = Opening(str(tmp_path), tmp_path, {}, say=lambda _: None)
   built = build.build(experiment, one, opening)
   programs = compile_programs(built.learner, built.train, built.evals, one)
   carry = programs.init(jax.random.PRNGKey(0))
@@ -66,10 +110,10 @@ def test_the_step_compiles_for_tpus_that_are_not_here(name, topology, tmp_path):
   if importlib.util.find_spec('libtpu') is None:
     pytest.skip('libtpu, which compiles for TPUs, is not installed: pip install '
                 '"jax[tpu]"')
-  experiment = _small(name)
+  experiment = _small(name, tmp_path)
   slice_ = layout.over(experiment.mesh, 'jit', (), chips.topology(topology))
   built = build.build(experiment, slice_,
-                      Opening(None, tmp_path, {}, say=lambda _: None))
+                      Opening(str(tmp_path), tmp_path, {}, say=lambda _: None))
   traced = trace(built.learner, built.train, {}, slice_)
   text = traced.lower['advance']().compile().as_text()
   assert slice_.mesh.size == {'v5e:2x2': 4, 'v5p:2x2x2': 8}[topology]

@@ -60,16 +60,18 @@ def next_token(model, *, tokenizer) -> Task:
     start = [] if end is None else [end]
     texts = [np.append(start, tokenizer.encode(prompt)) for prompt in prompts]
     if not all(map(len, texts)):
-      raise UserError("--prompt='': this tokenizer has no 'end' that a text could begin "
-                      'with; give a prompt')
+      raise UserError("--prompt='': this tokenizer has no 'end' that a text could "
+                      'begin with; give a prompt')
     width = max(map(len, texts))
     decoding.require_room(width, settings.count, length)
     tokens = np.zeros((len(texts), width), np.int32)
     segments = np.zeros_like(tokens)
     for row, text in enumerate(texts):
       tokens[row, width - len(text):], segments[row, width - len(text):] = text, 1
-    stops = [ids[0] for ids in map(tokenizer.encode, settings.stop) if len(ids) == 1]
-    stops = tuple(sorted({*map(int, stops), *start}))
+    # Not where the tokenizer knows no such text: it would stop at any 'unknown'.
+    stops = [int(ids[0]) for stop in settings.stop
+             if len(ids := tokenizer.encode(stop)) == 1 and tokenizer.decode(ids) == stop]
+    stops = tuple(sorted({*stops, *start}))
     found, lengths = jax.device_get(going_on(
       params, extra, tokens, segments, key, count=settings.count, stop_tokens=stops,
       **settings.choice))

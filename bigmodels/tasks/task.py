@@ -40,8 +40,9 @@ def apply(model, params, extra, batch, *, key: jax.Array, train: bool):
   """The module's answer to a batch, and the collections it updated.
 
   The module is called with `inputs`; with `decoder_inputs` after it, and with the
-  keywords `segments` and `places`, where the batch has them. Masked examples are answered as zeros:
-  whatever they hold, NaN included, reaches neither the loss nor its gradient.
+  keywords `segments`, `decoder_segments` and `places`, where the batch has them.
+  Masked examples are answered as zeros: whatever they hold, NaN included, reaches
+  neither the loss nor its gradient.
   """
   arguments = [zero_masked(x, batch['mask']) for x in _arguments(batch)]
   variables = {'params': params, **extra}

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bigmodels import decoding, figures, losses, metrics
+from bigmodels.errors import UserError
 from bigmodels.tasks.task import Task, apply, init, token_weights, weighted_mean
 
 
@@ -14,8 +15,8 @@ def translation(model, *, tokenizer, smoothing: float = 0.1, beams: int = 1,
                 penalty: float = 0.6) -> Task:
   """A text in another language, token by token.
 
-  An evaluation translates every source, by beam search if told so, and scores the decoded texts
-  against the decoded references: BLEU of detokenised text, by sacrebleu.
+  An evaluation translates every source, by beam search if told so, and scores the
+  decoded texts against the decoded references: BLEU of detokenised text, by sacrebleu.
 
   Args:
     model: `models.Transformer`, or a module with its methods.
@@ -27,9 +28,15 @@ def translation(model, *, tokenizer, smoothing: float = 0.1, beams: int = 1,
   if lacking := [n for n in ('begin', 'end') if n not in tokenizer.special]:
     raise ValueError(f'translation wants a tokenizer with the special token '
                      f'{lacking[0]!r}; it has {", ".join(tokenizer.special) or "none"}')
+  if not 0 <= smoothing < 1:
+    raise ValueError(f'smoothing: wants 0 or more and less than 1, got {smoothing}')
+  decoding.Settings(beams=beams, penalty=penalty)  # refuses what cannot be
   begin, end = (tokenizer.special[name] for name in ('begin', 'end'))
 
   def objective(params, extra, batch, key, train):
+    if not train and 'decoder_segments' in batch:
+      raise UserError('evals: a translation is scored row by row, and in these several '
+                      'pairs share one; set packed=None for the split')
     logits, extra = apply(model, params, extra, batch, key=key, train=train)
     labels, weights = batch['labels'].astype(jnp.int32), token_weights(batch)
     logits = logits.astype(jnp.float32)
@@ -67,6 +74,11 @@ def translation(model, *, tokenizer, smoothing: float = 0.1, beams: int = 1,
 
   def generate(params, extra, prompts, key, settings):
     del extra, key
+    for name, harmless in (('temperature', (0, 1)), ('top_k', (None,)),
+                           ('top_p', (None,))):
+      if (value := getattr(settings, name)) not in harmless:
+        raise UserError(f'--{name}={value}: a translation is searched for, not drawn; '
+                        'leave it out, --beams says how wide the search is')
     texts = [np.append(tokenizer.encode(prompt), end) for prompt in prompts]
     inputs = np.full((len(texts), max(map(len, texts))), end, np.int32)
     segments = np.zeros_like(inputs)

@@ -1,0 +1,29 @@
+"""--mode=shapes: every parameter's name and shape, and how many there are.
+
+Worked out from shapes alone: nothing is allocated or compiled, whatever the size.
+"""
+
+import jax
+
+from bigmodels import build
+from bigmodels.data.sources import Opening
+from bigmodels.parallel.compile import trace
+from bigmodels.request import Request
+from bigmodels.sharding import name_of
+
+
+def run(request: Request) -> None:
+  resolved = request.resolve()
+  layout = request.layout(resolved.experiment)
+  opening = Opening(request.data_dir, request.cache_dir, {})
+  built = build.build(resolved.experiment, layout, opening)
+  try:
+    params = trace(built.learner, built.train, {}, layout).carry.state.params
+  finally:
+    built.close()
+  leaves = [(name_of(path), leaf) for path, leaf in jax.tree.leaves_with_path(params)]
+  width = max(len(name) for name, _ in leaves)
+  for name, leaf in leaves:
+    shape = ' x '.join(f'{n:,}' for n in leaf.shape) or '1'
+    print(f'{name:{width}}  {leaf.size:>19,}  {shape}')
+  print(f'{"parameters":{width}}  {sum(leaf.size for _, leaf in leaves):>19,}')

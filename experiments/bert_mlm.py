@@ -1,0 +1,47 @@
+"""A small BERT that learns to fill in masked words, of movie reviews or any text.
+
+  python run.py --experiment=bert_mlm --data_dir=DIR      # DIR holds sst2/
+  python run.py --experiment=bert_mlm --config.path=FILE_OR_FOLDER
+
+It then begins `sst2_bert`. Without a path it reads the very sentences that are
+classified later, which helps (Krishna et al., 2022, "Downstream datasets make
+surprisingly good pretraining corpora").
+"""
+
+from functools import partial
+
+import optax
+
+from bigmodels import data, models, optim, schedules, sharding, tasks
+from bigmodels.data import texts, tokenizers
+from bigmodels.experiment import Experiment, Monitor, Span
+
+SPECIAL = ('pad', 'class', 'separator', 'mask', 'end')
+
+
+def config(*, path: str | None = None, vocabulary: int = 4000, epochs: float = 60,
+           batch_size: int = 64, length: int = 48, depth: int = 2, width: int = 128,
+           heads: int = 4, learning_rate: float = 2e-3, seed: int = 0) -> Experiment:
+  tokenizer = tokenizers.Bpe(vocabulary, special=SPECIAL)
+  if path is None:
+    source = data.Sentences(texts.sst2(), tokenizer, length)
+  else:
+    source = data.Packed(texts.TextFiles(path), tokenizer, length, separate=True)
+  return Experiment(
+    model=partial(models.MaskedBert, encoder=partial(
+      models.Bert, length=length, depth=depth, width=width, heads=heads, unroll=True)),
+    task=tasks.masked_token,
+    optimizer=partial(
+      optax.chain, optax.clip_by_global_norm(1.0), partial(
+        optax.adamw, b2=0.98, weight_decay=0.01, mask=optim.weights,
+        learning_rate=partial(schedules.warmup_linear, peak=learning_rate,
+                              warmup=0.1))),
+    train=data.Batches(source=source.split('train'), batch_size=batch_size),
+    evals={'validation': data.Batches(source=source.split('validation'),
+                                      batch_size=128)},
+    evaluate=Span(epochs=10),
+    log=Span(steps=100),
+    duration=Span(epochs=epochs),
+    monitor=Monitor(metric='validation/loss', goal='min'),
+    rules=sharding.TRANSFORMER,
+    seed=seed)

@@ -1,0 +1,40 @@
+"""A GPT that writes Python: trained on the standard library, which is always there.
+
+  python run.py --experiment=gpt_python
+  python run.py --mode=sample --workdir=runs/... --prompt="def main():" --tokens=64
+
+Any other text with --config.path=FILE_OR_FOLDER.
+"""
+
+from functools import partial
+
+import optax
+
+from bigmodels import data, models, optim, schedules, sharding, tasks
+from bigmodels.data import texts, tokenizers
+from bigmodels.experiment import Experiment, Monitor, Span
+
+
+def config(*, path: str | None = None, vocabulary: int = 2048, steps: int = 1200,
+           batch_size: int = 16, length: int = 128, depth: int = 4, width: int = 160,
+           heads: int = 4, learning_rate: float = 4e-3, seed: int = 0) -> Experiment:
+  documents = texts.StandardLibrary() if path is None else texts.TextFiles(path)
+  source = data.Packed(documents, tokenizers.Bpe(vocabulary), length)
+  return Experiment(
+    model=partial(models.ModernGpt, length=length, depth=depth, width=width,
+                  heads=heads, tied=True, unroll=True),
+    task=tasks.next_token,
+    optimizer=partial(
+      optax.chain, optax.clip_by_global_norm(1.0), partial(
+        optax.adamw, b2=0.98, weight_decay=0.1, mask=optim.weights,
+        learning_rate=partial(schedules.warmup_cosine, peak=learning_rate,
+                              warmup=0.1))),
+    train=data.Batches(source=source.split('train'), batch_size=batch_size),
+    evals={'validation': data.Batches(source=source.split('validation'),
+                                      batch_size=64)},
+    evaluate=Span(steps=600),
+    log=Span(steps=50),
+    duration=Span(steps=steps),
+    monitor=Monitor(metric='validation/loss', goal='min'),
+    rules=sharding.TRANSFORMER,
+    seed=seed)

@@ -1,0 +1,45 @@
+"""Is a movie review good or bad: a small BERT, from scratch or pre-trained.
+
+  python run.py --experiment=sst2_bert --data_dir=DIR     # DIR holds sst2/
+  python run.py --experiment=sst2_bert --data_dir=DIR --init_from=RUN_OF_BERT_MLM
+
+--config.frozen=1 leaves the embeddings and the lowest block of the encoder as they are.
+"""
+
+from functools import partial
+
+import optax
+
+from bigmodels import data, models, optim, schedules, sharding, tasks
+from bigmodels.data import texts, tokenizers
+from bigmodels.experiment import Experiment, Monitor, Span
+from experiments.bert_mlm import SPECIAL
+
+
+def config(*, vocabulary: int = 4000, epochs: float = 8, batch_size: int = 32,
+           length: int = 48, depth: int = 2, width: int = 128, heads: int = 4,
+           learning_rate: float = 5e-4, frozen: int = 0, seed: int = 0) -> Experiment:
+  source = data.Sentences(
+    texts.sst2(), tokenizers.Bpe(vocabulary, special=SPECIAL), length)
+  frozen_parts = (
+    optim.freeze(r'encoder/(tokens|positions|sentences|norm)/.*'),
+    optim.freeze(r'encoder/blocks/.*', layers=frozen)) if frozen else ()
+  return Experiment(
+    model=partial(models.BertClassifier, encoder=partial(
+      models.Bert, length=length, depth=depth, width=width, heads=heads, unroll=True)),
+    task=tasks.classification,
+    optimizer=partial(
+      optax.chain, optax.clip_by_global_norm(1.0), partial(
+        optax.adamw, b2=0.98, weight_decay=0.01, mask=optim.weights,
+        learning_rate=partial(schedules.warmup_linear, peak=learning_rate,
+                              warmup=0.1)), *frozen_parts),
+    train=data.Batches(source=source.split('train'), batch_size=batch_size),
+    evals={name: data.Batches(source=source.split(name), batch_size=128)
+           for name in ('validation', 'test')},
+    evaluate=Span(epochs=1),
+    duration=Span(epochs=epochs),
+    monitor=Monitor(metric='validation/accuracy', goal='max'),
+    # Only looked at with --init_from: the classifier's own layers begin afresh.
+    init_pattern='encoder/.*',
+    rules=sharding.TRANSFORMER,
+    seed=seed)

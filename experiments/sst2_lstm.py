@@ -1,0 +1,36 @@
+"""Is a movie review good or bad: an LSTM that reads it both ways.
+
+  python run.py --experiment=sst2_lstm --data_dir=DIR     # DIR holds sst2/
+"""
+
+from functools import partial
+
+import optax
+
+from bigmodels import data, models, optim, schedules, tasks
+from bigmodels.data import texts, tokenizers
+from bigmodels.experiment import Experiment, Monitor, Span
+from bigmodels.layers.recurrent import Lstm
+
+
+def config(*, vocabulary: int = 14_000, epochs: float = 8, batch_size: int = 32,
+           length: int = 48, width: int = 128, learning_rate: float = 2e-3,
+           dropout: float = 0.4, seed: int = 0) -> Experiment:
+  source = data.Sentences(
+    texts.sst2(), tokenizers.Words(vocabulary, special=('pad', 'unknown')), length)
+  return Experiment(
+    model=partial(
+      models.RecurrentClassifier, width=width, embedding=width, cell=Lstm,
+      pooling='max', dropout=dropout, recurrent_dropout=0.2, embedding_dropout=0.2),
+    task=tasks.classification,
+    optimizer=partial(
+      optax.chain, optax.clip_by_global_norm(1.0), partial(
+        optax.adamw, weight_decay=0.05, mask=optim.weights,
+        learning_rate=partial(schedules.warmup_cosine, peak=learning_rate))),
+    train=data.Batches(source=source.split('train'), batch_size=batch_size),
+    evals={name: data.Batches(source=source.split(name), batch_size=128)
+           for name in ('validation', 'test')},
+    evaluate=Span(epochs=1),
+    duration=Span(epochs=epochs),
+    monitor=Monitor(metric='validation/accuracy', goal='max'),
+    seed=seed)
