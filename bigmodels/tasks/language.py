@@ -69,8 +69,9 @@ def next_token(model, *, tokenizer) -> Task:
     for row, text in enumerate(texts):
       tokens[row, width - len(text):], segments[row, width - len(text):] = text, 1
     # Not where the tokenizer knows no such text: it would stop at any 'unknown'.
-    stops = [int(ids[0]) for stop in settings.stop
-             if len(ids := tokenizer.encode(stop)) == 1 and tokenizer.decode(ids) == stop]
+    known = [(stop, tokenizer.encode(stop)) for stop in settings.stop]
+    stops = {int(ids[0]) for stop, ids in known
+             if len(ids) == 1 and tokenizer.decode(ids) == stop}
     stops = tuple(sorted({*stops, *start}))
     found, lengths = jax.device_get(going_on(
       params, extra, tokens, segments, key, count=settings.count, stop_tokens=stops,
@@ -106,7 +107,7 @@ def masked_token(model, *, tokenizer, share: float = 0.15) -> Task:
   plain, = np.nonzero(~special)
 
   def hidden(batch, key, train):
-    tokens = batch['inputs'].astype(jnp.int32)
+    tokens = jnp.asarray(batch['inputs'], jnp.int32)
     length = tokens.shape[1]
     draw = partial(jax.random.uniform, shape=tokens.shape)
     if not train:
