@@ -23,11 +23,16 @@ import optax
 
 
 def weights(params: Any) -> Any:
-  """A mask of what is decayed by custom: arrays of two or more dimensions.
+  """A mask of what is decayed by custom: matrices, not biases or scales of norms.
 
-  Biases and the scales of normalisations have one.
+  The latter have one dimension; two where blocks are stacked, so names count as well.
   """
-  return jax.tree.map(lambda p: jnp.ndim(p) > 1, params)
+
+  def decayed(path, param):
+    name = jax.tree_util.keystr(path[-1:], simple=True)
+    return jnp.ndim(param) > 1 and not name.endswith(('bias', 'scale'))
+
+  return jax.tree.map_with_path(decayed, params)
 
 
 def l2(strength: float) -> optax.GradientTransformation:

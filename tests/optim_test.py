@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from bigmodels import optim
+from bigmodels import models, optim, sharding
 from bigmodels.learners import Signal
 
 PARAMS = {
@@ -32,6 +32,17 @@ def assert_close(actual, expected):
 def test_weights_have_two_or_more_dimensions():
   assert optim.weights(PARAMS) == {
     'kernel': True, 'filter': True, 'bias': False, 'scale': False}
+
+
+def test_biases_and_scales_of_stacked_blocks_are_no_weights():
+  block = models.Gpt(vocabulary=7, length=4, depth=2, width=8, heads=2)
+  shapes = jax.eval_shape(lambda: block.init(
+    jax.random.key(0), jnp.zeros((1, 4), int), train=False))['params']
+  decayed = {sharding.name_of(path): bool(found) for path, found in
+             jax.tree.leaves_with_path(optim.weights(shapes))}
+  assert {name for name, found in decayed.items() if found} == {
+    name for name in decayed if name.endswith(('kernel', 'embedding'))}
+  assert shapes['blocks']['block']['attention']['query']['bias'].ndim == 2
 
 
 @pytest.mark.parametrize('penalty, measure', [
