@@ -48,7 +48,7 @@ def translation(model, *, tokenizer, smoothing: float = 0.1, beams: int = 1,
       return value, (extra, sums, {})
     found = search(params, batch['inputs'], batch['segments'], beams=beams,
                    penalty=penalty, count=_longest(batch['inputs'].shape[1]))
-    # Splits differ in length, and metrics are of all batches of one: -1 is no token.
+    # -1 is no token, and left out of a decoded text.
     outputs = {'translations': found, 'references': jnp.where(weights > 0, labels, -1),
                'nats': jnp.sum(values * weights, 1), 'tokens': jnp.sum(weights, 1)}
     return value, (extra, sums, outputs)
