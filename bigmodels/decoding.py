@@ -29,21 +29,24 @@ class Settings:
     temperature: logits are divided by it; 0 takes the likeliest token.
     top_k: draw from so many of the likeliest tokens only; None for all.
     top_p: draw from the fewest tokens whose probabilities add up to it; None for all.
-    beams: hypotheses of a beam search; 1 draws tokens.
+    beams: hypotheses of a beam search; None is what the task does by itself.
     penalty: for short hypotheses, see `beam_search`.
     stop: texts that end a continuation; they are no part of it.
+    samples: texts that are wanted of every prompt; each is another call.
   """
 
   count: int = 256
   temperature: float = 1.0
   top_k: int | None = None
   top_p: float | None = None
-  beams: int = 1
+  beams: int | None = None
   penalty: float = 0.6
   stop: tuple[str, ...] = ()
+  samples: int = 1
 
   def __post_init__(self):
-    for name, least in (('count', 1), ('beams', 1), ('top_k', 1)):
+    for name, least in (
+      ('count', 1), ('beams', 1), ('top_k', 1), ('samples', 1)):
       value = getattr(self, name)
       if value is not None and value < least:
         raise ValueError(f'{name}: wants at least {least}, got {value}')
@@ -53,9 +56,13 @@ class Settings:
         raise ValueError(f'{name}: wants a number, 0 or more, got {value}')
     if self.top_p is not None and not 0 < self.top_p <= 1:
       raise ValueError(f'top_p: wants more than 0 and at most 1, got {self.top_p}')
+    if self.samples > 1 and ((self.beams or 1) > 1 or self.temperature == 0):
+      why = 'temperature=0' if self.temperature == 0 else f'{self.beams} beams'
+      raise ValueError(f'samples: wants 1 with {why}, since all would be the same, got '
+                       f'{self.samples}')
     if '' in self.stop:
       raise ValueError(f'stop: wants texts that are not empty, got {self.stop}')
-    if self.beams > 1:
+    if (self.beams or 1) > 1:
       for name, wanted in (('top_k', None), ('top_p', None), ('temperature', 1.0)):
         value = getattr(self, name)
         if value != wanted:

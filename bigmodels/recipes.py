@@ -77,6 +77,9 @@ def _complete_argument(recipe: functools.partial, name: str | None, value, facts
   if isinstance(value, functools.partial) and inspect.isclass(recipe.func) and (
     issubclass(recipe.func, _module_class())):
     annotation = _annotation(recipe, name)
+    either = [a for a in typing.get_args(annotation) if a is not type(None)]
+    if len(either) == 1 and type(None) in typing.get_args(annotation):
+      annotation, = either  # Callable | None
     if Callable in (annotation, typing.get_origin(annotation)):
       return _supply(value, facts)[0]
   return complete(value, facts)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from sklearn.metrics import log_loss, mean_absolute_error, mean_squared_error
 
@@ -48,6 +49,22 @@ def test_smoothing_spreads_a_share_over_all_classes(smoothing):
               for i, y in enumerate(LABELS)]
   actual = losses.cross_entropy(LOGITS, LABELS, smoothing=smoothing)
   np.testing.assert_allclose(actual, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize('smoothing', [0.0, 0.1])
+def test_cross_entropy_is_that_of_labels_as_rows_of_numbers(smoothing):
+  logits = (3 * RNG.normal(size=(2, 3, 7))).astype(np.float32)
+  labels = RNG.integers(0, 7, (2, 3))
+  rows = optax.smooth_labels(jax.nn.one_hot(labels, 7), smoothing)
+
+  def loss(logits):
+    return losses.cross_entropy(logits, labels, smoothing=smoothing).sum()
+
+  actual = losses.cross_entropy(logits, labels, smoothing=smoothing)
+  assert actual.shape == (2, 3)
+  np.testing.assert_allclose(
+    actual, optax.softmax_cross_entropy(logits, rows), rtol=1e-5)
+  np.testing.assert_allclose(jax.grad(loss)(logits), softmax(logits) - rows, atol=1e-6)
 
 
 def test_smoothing_of_one_logit_spreads_over_two_classes():

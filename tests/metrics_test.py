@@ -145,3 +145,68 @@ def test_predictions_not_finite_give_nan(bad):
   result = metrics.regression({'targets': y, 'predictions': np.where(y == 2, bad, y)})
   assert set(result) == {'mse', 'mae'}
   assert all(math.isnan(value) for value in result.values())
+
+
+# --- language -------------------------------------------------------------------
+
+
+def test_perplexity_is_of_all_tokens_not_of_texts():
+  out = {'nats': np.float32([8, 0, 1]) * np.float32(np.log(2)),
+         'tokens': np.float32([1, 0, 2])}
+  assert metrics.language(out) == {'perplexity': pytest.approx(8)}  # 9 bits, 3 tokens
+  # 2 to the 3 bits that a token takes, e to the nats.
+  assert metrics.language({'nats': np.full(4, 2.5), 'tokens': np.full(4, 5)}) == {
+    'perplexity': pytest.approx(math.exp(0.5))}
+
+
+def test_perplexity_of_nothing_and_of_too_much():
+  nothing = {'nats': np.zeros(3), 'tokens': np.zeros(3)}
+  assert metrics.language(nothing) == {}
+  worst = {'nats': np.float32([1e30]), 'tokens': np.float32([1])}
+  assert metrics.language(worst) == {'perplexity': math.inf}
+  broken = {'nats': np.float32([np.nan, 1]), 'tokens': np.float32([1, 1])}
+  assert math.isnan(metrics.language(broken)['perplexity'])
+
+
+def test_perplexity_adds_up_in_double_precision():
+  n = 200_000
+  out = {'nats': np.full(n, 0.1, np.float32), 'tokens': np.ones(n, np.float32)}
+  expected = math.exp(float(np.float32(0.1)))
+  assert metrics.language(out)['perplexity'] == pytest.approx(expected, rel=1e-9)
+
+
+def bleu(translation, reference):
+  """Papineni et al., equations 1 to 3, for one pair of texts of words."""
+  one, two, logs = translation.split(), reference.split(), []
+  for n in range(1, 5):
+    found, known = ([tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
+                    for words in (one, two))
+    right = sum(min(found.count(gram), known.count(gram)) for gram in set(found))
+    logs.append(math.log(right / len(found)))
+  return 100 * math.exp(min(0, 1 - len(two) / len(one)) + sum(logs) / 4)
+
+
+@pytest.mark.parametrize(('translation', 'reference'), [
+  ('the cat sat on the mat', 'the cat sat on the mat'),
+  ('the cat sat on a mat today', 'the cat sat on the mat'),
+  ('the the cat sat on the', 'the cat sat on the old mat with a hat')])
+def test_bleu_by_its_definition(translation, reference):
+  found = metrics.bleu([translation], [reference])
+  assert found == {'bleu': pytest.approx(bleu(translation, reference))}
+
+
+def test_bleu_is_of_the_corpus_cased_and_of_detokenised_text():
+  references = ['A dog runs in the park.', 'Two men sit here.']
+  assert metrics.bleu(references, references) == {'bleu': pytest.approx(100)}
+  lower = metrics.bleu([text.lower() for text in references], references)
+  # Lengths are of all texts together: what one lacks another may have too much of.
+  apart = metrics.bleu(['A dog runs in the park.', 'Two men sit here on it.'],
+                       ['A dog runs in the park now.', 'Two men sit here.'])
+  assert 0 < lower['bleu'] < 100 and 0 < apart['bleu'] < 100
+  # By hand: 7 + 5 of 7 + 7 words are right, 5 + 3 pairs, ...; a full stop is a word.
+  ratios = [12 / 14, 8 / 12, 6 / 10, 4 / 8]
+  assert apart['bleu'] == pytest.approx(100 * math.prod(ratios) ** 0.25)
+
+
+def test_bleu_of_texts_without_a_word():
+  assert metrics.bleu(['', ''], ['a b', 'c']) == {'bleu': 0.0}

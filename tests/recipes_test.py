@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Literal
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -101,6 +102,55 @@ def test_complete_goes_into_tuples_and_leaves_records():
 def test_complete_gives_a_model_its_outputs():
   assert recipes.complete(partial(models.Mlp, widths=(3,)), _facts(outputs=7)) == (
     models.Mlp(outputs=7, widths=(3,)))
+
+
+class Layered(nn.Module):
+  width: int
+  norm: Callable[..., nn.Module] = nn.LayerNorm
+  activation: Callable = nn.relu
+  inner: nn.Module | None = None
+
+
+def test_complete_leaves_a_module_what_it_makes_its_parts_with():
+  norm, gelu = partial(nn.LayerNorm, epsilon=1e-5), partial(nn.gelu, approximate=False)
+  for recipe in (partial(Layered, 3, norm=norm, activation=gelu),
+                 partial(Layered, 3, norm, gelu),
+                 partial(Layered, norm=norm, activation=gelu)):
+    made = recipes.complete(recipe, _facts(width=3))
+    assert isinstance(made, Layered) and made.width == 3
+    assert isinstance(made.norm, functools.partial)
+    assert (made.norm.func, made.norm.keywords) == (nn.LayerNorm, norm.keywords)
+    assert made.activation(1.0) == pytest.approx(0.8413447)
+
+
+def test_complete_supplies_what_a_modules_parts_lack():
+  made = recipes.complete(
+    partial(Layered, 3, norm=partial(Layered, norm=partial(nn.LayerNorm, epsilon=1.0))),
+    _facts(width=7))
+  assert isinstance(made.norm, functools.partial)
+  part = made.norm()
+  assert part.width == 7 and part.norm().epsilon == 1.0
+
+
+def test_complete_makes_a_modules_modules():
+  made = recipes.complete(
+    partial(Layered, 3, inner=partial(Layered, norm=partial(nn.RMSNorm))),
+    _facts(width=7))
+  assert isinstance(made.inner, Layered) and made.inner.width == 7
+  assert made.inner.norm().epsilon == nn.RMSNorm().epsilon
+  bert = recipes.complete(
+    partial(models.MaskedBert, encoder=partial(models.Bert, width=8, heads=2)),
+    _facts(vocabulary=11))
+  assert bert.encoder == models.Bert(11, width=8, heads=2)
+
+
+def test_complete_calls_what_a_function_is_given_to_call():
+  # Only fields of modules: an optimizer's schedule is annotated with a Callable too.
+  def function(schedule: Callable):
+    return schedule
+
+  made = recipes.complete(partial(function, schedule=partial(dict, a=1)), {})
+  assert made == {'a': 1}
 
 
 # --- describing -----------------------------------------------------------------

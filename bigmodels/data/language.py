@@ -196,15 +196,17 @@ class Translations:
     documents: a `texts.ParallelFiles`.
     tokenizer: its recipe, with 'pad', 'begin' and 'end'; see `tokenizers`.
     length: the most tokens of a side in training, 'end' included.
-    packed: tokens of a row in training, at least the length; None gives each pair a row.
     selected: the split that `open` gives.
+    packed: tokens of a row in training, at least the length; None gives each pair a
+      row.
   """
 
   documents: Any
   tokenizer: Any
   length: int
-  packed: int | None = None
   selected: str = 'train'
+  _: dataclasses.KW_ONLY
+  packed: int | None = None
 
   def __post_init__(self):
     _check_length(self.length)
@@ -280,8 +282,8 @@ def _packed(sources, targets, begin, end, width: int, tokenizer: Tokenizer) -> C
   rows = _fitting(np.array([[len(s), len(t)] for s, t, _ in pairs]), width)
 
   def fill(name, side, **marks):
-    return _filled(name, [np.concatenate([pairs[i][side] for i in row]) for row in rows],
-                   width, tokenizer, **marks)
+    joined = [np.concatenate([pairs[i][side] for i in row]) for row in rows]
+    return _filled(name, joined, width, tokenizer, **marks)
 
   def numbers(side):
     found = np.zeros((len(rows), width), np.int32)
@@ -301,17 +303,17 @@ def _fitting(sizes: np.ndarray, width: int) -> list[list[int]]:
   Each goes where least is left after it, among the last rows that were begun.
   """
   rows: list[list[int]] = []
-  left = np.zeros((0, sizes.shape[1]), int)
+  left = np.zeros((0, sizes.shape[1]), int)  # in each of the last rows
   for index, size in enumerate(sizes):
-    last = left[-64:]
-    after = np.where((last >= size).all(1), (last - size).sum(1), np.iinfo(int).max)
-    if len(last) and after.min() < np.iinfo(int).max:
-      row = len(left) - len(last) + int(after.argmin())
+    fits = (left >= size).all(1)
+    if fits.any():
+      place = int(np.where(fits, left.sum(1), np.iinfo(int).max).argmin())
     else:
-      row, left = len(rows), np.concatenate([left, [[width] * sizes.shape[1]]])
+      left = np.concatenate([left[-63:], [[width] * sizes.shape[1]]])
       rows.append([])
-    rows[row].append(index)
-    left[row] -= size
+      place = len(left) - 1
+    rows[len(rows) - len(left) + place].append(index)
+    left[place] -= size
   return rows
 
 

@@ -70,16 +70,11 @@ def run(request: Request) -> None:
 def _settings(sampling: Sampling) -> decoding.Settings:
   given = {'count': sampling.tokens, 'temperature': sampling.temperature,
            'top_k': sampling.top_k, 'top_p': sampling.top_p, 'beams': sampling.beams,
-           'stop': tuple(sampling.stop or ())}
+           'stop': tuple(sampling.stop or ()), 'samples': sampling.samples}
   try:
     settings = decoding.Settings(**{k: v for k, v in given.items() if v is not None})
   except ValueError as error:
     raise UserError(f'--{error}'.replace('--count', '--tokens')) from None
-  if sampling.samples < 1:
-    raise UserError(f'--samples: wants at least 1, got {sampling.samples}')
-  if sampling.samples > 1 and (settings.beams > 1 or settings.temperature == 0):
-    why = '--temperature=0' if settings.beams == 1 else f'--beams={settings.beams}'
-    raise UserError(f'--samples={sampling.samples}: with {why} all would be the same')
   if not 0 <= sampling.sample_seed < 2**32:
     raise UserError(f'--sample_seed: wants 0 to {2**32 - 1}, got '
                     f'{sampling.sample_seed}')

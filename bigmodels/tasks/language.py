@@ -53,7 +53,7 @@ def next_token(model, *, tokenizer) -> Task:
     return decoding.generate(advance, tokens, segments, key, count=count, **settings)
 
   def generate(params, extra, prompts, key, settings):
-    if settings.beams > 1:
+    if (settings.beams or 1) > 1:
       raise UserError(f'--beams={settings.beams}: a text that goes on is drawn, token '
                       'by token; beams are for translation')
     # As in training, where every document follows on an 'end'.

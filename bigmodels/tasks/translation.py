@@ -79,12 +79,15 @@ def translation(model, *, tokenizer, smoothing: float = 0.1, beams: int = 1,
       if (value := getattr(settings, name)) not in harmless:
         raise UserError(f'--{name}={value}: a translation is searched for, not drawn; '
                         'leave it out, --beams says how wide the search is')
+    if settings.samples > 1:
+      raise UserError(f'--samples={settings.samples}: all translations of a text would '
+                      'be the same')
     texts = [np.append(tokenizer.encode(prompt), end) for prompt in prompts]
     inputs = np.full((len(texts), max(map(len, texts))), end, np.int32)
     segments = np.zeros_like(inputs)
     for row, text in enumerate(texts):
       inputs[row, : len(text)], segments[row, : len(text)] = text, 1
-    found = np.asarray(compiled(params, inputs, segments, beams=settings.beams,
+    found = np.asarray(compiled(params, inputs, segments, beams=settings.beams or beams,
                                 penalty=settings.penalty, count=settings.count))
     lengths = np.where((found == end).any(1), (found == end).argmax(1), found.shape[1])
     return [(decoding.before(tokenizer.decode(ids[:n]), settings.stop), int(n))

@@ -10,9 +10,9 @@ import numpy as np
 import optax
 import pytest
 
-from bigmodels import build, data, tasks
+from bigmodels import build, data, models, tasks
 from bigmodels.data import batches, texts, tokenizers
-from bigmodels.data.language import Packed, Sentences, Translations
+from bigmodels.data.language import Packed, Sentences, Translations, _fitting
 from bigmodels.data.sources import Opening
 from bigmodels.data.texts import Documents, Labelled, Pairs
 from bigmodels.data.tokenizers import Bpe, Bytes, Characters, Words
@@ -309,6 +309,91 @@ def test_translations_refuse():
     Translations(documents, Bpe(259, special=THREE), 3).open(opening())
 
 
+LETTERS = 'abcdefg'
+
+
+def sharing(rows, *, length=6, packed=8):
+  source = Translations(pairs(train=rows, validation=rows[:2]),
+                        Bpe(256 + 3, special=THREE), length, packed)
+  world = opening()
+  opened = source.open(world)
+  return source, world, opened.load(), opened.tokenizer
+
+
+def test_pairs_share_rows():
+  """Worked out by hand: one pair is too long, and the rest goes where it fits."""
+  _, world, columns, made = sharing(
+    [('abc', 'd'), ('a', 'b'), ('ef', 'gg'), ('abcdefg', 'a'), ('abc', 'abc')])
+
+  def shown(name):
+    return [' '.join('Pbe'[i] if i < 3 else made.decode([i]).upper() for i in row)
+            for row in columns[name].tolist()]
+
+  assert shown('inputs') == ['A B C e A e P P', 'E F e A B C e P']
+  assert shown('decoder_inputs') == ['b D b B P P P P', 'b G G b A B C P']
+  assert shown('labels') == ['D e B e P P P P', 'G G e A B C e P']
+  assert columns['segments'].tolist() == [
+    [1, 1, 1, 1, 2, 2, 0, 0], [1, 1, 1, 2, 2, 2, 2, 0]]
+  assert columns['decoder_segments'].tolist() == [
+    [1, 1, 2, 2, 0, 0, 0, 0], [1, 1, 1, 2, 2, 2, 2, 0]]
+  assert (columns['weights'] == (columns['decoder_segments'] > 0)).all()
+  assert columns['segments'].dtype == columns['decoder_segments'].dtype == np.int32
+  assert columns['weights'].dtype == np.uint8 and columns['inputs'].dtype == np.uint16
+  assert '4 pairs, 9 and 7 tokens, in 2 rows of 8' in world.said[-1]
+  assert '1 pair longer than 6 tokens, so left out' in world.said[-1]
+
+
+def test_no_pair_is_lost_where_rows_are_shared():
+  rng = np.random.default_rng(0)
+  rows = [tuple(''.join(rng.choice(list(LETTERS), rng.integers(0, 6))) for _ in 'st')
+          for _ in range(500)]
+  _, _, columns, made = sharing(rows, packed=16)
+  found = []
+  for i in range(len(columns['inputs'])):
+    source_numbers, numbers = columns['segments'][i], columns['decoder_segments'][i]
+    count = source_numbers.max()
+    assert count == numbers.max()
+    for number in range(1, count + 1):
+      source = columns['inputs'][i][source_numbers == number]
+      label = columns['labels'][i][numbers == number]
+      target = columns['decoder_inputs'][i][numbers == number]
+      assert source[-1] == label[-1] == 2 and target[0] == 1
+      assert (target[1:] == label[:-1]).all() and (label[:-1] > 2).all()
+      found.append((made.decode(source), made.decode(label)))
+    for name, there in (('inputs', source_numbers), ('labels', numbers),
+                        ('decoder_inputs', numbers)):
+      assert not columns[name][i][there == 0].any()  # 'pad'
+      last = np.flatnonzero(there)[-1]
+      assert (there[: last + 1] > 0).all() and (np.diff(there[: last + 1]) >= 0).all()
+  assert sorted(found) == sorted(rows)
+  # Little is only filled up: each pair by itself would leave more than half.
+  assert (columns['segments'] > 0).mean() > 0.75
+
+
+@pytest.mark.parametrize('width', [9, 16, 100])
+def test_rows_never_overflow(width):
+  sizes = np.random.default_rng(width).integers(1, 10, (1000, 2))
+  rows = _fitting(sizes, width)
+  assert sorted(i for row in rows for i in row) == list(range(1000))
+  totals = np.array([sizes[row].sum(0) for row in rows])
+  assert totals.max() <= width and all(rows)
+  assert len(rows) >= -(-sizes.sum(0).max() // width)
+  assert totals.mean() > 0.75 * width
+
+
+def test_a_pair_as_long_as_a_row_has_it_alone():
+  assert _fitting(np.array([[5, 1], [1, 5], [5, 5], [0, 0]]), 5) == [[0], [1], [2, 3]]
+  assert _fitting(np.array([[4, 1], [1, 4]]), 5) == [[0, 1]]
+
+
+def test_pairs_of_other_splits_share_no_row():
+  source, world, _, _ = sharing([('abc', 'd'), ('a', 'b')])
+  columns = source.split('validation').open(opening(**world.kept)).load()
+  assert len(columns['inputs']) == 2 and 'decoder_segments' not in columns
+  with pytest.raises(ValueError, match='packed: wants at least 6, the length, got 5'):
+    sharing([('a', 'b')], packed=5)
+
+
 def test_multi30k_references_survive(shared_tfds):
   shared = shared_tfds.parent / 'data'
   if not shared.is_dir():
@@ -352,6 +437,16 @@ def test_a_build_supplies_tokenizer_and_vocabulary(tmp_path):
   tokenizer, model = seen
   assert tokenizer is tokenizers.load(world.kept['tokenizer'])
   assert model.vocabulary == 8
+  # A model may have its vocabulary in an encoder.
+  bert = partial(models.Bert, length=2, depth=1, width=4, heads=2)
+  for model in (models.MaskedBert, partial(models.BertClassifier, outputs=2)):
+    build.build(dataclasses.replace(record, model=partial(model, encoder=bert)), ONE,
+                world).close()
+    assert seen[-1].encoder.vocabulary == 8
+    with pytest.raises(UserError, match=r'--config.model.encoder.vocabulary=7: the '
+                                        r'tokenizer of the data has 8'):
+      build.build(dataclasses.replace(
+        record, model=partial(model, encoder=partial(bert, 7))), ONE, world)
   roomy = dataclasses.replace(record, model=Bigram(64))
   build.build(roomy, ONE, world).close()
   with pytest.raises(UserError, match=r'vocabulary=7: the tokenizer of the data has 8'):

@@ -129,8 +129,8 @@ def test_an_end_begins_a_text(write, experiment, request_for, tmp_path):
   ({'top_k': 0}, '--top_k: wants at least 1'), ({'top_p': 2.0}, '--top_p: wants'),
   ({'beams': 4, 'top_k': 3}, '--top_k: wants None with 4 beams'),
   ({'stop': ['']}, '--stop: wants texts'), ({'samples': 0}, '--samples: wants'),
-  ({'samples': 2, 'temperature': 0.0}, 'with --temperature=0 all would be the same'),
-  ({'samples': 2, 'beams': 3}, 'with --beams=3 all would be the same'),
+  ({'samples': 2, 'temperature': 0.0}, '--samples: wants 1 with temperature=0'),
+  ({'samples': 2, 'beams': 3}, '--samples: wants 1 with 3 beams'),
   ({'sample_seed': -1}, '--sample_seed: wants 0 to'),
   ({'prompt_file': 'gone.txt'}, '--prompt_file=gone.txt: cannot be read: No such'),
 ])

@@ -22,12 +22,12 @@ PLAIN = ('a', 'bb', 'ccc', 'dddd', 'f', 'éé')  # their ids follow on the speci
 BYTES = np.array([0] * 5 + [1, 2, 3, 4, 1, 4])
 WORDS = tokenizers.load(Words(11, special=SPECIAL).fit([' '.join(PLAIN)]))
 MASK, CLASS = SPECIAL.index('mask'), SPECIAL.index('class')
-GPT = Gpt(11, length=12, depth=1, width=8, heads=2)
+GPT = Gpt(11, length=12, depth=1, width=8, heads=2, unroll=True)
 
 
 def drawn(task, batch):
   """Parameters with more to say than those that training begins with."""
-  rng = np.random.default_rng(1)
+  rng = np.random.default_rng(6)
   params, extra = jax.eval_shape(task.init, KEY, batch)
   assert extra == {}
 
@@ -76,8 +76,9 @@ def gpt():
 def test_scores_of_the_next_token_equal_numpy(gpt):
   task, params, loss = gpt
   batch = blocks()
-  (value, (_, sums, outputs)), _ = loss(params, batch)
   logits = full(params, batch['inputs'], batch['segments'])
+  batch['labels'][:, 1::3] = np.asarray(logits).argmax(-1)[:, 1::3]  # some are right
+  (value, (_, sums, outputs)), _ = loss(params, batch)
   counted = (batch['weights'] > 0) & (batch['mask'][:, None] > 0)
   labels = batch['labels'].astype(int)
   nats = -np.take_along_axis(log_softmax(logits), labels[..., None], -1)[..., 0]
@@ -198,7 +199,7 @@ def greedy(params, prompt, count):
   for _ in range(count):
     row = np.zeros((1, 12), np.int32)  # what follows is not looked at
     row[0, : len(ids)] = ids
-    found.append(int(full(params, row)[0, len(ids) - 1].argmax()))
+    found.append(int(np.asarray(full(params, row))[0, len(ids) - 1].argmax()))
     if found[-1] == WORDS.special['end']:
       return found[:-1]
     ids.append(found[-1])
@@ -393,7 +394,7 @@ def test_a_part_of_a_batch_is_masked_as_in_the_whole():
 
 
 def test_the_loss_of_bert_is_that_of_the_masked_tokens():
-  model = MaskedBert(Bert(11, length=12, depth=1, width=8, heads=2))
+  model = MaskedBert(Bert(11, length=12, depth=1, width=8, heads=2, unroll=True))
   task = masked_token(model, tokenizer=WORDS)
   batch = texts(*words(10, rows=3), [CLASS, 5, 6, 7], length=12)
   params = drawn(task, batch)
