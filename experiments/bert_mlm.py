@@ -19,9 +19,9 @@ from bigmodels.experiment import Experiment, Monitor, Span
 SPECIAL = ('pad', 'class', 'separator', 'mask', 'end')
 
 
-def config(*, path: str | None = None, vocabulary: int = 4000, epochs: float = 60,
-           batch_size: int = 64, length: int = 48, depth: int = 2, width: int = 128,
-           heads: int = 4, learning_rate: float = 2e-3, seed: int = 0) -> Experiment:
+def config(*, path: str | None = None, vocabulary: int = 4000, epochs: float = 30,
+           batch_size: int = 32, length: int = 48, depth: int = 2, width: int = 128,
+           heads: int = 4, learning_rate: float = 1e-3, seed: int = 0) -> Experiment:
   tokenizer = tokenizers.Bpe(vocabulary, special=SPECIAL)
   if path is None:
     source = data.Sentences(texts.sst2(), tokenizer, length)

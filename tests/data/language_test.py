@@ -314,7 +314,7 @@ LETTERS = 'abcdefg'
 
 def sharing(rows, *, length=6, packed=8):
   source = Translations(pairs(train=rows, validation=rows[:2]),
-                        Bpe(256 + 3, special=THREE), length, packed)
+                        Bpe(256 + 3, special=THREE), length, packed=packed)
   world = opening()
   opened = source.open(world)
   return source, world, opened.load(), opened.tokenizer
