@@ -15,9 +15,9 @@ from bigmodels.data import texts, tokenizers
 from bigmodels.experiment import Experiment, Monitor, Span
 
 
-def config(*, path: str | None = None, vocabulary: int = 2048, steps: int = 1200,
-           batch_size: int = 16, length: int = 128, depth: int = 4, width: int = 160,
-           heads: int = 4, learning_rate: float = 4e-3, seed: int = 0) -> Experiment:
+def config(*, path: str | None = None, vocabulary: int = 1024, steps: int = 4000,
+           batch_size: int = 8, length: int = 128, depth: int = 3, width: int = 128,
+           heads: int = 4, learning_rate: float = 3e-3, seed: int = 0) -> Experiment:
   documents = texts.StandardLibrary() if path is None else texts.TextFiles(path)
   source = data.Packed(documents, tokenizers.Bpe(vocabulary), length)
   return Experiment(
@@ -32,7 +32,7 @@ def config(*, path: str | None = None, vocabulary: int = 2048, steps: int = 1200
     train=data.Batches(source=source.split('train'), batch_size=batch_size),
     evals={'validation': data.Batches(source=source.split('validation'),
                                       batch_size=64)},
-    evaluate=Span(steps=600),
+    evaluate=Span(steps=2000),
     log=Span(steps=50),
     duration=Span(steps=steps),
     monitor=Monitor(metric='validation/loss', goal='min'),

@@ -16,7 +16,7 @@ from bigmodels.experiment import Experiment, Monitor, Span
 from experiments.bert_mlm import SPECIAL
 
 
-def config(*, vocabulary: int = 4000, epochs: float = 8, batch_size: int = 32,
+def config(*, vocabulary: int = 4000, epochs: float = 6, batch_size: int = 32,
            length: int = 48, depth: int = 2, width: int = 128, heads: int = 4,
            learning_rate: float = 5e-4, frozen: int = 0, seed: int = 0) -> Experiment:
   source = data.Sentences(

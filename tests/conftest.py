@@ -5,6 +5,7 @@ import pathlib
 import subprocess
 import sys
 
+import jax
 import pytest
 
 from bigmodels.parallel import devices
@@ -18,6 +19,15 @@ devices.skip_absent_tpu()
 def cache_dir(tmp_path_factory) -> pathlib.Path:
   """One cache for the whole session: every program is compiled once."""
   return tmp_path_factory.mktemp('cache')
+
+
+@pytest.fixture(scope='module')
+def compiled_quickly():
+  """Programs that run once: XLA spends no time on making them fast."""
+  before = jax.config.read('jax_disable_most_optimizations')
+  jax.config.update('jax_disable_most_optimizations', True)
+  yield
+  jax.config.update('jax_disable_most_optimizations', before)
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.flatten_util import ravel_pytree
 
 from bigmodels import decoding, precision
 from bigmodels.models.gpt import Gpt, ModernGpt
 from bigmodels.models.recurrent import RecurrentLanguageModel
 from bigmodels.models.transformer import Transformer
+from tests.quick import quick_jit
 
 KEY = jax.random.PRNGKey(0)
 SMALL = {'depth': 2, 'width': 16}
@@ -74,6 +74,7 @@ def distribution(logits, temperature=1.0, top_k=None, top_p=None):
   return np.where(kept, p, 0) / p[kept].sum()
 
 
+choose = quick_jit(decoding.choose, static_argnames=('temperature', 'top_k', 'top_p'))
 LOGITS = np.log([0.05, 0.3, 0.2, 0.2, 0.15, 0.1])
 
 
@@ -84,8 +85,7 @@ LOGITS = np.log([0.05, 0.3, 0.2, 0.2, 0.15, 0.1])
   {'top_p': 0.65, 'top_k': 3, 'temperature': 0.7}], ids=str)
 def test_draws_have_the_distribution(given):
   n = 20_000
-  drawn = jax.jit(partial(decoding.choose, **given))(
-    KEY, jnp.broadcast_to(jnp.float32(LOGITS), (n, 6)))
+  drawn = choose(KEY, np.broadcast_to(np.float32(LOGITS), (n, 6)), **given)
   assert drawn.dtype == jnp.int32
   found = np.bincount(drawn, minlength=6) / n
   expected = distribution(LOGITS, **given)
@@ -98,22 +98,22 @@ def test_the_likeliest_token():
   logits = jnp.array([[1.0, 3.0, 3.0], [-jnp.inf, -5.0, -jnp.inf], [1e30, 0.0, -1e30]])
   for given in ({'temperature': 0}, {'temperature': 0, 'top_p': 0.5}, {'top_k': 1},
                 {'top_p': 1e-6}):
-    assert decoding.choose(KEY, logits, **given).tolist() == [1, 1, 0]
-  cold = decoding.choose(KEY, logits[1:], temperature=1e-30)
+    assert choose(KEY, logits, **given).tolist() == [1, 1, 0]
+  cold = choose(KEY, logits[1:], temperature=1e-30)
   assert cold.tolist() == [1, 0]
 
 
 def test_what_cannot_be_is_never_drawn():
   logits = jnp.tile(jnp.array([-jnp.inf, 0.0, -jnp.inf, 0.0]), (500, 1))
   for given in ({}, {'top_k': 3}, {'top_p': 0.99}):
-    assert set(decoding.choose(KEY, logits, **given).tolist()) == {1, 3}
+    assert set(choose(KEY, logits, **given).tolist()) == {1, 3}
 
 
 def test_a_draw_does_not_depend_on_the_other_examples():
   logits = jax.random.normal(KEY, (7, 50))
-  whole = decoding.choose(KEY, logits, top_k=40)
-  np.testing.assert_array_equal(decoding.choose(KEY, logits[:3], top_k=40), whole[:3])
-  same = decoding.choose(KEY, jnp.tile(logits[:1], (30, 1)))
+  whole = choose(KEY, logits, top_k=40)
+  np.testing.assert_array_equal(choose(KEY, logits[:3], top_k=40), whole[:3])
+  same = choose(KEY, jnp.tile(logits[:1], (30, 1)))
   assert len(set(same.tolist())) > 5
 
 
@@ -123,10 +123,12 @@ def test_a_draw_does_not_depend_on_the_other_examples():
 @functools.cache
 def language_model(model, size=16):
   """Advance of a small random model, its full forward pass, and the shapes seen."""
-  params = jax.jit(partial(model.init, train=False))(
-    KEY, jnp.zeros((1, 4), jnp.int32))['params']
-  flat, shape = ravel_pytree(params)
-  params = shape(flat + 0.4 * jax.random.normal(KEY, flat.shape))  # much to say
+  shapes = jax.eval_shape(partial(model.init, train=False), KEY,
+                          jnp.zeros((1, 4), jnp.int32))['params']
+  chance = np.random.default_rng(0)
+  params = jax.tree.map_with_path(  # with much to say
+    lambda path, p: np.float32((path[-1].key == 'scale') + chance.normal(
+      0, 0.8, p.shape)), shapes)
   seen = []
 
   def advance(cache, tokens, segments):
@@ -134,21 +136,21 @@ def language_model(model, size=16):
     return model.apply({'params': params, **(cache or {})}, tokens, segments=segments,
                        decode=size, train=False, mutable=['cache'])
 
-  full = jax.jit(lambda tokens: model.apply({'params': params}, tokens, train=False))
+  full = quick_jit(lambda tokens: model.apply({'params': params}, tokens, train=False))
   return advance, full, seen
 
 
-def greedy(full, tokens, count):
+def greedy(full, prompts, count):
   """The likeliest tokens, of the whole text again for every one; none looks ahead."""
-  length = tokens.shape[1]
-  text = np.pad(tokens, ((0, 0), (0, 16 - length)))
-  for i in range(length, length + count):
-    text[:, i] = np.argmax(full(text)[:, i - 1], -1)
-  return text[:, length : length + count]
+  text = np.array([np.pad(tokens, (0, 16 - len(tokens))) for tokens in prompts])
+  rows, ends = np.arange(len(prompts)), np.array([len(tokens) for tokens in prompts])
+  for i in range(count):
+    text[rows, ends + i] = np.argmax(np.asarray(full(text))[rows, ends + i - 1], -1)
+  return text[rows[:, None], np.add.outer(ends, np.arange(count))]
 
 
 def compiled(advance, **given):
-  return jax.jit(partial(decoding.generate, advance, **given))
+  return quick_jit(partial(decoding.generate, advance, **given))
 
 
 @pytest.mark.parametrize('name', MODELS)
@@ -169,9 +171,8 @@ def test_prompts_of_several_lengths(name):
   lengths = (6, 1, 3)
   segments = (np.arange(6) >= 6 - np.array(lengths)[:, None]).astype(np.int32)
   found, _ = compiled(advance, count=10, temperature=0)(tokens, segments, KEY)
-  for row, length in enumerate(lengths):
-    alone = greedy(full, tokens[row : row + 1, 6 - length:], 10)
-    np.testing.assert_array_equal(found[row : row + 1], alone)
+  alone = [tokens[row, 6 - length:] for row, length in enumerate(lengths)]
+  np.testing.assert_array_equal(found, greedy(full, alone, 10))
 
 
 def test_one_program_with_one_loop():
@@ -256,52 +257,57 @@ def test_a_text_begins_with_something():
 VOCABULARY, STEPS, END = 5, 4, 2
 
 
-def tables(batch, seed=0, calls=None):
-  """Logits that depend on all tokens before, by a number for every prefix."""
-  table = np.random.default_rng(seed).normal(size=(batch, 156, VOCABULARY)) * 1.5
+def tables(batch, seed=0):
+  """Logits after every prefix, which has a number: `[batch, prefixes, vocabulary]`."""
+  return np.random.default_rng(seed).normal(size=(batch, 156, VOCABULARY)) * 1.5
+
+
+def reading(table):
+  """Logits that depend on all tokens before."""
+  batch = len(table)
 
   def advance(cache, tokens):
-    if calls is not None:
-      jax.debug.callback(lambda: calls.append(1))
     if cache is None:
       cache = {'index': jnp.int32(0), 'prefix': jnp.zeros((len(tokens),), jnp.int32),
                'example': jnp.repeat(jnp.arange(batch), len(tokens) // batch)[None]}
     else:
       prefix = cache['prefix'] * VOCABULARY + tokens[:, 0] + 1
       cache = {**cache, 'index': cache['index'] + 1, 'prefix': prefix}
-    logits = jnp.float32(table)[cache['example'][0], cache['prefix']]
-    return logits[:, None], cache
+    return table[cache['example'][0], cache['prefix']][:, None], cache
 
-  return advance, table
+  return advance
 
 
 def exhaustive(table, penalty):
   """Every text of one example with its score, best first."""
-  found = {}
+  found, parts = {}, table - np.log(np.exp(table).sum(-1, keepdims=True))
   for text in itertools.product(range(VOCABULARY), repeat=STEPS):
     length = text.index(END) + 1 if END in text else STEPS
     prefix, total = 0, 0.0
     for token in text[:length]:
-      logits = table[prefix]
-      total += logits[token] - np.log(np.exp(logits).sum())
+      total += parts[prefix, token]
       prefix = prefix * VOCABULARY + token + 1
     text = (*text[:length], *[END] * (STEPS - length))
     found[text] = total / ((5 + length) / 6) ** penalty
   return sorted(found.items(), key=lambda item: -item[1])
 
 
-def search(advance, batch, **given):
-  run = jax.jit(lambda first: decoding.beam_search(
-    advance, None, first, **{'count': STEPS, 'end': END, **given}))
-  texts, scores = run(jnp.full(batch, 4))
+@partial(quick_jit, static_argnames=('beams', 'penalty'))
+def searched(table, **given):
+  return decoding.beam_search(reading(table), None, jnp.full(len(table), 4),
+                              count=STEPS, end=END, **given)
+
+
+def search(table, **given):
+  texts, scores = searched(jnp.float32(table), **given)
   assert texts.dtype == jnp.int32 and scores.dtype == jnp.float32
   return np.asarray(texts), np.asarray(scores)
 
 
 @pytest.mark.parametrize('penalty', [0.0, 0.6, 2.0])
 def test_wide_enough_a_search_finds_all(penalty):
-  advance, table = tables(2)
-  texts, scores = search(advance, 2, beams=VOCABULARY**STEPS, penalty=penalty)
+  table = tables(2)
+  texts, scores = search(table, beams=VOCABULARY**STEPS, penalty=penalty)
   for row in range(2):
     expected = exhaustive(table[row], penalty)
     n = len(expected)
@@ -314,8 +320,8 @@ def test_wide_enough_a_search_finds_all(penalty):
 
 @pytest.mark.parametrize('seed', range(5))
 def test_one_beam_takes_the_likeliest_token(seed):
-  advance, table = tables(8, seed)
-  texts, scores = search(advance, 8, beams=1)
+  table = tables(8, seed)
+  texts, scores = search(table, beams=1)
   for row in range(8):
     prefix, text = 0, []
     while len(text) < STEPS and END not in text:
@@ -329,9 +335,9 @@ def test_one_beam_takes_the_likeliest_token(seed):
 
 @pytest.mark.parametrize('beams', [2, 3, 4, 8])
 def test_scores_are_those_of_the_texts(beams):
-  advance, table = tables(20, seed=beams)
-  texts, scores = search(advance, 20, beams=beams)
-  narrow = search(advance, 20, beams=1)[1]
+  table = tables(20, seed=beams)
+  texts, scores = search(table, beams=beams)
+  narrow = search(table, beams=1)[1]
   found = 0
   for row in range(20):
     expected = exhaustive(table[row], 0.6)
@@ -345,16 +351,10 @@ def test_scores_are_those_of_the_texts(beams):
 
 
 def test_examples_do_not_touch_each_other():
-  advance, table = tables(6, seed=9)
-  texts, scores = search(advance, 6, beams=3)
+  table = tables(6, seed=9)
+  texts, scores = search(table, beams=3)
   for row in range(6):
-    one, _ = tables(1)
-
-    def alone(cache, tokens, row=row, one=one):
-      _, cache = one(cache, tokens)
-      return jnp.float32(table[row])[cache['prefix']][:, None], cache
-
-    found = search(alone, 1, beams=3)
+    found = search(table[row : row + 1], beams=3)
     np.testing.assert_array_equal(found[0][0], texts[row])
     np.testing.assert_allclose(found[1][0], scores[row], rtol=1e-6)
 
@@ -369,22 +369,30 @@ def test_a_search_ends_when_as_many_texts_have_ended():
                      jnp.log(jnp.array([0.05, 0.05, 0.9])))
     return ends[:, None], step
 
-  texts, scores = search(advance, 1, beams=3, count=500)
+  texts, scores = quick_jit(lambda first: decoding.beam_search(
+    advance, None, first, beams=3, count=500, end=END))(jnp.full(1, 4))
   jax.effects_barrier()
   assert len(calls) <= 5
   assert (texts[0] == END).any(1).all() and np.isfinite(scores).all()
 
 
-@pytest.mark.parametrize('beams', [1, 4])
-def test_a_translation_scores_as_in_one_pass(beams):
+@pytest.fixture(scope='module')
+def translator():
+  """A model, its variables, sources, their segments, and what it makes of them."""
   model = Transformer(11, depth=2, width=16, heads=4)
   source = jax.random.randint(KEY, (3, 6), 3, 11)
   segments = jnp.array([[1] * 6, [1] * 4 + [0] * 2, [1] + [0] * 5])
-  variables = jax.jit(partial(model.init, train=False))(KEY, source, source)
+  variables = quick_jit(partial(model.init, train=False))(KEY, source, source)
   variables = jax.tree.map(lambda x: 1.5 * x, variables)
-  memory = jax.jit(partial(model.apply, train=False, method='encode'))(
+  memory = quick_jit(partial(model.apply, train=False, method='encode'))(
     variables, source, segments=segments)
-  one_pass = jax.jit(partial(model.apply, train=False))
+  return model, variables, source, segments, memory
+
+
+@pytest.mark.parametrize('beams', [1, 4])
+def test_a_translation_scores_as_in_one_pass(translator, beams):
+  model, variables, source, segments, memory = translator
+  one_pass = quick_jit(partial(model.apply, train=False))
   end, count = 2, 7
 
   def advance(cache, tokens):
@@ -395,7 +403,7 @@ def test_a_translation_scores_as_in_one_pass(beams):
       method='decode', mutable=['cache'])
 
   first = jnp.ones(3, jnp.int32)
-  texts, scores = jax.jit(lambda first: decoding.beam_search(
+  texts, scores = quick_jit(lambda first: decoding.beam_search(
     advance, None, first, beams=beams, count=count, end=end))(first)
   for beam in range(beams):
     text = np.asarray(texts[:, beam])
@@ -418,14 +426,14 @@ def test_a_search_goes_on_from_a_cache():
 
   axes = decoding.batch_axes(read)
   assert set(jax.tree.leaves(axes)) == {0, 1, -1}  # places, scanned blocks, an index
-  _, cache = jax.jit(partial(advance, None))(
+  _, cache = quick_jit(partial(advance, None))(
     tokens[:, :-1], jnp.ones((2, 5), jnp.int32))
 
   def go_on(cache, tokens):
     return advance(cache, tokens, jnp.ones_like(tokens))
 
   given = {'count': 8, 'end': 10, 'penalty': 0.0}
-  texts, scores = jax.jit(lambda cache, first: decoding.beam_search(
+  texts, scores = quick_jit(lambda cache, first: decoding.beam_search(
     go_on, cache, first, beams=3, axes=axes, **given))(cache, tokens[:, -1])
   for beam in range(3):
     whole = jnp.concatenate([tokens, texts[:, beam]], 1)

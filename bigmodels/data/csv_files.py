@@ -69,9 +69,9 @@ def _read(path: pathlib.Path, modified: int, size: int) -> File:
   import pyarrow as pa
   from pyarrow import csv as arrow
 
-  text, digest, notes = _decode(path)
+  text, digest, notes = decoded(path)
   delimiter = _delimiter(text)
-  _, header = next(_records(text[: 1 << 20], delimiter), (0, None))
+  _, header = next(records_of(text[: 1 << 20], delimiter), (0, None))
   if header is None:
     raise UserError('the file is empty')
   names = [name.strip() for name in header]
@@ -109,7 +109,7 @@ def _read(path: pathlib.Path, modified: int, size: int) -> File:
               functools.partial(_line, path, delimiter))
 
 
-def _decode(path: pathlib.Path) -> tuple[str, str, list[str]]:
+def decoded(path: pathlib.Path) -> tuple[str, str, list[str]]:
   """The text of a file, its digest, and what should be known about them."""
   data = path.read_bytes()
   digest, notes = hashlib.sha256(data).hexdigest()[:12], []
@@ -133,7 +133,7 @@ def _delimiter(text: str) -> str:
   return max(',;\t|', key=header.count)
 
 
-def _records(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def records_of(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
   """(the line it begins on, values) of every record, blank lines left out."""
   reader = csv.reader(io.StringIO(text, newline=''), delimiter=delimiter, strict=True)
   line = 1
@@ -147,14 +147,14 @@ def _records(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _line(path: pathlib.Path, delimiter: str, row: int) -> int:
-  records = _records(_decode(path)[0], delimiter)
+  records = records_of(decoded(path)[0], delimiter)
   return next(line for index, (line, _) in enumerate(records) if index == row + 1)
 
 
 def _check(text: str, delimiter: str) -> None:
   """Names the line that is at fault, if there is one."""
   width = None
-  for line, record in _records(text, delimiter):
+  for line, record in records_of(text, delimiter):
     width = width or len(record)
     if len(record) != width:
       raise UserError(

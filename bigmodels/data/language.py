@@ -329,8 +329,9 @@ def _tokenizer(source, opening: Opening, texts) -> Tokenizer:
   """The run's tokenizer, fitted now if it has none."""
 
   def fit():
+    found = texts()
     try:
-      state = source.tokenizer.fit(texts())
+      state = source.tokenizer.fit(found)
     except UserError as error:
       raise UserError(f'{source.documents.name}: {error}') from None
     opening.say(f'tokenizer: {type(source.tokenizer).__name__}, '

@@ -6,19 +6,16 @@ nothing is there, under `--data_dir`.
 
 import csv
 import dataclasses
-import gzip
 import hashlib
 import io
 import os
 import pathlib
 import platform
 import sysconfig
-import tempfile
-import zlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from bigmodels.data import csv_files, tfds
+from bigmodels.data import csv_files, files, tfds
 from bigmodels.data.sources import Opening
 from bigmodels.errors import UserError, nearest
 
@@ -76,15 +73,15 @@ class StandardLibrary:
 
   def read(self, split: str, opening: Opening) -> Documents:
     del opening
-    _check_split(split, ('train', 'validation'))
+    _check_split(self, split, ('train', 'validation'))
     root = pathlib.Path(sysconfig.get_path('stdlib'))
     # Tests aside: other packages, and what the build of this Python has written.
     other = {'test', 'tests', 'idle_test', 'site-packages', 'dist-packages',
              '__pycache__', 'lib-dynload'}
     names = []
-    for folder, inside, files in os.walk(root):
+    for folder, inside, found in os.walk(root):
       inside[:] = [n for n in inside if n not in other and not n.startswith('config-')]
-      names += [(pathlib.Path(folder) / n).relative_to(root).as_posix() for n in files
+      names += [(pathlib.Path(folder) / n).relative_to(root).as_posix() for n in found
                 if n.endswith('.py') and not n.startswith('_sysconfigdata')]
     if not names:
       raise UserError(f'{root}: this Python has no source of its standard library')
@@ -110,21 +107,22 @@ class TextFiles:
   pattern: str = '**/*'
 
   def __post_init__(self):
-    object.__setattr__(self, 'path', _lasting(self.path))
+    object.__setattr__(self, 'path', files.lasting(self.path, 'path'))
     if self.validation is not None:
-      object.__setattr__(self, 'validation', _lasting(self.validation))
+      object.__setattr__(
+        self, 'validation', files.lasting(self.validation, 'validation'))
 
   @property
   def name(self) -> str:
     return pathlib.Path(self.path).name
 
   def read(self, split: str, opening: Opening) -> Documents:
-    _check_split(split, ('train', 'validation'))
+    _check_split(self, split, ('train', 'validation'))
     cut = self.validation is None
     given = self.path if cut or split == 'train' else self.validation
-    root = _find(given, opening)
+    root = files.find(given, opening)
     if root.is_dir():
-      return _read_files(root, _names(root, self.pattern), split if cut else None)
+      return _read_files(root, files.listed(root, self.pattern), split if cut else None)
     documents = _read_files(root.parent, [root.name], None)
     if not cut:
       return documents
@@ -152,30 +150,30 @@ class TfdsText:
   feature: str = 'text'
 
   def read(self, split: str, opening: Opening) -> Documents:
-    builder = tfds._builder(tfds.Tfds(self.name), opening)
+    builder = tfds.builder_of(tfds.Tfds(self.name), opening)
     features, splits = builder.info.features, builder.info.splits
     if self.feature not in features:
       raise UserError(f'{self.name} has no feature {self.feature!r}'
                       f'{nearest(self.feature, features)}')
     try:
-      wanted = tfds._import_tfds().core.ReadInstruction.from_spec(split)
+      wanted = tfds.import_tfds().core.ReadInstruction.from_spec(split)
       parts = wanted.to_absolute(splits)
     except Exception as error:
       base = split.partition('[')[0]
       raise UserError(f'{self.name} has no split {split!r}{nearest(base, splits)}'
                       ) from error
-    root = opening.data_dir or tfds._import_tfds().core.constants.DATA_DIR
+    root = opening.data_dir or tfds.import_tfds().core.constants.DATA_DIR
     root = str(pathlib.Path(root).expanduser())
     texts, mended, empty = [], 0, 0
     for part in parts:
       rows = range(splits[part.splitname].num_examples)[part.from_ : part.to]
-      with tfds._quiet():
-        source = tfds._data_source(self.name, root, part.splitname)
+      with tfds.quiet():
+        source = tfds.data_source(self.name, root, part.splitname)
         values = [example[self.feature] for example in source.__getitems__([*rows])]
       for value in values:
         if not isinstance(value, bytes | str):
           raise UserError(f'{self.name}: the feature {self.feature!r} is no text')
-        text, bad = (value, False) if isinstance(value, str) else _decode(value)
+        text, bad = (value, False) if isinstance(value, str) else files.decode(value)
         mended, empty = mended + bad, empty + (not text)
         texts += [text] if text else []
     if not texts:
@@ -212,19 +210,19 @@ class ParallelFiles:
   urls: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
   def __post_init__(self):
-    object.__setattr__(self, 'folder', _lasting(self.folder))
+    object.__setattr__(self, 'folder', files.lasting(self.folder, 'folder'))
 
   @property
   def name(self) -> str:
     return f'{pathlib.Path(self.folder).name} {"-".join(self.languages)}'
 
   def read(self, split: str, opening: Opening) -> Pairs:
-    _check_split(split, self.names)
+    _check_split(self, split, self.names)
     lines, mended = [], 0
     for language in self.languages:
-      path = _find(f'{self.folder}/{self.names[split]}.{language}', opening,
-                   bool(self.urls))
-      text, bad = _decode(_bytes_of(path))
+      path = files.find(f'{self.folder}/{self.names[split]}.{language}', opening,
+                        fetched=bool(self.urls))
+      text, bad = files.decode(files.read(path))
       text = text.removesuffix('\n')
       lines.append([line.removesuffix('\r') for line in text.split('\n')])
       if not text.strip():
@@ -251,7 +249,7 @@ class ParallelFiles:
 
   def download(self, opening: Opening) -> str:
     """Fetches the files that are not there; returns the folder they are in."""
-    return _download(self.folder, self.urls, opening)
+    return files.download(self.folder, self.urls, opening)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -278,27 +276,34 @@ class LabelledCsv:
   convert: Callable[[str], str] | None = None
 
   def __post_init__(self):
-    object.__setattr__(self, 'folder', _lasting(self.folder))
+    object.__setattr__(self, 'folder', files.lasting(self.folder, 'folder'))
 
   @property
   def name(self) -> str:
     return pathlib.Path(self.folder).name
 
   def read(self, split: str, opening: Opening) -> Labelled:
-    _check_split(split, self.names)
-    path = _find(f'{self.folder}/{self.names[split]}', opening, bool(self.urls))
+    _check_split(self, split, self.names)
+    path = files.find(f'{self.folder}/{self.names[split]}', opening,
+                      fetched=bool(self.urls))
     try:
       return self._read(path)
     except UserError as error:
       raise UserError(f'{path}: {error}') from None
+    except OSError as error:
+      raise UserError(f'{path}: cannot be read: {error.strerror}') from None
 
   def _read(self, path: pathlib.Path) -> Labelled:
-    text, _, notes = csv_files._decode(path)
-    records = csv_files._records(text, ',')
+    text, _, notes = csv_files.decoded(path)
+    records = csv_files.records_of(text, ',')
     _, header = next(records, (1, ()))
+    if not header:
+      raise UserError('the file is empty')
     for column in (self.text, self.label):
       if column not in header:
         raise UserError(f'no column {column!r}{nearest(column, header)}')
+      if header.count(column) > 1:
+        raise UserError(f'several columns are called {column!r}')
     texts, labels, lines = [], [], []
     for line, values in records:
       if len(values) != len(header):
@@ -318,7 +323,7 @@ class LabelledCsv:
 
   def download(self, opening: Opening) -> str:
     """Fetches the files that are not there; returns the folder they are in."""
-    return _download(self.folder, self.urls, opening, self.convert)
+    return files.download(self.folder, self.urls, opening, self.convert)
 
 
 def multi30k(folder: str = 'multi30k') -> ParallelFiles:
@@ -355,66 +360,12 @@ def label_first(text: str) -> str:
   return output.getvalue()
 
 
-# --- finding and reading --------------------------------------------------------
+# --- reading --------------------------------------------------------------------
 
 
-def _check_split(split: str, splits: Iterable[str]) -> None:
+def _check_split(source, split: str, splits: Iterable[str]) -> None:
   if split not in splits:
-    raise UserError(f'no split {split!r}{nearest(split, splits)}')
-
-
-def _lasting(path: str) -> str:
-  """Absolute if it is there: a run goes on from whatever folder it is started in."""
-  found = pathlib.Path(path).expanduser()
-  return str(found.resolve()) if found.exists() else str(path)
-
-
-def _find(path: str, opening: Opening, fetched: bool = False) -> pathlib.Path:
-  given = pathlib.Path(path).expanduser()
-  places = [given.absolute()]
-  if opening.data_dir and not given.is_absolute():
-    places.append(pathlib.Path(opening.data_dir).expanduser().absolute() / given)
-  for place in places:
-    if place.exists():
-      return place
-  last = places[-1]
-  close = nearest(last.name, [p.name for p in last.parent.iterdir()
-                              if not p.name.startswith('.')]
-                  ) if last.parent.is_dir() else ''
-  hint = '' if given.is_absolute() else (
-    '; a relative path is also looked up under --data_dir' if len(places) == 1 else '')
-  if fetched:
-    hint += '; --mode=download fetches it'
-  raise UserError(f'there is no {" and no ".join(map(str, places))}'
-                  f'{close if "mean" in close else ""}{hint}')
-
-
-def _bytes_of(path: pathlib.Path) -> bytes:
-  try:
-    return path.read_bytes()
-  except OSError as error:
-    raise UserError(f'{path}: cannot be read: {error.strerror}') from None
-
-
-def _decode(data: bytes) -> tuple[str, bool]:
-  """The text, and whether something in it was no UTF-8 and is replaced."""
-  try:
-    return data.decode('utf-8-sig'), False
-  except UnicodeDecodeError:
-    return data.decode('utf-8-sig', errors='replace'), True
-
-
-def _names(root: pathlib.Path, pattern: str) -> list[str]:
-  """The files under a folder, by their path from there, hidden ones left out."""
-  try:
-    names = [p.relative_to(root).as_posix() for p in root.glob(pattern) if p.is_file()]
-  except (ValueError, NotImplementedError) as error:
-    raise UserError(f'pattern: wants one of paths in the folder, got {pattern!r}: '
-                    f'{error}') from None
-  names = [n for n in names if not any(part.startswith('.') for part in n.split('/'))]
-  if not names:
-    raise UserError(f'{root}: no file there is like {pattern!r}')
-  return sorted(names)
+    raise UserError(f'{source.name} has no split {split!r}{nearest(split, splits)}')
 
 
 def _validates(name: str) -> bool:
@@ -434,11 +385,11 @@ def _read_files(root: pathlib.Path, names: list[str], split: str | None) -> Docu
   found = {'not UTF-8, so read with replacements': 0, 'empty, so left out': 0,
            'binary, so left out': 0}
   for name in names:
-    data = _bytes_of(root / name)
+    data = files.read(root / name)
     if b'\0' in data:
       found['binary, so left out'] += 1
       continue
-    text, bad = _decode(data)
+    text, bad = files.decode(data)
     found['not UTF-8, so read with replacements'] += bad
     first = first or name * bad
     if text:
@@ -459,47 +410,3 @@ def _note(counts: Mapping[str, int], what: str, first: str = '') -> str:
     named = f' ({first})' if first and 'UTF-8' in found else ''
     parts += [f'{count:,} {what}{"s" * (count != 1)} {found}{named}'] * bool(count)
   return '; '.join(parts)
-
-
-# --- downloading ----------------------------------------------------------------
-
-
-def _download(folder: str, urls: Mapping[str, str], opening: Opening,
-              convert: Callable[[str], str] | None = None) -> str:
-  root = pathlib.Path(folder).expanduser()
-  if not root.is_absolute():
-    root = pathlib.Path(opening.data_dir or '.').expanduser().absolute() / root
-  if not urls:
-    raise UserError(f'{root}: `urls` of these files are not given, so they cannot be '
-                    'downloaded; put them there')
-  for name, url in urls.items():
-    if not (root / name).exists():
-      _fetch(url, root / name, convert)
-  return str(root)
-
-
-def _fetch(url: str, path: pathlib.Path, convert: Callable[[str], str] | None) -> None:
-  """Fetches a file, whole or not at all."""
-  import requests
-
-  scratch = None
-  try:
-    response = requests.get(url, timeout=60)
-    response.raise_for_status()
-    data = response.content
-    if data.startswith(b'\x1f\x8b'):
-      data = gzip.decompress(data)
-    if convert:
-      data = convert(data.decode()).encode()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        dir=path.parent, prefix=f'.{path.name}-', delete=False) as file:
-      scratch = file.name
-      file.write(data)
-    os.chmod(scratch, 0o644)
-    os.replace(scratch, path)
-  except (OSError, EOFError, ValueError, zlib.error) as error:  # requests' are OSErrors
-    if scratch:
-      pathlib.Path(scratch).unlink(missing_ok=True)
-    raise UserError(f'could not download {url} to {path}: {type(error).__name__}: '
-                    f'{str(error)[:200]} (is there a network?)') from error

@@ -39,7 +39,7 @@ class Tfds:
     return dataclasses.replace(self, selected=name)
 
   def open(self, opening: Opening) -> Dataset:
-    info = _builder(self, opening).info
+    info = builder_of(self, opening).info
     features, (base, first, last) = info.features, _range(self, info)
     for feature in (self.inputs, self.labels):
       if feature not in features:
@@ -66,8 +66,8 @@ class Tfds:
 
   def download(self, opening: Opening) -> str:
     """Downloads and prepares the dataset; returns the folder it is in."""
-    tfds = _import_tfds()
-    with _quiet():
+    tfds = import_tfds()
+    with quiet():
       builder = tfds.builder(
         self.name, data_dir=opening.data_dir, file_format='array_record')
     try:
@@ -80,14 +80,14 @@ class Tfds:
     return str(builder.data_dir)
 
 
-def _import_tfds():
+def import_tfds():
   import tensorflow_datasets as tfds
 
   return tfds
 
 
 @contextlib.contextmanager
-def _quiet():
+def quiet():
   """TFDS and its readers print hints about TensorFlow to stderr."""
   with contextlib.redirect_stderr(io.StringIO()):
     yield
@@ -95,16 +95,16 @@ def _quiet():
 
 @functools.cache
 def _open_builder(name: str, data_dir: str | None):
-  tfds = _import_tfds()
-  with _quiet():
+  tfds = import_tfds()
+  with quiet():
     # Without the class of the dataset, only from what is on disk: a dataset's own
     # code may want TensorFlow, and would offer to download.
     return tfds.core.read_only_builder.builder_from_files(
       name, **({'data_dir': data_dir} if data_dir else {}))
 
 
-def _builder(source: Tfds, opening: Opening):
-  tfds = _import_tfds()
+def builder_of(source: Tfds, opening: Opening):
+  tfds = import_tfds()
   root = pathlib.Path(opening.data_dir or tfds.core.constants.DATA_DIR).expanduser()
   command = (f'python run.py --experiment=... --mode=download --data_dir={root} '
              'downloads what an experiment needs')
@@ -129,7 +129,7 @@ def _builder(source: Tfds, opening: Opening):
 
 def _range(source: Tfds, info) -> tuple[str, int, int]:
   """(name of the base split, first row, one past the last)."""
-  tfds = _import_tfds()
+  tfds = import_tfds()
   lengths = {name: split.num_examples for name, split in info.splits.items()}
   try:
     wanted = tfds.core.ReadInstruction.from_spec(source.selected)
@@ -151,17 +151,17 @@ def _range(source: Tfds, info) -> tuple[str, int, int]:
 
 
 @functools.cache
-def _data_source(name: str, data_dir: str | None, base: str):
-  with _quiet():
+def data_source(name: str, data_dir: str | None, base: str):
+  with quiet():
     return _open_builder(name, data_dir).as_data_source(split=base)
 
 
 def _read(source: Tfds, data_dir: str | None, base: str, first: int,
           rows: np.ndarray) -> Columns:
   """Decodes some rows. A plain function of plain values, so workers can call it."""
-  root = pathlib.Path(data_dir or _import_tfds().core.constants.DATA_DIR).expanduser()
-  with _quiet():
-    examples = _data_source(source.name, str(root), base).__getitems__(
+  root = pathlib.Path(data_dir or import_tfds().core.constants.DATA_DIR).expanduser()
+  with quiet():
+    examples = data_source(source.name, str(root), base).__getitems__(
       [int(first + row) for row in rows])
   try:
     inputs = np.stack([np.asarray(e[source.inputs]) for e in examples])

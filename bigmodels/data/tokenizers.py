@@ -1,4 +1,4 @@
-"""What text becomes: recipes of tokenizers, and the tokenizers they make.
+"""What text becomes: recipes of tokenizers.
 
 A recipe is fitted to the texts of a training split. What comes of it, the *state*, is
 plain JSON that is kept with the run; `load` makes the tokenizer of it, the same on
@@ -12,54 +12,13 @@ import hashlib
 import io
 import json
 import pathlib
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
+from bigmodels.data import vocabularies
+from bigmodels.data.vocabularies import Tokenizer
 from bigmodels.errors import UserError, nearest
-
-# The names of special tokens, and how well-known vocabularies spell them.
-_SPELLINGS = {
-  'pad': ('[PAD]', '<pad>'),
-  'begin': ('<s>', '<bos>', '<|begin_of_text|>', '[BOS]'),
-  'end': ('</s>', '<eos>', '<|endoftext|>', '<|end_of_text|>', '[EOS]'),
-  'mask': ('[MASK]', '<mask>'),
-  'class': ('[CLS]', '<cls>'),
-  'separator': ('[SEP]', '<sep>'),
-  'unknown': ('[UNK]', '<unk>'),
-}
-_PART = 1 << 20  # characters that a library is given at a time: its answers are large
-_SPACE = '▁'  # U+2581, what SentencePiece writes for a space
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Tokenizer:
-  """Text to tokens and back.
-
-  Attributes:
-    size: number of tokens; ids are below it.
-    special: name -> id of the special tokens there are, of 'pad', 'begin', 'end' (of a
-      text), 'mask', 'class', 'separator', 'unknown'.
-    byte_counts: float32 `[size]`, the UTF-8 bytes that a token stands for; 0 for what
-      stands for none.
-    encode_all: texts -> the int32 ids `[n]` of each; no special tokens are added.
-    decode: ids -> text. Special tokens, and ids of no token, are left out.
-    token: id -> a readable text of it.
-  """
-
-  size: int
-  special: dict[str, int]
-  byte_counts: np.ndarray
-  encode_all: Callable[[Sequence[str]], list[np.ndarray]]
-  decode: Callable[[Iterable[int]], str]
-  token: Callable[[int], str]
-
-  def encode(self, text: str) -> np.ndarray:
-    """The ids of a text, int32 `[n]`, without special tokens."""
-    return self.encode_all([text])[0]
 
 
 class Recipe:
@@ -157,10 +116,11 @@ class Bpe(Recipe):
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    parts = (part for text in texts for part in _parts(_valid(text)))
+    parts = (part for text in texts
+             for part in vocabularies.in_parts(vocabularies.valid(text)))
     tokenizer.train_from_iterator(parts, trainers.BpeTrainer(
       vocab_size=self.vocabulary, show_progress=False,
-      special_tokens=[_spelling(name) for name in self.special],
+      special_tokens=[vocabularies.spelling(name) for name in self.special],
       initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet())))
     return self._state(tokenizer=tokenizer.to_str())
 
@@ -197,13 +157,14 @@ class SentencePiece(Recipe):
     ids, own = {}, {'pad': 'pad', 'begin': 'bos', 'end': 'eos', 'unknown': 'unk'}
     for name, parameter in own.items():
       ids[f'{parameter}_id'] = special.index(name) if name in special else -1
-      ids[f'{parameter}_piece'] = _spelling(name)
+      ids[f'{parameter}_piece'] = vocabularies.spelling(name)
     model = io.BytesIO()
     try:
       sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=_lines(texts),
         model_writer=model, vocab_size=self.vocabulary, hard_vocab_limit=False,
-        control_symbols=[_spelling(n) for n in special if n not in own], **ids,
+        control_symbols=[vocabularies.spelling(n) for n in special if n not in own],
+        **ids,
         normalization_rule_name='identity', add_dummy_prefix=False,
         remove_extra_whitespaces=False, byte_fallback=True,
         num_threads=1,  # sums in another order are other sums
@@ -249,7 +210,7 @@ class TokenizerFile(Recipe):
     del texts
     text = self._read()
     try:
-      _library(text)
+      vocabularies.of_library(text)
     except Exception as error:
       raise UserError(f'{self.path}: is no tokenizer that the library `tokenizers` can '
                       f'read: {error}') from None
@@ -257,23 +218,38 @@ class TokenizerFile(Recipe):
 
 
 def check(recipe: Recipe, state: dict[str, Any]) -> None:
-  """Refuses a kept tokenizer that is not what a recipe makes."""
+  """Refuses a kept tokenizer that is not what a recipe makes.
+
+  Raises:
+    UserError: naming both.
+  """
+  size = load(state).size
   if isinstance(recipe, TokenizerFile) and not pathlib.Path(recipe.path).exists():
     same = state['kind'] == type(recipe).__name__  # the run has a copy
   else:
     wanted = (type(recipe).__name__, recipe.settings())
-    same = (state['kind'], state['settings']) == wanted
+    same = (state['kind'], state.get('settings')) == wanted
   if not same:
     raise UserError(
-      f'the run has the tokenizer {_say(state["kind"], state["settings"])} of '
-      f'{load(state).size:,} tokens, this wants '
-      f'{_say(type(recipe).__name__, recipe.settings())}; give every split the same, '
-      'or start a new run with another --workdir')
+      f'the run has the tokenizer {_say(state["kind"], state.get("settings", {}))} of '
+      f'{size:,} tokens, this wants {_say(type(recipe).__name__, recipe.settings())}; '
+      'give every split the same, that of --init_from if there is one, or start a new '
+      'run with another --workdir')
 
 
 def load(state: dict[str, Any]) -> Tokenizer:
-  """The tokenizer of a state; the same object for the same state."""
-  return _load(json.dumps(state, sort_keys=True))
+  """The tokenizer of a state; the same object for the same state.
+
+  Raises:
+    UserError: if it is no state that a recipe makes.
+  """
+  try:
+    return _load(json.dumps(state, sort_keys=True))
+  except (UserError, ImportError):
+    raise
+  except Exception as error:  # the libraries raise nothing narrower
+    raise UserError("the tokenizer that is kept with the run, in its data.json, is "
+                    f'damaged: {type(error).__name__}: {error}') from error
 
 
 @functools.lru_cache(maxsize=8)
@@ -281,17 +257,17 @@ def _load(text: str) -> Tokenizer:
   state = json.loads(text)
   match state['kind']:
     case 'Bytes':
-      return _bytes(state['settings']['end'])
+      return vocabularies.of_bytes(state['settings']['end'])
     case 'Characters':
-      return _characters(state['characters'])
+      return vocabularies.of_characters(state['characters'])
     case 'Words':
-      return _words(state['words'], state['settings']['special'])
+      return vocabularies.of_words(state['words'], state['settings']['special'])
     case 'Bpe':
-      return _library(state['tokenizer'], _parts)
+      return vocabularies.of_library(state['tokenizer'], vocabularies.in_parts)
     case 'SentencePiece':
-      return _pieces(base64.b64decode(state['model']))
+      return vocabularies.of_pieces(base64.b64decode(state['model'], validate=True))
     case 'TokenizerFile':
-      return _library(state['tokenizer'])
+      return vocabularies.of_library(state['tokenizer'])
   raise UserError(f'the run has a tokenizer of the kind {state["kind"]!r}, which is '
                   'not known')
 
@@ -302,15 +278,11 @@ def _say(kind: str, settings: dict[str, Any]) -> str:
   return f'{kind}({given})'
 
 
-def _spelling(name: str) -> str:
-  return f'<|{name}|>'
-
-
 def _check_special(special: Sequence[str]) -> None:
   for name in special:
-    if name not in _SPELLINGS:
+    if name not in vocabularies.SPELLINGS:
       raise ValueError(f'special: wants names of special tokens, got {name!r}'
-                       f'{nearest(str(name), _SPELLINGS)}')
+                       f'{nearest(str(name), vocabularies.SPELLINGS)}')
   if len(set(special)) < len(special):
     raise ValueError(f'special: wants every name once, got {tuple(special)}')
 
@@ -320,231 +292,9 @@ def _check_vocabulary(vocabulary: int, least: int) -> None:
     raise ValueError(f'vocabulary: wants at least {least}, got {vocabulary}')
 
 
-def _utf8(text: str) -> bytes:
-  try:
-    return text.encode()
-  except UnicodeEncodeError as error:
-    raise UserError(f'text: {text[error.start]!r} at place {error.start} is half a '
-                    'character, which UTF-8 cannot write') from None
-
-
-def _valid(text: str) -> str:
-  _utf8(text)
-  return text
-
-
-def _ids(ids: Iterable[int], size: int) -> np.ndarray:
-  """Those that are ids of tokens: a model may have room for more."""
-  ids = np.asarray(ids if hasattr(ids, '__array__') else list(ids), np.int64).ravel()
-  return ids[(ids >= 0) & (ids < size)]
-
-
-# --- bytes, characters, words ---------------------------------------------------
-
-
-def _bytes(end: bool) -> Tokenizer:
-  size = 256 + end
-  return Tokenizer(
-    size=size,
-    special={'end': 256} if end else {},
-    byte_counts=(np.arange(size) < 256).astype(np.float32),
-    encode_all=lambda texts: [
-      np.frombuffer(_utf8(text), np.uint8).astype(np.int32) for text in texts],
-    decode=lambda ids: _ids(ids, 256).astype(np.uint8).tobytes().decode(
-      errors='replace'),
-    token=lambda id: _spelling('end') if id == 256 else (
-      chr(id) if id < 128 else f'<0x{id:02X}>'))
-
-
-def _characters(known: str) -> Tokenizer:
-  points = np.array([ord(c) for c in known], np.uint32)
-
-  def encode(text):
-    wanted = np.frombuffer(text.encode('utf-32-le', 'surrogatepass'), '<u4')
-    ids = np.minimum(np.searchsorted(points, wanted), len(points) - 1)
-    if (other := points[ids] != wanted).any():
-      place = int(other.argmax())
-      raise UserError(
-        f'the character {text[place]!r} at place {place} of {_excerpt(text, place)} is '
-        f'not in the training text, whose {len(known)} are all that is known: '
-        f'{_excerpt(known, 0, 200)}')
-    return ids.astype(np.int32)
-
-  return Tokenizer(
-    size=len(known),
-    special={},
-    byte_counts=np.array([_length(c) for c in known], np.float32),
-    encode_all=lambda texts: [encode(text) for text in texts],
-    decode=lambda ids: ''.join(known[i] for i in _ids(ids, len(known))),
-    token=lambda id: known[id])
-
-
-def _excerpt(text: str, place: int, most: int = 40) -> str:
-  first = max(0, place - most // 2)
-  part = text[first : first + most]
-  return f'{"..." * (first > 0)}{part!r}{"..." * (first + len(part) < len(text))}'
-
-
-def _length(text: str) -> int:
-  return len(text.encode('utf-8', 'surrogatepass'))
-
-
-def _words(words: list[str], special: list[str]) -> Tokenizer:
-  named = {name: id for id, name in enumerate(special)}
-  first, size = len(special), len(special) + len(words)
-  known = {word: first + i for i, word in enumerate(words)}
-  unknown = named['unknown']
-  return Tokenizer(
-    size=size,
-    special=named,
-    byte_counts=np.array([0] * first + [_length(w) for w in words], np.float32),
-    encode_all=lambda texts: [
-      np.array([known.get(word, unknown) for word in text.split()], np.int32)
-      for text in texts],
-    decode=lambda ids: ' '.join(words[i - first] for i in _ids(ids, size)
-                                if i >= first),
-    token=lambda id: _spelling(special[id]) if id < first else words[id - first])
-
-
-# --- the library `tokenizers` ---------------------------------------------------
-
-
-def _parts(text: str) -> Iterator[str]:
-  """A long text in parts, cut where the tokens of `Bpe` are cut anyway.
-
-  GPT-2's pattern ends a token between a letter and a line end.
-  """
-  start = 0
-  while len(text) - start > _PART:
-    place = re.compile(r'(?<=\w)\n').search(text, start + _PART)
-    if not place:
-      break
-    yield text[start : place.start()]
-    start = place.start()
-  yield text[start:]
-
-
-def _library(text: str,
-             parts: Callable[[str], Iterable[str]] = lambda text: (text,)) -> Tokenizer:
-  import tokenizers
-
-  tokenizer = tokenizers.Tokenizer.from_str(text)
-  tokenizer.no_padding()
-  tokenizer.no_truncation()
-  tokenizer.encode_special_tokens = True  # as any other text, that is
-  vocabulary = tokenizer.get_vocab(with_added_tokens=True)
-  added = tokenizer.get_added_tokens_decoder()
-  hidden = {token.content: id for id, token in added.items() if token.special}
-  special = {}
-  for name, spellings in _SPELLINGS.items():
-    found = [hidden[s] for s in (_spelling(name), *spellings) if s in hidden]
-    special |= {name: found[0]} if found else {}
-  size = max(vocabulary.values()) + 1
-  decoder = json.loads(text).get('decoder') or {}
-  byte_counts = np.zeros(size, np.float32)
-  for token, id in vocabulary.items():
-    if token not in hidden:
-      byte_counts[id] = _length(token) if id in added else _stands_for(token, decoder)
-
-  def encode_all(texts):
-    pieces = [list(parts(t)) for t in texts]
-    flat = [piece for of_text in pieces for piece in of_text]
-    arrays: list[np.ndarray] = []
-    for group in _groups(flat):
-      encoded = tokenizer.encode_batch_fast(
-        [_valid(piece) for piece in group], add_special_tokens=False)
-      arrays += [np.array(e.ids, np.int32) for e in encoded]
-    rest = iter(arrays)
-    return [array[0] if len(array) == 1 else np.concatenate(array)
-            for array in ([next(rest) for _ in of_text] for of_text in pieces)]
-
-  def readable(id):
-    token = tokenizer.id_to_token(int(id)) or ''
-    if token in hidden or id in added or not tokenizer.decoder:
-      return token
-    shown = tokenizer.decoder.decode([token])
-    return token if '\ufffd' in shown or not shown else shown
-
-  return Tokenizer(
-    size=size,
-    special=special,
-    byte_counts=byte_counts,
-    encode_all=encode_all,
-    decode=lambda ids: tokenizer.decode(
-      _ids(ids, size).tolist(), skip_special_tokens=True),
-    token=readable)
-
-
-def _groups(texts: list[str]) -> Iterator[list[str]]:
-  """Texts in groups that are not too long together."""
-  group, length = [], 0
-  for text in texts:
-    group.append(text)
-    length += len(text)
-    if length > 4 * _PART:
-      yield group
-      group, length = [], 0
-  if group:
-    yield group
-
-
-def _stands_for(token: str, decoder: dict[str, Any]) -> int:
-  """The bytes of text that a token stands for, by what decodes it."""
-  inside = (decoder, *decoder.get('decoders', ()))
-  kinds = {part.get('type'): part for part in inside}
-  if 'ByteLevel' in kinds:
-    return len(token)  # a character for every byte
-  if 'ByteFallback' in kinds and re.fullmatch(r'<0x[0-9A-F]{2}>', token):
-    return 1
-  if 'WordPiece' in kinds:
-    return _length(token.removeprefix(kinds['WordPiece'].get('prefix') or ''))
-  if 'Metaspace' in kinds or 'Replace' in kinds:
-    return _length(token.replace(_SPACE, ' '))
-  return _length(token)
-
-
-# --- SentencePiece --------------------------------------------------------------
-
-
 def _lines(texts: Iterable[str]) -> Iterator[str]:
   """Lines in parts: the library leaves out those of more than 4,192 bytes."""
   for text in texts:
-    for line in _valid(text).split('\n'):
+    for line in vocabularies.valid(text).split('\n'):
       for start in range(0, len(line), 1000):
         yield line[start : start + 1000]
-
-
-def _pieces(model: bytes) -> Tokenizer:
-  import sentencepiece
-
-  processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-  size = processor.get_piece_size()
-  tokens = [processor.id_to_piece(i) for i in range(size)]
-  hidden = {i for i in range(size)
-            if processor.is_control(i) or processor.is_unknown(i)}
-  names = {_spelling(name): name for name in _SPELLINGS}
-  shown = [t if i in hidden or processor.is_byte(i) else t.replace(_SPACE, ' ')
-           for i, t in enumerate(tokens)]
-  byte_counts = [0 if i in hidden else 1 if processor.is_byte(i) else _length(t)
-                 for i, t in enumerate(shown)]
-  # A line end is in no piece, and the library would take its own sign for a space.
-  apart = {sign: [processor.piece_to_id(f'<0x{byte:02X}>') for byte in sign.encode()]
-           for sign in ('\n', _SPACE)}
-  pattern = re.compile(f'([{"".join(apart)}])')
-
-  def encode(text):
-    parts = pattern.split(_valid(text))
-    encoded = processor.encode(parts[::2])
-    ids = list(encoded[0])
-    for sign, more in zip(parts[1::2], encoded[1:], strict=True):
-      ids += [*apart[sign], *more]
-    return np.array(ids, np.int32)
-
-  return Tokenizer(
-    size=size,
-    special={names[tokens[i]]: i for i in sorted(hidden) if tokens[i] in names},
-    byte_counts=np.array(byte_counts, np.float32),
-    encode_all=lambda texts: [encode(text) for text in texts],
-    decode=lambda ids: processor.decode(
-      [i for i in _ids(ids, size).tolist() if i not in hidden]),
-    token=lambda id: shown[id])

@@ -1,6 +1,7 @@
 """The encoder that reads both ways, and its two heads (Devlin et al., *BERT*, 2019)."""
 
 from functools import partial
+from typing import Literal
 
 import flax.linen as nn
 import jax
@@ -12,6 +13,7 @@ from bigmodels.layers.positions import places
 from bigmodels.layers.stack import Remat, Stack
 from bigmodels.layers.transformer import Block, FeedForward
 from bigmodels.models import hugging_face
+from bigmodels.models.fields import check_heads, check_shares, check_sizes
 from bigmodels.models.hugging_face import Place, Published
 
 _NORM = partial(nn.LayerNorm, epsilon=1e-12, use_fast_variance=False)
@@ -51,13 +53,9 @@ class Bert(nn.Module):
   unroll: bool = False
 
   def __post_init__(self):
-    if self.heads < 1 or self.width % self.heads:
-      raise ValueError(f'heads: wants a divisor of the width, {self.width}, got '
-                       f'{self.heads}')
-    for name in ('dropout', 'attention_dropout'):
-      share = getattr(self, name)
-      if not 0 <= share < 1:
-        raise ValueError(f'{name}: wants 0 or more and less than 1, got {share}')
+    check_sizes(self, 'vocabulary', 'length', 'depth', 'width', 'hidden', 'types')
+    check_heads(self)
+    check_shares(self, 'dropout', 'attention_dropout')
     super().__post_init__()
 
   def setup(self):
@@ -152,21 +150,36 @@ class MaskedBert(nn.Module):
 
 
 class BertClassifier(nn.Module):
-  """The head for whole texts: it reads the features of the first token.
+  """The head for whole texts.
 
   Attributes:
     encoder: what reads.
     outputs: width of the answer.
+    pooling: of the features of all tokens: 'first' takes those of the first one, as
+      published; 'mean' their mean, which asks less of a small encoder.
   """
 
   encoder: Bert
   outputs: int
+  pooling: Literal['first', 'mean'] = 'first'
+
+  def __post_init__(self):
+    if self.pooling not in ('first', 'mean'):
+      raise ValueError(f"pooling: wants 'first' or 'mean', got {self.pooling!r}")
+    super().__post_init__()
 
   @nn.compact
   def __call__(self, tokens: jax.Array, *, segments: jax.Array | None = None,
                train: bool) -> jax.Array:
     """Tokens, int `[batch, length]` -> logits `[batch, outputs]`."""
-    x = self.encoder(tokens, segments=segments, train=train)[:, 0]
+    x = self.encoder(tokens, segments=segments, train=train)
+    if self.pooling == 'first':
+      x = x[:, 0]
+    elif segments is None:
+      x = x.mean(1)
+    else:
+      there = (segments > 0)[..., None]
+      x = jnp.where(there, x, 0).sum(1) / jnp.maximum(there.sum(1), 1)
     x = nn.tanh(Dense(x.shape[-1], kernel_init=_SMALL, name='pooler')(x))
     x = nn.Dropout(self.encoder.dropout, deterministic=not train)(x)
     return Dense(self.outputs, kernel_init=_SMALL, name='head')(x)

@@ -14,6 +14,12 @@ from bigmodels.layers.positions import NextPlaces, places
 from bigmodels.layers.stack import Remat, Stack
 from bigmodels.layers.transformer import Block, FeedForward
 from bigmodels.models import hugging_face
+from bigmodels.models.fields import (
+  check_heads,
+  check_positive,
+  check_shares,
+  check_sizes,
+)
 from bigmodels.models.hugging_face import Place, Published
 
 _NORM = partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False)
@@ -66,9 +72,8 @@ class Gpt(nn.Module):
   unroll: bool = False
 
   def __post_init__(self):
-    if self.heads < 1 or self.width % self.heads:
-      raise ValueError(f'heads: wants a divisor of the width, {self.width}, got '
-                       f'{self.heads}')
+    check_sizes(self, 'vocabulary', 'length', 'depth', 'width', 'hidden')
+    check_heads(self)
     if self.kv_heads is not None and (
         self.kv_heads < 1 or self.heads % self.kv_heads):
       raise ValueError(f'kv_heads: wants a divisor of the {self.heads} heads, got '
@@ -76,10 +81,8 @@ class Gpt(nn.Module):
     if self.positions not in ('learned', 'rotary'):
       raise ValueError(f"positions: wants 'learned' or 'rotary', got "
                        f'{self.positions!r}')
-    for name in ('dropout', 'attention_dropout'):
-      share = getattr(self, name)
-      if not 0 <= share < 1:
-        raise ValueError(f'{name}: wants 0 or more and less than 1, got {share}')
+    check_positive(self, 'rotary_base')
+    check_shares(self, 'dropout', 'attention_dropout')
     super().__post_init__()
 
   @nn.compact

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from bigmodels.layers.recurrent import Lstm
+from bigmodels.models.fields import check_shares, check_sizes
 
 Pooling = Literal['last', 'mean', 'max']
-_SHARES = ('dropout', 'recurrent_dropout', 'embedding_dropout')
 
 
 class RecurrentClassifier(nn.Module):
@@ -162,13 +162,8 @@ class RecurrentLanguageModel(nn.Module):
 
 
 def _check(model, sizes):
-  for name in sizes:
-    if getattr(model, name) < 1:
-      raise ValueError(f'{name}: wants at least 1, got {getattr(model, name)}')
-  for name in _SHARES:
-    if not 0 <= getattr(model, name) < 1:
-      raise ValueError(f'{name}: wants 0 or more and less than 1, got '
-                       f'{getattr(model, name)}')
+  check_sizes(model, *sizes)
+  check_shares(model, 'dropout', 'recurrent_dropout', 'embedding_dropout')
   if isinstance(model.cell, nn.Module) or not callable(model.cell):
     raise ValueError('cell: wants a recipe, such as Lstm, got '
                      f'{type(model.cell).__name__}')

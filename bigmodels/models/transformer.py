@@ -11,6 +11,7 @@ from bigmodels.layers.dense import Embedding
 from bigmodels.layers.positions import NextPlaces, places, sinusoidal
 from bigmodels.layers.stack import Remat, Stack
 from bigmodels.layers.transformer import Block, FeedForward
+from bigmodels.models.fields import check_heads, check_shares, check_sizes
 
 
 class Transformer(nn.Module):
@@ -44,13 +45,9 @@ class Transformer(nn.Module):
   unroll: bool = False
 
   def __post_init__(self):
-    if self.heads < 1 or self.width % self.heads:
-      raise ValueError(f'heads: wants a divisor of the width, {self.width}, got '
-                       f'{self.heads}')
-    for name in ('dropout', 'attention_dropout'):
-      share = getattr(self, name)
-      if not 0 <= share < 1:
-        raise ValueError(f'{name}: wants 0 or more and less than 1, got {share}')
+    check_sizes(self, 'vocabulary', 'depth', 'width', 'hidden')
+    check_heads(self)
+    check_shares(self, 'dropout', 'attention_dropout')
     super().__post_init__()
 
   def setup(self):

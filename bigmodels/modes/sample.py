@@ -36,20 +36,32 @@ def run(request: Request) -> None:
       _from_experiment(request, stack, say))
     tokenizer = built.train.dataset.tokenizer
     if '' in prompts and tokenizer and 'end' not in tokenizer.special:
-      raise UserError('--prompt: wants one that is not empty: the tokenizer has no '
-                      "'end', which could begin a text")
+      raise UserError(f'{_place(sampling, prompts.index(""))}: wants one that is not '
+                      "empty: the tokenizer has no 'end', which could begin a text")
     key = jax.random.PRNGKey(sampling.sample_seed)
 
     def write(sample, settings):
-      return built.learner.generate(state.params, state.extra, prompts,
-                                    jax.random.fold_in(key, sample), settings)
+      try:
+        return built.learner.generate(state.params, state.extra, prompts,
+                                      jax.random.fold_in(key, sample), settings)
+      except (jax.errors.JaxRuntimeError, OverflowError) as error:
+        if not isinstance(error, OverflowError) and (
+          'RESOURCE_EXHAUSTED' not in str(error)):
+          raise
+        raise UserError(
+          f'--tokens={settings.count}: there is no memory for so many after '
+          f'{len(prompts)} prompts' + (
+            f' with --beams={settings.beams}' if settings.beams else '')) from error
 
     start = time.perf_counter()
     try:
       write(0, settings)
     except decoding.TooLong as error:
-      if sampling.tokens is not None or error.room < 1:
+      if error.room < 1:
         raise UserError(f'--prompt: {error}') from None
+      if sampling.tokens is not None:
+        raise UserError(f'--tokens={sampling.tokens}: {error}; set it to at most '
+                        f'{error.room}') from None
       say(f'{error}: --tokens={error.room}')
       settings = dataclasses.replace(settings, count=error.room)
       write(0, settings)
@@ -94,6 +106,14 @@ def _prompts(sampling: Sampling) -> list[str]:
     if not prompts:
       raise UserError(f'--prompt_file={path}: there is no line in it')
   return prompts or ['']
+
+
+def _place(sampling: Sampling, index: int) -> str:
+  """Where one of the prompts is from."""
+  line = index - len(sampling.prompt or ())
+  if line < 0 or sampling.prompt_file is None:
+    return '--prompt'
+  return f'--prompt_file={sampling.prompt_file}, line {line + 1}'
 
 
 def _from_workdir(request: Request, stack: contextlib.ExitStack,

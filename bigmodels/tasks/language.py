@@ -9,7 +9,14 @@ import numpy as np
 
 from bigmodels import decoding, figures, losses, metrics
 from bigmodels.errors import UserError
-from bigmodels.tasks.task import Task, apply, init, token_weights, weighted_mean
+from bigmodels.tasks.task import (
+  Task,
+  apply,
+  encode,
+  init,
+  token_weights,
+  weighted_mean,
+)
 
 
 def next_token(model, *, tokenizer) -> Task:
@@ -28,8 +35,9 @@ def next_token(model, *, tokenizer) -> Task:
 
   def objective(params, extra, batch, key, train):
     logits, extra = apply(model, params, extra, batch, key=key, train=train)
-    labels, weights = batch['labels'].astype(jnp.int32), token_weights(batch)
-    logits = _logits(logits, labels)
+    labels = batch['labels'].astype(jnp.int32)
+    logits = _logits(logits, labels, tokenizer)
+    weights = token_weights(batch)
     values = losses.cross_entropy(logits, labels)
     value, total = weighted_mean(values, weights)
     right = (jnp.argmax(logits, -1) == labels).astype(jnp.float32)
@@ -58,7 +66,8 @@ def next_token(model, *, tokenizer) -> Task:
                       'by token; beams are for translation')
     # As in training, where every document follows on an 'end'.
     start = [] if end is None else [end]
-    texts = [np.append(start, tokenizer.encode(prompt)) for prompt in prompts]
+    texts = [np.append(start, encode(tokenizer, '--prompt', prompt))
+             for prompt in prompts]
     if not all(map(len, texts)):
       raise UserError("--prompt='': this tokenizer has no 'end' that a text could "
                       'begin with; give a prompt')
@@ -69,7 +78,7 @@ def next_token(model, *, tokenizer) -> Task:
     for row, text in enumerate(texts):
       tokens[row, width - len(text):], segments[row, width - len(text):] = text, 1
     # Not where the tokenizer knows no such text: it would stop at any 'unknown'.
-    known = [(stop, tokenizer.encode(stop)) for stop in settings.stop]
+    known = [(stop, encode(tokenizer, '--stop', stop)) for stop in settings.stop]
     stops = {int(ids[0]) for stop, ids in known
              if len(ids) == 1 and tokenizer.decode(ids) == stop}
     stops = tuple(sorted({*stops, *start}))
@@ -121,6 +130,9 @@ def masked_token(model, *, tokenizer, share: float = 0.15) -> Task:
 
       key = jax.random.key(1)
     chosen, fate, other = (draw(jax.random.fold_in(key, i)) for i in range(3))
+    if 'weights' in batch and 'segments' not in batch:
+      # What only fills up a block is not looked at.
+      batch = {**batch, 'segments': jnp.asarray(batch['weights'], jnp.int32)}
     there = ~jnp.asarray(special)[tokens]
     for name in ('segments', 'weights'):
       if name in batch:
@@ -144,7 +156,7 @@ def masked_token(model, *, tokenizer, share: float = 0.15) -> Task:
     mask_key, key = jax.random.split(key)
     batch, labels, weights = hidden(batch, mask_key, train)
     logits, extra = apply(model, params, extra, batch, key=key, train=train)
-    logits = _logits(logits, labels)
+    logits = _logits(logits, labels, tokenizer)
     values = losses.cross_entropy(logits, labels)
     value, total = weighted_mean(values, weights)
     right = (jnp.argmax(logits, -1) == labels).astype(jnp.float32)
@@ -154,10 +166,16 @@ def masked_token(model, *, tokenizer, share: float = 0.15) -> Task:
   return Task(partial(init, model), objective, metrics.language, figures.language)
 
 
-def _logits(logits: jax.Array, labels: jax.Array) -> jax.Array:
+def _logits(logits: jax.Array, labels: jax.Array, tokenizer) -> jax.Array:
+  if labels.ndim != 2:
+    raise ValueError('language modelling wants labels [batch, length], the data has '
+                     f'{labels.shape}')
   if logits.shape[:-1] != labels.shape:
     raise ValueError(f'language modelling wants logits {labels.shape} + vocabulary, '
                      f'the model gives {logits.shape}')
+  if logits.shape[-1] < tokenizer.size:
+    raise ValueError(f'language modelling wants logits of {tokenizer.size} tokens, the '
+                     f'model gives {logits.shape[-1]}')
   return logits.astype(jnp.float32)
 
 

@@ -1,11 +1,15 @@
 """The type of a task, and what tasks of one module share."""
 
+import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from bigmodels.errors import UserError
 
 
 class Task(NamedTuple):
@@ -30,7 +34,12 @@ class Task(NamedTuple):
 
 
 def init(model, key: jax.Array, batch) -> tuple[Any, Any]:
-  """Params and every other variable collection of a Linen module for a batch."""
+  """Params and every other variable collection of a Linen module for a batch.
+
+  Raises:
+    ValueError: if the module is not called with what the batch has.
+  """
+  _check_call(model, batch)
   variables = dict(model.init(
     key, *_arguments(batch), **_keywords(batch), train=False))
   return variables.pop('params'), variables
@@ -43,7 +52,11 @@ def apply(model, params, extra, batch, *, key: jax.Array, train: bool):
   keywords `segments`, `decoder_segments` and `places`, where the batch has them.
   Masked examples are answered as zeros: whatever they hold, NaN included, reaches
   neither the loss nor its gradient.
+
+  Raises:
+    ValueError: if the module is not called with what the batch has.
   """
+  _check_call(model, batch)
   arguments = [zero_masked(x, batch['mask']) for x in _arguments(batch)]
   variables = {'params': params, **extra}
   call = partial(model.apply, variables, *arguments, **_keywords(batch), train=train)
@@ -53,13 +66,40 @@ def apply(model, params, extra, batch, *, key: jax.Array, train: bool):
   return answer, {**extra, **updated}
 
 
+def encode(tokenizer, flag: str, text: str) -> np.ndarray:
+  """The tokens of a text, int32 `[n]`; a text that has none is refused with its flag.
+
+  Raises:
+    UserError: as the tokenizer does.
+  """
+  try:
+    return tokenizer.encode(text)
+  except UserError as error:
+    raise UserError(f'{flag}: {error}') from None
+
+
+_ARGUMENTS = ('inputs', 'decoder_inputs')
+_KEYWORDS = ('segments', 'decoder_segments', 'places')
+
+
 def _arguments(batch) -> list[jax.Array]:
-  return [batch[name] for name in ('inputs', 'decoder_inputs') if name in batch]
+  return [batch[name] for name in _ARGUMENTS if name in batch]
 
 
 def _keywords(batch) -> dict[str, jax.Array]:
-  return {name: batch[name] for name in ('segments', 'decoder_segments', 'places')
-          if name in batch}
+  return {name: batch[name] for name in _KEYWORDS if name in batch}
+
+
+def _check_call(model, batch) -> None:
+  """Refuses a module that has no place for what a batch has, or wants more."""
+  module = getattr(model, 'model', model)  # within its precision
+  try:
+    inspect.signature(type(module).__call__).bind(
+      module, *_arguments(batch), **_keywords(batch), train=False)
+  except TypeError as error:
+    given = [name for name in (*_ARGUMENTS, *_KEYWORDS) if name in batch]
+    raise ValueError(f'{type(module).__name__} is called with {", ".join(given)}: '
+                     f'{error}') from None
 
 
 def labels_of(batch) -> jax.Array:

@@ -8,7 +8,14 @@ import numpy as np
 
 from bigmodels import decoding, figures, losses, metrics
 from bigmodels.errors import UserError
-from bigmodels.tasks.task import Task, apply, init, token_weights, weighted_mean
+from bigmodels.tasks.task import (
+  Task,
+  apply,
+  encode,
+  init,
+  token_weights,
+  weighted_mean,
+)
 
 
 def translation(model, *, tokenizer, smoothing: float = 0.1, beams: int = 1,
@@ -82,7 +89,8 @@ def translation(model, *, tokenizer, smoothing: float = 0.1, beams: int = 1,
     if settings.samples > 1:
       raise UserError(f'--samples={settings.samples}: all translations of a text would '
                       'be the same')
-    texts = [np.append(tokenizer.encode(prompt), end) for prompt in prompts]
+    texts = [np.append(encode(tokenizer, '--prompt', prompt), end)
+             for prompt in prompts]
     inputs = np.full((len(texts), max(map(len, texts))), end, np.int32)
     segments = np.zeros_like(inputs)
     for row, text in enumerate(texts):

@@ -172,8 +172,9 @@ def test_labelled_texts(tmp_path):
 
 
 @pytest.mark.parametrize('text, message', [
-  ('', "no column 'text'"),
+  ('', 'the file is empty'),
   ('txt,label\na,1\n', "no column 'text'; did you mean 'txt'"),
+  ('text,label,text\na,1,b\n', "several columns are called 'text'"),
   ('text,label\n', 'the file has a header and no rows'),
   ('text,label\na,1\nb\n', 'line 3 has 1 values, the header has 2'),
   ('text,label\na,1\n ,0\n', "line 3, column 'text': is empty"),
@@ -183,6 +184,20 @@ def test_labelled_texts(tmp_path):
 def test_labelled_texts_that_are_none(tmp_path, text, message):
   with pytest.raises(UserError, match=r'train\.csv: ' + message):
     LabelledCsv(write(tmp_path, train_csv=text)).read('train', HERE)
+
+
+def test_a_folder_is_no_csv_file(tmp_path):
+  (tmp_path / 'train.csv').mkdir()
+  with pytest.raises(UserError, match=r'train\.csv: cannot be read: Is a directory'):
+    LabelledCsv(str(tmp_path)).read('train', HERE)
+
+
+@pytest.mark.parametrize('make, field', [
+  (TextFiles, 'path'), (lambda path: TextFiles('a.txt', validation=path), 'validation'),
+  (ParallelFiles, 'folder'), (LabelledCsv, 'folder')])
+def test_no_path_is_not_the_folder_one_is_in(make, field):
+  with pytest.raises(ValueError, match=f"^{field}: wants the path .*, got ''"):
+    make('')
 
 
 def test_real_data_is_as_its_readme_says(shared_tfds):
@@ -221,7 +236,7 @@ def server():
       pass
 
   with http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler) as running:
-    thread = threading.Thread(target=running.serve_forever, daemon=True)
+    thread = threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield files, f'http://127.0.0.1:{running.server_port}', asked
     running.shutdown()

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from bigmodels.data import tokenizers
+from bigmodels.data import tokenizers, vocabularies
 from bigmodels.data.tokenizers import (
   Bpe,
   Bytes,
@@ -165,13 +165,24 @@ def test_another_tokenizer_than_the_one_that_is_kept():
     tokenizers.check(Bytes(), state)
 
 
+@pytest.mark.parametrize('damage', [
+  {'kind': 'Bpe'}, {'kind': 'Bpe', 'tokenizer': '{'}, {'kind': 'Words', 'settings': {}},
+  {'kind': 'SentencePiece', 'model': '!'}, {'settings': {}}, [], 'Bpe'], ids=str)
+def test_a_state_that_is_damaged(damage):
+  for use in (tokenizers.load, lambda state: tokenizers.check(Bytes(), state)):
+    with pytest.raises(UserError, match=r'in its data\.json, is damaged: '):
+      use(damage)
+  with pytest.raises(UserError, match="of the kind 'Foo', which is not known"):
+    tokenizers.load({'kind': 'Foo'})
+
+
 def test_long_texts_are_cut_where_tokens_end(monkeypatch):
   text = TEXT * 3 + ' \n\n x\n  y z\n\n\t_\n' * 30 + TEXT
   tokenizer = fitted(Bpe(500), text)
   whole = tokenizer.encode(text)
   state = Bpe(500).fit([text])
-  monkeypatch.setattr(tokenizers, '_PART', 10)
-  assert len(list(tokenizers._parts(text))) > 30
+  monkeypatch.setattr(vocabularies, 'PART', 10)
+  assert len(list(vocabularies.in_parts(text))) > 30
   np.testing.assert_array_equal(tokenizer.encode(text), whole)
   assert Bpe(500).fit([text]) == state
 
@@ -264,6 +275,10 @@ def test_a_file_that_is_none(tmp_path):
   (tmp_path / 'b.json').write_text('{}')
   with pytest.raises(UserError, match=r'b\.json: is no tokenizer'):
     TokenizerFile(str(tmp_path / 'b.json')).fit([])
+  (tmp_path / 'c.json').write_text(
+    '{"version": "1.0", "model": {"type": "BPE", "vocab": {}, "merges": []}}')
+  with pytest.raises(UserError, match=r'c\.json: .* its vocabulary is empty'):
+    TokenizerFile(str(tmp_path / 'c.json')).fit([])
 
 
 def test_our_own_vocabulary_as_a_file(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 
 from bigmodels.keys import part_of
 from bigmodels.layers.attention import Attention, attend, same_segment
+from tests.quick import quick_jit
 
 BATCH, QUERIES, KEYS, WIDTH = 2, 5, 7, 12
 SEGMENTS = np.array([[1, 1, 2, 2, 0], [0, 0, 1, 1, 1]], np.int32)
@@ -42,12 +43,19 @@ def by_hand(query, key, value, mask=None, kept=None):
   return answer
 
 
-def moved(layer, *args, **kwargs):
-  """Initial values, moved away from the zeros that some begin with."""
-  variables = layer.init(jax.random.key(1), *args, **kwargs, train=False)
-  return jax.tree.map(
-    lambda p: p + 0.1 * np.cos(np.arange(p.size)).reshape(p.shape),
-    {'params': variables['params']})
+def drawn(layer, *args, **kwargs):
+  """Parameters as large as the initial ones, none of them zero."""
+  shapes = jax.eval_shape(
+    partial(layer.init, train=False), jax.random.key(1), *args, **kwargs)['params']
+  leaves, tree = jax.tree.flatten(shapes)
+  return {'params': tree.unflatten(
+    [normal(*p.shape, seed=n) / np.sqrt(WIDTH) for n, p in enumerate(leaves)])}
+
+
+@partial(quick_jit, static_argnums=0,
+         static_argnames=('train', 'decode', 'mutable'))
+def apply(layer, variables, *args, train=False, **options):
+  return layer.apply(variables, *args, train=train, **options)
 
 
 # --- attend ---------------------------------------------------------------------
@@ -91,15 +99,16 @@ def test_both_roads_of_attend_have_the_same_gradients():
     return jnp.sum(jnp.sin(attend(query, key, value, causal=True, **options)))
 
   found, expected = (
-    jax.grad(partial(loss, **options), (0, 1, 2))(query, key, value)
+    quick_jit(jax.grad(partial(loss, **options), (0, 1, 2)))(query, key, value)
     for options in ({'dropout': 0.0, 'dropout_key': jax.random.key(0)}, {}))
   assert_close(found, expected)
 
 
 def test_dropout_keeps_the_mean():
   query, key, value = (normal(1, 3, 2, 4, seed=s) for s in range(3))
-  draws = jax.vmap(lambda k: attend(query, key, value, dropout=0.3, dropout_key=k))(
-    jax.random.split(jax.random.key(0), 4000))
+  draws = quick_jit(jax.vmap(lambda k: attend(
+    query, key, value, dropout=0.3, dropout_key=k)))(
+      jax.random.split(jax.random.key(0), 4000))
   np.testing.assert_allclose(draws.mean(0), by_hand(query, key, value), atol=0.05)
   assert draws.std(0).min() > 0.05
 
@@ -110,12 +119,12 @@ def test_who_may_look_nowhere_gets_the_mean_and_no_nan(dropped):
   mask = jnp.zeros((1, 1, 3, 3), bool)
   options = {'dropout_key': jax.random.key(0)} if dropped else {}
 
-  def answer(query):
-    return attend(query, key, value, mask=mask, **options)
+  def total(query):
+    answer = attend(query, key, value, mask=mask, **options)
+    return jnp.sum(answer), answer
 
-  assert_close(answer(query), np.broadcast_to(value.mean(1, keepdims=True),
-                                              value.shape))
-  gradient = jax.grad(lambda q: jnp.sum(answer(q)))(query)
+  gradient, answer = quick_jit(jax.grad(total, has_aux=True))(query)
+  assert_close(answer, np.broadcast_to(value.mean(1, keepdims=True), value.shape))
   assert np.all(np.isfinite(gradient))
 
 
@@ -123,7 +132,7 @@ def test_softmax_is_in_float32():
   query, key, value = (normal(1, 64, 1, 64, seed=s) for s in range(3))
   half = [jnp.asarray(x, jnp.bfloat16) for x in (query, key, value)]
   for options in ({}, {'dropout_key': jax.random.key(0)}):
-    found = attend(*half, **options)
+    found = quick_jit(partial(attend, **options))(*half)
     assert found.dtype == jnp.bfloat16
     np.testing.assert_allclose(found.astype(jnp.float32), by_hand(*half), atol=4e-3)
 
@@ -152,7 +161,7 @@ def project(params, name, x, heads):
 @pytest.mark.parametrize('kv_heads', [None, 2, 1])
 def test_attention_to_itself_equals_numpy(kv_heads, use_bias, causal, segments):
   layer, x = Attention(4, kv_heads, causal, use_bias=use_bias), normal(2, 5, WIDTH)
-  variables = moved(layer, x)
+  variables = drawn(layer, x)
   params, width = variables['params'], WIDTH // 4 * (kv_heads or 4)
   assert params['key']['kernel'].shape == params['value']['kernel'].shape == (
     WIDTH, width)
@@ -168,19 +177,19 @@ def test_attention_to_itself_equals_numpy(kv_heads, use_bias, causal, segments):
   heads = by_hand(*(project(params, name, x, 4 if name == 'query' else kv_heads or 4)
                     for name in ('query', 'key', 'value')), mask)
   expected = project(params, 'out', heads.reshape(2, 5, WIDTH), 1)[:, :, 0]
-  found = layer.apply(variables, x, segments=segments, train=False)
+  found = apply(layer, variables, x, segments=segments)
   assert_close(np.asarray(found)[real], expected[real], 2e-5)
 
 
 def test_attention_to_a_memory_equals_numpy():
   layer, x, memory = Attention(4, 2), normal(2, 5, WIDTH), normal(2, 7, WIDTH, seed=3)
-  variables = moved(layer, x, memory)
+  variables = drawn(layer, x, memory)
   real = np.array([[1, 1, 1, 0, 0, 0, 0], [3, 3, 3, 3, 3, 3, 3]])
   query, (key, value) = project(variables['params'], 'query', x, 4), (
     project(variables['params'], name, memory, 2) for name in ('key', 'value'))
   heads = by_hand(query, key, value, (real > 0)[:, None, None])
   expected = project(variables['params'], 'out', heads.reshape(x.shape), 1)[:, :, 0]
-  found = layer.apply(variables, x, memory, memory_segments=real, train=False)
+  found = apply(layer, variables, x, memory, memory_segments=real)
   assert_close(found, expected)
 
 
@@ -204,36 +213,36 @@ def test_equals_pytorch(causal):
     expected, _ = twin(
       *[torch.from_numpy(x)] * 3, key_padding_mask=torch.from_numpy(~real),
       attn_mask=torch.from_numpy(~np.tri(5, dtype=bool)) if causal else None)
-  found = Attention(3, causal=causal).apply(
-    {'params': params}, x, segments=real.astype(int), train=False)
+  found = apply(Attention(3, causal=causal), {'params': params}, x,
+                segments=real.astype(int))
   assert_close(np.asarray(found)[real], expected.numpy()[real])
 
 
 def test_a_layer_without_biases_or_dropout_has_none():
   x = normal(1, 3, WIDTH)
   layer = Attention(3, use_bias=False, dropout=0.5)
-  params = layer.init(jax.random.key(0), x, train=False)['params']
-  assert all(set(p) == {'kernel'} for p in params.values())
-  assert_close(layer.apply({'params': params}, x, train=False), Attention(
-    3, use_bias=False).apply({'params': params}, x, train=True))
+  variables = drawn(layer, x)
+  assert all(set(p) == {'kernel'} for p in variables['params'].values())
+  assert_close(apply(layer, variables, x), apply(
+    Attention(3, use_bias=False), variables, x, train=True))
 
 
 def test_dropout_of_a_part_is_a_part_of_the_dropout():
   layer, x = Attention(3, dropout=0.5, causal=True), normal(4, 5, WIDTH)
-  variables, key = moved(layer, x), jax.random.PRNGKey(3)
+  x[1] = x[0]
+  variables, key = drawn(layer, x), jax.random.PRNGKey(3)
   segments = np.ones((4, 5), int)
 
   def answer(key, rows):
-    return layer.apply(variables, x[rows], segments=segments[rows], train=True,
-                       rngs={'dropout': key})
+    return apply(layer, variables, x[rows], segments=segments[rows], train=True,
+                 rngs={'dropout': key})
 
   whole = answer(key, slice(None))
   parts = [answer(part_of(key, n), slice(2 * n, 2 * n + 2)) for n in range(2)]
   assert_close(jnp.concatenate(parts), whole)
   same = answer(jax.random.PRNGKey(4), slice(None))
   assert np.abs(same - whole).max() > 0.1
-  twice = layer.apply(variables, x[[0, 0]], train=True, rngs={'dropout': key})
-  assert np.abs(twice[0] - twice[1]).max() > 1e-2  # each example has its own
+  assert np.abs(whole[0] - whole[1]).max() > 1e-2  # each example has its own
 
 
 # --- the cache ------------------------------------------------------------------
@@ -248,15 +257,14 @@ def test_a_cache_fed_in_chunks_equals_the_whole(rotary, padded, cuts):
   if padded:
     segments[1, :2] = 0
   positions = np.maximum(np.cumsum(segments, 1) - 1, 0)
-  variables = moved(layer, x, positions=positions)
-  expected = layer.apply(variables, x, segments=segments, positions=positions,
-                         train=False)
+  variables = drawn(layer, x, positions=positions)
+  expected = apply(layer, variables, x, segments=segments, positions=positions)
   found, cache = [], {}
   for start, stop in zip((0, *cuts), (*cuts, 5), strict=True):
     here = slice(start, stop)
-    y, cache = layer.apply(
-      {**variables, **cache}, x[:, here], segments=segments[:, here],
-      positions=positions[:, here], decode=8, train=False, mutable=['cache'])
+    y, cache = apply(
+      layer, {**variables, **cache}, x[:, here], segments=segments[:, here],
+      positions=positions[:, here], decode=8, mutable=('cache',))
     found.append(y)
   real = segments > 0
   assert_close(np.concatenate(found, 1)[real], np.asarray(expected)[real])
@@ -264,12 +272,12 @@ def test_a_cache_fed_in_chunks_equals_the_whole(rotary, padded, cuts):
 
 def test_a_memory_is_kept_from_the_first_call():
   layer, x, memory = Attention(4), normal(2, 5, WIDTH), normal(2, 7, WIDTH, seed=3)
-  variables = moved(layer, x, memory)
-  expected = layer.apply(variables, x, memory, train=False)
-  first, cache = layer.apply(variables, x[:, :1], memory, decode=5, train=False,
-                             mutable=['cache'])
-  rest, _ = layer.apply({**variables, **cache}, x[:, 1:], np.nan * memory, decode=5,
-                        train=False, mutable=['cache'])
+  variables = drawn(layer, x, memory)
+  expected = apply(layer, variables, x, memory)
+  first, cache = apply(layer, variables, x[:, :1], memory, decode=5,
+                       mutable=('cache',))
+  rest, _ = apply(layer, {**variables, **cache}, x[:, 1:], np.nan * memory, decode=5,
+                  mutable=('cache',))
   assert_close(jnp.concatenate([first, rest], 1), expected)
 
 

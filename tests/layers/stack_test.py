@@ -1,5 +1,6 @@
 """Tests of bigmodels.layers.stack against the same blocks one after the other."""
 
+import functools
 from functools import partial
 
 import flax.linen as nn
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from bigmodels.layers.stack import Stack
+from tests.quick import quick_jit
 
 POLICIES = ('none', 'dots', 'full')
 WIDTH = 32
@@ -35,13 +37,16 @@ class Block(nn.Module):
 
 def _variables(model):
   """Initial values, moved away from the zeros and ones that some begin with."""
-  variables = dict(model.init(jax.random.key(1), _inputs(), train=False))
+  chance = np.random.default_rng(0)
+  variables = dict(_initial(model))
   del variables['seen']
-  leaves, tree = jax.tree.flatten(variables)
-  keys = jax.random.split(jax.random.key(2), len(leaves))
-  moved = [v + 0.1 * jax.random.uniform(k, v.shape)
-           for k, v in zip(keys, leaves, strict=True)]
-  return jax.tree.unflatten(tree, moved)
+  return jax.tree.map(lambda v: v + 0.1 * chance.uniform(size=v.shape).astype(v.dtype),
+                      variables)
+
+
+@functools.cache
+def _initial(model):
+  return quick_jit(partial(model.init, train=False))(jax.random.key(1), _inputs())
 
 
 def _inputs(rows=8):
@@ -68,29 +73,37 @@ def _one_after_the_other(block, variables, x, train):
 # --- what it computes -----------------------------------------------------------
 
 
-@pytest.mark.parametrize('remat', POLICIES)
-@pytest.mark.parametrize('train', [True, False])
-@pytest.mark.parametrize('depth', [1, 3])
+RECIPE = partial(Block, batch_norm=True)
+
+
+def _graded(run, variables, x):
+  """Of `run(variables, x)`, which answers (y, updated): both, and the gradients."""
+  weights = np.random.default_rng(3).normal(size=x.shape)
+
+  def loss(params, x):
+    y, updated = run({**variables, 'params': params}, x)
+    return jnp.sum(weights * y), (y, updated)
+
+  return quick_jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(
+    variables['params'], x)
+
+
+@functools.cache
+def _expected(depth, train):
+  """Variables of a stack, and what it should give."""
+  variables = _variables(Stack(RECIPE, depth))
+  return variables, _graded(
+    partial(_one_after_the_other, RECIPE(), train=train), variables, _inputs())
+
+
+@pytest.mark.parametrize('depth, train, remat', [
+  *((3, train, remat) for train in (True, False) for remat in POLICIES),
+  (1, True, 'none'), (1, True, 'full')])
 def test_equals_blocks_one_after_the_other(depth, train, remat):
-  recipe = partial(Block, batch_norm=True)
-  stack = Stack(recipe, depth, remat)
-  variables, x = _variables(stack), _inputs()
-  weights = jax.random.normal(jax.random.key(3), x.shape)
-
-  def ours(params, x):
-    y, updated = stack.apply({**variables, 'params': params}, x, train=train,
-                             mutable=['batch_stats'])
-    return jnp.sum(weights * y), (y, updated)
-
-  def reference(params, x):
-    y, updated = _one_after_the_other(
-      recipe(), {**variables, 'params': params}, x, train)
-    return jnp.sum(weights * y), (y, updated)
-
-  (actual, (y, updated)), gradients = jax.jit(jax.value_and_grad(
-    ours, (0, 1), has_aux=True))(variables['params'], x)
-  (expected, (y_, updated_)), gradients_ = jax.jit(jax.value_and_grad(
-    reference, (0, 1), has_aux=True))(variables['params'], x)
+  variables, ((expected, (y_, updated_)), gradients_) = _expected(depth, train)
+  stack, x = Stack(RECIPE, depth, remat), _inputs()
+  (actual, (y, updated)), gradients = _graded(partial(
+    stack.apply, train=train, mutable=['batch_stats']), variables, x)
   assert y.shape == x.shape and y.dtype == x.dtype
   _assert_close((actual, y), (expected, y_))
   _assert_close(gradients, gradients_, 1e-4)
@@ -101,16 +114,16 @@ def test_equals_blocks_one_after_the_other(depth, train, remat):
 
 
 def test_policies_give_the_same_gradients_with_dropout():
-  x, key, found = _inputs(), jax.random.key(5), {}
+  x, key, found, recipe = _inputs(), jax.random.key(5), {}, partial(Block, dropout=0.5)
+  params = _variables(Stack(recipe, 4))['params']
   for remat in POLICIES:
-    stack = Stack(partial(Block, dropout=0.5), 4, remat)
-    params = _variables(stack)['params']
+    stack = Stack(recipe, 4, remat)
 
     def loss(params, stack=stack):
       y = stack.apply({'params': params}, x, train=True, rngs={'dropout': key})
       return jnp.mean(y**2)
 
-    found[remat] = jax.jit(jax.value_and_grad(loss))(params)
+    found[remat] = quick_jit(jax.value_and_grad(loss))(params)
   for remat in POLICIES[1:]:
     # Another mask would change these by half.
     _assert_close(found[remat], found['none'], 1e-5)
@@ -118,21 +131,20 @@ def test_policies_give_the_same_gradients_with_dropout():
 
 @pytest.mark.parametrize('remat', POLICIES)
 def test_dropout_masks_differ_between_layers(remat):
-  stack = Stack(partial(Block, dropout=0.5), 3, remat)
-  x = jnp.abs(_inputs(64)) + 1
-  _, seen = stack.apply(_variables(stack), x, train=True, mutable=['seen'],
-                        rngs={'dropout': jax.random.key(0)})
+  recipe = partial(Block, dropout=0.5)
+  x, variables = jnp.abs(_inputs(64)) + 1, _variables(Stack(recipe, 3))
+  _, seen = quick_jit(partial(Stack(recipe, 3, remat).apply, train=True,
+                            mutable=['seen']))(
+    variables, x, rngs={'dropout': jax.random.key(0)})
   dropped = np.asarray(seen['seen']['block']['h'][0]) == 0
   assert dropped.shape == (3, 64, 64)
   for a, b in ((0, 1), (0, 2), (1, 2)):
     assert np.mean(dropped[a] == dropped[b]) == pytest.approx(0.5, abs=0.05)
 
 
-@pytest.mark.parametrize('remat', POLICIES)
-def test_layers_begin_apart_and_at_the_scale_of_one(remat):
+def test_layers_begin_apart_and_at_the_scale_of_one():
   depth, hidden = 16, 64
-  stack = Stack(partial(Block, hidden=hidden), depth, remat)
-  params = stack.init(jax.random.key(0), _inputs(), train=False)['params']['block']
+  params = _initial(Stack(partial(Block, hidden=hidden), depth))['params']['block']
   for name, fan_in, shape in (('Dense_0', WIDTH, (depth, WIDTH, hidden)),
                               ('Dense_1', hidden, (depth, hidden, WIDTH))):
     kernel = np.asarray(params[name]['kernel'])
@@ -143,9 +155,7 @@ def test_layers_begin_apart_and_at_the_scale_of_one(remat):
 
 
 def test_policies_begin_with_the_same_bits():
-  first, *others = (
-    Stack(Block, 3, remat).init(jax.random.key(0), _inputs(), train=False)
-    for remat in POLICIES)
+  first, *others = (_initial(Stack(Block, 3, remat)) for remat in POLICIES)
   for other in others:
     jax.tree.map(np.testing.assert_array_equal, first, other)
 
@@ -167,8 +177,8 @@ def _gradient(depth, remat, hidden=256, rows=512):
 def test_less_kept_takes_less_memory():
   depth, hidden, rows = 24, 256, 512
   temporary = {
-    remat: _gradient(depth, remat, hidden, rows).lower().compile().memory_analysis()
-    .temp_size_in_bytes for remat in POLICIES}
+    remat: _gradient(depth, remat, hidden, rows).lower().compile()
+    .memory_analysis().temp_size_in_bytes for remat in POLICIES}
   assert temporary['full'] < temporary['dots'] < temporary['none']
   # 'full' keeps the inputs of the blocks, `[depth, rows, WIDTH]`, and works in one
   # block at a time; 'dots' keeps the wide product of each block as well.

@@ -11,6 +11,7 @@ import pytest
 from bigmodels.keys import part_of
 from bigmodels.layers.attention import Attention
 from bigmodels.layers.transformer import Block, FeedForward
+from tests.quick import quick_jit
 
 WIDTH, HIDDEN = 12, 20
 NORM = partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False)
@@ -25,6 +26,14 @@ def assert_close(actual, expected, tolerance=1e-5):
   np.testing.assert_allclose(actual, expected, tolerance, tolerance)
 
 
+def drawn(init, x):
+  """Parameters as large as the initial ones."""
+  shapes = jax.eval_shape(init, jax.random.key(0), x)['params']
+  leaves, tree = jax.tree.flatten(shapes)
+  return tree.unflatten([normal(*p.shape, seed=n) / np.sqrt(WIDTH)
+                         for n, p in enumerate(leaves)])
+
+
 def block(**fields):
   return Block(**{'attention': partial(Attention, 3), 'norm': NORM,
                   'feed_forward': partial(FeedForward, HIDDEN), **fields})
@@ -37,9 +46,8 @@ def block(**fields):
 @pytest.mark.parametrize('gated', [False, True])
 def test_feed_forward_equals_numpy(gated, use_bias):
   layer, x = FeedForward(HIDDEN, nn.silu, gated, use_bias), normal(2, 5, WIDTH)
-  params = layer.init(jax.random.key(0), x)['params']
+  params = jax.tree.map(lambda p: p + 0.1, drawn(layer.init, x))
   assert set(params) == {'in', 'out'} | ({'gate'} if gated else set())
-  params = jax.tree.map(lambda p: p + 0.1, params)
   own = jax.tree.map(partial(np.asarray, dtype=np.float64), params)
 
   def dense(name, x):
@@ -104,7 +112,7 @@ def test_equals_pytorchs_encoder_layer(norm_first, activation):
     y = ours.apply({'params': params}, x, segments=REAL.astype(int), train=True)
     return jnp.sum(weights * y), y
 
-  (_, y), gradient = jax.value_and_grad(loss, has_aux=True)(x)
+  (_, y), gradient = quick_jit(jax.value_and_grad(loss, has_aux=True))(x)
   inputs = torch.tensor(x, requires_grad=True)
   expected = twin(inputs, src_key_padding_mask=torch.from_numpy(~REAL))
   (torch.from_numpy(weights) * expected).sum().backward()
@@ -127,8 +135,8 @@ def test_equals_pytorchs_decoder_layer(norm_first):
   ours = block(attention=partial(Attention, 3, causal=True),
                cross=partial(Attention, 3), norm_first=norm_first)
   x, memory = normal(2, 4, WIDTH), normal(2, 5, WIDTH, seed=1)
-  found = ours.apply({'params': params}, x, memory=memory,
-                     memory_segments=REAL.astype(int), train=False)
+  found = quick_jit(partial(ours.apply, train=False))(
+    {'params': params}, x, memory=memory, memory_segments=REAL.astype(int))
   with torch.no_grad():
     expected = twin(torch.from_numpy(x), torch.from_numpy(memory),
                     tgt_mask=torch.from_numpy(~np.tri(4, dtype=bool)),
@@ -144,9 +152,9 @@ def test_dropout_is_inside_of_what_is_added():
   x = normal(2, 5, WIDTH)
   for norm_first in (True, False):
     layer = block(dropout=1.0, norm_first=norm_first)
-    variables = layer.init(jax.random.key(0), x, train=False)
-    found = layer.apply(variables, x, train=True,
-                        rngs={'dropout': jax.random.key(1)})
+    variables = quick_jit(partial(layer.init, train=False))(jax.random.key(0), x)
+    found = quick_jit(partial(layer.apply, train=True))(
+      variables, x, rngs={'dropout': jax.random.key(1)})
     normed = (x - x.mean(-1, keepdims=True)) / x.std(-1, keepdims=True)
     np.testing.assert_allclose(found, x if norm_first else normed, atol=1e-4)
 
@@ -154,12 +162,13 @@ def test_dropout_is_inside_of_what_is_added():
 def test_dropout_of_a_part_is_a_part_of_the_dropout():
   layer = block(attention=partial(Attention, 3, dropout=0.3), dropout=0.3)
   x, key = normal(4, 5, WIDTH), jax.random.PRNGKey(3)
-  variables = layer.init(jax.random.key(0), x, train=False)
+  params = drawn(partial(layer.init, train=False), x)
+  apply = quick_jit(layer.apply, static_argnames='train')
 
   def answer(key, x):
-    return layer.apply(variables, x, train=True, rngs={'dropout': key})
+    return apply({'params': params}, x, train=True, rngs={'dropout': key})
 
   whole = answer(key, x)
   parts = [answer(part_of(key, n), x[2 * n:2 * n + 2]) for n in range(2)]
   assert_close(jnp.concatenate(parts), whole)
-  assert np.abs(whole - layer.apply(variables, x, train=False)).max() > 0.1
+  assert np.abs(whole - apply({'params': params}, x, train=False)).max() > 0.1

@@ -10,23 +10,23 @@ import pytest
 
 from bigmodels.models import Bert, BertClassifier, MaskedBert
 from bigmodels.precision import in_precision
+from tests.quick import quick_jit
 
 VOCABULARY, LENGTH = 31, 8
 SMALL = Bert(VOCABULARY, LENGTH, depth=2, width=24, heads=4)
 TOKENS = np.random.default_rng(0).integers(VOCABULARY, size=(2, LENGTH))
 
 
-@partial(jax.jit, static_argnums=0)
 def variables_of(model):
-  """Initial values, moved: at the first ones each text is nearly the same."""
-  variables = model.init(jax.random.key(0), TOKENS, train=False)
-  leaves, tree = jax.tree.flatten(variables)
-  keys = jax.random.split(jax.random.key(1), len(leaves))
-  return jax.tree.unflatten(tree, [
-    p + 0.1 * jax.random.normal(k, p.shape) for k, p in zip(keys, leaves, strict=True)])
+  """Larger than the initial values, at which each text is nearly the same."""
+  shapes = jax.eval_shape(partial(model.init, train=False), jax.random.key(0), TOKENS)
+  chance = np.random.default_rng(1)
+  return jax.tree.map_with_path(
+    lambda path, p: np.float32((path[-1].key == 'scale') + chance.normal(
+      0, 0.1, p.shape)), shapes)
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(quick_jit, static_argnums=0)
 def answer(model, variables, tokens, segments=None):
   return model.apply(variables, tokens, segments=segments, train=False)
 
@@ -53,7 +53,7 @@ def test_padding_on_the_right_changes_nothing():
     logits = model.apply(variables, tokens, segments=segments, train=False)[:, :5]
     return jnp.sum(jnp.sin(logits)), logits
 
-  graded = jax.jit(jax.value_and_grad(loss, has_aux=True))
+  graded = quick_jit(jax.value_and_grad(loss, has_aux=True))
   alone = graded(variables, TOKENS[:1, :5], None)
   assert_close(graded(variables, TOKENS[:1], segments), alone, 1e-4)
 
@@ -94,9 +94,10 @@ def test_a_classifier_reads_the_first_token_and_no_padding():
 def test_sentence_types_are_told_apart():
   variables = variables_of(SMALL)
   types = np.repeat([[0, 1]], 4, axis=1)
-  apply = partial(SMALL.apply, variables, TOKENS, train=False)
-  assert_close(apply(), apply(types=np.zeros((2, LENGTH), int)))
-  assert np.abs(apply() - apply(types=types)).max() > 1e-2
+  apply = quick_jit(partial(SMALL.apply, train=False))
+  found = apply(variables, TOKENS)
+  assert_close(found, apply(variables, TOKENS, types=np.zeros((2, LENGTH), int)))
+  assert np.abs(found - apply(variables, TOKENS, types=types)).max() > 1e-2
 
 
 # --- counts and values ----------------------------------------------------------
@@ -118,7 +119,7 @@ def test_counts_of_bert():
 def test_it_begins_by_knowing_nothing():
   model = MaskedBert(Bert(512, LENGTH, depth=4, width=64, heads=4))
   tokens = np.random.default_rng(0).integers(512, size=(4, LENGTH))
-  variables = jax.jit(partial(model.init, train=False))(jax.random.key(0), tokens)
+  variables = quick_jit(partial(model.init, train=False))(jax.random.key(0), tokens)
   logits = np.asarray(jax.nn.log_softmax(answer(model, variables, tokens)))
   assert -logits.mean() == pytest.approx(math.log(512), abs=0.1)
   kernel = variables['params']['encoder']['blocks']['block']['feed_forward']['in']
@@ -130,7 +131,7 @@ def test_bfloat16_stays_near_float32():
   model = MaskedBert(SMALL)
   variables = variables_of(model)
   expected = answer(model, variables, TOKENS)
-  found = in_precision(model, 'bfloat16').apply(variables, TOKENS, train=False)
+  found = answer(in_precision(model, 'bfloat16'), variables, TOKENS)
   assert found.dtype == jnp.float32
   assert np.abs(found - expected).max() < 0.03 * np.abs(expected).max()
 
@@ -140,6 +141,8 @@ def test_bfloat16_stays_near_float32():
 
 @pytest.mark.parametrize('fields, message', [
   ({'heads': 5}, 'heads: wants a divisor of the width, 768, got 5'),
+  ({'depth': 0}, 'depth: wants at least 1, got 0'),
+  ({'types': 0}, 'types: wants at least 1, got 0'),
   ({'dropout': 1.0}, 'dropout: wants 0 or more and less than 1, got 1.0'),
   ({'attention_dropout': 2.0}, 'attention_dropout: wants 0 or more'),
 ])

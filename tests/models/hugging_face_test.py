@@ -15,6 +15,7 @@ from bigmodels.experiment import Experiment, Span
 from bigmodels.learners import State
 from bigmodels.models import Bert, BertClassifier, Gpt, MaskedBert, Mlp, ModernGpt
 from bigmodels.parallel.compile import Carry
+from tests.quick import quick_jit
 
 torch = pytest.importorskip('torch', reason='torch is not installed')
 transformers = pytest.importorskip(
@@ -64,7 +65,7 @@ def load(model, path, pattern='.*', kept=None, say=lambda line: None):
 
 
 def answer(model, params, **inputs):
-  return np.asarray(jax.jit(lambda params: model.apply(
+  return np.asarray(quick_jit(lambda params: model.apply(
     {'params': params}, TOKENS, train=False, **inputs))(params))
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from bigmodels.models import Transformer
 from bigmodels.precision import in_precision
+from tests.quick import quick_jit
 
 VOCABULARY = 31
 SMALL = Transformer(VOCABULARY, depth=2, width=24, heads=4)
@@ -20,17 +21,17 @@ both = pytest.mark.parametrize('model', [SMALL, SMALL.clone(norm_first=True)],
                                ids=['norm last', 'norm first'])
 
 
-@partial(jax.jit, static_argnums=0)
 def variables_of(model):
-  """Initial values, moved away from zeros and ones."""
-  variables = model.init(jax.random.key(0), SOURCE, TARGET, train=False)
-  leaves, tree = jax.tree.flatten(variables)
-  keys = jax.random.split(jax.random.key(1), len(leaves))
-  return jax.tree.unflatten(tree, [
-    p + 0.1 * jax.random.normal(k, p.shape) for k, p in zip(keys, leaves, strict=True)])
+  """As large as the initial values, none of them zero or one."""
+  shapes = jax.eval_shape(partial(model.init, train=False), jax.random.key(0), SOURCE,
+                          TARGET)
+  chance = np.random.default_rng(1)
+  return jax.tree.map_with_path(
+    lambda path, p: np.float32((path[-1].key == 'scale') + chance.normal(
+      0, 0.2, p.shape)), shapes)
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(quick_jit, static_argnums=0)
 def answer(model, variables, source, target, **segments):
   return model.apply(variables, source, target, **segments, train=False)
 
@@ -71,7 +72,7 @@ def test_padding_on_the_right_changes_nothing(model):
     logits = model.apply(variables, source, target, segments=segments, train=False)
     return jnp.sum(jnp.sin(logits[:, :4])), logits[:, :4]
 
-  graded = jax.jit(jax.value_and_grad(loss, has_aux=True))
+  graded = quick_jit(jax.value_and_grad(loss, has_aux=True))
   alone = graded(variables, SOURCE[:1, :4], TARGET[:1, :4], None)
   assert_close(graded(variables, SOURCE[:1], TARGET[:1], segments), alone, 1e-4)
 
@@ -90,9 +91,9 @@ def test_pairs_in_one_row_do_not_see_each_other():
 def test_a_cache_fed_in_chunks_equals_the_whole(model):
   variables, cache, found = variables_of(model), {}, []
   segments = np.array([[1] * 7, [1] * 4 + [0] * 3])
-  memory = model.apply(variables, SOURCE, segments=segments, train=False,
-                       method='encode')
-  step = jax.jit(partial(model.apply, decode=6, train=False, mutable=['cache'],
+  memory = quick_jit(partial(model.apply, train=False, method='encode'))(
+    variables, SOURCE, segments=segments)
+  step = quick_jit(partial(model.apply, decode=6, train=False, mutable=['cache'],
                          method='decode'))
   for part in np.split(TARGET, (2, 3, 4), axis=1):
     logits, cache = step({**variables, **cache}, part, memory, segments=segments)
@@ -109,7 +110,7 @@ def test_any_way_to_run_the_stacks_is_the_same():
                          rngs={'dropout': jax.random.key(0)})
     return jnp.mean(logits**2), logits
 
-  found, *others = (jax.jit(jax.value_and_grad(partial(
+  found, *others = (quick_jit(jax.value_and_grad(partial(
     loss, model=model.clone(**how)), has_aux=True))(variables)
     for how in ({}, {'unroll': True}, {'remat': 'full'}))
   for other in others:
@@ -131,7 +132,7 @@ def test_counts():
 def test_it_begins_by_knowing_little():
   model = Transformer(512, depth=2, width=64, heads=4)
   source, target = (CHANCE.integers(512, size=(4, 8)) for _ in range(2))
-  variables = jax.jit(partial(model.init, train=False))(
+  variables = quick_jit(partial(model.init, train=False))(
     jax.random.key(0), source, target)
   logits = np.asarray(jax.nn.log_softmax(answer(model, variables, source, target)))
   # A norm of sqrt(width) against rows of length 1: logits of variance 1, for half a
@@ -142,13 +143,15 @@ def test_it_begins_by_knowing_little():
 def test_bfloat16_stays_near_float32():
   variables = variables_of(SMALL)
   expected = answer(SMALL, variables, SOURCE, TARGET)
-  found = in_precision(SMALL, 'bfloat16').apply(variables, SOURCE, TARGET, train=False)
+  found = answer(in_precision(SMALL, 'bfloat16'), variables, SOURCE, TARGET)
   assert found.dtype == jnp.float32
   assert np.abs(found - expected).max() < 0.03 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize('fields, message', [
   ({'heads': 5}, 'heads: wants a divisor of the width, 512, got 5'),
+  ({'depth': 0}, 'depth: wants at least 1, got 0'),
+  ({'hidden': 0}, 'hidden: wants at least 1, got 0'),
   ({'dropout': -1.0}, 'dropout: wants 0 or more and less than 1, got -1.0'),
   ({'attention_dropout': 2.0}, 'attention_dropout: wants 0 or more'),
 ])

@@ -43,7 +43,7 @@ def address(tmp_path):
 
   handler = functools.partial(Handler, directory=tmp_path / 'served')
   with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as running:
-    thread = threading.Thread(target=running.serve_forever, daemon=True)
+    thread = threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield f'http://127.0.0.1:{running.server_port}'
     running.shutdown()

@@ -1,13 +1,16 @@
 """Tests of --mode=sample: what it writes, from where, and what it refuses."""
 
+import jax
 import pytest
 
 import run
+from bigmodels import decoding
 from bigmodels.errors import UserError
 from bigmodels.modes import sample, train
 from bigmodels.parallel.cluster import Address
 from bigmodels.request import Sampling
 
+pytestmark = pytest.mark.usefixtures('compiled_quickly')
 SENTENCE = 'the quick brown fox jumps over the lazy dog\n'
 FILE = '''
 from functools import partial
@@ -102,17 +105,33 @@ def test_what_the_model_can_look_at(write, trained):
   assert ('the prompt has 8 tokens and 256 are wanted: 264, the model can look at 16 '
           '(length): --tokens=8\n') in text
   assert list(found(text)) == ["sample 1 of 1, after 'the lazy': 8 tokens"]
-  with pytest.raises(UserError, match='8 tokens and 9 are wanted: 17, the model can'):
+  with pytest.raises(UserError, match=r'--tokens=9: the prompt has 8 tokens and 9 are '
+                                      r'wanted: 17, .* set it to at most 8'):
     write(None, trained, prompt=['the lazy'], tokens=9)
   with pytest.raises(UserError, match='--prompt: the prompt has 44 tokens, which '):
     write(None, trained, prompt=[SENTENCE])
 
 
-def test_prompts_that_are_refused(write, trained):
+def test_prompts_that_are_refused(write, trained, tmp_path):
   with pytest.raises(UserError, match='--prompt: wants one that is not empty'):
     write(None, trained)
-  with pytest.raises(UserError, match="the character 'Z'"):
+  with pytest.raises(UserError, match="--prompt: the character 'Z'"):
     write(None, trained, prompt=['Z'])
+  (tmp_path / 'gap.txt').write_text('dog\n\nfox\n')
+  with pytest.raises(UserError, match=r'gap\.txt, line 2: wants one that is not empty'):
+    write(None, trained, prompt=['the'], prompt_file=str(tmp_path / 'gap.txt'))
+
+
+@pytest.mark.parametrize('error', [
+  jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.'),
+  OverflowError('Python int too large to convert to C long')])
+def test_more_than_there_is_room_for(error, write, trained, monkeypatch):
+  def fail(*arguments, **settings):
+    raise error
+
+  monkeypatch.setattr(decoding, 'generate', fail)
+  with pytest.raises(UserError, match='no memory for so many after 2 prompts'):
+    write(None, trained, prompt=['the', 'dog'], tokens=4)
 
 
 def test_an_end_begins_a_text(write, experiment, request_for, tmp_path):

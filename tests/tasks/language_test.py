@@ -13,7 +13,7 @@ from bigmodels.data import tokenizers
 from bigmodels.data.tokenizers import Bytes, Characters, Words
 from bigmodels.errors import UserError
 from bigmodels.keys import part_of
-from bigmodels.models import Bert, Gpt, MaskedBert
+from bigmodels.models import Bert, Gpt, MaskedBert, RecurrentClassifier
 from bigmodels.tasks import masked_token, next_token
 
 KEY = jax.random.PRNGKey(0)
@@ -188,6 +188,20 @@ def test_logits_of_another_shape_are_refused():
       jax.eval_shape(partial(made.loss, train=False), params, extra, batch, KEY)
 
 
+def test_what_is_no_language_is_refused():
+  narrow = Gpt(7, length=8, depth=1, width=8, heads=2)
+  task = next_token(narrow, tokenizer=WORDS)
+  with pytest.raises(ValueError, match='wants logits of 11 tokens, the model gives 7'):
+    jax.eval_shape(partial(task.loss, train=False),
+                   *jax.eval_shape(task.init, KEY, blocks()), blocks(), KEY)
+  classes = RecurrentClassifier(11, outputs=11, width=4, embedding=4)
+  task, batch = next_token(classes, tokenizer=WORDS), texts(*words(5, rows=4))
+  batch['labels'] = np.zeros(4, np.int32)
+  with pytest.raises(ValueError, match=r'wants labels \[batch, length\], the data has'):
+    jax.eval_shape(partial(task.loss, train=False),
+                   *jax.eval_shape(task.init, KEY, batch), batch, KEY)
+
+
 @jax.jit
 def full(params, tokens, segments=None):
   return GPT.apply({'params': params}, tokens, segments=segments, train=False)
@@ -251,6 +265,10 @@ def test_what_cannot_go_on(gpt):
   without = next_token(GPT, tokenizer=tokenizers.load(Characters().fit(['abc'])))
   with pytest.raises(UserError, match="no 'end' that a text could begin with"):
     without.generate(params, {}, [''], KEY, decoding.Settings(count=2))
+  for flag, prompt, stop in (('--prompt', 'ax', ()), ('--stop', 'a', ('x',))):
+    with pytest.raises(UserError, match=f"{flag}: the character 'x' at place"):
+      without.generate(params, {}, [prompt], KEY, decoding.Settings(
+        count=2, stop=stop))
 
 
 # --- masked tokens --------------------------------------------------------------
@@ -358,6 +376,16 @@ def test_weights_and_shares():
   _, labels = hide(batch, share=0.5)
   assert (labels >= 0).sum(1).tolist() == [3] * 5
   assert not (labels[:, 6:] >= 0).any()
+
+
+def test_what_only_fills_up_a_block_is_not_looked_at():
+  model = MaskedBert(Bert(11, length=12, depth=1, width=8, heads=2, unroll=True))
+  task = masked_token(model, tokenizer=WORDS)
+  batch = texts(*words(7, rows=3), length=12)
+  packed = {'weights': batch['segments'].astype(np.uint8), **batch}
+  del packed['segments']  # as `data.Packed` gives them
+  loss = jax.jit(partial(task.loss, drawn(task, batch), {}, key=KEY, train=False))
+  assert loss(batch=packed)[0] == loss(batch=batch)[0]
 
 
 def test_an_evaluation_masks_by_the_text_alone():

@@ -1,0 +1,302 @@
+"""Tokenizers as records: text to tokens and back, made from what recipes have fitted.
+
+See `tokenizers` for the recipes. Every function here that is called `of_...` makes a
+`Tokenizer` of plain data.
+"""
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from bigmodels.errors import UserError
+
+# The names of special tokens, and how well-known vocabularies spell them.
+SPELLINGS = {
+  'pad': ('[PAD]', '<pad>'),
+  'begin': ('<s>', '<bos>', '<|begin_of_text|>', '[BOS]'),
+  'end': ('</s>', '<eos>', '<|endoftext|>', '<|end_of_text|>', '[EOS]'),
+  'mask': ('[MASK]', '<mask>'),
+  'class': ('[CLS]', '<cls>'),
+  'separator': ('[SEP]', '<sep>'),
+  'unknown': ('[UNK]', '<unk>'),
+}
+PART = 1 << 20  # characters that a library is given at a time: its answers are large
+SPACE = '▁'  # U+2581, what SentencePiece writes for a space
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Tokenizer:
+  """Text to tokens and back.
+
+  Attributes:
+    size: number of tokens; ids are below it.
+    special: name -> id of the special tokens there are, of 'pad', 'begin', 'end' (of a
+      text), 'mask', 'class', 'separator', 'unknown'.
+    byte_counts: float32 `[size]`, the UTF-8 bytes that a token stands for; 0 for what
+      stands for none.
+    encode_all: texts -> the int32 ids `[n]` of each; no special tokens are added.
+    decode: ids -> text. Special tokens, and ids of no token, are left out.
+    token: id -> a readable text of it.
+  """
+
+  size: int
+  special: dict[str, int]
+  byte_counts: np.ndarray
+  encode_all: Callable[[Sequence[str]], list[np.ndarray]]
+  decode: Callable[[Iterable[int]], str]
+  token: Callable[[int], str]
+
+  def encode(self, text: str) -> np.ndarray:
+    """The ids of a text, int32 `[n]`, without special tokens."""
+    return self.encode_all([text])[0]
+
+
+def spelling(name: str) -> str:
+  """How our own vocabularies spell a special token."""
+  return f'<|{name}|>'
+
+
+def _utf8(text: str) -> bytes:
+  try:
+    return text.encode()
+  except UnicodeEncodeError as error:
+    raise UserError(f'text: {text[error.start]!r} at place {error.start} is half a '
+                    'character, which UTF-8 cannot write') from None
+
+
+def valid(text: str) -> str:
+  """The text, if it can be written in UTF-8.
+
+  Raises:
+    UserError: if it has half a character.
+  """
+  _utf8(text)
+  return text
+
+
+def _ids(ids: Iterable[int], size: int) -> np.ndarray:
+  """Those that are ids of tokens: a model may have room for more."""
+  ids = np.asarray(ids if hasattr(ids, '__array__') else list(ids), np.int64).ravel()
+  return ids[(ids >= 0) & (ids < size)]
+
+
+# --- bytes, characters, words ---------------------------------------------------
+
+
+def of_bytes(end: bool) -> Tokenizer:
+  """Bytes, and 'end' as id 256 if there is to be one."""
+  size = 256 + end
+  return Tokenizer(
+    size=size,
+    special={'end': 256} if end else {},
+    byte_counts=(np.arange(size) < 256).astype(np.float32),
+    encode_all=lambda texts: [
+      np.frombuffer(_utf8(text), np.uint8).astype(np.int32) for text in texts],
+    decode=lambda ids: _ids(ids, 256).astype(np.uint8).tobytes().decode(
+      errors='replace'),
+    token=lambda id: spelling('end') if id == 256 else (
+      chr(id) if id < 128 else f'<0x{id:02X}>'))
+
+
+def of_characters(known: str) -> Tokenizer:
+  """Characters, sorted; any other is refused."""
+  points = np.array([ord(c) for c in known], np.uint32)
+
+  def encode(text):
+    wanted = np.frombuffer(text.encode('utf-32-le', 'surrogatepass'), '<u4')
+    ids = np.minimum(np.searchsorted(points, wanted), len(points) - 1)
+    if (other := points[ids] != wanted).any():
+      place = int(other.argmax())
+      raise UserError(
+        f'the character {text[place]!r} at place {place} of {_excerpt(text, place)} is '
+        f'not in the training text, whose {len(known)} are all that is known: '
+        f'{_excerpt(known, 0, 200)}')
+    return ids.astype(np.int32)
+
+  return Tokenizer(
+    size=len(known),
+    special={},
+    byte_counts=np.array([_length(c) for c in known], np.float32),
+    encode_all=lambda texts: [encode(text) for text in texts],
+    decode=lambda ids: ''.join(known[i] for i in _ids(ids, len(known))),
+    token=lambda id: known[id])
+
+
+def _excerpt(text: str, place: int, most: int = 40) -> str:
+  first = max(0, place - most // 2)
+  part = text[first : first + most]
+  return f'{"..." * (first > 0)}{part!r}{"..." * (first + len(part) < len(text))}'
+
+
+def _length(text: str) -> int:
+  return len(text.encode('utf-8', 'surrogatepass'))
+
+
+def of_words(words: list[str], special: list[str]) -> Tokenizer:
+  """Special tokens, 'unknown' among them, and the words that follow on these."""
+  named = {name: id for id, name in enumerate(special)}
+  first, size = len(special), len(special) + len(words)
+  known = {word: first + i for i, word in enumerate(words)}
+  unknown = named['unknown']
+  return Tokenizer(
+    size=size,
+    special=named,
+    byte_counts=np.array([0] * first + [_length(w) for w in words], np.float32),
+    encode_all=lambda texts: [
+      np.array([known.get(word, unknown) for word in text.split()], np.int32)
+      for text in texts],
+    decode=lambda ids: ' '.join(words[i - first] for i in _ids(ids, size)
+                                if i >= first),
+    token=lambda id: spelling(special[id]) if id < first else words[id - first])
+
+
+# --- the library `tokenizers` ---------------------------------------------------
+
+
+def in_parts(text: str) -> Iterator[str]:
+  """A long text in parts, cut where the tokens of `Bpe` are cut anyway.
+
+  GPT-2's pattern ends a token between a letter and a line end.
+  """
+  start = 0
+  while len(text) - start > PART:
+    place = re.compile(r'(?<=\w)\n').search(text, start + PART)
+    if not place:
+      break
+    yield text[start : place.start()]
+    start = place.start()
+  yield text[start:]
+
+
+def of_library(text: str, parts: Callable[[str], Iterable[str]] = lambda text: (text,)
+               ) -> Tokenizer:
+  """What a `tokenizer.json` describes.
+
+  Args:
+    text: of the file.
+    parts: text -> parts that have the same tokens; its answers are smaller.
+
+  Raises:
+    ValueError: if it has no tokens. The library raises others for what is no such file.
+  """
+  import tokenizers
+
+  tokenizer = tokenizers.Tokenizer.from_str(text)
+  tokenizer.no_padding()
+  tokenizer.no_truncation()
+  tokenizer.encode_special_tokens = True  # as any other text, that is
+  vocabulary = tokenizer.get_vocab(with_added_tokens=True)
+  if not vocabulary:
+    raise ValueError('its vocabulary is empty')
+  added = tokenizer.get_added_tokens_decoder()
+  hidden = {token.content: id for id, token in added.items() if token.special}
+  special = {}
+  for name, spellings in SPELLINGS.items():
+    found = [hidden[s] for s in (spelling(name), *spellings) if s in hidden]
+    special |= {name: found[0]} if found else {}
+  size = max(vocabulary.values()) + 1
+  decoder = json.loads(text).get('decoder') or {}
+  byte_counts = np.zeros(size, np.float32)
+  for token, id in vocabulary.items():
+    if token not in hidden:
+      byte_counts[id] = _length(token) if id in added else _stands_for(token, decoder)
+
+  def encode_all(texts):
+    pieces = [list(parts(t)) for t in texts]
+    flat = [piece for of_text in pieces for piece in of_text]
+    arrays: list[np.ndarray] = []
+    for group in _groups(flat):
+      encoded = tokenizer.encode_batch_fast(
+        [valid(piece) for piece in group], add_special_tokens=False)
+      arrays += [np.array(e.ids, np.int32) for e in encoded]
+    rest = iter(arrays)
+    return [array[0] if len(array) == 1 else np.concatenate(array)
+            for array in ([next(rest) for _ in of_text] for of_text in pieces)]
+
+  def readable(id):
+    token = tokenizer.id_to_token(int(id)) or ''
+    if token in hidden or id in added or not tokenizer.decoder:
+      return token
+    shown = tokenizer.decoder.decode([token])
+    return token if '\ufffd' in shown or not shown else shown
+
+  return Tokenizer(
+    size=size,
+    special=special,
+    byte_counts=byte_counts,
+    encode_all=encode_all,
+    decode=lambda ids: tokenizer.decode(
+      _ids(ids, size).tolist(), skip_special_tokens=True),
+    token=readable)
+
+
+def _groups(texts: list[str]) -> Iterator[list[str]]:
+  """Texts in groups that are not too long together."""
+  group, length = [], 0
+  for text in texts:
+    group.append(text)
+    length += len(text)
+    if length > 4 * PART:
+      yield group
+      group, length = [], 0
+  if group:
+    yield group
+
+
+def _stands_for(token: str, decoder: dict[str, Any]) -> int:
+  """The bytes of text that a token stands for, by what decodes it."""
+  inside = (decoder, *decoder.get('decoders', ()))
+  kinds = {part.get('type'): part for part in inside}
+  if 'ByteLevel' in kinds:
+    return len(token)  # a character for every byte
+  if 'ByteFallback' in kinds and re.fullmatch(r'<0x[0-9A-F]{2}>', token):
+    return 1
+  if 'WordPiece' in kinds:
+    return _length(token.removeprefix(kinds['WordPiece'].get('prefix') or ''))
+  if 'Metaspace' in kinds or 'Replace' in kinds:
+    return _length(token.replace(SPACE, ' '))
+  return _length(token)
+
+
+# --- SentencePiece --------------------------------------------------------------
+
+
+def of_pieces(model: bytes) -> Tokenizer:
+  """What a model of SentencePiece describes."""
+  import sentencepiece
+
+  processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+  size = processor.get_piece_size()
+  tokens = [processor.id_to_piece(i) for i in range(size)]
+  hidden = {i for i in range(size)
+            if processor.is_control(i) or processor.is_unknown(i)}
+  names = {spelling(name): name for name in SPELLINGS}
+  shown = [t if i in hidden or processor.is_byte(i) else t.replace(SPACE, ' ')
+           for i, t in enumerate(tokens)]
+  byte_counts = [0 if i in hidden else 1 if processor.is_byte(i) else _length(t)
+                 for i, t in enumerate(shown)]
+  # A line end is in no piece, and the library would take its own sign for a space.
+  apart = {sign: [processor.piece_to_id(f'<0x{byte:02X}>') for byte in sign.encode()]
+           for sign in ('\n', SPACE)}
+  pattern = re.compile(f'([{"".join(apart)}])')
+
+  def encode(text):
+    parts = pattern.split(valid(text))
+    encoded = processor.encode(parts[::2])
+    ids = list(encoded[0])
+    for sign, more in zip(parts[1::2], encoded[1:], strict=True):
+      ids += [*apart[sign], *more]
+    return np.array(ids, np.int32)
+
+  return Tokenizer(
+    size=size,
+    special={names[tokens[i]]: i for i in sorted(hidden) if tokens[i] in names},
+    byte_counts=np.array(byte_counts, np.float32),
+    encode_all=lambda texts: [encode(text) for text in texts],
+    decode=lambda ids: processor.decode(
+      [i for i in _ids(ids, size).tolist() if i not in hidden]),
+    token=lambda id: shown[id])

@@ -1,0 +1,51 @@
+"""What the fields of models may be: told before anything is compiled."""
+
+import math
+from typing import Any
+
+
+def check_sizes(model: Any, *names: str) -> None:
+  """Refuses fields of less than 1; None is left for the model to fill in.
+
+  Raises:
+    ValueError: naming the first of them.
+  """
+  for name in names:
+    size = getattr(model, name)
+    if size is not None and size < 1:
+      raise ValueError(f'{name}: wants at least 1, got {size}')
+
+
+def check_shares(model: Any, *names: str) -> None:
+  """Refuses fields that are no share of what dropout may leave out.
+
+  Raises:
+    ValueError: naming the first of them.
+  """
+  for name in names:
+    share = getattr(model, name)
+    if not 0 <= share < 1:  # nor is NaN
+      raise ValueError(f'{name}: wants 0 or more and less than 1, got {share}')
+
+
+def check_heads(model: Any) -> None:
+  """Refuses `heads` that do not divide the `width`.
+
+  Raises:
+    ValueError: naming both.
+  """
+  if model.heads < 1 or model.width % model.heads:
+    raise ValueError(f'heads: wants a divisor of the width, {model.width}, got '
+                     f'{model.heads}')
+
+
+def check_positive(model: Any, *names: str) -> None:
+  """Refuses fields that are no number above 0.
+
+  Raises:
+    ValueError: naming the first of them.
+  """
+  for name in names:
+    value = getattr(model, name)
+    if not 0 < value < math.inf:
+      raise ValueError(f'{name}: wants a number above 0, got {value}')

@@ -1,0 +1,40 @@
+"""Tests of bigmodels.models.fields."""
+
+import math
+import types
+
+import pytest
+
+from bigmodels.models import fields
+
+
+def model(**given):
+  return types.SimpleNamespace(**given)
+
+
+@pytest.mark.parametrize('check, given, message', [
+  (fields.check_sizes, {'depth': 0}, 'depth: wants at least 1, got 0'),
+  (fields.check_sizes, {'hidden': -4}, 'hidden: wants at least 1, got -4'),
+  (fields.check_shares, {'dropout': 1.0}, 'dropout: wants 0 or more and less than 1'),
+  (fields.check_shares, {'dropout': math.nan}, 'dropout: wants .*, got nan'),
+  (fields.check_positive, {'base': 0.0}, 'base: wants a number above 0, got 0.0'),
+  (fields.check_positive, {'base': math.nan}, 'base: wants a number above 0, got nan'),
+  (fields.check_positive, {'base': math.inf}, 'base: wants a number above 0, got inf'),
+])
+def test_a_wrong_field_is_named(check, given, message):
+  with pytest.raises(ValueError, match=message):
+    check(model(**given), *given)
+
+
+@pytest.mark.parametrize('heads', [0, -2, 5])
+def test_heads_that_do_not_divide(heads):
+  with pytest.raises(ValueError, match=f'divisor of the width, 24, got {heads}'):
+    fields.check_heads(model(width=24, heads=heads))
+
+
+def test_what_is_legal_passes():
+  legal = model(width=24, heads=4, hidden=None, dropout=0.0, base=1e4)
+  fields.check_sizes(legal, 'width', 'hidden')
+  fields.check_heads(legal)
+  fields.check_shares(legal, 'dropout')
+  fields.check_positive(legal, 'base')
