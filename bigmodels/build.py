@@ -66,7 +66,7 @@ def open_run(experiment: Experiment, layout: Layout, workdir: Workdir,
     say: prints a line.
   """
   stored = workdir.read_json(workdir.data, {'data_dir': None, 'kept': {}})
-  if stored.keys() != {'data_dir', 'kept'}:
+  if not isinstance(stored, dict) or stored.keys() != {'data_dir', 'kept'}:
     raise UserError(f'{workdir.data} is not as a run writes it')
   data_dir = str(pathlib.Path(data_dir).expanduser().resolve()) if data_dir else (
     stored['data_dir'])

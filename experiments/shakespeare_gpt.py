@@ -9,7 +9,7 @@ from functools import partial
 import flax.linen as nn
 import optax
 
-from bigmodels import data, models, optim, schedules, tasks
+from bigmodels import data, models, optim, schedules, sharding, tasks
 from bigmodels.data import texts, tokenizers
 from bigmodels.experiment import Experiment, Monitor, Span
 
@@ -39,4 +39,5 @@ def config(*, steps: int = 2000, batch_size: int = 12, length: int = 64,
     log=Span(steps=50),
     duration=Span(steps=steps),
     monitor=Monitor(metric='validation/loss', goal='min'),
+    rules=sharding.TRANSFORMER,
     seed=seed)

@@ -8,7 +8,7 @@ from functools import partial
 
 import optax
 
-from bigmodels import data, models, optim, schedules, tasks
+from bigmodels import data, models, optim, schedules, sharding, tasks
 from bigmodels.data import texts, tokenizers
 from bigmodels.experiment import Experiment, Monitor, Span
 
@@ -36,4 +36,5 @@ def config(*, vocabulary: int = 4000, epochs: float = 12, batch_size: int = 16,
     log=Span(steps=50),
     duration=Span(epochs=epochs),
     monitor=Monitor(metric='validation/bleu', goal='max'),
+    rules=sharding.TRANSFORMER,
     seed=seed)
