@@ -21,7 +21,7 @@ def cache_dir(tmp_path_factory) -> pathlib.Path:
   return tmp_path_factory.mktemp('cache')
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture
 def compiled_quickly():
   """Programs that run once: XLA spends no time on making them fast."""
   before = jax.config.read('jax_disable_most_optimizations')

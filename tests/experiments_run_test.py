@@ -20,18 +20,18 @@ from bigmodels.parallel import chips, layout
 from bigmodels.parallel.compile import compile_programs, trace
 
 SHAPES = {'mnist_cnn': (28, 28, 1), 'cifar_cnn': (32, 32, 3)}
-SMALL_GPT = {'length': '32', 'model.depth': '2', 'model.width': '64',
-             'model.heads': '4'}
+SMALL_GPT = {'length': '32', 'model.depth': '2', 'model.width': '32',
+             'model.heads': '2', 'model.vocabulary': '300'}
 # What makes a large experiment small: the same code, fewer of everything.
 OVERRIDES = {
-  'bert_mlm': {'width': '32'},
+  'bert_mlm': {'width': '32', 'depth': '1'},
   'gpt2_124m': SMALL_GPT | {'accumulate': '2'},
   'gpt3_175b': SMALL_GPT,
-  'gpt_python': {'length': '32', 'width': '32', 'vocabulary': '300'},
-  'shakespeare_gpt': {'width': '32'},
-  'sst2_bert': {'width': '32'},
+  'gpt_python': {'length': '32', 'width': '32', 'depth': '1', 'vocabulary': '300'},
+  'shakespeare_gpt': {'width': '32', 'depth': '1'},
+  'sst2_bert': {'width': '32', 'depth': '1'},
   'sst2_lstm': {'width': '32'},
-  'translate_en_de': {'width': '32', 'hidden': '64'},
+  'translate_en_de': {'width': '32', 'hidden': '64', 'depth': '1'},
 }
 
 
@@ -65,7 +65,8 @@ def _small(name: str, folder):
   experiment = config.resolve(name, overrides).experiment
   every = {'train': experiment.train, **experiment.evals}
   if name in OVERRIDES:
-    every = {k: dataclasses.replace(b, batch_size=8) for k, b in every.items()}
+    rows = 8 * experiment.accumulate
+    every = {k: dataclasses.replace(b, batch_size=rows) for k, b in every.items()}
   if name == 'shakespeare_gpt':
     every = {k: dataclasses.replace(b, source=dataclasses.replace(
       b.source, documents=texts.TextFiles(str(folder / 'text.txt')), selected=k))
@@ -81,6 +82,7 @@ def _small(name: str, folder):
     experiment, train=every.pop('train'), evals=every, duration=Span(steps=2))
 
 
+@pytest.mark.usefixtures('compiled_quickly')
 @pytest.mark.parametrize('name', config.summaries())
 def test_two_steps(name, tmp_path):
   experiment = _small(name, tmp_path)
