@@ -1,5 +1,6 @@
 """From a resolved experiment to what runs: data opened, recipes completed."""
 
+import dataclasses
 import functools
 import math
 import pathlib
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bigmodels import precision, recipes
-from bigmodels.data import batches
+from bigmodels.data import batches, recorded
 from bigmodels.data.batches import Feed
 from bigmodels.data.sources import Opening
 from bigmodels.errors import UserError
@@ -53,7 +54,7 @@ class Built(NamedTuple):
 
 
 def open_run(experiment: Experiment, layout: Layout, workdir: Workdir,
-             data_dir: str | None, cache_dir: pathlib.Path, *,
+             data_dir: str | None, cache_dir: pathlib.Path, *, reading: bool = True,
              say: Callable[[str], None] = print) -> Built:
   """Builds with what `data.json` of a workdir keeps; see `Built.data` for what is new.
 
@@ -63,14 +64,32 @@ def open_run(experiment: Experiment, layout: Layout, workdir: Workdir,
     workdir: of the run.
     data_dir: None for the folder that the run began with, if it told one.
     cache_dir: for decoded data.
+    reading: whether data is needed; without, none is opened, what is kept will do, and
+      there are no evals.
     say: prints a line.
+
+  Raises:
+    UserError: also if there are checkpoints and nothing is kept: what they were taught
+      with, such as a tokenizer, would be fitted anew.
   """
-  stored = workdir.read_json(workdir.data, {'data_dir': None, 'kept': {}})
-  if not isinstance(stored, dict) or stored.keys() != {'data_dir', 'kept'}:
-    raise UserError(f'{workdir.data} is not as a run writes it')
+  stored = {'data_dir': None, 'kept': {}}
+  if workdir.data.is_file():
+    stored = workdir.read_json(workdir.data)
+    if not isinstance(stored, dict) or stored.keys() != {'data_dir', 'kept'} or (
+      'train' not in stored['kept']):
+      raise UserError(f'{workdir.data} is not as a run writes it')
+  elif not reading or any(workdir.checkpoints.glob('*')):
+    raise UserError(
+      f'{workdir.data} is gone, and the checkpoints beside it mean nothing without '
+      'what was fitted to the training split: bring it back, or begin with another '
+      '--workdir')
   data_dir = str(pathlib.Path(data_dir).expanduser().resolve()) if data_dir else (
     stored['data_dir'])
   opening = Opening(data_dir, cache_dir, dict(stored['kept']), say)
+  if not reading:
+    train = dataclasses.replace(
+      experiment.train, source=recorded.Recorded(), resident=False, workers=0)
+    experiment = dataclasses.replace(experiment, train=train, evals={}, monitor=None)
   return build(experiment, layout, opening)
 
 
@@ -82,6 +101,7 @@ def build(experiment: Experiment, layout: Layout, opening: Opening) -> Built:
   """
   _take_tokenizer(experiment, opening)
   source = experiment.train.source.open(opening)
+  opening.keep('train', lambda: recorded.record(source))
   size = experiment.train.batch_size or source.length
   steps = experiment.duration.step(1, source.length / size)
 

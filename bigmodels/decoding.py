@@ -6,7 +6,7 @@ the tokens that follow on those in it:
     def advance(cache, tokens, segments):
       logits, new = model.apply(
         {'params': params, **(cache or {})}, tokens, segments=segments,
-        decode=prompt_length + count, train=False, mutable=['cache'])
+        decode=prompt_length + count - 1, train=False, mutable=['cache'])
       return logits, new
 """
 
@@ -79,16 +79,16 @@ class TooLong(ValueError):
   """A prompt and what is wanted after it are more than a model can look at.
 
   Attributes:
-    room: tokens that there is room for after the prompt; may be negative.
+    room: tokens that there is room for after the prompt; may be 0 or negative.
   """
 
   def __init__(self, prompt: int, count: int, length: int):
-    self.room = length - prompt
+    self.room = length - prompt + 1  # the last one is never read
     super().__init__(
-      f'the prompt has {prompt:,} tokens and {count:,} are wanted: {prompt + count:,}, '
-      f'the model can look at {length:,} (length)' if self.room > 0 else
-      f'the prompt has {prompt:,} tokens, which leaves no room for more: the model can '
-      f'look at {length:,} (length)')
+      f'the prompt has {prompt:,} tokens and {count:,} are wanted after it; the model '
+      f'can look at {length:,} (length), which leaves room for {self.room:,}'
+      if self.room > 0 else
+      f'the prompt has {prompt:,} tokens, the model can look at {length:,} (length)')
 
 
 def require_room(prompt: int, count: int, length: int | None) -> None:
@@ -100,9 +100,9 @@ def require_room(prompt: int, count: int, length: int | None) -> None:
     length: what the model can look at; None for any number.
 
   Raises:
-    TooLong: if that is less than both together.
+    TooLong: if that is less than all of them but the last, which is never read.
   """
-  if length is not None and prompt + count > length:
+  if length is not None and prompt + count - 1 > length:
     raise TooLong(prompt, count, length)
 
 
@@ -273,9 +273,7 @@ def beam_search(advance: Callable, cache: Any, first: jax.Array, *, beams: int,
   Args:
     advance: (cache, tokens `[rows, 1]`) -> logits `[rows, 1, vocabulary]`, cache. The
       first call has a row for every example, later ones `beams` for each, next to each
-      other: what it knows of examples, such as which tokens of the source are padding,
-      it repeats `rows // batch` times with `jnp.repeat`. What is in the cache, such as
-      the keys and values of the source, is repeated here.
+      other. What is in the cache and grows with the rows is repeated here.
     cache: of a row for every example, or None if the first call makes it.
     first: the token that begins every text, int `[batch]`; no part of the answer.
     beams: texts that are followed, and returned.

@@ -43,15 +43,18 @@ def test_settings_are_checked(given, message):
 
 def test_room():
   for length in (None, 64):
-    decoding.require_room(60, 4, length)
+    decoding.require_room(60, 5, length)  # of which the last is never read
   with pytest.raises(decoding.TooLong) as error:
-    decoding.require_room(70, 256, 64)
-  assert error.value.room == -6 and 'has 70 tokens' in str(error.value)
+    decoding.require_room(65, 1, 64)
+  assert error.value.room == 0
+  assert str(error.value) == ('the prompt has 65 tokens, the model can look at 64 '
+                              '(length)')
   with pytest.raises(decoding.TooLong) as error:
     decoding.require_room(60, 256, 64)
-  assert error.value.room == 4
-  assert str(error.value) == ('the prompt has 60 tokens and 256 are wanted: 316, the '
-                              'model can look at 64 (length)')
+  assert error.value.room == 5
+  assert str(error.value) == ('the prompt has 60 tokens and 256 are wanted after it; '
+                              'the model can look at 64 (length), which leaves room '
+                              'for 5')
 
 
 def test_text_before_the_first_stop():
@@ -396,11 +399,9 @@ def test_a_translation_scores_as_in_one_pass(translator, beams):
   end, count = 2, 7
 
   def advance(cache, tokens):
-    times = len(tokens) // 3
     return model.apply(
-      {**variables, **(cache or {})}, tokens, jnp.repeat(memory, times, 0),
-      segments=jnp.repeat(segments, times, 0), decode=count, train=False,
-      method='decode', mutable=['cache'])
+      {**variables, **(cache or {})}, tokens, memory, segments=segments, decode=count,
+      train=False, method='decode', mutable=['cache'])
 
   first = jnp.ones(3, jnp.int32)
   texts, scores = quick_jit(lambda first: decoding.beam_search(

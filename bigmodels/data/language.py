@@ -37,7 +37,7 @@ class Packed:
   stays in the segments never sees another.
 
   Attributes:
-    documents: where they come from; see `texts`.
+    documents: where they come from; see `texts`. Labels are not looked at.
     tokenizer: its recipe; see `tokenizers`.
     length: tokens in a block.
     separate: whether to tell where documents are.
@@ -72,8 +72,8 @@ class Packed:
     """
     read = functools.cache(lambda split: self.documents.read(split, opening))
     tokenizer = _tokenizer(self, opening, lambda: read('train').texts)
-    texts, note = read(self.selected)
-    documents = _encode(self, tokenizer, texts)
+    found = read(self.selected)
+    documents = _encode(self, tokenizer, found.texts)
     end = tokenizer.special.get('end')
     if self.separate and end is None:
       raise UserError("separate: wants a tokenizer with an 'end' between documents")
@@ -84,11 +84,11 @@ class Packed:
         f'all are too few for one block of length {self.length:,}, which wants '
         f'{self.length + 1:,}')
     columns = self._cut(stream, begins, tokenizer)
-    bytes_ = sum(len(text.encode()) for text in texts)
+    bytes_ = sum(len(text.encode()) for text in found.texts)
     tokens = sum(map(len, documents))
-    _say(self, opening, f'{_many(len(texts), "document")}, {bytes_:,} bytes, '
+    _say(self, opening, f'{_many(len(found.texts), "document")}, {bytes_:,} bytes, '
          f'{tokens:,} tokens, {bytes_ / max(tokens, 1):.2f} bytes a token; '
-         f'{_many(len(columns["inputs"]), "block")} of {self.length:,}', note)
+         f'{_many(len(columns["inputs"]), "block")} of {self.length:,}', found.note)
     return _dataset(self, columns, None, tokenizer)
 
   def _cut(self, stream: np.ndarray, begins: np.ndarray, tokenizer: Tokenizer
@@ -120,9 +120,10 @@ class Sentences:
   """Labelled texts, one a row: for classification.
 
   Opened, of `L = length`: `inputs` `[n, L]`, uint16 or int32 as in `Packed`, with the
-  'class' token first if the tokenizer has one, filled up with 'pad' (0 without one);
-  `segments` int32 `[n, L]`, 1 for a token and 0 for what only fills up; `labels` int32
-  `[n]`, indices of the sorted labels of the split 'train'. Longer texts are cut off.
+  tokens 'class' first and 'separator' last, as BERT reads a text, if the tokenizer has
+  them; filled up with 'pad' (0 without one); `segments` int32 `[n, L]`, 1 for a token
+  and 0 for what only fills up; `labels` int32 `[n]`, indices of the sorted labels of
+  the split 'train'. Longer texts are cut off, before the 'separator'.
 
   Attributes:
     documents: a `texts.LabelledCsv`.
@@ -161,13 +162,18 @@ class Sentences:
         raise UserError(f'{found.place(row)}: the label {label!r} is none of those of '
                         f'the split \'train\': {", ".join(classes[:20])}')
     rows = _encode(self, tokenizer, found.texts)
-    if 'class' in tokenizer.special:
-      rows = [np.insert(row, 0, tokenizer.special['class']) for row in rows]
-    cut = sum(len(row) > self.length for row in rows)
+    first, last = ([tokenizer.special[name]] if name in tokenizer.special else []
+                   for name in ('class', 'separator'))
+    room = self.length - len(first) - len(last)
+    if room < 1:
+      raise UserError(f'length={self.length}: leaves no room for a text between the '
+                      'special tokens')
+    cut = sum(len(row) > room for row in rows)
+    rows = [np.concatenate([first, row[:room], last]).astype(np.int32) for row in rows]
     note = f'{cut:,} longer than {self.length} tokens, so cut off' * bool(cut)
     columns = {
-      **_filled('inputs', [row[: self.length] for row in rows], self.length, tokenizer,
-                marks='segments', marks_dtype=np.int32),
+      **_filled('inputs', rows, self.length, tokenizer, marks='segments',
+                marks_dtype=np.int32),
       'labels': np.array([index[label] for label in found.labels], np.int32)}
     _say(self, opening, f'{_many(len(rows), "text")}, {len(classes)} classes, '
          f'{sum(map(len, rows)):,} tokens', found.note, note)

@@ -103,7 +103,8 @@ class Transformer(nn.Module):
 
     Args:
       target: int `[batch, target length]`.
-      memory: of the source, `[batch, source length, width]`.
+      memory: of the source, `[batch, source length, width]`; of fewer rows than the
+        target, see `Attention`.
       segments: of the source, int `[batch, source length]`.
       decoder_segments: of the target, int `[batch, target length]`.
       decode: if not 0, the target is what follows on what is in the cache, which holds

@@ -60,8 +60,7 @@ def run(request: Request) -> None:
       if error.room < 1:
         raise UserError(f'--prompt: {error}') from None
       if sampling.tokens is not None:
-        raise UserError(f'--tokens={sampling.tokens}: {error}; set it to at most '
-                        f'{error.room}') from None
+        raise UserError(f'--tokens={sampling.tokens}: {error}') from None
       say(f'{error}: --tokens={error.room}')
       settings = dataclasses.replace(settings, count=error.room)
       write(0, settings)
@@ -128,7 +127,7 @@ def _from_workdir(request: Request, stack: contextlib.ExitStack,
   say(f'device: {devices.require(request.require_backend)}')
   layout = request.layout(experiment)
   built = build.open_run(experiment, layout, workdir, request.data_dir,
-                         request.cache_dir, say=say)
+                         request.cache_dir, reading=False, say=say)
   stack.callback(built.close)
   _require_text(built)
   like = trace(built.learner, built.train, {}, layout).carry

@@ -57,7 +57,7 @@ def next_token(model, *, tokenizer) -> Task:
         {'params': params, **extra, **(cache or {})}, tokens, segments=segments,
         decode=size, train=False, mutable=['cache'])
 
-    size = tokens.shape[1] + count
+    size = tokens.shape[1] + count - 1  # the last one is never read
     return decoding.generate(advance, tokens, segments, key, count=count, **settings)
 
   def generate(params, extra, prompts, key, settings):

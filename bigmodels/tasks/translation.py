@@ -65,12 +65,10 @@ def translation(model, *, tokenizer, smoothing: float = 0.1, beams: int = 1,
     memory = model.apply({'params': params}, sources, segments=segments, train=False,
                          method='encode')
 
-    def advance(cache, tokens):
-      repeated = partial(jnp.repeat, repeats=len(tokens) // len(sources), axis=0)
+    def advance(cache, tokens):  # the beams of a source ask the same memory
       return model.apply(
-        {'params': params, **(cache or {})}, tokens, repeated(memory),
-        segments=repeated(segments), decode=count, train=False, method='decode',
-        mutable=['cache'])
+        {'params': params, **(cache or {})}, tokens, memory, segments=segments,
+        decode=count, train=False, method='decode', mutable=['cache'])
 
     first = jnp.full(len(sources), begin)
     texts, _ = decoding.beam_search(advance, None, first, beams=beams, count=count,

@@ -252,6 +252,16 @@ def test_sentences_are_filled_up_and_cut_off():
     [2, 1, 0, 0], [1, 3, 1, 4]]
 
 
+def test_a_separator_ends_a_sentence_even_one_that_is_cut_off():
+  documents = labelled(train=[('b a', '10'), ('a c a d', '9')])
+  words = Words(9, special=('pad', 'unknown', 'class', 'separator'))
+  columns = Sentences(documents, words, 5).open(opening()).load()
+  assert columns['inputs'].tolist() == [[2, 5, 4, 3, 0], [2, 4, 6, 4, 3]]
+  assert columns['segments'].tolist() == [[1, 1, 1, 1, 0], [1, 1, 1, 1, 1]]
+  with pytest.raises(UserError, match='length=2: leaves no room'):
+    Sentences(documents, words, 2).open(opening())
+
+
 def test_labels_that_training_has_not():
   documents = labelled(train=[('a', 'x'), ('b', 'y')], test=[('a', 'x'), ('a', 'z')])
   with pytest.raises(UserError, match=r"file, line 3: the label 'z' is none .*: x, y"):

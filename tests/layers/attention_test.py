@@ -281,6 +281,15 @@ def test_a_memory_is_kept_from_the_first_call():
   assert_close(jnp.concatenate([first, rest], 1), expected)
 
 
+def test_rows_next_to_each_other_ask_one_memory():
+  layer, x, memory = Attention(4, 2), normal(6, 5, WIDTH), normal(2, 7, WIDTH, seed=3)
+  real = np.array([[1, 1, 1, 0, 0, 0, 0], [1, 1, 1, 1, 1, 1, 1]])
+  variables = drawn(layer, x[:2], memory)
+  expected = apply(layer, variables, x, np.repeat(memory, 3, 0),
+                   memory_segments=np.repeat(real, 3, 0))
+  assert_close(apply(layer, variables, x, memory, memory_segments=real), expected)
+
+
 # --- what it refuses ------------------------------------------------------------
 
 

@@ -100,15 +100,44 @@ def test_parameters_of_a_run_under_an_experiment(write, experiment, trained, tmp
     write(experiment, trained, overrides={'model__width': 32}, **flags)
 
 
+def test_neither_data_nor_its_folder_is_needed(write, trained, experiment):
+  flags = {'prompt': ['the'], 'tokens': 5, 'temperature': 0}
+  expected = write(None, trained, **flags)
+  text = experiment.parent / 'text.txt'
+  gone = text.rename(text.with_suffix('.gone'))
+  try:
+    assert found(write(None, trained, **flags)) == found(expected)
+  finally:
+    gone.rename(text)
+
+
+@pytest.mark.parametrize('content', [None, '{}', '{"data_dir": null, "kept": {}}'])
+def test_checkpoints_without_what_was_fitted(content, write, trained, request_for):
+  whole = (trained / 'data.json').read_text()
+  (trained / 'data.json').unlink()
+  try:
+    if content is not None:
+      (trained / 'data.json').write_text(content)
+    message = 'data.json is gone' if content is None else 'not as a run writes it'
+    with pytest.raises(UserError, match=message):
+      write(None, trained, prompt=['the'])
+    (trained / 'result.json').rename(trained / 'result')
+    with pytest.raises(UserError, match=message):
+      train.run(request_for(None, trained))
+    (trained / 'result').rename(trained / 'result.json')
+  finally:
+    (trained / 'data.json').write_text(whole)
+
+
 def test_what_the_model_can_look_at(write, trained):
   text = write(None, trained, prompt=['the lazy'])
-  assert ('the prompt has 8 tokens and 256 are wanted: 264, the model can look at 16 '
-          '(length): --tokens=8\n') in text
-  assert list(found(text)) == ["sample 1 of 1, after 'the lazy': 8 tokens"]
-  with pytest.raises(UserError, match=r'--tokens=9: the prompt has 8 tokens and 9 are '
-                                      r'wanted: 17, .* set it to at most 8'):
-    write(None, trained, prompt=['the lazy'], tokens=9)
-  with pytest.raises(UserError, match='--prompt: the prompt has 44 tokens, which '):
+  assert ('the prompt has 8 tokens and 256 are wanted after it; the model can look at '
+          '16 (length), which leaves room for 9: --tokens=9\n') in text
+  assert list(found(text)) == ["sample 1 of 1, after 'the lazy': 9 tokens"]
+  with pytest.raises(UserError, match=r'--tokens=10: the prompt has 8 tokens and 10 '
+                                      r'are wanted .* leaves room for 9'):
+    write(None, trained, prompt=['the lazy'], tokens=10)
+  with pytest.raises(UserError, match='--prompt: the prompt has 44 tokens, the model'):
     write(None, trained, prompt=[SENTENCE])
 
 

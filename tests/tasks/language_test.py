@@ -223,9 +223,10 @@ def greedy(params, prompt, count):
 def test_a_text_goes_on_as_without_a_cache(gpt):
   task, params, _ = gpt
   prompts = ['a bb ccc', '', 'éé', 'f a dddd a']
-  settings = decoding.Settings(count=7, temperature=0)
+  # The longest prompt and what follows fill the model's 12 places; one is not read.
+  settings = decoding.Settings(count=8, temperature=0)
   found = task.generate(params, {}, prompts, KEY, settings)
-  expected = [greedy(params, prompt, 7) for prompt in prompts]
+  expected = [greedy(params, prompt, 8) for prompt in prompts]
   assert [count for _, count in found] == [len(ids) for ids in expected]
   assert [text for text, _ in found] == [
     ' '.join(PLAIN[i - 5] for i in ids if i >= 5) for ids in expected]
@@ -260,8 +261,8 @@ def test_what_cannot_go_on(gpt):
   task, params, _ = gpt
   with pytest.raises(UserError, match=r'--beams=3: .* beams are for translation'):
     task.generate(params, {}, ['a'], KEY, decoding.Settings(count=2, beams=3))
-  with pytest.raises(decoding.TooLong, match='has 2 tokens and 11 are wanted'):
-    task.generate(params, {}, ['a'], KEY, decoding.Settings(count=11))
+  with pytest.raises(decoding.TooLong, match='has 2 tokens and 12 are wanted'):
+    task.generate(params, {}, ['a'], KEY, decoding.Settings(count=12))
   without = next_token(GPT, tokenizer=tokenizers.load(Characters().fit(['abc'])))
   with pytest.raises(UserError, match="no 'end' that a text could begin with"):
     without.generate(params, {}, [''], KEY, decoding.Settings(count=2))

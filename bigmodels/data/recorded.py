@@ -1,0 +1,44 @@
+"""A split as `data.json` tells of it: its shapes, without its examples.
+
+A run that only writes needs no more, so it goes on where its data is not.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from bigmodels.data import tokenizers
+from bigmodels.data.sources import Columns, Dataset, Opening
+
+
+def record(dataset: Dataset) -> dict[str, Any]:
+  """What is kept of the training split; JSON."""
+  columns = dataset.read(np.zeros(1, int))
+  return {'length': dataset.length,
+          'classes': None if dataset.classes is None else list(dataset.classes),
+          'columns': {name: [array.dtype.name, list(array.shape[1:])]
+                      for name, array in columns.items()}}
+
+
+@dataclasses.dataclass(frozen=True)
+class Recorded:
+  """The training split of a run, from what is kept with it; every example is zeros."""
+
+  def open(self, opening: Opening) -> Dataset:
+    """A dataset with the length, classes and tokenizer that the run had."""
+    kept = opening.kept
+    columns, classes = kept['train']['columns'], kept['train']['classes']
+
+    def read(rows: np.ndarray) -> Columns:
+      return {name: np.zeros((len(rows), *shape), dtype)
+              for name, (dtype, shape) in columns.items()}
+
+    return Dataset(
+      length=kept['train']['length'],
+      nbytes=None,
+      load=lambda: read(np.zeros(kept['train']['length'], int)),
+      read=read,
+      classes=None if classes is None else tuple(classes),
+      identity=kept['identity train'],
+      tokenizer=tokenizers.load(kept['tokenizer']) if 'tokenizer' in kept else None)
