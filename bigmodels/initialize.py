@@ -83,6 +83,12 @@ def start(built: Built, carry: Carry, say: Callable[[str], None] = print) -> Car
   return carry._replace(state=carry.state._replace(params=params))
 
 
+def require(path: str) -> None:
+  """Refuses a path where nothing is, before anything is compiled for it."""
+  if not pathlib.Path(path).exists():
+    raise UserError(f'--config.init_from={path}: there is no such file or folder')
+
+
 class _Unfit(Exception):
   """Why what is at a path cannot be used."""
 

@@ -185,6 +185,13 @@ def test_early_stopping_restores_the_best(request_for, tiny, tmp_path, capsys):
   assert f'step {result["best_step"]:,} of' in out and 'the same numbers' in out
 
 
+def test_an_init_from_that_is_nowhere_is_told_before_anything_is_read(
+  request_for, tiny, tmp_path, monkeypatch):
+  monkeypatch.setattr(train.build, 'open_run', None)
+  with pytest.raises(UserError, match='--config.init_from=.*gone: there is no such'):
+    train.run(request_for(tiny, tmp_path / 'run', init_from=tmp_path / 'gone'))
+
+
 def test_init_from_takes_the_best_parameters_and_refuses_what_does_not_fit(
   request_for, tiny, tmp_path):
   first, second = tmp_path / 'first', tmp_path / 'second'

@@ -149,6 +149,7 @@ def _from_experiment(request: Request, stack: contextlib.ExitStack,
   if not experiment.init_from:
     raise UserError('--mode=sample: name the --workdir of a run, or with --experiment '
                     'one to take the parameters from, --init_from')
+  initialize.require(experiment.init_from)
   say(f'device: {devices.require(request.require_backend)}')
   layout = request.layout(experiment)
   workdir = Workdir(experiment.init_from)

@@ -55,6 +55,8 @@ def _train(request: Request, resolved: config.Resolved, workdir: Workdir, device
            all_hosts: Hosts, stop: loop.Stop, start: float) -> None:
   experiment, say = resolved.experiment, all_hosts.say
   with contextlib.ExitStack() as stack:
+    if experiment.init_from and not any(workdir.checkpoints.glob('*')):
+      initialize.require(experiment.init_from)
     layout = request.layout(experiment)
     built = build.open_run(experiment, layout, workdir, request.data_dir,
                            request.cache_dir, say=say)

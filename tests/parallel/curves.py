@@ -10,9 +10,11 @@ import pathlib
 import sys
 from functools import partial
 
-os.environ['XLA_FLAGS'] = '--xla_force_host_platform_device_count=8'
-os.environ['JAX_PLATFORMS'] = 'cpu'
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
+from tests import quick
+
+os.environ['XLA_FLAGS'] = f'--xla_force_host_platform_device_count=8 {quick.FLAGS}'
+os.environ['JAX_PLATFORMS'] = 'cpu'
 
 import jax
 import numpy as np
