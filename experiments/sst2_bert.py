@@ -17,7 +17,7 @@ from experiments.bert_mlm import SPECIAL
 
 
 def config(*, vocabulary: int = 4000, epochs: float = 6, batch_size: int = 32,
-           length: int = 48, depth: int = 2, width: int = 128, heads: int = 4,
+           length: int = 64, depth: int = 2, width: int = 128, heads: int = 4,
            learning_rate: float = 5e-4, frozen: int = 0, seed: int = 0) -> Experiment:
   source = data.Sentences(
     texts.sst2(), tokenizers.Bpe(vocabulary, special=SPECIAL), length)

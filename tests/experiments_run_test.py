@@ -24,7 +24,7 @@ SMALL_GPT = {'length': '32', 'model.depth': '2', 'model.width': '32',
              'model.heads': '2', 'model.vocabulary': '300'}
 # What makes a large experiment small: the same code, fewer of everything.
 OVERRIDES = {
-  'bert_mlm': {'width': '32', 'depth': '1'},
+  'bert_mlm': {'width': '32', 'depth': '1', 'length': '32'},
   'gpt2_124m': SMALL_GPT | {'accumulate': '2'},
   'gpt3_175b': SMALL_GPT,
   'gpt_python': {'length': '32', 'width': '32', 'depth': '1', 'vocabulary': '300'},
