@@ -3,10 +3,10 @@
   python benchmarks/gpt_python.py --workdir=runs/...
 
 Completions are short, as an editor offers them: the next line of code. They are asked
-for in two ways: at lines of files that training has not seen, drawn at random among
-those where a statement begins, after the lines before it; and after short prompts with
-nothing before them. A completion is cut after its first line that is neither blank nor
-a comment. It parses if all that stands there then, the file from its beginning, is
+for in two ways: in files that training has not seen, after a statement drawn at random
+and the lines before it; and after short prompts with nothing before them. No prompt
+ends in white space, which a token of what follows begins with. A completion is cut
+after its first line that is neither blank nor a comment. It parses if all that stands there then, the file from its beginning, is
 Python or the beginning of Python, as the standard library's `codeop` judges it: an
 open bracket or a block without a body may yet be closed, a wrong indentation or a word
 too many may not.
@@ -37,9 +37,8 @@ from bigmodels.data import texts, tokenizers  # noqa: E402
 from bigmodels.data.sources import Opening  # noqa: E402
 
 PROMPTS = (
-  'import', 'from', 'def main():\n', 'def read(path):\n', 'class Error(',
-  'for name in names:\n', 'if value is None:\n', 'def __init__(self, name):\n',
-  'try:\n', 'x =')
+  'import', 'from', 'def main():', 'def read(path):', 'class Error(',
+  'for name in names:', 'if value is None:', 'def __init__(self, name):', 'try:', 'x =')
 
 
 def begins(text: str) -> bool:
@@ -85,6 +84,7 @@ def places(flags) -> list[tuple[str, str]]:
     if len(ends) < 10:
       continue
     lines = text.splitlines(keepends=True)[: chance.choice(ends[5:-1])]
+    lines[-1] = lines[-1].rstrip()
     first = len(lines)
     while first and len(tokenizer.encode(''.join(lines[first - 1:]))) <= flags.context:
       first -= 1
