@@ -8,13 +8,14 @@ All are optax transformations, to be put into `optax.chain`:
 - decoupled weight decay: `optax.adamw`, or `l2` after the optimizer's scaling and
   before that by the learning rate (Loshchilov and Hutter, 2019);
 - clipping: `optax.clip_by_global_norm` first;
-- frozen parameters: `freeze` last.
+- frozen parameters: `freeze` last; other learning rates by name: `multiply_rate`.
 
 Penalties are not part of the loss that is logged.
 """
 
 import difflib
 import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -67,6 +68,31 @@ def freeze(*patterns: str, layers: int | None = None) -> optax.GradientTransform
     ValueError: here for what is no pattern or number; when the optimizer is initialised
       for a pattern that matches no parameter, or more layers than there are.
   """
+  return _where_named(patterns, layers, jnp.zeros_like)
+
+
+def multiply_rate(*patterns: str, factor: float, layers: int | None = None
+                  ) -> optax.GradientTransformation:
+  """Multiplies the learning rate of parameters, such as those of a pre-trained encoder.
+
+  Goes last in `optax.chain`: updates are what it multiplies, decay too. Several follow
+  each other; their factors multiply where they overlap.
+
+  Args:
+    patterns, layers: as in `freeze`.
+    factor: 0 or more.
+
+  Raises:
+    ValueError: as `freeze` does, and for another factor.
+  """
+  if not 0 <= factor < float('inf'):
+    raise ValueError(f'factor: wants a number, 0 or more, got {factor}')
+  return _where_named(patterns, layers, lambda update: factor * update)
+
+
+def _where_named(patterns: tuple[str, ...], layers: int | None, change: Callable
+                 ) -> optax.GradientTransformation:
+  """Changes the updates of parameters by name; see `freeze`."""
   if not patterns:
     raise ValueError('patterns: wants at least one, such as encoder/blocks/.*')
   if layers is not None and layers < 1:
@@ -78,7 +104,7 @@ def freeze(*patterns: str, layers: int | None = None) -> optax.GradientTransform
       raise ValueError(f'patterns: wants regular expressions, got {pattern!r}: {error}'
                        ) from None
 
-  def frozen(path):
+  def meant(path):
     return any(re.fullmatch(pattern, _name_of(path)) for pattern in patterns)
 
   def init(params):
@@ -101,8 +127,8 @@ def freeze(*patterns: str, layers: int | None = None) -> optax.GradientTransform
   def update(updates, state, params=None):
     del params
     return jax.tree.map_with_path(
-      lambda path, u: u if not frozen(path) else jnp.zeros_like(u) if layers is None
-      else u.at[:layers].set(0), updates), state
+      lambda path, u: u if not meant(path) else change(u) if layers is None
+      else u.at[:layers].set(change(u[:layers])), updates), state
 
   return optax.GradientTransformation(init, update)
 

@@ -191,6 +191,27 @@ def test_freeze_of_the_lowest_layers():
     np.testing.assert_array_equal(frozen[name], 1)
 
 
+def test_rates_multiplied_by_name_are_those_of_other_optimizers():
+  chain = optax.chain(
+    optax.adamw(0.1, weight_decay=0.5), optim.multiply_rate('encoder/.*', factor=0.3),
+    optim.multiply_rate('encoder/blocks/.*', factor=0.5, layers=1))
+  found = named(update(chain, BLOCKS, BLOCKS))
+  expected = {rate: named(update(optax.adamw(rate, weight_decay=0.5), BLOCKS, BLOCKS))
+              for rate in (0.1, 0.03, 0.015)}
+  for name, rates in {'encoder/blocks/kernel': (0.015, 0.03, 0.03),
+                      'encoder/tokens': (0.03,) * 5, 'head/kernel': (0.1,) * 2}.items():
+    for row, rate in enumerate(rates):
+      np.testing.assert_allclose(found[name][row], expected[rate][name][row], rtol=1e-6)
+
+
+@pytest.mark.parametrize('factor', [-0.1, float('inf'), float('nan')])
+def test_multiply_rate_refuses(factor):
+  with pytest.raises(ValueError, match='^factor: wants a number, 0 or more'):
+    optim.multiply_rate('.*', factor=factor)
+  with pytest.raises(ValueError, match="^patterns: 'tail' matches the whole name of no"):
+    optim.multiply_rate('tail', factor=0.5).init(BLOCKS)
+
+
 @pytest.mark.parametrize('patterns, layers, words', [
   ((), None, 'patterns: wants at least one'),
   (('(',), None, "patterns: wants regular expressions, got '\\('"),
