@@ -6,10 +6,10 @@ Completions are short, as an editor offers them: the next line of code. They are
 for in two ways: in files that training has not seen, after a statement drawn at random
 and the lines before it; and after short prompts with nothing before them. No prompt
 ends in white space, which a token of what follows begins with. A completion is cut
-after its first line that is neither blank nor a comment. It parses if all that stands there then, the file from its beginning, is
-Python or the beginning of Python, as the standard library's `codeop` judges it: an
-open bracket or a block without a body may yet be closed, a wrong indentation or a word
-too many may not.
+after its first line that is neither blank nor a comment. It parses if all that stands
+there then, the file from its beginning, is Python or the beginning of Python, as the
+standard library's `codeop` judges it: an open bracket or a block without a body may
+yet be closed, a wrong indentation or a word too many may not.
 
 Bits per byte of the validation files are those of the run's best checkpoint, beside
 `xz -9` of the same files alone, and after the training files (what they add to the

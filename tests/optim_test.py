@@ -206,9 +206,9 @@ def test_rates_multiplied_by_name_are_those_of_other_optimizers():
 
 @pytest.mark.parametrize('factor', [-0.1, float('inf'), float('nan')])
 def test_multiply_rate_refuses(factor):
-  with pytest.raises(ValueError, match='^factor: wants a number, 0 or more'):
+  with pytest.raises(ValueError, match=r'^factor: wants a number, 0 or more'):
     optim.multiply_rate('.*', factor=factor)
-  with pytest.raises(ValueError, match="^patterns: 'tail' matches the whole name of no"):
+  with pytest.raises(ValueError, match=r"^patterns: 'tail' matches the whole name"):
     optim.multiply_rate('tail', factor=0.5).init(BLOCKS)
 
 

@@ -1,0 +1,275 @@
+"""Train steps and inference beside PyTorch eager: same network, batch and machine.
+
+  python benchmarks/beside_pytorch.py
+  python benchmarks/beside_pytorch.py --networks=cifar_cnn,gpt --rounds=7 --out=FILE
+
+Both train in processes of their own, which take turns: one waits while the other is
+timed, and who begins alternates. Our step is the one that a run compiles, data gathered
+and metrics summed inside of it; PyTorch's is forward, loss, backward and Adam on a
+batch that is gathered before. Random inputs in float32, no augmentation on either side.
+Inference is the forward pass in evaluation mode, of 1 and of 256 examples.
+
+Prints a line for every network as it is done, and writes all of it as JSON, with the
+machine: milliseconds of every round, and PyTorch's over ours: median, least, most.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+
+INFERENCE = (1, 256)
+SECONDS = 1.5  # that one timing should take at least
+IMAGES = {  # network -> height, width, channels of its inputs, and batch
+  'mlp': ((28, 28, 1), 128),
+  'mnist_cnn': ((28, 28, 1), 64),
+  'cifar_cnn': ((32, 32, 3), 64),
+  'resnet18': ((224, 224, 3), 32),
+  'vit_ti': ((224, 224, 3), 32),
+}
+TOKENS = {'gpt': (64, 12)}  # network -> tokens of a block, and batch
+NETWORKS = (*IMAGES, *TOKENS)
+CLASSES, VOCABULARY = 10, 65
+
+
+def examples(network: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+  """Random inputs and labels."""
+  chance = np.random.default_rng(0)
+  if network in TOKENS:
+    length, _ = TOKENS[network]
+    text = chance.integers(0, VOCABULARY, (count, length + 1), np.int32)
+    return text[:, :-1], text[:, 1:]
+  shape, _ = IMAGES[network]
+  return (chance.normal(size=(count, *shape)).astype(np.float32),
+          chance.integers(0, CLASSES, count, np.int32))
+
+
+def batch_of(network: str) -> int:
+  return (IMAGES | TOKENS)[network][1]
+
+
+# --- ours -----------------------------------------------------------------------
+
+
+def ours(network: str) -> dict[str, Callable[[int], None]]:
+  """What is timed -> (times) -> nothing, done when it returns."""
+  import jax
+  import optax
+
+  from bigmodels import data, models, tasks
+  from bigmodels.build import build
+  from bigmodels.data.sources import Opening
+  from bigmodels.data.vocabularies import Tokenizer
+  from bigmodels.experiment import Experiment, Span
+  from bigmodels.parallel import devices, layout
+  from bigmodels.parallel.compile import compile_programs
+  from bigmodels.sharding import MeshShape
+  from experiments import cifar_cnn, mnist_cnn, shakespeare_gpt
+
+  devices.skip_absent_tpu()
+  batch = batch_of(network)
+  task = tasks.classification
+  if network in TOKENS:
+    nothing = Tokenizer(
+      size=VOCABULARY, special={}, byte_counts=np.ones(VOCABULARY, np.float32),
+      encode_all=None, decode=None, token=None)
+    task = partial(tasks.next_token, tokenizer=nothing)
+  model = {
+    'mlp': lambda: models.Mlp(CLASSES, (512, 512)),
+    'mnist_cnn': lambda: mnist_cnn.config().model,
+    'cifar_cnn': lambda: cifar_cnn.config().model,
+    'resnet18': lambda: models.ResNet(CLASSES, depth=18),
+    'vit_ti': lambda: models.Vit(CLASSES, depth=12, width=192, heads=3, patch=16,
+                                 unroll=True),
+    'gpt': lambda: partial(shakespeare_gpt.config().model, vocabulary=VOCABULARY),
+  }[network]()
+  inputs, labels = examples(network, 4 * batch)
+  experiment = Experiment(
+    model=model, task=task, optimizer=partial(optax.adam, 1e-3),
+    train=data.Batches(source=data.Arrays(inputs, labels), batch_size=batch),
+    evals={}, duration=Span(steps=10**6), precision='float32')
+  built = build(experiment, layout.over(MeshShape(), 'jit', ()),
+                Opening(None, pathlib.Path('.'), {}, say=lambda _: None))
+  programs = compile_programs(built.learner, built.train, {}, built.layout)
+  carry = [programs.init(np.asarray(jax.random.PRNGKey(0)))]
+  most = programs.traced.most
+
+  def train(times):
+    for step in range(0, times, most):
+      count = min(most, times - step)
+      carry[0], _ = programs.advance(
+        carry[0], built.train.operand(0, count), count, False, [0, 0, 0])
+    jax.block_until_ready(carry[0])
+
+  forward = jax.jit(lambda params, extra, x: built.model.apply(
+    {'params': params, **extra}, x, train=False))
+
+  def infer(x, times):
+    for _ in range(times):
+      answer = forward(carry[0].state.params, carry[0].state.extra, x)
+    jax.block_until_ready(answer)
+
+  return {'train': train} | {
+    f'infer_{n}': partial(infer, jax.device_put(examples(network, n)[0]))
+    for n in INFERENCE}
+
+
+# --- theirs ---------------------------------------------------------------------
+
+
+def theirs(network: str) -> dict[str, Callable[[int], None]]:
+  """The same in PyTorch."""
+  import torch
+  from torch.nn import functional as F
+
+  sys.path.insert(0, str(ROOT / 'benchmarks'))
+  import networks_pytorch
+
+  torch.manual_seed(0)
+  batch = batch_of(network)
+  model = networks_pytorch.NETWORKS[network](CLASSES, VOCABULARY)
+  optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=True)
+
+  def tensors(count):
+    inputs, labels = examples(network, count)
+    if network in IMAGES:
+      inputs = np.ascontiguousarray(inputs.transpose(0, 3, 1, 2))
+    return torch.from_numpy(inputs), torch.from_numpy(labels).long()
+
+  x, y = tensors(batch)
+
+  def train(times):
+    model.train()
+    for _ in range(times):
+      logits = model(x)
+      loss = F.cross_entropy(logits.flatten(0, -2), y.flatten())
+      optimizer.zero_grad(set_to_none=True)
+      loss.backward()
+      optimizer.step()
+
+  def infer(x, times):
+    model.eval()
+    with torch.inference_mode():
+      for _ in range(times):
+        model(x)
+
+  return {'train': train} | {
+    f'infer_{n}': partial(infer, tensors(n)[0]) for n in INFERENCE}
+
+
+# --- in turn --------------------------------------------------------------------
+
+
+def serve(side: str, network: str) -> None:
+  """Answers each line 'WHAT TIMES' of the input with seconds."""
+  work = {'ours': ours, 'theirs': theirs}[side](network)
+  print('ready', flush=True)
+  for line in sys.stdin:
+    what, times = line.split()
+    start = time.perf_counter()
+    work[what](int(times))
+    print(time.perf_counter() - start, flush=True)
+
+
+class Worker:
+  """A process that serves; asked by calling it."""
+
+  def __init__(self, side: str, network: str):
+    self._process = subprocess.Popen(
+      [sys.executable, __file__, f'--serve={side}', f'--networks={network}'],
+      stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+      env=os.environ | {'JAX_PLATFORMS': 'cpu'})
+    while (line := self._process.stdout.readline()) != 'ready\n':
+      if not line:
+        sys.exit(f'{side}, {network}: ended with {self._process.wait()}')
+
+  def __call__(self, what: str, times: int) -> float:
+    """Seconds for doing something so many times."""
+    self._process.stdin.write(f'{what} {times}\n')
+    self._process.stdin.flush()
+    answer = self._process.stdout.readline()
+    return float(answer) if answer else sys.exit('a process has ended')
+
+  def close(self) -> None:
+    self._process.stdin.close()
+    self._process.wait()
+
+
+def compare(network: str, rounds: int) -> dict[str, dict]:
+  """What is timed -> milliseconds of each round, and ratios."""
+  workers = {side: Worker(side, network) for side in ('ours', 'theirs')}
+  found = {}
+  for what in ('train', *(f'infer_{n}' for n in INFERENCE)):
+    times = {}
+    for side, worker in workers.items():
+      worker(what, 1)  # compiled, or allocated, here
+      times[side] = max(1, round(SECONDS / worker(what, 1)))
+    taken: dict[str, list[float]] = {side: [] for side in workers}
+    for index in range(rounds):
+      for side in sorted(workers, reverse=index % 2 == 1):
+        taken[side].append(1e3 * workers[side](what, times[side]) / times[side])
+    ratios = [b / a for a, b in zip(taken['ours'], taken['theirs'], strict=True)]
+    found[what] = {
+      'ours_ms': [round(ms, 3) for ms in taken['ours']],
+      'pytorch_ms': [round(ms, 3) for ms in taken['theirs']],
+      'ratio': round(statistics.median(ratios), 3),
+      'least': round(min(ratios), 3), 'most': round(max(ratios), 3)}
+  for worker in workers.values():
+    worker.close()
+  return found
+
+
+def machine() -> dict:
+  """What it was measured on."""
+  import jax
+  import torch
+
+  lines = pathlib.Path('/proc/cpuinfo').read_text().splitlines() if (
+    sys.platform == 'linux') else []
+  names = [line.partition(': ')[2] for line in lines if line.startswith('model name')]
+  return {'cpu': names[0] if names else platform.processor(),
+          'cores': os.cpu_count(), 'system': platform.system(),
+          'python': platform.python_version(), 'jax': jax.__version__,
+          'torch': torch.__version__, 'date': time.strftime('%Y-%m-%d')}
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument('--networks', default=','.join(NETWORKS))
+  parser.add_argument('--rounds', type=int, default=5)
+  parser.add_argument('--out', type=pathlib.Path, help='a JSON file')
+  parser.add_argument('--serve', choices=('ours', 'theirs'), help=argparse.SUPPRESS)
+  flags = parser.parse_args()
+  networks = flags.networks.split(',')
+  if unknown := [name for name in networks if name not in NETWORKS]:
+    parser.error(f'--networks: {unknown[0]} is none of {", ".join(NETWORKS)}')
+  if flags.serve:
+    serve(flags.serve, networks[0])
+    return
+  results = {}
+  for network in networks:
+    results[network] = compare(network, flags.rounds)
+    told = ', '.join(
+      f'{what} {each["ratio"]} ({each["least"]} to {each["most"]})'
+      for what, each in results[network].items())
+    print(f'{network}, PyTorch over ours: {told}', flush=True)
+  if flags.out:
+    flags.out.write_text(json.dumps({
+      'command': f'python benchmarks/beside_pytorch.py --rounds={flags.rounds}',
+      'machine': machine(), 'results': results}, indent=2) + '\n')
+
+
+if __name__ == '__main__':
+  main()
