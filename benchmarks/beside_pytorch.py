@@ -78,7 +78,7 @@ def ours(network: str) -> dict[str, Callable[[int], None]]:
   from bigmodels.sharding import MeshShape
   from experiments import cifar_cnn, mnist_cnn, shakespeare_gpt
 
-  devices.skip_absent_tpu()
+  devices.require(None)
   batch = batch_of(network)
   task = tasks.classification
   if network in TOKENS:
