@@ -1,8 +1,9 @@
 """Augmentation and normalisation: pure functions over whole batches, in the step.
 
-Each is `(batch, key, *, ...) -> batch` and touches `batch['inputs']`, some the labels;
-images are `[batch, height, width, channels]` of any dtype, which they keep. Set the
-keywords with `functools.partial`. Random choices are made per example.
+Each is `(batch, key, *, ...) -> batch` and touches `batch['inputs']`, mixing the labels
+too; images are `[batch, height, width, channels]` of any dtype, which all but
+`standardize` and `noise` keep. Set the keywords with `functools.partial`. Random
+choices are made per example.
 """
 
 from bigmodels.data.transforms.colour import colour
