@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import pathlib
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -350,6 +351,10 @@ def _shape(place, names: list[str], arrays: dict[str, tuple]) -> tuple[int, ...]
     file, there = arrays[name]
     shape = tuple(file.get_slice(there).get_shape())
     shape = shape[::-1] if place.transposed else shape
+    if len(shape) == len(place.axes):
+      shape = tuple(shape[axis] for axis in place.axes)
+    if place.merged > 1:
+      shape = (math.prod(shape[: place.merged]), *shape[place.merged :])
     shapes.append((*shape[:-1], shape[-1] / place.parts) if shape else shape)
   first = tuple(int(n) if n == int(n) else n for n in shapes[0])
   if any(shape != shapes[0] for shape in shapes):
@@ -363,6 +368,9 @@ def _assemble(place, names: list[str], arrays: dict[str, tuple]) -> np.ndarray:
   for name in names:
     array = _read(arrays[name])
     array = array.T if place.transposed else array
+    array = array.transpose(place.axes) if place.axes else array
+    if place.merged > 1:
+      array = array.reshape(-1, *array.shape[place.merged :])
     size = array.shape[-1] // place.parts
     found.append(array[..., place.part * size : (place.part + 1) * size])
   return np.stack(found) if '{}' in place.name else found[0]

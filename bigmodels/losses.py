@@ -11,15 +11,24 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, *,
 
   Args:
     logits: `[..., classes]`, or `[..., 1]` for two classes (the log-odds of 1).
-    labels: `[...]`, class indices.
+    labels: `[...]`, class indices; or float `[..., classes]`, the share of each class.
     smoothing: label smoothing (Szegedy et al., 2016): this share of every label is
       spread over all classes.
 
   Returns:
     `[...]`, in nats.
+
+  Raises:
+    ValueError: for shares of another number of classes.
   """
   logits = _two_sided(logits)
-  values = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+  if jnp.issubdtype(labels.dtype, jnp.floating):
+    if labels.shape != logits.shape:
+      raise ValueError(f'cross_entropy wants the shares of the classes, '
+                       f'{logits.shape}, got labels {labels.shape}')
+    values = optax.softmax_cross_entropy(logits, labels)
+  else:
+    values = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
   if not smoothing:
     return values
   # The mean over all classes of -log p, without the labels as rows of numbers.

@@ -129,12 +129,12 @@ CNN = (
   *MLP,
 )
 
-# `models.Gpt`, `models.Transformer` and the heads of `models.Bert`. Of a block, whose
-# parameters have an axis of the depth before their own, what goes in is cut along its
-# outputs and what goes out along its inputs: two sums over the devices for a block.
-# Each device has some of the heads; keys and values of fewer heads than devices are
-# cut within a head, which costs more sums. Embeddings are cut along their width, which
-# divides where a vocabulary may not.
+# `models.Gpt`, `models.Transformer`, `models.Vit` and the heads of `models.Bert`. Of a
+# block, whose parameters have an axis of the depth before their own, what goes in is
+# cut along its outputs and what goes out along its inputs: two sums over the devices
+# for a block. Each device has some of the heads; keys and values of fewer heads than
+# devices are cut within a head, which costs more sums. Embeddings are cut along their
+# width, which divides where a vocabulary may not.
 TRANSFORMER = (
   Rule(r'(.*/)?block/(attention|cross)/(query|key|value)/kernel',
        (None, None, 'tensor')),
@@ -147,10 +147,10 @@ TRANSFORMER = (
   Rule(r'(.*/)?block/(attention|cross|feed_forward)_norm/(scale|bias)', (None, None)),
   Rule(r'(.*/)?(tokens|positions|sentences)/embedding', (None, 'tensor')),
   Rule(r'(encoder/)?((encoder|decoder)_)?norm/(scale|bias)', (None,)),
-  Rule(r'(pooler|transform)/kernel', (None, 'tensor')),
-  Rule(r'(pooler|transform)/bias', ('tensor',)),
+  Rule(r'(patches|pooler|transform)/kernel', (None, 'tensor')),
+  Rule(r'(patches|pooler|transform)/bias', ('tensor',)),
   Rule(r'head/kernel', ('tensor', None)),
-  Rule(r'(head/)?bias', (None,)),
+  Rule(r'(head/)?bias|class_token', (None,)),
 )
 
 

@@ -67,6 +67,28 @@ def test_cross_entropy_is_that_of_labels_as_rows_of_numbers(smoothing):
   np.testing.assert_allclose(jax.grad(loss)(logits), softmax(logits) - rows, atol=1e-6)
 
 
+@pytest.mark.parametrize('smoothing', [0.0, 0.1])
+def test_cross_entropy_of_shares_is_that_of_numpy(smoothing):
+  shares = RNG.dirichlet(np.ones(4), 12).astype(np.float32)
+  smooth = (1 - smoothing) * shares + smoothing / 4
+  actual = losses.cross_entropy(LOGITS, jnp.asarray(shares), smoothing=smoothing)
+  np.testing.assert_allclose(
+    actual, -(smooth * np.log(softmax(LOGITS))).sum(-1), rtol=2e-5)
+  hard = losses.cross_entropy(LOGITS, jax.nn.one_hot(LABELS, 4), smoothing=smoothing)
+  np.testing.assert_allclose(
+    hard, losses.cross_entropy(LOGITS, LABELS, smoothing=smoothing), rtol=2e-5)
+
+
+def test_shares_of_one_logit_are_of_two_classes():
+  shares = np.stack([1 - 0.3 * BITS, 0.3 * BITS], -1).astype(np.float32)
+  p = sigmoid(ONE[:, 0])
+  expected = -shares[:, 0] * np.log(1 - p) - shares[:, 1] * np.log(p)
+  np.testing.assert_allclose(
+    losses.cross_entropy(ONE, jnp.asarray(shares)), expected, rtol=1e-5)
+  with pytest.raises(ValueError, match=r'\(12, 2\), got labels \(12, 4\)'):
+    losses.cross_entropy(ONE, jnp.ones((12, 4)))
+
+
 def test_smoothing_of_one_logit_spreads_over_two_classes():
   p = sigmoid(ONE[:, 0])
   truth = np.where(BITS == 1, 0.9, 0.1)

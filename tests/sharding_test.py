@@ -19,6 +19,7 @@ from bigmodels.models import (
   Mlp,
   ModernGpt,
   Transformer,
+  Vit,
 )
 from bigmodels.sharding import MeshShape, Rule
 
@@ -262,6 +263,21 @@ def test_rules_of_transformers(model, texts, others):
   params = transformer_params(model, texts)  # all are covered, or it raises
   found = by_name(sharding.parameter_specs(params, sharding.TRANSFORMER, TENSOR))
   assert {name: found[name] for name in others} == others
+
+
+@pytest.mark.parametrize('pooling', ['first', 'mean'])
+def test_rules_of_vit(pooling):
+  model = Vit(3, size=8, patch=4, depth=2, width=8, heads=2, pooling=pooling)
+  found = by_name(sharding.parameter_specs(
+    params_of(model, 8, 8, 3), sharding.TRANSFORMER, TENSOR))
+  expected = {
+    'patches/kernel': P(None, 'tensor'), 'patches/bias': P('tensor'),
+    'positions/embedding': P(None, 'tensor'), 'norm/scale': P(), 'norm/bias': P(),
+    'head/kernel': P('tensor'), 'head/bias': P(),
+    **({'class_token': P()} if pooling == 'first' else {})}
+  blocks = {name for name in found if name.startswith('blocks/block/')}
+  assert len(blocks) == 16
+  assert {name: spec for name, spec in found.items() if name not in blocks} == expected
 
 
 def test_keys_and_values_that_tensor_does_not_divide_are_refused():

@@ -1,4 +1,4 @@
-"""Where in its sequence a token stands: sinusoidal and rotary positions.
+"""Where in its sequence a token stands: sinusoidal, on a line or on a grid, and rotary.
 
 Learned positions are a `dense.Embedding` of the places.
 """
@@ -55,6 +55,26 @@ def sinusoidal(positions: jax.Array, width: int) -> jax.Array:
   angles = positions[..., None] * 10_000.0 ** (-np.arange(0, width, 2) / width)
   both = jnp.stack([jnp.sin(angles), jnp.cos(angles)], -1)
   return both.reshape(*positions.shape, width).astype(jnp.float32)
+
+
+def sinusoidal_2d(rows: int, columns: int, width: int) -> jax.Array:
+  """Sines and cosines of the column and of the row (Chen et al., *MoCo v3*, 2021).
+
+  Args:
+    rows, columns: of the grid of patches.
+    width: a multiple of 4.
+
+  Returns:
+    float32 `[rows * columns, width]`: sine and cosine of the column, then of the row,
+    a quarter each, over the wavelengths 2 pi to 20,000 pi.
+  """
+  if width % 4:
+    raise ValueError(f'width: positions on a grid want a multiple of 4, got {width}')
+  frequencies = 10_000.0 ** -np.linspace(0, 1, width // 4)
+  row, column = (
+    place.reshape(-1, 1) * frequencies for place in np.mgrid[:rows, :columns])
+  parts = [np.sin(column), np.cos(column), np.sin(row), np.cos(row)]
+  return jnp.asarray(np.concatenate(parts, -1), jnp.float32)
 
 
 def rotary(x: jax.Array, positions: jax.Array, base: float = 10_000.0) -> jax.Array:

@@ -6,6 +6,8 @@ from bigmodels.models.gpt import Gpt, ModernGpt
 from bigmodels.models.mlp import Linear, Mlp
 from bigmodels.models.recurrent import RecurrentClassifier, RecurrentLanguageModel
 from bigmodels.models.transformer import Transformer
+from bigmodels.models.vit import Vit, VitB, VitL, VitS, VitTi
 
 __all__ = ['Bert', 'BertClassifier', 'Cnn', 'Gpt', 'Linear', 'MaskedBert', 'Mlp',
-           'ModernGpt', 'RecurrentClassifier', 'RecurrentLanguageModel', 'Transformer']
+           'ModernGpt', 'RecurrentClassifier', 'RecurrentLanguageModel', 'Transformer',
+           'Vit', 'VitB', 'VitL', 'VitS', 'VitTi']

@@ -17,12 +17,17 @@ class Place(NamedTuple):
     transposed: whether it is `[out, in]`, as in PyTorch's `Linear`.
     part: which part of the last axis, after that, is meant.
     parts: of how many equal ones.
+    axes: which of its axes comes first, second, ...: (2, 3, 1, 0) for the kernel of a
+      convolution, [out, in, height, width] in PyTorch; () leaves them as they are.
+    merged: how many axes, the first ones after that, become one.
   """
 
   name: str
   transposed: bool = False
   part: int = 0
   parts: int = 1
+  axes: tuple[int, ...] = ()
+  merged: int = 1
 
 
 class Published(NamedTuple):

@@ -1,5 +1,6 @@
 """Classification into two or more classes."""
 
+import inspect
 from collections.abc import Callable
 from functools import partial
 
@@ -9,30 +10,64 @@ from bigmodels import figures, losses, metrics
 from bigmodels.tasks.task import Task, apply, init, labels_of, masked_mean
 
 
-def classification(model, loss: Callable = losses.cross_entropy) -> Task:
+def classification(model, loss: Callable = losses.cross_entropy, *,
+                   smoothing: float = 0.0, views: tuple[Callable, ...] = (),
+                   weights: tuple[float, ...] = ()) -> Task:
   """One class of several for every input.
+
+  Labels are class indices, `[batch]`, or float `[batch, classes]`, the share of each
+  class, as mixed examples have them; where something is right or wrong, the class of
+  the largest share counts.
 
   Args:
     model: Linen module, `[batch, ...]` -> logits `[batch, classes]`; or `[batch, 1]`
       for two classes, where a positive logit means class 1.
-    loss: (logits, labels `[batch]`) -> `[batch]`; see `losses`.
+    loss: (logits, labels) -> `[batch]`; see `losses`.
+    smoothing: of the labels in training, see `losses.cross_entropy`.
+    views: functions of the inputs `[batch, ...]`, such as those of `data.views`. The
+      answer of an evaluation is the mean of the logits for all of them, at the price
+      of as many forward passes.
+    weights: of the views in that mean, one for each; all the same if left out.
   """
+  if not 0 <= smoothing < 1:
+    raise ValueError(f'smoothing: wants 0 or more and less than 1, got {smoothing}')
+  if smoothing and 'smoothing' not in inspect.signature(loss).parameters:
+    raise ValueError(f'smoothing: wants 0 with a loss that knows none, got {smoothing}')
+  if weights and (len(weights) != len(views) or min(weights) <= 0):
+    raise ValueError(f'weights: wants a number above 0 for each of the {len(views)} '
+                     f'views, got {weights}')
 
-  def objective(params, extra, batch, key, train):
+  def answer(params, extra, batch, key, train):
     logits, extra = apply(model, params, extra, batch, key=key, train=train)
-    logits = logits.astype(jnp.float32)
     if logits.ndim != 2:
       raise ValueError(f'classification wants logits [batch, classes], the model '
                        f'gives {logits.shape}')
+    return logits.astype(jnp.float32), extra
+
+  def mean_answer(params, extra, batch, key):
+    parts = weights or (1,) * len(views)
+    return sum(part / sum(parts) * answer(
+      params, extra, {**batch, 'inputs': view(batch['inputs'])}, key, False)[0]
+      for part, view in zip(parts, views, strict=True))
+
+  def objective(params, extra, batch, key, train):
+    if views and not train:
+      logits = mean_answer(params, extra, batch, key)
+    else:
+      logits, extra = answer(params, extra, batch, key, train)
     labels, mask = labels_of(batch), batch['mask']
-    if labels.shape != mask.shape:
-      raise ValueError(f'classification wants labels [batch], got {labels.shape}')
-    values = loss(logits, labels)
+    shares = jnp.issubdtype(labels.dtype, jnp.floating)
+    if labels.ndim != 1 + shares:
+      raise ValueError('classification wants labels [batch], or float [batch, '
+                       f'classes], got {labels.dtype} {labels.shape}')
+    settings = {'smoothing': smoothing} if smoothing and train else {}
+    values = loss(logits, labels, **settings)
+    likeliest = jnp.argmax(labels, -1) if shares else labels
     probabilities = losses.probabilities(logits)
     predictions = jnp.argmax(probabilities, -1)
     value, total = masked_mean(values, mask)
-    _, right = masked_mean((predictions == labels).astype(jnp.float32), mask)
-    outputs = {'labels': labels, 'predictions': predictions,
+    _, right = masked_mean((predictions == likeliest).astype(jnp.float32), mask)
+    outputs = {'labels': likeliest, 'predictions': predictions,
                'probabilities': probabilities}
     return value, (extra, {'loss': total, 'accuracy': right}, outputs)
 

@@ -7,7 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bigmodels.layers.positions import NextPlaces, places, rotary, sinusoidal
+from bigmodels.layers.positions import (
+  NextPlaces,
+  places,
+  rotary,
+  sinusoidal,
+  sinusoidal_2d,
+)
 
 CHANCE = np.random.default_rng(0)
 
@@ -28,6 +34,23 @@ def test_sinusoidal_is_the_papers_formula(width):
   np.testing.assert_allclose(found, expected, atol=1e-4)
   again = sinusoidal(jnp.array(positions)[None, :, None], width)
   np.testing.assert_array_equal(again[0, :, 0], found)
+
+
+def test_sinusoidal_2d_is_the_formula_of_moco():
+  found = sinusoidal_2d(3, 5, 16)
+  assert found.shape == (15, 16) and found.dtype == jnp.float32
+  expected = np.zeros((3, 5, 16))
+  for row in range(3):
+    for column in range(5):
+      for i in range(4):
+        frequency = 1 / 10_000 ** (i / 3)
+        expected[row, column, i::4] = [
+          math.sin(column * frequency), math.cos(column * frequency),
+          math.sin(row * frequency), math.cos(row * frequency)]
+  np.testing.assert_allclose(found.reshape(3, 5, 16), expected, atol=1e-6)
+  assert len(np.unique(np.round(found, 4), axis=0)) == 15
+  with pytest.raises(ValueError, match=r'width: .* multiple of 4, got 6'):
+    sinusoidal_2d(2, 2, 6)
 
 
 # --- rotary ---------------------------------------------------------------------

@@ -50,10 +50,10 @@ def perturbed(model):
   return model.eval()
 
 
-def load(model, path, pattern='.*', kept=None, say=lambda line: None):
+def load(model, path, pattern='.*', kept=None, say=lambda line: None, inputs=TOKENS):
   """The parameters that a fresh model has after `initialize.start`."""
   shapes = jax.eval_shape(
-    lambda: model.init(jax.random.key(0), TOKENS, train=False))['params']
+    lambda: model.init(jax.random.key(0), inputs, train=False))['params']
   params = jax.tree.map(lambda x: jnp.full(x.shape, 7.0, x.dtype), shapes)
   state = State(None, params, {}, None, None, None)
   experiment = Experiment(

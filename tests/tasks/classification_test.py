@@ -173,3 +173,103 @@ def test_labels_of_another_rank_are_refused():
   data['labels'] = data['labels'][:, None]
   with pytest.raises((ValueError, TypeError)):
     task.loss(*task.init(KEY, data), data, KEY, False)
+
+
+# --- shares of classes, smoothing -----------------------------------------------
+
+
+def shares_of(data):
+  """A third of every label is that of the next class."""
+  rows = np.eye(3)[data['labels']] * 2 / 3 + np.eye(3)[(data['labels'] + 1) % 3] / 3
+  return {**data, 'labels': rows.astype(np.float32)}
+
+
+@pytest.mark.parametrize('model', [Linear(3), Linear(1)], ids=['many', 'two'])
+def test_shares_of_classes_are_the_mean_of_both_losses(model):
+  task, data = classification(model), batch(classes=2)
+  params, extra = task.init(KEY, data)
+  other = {**data, 'labels': 1 - data['labels']}
+  rows = np.eye(3 if model.outputs == 3 else 2, dtype=np.float32)
+  mixed = {**data, 'labels': 0.7 * rows[data['labels']] + 0.3 * rows[other['labels']]}
+
+  def scored(data):
+    value, (_, sums, outputs) = task.loss(params, extra, data, KEY, True)
+    return value, sums['accuracy'], outputs['labels']
+
+  value, right, labels = scored(mixed)
+  assert value == pytest.approx(
+    0.7 * float(scored(data)[0]) + 0.3 * float(scored(other)[0]), rel=1e-5)
+  assert right == scored(data)[1]  # the larger share counts
+  np.testing.assert_array_equal(labels[:4], data['labels'][:4])
+
+
+def test_masked_shares_change_nothing():
+  task, data = classification(Linear(3)), shares_of(batch())
+  params, extra = task.init(KEY, data)
+  spoilt = np.where(data['mask'][:, None] > 0, data['labels'], np.nan)
+  expected, _ = task.loss(params, extra, data, KEY, True)
+  actual, _ = task.loss(params, extra, {**data, 'labels': spoilt}, KEY, True)
+  assert actual == expected and np.isfinite(actual)
+
+
+def test_smoothing_is_of_training_only():
+  plain, data = classification(Linear(3)), batch()
+  task = classification(Linear(3), smoothing=0.3)
+  params, extra = task.init(KEY, data)
+  rows = np.where(np.arange(3) == data['labels'][:, None], 0.8, 0.1)
+  smooth = {**data, 'labels': rows.astype(np.float32)}
+
+  def value(task, data, train):
+    return float(task.loss(params, extra, data, KEY, train)[0])
+
+  assert value(task, data, True) == pytest.approx(value(plain, smooth, True), rel=1e-5)
+  assert value(task, data, False) == value(plain, data, False)
+  assert value(task, data, True) != value(plain, data, True)
+
+
+@pytest.mark.parametrize('given, message', [
+  ({'smoothing': 1.0}, 'smoothing: wants 0 or more and less than 1, got 1.0'),
+  ({'smoothing': 0.1, 'loss': losses.hinge}, 'smoothing: wants 0 with a loss that kno'),
+  ({'weights': (1.0,)}, 'weights: wants a number above 0 for each of the 0 views'),
+  ({'weights': (1.0, -1.0), 'views': (abs, abs)}, 'weights: wants a number above 0'),
+])
+def test_wrong_settings_are_refused(given, message):
+  with pytest.raises(ValueError, match=f'^{message}'):
+    classification(Linear(3), **given)
+
+
+def test_shares_of_other_classes_are_refused():
+  task, data = classification(Linear(4)), shares_of(batch())
+  with pytest.raises(ValueError, match=r'\(6, 4\), got labels \(6, 3\)'):
+    task.loss(*task.init(KEY, data), data, KEY, True)
+
+
+# --- views ----------------------------------------------------------------------
+
+
+VIEWS = (lambda x: x, lambda x: x[:, ::-1], lambda x: 2 * x)
+
+
+@pytest.mark.parametrize('weights', [(), (2.0, 1.0, 1.0)])
+def test_an_evaluation_answers_with_the_mean_of_its_views(weights):
+  model, data = Linear(3), batch()
+  task = classification(model, views=VIEWS, weights=weights)
+  params, extra = task.init(KEY, data)
+  each = [logits(params, {**data, 'inputs': view(data['inputs'])}) for view in VIEWS]
+  mean = np.average(each, axis=0, weights=weights or None)
+  p = np.exp(mean) / np.exp(mean).sum(-1, keepdims=True)
+  value, (_, sums, outputs) = task.loss(params, extra, data, KEY, False)
+  np.testing.assert_allclose(outputs['probabilities'][:4], p[:4], rtol=1e-5)
+  expected = log_loss(data['labels'][:4], p[:4], labels=range(3))
+  assert value == pytest.approx(expected, rel=1e-5)
+  assert sums['accuracy'] == (np.sum(p[:4].argmax(-1) == data['labels'][:4]), 4)
+  plain = classification(model).loss(params, extra, data, KEY, True)[0]
+  assert task.loss(params, extra, data, KEY, True)[0] == plain  # not in training
+
+
+def test_views_leave_batch_statistics_as_they_are():
+  task = classification(Mlp(3, (4,), batch_norm=True), views=VIEWS)
+  data = batch(masked=0)
+  params, extra = task.init(KEY, data)
+  _, (after, _, _) = task.loss(params, extra, data, KEY, False)
+  jax.tree.map(np.testing.assert_array_equal, after, extra)

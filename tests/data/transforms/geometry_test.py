@@ -1,79 +1,17 @@
-"""Tests of bigmodels.data.transforms against NumPy and scipy.ndimage."""
+"""Tests of bigmodels.data.transforms.geometry against NumPy, scipy and Pillow."""
 
-from functools import partial
-
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import ndimage, stats
 
 from bigmodels.data import transforms
-
-KEY = jax.random.key(0)
-RANDOM = {
-  'flip': transforms.flip,
-  'shift': partial(transforms.shift, pixels=2),
-  'crop': partial(transforms.crop, size=5),
-  'rotate': partial(transforms.rotate, degrees=30.0),
-  'scale': partial(transforms.scale, low=0.5, high=2.0),
-  'noise': partial(transforms.noise, std=0.5),
-}
-GEOMETRIC = [name for name in RANDOM if name != 'noise']
-
-
-def pixels(n=1, height=7, width=6, channels=2, dtype=np.uint8, seed=0):
-  images = np.random.default_rng(seed).integers(1, 256, (n, height, width, channels))
-  return images.astype(dtype)
-
-
-def batch(images):
-  n = len(images)
-  mask = (np.arange(n) < n - 1).astype(np.float32)
-  return {'inputs': images, 'labels': np.arange(n, dtype=np.int32), 'mask': mask}
-
-
-def apply(transform, images, key=KEY, **keywords):
-  transform = jax.jit(partial(transform, **keywords))
-  return np.asarray(transform(batch(images), key)['inputs'])
+from tests.data.transforms.pictures import KEY, apply, pixels
 
 
 def which(image, candidates):
   """Names of the candidates that an image equals."""
   return [name for name, c in candidates.items() if np.array_equal(image, c)]
-
-
-@pytest.mark.parametrize('name', RANDOM)
-def test_a_key_decides_and_only_inputs_change(name):
-  transform = jax.jit(RANDOM[name])
-  before = batch(pixels(16))
-  after = transform(before, KEY)
-  again, other = transform(before, KEY), transform(before, jax.random.key(1))
-  np.testing.assert_array_equal(after['inputs'], again['inputs'])
-  assert not np.array_equal(after['inputs'], other['inputs'])
-  assert set(after) == set(before)
-  for column in ('labels', 'mask'):
-    np.testing.assert_array_equal(after[column], before[column])
-
-
-@pytest.mark.parametrize('name', GEOMETRIC)
-@pytest.mark.parametrize('dtype', ['uint8', 'float32', 'bfloat16'])
-def test_dtype_is_kept(name, dtype):
-  images = jnp.asarray(pixels(2)).astype(dtype)
-  assert jax.eval_shape(RANDOM[name], batch(images), KEY)['inputs'].dtype == dtype
-
-
-@pytest.mark.parametrize('name', GEOMETRIC)
-def test_every_example_has_its_own_draw(name):
-  results = apply(RANDOM[name], np.repeat(pixels(), 32, 0))
-  assert len({result.tobytes() for result in results}) > 1
-
-
-def test_standardize_is_per_channel_in_float32():
-  images, mean, std = pixels(3), [10.0, 100.0], [2.0, 5.0]
-  result = apply(transforms.standardize, images, mean=mean, std=std)
-  assert result.dtype == np.float32
-  np.testing.assert_allclose(result, (images - np.array(mean)) / std, rtol=1e-6)
 
 
 def test_flip_mirrors_half_of_the_examples():
@@ -109,6 +47,26 @@ def test_shift_is_pad_and_crop_at_every_offset():
   assert stats.chisquare(counts).pvalue > 1e-3
 
 
+def test_shift_that_reflects_at_every_offset():
+  image = pixels()[0]
+  height, width, _ = image.shape
+  padded = np.pad(image, ((1, 1), (1, 1), (0, 0)), 'reflect')
+  candidates = {(i, j): padded[i : i + height, j : j + width]
+                for i in range(3) for j in range(3)}
+  found = [which(r, candidates) for r in apply(
+    transforms.shift, np.stack([image] * 300), pixels=1, padding='reflect')]
+  counts = [found.count([name]) for name in candidates]
+  assert sum(counts) == 300 and stats.chisquare(counts).pvalue > 1e-3
+
+
+@pytest.mark.parametrize('keywords, message', [
+  ({'pixels': 1, 'padding': 'mirror'}, "wants 'zeros' or 'reflect', got 'mirror'"),
+  ({'pixels': 6, 'padding': 'reflect'}, '7 x 6 cannot be reflected by 6 pixels')])
+def test_shift_refuses(keywords, message):
+  with pytest.raises(ValueError, match=message):
+    apply(transforms.shift, pixels(), **keywords)
+
+
 def test_shift_by_0_is_nothing():
   np.testing.assert_array_equal(
     apply(transforms.shift, pixels(3), pixels=0), pixels(3))
@@ -129,6 +87,33 @@ def test_crop_of_all_is_nothing_and_of_more_is_refused():
   np.testing.assert_array_equal(apply(transforms.crop, images, size=6), images)
   with pytest.raises(ValueError, match='size 7 is larger than images of 6 x 6'):
     apply(transforms.crop, images, size=7)
+
+
+def test_centre_crop():
+  images = pixels(2, height=8, width=5)
+  np.testing.assert_array_equal(
+    apply(transforms.centre_crop, images, size=3), images[:, 2:5, 1:4])
+  with pytest.raises(ValueError, match=r'centre_crop: size 6 is larger than .* 8 x 5'):
+    apply(transforms.centre_crop, images, size=6)
+
+
+def by_pillow(image, size, box=None):
+  """Pillow's bilinear resizing, smoothed where it shrinks, in float32."""
+  planes = [Image.fromarray(plane.astype(np.float32)).resize(
+    size[::-1], Image.Resampling.BILINEAR, box) for plane in np.moveaxis(image, -1, 0)]
+  return np.stack([np.asarray(plane) for plane in planes], -1)
+
+
+@pytest.mark.parametrize('size, shape', [(4, (5, 4)), (5, (6, 5)), (13, (16, 13))])
+def test_resize_equals_pillow(size, shape):
+  images = pixels(2, height=11, width=9, dtype=np.float32)
+  result = apply(transforms.resize, images, size=size)
+  assert result.shape == (2, *shape, 2)
+  expected = [by_pillow(image, shape) for image in images]
+  np.testing.assert_allclose(result, expected, atol=1e-3)
+  whole = apply(transforms.resize, images.astype(np.uint8), size=size)
+  assert whole.dtype == np.uint8
+  np.testing.assert_allclose(whole, expected, atol=0.501)
 
 
 # An image whose two channels hold the row and the column of every pixel, from the
@@ -160,6 +145,84 @@ def reference(image, matrix):
     ndimage.affine_transform(plane.astype(np.float64), matrix,
                              centre - matrix @ centre, order=1, mode='grid-constant')
     for plane in np.moveaxis(image, -1, 0)], -1)
+
+
+def boxes(n, height=40, width=40, **keywords):
+  """(top, left, bottom, right) of what `resized_crop` cuts out, in pixels."""
+  image = np.stack(np.mgrid[:height, :width], -1).astype(np.float32) + 0.5
+  size = 60  # larger than any box: inside of what is enlarged a ramp stays a ramp
+  result = apply(transforms.resized_crop, np.stack([image] * n), size=size, **keywords)
+  one, two = result[:, 15, 15], result[:, 44, 44]
+  step = (two - one) / 29
+  low = one - 15.5 * step
+  return np.concatenate([low, low + size * step], -1)
+
+
+def test_resized_crop_equals_pillow_at_the_box_it_drew():
+  images = pixels(6, height=40, width=40, dtype=np.float32)
+  for size in (7, 56):  # smaller and larger
+    result = apply(transforms.resized_crop, images, size=size)
+    for image, box, found in zip(images, boxes(6), result, strict=True):
+      top, left, bottom, right = (float(x) for x in np.clip(box, 0, 40))
+      expected = by_pillow(image, (size, size), (left, top, right, bottom))
+      np.testing.assert_allclose(found, expected, atol=0.05)
+
+
+def test_resized_crop_draws_boxes_as_torchvision_does():
+  height, width, n = 30, 40, 1500
+  low, high = np.split(boxes(n, height, width), 2, axis=1)
+  assert low.min() > -1e-3 and np.all(high < np.array([height, width]) + 1e-3)
+  found = (high - low)[:, 0], (high - low)[:, 1]
+  chance, expected = np.random.default_rng(0), []
+  while len(expected) < 4000:
+    area = chance.uniform(0.08, 1) * height * width
+    ratio = np.exp(chance.uniform(np.log(3 / 4), np.log(4 / 3)))
+    size = np.sqrt(area / ratio), np.sqrt(area * ratio)
+    if size[0] <= height and size[1] <= width:
+      expected.append(size)
+  for ours, theirs in zip(found, np.transpose(expected), strict=True):
+    assert stats.ks_2samp(ours, theirs).pvalue > 1e-3
+  room = np.array([height, width]) - (high - low)
+  share = (low / room)[np.all(room > 1, axis=1)]
+  for axis in range(2):
+    assert stats.kstest(share[:, axis], 'uniform').pvalue > 1e-3
+
+
+def test_a_crop_of_all_of_an_image_is_resized():
+  images = pixels(2, height=12, width=12, dtype=np.float32)
+  result = apply(transforms.resized_crop, images, size=5, area=(1, 1), aspect=(1, 1))
+  np.testing.assert_allclose(
+    result, apply(transforms.resize, images, size=5), atol=1e-3)
+
+
+def test_a_rectangle_that_never_fits_is_cut_to_fit():
+  found = boxes(4, aspect=(3.0, 3.0), area=(1.0, 1.0))
+  high, wide = found[:, 2] - found[:, 0], found[:, 3] - found[:, 1]
+  np.testing.assert_allclose(high, 40 / np.sqrt(3), rtol=1e-4)
+  np.testing.assert_allclose(wide, 40, rtol=1e-4)
+
+
+@pytest.mark.parametrize('keywords, message', [
+  ({'area': (0.0, 1.0)}, 'area: wants 0 < least <= largest <= 1'),
+  ({'aspect': (2.0, 1.0)}, 'aspect: wants 0 < least <= largest')])
+def test_resized_crop_refuses(keywords, message):
+  with pytest.raises(ValueError, match=message):
+    apply(transforms.resized_crop, pixels(), size=4, **keywords)
+
+
+def test_translate_moves_by_a_share_of_each_side():
+  images, n = pixels(4, 20, 10, dtype=np.float32), 400
+  ramps = np.stack([np.stack(np.mgrid[:20, :10], -1).astype(np.float32)] * n)
+  moves = apply(transforms.translate, ramps, share=0.2)[:, 10, 5] - [10, 5]
+  for axis, most in enumerate((4, 2)):
+    assert stats.kstest(moves[:, axis], stats.uniform(-most, 2 * most).cdf
+                        ).pvalue > 1e-3
+  moves = apply(transforms.translate, ramps[:4], share=0.2)[:, 10, 5] - [10, 5]
+  for image, move, found in zip(images, moves, apply(
+      transforms.translate, images, share=0.2), strict=True):
+    expected = ndimage.shift(image.astype(float), (*-move, 0), order=1,
+                             mode='grid-constant')
+    np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
 def test_rotation_angles_are_uniform_in_the_range():
@@ -224,12 +287,3 @@ def test_resampled_integers_are_rounded_and_do_not_wrap_around():
   result = apply(transforms.rotate, images, degrees=40.0)
   np.testing.assert_array_equal(result, np.clip(np.round(exact), 0, 255))
   np.testing.assert_array_equal(result[:, 3:5, 3:5], 255)
-
-
-def test_noise_is_gaussian_of_the_deviation():
-  images = pixels(20, dtype=np.uint8)
-  result = apply(transforms.noise, images, std=0.3)
-  assert result.dtype == np.float32
-  added = (result - images).ravel() / 0.3
-  assert stats.kstest(added, 'norm').pvalue > 1e-3
-  assert added.std() == pytest.approx(1, abs=0.07)  # 4 deviations

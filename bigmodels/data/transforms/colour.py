@@ -1,0 +1,66 @@
+"""Transforms of colour: of bytes, or of floats from 0 to 1; before `standardize`."""
+
+import jax
+import jax.numpy as jnp
+
+from bigmodels.data.transforms.images import Batch, from_unit, to_unit
+
+
+def colour(batch: Batch, key: jax.Array, *, brightness: float = 0.0,
+           contrast: float = 0.0, saturation: float = 0.0, hue: float = 0.0) -> Batch:
+  """Changes brightness, contrast, saturation and hue, in this order ("jitter").
+
+  The first three mix an image with black, its mean grey, and itself in grey. Factors
+  are uniform from `1 - strength`, at least 0, to `1 + strength`.
+
+  Args:
+    batch: images.
+    key: of the draws.
+    brightness, contrast, saturation: strengths.
+    hue: largest turn of the circle of colours either way, at most 0.5, half of it.
+
+  Raises:
+    ValueError: for other strengths, or images without colour whose hue is to change.
+  """
+  strengths = {'brightness': brightness, 'contrast': contrast, 'saturation': saturation}
+  for name, strength in strengths.items():
+    if strength < 0:
+      raise ValueError(f'colour: {name} wants 0 or more, got {strength}')
+  if not 0 <= hue <= 0.5:
+    raise ValueError(f'colour: hue wants 0 to 0.5, got {hue}')
+  images = batch['inputs']
+  if hue and images.shape[-1] != 3:
+    raise ValueError(f'colour: hue wants images of 3 channels, got {images.shape}')
+  amounts = jax.random.uniform(key, (len(images), 4, 1, 1, 1))
+  values = to_unit(images)
+  for index, (other, strength) in enumerate((
+      (jnp.zeros_like, brightness), (mean_grey, contrast), (grey, saturation))):
+    if strength:
+      low = max(0.0, 1 - strength)
+      factors = low + (1 + strength - low) * amounts[:, index]
+      values = mix(values, other(values), factors)
+  if hue:
+    import dm_pix
+
+    turns = hue * (2 * amounts[:, 3, ..., 0] - 1)
+    values = dm_pix.adjust_hue(values, turns)
+  return {**batch, 'inputs': from_unit(values, images.dtype)}
+
+
+def mix(images: jax.Array, others: jax.Array, factors: jax.Array) -> jax.Array:
+  """Images by a factor, and the rest of it from the others; kept from 0 to 1."""
+  return jnp.clip(others + factors * (images - others), 0, 1)
+
+
+def grey(images: jax.Array) -> jax.Array:
+  """Of the same lightness (ITU-R 601), with as many channels; [.., h, w, channels]."""
+  if images.shape[-1] != 3:
+    return images
+  import dm_pix
+
+  return dm_pix.rgb_to_grayscale(images, keep_dims=True)
+
+
+def mean_grey(images: jax.Array) -> jax.Array:
+  """The mean lightness of each image, `[batch, 1, 1, channels or 1]`."""
+  return grey(images).mean((1, 2), keepdims=True)

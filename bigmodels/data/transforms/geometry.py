@@ -1,0 +1,157 @@
+"""Transforms of where pixels are: mirrored, moved, cut out, turned, resized."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from bigmodels.data.transforms.images import Batch, draw_rectangles, like
+
+
+def flip(batch: Batch, key: jax.Array, *, probability: float = 0.5) -> Batch:
+  """Mirrors images left to right with a probability."""
+  images = batch['inputs']
+  mirrored = jax.random.bernoulli(key, probability, (len(images), 1, 1, 1))
+  return {**batch, 'inputs': jnp.where(mirrored, images[:, :, ::-1], images)}
+
+
+def shift(batch: Batch, key: jax.Array, *, pixels: int,
+          padding: Literal['zeros', 'reflect'] = 'zeros') -> Batch:
+  """Moves images by up to `pixels` each way, whole pixels.
+
+  This is the usual "pad and crop": pad by `pixels`, cut out the old size anywhere.
+  What comes in is zeros, or the image mirrored at its outermost pixels.
+  """
+  if padding not in ('zeros', 'reflect'):
+    raise ValueError(f"shift: padding wants 'zeros' or 'reflect', got {padding!r}")
+  images = batch['inputs']
+  n, height, width, channels = images.shape
+  if padding == 'reflect' and pixels >= min(height, width):
+    raise ValueError(f'shift: images of {height} x {width} cannot be reflected by '
+                     f'{pixels} pixels')
+  margin = ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))
+  padded = jnp.pad(images, margin, 'constant' if padding == 'zeros' else padding)
+  corners = jax.random.randint(key, (n, 2), 0, 2 * pixels + 1)
+  cut = jax.vmap(
+    lambda image, corner: jax.lax.dynamic_slice(
+      image, (corner[0], corner[1], 0), (height, width, channels)))
+  return {**batch, 'inputs': cut(padded, corners)}
+
+
+def crop(batch: Batch, key: jax.Array, *, size: int) -> Batch:
+  """Cuts a random `size` x `size` window out of every image."""
+  images = batch['inputs']
+  n, height, width, channels = images.shape
+  _check_crop('crop', size, images)
+  limits = jnp.array([height - size + 1, width - size + 1])
+  corners = jax.random.randint(key, (n, 2), 0, limits)
+  cut = jax.vmap(
+    lambda image, corner: jax.lax.dynamic_slice(
+      image, (corner[0], corner[1], 0), (size, size, channels)))
+  return {**batch, 'inputs': cut(images, corners)}
+
+
+def centre_crop(batch: Batch, key: jax.Array, *, size: int) -> Batch:
+  """Cuts the middle `size` x `size` window out of every image."""
+  del key
+  images = batch['inputs']
+  _check_crop('centre_crop', size, images)
+  top, left = ((length - size) // 2 for length in images.shape[1:3])
+  return {**batch, 'inputs': images[:, top : top + size, left : left + size]}
+
+
+def resize(batch: Batch, key: jax.Array, *, size: int) -> Batch:
+  """Resizes images so that their shorter side has `size` pixels; bilinear, smoothed."""
+  del key
+  images = batch['inputs']
+  n, height, width, channels = images.shape
+  short = min(height, width)
+  shape = (n, round(height * size / short), round(width * size / short), channels)
+  result = jax.image.resize(images.astype(jnp.float32), shape, 'bilinear')
+  return {**batch, 'inputs': like(result, images.dtype)}
+
+
+def resized_crop(batch: Batch, key: jax.Array, *, size: int,
+                 area: tuple[float, float] = (0.08, 1.0),
+                 aspect: tuple[float, float] = (3 / 4, 4 / 3)) -> Batch:
+  """Resizes a rectangle anywhere in every image to `size` x `size`.
+
+  As Inception was trained (Szegedy et al., 2015), and most of ImageNet since. Bilinear,
+  smoothed where it shrinks; a rectangle need not lie on whole pixels.
+
+  Args:
+    batch: images.
+    key: of the draws.
+    size: height and width of what comes out, in pixels.
+    area: of the rectangle, least and largest share of the image.
+    aspect: least and largest ratio of its width to its height.
+  """
+  images = batch['inputs']
+  corners, sizes = draw_rectangles(key, images.shape[:3], area=area, aspect=aspect)
+  shape = (size, size, images.shape[-1])
+  result = jax.vmap(lambda image, corner, factor: jax.image.scale_and_translate(
+    image, shape, (0, 1), factor, -corner * factor, 'bilinear'))(
+      images.astype(jnp.float32), corners, size / sizes)
+  return {**batch, 'inputs': like(result, images.dtype)}
+
+
+def translate(batch: Batch, key: jax.Array, *, share: float) -> Batch:
+  """Moves images by up to a share of their height and width; zeros come in."""
+  n, height, width, _ = batch['inputs'].shape
+  amounts = jax.random.uniform(key, (n, 2), minval=-share, maxval=share)
+  images = resample(batch['inputs'], jnp.broadcast_to(jnp.eye(2), (n, 2, 2)),
+                    amounts * jnp.array([height, width]))
+  return {**batch, 'inputs': images}
+
+
+def rotate(batch: Batch, key: jax.Array, *, degrees: float) -> Batch:
+  """Turns images about their centre by an angle within `degrees` either way."""
+  n = len(batch['inputs'])
+  angle = jax.random.uniform(key, (n,), minval=-1.0, maxval=1.0)
+  angle = jnp.deg2rad(degrees) * angle
+  cos, sin = jnp.cos(angle), jnp.sin(angle)
+  matrices = jnp.stack([cos, -sin, sin, cos], -1).reshape(n, 2, 2)
+  return {**batch, 'inputs': resample(batch['inputs'], matrices)}
+
+
+def scale(batch: Batch, key: jax.Array, *, low: float, high: float) -> Batch:
+  """Enlarges images about their centre by a factor from `low` to `high`.
+
+  The factor's logarithm is uniform; below 1 an image shrinks and zeros come in.
+  """
+  if not 0 < low <= high:
+    raise ValueError(f'scale: wants 0 < low <= high, got {low} and {high}')
+  n = len(batch['inputs'])
+  factor = jnp.exp(jax.random.uniform(
+    key, (n, 1, 1), minval=jnp.log(low), maxval=jnp.log(high)))
+  return {**batch, 'inputs': resample(batch['inputs'], jnp.eye(2) / factor)}
+
+
+def resample(images: jax.Array, matrices: jax.Array, offsets: jax.Array | None = None,
+             fill: float = 0.0) -> jax.Array:
+  """Bilinear look-up of every output pixel at matrix times its place, from the centre.
+
+  Args:
+    images: `[n, height, width, channels]`.
+    matrices: `[n, 2, 2]`, output (row, column) to input (row, column).
+    offsets: `[n, 2]`, added to that, in pixels.
+    fill: what is around an image.
+  """
+  _, height, width, _ = images.shape
+  centre = jnp.array([(height - 1) / 2, (width - 1) / 2])
+  places = jnp.stack(jnp.mgrid[:height, :width], -1) - centre
+  places = jnp.einsum('nij,hwj->nihw', matrices, places, precision='highest')
+  places = places + centre[None, :, None, None]
+  if offsets is not None:
+    places = places + offsets[:, :, None, None]
+  look_up = jax.vmap(jax.vmap(
+    lambda plane, at: jax.scipy.ndimage.map_coordinates(
+      plane, [at[0], at[1]], order=1, cval=fill),
+    in_axes=(-1, None), out_axes=-1))
+  return like(look_up(images.astype(jnp.float32), places), images.dtype)
+
+
+def _check_crop(name: str, size: int, images: jax.Array) -> None:
+  height, width = images.shape[1:3]
+  if size > min(height, width):
+    raise ValueError(f'{name}: size {size} is larger than images of {height} x {width}')

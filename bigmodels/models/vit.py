@@ -1,0 +1,179 @@
+"""The transformer that reads an image as a row of patches (ViT).
+
+Dosovitskiy et al., *An image is worth 16x16 words*, 2021; Ti and S after Touvron et
+al., *DeiT*, 2021. `pooling='mean', positions='sincos'` is the plainer and better one of
+Beyer et al., *Better plain ViT baselines for ImageNet-1k*, 2022.
+"""
+
+from functools import partial
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from bigmodels.layers.attention import Attention
+from bigmodels.layers.dense import Dense, Embedding
+from bigmodels.layers.positions import sinusoidal_2d
+from bigmodels.layers.stack import Remat, Stack
+from bigmodels.layers.transformer import Block, FeedForward
+from bigmodels.models import hugging_face
+from bigmodels.models.fields import check_heads, check_shares, check_sizes
+from bigmodels.models.hugging_face import Place, Published
+
+_NORM = partial(nn.LayerNorm, epsilon=1e-6, use_fast_variance=False)
+_GELU = partial(nn.gelu, approximate=False)
+
+
+class Vit(nn.Module):
+  """Patches and their positions, blocks, a norm, and a logit for every class.
+
+  The defaults are ViT-B/16; `VitTi`, `VitS` and `VitL` are its other sizes, as in
+  `VitS(outputs=10, size=32, patch=4)`.
+
+  Attributes:
+    outputs: width of the answer.
+    size: height and width of the images, in pixels.
+    channels: of the images.
+    patch: height and width of a patch, which divides the size.
+    depth: number of blocks.
+    width: of the residual stream.
+    heads: of the attention; they divide the width.
+    hidden: width of the feed-forward part; None takes 4 times the width.
+    pooling: 'first' takes the features of a token that is put before the patches, as
+      first published; 'mean' has no such token and takes the mean of all patches.
+    positions: 'learned', or 'sincos', which are fixed.
+    dropout: share left out of the embeddings and of what each part of a block adds.
+    attention_dropout: share of the attention's weights left out.
+    remat: see `Stack`.
+    unroll: see `Stack`.
+  """
+
+  outputs: int
+  size: int = 224
+  channels: int = 3
+  patch: int = 16
+  depth: int = 12
+  width: int = 768
+  heads: int = 12
+  hidden: int | None = None
+  pooling: Literal['first', 'mean'] = 'first'
+  positions: Literal['learned', 'sincos'] = 'learned'
+  dropout: float = 0.0
+  attention_dropout: float = 0.0
+  remat: Remat = 'none'
+  unroll: bool = False
+
+  def __post_init__(self):
+    check_sizes(self, 'outputs', 'size', 'channels', 'patch', 'depth', 'width',
+                'hidden')
+    check_heads(self)
+    check_shares(self, 'dropout', 'attention_dropout')
+    if self.size % self.patch:
+      raise ValueError(f'patch: wants a divisor of the size, {self.size}, got '
+                       f'{self.patch}')
+    for name, legal in (('pooling', ('first', 'mean')),
+                        ('positions', ('learned', 'sincos'))):
+      if getattr(self, name) not in legal:
+        raise ValueError(f'{name}: wants {" or ".join(map(repr, legal))}, got '
+                         f'{getattr(self, name)!r}')
+    if self.positions == 'sincos' and self.width % 4:
+      raise ValueError("width: wants a multiple of 4 with positions='sincos', got "
+                       f'{self.width}')
+    super().__post_init__()
+
+  @nn.compact
+  def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
+    """`[batch, size, size, channels]` -> logits `[batch, outputs]`.
+
+    Args:
+      inputs: images.
+      train: whether to drop out.
+
+    Raises:
+      ValueError: for images of another shape.
+    """
+    wanted = (self.size, self.size, self.channels)
+    if inputs.shape[1:] != wanted:
+      raise ValueError(f'Vit takes images of {wanted} (size, size, channels), got '
+                       f'{tuple(inputs.shape[1:])}')
+    batch, rows = len(inputs), self.size // self.patch
+    x = Dense(self.width, name='patches')(_patches(inputs, self.patch))
+    if self.positions == 'sincos':
+      x = x + sinusoidal_2d(rows, rows, self.width).astype(x.dtype)
+    if self.pooling == 'first':
+      token = self.param('class_token', nn.initializers.zeros, (self.width,))
+      token = jnp.broadcast_to(token.astype(x.dtype), (batch, 1, self.width))
+      x = jnp.concatenate([token, x], axis=1)
+    if self.positions == 'learned':
+      small = partial(nn.initializers.normal, 0.02)
+      x = x + Embedding(x.shape[1], self.width, small, name='positions')(
+        jnp.arange(x.shape[1]))
+    x = nn.Dropout(self.dropout, deterministic=not train)(x)
+    block = partial(
+      Block,
+      attention=partial(Attention, self.heads, dropout=self.attention_dropout),
+      feed_forward=partial(FeedForward, self.hidden or 4 * self.width,
+                           activation=_GELU),
+      norm=_NORM, dropout=self.dropout)
+    x = Stack(block, self.depth, self.remat, self.unroll, name='blocks')(x, train=train)
+    x = _NORM(name='norm')(x)
+    x = x[:, 0] if self.pooling == 'first' else x.mean(1)
+    # It begins by knowing nothing, as published.
+    zeros = partial(nn.initializers.constant, 0.0)
+    return Dense(self.outputs, kernel_init=zeros, name='head')(x)
+
+  @nn.nowrap
+  def hugging_face(self) -> Published:
+    """Where its parameters are in a file of `ViTForImageClassification`.
+
+    Raises:
+      ValueError: if it is none.
+    """
+    for name, wanted in (('pooling', 'first'), ('positions', 'learned')):
+      if getattr(self, name) != wanted:
+        raise ValueError(f'{name}: the published ViT wants {wanted!r}, got '
+                         f'{getattr(self, name)!r}')
+    dense = partial(hugging_face.dense, transposed=True)
+    ours, theirs = 'blocks/block', 'encoder.layer.{}'
+    patches = 'embeddings.patch_embeddings.projection'
+    places = {
+      # A convolution's [width, channels, patch, patch].
+      'patches/kernel': Place(f'{patches}.weight', axes=(2, 3, 1, 0), merged=3),
+      'patches/bias': Place(f'{patches}.bias'),
+      'class_token': Place('embeddings.cls_token', merged=3),
+      'positions/embedding': Place('embeddings.position_embeddings', merged=2),
+      **hugging_face.norm(f'{ours}/attention_norm', f'{theirs}.layernorm_before'),
+      **dense(f'{ours}/attention/out', f'{theirs}.attention.output.dense'),
+      **hugging_face.norm(f'{ours}/feed_forward_norm', f'{theirs}.layernorm_after'),
+      **dense(f'{ours}/feed_forward/in', f'{theirs}.intermediate.dense'),
+      **dense(f'{ours}/feed_forward/out', f'{theirs}.output.dense'),
+      **hugging_face.norm('norm', 'layernorm'),
+      **dense('head', 'classifier')}
+    for name in ('query', 'key', 'value'):
+      places |= dense(f'{ours}/attention/{name}',
+                      f'{theirs}.attention.attention.{name}')
+    return Published(
+      family='ViT', places=places, rename=lambda name: name.removeprefix('vit.'),
+      copies={}, buffers='', other=r'pooler\..*',
+      # Theirs is 1e-12 where the weights were trained with 1e-6: a rounding apart.
+      config={'model_type': ('vit',), 'num_attention_heads': (self.heads,),
+              'hidden_act': ('gelu',), 'layer_norm_eps': (1e-12, 1e-6),
+              'qkv_bias': (True,)})
+
+
+VitTi = partial(Vit, width=192, heads=3)
+VitS = partial(Vit, width=384, heads=6)
+VitB = partial(Vit, width=768, heads=12)
+VitL = partial(Vit, depth=24, width=1024, heads=16)
+
+
+def _patches(images: jax.Array, patch: int) -> jax.Array:
+  """Images `[batch, h, w, channels]` -> `[batch, patches, patch * patch * channels]`.
+
+  A dense layer over these is the convolution whose strides are its window.
+  """
+  batch, height, width, channels = images.shape
+  x = images.reshape(
+    batch, height // patch, patch, width // patch, patch, channels)
+  return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, -1, patch * patch * channels)

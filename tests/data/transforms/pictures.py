@@ -1,0 +1,26 @@
+"""What the tests of transforms share: batches of noise, and a transform applied."""
+
+from functools import partial
+
+import jax
+import numpy as np
+
+from tests.quick import quick_jit
+
+KEY = jax.random.key(0)
+
+
+def pixels(n=1, height=7, width=6, channels=2, dtype=np.uint8, seed=0):
+  images = np.random.default_rng(seed).integers(1, 256, (n, height, width, channels))
+  return images.astype(dtype)
+
+
+def batch(images):
+  n = len(images)
+  mask = (np.arange(n) < n - 1).astype(np.float32)
+  return {'inputs': images, 'labels': np.arange(n, dtype=np.int32), 'mask': mask}
+
+
+def apply(transform, images, key=KEY, **keywords):
+  transform = quick_jit(partial(transform, **keywords))
+  return np.asarray(transform(batch(images), key)['inputs'])
