@@ -12,6 +12,7 @@ import optax
 from bigmodels import data, models, optim, schedules, sharding, tasks
 from bigmodels.data import texts, tokenizers
 from bigmodels.experiment import Experiment, Monitor, Span
+from bigmodels.layers.activations import gelu
 
 
 def config(*, steps: int = 2000, batch_size: int = 12, length: int = 64,
@@ -24,7 +25,7 @@ def config(*, steps: int = 2000, batch_size: int = 12, length: int = 64,
     model=partial(
       models.Gpt, length=length, depth=depth, width=width, heads=heads,
       dropout=dropout, attention_dropout=dropout, use_bias=False, unroll=True,
-      activation=partial(nn.gelu, approximate=False),
+      activation=gelu,
       norm=partial(nn.LayerNorm, epsilon=1e-5, use_bias=False)),
     task=tasks.next_token,
     optimizer=partial(

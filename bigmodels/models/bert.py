@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from bigmodels.layers.activations import gelu
 from bigmodels.layers.attention import Attention
 from bigmodels.layers.dense import Dense, Embedding
 from bigmodels.layers.positions import places
@@ -17,7 +18,6 @@ from bigmodels.models.fields import check_heads, check_shares, check_sizes
 from bigmodels.models.hugging_face import Place, Published
 
 _NORM = partial(nn.LayerNorm, epsilon=1e-12, use_fast_variance=False)
-_GELU = partial(nn.gelu, approximate=False)
 _SMALL = partial(nn.initializers.truncated_normal, 0.02)
 
 
@@ -69,7 +69,7 @@ class Bert(nn.Module):
       attention=partial(Attention, self.heads, dropout=self.attention_dropout,
                         kernel_init=_SMALL, out_init=_SMALL),
       feed_forward=partial(FeedForward, self.hidden or 4 * self.width,
-                           activation=_GELU, kernel_init=_SMALL, out_init=_SMALL),
+                           activation=gelu, kernel_init=_SMALL, out_init=_SMALL),
       norm=_NORM, norm_first=False, dropout=self.dropout)
     self.blocks = Stack(block, self.depth, self.remat, self.unroll)
 
@@ -131,7 +131,7 @@ class MaskedBert(nn.Module):
     x = self.encoder(tokens, segments=segments, train=train)
     if places is not None:
       x = jnp.take_along_axis(x, places[..., None], axis=1)
-    x = _GELU(Dense(x.shape[-1], kernel_init=_SMALL, name='transform')(x))
+    x = gelu(Dense(x.shape[-1], kernel_init=_SMALL, name='transform')(x))
     logits = self.encoder.logits(_NORM(name='norm')(x))
     return logits + self.param('bias', nn.initializers.zeros, (logits.shape[-1],))
 

@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from bigmodels.layers.activations import gelu
 from bigmodels.layers.attention import Attention
 from bigmodels.layers.dense import Dense, Embedding
 from bigmodels.layers.positions import sinusoidal_2d
@@ -22,7 +23,6 @@ from bigmodels.models.fields import check_heads, check_shares, check_sizes
 from bigmodels.models.hugging_face import Place, Published
 
 _NORM = partial(nn.LayerNorm, epsilon=1e-6, use_fast_variance=False)
-_GELU = partial(nn.gelu, approximate=False)
 
 
 class Vit(nn.Module):
@@ -114,7 +114,7 @@ class Vit(nn.Module):
       Block,
       attention=partial(Attention, self.heads, dropout=self.attention_dropout),
       feed_forward=partial(FeedForward, self.hidden or 4 * self.width,
-                           activation=_GELU),
+                           activation=gelu),
       norm=_NORM, dropout=self.dropout)
     x = Stack(block, self.depth, self.remat, self.unroll, name='blocks')(x, train=train)
     x = _NORM(name='norm')(x)
