@@ -119,6 +119,8 @@ def build(experiment: Experiment, layout: Layout, opening: Opening) -> Built:
     'outputs': lambda: _outputs(source),
     'mean': inputs(0),
     'std': inputs(1),
+    'whitening': lambda: opening.keep('whitening', lambda: batches.whitening(
+      source, inputs(0)(), inputs(1)())),
     'target_mean': targets(0),
     'target_std': targets(1),
     'tokenizer': lambda: _tokenizer(source, 'tokenizer'),

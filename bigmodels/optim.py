@@ -133,6 +133,45 @@ def _where_named(patterns: tuple[str, ...], layers: int | None, change: Callable
   return optax.GradientTransformation(init, update)
 
 
+def muon_filters(*, momentum: float = 0.6, steps: int = 3
+                 ) -> optax.GradientTransformation:
+  """Muon for the kernels of convolutions, as in airbench (Jordan, 2025).
+
+  The momentum (Nesterov's), as a matrix of the inputs of a window by filters, is made
+  orthogonal; goes before the scaling by the learning rate. Every other parameter is to
+  be masked.
+
+  Args:
+    momentum: share of the old gradients that stays in a step.
+    steps: of the Newton-Schulz iteration.
+  """
+  def axes(updates):
+    return jax.tree.map(lambda u: optax.contrib.MuonDimensionNumbers(
+      tuple(range(u.ndim - 1)), u.ndim - 1), updates)
+
+  # By itself `scale_by_muon` corrects the momentum for its start: airbench does not.
+  return optax.chain(
+    optax.trace(momentum, nesterov=True), optax.contrib.scale_by_muon(
+      ns_steps=steps, beta=0.0, nesterov=False, weight_dimension_numbers=axes))
+
+
+def with_norms(norm: Callable[[jax.Array], float]) -> optax.GradientTransformation:
+  """Moves parameters to a norm before they are updated.
+
+  Goes last in `optax.chain`, after the scaling by the learning rate.
+
+  Args:
+    norm: parameter -> the Euclidean norm that it gets.
+  """
+  def update(updates, state, params):
+    def moved(u, p):
+      return u + p * (norm(p) / jnp.linalg.norm(p.reshape(-1)) - 1)
+
+    return jax.tree.map(moved, updates, params), state
+
+  return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
 def _name_of(path) -> str:
   return jax.tree_util.keystr(path, simple=True, separator='/')
 

@@ -8,7 +8,7 @@ a dispatch. Augmentation and normalisation run inside the step on either road.
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -234,3 +234,29 @@ def channel_statistics(dataset: Dataset) -> tuple[list[float], list[float]]:
     squares += (centred**2).sum(axes)
   std = np.sqrt(squares / count)
   return mean.tolist(), deviations(mean, std)
+
+
+def whitening(dataset: Dataset, mean: Sequence[float], std: Sequence[float], *,
+              window: int = 2, images: int = 5000) -> list:
+  """Filters that give standardised patches unit variances and no correlation.
+
+  The eigenvectors of the covariance of the patches, over the roots of their
+  eigenvalues, and the same negated (Jordan, 2024).
+
+  Args:
+    dataset: of images, of which the first are looked at.
+    mean, std: of `transforms.standardize`.
+    window: height and width of a patch.
+    images: how many are looked at.
+
+  Returns:
+    `[window, window, channels, 2 * window * window * channels]`, nested lists.
+  """
+  rows = np.arange(min(images, dataset.length))
+  inputs = (dataset.read(rows)['inputs'].astype(np.float64) - mean) / std
+  patches = np.lib.stride_tricks.sliding_window_view(inputs, (window, window), (1, 2))
+  patches = patches.transpose(0, 1, 2, 4, 5, 3).reshape(-1, window**2 * inputs.shape[3])
+  variances, vectors = np.linalg.eigh(patches.T @ patches / len(patches))
+  filters = vectors / np.sqrt(variances + 5e-4)
+  filters = np.concatenate([filters, -filters], 1)
+  return filters.reshape(window, window, inputs.shape[3], -1).tolist()

@@ -1,5 +1,6 @@
 """Models: Flax Linen modules, one family a file; no losses, no data, no sharding."""
 
+from bigmodels.models.airbench import Airbench
 from bigmodels.models.bert import Bert, BertClassifier, MaskedBert
 from bigmodels.models.cnn import Cnn
 from bigmodels.models.gpt import Gpt, ModernGpt
@@ -8,6 +9,6 @@ from bigmodels.models.recurrent import RecurrentClassifier, RecurrentLanguageMod
 from bigmodels.models.transformer import Transformer
 from bigmodels.models.vit import Vit, VitB, VitL, VitS, VitTi
 
-__all__ = ['Bert', 'BertClassifier', 'Cnn', 'Gpt', 'Linear', 'MaskedBert', 'Mlp',
-           'ModernGpt', 'RecurrentClassifier', 'RecurrentLanguageModel', 'Transformer',
-           'Vit', 'VitB', 'VitL', 'VitS', 'VitTi']
+__all__ = ['Airbench', 'Bert', 'BertClassifier', 'Cnn', 'Gpt', 'Linear', 'MaskedBert',
+           'Mlp', 'ModernGpt', 'RecurrentClassifier', 'RecurrentLanguageModel',
+           'Transformer', 'Vit', 'VitB', 'VitL', 'VitS', 'VitTi']

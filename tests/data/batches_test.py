@@ -277,3 +277,17 @@ def test_statistics_of_a_split_too_large_are_asked_of_the_user():
   for nbytes in (None, 2**40):
     with pytest.raises(UserError, match='give them in the experiment'):
       batches.channel_statistics(dataset()._replace(nbytes=nbytes))
+
+
+def test_whitened_patches_have_unit_variances_and_no_correlation():
+  chance = np.random.default_rng(0)
+  mixed = chance.normal(size=(40, 9, 7, 3)) @ chance.normal(size=(3, 3))
+  mean, std = mixed.mean((0, 1, 2)), mixed.std((0, 1, 2))
+  kernel = np.array(batches.whitening(
+    sources.in_memory({'inputs': mixed}, None), mean.tolist(), std.tolist()))
+  assert kernel.shape == (2, 2, 3, 24)
+  np.testing.assert_array_equal(kernel[..., :12], -kernel[..., 12:])
+  images = (mixed - mean) / std
+  y = sum(images[:, i : i + 8, j : j + 6] @ kernel[i, j, :, :12]
+          for i in range(2) for j in range(2)).reshape(-1, 12)
+  np.testing.assert_allclose(y.T @ y / len(y), np.eye(12), atol=5e-3)
