@@ -160,3 +160,72 @@ class Arrays:
       labels = labels.astype(np.float32)
     return in_memory(
       {'inputs': np.asarray(self.inputs)[rows], 'labels': labels[rows]}, classes)
+
+
+@dataclasses.dataclass(frozen=True)
+class Subset:
+  """The examples of some classes of another source, or a few of each.
+
+  Attributes:
+    source: the other one, of classes; small enough to be looked through.
+    classes: their names; they become the classes 0, 1, ... in this order. None for all.
+    each: how many of each class at most, the same ones on every machine; None for all.
+    splits: those that `each` holds for.
+  """
+
+  source: Any
+  classes: tuple[str, ...] | None = None
+  each: int | None = None
+  splits: tuple[str, ...] = ('train',)
+  selected: str = 'train'
+
+  def __post_init__(self):
+    if self.each is not None and self.each < 1:
+      raise ValueError(f'each: wants at least 1, got {self.each}')
+    if self.classes is not None and len(set(self.classes)) != len(self.classes):
+      raise ValueError(f'classes: wants each of them once, got {self.classes}')
+
+  def split(self, name: str) -> 'Subset':
+    return dataclasses.replace(self, source=self.source.split(name), selected=name)
+
+  def open(self, opening: Opening) -> Dataset:
+    """Opens the other source and looks through its labels.
+
+    Raises:
+      UserError: if it has no classes, not these, or no example of one of them.
+    """
+    whole = self.source.open(opening)
+    if whole.classes is None:
+      raise UserError('Subset: wants data with classes')
+    names = self.classes or whole.classes
+    for name in names:
+      if name not in whole.classes:
+        raise UserError(f'Subset: there is no class {name!r}'
+                        f'{nearest(name, whole.classes)}')
+    labels = np.asarray(whole.load()['labels'])
+    found = []
+    for name in names:
+      of_class, = np.nonzero(labels == whole.classes.index(name))
+      if not len(of_class):
+        raise UserError(f'Subset: no example of the split {self.selected!r} is of the '
+                        f'class {name!r}')
+      if self.each is not None and self.selected in self.splits:
+        order = np.random.Philox(key=len(labels)).random_raw(len(labels))[of_class]
+        of_class = of_class[np.argsort(order, kind='stable')[: self.each]]
+      found.append(of_class)
+    rows = np.sort(np.concatenate(found))
+    number = np.full(len(whole.classes), -1, np.int32)
+    number[[whole.classes.index(name) for name in names]] = np.arange(len(names))
+
+    def read(index: np.ndarray) -> Columns:
+      columns = whole.read(rows[index])
+      return {**columns, 'labels': number[columns['labels']]}
+
+    def load() -> Columns:
+      columns = {name: array[rows] for name, array in whole.load().items()}
+      return {**columns, 'labels': number[columns['labels']]}
+
+    return whole._replace(
+      length=len(rows), load=load, read=read, classes=tuple(names),
+      nbytes=whole.nbytes and whole.nbytes * len(rows) // whole.length,
+      identity=f'{whole.identity}: {len(rows)} rows of {", ".join(names)}')
