@@ -8,6 +8,6 @@ from bigmodels.data.sources import Arrays, Subset
 from bigmodels.data.table import Table
 from bigmodels.data.tfds import Tfds
 
-__all__ = ['Arrays', 'Batches', 'Digits', 'Packed', 'ScikitTable', 'Sentences', 'Subset',
-           'Table', 'Tfds', 'Translations', 'cleaning', 'texts', 'tokenizers',
-           'transforms', 'views']
+__all__ = ['Arrays', 'Batches', 'Digits', 'Packed', 'ScikitTable', 'Sentences',
+           'Subset', 'Table', 'Tfds', 'Translations', 'cleaning', 'texts',
+           'tokenizers', 'transforms', 'views']
