@@ -9,6 +9,7 @@ value and gradients.
 """
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
@@ -209,3 +210,44 @@ class Conv(nn.Module):
     y = conv(x, kernel, strides=self.strides, padding=self.padding,
              groups=self.groups)
     return y if bias is None else y + bias
+
+
+class ConvNorm(nn.Module):
+  """A convolution, batch normalisation (Ioffe and Szegedy, 2015), an activation.
+
+  Attributes:
+    features: number of output channels.
+    size: height and width of the filters, odd.
+    stride: steps between windows, in pixels.
+    padding: 'symmetric', as many zeros on every side, as PyTorch; 'SAME', as
+      TensorFlow. They differ where the stride is 2.
+    groups: of channels; see `conv`.
+    activation: after the normalisation; None for none.
+    momentum: share of the running statistics that a batch leaves as it was.
+    epsilon: added to the variance.
+    kernel_init: makes the initialiser of the filters.
+    scale_init: initialiser of the normalisation's scale.
+  """
+
+  features: int
+  size: int = 3
+  stride: int = 1
+  padding: Literal['symmetric', 'SAME'] = 'symmetric'
+  groups: int = 1
+  activation: Callable | None = nn.relu
+  momentum: float = 0.9
+  epsilon: float = 1e-5
+  kernel_init: Callable = nn.initializers.he_normal
+  scale_init: Initializer = nn.initializers.ones_init()
+
+  @nn.compact
+  def __call__(self, x, *, train):
+    """`[batch, height, width, in]` -> `[batch, height / stride, ..., features]`."""
+    x = Conv(
+      self.features, (self.size,) * 2, (self.stride,) * 2,
+      self.size // 2 if self.padding == 'symmetric' else self.padding, self.groups,
+      use_bias=False, kernel_init=self.kernel_init(), name='conv')(x)
+    x = nn.BatchNorm(
+      use_running_average=not train, momentum=self.momentum, epsilon=self.epsilon,
+      scale_init=self.scale_init, name='norm')(x)
+    return x if self.activation is None else self.activation(x)

@@ -4,8 +4,13 @@ from bigmodels.models.bert import Bert, BertClassifier, MaskedBert
 from bigmodels.models.cnn import Cnn
 from bigmodels.models.gpt import Gpt, ModernGpt
 from bigmodels.models.mlp import Linear, Mlp
+from bigmodels.models.mobilenet import MobileNetV1, MobileNetV2
 from bigmodels.models.recurrent import RecurrentClassifier, RecurrentLanguageModel
+from bigmodels.models.resnet import CifarResNet, ResNet
 from bigmodels.models.transformer import Transformer
+from bigmodels.models.vgg import Vgg
 
-__all__ = ['Bert', 'BertClassifier', 'Cnn', 'Gpt', 'Linear', 'MaskedBert', 'Mlp',
-           'ModernGpt', 'RecurrentClassifier', 'RecurrentLanguageModel', 'Transformer']
+__all__ = ['Bert', 'BertClassifier', 'CifarResNet', 'Cnn', 'Gpt', 'Linear',
+           'MaskedBert', 'Mlp', 'MobileNetV1', 'MobileNetV2', 'ModernGpt',
+           'RecurrentClassifier', 'RecurrentLanguageModel', 'ResNet', 'Transformer',
+           'Vgg']
