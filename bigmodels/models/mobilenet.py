@@ -16,7 +16,7 @@ from bigmodels.layers.convolution import ConvNorm
 from bigmodels.layers.dense import Dense
 from bigmodels.models import hugging_face
 from bigmodels.models.fields import check_positive, check_shares, check_sizes
-from bigmodels.models.hugging_face import Published
+from bigmodels.models.hugging_face import Place, Published
 from bigmodels.models.images import check_images
 
 _REDUCTIONS = (1, 2, 4, 8, 16, 32)
@@ -81,6 +81,20 @@ class MobileNetV1(nn.Module):
         x, train=train)
     return _head(self, x, train)
 
+  @nn.nowrap
+  def hugging_face(self) -> Published:
+    """Where its parameters and statistics are in a file of MobileNetV1.
+
+    Another `reduction` is no other model: it looks at small images as if at large ones.
+    """
+    places = {**hugging_face.conv_norm('stem', 'conv_stem'),
+              **hugging_face.dense('head', 'classifier', transposed=True)}
+    for block in range(len(_BLOCKS_V1)):
+      for part, name in enumerate(('depthwise', 'pointwise')):
+        places |= hugging_face.conv_norm(
+          f'block{block + 1}/{name}', f'layer.{2 * block + part}')
+    return _published(self, 1, places, {})
+
 
 class MobileNetV2(nn.Module):
   """Blocks that widen, filter each channel by itself, narrow, and add to their input.
@@ -131,10 +145,7 @@ class MobileNetV2(nn.Module):
 
   @nn.nowrap
   def hugging_face(self) -> Published:
-    """Where its parameters and statistics are in a file of MobileNetV2.
-
-    Another `reduction` is no other model: it looks at small images as if at large ones.
-    """
+    """Where its parameters and statistics are; see `MobileNetV1.hugging_face`."""
     names = {'expand': 'expand_1x1', 'depthwise': 'conv_3x3', 'project': 'reduce_1x1'}
     places = {**hugging_face.conv_norm('stem', 'conv_stem.first_conv'),
               **hugging_face.conv_norm('last', 'conv_1x1'),
@@ -144,15 +155,9 @@ class MobileNetV2(nn.Module):
       part = f'layer.{block - 1}' if block else 'conv_stem'
       for ours, theirs in names.items():
         places |= hugging_face.conv_norm(f'block{block + 1}/{ours}', f'{part}.{theirs}')
-    return Published(
-      family='MobileNetV2', places=places,
-      rename=lambda name: name.removeprefix('mobilenet_v2.'), copies={},
-      buffers=r'.*\.num_batches_tracked', other='',
-      config={'model_type': ('mobilenet_v2',), 'hidden_act': ('relu6',),
-              'expand_ratio': (6.0,), 'output_stride': (32,),
-              'first_layer_is_expansion': (True,),
-              'tf_padding': (self.padding == 'SAME',),
-              'layer_norm_eps': (self.epsilon,)})
+    return _published(self, 2, places, {
+      'expand_ratio': (6.0,), 'output_stride': (32,),
+      'first_layer_is_expansion': (True,)})
 
 
 class _Separable(nn.Module):
@@ -180,12 +185,13 @@ class _Inverted(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-    y, wide = x, x.shape[-1] * self.expansion
-    if self.expansion > 1:
+    y, wide, first = x, x.shape[-1] * self.expansion, self.expansion == 1
+    if not first:
       y = self.layer(wide, 1, name='expand')(y, train=train)
     y = self.layer(wide, 3, self.stride, groups=wide, name='depthwise')(y, train=train)
     y = self.layer(self.features, 1, activation=None, name='project')(y, train=train)
-    return x + y if self.stride == 1 and x.shape == y.shape else y
+    # The first never adds, also where a small multiplier makes all widths 8.
+    return x + y if x.shape == y.shape and not first else y
 
 
 def _check(model: MobileNetV1 | MobileNetV2) -> None:
@@ -208,6 +214,17 @@ def _layer(model: MobileNetV1 | MobileNetV2) -> Callable:
 def _head(model: MobileNetV1 | MobileNetV2, x: jax.Array, train: bool) -> jax.Array:
   x = nn.Dropout(model.dropout, deterministic=not train)(x.mean((1, 2)))
   return Dense(model.outputs, kernel_init=_HEAD, name='head')(x)
+
+
+def _published(model: MobileNetV1 | MobileNetV2, version: int,
+               places: dict[str, Place], config: dict[str, tuple]) -> Published:
+  return Published(
+    family=f'MobileNetV{version}', places=places,
+    rename=lambda name: name.removeprefix(f'mobilenet_v{version}.'), copies={},
+    buffers=r'.*\.num_batches_tracked', other='',
+    config={'model_type': (f'mobilenet_v{version}',), 'hidden_act': ('relu6',),
+            'tf_padding': (model.padding == 'SAME',),
+            'layer_norm_eps': (model.epsilon,), **config})
 
 
 def _strides(reduction: int, blocks: tuple[tuple[int, int], ...]) -> list[int]:
