@@ -199,6 +199,31 @@ def test_default_module_equals_flax_default():
   jax.tree.map(np.testing.assert_array_equal, variables, expected)
 
 
+@pytest.mark.parametrize('stride, padding, groups, activation', [
+  (1, 'symmetric', 1, nn.relu), (2, 'symmetric', 1, None), (2, 'SAME', 4, nn.relu6)])
+def test_conv_norm_equals_flax(stride, padding, groups, activation):
+  x = np.random.default_rng(0).normal(size=(2, 8, 7, 4)).astype(np.float32)
+  model = convolution.ConvNorm(
+    8, 3, stride, padding, groups, activation, momentum=0.8, epsilon=0.1)
+
+  class Reference(nn.Module):
+    @nn.compact
+    def __call__(self, x, *, train):
+      pads = 1 if padding == 'symmetric' else 'SAME'
+      x = nn.Conv(8, (3, 3), (stride, stride), pads, feature_group_count=groups,
+                  use_bias=False, name='conv')(x)
+      x = nn.BatchNorm(not train, momentum=0.8, epsilon=0.1, name='norm')(x)
+      return x if activation is None else activation(x)
+
+  variables = quick_jit(functools.partial(model.init, train=False))(KEY, x)
+  for train in (False, True):
+    actual, expected = (quick_jit(functools.partial(
+      m.apply, train=train, mutable=['batch_stats']))(variables, x)
+      for m in (model, Reference()))
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    _assert_close(jax.tree.leaves(actual), jax.tree.leaves(expected))
+
+
 def test_errors():
   x, kernel = _inputs()
   for padding in ('CIRCULAR', -1, True):
