@@ -111,7 +111,8 @@ class Experiment:
       workdir (its best ones, and its tokenizer), or for models that are published there
       a `.safetensors` file or folder as Hugging Face's `transformers` writes it.
     init_pattern: regular expression of whole names, such as `encoder/.*`: only what it
-      matches is taken from `init_from`, and has to be there.
+      matches is taken from `init_from`, and has to be there. Batch statistics go with
+      the parameters of their normalisation.
     precision: of the model's arithmetic; parameters, optimizer and losses are float32
       in either. None takes bfloat16 on a GPU or TPU and float32 on a CPU.
     accumulate: cut a batch into so many parts, one after the other: less memory, the

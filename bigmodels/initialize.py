@@ -1,4 +1,9 @@
-"""Parameters from elsewhere: the best of another run, or published ones."""
+"""Parameters from elsewhere: the best of another run, or published ones.
+
+Batch statistics, which belong to parameters as they are, come with them: in what
+follows a parameter may be one. Their names are those of their module, as
+`stem/norm/mean` beside `stem/norm/scale`.
+"""
 
 import contextlib
 import json
@@ -63,11 +68,17 @@ def start(built: Built, carry: Carry, say: Callable[[str], None] = print) -> Car
   """
   experiment, kept = built.experiment, built.data['kept'].get('tokenizer')
   path, pattern = pathlib.Path(experiment.init_from), experiment.init_pattern
-  ours = _flat(carry.state.params)
+  params, extra = carry.state.params, carry.state.extra
+  ours = _flat(params)
   wanted = {name: x for name, x in ours.items() if re.fullmatch(pattern, name)}
   if not wanted:
     raise UserError(f'--config.init_pattern={pattern}: matches the whole name of no '
                     f'parameter; there is {_first(ours)}')
+  modules = {_module_of(name) for name in wanted}
+  statistics = _statistics(extra)
+  taken = {name: x for name, x in statistics.items()
+           if re.fullmatch(pattern, name) or _module_of(name) in modules}
+  count, ours, wanted = len(wanted), ours | statistics, wanted | taken
   whole = pattern == '.*'
   try:
     if Workdir(path).config.is_file() or Workdir(path).checkpoints.is_dir():
@@ -77,11 +88,14 @@ def start(built: Built, carry: Carry, say: Callable[[str], None] = print) -> Car
   except _Unfit as error:
     raise UserError(f'--config.init_from={path}: {error}') from error
   params = jax.tree.map_with_path(
-    lambda path, x: found.get(name_of(path), x), carry.state.params)
+    lambda path, x: found.get(name_of(path), x), params)
+  extra = jax.tree.map_with_path(
+    lambda path, x: found.get(_name_of_statistic(path), x), extra)
   others = '' if whole else (f' ({pattern}), {len(ours) - len(wanted)} are fresh; '
                              f'{left} there are not taken')
-  say(f'{len(wanted)} parameters from {path}{others}')
-  return carry._replace(state=carry.state._replace(params=params))
+  beside = f' and {len(taken)} batch statistics' if taken else ''
+  say(f'{count} parameters{beside} from {path}{others}')
+  return carry._replace(state=carry.state._replace(params=params, extra=extra))
 
 
 def require(path: str) -> None:
@@ -96,6 +110,24 @@ class _Unfit(Exception):
 
 def _flat(tree: Any) -> dict[str, Any]:
   return {name_of(path): x for path, x in jax.tree.leaves_with_path(tree)}
+
+
+def _name_of_statistic(path) -> str | None:
+  """The name of a batch statistic as if it were a parameter; None of anything else."""
+  names = name_of(path).split('/')
+  if 'batch_stats' not in names:  # Linen's name for them
+    return None
+  names.remove('batch_stats')
+  return '/'.join(names)
+
+
+def _statistics(extra: Any) -> dict[str, Any]:
+  named = {_name_of_statistic(path): x for path, x in jax.tree.leaves_with_path(extra)}
+  return {name: x for name, x in named.items() if name is not None}
+
+
+def _module_of(name: str) -> str:
+  return name.rpartition('/')[0]
 
 
 def _first(names: Iterable[str], most: int = 10) -> str:
@@ -158,7 +190,7 @@ def _of_workdir(path: pathlib.Path, wanted: dict[str, jax.Array], kept: Any,
   def like_of(step):
     shapes = checkpoints.shapes(step)
     params = shapes['state']['params']
-    theirs = {name: x.shape for name, x in _flat(params).items()}
+    theirs = {name: x.shape for name, x in _all_of(shapes['state']).items()}
     _check({name: x.shape for name, x in wanted.items()},
            {name: shape for name, shape in theirs.items() if name in wanted},
            {name: name for name in wanted if name not in theirs},
@@ -172,9 +204,14 @@ def _of_workdir(path: pathlib.Path, wanted: dict[str, jax.Array], kept: Any,
     raise _Unfit(f'the best checkpoint is damaged ({error})') from error
   finally:
     checkpoints.release()
-  theirs = _flat(found['state']['params'])
+  theirs = _all_of(found['state'])
   return {name: jax.device_put(theirs[name].astype(x.dtype), x.sharding)
           for name, x in wanted.items()}, len(theirs) - len(wanted)
+
+
+def _all_of(state: Mapping[str, Any]) -> dict[str, Any]:
+  """Parameters and batch statistics of a state as it was saved."""
+  return _flat(state['params']) | _statistics(state.get('extra'))
 
 
 # --- of Hugging Face ------------------------------------------------------------
@@ -344,15 +381,19 @@ def _names(place, shape: tuple[int, ...]) -> list[str]:
   return [place.name.format(block) for block in range(shape[0])]
 
 
+def _axes(place, number: int) -> tuple[int, ...]:
+  """Which axes there ours are: of `[out, in, ...]`, `[..., in, out]`."""
+  axes = tuple(range(number))
+  return (*axes[2:], *axes[1::-1]) if place.transposed else axes
+
+
 def _shape(place, names: list[str], arrays: dict[str, tuple]) -> tuple[int, ...]:
   """The shape that a parameter would have."""
   shapes = []
   for name in names:
     file, there = arrays[name]
     shape = tuple(file.get_slice(there).get_shape())
-    shape = shape[::-1] if place.transposed else shape
-    if len(shape) == len(place.axes):
-      shape = tuple(shape[axis] for axis in place.axes)
+    shape = tuple(shape[axis] for axis in _axes(place, len(shape)))
     if place.merged > 1:
       shape = (math.prod(shape[: place.merged]), *shape[place.merged :])
     shapes.append((*shape[:-1], shape[-1] / place.parts) if shape else shape)
@@ -367,8 +408,7 @@ def _assemble(place, names: list[str], arrays: dict[str, tuple]) -> np.ndarray:
   found = []
   for name in names:
     array = _read(arrays[name])
-    array = array.T if place.transposed else array
-    array = array.transpose(place.axes) if place.axes else array
+    array = array.transpose(_axes(place, array.ndim))
     if place.merged > 1:
       array = array.reshape(-1, *array.shape[place.merged :])
     size = array.shape[-1] // place.parts

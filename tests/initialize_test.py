@@ -21,11 +21,12 @@ from bigmodels.workdir import Workdir
 STATE = {'kind': 'Words', 'settings': {}, 'words': ['a']}
 
 
-def experiment(widths=(6,), outputs=3, **others):
+def experiment(widths=(6,), outputs=3, batch_norm=False, **others):
   rows = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
   source = data.Arrays(inputs=rows, labels=np.arange(30) % outputs)
   return Experiment(
-    model=partial(models.Mlp, widths=widths), task=tasks.classification,
+    model=partial(models.Mlp, widths=widths, batch_norm=batch_norm),
+    task=tasks.classification,
     optimizer=partial(optax.adam, 1e-3),
     train=data.Batches(source=source, batch_size=10), evals={},
     duration=Span(steps=3), **others)
@@ -138,6 +139,48 @@ def test_patterns_that_say_nothing_are_refused(workdir):
   with pytest.raises(ValueError, match=r"^init_pattern: wants a regular expression, "
                      r"got '\(': missing"):
     experiment(init_pattern='(')
+
+
+def statistics(carry):
+  return {name_of(path): np.asarray(x)
+          for path, x in jax.tree.leaves_with_path(carry.state.extra)}
+
+
+MEAN, VAR = (f'batch_stats/BatchNorm_0/{name}' for name in ('mean', 'var'))
+
+
+@pytest.mark.parametrize('pattern, said, taken', [
+  ('.*', '5 parameters and 2 batch statistics from {}', True),
+  ('BatchNorm_0/scale', '1 parameters and 2 batch statistics from {} '
+   '(BatchNorm_0/scale), 4 are fresh; 4 there are not taken', True),
+  ('Dense_.*', '3 parameters from {} (Dense_.*), 4 are fresh; 4 there are not taken',
+   False)])
+def test_batch_statistics_come_with_their_parameters(workdir, pattern, said, taken):
+  record = experiment(batch_norm=True)
+  theirs = statistics(carry_of(built_of(record)[0], 100))
+  path, _ = workdir(record, 100)
+  built, _ = built_of(experiment(
+    batch_norm=True, init_from=str(path), init_pattern=pattern))
+  lines, fresh = [], carry_of(built, 500)
+  ours = statistics(initialize.start(built, fresh, lines.append))
+  assert ours.keys() == theirs.keys() == {MEAN, VAR}
+  for name, before in statistics(fresh).items():
+    np.testing.assert_array_equal(ours[name], theirs[name] if taken else before)
+  assert lines == [said.format(path)]
+
+
+def test_batch_statistics_that_do_not_fit_are_named(workdir):
+  path, _ = workdir(experiment(batch_norm=True), 100)
+  lines = refusal(experiment(init_from=str(path)))
+  assert '  BatchNorm_0/var: there, but not wanted' in lines
+  lines = refusal(experiment((7,), batch_norm=True, init_from=str(path),
+                             init_pattern='BatchNorm_0/bias'))
+  assert lines[1:-1] == ['  BatchNorm_0/bias: there (6,), wants (7,)',
+                         '  BatchNorm_0/mean: there (6,), wants (7,)',
+                         '  BatchNorm_0/var: there (6,), wants (7,)']
+  path, _ = workdir(experiment(), 200)
+  lines = refusal(experiment(batch_norm=True, init_from=str(path)))
+  assert '  BatchNorm_0/mean: not there' in lines
 
 
 def test_absent_and_empty_folders_are_refused(tmp_path):

@@ -1,29 +1,50 @@
-"""Pooling over windows that do not overlap.
+"""Pooling.
 
-Such windows are a reshape, so a pool is a plain reduction. On a CPU its gradient is
-several times faster than that of `flax.linen.max_pool` (XLA's select-and-scatter). The
-formulation, and so the tie rule, is the same on every backend.
+Windows that do not overlap are a reshape, so a pool is a plain reduction. On a CPU its
+gradient is several times faster than that of `flax.linen.max_pool` (XLA's
+select-and-scatter). The formulation, and so the tie rule, is the same on every backend.
+So it is for windows that overlap, as the largest of shifted images, on a CPU alone;
+elsewhere these are left to `flax.linen.max_pool`.
 """
 
+import functools
 
-def max_pool(x, window):
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from bigmodels.layers.convolution import shifted
+
+
+def max_pool(x, window, *, stride=None, padding=0):
   """Takes the largest value of each window.
 
-  Gradient at a tie: shared equally by all the largest values of the window, where
-  `flax.linen.max_pool` gives the whole of it to the first one.
+  Gradient at a tie: shared by the largest values of the window, equally if windows do
+  not overlap, where `flax.linen.max_pool` gives the whole of it to the first one.
 
   Args:
     x: images, [batch, height, width, channels].
-    window: side of the square window, and its stride, in pixels; rows and columns
-      that fill no window are dropped, as with VALID padding.
+    window: side of the square window, in pixels.
+    stride: steps between windows, in pixels; None for the window, so that they do not
+      overlap. Rows and columns that fill no window are dropped.
+    padding: rows and columns of less than any value, on every side.
 
   Returns:
-    [batch, height // window, width // window, channels].
+    [batch, (height + 2 * padding - window) // stride + 1, ..., channels].
 
   Raises:
     ValueError: if an image is smaller than the window.
   """
-  return _windows(x, window).max(axis=(2, 4))
+  if stride in (None, window) and not padding:
+    return _windows(x, window).max(axis=(2, 4))
+  stride, pads = stride or window, ((padding, padding),) * 2
+  if min(x.shape[1:3]) + 2 * padding < window or padding >= window:
+    raise ValueError(f'a {x.shape[1]}x{x.shape[2]} image holds no {window}x{window} '
+                     f'window, padded by {padding}')
+  if jax.default_backend() != 'cpu':
+    return nn.max_pool(x, (window, window), (stride, stride), pads)
+  places = shifted(x, (window, window), (stride, stride), pads, -jnp.inf)
+  return functools.reduce(jnp.maximum, places)
 
 
 def average_pool(x, window):

@@ -5,10 +5,14 @@ from bigmodels.models.bert import Bert, BertClassifier, MaskedBert
 from bigmodels.models.cnn import Cnn
 from bigmodels.models.gpt import Gpt, ModernGpt
 from bigmodels.models.mlp import Linear, Mlp
+from bigmodels.models.mobilenet import MobileNetV1, MobileNetV2
 from bigmodels.models.recurrent import RecurrentClassifier, RecurrentLanguageModel
+from bigmodels.models.resnet import CifarResNet, ResNet
 from bigmodels.models.transformer import Transformer
+from bigmodels.models.vgg import Vgg
 from bigmodels.models.vit import Vit, VitB, VitL, VitS, VitTi
 
-__all__ = ['Airbench', 'Bert', 'BertClassifier', 'Cnn', 'Gpt', 'Linear', 'MaskedBert',
-           'Mlp', 'ModernGpt', 'RecurrentClassifier', 'RecurrentLanguageModel',
-           'Transformer', 'Vit', 'VitB', 'VitL', 'VitS', 'VitTi']
+__all__ = ['Airbench', 'Bert', 'BertClassifier', 'CifarResNet', 'Cnn', 'Gpt', 'Linear',
+           'MaskedBert', 'Mlp', 'MobileNetV1', 'MobileNetV2', 'ModernGpt',
+           'RecurrentClassifier', 'RecurrentLanguageModel', 'ResNet', 'Transformer',
+           'Vgg', 'Vit', 'VitB', 'VitL', 'VitS', 'VitTi']

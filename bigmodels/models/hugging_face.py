@@ -9,16 +9,15 @@ from typing import Any, NamedTuple
 
 
 class Place(NamedTuple):
-  """Where one parameter is.
+  """Where one parameter, or batch statistic, is.
 
   Attributes:
     name: of the array, without the prefix of its model. `{}` stands for the number of a
       block: the arrays of all blocks are stacked on a leading axis.
-    transposed: whether it is `[out, in]`, as in PyTorch's `Linear`.
+    transposed: whether its axes are as PyTorch has them: `[out, in]` of a dense layer,
+      `[out, in, height, width]` of a convolution.
     part: which part of the last axis, after that, is meant.
     parts: of how many equal ones.
-    axes: which of its axes comes first, second, ...: (2, 3, 1, 0) for the kernel of a
-      convolution, [out, in, height, width] in PyTorch; () leaves them as they are.
     merged: how many axes, the first ones after that, become one.
   """
 
@@ -26,7 +25,6 @@ class Place(NamedTuple):
   transposed: bool = False
   part: int = 0
   parts: int = 1
-  axes: tuple[int, ...] = ()
   merged: int = 1
 
 
@@ -35,11 +33,13 @@ class Published(NamedTuple):
 
   Attributes:
     family: its name, for messages.
-    places: the name of a parameter, such as 'norm/scale', -> where it is.
+    places: the name of a parameter or batch statistic, such as 'norm/scale' or
+      'norm/mean', -> where it is.
     rename: the name of an array in a file -> the one that `places` means.
     copies: name -> name of an array that has the same values, as tied layers have;
       either may be left out of a file, and two that differ are refused.
-    buffers: regular expression of arrays that are constants, no parameters.
+    buffers: regular expression of arrays that are nothing that is wanted: constants,
+      counters.
     other: regular expression of arrays of known parts that this model has not.
     config: what `config.json` may say of a model that computes
       the same, name -> values.
@@ -62,6 +62,15 @@ def dense(ours: str, theirs: str, *, transposed: bool, part: int = 0,
 
 
 def norm(ours: str, theirs: str) -> dict[str, Place]:
-  """The scale and bias of a layer normalisation."""
+  """The scale and bias of a normalisation."""
   return {f'{ours}/scale': Place(f'{theirs}.weight'),
           f'{ours}/bias': Place(f'{theirs}.bias')}
+
+
+def conv_norm(ours: str, theirs: str) -> dict[str, Place]:
+  """The filters of a `ConvNorm`, and the scale, bias and statistics of its norm."""
+  theirs_norm = f'{theirs}.normalization'
+  return {f'{ours}/conv/kernel': Place(f'{theirs}.convolution.weight', transposed=True),
+          **norm(f'{ours}/norm', theirs_norm),
+          f'{ours}/norm/mean': Place(f'{theirs_norm}.running_mean'),
+          f'{ours}/norm/var': Place(f'{theirs_norm}.running_var')}

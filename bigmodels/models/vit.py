@@ -139,7 +139,7 @@ class Vit(nn.Module):
     patches = 'embeddings.patch_embeddings.projection'
     places = {
       # A convolution's [width, channels, patch, patch].
-      'patches/kernel': Place(f'{patches}.weight', axes=(2, 3, 1, 0), merged=3),
+      'patches/kernel': Place(f'{patches}.weight', transposed=True, merged=3),
       'patches/bias': Place(f'{patches}.bias'),
       'class_token': Place('embeddings.cls_token', merged=3),
       'positions/embedding': Place('embeddings.position_embeddings', merged=2),

@@ -9,21 +9,23 @@ import pytest
 from flax import linen as nn
 
 from bigmodels.layers import convolution
+from tests.quick import quick_jit
 
+KEY = jax.random.key(3)
 TOLERANCE = {'float32': 1e-5, 'bfloat16': 4e-2, 'float16': 4e-3}
 
 
 def _inputs(size=(7, 6), kernel_size=(3, 3), dtype='float32'):
-  x_key, kernel_key = jax.random.split(jax.random.key(0))
-  x = jax.random.normal(x_key, (2, *size, 3), dtype)
-  kernel = jax.random.normal(kernel_key, (*kernel_size, 3, 4), dtype)
-  return x, kernel
+  rng = np.random.default_rng(0)
+  shapes = (2, *size, 3), (*kernel_size, 3, 4)
+  return tuple(jnp.asarray(rng.normal(size=shape), dtype) for shape in shapes)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 3, 4))
+@functools.partial(quick_jit, static_argnums=(0, 3, 4))
 def _value_and_gradients(function, x, kernel, strides, padding):
   y, pullback = jax.vjp(lambda x, k: function(x, k, strides, padding), x, kernel)
-  cotangent = jax.random.normal(jax.random.key(1), y.shape, y.dtype)
+  places = jnp.arange(y.size, dtype=jnp.float32).reshape(y.shape)
+  cotangent = jnp.sin(places).astype(y.dtype)
   return y, *pullback(cotangent)
 
 
@@ -55,6 +57,86 @@ def _compare_formulations(x, kernel, strides, padding, tolerance=1e-5):
     for f in (convolution.conv_by_patches, convolution.conv_by_lax)
   )
   _assert_close(actual, expected, tolerance)
+
+
+@pytest.mark.parametrize('padding', [0, 1, 2])
+@pytest.mark.parametrize('backend', ['cpu', 'gpu'])
+def test_a_number_pads_every_side(monkeypatch, backend, padding):
+  monkeypatch.setattr(jax, 'default_backend', lambda: backend)
+  x, kernel = _inputs((8, 7))
+  actual = convolution.conv(x, kernel, strides=(2, 2), padding=padding)
+  expected = convolution.conv_by_lax(x, kernel, (2, 2), ((padding, padding),) * 2)
+  _assert_close([actual], [expected])
+  same = convolution.conv(x, kernel, strides=(2, 2))
+  assert same.shape != actual.shape or not np.allclose(same, actual, atol=0.1)
+
+
+def _depthwise(size=(8, 7), kernel_size=(3, 3), dtype='float32'):
+  x, kernel = _inputs(size, kernel_size, dtype)
+  return x, kernel[:, :, :1, :3]
+
+
+def _compare_depthwise(x, kernel, strides, padding, tolerance=1e-5):
+  by_lax = functools.partial(convolution.conv_by_lax, groups=3)
+  actual, expected = (
+    _value_and_gradients(f, x, kernel, strides, padding)
+    for f in (convolution.depthwise_by_shifts, by_lax))
+  _assert_close(actual, expected, tolerance)
+
+
+@pytest.mark.parametrize('padding', ['SAME', 'VALID', ((1, 1), (1, 1))])
+@pytest.mark.parametrize('strides', [(1, 1), (2, 2)])
+@pytest.mark.parametrize('kernel_size', [(3, 3), (2, 5)])
+def test_shifts_equal_lax(kernel_size, strides, padding):
+  _compare_depthwise(*_depthwise((8, 7), kernel_size), strides, padding)
+
+
+@pytest.mark.parametrize('dtype', TOLERANCE)
+def test_shifts_equal_lax_in_other_dtypes(dtype):
+  _compare_depthwise(*_depthwise(dtype=dtype), (2, 1), 'SAME', TOLERANCE[dtype])
+
+
+def test_shifts_under_vmap_and_twice_derived():
+  x, kernel = _depthwise()
+  xs, kernels = jnp.stack([x, -x, 2 * x]), jnp.stack([kernel, 3 * kernel, -kernel])
+
+  def loss(function):
+    return lambda x, kernel: jnp.sin(function(x, kernel, (2, 1), 'SAME')).sum()
+
+  def twice(function):
+    once = jax.grad(loss(function), (0, 1))
+    return jax.grad(lambda *a: sum((g**2).sum() for g in once(*a)), (0, 1))
+
+  by_lax = functools.partial(convolution.conv_by_lax, groups=3)
+  for derivative in (lambda f: jax.grad(loss(f), (0, 1)), twice):
+    actual, expected = (quick_jit(jax.vmap(derivative(f)))(xs, kernels)
+                        for f in (convolution.depthwise_by_shifts, by_lax))
+    _assert_close(actual, expected, 1e-4)
+
+
+@pytest.mark.parametrize('backend', ['cpu', 'gpu'])
+@pytest.mark.parametrize('groups, out, limit', [
+  (3, 3, 25), (3, 3, 8), (3, 6, 25), (1, 3, 25)])
+def test_formulation_of_groups(monkeypatch, backend, groups, out, limit):
+  monkeypatch.setattr(jax, 'default_backend', lambda: backend)
+  monkeypatch.setattr(convolution, '_MAX_WINDOW', limit)
+  x, kernel = _inputs()[0], jnp.ones((3, 3, 3 // groups, out))
+  jaxpr = str(jax.make_jaxpr(
+    lambda x, k: convolution.conv(x, k, groups=groups))(x, kernel))
+  own = backend == 'cpu' and limit == 25 and out == 3
+  assert ('conv_general_dilated' in jaxpr) != own
+  assert ('dot_general' in jaxpr) == (own and groups == 1)
+
+
+@pytest.mark.parametrize('groups, features', [(2, 4), (4, 4), (4, 8)])
+def test_module_with_groups_equals_flax(groups, features):
+  x = jax.random.normal(KEY, (2, 7, 6, 4))
+  common = {'strides': (2, 2), 'padding': 1}
+  actual, expected = (quick_jit(model.init_with_output)(KEY, x) for model in (
+    convolution.Conv(features, (3, 3), groups=groups, **common),
+    nn.Conv(features, (3, 3), feature_group_count=groups, **common)))
+  assert jax.tree.structure(actual) == jax.tree.structure(expected)
+  _assert_close(jax.tree.leaves(actual), jax.tree.leaves(expected))
 
 
 @pytest.mark.parametrize('backend', ['cpu', 'gpu'])
@@ -117,9 +199,39 @@ def test_default_module_equals_flax_default():
   jax.tree.map(np.testing.assert_array_equal, variables, expected)
 
 
+@pytest.mark.parametrize('stride, padding, groups, activation', [
+  (1, 'symmetric', 1, nn.relu), (2, 'symmetric', 1, None), (2, 'SAME', 4, nn.relu6)])
+def test_conv_norm_equals_flax(stride, padding, groups, activation):
+  x = np.random.default_rng(0).normal(size=(2, 8, 7, 4)).astype(np.float32)
+  model = convolution.ConvNorm(
+    8, 3, stride, padding, groups, activation, momentum=0.8, epsilon=0.1)
+
+  class Reference(nn.Module):
+    @nn.compact
+    def __call__(self, x, *, train):
+      pads = 1 if padding == 'symmetric' else 'SAME'
+      x = nn.Conv(8, (3, 3), (stride, stride), pads, feature_group_count=groups,
+                  use_bias=False, name='conv')(x)
+      x = nn.BatchNorm(not train, momentum=0.8, epsilon=0.1, name='norm')(x)
+      return x if activation is None else activation(x)
+
+  variables = quick_jit(functools.partial(model.init, train=False))(KEY, x)
+  for train in (False, True):
+    actual, expected = (quick_jit(functools.partial(
+      m.apply, train=train, mutable=['batch_stats']))(variables, x)
+      for m in (model, Reference()))
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    _assert_close(jax.tree.leaves(actual), jax.tree.leaves(expected))
+
+
 def test_errors():
   x, kernel = _inputs()
-  with pytest.raises(ValueError, match='padding'):
-    convolution.conv(x, kernel, padding='CIRCULAR')
+  for padding in ('CIRCULAR', -1, True):
+    with pytest.raises(ValueError, match=f'padding must be .*, got {padding!r}'):
+      convolution.conv(x, kernel, padding=padding)
   with pytest.raises(ValueError, match='expected'):
     convolution.conv(x[..., :2], kernel)
+  with pytest.raises(ValueError, match=r'expected .* of 3 groups'):
+    convolution.conv(x, kernel, groups=3)
+  with pytest.raises(ValueError, match='a 3x3 window is larger than 1x6 images'):
+    convolution.conv(x[:, :1], kernel, padding=0)

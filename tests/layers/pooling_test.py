@@ -7,6 +7,7 @@ import pytest
 from flax import linen as nn
 
 from bigmodels.layers import pooling
+from tests.quick import quick_jit
 
 PAIRS = (
   (pooling.max_pool, nn.max_pool),
@@ -21,8 +22,17 @@ def _flax(pool, x, window):
 def _images(size, dtype='float32'):
   """Distinct values, so that no window has a tie."""
   shape = (2, *size, 3)
-  values = jax.random.permutation(jax.random.key(0), np.prod(shape))
+  values = np.random.default_rng(0).permutation(np.prod(shape))
   return (values.reshape(shape) / 512 - 0.25).astype(dtype)
+
+
+def _value_and_gradient(pool, x):
+  def both(x):
+    value, pullback = jax.vjp(pool, x)
+    places = jnp.arange(value.size, dtype=jnp.float32).reshape(value.shape)
+    return value, *pullback(jnp.sin(places).astype(x.dtype))
+
+  return quick_jit(both)(x)
 
 
 @pytest.mark.parametrize('dtype', ['float32', 'float16'])
@@ -32,20 +42,18 @@ def _images(size, dtype='float32'):
 def test_value_and_gradient_equal_flax(ours, flaxs, size, window, dtype):
   x = _images(size, dtype)
   tolerance = 1e-6 if dtype == 'float32' else 2e-3
-  actual, pullback = jax.vjp(lambda x: ours(x, window), x)
-  expected, flax_pullback = jax.vjp(lambda x: _flax(flaxs, x, window), x)
-  assert actual.dtype == expected.dtype == dtype
-  np.testing.assert_allclose(actual, expected, tolerance, tolerance)
-  cotangent = jax.random.normal(jax.random.key(1), expected.shape, dtype)
-  gradient, flax_gradient = pullback(cotangent), flax_pullback(cotangent)
-  np.testing.assert_allclose(gradient[0], flax_gradient[0], tolerance, tolerance)
+  actual = _value_and_gradient(lambda x: ours(x, window), x)
+  expected = _value_and_gradient(lambda x: _flax(flaxs, x, window), x)
+  for a, e in zip(actual, expected, strict=True):
+    assert a.dtype == e.dtype == dtype
+    np.testing.assert_allclose(a, e, tolerance, tolerance)
 
 
 @pytest.mark.parametrize('ours, flaxs', PAIRS)
 def test_jit_vmap_and_grad(ours, flaxs):
   x = _images((5, 4))
   xs = jnp.stack([x, 1 - x])
-  actual = jax.jit(jax.vmap(jax.grad(lambda x: (ours(x, 2) ** 2).sum())))(xs)
+  actual = quick_jit(jax.vmap(jax.grad(lambda x: (ours(x, 2) ** 2).sum())))(xs)
   gradient = jax.grad(lambda x: (_flax(flaxs, x, 2) ** 2).sum())
   for a, x in zip(actual, xs, strict=True):
     np.testing.assert_allclose(a, gradient(x), 1e-6, 1e-6)
@@ -67,3 +75,43 @@ def test_relu_may_follow_the_pool():
 def test_window_larger_than_image(pool):
   with pytest.raises(ValueError, match='holds no'):
     pool(jnp.zeros((1, 2, 4, 1)), 3)
+
+
+OVERLAPPING = [(3, 2, 1), (3, 2, 0), (2, 1, 0), (3, 3, 1), (2, 3, 0)]
+
+
+@pytest.mark.parametrize('backend', ['cpu', 'gpu'])
+@pytest.mark.parametrize('size', [(8, 8), (7, 8), (9, 5)])
+@pytest.mark.parametrize('window, stride, padding', OVERLAPPING)
+def test_overlapping_windows_equal_flax(
+    monkeypatch, window, stride, padding, size, backend):
+  monkeypatch.setattr(jax, 'default_backend', lambda: backend)
+  x = _images(size) - 0.5  # less than 0 too: zeros would not do for padding
+  actual = _value_and_gradient(
+    lambda x: pooling.max_pool(x, window, stride=stride, padding=padding), x)
+  expected = _value_and_gradient(lambda x: nn.max_pool(
+    x, (window, window), (stride, stride), ((padding, padding),) * 2), x)
+  np.testing.assert_array_equal(actual[0], expected[0])
+  np.testing.assert_allclose(actual[1], expected[1], 1e-6, 1e-6)
+
+
+@pytest.mark.parametrize('backend', ['cpu', 'gpu'])
+def test_formulation_of_overlapping_windows_follows_the_backend(monkeypatch, backend):
+  monkeypatch.setattr(jax, 'default_backend', lambda: backend)
+  jaxpr = str(jax.make_jaxpr(
+    lambda x: pooling.max_pool(x, 3, stride=2, padding=1))(_images((8, 8))))
+  assert ('reduce_window' in jaxpr) == (backend == 'gpu')
+
+
+def test_ties_of_overlapping_windows_share_the_gradient():
+  x = jnp.zeros((1, 6, 6, 1))
+  gradient = quick_jit(jax.grad(
+    lambda x: pooling.max_pool(x, 3, stride=2, padding=1).sum()))(x)
+  assert gradient.sum() == 9 and gradient.min() >= 0
+
+
+def test_windows_that_hold_no_image_are_refused():
+  with pytest.raises(ValueError, match='a 2x4 image holds no 5x5 window, padded by 1'):
+    pooling.max_pool(jnp.zeros((1, 2, 4, 1)), 5, stride=2, padding=1)
+  with pytest.raises(ValueError, match='padded by 3'):
+    pooling.max_pool(jnp.zeros((1, 8, 8, 1)), 3, stride=2, padding=3)

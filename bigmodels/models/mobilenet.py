@@ -1,0 +1,243 @@
+"""Small convolutional networks, of convolutions of each channel by itself.
+
+Version 1: Howard et al., *MobileNets*, 2017; version 2: Sandler et al., *MobileNetV2:
+inverted residuals and linear bottlenecks*, 2018. Filters, normalisation and dropout
+begin as in the authors' code.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
+import flax.linen as nn
+import jax
+
+from bigmodels.layers.convolution import ConvNorm
+from bigmodels.layers.dense import Dense
+from bigmodels.models import hugging_face
+from bigmodels.models.fields import check_positive, check_shares, check_sizes
+from bigmodels.models.hugging_face import Place, Published
+from bigmodels.models.images import check_images
+
+_REDUCTIONS = (1, 2, 4, 8, 16, 32)
+_SMALL = partial(nn.initializers.truncated_normal, 0.09)
+_HEAD = partial(nn.initializers.normal, 0.01)
+# Channels and stride of each block (version 1, table 1).
+_BLOCKS_V1 = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2),
+              *((512, 1),) * 5, (1024, 2), (1024, 1))
+# Channels and stride of each block (version 2, table 2).
+_BLOCKS_V2 = ((16, 1), (24, 2), (24, 1), (32, 2), *((32, 1),) * 2, (64, 2),
+              *((64, 1),) * 3, *((96, 1),) * 3, (160, 2), *((160, 1),) * 2, (320, 1))
+
+
+class MobileNetV1(nn.Module):
+  """Pairs of a 3x3 convolution of each channel by itself and a 1x1 of all of them.
+
+  Attributes:
+    outputs: width of the answer.
+    multiplier: of all widths.
+    reduction: pixels of an image to one of the last map, 32 as published; for less, the
+      first strides are left out: 8 is for images of about 32 pixels.
+    padding: 'SAME', as in the authors' code, or 'symmetric', as in PyTorch; see
+      `ConvNorm`.
+    dropout: share of the averaged features left out in training.
+    momentum: of the running statistics; see `ConvNorm`. The authors' 0.9997 wants
+      some ten thousand steps to forget how it began.
+    epsilon: added to variances.
+    kernel_init: makes the initialiser of the filters.
+  """
+
+  outputs: int
+  multiplier: float = 1.0
+  reduction: int = 32
+  padding: Literal['SAME', 'symmetric'] = 'SAME'
+  dropout: float = 0.001
+  momentum: float = 0.997
+  epsilon: float = 1e-3
+  kernel_init: Callable = _SMALL
+
+  def __post_init__(self):
+    _check(self)
+    super().__post_init__()
+
+  @nn.compact
+  def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
+    """`[batch, height, width, channels]` -> `[batch, outputs]`.
+
+    Raises:
+      ValueError: for other than images, or too small ones.
+    """
+    check_images(self, inputs, self.reduction // 2 + 1)
+    layer = _layer(self)
+
+    def width(channels):
+      return max(int(channels * self.multiplier), 8)
+
+    first, *strides = _strides(self.reduction, _BLOCKS_V1)
+    x = layer(width(32), 3, first, name='stem')(inputs, train=train)
+    for number, ((channels, _), stride) in enumerate(
+        zip(_BLOCKS_V1, strides, strict=True), 1):
+      x = _Separable(layer, width(channels), stride, name=f'block{number}')(
+        x, train=train)
+    return _head(self, x, train)
+
+  @nn.nowrap
+  def hugging_face(self) -> Published:
+    """Where its parameters and statistics are in a file of MobileNetV1.
+
+    Another `reduction` is no other model: it looks at small images as if at large ones.
+    """
+    places = {**hugging_face.conv_norm('stem', 'conv_stem'),
+              **hugging_face.dense('head', 'classifier', transposed=True)}
+    for block in range(len(_BLOCKS_V1)):
+      for part, name in enumerate(('depthwise', 'pointwise')):
+        places |= hugging_face.conv_norm(
+          f'block{block + 1}/{name}', f'layer.{2 * block + part}')
+    return _published(self, 1, places, {})
+
+
+class MobileNetV2(nn.Module):
+  """Blocks that widen, filter each channel by itself, narrow, and add to their input.
+
+  Attributes:
+    outputs: width of the answer.
+    multiplier: of all widths, but of the last layer's only if it is more than 1.
+    reduction: see `MobileNetV1`.
+    padding: see `MobileNetV1`.
+    dropout: see `MobileNetV1`.
+    momentum: of the running statistics; see `ConvNorm`.
+    epsilon: added to variances.
+    kernel_init: makes the initialiser of the filters.
+  """
+
+  outputs: int
+  multiplier: float = 1.0
+  reduction: int = 32
+  padding: Literal['SAME', 'symmetric'] = 'SAME'
+  dropout: float = 0.2
+  momentum: float = 0.997
+  epsilon: float = 1e-3
+  kernel_init: Callable = _SMALL
+
+  def __post_init__(self):
+    _check(self)
+    super().__post_init__()
+
+  @nn.compact
+  def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
+    """`[batch, height, width, channels]` -> `[batch, outputs]`.
+
+    Raises:
+      ValueError: for other than images, or too small ones.
+    """
+    check_images(self, inputs, self.reduction // 2 + 1)
+    layer = _layer(self)
+    first, *strides = _strides(self.reduction, _BLOCKS_V2)
+    x = layer(_in_eights(32 * self.multiplier), 3, first, name='stem')(
+      inputs, train=train)
+    for number, ((channels, _), stride) in enumerate(
+        zip(_BLOCKS_V2, strides, strict=True), 1):
+      x = _Inverted(layer, _in_eights(channels * self.multiplier), stride,
+                    1 if number == 1 else 6, name=f'block{number}')(x, train=train)
+    x = layer(_in_eights(1280 * max(1.0, self.multiplier)), 1, name='last')(
+      x, train=train)
+    return _head(self, x, train)
+
+  @nn.nowrap
+  def hugging_face(self) -> Published:
+    """Where its parameters and statistics are; see `MobileNetV1.hugging_face`."""
+    names = {'expand': 'expand_1x1', 'depthwise': 'conv_3x3', 'project': 'reduce_1x1'}
+    places = {**hugging_face.conv_norm('stem', 'conv_stem.first_conv'),
+              **hugging_face.conv_norm('last', 'conv_1x1'),
+              **hugging_face.dense('head', 'classifier', transposed=True)}
+    for block in range(len(_BLOCKS_V2)):
+      # Theirs counts the first block as a part of the stem.
+      part = f'layer.{block - 1}' if block else 'conv_stem'
+      for ours, theirs in names.items():
+        places |= hugging_face.conv_norm(f'block{block + 1}/{ours}', f'{part}.{theirs}')
+    return _published(self, 2, places, {
+      'expand_ratio': (6.0,), 'output_stride': (32,),
+      'first_layer_is_expansion': (True,)})
+
+
+class _Separable(nn.Module):
+  """A convolution of each channel by itself, and one of all channels at each pixel."""
+
+  layer: Callable
+  features: int
+  stride: int
+
+  @nn.compact
+  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    channels = x.shape[-1]
+    x = self.layer(channels, 3, self.stride, groups=channels, name='depthwise')(
+      x, train=train)
+    return self.layer(self.features, 1, name='pointwise')(x, train=train)
+
+
+class _Inverted(nn.Module):
+  """An inverted residual: wide within, narrow at its ends, and these not rectified."""
+
+  layer: Callable
+  features: int
+  stride: int
+  expansion: int
+
+  @nn.compact
+  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    y, wide, first = x, x.shape[-1] * self.expansion, self.expansion == 1
+    if not first:
+      y = self.layer(wide, 1, name='expand')(y, train=train)
+    y = self.layer(wide, 3, self.stride, groups=wide, name='depthwise')(y, train=train)
+    y = self.layer(self.features, 1, activation=None, name='project')(y, train=train)
+    # The first never adds, also where a small multiplier makes all widths 8.
+    return x + y if x.shape == y.shape and not first else y
+
+
+def _check(model: MobileNetV1 | MobileNetV2) -> None:
+  check_sizes(model, 'outputs')
+  check_positive(model, 'multiplier', 'epsilon')
+  check_shares(model, 'dropout', 'momentum')
+  if model.reduction not in _REDUCTIONS:
+    raise ValueError(f'reduction: wants one of {", ".join(map(str, _REDUCTIONS))}, got '
+                     f'{model.reduction}')
+  if model.padding not in ('SAME', 'symmetric'):
+    raise ValueError(f"padding: wants 'SAME' or 'symmetric', got {model.padding!r}")
+
+
+def _layer(model: MobileNetV1 | MobileNetV2) -> Callable:
+  return partial(ConvNorm, padding=model.padding, activation=nn.relu6,
+                 momentum=model.momentum, epsilon=model.epsilon,
+                 kernel_init=model.kernel_init)
+
+
+def _head(model: MobileNetV1 | MobileNetV2, x: jax.Array, train: bool) -> jax.Array:
+  x = nn.Dropout(model.dropout, deterministic=not train)(x.mean((1, 2)))
+  return Dense(model.outputs, kernel_init=_HEAD, name='head')(x)
+
+
+def _published(model: MobileNetV1 | MobileNetV2, version: int,
+               places: dict[str, Place], config: dict[str, tuple]) -> Published:
+  return Published(
+    family=f'MobileNetV{version}', places=places,
+    rename=lambda name: name.removeprefix(f'mobilenet_v{version}.'), copies={},
+    buffers=r'.*\.num_batches_tracked', other='',
+    config={'model_type': (f'mobilenet_v{version}',), 'hidden_act': ('relu6',),
+            'tf_padding': (model.padding == 'SAME',),
+            'layer_norm_eps': (model.epsilon,), **config})
+
+
+def _strides(reduction: int, blocks: tuple[tuple[int, int], ...]) -> list[int]:
+  """Of the stem and of each block: the last of those published."""
+  strides, left = [2, *(stride for _, stride in blocks)], reduction
+  for place in reversed(range(len(strides))):
+    strides[place] = min(strides[place], left)
+    left //= strides[place]
+  return strides
+
+
+def _in_eights(width: float) -> int:
+  """The nearest multiple of 8 that is not less than nine tenths of a width."""
+  width = round(width)
+  near = max(8, int(width + 4) // 8 * 8)
+  return near + 8 if near < 0.9 * width else near

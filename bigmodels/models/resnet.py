@@ -1,0 +1,245 @@
+"""Residual networks (He et al., *Deep residual learning for image recognition*, 2016).
+
+Their names are `stem`, `stage1/block1/layer1`, ..., `head`, counted from 1.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from bigmodels.layers.convolution import ConvNorm
+from bigmodels.layers.dense import Dense
+from bigmodels.layers.pooling import max_pool
+from bigmodels.models import hugging_face
+from bigmodels.models.fields import check_positive, check_shares, check_sizes
+from bigmodels.models.hugging_face import Published
+from bigmodels.models.images import check_images
+
+# Depth -> blocks of each stage (table 1); from 50 on they are bottlenecks.
+_STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3),
+           152: (3, 8, 36, 3)}
+_HE = partial(nn.initializers.variance_scaling, 2.0, 'fan_out', 'normal')
+_SMALL = partial(nn.initializers.normal, 0.01)
+
+
+class ResNet(nn.Module):
+  """The networks for ImageNet.
+
+  Attributes:
+    outputs: width of the answer.
+    depth: 18, 34, 50, 101 or 152 layers.
+    width: channels of the first stage; each of the next three has twice as many. Blocks
+      of bottlenecks answer with four times as many.
+    stem: 'imagenet' is a 7x7 convolution and a pooling, both of stride 2; 'cifar' a 3x3
+      convolution alone, for images of about 32 pixels.
+    stride_first: whether the stride of a bottleneck is that of its first convolution,
+      as in the paper; else of the 3x3, which is more accurate and what is in use
+      ("v1.5").
+    zero_init: whether blocks begin as identities: the scale of each one's last
+      normalisation begins as 0 (Goyal et al., *Accurate, large minibatch SGD*, 2017).
+    momentum: of the running statistics; see `ConvNorm`.
+    epsilon: added to variances.
+    kernel_init: makes the initialiser of the filters.
+  """
+
+  outputs: int
+  depth: int = 50
+  width: int = 64
+  stem: Literal['imagenet', 'cifar'] = 'imagenet'
+  stride_first: bool = False
+  zero_init: bool = False
+  momentum: float = 0.9
+  epsilon: float = 1e-5
+  kernel_init: Callable = _HE
+
+  def __post_init__(self):
+    if self.depth not in _STAGES:
+      raise ValueError(f'depth: wants one of {", ".join(map(str, _STAGES))}, got '
+                       f'{self.depth}')
+    if self.stem not in ('imagenet', 'cifar'):
+      raise ValueError(f"stem: wants 'imagenet' or 'cifar', got {self.stem!r}")
+    check_sizes(self, 'outputs', 'width')
+    check_positive(self, 'epsilon')
+    check_shares(self, 'momentum')
+    super().__post_init__()
+
+  @nn.compact
+  def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
+    """`[batch, height, width, channels]` -> `[batch, outputs]`.
+
+    Raises:
+      ValueError: for other than images, or too small ones.
+    """
+    check_images(self, inputs, 17 if self.stem == 'imagenet' else 5)
+    layer = partial(ConvNorm, momentum=self.momentum, epsilon=self.epsilon,
+                    kernel_init=self.kernel_init)
+    if self.stem == 'imagenet':
+      x = layer(self.width, 7, 2, activation=None, name='stem')(inputs, train=train)
+      # Rising values: pooled first, rectifying them is a quarter of the work.
+      x = nn.relu(max_pool(x, 3, stride=2, padding=1))
+    else:
+      x = layer(self.width, name='stem')(inputs, train=train)
+    block = partial(_Block, layer, bottleneck=self.depth >= 50,
+                    stride_first=self.stride_first, zero_init=self.zero_init)
+    return _rest(x, block, _STAGES[self.depth], self.width, self.outputs, train)
+
+  @nn.nowrap
+  def hugging_face(self) -> Published:
+    """Where its parameters and statistics are in a file of ResNet.
+
+    Raises:
+      ValueError: if it is none that is published.
+    """
+    for name, wanted in (('stem', 'imagenet'), ('epsilon', 1e-5)):
+      if getattr(self, name) != wanted:
+        raise ValueError(f'{name}: the published ResNet wants {wanted}, got '
+                         f'{getattr(self, name)}')
+    bottleneck = self.depth >= 50
+    places = {**hugging_face.conv_norm('stem', 'embedder.embedder'),
+              **hugging_face.dense('head', 'classifier.1', transposed=True)}
+    for stage, blocks in enumerate(_STAGES[self.depth]):
+      for block in range(blocks):
+        ours = f'stage{stage + 1}/block{block + 1}'
+        theirs = f'encoder.stages.{stage}.layers.{block}'
+        places |= hugging_face.conv_norm(f'{ours}/shortcut', f'{theirs}.shortcut')
+        for layer in range(3 if bottleneck else 2):
+          places |= hugging_face.conv_norm(
+            f'{ours}/layer{layer + 1}', f'{theirs}.layer.{layer}')
+    return Published(
+      family='ResNet', places=places,
+      rename=lambda name: name.removeprefix('resnet.'), copies={},
+      buffers=r'.*\.num_batches_tracked', other='',
+      config={'model_type': ('resnet',), 'hidden_act': ('relu',),
+              'layer_type': ('bottleneck' if bottleneck else 'basic',),
+              'downsample_in_first_stage': (False,),
+              'downsample_in_bottleneck': (
+                (self.stride_first,) if bottleneck else (False, True))})
+
+
+class CifarResNet(nn.Module):
+  """The networks for CIFAR: three stages of n plain blocks, 6 n + 2 layers.
+
+  Attributes:
+    outputs: width of the answer.
+    depth: 20, 32, 44, 56, 110, ...: any 6 n + 2.
+    width: channels of the first stage; each of the next two has twice as many.
+    shortcut: past blocks that change the shape: 'zeros' takes every other pixel and
+      appends channels of zeros (the paper's option A), 'projection' is a 1x1
+      convolution (option B).
+    zero_init: see `ResNet`.
+    momentum: see `ResNet`.
+    epsilon: see `ResNet`.
+    kernel_init: see `ResNet`.
+  """
+
+  outputs: int
+  depth: int = 20
+  width: int = 16
+  shortcut: Literal['zeros', 'projection'] = 'zeros'
+  zero_init: bool = False
+  momentum: float = 0.9
+  epsilon: float = 1e-5
+  kernel_init: Callable = _HE
+
+  def __post_init__(self):
+    if self.depth < 8 or self.depth % 6 != 2:
+      nearest = 6 * max(1, round((self.depth - 2) / 6)) + 2
+      raise ValueError(f'depth: wants 6 n + 2, such as 20, 56 or 110, got {self.depth}'
+                       f'; the nearest is {nearest}')
+    if self.shortcut not in ('zeros', 'projection'):
+      raise ValueError(f"shortcut: wants 'zeros' or 'projection', got "
+                       f'{self.shortcut!r}')
+    check_sizes(self, 'outputs', 'width')
+    check_positive(self, 'epsilon')
+    check_shares(self, 'momentum')
+    super().__post_init__()
+
+  @nn.compact
+  def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
+    """`[batch, height, width, channels]` -> `[batch, outputs]`.
+
+    Raises:
+      ValueError: for other than images, or too small ones.
+    """
+    check_images(self, inputs, 3)
+    layer = partial(ConvNorm, momentum=self.momentum, epsilon=self.epsilon,
+                    kernel_init=self.kernel_init)
+    x = layer(self.width, name='stem')(inputs, train=train)
+    block = partial(_Block, layer, zeros=self.shortcut == 'zeros',
+                    zero_init=self.zero_init)
+    blocks = ((self.depth - 2) // 6,) * 3
+    return _rest(x, block, blocks, self.width, self.outputs, train)
+
+
+class _Block(nn.Module):
+  """What a few layers add to their input, rectified.
+
+  Attributes:
+    layer: makes a `ConvNorm`.
+    features: width of the layers.
+    stride: from input to answer.
+    bottleneck: 1x1, 3x3 and a 1x1 layer of four times the features, or two of 3x3.
+    stride_first: see `ResNet`.
+    zeros: see `CifarResNet.shortcut`.
+    zero_init: see `ResNet`.
+  """
+
+  layer: Callable
+  features: int
+  stride: int
+  bottleneck: bool = False
+  stride_first: bool = False
+  zeros: bool = False
+  zero_init: bool = False
+
+  @nn.compact
+  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    first, second = self.stride, 1
+    if self.bottleneck and not self.stride_first:
+      first, second = second, first
+    size, expansion = (1, 4) if self.bottleneck else (3, 1)
+    layers = [
+      partial(self.layer, self.features, size, first),
+      partial(self.layer, self.features, 3, second)][:2 if self.bottleneck else 1]
+    layers.append(partial(
+      self.layer, self.features * expansion, size, activation=None,
+      scale_init=nn.initializers.zeros if self.zero_init else nn.initializers.ones))
+    y = x
+    for number, layer in enumerate(layers, 1):
+      y = layer(name=f'layer{number}')(y, train=train)
+    if self.stride > 1 or x.shape[-1] != y.shape[-1]:
+      if self.zeros:
+        more = y.shape[-1] - x.shape[-1]
+        x = jnp.pad(x[:, ::self.stride, ::self.stride], ((0, 0),) * 3 + ((0, more),))
+      else:
+        x = self.layer(y.shape[-1], 1, self.stride, activation=None, name='shortcut')(
+          x, train=train)
+    return nn.relu(x + y)
+
+
+class _Stage(nn.Module):
+  """Blocks of one width, of which the first has the stride."""
+
+  block: Callable
+  blocks: int
+  stride: int
+
+  @nn.compact
+  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    for number in range(1, self.blocks + 1):
+      stride = self.stride if number == 1 else 1
+      x = self.block(stride=stride, name=f'block{number}')(x, train=train)
+    return x
+
+
+def _rest(x: jax.Array, block: Callable, blocks: tuple[int, ...], width: int,
+          outputs: int, train: bool) -> jax.Array:
+  """All that follows on the stem, in the module that calls."""
+  for stage, count in enumerate(blocks):
+    x = _Stage(partial(block, features=width * 2**stage), count, min(stage + 1, 2),
+               name=f'stage{stage + 1}')(x, train=train)
+  return Dense(outputs, kernel_init=_SMALL, name='head')(x.mean((1, 2)))

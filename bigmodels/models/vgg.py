@@ -1,0 +1,78 @@
+"""Plain deep convolutional networks (Simonyan and Zisserman, *VGG*, 2015)."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+
+from bigmodels.layers.convolution import Conv
+from bigmodels.layers.pooling import max_pool
+from bigmodels.models.fields import check_positive, check_shares, check_sizes
+from bigmodels.models.images import check_images
+from bigmodels.models.mlp import Mlp
+
+# Depth -> convolutions before each pooling (table 1, A, B, D and E).
+_STAGES = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3),
+           19: (2, 2, 4, 4, 4)}
+
+
+class Vgg(nn.Module):
+  """3x3 convolutions with five poolings by 2, then dense layers.
+
+  Attributes:
+    outputs: width of the answer.
+    depth: 11, 13, 16 or 19 layers.
+    width: channels of the first stage; doubled after each of the first three poolings.
+    hidden: widths of the dense layers before the last, over all of the last map; of
+      none, its average is taken instead, as is usual on CIFAR.
+    dropout: share of the hidden dense layers' units left out in training.
+    batch_norm: normalise by batch statistics before the activations.
+    momentum: share of the running statistics that a batch leaves as it was.
+    epsilon: added to variances.
+    kernel_init: makes the initialiser of weights.
+  """
+
+  outputs: int
+  depth: int = 16
+  width: int = 64
+  hidden: tuple[int, ...] = (4096, 4096)
+  dropout: float = 0.5
+  batch_norm: bool = False
+  momentum: float = 0.9
+  epsilon: float = 1e-5
+  kernel_init: Callable = nn.initializers.he_normal
+
+  def __post_init__(self):
+    if self.depth not in _STAGES:
+      raise ValueError(f'depth: wants one of {", ".join(map(str, _STAGES))}, got '
+                       f'{self.depth}')
+    if any(width < 1 for width in self.hidden):
+      raise ValueError(f'hidden: wants widths of at least 1, got {self.hidden}')
+    check_sizes(self, 'outputs', 'width')
+    check_shares(self, 'dropout', 'momentum')
+    check_positive(self, 'epsilon')
+    super().__post_init__()
+
+  @nn.compact
+  def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
+    """`[batch, height, width, channels]` -> `[batch, outputs]`.
+
+    Raises:
+      ValueError: for other than images, or too small ones.
+    """
+    check_images(self, inputs, 32)
+    x = inputs
+    for stage, count in enumerate(_STAGES[self.depth]):
+      for layer in range(count):
+        x = Conv(self.width * min(2**stage, 8), kernel_init=self.kernel_init())(x)
+        if self.batch_norm:
+          x = nn.BatchNorm(use_running_average=not train, momentum=self.momentum,
+                           epsilon=self.epsilon)(x)
+        if layer == count - 1:
+          # Rising values: pooled first, rectifying them is a quarter of the work.
+          x = max_pool(x, 2)
+        x = nn.relu(x)
+    if not self.hidden:
+      x = x.mean((1, 2))
+    return Mlp(self.outputs, self.hidden, dropout=self.dropout,
+               kernel_init=self.kernel_init, name='head')(x, train=train)
