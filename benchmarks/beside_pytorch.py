@@ -9,7 +9,7 @@ and metrics summed inside of it; PyTorch's is forward, loss, backward and Adam o
 batch that is gathered before. Random inputs in float32, no augmentation on either side.
 Inference is the forward pass in evaluation mode, of 1 and of 256 examples.
 
-Prints a line for every network as it is done, and writes all of it as JSON, with the
+Prints a line for every network as it is done; `--out` gets all of it as JSON, with the
 machine: milliseconds of every round, and PyTorch's over ours: median, least, most.
 """
 
@@ -111,7 +111,8 @@ def ours(network: str) -> dict[str, Callable[[int], None]]:
       count = min(most, times - step)
       carry[0], _ = programs.advance(
         carry[0], built.train.operand(0, count), count, False, [0, 0, 0])
-    jax.block_until_ready(carry[0])
+    if carry[0].fault[0] >= 0:  # it waits for the steps; after a fault there are none
+      sys.exit(f'{network}: the loss is not finite')
 
   forward = jax.jit(lambda params, extra, x: built.model.apply(
     {'params': params, **extra}, x, train=False))
@@ -265,10 +266,11 @@ def main() -> None:
       f'{what} {each["ratio"]} ({each["least"]} to {each["most"]})'
       for what, each in results[network].items())
     print(f'{network}, PyTorch over ours: {told}', flush=True)
-  if flags.out:
-    flags.out.write_text(json.dumps({
-      'command': f'python benchmarks/beside_pytorch.py --rounds={flags.rounds}',
-      'machine': machine(), 'results': results}, indent=2) + '\n')
+    if flags.out:
+      flags.out.write_text(json.dumps({
+        'command': 'python benchmarks/beside_pytorch.py '
+                   f'--networks={flags.networks} --rounds={flags.rounds}',
+        'machine': machine(), 'results': results}, indent=2) + '\n')
 
 
 if __name__ == '__main__':

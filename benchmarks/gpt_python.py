@@ -57,8 +57,7 @@ def first_line(completion: str) -> str | None:
   lines = completion.splitlines(keepends=True)
   for index, line in enumerate(lines):
     code = line.strip()
-    # What goes on right after a prompt is not a line by itself.
-    if line.endswith('\n') and code and (index == 0 or not code.startswith('#')):
+    if line.endswith('\n') and code and not code.startswith('#'):
       return ''.join(lines[: index + 1])
   return None
 

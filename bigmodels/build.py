@@ -72,24 +72,22 @@ def open_run(experiment: Experiment, layout: Layout, workdir: Workdir,
     UserError: also if there are checkpoints and nothing is kept: what they were taught
       with, such as a tokenizer, would be fitted anew.
   """
-  stored = {'data_dir': None, 'kept': {}}
-  if workdir.data.is_file():
-    stored = workdir.read_json(workdir.data)
-    if not isinstance(stored, dict) or stored.keys() != {'data_dir', 'kept'} or (
-      'train' not in stored['kept']):
-      raise UserError(f'{workdir.data} is not as a run writes it')
-  elif not reading or any(workdir.checkpoints.glob('*')):
+  stored = workdir.fitted()
+  if stored is None and any(workdir.checkpoints.glob('*')):
     raise UserError(
       f'{workdir.data} is gone, and the checkpoints beside it mean nothing without '
       'what was fitted to the training split: bring it back, or begin with another '
       '--workdir')
+  stored = stored or {'data_dir': None, 'kept': {}}
   data_dir = str(pathlib.Path(data_dir).expanduser().resolve()) if data_dir else (
     stored['data_dir'])
   opening = Opening(data_dir, cache_dir, dict(stored['kept']), say)
-  if not reading:
+  if not reading:  # any batch will do
     train = dataclasses.replace(
-      experiment.train, source=recorded.Recorded(), resident=False, workers=0)
-    experiment = dataclasses.replace(experiment, train=train, evals={}, monitor=None)
+      experiment.train, source=recorded.Recorded(), batch_size=layout.shape.parts,
+      resident=False, workers=0)
+    experiment = dataclasses.replace(
+      experiment, train=train, evals={}, monitor=None, accumulate=1)
   return build(experiment, layout, opening)
 
 
@@ -188,9 +186,9 @@ def _take_tokenizer(experiment: Experiment, opening: Opening) -> None:
   if experiment.init_from is None or 'tokenizer' in opening.kept:
     return
   workdir = Workdir(experiment.init_from)
-  state = workdir.read_json(workdir.data, {}).get('kept', {}).get('tokenizer')
-  if state is not None:
-    opening.kept['tokenizer'] = state
+  stored = workdir.fitted()
+  if stored and 'tokenizer' in stored['kept']:
+    opening.kept['tokenizer'] = stored['kept']['tokenizer']
     opening.say(f'the tokenizer too is that of {workdir.path} (--config.init_from)')
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from bigmodels.build import Built
 from bigmodels.checkpoint import Checkpoints, Damaged
+from bigmodels.data import files
 from bigmodels.errors import UserError
 from bigmodels.parallel.compile import Carry
 from bigmodels.parallel.layout import Layout
@@ -81,7 +82,7 @@ def start(built: Built, carry: Carry, say: Callable[[str], None] = print) -> Car
   count, ours, wanted = len(wanted), ours | statistics, wanted | taken
   whole = pattern == '.*'
   try:
-    if Workdir(path).config.is_file() or Workdir(path).checkpoints.is_dir():
+    if _is_run(Workdir(path)):
       found, left = _of_workdir(path, wanted, kept, built.layout, whole=whole)
     else:
       found, left = _of_hugging_face(path, wanted, kept, built.model, say, whole=whole)
@@ -99,9 +100,19 @@ def start(built: Built, carry: Carry, say: Callable[[str], None] = print) -> Car
 
 
 def require(path: str) -> None:
-  """Refuses a path where nothing is, before anything is compiled for it."""
-  if not pathlib.Path(path).exists():
-    raise UserError(f'--config.init_from={path}: there is no such file or folder')
+  """Refuses a path where nothing of use is, before anything is read or compiled."""
+  workdir = Workdir(path)
+  try:
+    if not files.exists(workdir.path):
+      raise _Unfit('there is no such file or folder')
+    if not _is_run(workdir):
+      _files(workdir.path)
+  except _Unfit as error:
+    raise UserError(f'--config.init_from={path}: {error}') from None
+
+
+def _is_run(workdir: Workdir) -> bool:
+  return workdir.config.is_file() or workdir.checkpoints.is_dir()
 
 
 class _Unfit(Exception):
@@ -181,7 +192,11 @@ def _of_workdir(path: pathlib.Path, wanted: dict[str, jax.Array], kept: Any,
   workdir = Workdir(path)
   if not workdir.checkpoints.is_dir():
     raise _Unfit('there are no checkpoints')
-  taught = workdir.read_json(workdir.data, {}).get('kept', {}).get('tokenizer')
+  stored = workdir.fitted()
+  if kept is not None and stored is None:
+    raise _Unfit('there is no data.json, which tells the tokenizer that its parameters '
+                 'were taught with')
+  taught = stored and stored['kept'].get('tokenizer')
   if None not in (kept, taught) and kept != taught:
     raise _Unfit('that run has another tokenizer than this one, so its parameters '
                  'mean nothing here')

@@ -161,11 +161,12 @@ def with_norms(norm: Callable[[jax.Array], float]) -> optax.GradientTransformati
   Goes last in `optax.chain`, after the scaling by the learning rate.
 
   Args:
-    norm: parameter -> the Euclidean norm that it gets.
+    norm: parameter -> the Euclidean norm that it gets, unless it is all zeros.
   """
-  def update(updates, state, params):
+  def update(updates, state, params=None):
     def moved(u, p):
-      return u + p * (norm(p) / jnp.linalg.norm(p.reshape(-1)) - 1)
+      now = jnp.linalg.norm(p.reshape(-1))
+      return u + p * (norm(p) / jnp.where(now > 0, now, 1) - 1)
 
     return jax.tree.map(moved, updates, params), state
 

@@ -108,6 +108,20 @@ class Workdir:
     except (ValueError, OSError) as error:
       raise UserError(f'{path} cannot be read: {error}') from error
 
+  def fitted(self) -> dict[str, Any] | None:
+    """What `data.json` holds: `data_dir`, and `kept` by name; None if it is not there.
+
+    Raises:
+      UserError: if it holds something else.
+    """
+    found = self.read_json(self.data)
+    if found is None and not self.data.is_file():
+      return None
+    if not isinstance(found, dict) or found.keys() != {'data_dir', 'kept'} or (
+      not isinstance(found['kept'], dict)):
+      raise UserError(f'{self.data} is not as a run writes it')
+    return found
+
   def recorded(self, overrides: dict[str, str]) -> config.Resolved:
     """The experiment that `config.txt` tells, with overrides applied.
 

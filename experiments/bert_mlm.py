@@ -5,9 +5,9 @@
 
 It then begins `sst2_bert`. Without a path it reads the very sentences that are
 classified later, which helps (Krishna et al., 2022, "Downstream datasets make
-surprisingly good pretraining corpora"). More is masked than in BERT: a small model on
-little text learns more from a step then (Wettig et al., 2023, "Should you mask 15% in
-masked language modeling?").
+surprisingly good pretraining corpora"). Of a text 30 % are asked for, twice as many as
+in BERT: so much more is learned in a step (Wettig et al., 2023, "Should you mask 15% in
+masked language modeling?", found 40 % better for BERT large).
 """
 
 from functools import partial

@@ -10,6 +10,7 @@ import numpy as np
 
 from bigmodels.data import tokenizers
 from bigmodels.data.sources import Columns, Dataset, Opening
+from bigmodels.errors import UserError
 
 
 def record(dataset: Dataset) -> dict[str, Any]:
@@ -26,19 +27,29 @@ class Recorded:
   """The training split of a run, from what is kept with it; every example is zeros."""
 
   def open(self, opening: Opening) -> Dataset:
-    """A dataset with the length, classes and tokenizer that the run had."""
+    """A dataset with the length, classes and tokenizer that the run had.
+
+    Raises:
+      UserError: if nothing of this is kept, as by older versions.
+    """
     kept = opening.kept
-    columns, classes = kept['train']['columns'], kept['train']['classes']
+    try:
+      length, classes, columns = (
+        kept['train'][name] for name in ('length', 'classes', 'columns'))
+      identity = kept['identity train']
+    except (KeyError, TypeError):
+      raise UserError('the data.json of this run tells nothing of the training split: '
+                      'an older version wrote it; begin the run anew') from None
 
     def read(rows: np.ndarray) -> Columns:
       return {name: np.zeros((len(rows), *shape), dtype)
               for name, (dtype, shape) in columns.items()}
 
     return Dataset(
-      length=kept['train']['length'],
+      length=length,
       nbytes=None,
-      load=lambda: read(np.zeros(kept['train']['length'], int)),
+      load=lambda: read(np.zeros(length, int)),
       read=read,
       classes=None if classes is None else tuple(classes),
-      identity=kept['identity train'],
+      identity=identity,
       tokenizer=tokenizers.load(kept['tokenizer']) if 'tokenizer' in kept else None)

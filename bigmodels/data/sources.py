@@ -164,29 +164,25 @@ class Arrays:
 
 @dataclasses.dataclass(frozen=True)
 class Subset:
-  """The examples of some classes of another source, or a few of each.
+  """Some classes of a split of another source, or a few examples of each.
 
   Attributes:
-    source: the other one, of classes; small enough to be looked through.
+    source: the split, with classes, and small enough to be looked through.
     classes: their names; they become the classes 0, 1, ... in this order. None for all.
-    each: how many of each class at most, the same ones on every machine; None for all.
-    splits: those that `each` holds for.
+    each: examples of each class at most, the same ones on every machine; None for all.
   """
 
   source: Any
   classes: tuple[str, ...] | None = None
   each: int | None = None
-  splits: tuple[str, ...] = ('train',)
-  selected: str = 'train'
 
   def __post_init__(self):
     if self.each is not None and self.each < 1:
       raise ValueError(f'each: wants at least 1, got {self.each}')
-    if self.classes is not None and len(set(self.classes)) != len(self.classes):
-      raise ValueError(f'classes: wants each of them once, got {self.classes}')
-
-  def split(self, name: str) -> 'Subset':
-    return dataclasses.replace(self, source=self.source.split(name), selected=name)
+    if self.classes is not None and (isinstance(self.classes, str) or not self.classes
+                                     or len(set(self.classes)) != len(self.classes)):
+      raise ValueError('classes: wants names, each of them once, got '
+                       f'{self.classes!r}')
 
   def open(self, opening: Opening) -> Dataset:
     """Opens the other source and looks through its labels.
@@ -207,9 +203,8 @@ class Subset:
     for name in names:
       of_class, = np.nonzero(labels == whole.classes.index(name))
       if not len(of_class):
-        raise UserError(f'Subset: no example of the split {self.selected!r} is of the '
-                        f'class {name!r}')
-      if self.each is not None and self.selected in self.splits:
+        raise UserError(f'Subset: no example is of the class {name!r}')
+      if self.each is not None:
         order = np.random.Philox(key=len(labels)).random_raw(len(labels))[of_class]
         of_class = of_class[np.argsort(order, kind='stable')[: self.each]]
       found.append(of_class)

@@ -75,7 +75,8 @@ class Attention(nn.Module):
     Args:
       x: what asks.
       memory: what is asked, `[batch, memory length, width]`; x itself if left out. Of
-        fewer rows than x, as many rows of x next to each other ask each of them.
+        fewer rows than x, as many rows of x next to each other ask each of them, and
+        `segments` are left out.
       segments: int `[batch, length]`; a token sees only what has its number, and
         nobody sees 0. Left out, all is one document.
       memory_segments: those of the memory, int `[batch, memory length]`; without
@@ -120,7 +121,11 @@ class Attention(nn.Module):
       key = rotary(key, positions, self.rotary)
     mask, causal = None, self.causal
     if memory is not None:
-      query = query.reshape(len(memory), -1, *query.shape[2:])
+      if len(memory) != len(x):
+        if len(x) % len(memory) or segments is not None:
+          raise ValueError(f'memory: wants a row for each of the {len(x)} of x, or for '
+                           f'as many of them without segments, got {len(memory)}')
+        query = query.reshape(len(memory), -1, *query.shape[2:])
       if decode and not kept:
         self.put_variable('cache', 'keys', key)
         self.put_variable('cache', 'values', value)

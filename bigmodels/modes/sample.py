@@ -122,7 +122,7 @@ def _from_workdir(request: Request, stack: contextlib.ExitStack,
   experiment = workdir.recorded({}).experiment
   if request.experiment or request.overrides:
     workdir.claim(request.resolve())
-  if not workdir.checkpoints.is_dir():
+  if not any(workdir.checkpoints.glob('*')):
     raise UserError(f'--workdir={workdir.path}: there is no checkpoint to sample from')
   say(f'device: {devices.require(request.require_backend)}')
   layout = request.layout(experiment)
@@ -153,11 +153,10 @@ def _from_experiment(request: Request, stack: contextlib.ExitStack,
   say(f'device: {devices.require(request.require_backend)}')
   layout = request.layout(experiment)
   workdir = Workdir(experiment.init_from)
-  stored = workdir.read_json(workdir.data, {})
-  kept = {name: state for name, state in stored.get('kept', {}).items()
-          if name == 'tokenizer'}
+  stored = workdir.fitted() or {'data_dir': None, 'kept': {}}
+  kept = {name: state for name, state in stored['kept'].items() if name == 'tokenizer'}
   built = build.build(experiment, layout, Opening(
-    request.data_dir or stored.get('data_dir'), request.cache_dir, kept, say))
+    request.data_dir or stored['data_dir'], request.cache_dir, kept, say))
   stack.callback(built.close)
   _require_text(built)
   init = trace(built.learner, built.train, {}, layout).lower['init']().compile()

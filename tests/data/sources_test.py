@@ -165,34 +165,33 @@ def test_scikit_tables(name, length, width, classes):
 
 
 def test_a_subset_has_some_of_some_classes():
-  whole = arrays(60)  # classes '0', '1', '2' in turn; inputs are rows and a half
-  source = Subset(whole, classes=('2', '0'), each=5)
-  train, test = (source.split(name).open(OPENING) for name in ('train', 'test'))
-  columns = train.load()
-  assert train.classes == ('2', '0') and train.length == 10
-  rows = (columns['inputs'][:, 0] - 0.5).astype(int)
+  whole = arrays(60).split('train')  # classes '0', '1', '2' in turn
+  opened = Subset(whole, classes=('2', '0'), each=5).open(OPENING)
+  columns = opened.load()
+  assert opened.classes == ('2', '0') and opened.length == 10
+  rows = (columns['inputs'][:, 0] - 0.5).astype(int)  # inputs are rows and a half
   np.testing.assert_array_equal(columns['labels'], (rows % 3 == 0).astype(np.int32))
   assert np.bincount(columns['labels']).tolist() == [5, 5]
-  assert set(rows) <= set((whole.split('train').open(OPENING).load()['inputs']
-                           - 0.5)[:, 0].astype(int))
-  for name, array in train.read(np.array([3, 1])).items():
+  assert set(rows + 0.5) <= set(whole.open(OPENING).load()['inputs'][:, 0])
+  for name, array in opened.read(np.array([3, 1])).items():
     np.testing.assert_array_equal(array, columns[name][[3, 1]])
-  whole_test = whole.split('test').open(OPENING).load()['labels']
-  assert test.length == np.sum(whole_test != 1)  # `each` is for training alone
-  more = Subset(whole, classes=('2', '0'), each=6).split('train').open(OPENING).load()
-  assert set(rows) < set((more['inputs'][:, 0] - 0.5).astype(int))
-  assert train.identity != Subset(whole).split('train').open(OPENING).identity
+  more = Subset(whole, classes=('2', '0'), each=6).open(OPENING).load()
+  assert set(rows + 0.5) < set(more['inputs'][:, 0])
+  every = Subset(whole, classes=('2', '0')).open(OPENING)
+  assert every.length == np.sum(whole.open(OPENING).load()['labels'] != 1)
+  assert every.identity != opened.identity
 
 
 def test_subsets_that_cannot_be():
   with pytest.raises(ValueError, match='each: wants at least 1, got 0'):
     Subset(arrays(), each=0)
-  with pytest.raises(ValueError, match='classes: wants each of them once'):
-    Subset(arrays(), classes=('1', '1'))
+  for classes in (('1', '1'), (), '10'):
+    with pytest.raises(ValueError, match='classes: wants names, each of them once'):
+      Subset(arrays(), classes=classes)
   with pytest.raises(UserError, match="there is no class '3'"):
-    Subset(arrays(), classes=('1', '3')).split('train').open(OPENING)
+    Subset(arrays(), classes=('1', '3')).open(OPENING)
   with pytest.raises(UserError, match='wants data with classes'):
-    Subset(arrays(dtype=np.float32)).split('train').open(OPENING)
-  lacking = Arrays(np.ones((3, 1)), np.array([0, 2, 2]), splits={'a': 1.0})
-  with pytest.raises(UserError, match="no example of the split 'a' is of the class"):
-    Subset(lacking).split('a').open(OPENING)
+    Subset(arrays(dtype=np.float32)).open(OPENING)
+  lacking = Arrays(np.ones((3, 1)), np.array([0, 2, 2]))
+  with pytest.raises(UserError, match="no example is of the class '1'"):
+    Subset(lacking).open(OPENING)

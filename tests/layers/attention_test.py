@@ -288,6 +288,9 @@ def test_rows_next_to_each_other_ask_one_memory():
   expected = apply(layer, variables, x, np.repeat(memory, 3, 0),
                    memory_segments=np.repeat(real, 3, 0))
   assert_close(apply(layer, variables, x, memory, memory_segments=real), expected)
+  for rows, given in ((4, {}), (2, {'segments': np.ones((6, 5), int)})):
+    with pytest.raises(ValueError, match=f'memory: wants a row .* got {rows}'):
+      apply(layer, variables, x, np.repeat(memory, rows // 2, 0), **given)
 
 
 # --- what it refuses ------------------------------------------------------------

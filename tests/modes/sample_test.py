@@ -1,5 +1,8 @@
 """Tests of --mode=sample: what it writes, from where, and what it refuses."""
 
+import os
+import subprocess
+
 import jax
 import pytest
 
@@ -100,7 +103,7 @@ def test_parameters_of_a_run_under_an_experiment(write, experiment, trained, tmp
     write(experiment, trained, overrides={'model__width': 32}, **flags)
 
 
-def test_neither_data_nor_its_folder_is_needed(write, trained, experiment):
+def test_no_data_is_needed(write, trained, experiment):
   flags = {'prompt': ['the'], 'tokens': 5, 'temperature': 0}
   expected = write(None, trained, **flags)
   text = experiment.parent / 'text.txt'
@@ -111,7 +114,17 @@ def test_neither_data_nor_its_folder_is_needed(write, trained, experiment):
     gone.rename(text)
 
 
-@pytest.mark.parametrize('content', [None, '{}', '{"data_dir": null, "kept": {}}'])
+def test_more_devices_than_its_batch_could_be_cut_over(trained, command):
+  found = subprocess.run(
+    command('--mode=sample', f'--workdir={trained}', '--prompt=the', '--tokens=3'),
+    capture_output=True, text=True, timeout=200, check=False,
+    env=os.environ | {'JAX_PLATFORMS': 'cpu',
+                      'XLA_FLAGS': '--xla_force_host_platform_device_count=8'})
+  assert found.returncode == 0, found.stderr
+  assert "after 'the': 3 tokens" in found.stdout
+
+
+@pytest.mark.parametrize('content', [None, '{}', '[]', '{"data_dir": 1, "kept": null}'])
 def test_checkpoints_without_what_was_fitted(content, write, trained, request_for):
   whole = (trained / 'data.json').read_text()
   (trained / 'data.json').unlink()
@@ -124,7 +137,30 @@ def test_checkpoints_without_what_was_fitted(content, write, trained, request_fo
     (trained / 'result.json').rename(trained / 'result')
     with pytest.raises(UserError, match=message):
       train.run(request_for(None, trained))
-    (trained / 'result').rename(trained / 'result.json')
+  finally:
+    (trained / 'data.json').write_text(whole)
+    if (trained / 'result').exists():
+      (trained / 'result').rename(trained / 'result.json')
+
+
+@pytest.mark.parametrize('kept', ['{}', '{"train": {}}'])
+def test_a_run_of_an_older_version(kept, write, trained):
+  whole = (trained / 'data.json').read_text()
+  (trained / 'data.json').write_text(f'{{"data_dir": null, "kept": {kept}}}')
+  try:
+    with pytest.raises(UserError, match='tells nothing of the training split'):
+      write(None, trained, prompt=['the'])
+  finally:
+    (trained / 'data.json').write_text(whole)
+
+
+def test_parameters_without_the_tokenizer_they_were_taught_with(
+  write, trained, experiment):
+  whole = (trained / 'data.json').read_text()
+  (trained / 'data.json').unlink()
+  try:
+    with pytest.raises(UserError, match=r'there is no data\.json, which'):
+      write(experiment, None, overrides={'init_from': trained}, prompt=['the'])
   finally:
     (trained / 'data.json').write_text(whole)
 
@@ -187,7 +223,8 @@ def test_flags_are_checked_before_anything_is_read(flags, message, write, tmp_pa
     write(None, tmp_path / 'nothing', **flags)
 
 
-def test_where_there_is_nothing_to_write_with(write, tiny, request_for, tmp_path):
+def test_where_there_is_nothing_to_write_with(
+  write, tiny, trained, request_for, tmp_path):
   (tmp_path / 'empty.txt').write_text('')
   with pytest.raises(UserError, match='there is no line in it'):
     write(None, tmp_path, prompt_file=str(tmp_path / 'empty.txt'))
@@ -196,7 +233,7 @@ def test_where_there_is_nothing_to_write_with(write, tiny, request_for, tmp_path
   with pytest.raises(UserError, match='nothing to resume'):
     write(None, tmp_path / 'nothing')
   with pytest.raises(UserError, match='classification, writes no text'):
-    write(tiny, None, overrides={'init_from': tmp_path})
+    write(tiny, None, overrides={'init_from': trained})
   with pytest.raises(UserError, match='--num_processes=2: --mode=sample runs in one'):
     sample.run(request_for(tiny)._replace(address=Address('localhost:1', 2, 0)))
 
