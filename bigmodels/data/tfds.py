@@ -25,6 +25,9 @@ _Pair = tuple[np.ndarray, np.ndarray]  # an input and a label
 class Tfds:
   """A dataset of tensorflow-datasets in the `array_record` format.
 
+  An example is corrupt if its record cannot be read, or its picture not be decoded or
+  of another shape than the dataset declares; see `Batches.corrupt`.
+
   Attributes:
     name: as TFDS names it; a version may be asked for, `spoken_digit:1.0.9`.
     selected: a split as TFDS writes it: 'train', 'test', 'train[:90%]'.
