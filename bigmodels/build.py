@@ -12,7 +12,7 @@ import numpy as np
 from bigmodels import precision, recipes
 from bigmodels.data import batches, recorded
 from bigmodels.data.batches import Feed
-from bigmodels.data.sources import Opening
+from bigmodels.data.sources import Opening, intact
 from bigmodels.errors import UserError
 from bigmodels.experiment import Experiment
 from bigmodels.learners import Learner
@@ -214,6 +214,8 @@ def _target_statistics(source) -> tuple[list[float], list[float]]:
   if source.classes is not None:
     raise UserError('the task wants numbers for labels, this data has classes: '
                     f'{", ".join(source.classes[:10])}')
-  labels = np.asarray(source.load()['labels'], np.float64).reshape(source.length, -1)
+  columns = source.load()
+  labels = np.asarray(columns['labels'], np.float64)[intact(columns)]
+  labels = labels.reshape(len(labels), -1)
   mean, std = labels.mean(0), labels.std(0)
   return mean.tolist(), batches.deviations(mean, std)

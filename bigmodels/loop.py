@@ -395,7 +395,8 @@ def evaluate(built: Built, programs: Programs, name: str, feed: Feed, state,
     most: batches to look at; None for all.
 
   Returns:
-    flat name -> number, such as `test/accuracy`; and the outputs of all examples.
+    flat name -> number, such as `test/accuracy`; and the outputs of all examples that
+    are not masked, with `row`, int `[n]`, which of the split each is.
   """
   batches = min(math.ceil(feed.order.length / feed.order.batch_size), most or math.inf)
   parts = [programs.evaluate(name, state, feed.operand(i, 1)) for i in range(batches)]
@@ -407,10 +408,11 @@ def evaluate(built: Built, programs: Programs, name: str, feed: Feed, state,
       totals[key] = (before[0] + np.float64(total), before[1] + np.float64(count))
   outputs = {key: np.concatenate([part[key] for _, part in parts])
              for key in parts[0][1]}
-  counted = outputs.pop('mask') > 0
-  outputs = {key: values[counted] for key, values in outputs.items()}
+  rows = np.flatnonzero(outputs.pop('mask') > 0)  # evaluation goes in order
+  outputs = {key: values[rows] for key, values in outputs.items()}
   found = means(totals) | built.learner.summarize(outputs)
-  return {f'{name}/{key}': value for key, value in found.items()}, outputs
+  return {f'{name}/{key}': value for key, value in found.items()}, (
+    {**outputs, 'row': rows})
 
 
 def check_monitor(built: Built, programs: Programs, state) -> None:

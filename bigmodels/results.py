@@ -49,9 +49,11 @@ def write(workdir: Workdir, resolved: config.Resolved, built: Built,
     for name, feed in built.evals.items():
       found, outputs = loop.evaluate(built, programs, name, feed, state)
       metrics |= found
-      figures[name] = built.learner.figures(
-        outputs, lambda rows, feed=feed: feed.dataset.read(rows)['inputs'],
-        feed.dataset.classes)
+
+      def inputs(places, feed=feed, rows=outputs['row']):
+        return feed.dataset.read(rows[places])['inputs']
+
+      figures[name] = built.learner.figures(outputs, inputs, feed.dataset.classes)
   if not main:
     return
   seconds = ledger.seconds

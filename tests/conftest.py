@@ -7,6 +7,7 @@ import sys
 
 import jax
 import pytest
+from absl import flags
 
 from bigmodels.parallel import devices
 
@@ -28,6 +29,16 @@ def compiled_quickly():
   jax.config.update('jax_disable_most_optimizations', True)
   yield
   jax.config.update('jax_disable_most_optimizations', before)
+
+
+@pytest.fixture
+def parsed_flags():
+  """Grain's worker processes are set up by flags."""
+  before = flags.FLAGS.is_parsed()
+  flags.FLAGS.mark_as_parsed()
+  yield
+  if not before:
+    flags.FLAGS.unparse_flags()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bigmodels.data.sources import Dataset, Opening
+from bigmodels.data.sources import Dataset, Opening, intact
 from bigmodels.errors import UserError
 
 RESIDENT_BYTES = 2 * 2**30
@@ -36,6 +36,9 @@ class Batches:
       for a batch, or a key split for each example, differs from part to part.
     resident: keep the decoded split on the device; None decides by its size.
     workers: processes that read ahead when streamed; 0 reads in threads.
+    corrupt: examples that cannot be decoded, and are masked, before the run stops;
+      None for one in a thousand of the split, but at least one. A streamed split is
+      counted from the start of each process, over what it reads.
   """
 
   source: Any
@@ -43,12 +46,15 @@ class Batches:
   transforms: tuple[Callable, ...] = ()
   resident: bool | None = None
   workers: int = 0
+  corrupt: int | None = None
 
   def __post_init__(self):
     if self.batch_size is not None and self.batch_size < 1:
       raise ValueError(f'batch_size: wants at least 1, got {self.batch_size}')
     if self.workers < 0:
       raise ValueError(f'workers: wants at least 0, got {self.workers}')
+    if self.corrupt is not None and self.corrupt < 0:
+      raise ValueError(f'corrupt: wants at least 0, got {self.corrupt}')
 
 
 class Order(NamedTuple):
@@ -76,8 +82,18 @@ class Order(NamedTuple):
     rows[: self.batch_size] = self._rows(step)
     return rows
 
+  def epochs(self, step: int) -> np.ndarray:
+    """The pass over the split that each row of a step is in, from 0, int32."""
+    epochs = np.zeros(self.batch_size + self.filling, np.int32)
+    if self.shuffle:
+      epochs[: self.batch_size] = self._places(step) // self.length
+    return epochs
+
+  def _places(self, step: int) -> np.ndarray:
+    return np.arange(step * self.batch_size, (step + 1) * self.batch_size)
+
   def _rows(self, step: int) -> np.ndarray:
-    places = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
+    places = self._places(step)
     if not self.shuffle:
       return np.where(places < self.length, places, -1).astype(np.int32)
     epochs, places = places // self.length, places % self.length
@@ -105,8 +121,10 @@ class Feed(NamedTuple):
     resident: arrays that stay on the device; empty when streamed.
     operand: (first step, number of steps) -> arrays for one dispatch.
     batch: (resident, operand, index in the dispatch, a key for each part) -> batch;
-      traced. A batch has `inputs`, `labels` and `mask` (float32, 0 for what only fills
-      up), each `[batch, ...]`, or `[parts, batch, ...]` if there are several.
+      traced. A batch has `inputs`, `labels`, `mask` (float32, 0 for what only fills up
+      or cannot be decoded), `row` (int32, of the split, 0 where masked) and `epoch`
+      (int32, the pass over the split that the example is in, from 0), each `[batch,
+      ...]`, or `[parts, batch, ...]` if there are several.
     most: steps that one dispatch may take.
     close: stops workers.
   """
@@ -152,11 +170,19 @@ def open_feed(batches: Batches, name: str, opening: Opening, layout: Any, *,
   shape = (parts, (size + order.filling) // parts)
   fits = dataset.nbytes is not None and dataset.nbytes <= RESIDENT_BYTES
   resident = fits if batches.resident is None else batches.resident
+  path = name if shuffle else f'evals.{name}'
+  say = opening.say
+  if not resident and jax.process_count() > 1:
+    say = functools.partial(print, flush=True)  # each process reads rows of its own
+  sound = _Sound(path, dataset, batches.corrupt, say)
   if resident:
-    arrays = {k: layout.everywhere(v) for k, v in dataset.load().items()}
+    columns = dict(dataset.load())
+    rows = sound.rows(columns, np.arange(dataset.length, dtype=np.int32))
+    rows = np.append(rows, np.int32(-1))  # which is row -1
+    arrays = {k: layout.everywhere(v) for k, v in columns.items()}
     most = MOST_STEPS if shuffle else 1
     return Feed(order, dataset, parts, arrays,
-                functools.partial(_rows, order, most, shape),
+                functools.partial(_rows, order, rows, most, shape),
                 functools.partial(_gather, transforms, layout.share), MOST_STEPS,
                 lambda: None)
   from bigmodels.data import stream
@@ -167,33 +193,99 @@ def open_feed(batches: Batches, name: str, opening: Opening, layout: Any, *,
 
   def operand(step, count):
     assert count == 1, 'the streamed road takes one step a dispatch'
-    return {k: layout.cut(v, positions, shape) for k, v in reader.batch(step).items()}
+    columns = reader.batch(step)
+    columns['rows'] = sound.rows(columns, columns['rows'])
+    return {k: layout.cut(v, positions, shape) for k, v in columns.items()}
 
   return Feed(order, dataset, parts, {}, operand,
               functools.partial(_streamed, transforms), 1, reader.close)
 
 
-def _rows(order: Order, most: int, shape: tuple, step: int, count: int) -> dict:
+class _Sound:
+  """Which examples of a split can be learned from; of the others it tells once."""
+
+  def __init__(self, path: str, dataset: Dataset, most: int | None,
+               say: Callable[[str], None]):
+    self._path, self._dataset, self._say = path, dataset, say
+    self._most = max(1, dataset.length // 1000) if most is None else most
+    self._corrupt: dict[int, None] = {}  # rows, in the order they were met
+
+  def rows(self, columns: dict[str, np.ndarray], rows: np.ndarray) -> np.ndarray:
+    """The rows `[n]` of columns as they were read, -1 for what cannot be decoded.
+
+    Args:
+      columns: `[n, ...]`; `corrupt` is taken out.
+      rows: int32 `[n]`; -1 for what only fills up.
+
+    Raises:
+      UserError: for more corrupt examples than are put up with, or a label that is no
+        class.
+    """
+    corrupt = columns.pop('corrupt', None)
+    if corrupt is not None:
+      for row in rows[corrupt & (rows >= 0)].tolist():
+        self._tell(row)
+      rows = np.where(corrupt, np.int32(-1), rows)
+    self._check(np.asarray(columns['labels']), rows)
+    return rows
+
+  def _tell(self, row: int) -> None:
+    if row in self._corrupt:
+      return
+    self._corrupt[row] = None
+    found = f'row {row}{self._described(row)}'
+    if len(self._corrupt) > self._most:
+      others = ', '.join(map(str, [*self._corrupt][:20]))
+      raise UserError(
+        f'{self._path}: more corrupt examples than --config.{self._path}.corrupt puts '
+        f'up with, {self._most}: rows {others}; the last is {found}')
+    self._say(f'{self._path}: left out as corrupt: {found} '
+              f'({len(self._corrupt)} so far, at most {self._most})')
+
+  def _check(self, labels: np.ndarray, rows: np.ndarray) -> None:
+    classes = self._dataset.classes
+    if classes is None or labels.ndim != 1 or not np.issubdtype(
+      labels.dtype, np.integer):
+      return
+    wrong = (rows >= 0) & ((labels < 0) | (labels >= len(classes)))
+    if wrong.any():
+      place = int(np.argmax(wrong))
+      row = int(rows[place])
+      raise UserError(
+        f'{self._path}: the label of row {row} is {labels[place]}, wants 0 to '
+        f'{len(classes) - 1} for {len(classes)} classes{self._described(row)}')
+
+  def _described(self, row: int) -> str:
+    describe = self._dataset.describe
+    return f' ({describe(row)})' if describe else ''
+
+
+def _rows(order: Order, known: np.ndarray, most: int, shape: tuple, step: int,
+          count: int) -> dict[str, np.ndarray]:
   rows = np.full((most, math.prod(shape)), -1, np.int32)
+  epochs = np.zeros_like(rows)
   for index in range(count):
-    rows[index] = order.rows(step + index)
-  return {'rows': rows.reshape(most, *shape)}
+    rows[index] = known[order.rows(step + index)]
+    epochs[index] = order.epochs(step + index)
+  return {'rows': rows.reshape(most, *shape), 'epochs': epochs.reshape(most, *shape)}
 
 
 def _gather(transforms, share, resident, operand, index, keys):
-  rows = share(operand['rows'][index])
+  rows, epochs = (share(operand[name][index]) for name in ('rows', 'epochs'))
   batch = {k: v[jnp.maximum(rows, 0)] for k, v in resident.items()}
-  return _transform(transforms, batch, rows, keys)
+  return _transform(transforms, batch, rows, epochs, keys)
 
 
 def _streamed(transforms, resident, operand, index, keys):
   del resident, index
-  batch = {k: v for k, v in operand.items() if k != 'rows'}
-  return _transform(transforms, batch, operand['rows'], keys)
+  batch = dict(operand)
+  rows, epochs = batch.pop('rows'), batch.pop('epochs')
+  return _transform(transforms, batch, rows, epochs, keys)
 
 
-def _transform(transforms, batch, rows, keys):
+def _transform(transforms, batch, rows, epochs, keys):
   batch['mask'] = (rows >= 0).astype(jnp.float32)
+  batch['row'], batch['epoch'] = jnp.maximum(rows, 0), epochs
 
   def part(batch, key):
     for index, transform in enumerate(transforms):
@@ -219,18 +311,18 @@ def channel_statistics(dataset: Dataset) -> tuple[list[float], list[float]]:
   if dataset.nbytes is None or dataset.nbytes > RESIDENT_BYTES:
     raise UserError('mean and std of a split this large are not worked out before '
                     'training: give them in the experiment')
-  inputs = dataset.load()['inputs']
+  columns = dataset.load()
+  inputs, rows = columns['inputs'], intact(columns)
   axes = tuple(range(inputs.ndim - 1))
   total = np.zeros(inputs.shape[-1])
   squares = np.zeros(inputs.shape[-1])
-  parts = np.array_split(
-    np.arange(len(inputs)), max(1, min(len(inputs), inputs.nbytes // 2**24)))
-  count = inputs.size / inputs.shape[-1]
+  parts = np.array_split(rows, max(1, min(len(rows), inputs.nbytes // 2**24)))
+  count = len(rows) * math.prod(inputs.shape[1:-1])
   for part in parts:
-    total += inputs[part[0] : part[-1] + 1].astype(np.float64).sum(axes)
+    total += inputs[part].astype(np.float64).sum(axes)
   mean = total / count
   for part in parts:
-    centred = inputs[part[0] : part[-1] + 1].astype(np.float64) - mean
+    centred = inputs[part].astype(np.float64) - mean
     squares += (centred**2).sum(axes)
   std = np.sqrt(squares / count)
   return mean.tolist(), deviations(mean, std)

@@ -19,7 +19,7 @@ def record(dataset: Dataset) -> dict[str, Any]:
   return {'length': dataset.length,
           'classes': None if dataset.classes is None else list(dataset.classes),
           'columns': {name: [array.dtype.name, list(array.shape[1:])]
-                      for name, array in columns.items()}}
+                      for name, array in columns.items() if name != 'corrupt'}}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,10 +25,14 @@ class Dataset(NamedTuple):
     length: number of examples.
     nbytes: size of all columns in memory, or None if examples differ in shape.
     load: () -> every column, `[length, ...]`; may be memory-mapped.
-    read: (rows `[n]`) -> these rows of every column, `[n, ...]`, decoded.
+    read: (rows `[n]`) -> these rows of every column, `[n, ...]`, decoded. The column
+      `corrupt`, bool, of a source that has one, tells what could not be decoded and is
+      zeros; so it does in `load`.
     classes: their names where labels are class indices, else None.
     identity: a text that changes when the data does.
     tokenizer: what made the tokens of text, or None.
+    describe: row -> where the example comes from, and what is wrong with it if it
+      cannot be decoded; None if there is no more to say than the row.
   """
 
   length: int
@@ -38,6 +42,7 @@ class Dataset(NamedTuple):
   classes: tuple[str, ...] | None
   identity: str
   tokenizer: Any = None
+  describe: Callable[[int], str] | None = None
 
 
 @dataclasses.dataclass
@@ -93,6 +98,12 @@ def in_memory(columns: Columns, classes: tuple[str, ...] | None) -> Dataset:
     classes=classes,
     identity=f'{len(columns["inputs"])} rows, crc32 {crc:08x}',
   )
+
+
+def intact(columns: Columns) -> np.ndarray:
+  """The rows of columns that could be decoded; see `Dataset.read`."""
+  corrupt = columns.get('corrupt', np.zeros(len(columns['inputs']), bool))
+  return np.flatnonzero(~corrupt)
 
 
 def held_out(length: int, split: str, splits: Mapping[str, float]) -> np.ndarray:
@@ -154,6 +165,10 @@ class Arrays:
     labels = np.asarray(self.labels)
     classes = None
     if np.issubdtype(labels.dtype, np.integer):
+      if labels.ndim == 1 and labels.min() < 0:
+        row = int(np.argmax(labels < 0))
+        raise UserError(f'Arrays: labels[{row}] is {labels[row]}; classes are counted '
+                        'from 0')
       classes = tuple(str(i) for i in range(int(labels.max()) + 1))
       labels = labels.astype(np.int32)
     else:

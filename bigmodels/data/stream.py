@@ -31,7 +31,10 @@ class Reader:
     self._next = 0
 
   def batch(self, step: int) -> dict[str, np.ndarray]:
-    """This process's part of a step's batch, and its `rows`: -1 where it is zeros."""
+    """This process's part of a step's batch, and `rows` and `epochs` of an `Order`.
+
+    A row is -1 where the batch is only filled up.
+    """
     if self._iterator is None or step != self._next:
       self._iterator = self._start(step)
     self._next = step + 1
@@ -65,11 +68,12 @@ class _Load:
     self._order, self._read, self._positions = order, read, positions
 
   def __call__(self, step: int) -> dict[str, np.ndarray]:
-    rows = self._order.rows(int(step))[self._positions]
+    rows, epochs = (each(int(step))[self._positions]
+                    for each in (self._order.rows, self._order.epochs))
     kept = rows[rows >= 0]
     # A process may have nothing but filling: one row tells what a column is like.
     batch = self._read(kept if len(kept) else np.zeros(1, int))
     if len(kept) < len(rows):
       batch = {k: np.concatenate([v, np.zeros((len(rows), *v.shape[1:]), v.dtype)])
                [:len(rows)] for k, v in batch.items()}
-    return {**batch, 'rows': rows}
+    return {**batch, 'rows': rows, 'epochs': epochs}

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import pathlib
+import re
 import shutil
 import tempfile
 
@@ -17,11 +18,15 @@ from bigmodels.data.sources import Columns, Dataset, Opening
 from bigmodels.errors import UserError, nearest
 
 _CHUNK = 1000  # examples decoded at a time: enough to report, little to hold
+_Pair = tuple[np.ndarray, np.ndarray]  # an input and a label
 
 
 @dataclasses.dataclass(frozen=True)
 class Tfds:
   """A dataset of tensorflow-datasets in the `array_record` format.
+
+  An example is corrupt if its record cannot be read, or its picture not be decoded or
+  of another shape than the dataset declares; see `Batches.corrupt`.
 
   Attributes:
     name: as TFDS names it; a version may be asked for, `spoken_digit:1.0.9`.
@@ -62,6 +67,7 @@ class Tfds:
       read=read,
       classes=None if names is None else tuple(names),
       identity=f'{info.full_name} {self.selected} {folder.name.rsplit("-", 1)[1]}',
+      describe=functools.partial(_describe, self, opening.data_dir, base, first),
     )
 
   def download(self, opening: Opening) -> str:
@@ -159,18 +165,99 @@ def data_source(name: str, data_dir: str | None, base: str):
 def _read(source: Tfds, data_dir: str | None, base: str, first: int,
           rows: np.ndarray) -> Columns:
   """Decodes some rows. A plain function of plain values, so workers can call it."""
-  root = pathlib.Path(data_dir or import_tfds().core.constants.DATA_DIR).expanduser()
-  with quiet():
-    examples = data_source(source.name, str(root), base).__getitems__(
-      [int(first + row) for row in rows])
+  found = _found(source, data_dir, base)
+  keys = [int(first + row) for row in rows]
   try:
-    inputs = np.stack([np.asarray(e[source.inputs]) for e in examples])
+    pairs = _decoded(source, found, keys)
+  except _Corrupt:
+    pairs = [_decoded_or_none(source, found, key) for key in keys]
+  corrupt = np.array([pair is None for pair in pairs])
+  if corrupt.any():
+    good = next((pair for pair in pairs if pair), None) or _first(source, found, base)
+    zeros = tuple(map(np.zeros_like, good))
+    pairs = [pair or zeros for pair in pairs]
+  inputs, labels = zip(*pairs, strict=True)
+  try:
+    inputs = np.stack(inputs)
   except ValueError as error:
     raise UserError(f'{source.name}: examples of {source.inputs!r} differ in shape, '
                     'so they cannot be batched') from error
-  labels = np.asarray([e[source.labels] for e in examples])
+  labels = np.stack(labels)
   whole = np.issubdtype(labels.dtype, np.integer)
-  return {'inputs': inputs, 'labels': labels.astype(np.int32 if whole else np.float32)}
+  return {'inputs': inputs, 'corrupt': corrupt,
+          'labels': labels.astype(np.int32 if whole else np.float32)}
+
+
+def _found(source: Tfds, data_dir: str | None, base: str):
+  root = pathlib.Path(data_dir or import_tfds().core.constants.DATA_DIR).expanduser()
+  return data_source(source.name, str(root), base)
+
+
+class _Corrupt(Exception):
+  """An example cannot be decoded, and why."""
+
+
+def _decoded(source: Tfds, found, keys: list[int]) -> list[_Pair]:
+  try:
+    with quiet():
+      examples = found.__getitems__(keys)
+    pairs = [(np.asarray(e[source.inputs]), np.asarray(e[source.labels]))
+             for e in examples]
+  except Exception as error:
+    if isinstance(error, ImportError | MemoryError) or getattr(error, 'errno', None):
+      raise  # this machine is at fault, not the data
+    text = re.sub(' <.* at 0x.*>', '', str(error))
+    raise _Corrupt(f'{type(error).__name__}: {text}') from error
+  wanted = found.dataset_info.features[source.inputs].shape
+  for value, _ in pairs:
+    if value.ndim != len(wanted) or any(
+      n not in (None, m) for n, m in zip(wanted, value.shape, strict=True)):
+      raise _Corrupt(f'{source.inputs} of shape {value.shape}, the dataset has '
+                     f'{wanted}')
+  return pairs
+
+
+def _decoded_or_none(source: Tfds, found, key: int) -> _Pair | None:
+  try:
+    return _decoded(source, found, [key])[0]
+  except _Corrupt:
+    return None
+
+
+def _first(source: Tfds, found, base: str) -> _Pair:
+  """The first example that can be decoded: it tells shapes and types."""
+  count, reason = min(len(found), _CHUNK), ''
+  for key in range(count):
+    try:
+      return _decoded(source, found, [key])[0]
+    except _Corrupt as error:
+      reason = reason or str(error)
+  raise UserError(f'{source.name}: of the first {count:,} examples of {base!r} none '
+                  f'can be decoded: {reason}')
+
+
+def _describe(source: Tfds, data_dir: str | None, base: str, first: int,
+              row: int) -> str:
+  """Where an example is, what it is called, and why it cannot be decoded."""
+  found, key = _found(source, data_dir, base), int(first + row)
+  features, split = found.dataset_info.features, found.dataset_info.splits[base]
+  ends = np.cumsum(split.shard_lengths)
+  shard = int(np.searchsorted(ends, key, side='right'))
+  place = key - int(ends[shard]) + int(split.shard_lengths[shard])
+  parts = [f'example {key} of {source.name} {base}',
+           f'record {place} of {split.filenames[shard]}']
+  tfds = import_tfds()
+  with contextlib.suppress(Exception), quiet():  # the record itself may be damaged
+    example = features.deserialize_example_np(
+      found.data_source[key], decoders={source.inputs: tfds.decode.SkipDecoding()})
+    parts += [f'{name} {example[name].decode(errors="replace").strip()[:80]!r}'
+              for name, feature in features.items()
+              if isinstance(feature, tfds.features.Text)]
+  try:
+    _decoded(source, found, [key])
+  except _Corrupt as error:
+    return f'{", ".join(parts)}: {error}'
+  return ', '.join(parts)
 
 
 def _cache_folder(source: Tfds, info, base: str, opening: Opening) -> pathlib.Path:
@@ -191,8 +278,9 @@ def _load(source: Tfds, folder: pathlib.Path, base: str, length: int, rows: slic
   """The decoded columns, memory-mapped from the cache; decoded into it if missing."""
   if not folder.is_dir():
     _decode(source, folder, base, length, opening)
-  names = ('inputs', 'labels')
-  return {n: np.load(folder / f'{n}.npy', mmap_mode='r')[rows] for n in names}
+  # One from before damage was put up with has no `corrupt`, and no damage.
+  return {path.stem: np.load(path, mmap_mode='r')[rows]
+          for path in sorted(folder.glob('*.npy'))}
 
 
 def _decode(source: Tfds, folder: pathlib.Path, base: str, length: int,

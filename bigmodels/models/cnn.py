@@ -8,6 +8,7 @@ import jax
 
 from bigmodels.layers.convolution import Conv
 from bigmodels.layers.pooling import average_pool, max_pool
+from bigmodels.models.fields import check_images
 from bigmodels.models.mlp import Mlp
 
 # The largest of rising values is the value of the largest: pooled first, these give the
@@ -63,9 +64,7 @@ class Cnn(nn.Module):
   @nn.compact
   def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
     """`[batch, height, width, channels]` -> `[batch, outputs]`."""
-    if inputs.ndim != 4:
-      raise ValueError('Cnn wants images [batch, height, width, channels], got '
-                       f'{inputs.shape}')
+    check_images(self, inputs)
     windows = self.pool if isinstance(self.pool, tuple) else (
       (self.pool,) * len(self.widths))
     pooled = max_pool if self.pooling == 'max' else average_pool

@@ -19,7 +19,7 @@ from bigmodels.layers.positions import sinusoidal_2d
 from bigmodels.layers.stack import Remat, Stack
 from bigmodels.layers.transformer import Block, FeedForward
 from bigmodels.models import hugging_face
-from bigmodels.models.fields import check_heads, check_shares, check_sizes
+from bigmodels.models.fields import check_heads, check_images, check_shares, check_sizes
 from bigmodels.models.hugging_face import Place, Published
 
 _NORM = partial(nn.LayerNorm, epsilon=1e-6, use_fast_variance=False)
@@ -91,12 +91,13 @@ class Vit(nn.Module):
       train: whether to drop out.
 
     Raises:
-      ValueError: for images of another shape.
+      ValueError: for images of another shape, or of integers.
     """
     wanted = (self.size, self.size, self.channels)
     if inputs.shape[1:] != wanted:
       raise ValueError(f'Vit takes images of {wanted} (size, size, channels), got '
                        f'{tuple(inputs.shape[1:])}')
+    check_images(self, inputs)
     batch, rows = len(inputs), self.size // self.patch
     x = Dense(self.width, name='patches')(_patches(inputs, self.patch))
     if self.positions == 'sincos':

@@ -1,16 +1,19 @@
 """From a learner and its feeds to compiled programs: nothing else jits a step."""
 
 import concurrent.futures
+import contextlib
 import functools
 import pathlib
+import re
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.errors import FlaxError
 from jax.sharding import PartitionSpec
 
 from bigmodels.data.batches import Feed
@@ -126,7 +129,7 @@ def trace(learner: Learner, train: Feed, evals: dict[str, Feed],
     return one_step(state, batch_of(state, resident, operand, 0))
 
   # Each function is traced once, here, with a model's errors.
-  try:
+  with _fitting(train):
     rootless = State(jnp.int32(0), None, None, None, key, None)
     batch = jax.eval_shape(
       layout.spread(batch_of, (WHOLE, WHOLE, cut, WHOLE), examples),
@@ -137,15 +140,12 @@ def trace(learner: Learner, train: Feed, evals: dict[str, Feed],
     state = layout.carry(state, state.params)
     traced = jax.jit(layout.spread(step_of, (WHOLE, WHOLE, cut), WHOLE)).trace(
       state, train.resident, operand)
-    evaluations = {name: _evaluation(learner, feed, layout)
-                   for name, feed in evals.items()}
-    outputs = {name: jax.eval_shape(
-      evaluate, state, evals[name].resident, evals[name].operand(0, 1))[1]
-      for name, evaluate in evaluations.items()}
-  # The second comes of `jax.random`: it knows some draws for its own keys only.
-  except (ValueError, NotImplementedError) as error:
-    reason = str(error).partition('\n---')[0]
-    raise UserError(f'the model and the data do not fit: {reason}') from error
+  evaluations, outputs = {}, {}
+  for name, feed in evals.items():
+    with _fitting(train, name, feed):
+      evaluations[name] = _evaluation(learner, feed, layout)
+      outputs[name] = jax.eval_shape(
+        evaluations[name], state, feed.resident, feed.operand(0, 1))[1]
   _, sums = traced.out_info
   names = tuple(sorted(sums))
   # XLA's own convolutions run tens of times slower inside a loop on a CPU.
@@ -201,6 +201,27 @@ def trace(learner: Learner, train: Feed, evals: dict[str, Feed],
         carry.state, evals[name].resident, evals[name].operand(0, 1))
     for name in evals}
   return Traced(carry, traced.jaxpr, lower, names, train.most if loops else 1, outputs)
+
+
+@contextlib.contextmanager
+def _fitting(train: Feed, name: str = 'train', feed: Feed | None = None
+             ) -> Iterator[None]:
+  """Has a model's refusal of a split told as something a user can mend."""
+  try:
+    yield
+  # `jax.random` knows some draws for its own keys only: NotImplementedError.
+  except (ValueError, NotImplementedError, FlaxError) as error:
+    reason = re.sub(r' \(https://flax\S*\)$', '', str(error).partition('\n---')[0])
+    ours, theirs = (_inputs(each) for each in (train, feed or train))
+    if theirs != ours:
+      reason += f'; inputs are {theirs} in {name!r}, {ours} in \'train\''
+    raise UserError(
+      f'the model and the data of {name!r} do not fit: {reason}') from error
+
+
+def _inputs(feed: Feed) -> str:
+  one = feed.dataset.read(np.zeros(1, int))['inputs']
+  return f'{one.dtype} {one.shape[1:]}'
 
 
 def compile_with_text(lowered: jax.stages.Lowered,

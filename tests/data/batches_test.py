@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from absl import flags
 
 from bigmodels.data import batches, sources, transforms
 from bigmodels.data.batches import Batches, Order
 from bigmodels.errors import UserError
+from bigmodels.keys import part_of
 from bigmodels.parallel import layout
 from bigmodels.sharding import MeshShape
 
@@ -28,18 +28,32 @@ def dataset(length=10):
     {'inputs': inputs.astype(np.uint8), 'labels': 10 * rows.astype(np.int32)}, None)
 
 
-def feed(data, *, batch_size=4, seed=0, shuffle=True, steps=8, given=(), **keywords):
-  opening = sources.Opening(None, None, {})
+def damaged(data, rows):
+  """The same, of which some rows cannot be decoded."""
+  columns = data.load()
+  corrupt = np.isin(np.arange(data.length), rows)
+  columns = {name: np.where(corrupt.reshape(-1, *[1] * (column.ndim - 1)), 0, column)
+             .astype(column.dtype) for name, column in columns.items()}
+  return sources.in_memory({**columns, 'corrupt': corrupt}, data.classes)
+
+
+def feed(data, *, batch_size=4, seed=0, shuffle=True, steps=8, given=(), parts=1,
+         say=print, name='train', **keywords):
+  opening = sources.Opening(None, None, {}, say)
   return batches.open_feed(
-    Batches(source=None, batch_size=batch_size, **keywords), 'train', opening, ONE,
-    dataset=data, seed=seed, shuffle=shuffle, steps=steps, transforms=given)
+    Batches(source=None, batch_size=batch_size, **keywords), name, opening, ONE,
+    dataset=data, seed=seed, shuffle=shuffle, steps=steps, transforms=given,
+    parts=parts)
 
 
 def at(opened, step, key=KEY):
   """The batch of a step."""
-  batch = jax.jit(opened.batch)
+  batch, keys = jax.jit(opened.batch), key[None]
+  if opened.parts > 1:
+    keys = jax.vmap(partial(part_of, jax.random.key_data(key)))(
+      jnp.arange(opened.parts))
   return jax.tree.map(np.asarray, batch(
-    opened.resident, opened.operand(step, 1), 0, key[None]))
+    opened.resident, opened.operand(step, 1), 0, keys))
 
 
 # --- order ----------------------------------------------------------------------
@@ -54,6 +68,9 @@ def test_every_epoch_sees_every_row_once(length, size):
   epochs = rows[: 4 * length].reshape(4, length)
   np.testing.assert_array_equal(np.sort(epochs), [range(length)] * 4)
   assert order.steps_per_epoch == length / size
+  epochs = np.concatenate([order.epochs(step) for step in range(steps)])
+  assert epochs.dtype == np.int32
+  np.testing.assert_array_equal(epochs, np.arange(steps * size) // length)
 
 
 def test_epochs_and_seeds_have_orders_of_their_own():
@@ -95,6 +112,7 @@ def test_evaluation_goes_through_once_and_fills_up_with_minus_1():
   order = Order(7, 3, 5, False)
   rows = [order.rows(step).tolist() for step in range(4)]
   assert rows == [[0, 1, 2], [3, 4, 5], [6, -1, -1], [-1, -1, -1]]
+  assert not any(order.epochs(step).any() for step in range(4))
 
 
 def test_a_late_step_is_exact():
@@ -103,19 +121,10 @@ def test_a_late_step_is_exact():
   epoch, place = divmod(step * 3, 10)
   expected = batches.permutation(10, 0, epoch)[place : place + 3]
   np.testing.assert_array_equal(order.rows(step)[: len(expected)], expected)
+  assert order.epochs(2**32 // 3)[0] == (2**32 // 3) * 3 // 10
 
 
 # --- both roads -----------------------------------------------------------------
-
-
-@pytest.fixture
-def parsed_flags():
-  """Grain's worker processes are set up by flags."""
-  before = flags.FLAGS.is_parsed()
-  flags.FLAGS.mark_as_parsed()
-  yield
-  if not before:
-    flags.FLAGS.unparse_flags()
 
 
 @pytest.mark.parametrize('road, steps', [
@@ -154,10 +163,57 @@ def test_both_roads_give_identical_batches_with_transforms():
   for step in (0, 1, 2):  # the third goes on into the next epoch
     key = jax.random.fold_in(KEY, step)
     expected, actual = at(resident, step, key), at(streamed, step, key)
-    assert expected.keys() == actual.keys() == {'inputs', 'labels', 'mask'}
+    assert expected.keys() == actual.keys() == {
+      'inputs', 'labels', 'mask', 'row', 'epoch'}
     for name in expected:
       np.testing.assert_array_equal(actual[name], expected[name])
   streamed.close()
+
+
+@pytest.mark.parametrize('parts', [1, 2])
+@pytest.mark.parametrize('resident', [True, False])
+def test_a_batch_knows_its_rows_and_epochs(resident, parts):
+  opened = feed(dataset(), resident=resident, parts=parts)
+  seen = [at(opened, step) for step in range(5)]  # twice through; the third is in both
+  shape = (4,) if parts == 1 else (parts, 4 // parts)
+  assert all(batch[k].shape == shape for batch in seen for k in ('row', 'epoch'))
+  rows, epochs, labels = (
+    np.concatenate([batch[k].ravel() for batch in seen])
+    for k in ('row', 'epoch', 'labels'))
+  assert rows.dtype == epochs.dtype == np.int32
+  np.testing.assert_array_equal(labels, 10 * rows)
+  np.testing.assert_array_equal(epochs, [0] * 10 + [1] * 10)
+  opened.close()
+
+
+@pytest.mark.parametrize('resident', [True, False])
+def test_an_evaluation_is_epoch_0_and_what_fills_up_is_row_0(resident):
+  opened = feed(dataset(), shuffle=False, steps=0, resident=resident)
+  seen = [at(opened, step) for step in range(3)]
+  rows = np.concatenate([batch['row'] for batch in seen])
+  np.testing.assert_array_equal(rows, [*range(10), 0, 0])
+  assert not any(batch['epoch'].any() for batch in seen)
+  opened.close()
+
+
+@pytest.mark.parametrize('parts', [1, 2])
+@pytest.mark.parametrize('resident', [True, False])
+def test_alternating_flips_show_every_image_from_both_sides(resident, parts):
+  images = np.zeros((40, 2, 2, 1), np.uint8)
+  images[:, :, 0] = 1  # the left half is bright
+  data = sources.in_memory(
+    {'inputs': images, 'labels': np.arange(40, dtype=np.int32)}, None)
+  opened = feed(data, batch_size=16, steps=15, resident=resident, parts=parts,
+                given=(transforms.alternating_flip,))
+  shown = np.zeros((6, 40), int)
+  for step in range(15):
+    key = jax.random.fold_in(KEY, step)
+    batch = jax.tree.map(lambda x: x.reshape(16, *x.shape[(parts > 1) + 1:]),
+                         at(opened, step, key))
+    shown[batch['epoch'], batch['row']] = batch['inputs'][:, 0, 1, 0]
+  np.testing.assert_array_equal(shown[:-1] + shown[1:], np.ones((5, 40)))
+  assert 8 < shown[0].sum() < 32  # 4 deviations
+  opened.close()
 
 
 def test_transforms_run_in_order_with_keys_of_their_own():
@@ -224,10 +280,82 @@ def test_data_that_changed_is_refused():
     open_it(dataset(9))
 
 
-@pytest.mark.parametrize('bad', [{'batch_size': 0}, {'batch_size': 2, 'workers': -1}])
+@pytest.mark.parametrize('bad', [{'batch_size': 0}, {'batch_size': 2, 'workers': -1},
+                                 {'batch_size': 2, 'corrupt': -1}])
 def test_batches_refuse(bad):
   with pytest.raises(ValueError, match='wants at least'):
     Batches(source=None, **bad)
+
+
+# --- examples that cannot be learned from ---------------------------------------
+
+
+@pytest.mark.parametrize('shuffle', [True, False])
+@pytest.mark.parametrize('resident', [True, False])
+def test_corrupt_examples_are_masked_and_told_of_once(resident, shuffle):
+  said = []
+  data = damaged(dataset(), [2, 7])._replace(
+    describe=lambda row: f'image {row}.jpg: no picture')
+  opened = feed(data, shuffle=shuffle, resident=resident, corrupt=2, say=said.append)
+  clean = feed(dataset(), shuffle=shuffle, resident=resident)
+  for _ in range(2):
+    for step in range(3):
+      batch, whole = at(opened, step), at(clean, step)
+      bad = np.isin(whole['row'], [2, 7])
+      np.testing.assert_array_equal(batch['mask'], np.where(bad, 0, whole['mask']))
+      np.testing.assert_array_equal(batch['row'], np.where(bad, 0, whole['row']))
+      for name in ('inputs', 'labels'):
+        good = batch['mask'] > 0
+        np.testing.assert_array_equal(batch[name][good], whole[name][good])
+      assert 'corrupt' not in batch
+  path = 'train' if shuffle else 'evals.train'
+  assert sorted(line.partition(' (')[0] for line in said) == [
+    f'{path}: left out as corrupt: row {row}' for row in (2, 7)]
+  assert '(image 7.jpg: no picture)' in ''.join(said)
+  opened.close()
+  clean.close()
+
+
+@pytest.mark.parametrize('resident', [True, False])
+def test_more_corrupt_examples_than_are_put_up_with(resident):
+  data = damaged(dataset(), [2, 5, 7])
+  with pytest.raises(UserError, match=r'more corrupt examples than --config\.evals\.'
+                     r'test\.corrupt puts up with, 2: rows 2, 5, 7; the last is row 7'):
+    opened = feed(data, resident=resident, corrupt=2, shuffle=False, name='test')
+    for step in range(3):
+      at(opened, step)
+
+
+@pytest.mark.parametrize('length, most', [(10, 1), (1999, 1), (5000, 5)])
+def test_one_in_a_thousand_may_be_corrupt_unless_said(length, most):
+  said = []
+  feed(damaged(dataset(length), range(most)), resident=True, say=said.append)
+  assert len(said) == most and f'at most {most})' in said[0]
+  with pytest.raises(UserError, match=rf'puts up with, {most}:'):
+    feed(damaged(dataset(length), range(most + 1)), resident=True)
+
+
+@pytest.mark.parametrize('resident', [True, False])
+@pytest.mark.parametrize('label', [-1, 3, 255])
+def test_a_label_that_is_no_class_is_refused(label, resident):
+  columns = dataset().load()
+  columns['labels'] = np.arange(10, dtype=np.int32) % 3
+  columns['labels'][6] = label
+  data = sources.in_memory(columns, ('cat', 'dog', 'newt'))
+  data = data._replace(describe=lambda row: f'image {row}.jpg')
+  with pytest.raises(UserError, match=rf'train: the label of row 6 is {label}, wants 0 '
+                     r'to 2 for 3 classes \(image 6\.jpg\)'):
+    opened = feed(data, resident=resident)
+    for step in range(3):
+      at(opened, step)
+
+
+def test_labels_of_corrupt_examples_and_numbers_are_not_checked():
+  columns = dataset().load()
+  columns['labels'][:] = -1
+  feed(sources.in_memory(columns, None))
+  corrupt = {**columns, 'corrupt': np.ones(10, bool)}
+  feed(sources.in_memory(corrupt, ('cat',)), corrupt=10)
 
 
 # --- statistics -----------------------------------------------------------------
@@ -245,6 +373,15 @@ def test_channel_statistics_equal_numpy(shape, dtype):
   axes = tuple(range(len(shape) - 1))
   np.testing.assert_allclose(mean, inputs.mean(axes, np.float64), rtol=1e-12)
   np.testing.assert_allclose(std, inputs.std(axes, np.float64), rtol=1e-12)
+
+
+def test_channel_statistics_leave_out_what_is_corrupt():
+  inputs = np.random.default_rng(0).uniform(1, 9, (20, 3, 3, 2))
+  columns = damaged(sources.in_memory({'inputs': inputs}, None), [0, 3, 19]).load()
+  mean, std = batches.channel_statistics(sources.in_memory(columns, None))
+  left = np.delete(inputs, [0, 3, 19], 0)
+  np.testing.assert_allclose(mean, left.mean((0, 1, 2)), rtol=1e-12)
+  np.testing.assert_allclose(std, left.std((0, 1, 2)), rtol=1e-12)
 
 
 def test_channel_statistics_far_from_zero_are_exact():

@@ -93,6 +93,8 @@ def test_classes_do_not_depend_on_the_split():
 def test_arrays_refuse():
   with pytest.raises(ValueError, match='differ in length: 3 and 2'):
     Arrays(inputs=np.zeros(3), labels=np.zeros(2))
+  with pytest.raises(UserError, match=r'labels\[3\] is -2; classes are counted from 0'):
+    Arrays(inputs=np.zeros(5), labels=np.array([0, 1, 2, -2, -1])).open(OPENING)
   with pytest.raises(UserError, match="no split 'dev'"):
     arrays().split('dev').open(OPENING)
 

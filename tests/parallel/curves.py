@@ -72,7 +72,8 @@ def mlp(batch_norm: bool = False, resident: bool = True) -> Experiment:
     task=tasks.classification,
     optimizer=partial(optax.adamw, 3e-3),
     train=data.Batches(source=made.split('train'), batch_size=32, resident=resident,
-                       transforms=(transforms.standardize,)),
+                       transforms=(transforms.alternating_flip,
+                                   transforms.standardize)),
     evals={'test': data.Batches(source=made.split('test'), batch_size=20,
                                 transforms=(transforms.standardize,))},
     duration=Span(steps=STEPS), rules=sharding.MLP)

@@ -15,6 +15,28 @@ def flip(batch: Batch, key: jax.Array, *, probability: float = 0.5) -> Batch:
   return {**batch, 'inputs': jnp.where(mirrored, images[:, :, ::-1], images)}
 
 
+def alternating_flip(batch: Batch, key: jax.Array, *, seed: int = 0) -> Batch:
+  """Mirrors images left to right in every other epoch (Jordan, 2024).
+
+  In its first epoch an image is mirrored or not, by a draw that depends on its row and
+  the seed alone; from then on it is shown from one side and the other by turns. So two
+  epochs show both sides of all images, where `flip` shows half of them one side twice.
+  From *94 % on CIFAR-10 in 3.29 seconds on a single GPU*.
+
+  Args:
+    batch: images.
+    key: not used.
+    seed: of the first draws.
+  """
+  del key
+  images = batch['inputs']
+  root = jax.random.key(seed, impl='threefry2x32')
+  first = jax.vmap(lambda row: jax.random.bernoulli(jax.random.fold_in(root, row)))
+  mirrored = (first(batch['row']) + batch['epoch']) % 2 == 1
+  return {**batch, 'inputs': jnp.where(
+    mirrored[:, None, None, None], images[:, :, ::-1], images)}
+
+
 def shift(batch: Batch, key: jax.Array, *, pixels: int,
           padding: Literal['zeros', 'reflect'] = 'zeros') -> Batch:
   """Moves images by up to `pixels` each way, whole pixels.

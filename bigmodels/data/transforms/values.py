@@ -15,6 +15,10 @@ def standardize(batch: Batch, key: jax.Array, *, mean, std) -> Batch:
   del key
   inputs = batch['inputs'].astype(jnp.float32)
   mean, std = jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32)
+  for array in (mean, std):
+    if array.size not in (1, inputs.shape[-1]):  # one channel would become as many
+      raise ValueError(f'standardize: mean and std are of {array.size} channels, the '
+                       f'inputs {inputs.shape[1:]} have {inputs.shape[-1]}')
   return {**batch, 'inputs': (inputs - mean) / std}
 
 

@@ -1,12 +1,15 @@
 """Tests of bigmodels.data.transforms.geometry against NumPy, scipy and Pillow."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from PIL import Image
 from scipy import ndimage, stats
 
 from bigmodels.data import transforms
-from tests.data.transforms.pictures import KEY, apply, pixels
+from tests.data.transforms.pictures import KEY, apply, batch, pixels
+from tests.quick import quick_jit
 
 
 def which(image, candidates):
@@ -32,6 +35,33 @@ def test_flip_twice_with_one_key_is_nothing():
 def test_flip_probability(probability, step):
   result = apply(transforms.flip, pixels(20), probability=probability)
   np.testing.assert_array_equal(result, pixels(20)[:, :, ::step])
+
+
+def sides(rows, epochs, **keywords):
+  """Whether `alternating_flip` mirrors the image of a row in an epoch, bool `[n]`."""
+  images = np.stack([pixels()[0]] * len(rows))
+  data = {**batch(images), 'row': np.asarray(rows, np.int32),
+          'epoch': np.asarray(epochs, np.int32)}
+  transform = quick_jit(partial(transforms.alternating_flip, **keywords))
+  results = np.asarray(transform(data, KEY)['inputs'])
+  mirrored = (results == images[:, :, ::-1]).all((1, 2, 3))
+  assert (mirrored ^ (results == images).all((1, 2, 3))).all()
+  return mirrored
+
+
+def test_alternating_flip_shows_the_other_side_in_every_other_epoch():
+  rows = np.arange(400)
+  first, *later = (sides(rows, np.full(400, epoch)) for epoch in range(4))
+  assert 160 < first.sum() < 240  # 4 deviations
+  for epoch, found in enumerate(later, 1):
+    np.testing.assert_array_equal(found, first ^ (epoch % 2 == 1))
+
+
+def test_alternating_flip_depends_on_row_epoch_and_seed_alone():
+  rows, epochs = np.arange(60)[::-1], np.arange(60) % 3
+  whole = sides(np.arange(60), np.zeros(60, int))
+  np.testing.assert_array_equal(sides(rows, epochs), whole[rows] ^ (epochs == 1))
+  assert not np.array_equal(sides(np.arange(60), np.zeros(60, int), seed=1), whole)
 
 
 def test_shift_is_pad_and_crop_at_every_offset():

@@ -17,8 +17,9 @@ def pixels(n=1, height=7, width=6, channels=2, dtype=np.uint8, seed=0):
 
 def batch(images):
   n = len(images)
-  mask = (np.arange(n) < n - 1).astype(np.float32)
-  return {'inputs': images, 'labels': np.arange(n, dtype=np.int32), 'mask': mask}
+  rows = np.arange(n, dtype=np.int32)
+  return {'inputs': images, 'labels': rows, 'mask': np.float32(rows < n - 1),
+          'row': rows, 'epoch': np.zeros(n, np.int32)}
 
 
 def apply(transform, images, key=KEY, **keywords):

@@ -1,0 +1,83 @@
+"""Small TFDS datasets of pictures, written as TFDS prepares them, whole or damaged."""
+
+import io
+import json
+import pathlib
+
+import numpy as np
+from array_record.python.array_record_module import ArrayRecordWriter
+from PIL import Image
+from tensorflow_datasets.proto import tf_example_pb2
+
+CLASSES = ('cat', 'dog', 'newt')
+
+
+def jpeg(image: np.ndarray) -> bytes:
+  """A picture `[height, width, 3]`, as JPEG."""
+  file = io.BytesIO()
+  Image.fromarray(image).save(file, 'JPEG', quality=95)
+  return file.getvalue()
+
+
+def flat(row: int, shape: tuple[int, int] = (8, 8)) -> bytes:
+  """A picture of one grey, 10 times the row: JPEG keeps those as they are."""
+  return jpeg(np.full((*shape, 3), 10 * row, np.uint8))
+
+
+def record(picture: bytes, label: int, name: str) -> bytes:
+  """An example as TFDS serialises it."""
+  example = tf_example_pb2.Example()
+  feature = example.features.feature
+  feature['image'].bytes_list.value.append(picture)
+  feature['label'].int64_list.value.append(label)
+  feature['file_name'].bytes_list.value.append(name.encode())
+  return example.SerializeToString()
+
+
+def write(root: pathlib.Path, records: dict[str, list[bytes]], *,
+          shape: tuple[str, ...] = ('8', '8', '3'), shards: int = 1) -> pathlib.Path:
+  """Writes the dataset `pets`, version 1.0.0.
+
+  Args:
+    root: of datasets, the `data_dir`.
+    records: split -> what `record` gives.
+    shape: of the pictures as the dataset declares it; '-1' for any.
+    shards: files for each split.
+
+  Returns:
+    `root`.
+  """
+  folder = root / 'pets' / '1.0.0'
+  folder.mkdir(parents=True)
+  splits = []
+  for split, examples in records.items():
+    parts = np.array_split(np.arange(len(examples)), shards)
+    for number, part in enumerate(parts):
+      name = f'pets-{split}.array_record-{number:05}-of-{shards:05}'
+      writer = ArrayRecordWriter(str(folder / name), 'group_size:1')
+      for row in part:
+        writer.write(examples[row])
+      writer.close()
+    splits.append({
+      'name': split, 'shardLengths': [str(len(part)) for part in parts],
+      'numBytes': str(sum(map(len, examples))),
+      'filepathTemplate': '{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}'})
+
+  def feature(kind, **fields):
+    module = {'Image': 'image', 'Text': 'text', 'ClassLabel': 'class_label'}[kind]
+    return {'pythonClassName':
+            f'tensorflow_datasets.core.features.{module}_feature.{kind}', **fields}
+
+  features = {
+    'image': feature('Image', image={'dtype': 'uint8', 'encodingFormat': 'jpeg',
+                                     'shape': {'dimensions': list(shape)}}),
+    'label': feature('ClassLabel', classLabel={'numClasses': str(len(CLASSES))}),
+    'file_name': feature('Text', text={})}
+  (folder / 'features.json').write_text(json.dumps({
+    'pythonClassName': 'tensorflow_datasets.core.features.features_dict.FeaturesDict',
+    'featuresDict': {'features': features}}))
+  (folder / 'dataset_info.json').write_text(json.dumps({
+    'name': 'pets', 'version': '1.0.0', 'fileFormat': 'array_record',
+    'moduleName': 'pets', 'splits': splits}))
+  (folder / 'label.labels.txt').write_text('\n'.join(CLASSES) + '\n')
+  return root

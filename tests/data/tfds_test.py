@@ -1,0 +1,193 @@
+"""Tests of bigmodels.data.tfds on small datasets made here, some of them damaged."""
+
+import functools
+import json
+import pathlib
+import re
+
+import jax
+import numpy as np
+import pytest
+
+from bigmodels.data import Batches, batches, recorded, tfds
+from bigmodels.data.sources import Opening
+from bigmodels.errors import UserError
+from bigmodels.parallel import layout
+from bigmodels.sharding import MeshShape
+from tests.data.prepared import flat, jpeg, record, write
+
+ONE = layout.over(MeshShape(), 'jit', ())
+GOOD = [record(flat(row), row % 3, f'p{row}.jpg') for row in range(8)]
+BAD = {
+  'truncated': (record(flat(1)[:-40], 1, 'bad.jpg'), 'OSError: Truncated File Read'),
+  'no picture': (record(b'GIF?', 1, 'bad.jpg'), 'Error: cannot identify image file'),
+  'empty': (record(b'', 1, 'bad.jpg'), 'Error: cannot identify image file'),
+  'no example': (b'\xff\xff\xff', 'DecodeError: Error parsing message'),
+  'another size': (record(flat(1, (9, 8)), 1, 'bad.jpg'),
+                   r'image of shape \(9, 8, 3\), the dataset has \(8, 8, 3\)'),
+}
+
+
+@pytest.fixture
+def opening(tmp_path):
+  tfds._open_builder.cache_clear()
+  tfds.data_source.cache_clear()
+  return Opening(str(tmp_path / 'tfds'), tmp_path / 'cache', {}, say=lambda _: None)
+
+
+def pets(opening, records, selected='train', **keywords):
+  """The dataset of some records, opened."""
+  write(pathlib.Path(opening.data_dir), {'train': records}, **keywords)
+  return tfds.Tfds('pets', selected).open(opening)
+
+
+def test_what_is_read_is_what_was_written(opening):
+  data = pets(opening, GOOD, 'train[2:7]', shards=3)
+  assert data.length == 5 and data.classes == ('cat', 'dog', 'newt')
+  assert data.nbytes == 5 * (8 * 8 * 3 + 4)
+  for columns in (data.load(), data.read(np.arange(5))):
+    for row in range(5):
+      np.testing.assert_array_equal(
+        columns['inputs'][row], np.full((8, 8, 3), 10 * (row + 2)))
+    np.testing.assert_array_equal(columns['labels'], np.arange(2, 7) % 3)
+    assert columns['labels'].dtype == np.int32 and not columns['corrupt'].any()
+
+
+@pytest.mark.parametrize('kind', BAD)
+def test_what_cannot_be_decoded_is_zeros_and_says_so(opening, kind):
+  bad, why = BAD[kind]
+  data = pets(opening, [*GOOD[:4], bad, GOOD[5], bad, GOOD[7]], 'train[1:]', shards=2)
+  corrupt = np.array([False, False, False, True, False, True, False])
+  for columns in (data.load(), data.read(np.arange(7)), data.load()):
+    np.testing.assert_array_equal(columns['corrupt'], corrupt)
+    np.testing.assert_array_equal(
+      columns['inputs'][:, 3, 2, 1], np.where(corrupt, 0, 10 * np.arange(1, 8)))
+    np.testing.assert_array_equal(
+      columns['labels'], np.where(corrupt, 0, np.arange(1, 8) % 3))
+  alone = data.read(np.array([5]))  # with nothing that would tell the shape
+  assert alone['inputs'].shape == (1, 8, 8, 3) and not alone['inputs'].any()
+  assert alone['inputs'].dtype == np.uint8 and alone['labels'].dtype == np.int32
+  assert data.describe(0) == (
+    'example 1 of pets train, record 1 of pets-train.array_record-00000-of-00002, '
+    "file_name 'p1.jpg'")
+  found = data.describe(5)
+  assert found.startswith(
+    'example 6 of pets train, record 2 of pets-train.array_record-00001-of-00002')
+  assert ("file_name 'bad.jpg'" in found) == (kind != 'no example')
+  assert re.search(why, found) and ' at 0x' not in found
+
+
+def test_a_damaged_file_costs_the_examples_that_are_hurt(opening):
+  root = write(pathlib.Path(opening.data_dir), {'train': GOOD})
+  path, = root.glob('pets/*/*train*')
+  content = bytearray(path.read_bytes())
+  content[content.index(b'p3.jpg')] ^= 0xff
+  path.write_bytes(content)
+  data = tfds.Tfds('pets').open(opening)
+  columns = data.read(np.arange(8))
+  np.testing.assert_array_equal(columns['corrupt'], np.arange(8) == 3)
+  np.testing.assert_array_equal(columns['inputs'][4:, 0, 0, 0], [40, 50, 60, 70])
+  assert 'example 3 of pets train' in data.describe(3)
+  assert 'RuntimeError: Corrupted' in data.describe(3)
+
+
+def test_a_split_without_a_whole_example_is_refused(opening):
+  data = pets(opening, [BAD['truncated'][0]] * 5)
+  for read in (data.load, functools.partial(data.read, np.arange(2))):
+    with pytest.raises(UserError, match="pets: of the first 5 examples of 'train' none "
+                       'can be decoded: OSError'):
+      read()
+
+
+def test_pictures_of_any_size_have_to_be_of_one(opening):
+  records = [record(flat(row, (8, 8 + row // 2)), 0, 'a') for row in range(4)]
+  data = pets(opening, records, shape=('-1', '-1', '3'))
+  assert data.nbytes is None
+  assert data.read(np.array([2, 3]))['inputs'].shape == (2, 8, 9, 3)
+  with pytest.raises(UserError, match="examples of 'image' differ in shape"):
+    data.read(np.arange(4))
+
+
+def test_what_the_machine_is_to_blame_for_is_no_damage(opening, monkeypatch):
+  data = pets(opening, GOOD)
+  found = tfds._found(tfds.Tfds('pets'), opening.data_dir, 'train')
+  for error in (ImportError('no pillow'), OSError(5, 'Input/output error'),
+                MemoryError()):
+    def fail(keys, error=error):
+      raise error
+
+    monkeypatch.setattr(type(found), '__getitems__', lambda self, keys: fail(keys))
+    with pytest.raises(type(error)):
+      data.read(np.arange(2))
+
+
+def test_a_cache_of_before_has_no_damage(opening):
+  data = pets(opening, GOOD)
+  before = data.load()
+  path, = opening.cache_dir.glob('decoded/*/corrupt.npy')
+  path.unlink()
+  after = data.load()
+  assert after.keys() == {'inputs', 'labels'}
+  for name, column in after.items():
+    np.testing.assert_array_equal(column, before[name])
+
+
+def test_what_is_recorded_of_a_split_is_without_damage(opening):
+  found = recorded.record(pets(opening, [BAD['truncated'][0], *GOOD]))
+  assert json.loads(json.dumps(found)) == {
+    'length': 9, 'classes': ['cat', 'dog', 'newt'],
+    'columns': {'inputs': ['uint8', [8, 8, 3]], 'labels': ['int32', []]}}
+
+
+def feed(data, opening, said, **keywords):
+  opening.say = said.append
+  return batches.open_feed(
+    Batches(source=None, batch_size=3, **keywords), 'test', opening, ONE, dataset=data,
+    seed=0, shuffle=False, steps=0, transforms=())
+
+
+def at(opened, step):
+  return jax.tree.map(np.asarray, opened.batch(
+    opened.resident, opened.operand(step, 1), 0, jax.random.key(0)[None]))
+
+
+@pytest.mark.parametrize('road', [
+  {'resident': True}, {'resident': False}, {'resident': False, 'workers': 2}])
+def test_every_road_leaves_out_the_same_and_names_it(opening, road, parsed_flags):
+  bad = BAD['truncated'][0]
+  said, data = [], pets(opening, [*GOOD[:4], bad, GOOD[5], bad, GOOD[7]])
+  opened = feed(data, opening, said, corrupt=2, **road)
+  seen = [at(opened, step) for step in range(3)]
+  opened.close()
+  mask, inputs, labels = (np.concatenate([batch[k] for batch in seen])
+                          for k in ('mask', 'inputs', 'labels'))
+  np.testing.assert_array_equal(mask, [1, 1, 1, 1, 0, 1, 0, 1, 0])
+  good = [0, 1, 2, 3, 5, 7]
+  np.testing.assert_array_equal(inputs[mask > 0, 0, 0, 0], 10 * np.array(good))
+  np.testing.assert_array_equal(labels[mask > 0], np.array(good) % 3)
+  said = [line for line in said if 'decoding' not in line]
+  assert said == [
+    f"evals.test: left out as corrupt: row {row} (example {row} of pets train, record "
+    f"{row} of pets-train.array_record-00000-of-00001, file_name 'bad.jpg': OSError: "
+    f'Truncated File Read) ({count} so far, at most 2)'
+    for count, row in ((1, 4), (2, 6))]
+
+
+def test_an_error_of_a_worker_is_the_users(opening, parsed_flags):
+  data = pets(opening, [BAD['truncated'][0]] * 5)
+  opened = feed(data, opening, [], resident=False, workers=1)
+  with pytest.raises(UserError, match='none can be decoded'):
+    opened.operand(0, 1)
+  opened.close()
+
+
+@pytest.mark.parametrize('resident', [True, False])
+@pytest.mark.parametrize('label', [-1, 3])
+def test_a_label_that_is_no_class_is_named(opening, label, resident):
+  noise = jpeg(np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8))
+  data = pets(opening, [*GOOD[:4], record(noise, label, 'odd.jpg')], 'train[1:]')
+  with pytest.raises(UserError, match=rf'evals\.test: the label of row 3 is {label}, '
+                     r"wants 0 to 2 for 3 classes \(example 4 of pets .*'odd.jpg'\)"):
+    opened = feed(data, opening, [], resident=resident)
+    for step in range(2):
+      at(opened, step)
