@@ -15,7 +15,7 @@ from bigmodels.data import texts, tokenizers
 from bigmodels.experiment import Experiment, Monitor, Span
 
 
-def config(*, path: str | None = None, vocabulary: int = 2048, steps: int = 3500,
+def config(*, path: str | None = None, vocabulary: int = 2048, steps: int = 2800,
            batch_size: int = 8, length: int = 128, depth: int = 3, width: int = 128,
            heads: int = 4, learning_rate: float = 3e-3, seed: int = 0) -> Experiment:
   documents = texts.StandardLibrary() if path is None else texts.TextFiles(path)

@@ -19,11 +19,18 @@ from bigmodels.modes import train
 from bigmodels.parallel import chips, layout
 from bigmodels.parallel.compile import compile_programs, trace
 
-SHAPES = {'mnist_cnn': (28, 28, 1), 'cifar_cnn': (32, 32, 3)}
+SHAPES = {'mnist_cnn': (28, 28, 1)} | dict.fromkeys(
+  ('cifar_cnn', 'cifar_mobilenet', 'cifar_resnet', 'cifar_speedrun', 'cifar_vgg',
+   'cifar_vit'), (32, 32, 3))
 SMALL_GPT = {'length': '32', 'model.depth': '2', 'model.width': '32',
              'model.heads': '2', 'model.vocabulary': '300'}
 # What makes a large experiment small: the same code, fewer of everything.
 OVERRIDES = {
+  'cifar_mobilenet': {'model.multiplier': '0.25'},
+  'cifar_resnet': {'model.width': '4', 'model.depth': '8'},
+  'cifar_speedrun': {'model.widths': '(8, 8, 8)'},
+  'cifar_vgg': {'model.width': '4', 'model.depth': '11'},
+  'cifar_vit': {'width': '24', 'depth': '2'},
   'bert_mlm': {'width': '32', 'depth': '1', 'length': '32'},
   'gpt2_124m': SMALL_GPT | {'accumulate': '2'},
   'gpt3_175b': SMALL_GPT,

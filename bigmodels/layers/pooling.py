@@ -1,10 +1,14 @@
 """Pooling.
 
-Windows that do not overlap are a reshape, so a pool is a plain reduction. On a CPU its
-gradient is several times faster than that of `flax.linen.max_pool` (XLA's
-select-and-scatter). The formulation, and so the tie rule, is the same on every backend.
-So it is for windows that overlap, as the largest of shifted images, on a CPU alone;
-elsewhere these are left to `flax.linen.max_pool`.
+Windows that do not overlap are a reshape. On a CPU the gradient of what is pooled so is
+several times faster than that of `flax.linen.max_pool` (XLA's select-and-scatter). The
+formulation, and so the tie rule, is the same on every backend. So it is for windows
+that overlap, as the largest of shifted images, on a CPU alone; elsewhere these are left
+to `flax.linen.max_pool`.
+
+The largest is taken of two at a time. `jnp.max` is slower, and its gradient divides by
+the number of values that equal the largest: none, and so NaN, where XLA works the
+values out a second time with other rounding.
 """
 
 import functools
@@ -19,8 +23,8 @@ from bigmodels.layers.convolution import shifted
 def max_pool(x, window, *, stride=None, padding=0):
   """Takes the largest value of each window.
 
-  Gradient at a tie: shared by the largest values of the window, equally if windows do
-  not overlap, where `flax.linen.max_pool` gives the whole of it to the first one.
+  Gradient at a tie: halved between two at a time, where `flax.linen.max_pool` gives the
+  whole of it to the first one.
 
   Args:
     x: images, [batch, height, width, channels].
@@ -36,7 +40,9 @@ def max_pool(x, window, *, stride=None, padding=0):
     ValueError: if an image is smaller than the window.
   """
   if stride in (None, window) and not padding:
-    return _windows(x, window).max(axis=(2, 4))
+    x = _windows(x, window)
+    x = functools.reduce(jnp.maximum, [x[:, :, i] for i in range(window)])
+    return functools.reduce(jnp.maximum, [x[:, :, :, i] for i in range(window)])
   stride, pads = stride or window, ((padding, padding),) * 2
   if min(x.shape[1:3]) + 2 * padding < window or padding >= window:
     raise ValueError(f'a {x.shape[1]}x{x.shape[2]} image holds no {window}x{window} '

@@ -8,7 +8,7 @@ import jax
 
 from bigmodels.layers.convolution import Conv
 from bigmodels.layers.pooling import average_pool, max_pool
-from bigmodels.models.fields import check_images
+from bigmodels.models.images import check_images
 from bigmodels.models.mlp import Mlp
 
 # The largest of rising values is the value of the largest: pooled first, these give the

@@ -1,10 +1,7 @@
-"""What fields and inputs of models may be: told before anything is compiled."""
+"""What fields of models may be: told before anything is read or compiled."""
 
 import math
 from typing import Any
-
-import jax
-import jax.numpy as jnp
 
 
 def check_sizes(model: Any, *names: str) -> None:
@@ -52,18 +49,3 @@ def check_positive(model: Any, *names: str) -> None:
     value = getattr(model, name)
     if not 0 < value < math.inf:
       raise ValueError(f'{name}: wants a number above 0, got {value}')
-
-
-def check_images(model: Any, images: jax.Array) -> None:
-  """Refuses inputs that are no floats `[batch, height, width, channels]`.
-
-  Raises:
-    ValueError: telling both.
-  """
-  name = type(model).__name__
-  if images.ndim != 4:
-    raise ValueError(f'{name} wants images [batch, height, width, channels], got '
-                     f'{images.shape}')
-  if not jnp.issubdtype(images.dtype, jnp.floating):
-    raise ValueError(f'{name} wants images of floats, got {images.dtype} '
-                     f'{images.shape[1:]}: end the transforms with standardize')

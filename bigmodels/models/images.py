@@ -1,20 +1,27 @@
 """What images a model takes: told when it is traced, before anything is compiled."""
 
+from typing import Any
+
 import jax
+import jax.numpy as jnp
 
 
-def check_images(model: object, inputs: jax.Array, least: int) -> None:
-  """Refuses what are no images, or so small ones that strides would find nothing left.
+def check_images(model: Any, images: jax.Array, least: int = 1) -> None:
+  """Refuses inputs that are no floats `[batch, height, width, channels]`.
 
   Args:
     model: for its name.
-    inputs: of the model.
-    least: pixels of height and width.
+    images: its inputs.
+    least: pixels of height and width, for strides to leave something.
 
   Raises:
-    ValueError: with the shape wanted and the shape given.
+    ValueError: telling what is wanted and what was given.
   """
-  if inputs.ndim != 4 or min(inputs.shape[1:3]) < least:
-    raise ValueError(
-      f'{type(model).__name__} wants images [batch, height, width, channels] of at '
-      f'least {least}x{least} pixels, got {inputs.shape}')
+  name = type(model).__name__
+  if images.ndim != 4 or min(images.shape[1:3]) < least:
+    size = f' of at least {least}x{least} pixels' if least > 1 else ''
+    raise ValueError(f'{name} wants images [batch, height, width, channels]{size}, got '
+                     f'{images.shape}')
+  if not jnp.issubdtype(images.dtype, jnp.floating):
+    raise ValueError(f'{name} wants images of floats, got {images.dtype} '
+                     f'{images.shape[1:]}: end the transforms with standardize')

@@ -1,0 +1,34 @@
+"""MobileNetV2 on CIFAR-10, its first strides left out for images of 32 pixels.
+"""
+
+from functools import partial
+
+import optax
+
+from bigmodels import data, models, optim, schedules, tasks
+from bigmodels.data import transforms
+from bigmodels.experiment import Experiment, Span
+
+
+def config(*, epochs: float = 30, batch_size: int = 128, learning_rate: float = 0.1,
+           weight_decay: float = 0.0001, smoothing: float = 0.1,
+           seed: int = 0) -> Experiment:
+  cifar = data.Tfds('cifar10')
+  return Experiment(
+    model=models.MobileNetV2(outputs=10, reduction=8, momentum=0.9),
+    task=partial(tasks.classification, smoothing=smoothing),
+    optimizer=partial(
+      optax.chain, partial(optim.l2, weight_decay), partial(
+        optax.sgd, momentum=0.9, nesterov=True, learning_rate=partial(
+          schedules.warmup_cosine, peak=learning_rate, warmup=0.1))),
+    train=data.Batches(
+      source=cifar.split('train'), batch_size=batch_size,
+      transforms=(transforms.flip,
+                  partial(transforms.shift, pixels=4, padding='reflect'),
+                  transforms.standardize)),
+    evals={'test': data.Batches(
+      source=cifar.split('test'), batch_size=500,
+      transforms=(transforms.standardize,))},
+    log=Span(steps=100),
+    duration=Span(epochs=epochs),
+    seed=seed)

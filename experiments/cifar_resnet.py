@@ -1,0 +1,36 @@
+"""A residual network of 20 layers on CIFAR-10 (He et al., 2016; 91.25 % in 164 epochs).
+
+--config.model.depth=56 or 110 for their deeper ones.
+"""
+
+from functools import partial
+
+import optax
+
+from bigmodels import data, models, optim, schedules, tasks
+from bigmodels.data import transforms
+from bigmodels.experiment import Experiment, Span
+
+
+def config(*, epochs: float = 30, batch_size: int = 128, learning_rate: float = 0.1,
+           weight_decay: float = 0.0005, smoothing: float = 0.1,
+           seed: int = 0) -> Experiment:
+  cifar = data.Tfds('cifar10')
+  return Experiment(
+    model=models.CifarResNet(outputs=10, depth=20),
+    task=partial(tasks.classification, smoothing=smoothing),
+    optimizer=partial(
+      optax.chain, partial(optim.l2, weight_decay), partial(
+        optax.sgd, momentum=0.9, nesterov=True, learning_rate=partial(
+          schedules.warmup_cosine, peak=learning_rate, warmup=0.1))),
+    train=data.Batches(
+      source=cifar.split('train'), batch_size=batch_size,
+      transforms=(transforms.flip,
+                  partial(transforms.shift, pixels=4, padding='reflect'),
+                  transforms.standardize)),
+    evals={'test': data.Batches(
+      source=cifar.split('test'), batch_size=500,
+      transforms=(transforms.standardize,))},
+    log=Span(steps=100),
+    duration=Span(epochs=epochs),
+    seed=seed)
