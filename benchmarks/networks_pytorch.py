@@ -1,6 +1,8 @@
 """The networks of `beside_pytorch.py` in PyTorch, as its users write or take them."""
 
 import gpt_pytorch
+import torch
+import transformers
 from torch import nn
 
 
@@ -26,18 +28,27 @@ def cifar_cnn(classes: int, _) -> nn.Module:
     nn.Linear(1024, classes))
 
 
-def resnet18(classes: int, _) -> nn.Module:
-  import torchvision
+class Logits(nn.Module):
+  """What a network of `transformers` says of images, without the record around it."""
 
-  return torchvision.models.resnet18(num_classes=classes)
+  def __init__(self, network: nn.Module):
+    super().__init__()
+    self.network = network
+
+  def forward(self, images: torch.Tensor) -> torch.Tensor:
+    return self.network(pixel_values=images).logits
+
+
+def resnet18(classes: int, _) -> nn.Module:
+  return Logits(transformers.ResNetForImageClassification(transformers.ResNetConfig(
+    layer_type='basic', hidden_sizes=[64, 128, 256, 512], depths=[2, 2, 2, 2],
+    num_labels=classes)))
 
 
 def vit_ti(classes: int, _) -> nn.Module:
-  import torchvision
-
-  return torchvision.models.VisionTransformer(
-    image_size=224, patch_size=16, num_layers=12, num_heads=3, hidden_dim=192,
-    mlp_dim=768, num_classes=classes)
+  return Logits(transformers.ViTForImageClassification(transformers.ViTConfig(
+    hidden_size=192, num_hidden_layers=12, num_attention_heads=3,
+    intermediate_size=768, image_size=224, patch_size=16, num_labels=classes)))
 
 
 def gpt(_, vocabulary: int) -> nn.Module:

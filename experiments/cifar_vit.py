@@ -20,8 +20,8 @@ def config(*, epochs: float = 100, batch_size: int = 128, depth: int = 6,
            smoothing: float = 0.1, seed: int = 0) -> Experiment:
   cifar = data.Tfds('cifar10')
   return Experiment(
-    model=models.Vit(outputs=10, size=32, patch=patch, depth=depth, width=width,
-                     heads=heads, pooling='mean', dropout=0.1, unroll=True),
+    model=partial(models.Vit, outputs=10, size=32, patch=patch, depth=depth,
+                  width=width, heads=heads, pooling='mean', dropout=0.1, unroll=True),
     task=partial(tasks.classification, smoothing=smoothing),
     optimizer=partial(
       optax.chain, optax.clip_by_global_norm(1.0), partial(
