@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 
-def check_images(model: Any, images: jax.Array, least: int = 1) -> None:
+def check_images(model: Any, images: jax.Array, least: int = 0) -> None:
   """Refuses inputs that are no floats `[batch, height, width, channels]`.
 
   Args:
@@ -19,7 +19,7 @@ def check_images(model: Any, images: jax.Array, least: int = 1) -> None:
   """
   name = type(model).__name__
   if images.ndim != 4 or min(images.shape[1:3]) < least:
-    size = f' of at least {least}x{least} pixels' if least > 1 else ''
+    size = f' of at least {least}x{least} pixels' if least else ''
     raise ValueError(f'{name} wants images [batch, height, width, channels]{size}, got '
                      f'{images.shape}')
   if not jnp.issubdtype(images.dtype, jnp.floating):
