@@ -1,8 +1,10 @@
 """Where the processes of a run meet: from flags, or as JAX knows the cluster."""
 
+import contextlib
 import importlib
 import importlib.util
 import os
+import random
 import re
 import socket
 import urllib.request
@@ -145,3 +147,18 @@ def _metadata(key: str) -> str:
       return answer.read().decode()
   except OSError:
     return ''
+
+
+def free_port() -> int:
+  """A TCP port that nobody listens on.
+
+  It is below those that Linux gives to connections that go out, one of which could
+  take it before somebody listens there.
+
+  Raises:
+    UserError: if none is found.
+  """
+  for port in random.SystemRandom().sample(range(2**14, 2**15), 64):
+    with contextlib.suppress(OSError), socket.create_server(('', port)):
+      return port
+  raise UserError('no TCP port from 16384 to 32767 is free')

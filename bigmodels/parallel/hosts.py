@@ -206,8 +206,7 @@ class Hosts:
   def _connect(self, address: Address, devices: Any) -> None:
     host, port = cluster.split(address.coordinator)
     if self.main:
-      with socket.create_server(('', 0)) as free:
-        jax_port = free.getsockname()[1]
+      jax_port = cluster.free_port()
       self._hub = Hub(self.count, self._hang_timeout, self._tick)
       self._run(self._hub.open(port, jax_port))
     self._reader, self._writer, welcome = self._run(introduce(

@@ -68,16 +68,11 @@ FOR_EVER = '''
 '''
 
 
-def _free_port() -> int:
-  with socket.create_server(('127.0.0.1', 0)) as free:
-    return free.getsockname()[1]
-
-
 class Run:
   """Processes of one run, each a Python program."""
 
   def __init__(self, folder: pathlib.Path):
-    self.folder, self.coordinator = folder, f'127.0.0.1:{_free_port()}'
+    self.folder, self.coordinator = folder, f'127.0.0.1:{cluster.free_port()}'
     self.processes: list[subprocess.Popen] = []
 
   def start(self, body: str, rank: int, count: int = 2, hang_timeout: float = 60):
@@ -257,7 +252,7 @@ def test_something_else_is_at_the_address(run):
 
 async def _meet(count: int, timeout: float, *hellos: dict) -> list[dict | str]:
   """What a hub says to those who come, an error as its text."""
-  hub, port = Hub(count, timeout, timeout / 10), _free_port()
+  hub, port = Hub(count, timeout, timeout / 10), cluster.free_port()
   await hub.open(port, 1234)
   found = await asyncio.gather(*(
     introduce(('127.0.0.1', port), 30, **{'count': count, 'host': 'h', **hello})
@@ -281,7 +276,7 @@ def test_some_do_not_come():
 
 def test_a_process_may_come_back_before_all_are_there():
   async def scenario():
-    hub, port = Hub(2, 30, 0.1), _free_port()
+    hub, port = Hub(2, 30, 0.1), cluster.free_port()
     await hub.open(port, 1234)
     _, writer = await asyncio.open_connection('127.0.0.1', port)
     send(writer, {'rank': 1, 'count': 2, 'host': 'before'})

@@ -5,12 +5,13 @@ import os
 import pathlib
 import shutil
 import signal
-import socket
 import subprocess
 import time
 
 import numpy as np
 import pytest
+
+from bigmodels.parallel.cluster import free_port
 
 TOLERANCE = 1e-5  # relative: float32 adds up in another order
 STEPS = 40
@@ -46,8 +47,7 @@ def pair(start):
   """(workdir, flags of both, flags of process 1) -> two processes of four devices."""
 
   def pair(workdir, *flags, second=()):
-    with socket.create_server(('127.0.0.1', 0)) as free:
-      port = free.getsockname()[1]
+    port = free_port()
     shared = (f'--coordinator=127.0.0.1:{port}', '--num_processes=2', *flags)
     return [start(workdir, *shared, f'--process_id={rank}', *(second * rank), devices=4)
             for rank in range(2)]
@@ -171,8 +171,7 @@ def test_processes_with_different_experiments_are_refused(pair, tmp_path):
 
 
 def test_processes_with_different_workdirs_are_refused(start, tmp_path):
-  with socket.create_server(('127.0.0.1', 0)) as free:
-    port = free.getsockname()[1]
+  port = free_port()
   both = [start(tmp_path / f'run{rank}', f'--coordinator=127.0.0.1:{port}',
                 '--num_processes=2', f'--process_id={rank}') for rank in range(2)]
   for code, _, err in ended(*both):
@@ -182,8 +181,7 @@ def test_processes_with_different_workdirs_are_refused(start, tmp_path):
 def test_evaluating_different_workdirs_is_refused(command, whole, tmp_path):
   other = tmp_path / 'other'
   shutil.copytree(whole, other, copy_function=shutil.copy)  # with times of its own
-  with socket.create_server(('127.0.0.1', 0)) as free:
-    port = free.getsockname()[1]
+  port = free_port()
   both = [subprocess.Popen(
     command('--mode=eval', f'--workdir={workdir}', f'--coordinator=127.0.0.1:{port}',
             '--num_processes=2', f'--process_id={rank}'),
