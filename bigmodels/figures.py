@@ -253,20 +253,25 @@ def _mistakes(images, labels, predictions, confidence, names):
     'hspace': caption / side, 'wspace': 0.06})
   for axes in grid.flat:
     axes.set_axis_off()
+  # Bytes need not go up to 255: those of scikit-learn's digits end at 16.
+  white = max(1, images.max()) if images.dtype == np.uint8 else 255
   for axes, image, pair, value in zip(  # the last row may not be full
       grid.flat, images, pairs, confidence, strict=False):
-    axes.imshow(_picture(image), interpolation='none')
+    axes.imshow(_picture(image, white), interpolation='none')
     axes.set_title(f'{between.join(pair)}\n{value:.3f}', fontsize=8, pad=3,
                    parse_math=False)
   return figure
 
 
-def _picture(image, largest=96):
-  """`[height, width, 1 or 3]` of any range -> RGB in 0 to 1, small enough to embed."""
+def _picture(image, white=255, largest=96):
+  """`[height, width, 1 or 3]` of any range -> RGB in 0 to 1, small enough to embed.
+
+  Of bytes, `white` becomes 1.
+  """
   step = -(-max(image.shape[:2]) // largest)
   image = image[::step, ::step]
   if image.dtype == np.uint8:
-    image = image / 255
+    image = image / white
   else:
     image = image.astype(np.float64)
     finite = image[np.isfinite(image)]

@@ -114,6 +114,15 @@ def test_rows_of_a_table_are_not_shown_as_images():
   assert 'Most confident mistakes' not in drawn
 
 
+def test_bytes_that_end_early_are_bright_enough_together():
+  images = np.random.default_rng(0).integers(0, 17, (60, 8, 8, 1)).astype(np.uint8)
+  images[:, 0, 0] = 16
+  drawn = figures.classification(_outputs(), lambda rows: images[rows], None)
+  shown = [a.images[0].get_array() for a in drawn['Most confident mistakes'].axes
+           if a.images]
+  assert shown and all(picture.max() == 1 for picture in shown)
+
+
 @pytest.mark.parametrize('scale, shift', [(1, 0), (1e3, -500), (1e-6, 5), (0, 3)])
 def test_float_images_of_any_range_are_scaled_for_the_eye(scale, shift):
   image = np.random.default_rng(0).uniform(size=(9, 7, 1)) * scale + shift
