@@ -238,4 +238,5 @@ class Subset:
     return whole._replace(
       length=len(rows), load=load, read=read, classes=tuple(names),
       nbytes=whole.nbytes and whole.nbytes * len(rows) // whole.length,
-      identity=f'{whole.identity}: {len(rows)} rows of {", ".join(names)}')
+      identity=f'{whole.identity}: {len(rows)} rows of {", ".join(names)}',
+      describe=whole.describe and (lambda row: whole.describe(int(rows[row]))))

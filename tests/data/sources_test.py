@@ -184,6 +184,15 @@ def test_a_subset_has_some_of_some_classes():
   assert every.identity != opened.identity
 
 
+def test_examples_of_a_subset_are_told_by_their_rows_in_the_whole():
+  class Told:
+    def open(self, opening):
+      return arrays(6).open(opening)._replace(describe=lambda row: f'number {row}')
+
+  opened = Subset(Told(), classes=('1',)).open(OPENING)
+  assert [opened.describe(row) for row in range(2)] == ['number 1', 'number 4']
+
+
 def test_subsets_that_cannot_be():
   with pytest.raises(ValueError, match='each: wants at least 1, got 0'):
     Subset(arrays(), each=0)
