@@ -216,10 +216,11 @@ def compare(network: str, rounds: int) -> dict[str, dict]:
     times = {}
     for side, worker in workers.items():
       worker(what, 1)  # compiled, or allocated, here
-      times[side] = max(1, round(SECONDS / worker(what, 1)))
+      times[side] = max(2, round(SECONDS / worker(what, 1)))
     taken: dict[str, list[float]] = {side: [] for side in workers}
     for index in range(rounds):
       for side in sorted(workers, reverse=index % 2 == 1):
+        workers[side](what, 1)  # awake: pages and caches that waiting has cost
         taken[side].append(1e3 * workers[side](what, times[side]) / times[side])
     ratios = [b / a for a, b in zip(taken['ours'], taken['theirs'], strict=True)]
     found[what] = {

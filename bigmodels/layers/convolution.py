@@ -1,11 +1,13 @@
 """Two-dimensional convolution that also trains fast on a CPU.
 
-XLA's CPU backend runs a convolution's kernel gradient slowly, and very slowly inside
-`lax.while_loop` and `lax.fori_loop`. There the same sum is written as one matrix
-product over patches, whose gradients are matrix products as well. A convolution of each
-channel by itself, which it runs slowest of all, is written as a sum over the places of
-the window. Elsewhere `lax.conv_general_dilated` is used. All agree to rounding, in
-value and gradients.
+XLA's CPU backend runs a convolution fast where its operands lie in the order in which
+it reads them. Those of the gradients that JAX derives do not: the kernel's takes up to
+five times as long as it needs, and inside a loop two hundred times. So on a CPU the
+gradients are written here: by the input as a convolution in the right order, by the
+kernel as products of patches with the cotangent, summed over chunks of images. Small
+convolutions are one product of patches throughout. One of each channel by itself,
+which XLA runs slowest of all, is a sum over the places of the window. Elsewhere
+`lax.conv_general_dilated` is used. All agree to rounding, in value and gradients.
 """
 
 import math
@@ -19,9 +21,15 @@ from flax import linen as nn
 from flax.typing import Dtype, Initializer
 from jax import lax
 
-# Patches hold every input value h * w times: past these sizes that is not worth it.
-_MAX_WINDOW = 25
-_MAX_PATCH_ELEMENTS = 2**27  # 512 MiB in float32; a large evaluation batch exceeds it
+from bigmodels.layers.normalization import BatchNorm
+
+# Patches hold every input value h * w times. All at once they are worth it up to these
+# many values of a window, or bytes; and what of them a kernel's gradient makes at a
+# time should stay in the cache.
+_FEW_VALUES = 32
+_FEW_BYTES = 2**25
+_CHUNK_BYTES = 2**22
+_MAX_SHIFTS = 25  # places of the window of a convolution of each channel by itself
 
 # 'SAME' as TensorFlow has it: what is odd goes to the bottom and right. A number is
 # put on every side, as PyTorch has it; the two differ where a stride is 2.
@@ -50,14 +58,15 @@ def conv(x, kernel, *, strides=(1, 1), padding: Padding = 'SAME', groups=1):
     ValueError: for another padding, or shapes that do not fit.
   """
   pads = _pads(x.shape, kernel.shape, strides, padding, groups)
-  small = (
-    math.prod(kernel.shape[:2]) <= _MAX_WINDOW
-    and math.prod(x.shape[:3]) // math.prod(strides) * math.prod(kernel.shape[:3])
-    <= _MAX_PATCH_ELEMENTS
-  )
-  if jax.default_backend() == 'cpu' and small and groups == 1:
-    return conv_by_patches(x, kernel, strides, pads)
-  if (jax.default_backend() == 'cpu' and math.prod(kernel.shape[:2]) <= _MAX_WINDOW
+  places = math.prod(kernel.shape[:2])
+  if jax.default_backend() == 'cpu' and groups == 1:
+    outputs = math.prod(_outputs(x.shape, kernel.shape, strides, pads))
+    values = math.prod(kernel.shape[:3])
+    if (places == 1 or values <= _FEW_VALUES
+        or x.shape[0] * outputs * values * x.dtype.itemsize <= _FEW_BYTES):
+      return conv_by_patches(x, kernel, strides, pads)
+    return conv_by_chunks(x, kernel, strides, pads)
+  if (jax.default_backend() == 'cpu' and places <= _MAX_SHIFTS
       and groups == x.shape[3] == kernel.shape[3]):
     return depthwise_by_shifts(x, kernel, strides, pads)
   return conv_by_lax(x, kernel, strides, pads, groups)
@@ -84,6 +93,13 @@ def _pads(size, window, strides, padding, groups) -> tuple[tuple[int, int], ...]
   return pads
 
 
+def _outputs(size, window, strides, pads) -> tuple[int, int]:
+  """Height and width of the result."""
+  height, width = ((n + sum(p) - k) // s + 1 for n, p, k, s in zip(
+    size[1:3], pads, window[:2], strides, strict=True))
+  return height, width
+
+
 def conv_by_lax(x, kernel, strides, padding, groups=1):
   """`conv` as XLA's own convolution."""
   dimensions = ('NHWC', 'HWIO', 'NHWC')
@@ -96,39 +112,103 @@ def conv_by_lax(x, kernel, strides, padding, groups=1):
 def conv_by_patches(x, kernel, strides, padding):
   """`conv` as patches [batch * out_height * out_width, h * w * in] times a matrix."""
   out = kernel.shape[3]
-  patches = jnp.concatenate(shifted(x, kernel.shape[:2], strides, padding), axis=-1)
+  patches = jnp.concatenate(_shifted(x, kernel.shape[:2], strides, padding), axis=-1)
   # Two axes only: the product's gradients take a fraction of the time.
   y = patches.reshape(-1, patches.shape[-1]) @ kernel.reshape(-1, out)
   return y.reshape(*patches.shape[:-1], out)
 
 
-def shifted(x, window, strides, padding, value=0.0) -> list[jax.Array]:
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def conv_by_chunks(x, kernel, strides, padding):
+  """`conv` as XLA's own, with gradients that a CPU runs as fast.
+
+  Its derivatives are taken in reverse only, of any order.
+  """
+  return conv_by_lax(x, kernel, strides, padding)
+
+
+def _chunks_forward(x, kernel, strides, padding):
+  return conv_by_lax(x, kernel, strides, padding), (x, kernel)
+
+
+def _chunks_backward(strides, padding, kept, cotangent):
+  x, kernel = kept
+  return (_by_input(x, kernel, cotangent, strides, padding),
+          _by_kernel(x, kernel, cotangent, strides, padding))
+
+
+conv_by_chunks.defvjp(_chunks_forward, _chunks_backward)
+
+
+def _by_input(x, kernel, cotangent, strides, padding):
+  """The gradient of `conv_by_lax` by its images, as a convolution in their order."""
+  # What is put around the cotangent, spread out by the strides, so that every window
+  # that a pixel was in is found again.
+  around = [
+    (k - 1 - before, n - (m - 1) * s + before - 1)
+    for n, m, k, s, (before, _) in zip(
+      x.shape[1:3], cotangent.shape[1:3], kernel.shape[:2], strides, padding,
+      strict=True)]
+  return lax.conv_general_dilated(
+    cotangent, kernel[::-1, ::-1].swapaxes(2, 3), (1, 1), around, lhs_dilation=strides,
+    dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+
+
+def _by_kernel(x, kernel, cotangent, strides, padding):
+  """The gradient of `conv_by_lax` by its kernel, some images after the other."""
+  batch, height, width, out = cotangent.shape
+  values = math.prod(kernel.shape[:3])
+  most = _CHUNK_BYTES // (height * width * values * x.dtype.itemsize)
+  size = max(n for n in range(1, batch + 1) if batch % n == 0 and n <= max(most, 1))
+  exact = jnp.promote_types(x.dtype, jnp.float32)
+
+  # Every chunk has images of all of the batch, so of each device that holds a part.
+  x, cotangent = (
+    a.reshape(size, batch // size, *a.shape[1:]) for a in (x, cotangent))
+
+  def add(total, index):
+    images, over = (
+      lax.dynamic_index_in_dim(a, index, 1, keepdims=False) for a in (x, cotangent))
+    images = jnp.pad(images, ((0, 0), *padding, (0, 0)))
+    # What is at each column of the windows, beside each other; then by rows.
+    columns = jnp.concatenate(_along(images, 2, kernel.shape[1], strides[1]), axis=-1)
+    products = [
+      jnp.matmul(rows.reshape(-1, rows.shape[-1]).T, over.reshape(-1, out),
+                 preferred_element_type=exact)
+      for rows in _along(columns, 1, kernel.shape[0], strides[0])]
+    return total + jnp.stack(products), None
+
+  total, _ = lax.scan(
+    add, jnp.zeros((kernel.shape[0], values // kernel.shape[0], out), exact),
+    jnp.arange(batch // size))
+  return total.reshape(kernel.shape).astype(kernel.dtype)
+
+
+def _shifted(x, window, strides, padding) -> list[jax.Array]:
   """What is at each place of the windows.
 
   Args:
     x: images, [batch, height, width, channels].
     window: (h, w), in pixels.
     strides: steps between windows, (vertical, horizontal), in pixels.
-    padding: 'SAME', 'VALID' or ((above, below), (left, right)), in pixels.
-    value: of the padding.
+    padding: zeros, ((above, below), (left, right)), in pixels.
 
   Returns:
     h * w arrays [batch, out_height, out_width, channels], by rows.
   """
-  if isinstance(padding, str):
-    padding = lax.padtype_to_pads(x.shape[1:3], window, strides, padding)
-  x = jnp.pad(x, ((0, 0), *padding, (0, 0)), constant_values=value)
-  # One past the last row and column at which a window starts.
-  bottom, right = x.shape[1] - window[0] + 1, x.shape[2] - window[1] + 1
-  return [
-    x[:, i : i + bottom : strides[0], j : j + right : strides[1]]
-    for i in range(window[0])
-    for j in range(window[1])
-  ]
+  x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+  return [place for row in _along(x, 1, window[0], strides[0])
+          for place in _along(row, 2, window[1], strides[1])]
+
+
+def _along(x, axis, window, stride) -> list[jax.Array]:
+  """What is at each place of the windows along one axis."""
+  end = x.shape[axis] - window + 1  # one past the last place at which a window starts
+  return [lax.slice_in_dim(x, i, i + end, stride, axis) for i in range(window)]
 
 
 def _weighted_places(x, kernel, strides, padding):
-  places = shifted(x, kernel.shape[:2], strides, padding)
+  places = _shifted(x, kernel.shape[:2], strides, padding)
   return sum(map(jnp.multiply, places, kernel.reshape(-1, kernel.shape[3])))
 
 
@@ -148,7 +228,7 @@ def _forward(x, kernel, strides, padding):
 def _backward(strides, padding, kept, cotangent):
   x, kernel = kept
   _, to_x = jax.vjp(lambda x: _weighted_places(x, kernel, strides, padding), x)
-  places = shifted(x, kernel.shape[:2], strides, padding)
+  places = _shifted(x, kernel.shape[:2], strides, padding)
   sums = _sums([(place * cotangent).astype(jnp.float32) for place in places])
   return *to_x(cotangent), jnp.stack(sums).reshape(kernel.shape).astype(kernel.dtype)
 
@@ -247,7 +327,7 @@ class ConvNorm(nn.Module):
       self.features, (self.size,) * 2, (self.stride,) * 2,
       self.size // 2 if self.padding == 'symmetric' else self.padding, self.groups,
       use_bias=False, kernel_init=self.kernel_init(), name='conv')(x)
-    x = nn.BatchNorm(
+    x = BatchNorm(
       use_running_average=not train, momentum=self.momentum, epsilon=self.epsilon,
       scale_init=self.scale_init, name='norm')(x)
     return x if self.activation is None else self.activation(x)

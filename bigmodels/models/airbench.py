@@ -14,6 +14,7 @@ import numpy as np
 
 from bigmodels.layers.activations import gelu
 from bigmodels.layers.convolution import Conv, conv
+from bigmodels.layers.normalization import BatchNorm
 from bigmodels.layers.pooling import max_pool
 
 
@@ -51,7 +52,7 @@ class Airbench(nn.Module):
     x = conv(inputs, jnp.asarray(kernel, inputs.dtype), padding='VALID')
     x = gelu(x + bias.astype(x.dtype))
     convolution = partial(Conv, use_bias=False, kernel_init=identity)
-    norm = partial(nn.BatchNorm, use_running_average=not train, epsilon=1e-12,
+    norm = partial(BatchNorm, use_running_average=not train, epsilon=1e-12,
                    momentum=self.momentum, use_scale=False)
     for width in self.widths:
       x = gelu(norm()(max_pool(convolution(width)(x), 2)))

@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 
 from bigmodels.layers.convolution import Conv
+from bigmodels.layers.normalization import BatchNorm
 from bigmodels.layers.pooling import average_pool, max_pool
 from bigmodels.models.images import check_images
 from bigmodels.models.mlp import Mlp
@@ -76,7 +77,7 @@ class Cnn(nn.Module):
         raise ValueError(f'Cnn: images of {inputs.shape[1:3]} are down to '
                          f'{x.shape[1:3]} before a pooling by {window}')
       if self.batch_norm:
-        x = nn.BatchNorm(use_running_average=not train)(x)
+        x = BatchNorm(use_running_average=not train)(x)
       if self.pooling == 'max' and self.activation in _RISING:
         x = self.activation(max_pool(x, window))
       else:

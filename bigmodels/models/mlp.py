@@ -5,6 +5,8 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 
+from bigmodels.layers.normalization import BatchNorm
+
 
 class Linear(nn.Module):
   """One affine map of the flattened inputs.
@@ -61,6 +63,6 @@ class Mlp(nn.Module):
       x = nn.Dense(width, use_bias=not self.batch_norm,
                    kernel_init=self.kernel_init())(x)
       if self.batch_norm:
-        x = nn.BatchNorm(use_running_average=not train)(x)
+        x = BatchNorm(use_running_average=not train)(x)
       x = nn.Dropout(self.dropout, deterministic=not train)(self.activation(x))
     return nn.Dense(self.outputs, kernel_init=nn.initializers.lecun_normal())(x)

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 
 from bigmodels.layers.convolution import Conv
+from bigmodels.layers.normalization import BatchNorm
 from bigmodels.layers.pooling import max_pool
 from bigmodels.models.fields import check_positive, check_shares, check_sizes
 from bigmodels.models.images import check_images
@@ -66,7 +67,7 @@ class Vgg(nn.Module):
       for layer in range(count):
         x = Conv(self.width * min(2**stage, 8), kernel_init=self.kernel_init())(x)
         if self.batch_norm:
-          x = nn.BatchNorm(use_running_average=not train, momentum=self.momentum,
+          x = BatchNorm(use_running_average=not train, momentum=self.momentum,
                            epsilon=self.epsilon)(x)
         if layer == count - 1:
           # Rising values: pooled first, rectifying them is a quarter of the work.

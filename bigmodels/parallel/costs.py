@@ -8,6 +8,7 @@ compiled one, from its text, with loops taken as often as they go round. (XLA's 
 import math
 import re
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,6 +54,15 @@ def _flops(eqn) -> float:
   if name == 'pallas_call':
     return inner * math.prod(params['grid_mapping'].grid)
   return inner
+
+
+def equations(jaxpr: core.ClosedJaxpr | core.Jaxpr) -> Iterator[core.JaxprEqn]:
+  """All of a program, with what its equations call, once each."""
+  for eqn in getattr(jaxpr, 'jaxpr', jaxpr).eqns:
+    yield eqn
+    for value in eqn.params.values():
+      for inner in _jaxprs(value):
+        yield from equations(inner)
 
 
 def _jaxprs(value: Any) -> list:

@@ -23,6 +23,9 @@ def _inputs(size=(7, 6), kernel_size=(3, 3), dtype='float32'):
 
 @functools.partial(quick_jit, static_argnums=(0, 3, 4))
 def _value_and_gradients(function, x, kernel, strides, padding):
+  if isinstance(padding, str):
+    padding = tuple(
+      jax.lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding))
   y, pullback = jax.vjp(lambda x, k: function(x, k, strides, padding), x, kernel)
   places = jnp.arange(y.size, dtype=jnp.float32).reshape(y.shape)
   cotangent = jnp.sin(places).astype(y.dtype)
@@ -38,23 +41,39 @@ def _assert_close(actual, expected, tolerance=1e-5):
     np.testing.assert_allclose(a, e, rtol=0, atol=tolerance * scale)
 
 
-@pytest.mark.parametrize('padding', ['SAME', 'VALID'])
+OURS = [convolution.conv_by_patches, convolution.conv_by_chunks]
+
+
+@pytest.mark.parametrize('padding', ['SAME', 'VALID', ((2, 0), (1, 3))])
 @pytest.mark.parametrize('strides', [(1, 1), (2, 2)])
 @pytest.mark.parametrize('kernel_size', [(3, 3), (2, 5)])
 @pytest.mark.parametrize('size', [(8, 8), (7, 6)])
-def test_patches_equal_lax(size, kernel_size, strides, padding):
-  _compare_formulations(*_inputs(size, kernel_size), strides, padding)
+@pytest.mark.parametrize('ours', OURS)
+def test_formulations_equal_lax(ours, size, kernel_size, strides, padding):
+  _compare_formulations(ours, *_inputs(size, kernel_size), strides, padding)
 
 
 @pytest.mark.parametrize('dtype', TOLERANCE)
-def test_patches_equal_lax_in_other_dtypes(dtype):
-  _compare_formulations(*_inputs(dtype=dtype), (2, 1), 'SAME', TOLERANCE[dtype])
+@pytest.mark.parametrize('ours', OURS)
+def test_formulations_equal_lax_in_other_dtypes(ours, dtype):
+  _compare_formulations(ours, *_inputs(dtype=dtype), (2, 1), 'SAME', TOLERANCE[dtype])
 
 
-def _compare_formulations(x, kernel, strides, padding, tolerance=1e-5):
+@pytest.mark.parametrize('images', [1, 2, 3, 6])
+def test_chunks_of_images_equal_lax(monkeypatch, images):
+  x, kernel = _inputs()
+  x = jnp.concatenate([x, 2 * x, -x])
+  monkeypatch.setattr(convolution, '_CHUNK_BYTES', images * 7 * 6 * 27 * 4 + 3)
+  jaxpr = jax.make_jaxpr(jax.grad(lambda kernel: convolution.conv_by_chunks(
+    x, kernel, (1, 1), ((1, 1), (1, 1))).sum()))(kernel)
+  assert f'length={6 // images}\n' in str(jaxpr)
+  _compare_formulations(convolution.conv_by_chunks, x, kernel, (1, 1), 'SAME')
+
+
+def _compare_formulations(ours, x, kernel, strides, padding, tolerance=1e-5):
   actual, expected = (
     _value_and_gradients(f, x, kernel, strides, padding)
-    for f in (convolution.conv_by_patches, convolution.conv_by_lax)
+    for f in (ours, convolution.conv_by_lax)
   )
   _assert_close(actual, expected, tolerance)
 
@@ -96,21 +115,24 @@ def test_shifts_equal_lax_in_other_dtypes(dtype):
   _compare_depthwise(*_depthwise(dtype=dtype), (2, 1), 'SAME', TOLERANCE[dtype])
 
 
-def test_shifts_under_vmap_and_twice_derived():
-  x, kernel = _depthwise()
+@pytest.mark.parametrize('ours, groups', [
+  (convolution.depthwise_by_shifts, 3), (convolution.conv_by_chunks, 1)])
+def test_vmap_and_derived_twice(ours, groups):
+  x, kernel = _depthwise() if groups > 1 else _inputs()
   xs, kernels = jnp.stack([x, -x, 2 * x]), jnp.stack([kernel, 3 * kernel, -kernel])
+  pads = ((1, 1), (1, 1))
 
   def loss(function):
-    return lambda x, kernel: jnp.sin(function(x, kernel, (2, 1), 'SAME')).sum()
+    return lambda x, kernel: jnp.sin(function(x, kernel, (2, 1), pads)).sum()
 
   def twice(function):
     once = jax.grad(loss(function), (0, 1))
     return jax.grad(lambda *a: sum((g**2).sum() for g in once(*a)), (0, 1))
 
-  by_lax = functools.partial(convolution.conv_by_lax, groups=3)
+  by_lax = functools.partial(convolution.conv_by_lax, groups=groups)
   for derivative in (lambda f: jax.grad(loss(f), (0, 1)), twice):
-    actual, expected = (quick_jit(jax.vmap(derivative(f)))(xs, kernels)
-                        for f in (convolution.depthwise_by_shifts, by_lax))
+    actual, expected = (
+      quick_jit(jax.vmap(derivative(f)))(xs, kernels) for f in (ours, by_lax))
     _assert_close(actual, expected, 1e-4)
 
 
@@ -119,7 +141,7 @@ def test_shifts_under_vmap_and_twice_derived():
   (3, 3, 25), (3, 3, 8), (3, 6, 25), (1, 3, 25)])
 def test_formulation_of_groups(monkeypatch, backend, groups, out, limit):
   monkeypatch.setattr(jax, 'default_backend', lambda: backend)
-  monkeypatch.setattr(convolution, '_MAX_WINDOW', limit)
+  monkeypatch.setattr(convolution, '_MAX_SHIFTS', limit)
   x, kernel = _inputs()[0], jnp.ones((3, 3, 3 // groups, out))
   jaxpr = str(jax.make_jaxpr(
     lambda x, k: convolution.conv(x, k, groups=groups))(x, kernel))
@@ -139,17 +161,23 @@ def test_module_with_groups_equals_flax(groups, features):
   _assert_close(jax.tree.leaves(actual), jax.tree.leaves(expected))
 
 
-@pytest.mark.parametrize('backend', ['cpu', 'gpu'])
-@pytest.mark.parametrize('limit', ['_MAX_WINDOW', '_MAX_PATCH_ELEMENTS', None])
-def test_formulation_follows_backend_and_shape(monkeypatch, backend, limit):
+@pytest.mark.parametrize('backend, kernel_size, few_values, few_bytes, primitives', [
+  ('gpu', (3, 3), 32, 2**25, {'conv_general_dilated'}),
+  ('cpu', (3, 3), 26, 2**25, {'dot_general'}),
+  ('cpu', (3, 3), 27, 0, {'dot_general'}),
+  ('cpu', (1, 1), 0, 0, {'dot_general'}),
+  ('cpu', (3, 3), 26, 2 * 4 * 3 * 27 * 4, {'dot_general'}),
+  ('cpu', (3, 3), 26, 2 * 4 * 3 * 27 * 4 - 1, {'conv_general_dilated', 'custom'})])
+def test_formulation_follows_backend_and_shape(
+    monkeypatch, backend, kernel_size, few_values, few_bytes, primitives):
   monkeypatch.setattr(jax, 'default_backend', lambda: backend)
-  if limit:
-    monkeypatch.setattr(convolution, limit, 8)
+  monkeypatch.setattr(convolution, '_FEW_VALUES', few_values)
+  monkeypatch.setattr(convolution, '_FEW_BYTES', few_bytes)
   # A new function for each case: JAX keeps the trace of one that it has seen.
-  jaxpr = str(jax.make_jaxpr(lambda x, k: convolution.conv(x, k))(*_inputs()))
-  by_patches = backend == 'cpu' and limit is None
-  assert ('dot_general' in jaxpr) == by_patches
-  assert ('conv_general_dilated' in jaxpr) != by_patches
+  jaxpr = str(jax.make_jaxpr(lambda x, k: convolution.conv(x, k, strides=(2, 2)))(
+    *_inputs(kernel_size=kernel_size)))
+  for name in ('dot_general', 'conv_general_dilated', 'custom'):
+    assert (name in jaxpr) == (name in primitives), name
 
 
 @pytest.mark.parametrize('backend', ['cpu', 'gpu'])

@@ -6,12 +6,14 @@ from functools import partial
 import numpy as np
 import optax
 import pytest
+from flax import linen as nn
 
 from bigmodels import build, data, models, tasks
 from bigmodels.data import transforms
 from bigmodels.data.sources import Opening
 from bigmodels.errors import UserError
 from bigmodels.experiment import Experiment, Span
+from bigmodels.layers import convolution
 from bigmodels.parallel import layout
 from bigmodels.parallel.compile import trace
 from bigmodels.sharding import MeshShape
@@ -41,6 +43,25 @@ def traced(model, train, test, given=FITTED, test_given=None):
   one = layout.over(MeshShape(), 'jit', ())
   built = build.build(experiment, one, Opening(None, None, {}))
   return trace(built.learner, built.train, built.evals, one)
+
+
+class Lazy(nn.Module):
+  """With convolutions whose gradients JAX derives."""
+
+  @nn.compact
+  def __call__(self, x, *, train):
+    x = nn.Conv(4, (3, 3))(nn.Conv(4, (3, 3))(x))
+    return nn.Dense(3)(x.reshape(len(x), -1))
+
+
+@pytest.mark.parametrize('model, platform, loops', [
+  (CNN, 'cpu', True), (Lazy(), 'cpu', False), (Lazy(), 'gpu', True),
+  (models.Cnn(outputs=3, widths=(4, 4), hidden=(), kernel=5), 'cpu', True)])
+def test_steps_of_a_dispatch_where_convolutions_are_slow_in_a_loop(
+    monkeypatch, model, platform, loops):
+  monkeypatch.setattr(convolution, '_FEW_BYTES', 0)
+  monkeypatch.setattr(layout.Layout, 'platform', platform)
+  assert (traced(model, COLOUR, COLOUR).most > 1) == loops
 
 
 @pytest.mark.parametrize('model, shape', [(CNN, COLOUR), (CNN, LARGE), (CNN, GREY),
