@@ -69,11 +69,13 @@ MASKS = {
 }
 
 
-@pytest.mark.parametrize('dropped', [False, True])
+@pytest.mark.parametrize('backend, dropped', [
+  ('cpu', False), ('cpu', True), ('gpu', False)])
 @pytest.mark.parametrize('causal', [False, True])
 @pytest.mark.parametrize('mask', MASKS)
 @pytest.mark.parametrize('kv_heads', [4, 2, 1])
-def test_attend_equals_numpy(kv_heads, mask, causal, dropped):
+def test_attend_equals_numpy(monkeypatch, kv_heads, mask, causal, backend, dropped):
+  monkeypatch.setattr(jax, 'default_backend', lambda: backend)
   mask = MASKS[mask]
   query = normal(BATCH, QUERIES, 4, 3)
   key, value = (normal(BATCH, KEYS, kv_heads, 3, seed=s) for s in (1, 2))
@@ -91,17 +93,19 @@ def test_attend_equals_numpy(kv_heads, mask, causal, dropped):
   assert_close(found, by_hand(query, key, value, seen, kept))
 
 
-def test_both_roads_of_attend_have_the_same_gradients():
+@pytest.mark.parametrize('options', [
+  {}, {'dropout': 0.0, 'dropout_key': jax.random.key(0)}], ids=['plain', 'dropout'])
+def test_gradients_equal_those_of_jax(options):
   query = normal(BATCH, QUERIES, 4, 3)
   key, value = (normal(BATCH, KEYS, 2, 3, seed=s) for s in (1, 2))
 
-  def loss(query, key, value, **options):
-    return jnp.sum(jnp.sin(attend(query, key, value, causal=True, **options)))
+  def gradients(attend):
+    return quick_jit(jax.grad(
+      lambda *a: jnp.sum(jnp.sin(attend(*a))), (0, 1, 2)))(query, key, value)
 
-  found, expected = (
-    quick_jit(jax.grad(partial(loss, **options), (0, 1, 2)))(query, key, value)
-    for options in ({'dropout': 0.0, 'dropout_key': jax.random.key(0)}, {}))
-  assert_close(found, expected)
+  assert_close(
+    gradients(partial(attend, causal=True, **options)),
+    gradients(partial(jax.nn.dot_product_attention, is_causal=True)))
 
 
 def test_dropout_keeps_the_mean():
@@ -113,8 +117,10 @@ def test_dropout_keeps_the_mean():
   assert draws.std(0).min() > 0.05
 
 
-@pytest.mark.parametrize('dropped', [False, True])
-def test_who_may_look_nowhere_gets_the_mean_and_no_nan(dropped):
+@pytest.mark.parametrize('backend, dropped', [
+  ('cpu', False), ('cpu', True), ('gpu', False)])
+def test_who_may_look_nowhere_gets_the_mean_and_no_nan(monkeypatch, backend, dropped):
+  monkeypatch.setattr(jax, 'default_backend', lambda: backend)
   query, key, value = (normal(1, 3, 2, 4, seed=s) for s in range(3))
   mask = jnp.zeros((1, 1, 3, 3), bool)
   options = {'dropout_key': jax.random.key(0)} if dropped else {}
