@@ -17,7 +17,6 @@ import argparse
 import json
 import os
 import pathlib
-import platform
 import statistics
 import subprocess
 import sys
@@ -26,9 +25,10 @@ from collections.abc import Callable
 from functools import partial
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / 'benchmarks')]
 
 import numpy as np  # noqa: E402
+from machine import machine  # noqa: E402
 
 INFERENCE = (1, 256)
 SECONDS = 1.5  # that one timing should take at least
@@ -132,11 +132,9 @@ def ours(network: str) -> dict[str, Callable[[int], None]]:
 
 def theirs(network: str) -> dict[str, Callable[[int], None]]:
   """The same in PyTorch."""
+  import networks_pytorch
   import torch
   from torch.nn import functional as F
-
-  sys.path.insert(0, str(ROOT / 'benchmarks'))
-  import networks_pytorch
 
   torch.manual_seed(0)
   batch = batch_of(network)
@@ -231,20 +229,6 @@ def compare(network: str, rounds: int) -> dict[str, dict]:
   for worker in workers.values():
     worker.close()
   return found
-
-
-def machine() -> dict:
-  """What it was measured on."""
-  import jax
-  import torch
-
-  lines = pathlib.Path('/proc/cpuinfo').read_text().splitlines() if (
-    sys.platform == 'linux') else []
-  names = [line.partition(': ')[2] for line in lines if line.startswith('model name')]
-  return {'cpu': names[0] if names else platform.processor(),
-          'cores': os.cpu_count(), 'system': platform.system(),
-          'python': platform.python_version(), 'jax': jax.__version__,
-          'torch': torch.__version__, 'date': time.strftime('%Y-%m-%d')}
 
 
 def main() -> None:

@@ -17,14 +17,30 @@ def _steps(fraction: float, steps: int, name: str) -> int:
   return round(fraction * steps)
 
 
+def _after_warmup(rise: int, peak: float, schedule: optax.Schedule) -> optax.Schedule:
+  if not rise:
+    return schedule
+  # From peak/rise, not 0: a first step that does nothing is a step lost.
+  up = optax.linear_schedule(peak / rise, peak, rise - 1) if rise > 1 else (
+    optax.constant_schedule(peak))
+  return optax.join_schedules([up, schedule], [rise])
+
+
 def step(steps: int, *, peak: float, at: Sequence[float] = (0.5, 0.75),
-         factor: float = 0.1) -> optax.Schedule:
-  """`peak`, multiplied by `factor` at each of these fractions of the run."""
+         factor: float = 0.1, warmup: float = 0.0) -> optax.Schedule:
+  """`peak`, multiplied by `factor` at each of these fractions of the run.
+
+  Over a fraction `warmup`, before the first of them, it rises from 0.
+  """
+  rise = _steps(warmup, steps, 'warmup')
   boundaries: dict[int, float] = {}
   for fraction in at:
     place = _steps(fraction, steps, 'at')
-    boundaries[place] = boundaries.get(place, 1.0) * factor
-  return optax.piecewise_constant_schedule(peak, boundaries)
+    if place < rise:
+      raise ValueError(f'at: wants fractions from warmup={warmup} on, got {fraction}')
+    boundaries[place - rise] = boundaries.get(place - rise, 1.0) * factor
+  return _after_warmup(
+    rise, peak, optax.piecewise_constant_schedule(peak, boundaries))
 
 
 def exponential(steps: int, *, peak: float, end: float) -> optax.Schedule:
@@ -45,12 +61,7 @@ def warmup_cosine(steps: int, *, peak: float, warmup: float = 0.05,
   rise = _steps(warmup, steps, 'warmup')
   fall = optax.cosine_decay_schedule(
     peak, max(1, steps - rise), alpha=end / peak if peak else 0.0)
-  if not rise:
-    return fall
-  # From peak/rise, not 0: a first step that does nothing is a step lost.
-  up = optax.linear_schedule(peak / rise, peak, rise - 1) if rise > 1 else (
-    optax.constant_schedule(peak))
-  return optax.join_schedules([up, fall], [rise])
+  return _after_warmup(rise, peak, fall)
 
 
 def warmup_linear(steps: int, *, peak: float, warmup: float = 0.05,
@@ -58,8 +69,4 @@ def warmup_linear(steps: int, *, peak: float, warmup: float = 0.05,
   """Linear from 0 to `peak` over a fraction `warmup`, then linear to `end`."""
   rise = _steps(warmup, steps, 'warmup')
   fall = optax.linear_schedule(peak, end, max(1, steps - rise))
-  if not rise:
-    return fall
-  up = optax.linear_schedule(peak / rise, peak, rise - 1) if rise > 1 else (
-    optax.constant_schedule(peak))
-  return optax.join_schedules([up, fall], [rise])
+  return _after_warmup(rise, peak, fall)

@@ -18,10 +18,11 @@ from bigmodels.experiment import Span
 from bigmodels.modes import train
 from bigmodels.parallel import chips, layout
 from bigmodels.parallel.compile import compile_programs, trace
+from tests.data import prepared
 
 SHAPES = {'mnist_cnn': (28, 28, 1)} | dict.fromkeys(
-  ('cifar_cnn', 'cifar_mobilenet', 'cifar_resnet', 'cifar_speedrun', 'cifar_vgg',
-   'cifar_vit'), (32, 32, 3))
+  ('cifar_cnn', 'cifar_mobilenet', 'cifar_resnet', 'cifar_speedrun', 'cifar_transfer',
+   'cifar_vgg', 'cifar_vit'), (32, 32, 3))
 SMALL_GPT = {'length': '32', 'model.depth': '2', 'model.width': '32',
              'model.heads': '2', 'model.vocabulary': '300'}
 # What makes a large experiment small: the same code, fewer of everything.
@@ -29,9 +30,14 @@ OVERRIDES = {
   'cifar_mobilenet': {'model.multiplier': '0.25'},
   'cifar_resnet': {'model.width': '4', 'model.depth': '8'},
   'cifar_speedrun': {'model.widths': '(8, 8, 8)'},
+  'cifar_transfer': {'model.width': '4'},
   'cifar_vgg': {'model.width': '4', 'model.depth': '11'},
   'cifar_vit': {'width': '24', 'depth': '2'},
   'bert_mlm': {'width': '32', 'depth': '1', 'length': '32'},
+  'imagenet_resnet50': {'model.width': '4', 'model.zero_init': 'False', 'size': '32',
+                        'shorter': '36'},
+  'imagenet_vit_s16': {'model.width': '24', 'model.depth': '2', 'model.heads': '2',
+                       'size': '32', 'shorter': '36'},
   'gpt2_124m': SMALL_GPT | {'accumulate': '2'},
   'gpt3_175b': SMALL_GPT,
   'gpt_python': {'length': '32', 'width': '32', 'depth': '1', 'vocabulary': '300'},
@@ -62,10 +68,27 @@ def _made_texts(folder) -> None:
   (folder / 'text.txt').write_text('\n'.join(lines(500)))
 
 
+def _made_imagenet(folder) -> None:
+  """Pictures of many sizes and 1,000 classes, as TFDS prepares ImageNet."""
+  chance = np.random.default_rng(0)
+
+  def records(count):
+    sizes = chance.integers(30, 60, (count, 2))
+    return [prepared.record(
+      prepared.jpeg(chance.integers(0, 256, (*size, 3), dtype=np.uint8)),
+      37 * i % 1000, f'n{i}.JPEG') for i, size in enumerate(sizes)]
+
+  prepared.write(folder, {'train': records(40), 'validation': records(10)},
+                 name='imagenet2012', classes=tuple(f'n{i:08}' for i in range(1000)),
+                 shape=('-1', '-1', '3'))
+
+
 def _small(name: str, folder):
   """The experiment, two steps long, on made data where its own is a download."""
   overrides = OVERRIDES.get(name, {})
-  if name in OVERRIDES:
+  if name.startswith('imagenet'):
+    _made_imagenet(folder)
+  elif name in OVERRIDES:
     _made_texts(folder)
   if name.startswith('gpt'):
     overrides = {'path': str(folder / 'text.txt'), **overrides}
@@ -73,7 +96,8 @@ def _small(name: str, folder):
   every = {'train': experiment.train, **experiment.evals}
   if name in OVERRIDES:
     rows = 8 * experiment.accumulate
-    every = {k: dataclasses.replace(b, batch_size=rows) for k, b in every.items()}
+    every = {k: dataclasses.replace(b, batch_size=rows, workers=0)
+             for k, b in every.items()}
   if name == 'shakespeare_gpt':
     every = {k: dataclasses.replace(b, source=dataclasses.replace(
       b.source, documents=texts.TextFiles(str(folder / 'text.txt')), selected=k))
@@ -82,7 +106,7 @@ def _small(name: str, folder):
     chance = np.random.default_rng(0)
     made = data.Arrays(
       inputs=chance.integers(0, 256, (40, *SHAPES[name]), dtype=np.uint8),
-      labels=np.arange(40) % 10)
+      labels=np.arange(40) % 4)
     every = {k: dataclasses.replace(b, source=made, batch_size=8)
              for k, b in every.items()}
   return dataclasses.replace(

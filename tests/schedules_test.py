@@ -38,6 +38,15 @@ def test_step_without_fractions_is_constant():
   assert rate(0) == rate(10) == pytest.approx(PEAK)
 
 
+def test_step_after_a_warm_up():
+  rate = schedules.step(100, peak=PEAK, at=(0.5, 0.2), factor=0.1, warmup=0.1)
+  expected = {0: 0.1, 4: 0.5, 9: 1, 10: 1, 19: 1, 20: 0.1, 49: 0.1, 50: 0.01, 99: 0.01}
+  for at, factor in expected.items():
+    assert rate(at) == pytest.approx(PEAK * factor, rel=1e-5), at
+  with pytest.raises(ValueError, match=r'fractions from warmup=0\.3 on, got 0\.2'):
+    schedules.step(100, peak=PEAK, at=(0.5, 0.2), warmup=0.3)
+
+
 @pytest.mark.parametrize('steps', [10, 1000])
 @pytest.mark.parametrize('share', [0, 0.1, 0.5, 0.9, 1])
 def test_exponential_is_geometric(steps, share):

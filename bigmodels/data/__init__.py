@@ -1,6 +1,6 @@
 """Sources, batches and transforms. Importing this reads nothing and loads no reader."""
 
-from bigmodels.data import cleaning, texts, tokenizers, transforms, views
+from bigmodels.data import cleaning, pictures, texts, tokenizers, transforms, views
 from bigmodels.data.batches import Batches
 from bigmodels.data.language import Packed, Sentences, Translations
 from bigmodels.data.scikit import Digits, ScikitTable
@@ -9,5 +9,5 @@ from bigmodels.data.table import Table
 from bigmodels.data.tfds import Tfds
 
 __all__ = ['Arrays', 'Batches', 'Digits', 'Packed', 'ScikitTable', 'Sentences',
-           'Subset', 'Table', 'Tfds', 'Translations', 'cleaning', 'texts',
-           'tokenizers', 'transforms', 'views']
+           'Subset', 'Table', 'Tfds', 'Translations', 'cleaning', 'pictures',
+           'texts', 'tokenizers', 'transforms', 'views']

@@ -89,6 +89,16 @@ class Order(NamedTuple):
       epochs[: self.batch_size] = self._places(step) // self.length
     return epochs
 
+  def seeds(self, step: int) -> np.ndarray:
+    """What to seed draws with while the rows of a step are read, uint64 `[n, 2]`.
+
+    The seed of the order, and the pass and row: so that an example is read in the same
+    way wherever, and whenever again, its pass is gone through.
+    """
+    rows, epochs = (x.astype(np.uint64) for x in (
+      np.maximum(self.rows(step), 0), self.epochs(step)))
+    return np.stack([np.full_like(rows, self.seed), epochs << np.uint64(32) | rows], 1)
+
   def _places(self, step: int) -> np.ndarray:
     return np.arange(step * self.batch_size, (step + 1) * self.batch_size)
 

@@ -396,7 +396,9 @@ def _dataset(source, columns: Columns, classes: tuple[str, ...] | None,
     tokenizer=tokenizer)
 
 
-def _take(columns: Mapping[str, np.ndarray], rows: np.ndarray) -> Columns:
+def _take(columns: Mapping[str, np.ndarray], rows: np.ndarray,
+          seeds: np.ndarray | None = None) -> Columns:
+  del seeds
   return {name: array[rows] for name, array in columns.items()}
 
 

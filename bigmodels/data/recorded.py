@@ -41,7 +41,8 @@ class Recorded:
       raise UserError('the data.json of this run tells nothing of the training split: '
                       'an older version wrote it; begin the run anew') from None
 
-    def read(rows: np.ndarray) -> Columns:
+    def read(rows: np.ndarray, seeds: np.ndarray | None = None) -> Columns:
+      del seeds
       return {name: np.zeros((len(rows), *shape), dtype)
               for name, (dtype, shape) in columns.items()}
 

@@ -25,9 +25,10 @@ class Dataset(NamedTuple):
     length: number of examples.
     nbytes: size of all columns in memory, or None if examples differ in shape.
     load: () -> every column, `[length, ...]`; may be memory-mapped.
-    read: (rows `[n]`) -> these rows of every column, `[n, ...]`, decoded. The column
-      `corrupt`, bool, of a source that has one, tells what could not be decoded and is
-      zeros; so it does in `load`.
+    read: (rows `[n]`, seeds uint64 `[n, 2]`) -> these rows of every column, `[n,
+      ...]`, decoded. The seeds are for what is drawn on the way, see `Order.seeds`;
+      left out, nothing depends on them. The column `corrupt`, bool, of a source that
+      has one, tells what could not be decoded and is zeros; so it does in `load`.
     classes: their names where labels are class indices, else None.
     identity: a text that changes when the data does.
     tokenizer: what made the tokens of text, or None.
@@ -38,7 +39,7 @@ class Dataset(NamedTuple):
   length: int
   nbytes: int | None
   load: Callable[[], Columns]
-  read: Callable[[np.ndarray], Columns]
+  read: Callable[..., Columns]
   classes: tuple[str, ...] | None
   identity: str
   tokenizer: Any = None
@@ -94,7 +95,8 @@ def in_memory(columns: Columns, classes: tuple[str, ...] | None) -> Dataset:
     length=len(columns['inputs']),
     nbytes=sum(a.nbytes for a in columns.values()),
     load=lambda: columns,
-    read=lambda rows: {name: array[rows] for name, array in columns.items()},
+    read=lambda rows, seeds=None: {
+      name: array[rows] for name, array in columns.items()},
     classes=classes,
     identity=f'{len(columns["inputs"])} rows, crc32 {crc:08x}',
   )
@@ -227,8 +229,8 @@ class Subset:
     number = np.full(len(whole.classes), -1, np.int32)
     number[[whole.classes.index(name) for name in names]] = np.arange(len(names))
 
-    def read(index: np.ndarray) -> Columns:
-      columns = whole.read(rows[index])
+    def read(index: np.ndarray, seeds: np.ndarray | None = None) -> Columns:
+      columns = whole.read(rows[index], seeds)
       return {**columns, 'labels': number[columns['labels']]}
 
     def load() -> Columns:

@@ -20,7 +20,7 @@ class Reader:
 
     Args:
       order: an `Order`.
-      read: (rows) -> columns; picklable if there are workers.
+      read: (rows, seeds) -> columns; picklable if there are workers.
       last: one past the last step.
       workers: processes; 0 for threads.
       positions: int `[n]`, the places of a batch that are read here.
@@ -68,12 +68,14 @@ class _Load:
     self._order, self._read, self._positions = order, read, positions
 
   def __call__(self, step: int) -> dict[str, np.ndarray]:
-    rows, epochs = (each(int(step))[self._positions]
-                    for each in (self._order.rows, self._order.epochs))
-    kept = rows[rows >= 0]
+    order = self._order
+    rows, epochs, seeds = (each(int(step))[self._positions]
+                           for each in (order.rows, order.epochs, order.seeds))
+    kept = rows >= 0
     # A process may have nothing but filling: one row tells what a column is like.
-    batch = self._read(kept if len(kept) else np.zeros(1, int))
-    if len(kept) < len(rows):
+    batch = (self._read(rows[kept], seeds[kept]) if kept.any() else
+             self._read(np.zeros(1, int)))
+    if not kept.all():
       batch = {k: np.concatenate([v, np.zeros((len(rows), *v.shape[1:]), v.dtype)])
                [:len(rows)] for k, v in batch.items()}
     return {**batch, 'rows': rows, 'epochs': epochs}

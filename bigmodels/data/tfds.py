@@ -11,6 +11,7 @@ import pathlib
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
 
 import numpy as np
 
@@ -33,12 +34,16 @@ class Tfds:
     selected: a split as TFDS writes it: 'train', 'test', 'train[:90%]'.
     inputs: the feature that becomes `inputs`.
     labels: the feature that becomes `labels`.
+    fit: (input, numpy.random.Generator) -> input of one shape, applied where examples
+      are read, for inputs that differ in shape: see `data.pictures`. What it draws it
+      draws for each example and epoch, so that such a split is never resident.
   """
 
   name: str
   selected: str = 'train'
   inputs: str = 'image'
   labels: str = 'label'
+  fit: Callable | None = None
 
   def split(self, name: str) -> 'Tfds':
     return dataclasses.replace(self, selected=name)
@@ -53,7 +58,7 @@ class Tfds:
     length = last - first
     shape = features[self.inputs].shape
     nbytes = None
-    if None not in shape:
+    if None not in shape and self.fit is None:
       size = np.dtype(features[self.inputs].np_dtype).itemsize
       nbytes = length * (int(np.prod(shape)) * size + 4)
     names = getattr(features[self.labels], 'names', None)
@@ -163,7 +168,7 @@ def data_source(name: str, data_dir: str | None, base: str):
 
 
 def _read(source: Tfds, data_dir: str | None, base: str, first: int,
-          rows: np.ndarray) -> Columns:
+          rows: np.ndarray, seeds: np.ndarray | None = None) -> Columns:
   """Decodes some rows. A plain function of plain values, so workers can call it."""
   found = _found(source, data_dir, base)
   keys = [int(first + row) for row in rows]
@@ -171,21 +176,34 @@ def _read(source: Tfds, data_dir: str | None, base: str, first: int,
     pairs = _decoded(source, found, keys)
   except _Corrupt:
     pairs = [_decoded_or_none(source, found, key) for key in keys]
+  if source.fit:
+    seeds = np.zeros((len(rows), 2), np.uint64) if seeds is None else seeds
+    pairs = [pair and (_fitted(source, pair[0], seed), pair[1])
+             for pair, seed in zip(pairs, seeds, strict=True)]
   corrupt = np.array([pair is None for pair in pairs])
   if corrupt.any():
-    good = next((pair for pair in pairs if pair), None) or _first(source, found, base)
+    good = next((pair for pair in pairs if pair), None)
+    if good is None:
+      value, label = _first(source, found, base)
+      good = (_fitted(source, value, np.zeros(2, np.uint64)) if source.fit else value,
+              label)
     zeros = tuple(map(np.zeros_like, good))
     pairs = [pair or zeros for pair in pairs]
   inputs, labels = zip(*pairs, strict=True)
   try:
     inputs = np.stack(inputs)
   except ValueError as error:
-    raise UserError(f'{source.name}: examples of {source.inputs!r} differ in shape, '
-                    'so they cannot be batched') from error
+    raise UserError(
+      f'{source.name}: examples of {source.inputs!r} differ in shape, so they cannot '
+      'be batched: give Tfds a fit, such as data.pictures.middle') from error
   labels = np.stack(labels)
   whole = np.issubdtype(labels.dtype, np.integer)
   return {'inputs': inputs, 'corrupt': corrupt,
           'labels': labels.astype(np.int32 if whole else np.float32)}
+
+
+def _fitted(source: Tfds, value: np.ndarray, seed: np.ndarray) -> np.ndarray:
+  return source.fit(value, np.random.Generator(np.random.Philox(key=seed)))
 
 
 def _found(source: Tfds, data_dir: str | None, base: str):
@@ -276,6 +294,9 @@ def _cache_folder(source: Tfds, info, base: str, opening: Opening) -> pathlib.Pa
 def _load(source: Tfds, folder: pathlib.Path, base: str, length: int, rows: slice,
           opening: Opening) -> Columns:
   """The decoded columns, memory-mapped from the cache; decoded into it if missing."""
+  if source.fit:
+    raise UserError(f'{source.name}: what `fit` draws changes from epoch to epoch, so '
+                    'it cannot be resident; take the split with resident=None')
   if not folder.is_dir():
     _decode(source, folder, base, length, opening)
   # One from before damage was put up with has no `corrupt`, and no damage.

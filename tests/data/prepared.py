@@ -34,27 +34,29 @@ def record(picture: bytes, label: int, name: str) -> bytes:
   return example.SerializeToString()
 
 
-def write(root: pathlib.Path, records: dict[str, list[bytes]], *,
-          shape: tuple[str, ...] = ('8', '8', '3'), shards: int = 1) -> pathlib.Path:
-  """Writes the dataset `pets`, version 1.0.0.
+def write(root: pathlib.Path, records: dict[str, list[bytes]], *, name: str = 'pets',
+          classes: tuple[str, ...] = CLASSES, shape: tuple[str, ...] = ('8', '8', '3'),
+          shards: int = 1) -> pathlib.Path:
+  """Writes a dataset, version 1.0.0.
 
   Args:
     root: of datasets, the `data_dir`.
     records: split -> what `record` gives.
+    name, classes: of the dataset.
     shape: of the pictures as the dataset declares it; '-1' for any.
     shards: files for each split.
 
   Returns:
     `root`.
   """
-  folder = root / 'pets' / '1.0.0'
+  folder = root / name / '1.0.0'
   folder.mkdir(parents=True)
   splits = []
   for split, examples in records.items():
     parts = np.array_split(np.arange(len(examples)), shards)
     for number, part in enumerate(parts):
-      name = f'pets-{split}.array_record-{number:05}-of-{shards:05}'
-      writer = ArrayRecordWriter(str(folder / name), 'group_size:1')
+      file = f'{name}-{split}.array_record-{number:05}-of-{shards:05}'
+      writer = ArrayRecordWriter(str(folder / file), 'group_size:1')
       for row in part:
         writer.write(examples[row])
       writer.close()
@@ -71,13 +73,13 @@ def write(root: pathlib.Path, records: dict[str, list[bytes]], *,
   features = {
     'image': feature('Image', image={'dtype': 'uint8', 'encodingFormat': 'jpeg',
                                      'shape': {'dimensions': list(shape)}}),
-    'label': feature('ClassLabel', classLabel={'numClasses': str(len(CLASSES))}),
+    'label': feature('ClassLabel', classLabel={'numClasses': str(len(classes))}),
     'file_name': feature('Text', text={})}
   (folder / 'features.json').write_text(json.dumps({
     'pythonClassName': 'tensorflow_datasets.core.features.features_dict.FeaturesDict',
     'featuresDict': {'features': features}}))
   (folder / 'dataset_info.json').write_text(json.dumps({
-    'name': 'pets', 'version': '1.0.0', 'fileFormat': 'array_record',
-    'moduleName': 'pets', 'splits': splits}))
-  (folder / 'label.labels.txt').write_text('\n'.join(CLASSES) + '\n')
+    'name': name, 'version': '1.0.0', 'fileFormat': 'array_record',
+    'moduleName': name, 'splits': splits}))
+  (folder / 'label.labels.txt').write_text('\n'.join(classes) + '\n')
   return root

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from bigmodels.data import Batches, batches, recorded, tfds
+from bigmodels.data import Batches, batches, pictures, recorded, tfds
 from bigmodels.data.sources import Opening
 from bigmodels.errors import UserError
 from bigmodels.parallel import layout
@@ -106,6 +106,83 @@ def test_pictures_of_any_size_have_to_be_of_one(opening):
   assert data.read(np.array([2, 3]))['inputs'].shape == (2, 8, 9, 3)
   with pytest.raises(UserError, match="examples of 'image' differ in shape"):
     data.read(np.arange(4))
+
+
+FIT = functools.partial(pictures.random_part, size=6)
+
+
+def of_any_size(opening, fit=FIT, bad=()):
+  """Eight pictures of noise, of as many sizes; what is damaged is made so."""
+  chance = np.random.default_rng(0)
+  records = [record(jpeg(chance.integers(0, 256, (10 + row, 20 - row, 3), np.uint8)),
+                    row % 3, f'p{row}.jpg') for row in range(8)]
+  for row in bad:
+    records[row] = BAD['truncated'][0]
+  write(pathlib.Path(opening.data_dir), {'train': records}, shape=('-1', '-1', '3'))
+  return tfds.Tfds('pets', fit=fit)
+
+
+def test_pictures_of_any_size_are_fitted_where_they_are_read(opening):
+  middle = functools.partial(pictures.middle, size=6, shorter=7)
+  data = of_any_size(opening, middle).open(opening)
+  assert data.nbytes is None
+  columns = data.read(np.arange(8))
+  assert columns['inputs'].shape == (8, 6, 6, 3) and columns['inputs'].dtype == np.uint8
+  whole = tfds.Tfds('pets').open(opening)
+  for row in range(8):
+    np.testing.assert_array_equal(
+      columns['inputs'][row], middle(whole.read(np.array([row]))['inputs'][0], None))
+
+
+@pytest.mark.parametrize('bad', [(), (2,), range(8)], ids=str)
+def test_a_damaged_picture_is_zeros_of_the_fitted_shape(opening, bad):
+  data = of_any_size(opening, bad=bad).open(opening)
+  if len(bad) == 8:
+    with pytest.raises(UserError, match='none can be decoded'):
+      data.read(np.arange(8))
+    return
+  columns = data.read(np.arange(8))
+  assert columns['inputs'].shape == (8, 6, 6, 3)
+  np.testing.assert_array_equal(columns['corrupt'], np.isin(np.arange(8), bad))
+  assert not columns['inputs'][columns['corrupt']].any()
+  only = data.read(np.array([bad[0]]))['inputs'] if bad else np.zeros((1, 6, 6, 3))
+  np.testing.assert_array_equal(only, np.zeros((1, 6, 6, 3)))
+
+
+@pytest.mark.usefixtures('parsed_flags')
+def test_what_is_drawn_is_told_by_seed_epoch_and_row(opening):
+  """However a batch is cut, and wherever reading begins."""
+  source = of_any_size(opening)
+
+  def epochs(seed, batch_size, first=0, workers=0):
+    opened = batches.open_feed(
+      Batches(source=source, batch_size=batch_size, workers=workers), 'train',
+      Opening(opening.data_dir, opening.cache_dir, {}, say=lambda _: None), ONE,
+      dataset=source.open(opening), seed=seed, shuffle=True, steps=24 // batch_size,
+      transforms=())
+    found = {}
+    for step in range(first, 24 // batch_size):
+      columns = jax.device_get(opened.operand(step, 1))
+      for epoch, row, inputs in zip(columns['epochs'][0], columns['rows'][0],
+                                    columns['inputs'][0], strict=True):
+        found[int(epoch), int(row)] = inputs
+    opened.close()
+    return found
+
+  found = epochs(0, 8)
+  assert len(found) == 24
+  for again in (epochs(0, 3), epochs(0, 6, first=2), epochs(0, 8, workers=1)):
+    for place, inputs in again.items():
+      np.testing.assert_array_equal(inputs, found[place])
+  pairs = [(found[0, row], found[1, row]) for row in range(8)]
+  assert all(np.any(a != b) for a, b in pairs)
+  other = epochs(1, 8)
+  assert all(np.any(found[place] != other[place]) for place in found)
+
+
+def test_a_fitted_split_is_never_resident(opening):
+  with pytest.raises(UserError, match=r'so it cannot be resident; .* resident=None'):
+    of_any_size(opening).open(opening).load()
 
 
 def test_what_the_machine_is_to_blame_for_is_no_damage(opening, monkeypatch):

@@ -1,0 +1,127 @@
+"""Images a second of each road into the step, beside the step itself.
+
+  python benchmarks/input_pipeline.py --data_dir=DIR --experiment=cifar_resnet
+
+- decoded: the whole training split from its files to arrays in the cache, once;
+- resident: gathered and augmented on the device;
+- streamed: read, decoded and handed to the device, by threads and by 2 workers;
+- step: the compiled train step, with its resident data road inside.
+
+Prints a line for each, and how the roads compare with the step; `--out` gets it as
+JSON, with the machine.
+"""
+
+import argparse
+import dataclasses
+import json
+import pathlib
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / 'benchmarks')]
+
+import jax  # noqa: E402
+import numpy as np  # noqa: E402
+from absl import flags as absl_flags  # noqa: E402
+from machine import machine  # noqa: E402
+
+from bigmodels import config  # noqa: E402
+from bigmodels.build import build  # noqa: E402
+from bigmodels.data.sources import Opening  # noqa: E402
+from bigmodels.experiment import Span  # noqa: E402
+from bigmodels.parallel import devices, layout  # noqa: E402
+from bigmodels.parallel.compile import compile_programs  # noqa: E402
+
+SECONDS = 5.0  # that one timing should take at least
+
+
+def rate(work, images: int) -> float:
+  """Images a second of `work(times)`, each time so many images."""
+  work(2)
+  times = 2
+  while True:
+    begun = time.perf_counter()
+    work(times)
+    taken = time.perf_counter() - begun
+    if taken > SECONDS:
+      return round(times * images / taken, 1)
+    times = max(times + 1, int(1.2 * times * SECONDS / taken))
+
+
+def measure(name: str, data_dir: str, folder: pathlib.Path) -> dict[str, float]:
+  """Road -> images a second."""
+  experiment = dataclasses.replace(
+    config.resolve(name, {}).experiment, evals={}, duration=Span(steps=10**6))
+  one = layout.over(experiment.mesh, 'jit', experiment.rules)
+
+  def opened(**options):
+    return build(
+      dataclasses.replace(experiment, train=dataclasses.replace(
+        experiment.train, **options)),
+      one, Opening(data_dir, folder, {}, say=lambda _: None))
+
+  found = {}
+  begun = time.perf_counter()
+  built = opened(resident=True)
+  found['decoded'] = round(
+    built.train.dataset.length / (time.perf_counter() - begun), 1)
+  feed, size = built.train, built.train.order.batch_size
+  gather = jax.jit(lambda resident, operand, index: feed.batch(
+    resident, operand, index, jax.random.split(jax.random.key(index), 1)))
+  operand = feed.operand(0, feed.most)
+
+  def resident(times):
+    for step in range(times):
+      batch = gather(feed.resident, operand, step % feed.most)
+    jax.block_until_ready(batch)
+
+  found['resident'] = rate(resident, size)
+  programs = compile_programs(built.learner, feed, {}, one)
+  carry = [programs.init(np.asarray(jax.random.PRNGKey(0)))]
+  most = programs.traced.most
+
+  def steps(times):
+    for step in range(0, times, most):
+      count = min(most, times - step)
+      carry[0], _ = programs.advance(
+        carry[0], feed.operand(step, count), count, False, [0, 0, 0])
+    jax.block_until_ready(carry[0].fault)
+
+  found['step'] = rate(steps, size)
+  built.close()
+  for workers, road in ((0, 'streamed by threads'), (2, 'streamed by 2 workers')):
+    streamed, at = opened(resident=False, workers=workers), [0]
+
+    def read(times, feed=streamed.train, at=at):
+      for _ in range(times):
+        jax.block_until_ready(feed.operand(at[0], 1))
+        at[0] += 1
+
+    found[road] = rate(read, size)
+    streamed.close()
+  return found
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument('--data_dir', required=True)
+  parser.add_argument('--experiment', default='cifar_resnet')
+  parser.add_argument('--out', type=pathlib.Path, help='a JSON file')
+  flags = parser.parse_args()
+  absl_flags.FLAGS.mark_as_parsed()  # Grain's workers ask for them
+  devices.require(None)
+  with tempfile.TemporaryDirectory() as folder:
+    found = measure(flags.experiment, flags.data_dir, pathlib.Path(folder))
+  for road, images in found.items():
+    print(f'{road}: {images:,} images/s, {images / found["step"]:.2f} times the step')
+  if flags.out:
+    flags.out.write_text(json.dumps({
+      'command': 'python benchmarks/input_pipeline.py --data_dir=DIR '
+                 f'--experiment={flags.experiment}',
+      'machine': machine(), 'images_per_second': found}, indent=2) + '\n')
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,24 @@
+"""What something was measured on."""
+
+import importlib.metadata
+import os
+import pathlib
+import platform
+import sys
+import time
+
+
+def machine() -> dict[str, str | int]:
+  """Processor, cores, system, versions of what matters, and the date."""
+  lines = pathlib.Path('/proc/cpuinfo').read_text().splitlines() if (
+    sys.platform == 'linux') else []
+  names = [line.partition(': ')[2] for line in lines if line.startswith('model name')]
+  found = {'cpu': names[0] if names else platform.processor(),
+           'cores': os.cpu_count(), 'system': platform.system(),
+           'python': platform.python_version()}
+  for package in ('jax', 'torch'):
+    try:
+      found[package] = importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+      continue
+  return {**found, 'date': time.strftime('%Y-%m-%d')}

@@ -1,0 +1,71 @@
+"""From the start of the process to the first step, with empty caches and again.
+
+  python benchmarks/start_up.py --data_dir=DIR --experiments=mnist_cnn,cifar_resnet
+
+The first start decodes the data and compiles; the second one finds both in the cache,
+and has a new workdir. Timed is until the line that is printed before the first step,
+with Python's imports, reading the data and making the parameters; how much of it was
+compiling is what that line says. Then the process is killed.
+
+Prints a line for every experiment; `--out` gets all of it as JSON, with the machine.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / 'benchmarks'))
+
+from machine import machine  # noqa: E402
+
+
+def start(experiment: str, data_dir: str, folder: pathlib.Path) -> dict[str, float]:
+  """Seconds until the first step, and those of them that were compiling."""
+  with tempfile.TemporaryDirectory() as workdir:
+    begun = time.perf_counter()
+    process = subprocess.Popen(
+      [sys.executable, str(ROOT / 'run.py'), f'--experiment={experiment}',
+       f'--data_dir={data_dir}', f'--workdir={workdir}/run', f'--cache_dir={folder}'],
+      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+      env=os.environ | {'PYTHONUNBUFFERED': '1'})
+    said = []
+    for line in process.stdout:
+      said.append(line)
+      if found := re.search(r'compiled in ([\d.]+) s', line):
+        seconds = time.perf_counter() - begun
+        process.kill()
+        process.wait()
+        return {'seconds': round(seconds, 2), 'compiling': float(found[1])}
+  sys.exit(f'{experiment} did not come to its first step:\n{"".join(said)}')
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument('--data_dir', required=True)
+  parser.add_argument('--experiments', required=True, help='names, with commas')
+  parser.add_argument('--out', type=pathlib.Path, help='a JSON file')
+  flags = parser.parse_args()
+  results = {}
+  for experiment in flags.experiments.split(','):
+    with tempfile.TemporaryDirectory() as folder:
+      first, second = (start(experiment, flags.data_dir, pathlib.Path(folder))
+                       for _ in range(2))
+    results[experiment] = {'first': first, 'second': second}
+    print(f'{experiment}: {first["seconds"]} s (compiling {first["compiling"]}), again '
+          f'{second["seconds"]} s (compiling {second["compiling"]})', flush=True)
+    if flags.out:
+      flags.out.write_text(json.dumps({
+        'command': f'python benchmarks/start_up.py --data_dir=DIR '
+                   f'--experiments={flags.experiments}',
+        'machine': machine(), 'results': results}, indent=2) + '\n')
+
+
+if __name__ == '__main__':
+  main()
