@@ -9,11 +9,14 @@ import time
 
 
 def machine() -> dict[str, str | int]:
-  """Processor, cores, system, versions of what matters, and the date."""
+  """Processor, its vector instructions, cores, system, versions, and the date."""
   lines = pathlib.Path('/proc/cpuinfo').read_text().splitlines() if (
     sys.platform == 'linux') else []
   names = [line.partition(': ')[2] for line in lines if line.startswith('model name')]
-  found = {'cpu': names[0] if names else platform.processor(),
+  known = {word for line in lines if line.startswith(('flags', 'Features'))
+           for word in line.split()}
+  vectors = next((name for name in ('avx512f', 'avx2', 'asimd') if name in known), '')
+  found = {'cpu': names[0] if names else platform.processor(), 'vectors': vectors,
            'cores': os.cpu_count(), 'system': platform.system(),
            'python': platform.python_version()}
   for package in ('jax', 'torch'):

@@ -1,0 +1,19 @@
+"""Tests of benchmarks/: the README's tables are those of the results."""
+
+import pathlib
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / 'benchmarks'))
+
+import table  # noqa: E402
+
+
+@pytest.mark.parametrize('name', ['beside_pytorch', 'start_up', 'input_pipeline'])
+def test_the_table_is_in_the_readme(name):
+  rows = getattr(table, name)()
+  assert len(rows) > 3
+  assert '\n'.join(rows) in (ROOT / 'README.md').read_text(), (
+    f'{name} is out of date: python benchmarks/table.py prints the tables')
