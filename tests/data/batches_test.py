@@ -389,9 +389,10 @@ def test_channel_statistics_far_from_zero_are_exact():
   np.testing.assert_allclose(statistics(inputs)[1], inputs.std(0), rtol=1e-12)
 
 
-def test_channel_statistics_in_several_parts():
-  levels = np.arange(3, dtype=np.uint8)[:, None, None] ** 2
-  inputs = np.broadcast_to(levels, (3, 2**23, 2))  # 48 MiB, three parts
+@pytest.mark.parametrize('dtype, length', [('uint8', 2**23), ('float32', 2**21)])
+def test_channel_statistics_in_several_parts(dtype, length):
+  levels = np.arange(3, dtype=dtype)[:, None, None] ** 2
+  inputs = np.broadcast_to(levels, (3, length, 2))  # 48 MiB, three parts
   mean, std = statistics(np.ascontiguousarray(inputs))
   np.testing.assert_allclose(mean, [5 / 3] * 2, rtol=1e-12)
   np.testing.assert_allclose(std, [np.std([0, 1, 4])] * 2, rtol=1e-9)
