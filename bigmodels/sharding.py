@@ -123,9 +123,14 @@ MLP = (
   Rule(r'(.*/)?Dense_\d*[13579]/bias', (None,)),
   Rule(r'(.*/)?BatchNorm_\d+/(scale|bias)', (None,)),
 )
+# `conv`, `norm` and the head itself are those of `models.ResNet` and MobileNet.
 CNN = (
   Rule(r'Conv_\d+/kernel', (None, None, None, 'tensor')),
   Rule(r'Conv_\d+/bias', ('tensor',)),
+  Rule(r'(.*/)?conv/kernel', (None, None, None, 'tensor')),
+  Rule(r'(.*/)?norm/(scale|bias)', (None,)),
+  Rule(r'head/kernel', ('tensor', None)),
+  Rule(r'head/bias', (None,)),
   *MLP,
 )
 

@@ -13,7 +13,7 @@ from functools import partial
 
 import optax
 
-from bigmodels import data, models, optim, schedules, tasks
+from bigmodels import data, models, optim, schedules, sharding, tasks
 from bigmodels.data import pictures, transforms
 from bigmodels.experiment import Experiment, Span
 
@@ -45,4 +45,5 @@ def config(*, epochs: float = 90, batch_size: int = 256, learning_rate: float = 
     evaluate=Span(epochs=1),
     log=Span(steps=100),
     duration=Span(epochs=epochs),
+    rules=sharding.CNN,
     seed=seed)

@@ -13,12 +13,17 @@ from bigmodels.errors import UserError
 from bigmodels.models import (
   Bert,
   BertClassifier,
+  CifarResNet,
   Cnn,
   Gpt,
   MaskedBert,
   Mlp,
+  MobileNetV1,
+  MobileNetV2,
   ModernGpt,
+  ResNet,
   Transformer,
+  Vgg,
   Vit,
 )
 from bigmodels.sharding import MeshShape, Rule
@@ -213,6 +218,24 @@ def test_rules_of_cnn(depth, batch_norm):
   else:
     expected['head/Dense_0/bias'] = P('tensor')
   assert by_name(sharding.parameter_specs(params, sharding.CNN, TENSOR)) == expected
+
+
+@pytest.mark.parametrize('model', [
+  ResNet(4, depth=18), ResNet(4, depth=50), CifarResNet(4, depth=8), MobileNetV1(4),
+  MobileNetV2(4), Vgg(4, depth=11)], ids=lambda model: type(model).__name__)
+def test_rules_of_convolutional_networks(model):
+  """Filters are cut along their outputs, a head along its inputs, nothing else."""
+  params = params_of(model, 64, 64, 3)
+  specs = by_name(sharding.parameter_specs(params, sharding.CNN, TENSOR))
+  ranks = {name: leaf.ndim for name, leaf in by_name(params).items()}
+  for name, spec in specs.items():
+    if ranks[name] == 4:
+      assert spec == P(None, None, None, 'tensor'), name
+    elif name == 'head/kernel':
+      assert spec == P('tensor'), name
+    elif '/norm/' in name or name == 'head/bias':
+      assert spec == P(), name
+  assert 4 in ranks.values()
 
 
 SMALL = {'vocabulary': 6, 'depth': 2, 'width': 8, 'heads': 2}
