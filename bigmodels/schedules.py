@@ -30,7 +30,7 @@ def step(steps: int, *, peak: float, at: Sequence[float] = (0.5, 0.75),
          factor: float = 0.1, warmup: float = 0.0) -> optax.Schedule:
   """`peak`, multiplied by `factor` at each of these fractions of the run.
 
-  Over a fraction `warmup`, before the first of them, it rises from 0.
+  Over a fraction `warmup`, before the first of them, it rises linearly.
   """
   rise = _steps(warmup, steps, 'warmup')
   boundaries: dict[int, float] = {}

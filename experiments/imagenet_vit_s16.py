@@ -5,8 +5,8 @@
 
 The recipe of *Better plain ViT baselines for ImageNet-1k*; their weight decay of 1e-4,
 which the learning rate does not multiply, is 0.1 in AdamW's count, and their 10,000
-steps of warm-up are 0.089 of the 90 epochs. The dataset has to
-be fetched by hand from image-net.org first: TFDS says where to put it.
+steps of warm-up are 0.089 of the 90 epochs. The dataset has to be fetched by hand from
+image-net.org first: TFDS says where to put it.
 """
 
 from functools import partial

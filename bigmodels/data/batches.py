@@ -97,7 +97,9 @@ class Order(NamedTuple):
     """
     rows, epochs = (x.astype(np.uint64) for x in (
       np.maximum(self.rows(step), 0), self.epochs(step)))
-    return np.stack([np.full_like(rows, self.seed), epochs << np.uint64(32) | rows], 1)
+    # The first bit tells these apart from the keys of `permutation`.
+    places = np.uint64(1) << np.uint64(63) | epochs << np.uint64(32) | rows
+    return np.stack([np.full_like(rows, self.seed), places], 1)
 
   def _places(self, step: int) -> np.ndarray:
     return np.arange(step * self.batch_size, (step + 1) * self.batch_size)

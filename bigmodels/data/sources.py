@@ -27,7 +27,7 @@ class Dataset(NamedTuple):
     load: () -> every column, `[length, ...]`; may be memory-mapped.
     read: (rows `[n]`, seeds uint64 `[n, 2]`) -> these rows of every column, `[n,
       ...]`, decoded. The seeds are for what is drawn on the way, see `Order.seeds`;
-      left out, nothing depends on them. The column `corrupt`, bool, of a source that
+      left out, they are zeros. The column `corrupt`, bool, of a source that
       has one, tells what could not be decoded and is zeros; so it does in `load`.
     classes: their names where labels are class indices, else None.
     identity: a text that changes when the data does.

@@ -11,6 +11,7 @@ import pathlib
 import re
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -99,8 +100,14 @@ def import_tfds():
 
 @contextlib.contextmanager
 def quiet():
-  """TFDS and its readers print hints about TensorFlow to stderr."""
-  with contextlib.redirect_stderr(io.StringIO()):
+  """TFDS and its readers print hints about TensorFlow to stderr.
+
+  Which is one for all threads: those that read leave it as it is.
+  """
+  if threading.current_thread() is threading.main_thread():
+    with contextlib.redirect_stderr(io.StringIO()):
+      yield
+  else:
     yield
 
 
@@ -176,17 +183,16 @@ def _read(source: Tfds, data_dir: str | None, base: str, first: int,
     pairs = _decoded(source, found, keys)
   except _Corrupt:
     pairs = [_decoded_or_none(source, found, key) for key in keys]
-  if source.fit:
-    seeds = np.zeros((len(rows), 2), np.uint64) if seeds is None else seeds
-    pairs = [pair and (_fitted(source, pair[0], seed), pair[1])
-             for pair, seed in zip(pairs, seeds, strict=True)]
+  if seeds is None:
+    seeds = np.zeros((len(rows), 2), np.uint64)
+  pairs = [pair and (_fitted(source, pair[0], seed), pair[1])
+           for pair, seed in zip(pairs, seeds, strict=True)]
   corrupt = np.array([pair is None for pair in pairs])
   if corrupt.any():
     good = next((pair for pair in pairs if pair), None)
     if good is None:
       value, label = _first(source, found, base)
-      good = (_fitted(source, value, np.zeros(2, np.uint64)) if source.fit else value,
-              label)
+      good = _fitted(source, value, seeds[0]), label
     zeros = tuple(map(np.zeros_like, good))
     pairs = [pair or zeros for pair in pairs]
   inputs, labels = zip(*pairs, strict=True)
@@ -194,6 +200,8 @@ def _read(source: Tfds, data_dir: str | None, base: str, first: int,
     inputs = np.stack(inputs)
   except ValueError as error:
     raise UserError(
+      f'{source.name}: what `fit` makes of {source.inputs!r} differs in shape'
+      if source.fit else
       f'{source.name}: examples of {source.inputs!r} differ in shape, so they cannot '
       'be batched: give Tfds a fit, such as data.pictures.middle') from error
   labels = np.stack(labels)
@@ -203,7 +211,16 @@ def _read(source: Tfds, data_dir: str | None, base: str, first: int,
 
 
 def _fitted(source: Tfds, value: np.ndarray, seed: np.ndarray) -> np.ndarray:
-  return source.fit(value, np.random.Generator(np.random.Philox(key=seed)))
+  """What `fit` makes of an input; the input itself without one."""
+  if source.fit is None:
+    return value
+  chance = np.random.Generator(np.random.Philox(key=seed))
+  try:
+    return np.asarray(source.fit(value, chance))
+  except Exception as error:
+    raise UserError(
+      f'{source.name}: `fit` fails for {source.inputs!r} of {value.dtype} '
+      f'{value.shape}: {type(error).__name__}: {error}') from error
 
 
 def _found(source: Tfds, data_dir: str | None, base: str):
@@ -296,7 +313,7 @@ def _load(source: Tfds, folder: pathlib.Path, base: str, length: int, rows: slic
   """The decoded columns, memory-mapped from the cache; decoded into it if missing."""
   if source.fit:
     raise UserError(f'{source.name}: what `fit` draws changes from epoch to epoch, so '
-                    'it cannot be resident; take the split with resident=None')
+                    'it cannot be held in memory, as resident=True and Subset want')
   if not folder.is_dir():
     _decode(source, folder, base, length, opening)
   # One from before damage was put up with has no `corrupt`, and no damage.

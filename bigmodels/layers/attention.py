@@ -183,6 +183,9 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array, *,
     causal: whether query i sees only the keys up to i.
     dropout: share of the weights that are left out.
     dropout_key: of which; None leaves none out.
+
+  Raises:
+    ValueError: if the queries' heads are no multiple of the keys'.
   """
   if dropout_key is None and jax.default_backend() != 'cpu':
     # cuDNN 9 wants lengths of whole tiles to be at its fastest.
@@ -194,11 +197,15 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array, *,
       query, key, value, mask=mask, is_causal=causal,
       implementation='cudnn' if fused else 'xla')
   batch, queries, heads, width = query.shape
+  if heads % key.shape[2]:
+    raise ValueError(f'heads: wants a multiple of the {key.shape[2]} of the keys, got '
+                     f'{heads}')
+  exact = jnp.promote_types(query.dtype, jnp.float32)
   # Products of matrices next to each other: the order that a CPU is fast in.
   query = (query * width**-0.5).swapaxes(1, 2).reshape(
     batch, key.shape[2], -1, width)  # all that ask the same keys
   key, value = key.swapaxes(1, 2), value.swapaxes(1, 2)
-  scores = jnp.matmul(query, key.swapaxes(2, 3), preferred_element_type=jnp.float32)
+  scores = jnp.matmul(query, key.swapaxes(2, 3), preferred_element_type=exact)
   scores = scores.reshape(batch, heads, queries, -1)
   if causal:
     past = jnp.tri(queries, key.shape[2], dtype=bool)
@@ -213,6 +220,6 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array, *,
     weights = jnp.where(kept, weights / (1 - dropout), 0)
   answer = jnp.matmul(
     weights.reshape(*query.shape[:3], -1).astype(value.dtype), value,
-    preferred_element_type=jnp.float32)
+    preferred_element_type=exact)
   answer = answer.reshape(batch, heads, queries, width) / total
   return answer.swapaxes(1, 2).astype(value.dtype)

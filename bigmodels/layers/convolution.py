@@ -40,7 +40,8 @@ def conv(x, kernel, *, strides=(1, 1), padding: Padding = 'SAME', groups=1):
   """Cross-correlates images with a kernel, in the fastest way for the backend.
 
   The backend is `jax.default_backend()` when traced; another choice of device changes
-  the speed only, not the result.
+  the speed only, not the result. On a CPU derivatives are taken in reverse only, of any
+  order.
 
   Args:
     x: images, [batch, height, width, in].
@@ -159,10 +160,11 @@ def _by_kernel(x, kernel, cotangent, strides, padding):
   batch, height, width, out = cotangent.shape
   values = math.prod(kernel.shape[:3])
   most = _CHUNK_BYTES // (height * width * values * x.dtype.itemsize)
-  size = max(n for n in range(1, batch + 1) if batch % n == 0 and n <= max(most, 1))
+  size = max((n for n in range(1, batch + 1) if batch % n == 0 and n <= most),
+             default=1)
   exact = jnp.promote_types(x.dtype, jnp.float32)
 
-  # Every chunk has images of all of the batch, so of each device that holds a part.
+  # A chunk has images from all over the batch: of each device, if there are enough.
   x, cotangent = (
     a.reshape(size, batch // size, *a.shape[1:]) for a in (x, cotangent))
 
@@ -229,7 +231,8 @@ def _backward(strides, padding, kept, cotangent):
   x, kernel = kept
   _, to_x = jax.vjp(lambda x: _weighted_places(x, kernel, strides, padding), x)
   places = _shifted(x, kernel.shape[:2], strides, padding)
-  sums = _sums([(place * cotangent).astype(jnp.float32) for place in places])
+  exact = jnp.promote_types(x.dtype, jnp.float32)
+  sums = _sums([(place * cotangent).astype(exact) for place in places])
   return *to_x(cotangent), jnp.stack(sums).reshape(kernel.shape).astype(kernel.dtype)
 
 

@@ -8,21 +8,31 @@ from jax import lax
 class BatchNorm(nn.BatchNorm):
   """`flax.linen.BatchNorm` over all axes but the last, whose step takes half the time.
 
-  Same fields, names and results to rounding (Ioffe and Szegedy, 2015): a batch is
-  divided by its own deviation, the biased one, which the running statistics follow.
-  Here the values are multiplied and added to once, with what is worked out for each
-  channel before, so that XLA keeps no centred copy of them for the gradient.
+  Same fields, names and results (Ioffe and Szegedy, 2015): a batch is divided by its
+  own deviation, the biased one, which the running statistics follow. Here the values
+  are multiplied and added to once, with what is worked out for each channel before, so
+  that XLA keeps no centred copy of them for the gradient. The rounding is that of the
+  values, not of their distance to the mean.
   """
 
   @nn.compact
-  def __call__(self, x):
-    """`[..., channels]` -> the same shape."""
+  def __call__(self, x, use_running_average: bool | None = None):
+    """`[..., channels]` -> the same shape.
+
+    Raises:
+      ValueError: for another axis, or groups of devices.
+    """
+    if self.axis != -1 or self.axis_index_groups is not None:
+      raise ValueError(f'axis: wants -1 and no groups, got {self.axis} and '
+                       f'{self.axis_index_groups}')
+    averaged = nn.merge_param(
+      'use_running_average', self.use_running_average, use_running_average)
     shape, axes = x.shape[-1:], tuple(range(x.ndim - 1))
     exact = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     average = {
       'mean': self.variable('batch_stats', 'mean', jnp.zeros, shape, jnp.float32),
       'var': self.variable('batch_stats', 'var', jnp.ones, shape, jnp.float32)}
-    if self.use_running_average:
+    if averaged:
       mean, var = average['mean'].value, average['var'].value
     else:
       mean, square = exact.mean(axes), jnp.square(exact).mean(axes)

@@ -33,7 +33,9 @@ def max_pool(x, window, *, stride=None, padding=0):
     ValueError: if an image is smaller than the window.
   """
   stride = stride or window
-  if min(x.shape[1:3]) + 2 * padding < window or padding >= window:
+  if padding >= window:
+    raise ValueError(f'padding: wants less than the window of {window}, got {padding}')
+  if min(x.shape[1:3]) + 2 * padding < window:
     padded = f', padded by {padding}' if padding else ''
     raise ValueError(f'a {x.shape[1]}x{x.shape[2]} image holds no {window}x{window} '
                      f'window{padded}')
@@ -57,11 +59,14 @@ def _places(x, axis, window, stride, padding) -> list[jax.Array]:
   make an array of the size of x for each place.
   """
   out = (x.shape[axis] + 2 * padding - window) // stride + 1
-  length = (out - 1 + -(-window // stride)) * stride  # of whole strides
+  blocks = out - 1 + -(-window // stride)  # of as many values as the stride
   margins = [(0, 0, 0)] * x.ndim
-  margins[axis] = (padding, length - padding - x.shape[axis], 0)  # less than 0: cut off
-  x = lax.pad(x, jnp.array(-jnp.inf, x.dtype), margins)
-  x = x.reshape(*x.shape[:axis], -1, stride, *x.shape[axis + 1:])
+  # What is less than 0 is cut off.
+  margins[axis] = (padding, blocks * stride - padding - x.shape[axis], 0)
+  floating = jnp.issubdtype(x.dtype, jnp.floating)
+  least = -jnp.inf if floating else jnp.iinfo(x.dtype).min
+  x = lax.pad(x, jnp.array(least, x.dtype), margins)
+  x = x.reshape(*x.shape[:axis], blocks, stride, *x.shape[axis + 1:])
   parts = [part.squeeze(axis + 1) for part in lax.split(x, (1,) * stride, axis + 1)]
   return [
     lax.slice_in_dim(parts[i % stride], i // stride, i // stride + out, axis=axis)

@@ -4,6 +4,8 @@ import functools
 import json
 import pathlib
 import re
+import sys
+import threading
 
 import jax
 import numpy as np
@@ -180,8 +182,34 @@ def test_what_is_drawn_is_told_by_seed_epoch_and_row(opening):
   assert all(np.any(found[place] != other[place]) for place in found)
 
 
+@pytest.mark.parametrize('fit, said', [
+  (functools.partial(pictures.middle, size=6, shorter=5),
+   r"pets: `fit` fails for 'image' of uint8 \(10, 20, 3\): ValueError: middle: wants "),
+  (lambda picture: picture, 'TypeError'),
+  (lambda picture, chance: picture, "what `fit` makes of 'image' differs in shape")])
+def test_a_fit_that_does_not_is_told_of(opening, fit, said):
+  data = of_any_size(opening, fit).open(opening)
+  with pytest.raises(UserError, match=said):
+    data.read(np.arange(8))
+
+
+def test_threads_that_read_leave_stderr_as_it_is():
+  before, inside = sys.stderr, []
+
+  def work():
+    with tfds.quiet():
+      inside.append(sys.stderr)
+
+  thread = threading.Thread(target=work)
+  with tfds.quiet():
+    quietened = sys.stderr
+    thread.start()
+    thread.join()
+  assert inside == [quietened] and quietened is not before and sys.stderr is before
+
+
 def test_a_fitted_split_is_never_resident(opening):
-  with pytest.raises(UserError, match=r'so it cannot be resident; .* resident=None'):
+  with pytest.raises(UserError, match='so it cannot be held in memory'):
     of_any_size(opening).open(opening).load()
 
 

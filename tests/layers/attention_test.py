@@ -108,6 +108,13 @@ def test_gradients_equal_those_of_jax(options):
     gradients(partial(jax.nn.dot_product_attention, is_causal=True)))
 
 
+@pytest.mark.parametrize('backend', ['cpu', 'gpu'])
+def test_heads_that_share_no_keys_are_refused(monkeypatch, backend):
+  monkeypatch.setattr(jax, 'default_backend', lambda: backend)
+  with pytest.raises(ValueError, match='multiple'):
+    attend(normal(1, 4, 3, 8), normal(1, 5, 2, 8), normal(1, 5, 2, 8))
+
+
 def test_dropout_keeps_the_mean():
   query, key, value = (normal(1, 3, 2, 4, seed=s) for s in range(3))
   draws = quick_jit(jax.vmap(lambda k: attend(

@@ -41,6 +41,14 @@ def test_value_statistics_and_gradients_equal_flax(shape, options):
                actual, expected)
 
 
+def test_what_it_does_not_do_is_refused():
+  x, key = jnp.ones((4, 3)), jax.random.key(0)
+  with pytest.raises(ValueError, match='axis: wants -1 and no groups, got 1 and None'):
+    BatchNorm(use_running_average=True, axis=1).init(key, x)
+  with pytest.raises(ValueError, match='use_running_average'):
+    BatchNorm().init(key, x)
+
+
 def test_initial_variables_equal_flax():
   x = jnp.full((4, 3), 5.0)  # does not move the running statistics
   ours, flaxs = (made(use_running_average=False).init(jax.random.key(0), x)

@@ -116,8 +116,18 @@ def test_formulation_follows_the_backend(monkeypatch, backend, stride):
   assert ('reduce_window' in jaxpr) == (backend == 'gpu')
 
 
+@pytest.mark.parametrize('dtype', ['uint8', 'int32'])
+def test_whole_numbers_and_no_images(dtype):
+  x = jnp.arange(16).reshape(1, 4, 4, 1).astype(dtype)
+  np.testing.assert_array_equal(
+    pooling.max_pool(x, 2)[0, :, :, 0], [[5, 7], [13, 15]])
+  np.testing.assert_array_equal(
+    pooling.max_pool(x, 3, stride=2, padding=1)[0, :, :, 0], [[5, 7], [13, 15]])
+  assert pooling.max_pool(x[:0], 2).shape == (0, 2, 2, 1)
+
+
 def test_windows_that_hold_no_image_are_refused():
   with pytest.raises(ValueError, match='a 2x4 image holds no 5x5 window, padded by 1'):
     pooling.max_pool(jnp.zeros((1, 2, 4, 1)), 5, stride=2, padding=1)
-  with pytest.raises(ValueError, match='padded by 3'):
+  with pytest.raises(ValueError, match='wants less than the window of 3, got 3'):
     pooling.max_pool(jnp.zeros((1, 8, 8, 1)), 3, stride=2, padding=3)
