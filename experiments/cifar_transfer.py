@@ -46,7 +46,7 @@ def config(*, pretrain: bool = False, each: int = 25, steps: int = 300,
       source=data.Subset(cifar.split('test'), classes), batch_size=500,
       transforms=(transforms.standardize,))},
     init_pattern=BODY,
-    evaluate=Span(steps=300),
+    evaluate=Span(steps=100),
     log=Span(steps=100),
     duration=Span(steps=steps),
     seed=seed)
