@@ -14,7 +14,6 @@ machine: milliseconds of every round, and PyTorch's over ours: median, least, mo
 """
 
 import argparse
-import json
 import os
 import pathlib
 import statistics
@@ -28,7 +27,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / 'benchmarks')]
 
 import numpy as np  # noqa: E402
-from machine import machine  # noqa: E402
+from machine import save  # noqa: E402
 
 INFERENCE = (1, 256)
 SECONDS = 1.5  # that one timing should take at least
@@ -252,10 +251,8 @@ def main() -> None:
       for what, each in results[network].items())
     print(f'{network}, PyTorch over ours: {told}', flush=True)
     if flags.out:
-      flags.out.write_text(json.dumps({
-        'command': 'python benchmarks/beside_pytorch.py '
-                   f'--networks={flags.networks} --rounds={flags.rounds}',
-        'machine': machine(), 'results': results}, indent=2) + '\n')
+      save(flags.out, f'beside_pytorch.py --networks={flags.networks} '
+                      f'--rounds={flags.rounds}', results)
 
 
 if __name__ == '__main__':

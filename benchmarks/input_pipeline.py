@@ -13,7 +13,6 @@ JSON, with the machine.
 
 import argparse
 import dataclasses
-import json
 import pathlib
 import sys
 import tempfile
@@ -25,7 +24,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'benchmarks')]
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
 from absl import flags as absl_flags  # noqa: E402
-from machine import machine  # noqa: E402
+from machine import save  # noqa: E402
 
 from bigmodels import config  # noqa: E402
 from bigmodels.build import build  # noqa: E402
@@ -63,10 +62,12 @@ def measure(name: str, data_dir: str, folder: pathlib.Path) -> dict[str, float]:
       one, Opening(data_dir, folder, {}, say=lambda _: None))
 
   found = {}
+  dataset = experiment.train.source.open(
+    Opening(data_dir, folder, {}, say=lambda _: None))
   begun = time.perf_counter()
+  dataset.load()
+  found['decoded'] = round(dataset.length / (time.perf_counter() - begun), 1)
   built = opened(resident=True)
-  found['decoded'] = round(
-    built.train.dataset.length / (time.perf_counter() - begun), 1)
   feed, size = built.train, built.train.order.batch_size
   gather = jax.jit(lambda resident, operand, index: feed.batch(
     resident, operand, index, jax.random.split(jax.random.key(index), 1)))
@@ -117,10 +118,8 @@ def main() -> None:
   for road, images in found.items():
     print(f'{road}: {images:,} images/s, {images / found["step"]:.2f} times the step')
   if flags.out:
-    flags.out.write_text(json.dumps({
-      'command': 'python benchmarks/input_pipeline.py --data_dir=DIR '
-                 f'--experiment={flags.experiment}',
-      'machine': machine(), 'images_per_second': found}, indent=2) + '\n')
+    save(flags.out, 'input_pipeline.py --data_dir=DIR '
+                    f'--experiment={flags.experiment}', found)
 
 
 if __name__ == '__main__':

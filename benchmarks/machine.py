@@ -1,11 +1,19 @@
-"""What something was measured on."""
+"""What something was measured on, and how it is kept."""
 
 import importlib.metadata
+import json
 import os
 import pathlib
 import platform
 import sys
 import time
+
+
+def save(path: pathlib.Path, command: str, results: dict) -> None:
+  """Writes results as JSON, with the command that made them and the machine."""
+  path.write_text(json.dumps(
+    {'command': f'python benchmarks/{command}', 'machine': machine(),
+     'results': results}, indent=2) + '\n')
 
 
 def machine() -> dict[str, str | int]:

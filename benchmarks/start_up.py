@@ -11,7 +11,6 @@ Prints a line for every experiment; `--out` gets all of it as JSON, with the mac
 """
 
 import argparse
-import json
 import os
 import pathlib
 import re
@@ -23,7 +22,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / 'benchmarks'))
 
-from machine import machine  # noqa: E402
+from machine import save  # noqa: E402
 
 
 def start(experiment: str, data_dir: str, folder: pathlib.Path) -> dict[str, float]:
@@ -61,10 +60,8 @@ def main() -> None:
     print(f'{experiment}: {first["seconds"]} s (compiling {first["compiling"]}), again '
           f'{second["seconds"]} s (compiling {second["compiling"]})', flush=True)
     if flags.out:
-      flags.out.write_text(json.dumps({
-        'command': f'python benchmarks/start_up.py --data_dir=DIR '
-                   f'--experiments={flags.experiments}',
-        'machine': machine(), 'results': results}, indent=2) + '\n')
+      save(flags.out, 'start_up.py --data_dir=DIR '
+                      f'--experiments={flags.experiments}', results)
 
 
 if __name__ == '__main__':

@@ -33,7 +33,7 @@ def start_up() -> list[str]:
 
 def input_pipeline() -> list[str]:
   """Images a second of each road."""
-  found = _read('input_pipeline_cpu')['images_per_second']
+  found = _read('input_pipeline_cpu')['results']
   rows = ['| road of `cifar_resnet` | images/s | times the step |',
           '| --- | --- | --- |']
   return rows + [f'| {road} | {images:,.0f} | {images / found["step"]:.1f} |'

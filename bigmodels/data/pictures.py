@@ -24,7 +24,14 @@ def random_part(picture: np.ndarray, chance: np.random.Generator, *, size: int,
     size: side of the result, in pixels.
     area: least and greatest share of the picture.
     ratio: least and greatest width over height; its logarithm is drawn evenly.
+
+  Raises:
+    ValueError: for another size, area or ratio.
   """
+  if size < 1 or not 0 < area[0] <= area[1] <= 1 or not 0 < ratio[0] <= ratio[1]:
+    raise ValueError(
+      'random_part: wants a size of at least 1, an area between 0 and 1 and a ratio '
+      f'above 0, the lesser first, got size={size}, area={area}, ratio={ratio}')
   height, width = picture.shape[:2]
   for _ in range(10):
     pixels = height * width * chance.uniform(*area)
@@ -53,11 +60,11 @@ def middle(picture: np.ndarray, chance: np.random.Generator, *, size: int,
       least `size`.
 
   Raises:
-    ValueError: for a `size` above `shorter`.
+    ValueError: for a `size` of 0 or above `shorter`.
   """
   del chance
-  if size > shorter:
-    raise ValueError(f'middle: wants a size of at most shorter={shorter}, got {size}')
+  if not 1 <= size <= shorter:
+    raise ValueError(f'middle: wants a size from 1 to shorter={shorter}, got {size}')
   height, width = picture.shape[:2]
   side = min(height, width) * size / shorter
   left, top = (width - side) / 2, (height - side) / 2

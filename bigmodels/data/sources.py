@@ -25,10 +25,10 @@ class Dataset(NamedTuple):
     length: number of examples.
     nbytes: size of all columns in memory, or None if examples differ in shape.
     load: () -> every column, `[length, ...]`; may be memory-mapped.
-    read: (rows `[n]`, seeds uint64 `[n, 2]`) -> these rows of every column, `[n,
-      ...]`, decoded. The seeds are for what is drawn on the way, see `Order.seeds`;
-      left out, they are zeros. The column `corrupt`, bool, of a source that
-      has one, tells what could not be decoded and is zeros; so it does in `load`.
+    read: (rows `[n]`, seeds uint64 `[n, 2]`) -> these rows of every column, `[n, ...]`,
+      decoded. The seeds are for what is drawn on the way, see `Order.seeds`; left out,
+      they are zeros. The column `corrupt`, bool, of a source that has one, tells what
+      could not be decoded and is zeros; so it does in `load`.
     classes: their names where labels are class indices, else None.
     identity: a text that changes when the data does.
     tokenizer: what made the tokens of text, or None.

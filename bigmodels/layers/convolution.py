@@ -29,6 +29,7 @@ from bigmodels.layers.normalization import BatchNorm
 _FEW_VALUES = 32
 _FEW_BYTES = 2**25
 _CHUNK_BYTES = 2**22
+_ORDER = ('NHWC', 'HWIO', 'NHWC')  # of images, filters and results
 _MAX_SHIFTS = 25  # places of the window of a convolution of each channel by itself
 
 # 'SAME' as TensorFlow has it: what is odd goes to the bottom and right. A number is
@@ -103,9 +104,8 @@ def _outputs(size, window, strides, pads) -> tuple[int, int]:
 
 def conv_by_lax(x, kernel, strides, padding, groups=1):
   """`conv` as XLA's own convolution."""
-  dimensions = ('NHWC', 'HWIO', 'NHWC')
   return lax.conv_general_dilated(
-    x, kernel, strides, padding, dimension_numbers=dimensions,
+    x, kernel, strides, padding, dimension_numbers=_ORDER,
     feature_group_count=groups
   )
 
@@ -152,7 +152,7 @@ def _by_input(x, kernel, cotangent, strides, padding):
       strict=True)]
   return lax.conv_general_dilated(
     cotangent, kernel[::-1, ::-1].swapaxes(2, 3), (1, 1), around, lhs_dilation=strides,
-    dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+    dimension_numbers=_ORDER)
 
 
 def _by_kernel(x, kernel, cotangent, strides, padding):

@@ -6,7 +6,7 @@ from jax import lax
 
 
 class BatchNorm(nn.BatchNorm):
-  """`flax.linen.BatchNorm` over all axes but the last, whose step takes half the time.
+  """`flax.linen.BatchNorm` over all axes but the last, in half the time on a CPU.
 
   Same fields, names and results (Ioffe and Szegedy, 2015): a batch is divided by its
   own deviation, the biased one, which the running statistics follow. Here the values

@@ -68,7 +68,7 @@ class Vgg(nn.Module):
         x = Conv(self.width * min(2**stage, 8), kernel_init=self.kernel_init())(x)
         if self.batch_norm:
           x = BatchNorm(use_running_average=not train, momentum=self.momentum,
-                           epsilon=self.epsilon)(x)
+                        epsilon=self.epsilon)(x)
         if layer == count - 1:
           # Rising values: pooled first, rectifying them is a quarter of the work.
           x = max_pool(x, 2)

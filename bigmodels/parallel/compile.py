@@ -244,13 +244,13 @@ def _slow_in_a_loop(jaxpr: core.ClosedJaxpr) -> bool:
   It is one whose operands do not lie as images and filters do, such as the gradients
   that JAX derives of `flax.linen.Conv`, but not those of `layers.convolution`.
   """
-  def lie(eqn):
+  def in_order(eqn):
     left, right, out = eqn.params['dimension_numbers']
     last = len(left) - 1
     return (left == out == (0, last, *range(1, last))
             and right == (last, last - 1, *range(last - 1)))
 
-  return any(eqn.primitive.name == 'conv_general_dilated' and not lie(eqn)
+  return any(eqn.primitive.name == 'conv_general_dilated' and not in_order(eqn)
              for eqn in costs.equations(jaxpr))
 
 

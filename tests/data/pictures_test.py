@@ -30,8 +30,17 @@ def test_the_middle_equals_resizing_and_cutting_out():
 
 
 def test_the_middle_wants_a_square_that_fits():
-  with pytest.raises(ValueError, match='at most shorter=30, got 31'):
-    pictures.middle(_ramps(60, 90), _chance(), size=31, shorter=30)
+  for size in (0, 31):
+    with pytest.raises(ValueError, match=f'from 1 to shorter=30, got {size}'):
+      pictures.middle(_ramps(60, 90), _chance(), size=size, shorter=30)
+
+
+@pytest.mark.parametrize('wrong', [
+  {'size': 0}, {'area': (2, 3)}, {'area': (0.5, 0.2)}, {'area': (-1, -0.5)},
+  {'ratio': (0, 1)}, {'ratio': (2, 1)}], ids=str)
+def test_parts_that_cannot_be_drawn_are_refused(wrong):
+  with pytest.raises(ValueError, match='random_part: wants a size of at least 1'):
+    pictures.random_part(_ramps(60, 90), _chance(), **{'size': 4} | wrong)
 
 
 @pytest.mark.parametrize('shape', [(200, 200), (100, 400), (400, 100)])
