@@ -157,12 +157,13 @@ def _by_input(x, kernel, cotangent, strides, padding):
 
 def _by_kernel(x, kernel, cotangent, strides, padding):
   """The gradient of `conv_by_lax` by its kernel, some images after the other."""
+  products = _products_by_shifts if strides[1] == 1 else _products_by_columns
+  window, exact = kernel.shape[:2], jnp.promote_types(x.dtype, jnp.float32)
   batch, height, width, out = cotangent.shape
-  values = math.prod(kernel.shape[:3])
-  most = _CHUNK_BYTES // (height * width * values * x.dtype.itemsize)
+  copies = window[1] * (out if strides[1] == 1 else x.shape[3])  # at a pixel
+  most = _CHUNK_BYTES // (height * width * copies * x.dtype.itemsize)
   size = max((n for n in range(1, batch + 1) if batch % n == 0 and n <= most),
              default=1)
-  exact = jnp.promote_types(x.dtype, jnp.float32)
 
   # A chunk has images from all over the batch: of each device, if there are enough.
   x, cotangent = (
@@ -171,19 +172,42 @@ def _by_kernel(x, kernel, cotangent, strides, padding):
   def add(total, index):
     images, over = (
       lax.dynamic_index_in_dim(a, index, 1, keepdims=False) for a in (x, cotangent))
-    images = jnp.pad(images, ((0, 0), *padding, (0, 0)))
-    # What is at each column of the windows, beside each other; then by rows.
-    columns = jnp.concatenate(_along(images, 2, kernel.shape[1], strides[1]), axis=-1)
-    products = [
-      jnp.matmul(rows.reshape(-1, rows.shape[-1]).T, over.reshape(-1, out),
-                 preferred_element_type=exact)
-      for rows in _along(columns, 1, kernel.shape[0], strides[0])]
-    return total + jnp.stack(products), None
+    return total + products(images, over, window, strides, padding, exact), None
 
-  total, _ = lax.scan(
-    add, jnp.zeros((kernel.shape[0], values // kernel.shape[0], out), exact),
-    jnp.arange(batch // size))
-  return total.reshape(kernel.shape).astype(kernel.dtype)
+  total, _ = lax.scan(add, jnp.zeros(kernel.shape, exact), jnp.arange(batch // size))
+  return total.astype(kernel.dtype)
+
+
+def _products_by_shifts(images, over, window, strides, padding, exact):
+  """`[h, w, in, out]`, where windows are next to each other.
+
+  Rows of the images, which take no copies, times what the cotangent has at each column
+  of the windows: the images have the fewer values to put into another order.
+  """
+  left, right = padding[1]
+  zero = jnp.zeros((), over.dtype)
+  over = lax.pad(over, zero, ((0, 0, 0), (0, 0, 0), (
+    window[1] - 1 - left, window[1] - 1 - right, 0), (0, 0, 0)))
+  shifts = jnp.concatenate(_along(over, 2, window[1], 1)[::-1], axis=-1)
+  images = jnp.pad(images, ((0, 0), padding[0], (0, 0), (0, 0)))
+  return jnp.stack([
+    _product(rows, shifts, exact).reshape(rows.shape[-1], window[1], -1).swapaxes(0, 1)
+    for rows in _along(images, 1, window[0], strides[0])])
+
+
+def _products_by_columns(images, over, window, strides, padding, exact):
+  """`[h, w, in, out]`: what is in each column of the windows times the cotangent."""
+  images = jnp.pad(images, ((0, 0), *padding, (0, 0)))
+  columns = jnp.concatenate(_along(images, 2, window[1], strides[1]), axis=-1)
+  return jnp.stack([
+    _product(rows, over, exact).reshape(window[1], -1, over.shape[-1])
+    for rows in _along(columns, 1, window[0], strides[0])])
+
+
+def _product(left, right, exact):
+  """Sums `left[..., i] * right[..., o]` over all places: `[i, o]`."""
+  return jnp.matmul(left.reshape(-1, left.shape[-1]).T,
+                    right.reshape(-1, right.shape[-1]), preferred_element_type=exact)
 
 
 def _shifted(x, window, strides, padding) -> list[jax.Array]:

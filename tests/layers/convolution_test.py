@@ -59,15 +59,17 @@ def test_formulations_equal_lax_in_other_dtypes(ours, dtype):
   _compare_formulations(ours, *_inputs(dtype=dtype), (2, 1), 'SAME', TOLERANCE[dtype])
 
 
+@pytest.mark.parametrize('strides, values', [
+  ((1, 1), 7 * 6 * 3 * 4), ((2, 1), 4 * 6 * 3 * 4), ((2, 2), 4 * 3 * 3 * 3)])
 @pytest.mark.parametrize('images', [1, 2, 3, 6])
-def test_chunks_of_images_equal_lax(monkeypatch, images):
+def test_chunks_of_images_equal_lax(monkeypatch, images, strides, values):
   x, kernel = _inputs()
   x = jnp.concatenate([x, 2 * x, -x])
-  monkeypatch.setattr(convolution, '_CHUNK_BYTES', images * 7 * 6 * 27 * 4 + 3)
+  monkeypatch.setattr(convolution, '_CHUNK_BYTES', images * values * 4 + 3)
   jaxpr = jax.make_jaxpr(jax.grad(lambda kernel: convolution.conv_by_chunks(
-    x, kernel, (1, 1), ((1, 1), (1, 1))).sum()))(kernel)
+    x, kernel, strides, ((1, 1), (1, 1))).sum()))(kernel)
   assert f'length={6 // images}\n' in str(jaxpr)
-  _compare_formulations(convolution.conv_by_chunks, x, kernel, (1, 1), 'SAME')
+  _compare_formulations(convolution.conv_by_chunks, x, kernel, strides, 'SAME')
 
 
 def _compare_formulations(ours, x, kernel, strides, padding, tolerance=1e-5):
