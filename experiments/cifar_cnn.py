@@ -4,7 +4,7 @@ from functools import partial
 
 import optax
 
-from bigmodels import data, models, optim, schedules, tasks
+from bigmodels import data, models, optim, schedules, sharding, tasks
 from bigmodels.data import transforms
 from bigmodels.experiment import Experiment, Span
 
@@ -27,4 +27,5 @@ def config(*, epochs: float = 20, batch_size: int = 64, learning_rate: float = 1
       transforms=(transforms.standardize,))},
     log=Span(steps=100),
     duration=Span(epochs=epochs),
+    rules=sharding.CNN,
     seed=seed)

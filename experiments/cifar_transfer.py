@@ -6,15 +6,15 @@
   python run.py --experiment=cifar_transfer --data_dir=DIR
 
 The second command takes all but the head from the first one's run, the third one learns
-from scratch. --config.body=0 freezes what was taken, 0.1 lets it learn ten times slower
-than the head.
+from scratch. --config.body=0 freezes what was taken, batch statistics too; 0.1 lets it
+learn ten times slower than the head.
 """
 
 from functools import partial
 
 import optax
 
-from bigmodels import data, models, optim, schedules, tasks
+from bigmodels import data, models, optim, schedules, sharding, tasks
 from bigmodels.data import transforms
 from bigmodels.experiment import Experiment, Span
 
@@ -30,7 +30,8 @@ def config(*, pretrain: bool = False, each: int = 25, steps: int = 300,
   classes = SIX if pretrain else FOUR
   return Experiment(
     model=partial(models.CifarResNet, outputs=len(classes), depth=depth),
-    task=tasks.classification,
+    task=tasks.classification if body else partial(
+      tasks.frozen_statistics, task=tasks.classification, patterns=(BODY,)),
     optimizer=partial(
       optax.chain, partial(optim.l2, weight_decay), partial(
         optax.sgd, momentum=0.9, nesterov=True, learning_rate=partial(
@@ -49,4 +50,5 @@ def config(*, pretrain: bool = False, each: int = 25, steps: int = 300,
     evaluate=Span(steps=100),
     log=Span(steps=100),
     duration=Span(steps=steps),
+    rules=sharding.CNN,
     seed=seed)

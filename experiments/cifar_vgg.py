@@ -5,7 +5,7 @@ from functools import partial
 
 import optax
 
-from bigmodels import data, models, optim, schedules, tasks
+from bigmodels import data, models, optim, schedules, sharding, tasks
 from bigmodels.data import transforms
 from bigmodels.experiment import Experiment, Span
 
@@ -31,4 +31,5 @@ def config(*, epochs: float = 30, batch_size: int = 128, learning_rate: float = 
       transforms=(transforms.standardize,))},
     log=Span(steps=100),
     duration=Span(epochs=epochs),
+    rules=sharding.CNN,
     seed=seed)

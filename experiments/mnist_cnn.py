@@ -4,7 +4,7 @@ from functools import partial
 
 import optax
 
-from bigmodels import data, models, schedules, tasks
+from bigmodels import data, models, schedules, sharding, tasks
 from bigmodels.data import transforms
 from bigmodels.experiment import Experiment, Span
 
@@ -26,4 +26,5 @@ def config(*, epochs: float = 5, batch_size: int = 64, learning_rate: float = 2e
       transforms=(transforms.standardize,))},
     log=Span(steps=100),
     duration=Span(epochs=epochs),
+    rules=sharding.CNN,
     seed=seed)

@@ -1,0 +1,113 @@
+"""How long training stands still for a checkpoint, and how much slower it is beside it.
+
+  python benchmarks/checkpoint_stall.py --data_dir=DIR --experiments=cifar_cnn,cifar_resnet
+
+A checkpoint is copied from the device, which training waits for, and written while it
+goes on. In each round the same steps are taken without and with a checkpoint that is
+begun before them, in turn:
+
+- stall_ms: until training may go on;
+- written_ms: from then until the checkpoint is on disk, steps beside it;
+- slower: seconds of the steps beside it over those without.
+
+Prints a line for every experiment: the medians, and what a checkpoint holds; `--out`
+gets every round as JSON, with the machine.
+"""
+
+import argparse
+import dataclasses
+import pathlib
+import statistics
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / 'benchmarks')]
+
+import jax  # noqa: E402
+import numpy as np  # noqa: E402
+from machine import save  # noqa: E402
+
+from bigmodels import config  # noqa: E402
+from bigmodels.build import build  # noqa: E402
+from bigmodels.checkpoint import Checkpoints  # noqa: E402
+from bigmodels.data.sources import Opening  # noqa: E402
+from bigmodels.experiment import Span  # noqa: E402
+from bigmodels.parallel import devices, layout  # noqa: E402
+from bigmodels.parallel.compile import compile_programs  # noqa: E402
+
+SECONDS = 3.0  # that the steps of a round should take at least
+
+
+def measure(name: str, data_dir: str, folder: pathlib.Path, rounds: int) -> dict:
+  """What is timed -> milliseconds of each round, or ratios; and megabytes."""
+  experiment = dataclasses.replace(
+    config.resolve(name, {}).experiment, evals={}, duration=Span(steps=10**6))
+  built = build(experiment, layout.over(experiment.mesh, 'jit', experiment.rules),
+                Opening(data_dir, folder, {}, say=lambda _: None))
+  programs = compile_programs(built.learner, built.train, {}, built.layout)
+  carry, most = programs.init(np.asarray(jax.random.PRNGKey(0))), programs.traced.most
+  checkpoints = Checkpoints(folder / 'checkpoints', keep=1)
+
+  def steps(times: int) -> float:
+    nonlocal carry
+    begun = time.perf_counter()
+    for step in range(0, times, most):
+      count = min(most, times - step)
+      carry, _ = programs.advance(
+        carry, built.train.operand(step, count), count, False, [0, 0, 0])
+    jax.block_until_ready(carry.fault)
+    return time.perf_counter() - begun
+
+  def begin(step: int) -> float:
+    begun = time.perf_counter()
+    checkpoints.save(step, carry, {}, best=None)
+    return time.perf_counter() - begun
+
+  steps(2)
+  times = max(2, round(2 * SECONDS / steps(2)))
+  begin(1)  # what the first one needs besides: threads, folders, compilation
+  checkpoints.wait()
+  found: dict[str, list[float]] = {'stall_ms': [], 'written_ms': [], 'slower': []}
+  for index in range(rounds):
+    without = steps(times)
+    found['stall_ms'].append(round(1e3 * begin(index + 2), 1))
+    begun = time.perf_counter()
+    beside = steps(times)
+    checkpoints.wait()
+    found['written_ms'].append(round(1e3 * (time.perf_counter() - begun), 1))
+    found['slower'].append(round(beside / without, 3))
+  checkpoints.release()
+  built.close()
+  size = sum(leaf.nbytes for leaf in jax.tree.leaves(carry))
+  return {**found, 'steps': times, 'steps_ms': round(1e3 * without, 1),
+          'megabytes': round(size / 1e6, 2)}
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument('--data_dir', required=True)
+  parser.add_argument('--experiments', required=True, help='names, with commas')
+  parser.add_argument('--rounds', type=int, default=5)
+  parser.add_argument('--out', type=pathlib.Path, help='a JSON file')
+  flags = parser.parse_args()
+  devices.require(None)
+  results = {}
+  for name in flags.experiments.split(','):
+    with tempfile.TemporaryDirectory() as folder:
+      found = measure(name, flags.data_dir, pathlib.Path(folder), flags.rounds)
+    results[name] = found
+    stall, written, slower = (
+      statistics.median(found[key]) for key in ('stall_ms', 'written_ms', 'slower'))
+    print(f'{name}: {found["megabytes"]} MB, training stands for {stall:.0f} ms, is '
+          f'{slower:.2f} times as slow for {found["steps_ms"]:.0f} ms after; on disk '
+          f'within {written:.0f} ms', flush=True)
+    if flags.out:
+      save(flags.out, 'checkpoint_stall.py --data_dir=DIR '
+                      f'--experiments={flags.experiments} --rounds={flags.rounds}',
+           results)
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,101 @@
+"""Tests of bigmodels.tasks.frozen."""
+
+from functools import partial
+
+import flax.linen as nn
+import jax
+import numpy as np
+import pytest
+
+from bigmodels import models, tasks
+from bigmodels.precision import in_precision
+from tests.quick import quick_jit
+
+KEY = jax.random.PRNGKey(0)
+BATCH = {
+  'inputs': 3 + np.random.default_rng(0).normal(size=(8, 8, 8, 3)).astype(np.float32),
+  'labels': np.arange(8, dtype=np.int32) % 3, 'mask': np.ones(8, np.float32)}
+MODEL = models.CifarResNet(outputs=3, depth=8, width=4)
+
+
+def _task(*patterns, model=MODEL):
+  return tasks.frozen_statistics(
+    model, task=tasks.classification, patterns=patterns or ('.*',))
+
+
+def _started(task):
+  params, extra = quick_jit(task.init)(KEY, BATCH)
+  # Others than at the start, so that it shows which are used.
+  params['head']['kernel'] *= 100
+  return params, jax.tree.map(lambda x: x + 0.5, extra)
+
+
+@quick_jit
+def _same(a, b):
+  return jax.tree.map(lambda x, y: (x == y).all(), a, b)
+
+
+@pytest.mark.parametrize('precision', ['float32', 'bfloat16'])
+def test_all_frozen_answers_as_an_evaluation(precision):
+  task = _task(model=in_precision(MODEL, precision))
+  params, extra = _started(task)
+  train, test = (quick_jit(partial(task.loss, train=train))(params, extra, BATCH, KEY)
+                 for train in (True, False))
+  np.testing.assert_allclose(train[0], test[0], rtol=1e-6)
+  jax.tree.map(np.testing.assert_array_equal, train[1][0], extra)
+  own, _ = quick_jit(partial(tasks.classification(in_precision(
+    MODEL, precision)).loss, train=True))(params, extra, BATCH, KEY)
+  assert abs(own - test[0]) > 0.01
+
+
+def test_only_those_named_stay():
+  task = _task('stage[12]/.*', 'stem/norm/var')
+  params, extra = _started(task)
+  _, (after, _, _) = quick_jit(partial(task.loss, train=True))(
+    params, extra, BATCH, KEY)
+  same = _same(after, extra)['batch_stats']
+  assert all(jax.tree.leaves([same[k] for k in ('stem', 'stage1', 'stage2')]))
+  assert not any(jax.tree.leaves(same['stage3']))
+
+
+def test_the_gradient_is_that_of_fixed_numbers():
+  # y = scale * (w x - mean) / sqrt(var + epsilon) + bias, nothing else of the batch.
+  class Model(nn.Module):
+    @nn.compact
+    def __call__(self, inputs, *, train):
+      x = inputs @ self.param('w', nn.initializers.ones, (3, 2))
+      return nn.BatchNorm(not train, name='norm')(x)
+
+  task = _task(model=Model())
+  batch = {**BATCH, 'inputs': BATCH['inputs'][:, 0, 0]}
+  params, extra = task.init(KEY, batch)
+  extra = {'batch_stats': {'norm': {'mean': np.float32([1, 2]),
+                                    'var': np.float32([4, 9])}}}
+
+  def by_hand(w):
+    y = (batch['inputs'] @ w - np.float32([1, 2])) / np.sqrt(
+      np.float32([4, 9]) + np.float32(1e-5))
+    return -jax.nn.log_softmax(y)[np.arange(8), batch['labels'] % 2].mean()
+
+  batch['labels'] = batch['labels'] % 2
+  gradient = jax.grad(lambda p: task.loss(p, extra, batch, KEY, True)[0])(params)
+  np.testing.assert_allclose(
+    gradient['w'], jax.grad(by_hand)(params['w']), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize('patterns, message', [
+  ('stem/.*', r"patterns: wants at least one, such as .*, got 'stem/.*'"),
+  ((), 'patterns: wants at least one'),
+  (('stem/[',), r"patterns: wants regular expressions, got 'stem/\['"),
+])
+def test_what_is_no_pattern(patterns, message):
+  with pytest.raises(ValueError, match=message):
+    tasks.frozen_statistics(MODEL, task=tasks.classification, patterns=patterns)
+
+
+def test_a_pattern_that_matches_nothing():
+  with pytest.raises(ValueError, match=r"'stem' matches .* no batch statistics, "
+                                       'such as stem/norm'):
+    _task('stem').init(KEY, BATCH)
+  with pytest.raises(ValueError, match='the model has none'):
+    _task(model=models.Mlp(3)).init(KEY, BATCH)
