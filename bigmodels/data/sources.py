@@ -34,6 +34,8 @@ class Dataset(NamedTuple):
     tokenizer: what made the tokens of text, or None.
     describe: row -> where the example comes from, and what is wrong with it if it
       cannot be decoded; None if there is no more to say than the row.
+    labels: () -> that column, `[length]`, where it can be had without the others; None
+      if it is `load` that gives it.
   """
 
   length: int
@@ -44,6 +46,7 @@ class Dataset(NamedTuple):
   identity: str
   tokenizer: Any = None
   describe: Callable[[int], str] | None = None
+  labels: Callable[[], np.ndarray] | None = None
 
 
 @dataclasses.dataclass
@@ -184,7 +187,7 @@ class Subset:
   """Some classes of a split of another source, or a few examples of each.
 
   Attributes:
-    source: the split, with classes, and small enough to be looked through.
+    source: the split, with classes, whose labels are all looked at.
     classes: their names; they become the classes 0, 1, ... in this order. None for all.
     each: examples of each class at most, the same ones on every machine; None for all.
   """
@@ -215,7 +218,7 @@ class Subset:
       if name not in whole.classes:
         raise UserError(f'Subset: there is no class {name!r}'
                         f'{nearest(name, whole.classes)}')
-    labels = np.asarray(whole.load()['labels'])
+    labels = np.asarray(whole.labels() if whole.labels else whole.load()['labels'])
     found = []
     for name in names:
       of_class, = np.nonzero(labels == whole.classes.index(name))
@@ -238,7 +241,7 @@ class Subset:
       return {**columns, 'labels': number[columns['labels']]}
 
     return whole._replace(
-      length=len(rows), load=load, read=read, classes=tuple(names),
+      length=len(rows), load=load, read=read, classes=tuple(names), labels=None,
       nbytes=whole.nbytes and whole.nbytes * len(rows) // whole.length,
       identity=f'{whole.identity}: {len(rows)} rows of {", ".join(names)}',
       describe=whole.describe and (lambda row: whole.describe(int(rows[row]))))

@@ -12,7 +12,7 @@ import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -74,6 +74,8 @@ class Tfds:
       classes=None if names is None else tuple(names),
       identity=f'{info.full_name} {self.selected} {folder.name.rsplit("-", 1)[1]}',
       describe=functools.partial(_describe, self, opening.data_dir, base, first),
+      labels=self.fit and (lambda: _labels(
+        self, folder, base, info.splits[base].num_examples, opening)[first:last]),
     )
 
   def download(self, opening: Opening) -> str:
@@ -239,8 +241,8 @@ def _decoded(source: Tfds, found, keys: list[int]) -> list[_Pair]:
     pairs = [(np.asarray(e[source.inputs]), np.asarray(e[source.labels]))
              for e in examples]
   except Exception as error:
-    if isinstance(error, ImportError | MemoryError) or getattr(error, 'errno', None):
-      raise  # this machine is at fault, not the data
+    if _of_the_machine(error):
+      raise
     text = re.sub(' <.* at 0x.*>', '', str(error))
     raise _Corrupt(f'{type(error).__name__}: {text}') from error
   wanted = found.dataset_info.features[source.inputs].shape
@@ -250,6 +252,12 @@ def _decoded(source: Tfds, found, keys: list[int]) -> list[_Pair]:
       raise _Corrupt(f'{source.inputs} of shape {value.shape}, the dataset has '
                      f'{wanted}')
   return pairs
+
+
+def _of_the_machine(error: Exception) -> bool:
+  """Whether this machine is at fault, not the data."""
+  return isinstance(error, ImportError | MemoryError) or bool(
+    getattr(error, 'errno', None))
 
 
 def _decoded_or_none(source: Tfds, found, key: int) -> _Pair | None:
@@ -313,7 +321,7 @@ def _load(source: Tfds, folder: pathlib.Path, base: str, length: int, rows: slic
   """The decoded columns, memory-mapped from the cache; decoded into it if missing."""
   if source.fit:
     raise UserError(f'{source.name}: what `fit` draws changes from epoch to epoch, so '
-                    'it cannot be held in memory, as resident=True and Subset want')
+                    'it cannot be held in memory, as resident=True wants')
   if not folder.is_dir():
     _decode(source, folder, base, length, opening)
   # One from before damage was put up with has no `corrupt`, and no damage.
@@ -321,17 +329,36 @@ def _load(source: Tfds, folder: pathlib.Path, base: str, length: int, rows: slic
           for path in sorted(folder.glob('*.npy'))}
 
 
+def _labels(source: Tfds, folder: pathlib.Path, base: str, length: int,
+            opening: Opening) -> np.ndarray:
+  """The labels alone of a split, inputs left undecoded; kept in the cache."""
+  path = folder.with_name(f'{folder.name}-labels.npy')
+  if not path.is_file():
+    opening.say(f'reading {length:,} labels of {source.name} {base} (once; kept in '
+                f'{path})')
+    found = _found(source, opening.data_dir, base)
+    features, tfds = found.dataset_info.features, import_tfds()
+    skip = {source.inputs: tfds.decode.SkipDecoding()}
+    labels = np.zeros(length, np.int32)  # as `_read` has it where one cannot be read
+    for key in range(length):
+      try:
+        with quiet():
+          labels[key] = features.deserialize_example_np(
+            found.data_source[key], decoders=skip)[source.labels]
+      except Exception as error:
+        if _of_the_machine(error):
+          raise
+    with _scratch(path) as scratch:
+      np.save(scratch / path.name, labels)
+      os.replace(scratch / path.name, path)
+  return np.load(path)
+
+
 def _decode(source: Tfds, folder: pathlib.Path, base: str, length: int,
             opening: Opening) -> None:
   opening.say(f'decoding {length:,} examples of {source.name} {base} '
               f'(once; kept in {folder})')
-  try:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = pathlib.Path(tempfile.mkdtemp(prefix=f'.{folder.name}-',
-                                            dir=folder.parent))
-  except OSError as error:
-    raise UserError(f'--cache_dir: cannot write decoded data: {error}') from error
-  try:
+  with _scratch(folder) as scratch:
     outputs: Columns = {}
     for start in range(0, length, _CHUNK):
       stop = min(start + _CHUNK, length)
@@ -344,8 +371,24 @@ def _decode(source: Tfds, folder: pathlib.Path, base: str, length: int,
     for array in outputs.values():
       array.flush()
     os.rename(scratch, folder)  # whole or not at all
+
+
+@contextlib.contextmanager
+def _scratch(path: pathlib.Path) -> Iterator[pathlib.Path]:
+  """A folder to make something in that is then moved to a path of the cache.
+
+  Raises:
+    UserError: where nothing can be written.
+  """
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = pathlib.Path(tempfile.mkdtemp(prefix=f'.{path.name}-', dir=path.parent))
   except OSError as error:
-    if not folder.is_dir():  # another run may have been quicker
+    raise UserError(f'--cache_dir: cannot write decoded data: {error}') from error
+  try:
+    yield scratch
+  except OSError as error:
+    if not path.exists():  # another run may have been quicker
       raise UserError(f'--cache_dir: cannot write decoded data: {error}') from error
   finally:
     shutil.rmtree(scratch, ignore_errors=True)

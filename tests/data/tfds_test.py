@@ -1,5 +1,6 @@
 """Tests of bigmodels.data.tfds on small datasets made here, some of them damaged."""
 
+import dataclasses
 import functools
 import json
 import pathlib
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from bigmodels.data import Batches, batches, pictures, recorded, tfds
-from bigmodels.data.sources import Opening
+from bigmodels.data.sources import Opening, Subset
 from bigmodels.errors import UserError
 from bigmodels.parallel import layout
 from bigmodels.sharding import MeshShape
@@ -191,6 +192,37 @@ def test_a_fit_that_does_not_is_told_of(opening, fit, said):
   data = of_any_size(opening, fit).open(opening)
   with pytest.raises(UserError, match=said):
     data.read(np.arange(8))
+
+
+def test_a_subset_of_pictures_that_are_fitted(opening):
+  """Its labels are read without the pictures, once, damaged ones too."""
+  source = of_any_size(opening, bad=(3,))  # labels 0, 1, 2, then 1, 1, 2, 0, 1
+  said = []
+  opening = dataclasses.replace(opening, say=said.append)
+  subset = Subset(source, classes=('newt', 'dog')).open(opening)
+  assert subset.length == 6 and subset.nbytes is None
+  assert len(said) == 1 and said[0].startswith('reading 8 labels of pets train (once;')
+  columns = subset.read(np.arange(6))
+  np.testing.assert_array_equal(columns['corrupt'], np.arange(6) == 2)
+  np.testing.assert_array_equal(
+    columns['labels'][~columns['corrupt']], [1, 0, 1, 0, 1])
+  whole = source.open(opening).read(np.array([1, 2, 3, 4, 5, 7]))
+  np.testing.assert_array_equal(columns['inputs'], whole['inputs'])
+  part = dataclasses.replace(source, selected='train[4:]')
+  assert Subset(part, classes=('newt',)).open(opening).length == 1
+  assert len(said) == 1
+
+
+def test_labels_that_cannot_be_kept(opening, monkeypatch):
+  source = of_any_size(opening)
+
+  def full(*args):
+    raise OSError(28, 'No space left on device')
+
+  monkeypatch.setattr(tfds.os, 'replace', full)
+  with pytest.raises(UserError, match=r'--cache_dir: cannot write .* No space left'):
+    Subset(source).open(opening)
+  assert not list((opening.cache_dir / 'decoded').iterdir())
 
 
 def test_threads_that_read_leave_stderr_as_it_is():
