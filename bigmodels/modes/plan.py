@@ -18,7 +18,7 @@ from bigmodels import build, recipes
 from bigmodels.data.sources import Opening
 from bigmodels.errors import UserError
 from bigmodels.experiment import Experiment
-from bigmodels.parallel import chips, compile, costs, devices
+from bigmodels.parallel import arithmetic, chips, compile, costs, devices
 from bigmodels.parallel.chips import Chip
 from bigmodels.parallel.layout import Layout
 from bigmodels.request import Request
@@ -159,7 +159,7 @@ def _plan(request: Request, experiment: Experiment, setting: Setting, there: lis
   memory = compiled.memory_analysis()
   cost = costs.of_program(text)
   number, state = len(there), traced.carry.state
-  flops, model_flops = costs.flops(traced.step), costs.flops(unsaved.step)
+  flops, model_flops = arithmetic.flops(traced.step), arithmetic.flops(unsaved.step)
   local = sum(d.process_index == there[0].process_index for d in there)
   whole = _bytes(traced.carry)
   return Plan(

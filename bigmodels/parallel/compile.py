@@ -21,7 +21,7 @@ from bigmodels.data.batches import Feed
 from bigmodels.errors import UserError
 from bigmodels.keys import part_of
 from bigmodels.learners.learner import Learner, State
-from bigmodels.parallel import chips, costs, devices
+from bigmodels.parallel import arithmetic, chips, devices
 from bigmodels.parallel.layout import Layout
 from bigmodels.sharding import BATCH
 
@@ -251,7 +251,7 @@ def _slow_in_a_loop(jaxpr: core.ClosedJaxpr) -> bool:
             and right == (last, last - 1, *range(last - 1)))
 
   return any(eqn.primitive.name == 'conv_general_dilated' and not in_order(eqn)
-             for eqn in costs.equations(jaxpr))
+             for eqn in arithmetic.equations(jaxpr))
 
 
 def _evaluation(learner: Learner, feed: Feed, layout: Layout) -> Callable:

@@ -1,102 +1,16 @@
-"""What a compiled step costs: arithmetic, memory traffic, network traffic, time.
+"""What a compiled step costs: memory traffic, network traffic, time.
 
-The arithmetic is counted in the traced program, before XLA sees it; the traffic in the
-compiled one, from its text, with loops taken as often as they go round. (XLA's own
-`cost_analysis()` counts the body of a loop once.)
+The traffic is read from the text of the compiled program, with loops taken as often as
+they go round. (XLA's own `cost_analysis()` counts the body of a loop once.) Its
+arithmetic is that of the traced program, see `arithmetic`.
 """
 
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any, NamedTuple
-
-import numpy as np
-from jax.extend import core
+from typing import NamedTuple
 
 from bigmodels.parallel.chips import Chip
-
-
-def flops(jaxpr: core.ClosedJaxpr | core.Jaxpr) -> float:
-  """Floating-point operations of the matrix products and convolutions of a program.
-
-  Two for each multiply-add, of all devices together. A convolution's are those on
-  elements of the input: padding and the holes of a dilation are not counted (nor does
-  XLA), so it and both of its gradients cost the same. A scan counts its length, a
-  checkpoint what it computes again, a `while_loop` one turn, a `cond` its most
-  expensive branch, a Pallas kernel its grid. Everything else counts as nothing: it is
-  not what the units for products do.
-
-  Args:
-    jaxpr: such as `jax.jit(step).trace(...).jaxpr`.
-  """
-  return sum(_flops(eqn) for eqn in getattr(jaxpr, 'jaxpr', jaxpr).eqns)
-
-
-def _flops(eqn) -> float:
-  name, params = eqn.primitive.name, eqn.params
-  if name in ('dot_general', 'ragged_dot_general'):
-    return _product_flops(eqn)
-  if name == 'conv_general_dilated':
-    return _convolution_flops(eqn)
-  if name == 'cond':
-    return max(flops(branch) for branch in params['branches'])
-  inner = sum(flops(jaxpr) for value in params.values() for jaxpr in _jaxprs(value))
-  if not inner:
-    return 0.0
-  if name == 'scan':
-    return inner * params['length']
-  if name == 'shard_map':
-    axes = params.get('manual_axes') or params['mesh'].axis_names
-    return inner * math.prod(params['mesh'].shape[axis] for axis in axes)
-  if name == 'xla_pmap':
-    return inner * params['global_axis_size']
-  if name == 'pallas_call':
-    return inner * math.prod(params['grid_mapping'].grid)
-  return inner
-
-
-def equations(jaxpr: core.ClosedJaxpr | core.Jaxpr) -> Iterator[core.JaxprEqn]:
-  """All of a program, with what its equations call, once each."""
-  for eqn in getattr(jaxpr, 'jaxpr', jaxpr).eqns:
-    yield eqn
-    for value in eqn.params.values():
-      for inner in _jaxprs(value):
-        yield from equations(inner)
-
-
-def _jaxprs(value: Any) -> list:
-  if isinstance(value, (core.ClosedJaxpr, core.Jaxpr)):
-    return [value]
-  if isinstance(value, (tuple, list)):
-    return [jaxpr for item in value for jaxpr in _jaxprs(item)]
-  return []
-
-
-def _product_flops(eqn) -> float:
-  left, right = (v.aval.shape for v in eqn.invars[:2])
-  numbers, groups = eqn.params.get('dimension_numbers'), ()
-  if numbers is None:  # in groups: each row of the left meets one group of the right
-    ragged = eqn.params['ragged_dot_dimension_numbers']
-    numbers, groups = ragged.dot_dimension_numbers, ragged.rhs_group_dimensions
-  (_, contracted), (_, batch) = numbers
-  free = set(range(len(right))) - {*contracted, *batch, *groups}
-  return 2.0 * math.prod(left) * math.prod(right[d] for d in free)
-
-
-def _convolution_flops(eqn) -> float:
-  left, right = (v.aval.shape for v in eqn.invars)
-  out, p = eqn.outvars[0].aval.shape, eqn.params
-  lhs, rhs, result = p['dimension_numbers']
-  pairs = 1.0
-  for d in range(len(left) - 2):
-    size = (left[lhs[d + 2]] - 1) * p['lhs_dilation'][d] + 1
-    tap, position = np.arange(right[rhs[d + 2]]), np.arange(out[result[d + 2]])
-    at = (position[:, None] * p['window_strides'][d] - p['padding'][d][0]
-          + tap * p['rhs_dilation'][d])
-    pairs *= np.count_nonzero(
-      (at >= 0) & (at < size) & (at % p['lhs_dilation'][d] == 0))
-  return 2.0 * pairs * out[result[0]] * out[result[1]] * right[rhs[1]]
 
 
 class Collective(NamedTuple):

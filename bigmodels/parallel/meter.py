@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from bigmodels.parallel import chips, costs
+from bigmodels.parallel import arithmetic, chips
 from bigmodels.parallel.layout import Layout
 
 
@@ -21,7 +21,7 @@ class Meter:
       batch_size: examples a step.
       precision: of the model's arithmetic.
     """
-    self.flops = costs.flops(step)
+    self.flops = arithmetic.flops(step)
     self._batch_size = batch_size
     device = layout.mesh.devices.flat[0]
     self._local = [d for d in layout.mesh.devices.flat
