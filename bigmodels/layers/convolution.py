@@ -5,8 +5,8 @@ it reads them. Those of the gradients that JAX derives do not: the kernel's take
 five times as long as it needs, and inside a loop two hundred times. So on a CPU the
 gradients are written here: by the input as a convolution in the right order, by the
 kernel as products of patches with the cotangent, summed over chunks of images. Small
-convolutions are one product of patches throughout. One of each channel by itself,
-which XLA runs slowest of all, is a sum over the places of the window. Elsewhere
+convolutions are one product of patches where they are trained. One of each channel by
+itself, which XLA runs slowest of all, is a sum over the places of the window. Elsewhere
 `lax.conv_general_dilated` is used. All agree to rounding, in value and gradients.
 """
 
@@ -64,7 +64,9 @@ def conv(x, kernel, *, strides=(1, 1), padding: Padding = 'SAME', groups=1):
   if jax.default_backend() == 'cpu' and groups == 1:
     outputs = math.prod(_outputs(x.shape, kernel.shape, strides, pads))
     values = math.prod(kernel.shape[:3])
-    if (places == 1 or values <= _FEW_VALUES
+    if places == 1:
+      return _patches_times_matrix(x, kernel, strides, pads)
+    if (values <= _FEW_VALUES
         or x.shape[0] * outputs * values * x.dtype.itemsize <= _FEW_BYTES):
       return conv_by_patches(x, kernel, strides, pads)
     return conv_by_chunks(x, kernel, strides, pads)
@@ -110,13 +112,36 @@ def conv_by_lax(x, kernel, strides, padding, groups=1):
   )
 
 
-def conv_by_patches(x, kernel, strides, padding):
+def _patches_times_matrix(x, kernel, strides, padding):
   """`conv` as patches [batch * out_height * out_width, h * w * in] times a matrix."""
   out = kernel.shape[3]
   patches = jnp.concatenate(_shifted(x, kernel.shape[:2], strides, padding), axis=-1)
   # Two axes only: the product's gradients take a fraction of the time.
   y = patches.reshape(-1, patches.shape[-1]) @ kernel.reshape(-1, out)
   return y.reshape(*patches.shape[:-1], out)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def conv_by_patches(x, kernel, strides, padding):
+  """`conv` as XLA's own; as patches times a matrix where it is differentiated.
+
+  The patches serve the value and the gradient by the kernel; for the value alone they
+  are not worth their making. Its derivatives are taken in reverse only, of any order.
+  """
+  return conv_by_lax(x, kernel, strides, padding)
+
+
+def _patches_forward(x, kernel, strides, padding):
+  return jax.vjp(lambda x, kernel: _patches_times_matrix(
+    x, kernel, strides, padding), x, kernel)
+
+
+def _patches_backward(strides, padding, pullback, cotangent):
+  del strides, padding
+  return pullback(cotangent)
+
+
+conv_by_patches.defvjp(_patches_forward, _patches_backward)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
