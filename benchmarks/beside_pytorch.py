@@ -1,16 +1,18 @@
-"""Train steps and inference beside PyTorch eager: same network, batch and machine.
+"""Train steps and inference beside PyTorch: same network, batch and machine.
 
   python benchmarks/beside_pytorch.py
   python benchmarks/beside_pytorch.py --networks=cifar_cnn,gpt --rounds=7 --out=FILE
 
-Both train in processes of their own, which take turns: one waits while the other is
-timed, and who begins alternates. Our step is the one that a run compiles, data gathered
+PyTorch as it comes, eager, and with `torch.compile` where that works. Each trains in a
+process of its own, and they take turns: the others wait while one is timed, and who
+begins goes round. Our step is the one that a run compiles, data gathered
 and metrics summed inside of it; PyTorch's is forward, loss, backward and Adam on a
-batch that is gathered before. Random inputs in float32, no augmentation on either side.
+batch that is gathered before. Random inputs in float32, no augmentation anywhere.
 Inference is the forward pass in evaluation mode, of 1 and of 256 examples.
 
 Prints a line for every network as it is done; `--out` gets all of it as JSON, with the
 machine: milliseconds of every round, and PyTorch's over ours: median, least, most.
+It wants the machine for itself: PyTorch's threads wait for each other.
 """
 
 import argparse
@@ -129,8 +131,8 @@ def ours(network: str) -> dict[str, Callable[[int], None]]:
 # --- theirs ---------------------------------------------------------------------
 
 
-def theirs(network: str) -> dict[str, Callable[[int], None]]:
-  """The same in PyTorch."""
+def theirs(network: str, *, compiled: bool) -> dict[str, Callable[[int], None]]:
+  """The same in PyTorch, eager or compiled."""
   import networks_pytorch
   import torch
   from torch.nn import functional as F
@@ -139,6 +141,8 @@ def theirs(network: str) -> dict[str, Callable[[int], None]]:
   batch = batch_of(network)
   model = networks_pytorch.NETWORKS[network](CLASSES, VOCABULARY)
   optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=True)
+  if compiled:
+    model = torch.compile(model)
 
   def tensors(count):
     inputs, labels = examples(network, count)
@@ -170,9 +174,20 @@ def theirs(network: str) -> dict[str, Callable[[int], None]]:
 # --- in turn --------------------------------------------------------------------
 
 
+SIDES = {'ours': ours, 'eager': partial(theirs, compiled=False),
+         'compiled': partial(theirs, compiled=True)}
+
+
 def serve(side: str, network: str) -> None:
   """Answers each line 'WHAT TIMES' of the input with seconds."""
-  work = {'ours': ours, 'theirs': theirs}[side](network)
+  work = SIDES[side](network)
+  try:
+    work['train'](1)
+  except Exception as error:
+    if side != 'compiled':
+      raise
+    print(f'absent {type(error).__name__}', flush=True)
+    return
   print('ready', flush=True)
   for line in sys.stdin:
     what, times = line.split()
@@ -182,16 +197,24 @@ def serve(side: str, network: str) -> None:
 
 
 class Worker:
-  """A process that serves; asked by calling it."""
+  """A process that serves; asked by calling it.
+
+  Attributes:
+    absent: why it does not, or ''.
+  """
 
   def __init__(self, side: str, network: str):
     self._process = subprocess.Popen(
       [sys.executable, __file__, f'--serve={side}', f'--networks={network}'],
       stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
       env=os.environ | {'JAX_PLATFORMS': 'cpu'})
-    while (line := self._process.stdout.readline()) != 'ready\n':
+    said = ''
+    while said not in ('ready', 'absent'):
+      line = self._process.stdout.readline()
       if not line:
         sys.exit(f'{side}, {network}: ended with {self._process.wait()}')
+      said, _, why = line.strip().partition(' ')
+    self.absent = why if said == 'absent' else ''
 
   def __call__(self, what: str, times: int) -> float:
     """Seconds for doing something so many times."""
@@ -206,8 +229,10 @@ class Worker:
 
 
 def compare(network: str, rounds: int) -> dict[str, dict]:
-  """What is timed -> milliseconds of each round, and ratios."""
-  workers = {side: Worker(side, network) for side in ('ours', 'theirs')}
+  """What is timed -> our milliseconds of each round, theirs and the ratios."""
+  workers = {side: Worker(side, network) for side in SIDES}
+  for side in [side for side, worker in workers.items() if worker.absent]:
+    print(f'{network}: no torch.compile here ({workers.pop(side).absent})', flush=True)
   found = {}
   for what in ('train', *(f'infer_{n}' for n in INFERENCE)):
     times = {}
@@ -215,19 +240,25 @@ def compare(network: str, rounds: int) -> dict[str, dict]:
       worker(what, 1)  # compiled, or allocated, here
       times[side] = max(2, round(SECONDS / worker(what, 1)))
     taken: dict[str, list[float]] = {side: [] for side in workers}
-    for index in range(rounds):
-      for side in sorted(workers, reverse=index % 2 == 1):
+    order = list(workers)
+    for _ in range(rounds):
+      for side in order:
         workers[side](what, 1)  # awake: pages and caches that waiting has cost
         taken[side].append(1e3 * workers[side](what, times[side]) / times[side])
-    ratios = [b / a for a, b in zip(taken['ours'], taken['theirs'], strict=True)]
-    found[what] = {
-      'ours_ms': [round(ms, 3) for ms in taken['ours']],
-      'pytorch_ms': [round(ms, 3) for ms in taken['theirs']],
-      'ratio': round(statistics.median(ratios), 3),
-      'least': round(min(ratios), 3), 'most': round(max(ratios), 3)}
+      order = [*order[1:], order[0]]
+    ours_ms = taken.pop('ours')
+    found[what] = {'ours_ms': [round(ms, 3) for ms in ours_ms]} | {
+      side: _beside(ours_ms, ms) for side, ms in taken.items()}
   for worker in workers.values():
     worker.close()
   return found
+
+
+def _beside(ours_ms: list[float], theirs_ms: list[float]) -> dict:
+  ratios = [b / a for a, b in zip(ours_ms, theirs_ms, strict=True)]
+  return {'ms': [round(ms, 3) for ms in theirs_ms],
+          'ratio': round(statistics.median(ratios), 3),
+          'least': round(min(ratios), 3), 'most': round(max(ratios), 3)}
 
 
 def main() -> None:
@@ -235,7 +266,7 @@ def main() -> None:
   parser.add_argument('--networks', default=','.join(NETWORKS))
   parser.add_argument('--rounds', type=int, default=5)
   parser.add_argument('--out', type=pathlib.Path, help='a JSON file')
-  parser.add_argument('--serve', choices=('ours', 'theirs'), help=argparse.SUPPRESS)
+  parser.add_argument('--serve', choices=SIDES, help=argparse.SUPPRESS)
   flags = parser.parse_args()
   networks = flags.networks.split(',')
   if unknown := [name for name in networks if name not in NETWORKS]:
@@ -246,10 +277,12 @@ def main() -> None:
   results = {}
   for network in networks:
     results[network] = compare(network, flags.rounds)
-    told = ', '.join(
-      f'{what} {each["ratio"]} ({each["least"]} to {each["most"]})'
-      for what, each in results[network].items())
-    print(f'{network}, PyTorch over ours: {told}', flush=True)
+    for side in list(SIDES)[1:]:
+      told = [f'{what} {each[side]["ratio"]} ({each[side]["least"]} to '
+              f'{each[side]["most"]})'
+              for what, each in results[network].items() if side in each]
+      print(f'{network}, PyTorch {side} over ours: {", ".join(told) or "none"}',
+            flush=True)
     if flags.out:
       save(flags.out, f'beside_pytorch.py --networks={flags.networks} '
                       f'--rounds={flags.rounds}', results)

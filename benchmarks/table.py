@@ -15,9 +15,11 @@ def beside_pytorch() -> list[str]:
   rows = ['| PyTorch\'s time over ours | train step | inference of 1 | of 256 |',
           '| --- | --- | --- | --- |']
   for network, found in _read('beside_pytorch_cpu')['results'].items():
-    cells = [f'{each["ratio"]:.2f} ({each["least"]:.2f} to {each["most"]:.2f})'
-             for each in found.values()]
-    rows.append(f'| `{network}` | {" | ".join(cells)} |')
+    for side in ('eager', 'compiled'):
+      cells = [f'{each[side]["ratio"]:.2f} ({each[side]["least"]:.2f} to '
+               f'{each[side]["most"]:.2f})' for each in found.values() if side in each]
+      if cells:
+        rows.append(f'| `{network}`, {side} | {" | ".join(cells)} |')
   return rows
 
 
