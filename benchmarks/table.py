@@ -5,7 +5,6 @@
 
 import json
 import pathlib
-import statistics
 
 RESULTS = pathlib.Path(__file__).resolve().parent / 'results'
 
@@ -43,22 +42,10 @@ def input_pipeline() -> list[str]:
                  for road, images in found.items()]
 
 
-def checkpoint_stall() -> list[str]:
-  """Medians of the rounds."""
-  rows = ['| checkpoint of | MB | training stands still | on disk after | its steps '
-          'meanwhile take |', '| --- | --- | --- | --- | --- |']
-  for experiment, found in _read('checkpoint_stall_cpu')['results'].items():
-    stall, written, slower = (
-      statistics.median(found[key]) for key in ('stall_ms', 'written_ms', 'slower'))
-    rows.append(f'| `{experiment}` | {found["megabytes"]:.1f} | {stall:.0f} ms | '
-                f'{written:.0f} ms | {slower:.2f} times as long |')
-  return rows
-
-
 def _read(name: str) -> dict:
   return json.loads((RESULTS / f'{name}.json').read_text())
 
 
 if __name__ == '__main__':
   print('\n\n'.join('\n'.join(table()) for table in (
-    beside_pytorch, start_up, input_pipeline, checkpoint_stall)))
+    beside_pytorch, start_up, input_pipeline)))

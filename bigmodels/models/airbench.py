@@ -16,6 +16,8 @@ from bigmodels.layers.activations import gelu
 from bigmodels.layers.convolution import Conv, conv
 from bigmodels.layers.normalization import BatchNorm
 from bigmodels.layers.pooling import max_pool
+from bigmodels.models.fields import check_shares, check_sizes
+from bigmodels.models.images import check_images
 
 
 class Airbench(nn.Module):
@@ -38,6 +40,11 @@ class Airbench(nn.Module):
   widths: tuple[int, ...] = (64, 256, 256)
   momentum: float = 0.4
 
+  def __post_init__(self):
+    check_sizes(self, 'outputs', 'widths')
+    check_shares(self, 'momentum')
+    super().__post_init__()
+
   @nn.compact
   def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
     """`[batch, height, width, channels]`, standardised -> logits `[batch, outputs]`."""
@@ -48,6 +55,7 @@ class Airbench(nn.Module):
       raise ValueError(
         f'Airbench takes images [batch, height, width, {kernel.shape[2]}] of at least '
         f'{least} x {least}, got {tuple(inputs.shape)}')
+    check_images(self, inputs)  # floats, too
     bias = self.param('whitening_bias', nn.initializers.zeros, kernel.shape[-1:])
     x = conv(inputs, jnp.asarray(kernel, inputs.dtype), padding='VALID')
     x = gelu(x + bias.astype(x.dtype))

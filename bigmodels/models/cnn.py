@@ -9,6 +9,7 @@ import jax
 from bigmodels.layers.convolution import Conv
 from bigmodels.layers.normalization import BatchNorm
 from bigmodels.layers.pooling import average_pool, max_pool
+from bigmodels.models.fields import check_shares, check_sizes
 from bigmodels.models.images import check_images
 from bigmodels.models.mlp import Mlp
 
@@ -53,10 +54,8 @@ class Cnn(nn.Module):
   kernel_init: Callable = nn.initializers.he_normal
 
   def __post_init__(self):
-    for name in ('dropout', 'conv_dropout'):
-      if not 0 <= getattr(self, name) < 1:
-        raise ValueError(f'{name}: wants 0 or more and less than 1, got '
-                         f'{getattr(self, name)}')
+    check_sizes(self, 'outputs', 'widths', 'kernel', 'pool', 'hidden')
+    check_shares(self, 'dropout', 'conv_dropout')
     if isinstance(self.pool, tuple) and len(self.pool) != len(self.widths):
       raise ValueError(f'pool: {len(self.pool)} windows for {len(self.widths)} '
                        'convolutions')

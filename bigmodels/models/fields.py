@@ -5,15 +5,16 @@ from typing import Any
 
 
 def check_sizes(model: Any, *names: str) -> None:
-  """Refuses fields of less than 1; None is left for the model to fill in.
+  """Refuses fields, in tuples too, of less than 1; None is left for the model to fill.
 
   Raises:
     ValueError: naming the first of them.
   """
   for name in names:
-    size = getattr(model, name)
-    if size is not None and size < 1:
-      raise ValueError(f'{name}: wants at least 1, got {size}')
+    field = getattr(model, name)
+    for size in field if isinstance(field, tuple) else (field,):
+      if size is not None and size < 1:
+        raise ValueError(f'{name}: wants at least 1, got {field}')
 
 
 def check_shares(model: Any, *names: str) -> None:

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 
 from bigmodels.layers.normalization import BatchNorm
+from bigmodels.models.fields import check_shares, check_sizes
 
 
 class Linear(nn.Module):
@@ -51,8 +52,8 @@ class Mlp(nn.Module):
   kernel_init: Callable = nn.initializers.he_normal
 
   def __post_init__(self):
-    if not 0 <= self.dropout < 1:
-      raise ValueError(f'dropout: wants 0 or more and less than 1, got {self.dropout}')
+    check_sizes(self, 'outputs', 'widths')
+    check_shares(self, 'dropout')
     super().__post_init__()
 
   @nn.compact

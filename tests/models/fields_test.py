@@ -15,6 +15,7 @@ def model(**given):
 @pytest.mark.parametrize('check, given, message', [
   (fields.check_sizes, {'depth': 0}, 'depth: wants at least 1, got 0'),
   (fields.check_sizes, {'hidden': -4}, 'hidden: wants at least 1, got -4'),
+  (fields.check_sizes, {'widths': (8, 0)}, r'widths: wants at least 1, got \(8, 0\)'),
   (fields.check_shares, {'dropout': 1.0}, 'dropout: wants 0 or more and less than 1'),
   (fields.check_shares, {'dropout': math.nan}, 'dropout: wants .*, got nan'),
   (fields.check_positive, {'base': 0.0}, 'base: wants a number above 0, got 0.0'),
@@ -33,8 +34,8 @@ def test_heads_that_do_not_divide(heads):
 
 
 def test_what_is_legal_passes():
-  legal = model(width=24, heads=4, hidden=None, dropout=0.0, base=1e4)
-  fields.check_sizes(legal, 'width', 'hidden')
+  legal = model(width=24, heads=4, hidden=None, widths=(1, 2), dropout=0.0, base=1e4)
+  fields.check_sizes(legal, 'width', 'widths', 'hidden')
   fields.check_heads(legal)
   fields.check_shares(legal, 'dropout')
   fields.check_positive(legal, 'base')
