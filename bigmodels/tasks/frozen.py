@@ -57,7 +57,7 @@ def frozen_statistics(model, *, task: Callable, patterns: tuple[str, ...]) -> Ta
       re.fullmatch(pattern, '/'.join((*module.path, name)))
       for pattern in patterns for name in ('mean', 'var')):
       object.__setattr__(module, 'use_running_average', None)  # Linen freezes modules
-      return call(*args[:1], use_running_average=True)
+      return call(*args[:1], **{**kwargs, 'use_running_average': True})
     return call(*args, **kwargs)
 
   def loss(params, extra, batch, key, train):

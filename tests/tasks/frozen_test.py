@@ -64,7 +64,7 @@ def test_the_gradient_is_that_of_fixed_numbers():
     @nn.compact
     def __call__(self, inputs, *, train):
       x = inputs @ self.param('w', nn.initializers.ones, (3, 2))
-      return nn.BatchNorm(not train, name='norm')(x)
+      return nn.BatchNorm(name='norm')(x=x, use_running_average=not train)
 
   task = _task(model=Model())
   batch = {**BATCH, 'inputs': BATCH['inputs'][:, 0, 0]}
