@@ -9,7 +9,9 @@
 import importlib
 import os
 import pathlib
+import re
 import sys
+import traceback
 
 from absl import app, flags, logging
 
@@ -130,7 +132,15 @@ def _start(argv: list[str]) -> None:
     argv, overrides = read_overrides(argv)
     app.run(lambda rest: main(rest, overrides), argv, flags_parser=_parse)
   except UserError as error:
+    if flags.FLAGS.is_parsed() and flags.FLAGS.verbosity > 0:
+      traceback.print_exc()
     print(f'error: {error}', file=sys.stderr)
+    sys.exit(2)
+  except Exception as error:
+    if not re.search('RESOURCE_EXHAUSTED|Out of memory', str(error)):  # of XLA
+      raise
+    print(f'error: out of memory: {str(error).splitlines()[0]} (--mode=plan tells what '
+          'a run needs, and what would fit; what is saved stays)', file=sys.stderr)
     sys.exit(2)
   except KeyboardInterrupt:
     print('stopped at once; what was saved before stays', file=sys.stderr)

@@ -13,7 +13,7 @@ from bigmodels import precision, recipes
 from bigmodels.data import batches, recorded
 from bigmodels.data.batches import Feed
 from bigmodels.data.sources import Opening, intact
-from bigmodels.errors import UserError
+from bigmodels.errors import UserError, blamed
 from bigmodels.experiment import Experiment
 from bigmodels.learners import Learner
 from bigmodels.learners.gradient import mean_gradient
@@ -98,10 +98,14 @@ def build(experiment: Experiment, layout: Layout, opening: Opening) -> Built:
     UserError: if data is missing or does not fit the experiment.
   """
   _take_tokenizer(experiment, opening)
-  source = experiment.train.source.open(opening)
+  with blamed('train: the data cannot be opened'):
+    source = experiment.train.source.open(opening)
   opening.keep('train', lambda: recorded.record(source))
   size = experiment.train.batch_size or source.length
   steps = experiment.duration.step(1, source.length / size)
+  if steps >= 2**31:
+    raise UserError(f'--config.duration: {steps:,} steps are more than can be counted; '
+                    'set it to fewer than 2**31')
 
   arithmetic = experiment.precision or precision.default(layout.platform)
 
@@ -124,7 +128,7 @@ def build(experiment: Experiment, layout: Layout, opening: Opening) -> Built:
     'tokenizer': lambda: _tokenizer(source, 'tokenizer'),
     'vocabulary': lambda: _tokenizer(source, 'vocabulary').size,
   }
-  try:
+  with blamed('the experiment cannot be built'):
     model = recipes.complete(experiment.model, facts)
     _check_vocabulary(model, source)
     task = recipes.complete(experiment.task, facts)(
@@ -138,21 +142,36 @@ def build(experiment: Experiment, layout: Layout, opening: Opening) -> Built:
     every = {'train': experiment.train, **experiment.evals}
     transforms = {name: recipes.complete(b.transforms, facts)
                   for name, b in every.items()}
-  except (ValueError, TypeError) as error:
-    raise UserError(f'the experiment cannot be built: {error}') from error
   train = batches.open_feed(
     experiment.train, 'train', opening, layout, dataset=source, seed=experiment.seed,
     shuffle=True, steps=steps, transforms=transforms['train'],
     parts=experiment.accumulate)
-  evals = {
-    name: batches.open_feed(
-      b, name, opening, layout, dataset=b.source.open(opening), seed=0, shuffle=False,
-      steps=0, transforms=transforms[name])
-    for name, b in experiment.evals.items()
-  }
+  evals = {}
+  for name, b in experiment.evals.items():
+    with blamed(f'{name}: the data cannot be opened'):
+      dataset = b.source.open(opening)
+    evals[name] = batches.open_feed(
+      b, name, opening, layout, dataset=dataset, seed=0, shuffle=False, steps=0,
+      transforms=transforms[name])
+  _check_names(train, evals)
   data = {'data_dir': opening.data_dir, 'kept': opening.kept}
   return Built(
     experiment, model, learner, layout, arithmetic, train, evals, steps, data)
+
+
+def _check_names(train: Feed, evals: dict[str, Feed]) -> None:
+  """Refuses evaluations whose class 3, say, is another one than that of training."""
+  ours = train.dataset.classes
+  for name, feed in evals.items():
+    theirs = feed.dataset.classes
+    if ours is None or theirs is None or ours == theirs:
+      continue
+    if len(ours) != len(theirs):
+      raise UserError(f'{name}: its data has {len(theirs)} classes, that of train '
+                      f'{len(ours)}')
+    place = next(i for i in range(len(ours)) if ours[i] != theirs[i])
+    raise UserError(f'{name}: class {place} is {theirs[place]!r} in its data, and '
+                    f'{ours[place]!r} in that of train')
 
 
 def check_classes(built: Built, outputs: dict[str, dict]) -> None:

@@ -159,6 +159,8 @@ class Checkpoints:
     """
     try:
       found = self._manager.item_metadata(step)['carry']
+      if found is None:
+        raise ValueError('the shapes of its arrays are not there')
       return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), found)
     except Exception as error:
       raise Damaged(f'{type(error).__name__}: {error}'[:200]) from error

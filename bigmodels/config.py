@@ -12,6 +12,8 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import cloudpickle
+
 from bigmodels import recipes
 from bigmodels.errors import UserError, nearest
 from bigmodels.experiment import Experiment
@@ -77,6 +79,7 @@ def load(name: str) -> tuple[str, Callable[..., Experiment]]:
   spec = importlib.util.spec_from_file_location(module_name, path)
   module = importlib.util.module_from_spec(spec)
   sys.modules[module_name] = module
+  cloudpickle.register_pickle_by_value(module)  # a worker could not import it
   with _blame(path):
     spec.loader.exec_module(module)
   config = getattr(module, 'config', None)

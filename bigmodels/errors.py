@@ -1,11 +1,47 @@
 """The one error a user can mend, and how it names the nearest legal choice."""
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+import pathlib
+import re
+import traceback
+from collections.abc import Iterable, Iterator
 
 
 class UserError(Exception):
   """Something the user can mend: shown as one message, no traceback, exit 2."""
+
+
+def told(error: Exception) -> str:
+  """What an error says; of one that was not meant to be read, its kind and place too.
+
+  Args:
+    error: of code that a user may have written: a model, a transform, a recipe.
+  """
+  # JAX adds a line of hyphens and a note on its tracebacks, Flax an address.
+  text = re.sub(r' \(https://flax\S*\)$', '', str(error).partition('\n---')[0].strip())
+  if isinstance(error, ValueError | NotImplementedError) or (
+    type(error).__module__ == 'flax.errors'):
+    return text
+  frames = traceback.extract_tb(error.__traceback__)
+  ours = [f for f in frames if not _OF_LIBRARIES & {*pathlib.Path(f.filename).parts}]
+  last = (ours or frames)[-1]
+  return (f'{type(error).__name__}: {text} ({pathlib.Path(last.filename).name}, line '
+          f'{last.lineno}; --verbosity=1 shows the traceback)')
+
+
+_OF_LIBRARIES = {'site-packages', 'dist-packages', '<frozen importlib._bootstrap>'}
+
+
+@contextlib.contextmanager
+def blamed(what: str) -> Iterator[None]:
+  """Turns whatever the code of a user raises into a `UserError` that begins so."""
+  try:
+    yield
+  except UserError:
+    raise
+  except Exception as error:
+    raise UserError(f'{what}: {told(error)}') from error
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

@@ -20,9 +20,10 @@ from bigmodels.build import Built
 from bigmodels.checkpoint import Checkpoints, Damaged
 from bigmodels.data import files
 from bigmodels.errors import UserError
+from bigmodels.learners.learner import State
+from bigmodels.names import name_of
 from bigmodels.parallel.compile import Carry
 from bigmodels.parallel.layout import Layout
-from bigmodels.sharding import name_of
 from bigmodels.workdir import Workdir
 
 
@@ -59,43 +60,59 @@ def best(checkpoints: Checkpoints, like_of: Callable[[int], Any]) -> tuple[int, 
 def start(built: Built, carry: Carry, say: Callable[[str], None] = print) -> Carry:
   """Puts the parameters that an experiment wants from elsewhere into a fresh carry.
 
+  Args, errors: see `read`.
+  """
+  return put(carry, read(built, carry.state, say))
+
+
+def read(built: Built, state: State, say: Callable[[str], None] = print
+         ) -> dict[str, jax.Array]:
+  """The parameters and batch statistics that an experiment wants from elsewhere.
+
   Args:
     built: the experiment, with `init_from` and `init_pattern`.
-    carry: with fresh parameters.
+    state: a fresh one, or its shapes and shardings.
     say: prints a line.
+
+  Returns:
+    by name, laid out as in the state.
 
   Raises:
     UserError: naming every parameter that is missing, left over or of another shape.
   """
   experiment, kept = built.experiment, built.data['kept'].get('tokenizer')
   path, pattern = pathlib.Path(experiment.init_from), experiment.init_pattern
-  params, extra = carry.state.params, carry.state.extra
-  ours = _flat(params)
+  ours = _flat(state.params)
   wanted = {name: x for name, x in ours.items() if re.fullmatch(pattern, name)}
   if not wanted:
     raise UserError(f'--config.init_pattern={pattern}: matches the whole name of no '
                     f'parameter; there is {_first(ours)}')
   modules = {_module_of(name) for name in wanted}
-  statistics = _statistics(extra)
+  statistics = _statistics(state.extra)
   taken = {name: x for name, x in statistics.items()
            if re.fullmatch(pattern, name) or _module_of(name) in modules}
   count, ours, wanted = len(wanted), ours | statistics, wanted | taken
-  whole = pattern == '.*'
   try:
     if _is_run(Workdir(path)):
-      found, left = _of_workdir(path, wanted, kept, built.layout, whole=whole)
+      found, left = _of_workdir(path, wanted, kept, built.layout, pattern)
     else:
-      found, left = _of_hugging_face(path, wanted, kept, built.model, say, whole=whole)
+      found, left = _of_hugging_face(
+        path, wanted, kept, built.model, say, whole=pattern == _WHOLE)
   except _Unfit as error:
     raise UserError(f'--config.init_from={path}: {error}') from error
-  params = jax.tree.map_with_path(
-    lambda path, x: found.get(name_of(path), x), params)
-  extra = jax.tree.map_with_path(
-    lambda path, x: found.get(_name_of_statistic(path), x), extra)
-  others = '' if whole else (f' ({pattern}), {len(ours) - len(wanted)} are fresh; '
-                             f'{left} there are not taken')
+  others = '' if pattern == _WHOLE else (
+    f' ({pattern}), {len(ours) - len(wanted)} are fresh; {left} there are not taken')
   beside = f' and {len(taken)} batch statistics' if taken else ''
   say(f'{count} parameters{beside} from {path}{others}')
+  return found
+
+
+def put(carry: Carry, found: Mapping[str, jax.Array]) -> Carry:
+  """A carry with the parameters and batch statistics of `read`."""
+  params = jax.tree.map_with_path(
+    lambda path, x: found.get(name_of(path), x), carry.state.params)
+  extra = jax.tree.map_with_path(
+    lambda path, x: found.get(_name_of_statistic(path), x), carry.state.extra)
   return carry._replace(state=carry.state._replace(params=params, extra=extra))
 
 
@@ -113,6 +130,9 @@ def require(path: str) -> None:
 
 def _is_run(workdir: Workdir) -> bool:
   return workdir.config.is_file() or workdir.checkpoints.is_dir()
+
+
+_WHOLE = '.*'  # the pattern of an experiment that names none
 
 
 class _Unfit(Exception):
@@ -187,7 +207,7 @@ def _in_short(names: Iterable[str]) -> list[str]:
 
 
 def _of_workdir(path: pathlib.Path, wanted: dict[str, jax.Array], kept: Any,
-                layout: Layout, *, whole: bool) -> tuple[dict[str, jax.Array], int]:
+                layout: Layout, pattern: str) -> tuple[dict[str, jax.Array], int]:
   """The best parameters of a run, and how many of it are not taken."""
   workdir = Workdir(path)
   if not workdir.checkpoints.is_dir():
@@ -209,9 +229,10 @@ def _of_workdir(path: pathlib.Path, wanted: dict[str, jax.Array], kept: Any,
     _check({name: x.shape for name, x in wanted.items()},
            {name: shape for name, shape in theirs.items() if name in wanted},
            {name: name for name in wanted if name not in theirs},
-           [name for name in theirs if name not in wanted] if whole else ())
+           [name for name in theirs
+            if name not in wanted and re.fullmatch(pattern, name)])
     # The experiment's rules may not cover all of another model: cut along fsdp then.
-    return layout.carry(shapes, params if whole else {})
+    return layout.carry(shapes, params if pattern == _WHOLE else {})
 
   try:
     _, found = best(checkpoints, like_of)

@@ -13,7 +13,6 @@ All are optax transformations, to be put into `optax.chain`:
 Penalties are not part of the loss that is logged.
 """
 
-import difflib
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -21,6 +20,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+
+from bigmodels.names import check_patterns, matching, name_of
 
 
 def weights(params: Any) -> Any:
@@ -38,11 +39,13 @@ def weights(params: Any) -> Any:
 
 def l2(strength: float) -> optax.GradientTransformation:
   """Adds the gradient of `strength / 2 * |w|^2` over the weights, not the biases."""
+  _check_strength(strength)
   return optax.add_decayed_weights(strength, mask=weights)
 
 
 def l1(strength: float) -> optax.GradientTransformation:
   """Adds the gradient of `strength * sum |w|` over the weights, not the biases."""
+  _check_strength(strength)
 
   def update(updates, state, params):
     penalized = jax.tree.map(
@@ -51,6 +54,11 @@ def l1(strength: float) -> optax.GradientTransformation:
 
   return optax.masked(optax.GradientTransformation(
     lambda params: optax.EmptyState(), update), weights)
+
+
+def _check_strength(strength: float) -> None:
+  if not 0 <= strength < float('inf'):
+    raise ValueError(f'strength: wants a number, 0 or more, got {strength}')
 
 
 def freeze(*patterns: str, layers: int | None = None) -> optax.GradientTransformation:
@@ -93,28 +101,17 @@ def multiply_rate(*patterns: str, factor: float, layers: int | None = None
 def _where_named(patterns: tuple[str, ...], layers: int | None, change: Callable
                  ) -> optax.GradientTransformation:
   """Changes the updates of parameters by name; see `freeze`."""
-  if not patterns:
-    raise ValueError('patterns: wants at least one, such as encoder/blocks/.*')
+  check_patterns(patterns)
   if layers is not None and layers < 1:
     raise ValueError(f'layers: wants at least 1, got {layers}')
-  for pattern in patterns:
-    try:
-      re.compile(pattern)
-    except re.error as error:
-      raise ValueError(f'patterns: wants regular expressions, got {pattern!r}: {error}'
-                       ) from None
 
   def meant(path):
-    return any(re.fullmatch(pattern, _name_of(path)) for pattern in patterns)
+    return any(re.fullmatch(pattern, name_of(path)) for pattern in patterns)
 
   def init(params):
-    shapes = {_name_of(p): jnp.shape(x) for p, x in jax.tree.leaves_with_path(params)}
+    shapes = {name_of(p): jnp.shape(x) for p, x in jax.tree.leaves_with_path(params)}
     for pattern in patterns:
-      found = [name for name in shapes if re.fullmatch(pattern, name)]
-      if not found:
-        close = difflib.get_close_matches(pattern, shapes, n=1, cutoff=0.0)
-        raise ValueError(f'patterns: {pattern!r} matches the whole name of no '
-                         f'parameter, such as {"".join(close)}')
+      found = matching(pattern, shapes, 'parameter')
       lengths = {(*shapes[name], 0)[0]: name for name in found} if layers else {}
       if len(lengths) > 1:
         raise ValueError('layers: wants parameters with the same number of them, got '
@@ -171,10 +168,6 @@ def with_norms(norm: Callable[[jax.Array], float]) -> optax.GradientTransformati
     return jax.tree.map(moved, updates, params), state
 
   return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
-
-
-def _name_of(path) -> str:
-  return jax.tree_util.keystr(path, simple=True, separator='/')
 
 
 class PlateauState(NamedTuple):

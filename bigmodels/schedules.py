@@ -17,6 +17,12 @@ def _steps(fraction: float, steps: int, name: str) -> int:
   return round(fraction * steps)
 
 
+def _check_rates(**rates: float) -> None:
+  for name, rate in rates.items():
+    if not 0 <= rate < float('inf'):  # nor is NaN
+      raise ValueError(f'{name}: wants a rate, 0 or more, got {rate}')
+
+
 def _after_warmup(rise: int, peak: float, schedule: optax.Schedule) -> optax.Schedule:
   if not rise:
     return schedule
@@ -32,6 +38,7 @@ def step(steps: int, *, peak: float, at: Sequence[float] = (0.5, 0.75),
 
   Over a fraction `warmup`, before the first of them, it rises linearly.
   """
+  _check_rates(peak=peak, factor=factor)
   rise = _steps(warmup, steps, 'warmup')
   boundaries: dict[int, float] = {}
   for fraction in at:
@@ -45,6 +52,7 @@ def step(steps: int, *, peak: float, at: Sequence[float] = (0.5, 0.75),
 
 def exponential(steps: int, *, peak: float, end: float) -> optax.Schedule:
   """From `peak` to `end` by the same factor every step."""
+  _check_rates(peak=peak, end=end)
   if not (peak > 0 and end > 0):
     raise ValueError(f'exponential: wants rates over 0, got {peak} and {end}')
   return optax.exponential_decay(peak, max(1, steps), end / peak)
@@ -58,6 +66,7 @@ def cosine(steps: int, *, peak: float, end: float = 0.0) -> optax.Schedule:
 def warmup_cosine(steps: int, *, peak: float, warmup: float = 0.05,
                   end: float = 0.0) -> optax.Schedule:
   """Linear from 0 to `peak` over a fraction `warmup`, then a cosine to `end`."""
+  _check_rates(peak=peak, end=end)
   rise = _steps(warmup, steps, 'warmup')
   fall = optax.cosine_decay_schedule(
     peak, max(1, steps - rise), alpha=end / peak if peak else 0.0)
@@ -67,6 +76,7 @@ def warmup_cosine(steps: int, *, peak: float, warmup: float = 0.05,
 def warmup_linear(steps: int, *, peak: float, warmup: float = 0.05,
                   end: float = 0.0) -> optax.Schedule:
   """Linear from 0 to `peak` over a fraction `warmup`, then linear to `end`."""
+  _check_rates(peak=peak, end=end)
   rise = _steps(warmup, steps, 'warmup')
   fall = optax.linear_schedule(peak, end, max(1, steps - rise))
   return _after_warmup(rise, peak, fall)

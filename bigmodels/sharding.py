@@ -15,6 +15,7 @@ import jax
 from jax.sharding import PartitionSpec
 
 from bigmodels.errors import UserError, nearest
+from bigmodels.names import name_of
 
 BATCH = ('data', 'fsdp')  # the axes that cut the batch
 _SMALL = 2**12  # elements: gathering fewer costs more than holding them everywhere
@@ -221,11 +222,6 @@ def state_specs(state: Any, params: Any, specs: Any, mesh: MeshShape) -> Any:
     return _along_fsdp(none, name_of(path), leaf.shape, mesh, strict=False)
 
   return jax.tree.map_with_path(spec, state)
-
-
-def name_of(path) -> str:
-  """`head/Dense_0/kernel`, from the path of a leaf."""
-  return jax.tree_util.keystr(path, simple=True, separator='/')
 
 
 def _matches(rule: Rule, name: str) -> bool:

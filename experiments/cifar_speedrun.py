@@ -55,6 +55,10 @@ def muon_and_sgd(*, steps: int, batch_size: int, filters: float, biases: float,
   def falling(rate, share=1.0):
     return schedules.warmup_linear(round(share * steps), peak=rate, warmup=0.0)
 
+  for name, rate in (('filters', filters), ('biases', biases), ('head', head)):
+    if not 0 < rate < float('inf'):  # decay is told for a rate of 1
+      raise ValueError(f'{name}: wants a rate above 0, got {rate}')
+
   def sgd(rate, schedule):
     return optax.chain(
       optax.scale(batch_size), optax.add_decayed_weights(decay * batch_size / rate),

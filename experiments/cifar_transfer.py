@@ -25,8 +25,11 @@ BODY = '(stem|stage).*'
 
 def config(*, pretrain: bool = False, each: int = 25, steps: int = 300,
            batch_size: int = 100, body: float = 1.0, learning_rate: float = 0.05,
-           weight_decay: float = 0.0005, depth: int = 8, seed: int = 0) -> Experiment:
+           weight_decay: float = 0.0005, depth: int = 8, init_from: str | None = None,
+           seed: int = 0) -> Experiment:
   cifar = data.Tfds('cifar10')
+  if not body and not init_from:
+    raise ValueError('body=0 keeps the layers as they are: wants --init_from')
   classes = SIX if pretrain else FOUR
   return Experiment(
     model=partial(models.CifarResNet, outputs=len(classes), depth=depth),
@@ -46,6 +49,7 @@ def config(*, pretrain: bool = False, each: int = 25, steps: int = 300,
     evals={'test': data.Batches(
       source=data.Subset(cifar.split('test'), classes), batch_size=500,
       transforms=(transforms.standardize,))},
+    init_from=init_from,
     init_pattern=BODY,
     evaluate=Span(steps=100),
     log=Span(steps=100),

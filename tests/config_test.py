@@ -1,9 +1,11 @@
 """Tests of resolving an experiment, and of config.txt, by files in a scratch folder."""
 
 import pathlib
+import subprocess
 import sys
 import textwrap
 
+import cloudpickle
 import pytest
 
 from bigmodels import config, models
@@ -309,3 +311,15 @@ def test_text_whose_experiment_has_changed(fork):
 def test_differences_name_the_path():
   assert config.differences({'a': '1', 'b': '2', 'c': '3'}, {'a': '1', 'b': '4'}) == (
     '  b: 2 -> 4\n  c: 3 -> (absent)')
+
+
+def test_functions_of_an_experiment_go_to_processes_that_cannot_import_it(tmp_path):
+  fork = tmp_path / 'pets.py'
+  fork.write_text('def fit(image, chance): return image + 1\ndef config(): pass\n')
+  _, function = config.load(str(fork))
+  sent = cloudpickle.dumps(sys.modules[function.__module__].fit)
+  there = subprocess.run(
+    [sys.executable, '-c', 'import pickle, sys; '
+     'print(pickle.load(sys.stdin.buffer)(2, None))'],
+    input=sent, capture_output=True, check=True)
+  assert there.stdout == b'3\n'

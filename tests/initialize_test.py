@@ -13,9 +13,10 @@ from bigmodels.checkpoint import Checkpoints
 from bigmodels.data.sources import Opening
 from bigmodels.errors import UserError
 from bigmodels.experiment import Experiment, Span
+from bigmodels.names import name_of
 from bigmodels.parallel import layout
 from bigmodels.parallel.compile import Carry
-from bigmodels.sharding import MLP, MeshShape, name_of
+from bigmodels.sharding import MLP, MeshShape
 from bigmodels.workdir import Workdir
 
 STATE = {'kind': 'Words', 'settings': {}, 'words': ['a']}
@@ -207,3 +208,10 @@ def test_a_run_with_another_tokenizer_is_refused(workdir):
   path, _ = workdir(experiment(), 100, STATE)
   text, = refusal(experiment(init_from=str(path)), STATE | {'words': ['b']})
   assert 'that run has another tokenizer than this one' in text
+
+
+def test_half_of_what_a_pattern_matches_is_refused(workdir):
+  path, _ = workdir(experiment((6, 5)), 100)
+  lines = refusal(experiment((6,), init_from=str(path), init_pattern='Dense_[02]/.*'))
+  assert lines[1:-1] == ['  Dense_2/bias: there, but not wanted',
+                         '  Dense_2/kernel: there, but not wanted']

@@ -6,8 +6,9 @@ import numpy as np
 import optax
 import pytest
 
-from bigmodels import models, optim, sharding
+from bigmodels import models, optim
 from bigmodels.learners import Signal
+from bigmodels.names import name_of
 
 PARAMS = {
   'kernel': jnp.array([[0.5, -2.0], [0.2, 3.0]]),
@@ -38,7 +39,7 @@ def test_biases_and_scales_of_stacked_blocks_are_no_weights():
   block = models.Gpt(vocabulary=7, length=4, depth=2, width=8, heads=2)
   shapes = jax.eval_shape(lambda: block.init(
     jax.random.key(0), jnp.zeros((1, 4), int), train=False))['params']
-  decayed = {sharding.name_of(path): bool(found) for path, found in
+  decayed = {name_of(path): bool(found) for path, found in
              jax.tree.leaves_with_path(optim.weights(shapes))}
   assert {name for name, found in decayed.items() if found} == {
     name for name in decayed if name.endswith(('kernel', 'embedding'))}
@@ -259,3 +260,10 @@ def test_with_norms_rescales_before_the_update():
   np.testing.assert_allclose(
     params['kernel'] + updates['kernel'], 2 * kernel / np.linalg.norm(kernel) - 0.5,
     atol=1e-6)
+
+
+@pytest.mark.parametrize('penalty', [optim.l1, optim.l2])
+@pytest.mark.parametrize('strength', [-1.0, float('nan')])
+def test_penalties_refuse(penalty, strength):
+  with pytest.raises(ValueError, match='strength: wants a number, 0 or more'):
+    penalty(strength)

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -128,3 +129,10 @@ def test_flags_of_meshes_and_processes_are_refused_in_a_line(flags, message, tmp
                   cwd=tmp_path)
   assert done.returncode == 2
   assert message in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+
+
+def test_out_of_memory_is_told_in_a_line(tmp_path):
+  done = _command('--experiment=digits_cnn', '--config.model.hidden=(10000000000,)',
+                  cwd=tmp_path)
+  assert done.returncode == 2 and 'Traceback' not in done.stderr
+  assert re.match(r'error: out of memory: .*\(--mode=plan', done.stderr), done.stderr

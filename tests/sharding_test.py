@@ -26,6 +26,7 @@ from bigmodels.models import (
   Vgg,
   Vit,
 )
+from bigmodels.names import name_of
 from bigmodels.sharding import MeshShape, Rule
 
 FSDP = MeshShape(data=2, fsdp=4)
@@ -48,7 +49,7 @@ def specs_of(rules, mesh, **named):
 
 def by_name(specs):
   leaves = jax.tree.leaves_with_path(specs, is_leaf=lambda x: isinstance(x, P))
-  return {sharding.name_of(path): spec for path, spec in leaves}
+  return {name_of(path): spec for path, spec in leaves}
 
 
 def params_of(model, *example):

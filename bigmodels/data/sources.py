@@ -6,6 +6,7 @@ everywhere; `rows` counts examples of a split from 0.
 """
 
 import dataclasses
+import numbers
 import pathlib
 import zlib
 from collections.abc import Callable, Mapping
@@ -34,8 +35,8 @@ class Dataset(NamedTuple):
     tokenizer: what made the tokens of text, or None.
     describe: row -> where the example comes from, and what is wrong with it if it
       cannot be decoded; None if there is no more to say than the row.
-    labels: () -> that column, `[length]`, where it can be had without the others; None
-      if it is `load` that gives it.
+    labels: () -> that column, `[length]`, -1 where it cannot be read, if it can be had
+      without the others; None if it is `load` that gives it.
   """
 
   length: int
@@ -177,9 +178,33 @@ class Arrays:
       classes = tuple(str(i) for i in range(int(labels.max()) + 1))
       labels = labels.astype(np.int32)
     else:
-      labels = labels.astype(np.float32)
+      try:
+        labels = labels.astype(np.float32)
+      except (ValueError, TypeError):
+        raise UserError(f'Arrays: labels want integers, which are classes, or floats; '
+                        f'got {labels.dtype}, such as {labels[:1].tolist()}') from None
     return in_memory(
       {'inputs': np.asarray(self.inputs)[rows], 'labels': labels[rows]}, classes)
+
+
+def _labels(dataset: Dataset, opening: Opening) -> np.ndarray:
+  """The class of every row, -1 where it cannot be read."""
+  if dataset.labels:
+    labels = np.asarray(dataset.labels())
+  else:
+    columns = dataset.load()
+    labels = np.full(dataset.length, -1, np.int32)
+    rows = intact(columns)
+    labels[rows] = columns['labels'][rows]
+    wrong = rows[(labels[rows] < 0) | (labels[rows] >= len(dataset.classes))]
+    if len(wrong):
+      raise UserError(f'Subset: the label of row {wrong[0]} is {labels[wrong[0]]}, '
+                      f'wants 0 to {len(dataset.classes) - 1}')
+  lost, = np.nonzero(labels < 0)
+  if len(lost):
+    opening.say(f'Subset: {len(lost)} of {dataset.length:,} examples are corrupt, and '
+                f'left out: rows {", ".join(map(str, lost[:20]))}')
+  return labels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,10 +222,13 @@ class Subset:
   each: int | None = None
 
   def __post_init__(self):
-    if self.each is not None and self.each < 1:
-      raise ValueError(f'each: wants at least 1, got {self.each}')
-    if self.classes is not None and (isinstance(self.classes, str) or not self.classes
-                                     or len(set(self.classes)) != len(self.classes)):
+    if self.each is not None and (not isinstance(self.each, numbers.Integral)
+                                  or self.each < 1):
+      raise ValueError(f'each: wants a whole number, at least 1, got {self.each}')
+    if self.classes is not None and (
+      isinstance(self.classes, str) or not self.classes
+      or not all(isinstance(name, str) for name in self.classes)
+      or len(set(self.classes)) != len(self.classes)):
       raise ValueError('classes: wants names, each of them once, got '
                        f'{self.classes!r}')
 
@@ -208,7 +236,8 @@ class Subset:
     """Opens the other source and looks through its labels.
 
     Raises:
-      UserError: if it has no classes, not these, or no example of one of them.
+      UserError: if it has no classes, not these, no example of one of them, or a label
+        that is none.
     """
     whole = self.source.open(opening)
     if whole.classes is None:
@@ -218,7 +247,7 @@ class Subset:
       if name not in whole.classes:
         raise UserError(f'Subset: there is no class {name!r}'
                         f'{nearest(name, whole.classes)}')
-    labels = np.asarray(whole.labels() if whole.labels else whole.load()['labels'])
+    labels = _labels(whole, opening)
     found = []
     for name in names:
       of_class, = np.nonzero(labels == whole.classes.index(name))

@@ -339,7 +339,7 @@ def _labels(source: Tfds, folder: pathlib.Path, base: str, length: int,
     found = _found(source, opening.data_dir, base)
     features, tfds = found.dataset_info.features, import_tfds()
     skip = {source.inputs: tfds.decode.SkipDecoding()}
-    labels = np.zeros(length, np.int32)  # as `_read` has it where one cannot be read
+    labels = np.full(length, -1, np.int32)
     for key in range(length):
       try:
         with quiet():

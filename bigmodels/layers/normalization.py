@@ -8,20 +8,24 @@ from jax import lax
 class BatchNorm(nn.BatchNorm):
   """`flax.linen.BatchNorm` over all axes but the last, in half the time on a CPU.
 
-  Same fields, names and results (Ioffe and Szegedy, 2015): a batch is divided by its
-  own deviation, the biased one, which the running statistics follow. Here the values
-  are multiplied and added to once, with what is worked out for each channel before, so
-  that XLA keeps no centred copy of them for the gradient. The rounding is that of the
-  values, not of their distance to the mean.
+  Same names and results (Ioffe and Szegedy, 2015): a batch is divided by its own
+  deviation, the biased one, which the running statistics follow. Here the values are
+  multiplied and added to once, with what is worked out for each channel before, so that
+  XLA keeps no centred copy of them for the gradient. The rounding is that of the
+  values, not of their distance to the mean; the deviation is that of
+  `use_fast_variance`. Other axes, masks and groups of devices there are none.
   """
 
   @nn.compact
-  def __call__(self, x, use_running_average: bool | None = None):
+  def __call__(self, x, use_running_average: bool | None = None, *, mask=None):
     """`[..., channels]` -> the same shape.
 
     Raises:
-      ValueError: for another axis, or groups of devices.
+      ValueError: for another axis, a mask, groups of devices, or the slow variance.
     """
+    if mask is not None or not self.use_fast_variance:
+      raise ValueError('bigmodels BatchNorm has no mask and no slow variance; '
+                       'flax.linen.BatchNorm has')
     if self.axis != -1 or self.axis_index_groups is not None:
       raise ValueError(f'axis: wants -1 and no groups, got {self.axis} and '
                        f'{self.axis_index_groups}')

@@ -30,9 +30,14 @@ def max_pool(x, window, *, stride=None, padding=0):
     [batch, (height + 2 * padding - window) // stride + 1, ..., channels].
 
   Raises:
-    ValueError: if an image is smaller than the window.
+    ValueError: for a window, stride or padding that is none, or an image that is
+      smaller than the window.
   """
-  stride = stride or window
+  stride = window if stride is None else stride
+  for name, value, least in (
+      ('window', window, 1), ('stride', stride, 1), ('padding', padding, 0)):
+    if value < least:
+      raise ValueError(f'{name}: wants at least {least}, got {value}')
   if padding >= window:
     raise ValueError(f'padding: wants less than the window of {window}, got {padding}')
   if min(x.shape[1:3]) + 2 * padding < window:
@@ -74,7 +79,21 @@ def _places(x, axis, window, stride, padding) -> list[jax.Array]:
 
 
 def average_pool(x, window):
-  """Takes the mean of each window; arguments and result as in `max_pool`."""
+  """Takes the mean of each window; windows do not overlap.
+
+  Args:
+    x: images, [batch, height, width, channels].
+    window: side of the square window, in pixels. Rows and columns that fill no window
+      are dropped.
+
+  Returns:
+    [batch, height // window, width // window, channels].
+
+  Raises:
+    ValueError: if an image is smaller than the window.
+  """
+  if window < 1:
+    raise ValueError(f'window: wants at least 1, got {window}')
   return _windows(x, window).mean(axis=(2, 4))
 
 

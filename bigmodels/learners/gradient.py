@@ -47,11 +47,11 @@ def mean_gradient(loss: Callable, *, parts: int = 1, axis_name: str | None = Non
     # Before the gradient: statistics over all devices mix their losses in it.
     return value * weight, (weight, sums, extra)
 
-  def part(params, extra, batch, key, index):
+  def part(params, before, batch, key, index):
     with _statistics_over(axis_name):
       (total, (weight, sums, extra)), grads = jax.value_and_grad(
-        weighted, has_aux=True)(params, extra, batch, part_of(key, index))
-    return (total, grads, weight, sums), extra
+        weighted, has_aux=True)(params, before, batch, part_of(key, index))
+    return (total, grads, weight, sums), jax.tree.map(_change, before, extra)
 
   def summed(params, extra, batch, key):
     first, apart = 0, 1
@@ -80,7 +80,8 @@ def mean_gradient(loss: Callable, *, parts: int = 1, axis_name: str | None = Non
     value, grads = jax.tree.map(
       lambda x: x / jnp.maximum(weight, 1e-9).astype(x.dtype), (total, grads))
     kept = jax.tree.map(
-      lambda x: (x / (parts * apart)).astype(x.dtype) if _is_float(x) else x, kept)
+      lambda old, x: old + (x / (parts * apart)).astype(x.dtype) if _is_float(x) else x,
+      extra, kept)
     return (value, kept, sums), grads
 
   return summed
@@ -88,6 +89,11 @@ def mean_gradient(loss: Callable, *, parts: int = 1, axis_name: str | None = Non
 
 def _is_float(x: jax.Array) -> bool:
   return jnp.issubdtype(x.dtype, jnp.floating)
+
+
+def _change(before: jax.Array, after: jax.Array) -> jax.Array:
+  """What is added up, and 0 where a part leaves it: so that this stays to the bit."""
+  return after - before if _is_float(after) else after
 
 
 def _add_floats(total: jax.Array, value: jax.Array) -> jax.Array:

@@ -7,9 +7,9 @@ import jax
 
 from bigmodels import build
 from bigmodels.data.sources import Opening
+from bigmodels.names import name_of
 from bigmodels.parallel.compile import trace
 from bigmodels.request import Request
-from bigmodels.sharding import name_of
 
 
 def run(request: Request) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from bigmodels import build, config, initialize, loop, results, sharding
+from bigmodels import build, config, initialize, loop, results
 from bigmodels.checkpoint import Checkpoints, Damaged
 from bigmodels.logs.writers import Silent, Writers
+from bigmodels.names import name_of
 from bigmodels.parallel import devices, hosts
-from bigmodels.parallel.compile import compile_programs
+from bigmodels.parallel.compile import compile_traced, trace
 from bigmodels.parallel.hosts import Hosts
 from bigmodels.parallel.meter import Meter
 from bigmodels.request import Request
@@ -55,14 +56,18 @@ def _train(request: Request, resolved: config.Resolved, workdir: Workdir, device
            all_hosts: Hosts, stop: loop.Stop, start: float) -> None:
   experiment, say = resolved.experiment, all_hosts.say
   with contextlib.ExitStack() as stack:
-    if experiment.init_from and not any(workdir.checkpoints.glob('*')):
+    beginning = experiment.init_from and not any(workdir.checkpoints.glob('*'))
+    if beginning:
       initialize.require(experiment.init_from)
     layout = request.layout(experiment)
     built = build.open_run(experiment, layout, workdir, request.data_dir,
                            request.cache_dir, say=say)
     stack.callback(built.close)
-    programs = compile_programs(built.learner, built.train, built.evals, layout)
-    build.check_classes(built, programs.traced.outputs)
+    traced = trace(built.learner, built.train, built.evals, layout)
+    # What does not fit is told before anything is compiled, or written.
+    build.check_classes(built, traced.outputs)
+    taken = initialize.read(built, traced.carry.state, say) if beginning else None
+    programs = compile_traced(traced, built.train, built.evals, layout)
     if all_hosts.main:
       workdir.keep(resolved, built.data)
     with workdir.blame():
@@ -78,7 +83,8 @@ def _train(request: Request, resolved: config.Resolved, workdir: Workdir, device
       carry = programs.init(layout.everywhere(
         np.asarray(jax.random.PRNGKey(experiment.seed))))
       if experiment.init_from:
-        carry = initialize.start(built, carry, say)
+        carry = initialize.put(
+          carry, taken or initialize.read(built, carry.state, say))
       if workdir.metrics.is_file():
         say('no checkpoint was saved before this run stopped: starting at step 0')
     all_hosts.agree('the parameters', str(loop.copies(carry.state.params)[0]))
@@ -86,7 +92,7 @@ def _train(request: Request, resolved: config.Resolved, workdir: Workdir, device
       loop.check_monitor(built, programs, carry.state)
     size = built.train.order.batch_size
     parts = experiment.accumulate
-    statistics = any('batch_stats' in sharding.name_of(path) for path, _ in
+    statistics = any('batch_stats' in name_of(path) for path, _ in
                      jax.tree.leaves_with_path(carry.state.extra))
     if parts > 1 and statistics:
       say(f'accumulate={parts}: batch statistics are those of each part of '

@@ -4,7 +4,6 @@ import concurrent.futures
 import contextlib
 import functools
 import pathlib
-import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -13,12 +12,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.errors import FlaxError
 from jax.extend import core
 from jax.sharding import PartitionSpec
 
 from bigmodels.data.batches import Feed
-from bigmodels.errors import UserError
+from bigmodels.errors import UserError, told
 from bigmodels.keys import part_of
 from bigmodels.learners.learner import Learner, State
 from bigmodels.parallel import arithmetic, chips, devices
@@ -70,7 +68,7 @@ class Programs(NamedTuple):
     advance: (carry, operand, number of steps, whether to clear the window, votes) ->
       Carry, votes agreed on; takes the state's memory over.
     evaluate: (split, state, operand) -> sums, outputs.
-    seconds: spent compiling.
+    seconds: spent compiling, not tracing.
   """
 
   traced: Traced
@@ -86,9 +84,14 @@ VOTES = 3  # numbers that the processes agree on with every dispatch
 
 def compile_programs(learner: Learner, train: Feed, evals: dict[str, Feed],
                      layout: Layout) -> Programs:
-  """Compiles a learner's three functions; see `trace`."""
+  """Traces a learner's three functions and compiles them; see `trace`."""
+  return compile_traced(trace(learner, train, evals, layout), train, evals, layout)
+
+
+def compile_traced(traced: Traced, train: Feed, evals: dict[str, Feed],
+                   layout: Layout) -> Programs:
+  """Compiles what was traced, of the same feeds and layout."""
   start = time.perf_counter()
-  traced = trace(learner, train, evals, layout)
   lowered = [lower() for lower in traced.lower.values()]
   # XLA compiles outside Python's lock: side by side.
   with concurrent.futures.ThreadPoolExecutor() as pool:
@@ -208,9 +211,10 @@ def _fitting(train: Feed, name: str = 'train', feed: Feed | None = None
   """Has a model's refusal of a split told as something a user can mend."""
   try:
     yield
-  # `jax.random` knows some draws for its own keys only: NotImplementedError.
-  except (ValueError, NotImplementedError, FlaxError) as error:
-    reason = re.sub(r' \(https://flax\S*\)$', '', str(error).partition('\n---')[0])
+  except UserError:
+    raise
+  except Exception as error:  # a model and its transforms are code of users
+    reason = told(error)
     ours, theirs = (_inputs(each) for each in (train, feed or train))
     if theirs != ours:
       reason += f'; inputs are {theirs} in {name!r}, {ours} in \'train\''

@@ -1,12 +1,12 @@
 """A task whose batch normalisations stay, in part, as they are."""
 
-import difflib
 import re
 from collections.abc import Callable
 
 import flax.linen as nn
 import jax
 
+from bigmodels.names import check_patterns, matching, name_of
 from bigmodels.tasks.task import Task
 
 
@@ -26,36 +26,34 @@ def frozen_statistics(model, *, task: Callable, patterns: tuple[str, ...]) -> Ta
 
   Raises:
     ValueError: here for what is no pattern; when initialised for one that matches no
-      statistics.
+      statistics, or some that are of no `flax.linen.BatchNorm`.
   """
-  if isinstance(patterns, str) or not patterns:
-    raise ValueError('patterns: wants at least one, such as (stem/.*,), got '
-                     f'{patterns!r}')
-  for pattern in patterns:
-    try:
-      re.compile(pattern)
-    except re.error as error:
-      raise ValueError(f'patterns: wants regular expressions, got {pattern!r}: {error}'
-                       ) from None
+  check_patterns(patterns)
   made = task(model)
 
   def init(key, batch):
-    params, extra = made.init(key, batch)
-    names = [jax.tree_util.keystr(path, simple=True, separator='/')
-             for path, _ in jax.tree.leaves_with_path(extra.get('batch_stats', {}))]
+    known = set()
+
+    def record(call, args, kwargs, context):
+      if _is_norm(context):
+        known.update(_names(context.module))
+      return call(*args, **kwargs)
+
+    with nn.intercept_methods(record):
+      params, extra = made.init(key, batch)
+    names = [name_of(path) for path, _ in jax.tree.leaves_with_path(
+      extra.get('batch_stats', {}))]
     for pattern in patterns:
-      if not any(re.fullmatch(pattern, name) for name in names):
-        close = difflib.get_close_matches(pattern, names, n=1, cutoff=0.0)
-        such = f', such as {close[0]}' if close else ': the model has none'
-        raise ValueError(f'patterns: {pattern!r} matches the whole name of no batch '
-                         f'statistics{such}')
+      for name in matching(pattern, names, 'batch statistics'):
+        if name not in known:
+          raise ValueError(f'patterns: {pattern!r} matches {name}, which is of no '
+                           'flax.linen.BatchNorm: only those can be kept as they are')
     return params, extra
 
   def intercept(call, args, kwargs, context):
     module = context.module
-    if isinstance(module, nn.BatchNorm) and context.method_name == '__call__' and any(
-      re.fullmatch(pattern, '/'.join((*module.path, name)))
-      for pattern in patterns for name in ('mean', 'var')):
+    if _is_norm(context) and any(
+      re.fullmatch(pattern, name) for pattern in patterns for name in _names(module)):
       object.__setattr__(module, 'use_running_average', None)  # Linen freezes modules
       return call(*args[:1], **{**kwargs, 'use_running_average': True})
     return call(*args, **kwargs)
@@ -65,3 +63,11 @@ def frozen_statistics(model, *, task: Callable, patterns: tuple[str, ...]) -> Ta
       return made.loss(params, extra, batch, key, train)
 
   return made._replace(init=init, loss=loss)
+
+
+def _is_norm(context) -> bool:
+  return isinstance(context.module, nn.BatchNorm) and context.method_name == '__call__'
+
+
+def _names(module: nn.BatchNorm) -> list[str]:
+  return ['/'.join((*module.path, name)) for name in ('mean', 'var')]

@@ -194,9 +194,9 @@ def test_examples_of_a_subset_are_told_by_their_rows_in_the_whole():
 
 
 def test_subsets_that_cannot_be():
-  with pytest.raises(ValueError, match='each: wants at least 1, got 0'):
+  with pytest.raises(ValueError, match='each: wants a whole number, at least 1, got 0'):
     Subset(arrays(), each=0)
-  for classes in (('1', '1'), (), '10'):
+  for classes in (('1', '1'), (), '10', (1, 2)):
     with pytest.raises(ValueError, match='classes: wants names, each of them once'):
       Subset(arrays(), classes=classes)
   with pytest.raises(UserError, match="there is no class '3'"):
@@ -206,3 +206,27 @@ def test_subsets_that_cannot_be():
   lacking = Arrays(np.ones((3, 1)), np.array([0, 2, 2]))
   with pytest.raises(UserError, match="no example is of the class '1'"):
     Subset(lacking).open(OPENING)
+
+
+def test_corrupt_examples_are_of_no_class_in_a_subset():
+  class Damaged:
+    def open(self, opening):
+      found = arrays(6).open(opening)
+      corrupt = np.arange(6) == 3  # its label reads 0
+      return found._replace(load=lambda: {**found.load(), 'corrupt': corrupt})
+
+  lines = []
+  opening = Opening(None, None, {}, lines.append)
+  assert Subset(Damaged(), classes=('0',)).open(opening).length == 1
+  assert lines == ['Subset: 1 of 6 examples are corrupt, and left out: rows 3']
+
+
+def test_labels_that_are_no_class():
+  class Wrong:
+    def open(self, opening):
+      return arrays(6).open(opening)._replace(classes=('0', '1'))
+
+  with pytest.raises(UserError, match='Subset: the label of row 2 is 2, wants 0 to 1'):
+    Subset(Wrong()).open(OPENING)
+  with pytest.raises(UserError, match=r'labels want integers.* got <U3'):
+    Arrays(np.ones((2, 1)), np.array(['cat', 'dog'])).open(OPENING)

@@ -24,7 +24,7 @@ def test_windows():
   same(views.window(IMAGES, size=4), IMAGES[:, 0:4, 1:5])
   same(views.window(IMAGES, size=3, down=1.0, right=0.0), IMAGES[:, 2:, :3])
   same(views.window(IMAGES, size=3, mirror=True), IMAGES[:, 1:4, 4:1:-1])
-  with pytest.raises(ValueError, match='size 6 is larger than images of 5 x 7'):
+  with pytest.raises(ValueError, match='size wants 1 to 5, of images of 5 x 7, got 6'):
     views.window(IMAGES, size=6)
 
 

@@ -246,3 +246,46 @@ def test_a_full_disk_is_one_line_and_what_is_saved_stays(
   finally:
     subprocess.run(['umount', '-l', str(disk)], check=False)
   train.run(request_for(None, bigger))
+
+
+def test_a_pattern_of_no_parameter_is_told_of_the_optimizer(
+  request_for, tiny, tmp_path):
+  fork = tmp_path / 'fork.py'
+  fork.write_text('''
+import dataclasses
+from functools import partial
+import optax
+from bigmodels import optim
+from experiments import digits_cnn
+def config():
+  frozen = partial(optax.chain, partial(optax.sgd, 0.1), partial(optim.freeze, 'x/.*'))
+  return dataclasses.replace(digits_cnn.config(), optimizer=frozen)
+''')
+  with pytest.raises(UserError, match="optimizer and the model do not fit: patterns: "
+                     r"'x/\.\*' matches the whole name of no parameter"):
+    train.run(request_for(str(fork), tmp_path / 'run'))
+
+
+def test_classes_in_another_order_are_refused(request_for, tmp_path):
+  fork = tmp_path / 'fork.py'
+  fork.write_text('''
+import dataclasses
+from bigmodels import data
+from experiments import digits_cnn
+def config(*, classes: tuple[str, ...]):
+  before = digits_cnn.config()
+  def of(batches, names):
+    return dataclasses.replace(batches, source=data.Subset(batches.source, names))
+  return dataclasses.replace(before, train=of(before.train, ('3', '5')),
+                             evals={'test': of(before.evals['test'], classes)})
+''')
+  with pytest.raises(UserError, match="test: class 0 is '5' in its data, and '3' in "
+                     'that of train'):
+    train.run(request_for(str(fork), tmp_path / 'a', classes=('5', '3')))
+  with pytest.raises(UserError, match='test: its data has 1 classes, that of train 2'):
+    train.run(request_for(str(fork), tmp_path / 'b', classes=('3',)))
+
+
+def test_steps_that_cannot_be_counted(request_for, tiny, tmp_path):
+  with pytest.raises(UserError, match='steps are more than can be counted'):
+    train.run(request_for(tiny, tmp_path / 'run', steps=10**12))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bigmodels import models, tasks
+from bigmodels.learners.gradient import mean_gradient
 from bigmodels.precision import in_precision
 from tests.quick import quick_jit
 
@@ -97,5 +98,29 @@ def test_a_pattern_that_matches_nothing():
   with pytest.raises(ValueError, match=r"'stem' matches .* no batch statistics, "
                                        'such as stem/norm'):
     _task('stem').init(KEY, BATCH)
-  with pytest.raises(ValueError, match='the model has none'):
+  with pytest.raises(ValueError, match='there is none'):
     _task(model=models.Mlp(3)).init(KEY, BATCH)
+
+
+def test_statistics_of_something_else_are_refused():
+  class Own(nn.Module):
+    @nn.compact
+    def __call__(self, inputs, *, train):
+      seen = self.variable('batch_stats', 'mean', lambda: inputs.mean())
+      return nn.Dense(3)(inputs.reshape(len(inputs), -1) - seen.value)
+
+  with pytest.raises(ValueError, match=r"'\.\*' matches mean, which is of no flax"):
+    _task(model=Own()).init(KEY, BATCH)
+
+
+@pytest.mark.parametrize('parts', [3, 5, 7])
+def test_parts_of_a_batch_leave_what_is_frozen_to_the_bit(parts):
+  task = _task('stage[12]/.*')
+  params, extra = _started(task)
+  extra = jax.tree.map(lambda x: x * 1.1, extra)  # no round numbers
+  batch = jax.tree.map(lambda x: np.stack([x] * parts), BATCH)
+  gradient = mean_gradient(partial(task.loss, train=True), parts=parts)
+  (_, after, _), _ = quick_jit(gradient)(params, extra, batch, KEY)
+  same = _same(after, extra)['batch_stats']
+  assert all(jax.tree.leaves([same[k] for k in ('stage1', 'stage2')]))
+  assert not any(jax.tree.leaves(same['stage3']))

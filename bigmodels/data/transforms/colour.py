@@ -3,7 +3,13 @@
 import jax
 import jax.numpy as jnp
 
-from bigmodels.data.transforms.images import Batch, from_unit, to_unit
+from bigmodels.data.transforms.images import (
+  Batch,
+  check_range,
+  from_unit,
+  images_of,
+  to_unit,
+)
 
 
 def colour(batch: Batch, key: jax.Array, *, brightness: float = 0.0,
@@ -22,13 +28,10 @@ def colour(batch: Batch, key: jax.Array, *, brightness: float = 0.0,
   Raises:
     ValueError: for other strengths, or images without colour whose hue is to change.
   """
-  strengths = {'brightness': brightness, 'contrast': contrast, 'saturation': saturation}
-  for name, strength in strengths.items():
-    if strength < 0:
-      raise ValueError(f'colour: {name} wants 0 or more, got {strength}')
-  if not 0 <= hue <= 0.5:
-    raise ValueError(f'colour: hue wants 0 to 0.5, got {hue}')
-  images = batch['inputs']
+  check_range(
+    'colour', 0, brightness=brightness, contrast=contrast, saturation=saturation)
+  check_range('colour', 0, 0.5, hue=hue)
+  images = images_of(batch, 'colour')
   if hue and images.shape[-1] != 3:
     raise ValueError(f'colour: hue wants images of 3 channels, got {images.shape}')
   amounts = jax.random.uniform(key, (len(images), 4, 1, 1, 1))

@@ -1,9 +1,51 @@
 """What transforms of images share: their range of values, and rectangles in them."""
 
+import numbers
+
 import jax
 import jax.numpy as jnp
 
 Batch = dict[str, jax.Array]
+
+
+def images_of(batch: Batch, transform: str) -> jax.Array:
+  """The inputs of a batch, `[batch, height, width, channels]`.
+
+  Raises:
+    ValueError: if they are no images, naming the transform that wants them.
+  """
+  images = batch['inputs']
+  if images.ndim != 4:
+    raise ValueError(f'{transform}: wants images [batch, height, width, channels], got '
+                     f'{images.shape}')
+  return images
+
+
+def check_range(transform: str, low: float, high: float | None = None, **values
+                ) -> None:
+  """Refuses what is no number of a range.
+
+  Args:
+    transform: whose arguments they are.
+    low, high: inclusive; None for no end.
+    values: by name.
+
+  Raises:
+    ValueError: naming the first of them.
+  """
+  for name, value in values.items():
+    if not isinstance(value, numbers.Real) or not low <= value < float('inf') or (
+      high is not None and value > high):
+      wanted = f'{low} or more' if high is None else f'{low} to {high}'
+      raise ValueError(f'{transform}: {name} wants {wanted}, got {value!r}')
+
+
+def check_pixels(transform: str, low: int, **values) -> None:
+  """As `check_range`, of whole numbers of pixels or of anything that is counted."""
+  for name, value in values.items():
+    if not isinstance(value, numbers.Integral) or value < low:
+      raise ValueError(f'{transform}: {name} wants a whole number, {low} or more, got '
+                       f'{value!r}')
 
 
 def like(values: jax.Array, dtype) -> jax.Array:
@@ -54,10 +96,10 @@ def draw_rectangles(key: jax.Array, shape: tuple[int, int, int], *,
   sizes_key, corner_key = (jax.random.fold_in(key, i) for i in range(2))
   low = jnp.array([area[0], jnp.log(aspect[0])])
   high = jnp.array([area[1], jnp.log(aspect[1])])
-  share, ratio = jnp.moveaxis(
+  share, wide = jnp.moveaxis(
     low + (high - low) * jax.random.uniform(sizes_key, (n, 10, 2)), -1, 0)
-  pixels, ratio = share * limits.prod(), jnp.exp(ratio)
-  sizes = jnp.sqrt(jnp.stack([pixels / ratio, pixels * ratio], -1))
+  pixels, wide = share * limits.prod(), jnp.exp(wide)
+  sizes = jnp.sqrt(jnp.stack([pixels / wide, pixels * wide], -1))
   first = jnp.argmax((sizes <= limits).all(-1), axis=1)
   sizes = jnp.take_along_axis(sizes, first[:, None, None], axis=1)[:, 0]
   sizes = jnp.minimum(sizes, limits)

@@ -12,7 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bigmodels.data.transforms.images import Batch, inside, like
+from bigmodels.data.transforms.images import (
+  Batch,
+  check_range,
+  images_of,
+  inside,
+  like,
+)
 
 
 def mixup(batch: Batch, key: jax.Array, *, outputs: int, alpha: float = 0.2,
@@ -51,7 +57,7 @@ def cutmix(batch: Batch, key: jax.Array, *, outputs: int, alpha: float = 1.0,
       where the rectangle, about any point, reaches out of the image.
     probability: that an example is mixed at all.
   """
-  images = batch['inputs']
+  images = images_of(batch, 'cutmix')
   shape = images.shape[1:3]
   share, mixed = _shares(batch, jax.random.fold_in(key, 0), alpha, probability)
   sizes = jnp.sqrt(1 - share)[:, None] * jnp.array(shape)
@@ -99,8 +105,9 @@ def neighbours(x: jax.Array) -> jax.Array:
 def _shares(batch: Batch, key: jax.Array, alpha: float, probability: float
             ) -> tuple[jax.Array, jax.Array]:
   """How much of every example stays, float32 `[n]`, and whether any goes."""
-  if alpha <= 0:
+  if not 0 < alpha < float('inf'):
     raise ValueError(f'alpha: wants a number above 0, got {alpha}')
+  check_range('mixup, cutmix', 0, 1, probability=probability)
   from scipy.special import betaincinv
 
   # jax.random.beta does not draw for a part of a batch what the whole would get.

@@ -5,7 +5,14 @@ import jax.numpy as jnp
 
 from bigmodels.data.transforms.colour import grey, mean_grey, mix
 from bigmodels.data.transforms.geometry import resample
-from bigmodels.data.transforms.images import Batch, from_unit, to_unit
+from bigmodels.data.transforms.images import (
+  Batch,
+  check_pixels,
+  check_range,
+  from_unit,
+  images_of,
+  to_unit,
+)
 from bigmodels.errors import nearest
 
 OPERATIONS = (
@@ -37,12 +44,13 @@ def randaugment(batch: Batch, key: jax.Array, *, layers: int = 2,
   Raises:
     ValueError: for another magnitude, or an unknown operation.
   """
-  if not 0 <= magnitude <= 10:
-    raise ValueError(f'randaugment: magnitude wants 0 to 10, got {magnitude}')
+  check_pixels('randaugment', 0, layers=layers)
+  check_range('randaugment', 0, 10, magnitude=magnitude)
+  check_range('randaugment', 0, 1, fill=fill)
   for name in operations:
     if name not in OPERATIONS:
       raise ValueError(f'randaugment: no operation {name!r}{nearest(name, OPERATIONS)}')
-  images = batch['inputs']
+  images = images_of(batch, 'randaugment')
   values, strength = to_unit(images), magnitude / 10
   for layer in range(layers):
     own = jax.random.fold_in(key, layer)

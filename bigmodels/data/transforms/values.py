@@ -3,7 +3,14 @@
 import jax
 import jax.numpy as jnp
 
-from bigmodels.data.transforms.images import Batch, draw_rectangles, inside
+from bigmodels.data.transforms.images import (
+  Batch,
+  check_pixels,
+  check_range,
+  draw_rectangles,
+  images_of,
+  inside,
+)
 
 
 def standardize(batch: Batch, key: jax.Array, *, mean, std) -> Batch:
@@ -24,6 +31,7 @@ def standardize(batch: Batch, key: jax.Array, *, mean, std) -> Batch:
 
 def noise(batch: Batch, key: jax.Array, *, std: float) -> Batch:
   """Adds Gaussian noise; goes after `standardize`, in whose units `std` is."""
+  check_range('noise', 0, std=std)
   inputs = batch['inputs'].astype(jnp.float32)
   return {**batch, 'inputs': inputs + std * jax.random.normal(key, inputs.shape)}
 
@@ -37,7 +45,8 @@ def cutout(batch: Batch, key: jax.Array, *, size: int, fill: float = 0.0) -> Bat
     size: of the square, in pixels; at an edge, part of it is outside.
     fill: after `standardize`, 0 is the mean.
   """
-  n, height, width, _ = batch['inputs'].shape
+  n, height, width, _ = images_of(batch, 'cutout').shape
+  check_pixels('cutout', 0, size=size)
   centres = jax.random.randint(key, (n, 2), 0, jnp.array([height, width]))
   corners = centres + 0.5 - size / 2 - 1e-3  # an even size has no middle pixel
   return _filled(batch, inside(corners, jnp.full((n, 2), size), (height, width)), fill)
@@ -56,11 +65,12 @@ def erase(batch: Batch, key: jax.Array, *, probability: float = 0.5,
     aspect: least and largest ratio of its width to its height.
     fill: after `standardize`, 0 is the mean.
   """
-  images = batch['inputs']
+  images = images_of(batch, 'erase')
+  check_range('erase', 0, 1, probability=probability)
   place_key, chance_key = (jax.random.fold_in(key, i) for i in range(2))
   hole = inside(*draw_rectangles(place_key, images.shape[:3], area=area,
                                  aspect=aspect), images.shape[1:3])
-  chosen = jax.random.bernoulli(chance_key, probability, (len(images), 1, 1, 1))
+  chosen = jax.random.bernoulli(chance_key, float(probability), (len(images), 1, 1, 1))
   return _filled(batch, hole & chosen, fill)
 
 

@@ -65,3 +65,50 @@ def test_dtype_is_kept(name, dtype):
 def test_every_example_has_its_own_draw(name):
   results = apply(RANDOM[name], np.repeat(pixels(), 32, 0))
   assert len({result.tobytes() for result in results}) > 1
+
+
+OF_IMAGES = [*(set(RANDOM) - {'noise'}), 'alternating_flip', 'centre_crop', 'resize',
+             'cutmix']
+
+
+@pytest.mark.parametrize('name', sorted(OF_IMAGES))
+def test_what_is_no_image_is_refused(name):
+  transform = RANDOM.get(name) or {
+    'alternating_flip': transforms.alternating_flip,
+    'centre_crop': partial(transforms.centre_crop, size=2),
+    'resize': partial(transforms.resize, size=2),
+    'cutmix': partial(transforms.cutmix, outputs=3)}[name]
+  rows = {**batch(pixels(2)[..., 0]), 'row': jnp.arange(2), 'epoch': jnp.zeros(2, int)}
+  with pytest.raises(ValueError, match=r': wants images \[batch, height, width, '
+                     r'channels\], got \(2, \d+, \d+\)'):
+    transform(rows, KEY)
+
+
+@pytest.mark.parametrize(('transform', 'message'), [
+  (partial(transforms.flip, probability=2), 'probability wants 0 to 1, got 2'),
+  (partial(transforms.flip, probability=float('nan')), 'probability wants 0 to 1'),
+  (partial(transforms.flip, probability='x'), "probability wants 0 to 1, got 'x'"),
+  (partial(transforms.erase, probability=-0.1), 'probability wants 0 to 1, got -0.1'),
+  (partial(transforms.mixup, outputs=3, probability=2), 'probability wants 0 to 1'),
+  (partial(transforms.mixup, outputs=3, alpha=float('nan')), 'alpha: wants a number'),
+  (partial(transforms.shift, pixels=-1), 'pixels wants a whole number, 0 or more'),
+  (partial(transforms.crop, size=0), 'crop: size wants a whole number, 1 or more'),
+  (partial(transforms.centre_crop, size=2.5), 'size wants a whole number'),
+  (partial(transforms.resize, size=0), 'size wants a whole number, 1 or more, got 0'),
+  (partial(transforms.resized_crop, size=-1), 'size wants a whole number'),
+  (partial(transforms.translate, share=2), 'share wants 0 to 1, got 2'),
+  (partial(transforms.rotate, degrees=float('inf')), 'degrees wants 0 to 180'),
+  (partial(transforms.cutout, size=-2), 'size wants a whole number, 0 or more'),
+  (partial(transforms.noise, std=-1), 'std wants 0 or more, got -1'),
+  (partial(transforms.randaugment, layers=-1), 'layers wants a whole number'),
+  (partial(transforms.randaugment, fill=2), 'fill wants 0 to 1, got 2'),
+])
+def test_what_a_transform_cannot_do_is_refused(transform, message):
+  with pytest.raises(ValueError, match=message):
+    transform(batch(pixels(2)), KEY)
+
+
+def test_a_whole_probability_is_one():
+  images = batch(pixels(2))
+  flipped = transforms.flip(images, KEY, probability=1)['inputs']
+  np.testing.assert_array_equal(flipped, images['inputs'][:, :, ::-1])

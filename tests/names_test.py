@@ -1,0 +1,24 @@
+"""bigmodels.names: patterns of names."""
+
+import pytest
+
+from bigmodels import names
+
+
+def test_whole_names_are_matched():
+  assert names.matching('stem/.*', ['stem/a', 'a/stem/a', 'stem/b'], 'parameter') == [
+    'stem/a', 'stem/b']
+  with pytest.raises(ValueError, match="'stem' matches the whole name of no parameter, "
+                     'such as stem/a'):
+    names.matching('stem', ['stem/a', 'head'], 'parameter')
+
+
+@pytest.mark.parametrize(('patterns', 'message'), [
+  ((), r'wants at least one, such as \(stem/\.\*,\), got \(\)'),
+  ('stem', "wants at least one, such as .*, got 'stem'"),
+  ((('stem',),), r"wants texts, each by itself, got \('stem',\)"),
+  (('[',), r"wants regular expressions, got '\['"),
+])
+def test_what_is_no_pattern(patterns, message):
+  with pytest.raises(ValueError, match=message):
+    names.check_patterns(patterns)
