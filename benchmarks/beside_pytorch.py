@@ -116,7 +116,8 @@ def ours(network: str) -> dict[str, Callable[[int], None]]:
       sys.exit(f'{network}: the loss is not finite')
 
   forward = jax.jit(lambda params, extra, x: built.model.apply(
-    {'params': params, **extra}, x, train=False))
+    {'params': params, **extra}, x, train=False),
+    compiler_options=devices.compiler_options(built.layout.platform))
 
   def infer(x, times):
     for _ in range(times):

@@ -1,12 +1,11 @@
 """Two-dimensional convolution that also trains fast on a CPU.
 
 XLA's CPU backend runs a convolution fast where its operands lie in the order in which
-it reads them. Those of the gradients that JAX derives do not: the kernel's takes up to
-five times as long as it needs, and inside a loop two hundred times. So on a CPU the
-gradients are written here: by the input as a convolution in the right order, by the
-kernel as products of patches with the cotangent, summed over chunks of images. Small
-convolutions are one product of patches where they are trained. One of each channel by
-itself, which XLA runs slowest of all, is a sum over the places of the window. Elsewhere
+it reads them. Those of the gradients that JAX derives do not: inside a loop the
+kernel's takes two hundred times as long as it needs. So on a CPU both gradients are
+written here as convolutions in the right order. What has few values in a window, or one
+pixel, is a product of patches with a matrix. A convolution of each channel by itself,
+which XLA runs slowest of all, is a sum over the places of the window. Elsewhere
 `lax.conv_general_dilated` is used. All agree to rounding, in value and gradients.
 """
 
@@ -23,12 +22,8 @@ from jax import lax
 
 from bigmodels.layers.normalization import BatchNorm
 
-# Patches hold every input value h * w times. All at once they are worth it up to these
-# many values of a window, or bytes; and what of them a kernel's gradient makes at a
-# time should stay in the cache.
+# Patches hold every input value h * w times: worth it up to these values of a window.
 _FEW_VALUES = 32
-_FEW_BYTES = 2**25
-_CHUNK_BYTES = 2**22
 _ORDER = ('NHWC', 'HWIO', 'NHWC')  # of images, filters and results
 _MAX_SHIFTS = 25  # places of the window of a convolution of each channel by itself
 
@@ -62,14 +57,11 @@ def conv(x, kernel, *, strides=(1, 1), padding: Padding = 'SAME', groups=1):
   pads = _pads(x.shape, kernel.shape, strides, padding, groups)
   places = math.prod(kernel.shape[:2])
   if jax.default_backend() == 'cpu' and groups == 1:
-    outputs = math.prod(_outputs(x.shape, kernel.shape, strides, pads))
-    values = math.prod(kernel.shape[:3])
     if places == 1:
       return _patches_times_matrix(x, kernel, strides, pads)
-    if (values <= _FEW_VALUES
-        or x.shape[0] * outputs * values * x.dtype.itemsize <= _FEW_BYTES):
+    if math.prod(kernel.shape[:3]) <= _FEW_VALUES:
       return conv_by_patches(x, kernel, strides, pads)
-    return conv_by_chunks(x, kernel, strides, pads)
+    return conv_in_order(x, kernel, strides, pads)
   if (jax.default_backend() == 'cpu' and places <= _MAX_SHIFTS
       and groups == x.shape[3] == kernel.shape[3]):
     return depthwise_by_shifts(x, kernel, strides, pads)
@@ -95,13 +87,6 @@ def _pads(size, window, strides, padding, groups) -> tuple[tuple[int, int], ...]
     raise ValueError(f'a {window[0]}x{window[1]} window is larger than '
                      f'{size[1]}x{size[2]} images')
   return pads
-
-
-def _outputs(size, window, strides, pads) -> tuple[int, int]:
-  """Height and width of the result."""
-  height, width = ((n + sum(p) - k) // s + 1 for n, p, k, s in zip(
-    size[1:3], pads, window[:2], strides, strict=True))
-  return height, width
 
 
 def conv_by_lax(x, kernel, strides, padding, groups=1):
@@ -145,94 +130,105 @@ conv_by_patches.defvjp(_patches_forward, _patches_backward)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def conv_by_chunks(x, kernel, strides, padding):
-  """`conv` as XLA's own, with gradients that a CPU runs as fast.
+def conv_in_order(x, kernel, strides, padding):
+  """`conv` as XLA's own, with both gradients as convolutions in its order.
 
   Its derivatives are taken in reverse only, of any order.
   """
   return conv_by_lax(x, kernel, strides, padding)
 
 
-def _chunks_forward(x, kernel, strides, padding):
+def _in_order_forward(x, kernel, strides, padding):
   return conv_by_lax(x, kernel, strides, padding), (x, kernel)
 
 
-def _chunks_backward(strides, padding, kept, cotangent):
+def _in_order_backward(strides, padding, kept, cotangent):
   x, kernel = kept
   return (_by_input(x, kernel, cotangent, strides, padding),
           _by_kernel(x, kernel, cotangent, strides, padding))
 
 
-conv_by_chunks.defvjp(_chunks_forward, _chunks_backward)
+conv_in_order.defvjp(_in_order_forward, _in_order_backward)
 
 
 def _by_input(x, kernel, cotangent, strides, padding):
-  """The gradient of `conv_by_lax` by its images, as a convolution in their order."""
-  # What is put around the cotangent, spread out by the strides, so that every window
-  # that a pixel was in is found again.
-  around = [
-    (k - 1 - before, n - (m - 1) * s + before - 1)
-    for n, m, k, s, (before, _) in zip(
-      x.shape[1:3], cotangent.shape[1:3], kernel.shape[:2], strides, padding,
-      strict=True)]
+  """The gradient of `conv_by_lax` by its images, as convolutions in their order.
+
+  One for each place of a pixel within a stride: no zeros are put between those of the
+  cotangent, which most of the products would be of.
+  """
+  down, across = (_of_stride(*sizes) for sizes in zip(
+    x.shape[1:3], cotangent.shape[1:3], kernel.shape[:2], strides, padding,
+    strict=True))
+  rows = [jnp.stack([_at_place(cotangent, kernel, vertical, horizontal)
+                     for horizontal in across], axis=3) for vertical in down]
+  found = jnp.stack(rows, axis=2)  # [batch, rows, stride, columns, stride, in]
+  batch, height, _, width, _, channels = found.shape
+  found = found.reshape(
+    batch, height * strides[0], width * strides[1], channels)
+  return found[:, : x.shape[1], : x.shape[2]]
+
+
+def _of_stride(size, outputs, window, stride, padding) -> list[tuple]:
+  """For every place within a stride along an axis: the taps that meet a pixel there.
+
+  Returns:
+    first tap, stride between taps, and how many zeros come (before, after) the outputs
+    for a convolution with these taps to give `ceil(size / stride)` pixels.
+  """
+  pixels, found = -(-size // stride), []
+  for place in range(stride):
+    shift, first = divmod(place + padding[0], stride)
+    taps = -(-max(window - first, 0) // stride)
+    before = taps - 1 - shift
+    found.append((first, stride, (before, pixels - outputs - before + taps - 1)))
+  return found
+
+
+def _at_place(cotangent, kernel, vertical, horizontal):
+  """What the taps of a place within the strides give."""
+  (top, down, above), (left, across, beside) = vertical, horizontal
+  taps = kernel[top::down, left::across][::-1, ::-1].swapaxes(2, 3)
+  if not taps.size:  # strides that leave pixels out
+    height, width = (n + sum(pads) - k + 1 for n, pads, k in zip(
+      cotangent.shape[1:3], (above, beside), taps.shape[:2], strict=True))
+    return jnp.zeros((len(cotangent), height, width, kernel.shape[2]), cotangent.dtype)
+  if min(*above, *beside) < 0:
+    # XLA reads beyond its input where one side is cut off and another filled up.
+    cotangent = lax.pad(cotangent, jnp.zeros((), cotangent.dtype), (
+      (0, 0, 0), (*above, 0), (*beside, 0), (0, 0, 0)))
+    above = beside = (0, 0)
   return lax.conv_general_dilated(
-    cotangent, kernel[::-1, ::-1].swapaxes(2, 3), (1, 1), around, lhs_dilation=strides,
-    dimension_numbers=_ORDER)
+    cotangent, taps, (1, 1), (above, beside), dimension_numbers=_ORDER)
 
 
 def _by_kernel(x, kernel, cotangent, strides, padding):
-  """The gradient of `conv_by_lax` by its kernel, some images after the other."""
-  products = _products_by_shifts if strides[1] == 1 else _products_by_columns
-  window, exact = kernel.shape[:2], jnp.promote_types(x.dtype, jnp.float32)
-  batch, height, width, out = cotangent.shape
-  copies = window[1] * (out if strides[1] == 1 else x.shape[3])  # at a pixel
-  most = _CHUNK_BYTES // (height * width * copies * x.dtype.itemsize)
-  size = max((n for n in range(1, batch + 1) if batch % n == 0 and n <= most),
-             default=1)
+  """The gradient of `conv_by_lax` by its kernel, as a convolution in the right order.
 
-  # A chunk has images from all over the batch: of each device, if there are enough.
-  x, cotangent = (
-    a.reshape(size, batch // size, *a.shape[1:]) for a in (x, cotangent))
-
-  def add(total, index):
-    images, over = (
-      lax.dynamic_index_in_dim(a, index, 1, keepdims=False) for a in (x, cotangent))
-    return total + products(images, over, window, strides, padding, exact), None
-
-  total, _ = lax.scan(add, jnp.zeros(kernel.shape, exact), jnp.arange(batch // size))
-  return total.astype(kernel.dtype)
-
-
-def _products_by_shifts(images, over, window, strides, padding, exact):
-  """`[h, w, in, out]`, where windows are next to each other.
-
-  Rows of the images, which take no copies, times what the cotangent has at each column
-  of the windows: the images have the fewer values to put into another order.
+  Its images are the channels, its windows the cotangent, its sums those over the batch.
   """
-  left, right = padding[1]
-  zero = jnp.zeros((), over.dtype)
-  over = lax.pad(over, zero, ((0, 0, 0), (0, 0, 0), (
-    window[1] - 1 - left, window[1] - 1 - right, 0), (0, 0, 0)))
-  shifts = jnp.concatenate(_along(over, 2, window[1], 1)[::-1], axis=-1)
-  images = jnp.pad(images, ((0, 0), padding[0], (0, 0), (0, 0)))
-  return jnp.stack([
-    _product(rows, shifts, exact).reshape(rows.shape[-1], window[1], -1).swapaxes(0, 1)
-    for rows in _along(images, 1, window[0], strides[0])])
+  height, width, channels = x.shape[1:]
+  around = [
+    (before, (m - 1) * s + k - before - n)
+    for n, m, k, s, (before, _) in zip(
+      (height, width), cotangent.shape[1:3], kernel.shape[:2], strides, padding,
+      strict=True)]
+  parts = 2 if channels % 2 == 0 else 1
+  # XLA would take a transposition into the convolution, out of its order again.
+  windows = lax.optimization_barrier(cotangent.transpose(1, 2, 0, 3))
 
+  def of_channels(start):
+    part = lax.dynamic_slice_in_dim(x, start, channels // parts, 3)
+    found = lax.conv_general_dilated(
+      lax.optimization_barrier(part.transpose(3, 1, 2, 0)), windows, (1, 1), around,
+      rhs_dilation=strides, dimension_numbers=_ORDER,
+      preferred_element_type=jnp.promote_types(x.dtype, jnp.float32))
+    return lax.optimization_barrier(found)
 
-def _products_by_columns(images, over, window, strides, padding, exact):
-  """`[h, w, in, out]`: what is in each column of the windows times the cotangent."""
-  images = jnp.pad(images, ((0, 0), *padding, (0, 0)))
-  columns = jnp.concatenate(_along(images, 2, window[1], strides[1]), axis=-1)
-  return jnp.stack([
-    _product(rows, over, exact).reshape(window[1], -1, over.shape[-1])
-    for rows in _along(columns, 1, window[0], strides[0])])
-
-
-def _product(left, right, exact):
-  """Sums `left[..., i] * right[..., o]` over all places: `[i, o]`."""
-  return jnp.matmul(left.reshape(-1, left.shape[-1]).T,
-                    right.reshape(-1, right.shape[-1]), preferred_element_type=exact)
+  # In a loop, or XLA would make the images anew, from those of the layers before.
+  found = lax.map(of_channels, jnp.arange(0, channels, channels // parts))
+  found = found.reshape(channels, *found.shape[2:])
+  return found.transpose(1, 2, 0, 3).astype(kernel.dtype)
 
 
 def _shifted(x, window, strides, padding) -> list[jax.Array]:
@@ -272,11 +268,11 @@ def depthwise_by_shifts(x, kernel, strides, padding):
   return _weighted_places(x, kernel, strides, padding)
 
 
-def _forward(x, kernel, strides, padding):
+def _shifts_forward(x, kernel, strides, padding):
   return _weighted_places(x, kernel, strides, padding), (x, kernel)
 
 
-def _backward(strides, padding, kept, cotangent):
+def _shifts_backward(strides, padding, kept, cotangent):
   x, kernel = kept
   _, to_x = jax.vjp(lambda x: _weighted_places(x, kernel, strides, padding), x)
   places = _shifted(x, kernel.shape[:2], strides, padding)
@@ -285,7 +281,7 @@ def _backward(strides, padding, kept, cotangent):
   return *to_x(cotangent), jnp.stack(sums).reshape(kernel.shape).astype(kernel.dtype)
 
 
-depthwise_by_shifts.defvjp(_forward, _backward)
+depthwise_by_shifts.defvjp(_shifts_forward, _shifts_backward)
 
 
 @jax.custom_jvp

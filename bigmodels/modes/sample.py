@@ -159,7 +159,8 @@ def _from_experiment(request: Request, stack: contextlib.ExitStack,
     request.data_dir or stored['data_dir'], request.cache_dir, kept, say))
   stack.callback(built.close)
   _require_text(built)
-  init = trace(built.learner, built.train, {}, layout).lower['init']().compile()
+  init = trace(built.learner, built.train, {}, layout).lower['init']().compile(
+    devices.compiler_options(layout.platform))
   carry = init(layout.everywhere(np.asarray(jax.random.PRNGKey(experiment.seed))))
   return built, initialize.start(built, carry, say).state
 

@@ -95,7 +95,8 @@ def compile_traced(traced: Traced, train: Feed, evals: dict[str, Feed],
   lowered = [lower() for lower in traced.lower.values()]
   # XLA compiles outside Python's lock: side by side.
   with concurrent.futures.ThreadPoolExecutor() as pool:
-    programs = pool.map(lambda program: program.compile(), lowered)
+    options = devices.compiler_options(layout.platform)
+    programs = pool.map(lambda program: program.compile(options), lowered)
     compiled = dict(zip(traced.lower, programs, strict=True))
 
   def advance(carry: Carry, operand, count: int, clear: bool, votes):

@@ -13,7 +13,6 @@ from bigmodels.data import transforms
 from bigmodels.data.sources import Opening
 from bigmodels.errors import UserError
 from bigmodels.experiment import Experiment, Span
-from bigmodels.layers import convolution
 from bigmodels.parallel import layout
 from bigmodels.parallel.compile import trace
 from bigmodels.sharding import MeshShape
@@ -59,7 +58,6 @@ class Lazy(nn.Module):
   (models.Cnn(outputs=3, widths=(4, 4), hidden=(), kernel=5), 'cpu', True)])
 def test_steps_of_a_dispatch_where_convolutions_are_slow_in_a_loop(
     monkeypatch, model, platform, loops):
-  monkeypatch.setattr(convolution, '_FEW_BYTES', 0)
   monkeypatch.setattr(layout.Layout, 'platform', platform)
   assert (traced(model, COLOUR, COLOUR).most > 1) == loops
 
