@@ -97,6 +97,19 @@ def average_pool(x, window):
   return _windows(x, window).mean(axis=(2, 4))
 
 
+def global_average_pool(x):
+  """The mean over pixels: `[batch, height, width, channels]` -> `[batch, channels]`.
+
+  On a CPU it is a product: XLA has YNNPACK make a sum, together with the convolutions
+  before it, and those take twice as long there; see `parallel.devices`.
+  """
+  if jax.default_backend() != 'cpu':
+    return x.mean((1, 2))
+  pixels = x.shape[1] * x.shape[2]
+  share = jnp.full(pixels, 1 / pixels, x.dtype)
+  return jnp.einsum('p,bpc->bc', share, x.reshape(len(x), pixels, x.shape[3]))
+
+
 def _windows(x, window):
   """Views x as [batch, rows, window, columns, window, channels]."""
   batch, height, width, channels = x.shape

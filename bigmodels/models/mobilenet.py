@@ -14,6 +14,7 @@ import jax
 
 from bigmodels.layers.convolution import ConvNorm
 from bigmodels.layers.dense import Dense
+from bigmodels.layers.pooling import global_average_pool
 from bigmodels.models import hugging_face
 from bigmodels.models.fields import check_positive, check_shares, check_sizes
 from bigmodels.models.hugging_face import Place, Published
@@ -212,7 +213,7 @@ def _layer(model: MobileNetV1 | MobileNetV2) -> Callable:
 
 
 def _head(model: MobileNetV1 | MobileNetV2, x: jax.Array, train: bool) -> jax.Array:
-  x = nn.Dropout(model.dropout, deterministic=not train)(x.mean((1, 2)))
+  x = nn.Dropout(model.dropout, deterministic=not train)(global_average_pool(x))
   return Dense(model.outputs, kernel_init=_HEAD, name='head')(x)
 
 

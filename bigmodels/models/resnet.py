@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from bigmodels.layers.convolution import ConvNorm
 from bigmodels.layers.dense import Dense
-from bigmodels.layers.pooling import max_pool
+from bigmodels.layers.pooling import global_average_pool, max_pool
 from bigmodels.models import hugging_face
 from bigmodels.models.fields import check_positive, check_shares, check_sizes
 from bigmodels.models.hugging_face import Published
@@ -242,4 +242,4 @@ def _rest(x: jax.Array, block: Callable, blocks: tuple[int, ...], width: int,
   for stage, count in enumerate(blocks):
     x = _Stage(partial(block, features=width * 2**stage), count, min(stage + 1, 2),
                name=f'stage{stage + 1}')(x, train=train)
-  return Dense(outputs, kernel_init=_SMALL, name='head')(x.mean((1, 2)))
+  return Dense(outputs, kernel_init=_SMALL, name='head')(global_average_pool(x))

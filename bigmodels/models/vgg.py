@@ -7,7 +7,7 @@ import jax
 
 from bigmodels.layers.convolution import Conv
 from bigmodels.layers.normalization import BatchNorm
-from bigmodels.layers.pooling import max_pool
+from bigmodels.layers.pooling import global_average_pool, max_pool
 from bigmodels.models.fields import check_positive, check_shares, check_sizes
 from bigmodels.models.images import check_images
 from bigmodels.models.mlp import Mlp
@@ -74,6 +74,6 @@ class Vgg(nn.Module):
           x = max_pool(x, 2)
         x = nn.relu(x)
     if not self.hidden:
-      x = x.mean((1, 2))
+      x = global_average_pool(x)
     return Mlp(self.outputs, self.hidden, dropout=self.dropout,
                kernel_init=self.kernel_init, name='head')(x, train=train)

@@ -131,3 +131,14 @@ def test_windows_that_hold_no_image_are_refused():
     pooling.max_pool(jnp.zeros((1, 2, 4, 1)), 5, stride=2, padding=1)
   with pytest.raises(ValueError, match='wants less than the window of 3, got 3'):
     pooling.max_pool(jnp.zeros((1, 8, 8, 1)), 3, stride=2, padding=3)
+
+
+@pytest.mark.parametrize('backend', ['cpu', 'gpu'])
+@pytest.mark.parametrize('size', [(8, 8), (7, 5), (1, 1)])
+def test_global_average_equals_the_mean(monkeypatch, size, backend):
+  monkeypatch.setattr(jax, 'default_backend', lambda: backend)
+  x = _images(size)
+  actual = _value_and_gradient(pooling.global_average_pool, x)
+  expected = _value_and_gradient(lambda x: x.mean((1, 2)), x)
+  np.testing.assert_allclose(actual[0], np.asarray(x).mean((1, 2)), 1e-5, 1e-6)
+  np.testing.assert_allclose(actual[1], expected[1], 1e-6, 1e-6)
