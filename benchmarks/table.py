@@ -5,15 +5,21 @@
 
 import json
 import pathlib
+import statistics
+from functools import partial
 
 RESULTS = pathlib.Path(__file__).resolve().parent / 'results'
 
 
-def beside_pytorch() -> list[str]:
-  """PyTorch's time over ours: median, least and most of the rounds."""
+def beside_pytorch(machine: str) -> list[str]:
+  """PyTorch's time over ours: median, least and most of the rounds.
+
+  Args:
+    machine: the end of the file's name.
+  """
   rows = ['| PyTorch\'s time over ours | train step | inference of 1 | of 256 |',
           '| --- | --- | --- | --- |']
-  for network, found in _read('beside_pytorch_cpu')['results'].items():
+  for network, found in _read(f'beside_pytorch_{machine}')['results'].items():
     for side in ('eager', 'compiled'):
       cells = [f'{each[side]["ratio"]:.2f} ({each[side]["least"]:.2f} to '
                f'{each[side]["most"]:.2f})' for each in found.values() if side in each]
@@ -42,10 +48,24 @@ def input_pipeline() -> list[str]:
                  for road, images in found.items()]
 
 
+def checkpoint_stall() -> list[str]:
+  """What a checkpoint costs the training beside it: medians of the rounds."""
+  rows = ['| saving | size | training stands | written after |',
+          '| --- | --- | --- | --- |']
+  for experiment, found in _read('checkpoint_stall_cpu')['results'].items():
+    stall, written = (statistics.median(found[name]) for name in (
+      'stall_ms', 'written_ms'))
+    rows.append(f'| `{experiment}` | {found["megabytes"]:.1f} MB | {stall:.0f} ms | '
+                f'{written:.0f} ms |')
+  return rows
+
+
 def _read(name: str) -> dict:
   return json.loads((RESULTS / f'{name}.json').read_text())
 
 
+TABLES = (partial(beside_pytorch, 'amd'), partial(beside_pytorch, 'intel'), start_up,
+          input_pipeline, checkpoint_stall)
+
 if __name__ == '__main__':
-  print('\n\n'.join('\n'.join(table()) for table in (
-    beside_pytorch, start_up, input_pipeline)))
+  print('\n\n'.join('\n'.join(table()) for table in TABLES))

@@ -202,6 +202,33 @@ def test_formulation_follows_backend_and_shape(
       assert (name in jaxpr) == (name == wanted), name
 
 
+@pytest.mark.parametrize('size, kernel_size, strides, padding, tiny', [
+  ((2, 2), (3, 3), (1, 1), 'SAME', True),
+  ((3, 8), (5, 5), (1, 1), 'SAME', True),
+  ((4, 4), (4, 4), (1, 1), 'VALID', True),  # of its gradient by the image
+  ((4, 4), (3, 3), (1, 1), 3, True),  # of its gradient by the kernel
+  ((3, 3), (3, 3), (2, 2), 'SAME', False),
+  ((8, 8), (5, 5), (1, 1), 'SAME', False)])
+def test_windows_larger_than_what_they_go_over(
+    size, kernel_size, strides, padding, tiny):
+  x, kernel = _inputs(size, kernel_size)
+  pads = ((padding,) * 2,) * 2 if isinstance(padding, int) else padding
+
+  def ours(x, kernel):
+    return convolution.conv(x, kernel, strides=strides, padding=padding)
+
+  def plain(x, kernel):
+    return convolution.conv_by_lax(x, kernel, strides, pads)
+
+  assert ('conv_general_dilated' not in str(jax.make_jaxpr(ours)(x, kernel))) == tiny
+
+  def found(function):
+    value, pullback = jax.vjp(function, x, kernel)
+    return value, *pullback(value)
+
+  _assert_close(found(ours), found(plain))
+
+
 @pytest.mark.parametrize('backend', ['cpu', 'gpu'])
 def test_jit_vmap_and_grad(monkeypatch, backend):
   monkeypatch.setattr(jax, 'default_backend', lambda: backend)
