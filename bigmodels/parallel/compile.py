@@ -235,9 +235,10 @@ def compile_with_text(lowered: jax.stages.Lowered,
   `as_text()` of the result would do, could jaxlib read back all that libtpu makes
   (0.10.2 cannot, of collectives that run beside products).
   """
+  options = devices.compiler_options(device_kind)  # a CPU's kind is its platform
   with devices.uncached(), tempfile.TemporaryDirectory() as folder:
     compiled = lowered.compile({
-      'xla_dump_to': folder, 'xla_dump_hlo_as_text': True,
+      'xla_dump_to': folder, 'xla_dump_hlo_as_text': True, **options,
       **chips.text_options(device_kind)})
     written, = pathlib.Path(folder).glob('*after_optimizations.txt')
     return compiled, written.read_text()
