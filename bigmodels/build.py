@@ -136,7 +136,8 @@ def build(experiment: Experiment, layout: Layout, opening: Opening) -> Built:
     optimizer = recipes.complete(experiment.optimizer, facts)
     if not hasattr(optimizer, 'update'):
       raise ValueError(f'optimizer: made {optimizer!r}, wants an optax transformation')
-    learner = experiment.learner(task, optimizer, functools.partial(
+    learn = recipes.complete(experiment.learner, facts)
+    learner = learn(task, optimizer, functools.partial(
       mean_gradient, parts=experiment.accumulate, axis_name=layout.axis_name,
       guide=layout.guided))
     every = {'train': experiment.train, **experiment.evals}

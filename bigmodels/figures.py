@@ -110,6 +110,33 @@ def language(outputs: Mapping[str, np.ndarray], inputs: Inputs | None,
   return {'Loss of each text': figure}
 
 
+def control(outputs: Mapping[str, np.ndarray], inputs: Inputs | None,
+            classes: Sequence[str] | None) -> 'dict[str, Figure]':
+  """What the episodes of a split gave: each return beside the episode's length.
+
+  Args:
+    outputs: `return` and `length`, both `[n]`.
+    inputs: not looked at.
+    classes: not looked at.
+  """
+  returns = np.asarray(outputs['return'], np.float64)
+  rows = np.isfinite(returns)
+  if not rows.any():
+    return {}
+  returns = np.sort(returns[rows])
+  figure = _figure(HALF, 3.2)
+  axes = _axes(figure.subplots())
+  axes.step(returns, np.arange(1, len(returns) + 1) / len(returns), where='post',
+            color=BLUE)
+  axes.axvline(returns.mean(), color=ORANGE, linewidth=1.2)
+  axes.set_xlabel('return of an episode')
+  axes.set_ylabel('share with this or less')
+  axes.set_ylim(0, 1.02)
+  _subtitle(axes, f'the line: {returns.mean():.4g}, the mean of {len(returns)} '
+            'episodes', _note(rows.sum(), len(rows)))
+  return {'Returns': figure}
+
+
 def curve(splits: Mapping[str, tuple[Sequence[float], Sequence[float]]],
           colors: Mapping[str, str], *, best: float | None = None,
           width: float = HALF) -> 'Figure':

@@ -15,10 +15,11 @@ ALLOWED = {
   'recipes': {'errors', 'values'},
   'models': {'layers'},
   'data': {'errors'},
+  'environments': {'errors'},
   'optim': {'names'},
   'tasks': {'losses', 'metrics', 'figures', 'errors', 'decoding', 'names'},
   'sharding': {'errors', 'names'},
-  'learners': {'tasks', 'errors', 'keys'},
+  'learners': {'tasks', 'environments', 'errors', 'keys'},
   'experiment': {'learners', 'data', 'precision', 'sharding'},
   'config': {'errors', 'experiment', 'recipes', 'values'},
 }

@@ -86,6 +86,32 @@ def test_killed_at_random_moments_and_resumed_is_uninterrupted(
   _same_bits(whole, cut)
 
 
+@pytest.mark.parametrize('name', ['cartpole_dqn', 'cartpole_a2c'])
+def test_agents_killed_and_resumed_are_uninterrupted(
+  start, request_for, tmp_path, capsys, name):
+  """Their episodes under way and what they remember are of the bits that are saved."""
+  pytest.importorskip('gymnax', reason='pip install -r requirements-agents.txt')
+  whole, cut = tmp_path / 'whole', tmp_path / 'cut'
+  often = {'steps': 600, 'checkpoint__minutes': None, 'checkpoint__steps': 50,
+           'log__steps': 10, 'evaluate__steps': 300}
+  if name == 'cartpole_dqn':
+    often |= {'learner__warmup': 500}
+  train.run(request_for(name, whole, **often))
+  chance, kills = random.Random(0), 0
+  for target in (60, 250, 450):
+    process = start(cut, f'--experiment={name}', *_flags(often))
+    _until(process, cut, target)
+    time.sleep(chance.random() * 0.05)
+    process.kill()
+    process.communicate()
+    kills += process.returncode == -signal.SIGKILL
+  assert kills >= 2, 'the runs were over before they could be killed'
+  capsys.readouterr()
+  train.run(request_for(None, cut))
+  assert 'going on from step' in capsys.readouterr().out
+  _same_bits(whole, cut)
+
+
 def test_sigterm_saves_says_where_and_goes_on(
   start, request_for, tiny, tmp_path, capsys):
   whole, cut = tmp_path / 'whole', tmp_path / 'cut'

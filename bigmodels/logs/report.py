@@ -24,7 +24,8 @@ from bigmodels.logs.page import PAGE, STYLE
 PALETTE = ('#d9622b', '#2a9d6f', '#8e63ce', '#c2447a', '#b08900', '#0f8b9d')
 TRAIN = '#5b94d6'
 PANELS = 8
-HEADLINES = ('accuracy', 'auc', 'f1', 'r2', 'mae', 'perplexity', 'mse', 'loss')
+HEADLINES = ('accuracy', 'return', 'auc', 'f1', 'r2', 'mae', 'perplexity', 'mse',
+             'loss')
 HEAVY = 300_000  # characters of one drawing
 ROOM = 1_700_000  # characters of all of them
 

@@ -1,5 +1,6 @@
 """Models: Flax Linen modules, one family a file; no losses, no data, no sharding."""
 
+from bigmodels.models.agents import ActorCritic, NatureCnn, QNetwork
 from bigmodels.models.airbench import Airbench
 from bigmodels.models.bert import Bert, BertClassifier, MaskedBert
 from bigmodels.models.cnn import Cnn
@@ -12,7 +13,8 @@ from bigmodels.models.transformer import Transformer
 from bigmodels.models.vgg import Vgg
 from bigmodels.models.vit import Vit, VitB, VitL, VitS, VitTi
 
-__all__ = ['Airbench', 'Bert', 'BertClassifier', 'CifarResNet', 'Cnn', 'Gpt', 'Linear',
-           'MaskedBert', 'Mlp', 'MobileNetV1', 'MobileNetV2', 'ModernGpt',
-           'RecurrentClassifier', 'RecurrentLanguageModel', 'ResNet', 'Transformer',
-           'Vgg', 'Vit', 'VitB', 'VitL', 'VitS', 'VitTi']
+__all__ = ['ActorCritic', 'Airbench', 'Bert', 'BertClassifier', 'CifarResNet', 'Cnn',
+           'Gpt', 'Linear', 'MaskedBert', 'Mlp', 'MobileNetV1', 'MobileNetV2',
+           'ModernGpt', 'NatureCnn', 'QNetwork', 'RecurrentClassifier',
+           'RecurrentLanguageModel', 'ResNet', 'Transformer', 'Vgg', 'Vit', 'VitB',
+           'VitL', 'VitS', 'VitTi']

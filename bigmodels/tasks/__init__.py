@@ -1,11 +1,12 @@
 """Tasks: what is learned, and how a model's answer to a batch is scored."""
 
 from bigmodels.tasks.classification import classification
+from bigmodels.tasks.control import Control, control
 from bigmodels.tasks.frozen import frozen_statistics
 from bigmodels.tasks.language import masked_token, next_token
 from bigmodels.tasks.regression import regression
 from bigmodels.tasks.task import Task
 from bigmodels.tasks.translation import translation
 
-__all__ = ['Task', 'classification', 'frozen_statistics', 'masked_token', 'next_token',
-           'regression', 'translation']
+__all__ = ['Control', 'Task', 'classification', 'control', 'frozen_statistics',
+           'masked_token', 'next_token', 'regression', 'translation']

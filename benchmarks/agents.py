@@ -1,0 +1,87 @@
+"""Environment steps a second of `cartpole_a2c` as one compiled step, and of a loop.
+
+  python benchmarks/agents.py --rounds=5 --out=FILE
+
+The loop is that of Gymnasium: one environment, the same policy compiled by JAX
+for one observation, an action drawn, a step taken; no learning. Ours acts in 64 of them
+and learns as well. They take turns; prints the ratio: median, least and most.
+"""
+
+import argparse
+import pathlib
+import statistics
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / 'benchmarks')]
+
+import gymnasium  # noqa: E402
+import jax  # noqa: E402
+import numpy as np  # noqa: E402
+from machine import save  # noqa: E402
+
+from bigmodels.build import build  # noqa: E402
+from bigmodels.data.sources import Opening  # noqa: E402
+from bigmodels.parallel import devices, layout  # noqa: E402
+from bigmodels.parallel.compile import compile_programs  # noqa: E402
+from bigmodels.sharding import MeshShape  # noqa: E402
+from experiments import cartpole_a2c  # noqa: E402
+
+SECONDS = 3.0  # that one timing takes at least
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument('--rounds', type=int, default=5)
+  parser.add_argument('--out', type=pathlib.Path, help='a JSON file')
+  flags = parser.parse_args()
+  devices.require(None)
+  experiment = cartpole_a2c.config()
+  built = build(experiment, layout.over(MeshShape(), 'jit', ()),
+                Opening(None, pathlib.Path('.'), {}, say=lambda _: None))
+  programs = compile_programs(built.learner, built.train, {}, built.layout)
+  carry = programs.init(np.asarray(jax.random.PRNGKey(0)))
+  most = programs.traced.most
+  each = built.train.order.batch_size * experiment.learner.keywords['rollout']
+
+  def ours() -> float:
+    nonlocal carry
+    steps, start = 0, time.perf_counter()
+    while time.perf_counter() - start < SECONDS:
+      carry, _ = programs.advance(
+        carry, built.train.operand(0, most), most, False, [0, 0, 0])
+      carry.fault.block_until_ready()
+      steps += most * each
+    return steps / (time.perf_counter() - start)
+
+  policy = jax.jit(lambda params, observation, key: jax.random.categorical(
+    key, built.model.apply({'params': params}, observation[None], train=False)[0])[0])
+  params = jax.tree.map(np.asarray, carry.state.params)
+  world = gymnasium.make('CartPole-v1')
+  keys = np.asarray(jax.random.split(jax.random.PRNGKey(0), 100_000))
+
+  def loop() -> float:
+    observation, _ = world.reset(seed=0)
+    steps, start = 0, time.perf_counter()
+    while time.perf_counter() - start < SECONDS:
+      action = int(policy(params, observation, keys[steps % len(keys)]))
+      observation, _, terminated, truncated, _ = world.step(action)
+      if terminated or truncated:
+        observation, _ = world.reset()
+      steps += 1
+    return steps / (time.perf_counter() - start)
+
+  ours(), loop()
+  found = [(ours(), loop()) for _ in range(flags.rounds)]
+  ratios = [a / b for a, b in found]
+  mine, theirs = (statistics.median(rates) for rates in zip(*found, strict=True))
+  print(f'{mine:,.0f} steps/s, the loop {theirs:,.0f}: {statistics.median(ratios):.0f} '
+        f'times ({min(ratios):.0f} to {max(ratios):.0f})')
+  if flags.out:
+    save(flags.out, f'agents.py --rounds={flags.rounds}', {
+      'ours': [round(a) for a, _ in found], 'gymnasium': [round(b) for _, b in found]})
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,50 @@
+"""Control: what a model answers to observations; a learner for agents does the rest."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from bigmodels import figures
+from bigmodels.tasks.task import apply, init
+
+
+class Control(NamedTuple):
+  """What a learner for agents needs of a model.
+
+  Attributes:
+    init: (key, batch) -> params, extra.
+    answer: (params, extra, observations `[batch, ...]`, key, train) -> the model's
+      answer, extra.
+    figures: (outputs, inputs: rows -> arrays, actions) -> title -> figure.
+  """
+
+  init: Callable[..., tuple[Any, Any]]
+  answer: Callable[..., tuple[Any, Any]]
+  figures: Callable[..., dict[str, Any]]
+
+
+def control(model) -> Control:
+  """Has a model answer to observations.
+
+  What is observed as bytes are pixels: the model sees them as 0 to 1.
+
+  Args:
+    model: Linen module: observations `[batch, ...]` -> what the learner wants, such as
+      `models.QNetwork` for `learners.dqn`, `models.ActorCritic` for
+      `learners.actor_critic`.
+  """
+  def seen(observations):
+    floating = jnp.issubdtype(observations.dtype, jnp.floating)
+    return observations if floating else observations.astype(jnp.float32) / 255
+
+  def answer(params, extra, observations, key, train):
+    batch = {'inputs': seen(observations), 'mask': jnp.ones(len(observations))}
+    found, extra = apply(model, params, extra, batch, key=key, train=train)
+    return jax.tree.map(lambda x: x.astype(jnp.float32), found), extra
+
+  def start(key, batch):
+    return init(model, key, {**batch, 'inputs': seen(batch['inputs'])})
+
+  return Control(start, answer, figures.control)

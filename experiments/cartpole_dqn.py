@@ -1,0 +1,42 @@
+"""Deep Q-learning balances a pole: double, with a replay buffer and a target network.
+
+CartPole-v1 gives a reward of 1 a step for at most 500 steps; Gymnasium calls a mean
+return of 475 solved.
+"""
+
+from functools import partial
+
+import optax
+
+from bigmodels import data, environments, learners, models, schedules, tasks
+from bigmodels.experiment import Experiment, Monitor, Span
+
+
+def config(*, environment: str = 'CartPole-v1', steps: int = 30_000, count: int = 8,
+           learning_rate: float = 1e-3, double: bool = True, dueling: bool = False,
+           seed: int = 0) -> Experiment:
+  world = environments.Gymnax(environment)
+  episodes = data.Episodes(world, count)
+
+  def played(split: str) -> data.Batches:
+    return data.Batches(source=episodes.split(split, 100), batch_size=None)
+
+  return Experiment(
+    model=partial(models.QNetwork, body=models.Mlp(outputs=128, widths=(128,)),
+                  dueling=dueling),
+    task=tasks.control,
+    learner=partial(
+      learners.dqn, environment=world, capacity=50_000, warmup=1_000, sample=128,
+      target_every=25, double=double, epsilon=partial(
+        schedules.warmup_linear, peak=1.0, warmup=0.0, end=0.02)),
+    optimizer=partial(
+      optax.chain, partial(optax.clip_by_global_norm, 10.0),
+      partial(optax.adam, learning_rate=partial(
+        schedules.warmup_linear, peak=learning_rate, warmup=0.0))),
+    train=data.Batches(source=episodes, batch_size=None),
+    evals={'validation': played('validation'), 'test': played('test')},
+    evaluate=Span(steps=1_000),
+    log=Span(steps=200),
+    monitor=Monitor(metric='validation/return', goal='max'),
+    duration=Span(steps=steps),
+    seed=seed)

@@ -1,0 +1,35 @@
+"""As `curves.py`, of agents: their losses in several layouts, as JSON."""
+
+import dataclasses
+import json
+
+import curves  # first: it makes eight devices of the CPU
+
+from bigmodels import config
+
+LAYOUTS = {
+  'plain': ('', 'jit', 1),
+  'jit data:8': ('data:8', 'jit', 1),
+  'fsdp:8': ('fsdp:8', 'jit', 1),
+  'pmap': ('data:8', 'pmap', 1),
+}
+OVERRIDES = {
+  'cartpole_dqn': {'learner.warmup': '1', 'learner.sample': '32',
+                   'learner.target_every': '5', 'learner.capacity': '1000'},
+  'cartpole_a2c': {'count': '8'},
+}
+
+
+def experiment(name):
+  found = config.resolve(name, OVERRIDES[name]).experiment
+  test = found.evals['test']
+  source = test.source.split('test', 20)
+  return dataclasses.replace(found, monitor=None, evals={
+    'test': dataclasses.replace(test, source=source)})
+
+
+if __name__ == '__main__':
+  curves.STEPS = 20
+  print(json.dumps({
+    name: {key: curves.train(experiment(name), *how) for key, how in LAYOUTS.items()}
+    for name in OVERRIDES}))
