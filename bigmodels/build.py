@@ -88,6 +88,7 @@ def open_run(experiment: Experiment, layout: Layout, workdir: Workdir,
       resident=False, workers=0)
     experiment = dataclasses.replace(
       experiment, train=train, evals={}, monitor=None, accumulate=1)
+    opening.trained = lambda path: None  # by which a run is measured
   return build(experiment, layout, opening)
 
 
@@ -97,6 +98,9 @@ def build(experiment: Experiment, layout: Layout, opening: Opening) -> Built:
   Raises:
     UserError: if data is missing or does not fit the experiment.
   """
+  if opening.trained is None:
+    opening = dataclasses.replace(
+      opening, trained=functools.partial(_trained, opening))
   _take_tokenizer(experiment, opening)
   with blamed('train: the data cannot be opened'):
     source = experiment.train.source.open(opening)
@@ -125,6 +129,9 @@ def build(experiment: Experiment, layout: Layout, opening: Opening) -> Built:
       source, inputs(0)(), inputs(1)())),
     'target_mean': targets(0),
     'target_std': targets(1),
+    'trained': lambda: opening.trained,
+    'examples': lambda: lambda count: source.read(
+      np.arange(min(count, source.length)))['inputs'],
     'tokenizer': lambda: _tokenizer(source, 'tokenizer'),
     'vocabulary': lambda: _tokenizer(source, 'vocabulary').size,
   }
@@ -158,6 +165,12 @@ def build(experiment: Experiment, layout: Layout, opening: Opening) -> Built:
   data = {'data_dir': opening.data_dir, 'kept': opening.kept}
   return Built(
     experiment, model, learner, layout, arithmetic, train, evals, steps, data)
+
+
+def _trained(opening: Opening, path: str) -> Any:
+  from bigmodels import trained  # which builds what it reads
+
+  return trained.read(path, opening.cache_dir, opening.say)
 
 
 def _check_names(train: Feed, evals: dict[str, Feed]) -> None:

@@ -137,6 +137,54 @@ def control(outputs: Mapping[str, np.ndarray], inputs: Inputs | None,
   return {'Returns': figure}
 
 
+def generation(outputs: Mapping[str, np.ndarray], inputs: Inputs | None,
+               classes: Sequence[str] | None, *, moments: Sequence[int],
+               columns: int, ways: tuple[int, int], white: int = 255,
+               note: str | None = None) -> 'dict[str, Figure]':
+  """What a generator makes: samples beside real images, along the run, in between.
+
+  Args:
+    outputs: `generated`, `real`, `album` and `between`, uint8 `[n, height, width, 1 or
+      3]`, and `labels` `[n]`. The album goes through the moments, the images of each in
+      a row; what is between goes through the ways.
+    inputs: not looked at.
+    classes: their names; None numbers them.
+    moments: steps at which the album's rows were made.
+    columns: of the album.
+    ways: how many ways between two latents, and images on each.
+    white: the byte of white.
+    note: how they were measured, put beside them.
+
+  Returns:
+    title -> figure.
+  """
+  labels = np.asarray(outputs['labels'])
+  if outputs['real'].shape[-1] not in (1, 3):
+    return {}
+  there = np.unique(labels)[:10]
+  names = _names(classes, int(labels.max()) + 1)
+  rows = [np.flatnonzero(labels == label)[:columns] for label in there]
+  width = min(map(len, rows))
+  result = {}
+  for title, images in (('Samples', outputs['generated']), ('Real', outputs['real'])):
+    result[title] = _album(
+      [images[row[:width]] for row in rows], [names[label] for label in there], white,
+      HALF, note if title == 'Samples' else 'of the same split')
+  made = np.flatnonzero(outputs['album'].reshape(len(labels), -1).any(1))
+  count = min(len(made) and made[-1] // columns + 1, len(moments))
+  if count:
+    result['Along the run'] = _album(
+      [outputs['album'][i * columns : (i + 1) * columns] for i in range(count)],
+      [f'{moment:,}' for moment in moments[:count]], white, HALF,
+      'the same latents after so many steps')
+  paths, points = ways
+  if len(labels) >= paths * points:
+    result['Between two latents'] = _album(
+      [outputs['between'][i * points : (i + 1) * points] for i in range(paths)],
+      [''] * paths, white, HALF, 'on the great circle from left to right')
+  return result
+
+
 def curve(splits: Mapping[str, tuple[Sequence[float], Sequence[float]]],
           colors: Mapping[str, str], *, best: float | None = None,
           width: float = HALF) -> 'Figure':
@@ -287,6 +335,28 @@ def _mistakes(images, labels, predictions, confidence, names):
     axes.imshow(_picture(image, white), interpolation='none')
     axes.set_title(f'{between.join(pair)}\n{value:.3f}', fontsize=8, pad=3,
                    parse_math=False)
+  return figure
+
+
+def _album(rows, names, white, width, note):
+  """Images `[n, height, width, 1 or 3]` of several rows, in one picture."""
+  gap, each = 2, max(1, 40 // rows[0].shape[1])  # pixels between images, and of one
+  rows = [row.repeat(each, 1).repeat(each, 2) for row in rows]
+  cells = [np.pad(row, ((0, 0), (0, gap), (0, gap), (0, 0)), constant_values=white)
+           for row in rows]
+  page = np.concatenate([np.concatenate(list(row), 1) for row in cells])[:-gap, :-gap]
+  high = rows[0].shape[1] + gap
+  longest = max(map(len, names))
+  figure = _figure(width, width * page.shape[0] / page.shape[1] * (
+    1 - 0.012 * longest) + 0.3 * bool(note))
+  axes = figure.subplots()
+  axes.imshow(_picture(page, white, largest=1200), interpolation='none')
+  axes.spines[:].set_visible(False)
+  axes.set_xticks([])
+  axes.set_yticks(np.arange(len(rows)) * high + (high - gap) / 2, names, fontsize=8)
+  axes.tick_params(length=0)
+  if note:
+    _subtitle(axes, note)
   return figure
 
 

@@ -57,6 +57,26 @@ def best(checkpoints: Checkpoints, like_of: Callable[[int], Any]) -> tuple[int, 
   raise UserError(f'every checkpoint in {checkpoints.folder} is damaged')
 
 
+def of_run(workdir: Workdir, like: Any) -> tuple[int, Any]:
+  """The step and carry of the best checkpoint of a run.
+
+  Args:
+    workdir: of the run.
+    like: shapes and shardings of the carry.
+
+  Raises:
+    UserError: if there is none, or it is damaged.
+  """
+  checkpoints = Checkpoints(workdir.checkpoints, 1, read_only=True)
+  try:
+    return best(checkpoints, lambda step: like)
+  except Damaged as error:
+    raise UserError(f'{workdir.path}: the best checkpoint is damaged ({error})'
+                    ) from error
+  finally:
+    checkpoints.release()
+
+
 def start(built: Built, carry: Carry, say: Callable[[str], None] = print) -> Carry:
   """Puts the parameters that an experiment wants from elsewhere into a fresh carry.
 

@@ -84,6 +84,80 @@ def language(outputs: Outputs) -> dict[str, float]:
     return {'perplexity': float(np.exp(nats / tokens))}
 
 
+def generation(features: Outputs, neighbours: int = 3) -> dict[str, float]:
+  """How generated images lie beside real ones in a space of features.
+
+  Args:
+    features: `generated`, `real`, `train`, each `[n, width]`: of generated images, of
+      real ones that nothing was trained on, and of some of the training split.
+    neighbours: see `precision_recall`.
+
+  Returns:
+    `frechet` of generated to training images; `frechet_real` of the other real ones to
+    them, which is what a perfect generator gets from as many; `precision` and `recall`
+    of the generated ones against the real ones.
+  """
+  precision, recall = precision_recall(
+    features['real'], features['generated'], neighbours)
+  return {'frechet': frechet(features['generated'], features['train']),
+          'frechet_real': frechet(features['real'], features['train']),
+          'precision': precision, 'recall': recall}
+
+
+def frechet(first: np.ndarray, second: np.ndarray) -> float:
+  """The Fréchet distance of two sets of features (Heusel et al., 2017), squared.
+
+  That of the Gaussians of the same mean and covariance (Dowson and Landau, 1982):
+  `|m - n|^2 + trace(A + B - 2 (A B)^(1/2))`. It is of the size of the features' own
+  units, squared: figures of other networks' features cannot be set beside it.
+
+  Args:
+    first: `[n, width]`.
+    second: `[m, width]`.
+  """
+  from scipy import linalg
+
+  first, second = (np.asarray(x, np.float64) for x in (first, second))
+  a, b = (np.atleast_2d(np.cov(x, rowvar=False)) for x in (first, second))
+  values, vectors = linalg.eigh(a)
+  root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
+  # (A B)^(1/2) and (A^(1/2) B A^(1/2))^(1/2) have the same trace; this is symmetric.
+  shared = np.sqrt(np.maximum(linalg.eigvalsh(root @ b @ root), 0)).sum()
+  apart = np.sum((first.mean(0) - second.mean(0)) ** 2)
+  return float(max(apart + np.trace(a) + np.trace(b) - 2 * shared, 0.0))
+
+
+def precision_recall(real: np.ndarray, generated: np.ndarray, neighbours: int = 3
+                     ) -> tuple[float, float]:
+  """Share of generated features among the real ones, and the other way round.
+
+  A point is among a set if it is nearer to one of its points than that one's k-th
+  neighbour in the set is (Kynkaanniemi et al., 2019).
+
+  Args:
+    real: `[n, width]`.
+    generated: `[m, width]`.
+    neighbours: k.
+
+  Raises:
+    ValueError: for no more than k points.
+  """
+  from sklearn.metrics import pairwise_distances_chunked
+  from sklearn.neighbors import NearestNeighbors
+
+  if min(len(real), len(generated)) <= neighbours:
+    raise ValueError(f'neighbours: wants fewer than the {len(real)} real and '
+                     f'{len(generated)} generated points, got {neighbours}')
+
+  def among(points, others):
+    found = NearestNeighbors(n_neighbors=neighbours).fit(points).kneighbors()[0][:, -1]
+    inside = [(chunk <= found).any(1)
+              for chunk in pairwise_distances_chunked(others, points)]
+    return float(np.concatenate(inside).mean())
+
+  return among(real, generated), among(generated, real)
+
+
 def bleu(translations: Sequence[str], references: Sequence[str]) -> dict[str, float]:
   """BLEU of a corpus, 0 to 100, with a reference each (Papineni et al., 2002).
 

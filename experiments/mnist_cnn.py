@@ -1,4 +1,9 @@
-"""Three convolutions on MNIST: 5 epochs, about a minute on two cores."""
+"""Three convolutions on MNIST: 5 epochs, about a minute on two cores.
+
+With `--config.generated=WORKDIR` of a run such as one of `mnist_dcgan` it learns from
+its images alone: the test accuracy is then the classification accuracy score of that
+generator (Ravuri and Vinyals, 2019).
+"""
 
 from functools import partial
 
@@ -10,8 +15,9 @@ from bigmodels.experiment import Experiment, Span
 
 
 def config(*, epochs: float = 5, batch_size: int = 64, learning_rate: float = 2e-3,
-           pixels: int = 1, seed: int = 0) -> Experiment:
+           pixels: int = 1, generated: str | None = None, seed: int = 0) -> Experiment:
   mnist = data.Tfds('mnist')
+  train = data.Generated(generated) if generated else mnist.split('train')
   return Experiment(
     model=models.Cnn(outputs=10, widths=(32, 64, 64), padding='VALID',
                      pool=(2, 2, 1), hidden=(64,)),
@@ -19,7 +25,7 @@ def config(*, epochs: float = 5, batch_size: int = 64, learning_rate: float = 2e
     optimizer=partial(optax.adamw, weight_decay=1e-2, learning_rate=partial(
       schedules.warmup_cosine, peak=learning_rate, warmup=0.1)),
     train=data.Batches(
-      source=mnist.split('train'), batch_size=batch_size,
+      source=train, batch_size=batch_size,
       transforms=(partial(transforms.shift, pixels=pixels), transforms.standardize)),
     evals={'test': data.Batches(
       source=mnist.split('test'), batch_size=500,

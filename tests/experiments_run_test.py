@@ -20,13 +20,15 @@ from bigmodels.parallel import chips, layout
 from bigmodels.parallel.compile import compile_programs, trace
 from tests.data import prepared
 
-SHAPES = {'mnist_cnn': (28, 28, 1)} | dict.fromkeys(
+SHAPES = dict.fromkeys(
+  ('mnist_cnn', 'mnist_dcgan', 'mnist_stylegan'), (28, 28, 1)) | dict.fromkeys(
   ('cifar_cnn', 'cifar_mobilenet', 'cifar_resnet', 'cifar_speedrun', 'cifar_transfer',
    'cifar_vgg', 'cifar_vit'), (32, 32, 3))
 SMALL_GPT = {'length': '32', 'model.depth': '2', 'model.width': '32',
              'model.heads': '2', 'model.vocabulary': '300'}
 # What makes a large experiment small: the same code, fewer of everything.
 OVERRIDES = {
+  'cartpole_dqn': {'learner.warmup': '1'},
   'cifar_mobilenet': {'model.multiplier': '0.25'},
   'cifar_resnet': {'model.width': '4', 'model.depth': '8'},
   'cifar_speedrun': {'model.widths': '(8, 8, 8)'},

@@ -23,7 +23,7 @@ ALLOWED = {
   'experiment': {'learners', 'data', 'precision', 'sharding'},
   'config': {'errors', 'experiment', 'recipes', 'values'},
 }
-MACHINERY = ('build', 'loop', 'modes', 'workdir', 'checkpoint', 'results')
+MACHINERY = ('build', 'loop', 'modes', 'workdir', 'checkpoint', 'results', 'trained')
 FORBIDDEN = {  # the rooms above: what they may not name
   'parallel': {'models', 'tasks', 'modes', 'loop'},
   'logs': {'models', 'tasks', 'learners', 'data', 'modes', 'loop'},

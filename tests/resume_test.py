@@ -65,47 +65,46 @@ def _until(process, workdir: pathlib.Path, step: int):
     time.sleep(0.002)
 
 
+def _kill(start, workdir: pathlib.Path, targets: tuple[int, ...], *flags: str):
+  """Begins a run, or goes on with it, and kills it a little after each of the steps."""
+  chance, kills = random.Random(0), 0
+  for target in targets:
+    process = start(workdir, *flags)
+    _until(process, workdir, target)
+    time.sleep(chance.random() * 0.05)
+    process.kill()
+    process.communicate()
+    kills += process.returncode == -signal.SIGKILL
+  assert kills >= 2, 'the runs were over before they could be killed'
+
+
 @pytest.mark.parametrize('resident', [True, False])
 def test_killed_at_random_moments_and_resumed_is_uninterrupted(
   start, request_for, tiny, tmp_path, capsys, resident):
   whole, cut = tmp_path / 'whole', tmp_path / 'cut'
   few = {'resident': resident, 'steps': 400, 'checkpoint': 30, 'evaluate__epochs': 2}
   train.run(request_for(tiny, whole, **few))
-  chance, kills = random.Random(0), 0
-  for target in (14, 100, 200):
-    process = start(cut, *_flags(few))
-    _until(process, cut, target)
-    time.sleep(chance.random() * 0.05)
-    process.kill()
-    process.communicate()
-    kills += process.returncode == -signal.SIGKILL
-  assert kills >= 2, 'the runs were over before they could be killed'
+  _kill(start, cut, (14, 100, 200), *_flags(few))
   capsys.readouterr()
   train.run(request_for(None, cut))
   assert 'going on from step' in capsys.readouterr().out
   _same_bits(whole, cut)
 
 
-@pytest.mark.parametrize('name', ['cartpole_dqn', 'cartpole_a2c'])
-def test_agents_killed_and_resumed_are_uninterrupted(
-  start, request_for, tmp_path, capsys, name):
-  """Their episodes under way and what they remember are of the bits that are saved."""
-  pytest.importorskip('gymnax', reason='pip install -r requirements-agents.txt')
+@pytest.mark.parametrize(('name', 'settings'), [
+  ('cartpole_dqn', {'learner__warmup': 500}), ('cartpole_a2c', {}),
+  ('digits_dcgan', {'model__width': 8})])
+def test_other_learners_killed_and_resumed_are_uninterrupted(
+  start, request_for, tmp_path, capsys, name, settings):
+  """Episodes under way and what is remembered of them are among the bits."""
+  if name.startswith('cartpole'):
+    pytest.importorskip('gymnax', reason='pip install -r requirements-agents.txt')
   whole, cut = tmp_path / 'whole', tmp_path / 'cut'
-  often = {'steps': 600, 'checkpoint__minutes': None, 'checkpoint__steps': 50,
-           'log__steps': 10, 'evaluate__steps': 300}
-  if name == 'cartpole_dqn':
-    often |= {'learner__warmup': 500}
+  often = {'duration__steps': 600, 'duration__epochs': None,
+           'checkpoint__minutes': None, 'checkpoint__steps': 50, 'log__steps': 10,
+           'evaluate__steps': 300, 'evaluate__epochs': None, **settings}
   train.run(request_for(name, whole, **often))
-  chance, kills = random.Random(0), 0
-  for target in (60, 250, 450):
-    process = start(cut, f'--experiment={name}', *_flags(often))
-    _until(process, cut, target)
-    time.sleep(chance.random() * 0.05)
-    process.kill()
-    process.communicate()
-    kills += process.returncode == -signal.SIGKILL
-  assert kills >= 2, 'the runs were over before they could be killed'
+  _kill(start, cut, (60, 250, 450), f'--experiment={name}', *_flags(often))
   capsys.readouterr()
   train.run(request_for(None, cut))
   assert 'going on from step' in capsys.readouterr().out

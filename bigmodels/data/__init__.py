@@ -3,12 +3,13 @@
 from bigmodels.data import cleaning, pictures, texts, tokenizers, transforms, views
 from bigmodels.data.batches import Batches
 from bigmodels.data.episodes import Episodes
+from bigmodels.data.generated import Generated
 from bigmodels.data.language import Packed, Sentences, Translations
 from bigmodels.data.scikit import Digits, ScikitTable
 from bigmodels.data.sources import Arrays, Subset
 from bigmodels.data.table import Table
 from bigmodels.data.tfds import Tfds
 
-__all__ = ['Arrays', 'Batches', 'Digits', 'Episodes', 'Packed', 'ScikitTable',
-           'Sentences', 'Subset', 'Table', 'Tfds', 'Translations', 'cleaning',
-           'pictures', 'texts', 'tokenizers', 'transforms', 'views']
+__all__ = ['Arrays', 'Batches', 'Digits', 'Episodes', 'Generated', 'Packed',
+           'ScikitTable', 'Sentences', 'Subset', 'Table', 'Tfds', 'Translations',
+           'cleaning', 'pictures', 'texts', 'tokenizers', 'transforms', 'views']

@@ -60,12 +60,15 @@ class Opening:
     kept: what was fitted on training data, by name; JSON. A resumed or evaluated run
       gets it from its workdir, so nothing is ever fitted twice.
     say: prints a line for the user.
+    trained: path -> the finished run there, a `bigmodels.trained.Trained`; UserError
+      if there is none.
   """
 
   data_dir: str | None
   cache_dir: pathlib.Path
   kept: dict[str, Any]
   say: Callable[[str], None] = print
+  trained: Callable[[str], Any] | None = None
 
   def keep(self, name: str, fit: Callable[[], Any]) -> Any:
     """What is kept under a name, fitted now if nothing is."""

@@ -50,3 +50,17 @@ def check_positive(model: Any, *names: str) -> None:
     value = getattr(model, name)
     if not 0 < value < math.inf:
       raise ValueError(f'{name}: wants a number above 0, got {value}')
+
+
+def check_halvings(model: Any) -> None:
+  """Refuses a `size` that cannot be halved `halvings` times.
+
+  Raises:
+    ValueError: naming both.
+  """
+  least = 2**model.halvings
+  if len(model.size) != 3 or min(model.size) < 1 or any(
+    n % least for n in model.size[:2]):
+    raise ValueError(
+      f'size: {model.halvings} halvings want (height, width, channels) with sides '
+      f'divisible by {least}, got {tuple(model.size)}')

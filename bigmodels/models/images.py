@@ -25,3 +25,15 @@ def check_images(model: Any, images: jax.Array, least: int = 0) -> None:
   if not jnp.issubdtype(images.dtype, jnp.floating):
     raise ValueError(f'{name} wants images of floats, got {images.dtype} '
                      f'{images.shape[1:]}: end the transforms with standardize')
+
+
+def check_size(model: Any, images: jax.Array) -> None:
+  """Refuses images of another size than the model's `size`, (height, width, channels).
+
+  Raises:
+    ValueError: telling both.
+  """
+  check_images(model, images)
+  if images.shape[1:] != tuple(model.size):
+    raise ValueError(f'{type(model).__name__} makes images of {tuple(model.size)}, the '
+                     f'data has {images.shape[1:]}; set --config.model.size to that')

@@ -10,7 +10,6 @@ import jax
 import numpy as np
 
 from bigmodels import build, decoding, initialize
-from bigmodels.checkpoint import Checkpoints, Damaged
 from bigmodels.data.sources import Opening
 from bigmodels.errors import UserError
 from bigmodels.learners import State
@@ -131,13 +130,7 @@ def _from_workdir(request: Request, stack: contextlib.ExitStack,
   stack.callback(built.close)
   _require_text(built)
   like = trace(built.learner, built.train, {}, layout).carry
-  checkpoints = Checkpoints(workdir.checkpoints, experiment.keep, read_only=True)
-  stack.callback(checkpoints.release)
-  try:
-    step, carry = initialize.best(checkpoints, lambda step: like)
-  except Damaged as error:
-    raise UserError(f'--workdir={workdir.path}: the best checkpoint is damaged '
-                    f'({error})') from error
+  step, carry = initialize.of_run(workdir, like)
   say(f'step {step:,} of {workdir.path}, the best checkpoint')
   return built, carry.state
 

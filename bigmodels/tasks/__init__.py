@@ -3,10 +3,12 @@
 from bigmodels.tasks.classification import classification
 from bigmodels.tasks.control import Control, control
 from bigmodels.tasks.frozen import frozen_statistics
+from bigmodels.tasks.generation import Generation, generation
 from bigmodels.tasks.language import masked_token, next_token
 from bigmodels.tasks.regression import regression
 from bigmodels.tasks.task import Task
 from bigmodels.tasks.translation import translation
 
-__all__ = ['Control', 'Task', 'classification', 'control', 'frozen_statistics',
-           'masked_token', 'next_token', 'regression', 'translation']
+__all__ = ['Control', 'Generation', 'Task', 'classification', 'control',
+           'frozen_statistics', 'generation', 'masked_token', 'next_token',
+           'regression', 'translation']

@@ -1,4 +1,4 @@
-"""Any mesh, the same curve, of agents whose episodes are in the learner's state."""
+"""Any mesh, the same curve: of agents, whose episodes are in the state; of a GAN."""
 
 import json
 import pathlib
@@ -16,17 +16,17 @@ pytest.importorskip('gymnax', reason='pip install -r requirements-agents.txt')
 @pytest.fixture(scope='module')
 def curves() -> dict:
   done = subprocess.run(
-    [sys.executable, str(HERE / 'agents_curves.py')], capture_output=True, text=True,
+    [sys.executable, str(HERE / 'learners_curves.py')], capture_output=True, text=True,
     timeout=600, check=False)
   assert done.returncode == 0, done.stderr[-3000:]
   return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.mark.parametrize('layout', ['jit data:8', 'fsdp:8', 'pmap'])
-@pytest.mark.parametrize('name', ['cartpole_dqn', 'cartpole_a2c'])
+@pytest.mark.parametrize('name', ['cartpole_dqn', 'cartpole_a2c', 'digits_dcgan'])
 def test_the_same_curve(curves, name, layout):
   plain, other = curves[name]['plain'], curves[name][layout]
   np.testing.assert_allclose(other['losses'], plain['losses'], rtol=1e-4)
-  assert other['counted'] == plain['counted'] == 20
+  assert other['counted'] == plain['counted'] >= 20
   for metric, value in plain['evaluated'].items():
     assert other['evaluated'][metric] == pytest.approx(value, rel=1e-4), metric

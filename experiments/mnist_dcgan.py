@@ -1,0 +1,36 @@
+"""DCGAN on MNIST, class-conditional.
+
+With `--config.classifier=WORKDIR` of a run of `mnist_cnn` its images are measured by
+that: the share that it takes for what they were to be, Frechet distance, precision and
+recall in the space of its features. For the classification accuracy score train on
+them: `--experiment=mnist_cnn --config.generated=WORKDIR` of this run.
+"""
+
+from functools import partial
+
+import optax
+
+from bigmodels import data, learners, models, sharding, tasks
+from bigmodels.data import transforms
+from bigmodels.experiment import Experiment, Span
+
+
+def config(*, epochs: float = 20, batch_size: int = 64, learning_rate: float = 2e-4,
+           width: int = 32, classifier: str | None = None, seed: int = 0) -> Experiment:
+  mnist = data.Tfds('mnist')
+  centred = partial(transforms.standardize, mean=(127.5,), std=(127.5,))
+  adam = partial(optax.adam, learning_rate=learning_rate, b1=0.5)
+  return Experiment(
+    model=models.Dcgan(size=(28, 28, 1), classes=10, width=width),
+    task=partial(tasks.generation, classifier=classifier),
+    learner=partial(learners.adversarial, discriminator_optimizer=adam),
+    optimizer=adam,
+    train=data.Batches(source=mnist.split('train'), batch_size=batch_size,
+                       transforms=(centred,)),
+    evals={'test': data.Batches(source=mnist.split('test'), batch_size=500,
+                                transforms=(centred,))},
+    evaluate=Span(epochs=5),
+    log=Span(steps=100),
+    duration=Span(epochs=epochs),
+    rules=sharding.CNN,
+    seed=seed)

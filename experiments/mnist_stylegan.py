@@ -1,0 +1,37 @@
+"""A small StyleGAN2 on MNIST, class-conditional; see `mnist_dcgan` for its measures.
+
+The penalty on the discriminator's slope is R1 (Mescheder et al., 2018), for which
+Karras et al. (*Training GANs with limited data*, 2020) give a weight of 0.0002 times
+the pixels of an image over the examples of a batch.
+"""
+
+from functools import partial
+
+import optax
+
+from bigmodels import data, learners, losses, models, sharding, tasks
+from bigmodels.data import transforms
+from bigmodels.experiment import Experiment, Span
+
+
+def config(*, epochs: float = 10, batch_size: int = 64, learning_rate: float = 2e-3,
+           penalty: float = 0.1, classifier: str | None = None, seed: int = 0
+           ) -> Experiment:
+  mnist = data.Tfds('mnist')
+  centred = partial(transforms.standardize, mean=(127.5,), std=(127.5,))
+  adam = partial(optax.adam, learning_rate=learning_rate, b1=0.0, b2=0.99)
+  return Experiment(
+    model=models.StyleGan(size=(28, 28, 1), classes=10),
+    task=partial(tasks.generation, penalty=partial(losses.r1, weight=penalty),
+                 classifier=classifier),
+    learner=partial(learners.adversarial, discriminator_optimizer=adam),
+    optimizer=adam,
+    train=data.Batches(source=mnist.split('train'), batch_size=batch_size,
+                       transforms=(centred,)),
+    evals={'test': data.Batches(source=mnist.split('test'), batch_size=500,
+                                transforms=(centred,))},
+    evaluate=Span(epochs=1),
+    log=Span(steps=100),
+    duration=Span(epochs=epochs),
+    rules=sharding.CNN,
+    seed=seed)
