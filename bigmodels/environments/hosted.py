@@ -146,10 +146,10 @@ class _Host:
       observation = self._typed(environment.step(action + self._start)[0])
     if _checksum(observation) != seen:
       raise UserError(
-        f'of seed {seed}, after the same {len(actions)} actions, it shows something '
-        'else than before: what happens in it is no function of its seed and actions '
-        'alone, or it is another version than the one the run began with. Where a run '
-        'with it was stopped, it cannot go on')
+        f'the environment {self._name!r}, with seed {seed} and after the same '
+        f'{len(actions)} actions, shows something else than before: what happens in it '
+        'is no function of these alone, or it is another version than the run began '
+        'with. Such a run cannot go on from where it was stopped')
     return environment
 
   def _begin(self, seed: int) -> tuple[Any, np.ndarray]:
@@ -178,7 +178,7 @@ class _Host:
     """Rows of answers -> arrays of the types that were promised, `[*shape, ...]`."""
     kinds = (self._observation.dtype, np.uint32, np.float32, np.bool, np.bool)
     return tuple(
-      np.array(column, kind).reshape(*shape, *np.shape(column[0]))
+      np.array(column, kind).reshape((*shape, *np.shape(column[0])))
       for column, kind in zip(zip(*rows, strict=True), kinds, strict=False))
 
 
