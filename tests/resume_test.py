@@ -86,11 +86,16 @@ def test_killed_at_random_moments_and_resumed_is_uninterrupted(
   _same_bits(whole, cut)
 
 
-@pytest.mark.parametrize('name', ['cartpole_dqn', 'cartpole_a2c'])
+HOSTED = str(pathlib.Path(__file__).resolve().parent / 'forks' / 'hosted_cartpole.py')
+
+
+@pytest.mark.parametrize('name', ['cartpole_dqn', 'cartpole_a2c', HOSTED],
+                         ids=lambda name: pathlib.Path(name).stem)
 def test_agents_killed_and_resumed_are_uninterrupted(
   start, request_for, tmp_path, capsys, name):
   """Their episodes under way and what they remember are of the bits that are saved."""
-  pytest.importorskip('gymnax', reason='pip install -r requirements-agents.txt')
+  for library in ('gymnax', 'gymnasium', 'rlax'):
+    pytest.importorskip(library, reason='pip install -r requirements-agents.txt')
   whole, cut = tmp_path / 'whole', tmp_path / 'cut'
   often = {'steps': 600, 'checkpoint__minutes': None, 'checkpoint__steps': 50,
            'log__steps': 10, 'evaluate__steps': 300}

@@ -6,6 +6,8 @@ again, in any process. So nothing of its insides has to be saved for a run to go
 with the same bits. Environments that are under way are kept, but only as a cache of
 that function. A checksum of what was observed last is in the state too: an environment
 that does not keep the promise is found out where its actions are taken again.
+
+JAX keeps no compiled program that calls the host: it compiles it at every start.
 """
 
 import collections

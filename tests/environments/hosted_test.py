@@ -113,6 +113,14 @@ def test_an_evaluation_leaves_the_episodes_of_the_training_alone(counted):
   assert counted['step'] == 3
 
 
+def test_of_episodes_that_nobody_goes_on_with_only_so_many_are_kept(counted):
+  world = _world()
+  start = jax.jit(lambda keys: begin(world, keys))
+  for i in range(5):
+    jax.block_until_ready(start(jax.random.split(jax.random.PRNGKey(i), 20)))
+  assert counted == {'made': 100, 'reset': 100, 'closed': 100 - 64}
+
+
 def test_after_the_limit_it_is_truncated_and_gives_zeros(counted):
   world = _world(limit=3)
   past, _ = world.reset(jax.random.PRNGKey(0))
