@@ -15,7 +15,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from bigmodels.checkpoint import Checkpoints, Damaged, fingerprint
+from bigmodels.checkpoint import Checkpoints, Damaged, _fingerprint_on, fingerprint
 from bigmodels.errors import UserError
 from bigmodels.modes import eval as eval_mode
 from bigmodels.modes import train
@@ -196,6 +196,12 @@ def test_one_flipped_bit_is_noticed(request_for, tiny, tmp_path, capsys):
   with pytest.raises(Damaged, match='its bits are not those that were saved'):
     checkpoints.restore(30)
   checkpoints.release()
+
+
+def test_the_fingerprint_of_bytes_takes_no_memory_of_its_own():
+  frames = jax.ShapeDtypeStruct((1000, 84, 84, 5), jnp.uint8)
+  compiled = _fingerprint_on('cpu').lower({'frames': frames}).compile()
+  assert compiled.memory_analysis().temp_size_in_bytes < 2**20
 
 
 def test_early_stopping_restores_the_best(request_for, tiny, tmp_path, capsys):

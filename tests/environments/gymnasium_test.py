@@ -1,5 +1,8 @@
 """Tests of bigmodels.environments.gymnasium against Gymnasium itself."""
 
+import pathlib
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -108,10 +111,20 @@ def test_what_is_missing_is_named(monkeypatch):
   for module, package in (('gymnasium', 'gymnasium'), ('ale_py', 'ale-py'),
                           ('cv2', 'opencv-python-headless')):
     with monkeypatch.context() as patch:
-      patch.setitem(__import__('sys').modules, module, None)
+      patch.setitem(sys.modules, module, None)
       with pytest.raises(UserError, match=f'wants {package}, which is not installed .*'
                          'requirements-agents'):
         Atari('Breakout').open()
+
+
+def test_what_it_raises_ends_a_run_in_a_line(run_py, tmp_path):
+  pytest.importorskip('rlax', reason=WHY)
+  fork = pathlib.Path(__file__).resolve().parents[1] / 'forks' / 'broken_host.py'
+  done = run_py(f'--experiment={fork}', f'--workdir={tmp_path / "run"}')
+  assert done.returncode == 2, done.stderr
+  assert done.stderr.startswith(
+    "error: the environment 'Motor-v0': RuntimeError: the motor is hot (broken_host.py")
+  assert len(done.stderr.splitlines()) == 1, done.stderr
 
 
 def test_several_devices_are_refused(monkeypatch):
