@@ -15,7 +15,7 @@ import traceback
 
 from absl import app, flags, logging
 
-from bigmodels.errors import UserError, nearest
+from bigmodels.errors import UserError, nearest, of_callback
 
 MODES = [p.stem for p in (pathlib.Path(__file__).parent / 'bigmodels/modes').glob(
   '[!_]*.py')]
@@ -132,11 +132,10 @@ def _start(argv: list[str]) -> None:
     argv, overrides = read_overrides(argv)
     app.run(lambda rest: main(rest, overrides), argv, flags_parser=_parse)
   except UserError as error:
-    if flags.FLAGS.is_parsed() and flags.FLAGS.verbosity > 0:
-      traceback.print_exc()
-    print(f'error: {error}', file=sys.stderr)
-    sys.exit(2)
+    _mendable(error)
   except Exception as error:
+    if of_callback(error):
+      _mendable(of_callback(error))
     if not re.search('RESOURCE_EXHAUSTED|Out of memory', str(error)):  # of XLA
       raise
     print(f'error: out of memory: {str(error).splitlines()[0]} (--mode=plan tells what '
@@ -145,6 +144,13 @@ def _start(argv: list[str]) -> None:
   except KeyboardInterrupt:
     print('stopped at once; what was saved before stays', file=sys.stderr)
     sys.exit(130)
+
+
+def _mendable(error: UserError) -> None:
+  if flags.FLAGS.is_parsed() and flags.FLAGS.verbosity > 0:
+    traceback.print_exc()
+  print(f'error: {error}', file=sys.stderr)
+  sys.exit(2)
 
 
 def _parse(argv: list[str]) -> list[str]:

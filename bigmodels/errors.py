@@ -44,6 +44,19 @@ def blamed(what: str) -> Iterator[None]:
     raise UserError(f'{what}: {told(error)}') from error
 
 
+def of_callback(error: Exception) -> UserError | None:
+  """The `UserError` of a function that a compiled program called on the host.
+
+  XLA hands on no exception, only the text of its traceback.
+
+  Args:
+    error: of the program; None is returned if it is of anything else.
+  """
+  found = re.search(r'[Cc]allback.*^(?:\w+\.)*UserError: (.*)', str(error),
+                    re.DOTALL | re.MULTILINE)
+  return UserError(found[1].strip()) if found else None
+
+
 def nearest(name: str, choices: Iterable[str]) -> str:
   """Returns '; did you mean X?' or the list of what there is.
 

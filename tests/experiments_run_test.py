@@ -26,15 +26,20 @@ SHAPES = dict.fromkeys(
    'cifar_vgg', 'cifar_vit'), (32, 32, 3))
 SMALL_GPT = {'length': '32', 'model.depth': '2', 'model.width': '32',
              'model.heads': '2', 'model.vocabulary': '300'}
+AGENTS = ('cartpole_a2c', 'cartpole_dqn', 'pong_dqn')
 # What makes a large experiment small: the same code, fewer of everything.
 OVERRIDES = {
-  'cartpole_dqn': {'learner.warmup': '1'},
   'cifar_mobilenet': {'model.multiplier': '0.25'},
   'cifar_resnet': {'model.width': '4', 'model.depth': '8'},
   'cifar_speedrun': {'model.widths': '(8, 8, 8)'},
   'cifar_transfer': {'model.width': '4'},
   'cifar_vgg': {'model.width': '4', 'model.depth': '11'},
   'cifar_vit': {'width': '24', 'depth': '2'},
+  'cartpole_a2c': {'count': '8'},
+  'cartpole_dqn': {'learner.warmup': '1'},
+  'pong_dqn': {'count': '8', 'learner.warmup': '1', 'learner.capacity': '64',
+               'learner.environment.limit': '20', 'evals.validation.source.count': '8',
+               'evals.test.source.count': '8'},
   'bert_mlm': {'width': '32', 'depth': '1', 'length': '32'},
   'imagenet_resnet50': {'model.width': '4', 'model.zero_init': 'False', 'size': '32',
                         'shorter': '36'},
@@ -88,6 +93,11 @@ def _made_imagenet(folder) -> None:
 def _small(name: str, folder):
   """The experiment, two steps long, on made data where its own is a download."""
   overrides = OVERRIDES.get(name, {})
+  if name in AGENTS:
+    for library in ('gymnax', 'rlax', 'gymnasium', 'ale_py', 'cv2'):
+      pytest.importorskip(library, reason='pip install -r requirements-agents.txt')
+    experiment = config.resolve(name, overrides).experiment
+    return dataclasses.replace(experiment, duration=Span(steps=2))
   if name.startswith('imagenet'):
     _made_imagenet(folder)
   elif name in OVERRIDES:
@@ -135,7 +145,7 @@ def test_two_steps(name, tmp_path):
   assert all(jax.tree.leaves(moved)), moved
   for split, feed in built.evals.items():
     found, outputs = loop.evaluate(built, programs, split, feed, carry.state)
-    assert np.isfinite(found[f'{split}/loss'])
+    assert np.isfinite(found[f'{split}/return' if name in AGENTS else f'{split}/loss'])
     assert all(len(v) == feed.order.length for v in outputs.values())
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from bigmodels.checkpoint import Checkpoints, Damaged, fingerprint
+from bigmodels.checkpoint import Checkpoints, Damaged, _fingerprint_on, fingerprint
 from bigmodels.errors import UserError
 from bigmodels.modes import eval as eval_mode
 from bigmodels.modes import train
@@ -91,14 +91,19 @@ def test_killed_at_random_moments_and_resumed_is_uninterrupted(
   _same_bits(whole, cut)
 
 
+HOSTED = str(pathlib.Path(__file__).resolve().parent / 'forks' / 'hosted_cartpole.py')
+
+
 @pytest.mark.parametrize(('name', 'settings'), [
-  ('cartpole_dqn', {'learner__warmup': 500}), ('cartpole_a2c', {}),
-  ('digits_dcgan', {'model__width': 8})])
+  ('cartpole_dqn', {'learner__warmup': 500}), ('cartpole_a2c', {}), (HOSTED, {}),
+  ('digits_dcgan', {'model__width': 8})],
+  ids=['cartpole_dqn', 'cartpole_a2c', 'hosted', 'digits_dcgan'])
 def test_other_learners_killed_and_resumed_are_uninterrupted(
   start, request_for, tmp_path, capsys, name, settings):
   """Episodes under way and what is remembered of them are among the bits."""
-  if name.startswith('cartpole'):
-    pytest.importorskip('gymnax', reason='pip install -r requirements-agents.txt')
+  if 'cartpole' in name:
+    for library in ('gymnax', 'gymnasium', 'rlax'):
+      pytest.importorskip(library, reason='pip install -r requirements-agents.txt')
   whole, cut = tmp_path / 'whole', tmp_path / 'cut'
   often = {'duration__steps': 600, 'duration__epochs': None,
            'checkpoint__minutes': None, 'checkpoint__steps': 50, 'log__steps': 10,
@@ -190,6 +195,12 @@ def test_one_flipped_bit_is_noticed(request_for, tiny, tmp_path, capsys):
   with pytest.raises(Damaged, match='its bits are not those that were saved'):
     checkpoints.restore(30)
   checkpoints.release()
+
+
+def test_the_fingerprint_of_bytes_takes_no_memory_of_its_own():
+  frames = jax.ShapeDtypeStruct((1000, 84, 84, 5), jnp.uint8)
+  compiled = _fingerprint_on('cpu').lower({'frames': frames}).compile()
+  assert compiled.memory_analysis().temp_size_in_bytes < 2**20
 
 
 def test_early_stopping_restores_the_best(request_for, tiny, tmp_path, capsys):

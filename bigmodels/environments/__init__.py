@@ -1,4 +1,4 @@
-"""What agents act in: environments as pure functions, from libraries that have them."""
+"""What agents act in: environments as pure functions, of JAX or of the host."""
 
 from bigmodels.environments.environment import (
   Environment,
@@ -8,6 +8,8 @@ from bigmodels.environments.environment import (
   begin,
   play,
 )
+from bigmodels.environments.gymnasium import Atari, Gymnasium
 from bigmodels.environments.gymnax import Gymnax
 
-__all__ = ['Environment', 'Gymnax', 'Slot', 'Transition', 'advance', 'begin', 'play']
+__all__ = ['Atari', 'Environment', 'Gymnasium', 'Gymnax', 'Slot', 'Transition',
+           'advance', 'begin', 'play']

@@ -24,6 +24,8 @@ class Environment(NamedTuple):
       whether the episode ended of itself (terminated), or was cut short (truncated),
       bool. Called once more after either, it may give anything.
     render: state -> RGB picture `[height, width, 3]`, on the host; None if it has none.
+    stacked: whether the last axis of an observation are frames, the latest last, of
+      which a step adds one and drops the first.
   """
 
   observation: jax.ShapeDtypeStruct
@@ -32,6 +34,7 @@ class Environment(NamedTuple):
   reset: Callable
   step: Callable
   render: Callable | None = None
+  stacked: bool = False
 
 
 class Slot(NamedTuple):
@@ -112,7 +115,11 @@ def advance(environment: Environment, key: jax.Array, slots: Slot, actions: jax.
   over = transition.over
 
   def begun():
-    fresh = begin(environment, jax.random.split(next_ones, count))
+    keys = jax.random.split(next_ones, count)
+    # Where none is over, what is begun in vain is one that is begun anyway: an
+    # environment on the host does it only once.
+    wanted = over.reshape(-1, *[1] * (keys.ndim - 1))
+    fresh = begin(environment, jnp.where(wanted, keys, keys[jnp.argmax(over)]))
     return jax.tree.map(lambda new, old: jnp.where(
       over.reshape(-1, *[1] * (new.ndim - 1)), new, old), fresh, moved)
 

@@ -26,13 +26,14 @@ def dqn(task: Control, optimizer: optax.GradientTransformation,
         gradient: Callable = mean_gradient, *, environment: Any,
         epsilon: optax.Schedule, discount: float = 0.99, capacity: int = 10_000,
         warmup: int = 1_000, sample: int = 128, rollout: int = 1, updates: int = 1,
-        target_every: int = 100, double: bool = True, clip: float | None = None
-        ) -> Learner:
+        target_every: int = 100, double: bool = True, clip: float | None = None,
+        clip_reward: float | None = None) -> Learner:
   """Deep Q-learning (Mnih et al., 2015).
 
   A step of training takes `rollout` actions in each of the environments, as many as
   the batch has rows, puts what came of them into the replay buffer, and makes `updates`
-  updates, each of `sample` transitions drawn from it.
+  updates, each of `sample` transitions drawn from it. Of observations that are frames,
+  all but one of which are in the next one too, the buffer holds each transition's once.
 
   Args:
     task: `tasks.control`, of a model that gives the value of each action.
@@ -52,6 +53,8 @@ def dqn(task: Control, optimizer: optax.GradientTransformation,
     clip: error from which on the loss rises linearly (Huber), 1 in the paper; None
       for half the square. Where errors are far larger, what ends an episode hardly
       counts.
+    clip_reward: rewards are learned from as if none was beyond this and its negative,
+      1 in the paper; those that are reported stay as they are. None for no bounds.
 
   Raises:
     UserError: for an environment that is not there, or has no actions to choose from.
@@ -66,6 +69,9 @@ def dqn(task: Control, optimizer: optax.GradientTransformation,
       raise ValueError(f'{name}: wants at least 1, got {value}')
   if not 0 <= discount <= 1:
     raise ValueError(f'discount: wants 0 to 1, got {discount}')
+  for name, value in dict(clip=clip, clip_reward=clip_reward).items():
+    if value is not None and not value > 0:
+      raise ValueError(f'{name}: wants more than 0, or None, got {value}')
   if capacity < sample:
     raise ValueError(f'capacity: a buffer of {capacity} is smaller than the {sample} '
                      'transitions of an update; set it to at least that')
@@ -82,13 +88,27 @@ def dqn(task: Control, optimizer: optax.GradientTransformation,
     if rollout * len(slots.length) > capacity:
       raise ValueError(f'capacity: wants at least the {rollout * len(slots.length)} '
                        f'transitions of a step, got {capacity}')
-    _, item, _ = jax.eval_shape(
-      partial(advance, world), key, slots, jnp.zeros(len(slots.length), jnp.int32))
+    item = jax.eval_shape(
+      lambda *args: kept(advance(world, *args)[1]), key, slots,
+      jnp.zeros(len(slots.length), jnp.int32))
     item = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), item)
     extra = {'model': model, 'target': params, 'slots': slots,
              'replay': replay.empty(item, capacity)}
     return State(jnp.int32(0), params, extra, optimizer.init(params), key,
                  Signal(jnp.float32(jnp.nan), jnp.int32(0)))
+
+  def kept(transitions):
+    if not world.stacked:
+      return transitions
+    frames = jnp.concatenate(
+      [transitions.observation, transitions.after[..., -1:]], -1)
+    return transitions._replace(observation=frames, after=None)
+
+  def recalled(items):
+    if not world.stacked:
+      return items
+    frames = items.observation
+    return items._replace(observation=frames[..., :-1], after=frames[..., 1:])
 
   def loss(params, model, batch, key):
     values, model = task.answer(params, model, batch['observation'], key, True)
@@ -110,11 +130,14 @@ def dqn(task: Control, optimizer: optax.GradientTransformation,
       jax.random.uniform(whether, (count,)) < chance,
       jax.random.randint(which, (count,), 0, len(world.actions)), values.argmax(-1))
     slots, transitions, sums = advance(world, how, slots, actions.astype(jnp.int32))
-    return (slots, replay.put(memory, transitions)), sums
+    return (slots, replay.put(memory, kept(transitions))), sums
 
   def update(state, key):
     drawing, learning = jax.random.split(key)
-    drawn = replay.draw(state.extra['replay'], drawing, sample)
+    drawn = recalled(replay.draw(state.extra['replay'], drawing, sample))
+    if clip_reward is not None:
+      drawn = drawn._replace(
+        reward=jnp.clip(drawn.reward, -clip_reward, clip_reward))
     later, _ = task.answer(
       state.extra['target'], state.extra['model'], drawn.after, learning, False)
     chooser = later

@@ -7,9 +7,10 @@ import optax
 import pytest
 
 from bigmodels import learners, models, tasks
-from bigmodels.environments import Transition
+from bigmodels.environments import Environment, Transition
 from bigmodels.learners.dqn import targets
 from tests.environments.corridor import ROOMS, Corridor
+from tests.quick import quick_jit
 
 pytest.importorskip('rlax', reason='pip install -r requirements-agents.txt')
 
@@ -72,6 +73,51 @@ def test_finds_the_exact_values(settings):
   assert outputs['length'].tolist() == [3, 3, 3, 3]
 
 
+def test_rewards_are_clipped_in_what_is_learned_and_not_in_the_returns():
+  learner, task = _learner(clip_reward=1.0)
+  state = jax.jit(learner.init)(jax.random.PRNGKey(0), BATCH)
+
+  def step(i, carry):
+    state, total = carry
+    state, sums = learner.step(state, BATCH)
+    return state, jnp.fmax(total, sums['return'][0] / sums['return'][1])
+
+  state, most = quick_jit(lambda state: jax.lax.fori_loop(
+    0, 1500, step, (state, jnp.float32(-10))))(state)
+  best = np.array([-1 - DISCOUNT + DISCOUNT**2, -1 + DISCOUNT, 1])
+  values, _ = task.answer(
+    state.params, {}, jnp.eye(ROOMS), jax.random.PRNGKey(0), False)
+  np.testing.assert_allclose(values[:, 1], best, atol=0.2)
+  assert float(most) == 8  # 10 - 2, as played
+  assert [float(x) for x in learner.evaluate(state, BATCH)[0]['return']] == [32, 4]
+
+
+def test_frames_that_the_next_observation_has_too_are_kept_once():
+  def reset(key):
+    seen = jnp.zeros(ROOMS).at[-1].set(jax.random.normal(key))
+    return seen, seen
+
+  def step(key, seen, action):
+    seen = jnp.append(seen[1:], jax.random.normal(key) + action)
+    return seen, seen, seen.sum(), seen[-1] > 1, jnp.bool_(False)
+
+  ended = {}
+  for stacked in (False, True):
+    world = Environment(jax.ShapeDtypeStruct((ROOMS,), jnp.float32), ('0', '1'), 4,
+                        reset, step, stacked=stacked)
+    learner, _ = _learner(environment=world)
+    state = learner.init(jax.random.PRNGKey(0), BATCH)
+    ended[stacked] = quick_jit(lambda state, step=learner.step: jax.lax.fori_loop(
+      0, 40, lambda i, state: step(state, BATCH)[0], state))(state)
+  for name in ('params', 'opt_state'):
+    jax.tree.map(np.testing.assert_array_equal, getattr(ended[False], name),
+                 getattr(ended[True], name))
+  kept = {k: state.extra['replay'].items for k, state in ended.items()}
+  np.testing.assert_array_equal(kept[True].observation[:, :-1], kept[False].observation)
+  np.testing.assert_array_equal(kept[True].observation[:, 1:], kept[False].after)
+  assert kept[True].after is None
+
+
 def test_nothing_is_learned_before_the_buffer_has_the_warmup():
   learner, _ = _learner(warmup=9)
   first = state = jax.jit(learner.init)(jax.random.PRNGKey(0), BATCH)
@@ -106,6 +152,7 @@ def test_the_target_network_follows_every_so_many_steps():
   ({'capacity': 20}, 'a buffer of 20 is smaller than the 32 transitions of an update'),
   ({'warmup': 501}, 'warmup: wants at most the capacity, 500, got 501'),
   ({'rollout': 0}, 'rollout: wants at least 1, got 0'),
+  ({'clip_reward': 0.0}, 'clip_reward: wants more than 0, or None, got 0'),
   ({'discount': 1.1}, 'discount: wants 0 to 1, got 1.1'),
   ({'environment': 'CartPole-v1'}, "environment: wants one such as .*'CartPole-v1'")])
 def test_settings_that_do_not_fit(settings, message):
