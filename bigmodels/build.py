@@ -14,7 +14,7 @@ from bigmodels.data import batches, recorded
 from bigmodels.data.batches import Feed
 from bigmodels.data.sources import Opening, intact
 from bigmodels.errors import UserError, blamed
-from bigmodels.experiment import Experiment
+from bigmodels.experiment import Experiment, Span
 from bigmodels.learners import Learner
 from bigmodels.learners.gradient import mean_gradient
 from bigmodels.parallel.layout import Layout
@@ -82,12 +82,16 @@ def open_run(experiment: Experiment, layout: Layout, workdir: Workdir,
   data_dir = str(pathlib.Path(data_dir).expanduser().resolve()) if data_dir else (
     stored['data_dir'])
   opening = Opening(data_dir, cache_dir, dict(stored['kept']), say)
-  if not reading:  # any batch will do
+  if not reading:  # any batch will do, but the run stays as long as it was
+    length = opening.kept.get('train', {}).get('length', 1)
+    steps = experiment.duration.step(
+      1, length / (experiment.train.batch_size or length))
     train = dataclasses.replace(
       experiment.train, source=recorded.Recorded(), batch_size=layout.shape.parts,
       resident=False, workers=0)
     experiment = dataclasses.replace(
-      experiment, train=train, evals={}, monitor=None, accumulate=1)
+      experiment, train=train, evals={}, monitor=None, accumulate=1,
+      duration=Span(steps=steps))
     opening.trained = lambda path: None  # by which a run is measured
   return build(experiment, layout, opening)
 
@@ -201,6 +205,10 @@ def check_classes(built: Built, outputs: dict[str, dict]) -> None:
       raise UserError(
         f'{name}: the model answers for {answer.shape[-1]} classes, the data has '
         f'{len(classes)}: set --config.model.outputs={len(classes)}')
+    told = getattr(built.model, 'classes', 0)  # that a generator makes images of
+    if classes and told not in (0, len(classes)):
+      raise UserError(f'{name}: the model makes images of {told} classes, the data has '
+                      f'{len(classes)}: set --config.model.classes={len(classes)}')
 
 
 def _outputs(source) -> int:

@@ -171,7 +171,8 @@ def generation(outputs: Mapping[str, np.ndarray], inputs: Inputs | None,
       [images[row[:width]] for row in rows], [names[label] for label in there], white,
       HALF, note if title == 'Samples' else 'of the same split')
   made = np.flatnonzero(outputs['album'].reshape(len(labels), -1).any(1))
-  count = min(len(made) and made[-1] // columns + 1, len(moments))
+  count = min(len(made) and made[-1] // columns + 1, len(moments),
+              len(labels) // columns)
   if count:
     result['Along the run'] = _album(
       [outputs['album'][i * columns : (i + 1) * columns] for i in range(count)],
@@ -346,6 +347,7 @@ def _album(rows, names, white, width, note):
            for row in rows]
   page = np.concatenate([np.concatenate(list(row), 1) for row in cells])[:-gap, :-gap]
   high = rows[0].shape[1] + gap
+  names = [_short(name, 16) for name in names]
   longest = max(map(len, names))
   figure = _figure(width, width * page.shape[0] / page.shape[1] * (
     1 - 0.012 * longest) + 0.3 * bool(note))
@@ -353,7 +355,8 @@ def _album(rows, names, white, width, note):
   axes.imshow(_picture(page, white, largest=1200), interpolation='none')
   axes.spines[:].set_visible(False)
   axes.set_xticks([])
-  axes.set_yticks(np.arange(len(rows)) * high + (high - gap) / 2, names, fontsize=8)
+  axes.set_yticks(np.arange(len(rows)) * high + (high - gap) / 2, names, fontsize=8,
+                  parse_math=False)
   axes.tick_params(length=0)
   if note:
     _subtitle(axes, note)

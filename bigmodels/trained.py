@@ -13,6 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.errors import FlaxError
 
 from bigmodels import build, initialize
 from bigmodels.errors import UserError
@@ -79,8 +80,10 @@ class Trained:
       raw, as the data has them, `[n, height, width, channels]`.
 
     Raises:
-      UserError: if the run makes no images.
+      UserError: if the run makes no images, or none of a class.
     """
+    if getattr(self.built.model, 'classes', None) == 0:
+      raise UserError(f'{self.name} was told of no classes: its images are of none')
     found = [self._generate(self.state, batch, first + start)
              for batch, start in _batches(np.asarray(labels, np.int32))]
     return np.concatenate(jax.device_get(found))[: len(labels)]
@@ -88,6 +91,8 @@ class Trained:
   @functools.cached_property
   def _answer(self) -> Callable:
     built = self.built
+    no_classifier = (f'{self.name}: its model, {type(built.model).__name__}, is no '
+                     'classifier that ends in a dense layer')
 
     def answer(state, images):
       batch = _batch(built, images, jnp.zeros(len(images), jnp.int32), 0)
@@ -98,12 +103,14 @@ class Trained:
           read[:] = args[:1]
         return call(*args, **kwargs)
 
-      with nn.intercept_methods(intercept):
-        logits = built.model.apply(
-          {'params': state.params, **state.extra}, batch['inputs'], train=False)
+      try:
+        with nn.intercept_methods(intercept):
+          logits = built.model.apply(
+            {'params': state.params, **state.extra}, batch['inputs'], train=False)
+      except (FlaxError, TypeError, ValueError) as error:
+        raise UserError(f'{no_classifier} ({type(error).__name__})') from error
       if not read or logits.ndim != 2:
-        raise UserError(f'{self.name}: its model, {type(built.model).__name__}, is no '
-                        'classifier that ends in a dense layer')
+        raise UserError(no_classifier)
       return read[0].reshape(len(images), -1), logits
 
     return jax.jit(answer)
@@ -152,6 +159,8 @@ def read(path: str, cache_dir: pathlib.Path, say: Callable[[str], None]) -> Trai
 
 def _batches(array: np.ndarray):
   """Stretches of an array, filled up to the same length, and where each begins."""
+  if not len(array):
+    raise ValueError('wants at least one image')
   size = min(_BATCH, len(array))
   for start in range(0, len(array), size):
     part = array[start : start + size]

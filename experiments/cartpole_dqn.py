@@ -13,8 +13,9 @@ from bigmodels.experiment import Experiment, Monitor, Span
 
 
 def config(*, environment: str = 'CartPole-v1', steps: int = 30_000, count: int = 8,
-           learning_rate: float = 1e-3, discount: float = 0.95,
-           double: bool = True, dueling: bool = False, seed: int = 0) -> Experiment:
+           learning_rate: float = 1e-3, discount: float = 0.99,
+           exploration: int = 5_000, double: bool = True, dueling: bool = False,
+           seed: int = 0) -> Experiment:
   world = environments.Gymnax(environment)
   episodes = data.Episodes(world, count)
 
@@ -26,9 +27,10 @@ def config(*, environment: str = 'CartPole-v1', steps: int = 30_000, count: int 
                   dueling=dueling),
     task=tasks.control,
     learner=partial(
-      learners.dqn, environment=world, capacity=10_000, warmup=1_000, sample=128,
+      learners.dqn, environment=world, capacity=50_000, warmup=1_000, sample=128,
       target_every=100, discount=discount, double=double, epsilon=partial(
-        schedules.warmup_linear, peak=1.0, warmup=0.0, end=0.02)),
+        optax.linear_schedule, init_value=1.0, end_value=0.05,
+        transition_steps=exploration)),
     optimizer=partial(
       optax.chain, partial(optax.clip_by_global_norm, 10.0),
       partial(optax.adam, learning_rate=partial(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import numbers
+import pathlib
 
 import numpy as np
 
@@ -26,6 +27,8 @@ class Generated:
   def __post_init__(self):
     if not isinstance(self.each, numbers.Integral) or self.each < 1:
       raise ValueError(f'each: wants a whole number, at least 1, got {self.each}')
+    path = pathlib.Path(self.workdir).expanduser().resolve()  # wherever it goes on
+    object.__setattr__(self, 'workdir', str(path))
 
   def open(self, opening: Opening) -> Dataset:
     run = opening.trained(self.workdir)

@@ -1,6 +1,7 @@
 """Two adversaries in one step: a generator, and a discriminator of what it makes."""
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -47,7 +48,7 @@ def adversarial(task: Generation, optimizer: optax.GradientTransformation,
     raise ValueError(f'decay: wants 0 or more and less than 1, got {decay}')
   sides = {'discriminator': optax.with_extra_args_support(discriminator_optimizer),
            'generator': optax.with_extra_args_support(optimizer)}
-  descents = {'discriminator': gradient(task.discriminator),
+  descents = {'discriminator': gradient(partial(task.discriminator, train=True)),
               'generator': gradient(task.generator)}
   # More of them early, when more changes.
   moments = np.unique(np.ceil(steps * np.linspace(0, 1, MOMENTS + 1)[1:] ** 3)).astype(
@@ -124,8 +125,8 @@ def adversarial(task: Generation, optimizer: optax.GradientTransformation,
 
   def evaluate(state, batch):
     params, variables = best(state)
-    key, rows, labels = jax.random.PRNGKey(1), batch['row'], batch['labels']
-    _, (_, sums, _) = task.discriminator(params, variables, batch, key)
+    key, rows, labels = jax.random.PRNGKey(0), batch['row'], batch['labels']
+    _, (_, sums, _) = task.discriminator(params, variables, batch, key, train=False)
     made = task.generate(params, variables, _latents(1, rows, task.latent), labels, key)
     kept = state.extra['album'].reshape(-1, *made.shape[1:])
     shown = (rows < len(kept)).reshape(-1, 1, 1, 1)

@@ -53,11 +53,13 @@ def check_positive(model: Any, *names: str) -> None:
 
 
 def check_halvings(model: Any) -> None:
-  """Refuses a `size` that cannot be halved `halvings` times.
+  """Refuses a `size` that cannot be halved `halvings` times, and less than no classes.
 
   Raises:
-    ValueError: naming both.
+    ValueError: naming them.
   """
+  if model.classes < 0:
+    raise ValueError(f'classes: wants at least 0, got {model.classes}')
   least = 2**model.halvings
   if len(model.size) != 3 or min(model.size) < 1 or any(
     n % least for n in model.size[:2]):

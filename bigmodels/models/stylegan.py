@@ -77,10 +77,10 @@ class StyleGan(nn.Module):
                ) -> jax.Array:
     """`[batch, latent]`, int `[batch]` -> images about -1 to 1, `[batch, *size]`.
 
-    Draws noise from the rng `noise`.
+    Draws noise from the rng `noise`: for every image, or in evaluations the same for
+    all, so that an image does not depend on its place in a batch.
     """
-    del train
-    return self.generator(latents, labels)
+    return self.generator(latents, labels, train=train)
 
   def judge(self, images: jax.Array, labels: jax.Array, *, train: bool) -> jax.Array:
     """`[batch, *size]`, int `[batch]` -> `[batch]`, logits of being real."""
@@ -145,10 +145,11 @@ class _Layer(nn.Module):
   features: int
 
   @nn.compact
-  def __call__(self, x, style):
+  def __call__(self, x, style, *, train):
     x = _Styled(self.features, name='conv')(x, style)
     strength = self.param('noise', nn.initializers.zeros, ())
-    noise = jax.random.normal(self.make_rng('noise'), (*x.shape[:3], 1), x.dtype)
+    shape = (len(x) if train else 1, *x.shape[1:3], 1)
+    noise = jax.random.normal(self.make_rng('noise'), shape, x.dtype)
     bias = self.param('bias', nn.initializers.zeros, (self.features,))
     return _active(x + strength.astype(x.dtype) * noise + bias.astype(x.dtype))
 
@@ -162,7 +163,7 @@ class _Generator(nn.Module):
   halvings: int
 
   @nn.compact
-  def __call__(self, latents, labels):
+  def __call__(self, latents, labels, *, train):
     style = _unit(latents)
     if self.classes:
       told = nn.Embed(self.classes, self.style, name='classes',
@@ -174,12 +175,12 @@ class _Generator(nn.Module):
     shape = (height >> self.halvings, width >> self.halvings, self.channels[-1])
     first = self.param('first', nn.initializers.normal(1.0), shape)
     x = jnp.broadcast_to(first.astype(style.dtype), (len(style), *shape))
-    x = _Layer(self.channels[-1], name='begin')(x, style)
+    x = _Layer(self.channels[-1], name='begin')(x, style, train=train)
     image = _Styled(colours, 1, False, name='image_begin')(x, style)
     for i in reversed(range(self.halvings)):
       x, image = _doubled(x), _doubled(image)
-      x = _Layer(self.channels[i], name=f'wide_{i}')(x, style)
-      x = _Layer(self.channels[i], name=f'deep_{i}')(x, style)
+      x = _Layer(self.channels[i], name=f'wide_{i}')(x, style, train=train)
+      x = _Layer(self.channels[i], name=f'deep_{i}')(x, style, train=train)
       image = image + _Styled(colours, 1, False, name=f'image_{i}')(x, style)
     return image
 
@@ -242,7 +243,6 @@ def _variation(x, group):
   """Deviation over a group of the batch, as one more channel (Karras et al., 2018)."""
   batch = len(x)
   group = math.gcd(batch, group)
-  # Neighbours in the batch are not in a group: a part of it on a device stays whole.
   parts = x.reshape(batch // group, group, *x.shape[1:])
   spread = jnp.sqrt(parts.var(1) + _LEAST).mean((1, 2, 3))
   each = jnp.repeat(spread, group)[:, None, None, None]

@@ -23,8 +23,8 @@ class Generation(NamedTuple):
     latent: length of the latents.
     classes: number of them, 0 where none are told.
     init: (key, batch) -> params, extra.
-    discriminator: (params, extra, batch, key) -> loss, (extra, sums, outputs).
-    generator: the same.
+    discriminator: (params, extra, batch, key, train) -> loss, (extra, sums, outputs).
+    generator: the same, in training only.
     generate: (params, extra, latents `[n, latent]`, labels `[n]`, key) -> bytes of
       images as the data has them, uint8 `[n, height, width, channels]`.
     to_bytes: images as the model has them, from -1 to 1 -> the same.
@@ -64,7 +64,8 @@ def generation(model, game: Callable = losses.non_saturating_gan,
     trained: path -> the run there; see `Opening.trained`. The run supplies it, or None
       where nothing is measured.
     examples: n -> that many raw inputs of the training split. The run supplies it.
-    classifier: workdir of a run of `tasks.classification` on the same images.
+    classifier: workdir of a run of `tasks.classification` on the same images; relative
+      to where the run is started.
     white: the raw value of the data that is 1 for the model; 0 is -1.
 
   Raises:
@@ -107,13 +108,13 @@ def generation(model, game: Callable = losses.non_saturating_gan,
         f'{images.dtype} {images.shape}: end the transforms with standardize, of a '
         'mean and std of half the brightest value')
 
-  def discriminator(params, extra, batch, key):
+  def discriminator(params, extra, batch, key, train=True):
     _check(batch)
     params = {**params, 'generator': jax.lax.stop_gradient(params['generator'])}
     labels, mask = labels_of(batch), batch['mask']
     real = zero_masked(batch['inputs'], mask)
     drawing, noise, mixing = jax.random.split(key, 3)
-    use = partial(call, train=True, key=noise)
+    use = partial(call, train=train, key=noise)
     made, _ = use(params, extra, latents_of(drawing, batch), labels, method='generate')
     of_real, extra = use(params, extra, real, labels, method='judge')
     of_made, extra = use(params, extra, made, labels, method='judge')

@@ -312,3 +312,136 @@ def test_errors():
     convolution.conv(x, kernel, groups=3)
   with pytest.raises(ValueError, match='a 3x3 window is larger than 1x6 images'):
     convolution.conv(x[:, :1], kernel, padding=0)
+
+
+# --- the transpose --------------------------------------------------------------
+
+TRANSPOSED = [  # images, window, strides, pixels left out
+  ((4, 4), (4, 4), (2, 2), 1), ((7, 5), (3, 3), (1, 1), 1), ((3, 4), (3, 2), (2, 1), 0),
+  ((3, 3), (5, 4), (3, 2), 2), ((4, 3), (2, 2), (3, 4), 0), ((1, 1), (4, 4), (1, 1), 0),
+  ((1, 2), (4, 4), (2, 2), 1), ((6, 6), (3, 3), (1, 1), 3), ((5, 6), (1, 1), (2, 2), 0)]
+
+
+def _transposed_inputs(size, window, dtype='float32'):
+  chance = np.random.default_rng(1)
+  return (jnp.asarray(chance.normal(size=(2, *size, 4)), dtype),
+          jnp.asarray(chance.normal(size=(*window, 3, 4)), dtype))
+
+
+def _ours(x, kernel, strides, padding):
+  return convolution.conv_transpose(x, kernel, strides=strides, padding=padding)
+
+
+def _transposed_by_lax(x, kernel, strides, padding):
+  pads = [(k - 1 - padding,) * 2 for k in kernel.shape[:2]]
+  return jax.lax.conv_transpose(x, kernel, strides, pads, transpose_kernel=True,
+                                dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+
+
+@pytest.mark.parametrize('backend', ['cpu', 'gpu'])
+@pytest.mark.parametrize('size, window, strides, padding', TRANSPOSED)
+def test_the_transpose_equals_lax(monkeypatch, backend, size, window, strides, padding):
+  monkeypatch.setattr(jax, 'default_backend', lambda: backend)
+
+  def ours(*arguments):  # a new one: JAX keeps the trace of one that it has seen
+    return _ours(*arguments)
+
+  actual, expected = (
+    _value_and_gradients(f, *_transposed_inputs(size, window), strides, padding)
+    for f in (ours, _transposed_by_lax))
+  assert actual[0].shape == (2, *((n - 1) * s + k - 2 * padding for n, s, k in zip(
+    size, strides, window, strict=True)), 3)
+  _assert_close(actual, expected)
+
+
+@pytest.mark.parametrize('size, window, strides, padding', TRANSPOSED[:4])
+def test_the_transpose_is_that_of_the_linear_map(size, window, strides, padding):
+  x, kernel = _transposed_inputs(size, window)
+
+  @quick_jit
+  def both(x, kernel):
+    y = _ours(x, kernel, strides, padding)
+    z = jnp.sin(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape)
+    other = convolution.conv(z, kernel, strides=strides, padding=padding)
+    return (y * z).sum(), (x * other).sum()
+
+  np.testing.assert_allclose(*both(x, kernel), rtol=1e-4)
+
+
+@pytest.mark.parametrize('backend', ['cpu', 'gpu'])
+@pytest.mark.parametrize('dtype', ['bfloat16', 'float16'])
+def test_the_transpose_keeps_other_dtypes(monkeypatch, backend, dtype):
+  monkeypatch.setattr(jax, 'default_backend', lambda: backend)
+
+  def ours(*arguments):
+    return _ours(*arguments)
+
+  x, kernel = _transposed_inputs((4, 4), (4, 4), dtype)
+  actual = _value_and_gradients(ours, x, kernel, (2, 2), 1)
+  assert {a.dtype for a in actual} == {jnp.dtype(dtype)}
+  expected = _value_and_gradients(
+    _transposed_by_lax, *(v.astype('float32') for v in (x, kernel)), (2, 2), 1)
+  _assert_close([a.astype('float32') for a in actual], expected, TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize('size, window, strides, padding', TRANSPOSED)
+def test_the_transpose_is_pytorchs(size, window, strides, padding):
+  torch = pytest.importorskip('torch', reason='PyTorch is what this compares with')
+  x, kernel = _transposed_inputs(size, window)
+  weight = torch.tensor(np.asarray(kernel).transpose(3, 2, 0, 1).copy())
+  expected = torch.nn.functional.conv_transpose2d(
+    torch.tensor(np.asarray(x).transpose(0, 3, 1, 2).copy()), weight, None, strides,
+    padding).numpy().transpose(0, 2, 3, 1)
+  found = quick_jit(lambda x, k: _ours(x, k, strides, padding))(x, kernel)
+  _assert_close([found], [jnp.asarray(expected)])
+
+
+def test_the_transpose_is_derived_twice_and_mapped():
+  x, kernel = _transposed_inputs((4, 3), (4, 4))
+  xs, kernels = jnp.stack([x, -x]), jnp.stack([kernel, 2 * kernel])
+
+  def twice(function):
+    once = jax.grad(lambda x, k: jnp.sin(function(x, k, (2, 2), 1)).sum(), (0, 1))
+    return jax.grad(lambda *a: sum((g**2).sum() for g in once(*a)), (0, 1))
+
+  actual, expected = (quick_jit(jax.vmap(twice(f)))(xs, kernels)
+                      for f in (_ours, _transposed_by_lax))
+  _assert_close(actual, expected, 1e-4)
+
+
+@pytest.mark.parametrize('use_bias', [True, False])
+def test_the_module_of_the_transpose_equals_flax(use_bias):
+  x = jax.random.normal(KEY, (2, 4, 3, 5))
+  ours = convolution.ConvTranspose(3, use_bias=use_bias)
+  # Flax pads what is enlarged: 2 of each side of a window of 4 leaves 1 pixel out.
+  flaxs = nn.ConvTranspose(3, (4, 4), (2, 2), ((2, 2), (2, 2)), transpose_kernel=True,
+                           use_bias=use_bias)
+  variables = quick_jit(ours.init)(KEY, x)
+  assert jax.tree.map(jnp.shape, variables) == jax.tree.map(
+    jnp.shape, jax.eval_shape(flaxs.init, KEY, x))
+  if use_bias:
+    variables['params']['bias'] += jnp.arange(3.0)
+  actual, expected = (quick_jit(m.apply)(variables, x) for m in (ours, flaxs))
+  assert actual.shape == (2, 8, 6, 3)
+  _assert_close([actual], [expected])
+
+
+def test_filters_of_the_transpose_begin_by_what_goes_in():
+  params = quick_jit(convolution.ConvTranspose(8).init)(
+    KEY, jnp.zeros((1, 2, 2, 256)))['params']
+  assert np.var(params['kernel']) == pytest.approx(1 / (16 * 256), rel=0.03)
+  np.testing.assert_array_equal(params['bias'], np.zeros(8))
+
+
+def test_what_is_no_transpose():
+  x, kernel = _transposed_inputs((4, 4), (3, 3))
+  with pytest.raises(ValueError, match=r'expected \[batch, height, width, in\] and '
+                     r'\[h, w, out, in\], got \(2, 4, 4, 3\) and \(3, 3, 3, 4\)'):
+    _ours(x[..., :3], kernel, (1, 1), 0)
+  with pytest.raises(ValueError, match=r'got \(4, 4, 4\) and'):
+    _ours(x[0], kernel, (1, 1), 0)
+  with pytest.raises(ValueError, match='padding: 3 pixels leave 0x0 images of 4x4 and '
+                     'a 3x3 window'):
+    _ours(x, kernel, (1, 1), 3)
+  with pytest.raises(ValueError, match='padding: -1 pixels leave 8x8'):
+    _ours(x, kernel, (1, 1), -1)

@@ -1,0 +1,416 @@
+"""Tests of bigmodels.learners.adversarial against loops in NumPy."""
+
+import functools
+import itertools
+import re
+from functools import partial
+
+import chex
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from bigmodels import losses, models, tasks
+from bigmodels.learners.adversarial import (
+  COLUMNS,
+  PATHS,
+  POINTS,
+  adversarial,
+)
+from bigmodels.learners.adversarial import _latents as plain_latents
+from bigmodels.learners.adversarial import _way as plain_way
+from bigmodels.learners.gradient import mean_gradient
+from tests.quick import quick_jit
+
+KEY = jax.random.PRNGKey(0)
+DCGAN = models.Dcgan(size=(4, 4, 1), classes=3, latent=4, width=2, embedding=2)
+STYLE = models.StyleGan(size=(4, 4, 1), classes=3, latent=4, style=4, mapping=1,
+                        width=2, widest=4, halvings=1)
+MOMENTS = [1, 2, 3, 6, 9, 12]  # of 12 steps: ceil(12 (i / 8)^3)
+_latents = quick_jit(plain_latents, static_argnums=2)
+_way = quick_jit(plain_way, static_argnums=2)
+
+
+class Dots(nn.Module):
+  """Two adversaries of one product each: no example is looked at for another."""
+
+  latent: int = 4
+  classes: int = 3
+
+  def setup(self):
+    self.generator, self.discriminator = nn.Dense(16), nn.Dense(1)
+
+  def __call__(self, latents, labels, images, *, train):
+    return (self.generate(latents, labels, train=train),
+            self.judge(images, labels, train=train))
+
+  def generate(self, latents, labels, *, train):
+    return jnp.tanh(self.generator(latents) + 0.3 * labels[:, None]).reshape(
+      -1, 4, 4, 1)
+
+  def judge(self, images, labels, *, train):
+    return self.discriminator(jnp.tanh(images.reshape(len(images), -1)))[:, 0]
+
+
+def batch(n=6, first=0, masked=0):
+  chance = np.random.default_rng(first)
+  rows = np.arange(first, first + n, dtype=np.int32)
+  mask = (np.arange(n) < n - masked).astype(np.float32)
+  return {'inputs': chance.uniform(-1, 1, (n, 4, 4, 1)).astype(np.float32),
+          'labels': rows % 3, 'mask': mask, 'row': np.where(mask > 0, rows, 0)}
+
+
+def made(model, gradient=mean_gradient, optimizer=None, **settings):
+  task = tasks.generation(model, trained=None, examples=None)
+  return adversarial(task, optimizer or optax.sgd(0.1), gradient, **{
+    'discriminator_optimizer': optax.sgd(0.2), 'steps': 12, **settings}), task
+
+
+@functools.cache
+def ran(model, steps=12):
+  """A learner, its task, and its state after every step."""
+  adam = optax.adam(1e-2)
+  learner, task = made(model) if model == Dots() else made(
+    model, optimizer=adam, discriminator_optimizer=adam)
+  state, sums = jax.device_get(quick_jit(learner.init)(KEY, batch())), []
+  # Images that differ, from the first step on.
+  generator = jax.tree.map(lambda x: 5 * x, state.params['generator'])
+  average = {**state.extra['average'], 'params': generator}
+  states = [state._replace(params={**state.params, 'generator': generator},
+                           extra={**state.extra, 'average': average})]
+  step = quick_jit(learner.step)
+  for i in range(steps):
+    state, found = jax.device_get(step(states[-1], batch(first=10 * i)))
+    states.append(state)
+    sums.append(found)
+  return learner, task, states, sums
+
+
+def moved(before, after):
+  return jax.tree.leaves(jax.tree.map(
+    lambda a, b: bool((np.asarray(a) != np.asarray(b)).any()), before, after))
+
+
+@pytest.mark.parametrize('model', [Dots(), DCGAN, STYLE])
+def test_both_sides_move_and_what_is_told_is_finite(model):
+  _, _, states, sums = ran(model, 12 if model != STYLE else 2)
+  for side in ('generator', 'discriminator'):
+    assert all(moved(states[0].params[side], states[2].params[side]))
+  assert int(states[2].step) == 2
+  assert set(sums[0]) == {'loss', 'discriminator_loss', 'discriminator_real_right',
+                          'discriminator_generated_right'}
+  for found in sums:
+    assert all(np.isfinite(total) and count == 6 for total, count in found.values())
+
+
+def test_a_step_is_one_of_the_discriminator_and_then_one_of_the_generator():
+  _, task, states, sums = ran(Dots())
+  before, after, data = states[0], states[1], batch()
+  judging, making = jax.random.split(jax.random.fold_in(KEY, 0))
+  judging, = jax.random.split(judging, 1)
+  slope = quick_jit(jax.grad(lambda p: task.discriminator(p, {}, data, judging)[0]))(
+    before.params)['discriminator']
+  judge = jax.tree.map(lambda p, g: p - 0.2 * g, before.params['discriminator'], slope)
+  chex.assert_trees_all_close(after.params['discriminator'], judge, rtol=1e-5)
+  loss, slope = quick_jit(jax.value_and_grad(
+    lambda p: task.generator(p, {}, data, making)[0]))(
+      {**before.params, 'discriminator': judge})
+  chex.assert_trees_all_close(after.params['generator'], jax.tree.map(
+    lambda p, g: p - 0.1 * g, before.params['generator'], slope['generator']),
+    rtol=1e-5)
+  assert sums[0]['loss'] == (pytest.approx(6 * float(loss), rel=1e-5), 6)
+
+
+@pytest.mark.parametrize('count', [2, 3])
+def test_updates_of_the_discriminator_share_the_batch(count):
+  learner, task = made(Dots(), discriminator_updates=count)
+  state, data = quick_jit(learner.init)(KEY, batch()), batch()
+  after, sums = quick_jit(learner.step)(state, data)
+  judging, making = jax.random.split(jax.random.fold_in(KEY, 0))
+  params, size = state.params, 6 // count
+  total = 0
+  slopes = quick_jit(jax.value_and_grad(
+    lambda p, data, key: task.discriminator(p, {}, data, key)[0]))
+  for i, key in enumerate(jax.random.split(judging, count)):
+    share = {name: x[i * size : (i + 1) * size] for name, x in data.items()}
+    value, slope = slopes(params, share, key)
+    total += size * float(value)
+    params = {**params, 'discriminator': jax.tree.map(
+      lambda p, g: p - 0.2 * g, params['discriminator'], slope['discriminator'])}
+  chex.assert_trees_all_close(after.params['discriminator'], params['discriminator'],
+                              rtol=1e-5)
+  assert sums['discriminator_loss'] == (pytest.approx(total, rel=1e-5), 6)
+  assert sums['discriminator_real_right'][1] == 6
+  first = {name: x[:size] for name, x in data.items()}
+  slope = quick_jit(jax.grad(lambda p: task.generator(p, {}, first, making)[0]))(params)
+  chex.assert_trees_all_close(after.params['generator'], jax.tree.map(
+    lambda p, g: p - 0.1 * g, params['generator'], slope['generator']), rtol=1e-5)
+  assert sums['loss'][1] == size
+
+
+def test_each_side_has_its_optimizer():
+  learner, _ = made(Dots(), discriminator_optimizer=optax.adam(1e-3, b1=0.5))
+  state = quick_jit(learner.init)(KEY, batch())
+  assert set(state.opt_state) == {'generator', 'discriminator'}
+  after, _ = quick_jit(learner.step)(state, batch())
+  moves = jax.tree.map(lambda a, b: a - b, after.params, state.params)
+  # The first step of Adam is of its rate whatever the slope.
+  np.testing.assert_allclose(
+    np.abs(moves['discriminator']['kernel']), 1e-3, rtol=0.01)
+  assert np.abs(moves['generator']['kernel']).max() > 2e-3
+
+
+@pytest.mark.parametrize('decay', [0.0, 0.2, 0.999])
+def test_the_average_is_that_of_numpy(decay):
+  learner, _ = made(Dots(), decay=decay)
+  state, step = quick_jit(learner.init)(KEY, batch()), quick_jit(learner.step)
+  expected = np.float64(state.params['generator']['kernel'])
+  for i in range(1, 6):
+    state, _ = step(state, batch(first=10 * i))
+    left = min(decay, i / (i + 10))  # a short run is not mostly its beginning
+    expected = left * expected + (1 - left) * state.params['generator']['kernel']
+    np.testing.assert_allclose(
+      state.extra['average']['params']['kernel'], expected, rtol=1e-5)
+  same = not moved(state.extra['average']['params']['kernel'],
+                   state.params['generator']['kernel'])[0]
+  assert same == (decay == 0)
+
+
+def test_statistics_of_the_generator_are_averaged_too():
+  _, _, states, _ = ran(DCGAN)
+  name = ('batch_stats', 'generator', 'BatchNorm_0', 'var')
+  expected = None
+  for i, state in enumerate(states):
+    found, mean = (functools.reduce(lambda tree, key: tree[key], name, tree)
+                   for tree in (state.extra['model'],
+                                state.extra['average']['variables']))
+    left = min(0.999, i / (i + 10))
+    expected = found if i == 0 else left * expected + (1 - left) * found
+    np.testing.assert_allclose(mean, expected, rtol=1e-5)
+  assert np.abs(mean - found).max() > 1e-4
+
+
+@pytest.mark.parametrize('steps, moments', [
+  (12, MOMENTS), (1, [1]), (512, [1, 8, 27, 64, 125, 216, 343, 512])])
+def test_more_of_the_album_is_of_early_moments(steps, moments):
+  learner, _ = made(Dots(), steps=steps)
+  assert jax.eval_shape(learner.init, KEY, batch()).extra['album'].shape[:2] == (
+    len(moments), COLUMNS)
+  drawn = []
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr('bigmodels.figures.generation', lambda *a, **k: drawn.append(k))
+    learner = made(Dots(), steps=steps)[0]
+    learner.figures({}, None, None)
+  assert drawn[0]['moments'].tolist() == moments
+  assert (drawn[0]['columns'], drawn[0]['ways']) == (COLUMNS, (PATHS, POINTS))
+
+
+def test_the_album_is_filled_at_its_moments_alone():
+  _, task, states, _ = ran(Dots())
+  columns = jnp.arange(COLUMNS)
+  latents = _latents(0, columns, 4)
+  assert not states[0].extra['album'].any()
+  for i, (before, after) in enumerate(itertools.pairwise(states), 1):
+    same = [not moved(a, b)[0] for a, b in zip(
+      before.extra['album'], after.extra['album'], strict=True)]
+    due = [i == moment for moment in MOMENTS]
+    assert same == [not each for each in due]
+    if i in MOMENTS:
+      average = after.extra['average']['params']
+      expected = quick_jit(task.generate)(
+        {**after.params, 'generator': average}, {}, latents, columns % 3, KEY)
+      np.testing.assert_array_equal(
+        after.extra['album'][MOMENTS.index(i)], expected)
+
+
+@functools.cache
+def _evaluate_of(learner):
+  return quick_jit(learner.evaluate)
+
+
+def _evaluated(learner, state, total, size, start=0):
+  """Outputs of a split of so many rows, in batches of a size; masked rows dropped."""
+  evaluate, parts = _evaluate_of(learner), []
+  for first in range(start, total, size):
+    data = batch(size, first, max(0, first + size - total))
+    sums, outputs = jax.device_get(evaluate(state, data))
+    parts.append({name: x[data['mask'] > 0] for name, x in outputs.items()})
+  return sums, {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+
+
+@pytest.fixture(scope='module')
+def evaluated():
+  """A run of the DCGAN, and what its evaluation gives."""
+  learner, task, states, _ = ran(DCGAN)
+  return learner, task, states[-1], *_evaluated(learner, states[-1], 70, 70)
+
+
+def test_an_evaluation_does_not_depend_on_how_a_split_is_cut(evaluated):
+  learner, _, state, _, whole = evaluated
+  for size, start in ((20, 0), (70, 30)):
+    _, parts = _evaluated(learner, state, 70, size, start)
+    for name in ('generated', 'labels', 'album', 'between'):
+      away = np.abs(parts[name].astype(int) - whole[name][start:])
+      if name == 'between':  # at places beside it, too, where it is shown
+        away = away[: PATHS * POINTS - start]
+      # A rounding may be another one in a product of other sizes.
+      assert away.max() <= 1 and (away > 0).mean() < 1e-2, name
+  assert len(np.unique(whole['generated'].reshape(70, -1), axis=0)) > 60
+
+
+def test_an_evaluation_with_noise_does_not_depend_on_how_a_split_is_cut():
+  learner, _, states, _ = ran(STYLE, 2)
+  loud = jax.tree.map_with_path(
+    lambda path, x: x + np.float32('noise' in str(path[-1])),
+    states[-1].extra['average'])
+  state = states[-1]._replace(extra={**states[-1].extra, 'average': loud})
+  (_, one), (_, two) = (_evaluated(learner, state, first + 4, 4, first)
+                        for first in (0, 2))
+  away = np.abs(one['generated'][2:].astype(int) - two['generated'][:2])
+  assert away.max() <= 1
+
+
+def test_what_is_evaluated_is_the_average(evaluated):
+  _, task, state, sums, outputs = evaluated
+  params = {**state.params, 'generator': state.extra['average']['params']}
+  rows = jnp.arange(70)
+  expected = quick_jit(task.generate)(
+    params, state.extra['average']['variables'], _latents(1, rows, 4), rows % 3,
+    KEY)
+  np.testing.assert_array_equal(outputs['generated'], expected)
+  plain = quick_jit(task.generate)(
+    state.params, state.extra['model'], _latents(1, rows, 4), rows % 3, KEY)
+  assert (plain != expected).any()
+  np.testing.assert_array_equal(outputs['labels'], rows % 3)
+  np.testing.assert_array_equal(outputs['real'], task.to_bytes(batch(70)['inputs']))
+  assert sums['loss'] == sums['discriminator_loss'] and sums['loss'][1] == 70
+
+
+def test_the_album_of_an_evaluation_ends_with_what_is_evaluated(evaluated):
+  _, task, state, _, outputs = evaluated
+  album = outputs['album'][: len(MOMENTS) * COLUMNS].reshape(-1, COLUMNS, 4, 4, 1)
+  np.testing.assert_array_equal(album, state.extra['album'])
+  assert not outputs['album'][len(MOMENTS) * COLUMNS :].any()
+  columns = jnp.arange(COLUMNS)
+  last = quick_jit(task.generate)(
+    {**state.params, 'generator': state.extra['average']['params']},
+    state.extra['average']['variables'], _latents(0, columns, 4), columns % 3,
+    KEY)
+  np.testing.assert_array_equal(album[-1], last)
+
+
+def test_a_way_is_from_one_image_to_another(evaluated):
+  _, task, state, _, outputs = evaluated
+  ways = outputs['between'][: PATHS * POINTS].reshape(PATHS, POINTS, 4, 4, 1)
+  numbers = jnp.arange(PATHS)
+  for point, end in ((0, 0), (POINTS - 1, 1)):
+    expected = quick_jit(task.generate)(
+      {**state.params, 'generator': state.extra['average']['params']},
+      state.extra['average']['variables'], _latents(2, 2 * numbers + end, 4),
+      numbers % 3, KEY)
+    assert np.abs(ways[:, point].astype(int) - expected).max() <= 1
+
+
+def test_ways_are_great_circles():
+  length, numbers = 200, jnp.repeat(jnp.arange(30), 11)
+  shares = jnp.tile(jnp.linspace(0, 1, 11), 30)
+  found = np.float64(_way(numbers, shares, length)).reshape(30, 11, length)
+  start, end = (np.float64(_latents(2, 2 * jnp.arange(30) + i, length))
+                for i in (0, 1))
+  np.testing.assert_allclose(found[:, 0], start, atol=1e-4)
+  np.testing.assert_allclose(found[:, -1], end, atol=1e-4)
+  # A straight line would be of 0.7 of the length halfway.
+  lengths = np.linalg.norm(found, axis=-1)
+  assert np.abs(lengths / np.sqrt(length) - 1).max() < 0.25
+  # On a circle the halves of a way are as long, and what is halfway is no nearer to
+  # the centre than the ends.
+  one, two = (np.linalg.norm(x, axis=-1) for x in (start, end))
+  unit = found / lengths[..., None]
+  angle = np.arccos((unit[:, 0] * unit[:, -1]).sum(-1))
+  expected = (np.sin(angle / 2) / np.sin(angle))[:, None] * (start + end)
+  np.testing.assert_allclose(found[:, 5], expected, atol=1e-4)
+  assert (lengths[:, 5] > 0.9 * np.minimum(one, two)).all()
+
+
+def test_latents_are_normal_and_of_their_number_alone():
+  found = _latents(1, jnp.arange(2000), 5)
+  np.testing.assert_allclose(np.mean(found, 0), 0, atol=0.1)
+  np.testing.assert_allclose(np.cov(np.asarray(found).T), np.eye(5), atol=0.12)
+  np.testing.assert_array_equal(_latents(1, jnp.array([7, 3]), 5),
+                                found[np.array([7, 3])])
+  assert np.abs(_latents(0, jnp.arange(9), 5) - found[:9]).min() > 0
+
+
+def test_parts_of_a_batch_give_the_step_of_the_whole():
+  outcomes = []
+  for parts in (1, 3):
+    learner, _ = made(Dots(), partial(mean_gradient, parts=parts))
+    data = batch(6, masked=1)
+    state = quick_jit(learner.init)(KEY, data)
+    if parts > 1:
+      data = {name: x.reshape(parts, -1, *x.shape[1:]) for name, x in data.items()}
+    after, sums = quick_jit(learner.step)(state, data)
+    outcomes.append((after.params, after.extra['average'], sums))
+  chex.assert_trees_all_close(*outcomes, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize('updates', [1, 2])
+def test_parts_with_batch_normalisation_are_finite(updates):
+  learner, _ = made(DCGAN, partial(mean_gradient, parts=2),
+                    discriminator_updates=updates)
+  state, data = quick_jit(learner.init)(KEY, batch()), batch(8)
+  data = {name: x.reshape(2, 4, *x.shape[1:]) for name, x in data.items()}
+  after, sums = quick_jit(learner.step)(state, data)
+  assert all(np.isfinite(x).all() for x in jax.tree.leaves((after.params, sums)))
+  assert all(moved(state.params, after.params))
+  assert sums['discriminator_loss'][1] == 8 and sums['loss'][1] == 8 / updates
+
+
+@pytest.mark.parametrize('parts', [1, 2])
+def test_updates_that_do_not_divide_the_batch(parts):
+  learner, _ = made(Dots(), partial(mean_gradient, parts=parts),
+                    discriminator_updates=4)
+  state, data = jax.eval_shape(learner.init, KEY, batch()), batch(6 * parts)
+  if parts > 1:
+    data = {name: x.reshape(parts, 6, *x.shape[1:]) for name, x in data.items()}
+  with pytest.raises(ValueError, match='discriminator_updates: 4 do not divide a batch '
+                     'of 6'):
+    jax.eval_shape(learner.step, state, data)
+
+
+@pytest.mark.parametrize('settings, message', [
+  ({'discriminator_updates': 0}, 'discriminator_updates: wants at least 1, got 0'),
+  ({'decay': 1.0}, 'decay: wants 0 or more and less than 1, got 1.0'),
+  ({'decay': -0.1}, 'got -0.1'), ({'decay': float('nan')}, 'got nan')])
+def test_settings_that_cannot_be(settings, message):
+  with pytest.raises(ValueError, match=re.escape(message)):
+    made(Dots(), **settings)
+
+
+def test_a_model_of_other_parts():
+  class Other(Dots):
+    def setup(self):
+      self.generator, self.critic = nn.Dense(16), nn.Dense(1)
+
+    def judge(self, images, labels, *, train):
+      return self.critic(images.reshape(len(images), -1))[:, 0]
+
+  learner, _ = made(Other())
+  with pytest.raises(ValueError, match=r'adversarial wants a model of two parts, '
+                     'discriminator, generator, got .*critic'):
+    learner.init(KEY, batch())
+
+
+def test_a_penalty_trains_both_sides():
+  task = tasks.generation(DCGAN.clone(judge_norm=False), losses.wasserstein_gan,
+                          losses.gradient_penalty, trained=None, examples=None)
+  adam = optax.adam(1e-3)
+  learner = adversarial(task, adam, discriminator_optimizer=adam, steps=3,
+                        discriminator_updates=3)
+  state = quick_jit(learner.init)(KEY, batch())
+  after, sums = quick_jit(learner.step)(state, batch())
+  assert all(np.isfinite(x).all() for x in jax.tree.leaves((after.params, sums)))
+  assert np.mean(moved(state.params, after.params)) > 0.7

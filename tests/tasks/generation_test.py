@@ -1,0 +1,331 @@
+"""Tests of bigmodels.tasks.generation against its parts put together by hand."""
+
+import functools
+import re
+from functools import partial
+from types import SimpleNamespace
+
+import chex
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bigmodels import losses, metrics, models, tasks
+from bigmodels.data import transforms
+from bigmodels.errors import UserError
+from bigmodels.precision import in_precision
+from tests.quick import quick_jit
+
+KEY = jax.random.PRNGKey(0)
+DCGAN = models.Dcgan(size=(4, 4, 1), classes=3, latent=4, width=2, embedding=2)
+PLAIN = DCGAN.clone(judge_norm=False)
+STYLE = models.StyleGan(size=(4, 4, 1), classes=3, latent=4, style=4, mapping=1,
+                        width=2, widest=4, halvings=1)
+MODELS = {'dcgan': DCGAN, 'plain': PLAIN, 'style': STYLE}
+PENALTIES = {None: None, 'r1': losses.r1, 'slope': losses.gradient_penalty}
+
+
+class Dots(nn.Module):
+  """Two adversaries of one product each: no example is looked at for another."""
+
+  latent: int = 4
+  classes: int = 3
+
+  def setup(self):
+    self.generator, self.discriminator = nn.Dense(16), nn.Dense(1)
+
+  def __call__(self, latents, labels, images, *, train):
+    return (self.generate(latents, labels, train=train),
+            self.judge(images, labels, train=train))
+
+  def generate(self, latents, labels, *, train):
+    return jnp.tanh(self.generator(latents) + labels[:, None]).reshape(-1, 4, 4, 1)
+
+  def judge(self, images, labels, *, train):
+    return self.discriminator(jnp.tanh(images.reshape(len(images), -1)))[:, 0]
+
+
+def batch(n=4, masked=0, filled=0.0):
+  """The last examples are masked, and hold whatever they are filled with."""
+  chance = np.random.default_rng(0)
+  images = chance.uniform(-1, 1, (n, 4, 4, 1)).astype(np.float32)
+  mask = (np.arange(n) < n - masked).astype(np.float32)
+  images[mask == 0] = filled
+  return {'inputs': images, 'labels': np.arange(n, dtype=np.int32) % 3, 'mask': mask}
+
+
+def task_of(model=DCGAN, penalty=None, **others):
+  return tasks.generation(model, penalty=penalty, **{
+    'trained': None, 'examples': None, **others})
+
+
+@functools.cache
+def started(model):
+  """Params, larger than they begin, and extra."""
+  params, extra = jax.device_get(quick_jit(task_of(model).init)(KEY, batch()))
+  return jax.tree.map(lambda x: 3 * x, params), extra
+
+
+def slopes_of(task, side):
+  return quick_jit(jax.value_and_grad(getattr(task, side), has_aux=True))
+
+
+@pytest.mark.parametrize('name, penalty', [
+  ('dcgan', None), ('plain', 'slope'), ('style', None), ('style', 'r1')])
+def test_no_side_gets_a_gradient_from_the_loss_of_the_other(name, penalty):
+  task = task_of(MODELS[name], PENALTIES[penalty])
+  data = batch()
+  params, extra = started(MODELS[name])
+  for side, other in (('discriminator', 'generator'), ('generator', 'discriminator')):
+    (value, _), slopes = slopes_of(task, side)(params, extra, data, KEY)
+    assert np.isfinite(value)
+    chex.assert_trees_all_equal(
+      slopes[other], jax.tree.map(np.zeros_like, params[other]))
+    largest = [np.abs(np.asarray(x)).max() for x in jax.tree.leaves(slopes[side])]
+    # Nothing is told by a bias before batch normalisation, nor by one of a linear
+    # critic's logit in its slope; but most of them move.
+    assert np.mean(np.array(largest) > 0) > 0.75
+
+
+def by_hand(params, data, key, side):
+  """The loss of a side, over the unmasked examples one after the other."""
+  parts = jax.random.split(key, 3 if side == 'discriminator' else 2)
+  latents = np.float64(jax.random.normal(parts[0], (len(data['mask']), 4)))
+  params = jax.tree.map(np.float64, params)
+  found = []
+  for i in np.flatnonzero(data['mask']):
+    made = np.tanh(latents[i] @ params['generator']['kernel']
+                   + params['generator']['bias'] + data['labels'][i])
+    real, made = (
+      np.tanh(x.ravel()) @ params['discriminator']['kernel'][:, 0]
+      + params['discriminator']['bias'][0] for x in (data['inputs'][i], made))
+    found.append((real, made))
+  real, made = np.array(found).T
+  sums = {}
+  if side == 'generator':
+    loss = np.log1p(np.exp(-made))
+  else:
+    loss = np.log1p(np.exp(-real)) + np.log1p(np.exp(made))
+    sums = {'real_right': (real > 0).sum(), 'generated_right': (made < 0).sum()}
+  return {'loss': loss.sum(), **sums}
+
+
+@pytest.mark.parametrize('side', ['discriminator', 'generator'])
+@pytest.mark.parametrize('masked', [0, 3])
+def test_losses_and_sums_equal_numpy(side, masked):
+  task, data = task_of(Dots()), batch(9, masked, np.nan)
+  params, extra = started(Dots())
+  value, (after, sums, outputs) = quick_jit(getattr(task, side))(
+    params, extra, data, KEY)
+  expected = by_hand(params, data, KEY, side)
+  assert set(sums) == set(expected) and outputs == {} and after == {}
+  for name, total in expected.items():
+    np.testing.assert_allclose(sums[name], (total, 9 - masked), rtol=1e-5)
+  assert value == pytest.approx(expected['loss'] / (9 - masked), rel=1e-5)
+
+
+@pytest.mark.parametrize('penalty', PENALTIES)
+@pytest.mark.parametrize('side', ['discriminator', 'generator'])
+def test_masked_examples_change_neither_loss_nor_gradient(side, penalty):
+  task = task_of(Dots(), PENALTIES[penalty])
+  short, long = batch(6), batch(9, 3, np.nan)
+  long['inputs'][:6], long['labels'][6:] = short['inputs'], 77
+  params, extra = started(Dots())
+  slopes = slopes_of(task, side)
+  (one, _), wanted = slopes(params, extra, short, KEY)
+  (two, _), found = slopes(params, extra, long, KEY)
+  assert two == pytest.approx(float(one), rel=1e-5)
+  chex.assert_trees_all_close(found, wanted, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize('name', MODELS)
+def test_what_a_masked_example_holds_is_never_seen(name):
+  task = task_of(MODELS[name])
+  zeros, nans = batch(4, masked=1), batch(4, masked=1, filled=np.nan)
+  params, extra = started(MODELS[name])
+  for side in ('discriminator', 'generator'):
+    slopes = slopes_of(task, side)
+    chex.assert_trees_all_equal(
+      slopes(params, extra, zeros, KEY), slopes(params, extra, nans, KEY))
+
+
+def test_the_penalty_is_added_to_the_loss_of_the_discriminator_alone():
+  plain, other = task_of(Dots()), task_of(Dots(), partial(losses.r1, weight=3.0))
+  data = batch(5, 1)
+  params, extra = started(Dots())
+  w = np.float64(params['discriminator']['kernel'][:, 0])
+  slopes = w * (1 - np.tanh(data['inputs'][:4].reshape(4, -1)) ** 2)
+  added = 1.5 * (slopes**2).sum(1).mean()
+  for side, more in (('discriminator', added), ('generator', 0)):
+    one, two = (float(quick_jit(getattr(t, side))(params, extra, data, KEY)[0])
+                for t in (plain, other))
+    assert two - one == pytest.approx(more, rel=1e-4)
+  assert added > 0.01
+
+
+@pytest.mark.parametrize('game', [losses.wasserstein_gan, losses.hinge_gan])
+def test_another_game(game):
+  task, data = task_of(Dots(), game=game), batch(5)
+  params, extra = started(Dots())
+  judged, made = (quick_jit(getattr(task, side))(params, extra, data, KEY)[0]
+                  for side in ('discriminator', 'generator'))
+
+  def logits(images):
+    return Dots().apply({'params': params}, images, data['labels'], train=True,
+                        method='judge')
+
+  def images(key):
+    return Dots().apply({'params': params}, jax.random.normal(key, (5, 4)),
+                        data['labels'], train=True, method='generate')
+
+  first = images(jax.random.split(KEY, 3)[0])
+  assert judged == pytest.approx(
+    float(game(logits(data['inputs']), logits(first))[0].mean()), rel=1e-5)
+  second = images(jax.random.split(KEY)[0])
+  assert made == pytest.approx(-float(logits(second).mean()), rel=1e-5)
+
+
+def test_each_side_keeps_statistics_of_its_own_step():
+  task, data = task_of(), batch()
+  params, extra = started(DCGAN)
+  for side, other in (('discriminator', 'generator'), ('generator', 'discriminator')):
+    _, (after, _, _) = quick_jit(getattr(task, side))(params, extra, data, KEY)
+    before = extra['batch_stats']
+    chex.assert_trees_all_equal(after['batch_stats'][other], before[other])
+    assert all(jax.tree.leaves(jax.tree.map(
+      lambda a, b: bool((np.asarray(a) != b).any()), after['batch_stats'][side],
+      before[side])))
+
+
+def test_bfloat16_is_for_the_model_alone():
+  task, data = task_of(in_precision(PLAIN, 'bfloat16'), losses.r1), batch()
+  params, extra = started(PLAIN)
+  exact = task_of(PLAIN, losses.r1)
+  (value, _), slopes = slopes_of(task, 'discriminator')(params, extra, data, KEY)
+  wanted, _ = quick_jit(exact.discriminator)(params, extra, data, KEY)
+  assert {x.dtype for x in jax.tree.leaves(slopes)} == {jnp.dtype('float32')}
+  assert value.dtype == jnp.float32 and value == pytest.approx(float(wanted), rel=0.05)
+
+
+@pytest.mark.parametrize('white', [255, 16])
+def test_to_bytes_undoes_the_standardisation(white):
+  every = np.arange(white + 1, dtype=np.uint8).reshape(1, -1, 1, 1)
+  half = (white / 2,)
+  images = transforms.standardize({'inputs': every}, KEY, mean=half, std=half)['inputs']
+  assert (images.min(), images.max()) == (-1, 1)
+  task = task_of(white=white)
+  found = jax.jit(task.to_bytes)(images)
+  assert found.dtype == np.uint8
+  np.testing.assert_array_equal(found, every)
+  beyond = task.to_bytes(jnp.float32([-9, -1.001, 1.001, 9]))
+  np.testing.assert_array_equal(beyond, [0, 0, white, white])
+
+
+@pytest.mark.parametrize('name', MODELS)
+def test_generated_images_are_bytes_of_latents_and_labels(name):
+  task, model = task_of(MODELS[name], white=16), MODELS[name]
+  params, extra = started(MODELS[name])
+  latents, labels = jax.random.normal(KEY, (5, 4)), jnp.arange(5) % 3
+  made = quick_jit(task.generate)(params, extra, latents, labels, KEY)
+  floats = quick_jit(partial(model.apply, method='generate', train=False))(
+    {'params': params, **extra}, latents, labels, rngs={'noise': KEY})
+  assert made.shape == (5, 4, 4, 1) and made.dtype == np.uint8
+  expected = np.clip((np.float64(floats) + 1) * 8, 0, 16)
+  assert np.abs(made - expected).max() <= 0.5001
+  assert (task.latent, task.classes) == (4, 3)
+
+
+@pytest.mark.parametrize('change, message', [
+  ({'labels': np.zeros((4, 2), np.int32)}, 'generation wants labels [batch] of '
+   'classes, got int32 (4, 2)'),
+  ({'labels': np.zeros(4, np.float32)}, 'got float32 (4,)'),
+  ({'inputs': np.zeros((4, 4, 4, 1), np.uint8)}, 'generation wants images [batch, '
+   'height, width, channels] from -1 to 1, got uint8 (4, 4, 4, 1): end the transforms '
+   'with standardize'),
+  ({'inputs': np.zeros((4, 16), np.float32)}, 'got float32 (4, 16)'),
+  ({'inputs': np.zeros((4, 8, 4, 1), np.float32)}, 'Dcgan makes images of (4, 4, 1), '
+   'the data has (8, 4, 1)')])
+def test_data_that_is_no_images_with_labels(change, message):
+  task = task_of()
+  shapes = jax.eval_shape(task.init, KEY, batch())
+  for call in (lambda data: jax.eval_shape(task.init, KEY, data),
+               lambda data: jax.eval_shape(task.discriminator, *shapes, data, KEY)):
+    with pytest.raises(ValueError, match=re.escape(message)):
+      call({**batch(), **change})
+
+
+@pytest.mark.parametrize('model', [
+  models.Mlp(3), in_precision(models.Linear(3), 'bfloat16')])
+def test_models_without_two_sides(model):
+  name = type(getattr(model, 'model', model)).__name__
+  with pytest.raises(ValueError, match='generation wants a model with latent, classes, '
+                     f'generate, judge, such as models.Dcgan, got {name}'):
+    task_of(model)
+
+
+# --- measured by a classifier ---------------------------------------------------
+
+
+def classifier(classes=3):
+  """Knows an image by its mean, which is its class times 10."""
+  def answer(images):
+    mean = images.mean((1, 2, 3))
+    logits = -np.abs(mean[:, None] - 10 * np.arange(classes))
+    return np.stack([mean, mean**2 / 9], 1), logits
+
+  return SimpleNamespace(answer=answer, name='a judge in a folder')
+
+
+def outputs(n=30):
+  chance = np.random.default_rng(0)
+  labels = np.arange(n) % 3
+  noise = chance.integers(0, 5, (2, n, 4, 4, 1))
+  real, made = (10 * labels.reshape(-1, 1, 1, 1) + noise).astype(np.uint8)
+  made[:6] = 10 * ((labels[:6].reshape(-1, 1, 1, 1) + 1) % 3)  # of another class
+  return {'labels': labels, 'real': real, 'generated': made}
+
+
+def measured(classes=3, told=3):
+  asked = []
+  train = outputs()['real'][::-1] + 1
+
+  def examples(count):
+    asked.append(count)
+    return train[:count]
+
+  def trained(path):
+    assert path == 'somewhere'
+    return classifier(classes)
+
+  return tasks.generation(Dots(classes=told), trained=trained, examples=examples,
+                          classifier='somewhere'), asked, train
+
+
+def test_a_classifier_measures_what_was_generated():
+  task, asked, train = measured()
+  found, seen = task.summarize(outputs()), outputs()
+  assert asked == [30]
+  features = {name: classifier().answer(images)[0] for name, images in {
+    'real': seen['real'], 'generated': seen['generated'], 'train': train}.items()}
+  assert found == {'accuracy': pytest.approx(24 / 30), 'accuracy_real': 1,
+                   **metrics.generation(features)}
+  assert found['frechet'] != found['frechet_real']
+
+
+def test_nothing_is_measured_without_one():
+  assert task_of().summarize(outputs()) == {}
+
+
+def test_accuracy_says_nothing_of_a_model_that_is_told_no_class():
+  task, _, _ = measured(told=0)
+  assert set(task.summarize(outputs())) == {
+    'frechet', 'frechet_real', 'precision', 'recall'}
+
+
+def test_a_classifier_of_fewer_classes_is_refused():
+  task, _, _ = measured(classes=2)
+  with pytest.raises(UserError, match='classifier=somewhere: knows 2 classes, these '
+                     'images have more'):
+    task.summarize(outputs())
