@@ -111,13 +111,19 @@ def language(outputs: Mapping[str, np.ndarray], inputs: Inputs | None,
 
 
 def control(outputs: Mapping[str, np.ndarray], inputs: Inputs | None,
-            classes: Sequence[str] | None) -> 'dict[str, Figure]':
-  """What the episodes of a split gave: each return beside the episode's length.
+            classes: Sequence[str] | None, *, every: int = 1) -> 'dict[str, Figure]':
+  """What the episodes of a split gave, and what was seen in a few of them.
 
   Args:
-    outputs: `return` and `length`, both `[n]`.
+    outputs: `return` and `length`, both `[n]`; `film`, what was observed every so many
+      steps, `[n, frames, ...]`.
     inputs: not looked at.
     classes: not looked at.
+    every: steps between two observations of the film.
+
+  Returns:
+    title -> figure. Films are shown of images `[height, width, 1 or 3]` and of at most
+    a dozen numbers.
   """
   returns = np.asarray(outputs['return'], np.float64)
   rows = np.isfinite(returns)
@@ -134,7 +140,22 @@ def control(outputs: Mapping[str, np.ndarray], inputs: Inputs | None,
   axes.set_ylim(0, 1.02)
   _subtitle(axes, f'the line: {returns.mean():.4g}, the mean of {len(returns)} '
             'episodes', _note(rows.sum(), len(rows)))
-  return {'Returns': figure}
+  result = {'Returns': figure}
+  film = outputs['film']
+  shown = np.flatnonzero(rows)[np.argsort(outputs['return'][rows], kind='stable')]
+  shown = shown[[0, len(shown) // 2, -1]]
+  ends = np.ceil(outputs['length'][shown] / every).astype(int)
+  told = [f'{outputs["return"][i]:.4g}' for i in shown]
+  if film.ndim == 5 and film.shape[-1] in (1, 3):
+    # The last one lies within the episode, the first is its beginning.
+    places = [np.linspace(0, max(end - 1, 0), 8).astype(int) for end in ends]
+    result['Episodes'] = _album(
+      [film[i, at] for i, at in zip(shown, places, strict=True)], told, 255, WIDE,
+      'beginning to end of the worst, the middle and the best, with their returns')
+  elif film.ndim == 3 and film.shape[-1] <= 12:
+    result['Episodes'] = _tracks(
+      [film[i, :end] for i, end in zip(shown, ends, strict=True)], told, every)
+  return result
 
 
 def generation(outputs: Mapping[str, np.ndarray], inputs: Inputs | None,
@@ -336,6 +357,22 @@ def _mistakes(images, labels, predictions, confidence, names):
     axes.imshow(_picture(image, white), interpolation='none')
     axes.set_title(f'{between.join(pair)}\n{value:.3f}', fontsize=8, pad=3,
                    parse_math=False)
+  return figure
+
+
+def _tracks(films, returns, every):
+  """What was observed, `[frames, numbers]` of each episode, over its steps."""
+  figure = _figure(FULL, 2.6)
+  names = ('the worst', 'the middle', 'the best')
+  panels = figure.subplots(1, len(films), sharey=True)
+  for axes, film, name, gained in zip(panels, films, names, returns, strict=True):
+    _axes(axes)
+    for number, track in enumerate(film.T):
+      axes.plot(np.arange(len(track)) * every, track, linewidth=1, label=str(number))
+    axes.set_xlabel('step')
+    _subtitle(axes, f'{name}: return {gained}')
+  panels[0].set_ylabel('observed')
+  panels[-1].legend(fontsize=7, frameon=False, ncols=2)
   return figure
 
 

@@ -6,10 +6,11 @@ from bigmodels.environments.environment import (
   Transition,
   advance,
   begin,
+  film_every,
   play,
 )
 from bigmodels.environments.gymnasium import Atari, Gymnasium
 from bigmodels.environments.gymnax import Gymnax
 
 __all__ = ['Atari', 'Environment', 'Gymnasium', 'Gymnax', 'Slot', 'Transition',
-           'advance', 'begin', 'play']
+           'advance', 'begin', 'film_every', 'play']

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+FRAMES = 50  # that are kept of an episode that is played, if it goes on to the limit
+
 
 class Environment(NamedTuple):
   """What an agent acts in, one episode at a time.
@@ -23,7 +25,6 @@ class Environment(NamedTuple):
     step: (key, state, action, int32) -> state, observation, reward, float32, and
       whether the episode ended of itself (terminated), or was cut short (truncated),
       bool. Called once more after either, it may give anything.
-    render: state -> RGB picture `[height, width, 3]`, on the host; None if it has none.
     stacked: whether the last axis of an observation are frames, the latest last, of
       which a step adds one and drops the first.
   """
@@ -33,7 +34,6 @@ class Environment(NamedTuple):
   limit: int
   reset: Callable
   step: Callable
-  render: Callable | None = None
   stacked: bool = False
 
 
@@ -129,7 +129,13 @@ def advance(environment: Environment, key: jax.Array, slots: Slot, actions: jax.
   return jax.lax.cond(over.any(), begun, lambda: moved), transition, sums
 
 
-def play(environment: Environment, policy: Callable, keys: jax.Array) -> Slot:
+def film_every(environment: Environment) -> int:
+  """Steps between the observations that `play` keeps."""
+  return -(-environment.limit // FRAMES)
+
+
+def play(environment: Environment, policy: Callable, keys: jax.Array
+         ) -> tuple[Slot, jax.Array]:
   """Plays an episode for each key to its end.
 
   Args:
@@ -138,19 +144,36 @@ def play(environment: Environment, policy: Callable, keys: jax.Array) -> Slot:
     keys: `[n, ...]`; what happens is a function of these.
 
   Returns:
-    the slots at the end: `rewards` is the return, `length` the number of steps.
+    the slots at the end: `rewards` is the return, `length` the number of steps; and
+    what was observed every so many steps, `[n, FRAMES, ...]`, zeros after the end. Of
+    frames that are stacked, the latest.
   """
+  every = film_every(environment)
+
   def going(carry):
     return ~jnp.all(carry[1])
 
+  def kept(film, slots, over, time):
+    seen = slots.observation[..., -1:] if environment.stacked else slots.observation
+    seen = jnp.where(over.reshape(-1, *[1] * (seen.ndim - 1)), 0, seen)
+    return jax.lax.cond(
+      time % every == 0, lambda: film.at[:, time // every].set(seen), lambda: film)
+
   def step(carry):
-    slots, over, keys = carry
+    slots, over, keys, film, time = carry
+    film = kept(film, slots, over, time)
     keys, now = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
     moved, transition = _onward(environment, now, slots, policy(slots.observation))
     moved = jax.tree.map(lambda new, old: jnp.where(
       over.reshape(-1, *[1] * (new.ndim - 1)), old, new), moved, slots)
-    return moved, over | transition.over, keys
+    return moved, over | transition.over, keys, film, time + 1
 
   first, later = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
   slots = begin(environment, first)
-  return jax.lax.while_loop(going, step, (slots, jnp.zeros(len(keys), bool), later))[0]
+  shape = environment.observation.shape
+  if environment.stacked:
+    shape = (*shape[:-1], 1)
+  film = jnp.zeros((len(keys), FRAMES, *shape), environment.observation.dtype)
+  ended = jax.lax.while_loop(
+    going, step, (slots, jnp.zeros(len(keys), bool), later, film, jnp.int32(0)))
+  return ended[0], ended[3]

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from bigmodels.environments import Environment, Transition, advance
+from bigmodels.environments import Environment, Transition, advance, film_every
 from bigmodels.learners.agents import (
   begun,
   check_parts,
@@ -162,7 +162,7 @@ def actor_critic(task: Control, optimizer: optax.GradientTransformation,
     return state._replace(step=state.step + 1), sums
 
   return Learner(init, step, greedy(task, world, lambda found: found[0]), summarize,
-                 task.figures)
+                 partial(task.figures, every=film_every(world)))
 
 
 def advantages(transitions: Transition, values: jax.Array, after: jax.Array, *,

@@ -74,11 +74,11 @@ def greedy(task: Control, environment: Environment, preference: Callable) -> Cal
 
     keys = jax.vmap(jax.random.fold_in, (None, 0))(
       jax.random.PRNGKey(0), batch['episode'])
-    ended = play(environment, policy, keys)
+    ended, film = play(environment, policy, keys)
     outputs = {'return': ended.rewards, 'length': ended.length.astype(jnp.float32)}
     count = batch['mask'].sum()
     return {name: ((x * batch['mask']).sum(), count)
-            for name, x in outputs.items()}, outputs
+            for name, x in outputs.items()}, {**outputs, 'film': film}
 
   return evaluate
 

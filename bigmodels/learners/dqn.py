@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from bigmodels.environments import Environment, Transition, advance
+from bigmodels.environments import Environment, Transition, advance, film_every
 from bigmodels.learners import replay
 from bigmodels.learners.agents import (
   begun,
@@ -175,7 +175,7 @@ def dqn(task: Control, optimizer: optax.GradientTransformation,
     return state._replace(step=done, extra={**state.extra, 'target': target}), sums
 
   return Learner(init, step, greedy(task, world, lambda values: values), summarize,
-                 task.figures)
+                 partial(task.figures, every=film_every(world)))
 
 
 def targets(transitions: Transition, values: jax.Array, chooser: jax.Array,

@@ -17,7 +17,7 @@ class Control(NamedTuple):
     init: (key, batch) -> params, extra.
     answer: (params, extra, observations `[batch, ...]`, key, train) -> the model's
       answer, extra.
-    figures: (outputs, inputs: rows -> arrays, actions) -> title -> figure.
+    figures: (outputs, inputs: rows -> arrays, actions, every) -> title -> figure.
   """
 
   init: Callable[..., tuple[Any, Any]]

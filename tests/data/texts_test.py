@@ -244,7 +244,7 @@ def server():
 
 def test_files_are_fetched_unpacked_and_fetched_once(server, tmp_path):
   files, address, asked = server
-  files['/t.en.gz'], files['/t.de'] = gzip.compress(b'one\n'), b'eins\n'
+  files['/t.en.gz'], files['/t.de'] = gzip.compress(b'one\n', mtime=0), b'eins\n'
   source = ParallelFiles('pairs', urls={
     'train.en': f'{address}/t.en.gz', 'train.de': f'{address}/t.de'})
   opening = Opening(str(tmp_path), None, {})
@@ -270,7 +270,7 @@ def test_lines_are_converted(server, tmp_path):
 @pytest.mark.parametrize('data, message', [
   (None, '404'), (b'word\n', 'line 1: wants LABEL TEXT'),
   (b'\x1f\x8bbroken', 'BadGzipFile|EOFError|error'),
-  (gzip.compress(b'1 a\n' * 99)[:-20], 'EOFError|error')])
+  (gzip.compress(b'1 a\n' * 99, mtime=0)[:-20], 'EOFError|error')])
 def test_a_download_that_fails_leaves_nothing(server, tmp_path, data, message):
   files, address, _ = server
   if data is not None:

@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bigmodels.environments import advance, begin, play
-from tests.environments.corridor import Corridor
+from bigmodels.environments import advance, begin, film_every, play
+from bigmodels.environments.environment import FRAMES
+from tests.environments.corridor import ROOMS, Corridor
 
 WORLD = Corridor().open()
 
@@ -56,6 +57,23 @@ def test_episodes_are_played_to_their_end():
   def policy(observations):  # the second of two stays where it is
     return jnp.array([1, 0])
 
-  ended = jax.jit(lambda keys: play(WORLD, policy, keys))(_keys(2))
+  ended, film = jax.jit(lambda keys: play(WORLD, policy, keys))(_keys(2))
   np.testing.assert_array_equal(ended.rewards, [8, -5])
   np.testing.assert_array_equal(ended.length, [3, 5])
+  assert film.shape == (2, FRAMES, ROOMS)  # a frame of every step, for so few
+  np.testing.assert_array_equal(film[0, :3], np.eye(3))
+  np.testing.assert_array_equal(film[1, :5], [[1, 0, 0]] * 5)
+  assert not film[0, 3:].any() and not film[1, 5:].any()
+
+
+def test_of_a_long_episode_every_few_steps_are_kept():
+  world = Corridor(limit=2 * FRAMES + 1).open()
+  assert film_every(world) == 3
+
+  def policy(observations):
+    return jnp.array([0])
+
+  ended, film = jax.jit(lambda keys: play(world, policy, keys))(_keys(1))
+  assert ended.length.tolist() == [2 * FRAMES + 1]
+  filled = np.asarray(film[0]).any(-1)
+  assert filled.sum() == -(-(2 * FRAMES + 1) // 3) and filled[: filled.sum()].all()

@@ -105,7 +105,7 @@ def test_an_evaluation_leaves_the_episodes_of_the_training_alone(counted):
   def policy(observations):
     return jnp.ones(len(observations), jnp.int32).at[0].set(0)
 
-  ended = play(world, policy, jax.random.split(jax.random.PRNGKey(1), 100))
+  ended, _ = play(world, policy, jax.random.split(jax.random.PRNGKey(1), 100))
   assert ended.length.tolist() == [1] + [6] * 99
   assert counted == {'made': 100, 'reset': 100, 'step': 1 + 6 * 99, 'closed': 100}
   counted.clear()
