@@ -151,6 +151,8 @@ def read(path: str, cache_dir: pathlib.Path, say: Callable[[str], None]) -> Trai
     described=False)
   built = build.open_run(
     experiment, here, workdir, None, cache_dir, reading=False, say=say)
+  if 'episode' in built.train.dataset.read(np.zeros(1, int)):
+    raise UserError(f'{workdir.path}: this is the run of an agent; wants one of images')
   like = trace(built.learner, built.train, {}, here).carry
   step, carry = initialize.of_run(workdir, like)
   say(f'step {step:,} of {workdir.path}, the best checkpoint')

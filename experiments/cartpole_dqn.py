@@ -30,7 +30,7 @@ def config(*, environment: str = 'CartPole-v1', steps: int = 30_000, count: int 
       learners.dqn, environment=world, capacity=50_000, warmup=1_000, sample=128,
       target_every=100, discount=discount, double=double, epsilon=partial(
         optax.linear_schedule, init_value=1.0, end_value=0.05,
-        transition_steps=exploration)),
+        transition_steps=max(exploration, 1))),
     optimizer=partial(
       optax.chain, partial(optax.clip_by_global_norm, 10.0),
       partial(optax.adam, learning_rate=partial(

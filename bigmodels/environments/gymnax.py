@@ -49,6 +49,8 @@ def _opened(name: str, limit: int | None) -> Environment:
     raise UserError(f'gymnax has no environment {name!r}'
                     f'{nearest(name, gymnax.registered_envs)}')
   world, settings = gymnax.make(name)
+  if limit:
+    settings = settings.replace(max_steps_in_episode=limit)
   actions = world.action_space(settings)
   if not hasattr(actions, 'n'):
     raise UserError(f'the actions of {name!r} are {actions.shape} numbers; the agents '

@@ -12,7 +12,9 @@ from bigmodels.environments import Environment, Transition, advance, film_every
 from bigmodels.learners.agents import (
   begun,
   check_parts,
+  descended,
   greedy,
+  library,
   opened,
   summarize,
 )
@@ -53,8 +55,7 @@ def actor_critic(task: Control, optimizer: optax.GradientTransformation,
     UserError: for an environment that is not there, or has no actions to choose from.
     ValueError: for settings that do not fit each other.
   """
-  import rlax
-
+  rlax = library()
   for name, value in dict(rollout=rollout, passes=passes,
                           minibatches=minibatches).items():
     if value < 1:
@@ -116,14 +117,7 @@ def actor_critic(task: Control, optimizer: optax.GradientTransformation,
     return slots, (transition, value, chance, sums)
 
   def update(state, batch_and_key):
-    batch, key = batch_and_key
-    (value, model, sums), grads = descent(
-      state.params, state.extra['model'], batch, key)
-    changes, opt_state = optimizer.update(
-      grads, state.opt_state, state.params, value=value, signal=state.signal)
-    return state._replace(
-      params=optax.apply_updates(state.params, changes), opt_state=opt_state,
-      extra={**state.extra, 'model': model}), sums
+    return descended(descent, optimizer, state, *batch_and_key)
 
   def step(state, batch):
     check_parts(batch)

@@ -1,7 +1,6 @@
 """Two adversaries in one step: a generator, and a discriminator of what it makes."""
 
 from collections.abc import Callable
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -48,7 +47,7 @@ def adversarial(task: Generation, optimizer: optax.GradientTransformation,
     raise ValueError(f'decay: wants 0 or more and less than 1, got {decay}')
   sides = {'discriminator': optax.with_extra_args_support(discriminator_optimizer),
            'generator': optax.with_extra_args_support(optimizer)}
-  descents = {'discriminator': gradient(partial(task.discriminator, train=True)),
+  descents = {'discriminator': gradient(task.discriminator),
               'generator': gradient(task.generator)}
   # More of them early, when more changes.
   moments = np.unique(np.ceil(steps * np.linspace(0, 1, MOMENTS + 1)[1:] ** 3)).astype(
@@ -126,7 +125,10 @@ def adversarial(task: Generation, optimizer: optax.GradientTransformation,
   def evaluate(state, batch):
     params, variables = best(state)
     key, rows, labels = jax.random.PRNGKey(0), batch['row'], batch['labels']
-    _, (_, sums, _) = task.discriminator(params, variables, batch, key, train=False)
+    # By the statistics of its batches, as in training: running ones mix both kinds.
+    part = jax.random.fold_in(key, rows[0])
+    _, (_, sums, _) = task.discriminator(params, variables, batch, part)
+    _, (_, ours, _) = task.generator(params, variables, batch, part)
     made = task.generate(params, variables, _latents(1, rows, task.latent), labels, key)
     kept = state.extra['album'].reshape(-1, *made.shape[1:])
     shown = (rows < len(kept)).reshape(-1, 1, 1, 1)
@@ -138,7 +140,7 @@ def adversarial(task: Generation, optimizer: optax.GradientTransformation,
         _label(path, task.classes), key), lambda: jnp.zeros_like(made))
     sums = {f'discriminator_{name}': value for name, value in sums.items()}
     # Of the images of a split the first few rows carry what else there is to see.
-    return sums | {'loss': sums['discriminator_loss']}, {
+    return sums | {'loss': ours['loss']}, {
       'generated': made, 'real': task.to_bytes(batch['inputs']), 'labels': labels,
       'album': album, 'between': between}
 
@@ -176,9 +178,12 @@ def _label(numbers: jax.Array, classes: int) -> jax.Array:
 
 
 def _shares(x: jax.Array, count: int, axis: int) -> jax.Array:
-  """Cuts a batch into shares, along a new first axis."""
+  """Cuts a batch into shares, along a new first axis.
+
+  A share is every so many rows, so that parts of a batch are cut as the whole is.
+  """
   size = x.shape[axis]
   if size % count:
     raise ValueError(f'discriminator_updates: {count} do not divide a batch of {size}')
-  cut = x.reshape(*x.shape[:axis], count, size // count, *x.shape[axis + 1 :])
-  return jnp.moveaxis(cut, axis, 0)
+  cut = x.reshape(*x.shape[:axis], size // count, count, *x.shape[axis + 1 :])
+  return jnp.moveaxis(cut, axis + 1, 0)

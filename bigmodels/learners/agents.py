@@ -2,15 +2,32 @@
 
 from collections.abc import Callable
 from functools import partial
+from types import ModuleType
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from bigmodels.environments import Environment, Slot, begin, play
-from bigmodels.learners.learner import Batch
+from bigmodels.errors import UserError
+from bigmodels.learners.learner import Batch, State, Sums
 from bigmodels.tasks.control import Control
+
+
+def library() -> ModuleType:
+  """rlax, whose targets and losses agents learn by.
+
+  Raises:
+    UserError: if it is not installed.
+  """
+  try:
+    import rlax
+  except ImportError as error:
+    raise UserError(f'agents want rlax, which is not installed ({error}): '
+                    'pip install -r requirements-agents.txt') from None
+  return rlax
 
 
 def opened(environment: Any) -> Environment:
@@ -56,6 +73,26 @@ def begun(task: Control, environment: Environment, key: jax.Array, batch: Batch
     partial(task.answer, train=False), params, model, batch['inputs'], key)
   slots = begin(environment, jax.random.split(theirs, len(batch['mask'])))
   return params, model, slots, answer
+
+
+def descended(descent: Callable, optimizer: optax.GradientTransformationExtraArgs,
+              state: State, batch: Batch, key: jax.Array) -> tuple[State, Sums]:
+  """An update of the parameters; `extra['model']` is what else the model keeps.
+
+  Args:
+    descent: what `learners.gradient` makes of the loss.
+    optimizer: of all parameters.
+    state: before it.
+    batch: what is learned from.
+    key: of the model's draws.
+  """
+  (value, model, sums), grads = descent(
+    state.params, state.extra['model'], batch, key)
+  changes, opt_state = optimizer.update(
+    grads, state.opt_state, state.params, value=value, signal=state.signal)
+  return state._replace(
+    params=optax.apply_updates(state.params, changes), opt_state=opt_state,
+    extra={**state.extra, 'model': model}), sums
 
 
 def greedy(task: Control, environment: Environment, preference: Callable) -> Callable:

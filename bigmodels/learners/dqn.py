@@ -13,7 +13,9 @@ from bigmodels.learners import replay
 from bigmodels.learners.agents import (
   begun,
   check_parts,
+  descended,
   greedy,
+  library,
   opened,
   summarize,
 )
@@ -60,8 +62,7 @@ def dqn(task: Control, optimizer: optax.GradientTransformation,
     UserError: for an environment that is not there, or has no actions to choose from.
     ValueError: for sizes that do not fit each other.
   """
-  import rlax
-
+  rlax = library()
   for name, value in dict(capacity=capacity, warmup=warmup, sample=sample,
                           rollout=rollout, updates=updates,
                           target_every=target_every).items():
@@ -147,13 +148,7 @@ def dqn(task: Control, optimizer: optax.GradientTransformation,
     batch = {'observation': drawn.observation, 'action': drawn.action,
              'target': targets(drawn, later, chooser, discount),
              'mask': jnp.ones(sample)}
-    (value, model, sums), grads = descent(
-      state.params, state.extra['model'], batch, learning)
-    changes, opt_state = optimizer.update(
-      grads, state.opt_state, state.params, value=value, signal=state.signal)
-    return state._replace(
-      params=optax.apply_updates(state.params, changes), opt_state=opt_state,
-      extra={**state.extra, 'model': model}), sums
+    return descended(descent, optimizer, state, batch, learning)
 
   def step(state, batch):
     check_parts(batch)

@@ -36,8 +36,10 @@ def control(model) -> Control:
       `learners.actor_critic`.
   """
   def seen(observations):
-    floating = jnp.issubdtype(observations.dtype, jnp.floating)
-    return observations if floating else observations.astype(jnp.float32) / 255
+    if jnp.issubdtype(observations.dtype, jnp.floating):
+      return observations
+    scale = 255 if observations.dtype == jnp.uint8 else 1
+    return observations.astype(jnp.float32) / scale
 
   def answer(params, extra, observations, key, train):
     batch = {'inputs': seen(observations), 'mask': jnp.ones(len(observations))}

@@ -23,8 +23,8 @@ class Generation(NamedTuple):
     latent: length of the latents.
     classes: number of them, 0 where none are told.
     init: (key, batch) -> params, extra.
-    discriminator: (params, extra, batch, key, train) -> loss, (extra, sums, outputs).
-    generator: the same, in training only.
+    discriminator: (params, extra, batch, key) -> loss, (extra, sums, outputs).
+    generator: the same.
     generate: (params, extra, latents `[n, latent]`, labels `[n]`, key) -> bytes of
       images as the data has them, uint8 `[n, height, width, channels]`.
     to_bytes: images as the model has them, from -1 to 1 -> the same.
@@ -78,7 +78,14 @@ def generation(model, game: Callable = losses.non_saturating_gan,
   if lacking:
     raise ValueError(f'generation wants a model with {", ".join(lacking)}, such as '
                      f'models.Dcgan, got {type(module).__name__}')
+  if not 1 <= white <= 255:
+    raise ValueError(f'white: wants 1 to 255, got {white}')
   judging = trained(classifier) if classifier else None
+  if judging is not None:  # before anything is trained
+    known = judging.answer(np.asarray(examples(1)))[1].shape[-1]
+    if module.classes > known:
+      raise UserError(f'--config.task.classifier={classifier}: knows {known} classes, '
+                      f'the model makes images of {module.classes}')
 
   def latents_of(key, batch):
     return jax.random.normal(key, (len(batch['mask']), module.latent))
@@ -108,13 +115,13 @@ def generation(model, game: Callable = losses.non_saturating_gan,
         f'{images.dtype} {images.shape}: end the transforms with standardize, of a '
         'mean and std of half the brightest value')
 
-  def discriminator(params, extra, batch, key, train=True):
+  def discriminator(params, extra, batch, key):
     _check(batch)
     params = {**params, 'generator': jax.lax.stop_gradient(params['generator'])}
     labels, mask = labels_of(batch), batch['mask']
     real = zero_masked(batch['inputs'], mask)
     drawing, noise, mixing = jax.random.split(key, 3)
-    use = partial(call, train=train, key=noise)
+    use = partial(call, train=True, key=noise)
     made, _ = use(params, extra, latents_of(drawing, batch), labels, method='generate')
     of_real, extra = use(params, extra, real, labels, method='judge')
     of_made, extra = use(params, extra, made, labels, method='judge')
@@ -154,9 +161,6 @@ def generation(model, game: Callable = losses.non_saturating_gan,
     seen = {'generated': outputs['generated'], 'real': outputs['real'],
             'train': np.asarray(examples(len(outputs['real'])))}
     answers = {name: judging.answer(images) for name, images in seen.items()}
-    if answers['real'][1].shape[-1] <= outputs['labels'].max():
-      raise UserError(f'--config.task.classifier={classifier}: knows '
-                      f'{answers["real"][1].shape[-1]} classes, these images have more')
     right = {f'accuracy{end}': float(np.mean(
       answers[name][1].argmax(-1) == outputs['labels']))
       for name, end in (('generated', ''), ('real', '_real'))}

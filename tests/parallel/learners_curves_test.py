@@ -29,4 +29,6 @@ def test_the_same_curve(curves, name, layout):
   np.testing.assert_allclose(other['losses'], plain['losses'], rtol=1e-4)
   assert other['counted'] == plain['counted'] >= 20
   for metric, value in plain['evaluated'].items():
-    assert other['evaluated'][metric] == pytest.approx(value, rel=1e-4), metric
+    # Of a GAN by the statistics of batches, that masked examples fill up for a mesh.
+    rel = 1e-3 if name == 'digits_dcgan' else 1e-4
+    assert other['evaluated'][metric] == pytest.approx(value, rel=rel), metric
