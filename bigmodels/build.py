@@ -86,9 +86,10 @@ def open_run(experiment: Experiment, layout: Layout, workdir: Workdir,
     length = opening.kept.get('train', {}).get('length', 1)
     steps = experiment.duration.step(
       1, length / (experiment.train.batch_size or length))
+    source = recorded.Recorded(getattr(experiment.train.source, 'environment', None))
     train = dataclasses.replace(
-      experiment.train, source=recorded.Recorded(), batch_size=layout.shape.parts,
-      resident=False, workers=0)
+      experiment.train, source=source, batch_size=layout.shape.parts, resident=False,
+      workers=0)
     experiment = dataclasses.replace(
       experiment, train=train, evals={}, monitor=None, accumulate=1,
       duration=Span(steps=steps))
@@ -133,6 +134,7 @@ def build(experiment: Experiment, layout: Layout, opening: Opening) -> Built:
       source, inputs(0)(), inputs(1)())),
     'target_mean': targets(0),
     'target_std': targets(1),
+    'environment': lambda: _environment(experiment),
     'trained': lambda: opening.trained,
     'examples': lambda: lambda count: source.read(
       np.arange(min(count, source.length)))['inputs'],
@@ -169,6 +171,19 @@ def build(experiment: Experiment, layout: Layout, opening: Opening) -> Built:
   data = {'data_dir': opening.data_dir, 'kept': opening.kept}
   return Built(
     experiment, model, learner, layout, arithmetic, train, evals, steps, data)
+
+
+def _environment(experiment: Experiment) -> Any:
+  """What the episodes of an experiment are played in, the same for every split."""
+  ours = getattr(experiment.train.source, 'environment', None)
+  if ours is None:
+    raise UserError('train: the learner acts in an environment: give it data.Episodes '
+                    'of one as its source')
+  for name, b in experiment.evals.items():
+    theirs = getattr(b.source, 'environment', None)
+    if theirs != ours:
+      raise UserError(f'{name}: its episodes are of {theirs}, those of train of {ours}')
+  return ours
 
 
 def _trained(opening: Opening, path: str) -> Any:

@@ -29,7 +29,7 @@ def config(*, environment: str = 'CartPole-v1', steps: int = 3_000, count: int =
     model=partial(models.ActorCritic, body=body, critic=body),
     task=tasks.control,
     learner=partial(
-      learners.actor_critic, environment=world, rollout=rollout, normalize=True,
+      learners.actor_critic, rollout=rollout, normalize=True,
       clip=0.2 if ppo else None, passes=passes),
     optimizer=partial(
       optax.chain, partial(optax.clip_by_global_norm, 0.5),

@@ -27,7 +27,7 @@ def config(*, environment: str = 'CartPole-v1', steps: int = 30_000, count: int 
                   dueling=dueling),
     task=tasks.control,
     learner=partial(
-      learners.dqn, environment=world, capacity=50_000, warmup=1_000, sample=128,
+      learners.dqn, capacity=50_000, warmup=1_000, sample=128,
       target_every=100, discount=discount, double=double, epsilon=partial(
         optax.linear_schedule, init_value=1.0, end_value=0.05,
         transition_steps=max(exploration, 1))),

@@ -37,7 +37,7 @@ def config(*, game: str = 'Pong', steps: int = 2_500_000, count: int = 4,
     model=partial(models.QNetwork, body=models.NatureCnn(), dueling=dueling),
     task=tasks.control,
     learner=partial(
-      learners.dqn, environment=world, discount=0.99, capacity=100_000, warmup=50_000,
+      learners.dqn, discount=0.99, capacity=100_000, warmup=50_000,
       sample=32, target_every=10_000, double=double, clip=1.0, clip_reward=1.0,
       epsilon=partial(optax.linear_schedule, init_value=1.0, end_value=0.1,
                       transition_steps=max(exploration, 1))),

@@ -38,8 +38,9 @@ OVERRIDES = {
   'cartpole_a2c': {'count': '8'},
   'cartpole_dqn': {'learner.warmup': '1'},
   'pong_dqn': {'count': '8', 'learner.warmup': '1', 'learner.capacity': '64',
-               'learner.environment.limit': '20', 'evals.validation.source.count': '8',
-               'evals.test.source.count': '8'},
+               'evals.validation.source.count': '8', 'evals.test.source.count': '8',
+               **{f'{split}.source.environment.limit': '20' for split in (
+                 'train', 'evals.validation', 'evals.test')}},
   'bert_mlm': {'width': '32', 'depth': '1', 'length': '32'},
   'imagenet_resnet50': {'model.width': '4', 'model.zero_init': 'False', 'size': '32',
                         'shorter': '36'},

@@ -24,7 +24,13 @@ def record(dataset: Dataset) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Recorded:
-  """The training split of a run, from what is kept with it; every example is zeros."""
+  """The training split of a run, from what is kept with it; every example is zeros.
+
+  Attributes:
+    environment: of a split of episodes.
+  """
+
+  environment: Any = None
 
   def open(self, opening: Opening) -> Dataset:
     """A dataset with the length, classes and tokenizer that the run had.

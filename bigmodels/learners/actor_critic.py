@@ -39,7 +39,8 @@ def actor_critic(task: Control, optimizer: optax.GradientTransformation,
     task: `tasks.control`, of a model that gives logits of the actions and a value.
     optimizer: any optax transformation.
     gradient: makes the gradient of a loss; the run supplies one for its parts.
-    environment: what it acts in, such as `environments.Gymnax('CartPole-v1')`.
+    environment: what it acts in, such as `environments.Gymnax('CartPole-v1')`; a run
+      supplies that of its `data.Episodes`.
     rollout: actions of each environment in a step.
     discount: of what comes a step later.
     trace: lambda of generalised advantage estimation (Schulman et al., 2016).

@@ -14,7 +14,7 @@ from bigmodels.tasks.generation import Generation
 
 MOMENTS, COLUMNS = 8, 10  # of the pictures that are kept along a run
 PATHS, POINTS = 6, 10  # of the ways between two latents that are shown
-_MOST_DECAY = 10.0  # what the average is short of, early on
+_WARMUP = 10.0  # steps in which the average follows closely
 
 
 def adversarial(task: Generation, optimizer: optax.GradientTransformation,
@@ -107,7 +107,7 @@ def adversarial(task: Generation, optimizer: optax.GradientTransformation,
       'generator', state, jax.tree.map(lambda x: x[0], shares), making)
     state = state._replace(step=state.step + 1)
     now = averaged(state.params, state.extra['model'])
-    left = jnp.minimum(decay, state.step / (state.step + _MOST_DECAY))
+    left = jnp.minimum(decay, state.step / (state.step + _WARMUP))
     average = jax.tree.map(
       lambda mean, new: (left * mean + (1 - left) * new).astype(new.dtype),
       state.extra['average'], now)

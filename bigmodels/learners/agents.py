@@ -60,12 +60,6 @@ def begun(task: Control, environment: Environment, key: jax.Array, batch: Batch
     shapes of what the model answers to `inputs`.
   """
   check_parts(batch)
-  seen = jax.ShapeDtypeStruct(batch['inputs'].shape[1:], batch['inputs'].dtype)
-  if (seen.shape, seen.dtype) != (environment.observation.shape,
-                                  environment.observation.dtype):
-    raise ValueError(
-      f'environment: what is observed in it is {environment.observation}, in that of '
-      f'the data {seen}; give the learner and data.Episodes the same one')
   # Apart from every fold_in(key, step), which start at 0.
   ours, theirs = jax.random.split(jax.random.fold_in(key, 2**32 - 1))
   params, model = task.init(ours, batch)

@@ -41,7 +41,8 @@ def dqn(task: Control, optimizer: optax.GradientTransformation,
     task: `tasks.control`, of a model that gives the value of each action.
     optimizer: any optax transformation.
     gradient: makes the gradient of a loss; the run supplies one for its parts.
-    environment: what it acts in, such as `environments.Gymnax('CartPole-v1')`.
+    environment: what it acts in, such as `environments.Gymnax('CartPole-v1')`; a run
+      supplies that of its `data.Episodes`.
     epsilon: step -> chance of a random action.
     discount: of what comes a step later.
     capacity: transitions that the buffer keeps.

@@ -32,7 +32,7 @@ def config() -> Experiment:
   return Experiment(
     model=partial(models.QNetwork, body=models.Mlp(outputs=4, widths=())),
     task=tasks.control,
-    learner=partial(learners.dqn, environment=world,
+    learner=partial(learners.dqn,
                     epsilon=partial(optax.constant_schedule, 0.5)),
     optimizer=partial(optax.sgd, 0.1),
     train=data.Batches(source=data.Episodes(world, 2), batch_size=None),

@@ -14,7 +14,7 @@ def config(*, steps: int = 600, seed: int = 0) -> Experiment:
   return Experiment(
     model=partial(models.QNetwork, body=models.Mlp(outputs=16, widths=())),
     task=tasks.control,
-    learner=partial(learners.dqn, environment=world, capacity=1_000, warmup=100,
+    learner=partial(learners.dqn, capacity=1_000, warmup=100,
                     sample=16, epsilon=partial(optax.constant_schedule, 0.3)),
     optimizer=partial(optax.adam, 1e-3),
     train=data.Batches(source=episodes, batch_size=None),
