@@ -52,8 +52,8 @@ def test_a_run_acts_in_the_environment_of_its_episodes():
 
 
 @pytest.mark.parametrize('other, message', [
-  (data.Episodes(Corridor(limit=9), 4), r'test: its episodes are of Corridor\(limit=9\), '
-   r'those of train of Corridor\(limit=5\)'),
+  (data.Episodes(Corridor(limit=9), 4), r'test: its episodes are of '
+   r'Corridor\(limit=9\), those of train of Corridor\(limit=5\)'),
   (data.Digits(), 'test: its episodes are of None')])
 def test_an_evaluation_in_another_environment_is_refused(other, message):
   with pytest.raises(UserError, match=message):
@@ -75,5 +75,5 @@ def test_what_cannot_be_is_refused(settings, message):
 
 
 def test_an_environment_that_is_none_is_refused():
-  with pytest.raises(UserError, match="wants an environment .* got 'CartPole-v1'"):
+  with pytest.raises(UserError, match=r"wants an environment .* got 'CartPole-v1'"):
     data.Episodes('CartPole-v1', 4).open(Opening(None, None, {}))
