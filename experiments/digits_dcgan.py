@@ -7,7 +7,7 @@ from functools import partial
 
 import optax
 
-from bigmodels import data, learners, models, sharding, tasks
+from bigmodels import data, learners, models, tasks
 from bigmodels.data import transforms
 from bigmodels.experiment import Experiment, Span
 
@@ -29,5 +29,4 @@ def config(*, epochs: float = 200, batch_size: int = 64, learning_rate: float = 
     evaluate=Span(epochs=50),
     log=Span(steps=100),
     duration=Span(epochs=epochs),
-    rules=sharding.CNN,
     seed=seed)

@@ -10,7 +10,7 @@ from functools import partial
 
 import optax
 
-from bigmodels import data, learners, models, sharding, tasks
+from bigmodels import data, learners, models, tasks
 from bigmodels.data import transforms
 from bigmodels.experiment import Experiment, Span
 
@@ -32,5 +32,4 @@ def config(*, epochs: float = 20, batch_size: int = 64, learning_rate: float = 2
     evaluate=Span(epochs=5),
     log=Span(steps=100),
     duration=Span(epochs=epochs),
-    rules=sharding.CNN,
     seed=seed)

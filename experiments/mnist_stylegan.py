@@ -8,7 +8,7 @@ from functools import partial
 
 import optax
 
-from bigmodels import data, learners, losses, models, sharding, tasks
+from bigmodels import data, learners, losses, models, tasks
 from bigmodels.data import transforms
 from bigmodels.experiment import Experiment, Span
 
@@ -32,5 +32,4 @@ def config(*, epochs: float = 10, batch_size: int = 64, learning_rate: float = 2
     evaluate=Span(epochs=1),
     log=Span(steps=100),
     duration=Span(epochs=epochs),
-    rules=sharding.CNN,
     seed=seed)
