@@ -172,8 +172,29 @@ def _range(source: Tfds, info) -> tuple[str, int, int]:
 
 @functools.cache
 def data_source(name: str, data_dir: str | None, base: str):
+  tfds = import_tfds()
   with quiet():
-    return _open_builder(name, data_dir).as_data_source(split=base)
+    builder = _open_builder(name, data_dir)
+    by_pillow = tfds.decode.make_decoder()(_by_pillow)()
+    pictures = {key: by_pillow for key, feature in builder.info.features.items()
+                if isinstance(feature, tfds.features.Image)
+                and feature.np_dtype == np.uint8}
+    return builder.as_data_source(split=base, decoders=pictures)
+
+
+def _by_pillow(encoded: bytes, feature) -> np.ndarray:
+  """A picture with the channels that a feature declares.
+
+  TFDS decodes with OpenCV where that happens to be installed, which takes half a file
+  for a whole one: what is read would depend on other packages.
+  """
+  from PIL import Image
+
+  with Image.open(io.BytesIO(encoded)) as image:
+    channels = feature.shape[-1]
+    mode = {1: 'L', 3: 'RGB', 4: 'RGBA'}.get(channels, image.mode)
+    picture = np.asarray(image.convert(mode))
+    return picture.reshape(*picture.shape[:2], -1)
 
 
 def _read(source: Tfds, data_dir: str | None, base: str, first: int,

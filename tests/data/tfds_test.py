@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import io
 import json
 import pathlib
 import re
@@ -11,6 +12,7 @@ import threading
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from bigmodels.data import Batches, batches, pictures, recorded, tfds
 from bigmodels.data.sources import Opening, Subset
@@ -78,6 +80,21 @@ def test_what_cannot_be_decoded_is_zeros_and_says_so(opening, kind):
     'example 6 of pets train, record 2 of pets-train.array_record-00001-of-00002')
   assert ("file_name 'bad.jpg'" in found) == (kind != 'no example')
   assert re.search(why, found) and ' at 0x' not in found
+
+
+def test_pictures_have_the_channels_that_the_dataset_declares(opening):
+  red = Image.new('RGB', (8, 8), (200, 0, 0))
+  pictures = [red, red.quantize(4), Image.new('RGBA', (8, 8), (200, 0, 0, 255)),
+              Image.new('L', (8, 8), 60)]
+  assert pictures[1].mode == 'P'
+  records = []
+  for picture in pictures:
+    picture.save(file := io.BytesIO(), 'PNG')
+    records.append(record(file.getvalue(), 0, 'a'))
+  inputs = pets(opening, records).load()['inputs']
+  for found in inputs[:3]:
+    np.testing.assert_array_equal(found, np.broadcast_to([200, 0, 0], (8, 8, 3)))
+  np.testing.assert_array_equal(inputs[3], np.full((8, 8, 3), 60))
 
 
 def test_a_damaged_file_costs_the_examples_that_are_hurt(opening):
