@@ -20,6 +20,7 @@ from bigmodels.data.sources import Columns, Dataset, Opening
 from bigmodels.errors import UserError, nearest
 
 _CHUNK = 1000  # examples decoded at a time: enough to report, little to hold
+_DIGESTED = 64 << 20  # bytes of a split that tell it from another: read at every start
 _Pair = tuple[np.ndarray, np.ndarray]  # an input and a label
 
 
@@ -72,7 +73,7 @@ class Tfds:
                          slice(first, last), opening),
       read=read,
       classes=None if names is None else tuple(names),
-      identity=f'{info.full_name} {self.selected} {folder.name.rsplit("-", 1)[1]}',
+      identity=f'{info.full_name} {self.selected} {_digest(self, info, base)}',
       describe=functools.partial(_describe, self, opening.data_dir, base, first),
       labels=self.fit and (lambda: _labels(
         self, folder, base, info.splits[base].num_examples, opening)[first:last]),
@@ -322,6 +323,26 @@ def _describe(source: Tfds, data_dir: str | None, base: str, first: int,
   except _Corrupt as error:
     return f'{", ".join(parts)}: {error}'
   return ', '.join(parts)
+
+
+def _digest(source: Tfds, info, base: str) -> str:
+  """Of what is read: the same wherever the dataset is copied to, and prepared again.
+
+  Of files that together exceed `_DIGESTED` bytes, their sizes and some parts.
+  """
+  root = pathlib.Path(info.data_dir)
+  paths = sorted(root.glob(f'*-{base}.*'))
+  digest = hashlib.sha256((root / 'features.json').read_bytes())
+  whole = sum(path.stat().st_size for path in paths) <= _DIGESTED
+  for path in paths:
+    size = path.stat().st_size
+    digest.update(json.dumps([source.inputs, source.labels, path.name, size]).encode())
+    part = size if whole else _DIGESTED // (4 * len(paths))
+    with path.open('rb') as file:
+      for start in (0,) if whole else np.linspace(0, max(size - part, 0), 4, dtype=int):
+        file.seek(start)
+        digest.update(file.read(part))
+  return digest.hexdigest()[:12]
 
 
 def _cache_folder(source: Tfds, info, base: str, opening: Opening) -> pathlib.Path:

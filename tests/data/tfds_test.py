@@ -4,8 +4,10 @@ import dataclasses
 import functools
 import io
 import json
+import os
 import pathlib
 import re
+import shutil
 import sys
 import threading
 
@@ -95,6 +97,30 @@ def test_pictures_have_the_channels_that_the_dataset_declares(opening):
   for found in inputs[:3]:
     np.testing.assert_array_equal(found, np.broadcast_to([200, 0, 0], (8, 8, 3)))
   np.testing.assert_array_equal(inputs[3], np.full((8, 8, 3), 60))
+
+
+@pytest.mark.parametrize('digested', [64 << 20, 400])
+def test_identity_is_of_the_content(opening, tmp_path, monkeypatch, digested):
+  monkeypatch.setattr(tfds, '_DIGESTED', digested)
+  before = pets(opening, GOOD, shards=2).identity
+  assert before.startswith('pets/1.0.0 train ')
+  moved = shutil.copytree(opening.data_dir, tmp_path / 'moved')  # with other times
+  files = sorted(moved.glob('pets/*/*train*'))
+  for path in files:
+    os.utime(path, (1, 1))
+
+  def found(**keywords):
+    tfds._open_builder.cache_clear()
+    there = dataclasses.replace(opening, data_dir=str(moved))
+    return tfds.Tfds('pets', **keywords).open(there).identity
+
+  assert found() == before
+  assert found(selected='train[:4]') != before
+  assert found(inputs='label', labels='image') != before
+  content = bytearray(files[1].read_bytes())
+  content[-1] ^= 0xff
+  files[1].write_bytes(content)
+  assert found() != before
 
 
 def test_a_damaged_file_costs_the_examples_that_are_hurt(opening):
