@@ -42,6 +42,7 @@ OVERRIDES = {
                **{f'{split}.source.environment.limit': '20' for split in (
                  'train', 'evals.validation', 'evals.test')}},
   'bert_mlm': {'width': '32', 'depth': '1', 'length': '32'},
+  'mnist_stylegan': {'model.width': '4', 'model.mapping': '1', 'model.halvings': '1'},
   'imagenet_resnet50': {'model.width': '4', 'model.zero_init': 'False', 'size': '32',
                         'shorter': '36'},
   'imagenet_vit_s16': {'model.width': '24', 'model.depth': '2', 'model.heads': '2',
