@@ -1,7 +1,8 @@
 """A small StyleGAN2 on MNIST, class-conditional; see `mnist_dcgan` for its measures.
 
-The penalty on the discriminator's slope is R1 (Mescheder et al., 2018), with the weight
-that Karras et al. (*Training GANs with limited data*, 2020) have for images of 32 x 32.
+The penalty on the discriminator's slope is R1 (Mescheder et al., 2018). With the weight
+that Karras et al. (*Training GANs with limited data*, 2020) have for images of 32 x 32,
+0.01, the images of a class differ less after two epochs.
 """
 
 from functools import partial
@@ -14,7 +15,7 @@ from bigmodels.experiment import Experiment, Span
 
 
 def config(*, epochs: float = 10, batch_size: int = 64, learning_rate: float = 2e-3,
-           penalty: float = 0.01, classifier: str | None = None, seed: int = 0
+           penalty: float = 1.0, classifier: str | None = None, seed: int = 0
            ) -> Experiment:
   mnist = data.Tfds('mnist')
   centred = partial(transforms.standardize, mean=(127.5,), std=(127.5,))
