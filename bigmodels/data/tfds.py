@@ -333,15 +333,21 @@ def _digest(source: Tfds, info, base: str) -> str:
   root = pathlib.Path(info.data_dir)
   paths = sorted(root.glob(f'*-{base}.*'))
   digest = hashlib.sha256((root / 'features.json').read_bytes())
-  whole = sum(path.stat().st_size for path in paths) <= _DIGESTED
-  for path in paths:
-    size = path.stat().st_size
-    digest.update(json.dumps([source.inputs, source.labels, path.name, size]).encode())
-    part = size if whole else _DIGESTED // (4 * len(paths))
-    with path.open('rb') as file:
-      for start in (0,) if whole else np.linspace(0, max(size - part, 0), 4, dtype=int):
-        file.seek(start)
-        digest.update(file.read(part))
+  try:
+    whole = sum(path.stat().st_size for path in paths) <= _DIGESTED
+    for path in paths:
+      size = path.stat().st_size
+      told = [source.inputs, source.labels, path.name, size]
+      digest.update(json.dumps(told).encode())
+      part = size if whole else _DIGESTED // (4 * len(paths))
+      starts = (0,) if whole else np.linspace(0, max(size - part, 0), 4, dtype=int)
+      with path.open('rb') as file:
+        for start in starts:
+          file.seek(start)
+          digest.update(file.read(part))
+  except OSError as error:
+    raise UserError(f'--data_dir: {source.name} {base!r} cannot be read: {error}'
+                    ) from error
   return digest.hexdigest()[:12]
 
 

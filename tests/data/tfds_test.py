@@ -123,6 +123,16 @@ def test_identity_is_of_the_content(opening, tmp_path, monkeypatch, digested):
   assert found() != before
 
 
+def test_a_file_that_cannot_be_read_is_told(opening):
+  root = write(pathlib.Path(opening.data_dir), {'train': GOOD})
+  path, = root.glob('pets/*/*train*')
+  path.unlink()
+  path.mkdir()
+  with pytest.raises(UserError, match=r"--data_dir: pets 'train' cannot be read: .*Is a "
+                     r"directory: .*pets-train\.array_record-00000-of-00001"):
+    tfds.Tfds('pets').open(opening)
+
+
 def test_a_damaged_file_costs_the_examples_that_are_hurt(opening):
   root = write(pathlib.Path(opening.data_dir), {'train': GOOD})
   path, = root.glob('pets/*/*train*')
