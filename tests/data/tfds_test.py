@@ -128,8 +128,8 @@ def test_a_file_that_cannot_be_read_is_told(opening):
   path, = root.glob('pets/*/*train*')
   path.unlink()
   path.mkdir()
-  with pytest.raises(UserError, match=r"--data_dir: pets 'train' cannot be read: .*Is a "
-                     r"directory: .*pets-train\.array_record-00000-of-00001"):
+  with pytest.raises(UserError, match=r"--data_dir: pets 'train' cannot be read: .*"
+                     r"Is a directory: .*pets-train\.array_record-00000-of-00001"):
     tfds.Tfds('pets').open(opening)
 
 
