@@ -4,6 +4,7 @@
   python run.py --experiment=digits_cnn
   python run.py --experiment=digits_cnn --config.learning_rate=3e-4 --workdir=runs/a
   python run.py --workdir=runs/a
+  python run.py --mode=doctor
 """
 
 import importlib
@@ -13,11 +14,22 @@ import re
 import sys
 import traceback
 
+from bigmodels.hardware import releases
+
+if __name__ == '__main__':
+  problem = releases.unsupported()
+  if problem:  # before an import that fails for it
+    print(f'error: {problem}', file=sys.stderr)
+    sys.exit(2)
+  if releases.logs_what_is_no_error():  # read when jaxlib is imported
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+
 from absl import app, flags, logging
 
 from bigmodels.errors import UserError, nearest, of_callback
 
-MODES = [p.stem for p in (pathlib.Path(__file__).parent / 'bigmodels/modes').glob(
+MODES = [p.stem for p in (
+  pathlib.Path(__file__).resolve().parent / 'bigmodels/modes').glob(
   '[!_]*.py')]
 
 flags.DEFINE_string('experiment', None, 'a name in experiments/ or the path of a .py '
@@ -99,14 +111,19 @@ def main(argv: list[str], overrides: dict[str, str]) -> None:
     return
   if FLAGS.mode not in MODES:
     raise UserError(f'--mode={FLAGS.mode}: no such mode{nearest(FLAGS.mode, MODES)}')
-  cache_dir = pathlib.Path(FLAGS.cache_dir).expanduser()
+  cache_dir = pathlib.Path(os.path.expanduser(FLAGS.cache_dir))
   if FLAGS.init_from:
     overrides = {**overrides, 'init_from': FLAGS.init_from}
 
-  from bigmodels.parallel import devices
-  from bigmodels.parallel.cluster import Address
-  from bigmodels.request import Request, Sampling
-  from bigmodels.sharding import MeshShape
+  try:
+    from bigmodels.parallel import devices
+    from bigmodels.parallel.cluster import Address
+    from bigmodels.request import Request, Sampling
+    from bigmodels.sharding import MeshShape
+  except ImportError as error:
+    raise UserError(f'a package cannot be imported: {str(error).splitlines()[0]}; pip '
+                    'install -r requirements.txt in a new virtual environment'
+                    ) from error
 
   devices.prepare(cache_dir / 'xla')
   mesh = None if FLAGS.mesh is None else MeshShape.parse(FLAGS.mesh)

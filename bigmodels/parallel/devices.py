@@ -9,13 +9,17 @@ import pathlib
 from collections.abc import Iterator
 
 import jax
+import jaxlib
 from jax.experimental.compilation_cache import compilation_cache
 
 from bigmodels.errors import UserError
+from bigmodels.hardware import releases
 
 
 def require(backend: str | None) -> str:
   """Starts JAX and says on what, such as 'cpu, 2 cores' or 'gpu, 1 x NVIDIA H100'.
+
+  Process 0 prints a line for what this jaxlib is known to compute wrongly there.
 
   Args:
     backend: 'cpu', 'gpu' or 'tpu', or None for whatever there is.
@@ -32,6 +36,9 @@ def require(backend: str | None) -> str:
     raise UserError(
       f'--require_backend={backend}: JAX uses {found} here; install its {backend} '
       f'support (README, "On a GPU, on a TPU") or leave the flag out')
+  if jax.process_index() == 0:
+    for line in releases.warnings(jaxlib.__version__, found):
+      print(f'warning: {line}', flush=True)
   if found == 'cpu':
     _keep_memory()
     if jax.process_count() > 1:
@@ -67,15 +74,17 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAPS, _ARENAS = -1, -2, -4, -8  # of <malloc.h>
 def compiler_options(platform: str) -> dict[str, str]:
   """What XLA is told beside a program: on a CPU, to have Eigen do its convolutions.
 
-  Those of YNNPACK, which jaxlib 0.10 takes if it is told nothing, take up to twice as
-  long, and their gradients three times. Its products and sums stay. A release without
-  this choice is told nothing.
+  Those of YNNPACK, which jaxlib takes by default from 0.10 on, take up to twice as
+  long, and their gradients three times. Its products stay, and its sums where they are
+  right. A release without this choice gets no options.
   """
   if platform != 'cpu':
     return {}
-  options = {
-    'xla_cpu_experimental_ynn_fusion_type': (
-      'LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE')}
+  fusions = ['LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT']
+  if not any(wrong.of_reductions for wrong in releases.known_wrong(
+    jaxlib.__version__, platform)):
+    fusions.append('LIBRARY_FUSION_TYPE_REDUCE')
+  options = {'xla_cpu_experimental_ynn_fusion_type': ','.join(fusions)}
   try:
     jax.jit(lambda: 0).lower().compile(options)
   except jax.errors.JaxRuntimeError:

@@ -1,0 +1,1 @@
+"""What devices and their compilers can do, and where they are known to be wrong."""

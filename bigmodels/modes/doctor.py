@@ -1,0 +1,195 @@
+"""--mode=doctor: the machine and its software, and whether they compute correctly.
+
+It needs no experiment, no network and no cache. What it prints is plain text, to be
+pasted into a report of a bug.
+"""
+
+import contextlib
+import importlib.util
+import os
+import pathlib
+import platform
+import sys
+import tempfile
+import time
+
+import jax
+import jaxlib
+
+import bigmodels
+from bigmodels.data import builders
+from bigmodels.errors import UserError
+from bigmodels.hardware import releases
+from bigmodels.hardware.self_check import check
+from bigmodels.hardware.self_check.programs import PROGRAMS
+from bigmodels.parallel import devices
+from bigmodels.request import Request
+
+_PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy',
+             'tensorflow-datasets')
+# Not in requirements.txt, and what is left out without them.
+_OPTIONAL = {
+  'libtpu': '--mode=plan --topology, and a TPU; pip install "jax[tpu]"',
+  'gymnasium': 'environments.Gymnasium; pip install -r requirements-agents.txt',
+  'gymnax': 'environments.Gymnax; pip install -r requirements-agents.txt',
+  'ale-py': 'environments.Atari; pip install -r requirements-agents.txt',
+  'rlax': 'learners of agents; pip install -r requirements-agents.txt',
+  'torch': 'tests against PyTorch; pip install -r requirements-reference.txt',
+  'transformers': 'tests against Hugging Face; pip install -r '
+                  'requirements-reference.txt',
+}
+
+
+def run(request: Request) -> None:
+  """Prints what is installed, then checks the backend.
+
+  Raises:
+    UserError: if there is no such backend as is required, or it computes wrongly.
+  """
+  for name in ('experiment', 'workdir', 'overrides', 'mesh'):
+    if getattr(request, name):
+      flag = {'overrides': 'config'}.get(name, name)
+      raise UserError(f'--{flag}: --mode=doctor looks at no experiment and no run')
+  _say_machine()
+  _say_packages()
+  _say_cache(request.cache_dir)
+  _say_data(request.data_dir)
+  backend = _say_devices(request.require_backend)
+  _self_check(backend)
+
+
+def _say(name: str, text: object) -> None:
+  print(f'{name:20} {text}', flush=True)
+
+
+def _say_machine() -> None:
+  _say('system', platform.platform())
+  _say('processor', f'{_processor()}, {_cores()} cores')
+  try:
+    memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+    _say('memory', f'{memory / 1e9:.1f} GB')
+  except (AttributeError, ValueError, OSError):
+    _say('memory', 'not known')
+  _say('Python', f'{platform.python_version()}, {sys.executable}')
+  _say('bigmodels', bigmodels.__version__)
+
+
+def _processor() -> str:
+  with contextlib.suppress(OSError):  # elsewhere than on Linux
+    for line in pathlib.Path('/proc/cpuinfo').read_text().splitlines():
+      if line.startswith('model name'):
+        return line.partition(':')[2].strip()
+  return platform.processor() or platform.machine()
+
+
+def _cores() -> int | None:
+  """As many as this process may use."""
+  if hasattr(os, 'sched_getaffinity'):
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count()
+
+
+def _say_packages() -> None:
+  for name in _PACKAGES:
+    _say(name, releases.installed(name) or 'not installed')
+  for name, use in _OPTIONAL.items():
+    _say(name, releases.installed(name) or f'not installed; needed for {use}')
+  if importlib.util.find_spec('libtpu') is None:
+    _say('planning for TPUs', 'not possible without libtpu')
+  else:
+    _say('planning for TPUs', 'possible: --mode=plan --topology=v5e:4x4')
+
+
+def _say_cache(folder: pathlib.Path) -> None:
+  problem = _unwritable(folder)
+  if problem:
+    _say('cache', f'{folder}: problem: {problem}; name another one by --cache_dir. '
+                  'Without one programs are compiled at every start, and data of TFDS '
+                  'cannot be decoded')
+  else:
+    _say('cache', f'{folder}: writable')
+  for name, part in (('compiled programs', 'xla'), ('decoded data', 'decoded')):
+    files, size = _size(folder / part)
+    _say(f'  {name}', f'{files:,} files, {size / 1e6:,.1f} MB')
+
+
+def _unwritable(folder: pathlib.Path) -> str | None:
+  """Why nothing can be written to a folder that may still be to make; or None."""
+  try:
+    while not folder.exists() and folder != folder.parent:
+      folder = folder.parent
+    if not folder.is_dir():
+      return f'{folder} is not a folder'
+    with tempfile.TemporaryFile(dir=folder):
+      return None
+  except OSError as error:
+    return f'{folder} cannot be written to: {error.strerror}'
+
+
+def _size(folder: pathlib.Path) -> tuple[int, int]:
+  """How many files are in a folder, and their bytes."""
+  found = []
+  for path, _, names in os.walk(folder):  # of what cannot be read it finds nothing
+    for name in names:
+      with contextlib.suppress(OSError):  # removed meanwhile
+        found.append(os.lstat(os.path.join(path, name)).st_size)
+  return len(found), sum(found)
+
+
+def _say_data(data_dir: str | None) -> None:
+  folder = builders.root(data_dir)
+  try:
+    if folder.is_dir():
+      prepared = [f'{p.parent.name}:{p.name}' for p in builders.prepared_in(folder)]
+      found = ', '.join(prepared) or 'no dataset is prepared there'
+    elif folder.exists():
+      found = 'problem: is not a folder; name another one by --data_dir'
+    else:
+      found = 'is not there; --mode=download makes it'
+  except OSError as error:
+    found = f'cannot be read: {error.strerror}'
+  _say('data', f'{folder}: {found}')
+
+
+def _say_devices(required: str | None) -> str:
+  """Starts JAX and returns its backend."""
+  _say('device', devices.require(required))
+  backend = jax.default_backend()
+  if not releases.warnings(jaxlib.__version__, backend):
+    _say('known wrong results', f'none of jaxlib {jaxlib.__version__} on {backend}')
+  return backend
+
+
+def _self_check(backend: str) -> None:
+  """Runs the programs of the self-check and says which are wrong.
+
+  Raises:
+    UserError: if any is.
+  """
+  start, wrong, other_bits = time.perf_counter(), [], 0
+  _say('self-check', f'{len(PROGRAMS)} programs, each compiled by default, as a run '
+                     'compiles it, and without optimizations')
+  with devices.uncached():
+    findings = check.check_all(PROGRAMS, devices.compiler_options(backend),
+                               threads=min(4, 2 * (_cores() or 1)))
+    for number, finding in enumerate(findings, 1):
+      other_bits += not finding.repeats
+      if finding.wrong(backend):
+        wrong.append(finding.name)
+        print(f'wrong: {finding.describe()}', flush=True)
+      if number % 50 == 0 and number < len(PROGRAMS):
+        _say('', f'{number} done, {time.perf_counter() - start:.0f} s')
+  if other_bits and backend == 'gpu':
+    _say('', f'{other_bits} differ in their last bits from run to run, as sums on a '
+             'GPU may')
+  seconds = time.perf_counter() - start
+  if not wrong:
+    _say('self-check', f'{len(PROGRAMS)} programs: all right, {seconds:.0f} s')
+    return
+  _say('self-check', f'{len(PROGRAMS)} programs: {len(wrong)} wrong, {seconds:.0f} s')
+  known = releases.known_wrong(jaxlib.__version__, backend)
+  raise UserError(
+    f'jaxlib {jaxlib.__version__} on {backend} computes {len(wrong)} of '
+    f'{len(PROGRAMS)} programs wrongly: {"; ".join(wrong)}; '
+    + (releases.REMEDY if known else 'install another release of jaxlib, and report it'
+       ))
