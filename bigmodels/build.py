@@ -88,8 +88,7 @@ def open_run(experiment: Experiment, layout: Layout, workdir: Workdir,
       1, length / (experiment.train.batch_size or length))
     source = recorded.Recorded(getattr(experiment.train.source, 'environment', None))
     train = dataclasses.replace(
-      experiment.train, source=source, batch_size=layout.shape.parts, resident=False,
-      workers=0)
+      experiment.train, source=source, batch_size=layout.shape.parts, resident=False)
     experiment = dataclasses.replace(
       experiment, train=train, evals={}, monitor=None, accumulate=1,
       duration=Span(steps=steps))
@@ -110,6 +109,9 @@ def build(experiment: Experiment, layout: Layout, opening: Opening) -> Built:
   with blamed('train: the data cannot be opened'):
     source = experiment.train.source.open(opening)
   opening.keep('train', lambda: recorded.record(source))
+  examples = source  # what mean, std and their like are fitted to
+  if source.shapes_only:  # one is like all
+    examples = source._replace(length=1, load=lambda: source.read(np.zeros(1, int)))
   size = experiment.train.batch_size or source.length
   steps = experiment.duration.step(1, source.length / size)
   if steps >= 2**31:
@@ -120,10 +122,10 @@ def build(experiment: Experiment, layout: Layout, opening: Opening) -> Built:
 
   def inputs(index):
     return lambda: opening.keep(
-      'inputs', lambda: batches.channel_statistics(source))[index]
+      'inputs', lambda: batches.channel_statistics(examples))[index]
 
   def targets(index):
-    return lambda: opening.keep('targets', lambda: _target_statistics(source))[index]
+    return lambda: opening.keep('targets', lambda: _target_statistics(examples))[index]
 
   facts = {
     'steps': lambda: steps,
@@ -131,7 +133,7 @@ def build(experiment: Experiment, layout: Layout, opening: Opening) -> Built:
     'mean': inputs(0),
     'std': inputs(1),
     'whitening': lambda: opening.keep('whitening', lambda: batches.whitening(
-      source, inputs(0)(), inputs(1)())),
+      examples, inputs(0)(), inputs(1)())),
     'target_mean': targets(0),
     'target_std': targets(1),
     'environment': lambda: _environment(experiment),
@@ -202,6 +204,8 @@ def _check_names(train: Feed, evals: dict[str, Feed]) -> None:
     if len(ours) != len(theirs):
       raise UserError(f'{name}: its data has {len(theirs)} classes, that of train '
                       f'{len(ours)}')
+    if not (train.dataset.named and feed.dataset.named):
+      continue
     place = next(i for i in range(len(ours)) if ours[i] != theirs[i])
     raise UserError(f'{name}: class {place} is {theirs[place]!r} in its data, and '
                     f'{ours[place]!r} in that of train')

@@ -1,9 +1,11 @@
 """What a mode is asked for."""
 
+import functools
 import pathlib
 from typing import Literal, NamedTuple
 
 from bigmodels import config
+from bigmodels.data.sources import Opening
 from bigmodels.errors import UserError
 from bigmodels.experiment import Experiment
 from bigmodels.parallel import layout
@@ -84,6 +86,19 @@ class Request(NamedTuple):
     hosts.agree('the command', '--workdir' if self.workdir else 'no --workdir')
     hosts.agree('the experiment', config_text)
     hosts.agree('the mesh', f"{self.mesh or 'as in the experiment'} ({self.parallel})")
+
+  def described(self) -> Opening:
+    """What plan and shapes need of the world: data is described, not read.
+
+    What the run in the workdir keeps, such as its tokenizer, is not fitted again.
+    """
+    workdir = Workdir(self.workdir) if self.workdir else None
+    stored = (workdir and workdir.fitted()) or {'data_dir': None, 'kept': {}}
+    kept = {name: value for name, value in stored['kept'].items()
+            if name != 'train' and not name.startswith('identity')}
+    return Opening(
+      self.data_dir or stored['data_dir'], self.cache_dir, kept, shapes_only=True,
+      say=functools.cache(functools.partial(print, flush=True)))  # each line once
 
   def layout(self, experiment: Experiment, devices: list | None = None) -> Layout:
     """The mesh that is meant, over devices; None for those that are there."""

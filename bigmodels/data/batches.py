@@ -201,7 +201,8 @@ def open_feed(batches: Batches, name: str, opening: Opening, layout: Any, *,
 
   last = steps if shuffle else -(-dataset.length // size)
   positions = layout.positions(shape)
-  reader = stream.Reader(order, dataset.read, last, batches.workers, positions)
+  workers = 0 if dataset.shapes_only else batches.workers
+  reader = stream.Reader(order, dataset.read, last, workers, positions)
 
   def operand(step, count):
     assert count == 1, 'the streamed road takes one step a dispatch'

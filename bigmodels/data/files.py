@@ -23,7 +23,7 @@ def lasting(path: str, field: str) -> str:
   """
   if not str(path):
     raise ValueError(f'{field}: wants the path of a file or folder, got {path!r}')
-  found = _expanded(path)
+  found = expanded(path)
   return str(found.resolve()) if os.path.exists(found) else str(path)
 
 
@@ -38,10 +38,10 @@ def find(path: str, opening: Opening, *, fetched: bool = False) -> pathlib.Path:
   Raises:
     UserError: naming all places, and what is there of a name like it.
   """
-  given = _expanded(path)
+  given = expanded(path)
   places = [given.absolute()]
   if opening.data_dir and not given.is_absolute():
-    places.append(_expanded(opening.data_dir).absolute() / given)
+    places.append(expanded(opening.data_dir).absolute() / given)
   for place in places:
     if exists(place):
       return place
@@ -74,7 +74,8 @@ def exists(path: pathlib.Path) -> bool:
   return True
 
 
-def _expanded(path: str) -> pathlib.Path:
+def expanded(path: str) -> pathlib.Path:
+  """A path with the home folder for `~`; as it is where that is not known."""
   return pathlib.Path(os.path.expanduser(path))  # unlike pathlib's it never raises
 
 
@@ -134,9 +135,9 @@ def download(folder: str, urls: Mapping[str, str], opening: Opening,
   Raises:
     UserError: naming the file that could not be fetched, of which nothing is left.
   """
-  root = _expanded(folder)
+  root = expanded(folder)
   if not root.is_absolute():
-    root = _expanded(opening.data_dir or '.').absolute() / root
+    root = expanded(opening.data_dir or '.').absolute() / root
   if not urls:
     raise UserError(f'{root}: `urls` of these files are not given, so they cannot be '
                     'downloaded; put them there')

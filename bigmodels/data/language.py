@@ -71,8 +71,13 @@ class Packed:
       UserError: if there is less text than one block, or it cannot be encoded.
     """
     read = functools.cache(lambda split: self.documents.read(split, opening))
-    tokenizer = _tokenizer(self, opening, lambda: read('train').texts)
     found = read(self.selected)
+    if found.shapes_only and self.tokenizer.fitted and 'tokenizer' not in opening.kept:
+      raise UserError(
+        f'{self.documents.name} is not prepared, and its text is needed: the '
+        f'vocabulary of {type(self.tokenizer).__name__} is fitted to it; '
+        '--mode=download prepares it, and tokenizers.Bytes is not fitted')
+    tokenizer = _tokenizer(self, opening, lambda: read('train').texts)
     documents = _encode(self, tokenizer, found.texts)
     end = tokenizer.special.get('end')
     if self.separate and end is None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bigmodels.data import tokenizers
-from bigmodels.data.sources import Columns, Dataset, Opening
+from bigmodels.data.sources import Dataset, Opening, zeros
 from bigmodels.errors import UserError
 
 
@@ -47,16 +47,6 @@ class Recorded:
       raise UserError('the data.json of this run tells nothing of the training split: '
                       'an older version wrote it; begin the run anew') from None
 
-    def read(rows: np.ndarray, seeds: np.ndarray | None = None) -> Columns:
-      del seeds
-      return {name: np.zeros((len(rows), *shape), dtype)
-              for name, (dtype, shape) in columns.items()}
-
-    return Dataset(
-      length=length,
-      nbytes=None,
-      load=lambda: read(np.zeros(length, int)),
-      read=read,
-      classes=None if classes is None else tuple(classes),
-      identity=identity,
+    return zeros(
+      columns, length, classes, identity,
       tokenizer=tokenizers.load(kept['tokenizer']) if 'tokenizer' in kept else None)

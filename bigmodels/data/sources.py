@@ -2,14 +2,15 @@
 
 A source is a frozen record with `split(name)` and `open(opening) -> Dataset`. Nothing
 is read before it is opened. `inputs` and `labels` are the names of the columns
-everywhere; `rows` counts examples of a split from 0.
+everywhere; `rows` counts examples of a split from 0. A source that knows its shapes
+without its examples reads none where `Opening.shapes_only` asks for no more.
 """
 
 import dataclasses
 import numbers
 import pathlib
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,6 +38,8 @@ class Dataset(NamedTuple):
       cannot be decoded; None if there is no more to say than the row.
     labels: () -> that column, `[length]`, -1 where it cannot be read, if it can be had
       without the others; None if it is `load` that gives it.
+    shapes_only: whether every example is zeros, in place of those of the data.
+    named: whether `classes` are their names: a description may only have their number.
   """
 
   length: int
@@ -48,6 +51,8 @@ class Dataset(NamedTuple):
   tokenizer: Any = None
   describe: Callable[[int], str] | None = None
   labels: Callable[[], np.ndarray] | None = None
+  shapes_only: bool = False
+  named: bool = True
 
 
 @dataclasses.dataclass
@@ -62,6 +67,8 @@ class Opening:
     say: prints a line for the user.
     trained: path -> the finished run there, a `bigmodels.trained.Trained`; UserError
       if there is none.
+    shapes_only: whether nothing is going to be run: a source may then give a dataset
+      that is `shapes_only`, and says what it assumes.
   """
 
   data_dir: str | None
@@ -69,6 +76,7 @@ class Opening:
   kept: dict[str, Any]
   say: Callable[[str], None] = print
   trained: Callable[[str], Any] | None = None
+  shapes_only: bool = False
 
   def keep(self, name: str, fit: Callable[[], Any]) -> Any:
     """What is kept under a name, fitted now if nothing is."""
@@ -107,6 +115,27 @@ def in_memory(columns: Columns, classes: tuple[str, ...] | None) -> Dataset:
     classes=classes,
     identity=f'{len(columns["inputs"])} rows, crc32 {crc:08x}',
   )
+
+
+def zeros(columns: Mapping[str, tuple[str, Sequence[int]]], length: int,
+          classes: Sequence[str] | None, identity: str, **fields: Any) -> Dataset:
+  """A dataset that is known by its shapes only; its columns take no memory.
+
+  Args:
+    columns: name -> dtype and shape of an example.
+    length, classes, identity, **fields: of the `Dataset`.
+  """
+  def column(count: int, dtype: str, shape: Sequence[int]) -> np.ndarray:
+    return np.broadcast_to(np.zeros((), dtype), (count, *shape))
+
+  def read(rows: np.ndarray, seeds: np.ndarray | None = None) -> Columns:
+    del seeds
+    return {name: column(len(rows), *each) for name, each in columns.items()}
+
+  return Dataset(
+    length=length, load=lambda: read(range(length)), read=read,
+    classes=None if classes is None else tuple(classes), identity=identity,
+    shapes_only=True, **{'nbytes': None, **fields})
 
 
 def intact(columns: Columns) -> np.ndarray:
@@ -247,9 +276,11 @@ class Subset:
       raise UserError('Subset: wants data with classes')
     names = self.classes or whole.classes
     for name in names:
-      if name not in whole.classes:
+      if whole.named and name not in whole.classes:
         raise UserError(f'Subset: there is no class {name!r}'
                         f'{nearest(name, whole.classes)}')
+    if whole.shapes_only:
+      return self._shapes(whole, names, opening)
     labels = _labels(whole, opening)
     found = []
     for name in names:
@@ -277,3 +308,20 @@ class Subset:
       nbytes=whole.nbytes and whole.nbytes * len(rows) // whole.length,
       identity=f'{whole.identity}: {len(rows)} rows of {", ".join(names)}',
       describe=whole.describe and (lambda row: whole.describe(int(rows[row]))))
+
+  def _shapes(self, whole: Dataset, names: tuple[str, ...], opening: Opening
+              ) -> Dataset:
+    """As if all classes had the same number of examples."""
+    count = len(whole.classes)
+    if len(names) > count:
+      raise UserError(f'Subset: {len(names)} classes of a dataset that has {count}')
+    each = whole.length // count
+    each = each if self.each is None else min(each, self.each)
+    length = each * len(names)
+    opening.say(f'assumed: a subset of {whole.identity} has {each:,} examples of each '
+                f'of {len(names)} classes')
+    return zeros(
+      {name: (array.dtype, array.shape[1:])
+       for name, array in whole.read(np.zeros(1, int)).items()},
+      length, names, f'{whole.identity}: {length} rows of {", ".join(names)}',
+      nbytes=whole.nbytes and whole.nbytes * length // whole.length)

@@ -15,7 +15,9 @@ import sysconfig
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from bigmodels.data import csv_files, files, tfds
+import numpy as np
+
+from bigmodels.data import builders, csv_files, files, tfds
 from bigmodels.data.sources import Opening
 from bigmodels.errors import UserError, nearest
 
@@ -26,10 +28,12 @@ class Documents(NamedTuple):
   Attributes:
     texts: none of them is empty.
     note: what was left out or mended, or ''.
+    shapes_only: whether the texts stand in for those of the data; see `Opening`.
   """
 
   texts: list[str]
   note: str = ''
+  shapes_only: bool = False
 
 
 class Pairs(NamedTuple):
@@ -48,12 +52,14 @@ class Labelled(NamedTuple):
     labels: as the file writes them.
     place: index -> where in which file it was.
     note: what should be known about them, or ''.
+    shapes_only: as of `Documents`.
   """
 
   texts: list[str]
   labels: list[str]
   place: Callable[[int], str]
   note: str = ''
+  shapes_only: bool = False
 
 
 # --- texts ----------------------------------------------------------------------
@@ -134,6 +140,10 @@ class TextFiles:
     return documents._replace(texts=[part])
 
 
+# For text that is not here, and long enough for a batch.
+_STAND_IN = ('to be or not to be ' * 2**16)[: 2**20]
+
+
 @dataclasses.dataclass(frozen=True)
 class TfdsText:
   """A text feature of a TFDS dataset; every example is a document.
@@ -150,29 +160,37 @@ class TfdsText:
   feature: str = 'text'
 
   def read(self, split: str, opening: Opening) -> Documents:
-    builder = tfds.builder_of(tfds.Tfds(self.name), opening)
-    features, splits = builder.info.features, builder.info.splits
+    if opening.shapes_only:
+      info, there = builders.described(self.name, opening)
+    else:
+      info, there = builders.prepared(self.name, opening).info, True
+    features, splits = info.features, info.splits
     if self.feature not in features:
       raise UserError(f'{self.name} has no feature {self.feature!r}'
                       f'{nearest(self.feature, features)}')
+    dtype = features[self.feature].np_dtype
+    if isinstance(dtype, dict) or np.dtype(dtype).kind not in 'OSU':
+      raise UserError(f'{self.name}: the feature {self.feature!r} must be a text, got '
+                      f'{type(features[self.feature]).__name__}')
+    if not there:
+      return Documents([_STAND_IN], f'assumed: {info.full_name} is not prepared in '
+                       f'{builders.root(opening.data_dir)}, and its length is not '
+                       'described', shapes_only=True)
     try:
-      wanted = tfds.import_tfds().core.ReadInstruction.from_spec(split)
+      wanted = builders.import_tfds().core.ReadInstruction.from_spec(split)
       parts = wanted.to_absolute(splits)
     except Exception as error:
       base = split.partition('[')[0]
       raise UserError(f'{self.name} has no split {split!r}{nearest(base, splits)}'
                       ) from error
-    root = opening.data_dir or tfds.import_tfds().core.constants.DATA_DIR
-    root = str(pathlib.Path(root).expanduser())
+    root = str(builders.root(opening.data_dir))
     texts, mended, empty = [], 0, 0
     for part in parts:
       rows = range(splits[part.splitname].num_examples)[part.from_ : part.to]
-      with tfds.quiet():
+      with builders.quiet():
         source = tfds.data_source(self.name, root, part.splitname)
         values = [example[self.feature] for example in source.__getitems__([*rows])]
       for value in values:
-        if not isinstance(value, bytes | str):
-          raise UserError(f'{self.name}: the feature {self.feature!r} is no text')
         text, bad = (value, False) if isinstance(value, str) else files.decode(value)
         mended, empty = mended + bad, empty + (not text)
         texts += [text] if text else []

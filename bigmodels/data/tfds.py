@@ -11,13 +11,14 @@ import pathlib
 import re
 import shutil
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from bigmodels.data import builders, descriptions
+from bigmodels.data.builders import import_tfds, quiet
 from bigmodels.data.sources import Columns, Dataset, Opening
-from bigmodels.errors import UserError, nearest
+from bigmodels.errors import UserError
 
 _CHUNK = 1000  # examples decoded at a time: enough to report, little to hold
 _DIGESTED = 64 << 20  # bytes of a split that tell it from another: read at every start
@@ -51,24 +52,19 @@ class Tfds:
     return dataclasses.replace(self, selected=name)
 
   def open(self, opening: Opening) -> Dataset:
-    info = builder_of(self, opening).info
-    features, (base, first, last) = info.features, _range(self, info)
-    for feature in (self.inputs, self.labels):
-      if feature not in features:
-        raise UserError(
-          f'{self.name} has no feature {feature!r}{nearest(feature, features)}')
+    if opening.shapes_only:
+      return descriptions.dataset(self, opening)
+    info = builders.prepared(self.name, opening).info
+    features = descriptions.features(self, info)
+    base, first, last = descriptions.rows(self, info.splits)
     length = last - first
-    shape = features[self.inputs].shape
-    nbytes = None
-    if None not in shape and self.fit is None:
-      size = np.dtype(features[self.inputs].np_dtype).itemsize
-      nbytes = length * (int(np.prod(shape)) * size + 4)
+    inputs = features[self.inputs]
     names = getattr(features[self.labels], 'names', None)
     read = functools.partial(_read, self, opening.data_dir, base, first)
     folder = _cache_folder(self, info, base, opening)
     return Dataset(
       length=length,
-      nbytes=nbytes,
+      nbytes=descriptions.nbytes(self, length, inputs.np_dtype, inputs.shape),
       load=lambda: _load(self, folder, base, info.splits[base].num_examples,
                          slice(first, last), opening),
       read=read,
@@ -81,10 +77,7 @@ class Tfds:
 
   def download(self, opening: Opening) -> str:
     """Downloads and prepares the dataset; returns the folder it is in."""
-    tfds = import_tfds()
-    with quiet():
-      builder = tfds.builder(
-        self.name, data_dir=opening.data_dir, file_format='array_record')
+    builder = builders.of_class(self.name, opening, file_format='array_record')
     try:
       builder.download_and_prepare()
     except Exception as error:
@@ -95,87 +88,11 @@ class Tfds:
     return str(builder.data_dir)
 
 
-def import_tfds():
-  import tensorflow_datasets as tfds
-
-  return tfds
-
-
-@contextlib.contextmanager
-def quiet():
-  """TFDS and its readers print hints about TensorFlow to stderr.
-
-  Which is one for all threads: those that read leave it as it is.
-  """
-  if threading.current_thread() is threading.main_thread():
-    with contextlib.redirect_stderr(io.StringIO()):
-      yield
-  else:
-    yield
-
-
-@functools.cache
-def _open_builder(name: str, data_dir: str | None):
-  tfds = import_tfds()
-  with quiet():
-    # Without the class of the dataset, only from what is on disk: a dataset's own
-    # code may want TensorFlow, and would offer to download.
-    return tfds.core.read_only_builder.builder_from_files(
-      name, **({'data_dir': data_dir} if data_dir else {}))
-
-
-def builder_of(source: Tfds, opening: Opening):
-  tfds = import_tfds()
-  root = pathlib.Path(opening.data_dir or tfds.core.constants.DATA_DIR).expanduser()
-  command = (f'python run.py --experiment=... --mode=download --data_dir={root} '
-             'downloads what an experiment needs')
-  looked = f'looked for {source.name!r} in {root}'
-  if not root.is_dir():
-    raise UserError(f'--data_dir: {looked}, which is not a folder; {command}')
-  name, _, version = source.name.partition(':')
-  prepared = sorted({p.parent.parent.name for p in root.glob('*/*/dataset_info.json')})
-  if name not in prepared:
-    there = ', '.join(prepared) or 'nothing'
-    raise UserError(f'--data_dir: {looked}; prepared there: {there}; {command}')
-  versions = sorted(p.parent.name for p in root.glob(f'{name}/*/dataset_info.json'))
-  if version and version not in versions:
-    raise UserError(f'--data_dir: {looked}; prepared there: versions '
-                    f'{", ".join(versions)}; {command}')
-  try:
-    return _open_builder(source.name, str(root))
-  except Exception as error:
-    raise UserError(f'--data_dir: {looked}, but what is prepared there cannot be read: '
-                    f'{type(error).__name__}: {error}') from error
-
-
-def _range(source: Tfds, info) -> tuple[str, int, int]:
-  """(name of the base split, first row, one past the last)."""
-  tfds = import_tfds()
-  lengths = {name: split.num_examples for name, split in info.splits.items()}
-  try:
-    wanted = tfds.core.ReadInstruction.from_spec(source.selected)
-    parts = wanted.to_absolute(info.splits)
-  except Exception as error:
-    base = source.selected.partition('[')[0]
-    raise UserError(
-      f'{source.name} has no split {source.selected!r}{nearest(base, lengths)}'
-    ) from error
-  if len(parts) != 1:
-    raise UserError(f'{source.name}: {source.selected!r} joins several splits; '
-                    'one slice of one split can be read')
-  part = parts[0]
-  first, last = part.from_ or 0, part.to
-  last = lengths[part.splitname] if last is None else last
-  if last <= first:
-    raise UserError(f'{source.name}: the split {source.selected!r} is empty')
-  return part.splitname, first, last
-
-
 @functools.cache
 def data_source(name: str, data_dir: str | None, base: str):
   tfds = import_tfds()
   with quiet():
-    builder = _open_builder(name, data_dir)
+    builder = builders.from_files(name, data_dir)
     by_pillow = tfds.decode.make_decoder()(_by_pillow)()
     pictures = {key: by_pillow for key, feature in builder.info.features.items()
                 if isinstance(feature, tfds.features.Image)
@@ -209,14 +126,14 @@ def _read(source: Tfds, data_dir: str | None, base: str, first: int,
     pairs = [_decoded_or_none(source, found, key) for key in keys]
   if seeds is None:
     seeds = np.zeros((len(rows), 2), np.uint64)
-  pairs = [pair and (_fitted(source, pair[0], seed), pair[1])
+  pairs = [pair and (descriptions.fit_input(source, pair[0], seed), pair[1])
            for pair, seed in zip(pairs, seeds, strict=True)]
   corrupt = np.array([pair is None for pair in pairs])
   if corrupt.any():
     good = next((pair for pair in pairs if pair), None)
     if good is None:
       value, label = _first(source, found, base)
-      good = _fitted(source, value, seeds[0]), label
+      good = descriptions.fit_input(source, value, seeds[0]), label
     zeros = tuple(map(np.zeros_like, good))
     pairs = [pair or zeros for pair in pairs]
   inputs, labels = zip(*pairs, strict=True)
@@ -234,22 +151,8 @@ def _read(source: Tfds, data_dir: str | None, base: str, first: int,
           'labels': labels.astype(np.int32 if whole else np.float32)}
 
 
-def _fitted(source: Tfds, value: np.ndarray, seed: np.ndarray) -> np.ndarray:
-  """What `fit` makes of an input; the input itself without one."""
-  if source.fit is None:
-    return value
-  chance = np.random.Generator(np.random.Philox(key=seed))
-  try:
-    return np.asarray(source.fit(value, chance))
-  except Exception as error:
-    raise UserError(
-      f'{source.name}: `fit` fails for {source.inputs!r} of {value.dtype} '
-      f'{value.shape}: {type(error).__name__}: {error}') from error
-
-
 def _found(source: Tfds, data_dir: str | None, base: str):
-  root = pathlib.Path(data_dir or import_tfds().core.constants.DATA_DIR).expanduser()
-  return data_source(source.name, str(root), base)
+  return data_source(source.name, str(builders.root(data_dir)), base)
 
 
 class _Corrupt(Exception):

@@ -14,7 +14,7 @@ import json
 import pathlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from bigmodels.data import vocabularies
 from bigmodels.data.vocabularies import Tokenizer
@@ -22,7 +22,13 @@ from bigmodels.errors import UserError, nearest
 
 
 class Recipe:
-  """What recipes of tokenizers share."""
+  """What recipes of tokenizers share.
+
+  Attributes:
+    fitted: whether the tokenizer depends on the texts.
+  """
+
+  fitted: ClassVar[bool] = True
 
   def settings(self) -> dict[str, Any]:
     """What has to agree with a tokenizer that is kept, as JSON."""
@@ -44,6 +50,7 @@ class Bytes(Recipe):
     end: whether there is an 'end', id 256.
   """
 
+  fitted: ClassVar[bool] = False
   end: bool = True
 
   def fit(self, texts: Iterable[str]) -> dict[str, Any]:
@@ -187,6 +194,7 @@ class TokenizerFile(Recipe):
     path: the file.
   """
 
+  fitted: ClassVar[bool] = False
   path: str
 
   def __post_init__(self):

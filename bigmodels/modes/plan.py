@@ -98,7 +98,7 @@ def run(request: Request) -> None:
   name = request.topology or devices.require(request.require_backend)
   there = there or jax.devices()
   chip = chips.find(there[0].device_kind)
-  opening = Opening(request.data_dir, request.cache_dir, {})
+  opening = request.described()
   shape = request.layout(experiment, there).shape
   setting = Setting(shape, experiment.accumulate, _remat(experiment))
   print(f'{resolved.name} on {name}: {len(there)} x {there[0].device_kind}, mesh '

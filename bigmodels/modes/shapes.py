@@ -6,16 +6,17 @@ Worked out from shapes alone: nothing is allocated or compiled, whatever the siz
 import jax
 
 from bigmodels import build
-from bigmodels.data.sources import Opening
 from bigmodels.names import name_of
+from bigmodels.parallel import devices
 from bigmodels.parallel.compile import trace
 from bigmodels.request import Request
 
 
 def run(request: Request) -> None:
   resolved = request.resolve()
-  layout = request.layout(resolved.experiment)
-  opening = Opening(request.data_dir, request.cache_dir, {})
+  devices.require(request.require_backend)
+  layout = request.layout(resolved.experiment, jax.devices())
+  opening = request.described()
   built = build.build(resolved.experiment, layout, opening)
   try:
     params = trace(built.learner, built.train, {}, layout).carry.state.params

@@ -130,7 +130,7 @@ def test_tiny_shakespeare(shared_tfds):
     source.read('tests', opening)
   with pytest.raises(UserError, match="no feature 'txt'; did you mean 'text'"):
     TfdsText('tiny_shakespeare', 'txt').read('train', opening)
-  with pytest.raises(UserError, match="feature 'label' is no text"):
+  with pytest.raises(UserError, match="feature 'label' must be a text, got ClassLabel"):
     TfdsText('mnist', 'label').read('test[:3]', opening)
   with pytest.raises(UserError, match='--mode=download'):
     TfdsText('wiki40b').read('train', opening)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bigmodels.data import Batches, batches, pictures, recorded, tfds
+from bigmodels.data import Batches, batches, builders, pictures, recorded, tfds
 from bigmodels.data.sources import Opening, Subset
 from bigmodels.errors import UserError
 from bigmodels.parallel import layout
@@ -37,7 +37,7 @@ BAD = {
 
 @pytest.fixture
 def opening(tmp_path):
-  tfds._open_builder.cache_clear()
+  builders.from_files.cache_clear()
   tfds.data_source.cache_clear()
   return Opening(str(tmp_path / 'tfds'), tmp_path / 'cache', {}, say=lambda _: None)
 
@@ -110,7 +110,7 @@ def test_identity_is_of_the_content(opening, tmp_path, monkeypatch, digested):
     os.utime(path, (1, 1))
 
   def found(**keywords):
-    tfds._open_builder.cache_clear()
+    builders.from_files.cache_clear()
     there = dataclasses.replace(opening, data_dir=str(moved))
     return tfds.Tfds('pets', **keywords).open(there).identity
 
@@ -282,11 +282,11 @@ def test_threads_that_read_leave_stderr_as_it_is():
   before, inside = sys.stderr, []
 
   def work():
-    with tfds.quiet():
+    with builders.quiet():
       inside.append(sys.stderr)
 
   thread = threading.Thread(target=work)
-  with tfds.quiet():
+  with builders.quiet():
     quietened = sys.stderr
     thread.start()
     thread.join()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bigmodels import build, config, loop
-from bigmodels.data import tfds
+from bigmodels.data import builders, tfds
 from bigmodels.data.sources import Opening
 from bigmodels.errors import UserError
 from bigmodels.modes import train
@@ -40,7 +40,7 @@ def config(*, resident: bool = True, corrupt: int = 2):
 @pytest.fixture
 def experiment(tmp_path):
   """The experiment, with its data beside it: rows 3 and 8 of each split are damaged."""
-  tfds._open_builder.cache_clear()
+  builders.from_files.cache_clear()
   tfds.data_source.cache_clear()
   records = [record(flat(row)[: 50 if row in (3, 8) else None], row % 3, f'p{row}.jpg')
              for row in range(20)]

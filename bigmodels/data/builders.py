@@ -1,0 +1,158 @@
+"""Builders of tensorflow-datasets, without TensorFlow.
+
+A dataset is read from what is prepared on disk. Its shapes are also known where it is
+not: its class in the package describes them, and no download is needed.
+"""
+
+import contextlib
+import functools
+import io
+import pathlib
+import re
+import threading
+from typing import Any
+
+from bigmodels.data import files
+from bigmodels.data.sources import Opening
+from bigmodels.errors import UserError, nearest
+
+
+def import_tfds():
+  import tensorflow_datasets as tfds
+
+  return tfds
+
+
+@contextlib.contextmanager
+def quiet():
+  """TFDS and its readers print hints about TensorFlow to stderr.
+
+  Which is one for all threads: those that read leave it as it is.
+  """
+  if threading.current_thread() is threading.main_thread():
+    with contextlib.redirect_stderr(io.StringIO()):
+      yield
+  else:
+    yield
+
+
+def root(data_dir: str | None) -> pathlib.Path:
+  """The folder of datasets; TFDS's own default for None."""
+  return files.expanded(data_dir or import_tfds().core.constants.DATA_DIR)
+
+
+@functools.cache
+def from_files(name: str, data_dir: str | None):
+  """The builder of a prepared dataset.
+
+  Without the class of the dataset, only from what is on disk: a dataset's own code may
+  require TensorFlow, and would offer to download.
+  """
+  tfds = import_tfds()
+  with quiet():
+    return tfds.core.read_only_builder.builder_from_files(
+      name, **({'data_dir': data_dir} if data_dir else {}))
+
+
+def prepared(name: str, opening: Opening):
+  """The builder of a dataset that is on disk.
+
+  Raises:
+    UserError: naming what is there, if it is not.
+  """
+  folder = root(opening.data_dir)
+  looked = f'--data_dir: looked for {name!r} in {folder}'
+  if lack := _lack(name, folder):
+    raise UserError(
+      f'{looked}{lack}; python run.py --experiment=... --mode=download '
+      f'--data_dir={folder} downloads what an experiment needs')
+  try:
+    return from_files(name, str(folder))
+  except Exception as error:
+    raise UserError(f'{looked}, but what is prepared there cannot be read: '
+                    f'{type(error).__name__}: {_first_line(error)}') from error
+
+
+def _lack(name: str, folder: pathlib.Path) -> str:
+  """What is there instead of a prepared dataset; '' if it is there."""
+  if not folder.is_dir():
+    return ', which is not a folder'
+  name, _, version = name.partition(':')
+  names = _names(folder)
+  if name not in names:
+    return f'; prepared there: {", ".join(names) or "nothing"}'
+  versions = [p.name for p in prepared_in(folder) if p.parent.name == name]
+  if version and version not in versions:
+    return f'; prepared there: versions {", ".join(versions)}'
+  return ''
+
+
+def prepared_in(folder: pathlib.Path) -> list[pathlib.Path]:
+  """The folders NAME/VERSION of the datasets that are prepared in a folder, sorted.
+
+  TFDS writes to another name until it is done.
+  """
+  return sorted(
+    path.parent for path in folder.glob('*/*/dataset_info.json')
+    if re.fullmatch(r'\d+\.\d+\.\d+', path.parent.name)
+    and path.is_file() and (path.parent / 'features.json').is_file())
+
+
+def _names(folder: pathlib.Path) -> list[str]:
+  return sorted({path.parent.name for path in prepared_in(folder)})
+
+
+def _first_line(error: Exception) -> str:
+  return (str(error).strip().splitlines() or [''])[0].removesuffix('.')
+
+
+def _in_package(base: str) -> bool:
+  """Whether the package has such a dataset, if only with TensorFlow."""
+  package = pathlib.Path(import_tfds().__file__).parent
+  return any(any(package.glob(f'*/{base}{end}')) for end in ('.py', '/__init__.py'))
+
+
+def of_class(name: str, opening: Opening, **options: Any):
+  """The builder that the package has for a dataset; nothing is downloaded.
+
+  Raises:
+    UserError: if it has none, or it cannot be made here.
+  """
+  tfds, folder = import_tfds(), root(opening.data_dir)
+  try:
+    # Without TensorFlow what requires it prints that to stdout.
+    with quiet(), contextlib.redirect_stdout(io.StringIO()):
+      return tfds.builder(name, data_dir=str(folder), **options)
+  except tfds.core.DatasetNotFoundError:
+    base = re.split('[:/]', name)[0]
+    if _in_package(base):
+      raise UserError(f'{name} is not prepared in {folder}, and must be: its '
+                      'description requires TensorFlow') from None
+    close = nearest(
+      base, {*tfds.list_builders(with_community_datasets=False), *_names(folder)})
+    raise UserError(
+      f'there is no dataset {base!r}, neither in tensorflow-datasets nor prepared in '
+      f'{folder}{close if "mean" in close else ""}') from None
+  except Exception as error:
+    reason = re.sub('Failed to construct dataset .*?}": ', '', _first_line(error))
+    raise UserError(
+      f'{name}: its description in tensorflow-datasets cannot be read: '
+      f'{type(error).__name__}: {reason}; none is needed where it is prepared: '
+      f'--data_dir={folder}') from error
+
+
+def described(name: str, opening: Opening) -> tuple[Any, bool]:
+  """The info of a dataset, and whether it is that of one on disk."""
+  folder = root(opening.data_dir)
+  if not _lack(name, folder):
+    return prepared(name, opening).info, True
+  if re.match(r'\w+:[a-z]', name, re.IGNORECASE):
+    raise UserError(f'{name} is not prepared in {folder}, and must be: its description '
+                    'is not in tensorflow-datasets')
+  if not re.fullmatch(r'\w+(/[\w.-]+)?(:[\w.*]+)?', name):
+    raise UserError(f'the name of a dataset must be NAME, NAME/CONFIG or NAME:1.2.3, '
+                    f'got {name!r}')
+  info = of_class(name, opening).info
+  if not _lack(f'{info.name}:{info.version}', folder):
+    raise UserError(f'{name!r} is prepared in {folder} as {info.name!r}')
+  return info, False

@@ -1,0 +1,160 @@
+"""What is known of a split of a TFDS dataset without reading an example of it.
+
+In every function `source` is a `tfds.Tfds` and `info` a `tfds.core.DatasetInfo`.
+"""
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from bigmodels.data import builders
+from bigmodels.data.sources import Dataset, Opening, zeros
+from bigmodels.errors import UserError, nearest
+
+# Numbers of examples, as published: the package does not have them.
+_LENGTHS = {
+  'cifar10': {'train': 50_000, 'test': 10_000},
+  'cifar100': {'train': 50_000, 'test': 10_000},
+  'fashion_mnist': {'train': 60_000, 'test': 10_000},
+  'imagenet2012': {'train': 1_281_167, 'validation': 50_000, 'test': 100_000},
+  'kmnist': {'train': 60_000, 'test': 10_000},
+  'mnist': {'train': 60_000, 'test': 10_000},
+}
+_LENGTH = 50_000  # assumed of other datasets
+_SIZES = (384, 512), (512, 384)  # assumed of pictures that may have any
+
+
+def features(source, info) -> Mapping[str, Any]:
+  """The features of a dataset, of which the source names two."""
+  for feature in (source.inputs, source.labels):
+    if feature not in info.features:
+      raise UserError(
+        f'{source.name} has no feature {feature!r}{nearest(feature, info.features)}')
+    dtype = info.features[feature].np_dtype
+    if isinstance(dtype, dict) or np.dtype(dtype).kind not in 'biuf':
+      raise UserError(
+        f'{source.name}: the feature {feature!r} must be numbers or classes, got '
+        f'{type(info.features[feature]).__name__}')
+  return info.features
+
+
+def rows(source, splits: Mapping[str, Any]) -> tuple[str, int, int]:
+  """(name of the base split, first row, one past the last)."""
+  tfds = builders.import_tfds()
+  lengths = {name: split.num_examples for name, split in splits.items()}
+  try:
+    wanted = tfds.core.ReadInstruction.from_spec(source.selected)
+    parts = wanted.to_absolute(splits)
+  except Exception as error:
+    base = source.selected.partition('[')[0]
+    raise UserError(
+      f'{source.name} has no split {source.selected!r}{nearest(base, lengths)}'
+    ) from error
+  if len(parts) != 1:
+    raise UserError(f'{source.name}: {source.selected!r} joins several splits; '
+                    'one slice of one split can be read')
+  part = parts[0]
+  first, last = part.from_ or 0, part.to
+  last = lengths[part.splitname] if last is None else last
+  if last <= first:
+    raise UserError(f'{source.name}: the split {source.selected!r} is empty')
+  return part.splitname, first, last
+
+
+def fit_input(source, value: np.ndarray, seed: np.ndarray) -> np.ndarray:
+  """What `fit` makes of an input; the input itself without one."""
+  if source.fit is None:
+    return value
+  chance = np.random.Generator(np.random.Philox(key=seed))
+  try:
+    return np.asarray(source.fit(value, chance))
+  except Exception as error:
+    raise UserError(
+      f'{source.name}: `fit` fails for {source.inputs!r} of {value.dtype} '
+      f'{value.shape}: {type(error).__name__}: {error}') from error
+
+
+def nbytes(source, length: int, dtype: Any, shape: tuple[int | None, ...]
+           ) -> int | None:
+  """Of the columns in memory, or None if examples differ in shape."""
+  if None in shape or source.fit:
+    return None
+  return length * (int(np.prod(shape)) * np.dtype(dtype).itemsize + 4)
+
+
+def dataset(source, opening: Opening) -> Dataset:
+  """The split with zeros for its examples; prints what is assumed of it.
+
+  Shapes are those of `features.json` where the dataset is prepared, and of its class in
+  tensorflow-datasets where it is not.
+
+  Raises:
+    UserError: if the dataset is not known, or the shape of an example is not.
+  """
+  info, there = builders.described(source.name, opening)
+  known = features(source, info)
+  labels, names = known[source.labels], getattr(known[source.labels], 'names', None)
+  dtype, shape, assumed = _input(source, known[source.inputs])
+  for name, each, remedy in (
+    (source.inputs, shape, ': give Tfds a fit to one shape, for pictures such as '
+     'fit=partial(pictures.random_part, size=224)'),
+    (source.labels, labels.shape, '')):
+    if None in each:
+      raise UserError(f'{source.name}: the shape of {name!r} is not described, only '
+                      f'{each}{remedy}')
+  lengths = {name: split.num_examples for name, split in info.splits.items()}
+  published = _LENGTHS.get(info.name, {})
+  base = source.selected.partition('[')[0]
+  _, first, last = rows(source, _splits(lengths or published or {base: _LENGTH}))
+  length, identity = last - first, f'{info.full_name} {source.selected}'
+  named = there or names is None or [*names] != [str(n) for n in range(len(names))]
+  if not there:
+    counted = ('' if lengths else ' as published' if published else
+               ' (neither their number nor the splits are described)')
+    classes = '' if names is None else f', {len(names):,} classes' + (
+      '' if named else ' (their names are not described)')
+    opening.say(
+      f'assumed: {identity} is not prepared in {builders.root(opening.data_dir)}; '
+      f'shapes are from its description in tensorflow-datasets: {length:,} examples'
+      f'{counted}, {source.inputs} {dtype} {shape}{assumed}{classes}')
+  elif assumed:
+    opening.say(f'assumed: {identity}: {source.inputs} {dtype} {shape}{assumed}')
+  whole = np.issubdtype(labels.np_dtype, np.integer)
+  return zeros(
+    {'inputs': (dtype, shape),
+     'labels': ('int32' if whole else 'float32', labels.shape)},
+    length, names, identity, named=named,
+    nbytes=nbytes(source, length, dtype, shape))
+
+
+def _input(source, feature) -> tuple[str, tuple[int | None, ...], str]:
+  """Data type and shape of an input, and what is assumed of it."""
+  dtype = np.dtype(feature.np_dtype)
+  if source.fit is None:
+    return dtype.name, feature.shape, ''
+  sizes = [_filled(feature.shape, size) for size in _SIZES]
+  one, other = (fit_input(source, np.zeros(size, dtype), np.zeros(2, np.uint64))
+                for size in sizes)
+  if one.dtype.kind not in 'biuf':
+    raise UserError(f'{source.name}: what `fit` makes of {source.inputs!r} must be '
+                    f'numbers, got {one.dtype}')
+  if one.shape != other.shape:
+    raise UserError(
+      f'{source.name}: what `fit` makes of {source.inputs!r} differs in shape: '
+      f'{one.shape} of {sizes[0]}, {other.shape} of {sizes[1]}')
+  return one.dtype.name, one.shape, f' that `fit` makes of {sizes[0]}'
+
+
+def _filled(shape: tuple[int | None, ...], size: tuple[int, int]) -> tuple[int, ...]:
+  """A shape with sizes for what it leaves open."""
+  sizes = itertools.cycle(size)
+  return tuple(next(sizes) if n is None else n for n in shape)
+
+
+def _splits(lengths: Mapping[str, int]) -> dict[str, Any]:
+  """Splits of which only the numbers of examples are known, as TFDS has them."""
+  split = builders.import_tfds().core.SplitInfo
+  return {name: split(name=name, shard_lengths=[length], num_bytes=0)
+          for name, length in lengths.items()}

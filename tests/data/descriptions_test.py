@@ -1,0 +1,166 @@
+"""Tests of what is known of TFDS data without reading an example."""
+
+import dataclasses
+import functools
+import pathlib
+import socket
+
+import numpy as np
+import pytest
+
+from bigmodels.data import builders, descriptions, pictures, texts, tfds, tokenizers
+from bigmodels.data.language import Packed
+from bigmodels.data.recorded import record as recorded
+from bigmodels.data.sources import Opening, Subset
+from bigmodels.data.tfds import Tfds
+from bigmodels.errors import UserError
+from tests.data.prepared import flat, record, write
+
+MIDDLE = functools.partial(pictures.middle, size=6, shorter=7)
+
+
+@pytest.fixture
+def said():
+  return []
+
+
+@pytest.fixture
+def opening(tmp_path, said, monkeypatch):
+  """With an empty `data_dir`, and without a network."""
+  def refuse(*args, **keywords):
+    raise AssertionError('the network is asked')
+
+  monkeypatch.setattr(socket, 'getaddrinfo', refuse)
+  monkeypatch.setattr(socket.socket, 'connect', refuse)
+  builders.from_files.cache_clear()
+  tfds.data_source.cache_clear()
+  return Opening(str(tmp_path / 'tfds'), tmp_path / 'cache', {}, said.append,
+                 shapes_only=True)
+
+
+def pets(opening, **keywords):
+  records = [record(flat(row), row % 3, f'p{row}.jpg') for row in range(8)]
+  write(pathlib.Path(opening.data_dir), {'train': records}, **keywords)
+
+
+def test_what_is_prepared_is_as_when_it_is_read(opening, said, monkeypatch):
+  pets(opening)
+  source = Tfds('pets', 'train[2:]')
+  read = source.open(dataclasses.replace(opening, shapes_only=False))
+  before, rows = recorded(read), read.read(np.arange(3))
+  monkeypatch.setattr(tfds, '_read', None)
+  monkeypatch.setattr(tfds, 'data_source', None)
+  found = source.open(opening)
+  assert recorded(found) == before
+  assert (found.nbytes, found.shapes_only) == (read.nbytes, True) and not said
+  for name, column in found.read(np.arange(3)).items():
+    assert column.shape == rows[name].shape and column.dtype == rows[name].dtype
+    assert not column.any()
+  assert found.load()['inputs'].shape == (6, 8, 8, 3)
+  assert found.load()['inputs'].base.nbytes == 1  # that stands for all
+  assert not opening.cache_dir.exists()
+
+
+def test_what_is_not_prepared_is_described_by_the_package(opening, said):
+  found = Tfds('cifar10', 'train[:90%]').open(opening)
+  assert recorded(found) == {
+    'length': 45_000, 'classes': [str(n) for n in range(10)],
+    'columns': {'inputs': ['uint8', [32, 32, 3]], 'labels': ['int32', []]}}
+  assert found.nbytes == 45_000 * (32 * 32 * 3 + 4)
+  assert said == [
+    f'assumed: cifar10/3.0.2 train[:90%] is not prepared in {opening.data_dir}; shapes '
+    'are from its description in tensorflow-datasets: 45,000 examples as published, '
+    'image uint8 (32, 32, 3), 10 classes (their names are not described)']
+  assert not pathlib.Path(opening.data_dir).exists()
+
+
+def test_a_number_of_examples_that_nobody_describes_is_assumed(opening, said):
+  assert Tfds('svhn_cropped').open(opening).length == 50_000
+  assert ('50,000 examples (neither their number nor the splits are described), image'
+          in said[0])
+
+
+@pytest.mark.parametrize('name', ['cifar10', 'mnist'])
+def test_published_lengths_are_those_of_the_data(opening, shared_tfds, name):
+  opening.data_dir = str(shared_tfds)
+  splits = builders.prepared(name, opening).info.splits
+  assert descriptions._LENGTHS[name] == {
+    key: split.num_examples for key, split in splits.items()}
+
+
+@pytest.mark.parametrize('source, words', [
+  (Tfds('cifra10'), "there is no dataset 'cifra10', .*; did you mean 'cifar10'"),
+  (Tfds('pest'), "there is no dataset 'pest', .*; did you mean 'pets'"),
+  (Tfds('mnist:9.9.9'), 'mnist:9.9.9: .* only: 3.0.1; none is needed where it is prep'),
+  (Tfds('huggingface:mnist'), 'is not prepared in .*, and must be'),
+  (Tfds('mnist', 'tset'), "mnist has no split 'tset'; did you mean 'test'"),
+  (Tfds('glue/sst2'), 'is not prepared in .*, and must be: its .* TensorFlow'),
+  (Tfds('../x'), r"must be NAME, NAME/CONFIG or NAME:1\.2\.3, got '\.\./x'"),
+  (Tfds('bccd', labels='objects'), "'objects' must be numbers or classes, got"),
+  (Tfds('mnist', fit=lambda *_: np.array('a')), 'must be numbers, got <U1'),
+  (Tfds('mnist', inputs='imag'), "no feature 'imag'; did you mean 'image'"),
+  (Tfds('imagenet2012'),
+   r"imagenet2012: the shape of 'image' is not described, only \(None, None, 3\): give "
+   r'Tfds a fit .* fit=partial\(pictures\.random_part, size=224\)'),
+  (Tfds('imagenet2012', fit=lambda picture, chance: picture),
+   r"what `fit` makes of 'image' differs in shape: \(384, 512, 3\) of"),
+  (Tfds('mnist', fit=functools.partial(pictures.middle, size=6, shorter=5)),
+   r"mnist: `fit` fails for 'image' of uint8 \(28, 28, 1\): ValueError"),
+])
+def test_what_is_not_known_is_told_in_a_line(opening, source, words):
+  pets(opening)
+  with pytest.raises(UserError, match=words) as error:
+    source.open(opening)
+  assert '\n' not in str(error.value)
+
+
+def test_a_description_that_needs_tensorflow(opening, monkeypatch, capfd):
+  def needs(name, **keywords):
+    print('Please install')
+    raise ModuleNotFoundError("No module named 'tensorflow'")
+
+  monkeypatch.setattr(builders.import_tfds(), 'builder', needs)
+  with pytest.raises(UserError, match=r"spoken_digit: its descr.* 'tensorflow'; none"):
+    Tfds('spoken_digit').open(opening)
+  assert capfd.readouterr() == ('', '')
+
+
+@pytest.mark.parametrize('there', [True, False])
+def test_pictures_of_any_size_have_the_shape_that_fit_makes(opening, said, there):
+  if there:
+    pets(opening, name='imagenet2012', shape=('-1', '-1', '3'))
+  found = Tfds('imagenet2012', fit=MIDDLE).open(opening)
+  assert found.read(np.zeros(1, int))['inputs'].shape == (1, 6, 6, 3)
+  assert found.length == (8 if there else 1_281_167) and found.nbytes is None
+  assert len(found.classes) == (3 if there else 1000)
+  assert 'image uint8 (6, 6, 3) that `fit` makes of (384, 512, 3)' in said[0]
+  assert ('is not prepared' in said[0]) != there
+
+
+@pytest.mark.parametrize('classes, each, length', [
+  (('automobile', 'dog'), 25, 50), (('dog',), None, 5000), (None, 6000, 50_000)])
+def test_a_subset_of_classes_of_one_size(opening, said, classes, each, length):
+  cifar = Tfds('cifar10')
+  found = Subset(cifar, classes, each).open(opening)
+  assert found.length == len(found.load()['labels']) == length
+  assert found.classes == (classes or cifar.open(opening).classes)
+  assert found.nbytes == length * (32 * 32 * 3 + 4)
+  assert said[1].startswith('assumed: a subset of cifar10/3.0.2 train has ')
+
+
+def test_a_subset_of_classes_that_are_not_there(opening):
+  pets(opening)
+  with pytest.raises(UserError, match=r"no class 'dogg'; did you mean 'dog'"):
+    Subset(Tfds('pets'), ('dogg',)).open(opening)
+  with pytest.raises(UserError, match='Subset: 11 classes of a dataset that has 10'):
+    Subset(Tfds('cifar10'), tuple('abcdefghijk')).open(opening)
+
+
+def test_text_is_known_as_far_as_no_tokenizer_is_fitted_to_it(opening, said):
+  source = texts.TfdsText('tiny_shakespeare')
+  found = Packed(source, tokenizers.Bytes(), 64).open(opening)
+  assert found.load()['inputs'].shape[1] == 64 and found.tokenizer.size == 257
+  assert 'assumed: tiny_shakespeare/1.0.0 is not prepared in' in said[-1]
+  opening.kept.clear()
+  with pytest.raises(UserError, match='the vocabulary of Characters is fitted to it'):
+    Packed(source, tokenizers.Characters(), 64).open(opening)
