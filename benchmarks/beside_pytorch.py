@@ -2,6 +2,7 @@
 
   python benchmarks/beside_pytorch.py
   python benchmarks/beside_pytorch.py --networks=cifar_cnn,gpt --rounds=7 --out=FILE
+  python benchmarks/beside_pytorch.py --pytorch=OTHER/bin/python
 
 PyTorch as it comes, eager, and with `torch.compile` where that works. Each trains in a
 process of its own, and they take turns: the others wait while one is timed, and who
@@ -12,7 +13,9 @@ Inference is the forward pass in evaluation mode, of 1 and of 256 examples.
 
 Prints a line for every network as it is done; `--out` gets all of it as JSON, with the
 machine: milliseconds of every round, and PyTorch's over ours: median, least, most.
-It wants the machine for itself: PyTorch's threads wait for each other.
+`--pytorch` names the Python of another environment for PyTorch's side, where the two
+do not install together. It needs the machine for itself: PyTorch's threads wait for
+each other.
 """
 
 import argparse
@@ -22,7 +25,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -204,9 +207,9 @@ class Worker:
     absent: why it does not, or ''.
   """
 
-  def __init__(self, side: str, network: str):
+  def __init__(self, side: str, network: str, python: str = sys.executable):
     self._process = subprocess.Popen(
-      [sys.executable, __file__, f'--serve={side}', f'--networks={network}'],
+      [python, __file__, f'--serve={side}', f'--networks={network}'],
       stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
       env=os.environ | {'JAX_PLATFORMS': 'cpu'})
     said = ''
@@ -229,13 +232,26 @@ class Worker:
     self._process.wait()
 
 
-def compare(network: str, rounds: int) -> dict[str, dict]:
+def compare(network: str, rounds: int, pytorch: str) -> dict[str, dict]:
   """What is timed -> our milliseconds of each round, theirs and the ratios."""
-  workers = {side: Worker(side, network) for side in SIDES}
+  workers = {side: Worker(side, network, sys.executable if side == 'ours' else pytorch)
+             for side in SIDES}
   for side in [side for side, worker in workers.items() if worker.absent]:
     print(f'{network}: no torch.compile here ({workers.pop(side).absent})', flush=True)
-  found = {}
-  for what in ('train', *(f'infer_{n}' for n in INFERENCE)):
+  return in_turn(workers, ('train', *(f'infer_{n}' for n in INFERENCE)), rounds)
+
+
+def in_turn(workers: dict[str, Worker], timed: Sequence[str], rounds: int
+            ) -> dict[str, dict]:
+  """Times what several workers do, one after the other, and ends them.
+
+  Args:
+    workers: by side; the others are compared with the first.
+    timed: what they are asked for.
+    rounds: of all of them.
+  """
+  found, ours = {}, next(iter(workers))
+  for what in timed:
     times = {}
     for side, worker in workers.items():
       worker(what, 1)  # compiled, or allocated, here
@@ -247,8 +263,8 @@ def compare(network: str, rounds: int) -> dict[str, dict]:
         workers[side](what, 1)  # awake: pages and caches that waiting has cost
         taken[side].append(1e3 * workers[side](what, times[side]) / times[side])
       order = [*order[1:], order[0]]
-    ours_ms = taken.pop('ours')
-    found[what] = {'ours_ms': [round(ms, 3) for ms in ours_ms]} | {
+    ours_ms = taken.pop(ours)
+    found[what] = {f'{ours}_ms': [round(ms, 3) for ms in ours_ms]} | {
       side: _beside(ours_ms, ms) for side, ms in taken.items()}
   for worker in workers.values():
     worker.close()
@@ -267,6 +283,7 @@ def main() -> None:
   parser.add_argument('--networks', default=','.join(NETWORKS))
   parser.add_argument('--rounds', type=int, default=5)
   parser.add_argument('--out', type=pathlib.Path, help='a JSON file')
+  parser.add_argument('--pytorch', metavar='PYTHON', default=sys.executable)
   parser.add_argument('--serve', choices=SIDES, help=argparse.SUPPRESS)
   flags = parser.parse_args()
   networks = flags.networks.split(',')
@@ -277,7 +294,7 @@ def main() -> None:
     return
   results = {}
   for network in networks:
-    results[network] = compare(network, flags.rounds)
+    results[network] = compare(network, flags.rounds, flags.pytorch)
     for side in list(SIDES)[1:]:
       told = [f'{what} {each[side]["ratio"]} ({each[side]["least"]} to '
               f'{each[side]["most"]})'
@@ -286,7 +303,7 @@ def main() -> None:
             flush=True)
     if flags.out:
       save(flags.out, f'beside_pytorch.py --networks={flags.networks} '
-                      f'--rounds={flags.rounds}', results)
+                      f'--rounds={flags.rounds}', results, torch=flags.pytorch)
 
 
 if __name__ == '__main__':

@@ -5,14 +5,27 @@ import json
 import os
 import pathlib
 import platform
+import subprocess
 import sys
 import time
 
 
-def save(path: pathlib.Path, command: str, results: dict) -> None:
-  """Writes results as JSON, with the command that made them and the machine."""
+def save(path: pathlib.Path, command: str, results: dict, *,
+         torch: str = sys.executable) -> None:
+  """Writes results as JSON, with the command that made them and the machine.
+
+  Args:
+    path: of the file.
+    command: without `python benchmarks/`.
+    results: what was measured.
+    torch: the Python that PyTorch ran on.
+  """
+  found = machine()
+  if torch != sys.executable:
+    code = 'import importlib.metadata as m; print(m.version("torch"))'
+    found['torch'] = subprocess.check_output([torch, '-c', code], text=True).strip()
   path.write_text(json.dumps(
-    {'command': f'python benchmarks/{command}', 'machine': machine(),
+    {'command': f'python benchmarks/{command}', 'machine': found,
      'results': results}, indent=2) + '\n')
 
 
@@ -27,7 +40,7 @@ def machine() -> dict[str, str | int]:
   found = {'cpu': names[0] if names else platform.processor(), 'vectors': vectors,
            'cores': os.cpu_count(), 'system': platform.system(),
            'python': platform.python_version()}
-  for package in ('jax', 'torch'):
+  for package in ('jax', 'jaxlib', 'torch'):
     try:
       found[package] = importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

@@ -6,25 +6,36 @@
 import json
 import pathlib
 import statistics
-from functools import partial
 
 RESULTS = pathlib.Path(__file__).resolve().parent / 'results'
 
 
-def beside_pytorch(machine: str) -> list[str]:
-  """PyTorch's time over ours: median, least and most of the rounds.
-
-  Args:
-    machine: the end of the file's name.
-  """
-  rows = ['| PyTorch\'s time over ours | train step | inference of 1 | of 256 |',
+def beside_pytorch() -> list[str]:
+  """PyTorch's time over ours: median, least and most of the rounds."""
+  rows = [*_measured('beside_pytorch_cpu'),
+          '| PyTorch\'s time over ours | train step | inference of 1 | of 256 |',
           '| --- | --- | --- | --- |']
-  for network, found in _read(f'beside_pytorch_{machine}')['results'].items():
+  for network, found in _read('beside_pytorch_cpu')['results'].items():
     for side in ('eager', 'compiled'):
       cells = [f'{each[side]["ratio"]:.2f} ({each[side]["least"]:.2f} to '
                f'{each[side]["most"]:.2f})' for each in found.values() if side in each]
       if cells:
         rows.append(f'| `{network}`, {side} | {" | ".join(cells)} |')
+  return rows
+
+
+def beside_release() -> list[str]:
+  """Another release's time for a train step over that of the newest."""
+  results = _read('beside_release_cpu')['results']
+  caption = _measured('beside_release_cpu')
+  others = [name for name in next(iter(results.values())) if not name.endswith('_ms')]
+  rows = [*caption,
+          f'| another release\'s time over ours, train step | {" | ".join(others)} |',
+          '| --- |' + ' --- |' * len(others)]
+  for network, found in results.items():
+    cells = [f'{found[name]["ratio"]:.2f} ({found[name]["least"]:.2f} to '
+             f'{found[name]["most"]:.2f})' for name in others]
+    rows.append(f'| `{network}` | {" | ".join(cells)} |')
   return rows
 
 
@@ -60,12 +71,20 @@ def checkpoint_stall() -> list[str]:
   return rows
 
 
+def _measured(name: str) -> list[str]:
+  """On what, and when."""
+  machine = _read(name)['machine']
+  versions = ', '.join(f'{package} {machine[package]}' for package in (
+    'jax', 'torch') if package in machine)
+  return [f'{machine["cpu"]} ({machine["vectors"]}), {machine["cores"]} cores, '
+          f'{versions}, {machine["date"]}:', '']
+
+
 def _read(name: str) -> dict:
   return json.loads((RESULTS / f'{name}.json').read_text())
 
 
-TABLES = (partial(beside_pytorch, 'amd'), partial(beside_pytorch, 'intel'), start_up,
-          input_pipeline, checkpoint_stall)
+TABLES = (beside_pytorch, beside_release, start_up, input_pipeline, checkpoint_stall)
 
 if __name__ == '__main__':
   print('\n\n'.join('\n'.join(table()) for table in TABLES))

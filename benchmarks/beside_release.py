@@ -1,0 +1,63 @@
+"""Train steps on this release of JAX beside others: same network, batch and machine.
+
+  python benchmarks/beside_release.py OTHER/bin/python ...
+  python benchmarks/beside_release.py --networks=gpt --rounds=7 OTHER/bin/python
+
+Each argument is the Python of a virtual environment with another release. Each release
+trains in a process of its own, and they take turns, as in `beside_pytorch.py`.
+
+Prints a line for every network as it is done; `--out` gets all of it as JSON, with the
+machine: milliseconds of every round, and the other's time over that of this release:
+median, least, most. More than 1 is a gain of this one. It needs the machine for itself.
+"""
+
+import argparse
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / 'benchmarks')]
+
+from beside_pytorch import NETWORKS, Worker, in_turn  # noqa: E402
+from machine import save  # noqa: E402
+
+
+def release_of(python: str) -> str:
+  """Such as 'jaxlib 0.12.0.1'."""
+  code = 'import jaxlib; print("jaxlib", jaxlib.__version__)'
+  try:
+    return subprocess.check_output([python, '-c', code], text=True).strip()
+  except (OSError, subprocess.CalledProcessError) as error:
+    sys.exit(f'{python}: must be a Python with jaxlib: {error}')
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument('others', nargs='+', help='the Python of another environment')
+  parser.add_argument('--networks', default=','.join(NETWORKS))
+  parser.add_argument('--rounds', type=int, default=5)
+  parser.add_argument('--out', type=pathlib.Path, help='a JSON file')
+  flags = parser.parse_args()
+  networks = flags.networks.split(',')
+  if unknown := [name for name in networks if name not in NETWORKS]:
+    parser.error(f'--networks: {unknown[0]} is none of {", ".join(NETWORKS)}')
+  pythons = {release_of(python): python for python in (sys.executable, *flags.others)}
+  if len(pythons) != 1 + len(flags.others):
+    parser.error(f'the releases must differ, got {", ".join(pythons)}')
+  results = {}
+  for network in networks:
+    workers = {name: Worker('ours', network, python)
+               for name, python in pythons.items()}
+    results[network] = in_turn(workers, ('train',), flags.rounds)['train']
+    ours, *others = pythons
+    print(f'{network}, time over that of {ours}: ' + ', '.join(
+      f'{name} {results[network][name]["ratio"]} ({results[network][name]["least"]} to '
+      f'{results[network][name]["most"]})' for name in others), flush=True)
+    if flags.out:
+      save(flags.out, f'beside_release.py --networks={flags.networks} '
+                      f'--rounds={flags.rounds}', results)
+
+
+if __name__ == '__main__':
+  main()
