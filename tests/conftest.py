@@ -1,5 +1,6 @@
-"""What several tests share: the command line as a user has it, and the real data."""
+"""What several tests share: the tiers, the command line as a user has it, real data."""
 
+import collections
 import os
 import pathlib
 import subprocess
@@ -10,25 +11,66 @@ import pytest
 from absl import flags
 
 from bigmodels.parallel import devices
+from tests import slices
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / 'shared'
+DESELECTED = pytest.StashKey[dict]()
 devices.skip_absent_tpu()
+# Most programs of tests run once: they are compiled with few optimizations, in less
+# time, and so are those of the processes that tests start. Not with none: at level 0,
+# which `jax_disable_most_optimizations` is, jaxlib 0.12.0.1 changes hues wrongly.
+XLA_FLAGS = ['--xla_backend_optimization_level=1',
+             '--xla_llvm_disable_expensive_passes=true']
+if jax.__version_info__ < (0, 11):  # the choice of later ones is gone
+  XLA_FLAGS.append('--xla_cpu_use_fusion_emitters=false')
+os.environ['XLA_FLAGS'] = ' '.join([*XLA_FLAGS, os.environ.get('XLA_FLAGS', '')])
+
+
+def pytest_addoption(parser):
+  parser.addoption('--slice', metavar='K/N', help='of the tests that are selected, '
+                   'every N-th file or slow test, from the K-th')
+
+
+@pytest.hookimpl(trylast=True)  # when -m has selected
+def pytest_collection_modifyitems(config, items):
+  if config.getoption('slice') is not None:
+    items[:], left = slices.share(items, config.getoption('slice'))
+    if left:
+      config.hook.pytest_deselected(items=left)
+
+
+def pytest_deselected(items):
+  """Counts the slow tests that are left out, by their kind."""
+  left = items[0].config.stash.setdefault(DESELECTED, collections.Counter())
+  left.update(mark.args[0] for item in items
+              if (mark := item.get_closest_marker('slow')))
+
+
+def pytest_sessionfinish(session):
+  if hasattr(session.config, 'workeroutput'):  # xdist: only its workers know
+    session.config.workeroutput['left'] = dict(session.config.stash.get(DESELECTED, {}))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+  if left := getattr(node, 'workeroutput', {}).get('left'):
+    node.config.stash[DESELECTED] = left
+
+
+def pytest_unconfigure(config):
+  left = config.stash.get(DESELECTED, {})
+  reporter = config.pluginmanager.get_plugin('terminalreporter')
+  if left and reporter and not hasattr(config, 'workeroutput'):
+    kinds = ', '.join(f'{count} {kind}' for kind, count in sorted(left.items()))
+    reporter.write_line(f'{sum(left.values())} slow tests not run: {kinds}. '
+                        'To run them: python -m pytest -m slow')
 
 
 @pytest.fixture(scope='session')
 def cache_dir(tmp_path_factory) -> pathlib.Path:
   """One cache for the whole session: every program is compiled once."""
   return tmp_path_factory.mktemp('cache')
-
-
-@pytest.fixture
-def compiled_quickly():
-  """Programs that run once: XLA spends no time on making them fast."""
-  before = jax.config.read('jax_disable_most_optimizations')
-  jax.config.update('jax_disable_most_optimizations', True)
-  yield
-  jax.config.update('jax_disable_most_optimizations', before)
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from bigmodels import decoding, precision
 from bigmodels.models.gpt import Gpt, ModernGpt
 from bigmodels.models.recurrent import RecurrentLanguageModel
 from bigmodels.models.transformer import Transformer
-from tests.quick import quick_jit
 
 KEY = jax.random.PRNGKey(0)
 SMALL = {'depth': 2, 'width': 16}
@@ -77,7 +76,7 @@ def distribution(logits, temperature=1.0, top_k=None, top_p=None):
   return np.where(kept, p, 0) / p[kept].sum()
 
 
-choose = quick_jit(decoding.choose, static_argnames=('temperature', 'top_k', 'top_p'))
+choose = jax.jit(decoding.choose, static_argnames=('temperature', 'top_k', 'top_p'))
 LOGITS = np.log([0.05, 0.3, 0.2, 0.2, 0.15, 0.1])
 
 
@@ -139,7 +138,7 @@ def language_model(model, size=16):
     return model.apply({'params': params, **(cache or {})}, tokens, segments=segments,
                        decode=size, train=False, mutable=['cache'])
 
-  full = quick_jit(lambda tokens: model.apply({'params': params}, tokens, train=False))
+  full = jax.jit(lambda tokens: model.apply({'params': params}, tokens, train=False))
   return advance, full, seen
 
 
@@ -153,7 +152,7 @@ def greedy(full, prompts, count):
 
 
 def compiled(advance, **given):
-  return quick_jit(partial(decoding.generate, advance, **given))
+  return jax.jit(partial(decoding.generate, advance, **given))
 
 
 @pytest.mark.parametrize('name', MODELS)
@@ -295,7 +294,7 @@ def exhaustive(table, penalty):
   return sorted(found.items(), key=lambda item: -item[1])
 
 
-@partial(quick_jit, static_argnames=('beams', 'penalty'))
+@partial(jax.jit, static_argnames=('beams', 'penalty'))
 def searched(table, **given):
   return decoding.beam_search(reading(table), None, jnp.full(len(table), 4),
                               count=STEPS, end=END, **given)
@@ -372,7 +371,7 @@ def test_a_search_ends_when_as_many_texts_have_ended():
                      jnp.log(jnp.array([0.05, 0.05, 0.9])))
     return ends[:, None], step
 
-  texts, scores = quick_jit(lambda first: decoding.beam_search(
+  texts, scores = jax.jit(lambda first: decoding.beam_search(
     advance, None, first, beams=3, count=500, end=END))(jnp.full(1, 4))
   jax.effects_barrier()
   assert len(calls) <= 5
@@ -385,9 +384,9 @@ def translator():
   model = Transformer(11, depth=2, width=16, heads=4)
   source = jax.random.randint(KEY, (3, 6), 3, 11)
   segments = jnp.array([[1] * 6, [1] * 4 + [0] * 2, [1] + [0] * 5])
-  variables = quick_jit(partial(model.init, train=False))(KEY, source, source)
+  variables = jax.jit(partial(model.init, train=False))(KEY, source, source)
   variables = jax.tree.map(lambda x: 1.5 * x, variables)
-  memory = quick_jit(partial(model.apply, train=False, method='encode'))(
+  memory = jax.jit(partial(model.apply, train=False, method='encode'))(
     variables, source, segments=segments)
   return model, variables, source, segments, memory
 
@@ -395,7 +394,7 @@ def translator():
 @pytest.mark.parametrize('beams', [1, 4])
 def test_a_translation_scores_as_in_one_pass(translator, beams):
   model, variables, source, segments, memory = translator
-  one_pass = quick_jit(partial(model.apply, train=False))
+  one_pass = jax.jit(partial(model.apply, train=False))
   end, count = 2, 7
 
   def advance(cache, tokens):
@@ -404,7 +403,7 @@ def test_a_translation_scores_as_in_one_pass(translator, beams):
       train=False, method='decode', mutable=['cache'])
 
   first = jnp.ones(3, jnp.int32)
-  texts, scores = quick_jit(lambda first: decoding.beam_search(
+  texts, scores = jax.jit(lambda first: decoding.beam_search(
     advance, None, first, beams=beams, count=count, end=end))(first)
   for beam in range(beams):
     text = np.asarray(texts[:, beam])
@@ -427,14 +426,14 @@ def test_a_search_goes_on_from_a_cache():
 
   axes = decoding.batch_axes(read)
   assert set(jax.tree.leaves(axes)) == {0, 1, -1}  # places, scanned blocks, an index
-  _, cache = quick_jit(partial(advance, None))(
+  _, cache = jax.jit(partial(advance, None))(
     tokens[:, :-1], jnp.ones((2, 5), jnp.int32))
 
   def go_on(cache, tokens):
     return advance(cache, tokens, jnp.ones_like(tokens))
 
   given = {'count': 8, 'end': 10, 'penalty': 0.0}
-  texts, scores = quick_jit(lambda cache, first: decoding.beam_search(
+  texts, scores = jax.jit(lambda cache, first: decoding.beam_search(
     go_on, cache, first, beams=3, axes=axes, **given))(cache, tokens[:, -1])
   for beam in range(3):
     whole = jnp.concatenate([tokens, texts[:, beam]], 1)

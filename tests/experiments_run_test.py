@@ -19,6 +19,7 @@ from bigmodels.modes import train
 from bigmodels.parallel import chips, layout
 from bigmodels.parallel.compile import compile_programs, trace
 from tests.data import prepared
+from tests.environments import libraries
 
 SHAPES = dict.fromkeys(
   ('mnist_cnn', 'mnist_dcgan', 'mnist_stylegan'), (28, 28, 1)) | dict.fromkeys(
@@ -26,7 +27,8 @@ SHAPES = dict.fromkeys(
    'cifar_vgg', 'cifar_vit'), (32, 32, 3))
 SMALL_GPT = {'length': '32', 'model.depth': '2', 'model.width': '32',
              'model.heads': '2', 'model.vocabulary': '300'}
-AGENTS = ('cartpole_a2c', 'cartpole_dqn', 'pong_dqn')
+AGENTS = {'cartpole_a2c': ('gymnax', 'rlax'), 'cartpole_dqn': ('gymnax', 'rlax'),
+          'pong_dqn': ('gymnasium', 'ale_py', 'cv2', 'rlax')}
 # What makes a large experiment small: the same code, fewer of everything.
 OVERRIDES = {
   'cifar_mobilenet': {'model.multiplier': '0.25'},
@@ -96,8 +98,7 @@ def _small(name: str, folder):
   """The experiment, two steps long, on made data where its own is a download."""
   overrides = OVERRIDES.get(name, {})
   if name in AGENTS:
-    for library in ('gymnax', 'rlax', 'gymnasium', 'ale_py', 'cv2'):
-      pytest.importorskip(library, reason='pip install -r requirements-agents.txt')
+    libraries.require(*AGENTS[name])
     experiment = config.resolve(name, overrides).experiment
     return dataclasses.replace(experiment, duration=Span(steps=2))
   if name.startswith('imagenet'):
@@ -127,7 +128,6 @@ def _small(name: str, folder):
     experiment, train=every.pop('train'), evals=every, duration=Span(steps=2))
 
 
-@pytest.mark.usefixtures('compiled_quickly')
 @pytest.mark.parametrize('name', config.summaries())
 def test_two_steps(name, tmp_path):
   experiment = _small(name, tmp_path)
@@ -151,8 +151,19 @@ def test_two_steps(name, tmp_path):
     assert all(len(v) == feed.order.length for v in outputs.values())
 
 
-@pytest.mark.parametrize('topology', ['v5e:2x2', 'v5p:2x2x2'])
-@pytest.mark.parametrize('name', config.summaries())
+# One of each kind of learner and of layer, on one topology; the others are slow.
+ALWAYS = ('bert_mlm', 'cartpole_a2c', 'digits_dcgan', 'mnist_cnn', 'sst2_lstm')
+
+
+def _tpu_compiles():
+  for name in config.summaries():
+    for topology in ('v5e:2x2', 'v5p:2x2x2'):
+      always = name in ALWAYS and topology == 'v5e:2x2'
+      yield pytest.param(
+        name, topology, marks=() if always else pytest.mark.slow('compile for TPUs'))
+
+
+@pytest.mark.parametrize(('name', 'topology'), _tpu_compiles())
 def test_the_step_compiles_for_tpus_that_are_not_here(name, topology, tmp_path):
   if importlib.util.find_spec('libtpu') is None:
     pytest.skip('libtpu, which compiles for TPUs, is not installed: pip install '

@@ -37,13 +37,14 @@ def test_has_a_summary_of_one_line(name):
 
 @pytest.mark.parametrize('name', NAMES)
 def test_every_knob_changes_the_record(name):
-  before = config.resolve(name, {})
-  for knob, value in before.knobs.items():
+  resolved = config.resolve(name, {})
+  before = resolved.values()
+  for knob, value in resolved.knobs.items():
     if type(value) not in (int, float):
       continue
     after = config.resolve(name, {knob: repr(value + 1 if value >= 1 else value / 2
-                                             if value else 1)})
-    changed = {k for k, v in after.values().items() if before.values().get(k) != v}
+                                             if value else 1)}).values()
+    changed = {k for k, v in after.items() if before.get(k) != v}
     assert changed - {f'knob.{knob}'}, knob
 
 

@@ -14,6 +14,7 @@ ALLOWED = {
   'values': {'errors'},
   'recipes': {'errors', 'values'},
   'models': {'layers'},
+  'hardware': {'layers', 'errors'},
   'data': {'errors'},
   'environments': {'errors'},
   'optim': {'names'},
@@ -70,6 +71,14 @@ def test_imports_run_one_way(room, path):
   assert not imported & FORBIDDEN.get(room, set())
   if room in ALLOWED:
     assert imported <= ALLOWED[room]
+
+
+def test_no_test_module_is_imported_from():
+  """It would skip, or fail to be collected, with the one that imports it."""
+  for path in sorted((ROOT / 'tests').rglob('*.py')):
+    tree = ast.walk(ast.parse(path.read_text()))
+    modules = [node.module for node in tree if isinstance(node, ast.ImportFrom)]
+    assert not [m for m in modules if m.endswith('_test')], path
 
 
 @pytest.mark.parametrize('path', sorted((ROOT / 'experiments').glob('*.py')),

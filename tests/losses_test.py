@@ -14,7 +14,6 @@ from sklearn.metrics import log_loss, mean_absolute_error, mean_squared_error
 
 from bigmodels import losses
 from bigmodels.layers import convolution
-from tests.quick import quick_jit
 
 RNG = np.random.default_rng(0)
 LOGITS = (3 * RNG.normal(size=(12, 4))).astype(np.float32)
@@ -213,7 +212,7 @@ def _best(name, start):
       Q * (game(nothing, logits)[0] - both / 2)).sum()
 
   slope = jax.grad(loss)
-  logits = quick_jit(lambda x: jax.lax.fori_loop(
+  logits = jax.jit(lambda x: jax.lax.fori_loop(
     0, 5000, lambda i, x: x - slope(x) / (1 + 0.01 * i), x))(start)
   return float(loss(logits)), np.asarray(logits)
 
@@ -334,7 +333,7 @@ def test_penalties_are_derived_through_convolutions(penalty, channels):
                    ).mean()
 
   (value, slopes), (known, wanted) = (
-    quick_jit(jax.value_and_grad(functools.partial(loss, judge)))(params)
+    jax.jit(jax.value_and_grad(functools.partial(loss, judge)))(params)
     for judge in (OURS, LAXS))
   assert value == pytest.approx(float(known), rel=1e-4)
   for name in params:
@@ -344,7 +343,7 @@ def test_penalties_are_derived_through_convolutions(penalty, channels):
   # And the derivative along a direction, by differences.
   way = jax.tree.map(
     lambda x: jnp.float32(chance.normal(size=x.shape)) / np.sqrt(x.size), params)
-  along = quick_jit(lambda t: loss(OURS, jax.tree.map(lambda p, w: p + t * w, params,
+  along = jax.jit(lambda t: loss(OURS, jax.tree.map(lambda p, w: p + t * w, params,
                                                       way)))
   slope = sum(float((slopes[name] * way[name]).sum()) for name in params)
   found = (float(along(1e-2)) - float(along(-1e-2))) / 2e-2
@@ -357,7 +356,7 @@ def test_penalties_are_derived_through_the_layers_of_a_model():
   ours = convolution.Conv(3, (4, 4), (2, 2), 1), convolution.ConvTranspose(2)
   flaxs = nn.Conv(3, (4, 4), (2, 2), 1), nn.ConvTranspose(
     2, (4, 4), (2, 2), ((2, 2), (2, 2)), transpose_kernel=True)
-  params = tuple(quick_jit(layer.init)(jax.random.key(0), x)
+  params = tuple(jax.jit(layer.init)(jax.random.key(0), x)
                  for layer, x in zip(ours, (images, small), strict=True))
 
   def loss(layers, params):
@@ -367,7 +366,7 @@ def test_penalties_are_derived_through_the_layers_of_a_model():
 
     return losses.r1(judge, images, images, jax.random.key(0)).mean()
 
-  actual, expected = (quick_jit(jax.grad(functools.partial(loss, layers)))(params)
+  actual, expected = (jax.jit(jax.grad(functools.partial(loss, layers)))(params)
                       for layers in (ours, flaxs))
   chex.assert_trees_all_close(actual, expected, rtol=1e-4, atol=1e-4)
   assert all(np.abs(x).max() > 0.01 for x in jax.tree.leaves(actual))

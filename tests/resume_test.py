@@ -19,6 +19,7 @@ from bigmodels.checkpoint import Checkpoints, Damaged, _fingerprint_on, fingerpr
 from bigmodels.errors import UserError
 from bigmodels.modes import eval as eval_mode
 from bigmodels.modes import train
+from tests.environments import libraries
 
 
 def _carry(workdir: pathlib.Path, step: int):
@@ -78,7 +79,8 @@ def _kill(start, workdir: pathlib.Path, targets: tuple[int, ...], *flags: str):
   assert kills >= 2, 'the runs were over before they could be killed'
 
 
-@pytest.mark.parametrize('resident', [True, False])
+@pytest.mark.parametrize('resident', [
+  True, pytest.param(False, marks=pytest.mark.slow('kill runs'))])
 def test_killed_at_random_moments_and_resumed_is_uninterrupted(
   start, request_for, tiny, tmp_path, capsys, resident):
   whole, cut = tmp_path / 'whole', tmp_path / 'cut'
@@ -94,16 +96,16 @@ def test_killed_at_random_moments_and_resumed_is_uninterrupted(
 HOSTED = str(pathlib.Path(__file__).resolve().parent / 'forks' / 'hosted_cartpole.py')
 
 
-@pytest.mark.parametrize(('name', 'settings'), [
-  ('cartpole_dqn', {'learner__warmup': 500}), ('cartpole_a2c', {}), (HOSTED, {}),
-  ('digits_dcgan', {'model__width': 8})],
+@pytest.mark.slow('kill runs')
+@pytest.mark.parametrize(('name', 'settings', 'needed'), [
+  ('cartpole_dqn', {'learner__warmup': 500}, ('gymnax', 'rlax')),
+  ('cartpole_a2c', {}, ('gymnax', 'rlax')), (HOSTED, {}, ('gymnasium', 'rlax')),
+  ('digits_dcgan', {'model__width': 8}, ())],
   ids=['cartpole_dqn', 'cartpole_a2c', 'hosted', 'digits_dcgan'])
 def test_other_learners_killed_and_resumed_are_uninterrupted(
-  start, request_for, tmp_path, capsys, name, settings):
+  start, request_for, tmp_path, capsys, name, settings, needed):
   """Episodes under way and what is remembered of them are among the bits."""
-  if 'cartpole' in name:
-    for library in ('gymnax', 'gymnasium', 'rlax'):
-      pytest.importorskip(library, reason='pip install -r requirements-agents.txt')
+  libraries.require(*needed)
   whole, cut = tmp_path / 'whole', tmp_path / 'cut'
   often = {'duration__steps': 600, 'duration__epochs': None,
            'checkpoint__minutes': None, 'checkpoint__steps': 50, 'log__steps': 10,

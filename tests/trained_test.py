@@ -24,14 +24,6 @@ SMALL = {'epochs': '4', 'learning_rate': '0.01', 'model.width': '2',
 CLASSIFIER = {'model.widths': '(8,)', 'model.pool': '(2,)', 'model.hidden': '(12,)'}
 
 
-@pytest.fixture(scope='module', autouse=True)
-def compiled_quickly():
-  """As the fixture of that name, for the whole file."""
-  jax.config.update('jax_disable_most_optimizations', True)
-  yield
-  jax.config.update('jax_disable_most_optimizations', False)
-
-
 @pytest.fixture(scope='module')
 def runs(cache_dir, tmp_path_factory):
   """A run of a classifier, one that it measures, and one without a classifier."""

@@ -13,9 +13,10 @@ from bigmodels.errors import UserError
 from bigmodels.experiment import Experiment, Span
 from bigmodels.parallel import layout
 from bigmodels.sharding import MeshShape
+from tests.environments import libraries
 from tests.environments.corridor import ROOMS, Corridor
 
-pytest.importorskip('rlax', reason='pip install -r requirements-agents.txt')
+libraries.require('rlax')
 
 
 def _experiment(**evals) -> Experiment:

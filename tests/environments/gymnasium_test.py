@@ -10,9 +10,10 @@ import pytest
 
 from bigmodels.environments import Atari, Gymnasium, begin
 from bigmodels.errors import UserError
+from tests.environments import libraries
 
-WHY = 'pip install -r requirements-agents.txt'
-gymnasium = pytest.importorskip('gymnasium', reason=WHY)
+libraries.require('gymnasium')
+import gymnasium  # noqa: E402
 
 
 def _begun(world, count):
@@ -72,8 +73,7 @@ class _FramesLast(gymnasium.ObservationWrapper):
 
 
 def test_pong_is_as_the_wrappers_of_gymnasium_make_it():
-  pytest.importorskip('ale_py', reason=WHY)
-  pytest.importorskip('cv2', reason=WHY)
+  libraries.require('ale_py', 'cv2')
   world = Atari('Pong').open()
   assert world.observation == jax.ShapeDtypeStruct((84, 84, 4), jnp.uint8)
   assert world.actions == ('NOOP', 'FIRE', 'RIGHT', 'LEFT', 'RIGHTFIRE', 'LEFTFIRE')
@@ -101,8 +101,7 @@ def test_environments_that_are_not_there_or_not_acted_in_so():
   for make in (Gymnasium, Atari):
     with pytest.raises(ValueError, match='limit: wants at least 1, got 0'):
       make('Pong', limit=0)
-  pytest.importorskip('ale_py', reason=WHY)
-  pytest.importorskip('cv2', reason=WHY)
+  libraries.require('ale_py', 'cv2')
   with pytest.raises(UserError, match="no game 'pong' for Atari; did you mean 'Pong'"):
     Atari('pong').open()
 
@@ -118,7 +117,7 @@ def test_what_is_missing_is_named(monkeypatch):
 
 
 def test_what_it_raises_ends_a_run_in_a_line(run_py, tmp_path):
-  pytest.importorskip('rlax', reason=WHY)
+  libraries.require('rlax')
   fork = pathlib.Path(__file__).resolve().parents[1] / 'forks' / 'broken_host.py'
   done = run_py(f'--experiment={fork}', f'--workdir={tmp_path / "run"}')
   assert done.returncode == 2, done.stderr

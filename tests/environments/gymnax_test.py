@@ -7,9 +7,10 @@ import pytest
 
 from bigmodels.environments import Gymnax
 from bigmodels.errors import UserError
+from tests.environments import libraries
 
-pytest.importorskip('gymnax', reason='pip install -r requirements-agents.txt')
-gymnasium = pytest.importorskip('gymnasium')
+libraries.require('gymnax', 'gymnasium')
+import gymnasium  # noqa: E402
 
 
 @pytest.mark.parametrize('seed', range(3))

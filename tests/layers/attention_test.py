@@ -9,7 +9,6 @@ import pytest
 
 from bigmodels.keys import part_of
 from bigmodels.layers.attention import Attention, attend, same_segment
-from tests.quick import quick_jit
 
 BATCH, QUERIES, KEYS, WIDTH = 2, 5, 7, 12
 SEGMENTS = np.array([[1, 1, 2, 2, 0], [0, 0, 1, 1, 1]], np.int32)
@@ -52,7 +51,7 @@ def drawn(layer, *args, **kwargs):
     [normal(*p.shape, seed=n) / np.sqrt(WIDTH) for n, p in enumerate(leaves)])}
 
 
-@partial(quick_jit, static_argnums=0,
+@partial(jax.jit, static_argnums=0,
          static_argnames=('train', 'decode', 'mutable'))
 def apply(layer, variables, *args, train=False, **options):
   return layer.apply(variables, *args, train=train, **options)
@@ -100,7 +99,7 @@ def test_gradients_equal_those_of_jax(options):
   key, value = (normal(BATCH, KEYS, 2, 3, seed=s) for s in (1, 2))
 
   def gradients(attend):
-    return quick_jit(jax.grad(
+    return jax.jit(jax.grad(
       lambda *a: jnp.sum(jnp.sin(attend(*a))), (0, 1, 2)))(query, key, value)
 
   assert_close(
@@ -117,7 +116,7 @@ def test_heads_that_share_no_keys_are_refused(monkeypatch, backend):
 
 def test_dropout_keeps_the_mean():
   query, key, value = (normal(1, 3, 2, 4, seed=s) for s in range(3))
-  draws = quick_jit(jax.vmap(lambda k: attend(
+  draws = jax.jit(jax.vmap(lambda k: attend(
     query, key, value, dropout=0.3, dropout_key=k)))(
       jax.random.split(jax.random.key(0), 4000))
   np.testing.assert_allclose(draws.mean(0), by_hand(query, key, value), atol=0.05)
@@ -136,7 +135,7 @@ def test_who_may_look_nowhere_gets_the_mean_and_no_nan(monkeypatch, backend, dro
     answer = attend(query, key, value, mask=mask, **options)
     return jnp.sum(answer), answer
 
-  gradient, answer = quick_jit(jax.grad(total, has_aux=True))(query)
+  gradient, answer = jax.jit(jax.grad(total, has_aux=True))(query)
   assert_close(answer, np.broadcast_to(value.mean(1, keepdims=True), value.shape))
   assert np.all(np.isfinite(gradient))
 
@@ -145,7 +144,7 @@ def test_softmax_is_in_float32():
   query, key, value = (normal(1, 64, 1, 64, seed=s) for s in range(3))
   half = [jnp.asarray(x, jnp.bfloat16) for x in (query, key, value)]
   for options in ({}, {'dropout_key': jax.random.key(0)}):
-    found = quick_jit(partial(attend, **options))(*half)
+    found = jax.jit(partial(attend, **options))(*half)
     assert found.dtype == jnp.bfloat16
     np.testing.assert_allclose(found.astype(jnp.float32), by_hand(*half), atol=4e-3)
 

@@ -11,7 +11,6 @@ from flax import linen as nn
 
 from bigmodels.layers import convolution
 from bigmodels.parallel import devices
-from tests.quick import quick_jit
 
 KEY = jax.random.key(3)
 TOLERANCE = {'float32': 1e-5, 'bfloat16': 4e-2, 'float16': 4e-3}
@@ -23,7 +22,7 @@ def _inputs(size=(7, 6), kernel_size=(3, 3), dtype='float32'):
   return tuple(jnp.asarray(rng.normal(size=shape), dtype) for shape in shapes)
 
 
-@functools.partial(quick_jit, static_argnums=(0, 3, 4))
+@functools.partial(jax.jit, static_argnums=(0, 3, 4))
 def _value_and_gradients(function, x, kernel, strides, padding):
   if isinstance(padding, str):
     padding = tuple(
@@ -148,7 +147,7 @@ def test_vmap_and_derived_twice(ours, groups):
   by_lax = functools.partial(convolution.conv_by_lax, groups=groups)
   for derivative in (lambda f: jax.grad(loss(f), (0, 1)), twice):
     actual, expected = (
-      quick_jit(jax.vmap(derivative(f)))(xs, kernels) for f in (ours, by_lax))
+      jax.jit(jax.vmap(derivative(f)))(xs, kernels) for f in (ours, by_lax))
     _assert_close(actual, expected, 1e-4)
 
 
@@ -170,7 +169,7 @@ def test_formulation_of_groups(monkeypatch, backend, groups, out, limit):
 def test_module_with_groups_equals_flax(groups, features):
   x = jax.random.normal(KEY, (2, 7, 6, 4))
   common = {'strides': (2, 2), 'padding': 1}
-  actual, expected = (quick_jit(model.init_with_output)(KEY, x) for model in (
+  actual, expected = (jax.jit(model.init_with_output)(KEY, x) for model in (
     convolution.Conv(features, (3, 3), groups=groups, **common),
     nn.Conv(features, (3, 3), feature_group_count=groups, **common)))
   assert jax.tree.structure(actual) == jax.tree.structure(expected)
@@ -292,9 +291,9 @@ def test_conv_norm_equals_flax(stride, padding, groups, activation):
       x = nn.BatchNorm(not train, momentum=0.8, epsilon=0.1, name='norm')(x)
       return x if activation is None else activation(x)
 
-  variables = quick_jit(functools.partial(model.init, train=False))(KEY, x)
+  variables = jax.jit(functools.partial(model.init, train=False))(KEY, x)
   for train in (False, True):
-    actual, expected = (quick_jit(functools.partial(
+    actual, expected = (jax.jit(functools.partial(
       m.apply, train=train, mutable=['batch_stats']))(variables, x)
       for m in (model, Reference()))
     assert jax.tree.structure(actual) == jax.tree.structure(expected)
@@ -358,7 +357,7 @@ def test_the_transpose_equals_lax(monkeypatch, backend, size, window, strides, p
 def test_the_transpose_is_that_of_the_linear_map(size, window, strides, padding):
   x, kernel = _transposed_inputs(size, window)
 
-  @quick_jit
+  @jax.jit
   def both(x, kernel):
     y = _ours(x, kernel, strides, padding)
     z = jnp.sin(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape)
@@ -392,7 +391,7 @@ def test_the_transpose_is_pytorchs(size, window, strides, padding):
   expected = torch.nn.functional.conv_transpose2d(
     torch.tensor(np.asarray(x).transpose(0, 3, 1, 2).copy()), weight, None, strides,
     padding).numpy().transpose(0, 2, 3, 1)
-  found = quick_jit(lambda x, k: _ours(x, k, strides, padding))(x, kernel)
+  found = jax.jit(lambda x, k: _ours(x, k, strides, padding))(x, kernel)
   _assert_close([found], [jnp.asarray(expected)])
 
 
@@ -404,7 +403,7 @@ def test_the_transpose_is_derived_twice_and_mapped():
     once = jax.grad(lambda x, k: jnp.sin(function(x, k, (2, 2), 1)).sum(), (0, 1))
     return jax.grad(lambda *a: sum((g**2).sum() for g in once(*a)), (0, 1))
 
-  actual, expected = (quick_jit(jax.vmap(twice(f)))(xs, kernels)
+  actual, expected = (jax.jit(jax.vmap(twice(f)))(xs, kernels)
                       for f in (_ours, _transposed_by_lax))
   _assert_close(actual, expected, 1e-4)
 
@@ -416,18 +415,18 @@ def test_the_module_of_the_transpose_equals_flax(use_bias):
   # Flax pads what is enlarged: 2 of each side of a window of 4 leaves 1 pixel out.
   flaxs = nn.ConvTranspose(3, (4, 4), (2, 2), ((2, 2), (2, 2)), transpose_kernel=True,
                            use_bias=use_bias)
-  variables = quick_jit(ours.init)(KEY, x)
+  variables = jax.jit(ours.init)(KEY, x)
   assert jax.tree.map(jnp.shape, variables) == jax.tree.map(
     jnp.shape, jax.eval_shape(flaxs.init, KEY, x))
   if use_bias:
     variables['params']['bias'] += jnp.arange(3.0)
-  actual, expected = (quick_jit(m.apply)(variables, x) for m in (ours, flaxs))
+  actual, expected = (jax.jit(m.apply)(variables, x) for m in (ours, flaxs))
   assert actual.shape == (2, 8, 6, 3)
   _assert_close([actual], [expected])
 
 
 def test_filters_of_the_transpose_begin_by_what_goes_in():
-  params = quick_jit(convolution.ConvTranspose(8).init)(
+  params = jax.jit(convolution.ConvTranspose(8).init)(
     KEY, jnp.zeros((1, 2, 2, 256)))['params']
   assert np.var(params['kernel']) == pytest.approx(1 / (16 * 256), rel=0.03)
   np.testing.assert_array_equal(params['bias'], np.zeros(8))

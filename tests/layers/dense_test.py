@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from bigmodels.layers.dense import Dense, Embedding
-from tests.quick import quick_jit
 
 KEY = jax.random.key(0)
 
@@ -23,7 +22,7 @@ def inputs(*shape):
 def test_equals_flax(shape, use_bias):
   ours, flax = Dense(7, use_bias=use_bias), nn.Dense(7, use_bias=use_bias)
   x = inputs(*shape)
-  first, second = quick_jit(lambda x: [m.init(KEY, x) for m in (ours, flax)])(x)
+  first, second = jax.jit(lambda x: [m.init(KEY, x) for m in (ours, flax)])(x)
   jax.tree.map(np.testing.assert_array_equal, first, second)
   moved = jax.tree.map(lambda p: p + 0.1, first)
 
@@ -31,7 +30,7 @@ def test_equals_flax(shape, use_bias):
     y = model.apply(variables, x)
     return jnp.sum(jnp.sin(y)), y
 
-  found, expected = quick_jit(lambda *given: [
+  found, expected = jax.jit(lambda *given: [
     jax.value_and_grad(partial(answer, model), (0, 1), has_aux=True)(*given)
     for model in (ours, flax)])(moved, x)
   assert found[0][1].shape == (*shape[:-1], 7)

@@ -7,7 +7,6 @@ import pytest
 from flax import linen as nn
 
 from bigmodels.layers.normalization import BatchNorm
-from tests.quick import quick_jit
 
 
 def _all(module, variables, x):
@@ -17,7 +16,7 @@ def _all(module, variables, x):
       variables | {'params': params}, x, mutable=['batch_stats'])
     return (y * jnp.cos(jnp.arange(y.size).reshape(y.shape))).sum(), (y, after)
 
-  return quick_jit(jax.grad(loss, (0, 1), has_aux=True))(
+  return jax.jit(jax.grad(loss, (0, 1), has_aux=True))(
     variables.get('params', {}), x)
 
 
@@ -62,7 +61,7 @@ def test_statistics_are_taken_in_float32(dtype):
   module = BatchNorm(use_running_average=False, momentum=0.0)
   variables = jax.tree.map(  # as mixed precision casts parameters
     lambda p: p.astype(dtype), module.init(jax.random.key(0), x)['params'])
-  y, after = quick_jit(lambda x: module.apply(
+  y, after = jax.jit(lambda x: module.apply(
     {'params': variables,
      'batch_stats': {'mean': jnp.zeros(1), 'var': jnp.ones(1)}},
     x, mutable=['batch_stats']))(x)

@@ -7,7 +7,6 @@ import pytest
 from flax import linen as nn
 
 from bigmodels.layers import pooling
-from tests.quick import quick_jit
 
 PAIRS = (
   (pooling.max_pool, nn.max_pool),
@@ -32,7 +31,7 @@ def _value_and_gradient(pool, x):
     places = jnp.arange(value.size, dtype=jnp.float32).reshape(value.shape)
     return value, *pullback(jnp.sin(places).astype(x.dtype))
 
-  return quick_jit(both)(x)
+  return jax.jit(both)(x)
 
 
 @pytest.mark.parametrize('dtype', ['float32', 'float16'])
@@ -53,7 +52,7 @@ def test_value_and_gradient_equal_flax(ours, flaxs, size, window, dtype):
 def test_jit_vmap_and_grad(ours, flaxs):
   x = _images((5, 4))
   xs = jnp.stack([x, 1 - x])
-  actual = quick_jit(jax.vmap(jax.grad(lambda x: (ours(x, 2) ** 2).sum())))(xs)
+  actual = jax.jit(jax.vmap(jax.grad(lambda x: (ours(x, 2) ** 2).sum())))(xs)
   gradient = jax.grad(lambda x: (_flax(flaxs, x, 2) ** 2).sum())
   for a, x in zip(actual, xs, strict=True):
     np.testing.assert_allclose(a, gradient(x), 1e-6, 1e-6)
@@ -62,7 +61,7 @@ def test_jit_vmap_and_grad(ours, flaxs):
 @pytest.mark.parametrize('window, stride, padding', [(2, 2, 0), (3, 2, 1), (2, 1, 0)])
 def test_the_first_of_a_tie_has_the_gradient_as_in_flax(window, stride, padding):
   x = jnp.asarray(np.random.default_rng(0).integers(0, 2, (4, 7, 6, 3)), jnp.float32)
-  gradients = [quick_jit(jax.grad(lambda x, pool=pool: (
+  gradients = [jax.jit(jax.grad(lambda x, pool=pool: (
     pool(x) * jnp.cos(jnp.arange(pool(x).size).reshape(pool(x).shape))).sum()))(x)
     for pool in (
       lambda x: pooling.max_pool(x, window, stride=stride, padding=padding),

@@ -10,7 +10,6 @@ import pytest
 
 from bigmodels.keys import part_of
 from bigmodels.layers.recurrent import Gru, Lstm
-from tests.quick import quick_jit
 
 CELLS = (Lstm, Gru)
 BATCH, LENGTH, FEATURES, WIDTH = 4, 7, 5, 6
@@ -30,7 +29,7 @@ def _params(layer, x):
           for name, p in shapes['params'].items()}
 
 
-@partial(quick_jit, static_argnums=0, static_argnames='train')
+@partial(jax.jit, static_argnums=0, static_argnames='train')
 def _apply(layer, params, x, train=False, **options):
   return layer.apply({'params': params}, x, train=train, **options)
 
@@ -73,7 +72,7 @@ def test_equals_pytorch(cell, reverse, padded):
     last = sum(jnp.sum(s**2) for s in jax.tree.leaves(state))
     return jnp.sum(weights * outputs) + last, (outputs, state)
 
-  (_, (outputs, state)), (gradients, x_gradient) = quick_jit(jax.value_and_grad(
+  (_, (outputs, state)), (gradients, x_gradient) = jax.jit(jax.value_and_grad(
     ours, (0, 1), has_aux=True))(_from_pytorch(cell, twin, suffix), x)
 
   x_ = torch.tensor(np.asarray(x), requires_grad=True)
@@ -135,7 +134,7 @@ def test_bfloat16_inputs_have_a_float32_state(cell):
 
 @pytest.mark.parametrize('cell, gates', [(Lstm, 4), (Gru, 3)])
 def test_initial_values(cell, gates):
-  init = quick_jit(partial(cell(64).init, train=False))
+  init = jax.jit(partial(cell(64).init, train=False))
   params = init(jax.random.key(0), _inputs(1, 1, 300))['params']
   kernels = jnp.split(params['recurrent_kernel'], gates, axis=1)
   for a in kernels:
@@ -166,7 +165,7 @@ def test_padding_changes_nothing(cell, reverse):
     outputs, state = layer.apply({'params': params}, x, segments=segments, train=False)
     return jnp.sum(outputs**2) + jnp.sum(jax.tree.leaves(state)[0]), (outputs, state)
 
-  gradient = quick_jit(jax.grad(loss, (0, 1), has_aux=True))
+  gradient = jax.jit(jax.grad(loss, (0, 1), has_aux=True))
   (by_params, by_x), (outputs, state) = gradient(params, x, segments)
   (by_params_, by_x_), (outputs_, state_) = gradient(params, x[:, :4], None)
   _assert_close((outputs[:, :4], state, by_params, by_x[:, :4]),

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from bigmodels.layers.stack import Stack
-from tests.quick import quick_jit
 
 POLICIES = ('none', 'dots', 'full')
 WIDTH = 32
@@ -46,7 +45,7 @@ def _variables(model):
 
 @functools.cache
 def _initial(model):
-  return quick_jit(partial(model.init, train=False))(jax.random.key(1), _inputs())
+  return jax.jit(partial(model.init, train=False))(jax.random.key(1), _inputs())
 
 
 def _inputs(rows=8):
@@ -84,7 +83,7 @@ def _graded(run, variables, x):
     y, updated = run({**variables, 'params': params}, x)
     return jnp.sum(weights * y), (y, updated)
 
-  return quick_jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(
+  return jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(
     variables['params'], x)
 
 
@@ -123,7 +122,7 @@ def test_policies_give_the_same_gradients_with_dropout():
       y = stack.apply({'params': params}, x, train=True, rngs={'dropout': key})
       return jnp.mean(y**2)
 
-    found[remat] = quick_jit(jax.value_and_grad(loss))(params)
+    found[remat] = jax.jit(jax.value_and_grad(loss))(params)
   for remat in POLICIES[1:]:
     # Another mask would change these by half.
     _assert_close(found[remat], found['none'], 1e-5)
@@ -133,7 +132,7 @@ def test_policies_give_the_same_gradients_with_dropout():
 def test_dropout_masks_differ_between_layers(remat):
   recipe = partial(Block, dropout=0.5)
   x, variables = jnp.abs(_inputs(64)) + 1, _variables(Stack(recipe, 3))
-  _, seen = quick_jit(partial(Stack(recipe, 3, remat).apply, train=True,
+  _, seen = jax.jit(partial(Stack(recipe, 3, remat).apply, train=True,
                             mutable=['seen']))(
     variables, x, rngs={'dropout': jax.random.key(0)})
   dropped = np.asarray(seen['seen']['block']['h'][0]) == 0

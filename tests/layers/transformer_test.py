@@ -11,7 +11,6 @@ import pytest
 from bigmodels.keys import part_of
 from bigmodels.layers.attention import Attention
 from bigmodels.layers.transformer import Block, FeedForward
-from tests.quick import quick_jit
 
 WIDTH, HIDDEN = 12, 20
 NORM = partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False)
@@ -112,7 +111,7 @@ def test_equals_pytorchs_encoder_layer(norm_first, activation):
     y = ours.apply({'params': params}, x, segments=REAL.astype(int), train=True)
     return jnp.sum(weights * y), y
 
-  (_, y), gradient = quick_jit(jax.value_and_grad(loss, has_aux=True))(x)
+  (_, y), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(x)
   inputs = torch.tensor(x, requires_grad=True)
   expected = twin(inputs, src_key_padding_mask=torch.from_numpy(~REAL))
   (torch.from_numpy(weights) * expected).sum().backward()
@@ -135,7 +134,7 @@ def test_equals_pytorchs_decoder_layer(norm_first):
   ours = block(attention=partial(Attention, 3, causal=True),
                cross=partial(Attention, 3), norm_first=norm_first)
   x, memory = normal(2, 4, WIDTH), normal(2, 5, WIDTH, seed=1)
-  found = quick_jit(partial(ours.apply, train=False))(
+  found = jax.jit(partial(ours.apply, train=False))(
     {'params': params}, x, memory=memory, memory_segments=REAL.astype(int))
   with torch.no_grad():
     expected = twin(torch.from_numpy(x), torch.from_numpy(memory),
@@ -152,8 +151,8 @@ def test_dropout_is_inside_of_what_is_added():
   x = normal(2, 5, WIDTH)
   for norm_first in (True, False):
     layer = block(dropout=1.0, norm_first=norm_first)
-    variables = quick_jit(partial(layer.init, train=False))(jax.random.key(0), x)
-    found = quick_jit(partial(layer.apply, train=True))(
+    variables = jax.jit(partial(layer.init, train=False))(jax.random.key(0), x)
+    found = jax.jit(partial(layer.apply, train=True))(
       variables, x, rngs={'dropout': jax.random.key(1)})
     normed = (x - x.mean(-1, keepdims=True)) / x.std(-1, keepdims=True)
     np.testing.assert_allclose(found, x if norm_first else normed, atol=1e-4)
@@ -163,7 +162,7 @@ def test_dropout_of_a_part_is_a_part_of_the_dropout():
   layer = block(attention=partial(Attention, 3, dropout=0.3), dropout=0.3)
   x, key = normal(4, 5, WIDTH), jax.random.PRNGKey(3)
   params = drawn(partial(layer.init, train=False), x)
-  apply = quick_jit(layer.apply, static_argnames='train')
+  apply = jax.jit(layer.apply, static_argnames='train')
 
   def answer(key, x):
     return apply({'params': params}, x, train=True, rngs={'dropout': key})

@@ -9,9 +9,10 @@ import pytest
 from bigmodels import learners, models, tasks
 from bigmodels.environments import Transition
 from bigmodels.learners.actor_critic import advantages
+from tests.environments import libraries
 from tests.environments.corridor import ROOMS, Corridor
 
-pytest.importorskip('rlax', reason='pip install -r requirements-agents.txt')
+libraries.require('rlax')
 
 BATCH = {'inputs': jnp.zeros((8, ROOMS)), 'mask': jnp.ones(8),
          'episode': jnp.arange(8, dtype=jnp.int32)}

@@ -23,15 +23,14 @@ from bigmodels.learners.adversarial import (
 from bigmodels.learners.adversarial import _latents as plain_latents
 from bigmodels.learners.adversarial import _way as plain_way
 from bigmodels.learners.gradient import mean_gradient
-from tests.quick import quick_jit
 
 KEY = jax.random.PRNGKey(0)
 DCGAN = models.Dcgan(size=(4, 4, 1), classes=3, latent=4, width=2, embedding=2)
 STYLE = models.StyleGan(size=(4, 4, 1), classes=3, latent=4, style=4, mapping=1,
                         width=2, widest=4, halvings=1)
 MOMENTS = [1, 2, 3, 6, 9, 12]  # of 12 steps: ceil(12 (i / 8)^3)
-_latents = quick_jit(plain_latents, static_argnums=2)
-_way = quick_jit(plain_way, static_argnums=2)
+_latents = jax.jit(plain_latents, static_argnums=2)
+_way = jax.jit(plain_way, static_argnums=2)
 
 
 class Dots(nn.Module):
@@ -75,13 +74,13 @@ def ran(model, steps=12):
   adam = optax.adam(1e-2)
   learner, task = made(model) if model == Dots() else made(
     model, optimizer=adam, discriminator_optimizer=adam)
-  state, sums = jax.device_get(quick_jit(learner.init)(KEY, batch())), []
+  state, sums = jax.device_get(jax.jit(learner.init)(KEY, batch())), []
   # Images that differ, from the first step on.
   generator = jax.tree.map(lambda x: 5 * x, state.params['generator'])
   average = {**state.extra['average'], 'params': generator}
   states = [state._replace(params={**state.params, 'generator': generator},
                            extra={**state.extra, 'average': average})]
-  step = quick_jit(learner.step)
+  step = jax.jit(learner.step)
   for i in range(steps):
     state, found = jax.device_get(step(states[-1], batch(first=10 * i)))
     states.append(state)
@@ -111,11 +110,11 @@ def test_a_step_is_one_of_the_discriminator_and_then_one_of_the_generator():
   before, after, data = states[0], states[1], batch()
   judging, making = jax.random.split(jax.random.fold_in(KEY, 0))
   judging, = jax.random.split(judging, 1)
-  slope = quick_jit(jax.grad(lambda p: task.discriminator(p, {}, data, judging)[0]))(
+  slope = jax.jit(jax.grad(lambda p: task.discriminator(p, {}, data, judging)[0]))(
     before.params)['discriminator']
   judge = jax.tree.map(lambda p, g: p - 0.2 * g, before.params['discriminator'], slope)
   chex.assert_trees_all_close(after.params['discriminator'], judge, rtol=1e-5)
-  loss, slope = quick_jit(jax.value_and_grad(
+  loss, slope = jax.jit(jax.value_and_grad(
     lambda p: task.generator(p, {}, data, making)[0]))(
       {**before.params, 'discriminator': judge})
   chex.assert_trees_all_close(after.params['generator'], jax.tree.map(
@@ -127,12 +126,12 @@ def test_a_step_is_one_of_the_discriminator_and_then_one_of_the_generator():
 @pytest.mark.parametrize('count', [2, 3])
 def test_updates_of_the_discriminator_share_the_batch(count):
   learner, task = made(Dots(), discriminator_updates=count)
-  state, data = quick_jit(learner.init)(KEY, batch()), batch()
-  after, sums = quick_jit(learner.step)(state, data)
+  state, data = jax.jit(learner.init)(KEY, batch()), batch()
+  after, sums = jax.jit(learner.step)(state, data)
   judging, making = jax.random.split(jax.random.fold_in(KEY, 0))
   params, size = state.params, 6 // count
   total = 0
-  slopes = quick_jit(jax.value_and_grad(
+  slopes = jax.jit(jax.value_and_grad(
     lambda p, data, key: task.discriminator(p, {}, data, key)[0]))
   for i, key in enumerate(jax.random.split(judging, count)):
     share = {name: x[i::count] for name, x in data.items()}
@@ -145,7 +144,7 @@ def test_updates_of_the_discriminator_share_the_batch(count):
   assert sums['discriminator_loss'] == (pytest.approx(total, rel=1e-5), 6)
   assert sums['discriminator_real_right'][1] == 6
   first = {name: x[::count] for name, x in data.items()}
-  slope = quick_jit(jax.grad(lambda p: task.generator(p, {}, first, making)[0]))(params)
+  slope = jax.jit(jax.grad(lambda p: task.generator(p, {}, first, making)[0]))(params)
   chex.assert_trees_all_close(after.params['generator'], jax.tree.map(
     lambda p, g: p - 0.1 * g, params['generator'], slope['generator']), rtol=1e-5)
   assert sums['loss'][1] == size
@@ -153,9 +152,9 @@ def test_updates_of_the_discriminator_share_the_batch(count):
 
 def test_each_side_has_its_optimizer():
   learner, _ = made(Dots(), discriminator_optimizer=optax.adam(1e-3, b1=0.5))
-  state = quick_jit(learner.init)(KEY, batch())
+  state = jax.jit(learner.init)(KEY, batch())
   assert set(state.opt_state) == {'generator', 'discriminator'}
-  after, _ = quick_jit(learner.step)(state, batch())
+  after, _ = jax.jit(learner.step)(state, batch())
   moves = jax.tree.map(lambda a, b: a - b, after.params, state.params)
   # The first step of Adam is of its rate whatever the slope.
   np.testing.assert_allclose(
@@ -166,7 +165,7 @@ def test_each_side_has_its_optimizer():
 @pytest.mark.parametrize('decay', [0.0, 0.2, 0.999])
 def test_the_average_is_that_of_numpy(decay):
   learner, _ = made(Dots(), decay=decay)
-  state, step = quick_jit(learner.init)(KEY, batch()), quick_jit(learner.step)
+  state, step = jax.jit(learner.init)(KEY, batch()), jax.jit(learner.step)
   expected = np.float64(state.params['generator']['kernel'])
   for i in range(1, 6):
     state, _ = step(state, batch(first=10 * i))
@@ -220,7 +219,7 @@ def test_the_album_is_filled_at_its_moments_alone():
     assert same == [not each for each in due]
     if i in MOMENTS:
       average = after.extra['average']['params']
-      expected = quick_jit(task.generate)(
+      expected = jax.jit(task.generate)(
         {**after.params, 'generator': average}, {}, latents, columns % 3, KEY)
       np.testing.assert_array_equal(
         after.extra['album'][MOMENTS.index(i)], expected)
@@ -228,7 +227,7 @@ def test_the_album_is_filled_at_its_moments_alone():
 
 @functools.cache
 def _evaluate_of(learner):
-  return quick_jit(learner.evaluate)
+  return jax.jit(learner.evaluate)
 
 
 def _evaluated(learner, state, total, size, start=0):
@@ -277,11 +276,11 @@ def test_what_is_evaluated_is_the_average(evaluated):
   _, task, state, sums, outputs = evaluated
   params = {**state.params, 'generator': state.extra['average']['params']}
   rows = jnp.arange(70)
-  expected = quick_jit(task.generate)(
+  expected = jax.jit(task.generate)(
     params, state.extra['average']['variables'], _latents(1, rows, 4), rows % 3,
     KEY)
   np.testing.assert_array_equal(outputs['generated'], expected)
-  plain = quick_jit(task.generate)(
+  plain = jax.jit(task.generate)(
     state.params, state.extra['model'], _latents(1, rows, 4), rows % 3, KEY)
   assert (plain != expected).any()
   np.testing.assert_array_equal(outputs['labels'], rows % 3)
@@ -296,7 +295,7 @@ def test_the_album_of_an_evaluation_ends_with_what_is_evaluated(evaluated):
   np.testing.assert_array_equal(album, state.extra['album'])
   assert not outputs['album'][len(MOMENTS) * COLUMNS :].any()
   columns = jnp.arange(COLUMNS)
-  last = quick_jit(task.generate)(
+  last = jax.jit(task.generate)(
     {**state.params, 'generator': state.extra['average']['params']},
     state.extra['average']['variables'], _latents(0, columns, 4), columns % 3,
     KEY)
@@ -308,7 +307,7 @@ def test_a_way_is_from_one_image_to_another(evaluated):
   ways = outputs['between'][: PATHS * POINTS].reshape(PATHS, POINTS, 4, 4, 1)
   numbers = jnp.arange(PATHS)
   for point, end in ((0, 0), (POINTS - 1, 1)):
-    expected = quick_jit(task.generate)(
+    expected = jax.jit(task.generate)(
       {**state.params, 'generator': state.extra['average']['params']},
       state.extra['average']['variables'], _latents(2, 2 * numbers + end, 4),
       numbers % 3, KEY)
@@ -350,10 +349,10 @@ def test_parts_of_a_batch_give_the_step_of_the_whole():
   for parts in (1, 3):
     learner, _ = made(Dots(), partial(mean_gradient, parts=parts))
     data = batch(6, masked=1)
-    state = quick_jit(learner.init)(KEY, data)
+    state = jax.jit(learner.init)(KEY, data)
     if parts > 1:
       data = {name: x.reshape(parts, -1, *x.shape[1:]) for name, x in data.items()}
-    after, sums = quick_jit(learner.step)(state, data)
+    after, sums = jax.jit(learner.step)(state, data)
     outcomes.append((after.params, after.extra['average'], sums))
   chex.assert_trees_all_close(*outcomes, rtol=1e-5, atol=1e-6)
 
@@ -362,9 +361,9 @@ def test_parts_of_a_batch_give_the_step_of_the_whole():
 def test_parts_with_batch_normalisation_are_finite(updates):
   learner, _ = made(DCGAN, partial(mean_gradient, parts=2),
                     discriminator_updates=updates)
-  state, data = quick_jit(learner.init)(KEY, batch()), batch(8)
+  state, data = jax.jit(learner.init)(KEY, batch()), batch(8)
   data = {name: x.reshape(2, 4, *x.shape[1:]) for name, x in data.items()}
-  after, sums = quick_jit(learner.step)(state, data)
+  after, sums = jax.jit(learner.step)(state, data)
   assert all(np.isfinite(x).all() for x in jax.tree.leaves((after.params, sums)))
   assert all(moved(state.params, after.params))
   assert sums['discriminator_loss'][1] == 8 and sums['loss'][1] == 8 / updates
@@ -411,7 +410,7 @@ def test_a_penalty_trains_both_sides():
   adam = optax.adam(1e-3)
   learner = adversarial(task, adam, discriminator_optimizer=adam, steps=3,
                         discriminator_updates=3)
-  state = quick_jit(learner.init)(KEY, batch())
-  after, sums = quick_jit(learner.step)(state, batch())
+  state = jax.jit(learner.init)(KEY, batch())
+  after, sums = jax.jit(learner.step)(state, batch())
   assert all(np.isfinite(x).all() for x in jax.tree.leaves((after.params, sums)))
   assert np.mean(moved(state.params, after.params)) > 0.7

@@ -9,10 +9,10 @@ import pytest
 from bigmodels import learners, models, tasks
 from bigmodels.environments import Environment, Transition
 from bigmodels.learners.dqn import targets
+from tests.environments import libraries
 from tests.environments.corridor import ROOMS, Corridor
-from tests.quick import quick_jit
 
-pytest.importorskip('rlax', reason='pip install -r requirements-agents.txt')
+libraries.require('rlax')
 
 DISCOUNT = 0.9
 BATCH = {'inputs': jnp.zeros((4, ROOMS)), 'mask': jnp.ones(4),
@@ -82,7 +82,7 @@ def test_rewards_are_clipped_in_what_is_learned_and_not_in_the_returns():
     state, sums = learner.step(state, BATCH)
     return state, jnp.fmax(total, sums['return'][0] / sums['return'][1])
 
-  state, most = quick_jit(lambda state: jax.lax.fori_loop(
+  state, most = jax.jit(lambda state: jax.lax.fori_loop(
     0, 1500, step, (state, jnp.float32(-10))))(state)
   best = np.array([-1 - DISCOUNT + DISCOUNT**2, -1 + DISCOUNT, 1])
   values, _ = task.answer(
@@ -107,7 +107,7 @@ def test_frames_that_the_next_observation_has_too_are_kept_once():
                         reset, step, stacked=stacked)
     learner, _ = _learner(environment=world)
     state = learner.init(jax.random.PRNGKey(0), BATCH)
-    ended[stacked] = quick_jit(lambda state, step=learner.step: jax.lax.fori_loop(
+    ended[stacked] = jax.jit(lambda state, step=learner.step: jax.lax.fori_loop(
       0, 40, lambda i, state: step(state, BATCH)[0], state))(state)
   for name in ('params', 'opt_state'):
     jax.tree.map(np.testing.assert_array_equal, getattr(ended[False], name),

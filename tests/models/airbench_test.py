@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from bigmodels.models.airbench import Airbench, identity
-from tests.quick import quick_jit
 
 WHITENING = np.random.default_rng(0).normal(size=(2, 2, 3, 24)).tolist()
 MODEL = Airbench(10, WHITENING)
@@ -39,8 +38,8 @@ def test_the_first_layer_is_the_given_kernel_and_shape():
   kernel[..., 0], kernel[..., 1] = 1, -1
   model = Airbench(3, kernel.tolist(), widths=(2,))
   x = jax.random.normal(jax.random.key(0), (4, 8, 8, 1))
-  variables = quick_jit(partial(model.init, train=False))(jax.random.key(1), x)
-  found = quick_jit(partial(model.apply, train=False))(variables, x)
+  variables = jax.jit(partial(model.init, train=False))(jax.random.key(1), x)
+  found = jax.jit(partial(model.apply, train=False))(variables, x)
 
   def gelu(x):
     return jax.nn.gelu(x, approximate=False)

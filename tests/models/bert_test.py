@@ -10,7 +10,6 @@ import pytest
 
 from bigmodels.models import Bert, BertClassifier, MaskedBert
 from bigmodels.precision import in_precision
-from tests.quick import quick_jit
 
 VOCABULARY, LENGTH = 31, 8
 SMALL = Bert(VOCABULARY, LENGTH, depth=2, width=24, heads=4)
@@ -26,7 +25,7 @@ def variables_of(model):
       0, 0.1, p.shape)), shapes)
 
 
-@partial(quick_jit, static_argnums=0)
+@partial(jax.jit, static_argnums=0)
 def answer(model, variables, tokens, segments=None):
   return model.apply(variables, tokens, segments=segments, train=False)
 
@@ -53,7 +52,7 @@ def test_padding_on_the_right_changes_nothing():
     logits = model.apply(variables, tokens, segments=segments, train=False)[:, :5]
     return jnp.sum(jnp.sin(logits)), logits
 
-  graded = quick_jit(jax.value_and_grad(loss, has_aux=True))
+  graded = jax.jit(jax.value_and_grad(loss, has_aux=True))
   alone = graded(variables, TOKENS[:1, :5], None)
   assert_close(graded(variables, TOKENS[:1], segments), alone, 1e-4)
 
@@ -94,7 +93,7 @@ def test_a_classifier_reads_the_first_token_and_no_padding():
 def test_sentence_types_are_told_apart():
   variables = variables_of(SMALL)
   types = np.repeat([[0, 1]], 4, axis=1)
-  apply = quick_jit(partial(SMALL.apply, train=False))
+  apply = jax.jit(partial(SMALL.apply, train=False))
   found = apply(variables, TOKENS)
   assert_close(found, apply(variables, TOKENS, types=np.zeros((2, LENGTH), int)))
   assert np.abs(found - apply(variables, TOKENS, types=types)).max() > 1e-2
@@ -119,7 +118,7 @@ def test_counts_of_bert():
 def test_it_begins_by_knowing_nothing():
   model = MaskedBert(Bert(512, LENGTH, depth=4, width=64, heads=4))
   tokens = np.random.default_rng(0).integers(512, size=(4, LENGTH))
-  variables = quick_jit(partial(model.init, train=False))(jax.random.key(0), tokens)
+  variables = jax.jit(partial(model.init, train=False))(jax.random.key(0), tokens)
   logits = np.asarray(jax.nn.log_softmax(answer(model, variables, tokens)))
   assert -logits.mean() == pytest.approx(math.log(512), abs=0.1)
   kernel = variables['params']['encoder']['blocks']['block']['feed_forward']['in']

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from bigmodels.models import Dcgan
-from tests.quick import quick_jit
 
 KEY = jax.random.PRNGKey(0)
 SMALL = {'size': (8, 4, 3), 'classes': 5, 'latent': 6, 'width': 2, 'embedding': 3}
@@ -24,12 +23,12 @@ IMAGES = jax.random.uniform(KEY, (3, 8, 4, 3), minval=-1)
 @functools.cache
 def started(model, scale=5.0):
   """Variables, larger than they begin so that all of them show."""
-  variables = quick_jit(partial(model.init, train=False))(
+  variables = jax.jit(partial(model.init, train=False))(
     KEY, LATENTS, LABELS, IMAGES)
   return {**variables, 'params': jax.tree.map(lambda x: scale * x, variables['params'])}
 
 
-@partial(quick_jit, static_argnums=0, static_argnames=('method', 'train'))
+@partial(jax.jit, static_argnums=0, static_argnames=('method', 'train'))
 def apply(model, variables, *arguments, method, train=False):
   return model.apply(variables, *arguments, method=method, train=train,
                      mutable=['batch_stats'])
@@ -69,7 +68,7 @@ def test_parameters_are_those_of_the_layers():
 
 def test_filters_begin_as_in_the_paper():
   # Radford et al., section 4: zero-centred normal, deviation 0.02.
-  params = quick_jit(partial(Dcgan(size=(8, 8, 1), classes=10, width=32).init,
+  params = jax.jit(partial(Dcgan(size=(8, 8, 1), classes=10, width=32).init,
                              train=False))(
     KEY, jnp.zeros((1, 100)), LABELS[:1], jnp.zeros((1, 8, 8, 1)))['params']
   for path, kernel in jax.tree.leaves_with_path(params):

@@ -12,7 +12,6 @@ import pytest
 
 from bigmodels.models import Gpt, ModernGpt
 from bigmodels.precision import in_precision
-from tests.quick import quick_jit
 
 VOCABULARY, LENGTH = 31, 8
 SMALL = {'vocabulary': VOCABULARY, 'length': LENGTH, 'depth': 2, 'width': 24,
@@ -34,7 +33,7 @@ def variables_of(model):
       0, 0.1, p.shape)), shapes)
 
 
-@partial(quick_jit, static_argnums=0)
+@partial(jax.jit, static_argnums=0)
 def answer(model, variables, tokens, segments=None):
   return model.apply(variables, tokens, segments=segments, train=False)
 
@@ -63,7 +62,7 @@ def test_a_token_sees_itself_and_what_is_before_it(model):
   params = {**variables['params'], 'head': {
     'kernel': jax.random.normal(jax.random.key(2), (24, LENGTH))}}
 
-  @quick_jit
+  @jax.jit
   @jax.jacobian
   def moved_by(table):
     here = {'params': {**params, 'tokens': {'embedding': table}}}
@@ -94,7 +93,7 @@ def test_padding_on_the_left_changes_nothing(model):
     logits = logits(variables)
     return sum(jnp.sum(jnp.sin((1 + n) * x)) for n, x in enumerate(logits)), logits
 
-  found, expected = (quick_jit(jax.value_and_grad(partial(
+  found, expected = (jax.jit(jax.value_and_grad(partial(
     loss, logits=logits), has_aux=True))(variables) for logits in (padded, alone))
   assert_close(found, expected, 1e-4)
 
@@ -115,7 +114,7 @@ def test_documents_in_one_row_do_not_see_each_other(model):
 @both
 def test_a_cache_fed_in_chunks_equals_the_whole(model):
   variables, cache, found = variables_of(model), {}, []
-  step = quick_jit(partial(model.apply, decode=LENGTH, train=False, mutable=['cache']))
+  step = jax.jit(partial(model.apply, decode=LENGTH, train=False, mutable=['cache']))
   for part in np.split(TOKENS, (3, 4, 5), axis=1):
     logits, cache = step({**variables, **cache}, part)
     found.append(logits)
@@ -129,7 +128,7 @@ def test_prompts_of_different_lengths_are_padded_on_the_left(model):
   for row, length in enumerate(lengths):
     prompts[row, -length:] = TOKENS[row, :length]
     segments[row, -length:] = 1
-  step = quick_jit(partial(model.apply, decode=LENGTH, train=False, mutable=['cache']))
+  step = jax.jit(partial(model.apply, decode=LENGTH, train=False, mutable=['cache']))
   logits, cache = step(variables, prompts, segments=segments)
   found = [logits[:, -1]]
   for n in range(3):
@@ -155,7 +154,7 @@ def test_any_way_to_run_the_stack_is_the_same():
       train=True, rngs={'dropout': jax.random.key(0)})
     return jnp.mean(logits**2), logits
 
-  found = [quick_jit(jax.value_and_grad(partial(
+  found = [jax.jit(jax.value_and_grad(partial(
     loss, model=model.clone(**how)), has_aux=True))(variables['params'])
     for how in ({}, {'unroll': True}, {'remat': 'full'})]
   for other in found[1:]:
@@ -217,7 +216,7 @@ def test_a_gated_part_is_as_large_as_one_that_is_not():
 def test_it_begins_by_knowing_nothing(model):
   model = model.clone(vocabulary=512, width=64, depth=4)
   tokens = np.random.default_rng(0).integers(512, size=(4, LENGTH + 1))
-  variables = quick_jit(partial(model.init, train=False))(
+  variables = jax.jit(partial(model.init, train=False))(
     jax.random.key(0), tokens[:, :-1])
   logits = jax.nn.log_softmax(answer(model, variables, tokens[:, :-1]))
   loss = -np.take_along_axis(np.asarray(logits), tokens[:, 1:, None], -1).mean()
@@ -226,7 +225,7 @@ def test_it_begins_by_knowing_nothing(model):
 
 def test_initial_values_are_gpt_2s():
   model = Gpt(1024, 256, depth=8, width=128, heads=4)
-  params = quick_jit(partial(model.init, train=False))(
+  params = jax.jit(partial(model.init, train=False))(
     jax.random.key(0), TOKENS)['params']
   block = params['blocks']['block']
   for kernel in (params['tokens']['embedding'], params['positions']['embedding'],
@@ -245,7 +244,7 @@ def test_bfloat16_stays_near_float32(model):
   found = answer(half, variables, TOKENS)
   assert found.dtype == jnp.float32
   assert np.abs(found - expected).max() < 0.03 * np.abs(expected).max()
-  step = quick_jit(partial(half.apply, decode=LENGTH, train=False, mutable=['cache']))
+  step = jax.jit(partial(half.apply, decode=LENGTH, train=False, mutable=['cache']))
   _, cache = step(variables, TOKENS[:, :3])
   one, _ = step({**variables, **cache}, TOKENS[:, 3:4])
   assert np.abs(one[:, 0] - expected[:, 3]).max() < 0.03 * np.abs(expected).max()

@@ -4,18 +4,11 @@ import jax
 import numpy as np
 import pytest
 
-from bigmodels import initialize
-from bigmodels.build import Built
 from bigmodels.errors import UserError
-from bigmodels.experiment import Experiment, Span
-from bigmodels.learners import State
 from bigmodels.models import MobileNetV1, MobileNetV2, ResNet
-from bigmodels.parallel.compile import Carry
-from tests.quick import quick_jit
+from tests.models.published import started, torch, transformers
 
-torch = pytest.importorskip('torch', reason='torch is not installed')
-transformers = pytest.importorskip(
-  'transformers', reason='transformers is not installed')
+pytestmark = pytest.mark.reference
 
 # Odd sides: paddings at the left and at the right differ.
 IMAGES = np.random.default_rng(0).normal(size=(2, 47, 50, 3)).astype(np.float32)
@@ -56,22 +49,13 @@ def perturbed(model):
   return model
 
 
-def load(model, path, pattern='.*', say=lambda line: None):
+def load(model, path, *others, **named):
   """The parameters and statistics of a fresh model after `initialize.start`."""
-  variables = jax.eval_shape(
-    lambda: model.init(jax.random.key(0), IMAGES, train=False))
-  fresh = jax.tree.map(
-    lambda x: jax.device_put(np.full(x.shape, 7, x.dtype)), variables)
-  state = State(None, fresh.pop('params'), fresh, None, None, None)
-  experiment = Experiment(
-    model=None, task=lambda: None, optimizer=lambda: None, train=None, evals={},
-    duration=Span(steps=1), init_from=str(path), init_pattern=pattern)
-  built = Built(experiment, model, None, None, 'float32', None, {}, 1, {'kept': {}})
-  return initialize.start(built, Carry(state, None, None), say).state
+  return started(model, path, IMAGES, *others, **named)
 
 
 def answer(model, state):
-  return np.asarray(quick_jit(lambda state: model.apply(
+  return np.asarray(jax.jit(lambda state: model.apply(
     {'params': state.params, **state.extra}, IMAGES, train=False))(state))
 
 
@@ -140,7 +124,7 @@ OURS = ResNet(5, 18, 8)
 def test_statistics_go_with_the_parameters_of_their_module(
     saved, pattern, parameters, statistics):
   lines = []
-  whole, state = load(OURS, saved), load(OURS, saved, pattern, lines.append)
+  whole, state = load(OURS, saved), load(OURS, saved, pattern, say=lines.append)
   for kind, wanted in (('params', parameters), ('extra', statistics)):
     before, after = (names_of(getattr(s, kind)) for s in (whole, state))
     taken = [n for n, x in after.items() if not np.all(x == 7)]

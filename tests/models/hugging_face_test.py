@@ -4,22 +4,21 @@ import json
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bigmodels import initialize
-from bigmodels.build import Built
 from bigmodels.errors import UserError
-from bigmodels.experiment import Experiment, Span
-from bigmodels.learners import State
 from bigmodels.models import Bert, BertClassifier, Gpt, MaskedBert, Mlp, ModernGpt
-from bigmodels.parallel.compile import Carry
-from tests.quick import quick_jit
+from tests.models.published import (
+  close,
+  perturbed,
+  refusal,
+  started,
+  torch,
+  transformers,
+)
 
-torch = pytest.importorskip('torch', reason='torch is not installed')
-transformers = pytest.importorskip(
-  'transformers', reason='transformers is not installed')
+pytestmark = pytest.mark.reference
 
 TOKENS = np.random.default_rng(0).integers(1, 61, (3, 17))
 LENGTHS = (17, 9, 1)
@@ -41,42 +40,19 @@ def bert_config(**others):
     attention_probs_dropout_prob=0.0, **others)
 
 
-def perturbed(model):
-  """Every parameter matters: no bias is 0 and no scale is 1, and attention is sharp."""
-  generator = torch.Generator().manual_seed(0)
-  with torch.no_grad():
-    for parameter in model.parameters():
-      parameter += 0.2 * torch.randn(parameter.shape, generator=generator)
-  return model.eval()
-
-
-def load(model, path, pattern='.*', kept=None, say=lambda line: None, inputs=TOKENS):
+def load(model, path, *others, **named):
   """The parameters that a fresh model has after `initialize.start`."""
-  shapes = jax.eval_shape(
-    lambda: model.init(jax.random.key(0), inputs, train=False))['params']
-  params = jax.tree.map(lambda x: jnp.full(x.shape, 7.0, x.dtype), shapes)
-  state = State(None, params, {}, None, None, None)
-  experiment = Experiment(
-    model=None, task=lambda: None, optimizer=lambda: None, train=None, evals={},
-    duration=Span(steps=1), init_from=str(path), init_pattern=pattern)
-  built = Built(experiment, model, None, None, 'float32', None, {}, 1,
-                {'kept': {} if kept is None else {'tokenizer': kept}})
-  return initialize.start(built, Carry(state, None, None), say).state.params
+  return started(model, path, TOKENS, *others, **named).params
 
 
 def answer(model, params, **inputs):
-  return np.asarray(quick_jit(lambda params: model.apply(
+  return np.asarray(jax.jit(lambda params: model.apply(
     {'params': params}, TOKENS, train=False, **inputs))(params))
 
 
 def theirs(model, tokens=TOKENS, **inputs):
   with torch.no_grad():
     return model(torch.tensor(tokens), **inputs)[0].numpy()
-
-
-def close(actual, expected):
-  assert np.std(expected) > 0.3  # neither is constant
-  np.testing.assert_allclose(actual, expected, rtol=0, atol=2e-5)
 
 
 @pytest.fixture(scope='module')
@@ -229,26 +205,19 @@ def write(path, state):
   return path
 
 
-def refusal(model, path, pattern='.*', **others):
-  with pytest.raises(UserError) as error:
-    load(model, path, pattern, **others)
-  text = str(error.value)
-  assert text.startswith(f'--config.init_from={path}: ')
-  return text.removeprefix(f'--config.init_from={path}: ')
-
-
 def test_every_parameter_that_does_not_fit_is_named(gpt, tmp_path):
   gpt.save_pretrained(tmp_path)
-  lines = refusal(Gpt(64, length=20, depth=1, width=32, heads=4), tmp_path).split('\n')
+  other = Gpt(64, length=20, depth=1, width=32, heads=4)
+  lines = refusal(other, tmp_path, TOKENS).split('\n')
   assert '  tokens/embedding: there (61, 32), wants (64, 32)' in lines
   assert '  positions/embedding: there (24, 32), wants (20, 32)' in lines
   left = [line for line in lines if line.endswith(': there, but not wanted')]
   assert len(left) == 12 and '  h.1.ln_1.weight: there, but not wanted' in left
   assert len(lines) == 1 + 2 + 12 + 1
-  lines = refusal(GPT.clone(depth=4, hidden=30), tmp_path).split('\n')
+  lines = refusal(GPT.clone(depth=4, hidden=30), tmp_path, TOKENS).split('\n')
   assert '  blocks/block/attention_norm/scale: not there (h.2.ln_1.weight to ' \
     'h.3.ln_1.weight (2))' in lines
-  lines = refusal(GPT.clone(hidden=30), tmp_path).split('\n')
+  lines = refusal(GPT.clone(hidden=30), tmp_path, TOKENS).split('\n')
   assert '  blocks/block/feed_forward/in/kernel: there (2, 32, 128), wants ' \
     '(2, 32, 30)' in lines
   assert len(lines) == 1 + 3 + 1
@@ -259,7 +228,7 @@ def test_another_architecture_is_refused_shortly(masked_bert, tmp_path, config):
   masked_bert.save_pretrained(tmp_path)
   if not config:
     (tmp_path / 'config.json').unlink()
-  text = refusal(GPT, tmp_path)
+  text = refusal(GPT, tmp_path, TOKENS)
   assert len(text) < 1000
   assert ("model_type: there 'bert', wants 'gpt2'" in text) == config
   assert ('nothing that is wanted is there' in text and 'in all' in text) != config
@@ -268,11 +237,11 @@ def test_another_architecture_is_refused_shortly(masked_bert, tmp_path, config):
 def test_what_the_shapes_do_not_tell_is_refused(gpt, tmp_path):
   """Fewer, wider heads have arrays of the same shapes."""
   gpt.save_pretrained(tmp_path)
-  assert 'n_head: there 4, wants 2' in refusal(GPT.clone(heads=2), tmp_path)
+  assert 'n_head: there 4, wants 2' in refusal(GPT.clone(heads=2), tmp_path, TOKENS)
   path = tmp_path / 'config.json'
   config = json.loads(path.read_text())
   path.write_text(json.dumps(config | {'activation_function': 'relu'}))
-  assert "there 'relu', wants 'gelu_new'" in refusal(GPT, tmp_path)
+  assert "there 'relu', wants 'gelu_new'" in refusal(GPT, tmp_path, TOKENS)
 
 
 @pytest.mark.parametrize('model, words', [
@@ -282,24 +251,24 @@ def test_what_the_shapes_do_not_tell_is_refused(gpt, tmp_path):
   (GPT.clone(kv_heads=2), 'kv_heads: GPT-2 wants 4, got 2')])
 def test_other_models_are_refused(gpt, tmp_path, model, words):
   gpt.save_pretrained(tmp_path)
-  assert words in refusal(model, tmp_path)
+  assert words in refusal(model, tmp_path, TOKENS)
 
 
 def test_unfit_files_are_refused(gpt, tmp_path):
   gpt.save_pretrained(tmp_path / 'gpt')
   good = (tmp_path / 'gpt' / 'model.safetensors').read_bytes()
-  assert 'no such file or folder' in refusal(GPT, tmp_path / 'nowhere')
+  assert 'no such file or folder' in refusal(GPT, tmp_path / 'nowhere', TOKENS)
   (tmp_path / 'empty').mkdir()
-  assert 'a folder with model.safetensors' in refusal(GPT, tmp_path / 'empty')
+  assert 'a folder with model.safetensors' in refusal(GPT, tmp_path / 'empty', TOKENS)
   (tmp_path / 'empty' / 'pytorch_model.bin').touch()
-  assert 'can run any program' in refusal(GPT, tmp_path / 'empty')
+  assert 'can run any program' in refusal(GPT, tmp_path / 'empty', TOKENS)
   bad = tmp_path / 'bad.safetensors'
   for content in (b'', good[:-10], b'x' * 100):
     bad.write_bytes(content)
-    assert 'bad.safetensors cannot be read as safetensors' in refusal(GPT, bad)
+    assert 'bad.safetensors cannot be read as safetensors' in refusal(GPT, bad, TOKENS)
   state = {k: v.clone() for k, v in gpt.transformer.state_dict().items()}
   state['ln_f.bias'] = state['ln_f.bias'].to(torch.int8)
-  assert 'ln_f.bias is of the type I8' in refusal(GPT, write(bad, state))
+  assert 'ln_f.bias is of the type I8' in refusal(GPT, write(bad, state), TOKENS)
 
 
 def test_a_missing_shard_is_named(gpt, tmp_path):
@@ -307,9 +276,9 @@ def test_a_missing_shard_is_named(gpt, tmp_path):
   gone = sorted(tmp_path.glob('*.safetensors'))[2]
   gone.unlink()
   assert f'1 of 7 files that model.safetensors.index.json names are not there: ' \
-    f'{gone.name}' in refusal(GPT, tmp_path)
+    f'{gone.name}' in refusal(GPT, tmp_path, TOKENS)
   (tmp_path / 'model.safetensors.index.json').write_text('{')
-  assert 'index.json cannot be read' in refusal(GPT, tmp_path)
+  assert 'index.json cannot be read' in refusal(GPT, tmp_path, TOKENS)
 
 
 def test_the_tokenizer_of_a_folder_has_to_be_that_of_the_run(gpt, tmp_path):
@@ -328,6 +297,6 @@ def test_the_tokenizer_of_a_folder_has_to_be_that_of_the_run(gpt, tmp_path):
   (tmp_path / 'tokenizer.json').write_text(made('a', 'b', 'c'))
   load(GPT, tmp_path)  # no text
   load(GPT, tmp_path, kept=kept('a', 'b', 'c'))
-  text = refusal(GPT, tmp_path, kept=kept('a', 'c', 'b', 'd'))
+  text = refusal(GPT, tmp_path, TOKENS, kept=kept('a', 'c', 'b', 'd'))
   assert "there has 3 tokens, the run's tokenizer 4, of which 1 are the same" in text
-  assert "the run's tokenizer is Words" in refusal(GPT, tmp_path, kept=words)
+  assert "the run's tokenizer is Words" in refusal(GPT, tmp_path, TOKENS, kept=words)

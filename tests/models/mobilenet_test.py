@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from bigmodels.models import MobileNetV1, MobileNetV2
-from tests.quick import quick_jit
 
 BOTH = (MobileNetV1, MobileNetV2)
 
@@ -78,9 +77,9 @@ def test_strides_are_left_out_from_the_first_on(model):
 def test_statistics_and_dropout_act_in_training_only():
   model = MobileNetV1(5, 0.1, reduction=8, dropout=0.5)
   images = np.random.default_rng(0).normal(size=(2, 9, 9, 3)).astype(np.float32)
-  variables = quick_jit(partial(model.init, train=False))(jax.random.key(0), images)
+  variables = jax.jit(partial(model.init, train=False))(jax.random.key(0), images)
 
-  @partial(quick_jit, static_argnames='train')
+  @partial(jax.jit, static_argnames='train')
   def apply(variables, key, *, train):
     return model.apply(variables, images, train=train, mutable=['batch_stats'],
                        rngs={'dropout': key})
@@ -100,7 +99,7 @@ def test_statistics_and_dropout_act_in_training_only():
 
 def test_filters_begin_as_in_the_authors_code():
   model = MobileNetV1(2, 0.5, reduction=1)
-  kernel = quick_jit(partial(model.init, train=False))(
+  kernel = jax.jit(partial(model.init, train=False))(
     jax.random.key(0), np.zeros((1, 2, 2, 3)))['params']['block13']['pointwise'][
       'conv']['kernel']
   assert kernel.shape == (1, 1, 512, 512)

@@ -12,7 +12,6 @@ import pytest
 
 from bigmodels.layers.recurrent import Gru, Lstm
 from bigmodels.models.recurrent import RecurrentClassifier, RecurrentLanguageModel
-from tests.quick import quick_jit
 
 CELLS = (Lstm, Gru)
 VOCABULARY, BATCH, LENGTH = 11, 4, 7
@@ -31,7 +30,7 @@ def _params(model):
                       shapes['params'])
 
 
-@partial(quick_jit, static_argnums=0, static_argnames=('train', 'decode', 'mutable'))
+@partial(jax.jit, static_argnums=0, static_argnames=('train', 'decode', 'mutable'))
 def _run(model, variables, tokens, train=False, **options):
   return model.apply(variables, tokens, train=train, **options)
 
@@ -54,7 +53,7 @@ def test_classifier_does_not_see_padding(cell, pooling, depth):
   model = CLASSIFIER(cell=cell, pooling=pooling, depth=depth)
   params = _params(model)
 
-  @quick_jit
+  @jax.jit
   def gradient(tokens, segments):
     def loss(params):
       logits = model.apply({'params': params}, tokens, segments=segments, train=False)
@@ -103,7 +102,7 @@ def test_a_row_of_padding_is_no_trouble(pooling):
     logits = model.apply({'params': params}, TOKENS, segments=0 * SEGMENTS, train=False)
     return jnp.sum(logits), logits
 
-  gradient, logits = quick_jit(jax.grad(loss, has_aux=True))(params)
+  gradient, logits = jax.jit(jax.grad(loss, has_aux=True))(params)
   _assert_close(logits, np.tile(params['Dense_0']['bias'], (BATCH, 1)))
   assert all(np.all(np.isfinite(g)) for g in jax.tree.leaves(gradient))
 
@@ -112,9 +111,9 @@ def test_embedding_dropout_leaves_out_kinds_of_token():
   vocabulary, share, rows = 50, 0.3, 64
   model = RecurrentLanguageModel(vocabulary, width=8, embedding_dropout=share)
   tokens = np.tile(np.arange(vocabulary), (rows, 2))  # each token twice
-  variables = quick_jit(partial(model.init, train=False))(jax.random.key(0), tokens)
+  variables = jax.jit(partial(model.init, train=False))(jax.random.key(0), tokens)
 
-  @quick_jit
+  @jax.jit
   def into_layer(variables, key):
     seen = []
 
@@ -170,7 +169,7 @@ def test_language_model_is_causal(cell, tied):
     with nn.intercept_methods(move):
       return model.apply({'params': params}, TOKENS[:1], train=False)[0]
 
-  reach = np.abs(quick_jit(jax.jacobian(logits))(jnp.zeros((LENGTH, 6)))).max((1, 3))
+  reach = np.abs(jax.jit(jax.jacobian(logits))(jnp.zeros((LENGTH, 6)))).max((1, 3))
   assert np.all(reach[np.triu_indices(LENGTH, 1)] == 0)
   assert np.all(reach[np.tril_indices(LENGTH)] > 0)
 
@@ -192,7 +191,7 @@ def test_decoding_equals_the_whole(cell, pieces):
 @pytest.mark.parametrize('cell, states', [(Lstm, 2), (Gru, 1)])
 def test_the_cache_begins_empty_and_goes_by_rows(cell, states):
   model = LANGUAGE_MODEL(cell=cell)
-  made = quick_jit(partial(model.init, train=False, decode=True))(
+  made = jax.jit(partial(model.init, train=False, decode=True))(
     jax.random.key(0), TOKENS)
   leaves = jax.tree.leaves(made['cache'])
   assert len(leaves) == 2 * states
@@ -235,7 +234,7 @@ def test_packed_documents_equal_documents_alone(cell):
                for a, b, s in cuts]
       logits = jnp.concatenate(found, 1)[:, :6]
       return jnp.sum(logits**2), logits
-    return quick_jit(jax.grad(loss, has_aux=True))(params)
+    return jax.jit(jax.grad(loss, has_aux=True))(params)
 
   packed = gradient([(0, LENGTH, segments)])
   _assert_close(packed, gradient([(0, 3, None), (3, 5, None), (5, 6, None)]), 1e-4)
@@ -260,9 +259,9 @@ def test_language_model_has_the_parameters_it_says(tied):
 def _trained(model, tokens, loss, steps=60):
   """The loss before and after some steps of Adam."""
   optimizer = optax.adam(0.02)
-  params = quick_jit(partial(model.init, train=False))(jax.random.key(0), tokens)
+  params = jax.jit(partial(model.init, train=False))(jax.random.key(0), tokens)
 
-  @quick_jit
+  @jax.jit
   def train(params):
     def step(carried, _):
       params, state = carried

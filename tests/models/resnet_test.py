@@ -15,7 +15,6 @@ import pytest
 from bigmodels import recipes
 from bigmodels.models import CifarResNet, ResNet
 from bigmodels.precision import in_precision
-from tests.quick import quick_jit
 
 IMAGES = np.random.default_rng(0).normal(size=(4, 9, 8, 3)).astype(np.float32)
 
@@ -46,7 +45,7 @@ def random(model, seed=0):
 
 def apply(model, variables, images=IMAGES, *, train=False):
   mutable = ['batch_stats'] if train else False
-  return quick_jit(lambda v, x: model.apply(v, x, train=train, mutable=mutable))(
+  return jax.jit(lambda v, x: model.apply(v, x, train=train, mutable=mutable))(
     variables, images)
 
 
@@ -150,7 +149,7 @@ def test_statistics_move_in_training_only():
 
 def test_blocks_may_begin_as_identities():
   model = CifarResNet(3, 8, 4, zero_init=True)
-  variables = quick_jit(partial(model.init, train=False))(jax.random.key(0), IMAGES)
+  variables = jax.jit(partial(model.init, train=False))(jax.random.key(0), IMAGES)
   for stage in ('stage1', 'stage2', 'stage3'):
     block = variables['params'][stage]['block1']
     assert np.all(block['layer2']['norm']['scale'] == 0)
@@ -161,7 +160,7 @@ def test_blocks_may_begin_as_identities():
 
 def test_filters_begin_as_he_says():
   model = CifarResNet(2, 8, 64)
-  params = quick_jit(partial(model.init, train=False))(
+  params = jax.jit(partial(model.init, train=False))(
     jax.random.key(0), IMAGES)['params']
   kernel = np.asarray(params['stage2']['block1']['layer1']['conv']['kernel'])
   assert kernel.shape == (3, 3, 64, 128)
@@ -182,7 +181,7 @@ def test_one_batch_is_learned_by_heart():
     return optax.softmax_cross_entropy_with_integer_labels(
       logits, labels).mean(), updated['batch_stats']
 
-  @quick_jit
+  @jax.jit
   def step(params, statistics, state):
     (value, statistics), grads = jax.value_and_grad(loss, has_aux=True)(
       params, statistics)

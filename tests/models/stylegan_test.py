@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from bigmodels.models import StyleGan, stylegan
-from tests.quick import quick_jit
 
 KEY = jax.random.PRNGKey(0)
 SMALL = {'size': (8, 4, 3), 'classes': 5, 'latent': 6, 'style': 7, 'mapping': 2,
@@ -22,17 +21,17 @@ IMAGES = jax.random.uniform(KEY, (4, 8, 4, 3), minval=-1)
 
 @functools.cache
 def started(model):
-  return quick_jit(partial(model.init, train=False))(
+  return jax.jit(partial(model.init, train=False))(
     {'params': KEY, 'noise': KEY}, LATENTS, LABELS, IMAGES)
 
 
-@partial(quick_jit, static_argnums=0)
+@partial(jax.jit, static_argnums=0)
 def generate(model, variables, latents, labels, noise):
   return model.apply(variables, latents, labels, method='generate', train=True,
                      rngs={'noise': noise})
 
 
-@partial(quick_jit, static_argnums=0)
+@partial(jax.jit, static_argnums=0)
 def judge(model, variables, images, labels):
   return model.apply(variables, images, labels, method='judge', train=True)
 
@@ -51,8 +50,8 @@ def test_a_styled_convolution_has_filters_for_each_example(window, normalize):
   x = chance.normal(size=(3, 5, 4, 6))
   style = chance.normal(size=(3, 7))
   layer = stylegan._Styled(2, window, normalize)
-  variables = quick_jit(layer.init)(KEY, jnp.float32(x), jnp.float32(style))
-  actual = quick_jit(layer.apply)(variables, jnp.float32(x), jnp.float32(style))
+  variables = jax.jit(layer.init)(KEY, jnp.float32(x), jnp.float32(style))
+  actual = jax.jit(layer.apply)(variables, jnp.float32(x), jnp.float32(style))
   params = jax.tree.map(np.float64, variables['params'])
   scale = style @ params['style']['kernel'] / np.sqrt(7) + params['style']['bias']
   filters = params['kernel'] / np.sqrt(window**2 * 6)
@@ -66,7 +65,7 @@ def test_a_styled_convolution_has_filters_for_each_example(window, normalize):
 
 def test_styles_begin_about_1():
   layer = stylegan._Styled(2)
-  params = quick_jit(layer.init)(KEY, jnp.zeros((1, 4, 4, 6)), jnp.zeros((1, 7)))
+  params = jax.jit(layer.init)(KEY, jnp.zeros((1, 4, 4, 6)), jnp.zeros((1, 7)))
   np.testing.assert_array_equal(params['params']['style']['bias'], np.ones(6))
 
 
@@ -74,15 +73,15 @@ def test_styles_begin_about_1():
 def test_a_dense_layer_keeps_the_variance_and_learns_at_its_rate(rate):
   x = jax.random.normal(KEY, (400, 300))
   layer = stylegan._Dense(200, bias=0.5, rate=rate)
-  variables = quick_jit(layer.init)(jax.random.PRNGKey(1), x)
-  y = quick_jit(layer.apply)(variables, x)
+  variables = jax.jit(layer.init)(jax.random.PRNGKey(1), x)
+  y = jax.jit(layer.apply)(variables, x)
   assert np.mean(y) == pytest.approx(0.5, abs=0.1)
   assert np.var(y) == pytest.approx(1, rel=0.05)
   kernel = variables['params']['kernel']
   assert np.std(kernel) == pytest.approx(1 / rate, rel=0.02)
   # So a step of Adam changes the weights in use by as much of themselves, whatever
   # goes in, and `rate` times as fast.
-  slope = quick_jit(jax.grad(lambda v: layer.apply(v, x[:1]).sum()))(variables)
+  slope = jax.jit(jax.grad(lambda v: layer.apply(v, x[:1]).sum()))(variables)
   np.testing.assert_allclose(slope['params']['kernel'][:, 0],
                              rate / np.sqrt(300) * x[0], rtol=1e-4, atol=1e-7)
   np.testing.assert_allclose(slope['params']['bias'], np.full(200, rate), rtol=1e-5)
@@ -94,7 +93,7 @@ def test_a_dense_layer_keeps_the_variance_and_learns_at_its_rate(rate):
 def test_convolutions_keep_the_variance(layer):
   x = jax.random.normal(KEY, (4, 16, 16, 48))
   style = (jax.random.normal(KEY, (4, 9)),) * isinstance(layer, stylegan._Styled)
-  y, variables = quick_jit(layer.init_with_output)(jax.random.PRNGKey(1), x, *style)
+  y, variables = jax.jit(layer.init_with_output)(jax.random.PRNGKey(1), x, *style)
   assert np.std(variables['params']['kernel']) == pytest.approx(1, rel=0.05)
   inside = np.asarray(y)[:, 1:-1, 1:-1]
   # Of what is activated it is the mean square that is kept: (1 + 0.04) / 2 * 2.
@@ -118,7 +117,7 @@ def test_variation_is_the_mean_deviation_of_a_group(batch, group, size):
 
 
 def test_variation_of_the_same_has_a_slope():
-  slope = quick_jit(jax.grad(lambda x: stylegan._variation(x, 4).sum()))(
+  slope = jax.jit(jax.grad(lambda x: stylegan._variation(x, 4).sum()))(
     jnp.ones((4, 2, 2, 3)))
   assert np.isfinite(slope).all()
 
@@ -193,7 +192,7 @@ def test_every_noise_is_another():
                   rngs={'noise': key})
     return drawn
 
-  drawn = quick_jit(noises)(variables, KEY)
+  drawn = jax.jit(noises)(variables, KEY)
   assert [x.shape for x in drawn] == [(4, 2, 1, 1), *[(4, 4, 2, 1)] * 2,
                                       *[(4, 8, 4, 1)] * 2]
   assert len({float(x.ravel()[0]) for x in drawn}) == 5

@@ -10,7 +10,6 @@ import pytest
 
 from bigmodels.models import Transformer
 from bigmodels.precision import in_precision
-from tests.quick import quick_jit
 
 VOCABULARY = 31
 SMALL = Transformer(VOCABULARY, depth=2, width=24, heads=4)
@@ -31,7 +30,7 @@ def variables_of(model):
       0, 0.2, p.shape)), shapes)
 
 
-@partial(quick_jit, static_argnums=0)
+@partial(jax.jit, static_argnums=0)
 def answer(model, variables, source, target, **segments):
   return model.apply(variables, source, target, **segments, train=False)
 
@@ -72,7 +71,7 @@ def test_padding_on_the_right_changes_nothing(model):
     logits = model.apply(variables, source, target, segments=segments, train=False)
     return jnp.sum(jnp.sin(logits[:, :4])), logits[:, :4]
 
-  graded = quick_jit(jax.value_and_grad(loss, has_aux=True))
+  graded = jax.jit(jax.value_and_grad(loss, has_aux=True))
   alone = graded(variables, SOURCE[:1, :4], TARGET[:1, :4], None)
   assert_close(graded(variables, SOURCE[:1], TARGET[:1], segments), alone, 1e-4)
 
@@ -91,9 +90,9 @@ def test_pairs_in_one_row_do_not_see_each_other():
 def test_a_cache_fed_in_chunks_equals_the_whole(model):
   variables, cache, found = variables_of(model), {}, []
   segments = np.array([[1] * 7, [1] * 4 + [0] * 3])
-  memory = quick_jit(partial(model.apply, train=False, method='encode'))(
+  memory = jax.jit(partial(model.apply, train=False, method='encode'))(
     variables, SOURCE, segments=segments)
-  step = quick_jit(partial(model.apply, decode=6, train=False, mutable=['cache'],
+  step = jax.jit(partial(model.apply, decode=6, train=False, mutable=['cache'],
                          method='decode'))
   for part in np.split(TARGET, (2, 3, 4), axis=1):
     logits, cache = step({**variables, **cache}, part, memory, segments=segments)
@@ -110,7 +109,7 @@ def test_any_way_to_run_the_stacks_is_the_same():
                          rngs={'dropout': jax.random.key(0)})
     return jnp.mean(logits**2), logits
 
-  found, *others = (quick_jit(jax.value_and_grad(partial(
+  found, *others = (jax.jit(jax.value_and_grad(partial(
     loss, model=model.clone(**how)), has_aux=True))(variables)
     for how in ({}, {'unroll': True}, {'remat': 'full'}))
   for other in others:
@@ -132,7 +131,7 @@ def test_counts():
 def test_it_begins_by_knowing_little():
   model = Transformer(512, depth=2, width=64, heads=4)
   source, target = (CHANCE.integers(512, size=(4, 8)) for _ in range(2))
-  variables = quick_jit(partial(model.init, train=False))(
+  variables = jax.jit(partial(model.init, train=False))(
     jax.random.key(0), source, target)
   logits = np.asarray(jax.nn.log_softmax(answer(model, variables, source, target)))
   # A norm of sqrt(width) against rows of length 1: logits of variance 1, for half a

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from bigmodels.models import Vgg
-from tests.quick import quick_jit
 
 IMAGES = np.random.default_rng(0).normal(size=(2, 33, 35, 3)).astype(np.float32)
 
@@ -42,7 +41,7 @@ def random(model):
 
 def apply(model, variables, *, train=False, rngs=None):
   mutable = ['batch_stats'] if train else False
-  return quick_jit(lambda v, x: model.apply(
+  return jax.jit(lambda v, x: model.apply(
     v, x, train=train, mutable=mutable, rngs=rngs))(variables, IMAGES)
 
 
@@ -67,7 +66,7 @@ def test_equals_flax(batch_norm, hidden):
   variables = random(model)
   params, statistics = variables['params'], variables.get('batch_stats')
 
-  @quick_jit
+  @jax.jit
   def reference(x):
     layer = 0
     for stage, convolutions in enumerate((1, 1, 2, 2, 2)):

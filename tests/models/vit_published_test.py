@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 
 from bigmodels.models import Vit
-from tests.models.hugging_face_test import (
+from tests.models.published import (
   close,
   perturbed,
   refusal,
+  started,
   torch,
   transformers,
 )
-from tests.models.hugging_face_test import load as load_for
-from tests.quick import quick_jit
+
+pytestmark = pytest.mark.reference
 
 VIT = Vit(5, size=12, patch=4, depth=2, width=32, heads=4, hidden=48)
 IMAGES = np.random.default_rng(0).normal(size=(3, 12, 12, 3)).astype(np.float32)
@@ -36,12 +37,12 @@ def vit():
 
 
 def answer(model, params):
-  return np.asarray(quick_jit(lambda params: model.apply(
+  return np.asarray(jax.jit(lambda params: model.apply(
     {'params': params}, IMAGES, train=False))(params))
 
 
 def load(model, path, *others, **named):
-  return load_for(model, path, *others, inputs=IMAGES, **named)
+  return started(model, path, IMAGES, *others, **named).params
 
 
 def theirs(model):
@@ -64,7 +65,7 @@ def test_the_transformer_by_itself_goes_under_a_new_head(vit, tmp_path):
   head = {'kernel': vit.classifier.weight.detach().numpy().T,
           'bias': vit.classifier.bias.detach().numpy()}
   close(answer(VIT, {**params, 'head': head}), theirs(vit))
-  text = refusal(VIT, tmp_path, inputs=IMAGES)
+  text = refusal(VIT, tmp_path, IMAGES)
   assert 'head/kernel: not there (classifier.weight)' in text and 'pooler' not in text
 
 
@@ -74,7 +75,7 @@ def test_every_parameter_of_another_size_is_named(vit, tmp_path):
   def lines(**fields):
     model = VIT.clone(**fields)
     images = np.zeros((1, model.size, model.size, model.channels), np.float32)
-    return refusal(model, tmp_path, inputs=images).split('\n')[1:-1]
+    return refusal(model, tmp_path, images).split('\n')[1:-1]
 
   assert lines(size=16) == ['  positions/embedding: there (10, 32), wants (17, 32)']
   assert lines(channels=1) == ['  patches/kernel: there (48, 32), wants (16, 32)']
@@ -86,20 +87,20 @@ def test_every_parameter_of_another_size_is_named(vit, tmp_path):
 def test_positions_of_another_size_can_begin_afresh(vit, tmp_path):
   vit.save_pretrained(tmp_path)
   model = VIT.clone(size=16)
-  params = load_for(model, tmp_path, r'(?!positions/).*',
-                    inputs=np.zeros((1, 16, 16, 3), np.float32))
+  params = started(model, tmp_path, np.zeros((1, 16, 16, 3), np.float32),
+                   r'(?!positions/).*').params
   assert np.all(params['positions']['embedding'] == 7)
   assert np.abs(jax.tree.leaves(params['blocks'])[0]).max() < 7
 
 
 def test_what_the_shapes_do_not_tell_is_refused(vit, tmp_path):
   vit.save_pretrained(tmp_path)
-  heads = refusal(VIT.clone(heads=2), tmp_path, inputs=IMAGES)
+  heads = refusal(VIT.clone(heads=2), tmp_path, IMAGES)
   assert 'num_attention_heads: there 4, wants 2' in heads
   path = tmp_path / 'config.json'
   path.write_text(json.dumps(json.loads(path.read_text()) | {'hidden_act': 'relu'}))
   assert "hidden_act: there 'relu', wants 'gelu'" in refusal(
-    VIT, tmp_path, inputs=IMAGES)
+    VIT, tmp_path, IMAGES)
 
 
 @pytest.mark.parametrize('fields, words', [
@@ -107,4 +108,4 @@ def test_what_the_shapes_do_not_tell_is_refused(vit, tmp_path):
   ({'positions': 'sincos'}, "positions: the published ViT wants 'learned'")])
 def test_other_variants_are_not_published(vit, tmp_path, fields, words):
   vit.save_pretrained(tmp_path)
-  assert words in refusal(VIT.clone(**fields), tmp_path, inputs=IMAGES)
+  assert words in refusal(VIT.clone(**fields), tmp_path, IMAGES)

@@ -11,7 +11,6 @@ import pytest
 
 from bigmodels.models import Vit, VitB, VitL, VitS, VitTi
 from bigmodels.precision import in_precision
-from tests.quick import quick_jit
 
 SMALL = Vit(5, size=12, patch=4, depth=2, width=24, heads=4)
 PLAIN = SMALL.clone(pooling='mean', positions='sincos')
@@ -36,7 +35,7 @@ def variables_of(model):
       0, 0.2, p.shape)), shapes_of(model))}
 
 
-@partial(quick_jit, static_argnums=0)
+@partial(jax.jit, static_argnums=0)
 def answer(model, variables, images):
   return model.apply(variables, images, train=False)
 
@@ -70,9 +69,9 @@ def test_the_size_named_b_is_the_default():
 
 @pytest.mark.parametrize('model', [SMALL, PLAIN], ids=['first', 'mean'])
 def test_it_begins_by_knowing_nothing_and_can_learn(model):
-  variables = quick_jit(partial(model.init, train=False))(jax.random.key(0), IMAGES)
+  variables = jax.jit(partial(model.init, train=False))(jax.random.key(0), IMAGES)
   np.testing.assert_array_equal(answer(model, variables, IMAGES), 0)
-  gradient = quick_jit(jax.grad(lambda v: model.apply(
+  gradient = jax.jit(jax.grad(lambda v: model.apply(
     v, IMAGES, train=False)[:, 0].sum()))(variables)['params']
   assert np.abs(gradient['head']['kernel']).max() > 0.1
 
@@ -93,7 +92,7 @@ def test_patches_are_a_convolution_whose_strides_are_its_window():
   expected = jax.lax.conv_general_dilated(
     IMAGES, kernel, (4, 4), 'VALID', dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
   expected = expected.reshape(3, 9, 24) + params['patches']['bias']
-  close(quick_jit(embedded)(IMAGES), expected, 1e-5)
+  close(jax.jit(embedded)(IMAGES), expected, 1e-5)
 
 
 @pytest.mark.parametrize('model', [SMALL, PLAIN], ids=['learned', 'sincos'])
@@ -119,7 +118,7 @@ def test_every_patch_of_its_own_image_is_seen_and_no_other(model):
   def logit(images):
     return model.apply(variables, images, train=False)[1].sum()
 
-  gradient = np.abs(quick_jit(jax.grad(logit))(IMAGES))
+  gradient = np.abs(jax.jit(jax.grad(logit))(IMAGES))
   assert gradient[[0, 2]].max() == 0
   assert gradient[1].reshape(3, 4, 3, 4, 3).max((1, 3, 4)).min() > 1e-4
 
@@ -135,7 +134,7 @@ def test_dropout_follows_the_key_in_training_only():
   model = SMALL.clone(dropout=0.2, attention_dropout=0.1)
   variables = variables_of(model)
 
-  @quick_jit
+  @jax.jit
   def trained(key):
     return model.apply(variables, IMAGES, train=True, rngs={'dropout': key})
 

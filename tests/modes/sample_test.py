@@ -1,6 +1,5 @@
 """Tests of --mode=sample: what it writes, from where, and what it refuses."""
 
-import os
 import subprocess
 
 import jax
@@ -12,8 +11,8 @@ from bigmodels.errors import UserError
 from bigmodels.modes import sample, train
 from bigmodels.parallel.cluster import Address
 from bigmodels.request import Sampling
+from tests.processes import of_devices
 
-pytestmark = pytest.mark.usefixtures('compiled_quickly')
 SENTENCE = 'the quick brown fox jumps over the lazy dog\n'
 FILE = '''
 from functools import partial
@@ -118,8 +117,7 @@ def test_more_devices_than_its_batch_could_be_cut_over(trained, command):
   found = subprocess.run(
     command('--mode=sample', f'--workdir={trained}', '--prompt=the', '--tokens=3'),
     capture_output=True, text=True, timeout=200, check=False,
-    env=os.environ | {'JAX_PLATFORMS': 'cpu',
-                      'XLA_FLAGS': '--xla_force_host_platform_device_count=8'})
+    env=of_devices(8))
   assert found.returncode == 0, found.stderr
   assert "after 'the': 3 tokens" in found.stdout
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from jax.experimental import pallas
+from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 from bigmodels.parallel import arithmetic
@@ -115,7 +116,7 @@ def test_a_kernel():
 
 
 def test_all_shards():
-  mesh = jax.sharding.AbstractMesh((4, 2), ('a', 'b'))
+  mesh = jax.sharding.AbstractMesh((4, 2), ('a', 'b'), (AxisType.Auto,) * 2)
   f = jax.shard_map(lambda x, w: x @ w, mesh=mesh, in_specs=(P('a'), P()),
                     out_specs=P('a'))
   # Both devices of 'b' do the same.

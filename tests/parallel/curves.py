@@ -4,6 +4,7 @@ A program of its own, for a process has as many devices as it was started with.
 """
 
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
@@ -11,9 +12,8 @@ import sys
 from functools import partial
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
-from tests import quick
-
-os.environ['XLA_FLAGS'] = f'--xla_force_host_platform_device_count=8 {quick.FLAGS}'
+os.environ['XLA_FLAGS'] = (  # beside those of tests/conftest.py
+  f'{os.environ.get("XLA_FLAGS", "")} --xla_force_host_platform_device_count=8')
 os.environ['JAX_PLATFORMS'] = 'cpu'
 
 import jax
@@ -25,7 +25,7 @@ from bigmodels.data import transforms
 from bigmodels.data.sources import Opening
 from bigmodels.experiment import Experiment, Span
 from bigmodels.parallel import layout
-from bigmodels.parallel.compile import compile_programs
+from bigmodels.parallel.compile import compile_programs, trace
 from bigmodels.sharding import MeshShape
 
 STEPS = 24
@@ -87,13 +87,40 @@ EXPERIMENTS = {
 }
 
 
-def train(experiment: Experiment, mesh: str, how: str, parts: int) -> dict:
-  """The loss of every step, those of an evaluation, and where the parameters lie."""
-  experiment = dataclasses.replace(experiment, accumulate=parts)
+def built_on(experiment: Experiment, mesh: str, how: str):
+  """The experiment built over eight devices, or without a mesh over one; its layout."""
   shape = MeshShape.parse(mesh) if mesh else MeshShape(data=1)
   devices = jax.devices()[:1] if not mesh else None
   here = layout.over(shape, how, experiment.rules, devices)._replace(described=False)
-  built = build.build(experiment, here, Opening(None, None, {}, say=lambda _: None))
+  return build.build(experiment, here, Opening(
+    None, None, {}, say=lambda _: None)), here
+
+
+# Widths that eight devices cannot cut evenly, or into 31 columns each (jax#40232).
+UNEVEN = {
+  'mlp': lambda: dataclasses.replace(mlp(), model=models.Mlp(10, (496, 498))),
+  'cnn': lambda: dataclasses.replace(
+    cifar_cnn(), model=models.Cnn(10, widths=(12, 62), hidden=(36,))),
+}
+MESHES = ('', 'data:8', 'data:4,fsdp:2', 'data:2,fsdp:4', 'fsdp:8',
+          'data:4,tensor:2', 'data:2,fsdp:2,tensor:2')
+
+
+def initial(experiment: Experiment, mesh: str) -> dict[str, str]:
+  """A hash of the bits of every parameter before the first step."""
+  built, here = built_on(experiment, mesh, 'jit')
+  traced = trace(built.learner, built.train, {}, here)
+  carry = traced.lower['init']().compile()(
+    here.everywhere(np.asarray(jax.random.PRNGKey(0))))
+  return {jax.tree_util.keystr(path, simple=True, separator='/'):
+          hashlib.sha256(np.asarray(leaf).tobytes()).hexdigest()
+          for path, leaf in jax.tree.leaves_with_path(carry.state.params)}
+
+
+def train(experiment: Experiment, mesh: str, how: str, parts: int) -> dict:
+  """The loss of every step, those of an evaluation, and where the parameters lie."""
+  experiment = dataclasses.replace(experiment, accumulate=parts)
+  built, here = built_on(experiment, mesh, how)
   programs = compile_programs(built.learner, built.train, built.evals, here)
   carry = programs.init(here.everywhere(np.asarray(jax.random.PRNGKey(0))))
   losses = []
@@ -115,7 +142,9 @@ def train(experiment: Experiment, mesh: str, how: str, parts: int) -> dict:
 
 if __name__ == '__main__':
   streamed = ('plain', 'fsdp:8', 'pmap', 'accumulate 2, pmap')
-  found = {name: {key: train(experiment(), *how) for key, how in LAYOUTS.items()
+  found = {name: {key: train(EXPERIMENTS[name](), *how) for key, how in LAYOUTS.items()
                   if name != 'mlp, streamed' or key in streamed}
-           for name, experiment in EXPERIMENTS.items()}
+           for name in sys.argv[1:]}
+  found['initial'] = {name: {mesh: initial(experiment(), mesh) for mesh in MESHES}
+                      for name, experiment in UNEVEN.items()}
   print(json.dumps(found))

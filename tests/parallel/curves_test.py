@@ -1,5 +1,6 @@
 """Any mesh, the same curve: eight devices in every layout against one."""
 
+import functools
 import json
 import pathlib
 import subprocess
@@ -11,31 +12,38 @@ import pytest
 HERE = pathlib.Path(__file__).resolve().parent
 # Relative: float32 adds up in another order, and the difference grows with the steps.
 TOLERANCE = 1e-5
-NAMES = ('cifar_cnn', 'mlp', 'mlp, streamed', 'batch statistics')
+SMALL = ('mlp', 'mlp, streamed', 'batch statistics')
+SLOW = pytest.mark.slow('train on eight devices', together=True)
+NAMES = (*SMALL, pytest.param('cifar_cnn', marks=SLOW))
 LAYOUTS = ('jit data:8', 'data:2,fsdp:4', 'fsdp:8', 'data:2,fsdp:2,tensor:2', 'pmap',
            'accumulate 4', 'accumulate 2, fsdp:8', 'accumulate 2, pmap')
 
 
-@pytest.fixture(scope='module')
-def curves() -> dict:
-  done = subprocess.run([sys.executable, str(HERE / 'curves.py')], capture_output=True,
-                        text=True, timeout=600, check=False)
+@functools.cache
+def trained(*names) -> dict:
+  """What `curves.py` prints of networks; the small ones share a process."""
+  done = subprocess.run([sys.executable, str(HERE / 'curves.py'), *names],
+                        capture_output=True, text=True, timeout=600, check=False)
   assert done.returncode == 0, done.stderr[-3000:]
   return json.loads(done.stdout.splitlines()[-1])
 
 
+def curves(name) -> dict:
+  return trained(*SMALL if name in SMALL else (name,))[name]
+
+
 @pytest.mark.parametrize('name', NAMES)
-def test_something_is_learned(curves, name):
-  losses = curves[name]['plain']['losses']
+def test_something_is_learned(name):
+  losses = curves(name)['plain']['losses']
   assert len(losses) >= 20 and np.mean(losses[-4:]) < 0.9 * np.mean(losses[:4])
 
 
 @pytest.mark.parametrize('layout', LAYOUTS)
 @pytest.mark.parametrize('name', NAMES)
-def test_the_same_curve(curves, name, layout):
-  if layout not in curves[name]:
+def test_the_same_curve(name, layout):
+  if layout not in curves(name):
     pytest.skip('the streamed road differs only in how a batch is cut')
-  plain, other = curves[name]['plain'], curves[name][layout]
+  plain, other = curves(name)['plain'], curves(name)[layout]
   if name == 'batch statistics' and layout.startswith('accumulate'):
     # Each part has statistics of its own: near the whole batch's, and not the same.
     off = np.abs(np.array(other['losses']) - plain['losses'])
@@ -47,17 +55,26 @@ def test_the_same_curve(curves, name, layout):
     assert other['evaluated'][metric] == pytest.approx(value, rel=TOLERANCE), metric
 
 
-def test_parts_in_time_are_the_same_wherever_they_run(curves):
-  of = curves['batch statistics']
+def test_parts_in_time_are_the_same_wherever_they_run():
+  of = curves('batch statistics')
   np.testing.assert_allclose(of['accumulate 2, fsdp:8']['losses'],
                              of['accumulate 2, pmap']['losses'], rtol=TOLERANCE)
 
 
-def test_parameters_are_cut(curves):
-  of = curves['cifar_cnn']
+@SLOW
+def test_parameters_are_cut():
+  of = curves('cifar_cnn')
   whole = of['plain']['bytes']
   assert of['jit data:8']['bytes'] == of['pmap']['bytes'] == whole
   # All but what has fewer than 4,096 elements.
   assert of['fsdp:8']['bytes'] < whole / 8 * 1.2
   assert of['data:2,fsdp:4']['bytes'] < whole / 4 * 1.2
   assert of['data:2,fsdp:2,tensor:2']['bytes'] < whole / 4 * 1.2
+
+
+@pytest.mark.parametrize('name', ['mlp', 'cnn'])
+def test_initial_parameters_have_the_same_bits_on_every_mesh(name):
+  of = trained(*SMALL)['initial'][name]
+  assert len(of) == 7 and len(of['']) >= 6
+  for mesh, found in of.items():
+    assert found == of[''], mesh

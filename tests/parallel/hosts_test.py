@@ -22,6 +22,7 @@ from bigmodels.errors import UserError
 from bigmodels.parallel import cluster, hosts
 from bigmodels.parallel.hosts import Address
 from bigmodels.parallel.hub import Hub, introduce, send
+from tests.processes import of_devices
 
 ROOT = pathlib.Path(hosts.__file__).parent.parent.parent
 HOST = socket.gethostname()
@@ -76,8 +77,7 @@ class Run:
     self.processes: list[subprocess.Popen] = []
 
   def start(self, body: str, rank: int, count: int = 2, hang_timeout: float = 60):
-    env = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT),
-           'XLA_FLAGS': '--xla_force_host_platform_device_count=2'}
+    env = of_devices(2) | {'PYTHONPATH': str(ROOT)}
     number = len(self.processes)
     with (open(self.folder / f'{number}.out', 'w') as out,
           open(self.folder / f'{number}.err', 'w') as err):

@@ -1,7 +1,6 @@
 """Runs of run.py over several devices and processes: the same curve, come what may."""
 
 import json
-import os
 import pathlib
 import shutil
 import signal
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 
 from bigmodels.parallel.cluster import free_port
+from tests.processes import of_devices
 
 TOLERANCE = 1e-5  # relative: float32 adds up in another order
 STEPS = 40
@@ -25,13 +25,10 @@ def start(command, tiny, tmp_path):
   started = []
 
   def start(workdir, *flags, devices=1):
-    environment = os.environ | {
-      'JAX_PLATFORMS': 'cpu',
-      'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}'}
     process = subprocess.Popen(
       command(f'--experiment={tiny}', f'--workdir={workdir}', *FLAGS, *flags),
       cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-      env=environment)
+      env=of_devices(devices))
     started.append(process)
     return process
 
@@ -111,6 +108,7 @@ def test_two_processes_of_four_devices_and_each_other_layout_go_on(
   same_curve(first, whole)
 
 
+@pytest.mark.slow('run several processes')
 def test_killed_on_eight_devices_it_goes_on_on_one_and_on_two_processes(
   start, pair, whole, tmp_path):
   workdir, copy = tmp_path / 'run', tmp_path / 'copy'
@@ -128,6 +126,7 @@ def test_killed_on_eight_devices_it_goes_on_on_one_and_on_two_processes(
   same_curve(copy, whole)
 
 
+@pytest.mark.slow('run several processes')
 @pytest.mark.parametrize('lost, how', [
   (1, signal.SIGKILL), (1, signal.SIGSTOP), (0, signal.SIGKILL)])
 def test_a_lost_process_is_named_and_the_run_goes_on(
@@ -148,6 +147,7 @@ def test_a_lost_process_is_named_and_the_run_goes_on(
   same_curve(workdir, whole)
 
 
+@pytest.mark.slow('run several processes')
 def test_sigterm_to_one_process_saves_and_ends_all(start, pair, whole, tmp_path):
   workdir = tmp_path / 'run'
   both = pair(workdir, '--config.checkpoint=1000')
@@ -170,6 +170,7 @@ def test_processes_with_different_experiments_are_refused(pair, tmp_path):
   assert not (tmp_path / 'run' / 'config.txt').exists()
 
 
+@pytest.mark.slow('run several processes')
 def test_processes_with_different_workdirs_are_refused(start, tmp_path):
   port = free_port()
   both = [start(tmp_path / f'run{rank}', f'--coordinator=127.0.0.1:{port}',
@@ -178,6 +179,7 @@ def test_processes_with_different_workdirs_are_refused(start, tmp_path):
     assert code == 2 and 'the workdir is not the same in all processes' in err, err
 
 
+@pytest.mark.slow('run several processes')
 def test_evaluating_different_workdirs_is_refused(command, whole, tmp_path):
   other = tmp_path / 'other'
   shutil.copytree(whole, other, copy_function=shutil.copy)  # with times of its own
@@ -186,12 +188,13 @@ def test_evaluating_different_workdirs_is_refused(command, whole, tmp_path):
     command('--mode=eval', f'--workdir={workdir}', f'--coordinator=127.0.0.1:{port}',
             '--num_processes=2', f'--process_id={rank}'),
     cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    env=os.environ | {'JAX_PLATFORMS': 'cpu'})
+    env=of_devices(1))
     for rank, workdir in enumerate((whole, other))]
   for code, _, err in ended(*both):
     assert code == 2 and 'the workdir is not the same in all processes' in err, err
 
 
+@pytest.mark.slow('run several processes')
 def test_a_learner_that_adds_up_no_gradients_is_refused_under_pmap(
   start, tmp_path, tiny):
   fork = tmp_path / 'alone.py'

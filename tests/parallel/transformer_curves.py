@@ -35,6 +35,9 @@ EXPERIMENTS = {
 
 if __name__ == '__main__':
   curves.STEPS = 3
-  print(json.dumps({
+  found = {
     name: {key: curves.train(experiment(model), *how) for key, how in LAYOUTS.items()}
-    for name, model in EXPERIMENTS.items()}))
+    for name, model in EXPERIMENTS.items()}
+  found['initial'] = {mesh: curves.initial(experiment(EXPERIMENTS['gpt']), mesh)
+                      for mesh in ('', 'fsdp:8', 'data:2,fsdp:2,tensor:2')}
+  print(json.dumps(found))

@@ -38,3 +38,8 @@ def test_parameters_are_cut(curves, name):
   # A quarter, but for what has fewer than 4,096 elements.
   cut = curves[name]['data:2,fsdp:2,tensor:2']['bytes']
   assert whole / 4 < cut < whole / 4 * 1.5
+
+
+def test_initial_parameters_have_the_same_bits_on_every_mesh(curves):
+  one, *others = curves['initial'].values()
+  assert len(one) > 10 and all(other == one for other in others)

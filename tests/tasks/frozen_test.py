@@ -10,7 +10,6 @@ import pytest
 from bigmodels import models, tasks
 from bigmodels.learners.gradient import mean_gradient
 from bigmodels.precision import in_precision
-from tests.quick import quick_jit
 
 KEY = jax.random.PRNGKey(0)
 BATCH = {
@@ -25,13 +24,13 @@ def _task(*patterns, model=MODEL):
 
 
 def _started(task):
-  params, extra = quick_jit(task.init)(KEY, BATCH)
+  params, extra = jax.jit(task.init)(KEY, BATCH)
   # Others than at the start, so that it shows which are used.
   params['head']['kernel'] *= 100
   return params, jax.tree.map(lambda x: x + 0.5, extra)
 
 
-@quick_jit
+@jax.jit
 def _same(a, b):
   return jax.tree.map(lambda x, y: (x == y).all(), a, b)
 
@@ -40,11 +39,11 @@ def _same(a, b):
 def test_all_frozen_answers_as_an_evaluation(precision):
   task = _task(model=in_precision(MODEL, precision))
   params, extra = _started(task)
-  train, test = (quick_jit(partial(task.loss, train=train))(params, extra, BATCH, KEY)
+  train, test = (jax.jit(partial(task.loss, train=train))(params, extra, BATCH, KEY)
                  for train in (True, False))
   np.testing.assert_allclose(train[0], test[0], rtol=1e-6)
   jax.tree.map(np.testing.assert_array_equal, train[1][0], extra)
-  own, _ = quick_jit(partial(tasks.classification(in_precision(
+  own, _ = jax.jit(partial(tasks.classification(in_precision(
     MODEL, precision)).loss, train=True))(params, extra, BATCH, KEY)
   assert abs(own - test[0]) > 0.01
 
@@ -52,7 +51,7 @@ def test_all_frozen_answers_as_an_evaluation(precision):
 def test_only_those_named_stay():
   task = _task('stage[12]/.*', 'stem/norm/var')
   params, extra = _started(task)
-  _, (after, _, _) = quick_jit(partial(task.loss, train=True))(
+  _, (after, _, _) = jax.jit(partial(task.loss, train=True))(
     params, extra, BATCH, KEY)
   same = _same(after, extra)['batch_stats']
   assert all(jax.tree.leaves([same[k] for k in ('stem', 'stage1', 'stage2')]))
@@ -120,7 +119,7 @@ def test_parts_of_a_batch_leave_what_is_frozen_to_the_bit(parts):
   extra = jax.tree.map(lambda x: x * 1.1, extra)  # no round numbers
   batch = jax.tree.map(lambda x: np.stack([x] * parts), BATCH)
   gradient = mean_gradient(partial(task.loss, train=True), parts=parts)
-  (_, after, _), _ = quick_jit(gradient)(params, extra, batch, KEY)
+  (_, after, _), _ = jax.jit(gradient)(params, extra, batch, KEY)
   same = _same(after, extra)['batch_stats']
   assert all(jax.tree.leaves([same[k] for k in ('stage1', 'stage2')]))
   assert not any(jax.tree.leaves(same['stage3']))

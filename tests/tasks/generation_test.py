@@ -16,7 +16,6 @@ from bigmodels import losses, metrics, models, tasks
 from bigmodels.data import transforms
 from bigmodels.errors import UserError
 from bigmodels.precision import in_precision
-from tests.quick import quick_jit
 
 KEY = jax.random.PRNGKey(0)
 DCGAN = models.Dcgan(size=(4, 4, 1), classes=3, latent=4, width=2, embedding=2)
@@ -64,12 +63,12 @@ def task_of(model=DCGAN, penalty=None, **others):
 @functools.cache
 def started(model):
   """Params, larger than they begin, and extra."""
-  params, extra = jax.device_get(quick_jit(task_of(model).init)(KEY, batch()))
+  params, extra = jax.device_get(jax.jit(task_of(model).init)(KEY, batch()))
   return jax.tree.map(lambda x: 3 * x, params), extra
 
 
 def slopes_of(task, side):
-  return quick_jit(jax.value_and_grad(getattr(task, side), has_aux=True))
+  return jax.jit(jax.value_and_grad(getattr(task, side), has_aux=True))
 
 
 @pytest.mark.parametrize('name, penalty', [
@@ -117,7 +116,7 @@ def by_hand(params, data, key, side):
 def test_losses_and_sums_equal_numpy(side, masked):
   task, data = task_of(Dots()), batch(9, masked, np.nan)
   params, extra = started(Dots())
-  value, (after, sums, outputs) = quick_jit(getattr(task, side))(
+  value, (after, sums, outputs) = jax.jit(getattr(task, side))(
     params, extra, data, KEY)
   expected = by_hand(params, data, KEY, side)
   assert set(sums) == set(expected) and outputs == {} and after == {}
@@ -159,7 +158,7 @@ def test_the_penalty_is_added_to_the_loss_of_the_discriminator_alone():
   slopes = w * (1 - np.tanh(data['inputs'][:4].reshape(4, -1)) ** 2)
   added = 1.5 * (slopes**2).sum(1).mean()
   for side, more in (('discriminator', added), ('generator', 0)):
-    one, two = (float(quick_jit(getattr(t, side))(params, extra, data, KEY)[0])
+    one, two = (float(jax.jit(getattr(t, side))(params, extra, data, KEY)[0])
                 for t in (plain, other))
     assert two - one == pytest.approx(more, rel=1e-4)
   assert added > 0.01
@@ -169,7 +168,7 @@ def test_the_penalty_is_added_to_the_loss_of_the_discriminator_alone():
 def test_another_game(game):
   task, data = task_of(Dots(), game=game), batch(5)
   params, extra = started(Dots())
-  judged, made = (quick_jit(getattr(task, side))(params, extra, data, KEY)[0]
+  judged, made = (jax.jit(getattr(task, side))(params, extra, data, KEY)[0]
                   for side in ('discriminator', 'generator'))
 
   def logits(images):
@@ -191,7 +190,7 @@ def test_each_side_keeps_statistics_of_its_own_step():
   task, data = task_of(), batch()
   params, extra = started(DCGAN)
   for side, other in (('discriminator', 'generator'), ('generator', 'discriminator')):
-    _, (after, _, _) = quick_jit(getattr(task, side))(params, extra, data, KEY)
+    _, (after, _, _) = jax.jit(getattr(task, side))(params, extra, data, KEY)
     before = extra['batch_stats']
     chex.assert_trees_all_equal(after['batch_stats'][other], before[other])
     assert all(jax.tree.leaves(jax.tree.map(
@@ -204,7 +203,7 @@ def test_bfloat16_is_for_the_model_alone():
   params, extra = started(PLAIN)
   exact = task_of(PLAIN, losses.r1)
   (value, _), slopes = slopes_of(task, 'discriminator')(params, extra, data, KEY)
-  wanted, _ = quick_jit(exact.discriminator)(params, extra, data, KEY)
+  wanted, _ = jax.jit(exact.discriminator)(params, extra, data, KEY)
   assert {x.dtype for x in jax.tree.leaves(slopes)} == {jnp.dtype('float32')}
   assert value.dtype == jnp.float32 and value == pytest.approx(float(wanted), rel=0.05)
 
@@ -228,8 +227,8 @@ def test_generated_images_are_bytes_of_latents_and_labels(name):
   task, model = task_of(MODELS[name], white=16), MODELS[name]
   params, extra = started(MODELS[name])
   latents, labels = jax.random.normal(KEY, (5, 4)), jnp.arange(5) % 3
-  made = quick_jit(task.generate)(params, extra, latents, labels, KEY)
-  floats = quick_jit(partial(model.apply, method='generate', train=False))(
+  made = jax.jit(task.generate)(params, extra, latents, labels, KEY)
+  floats = jax.jit(partial(model.apply, method='generate', train=False))(
     {'params': params, **extra}, latents, labels, rngs={'noise': KEY})
   assert made.shape == (5, 4, 4, 1) and made.dtype == np.uint8
   expected = np.clip((np.float64(floats) + 1) * 8, 0, 16)

@@ -11,7 +11,6 @@ from PIL import Image, ImageEnhance
 from scipy import stats
 
 from bigmodels.data import transforms
-from tests.quick import quick_jit
 
 KEY = jax.random.key(0)
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 8, 9, 3)).astype(np.uint8)
@@ -20,7 +19,7 @@ ENHANCE = {'brightness': ImageEnhance.Brightness, 'contrast': ImageEnhance.Contr
 
 
 def apply(images, key=KEY, **strengths):
-  transform = quick_jit(partial(transforms.colour, **strengths))
+  transform = jax.jit(partial(transforms.colour, **strengths))
   return np.asarray(transform({'inputs': images}, key)['inputs'])
 
 

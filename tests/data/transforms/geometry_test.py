@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,7 +10,6 @@ from scipy import ndimage, stats
 
 from bigmodels.data import transforms
 from tests.data.transforms.pictures import KEY, apply, batch, pixels
-from tests.quick import quick_jit
 
 
 def which(image, candidates):
@@ -42,7 +42,7 @@ def sides(rows, epochs, **keywords):
   images = np.stack([pixels()[0]] * len(rows))
   data = {**batch(images), 'row': np.asarray(rows, np.int32),
           'epoch': np.asarray(epochs, np.int32)}
-  transform = quick_jit(partial(transforms.alternating_flip, **keywords))
+  transform = jax.jit(partial(transforms.alternating_flip, **keywords))
   results = np.asarray(transform(data, KEY)['inputs'])
   mirrored = (results == images[:, :, ::-1]).all((1, 2, 3))
   assert (mirrored ^ (results == images).all((1, 2, 3))).all()

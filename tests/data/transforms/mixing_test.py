@@ -11,7 +11,6 @@ from scipy import stats
 from bigmodels import recipes
 from bigmodels.data import transforms
 from bigmodels.keys import part_of
-from tests.quick import quick_jit
 
 KEY = jax.random.PRNGKey(3)
 MIXUP = partial(transforms.mixup, outputs=5)
@@ -33,7 +32,7 @@ def numbered(n, size=16):
 
 
 def apply(transform, data, key=KEY):
-  return jax.tree.map(np.asarray, quick_jit(transform)(data, key))
+  return jax.tree.map(np.asarray, jax.jit(transform)(data, key))
 
 
 def own_share(transform, n, key=KEY):

@@ -5,8 +5,6 @@ from functools import partial
 import jax
 import numpy as np
 
-from tests.quick import quick_jit
-
 KEY = jax.random.key(0)
 
 
@@ -23,5 +21,5 @@ def batch(images):
 
 
 def apply(transform, images, key=KEY, **keywords):
-  transform = quick_jit(partial(transform, **keywords))
+  transform = jax.jit(partial(transform, **keywords))
   return np.asarray(transform(batch(images), key)['inputs'])

@@ -12,7 +12,6 @@ from scipy import ndimage, stats
 
 from bigmodels.data import transforms
 from bigmodels.data.transforms.randaugment import OPERATIONS
-from tests.quick import quick_jit
 
 KEY = jax.random.key(0)
 CHANCE = np.random.default_rng(0)
@@ -23,7 +22,7 @@ FILL = 0.25
 
 
 def apply(images, key=KEY, **settings):
-  transform = quick_jit(partial(transforms.randaugment, **settings))
+  transform = jax.jit(partial(transforms.randaugment, **settings))
   return np.asarray(transform({'inputs': images}, key)['inputs'])
 
 

@@ -10,7 +10,6 @@ import pytest
 from bigmodels.data import transforms
 from bigmodels.keys import part_of
 from tests.data.transforms.pictures import KEY, apply, batch, pixels
-from tests.quick import quick_jit
 
 RANDOM = {
   'flip': transforms.flip,
@@ -32,7 +31,7 @@ GEOMETRIC = [name for name in RANDOM if name != 'noise']
 
 @pytest.mark.parametrize('name', RANDOM)
 def test_a_key_decides_and_only_inputs_change(name):
-  transform = quick_jit(RANDOM[name])
+  transform = jax.jit(RANDOM[name])
   before = batch(pixels(16))
   after = transform(before, KEY)
   again, other = transform(before, KEY), transform(before, jax.random.key(1))
@@ -46,7 +45,7 @@ def test_a_key_decides_and_only_inputs_change(name):
 @pytest.mark.parametrize('name', RANDOM)
 def test_a_part_of_a_batch_gets_its_part_of_the_draws(name):
   key, data = jax.random.PRNGKey(5), batch(pixels(6))
-  transform = quick_jit(RANDOM[name])
+  transform = jax.jit(RANDOM[name])
   whole = transform(data, key)['inputs']
   for part in range(2):
     here = slice(3 * part, 3 * part + 3)
