@@ -18,12 +18,13 @@ SHARED = ROOT.parent / 'shared'
 DESELECTED = pytest.StashKey[dict]()
 devices.skip_absent_tpu()
 # Most programs of tests run once: they are compiled with few optimizations, in less
-# time, and so are those of the processes that tests start. Not with none: at level 0,
-# which `jax_disable_most_optimizations` is, jaxlib 0.12.0.1 changes hues wrongly.
-XLA_FLAGS = ['--xla_backend_optimization_level=1',
-             '--xla_llvm_disable_expensive_passes=true']
-if jax.__version_info__ < (0, 11):  # the choice of later ones is gone
-  XLA_FLAGS.append('--xla_cpu_use_fusion_emitters=false')
+# time, and so are those of the processes that tests start.
+XLA_FLAGS = ['--xla_llvm_disable_expensive_passes=true']
+if jax.__version_info__ < (0, 11):
+  XLA_FLAGS += ['--xla_backend_optimization_level=0',
+                '--xla_cpu_use_fusion_emitters=false']  # a choice that later ones lack
+else:  # at level 0 jaxlib 0.12.0.1 computes changes of hue wrongly
+  XLA_FLAGS += ['--xla_backend_optimization_level=1']
 os.environ['XLA_FLAGS'] = ' '.join([*XLA_FLAGS, os.environ.get('XLA_FLAGS', '')])
 
 
