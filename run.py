@@ -21,8 +21,10 @@ if __name__ == '__main__':
   if problem:  # before an import that fails for it
     print(f'error: {problem}', file=sys.stderr)
     sys.exit(2)
-  if releases.logs_what_is_no_error():  # read when jaxlib is imported
-    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+  # Read when jaxlib is imported. '1' is what JAX sets, and processes inherit.
+  if releases.logs_what_is_no_error() and (
+    os.environ.get('TF_CPP_MIN_LOG_LEVEL', '1') == '1'):
+    os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
 
 from absl import app, flags, logging
 

@@ -16,8 +16,12 @@ def test_absent_empty_and_lacking(request_for, tmp_path):
   empty.mkdir()
   with pytest.raises(UserError, match='prepared there: nothing'):
     train.run(request_for('mnist_cnn', tmp_path / 'b', data_dir=empty))
-  (empty / 'cifar10' / '3.0.2').mkdir(parents=True)
-  (empty / 'cifar10' / '3.0.2' / 'dataset_info.json').write_text('{}')
+  for version in ('3.0.2', '3.0.3.incompleteABC'):
+    (empty / 'cifar10' / version).mkdir(parents=True)
+    (empty / 'cifar10' / version / 'dataset_info.json').write_text('{}')
+  with pytest.raises(UserError, match='prepared there: nothing'):  # half of it
+    train.run(request_for('mnist_cnn', tmp_path / 'b', data_dir=empty))
+  (empty / 'cifar10' / '3.0.2' / 'features.json').write_text('{}')
   with pytest.raises(UserError, match='prepared there: cifar10'):
     train.run(request_for('mnist_cnn', tmp_path / 'c', data_dir=empty))
   with pytest.raises(UserError, match='cannot be read'):
