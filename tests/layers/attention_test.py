@@ -206,6 +206,7 @@ def test_attention_to_a_memory_equals_numpy():
 
 
 @pytest.mark.parametrize('causal', [False, True])
+@pytest.mark.reference
 def test_equals_pytorch(causal):
   torch = pytest.importorskip('torch')
   twin = torch.nn.MultiheadAttention(WIDTH, 3, batch_first=True)

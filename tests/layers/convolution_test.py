@@ -384,6 +384,7 @@ def test_the_transpose_keeps_other_dtypes(monkeypatch, backend, dtype):
 
 
 @pytest.mark.parametrize('size, window, strides, padding', TRANSPOSED)
+@pytest.mark.reference
 def test_the_transpose_is_pytorchs(size, window, strides, padding):
   torch = pytest.importorskip('torch', reason='PyTorch is what this compares with')
   x, kernel = _transposed_inputs(size, window)

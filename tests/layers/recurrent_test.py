@@ -57,6 +57,7 @@ def _from_pytorch(cell, twin, suffix):
 @pytest.mark.parametrize('reverse, padded', [
   (False, False), (False, True), (True, True)])
 @pytest.mark.parametrize('cell', CELLS)
+@pytest.mark.reference
 def test_equals_pytorch(cell, reverse, padded):
   torch = pytest.importorskip('torch', reason='PyTorch is what this compares with')
   torch.manual_seed(0)

@@ -93,6 +93,7 @@ def from_pytorch(torch, twin):
 
 @pytest.mark.parametrize('activation', ['relu', 'gelu'])
 @pytest.mark.parametrize('norm_first', [False, True])
+@pytest.mark.reference
 def test_equals_pytorchs_encoder_layer(norm_first, activation):
   torch = pytest.importorskip('torch')
   twin = from_pytorch(torch, torch.nn.TransformerEncoderLayer(
@@ -121,6 +122,7 @@ def test_equals_pytorchs_encoder_layer(norm_first, activation):
 
 
 @pytest.mark.parametrize('norm_first', [False, True])
+@pytest.mark.reference
 def test_equals_pytorchs_decoder_layer(norm_first):
   torch = pytest.importorskip('torch')
   twin = from_pytorch(torch, torch.nn.TransformerDecoderLayer(

@@ -122,6 +122,7 @@ def by_torch(model, variables, images, train):
 
 @pytest.mark.parametrize('train', [False, True])
 @pytest.mark.parametrize('shortcut', ['zeros', 'projection'])
+@pytest.mark.reference
 def test_cifar_form_equals_pytorch(shortcut, train):
   model = CifarResNet(5, 14, 4, shortcut=shortcut)
   variables = random(model)
@@ -131,6 +132,7 @@ def test_cifar_form_equals_pytorch(shortcut, train):
   np.testing.assert_allclose(actual[0] if train else actual, expected, atol=2e-5)
 
 
+@pytest.mark.reference
 def test_statistics_move_in_training_only():
   model = CifarResNet(5, 8, 4)
   variables = random(model)
