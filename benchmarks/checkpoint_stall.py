@@ -49,7 +49,7 @@ def measure(name: str, data_dir: str, folder: pathlib.Path, rounds: int) -> dict
                 Opening(data_dir, folder, {}, say=lambda _: None))
   programs = compile_programs(built.learner, built.train, {}, built.layout)
   carry, most = programs.init(np.asarray(jax.random.PRNGKey(0))), programs.traced.most
-  checkpoints = Checkpoints(folder / 'checkpoints', keep=1)
+  checkpoints = Checkpoints(folder / 'checkpoints', 1, {})
 
   def steps(times: int) -> float:
     nonlocal carry

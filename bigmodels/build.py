@@ -69,16 +69,10 @@ def open_run(experiment: Experiment, layout: Layout, workdir: Workdir,
     say: prints a line.
 
   Raises:
-    UserError: also if there are checkpoints and nothing is kept: what they were taught
-      with, such as a tokenizer, would be fitted anew.
+    UserError: also if what is kept is not as the run left it, or is gone; see
+      `Workdir.fitted`.
   """
-  stored = workdir.fitted()
-  if stored is None and any(workdir.checkpoints.glob('*')):
-    raise UserError(
-      f'{workdir.data} is gone, and the checkpoints beside it mean nothing without '
-      'what was fitted to the training split: bring it back, or begin with another '
-      '--workdir')
-  stored = stored or {'data_dir': None, 'kept': {}}
+  stored = workdir.fitted() or {'data_dir': None, 'kept': {}}
   data_dir = str(pathlib.Path(data_dir).expanduser().resolve()) if data_dir else (
     stored['data_dir'])
   opening = Opening(data_dir, cache_dir, dict(stored['kept']), say)

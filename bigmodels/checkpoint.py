@@ -1,19 +1,22 @@
 """Checkpoints through Orbax: asynchronous, verified, and never silently lost.
 
-Every checkpoint holds the carry and the host's progress, with a fingerprint of all
-bits of the carry that was taken on the device. What is restored must have the same:
-a truncated file, a flipped bit or a half-written folder is noticed, said, and the
-checkpoint before it is used.
+Every checkpoint holds the carry and a record: the step, the host's progress, the seal
+of the run, and a fingerprint of all bits of the carry that was taken on the device,
+with a digest of every field and of the whole. What is restored must have the same: a
+truncated file, a flipped bit, an edited number, a folder from elsewhere or one that is
+half written is noticed and named, and the checkpoint before it is used.
 """
 
 import contextlib
 import errno
 import functools
+import json
 import logging
 import os
 import pathlib
+import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -21,7 +24,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
+from bigmodels import seal as seals
 from bigmodels.errors import UserError
+from bigmodels.seal import Seal, digest
 
 
 def fingerprint(tree: Any) -> jax.Array:
@@ -72,23 +77,111 @@ def _places(shape: tuple[int, ...]) -> jax.Array:
   return places
 
 
-class Checkpoints:
-  """The checkpoints of one run: the best, and the latest few."""
+def check(folder: pathlib.Path, seal: Seal) -> dict[int, dict[str, Any]]:
+  """What the checkpoints in a folder hold beside their arrays, of those that are whole.
 
-  def __init__(self, folder: pathlib.Path, keep: int, *, read_only: bool = False):
+  Args:
+    folder: of checkpoints; need not be there.
+    seal: of the run.
+
+  Raises:
+    UserError: if there are checkpoints, and none is of a run with this seal.
+  """
+  if folder.is_symlink() and not folder.exists():
+    raise UserError(f'{folder} is a link to {os.readlink(folder)}, where nothing is')
+  if folder.exists() and not folder.is_dir():
+    raise UserError(f'{folder} must be a folder of checkpoints, and is a file')
+  records = {}
+  for step in _steps(folder):
+    with contextlib.suppress(Damaged):
+      records[step] = _read(folder, step)
+  if records and all(record['seal'] != seal for record in records.values()):
+    step = max(records)
+    raise UserError(
+      f'{folder.parent} is not as it was when the checkpoint of step {step} was saved: '
+      f'{seals.differences(records[step]["seal"], seal)}; put that back, or begin with '
+      'another --workdir')
+  return records
+
+
+def _steps(folder: pathlib.Path) -> list[int]:
+  return [int(path.name) for path in folder.glob('*')
+          if re.fullmatch(r'\d+', path.name)]
+
+
+_RECORD = ('step', 'scheduled', 'progress', 'seal', 'arrays')
+
+
+def _read(folder: pathlib.Path, step: int) -> dict[str, Any]:
+  """The record of a checkpoint.
+
+  Raises:
+    Damaged: if it is not as it was saved, naming the file and the fields.
+  """
+  path = folder / str(step) / 'progress' / 'metadata'
+  try:
+    found = json.loads(path.read_text(encoding='utf-8'))
+  except (OSError, ValueError, RecursionError) as error:
+    raise Damaged(f'{path} cannot be read: {error}') from error
+  fields = {*_RECORD, 'digests', 'digest'}
+  if not isinstance(found, dict) or found.keys() != fields or not isinstance(
+    found['digests'], dict):
+    older = isinstance(found, dict) and 'fingerprint' in found
+    raise Damaged(f'{path} ' + (
+      'is of an older version of bigmodels, which kept no seal' if older else
+      f'must have the fields {", ".join(sorted(fields))}'))
+  record = {name: found[name] for name in _RECORD}
+  before, now = found['digests'], _digests(record)
+  wrong = [name for name in dict.fromkeys([*before, *now])
+           if before.get(name) != now.get(name)]
+  if wrong or found['digest'] != digest(record):
+    raise Damaged(f'{path}: {", ".join(wrong[:5]) or "its digest"} is not as it was '
+                  'saved')
+  if record['step'] != step:
+    raise Damaged(f'{path} is of step {record["step"]}')
+  return record
+
+
+def _digests(record: Mapping[str, Any]) -> dict[str, str]:
+  """The digest of every field of a record, those of its parts by `progress.step`."""
+  digests = {}
+  for name, value in record.items():
+    parts = {f'{name}.{key}': part for key, part in value.items()} if isinstance(
+      value, dict) else {name: value}
+    digests |= {path: digest(part) for path, part in parts.items()}
+  return digests
+
+
+class Checkpoints:
+  """The checkpoints of one run: the best, and the latest few.
+
+  Attributes:
+    folder: holds one folder a step.
+    seal: of the run, which what is saved is given and what is restored must have.
+    unfinished: names of what was half written when a run stopped.
+  """
+
+  def __init__(self, folder: pathlib.Path, keep: int, seal: Seal, *,
+               read_only: bool = False):
     """Opens a folder of checkpoints, and makes it unless `read_only`.
 
     Args:
-      folder: holds one folder a step.
+      folder, seal: see the class.
       keep: how many of the latest stay, beside the best.
       read_only: whether nothing may be written or removed.
+
+    Raises:
+      UserError: if there are checkpoints, and none is of a run with this seal.
     """
     import orbax.checkpoint as ocp
 
     _hush()
-    self._ocp, self.folder = ocp, folder
-    self._best: int | None = None
+    self._ocp, self.folder, self.seal = ocp, folder, seal
+    self._keep, self._best, self._done = keep, None, False
     self._saved: int | None = None
+    records = check(folder, seal)
+    # Steps that every run saves: see `_stay`.
+    self._scheduled = {step for step, record in records.items() if record['scheduled']}
     self.unfinished = sorted(p.name for p in folder.glob('*orbax-checkpoint-tmp*'))
     self._manager = ocp.CheckpointManager(
       folder.resolve(),
@@ -99,7 +192,7 @@ class Checkpoints:
         read_only=read_only,
         cleanup_tmp_directories=not read_only,
         save_root_metadata=False,
-        preservation_policy=_LatestAndBest(keep, lambda: self._best),
+        preservation_policy=_Policy(self._stay),
       ),
     )
 
@@ -108,7 +201,8 @@ class Checkpoints:
     """Steps with a checkpoint, ascending."""
     return sorted(self._manager.all_steps())
 
-  def save(self, step: int, carry: Any, progress: dict, *, best: int | None) -> None:
+  def save(self, step: int, carry: Any, progress: Mapping[str, Any], *,
+           best: int | None, scheduled: bool = True, done: bool = False) -> None:
     """Starts to save; returns when the carry's memory may be reused.
 
     Args:
@@ -116,16 +210,32 @@ class Checkpoints:
       carry: a tree of arrays.
       progress: JSON that belongs to it.
       best: the step whose checkpoint must stay.
+      scheduled: whether every run of the experiment saves this step; one that the
+        clock or a signal asked for stays no longer than it may be needed.
+      done: whether the run ends here.
     """
     if step in self._manager.all_steps():
       return
     self.wait()  # for the save before: what went wrong with it is told as its own
-    ocp, self._best = self._ocp, best
-    progress = {**progress, 'fingerprint': int(fingerprint(carry))}
+    ocp, self._best, self._done = self._ocp, best, done
+    if scheduled:
+      self._scheduled.add(step)
+    record = {'step': step, 'scheduled': scheduled, 'progress': dict(progress),
+              'seal': self.seal, 'arrays': int(fingerprint(carry))}
     with self._blame(step):
       self._manager.save(step, args=ocp.args.Composite(
-        carry=ocp.args.StandardSave(carry), progress=ocp.args.JsonSave(progress)))
+        carry=ocp.args.StandardSave(carry), progress=ocp.args.JsonSave(
+          {**record, 'digests': _digests(record), 'digest': digest(record)})))
       self._saved = step
+
+  def _stay(self, steps: list[int]) -> set[int]:
+    """The steps whose checkpoints stay, of those that are there, ascending.
+
+    At the end of a run they are the same wherever it was stopped on the way.
+    """
+    scheduled = [step for step in steps if step in self._scheduled]
+    stay = {self._best, *scheduled[-self._keep :]}
+    return stay if self._done else stay.union(steps[-self._keep :])
 
   def wait(self) -> None:
     """Returns when what was started is on disk."""
@@ -146,22 +256,28 @@ class Checkpoints:
         another than the one it was saved from. None for nested dicts, as saved.
 
     Raises:
-      Damaged: if it cannot be read, or not as it was written.
+      Damaged: if it cannot be read, or not as it was written, or is of another run.
     """
     ocp = self._ocp
-    found, reason = None, 'another process cannot read its part'
+    carry = record = None
+    reason = 'another process cannot read its part'
     try:
-      found = self._manager.restore(step, args=ocp.args.Composite(
-        carry=ocp.args.StandardRestore(like), progress=ocp.args.JsonRestore()))
+      record = _read(self.folder, step)
+      if record['seal'] != self.seal:
+        raise Damaged('it is of another run: '
+                      + seals.differences(record['seal'], self.seal))
+      carry = self._manager.restore(
+        step, args=ocp.args.Composite(carry=ocp.args.StandardRestore(like)))['carry']
+    except Damaged as error:
+      reason = str(error)
     except Exception as error:  # whatever a damaged file makes the readers raise
       first = str(error).strip().splitlines() or ['']
       reason = f'{type(error).__name__}: {first[0][:200]}'
-    if not _in_every_process(found is not None):
+    if not _in_every_process(carry is not None):
       raise Damaged(reason)
-    carry, progress = found['carry'], found['progress']
-    if progress is None or int(fingerprint(carry)) != progress.pop('fingerprint'):
+    if int(fingerprint(carry)) != record['arrays']:
       raise Damaged('its bits are not those that were saved')
-    return carry, progress
+    return carry, record['progress']
 
   def shapes(self, step: int) -> Any:
     """The carry of a step as nested dicts of shapes; nothing is read but these.
@@ -203,6 +319,7 @@ class Checkpoints:
         say(f'moved it to {aside}; going on from step {step}')
       _in_every_process(True)  # for the folders to have their names
       self._manager.reload()
+      self._tidy(restored[1])
       return restored
     if damaged:
       raise UserError(
@@ -210,6 +327,20 @@ class Checkpoints:
         f'{", ".join(map(str, sorted(damaged)))}); nothing was changed; to start '
         'afresh, use another --workdir')
     return None
+
+  def _tidy(self, progress: Mapping[str, Any]) -> None:
+    """Removes what a run that was killed while it saved had no time to remove."""
+    self._best = progress['best_step'] if progress['best'] is not None else None
+    self._done = progress['done'] is not None
+    stay = self._stay(self.steps)
+    for step in self.steps:
+      if step not in stay and self._sound(step):
+        self._manager.delete(step)
+
+  def _sound(self, step: int) -> bool:
+    with contextlib.suppress(Damaged):
+      return bool(_read(self.folder, step))
+    return False
 
   def _free_name(self, name: str) -> pathlib.Path:
     path, count = self.folder / name, 1
@@ -279,13 +410,13 @@ class Damaged(Exception):
   """A checkpoint that is there but not as it was written."""
 
 
-class _LatestAndBest:
+class _Policy:
   """Orbax's protocol of what to keep."""
 
-  def __init__(self, keep: int, best: Callable[[], int | None]):
-    self._keep, self._best = keep, best
+  def __init__(self, stay: Callable[[list[int]], set[int]]):
+    self._stay = stay
 
   def should_preserve(self, checkpoints, *, context):
     del context
-    latest = len(checkpoints) - self._keep
-    return [i >= latest or c.step == self._best() for i, c in enumerate(checkpoints)]
+    stay = self._stay([c.step for c in checkpoints])
+    return [c.step in stay for c in checkpoints]

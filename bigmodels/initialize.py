@@ -47,7 +47,10 @@ def best(checkpoints: Checkpoints, like_of: Callable[[int], Any]) -> tuple[int, 
       print(f'the checkpoint of step {step} is damaged ({error})')
       continue
     found = ledger['best_step'] if ledger['best'] is not None else step
-    if found == step or found not in checkpoints.steps:
+    if found == step:
+      return step, carry
+    if found not in checkpoints.steps:
+      print(f'the best checkpoint, of step {found}, is not there: step {step} is used')
       return step, carry
     del carry
     try:
@@ -67,7 +70,7 @@ def of_run(workdir: Workdir, like: Any) -> tuple[int, Any]:
   Raises:
     UserError: if there is none, or it is damaged.
   """
-  checkpoints = Checkpoints(workdir.checkpoints, 1, read_only=True)
+  checkpoints = Checkpoints(workdir.checkpoints, 1, workdir.seal(), read_only=True)
   try:
     return best(checkpoints, lambda step: like)
   except Damaged as error:
@@ -232,15 +235,12 @@ def _of_workdir(path: pathlib.Path, wanted: dict[str, jax.Array], kept: Any,
   workdir = Workdir(path)
   if not workdir.checkpoints.is_dir():
     raise _Unfit('there are no checkpoints')
-  stored = workdir.fitted()
-  if kept is not None and stored is None:
-    raise _Unfit('there is no data.json, which tells the tokenizer that its parameters '
-                 'were taught with')
-  taught = stored and stored['kept'].get('tokenizer')
+  stored = workdir.fitted() or {'kept': {}}
+  taught = stored['kept'].get('tokenizer')
   if None not in (kept, taught) and kept != taught:
     raise _Unfit('that run has another tokenizer than this one, so its parameters '
                  'mean nothing here')
-  checkpoints = Checkpoints(workdir.checkpoints, 1, read_only=True)
+  checkpoints = Checkpoints(workdir.checkpoints, 1, workdir.seal(), read_only=True)
 
   def like_of(step):
     shapes = checkpoints.shapes(step)

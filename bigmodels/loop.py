@@ -46,6 +46,7 @@ class Ledger:
     best_step: the step of that; without a monitor the latest evaluation.
     waited: evaluations since then.
     records: lines of the log.
+    log: the digest of these.
     clear: whether the next dispatch starts a new window of training metrics.
     done: whether training is over, and why: 'steps' or 'patience'.
     seconds: of wall time, over all starts of the run: 'train', 'data' (at most: what
@@ -60,6 +61,7 @@ class Ledger:
   best_step: int | None = None
   waited: int = 0
   records: int = 0
+  log: str = ''
   clear: bool = True
   done: str | None = None
   seconds: dict[str, float] = dataclasses.field(default_factory=lambda: dict.fromkeys(
@@ -144,8 +146,9 @@ class Loop:
         if last:
           ledger.done = 'steps'
       stopped = self._decided().stop
-      if ledger.done or stopped or self._checkpoint_due(per_epoch):
-        self.save()
+      scheduled = ledger.done is not None or self._scheduled(per_epoch)
+      if scheduled or stopped or self._asked_to_save():
+        self.save(scheduled=scheduled)
       if stopped:
         break
     self._flush(leave=0)
@@ -246,20 +249,23 @@ class Loop:
         np.float32(sign * value), np.int32(ledger.evaluations)))
       self.carry = self.carry._replace(state=self.carry.state._replace(signal=signal_))
 
-  def _checkpoint_due(self, per_epoch: float) -> bool:
+  def _scheduled(self, per_epoch: float) -> bool:
+    """Whether every run of this experiment has a checkpoint here."""
     experiment, ledger = self.built.experiment, self.ledger
     if experiment.monitor and ledger.best_step == ledger.step:
       return True
-    if experiment.checkpoint.minutes is not None:
-      return self._decided().save
-    return ledger.step == experiment.checkpoint.after(ledger.step - 1, per_epoch)
+    return experiment.checkpoint.minutes is None and (
+      ledger.step == experiment.checkpoint.after(ledger.step - 1, per_epoch))
+
+  def _asked_to_save(self) -> bool:
+    return self.built.experiment.checkpoint.minutes is not None and self._decided().save
 
   def _minutes_are_over(self) -> bool:
     minutes = self.built.experiment.checkpoint.minutes
     return minutes is not None and time.perf_counter() - self._saved_at > minutes * 60
 
-  def save(self) -> None:
-    """Starts to save where the run is."""
+  def save(self, *, scheduled: bool) -> None:
+    """Starts to save where the run is; see `Checkpoints.save`."""
     ledger = self.ledger
     self._flush(leave=0)
     self._check(self.carry.fault)
@@ -272,11 +278,13 @@ class Loop:
         '--parallel=pmap a learner has to take its gradients with the `gradient` it is '
         'given, which adds them up (learners/gradient.py)')
     self.writers.sync()
+    ledger.log = self.writers.digest
     self.hosts.mark()
     with self._clock('checkpoint'):
       best = ledger.best_step if self.built.experiment.monitor else None
       self.checkpoints.save(
-        ledger.step, self.carry, dataclasses.asdict(ledger), best=best)
+        ledger.step, self.carry, dataclasses.asdict(ledger), best=best,
+        scheduled=scheduled, done=ledger.done is not None)
     self._saved_at = time.perf_counter()
     self._pace.saved()
 

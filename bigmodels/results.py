@@ -1,7 +1,9 @@
 """What is left of a run for people and programs: `result.json` and the report."""
 
+import contextlib
 import pathlib
 import subprocess
+from collections.abc import Callable
 from typing import Any
 
 import flax
@@ -9,7 +11,7 @@ import jax
 import optax
 
 import bigmodels
-from bigmodels import config, loop
+from bigmodels import config, loop, seal
 from bigmodels.build import Built
 from bigmodels.errors import UserError
 from bigmodels.logs import report
@@ -18,14 +20,23 @@ from bigmodels.parallel.meter import Meter
 from bigmodels.workdir import Workdir, read_metrics
 
 
-def finished(workdir: Workdir) -> dict[str, Any] | None:
-  """The result of a run that has come to its end, or None."""
-  try:
-    result = workdir.read_json(workdir.result)
-  except UserError:  # it is made again from the checkpoint
+def read(workdir: Workdir, say: Callable[[str], None]) -> dict[str, Any] | None:
+  """What `result.json` holds; None if there is none, or not as a run wrote it."""
+  if not workdir.result.exists():
     return None
-  done = isinstance(result, dict) and result.get('status') == 'finished'
-  return result if done else None
+  with contextlib.suppress(UserError):
+    result = workdir.read_json(workdir.result)
+    if isinstance(result, dict) and result.get('digest') == seal.digest(
+      {name: value for name, value in result.items() if name != 'digest'}):
+      return result
+  say(f'{workdir.result} is not as a run wrote it, and is not used')
+  return None
+
+
+def finished(workdir: Workdir, say: Callable[[str], None]) -> dict[str, Any] | None:
+  """The result of a run that has come to its end, or None."""
+  result = read(workdir, say)
+  return result if result and result['status'] == 'finished' else None
 
 
 def write(workdir: Workdir, resolved: config.Resolved, built: Built,
@@ -85,7 +96,7 @@ def write(workdir: Workdir, resolved: config.Resolved, built: Built,
       records=read_metrics(workdir), result=result, figures=figures,
       classes=built.train.dataset.classes)
   # Last: a result that says finished has a report beside it.
-  workdir.write_json(workdir.result, result)
+  workdir.write_json(workdir.result, {**result, 'digest': seal.digest(result)})
 
 
 def versions() -> dict[str, str]:

@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import fcntl
+import hashlib
 import json
 import os
 import pathlib
@@ -11,8 +12,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from bigmodels import config
+from bigmodels import seal as seals
 from bigmodels.checkpoint import out_of_room
 from bigmodels.errors import UserError
+from bigmodels.seal import Seal
 
 
 class Workdir:
@@ -21,6 +24,7 @@ class Workdir:
   def __init__(self, path: str | os.PathLike):
     self.path = pathlib.Path(path)
     self.config = self.path / 'config.txt'
+    self.source = self.path / 'source'
     self.data = self.path / 'data.json'
     self.metrics = self.path / 'metrics.jsonl'
     self.utilization = self.path / 'utilization.jsonl'
@@ -80,7 +84,7 @@ class Workdir:
       yield
     except OSError as error:
       if not out_of_room(error) and not isinstance(
-        error, FileExistsError | NotADirectoryError):
+        error, FileExistsError | NotADirectoryError | IsADirectoryError):
         raise
       raise UserError(
         f'--workdir={self.path}: cannot write there: {error.strerror or error}; what '
@@ -105,22 +109,58 @@ class Workdir:
       return default
     try:
       return json.loads(path.read_text(encoding='utf-8'))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
       raise UserError(f'{path} cannot be read: {error}') from error
 
   def fitted(self) -> dict[str, Any] | None:
-    """What `data.json` holds: `data_dir`, and `kept` by name; None if it is not there.
+    """What `data.json` holds: `data_dir`, and `kept` by name; None before there is one.
 
     Raises:
-      UserError: if it holds something else.
+      UserError: if it, or `config.txt`, is not as the run wrote it, or it is gone.
     """
-    found = self.read_json(self.data)
-    if found is None and not self.data.is_file():
+    if not self.data.exists():
+      if self.checkpoints.is_dir() and any(self.checkpoints.iterdir()):
+        raise UserError(
+          f'{self.data} is gone, and the checkpoints beside it mean nothing without '
+          'what was fitted to the training split: bring it back, or begin with another '
+          '--workdir')
       return None
-    if not isinstance(found, dict) or found.keys() != {'data_dir', 'kept'} or (
-      not isinstance(found['kept'], dict)):
-      raise UserError(f'{self.data} is not as a run writes it')
-    return found
+    found = self.read_json(self.data)
+    if not isinstance(found, dict) or found.keys() != {'data_dir', 'kept', 'seal'} or (
+      not all(isinstance(found[name], dict) for name in ('kept', 'seal'))):
+      older = isinstance(found, dict) and found.keys() == {'data_dir', 'kept'}
+      why = (': an older version of bigmodels did, which kept no seal; go on with that '
+             'version') if older else '; bring it back'
+      raise UserError(f'{self.data} is not as a run writes it{why}, or begin with '
+                      'another --workdir')
+    now = self._seal(found['kept'])
+    if now != found['seal']:
+      raise UserError(
+        f'{self.path} is not as the run left it: '
+        f'{seals.differences(found["seal"], now)}; put that back, or begin with '
+        'another --workdir')
+    return {'data_dir': found['data_dir'], 'kept': found['kept']}
+
+  def seal(self) -> Seal:
+    """The seal of the run that is here, without what is not here yet.
+
+    Raises:
+      UserError: as of `fitted`.
+    """
+    stored = self.fitted()
+    return self._seal(stored['kept'] if stored else {})
+
+  def _seal(self, kept: dict[str, Any]) -> Seal:
+    values = self._values() if self.config.is_file() else {}
+    source = {path.relative_to(self.source).as_posix(): path.read_bytes()
+              for path in sorted(self.source.rglob('*')) if path.is_file()}
+    return seals.of(values, kept, source)
+
+  def _values(self) -> dict[str, str]:
+    try:
+      return config.read_values(config.read(self.config))
+    except UserError as error:
+      raise UserError(f'{self.config}: {error}') from error
 
   def recorded(self, overrides: dict[str, str]) -> config.Resolved:
     """The experiment that `config.txt` tells, with overrides applied.
@@ -147,10 +187,7 @@ class Workdir:
         raise UserError(f'--workdir={self.path} holds checkpoints but no config.txt; '
                         'use another --workdir')
       return
-    try:
-      before = config.read_values(config.read(self.config))
-    except UserError as error:
-      raise UserError(f'{self.config}: {error}') from error
+    before = self._values()
     now = resolved.values()
     for values in (before, now):  # over which devices is no part of what a run is
       for name in [n for n in values if n.partition('.')[0] == 'mesh']:
@@ -167,19 +204,30 @@ class Workdir:
     """Writes `config.txt` and `data.json` of a run that is ready to start."""
     if not self.config.is_file():
       self.write(self.config, config.to_text(resolved))
+    self.keep_data(data)
+
+  def keep_data(self, data: dict[str, Any]) -> None:
+    """Writes `data.json`, with the seal of what is here; see `fitted`."""
+    data = {**data, 'seal': self._seal(data['kept'])}
     if self.read_json(self.data) != data:
       self.write_json(self.data, data)
 
 
-def _is_record(line: str) -> bool:
+def _step_of(line: bytes) -> int | None:
+  """The step of a record; None if a line holds none."""
   try:
-    return isinstance(json.loads(line)['step'], int)
-  except (ValueError, KeyError, TypeError):
-    return False
+    step = json.loads(line)['step']
+  except (ValueError, KeyError, TypeError, RecursionError):
+    return None
+  return step if type(step) is int else None
 
 
 class RecordsFile:
-  """`metrics.jsonl` and its like: one record a line, appended; cut back on resume."""
+  """`metrics.jsonl` and its like: one record a line, appended; cut back on resume.
+
+  Attributes:
+    records: how many there are.
+  """
 
   def __init__(self, workdir: Workdir, path: pathlib.Path, step: int):
     """Opens the file and drops every record after `step`, and a torn last line.
@@ -187,29 +235,38 @@ class RecordsFile:
     Raises:
       UserError: for a line that is no record, or a disk that cannot be written.
     """
-    self._workdir = workdir
+    self._workdir, self._hash = workdir, hashlib.sha256()
     with workdir.blame():
-      self._file = open(path, 'a+', encoding='utf-8')  # noqa: SIM115
+      self._file = open(path, 'a+b')  # noqa: SIM115
       self._file.seek(0)
       end = self.records = 0
-      for line in iter(self._file.readline, ''):
-        if not line.endswith('\n'):
+      for line in iter(self._file.readline, b''):
+        if not line.endswith(b'\n'):
           break
-        if not _is_record(line):
-          raise UserError(f'{path}, line {self.records + 1} is no record: '
+        found = _step_of(line)
+        if found is None:
+          raise UserError(f'{path}, line {self.records + 1}: must be a record, got '
                           f'{line[:80]!r}; mend or remove the file')
-        if json.loads(line)['step'] > step:
+        if found > step:
           break
         end = self._file.tell()
         self.records += 1
+        self._hash.update(line)
       self._file.truncate(end)
       self._file.seek(end)
 
+  @property
+  def digest(self) -> str:
+    """Of all records; two files of the same have the same bytes."""
+    return self._hash.hexdigest()[:16]
+
   def write(self, record: dict[str, Any]) -> None:
     """Appends a record; it is in the file when this returns."""
+    line = (json.dumps(record) + '\n').encode()
     with self._workdir.blame():
-      self._file.write(json.dumps(record) + '\n')
+      self._file.write(line)
       self._file.flush()
+    self._hash.update(line)
     self.records += 1
 
   def sync(self) -> None:

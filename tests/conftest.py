@@ -129,7 +129,7 @@ def request_for(cache_dir):
   return make
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def tiny() -> pathlib.Path:
   """An experiment file that trains in a second."""
   return ROOT / 'tests' / 'forks' / 'tiny.py'

@@ -18,6 +18,7 @@ from bigmodels.experiment import Span
 from bigmodels.modes import train
 from bigmodels.parallel import chips, layout
 from bigmodels.parallel.compile import compile_programs, trace
+from bigmodels.workdir import Workdir
 from tests.data import prepared
 from tests.environments import libraries
 
@@ -183,7 +184,8 @@ def _trained(name, request_for, workdir):
   train.run(request_for(name, workdir))
   from bigmodels.checkpoint import Checkpoints
 
-  checkpoints = Checkpoints(workdir / 'checkpoints', 1, read_only=True)
+  checkpoints = Checkpoints(
+    workdir / 'checkpoints', 1, Workdir(workdir).seal(), read_only=True)
   carry, _ = checkpoints.restore(checkpoints.steps[-1])
   checkpoints.release()
   dense = carry['state']['params']['Dense_0']

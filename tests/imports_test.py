@@ -8,7 +8,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PURE = ('losses', 'metrics', 'schedules', 'figures', 'errors', 'layers', 'keys',
-        'names', 'precision', 'decoding')
+        'names', 'precision', 'decoding', 'seal')
 # Room -> what it may import of bigmodels, beside itself.
 ALLOWED = {
   **{room: set() for room in PURE},

@@ -1,6 +1,5 @@
 """Tests of bigmodels.initialize between runs; published ones: tests/models/."""
 
-import json
 from functools import partial
 
 import jax
@@ -64,13 +63,15 @@ def workdir(tmp_path):
   def make(record, scale, kept=None):
     path = tmp_path / f'run{scale}'
     carry = carry_of(built_of(record)[0], scale)
-    checkpoints = Checkpoints(path / 'checkpoints', 2)
+    path.mkdir()
+    run = Workdir(path)
+    run.keep_data({'data_dir': None, 'kept': {} if kept is None else {
+      'tokenizer': kept}})
+    checkpoints = Checkpoints(run.checkpoints, 2, run.seal())
     for step, last in ((1, carry), (2, jax.tree.map(lambda x: x * 2, carry))):
-      checkpoints.save(step, last, {'best': 0.5, 'best_step': 1}, best=1)
+      checkpoints.save(step, last, {'best': 0.5, 'best_step': 1, 'done': None}, best=1)
     checkpoints.wait()
     checkpoints.release()
-    (path / 'data.json').write_text(json.dumps(
-      {'data_dir': None, 'kept': {} if kept is None else {'tokenizer': kept}}))
     return path, flat(carry)
 
   return make

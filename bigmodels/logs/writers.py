@@ -16,6 +16,11 @@ class Writers:
     self._progress = Progress(steps, batch_size, step)
     self.records = self._metrics.records
 
+  @property
+  def digest(self) -> str:
+    """Of the log of metrics."""
+    return self._metrics.digest
+
   def write(self, step: int, record: dict[str, float]) -> None:
     """Adds metrics to the log. They hold no times: two equal runs have equal logs."""
     self._metrics.write({'step': step, **record})
@@ -48,7 +53,9 @@ class Writers:
 
 
 class Silent(Writers):
-  """Tells nothing."""
+  """Writes nothing."""
+
+  digest = ''
 
   def __init__(self, records: int):
     """As if all `records` were there."""

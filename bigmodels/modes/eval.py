@@ -2,7 +2,7 @@
 
 import contextlib
 
-from bigmodels import build, config, initialize, loop
+from bigmodels import build, config, initialize, loop, results
 from bigmodels.checkpoint import Checkpoints, Damaged
 from bigmodels.errors import UserError
 from bigmodels.parallel import devices, hosts
@@ -30,14 +30,15 @@ def run(request: Request) -> None:
     all_hosts.announce()
     say(f'workdir: {workdir.path}')
     say(f'device: {devices.require(request.require_backend)}')
+    checkpoints = Checkpoints(workdir.checkpoints, experiment.keep, workdir.seal(),
+                              read_only=True)
+    stack.callback(checkpoints.release)
     layout = request.layout(experiment)
     built = build.open_run(experiment, layout, workdir, request.data_dir,
                            request.cache_dir, say=say)
     stack.callback(built.close)
     programs = compile_programs(built.learner, built.train, built.evals, layout)
     build.check_classes(built, programs.traced.outputs)
-    checkpoints = Checkpoints(workdir.checkpoints, experiment.keep, read_only=True)
-    stack.callback(checkpoints.release)
     try:
       step, carry = initialize.best(checkpoints, lambda step: programs.traced.carry)
     except Damaged as error:
@@ -49,7 +50,7 @@ def run(request: Request) -> None:
     say(f'step {step:,} of {workdir.path}, the best checkpoint:')
     for name, value in found.items():
       say(f'  {name}: {value!r}')
-    before = (workdir.read_json(workdir.result) or {'metrics': {}})['metrics']
+    before = (results.read(workdir, say) or {'metrics': {}})['metrics']
     changed = [k for k, v in found.items() if k in before and before[k] != v]
     if changed:
       say('not as in result.json: ' + ', '.join(

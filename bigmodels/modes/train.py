@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from bigmodels import build, config, initialize, loop, results
+from bigmodels import build, checkpoint, config, initialize, loop, results
 from bigmodels.checkpoint import Checkpoints, Damaged
 from bigmodels.logs.writers import Silent, Writers
 from bigmodels.names import name_of
@@ -44,7 +44,7 @@ def run(request: Request) -> None:
       all_hosts.announce()
       say(f'device: {device}')
       finished = json.loads(all_hosts.tell(
-        json.dumps(results.finished(workdir)) if all_hosts.main else None))
+        json.dumps(results.finished(workdir, say)) if all_hosts.main else None))
       if finished:
         say(results.headline(finished))
         say(f'this run is finished: {workdir.report}')
@@ -60,6 +60,7 @@ def _train(request: Request, resolved: config.Resolved, workdir: Workdir, device
     if beginning:
       initialize.require(experiment.init_from)
     layout = request.layout(experiment)
+    checkpoint.check(workdir.checkpoints, workdir.seal())
     built = build.open_run(experiment, layout, workdir, request.data_dir,
                            request.cache_dir, say=say)
     stack.callback(built.close)
@@ -70,8 +71,9 @@ def _train(request: Request, resolved: config.Resolved, workdir: Workdir, device
     programs = compile_traced(traced, built.train, built.evals, layout)
     if all_hosts.main:
       workdir.keep(resolved, built.data)
+    all_hosts.barrier('kept')
     with workdir.blame():
-      checkpoints = Checkpoints(workdir.checkpoints, experiment.keep)
+      checkpoints = Checkpoints(workdir.checkpoints, experiment.keep, workdir.seal())
     stack.callback(checkpoints.release)
     ledger = loop.Ledger()
     restored = checkpoints.restore_latest(programs.traced.carry, say)
@@ -111,6 +113,9 @@ def _train(request: Request, resolved: config.Resolved, workdir: Workdir, device
     if writers.records < ledger.records:
       say(f'{workdir.metrics} has lost {ledger.records - writers.records} of '
           f'{ledger.records} records from before step {ledger.step:,}')
+    elif all_hosts.main and restored and writers.digest != ledger.log:
+      say(f'{workdir.metrics} is not as this run wrote it: the curves of the report '
+          f'may be wrong before step {ledger.step:,}')
     ledger.seconds['compile'] += programs.seconds
     ledger.seconds['start'] += time.perf_counter() - start - programs.seconds
     running = loop.Loop(

@@ -146,7 +146,7 @@ def test_a_run_of_an_older_version(kept, write, trained):
   whole = (trained / 'data.json').read_text()
   (trained / 'data.json').write_text(f'{{"data_dir": null, "kept": {kept}}}')
   try:
-    with pytest.raises(UserError, match='tells nothing of the training split'):
+    with pytest.raises(UserError, match='an older version of bigmodels did'):
       write(None, trained, prompt=['the'])
   finally:
     (trained / 'data.json').write_text(whole)
@@ -157,7 +157,7 @@ def test_parameters_without_the_tokenizer_they_were_taught_with(
   whole = (trained / 'data.json').read_text()
   (trained / 'data.json').unlink()
   try:
-    with pytest.raises(UserError, match=r'there is no data\.json, which'):
+    with pytest.raises(UserError, match=r'data\.json is gone'):
       write(experiment, None, overrides={'init_from': trained}, prompt=['the'])
   finally:
     (trained / 'data.json').write_text(whole)

@@ -212,8 +212,10 @@ def test_parameters_that_are_not_finite_are_never_saved(request_for, tiny, tmp_p
                           optimizer__0='optax.sgd'))
   for path in (tmp_path / 'run' / 'checkpoints').iterdir():
     from bigmodels.checkpoint import Checkpoints
+    from bigmodels.workdir import Workdir
 
-    checkpoints = Checkpoints(tmp_path / 'run' / 'checkpoints', 1, read_only=True)
+    run = Workdir(tmp_path / 'run')
+    checkpoints = Checkpoints(run.checkpoints, 1, run.seal(), read_only=True)
     params = checkpoints.restore(int(path.name))[0]['state']['params']
     checkpoints.release()
     assert all(np.all(np.isfinite(x)) for d in params.values() for x in d.values()

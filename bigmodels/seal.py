@@ -1,0 +1,61 @@
+"""The seal of a run: what a checkpoint belongs to, beside its arrays, part by part.
+
+A part is a line of `config.txt`, an entry of `data.json` or a file of `source/`; the
+seal has a short text for each. `data.json` holds the seal of the run, and so does every
+checkpoint: whatever was changed since is found, and named.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+Seal = dict[str, str]
+
+_SHOWN = 60  # characters of a value that are kept as they are
+
+
+def digest(value: Any) -> str:
+  """16 hexadecimal digits of the SHA-256 of a JSON value, in any order of keys."""
+  read = json.loads(json.dumps(value))  # keys as text, tuples as lists
+  text = json.dumps(read, sort_keys=True, separators=(',', ':'))
+  return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def of(values: Mapping[str, str], kept: Mapping[str, Any],
+       source: Mapping[str, bytes]) -> Seal:
+  """The seal of a run.
+
+  Args:
+    values: path -> text of its experiment. The mesh is left out: a run may go on with
+      another one.
+    kept: what was fitted on its training data, by name; JSON.
+    source: the files of the experiment's code, by name.
+  """
+  lines = {f'config.txt: {path}': text if len(text) <= _SHOWN else (
+    f'{text[:_SHOWN]}... (sha256 {digest(text)})') for path, text in values.items()
+           if path.partition('.')[0] != 'mesh'}
+  fitted = {f'data.json: {name}': f'sha256 {digest(value)}'
+            for name, value in kept.items()}
+  files = {f'source/{name}': f'sha256 {hashlib.sha256(data).hexdigest()[:16]}'
+           for name, data in source.items()}
+  return lines | fitted | files
+
+
+def differences(before: Seal, now: Seal) -> str:
+  """What differs between two seals, in one line."""
+  parts = [part for part in dict.fromkeys([*before, *now])
+           if before.get(part) != now.get(part)]
+  texts = [_difference(part, before.get(part), now.get(part)) for part in parts[:5]]
+  more = f' and {len(parts) - 5} more' if len(parts) > 5 else ''
+  return '; '.join(texts) + more
+
+
+def _difference(part: str, before: str | None, now: str | None) -> str:
+  if now is None:
+    return f'{part} is gone'
+  if before is None:
+    return f'{part} is new'
+  if before.startswith('sha256 '):
+    return f'{part} has changed'
+  return f'{part} was {before}, now {now}'
