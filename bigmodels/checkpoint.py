@@ -304,6 +304,12 @@ class Checkpoints:
     for name in self.unfinished:
       say(f'{name.partition(".")[0]} in {self.folder} was only half written when the '
           'run stopped; not used')
+    for path in sorted(self.folder.glob('*')):
+      if path.name.isdigit() and not path.is_dir():
+        aside = self._free_name(f'{path.name}.damaged')
+        say(f'{path} is not a folder: moved to {aside}')
+        if jax.process_index() == 0:
+          path.rename(aside)
     damaged = []
     for step in reversed(self.steps):
       try:

@@ -295,6 +295,20 @@ def test_checkpoints_that_are_no_folder(run, request_for, make):
       mode.run(request_for(None, run.path))
 
 
+@pytest.mark.parametrize('make', [
+  lambda path: path.write_text(''), lambda path: path.symlink_to('nowhere')])
+def test_what_is_no_folder_makes_room_for_a_checkpoint(tmp_path, make):
+  folder = tmp_path / 'checkpoints'
+  assert _save(folder, SCHEDULE[:1]) == [10]
+  make(folder / '20')
+  checkpoints = Checkpoints(folder, 2, {})
+  lines = []
+  checkpoints.restore_latest({'x': jnp.arange(10)}, lines.append)
+  checkpoints.release()
+  assert lines == [f'{folder}/20 is not a folder: moved to {folder}/20.damaged']
+  assert _save(folder, SCHEDULE[1:2]) == [10, 20]
+
+
 # --- what people read -----------------------------------------------------------
 
 
