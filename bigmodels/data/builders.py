@@ -7,9 +7,11 @@ not: its class in the package describes them, and no download is needed.
 import contextlib
 import functools
 import io
+import json
 import pathlib
 import re
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 from bigmodels.data import files
@@ -47,11 +49,53 @@ def from_files(name: str, data_dir: str | None):
 
   Without the class of the dataset, only from what is on disk: a dataset's own code may
   require TensorFlow, and would offer to download.
+
+  Raises:
+    UserError: if what is on disk names code that is not of TFDS.
   """
   tfds = import_tfds()
+  check_features(root(data_dir) / name.partition(':')[0])
   with quiet():
     return tfds.core.read_only_builder.builder_from_files(
       name, **({'data_dir': data_dir} if data_dir else {}))
+
+
+def check_features(folder: pathlib.Path) -> None:
+  """Refuses prepared data that would run code: TFDS imports what its features name.
+
+  Args:
+    folder: of a dataset, with its versions, and its configurations if it has any.
+
+  Raises:
+    UserError: naming the file and the class.
+  """
+  for path in sorted({*folder.glob('*/features.json'),
+                      *folder.glob('*/*/features.json')}):
+    try:
+      features = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+      continue  # TFDS says why, should it be this one that is read
+    for name in _classes(features):
+      if not name.startswith('tensorflow_datasets.'):
+        raise UserError(
+          f'{path}: names the class {name!r}, whose module would be imported; data may '
+          'only name classes of tensorflow_datasets. Prepare it with features of '
+          'tfds.features')
+
+
+def _classes(features: Any) -> Iterator[str]:
+  """The Python classes that a `features.json` names, at any depth."""
+  left = [features]
+  while left:
+    each = left.pop()
+    if isinstance(each, dict):
+      # As protocol buffers have it in JSON, by its other name, and before TFDS 4.4.
+      for key in ('pythonClassName', 'python_class_name', 'type'):
+        if isinstance(each.get(key), str):
+          yield each[key]
+      left += each.values()
+    elif isinstance(each, list):
+      left += each
 
 
 def prepared(name: str, opening: Opening):
@@ -68,6 +112,8 @@ def prepared(name: str, opening: Opening):
       f'--data_dir={folder} downloads what an experiment needs')
   try:
     return from_files(name, str(folder))
+  except UserError:
+    raise
   except Exception as error:
     raise UserError(f'{looked}, but what is prepared there cannot be read: '
                     f'{type(error).__name__}: {_first_line(error)}') from error
@@ -116,9 +162,19 @@ def of_class(name: str, opening: Opening, **options: Any):
   """The builder that the package has for a dataset; nothing is downloaded.
 
   Raises:
-    UserError: if it has none, or it cannot be made here.
+    UserError: if it has none, it cannot be made here, or its name is one for which TFDS
+      would download code and run it, as it does for `huggingface:` and communities.
   """
   tfds, folder = import_tfds(), root(opening.data_dir)
+  namespace = re.match(r'([\w.-]+):[a-z]', name, re.IGNORECASE)
+  if namespace:
+    raise UserError(
+      f'{name} is not prepared in {folder}, and must be: its description is not in '
+      f'tensorflow-datasets, and code of {namespace[1]!r} is not downloaded and run')
+  if not re.fullmatch(r'\w+(/[\w.+-]+)?(:[\d.*]+)?', name):
+    raise UserError(f'the name of a dataset must be NAME, NAME/CONFIG or NAME:1.2.3, '
+                    f'got {name!r}')
+  check_features(folder / re.split('[:/]', name)[0])
   try:
     # Without TensorFlow what requires it prints that to stdout.
     with quiet(), contextlib.redirect_stdout(io.StringIO()):
@@ -146,12 +202,6 @@ def described(name: str, opening: Opening) -> tuple[Any, bool]:
   folder = root(opening.data_dir)
   if not _lack(name, folder):
     return prepared(name, opening).info, True
-  if re.match(r'\w+:[a-z]', name, re.IGNORECASE):
-    raise UserError(f'{name} is not prepared in {folder}, and must be: its description '
-                    'is not in tensorflow-datasets')
-  if not re.fullmatch(r'\w+(/[\w.-]+)?(:[\w.*]+)?', name):
-    raise UserError(f'the name of a dataset must be NAME, NAME/CONFIG or NAME:1.2.3, '
-                    f'got {name!r}')
   info = of_class(name, opening).info
   if not _lack(f'{info.name}:{info.version}', folder):
     raise UserError(f'{name!r} is prepared in {folder} as {info.name!r}')

@@ -4,25 +4,31 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-import io
 import json
-import os
 import pathlib
 import re
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
-from bigmodels.data import builders, descriptions
+from bigmodels.data import builders, decoded, descriptions, encoded
 from bigmodels.data.builders import import_tfds, quiet
 from bigmodels.data.sources import Columns, Dataset, Opening
 from bigmodels.errors import UserError
 
 _CHUNK = 1000  # examples decoded at a time: enough to report, little to hold
 _DIGESTED = 64 << 20  # bytes of a split that tell it from another: read at every start
-_Pair = tuple[np.ndarray, np.ndarray]  # an input and a label
+_RULES = '16 bits by their upper 8'  # of decoding: what other ones gave is not used
+_Stamps = dict[pathlib.Path, decoded.Stamp]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Example:
+  """An example, and what was converted in it; see `encoded.decode`."""
+
+  input: np.ndarray
+  label: np.ndarray
+  notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,22 +63,22 @@ class Tfds:
     info = builders.prepared(self.name, opening).info
     features = descriptions.features(self, info)
     base, first, last = descriptions.rows(self, info.splits)
-    length = last - first
+    length, whole = last - first, info.splits[base].num_examples
     inputs = features[self.inputs]
     names = getattr(features[self.labels], 'names', None)
     read = functools.partial(_read, self, opening.data_dir, base, first)
-    folder = _cache_folder(self, info, base, opening)
+    decoded.sweep(opening.cache_dir / 'decoded', opening.say)
+    place = _place(self, info, base, opening)
     return Dataset(
       length=length,
       nbytes=descriptions.nbytes(self, length, inputs.np_dtype, inputs.shape),
-      load=lambda: _load(self, folder, base, info.splits[base].num_examples,
-                         slice(first, last), opening),
+      load=_Load(self, place, base, whole, slice(first, last), opening),
       read=read,
       classes=None if names is None else tuple(names),
-      identity=f'{info.full_name} {self.selected} {_digest(self, info, base)}',
+      identity=f'{info.full_name} {self.selected} {place.digest}',
       describe=functools.partial(_describe, self, opening.data_dir, base, first),
       labels=self.fit and (lambda: _labels(
-        self, folder, base, info.splits[base].num_examples, opening)[first:last]),
+        self, place, base, whole, opening)[first:last]),
     )
 
   def download(self, opening: Opening) -> str:
@@ -90,50 +96,69 @@ class Tfds:
 
 @functools.cache
 def data_source(name: str, data_dir: str | None, base: str):
-  tfds = import_tfds()
-  with quiet():
-    builder = builders.from_files(name, data_dir)
-    by_pillow = tfds.decode.make_decoder()(_by_pillow)()
-    pictures = {key: by_pillow for key, feature in builder.info.features.items()
-                if isinstance(feature, tfds.features.Image)
-                and feature.np_dtype == np.uint8}
-    return builder.as_data_source(split=base, decoders=pictures)
-
-
-def _by_pillow(encoded: bytes, feature) -> np.ndarray:
-  """A picture with the channels that a feature declares.
+  """The examples of a split, pictures as they are encoded: see `encoded.decode`.
 
   TFDS decodes with OpenCV where that happens to be installed, which takes half a file
   for a whole one: what is read would depend on other packages.
   """
-  from PIL import Image
+  tfds = import_tfds()
+  with quiet():
+    builder = builders.from_files(name, data_dir)
+    pictures = {key: tfds.decode.SkipDecoding()
+                for key, feature in builder.info.features.items()
+                if _is_encoded(feature)}
+    return builder.as_data_source(split=base, decoders=pictures)
 
-  with Image.open(io.BytesIO(encoded)) as image:
-    channels = feature.shape[-1]
-    mode = {1: 'L', 3: 'RGB', 4: 'RGBA'}.get(channels, image.mode)
-    picture = np.asarray(image.convert(mode))
-    return picture.reshape(*picture.shape[:2], -1)
+
+def _is_encoded(feature) -> bool:
+  return isinstance(feature, import_tfds().features.Image) and (
+    feature.np_dtype in (np.uint8, np.uint16))
 
 
 def _read(source: Tfds, data_dir: str | None, base: str, first: int,
           rows: np.ndarray, seeds: np.ndarray | None = None) -> Columns:
   """Decodes some rows. A plain function of plain values, so workers can call it."""
-  found = _found(source, data_dir, base)
   keys = [int(first + row) for row in rows]
+  columns, examples = _columns(source, data_dir, base, keys, seeds)
+  if seeds is not None:  # while it trains, maybe in a process without `Opening.say`
+    for key, example in zip(keys, examples, strict=True):
+      for note in example.notes if example else ():
+        _say_once(f'{source.name} {base}: pictures {note}', key)
+  return columns
+
+
+@functools.cache
+def _said(text: str) -> list[int]:
+  """The first example that a text was said of."""
+  return []
+
+
+def _say_once(text: str, key: int) -> None:
+  """Prints it once in a process, wherever it is."""
+  if not _said(text):
+    _said(text).append(key)
+    print(f'{text} (such as example {key})', flush=True)
+
+
+def _columns(source: Tfds, data_dir: str | None, base: str, keys: list[int],
+             seeds: np.ndarray | None = None
+             ) -> tuple[Columns, list[_Example | None]]:
+  """Some examples as columns, and as they were decoded, None for what is corrupt."""
+  found = _found(source, data_dir, base)
   try:
-    pairs = _decoded(source, found, keys)
+    examples = _decoded(source, found, keys)
   except _Corrupt:
-    pairs = [_decoded_or_none(source, found, key) for key in keys]
+    examples = [_decoded_or_none(source, found, key) for key in keys]
   if seeds is None:
-    seeds = np.zeros((len(rows), 2), np.uint64)
-  pairs = [pair and (descriptions.fit_input(source, pair[0], seed), pair[1])
-           for pair, seed in zip(pairs, seeds, strict=True)]
+    seeds = np.zeros((len(keys), 2), np.uint64)
+  pairs = [each and (descriptions.fit_input(source, each.input, seed), each.label)
+           for each, seed in zip(examples, seeds, strict=True)]
   corrupt = np.array([pair is None for pair in pairs])
   if corrupt.any():
     good = next((pair for pair in pairs if pair), None)
     if good is None:
-      value, label = _first(source, found, base)
-      good = descriptions.fit_input(source, value, seeds[0]), label
+      one = _first(source, found, base)
+      good = descriptions.fit_input(source, one.input, seeds[0]), one.label
     zeros = tuple(map(np.zeros_like, good))
     pairs = [pair or zeros for pair in pairs]
   inputs, labels = zip(*pairs, strict=True)
@@ -147,8 +172,8 @@ def _read(source: Tfds, data_dir: str | None, base: str, first: int,
       'be batched: give Tfds a fit, such as data.pictures.middle') from error
   labels = np.stack(labels)
   whole = np.issubdtype(labels.dtype, np.integer)
-  return {'inputs': inputs, 'corrupt': corrupt,
-          'labels': labels.astype(np.int32 if whole else np.float32)}
+  labels = labels.astype(np.int32 if whole else np.float32)
+  return {'inputs': inputs, 'corrupt': corrupt, 'labels': labels}, examples
 
 
 def _found(source: Tfds, data_dir: str | None, base: str):
@@ -159,24 +184,35 @@ class _Corrupt(Exception):
   """An example cannot be decoded, and why."""
 
 
-def _decoded(source: Tfds, found, keys: list[int]) -> list[_Pair]:
+def _decoded(source: Tfds, found, keys: list[int]) -> list[_Example]:
+  features = found.dataset_info.features
   try:
     with quiet():
-      examples = found.__getitems__(keys)
-    pairs = [(np.asarray(e[source.inputs]), np.asarray(e[source.labels]))
-             for e in examples]
+      examples = [_example(source, features, example)
+                  for example in found.__getitems__(keys)]
   except Exception as error:
     if _of_the_machine(error):
       raise
     text = re.sub(' <.* at 0x.*>', '', str(error))
     raise _Corrupt(f'{type(error).__name__}: {text}') from error
-  wanted = found.dataset_info.features[source.inputs].shape
-  for value, _ in pairs:
-    if value.ndim != len(wanted) or any(
-      n not in (None, m) for n, m in zip(wanted, value.shape, strict=True)):
-      raise _Corrupt(f'{source.inputs} of shape {value.shape}, the dataset has '
-                     f'{wanted}')
-  return pairs
+  wanted = features[source.inputs].shape
+  for shape in (example.input.shape for example in examples):
+    if len(shape) != len(wanted) or any(
+      n not in (None, m) for n, m in zip(wanted, shape, strict=True)):
+      raise _Corrupt(f'{source.inputs} of shape {shape}, the dataset has {wanted}')
+  return examples
+
+
+def _example(source: Tfds, features, found) -> _Example:
+  """An example from what `data_source` has of it."""
+  arrays, notes = [], ()
+  for name in (source.inputs, source.labels):
+    array, feature = found[name], features[name]
+    if _is_encoded(feature):
+      array, done = encoded.decode(array, feature.shape[-1], feature.np_dtype)
+      notes += done
+    arrays.append(np.asarray(array))
+  return _Example(*arrays, notes)
 
 
 def _of_the_machine(error: Exception) -> bool:
@@ -185,14 +221,14 @@ def _of_the_machine(error: Exception) -> bool:
     getattr(error, 'errno', None))
 
 
-def _decoded_or_none(source: Tfds, found, key: int) -> _Pair | None:
+def _decoded_or_none(source: Tfds, found, key: int) -> _Example | None:
   try:
     return _decoded(source, found, [key])[0]
   except _Corrupt:
     return None
 
 
-def _first(source: Tfds, found, base: str) -> _Pair:
+def _first(source: Tfds, found, base: str) -> _Example:
   """The first example that can be decoded: it tells shapes and types."""
   count, reason = min(len(found), _CHUNK), ''
   for key in range(count):
@@ -228,65 +264,111 @@ def _describe(source: Tfds, data_dir: str | None, base: str, first: int,
   return ', '.join(parts)
 
 
-def _digest(source: Tfds, info, base: str) -> str:
+def _digest(source: Tfds, info, base: str, *, sampled: bool) -> str:
   """Of what is read: the same wherever the dataset is copied to, and prepared again.
 
-  Of files that together exceed `_DIGESTED` bytes, their sizes and some parts.
+  Args:
+    source, info, base: the split.
+    sampled: whether only the sizes and some parts of its files are read.
   """
-  root = pathlib.Path(info.data_dir)
-  paths = sorted(root.glob(f'*-{base}.*'))
-  digest = hashlib.sha256((root / 'features.json').read_bytes())
+  root, *paths = _root_and_files(info, base)
   try:
-    whole = sum(path.stat().st_size for path in paths) <= _DIGESTED
+    digest = hashlib.sha256((root / 'features.json').read_bytes())
     for path in paths:
       size = path.stat().st_size
-      told = [source.inputs, source.labels, path.name, size]
+      told = [source.inputs, source.labels, path.relative_to(root).as_posix(), size]
       digest.update(json.dumps(told).encode())
-      part = size if whole else _DIGESTED // (4 * len(paths))
-      starts = (0,) if whole else np.linspace(0, max(size - part, 0), 4, dtype=int)
+      part = _DIGESTED // (4 * len(paths)) if sampled else size
+      starts = np.linspace(0, max(size - part, 0), 4, dtype=int) if sampled else (0,)
       with path.open('rb') as file:
         for start in starts:
           file.seek(start)
           digest.update(file.read(part))
   except OSError as error:
-    raise UserError(f'--data_dir: {source.name} {base!r} cannot be read: {error}'
-                    ) from error
+    raise _unreadable(source, base, error) from error
   return digest.hexdigest()[:12]
 
 
-def _cache_folder(source: Tfds, info, base: str, opening: Opening) -> pathlib.Path:
-  """Named by what the decoded arrays depend on, the files' sizes and times included."""
-  root = pathlib.Path(info.data_dir)
-  files = [(p.name, p.stat().st_size, p.stat().st_mtime_ns)
-           for p in sorted(root.glob(f'*-{base}.*'))]
-  features = (root / 'features.json').read_bytes()
+def _unreadable(source: Tfds, base: str, error: OSError) -> UserError:
+  return UserError(f'--data_dir: {source.name} {base!r} cannot be read: {error}')
+
+
+def _root_and_files(info, base: str) -> list[pathlib.Path]:
+  """The folder of a dataset, and the files of a split."""
+  return [pathlib.Path(info.data_dir),
+          *sorted(map(pathlib.Path, info.splits[base].filepaths))]
+
+
+def _place(source: Tfds, info, base: str, opening: Opening) -> decoded.Place:
+  """Where a split is kept once it is decoded.
+
+  The folder is named by what the arrays depend on, the files' sizes and times included.
+  """
+  root, *paths = _root_and_files(info, base)
+  try:
+    stamps = {path: decoded.stamp(path) for path in paths}
+    features = (root / 'features.json').read_bytes()
+    sources = {**stamps, root / 'features.json': decoded.stamp(root / 'features.json')}
+  except OSError as error:
+    raise _unreadable(source, base, error) from error
+  files = [(path.name, size, time) for path, (_, size, time, _) in stamps.items()]
   key = json.dumps([files, hashlib.sha256(features).hexdigest(), source.inputs,
                     source.labels])
-  digest = hashlib.sha256(key.encode()).hexdigest()[:12]
   name = info.full_name.replace('/', '-')
-  return opening.cache_dir / 'decoded' / f'{name}-{base}-{digest}'
+  folder = opening.cache_dir / 'decoded' / (
+    f'{name}-{base}-{hashlib.sha256(key.encode()).hexdigest()[:12]}')
+  sampled = sum(size for _, size, _, _ in stamps.values()) > _DIGESTED
+  digest = decoded.known_digest(folder, sources) or _digest(
+    source, info, base, sampled=sampled)
+  return decoded.Place(folder, f'{_RULES}, {info.splits[base].num_examples} examples',
+                       digest, sources, sampled)
 
 
-def _load(source: Tfds, folder: pathlib.Path, base: str, length: int, rows: slice,
-          opening: Opening) -> Columns:
+class _Load:
   """The decoded columns, memory-mapped from the cache; decoded into it if missing."""
-  if source.fit:
-    raise UserError(f'{source.name}: what `fit` draws changes from epoch to epoch, so '
-                    'it cannot be held in memory, as resident=True wants')
-  if not folder.is_dir():
-    _decode(source, folder, base, length, opening)
-  # One from before damage was put up with has no `corrupt`, and no damage.
-  return {path.stem: np.load(path, mmap_mode='r')[rows]
-          for path in sorted(folder.glob('*.npy'))}
+
+  def __init__(self, source: Tfds, place: decoded.Place, base: str, length: int,
+               rows: slice, opening: Opening):
+    self._source, self._place, self._base = source, place, base
+    self._length, self._rows, self._opening = length, rows, opening
+    self._said = False
+
+  def __call__(self) -> Columns:
+    source = self._source
+    if source.fit:
+      raise UserError(
+        f'{source.name}: what `fit` draws changes from epoch to epoch, so it cannot be '
+        'held in memory, as resident=True wants')
+    columns, notes = decoded.kept(
+      self._place, self._decode, say=self._opening.say,
+      what=f'decoding {self._length:,} examples of {source.name} {self._base}')
+    for note in () if self._said else notes:
+      self._opening.say(f'{source.name} {self._base}: {note}')
+    self._said = True
+    return {name: column[self._rows] for name, column in columns.items()}
+
+  def _decode(self, writer: decoded.Writer) -> None:
+    source, found = self._source, {}  # note -> examples
+    try:
+      for start in range(0, self._length, _CHUNK):
+        keys = [*range(start, min(start + _CHUNK, self._length))]
+        columns, examples = _columns(
+          source, self._opening.data_dir, self._base, keys)
+        for key, example in zip(keys, examples, strict=True):
+          for note in example.notes if example else ():
+            found.setdefault(note, []).append(key)
+        writer.write(columns, self._length)
+    except OSError as error:
+      raise _unreadable(source, self._base, error) from error
+    for note, keys in found.items():
+      writer.note(f'{len(keys):,} pictures {note} (such as example {keys[0]})'
+                  if len(keys) > 1 else f'1 picture {note} (example {keys[0]})')
 
 
-def _labels(source: Tfds, folder: pathlib.Path, base: str, length: int,
+def _labels(source: Tfds, place: decoded.Place, base: str, length: int,
             opening: Opening) -> np.ndarray:
   """The labels alone of a split, inputs left undecoded; kept in the cache."""
-  path = folder.with_name(f'{folder.name}-labels.npy')
-  if not path.is_file():
-    opening.say(f'reading {length:,} labels of {source.name} {base} (once; kept in '
-                f'{path})')
+  def read(writer: decoded.Writer) -> None:
     found = _found(source, opening.data_dir, base)
     features, tfds = found.dataset_info.features, import_tfds()
     skip = {source.inputs: tfds.decode.SkipDecoding()}
@@ -297,49 +379,17 @@ def _labels(source: Tfds, folder: pathlib.Path, base: str, length: int,
           labels[key] = features.deserialize_example_np(
             found.data_source[key], decoders=skip)[source.labels]
       except Exception as error:
+        if isinstance(error, OSError) and error.errno:
+          raise _unreadable(source, base, error) from error
         if _of_the_machine(error):
           raise
-    with _scratch(path) as scratch:
-      np.save(scratch / path.name, labels)
-      os.replace(scratch / path.name, path)
-  return np.load(path)
+    writer.write({'labels': labels}, length)
 
-
-def _decode(source: Tfds, folder: pathlib.Path, base: str, length: int,
-            opening: Opening) -> None:
-  opening.say(f'decoding {length:,} examples of {source.name} {base} '
-              f'(once; kept in {folder})')
-  with _scratch(folder) as scratch:
-    outputs: Columns = {}
-    for start in range(0, length, _CHUNK):
-      stop = min(start + _CHUNK, length)
-      part = _read(source, opening.data_dir, base, 0, np.arange(start, stop))
-      for name, array in part.items():
-        if name not in outputs:
-          outputs[name] = np.lib.format.open_memmap(
-            scratch / f'{name}.npy', 'w+', array.dtype, (length, *array.shape[1:]))
-        outputs[name][start:stop] = array
-    for array in outputs.values():
-      array.flush()
-    os.rename(scratch, folder)  # whole or not at all
-
-
-@contextlib.contextmanager
-def _scratch(path: pathlib.Path) -> Iterator[pathlib.Path]:
-  """A folder to make something in that is then moved to a path of the cache.
-
-  Raises:
-    UserError: where nothing can be written.
-  """
-  try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = pathlib.Path(tempfile.mkdtemp(prefix=f'.{path.name}-', dir=path.parent))
-  except OSError as error:
-    raise UserError(f'--cache_dir: cannot write decoded data: {error}') from error
-  try:
-    yield scratch
-  except OSError as error:
-    if not path.exists():  # another run may have been quicker
-      raise UserError(f'--cache_dir: cannot write decoded data: {error}') from error
-  finally:
-    shutil.rmtree(scratch, ignore_errors=True)
+  folder = place.folder.with_name(f'{place.folder.name}-labels')
+  older = folder.with_name(f'{folder.name}.npy')
+  columns, _ = decoded.kept(
+    dataclasses.replace(place, folder=folder), read, say=opening.say,
+    what=f'reading {length:,} labels of {source.name} {base}')
+  with contextlib.suppress(OSError):  # it has no checksum
+    older.unlink(missing_ok=True)
+  return columns['labels']

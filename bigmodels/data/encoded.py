@@ -1,0 +1,116 @@
+"""Encoded pictures, decoded to the channels and the type that a dataset declares.
+
+Values are those of TensorFlow's decoders, which TFDS prepares datasets for: of 16 bits
+the upper 8, transparency left out, orientation and colour profiles not applied.
+"""
+
+import contextlib
+import io
+
+import numpy as np
+
+# What TensorFlow reads, and others that are plain data: Pillow has Ghostscript, a
+# program of its own, run what is in an EPS file.
+_FORMATS = ('PNG', 'JPEG', 'GIF', 'BMP', 'WEBP', 'TIFF', 'PPM', 'JPEG2000')
+_MODES = {1: 'L', 2: 'LA', 3: 'RGB', 4: 'RGBA'}
+_GREY = ('1', 'L', 'LA', 'La')
+_ORIENTATION = 0x0112  # of EXIF
+
+
+def decode(data: bytes, channels: int | None, dtype: np.dtype
+           ) -> tuple[np.ndarray, tuple[str, ...]]:
+  """A picture `[height, width, channels]`, and what was converted to get there.
+
+  Args:
+    data: the picture in some format; of one that moves, the first frame is read.
+    channels: 1 for grey, 2 with transparency, 3 for RGB, 4 with transparency; None or
+      0 for those that it has.
+    dtype: uint8 or uint16.
+
+  Returns:
+    The picture and what may have changed its values: texts that go on after 'picture'.
+
+  Raises:
+    ValueError, OSError: if it cannot be read, or there is no defined way to convert it.
+  """
+  from PIL import Image
+
+  with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+    image.load()
+    mode = _MODES.get(channels or 0) or _own(image)
+    notes = [*_as_stored(image)]
+    if image.mode.startswith('I') or image.mode == 'F':
+      bits = _bits(image, data)
+      grey = np.asarray(image).astype(np.int64)
+      if not 0 <= grey.min() <= grey.max() < 2**bits:
+        raise ValueError(f'values of {grey.min()} to {grey.max()} in {bits} bits')
+      if dtype == np.uint16 and channels == 1:
+        return (grey << (16 - bits)).astype(np.uint16)[..., None], tuple(notes)
+      notes.append(f'of mode {image.mode} scaled to 8 bits')
+      if 'transparency' in image.info:
+        notes.append(f'of mode {image.mode} stripped of transparency')
+      image = Image.fromarray((grey >> (bits - 8)).astype(np.uint8))
+    elif _is_deep(image, data):
+      if dtype == np.uint16:
+        raise ValueError(f'mode {image.mode} with 16 bits, of which Pillow reads 8')
+      notes.append(f'of mode {image.mode} with 16 bits scaled to 8 bits')
+    if mode in ('L', 'RGB') and _is_transparent(image):
+      notes.append(f'of mode {image.mode} stripped of transparency')
+    if image.mode not in (*_GREY, 'P', 'PA', 'RGB', 'RGBA') or (
+      mode in ('L', 'LA') and image.mode not in _GREY):
+      notes.append(f'of mode {image.mode} turned to {mode}')
+    array = np.asarray(image.convert(mode))
+    if dtype == np.uint16:
+      notes.append(f'of mode {image.mode} scaled to 16 bits')
+      array = array.astype(np.uint16) * 257
+    return array.reshape(*array.shape[:2], -1), tuple(notes)
+
+
+def _own(image) -> str:
+  """The mode that a picture has, without its palette."""
+  if image.mode in ('P', 'PA'):
+    return 'RGBA' if 'transparency' in image.info or image.mode == 'PA' else 'RGB'
+  if image.mode.startswith('I') or image.mode == 'F':
+    return 'L'
+  return {'1': 'L', 'La': 'LA', 'RGBa': 'RGBA'}.get(
+    image.mode, image.mode if image.mode in _MODES.values() else 'RGB')
+
+
+def _as_stored(image):
+  """What is left as it is stored, where a viewer would not."""
+  if getattr(image, 'is_animated', False) and image.format != 'MPO':
+    yield 'with several frames cut to the first'
+  with contextlib.suppress(Exception):  # damage there is none to the picture
+    if 'exif' in image.info and image.getexif().get(_ORIENTATION, 1) != 1:
+      yield 'with an EXIF orientation read as stored'
+
+
+def _bits(image, data: bytes) -> int:
+  """How many bits the values of a picture in mode I or I;16 have.
+
+  Raises:
+    ValueError: if its format does not say.
+  """
+  if image.mode != 'F':
+    if image.format == 'PNG':
+      return data[24]
+    if image.format in ('PPM', 'JPEG2000'):
+      return 16  # to which Pillow scales them
+    if image.format == 'TIFF' and image.mode.startswith('I;16'):
+      return int(np.ravel(image.tag_v2.get(258, 16))[0])
+  raise ValueError(f'mode {image.mode} of {image.format} has no defined range of '
+                   'values to be scaled')
+
+
+def _is_deep(image, data: bytes) -> bool:
+  """Whether a picture of several channels has 16 bits each; Pillow reads the upper."""
+  if image.format == 'TIFF':
+    return int(np.max(image.tag_v2.get(258, 8))) > 8
+  return image.format == 'PNG' and data[24] == 16
+
+
+def _is_transparent(image) -> bool:
+  if 'transparency' in image.info:
+    return True
+  return image.mode in ('LA', 'La', 'PA', 'RGBA', 'RGBa') and (
+    image.getchannel(image.getbands()[-1]).getextrema()[0] < 255)
