@@ -91,8 +91,9 @@ def _classes(features: Any) -> Iterator[str]:
     if isinstance(each, dict):
       # As protocol buffers have it in JSON, by its other name, and before TFDS 4.4.
       for key in ('pythonClassName', 'python_class_name', 'type'):
-        if isinstance(each.get(key), str):
-          yield each[key]
+        name = each.get(key)
+        if isinstance(name, str) and '.' in name:
+          yield name
       left += each.values()
     elif isinstance(each, list):
       left += each

@@ -1,10 +1,10 @@
 """Arrays that are kept in the cache from run to run, and checked when they are opened.
 
-A folder of the cache has a `.npy` file for each array and two more. `manifest.json` says
-what they were made from, and has a checksum of every 256 KiB of them. `seen.json` has
-the inode, size and times that each file had when all of it was last compared. Where they
-are still the same, up to 32 MiB of a file, drawn at random, are compared at an opening;
-else every byte is. What differs is made anew.
+A folder of the cache has a `.npy` file for each array, and two more. `manifest.json`
+says what they were made from, and has a checksum of every 256 KiB of them. `seen.json`
+has the inode, size and times that each file had when all of it was last compared. Where
+they are still the same, up to 32 MiB of a file, drawn at random, are compared at an
+opening; else every byte is. What differs is made anew.
 """
 
 import contextlib
@@ -451,7 +451,7 @@ def sweep(root: pathlib.Path, say: Callable[[str], None]) -> None:
   """Removes what killed runs left in a folder of the cache, and says how much."""
   removed, size = 0, 0
   for scratch in left_over(root):
-    held = size_of(scratch)
+    _, held = size_of(scratch)
     _remove(scratch)
     if not scratch.exists():
       removed, size = removed + 1, size + held
@@ -460,14 +460,14 @@ def sweep(root: pathlib.Path, say: Callable[[str], None]) -> None:
         f'{root}, {size / 1e6:,.1f} MB')
 
 
-def size_of(folder: pathlib.Path) -> int:
-  """The bytes of the files in a folder, as far as they can be seen."""
-  size = 0
-  for where, _, names in os.walk(folder):
+def size_of(folder: pathlib.Path) -> tuple[int, int]:
+  """How many files are in a folder, and their bytes."""
+  found = []
+  for where, _, names in os.walk(folder):  # of what cannot be read it finds nothing
     for name in names:
       with contextlib.suppress(OSError):  # removed meanwhile
-        size += os.lstat(os.path.join(where, name)).st_size
-  return size
+        found.append(os.lstat(os.path.join(where, name)).st_size)
+  return len(found), sum(found)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,7 @@ import jax
 import jaxlib
 
 import bigmodels
-from bigmodels.data import builders
+from bigmodels.data import builders, decoded
 from bigmodels.errors import UserError
 from bigmodels.hardware import releases
 from bigmodels.hardware.self_check import check
@@ -41,10 +41,11 @@ _OPTIONAL = {
 
 
 def run(request: Request) -> None:
-  """Prints what is installed, then checks the backend.
+  """Prints what is installed, then checks the cache and the backend.
 
   Raises:
-    UserError: if there is no such backend as is required, or it computes wrongly.
+    UserError: if there is no such backend as is required, it computes wrongly, or
+      decoded data is not what was written.
   """
   for name in ('experiment', 'workdir', 'overrides', 'mesh'):
     if getattr(request, name):
@@ -52,10 +53,14 @@ def run(request: Request) -> None:
       raise UserError(f'--{flag}: --mode=doctor looks at no experiment and no run')
   _say_machine()
   _say_packages()
-  _say_cache(request.cache_dir)
+  wrong = _say_cache(request.cache_dir)
   _say_data(request.data_dir)
   backend = _say_devices(request.require_backend)
   _self_check(backend)
+  if wrong:
+    raise UserError(f'--cache_dir: {len(wrong)} of the files of decoded data are not '
+                    f'as they were written: {"; ".join(wrong[:3])}; they are decoded '
+                    'anew when a run next reads them. Check the disk')
 
 
 def _say(name: str, text: object) -> None:
@@ -100,7 +105,8 @@ def _say_packages() -> None:
     _say('planning for TPUs', 'possible: --mode=plan --topology=v5e:4x4')
 
 
-def _say_cache(folder: pathlib.Path) -> None:
+def _say_cache(folder: pathlib.Path) -> tuple[str, ...]:
+  """Returns what is wrong with the decoded data, a line for each file."""
   problem = _unwritable(folder)
   if problem:
     _say('cache', f'{folder}: problem: {problem}; name another one by --cache_dir. '
@@ -109,8 +115,29 @@ def _say_cache(folder: pathlib.Path) -> None:
   else:
     _say('cache', f'{folder}: writable')
   for name, part in (('compiled programs', 'xla'), ('decoded data', 'decoded')):
-    files, size = _size(folder / part)
+    files, size = decoded.size_of(folder / part)
     _say(f'  {name}', f'{files:,} files, {size / 1e6:,.1f} MB')
+  return _say_decoded(folder / 'decoded')
+
+
+def _say_decoded(folder: pathlib.Path) -> tuple[str, ...]:
+  """Compares all decoded data with its checksums; returns what is wrong with it."""
+  found = decoded.examine(folder)
+  if found.files or found.wrong:
+    _say('', f'{found.files:,} files of arrays, {found.nbytes / 1e6:,.1f} MB, compared '
+             'with their checksums: ' + (
+               f'{len(found.wrong):,} wrong' if found.wrong else 'all right'))
+  for line in found.wrong:
+    print(f'wrong: {line}', flush=True)
+  if found.older:
+    _say('', f'of an older version, without checksums, so that it is decoded anew when '
+             f'it is next read: {", ".join(found.older)}')
+  left = decoded.left_over(folder)
+  if left:
+    size = sum(decoded.size_of(each)[1] for each in left)
+    _say('', f'{len(left)} folders that killed runs left, {size / 1e6:,.1f} MB: '
+             'removed when a run next reads data of TFDS')
+  return found.wrong
 
 
 def _unwritable(folder: pathlib.Path) -> str | None:
@@ -124,16 +151,6 @@ def _unwritable(folder: pathlib.Path) -> str | None:
       return None
   except OSError as error:
     return f'{folder} cannot be written to: {error.strerror}'
-
-
-def _size(folder: pathlib.Path) -> tuple[int, int]:
-  """How many files are in a folder, and their bytes."""
-  found = []
-  for path, _, names in os.walk(folder):  # of what cannot be read it finds nothing
-    for name in names:
-      with contextlib.suppress(OSError):  # removed meanwhile
-        found.append(os.lstat(os.path.join(path, name)).st_size)
-  return len(found), sum(found)
 
 
 def _say_data(data_dir: str | None) -> None:
