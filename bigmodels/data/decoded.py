@@ -139,7 +139,7 @@ def _opened(place: Place) -> tuple[Columns, list[str]]:
   text, manifest = _signed(folder / _MANIFEST)
   for name, wanted, why in (
     ('name', folder.name, 'it was made for {}'),
-    ('rules', place.rules, 'another version of this program wrote it'),
+    ('rules', place.rules, f'it was made by other rules ({{}}, now {place.rules})'),
     ('digest', place.digest, 'the data has changed since it was made')):
     if manifest[name] != wanted:
       raise Wrong(f'{folder / _MANIFEST}: {why.format(manifest[name])}')
@@ -491,9 +491,9 @@ def examine(root: pathlib.Path) -> Examined:
   files, nbytes, wrong, older = 0, 0, [], []
   try:
     folders = sorted(p for p in root.iterdir() if not p.name.startswith('.'))
-  except FileNotFoundError:
-    folders = []
   except OSError as error:
+    if not os.path.lexists(root):
+      return Examined(0, 0, (), ())
     folders, wrong = [], [f'{root}: cannot be read: {error.strerror}']
   for folder in folders:
     if _is_older(folder):
