@@ -129,8 +129,12 @@ def kept(place: Place, make: Callable[['Writer'], None], *, what: str,
                     'folder by --cache_dir') from None
 
 
-def _opened(place: Place) -> tuple[Columns, list[str]]:
+def _opened(place: Place, *, whole: bool = False) -> tuple[Columns, list[str]]:
   """The arrays of a place and its notes.
+
+  Args:
+    place: see there.
+    whole: whether every byte is compared, whatever the stamps.
 
   Raises:
     Wrong: if they are not what was written there.
@@ -153,8 +157,8 @@ def _opened(place: Place) -> tuple[Columns, list[str]]:
     path = folder / f'{name}.npy'
     with _reading(path):
       stamps[name] = stamp(path)
-      whole = not seen or seen['arrays'].get(name) != [*stamps[name]]
-      _compare(path, written, whole=whole)
+      _compare(path, written, whole=whole or not seen
+               or seen['arrays'].get(name) != [*stamps[name]])
       arrays[name] = np.load(path, mmap_mode='r')
   if not seen or seen != {
     'manifest': text, 'arrays': _listed(stamps), 'sources': sources}:
@@ -402,7 +406,7 @@ def _install(scratch: pathlib.Path, place: Place) -> None:
       if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
         raise
     with contextlib.suppress(Wrong):
-      _opened(place)
+      _opened(place, whole=True)
       return  # another process was quicker
     with contextlib.suppress(FileNotFoundError):
       os.rename(place.folder, scratch / f'old-{attempt}')
