@@ -37,6 +37,8 @@ def decode(data: bytes, channels: int | None, dtype: np.dtype
 
   with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
     image.load()
+    if image.mode == 'RGBA' and image.format == 'PNG' and data[25] == 4:
+      image = _grey(image)
     mode = _MODES.get(channels or 0) or _own(image)
     notes = [*_as_stored(image)]
     if image.mode.startswith('I') or image.mode == 'F':
@@ -74,6 +76,13 @@ def _own(image) -> str:
     return 'L'
   return {'1': 'L', 'La': 'LA', 'RGBa': 'RGBA'}.get(
     image.mode, image.mode if image.mode in _MODES.values() else 'RGB')
+
+
+def _grey(image):
+  """Of a PNG that is grey and transparent, with 16 bits, which Pillow reads as RGBA."""
+  grey, kind = image.convert('LA'), image.format
+  grey.info, grey.format = image.info, kind
+  return grey
 
 
 def _as_stored(image):

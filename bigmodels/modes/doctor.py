@@ -135,8 +135,8 @@ def _say_decoded(folder: pathlib.Path) -> tuple[str, ...]:
   left = decoded.left_over(folder)
   if left:
     size = sum(decoded.size_of(each)[1] for each in left)
-    _say('', f'{len(left)} folders that killed runs left, {size / 1e6:,.1f} MB: '
-             'removed when a run next reads data of TFDS')
+    _say('', f'{len(left)} folder{"s" * (len(left) > 1)} that killed runs left, '
+             f'{size / 1e6:,.1f} MB: removed when a run next reads data of TFDS')
   return found.wrong
 
 

@@ -456,7 +456,7 @@ decoded.kept(place, make, what='decoding', say=lambda line: None)
 '''
 
 
-@pytest.mark.slow('process')
+@pytest.mark.slow('kill runs')
 def test_what_a_killed_process_left_is_swept(tmp_path):
   with subprocess.Popen([sys.executable, '-c', KILLED, str(tmp_path)], text=True,
                         stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:

@@ -92,7 +92,11 @@ def test_published_lengths_are_those_of_the_data(opening, shared_tfds, name):
   (Tfds('cifra10'), "there is no dataset 'cifra10', .*; did you mean 'cifar10'"),
   (Tfds('pest'), "there is no dataset 'pest', .*; did you mean 'pets'"),
   (Tfds('mnist:9.9.9'), 'mnist:9.9.9: .* only: 3.0.1; none is needed where it is prep'),
-  (Tfds('huggingface:mnist'), 'is not prepared in .*, and must be'),
+  (Tfds('huggingface:mnist'), "is not prepared in .*, and must be: .* code of "
+   "'huggingface' is not downloaded and run"),
+  (Tfds('kaggle:titanic'), "code of 'kaggle' is not downloaded and run"),
+  (Tfds('a-community:x/y:1.0.0'), "code of 'a-community' is not downloaded and run"),
+  (Tfds('mnist/a=1,b=2'), "must be NAME, NAME/CONFIG or .*, got 'mnist/a=1,b=2'"),
   (Tfds('mnist', 'tset'), "mnist has no split 'tset'; did you mean 'test'"),
   (Tfds('glue/sst2'), 'is not prepared in .*, and must be: its .* TensorFlow'),
   (Tfds('../x'), r"must be NAME, NAME/CONFIG or NAME:1\.2\.3, got '\.\./x'"),

@@ -8,6 +8,7 @@ import os
 import pathlib
 import re
 import shutil
+import socket
 import sys
 import threading
 
@@ -370,3 +371,153 @@ def test_a_label_that_is_no_class_is_named(opening, label, resident):
     opened = feed(data, opening, [], resident=resident)
     for step in range(2):
       at(opened, step)
+
+
+def deep(row):
+  """A PNG of one channel of 16 bits, whose upper bytes are 4 times 0 to 63."""
+  values = np.roll(np.arange(64, dtype=np.uint16) * 1024, row).reshape(8, 8)
+  Image.fromarray(values).save(file := io.BytesIO(), 'PNG')
+  return file.getvalue()
+
+
+def test_pictures_of_16_bits_are_scaled_and_counted(opening):
+  said = []
+  opening.say = said.append
+  records = [record(deep(row) if row in (2, 5) else flat(row), 0, 'a')
+             for row in range(8)]
+  data = pets(opening, records, shape=('8', '8', '1'))
+  for _ in range(2):  # from the cache too
+    builders.from_files.cache_clear()
+    inputs = tfds.Tfds('pets').open(opening).load()['inputs']
+    assert inputs.shape == (8, 8, 8, 1) and inputs[2].mean() == 126
+    np.testing.assert_array_equal(inputs[2].ravel(), np.roll(np.arange(64) * 4, 2))
+  data.load()
+  assert [line for line in said if not line.startswith('decoding ')] == [
+    'pets train: 6 pictures of mode RGB turned to L (such as example 0)',
+    'pets train: 2 pictures of mode I;16 scaled to 8 bits (such as example 2)'] * 3
+
+
+def test_one_picture_that_is_converted(opening):
+  said = []
+  opening.say = said.append
+  data = pets(opening, [*GOOD[:7], record(deep(0), 0, 'a')])
+  assert data.load()['inputs'][7].mean() == 126
+  data.load()
+  assert said[1:] == ['pets train: 1 picture of mode I;16 scaled to 8 bits (example 7)']
+
+
+def test_what_is_converted_while_it_trains_is_said_once(opening, capsys):
+  tfds._said.cache_clear()
+  records = [record(deep(row), 0, 'a') for row in range(8)]
+  data = pets(opening, records, shape=('8', '8', '1'))
+  data.read(np.arange(2))
+  assert capsys.readouterr().out == ''
+  for rows in (np.arange(3, 5), np.arange(8)):
+    data.read(rows, np.zeros((len(rows), 2), np.uint64))
+  assert capsys.readouterr().out == (
+    'pets train: pictures of mode I;16 scaled to 8 bits (such as example 3)\n')
+
+
+def test_what_cannot_be_converted_is_corrupt(opening):
+  Image.new('F', (8, 8), 0.5).save(file := io.BytesIO(), 'TIFF')
+  data = pets(opening, [*GOOD[:3], record(file.getvalue(), 0, 'a')])
+  np.testing.assert_array_equal(data.load()['corrupt'], np.arange(4) == 3)
+  assert data.describe(3).endswith(
+    'mode F of TIFF has no defined range of values to be scaled')
+
+
+def prepare_again(opening, records, **keywords):
+  """Other data in the same place, of the same sizes and times of modification."""
+  root = pathlib.Path(opening.data_dir)
+  before = {path.relative_to(root): path.stat() for path in root.rglob('*')}
+  shutil.rmtree(root)
+  write(root, {'train': records}, **keywords)
+  for path, found in before.items():
+    assert path.suffix == '.json' or (root / path).stat().st_size == found.st_size
+    os.utime(root / path, ns=(found.st_atime_ns, found.st_mtime_ns))
+  builders.from_files.cache_clear()
+  tfds.data_source.cache_clear()
+
+
+@pytest.mark.parametrize('digested', [64 << 20, 40])
+def test_other_data_of_the_same_sizes_and_times_is_decoded(
+    opening, monkeypatch, digested):
+  monkeypatch.setattr(tfds, '_DIGESTED', digested)
+  said = []
+  opening.say = said.append
+  before = pets(opening, GOOD)
+  before.load()
+  records = [record(flat(row), (row + 1) % 3, f'p{row}.jpg') for row in range(8)]
+  prepare_again(opening, records)
+  after = tfds.Tfds('pets').open(opening)
+  np.testing.assert_array_equal(after.load()['labels'], (np.arange(8) + 1) % 3)
+  assert len(list((opening.cache_dir / 'decoded').iterdir())) == 1
+  assert len(said) == 2 and said[1].startswith(
+    'decoding 8 examples of pets train anew, since ')
+  assert 'the data has changed since it was made' in said[1]
+  if digested > 1000:
+    assert after.identity != before.identity
+
+
+def test_another_number_of_examples_of_the_same_files(opening):
+  pets(opening, GOOD).load()
+  path, = pathlib.Path(opening.data_dir).glob('pets/*/dataset_info.json')
+  path.write_text(path.read_text().replace('"8"', '"6"'))
+  builders.from_files.cache_clear()
+  tfds.data_source.cache_clear()
+  said = []
+  opening.say = said.append
+  assert len(tfds.Tfds('pets').open(opening).load()['labels']) == 6
+  assert 'it was made by other rules' in said[0]
+
+
+def test_labels_that_are_kept_are_compared(opening):
+  """Labels moved by one in the cache would be another subset."""
+  source, said = of_any_size(opening), []
+  opening.say = said.append
+  older = pathlib.Path(opening.cache_dir / 'decoded')
+  before = source.open(opening).labels()
+  path, = older.glob('*-labels/labels.npy')
+  old_one = path.parent.with_name(f'{path.parent.name}.npy')
+  np.save(path, np.roll(before, 1))
+  np.save(old_one, np.roll(before, 1))
+  np.testing.assert_array_equal(source.open(opening).labels(), np.arange(8) % 3)
+  assert not old_one.exists() and len(said) == 2
+  assert said[1].startswith('reading 8 labels of pets train anew, since ')
+
+
+def test_what_killed_runs_left_is_swept_at_the_start(opening):
+  pets(opening, GOOD).load()
+  left = opening.cache_dir / 'decoded' / '.pets-1.0.0-train-abcdefgh'
+  left.mkdir()
+  (left / 'lock').write_text(socket.gethostname())
+  (left / 'inputs.npy').write_bytes(bytes(92_000_000 // 100))
+  said = []
+  tfds.Tfds('pets').open(dataclasses.replace(opening, say=said.append))
+  assert not left.exists() and said == [
+    f'removed 1 folder that killed runs left in {left.parent}, 0.9 MB']
+
+
+@pytest.mark.parametrize('error', [OSError(5, 'Input/output error')])
+def test_data_that_cannot_be_read_is_not_blamed_on_the_cache(
+    opening, monkeypatch, error):
+  data = pets(opening, GOOD)
+  found = tfds._found(tfds.Tfds('pets'), opening.data_dir, 'train')
+
+  def fail(self, keys):
+    raise error
+
+  monkeypatch.setattr(type(found), '__getitems__', fail)
+  with pytest.raises(UserError, match=r"--data_dir: pets 'train' cannot be read: .*"
+                     'Input/output error'):
+    data.load()
+  assert not list((opening.cache_dir / 'decoded').iterdir())
+
+
+def test_a_missing_file_is_named(opening):
+  root = write(pathlib.Path(opening.data_dir), {'train': GOOD}, shards=2)
+  path = sorted(root.glob('pets/*/*train*'))[1]
+  path.unlink()
+  with pytest.raises(UserError, match=r"--data_dir: pets 'train' cannot be read: .*No "
+                     r'such file .*pets-train\.array_record-00001-of-00002'):
+    tfds.Tfds('pets').open(opening)

@@ -1,11 +1,13 @@
 """Tests of --mode=doctor: it works without anything, and says what is missing."""
 
 import importlib.util
+import socket
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from bigmodels.data import decoded
 from bigmodels.errors import UserError
 from bigmodels.hardware import releases
 from bigmodels.hardware.self_check.program import Program, positive
@@ -40,6 +42,34 @@ def test_all_right(examine, tmp_path):
     assert any(line.startswith(f'{name} ') for line in said.splitlines()), name
   assert f'{tmp_path}: writable' in said and '1 files, 0.2 MB' in said
   assert not list(tmp_path.glob('tmp*'))
+
+
+def test_decoded_data_is_compared(examine, tmp_path, capsys):
+  """All of it; what is wrong is an error, and mended by the next run."""
+  def make(writer):
+    writer.write({'inputs': np.arange(10, dtype=np.int32)}, 10)
+
+  place = decoded.Place(tmp_path / 'decoded' / 'pets', '', '', {})
+  decoded.kept(place, make, what='decoding', say=print)
+  assert '1 files of arrays, 0.0 MB, compared with their checksums: all right' in (
+    examine(GOOD, cache_dir=tmp_path))
+  path = place.folder / 'inputs.npy'
+  path.write_bytes(path.read_bytes()[:-1] + b'1')
+  (tmp_path / 'decoded' / 'old').mkdir()
+  np.save(tmp_path / 'decoded' / 'old' / 'inputs.npy', np.zeros(3))
+  left = tmp_path / 'decoded' / '.pets-abcdefgh'
+  left.mkdir()
+  (left / 'lock').write_text(socket.gethostname())
+  (left / 'inputs.npy').write_bytes(bytes(500_000))
+  with pytest.raises(UserError, match=r'--cache_dir: 1 of the files of decoded data '
+                     r'are not as they were written: .*/pets/inputs\.npy: the .*; they '
+                     'are decoded anew when a run next reads them'):
+    examine(GOOD, cache_dir=tmp_path)
+  said = capsys.readouterr().out
+  assert f'wrong: {path}: the 262,144 bytes from byte 0 on are not those' in said
+  assert 'of an older version, without checksums, so that it is decoded anew' in said
+  assert '1 folder that killed runs left, 0.5 MB: removed when' in said
+  assert left.exists() and '1 programs: all right' in said
 
 
 def test_wrong_programs_are_named(examine, capsys):
