@@ -22,7 +22,7 @@ from bigmodels.errors import UserError
 from bigmodels.hardware import releases
 from bigmodels.hardware.self_check import check
 from bigmodels.hardware.self_check.programs import PROGRAMS
-from bigmodels.parallel import devices
+from bigmodels.parallel import devices, programs
 from bigmodels.request import Request
 
 _PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy',
@@ -45,7 +45,7 @@ def run(request: Request) -> None:
 
   Raises:
     UserError: if there is no such backend as is required, it computes wrongly, or
-      decoded data is not what was written.
+      what is kept is not what was written.
   """
   for name in ('experiment', 'workdir', 'overrides', 'mesh'):
     if getattr(request, name):
@@ -58,9 +58,9 @@ def run(request: Request) -> None:
   backend = _say_devices(request.require_backend)
   _self_check(backend)
   if wrong:
-    raise UserError(f'--cache_dir: {len(wrong)} of the files of decoded data are not '
-                    f'as they were written: {"; ".join(wrong[:3])}; they are decoded '
-                    'anew when a run next reads them. Check the disk')
+    raise UserError(f'--cache_dir: {len(wrong)} of the files there are not as they '
+                    f'were written: {"; ".join(wrong[:3])}; a run makes them anew when '
+                    'it next needs them. Check the disk')
 
 
 def _say(name: str, text: object) -> None:
@@ -106,7 +106,7 @@ def _say_packages() -> None:
 
 
 def _say_cache(folder: pathlib.Path) -> tuple[str, ...]:
-  """Returns what is wrong with the decoded data, a line for each file."""
+  """Returns what is wrong with what is kept, a line for each file."""
   problem = _unwritable(folder)
   if problem:
     _say('cache', f'{folder}: problem: {problem}; name another one by --cache_dir. '
@@ -117,7 +117,12 @@ def _say_cache(folder: pathlib.Path) -> tuple[str, ...]:
   for name, part in (('compiled programs', 'xla'), ('decoded data', 'decoded')):
     files, size = decoded.size_of(folder / part)
     _say(f'  {name}', f'{files:,} files, {size / 1e6:,.1f} MB')
-  return _say_decoded(folder / 'decoded')
+  count, wrong = programs.examine(folder / 'xla')
+  _say('', f'{count:,} compiled programs compared with their checksums: '
+           f'{f"{len(wrong):,} wrong" if wrong else "all right"}')
+  for line in wrong:
+    print(f'wrong: {line}', flush=True)
+  return wrong + _say_decoded(folder / 'decoded')
 
 
 def _say_decoded(folder: pathlib.Path) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from bigmodels.errors import UserError
 from bigmodels.hardware import releases
+from bigmodels.parallel import programs
 
 
 def require(backend: str | None) -> str:
@@ -97,6 +98,7 @@ def prepare(folder: pathlib.Path) -> None:
   jax.config.update('jax_compilation_cache_dir', str(folder))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
   jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
+  programs.check()
   skip_absent_tpu()
 
 

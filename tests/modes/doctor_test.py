@@ -61,11 +61,14 @@ def test_decoded_data_is_compared(examine, tmp_path, capsys):
   left.mkdir()
   (left / 'lock').write_text(socket.gethostname())
   (left / 'inputs.npy').write_bytes(bytes(500_000))
-  with pytest.raises(UserError, match=r'--cache_dir: 1 of the files of decoded data '
-                     r'are not as they were written: .*/pets/inputs\.npy: the .*; they '
-                     'are decoded anew when a run next reads them'):
+  (tmp_path / 'xla').mkdir()
+  (tmp_path / 'xla' / 'jit_f-program').write_bytes(b'damaged')
+  with pytest.raises(UserError, match=r'--cache_dir: 2 of the files there are not as '
+                     r'they were written: .*/xla/jit_f-program: is not what .*; .*/pets'
+                     r'/inputs\.npy: the .*; a run makes them anew when it next needs'):
     examine(GOOD, cache_dir=tmp_path)
   said = capsys.readouterr().out
+  assert '1 compiled programs compared with their checksums: 1 wrong' in said
   assert f'wrong: {path}: the 262,144 bytes from byte 0 on are not those' in said
   assert 'of an older version, without checksums, so that it is decoded anew' in said
   assert '1 folder that killed runs left, 0.5 MB: removed when' in said
