@@ -52,6 +52,10 @@ class Missing(Wrong):
   """Nothing is kept."""
 
 
+class _Unwritable(UserError):
+  """Nothing can be written where arrays are to be kept."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Place:
   """Where arrays are kept, and what they must have been made from.
@@ -113,20 +117,29 @@ def kept(place: Place, make: Callable[['Writer'], None], *, what: str,
   try:
     return _opened(place)
   except Missing:
+    since = ''
     say(f'{what} (once; kept in {place.folder})')
   except Wrong as wrong:
+    since = f'; it is to be made anew, since {wrong}'
     say(f'{what} anew, since {wrong} (kept in {place.folder})')
+  try:
+    _make(place, make)
+    return _opened(place)
+  except _Unwritable as error:
+    raise UserError(f'{error}{since}') from error
+  except Wrong as wrong:
+    raise UserError(f'--cache_dir: {wrong}, and it was written just now; name another '
+                    'folder by --cache_dir') from None
+
+
+def _make(place: Place, make: Callable[['Writer'], None]) -> None:
+  """Makes the arrays of a place beside it, then puts them there."""
   with _scratch(place.folder) as scratch:
     with contextlib.closing(Writer(scratch / 'new')) as writer:
       make(writer)
       writer.finish(place)
     with _writing(place.folder):
       _install(scratch, place)
-  try:
-    return _opened(place)
-  except Wrong as wrong:
-    raise UserError(f'--cache_dir: {wrong}, and it was written just now; name another '
-                    'folder by --cache_dir') from None
 
 
 def _opened(place: Place, *, whole: bool = False) -> tuple[Columns, list[str]]:
@@ -223,16 +236,21 @@ def _signed(path: pathlib.Path) -> tuple[str, Any]:
     raise Wrong(f'{path}: is missing, as with caches of older versions') from None
   except OSError as error:
     raise Wrong(f'{path}: cannot be read: {error.strerror}') from None
-  digest = hashlib.sha256(lines[0]).hexdigest()
+  digest = _signature(path.name, lines[0])
   if lines[1:] != [digest.encode(), b'']:
     raise Wrong(f'{path}: is not what was written')
   return digest, json.loads(lines[0])
 
 
-def _sign(path: pathlib.Path, content: Any) -> None:
+def _signature(name: str, line: bytes) -> str:
+  return hashlib.sha256(name.encode() + b'\n' + line).hexdigest()
+
+
+def _sign(path: pathlib.Path, name: str, content: Any) -> None:
+  """Writes JSON to a path, to be moved to one of a name."""
   line = json.dumps(content).encode()
   with path.open('wb') as file:
-    file.write(b'%s\n%s\n' % (line, hashlib.sha256(line).hexdigest().encode()))
+    file.write(b'%s\n%s\n' % (line, _signature(name, line).encode()))
     file.flush()
     os.fsync(file.fileno())
 
@@ -261,7 +279,7 @@ def _see(folder: pathlib.Path, manifest: str, arrays: Mapping[str, Stamp],
   scratch = folder / f'.{_SEEN}-{os.getpid()}'
   with contextlib.suppress(OSError):  # a cache that can only be read is as good
     try:
-      _sign(scratch, {'manifest': manifest, 'arrays': _listed(arrays),
+      _sign(scratch, _SEEN, {'manifest': manifest, 'arrays': _listed(arrays),
                       'sources': sources})
       os.replace(scratch, folder / _SEEN)
     finally:
@@ -309,7 +327,7 @@ class Writer:
       with _writing(file.path):
         arrays[name] = file.finish()
     with _writing(self._folder / _MANIFEST):
-      _sign(self._folder / _MANIFEST, {
+      _sign(self._folder / _MANIFEST, _MANIFEST, {
         'name': place.folder.name, 'rules': place.rules, 'digest': place.digest,
         'sources': _checksums(place.sources), 'notes': self._notes, 'arrays': arrays})
 
@@ -355,9 +373,10 @@ def _writing(path: pathlib.Path) -> Iterator[None]:
   try:
     yield
   except OSError as error:
-    raise UserError(
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    raise _Unwritable(
       f'--cache_dir: cannot write decoded data to {path}: {error.strerror or error}; '
-      'make room there, or name another folder by --cache_dir') from error
+      f'{"make room there, or " * full}name another folder by --cache_dir') from error
 
 
 @contextlib.contextmanager

@@ -118,8 +118,9 @@ def _say_cache(folder: pathlib.Path) -> tuple[str, ...]:
     files, size = decoded.size_of(folder / part)
     _say(f'  {name}', f'{files:,} files, {size / 1e6:,.1f} MB')
   count, wrong = programs.examine(folder / 'xla')
-  _say('', f'{count:,} compiled programs compared with their checksums: '
-           f'{f"{len(wrong):,} wrong" if wrong else "all right"}')
+  if count:
+    _say('', f'{count:,} compiled programs compared with their checksums: '
+             f'{f"{len(wrong):,} wrong" if wrong else "all right"}')
   for line in wrong:
     print(f'wrong: {line}', flush=True)
   return wrong + _say_decoded(folder / 'decoded')

@@ -161,6 +161,11 @@ def _swapped(folder):
   (folder / 'x').rename(folder / 'labels.npy')
 
 
+def _manifest_swapped(folder):
+  """A file that is signed, with something else in it."""
+  decoded._sign(folder / 'manifest.json', 'seen.json', {'manifest': '', 'sources': {}})
+
+
 def _as_file(folder):
   shutil.rmtree(folder)
   folder.write_bytes(b'')
@@ -219,6 +224,7 @@ WRONG = {
   'a folder for the manifest': (_folder_for('manifest.json'),
                                 '{}/manifest.json: cannot be read: Is a directory'),
   'a file for the folder': (_as_file, '{}: is not a folder'),
+  'the manifest of another kind': (_manifest_swapped, '{}/manifest.json: is not what'),
   'an empty folder': (_empty, '{}/manifest.json: is missing'),
   'a dangling link for the folder': (_dangling_folder, '{}: is not a folder'),
   'the folder of another split': (_of_another_name,
@@ -380,7 +386,8 @@ def test_a_cache_that_can_only_be_read(opener, monkeypatch):
   right(opener()[0])
   _labels_moved(opener.place.folder)
   with pytest.raises(UserError, match=r'--cache_dir: cannot write decoded data to .*: '
-                     'Permission denied'):
+                     'Permission denied; name another folder by --cache_dir; it is to '
+                     r'be made anew, since .*labels\.npy: the 262,144 bytes from'):
     opener()
   assert 'labels.npy: the ' in opener.said[-1]
 
