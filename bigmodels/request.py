@@ -76,6 +76,11 @@ class Request(NamedTuple):
   topology: str | None = None
   sampling: Sampling = Sampling()
 
+  @property
+  def shared(self) -> str:
+    """The folder that all processes of a run see: what they have in common is there."""
+    return self.workdir or 'runs'
+
   def agree(self, hosts: Hosts, config_text: str) -> None:
     """Checks that all processes were asked for the same.
 

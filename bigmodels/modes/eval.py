@@ -21,8 +21,8 @@ def run(request: Request) -> None:
   if not workdir.checkpoints.is_dir():
     raise UserError(f'--workdir={workdir.path}: there is no checkpoint to evaluate')
   with contextlib.ExitStack() as stack:
-    all_hosts = stack.enter_context(
-      hosts.joined(request.address, request.hang_timeout))
+    all_hosts = stack.enter_context(hosts.joined(
+      request.address, request.hang_timeout, shared=request.shared))
     say, text = all_hosts.say, config.read(workdir.config)
     request.agree(all_hosts, text)
     # The same file for all: two runs may well have the same text in it.

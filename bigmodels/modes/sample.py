@@ -26,8 +26,8 @@ def run(request: Request) -> None:
     raise UserError(f'--num_processes={request.address.num_processes}: --mode=sample '
                     'runs in one process')
   with contextlib.ExitStack() as stack:
-    all_hosts = stack.enter_context(
-      hosts.joined(request.address, request.hang_timeout))
+    all_hosts = stack.enter_context(hosts.joined(
+      request.address, request.hang_timeout, shared=request.shared))
     if all_hosts.count > 1:
       raise UserError(f'--mode=sample runs in one process, here are {all_hosts.count}')
     say = all_hosts.say

@@ -23,7 +23,8 @@ from bigmodels.workdir import Workdir
 def run(request: Request) -> None:
   start = time.perf_counter()
   resolved = request.resolve()
-  with hosts.joined(request.address, request.hang_timeout) as all_hosts:
+  with hosts.joined(request.address, request.hang_timeout,
+                    shared=request.shared) as all_hosts:
     say, text = all_hosts.say, config.to_text(resolved)
     request.agree(all_hosts, text)
     all_hosts.agree('the versions', repr(results.versions()))

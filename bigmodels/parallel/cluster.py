@@ -1,8 +1,10 @@
 """Where the processes of a run meet: from flags, or as JAX knows the cluster."""
 
 import contextlib
+import errno
 import importlib
 import importlib.util
+import ipaddress
 import os
 import random
 import re
@@ -59,9 +61,8 @@ def check(address: Address) -> None:
                     f'0 to {count - 1}')
   if rank == 0:
     try:
-      family, *_, here = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
-      with socket.socket(family) as probe:
-        probe.bind(here)
+      for each in _listening(_addresses(host), 0):
+        each.close()
     except OSError as error:
       raise UserError(
         f'--coordinator={coordinator}: {host!r} is not an address of this machine, '
@@ -147,6 +148,88 @@ def _metadata(key: str) -> str:
       return answer.read().decode()
   except OSError:
     return ''
+
+
+def listen(host: str, port: int) -> tuple[list[socket.socket], str]:
+  """Listens where the other processes look for process 0, and nowhere else.
+
+  Args:
+    host: of the coordinator: a name or an address. 0.0.0.0 and :: are all addresses of
+      this machine.
+    port: of the coordinator.
+
+  Returns:
+    the sockets, and a warning if they are at all addresses and that was not asked for;
+    '' if there is none.
+
+  Raises:
+    UserError: if the port cannot be had.
+  """
+  try:
+    try:
+      here = _addresses(host)
+      # A name of this machine that leads nowhere but back: the others know it by
+      # another address, as /etc/hosts of Debian has 127.0.1.1 for it.
+      if not all(_ip(a).is_loopback for _, a in here) or _is_loopback(host):
+        return _listening(here, port), ''
+      found = f'{host} is {here[0][1][0]} on this machine'
+    except OSError as error:
+      if error.errno not in _ABSENT and not isinstance(error, socket.gaierror):
+        raise
+      found = f'{host} is not an address of this machine'
+    both = socket.has_dualstack_ipv6()
+    family, all_ = (socket.AF_INET6, '::') if both else (socket.AF_INET, '0.0.0.0')
+    return _listening([(family, (all_, 0))], port), (
+      f'warning: {found}: the processes meet on all of its addresses, protected by the '
+      'secret of the run; --coordinator=ADDRESS:PORT selects one')
+  except OSError as error:
+    raise UserError(f'port {port} of this machine, where the processes are to meet, '
+                    f'cannot be used: {os.strerror(error.errno)}') from None
+
+
+def own_address(listening: list[socket.socket]) -> tuple[str, int]:
+  """Where this machine reaches what `listen` returned."""
+  host, port, *_ = listening[0].getsockname()
+  return {'0.0.0.0': '127.0.0.1', '::': '::1'}.get(host, host), port
+
+
+_ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+
+def _addresses(host: str) -> list[tuple[int, tuple]]:
+  """Families and socket addresses that a name stands for, each once."""
+  found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
+  return list(dict.fromkeys((family, address) for family, *_, address in found))
+
+
+def _listening(addresses: list[tuple[int, tuple]], port: int) -> list[socket.socket]:
+  """Sockets at those of the addresses that this machine has; at least one."""
+  sockets, absent = [], None
+  for family, (host, _, *rest) in addresses:
+    both = host == '::' and socket.has_dualstack_ipv6()
+    try:
+      sockets.append(socket.create_server(
+        (host, port, *rest), family=family, dualstack_ipv6=both, backlog=1024))
+    except OSError as error:
+      if error.errno not in _ABSENT:
+        raise
+      absent = error
+  if not sockets:
+    raise absent
+  return sockets
+
+
+def _ip(address: tuple) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+  return ipaddress.ip_address(address[0].partition('%')[0])
+
+
+def _is_loopback(host: str) -> bool:
+  """Whether a host is meant to be seen by this machine only."""
+  try:
+    return _ip((host,)).is_loopback
+  except ValueError:
+    return host.partition('.')[0].rpartition('-')[2].lower() == 'localhost' or (
+      host.lower().endswith('.localhost'))
 
 
 def free_port() -> int:

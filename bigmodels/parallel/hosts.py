@@ -5,18 +5,24 @@ it, over which it says once a second that it lives and how far its main thread h
 The hub judges who is lost, and all processes end with the same line, from a thread: the
 main ones are stuck in a collective by then. JAX's own service is kept from noticing: it
 would end the others with a stack dump that names nobody.
+
+The hub listens at the coordinator's address only, and lets in who knows the secret of
+the run (see `secret`); JAX's service is reached through it. What remains open to others
+of the same network are the ports of the collectives themselves: Gloo and NCCL know no
+secret and encrypt nothing. Strangers are to be kept from that network.
 """
 
 import asyncio
 import atexit
 import collections
 import contextlib
+import functools
 import hashlib
 import inspect
 import itertools
-import json
 import multiprocessing
 import os
+import pathlib
 import re
 import signal
 import socket
@@ -29,28 +35,30 @@ from typing import Any
 import jax
 
 from bigmodels.errors import UserError
-from bigmodels.parallel import cluster
+from bigmodels.parallel import cluster, secret
 from bigmodels.parallel.cluster import Address
-from bigmodels.parallel.hub import Hub, Relay, gone, introduce, send, silent
+from bigmodels.parallel.hub import TEXT, Hub, Relay, gone, introduce, shown, silent
 
-_SHOWN = 20_000  # characters of a text that are sent around to find what differs
+_PIECE = TEXT - 100  # characters of a longer text that are told at a time
 # What JAX, Gloo and NCCL say if another process is at fault.
 _OF_OTHERS = re.compile('gloo|nccl|peer|socket|connection|unavailable|deadline|timeout',
                         re.IGNORECASE)
 
 
 @contextlib.contextmanager
-def joined(address: Address, hang_timeout: float) -> Iterator['Hosts']:
+def joined(address: Address, hang_timeout: float, *,
+           shared: str | os.PathLike | None = None) -> Iterator['Hosts']:
   """Joins, and leaves at the end: in order, or with word of what went wrong here.
 
   Args:
     address: of the run.
     hang_timeout: seconds, as of `join`.
+    shared: folder, as of `join`.
 
   Raises:
     UserError: as of `join`.
   """
-  hosts = join(address, hang_timeout)
+  hosts = join(address, hang_timeout, shared=shared)
   try:
     yield hosts
     hosts.leave()
@@ -64,16 +72,20 @@ def joined(address: Address, hang_timeout: float) -> Iterator['Hosts']:
     raise
 
 
-def join(address: Address, hang_timeout: float) -> 'Hosts':
+def join(address: Address, hang_timeout: float, *,
+         shared: str | os.PathLike | None = None) -> 'Hosts':
   """Waits for all processes of the run; before anything else is asked of JAX.
 
   Args:
     address: from the flags. If it is empty, what JAX finds out about a cluster counts
       (TPU pod, SLURM step, Kubernetes, Open MPI), and otherwise this process is alone.
     hang_timeout: seconds after which a silent or hanging process is given up.
+    shared: a folder that all processes see, for the secret of the run, where
+      `BIGMODELS_SECRET` is not set. It is not touched if this process is alone.
 
   Raises:
-    UserError: if the address is wrong, or not all come within `hang_timeout`.
+    UserError: if the address is wrong, there is no secret in common, or not all come
+      within `hang_timeout`.
   """
   devices = None
   if any(part is not None for part in address):
@@ -82,7 +94,8 @@ def join(address: Address, hang_timeout: float) -> 'Hosts':
     address, devices = cluster.find(hang_timeout)
   if address.num_processes in (None, 1):
     return Hosts(Address(None, 1, 0), hang_timeout, None)
-  return Hosts(address, hang_timeout, devices)
+  folder = None if shared is None else pathlib.Path(shared)
+  return Hosts(address, hang_timeout, devices, folder)
 
 
 class Hosts:
@@ -94,7 +107,8 @@ class Hosts:
     main: whether this is process 0.
   """
 
-  def __init__(self, address: Address, hang_timeout: float, devices: Any):
+  def __init__(self, address: Address, hang_timeout: float, devices: Any,
+               shared: pathlib.Path | None = None):
     """Connects to all others; see `join`."""
     self.rank, self.count = address.process_id, address.num_processes
     self.main = self.rank == 0
@@ -109,7 +123,7 @@ class Hosts:
     self._loop = asyncio.new_event_loop()
     self._loop.set_exception_handler(lambda *_: None)  # what is pending at the exit
     threading.Thread(target=self._loop.run_forever, name='hosts', daemon=True).start()
-    self._connect(address, devices)
+    self._connect(address, devices, shared)
 
   def mark(self) -> None:
     """Notes that the main thread has come to the next point that all must reach."""
@@ -132,7 +146,13 @@ class Hosts:
 
   def tell(self, text: str | None) -> str:
     """Returns the text of process 0, in all processes."""
-    return self._gather('tell', text if self.main else None)[0]
+    whole = text or ''
+    parts = [whole[i:i + _PIECE] for i in range(0, len(whole), _PIECE)] or ['']
+    first = f'{len(parts)} {parts[0]}' if self.main else None
+    count, _, told = self._gather('tell', first)[0].partition(' ')
+    for i in range(1, int(count)):
+      told += self._gather('tell on', parts[i] if self.main else None)[0]
+    return told
 
   def barrier(self, name: str) -> None:
     """Returns when all processes have come here."""
@@ -151,10 +171,11 @@ class Hosts:
     hashes = self._gather(f'agree {what}', hashlib.sha256(text.encode()).hexdigest())
     if len(set(hashes)) == 1:
       return
-    texts = self._gather(f'compare {what}', text[:_SHOWN])
     counts = collections.Counter(hashes)  # in order of ranks: the first wins a tie
     usual = hashes.index(max(counts, key=counts.__getitem__))
     odd = [rank for rank, each in enumerate(hashes) if each != hashes[usual]]
+    texts = self._gather(f'compare {what}',
+                         text[:TEXT] if self.rank in (usual, odd[0]) else None)
     raise UserError(
       f'{what} is not the same in all processes: {", ".join(map(self._name, odd))} '
       f'{"differs" if len(odd) == 1 else "differ"} from {self._name(usual)}'
@@ -189,7 +210,8 @@ class Hosts:
     self._last_word.acquire()
     self._left = True
     with contextlib.suppress(OSError):
-      self._run(self._exchange({'gone': error.partition('\n')[0]}, 0), timeout=3)
+      why = shown(error.partition('\n')[0], 2000)
+      self._run(self._exchange({'gone': why}, 0), timeout=3)
     atexit.register(_end, code)  # before that of JAX, which would wait for the others
     stuck = threading.Timer(10, _end, (code,))  # some thread may wait for them
     stuck.daemon = True
@@ -203,25 +225,33 @@ class Hosts:
   def _run(self, what: Coroutine, timeout: float | None = None) -> Any:
     return asyncio.run_coroutine_threadsafe(what, self._loop).result(timeout)
 
-  def _connect(self, address: Address, devices: Any) -> None:
-    host, port = cluster.split(address.coordinator)
-    if self.main:
-      jax_port = cluster.free_port()
-      self._hub = Hub(self.count, self._hang_timeout, self._tick)
-      self._run(self._hub.open(port, jax_port))
-    self._reader, self._writer, welcome = self._run(introduce(
-      ('127.0.0.1' if self.main else host, port), self._hang_timeout, rank=self.rank,
-      count=self.count, host=socket.gethostname()))
-    self._hosts, jax_port = welcome['hosts'], welcome['port']
+  def _connect(self, address: Address, devices: Any,
+               shared: pathlib.Path | None) -> None:
+    there = cluster.split(address.coordinator)
+    me = {'rank': self.rank, 'count': self.count, 'host': socket.gethostname()}
+    find, jax_port = functools.partial(secret.find, shared), None
+    with contextlib.ExitStack() as stack:  # the secret is kept until all are there
+      if self.main:
+        listening, warning = cluster.listen(*there)
+        where, key = stack.enter_context(secret.kept(shared))
+        if warning:
+          print(warning, file=sys.stderr, flush=True)
+        there, jax_port = cluster.own_address(listening), cluster.free_port()
+        hub = self._hub = Hub(
+          self.count, self._hang_timeout, self._tick, where=where, key=key)
+        self._run(hub.open(listening, jax_port))
+        find = lambda where, last: hub.own  # noqa: E731
+      self._wire, self._hosts = self._run(
+        introduce(there, self._hang_timeout, find, **me))
     self._tasks = [asyncio.run_coroutine_threadsafe(task, self._loop)
                    for task in (self._beat(), self._listen())]
     if not self.main:
-      self._relay = Relay(host, jax_port)
+      self._relay = Relay(there, self._wire.key, **me)
       jax_port = self._run(self._relay.open())
     late = int(min(10 * self._hang_timeout, 1e6)) + 60  # never before the watch
     options = dict(
       local_device_ids=devices, cluster_detection_method='deactivate',
-      coordinator_bind_address=f'[::]:{jax_port}', initialization_timeout=late,
+      coordinator_bind_address=f'127.0.0.1:{jax_port}', initialization_timeout=late,
       heartbeat_timeout_seconds=late, shutdown_timeout_seconds=late)
     known = inspect.signature(jax.distributed.initialize).parameters
     os.environ.update(no_grpc_proxy='127.0.0.1')
@@ -237,20 +267,21 @@ class Hosts:
     while self._silent * self._tick <= self._hang_timeout:
       if self._left or self._told:
         return
-      send(self._writer, {'mark': self._mark, 'failed': self._failed})
+      self._wire.send({'mark': self._mark, 'failed': self._failed})
       await asyncio.sleep(self._tick)
       self._silent += 1
     self._speak(silent(self._name(0), self._hang_timeout))
 
   async def _listen(self) -> None:
-    with contextlib.suppress(OSError, ValueError):
-      while line := await self._reader.readline():
-        self._silent, message = 0, json.loads(line)
+    with contextlib.suppress(OSError, ValueError, KeyError):
+      while (message := await self._wire.read()) is not None:
+        self._silent = 0
         if 'all' in message:
           self._waiting.pop(message['turn']).set_result(message['all'])
         if 'lost' in message:
           self._told, later = True, 0.3 * self.main  # until the hub's word has gone out
-          self._loop.call_later(message['grace'] + later, self._speak, message['lost'])
+          self._loop.call_later(message['grace'] + later, self._speak,
+                                shown(str(message['lost']), 2000))
     if farewell := self._waiting.pop(0, None):
       farewell.set_exception(ConnectionError())
     if not self._told:
@@ -278,7 +309,7 @@ class Hosts:
 
   async def _exchange(self, message: dict, turn: int) -> list:
     answer = self._waiting[turn] = self._loop.create_future()
-    send(self._writer, {**message, 'turn': turn})
+    self._wire.send({**message, 'turn': turn})
     parts = await answer
     self._left |= all(name == 'leave' for name, _ in parts)
     return parts
@@ -288,8 +319,8 @@ def _difference(usual: str, odd: str, usual_rank: int, odd_rank: int) -> str:
   """The first lines that differ, shown."""
   pairs = itertools.zip_longest(usual.splitlines(), odd.splitlines(), fillvalue='')
   found = [(i, *pair) for i, pair in enumerate(pairs, 1) if pair[0] != pair[1]]
-  return ''.join(f'\n  line {i}: {a!r} in process {usual_rank}, {b!r} in process '
-                 f'{odd_rank}' for i, a, b in found[:3])
+  return ''.join(f'\n  line {i}: {a[:1000]!r} in process {usual_rank}, {b[:1000]!r} in '
+                 f'process {odd_rank}' for i, a, b in found[:3])
 
 
 def _end(code: int) -> None:

@@ -13,15 +13,16 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Coroutine
 
 import jax
 import pytest
 from jax._src.clusters import cloud_tpu_cluster
 
 from bigmodels.errors import UserError
-from bigmodels.parallel import cluster, hosts
+from bigmodels.parallel import cluster, hosts, secret
 from bigmodels.parallel.hosts import Address
-from bigmodels.parallel.hub import Hub, introduce, send
+from bigmodels.parallel.hub import Hub, introduce
 from tests.processes import of_devices
 
 ROOT = pathlib.Path(hosts.__file__).parent.parent.parent
@@ -48,10 +49,11 @@ def sum_(x):
 def work(hosts):
   {body}
 
-coordinator, count, rank, hang_timeout = sys.argv[1:]
+coordinator, count, rank, hang_timeout, shared = sys.argv[1:]
 rank = int(rank)
 try:
-  with joined(Address(coordinator, int(count), rank), float(hang_timeout)) as hosts:
+  with joined(Address(coordinator, int(count), rank), float(hang_timeout),
+              shared=shared) as hosts:
     work(hosts)
 except UserError as error:
   print('error:', error, file=sys.stderr)
@@ -83,7 +85,8 @@ class Run:
           open(self.folder / f'{number}.err', 'w') as err):
       self.processes.append(subprocess.Popen(
         [sys.executable, '-c', START.format(body=body), self.coordinator, str(count),
-         str(rank), str(hang_timeout)], stdout=out, stderr=err, env=env))
+         str(rank), str(hang_timeout), str(self.folder / 'shared')],
+        stdout=out, stderr=err, env=env))
 
   def start_all(self, body: str, count: int = 2, hang_timeout: float = 60) -> None:
     for rank in range(count):
@@ -250,47 +253,65 @@ def test_something_else_is_at_the_address(run):
     assert run.coordinator in error and 'does not answer as process 0' in error
 
 
-async def _meet(count: int, timeout: float, *hellos: dict) -> list[dict | str]:
+KEY = b'a secret of this test'
+
+
+async def _hub(count: int, timeout: float) -> tuple[Hub, tuple[str, int]]:
+  """A hub that listens, and where."""
+  hub = Hub(count, timeout, timeout / 10, where=secret.VARIABLE, key=KEY)
+  listening, _ = cluster.listen('127.0.0.1', cluster.free_port())
+  await hub.open(listening, 1234)
+  return hub, cluster.own_address(listening)
+
+
+def _come(hub: Hub, there: tuple[str, int], rank: int, count: int = 2,
+          host: str = 'h') -> Coroutine:
+  """A process that knows the secret comes to it."""
+  def known(where, last):
+    return KEY if rank else hub.own
+
+  return introduce(there, 30, known, rank=rank, count=count, host=host)
+
+
+async def _meet(count: int, timeout: float, *hellos: dict) -> list[list[str] | str]:
   """What a hub says to those who come, an error as its text."""
-  hub, port = Hub(count, timeout, timeout / 10), cluster.free_port()
-  await hub.open(port, 1234)
+  hub, there = await _hub(count, timeout)
   found = await asyncio.gather(*(
-    introduce(('127.0.0.1', port), 30, **{'count': count, 'host': 'h', **hello})
-    for hello in hellos), return_exceptions=True)
+    _come(hub, there, **{'count': count, **hello}) for hello in hellos),
+    return_exceptions=True)
   return [str(f) if isinstance(f, UserError) else f[-1] for f in found]
 
 
 def test_all_come():
   found = asyncio.run(_meet(2, 30, {'rank': 1, 'host': 'b'}, {'rank': 0, 'host': 'a'}))
-  assert found == [{'hosts': ['a', 'b'], 'port': 1234}] * 2
+  assert found == [['a', 'b']] * 2
 
 
 def test_some_do_not_come():
   """Those who do not fit are told so; that does not disturb the others."""
-  *rest, twice, other = asyncio.run(_meet(
+  first, *both, other = asyncio.run(_meet(
     4, 1, {'rank': 0}, {'rank': 2}, {'rank': 2}, {'rank': 3, 'count': 5}))
+  twice, second = sorted(both)
   assert twice.startswith('--process_id=2: process 2 of 4 (h) is there already')
   assert other == '--num_processes=5: process 0 was started with --num_processes=4'
-  assert rest == ['of 4 processes, 1, 3 did not come within 1 s'] * 2
+  assert first == second == 'of 4 processes, 1, 3 did not come within 1 s'
 
 
 def test_a_process_may_come_back_before_all_are_there():
   async def scenario():
-    hub, port = Hub(2, 30, 0.1), cluster.free_port()
-    await hub.open(port, 1234)
-    _, writer = await asyncio.open_connection('127.0.0.1', port)
-    send(writer, {'rank': 1, 'count': 2, 'host': 'before'})
+    hub, there = await _hub(2, 30)
+    first = asyncio.create_task(_come(hub, there, 1, host='before'))
     while 1 not in hub._peers:
       await asyncio.sleep(0.01)
-    writer.close()
+    hub._peers[1].wire.abort()
     while 1 in hub._peers:
       await asyncio.sleep(0.01)
-    return await asyncio.gather(*(
-      introduce(('127.0.0.1', port), 30, rank=rank, count=2, host='h')
-      for rank in range(2)))
+    with pytest.raises(UserError, match='does not answer'):
+      await first
+    return await asyncio.gather(*(_come(hub, there, rank) for rank in range(2)))
 
-  for *_, welcome in asyncio.run(asyncio.wait_for(scenario(), 30)):
-    assert welcome['hosts'] == ['h', 'h']
+  for _, names in asyncio.run(asyncio.wait_for(scenario(), 30)):
+    assert names == ['h', 'h']
 
 
 @pytest.mark.parametrize(('address', 'message'), [
