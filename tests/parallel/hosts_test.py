@@ -28,7 +28,7 @@ from tests.processes import of_devices
 ROOT = pathlib.Path(hosts.__file__).parent.parent.parent
 HOST = socket.gethostname()
 START = '''
-import multiprocessing, sys, time
+import multiprocessing, os, sys, time
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -133,6 +133,16 @@ def test_together(run):
   hosts.agree('the number', 'one')
   hosts.barrier('here')
   told = hosts.tell('a word' if rank == 0 else None)
+  whole = hosts.tell('12\\U0001f600' * 40_000 if rank == 0 else None)
+  assert whole == '12\\U0001f600' * 40_000  # more than goes into a message
+  assert hosts.tell('' if rank == 0 else None) == ''
+  mine = {os.readlink(f'/proc/self/fd/{n}') for n in os.listdir('/proc/self/fd')
+          if os.path.exists(f'/proc/self/fd/{n}')}
+  for name in ('tcp', 'tcp6'):
+    for line in open(f'/proc/net/{name}').readlines()[1:]:
+      fields = line.split()
+      if fields[3] == '0A' and f'socket:[{fields[9]}]' in mine:
+        print('listens', fields[1].partition(':')[0])
   print('told', told, collective(), jax.device_count())
 ''')
   for rank, ids in enumerate(('0-1', r'\d+-\d+')):
@@ -142,6 +152,11 @@ def test_together(run):
       rf'^process {rank} of 2 on {re.escape(HOST)}: 2 x cpu \(ids {ids}\)$', out, re.M)
     assert 'told a word 2 4\n' in out  # 0 + 0 + 1 + 1
     assert out.count('once') == (rank == 0)
+    listens = set(re.findall(r'^listens (.*)$', out, re.M))
+    assert listens <= {'0100007F', '0' * 16 + 'FFFF00000100007F'}, (  # 127.0.0.1
+      'before a collective', listens)
+    assert listens
+  assert list((run.folder / 'shared').iterdir()) == []
 
 
 @pytest.mark.parametrize(('odd', 'count', 'usual'), [(1, 2, 0), (0, 3, 1)])

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -174,9 +175,46 @@ def test_processes_with_different_experiments_are_refused(pair, tmp_path):
 def test_processes_with_different_workdirs_are_refused(start, tmp_path):
   port = free_port()
   both = [start(tmp_path / f'run{rank}', f'--coordinator=127.0.0.1:{port}',
+                '--num_processes=2', f'--process_id={rank}', '--hang_timeout=12')
+          for rank in range(2)]
+  meet_nowhere(ended(*both), tmp_path / 'run1')
+
+
+def meet_nowhere(found, workdir):
+  """Process 1 looks for the secret in another folder, and process 0 waits for it."""
+  (code, _, err), (code1, _, err1) = found
+  assert code == code1 == 2
+  assert re.fullmatch(
+    r'error: of 2 processes, 1 did not come within 12 s; what came as 1 from 127\.0\.0\.1 '
+    r'does not know the secret of this run\n', err), err
+  assert re.fullmatch(
+    r'error: process 0 keeps the secret of the run in \.secret-\w+ of its workdir, but '
+    rf'{workdir}/\.secret-\w+ cannot be read here \(No such file or directory\): .*\n',
+    err1), err1
+
+
+@pytest.mark.slow('run several processes')
+def test_one_secret_does_not_make_one_workdir(start, tmp_path, monkeypatch):
+  monkeypatch.setenv('BIGMODELS_SECRET', 'the same for both of them')
+  port = free_port()
+  both = [start(tmp_path / f'run{rank}', f'--coordinator=127.0.0.1:{port}',
                 '--num_processes=2', f'--process_id={rank}') for rank in range(2)]
   for code, _, err in ended(*both):
     assert code == 2 and 'the workdir is not the same in all processes' in err, err
+
+
+@pytest.mark.slow('run several processes')
+def test_without_a_workdir_they_meet_under_runs(command, tiny, tmp_path):
+  port = free_port()
+  both = [subprocess.Popen(
+    command(f'--experiment={tiny}', *FLAGS, f'--coordinator=127.0.0.1:{port}',
+            '--num_processes=2', f'--process_id={rank}'),
+    cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    env=of_devices(1)) for rank in range(2)]
+  for code, _, err in ended(*both):
+    assert code == 0, err
+  run, = (tmp_path / 'runs').iterdir()  # and no secret is left
+  assert (run / 'result.json').is_file() and not list(run.glob('.secret*'))
 
 
 @pytest.mark.slow('run several processes')
@@ -186,12 +224,11 @@ def test_evaluating_different_workdirs_is_refused(command, whole, tmp_path):
   port = free_port()
   both = [subprocess.Popen(
     command('--mode=eval', f'--workdir={workdir}', f'--coordinator=127.0.0.1:{port}',
-            '--num_processes=2', f'--process_id={rank}'),
+            '--num_processes=2', f'--process_id={rank}', '--hang_timeout=12'),
     cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     env=of_devices(1))
     for rank, workdir in enumerate((whole, other))]
-  for code, _, err in ended(*both):
-    assert code == 2 and 'the workdir is not the same in all processes' in err, err
+  meet_nowhere(ended(*both), other)
 
 
 @pytest.mark.slow('run several processes')
