@@ -10,7 +10,8 @@
 #   launch/tpu_pod.sh delete      # until then the slice is paid for
 #
 # After a preemption: delete, create, setup and the same `run`. jax finds the hosts. The
-# workdir is on NFS, such as Filestore: a mounted bucket has no locks between hosts.
+# workdir is on NFS, such as Filestore: a mounted bucket has no locks between hosts. There
+# process 0 keeps the secret by which the hosts know each other, until all have come.
 set -euo pipefail
 
 PROJECT=${PROJECT:?of Google Cloud}

@@ -3,8 +3,11 @@
 import pathlib
 import re
 import subprocess
+import sys
 
 import pytest
+
+from bigmodels.parallel import secret
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FILES = sorted((ROOT / 'launch').iterdir())
@@ -48,7 +51,11 @@ def test_yaml_parses():
   assert [d['kind'] for d in documents] == [
     'ServiceAccount', 'Role', 'RoleBinding', 'JobSet']
   job, = documents[-1]['spec']['replicatedJobs']
-  script, = job['template']['spec']['template']['spec']['containers'][0]['args']
+  container, = job['template']['spec']['template']['spec']['containers']
+  known, = container['env']
+  assert known['name'] == secret.VARIABLE
+  assert known['valueFrom']['secretKeyRef']['optional'], 'the workdir takes its place'
+  script, = container['args']
   subprocess.run(['bash', '-n'], input=script, text=True, check=True)
 
 
@@ -57,3 +64,29 @@ def test_dockerfile_copies_what_is_there():
   copied = re.findall(r'^COPY (\S+) \S+$', text, re.M)
   assert 'run.py' in copied
   assert all((ROOT / name).exists() for name in copied)
+
+
+SRUN = '''#!/bin/bash
+echo "$BIGMODELS_SECRET" >> "$WORKDIR/said"
+echo '{"status": "finished"}' > "$WORKDIR/result.json"
+'''
+
+
+def test_slurm_processes_get_a_secret_of_their_own(tmp_path):
+  """A new one at each start, in the environment of srun: on no command line."""
+  (tmp_path / 'srun').write_text(SRUN)
+  (tmp_path / 'srun').chmod(0o755)
+  env = {'PATH': f'{tmp_path}:/usr/bin:/bin', 'EXPERIMENT': 'x',
+         'PYTHON': sys.executable, 'WORKDIR': str(tmp_path), 'SLURM_JOB_ID': '1',
+         'SLURM_CPUS_PER_TASK': '1'}
+  for _ in range(2):
+    subprocess.run(['bash', str(ROOT / 'launch/slurm.sbatch')], check=True, env=env)
+  one, two = (tmp_path / 'said').read_text().split()
+  assert one != two
+  assert all(re.fullmatch('[0-9a-f]{64}', each) for each in (one, two))
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda p: p.name)
+def test_no_secret_is_on_a_command_line(path):
+  """There every user of the machine could read it."""
+  assert not re.search(rf'(--command|--from-literal|run\.py)[^\n]*{secret.VARIABLE}', path.read_text())

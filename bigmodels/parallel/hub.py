@@ -475,7 +475,8 @@ class Hub:
         peer.wire.send({'turn': 0, 'all': []})
       case {'name': name, 'text': text, 'turn': turn, **rest} if (
         not rest and _is_text(name, _NAME) and (text is None or _is_text(text, TEXT))
-        and _is_int(turn, peer.turn + 1, peer.turn + 1)):
+        and _is_int(turn, peer.turn + 1, peer.turn + 1)
+        and peer.turn not in self._parts):  # one at a time
         peer.turn = turn
         self._take(rank, turn, [name, text])
       case _:

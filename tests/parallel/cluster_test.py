@@ -22,7 +22,8 @@ def names(monkeypatch):
     'node1': ['127.0.1.1'], 'node2': ['127.0.0.1', '::1'], 'node3': ['192.0.2.77'],
     'node4': ['192.0.2.77', '127.0.0.2'], 'localhost': ['127.0.0.1'],
     'ip6-localhost': ['::1'], 'job.localhost': ['127.0.0.3'],
-    'localhost.localdomain': ['127.0.0.1'], 'twice.localhost': ['127.0.0.2', '127.0.0.2']}
+    'localhost.localdomain': ['127.0.0.1'],
+    'twice.localhost': ['127.0.0.2', '127.0.0.2']}
 
   def look_up(host, *args, **kwargs):
     if host in known:

@@ -381,6 +381,7 @@ SAID = {
   'a name of a number': (text(name=1), TEXT),
   'a turn again': (text(turn=1), TEXT),
   'a turn left out': (text(turn=3), TEXT),
+  'two turns at a time': (text() + text(turn=3), TEXT),
   'turn of a text': (text(turn='2'), TEXT),
   'turn 2.0': (text(turn=2.0), TEXT),
   'more than is known': (text(more=1), KIND.format('name, text, turn, more')),

@@ -185,8 +185,8 @@ def meet_nowhere(found, workdir):
   (code, _, err), (code1, _, err1) = found
   assert code == code1 == 2
   assert re.fullmatch(
-    r'error: of 2 processes, 1 did not come within 12 s; what came as 1 from 127\.0\.0\.1 '
-    r'does not know the secret of this run\n', err), err
+    r'error: of 2 processes, 1 did not come within 12 s; what came as 1 from '
+    r'127\.0\.0\.1 does not know the secret of this run\n', err), err
   assert re.fullmatch(
     r'error: process 0 keeps the secret of the run in \.secret-\w+ of its workdir, but '
     rf'{workdir}/\.secret-\w+ cannot be read here \(No such file or directory\): .*\n',
