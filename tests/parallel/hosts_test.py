@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import http.server
 import importlib.util
+import itertools
+import json
 import os
 import pathlib
 import re
@@ -157,6 +159,40 @@ def test_together(run):
       'before a collective', listens)
     assert listens
   assert list((run.folder / 'shared').iterdir()) == []
+
+
+@pytest.mark.slow('run several processes')
+def test_strangers_come_first(run):
+  """They say rank 1 and rank 77, with escape codes, and lines that have no end."""
+  long, kept = b'a' * 2**23, []
+  run.start("print('memory', open('/proc/self/status').read().split('VmHWM:')[1]"
+            ".split()[0], collective())", 0)
+  there, until = cluster.split(run.coordinator), time.monotonic() + 60
+
+  def say(data):
+    while time.monotonic() < until:
+      with contextlib.suppress(OSError):
+        kept.append(socket.create_connection(there, 5))
+        with contextlib.suppress(OSError):
+          kept[-1].sendall(data)
+        return
+      time.sleep(0.1)
+
+  hosts_ = ('stranger', '\x1b]0;mine\x07\x1b[31m\nerror: not so')
+  say(b'')
+  for rank, host in itertools.product((1, 77), hosts_):
+    say(json.dumps({'rank': rank, 'count': 2, 'host': host}).encode() + b'\n')
+  for data in [long] * 12 + [b'{'] * 200:
+    say(data)
+  run.start('collective()', 1)
+  for number in range(2):
+    assert run.code(number) == 0, run.text(number, 'err')
+    assert 'stranger' not in run.text(number) + run.text(number, 'err')
+    assert '\x1b' not in run.text(number) + run.text(number, 'err')
+  megabytes = int(re.search(r'memory (\d+)', run.text(0))[1]) / 1024
+  assert megabytes < 250, megabytes  # most of it is JAX
+  for stranger in kept:
+    stranger.close()
 
 
 @pytest.mark.parametrize(('odd', 'count', 'usual'), [(1, 2, 0), (0, 3, 1)])
