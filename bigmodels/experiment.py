@@ -7,6 +7,7 @@ can be printed, compared and overridden before anything runs.
 
 import dataclasses
 import math
+import os
 import pathlib
 import re
 from collections.abc import Callable, Mapping
@@ -149,8 +150,7 @@ class Experiment:
         raise ValueError(f'{name}: wants a function that makes one, such as {example}')
     if self.init_from is not None:
       # Absolute: a run goes on from whatever folder it is started in.
-      path = pathlib.Path(self.init_from).expanduser().resolve()
-      object.__setattr__(self, 'init_from', str(path))
+      object.__setattr__(self, 'init_from', _lasting(self.init_from))
     try:
       re.compile(self.init_pattern)
     except re.error as error:
@@ -176,3 +176,15 @@ class Experiment:
         f'monitor.metric: {self.monitor.metric!r} is of none of the evaluated splits '
         f'({", ".join(self.evals) or "none"}); it reads SPLIT/METRIC'
       )
+
+
+def _lasting(path: str) -> str:
+  """A path made absolute; a file that is a link stays that link.
+
+  What belongs to a file, such as the `config.json` of weights, is beside the link: a
+  hub's cache links `snapshots/HASH/model.safetensors` into `blobs/`.
+  """
+  given = pathlib.Path(os.path.expanduser(path))
+  if os.path.isdir(given) or given.name in ('', '..'):
+    return os.path.realpath(given)
+  return os.path.join(os.path.realpath(given.parent), given.name)

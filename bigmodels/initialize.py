@@ -8,9 +8,10 @@ follows a parameter may be one. Their names are those of their module, as
 import contextlib
 import json
 import math
+import os
 import pathlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -120,7 +121,8 @@ def read(built: Built, state: State, say: Callable[[str], None] = print
       found, left = _of_workdir(path, wanted, kept, built.layout, pattern)
     else:
       found, left = _of_hugging_face(
-        path, wanted, kept, built.model, say, whole=pattern == _WHOLE)
+        path, wanted, kept, built.model, say, whole=pattern == _WHOLE,
+        classes=_classes(built))
   except _Unfit as error:
     raise UserError(f'--config.init_from={path}: {error}') from error
   others = '' if pattern == _WHOLE else (
@@ -156,6 +158,7 @@ def _is_run(workdir: Workdir) -> bool:
 
 
 _WHOLE = '.*'  # the pattern of an experiment that names none
+_ONLY = '(--config.init_pattern=REGEX takes only what it matches)'
 
 
 class _Unfit(Exception):
@@ -213,8 +216,7 @@ def _check(ours: Mapping[str, tuple], theirs: Mapping[str, tuple],
   wrong += [f'  {name}: there {shape}, wants {ours[name]}'
             for name, shape in theirs.items() if shape != ours[name]]
   if wrong:
-    raise _Unfit('its parameters do not fit:\n' + '\n'.join(wrong) + '\n'
-                 '(--config.init_pattern=REGEX takes only what it matches)')
+    raise _Unfit('its parameters do not fit:\n' + '\n'.join([*wrong, _ONLY]))
 
 
 def _in_short(names: Iterable[str]) -> list[str]:
@@ -276,18 +278,23 @@ _FLOATS = ('F64', 'F32', 'F16', 'BF16')
 
 
 def _of_hugging_face(path: pathlib.Path, wanted: dict[str, jax.Array], kept: Any,
-                     model: Any, say: Callable[[str], None], *, whole: bool
+                     model: Any, say: Callable[[str], None], *, whole: bool,
+                     classes: tuple[str, ...] | None
                      ) -> tuple[dict[str, jax.Array], int]:
   """Published parameters, and how many arrays there are not taken."""
   files = _files(path)
   published = _published(model)
-  folder = path if path.is_dir() else path.parent
-  _check_config(folder / 'config.json', published)
-  _check_tokenizer(folder / 'tokenizer.json', kept)
+  config = _config(path, published, wanted, say)
+  if config is not None:
+    _check_config(config, published, wanted)
+    if 'head/kernel' in wanted:
+      _check_labels(config, classes, lambda line: say(f'{path}: {line}'))
+  _check_tokenizer(_beside(path, 'tokenizer.json'), kept)
   with contextlib.ExitStack() as stack:
     arrays = _open(files, published.rename, stack)
     for copy, source in published.copies.items():
-      if copy in arrays or source in arrays:
+      tied = config is None or config.get('tie_word_embeddings', True)
+      if tied and (copy in arrays or source in arrays):
         arrays.setdefault(copy, arrays.get(source))
         arrays.setdefault(source, arrays[copy])
     places = {name: _names(published.places[name], x.shape)
@@ -300,7 +307,7 @@ def _of_hugging_face(path: pathlib.Path, wanted: dict[str, jax.Array], kept: Any
       names = places.get(name)
       gone = [n for n in names or () if n not in arrays]
       if names is None or gone:
-        missing[name] = ', '.join(_in_short(gone)) or name
+        missing[name] = ', '.join(_in_short(gone)) or _unpublished(published, name)
       else:
         theirs[name] = _shape(published.places[name], names, arrays)
     unused = [n for n in left if re.fullmatch(published.other, n)]
@@ -310,51 +317,100 @@ def _of_hugging_face(path: pathlib.Path, wanted: dict[str, jax.Array], kept: Any
       say(f'{path}: this model has no such parts, left there: '
           f'{_first(sorted(unused))}')
     for copy, source in published.copies.items():
-      if whole and copy in arrays and copy not in used and not np.array_equal(
-        _read(arrays[copy]), _read(arrays[source])):
+      if whole and copy not in used and arrays.get(copy) != arrays.get(source) and (
+        copy in arrays and not np.array_equal(
+          _read(arrays[copy]), _read(arrays[source]))):
         raise _Unfit(f'{copy} differs from {source}; in this model they are tied')
     found = {}
     for name, x in wanted.items():
       array = _assemble(published.places[name], places[name], arrays).astype(x.dtype)
+      if name.endswith('/var') and (array < 0).any():
+        raise _Unfit(f'{", ".join(_in_short(places[name]))}: '
+                     f'{(array < 0).sum():,} of {array.size:,} variances are below 0')
       found[name] = jax.make_array_from_callback(
         x.shape, x.sharding, lambda index, array=array: array[index])
   return found, len(left)
 
 
-def _files(path: pathlib.Path) -> list[pathlib.Path]:
-  """The files that a path stands for."""
+def _files(path: pathlib.Path) -> dict[pathlib.Path, set[str] | None]:
+  """The files that a path stands for, and which arrays an index says are in each."""
   if path.is_file():
-    return [path]
+    return {path: None}
   if not path.is_dir():
-    raise _Unfit('there is no such file or folder')
+    raise _Unfit(f'a link to {os.readlink(path)}, which is not there'
+                 if path.is_symlink() else 'there is no such file or folder')
   index = path / 'model.safetensors.index.json'
   if (path / 'model.safetensors').is_file():
-    return [path / 'model.safetensors']
+    return {path / 'model.safetensors': None}
   if not index.is_file():
-    pickled = (path / 'pytorch_model.bin').is_file()
     raise _Unfit(
-      'wants the workdir of a run, a .safetensors file, or a folder with '
-      f'{index.name.removesuffix(".index.json")} or {index.name}' + (
-        '; pytorch_model.bin, which can run any program when it is read, is not read: '
-        "transformers' save_pretrained writes it anew") * pickled)
+      'must be the workdir of a run, a .safetensors file, or a folder with '
+      f'{index.name.removesuffix(".index.json")} or {index.name}' + _hint(path))
   shards = _read_json(index).get('weight_map')
-  if not isinstance(shards, dict):
-    raise _Unfit(f'{index.name} has no weight_map')
-  files = [path / name for name in dict.fromkeys(shards.values())]
+  if not isinstance(shards, dict) or not all(
+    isinstance(name, str) for name in shards.values()):
+    raise _Unfit(f'{index.name} has no weight_map of names of files')
+  outside = [name for name in shards.values() if _is_outside(name)]
+  if outside:
+    raise _Unfit(f'{index.name} names {outside[0]!r}, which is outside of the folder')
+  files = {path / name: set() for name in shards.values()}
   gone = [file.name for file in files if not file.is_file()]
   if gone:
     raise _Unfit(f'{len(gone)} of {len(files)} files that {index.name} names are not '
                  f'there: {_first(gone)}')
+  for array, name in shards.items():
+    files[path / name].add(array)
   return files
+
+
+def _is_outside(name: str) -> bool:
+  """Whether a file that an index names is not in its folder."""
+  given = pathlib.PurePosixPath(name)
+  return given.is_absolute() or not given.parts or '..' in given.parts or '\0' in name
+
+
+def _hint(folder: pathlib.Path) -> str:
+  """What a folder without weights that can be read has instead."""
+  if (folder / 'pytorch_model.bin').is_file():
+    return ('; pytorch_model.bin, which can run any program when it is read, is not '
+            "read: transformers' save_pretrained writes it anew")
+  snapshots = sorted(folder.glob('snapshots/*/*.safetensors'))
+  if snapshots:
+    return f'; did you mean {snapshots[0].parent}?'
+  others = sorted(file.name for file in folder.glob('*.safetensors'))
+  return f'; there is {_first(others)}, which can be named' * bool(others)
+
+
+def _beside(path: pathlib.Path, name: str) -> pathlib.Path | None:
+  """A file of a name in a folder; of a file: beside it, else beside what it links to.
+
+  Raises:
+    _Unfit: if there is something of that name which is no file.
+  """
+  places = [path] if path.is_dir() else [file.parent for file in _links(path)]
+  for folder in places:
+    if os.path.lexists(folder / name):
+      if not (folder / name).is_file():
+        raise _Unfit(f'{folder / name} is not a file, or links to none')
+      return folder / name
+  return None
+
+
+def _links(path: pathlib.Path) -> Iterator[pathlib.Path]:
+  """A file, and if it is a link what it links to, and so on."""
+  yield path
+  while path.is_symlink():
+    path = path.parent / os.readlink(path)
+    yield path
 
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:
   try:
-    found = json.loads(path.read_text(encoding='utf-8'))
-  except (OSError, ValueError) as error:
+    found = json.loads(path.read_text(encoding='utf-8-sig'))
+  except (OSError, ValueError, RecursionError) as error:
     raise _Unfit(f'{path.name} cannot be read: {error}') from None
   if not isinstance(found, dict):
-    raise _Unfit(f'{path.name} is no record')
+    raise _Unfit(f'{path.name} must be a JSON object, got a {type(found).__name__}')
   return found
 
 
@@ -373,22 +429,124 @@ def _published(model: Any):
                  f'{error}') from None
 
 
-def _check_config(path: pathlib.Path, published) -> None:
-  """Refuses a model that computes something else with the same shapes."""
-  if not path.is_file():
-    return
-  config = _read_json(path)
-  wrong = [f'  {name}: there {config[name]!r}, wants {" or ".join(map(repr, legal))}'
-           for name, legal in published.config.items()
-           if name in config and config[name] not in legal]
+def _unpublished(published, name: str) -> str:
+  """Why no file has a parameter of ours, or its name."""
+  return next((why for pattern, why in published.unpublished.items()
+               if re.fullmatch(pattern, name)), name)
+
+
+def _config(path: pathlib.Path, published, wanted: Iterable[str],
+            say: Callable[[str], None]) -> dict[str, Any] | None:
+  """What `config.json` says; None, which is printed, if there is none."""
+  file = _beside(path, 'config.json')
+  if file is None:
+    keys = ', '.join(_settings(published, wanted))
+    say(f'{path}: no config.json beside it, so what shapes do not show is not checked: '
+        f'{keys}')
+    return None
+  return _read_json(file)
+
+
+def _settings(published, wanted: Iterable[str]) -> dict[str, Any]:
+  """The settings that matter for parameters of ours."""
+  return {key: setting for key, setting in published.config.items()
+          if any(re.fullmatch(setting.of, name) for name in wanted)}
+
+
+def _check_config(config: Mapping[str, Any], published, wanted: Iterable[str]) -> None:
+  """Refuses a model that computes something else with the same shapes.
+
+  Args:
+    config: what `config.json` says.
+    published: what the model says of its files.
+    wanted: names of ours.
+
+  Raises:
+    _Unfit: with a line for each key.
+  """
+  wrong = [f'  model_type: there {_shown(config["model_type"])}, must be '
+           f'{_shown(published.model_type)}'
+           ] if config.get('model_type', published.model_type) != (
+             published.model_type) else []
+  classes, start = config.get('architectures') or [], published.architecture
+  if not isinstance(classes, list) or not all(
+    isinstance(name, str) and name.startswith(start) for name in classes):
+    wrong.append(f'  architectures: there {_shown(classes)}, must begin with '
+                 f'{_shown(start)}')
+  if not wrong:  # of another family no other key is worth a word
+    wrong = [f'  {key}: there {_shown(config[key])}, must be absent'
+             for key in ('auto_map', 'per_layer_config') if config.get(key)]
+    for key, setting in _settings(published, wanted).items():
+      said = key if key in config or setting.alias not in config else setting.alias
+      value = config.get(said, setting.default)
+      if not any(_same(value, legal) for legal in setting.legal):
+        there = 'there' if said in config else 'absent, which means'
+        wrong.append(f'  {said}: {there} {_shown(value)}, must be '
+                     f'{" or ".join(map(_shown, setting.legal))}')
+    if wrong:
+      wrong.append(_ONLY)
   if wrong:
-    raise _Unfit(f'its config.json tells of another model than this '
+    raise _Unfit(f'its config.json is of another model than this '
                  f'{published.family}:\n' + '\n'.join(wrong))
 
 
-def _check_tokenizer(path: pathlib.Path, kept: Any) -> None:
+def _same(value: Any, legal: Any) -> bool:
+  """Whether a value of JSON is a legal one; numbers may be written as floats."""
+  if isinstance(legal, int | float) and isinstance(value, int | float):
+    if isinstance(value, bool) and not isinstance(legal, bool):
+      return False
+    try:
+      return math.isclose(value, legal, rel_tol=1e-6)  # some are rounded to float32
+    except OverflowError:  # an integer beyond floats
+      return False
+  return value == legal
+
+
+def _shown(value: Any, most: int = 60) -> str:
+  text = json.dumps(value)
+  return text if len(text) <= most else f'{text[:most]}...'
+
+
+def _classes(built: Built) -> tuple[str, ...] | None:
+  """The names of a run's classes; None where there are none."""
+  dataset = getattr(built.train, 'dataset', None)
+  return dataset.classes if dataset is not None and dataset.named else None
+
+
+def _check_labels(config: Mapping[str, Any], ours: tuple[str, ...] | None,
+                  say: Callable[[str], None]) -> None:
+  """Compares the classes of a published head with those of a run.
+
+  Args:
+    config: what `config.json` says.
+    ours: names of the run's classes; None for none.
+    say: prints a line where both have names and they differ.
+
+  Raises:
+    _Unfit: if they are the same in another order.
+  """
+  names = config.get('id2label')
+  if ours is None or not isinstance(names, dict):
+    return
+  theirs = [names.get(str(place)) for place in range(len(ours))]
+  if len(names) != len(ours) or not all(isinstance(name, str) for name in theirs) or (
+    all(re.fullmatch(r'LABEL_\d+', name) for name in theirs)):
+    return
+  one, two = ([name.casefold().strip() for name in each] for each in (theirs, ours))
+  if one == two:
+    return
+  place = next(i for i, (a, b) in enumerate(zip(one, two, strict=True)) if a != b)
+  differ = (f'class {place} of its config.json (id2label) is {theirs[place]!r}, that '
+            f'of this run {ours[place]!r}')
+  if sorted(one) == sorted(two):
+    raise _Unfit(f'{differ}: the same classes in another order; '
+                 "--config.init_pattern='(?!head/).*' takes all but the last layer")
+  say(f'{differ}; taken by number')
+
+
+def _check_tokenizer(path: pathlib.Path | None, kept: Any) -> None:
   """Refuses parameters that were taught by another vocabulary than the run's."""
-  if kept is None or not path.is_file():
+  if kept is None or path is None:
     return
   from tokenizers import Tokenizer
 
@@ -407,27 +565,55 @@ def _check_tokenizer(path: pathlib.Path, kept: Any) -> None:
                  'file')
 
 
-def _open(files: Iterable[pathlib.Path], rename: Callable[[str], str],
-          stack: contextlib.ExitStack) -> dict[str, tuple]:
-  """Name, as a model means it, -> file and name there, of every array."""
+def _open(files: Mapping[pathlib.Path, set[str] | None],
+          rename: Callable[[str], str], stack: contextlib.ExitStack
+          ) -> dict[str, tuple]:
+  """Name, as a model means it, -> file and name there, of every array.
+
+  Raises:
+    _Unfit: for a file that cannot be read, arrays elsewhere than an index says, and
+      two arrays of one name.
+  """
   from safetensors import SafetensorError, safe_open
 
-  arrays = {}
-  for path in files:
+  arrays, places = {}, {}
+  for path, indexed in files.items():
     try:
       file = stack.enter_context(safe_open(path, 'numpy'))
+      names = list(file.keys())
     except (SafetensorError, OSError) as error:
       raise _Unfit(f'{path.name} cannot be read as safetensors: {error}') from None
-    arrays |= {rename(name): (file, name) for name in file.keys()}  # noqa: SIM118
+    gone = sorted((indexed or set()) - set(names))
+    if gone:
+      raise _Unfit(f'{path.name} lacks what the index says is there: {_first(gone)}')
+    for name in names:
+      ours = rename(name)
+      if ours in arrays:
+        raise _Unfit(f'{ours} is there twice: as {places[ours]}, and as {name} in '
+                     f'{path.name}')
+      arrays[ours], places[ours] = (file, name), f'{name} in {path.name}'
   return arrays
 
 
 def _read(array: tuple) -> np.ndarray:
+  """An array as float32.
+
+  Raises:
+    _Unfit: for other types, values that are not finite, or become so in float32.
+  """
   file, name = array
   kind = file.get_slice(name).get_dtype()
   if kind not in _FLOATS:
-    raise _Unfit(f'{name} is of the type {kind}, wants one of {", ".join(_FLOATS)}')
-  return file.get_tensor(name).astype(np.float32)
+    raise _Unfit(f'{name} is of the type {kind}, must be one of {", ".join(_FLOATS)}')
+  there = file.get_tensor(name)
+  with np.errstate(over='ignore'):
+    found = there.astype(np.float32)
+  wrong = int((~np.isfinite(found)).sum())
+  if wrong:
+    beyond = wrong - int((~np.isfinite(there.astype(np.float64))).sum())
+    why = 'beyond the range of float32' if beyond == wrong else 'not finite'
+    raise _Unfit(f'{name} is {why}: {wrong:,} of {found.size:,} values')
+  return found
 
 
 def _names(place, shape: tuple[int, ...]) -> list[str]:
@@ -450,8 +636,11 @@ def _shape(place, names: list[str], arrays: dict[str, tuple]) -> tuple[int, ...]
     file, there = arrays[name]
     shape = tuple(file.get_slice(there).get_shape())
     shape = tuple(shape[axis] for axis in _axes(place, len(shape)))
-    if place.merged > 1:
-      shape = (math.prod(shape[: place.merged]), *shape[place.merged :])
+    first, rest = shape[: len(place.merged)], shape[len(place.merged) :]
+    # Other sides of the same product are shown as they are, which fits nothing.
+    if place.merged and (first == place.merged or math.prod(first) != math.prod(
+      place.merged)):
+      shape = (math.prod(first), *rest)
     shapes.append((*shape[:-1], shape[-1] / place.parts) if shape else shape)
   first = tuple(int(n) if n == int(n) else n for n in shapes[0])
   if any(shape != shapes[0] for shape in shapes):
@@ -465,8 +654,8 @@ def _assemble(place, names: list[str], arrays: dict[str, tuple]) -> np.ndarray:
   for name in names:
     array = _read(arrays[name])
     array = array.transpose(_axes(place, array.ndim))
-    if place.merged > 1:
-      array = array.reshape(-1, *array.shape[place.merged :])
+    if place.merged:
+      array = array.reshape(-1, *array.shape[len(place.merged) :])
     size = array.shape[-1] // place.parts
     found.append(array[..., place.part * size : (place.part + 1) * size])
   return np.stack(found) if '{}' in place.name else found[0]

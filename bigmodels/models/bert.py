@@ -1,5 +1,6 @@
 """The encoder that reads both ways, and its two heads (Devlin et al., *BERT*, 2019)."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Literal
 
@@ -15,7 +16,7 @@ from bigmodels.layers.stack import Remat, Stack
 from bigmodels.layers.transformer import Block, FeedForward
 from bigmodels.models import hugging_face
 from bigmodels.models.fields import check_heads, check_shares, check_sizes
-from bigmodels.models.hugging_face import Place, Published
+from bigmodels.models.hugging_face import BLOCKS, Place, Published, Setting
 
 _NORM = partial(nn.LayerNorm, epsilon=1e-12, use_fast_variance=False)
 _SMALL = partial(nn.initializers.truncated_normal, 0.02)
@@ -104,7 +105,7 @@ class Bert(nn.Module):
   @nn.nowrap
   def hugging_face(self) -> Published:
     """Where its parameters are in a file of BERT."""
-    return _published(self, '', {}, {}, r'pooler\..*|cls\..*')
+    return _published(self, '', {}, other=r'pooler\..*|cls\..*')
 
 
 class MaskedBert(nn.Module):
@@ -144,9 +145,10 @@ class MaskedBert(nn.Module):
         **_dense('transform', f'{head}.transform.dense'),
         **hugging_face.norm('norm', f'{head}.transform.LayerNorm'),
         'bias': Place(f'{head}.bias')},
-      {f'{head}.decoder.weight': 'embeddings.word_embeddings.weight',
-       f'{head}.decoder.bias': f'{head}.bias'},
-      r'pooler\..*|cls\.seq_relationship\..*')
+      copies={f'{head}.decoder.weight': 'embeddings.word_embeddings.weight',
+              f'{head}.decoder.bias': f'{head}.bias'},
+      other=r'pooler\..*|cls\.seq_relationship\..*',
+      config={'tie_word_embeddings': Setting((True,), True, of='encoder/tokens/.*')})
 
 
 class BertClassifier(nn.Module):
@@ -187,16 +189,22 @@ class BertClassifier(nn.Module):
   @nn.nowrap
   def hugging_face(self) -> Published:
     """Where its parameters are in a file of BERT."""
+    head = {**_dense('pooler', 'pooler.dense'), **_dense('head', 'classifier')}
+    if self.pooling == 'first':
+      return _published(self.encoder, 'encoder/', head)
     return _published(
-      self.encoder, 'encoder/',
-      {**_dense('pooler', 'pooler.dense'), **_dense('head', 'classifier')}, {}, '')
+      self.encoder, 'encoder/', {}, other=r'(pooler|classifier)\..*',
+      unpublished={'(pooler|head)/.*': "published with pooling='first', here it is "
+                                       f'{self.pooling!r}'})
 
 
 _dense = partial(hugging_face.dense, transposed=True)
 
 
-def _published(encoder: Bert, prefix: str, head: dict[str, Place],
-               copies: dict[str, str], other: str) -> Published:
+def _published(encoder: Bert, prefix: str, head: dict[str, Place], *,
+               copies: Mapping[str, str] = {}, other: str = '',
+               config: Mapping[str, Setting] = {},
+               unpublished: Mapping[str, str] = {}) -> Published:
   """An encoder whose parameters begin with `prefix`, and what a head has beside it."""
   ours, theirs = f'{prefix}blocks/block', 'encoder.layer.{}'
   places = {
@@ -213,11 +221,17 @@ def _published(encoder: Bert, prefix: str, head: dict[str, Place],
   for name in ('query', 'key', 'value'):
     places |= _dense(f'{ours}/attention/{name}', f'{theirs}.attention.self.{name}')
   return Published(
-    family='BERT', places=places | head, rename=_without_prefix, copies=copies,
+    family='BERT', model_type='bert', architecture='Bert', places=places | head,
+    rename=_without_prefix, copies=copies,
     buffers=r'embeddings\.(position_ids|token_type_ids)', other=other,
-    config={'model_type': ('bert',), 'num_attention_heads': (encoder.heads,),
-            'hidden_act': ('gelu',), 'layer_norm_eps': (1e-12,),
-            'position_embedding_type': ('absolute',)})
+    config={
+      'num_attention_heads': Setting((encoder.heads,), 12, of=BLOCKS),
+      'hidden_act': Setting(hugging_face.GELU, 'gelu'),
+      'layer_norm_eps': Setting((1e-12,), 1e-12),
+      'position_embedding_type': Setting(('absolute',), 'absolute'),
+      'is_decoder': Setting((False,), False, of=BLOCKS),
+      'add_cross_attention': Setting((False,), False, of=BLOCKS), **config},
+    unpublished=unpublished)
 
 
 def _without_prefix(name: str) -> str:

@@ -20,7 +20,7 @@ from bigmodels.models.fields import (
   check_shares,
   check_sizes,
 )
-from bigmodels.models.hugging_face import Place, Published
+from bigmodels.models.hugging_face import BLOCKS, Place, Published, Setting
 
 _NORM = partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False)
 
@@ -149,6 +149,10 @@ class Gpt(nn.Module):
         raise ValueError(f'{name}: GPT-2 wants {wanted}, got {getattr(self, name)}')
     if self.kv_heads not in (None, self.heads):
       raise ValueError(f'kv_heads: GPT-2 wants {self.heads}, got {self.kv_heads}')
+    norm = self.norm()
+    if not isinstance(norm, nn.LayerNorm):
+      raise ValueError(f'norm: must be a LayerNorm for GPT-2, got '
+                       f'{type(norm).__name__}')
     dense = partial(hugging_face.dense, transposed=False)
     ours, theirs = 'blocks/block', 'h.{}'
     places = {
@@ -166,14 +170,20 @@ class Gpt(nn.Module):
     if not self.tied:
       places['head/kernel'] = Place('lm_head.weight', transposed=True)
     return Published(
-      family='GPT-2', places=places,
+      family='GPT-2', model_type='gpt2', architecture='GPT2', places=places,
       rename=lambda name: name.removeprefix('transformer.'),
       copies={'lm_head.weight': 'wte.weight'},
       buffers=r'h\.\d+\.attn\.(bias|masked_bias)', other='',
-      config={'model_type': ('gpt2',), 'n_head': (self.heads,),
-              'activation_function': ('gelu_new', 'gelu_pytorch_tanh'),
-              'layer_norm_epsilon': (1e-5,), 'scale_attn_weights': (True,),
-              'scale_attn_by_inverse_layer_idx': (False,)})
+      config={
+        'n_head': Setting((self.heads,), 12, 'num_attention_heads', BLOCKS),
+        'activation_function': Setting(
+          hugging_face.GELU_TANH, 'gelu_new', of=BLOCKS),
+        'layer_norm_epsilon': Setting((norm.epsilon,), 1e-5),
+        'scale_attn_weights': Setting((True,), True, of=BLOCKS),
+        'scale_attn_by_inverse_layer_idx': Setting((False,), False, of=BLOCKS),
+        'add_cross_attention': Setting((False,), False, of=BLOCKS),
+        'tie_word_embeddings': Setting(
+          (True,) if self.tied else (True, False), True, of='tokens/.*')})
 
 
 # Rotary positions, RMSNorm, SwiGLU, no biases: LLaMA (Touvron et al., 2023) and most

@@ -18,14 +18,30 @@ class Place(NamedTuple):
       `[out, in, height, width]` of a convolution.
     part: which part of the last axis, after that, is meant.
     parts: of how many equal ones.
-    merged: how many axes, the first ones after that, become one.
+    merged: sizes of the axes, the first ones after that, that become one.
   """
 
   name: str
   transposed: bool = False
   part: int = 0
   parts: int = 1
-  merged: int = 1
+  merged: tuple[int, ...] = ()
+
+
+class Setting(NamedTuple):
+  """What a key of `config.json` may say of a model that computes the same.
+
+  Attributes:
+    legal: the values; floats are compared to one part in a million.
+    default: what `transformers` takes where the key is absent.
+    alias: another key of the same meaning, read where the first is absent.
+    of: regular expression of our names: the key matters where one of them is taken.
+  """
+
+  legal: tuple[Any, ...]
+  default: Any
+  alias: str = ''
+  of: str = '.*'
 
 
 class Published(NamedTuple):
@@ -33,6 +49,8 @@ class Published(NamedTuple):
 
   Attributes:
     family: its name, for messages.
+    model_type: what `config.json` calls it.
+    architecture: what the names of its classes in `architectures` begin with.
     places: the name of a parameter or batch statistic, such as 'norm/scale' or
       'norm/mean', -> where it is.
     rename: the name of an array in a file -> the one that `places` means.
@@ -41,17 +59,28 @@ class Published(NamedTuple):
     buffers: regular expression of arrays that are nothing that is wanted: constants,
       counters.
     other: regular expression of arrays of known parts that this model has not.
-    config: what `config.json` may say of a model that computes
-      the same, name -> values.
+    config: key of `config.json` -> what it may say. Sizes that the shapes of arrays
+      show are not among them.
+    unpublished: regular expression of our names that no file has -> why.
   """
 
   family: str
+  model_type: str
+  architecture: str
   places: Mapping[str, Place]
   rename: Callable[[str], str]
   copies: Mapping[str, str]
   buffers: str
   other: str
-  config: Mapping[str, tuple[Any, ...]]
+  config: Mapping[str, Setting]
+  unpublished: Mapping[str, str] = {}
+
+
+# Names in `transformers` of the GELU by `erf` and of the one by `tanh`.
+GELU = ('gelu', 'gelu_python')
+GELU_TANH = ('gelu_new', 'gelu_pytorch_tanh', 'gelu_python_tanh', 'gelu_fast',
+             'gelu_accurate')
+BLOCKS = r'(.*/)?blocks/.*'
 
 
 def dense(ours: str, theirs: str, *, transposed: bool, part: int = 0,

@@ -17,7 +17,7 @@ from bigmodels.layers.dense import Dense
 from bigmodels.layers.pooling import global_average_pool
 from bigmodels.models import hugging_face
 from bigmodels.models.fields import check_positive, check_shares, check_sizes
-from bigmodels.models.hugging_face import Place, Published
+from bigmodels.models.hugging_face import Place, Published, Setting
 from bigmodels.models.images import check_images
 
 _REDUCTIONS = (1, 2, 4, 8, 16, 32)
@@ -157,8 +157,9 @@ class MobileNetV2(nn.Module):
       for ours, theirs in names.items():
         places |= hugging_face.conv_norm(f'block{block + 1}/{ours}', f'{part}.{theirs}')
     return _published(self, 2, places, {
-      'expand_ratio': (6.0,), 'output_stride': (32,),
-      'first_layer_is_expansion': (True,)})
+      'expand_ratio': Setting((6.0,), 6.0, of='block.*'),
+      'output_stride': Setting((32,), 32, of='block.*'),
+      'first_layer_is_expansion': Setting((True,), True, of='block.*')})
 
 
 class _Separable(nn.Module):
@@ -218,14 +219,15 @@ def _head(model: MobileNetV1 | MobileNetV2, x: jax.Array, train: bool) -> jax.Ar
 
 
 def _published(model: MobileNetV1 | MobileNetV2, version: int,
-               places: dict[str, Place], config: dict[str, tuple]) -> Published:
+               places: dict[str, Place], config: dict[str, Setting]) -> Published:
   return Published(
-    family=f'MobileNetV{version}', places=places,
+    family=f'MobileNetV{version}', model_type=f'mobilenet_v{version}',
+    architecture=f'MobileNetV{version}', places=places,
     rename=lambda name: name.removeprefix(f'mobilenet_v{version}.'), copies={},
     buffers=r'.*\.num_batches_tracked', other='',
-    config={'model_type': (f'mobilenet_v{version}',), 'hidden_act': ('relu6',),
-            'tf_padding': (model.padding == 'SAME',),
-            'layer_norm_eps': (model.epsilon,), **config})
+    config={'hidden_act': Setting(('relu6',), 'relu6'),
+            'tf_padding': Setting((model.padding == 'SAME',), True),
+            'layer_norm_eps': Setting((model.epsilon,), 0.001), **config})
 
 
 def _strides(reduction: int, blocks: tuple[tuple[int, int], ...]) -> list[int]:

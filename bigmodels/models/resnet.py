@@ -16,7 +16,7 @@ from bigmodels.layers.dense import Dense
 from bigmodels.layers.pooling import global_average_pool, max_pool
 from bigmodels.models import hugging_face
 from bigmodels.models.fields import check_positive, check_shares, check_sizes
-from bigmodels.models.hugging_face import Published
+from bigmodels.models.hugging_face import Published, Setting
 from bigmodels.models.images import check_images
 
 # Depth -> blocks of each stage (table 1); from 50 on they are bottlenecks.
@@ -110,14 +110,17 @@ class ResNet(nn.Module):
           places |= hugging_face.conv_norm(
             f'{ours}/layer{layer + 1}', f'{theirs}.layer.{layer}')
     return Published(
-      family='ResNet', places=places,
+      family='ResNet', model_type='resnet', architecture='ResNet', places=places,
       rename=lambda name: name.removeprefix('resnet.'), copies={},
       buffers=r'.*\.num_batches_tracked', other='',
-      config={'model_type': ('resnet',), 'hidden_act': ('relu',),
-              'layer_type': ('bottleneck' if bottleneck else 'basic',),
-              'downsample_in_first_stage': (False,),
-              'downsample_in_bottleneck': (
-                (self.stride_first,) if bottleneck else (False, True))})
+      config={
+        'hidden_act': Setting(('relu',), 'relu'),
+        'layer_type': Setting(
+          ('bottleneck' if bottleneck else 'basic',), 'bottleneck', of='stage.*'),
+        'downsample_in_first_stage': Setting((False,), False, of='stage.*'),
+        'downsample_in_bottleneck': Setting(
+          (self.stride_first,) if bottleneck else (False, True), False,
+          of='stage.*')})
 
 
 class CifarResNet(nn.Module):

@@ -20,7 +20,7 @@ from bigmodels.layers.stack import Remat, Stack
 from bigmodels.layers.transformer import Block, FeedForward
 from bigmodels.models import hugging_face
 from bigmodels.models.fields import check_heads, check_shares, check_sizes
-from bigmodels.models.hugging_face import Place, Published
+from bigmodels.models.hugging_face import BLOCKS, Place, Published, Setting
 from bigmodels.models.images import check_images
 
 _NORM = partial(nn.LayerNorm, epsilon=1e-6, use_fast_variance=False)
@@ -139,12 +139,15 @@ class Vit(nn.Module):
     dense = partial(hugging_face.dense, transposed=True)
     ours, theirs = 'blocks/block', 'encoder.layer.{}'
     patches = 'embeddings.patch_embeddings.projection'
+    patch, count = self.patch, (self.size // self.patch) ** 2 + 1
     places = {
       # A convolution's [width, channels, patch, patch].
-      'patches/kernel': Place(f'{patches}.weight', transposed=True, merged=3),
+      'patches/kernel': Place(
+        f'{patches}.weight', transposed=True, merged=(patch, patch, self.channels)),
       'patches/bias': Place(f'{patches}.bias'),
-      'class_token': Place('embeddings.cls_token', merged=3),
-      'positions/embedding': Place('embeddings.position_embeddings', merged=2),
+      'class_token': Place('embeddings.cls_token', merged=(1, 1, self.width)),
+      'positions/embedding': Place(
+        'embeddings.position_embeddings', merged=(1, count)),
       **hugging_face.norm(f'{ours}/attention_norm', f'{theirs}.layernorm_before'),
       **dense(f'{ours}/attention/out', f'{theirs}.attention.output.dense'),
       **hugging_face.norm(f'{ours}/feed_forward_norm', f'{theirs}.layernorm_after'),
@@ -156,18 +159,28 @@ class Vit(nn.Module):
       places |= dense(f'{ours}/attention/{name}',
                       f'{theirs}.attention.attention.{name}')
     return Published(
-      family='ViT', places=places, rename=lambda name: name.removeprefix('vit.'),
-      copies={}, buffers='', other=r'pooler\..*',
-      # Theirs is 1e-12 where the weights were trained with 1e-6: a rounding apart.
-      config={'model_type': ('vit',), 'num_attention_heads': (self.heads,),
-              'hidden_act': ('gelu',), 'layer_norm_eps': (1e-12, 1e-6),
-              'qkv_bias': (True,)})
+      family='ViT', model_type='vit', architecture='ViT', places=places,
+      rename=lambda name: name.removeprefix('vit.'), copies={}, buffers='',
+      other=r'pooler\..*',
+      config={
+        'num_attention_heads': Setting((self.heads,), 12, of=BLOCKS),
+        'hidden_act': Setting(hugging_face.GELU, 'gelu', of=BLOCKS),
+        # Theirs is 1e-12 where the weights were trained with 1e-6: a rounding apart.
+        'layer_norm_eps': Setting((1e-12, 1e-6), 1e-12),
+        'qkv_bias': Setting((True,), True, of=BLOCKS),
+        # Other sides may have as many patches, or patches as many pixels.
+        'image_size': Setting(_sides(self.size), 224, of='positions/.*'),
+        'patch_size': Setting(_sides(patch), 16, of='patches/.*')})
 
 
 VitTi = partial(Vit, width=192, heads=3)
 VitS = partial(Vit, width=384, heads=6)
 VitB = partial(Vit, width=768, heads=12)
 VitL = partial(Vit, depth=24, width=1024, heads=16)
+
+
+def _sides(size: int) -> tuple:
+  return size, [size, size]
 
 
 def _patches(images: jax.Array, patch: int) -> jax.Array:

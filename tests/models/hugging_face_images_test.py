@@ -168,8 +168,8 @@ def test_every_array_that_does_not_fit_is_named(saved, tmp_path):
 
 
 @pytest.mark.parametrize('model, words', [
-  (ResNet(5, 50, 8), "layer_type: there 'basic', wants 'bottleneck'"),
-  (MobileNetV2(5), "model_type: there 'resnet', wants 'mobilenet_v2'"),
+  (ResNet(5, 50, 8), 'layer_type: there "basic", must be "bottleneck"'),
+  (MobileNetV2(5), 'model_type: there "resnet", must be "mobilenet_v2"'),
   (ResNet(5, 18, 8, stem='cifar'), 'stem: the published ResNet wants imagenet, got'),
   (ResNet(5, 18, 8, epsilon=1e-3), 'epsilon: the published ResNet wants 1e-05, got'),
 ])
@@ -180,6 +180,6 @@ def test_other_models_are_refused(saved, model, words):
 def test_another_padding_is_refused(tmp_path):
   mobilenet(2, 0.1).save_pretrained(tmp_path)
   model = MobileNetV2(5, 0.1, padding='symmetric', epsilon=1e-5)
-  assert refusal(model, tmp_path)[1:] == [
-    '  tf_padding: there True, wants False',
-    '  layer_norm_eps: there 0.001, wants 1e-05']
+  assert refusal(model, tmp_path)[1:-1] == [
+    '  tf_padding: there true, must be false',
+    '  layer_norm_eps: there 0.001, must be 1e-05']

@@ -87,6 +87,9 @@ def test_gpt2_untied(tmp_path):
   untied.save_pretrained(tmp_path)
   model = GPT.clone(tied=False)
   close(answer(model, load(model, tmp_path)), theirs(untied))
+  assert 'tie_word_embeddings: there false, must be true' in refusal(
+    GPT, tmp_path, TOKENS)
+  (tmp_path / 'config.json').unlink()
   with pytest.raises(UserError, match=r'lm_head.weight differs from wte.weight; in '
                      'this model they are tied'):
     load(GPT, tmp_path)
@@ -147,10 +150,11 @@ def test_bert_of_the_first_files(masked_bert, tmp_path):
   lines, model = [], MaskedBert(BERT)
   params = load(model, write(tmp_path / 'old.safetensors', state), say=lines.append)
   close(answer(model, params), theirs(masked_bert))
-  assert lines[0].endswith(
+  assert 'no config.json beside it' in lines[0] and 'hidden_act' in lines[0]
+  assert lines[1].endswith(
     'this model has no such parts, left there: cls.seq_relationship.bias, '
     'cls.seq_relationship.weight, pooler.dense.bias, pooler.dense.weight')
-  assert len(lines) == 2
+  assert len(lines) == 3
 
 
 def test_bert_classifies_the_same(tmp_path):
@@ -230,18 +234,18 @@ def test_another_architecture_is_refused_shortly(masked_bert, tmp_path, config):
     (tmp_path / 'config.json').unlink()
   text = refusal(GPT, tmp_path, TOKENS)
   assert len(text) < 1000
-  assert ("model_type: there 'bert', wants 'gpt2'" in text) == config
+  assert ('model_type: there "bert", must be "gpt2"' in text) == config
   assert ('nothing that is wanted is there' in text and 'in all' in text) != config
 
 
 def test_what_the_shapes_do_not_tell_is_refused(gpt, tmp_path):
   """Fewer, wider heads have arrays of the same shapes."""
   gpt.save_pretrained(tmp_path)
-  assert 'n_head: there 4, wants 2' in refusal(GPT.clone(heads=2), tmp_path, TOKENS)
+  assert 'n_head: there 4, must be 2' in refusal(GPT.clone(heads=2), tmp_path, TOKENS)
   path = tmp_path / 'config.json'
   config = json.loads(path.read_text())
   path.write_text(json.dumps(config | {'activation_function': 'relu'}))
-  assert "there 'relu', wants 'gelu_new'" in refusal(GPT, tmp_path, TOKENS)
+  assert 'there "relu", must be "gelu_new"' in refusal(GPT, tmp_path, TOKENS)
 
 
 @pytest.mark.parametrize('model, words', [

@@ -77,6 +77,11 @@ def test_every_parameter_of_another_size_is_named(vit, tmp_path):
     images = np.zeros((1, model.size, model.size, model.channels), np.float32)
     return refusal(model, tmp_path, images).split('\n')[1:-1]
 
+  assert lines(size=16) == ['  image_size: there 12, must be 16 or [16, 16]']
+  assert lines(patch=3, size=9) == [
+    '  image_size: there 12, must be 9 or [9, 9]',
+    '  patch_size: there 4, must be 3 or [3, 3]']
+  (tmp_path / 'config.json').unlink()
   assert lines(size=16) == ['  positions/embedding: there (10, 32), wants (17, 32)']
   assert lines(channels=1) == ['  patches/kernel: there (48, 32), wants (16, 32)']
   assert lines(patch=3, size=9) == ['  patches/kernel: there (48, 32), wants (27, 32)']
@@ -96,10 +101,10 @@ def test_positions_of_another_size_can_begin_afresh(vit, tmp_path):
 def test_what_the_shapes_do_not_tell_is_refused(vit, tmp_path):
   vit.save_pretrained(tmp_path)
   heads = refusal(VIT.clone(heads=2), tmp_path, IMAGES)
-  assert 'num_attention_heads: there 4, wants 2' in heads
+  assert 'num_attention_heads: there 4, must be 2' in heads
   path = tmp_path / 'config.json'
   path.write_text(json.dumps(json.loads(path.read_text()) | {'hidden_act': 'relu'}))
-  assert "hidden_act: there 'relu', wants 'gelu'" in refusal(
+  assert 'hidden_act: there "relu", must be "gelu"' in refusal(
     VIT, tmp_path, IMAGES)
 
 
