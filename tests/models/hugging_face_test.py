@@ -8,7 +8,18 @@ import numpy as np
 import pytest
 
 from bigmodels.errors import UserError
-from bigmodels.models import Bert, BertClassifier, Gpt, MaskedBert, Mlp, ModernGpt
+from bigmodels.models import (
+  Bert,
+  BertClassifier,
+  Gpt,
+  MaskedBert,
+  Mlp,
+  MobileNetV1,
+  MobileNetV2,
+  ModernGpt,
+  ResNet,
+  Vit,
+)
 from tests.models.published import (
   close,
   perturbed,
@@ -304,3 +315,23 @@ def test_the_tokenizer_of_a_folder_has_to_be_that_of_the_run(gpt, tmp_path):
   text = refusal(GPT, tmp_path, TOKENS, kept=kept('a', 'c', 'b', 'd'))
   assert "there has 3 tokens, the run's tokenizer 4, of which 1 are the same" in text
   assert "the run's tokenizer is Words" in refusal(GPT, tmp_path, TOKENS, kept=words)
+
+
+@pytest.mark.parametrize('model, config', [
+  (GPT, transformers.GPT2Config), (BERT, transformers.BertConfig),
+  (MaskedBert(BERT), transformers.BertConfig),
+  (BertClassifier(BERT, 3), transformers.BertConfig),
+  (ResNet(5, 18, 8), transformers.ResNetConfig),
+  (MobileNetV1(5), transformers.MobileNetV1Config),
+  (MobileNetV2(5), transformers.MobileNetV2Config), (Vit(5), transformers.ViTConfig)])
+def test_absent_keys_are_the_librarys_defaults(model, config):
+  published, theirs = model.hugging_face(), config()
+  assert published.model_type == theirs.model_type
+  assert config.__name__.startswith(published.architecture)
+  assert len(published.config) > 2
+  for key, setting in published.config.items():
+    if key == 'position_embedding_type':  # of older releases, whose default this was
+      continue
+    assert getattr(theirs, key) == setting.default, key
+    if setting.alias:
+      assert config.attribute_map[setting.alias] == key

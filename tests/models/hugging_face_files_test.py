@@ -1,0 +1,494 @@
+"""Tests of what published weights may look like on a disk, and what is refused.
+
+No other library is needed: the files are written here, as Hugging Face lays them out.
+"""
+
+import json
+import os
+import struct
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from bigmodels.experiment import _lasting
+from bigmodels.models import (
+  Bert,
+  BertClassifier,
+  Gpt,
+  MaskedBert,
+  MobileNetV1,
+  MobileNetV2,
+  ResNet,
+  Vit,
+)
+from tests.models.loading import refusal, started
+
+GPT = Gpt(11, length=6, depth=1, width=8, heads=4)
+TOKENS = np.zeros((1, 6), np.int32)
+CONFIG = {'model_type': 'gpt2', 'architectures': ['GPT2LMHeadModel'], 'n_head': 4}
+_SHAPES = {
+  'wte.weight': (11, 8), 'wpe.weight': (6, 8), 'ln_f.weight': (8,), 'ln_f.bias': (8,),
+  **{f'h.0.{name}.{part}': shape for name, *shapes in [
+    ('ln_1', (8,), (8,)), ('ln_2', (8,), (8,)), ('attn.c_attn', (8, 24), (24,)),
+    ('attn.c_proj', (8, 8), (8,)), ('mlp.c_fc', (8, 32), (32,)),
+    ('mlp.c_proj', (32, 8), (8,))]
+    for part, shape in zip(('weight', 'bias'), shapes, strict=True)}}
+
+
+def arrays() -> dict[str, np.ndarray]:
+  """A GPT-2 of one block; every value is another one."""
+  chance = np.random.default_rng(0)
+  return {name: chance.normal(size=shape).astype(np.float32)
+          for name, shape in _SHAPES.items()}
+
+
+def write(folder, config=CONFIG, state=None):
+  folder.mkdir(parents=True, exist_ok=True)
+  save_file(arrays() if state is None else state, folder / 'model.safetensors')
+  if config is not None:
+    (folder / 'config.json').write_text(json.dumps(config))
+  return folder
+
+
+def cache(root):
+  """The folder of a snapshot as a hub's cache has it: links into `blobs/`."""
+  write(root / 'blobs')
+  snapshot = root / 'snapshots' / '0123abcd'
+  snapshot.mkdir(parents=True)
+  for name, blob in (('model.safetensors', 'aa'), ('config.json', 'bb')):
+    (root / 'blobs' / name).rename(root / 'blobs' / blob)
+    (snapshot / name).symlink_to(f'../../blobs/{blob}')
+  return snapshot
+
+
+def write_shards(folder, shards, weight_map=None, config=CONFIG):
+  folder.mkdir(parents=True, exist_ok=True)
+  for name, state in shards.items():
+    save_file(state, folder / name)
+  if weight_map is None:
+    weight_map = {array: name for name, state in shards.items() for array in state}
+  (folder / 'model.safetensors.index.json').write_text(
+    json.dumps({'weight_map': weight_map}))
+  if config is not None:
+    (folder / 'config.json').write_text(json.dumps(config))
+  return folder
+
+
+def halves() -> dict[str, dict[str, np.ndarray]]:
+  state = arrays()
+  names = sorted(state)
+  return {'a.safetensors': {n: state[n] for n in names[:8]},
+          'b.safetensors': {n: state[n] for n in names[8:]}}
+
+
+# --- where config.json is -------------------------------------------------------
+
+
+def linked(place, target):
+  place.parent.mkdir(parents=True, exist_ok=True)
+  place.symlink_to(target)
+  return place
+
+
+def linked_shards(tmp):
+  write_shards(tmp / 'blobs', halves(), config=None)
+  (tmp / 'snap').mkdir()
+  for name in ('a.safetensors', 'b.safetensors', 'model.safetensors.index.json'):
+    (tmp / 'snap' / name).symlink_to(f'../blobs/{name}')
+  (tmp / 'snap' / 'config.json').write_text(json.dumps(CONFIG))
+  return tmp / 'snap'
+
+
+LAYOUTS = {
+  'folder': lambda tmp: write(tmp / 'gpt'),
+  'file': lambda tmp: write(tmp / 'gpt') / 'model.safetensors',
+  'folder of a cache': lambda tmp: cache(tmp),
+  'file of a cache': lambda tmp: cache(tmp) / 'model.safetensors',
+  'link to a folder': lambda tmp: linked(tmp / 'a' / 'link', cache(tmp)),
+  'file in a link to a folder': lambda tmp: (
+    linked(tmp / 'a' / 'link', cache(tmp)) / 'model.safetensors'),
+  'link to a link': lambda tmp: linked(
+    tmp / 'a' / 'gpt.safetensors', cache(tmp) / 'model.safetensors'),
+  'chain of links': lambda tmp: linked(tmp / 'b' / 'x', linked(
+    tmp / 'a' / 'gpt.safetensors', os.path.relpath(
+      cache(tmp) / 'model.safetensors', tmp / 'a'))),
+  'up through a link': lambda tmp: (
+    linked(tmp / 'a' / 'link', cache(tmp)) / '..' / '0123abcd' / 'model.safetensors'),
+  'up at the end': lambda tmp: linked(tmp / 'a' / 'link', (
+    write(tmp / 'gpt') / 'sub', (tmp / 'gpt' / 'sub').mkdir())[0]) / '..',
+  'shards': lambda tmp: write_shards(tmp / 'gpt', halves()),
+  'shards that are links': linked_shards,
+  'relative': lambda tmp: os.path.relpath(cache(tmp) / 'model.safetensors'),
+}
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_the_config_beside_what_is_given_is_checked(tmp_path, monkeypatch, layout):
+  monkeypatch.chdir(tmp_path)
+  path = LAYOUTS[layout](tmp_path)
+  lines = []
+  params = started(GPT, path, TOKENS, say=lines.append).params
+  np.testing.assert_array_equal(params['tokens']['embedding'], arrays()['wte.weight'])
+  assert len(lines) == 1
+  text = refusal(GPT.clone(heads=2), path, TOKENS)
+  assert '  n_head: there 4, must be 2' in text.split('\n')
+
+
+def test_a_file_that_is_a_link_stays_one(tmp_path, monkeypatch):
+  """What is kept with the run is the link, absolute, wherever it goes on."""
+  monkeypatch.chdir(tmp_path)
+  snapshot = cache(tmp_path)
+  file = snapshot / 'model.safetensors'
+  assert _lasting(os.path.relpath(file)) == str(file)
+  assert _lasting(str(linked(tmp_path / 'link', snapshot))) == str(snapshot)
+  assert _lasting('link/../0123abcd') == str(snapshot)
+  assert _lasting('gone') == str(tmp_path / 'gone')
+  assert _lasting('.') == str(tmp_path) and _lasting('~') == os.path.expanduser('~')
+
+
+def test_without_a_config_a_line_says_what_is_not_checked(tmp_path):
+  path, lines = write(tmp_path / 'gpt', config=None), []
+  started(GPT.clone(heads=2), path, TOKENS, say=lines.append)
+  assert lines[0] == (
+    f'{path}: no config.json beside it, so what shapes do not show is not checked: '
+    'n_head, activation_function, layer_norm_epsilon, scale_attn_weights, '
+    'scale_attn_by_inverse_layer_idx, add_cross_attention, tie_word_embeddings')
+  assert len(lines) == 2
+
+
+def test_a_config_that_is_no_file_is_refused(tmp_path):
+  folder = write(tmp_path / 'gpt', config=None)
+  (folder / 'config.json').symlink_to('blobs/gone')
+  assert 'config.json is not a file, or links to none' in refusal(GPT, folder, TOKENS)
+  (folder / 'config.json').unlink()
+  (folder / 'config.json').mkdir()
+  assert 'config.json is not a file' in refusal(
+    GPT, folder / 'model.safetensors', TOKENS)
+
+
+def test_paths_without_weights(tmp_path):
+  snapshot = cache(tmp_path)
+  assert f'; did you mean {snapshot}?' in refusal(GPT, tmp_path, TOKENS)
+  other = tmp_path / 'other'
+  other.mkdir()
+  save_file(arrays(), other / 'gpt.safetensors')
+  assert 'there is gpt.safetensors, which can be named' in refusal(GPT, other, TOKENS)
+  text = refusal(GPT, linked(tmp_path / 'link', 'gone.safetensors'), TOKENS)
+  assert text == 'a link to gone.safetensors, which is not there'
+
+
+# --- what config.json says ------------------------------------------------------
+
+IMAGES = np.zeros((1, 33, 33, 3), np.float32)
+VIT = Vit(5, size=8, patch=4, depth=1, width=8, heads=2)
+BERT = Bert(11, length=6, depth=1, width=8, heads=2)
+FIFTY, EIGHTEEN = ResNet(5, 50, 8), ResNet(5, 18, 8)
+TINY1, TINY2 = MobileNetV1(5, 0.1), MobileNetV2(5, 0.1)
+_VIT = {'num_attention_heads': 2, 'image_size': 8, 'patch_size': 4}
+
+
+def says(folder, model, config):
+  """What is said against a config.json beside a file without arrays, or None."""
+  save_file({}, folder / 'model.safetensors')
+  (folder / 'config.json').write_text(
+    config if isinstance(config, str) else json.dumps(config))
+  inputs = (TOKENS if isinstance(model, Gpt | Bert | MaskedBert | BertClassifier) else
+            np.zeros((1, 8, 8, 3), np.float32) if isinstance(model, Vit) else IMAGES)
+  text = refusal(model, folder, inputs)
+  return None if text.startswith('nothing that is wanted is there') else text
+
+
+@pytest.mark.parametrize('model, config', [
+  (GPT, {'n_head': 4}),
+  (GPT, {'num_attention_heads': 4}),  # the other name that is read
+  (GPT, {'n_head': 4, 'num_attention_heads': 2}),
+  (GPT, {'n_head': 4.0, 'layer_norm_epsilon': 9.999999747378752e-06}),
+  (GPT, {**CONFIG, 'activation_function': 'gelu_fast', 'n_inner': None}),
+  (GPT, {**CONFIG, 'architectures': None, 'reorder_and_upcast_attn': True}),
+  (GPT.clone(heads=1, width=12 * 8).clone(heads=12), {}),
+  (BERT, {'num_attention_heads': 2, 'architectures': ['BertForMaskedLM']}),
+  (BERT, {'num_attention_heads': 2, 'tie_word_embeddings': False}),
+  (FIFTY, {}), (FIFTY, {'downsample_in_bottleneck': 0}),
+  (FIFTY.clone(stride_first=True), {'downsample_in_bottleneck': True}),
+  (EIGHTEEN, {'layer_type': 'basic', 'downsample_in_bottleneck': True}),
+  (TINY1, {}), (TINY2, {'tf_padding': True, 'expand_ratio': 6}),
+  (VIT, _VIT), (VIT, {**_VIT, 'image_size': [8, 8], 'layer_norm_eps': 1e-6}),
+  (GPT, '\ufeff' + json.dumps(CONFIG)),
+], ids=lambda x: type(x).__name__ if not isinstance(x, dict | str) else str(x)[:50])
+def test_configs_of_the_same_model(tmp_path, model, config):
+  assert says(tmp_path, model, config) is None
+
+
+@pytest.mark.parametrize('model, config, line', [
+  (GPT, {}, 'n_head: absent, which means 12, must be 4'),
+  (GPT, {'num_attention_heads': 2}, 'num_attention_heads: there 2, must be 4'),
+  (GPT, {'n_head': None}, 'n_head: there null, must be 4'),
+  (GPT, {'n_head': '4'}, 'n_head: there "4", must be 4'),
+  (GPT, {'n_head': 10**400}, 'n_head: there 1' + '0' * 59 + '..., must be 4'),
+  (GPT, {**CONFIG, 'activation_function': 'gelu'},
+   'activation_function: there "gelu", must be "gelu_new"'),
+  (GPT, {**CONFIG, 'layer_norm_epsilon': 1e-3},
+   'layer_norm_epsilon: there 0.001, must be 1e-05'),
+  (GPT, '{"n_head": 4, "layer_norm_epsilon": NaN}', 'layer_norm_epsilon: there NaN'),
+  (GPT.clone(norm=lambda **kw: __import__('flax').linen.LayerNorm(epsilon=1e-6, **kw)),
+   CONFIG, 'layer_norm_epsilon: absent, which means 1e-05, must be 1e-06'),
+  (GPT, {**CONFIG, 'scale_attn_weights': False}, 'scale_attn_weights: there false'),
+  (GPT, {**CONFIG, 'scale_attn_by_inverse_layer_idx': True},
+   'scale_attn_by_inverse_layer_idx: there true, must be false'),
+  (GPT, {**CONFIG, 'add_cross_attention': True}, 'add_cross_attention: there true'),
+  (GPT, {**CONFIG, 'tie_word_embeddings': False}, 'tie_word_embeddings: there false'),
+  (GPT, {**CONFIG, 'auto_map': {'AutoModel': 'their.py'}}, 'auto_map: there {"Auto'),
+  (GPT, {**CONFIG, 'per_layer_config': {'0': {'n_head': 2}}}, 'per_layer_config: the'),
+  (GPT, {'model_type': 'bert'}, 'model_type: there "bert", must be "gpt2"'),
+  (GPT, {'model_type': ['gpt2']}, 'model_type: there ["gpt2"], must be "gpt2"'),
+  (GPT, {'architectures': ['BertModel'], 'n_head': 4},
+   'architectures: there ["BertModel"], must begin with "GPT2"'),
+  (GPT, {**CONFIG, 'architectures': 'GPT2Model'}, 'architectures: there "GPT2Model"'),
+  (BERT, {'num_attention_heads': 2, 'is_decoder': True}, 'is_decoder: there true'),
+  (BERT, {'num_attention_heads': 2, 'hidden_act': 'gelu_new'}, 'hidden_act: there "g'),
+  (BERT, {'num_attention_heads': 2, 'layer_norm_eps': 1e-5}, 'layer_norm_eps: there'),
+  (BERT, {'num_attention_heads': 2, 'position_embedding_type': 'relative_key'},
+   'position_embedding_type: there "relative_key"'),
+  (BertClassifier(BERT, 3), {'model_type': 'distilbert'}, 'model_type: there "distil'),
+  (MaskedBert(BERT), {'num_attention_heads': 2, 'tie_word_embeddings': False},
+   'tie_word_embeddings: there false, must be true'),
+  (FIFTY.clone(stride_first=True), {},
+   'downsample_in_bottleneck: absent, which means false, must be true'),
+  (FIFTY, {'downsample_in_bottleneck': True}, 'downsample_in_bottleneck: there true'),
+  (FIFTY, {'downsample_in_first_stage': 1}, 'downsample_in_first_stage: there 1'),
+  (EIGHTEEN, {}, 'layer_type: absent, which means "bottleneck", must be "basic"'),
+  (EIGHTEEN, {'layer_type': 'basic', 'hidden_act': 'gelu'}, 'hidden_act: there "gelu"'),
+  (TINY1.clone(padding='symmetric'), {},
+   'tf_padding: absent, which means true, must be false'),
+  (TINY1.clone(epsilon=1e-5), {}, 'layer_norm_eps: absent, which means 0.001, must be'),
+  (TINY1, {'tf_padding': None}, 'tf_padding: there null, must be true'),
+  (TINY2, {'output_stride': 16}, 'output_stride: there 16, must be 32'),
+  (TINY2, {'first_layer_is_expansion': False}, 'first_layer_is_expansion: there false'),
+  (TINY2, {'hidden_act': 'relu'}, 'hidden_act: there "relu", must be "relu6"'),
+  (VIT, {}, 'num_attention_heads: absent, which means 12, must be 2'),
+  (VIT, {**_VIT, 'image_size': [4, 16]}, 'image_size: there [4, 16], must be 8 or'),
+  (VIT, {**_VIT, 'patch_size': [2, 8]}, 'patch_size: there [2, 8], must be 4 or [4'),
+  (VIT, {**_VIT, 'qkv_bias': False}, 'qkv_bias: there false, must be true'),
+], ids=lambda x: type(x).__name__ if not isinstance(x, dict | str) else str(x)[:50])
+def test_configs_of_another_model(tmp_path, model, config, line):
+  found = says(tmp_path, model, config).split('\n')
+  assert any(each.startswith(f'  {line}') for each in found), found
+  assert found[0].startswith('its config.json is of another model than this ')
+
+
+@pytest.mark.parametrize('data, words', [
+  (b'[]', 'config.json must be a JSON object, got a list'),
+  (b'null', 'must be a JSON object, got a NoneType'), (b'"gpt2"', 'got a str'),
+  (b'', 'config.json cannot be read: '), (b'{"n_head": 4', 'cannot be read: '),
+  (b'{"n_head": 4}, {}', 'cannot be read: Extra data'),
+  (b'\xff\xfe{\x00}\x00', "cannot be read: 'utf-8' codec"),
+  (b'{"name": "caf\xe9"}', "cannot be read: 'utf-8' codec"),
+  (b"{'n_head': 4}", 'cannot be read: Expecting property name'),
+  (b'[' * 100_000, 'config.json cannot be read: ')])
+def test_configs_that_cannot_be_read(tmp_path, data, words):
+  write(tmp_path, config=None)
+  (tmp_path / 'config.json').write_bytes(data)
+  text = refusal(GPT, tmp_path, TOKENS)
+  assert words in text and '\n' not in text
+
+
+def test_what_is_not_taken_is_not_checked(tmp_path):
+  """Heads are nothing to an embedding, nor are the sides of images to a patch."""
+  write(tmp_path, {'n_head': 2})
+  lines = []
+  params = started(GPT, tmp_path, TOKENS, 'tokens/.*', say=lines.append).params
+  np.testing.assert_array_equal(params['tokens']['embedding'], arrays()['wte.weight'])
+  assert 'n_head' in refusal(GPT, tmp_path, TOKENS, 'blocks/.*')
+  assert len(lines) == 1
+
+
+def test_the_pooling_of_a_classifier(tmp_path):
+  model = BertClassifier(BERT, 3, pooling='mean')
+  save_file({'bert.embeddings.LayerNorm.weight': np.ones(8, np.float32)},
+            tmp_path / 'model.safetensors')
+  assert "  head/bias: not there (published with pooling='first', here it is 'mean')" \
+    in refusal(model, tmp_path, TOKENS).split('\n')
+
+
+@pytest.mark.parametrize('theirs, line', [
+  (['cat', 'dog'], None), (['Cat', 'dog '], None), (['LABEL_0', 'LABEL_1'], None),
+  (['a', 'b', 'c'], None),  # which shapes show
+  (['tabby', 'dog'], "class 0 of its config.json (id2label) is 'tabby', that of this "
+   "run 'cat'; taken by number"),
+  (['dog', 'cat'], "refused: class 0 of its config.json (id2label) is 'dog', that of "
+   "this run 'cat': the same classes in another order; "
+   "--config.init_pattern='(?!head/).*' takes all but the last layer")])
+def test_classes_of_a_published_head(tmp_path, theirs, line):
+  train = SimpleNamespace(dataset=SimpleNamespace(classes=('cat', 'dog'), named=True))
+  config = {'num_attention_heads': 2, 'id2label': dict(enumerate(theirs))}
+  model, lines = BertClassifier(BERT, 2), []
+  save_file({'classifier.weight': np.ones((2, 8), np.float32),
+             'classifier.bias': np.ones(2, np.float32)}, tmp_path / 'model.safetensors')
+  (tmp_path / 'config.json').write_text(json.dumps(config))
+  if line and line.startswith('refused: '):
+    assert refusal(model, tmp_path, TOKENS, 'head/.*', train=train) == (
+      line.removeprefix('refused: '))
+    return
+  started(model, tmp_path, TOKENS, 'head/.*', say=lines.append, train=train)
+  assert lines[:-1] == ([f'{tmp_path}: {line}'] if line else [])
+
+
+# --- what is in the arrays ------------------------------------------------------
+
+
+def with_value(name, value, count=1, dtype=np.float32):
+  def change(state):
+    array = state[name].astype(dtype)
+    with np.errstate(over='ignore'):
+      array.ravel()[:count] = value
+    return state | {name: array}
+  return change
+
+
+def renamed(state):
+  return {f'transformer.{name}': x for name, x in state.items()}
+
+
+@pytest.mark.parametrize('change, words', [
+  (with_value('wte.weight', np.nan, 3), 'wte.weight is not finite: 3 of 88 values'),
+  (with_value('wpe.weight', np.inf), 'wpe.weight is not finite: 1 of 48 values'),
+  (with_value('h.0.attn.c_attn.bias', -np.inf, 24),
+   'h.0.attn.c_attn.bias is not finite: 24 of 24 values'),
+  (lambda s: renamed(with_value('wte.weight', np.nan)(s)),
+   'transformer.wte.weight is not finite: 1 of 88 values'),
+  (lambda s: with_value('wte.weight', np.nan)(s | {'lm_head.weight': s['wte.weight']}),
+   'wte.weight is not finite: 1 of 88 values'),
+  (lambda s: s | {'lm_head.weight': with_value('wte.weight', np.nan)(s)['wte.weight']},
+   'lm_head.weight is not finite: 1 of 88 values'),
+  (with_value('ln_f.bias', 70_000.0, 2, np.float16),
+   'ln_f.bias is not finite: 2 of 8 values'),
+  (with_value('ln_f.bias', 1e300, 2, np.float64),
+   'ln_f.bias is beyond the range of float32: 2 of 8 values'),
+  (with_value('ln_f.bias', np.nan, 2, np.float64),
+   'ln_f.bias is not finite: 2 of 8 values'),
+  (with_value('ln_f.bias', 1, dtype=np.int8), 'ln_f.bias is of the type I8, must be'),
+  (with_value('ln_f.bias', 1, dtype=np.int64), 'ln_f.bias is of the type I64'),
+  (with_value('ln_f.bias', 1, dtype=bool), 'ln_f.bias is of the type BOOL'),
+  (lambda s: s | {'ln_f.bias': np.zeros(0, np.float32)},
+   '  norm/bias: there (0,), wants (8,)'),
+  (lambda s: s | {'ln_f.bias': np.zeros((), np.float32)},
+   '  norm/bias: there (), wants (8,)'),
+  (lambda s: s | {'transformer.ln_f.bias': s['ln_f.bias']},
+   'ln_f.bias is there twice: as ln_f.bias in model.safetensors, and as transformer.'),
+])
+def test_arrays_that_are_refused(tmp_path, change, words):
+  write(tmp_path, state=change(arrays()))
+  assert words in refusal(GPT, tmp_path, TOKENS)
+
+
+@pytest.mark.parametrize('kind, size', [
+  ('F8_E4M3', 1), ('F8_E5M2', 1), ('C64', 8), ('U16', 2), ('BOOL', 1), ('I32', 4)])
+def test_types_that_are_no_floats(tmp_path, kind, size):
+  header = json.dumps({name: {'dtype': kind, 'shape': [8], 'data_offsets': [
+    place * 8 * size, (place + 1) * 8 * size]} for place, name in enumerate(
+      ('ln_f.weight', 'ln_f.bias'))}).encode()
+  (tmp_path / 'x.safetensors').write_bytes(
+    struct.pack('<Q', len(header)) + header + bytes(16 * size))
+  assert refusal(GPT, tmp_path / 'x.safetensors', TOKENS, 'norm/.*') == (
+    f'ln_f.bias is of the type {kind}, must be one of F64, F32, F16, BF16')
+
+
+def with_header(path, change):
+  data = path.read_bytes()
+  size = struct.unpack('<Q', data[:8])[0]
+  header = json.dumps(change(json.loads(data[8 : 8 + size]))).encode()
+  path.write_bytes(struct.pack('<Q', len(header)) + header + data[8 + size :])
+
+
+def cut(header, name, **fields):
+  return header | {name: header[name] | fields}
+
+
+@pytest.mark.parametrize('damage', [
+  lambda path: path.write_bytes(b''),
+  lambda path: path.write_bytes(path.read_bytes()[:-4]),
+  lambda path: path.write_bytes(path.read_bytes()[:100]),
+  lambda path: path.write_bytes(path.read_bytes() + b'more'),
+  lambda path: path.write_bytes(struct.pack('<Q', 2**62) + path.read_bytes()[8:]),
+  lambda path: path.write_bytes(struct.pack('<Q', 3) + path.read_bytes()[8:]),
+  lambda path: path.write_bytes(b'PK\x03\x04' + bytes(100)),
+  lambda path: with_header(path, lambda h: []),
+  lambda path: with_header(path, lambda h: cut(h, 'wte.weight', shape=[11, 9])),
+  lambda path: with_header(path, lambda h: cut(h, 'wte.weight', shape=[-11, -8])),
+  lambda path: with_header(path, lambda h: cut(h, 'wte.weight', dtype='F99')),
+  lambda path: with_header(path, lambda h: cut(h, 'wte.weight', data_offsets=[0, 0])),
+  lambda path: with_header(
+    path, lambda h: cut(h, 'wte.weight', data_offsets=h['wpe.weight']['data_offsets'])),
+  lambda path: with_header(
+    path, lambda h: {n: x for n, x in h.items() if n != 'wte.weight'}),
+])
+def test_files_that_cannot_be_read(tmp_path, damage):
+  write(tmp_path)
+  damage(tmp_path / 'model.safetensors')
+  text = refusal(GPT, tmp_path, TOKENS)
+  assert text.startswith('model.safetensors cannot be read as safetensors: ')
+  assert '\n' not in text and len(text) < 400
+
+
+def test_variances_below_0(tmp_path):
+  model = ResNet(5, 18, 8)
+  shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), IMAGES, train=False))
+  assert shapes['batch_stats']['stem']['norm']['var'].shape == (8,)
+  name = 'embedder.embedder.normalization'
+  save_file({f'{name}.running_mean': -np.ones(8, np.float32),
+             f'{name}.running_var': np.float32([1, -1, 1, 1, -2, 1, 0, 1]),
+             **{f'{name}.{part}': np.ones(8, np.float32) for part in ('weight', 'bias')}
+             }, tmp_path / 'model.safetensors')
+  assert refusal(model, tmp_path, IMAGES, 'stem/norm/.*') == (
+    f'{name}.running_var: 2 of 8 variances are below 0')
+
+
+@pytest.mark.parametrize('shape, line', [
+  ((8, 3, 2, 8), '  patches/kernel: there (2, 8, 3, 8), wants (48, 8)'),
+  ((8, 3, 4, 8), '  patches/kernel: there (96, 8), wants (48, 8)'),
+  ((8, 12, 2, 2), '  patches/kernel: there (2, 2, 12, 8), wants (48, 8)'),
+  ((8, 48), '  patches/kernel: there (384,), wants (48, 8)')])
+def test_patches_of_other_sides(tmp_path, shape, line):
+  name = 'embeddings.patch_embeddings.projection'
+  save_file({f'{name}.weight': np.ones(shape, np.float32),
+             f'{name}.bias': np.ones(8, np.float32)}, tmp_path / 'model.safetensors')
+  assert line in refusal(
+    VIT, tmp_path, np.zeros((1, 8, 8, 3), np.float32), 'patches/.*').split('\n')
+
+
+# --- shards ---------------------------------------------------------------------
+
+
+def swapped():
+  shards = halves()
+  return shards, {array: name for name, other in (
+    ('a.safetensors', 'b.safetensors'), ('b.safetensors', 'a.safetensors'))
+    for array in shards[other]}
+
+
+@pytest.mark.parametrize('shards, weight_map, words', [
+  (halves(), {'wte.weight': '../x.safetensors'}, "names '../x.safetensors', which is "),
+  (halves(), {'wte.weight': '/x.safetensors'}, "names '/x.safetensors', which is out"),
+  (halves(), {'wte.weight': 'a/../../x.safetensors'}, 'which is outside of the folder'),
+  (halves(), {'wte.weight': ''}, "names '', which is outside of the folder"),
+  (halves(), {'wte.weight': 'c.safetensors'}, '1 of 1 files that model.safetensors.in'),
+  (halves(), {'wte.weight': 3}, 'has no weight_map of names of files'),
+  (halves(), [], 'has no weight_map of names of files'),
+  (*swapped(), 'a.safetensors lacks what the index says is there: '),
+  (halves(), dict.fromkeys(arrays(), 'a.safetensors'),
+   'a.safetensors lacks what the index says is there: '),
+  (halves() | {'c.safetensors': {'wte.weight': arrays()['wte.weight'],
+                                 'more': np.ones(1, np.float32)}},
+   {array: name for name, state in halves().items() for array in state} | {
+     'more': 'c.safetensors'},
+   'there twice: as wte.weight in b.safetensors, and as wte.weight in c.safetensors'),
+  ({'a.safetensors': arrays() | {'extra.weight': np.ones(3, np.float32)}},
+   dict.fromkeys(arrays(), 'a.safetensors'), '  extra.weight: there, but not wanted'),
+  (halves(), {}, 'nothing that is wanted is there'),
+])
+def test_shards_that_are_refused(tmp_path, shards, weight_map, words):
+  write_shards(tmp_path, shards, weight_map)
+  assert words in refusal(GPT, tmp_path, TOKENS)
