@@ -156,13 +156,15 @@ def test_folders_without_a_run_are_refused(runs, tmp_path):
 
 
 def test_a_run_that_is_no_classifier_is_refused(generator, digits):
-  with pytest.raises(UserError, match='is no classifier that ends in a dense layer'):
+  with pytest.raises(UserError, match='is a run of the task generation, which finds '
+                     'no classes; must be one of the task classification'):
     generator.answer(digits['inputs'])
 
 
 def test_a_run_that_makes_no_images_is_refused(classifier):
-  with pytest.raises(UserError, match=r'digits_cnn in .* makes no images: wants a '
-                     'run of an experiment such as mnist_dcgan'):
+  with pytest.raises(UserError, match=r'digits_cnn in .* is a run of the task '
+                     'classification, which makes no images; must be one of the task '
+                     'generation'):
     classifier.generate(np.arange(3))
 
 
@@ -171,7 +173,7 @@ def test_a_run_that_makes_no_images_is_refused(classifier):
   np.zeros((3, 8, 8, 1), np.float32), np.zeros((3, 64), np.uint8)])
 def test_images_that_the_classifier_does_not_know(classifier, images):
   with pytest.raises(UserError, match=re.escape(
-    f'knows images of (8, 8, 1) uint8, not of {images.shape[1:]} {images.dtype}')):
+    f'knows inputs of (8, 8, 1) uint8, not of {images.shape[1:]} {images.dtype}')):
     classifier.answer(images)
 
 
