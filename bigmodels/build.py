@@ -131,12 +131,13 @@ def build(experiment: Experiment, layout: Layout, opening: Opening) -> Built:
     'target_mean': targets(0),
     'target_std': targets(1),
     'environment': lambda: _environment(experiment),
-    'trained': lambda: opening.trained,
+    'trained': lambda: functools.partial(_measuring, opening, source, model),
     'examples': lambda: lambda count: source.read(
       np.arange(min(count, source.length)))['inputs'],
     'tokenizer': lambda: _tokenizer(source, 'tokenizer'),
     'vocabulary': lambda: _tokenizer(source, 'vocabulary').size,
   }
+  model = None
   with blamed('the experiment cannot be built'):
     model = recipes.complete(experiment.model, facts)
     _check_vocabulary(model, source)
@@ -186,6 +187,31 @@ def _trained(opening: Opening, path: str) -> Any:
   from bigmodels import trained  # which builds what it reads
 
   return trained.read(path, opening.cache_dir, opening.say)
+
+
+def _measuring(opening: Opening, source, model: Any, path: str) -> Any:
+  """The run by which this one is measured; its class 3, say, has to be ours.
+
+  Raises:
+    UserError: naming the first class that is another one there.
+  """
+  run = opening.trained(path)
+  ours = source.classes
+  if run is None or ours is None or run.classes is None or (
+    getattr(model, 'classes', None) == 0):  # whose classes nobody asks for
+    return run
+  place = next((i for i, (a, b) in enumerate(zip(ours, run.classes, strict=False))
+                if a != b), None)
+  if place is None:
+    return run
+  differ = (f'class {place} is {run.classes[place]!r} in {run.name}, and '
+            f'{ours[place]!r} in the data of this run')
+  if source.named and run.named:
+    same = sorted(ours) == sorted(run.classes)
+    raise UserError(differ + ': the same classes in another order' * same)
+  opening.say(f'{differ}; one of them has numbers for names, so they are compared by '
+              'number')
+  return run
 
 
 def _check_names(train: Feed, evals: dict[str, Feed]) -> None:

@@ -1,7 +1,6 @@
 """Tests of what bigmodels.trained answers for every family, without training one."""
 
 import dataclasses
-import functools
 import pathlib
 import re
 from functools import partial
@@ -16,8 +15,8 @@ import pytest
 from bigmodels import build, data, learners, models, tasks
 from bigmodels.data import tokenizers, transforms, views
 from bigmodels.data.recorded import Recorded
-from bigmodels.data.sources import Opening
-from bigmodels.data.texts import Labelled
+from bigmodels.data.sources import Opening, in_memory
+from bigmodels.data.texts import Documents, Labelled
 from bigmodels.errors import UserError
 from bigmodels.experiment import Experiment, Span
 from bigmodels.layers.dense import Dense
@@ -353,51 +352,169 @@ def test_inputs_that_a_run_of_texts_does_not_know(texts, inputs, columns, words)
     texts.answer(inputs, **columns)
 
 
-@functools.cache
-def generator():
+class Lines:
+  """What `data.Packed` needs of texts."""
+
+  name = 'lines'
+
+  def read(self, split, opening):
+    del split, opening
+    return Documents([f'{a}{b} {c}a' for a in 'abcd' for b in 'abcd' for c in 'abcd'])
+
+
+def language(task, model):
+  words = tokenizers.Words(9, special=('pad', 'unknown', 'mask', 'end'))
+  return trained(model, data.Packed(Lines(), words, 6), task)
+
+
+def generator(classes=3):
   adam = partial(optax.adam, 1e-3)
   return trained(
-    models.Dcgan(size=(8, 8, 1), classes=3, latent=4, width=2), arrays(
+    models.Dcgan(size=(8, 8, 1), classes=classes, latent=4, width=2), arrays(
       CHANCE.integers(0, 255, (24, 8, 8, 1)).astype(np.uint8)),
     partial(tasks.generation, classifier=None),
     partial(learners.adversarial, discriminator_optimizer=adam),
     transforms=(partial(transforms.standardize, mean=(127.5,), std=(127.5,)),))
 
 
-def numbers():
-  return data.Arrays(inputs=IMAGES, labels=IMAGES[:, 0, 0, 0])
+def regression(*shape):
+  labels = CHANCE.normal(size=(24, *shape))
+  return trained(models.Linear(int(np.prod(shape))), arrays(labels=labels),
+                 tasks.regression)
 
 
-@pytest.mark.parametrize('make, inputs, task', [
-  (lambda: trained(models.Linear(1), numbers(), tasks.regression), IMAGES,
-   'regression'),
-  (lambda: trained(models.Linear(2), data.Arrays(
-    inputs=IMAGES, labels=IMAGES[:, 0, 0, :2]), tasks.regression), IMAGES,
-   'regression'),
-  (generator, np.zeros((2, 8, 8, 1), np.uint8), 'generation'),
-])
-def test_runs_of_other_tasks_are_named(make, inputs, task):
-  run = make()
+def named_otherwise(model):
+  """A fork's task, whose evaluation finds no classes."""
+  return tasks.regression(model, target_mean=[0.0], target_std=[1.0])
+
+
+GPT = models.Gpt(9, length=6, depth=1, width=8, heads=2)
+MASKED = models.MaskedBert(models.Bert(9, length=6, depth=1, width=8, heads=2))
+LSTM = models.RecurrentLanguageModel(9, width=4)
+TOKENS, FEW = np.ones((2, 6), np.uint16), np.zeros((2, 8, 8, 1), np.uint8)
+OTHERS = {
+  'regression': (regression, IMAGES, 'regression'),
+  'regression of several': (lambda: regression(2), IMAGES, 'regression'),
+  'regression of a map': (lambda: regression(2, 3), IMAGES, 'regression'),
+  'a fork': (lambda: trained(models.Linear(1), arrays(labels=np.ones(24)),
+                             named_otherwise), IMAGES, 'named_otherwise'),
+  'gpt': (lambda: language(tasks.next_token, GPT), TOKENS, 'next_token'),
+  'lstm': (lambda: language(tasks.next_token, LSTM), TOKENS, 'next_token'),
+  'masked bert': (lambda: language(tasks.masked_token, MASKED), TOKENS, 'masked_token'),
+  'other share': (lambda: language(partial(tasks.masked_token, share=0.5), MASKED),
+                  TOKENS, 'masked_token'),
+  'gan': (generator, FEW, 'generation'),
+  'gan without classes': (lambda: generator(0), FEW, 'generation')}
+
+
+@pytest.mark.parametrize('kind', [pytest.param(kind, marks=[SLOW] * (kind in (
+  'other share', 'gan without classes'))) for kind in OTHERS])
+def test_runs_that_find_no_classes_are_named(kind):
+  make, inputs, task = OTHERS[kind]
   with pytest.raises(UserError, match=f'^tiny in RUN is a run of the task {task}, '
                      'which finds no classes; must be one of the task classification'):
+    make().answer(inputs)
+
+
+@pytest.mark.parametrize('kind', [
+  'regression', 'gpt', 'masked bert', 'images', 'texts'])
+def test_runs_that_make_no_images_are_named(kind, images, texts):
+  made = {'images': lambda: images, 'texts': lambda: texts}
+  make = made[kind] if kind in made else OTHERS[kind][0]
+  task = 'classification' if kind in made else OTHERS[kind][2]
+  with pytest.raises(UserError, match=f'^tiny in RUN is a run of the task {task}, '
+                     'which makes no images; must be one of the task generation'):
+    make().generate(np.arange(3))
+
+
+@pytest.mark.parametrize('inputs', [
+  np.zeros((3, 2), np.float32), np.zeros((3, 2)), np.zeros((3, 5), np.float32),
+  {'height': [1.0], 'color': ['red']}])
+def test_an_array_is_no_row_of_a_table(tmp_path, inputs):
+  """What a table's run reads is columns by name, cleaned by what was fitted to it."""
+  path = tmp_path / 'table.csv'
+  path.write_text('height,color,kind\n' + ''.join(
+    f'{i}.5,{"rgb"[i % 3]},{"ab"[i % 2]}\n' for i in range(60)))
+  run = trained(models.Linear(2), data.Table(
+    str(path), 'kind', task='classification'))
+  with pytest.raises(UserError, match='tiny in RUN reads a table with the columns '
+                     'height, color, cleaned by steps that were fitted to it: an array '
+                     'has not gone through them'):
     run.answer(inputs)
 
 
-@pytest.mark.parametrize('make, task', [
-  (lambda: trained(models.Linear(1), numbers(), tasks.regression), 'regression'),
-  (lambda: trained(models.Linear(3), arrays()), 'classification'),
-  (lambda: trained(partial(models.RecurrentClassifier, width=4, embedding=5),
-                   sentences()), 'classification')])
-def test_runs_that_make_no_images_are_named(make, task):
-  run = make()
-  with pytest.raises(UserError, match=f'^tiny in RUN is a run of the task {task}, '
-                     'which makes no images; must be one of the task generation'):
-    run.generate(np.arange(3))
+# --- the classes of a run that measures another ---------------------------------
 
 
-def test_a_generator_makes_images_of_labels():
-  run = generator()
-  made = run.generate(np.arange(3))
-  assert made.shape == (3, 8, 8, 1) and made.dtype == np.uint8
-  with pytest.raises(UserError, match='there is nothing to answer: 0 rows'):
-    run.generate(np.arange(0))
+@dataclasses.dataclass(frozen=True)
+class Pictures:
+  """A source of bytes whose classes have the names that a test gives them."""
+
+  classes: tuple
+  named: bool = True
+
+  def open(self, opening):
+    del opening
+    return in_memory({
+      'inputs': np.zeros((8, 8, 8, 1), np.uint8),
+      'labels': np.arange(8, dtype=np.int32) % len(self.classes)},
+      self.classes)._replace(named=self.named)
+
+
+NAMES, NUMBERS = ('cat', 'dog', 'elk'), ('0', '1', '2')
+
+
+@pytest.mark.parametrize('ours, theirs, named, told, words', [
+  (NAMES, NAMES, (True, True), 3, None),
+  (NAMES, (*NAMES, 'owl'), (True, True), 3, None),  # it knows more
+  (NUMBERS, NUMBERS, (False, False), 3, None),
+  (NAMES, ('owl', 'cat', 'elk'), (True, True), 0, None),  # no class is asked for
+  (NAMES, None, (True, True), 3, None),
+  (NAMES, ('dog', 'cat', 'elk'), (True, True), 3, "refused: class 0 is 'dog' in judge "
+   "in J, and 'cat' in the data of this run: the same classes in another order"),
+  (NAMES, ('cat', 'elk', 'dog'), (True, True), 3, "refused: class 1 is 'elk' in judge "
+   "in J, and 'dog' in the data of this run: the same classes in another order"),
+  (NAMES, ('cat', 'dog', 'owl'), (True, True), 3, "refused: class 2 is 'owl' in judge "
+   "in J, and 'elk' in the data of this run"),
+  (NAMES, ('owl', *NAMES), (True, True), 3, "refused: class 0 is 'owl' in judge in J, "
+   "and 'cat' in the data of this run"),
+  (NAMES, ('Cat', 'dog', 'elk'), (True, True), 3, "refused: class 0 is 'Cat' in judge "
+   "in J, and 'cat' in the data of this run"),
+  (NUMBERS, ('1', '2', '3'), (True, True), 3, "refused: class 0 is '1' in judge in J, "
+   "and '0' in the data of this run"),
+  (NAMES, NUMBERS, (True, False), 3, "class 0 is '0' in judge in J, and 'cat' in the "
+   'data of this run; one of them has numbers for names, so they are compared by '
+   'number'),
+  (NUMBERS, NAMES, (False, True), 3, "class 0 is 'cat' in judge in J, and '0' in the "
+   'data of this run; one of them has numbers for names, so they are compared by '
+   'number'),
+  (NAMES, ('cat', 'dog'), (True, True), 3, 'refused: --config.task.classifier=J: knows '
+   '2 classes, the model makes images of 3')])
+def test_a_classifier_of_other_classes_is_no_measure(ours, theirs, named, told, words):
+  adam, lines = partial(optax.adam, 1e-3), []
+  record = Experiment(
+    model=models.Dcgan(size=(8, 8, 1), classes=told, latent=4, width=2),
+    task=partial(tasks.generation, classifier='J'), optimizer=adam, evals={},
+    learner=partial(learners.adversarial, discriminator_optimizer=adam),
+    train=data.Batches(source=Pictures(ours, named[0]), batch_size=4, transforms=(
+      partial(transforms.standardize, mean=(127.5,), std=(127.5,)),)),
+    duration=Span(steps=1))
+  judge = SimpleNamespace(
+    name='judge in J', classes=theirs, named=named[1],
+    answer=lambda images: (None, np.zeros((len(images), len(theirs or ours)))))
+  one = layout.over(MeshShape(), 'jit', (), jax.devices()[:1])
+  opening = Opening(None, pathlib.Path(), {}, lines.append, lambda path: judge)
+  if words and words.startswith('refused: '):
+    with pytest.raises(UserError) as error:
+      build.build(record, one, opening)
+    assert str(error.value) == words.removeprefix('refused: ')
+    return
+  build.build(record, one, opening).close()
+  assert lines == ([words] if words else [])
+
+
+@pytest.mark.parametrize('named', [True, False])
+def test_whether_classes_have_names_is_kept_with_a_run(named):
+  run = trained(models.Linear(3), Pictures(NAMES, named))
+  assert run.classes == NAMES and run.named == named
+  assert run.built.data['kept']['train'].get('named', True) == named

@@ -112,6 +112,11 @@ def test_what_is_generated_is_of_number_and_label_alone(generator, monkeypatch):
   np.testing.assert_array_equal(other[same], whole[same])
 
 
+def test_no_images_are_made_for_no_labels(generator):
+  with pytest.raises(UserError, match='there is nothing to answer: 0 rows'):
+    generator.generate(np.arange(0))
+
+
 def test_what_is_generated_is_what_the_run_evaluated(
   runs, generator, classifier, digits):
   made = generator.generate(digits['labels'])

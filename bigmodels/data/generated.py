@@ -35,4 +35,5 @@ class Generated:
     count = len(run.classes or ('',))
     labels = np.tile(np.arange(count, dtype=np.int32), self.each)
     opening.say(f'generating {len(labels):,} images by {run.name}')
-    return in_memory({'inputs': run.generate(labels), 'labels': labels}, run.classes)
+    return in_memory({'inputs': run.generate(labels), 'labels': labels}, run.classes
+                     )._replace(named=run.named)

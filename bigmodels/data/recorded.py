@@ -19,7 +19,8 @@ def record(dataset: Dataset) -> dict[str, Any]:
   return {'length': dataset.length,
           'classes': None if dataset.classes is None else list(dataset.classes),
           'columns': {name: [array.dtype.name, list(array.shape[1:])]
-                      for name, array in columns.items() if name != 'corrupt'}}
+                      for name, array in columns.items() if name != 'corrupt'},
+          **({} if dataset.named else {'named': False})}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,5 +49,5 @@ class Recorded:
                       'an older version wrote it; begin the run anew') from None
 
     return zeros(
-      columns, length, classes, identity,
+      columns, length, classes, identity, named=kept['train'].get('named', True),
       tokenizer=tokenizers.load(kept['tokenizer']) if 'tokenizer' in kept else None)
