@@ -110,7 +110,8 @@ class Experiment:
       for this run's devices; see `learners.supervised`.
     init_from: where the parameters come from that training starts with, by name: a
       workdir (its best ones, and its tokenizer), or for models that are published there
-      a `.safetensors` file or folder as Hugging Face's `transformers` writes it.
+      a `.safetensors` file or folder as Hugging Face's `transformers` writes it. A
+      file may be a link, as in a hub's cache: its `config.json` is beside the link.
     init_pattern: regular expression of whole names, such as `encoder/.*`: only what it
       matches is taken from `init_from`, and has to be there. Batch statistics go with
       the parameters of their normalisation.

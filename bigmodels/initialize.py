@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from bigmodels.build import Built
@@ -119,6 +120,7 @@ def read(built: Built, state: State, say: Callable[[str], None] = print
   try:
     if _is_run(Workdir(path)):
       found, left = _of_workdir(path, wanted, kept, built.layout, pattern)
+      _check_finite(found)
     else:
       found, left = _of_hugging_face(
         path, wanted, kept, built.model, say, whole=pattern == _WHOLE,
@@ -228,6 +230,17 @@ def _in_short(names: Iterable[str]) -> list[str]:
           f'{same[0]} to {same[-1]} ({len(same)})' for same in alike.values()]
 
 
+def _check_finite(found: Mapping[str, jax.Array]) -> None:
+  """Refuses arrays with values that are not finite, such as batch statistics."""
+  floats = {name: x for name, x in found.items()
+            if jnp.issubdtype(x.dtype, jnp.floating)}
+  counts = jax.jit(lambda arrays: jax.tree.map(
+    lambda x: (~jnp.isfinite(x)).sum(), arrays))(floats)
+  for name, count in jax.device_get(counts).items():
+    if count:
+      raise _Unfit(f'{name} is not finite: {count:,} of {found[name].size:,} values')
+
+
 # --- of a run -------------------------------------------------------------------
 
 
@@ -335,6 +348,9 @@ def _of_hugging_face(path: pathlib.Path, wanted: dict[str, jax.Array], kept: Any
 def _files(path: pathlib.Path) -> dict[pathlib.Path, set[str] | None]:
   """The files that a path stands for, and which arrays an index says are in each."""
   if path.is_file():
+    if path.suffix == '.json':
+      raise _Unfit('must be a folder or a .safetensors file; did you mean its folder, '
+                   f'{path.parent}?')
     return {path: None}
   if not path.is_dir():
     raise _Unfit(f'a link to {os.readlink(path)}, which is not there'

@@ -185,6 +185,16 @@ def test_batch_statistics_that_do_not_fit_are_named(workdir):
   assert '  BatchNorm_0/mean: not there' in lines
 
 
+@pytest.mark.parametrize('pattern, name, size', [
+  ('.*', 'BatchNorm_0/bias', 6), ('Dense_0/kernel', 'Dense_0/kernel', 24),
+  ('BatchNorm_0/scale', 'BatchNorm_0/mean', 6)])
+def test_a_run_whose_values_are_not_finite_is_refused(workdir, pattern, name, size):
+  path, _ = workdir(experiment(batch_norm=True), np.nan)
+  text, = refusal(experiment(
+    batch_norm=True, init_from=str(path), init_pattern=pattern))
+  assert text.endswith(f'{name} is not finite: {size} of {size} values')
+
+
 def test_absent_and_empty_folders_are_refused(tmp_path):
   assert 'no such file or folder' in refusal(
     experiment(init_from=str(tmp_path / 'gone')))[0]

@@ -176,6 +176,8 @@ def test_paths_without_weights(tmp_path):
   other.mkdir()
   save_file(arrays(), other / 'gpt.safetensors')
   assert 'there is gpt.safetensors, which can be named' in refusal(GPT, other, TOKENS)
+  index = write_shards(tmp_path / 'shards', halves()) / 'model.safetensors.index.json'
+  assert f'did you mean its folder, {index.parent}?' in refusal(GPT, index, TOKENS)
   text = refusal(GPT, linked(tmp_path / 'link', 'gone.safetensors'), TOKENS)
   assert text == 'a link to gone.safetensors, which is not there'
 
