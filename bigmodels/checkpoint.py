@@ -271,8 +271,9 @@ class Checkpoints:
     except Damaged as error:
       reason = str(error)
     except Exception as error:  # whatever a damaged file makes the readers raise
-      first = str(error).strip().splitlines() or ['']
-      reason = f'{type(error).__name__}: {first[0][:200]}'
+      # TensorStore adds where its own code was.
+      first = str(error).partition(' See full TensorStore')[0].strip().splitlines()
+      reason = f'{type(error).__name__}: {"".join(first[:1])[:200]}'
     if not _in_every_process(carry is not None):
       raise Damaged(reason)
     if int(fingerprint(carry)) != record['arrays']:

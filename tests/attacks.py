@@ -5,7 +5,8 @@
 
 What may come of a change to the files of a run: it is refused in one line, or something
 is said and the run goes on with what is left, or it ends as if nothing had happened.
-Anything else is silent. The last line counts these; the exit code is 1 if there are any.
+Anything else is silent. The last line counts these; if there are any, the exit code
+is 1.
 """
 
 import argparse
@@ -204,7 +205,8 @@ def mutate(target: Target, seed: int) -> Outcome:
     return Outcome(name, 'said' if said else 'same', ' | '.join(said))
   said = [line for line in found.lines if line not in right.lines and any(
     word in line for word in _WORDS)]
-  return Outcome(name, 'said' if said else 'SILENT', ' | '.join(said) or 'other numbers')
+  return Outcome(name, 'said' if said else 'SILENT',
+                 ' | '.join(said) or 'other numbers')
 
 
 # How a line begins or goes on that says that something is not as it was.
@@ -236,7 +238,7 @@ _right: dict[tuple[str, str], Opened] = {}
 
 
 def _opened(target: Target, mode: str, chance: random.Random | None) -> Opened:
-  """Opens a copy, changed if there is a chance; the copy has the path of every other."""
+  """Opens a copy, changed if there is a chance; all copies have the same path."""
   if chance is None and (target.name, mode) in _right:
     return _right[target.name, mode]
   import importlib
@@ -271,7 +273,7 @@ def _opened(target: Target, mode: str, chance: random.Random | None) -> Opened:
 
 def _passing(line: str) -> bool:
   """Whether a line has times or speeds in it."""
-  return any(word in line for word in (' steps/s', ' examples/s', 'compiled in', 'cpu_'))
+  return any(word in line for word in (' steps/s', ' examples/s', 'compiled in'))
 
 
 def _numbers(run: pathlib.Path, mode: str, lines: list[str]) -> dict:
@@ -300,7 +302,7 @@ def _quick() -> Iterator[None]:
 
 def _made(folder: pathlib.Path, name: str, experiment: str, prepare: Callable,
           **overrides) -> Target:
-  """Trains a run in `folder`/here, so that its absolute paths are those of the copies."""
+  """Trains a run in `folder`/here, where its copies will be opened."""
   from bigmodels.modes import train
   from bigmodels.request import Request
 
