@@ -58,7 +58,7 @@ def undecoded(monkeypatch):
   def fail(*args):
     raise AssertionError('an example is read')
 
-  for name in ('_read', '_load', 'data_source'):
+  for name in ('_read', '_Load', 'data_source'):
     monkeypatch.setattr(tfds, name, fail)
 
 
