@@ -20,7 +20,10 @@ def config(*, path: str | None = None, label: str | None = None,
            task: Literal['classification', 'regression'] = 'classification',
            threshold: float | str | None = None, epochs: float = 80,
            batch_size: int = 128, learning_rate: float = 2e-3,
-           seed: int = 0) -> Experiment:
+           seed: int = 0, delimiter: str | None = None,
+           decimal: Literal['.', ','] | None = None, thousands: str | None = None,
+           missing: tuple[str, ...] | str | None = None,
+           encoding: str | None = None) -> Experiment:
   if path is None:
     if label is not None or threshold is not None:
       raise ValueError('label and threshold are of a file: set path as well')
@@ -29,7 +32,9 @@ def config(*, path: str | None = None, label: str | None = None,
   elif label is None:
     raise ValueError('label: name the column to predict, --config.label=COLUMN')
   else:
-    table = data.Table(path, label, task=task, threshold=threshold, splits=SPLITS)
+    table = data.Table(path, label, task=task, threshold=threshold, splits=SPLITS,
+                       delimiter=delimiter, decimal=decimal, thousands=thousands,
+                       missing=missing, encoding=encoding)
     clean = ()  # the table's own steps end with standardising
 
   def batches(split, size):

@@ -42,6 +42,12 @@ class Table:
     clean: the steps, in order; see `cleaning`.
     splits: name -> fraction.
     selected: the split that `open` gives.
+    delimiter: of the file; this and the next four are found in it where they are None,
+      see `csv_dialects.Reading`.
+    decimal: the decimal mark, '.' or ','.
+    thousands: what groups the digits of a number.
+    missing: the words that are a missing value: a tuple, or with commas between them.
+    encoding: of the file, by its name in Python.
   """
 
   path: str
@@ -52,6 +58,11 @@ class Table:
   clean: tuple[Callable[..., cleaning.Step], ...] = _CLEAN
   splits: Mapping[str, float] = dataclasses.field(default_factory=lambda: _SPLITS)
   selected: str = 'train'
+  delimiter: str | None = None
+  decimal: Literal['.', ','] | None = None
+  thousands: str | None = None
+  missing: tuple[str, ...] | str | None = None
+  encoding: str | None = None
 
   def __post_init__(self):
     # Absolute: a run goes on from whatever folder it is started in.
@@ -60,6 +71,7 @@ class Table:
     tasks = ('classification', 'regression')
     if self.task not in tasks:
       raise UserError(f'task: no task {self.task!r}{nearest(str(self.task), tasks)}')
+    self._reading()  # refuses what cannot be
     if self.threshold is None:
       return
     if self.task == 'regression':
@@ -71,6 +83,12 @@ class Table:
       if not isinstance(self.threshold, float) or not math.isfinite(self.threshold):
         raise UserError(
           f"threshold: wants a number or 'median', got {self.threshold!r}")
+
+  def _reading(self) -> csv_files.Reading:
+    missing = self.missing if isinstance(self.missing, str | None) else (
+      tuple(self.missing))
+    return csv_files.Reading(self.delimiter, self.decimal, self.thousands, missing,
+                             self.encoding)
 
   def split(self, name: str) -> 'Table':
     return dataclasses.replace(self, selected=name)
@@ -90,15 +108,17 @@ class Table:
 
   def _open(self, opening: Opening) -> Dataset:
     path = pathlib.Path(self.path).expanduser()
-    file = csv_files.read(path)
+    file = csv_files.read(path, self._reading())
     self._check_label(file)
-    frame, lines = self._drop_rows(file.frame)
+    frame, lines = self._drop_rows(self._with_label(file))
     rows = {name: held_out(rows_of(frame), name, self.splits) for name in self.splits}
     if self.selected not in rows:
       raise UserError(f'no split {self.selected!r}{nearest(self.selected, rows)}')
 
     def fit():
       opening.say(f'{path.name}: {file.summary}')
+      for line in file.lines:
+        opening.say(f'  {line}')
       fitted = self._fit(frame, rows, lines)
       for line in lines:
         opening.say(f'  {line}')
@@ -118,9 +138,19 @@ class Table:
     return in_memory(columns, None if classes is None else tuple(classes))._replace(
       identity=f'{path.name} sha256 {file.digest}, split {self.selected!r} of '
                f'{dict(self.splits)}: {len(chosen[self.label]):,} rows')
+
+  def _with_label(self, file: csv_files.File) -> Frame:
+    """The columns; as classes, integers beyond 2**53 are text, so that none are one."""
+    if self.label in file.exact and (
+      (self.task, self.threshold) == ('classification', None)):
+      return file.frame | {self.label: file.exact[self.label]}
+    return file.frame
+
   def _check_label(self, file: csv_files.File) -> None:
     if self.label not in file.frame:
-      raise UserError(f'no column {self.label!r}{nearest(self.label, file.frame)}')
+      one = '; the file has one column, delimiter= says what parts its values' * (
+        len(file.frame) == 1)
+      raise UserError(f'no column {self.label!r}{nearest(self.label, file.frame)}{one}')
     column = file.frame[self.label]
     if not is_text(column) or (self.task, self.threshold) == ('classification', None):
       return

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bigmodels.data import builders, csv_files, files, tfds
+from bigmodels.data import builders, csv_dialects, files, tfds
 from bigmodels.data.sources import Opening
 from bigmodels.errors import UserError, nearest
 
@@ -312,8 +312,8 @@ class LabelledCsv:
       raise UserError(f'{path}: cannot be read: {error.strerror}') from None
 
   def _read(self, path: pathlib.Path) -> Labelled:
-    text, _, notes = csv_files.decoded(path)
-    records = csv_files.records_of(text, ',')
+    content = csv_dialects.content(path, csv_dialects.Reading())
+    records = content.records()
     _, header = next(records, (1, ()))
     if not header:
       raise UserError('the file is empty')
@@ -337,7 +337,7 @@ class LabelledCsv:
     if not texts:
       raise UserError('the file has a header and no rows')
     return Labelled(texts, labels, lambda index: f'{path}, line {lines[index]}',
-                    '; '.join(notes))
+                    '; '.join(content.notes))
 
   def download(self, opening: Opening) -> str:
     """Fetches the files that are not there; returns the folder they are in."""

@@ -138,7 +138,7 @@ def test_files_that_are_not_there(write, opening, tmp_path):
   (b'a,y\n"1\n2",1\n1,2,3\n', "line 4 has 3 values, the header has 2: '1,2,3'"),
   (b'a,y\n1,"2\n3,4\n', 'line 2: unexpected end of data'),
   (b'a,b,a,y\n1,2,3,4\n', "several columns are called 'a'"),
-  ('a,y\n1,2\n'.encode('utf-16'), 'UTF-16'),
+  ('a,y\n1,2\n'.encode('utf-16-le'), 'UTF-16'),
   (b'PK\x03\x04\0\0', 'not a text file'),
   (b'a,price\n1,2\n', "no column 'y'; there is a, price"),
   (b'a,yy\n1,2\n', "no column 'y'; did you mean 'yy'?"),

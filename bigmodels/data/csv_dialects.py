@@ -1,0 +1,302 @@
+"""The text of a CSV file: its encoding, its delimiter, and its records."""
+
+import codecs
+import csv
+import dataclasses
+import hashlib
+import io
+import pathlib
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from bigmodels.errors import UserError, nearest
+
+DECIMALS = ('.', ',')
+THOUSANDS = ('', '.', ',', ' ', "'", '_')
+_DELIMITERS = ',;\t|'
+_WORDS = {'tab': '\t', r'\t': '\t', 'space': ' '}  # hard to type in a shell
+# What files begin with that are saved or sent as CSV files and are none.
+_MAGIC = {
+  b'\x1f\x8b': 'gzip', b'PK\x03\x04': 'zip', b'BZh': 'bzip2', b'\xfd7zXZ\0': 'xz',
+  b'\x28\xb5\x2f\xfd': 'zstd', b'7z\xbc\xaf\x27\x1c': '7z', b'PAR1': 'Parquet',
+  b'ARROW1': 'Arrow', b'\xff\xff\xff\xff': 'Arrow', b'\x89HDF\r\n\x1a\n': 'HDF5',
+  b'\x93NUMPY': 'NumPy', b'\xd0\xcf\x11\xe0': 'Excel (.xls)', b'%PDF': 'PDF',
+  b'SQLite format 3\0': 'SQLite', b'\x89PNG': 'PNG', b'\xff\xd8\xff': 'JPEG'}
+_ARCHIVES = ('gzip', 'zip', 'bzip2', 'xz', 'zstd', '7z')
+_MARKUP = {b'<!doctype': 'HTML', b'<html': 'HTML', b'<?xml': 'XML', b'{"': 'JSON',
+           b'[{"': 'JSON', b'version https://git-lfs': 'a Git LFS pointer'}
+_BOMS = {codecs.BOM_UTF32_LE: 'UTF-32', codecs.BOM_UTF32_BE: 'UTF-32',
+         codecs.BOM_UTF16_LE: 'UTF-16', codecs.BOM_UTF16_BE: 'UTF-16'}
+# Latin-1 has control characters there; Windows-1252 leaves five of them undefined.
+_UNDEFINED = '\x81\x8d\x8f\x90\x9d'
+_WINDOWS = {byte: bytes([byte]).decode('cp1252') for byte in range(0x80, 0xa0)
+            if chr(byte) not in _UNDEFINED}
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+  """How a CSV file is read; what is None is found in the file.
+
+  Attributes:
+    delimiter: one character, or 'tab' or 'space' (runs of blanks).
+    decimal: the decimal mark, '.' or ','.
+    thousands: what groups the digits of a number: '.', ',', ' ' (any blank), "'",
+      '_', or '' for nothing.
+    missing: the words that are a missing value, in place of those that are found;
+      an empty cell always is one. A text has commas between them.
+    encoding: by its name in Python, such as 'cp1250' or 'utf-16-le'.
+  """
+
+  delimiter: str | None = None
+  decimal: str | None = None
+  thousands: str | None = None
+  missing: tuple[str, ...] | str | None = None
+  encoding: str | None = None
+
+  def __post_init__(self):
+    delimiter = _WORDS.get(self.delimiter, self.delimiter)
+    object.__setattr__(self, 'delimiter', delimiter)
+    if delimiter is not None and not (
+      isinstance(delimiter, str) and len(delimiter) == 1 and delimiter.isascii()
+      and not delimiter.isalnum() and delimiter not in '"\r\n.+-\0'):
+      raise UserError('delimiter: must be one ASCII character such as , ; | or tab, '
+                      f'got {delimiter!r}')
+    for field, legal in (('decimal', DECIMALS), ('thousands', THOUSANDS)):
+      value = getattr(self, field)
+      if value is not None and value not in legal:
+        raise UserError(f'{field}: must be one of {" ".join(map(repr, legal))}, '
+                        f'got {value!r}')
+    if self.thousands in DECIMALS:
+      other = ',' if self.thousands == '.' else '.'
+      if (self.decimal or other) != other:
+        raise UserError(f'thousands: must differ from decimal, both are '
+                        f'{self.thousands!r}')
+      object.__setattr__(self, 'decimal', other)
+    if isinstance(self.missing, str):
+      object.__setattr__(self, 'missing', tuple(self.missing.split(',')))
+    if self.missing is not None:
+      words = tuple(str(word).strip() for word in self.missing)
+      object.__setattr__(self, 'missing', words)
+    if self.encoding is not None:
+      try:
+        ''.encode(self.encoding)
+      except (LookupError, TypeError):
+        names = ('utf-8', 'cp1252', 'latin-1', 'utf-16', 'cp1250', 'cp850', 'shift_jis')
+        raise UserError(f'encoding: Python has no encoding {self.encoding!r}'
+                        f'{nearest(str(self.encoding), names)}') from None
+
+
+class Content(NamedTuple):
+  """The text of a CSV file, and how it is parted.
+
+  Attributes:
+    text: from the header on, without blanks around quotes.
+    delimiter: one character.
+    line: the line of the file that the text begins on, from 1.
+    digest: of the bytes of the file.
+    notes: what was found, to print.
+  """
+
+  text: str
+  delimiter: str
+  line: int
+  digest: str
+  notes: list[str]
+
+  def records(self) -> Iterator[tuple[int, list[str]]]:
+    """(the line it begins on, values) of every record, blank lines left out.
+
+    Raises:
+      UserError: where the quotes are wrong, with the line.
+    """
+    reader, line = _reader(self.text, self.delimiter), self.line
+    try:
+      for record in reader:
+        if record:
+          yield line, record
+        line = reader.line_num + self.line
+    except csv.Error as error:
+      raise UserError(f'line {line}: {error}') from None
+
+
+def content(path: pathlib.Path, reading: Reading) -> Content:
+  """Reads a file.
+
+  Raises:
+    UserError: if it is no text, or its delimiter cannot be found.
+    OSError: if it cannot be read.
+  """
+  data = path.read_bytes()
+  digest = hashlib.sha256(data).hexdigest()[:12]
+  text, notes = _decode(data, reading.encoding)
+  text = text.lstrip('\ufeff').removesuffix('\x1a')  # DOS ends a text with it
+  if not text.strip():
+    raise UserError('the file is empty')
+  text, hint = _without_hint(text)
+  delimiter = reading.delimiter or hint or _delimiter(text)
+  if delimiter != ',':
+    notes = [*notes, f'delimiter {delimiter!r}' + (
+      ' as its first line says' if delimiter == hint else '')]
+  return Content(_tidied(text, delimiter), delimiter, 1 + (hint != ''), digest, notes)
+
+
+def _reader(text: str, delimiter: str):
+  # Its own limit is 131,072 characters; it is one of the process, not of a reader.
+  csv.field_size_limit(2**31 - 1)
+  return csv.reader(io.StringIO(text, newline=''), delimiter=delimiter, strict=True)
+
+
+# --- encodings ------------------------------------------------------------------
+
+
+def _decode(data: bytes, encoding: str | None) -> tuple[str, list[str]]:
+  """The text, and what should be known about it."""
+  start = data[:64].lstrip(b'\xef\xbb\xbf \t\r\n').lower()
+  for magic, kind in _MARKUP.items():
+    if start.startswith(magic):
+      raise UserError(f'is {kind}, not CSV')
+  name = encoding or next((n for b, n in _BOMS.items() if data.startswith(b)), None)
+  if not name:
+    _refuse_binary(data)
+  try:
+    text = data.decode(name or 'utf-8-sig')
+  except UnicodeDecodeError as error:
+    if name:
+      raise UserError(f'line {_line_at(data, error.start)} is not {name}: '
+                      f'{error.reason}') from None
+    return _of_single_bytes(data, error.start)
+  if name and '\0' in text:
+    raise UserError(f'is not a text file in {name}: it has NUL characters')
+  return text, [f'read as {name}'] if name and not encoding else []
+
+
+def _refuse_binary(data: bytes) -> None:
+  for magic, kind in _MAGIC.items():
+    if data.startswith(magic):
+      if kind == 'zip' and b'xl/' in data:
+        kind = 'Excel (.xlsx)'
+      advice = 'unpack it' if kind in _ARCHIVES else 'save it as CSV'
+      raise UserError(f'is not a text file: it begins as a file of {kind}; {advice}')
+  at = data.find(b'\0')
+  if at < 0:
+    return
+  for start, name in ((1, 'utf-16-le'), (0, 'utf-16-be')):
+    if data[start::2].count(b'\0') > len(data) / 4:
+      raise UserError(f'is not a text file in UTF-8, but seems to be UTF-16; set '
+                      f'encoding={name!r} or save it as UTF-8')
+  raise UserError(f'is not a text file: line {_line_at(data, at)} has a NUL byte')
+
+
+def _of_single_bytes(data: bytes, start: int) -> tuple[str, list[str]]:
+  """Text that is not, or not wholly, UTF-8; `start` is the first byte that is not."""
+  where = f'line {_line_at(data, start)}'
+  text = data.decode('utf-8-sig', 'surrogateescape')
+  odd = re.findall('[\udc80-\udcff]', text)
+  several = len(re.findall('[^\0-\x7f]', text)) - len(odd)  # characters, each of bytes
+  if several > len(odd):
+    text = re.sub('[\udc80-\udcff]', lambda m: chr(ord(m[0]) - 0xdc00), text)
+    note = f'UTF-8 but for {len(odd):,} bytes (first in {where}), read as Windows-1252'
+    # Real control characters of UTF-8 are as rare as they are invisible.
+    return text.translate(_WINDOWS), [note]
+  text = data.decode('latin-1')
+  if not re.search('[\x80-\x9f]', text):
+    return text, [f'not UTF-8 ({where}), so read as Latin-1']
+  note = f'not UTF-8 ({where}), so read as Windows-1252'
+  if found := re.search(f'[{_UNDEFINED}]', text):
+    line = _line_at(data, found.start())
+    note += (f', where byte 0x{ord(found[0]):02x} (line {line}) is undefined: another '
+             'encoding is likely, encoding= names it')
+  return text.translate(_WINDOWS), [note]
+
+
+def _line_at(data: bytes, position: int) -> int:
+  return len(re.findall(rb'\r\n|\r|\n', data[:position])) + 1
+
+
+# --- delimiters -----------------------------------------------------------------
+
+
+def _without_hint(text: str) -> tuple[str, str]:
+  """The text without Excel's first line `sep=;`, and the delimiter it names or ''."""
+  hint = re.match(r'"?sep=(\\t|[^\w\r\n"])"?\1*[ \t]*(\r\n|\r|\n)', text, re.I)
+  if not hint:
+    return text, ''
+  return text[hint.end():].lstrip('\ufeff'), _WORDS.get(hint[1], hint[1])
+
+
+def _delimiter(text: str) -> str:
+  """The one that parts all lines into as many values as the header.
+
+  Of several such ones that which leaves more numbers in the rows. If there is none,
+  the one that does so for most rows, so that the others can be named.
+  """
+  present = [d for d in _DELIMITERS if d in text[: 1 << 14]] or [',']
+  if len(present) == 1 and text.find('\n', 0, 1 << 14) >= 0:
+    return present[0] if _parts_header(text, present[0]) else ','
+  heads = {d: head for d in _DELIMITERS if d in text
+           and len((head := _head(text, d)) and head[0]) > 1}
+  if not heads:
+    return ','
+  even = [d for d, head in heads.items() if all(len(r) == len(head[0]) for r in head)]
+  if len(even) > 1:
+    even = [d for d in even if _is_even(text, d)] or even
+  if not even:
+    return max(heads, key=lambda d: sum(len(r) == len(heads[d][0]) for r in heads[d]))
+  shares = {d: _share_of_numbers(heads[d][1:]) for d in even}
+  best = [d for d in even if shares[d] == max(shares.values())]
+  if len(best) > 1 and len(heads[best[0]]) > 1:
+    counts = ' or '.join(f'{d!r} ({len(heads[d][0])} columns)' for d in best)
+    raise UserError(f'the delimiter may be {counts}, and nothing in the file says '
+                    f'which; set delimiter={best[0]!r} or delimiter={best[1]!r}')
+  return max(best, key=lambda d: len(heads[d][0]))
+
+
+def _parts_header(text: str, delimiter: str) -> bool:
+  return delimiter in text.lstrip('\r\n').partition('\n')[0] or (
+    len((_head(text, delimiter) or [()])[0]) > 1)
+
+
+def _head(text: str, delimiter: str) -> list[list[str]]:
+  """The first records, at least a header and two rows if there are; [] if malformed."""
+  size = 1 << 14
+  while True:
+    records, whole = [], size >= len(text)
+    try:
+      for record in _reader(text[:size], delimiter):
+        records += [record] * bool(record)
+    except csv.Error as error:
+      if whole or 'unexpected end' not in str(error):
+        return []
+    else:
+      records = records if whole else records[:-1]  # it may be cut off
+    if whole or len(records) > 2:
+      return records
+    size *= 4
+
+
+def _is_even(text: str, delimiter: str) -> bool:
+  try:
+    records = Content(text, delimiter, 1, '', []).records()
+    return len({len(record) for _, record in records}) == 1
+  except UserError:
+    return False
+
+
+def _share_of_numbers(records: list[list[str]]) -> float:
+  cells = [cell.strip() for record in records for cell in record if cell.strip()]
+  number = re.compile(r'[-+]?[0-9.,]*[0-9](e[-+]?[0-9]+)?', re.I)
+  return sum(bool(number.fullmatch(c)) for c in cells) / max(len(cells), 1)
+
+
+def _tidied(text: str, delimiter: str) -> str:
+  """Without blanks between delimiters and quotes; for ' ', runs of blanks are one."""
+  if delimiter == ' ':
+    text = re.sub(r'(?m)^[ \t]+|[ \t]+$', '', text)
+    return re.sub(r'("(?:[^"]|"")*")|[ \t]+', lambda m: m[1] or ' ', text)
+  ends = (delimiter, '\n', '\r')
+  if '"' not in text or not any(f'{end} "' in text or f'" {end}' in text
+                                for end in ends):
+    return text
+  end = f'[{re.escape(delimiter)}\r\n]'
+  return re.sub(rf'(^|{end}) *("(?:[^"]|"")*") *(?={end}|\Z)', r'\1\2', text)
