@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
+
 from bigmodels.errors import UserError, nearest
 
 DECIMALS = ('.', ',')
@@ -110,14 +112,29 @@ class Content(NamedTuple):
     Raises:
       UserError: where the quotes are wrong, with the line.
     """
-    reader, line = _reader(self.text, self.delimiter), self.line
+    reader, line, wide = _reader(self.text, self.delimiter), self.line, False
     try:
       for record in reader:
-        if record:
+        if len(record) > 1 or (record and not (wide and record[0].isspace())):
           yield line, record
+          wide = wide or len(record) > 1
         line = reader.line_num + self.line
     except csv.Error as error:
       raise UserError(f'line {line}: {error}') from None
+
+
+  def without_blank_lines(self) -> str:
+    """The text without lines of blanks, which `records` leaves out too."""
+    return re.sub(r'("(?:[^"]|"")*")|^[ \t]+$', lambda m: m[1] or '', self.text,
+                  flags=re.MULTILINE)
+
+  def may_be_unbalanced(self) -> bool:
+    """Whether there are quotes other than one at each end of values."""
+    if '"' not in self.text:
+      return False
+    ends = [ord(end) for end in (self.delimiter, '\r', '\n')]
+    first, last = np.isin(_around_quotes(self.text), ends)
+    return not (first.sum() == last.sum() and (first | last).all())
 
 
 def content(path: pathlib.Path, reading: Reading) -> Content:
@@ -131,13 +148,14 @@ def content(path: pathlib.Path, reading: Reading) -> Content:
   digest = hashlib.sha256(data).hexdigest()[:12]
   text, notes = _decode(data, reading.encoding)
   text = text.lstrip('\ufeff').removesuffix('\x1a')  # DOS ends a text with it
-  if not text.strip():
+  if not text or text.isspace():
     raise UserError('the file is empty')
   text, hint = _without_hint(text)
   delimiter = reading.delimiter or hint or _delimiter(text)
   if delimiter != ',':
     notes = [*notes, f'delimiter {delimiter!r}' + (
-      ' as its first line says' if delimiter == hint else '')]
+      ' as its first line says' if delimiter == hint else
+      ' (delimiter= sets it)' if not reading.delimiter else '')]
   return Content(_tidied(text, delimiter), delimiter, 1 + (hint != ''), digest, notes)
 
 
@@ -196,17 +214,18 @@ def _of_single_bytes(data: bytes, start: int) -> tuple[str, list[str]]:
   several = len(re.findall('[^\0-\x7f]', text)) - len(odd)  # characters, each of bytes
   if several > len(odd):
     text = re.sub('[\udc80-\udcff]', lambda m: chr(ord(m[0]) - 0xdc00), text)
-    note = f'UTF-8 but for {len(odd):,} bytes (first in {where}), read as Windows-1252'
+    note = (f'UTF-8 but for {len(odd):,} byte{"s" * (len(odd) > 1)} (first: {where}), '
+            'read as Windows-1252 (encoding= sets it)')
     # Real control characters of UTF-8 are as rare as they are invisible.
     return text.translate(_WINDOWS), [note]
   text = data.decode('latin-1')
   if not re.search('[\x80-\x9f]', text):
-    return text, [f'not UTF-8 ({where}), so read as Latin-1']
-  note = f'not UTF-8 ({where}), so read as Windows-1252'
+    return text, [f'not UTF-8 ({where}), so read as Latin-1 (encoding= sets it)']
+  note = f'not UTF-8 ({where}), so read as Windows-1252 (encoding= sets it)'
   if found := re.search(f'[{_UNDEFINED}]', text):
     line = _line_at(data, found.start())
     note += (f', where byte 0x{ord(found[0]):02x} (line {line}) is undefined: another '
-             'encoding is likely, encoding= names it')
+             'encoding is likely')
   return text.translate(_WINDOWS), [note]
 
 
@@ -294,9 +313,14 @@ def _tidied(text: str, delimiter: str) -> str:
   if delimiter == ' ':
     text = re.sub(r'(?m)^[ \t]+|[ \t]+$', '', text)
     return re.sub(r'("(?:[^"]|"")*")|[ \t]+', lambda m: m[1] or ' ', text)
-  ends = (delimiter, '\n', '\r')
-  if '"' not in text or not any(f'{end} "' in text or f'" {end}' in text
-                                for end in ends):
+  if '"' not in text or not (_around_quotes(text) == ord(' ')).any():
     return text
-  end = f'[{re.escape(delimiter)}\r\n]'
-  return re.sub(rf'(^|{end}) *("(?:[^"]|"")*") *(?={end}|\Z)', r'\1\2', text)
+  ends = f'[{re.escape(delimiter)}\\r\\n]'
+  return re.sub(rf'(^|{ends}) *("(?:[^"]|"")*") *(?={ends}|\Z)', r'\1\2', text)
+
+
+def _around_quotes(text: str) -> np.ndarray:
+  """The bytes before and after every quote, `[2, quotes]`; at the ends, newlines."""
+  data = np.frombuffer(f'\n{text}\n'.encode(), np.uint8)
+  at = np.flatnonzero(data == ord('"'))
+  return np.stack([data[at - 1], data[at + 1]])

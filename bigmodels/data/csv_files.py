@@ -94,41 +94,40 @@ def _read(path: pathlib.Path, reading: Reading, modified: int, size: int) -> Fil
 def _columns(content: Content, header: list[str]) -> list:
   """Every column as Arrow's strings."""
   import pyarrow as pa
+
+  if content.may_be_unbalanced():
+    _check(content)  # Arrow would take several lines for one value
+  try:
+    return _parsed(content.text, content.delimiter, header)
+  except pa.ArrowInvalid as error:
+    if _check(content) < 2:
+      raise UserError('the file has a header and no rows') from None
+    failure = error
+  try:
+    return _parsed(content.without_blank_lines(), content.delimiter, header)
+  except pa.ArrowInvalid:
+    raise UserError(f'is no CSV file: {failure}') from None
+
+
+def _parsed(text: str, delimiter: str, header: list[str]) -> list:
+  import pyarrow as pa
   from pyarrow import csv as arrow
 
-  if _may_be_unbalanced(content):
-    _check(content)  # Arrow would take several lines for one value
-  data = content.text.encode()
-  try:
-    return arrow.read_csv(
-      pa.BufferReader(data),
-      # A row must fit into a block, which must fit into 31 bits.
-      read_options=arrow.ReadOptions(block_size=min(len(data) + 1, 1 << 30)),
-      parse_options=arrow.ParseOptions(
-        delimiter=content.delimiter, newlines_in_values=True),
-      convert_options=arrow.ConvertOptions(
-        column_types=dict.fromkeys(header, pa.string()))).columns
-  except pa.ArrowInvalid as error:
-    _check(content)
-    raise UserError(f'is no CSV file: {error}') from None
+  data = text.encode()
+  return arrow.read_csv(
+    pa.BufferReader(data),
+    # A row must fit into a block, which must fit into 31 bits.
+    read_options=arrow.ReadOptions(block_size=min(len(data) + 1, 1 << 30)),
+    parse_options=arrow.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+    convert_options=arrow.ConvertOptions(
+      column_types=dict.fromkeys(header, pa.string()))).columns
 
 
-def _may_be_unbalanced(content: Content) -> bool:
-  """Whether quotes are more than one at each end of values."""
-  text, delimiter = content.text, content.delimiter
-  quotes = text.count('"')
-  if not quotes:
-    return False
-  opening = sum(text.count(before + '"') for before in (delimiter, '\n', '\r'))
-  closing = sum(text.count('"' + after) for after in (delimiter, '\n', '\r'))
-  opening, closing = opening + text.startswith('"'), closing + text.endswith('"')
-  return not 2 * opening == 2 * closing == quotes
-
-
-def _check(content: Content) -> None:
-  """Names the line that is at fault, if there is one."""
-  width, first = None, 0
+def _check(content: Content) -> int:
+  """The number of records; names the line that is at fault, if there is one."""
+  width, first, count = None, 0, 0
   for line, record in content.records():
+    count += 1
     if width is None:
       width, first = len(record), line
     if len(record) != width:
@@ -136,6 +135,7 @@ def _check(content: Content) -> None:
         f'line {line} has {len(record)} values, the header has {width}: '
         f'{content.delimiter.join(record)[:60]!r} (line {first} is the header, the '
         f'delimiter is {content.delimiter!r})')
+  return count
 
 
 def _line(content: Content, row: int) -> int:

@@ -24,14 +24,16 @@ _AMONG_NUMBERS = (
   *map(str.lower, _MISSING), '-', '--', '---', '\u2013', '\u2014', '.', '..', '...',
   '*', '**', '??', 'n.a.', 'n.a', 'n. a.', 'nil', 'nan.', '(null)', '<null>', '[null]',
   '(none)', '<none>', '<nan>', 'missing', '<missing>', 'unknown', 'undefined',
-  'unavailable', 'not available', 'void', 'empty', 'blank', '1.#inf', '-1.#inf', '1.#snan')
+  'unavailable', 'not available', 'void', 'empty', 'blank', '1.#inf', '-1.#inf',
+  '1.#snan')
 
 _BLANKS = ' \u00a0\u2009\u202f'
 _QUOTES = "'\u2019"
 _MINUS = '\\-\u2212\u2013'  # in a class of a pattern
 _SEPARATORS = {'.': r'\.', ',': ',', ' ': f'[{_BLANKS}]', "'": f'[{_QUOTES}]', '_': '_'}
-_CURRENCY = (r'(?:[A-Z]{0,3}\p{Sc}|USD|EUR|GBP|CHF|JPY|CNY|INR|AUD|CAD|NZD|SEK|NOK|DKK|'
-             r'PLN|CZK|HUF|BRL|RUB|TRY|KRW|MXN|ZAR)')
+_CURRENCY = (
+  '(?:[A-Z]{0,3}[$\u00a2-\u00a5\u0e3f\u17db\u20a0-\u20cf\ufdfc\uffe0-\uffe6]|USD|EUR|'
+  'GBP|CHF|JPY|CNY|INR|AUD|CAD|NZD|SEK|NOK|DKK|PLN|CZK|HUF|BRL|RUB|TRY|KRW|MXN|ZAR)')
 _WORDS = r'(?i:inf|infinity|nan)'
 _PARTS = (
   rf'^(?P<open>\()?(?P<sign>[+{_MINUS}])?[{_BLANKS}]*'
@@ -39,13 +41,13 @@ _PARTS = (
   rf"(?P<body>[.,]?[0-9](?:[0-9.,_{_QUOTES}{_BLANKS}]*[0-9.,])?(?:[eE][+{_MINUS}]?[0-9]+)?"
   rf'|{_WORDS})[{_BLANKS}]*'
   rf'(?P<after>{_CURRENCY}|[%‰])?[{_BLANKS}]*(?P<behind>[{_MINUS}])?(?P<close>\))?$')
-# What a reader would call a number, a unit behind it included.
-_LOOKS = (
-  rf'^[^\pL\pN\s]{{0,3}}[{_BLANKS}]*(?:{_CURRENCY})?[{_BLANKS}]*[+{_MINUS}]?'
-  rf"(?:(?:[0-9]{{1,3}}(?:[.,_{_QUOTES}{_BLANKS}][0-9]{{3}})+|"
-  r'[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}|[0-9]+)(?:[.,][0-9]*)?(?:[eE][-+]?[0-9]+)?'
-  rf'[^0-9]{{0,12}}|{_WORDS})$')
-_EXACT = 2**53  # from here on float64 leaves out integers
+# What a reader would call a number, with any digits and a unit behind it; for Python.
+_LOOKS = re.compile(
+  rf'[^\w\s]{{0,3}}\s*(?:{_CURRENCY})?\s*[+{_MINUS}]?'
+  rf'(?:(?:\d{{1,3}}(?:[.,_{_QUOTES}{_BLANKS}]\d{{3}})+|'
+  r'\d{1,2}(?:,\d{2})+,\d{3}|\d+)(?:[.,]\d*)?'
+  rf'(?:[eE][-+]?\d+)?\D{{0,12}}|{_WORDS})')
+_EXACT = 2**53  # float64 lacks the next integer
 
 
 class Numbers(NamedTuple):
@@ -118,7 +120,7 @@ def numbers(columns: Mapping[str, Any], reading: Reading, *, delimiter: str,
 
   words = pa.array(_MISSING if reading.missing is None else ('', *reading.missing))
   result, seen, plain = Numbers({}, {}, {}, []), {}, {}
-  exotic = delimiter != ',' or reading.decimal == ','
+  exotic = reading.decimal == ',' or (reading.decimal is None and delimiter != ',')
   missing = {}
   for name, column in columns.items():
     result.frame[name] = None  # the order is that of the file
@@ -126,6 +128,8 @@ def numbers(columns: Mapping[str, Any], reading: Reading, *, delimiter: str,
     if text.null_count:
       missing[name] = _counts(column, words)
     try:
+      if not _may_be_number(text[0].as_py()):  # a cast that fails takes long
+        raise pa.ArrowInvalid
       values = text.cast(pa.float64()).to_numpy()
     except pa.ArrowInvalid:
       if _is_prose(text):
@@ -190,10 +194,18 @@ def _counts(column, words) -> dict[str, int]:
                                strict=True) if w}
 
 
+def _may_be_number(text: str | None) -> bool:
+  return not text or not text.isalpha() or text.lower() in ('nan', 'inf', 'infinity')
+
+
 def _is_prose(text) -> bool:
-  """Whether not even some values of a column look like numbers."""
-  rows = np.linspace(0, len(text) - 1, min(len(text), 256)).astype(int)
-  return not _matches(text.take(rows).fill_null(''), _LOOKS).any()
+  """Whether some values of a column are no numbers, and few look like any."""
+  present = text.drop_null()
+  rows = np.linspace(0, len(present) - 1, min(len(present), 256)).astype(int)
+  some = present.take(rows).to_pylist()
+  looks = sum(bool(_LOOKS.fullmatch(t)) for t in some)
+  return 4 * looks < len(some) and any(
+    not re.fullmatch(_PARTS, t) and t.lower() not in _AMONG_NUMBERS for t in some)
 
 
 def _look(text, reading: Reading) -> _Seen:
@@ -248,7 +260,10 @@ def _matches(texts, pattern: str) -> np.ndarray:
 
 
 def _array(values) -> np.ndarray:
-  return values.to_numpy(zero_copy_only=False)
+  import pyarrow as pa
+
+  return values.to_numpy(**{} if isinstance(values, pa.ChunkedArray) else {
+    'zero_copy_only': False})
 
 
 def _grouping(mark: str, thousands: str | None) -> tuple[str, ...]:
@@ -298,7 +313,7 @@ def _keep(result: Numbers, name: str, values: np.ndarray,
   largest = np.fmax.reduce(np.abs(values))
   for table in (result.exact, result.infinite):
     table.pop(name, None)
-  if largest > _EXACT:
+  if largest >= _EXACT:
     written = texts()
     if all(t is None or re.fullmatch('[-+]?[0-9]+', t) for t in written):
       result.exact[name] = np.array(
@@ -439,7 +454,8 @@ def _lines(seen: Mapping[str, _Seen], marks: Mapping[str, str],
       count, rows, row, text = told
       lines.append(
         f'column {name!r} is text, though {count:,} of {rows:,} values look like '
-        f'numbers: the first that is none is {text[:40]!r}, line {line(row)}')
+        f'numbers: the first that is none is {text[:40]!r}, line {line(row)} (missing= '
+        'names words that are missing values)')
   for name, texts in exact.items():
     lines.append(_rounded(name, texts))
   return lines
@@ -452,11 +468,12 @@ def _not_numbers(column: _Seen) -> tuple[int, int, int, str] | None:
     how many values do, of how many, the first row that is no number, and its text.
   """
   rows = column.codes[column.codes >= 0]
-  looks = _matches(column.values, _LOOKS)
-  count = int(looks[rows].sum()) if len(rows) else 0
+  values = column.values.to_pylist()
+  looks = np.array([bool(_LOOKS.fullmatch(value)) for value in values], bool)
+  count = int(looks[rows].sum())
   if 2 * count <= len(rows):
     return None
-  texts = np.array([*column.values.to_pylist(), ''], object)[column.codes]
+  texts = np.array([*values, ''], object)[column.codes]
   row = text_row(texts)
   row = row if texts[row] else int(np.argmax(column.codes >= 0))
   return count, len(rows), row, texts[row]
