@@ -25,8 +25,11 @@ def config(*, path: str | None = None, label: str | None = None,
            missing: tuple[str, ...] | str | None = None,
            encoding: str | None = None) -> Experiment:
   if path is None:
-    if label is not None or threshold is not None:
-      raise ValueError('label and threshold are of a file: set path as well')
+    of_file = {'label': label, 'threshold': threshold, 'delimiter': delimiter,
+               'decimal': decimal, 'thousands': thousands, 'missing': missing,
+               'encoding': encoding}
+    if given := [name for name, value in of_file.items() if value is not None]:
+      raise ValueError(f'{given[0]}: is of a file: set path as well')
     bundled = 'breast_cancer' if task == 'classification' else 'diabetes'
     table, clean = data.ScikitTable(bundled, splits=SPLITS), (transforms.standardize,)
   elif label is None:
