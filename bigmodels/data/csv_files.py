@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Callable
 from typing import NamedTuple
 
-from bigmodels.data import csv_dialects, csv_numbers
+from bigmodels.data import csv_columns, csv_dialects
 from bigmodels.data.cleaning import Frame, is_text
 from bigmodels.data.csv_dialects import Content, Reading
 from bigmodels.data.csv_numbers import text_row
@@ -76,7 +76,7 @@ def _read(path: pathlib.Path, reading: Reading, modified: int, size: int) -> Fil
   columns = _columns(content, header)
   if not len(columns[0]):
     raise UserError('the file has a header and no rows')
-  found = csv_numbers.numbers(
+  found = csv_columns.numbers(
     {n: c for n, c in zip(names, columns, strict=True) if n}, reading,
     delimiter=content.delimiter, line=functools.partial(_line, content))
   notes += [f'{count:,} infinite values of {name} are missing'

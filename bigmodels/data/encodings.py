@@ -1,0 +1,88 @@
+"""Bytes that should be text: which encoding they are in, and what they are if not."""
+
+import codecs
+import re
+
+from bigmodels.errors import UserError
+
+# What files begin with that are saved or sent as CSV files and are none.
+_MAGIC = {
+  b'\x1f\x8b': 'gzip', b'PK\x03\x04': 'zip', b'BZh': 'bzip2', b'\xfd7zXZ\0': 'xz',
+  b'\x28\xb5\x2f\xfd': 'zstd', b'7z\xbc\xaf\x27\x1c': '7z', b'PAR1': 'Parquet',
+  b'ARROW1': 'Arrow', b'\xff\xff\xff\xff': 'Arrow', b'\x89HDF\r\n\x1a\n': 'HDF5',
+  b'\x93NUMPY': 'NumPy', b'\xd0\xcf\x11\xe0': 'Excel (.xls)', b'%PDF': 'PDF',
+  b'SQLite format 3\0': 'SQLite', b'\x89PNG': 'PNG', b'\xff\xd8\xff': 'JPEG'}
+_ARCHIVES = ('gzip', 'zip', 'bzip2', 'xz', 'zstd', '7z')
+_MARKUP = {b'<!doctype': 'HTML', b'<html': 'HTML', b'<?xml': 'XML', b'{"': 'JSON',
+           b'[{"': 'JSON', b'version https://git-lfs': 'a Git LFS pointer'}
+_BOMS = {codecs.BOM_UTF32_LE: 'UTF-32', codecs.BOM_UTF32_BE: 'UTF-32',
+         codecs.BOM_UTF16_LE: 'UTF-16', codecs.BOM_UTF16_BE: 'UTF-16'}
+# Latin-1 has control characters there; Windows-1252 leaves five of them undefined.
+_UNDEFINED = '\x81\x8d\x8f\x90\x9d'
+_WINDOWS = {byte: bytes([byte]).decode('cp1252') for byte in range(0x80, 0xa0)
+            if chr(byte) not in _UNDEFINED}
+
+
+def decode(data: bytes, encoding: str | None) -> tuple[str, list[str]]:
+  """The text, and what should be known about it."""
+  start = data[:64].lstrip(b'\xef\xbb\xbf \t\r\n').lower()
+  for magic, kind in _MARKUP.items():
+    if start.startswith(magic):
+      raise UserError(f'is {kind}, not CSV')
+  name = encoding or next((n for b, n in _BOMS.items() if data.startswith(b)), None)
+  if not name:
+    _refuse_binary(data)
+  try:
+    text = data.decode(name or 'utf-8-sig')
+  except UnicodeDecodeError as error:
+    if name:
+      raise UserError(f'line {_line_at(data, error.start)} is not {name}: '
+                      f'{error.reason}') from None
+    return _of_single_bytes(data, error.start)
+  if name and '\0' in text:
+    raise UserError(f'is not a text file in {name}: it has NUL characters')
+  return text, [f'read as {name}'] if name and not encoding else []
+
+
+def _refuse_binary(data: bytes) -> None:
+  for magic, kind in _MAGIC.items():
+    if data.startswith(magic):
+      if kind == 'zip' and b'xl/' in data:
+        kind = 'Excel (.xlsx)'
+      advice = 'unpack it' if kind in _ARCHIVES else 'save it as CSV'
+      raise UserError(f'is not a text file: it begins as a file of {kind}; {advice}')
+  at = data.find(b'\0')
+  if at < 0:
+    return
+  for start, name in ((1, 'utf-16-le'), (0, 'utf-16-be')):
+    if data[start::2].count(b'\0') > len(data) / 4:
+      raise UserError(f'is not a text file in UTF-8, but seems to be UTF-16; set '
+                      f'encoding={name!r} or save it as UTF-8')
+  raise UserError(f'is not a text file: line {_line_at(data, at)} has a NUL byte')
+
+
+def _of_single_bytes(data: bytes, start: int) -> tuple[str, list[str]]:
+  """Text that is not, or not wholly, UTF-8; `start` is the first byte that is not."""
+  where = f'line {_line_at(data, start)}'
+  text = data.decode('utf-8-sig', 'surrogateescape')
+  odd = re.findall('[\udc80-\udcff]', text)
+  several = len(re.findall('[^\0-\x7f]', text)) - len(odd)  # characters, each of bytes
+  if several > len(odd):
+    text = re.sub('[\udc80-\udcff]', lambda m: chr(ord(m[0]) - 0xdc00), text)
+    note = (f'UTF-8 but for {len(odd):,} byte{"s" * (len(odd) > 1)} (first: {where}), '
+            'read as Windows-1252 (encoding= sets it)')
+    # Real control characters of UTF-8 are as rare as they are invisible.
+    return text.translate(_WINDOWS), [note]
+  text = data.decode('latin-1')
+  if not re.search('[\x80-\x9f]', text):
+    return text, [f'not UTF-8 ({where}), so read as Latin-1 (encoding= sets it)']
+  note = f'not UTF-8 ({where}), so read as Windows-1252 (encoding= sets it)'
+  if found := re.search(f'[{_UNDEFINED}]', text):
+    line = _line_at(data, found.start())
+    note += (f', where byte 0x{ord(found[0]):02x} (line {line}) is undefined: another '
+             'encoding is likely')
+  return text.translate(_WINDOWS), [note]
+
+
+def _line_at(data: bytes, position: int) -> int:
+  return len(re.findall(rb'\r\n|\r|\n', data[:position])) + 1
