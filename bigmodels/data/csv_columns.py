@@ -75,7 +75,7 @@ def numbers(columns: Mapping[str, Any], reading: Reading, *, delimiter: str,
   commas = any(tuple(column.marks) == (',',) for column in seen.values())
   if reading.decimal == ',' or (reading.decimal is None and (
     commas or delimiter != ',')):
-    dotted, votes = _dotted(((name, texts[name]) for name in plain), reading)
+    dotted, votes = _dotted(texts, plain, reading)
   else:
     dotted, votes = {}, {}
   for name, column in seen.items():
@@ -118,28 +118,26 @@ def _keep(result: Numbers, name: str, values: np.ndarray,
   result.frame[name] = values
 
 
-def _dotted(texts: Iterable[tuple[str, Any]],
+def _dotted(texts: csv_numbers.Texts, names: Iterable[str],
             reading: Reading) -> tuple[dict[str, Column], dict[str, Vote]]:
   """Columns that float64 can be read from, but where '.' may group digits.
 
   Returns:
     them, and the vote of the first other column, where it cannot.
   """
-  from pyarrow import compute
-
   pattern = csv_numbers.pattern(',', csv_numbers.grouping(',', reading.thousands))
   found, votes = {}, {}
-  for name, text in texts:
+  for name in names:
     if reading.decimal is None:
-      head = text.slice(0, 64).to_pylist()
+      head = texts.first(name, 64)
       row = next((row for row, value in enumerate(head)
                   if value and not re.fullmatch(pattern, value)), None)
       if row is not None:
         votes.setdefault('.', Vote(name, row, head[row]))
         continue
-    if not compute.any(compute.match_substring(text, '.')).as_py():
+    if not texts.have(name, b'.'):
       continue
-    column = csv_numbers.look(text, reading)
+    column = csv_numbers.look(texts[name], reading)
     if tuple(column.marks) == ('.',):
       votes.setdefault('.', _vote(name, column))
     else:

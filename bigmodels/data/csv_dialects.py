@@ -82,6 +82,7 @@ class Content(NamedTuple):
     line: the line of the file that the text begins on, from 1.
     digest: of the bytes of the file.
     notes: what was found, to print.
+    balanced: whether each value in quotes has them at both ends and nowhere else.
   """
 
   text: str
@@ -89,6 +90,7 @@ class Content(NamedTuple):
   line: int
   digest: str
   notes: list[str]
+  balanced: bool = True
 
   def records(self) -> Iterator[tuple[int, list[str]]]:
     """(the line it begins on, values) of every record, blank lines left out.
@@ -112,14 +114,6 @@ class Content(NamedTuple):
     return re.sub(r'("(?:[^"]|"")*")|^[ \t]+$', lambda m: m[1] or '', self.text,
                   flags=re.MULTILINE)
 
-  def may_be_unbalanced(self) -> bool:
-    """Whether there are quotes other than one at each end of values."""
-    if '"' not in self.text:
-      return False
-    ends = [ord(end) for end in (self.delimiter, '\r', '\n')]
-    first, last = np.isin(_around_quotes(self.text), ends)
-    return not (first.sum() == last.sum() and (first | last).all())
-
 
 def content(path: pathlib.Path, reading: Reading) -> Content:
   """Reads a file.
@@ -140,7 +134,8 @@ def content(path: pathlib.Path, reading: Reading) -> Content:
     notes = [*notes, f'delimiter {delimiter!r}' + (
       ' as its first line says' if delimiter == hint else
       ' (delimiter= sets it)' if not reading.delimiter else '')]
-  return Content(_tidied(text, delimiter), delimiter, 1 + (hint != ''), digest, notes)
+  text, balanced = _tidied(text, delimiter)
+  return Content(text, delimiter, 1 + (hint != ''), digest, notes, balanced)
 
 
 def _reader(text: str, delimiter: str):
@@ -224,19 +219,26 @@ def _share_of_numbers(records: list[list[str]]) -> float:
   return sum(bool(number.fullmatch(c)) for c in cells) / max(len(cells), 1)
 
 
-def _tidied(text: str, delimiter: str) -> str:
-  """Without blanks between delimiters and quotes; for ' ', runs of blanks are one."""
+def _tidied(text: str, delimiter: str) -> tuple[str, bool]:
+  """Without blanks between delimiters and quotes; for ' ', runs of blanks are one.
+
+  Returns:
+    the text, and whether each value in quotes has them at both ends only.
+  """
   if delimiter == ' ':
     text = re.sub(r'(?m)^[ \t]+|[ \t]+$', '', text)
-    return re.sub(r'("(?:[^"]|"")*")|[ \t]+', lambda m: m[1] or ' ', text)
-  if '"' not in text or not (_around_quotes(text) == ord(' ')).any():
-    return text
-  ends = f'[{re.escape(delimiter)}\\r\\n]'
-  return re.sub(rf'(^|{ends}) *("(?:[^"]|"")*") *(?={ends}|\Z)', r'\1\2', text)
-
-
-def _around_quotes(text: str) -> np.ndarray:
-  """The bytes before and after every quote, `[2, quotes]`; at the ends, newlines."""
+    return re.sub(r'("(?:[^"]|"")*")|[ \t]+', lambda m: m[1] or ' ', text), False
+  if '"' not in text:
+    return text, True
   data = np.frombuffer(f'\n{text}\n'.encode(), np.uint8)
   at = np.flatnonzero(data == ord('"'))
-  return np.stack([data[at - 1], data[at + 1]])
+  ends = np.zeros(256, bool)
+  ends[[ord(delimiter), ord('\r'), ord('\n')]] = True
+  before, after = data[at - 1], data[at + 1]
+  balanced = (ends[before] ^ ends[after]).all() and (
+    2 * np.count_nonzero(ends[before]) == len(at))
+  if balanced or not ((before == ord(' ')) | (after == ord(' '))).any():
+    return text, bool(balanced)
+  end = f'[{re.escape(delimiter)}\\r\\n]'
+  pattern = rf'(^|{end}) *("(?:[^"]|"")*") *(?={end}|\Z)'
+  return re.sub(pattern, r'\1\2', text), False

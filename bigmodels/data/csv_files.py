@@ -95,7 +95,7 @@ def _columns(content: Content, header: list[str]) -> list:
   """Every column as Arrow's strings."""
   import pyarrow as pa
 
-  if content.may_be_unbalanced():
+  if not content.balanced:
     _check(content)  # Arrow would take several lines for one value
   try:
     return _parsed(content.text, content.delimiter, header)

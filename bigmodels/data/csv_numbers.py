@@ -84,16 +84,28 @@ class Texts:
     self.words: dict[str, dict[str, int]] = {}
 
   def __getitem__(self, name: str):
+    text, gone, result = self._trimmed(self._columns[name])
+    if result.null_count and name not in self.words:
+      counts = text.filter(gone).value_counts().to_pylist()
+      self.words[name] = {c['values']: c['counts'] for c in counts if c['values']}
+    return result
+
+  def first(self, name: str, rows: int) -> list[str | None]:
+    """The first rows of a column."""
+    return self._trimmed(self._columns[name].slice(0, rows))[2].to_pylist()
+
+  def have(self, name: str, character: bytes) -> bool:
+    """Whether a character may be in a column."""
+    return any(character in chunk.buffers()[2].to_pybytes()
+               for chunk in self._columns[name].chunks)
+
+  def _trimmed(self, column):
     import pyarrow as pa
     from pyarrow import compute
 
-    text = compute.utf8_trim_whitespace(self._columns[name])
+    text = compute.utf8_trim_whitespace(column)
     gone = compute.is_in(text, value_set=self._missing)
-    result = compute.if_else(gone, pa.scalar(None, pa.string()), text)
-    if result.null_count and name not in self.words:
-      counts = compute.value_counts(text.filter(gone)).to_pylist()
-      self.words[name] = {c['values']: c['counts'] for c in counts if c['values']}
-    return result
+    return text, gone, compute.if_else(gone, pa.scalar(None, pa.string()), text)
 
 
 def cast(text) -> np.ndarray | None:

@@ -1,0 +1,488 @@
+"""How CSV files are read: numbers, missing values, delimiters, encodings."""
+
+import time
+
+import numpy as np
+import pytest
+
+from bigmodels.data import csv_files
+from bigmodels.data.csv_files import Reading
+from bigmodels.data.sources import Opening
+from bigmodels.data.table import Table
+from bigmodels.data.texts import LabelledCsv
+from bigmodels.errors import UserError
+
+NAN = float('nan')
+
+
+@pytest.fixture
+def read(tmp_path):
+  """Reads a CSV file of text or bytes."""
+  def read(text, **settings):
+    path = tmp_path / 'data.csv'
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    csv_files._read.cache_clear()  # written anew within one tick of the clock
+    return csv_files.read(path, Reading(**settings))
+
+  return read
+
+
+def columns_of(file):
+  return {name: column.tolist() for name, column in file.frame.items()}
+
+
+def refused(read, text, **settings):
+  with pytest.raises(UserError) as caught:
+    read(text, **settings)
+  assert '\n' not in str(caught.value)
+  return str(caught.value)
+
+
+# --- numbers as people write them -----------------------------------------------
+
+
+@pytest.mark.parametrize('text, numbers', [
+  ('price;area\n1.250;80,5\n2.400;120,25\n', [1250, 2400]),
+  ('price;area\n80,5;1.250\n120,25;2.400\n', [80.5, 120.25]),
+  ('price\tarea\n1,5\t80,5\n2,5\t1\n', [1.5, 2.5]),
+  ('price,area\n"1,250",80.5\n"2,400",120.25\n', [1250, 2400]),
+  ('price,area\n"1,5",1\n"2",2\n', [1.5, 2]),
+  ('price,area\n1.250,"80,5"\n2.400,"1,25"\n', [1250, 2400]),
+  ('price|area\n1.250.000|1\n2.400|2\n', [1250000, 2400]),
+  ('price;area\n1.250;1.5\n2.400;2\n', [1.25, 2.4]),
+  ('price;area\n1,250;1.5\n2,400;2\n', [1250, 2400]),
+  ('price;area\n1.250,5;1\n-2.400;2\n', [1250.5, -2400]),
+  ('price;area\n0.250;1\n2.400;2\n', [0.25, 2.4]),
+  ('price;area\n1.250;1\n,5;2\n', [1250, 0.5]),
+  ("price,area\n1'250,1\n980,2\n", [1250, 980]),
+  ("price,area\n1\u2019250.5,1\n980,2\n", [1250.5, 980]),
+  ('price,area\n1 250,1\n12 345 678,2\n', [1250, 12345678]),
+  ('price;area\n1\u00a0250,5;1\n980;2\n', [1250.5, 980]),
+  ('price;area\n1\u202f250,5;1\n980;2\n', [1250.5, 980]),
+  ('price,area\n1_250,1\n980,2\n', [1250, 980]),
+  ('price,area\n"12,34,567",1\n"1,250",2\n', [1234567, 1250]),
+  ('price,area\n"1,234,567.8",1\n5,2\n', [1234567.8, 5]),
+  ('price,area\n$1.50,1\n$2,2\n', [1.5, 2]),
+  ('price,area\n"$1,250",1\n-$2,2\n', [1250, -2]),
+  ('price;area\n1.250,50 \u20ac;1\n2 \u20ac;2\n', [1250.5, 2]),
+  ('price,area\nUS$ 5,1\nUS$ 6.5,2\n', [5, 6.5]),
+  ('price,area\nEUR 5,1\nEUR 6.5,2\n', [5, 6.5]),
+  ('price,area\n12%,1\n7.5 %,2\n', [12, 7.5]),
+  ('price,area\n(5),1\n6,2\n', [-5, 6]),
+  ('price,area\n($5),1\n$6,2\n', [-5, 6]),
+  ('price,area\n5-,1\n6,2\n', [-5, 6]),
+  ('price,area\n\u22125,1\n\u20136,2\n', [-5, -6]),
+  ('price,area\n1e3,1\n+5,2\n', [1000, 5]),
+  ('price;area\n1,5E+03;1\n2,5e-1;2\n', [1500, 0.25]),
+  ('price,area\n.5,1\n5.,2\n', [0.5, 5]),
+])
+def test_numbers(read, text, numbers):
+  column = read(text).frame['price']
+  assert column.dtype == np.float64
+  np.testing.assert_array_equal(column, numbers)
+
+
+@pytest.mark.parametrize('text, place, readings', [
+  ('a;y\n1.250;1\n2.500;2\n', "line 2, column 'a': '1.250'", (
+    "1.25 (decimal='.')", "1250 (decimal=',', thousands='.')")),
+  ('a\ty\n1,250\t1\n2,500\t2\n', "line 2, column 'a': '1,250'", (
+    "1250 (decimal='.', thousands=',')", "1.25 (decimal=',')")),
+  ('a|y\n7|1\n-12.345|2\n', "line 3, column 'a': '-12.345'", ('-12.345', '-12345')),
+  ('sep=;\na;y\n5;1.250\n', "line 3, column 'y': '1.250'", ('1.25', '1250')),
+  ('a;y\n1;5\n"\n";999.999\n', "line 3, column 'y': '999.999'", ('999999',)),
+  ('a;y\n1.250 EUR;1\n2.500 EUR;2\n', "'1.250 EUR'", ('1.25', '1250')),
+  ('a;y\n?;1\n2.500;2\n', "line 3, column 'a': '2.500'", ('2.5', '2500')),
+  ('a;b;y\n1.250;1.5;2,5\n2.500;2;3,5\n', "line 2, column 'a'", (
+    'other columns differ',)),
+  ('a,b,y\n"1,250",1.5,"2,5"\n7,2,3\n', "line 2, column 'a': '1,250'", ('1.25',)),
+  ('a;y\n(1.250);1\n3;2\n', "line 2, column 'a': '(1.250)'", ('-1.25', '-1250')),
+])
+def test_two_readings_are_refused(read, text, place, readings):
+  message = refused(read, text)
+  assert place in message
+  assert '--config.decimal=, --config.thousands=.' in message
+  for reading in readings:
+    assert reading in message
+
+
+@pytest.mark.parametrize('settings, expected', [
+  ({'decimal': '.'}, [1.25, 2.5]),
+  ({'decimal': ','}, [1250, 2500]),
+  ({'thousands': '.'}, [1250, 2500]),
+  ({'thousands': ','}, [1.25, 2.5]),
+  ({'decimal': ',', 'thousands': '.'}, [1250, 2500]),
+  ({'thousands': ''}, [1.25, 2.5]),
+  ({'decimal': ',', 'thousands': ''}, ['1.250', '2.500']),
+])
+def test_settings_decide(read, settings, expected):
+  assert read('a;y\n1.250;1\n2.500;2\n', **settings).frame['a'].tolist() == expected
+
+
+@pytest.mark.parametrize('settings, message', [
+  ({'decimal': ';'}, "decimal: must be one of '.' ',', got ';'"),
+  ({'thousands': 'x'}, "thousands: must be one of '' '.' ',' ' '"),
+  ({'decimal': '.', 'thousands': '.'}, "must differ from decimal, both are '.'"),
+  ({'delimiter': 'ab'}, "delimiter: must be one ASCII character"),
+  ({'delimiter': ''}, "got ''"),
+  ({'delimiter': '\n'}, "delimiter: must be"),
+  ({'delimiter': '"'}, "delimiter: must be"),
+  ({'delimiter': '5'}, "delimiter: must be"),
+  ({'encoding': 'utf9'}, "no encoding 'utf9'; did you mean 'utf-8'"),
+])
+def test_settings_that_cannot_be(settings, message):
+  with pytest.raises(UserError) as caught:
+    Table('x.csv', 'y', task='regression', **settings)
+  assert message in str(caught.value)
+
+
+@pytest.mark.parametrize('text, lines', [
+  ('a,y\n1.5,2\n', []),
+  ('a,y\n1.5,\n', []),
+  ('a;y\n1.250;80,5\n', [
+    "numbers: ',' is the decimal mark in y, as in line 2, column 'y': '80,5' (decimal= "
+    'and thousands= set it)',
+    "numbers: ',' is the decimal mark and '.' groups digits in a, as in line 2, column "
+    "'y': '80,5' (decimal= and thousands= set it)"]),
+  ('a,y\n"1,250",2\n', ["numbers: '.' is the decimal mark and ',' groups digits in a "
+                        '(decimal= and thousands= set it)']),
+  ("a,y\n1'250,2\n", ['numbers: "\'" groups digits in a (decimal= and thousands= set '
+                      'it)']),
+  ('a,b,y\n5%,6%,2\n', ["numbers: '%' is left out in a, b"]),
+  ('a,y\n(5),2\n', ['numbers: those in brackets or with a minus behind them are '
+                    'negative in a']),
+  ('a,y\n1,1\n-,2\nn/a,3\n-,NA\n', [
+    "missing: 1 'n/a' in a, 1 'NA' in y, 2 '-' in a (missing= says which words are)"]),
+])
+def test_what_is_found_is_said(read, text, lines):
+  assert list(read(text).lines) == lines
+
+
+@pytest.mark.parametrize('cells, count, first', [
+  (['1', '2', 'abc'], '2 of 3', "'abc', line 4"),
+  (['5 kg', '6 kg', '7 kg'], '3 of 3', "'5 kg', line 2"),
+  (['<5', '6', '7'], '3 of 3', "'<5', line 2"),
+  (['65+', '70', '80'], '3 of 3', "'65+', line 2"),
+  (['1.5', '2.5', '"3,5"'], '3 of 3', "'3,5', line 4"),
+  (['$5', '6', '7'], '3 of 3', "'$5', line 2"),
+  (['$5', '\u20ac6', '$7'], '3 of 3', "'$5', line 2"),
+  (['5%', '0.05', '6%'], '3 of 3', "'5%', line 2"),
+  (['1', '2', '1 2 3'], '2 of 3', "'1 2 3', line 4"),
+  (['1', '--5', '2'], '3 of 3', "'--5', line 3"),
+  (['\uff11', '\uff12', '3'], '3 of 3', "'\uff11', line 2"),
+  (['1', '', '2', '12:30'], '2 of 3', "'12:30', line 5"),
+])
+def test_what_looks_like_numbers_and_is_text_is_said(read, cells, count, first):
+  file = read('a,y\n' + ''.join(f'{cell},1\n' for cell in cells))
+  assert file.frame['a'].tolist() == [cell.strip('"') for cell in cells]
+  [line] = file.lines
+  assert f"column 'a' is text, though {count} values look like numbers" in line
+  assert f'the first that is none is {first}' in line
+
+
+@pytest.mark.parametrize('cell', [
+  'red', 'true', '2024-01-02', '01.02.2024', '12:30', '1.2.3', '192.168.0.1', 'A12',
+  '0x1F', '1/2', 'x, "y"'])
+def test_other_text_is_text_without_a_word(read, cell):
+  quoted = cell.replace('"', '""')
+  file = read(f'a,y\n"{quoted}",1\n"{quoted}",2\n')
+  assert columns_of(file) == {'a': [cell, cell], 'y': [1, 2]}
+  assert not file.lines
+
+
+# --- missing values -------------------------------------------------------------
+
+
+PANDAS = ('', '#N/A', '#N/A N/A', '#NA', '-1.#IND', '-1.#QNAN', '-NaN', '-nan',
+          '1.#IND', '1.#QNAN', '<NA>', 'N/A', 'NA', 'NULL', 'NaN', 'None', 'n/a', 'nan',
+          'null')
+
+
+@pytest.mark.parametrize('word', [
+  *PANDAS, 'NONE', 'none', 'Na', 'Null', 'N/a', '?', '-', '--', '.', '..', '*',
+  '\u2014', 'n.a.', 'nil', 'missing', 'Unknown', '\\N', 'NaT', '#DIV/0!', '#REF!',
+  ' None ', '"NA"', '  ', '1.#INF'])
+def test_a_missing_word_leaves_a_column_of_numbers(read, word):
+  file = read(f'a,y\n1.5,1\n{word},2\n3,3\n')
+  np.testing.assert_array_equal(file.frame['a'], [1.5, NAN, 3])
+  said = word.strip(' "')
+  assert list(file.lines) == [
+    f'missing: 1 {said!r} in a (missing= says which words are)'] * bool(said)
+
+
+@pytest.mark.parametrize('word', PANDAS)
+def test_missing_texts_are_those_of_pandas(read, word):
+  assert read(f'a,y\nred,1\n{word},2\n').frame['a'].tolist() == ['red', '']
+
+
+@pytest.mark.parametrize('word', ['none', 'na', '-', '.', 'unknown', 'missing', 'Null'])
+def test_words_that_may_be_categories_stay_so(read, word):
+  assert read(f'a,y\nred,1\n{word},2\n').frame['a'].tolist() == ['red', word]
+
+
+@pytest.mark.parametrize('missing, expected', [
+  (None, [1, NAN, NAN, NAN]),
+  ('x', ['1', 'NA', '-', '']),
+  ('NA,-', [1, NAN, NAN, NAN]),
+  (('NA', '-'), [1, NAN, NAN, NAN]),
+  ((), ['1', 'NA', '-', '']),
+])
+def test_missing_words_can_be_set(read, missing, expected):
+  column = read('a,y\n1,1\nNA,2\n-,3\n,4\n', missing=missing).frame['a']
+  if isinstance(expected[0], str):
+    assert column.tolist() == expected
+  else:
+    np.testing.assert_array_equal(column, expected)
+
+
+def test_words_of_sparse_columns_are_all_looked_at(read):
+  cells = ['-'] * 2000
+  cells[777] = '"1,250"'
+  column = read('a,y\n' + ''.join(f'{cell},1\n' for cell in cells)).frame['a']
+  assert column[777] == 1250
+  assert np.isnan(column).sum() == 1999
+
+
+# --- integers that float64 lacks ------------------------------------------------
+
+
+IDS = ['1442310111111111100', '1442310111111111200', '1442310111111111300',
+       '1442310111111111400']
+
+
+def test_large_integers_as_classes_keep_their_names(tmp_path):
+  path = tmp_path / 'data.csv'
+  path.write_text('a,user\n' + ''.join(f'{i},{IDS[i % 4]}\n' for i in range(40)))
+  lines = []
+  dataset = Table(str(path), 'user', task='classification', splits={'train': 1.0}).open(
+    Opening(None, tmp_path, {}, lines.append))
+  assert dataset.classes == tuple(IDS)
+  assert dataset.load()['labels'].tolist() == [i % 4 for i in range(40)]
+  assert "column 'user' has integers beyond 2**53" in lines[1]
+
+
+@pytest.mark.parametrize('cells, exact', [
+  (IDS, IDS),
+  ([str(2**53 + 1), '5'], [str(2**53 + 1), '5']),
+  ([str(2**53), '5'], [str(2**53), '5']),
+  ([str(2**53 - 1), '5'], None),
+  ([f'-{2**53 + 1}', '+7', '-007'], [f'-{2**53 + 1}', '7', '-7']),
+  ([str(2**64), ''], [str(2**64), '']),
+  (['1' * 45, '2' + '1' * 44], ['1' * 45, '2' + '1' * 44]),
+  (['1' * 5000, '00'], ['1' * 5000, '0']),
+  (['"9,007,199,254,740,993"', '"1,000"'], ['9007199254740993', '1000']),
+  (['9 007 199 254 740 993', '-'], ['9007199254740993', '']),
+  ([str(2**53 + 1), '1.5'], None),
+  (['1e300', '5'], None),
+])
+def test_large_integers_are_kept_as_text(read, cells, exact):
+  file = read('a,y\n' + ''.join(f'{cell},1\n' for cell in cells))
+  assert file.frame['a'].dtype == np.float64
+  if exact is None:
+    assert not file.exact
+  else:
+    assert file.exact['a'].tolist() == exact
+    assert any('beyond 2**53' in line for line in file.lines)
+
+
+def test_large_integers_as_features_are_said(read):
+  [line] = read('a,y\n' + ''.join(f'{i},1\n' for i in IDS)).lines
+  assert '4 different ones are 2 as numbers' in line
+
+
+# --- delimiters -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize('text, expected', [
+  ('Price, EUR;Area, m2;y\n1.5;2.5;3\n4.5;5;6\n',
+   {'Price, EUR': [1.5, 4.5], 'Area, m2': [2.5, 5], 'y': [3, 6]}),
+  ('"Area\n(m2, net)";price;y\n1;2;3\n',
+   {'Area\n(m2, net)': [1], 'price': [2], 'y': [3]}),
+  ('sep=;\na;y\n1;2\n', {'a': [1], 'y': [2]}),
+  ('"sep=;"\r\na;y\r\n1;2\r\n', {'a': [1], 'y': [2]}),
+  ('SEP=|\na|y\n1|2\n', {'a': [1], 'y': [2]}),
+  ('sep=;;\na;y\n1;2\n', {'a': [1], 'y': [2]}),
+  ('\ufeffsep=\t\na\ty\n1\t2\n', {'a': [1], 'y': [2]}),
+  ('a,b;c,y\n1,2;3,4\n5,6;7,8\n', {'a,b': [1.2, 5.6], 'c,y': [3.4, 7.8]}),
+  ('tags;more,y\na;b,1\nc;d,2\n', {'tags;more': ['a;b', 'c;d'], 'y': [1, 2]}),
+  ('a,b|c,y\n1,x|z,3\n4,x|z,5\n', {'a': [1, 4], 'b|c': ['x|z'] * 2, 'y': [3, 5]}),
+  ('name,notes\nA,x;y\nB,z;w\n', {'name': ['A', 'B'], 'notes': ['x;y', 'z;w']}),
+  ('a;b,c;y\n1;2;3\n', {'a': [1], 'b,c': [2], 'y': [3]}),
+  ('a|y\n"x,y"|2\n', {'a': ['x,y'], 'y': [2]}),
+  ('a\n1\n2\n', {'a': [1, 2]}),
+  ('a, "b c", y\n1, "x, y" , 3\n2,"z" ,4\n',
+   {'a': [1, 2], 'b c': ['x, y', 'z'], 'y': [3, 4]}),
+])
+def test_delimiters(read, text, expected):
+  assert columns_of(read(text)) == expected
+
+
+@pytest.mark.parametrize('delimiter, text', [
+  (':', 'a:y\n1:2\n'), ('tab', 'a\ty\n1\t2\n'), ('\\t', 'a\ty\n1\t2\n'),
+  ('space', ' a  y\n1   2 \n'), (' ', 'a y\n1\t2\n'), ('^', 'a^y\n1^2\n'),
+  ('\x01', 'a\x01y\n1\x012\n'), (';', 'sep=,\na;y\n1;2\n'), ('~', '"a"~y\n1~"2"\n'),
+  ('|', 'a|y\n1|2\n')])
+def test_delimiter_can_be_set(read, delimiter, text):
+  assert columns_of(read(text, delimiter=delimiter)) == {'a': [1], 'y': [2]}
+
+
+def test_delimiter_that_may_be_either_is_refused(read):
+  message = refused(read, 'a,b;c,d\nx,y;z,w\n')
+  assert "may be ',' (3 columns) or ';' (2 columns)" in message
+  assert "set delimiter=',' or delimiter=';'" in message
+  file = read('a,b;c,d\nx,y;z,w\n', delimiter=';')
+  assert columns_of(file) == {'a,b': ['x,y'], 'c,d': ['z,w']}
+
+
+@pytest.mark.parametrize('text, message', [
+  ('a,y\n1,2\n3,4,5\n', "line 3 has 3 values, the header has 2: '3,4,5' (line 1 is the "
+   "header, the delimiter is ',')"),
+  ('a;y\n1;2\n3\n', "line 3 has 1 values, the header has 2: '3'"),
+  ('sep=;\na;y\n1;2\n3\n', "line 4 has 1 values, the header has 2: '3' (line 2 is"),
+  ('a,b,y\n1,2,3,\n4,5,6,\n', 'line 2 has 4 values, the header has 3'),
+  ('# made by x\na,y\n1,2\n', 'line 2 has 2 values, the header has 1'),
+  ('Report\n\na,b,y\n1,2,3\n', 'line 3 has 3 values, the header has 1'),
+  ('a,y\n1,2\n# end\n', "line 3 has 1 values, the header has 2: '# end'"),
+  ('a\n1,5\n2,5\n', 'line 2 has 2 values, the header has 1'),
+  ('a,y\n"abc,1\n"def,2\n', "line 2: ',' expected after '\"'"),
+  ('a;y\n"abc"x;1\n', "line 2: ';' expected after '\"'"),
+  ('a,y\n1,",2\n3,4\n5,6\n', 'line 2: unexpected end of data'),
+  ('a,y\n\n1,"2\n', 'line 3: unexpected end of data'),
+  ('a;b\n', 'a header and no rows'),
+  ('a,y', 'a header and no rows'),
+  ('sep=;\n', 'the file is empty'),
+  ('a,y, a\n1,2,3\n', "several columns are called 'a'"),
+])
+def test_what_is_wrong_is_named_with_its_line(read, text, message):
+  assert message in refused(read, text)
+
+
+@pytest.mark.parametrize('text, expected', [
+  ('a,y\r1,2\r3,4\r', {'a': [1, 3], 'y': [2, 4]}),
+  ('a,y\r\n1,2\r3,4\n', {'a': [1, 3], 'y': [2, 4]}),
+  ('\n\na,y\n1,2\n\n\n3,4\n\n\n', {'a': [1, 3], 'y': [2, 4]}),
+  ('a,y\n1,2\n  \n3,4\n ', {'a': [1, 3], 'y': [2, 4]}),
+  ('a,y\n1,2\n\x1a', {'a': [1], 'y': [2]}),
+  ('a,y,\n1,2,\n', {'a': [1], 'y': [2]}),
+  ('a,,y\n1,9,2\n', {'a': [1], 'y': [2]}),
+  ('a,y\n"1\n2",3\n4,5\n', {'a': ['1\n2', '4'], 'y': [3, 5]}),
+  ('a,y\n"x ""q"" z",1\n"",2\n', {'a': ['x "q" z', ''], 'y': [1, 2]}),
+  ('#a,y\n1,2\n', {'#a': [1], 'y': [2]}),
+  ('a,y\n",",1\n",",2\n', {'a': [',', ','], 'y': [1, 2]}),
+])
+def test_odd_but_whole_files(read, text, expected):
+  assert columns_of(read(text)) == expected
+
+
+def test_lines_are_those_of_the_file(read):
+  file = read('sep=;\na;y\n\n"1\n2";x\n   \n3;"y"\n')
+  assert [file.line(row) for row in (0, 1)] == [4, 7]
+
+
+def test_one_column_says_that_the_delimiter_can_be_set(tmp_path):
+  (tmp_path / 'data.csv').write_text('a:y\n1:2\n')
+  with pytest.raises(UserError, match=r"no column 'y'.*one column, delimiter= says"):
+    Table(str(tmp_path / 'data.csv'), 'y', task='regression').open(
+      Opening(None, tmp_path, {}, str))
+
+
+@pytest.mark.slow('wide table')
+def test_sixty_thousand_columns(read):
+  names = [f'gene_expression_{i:05}' for i in range(60_000)]
+  rows = ['0.5,' * 59_999 + '1', '-,' + '0.25,' * 59_998 + '2'] * 20
+  began = time.monotonic()
+  file = read('\n'.join([','.join(names), *rows]))
+  assert time.monotonic() - began < 40  # 5 s where nothing else runs; it was 48
+  assert len(file.frame) == 60_000
+  assert file.frame[names[-1]].tolist() == [1, 2] * 20
+  assert np.isnan(file.frame[names[0]]).sum() == 20
+
+
+def test_header_longer_than_what_is_looked_at_first(read):
+  names = [f'n{i:03}' + 'x' * 80 for i in range(400)]
+  file = read('\n'.join([';'.join(names), *[';'.join(['1,5'] * 400)] * 3]))
+  assert list(file.frame) == names
+  assert file.frame[names[7]].tolist() == [1.5] * 3
+
+
+# --- encodings ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('data, name, note', [
+  ('Preis (\u20ac)'.encode('cp1252'), 'Preis (\u20ac)',
+   'not UTF-8 (line 1), so read as Windows-1252'),
+  ('K\u00f6ln'.encode('latin-1'), 'K\u00f6ln', 'so read as Latin-1'),
+  ('\u201cx\u201d \u2026'.encode('cp1252'), '\u201cx\u201d \u2026', 'Windows-1252'),
+  (b'x\x81\x80', 'x\x81\u20ac', 'byte 0x81 (line 1) is undefined: another encoding'),
+  (b'\xc3\xb6\xc3\xb6\xff', '\u00f6\u00f6\u00ff',
+   'UTF-8 but for 1 byte (first: line 1)'),
+  (b'\xc3\xb6\xc3\xb6\x80', '\u00f6\u00f6\u20ac', 'read as Windows-1252'),
+  ('K\u00f6ln'.encode(), 'K\u00f6ln', ''),
+  (b'\xef\xbb\xbfa', 'a', ''),
+  (b'\xef\xbb\xbf\xef\xbb\xbfa', 'a', ''),
+  (b'\xef\xbb\xbf"a"', 'a', ''),
+])
+def test_encodings(read, data, name, note):
+  file = read(data + b',y\n1,2\n')
+  assert columns_of(file) == {name: [1], 'y': [2]}
+  assert note in file.summary
+  assert bool(note) == ('encoding= sets it' in file.summary)
+
+
+@pytest.mark.parametrize('encoding', ['utf-16', 'utf-32', 'utf-8-sig'])
+def test_byte_order_marks(read, encoding):
+  text = 'sep=;\r\nK\u00f6ln;y\r\n1,5;2\r\n'
+  assert columns_of(read(text.encode(encoding))) == {'K\u00f6ln': [1.5], 'y': [2]}
+
+
+@pytest.mark.parametrize('encoding', [
+  'cp1250', 'cp850', 'mac-roman', 'utf-16-le', 'utf-16-be', 'utf-8', 'iso8859-15'])
+def test_encoding_can_be_set(read, encoding):
+  file = read('K\u00f6ln,y\n1,2\n'.encode(encoding), encoding=encoding)
+  assert list(file.frame) == ['K\u00f6ln', 'y']
+
+
+@pytest.mark.parametrize('data, message', [
+  (b'\x1f\x8b\x08\0', 'is not a text file: it begins as a file of gzip; unpack it'),
+  (b'PK\x03\x04 xl/workbook.xml', 'Excel (.xlsx); save it as CSV'),
+  (b'PK\x03\x04 data.csv', 'zip; unpack it'),
+  (b'PAR1\x15', 'Parquet; save it as CSV'),
+  (b'\xd0\xcf\x11\xe0\xa1', 'Excel (.xls)'),
+  (b'SQLite format 3\0', 'SQLite'),
+  (b'BZh91AY', 'bzip2; unpack it'),
+  (b'a,y\n1,\0\n', 'is not a text file: line 2 has a NUL byte'),
+  ('a,y\n1,2\n'.encode('utf-16-le'), "seems to be UTF-16; set encoding='utf-16-le'"),
+  ('a,y\n1,2\n'.encode('utf-16-be'), "seems to be UTF-16; set encoding='utf-16-be'"),
+  (b'\xff\xfea', 'line 1 is not UTF-16: truncated data'),
+  (b'<!DOCTYPE html><html>', 'is HTML, not CSV'),
+  (b'[{"a": 1, "y": 2}]', 'is JSON, not CSV'),
+  (b'version https://git-lfs.github.com/spec/v1\n', 'is a Git LFS pointer, not CSV'),
+  (b'\xef\xbb\xbf\r\n \r\n', 'the file is empty'),
+])
+def test_what_is_no_text_is_named(read, data, message):
+  assert message in refused(read, data)
+
+
+def test_bytes_that_are_not_of_the_encoding_set_are_named(read):
+  assert 'line 3 is not utf-8' in refused(read, b'a,y\r1,2\r\xff,4', encoding='utf-8')
+
+
+# --- labelled texts -------------------------------------------------------------
+
+
+@pytest.mark.parametrize('data, texts', [
+  (b'text,label\n' + b'x' * 131_073 + b',1\nshort,0\n', ['x' * 131_073, 'short']),
+  (b'text,label\n"' + b'x\n' * 131_073 + b'",1\n', ['x\n' * 131_073]),
+  (b'text;label\na, b;1\n', ['a, b']),
+  (b'sep=;\r\ntext;label\r\na;1\r\n', ['a']),
+  ('text,label\nK\u00f6ln \u20ac,1\n'.encode('cp1252'), ['K\u00f6ln \u20ac']),
+  ('text,label\nK\u00f6ln,1\n'.encode('utf-16'), ['K\u00f6ln']),
+  (b'\xef\xbb\xbf"text",label\nNA,1\n', ['NA']),
+  (b'text,label\r1,1\r None ,0\r', ['1', ' None ']),
+  (b'text\tlabel\n"a ""b"""\t1\n', ['a "b"']),
+  (b'label,text\n1,a\n   \n0,b\n', ['a', 'b']),
+])
+def test_labelled_texts(tmp_path, data, texts):
+  (tmp_path / 'train.csv').write_bytes(data)
+  found = LabelledCsv(str(tmp_path)).read('train', Opening(None, tmp_path, {}))
+  assert found.texts == texts
+  assert found.labels == ['1', '0'][: len(texts)]
