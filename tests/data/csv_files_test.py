@@ -1,5 +1,6 @@
 """How CSV files are read: numbers, missing values, delimiters, encodings."""
 
+import json
 import time
 
 import numpy as np
@@ -11,6 +12,7 @@ from bigmodels.data.sources import Opening
 from bigmodels.data.table import Table
 from bigmodels.data.texts import LabelledCsv
 from bigmodels.errors import UserError
+from bigmodels.modes import train
 
 NAN = float('nan')
 
@@ -240,6 +242,21 @@ def test_words_of_sparse_columns_are_all_looked_at(read):
   column = read('a,y\n' + ''.join(f'{cell},1\n' for cell in cells)).frame['a']
   assert column[777] == 1250
   assert np.isnan(column).sum() == 1999
+
+
+@pytest.mark.slow('train', together=True)
+@pytest.mark.parametrize('word', ['', 'None', 'n/a'])
+def test_a_missing_word_costs_no_accuracy(request_for, tmp_path, word):
+  generator = np.random.default_rng(0)
+  income = generator.normal(50, 10, 400)
+  spent = 2 * income + generator.normal(size=400)  # R2 of the best guess: 1 - 1/401
+  rows = [f'{x:.3f},{y:.3f}' for x, y in zip(income, spent, strict=True)]
+  rows[200] = f'{word},100'
+  (tmp_path / 'data.csv').write_text('\n'.join(['income,spent', *rows]))
+  train.run(request_for('tabular_mlp', tmp_path / 'run', path=tmp_path / 'data.csv',
+                        label='spent', task='regression'))
+  result = json.loads((tmp_path / 'run' / 'result.json').read_text())
+  assert result['metrics']['test/r2'] > 0.99
 
 
 # --- integers that float64 lacks ------------------------------------------------
