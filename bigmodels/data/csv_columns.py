@@ -106,8 +106,8 @@ def _keep(result: Numbers, name: str, values: np.ndarray,
   largest = np.fmax.reduce(np.abs(values)) if texts else 0
   if largest >= _EXACT:
     written = texts()
-    if all(t is None or re.fullmatch('[-+]?[0-9]+', t) for t in written):
-      plain = [re.sub(r'^\+|(?<![0-9])0+(?=[0-9])', '', t or '') for t in written]
+    if all(t is None or re.fullmatch(r'[-+]?[0-9]+(\.0*)?', t) for t in written):
+      plain = [re.sub(r'^\+|(?<![0-9.])0+(?=[0-9])|\..*', '', t or '') for t in written]
       result.exact[name] = np.array(plain, object)
       result.exact[name].flags.writeable = False
   if largest > np.finfo(np.float32).max:

@@ -222,7 +222,7 @@ class Table:
             "; set threshold='median' or to a number for two classes, or "
             "task='regression'" if not text else ''))
       fitted = {'values': values,
-                'classes': values if text else [number(v) for v in values]}
+                'classes': values if text else [_class_name(v) for v in values]}
     labels, classes = _encode(column, fitted), fitted['classes']
     for which, part in (('', labels), (' in the training split', labels[train])):
       if len(np.unique(part)) < 2:
@@ -234,6 +234,11 @@ class Table:
     lines.append(f'label: {self.label}, {len(classes)} classes: ' + cleaning.listed(
       f'{c} {n:,}' for c, n in zip(classes, counts, strict=True)))
     return fitted
+
+
+def _class_name(value: float) -> str:
+  """All digits of a number: 435, 12345678901, 0.25."""
+  return str(int(value)) if value.is_integer() else repr(value)
 
 
 def _name(entry) -> str:

@@ -107,6 +107,42 @@ def test_two_readings_are_refused(read, text, place, readings):
     assert reading in message
 
 
+def _written(value, digits, decimal, thousands):
+  whole, _, part = f'{value:,.{digits}f}'.partition('.')
+  return whole.replace(',', thousands) + (decimal + part if part else '')
+
+
+@pytest.mark.parametrize('delimiter', [',', ';', '\t', '|'])
+@pytest.mark.parametrize('decimal', ['.', ','])
+def test_numbers_come_back_or_are_refused_or_the_guess_is_said(
+  read, delimiter, decimal):
+  """Random tables; without a setting, and with the one that always does."""
+  generator = np.random.default_rng(0)
+  refusals = 0
+  for _ in range(40):
+    thousands = generator.choice(['', ' ', "'", '.' if decimal == ',' else ','])
+    digits = generator.choice([0, 1, 3], size=3)
+    numbers = [np.round(generator.normal(size=3) * generator.choice([1, 1e3, 1e7]), d)
+               for d in digits]
+    cells = [[_written(v, d, decimal, thousands) for v in column]
+             for column, d in zip(numbers, digits, strict=True)]
+    quoted = [[f'"{c}"' if delimiter in c else c for c in column] for column in cells]
+    text = '\n'.join(delimiter.join(row) for row in [
+      'abc', *zip(*quoted, strict=True)])
+    file = read(text, decimal=decimal)
+    np.testing.assert_array_equal([*file.frame.values()], numbers)
+    try:
+      file = read(text)
+    except UserError as error:
+      assert 'may be' in str(error)
+      refusals += 1
+      continue
+    if not np.array_equal([*file.frame.values()], numbers):
+      assert (delimiter, decimal) == (',', ',')
+      assert "',' groups digits" in ''.join(file.lines)
+  assert refusals < 20
+
+
 @pytest.mark.parametrize('settings, expected', [
   ({'decimal': '.'}, [1.25, 2.5]),
   ({'decimal': ','}, [1250, 2500]),
@@ -277,6 +313,16 @@ def test_large_integers_as_classes_keep_their_names(tmp_path):
   assert "column 'user' has integers beyond 2**53" in lines[1]
 
 
+@pytest.mark.parametrize('first', [10**7, 12345678900, 2**53 - 8, 2**60, 10**30])
+def test_classes_that_are_integers_have_different_names(tmp_path, first):
+  path = tmp_path / 'data.csv'
+  names = [str(first + i) for i in range(4)]
+  path.write_text('a,user\n' + ''.join(f'{i},{names[i % 4]}\n' for i in range(40)))
+  dataset = Table(str(path), 'user', task='classification', splits={'train': 1.0}).open(
+    Opening(None, tmp_path, {}, str))
+  assert dataset.classes == tuple(names)
+
+
 @pytest.mark.parametrize('cells, exact', [
   (IDS, IDS),
   ([str(2**53 + 1), '5'], [str(2**53 + 1), '5']),
@@ -288,6 +334,7 @@ def test_large_integers_as_classes_keep_their_names(tmp_path):
   (['1' * 5000, '00'], ['1' * 5000, '0']),
   (['"9,007,199,254,740,993"', '"1,000"'], ['9007199254740993', '1000']),
   (['9 007 199 254 740 993', '-'], ['9007199254740993', '']),
+  ([f'{2**53 + 1}.0', '1200.'], [str(2**53 + 1), '1200']),
   ([str(2**53 + 1), '1.5'], None),
   (['1e300', '5'], None),
 ])
