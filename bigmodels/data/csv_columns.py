@@ -17,6 +17,7 @@ from bigmodels.data.csv_numbers import Column
 from bigmodels.errors import UserError
 
 _EXACT = 2**53  # float64 lacks the next integer
+_ZEROS = re.compile('[-+]?0[0-9]+$').match
 
 
 class Numbers(NamedTuple):
@@ -24,7 +25,8 @@ class Numbers(NamedTuple):
 
   Attributes:
     frame: column -> `[rows]`, float64 or `object` of `str`; see `cleaning`.
-    exact: column of integers that float64 cannot hold -> them as text, '' if missing.
+    exact: column of integers that numbers cannot hold, beyond 2**53 or with leading
+      zeros -> them as text, '' if missing.
     infinite: column -> how many values were infinite, or too large for float32, and
       are missing.
     lines: what was taken for what, to print.
@@ -65,7 +67,8 @@ def numbers(columns: Mapping[str, Any], reading: Reading, *, delimiter: str,
     text, result.frame[name] = texts[name], None  # in the order of the file
     values = csv_numbers.cast(text)
     if values is not None:
-      _keep(result, name, values, text.to_pylist)
+      _keep(result, name, values, text.to_pylist,
+            zeros=any(map(_ZEROS, filter(None, text.slice(0, 32).to_pylist()))))
     elif csv_numbers.is_prose(text):
       result.frame[name] = csv_numbers.strings(text)
     else:
@@ -99,17 +102,26 @@ def numbers(columns: Mapping[str, Any], reading: Reading, *, delimiter: str,
 
 
 def _keep(result: Numbers, name: str, values: np.ndarray,
-          texts: Callable[[], list[str | None]] | None = None) -> None:
-  """Adds a column, of numbers if it comes with their texts."""
+          texts: Callable[[], list[str | None]] | None = None, *,
+          zeros: bool = False) -> None:
+  """Adds a column, of numbers if it comes with their texts.
+
+  Args:
+    result: to add it to.
+    name: of the column.
+    values: of it.
+    texts: () -> them as Python writes them, None where missing.
+    zeros: whether some integers have leading zeros.
+  """
   for table in (result.exact, result.infinite):
     table.pop(name, None)
   largest = np.fmax.reduce(np.abs(values)) if texts else 0
-  if largest >= _EXACT:
-    written = texts()
-    if all(t is None or re.fullmatch(r'[-+]?[0-9]+(\.0*)?', t) for t in written):
-      plain = [re.sub(r'^\+|(?<![0-9.])0+(?=[0-9])|\..*', '', t or '') for t in written]
-      result.exact[name] = np.array(plain, object)
-      result.exact[name].flags.writeable = False
+  if zeros or largest >= _EXACT:
+    written = [text or '' for text in texts()]
+    if all(re.fullmatch(r'([-+]?[0-9]+(\.0*)?)?', text) for text in written):
+      exact = np.array([re.sub(r'^\+|\..*', '', text) for text in written], object)
+      exact.flags.writeable = False
+      result.exact[name] = exact
   if largest > np.finfo(np.float32).max:
     infinite = np.abs(values) > np.finfo(np.float32).max
     result.infinite[name] = int(infinite.sum())
@@ -210,6 +222,12 @@ def _number_lines(numeric: Mapping[str, Column], marks: Mapping[str, str],
       ways.setdefault((not column.neutral and mark, group), []).append(name)
     if column.affix:
       affixes.setdefault(column.affix, []).append(name)
+  if len(votes) == 2:
+    both = ' and '.join(
+      f'{mark!r} in line {line(vote.row)}, column {vote.column!r}: {vote.text!r}'
+      for mark, vote in votes.items())
+    lines.append(f'numbers: the file has both decimal marks, {both} (decimal= makes '
+                 'text of the others)')
   for (mark, group), names in ways.items():
     parts = [f'{mark!r} is the decimal mark'] * bool(mark)
     parts += [f'{group!r} groups digits'] * bool(group)
@@ -245,8 +263,9 @@ def _text_line(name: str, column: Column, line: Callable[[int], int]) -> str:
 def _rounded_line(name: str, texts: np.ndarray) -> str:
   present = {text for text in texts.tolist() if text}
   floats = len({float(text) for text in present})
-  return (f'column {name!r} has integers beyond 2**53: classes of them keep their '
-          f'names, but {len(present):,} different ones are {floats:,} as numbers')
+  kind = 'with leading zeros' if any(map(_ZEROS, present)) else 'beyond 2**53'
+  return (f'column {name!r} has integers {kind}: classes of them keep their names, but '
+          f'{len(present):,} different ones are {floats:,} as numbers')
 
 
 def _few(lines: Iterable[str]) -> list[str]:

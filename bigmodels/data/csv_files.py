@@ -24,8 +24,8 @@ class File(NamedTuple):
     digest: of the bytes of the file.
     summary: one line, of what was found and what was taken for what.
     line: (row, from 0) -> the line of the file that it begins on, from 1.
-    exact: column of integers beyond 2**53, some of which float64 lacks -> `[rows]`,
-      them as text, '' where missing.
+    exact: column of integers that are more than numbers, beyond 2**53 or with leading
+      zeros -> `[rows]`, them as text, '' where missing.
     lines: more of what was taken for what, and the settings that say otherwise.
   """
 

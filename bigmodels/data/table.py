@@ -140,7 +140,7 @@ class Table:
                f'{dict(self.splits)}: {len(chosen[self.label]):,} rows')
 
   def _with_label(self, file: csv_files.File) -> Frame:
-    """The columns; as classes, integers beyond 2**53 are text, so that none are one."""
+    """The columns; classes that would be the same number as another one are text."""
     if self.label in file.exact and (
       (self.task, self.threshold) == ('classification', None)):
       return file.frame | {self.label: file.exact[self.label]}
