@@ -270,5 +270,5 @@ def _rounded_line(name: str, texts: np.ndarray) -> str:
 
 def _few(lines: Iterable[str]) -> list[str]:
   lines = list(filter(None, lines))
-  more = [f'{lines[8]}; and so {len(lines) - 8:,} columns'] if len(lines) > 8 else []
+  more = [f'... and so on, for {len(lines):,} columns'] if len(lines) > 8 else []
   return lines[:8] + more

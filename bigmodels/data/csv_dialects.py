@@ -108,7 +108,6 @@ class Content(NamedTuple):
     except csv.Error as error:
       raise UserError(f'line {line}: {error}') from None
 
-
   def without_blank_lines(self) -> str:
     """The text without lines of blanks, which `records` leaves out too."""
     return re.sub(r'("(?:[^"]|"")*")|^[ \t]+$', lambda m: m[1] or '', self.text,
@@ -149,7 +148,8 @@ def _reader(text: str, delimiter: str):
 
 def _without_hint(text: str) -> tuple[str, str]:
   """The text without Excel's first line `sep=;`, and the delimiter it names or ''."""
-  hint = re.match(r'"?sep=(\\t|[^\w\r\n"])"?\1*[ \t]*(\r\n|\r|\n)', text, re.I)
+  hint = re.match(
+    r'"?sep=(\\t|[\t -!#-,/:-@\[-^`{-~])"?\1*[ \t]*(\r\n|\r|\n)', text, re.I)
   if not hint:
     return text, ''
   return text[hint.end():].lstrip('\ufeff'), _WORDS.get(hint[1], hint[1])
@@ -188,7 +188,10 @@ def _parts_header(text: str, delimiter: str) -> bool:
 
 
 def _head(text: str, delimiter: str) -> list[list[str]]:
-  """The first records, at least a header and two rows if there are; [] if malformed."""
+  """The first records, at least a header and two rows if there are so many.
+
+  Those before what is malformed, if something is.
+  """
   size = 1 << 14
   while True:
     records, whole = [], size >= len(text)

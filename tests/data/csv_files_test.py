@@ -225,6 +225,12 @@ def test_what_looks_like_numbers_and_is_text_is_said(read, cells, count, first):
   assert f'the first that is none is {first}' in line
 
 
+def test_lines_of_many_columns_are_cut_short(read):
+  file = read(','.join(f'c{i}' for i in range(100)) + '\n' + ','.join(['5 kg'] * 100))
+  assert len(file.lines) == 9
+  assert file.lines[-1] == '... and so on, for 100 columns'
+
+
 @pytest.mark.parametrize('cell', [
   'red', 'true', '2024-01-02', '01.02.2024', '12:30', '1.2.3', '192.168.0.1', 'A12',
   '0x1F', '1/2', 'x, "y"'])
@@ -377,6 +383,8 @@ def test_large_integers_as_features_are_said(read):
   ('"sep=;"\r\na;y\r\n1;2\r\n', {'a': [1], 'y': [2]}),
   ('SEP=|\na|y\n1|2\n', {'a': [1], 'y': [2]}),
   ('sep=;;\na;y\n1;2\n', {'a': [1], 'y': [2]}),
+  ('sep=\u20ac,y\n1,2\n', {'sep=\u20ac': [1], 'y': [2]}),
+  ('sep=,y\n1,2\n', {'sep=': [1], 'y': [2]}),
   ('\ufeffsep=\t\na\ty\n1\t2\n', {'a': [1], 'y': [2]}),
   ('a,b;c,y\n1,2;3,4\n5,6;7,8\n', {'a,b': [1.2, 5.6], 'c,y': [3.4, 7.8]}),
   ('tags;more,y\na;b,1\nc;d,2\n', {'tags;more': ['a;b', 'c;d'], 'y': [1, 2]}),
