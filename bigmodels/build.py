@@ -2,17 +2,18 @@
 
 import dataclasses
 import functools
+import itertools
 import math
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bigmodels import precision, recipes
-from bigmodels.data import batches, recorded
-from bigmodels.data.batches import Feed
-from bigmodels.data.sources import Opening, intact
+from bigmodels.data import batches, origins, recorded
+from bigmodels.data.batches import Batches, Feed
+from bigmodels.data.sources import Dataset, Opening, intact
 from bigmodels.errors import UserError, blamed
 from bigmodels.experiment import Experiment, Span
 from bigmodels.learners import Learner
@@ -102,6 +103,12 @@ def build(experiment: Experiment, layout: Layout, opening: Opening) -> Built:
   _take_tokenizer(experiment, opening)
   with blamed('train: the data cannot be opened'):
     source = experiment.train.source.open(opening)
+  evaluated = {}
+  for name, b in experiment.evals.items():
+    with blamed(f'{name}: the data cannot be opened'):
+      evaluated[name] = b.source.open(opening)
+  _check_apart({'train': experiment.train, **experiment.evals},
+               {'train': source, **evaluated}, opening)
   opening.keep('train', lambda: recorded.record(source))
   examples = source  # what mean, std and their like are fitted to
   if source.shapes_only:  # one is like all
@@ -157,13 +164,9 @@ def build(experiment: Experiment, layout: Layout, opening: Opening) -> Built:
     experiment.train, 'train', opening, layout, dataset=source, seed=experiment.seed,
     shuffle=True, steps=steps, transforms=transforms['train'],
     parts=experiment.accumulate)
-  evals = {}
-  for name, b in experiment.evals.items():
-    with blamed(f'{name}: the data cannot be opened'):
-      dataset = b.source.open(opening)
-    evals[name] = batches.open_feed(
-      b, name, opening, layout, dataset=dataset, seed=0, shuffle=False, steps=0,
-      transforms=transforms[name])
+  evals = {name: batches.open_feed(
+    b, name, opening, layout, dataset=evaluated[name], seed=0, shuffle=False, steps=0,
+    transforms=transforms[name]) for name, b in experiment.evals.items()}
   _check_names(train, evals)
   data = {'data_dir': opening.data_dir, 'kept': opening.kept}
   return Built(
@@ -212,6 +215,54 @@ def _measuring(opening: Opening, source, model: Any, path: str) -> Any:
   opening.say(f'{differ}; one of them has numbers for names, so they are compared by '
               'number')
   return run
+
+
+def _check_apart(every: Mapping[str, Batches], opened: Mapping[str, Dataset],
+                 opening: Opening) -> None:
+  """Refuses splits that share rows of a source, or that are cut from it in two ways.
+
+  `train` and `train_again` may share rows, as may `test` and `test_mirrored`: names
+  that are the same up to a '_' say that it is meant.
+  """
+  for ours, theirs in itertools.combinations(opened, 2):
+    one, other = opened[ours].origin, opened[theirs].origin
+    if one is None or other is None:
+      continue
+    apart = ours.partition('_')[0] != theirs.partition('_')[0]
+    ways = [k for k, v in one.how.items() if k in other.how and other.how[k] != v]
+    source, count = origins.shared(one, other)
+    if ways and (apart or count):
+      raise UserError(f'{theirs} and {ours} are cut from one source in two ways'
+                      f'{_difference(every, ours, theirs, ways)}')
+    if count and apart:
+      raise UserError(
+        f'{theirs} and {ours} share {count:,} rows of {source}, so that a score of one '
+        f'says nothing beside the other{_difference(every, ours, theirs)}; give them '
+        f'splits that are apart, or call one {ours}_again if this is meant')
+    if count:
+      opening.note(f'{theirs} is on rows of {ours}, as its name says: {count:,} rows of '
+                   f'{source}')
+
+
+def _difference(every: Mapping[str, Batches], ours: str, theirs: str,
+                ways: Sequence[str] = ()) -> str:
+  """The fields that two sources differ in, as flags, and how to set both alike."""
+  paths = {name: 'train' if name == 'train' else f'evals.{name}'
+           for name in (ours, theirs)}
+  told = {name: dict(recipes.describe(every[name].source, 'source')) for name in paths}
+  fields = [field for field in {**told[ours], **told[theirs]}
+            if told[ours].get(field) != told[theirs].get(field)]
+  chosen = [field for field in fields if field.endswith('selected') != bool(ways)]
+  fields = chosen if chosen or ways else fields
+  both = [field for field in fields if field in told[ours] and field in told[theirs]]
+  fields = both or fields
+  if not fields:
+    return ''
+  flags = {name: ' '.join(
+    f'--config.{path}.{field}={told[name].get(field, "(absent)")}'
+    for field in fields[:2]) for name, path in paths.items()}
+  return f': {flags[ours]}, but {flags[theirs]}' + (
+    '; set both to the same, and so for every other split' if ways else '')
 
 
 def _check_names(train: Feed, evals: dict[str, Feed]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bigmodels.data import builders
+from bigmodels.data.origins import Origin
 from bigmodels.data.sources import Dataset, Opening, zeros
 from bigmodels.errors import UserError, nearest
 
@@ -107,7 +108,8 @@ def dataset(source, opening: Opening) -> Dataset:
   lengths = {name: split.num_examples for name, split in info.splits.items()}
   published = _LENGTHS.get(info.name, {})
   base = source.selected.partition('[')[0]
-  _, first, last = rows(source, _splits(lengths or published or {base: _LENGTH}))
+  base, first, last = rows(
+    source, _splits(lengths or published or {base: _LENGTH}))
   length, identity = last - first, f'{info.full_name} {source.selected}'
   named = there or names is None or [*names] != [str(n) for n in range(len(names))]
   if not there:
@@ -126,6 +128,7 @@ def dataset(source, opening: Opening) -> Dataset:
     {'inputs': (dtype, shape),
      'labels': ('int32' if whole else 'float32', labels.shape)},
     length, names, identity, named=named,
+    origin=Origin({f'{info.full_name} {base}': range(first, last)}),
     nbytes=nbytes(source, length, dtype, shape))
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from bigmodels.data.origins import Origin
 from bigmodels.data.sources import Dataset, Opening, in_memory
 from bigmodels.errors import UserError
 
@@ -52,4 +53,6 @@ class Episodes:
     zeros = np.broadcast_to(np.zeros((), seen.dtype), (self.count, *seen.shape))
     columns = {'inputs': zeros, 'labels': np.zeros(self.count, np.int32),
                'episode': np.arange(first, first + self.count, dtype=np.int32)}
-    return in_memory(columns, world.actions)
+    # Of whatever environment: all splits of a run have the same one.
+    return in_memory(columns, world.actions)._replace(
+      origin=Origin({'the episodes': range(first, first + self.count)}))

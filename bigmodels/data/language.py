@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from bigmodels.data import tokenizers
+from bigmodels.data.origins import Origin
 from bigmodels.data.sources import Columns, Dataset, Opening, in_memory
 from bigmodels.data.tokenizers import Tokenizer
 from bigmodels.errors import UserError
@@ -94,7 +95,7 @@ class Packed:
     _say(self, opening, f'{_many(len(found.texts), "document")}, {bytes_:,} bytes, '
          f'{tokens:,} tokens, {bytes_ / max(tokens, 1):.2f} bytes a token; '
          f'{_many(len(columns["inputs"]), "block")} of {self.length:,}', found.note)
-    return _dataset(self, columns, None, tokenizer)
+    return _dataset(self, columns, None, tokenizer, found.origin)
 
   def _cut(self, stream: np.ndarray, begins: np.ndarray, tokenizer: Tokenizer
            ) -> Columns:
@@ -182,7 +183,7 @@ class Sentences:
       'labels': np.array([index[label] for label in found.labels], np.int32)}
     _say(self, opening, f'{_many(len(rows), "text")}, {len(classes)} classes, '
          f'{sum(map(len, rows)):,} tokens', found.note, note)
-    return _dataset(self, columns, tuple(classes), tokenizer)
+    return _dataset(self, columns, tuple(classes), tokenizer, found.origin)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -266,7 +267,7 @@ class Translations:
       _say(self, opening, f'{_many(len(sources), "pair")}, '
            f'{sum(map(len, sources)):,} and {sum(map(len, targets)):,} tokens, in '
            f'{len(columns["inputs"]):,} rows of {self.packed}', *notes)
-      return _dataset(self, columns, None, tokenizer)
+      return _dataset(self, columns, None, tokenizer, found.origin)
 
     def fill(name, parts, **marks):
       rows = [np.concatenate(part) for part in parts]
@@ -283,7 +284,7 @@ class Translations:
     _say(self, opening, f'{_many(len(sources), "pair")}, {sum(map(len, sources)):,} '
          f'and {sum(map(len, targets)):,} tokens, filled up to '
          f'{columns["inputs"].shape[1]} and {columns["labels"].shape[1]}', *notes)
-    return _dataset(self, columns, None, tokenizer)
+    return _dataset(self, columns, None, tokenizer, found.origin)
 
 
 def _packed(sources, targets, begin, end, width: int, tokenizer: Tokenizer) -> Columns:
@@ -393,12 +394,12 @@ def _filled(name: str, rows: list[np.ndarray], width: int, tokenizer: Tokenizer,
 
 
 def _dataset(source, columns: Columns, classes: tuple[str, ...] | None,
-             tokenizer: Tokenizer) -> Dataset:
+             tokenizer: Tokenizer, origin: Origin | None) -> Dataset:
   dataset = in_memory(columns, classes)
   return dataset._replace(
     read=functools.partial(_take, columns),  # unlike a lambda it goes to workers
     identity=f'{source.documents.name}, split {source.selected!r}: {dataset.identity}',
-    tokenizer=tokenizer)
+    tokenizer=tokenizer, origin=origin)
 
 
 def _take(columns: Mapping[str, np.ndarray], rows: np.ndarray,

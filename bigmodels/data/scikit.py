@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from bigmodels.data.origins import Origin
 from bigmodels.data.sources import Dataset, Opening, held_out, in_memory
 from bigmodels.errors import nearest
 
@@ -37,7 +38,8 @@ class Digits:
       'inputs': digits.images[rows, :, :, None].astype(np.uint8),
       'labels': digits.target[rows].astype(np.int32),
     }
-    return in_memory(columns, tuple(str(n) for n in digits.target_names))
+    return in_memory(columns, tuple(str(n) for n in digits.target_names))._replace(
+      origin=_origin('digits', rows, self.splits))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,4 +77,11 @@ class ScikitTable:
       'inputs': table.data[rows].astype(np.float32),
       'labels': table.target[rows].astype(np.int32 if classes else np.float32),
     }
-    return in_memory(columns, classes)
+    return in_memory(columns, classes)._replace(
+      features=tuple(map(str, table.feature_names)), target=None if classes else 'target',
+      origin=_origin(self.name, rows, self.splits))
+
+
+def _origin(name: str, rows: np.ndarray, splits: Mapping[str, float]) -> Origin:
+  source = f"scikit-learn's {name}"
+  return Origin({source: rows}, {f'splits of {source}': dict(splits)})

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bigmodels.data import origins
+from bigmodels.data.origins import Origin
 from bigmodels.errors import UserError, nearest
 
 Columns = dict[str, np.ndarray]
@@ -40,6 +42,9 @@ class Dataset(NamedTuple):
       without the others; None if it is `load` that gives it.
     shapes_only: whether every example is zeros, in place of those of the data.
     named: whether `classes` are their names: a description may only have their number.
+    features: names of what stands along the last axis of the inputs, or None.
+    target: the name of what the labels are of, or None.
+    origin: which rows of which source these are, or None if that is not known.
   """
 
   length: int
@@ -53,6 +58,9 @@ class Dataset(NamedTuple):
   labels: Callable[[], np.ndarray] | None = None
   shapes_only: bool = False
   named: bool = True
+  features: tuple[str, ...] | None = None
+  target: str | None = None
+  origin: Origin | None = None
 
 
 @dataclasses.dataclass
@@ -83,6 +91,13 @@ class Opening:
     if name not in self.kept:
       self.kept[name] = fit()
     return self.kept[name]
+
+  def note(self, line: str) -> None:
+    """Prints a line about the data, once a run, and keeps it for the report."""
+    lines = self.keep('notes', list)
+    if line not in lines:
+      lines.append(line)
+      self.say(line)
 
   def check(self, name: str, identity: str) -> None:
     """Refuses data that is not what the run began with."""
@@ -144,7 +159,8 @@ def intact(columns: Columns) -> np.ndarray:
   return np.flatnonzero(~corrupt)
 
 
-def held_out(length: int, split: str, splits: Mapping[str, float]) -> np.ndarray:
+def held_out(length: int, split: str, splits: Mapping[str, float],
+             groups: np.ndarray | None = None) -> np.ndarray:
   """The rows of one of several random, disjoint splits.
 
   The order is fixed: it does not depend on the seed of an experiment, so that two
@@ -154,6 +170,9 @@ def held_out(length: int, split: str, splits: Mapping[str, float]) -> np.ndarray
     length: rows in all.
     split: name of the one wanted.
     splits: name -> fraction; they add up to 1.
+    groups: the number of the group that each row is in, int `[length]`: rows of one
+      group stay in one split. A split then has as many rows as its fraction says, but
+      for half a group at either end. None: each row is a group of its own.
   """
   if split not in splits:
     raise UserError(f'no split {split!r}{nearest(split, splits)}')
@@ -164,9 +183,20 @@ def held_out(length: int, split: str, splits: Mapping[str, float]) -> np.ndarray
     raise UserError(f'splits: the fractions add up to {cuts[-1]:g}, not 1')
   edges = np.round(cuts * length).astype(int)
   index = names.index(split)
-  rows = order[edges[index] : edges[index + 1]]
+  if groups is None:
+    rows = order[edges[index] : edges[index + 1]]
+  else:
+    _, firsts, group, sizes = np.unique(
+      groups[order], return_index=True, return_inverse=True, return_counts=True)
+    by_place = np.argsort(firsts, kind='stable')  # groups, as their first rows come
+    ends = np.cumsum(sizes[by_place])
+    middles = np.empty(len(sizes))
+    middles[by_place] = ends - sizes[by_place] / 2
+    inside = (middles > edges[index]) & (middles <= edges[index + 1])
+    rows = order[inside[group]]
   if not len(rows):
-    raise UserError(f'the split {split!r} of {length} rows is empty: {dict(splits)}')
+    raise UserError(f'the split {split!r} of {length} rows is empty: {dict(splits)}' + (
+      '' if groups is None else f'; equal rows stay together, in {len(sizes)} groups'))
   return np.sort(rows)
 
 
@@ -216,7 +246,14 @@ class Arrays:
         raise UserError(f'Arrays: labels want integers, which are classes, or floats; '
                         f'got {labels.dtype}, such as {labels[:1].tolist()}') from None
     return in_memory(
-      {'inputs': np.asarray(self.inputs)[rows], 'labels': labels[rows]}, classes)
+      {'inputs': np.asarray(self.inputs)[rows], 'labels': labels[rows]}, classes
+    )._replace(origin=self._origin(rows))
+
+  def _origin(self, rows: Any) -> Origin:
+    whole = origins.of_array(self.inputs)
+    return Origin({name: np.asarray(found)[rows] for name, found in whole.items()},
+                  {f'splits of {name}': dict(self.splits) for name in whole}
+                  if self.selected else {})
 
 
 def _labels(dataset: Dataset, opening: Opening) -> np.ndarray:
@@ -307,7 +344,8 @@ class Subset:
       length=len(rows), load=load, read=read, classes=tuple(names), labels=None,
       nbytes=whole.nbytes and whole.nbytes * len(rows) // whole.length,
       identity=f'{whole.identity}: {len(rows)} rows of {", ".join(names)}',
-      describe=whole.describe and (lambda row: whole.describe(int(rows[row]))))
+      describe=whole.describe and (lambda row: whole.describe(int(rows[row]))),
+      origin=whole.origin and whole.origin.take(rows, whole.length))
 
   def _shapes(self, whole: Dataset, names: tuple[str, ...], opening: Opening
               ) -> Dataset:

@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bigmodels.data import builders, csv_dialects, files, tfds
+from bigmodels.data import builders, csv_dialects, files, origins, tfds
+from bigmodels.data.origins import Origin
 from bigmodels.data.sources import Opening
 from bigmodels.errors import UserError, nearest
 
@@ -29,19 +30,28 @@ class Documents(NamedTuple):
     texts: none of them is empty.
     note: what was left out or mended, or ''.
     shapes_only: whether the texts stand in for those of the data; see `Opening`.
+    origin: where they come from, in characters of files or examples of datasets.
   """
 
   texts: list[str]
   note: str = ''
   shapes_only: bool = False
+  origin: Origin | None = None
 
 
 class Pairs(NamedTuple):
-  """Texts in one language, and what they are in another, in the same order."""
+  """Texts in one language, and what they are in another, in the same order.
+
+  Attributes:
+    sources, targets: the texts.
+    note: what was left out or mended, or ''.
+    origin: where they come from, in lines of files.
+  """
 
   sources: list[str]
   targets: list[str]
   note: str = ''
+  origin: Origin | None = None
 
 
 class Labelled(NamedTuple):
@@ -53,6 +63,7 @@ class Labelled(NamedTuple):
     place: index -> where in which file it was.
     note: what should be known about them, or ''.
     shapes_only: as of `Documents`.
+    origin: where they come from, in rows of files.
   """
 
   texts: list[str]
@@ -60,6 +71,7 @@ class Labelled(NamedTuple):
   place: Callable[[int], str]
   note: str = ''
   shapes_only: bool = False
+  origin: Origin | None = None
 
 
 # --- texts ----------------------------------------------------------------------
@@ -130,14 +142,14 @@ class TextFiles:
     if root.is_dir():
       return _read_files(root, files.listed(root, self.pattern), split if cut else None)
     documents = _read_files(root.parent, [root.name], None)
-    if not cut:
-      return documents
     text = documents.texts[0]
     at = int(0.9 * len(text))
-    part = text[:at] if split == 'train' else text[at:]
-    if not part:
+    part = slice(None) if not cut else slice(at) if split == 'train' else slice(at, None)
+    if not text[part]:
       raise UserError(f'{root}: {len(text)} characters are too few to cut')
-    return documents._replace(texts=[part])
+    whole = origins.of_text(root, text, len(text))
+    return documents._replace(texts=[text[part]], origin=Origin(
+      {name: characters[part] for name, characters in whole.items()}))
 
 
 # For text that is not here, and long enough for a batch.
@@ -184,9 +196,11 @@ class TfdsText:
       raise UserError(f'{self.name} has no split {split!r}{nearest(base, splits)}'
                       ) from error
     root = str(builders.root(opening.data_dir))
-    texts, mended, empty = [], 0, 0
+    texts, mended, empty, taken = [], 0, 0, {}
     for part in parts:
       rows = range(splits[part.splitname].num_examples)[part.from_ : part.to]
+      name = f'{info.full_name} {part.splitname}'
+      taken[name] = np.union1d(taken[name], rows) if name in taken else rows
       with builders.quiet():
         source = tfds.data_source(self.name, root, part.splitname)
         values = [example[self.feature] for example in source.__getitems__([*rows])]
@@ -197,7 +211,8 @@ class TfdsText:
     if not texts:
       raise UserError(f'{self.name}: the split {split!r} has no text')
     return Documents(texts, _note({'not UTF-8, so read with replacements': mended,
-                                   'empty, so left out': empty}, 'example'))
+                                   'empty, so left out': empty}, 'example'),
+                     origin=Origin(taken))
 
   def download(self, opening: Opening) -> str:
     """Downloads and prepares the dataset; returns the folder it is in."""
@@ -236,7 +251,7 @@ class ParallelFiles:
 
   def read(self, split: str, opening: Opening) -> Pairs:
     _check_split(self, split, self.names)
-    lines, mended = [], 0
+    lines, mended, taken = [], 0, {}
     for language in self.languages:
       path = files.find(f'{self.folder}/{self.names[split]}.{language}', opening,
                         fetched=bool(self.urls))
@@ -246,6 +261,7 @@ class ParallelFiles:
       if not text.strip():
         raise UserError(f'{path}: there is no text in it')
       mended += bad
+      taken |= origins.of_text(path, text, len(lines[-1]))
     sources, targets = lines
     if len(sources) != len(targets):
       names = [f'{self.names[split]}.{language}' for language in self.languages]
@@ -263,7 +279,7 @@ class ParallelFiles:
       sources, targets = map(list, zip(*pairs, strict=True))
     notes = (_note({'not UTF-8, so read with replacements': mended}, 'file'),
              _note({'empty, so left out': empty}, 'pair'))
-    return Pairs(sources, targets, '; '.join(filter(None, notes)))
+    return Pairs(sources, targets, '; '.join(filter(None, notes)), Origin(taken))
 
   def download(self, opening: Opening) -> str:
     """Fetches the files that are not there; returns the folder they are in."""
@@ -337,7 +353,8 @@ class LabelledCsv:
     if not texts:
       raise UserError('the file has a header and no rows')
     return Labelled(texts, labels, lambda index: f'{path}, line {lines[index]}',
-                    '; '.join(content.notes))
+                    '; '.join(content.notes), origin=Origin(
+                      origins.of_text(path, content.text, len(texts))))
 
   def download(self, opening: Opening) -> str:
     """Fetches the files that are not there; returns the folder they are in."""
@@ -399,7 +416,7 @@ def _read_files(root: pathlib.Path, names: list[str], split: str | None) -> Docu
       raise UserError(f'{root}: of {len(names)} files none falls to {split!r}, which '
                       'is chosen by name; give `validation` a path of its own')
     names = chosen
-  texts, first = [], ''
+  texts, first, taken = [], '', {}
   found = {'not UTF-8, so read with replacements': 0, 'empty, so left out': 0,
            'binary, so left out': 0}
   for name in names:
@@ -412,13 +429,15 @@ def _read_files(root: pathlib.Path, names: list[str], split: str | None) -> Docu
     first = first or name * bad
     if text:
       texts.append(text)
+      # By their places alone: two files that say the same are no sign of a mistake.
+      taken[str((root / name).resolve())] = range(len(text))
     else:
       found['empty, so left out'] += 1
   note = _note(found, 'file', first)
   if not texts:
     where = root / names[0] if len(names) == 1 else root
     raise UserError(f'{where}: there is no text in it' + f' ({note})' * bool(note))
-  return Documents(texts, note)
+  return Documents(texts, note, origin=Origin(taken))
 
 
 def _note(counts: Mapping[str, int], what: str, first: str = '') -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from bigmodels.data import builders, decoded, descriptions, encoded
 from bigmodels.data.builders import import_tfds, quiet
+from bigmodels.data.origins import Origin
 from bigmodels.data.sources import Columns, Dataset, Opening
 from bigmodels.errors import UserError
 
@@ -79,6 +80,7 @@ class Tfds:
       describe=functools.partial(_describe, self, opening.data_dir, base, first),
       labels=self.fit and (lambda: _labels(
         self, place, base, whole, opening)[first:last]),
+      origin=Origin({f'{info.full_name} {base}': range(first, last)}),
     )
 
   def download(self, opening: Opening) -> str:

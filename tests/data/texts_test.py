@@ -147,7 +147,7 @@ def test_pairs_of_lines(tmp_path):
   found = source.read('train', HERE)
   assert found.sources == ['a', 'c\u2028d', ' e '] and found.targets == ['A', 'C', 'E']
   assert found.note == '1 pair empty, so left out'
-  assert source.read('validation', HERE) == (['a', ''], ['A', 'B'], '')
+  assert source.read('validation', HERE)[:3] == (['a', ''], ['A', 'B'], '')
   swapped = ParallelFiles(root, languages=('de', 'en'))
   assert swapped.read('train', HERE).sources == found.targets
 
