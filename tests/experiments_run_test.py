@@ -120,11 +120,9 @@ def _small(name: str, folder):
       for k, b in every.items()}
   if name in SHAPES:
     chance = np.random.default_rng(0)
-    made = data.Arrays(
+    every = {k: dataclasses.replace(b, batch_size=8, source=data.Arrays(
       inputs=chance.integers(0, 256, (40, *SHAPES[name]), dtype=np.uint8),
-      labels=np.arange(40) % 4)
-    every = {k: dataclasses.replace(b, source=made, batch_size=8)
-             for k, b in every.items()}
+      labels=np.arange(40) % 4)) for k, b in every.items()}
   return dataclasses.replace(
     experiment, train=every.pop('train'), evals=every, duration=Span(steps=2))
 

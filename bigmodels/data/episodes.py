@@ -53,6 +53,6 @@ class Episodes:
     zeros = np.broadcast_to(np.zeros((), seen.dtype), (self.count, *seen.shape))
     columns = {'inputs': zeros, 'labels': np.zeros(self.count, np.int32),
                'episode': np.arange(first, first + self.count, dtype=np.int32)}
-    # Of whatever environment: all splits of a run have the same one.
     return in_memory(columns, world.actions)._replace(
-      origin=Origin({'the episodes': range(first, first + self.count)}))
+      origin=Origin({f'the episodes of {self.environment}': range(
+        first, first + self.count)}))
