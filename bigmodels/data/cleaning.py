@@ -28,14 +28,24 @@ class Step(NamedTuple):
     fit: (training rows) -> parameters, plain JSON. Of a `whole` step, (all rows).
     apply: (parameters, rows) -> cleaned rows; no row may depend on another one.
     tell: (parameters, all rows before, all rows after) -> what was done, to print.
-    whole: drops rows, so it comes before the split, wherever it is listed: one of a
-      pair of duplicates in the test split would be a leak. It also gets the label.
+    keep: (parameters, rows) -> which of them stay, by index. Of a step that drops
+      rows: it comes before the split, wherever it is listed, and gets the label too.
+    loses: (parameters, rows before, rows after) -> column -> how many of its values
+      are lost, or turned into others that they cannot be told from; 'rows' for rows.
+    lost: what becomes of those, and the setting that changes it, to print.
   """
 
   fit: Callable[[Frame], Parameters]
   apply: Callable[[Parameters, Frame], Frame]
   tell: Callable[[Parameters, Frame, Frame], str]
-  whole: bool = False
+  keep: Callable[[Parameters, Frame], np.ndarray] | None = None
+  loses: Callable[[Parameters, Frame, Frame], dict[str, int]] = lambda *_: {}
+  lost: str = ''
+
+  @property
+  def whole(self) -> bool:
+    """Whether it drops rows, and so comes before the split."""
+    return self.keep is not None
 
 
 def rows_of(frame: Frame) -> int:
@@ -58,35 +68,70 @@ def missing(column: np.ndarray) -> np.ndarray:
   return column == '' if is_text(column) else np.isnan(column)
 
 
+def groups_of(frame: Frame) -> np.ndarray:
+  """The number of the group that each row is in, int `[rows]`: equal rows share one.
+
+  Rows are told apart by hashes of 64 bits: of ten million different rows two are taken
+  for equal with a probability of 3e-6.
+  """
+  total = np.zeros(rows_of(frame), np.uint64)
+  with np.errstate(over='ignore'):
+    for place, column in enumerate(frame.values()):
+      if is_text(column):
+        bits = np.fromiter(map(hash, column.tolist()), np.int64, len(column))
+      else:
+        bits = np.where(np.isnan(column), np.nan, column + 0.0)  # one NaN, one zero
+      total += _mixed(bits.view(np.uint64), place)
+  return np.unique(total, return_inverse=True)[1]
+
+
+def _mixed(bits: np.ndarray, place: int) -> np.ndarray:
+  """Hashes of 64 bits (splitmix64), other ones for another place."""
+  bits = _mix(bits + np.uint64(0x9E3779B97F4A7C15 * (place + 1) % 2**64))
+  return _mix(bits ^ np.uint64(0xD1B54A32D192ED03 * (place + 1) % 2**64))
+
+
+def _mix(bits: np.ndarray) -> np.ndarray:
+  bits = (bits ^ bits >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+  bits = (bits ^ bits >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+  return bits ^ bits >> np.uint64(31)
+
+
 # --- rows, before the split -----------------------------------------------------
 
 
-def _row_step(keep: Callable[[Frame], np.ndarray], what: str) -> Step:
+def _row_step(keep: Callable[[Frame], np.ndarray], what: str, instead: str) -> Step:
+  def loses(_, before, after):
+    return {'rows': rows_of(before) - rows_of(after)}
+
   def tell(_, before, after):
     dropped = rows_of(before) - rows_of(after)
     return f'{dropped:,} of {rows_of(before):,} rows dropped, {what}'
 
-  return Step(lambda _: {}, lambda _, frame: take(frame, keep(frame)), tell, whole=True)
+  return Step(lambda _: {}, lambda _, frame: take(frame, keep(frame)), tell,
+              lambda _, frame: keep(frame), loses, f'dropped; {instead}')
 
 
 def drop_duplicates() -> Step:
-  """Drops every row that equals an earlier one in all columns, label included."""
+  """Drops every row that equals an earlier one in all columns, label included.
+
+  In a table of codes, equal rows are as common as what they stand for: without them
+  what is rare counts as much as what is common.
+  """
 
   def firsts(frame):
-    groups = np.zeros(rows_of(frame), np.int64)
-    for column in frame.values():
-      values = np.unique(column, return_inverse=True)[1]
-      groups = np.unique(groups * len(groups) + values, return_inverse=True)[1]
-    return np.sort(np.unique(groups, return_index=True)[1])
+    return np.sort(np.unique(groups_of(frame), return_index=True)[1])
 
-  return _row_step(firsts, 'equal to an earlier one')
+  return _row_step(firsts, 'equal to an earlier one',
+                   'duplicates=together keeps them, equal rows in one split')
 
 
 def drop_incomplete() -> Step:
   """Drops every row with a missing value: the alternative to `fill_missing`."""
   return _row_step(
-    lambda frame: ~np.any([missing(c) for c in frame.values()], axis=0),
-    'with a missing value')
+    lambda frame: np.flatnonzero(
+      ~np.any([missing(c) for c in frame.values()], axis=0)),
+    'with a missing value', 'cleaning.fill_missing keeps them')
 
 
 # --- columns, fitted on the training rows ---------------------------------------
@@ -112,7 +157,13 @@ def drop_constant() -> Step:
   def tell(parameters, before, after):
     return f'{listed(parameters["dropped"])} dropped'
 
-  return Step(fit, apply, tell)
+  def loses(parameters, before, after):
+    return {n: rows_of(before) - int(np.unique(before[n], return_counts=True)[1].max())
+            for n in parameters['dropped'] if rows_of(before)}
+
+  return Step(fit, apply, tell, loses=loses, lost=(
+    'other than the rest of a column that is dropped; take drop_constant out of clean '
+    'to keep it'))
 
 
 def fill_missing() -> Step:
@@ -132,15 +183,20 @@ def fill_missing() -> Step:
     return {n: np.where(missing(c), parameters[n], c).astype(c.dtype)
             for n, c in frame.items()}
 
+  def loses(parameters, before, after):
+    return {n: int(missing(c).sum()) for n, c in before.items()}
+
   def tell(parameters, before, after):
-    counts = {n: int(missing(c).sum()) for n, c in before.items()}
+    counts = loses(parameters, before, after)
     return listed(
       f'{count:,} values of {n} by ' + (
         f'the category {MISSING!r}' if is_text(before[n])
         else f'the training median {number(parameters[n])}')
       for n, count in counts.items() if count)
 
-  return Step(fit, apply, tell)
+  return Step(fit, apply, tell, loses=loses, lost=(
+    'missing and filled in; cleaning.drop_incomplete in clean drops their rows '
+    'instead'))
 
 
 def log_skewed(skewness: float = 1.0) -> Step:
@@ -202,14 +258,20 @@ def clip_outliers(deviations: float = 5.0) -> Step:
   def apply(parameters, frame):
     return frame | {n: np.clip(frame[n], *f) for n, f in parameters.items()}
 
+  def loses(parameters, before, after):
+    return {n: int(np.sum((before[n] < f[0]) | (before[n] > f[1])))
+            for n, f in parameters.items()}
+
   def tell(parameters, before, after):
-    counts = {n: int(np.sum((before[n] < f[0]) | (before[n] > f[1])))
-              for n, f in parameters.items()}
+    counts = loses(parameters, before, after)
     return listed(
       f'{count:,} values of {n} to %.4g .. %.4g' % tuple(parameters[n])
       for n, count in counts.items() if count)
 
-  return Step(fit, apply, tell)
+  return Step(fit, apply, tell, loses=loses, lost=(
+    'moved to the fences of the training rows; partial(cleaning.clip_outliers, '
+    f'deviations={number(2 * deviations)}) in clean moves the fences, and without '
+    'clip_outliers all stay as they are'))
 
 
 def one_hot(most: int = 50) -> Step:
@@ -229,26 +291,51 @@ def one_hot(most: int = 50) -> Step:
     return {n: {'values': len(v), 'categories': v if len(v) <= most else []}
             for n, v in values.items()}
 
+  def names(parameters, frame):
+    """(text column, category) -> name of its column, which no other one has."""
+    found, taken = {}, {name for name in frame if name not in parameters}
+    for name in filter(parameters.__contains__, frame):
+      for category in parameters[name]['categories']:
+        new, count = f'{name}={category}', 1
+        while new in taken:
+          count += 1
+          new = f'{name}={category} ({count})'
+        taken.add(new)
+        found[name, category] = new
+    return found
+
   def apply(parameters, frame):
-    result = {}
+    result, named = {}, names(parameters, frame)
     for name, column in frame.items():
       if name not in parameters:
         result[name] = column
         continue
       for category in parameters[name]['categories']:
-        result[f'{name}={category}'] = (column == category).astype(np.float64)
+        result[named[name, category]] = (column == category).astype(np.float64)
     return result
+
+  def loses(parameters, before, after):
+    named, rows = names(parameters, before), rows_of(before)
+    return {name: rows - int(sum(after[named[name, c]].sum() for c in p['categories']))
+            for name, p in parameters.items()}
 
   def tell(parameters, before, after):
     def fate(name, values, categories):
       if values > most:
         return f'{name} DROPPED, its {values:,} values are more than {most}'
-      return f'{name} as {len(categories)} columns'
+      return f'{name} as {len(categories)} columns' + (
+        f', {unseen[name]:,} values that training has not are 0 in all'
+        if unseen[name] else '')
 
-    told = listed(fate(n, **p) for n, p in parameters.items())
-    return told + ' (all 0 for a value not seen in training)' * bool(parameters)
+    unseen = loses(parameters, before, after)
+    other = [f'{new} for {category!r} of {name}' for (name, category), new in names(
+      parameters, before).items() if new != f'{name}={category}']
+    return '; '.join([listed(fate(n, **p) for n, p in parameters.items()), *(
+      [f'the name of another column is taken: {listed(other)}'] if other else [])])
 
-  return Step(fit, apply, tell)
+  return Step(fit, apply, tell, loses=loses, lost=(
+    'of none of the categories of training, and so 0 in all; a text of more than '
+    f'{most} values has none: partial(cleaning.one_hot, most=N) in clean allows N'))
 
 
 def standardize() -> Step:

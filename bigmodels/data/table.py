@@ -12,13 +12,17 @@ import numpy as np
 
 from bigmodels.data import cleaning, csv_files
 from bigmodels.data.cleaning import Frame, is_text, missing, number, rows_of, take
+from bigmodels.data.origins import Origin
 from bigmodels.data.sources import Dataset, Opening, held_out, in_memory
 from bigmodels.errors import UserError, nearest
 
 _SPLITS = {'train': 0.8, 'validation': 0.1, 'test': 0.1}
-_CLEAN = (cleaning.drop_duplicates, cleaning.drop_constant, cleaning.fill_missing,
-          cleaning.clip_outliers, cleaning.one_hot, cleaning.standardize)
+_CLEAN = (cleaning.drop_constant, cleaning.fill_missing, cleaning.clip_outliers,
+          cleaning.one_hot, cleaning.standardize)
 _MOST_CLASSES = 100  # of numbers; more of them are a quantity
+_MOST_CODES = 20  # values of a column of whole numbers that may be codes
+_SHARE = 0.05  # of the values of a column: when more are lost, that is a warning
+_APART = ('label', 'task', 'threshold', 'clean', 'categories')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +32,8 @@ class Table:
   The delimiter (`,` `;` tab `|`), and whether a column is numbers or text, are found
   in the file. Rows without a label are dropped. Everything fitted is fitted on the
   split 'train' and kept with the run: another file opened in it with the same
-  settings, such as one of test rows, is cleaned the same way.
+  settings, such as one of test rows, is cleaned the same way. Whatever is guessed, and
+  whatever is dropped or changed, is printed; more than 5 % of a column is a warning.
 
   Opened: `inputs` float32 `[rows, features]`, and `labels` `[rows]`.
 
@@ -40,6 +45,17 @@ class Table:
     threshold: makes two classes of a number: up to this one, and above it; 'median'
       takes that of the training labels.
     clean: the steps, in order; see `cleaning`.
+    categories: columns of numbers that are categories, `a,b` or `('a', 'b')`: they are
+      read as texts. Of the label: its values are classes, however many there are.
+      Otherwise numbers are numbers, for an order lost cannot be learned, while codes
+      taken for numbers cost a little; columns that may be codes are printed.
+    duplicates: what becomes of rows that are equal in all columns but the label.
+      'keep': they fall to the splits as all rows do. 'together': they all fall to one
+      split. 'drop': see `cleaning.drop_duplicates`. None finds it: 'together' if they
+      are at most 5 %, or if a column has another value in more than half of the
+      different rows: equal rows are copies then, and a copy in the test split of a row
+      that was learned by heart is no test. Else 'keep': in a table of codes equal rows
+      are different cases, and new cases will equal old ones just as often.
     splits: name -> fraction.
     selected: the split that `open` gives.
     delimiter: of the file; this and the next four are found in it where they are None,
@@ -56,6 +72,8 @@ class Table:
   task: Literal['classification', 'regression']
   threshold: float | str | None = None
   clean: tuple[Callable[..., cleaning.Step], ...] = _CLEAN
+  categories: str | tuple[str, ...] = ()
+  duplicates: Literal['keep', 'together', 'drop'] | None = None
   splits: Mapping[str, float] = dataclasses.field(default_factory=lambda: _SPLITS)
   selected: str = 'train'
   delimiter: str | None = None
@@ -72,6 +90,18 @@ class Table:
     if self.task not in tasks:
       raise UserError(f'task: no task {self.task!r}{nearest(str(self.task), tasks)}')
     self._reading()  # refuses what cannot be
+    if isinstance(self.categories, str):
+      object.__setattr__(self, 'categories', tuple(
+        name.strip() for name in self.categories.split(',') if name.strip()))
+    ways = ('keep', 'together', 'drop')
+    if self.duplicates not in (None, *ways):
+      raise UserError(f'duplicates: must be one of {", ".join(ways)} or None, got '
+                      f'{self.duplicates!r}{nearest(str(self.duplicates), ways)}')
+    if self.label in self.categories and (
+      self.task == 'regression' or self.threshold is not None):
+      what = "task='regression'" if self.task == 'regression' else 'a threshold'
+      raise UserError(f'categories: has the label {self.label!r}, whose values are no '
+                      f'classes with {what}')
     if self.threshold is None:
       return
     if self.task == 'regression':
@@ -110,34 +140,64 @@ class Table:
     path = pathlib.Path(self.path).expanduser()
     file = csv_files.read(path, self._reading())
     self._check_label(file)
-    frame, lines = self._drop_rows(self._with_label(file))
-    rows = {name: held_out(rows_of(frame), name, self.splits) for name in self.splits}
+    whole = self._as_categories(self._with_label(file), file.exact)
+    numbers, lines = self._drop_rows(whole)
+    frame = take(whole, numbers)
+    groups, told = self._groups(frame)
+    rows = {name: held_out(len(numbers), name, self.splits, groups)
+            for name in self.splits}
     if self.selected not in rows:
       raise UserError(f'no split {self.selected!r}{nearest(self.selected, rows)}')
 
     def fit():
-      opening.say(f'{path.name}: {file.summary}')
-      for line in file.lines:
-        opening.say(f'  {line}')
-      fitted = self._fit(frame, rows, lines)
-      for line in lines:
-        opening.say(f'  {line}')
+      opening.keep('file of the table', lambda: file.digest)
+      found = [*lines, *told]
+      fitted = self._fit(frame, rows, found)
+      self._note(opening, file, found)
       return fitted
 
     # Not named by the path: whoever evaluates on a new file wants the old fit.
     settings = f'{self.task}, {self.threshold}, {", ".join(map(_say, self.clean))}'
+    if self.categories:
+      settings += f', categories {sorted(self.categories)}'
     fitted = opening.keep(f'table {self.label}: {settings}', fit)
     chosen = take(frame, rows[self.selected])
     features = _like(chosen, fitted['columns'])
-    steps = [step for entry in self.clean if not (step := entry()).whole]
-    for step, (_, parameters) in zip(steps, fitted['steps'], strict=True):
-      features = step.apply(parameters, features)
+    found = []
+    steps = [entry for entry in self.clean if not entry().whole]
+    another = opening.kept.get('file of the table') != file.digest
+    for entry, (_, parameters) in zip(steps, fitted['steps'], strict=True):
+      step, before = entry(), features
+      features = step.apply(parameters, before)
+      if another:  # what the fit has not seen
+        found += _told(entry, parameters, before, features)
+    if another:
+      self._note(opening, file, [*lines, f'{self.selected}: {rows_of(chosen):,} rows, '
+                                 'cleaned as those that the run was fitted to', *found])
     columns = {'inputs': _matrix(features),
                'labels': _encode(chosen[self.label], fitted['label'])}
     classes = fitted['label'].get('classes')
     return in_memory(columns, None if classes is None else tuple(classes))._replace(
       identity=f'{path.name} sha256 {file.digest}, split {self.selected!r} of '
-               f'{dict(self.splits)}: {len(chosen[self.label]):,} rows')
+               f'{dict(self.splits)}: {len(chosen[self.label]):,} rows',
+      features=tuple(fitted['features']), target=self.label,
+      origin=self._origin(file.digest, numbers[rows[self.selected]]))
+
+  def _note(self, opening: Opening, file: csv_files.File, lines: list[str]) -> None:
+    name = pathlib.Path(self.path).name
+    opening.note(f'{name}: {file.summary}')
+    for line in [*file.lines, *lines]:
+      opening.note(f'warning: {name}: {line.removeprefix(_WARNING)}'
+                   if line.startswith(_WARNING) else f'  {line}')
+
+  def _origin(self, digest: str, rows: np.ndarray) -> Origin:
+    """Rows of the file; of other files, what is fitted must be the same as well."""
+    fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)
+              if f.name not in ('path', 'selected')}
+    fields |= {'clean': [*map(_say, self.clean)], 'splits': dict(self.splits)}
+    return Origin({f'the table {digest}': rows}, {
+      name if name in _APART else f'{name} of {digest}': value
+      for name, value in fields.items()})
 
   def _with_label(self, file: csv_files.File) -> Frame:
     """The columns; classes that would be the same number as another one are text."""
@@ -145,6 +205,42 @@ class Table:
       (self.task, self.threshold) == ('classification', None)):
       return file.frame | {self.label: file.exact[self.label]}
     return file.frame
+
+  def _as_categories(self, frame: Frame, exact: Frame) -> Frame:
+    """The columns, those of numbers that are categories as texts."""
+    for name in self.categories:
+      if name not in frame:
+        raise UserError(f'categories: no column {name!r}{nearest(name, frame)}')
+    return frame | {
+      name: exact[name] if name in exact else np.array(
+        ['' if np.isnan(v) else _code(v) for v in frame[name].tolist()], object)
+      for name in self.categories if name != self.label and not is_text(frame[name])}
+
+  def _groups(self, frame: Frame) -> tuple[np.ndarray | None, list[str]]:
+    """Which rows stay in one split, None for any, and a line about equal ones."""
+    features = {n: c for n, c in frame.items() if n != self.label}
+    groups = cleaning.groups_of(features)
+    count, firsts = len(groups), np.unique(groups, return_index=True)[1]
+    if len(firsts) == count or not features:
+      return None, []
+    way, found = self.duplicates, ''
+    if way not in ('keep', 'together'):
+      few = count - len(firsts) <= _SHARE * count
+      column = None if few else next((
+        name for name, column in features.items()
+        if len(set(column[firsts].tolist())) > max(9, len(firsts) // 2)), None)
+      way = 'keep' if column is None and not few else 'together'
+      found = '' if few else (
+        ', since no column tells most rows apart, as in a table of codes'
+        if column is None else f', since {column} tells most rows apart, so that these '
+        'are copies')
+    fate = {'keep': 'fall to the splits as all rows do',
+            'together': 'stay together in one split'}[way]
+    other = {'keep': 'together', 'together': 'keep'}[way]
+    line = (f'equal rows: {count - len(firsts):,} of {count:,} rows equal an earlier '
+            f'one in all columns but {self.label}; they {fate}{found} '
+            f'(duplicates={other} or drop changes that)')
+    return (groups if way == 'together' else None), [line]
 
   def _check_label(self, file: csv_files.File) -> None:
     if self.label not in file.frame:
@@ -161,21 +257,31 @@ class Table:
       raise UserError(f"{place}; task='classification' makes classes of text")
     raise UserError(f'{place}, so there is nothing to compare with the threshold')
 
-  def _drop_rows(self, frame: Frame) -> tuple[Frame, list[str]]:
+  def _drop_rows(self, frame: Frame) -> tuple[np.ndarray, list[str]]:
     """Rows with a label that pass the `whole` steps, and what was done."""
-    labelled = take(frame, ~missing(frame[self.label]))
-    gone = rows_of(frame) - rows_of(labelled)
-    lines = [f'drop_unlabelled: {gone:,} of {rows_of(frame):,} rows dropped, '
-             f'without a value of {self.label}'] if gone else []
-    for entry in self.clean:
+    numbers = np.flatnonzero(~missing(frame[self.label]))
+    count = rows_of(frame)
+    lines = []
+    if gone := count - len(numbers):
+      lines.append(f'drop_unlabelled: {gone:,} of {count:,} rows dropped, without a '
+                   f'value of {self.label}')
+      if gone > _SHARE * count:
+        lines.append(f'{_WARNING}{gone:,} of {count:,} rows ({gone / count:.0%}) have '
+                     f'no value of {self.label} and are dropped; fill it in')
+    labelled = take(frame, numbers)
+    steps = [*([cleaning.drop_duplicates] if self.duplicates == 'drop' else []),
+             *self.clean]
+    for entry in steps:
       step, before = entry(), labelled
       if step.whole:
         parameters = step.fit(before)
-        labelled = step.apply(parameters, before)
+        kept = np.arange(rows_of(before))[step.keep(parameters, before)]
+        numbers, labelled = numbers[kept], step.apply(parameters, before)
         lines.append(f'{_name(entry)}: {step.tell(parameters, before, labelled)}')
+        lines += _told(entry, parameters, before, labelled)
     if not rows_of(labelled):
       raise UserError(f'no rows are left; {"; ".join(lines)}')
-    return labelled, lines
+    return numbers, lines
 
   def _fit(self, frame: Frame, rows: Mapping[str, np.ndarray],
            lines: list[str]) -> dict[str, Any]:
@@ -185,8 +291,12 @@ class Table:
                       f'{nearest("train", rows)}')
     train = rows['train']
     lines.append(f'split: {", ".join(f"{n} {len(r):,}" for n, r in rows.items())} rows')
-    label = self._fit_label(frame[self.label], train, lines)
+    label = self._fit_label(frame[self.label], rows, lines)
     features = {n: c for n, c in frame.items() if n != self.label}
+    if codes := [f'{name} ({count} values)' for name, column in features.items()
+                 if (count := _codes(column[train]))]:
+      lines.append(f'numbers that may be codes: {cleaning.listed(codes)}; '
+                   'categories=A,B makes categories of columns A and B')
     columns = {n: 'text' if is_text(c) else 'numbers' for n, c in features.items()}
     steps = []
     for entry in self.clean:
@@ -195,17 +305,27 @@ class Table:
         parameters = step.fit(take(before, train))
         features = step.apply(parameters, before)
         lines.append(f'{_name(entry)}: {step.tell(parameters, before, features)}')
+        lost = step.loses(parameters, before, features)
+        for name in self.categories:
+          if lost.get(name) == rows_of(frame):
+            raise UserError(f'categories: column {name!r} is lost in '
+                            f'{_say(entry)}: {lines[-1]}')
+        lines += _told(entry, parameters, before, features)
         steps.append([_name(entry), parameters])
     if not features:
       raise UserError(f'no feature columns are left; {"; ".join(lines)}')
     return {'label': label, 'columns': columns, 'steps': steps,
             'features': list(features)}
 
-  def _fit_label(self, column: np.ndarray, train: np.ndarray,
+  def _fit_label(self, column: np.ndarray, rows: Mapping[str, np.ndarray],
                  lines: list[str]) -> dict[str, Any]:
+    train = rows['train']
     if self.task == 'regression':
+      few = _codes(column) or len(np.unique(column)) == 2
       lines.append(f'label: {self.label}, {number(column.min())} to '
-                   f'{number(column.max())}')
+                   f'{number(column.max())}' + (
+                     f'; of its few values task=classification makes classes'
+                     if few else ''))
       return {}
     if self.threshold is not None:
       at = self.threshold if self.threshold != 'median' else np.median(column[train])
@@ -214,13 +334,14 @@ class Table:
     else:
       values = np.unique(column).tolist()
       text = is_text(column)
-      if len(values) > (limit := len(column) // 2) or (
-        not text and len(values) > min(limit, _MOST_CLASSES)):
+      if self.label not in self.categories and (
+        len(values) > (limit := len(column) // 2) or (
+          not text and len(values) > min(limit, _MOST_CLASSES))):
         raise UserError(
           f'column {self.label!r} has {len(values):,} different values in '
-          f'{len(column):,} rows, which are no classes' + (
-            "; set threshold='median' or to a number for two classes, or "
-            "task='regression'" if not text else ''))
+          f'{len(column):,} rows, which are no classes; set ' + (
+            "threshold='median' or to a number for two classes, task='regression', or "
+            if not text else '') + f'categories={self.label} if they are classes')
       fitted = {'values': values,
                 'classes': values if text else [_class_name(v) for v in values]}
     labels, classes = _encode(column, fitted), fitted['classes']
@@ -233,6 +354,12 @@ class Table:
     counts = np.bincount(labels, minlength=len(classes))
     lines.append(f'label: {self.label}, {len(classes)} classes: ' + cleaning.listed(
       f'{c} {n:,}' for c, n in zip(classes, counts, strict=True)))
+    for name, part in rows.items():
+      there = np.bincount(labels[part], minlength=len(classes))
+      if lacking := [c for c, n in zip(classes, there, strict=True) if not n]:
+        lines.append(
+          f'{_WARNING * (name == "train")}split {name}: no row of {len(lacking):,} of '
+          f'{len(classes):,} classes: {cleaning.listed(lacking)}')
     return fitted
 
 
@@ -249,6 +376,38 @@ def _say(entry) -> str:
   """A step with every setting: `one_hot(most=50)`."""
   parameters = inspect.signature(entry).parameters.items()
   return f'{_name(entry)}({", ".join(f"{n}={p.default!r}" for n, p in parameters)})'
+
+
+_WARNING = 'warning: '
+
+
+def _told(entry, parameters: cleaning.Parameters, before: Frame, after: Frame
+          ) -> list[str]:
+  """A warning for what loses more of a column, or of all rows, than a little."""
+  step, rows = entry(), max(rows_of(before), 1)
+  lost = {name: count for name, count in step.loses(
+    parameters, before, after).items() if count > _SHARE * rows}
+  return [f'{_WARNING}{_name(entry)}: ' + cleaning.listed(
+    f'{name} ({count:,} of {rows:,}, {count / rows:.0%})'
+    for name, count in lost.items()) + f': {step.lost}'] if lost else []
+
+
+def _code(value: float) -> str:
+  return str(int(value)) if value == int(value) else repr(value)
+
+
+def _codes(column: np.ndarray) -> int:
+  """How many values a column of whole numbers has if they may be codes, else 0."""
+  if is_text(column):
+    return 0
+  start = column[:1000]
+  start = start[~missing(start)]
+  if (start != np.floor(start)).any() or len(np.unique(start)) > _MOST_CODES:
+    return 0
+  values = column[~missing(column)]
+  found = np.unique(values)
+  few = 2 < len(found) <= _MOST_CODES and 5 * len(found) <= len(values)
+  return len(found) if few and (found == np.floor(found)).all() else 0
 
 
 def _encode(column: np.ndarray, fitted: Mapping[str, Any]) -> np.ndarray:

@@ -35,6 +35,11 @@ def write(tmp_path):
   return write
 
 
+def fitted_of(opening):
+  [fitted] = [v for k, v in opening.kept.items() if k.startswith('table ')]
+  return fitted
+
+
 def csv_text(rows):
   return '\n'.join(','.join(str(v) for v in row) for row in rows) + '\n'
 
@@ -84,14 +89,14 @@ def test_dialects(write, opening, data):
   columns = values_of(write(data), opening)
   assert columns['inputs'].tolist() == [[1.5], [2]]
   assert columns['labels'].tolist() == [1, 2]
-  [fitted] = opening.kept.values()
+  fitted = fitted_of(opening)
   assert fitted['features'] == ['a b']
 
 
 def test_quotes_newlines_booleans_and_latin_1(write, opening):
   text = 'flag,city,y\ntrue,"A, ""x""\nB",1\nfalse,Köln,2\ntrue,Köln,3\n'
   columns = values_of(write(text.encode('latin-1')), opening)
-  [fitted] = opening.kept.values()
+  fitted = fitted_of(opening)
   assert fitted['features'] == [
     'flag=false', 'flag=true', 'city=A, "x"\nB', 'city=Köln']
   assert columns['inputs'].tolist() == [[0, 1, 1, 0], [1, 0, 0, 1], [0, 1, 0, 1]]
@@ -209,6 +214,6 @@ def test_steps_must_leave_numbers(write, opening, cell, problem):
 
 def test_an_odd_quote_inside_a_value_is_a_character(write, opening):
   columns = values_of(write('a,y\n5" disk,1\n7,2\n'), opening)
-  [fitted] = opening.kept.values()
+  fitted = fitted_of(opening)
   assert fitted['features'] == ['a=5" disk', 'a=7']
   assert columns['inputs'].tolist() == [[1, 0], [0, 1]]
