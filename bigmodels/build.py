@@ -80,7 +80,7 @@ def open_run(experiment: Experiment, layout: Layout, workdir: Workdir,
   if not reading:  # any batch will do, but the run stays as long as it was
     length = opening.kept.get('train', {}).get('length', 1)
     steps = experiment.duration.step(
-      1, length / (experiment.train.batch_size or length))
+      1, length / (_batch_size(experiment, layout, length) or length))
     source = recorded.Recorded(getattr(experiment.train.source, 'environment', None))
     train = dataclasses.replace(
       experiment.train, source=source, batch_size=layout.shape.parts, resident=False)
@@ -113,7 +113,13 @@ def build(experiment: Experiment, layout: Layout, opening: Opening) -> Built:
   examples = source  # what mean, std and their like are fitted to
   if source.shapes_only:  # one is like all
     examples = source._replace(length=1, load=lambda: source.read(np.zeros(1, int)))
-  size = experiment.train.batch_size or source.length
+  size = _batch_size(experiment, layout, source.length) or source.length
+  if isinstance(experiment.train.batch_size, str):
+    if size < int(experiment.train.batch_size.rpartition(' ')[2]):
+      opening.note(f'a batch of {size}, for the training split has only '
+                   f'{source.length} examples; batch_size=N sets another one')
+    experiment = dataclasses.replace(experiment, train=dataclasses.replace(
+      experiment.train, batch_size=_batch_size(experiment, layout, source.length)))
   steps = experiment.duration.step(1, source.length / size)
   if steps >= 2**31:
     raise UserError(f'--config.duration: {steps:,} steps are more than can be counted; '
@@ -171,6 +177,11 @@ def build(experiment: Experiment, layout: Layout, opening: Opening) -> Built:
   data = {'data_dir': opening.data_dir, 'kept': opening.kept}
   return Built(
     experiment, model, learner, layout, arithmetic, train, evals, steps, data)
+
+
+def _batch_size(experiment: Experiment, layout: Layout, length: int) -> int | None:
+  return batches.size_of(experiment.train.batch_size, length,
+                         layout.shape.parts * experiment.accumulate)
 
 
 def _environment(experiment: Experiment) -> Any:

@@ -2,6 +2,11 @@
 
   python run.py --experiment=tabular_mlp --config.path=housing.csv \\
     --config.label=median_house_value --config.threshold=median
+
+What is done to the file is printed. --config.categories=a,b makes categories of the
+columns a and b of numbers, or classes of the numbers of the label;
+--config.duplicates=keep, together or drop says what becomes of equal rows. The batch is
+of 128 examples, or of an eighth of fewer.
 """
 
 from functools import partial
@@ -18,26 +23,28 @@ SPLITS = {'train': 0.8, 'validation': 0.1, 'test': 0.1}
 
 def config(*, path: str | None = None, label: str | None = None,
            task: Literal['classification', 'regression'] = 'classification',
-           threshold: float | str | None = None, epochs: float = 80,
-           batch_size: int = 128, learning_rate: float = 2e-3,
-           seed: int = 0, delimiter: str | None = None,
-           decimal: Literal['.', ','] | None = None, thousands: str | None = None,
-           missing: tuple[str, ...] | str | None = None,
-           encoding: str | None = None) -> Experiment:
+           threshold: float | str | None = None,
+           categories: str | tuple[str, ...] = (),
+           duplicates: Literal['keep', 'together', 'drop'] | None = None,
+           delimiter: str | None = None, decimal: Literal['.', ','] | None = None,
+           thousands: str | None = None, missing: tuple[str, ...] | str | None = None,
+           encoding: str | None = None, epochs: float = 80,
+           batch_size: int | None = None, learning_rate: float = 2e-3,
+           seed: int = 0) -> Experiment:
+  of_file = {'threshold': threshold, 'categories': categories or None,
+             'duplicates': duplicates, 'delimiter': delimiter, 'decimal': decimal,
+             'thousands': thousands, 'missing': missing, 'encoding': encoding}
+  given = {name: value for name, value in of_file.items() if value is not None}
   if path is None:
-    of_file = {'label': label, 'threshold': threshold, 'delimiter': delimiter,
-               'decimal': decimal, 'thousands': thousands, 'missing': missing,
-               'encoding': encoding}
-    if given := [name for name, value in of_file.items() if value is not None]:
-      raise ValueError(f'{given[0]}: is of a file: set path as well')
+    if label is not None or given:
+      raise ValueError(f'{next(iter(given), "label")}: is of a file: set path as well')
     bundled = 'breast_cancer' if task == 'classification' else 'diabetes'
     table, clean = data.ScikitTable(bundled, splits=SPLITS), (transforms.standardize,)
   elif label is None:
     raise ValueError('label: name the column to predict, --config.label=COLUMN')
   else:
     table = data.Table(path, label, task=task, threshold=threshold, splits=SPLITS,
-                       delimiter=delimiter, decimal=decimal, thousands=thousands,
-                       missing=missing, encoding=encoding)
+                       **given)
     clean = ()  # the table's own steps end with standardising
 
   def batches(split, size):
@@ -48,7 +55,7 @@ def config(*, path: str | None = None, label: str | None = None,
     task=tasks.classification if task == 'classification' else tasks.regression,
     optimizer=partial(optax.adamw, weight_decay=1e-4, learning_rate=partial(
       schedules.warmup_cosine, peak=learning_rate)),
-    train=batches('train', batch_size),
+    train=batches('train', batch_size or 'at most 128'),
     evals={name: batches(name, 1024) for name in ('validation', 'test')},
     evaluate=Span(epochs=2),
     duration=Span(epochs=epochs),

@@ -8,6 +8,7 @@ a dispatch. Augmentation and normalisation run inside the step on either road.
 import dataclasses
 import functools
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -29,7 +30,8 @@ class Batches:
   Attributes:
     source: a source's split: `Digits().split('train')`.
     batch_size: examples a step, over all devices; None takes the whole split, and
-      fills it up with masked examples to what can be cut over the devices.
+      fills it up with masked examples to what can be cut over the devices. 'at most
+      128': 128, or an eighth of a training split that has fewer examples.
     transforms: `(batch, key) -> batch` over a whole batch, in this order; they may
       lack `mean` and `std`, which are then fitted on the training split. Draw in
       shapes `[batch, ...]`: that comes out the same however a batch is cut; one number
@@ -42,19 +44,45 @@ class Batches:
   """
 
   source: Any
-  batch_size: int | None
+  batch_size: int | str | None
   transforms: tuple[Callable, ...] = ()
   resident: bool | None = None
   workers: int = 0
   corrupt: int | None = None
 
   def __post_init__(self):
-    if self.batch_size is not None and self.batch_size < 1:
+    if isinstance(self.batch_size, str):
+      # A number may come as text: an override of 'at most 128' does.
+      number = self.batch_size.strip().removeprefix('at most ')
+      if not re.fullmatch('[1-9][0-9]*', number):
+        raise ValueError("batch_size: must be a whole number >= 1, 'at most N' or None, "
+                         f'got {self.batch_size!r}')
+      if number == self.batch_size.strip():
+        object.__setattr__(self, 'batch_size', int(number))
+    elif self.batch_size is not None and self.batch_size < 1:
       raise ValueError(f'batch_size: wants at least 1, got {self.batch_size}')
     if self.workers < 0:
       raise ValueError(f'workers: wants at least 0, got {self.workers}')
     if self.corrupt is not None and self.corrupt < 0:
       raise ValueError(f'corrupt: wants at least 0, got {self.corrupt}')
+
+
+def size_of(batch_size: int | str | None, length: int, cut: int) -> int | None:
+  """The examples of a step of training; see `Batches.batch_size`.
+
+  Args:
+    batch_size: of a `Batches`.
+    length: examples of the split.
+    cut: parts that a batch is cut into.
+
+  Returns:
+    a number, or None for the whole split.
+  """
+  if not isinstance(batch_size, str):
+    return batch_size
+  most = int(batch_size.removeprefix('at most '))
+  size = most if length >= most else max(1, length // (8 * cut)) * cut
+  return size if size <= length else None
 
 
 class Order(NamedTuple):
@@ -169,8 +197,8 @@ def open_feed(batches: Batches, name: str, opening: Opening, layout: Any, *,
     parts: see `Feed`.
   """
   opening.check(name, dataset.identity)
-  size = batches.batch_size or dataset.length
   cut = layout.shape.parts * parts
+  size = size_of(batches.batch_size, dataset.length, cut) or dataset.length
   if not shuffle:
     size = -(-min(size, dataset.length) // cut) * cut
   elif size > dataset.length:

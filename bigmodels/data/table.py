@@ -213,7 +213,7 @@ class Table:
         raise UserError(f'categories: no column {name!r}{nearest(name, frame)}')
     return frame | {
       name: exact[name] if name in exact else np.array(
-        ['' if np.isnan(v) else _code(v) for v in frame[name].tolist()], object)
+        ['' if np.isnan(v) else _class_name(v) for v in frame[name].tolist()], object)
       for name in self.categories if name != self.label and not is_text(frame[name])}
 
   def _groups(self, frame: Frame) -> tuple[np.ndarray | None, list[str]]:
@@ -324,7 +324,7 @@ class Table:
       few = _codes(column) or len(np.unique(column)) == 2
       lines.append(f'label: {self.label}, {number(column.min())} to '
                    f'{number(column.max())}' + (
-                     f'; of its few values task=classification makes classes'
+                     '; of its few values task=classification makes classes'
                      if few else ''))
       return {}
     if self.threshold is not None:
@@ -390,10 +390,6 @@ def _told(entry, parameters: cleaning.Parameters, before: Frame, after: Frame
   return [f'{_WARNING}{_name(entry)}: ' + cleaning.listed(
     f'{name} ({count:,} of {rows:,}, {count / rows:.0%})'
     for name, count in lost.items()) + f': {step.lost}'] if lost else []
-
-
-def _code(value: float) -> str:
-  return str(int(value)) if value == int(value) else repr(value)
 
 
 def _codes(column: np.ndarray) -> int:

@@ -286,7 +286,7 @@ def _say(plan: Plan, experiment: Experiment, number: int, chip: Chip | None) -> 
           f'{r.network_s * 1e3:.3g} ms')
     print(f'  {"MFU, at most":17} {r.mfu:12.0%}')
     size = experiment.train.batch_size
-    if size and r.step_s:
+    if isinstance(size, int) and r.step_s:
       print(f'  {"examples/s":17} {size / r.step_s:12,.0f} at most')
     print(f'  (peaks of a {chip.name}: {chip.bfloat16 / 1e12:.0f} TFLOP/s in bfloat16, '
           f'{chip.bandwidth / 1e9:,.0f} GB/s memory, {chip.interconnect / 1e9:,.0f} '
