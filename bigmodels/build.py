@@ -101,6 +101,7 @@ def build(experiment: Experiment, layout: Layout, opening: Opening) -> Built:
     opening = dataclasses.replace(
       opening, trained=functools.partial(_trained, opening))
   _take_tokenizer(experiment, opening)
+  _take_table(experiment, opening)
   with blamed('train: the data cannot be opened'):
     source = experiment.train.source.open(opening)
   evaluated = {}
@@ -251,8 +252,8 @@ def _check_apart(every: Mapping[str, Batches], opened: Mapping[str, Dataset],
         f'says nothing beside the other{_difference(every, ours, theirs)}; give them '
         f'splits that are apart, or call one {ours}_again if this is meant')
     if count:
-      opening.note(f'{theirs} is on rows of {ours}, as its name says: {count:,} rows of '
-                   f'{source}')
+      opening.note(f'{theirs} is on rows of {ours}, as its name says: {count:,} rows '
+                   f'of {source}')
 
 
 def _difference(every: Mapping[str, Batches], ours: str, theirs: str,
@@ -332,6 +333,27 @@ def _take_tokenizer(experiment: Experiment, opening: Opening) -> None:
   if stored and 'tokenizer' in stored['kept']:
     opening.kept['tokenizer'] = stored['kept']['tokenizer']
     opening.say(f'the tokenizer too is that of {workdir.path} (--config.init_from)')
+
+
+def _take_table(experiment: Experiment, opening: Opening) -> None:
+  """All parameters of a run on a table come with what was fitted to that table.
+
+  So columns and classes are found by their names, and mean what they meant there.
+  """
+  name = getattr(experiment.train.source, 'fit_name', None)
+  if experiment.init_from is None or name is None or name in opening.kept or (
+    experiment.init_pattern != '.*'):
+    return
+  workdir = Workdir(experiment.init_from)
+  stored = workdir.fitted()
+  if stored and name in stored['kept']:
+    names = (name, 'file of the table', 'targets')
+    opening.kept |= {k: stored['kept'][k] for k in names if k in stored['kept']}
+    opening.note(f'what is fitted to the table too is that of {workdir.path} '
+                 '(--config.init_from): columns and classes are found by their names')
+  elif stored and any(key.startswith('table ') for key in stored['kept']):
+    opening.note(f'the table of {workdir.path} (--config.init_from) had other settings '
+                 'than this one, which is fitted anew')
 
 
 def _tokenizer(source, wanted: str):

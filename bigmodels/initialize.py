@@ -119,6 +119,8 @@ def read(built: Built, state: State, say: Callable[[str], None] = print
   count, ours, wanted = len(wanted), ours | statistics, wanted | taken
   try:
     if _is_run(Workdir(path)):
+      _check_names(built.data['kept'].get('train'), Workdir(path), say,
+                   whole=pattern == _WHOLE)
       found, left = _of_workdir(path, wanted, kept, built.layout, pattern)
       _check_finite(found)
     else:
@@ -242,6 +244,56 @@ def _check_finite(found: Mapping[str, jax.Array]) -> None:
 
 
 # --- of a run -------------------------------------------------------------------
+
+
+def _check_names(ours: Mapping[str, Any] | None, workdir: Workdir,
+                 say: Callable[[str], None], *, whole: bool) -> None:
+  """Refuses parameters whose inputs or outputs have other names than the data here.
+
+  Args:
+    ours: what `data.recorded.record` tells of the training split.
+    workdir: of the other run.
+    say: prints a line, where only a part of the parameters is taken.
+    whole: whether all are.
+
+  Raises:
+    _Unfit: naming both sides.
+  """
+  stored = workdir.fitted()
+  theirs = stored and stored['kept'].get('train')
+  if not ours or not theirs:
+    return
+  for field, what in (('features', 'input'), ('classes', 'class')):
+    here, there = ours.get(field), theirs.get(field)
+    if not here or not there or here == there:
+      continue
+    numbers = [names == [*map(str, range(len(names)))] for names in (here, there)]
+    told = f'{_unlike(there, here, what)}'
+    if whole and (field == 'features' or not any(numbers)):
+      raise _Unfit(f'{told} (--config.init_pattern=REGEX takes only what it matches, '
+                   'such as all but the layers that these belong to)')
+    say(f'the parameters are taken as they are, but {told}')
+  here, there = ours.get('target'), theirs.get('target')
+  if here and there and here != there:
+    told = f'the labels are {there!r} there and {here!r} here'
+    if whole and not ours.get('classes'):
+      raise _Unfit(told)
+    say(f'the parameters are taken as they are, but {told}')
+
+
+def _unlike(there: list[str], here: list[str], what: str) -> str:
+  """How names of inputs or classes differ."""
+  many = {'input': 'inputs', 'class': 'classes'}[what]
+  only = {'there': [n for n in there if n not in here],
+          'here': [n for n in here if n not in there]}
+  only = [f'only {place} {", ".join(map(repr, names[:5]))}' + (
+    f' and {len(names) - 5} more' if len(names) > 5 else '')
+    for place, names in only.items() if names]
+  if only:
+    return f'its {many} have other names than those here: {"; ".join(only)}'
+  place = next(i for i, (a, b) in enumerate(zip(there, here, strict=True)) if a != b)
+  return (f'its {many} are in another order than those here: {what} {place} is '
+          f'{there[place]!r} there and {here[place]!r} here')
 
 
 def _of_workdir(path: pathlib.Path, wanted: dict[str, jax.Array], kept: Any,

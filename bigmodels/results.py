@@ -94,7 +94,7 @@ def write(workdir: Workdir, resolved: config.Resolved, built: Built,
     report.write(
       workdir.report, title=resolved.name, config_text=config.to_text(resolved),
       records=read_metrics(workdir), result=result, figures=figures,
-      classes=built.train.dataset.classes)
+      classes=built.train.dataset.classes, data=built.data['kept'].get('notes', ()))
   # Last: a result that says finished has a report beside it.
   workdir.write_json(workdir.result, {**result, 'digest': seal.digest(result)})
 

@@ -43,8 +43,7 @@ def config(*, path: str | None = None, label: str | None = None,
   elif label is None:
     raise ValueError('label: name the column to predict, --config.label=COLUMN')
   else:
-    table = data.Table(path, label, task=task, threshold=threshold, splits=SPLITS,
-                       **given)
+    table = data.Table(path, label, task=task, splits=SPLITS, **given)
     clean = ()  # the table's own steps end with standardising
 
   def batches(split, size):

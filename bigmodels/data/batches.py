@@ -55,8 +55,8 @@ class Batches:
       # A number may come as text: an override of 'at most 128' does.
       number = self.batch_size.strip().removeprefix('at most ')
       if not re.fullmatch('[1-9][0-9]*', number):
-        raise ValueError("batch_size: must be a whole number >= 1, 'at most N' or None, "
-                         f'got {self.batch_size!r}')
+        raise ValueError("batch_size: must be a whole number >= 1, 'at most N' or "
+                         f'None, got {self.batch_size!r}')
       if number == self.batch_size.strip():
         object.__setattr__(self, 'batch_size', int(number))
     elif self.batch_size is not None and self.batch_size < 1:

@@ -18,6 +18,8 @@ def record(dataset: Dataset) -> dict[str, Any]:
   columns = dataset.read(np.zeros(1, int))
   return {'length': dataset.length,
           'classes': None if dataset.classes is None else list(dataset.classes),
+          'features': None if dataset.features is None else list(dataset.features),
+          'target': dataset.target,
           'columns': {name: [array.dtype.name, list(array.shape[1:])]
                       for name, array in columns.items() if name != 'corrupt'},
           **({} if dataset.named else {'named': False})}
@@ -50,4 +52,6 @@ class Recorded:
 
     return zeros(
       columns, length, classes, identity, named=kept['train'].get('named', True),
+      target=kept['train'].get('target'),
+      features=tuple(kept['train'].get('features') or ()) or None,
       tokenizer=tokenizers.load(kept['tokenizer']) if 'tokenizer' in kept else None)

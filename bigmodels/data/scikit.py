@@ -78,7 +78,7 @@ class ScikitTable:
       'labels': table.target[rows].astype(np.int32 if classes else np.float32),
     }
     return in_memory(columns, classes)._replace(
-      features=tuple(map(str, table.feature_names)), target=None if classes else 'target',
+      features=tuple(map(str, table.feature_names)),
       origin=_origin(self.name, rows, self.splits))
 
 

@@ -123,6 +123,14 @@ class Table:
   def split(self, name: str) -> 'Table':
     return dataclasses.replace(self, selected=name)
 
+  @property
+  def fit_name(self) -> str:
+    """What everything that is fitted is kept under: every file has the same."""
+    settings = f'{self.task}, {self.threshold}, {", ".join(map(_say, self.clean))}'
+    if self.categories:
+      settings += f', categories {sorted(self.categories)}'
+    return f'table {self.label}: {settings}'
+
   def open(self, opening: Opening) -> Dataset:
     """Reads the file (once a process), and cleans the selected split.
 
@@ -156,11 +164,7 @@ class Table:
       self._note(opening, file, found)
       return fitted
 
-    # Not named by the path: whoever evaluates on a new file wants the old fit.
-    settings = f'{self.task}, {self.threshold}, {", ".join(map(_say, self.clean))}'
-    if self.categories:
-      settings += f', categories {sorted(self.categories)}'
-    fitted = opening.keep(f'table {self.label}: {settings}', fit)
+    fitted = opening.keep(self.fit_name, fit)
     chosen = take(frame, rows[self.selected])
     features = _like(chosen, fitted['columns'])
     found = []

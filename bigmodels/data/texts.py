@@ -144,7 +144,9 @@ class TextFiles:
     documents = _read_files(root.parent, [root.name], None)
     text = documents.texts[0]
     at = int(0.9 * len(text))
-    part = slice(None) if not cut else slice(at) if split == 'train' else slice(at, None)
+    part = slice(None)
+    if cut:
+      part = slice(at) if split == 'train' else slice(at, None)
     if not text[part]:
       raise UserError(f'{root}: {len(text)} characters are too few to cut')
     whole = origins.of_text(root, text, len(text))

@@ -33,7 +33,8 @@ ROOM = 1_700_000  # characters of all of them
 def write(path: str | os.PathLike, *, title: str, config_text: str,
           records: Sequence[Mapping[str, float | None]], result: Mapping[str, Any],
           figures: Mapping[str, Mapping[str, Any]],
-          classes: Sequence[str] | None = None) -> None:
+          classes: Sequence[str] | None = None,
+          data: Sequence[str] = ()) -> None:
   """Writes the report; a reader finds the one before or this one, never half of it.
 
   Args:
@@ -45,6 +46,7 @@ def write(path: str | os.PathLike, *, title: str, config_text: str,
     result: what result.json holds; whatever it lacks is not shown.
     figures: split -> title -> matplotlib Figure.
     classes: names for the rows of the table of per-class metrics.
+    data: lines about the data: what was found in it, guessed, dropped and changed.
   """
   metrics = {k: _float(v) for k, v in (result.get('metrics') or {}).items()}
   body = [
@@ -52,6 +54,7 @@ def write(path: str | os.PathLike, *, title: str, config_text: str,
     _curves(records, result.get('best_step')),
     _figures(figures),
     _metrics(metrics, classes),
+    _data(data),
     _config(config_text),
     _versions(result.get('versions') or {}),
   ]
@@ -180,6 +183,16 @@ def _cell(value, bar):
     return '<td></td>'
   style = f' class="bar" style="--v:{value:.3f}"' if bar and 0 <= value <= 1 else ''
   return f'<td{style}>{_number(value)}</td>'
+
+
+def _data(lines):
+  def shown(line):
+    warns = line.startswith('warning: ')
+    return f'<strong>{escape(line)}</strong>' if warns else escape(line)
+
+  rows = ''.join(f'<div>{shown(line.strip())}</div>' for line in lines)
+  return _section('Data', f'<div class="config"><div class="group">{rows}</div></div>'
+                  ) if rows else ''
 
 
 def _config(text):
