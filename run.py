@@ -77,6 +77,8 @@ flags.DEFINE_multi_string('stop', None, 'with --mode=sample: end before this tex
                           'be given several times')
 flags.DEFINE_integer('samples', 1, 'with --mode=sample: texts for each prompt')
 flags.DEFINE_integer('sample_seed', 0, 'with --mode=sample: seed of the draws')
+flags.DEFINE_bool('trust', False, 'import and execute whatever a stored run names, '
+                  'one that --workdir, config.txt or classifier opens')
 flags.DEFINE_bool('list', False, 'list the experiments')
 
 
@@ -142,7 +144,7 @@ def main(argv: list[str], overrides: dict[str, str]) -> None:
     FLAGS.require_backend, mesh,
     FLAGS.parallel, Address(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id),
     FLAGS.hang_timeout, FLAGS.topology,
-    Sampling(*(FLAGS[name].value for name in Sampling._fields))))
+    Sampling(*(FLAGS[name].value for name in Sampling._fields)), FLAGS.trust))
 
 
 def _start(argv: list[str]) -> None:

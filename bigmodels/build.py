@@ -56,7 +56,7 @@ class Built(NamedTuple):
 
 def open_run(experiment: Experiment, layout: Layout, workdir: Workdir,
              data_dir: str | None, cache_dir: pathlib.Path, *, reading: bool = True,
-             say: Callable[[str], None] = print) -> Built:
+             trust: bool = False, say: Callable[[str], None] = print) -> Built:
   """Builds with what `data.json` of a workdir keeps; see `Built.data` for what is new.
 
   Args:
@@ -67,6 +67,7 @@ def open_run(experiment: Experiment, layout: Layout, workdir: Workdir,
     cache_dir: for decoded data.
     reading: whether data is needed; without, none is opened, what is kept will do, and
       there are no evals.
+    trust: whether another run that is opened may execute whatever it names.
     say: prints a line.
 
   Raises:
@@ -76,7 +77,7 @@ def open_run(experiment: Experiment, layout: Layout, workdir: Workdir,
   stored = workdir.fitted() or {'data_dir': None, 'kept': {}}
   data_dir = str(pathlib.Path(data_dir).expanduser().resolve()) if data_dir else (
     stored['data_dir'])
-  opening = Opening(data_dir, cache_dir, dict(stored['kept']), say)
+  opening = Opening(data_dir, cache_dir, dict(stored['kept']), say, trust=trust)
   if not reading:  # any batch will do, but the run stays as long as it was
     length = opening.kept.get('train', {}).get('length', 1)
     steps = experiment.duration.step(
@@ -201,7 +202,7 @@ def _environment(experiment: Experiment) -> Any:
 def _trained(opening: Opening, path: str) -> Any:
   from bigmodels import trained  # which builds what it reads
 
-  return trained.read(path, opening.cache_dir, opening.say)
+  return trained.read(path, opening.cache_dir, opening.say, trust=opening.trust)
 
 
 def _measuring(opening: Opening, source, model: Any, path: str) -> Any:

@@ -2,22 +2,21 @@
 
 import ast
 import contextlib
-import importlib.util
 import inspect
+import os
 import pathlib
 import re
-import sys
 import traceback
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import cloudpickle
-
-from bigmodels import recipes
+from bigmodels import recipes, source, trust
 from bigmodels.errors import UserError, nearest
 from bigmodels.experiment import Experiment
-from bigmodels.values import write
+from bigmodels.source import Source
+from bigmodels.trust import Trust
+from bigmodels.values import imported, write
 
 EXPERIMENTS = pathlib.Path(__file__).resolve().parent.parent / 'experiments'
 
@@ -29,11 +28,15 @@ class Resolved(NamedTuple):
     name: in `experiments/`, or the absolute path of another file.
     knobs: the arguments that its `config()` was called with, defaults included.
     experiment: the record that came of it.
+    source: the code that made it.
+    notes: what should be said about that code.
   """
 
   name: str
   knobs: Mapping[str, Any]
   experiment: Experiment
+  source: Source
+  notes: tuple[str, ...] = ()
 
   def values(self) -> dict[str, str]:
     """Path -> text of everything that determines the run."""
@@ -66,42 +69,70 @@ def load(name: str) -> tuple[str, Callable[..., Experiment]]:
   Raises:
     UserError: if there is no such file, or it cannot be an experiment.
   """
-  path = EXPERIMENTS / f'{name}.py'
+  code = source_of(name)
+  return code.name, _execute(code)
+
+
+def source_of(name: str) -> Source:
+  """The code of an experiment, read and not executed.
+
+  Args:
+    name: see `load`.
+
+  Raises:
+    UserError: if there is no such file.
+  """
+  name, path = _locate(name)
+  if not os.path.isfile(path):
+    raise _absent(name, path)
+  return source.read(name, path)
+
+
+def _locate(name: str) -> tuple[str, pathlib.Path]:
+  """The lasting name of an experiment, and where its file is, or would be."""
   if name.endswith('.py'):
-    path = pathlib.Path(name).expanduser().resolve()
-    name = path.stem if path.parent == EXPERIMENTS else str(path)
-    if not path.is_file():
-      raise UserError(f'there is no experiment {path}')
-  elif not re.fullmatch(r'\w+', name) or not path.is_file():
-    raise UserError(f'there is no experiment {name!r}{nearest(name, summaries())}')
-  # A name that shadows no library and is the same in every run, for `config.txt`.
-  module_name = 'experiments.' + re.sub(r'\W|^(?=\d)', '_', path.stem)
-  spec = importlib.util.spec_from_file_location(module_name, path)
-  module = importlib.util.module_from_spec(spec)
-  sys.modules[module_name] = module
-  cloudpickle.register_pickle_by_value(module)  # a worker could not import it
-  with _blame(path):
-    spec.loader.exec_module(module)
+    path = pathlib.Path(os.path.realpath(os.path.expanduser(name)))  # of any text
+    return path.stem if path.parent == EXPERIMENTS else str(path), path
+  if not re.fullmatch(r'\w+', name):
+    raise _absent(name, EXPERIMENTS / name)
+  return name, EXPERIMENTS / f'{name}.py'
+
+
+def _absent(name: str, path: pathlib.Path) -> UserError:
+  if name.endswith('.py'):
+    return UserError(f'there is no experiment {path}')
+  return UserError(f'there is no experiment {name!r}{nearest(name, summaries())}')
+
+
+def _execute(code: Source) -> Callable[..., Experiment]:
+  """The `config` function of an experiment."""
+  with _blame(code):
+    module = source.execute(code)
   config = getattr(module, 'config', None)
   if not inspect.isfunction(config):
-    raise UserError(f'{path}: an experiment defines config(**knobs) -> Experiment')
-  return name, config
+    raise UserError(
+      f'{code.path}: an experiment defines config(**knobs) -> Experiment')
+  return config
 
 
 @contextlib.contextmanager
-def _blame(path: pathlib.Path):
+def _blame(code: Source):
   """Turns what an experiment's own code raises into one line that names the place."""
   try:
     yield
   except UserError:
     raise
   except Exception as error:
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__)
-             if f.filename == str(path)]
-    message, place = error, f'{path}, line {lines[-1]}' if lines else path
+    frames = [f for f in traceback.extract_tb(error.__traceback__)
+              if code.place(f.filename)]
+    message, place = error, f'{code.folder / code.path.name}'
+    if frames:
+      place = f'{frames[-1].filename}, line {frames[-1].lineno}'
     if isinstance(error, SyntaxError) and error.filename:
       message, place = error.msg, f'{error.filename}, line {error.lineno}'
     message = f'{type(error).__name__}: {message}'
+    if isinstance(error, ModuleNotFoundError) and error.name:
+      message += source.nearest_module(code, error.name)
     raise UserError(f'{place}: {message}') from error
 
 
@@ -116,50 +147,61 @@ def _prefix(text: str):
 # --- resolving ------------------------------------------------------------------
 
 
+_Find = Callable[[str, str], tuple[Any, str]]  # see `values.parse`
+
+
 def resolve(name: str, overrides: Mapping[str, str]) -> Resolved:
   """Calls an experiment's `config` with its knobs set, then edits the result by path.
 
   Args:
     name: see `load`.
-    overrides: knob or dotted path -> text.
+    overrides: knob or dotted path -> text, as the user has typed it.
 
   Raises:
     UserError: for a name that is not there or a value of the wrong type.
   """
-  name, config = load(name)
+  code = source_of(name)
+  config, find = _execute(code), _typed(code)
   knobs = {k: v for k, v in overrides.items() if k in inspect.signature(
     config).parameters}
-  resolved = _call(name, config, knobs, '--config.')
-  return _edit(resolved, {k: v for k, v in overrides.items() if k not in knobs})
+  resolved = _call(code, config, knobs, '--config.', find)
+  return _edit(resolved, {k: v for k, v in overrides.items() if k not in knobs}, find)
 
 
-def _call(name: str, config: Callable[..., Experiment], texts: Mapping[str, str],
-          prefix: str) -> Resolved:
+def _typed(code: Source) -> _Find:
+  """What finds the names that a user has typed, those beside the experiment too."""
+  def find(text, path):
+    beside = text.partition('.')[0] in code.beside
+    return imported(f'{code.module}.{text}' if beside else text, path)
+  return find
+
+
+def _call(code: Source, config: Callable[..., Experiment], texts: Mapping[str, str],
+          prefix: str, find: _Find) -> Resolved:
   """What `config` makes of knobs that are given as text."""
-  path = pathlib.Path(inspect.getfile(config))
   variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
   knobs = {k: p.default for k, p in inspect.signature(config).parameters.items()
            if p.kind not in variadic}
-  with _blame(path):
+  with _blame(code):
     hints = typing.get_type_hints(config)
   with _prefix(prefix):
     for key, text in texts.items():
       if key not in knobs:
         raise UserError(f'{key}: no such knob{nearest(key, knobs)}')
       if knobs[key] is inspect.Parameter.empty or text != write(knobs[key]):
-        knobs[key] = recipes.parse(text, hints.get(key), knobs[key], key)
+        knobs[key] = recipes.parse(text, hints.get(key), knobs[key], key, find)
   lacking = [k for k, v in knobs.items() if v is inspect.Parameter.empty]
   if lacking:
-    raise UserError(f'{name}: set --config.{lacking[0]}=..., it has no default')
-  with _blame(path):
+    raise UserError(f'{code.name}: set --config.{lacking[0]}=..., it has no default')
+  with _blame(code):
     experiment = config(**knobs)
   if not isinstance(experiment, Experiment):
-    raise UserError(f'{path}: config() returned a {type(experiment).__name__}, '
+    raise UserError(f'{code.path}: config() returned a {type(experiment).__name__}, '
                     'wants an Experiment')
-  return Resolved(name, knobs, experiment)
+  return Resolved(code.name, knobs, experiment, code, code.notes)
 
 
-def _edit(resolved: Resolved, paths: Mapping[str, str],
+def _edit(resolved: Resolved, paths: Mapping[str, str], find: _Find,
           prefix: str = '--config.') -> Resolved:
   """Sets fields of the record by dotted path."""
   legal = {*resolved.knobs, *recipes.field_names(resolved.experiment)}
@@ -170,7 +212,7 @@ def _edit(resolved: Resolved, paths: Mapping[str, str],
                       f'{nearest(first, legal)}')
   with _prefix(prefix):
     return resolved._replace(
-      experiment=recipes.override_all(resolved.experiment, paths))
+      experiment=recipes.override_all(resolved.experiment, paths, find))
 
 
 # --- text -----------------------------------------------------------------------
@@ -196,39 +238,148 @@ def to_text(resolved: Resolved) -> str:
   return _HEADER + '\n'.join(lines) + '\n'
 
 
-def from_text(text: str, where: str, overrides: Mapping[str, str]) -> Resolved:
+def from_text(text: str, where: str, overrides: Mapping[str, str], *,
+              copy: pathlib.Path | None = None, trusted: Trust | None = None
+              ) -> Resolved:
   """Reads what `to_text` wrote, then applies the overrides.
 
   The experiment's file is called with the knobs of the text; where the text says
   something else than came of it, the text wins, and over both an override.
 
+  Args:
+    text: of a `config.txt`: what it names is checked before it is imported.
+    where: the text is from, for errors.
+    overrides: knob or dotted path -> text, as the user has typed it.
+    copy: folder with a copy of the experiment's code, from when a run began; it is
+      what counts where the file has changed since.
+    trusted: what else than this checkout may be executed; None for what the user has
+      run before on this machine.
+
   Raises:
-    UserError: if the text and the file cannot be brought together.
+    UserError: if the text and the file cannot be brought together, or the text asks for
+      what is not trusted.
   """
+  trusted = trust.of_user() if trusted is None else trusted
   with _prefix(f'{where}: '):
     wanted = read_values(text)
     if 'experiment' not in wanted:
       raise UserError('no line `experiment = NAME`, so not a config.txt')
-    name, config = load(wanted['experiment'])
+    code, notes = _stored_code(wanted['experiment'], copy, trusted)
+    config = _execute(code)
     knobs = {k.removeprefix('knob.'): v for k, v in wanted.items()
              if k.startswith('knob.')}
-    called = _call(name, config, knobs, 'knob.')
+    of_knobs = trust.finder(code.module, wanted, trusted, 'knob.')
+    called = _call(code, config, knobs, 'knob.', of_knobs)
     before = called.values()
     edits = {k: v for k, v in wanted.items() if before.get(k) != v
              and k != 'experiment' and not k.startswith('knob.')}
-    resolved = _edit(called, edits, '')
+    trust.check_texts(wanted, before, _set(config, knobs), trusted)
+    of_text = trust.finder(code.module, wanted, trusted)
+    resolved = _edit(called, edits, of_text, '')
     if resolved.values() != wanted:
       raise UserError(
         'it was edited, or the code of the experiment has changed since; it differs '
         f'in\n{differences(wanted, resolved.values())}')
+  typed = _typed(code)
   turned = {k: v for k, v in overrides.items() if k in resolved.knobs}
   if turned:
-    called = _call(name, config, knobs | turned, '--config.')
+    called = _call(
+      code, config, knobs | turned, '--config.',
+      lambda text, path: (typed if path in turned else of_knobs)(text, path))
     now = called.values()
     # What the knobs turned now determine is newer than what the text says.
     resolved = _edit(called, {k: v for k, v in edits.items()
-                              if before.get(k) == now.get(k)})
-  return _edit(resolved, {k: v for k, v in overrides.items() if k not in turned})
+                              if before.get(k) == now.get(k)}, of_text)
+  resolved = _edit(
+    resolved, {k: v for k, v in overrides.items() if k not in turned}, typed)
+  return resolved._replace(notes=tuple(dict.fromkeys([*notes, *code.notes])))
+
+
+def from_file(path: pathlib.Path, overrides: Mapping[str, str], *,
+              copy: pathlib.Path | None, trusted: bool = False) -> Resolved:
+  """As `from_text`, of a `config.txt`.
+
+  What is executed is remembered as trusted.
+
+  Args:
+    path: of the file.
+    overrides: knob or dotted path -> text, as the user has typed it.
+    copy: folder with a copy of the experiment's code, or None.
+    trusted: whether all that it asks for may be imported and executed.
+
+  Raises:
+    UserError: see `from_text`.
+  """
+  resolved = from_text(read(path), str(path), overrides, copy=copy,
+                       trusted=trust.of_user(trusted))
+  remember(resolved, all_lines=trusted or bool(overrides))
+  return resolved
+
+
+def remember(resolved: Resolved, *, all_lines: bool) -> None:
+  """Counts what an experiment executes as trusted, on this machine, from now on.
+
+  Args:
+    resolved: what the user runs.
+    all_lines: whether it may name what a stored config may not.
+  """
+  trust.remember(trust.digests(
+    resolved.source, resolved.values() if all_lines else {}))
+
+
+def _set(config: Callable, knobs: Mapping[str, str]) -> set[str]:
+  """Texts of the knobs that are not at their defaults."""
+  defaults = inspect.signature(config).parameters
+  return {text for key, text in knobs.items() if text != write(defaults[key].default)}
+
+
+def _stored_code(name: str, copy: pathlib.Path | None, trusted: Trust
+                 ) -> tuple[Source, list[str]]:
+  """The code that a stored run means, and what should be said about it.
+
+  Its own copy is what it means, where the file has changed since. Nothing is executed
+  that is neither of this checkout nor trusted.
+  """
+  name, path = _locate(name)
+  now = source.read(name, path) if os.path.isfile(path) else None
+  if copy is None or not os.path.isfile(copy / path.name):
+    if now is None:
+      raise _absent(name, path)
+    notes = [] if copy is None else [no_copy(copy, path)]
+    if path.parent == EXPERIMENTS or trusted.holds(now.digest):
+      return now, notes
+    raise UserError(
+      f'experiment: {path} is code that has not been run on this machine as it is; '
+      f'{_HINT}')
+  then = source.read(name, path, copy)
+  changed = source.differences(then, now) if now else [f'{path} is gone']
+  if not changed and (path.parent == EXPERIMENTS or trusted.holds(now.digest)):
+    return now, []
+  said = '; '.join(changed)
+  if trusted.holds(then.digest):
+    return then, [f'{path.parent}: {said}: this run goes on with its own copy, {copy}'
+                  ] if changed else []
+  raise UserError(
+    f'experiment: {copy / path.name} is code that was not run on this machine as it is'
+    f'{(changed and f", and not that of {path.parent} ({said})") or ""}; {_HINT}')
+
+
+def kept_code(resolved: Resolved, copy: pathlib.Path) -> list[str] | None:
+  """How the code of an experiment differs from what a run keeps; None without a copy.
+  """
+  code = resolved.source
+  if not os.path.isfile(copy / code.path.name):
+    return None
+  return source.differences(source.read(code.name, code.path, copy), code)
+
+
+def no_copy(copy: pathlib.Path, path: pathlib.Path) -> str:
+  """What is said of a run that keeps no copy of an experiment's file."""
+  return (f'this run has no copy of its code ({copy}): whether {path} has changed '
+          'since it began cannot be noticed')
+
+
+_HINT = 'if you trust this run, say --trust (this executes that code)'
 
 
 def read(path: pathlib.Path) -> str:
@@ -238,9 +389,20 @@ def read(path: pathlib.Path) -> str:
     UserError: if it cannot be read.
   """
   try:
-    return path.read_text(encoding='utf-8')
-  except (OSError, UnicodeDecodeError) as error:
-    raise UserError(f'{path} cannot be read: {error}') from error
+    data = path.read_bytes()
+  except OSError as error:
+    raise UserError(f'{path} cannot be read: {error.strerror or error}') from error
+  if data.startswith((b'\xff\xfe', b'\xfe\xff')):
+    raise UserError(f'{path} cannot be read: it is UTF-16; save it as UTF-8')
+  try:
+    text = data.decode('utf-8-sig')
+  except UnicodeDecodeError as error:
+    line = data[:error.start].count(b'\n') + 1
+    raise UserError(f'{path} cannot be read: line {line} is not UTF-8') from error
+  if '\0' in text:
+    line = text[:text.index('\0')].count('\n') + 1
+    raise UserError(f'{path} cannot be read: line {line} is not text')
+  return text
 
 
 def read_values(text: str) -> dict[str, str]:

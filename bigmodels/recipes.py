@@ -197,11 +197,17 @@ def override(value: Any, path: str, text: str) -> Any:
   return override_all(value, {path: text})
 
 
-def override_all(value: Any, texts: Mapping[str, str]) -> Any:
+def override_all(value: Any, texts: Mapping[str, str],
+                 find: Callable[[str, str], tuple[Any, str]] | None = None) -> Any:
   """As `override`, several at once: a record checks itself when all are in place.
 
   A function or record that is replaced, by the dotted name of another, hands on the
   arguments that the other takes too.
+
+  Args:
+    value: a recipe.
+    texts: dotted path -> text.
+    find: finds what a dotted name stands for; see `values.parse`.
   """
   tree: dict = {}
   for path, text in texts.items():
@@ -209,10 +215,10 @@ def override_all(value: Any, texts: Mapping[str, str]) -> Any:
     for name in path.split('.'):
       branch = branch.setdefault(name, {})
     branch[None] = text
-  return _override(value, tree, '')
+  return _override(value, tree, '', find)
 
 
-def _override(value, tree, walked):
+def _override(value, tree, walked, find):
   if not isinstance(value, functools.partial) and is_function(value):
     value = functools.partial(value)
   legal = field_names(value)
@@ -226,23 +232,23 @@ def _override(value, tree, walked):
       raise UserError(f'{where} has no field {name!r}{nearest(name, legal)}' if legal
                       else f'{where} is a plain value: it has no field {name!r}')
     changes[name] = _change(
-      _get(value, name), _annotation(value, name), branch, _join(walked, name))
+      _get(value, name), _annotation(value, name), branch, _join(walked, name), find)
   with _blame(walked, legal):
     return _replace(value, changes)
 
 
-def _change(current, annotation, branch, path):
+def _change(current, annotation, branch, path, find):
   """What is to stand where `current` stands."""
   record = type(current) if is_record(current) else record_class(annotation)
   new, deeper = current, {k: v for k, v in branch.items() if k is not None}
   if None in branch:
-    new = parse(branch[None], annotation, current, path)
+    new = parse(branch[None], annotation, current, path, find)
     if is_function(new):
       new = _hand_on(current, new)
   elif current is None and record:
     new = functools.partial(record)
   if deeper:
-    new = _override(new, deeper, path)
+    new = _override(new, deeper, path, find)
   if record and is_function(new) and (is_record(current) or current is None):
     with _blame(path, deeper):
       return new()

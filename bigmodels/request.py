@@ -61,6 +61,7 @@ class Request(NamedTuple):
     hang_timeout: seconds without a word from another process before it is given up.
     topology: what to plan for, or None for the devices that are there.
     sampling: how to write.
+    trust: whether to import and execute whatever a stored run names.
   """
 
   experiment: str | None
@@ -75,21 +76,24 @@ class Request(NamedTuple):
   hang_timeout: float = 120.0
   topology: str | None = None
   sampling: Sampling = Sampling()
+  trust: bool = False
 
   @property
   def shared(self) -> str:
     """The folder that all processes of a run see: what they have in common is there."""
     return self.workdir or 'runs'
 
-  def agree(self, hosts: Hosts, config_text: str) -> None:
+  def agree(self, hosts: Hosts, config_text: str, code: str) -> None:
     """Checks that all processes were asked for the same.
 
     Args:
       hosts: the processes.
       config_text: of the experiment.
+      code: digest of its code.
     """
     hosts.agree('the command', '--workdir' if self.workdir else 'no --workdir')
     hosts.agree('the experiment', config_text)
+    hosts.agree('the code of the experiment', code)
     hosts.agree('the mesh', f"{self.mesh or 'as in the experiment'} ({self.parallel})")
 
   def described(self) -> Opening:
@@ -103,6 +107,7 @@ class Request(NamedTuple):
             if name != 'train' and not name.startswith('identity')}
     return Opening(
       self.data_dir or stored['data_dir'], self.cache_dir, kept, shapes_only=True,
+      trust=self.trust,
       say=functools.cache(functools.partial(print, flush=True)))  # each line once
 
   def layout(self, experiment: Experiment, devices: list | None = None) -> Layout:
@@ -113,6 +118,8 @@ class Request(NamedTuple):
   def resolve(self) -> config.Resolved:
     """The experiment that is meant, with every override.
 
+    What the user has named is trusted on this machine from now on; see `trust`.
+
     Raises:
       UserError: if none is named and the workdir holds none.
     """
@@ -121,10 +128,14 @@ class Request(NamedTuple):
         names = ', '.join(config.summaries())
         raise UserError(
           'name an --experiment, or a --workdir to go on with; there is ' + names)
-      return Workdir(self.workdir).recorded(self.overrides)
+      return Workdir(self.workdir).recorded(self.overrides, trusted=self.trust)
     if self.experiment.endswith('.txt'):
       path = pathlib.Path(self.experiment).expanduser()
       if not path.is_file():
         raise UserError(f'--experiment: there is no file {path}')
-      return config.from_text(config.read(path), str(path), self.overrides)
-    return config.resolve(self.experiment, self.overrides)
+      copy = path.parent / 'source'
+      return config.from_file(path, self.overrides, trusted=self.trust,
+                              copy=copy if copy.is_dir() else None)
+    resolved = config.resolve(self.experiment, self.overrides)
+    config.remember(resolved, all_lines=bool(self.overrides))
+    return resolved

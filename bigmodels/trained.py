@@ -34,16 +34,18 @@ class Trained:
     workdir: of the run.
     built: its experiment, without its data.
     state: of the learner.
+    experiment: its name.
   """
 
   workdir: Workdir
   built: build.Built
   state: Any
+  experiment: str
 
   @property
   def name(self) -> str:
     """The experiment and where its run is, for people."""
-    return f'{self.workdir.recorded({}).name} in {self.workdir.path}'
+    return f'{self.experiment} in {self.workdir.path}'
 
   @property
   def classes(self) -> tuple[str, ...] | None:
@@ -242,17 +244,28 @@ class Trained:
     return jax.jit(generate)
 
 
-def read(path: str, cache_dir: pathlib.Path, say: Callable[[str], None]) -> Trained:
+def read(path: str, cache_dir: pathlib.Path, say: Callable[[str], None], *,
+         trust: bool = False) -> Trained:
   """The run in a folder.
 
+  Args:
+    path: of the folder.
+    cache_dir: for decoded data.
+    say: prints a line.
+    trust: whether to import and execute whatever it names.
+
   Raises:
-    UserError: if there is no run with a sound checkpoint.
+    UserError: if there is no run with a sound checkpoint, or it asks for what is not
+      trusted.
   """
   workdir = Workdir(pathlib.Path(path).expanduser().resolve())
   if not workdir.config.is_file() or not any(workdir.checkpoints.glob('*')):
     raise UserError(f'{workdir.path}: there is no run with a checkpoint; wants the '
                     '--workdir of one')
-  experiment = workdir.recorded({}).experiment
+  resolved = workdir.recorded({}, trusted=trust)
+  for note in resolved.notes:
+    say(note)
+  experiment = resolved.experiment
   evals = [*experiment.evals.values()]
   if evals:  # what is augmented in training is not here
     experiment = dataclasses.replace(experiment, train=dataclasses.replace(
@@ -260,13 +273,13 @@ def read(path: str, cache_dir: pathlib.Path, say: Callable[[str], None]) -> Trai
   here = layout.over(MeshShape(), 'jit', (), jax.local_devices()[:1])._replace(
     described=False)
   built = build.open_run(
-    experiment, here, workdir, None, cache_dir, reading=False, say=say)
+    experiment, here, workdir, None, cache_dir, reading=False, trust=trust, say=say)
   if 'episode' in built.train.dataset.read(np.zeros(1, int)):
     raise UserError(f'{workdir.path}: this is the run of an agent; wants one of images')
   like = trace(built.learner, built.train, {}, here).carry
   step, carry = initialize.of_run(workdir, like)
   say(f'step {step:,} of {workdir.path}, the best checkpoint')
-  return Trained(workdir, built, carry.state)
+  return Trained(workdir, built, carry.state, resolved.name)
 
 
 def _batches(columns: dict[str, np.ndarray]

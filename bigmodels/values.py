@@ -103,7 +103,8 @@ def dotted_name(value: Any) -> str:
 # --- from text ------------------------------------------------------------------
 
 
-def parse(text: str, annotation: Any, current: Any, path: str) -> Any:
+def parse(text: str, annotation: Any, current: Any, path: str,
+          find: Callable[[str, str], tuple[Any, str]] | None = None) -> Any:
   """Reads the text of a value as the type wanted.
 
   The type is that of the current value where it is a plain one, else what the
@@ -115,6 +116,8 @@ def parse(text: str, annotation: Any, current: Any, path: str) -> Any:
     annotation: of the parameter or field, or None.
     current: the value it has now.
     path: for the error.
+    find: (dotted name, path) -> what it stands for, EMPTY if nothing, and a hint for
+      the error; None for `imported`, which imports whatever it says.
 
   Raises:
     UserError: if the text is no such value.
@@ -131,9 +134,9 @@ def parse(text: str, annotation: Any, current: Any, path: str) -> Any:
       break  # meant as a name, but misspelt
     if _imports(kind):
       if value is text and (str not in kinds or '.' in text):
-        imported, hint = _import(text)
-        if _suits(imported, kind):
-          return imported
+        named, hint = (find or imported)(text, path)
+        if _suits(named, kind):
+          return named
       continue
     found, fitted = _fit(value, text, kind)
     if found:
@@ -262,21 +265,25 @@ def _suits(value, kind) -> bool:
     return False
 
 
-def _import(text: str) -> tuple[Any, str]:
-  """What a dotted name such as `jax.nn.gelu` stands for, and why it does not."""
+def imported(text: str, path: str = '') -> tuple[Any, str]:
+  """What a dotted name such as `jax.nn.gelu` stands for, and why it does not.
+
+  Whatever it names is imported, which executes code: for what the user has typed.
+  """
+  del path
   first, *rest = (text if '.' in text else f'builtins.{text}').split('.')
   if not all(map(str.isidentifier, (first, *rest))):
     return EMPTY, ''
   try:
-    value, path = importlib.import_module(first), first
+    value, module = importlib.import_module(first), first
     for name in rest:
       # The attribute first: a package may show a function by its module's name.
-      if not hasattr(value, name) and path in sys.modules:
-        value = sys.modules[path]
-      path = f'{path}.{name}'
+      if not hasattr(value, name) and module in sys.modules:
+        value = sys.modules[module]
+      module = f'{module}.{name}'
       if not hasattr(value, name) and inspect.ismodule(value):
         with contextlib.suppress(ModuleNotFoundError):
-          value = importlib.import_module(path)
+          value = importlib.import_module(module)
           continue
       value = getattr(value, name)
     return value, ''

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +17,7 @@ from bigmodels import seal as seals
 from bigmodels.checkpoint import out_of_room
 from bigmodels.errors import UserError
 from bigmodels.seal import Seal
+from bigmodels.source import Source
 
 
 class Workdir:
@@ -162,11 +164,19 @@ class Workdir:
     except UserError as error:
       raise UserError(f'{self.config}: {error}') from error
 
-  def recorded(self, overrides: dict[str, str]) -> config.Resolved:
+  def recorded(self, overrides: dict[str, str], *, trusted: bool = False
+               ) -> config.Resolved:
     """The experiment that `config.txt` tells, with overrides applied.
 
+    Its code is that of `source/` where the experiment's file has changed since. What is
+    executed is remembered as trusted: see `trust`.
+
+    Args:
+      overrides: knob or dotted path -> text.
+      trusted: whether all that the run asks for may be imported and executed.
+
     Raises:
-      UserError: if there is no run here.
+      UserError: if there is no run here, or it asks for what is not trusted.
     """
     if not self.config.is_file():
       there = 'is empty' if self.path.is_dir() else 'does not exist'
@@ -174,10 +184,14 @@ class Workdir:
         there = 'holds no config.txt'
       raise UserError(
         f'--workdir={self.path} {there}: nothing to resume; name an --experiment')
-    return config.from_text(config.read(self.config), str(self.config), overrides)
+    return config.from_file(
+      self.config, overrides, copy=self.source, trusted=trusted)
 
-  def claim(self, resolved: config.Resolved) -> None:
+  def claim(self, resolved: config.Resolved) -> tuple[str, ...]:
     """Checks that nothing else is here.
+
+    Returns:
+      what should be said about the code of the run.
 
     Raises:
       UserError: with the differences, if the folder holds another.
@@ -186,22 +200,32 @@ class Workdir:
       if self.checkpoints.is_dir() and any(self.checkpoints.iterdir()):
         raise UserError(f'--workdir={self.path} holds checkpoints but no config.txt; '
                         'use another --workdir')
-      return
+      # A run that was killed at once has left its own.
+      if self.source.exists() and config.kept_code(resolved, self.source) != []:
+        raise UserError(f'--workdir={self.path} holds no run, but other files in '
+                        f'{self.source}; use another --workdir')
+      return ()
     before = self._values()
     now = resolved.values()
     for values in (before, now):  # over which devices is no part of what a run is
       for name in [n for n in values if n.partition('.')[0] == 'mesh']:
         del values[name]
-    if before != now:
+    code = config.kept_code(resolved, self.source)
+    if before != now or code:
+      lines = [f'  {line}' for line in code or ()]
       raise UserError(
         f'--workdir={self.path} holds another run:\n'
-        f'{config.differences(before, now)}\n'
+        + '\n'.join(filter(None, [config.differences(before, now), *lines])) + '\n'
         f'to go on with that one: python run.py --workdir={self.path}\n'
         'to run this one: use another --workdir (with '
         f'--init_from={self.path} it starts from the parameters there)')
+    return () if code is not None else (
+      config.no_copy(self.source, resolved.source.path),)
 
   def keep(self, resolved: config.Resolved, data: dict) -> None:
-    """Writes `config.txt` and `data.json` of a run that is ready to start."""
+    """Writes `source/`, `config.txt` and `data.json` of a run that is ready to start.
+    """
+    self._keep_source(resolved.source)
     if not self.config.is_file():
       self.write(self.config, config.to_text(resolved))
     self.keep_data(data)
@@ -211,6 +235,22 @@ class Workdir:
     data = {**data, 'seal': self._seal(data['kept'])}
     if self.read_json(self.data) != data:
       self.write_json(self.data, data)
+
+  def _keep_source(self, code: Source) -> None:
+    """Copies the code of the experiment, all of it or nothing."""
+    if self.source.is_dir():
+      return
+    scratch = self.path / '.source.tmp'
+    with self.blame():
+      shutil.rmtree(scratch, ignore_errors=True)
+      for name, data in code.files.items():
+        path = scratch / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, 'wb') as file:
+          file.write(data)
+          file.flush()
+          os.fsync(file.fileno())
+      os.replace(scratch, self.source)
 
 
 def _step_of(line: bytes) -> int | None:

@@ -10,6 +10,7 @@ import pytest
 
 from bigmodels import config, models
 from bigmodels.errors import UserError
+from bigmodels.trust import Trust
 
 FORK = '''
 """A fork."""
@@ -72,7 +73,8 @@ def _refused(*args):
 
 
 def _reread(resolved, overrides=None):
-  return config.from_text(config.to_text(resolved), 'config.txt', overrides or {})
+  return config.from_text(config.to_text(resolved), 'config.txt', overrides or {},
+                          trusted=Trust(everything=True))
 
 
 # --- finding --------------------------------------------------------------------
@@ -305,7 +307,7 @@ def test_text_whose_experiment_has_changed(fork):
   _write(pathlib.Path(fork), FORK.replace('WIDTH', '8').replace(
     'evals={', "keep=5, evals={'more': data.Batches(source=arrays, batch_size=2), "))
   with pytest.raises(UserError, match=r'changed since(.|\n)*evals.more: \(absent\)'):
-    config.from_text(text, 'config.txt', {})
+    config.from_text(text, 'config.txt', {}, trusted=Trust(everything=True))
 
 
 def test_differences_name_the_path():

@@ -5,6 +5,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 import jax
 import pytest
@@ -17,6 +18,9 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / 'shared'
 DESELECTED = pytest.StashKey[dict]()
 devices.skip_absent_tpu()
+# What tests run is not trusted for good.
+_STATE = tempfile.TemporaryDirectory()
+os.environ['XDG_STATE_HOME'] = _STATE.name
 # Most programs of tests run once: they are compiled with few optimizations, in less
 # time, and so are those of the processes that tests start.
 XLA_FLAGS = ['--xla_llvm_disable_expensive_passes=true']

@@ -23,7 +23,9 @@ ALLOWED = {
   'sharding': {'errors', 'names'},
   'learners': {'tasks', 'environments', 'errors', 'keys'},
   'experiment': {'learners', 'data', 'precision', 'sharding'},
-  'config': {'errors', 'experiment', 'recipes', 'values'},
+  'source': {'errors'},
+  'trust': {'errors', 'source', 'values'},
+  'config': {'errors', 'experiment', 'recipes', 'source', 'trust', 'values'},
 }
 MACHINERY = ('build', 'loop', 'modes', 'workdir', 'checkpoint', 'results', 'trained')
 FORBIDDEN = {  # the rooms above: what they may not name

@@ -77,6 +77,7 @@ class Opening:
       if there is none.
     shapes_only: whether nothing is going to be run: a source may then give a dataset
       that is `shapes_only`, and says what it assumes.
+    trust: whether another run that is opened may execute whatever it names.
   """
 
   data_dir: str | None
@@ -85,6 +86,7 @@ class Opening:
   say: Callable[[str], None] = print
   trained: Callable[[str], Any] | None = None
   shapes_only: bool = False
+  trust: bool = False
 
   def keep(self, name: str, fit: Callable[[], Any]) -> Any:
     """What is kept under a name, fitted now if nothing is."""

@@ -9,7 +9,10 @@ from bigmodels.request import Request
 
 
 def run(request: Request) -> None:
-  experiment = request.resolve().experiment
+  resolved = request.resolve()
+  for note in resolved.notes:
+    print(note)
+  experiment = resolved.experiment
   wanted: list[Any] = []
   for batches in (experiment.train, *experiment.evals.values()):
     for source in _downloads(batches.source):

@@ -15,7 +15,8 @@ def run(request: Request) -> None:
   if request.workdir is None:
     raise UserError('--mode=eval: name the --workdir of a run')
   workdir = Workdir(request.workdir)
-  experiment = workdir.recorded({}).experiment
+  resolved = workdir.recorded({}, trusted=request.trust)
+  experiment = resolved.experiment
   if request.experiment or request.overrides:
     workdir.claim(request.resolve())
   if not workdir.checkpoints.is_dir():
@@ -24,18 +25,20 @@ def run(request: Request) -> None:
     all_hosts = stack.enter_context(hosts.joined(
       request.address, request.hang_timeout, shared=request.shared))
     say, text = all_hosts.say, config.read(workdir.config)
-    request.agree(all_hosts, text)
+    request.agree(all_hosts, text, resolved.source.digest)
     # The same file for all: two runs may well have the same text in it.
     all_hosts.agree('the workdir', str(workdir.config.stat().st_mtime_ns))
     all_hosts.announce()
     say(f'workdir: {workdir.path}')
+    for note in resolved.notes:
+      say(note)
     say(f'device: {devices.require(request.require_backend)}')
     checkpoints = Checkpoints(workdir.checkpoints, experiment.keep, workdir.seal(),
                               read_only=True)
     stack.callback(checkpoints.release)
     layout = request.layout(experiment)
     built = build.open_run(experiment, layout, workdir, request.data_dir,
-                           request.cache_dir, say=say)
+                           request.cache_dir, trust=request.trust, say=say)
     stack.callback(built.close)
     programs = compile_programs(built.learner, built.train, built.evals, layout)
     build.check_classes(built, programs.traced.outputs)
@@ -50,10 +53,22 @@ def run(request: Request) -> None:
     say(f'step {step:,} of {workdir.path}, the best checkpoint:')
     for name, value in found.items():
       say(f'  {name}: {value!r}')
-    before = (results.read(workdir, say) or {'metrics': {}})['metrics']
+    result = results.read(workdir, say) or {'metrics': {}}
+    before = result['metrics']
     changed = [k for k, v in found.items() if k in before and before[k] != v]
     if changed:
       say('not as in result.json: ' + ', '.join(
         f'{k} was {before[k]!r}' for k in changed))
+      for line in _causes(result, resolved):
+        say(f'  {line}')
     elif before:
       say('the same numbers as in result.json')
+
+
+def _causes(result: dict, resolved: config.Resolved) -> list[str]:
+  """What is not as it was when a result was written, and can change its numbers."""
+  before, now = result.get('versions', {}), results.versions()
+  return [*resolved.notes, *(
+    f'{name} was {before[name]} when result.json was written, it is {now[name]} now'
+    for name in now if name in before and before[name] != now[name])] or [
+    'code and versions are those that result.json was written with']

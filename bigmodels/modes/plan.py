@@ -93,6 +93,8 @@ class TooLarge(Exception):
 
 def run(request: Request) -> None:
   resolved = request.resolve()
+  for note in resolved.notes:
+    print(note)
   experiment = resolved.experiment
   there = chips.topology(request.topology) if request.topology else None
   name = request.topology or devices.require(request.require_backend)

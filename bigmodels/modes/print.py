@@ -1,8 +1,13 @@
 """--mode=print: the resolved experiment as plain text; nothing is run."""
 
+import sys
+
 from bigmodels import config
 from bigmodels.request import Request
 
 
 def run(request: Request) -> None:
-  print(config.to_text(request.resolve()), end='')
+  resolved = request.resolve()
+  for note in resolved.notes:
+    print(note, file=sys.stderr)
+  print(config.to_text(resolved), end='')

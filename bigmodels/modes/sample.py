@@ -118,7 +118,10 @@ def _from_workdir(request: Request, stack: contextlib.ExitStack,
                   say: Callable[[str], None]) -> tuple[build.Built, State]:
   """A run and the state of its best checkpoint."""
   workdir = Workdir(request.workdir)
-  experiment = workdir.recorded({}).experiment
+  resolved = workdir.recorded({}, trusted=request.trust)
+  for note in resolved.notes:
+    say(note)
+  experiment = resolved.experiment
   if request.experiment or request.overrides:
     workdir.claim(request.resolve())
   if not any(workdir.checkpoints.glob('*')):
@@ -126,7 +129,8 @@ def _from_workdir(request: Request, stack: contextlib.ExitStack,
   say(f'device: {devices.require(request.require_backend)}')
   layout = request.layout(experiment)
   built = build.open_run(experiment, layout, workdir, request.data_dir,
-                         request.cache_dir, reading=False, say=say)
+                         request.cache_dir, reading=False, trust=request.trust,
+                         say=say)
   stack.callback(built.close)
   _require_text(built)
   like = trace(built.learner, built.train, {}, layout).carry
@@ -138,7 +142,10 @@ def _from_workdir(request: Request, stack: contextlib.ExitStack,
 def _from_experiment(request: Request, stack: contextlib.ExitStack,
                      say: Callable[[str], None]) -> tuple[build.Built, State]:
   """An experiment with the parameters, and a run's tokenizer, of somewhere else."""
-  experiment = request.resolve().experiment
+  resolved = request.resolve()
+  for note in resolved.notes:
+    say(note)
+  experiment = resolved.experiment
   if not experiment.init_from:
     raise UserError('--mode=sample: name the --workdir of a run, or with --experiment '
                     'one to take the parameters from, --init_from')

@@ -14,6 +14,8 @@ from bigmodels.request import Request
 
 def run(request: Request) -> None:
   resolved = request.resolve()
+  for note in resolved.notes:
+    print(note)
   devices.require(request.require_backend)
   layout = request.layout(resolved.experiment, jax.devices())
   opening = request.described()

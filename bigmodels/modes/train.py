@@ -26,7 +26,7 @@ def run(request: Request) -> None:
   with hosts.joined(request.address, request.hang_timeout,
                     shared=request.shared) as all_hosts:
     say, text = all_hosts.say, config.to_text(resolved)
-    request.agree(all_hosts, text)
+    request.agree(all_hosts, text, resolved.source.digest)
     all_hosts.agree('the versions', repr(results.versions()))
     if request.workdir:
       workdir = Workdir(request.workdir)
@@ -40,7 +40,8 @@ def run(request: Request) -> None:
       all_hosts.barrier('locked')
       all_hosts.agree('the workdir', locked or workdir.lock_text())
       stop = stack.enter_context(loop.Stop())
-      workdir.claim(resolved)
+      for note in dict.fromkeys([*resolved.notes, *workdir.claim(resolved)]):
+        say(note)
       device = devices.require(request.require_backend)
       all_hosts.announce()
       say(f'device: {device}')
@@ -63,7 +64,7 @@ def _train(request: Request, resolved: config.Resolved, workdir: Workdir, device
     layout = request.layout(experiment)
     checkpoint.check(workdir.checkpoints, workdir.seal())
     built = build.open_run(experiment, layout, workdir, request.data_dir,
-                           request.cache_dir, say=say)
+                           request.cache_dir, trust=request.trust, say=say)
     stack.callback(built.close)
     traced = trace(built.learner, built.train, built.evals, layout)
     # What does not fit is told before anything is compiled, or written.
