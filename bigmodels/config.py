@@ -360,7 +360,8 @@ def _stored_code(name: str, copy: pathlib.Path | None, trusted: Trust
     return then, [f'{path.parent}: {said}: this run goes on with its own copy, {copy}'
                   ] if changed else []
   raise UserError(
-    f'experiment: {copy / path.name} is code that was not run on this machine as it is'
+    f'experiment: {copy / path.name} is code that has not been run on this machine as '
+    'it is'
     f'{(changed and f", and not that of {path.parent} ({said})") or ""}; {_HINT}')
 
 
@@ -393,7 +394,7 @@ def read(path: pathlib.Path) -> str:
   except OSError as error:
     raise UserError(f'{path} cannot be read: {error.strerror or error}') from error
   if data.startswith((b'\xff\xfe', b'\xfe\xff')):
-    raise UserError(f'{path} cannot be read: it is UTF-16; save it as UTF-8')
+    raise UserError(f'{path} cannot be read: it is UTF-16 or UTF-32; save it as UTF-8')
   try:
     text = data.decode('utf-8-sig')
   except UnicodeDecodeError as error:

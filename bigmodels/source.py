@@ -283,6 +283,8 @@ def execute(source: Source) -> ModuleType:
     Exception: whatever the code raises.
   """
   module = ModuleType(source.module)
+  for name in [n for n in sys.modules if n.startswith(f'{source.module}.')]:
+    del sys.modules[name]  # of another experiment of this name
   file = source.path.name
   _set_up(module, source, file)
   module.__package__ = 'experiments'

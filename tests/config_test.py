@@ -288,6 +288,60 @@ def test_text_edited_to_something_illegal(old, new, message):
   assert message in str(caught.value)
 
 
+@pytest.mark.parametrize('change', [
+  lambda data: b'\xef\xbb\xbf' + data,
+  lambda data: data.replace(b'\n', b'\r\n'),
+  lambda data: b'\xef\xbb\xbf' + data.replace(b'\n', b'\r\n'),
+  lambda data: data.replace(b'\n', b'\r'),
+  lambda data: data.replace(b'\n', b' \t \n'),
+  lambda data: data.replace(b'\n', b'\xc2\xa0\n'),
+  lambda data: data.replace(b'\n', b'\n\n'),
+  lambda data: data.replace(b' = ', b'\t=  '),
+  lambda data: data.rstrip(b'\n'),
+  lambda data: data + b'\n# the end\n   # and more\n\x0c\n',
+], ids=range(10))
+def test_text_as_editors_save_it(change, tmp_path):
+  path, resolved = tmp_path / 'config.txt', config.resolve('digits_cnn', {'seed': '3'})
+  path.write_bytes(change(config.to_text(resolved).encode()))
+  again = config.from_file(path, {}, copy=None)
+  assert again.values() == resolved.values() and again.experiment.seed == 3
+
+
+@pytest.mark.parametrize(('change', 'message'), [
+  (lambda data: data.decode().encode('utf-16'), 'UTF-32; save it as UTF-8'),
+  (lambda data: b'\xfe\xff' + data.decode().encode('utf-16-be'), 'it is UTF-16'),
+  (lambda data: data.decode().encode('utf-16-le'), 'line 1 has a zero byte'),
+  (lambda data: data.decode().encode('utf-32'), 'it is UTF-16 or UTF-32'),
+  (lambda data: data + b'\xff', 'is not UTF-8'),
+  (lambda data: b'a = \xe4\n' + data, 'line 1 is not UTF-8'),
+  (lambda data: data + b'keep = \0\n', 'has a zero byte: it is not text'),
+  (lambda data: bytes(range(256)) * 9, 'cannot be read: line'),
+  (lambda data: b'\x89PNG\r\n\x1a\n' + bytes(range(256)), 'cannot be read: line 1'),
+  (lambda data: b'', 'no line `experiment = NAME`'),
+  (lambda data: b'\xef\xbb\xbf', 'no line `experiment = NAME`'),
+  (lambda data: b'\n \n# a\n', 'no line `experiment = NAME`'),
+  (lambda data: data + b'keep = 2\n', 'keep is there twice'),
+  (lambda data: data * 2, 'experiment is there twice'),
+  (lambda data: data + b'keep\n', 'is no `path = value`'),
+  (lambda data: data.replace(b'experiment = digits_cnn', b'experiment = \xef\xbb\xbf'),
+   'there is no experiment'),
+  (lambda data: data.replace(b'digits_cnn', b'a' * 300 + b'.py'), 'no experiment'),
+  (lambda data: data.replace(b'digits_cnn', b'~nobody/mine.py'), 'no experiment'),
+], ids=range(18))
+def test_what_is_no_config_is_one_line(change, message, tmp_path):
+  path = tmp_path / 'config.txt'
+  path.write_bytes(change(config.to_text(config.resolve('digits_cnn', {})).encode()))
+  with pytest.raises(UserError) as caught:
+    config.from_file(path, {}, copy=None)
+  assert message in str(caught.value) and str(caught.value).startswith(str(path))
+  assert '\n' not in str(caught.value)
+
+
+def test_a_folder_is_no_config(tmp_path):
+  with pytest.raises(UserError, match='cannot be read: Is a directory'):
+    config.from_file(tmp_path, {}, copy=None)
+
+
 def test_truncated_text_is_refused():
   text = config.to_text(config.resolve('digits_cnn', {}))
   for end in range(0, len(text) - 1, 97):
