@@ -402,7 +402,7 @@ def read(path: pathlib.Path) -> str:
     raise UserError(f'{path} cannot be read: line {line} is not UTF-8') from error
   if '\0' in text:
     line = text[:text.index('\0')].count('\n') + 1
-    raise UserError(f'{path} cannot be read: line {line} is not text')
+    raise UserError(f'{path} cannot be read: line {line} has a zero byte')
   return text
 
 

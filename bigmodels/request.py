@@ -1,6 +1,7 @@
 """What a mode is asked for."""
 
 import functools
+import os
 import pathlib
 from typing import Literal, NamedTuple
 
@@ -130,12 +131,12 @@ class Request(NamedTuple):
           'name an --experiment, or a --workdir to go on with; there is ' + names)
       return Workdir(self.workdir).recorded(self.overrides, trusted=self.trust)
     if self.experiment.endswith('.txt'):
-      path = pathlib.Path(self.experiment).expanduser()
-      if not path.is_file():
+      path = pathlib.Path(os.path.expanduser(self.experiment))
+      if not os.path.isfile(path):
         raise UserError(f'--experiment: there is no file {path}')
       copy = path.parent / 'source'
       return config.from_file(path, self.overrides, trusted=self.trust,
-                              copy=copy if copy.is_dir() else None)
+                              copy=copy if os.path.isdir(copy) else None)
     resolved = config.resolve(self.experiment, self.overrides)
     config.remember(resolved, all_lines=bool(self.overrides))
     return resolved

@@ -1,5 +1,6 @@
 """Tests of an experiment's code: what it imports from beside it, and how it differs."""
 
+import json
 import pathlib
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 from bigmodels import config, source
 from bigmodels.errors import UserError
+from bigmodels.modes import train
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 END = '\ndef config(): pass\n'
@@ -183,6 +185,47 @@ def test_functions_beside_an_experiment_go_to_other_processes(tmp_path):
      'print(pickle.load(sys.stdin.buffer)(1))'],
     input=sent, capture_output=True, check=True, cwd=ROOT)
   assert there.stdout == b'211\n'
+
+
+@pytest.mark.slow('train')
+def test_workers_read_by_what_lies_beside(tmp_path, request_for, parsed_flags):
+  fork = _folder(tmp_path, {
+    'mine.py': '''
+from functools import partial
+import optax
+from reading import Halves
+from bigmodels import data, models, tasks
+from bigmodels.experiment import Experiment, Span
+
+def config(*, workers: int) -> Experiment:
+  return Experiment(
+    model=partial(models.Mlp, widths=(8,)), task=tasks.classification,
+    optimizer=partial(optax.sgd, 0.1),
+    train=data.Batches(
+      source=Halves(), batch_size=32, resident=False, workers=workers),
+    evals={}, duration=Span(steps=3))
+''',
+    'reading.py': '''
+import dataclasses, functools
+from bigmodels import data
+
+@dataclasses.dataclass(frozen=True)
+class Halves:
+  def open(self, opening):
+    found = data.Digits().split('train').open(opening)
+    return found._replace(read=functools.partial(read, found.load()))
+
+def read(columns, rows, seeds=None):
+  from parts.scale import scaled
+  return {k: scaled(v[rows]) if k == 'inputs' else v[rows] for k, v in columns.items()}
+''',
+    'parts/scale.py': 'def scaled(x):\n  return x / 2\n'}) / 'mine.py'
+  losses = []
+  for workers in (2, 0):
+    train.run(request_for(fork, tmp_path / f'run{workers}', workers=workers))
+    lines = (tmp_path / f'run{workers}' / 'metrics.jsonl').read_text().splitlines()
+    losses.append(json.loads(lines[-1])['train/loss'])
+  assert losses[0] == losses[1]
 
 
 # --- differences ----------------------------------------------------------------
