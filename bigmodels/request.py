@@ -138,5 +138,7 @@ class Request(NamedTuple):
       return config.from_file(path, self.overrides, trusted=self.trust,
                               copy=copy if os.path.isdir(copy) else None)
     resolved = config.resolve(self.experiment, self.overrides)
-    config.remember(resolved, all_lines=bool(self.overrides))
+    # What begins with a letter can be a name, and what has a colon be imported.
+    names = any(v[:1].isalpha() or ':' in v for v in self.overrides.values())
+    config.remember(resolved, all_lines=names)
     return resolved
