@@ -134,8 +134,8 @@ def _in_room(room: str, name: str) -> Any:
     public is not None and room.startswith('bigmodels.') and name not in public):
     return EMPTY
   home = getattr(found, '__module__', None) or ''
-  if home.startswith('bigmodels.') and room not in ROOMS and home != room:
-    return EMPTY  # what a module of a package has imported itself
+  if room.startswith('bigmodels.') and not f'{home}.'.startswith(f'{room}.'):
+    return EMPTY  # what a module has imported for itself
   return found if home.partition('.')[0] in ROOTS else EMPTY
 
 
