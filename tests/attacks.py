@@ -507,4 +507,6 @@ def main() -> int:
 
 if __name__ == '__main__':
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-  sys.exit(main())
+  with tempfile.TemporaryDirectory() as state:
+    os.environ['XDG_STATE_HOME'] = state  # what is run here is nothing to trust later
+    sys.exit(main())
