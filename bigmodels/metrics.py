@@ -18,9 +18,10 @@ def classification(outputs: Outputs) -> dict[str, float]:
     outputs: `labels` `[n]`, `predictions` `[n]`, `probabilities` `[n, classes]`.
 
   Returns:
-    name -> number; `f1/3` is that of class 3. AUC of more than two classes is the mean
-    of one class against the rest; it is left out where a class does not occur. A ratio
-    of nothing to nothing is 0.
+    name -> number; `f1/3` is that of class 3. The macro averages are over the classes
+    that occur among labels or predictions; the number of any other class is 0, as is a
+    ratio of nothing to nothing. AUC of more than two classes is the mean of one class
+    against the rest; it is left out where a class has no example.
   """
   from sklearn import metrics
 
@@ -30,16 +31,16 @@ def classification(outputs: Outputs) -> dict[str, float]:
   result = {'accuracy': float(np.mean(labels == predictions))}
   each = metrics.precision_recall_fscore_support(
     labels, predictions, labels=classes, zero_division=0)
+  there = np.isin(classes, labels) | np.isin(classes, predictions)
   for name, values in zip(('precision', 'recall', 'f1'), each[:3], strict=True):
-    result[name] = float(np.mean(values))
+    result[name] = float(np.mean(values[there]))
     result |= {f'{name}/{c}': float(v) for c, v in zip(classes, values, strict=True)}
   if len(np.unique(labels)) == len(classes) and np.all(np.isfinite(scores)):
-    if len(classes) == 2:
-      result['auc'] = float(metrics.roc_auc_score(labels, scores[:, 1]))
-    else:
-      scores /= scores.sum(-1, keepdims=True)  # float32 rows miss 1 by a rounding
-      result['auc'] = float(metrics.roc_auc_score(
-        labels, scores, labels=classes, multi_class='ovr'))
+    # As scikit-learn's 'ovr', but it would scale rows to add up to 1: a float32 row
+    # misses that by a rounding, and ties would be ties no more.
+    ones = classes if len(classes) > 2 else [1]
+    result['auc'] = float(np.mean([
+      metrics.roc_auc_score(labels == c, scores[:, c]) for c in ones]))
   return result
 
 
@@ -50,20 +51,26 @@ def regression(outputs: Outputs) -> dict[str, float]:
     outputs: `targets` and `predictions`, both `[n, targets]`.
 
   Returns:
-    name -> number. R2 of targets that never change is not a number in any useful
-    sense; it is left out.
+    name -> number. R2 is left out where a target never changes: scikit-learn's 0 or 1
+    says nothing of the predictions then. All are NaN where anything is not finite.
+
+  Raises:
+    ValueError: for predictions of another shape.
   """
   from sklearn import metrics
 
   targets = outputs['targets'].astype(np.float64)
   predictions = outputs['predictions'].astype(np.float64)
-  if not np.all(np.isfinite(predictions)):
+  if targets.shape != predictions.shape:  # they would be broadcast
+    raise ValueError(f'regression: targets are {targets.shape}, predictions '
+                     f'{predictions.shape}')
+  if not (np.all(np.isfinite(targets)) and np.all(np.isfinite(predictions))):
     return {'mse': float('nan'), 'mae': float('nan')}
   result = {
     'mse': float(metrics.mean_squared_error(targets, predictions)),
     'mae': float(metrics.mean_absolute_error(targets, predictions)),
   }
-  if len(targets) > 1 and np.all(targets.std(0) > 0):
+  if np.all(np.ptp(targets, axis=0) > 0):  # a deviation may be that of a rounding
     with warnings.catch_warnings():
       warnings.simplefilter('error')
       result['r2'] = float(metrics.r2_score(targets, predictions))

@@ -85,13 +85,70 @@ def test_an_absent_class_leaves_auc_out_and_counts_as_nothing():
   assert result['recall/2'] == result['precision/2'] == result['f1/2'] == 0
 
 
-def test_a_class_neither_present_nor_predicted_is_0():
+def test_a_class_neither_present_nor_predicted_does_not_count():
   out = outputs(30, 3, absent=(1,))
   out['predictions'] = out['labels'].copy()
   result = metrics.classification(out)
   assert result['accuracy'] == result['f1/0'] == result['f1/2'] == 1
   assert result['f1/1'] == 0
-  assert result['f1'] == pytest.approx(2 / 3)
+  assert result['f1'] == result['recall'] == result['precision'] == 1
+
+
+# Macro values by hand, as fractions of true and predicted examples of each class.
+@pytest.mark.parametrize('labels, predictions, classes, precision, recall, f1', [
+  ([0, 2], [0, 2], 3, 1, 1, 1),  # class 1 is nowhere
+  ([0, 0, 2], [0, 2, 2], 3, 3 / 4, 3 / 4, 2 / 3),
+  ([0, 0], [0, 1], 2, 1 / 2, 1 / 4, 1 / 3),  # class 1 is predicted alone
+  ([1], [1], 2, 1, 1, 1),  # one example
+  ([1], [0], 2, 0, 0, 0),
+  ([3], [3], 10, 1, 1, 1),
+  ([0, 1, 2], [1, 2, 0], 3, 0, 0, 0),  # all wrong
+  ([0, 1], [2, 2], 4, 0, 0, 0),
+  ([0, 0, 0], [0, 0, 0], 5, 1, 1, 1),
+  ([0, 1, 1, 4], [0, 1, 4, 4], 6, 5 / 6, 5 / 6, 7 / 9),
+  ([0, 1, 1, 4], [0, 1, 3, 4], 6, 3 / 4, 5 / 8, 2 / 3),
+])
+def test_macro_averages_by_hand(labels, predictions, classes, precision, recall, f1):
+  result = metrics.classification({
+    'labels': np.array(labels), 'predictions': np.array(predictions),
+    'probabilities': np.full((len(labels), classes), 1 / classes, np.float32)})
+  assert result['precision'] == pytest.approx(precision)
+  assert result['recall'] == pytest.approx(recall)
+  assert result['f1'] == pytest.approx(f1)
+
+
+@pytest.mark.filterwarnings('ignore:y_pred contains classes not in y_true',
+                            'ignore:A single label was found',
+                            'ignore::sklearn.exceptions.UndefinedMetricWarning')
+@pytest.mark.parametrize('seed', range(60))
+def test_small_splits_equal_scikit_learn(seed):
+  """Classes that are absent, one example, ties: whatever chance gives."""
+  rng = np.random.default_rng(seed)
+  classes, n = rng.integers(2, 7), rng.integers(1, 12)
+  labels = rng.integers(classes, size=n)
+  scores = rng.integers(1, 4, size=(n, classes)).astype(np.float32)
+  scores /= scores.sum(-1, keepdims=True)
+  predictions = scores.argmax(-1)
+  result = metrics.classification({
+    'labels': labels, 'predictions': predictions, 'probabilities': scores})
+  assert result['accuracy'] == pytest.approx(
+    scikit.accuracy_score(labels, predictions))
+  there = np.union1d(labels, predictions)
+  for name, score in (('precision', scikit.precision_score),
+                      ('recall', scikit.recall_score), ('f1', scikit.f1_score)):
+    assert result[name] == pytest.approx(score(labels, predictions, average='macro'))
+    each = dict(zip(there, score(labels, predictions, average=None), strict=True))
+    for c in range(classes):
+      assert result[f'{name}/{c}'] == pytest.approx(each.get(c, 0))
+  present = np.unique(labels)
+  if len(present) < classes:
+    assert 'auc' not in result
+  else:
+    areas = [area(scores[labels == c, c], scores[labels != c, c]) for c in present]
+    assert result['auc'] == pytest.approx(np.mean(areas))
+  recalls = [result[f'recall/{c}'] for c in present]
+  assert np.mean(recalls) == pytest.approx(
+    scikit.balanced_accuracy_score(labels, predictions))
 
 
 @pytest.mark.parametrize('classes', [2, 3])
@@ -132,12 +189,50 @@ def test_regression_equals_definitions_and_scikit_learn(targets):
   np.full((7, 1), 0.1, np.float32),
   np.stack([np.full(7, 1 / 3), np.arange(7)], -1).astype(np.float32),
   np.ones((1, 1), np.float32),
+  np.full((3, 1), 0.1),  # whose deviation in float64 is 1.4e-17
+  np.zeros((5, 1)), np.full((9, 3), 1e-3),
 ])
 def test_targets_that_never_change_leave_r2_out(y):
   result = metrics.regression({'targets': y, 'predictions': y + 2})
   assert set(result) == {'mse', 'mae'}
   assert result['mse'] == pytest.approx(4)
   assert result['mae'] == pytest.approx(2)
+
+
+# R2 by hand: 1 - sum of squared errors / sum of squared distances from the mean.
+@pytest.mark.parametrize('targets, predictions, mse, mae, r2', [
+  ([0, 2], [0, 2], 0, 0, 1),
+  ([0, 2], [1, 1], 1, 1, 0),
+  ([0, 2], [2, 0], 4, 2, -3),
+  ([1, 2, 3], [1, 2, 6], 3, 1, -3.5),
+  ([5], [3], 4, 2, None),  # one example
+  ([5, 5], [5, 5], 0, 0, None),
+  ([5, 5], [4, 7], 2.5, 1.5, None),
+  ([[0, 5], [2, 5]], [[0, 5], [2, 5]], 0, 0, None),
+  ([[0, 1], [2, 3]], [[0, 1], [2, 3]], 0, 0, 1),
+  ([[0, 1], [2, 3]], [[1, 1], [1, 3]], 0.5, 0.5, 0.5),  # the mean of 0 and 1
+  ([1e9, 1e9 + 64], [1e9, 1e9 + 64], 0, 0, 1),
+  ([1e-30, 2e-30], [1e-30, 2e-30], 0, 0, 1),
+])
+def test_regression_by_hand(targets, predictions, mse, mae, r2):
+  targets, predictions = (np.array(x, np.float32).reshape(len(x), -1)
+                          for x in (targets, predictions))
+  expected = {'mse': mse, 'mae': mae} | ({} if r2 is None else {'r2': r2})
+  assert metrics.regression({'targets': targets, 'predictions': predictions}) == (
+    pytest.approx(expected))
+
+
+def test_targets_and_predictions_are_never_broadcast():
+  out = {'targets': np.zeros(3), 'predictions': np.zeros((3, 1))}
+  with pytest.raises(ValueError, match=r'targets are \(3,\), predictions \(3, 1\)'):
+    metrics.regression(out)
+
+
+@pytest.mark.parametrize('bad', [np.nan, np.inf])
+def test_targets_not_finite_give_nan(bad):
+  y = np.arange(4.0)[:, None]
+  result = metrics.regression({'targets': np.where(y == 2, bad, y), 'predictions': y})
+  assert all(math.isnan(value) for value in result.values())
 
 
 @pytest.mark.parametrize('bad', [np.nan, -np.inf])
