@@ -5,6 +5,7 @@ import functools
 import itertools
 import math
 import pathlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,9 +14,10 @@ import numpy as np
 from bigmodels import precision, recipes
 from bigmodels.data import batches, origins, recorded
 from bigmodels.data.batches import Batches, Feed
+from bigmodels.data.columns import listed
 from bigmodels.data.sources import Dataset, Opening, intact
 from bigmodels.errors import UserError, blamed
-from bigmodels.experiment import Experiment, Span
+from bigmodels.experiment import Experiment, Monitor, Span
 from bigmodels.learners import Learner
 from bigmodels.learners.gradient import mean_gradient
 from bigmodels.parallel.layout import Layout
@@ -295,13 +297,25 @@ def _check_names(train: Feed, evals: dict[str, Feed]) -> None:
                     f'{ours[place]!r} in that of train')
 
 
-def check_classes(built: Built, outputs: dict[str, dict]) -> None:
+def check_classes(built: Built, outputs: dict[str, dict],
+                  say: Callable[[str], None] = print) -> None:
   """Refuses a model that answers for another number of classes than the data has.
 
   Args:
     built: the experiment.
     outputs: split -> shapes of what its evaluation gives; see `compile.Traced`.
+    say: prints a line; for labels that leave a metric without a value.
+
+  Raises:
+    UserError: also for labels that a classifier cannot learn from.
   """
+  every = {'train': built.train, **built.evals}
+  if any('probabilities' in shapes for shapes in outputs.values()):
+    for name, feed in every.items():
+      _check_labels(name, feed, built.experiment.monitor, say)
+  if any('targets' in shapes for shapes in outputs.values()):
+    for name, feed in every.items():
+      _say_constant(name, feed, say)
   for name, shapes in outputs.items():
     classes, answer = built.evals[name].dataset.classes, shapes.get('probabilities')
     if classes and answer is not None and answer.shape[-1] != len(classes):
@@ -312,6 +326,61 @@ def check_classes(built: Built, outputs: dict[str, dict]) -> None:
     if classes and told not in (0, len(classes)):
       raise UserError(f'{name}: the model makes images of {told} classes, the data has '
                       f'{len(classes)}: set --config.model.classes={len(classes)}')
+
+
+def _check_labels(name: str, feed: Feed, monitor: Monitor | None,
+                  say: Callable[[str], None]) -> None:
+  """Says which classes of a split have no example; two are needed to train."""
+  classes, labels = feed.dataset.classes, feed.labels
+  if classes is not None and len(classes) == 1:
+    raise UserError(f'{name}: all {feed.dataset.length:,} labels are of one class, '
+                    f'{classes[0]!r}; classification needs two or more')
+  if labels is None or feed.dataset.shapes_only:
+    return
+  if classes is None:
+    _check_shares(name, labels, feed)
+    return
+  if labels.ndim > 1:
+    return
+  counts = np.bincount(labels, minlength=len(classes))
+  absent = [classes[i] for i in np.flatnonzero(counts == 0)]
+  if not absent:
+    return
+  if name == 'train' and np.count_nonzero(counts) == 1:
+    raise UserError(f'train: all {len(labels):,} labels are of one class, '
+                    f'{classes[int(labels[0])]!r} of {len(classes)}; classification '
+                    'needs examples of two or more')
+  of_class = re.fullmatch(rf'{re.escape(name)}/(precision|recall|f1)/(\d+)',
+                          monitor.metric if monitor else '')
+  if of_class and int(of_class[2]) < len(classes) and not counts[int(of_class[2])]:
+    raise UserError(f'--config.monitor.metric={monitor.metric}: the split {name!r} has '
+                    f'no example of the class {classes[int(of_class[2])]!r}; there is '
+                    f'{name}/{of_class[1]}')
+  say(f'{name}: no example of {len(absent):,} of {len(classes):,} classes: '
+      f'{listed(absent)}' + ('' if name == 'train' else '; AUC has no value there'))
+
+
+def _check_shares(name: str, labels: np.ndarray, feed: Feed) -> None:
+  """Refuses float labels `[n, classes]` that are no shares of the classes."""
+  if labels.ndim != 2 or not np.issubdtype(labels.dtype, np.floating):
+    return
+  wrong = (labels < 0).any(1) | (np.abs(labels.sum(1) - 1) > 1e-3)
+  if wrong.any():
+    row = int(np.argmax(wrong))
+    raise UserError(
+      f'{name}: labels {row} of {len(labels):,} are {labels[row].tolist()}: floats are '
+      'the shares of the classes in an example, 0 or more, that add up to 1')
+
+
+def _say_constant(name: str, feed: Feed, say: Callable[[str], None]) -> None:
+  """Says which targets are the same in all rows of a split: they have no R2."""
+  if feed.labels is None or feed.dataset.shapes_only or not len(feed.labels):
+    return
+  targets = np.asarray(feed.labels).reshape(len(feed.labels), -1)
+  constant = np.flatnonzero((targets == targets[0]).all(0))
+  if len(constant):
+    say(f'{name}: every label is {targets[0, constant[0]]}' + (
+      f' (target {constant[0]})' if targets.shape[1] > 1 else '') + '; R2 has no value')
 
 
 def _outputs(source) -> int:
@@ -378,8 +447,10 @@ def _check_vocabulary(model, source) -> None:
 def _target_statistics(source) -> tuple[list[float], list[float]]:
   if source.classes is not None:
     raise UserError('the task wants numbers for labels, this data has classes: '
-                    f'{", ".join(source.classes[:10])}')
+                    f'{listed(source.classes)}; labels of an array are numbers where '
+                    'they are floats, labels.astype(float)')
   columns = source.load()
+  batches.check_train(source, columns)
   labels = np.asarray(columns['labels'], np.float64)[intact(columns)]
   labels = labels.reshape(len(labels), -1)
   mean, std = labels.mean(0), labels.std(0)

@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bigmodels.data.sources import Dataset, Opening, intact
+from bigmodels.data.columns import check_finite
+from bigmodels.data.sources import Columns, Dataset, Opening, intact
 from bigmodels.errors import UserError
 
 RESIDENT_BYTES = 2 * 2**30
@@ -167,6 +168,8 @@ class Feed(NamedTuple):
       ...]`, or `[parts, batch, ...]` if there are several.
     most: steps that one dispatch may take.
     close: stops workers.
+    labels: those of a resident split that can be learned from, on the host; None when
+      streamed.
   """
 
   order: Order
@@ -177,6 +180,7 @@ class Feed(NamedTuple):
   batch: Callable[..., dict[str, jax.Array]]
   most: int
   close: Callable[[], None]
+  labels: np.ndarray | None = None
 
 
 def open_feed(batches: Batches, name: str, opening: Opening, layout: Any, *,
@@ -218,13 +222,14 @@ def open_feed(batches: Batches, name: str, opening: Opening, layout: Any, *,
   if resident:
     columns = dict(dataset.load())
     rows = sound.rows(columns, np.arange(dataset.length, dtype=np.int32))
+    labels = columns['labels'] if (rows >= 0).all() else columns['labels'][rows >= 0]
     rows = np.append(rows, np.int32(-1))  # which is row -1
     arrays = {k: layout.everywhere(v) for k, v in columns.items()}
     most = MOST_STEPS if shuffle else 1
     return Feed(order, dataset, parts, arrays,
                 functools.partial(_rows, order, rows, most, shape),
                 functools.partial(_gather, transforms, layout.share), MOST_STEPS,
-                lambda: None)
+                lambda: None, labels)
   from bigmodels.data import stream
 
   last = steps if shuffle else -(-dataset.length // size)
@@ -259,8 +264,8 @@ class _Sound:
       rows: int32 `[n]`; -1 for what only fills up.
 
     Raises:
-      UserError: for more corrupt examples than are put up with, or a label that is no
-        class.
+      UserError: for more corrupt examples than are allowed, a label that is no class,
+        or what is not finite.
     """
     corrupt = columns.pop('corrupt', None)
     if corrupt is not None:
@@ -268,6 +273,7 @@ class _Sound:
         self._tell(row)
       rows = np.where(corrupt, np.int32(-1), rows)
     self._check(np.asarray(columns['labels']), rows)
+    check_finite(self._path, columns, rows, self._dataset.describe)
     return rows
 
   def _tell(self, row: int) -> None:
@@ -344,6 +350,13 @@ def deviations(mean: np.ndarray, std: np.ndarray) -> list[float]:
   return np.where(changes, std, 1.0).tolist()
 
 
+def check_train(dataset: Dataset, columns: Columns) -> None:
+  """Refuses columns of the training split that are not finite, before a fit to them."""
+  rows = np.full(dataset.length, -1)
+  rows[intact(columns)] = intact(columns)
+  check_finite('train', columns, rows, dataset.describe)
+
+
 def channel_statistics(dataset: Dataset) -> tuple[list[float], list[float]]:
   """Mean and standard deviation of the inputs over all but the last axis, float64.
 
@@ -353,6 +366,7 @@ def channel_statistics(dataset: Dataset) -> tuple[list[float], list[float]]:
     raise UserError('mean and std of a split this large are not worked out before '
                     'training: give them in the experiment')
   columns = dataset.load()
+  check_train(dataset, columns)
   inputs, rows = columns['inputs'], intact(columns)
   parts = np.array_split(rows, max(1, min(len(rows), inputs.nbytes // 2**24)))
   if inputs.dtype == np.uint8:

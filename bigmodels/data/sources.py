@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bigmodels.data import columns as checks
 from bigmodels.data import origins
 from bigmodels.data.origins import Origin
 from bigmodels.errors import UserError, nearest
@@ -206,11 +207,16 @@ def held_out(length: int, split: str, splits: Mapping[str, float],
 class Arrays:
   """NumPy arrays as a source: `Arrays(inputs=..., labels=...)`.
 
+  Anything that `numpy.asarray` makes real numbers of; what float32 cannot hold is
+  refused with its place, what it rounds much is printed, see `columns`.
+
   Attributes:
     inputs: `[length, ...]`.
-    labels: `[length, ...]`; integers are classes, floats are targets.
+    labels: `[length, ...]`; integers and bools are classes, floats are targets.
     splits: name -> fraction.
     selected: the split that `open` gives, or None for all.
+    classes: names of the classes 0, 1, ...; None numbers them up to the largest label,
+      unless hardly any of these has an example.
   """
 
   inputs: np.ndarray
@@ -218,44 +224,56 @@ class Arrays:
   splits: Mapping[str, float] = dataclasses.field(
     default_factory=lambda: {'train': 0.8, 'test': 0.2})
   selected: str | None = None
+  classes: tuple[str, ...] | None = None
 
   def __post_init__(self):
-    if len(self.inputs) != len(self.labels):
-      raise ValueError(f'inputs and labels differ in length: {len(self.inputs)} and '
-                       f'{len(self.labels)}')
+    lengths = []
+    for name in ('inputs', 'labels'):
+      try:
+        lengths.append(len(getattr(self, name)))
+      except TypeError:
+        kind = type(getattr(self, name)).__name__
+        raise ValueError(f'{name}: must be an array of rows, got {kind}') from None
+    if lengths[0] != lengths[1]:
+      raise ValueError(f'inputs and labels differ in length: {lengths[0]} and '
+                       f'{lengths[1]}')
+    if not lengths[0]:
+      raise ValueError('inputs and labels are empty')
+    if self.classes is not None and not _are_names(self.classes):
+      raise ValueError('classes: must be names, each of them once, got '
+                       f'{self.classes!r}')
 
   def split(self, name: str) -> 'Arrays':
     return dataclasses.replace(self, selected=name)
 
   def open(self, opening: Opening) -> Dataset:
-    del opening
-    rows = slice(None)
-    if self.selected:
-      rows = held_out(len(self.inputs), self.selected, self.splits)
-    labels = np.asarray(self.labels)
-    classes = None
-    if np.issubdtype(labels.dtype, np.integer):
-      if labels.ndim == 1 and labels.min() < 0:
-        row = int(np.argmax(labels < 0))
-        raise UserError(f'Arrays: labels[{row}] is {labels[row]}; classes are counted '
-                        'from 0')
-      classes = tuple(str(i) for i in range(int(labels.max()) + 1))
-      labels = labels.astype(np.int32)
-    else:
-      try:
-        labels = labels.astype(np.float32)
-      except (ValueError, TypeError):
-        raise UserError(f'Arrays: labels want integers, which are classes, or floats; '
-                        f'got {labels.dtype}, such as {labels[:1].tolist()}') from None
-    return in_memory(
-      {'inputs': np.asarray(self.inputs)[rows], 'labels': labels[rows]}, classes
-    )._replace(origin=self._origin(rows))
+    """Checks both arrays, and cuts the split out of them.
+
+    Raises:
+      UserError: for what is not numbers, is beyond float32, or no class.
+    """
+    say = opening.say if self.selected in (None, 'train') else None  # once is enough
+    inputs = checks.inputs(self.inputs, say)
+    labels, classes = checks.labels(self.labels, self.classes, say)
+    if not self.selected:
+      return in_memory({'inputs': inputs, 'labels': labels}, classes)._replace(
+        origin=self._origin(slice(None)))
+    rows = held_out(len(inputs), self.selected, self.splits)
+    dataset = in_memory({'inputs': inputs[rows], 'labels': labels[rows]}, classes)
+    return dataset._replace(origin=self._origin(rows),
+                            describe=lambda row: f'row {rows[row]} of the arrays')
 
   def _origin(self, rows: Any) -> Origin:
     whole = origins.of_array(self.inputs)
     return Origin({name: np.asarray(found)[rows] for name, found in whole.items()},
                   {f'splits of {name}': dict(self.splits) for name in whole}
                   if self.selected else {})
+
+
+def _are_names(names: Any) -> bool:
+  """Whether these are names, each of them once."""
+  return not isinstance(names, str) and bool(names) and (
+    all(isinstance(name, str) for name in names) and len(set(names)) == len(names))
 
 
 def _labels(dataset: Dataset, opening: Opening) -> np.ndarray:
@@ -296,10 +314,7 @@ class Subset:
     if self.each is not None and (not isinstance(self.each, numbers.Integral)
                                   or self.each < 1):
       raise ValueError(f'each: wants a whole number, at least 1, got {self.each}')
-    if self.classes is not None and (
-      isinstance(self.classes, str) or not self.classes
-      or not all(isinstance(name, str) for name in self.classes)
-      or len(set(self.classes)) != len(self.classes)):
+    if self.classes is not None and not _are_names(self.classes):
       raise ValueError('classes: wants names, each of them once, got '
                        f'{self.classes!r}')
 

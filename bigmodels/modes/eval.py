@@ -41,7 +41,7 @@ def run(request: Request) -> None:
                            request.cache_dir, trust=request.trust, say=say)
     stack.callback(built.close)
     programs = compile_programs(built.learner, built.train, built.evals, layout)
-    build.check_classes(built, programs.traced.outputs)
+    build.check_classes(built, programs.traced.outputs, say)
     try:
       step, carry = initialize.best(checkpoints, lambda step: programs.traced.carry)
     except Damaged as error:

@@ -68,7 +68,7 @@ def _train(request: Request, resolved: config.Resolved, workdir: Workdir, device
     stack.callback(built.close)
     traced = trace(built.learner, built.train, built.evals, layout)
     # What does not fit is told before anything is compiled, or written.
-    build.check_classes(built, traced.outputs)
+    build.check_classes(built, traced.outputs, say)
     taken = initialize.read(built, traced.carry.state, say) if beginning else None
     programs = compile_traced(traced, built.train, built.evals, layout)
     if all_hosts.main:

@@ -59,7 +59,8 @@ def classification(model, loss: Callable = losses.cross_entropy, *,
     shares = jnp.issubdtype(labels.dtype, jnp.floating)
     if labels.ndim != 1 + shares:
       raise ValueError('classification wants labels [batch], or float [batch, '
-                       f'classes], got {labels.dtype} {labels.shape}')
+                       f'classes], got {labels.dtype} {labels.shape}'
+                       f'{_hint(labels.dtype, labels.shape)}')
     settings = {'smoothing': smoothing} if smoothing and train else {}
     values = loss(logits, labels, **settings)
     likeliest = jnp.argmax(labels, -1) if shares else labels
@@ -73,3 +74,14 @@ def classification(model, loss: Callable = losses.cross_entropy, *,
 
   return Task(partial(init, model), objective, metrics.classification,
               figures.classification)
+
+
+def _hint(dtype, shape: tuple[int, ...]) -> str:
+  """How labels of a shape that is none become classes."""
+  if len(shape) == 1:
+    return '; labels.astype(int) makes classes of whole numbers'
+  if len(shape) == 2 and shape[1] == 1:
+    return '; labels[:, 0] is the one column'
+  if len(shape) == 2 and not jnp.issubdtype(dtype, jnp.floating):
+    return '; of rows with a single 1, labels.argmax(1) is the class'
+  return ''

@@ -35,6 +35,10 @@ def regression(model, loss: Callable = losses.squared_error, *,
     if answer.shape != targets.shape:
       raise ValueError(f'regression: the model gives {answer.shape}, the targets are '
                        f'{targets.shape}')
+    for name, value in (('target_mean', mean), ('target_std', std)):
+      if value.shape not in ((), (1,), targets.shape[1:]):  # it would be broadcast
+        raise ValueError(f'regression: {name} has the shape {value.shape}, the targets '
+                         f'are {targets.shape}')
     values = loss(answer, (targets - mean) / std)
     value, total = masked_mean(values, batch['mask'])
     outputs = {'targets': targets, 'predictions': answer * std + mean}

@@ -114,7 +114,14 @@ def zero_masked(values: jax.Array, mask: jax.Array) -> jax.Array:
 
 
 def masked_mean(values: jax.Array, mask: jax.Array) -> tuple[jax.Array, tuple]:
-  """Mean of `[batch]` values where the mask is 1, and the (total, count) behind it."""
+  """Mean of `[batch]` values where the mask is 1, and the (total, count) behind it.
+
+  Raises:
+    ValueError: for values of another shape, which would be broadcast.
+  """
+  if values.shape != mask.shape:
+    raise ValueError(f'a loss must be one number for each example, {mask.shape}, got '
+                     f'{values.shape}')
   total = jnp.sum(jnp.where(mask > 0, values, 0.0))
   count = jnp.sum(mask)
   return total / jnp.maximum(count, 1.0), (total, count)

@@ -1,0 +1,292 @@
+"""What columns may hold: arrays as users have them, made the numbers of a device.
+
+Nothing is lost in silence: what cannot be kept is refused, with its place, and what is
+rounded is said.
+"""
+
+import numbers
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from bigmodels.errors import UserError
+
+Say = Callable[[str], None]
+
+_MOST_SPARSE = 1000  # classes, however few of them have examples
+_SPARSE = 10  # times as many classes as have examples are refused beyond that
+_MOST_TOKENS = 2**20  # classes of labels that are rows themselves, such as tokens
+_ROUNDED = 1e-3  # of the range of a column: a rounding by more is said
+_BLOCK = 2**17  # numbers looked at together, which a cache holds
+_EXACT = 2**24  # integers up to here are exact in float32
+_NAMED = 10  # rows or classes listed in one message
+
+
+def inputs(values, say: Say | None) -> np.ndarray:
+  """Array-like of numbers `[length, ...]`, of a native dtype, the values unchanged.
+
+  Args:
+    values: what `numpy.asarray` takes.
+    say: prints a line, for what float32 rounds much; None prints none.
+
+  Raises:
+    UserError: for what is not real numbers, or beyond what a device holds.
+  """
+  array = _array('inputs', values)
+  if array.dtype.kind == 'b':
+    return array.astype(np.uint8)
+  if array.dtype.kind in 'iu':
+    _check_integers(array, say)
+  else:
+    _check_floats('inputs', array, say)
+  return array
+
+
+def labels(values, classes: Sequence[str] | None, say: Say | None
+           ) -> tuple[np.ndarray, tuple[str, ...] | None]:
+  """Array-like `[length, ...]` -> int32 classes and their names, or float32 targets.
+
+  Args:
+    values: what `numpy.asarray` takes; integers and bools are classes.
+    classes: their names; None numbers them, up to the largest label.
+    say: as that of `inputs`; also for classes without an example.
+
+  Raises:
+    UserError: for what is neither, or classes that are not counted from 0.
+  """
+  array = _array('labels', values)
+  if array.dtype.kind == 'f':
+    if classes is not None:
+      raise UserError(f'Arrays: classes= is given, but labels are {array.dtype}, which '
+                      'are targets; labels.astype(int) makes classes of them')
+    return _targets(array, say), None
+  if array.dtype.kind == 'b':
+    array, classes = array.astype(np.int32), classes or ('False', 'True')
+  _check_from_0(array)
+  names = _numbered(array) if classes is None else tuple(map(str, classes))
+  top = int(array.argmax())
+  if array.flat[top] >= len(names):
+    raise UserError(f'Arrays: {_place("labels", array, top)}; classes= has '
+                    f'{len(names)} names, for 0 to {len(names) - 1}')
+  if say and array.ndim == 1:
+    _say_absent(array, names, say)
+  return array.astype(np.int32), names
+
+
+def check_finite(path: str, columns: dict[str, np.ndarray], rows: np.ndarray,
+                 describe: Callable[[int], str] | None) -> None:
+  """Refuses NaN and infinities; integers cost nothing, floats one sum.
+
+  Args:
+    path: of the split, for the message.
+    columns: `[n, ...]`.
+    rows: of the split, int `[n]`; -1 for what is masked, and may hold anything.
+    describe: row -> where it comes from; see `Dataset`.
+  """
+  for name, values in columns.items():
+    if values.dtype.kind != 'f' or _all_finite(values):
+      continue
+    bad = ~np.isfinite(values).reshape(len(values), -1)
+    bad[rows < 0] = False
+    of_row = np.flatnonzero(bad.any(1))
+    if not len(of_row):
+      continue
+    first = of_row[0]
+    row = int(rows[first])
+    inside = np.unravel_index(int(np.argmax(bad[first])), values.shape[1:])
+    place = ', '.join(map(str, [row, *map(int, inside)]))
+    count, found = int(bad.sum()), rows[of_row].tolist()
+    more = '' if count == 1 else (
+      f'; {count:,} values in {_many(len(found), "row")} are not finite: '
+      f'{listed(found)}')
+    whence = f' ({describe(row)})' if describe else ''
+    value = values[first][inside]
+    raise UserError(f'{path}: {name}[{place}] is {value}{whence}{more}; '
+                    'fill these, or leave their rows out')
+
+
+def listed(values: Sequence) -> str:
+  """The first few of a list, and how many there are more."""
+  shown = ', '.join(map(str, values[:_NAMED]))
+  more = len(values) - _NAMED
+  return f'{shown} and {more:,} more' if more > 0 else shown
+
+
+def _all_finite(values: np.ndarray) -> bool:
+  """False also if the sum alone is too large: then it has to be looked at closely."""
+  with np.errstate(all='ignore'):
+    return bool(np.isfinite(values.sum(dtype=np.result_type(values, np.float32))))
+
+
+def _array(name: str, values) -> np.ndarray:
+  if np.ma.isMaskedArray(values) and np.ma.getmaskarray(values).any():
+    mask = np.ma.getmaskarray(values)
+    raise UserError(
+      f'Arrays: {_index(name, mask, int(mask.argmax()))} is masked, one of '
+      f'{int(mask.sum()):,}; fill these, such as {name}.filled(0), or leave their rows '
+      'out')
+  try:
+    array = np.asarray(values)
+  except (ValueError, TypeError) as error:
+    raise UserError(f'Arrays: {name} cannot be made an array: {error}') from None
+  if array.dtype.isbuiltin == 2:  # bfloat16 and its like, which others registered
+    whole = np.can_cast(array.dtype, np.int32)
+    array = array.astype(np.int32 if whole else np.float32)
+  if array.dtype.kind not in 'biuf':
+    raise UserError(_no_numbers(name, array))
+  if array.size == 0:
+    raise UserError(f'Arrays: {name} is empty, {array.shape}')
+  if array.dtype.itemsize > 8:  # longdouble
+    return array.astype(np.float64)
+  return array.astype(array.dtype.newbyteorder('='), copy=False)
+
+
+_HINTS = {
+  'c': 'the imaginary part would be lost; np.stack([x.real, x.imag], -1) keeps both',
+  'M': 'take numbers, such as (x - x.min()) / np.timedelta64(1, "D")',
+  'm': 'take numbers, such as x / np.timedelta64(1, "s")',
+  'V': 'take one array of numbers; numpy.lib.recfunctions.structured_to_unstructured '
+       'makes one of fields',
+}
+_TEXT = {
+  'labels': 'classes, labels = np.unique(labels, return_inverse=True) makes both, and '
+            'classes= keeps the names',
+  'inputs': 'take numbers; data.Table reads columns of text, data.Sentences texts',
+}
+
+
+def _no_numbers(name: str, array: np.ndarray) -> str:
+  kind, at = array.dtype.kind, 0
+  hint = _HINTS.get(kind, _TEXT[name])
+  if kind == 'O':
+    strange = [i for i, value in enumerate(array.flat)
+               if not isinstance(value, numbers.Real)]
+    at = strange[0] if strange else 0
+    if not strange:
+      hint = f'{name}.astype(float) makes floats of it, .astype(int) integers'
+    elif not isinstance(array.flat[at], str):
+      hint = 'take real numbers alone'
+  wanted = {'labels': 'labels want integers, which are classes, or floats',
+            'inputs': 'inputs must be real numbers'}[name]
+  such = ''
+  if array.size:
+    value = array.flat[at]
+    if kind in 'USc':
+      value = value.item()
+    value = str(value) if kind in 'MmV' else repr(value)
+    such = f', such as {value[:60]} at {_index(name, array, at)}'
+  return f'Arrays: {wanted}; got {array.dtype}{such}: {hint}'
+
+
+def _check_integers(array: np.ndarray, say: Say | None) -> None:
+  if array.dtype.itemsize <= 2:
+    return
+  low, high = int(array.argmin()), int(array.argmax())
+  largest = max((low, high), key=lambda at: abs(int(array.flat[at])))
+  if array.dtype.itemsize == 8:
+    kept = np.iinfo(np.int32 if array.dtype.kind == 'i' else np.uint32)
+    if array.flat[low] < kept.min or array.flat[high] > kept.max:
+      raise UserError(
+        f'Arrays: {_place("inputs", array, largest)}, beyond {kept.dtype}; take floats '
+        'for quantities, inputs.astype(float), and np.unique(..., return_inverse=True)'
+        '[1] for identifiers')
+  if say and abs(int(array.flat[largest])) > _EXACT:
+    say(f'Arrays: {_place("inputs", array, largest)}: float32 does not tell integers '
+        'beyond 2**24 apart')
+    _say_rounded('inputs', array, say)
+
+
+def _check_floats(name: str, array: np.ndarray, say: Say | None) -> None:
+  if array.dtype.itemsize < 8:
+    return
+  most = np.finfo(np.float32).max
+  if not (array.min() >= -most and array.max() <= most):  # or NaN
+    with np.errstate(over='ignore'):
+      lost = np.isinf(array.astype(np.float32)) & np.isfinite(array)
+    if lost.any():
+      raise UserError(f'Arrays: {_place(name, array, int(lost.argmax()))}, beyond '
+                      f'float32, which ends at {most:.3g}: scale {name}')
+  _say_rounded(name, array, say)
+
+
+def _say_rounded(name: str, array: np.ndarray, say: Say | None) -> None:
+  """Says which columns float32 rounds by much of what they vary by."""
+  if say is None:
+    return
+  table = array.reshape(-1, array.shape[-1] if array.ndim == 2 else 1)
+  low, high = table[0], table[0]
+  error = np.zeros(table.shape[1])
+  size = max(1, _BLOCK // table.shape[1])
+  with np.errstate(all='ignore'):
+    for start in range(0, len(table), size):
+      part = table[start : start + size]
+      low, high = np.minimum(low, part.min(0)), np.maximum(high, part.max(0))
+      off = np.abs(part - part.astype(np.float32).astype(part.dtype))
+      error = np.maximum(error, off.max(0))
+    wide = high.astype(np.float64) - low
+    rounded = np.flatnonzero((wide > 0) & (error > _ROUNDED * wide))
+  for column in rounded[:_NAMED].tolist():
+    which = f'{name}[:, {column}]' if array.ndim == 2 else name
+    say(f'Arrays: {which} lies between {low[column]} and {high[column]}: float32 '
+        f'rounds it by up to {error[column]:.3g}; subtract a constant first')
+  if len(rounded) > _NAMED:
+    say(f'Arrays: float32 rounds {len(rounded) - _NAMED:,} more columns as much')
+
+
+def _targets(array: np.ndarray, say: Say | None) -> np.ndarray:
+  _check_floats('labels', array, say)
+  with np.errstate(under='ignore'):
+    targets = array.astype(np.float32)
+  largest = np.abs(targets).max()
+  if largest < np.finfo(np.float32).tiny and array.any():
+    at = int(np.abs(array).argmax())
+    raise UserError(f'Arrays: {_place("labels", array, at)}, the largest: all are 0 in '
+                    'float32; scale labels')
+  return targets
+
+
+def _check_from_0(array: np.ndarray) -> None:
+  if array.min() < 0:
+    raise UserError(
+      f'Arrays: {_place("labels", array, int(np.argmax(array < 0)))}; classes are '
+      'counted from 0: np.unique(labels, return_inverse=True)[1] counts them so')
+
+
+def _numbered(array: np.ndarray) -> tuple[str, ...]:
+  """Classes up to the largest label, unless hardly any of them has an example."""
+  top = int(array.argmax())
+  count = int(array.flat[top]) + 1
+  if count > (_MOST_SPARSE if array.ndim == 1 else _MOST_TOKENS):
+    different = len(np.unique(array))
+    if count > _SPARSE * different:
+      raise UserError(
+        f'Arrays: {_place("labels", array, top)}, which makes {count:,} classes of '
+        f'{different:,} different labels; classes are counted from 0: '
+        'np.unique(labels, return_inverse=True)[1] counts them so; or name all with '
+        'classes=')
+  return tuple(map(str, range(count)))
+
+
+def _say_absent(array: np.ndarray, names: Sequence[str], say: Say) -> None:
+  absent = np.flatnonzero(np.bincount(array, minlength=len(names)) == 0)
+  if not len(absent):
+    return
+  first = int(array.min())
+  hint = '' if len(absent) != first else (
+    f'; labels begin at {first}: labels - {first} counts them from 0')
+  say(f'Arrays: {_many(len(absent), "class")} of {len(names):,} without an example: '
+      f'{listed([names[i] for i in absent])}{hint}')
+
+
+def _index(name: str, array: np.ndarray, at: int) -> str:
+  place = ', '.join(str(int(i)) for i in np.unravel_index(at, array.shape))
+  return f'{name}[{place}]' if place else name
+
+
+def _place(name: str, array: np.ndarray, at: int) -> str:
+  return f'{_index(name, array, at)} is {array.flat[at]}'
+
+
+def _many(count: int, what: str) -> str:
+  plural = 'es' if what.endswith('s') else 's'
+  return f'{count:,} {what}{plural * (count != 1)}'
