@@ -17,7 +17,7 @@ _MOST_SPARSE = 1000  # classes, however few of them have examples
 _SPARSE = 10  # times as many classes as have examples are refused beyond that
 _MOST_TOKENS = 2**20  # classes of labels that are rows themselves, such as tokens
 _ROUNDED = 1e-3  # of the range of a column: a rounding by more is said
-_BLOCK = 2**17  # numbers looked at together, which a cache holds
+_SAMPLE = 4096  # rows looked at of every column
 _EXACT = 2**24  # integers up to here are exact in float32
 _NAMED = 10  # rows or classes listed in one message
 
@@ -206,31 +206,32 @@ def _check_floats(name: str, array: np.ndarray, say: Say | None) -> None:
     if lost.any():
       raise UserError(f'Arrays: {_place(name, array, int(lost.argmax()))}, beyond '
                       f'float32, which ends at {most:.3g}: scale {name}')
-  _say_rounded(name, array, say)
+  if say:
+    _say_rounded(name, array, say)
 
 
-def _say_rounded(name: str, array: np.ndarray, say: Say | None) -> None:
+def _say_rounded(name: str, array: np.ndarray, say: Say) -> None:
   """Says which columns float32 rounds by much of what they vary by."""
-  if say is None:
-    return
-  table = array.reshape(-1, array.shape[-1] if array.ndim == 2 else 1)
-  low, high = table[0], table[0]
-  error = np.zeros(table.shape[1])
-  size = max(1, _BLOCK // table.shape[1])
+  table = array if array.ndim == 2 else array.reshape(-1, 1)
+  # More rows widen a column by as much as its largest number grows at most: what some
+  # of them clear needs no closer look.
+  some = table[:: max(1, len(table) // _SAMPLE)]
   with np.errstate(all='ignore'):
-    for start in range(0, len(table), size):
-      part = table[start : start + size]
-      low, high = np.minimum(low, part.min(0)), np.maximum(high, part.max(0))
-      off = np.abs(part - part.astype(np.float32).astype(part.dtype))
-      error = np.maximum(error, off.max(0))
-    wide = high.astype(np.float64) - low
-    rounded = np.flatnonzero((wide > 0) & (error > _ROUNDED * wide))
-  for column in rounded[:_NAMED].tolist():
+    largest = np.abs(some).max(0) * np.finfo(np.float32).eps
+    wide = some.max(0).astype(np.float64) - some.min(0)
+    found = []
+    for column in np.flatnonzero(largest > _ROUNDED * wide).tolist():
+      values = table[:, column]
+      error = np.abs(values - values.astype(np.float32).astype(values.dtype)).max()
+      low, high = values.min(), values.max()
+      if error > _ROUNDED * (float(high) - float(low)) > 0:
+        found.append((column, low, high, error))
+  for column, low, high, error in found[:_NAMED]:
     which = f'{name}[:, {column}]' if array.ndim == 2 else name
-    say(f'Arrays: {which} lies between {low[column]} and {high[column]}: float32 '
-        f'rounds it by up to {error[column]:.3g}; subtract a constant first')
-  if len(rounded) > _NAMED:
-    say(f'Arrays: float32 rounds {len(rounded) - _NAMED:,} more columns as much')
+    say(f'Arrays: {which} lies between {low} and {high}: float32 rounds it by up to '
+        f'{error:.3g}; subtract a constant first')
+  if len(found) > _NAMED:
+    say(f'Arrays: float32 rounds {len(found) - _NAMED:,} more columns as much')
 
 
 def _targets(array: np.ndarray, say: Say | None) -> np.ndarray:
