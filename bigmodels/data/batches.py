@@ -1,8 +1,8 @@
 """A batch is a pure function of (seed, step), by two roads with one meaning.
 
 What fits stays *resident*: on the device, gathered inside the compiled step, many
-steps a dispatch. What does not is *streamed*: Grain workers read and decode, one step
-a dispatch. Augmentation and normalisation run inside the step on either road.
+steps a dispatch. What does not is *streamed*: threads or processes read and decode, one
+step a dispatch. Augmentation and normalisation run inside the step on either road.
 """
 
 import dataclasses
@@ -235,7 +235,7 @@ def open_feed(batches: Batches, name: str, opening: Opening, layout: Any, *,
   last = steps if shuffle else -(-dataset.length // size)
   positions = layout.positions(shape)
   workers = 0 if dataset.shapes_only else batches.workers
-  reader = stream.Reader(order, dataset.read, last, workers, positions)
+  reader = stream.Reader(path, order, dataset.read, last, workers, positions)
 
   def operand(step, count):
     assert count == 1, 'the streamed road takes one step a dispatch'

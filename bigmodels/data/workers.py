@@ -1,0 +1,179 @@
+"""Processes that read batches ahead, and hand them over in shared memory.
+
+Every block has a name that its reader knows before it is made: whatever happens to a
+worker, nothing of it stays in memory when the reader is closed.
+"""
+
+import collections
+import concurrent.futures
+import contextlib
+import multiprocessing
+import os
+import secrets
+import shutil
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import connection, shared_memory
+from typing import Any
+
+import cloudpickle
+import numpy as np
+
+from bigmodels.errors import UserError, told
+
+_GRACE = 10  # seconds that a worker lives on after a SIGTERM: its run may be saving
+_ALIGNED = 64  # bytes
+_BLOCKS = '/dev/shm'
+
+
+class Workers:
+  """Batches of consecutive steps, by processes that live until `close`."""
+
+  def __init__(self, path: str, load: Callable[[int], dict[str, np.ndarray]],
+               last: int, count: int, ahead: int):
+    """Starts nothing yet.
+
+    Args:
+      path: of the split's settings, for messages.
+      load: step -> columns; picklable.
+      last: one past the last step.
+      count: of processes.
+      ahead: batches that are read before they are asked for.
+    """
+    self._path, self._load, self._last = path, load, last
+    self._count, self._ahead = count, ahead
+    self._pool: concurrent.futures.ProcessPoolExecutor | None = None
+    self._pending: collections.deque[tuple] = collections.deque()
+    self._step = 0  # the next one to be read
+    self._prefix, self._blocks = f'bm{secrets.token_hex(4)}', 0
+
+  def begin(self, step: int) -> None:
+    """Reads from a step on; what was read ahead of another one is dropped."""
+    self._drop()
+    self._pool = self._pool or self._start()
+    self._step = step
+    self._fill()
+
+  def next(self) -> dict[str, np.ndarray]:
+    """The columns of the next step.
+
+    Raises:
+      UserError: if it cannot be read, or a worker dies.
+    """
+    self._fill()
+    step, block, future = self._pending[0]
+    try:
+      found = future.result()
+    except BrokenProcessPool:
+      raise UserError(
+        f'{self._path}: a worker process died before it had read the batch of step '
+        f'{step:,}: killed, perhaps for want of memory; what is saved stays. '
+        f'--config.{self._path}.workers=0 reads in threads') from None
+    batch = _taken(block, found) if isinstance(found, _Layout) else found
+    self._pending.popleft()
+    return batch
+
+  def close(self) -> None:
+    """Stops the processes, and frees what they have read."""
+    if self._pool is not None:
+      self._pool.shutdown(cancel_futures=True)
+      self._pool = None
+    self._drop()
+
+  def _start(self) -> concurrent.futures.ProcessPoolExecutor:
+    try:
+      load = cloudpickle.dumps(self._load)
+    except Exception as error:  # what a source holds may be anything
+      raise UserError(
+        f'{self._path}: the source cannot be sent to worker processes: {told(error)}; '
+        f'--config.{self._path}.workers=0 reads in threads') from error
+    return concurrent.futures.ProcessPoolExecutor(
+      self._count, multiprocessing.get_context('spawn'), _begin, (load,))
+
+  def _fill(self) -> None:
+    while len(self._pending) < self._ahead and self._step < self._last:
+      block = f'{self._prefix}_{self._blocks}'
+      try:
+        future = self._pool.submit(_read, self._step, block)
+      except BrokenProcessPool as error:
+        future = concurrent.futures.Future()
+        future.set_exception(error)
+      self._pending.append((self._step, block, future))
+      self._step += 1
+      self._blocks += 1
+
+  def _drop(self) -> None:
+    for *_, future in self._pending:
+      future.cancel()
+    concurrent.futures.wait([future for *_, future in self._pending])
+    for _, block, future in self._pending:
+      if not future.cancelled():
+        with contextlib.suppress(FileNotFoundError, ValueError):  # none, or empty
+          _free(shared_memory.SharedMemory(block))
+    self._pending.clear()
+
+
+class _Layout(dict):
+  """Column -> dtype, shape and first byte in a block."""
+
+
+def _taken(block: str, layout: _Layout) -> dict[str, np.ndarray]:
+  """A copy of the columns in a block, which is freed."""
+  memory = shared_memory.SharedMemory(block)
+  try:
+    return {name: np.ndarray(shape, dtype, memory.buf, first).copy()
+            for name, (dtype, shape, first) in layout.items()}
+  finally:
+    _free(memory)
+
+
+def _free(memory: shared_memory.SharedMemory) -> None:
+  memory.close()
+  memory.unlink()
+
+
+# --- in a worker ------------------------------------------------------------------
+
+_sent: dict[str, Any] = {}  # of this process: what it was sent, unpickled when needed
+
+
+def _begin(load: bytes) -> None:
+  """A worker ends with its run, and not before: a run that is stopped saves first."""
+  _sent['pickled'] = load
+  signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal, which all processes get
+  signal.signal(signal.SIGTERM, _end_later)
+  threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_later(number, frame) -> None:
+  del number, frame
+  timer = threading.Timer(_GRACE, os._exit, (1,))
+  timer.daemon = True
+  timer.start()
+
+
+def _end_with_parent() -> None:
+  connection.wait([multiprocessing.parent_process().sentinel])
+  os._exit(1)
+
+
+def _read(step: int, block: str) -> _Layout | dict[str, np.ndarray]:
+  """Puts the batch of a step into a block; returns it where there is no room."""
+  if 'load' not in _sent:
+    _sent['load'] = cloudpickle.loads(_sent['pickled'])
+  batch = {name: np.asarray(x) for name, x in _sent['load'](step).items()}
+  layout, size = _Layout(), 0
+  for name, array in batch.items():
+    layout[name] = (array.dtype, array.shape, size)
+    size += -(-array.nbytes // _ALIGNED) * _ALIGNED
+  if os.path.isdir(_BLOCKS) and 2 * size > shutil.disk_usage(_BLOCKS).free:
+    return batch  # writing to a full one would end this process
+  memory = shared_memory.SharedMemory(block, create=True, size=max(size, 1))
+  try:
+    for name, (dtype, shape, first) in layout.items():
+      np.ndarray(shape, dtype, memory.buf, first)[...] = batch[name]
+  finally:
+    memory.close()
+  return layout
