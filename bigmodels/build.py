@@ -338,7 +338,7 @@ def _check_labels(name: str, feed: Feed, monitor: Monitor | None,
   if labels is None or feed.dataset.shapes_only:
     return
   if classes is None:
-    _check_shares(name, labels, feed)
+    _check_shares(name, labels)
     return
   if labels.ndim > 1:
     return
@@ -360,7 +360,7 @@ def _check_labels(name: str, feed: Feed, monitor: Monitor | None,
       f'{listed(absent)}' + ('' if name == 'train' else '; AUC has no value there'))
 
 
-def _check_shares(name: str, labels: np.ndarray, feed: Feed) -> None:
+def _check_shares(name: str, labels: np.ndarray) -> None:
   """Refuses float labels `[n, classes]` that are no shares of the classes."""
   if labels.ndim != 2 or not np.issubdtype(labels.dtype, np.floating):
     return
@@ -368,8 +368,8 @@ def _check_shares(name: str, labels: np.ndarray, feed: Feed) -> None:
   if wrong.any():
     row = int(np.argmax(wrong))
     raise UserError(
-      f'{name}: labels {row} of {len(labels):,} are {labels[row].tolist()}: floats are '
-      'the shares of the classes in an example, 0 or more, that add up to 1')
+      f'{name}: labels[{row}] is {labels[row].tolist()}: floats are the shares of the '
+      'classes in an example, 0 or more, that add up to 1')
 
 
 def _say_constant(name: str, feed: Feed, say: Callable[[str], None]) -> None:

@@ -23,10 +23,11 @@ from bigmodels import optim
 from bigmodels.build import Built
 from bigmodels.checkpoint import Checkpoints, fingerprint
 from bigmodels.data.batches import Feed
+from bigmodels.data.columns import listed
 from bigmodels.errors import UserError, nearest
 from bigmodels.learners import Signal
 from bigmodels.logs.writers import Writers
-from bigmodels.parallel.compile import Carry, Programs
+from bigmodels.parallel.compile import Carry, Programs, data_keys
 from bigmodels.parallel.hosts import Hosts
 from bigmodels.parallel.meter import Meter
 
@@ -209,16 +210,25 @@ class Loop:
   def _check(self, fault: jax.Array) -> None:
     step, index = np.asarray(fault)
     if step >= 0:
-      self._not_finite(f'train/{self.programs.traced.metric_names[index]}', int(step))
+      name = self.programs.traced.metric_names[index]
+      self._not_finite(f'train/{name}', int(step), self._spoilt_inputs(int(step)))
 
-  def _not_finite(self, metric: str, step: int) -> None:
+  def _spoilt_inputs(self, step: int) -> str:
+    """Which inputs of a step its transforms made not finite, in a sentence."""
+    if self.hosts.count > 1 or self.built.layout.how == 'pmap':
+      return ''
+    state = self.carry.state._replace(step=jnp.int32(step - 1))
+    return spoilt_inputs(self.built, 'train', self.built.train, state, step - 1)
+
+  def _not_finite(self, metric: str, step: int, cause: str = '') -> None:
     self.checkpoints.wait()
     saved = self.checkpoints.steps
     good = f'the last good checkpoint is of step {saved[-1]}' if saved else (
       'there is no checkpoint yet')
+    cause = cause or ('A lower learning rate, warm-up, or optax.clip_by_global_norm '
+                      'may help')
     raise NotFinite(
-      f'{metric} is not finite at step {step}: stopped there; {good}. A lower '
-      'learning rate, warm-up, or optax.clip_by_global_norm may help')
+      f'{metric} is not finite at step {step}: stopped there; {good}. {cause}')
 
   def _evaluate_all(self) -> None:
     experiment, ledger = self.built.experiment, self.ledger
@@ -231,7 +241,12 @@ class Loop:
         record |= evaluate(self.built, self.programs, name, feed, self.carry.state)[0]
     bad = [name for name, value in record.items() if not math.isfinite(value)]
     if bad:
-      self._not_finite(bad[0], ledger.step)
+      name = bad[0].partition('/')[0]
+      feed = self.built.evals[name]
+      found = '' if self.hosts.count > 1 or self.built.layout.how == 'pmap' else next(
+        filter(None, (spoilt_inputs(self.built, name, feed, self.carry.state, index)
+                      for index in range(_batches(feed)))), '')
+      self._not_finite(bad[0], ledger.step, found)
     self._record(ledger.step, record)
     ledger.evaluations += 1
     value = monitored(experiment, record)
@@ -390,6 +405,35 @@ def means(sums: dict[str, tuple]) -> dict[str, float]:
           for name, (total, count) in sums.items() if count > 0}
 
 
+def spoilt_inputs(built: Built, name: str, feed: Feed, state, index: int) -> str:
+  """Which inputs of a batch its transforms made not finite, in a sentence, or ''.
+
+  Args:
+    built: the experiment.
+    name: of the split.
+    feed: of the split.
+    state: of the learner before that batch.
+    index: which batch.
+  """
+  batch = jax.jit(feed.batch)(
+    feed.resident, feed.operand(index, 1), 0, data_keys(state, feed, built.layout))
+  inputs, rows = (np.asarray(batch[k]) for k in ('inputs', 'row'))
+  good = np.isfinite(inputs.astype(np.float32)).reshape(*rows.shape, -1).all(-1)
+  bad = rows[~good & (np.asarray(batch['mask']) > 0)]
+  if not bad.size:
+    return ''
+  given = built.experiment.train if name == 'train' else built.experiment.evals[name]
+  made = ', '.join(getattr(getattr(each, 'func', each), '__name__', repr(each))
+                   for each in given.transforms)
+  return (f'The inputs of {name!r} are finite as they are read, but not after its '
+          f'transforms ({made}): rows {listed(bad.tolist())}')
+
+
+def _batches(feed: Feed) -> int:
+  """Batches of an evaluation."""
+  return math.ceil(feed.order.length / feed.order.batch_size)
+
+
 def evaluate(built: Built, programs: Programs, name: str, feed: Feed, state,
              most: int | None = None) -> tuple[dict[str, float], dict[str, np.ndarray]]:
   """Evaluates every example of a split exactly once.
@@ -406,7 +450,7 @@ def evaluate(built: Built, programs: Programs, name: str, feed: Feed, state,
     flat name -> number, such as `test/accuracy`; and the outputs of all examples that
     are not masked, with `row`, int `[n]`, which of the split each is.
   """
-  batches = min(math.ceil(feed.order.length / feed.order.batch_size), most or math.inf)
+  batches = min(_batches(feed), most or math.inf)
   parts = [programs.evaluate(name, state, feed.operand(i, 1)) for i in range(batches)]
   parts = jax.device_get(parts)
   totals: dict[str, tuple] = {}

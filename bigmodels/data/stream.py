@@ -47,7 +47,12 @@ class Reader:
     if step != self._next:
       self._begin(step)
     self._next = step + 1
-    return next(self._threads) if self._workers is None else self._workers.next()
+    if self._workers is not None:
+      return self._workers.next()
+    found = next(self._threads)
+    if isinstance(found, UserError):
+      raise found
+    return found
 
   def _begin(self, step: int) -> None:
     if self._workers is not None:
@@ -58,7 +63,14 @@ class Reader:
     self.close()
     steps = grain.MapDataset.range(step, self._last)
     options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=_READ_AHEAD)
-    self._threads = iter(steps.map(self._load).to_iter_dataset(options))
+    self._threads = iter(steps.map(self._found).to_iter_dataset(options))
+
+  def _found(self, step: int) -> dict[str, np.ndarray] | UserError:
+    """Grain would write into the text of an error that is raised."""
+    try:
+      return self._load(step)
+    except UserError as error:
+      return error
 
   def close(self) -> None:
     """Stops threads and processes."""

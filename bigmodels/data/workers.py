@@ -105,13 +105,11 @@ class Workers:
       self._blocks += 1
 
   def _drop(self) -> None:
-    for *_, future in self._pending:
-      future.cancel()
-    concurrent.futures.wait([future for *_, future in self._pending])
-    for _, block, future in self._pending:
-      if not future.cancelled():
-        with contextlib.suppress(FileNotFoundError, ValueError):  # none, or empty
-          _free(shared_memory.SharedMemory(block))
+    begun = [each for each in self._pending if not each[-1].cancel()]
+    concurrent.futures.wait([future for *_, future in begun])
+    for _, block, _ in begun:
+      with contextlib.suppress(FileNotFoundError, ValueError):  # none, or an empty one
+        _free(shared_memory.SharedMemory(block))
     self._pending.clear()
 
 

@@ -128,7 +128,7 @@ def trace(learner: Learner, train: Feed, evals: dict[str, Feed],
   one_step = jax.jit(learner.step)  # which remembers its trace
 
   def batch_of(state, resident, operand, index):
-    return train.batch(resident, operand, index, _data_keys(state, train, layout))
+    return train.batch(resident, operand, index, data_keys(state, train, layout))
 
   def step_of(state, resident, operand):
     return one_step(state, batch_of(state, resident, operand, 0))
@@ -262,7 +262,7 @@ def _slow_in_a_loop(jaxpr: core.ClosedJaxpr) -> bool:
 
 def _evaluation(learner: Learner, feed: Feed, layout: Layout) -> Callable:
   def evaluate(state, resident, operand):
-    batch = feed.batch(resident, operand, 0, _data_keys(state, feed, layout))
+    batch = feed.batch(resident, operand, 0, data_keys(state, feed, layout))
     sums, outputs = learner.evaluate(state, batch)
     return layout.total(sums), {**outputs, 'mask': batch['mask']}
 
@@ -276,8 +276,14 @@ def _cut(feed: Feed) -> PartitionSpec:
   return PartitionSpec(*(None,) * (2 if feed.resident else 1), BATCH)
 
 
-def _data_keys(state: State, feed: Feed, layout: Layout) -> jax.Array:
-  """A key for the augmentation of each part, apart from the learner's own."""
+def data_keys(state: State, feed: Feed, layout: Layout) -> jax.Array:
+  """A key for the augmentation of each part, apart from the learner's own.
+
+  Args:
+    state: of the step that the batch is for.
+    feed: that the batch is of.
+    layout: where it lies.
+  """
   key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), 2**31)
   first, apart = layout.place()
   if feed.parts == 1 and apart == 1:
