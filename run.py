@@ -8,6 +8,7 @@
 """
 
 import importlib
+import math
 import os
 import pathlib
 import re
@@ -26,13 +27,17 @@ if __name__ == '__main__':
     os.environ.get('TF_CPP_MIN_LOG_LEVEL', '1') == '1'):
     os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
 
+from bigmodels import console, paths
+
+if __name__ == '__main__':
+  console.keep()  # before a package holds on to a stream
+
 from absl import app, flags, logging
 
-from bigmodels.errors import UserError, nearest, of_callback
+from bigmodels.errors import UserError, nearest, of_callback, of_machine, shown
 
-MODES = [p.stem for p in (
-  pathlib.Path(__file__).resolve().parent / 'bigmodels/modes').glob(
-  '[!_]*.py')]
+CODE = pathlib.Path(__file__).resolve().parent / 'bigmodels'
+MODES = [p.stem for p in (CODE / 'modes').glob('[!_]*.py')]
 
 flags.DEFINE_string('experiment', None, 'a name in experiments/ or the path of a .py '
                     'file; or the config.txt of a run')
@@ -84,7 +89,13 @@ flags.DEFINE_bool('list', False, 'list the experiments')
 
 def read_overrides(argv: list[str]) -> tuple[list[str], dict[str, str]]:
   """Splits `--config.PATH=VALUE` and `--config.PATH VALUE` off a command line."""
-  rest, overrides = [], {}
+  rest, overrides = _split(argv)
+  return rest, dict(overrides)
+
+
+def _split(argv: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
+  """As `read_overrides`, with all that is given of each."""
+  rest, overrides = [], []
   arguments = iter(argv)
   for argument in arguments:
     name, equals, value = argument.partition('=')
@@ -98,7 +109,7 @@ def read_overrides(argv: list[str]) -> tuple[list[str], dict[str, str]]:
       value = next(arguments, '--')
       if value.startswith('--'):
         raise UserError(f'--config.{path}: wants a value, --config.{path}=VALUE')
-    overrides[path] = value
+    overrides.append((path, value))
   return rest, overrides
 
 
@@ -115,9 +126,11 @@ def main(argv: list[str], overrides: dict[str, str]) -> None:
     return
   if FLAGS.mode not in MODES:
     raise UserError(f'--mode={FLAGS.mode}: no such mode{nearest(FLAGS.mode, MODES)}')
-  cache_dir = pathlib.Path(os.path.expanduser(FLAGS.cache_dir))
+  cache_dir = _check_paths()
   if FLAGS.init_from:
     overrides = {**overrides, 'init_from': FLAGS.init_from}
+  if not math.isfinite(FLAGS.hang_timeout):
+    raise UserError(f'--hang_timeout={FLAGS.hang_timeout}: must be a finite number')
 
   try:
     from bigmodels.parallel import devices
@@ -129,7 +142,7 @@ def main(argv: list[str], overrides: dict[str, str]) -> None:
                     'install -r requirements.txt in a new virtual environment'
                     ) from error
 
-  devices.prepare(cache_dir / 'xla')
+  uncached = devices.prepare(cache_dir / 'xla')
   mesh = None if FLAGS.mesh is None else MeshShape.parse(FLAGS.mesh)
   data_dir = FLAGS.data_dir or os.environ.get('TFDS_DATA_DIR')
   if FLAGS.topology and FLAGS.mode != 'plan':
@@ -138,6 +151,8 @@ def main(argv: list[str], overrides: dict[str, str]) -> None:
   for name in Sampling._fields:
     if FLAGS[name].present and FLAGS.mode != 'sample':
       raise UserError(f'--{name}: only --mode=sample writes text')
+  if uncached and FLAGS.mode not in ('print', 'shapes', 'doctor'):
+    print(f'warning: --cache_dir={cache_dir}: {uncached}', flush=True)
   mode = importlib.import_module(f'bigmodels.modes.{FLAGS.mode}')
   mode.run(Request(
     FLAGS.experiment, overrides, FLAGS.workdir, data_dir, cache_dir,
@@ -147,16 +162,59 @@ def main(argv: list[str], overrides: dict[str, str]) -> None:
     Sampling(*(FLAGS[name].value for name in Sampling._fields)), FLAGS.trust))
 
 
+def _check_paths() -> pathlib.Path:
+  """Refuses paths that cannot be meant; returns the cache's."""
+  FLAGS = flags.FLAGS
+  try:
+    os.getcwd().encode()
+  except OSError as error:
+    raise UserError(f'the folder that this was started in: {error.strerror}') from None
+  for name in ('experiment', 'init_from', 'prompt_file'):
+    if FLAGS[name].value is not None:
+      paths.checked(FLAGS[name].value, f'--{name}')
+  for name in ('workdir', 'data_dir'):
+    if FLAGS[name].value is not None:
+      paths.folder(FLAGS[name].value, f'--{name}')
+  return paths.checked(FLAGS.cache_dir, '--cache_dir')
+
+
+def _check_argv(argv: list[str]) -> None:
+  """Refuses bytes that are not UTF-8."""
+  for argument in argv:
+    try:
+      argument.encode()
+    except UnicodeEncodeError:
+      raise UserError(f'{argument!r}: must be UTF-8') from None
+
+
+def _check_once(overrides: list[tuple[str, str]]) -> None:
+  """Refuses what is given twice: the first would count for nothing, in silence."""
+  for path, value in overrides:
+    others = [v for p, v in overrides if p == path and v != value]
+    if others:
+      raise UserError(f'--config.{path}: given twice, as {value!r} and as '
+                      f'{others[0]!r}')
+  for flag in flags.FLAGS.get_key_flags_for_module(sys.modules[__name__]):
+    if flag.present > 1 and not isinstance(flag, flags.MultiFlag):
+      raise UserError(f'--{flag.name}: given {flag.present} times')
+
+
 def _start(argv: list[str]) -> None:
   """Everything a user can mend ends here: one message on stderr, exit 2."""
   try:
-    argv, overrides = read_overrides(argv)
-    app.run(lambda rest: main(rest, overrides), argv, flags_parser=_parse)
+    _check_argv(argv)
+    argv, overrides = _split(argv)
+
+    def checked(rest):
+      _check_once(overrides)
+      main(rest, dict(overrides))
+
+    app.run(checked, argv, flags_parser=_parse)
   except UserError as error:
     _mendable(error)
   except Exception as error:
-    if of_callback(error):
-      _mendable(of_callback(error))
+    if mendable := of_callback(error) or of_machine(error, CODE):
+      _mendable(mendable)
     if not re.search('RESOURCE_EXHAUSTED|Out of memory', str(error)):  # of XLA
       raise
     print(f'error: out of memory: {str(error).splitlines()[0]} (--mode=plan tells what '
@@ -170,7 +228,11 @@ def _start(argv: list[str]) -> None:
 def _mendable(error: UserError) -> None:
   if flags.FLAGS.is_parsed() and flags.FLAGS.verbosity > 0:
     traceback.print_exc()
-  print(f'error: {error}', file=sys.stderr)
+  # What comes from data may have lines of its own; they cannot be taken for ours.
+  first, *more = shown(str(error)).splitlines() or ['']
+  print(f'error: {first}', file=sys.stderr)
+  for line in more:
+    print(f'  {line.removeprefix("  ")}', file=sys.stderr)
   sys.exit(2)
 
 
@@ -192,4 +254,5 @@ def _parse(argv: list[str]) -> list[str]:
 
 
 if __name__ == '__main__':
-  _start(sys.argv)
+  with console.complete():
+    _start(sys.argv)

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bigmodels import precision, recipes
+from bigmodels import paths, precision, recipes
 from bigmodels.data import batches, origins, recorded
 from bigmodels.data.batches import Batches, Feed
 from bigmodels.data.columns import listed
-from bigmodels.data.sources import Dataset, Opening, intact
+from bigmodels.data.sources import Dataset, Opening, in_lines, intact
 from bigmodels.errors import UserError, blamed
 from bigmodels.experiment import Experiment, Monitor, Span
 from bigmodels.learners import Learner
@@ -77,9 +77,9 @@ def open_run(experiment: Experiment, layout: Layout, workdir: Workdir,
       `Workdir.fitted`.
   """
   stored = workdir.fitted() or {'data_dir': None, 'kept': {}}
-  data_dir = str(pathlib.Path(data_dir).expanduser().resolve()) if data_dir else (
-    stored['data_dir'])
-  opening = Opening(data_dir, cache_dir, dict(stored['kept']), say, trust=trust)
+  data_dir = str(paths.resolved(data_dir)) if data_dir else stored['data_dir']
+  opening = Opening(data_dir, cache_dir, dict(stored['kept']), in_lines(say),
+                    trust=trust)
   if not reading:  # any batch will do, but the run stays as long as it was
     length = opening.kept.get('train', {}).get('length', 1)
     steps = experiment.duration.step(

@@ -378,11 +378,12 @@ def _in_every_process(here: bool) -> bool:
   return bool(multihost_utils.process_allgather(np.array(here)).all())
 
 
+@functools.cache  # a hook on top of a hook, for every folder that is opened
 def _hush() -> None:
-  """Has a full disk told once, by us, not by every task and thread that fails of it.
+  """Has what fails told once, by us, not by every task and thread that fails of it.
 
-  Each write that TensorStore fails later is reported to an event loop that Orbax has
-  closed by then, and that to `sys.unraisablehook`.
+  Each read and write that TensorStore fails later is reported to an event loop that
+  Orbax has closed by then, and that to `sys.unraisablehook`.
   """
   logging.getLogger('asyncio').setLevel(logging.CRITICAL)
   before = sys.unraisablehook

@@ -11,7 +11,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from bigmodels import recipes, source, trust
+from bigmodels import paths, recipes, source, trust
 from bigmodels.errors import UserError, nearest
 from bigmodels.experiment import Experiment
 from bigmodels.source import Source
@@ -91,7 +91,7 @@ def source_of(name: str) -> Source:
 def _locate(name: str) -> tuple[str, pathlib.Path]:
   """The lasting name of an experiment, and where its file is, or would be."""
   if name.endswith('.py'):
-    path = pathlib.Path(os.path.realpath(os.path.expanduser(name)))  # of any text
+    path = paths.checked(str(paths.resolved(name)), 'experiment')
     return path.stem if path.parent == EXPERIMENTS else str(path), path
   if not re.fullmatch(r'\w+', name):
     raise _absent(name, EXPERIMENTS / name)

@@ -2,6 +2,8 @@
 
 import contextlib
 import difflib
+import errno
+import os
 import pathlib
 import re
 import traceback
@@ -10,6 +12,26 @@ from collections.abc import Iterable, Iterator
 
 class UserError(Exception):
   """Something the user can mend: shown as one message, no traceback, exit 2."""
+
+
+# Controls but tab and newline; separators of lines; what turns the direction of text;
+# a mark that is not seen; halves of surrogate pairs, for bytes that are not UTF-8.
+_CONTROLS = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u2028-\u202e'
+                       '\u2066-\u2069\ufeff\ud800-\udfff]')
+
+
+def shown(text: str) -> str:
+  """A text for the console, which nothing in it controls.
+
+  Args:
+    text: may come from data. Newlines and tabs stay; what is shown may be shown again.
+  """
+  return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def in_a_line(text: str) -> str:
+  """As `shown`, with newlines and tabs escaped too: for names that come from data."""
+  return shown(text).replace('\n', '\\n').replace('\t', '\\t')
 
 
 def told(error: Exception) -> str:
@@ -57,6 +79,36 @@ def of_callback(error: Exception) -> UserError | None:
   return UserError(found[1].strip()) if found else None
 
 
+_OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG,
+                   errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.EACCES,
+                   errno.EPERM)
+
+
+def of_machine(error: Exception, code: pathlib.Path) -> UserError | None:
+  """The `UserError` of what is wrong with a file or the machine, not with the code.
+
+  Args:
+    error: that nothing has handled; None is returned if it may be one of the code.
+    code: the folder of the code; if a file of it, or of a library, is missing, that is
+      no mistake of the user.
+  """
+  if isinstance(error, MemoryError):
+    return UserError(f'out of memory: {told(error)}')
+  if isinstance(error, UnicodeEncodeError) and error.reason.startswith('surrogates'):
+    return UserError(f'{error.object[:200]!r} is not UTF-8, which a name must be')
+  if not isinstance(error, OSError) or error.strerror is None:
+    return None
+  if not isinstance(error.filename, str | bytes):
+    return UserError(told(error)) if error.errno in _OF_THE_MACHINE else None
+  name = os.fsdecode(error.filename)
+  path = pathlib.PurePath(name)
+  own = _OF_LIBRARIES & {*path.parts} or any(map(path.is_relative_to, (
+    code, os.path.dirname(os.__file__))))
+  if own and error.errno not in _OF_THE_MACHINE:
+    return None
+  return UserError(f'{name}: {error.strerror}')
+
+
 def nearest(name: str, choices: Iterable[str]) -> str:
   """Returns '; did you mean X?' or the list of what there is.
 
@@ -64,7 +116,7 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     name: what was asked for.
     choices: what would have been legal.
   """
-  choices = sorted(choices)
+  choices = sorted(map(in_a_line, choices))
   folded = {c.lower(): c for c in reversed(choices)}
   close = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
   if close:

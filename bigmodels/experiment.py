@@ -7,13 +7,11 @@ can be printed, compared and overridden before anything runs.
 
 import dataclasses
 import math
-import os
-import pathlib
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from bigmodels import learners
+from bigmodels import learners, paths
 from bigmodels.data.batches import Batches
 from bigmodels.precision import Precision
 from bigmodels.sharding import MeshShape, Rule
@@ -151,7 +149,10 @@ class Experiment:
         raise ValueError(f'{name}: wants a function that makes one, such as {example}')
     if self.init_from is not None:
       # Absolute: a run goes on from whatever folder it is started in.
-      object.__setattr__(self, 'init_from', _lasting(self.init_from))
+      if not self.init_from:
+        raise ValueError("init_from: must be the path of a file or folder, got ''")
+      path = paths.lasting(self.init_from, 'init_from')
+      object.__setattr__(self, 'init_from', str(path))
     try:
       re.compile(self.init_pattern)
     except re.error as error:
@@ -177,15 +178,3 @@ class Experiment:
         f'monitor.metric: {self.monitor.metric!r} is of none of the evaluated splits '
         f'({", ".join(self.evals) or "none"}); it reads SPLIT/METRIC'
       )
-
-
-def _lasting(path: str) -> str:
-  """A path made absolute; a file that is a link stays that link.
-
-  What belongs to a file, such as the `config.json` of weights, is beside the link: a
-  hub's cache links `snapshots/HASH/model.safetensors` into `blobs/`.
-  """
-  given = pathlib.Path(os.path.expanduser(path))
-  if os.path.isdir(given) or given.name in ('', '..'):
-    return os.path.realpath(given)
-  return os.path.join(os.path.realpath(given.parent), given.name)

@@ -70,7 +70,10 @@ class Ledger:
 
 
 class Stop:
-  """Hears SIGTERM and Ctrl-C, so that a run can be saved; a second one ends it."""
+  """Hears SIGTERM, Ctrl-C and a terminal that closes, so that a run can be saved.
+
+  A second one ends it. Under `nohup` a run outlives its terminal.
+  """
 
   def __init__(self):
     self.name: str | None = None
@@ -78,7 +81,9 @@ class Stop:
 
   def __enter__(self) -> 'Stop':
     if threading.current_thread() is threading.main_thread():
-      for number in (signal.SIGTERM, signal.SIGINT):
+      for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if (number, signal.getsignal(number)) == (signal.SIGHUP, signal.SIG_IGN):
+          continue
         self._before[number] = signal.signal(number, self._hear)
     return self
 

@@ -5,8 +5,8 @@ import os
 import pathlib
 from typing import Literal, NamedTuple
 
-from bigmodels import config
-from bigmodels.data.sources import Opening
+from bigmodels import config, paths
+from bigmodels.data.sources import Opening, in_lines
 from bigmodels.errors import UserError
 from bigmodels.experiment import Experiment
 from bigmodels.parallel import layout
@@ -109,7 +109,7 @@ class Request(NamedTuple):
     return Opening(
       self.data_dir or stored['data_dir'], self.cache_dir, kept, shapes_only=True,
       trust=self.trust,
-      say=functools.cache(functools.partial(print, flush=True)))  # each line once
+      say=functools.cache(in_lines(functools.partial(print, flush=True))))  # once each
 
   def layout(self, experiment: Experiment, devices: list | None = None) -> Layout:
     """The mesh that is meant, over devices; None for those that are there."""
@@ -131,8 +131,8 @@ class Request(NamedTuple):
           'name an --experiment, or a --workdir to go on with; there is ' + names)
       return Workdir(self.workdir).recorded(self.overrides, trusted=self.trust)
     if self.experiment.endswith('.txt'):
-      path = pathlib.Path(os.path.expanduser(self.experiment))
-      if not os.path.isfile(path):
+      path = paths.checked(self.experiment, '--experiment')
+      if not path.is_file():
         raise UserError(f'--experiment: there is no file {path}')
       copy = path.parent / 'source'
       return config.from_file(path, self.overrides, trusted=self.trust,

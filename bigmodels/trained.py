@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bigmodels import build, initialize, losses
+from bigmodels import build, initialize, losses, paths
 from bigmodels.data import cleaning
 from bigmodels.data.sources import Opening
 from bigmodels.errors import UserError
@@ -258,7 +258,7 @@ def read(path: str, cache_dir: pathlib.Path, say: Callable[[str], None], *,
     UserError: if there is no run with a sound checkpoint, or it asks for what is not
       trusted.
   """
-  workdir = Workdir(pathlib.Path(path).expanduser().resolve())
+  workdir = Workdir(paths.resolved(path))
   if not workdir.config.is_file() or not any(workdir.checkpoints.glob('*')):
     raise UserError(f'{workdir.path}: there is no run with a checkpoint; wants the '
                     '--workdir of one')

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from bigmodels import config
+from bigmodels import config, paths
 from bigmodels import seal as seals
 from bigmodels.checkpoint import out_of_room
 from bigmodels.errors import UserError
@@ -24,7 +24,7 @@ class Workdir:
   """A run's folder, by file."""
 
   def __init__(self, path: str | os.PathLike):
-    self.path = pathlib.Path(path)
+    self.path = paths.known(path)
     self.config = self.path / 'config.txt'
     self.source = self.path / 'source'
     self.data = self.path / 'data.json'
@@ -45,7 +45,10 @@ class Workdir:
       try:
         path.mkdir(parents=True)
         return cls(path)
-      except FileExistsError:
+      except FileExistsError as error:
+        if not path.parent.is_dir():  # a link to what does not exist
+          raise UserError(f'--workdir: cannot make {path}: {path.parent} is no folder'
+                          ) from error
         continue
       except OSError as error:
         raise UserError(f'--workdir: cannot make {path}: {error.strerror}') from error
@@ -60,7 +63,8 @@ class Workdir:
     """
     with self.blame():
       self.path.mkdir(parents=True, exist_ok=True)
-      file = open(self.path / '.lock', 'a+')  # noqa: SIM115 (closed below)
+      # Unbuffered: what a full disk refuses is not tried again when it is closed.
+      file = open(self.path / '.lock', 'ab+', buffering=0)  # noqa: SIM115
     with file:
       try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -69,8 +73,7 @@ class Workdir:
           f'--workdir={self.path}: another run is writing there') from None
       with self.blame():
         file.truncate(0)
-        file.write(uuid.uuid4().hex)
-        file.flush()
+        file.write(uuid.uuid4().hex.encode())
         os.fsync(file.fileno())
       yield self.lock_text()
 

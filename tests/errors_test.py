@@ -1,9 +1,16 @@
 """bigmodels.errors: what is told of an error that was not meant to be read."""
 
+import errno
+import os
+import pathlib
+
 import jax.numpy as jnp
 import pytest
 
-from bigmodels.errors import UserError, blamed, nearest
+import bigmodels
+from bigmodels.errors import UserError, blamed, nearest, of_machine
+
+CODE = pathlib.Path(bigmodels.__file__).parent
 
 
 def test_an_error_that_is_meant_to_be_read_is_told_as_it_is():
@@ -31,3 +38,37 @@ def test_the_nearest_choice_is_told():
   assert nearest('adm', ['adam', 'sgd']) == "; did you mean 'adam'?"
   assert nearest('xyz', ['adam', 'sgd']) == '; there is adam, sgd'
   assert nearest('xyz', []) == '; there is none'
+
+
+def _system(code, *name):
+  return OSError(code, os.strerror(code), *name)
+
+
+@pytest.mark.parametrize(('error', 'message'), [
+  (_system(errno.ENOENT, '/home/a/x.csv'), '/home/a/x.csv: No such file or directory'),
+  (_system(errno.EACCES, 'runs/a'), 'runs/a: Permission denied'),
+  (_system(errno.ENAMETOOLONG, 'x'), 'x: File name too long'),
+  (_system(errno.ELOOP, 'x'), 'x: Too many levels of symbolic links'),
+  (_system(errno.ENOTDIR, b'x/y'), 'x/y: Not a directory'),
+  (_system(errno.EISDIR, 'x'), 'x: Is a directory'),
+  (_system(errno.EROFS, 'x'), 'x: Read-only file system'),
+  (_system(errno.ENOSPC), 'OSError: [Errno 28] No space left on device'),
+  (_system(errno.EMFILE), 'OSError: [Errno 24] Too many open files'),
+  (_system(errno.EACCES, str(CODE / 'run.py')), 'run.py: Permission denied'),
+  (MemoryError('17 GB'), 'out of memory: MemoryError: 17 GB'),
+  (UnicodeEncodeError('utf-8', 'a\udcff', 1, 2, 'surrogates not allowed'),
+   r"'a\udcff' is not UTF-8")])
+def test_what_is_wrong_with_a_file_or_the_machine(error, message):
+  try:
+    raise error
+  except Exception as raised:
+    assert message in str(of_machine(raised, CODE))
+
+
+@pytest.mark.parametrize('error', [
+  ValueError('x'), KeyError('x'), OSError('in words'), _system(errno.EINVAL),
+  _system(errno.ENOENT, str(CODE / 'gone.py')), _system(errno.ENOENT, os.__file__),
+  _system(errno.ENOENT, '/a/site-packages/jax/x'), _system(errno.EBADF, 3),
+  UnicodeEncodeError('ascii', 'ä', 0, 1, 'ordinal not in range'), RuntimeError()])
+def test_what_may_be_wrong_with_the_code(error):
+  assert of_machine(error, CODE) is None

@@ -16,16 +16,18 @@ ALLOWED = {
   'recipes': {'errors', 'values'},
   'models': {'layers'},
   'hardware': {'layers', 'errors'},
-  'data': {'errors'},
+  'paths': {'errors'},
+  'console': {'errors'},
+  'data': {'errors', 'paths'},
   'environments': {'errors'},
   'optim': {'names'},
   'tasks': {'losses', 'metrics', 'figures', 'errors', 'decoding', 'names'},
   'sharding': {'errors', 'names'},
   'learners': {'tasks', 'environments', 'errors', 'keys'},
-  'experiment': {'learners', 'data', 'precision', 'sharding'},
+  'experiment': {'learners', 'data', 'paths', 'precision', 'sharding'},
   'source': {'errors'},
   'trust': {'errors', 'source', 'values'},
-  'config': {'errors', 'experiment', 'recipes', 'source', 'trust', 'values'},
+  'config': {'errors', 'experiment', 'paths', 'recipes', 'source', 'trust', 'values'},
 }
 MACHINERY = ('build', 'loop', 'modes', 'workdir', 'checkpoint', 'results', 'trained')
 FORBIDDEN = {  # the rooms above: what they may not name

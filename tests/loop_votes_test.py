@@ -1,5 +1,7 @@
 """Tests of bigmodels.loop's pace and votes, on a clock and a device that are played."""
 
+import os
+import signal
 import types
 
 import numpy as np
@@ -108,3 +110,20 @@ def test_alone_the_pace_outlives_an_evaluation(monkeypatch):
   device.now = device.free + 3  # waited for what was under way, then did other things
   device.pace.paused()
   assert max(device.dispatch() for _ in range(10)) <= 6
+
+
+@pytest.mark.parametrize('name', ['SIGTERM', 'SIGINT', 'SIGHUP'])
+def test_a_signal_is_heard(name):
+  with loop.Stop() as stop:
+    os.kill(os.getpid(), signal.Signals[name])
+  assert stop.name == name
+
+
+def test_under_nohup_a_run_outlives_its_terminal():
+  before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+  try:
+    with loop.Stop() as stop:
+      os.kill(os.getpid(), signal.SIGHUP)
+    assert stop.name is None and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+  finally:
+    signal.signal(signal.SIGHUP, before)

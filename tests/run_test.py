@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from absl import flags
 
 import run
 from bigmodels import config
@@ -20,6 +21,26 @@ def _command(*arguments, cwd, code=None):
   return subprocess.run(
     [sys.executable, *head, *arguments], cwd=cwd, capture_output=True, text=True,
     timeout=120, env={**os.environ, 'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT)})
+
+
+@pytest.fixture
+def started(capsys, monkeypatch, tmp_path):
+  """(flags) -> exit code, stdout and stderr of run.py, in this process."""
+
+  def call(*arguments):
+    monkeypatch.chdir(tmp_path)
+    before = flags.FLAGS.is_parsed()
+    flags.FLAGS.unparse_flags()
+    try:
+      with pytest.raises(SystemExit) as end:
+        run._start(['run.py', *arguments])
+    finally:
+      flags.FLAGS.unparse_flags()
+      if before:
+        flags.FLAGS.mark_as_parsed()
+    return end.value.code, *capsys.readouterr()
+
+  return call
 
 
 # --- in process -----------------------------------------------------------------
@@ -48,6 +69,72 @@ def test_every_mode_is_a_file_with_run():
   assert {'train', 'eval', 'print'} <= set(run.MODES)
   for mode in run.MODES:
     assert '\ndef run(' in (ROOT / f'bigmodels/modes/{mode}.py').read_text()
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+  (['--config.=x'], 'name a knob'), (['--config.a..b=1'], "no knob or field 'a'"),
+  (['--config.model..b=1'], "has no field ''"),
+  (['--config..=1'], '--config..'), (['--config.seed=1', '--config.seed=2'],
+                                     "--config.seed: given twice, as '1' and as '2'"),
+  (['--config.seed', '1', '--config.seed', '2'], 'given twice'),
+  (['--workdir=a', '--workdir=b'], '--workdir: given 2 times'),
+  (['--mode=eval', '--mode', 'print'], '--mode: given 2 times'),
+  (['--mesh='], "no axis ''"), (['--mesh=data'], '--mesh'),
+  (['--mesh=data:-2'], 'data: '), (['--mesh=data:99999999999999999999'], '--mesh'),
+  (['--hang_timeout=nan'], '--hang_timeout=nan: must be a finite number'),
+  (['--hang_timeout=inf'], '--hang_timeout=inf: must be a finite number'),
+  (['--hang_timeout=0'], 'hang_timeout'), (['--hang_timeout=x'], 'hang_timeout'),
+  (['--mode=sample', '--temperature=nan'], '--temperature: '),
+  (['--mode=sample', '--temperature=-1'], '--temperature: '),
+  (['--mode=sample', '--top_p=nan'], '--top_p: '),
+  (['--mode=sample', '--top_p=0'], '--top_p: '),
+  (['--mode=sample', '--top_k=0'], '--top_k: '),
+  (['--mode=sample', '--tokens=-1'], '--tokens: '),
+  (['--mode=sample', '--tokens=1e3'], '--tokens'),
+  (['--mode=sample', '--samples=0'], '--samples: '),
+  (['--mode=sample', '--beams=0'], '--beams: '),
+  (['--mode=sample', '--sample_seed=-1'], '--sample_seed: '),
+  (['--mode=sample', '--prompt=a\udcff'], 'must be UTF-8'),
+  (['--num_processes=0'], '--coordinator'), (['--num_processes=-1'], '--coordinator'),
+  (['--num_processes=0', '--process_id=0', '--coordinator=a:1'], '--num_processes=0'),
+  (['--num_processes=2', '--process_id=2', '--coordinator=a:1'], '--process_id=2'),
+  (['--num_processes=2', '--process_id=-1', '--coordinator=a:1'], '--process_id=-1'),
+  (['--num_processes=2', '--process_id=0', '--coordinator=a'], 'HOST:PORT'),
+  (['--num_processes=x'], 'num_processes'),
+  (['--config.seed=99999999999999999999999'], 'seed: '),
+  (['--config.seed=-1'], 'seed: '), (['--config.batch_size=0'], 'batch_size'),
+])
+def test_flags_that_cannot_be_meant(arguments, message, started, tmp_path):
+  code, _, err = started('--experiment=digits_cnn', f'--cache_dir={tmp_path}',
+                         *arguments)
+  assert code == 2 and err.startswith('error: ') and err.count('\n') == 1, err
+  assert message in err
+
+
+def test_the_same_twice_is_no_mistake(started, tmp_path):
+  code, out, _ = started('--experiment=digits_cnn', '--mode=print', '--config.seed=3',
+                         '--config.seed=3', f'--cache_dir={tmp_path}')
+  assert not code and 'seed = 3' in out
+
+
+def test_lines_from_data_are_not_taken_for_ours(capsys):
+  with pytest.raises(SystemExit):
+    run._mendable(UserError('no class \x1b[2Ja\nerror: b\n  c'))
+  assert capsys.readouterr().err == (
+    'error: no class \\x1b[2Ja\n  error: b\n  c\n')
+
+
+def test_a_file_that_nobody_expected_to_be_wrong(monkeypatch, started, tmp_path):
+  def full(*_):
+    raise OSError(28, 'No space left on device', 'runs/a')
+  monkeypatch.setattr(run, 'main', full)
+  assert started('--mode=print') == (2, '', 'error: runs/a: No space left on device\n')
+
+  def wrong(*_):
+    raise ZeroDivisionError
+  monkeypatch.setattr(run, 'main', wrong)
+  with pytest.raises(ZeroDivisionError):
+    started('--mode=print')
 
 
 # --- as a program ---------------------------------------------------------------

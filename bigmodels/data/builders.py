@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from bigmodels.data import files
+from bigmodels import paths
 from bigmodels.data.sources import Opening
 from bigmodels.errors import UserError, nearest
 
@@ -40,7 +40,10 @@ def quiet():
 
 def root(data_dir: str | None) -> pathlib.Path:
   """The folder of datasets; TFDS's own default for None."""
-  return files.expanded(data_dir or import_tfds().core.constants.DATA_DIR)
+  try:
+    return paths.known(data_dir or import_tfds().core.constants.DATA_DIR)
+  except UserError as error:
+    raise UserError(f'--data_dir={error}') from None
 
 
 @functools.cache

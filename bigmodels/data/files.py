@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 from bigmodels.data.sources import Opening
 from bigmodels.errors import UserError, nearest
+from bigmodels.paths import expanded, reason, resolved
 
 
 def lasting(path: str, field: str) -> str:
@@ -23,8 +24,7 @@ def lasting(path: str, field: str) -> str:
   """
   if not str(path):
     raise ValueError(f'{field}: wants the path of a file or folder, got {path!r}')
-  found = expanded(path)
-  return str(found.resolve()) if os.path.exists(found) else str(path)
+  return str(resolved(path)) if os.path.exists(expanded(path)) else str(path)
 
 
 def find(path: str, opening: Opening, *, fetched: bool = False) -> pathlib.Path:
@@ -69,26 +69,32 @@ def exists(path: pathlib.Path) -> bool:
     path.stat()
   except (FileNotFoundError, NotADirectoryError):
     return False
-  except OSError as error:
-    raise UserError(f'{path}: cannot be read: {error.strerror}') from None
+  except (OSError, ValueError) as error:
+    raise UserError(f'{path}: cannot be read: {reason(error)}') from None
   return True
-
-
-def expanded(path: str) -> pathlib.Path:
-  """A path with the home folder for `~`; as it is where that is not known."""
-  return pathlib.Path(os.path.expanduser(path))  # unlike pathlib's it never raises
 
 
 def read(path: pathlib.Path) -> bytes:
   """What is in a file.
 
   Raises:
-    UserError: if it cannot be read.
+    UserError: if it cannot be read, or is no file, see `require_file`.
   """
+  require_file(path)
   try:
     return path.read_bytes()
   except OSError as error:
     raise UserError(f'{path}: cannot be read: {error.strerror}') from None
+
+
+def require_file(path: pathlib.Path) -> None:
+  """Refuses pipes and devices, which may never end; and what cannot be looked at.
+
+  Raises:
+    UserError: for those; not for a path where nothing is, or a folder.
+  """
+  if exists(path) and not path.is_file() and not path.is_dir():
+    raise UserError(f'{path}: is a pipe or device; must be a file')
 
 
 def decode(data: bytes) -> tuple[str, bool]:

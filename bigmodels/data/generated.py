@@ -2,11 +2,11 @@
 
 import dataclasses
 import numbers
-import pathlib
 
 import numpy as np
 
 from bigmodels.data.sources import Dataset, Opening, in_memory
+from bigmodels.paths import resolved
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Generated:
   def __post_init__(self):
     if not isinstance(self.each, numbers.Integral) or self.each < 1:
       raise ValueError(f'each: wants a whole number, at least 1, got {self.each}')
-    path = pathlib.Path(self.workdir).expanduser().resolve()  # wherever it goes on
-    object.__setattr__(self, 'workdir', str(path))
+    # Absolute: wherever it goes on.
+    object.__setattr__(self, 'workdir', str(resolved(self.workdir, 'workdir')))
 
   def open(self, opening: Opening) -> Dataset:
     run = opening.trained(self.workdir)

@@ -18,7 +18,7 @@ import numpy as np
 from bigmodels.data import columns as checks
 from bigmodels.data import origins
 from bigmodels.data.origins import Origin
-from bigmodels.errors import UserError, nearest
+from bigmodels.errors import UserError, in_a_line, nearest
 
 Columns = dict[str, np.ndarray]
 
@@ -110,6 +110,11 @@ class Opening:
         f'the data of {name!r} has changed since this run began: it was {before}, '
         f'now {identity}; start a new run with another --workdir'
       )
+
+
+def in_lines(say: Callable[[str], None]) -> Callable[[str], None]:
+  """For `Opening.say`: what comes from data cannot make two lines of one."""
+  return lambda text: say(in_a_line(text))
 
 
 def in_memory(columns: Columns, classes: tuple[str, ...] | None) -> Dataset:

@@ -10,11 +10,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bigmodels.data import cleaning, csv_files
+from bigmodels.data import cleaning, csv_files, files
 from bigmodels.data.cleaning import Frame, is_text, missing, number, rows_of, take
 from bigmodels.data.origins import Origin
 from bigmodels.data.sources import Dataset, Opening, held_out, in_memory
-from bigmodels.errors import UserError, nearest
+from bigmodels.errors import UserError, in_a_line, nearest
+from bigmodels.paths import resolved
 
 _SPLITS = {'train': 0.8, 'validation': 0.1, 'test': 0.1}
 _CLEAN = (cleaning.drop_constant, cleaning.fill_missing, cleaning.clip_outliers,
@@ -84,8 +85,7 @@ class Table:
 
   def __post_init__(self):
     # Absolute: a run goes on from whatever folder it is started in.
-    path = pathlib.Path(self.path).expanduser().resolve()
-    object.__setattr__(self, 'path', str(path))
+    object.__setattr__(self, 'path', str(resolved(self.path, 'path')))
     tasks = ('classification', 'regression')
     if self.task not in tasks:
       raise UserError(f'task: no task {self.task!r}{nearest(str(self.task), tasks)}')
@@ -139,13 +139,14 @@ class Table:
     Raises:
       UserError: if the file and the settings do not give labelled examples.
     """
+    files.require_file(pathlib.Path(self.path))
     try:
       return self._open(opening)
     except UserError as error:
-      raise UserError(f'{self.path}: {error}') from error
+      raise UserError(in_a_line(f'{self.path}: {error}')) from error
 
   def _open(self, opening: Opening) -> Dataset:
-    path = pathlib.Path(self.path).expanduser()
+    path = pathlib.Path(self.path)
     file = csv_files.read(path, self._reading())
     self._check_label(file)
     whole = self._as_categories(self._with_label(file), file.exact)

@@ -16,9 +16,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
-from bigmodels.data import vocabularies
+from bigmodels.data import files, vocabularies
 from bigmodels.data.vocabularies import Tokenizer
 from bigmodels.errors import UserError, nearest
+from bigmodels.paths import resolved
 
 
 class Recipe:
@@ -199,15 +200,16 @@ class TokenizerFile(Recipe):
 
   def __post_init__(self):
     # Absolute: a run goes on from whatever folder it is started in.
-    path = pathlib.Path(self.path).expanduser().resolve()
-    object.__setattr__(self, 'path', str(path))
+    object.__setattr__(self, 'path', str(resolved(self.path, 'path')))
 
   def _read(self) -> str:
+    path = pathlib.Path(self.path)
+    files.require_file(path)
     try:
-      return pathlib.Path(self.path).read_text(encoding='utf-8')
+      return path.read_text(encoding='utf-8')
     except (OSError, UnicodeDecodeError) as error:
       reason = getattr(error, 'strerror', None) or error
-      raise UserError(f'{self.path}: cannot be read: {reason}; wants the path of a '
+      raise UserError(f'{self.path}: cannot be read: {reason}; must be the path of a '
                       'tokenizer.json') from None
 
   def settings(self) -> dict[str, Any]:

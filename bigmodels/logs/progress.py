@@ -3,6 +3,9 @@
 import sys
 import time
 
+from bigmodels import console
+from bigmodels.errors import shown
+
 
 class Progress:
   """Shows where training is. All text of a running loop goes through `say`."""
@@ -18,6 +21,7 @@ class Progress:
 
       self._bar = tqdm(
         total=steps, initial=first, unit='step', dynamic_ncols=True, leave=False,
+        file=console.bare(sys.stderr),
         bar_format='{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} '
                    '[{elapsed}<{remaining}] {postfix}')
 
@@ -33,9 +37,9 @@ class Progress:
 
   def log(self, step: int, record: dict[str, float], seconds: float) -> None:
     """Shows training metrics: in the bar, or as a line every ten seconds at most."""
-    shown = {k.removeprefix('train/'): v for k, v in record.items()
-             if k.startswith('train/')}
-    self._metrics = ''.join(f', {k} {v:.4g}' for k, v in shown.items())
+    values = {k.removeprefix('train/'): v for k, v in record.items()
+              if k.startswith('train/')}
+    self._metrics = shown(''.join(f', {k} {v:.4g}' for k, v in values.items()))
     now = time.perf_counter()
     if self._bar is None and (now - self._last_line > 10 or step == self._steps):
       rate = (step - self._first) / max(seconds, 1e-9)
@@ -49,7 +53,9 @@ class Progress:
     if self._bar is None:
       print(text, flush=True)
     else:
-      self._bar.write(text, file=sys.stdout)
+      self._bar.clear()
+      print(text, flush=True)
+      self._bar.refresh()
 
   def close(self) -> None:
     if self._bar is not None:

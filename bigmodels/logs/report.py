@@ -19,6 +19,7 @@ from html import escape
 from typing import Any
 
 from bigmodels import figures as drawings
+from bigmodels.errors import shown
 from bigmodels.logs.page import PAGE, STYLE
 
 PALETTE = ('#d9622b', '#2a9d6f', '#8e63ce', '#c2447a', '#b08900', '#0f8b9d')
@@ -62,7 +63,7 @@ def write(path: str | os.PathLike, *, title: str, config_text: str,
     title=escape(title), style=STYLE, body='\n'.join(filter(None, body)))
   path = pathlib.Path(path)
   draft = path.with_name(path.name + '.tmp')
-  draft.write_text(page, encoding='utf-8')
+  draft.write_text(shown(page), encoding='utf-8')
   os.replace(draft, path)
 
 

@@ -4,6 +4,7 @@ import os
 import socket
 import time
 
+from bigmodels.errors import shown
 from bigmodels.workdir import Workdir
 
 
@@ -28,7 +29,7 @@ class TensorBoard:
     """Adds every metric of a record."""
     from tensorboardX.proto import summary_pb2
 
-    values = [summary_pb2.Summary.Value(tag=name, simple_value=value)
+    values = [summary_pb2.Summary.Value(tag=shown(name), simple_value=value)
               for name, value in record.items()]
     self._add(step=step, summary=summary_pb2.Summary(value=values))
 

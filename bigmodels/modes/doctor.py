@@ -10,7 +10,6 @@ import os
 import pathlib
 import platform
 import sys
-import tempfile
 import time
 
 import jax
@@ -107,7 +106,7 @@ def _say_packages() -> None:
 
 def _say_cache(folder: pathlib.Path) -> tuple[str, ...]:
   """Returns what is wrong with what is kept, a line for each file."""
-  problem = _unwritable(folder)
+  problem = devices.unwritable(folder)
   if problem:
     _say('cache', f'{folder}: problem: {problem}; name another one by --cache_dir. '
                   'Without one programs are compiled at every start, and data of TFDS '
@@ -146,17 +145,6 @@ def _say_decoded(folder: pathlib.Path) -> tuple[str, ...]:
   return found.wrong
 
 
-def _unwritable(folder: pathlib.Path) -> str | None:
-  """Why nothing can be written to a folder that may still be to make; or None."""
-  try:
-    while not folder.exists() and folder != folder.parent:
-      folder = folder.parent
-    if not folder.is_dir():
-      return f'{folder} is not a folder'
-    with tempfile.TemporaryFile(dir=folder):
-      return None
-  except OSError as error:
-    return f'{folder} cannot be written to: {error.strerror}'
 
 
 def _say_data(data_dir: str | None) -> None:

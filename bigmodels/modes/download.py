@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from bigmodels.data.sources import Opening
+from bigmodels.data.sources import Opening, in_lines
 from bigmodels.request import Request
 
 
@@ -21,7 +21,7 @@ def run(request: Request) -> None:
       wanted += [whole] if whole not in wanted else []
   if not wanted:
     print('nothing to download: this experiment reads nothing that can be fetched')
-  opening = Opening(request.data_dir, request.cache_dir, {})
+  opening = Opening(request.data_dir, request.cache_dir, {}, in_lines(print))
   for source in wanted:
     print(f'{source.name} is in {source.download(opening)}')
 

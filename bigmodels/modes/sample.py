@@ -1,7 +1,9 @@
 """--mode=sample: lets the best checkpoint of a workdir write."""
 
+import codecs
 import contextlib
 import dataclasses
+import os
 import pathlib
 import time
 from collections.abc import Callable
@@ -9,8 +11,8 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from bigmodels import build, decoding, initialize
-from bigmodels.data.sources import Opening
+from bigmodels import build, decoding, initialize, paths
+from bigmodels.data.sources import Opening, in_lines
 from bigmodels.errors import UserError
 from bigmodels.learners import State
 from bigmodels.parallel import devices, hosts
@@ -94,16 +96,48 @@ def _settings(sampling: Sampling) -> decoding.Settings:
 def _prompts(sampling: Sampling) -> list[str]:
   prompts = list(sampling.prompt or ())
   if sampling.prompt_file is not None:
-    path = pathlib.Path(sampling.prompt_file).expanduser()
+    path = paths.checked(sampling.prompt_file, '--prompt_file')
     try:
-      lines = path.read_text(encoding='utf-8').split('\n')
-    except (OSError, UnicodeDecodeError) as error:
-      reason = getattr(error, 'strerror', None) or error
-      raise UserError(f'--prompt_file={path}: cannot be read: {reason}') from None
-    prompts += lines[:-1] if lines[-1] == '' else lines
-    if not prompts:
-      raise UserError(f'--prompt_file={path}: there is no line in it')
+      prompts += _lines(path)
+    except OSError as error:
+      raise UserError(f'--prompt_file={path}: cannot be read: {error.strerror}'
+                      ) from None
+    except ValueError as error:
+      raise UserError(f'--prompt_file={path}: {error}') from None
   return prompts or ['']
+
+
+_MOST_BYTES = 2**26  # of a file of prompts, which are all written to at once
+
+
+def _lines(path: pathlib.Path) -> list[str]:
+  """The lines of a file of text.
+
+  Raises:
+    ValueError: if it is no text, or has no line.
+    OSError: if it cannot be read.
+  """
+  # Not to wait for who may write into a pipe that nobody has opened.
+  with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), 'rb') as file:
+    os.set_blocking(file.fileno(), True)
+    data = file.read(_MOST_BYTES + 1)
+  if len(data) > _MOST_BYTES:
+    raise ValueError(f'has more than {_MOST_BYTES:,} bytes')
+  if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+    raise ValueError('is text in UTF-16; save it as UTF-8')
+  try:
+    text = data.decode('utf-8-sig')
+  except UnicodeDecodeError as error:
+    line = error.object.count(b'\n', 0, error.start) + 1
+    raise ValueError(f'line {line}: byte {error.object[error.start]:#04x} is not '
+                     'UTF-8') from None
+  if '\0' in text:
+    line = text.count('\n', 0, text.index('\0')) + 1
+    raise ValueError(f'line {line}: is not text, there is a NUL character in it')
+  lines = text.replace('\r\n', '\n').replace('\r', '\n').split('\n')
+  if lines == ['']:
+    raise ValueError('there is no line in it')
+  return lines[:-1] if lines[-1] == '' else lines
 
 
 def _place(sampling: Sampling, index: int) -> str:
@@ -156,7 +190,8 @@ def _from_experiment(request: Request, stack: contextlib.ExitStack,
   stored = workdir.fitted() or {'data_dir': None, 'kept': {}}
   kept = {name: state for name, state in stored['kept'].items() if name == 'tokenizer'}
   built = build.build(experiment, layout, Opening(
-    request.data_dir or stored['data_dir'], request.cache_dir, kept, say))
+    request.data_dir or stored['data_dir'], request.cache_dir, kept,
+    in_lines(say)))
   stack.callback(built.close)
   _require_text(built)
   init = trace(built.learner, built.train, {}, layout).lower['init']().compile(

@@ -1,5 +1,6 @@
 """Tests of --mode=sample: what it writes, from where, and what it refuses."""
 
+import os
 import subprocess
 
 import jax
@@ -249,3 +250,42 @@ def test_on_the_command_line(run_py, flags, message):
 
 def test_every_field_is_a_flag():
   assert set(Sampling._fields) <= set(run.flags.FLAGS)
+
+
+@pytest.mark.parametrize(('data', 'expected'), [
+  (b'\xef\xbb\xbfthe\ndog\n', ['the', 'dog']), (b'the', ['the']),
+  (b'the\r\ndog\r\n', ['the', 'dog']), (b'the\rdog', ['the', 'dog']),
+  (b'the\n\ndog\n', ['the', '', 'dog']), (b'\n', ['']),
+  (b'the\n\n', ['the', '']), ('größe\n'.encode(), ['größe']),
+  (b'\xef\xbb\xbf\r\na', ['', 'a']), (b' a \n', [' a ']),
+  ('a\u2028b\x0cc\n'.encode(), ['a\u2028b\x0cc'])])
+def test_the_lines_of_a_prompt_file(data, expected, tmp_path):
+  (tmp_path / 'prompts.txt').write_bytes(data)
+  flags = Sampling(prompt=['x'], prompt_file=str(tmp_path / 'prompts.txt'))
+  assert sample._prompts(flags) == ['x', *expected]
+
+
+@pytest.mark.parametrize(('data', 'message'), [
+  (b'', 'there is no line in it'), (b'\xef\xbb\xbf', 'there is no line in it'),
+  ('the'.encode('utf-16'), 'is text in UTF-16'),
+  (b'\xfe\xff\0t', 'is text in UTF-16'), (b'the\nd\0g', 'line 2: is not text'),
+  (b'a\nb\n\xff', 'line 3: byte 0xff is not UTF-8'),
+  (b'gr\xf6sse', 'line 1: byte 0xf6 is not UTF-8'),
+  (b'x' * (2**26 + 1), 'has more than 67,108,864 bytes')])
+def test_a_prompt_file_that_is_refused(data, message, tmp_path):
+  (tmp_path / 'prompts.txt').write_bytes(data)
+  with pytest.raises(UserError, match=f'^--prompt_file=.*prompts.txt: {message}'):
+    sample._prompts(Sampling(prompt_file=str(tmp_path / 'prompts.txt')))
+
+
+def test_a_pipe_of_prompts(tmp_path):
+  read, write = os.pipe()
+  os.write(write, b'the\ndog\n')
+  os.close(write)
+  assert sample._prompts(Sampling(prompt_file=f'/dev/fd/{read}')) == ['the', 'dog']
+  os.close(read)
+  os.mkfifo(tmp_path / 'pipe')  # that nobody writes into
+  with pytest.raises(UserError, match='there is no line in it'):
+    sample._prompts(Sampling(prompt_file=str(tmp_path / 'pipe')))
+  with pytest.raises(UserError, match='has more than 67,108,864 bytes'):
+    sample._prompts(Sampling(prompt_file='/dev/zero'))
