@@ -9,9 +9,11 @@ import optax
 import pytest
 
 from bigmodels import build, data, loop, models, tasks
+from bigmodels.data.batches import Order
 from bigmodels.data.sources import Opening, in_memory
 from bigmodels.errors import UserError
 from bigmodels.experiment import Experiment, Monitor, Span
+from bigmodels.modes import train
 from bigmodels.parallel import layout
 from bigmodels.parallel.compile import trace
 from bigmodels.sharding import MeshShape
@@ -207,3 +209,61 @@ def test_inputs_that_a_transform_spoils(index, rows, resident):
   ready.close()
   assert found == (rows and "The inputs of 'test' are finite as they are read, but not "
                    f'after its transforms (root): rows {rows}')
+
+
+SPOILING = """
+from functools import partial
+import jax.numpy as jnp
+import numpy as np
+import optax
+from bigmodels import data, models, tasks
+from bigmodels.experiment import Experiment, Span
+
+def root(batch, key):
+  return {**batch, 'inputs': jnp.sqrt(batch['inputs'])}
+
+def config(*, bad: int = 3, resident: bool = True, rate: float = 0.1) -> Experiment:
+  inputs = np.ones((20, 2), np.float32)
+  if bad >= 0:
+    inputs[bad, 1] = -1
+  source = data.Arrays(inputs, np.arange(20) % 2)
+  return Experiment(
+    model=models.Linear, task=tasks.classification, optimizer=partial(optax.sgd, rate),
+    train=data.Batches(source=source, batch_size=5, transforms=(root,),
+                       resident=resident),
+    evals={'test': data.Batches(source=data.Arrays(np.ones((4, 2)), np.arange(4) % 2),
+                                batch_size=4)},
+    duration=Span(steps=4), log=Span(steps=1))
+"""
+
+
+@pytest.mark.parametrize('resident', [True, False])
+def test_a_run_whose_transform_spoils_a_row_names_it(request_for, tmp_path, resident):
+  fork = tmp_path / 'spoiling.py'
+  fork.write_text(SPOILING)
+  step = 1 + int(np.argmax([3 in Order(20, 5, 0, True).rows(i) for i in range(4)]))
+  with pytest.raises(loop.NotFinite, match=rf'loss is not finite at step {step}: .*'
+                     r"The inputs of 'train' are finite as they are read, but not after"
+                     r' its transforms \(root\): rows 3$'):
+    train.run(request_for(fork, tmp_path / 'run', resident=resident))
+
+
+@pytest.mark.parametrize('resident', [True, False])
+def test_a_run_whose_inputs_are_finite_says_what_may_help(
+  request_for, tmp_path, resident):
+  (tmp_path / 'spoiling.py').write_text(SPOILING)
+  with pytest.raises(loop.NotFinite, match='clip_by_global_norm may help'):
+    train.run(request_for(tmp_path / 'spoiling.py', tmp_path / 'run', bad=-1, rate=1e38,
+                          resident=resident))
+
+
+def test_streamed_inputs_that_are_not_finite_are_named_when_they_are_read():
+  feed = built(spoilt(3, 1, NAN, 4), given([0, 1], ('a', 'b')), resident=False).train
+  order = Order(4, 2, 0, True)
+  bad = next(step for step in range(2) if 3 in order.rows(step))
+  for step in range(2):
+    if step != bad:
+      feed.operand(step, 1)
+  with pytest.raises(UserError, match=r'^train: inputs\[3, 1\] is nan; fill'):
+    feed.operand(bad, 1)
+  feed.close()
