@@ -325,7 +325,7 @@ def test_text_as_editors_save_it(change, tmp_path):
   (lambda data: data + b'keep\n', 'is no `path = value`'),
   (lambda data: data.replace(b'experiment = digits_cnn', b'experiment = \xef\xbb\xbf'),
    'there is no experiment'),
-  (lambda data: data.replace(b'digits_cnn', b'a' * 300 + b'.py'), 'no experiment'),
+  (lambda data: data.replace(b'digits_cnn', b'a' * 300 + b'.py'), 'File name too long'),
   (lambda data: data.replace(b'digits_cnn', b'~nobody/mine.py'), 'no experiment'),
 ], ids=range(18))
 def test_what_is_no_config_is_one_line(change, message, tmp_path):

@@ -468,7 +468,7 @@ def test_a_run_from_before_copies_says_so_and_gets_one(fork, at, request_for, ca
     resolved = request_for(named, at).resolve()
     notes = {*resolved.notes, *Workdir(at).claim(resolved)}
     assert len(notes) == 1 and 'has no copy of its code' in notes.pop()
-  Workdir(at).keep(resolved, {})
+  Workdir(at).keep(resolved, {'data_dir': None, 'kept': {}})
   assert (at / 'source' / 'helper.py').read_text() == HELPER
   assert 'no copy' not in _said(capsys, print, request_for(None, at))
 
