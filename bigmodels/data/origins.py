@@ -27,8 +27,15 @@ class Origin(NamedTuple):
   def take(self, index: np.ndarray, length: int) -> 'Origin':
     """Of some of the `length` examples; whole sources where a row is no example."""
     return self._replace(rows={
-      name: np.asarray(rows)[index] if len(rows) == length else rows
+      name: some(rows, index) if len(rows) == length else rows
       for name, rows in self.rows.items()})
+
+
+def some(rows: Rows, index: np.ndarray | slice) -> Rows:
+  """Some of the rows, by their places."""
+  if isinstance(rows, np.ndarray) or isinstance(index, slice):
+    return rows[index]
+  return rows.start + rows.step * index
 
 
 def shared(ours: Origin, theirs: Origin) -> tuple[str, int]:
@@ -58,7 +65,7 @@ def of_array(array: np.ndarray) -> dict[str, Rows]:
   overlap; and by its shape and a sample of its values, so that copies do.
   """
   array = np.asarray(array)
-  rows = np.unique(np.linspace(0, len(array) - 1, min(len(array), 1024)).astype(int))
+  rows = np.unique(np.linspace(0, len(array) - 1, min(len(array), 128)).astype(int))
   sample = array[rows]
   data = repr(sample.tolist()).encode() if sample.dtype.hasobject else (
     sample.tobytes())

@@ -270,7 +270,7 @@ class Arrays:
 
   def _origin(self, rows: Any) -> Origin:
     whole = origins.of_array(self.inputs)
-    return Origin({name: np.asarray(found)[rows] for name, found in whole.items()},
+    return Origin({name: origins.some(found, rows) for name, found in whole.items()},
                   {f'splits of {name}': dict(self.splits) for name in whole}
                   if self.selected else {})
 
