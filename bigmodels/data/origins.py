@@ -89,4 +89,4 @@ def of_text(path: pathlib.Path, text: str, rows: int) -> dict[str, Rows]:
   By its path, links followed, and by what is in it, so that copies share rows.
   """
   digest = hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:12]
-  return {str(path.resolve()): range(rows), f'{path.name} {digest}': range(rows)}
+  return {str(path.resolve()): range(rows), f'the text {digest}': range(rows)}
