@@ -272,7 +272,8 @@ class Table:
                    f'value of {self.label}')
       if gone > _SHARE * count:
         lines.append(f'{_WARNING}{gone:,} of {count:,} rows ({gone / count:.0%}) have '
-                     f'no value of {self.label} and are dropped; fill it in')
+                     f'no value of {self.label} and are dropped; with another label '
+                     'they can be kept')
     labelled = take(frame, numbers)
     steps = [*([cleaning.drop_duplicates] if self.duplicates == 'drop' else []),
              *self.clean]
@@ -314,7 +315,7 @@ class Table:
         for name in self.categories:
           if lost.get(name) == rows_of(frame):
             raise UserError(f'categories: column {name!r} is lost in '
-                            f'{_say(entry)}: {lines[-1]}')
+                            f'{_say(entry)}: {step.lost}')
         lines += _told(entry, parameters, before, features)
         steps.append([_name(entry), parameters])
     if not features:
