@@ -205,3 +205,14 @@ def test_a_failure_leaves_the_report_of_before(tmp_path):
 class _Broken:
   def savefig(self, *args, **kwargs):
     raise ZeroDivisionError
+
+
+def test_lines_about_the_data_are_a_section(tmp_path):
+  lines = ['a.csv: 9 rows', '  split: train 8, test 1 rows',
+           'warning: a.csv: fill_missing: <b> (3 of 9, 33%)']
+  page, text = _write(tmp_path, data=lines)
+  for line in lines:
+    assert line.strip() in page.text
+  assert '<h2>Data</h2>' in text
+  assert '<strong>warning: a.csv: fill_missing: &lt;b&gt; (3 of 9, 33%)</st' in text
+  assert '<h2>Data</h2>' not in _write(tmp_path)[1]
