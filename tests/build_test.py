@@ -185,8 +185,8 @@ def test_integers_are_no_targets():
   (np.zeros((4, 3, 2), np.int32), r'got int32 \(2, 3, 2\)$'),
 ])
 def test_labels_of_a_shape_that_is_no_class(labels, message):
-  source = data.Arrays(inputs=np.zeros((4, 2), np.float32), labels=labels)
-  ready = built(source, source)
+  ready = built(*(data.Arrays(inputs=np.full((4, 2), value, np.float32), labels=labels)
+                  for value in (0, 1)))
   with pytest.raises(UserError, match=message):
     trace(ready.learner, ready.train, ready.evals, ONE)
 
