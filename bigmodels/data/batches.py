@@ -255,6 +255,7 @@ class _Sound:
     self._path, self._dataset, self._say = path, dataset, say
     self._most = max(1, dataset.length // 1000) if most is None else most
     self._corrupt: dict[int, None] = {}  # rows, in the order they were met
+    self._finite = np.zeros(dataset.length, bool)  # rows that need no second look
 
   def rows(self, columns: dict[str, np.ndarray], rows: np.ndarray) -> np.ndarray:
     """The rows `[n]` of columns as they were read, -1 for what cannot be decoded.
@@ -273,7 +274,10 @@ class _Sound:
         self._tell(row)
       rows = np.where(corrupt, np.int32(-1), rows)
     self._check(np.asarray(columns['labels']), rows)
-    check_finite(self._path, columns, rows, self._dataset.describe)
+    kept = rows[rows >= 0]
+    if not self._finite[kept].all():
+      check_finite(self._path, columns, rows, self._dataset.describe)
+      self._finite[kept] = True
     return rows
 
   def _tell(self, row: int) -> None:
