@@ -278,8 +278,8 @@ def from_text(text: str, where: str, overrides: Mapping[str, str], *,
     resolved = _edit(called, edits, of_text, '')
     if resolved.values() != wanted:
       raise UserError(
-        'it was edited, or the code of the experiment has changed since; it differs '
-        f'in\n{differences(wanted, resolved.values())}')
+        'it was edited, or the code of the experiment has changed since: '
+        + differences(wanted, resolved.values()))
   typed = _typed(code)
   turned = {k: v for k, v in overrides.items() if k in resolved.knobs}
   if turned:
@@ -427,10 +427,13 @@ def read_values(text: str) -> dict[str, str]:
 
 
 def differences(before: Mapping[str, str], after: Mapping[str, str]) -> str:
-  """One line for each path whose text differs: `path: before -> after`."""
-  paths = dict.fromkeys([*before, *after])
-  return '\n'.join(
-    f'  {p}: {before.get(p, "(absent)")} -> {after.get(p, "(absent)")}'
-    for p in paths
-    if before.get(p) != after.get(p)
-  )
+  """The first paths whose texts differ: `path: before -> after; ...`."""
+  paths = [path for path in dict.fromkeys([*before, *after])
+           if before.get(path) != after.get(path)]
+  more = f' and {len(paths) - _SHOWN} more' if len(paths) > _SHOWN else ''
+  return '; '.join(
+    f'{path}: {before.get(path, "(absent)")} -> {after.get(path, "(absent)")}'
+    for path in paths[:_SHOWN]) + more
+
+
+_SHOWN = 8

@@ -215,13 +215,12 @@ class Workdir:
         del values[name]
     code = config.kept_code(resolved, self.source)
     if before != now or code:
-      lines = [f'  {line}' for line in code or ()]
+      differences = filter(None, [config.differences(before, now), *(code or ())])
       raise UserError(
-        f'--workdir={self.path} holds another run:\n'
-        + '\n'.join(filter(None, [config.differences(before, now), *lines])) + '\n'
-        f'to go on with that one: python run.py --workdir={self.path}\n'
-        'to run this one: use another --workdir (with '
-        f'--init_from={self.path} it starts from the parameters there)')
+        f'--workdir={self.path} holds another run: {"; ".join(differences)}; to go on '
+        f'with that one: python run.py --workdir={self.path}; to run this one: use '
+        f'another --workdir (with --init_from={self.path} it starts from the '
+        'parameters there)')
     return () if code is not None else (
       config.no_copy(self.source, resolved.source.path),)
 

@@ -473,6 +473,22 @@ def difference(whole: pathlib.Path, cut: pathlib.Path) -> str:
   return ''
 
 
+# --- bad input ------------------------------------------------------------------
+
+
+def bad_input(folder: pathlib.Path) -> list[Outcome]:
+  """Gives run.py each row of the table of bad input."""
+  from tests import bad_inputs
+
+  outcomes = []
+  for number, bad in enumerate(bad_inputs.BAD):
+    here = folder / str(number)
+    here.mkdir()
+    wrong = bad_inputs.answer(bad, here, folder / 'cache')
+    outcomes.append(Outcome(bad.name, 'SILENT' if wrong else 'refused', wrong))
+  return outcomes
+
+
 # --- all of it ------------------------------------------------------------------
 
 
@@ -491,6 +507,8 @@ def main() -> int:
   parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
   for name, number in (('mutations', 1000), ('kills', 100), ('seed', 0)):
     parser.add_argument(f'--{name}', type=int, default=number)
+  parser.add_argument('--bad_input', action=argparse.BooleanOptionalAction,
+                      default=True)
   options = parser.parse_args()
   silent = 0
   with tempfile.TemporaryDirectory() as name:
@@ -498,6 +516,10 @@ def main() -> int:
     for kind in TARGETS if options.mutations else ():
       silent += report(f'changes, {kind}', mutations(
         kind, folder / kind, options.mutations // len(TARGETS), options.seed))
+    if options.bad_input:
+      bad = folder / 'bad'
+      bad.mkdir()
+      silent += report('bad input', bad_input(bad))
     for kind in KILLED if options.kills else ():
       silent += report(f'kills, {kind}', kill(
         kind, folder, options.kills // len(KILLED), options.seed))

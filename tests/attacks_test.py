@@ -17,6 +17,13 @@ def test_no_change_to_a_file_is_silent(name, tmp_path):
   assert {'refused', 'said', 'same'} == {outcome.kind for outcome in outcomes}
 
 
+@pytest.mark.slow('bad input')
+def test_no_bad_input_is_silent(tmp_path):
+  outcomes = attacks.bad_input(tmp_path)
+  assert len(outcomes) >= 100
+  assert not attacks.report('bad input', outcomes)
+
+
 @pytest.mark.slow('kill runs')
 @pytest.mark.parametrize('name', attacks.KILLED)
 def test_no_kill_is_silent(name, tmp_path):
