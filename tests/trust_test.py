@@ -413,7 +413,7 @@ def test_a_changed_file_is_another_run(fork, at, request_for, tmp_path):
   for mode in (train, eval, sample):
     said = _refused(mode, request_for(fork, at))
     assert 'holds another run' in said and DIFFERENCE in said
-    assert f'--workdir={at}\n' in said and 'use another --workdir' in said
+    assert f'--workdir={at};' in said and 'use another --workdir' in said
   assert request_for(fork, tmp_path / 'other').resolve().source.files['helper.py'] == (
     MAX.encode())
 
