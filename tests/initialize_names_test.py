@@ -17,6 +17,7 @@ from bigmodels.experiment import Experiment, Span
 from bigmodels.parallel import layout
 from bigmodels.parallel.compile import Carry
 from bigmodels.sharding import MeshShape
+from bigmodels.workdir import Workdir
 
 
 class Named:
@@ -63,16 +64,17 @@ def run(tmp_path):
 
   def make(source, drop=()):
     built, _ = built_of(source)
-    checkpoints = Checkpoints(tmp_path / 'run' / 'checkpoints', 2)
-    checkpoints.save(1, carry_of(built), {'best': None, 'best_step': None}, best=None)
-    checkpoints.wait()
-    checkpoints.release()
     kept = json.loads(json.dumps(built.data['kept']))
     for name in drop:
       del kept['train'][name]
-    (tmp_path / 'run' / 'data.json').write_text(
-      json.dumps({'data_dir': None, 'kept': kept}))
-    return str(tmp_path / 'run'), built
+    workdir = Workdir(tmp_path / 'run')
+    workdir.path.mkdir()
+    workdir.keep_data({'data_dir': None, 'kept': kept})
+    checkpoints = Checkpoints(workdir.checkpoints, 2, workdir.seal())
+    checkpoints.save(1, carry_of(built), {'best': None, 'best_step': None}, best=None)
+    checkpoints.wait()
+    checkpoints.release()
+    return str(workdir.path), built
 
   return make
 

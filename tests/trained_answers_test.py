@@ -59,9 +59,8 @@ def trained(model, source, task=tasks.classification, learner=learners.supervise
   built = build.build(dataclasses.replace(record, train=dataclasses.replace(
     record.train, source=Recorded(), batch_size=1, resident=False)), one, opening)
   shapes = trace(built.learner, built.train, {}, one).carry.state
-  workdir = SimpleNamespace(
-    path='RUN', recorded=lambda overrides: SimpleNamespace(name='tiny'))
-  return Trained(workdir, built, random(shapes, np.random.default_rng(1)))
+  return Trained(SimpleNamespace(path='RUN'), built,
+                 random(shapes, np.random.default_rng(1)), 'tiny')
 
 
 def arrays(inputs=IMAGES, labels=LABELS):

@@ -18,11 +18,11 @@ def record(dataset: Dataset) -> dict[str, Any]:
   columns = dataset.read(np.zeros(1, int))
   return {'length': dataset.length,
           'classes': None if dataset.classes is None else list(dataset.classes),
+          'named': dataset.named,
           'features': None if dataset.features is None else list(dataset.features),
           'target': dataset.target,
           'columns': {name: [array.dtype.name, list(array.shape[1:])]
-                      for name, array in columns.items() if name != 'corrupt'},
-          **({} if dataset.named else {'named': False})}
+                      for name, array in columns.items() if name != 'corrupt'}}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Recorded:
                       'an older version wrote it; begin the run anew') from None
 
     return zeros(
-      columns, length, classes, identity, named=kept['train'].get('named', True),
+      columns, length, classes, identity, named=kept['train']['named'],
       target=kept['train'].get('target'),
       features=tuple(kept['train'].get('features') or ()) or None,
       tokenizer=tokenizers.load(kept['tokenizer']) if 'tokenizer' in kept else None)

@@ -65,6 +65,7 @@ def test_what_is_not_prepared_is_described_by_the_package(opening, said):
   found = Tfds('cifar10', 'train[:90%]').open(opening)
   assert recorded(found) == {
     'length': 45_000, 'classes': [str(n) for n in range(10)],
+    'named': False, 'features': None, 'target': None,
     'columns': {'inputs': ['uint8', [32, 32, 3]], 'labels': ['int32', []]}}
   assert found.nbytes == 45_000 * (32 * 32 * 3 + 4)
   assert said == [

@@ -316,6 +316,7 @@ def test_what_is_recorded_of_a_split_is_without_damage(opening):
   found = recorded.record(pets(opening, [BAD['truncated'][0], *GOOD]))
   assert json.loads(json.dumps(found)) == {
     'length': 9, 'classes': ['cat', 'dog', 'newt'],
+    'named': True, 'features': None, 'target': None,
     'columns': {'inputs': ['uint8', [8, 8, 3]], 'labels': ['int32', []]}}
 
 

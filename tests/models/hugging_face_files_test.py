@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from bigmodels.experiment import _lasting
 from bigmodels.models import (
   Bert,
   BertClassifier,
@@ -24,6 +23,7 @@ from bigmodels.models import (
   ResNet,
   Vit,
 )
+from bigmodels.paths import lasting
 from tests.models.loading import refusal, started
 
 GPT = Gpt(11, length=6, depth=1, width=8, heads=4)
@@ -142,11 +142,11 @@ def test_a_file_that_is_a_link_stays_one(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   snapshot = cache(tmp_path)
   file = snapshot / 'model.safetensors'
-  assert _lasting(os.path.relpath(file)) == str(file)
-  assert _lasting(str(linked(tmp_path / 'link', snapshot))) == str(snapshot)
-  assert _lasting('link/../0123abcd') == str(snapshot)
-  assert _lasting('gone') == str(tmp_path / 'gone')
-  assert _lasting('.') == str(tmp_path) and _lasting('~') == os.path.expanduser('~')
+  assert lasting(os.path.relpath(file)) == file
+  assert lasting(linked(tmp_path / 'link', snapshot)) == snapshot
+  assert lasting('link/../0123abcd') == snapshot
+  assert lasting('gone') == tmp_path / 'gone'
+  assert lasting('.') == tmp_path and str(lasting('~')) == os.path.expanduser('~')
 
 
 def test_without_a_config_a_line_says_what_is_not_checked(tmp_path):

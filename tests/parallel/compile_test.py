@@ -24,8 +24,8 @@ FIXED = (partial(transforms.standardize, mean=0.0, std=1.0),)
 COLOUR, GREY, LARGE = (8, 8, 3), (8, 8, 1), (12, 12, 3)
 
 
-def pictures(shape):
-  rows = np.arange(12)
+def pictures(shape, first=0):
+  rows = np.arange(first, first + 12)
   inputs = np.ones((12, *shape)) * rows.reshape(-1, *[1] * len(shape))
   return data.Arrays(inputs=inputs.astype(np.uint8), labels=rows % 3)
 
@@ -36,7 +36,7 @@ def traced(model, train, test, given=FITTED, test_given=None):
     model=model, task=tasks.classification, optimizer=partial(optax.sgd, 0.1),
     train=data.Batches(source=pictures(train), batch_size=4, transforms=given),
     evals={'test': data.Batches(
-      source=pictures(test), batch_size=4,
+      source=pictures(test, 12), batch_size=4,
       transforms=given if test_given is None else test_given)},
     duration=Span(steps=1))
   one = layout.over(MeshShape(), 'jit', ())
