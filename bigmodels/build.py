@@ -111,8 +111,9 @@ def build(experiment: Experiment, layout: Layout, opening: Opening) -> Built:
   for name, b in experiment.evals.items():
     with blamed(f'{name}: the data cannot be opened'):
       evaluated[name] = b.source.open(opening)
-  _check_apart({'train': experiment.train, **experiment.evals},
-               {'train': source, **evaluated}, opening)
+  splits = {'train': experiment.train, **experiment.evals}
+  _check_apart(splits, {'train': source, **evaluated}, opening)
+  _check_scaling(splits, opening)
   opening.keep('train', lambda: recorded.record(source))
   examples = source  # what mean, std and their like are fitted to
   if source.shapes_only:  # one is like all
@@ -278,6 +279,23 @@ def _difference(every: Mapping[str, Batches], ours: str, theirs: str,
     for field in fields[:2]) for name, path in paths.items()}
   return f': {flags[ours]}, but {flags[theirs]}' + (
     '; set both to the same, and so for every other split' if ways else '')
+
+
+def _check_scaling(every: Mapping[str, Batches], opening: Opening) -> None:
+  """Warns of evaluations whose inputs are standardised otherwise than in training."""
+
+  def scaling(b: Batches) -> list[str]:
+    return [f'{path.removeprefix(".")}={text}' if path else text
+            for t in b.transforms if {'mean', 'std'} <= recipes.argument_names(t)
+            for path, text in recipes.describe(t)]
+
+  ours = scaling(every['train'])
+  for name, b in every.items():
+    if (theirs := scaling(b)) != ours:
+      opening.note(
+        f'warning: {name}: its inputs are scaled by {", ".join(theirs) or "nothing"}, '
+        f'those of train by {", ".join(ours) or "nothing"}; '
+        f'--config.evals.{name}.transforms and --config.train.transforms say how')
 
 
 def _check_names(train: Feed, evals: dict[str, Feed]) -> None:

@@ -26,7 +26,7 @@ from bigmodels.values import (
   write,
 )
 
-__all__ = ['complete', 'describe', 'describe_fields', 'field_names', 'override',
+__all__ = ['argument_names', 'complete', 'describe', 'describe_fields', 'field_names', 'override',
            'override_all', 'parse']
 
 # --- completing -----------------------------------------------------------------
@@ -161,6 +161,11 @@ def field_names(value: Any) -> list[str]:
              if p.kind not in _VARIADIC and (n in given or p.default is not EMPTY)]
     return [n for n in given if n not in parameters] + shown
   return []
+
+
+def argument_names(function: Callable) -> set[str]:
+  """The names of what a function or a partial of one takes."""
+  return {*_signature(getattr(function, 'func', function))}
 
 
 def _given(recipe: functools.partial) -> dict[str, Any]:

@@ -9,13 +9,14 @@ import optax
 import pytest
 
 from bigmodels import build, data, models, tasks
-from bigmodels.data import cleaning, texts, tokenizers
+from bigmodels.data import cleaning, texts, tokenizers, transforms
 from bigmodels.data.sources import Opening
 from bigmodels.errors import UserError
 from bigmodels.experiment import Experiment, Span
 from bigmodels.parallel import layout
 from bigmodels.sharding import MeshShape
 
+STANDARDIZE = transforms.standardize
 THREE = {'train': 0.6, 'validation': 0.2, 'test': 0.2}
 
 
@@ -225,3 +226,24 @@ def test_a_small_batch_is_said_and_one_that_was_asked_for_is_refused():
                      'only 120 examples; set it to at most that'):
     built(source, 128)
   assert built(source, 120)[0].train.order.batch_size == 120
+
+
+@pytest.mark.parametrize('train, test, said', [
+  ((), (), None), ((STANDARDIZE,), (STANDARDIZE,), None),
+  ((transforms.flip, STANDARDIZE), (STANDARDIZE,), None),
+  ((transforms.flip,), (), None),
+  ((), (STANDARDIZE,), 'bigmodels.data.transforms.standardize, those of train by '
+   'nothing;'),
+  ((STANDARDIZE,), (), 'nothing, those of train by bigmodels.data.transforms.stand'),
+  ((partial(STANDARDIZE, mean=(1.0,), std=(2.0,)),),
+   (partial(STANDARDIZE, mean=(1.0,), std=(3.0,)),),
+   'mean=(1.0,), std=(3.0,), those of train by bigmodels.data.transforms.standardize')])
+def test_another_scaling_is_a_warning(train, test, said):
+  lines = []
+  every = {name: data.Batches(source=None, batch_size=1, transforms=each)
+           for name, each in (('train', train), ('test', test))}
+  build._check_scaling(every, Opening(None, None, {}, lines.append))
+  assert len(lines) == bool(said)
+  if said:
+    assert lines[0].startswith('warning: test: its inputs are scaled by ')
+    assert said in lines[0]
