@@ -26,8 +26,8 @@ from bigmodels.values import (
   write,
 )
 
-__all__ = ['argument_names', 'complete', 'describe', 'describe_fields', 'field_names', 'override',
-           'override_all', 'parse']
+__all__ = ['argument_names', 'complete', 'describe', 'describe_fields', 'field_names',
+           'override', 'override_all', 'parse']
 
 # --- completing -----------------------------------------------------------------
 
