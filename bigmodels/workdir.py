@@ -15,6 +15,7 @@ from typing import Any
 from bigmodels import config, paths
 from bigmodels import seal as seals
 from bigmodels.checkpoint import out_of_room
+from bigmodels.data import files
 from bigmodels.errors import UserError
 from bigmodels.seal import Seal
 from bigmodels.source import Source
@@ -157,7 +158,7 @@ class Workdir:
 
   def _seal(self, kept: dict[str, Any]) -> Seal:
     values = self._values() if self.config.is_file() else {}
-    source = {path.relative_to(self.source).as_posix(): path.read_bytes()
+    source = {path.relative_to(self.source).as_posix(): files.read(path)
               for path in sorted(self.source.rglob('*')) if path.is_file()}
     return seals.of(values, kept, source)
 
