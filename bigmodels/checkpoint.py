@@ -180,6 +180,7 @@ class Checkpoints:
     self._keep, self._best, self._done = keep, None, False
     self._saved: int | None = None
     records = check(folder, seal)
+    self._known = set(records)  # no other folder is removed, whatever its name
     # Steps that every run saves: see `_stay`.
     self._scheduled = {step for step, record in records.items() if record['scheduled']}
     self.unfinished = sorted(p.name for p in folder.glob('*orbax-checkpoint-tmp*'))
@@ -218,6 +219,7 @@ class Checkpoints:
       return
     self.wait()  # for the save before: what went wrong with it is told as its own
     ocp, self._best, self._done = self._ocp, best, done
+    self._known.add(step)
     if scheduled:
       self._scheduled.add(step)
     record = {'step': step, 'scheduled': scheduled, 'progress': dict(progress),
@@ -231,10 +233,12 @@ class Checkpoints:
   def _stay(self, steps: list[int]) -> set[int]:
     """The steps whose checkpoints stay, of those that are there, ascending.
 
-    At the end of a run they are the same wherever it was stopped on the way.
+    At the end of a run they are the same wherever it was stopped on the way. A folder
+    with the name of a step that holds no record of this project stays as it is.
     """
     scheduled = [step for step in steps if step in self._scheduled]
-    stay = {self._best, *scheduled[-self._keep :]}
+    stay = {self._best, *scheduled[-self._keep :], *set(steps) - self._known}
+    steps = [step for step in steps if step in self._known]
     return stay if self._done else stay.union(steps[-self._keep :])
 
   def wait(self) -> None:

@@ -421,3 +421,14 @@ def test_what_a_killed_run_had_no_time_to_remove_goes_at_the_next_start(tmp_path
   checkpoints.wait()
   assert checkpoints.steps == [30, 50, 60]
   checkpoints.release()
+
+
+@pytest.mark.parametrize('name', ['0', '5', '9', '007'])
+def test_a_folder_called_as_a_step_that_is_no_checkpoint_stays(tmp_path, name):
+  folder = tmp_path / 'a'
+  _save(folder, SCHEDULE[:1])
+  (folder / name).mkdir()
+  (folder / name / 'notes').write_text('not ours')
+  _save(folder, SCHEDULE[1:])
+  assert (folder / name / 'notes').read_text() == 'not ours'
+  assert {'30', '50', '60', name} == {path.name for path in folder.iterdir()}
