@@ -213,25 +213,44 @@ def _check_floats(name: str, array: np.ndarray, say: Say | None) -> None:
 def _say_rounded(name: str, array: np.ndarray, say: Say) -> None:
   """Says which columns float32 rounds by much of what they vary by."""
   table = array if array.ndim == 2 else array.reshape(-1, 1)
-  # More rows widen a column by as much as its largest number grows at most: what some
-  # of them clear needs no closer look.
-  some = table[:: max(1, len(table) // _SAMPLE)]
-  with np.errstate(all='ignore'):
-    largest = np.abs(some).max(0) * np.finfo(np.float32).eps
-    wide = some.max(0).astype(np.float64) - some.min(0)
-    found = []
-    for column in np.flatnonzero(largest > _ROUNDED * wide).tolist():
-      values = table[:, column]
-      error = np.abs(values - values.astype(np.float32).astype(values.dtype)).max()
-      low, high = values.min(), values.max()
-      if error > _ROUNDED * (float(high) - float(low)) > 0:
-        found.append((column, low, high, error))
+  found = rounded(table[:: sample_step(len(table))], lambda column: table[:, column])
   for column, low, high, error in found[:_NAMED]:
     which = f'{name}[:, {column}]' if array.ndim == 2 else name
     say(f'Arrays: {which} lies between {low} and {high}: float32 rounds it by up to '
         f'{error:.3g}; subtract a constant first')
   if len(found) > _NAMED:
     say(f'Arrays: float32 rounds {len(found) - _NAMED:,} more columns as much')
+
+
+def sample_step(rows: int) -> int:
+  """Every how many rows are enough for `rounded` to look at."""
+  return max(1, rows // _SAMPLE)
+
+
+def rounded(some: np.ndarray, values_of: Callable[[int], np.ndarray]
+            ) -> list[tuple[int, float, float, float]]:
+  """Columns that float32 rounds by much of what they vary by.
+
+  Args:
+    some: of their rows, `[n, columns]`.
+    values_of: column -> all of its values, `[rows]`.
+
+  Returns:
+    (column, smallest, largest, largest rounding) of each.
+  """
+  # More rows widen a column by as much as its largest number grows at most: what some
+  # of them clear needs no closer look.
+  found = []
+  with np.errstate(all='ignore'):
+    largest = np.abs(some).max(0) * np.finfo(np.float32).eps
+    wide = some.max(0).astype(np.float64) - some.min(0)
+    for column in np.flatnonzero(largest > _ROUNDED * wide).tolist():
+      values = values_of(column)
+      error = np.abs(values - values.astype(np.float32).astype(values.dtype)).max()
+      low, high = values.min(), values.max()
+      if error > _ROUNDED * (float(high) - float(low)) > 0:
+        found.append((column, low, high, error))
+  return found
 
 
 def _targets(array: np.ndarray, say: Say | None) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bigmodels.data import cleaning, csv_files, files
+from bigmodels.data import cleaning, columns, csv_files, files
 from bigmodels.data.cleaning import Frame, is_text, missing, number, rows_of, take
 from bigmodels.data.origins import Origin
 from bigmodels.data.sources import Dataset, Opening, held_out, in_memory
@@ -179,10 +179,10 @@ class Table:
     if another:
       self._note(opening, file, [*lines, f'{self.selected}: {rows_of(chosen):,} rows, '
                                  'cleaned as those that the run was fitted to', *found])
-    columns = {'inputs': _matrix(features),
-               'labels': _encode(chosen[self.label], fitted['label'])}
+    arrays = {'inputs': _matrix(features),
+              'labels': _encode(chosen[self.label], fitted['label'])}
     classes = fitted['label'].get('classes')
-    return in_memory(columns, None if classes is None else tuple(classes))._replace(
+    return in_memory(arrays, None if classes is None else tuple(classes))._replace(
       identity=f'{path.name} sha256 {file.digest}, split {self.selected!r} of '
                f'{dict(self.splits)}: {len(chosen[self.label]):,} rows',
       features=tuple(fitted['features']), target=self.label,
@@ -303,7 +303,7 @@ class Table:
                  if (count := _codes(column[train]))]:
       lines.append(f'numbers that may be codes: {cleaning.listed(codes)}; '
                    'categories=A,B makes categories of columns A and B')
-    columns = {n: 'text' if is_text(c) else 'numbers' for n, c in features.items()}
+    kinds = {n: 'text' if is_text(c) else 'numbers' for n, c in features.items()}
     steps = []
     for entry in self.clean:
       step, before = entry(), features
@@ -320,7 +320,9 @@ class Table:
         steps.append([_name(entry), parameters])
     if not features:
       raise UserError(f'no feature columns are left; {"; ".join(lines)}')
-    return {'label': label, 'columns': columns, 'steps': steps,
+    targets = {self.label: frame[self.label]} if self.task == 'regression' else {}
+    lines += _rounded_lines(features | targets)
+    return {'label': label, 'columns': kinds, 'steps': steps,
             'features': list(features)}
 
   def _fit_label(self, column: np.ndarray, rows: Mapping[str, np.ndarray],
@@ -398,6 +400,19 @@ def _told(entry, parameters: cleaning.Parameters, before: Frame, after: Frame
     for name, count in lost.items()) + f': {step.lost}'] if lost else []
 
 
+def _rounded_lines(frame: Frame) -> list[str]:
+  """A warning for each column of numbers that float32 rounds by much of its range."""
+  numeric = {name: column for name, column in frame.items() if not is_text(column)}
+  names, values = list(numeric), list(numeric.values())
+  step = columns.sample_step(rows_of(frame))
+  found = columns.rounded(np.stack([v[::step] for v in values], 1), values.__getitem__)
+  lines = [f'{_WARNING}column {names[i]!r} lies between {number(low)} and '
+           f'{number(high)}: float32 rounds it by up to {number(error)}; subtract a '
+           'constant from it in the file' for i, low, high, error in found[:8]]
+  more = [f'{_WARNING}float32 rounds {len(found) - 8:,} more columns as much']
+  return [*lines, *(more if len(found) > 8 else [])]
+
+
 def _codes(column: np.ndarray) -> int:
   """How many values a column of whole numbers has if they may be codes, else 0."""
   if is_text(column):
@@ -428,7 +443,7 @@ def _encode(column: np.ndarray, fitted: Mapping[str, Any]) -> np.ndarray:
 
 def _like(frame: Frame, kinds: Mapping[str, str]) -> Frame:
   """The columns that the steps were fitted to; another file may lack some."""
-  columns = {}
+  found = {}
   for name, kind in kinds.items():
     if name not in frame:
       raise UserError(
@@ -438,8 +453,8 @@ def _like(frame: Frame, kinds: Mapping[str, str]) -> Frame:
       column = np.full(len(column), '', object)
     if is_text(column) != (kind == 'text'):
       raise UserError(f'column {name!r} was {kind} when the run was fitted')
-    columns[name] = column
-  return columns
+    found[name] = column
+  return found
 
 
 def _matrix(features: Frame) -> np.ndarray:

@@ -454,3 +454,35 @@ def test_columns_that_only_the_test_file_lacks(write, opening, column, train, te
   assert np.isfinite(other.open(opening).load()['inputs']).all()
   assert warnings(opening)
   assert all('(20 of 20, 100%)' in line for line in warnings(opening))
+
+
+# --- what float32 rounds --------------------------------------------------------
+
+
+@pytest.mark.parametrize(('start', 'step', 'said'), [
+  (0, 1, None), (1_000_000, 1, None), (1_700_000_000, 1, '1700000000 and 1700000099'),
+  (1_700_000_000, 10_000_000, None), (-1_700_000_000, 1, '-1700000000 and -1699999901'),
+  (1e15, 1e9, None), (1e15, 1e8, '1e+15 and 1.0000099e+15'),
+  (16_777_216, 0.25, '16777216 and 16777240.75'),
+  (100_000, 0.001, '100000 and 100000.099'), (0.5, 0.001, None), (1e-30, 1e-32, None)])
+@pytest.mark.parametrize('label', [True, False])
+def test_a_column_that_float32_rounds_much_is_a_warning(
+  write, opening, start, step, said, label):
+  other = [i % 7 for i in range(100)]
+  large = [repr(start + i * step) for i in range(100)]
+  rows = zip(other, large, strict=True) if label else zip(large, other, strict=True)
+  Table(write([('a', 'y'), *rows]), 'y', task='regression', clean=(), splits=WHOLE
+        ).open(opening)
+  found = [line for line in lines_of(opening) if 'float32 rounds' in line]
+  assert len(found) == (said is not None)
+  if said:
+    name = 'y' if label else 'a'
+    assert f'column {name!r} lies between {said}: float32 rounds it by' in found[0]
+
+
+def test_standardized_columns_are_not_rounded_much(write, opening):
+  rows = [(1_700_000_000 + i, i % 7) for i in range(100)]
+  opened = Table(write([('a', 'y'), *rows]), 'y', task='regression', splits=WHOLE
+                 ).open(opening)
+  assert not [line for line in lines_of(opening) if 'float32 rounds' in line]
+  assert len(np.unique(opened.load()['inputs'])) == 100
