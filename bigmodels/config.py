@@ -345,9 +345,8 @@ def _stored_code(name: str, copy: pathlib.Path | None, trusted: Trust
   if copy is None or not os.path.isfile(copy / path.name):
     if now is None:
       raise _absent(name, path)
-    notes = [] if copy is None else [no_copy(copy, path)]
     if path.parent == EXPERIMENTS or trusted.holds(now.digest):
-      return now, notes
+      return now, []
     raise UserError(
       f'experiment: {path} is code that has not been run on this machine as it is; '
       f'{_HINT}')
@@ -365,19 +364,12 @@ def _stored_code(name: str, copy: pathlib.Path | None, trusted: Trust
     f'{(changed and f", and not that of {path.parent} ({said})") or ""}; {_HINT}')
 
 
-def kept_code(resolved: Resolved, copy: pathlib.Path) -> list[str] | None:
-  """How the code of an experiment differs from what a run keeps; None without a copy.
-  """
+def kept_code(resolved: Resolved, copy: pathlib.Path) -> list[str]:
+  """How the code of an experiment differs from what a run keeps, line by line."""
   code = resolved.source
   if not os.path.isfile(copy / code.path.name):
-    return None
+    return [f'{code.path.name} is not in {copy}']
   return source.differences(source.read(code.name, code.path, copy), code)
-
-
-def no_copy(copy: pathlib.Path, path: pathlib.Path) -> str:
-  """What is said of a run that keeps no copy of an experiment's file."""
-  return (f'this run has no copy of its code ({copy}): whether {path} has changed '
-          'since it began cannot be noticed')
 
 
 _HINT = 'if you trust this run, say --trust (this executes that code)'

@@ -191,11 +191,8 @@ class Workdir:
     return config.from_file(
       self.config, overrides, copy=self.source, trusted=trusted)
 
-  def claim(self, resolved: config.Resolved) -> tuple[str, ...]:
+  def claim(self, resolved: config.Resolved) -> None:
     """Checks that nothing else is here.
-
-    Returns:
-      what should be said about the code of the run.
 
     Raises:
       UserError: with the differences, if the folder holds another.
@@ -205,25 +202,24 @@ class Workdir:
         raise UserError(f'--workdir={self.path} holds checkpoints but no config.txt; '
                         'use another --workdir')
       # A run that was killed at once has left its own.
-      if self.source.exists() and config.kept_code(resolved, self.source) != []:
+      if self.source.exists() and config.kept_code(resolved, self.source):
         raise UserError(f'--workdir={self.path} holds no run, but other files in '
                         f'{self.source}; use another --workdir')
-      return ()
+      return
     before = self._values()
     now = resolved.values()
     for values in (before, now):  # over which devices is no part of what a run is
       for name in [n for n in values if n.partition('.')[0] == 'mesh']:
         del values[name]
-    code = config.kept_code(resolved, self.source)
+    copied = (self.source / resolved.source.path.name).exists()  # or `fitted` names it
+    code = config.kept_code(resolved, self.source) if copied else []
     if before != now or code:
-      differences = filter(None, [config.differences(before, now), *(code or ())])
+      differences = filter(None, [config.differences(before, now), *code])
       raise UserError(
         f'--workdir={self.path} holds another run: {"; ".join(differences)}; to go on '
         f'with that one: python run.py --workdir={self.path}; to run this one: use '
         f'another --workdir (with --init_from={self.path} it starts from the '
         'parameters there)')
-    return () if code is not None else (
-      config.no_copy(self.source, resolved.source.path),)
 
   def keep(self, resolved: config.Resolved, data: dict) -> None:
     """Writes `source/`, `config.txt` and `data.json` of a run that is ready to start.

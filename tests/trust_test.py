@@ -461,16 +461,11 @@ def test_other_names_are_remembered_for_the_run(fork, request_for, tmp_path, els
   print.run(request_for(stored))
 
 
-def test_a_run_from_before_copies_says_so_and_gets_one(fork, at, request_for, capsys):
+def test_a_run_without_its_copy_is_refused(fork, at, request_for):
   shutil.rmtree(at / 'source')
-  assert 'has no copy of its code' in _said(capsys, print, request_for(None, at))
-  for named in (fork, None):
-    resolved = request_for(named, at).resolve()
-    notes = {*resolved.notes, *Workdir(at).claim(resolved)}
-    assert len(notes) == 1 and 'has no copy of its code' in notes.pop()
-  Workdir(at).keep(resolved, {'data_dir': None, 'kept': {}})
-  assert (at / 'source' / 'helper.py').read_text() == HELPER
-  assert 'no copy' not in _said(capsys, print, request_for(None, at))
+  Workdir(at).claim(request_for(fork, at).resolve())
+  with pytest.raises(UserError, match=r'source/\w+\.py is gone'):
+    Workdir(at).seal()
 
 
 def test_a_killed_start_goes_on(fork, request_for, tmp_path):
@@ -482,7 +477,7 @@ def test_a_killed_start_goes_on(fork, request_for, tmp_path):
     workdir.claim(resolved)
   for name, text in (('fork.py', FORK), ('helper.py', HELPER)):
     (workdir.source / name).write_text(text)
-  assert workdir.claim(resolved) == ()
+  workdir.claim(resolved)
 
 
 # --- the list -------------------------------------------------------------------

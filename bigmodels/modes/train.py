@@ -40,7 +40,8 @@ def run(request: Request) -> None:
       all_hosts.barrier('locked')
       all_hosts.agree('the workdir', locked or workdir.lock_text())
       stop = stack.enter_context(loop.Stop())
-      for note in dict.fromkeys([*resolved.notes, *workdir.claim(resolved)]):
+      workdir.claim(resolved)
+      for note in resolved.notes:
         say(note)
       device = devices.require(request.require_backend)
       all_hosts.announce()
