@@ -14,9 +14,8 @@ import numpy as np
 from bigmodels import paths, precision, recipes
 from bigmodels.data import batches, origins, recorded
 from bigmodels.data.batches import Batches, Feed
-from bigmodels.data.columns import listed
 from bigmodels.data.sources import Dataset, Opening, in_lines, intact
-from bigmodels.errors import UserError, blamed
+from bigmodels.errors import UserError, blamed, listed
 from bigmodels.experiment import Experiment, Monitor, Span
 from bigmodels.learners import Learner
 from bigmodels.learners.gradient import mean_gradient

@@ -15,9 +15,9 @@ class UserError(Exception):
 
 
 # Controls but tab and newline; separators of lines; what turns the direction of text;
-# a mark that is not seen; halves of surrogate pairs, for bytes that are not UTF-8.
+# marks that are not seen; halves of surrogate pairs, for bytes that are not UTF-8.
 _CONTROLS = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u2028-\u202e'
-                       '\u2066-\u2069\ufeff\ud800-\udfff]')
+                       '\u2066-\u2069\ufeff\U000e0000-\U000e007f\ud800-\udfff]')
 
 
 def shown(text: str) -> str:
@@ -29,9 +29,17 @@ def shown(text: str) -> str:
   return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
-def in_a_line(text: str) -> str:
-  """As `shown`, with newlines and tabs escaped too: for names that come from data."""
-  return shown(text).replace('\n', '\\n').replace('\t', '\\t')
+def in_a_line(text: str, most: int | None = None) -> str:
+  """As `shown`, with newlines and tabs escaped too: for names that come from data.
+
+  Args:
+    text: may come from data.
+    most: characters that are shown, the last three of a longer text '...'; None shows
+      all.
+  """
+  text = shown(text if most is None else text[: most + 1])
+  text = text.replace('\n', '\\n').replace('\t', '\\t')
+  return text if most is None or len(text) <= most else f'{text[: most - 3]}...'
 
 
 def told(error: Exception) -> str:
@@ -107,6 +115,13 @@ def of_machine(error: Exception, code: pathlib.Path) -> UserError | None:
   if own and error.errno not in _OF_THE_MACHINE:
     return None
   return UserError(f'{name}: {error.strerror}')
+
+
+def listed(items: Iterable, most: int = 8) -> str:
+  """'a, b, c', cut short after `most`; 'nothing' for none."""
+  items = list(items)
+  more = f' and {len(items) - most:,} more' if len(items) > most else ''
+  return ', '.join(map(str, items[:most])) + more if items else 'nothing'
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

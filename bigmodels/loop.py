@@ -23,8 +23,7 @@ from bigmodels import optim
 from bigmodels.build import Built
 from bigmodels.checkpoint import Checkpoints, fingerprint
 from bigmodels.data.batches import Feed
-from bigmodels.data.columns import listed
-from bigmodels.errors import UserError, nearest
+from bigmodels.errors import UserError, listed, nearest
 from bigmodels.learners import Signal
 from bigmodels.logs.writers import Writers
 from bigmodels.parallel.compile import Carry, Programs, data_keys

@@ -15,9 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from bigmodels import build, initialize, losses, paths
-from bigmodels.data import cleaning
 from bigmodels.data.sources import Opening
-from bigmodels.errors import UserError
+from bigmodels.errors import UserError, listed
 from bigmodels.parallel import layout
 from bigmodels.parallel.compile import trace
 from bigmodels.sharding import MeshShape
@@ -81,7 +80,7 @@ class Trained:
     """
     if self._table is not None:
       raise UserError(
-        f'{self.name} reads a table with the columns {cleaning.listed(self._table)}, '
+        f'{self.name} reads a table with the columns {listed(self._table)}, '
         'cleaned by steps that were fitted to it: an array has not gone through them')
     if 'probabilities' not in self._outputs:
       raise UserError(f'{self._task}, which finds no classes; must be one of the task '

@@ -73,8 +73,8 @@ ALL = ('a', 'b', 'c')
   ([0, 1], [1], ('a', 'b'),
    ['test: no example of 1 of 2 classes: a; AUC has no value there']),
   ([0, 13], [0, 13], tuple('abcdefghijklmn'),
-   ['train: no example of 12 of 14 classes: b, c, d, e, f, g, h, i, j, k and 2 more',
-    'test: no example of 12 of 14 classes: b, c, d, e, f, g, h, i, j, k and 2 more'
+   ['train: no example of 12 of 14 classes: b, c, d, e, f, g, h, i and 4 more',
+    'test: no example of 12 of 14 classes: b, c, d, e, f, g, h, i and 4 more'
     '; AUC has no value there']),
   ([[0, 1], [2, 0]], [[0, 1]], ALL, []),  # labels of every token
   ([[0.25, 0.75], [1, 0]], [[0, 1]], None, []),  # shares

@@ -28,6 +28,19 @@ def test_controls_are_shown(text, expected):
   assert in_a_line(text) == expected.replace('\n', '\\n').replace('\t', '\\t')
 
 
+@pytest.mark.parametrize(('given', 'expected'), [
+  ('plain', 'plain'), ('', ''), ('été 中 \U0001f600', 'été 中 \U0001f600'),
+  ('a b', 'a b'), ('a\nb', r'a\nb'), ('\t\r', r'\t\r'), ('\x00', r'\x00'),
+  ('\x1b[2J', r'\x1b[2J'), ('\x9b31m', r'\x9b31m'), ('\x7f', r'\x7f'),
+  ('\u202etxt', r'\u202etxt'), ('\u2028', r'\u2028'), ('\ud800', r'\ud800'),
+  ('\U000e0001', r'\U000e0001'), ('back\\slash', 'back\\slash'),
+  ('x' * 200, 'x' * 200), ('x' * 201, 'x' * 197 + '...'),
+  ('\n' * 10**6, r'\n' * 98 + '\\...')])
+def test_in_a_line_of_a_length(given, expected):
+  assert in_a_line(given, 200) == expected
+  in_a_line(given, 200).encode()
+
+
 @pytest.fixture
 def pipe():
   """A pipe: where to read, and where to write."""

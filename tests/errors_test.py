@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 import bigmodels
-from bigmodels.errors import UserError, blamed, nearest, of_machine
+from bigmodels.errors import UserError, blamed, listed, nearest, of_machine
 
 CODE = pathlib.Path(bigmodels.__file__).parent
 
@@ -32,6 +32,12 @@ def test_any_other_is_told_with_its_kind_and_the_place_in_our_code():
 def test_what_the_user_can_mend_passes():
   with pytest.raises(UserError, match=r'^mend it$'), blamed('the model'):
     raise UserError('mend it')
+
+
+def test_long_lists_are_cut_short():
+  assert listed('abcdefghij') == 'a, b, c, d, e, f, g, h and 2 more'
+  assert listed(range(3), 2) == '0, 1 and 1 more'
+  assert listed([]) == 'nothing'
 
 
 def test_the_nearest_choice_is_told():

@@ -10,10 +10,12 @@ arrays of one length: float64 with NaN for a missing number, or `object` arrays 
 `str` with '' for a missing text.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from bigmodels.errors import listed
 
 Frame = dict[str, np.ndarray]
 Parameters = dict[str, Any]
@@ -365,16 +367,9 @@ def standardize() -> Step:
   return Step(fit, apply, tell)
 
 
-# --- telling --------------------------------------------------------------------
+# --- printing --------------------------------------------------------------------
 
 
 def number(value: float) -> str:
-  """A number as a reader wants it: 435, 0.25."""
+  """A number as it is printed: 435, 0.25."""
   return f'{value:.10g}'
-
-
-def listed(items: Iterable[str]) -> str:
-  """'a, b, c', cut short after eight; 'nothing' for none."""
-  items = list(items)
-  more = f' and {len(items) - 8:,} more' if len(items) > 8 else ''
-  return ', '.join(items[:8]) + more if items else 'nothing'

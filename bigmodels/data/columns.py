@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from bigmodels.errors import UserError
+from bigmodels.errors import UserError, listed
 
 Say = Callable[[str], None]
 
@@ -19,7 +19,7 @@ _MOST_TOKENS = 2**20  # classes of labels that are rows themselves, such as toke
 _ROUNDED = 1e-3  # of the range of a column: a rounding by more is said
 _SAMPLE = 4096  # rows looked at of every column
 _EXACT = 2**24  # integers up to here are exact in float32
-_NAMED = 10  # rows or classes listed in one message
+_NAMED = 10  # columns that have a line each
 
 
 def inputs(values, say: Say | None) -> np.ndarray:
@@ -103,13 +103,6 @@ def check_finite(path: str, columns: dict[str, np.ndarray], rows: np.ndarray,
     value = values[first][inside]
     raise UserError(f'{path}: {name}[{place}] is {value}{whence}{more}; '
                     'fill these, or leave their rows out')
-
-
-def listed(values: Sequence) -> str:
-  """The first few of a list, and how many there are more."""
-  shown = ', '.join(map(str, values[:_NAMED]))
-  more = len(values) - _NAMED
-  return f'{shown} and {more:,} more' if more > 0 else shown
 
 
 def _all_finite(values: np.ndarray) -> bool:

@@ -14,7 +14,7 @@ from bigmodels.data import cleaning, columns, csv_files, files
 from bigmodels.data.cleaning import Frame, is_text, missing, number, rows_of, take
 from bigmodels.data.origins import Origin
 from bigmodels.data.sources import Dataset, Opening, held_out, in_memory
-from bigmodels.errors import UserError, in_a_line, nearest
+from bigmodels.errors import UserError, in_a_line, listed, nearest
 from bigmodels.paths import resolved
 
 _SPLITS = {'train': 0.8, 'validation': 0.1, 'test': 0.1}
@@ -301,7 +301,7 @@ class Table:
     features = {n: c for n, c in frame.items() if n != self.label}
     if codes := [f'{name} ({count} values)' for name, column in features.items()
                  if (count := _codes(column[train]))]:
-      lines.append(f'numbers that may be codes: {cleaning.listed(codes)}; '
+      lines.append(f'numbers that may be codes: {listed(codes)}; '
                    'categories=A,B makes categories of columns A and B')
     kinds = {n: 'text' if is_text(c) else 'numbers' for n, c in features.items()}
     steps = []
@@ -360,14 +360,14 @@ class Table:
         raise UserError(f'column {self.label!r}{spread}: all {len(part):,} labels'
                         f'{which} are {classes[part[0]]!r}; two classes are needed')
     counts = np.bincount(labels, minlength=len(classes))
-    lines.append(f'label: {self.label}, {len(classes)} classes: ' + cleaning.listed(
+    lines.append(f'label: {self.label}, {len(classes)} classes: ' + listed(
       f'{c} {n:,}' for c, n in zip(classes, counts, strict=True)))
     for name, part in rows.items():
       there = np.bincount(labels[part], minlength=len(classes))
       if lacking := [c for c, n in zip(classes, there, strict=True) if not n]:
         lines.append(
           f'{_WARNING * (name == "train")}split {name}: no row of {len(lacking):,} of '
-          f'{len(classes):,} classes: {cleaning.listed(lacking)}')
+          f'{len(classes):,} classes: {listed(lacking)}')
     return fitted
 
 
@@ -395,7 +395,7 @@ def _told(entry, parameters: cleaning.Parameters, before: Frame, after: Frame
   step, rows = entry(), max(rows_of(before), 1)
   lost = {name: count for name, count in step.loses(
     parameters, before, after).items() if count > _SHARE * rows}
-  return [f'{_WARNING}{_name(entry)}: ' + cleaning.listed(
+  return [f'{_WARNING}{_name(entry)}: ' + listed(
     f'{name} ({count:,} of {rows:,}, {count / rows:.0%})'
     for name, count in lost.items()) + f': {step.lost}'] if lost else []
 
@@ -438,7 +438,7 @@ def _encode(column: np.ndarray, fitted: Mapping[str, Any]) -> np.ndarray:
     return np.array([index[value] for value in column.tolist()], np.int32)
   except KeyError as error:
     raise UserError(f'the label {error} is none of the classes that the run was fitted '
-                    f'to: {cleaning.listed(fitted["classes"])}') from None
+                    f'to: {listed(fitted["classes"])}') from None
 
 
 def _like(frame: Frame, kinds: Mapping[str, str]) -> Frame:
@@ -461,7 +461,7 @@ def _matrix(features: Frame) -> np.ndarray:
   """Float32 `[rows, features]`."""
   texts = [name for name, column in features.items() if is_text(column)]
   if texts:
-    raise UserError(f'still text after cleaning: {cleaning.listed(texts)}; '
+    raise UserError(f'still text after cleaning: {listed(texts)}; '
                     'cleaning.one_hot makes numbers of it')
   with np.errstate(over='ignore'):
     matrix = np.stack(list(features.values()), 1).astype(np.float32)

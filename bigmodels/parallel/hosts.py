@@ -34,10 +34,10 @@ from typing import Any
 
 import jax
 
-from bigmodels.errors import UserError
+from bigmodels.errors import UserError, in_a_line
 from bigmodels.parallel import cluster, secret
 from bigmodels.parallel.cluster import Address
-from bigmodels.parallel.hub import TEXT, Hub, Relay, gone, introduce, shown, silent
+from bigmodels.parallel.hub import TEXT, WHY, Hub, Relay, gone, introduce, silent
 
 _PIECE = TEXT - 100  # characters of a longer text that are told at a time
 # What JAX, Gloo and NCCL say if another process is at fault.
@@ -210,7 +210,7 @@ class Hosts:
     self._last_word.acquire()
     self._left = True
     with contextlib.suppress(OSError):
-      why = shown(error.partition('\n')[0], 2000)
+      why = in_a_line(error.partition('\n')[0], WHY)
       self._run(self._exchange({'gone': why}, 0), timeout=3)
     atexit.register(_end, code)  # before that of JAX, which would wait for the others
     stuck = threading.Timer(10, _end, (code,))  # some thread may wait for them
@@ -281,7 +281,7 @@ class Hosts:
         if 'lost' in message:
           self._told, later = True, 0.3 * self.main  # until the hub's word has gone out
           self._loop.call_later(message['grace'] + later, self._speak,
-                                shown(str(message['lost']), 2000))
+                                in_a_line(str(message['lost']), WHY))
     if farewell := self._waiting.pop(0, None):
       farewell.set_exception(ConnectionError())
     if not self._told:

@@ -30,7 +30,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from bigmodels.errors import UserError
+from bigmodels.errors import UserError, in_a_line
 from bigmodels.parallel import secret
 
 TEXT = 20_000  # characters that a message may hold
@@ -42,14 +42,8 @@ _STRANGERS = 128  # of such connections at a time; the oldest goes first
 _HELLO = 10.0  # seconds until such a connection is closed
 _GRACE = 20.0  # seconds that a file may need to be seen on another machine
 _MESSAGE = 12 * TEXT + 2**10  # bytes; a character takes up to 12 in JSON
-_NAME = 200  # characters
-
-
-def shown(text: str, most: int = _NAME) -> str:
-  """Returns a text on one line, without control characters, cut to a length."""
-  text = ''.join(c if c.isprintable() else c.encode('unicode_escape').decode()
-                 for c in text[:most + 1])
-  return text if len(text) <= most else f'{text[:most - 3]}...'
+_NAME = 200  # characters of the name of a machine that are shown
+WHY = 2000  # of the reason why a process stopped
 
 
 def gone(who: str) -> str:
@@ -109,7 +103,7 @@ class Wire:
     """The address of the other side."""
     name = self._writer.get_extra_info('peername')
     address = str(name[0]).removeprefix('::ffff:') if name else 'an unknown address'
-    return shown(address)
+    return in_a_line(address, _NAME)
 
   def raw(self) -> tuple[bytes, asyncio.StreamReader, asyncio.StreamWriter]:
     """Gives the connection away: what has come already, what comes, what goes."""
@@ -197,8 +191,8 @@ async def introduce(there: tuple[str, int], timeout: float,
     if welcome is None:
       raise UserError(_no_hub(there))
   if 'refused' in welcome:
-    raise UserError(shown(str(welcome['refused']), 2000))
-  return wire, [shown(str(host)) for host in welcome['hosts']]
+    raise UserError(in_a_line(str(welcome['refused']), WHY))
+  return wire, [in_a_line(str(host), _NAME) for host in welcome['hosts']]
 
 
 def _no_hub(there: tuple[str, int]) -> str:
@@ -253,7 +247,7 @@ async def _prove(wire: Wire, there: str, challenge: dict, hello: dict,
       f'what is at {there} does not know the secret of this run: it belongs to another '
       f'run, or {secret.VARIABLE} is not the same for all processes')
   if 'refused' in answer:
-    raise UserError(shown(str(answer['refused']), 2000))
+    raise UserError(in_a_line(str(answer['refused']), WHY))
   wire.key = key
   return True
 
@@ -422,13 +416,13 @@ class Hub:
       return None if self._whole else 'not all processes are there'
     if rank in self._peers or (rank == 0) != (key is self.own):
       return (f'--process_id={rank}: {self._name(rank)} is there already; this one was '
-              f'started on {shown(hello["host"])}')
+              f'started on {in_a_line(hello["host"], _NAME)}')
     return None
 
   async def _keep(self, wire: Wire, hello: dict) -> None:
     """A process, as long as it is there."""
     rank, reason = hello['rank'], None
-    peer = self._peers[rank] = Peer(shown(hello['host']), wire)
+    peer = self._peers[rank] = Peer(in_a_line(hello['host'], _NAME), wire)
     if len(self._peers) == self._count:
       self._whole = True
       self._to_all({'hosts': [self._peers[i].host for i in range(self._count)]})
@@ -471,7 +465,8 @@ class Hub:
         if mark != peer.mark:
           peer.mark, peer.behind = mark, 0
       case {'gone': why, 'turn': 0, **rest} if not rest and _is_text(why, TEXT):
-        self._lose(f'{self._name(rank)} stopped: {shown(why, 2000)}', grace=1, but=rank)
+        why = in_a_line(why, WHY)
+        self._lose(f'{self._name(rank)} stopped: {why}', grace=1, but=rank)
         peer.wire.send({'turn': 0, 'all': []})
       case {'name': name, 'text': text, 'turn': turn, **rest} if (
         not rest and _is_text(name, _NAME) and (text is None or _is_text(text, TEXT))
@@ -480,7 +475,7 @@ class Hub:
         peer.turn = turn
         self._take(rank, turn, [name, text])
       case _:
-        keys = ', '.join(shown(key, 20) for key in list(message)[:5])
+        keys = ', '.join(in_a_line(key, 20) for key in list(message)[:5])
         raise ValueError(f'a message of no known kind or value (of {keys})')
 
   def _take(self, rank: int, turn: int, part: list) -> None:

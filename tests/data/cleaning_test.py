@@ -177,7 +177,3 @@ def test_steps_print_by_name_in_a_resolved_experiment():
     'clean.0': 'bigmodels.data.cleaning.drop_duplicates',
     'clean.1': 'bigmodels.data.cleaning.clip_outliers',
     'clean.1.deviations': '3.0'}
-
-
-def test_long_lists_are_cut_short():
-  assert cleaning.listed('abcdefghij') == 'a, b, c, d, e, f, g, h and 2 more'

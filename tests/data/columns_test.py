@@ -92,7 +92,7 @@ def test_files_that_are_mapped_are_inputs(tmp_path):
   ([5, 7, 5, 7, 5, 7], None, tuple('01234567'), [5, 7, 5, 7, 5, 7],
    '6 classes of 8 without an example: 0, 1, 2, 3, 4, 6$'),
   ([0] * 5 + [999], None, tuple(map(str, range(1000))), [0] * 5 + [999],
-   '998 classes of 1,000 .*: 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 988 more'),
+   '998 classes of 1,000 .*: 1, 2, 3, 4, 5, 6, 7, 8 and 990 more'),
   ([0, 1] * 3, ('cat', 'dog', 'newt'), ('cat', 'dog', 'newt'), [0, 1] * 3,
    '1 class of 3 without an example: newt'),
   ([0, 5000] * 3, tuple(map(str, range(5001))), tuple(map(str, range(5001))),
@@ -250,7 +250,7 @@ def places(shape, *found):
   (places((3,), (2, NAN)), [0, 1, 2], r'test: inputs\[2\] is nan;'),
   (places((2, 4, 3, 2), ((1, 3, 0, 1), NAN)), [0, 1], r'inputs\[1, 3, 0, 1\] is nan'),
   (places((20, 1), (slice(None), NAN)), list(range(20)),
-   '20 values in 20 rows are not finite: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 10 more'),
+   '20 values in 20 rows are not finite: 0, 1, 2, 3, 4, 5, 6, 7 and 12 more'),
   (np.full((9, 2), 3e38, np.float32), range(9), None),  # though the sum is not finite
   (np.full((9, 2), 6e4, np.float16), range(9), None),
   (places((3, 2), ((1, 1), NAN)).astype(np.float16), [0, 1, 2], r'\[1, 1\] is nan'),

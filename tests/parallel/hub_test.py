@@ -14,7 +14,7 @@ import pytest
 
 from bigmodels.errors import UserError
 from bigmodels.parallel import cluster, hub, secret
-from bigmodels.parallel.hub import Hub, Wire, greet, introduce, shown
+from bigmodels.parallel.hub import Hub, Wire, greet, introduce
 
 KEY = b'a secret of these tests'
 ESCAPES = '\x1b]0;mine\x07\x1b[31mred\r\nerror: not so\u202e'
@@ -447,19 +447,6 @@ def test_what_a_process_says_in_the_end_is_shown_escaped():
         'grace': 1, 'lost': f'process 1 of 2 (b) stopped: {ESCAPED}'}
 
   asyncio.run(scenario())
-
-
-@pytest.mark.parametrize(('given', 'expected'), [
-  ('plain', 'plain'), ('', ''), ('été 中 \U0001f600', 'été 中 \U0001f600'),
-  ('a b', 'a b'), ('a\nb', r'a\nb'), ('\t\r', r'\t\r'), ('\x00', r'\x00'),
-  ('\x1b[2J', r'\x1b[2J'), ('\x9b31m', r'\x9b31m'), ('\x7f', r'\x7f'),
-  ('\u202etxt', r'\u202etxt'), ('\u2028', r'\u2028'), ('\ud800', r'\ud800'),
-  ('\U000e0001', r'\U000e0001'), ('back\\slash', 'back\\slash'),
-  ('x' * 200, 'x' * 200), ('x' * 201, 'x' * 197 + '...'),
-  ('\n' * 10**6, r'\n' * 98 + '\\...')])
-def test_shown(given, expected):
-  assert shown(given) == expected
-  shown(given).encode()
 
 
 # --- strangers in its place -----------------------------------------------------
