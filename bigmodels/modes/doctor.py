@@ -145,8 +145,6 @@ def _say_decoded(folder: pathlib.Path) -> tuple[str, ...]:
   return found.wrong
 
 
-
-
 def _say_data(data_dir: str | None) -> None:
   folder = builders.root(data_dir)
   try:

@@ -6,16 +6,14 @@ import functools
 import importlib.util
 import os
 import pathlib
-import re
 import tempfile
-import warnings
 from collections.abc import Iterator
 
 import jax
 import jaxlib
 from jax.experimental.compilation_cache import compilation_cache
 
-from bigmodels.errors import UserError, in_a_line
+from bigmodels.errors import UserError
 from bigmodels.hardware import releases
 from bigmodels.parallel import programs
 
@@ -103,32 +101,12 @@ def prepare(folder: pathlib.Path) -> str | None:
     why they are not kept, if nothing can be written there; else None.
   """
   problem = unwritable(folder)
-  _tell_once()
   jax.config.update('jax_compilation_cache_dir', None if problem else str(folder))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
   jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
   programs.check()
   skip_absent_tpu()
   return problem and f'{problem}; programs are compiled at every start'
-
-
-@functools.cache
-def _tell_once() -> None:
-  """Has a cache that cannot be used said once, not for every program."""
-  before, said = warnings.showwarning, []
-
-  def show(message, *place, **where):
-    found = re.match(r'Error (reading|writing) persistent compilation cache entry for '
-                     r"'.*?': (.*)", str(message), re.DOTALL)
-    if found is None:
-      before(message, *place, **where)
-    elif found[1] not in said:
-      said.append(found[1])
-      what = 'read from' if found[1] == 'reading' else 'kept in'
-      print(f'warning: --cache_dir: compiled programs cannot be {what} it: '
-            f'{in_a_line(found[2])}', flush=True)
-
-  warnings.showwarning = show
 
 
 _BLOCK = bytes(4096)  # an empty file fits on a full disk

@@ -2,7 +2,6 @@
 
 import os
 import tempfile
-import warnings
 
 import jax
 import pytest
@@ -40,18 +39,3 @@ def test_a_full_disk_is_noticed_before(prepare, monkeypatch, tmp_path):
   full = lambda **_: open('/dev/full', 'wb', buffering=0)  # noqa: E731, SIM115
   monkeypatch.setattr(tempfile, 'TemporaryFile', full)
   assert 'cannot be written to: No space left on device' in prepare(tmp_path)
-
-
-def test_one_that_is_full_later_is_said_once(monkeypatch, capsys):
-  others = []
-  monkeypatch.setattr(warnings, 'showwarning', lambda *found, **_: others.append(found))
-  devices._tell_once.__wrapped__()
-  for name in ('a', 'b'):
-    warnings.showwarning(
-      f"Error writing persistent compilation cache entry for '{name}': OSError: [Errno "
-      '28] No space left on device', UserWarning, 'compiler.py', 834)
-  warnings.showwarning('else', UserWarning, 'x.py', 1)
-  assert capsys.readouterr().out == (
-    'warning: --cache_dir: compiled programs cannot be kept in it: OSError: [Errno 28] '
-    'No space left on device\n')
-  assert [found[0] for found in others] == ['else']
