@@ -118,12 +118,9 @@ def build(experiment: Experiment, layout: Layout, opening: Opening) -> Built:
   if source.shapes_only:  # one is like all
     examples = source._replace(length=1, load=lambda: source.read(np.zeros(1, int)))
   size = _batch_size(experiment, layout, source.length) or source.length
-  if isinstance(experiment.train.batch_size, str):
-    if size < int(experiment.train.batch_size.rpartition(' ')[2]):
-      opening.note(f'a batch of {size}, for the training split has only '
-                   f'{source.length} examples; batch_size=N sets another one')
-    experiment = dataclasses.replace(experiment, train=dataclasses.replace(
-      experiment.train, batch_size=_batch_size(experiment, layout, source.length)))
+  if callable(experiment.train.batch_size):
+    opening.note(f'a batch of {size}, for a training split of {source.length:,} '
+                 'examples; batch_size=N sets another one')
   steps = experiment.duration.step(1, source.length / size)
   if steps >= 2**31:
     raise UserError(f'--config.duration: {steps:,} steps are more than can be counted; '

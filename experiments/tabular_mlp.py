@@ -54,7 +54,8 @@ def config(*, path: str | None = None, label: str | None = None,
     task=tasks.classification if task == 'classification' else tasks.regression,
     optimizer=partial(optax.adamw, weight_decay=1e-4, learning_rate=partial(
       schedules.warmup_cosine, peak=learning_rate)),
-    train=batches('train', batch_size or 'at most 128'),
+    train=batches('train', batch_size or partial(
+      data.at_most, examples=128)),
     evals={name: batches(name, 1024) for name in ('validation', 'test')},
     evaluate=Span(epochs=2),
     duration=Span(epochs=epochs),

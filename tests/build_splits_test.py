@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from bigmodels import build, data, models, tasks
+from bigmodels import build, data, models, recipes, tasks
 from bigmodels.data import cleaning, texts, tokenizers, transforms
 from bigmodels.data.sources import Opening
 from bigmodels.errors import UserError
@@ -180,25 +180,35 @@ def test_names_that_say_that_it_is_meant(tmp_path):
 # --- small data -----------------------------------------------------------------
 
 
+AT_MOST = partial(data.at_most, examples=128)
+
+
 @pytest.mark.parametrize('asked, length, cut, size', [
-  ('at most 128', 1000, 1, 128), ('at most 128', 128, 1, 128),
-  ('at most 128', 127, 1, 15), ('at most 128', 120, 1, 15), ('at most 128', 8, 1, 1),
-  ('at most 128', 2, 1, 1), ('at most 128', 1, 1, 1), ('at most 128', 120, 4, 12),
-  ('at most 128', 9, 4, 4), ('at most 128', 3, 4, None), ('at most 128', 20, 8, 8),
-  (64, 20, 1, 64), (None, 20, 1, None)])
+  (AT_MOST, 1000, 1, 128), (AT_MOST, 128, 1, 128), (AT_MOST, 127, 1, 15),
+  (AT_MOST, 120, 1, 15), (AT_MOST, 8, 1, 1), (AT_MOST, 2, 1, 1), (AT_MOST, 1, 1, 1),
+  (AT_MOST, 120, 4, 12), (AT_MOST, 9, 4, 4), (AT_MOST, 3, 4, None),
+  (AT_MOST, 20, 8, 8), (64, 20, 1, 64), (None, 20, 1, None)])
 def test_the_batch_of_a_small_split(asked, length, cut, size):
-  batches = data.Batches(source=None, batch_size=asked)
-  found = build.batches.size_of(batches.batch_size, length, cut)
-  assert found == size
-  if isinstance(asked, str) and found and found != 128:
-    assert found <= length and not found % cut
+  assert build.batches.size_of(asked, length, cut) == size
 
 
-@pytest.mark.parametrize('asked', ['at most 0', 'at most', '-3', 'many', '1.5', ''])
-def test_batches_that_are_none(asked):
-  with pytest.raises(ValueError, match=r'^batch_size: must be a whole number >= 1, '):
-    data.Batches(source=None, batch_size=asked)
-  assert data.Batches(source=None, batch_size='64').batch_size == 64
+def test_batches_of_no_example():
+  with pytest.raises(ValueError, match=r'^batch_size: must be >= 1, got -3'):
+    data.Batches(source=None, batch_size=-3)
+  with pytest.raises(UserError, match=r'^batch_size: examples: must be >= 1, got 0'):
+    build.batches.size_of(partial(data.at_most, examples=0), 10, 1)
+
+
+@pytest.mark.parametrize('text, batch_size', [
+  ('64', 64), ('none', None), ('bigmodels.data.at_most', data.at_most)])
+def test_a_function_of_the_split_becomes_a_number(text, batch_size):
+  batches = data.Batches(source=None, batch_size=AT_MOST)
+  found = recipes.override(batches, 'batch_size', text).batch_size
+  assert getattr(found, 'func', found) == batch_size
+  assert recipes.override(batches, 'batch_size.examples', '64').batch_size(
+    1000, 1) == 64
+  with pytest.raises(UserError, match='batch_size'):
+    recipes.override(batches, 'batch_size', 'many')
 
 
 def built(source, batch_size, tests=None):
@@ -216,11 +226,11 @@ def built(source, batch_size, tests=None):
 
 def test_a_small_batch_is_said_and_one_that_was_asked_for_is_refused():
   source = data.ScikitTable('iris')
-  found, lines = built(source, 'at most 128', {'test': source.split('test')})
+  found, lines = built(source, AT_MOST, {'test': source.split('test')})
   assert found.train.order.batch_size == 15 and found.steps == 16
   assert found.evals['test'].order.batch_size == 30
-  assert lines == ['a batch of 15, for the training split has only 120 examples; '
-                   'batch_size=N sets another one']
+  assert lines == ['a batch of 15, for a training split of 120 examples; batch_size=N '
+                   'sets another one']
   assert found.data['kept']['notes'] == lines
   with pytest.raises(UserError, match=r'--config\.train\.batch_size=128: the split has '
                      'only 120 examples; set it to at most that'):

@@ -29,7 +29,7 @@ def test_a_small_file_trains_and_is_told_of(request_for, tmp_path, capsys):
   settings = {'path': path, 'label': 'kind', 'epochs': 6}
   train.run(request_for('tabular_mlp', tmp_path / 'run', **settings))
   said = capsys.readouterr().out
-  assert 'a batch of 15, for the training split has only 120 examples' in said
+  assert 'a batch of 15, for a training split of 120 examples' in said
   found = result(tmp_path / 'run')
   assert found['step'] == 48 and found['metrics']['test/accuracy'] > 0.8
   report = (tmp_path / 'run' / 'report.html').read_text()

@@ -1,7 +1,7 @@
 """Sources, batches and transforms. Importing this reads nothing and loads no reader."""
 
 from bigmodels.data import cleaning, pictures, texts, tokenizers, transforms, views
-from bigmodels.data.batches import Batches
+from bigmodels.data.batches import Batches, at_most
 from bigmodels.data.episodes import Episodes
 from bigmodels.data.generated import Generated
 from bigmodels.data.language import Packed, Sentences, Translations
@@ -12,4 +12,5 @@ from bigmodels.data.tfds import Tfds
 
 __all__ = ['Arrays', 'Batches', 'Digits', 'Episodes', 'Generated', 'Packed',
            'ScikitTable', 'Sentences', 'Subset', 'Table', 'Tfds', 'Translations',
-           'cleaning', 'pictures', 'texts', 'tokenizers', 'transforms', 'views']
+           'at_most', 'cleaning', 'pictures', 'texts', 'tokenizers', 'transforms',
+           'views']

@@ -8,7 +8,6 @@ step a dispatch. Augmentation and normalisation run inside the step on either ro
 import dataclasses
 import functools
 import math
-import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -18,7 +17,7 @@ import numpy as np
 
 from bigmodels.data.columns import check_finite
 from bigmodels.data.sources import Columns, Dataset, Opening, intact
-from bigmodels.errors import UserError
+from bigmodels.errors import UserError, blamed
 
 RESIDENT_BYTES = 2 * 2**30
 MOST_STEPS = 64  # in one dispatch: the rows that travel with it stay small
@@ -31,8 +30,8 @@ class Batches:
   Attributes:
     source: a source's split: `Digits().split('train')`.
     batch_size: examples a step, over all devices; None takes the whole split, and
-      fills it up with masked examples to what can be cut over the devices. 'at most
-      128': 128, or an eighth of a training split that has fewer examples.
+      fills it up with masked examples to what can be cut over the devices. Or a
+      function of the split, such as `at_most`.
     transforms: `(batch, key) -> batch` over a whole batch, in this order; they may
       lack `mean` and `std`, which are then fitted on the training split. Draw in
       shapes `[batch, ...]`: that comes out the same however a batch is cut; one number
@@ -45,45 +44,52 @@ class Batches:
   """
 
   source: Any
-  batch_size: int | str | None
+  batch_size: int | Callable[[int, int], int | None] | None
   transforms: tuple[Callable, ...] = ()
   resident: bool | None = None
   workers: int = 0
   corrupt: int | None = None
 
   def __post_init__(self):
-    if isinstance(self.batch_size, str):
-      # A number may come as text: an override of 'at most 128' does.
-      number = self.batch_size.strip().removeprefix('at most ')
-      if not re.fullmatch('[1-9][0-9]*', number):
-        raise ValueError("batch_size: must be a whole number >= 1, 'at most N' or "
-                         f'None, got {self.batch_size!r}')
-      if number == self.batch_size.strip():
-        object.__setattr__(self, 'batch_size', int(number))
-    elif self.batch_size is not None and self.batch_size < 1:
-      raise ValueError(f'batch_size: wants at least 1, got {self.batch_size}')
+    if self.batch_size is not None and not callable(self.batch_size) and (
+      self.batch_size < 1):
+      raise ValueError(f'batch_size: must be >= 1, got {self.batch_size}')
     if self.workers < 0:
-      raise ValueError(f'workers: wants at least 0, got {self.workers}')
+      raise ValueError(f'workers: must be >= 0, got {self.workers}')
     if self.corrupt is not None and self.corrupt < 0:
-      raise ValueError(f'corrupt: wants at least 0, got {self.corrupt}')
+      raise ValueError(f'corrupt: must be >= 0, got {self.corrupt}')
 
 
-def size_of(batch_size: int | str | None, length: int, cut: int) -> int | None:
-  """The examples of a step of training; see `Batches.batch_size`.
+def at_most(length: int, cut: int, *, examples: int) -> int | None:
+  """A `Batches.batch_size` for data of any length: small data gets small batches.
 
   Args:
-    batch_size: of a `Batches`.
     length: examples of the split.
     cut: parts that a batch is cut into.
+    examples: of a batch, if the split has as many; else an eighth of the split.
 
   Returns:
-    a number, or None for the whole split.
+    a multiple of `cut` below `examples`; None, the whole split, if it has fewer.
+
+  Raises:
+    ValueError: if `examples` is not at least 1.
   """
-  if not isinstance(batch_size, str):
-    return batch_size
-  most = int(batch_size.removeprefix('at most '))
-  size = most if length >= most else max(1, length // (8 * cut)) * cut
+  if examples < 1:
+    raise ValueError(f'examples: must be >= 1, got {examples}')
+  size = examples if length >= examples else max(1, length // (8 * cut)) * cut
   return size if size <= length else None
+
+
+def size_of(batch_size: int | Callable | None, length: int, cut: int) -> int | None:
+  """The examples of a step, None for the whole split; see `Batches.batch_size`.
+
+  Raises:
+    UserError: if it is a function, and fails.
+  """
+  if not callable(batch_size):
+    return batch_size
+  with blamed('batch_size'):
+    return batch_size(length, cut)
 
 
 class Order(NamedTuple):
@@ -202,13 +208,14 @@ def open_feed(batches: Batches, name: str, opening: Opening, layout: Any, *,
   """
   opening.check(name, dataset.identity)
   cut = layout.shape.parts * parts
-  size = size_of(batches.batch_size, dataset.length, cut) or dataset.length
+  asked = size_of(batches.batch_size, dataset.length, cut)
+  size = asked or dataset.length
   if not shuffle:
     size = -(-min(size, dataset.length) // cut) * cut
   elif size > dataset.length:
     raise UserError(f'--config.{name}.batch_size={size}: the split has only '
                     f'{dataset.length} examples; set it to at most that')
-  elif batches.batch_size:
+  elif asked:
     layout.check_batch(size, parts, name, dataset.length)
   order = Order(dataset.length, size, seed, shuffle, -size % cut)
   shape = (parts, (size + order.filling) // parts)

@@ -283,7 +283,7 @@ def test_data_that_changed_is_refused():
 @pytest.mark.parametrize('bad', [{'batch_size': 0}, {'batch_size': 2, 'workers': -1},
                                  {'batch_size': 2, 'corrupt': -1}])
 def test_batches_refuse(bad):
-  with pytest.raises(ValueError, match='wants at least'):
+  with pytest.raises(ValueError, match='must be >= '):
     Batches(source=None, **bad)
 
 
