@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bigmodels import paths, precision, recipes
-from bigmodels.data import batches, origins, recorded
+from bigmodels.data import batches, origins, recorded, table
 from bigmodels.data.batches import Batches, Feed
 from bigmodels.data.sources import Dataset, Opening, in_lines, intact
 from bigmodels.errors import UserError, blamed, listed
@@ -75,10 +75,9 @@ def open_run(experiment: Experiment, layout: Layout, workdir: Workdir,
     UserError: also if what is kept is not as the run left it, or is gone; see
       `Workdir.fitted`.
   """
-  stored = workdir.fitted() or {'data_dir': None, 'kept': {}}
-  data_dir = str(paths.resolved(data_dir)) if data_dir else stored['data_dir']
-  opening = Opening(data_dir, cache_dir, dict(stored['kept']), in_lines(say),
-                    trust=trust)
+  stored = workdir.fitted()
+  data_dir = str(paths.resolved(data_dir)) if data_dir else stored.data_dir
+  opening = Opening(data_dir, cache_dir, dict(stored.kept), in_lines(say), trust=trust)
   if not reading:  # any batch will do, but the run stays as long as it was
     length = opening.kept.get('train', {}).get('length', 1)
     steps = experiment.duration.step(
@@ -233,8 +232,8 @@ def _check_apart(every: Mapping[str, Batches], opened: Mapping[str, Dataset],
                  opening: Opening) -> None:
   """Refuses splits that share rows of a source, or that are cut from it in two ways.
 
-  `train` and `train_again` may share rows, as may `test` and `test_mirrored`: names
-  that are the same up to a '_' say that it is meant.
+  Splits whose names begin with the same word may: a score of `train_again` says
+  itself what it is of; see `Experiment.evals`.
   """
   for ours, theirs in itertools.combinations(opened, 2):
     one, other = opened[ours].origin, opened[theirs].origin
@@ -413,9 +412,9 @@ def _take_tokenizer(experiment: Experiment, opening: Opening) -> None:
   if experiment.init_from is None or 'tokenizer' in opening.kept:
     return
   workdir = Workdir(experiment.init_from)
-  stored = workdir.fitted()
-  if stored and 'tokenizer' in stored['kept']:
-    opening.kept['tokenizer'] = stored['kept']['tokenizer']
+  kept = workdir.fitted().kept
+  if 'tokenizer' in kept:
+    opening.kept['tokenizer'] = kept['tokenizer']
     opening.say(f'the tokenizer too is that of {workdir.path} (--config.init_from)')
 
 
@@ -429,13 +428,13 @@ def _take_table(experiment: Experiment, opening: Opening) -> None:
     experiment.init_pattern != '.*'):
     return
   workdir = Workdir(experiment.init_from)
-  stored = workdir.fitted()
-  if stored and name in stored['kept']:
-    names = (name, 'file of the table', 'targets')
-    opening.kept |= {k: stored['kept'][k] for k in names if k in stored['kept']}
+  kept = workdir.fitted().kept
+  if name in kept:
+    names = (name, table.FILE, 'targets')
+    opening.kept |= {k: kept[k] for k in names if k in kept}
     opening.note(f'what is fitted to the table too is that of {workdir.path} '
                  '(--config.init_from): columns and classes are found by their names')
-  elif stored and any(key.startswith('table ') for key in stored['kept']):
+  elif any(key.startswith(table.FITTED) for key in kept):
     opening.note(f'the table of {workdir.path} (--config.init_from) had other settings '
                  'than this one, which is fitted anew')
 

@@ -96,7 +96,9 @@ class Experiment:
     task: makes a `Task` of the model: what is learned, and how it is scored.
     optimizer: makes an optax `GradientTransformation`.
     train: the training batches.
-    evals: a name for each split that is evaluated, such as 'test'.
+    evals: a name for each split that is evaluated, such as 'test'. Two splits that
+      share rows are refused unless their names begin with the same word, up to a '_':
+      `train_again` is scored on rows of `train`, `test_mirrored` on those of `test`.
     duration: how long to train.
     seed: of initialisation, data order, augmentation and dropout.
     evaluate: how often every split in `evals` is evaluated; always at the end too.

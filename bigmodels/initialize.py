@@ -259,8 +259,7 @@ def _check_names(ours: Mapping[str, Any] | None, workdir: Workdir,
   Raises:
     _Unfit: naming both sides.
   """
-  stored = workdir.fitted()
-  theirs = stored and stored['kept'].get('train')
+  theirs = workdir.fitted().kept.get('train')
   if not ours or not theirs:
     return
   for field, what in (('features', 'input'), ('classes', 'class')):
@@ -302,8 +301,7 @@ def _of_workdir(path: pathlib.Path, wanted: dict[str, jax.Array], kept: Any,
   workdir = Workdir(path)
   if not workdir.checkpoints.is_dir():
     raise _Unfit('there are no checkpoints')
-  stored = workdir.fitted() or {'kept': {}}
-  taught = stored['kept'].get('tokenizer')
+  taught = workdir.fitted().kept.get('tokenizer')
   if None not in (kept, taught) and kept != taught:
     raise _Unfit('that run has another tokenizer than this one, so its parameters '
                  'mean nothing here')

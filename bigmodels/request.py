@@ -14,7 +14,7 @@ from bigmodels.parallel.cluster import Address
 from bigmodels.parallel.hosts import Hosts
 from bigmodels.parallel.layout import Layout
 from bigmodels.sharding import MeshShape
-from bigmodels.workdir import Workdir
+from bigmodels.workdir import Fitted, Workdir
 
 
 class Sampling(NamedTuple):
@@ -102,12 +102,11 @@ class Request(NamedTuple):
 
     What the run in the workdir keeps, such as its tokenizer, is not fitted again.
     """
-    workdir = Workdir(self.workdir) if self.workdir else None
-    stored = (workdir and workdir.fitted()) or {'data_dir': None, 'kept': {}}
-    kept = {name: value for name, value in stored['kept'].items()
+    stored = Workdir(self.workdir).fitted() if self.workdir else Fitted(None, {})
+    kept = {name: value for name, value in stored.kept.items()
             if name != 'train' and not name.startswith('identity')}
     return Opening(
-      self.data_dir or stored['data_dir'], self.cache_dir, kept, shapes_only=True,
+      self.data_dir or stored.data_dir, self.cache_dir, kept, shapes_only=True,
       trust=self.trust,
       say=functools.cache(in_lines(functools.partial(print, flush=True))))  # once each
 

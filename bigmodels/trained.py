@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bigmodels import build, initialize, losses, paths
+from bigmodels.data import table
 from bigmodels.data.sources import Opening
 from bigmodels.errors import UserError, listed
 from bigmodels.parallel import layout
@@ -156,10 +157,9 @@ class Trained:
   @property
   def _table(self) -> list[str] | None:
     """The columns of the table that the run reads; None if it reads none."""
-    for fitted in self.built.data['kept'].values():
-      if isinstance(fitted, dict) and {'columns', 'steps'} <= fitted.keys():
-        return [*fitted['columns']]
-    return None
+    kept = self.built.data['kept']
+    return next(([*fitted['columns']] for name, fitted in kept.items()
+                 if name.startswith(table.FITTED)), None)
 
   def _columns(self, inputs: Any, others: dict[str, np.ndarray]
                ) -> dict[str, np.ndarray]:

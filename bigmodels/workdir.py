@@ -10,7 +10,7 @@ import pathlib
 import shutil
 import uuid
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from bigmodels import config, paths
 from bigmodels import seal as seals
@@ -19,6 +19,18 @@ from bigmodels.data import files
 from bigmodels.errors import UserError
 from bigmodels.seal import Seal
 from bigmodels.source import Source
+
+
+class Fitted(NamedTuple):
+  """What a run keeps of its data.
+
+  Attributes:
+    data_dir: where its TFDS datasets are; None for TFDS's own default.
+    kept: what was fitted on its training data, by name; JSON.
+  """
+
+  data_dir: str | None
+  kept: dict[str, Any]
 
 
 class Workdir:
@@ -118,8 +130,8 @@ class Workdir:
     except (ValueError, OSError, RecursionError) as error:
       raise UserError(f'{path} cannot be read: {error}') from error
 
-  def fitted(self) -> dict[str, Any] | None:
-    """What `data.json` holds: `data_dir`, and `kept` by name; None before there is one.
+  def fitted(self) -> 'Fitted':
+    """What `data.json` holds; nothing before there is one.
 
     Raises:
       UserError: if it, or `config.txt`, is not as the run wrote it, or it is gone.
@@ -130,7 +142,7 @@ class Workdir:
           f'{self.data} is gone, and the checkpoints beside it mean nothing without '
           'what was fitted to the training split: bring it back, or begin with another '
           '--workdir')
-      return None
+      return Fitted(None, {})
     found = self.read_json(self.data)
     if not isinstance(found, dict) or found.keys() != {'data_dir', 'kept', 'seal'} or (
       not all(isinstance(found[name], dict) for name in ('kept', 'seal'))):
@@ -145,7 +157,7 @@ class Workdir:
         f'{self.path} is not as the run left it: '
         f'{seals.differences(found["seal"], now)}; put that back, or begin with '
         'another --workdir')
-    return {'data_dir': found['data_dir'], 'kept': found['kept']}
+    return Fitted(found['data_dir'], found['kept'])
 
   def seal(self) -> Seal:
     """The seal of the run that is here, without what is not here yet.
@@ -153,8 +165,7 @@ class Workdir:
     Raises:
       UserError: as of `fitted`.
     """
-    stored = self.fitted()
-    return self._seal(stored['kept'] if stored else {})
+    return self._seal(self.fitted().kept)
 
   def _seal(self, kept: dict[str, Any]) -> Seal:
     values = self._values() if self.config.is_file() else {}

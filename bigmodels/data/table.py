@@ -17,6 +17,8 @@ from bigmodels.data.sources import Dataset, Opening, held_out, in_memory
 from bigmodels.errors import UserError, in_a_line, listed, nearest
 from bigmodels.paths import resolved
 
+FITTED = 'table '  # begins the names under which `Opening.keep` has what is fitted
+FILE = 'file of the table'  # there too: the digest of the file it was fitted to
 _SPLITS = {'train': 0.8, 'validation': 0.1, 'test': 0.1}
 _CLEAN = (cleaning.drop_constant, cleaning.fill_missing, cleaning.clip_outliers,
           cleaning.one_hot, cleaning.standardize)
@@ -129,7 +131,7 @@ class Table:
     settings = f'{self.task}, {self.threshold}, {", ".join(map(_say, self.clean))}'
     if self.categories:
       settings += f', categories {sorted(self.categories)}'
-    return f'table {self.label}: {settings}'
+    return f'{FITTED}{self.label}: {settings}'
 
   def open(self, opening: Opening) -> Dataset:
     """Reads the file (once a process), and cleans the selected split.
@@ -159,7 +161,7 @@ class Table:
       raise UserError(f'no split {self.selected!r}{nearest(self.selected, rows)}')
 
     def fit():
-      opening.keep('file of the table', lambda: file.digest)
+      opening.keep(FILE, lambda: file.digest)
       found = [*lines, *told]
       fitted = self._fit(frame, rows, found)
       self._note(opening, file, found)
@@ -170,7 +172,7 @@ class Table:
     features = _like(chosen, fitted['columns'])
     found = []
     steps = [entry for entry in self.clean if not entry().whole]
-    another = opening.kept.get('file of the table') != file.digest
+    another = opening.kept.get(FILE) != file.digest
     for entry, (_, parameters) in zip(steps, fitted['steps'], strict=True):
       step, before = entry(), features
       features = step.apply(parameters, before)

@@ -186,12 +186,10 @@ def _from_experiment(request: Request, stack: contextlib.ExitStack,
   initialize.require(experiment.init_from)
   say(f'device: {devices.require(request.require_backend)}')
   layout = request.layout(experiment)
-  workdir = Workdir(experiment.init_from)
-  stored = workdir.fitted() or {'data_dir': None, 'kept': {}}
-  kept = {name: state for name, state in stored['kept'].items() if name == 'tokenizer'}
+  stored = Workdir(experiment.init_from).fitted()
+  kept = {name: state for name, state in stored.kept.items() if name == 'tokenizer'}
   built = build.build(experiment, layout, Opening(
-    request.data_dir or stored['data_dir'], request.cache_dir, kept,
-    in_lines(say)))
+    request.data_dir or stored.data_dir, request.cache_dir, kept, in_lines(say)))
   stack.callback(built.close)
   _require_text(built)
   init = trace(built.learner, built.train, {}, layout).lower['init']().compile(
