@@ -260,17 +260,17 @@ def _difference(every: Mapping[str, Batches], ours: str, theirs: str,
   """The fields that two sources differ in, as flags, and how to set both alike."""
   paths = {name: 'train' if name == 'train' else f'evals.{name}'
            for name in (ours, theirs)}
-  told = {name: dict(recipes.describe(every[name].source, 'source')) for name in paths}
-  fields = [field for field in {**told[ours], **told[theirs]}
-            if told[ours].get(field) != told[theirs].get(field)]
+  settings = {name: dict(recipes.describe(every[name].source, 'source'))
+              for name in paths}
+  one, other = settings[ours], settings[theirs]
+  fields = [field for field in {**one, **other} if one.get(field) != other.get(field)]
   chosen = [field for field in fields if field.endswith('selected') != bool(ways)]
   fields = chosen if chosen or ways else fields
-  both = [field for field in fields if field in told[ours] and field in told[theirs]]
-  fields = both or fields
+  fields = [field for field in fields if field in one and field in other] or fields
   if not fields:
     return ''
   flags = {name: ' '.join(
-    f'--config.{path}.{field}={told[name].get(field, "(absent)")}'
+    f'--config.{path}.{field}={settings[name].get(field, "(absent)")}'
     for field in fields[:2]) for name, path in paths.items()}
   return f': {flags[ours]}, but {flags[theirs]}' + (
     '; set both to the same, and so for every other split' if ways else '')
@@ -374,7 +374,7 @@ def _check_labels(name: str, feed: Feed, monitor: Monitor | None,
 
 
 def _check_shares(name: str, labels: np.ndarray) -> None:
-  """Refuses float labels `[n, classes]` that are no shares of the classes."""
+  """Refuses float labels `[n, classes]` that are not shares of the classes."""
   if labels.ndim != 2 or not np.issubdtype(labels.dtype, np.floating):
     return
   wrong = (labels < 0).any(1) | (np.abs(labels.sum(1) - 1) > 1e-3)

@@ -384,7 +384,7 @@ def _in_every_process(here: bool) -> bool:
 
 @functools.cache  # a hook on top of a hook, for every folder that is opened
 def _hush() -> None:
-  """Has what fails told once, by us, not by every task and thread that fails of it.
+  """Has a failure reported once, by us, not by every task and thread it ends.
 
   Each read and write that TensorStore fails later is reported to an event loop that
   Orbax has closed by then, and that to `sys.unraisablehook`.

@@ -115,7 +115,7 @@ def keep() -> None:
 def complete() -> Iterator[None]:
   """Has a program exit with 2 that ends well, but could not write what it printed.
 
-  That its reader has left is no such thing.
+  That its reader has left is not an error.
   """
   try:
     yield

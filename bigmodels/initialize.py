@@ -251,7 +251,7 @@ def _check_names(ours: Mapping[str, Any] | None, workdir: Workdir,
   """Refuses parameters whose inputs or outputs have other names than the data here.
 
   Args:
-    ours: what `data.recorded.record` tells of the training split.
+    ours: what `data.recorded.record` gives of the training split.
     workdir: of the other run.
     say: prints a line, where only a part of the parameters is taken.
     whole: whether all are.
@@ -267,17 +267,17 @@ def _check_names(ours: Mapping[str, Any] | None, workdir: Workdir,
     if not here or not there or here == there:
       continue
     numbers = [names == [*map(str, range(len(names)))] for names in (here, there)]
-    told = f'{_unlike(there, here, what)}'
+    differ = _unlike(there, here, what)
     if whole and (field == 'features' or not any(numbers)):
-      raise _Unfit(f'{told} (--config.init_pattern=REGEX takes only what it matches, '
+      raise _Unfit(f'{differ} (--config.init_pattern=REGEX takes only what it matches, '
                    'such as all but the layers that these belong to)')
-    say(f'the parameters are taken as they are, but {told}')
+    say(f'the parameters are taken as they are, but {differ}')
   here, there = ours.get('target'), theirs.get('target')
   if here and there and here != there:
-    told = f'the labels are {there!r} there and {here!r} here'
+    differ = f'the labels are {there!r} there and {here!r} here'
     if whole and not ours.get('classes'):
-      raise _Unfit(told)
-    say(f'the parameters are taken as they are, but {told}')
+      raise _Unfit(differ)
+    say(f'the parameters are taken as they are, but {differ}')
 
 
 def _unlike(there: list[str], here: list[str], what: str) -> str:
@@ -451,7 +451,7 @@ def _beside(path: pathlib.Path, name: str) -> pathlib.Path | None:
   """A file of a name in a folder; of a file: beside it, else beside what it links to.
 
   Raises:
-    _Unfit: if there is something of that name which is no file.
+    _Unfit: if what has that name is not a file.
   """
   places = [path] if path.is_dir() else [file.parent for file in _links(path)]
   for folder in places:

@@ -209,7 +209,7 @@ class Trained:
     wrong = (inputs < 0) | (inputs >= size)
     if wrong.any():
       row, place = np.argwhere(wrong)[0]
-      raise UserError(f'inputs: the token {inputs[row, place]} of row {row} is none of '
+      raise UserError(f'inputs: the token {inputs[row, place]} of row {row} is not in '
                       f'the vocabulary, 0 to {size - 1}')
     return inputs.astype(like.dtype)
 

@@ -170,7 +170,7 @@ def finder(own: str, lines: Mapping[str, str], trust: 'Trust', prefix: str = ''
     if found is not EMPTY:
       return found, ''
     if not all(map(str.isidentifier, text.split('.'))):
-      return EMPTY, ''  # is no name
+      return EMPTY, ''  # not a name
     if trust.holds(_line(prefix + path, lines)):
       return values.imported(text)
     room, _, name = text.rpartition('.')
@@ -238,7 +238,7 @@ class Trust(NamedTuple):
 def of_user(everything: bool = False) -> Trust:
   """What the user of this process has run before, on this machine.
 
-  A list that cannot be read, or that others may write to, is none.
+  A list that cannot be read, or that others may write to, counts as empty.
   """
   path = _path()
   if path is None:

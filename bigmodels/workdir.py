@@ -60,8 +60,8 @@ class Workdir:
         return cls(path)
       except FileExistsError as error:
         if not path.parent.is_dir():  # a link to what does not exist
-          raise UserError(f'--workdir: cannot make {path}: {path.parent} is no folder'
-                          ) from error
+          raise UserError(f'--workdir: cannot make {path}: {path.parent} is not a '
+                          'folder') from error
         continue
       except OSError as error:
         raise UserError(f'--workdir: cannot make {path}: {error.strerror}') from error
@@ -219,7 +219,7 @@ class Workdir:
       return
     before = self._values()
     now = resolved.values()
-    for values in (before, now):  # over which devices is no part of what a run is
+    for values in (before, now):  # the devices are not part of what a run is
       for name in [n for n in values if n.partition('.')[0] == 'mesh']:
         del values[name]
     copied = (self.source / resolved.source.path.name).exists()  # or `fitted` names it
@@ -283,7 +283,7 @@ class RecordsFile:
     """Opens the file and drops every record after `step`, and a torn last line.
 
     Raises:
-      UserError: for a line that is no record, or a disk that cannot be written.
+      UserError: for a line that is not a record, or a disk that cannot be written.
     """
     self._workdir, self._hash = workdir, hashlib.sha256()
     with workdir.blame():

@@ -74,7 +74,7 @@ def test_another_order_of_columns_changes_nothing(request_for, tmp_path):
     'path': blobs(tmp_path, 'b.csv', swapped=True)}))
   assert result(tmp_path / 'b')['metrics']['test/accuracy'] == (
     result(tmp_path / 'a')['metrics']['test/accuracy'])
-  with pytest.raises(UserError, match="the label 'z' is none of the classes that the "
-                     'run was fitted to: a, b, c'):
+  with pytest.raises(UserError, match="the label 'z' is not one of the classes that "
+                     'the run was fitted to: a, b, c'):
     train.run(request_for('tabular_mlp', tmp_path / 'd', **first | again | {
       'path': blobs(tmp_path, 'd.csv', kinds=('a', 'b', 'z'))}))

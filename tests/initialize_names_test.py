@@ -198,7 +198,7 @@ def test_targets_come_along(run, tmp_path):
 
 @pytest.mark.parametrize('header, change, problem', [
   (HEADER, lambda row: row | {'y': {'yes': 'affirm'}.get(row['y'], row['y'])},
-   "the label 'affirm' is none of the classes that the run was fitted to: no, yes"),
+   "the label 'affirm' is not one of the classes that the run was fitted to: no, yes"),
   (('aa', 'b', 'color', 'y'), lambda row: row | {'aa': row['a']},
    "no column 'a', which the run was fitted to; did you mean 'aa'?"),
   (('a', 'color', 'y'), lambda row: row, "no column 'b', which the run was fitted to"),

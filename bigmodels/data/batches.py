@@ -272,8 +272,8 @@ class _Sound:
       rows: int32 `[n]`; -1 for what only fills up.
 
     Raises:
-      UserError: for more corrupt examples than are allowed, a label that is no class,
-        or what is not finite.
+      UserError: for more corrupt examples than are allowed, a label outside of the
+        classes, or what is not finite.
     """
     corrupt = columns.pop('corrupt', None)
     if corrupt is not None:

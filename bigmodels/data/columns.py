@@ -159,7 +159,7 @@ def _no_numbers(name: str, array: np.ndarray) -> str:
       hint = f'{name}.astype(float) makes floats of it, .astype(int) integers'
     elif not isinstance(array.flat[at], str):
       hint = 'take real numbers alone'
-  wanted = {'labels': 'labels want integers, which are classes, or floats',
+  wanted = {'labels': 'labels must be integers, which are classes, or floats',
             'inputs': 'inputs must be real numbers'}[name]
   such = ''
   if array.size:
@@ -184,8 +184,8 @@ def _check_integers(array: np.ndarray, say: Say | None) -> None:
         'for quantities, inputs.astype(float), and np.unique(..., return_inverse=True)'
         '[1] for identifiers')
   if say and abs(int(array.flat[largest])) > _EXACT:
-    say(f'Arrays: {_place("inputs", array, largest)}: float32 does not tell integers '
-        'beyond 2**24 apart')
+    say(f'Arrays: {_place("inputs", array, largest)}: float32 does not hold '
+        'all integers beyond 2**24')
     _say_rounded('inputs', array, say)
 
 

@@ -208,9 +208,9 @@ def _missing_lines(words: Mapping[str, Mapping[str, int]],
     for word, count in found.items():
       counts[word] = counts.get(word, 0) + count
       where.setdefault(word, []).append(name)
-  told = listed(f'{count:,} {word!r} in {listed(dict.fromkeys(where[word]))}'
-                for word, count in counts.items())
-  return [f'missing: {told} (missing= says which words are)'] if counts else []
+  said = listed(f'{count:,} {word!r} in {listed(dict.fromkeys(where[word]))}'
+               for word, count in counts.items())
+  return [f'missing: {said} (missing= says which words are)'] if counts else []
 
 
 def _number_lines(numeric: Mapping[str, Column], marks: Mapping[str, str],
@@ -231,11 +231,11 @@ def _number_lines(numeric: Mapping[str, Column], marks: Mapping[str, str],
   for (mark, group), names in ways.items():
     parts = [f'{mark!r} is the decimal mark'] * bool(mark)
     parts += [f'{group!r} groups digits'] * bool(group)
-    told = f'{" and ".join(parts)} in {listed(names)}'
+    way = f'{" and ".join(parts)} in {listed(names)}'
     if mark in votes:
       column, row, text = votes[mark]
-      told += f', as in line {line(row)}, column {column!r}: {text!r}'
-    lines.append(f'numbers: {told} (decimal= and thousands= set it)')
+      way += f', as in line {line(row)}, column {column!r}: {text!r}'
+    lines.append(f'numbers: {way} (decimal= and thousands= set it)')
   lines += [f'numbers: {affix!r} is left out in {listed(names)}'
             for affix, names in affixes.items()]
   if bracketed := [name for name, column in numeric.items() if column.bracketed]:
@@ -256,7 +256,7 @@ def _text_line(name: str, column: Column, line: Callable[[int], int]) -> str:
   row = csv_numbers.text_row(texts)
   row = row if texts[row] else int(np.argmax(column.codes >= 0))
   return (f'column {name!r} is text, though {count:,} of {len(rows):,} values look '
-          f'like numbers: the first that is none is {texts[row][:40]!r}, line '
+          f'like numbers: the first that is not one is {texts[row][:40]!r}, line '
           f'{line(row)} (missing= names words that are missing values)')
 
 

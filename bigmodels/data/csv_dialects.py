@@ -118,7 +118,7 @@ def content(path: pathlib.Path, reading: Reading) -> Content:
   """Reads a file.
 
   Raises:
-    UserError: if it is no text, or its delimiter cannot be found.
+    UserError: if it is not text, or its delimiter cannot be found.
     OSError: if it cannot be read.
   """
   data = path.read_bytes()

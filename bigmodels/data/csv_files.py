@@ -106,7 +106,7 @@ def _columns(content: Content, header: list[str]) -> list:
   try:
     return _parsed(content.without_blank_lines(), content.delimiter, header)
   except pa.ArrowInvalid:
-    raise UserError(f'is no CSV file: {" ".join(str(failure).split())}') from None
+    raise UserError(f'is not a CSV file: {" ".join(str(failure).split())}') from None
 
 
 def _parsed(text: str, delimiter: str, header: list[str]) -> list:

@@ -54,7 +54,7 @@ class Column(NamedTuple):
     affix: what all values have before or behind the number, or ''.
     bracketed: whether some are negative by brackets or a minus behind them.
     marks: decimal mark -> what groups digits, for all ways that every value can be
-      read; none if they are no numbers.
+      read; none if they are not numbers.
     neutral: whether the decimal mark makes no difference.
     words: those that are missing only because the other values are numbers -> count.
   """
@@ -122,7 +122,7 @@ def cast(text) -> np.ndarray | None:
 
 
 def is_prose(text) -> bool:
-  """Whether some values of a column are no numbers, and few look like any."""
+  """Whether some values of a column are not numbers, and few look like any."""
   present = text.drop_null()
   rows = np.linspace(0, len(present) - 1, min(len(present), 256)).astype(int)
   some = present.take(rows).to_pylist()

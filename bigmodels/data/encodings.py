@@ -5,7 +5,7 @@ import re
 
 from bigmodels.errors import UserError
 
-# What files begin with that are saved or sent as CSV files and are none.
+# What files begin with that are saved or sent as CSV files, but are not.
 _MAGIC = {
   b'\x1f\x8b': 'gzip', b'PK\x03\x04': 'zip', b'BZh': 'bzip2', b'\xfd7zXZ\0': 'xz',
   b'\x28\xb5\x2f\xfd': 'zstd', b'7z\xbc\xaf\x27\x1c': '7z', b'PAR1': 'Parquet',

@@ -78,7 +78,7 @@ def read(path: pathlib.Path) -> bytes:
   """What is in a file.
 
   Raises:
-    UserError: if it cannot be read, or is no file, see `require_file`.
+    UserError: if it cannot be read, or is not a file, see `require_file`.
   """
   require_file(path)
   try:

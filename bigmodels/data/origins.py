@@ -25,7 +25,7 @@ class Origin(NamedTuple):
   how: Mapping[str, Any] = {}
 
   def take(self, index: np.ndarray, length: int) -> 'Origin':
-    """Of some of the `length` examples; whole sources where a row is no example."""
+    """Of some of the `length` examples; whole sources where a row is not an example."""
     return self._replace(rows={
       name: some(rows, index) if len(rows) == length else rows
       for name, rows in self.rows.items()})

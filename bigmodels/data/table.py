@@ -102,8 +102,8 @@ class Table:
     if self.label in self.categories and (
       self.task == 'regression' or self.threshold is not None):
       what = "task='regression'" if self.task == 'regression' else 'a threshold'
-      raise UserError(f'categories: has the label {self.label!r}, whose values are no '
-                      f'classes with {what}')
+      raise UserError(f'categories: has the label {self.label!r}, whose values are '
+                      f'not classes with {what}')
     if self.threshold is None:
       return
     if self.task == 'regression':
@@ -154,7 +154,7 @@ class Table:
     whole = self._as_categories(self._with_label(file), file.exact)
     numbers, lines = self._drop_rows(whole)
     frame = take(whole, numbers)
-    groups, told = self._groups(frame)
+    groups, equal = self._groups(frame)
     rows = {name: held_out(len(numbers), name, self.splits, groups)
             for name in self.splits}
     if self.selected not in rows:
@@ -162,7 +162,7 @@ class Table:
 
     def fit():
       opening.keep(FILE, lambda: file.digest)
-      found = [*lines, *told]
+      found = [*lines, *equal]
       fitted = self._fit(frame, rows, found)
       self._note(opening, file, found)
       return fitted
@@ -349,7 +349,7 @@ class Table:
           not text and len(values) > min(limit, _MOST_CLASSES))):
         raise UserError(
           f'column {self.label!r} has {len(values):,} different values in '
-          f'{len(column):,} rows, which are no classes; set ' + (
+          f'{len(column):,} rows, which are not classes; set ' + (
             "threshold='median' or to a number for two classes, task='regression', or "
             if not text else '') + f'categories={self.label} if they are classes')
       fitted = {'values': values,
@@ -439,8 +439,8 @@ def _encode(column: np.ndarray, fitted: Mapping[str, Any]) -> np.ndarray:
   try:
     return np.array([index[value] for value in column.tolist()], np.int32)
   except KeyError as error:
-    raise UserError(f'the label {error} is none of the classes that the run was fitted '
-                    f'to: {listed(fitted["classes"])}') from None
+    raise UserError(f'the label {error} is not one of the classes that the run was '
+                    f'fitted to: {listed(fitted["classes"])}') from None
 
 
 def _like(frame: Frame, kinds: Mapping[str, str]) -> Frame:

@@ -431,7 +431,7 @@ def _read_files(root: pathlib.Path, names: list[str], split: str | None) -> Docu
     first = first or name * bad
     if text:
       texts.append(text)
-      # By their places alone: two files that say the same are no sign of a mistake.
+      # By their places alone: two files may say the same without a mistake.
       taken[str((root / name).resolve())] = range(len(text))
     else:
       found['empty, so left out'] += 1

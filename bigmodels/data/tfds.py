@@ -278,8 +278,8 @@ def _digest(source: Tfds, info, base: str, *, sampled: bool) -> str:
     digest = hashlib.sha256((root / 'features.json').read_bytes())
     for path in paths:
       size = path.stat().st_size
-      told = [source.inputs, source.labels, path.relative_to(root).as_posix(), size]
-      digest.update(json.dumps(told).encode())
+      what = [source.inputs, source.labels, path.relative_to(root).as_posix(), size]
+      digest.update(json.dumps(what).encode())
       part = _DIGESTED // (4 * len(paths)) if sampled else size
       starts = np.linspace(0, max(size - part, 0), 4, dtype=int) if sampled else (0,)
       with path.open('rb') as file:
@@ -340,7 +340,7 @@ class _Load:
     if source.fit:
       raise UserError(
         f'{source.name}: what `fit` draws changes from epoch to epoch, so it cannot be '
-        'held in memory, as resident=True wants')
+        'held in memory, as resident=True requires')
     columns, notes = decoded.kept(
       self._place, self._decode, say=self._opening.say,
       what=f'decoding {self._length:,} examples of {source.name} {self._base}')

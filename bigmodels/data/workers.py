@@ -69,7 +69,7 @@ class Workers:
     except BrokenProcessPool:
       raise UserError(
         f'{self._path}: a worker process died before it had read the batch of step '
-        f'{step:,}: killed, perhaps for want of memory; what is saved stays. '
+        f'{step:,}: killed, perhaps for lack of memory; what is saved stays. '
         f'--config.{self._path}.workers=0 reads in threads') from None
     batch = _taken(block, found) if isinstance(found, _Layout) else found
     self._pending.popleft()

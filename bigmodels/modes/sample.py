@@ -114,7 +114,7 @@ def _lines(path: pathlib.Path) -> list[str]:
   """The lines of a file of text.
 
   Raises:
-    ValueError: if it is no text, or has no line.
+    ValueError: if it is not text, or has no line.
     OSError: if it cannot be read.
   """
   # Not to wait for who may write into a pipe that nobody has opened.

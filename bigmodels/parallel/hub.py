@@ -77,7 +77,7 @@ class Wire:
     """Returns the next message, or None at the end.
 
     Raises:
-      ValueError: if what comes is none, saying why.
+      ValueError: if what comes is not one, saying why.
       OSError: if the connection breaks.
     """
     while (end := self._held.find(b'\n')) < 0:
@@ -275,7 +275,7 @@ def _same(proof: Any, expected: str) -> bool:
 
 
 def _is_int(value: Any, low: int, high: int) -> bool:
-  return type(value) is int and low <= value <= high  # a bool is none
+  return type(value) is int and low <= value <= high  # a bool is not one
 
 
 def _is_text(value: Any, most: int) -> bool:

@@ -43,7 +43,7 @@ def kept(folder: pathlib.Path | None) -> Iterator[tuple[str, bytes]]:
     folder: that all processes see; made if it is not there.
 
   Yields:
-    where it is, which is no secret: `VARIABLE` or the name of a file; and the secret.
+    where it is, which is not secret: `VARIABLE` or the name of a file; and the secret.
 
   Raises:
     UserError: if there is neither the variable nor a folder, or nothing can be written.

@@ -77,7 +77,7 @@ def classification(model, loss: Callable = losses.cross_entropy, *,
 
 
 def _hint(dtype, shape: tuple[int, ...]) -> str:
-  """How labels of a shape that is none become classes."""
+  """How labels of another shape become classes."""
   if len(shape) == 1:
     return '; labels.astype(int) makes classes of whole numbers'
   if len(shape) == 2 and shape[1] == 1:

@@ -222,7 +222,7 @@ def test_what_looks_like_numbers_and_is_text_is_said(read, cells, count, first):
   assert file.frame['a'].tolist() == [cell.strip('"') for cell in cells]
   [line] = file.lines
   assert f"column 'a' is text, though {count} values look like numbers" in line
-  assert f'the first that is none is {first}' in line
+  assert f'the first that is not one is {first}' in line
 
 
 def test_lines_of_many_columns_are_cut_short(read):

@@ -228,5 +228,5 @@ def test_labels_that_are_no_class():
 
   with pytest.raises(UserError, match='Subset: the label of row 2 is 2, wants 0 to 1'):
     Subset(Wrong()).open(OPENING)
-  with pytest.raises(UserError, match=r'labels want integers.* got <U3'):
+  with pytest.raises(UserError, match=r'labels must be integers.* got <U3'):
     Arrays(np.ones((2, 1)), np.array(['cat', 'dog'])).open(OPENING)

@@ -243,8 +243,8 @@ def test_categories_are_named_by_text_or_tuple(write, opening, text, names):
    'the categories of training, and so 0 in all; a text of more than 5 values has '
    'none: partial(cleaning.one_hot, most=N) in clean allows N'),
   ({'categories': 'y', 'task': 'regression'}, "categories: has the label 'y', whose "
-   "values are no classes with task='regression'"),
-  ({'categories': 'y', 'threshold': 3}, 'no classes with a threshold'),
+   "values are not classes with task='regression'"),
+  ({'categories': 'y', 'threshold': 3}, 'not classes with a threshold'),
   ({'duplicates': 'dropp'}, "duplicates: must be one of keep, together, drop or None, "
    "got 'dropp'; did you mean 'drop'?")])
 def test_settings_that_are_refused(write, opening, settings, problem):
@@ -287,7 +287,7 @@ def test_labels_that_are_classes(write, opening, labels, settings, classes):
   (numbers(range(200), 4000), {}, 'or categories=y if they are classes'),
   (numbers(range(101), 4000), {}, "task='regression', or categories=y if they are"),
   (numbers([i / 7 for i in range(150)], 4000), {}, 'categories=y if they are classes'),
-  ([f'id{i}' for i in range(60)], {}, 'which are no classes; set categories=y'),
+  ([f'id{i}' for i in range(60)], {}, 'which are not classes; set categories=y'),
   (numbers([3]), {'categories': 'y'}, "all 60 labels are '3'; two classes"),
   (range(60), {'threshold': 59}, "all 60 labels are 'low (up to 59)'")])
 def test_labels_that_are_not(write, opening, labels, settings, problem):

@@ -233,7 +233,7 @@ def test_another_file_must_have_the_columns_of_the_fit(write, opening):
   other = dataclasses.replace(table, path=write(worded, '3.csv'))
   assert "column 'a' was numbers" in message(other, opening)
   unseen = dataclasses.replace(table, path=write(small().replace('x', 'z'), '4.csv'))
-  assert "'z' is none of the classes" in message(unseen, opening)
+  assert "'z' is not one of the classes" in message(unseen, opening)
 
 
 def test_settings_have_fits_of_their_own(write, opening):
