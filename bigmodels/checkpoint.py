@@ -225,9 +225,12 @@ class Checkpoints:
     record = {'step': step, 'scheduled': scheduled, 'progress': dict(progress),
               'seal': self.seal, 'arrays': int(fingerprint(carry))}
     with self._blame(step):
-      self._manager.save(step, args=ocp.args.Composite(
+      saved = self._manager.save(step, args=ocp.args.Composite(
         carry=ocp.args.StandardSave(carry), progress=ocp.args.JsonSave(
           {**record, 'digests': _digests(record), 'digest': digest(record)})))
+      if not saved:
+        raise UserError(f'cannot write the checkpoint of step {step} in {self.folder}: '
+                        f'that of step {self.steps[-1]} is there; move it away')
       self._saved = step
 
   def _stay(self, steps: list[int]) -> set[int]:

@@ -170,8 +170,20 @@ class Workdir:
   def _seal(self, kept: dict[str, Any]) -> Seal:
     values = self._values() if self.config.is_file() else {}
     source = {path.relative_to(self.source).as_posix(): files.read(path)
-              for path in sorted(self.source.rglob('*')) if path.is_file()}
+              for path in self._code() if path.is_file()}
     return seals.of(values, kept, source)
+
+  def _code(self) -> list[pathlib.Path]:
+    """What is under `source/`.
+
+    Raises:
+      UserError: for a folder that may not be read, which would look empty.
+    """
+    found = [self.source, *self.source.rglob('*')]
+    for path in found:
+      if path.is_dir() and not os.access(path, os.R_OK | os.X_OK):
+        raise UserError(f'{path}: cannot be read: Permission denied')
+    return sorted(found)
 
   def _values(self) -> dict[str, str]:
     try:

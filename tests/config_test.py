@@ -185,7 +185,7 @@ def test_odd_file_names_read_back(tmp_path):
 
 def test_arrays_differ_readably(fork):
   one, two = (config.resolve(fork, {'width': w}).values() for w in '12')
-  lines = config.differences(one, two).splitlines()
+  lines = config.differences(one, two).split('; ')
   assert sorted(line.strip().partition(':')[0] for line in lines) == [
     'knob.width', 'model.width', 'train.source.inputs']
   assert 'float64 array of shape (4, 2), crc32' in one['train.source.inputs']
@@ -366,7 +366,7 @@ def test_text_whose_experiment_has_changed(fork):
 
 def test_differences_name_the_path():
   assert config.differences({'a': '1', 'b': '2', 'c': '3'}, {'a': '1', 'b': '4'}) == (
-    '  b: 2 -> 4\n  c: 3 -> (absent)')
+    'b: 2 -> 4; c: 3 -> (absent)')
 
 
 def test_functions_of_an_experiment_go_to_processes_that_cannot_import_it(tmp_path):
