@@ -214,7 +214,7 @@ def test_units_of_a_span_are_changed_together():
   ('model.droput', '0', "--config.model (bigmodels.models.Cnn) has no field 'droput'; "
    "did you mean 'dropout'?"),
   ('model.dropout', '2', '--config.model.dropout: wants 0 or more'),
-  ('train.batch_size', '0', '--config.train.batch_size: wants at least 1, got 0'),
+  ('train.batch_size', '0', '--config.train.batch_size: must be >= 1, got 0'),
   ('keep', '0', '--config.keep: wants at least 1'),
   ('epochs', 'nan', 'epochs: wants more than 0, got nan'),
   ('knob.seed', '1', "no knob or field 'knob'"), ('', '1', 'no knob or field'),
