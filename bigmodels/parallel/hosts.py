@@ -37,7 +37,8 @@ import jax
 from bigmodels.errors import UserError, in_a_line
 from bigmodels.parallel import cluster, secret
 from bigmodels.parallel.cluster import Address
-from bigmodels.parallel.hub import TEXT, WHY, Hub, Relay, gone, introduce, silent
+from bigmodels.parallel.hub import Hub, gone, silent
+from bigmodels.parallel.wire import TEXT, WHY, Relay, introduce
 
 _PIECE = TEXT - 100  # characters of a longer text that are told at a time
 # What JAX, Gloo and NCCL say if another process is at fault.

@@ -24,7 +24,8 @@ from jax._src.clusters import cloud_tpu_cluster
 from bigmodels.errors import UserError
 from bigmodels.parallel import cluster, hosts, secret
 from bigmodels.parallel.hosts import Address
-from bigmodels.parallel.hub import Hub, introduce
+from bigmodels.parallel.hub import Hub
+from bigmodels.parallel.wire import introduce
 from tests.processes import of_devices
 
 ROOT = pathlib.Path(hosts.__file__).parent.parent.parent

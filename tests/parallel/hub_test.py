@@ -14,7 +14,8 @@ import pytest
 
 from bigmodels.errors import UserError
 from bigmodels.parallel import cluster, hub, secret
-from bigmodels.parallel.hub import Hub, Wire, greet, introduce
+from bigmodels.parallel.hub import Hub
+from bigmodels.parallel.wire import Relay, Wire, greet, introduce, pump
 
 KEY = b'a secret of these tests'
 ESCAPES = '\x1b]0;mine\x07\x1b[31mred\r\nerror: not so\u202e'
@@ -251,7 +252,7 @@ def test_a_proof_is_of_use_once():
             there[1].write(data)
 
         task = asyncio.create_task(up())
-        await hub._pump(there[0], writer)
+        await pump(there[0], writer)
         writer.close()
         await task
 
@@ -525,7 +526,7 @@ def test_a_relay_leads_to_the_service_behind_the_hub():
 
       await meeting.go_well()
       hello = {'rank': 1, 'count': 2, 'host': 'h'}
-      relay = hub.Relay(meeting.there, KEY, **hello)
+      relay = Relay(meeting.there, KEY, **hello)
       reader, writer = await asyncio.open_connection('127.0.0.1', await relay.open())
       service = await asyncio.start_server(echo, '127.0.0.1', meeting.hub._jax_port)
       assert await reader.readline() == b'first\n'
