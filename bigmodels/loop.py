@@ -13,6 +13,7 @@ import math
 import signal
 import threading
 import time
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -215,14 +216,16 @@ class Loop:
     step, index = np.asarray(fault)
     if step >= 0:
       name = self.programs.traced.metric_names[index]
-      self._not_finite(f'train/{name}', int(step), self._spoilt_inputs(int(step)))
+      state = self.carry.state._replace(step=jnp.int32(step - 1))
+      self._not_finite(f'train/{name}', int(step), self._spoilt_inputs(
+        'train', self.built.train, state, (int(step) - 1,)))
 
-  def _spoilt_inputs(self, step: int) -> str:
-    """Which inputs of a step its transforms made not finite, in a sentence."""
+  def _spoilt_inputs(self, name: str, feed: Feed, state, batches: Iterable[int]) -> str:
+    """As `spoilt_inputs`, of the first batch that has some; '' for several hosts."""
     if self.hosts.count > 1 or self.built.layout.how == 'pmap':
       return ''
-    state = self.carry.state._replace(step=jnp.int32(step - 1))
-    return spoilt_inputs(self.built, 'train', self.built.train, state, step - 1)
+    return next(filter(None, (spoilt_inputs(self.built, name, feed, state, index)
+                              for index in batches)), '')
 
   def _not_finite(self, metric: str, step: int, cause: str = '') -> None:
     self.checkpoints.wait()
@@ -247,10 +250,8 @@ class Loop:
     if bad:
       name = bad[0].partition('/')[0]
       feed = self.built.evals[name]
-      found = '' if self.hosts.count > 1 or self.built.layout.how == 'pmap' else next(
-        filter(None, (spoilt_inputs(self.built, name, feed, self.carry.state, index)
-                      for index in range(_batches(feed)))), '')
-      self._not_finite(bad[0], ledger.step, found)
+      self._not_finite(bad[0], ledger.step, self._spoilt_inputs(
+        name, feed, self.carry.state, range(_batches(feed))))
     self._record(ledger.step, record)
     ledger.evaluations += 1
     value = monitored(experiment, record)

@@ -187,11 +187,11 @@ def _cell(value, bar):
 
 
 def _data(lines):
-  def shown(line):
+  def marked(line):
     warns = line.startswith('warning: ')
     return f'<strong>{escape(line)}</strong>' if warns else escape(line)
 
-  rows = ''.join(f'<div>{shown(line.strip())}</div>' for line in lines)
+  rows = ''.join(f'<div>{marked(line.strip())}</div>' for line in lines)
   return _section('Data', f'<div class="config"><div class="group">{rows}</div></div>'
                   ) if rows else ''
 
