@@ -16,10 +16,7 @@ import json
 import os
 import pathlib
 import random
-import shutil
-import socket
 import stat
-import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,18 +24,13 @@ from typing import Any
 
 import numpy as np
 
+from bigmodels.data.scratch import Unwritable, beside, writing
 from bigmodels.errors import UserError
 
-try:
-  import fcntl
-except ImportError:  # not on Windows: folders are then removed by their age
-  fcntl = None
-
-_MANIFEST, _SEEN, _LOCK = 'manifest.json', 'seen.json', 'lock'
+_MANIFEST, _SEEN = 'manifest.json', 'seen.json'
 _PART = 2**18  # bytes that have a checksum of their own
 _SAMPLED = 128  # parts of a file, 32 MiB, that are compared at every opening
 _TICK = 20_000_000  # ns in which a file system may not tell two times apart
-_ABANDONED = 3600  # s without a change, after which a folder of another host is removed
 
 Columns = dict[str, np.ndarray]
 Stamp = tuple[int, int, int, int]  # inode, size, mtime_ns and ctime_ns of a file
@@ -50,10 +42,6 @@ class Wrong(Exception):
 
 class Missing(Wrong):
   """Nothing is kept."""
-
-
-class _Unwritable(UserError):
-  """Nothing can be written where arrays are to be kept."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +113,7 @@ def kept(place: Place, make: Callable[['Writer'], None], *, what: str,
   try:
     _make(place, make)
     return _opened(place)
-  except _Unwritable as error:
+  except Unwritable as error:
     raise UserError(f'{error}{since}') from error
   except Wrong as wrong:
     raise UserError(f'--cache_dir: {wrong}, and it was written just now; name another '
@@ -134,11 +122,11 @@ def kept(place: Place, make: Callable[['Writer'], None], *, what: str,
 
 def _make(place: Place, make: Callable[['Writer'], None]) -> None:
   """Makes the arrays of a place beside it, then puts them there."""
-  with _scratch(place.folder) as scratch:
+  with beside(place.folder) as scratch:
     with contextlib.closing(Writer(scratch / 'new')) as writer:
       make(writer)
       writer.finish(place)
-    with _writing(place.folder):
+    with writing(place.folder):
       _install(scratch, place)
 
 
@@ -304,7 +292,7 @@ class Writer:
     self._folder = folder
     self._files: dict[str, _File] = {}
     self._notes: list[str] = []
-    with _writing(folder):
+    with writing(folder):
       folder.mkdir()
 
   def note(self, text: str) -> None:
@@ -315,7 +303,7 @@ class Writer:
     """Appends rows `[n, ...]` of each array, of `length` in all."""
     for name, array in columns.items():
       path = self._folder / f'{name}.npy'
-      with _writing(path):
+      with writing(path):
         if name not in self._files:
           self._files[name] = _File(path, array, length)
         self._files[name].write(np.ascontiguousarray(array).tobytes())
@@ -324,9 +312,9 @@ class Writer:
     """Writes the manifest; then everything is on disk."""
     arrays = {}
     for name, file in self._files.items():
-      with _writing(file.path):
+      with writing(file.path):
         arrays[name] = file.finish()
-    with _writing(self._folder / _MANIFEST):
+    with writing(self._folder / _MANIFEST):
       _sign(self._folder / _MANIFEST, _MANIFEST, {
         'name': place.folder.name, 'rules': place.rules, 'digest': place.digest,
         'sources': _checksums(place.sources), 'notes': self._notes, 'arrays': arrays})
@@ -368,50 +356,6 @@ class _File:
       self._file.close()
 
 
-@contextlib.contextmanager
-def _writing(path: pathlib.Path) -> Iterator[None]:
-  try:
-    yield
-  except OSError as error:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    raise _Unwritable(
-      f'--cache_dir: cannot write decoded data to {path}: {error.strerror or error}; '
-      f'{"make room there, or " * full}name another folder by --cache_dir') from error
-
-
-@contextlib.contextmanager
-def _scratch(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-  """A new folder beside one of the cache, locked while it is written to."""
-  with _writing(folder.parent):
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = pathlib.Path(tempfile.mkdtemp(prefix=f'.{folder.name}-',
-                                            dir=folder.parent))
-  lock = None
-  try:
-    with _writing(scratch):
-      lock = (scratch / _LOCK).open('w')
-      _lock(lock, wait=True)
-      lock.write(socket.gethostname())
-      lock.flush()
-    yield scratch
-  finally:
-    _remove(scratch)
-    if lock:
-      with contextlib.suppress(OSError):  # what was not written, on a full disk
-        lock.close()
-
-
-def _lock(file, *, wait: bool = False) -> bool:
-  """Whether this process has a lock on a file now; so if there are no locks."""
-  try:
-    fcntl and fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-  except BlockingIOError:
-    return False
-  except OSError:  # a file system without
-    return True
-  return True
-
-
 def _install(scratch: pathlib.Path, place: Place) -> None:
   """Moves what was made to its place, and what is wrong there out of the way.
 
@@ -430,67 +374,6 @@ def _install(scratch: pathlib.Path, place: Place) -> None:
     with contextlib.suppress(FileNotFoundError):
       os.rename(place.folder, scratch / f'old-{attempt}')
   raise OSError(errno.EEXIST, 'another process writes there')
-
-
-def _remove(path: pathlib.Path) -> None:
-  """Removes a folder as far as that is possible, and follows no link."""
-  if path.is_dir() and not path.is_symlink():
-    shutil.rmtree(path, ignore_errors=True)
-  else:
-    with contextlib.suppress(OSError):
-      path.unlink()
-
-
-def left_over(root: pathlib.Path) -> list[pathlib.Path]:
-  """The folders in which processes that are gone were writing."""
-  try:
-    found = [path for path in root.iterdir() if path.name.startswith('.')]
-  except OSError:
-    return []
-  return sorted(path for path in found if path.is_dir() and not path.is_symlink()
-                and _is_left_over(path))
-
-
-def _is_left_over(scratch: pathlib.Path) -> bool:
-  """Whether nobody writes to a folder: nobody has its lock, or it is old."""
-  try:
-    with (scratch / _LOCK).open('r+') as lock:
-      if not _lock(lock):
-        return False
-      if fcntl and lock.read() == socket.gethostname():
-        return True
-  except FileNotFoundError:  # just made, or by an older version
-    pass
-  except OSError:
-    return False
-  # A lock of another host may not be seen here.
-  with contextlib.suppress(OSError):
-    changed = [path.lstat().st_mtime for path in (scratch, *scratch.rglob('*'))]
-    return time.time() - max(changed) > _ABANDONED
-  return False
-
-
-def sweep(root: pathlib.Path, say: Callable[[str], None]) -> None:
-  """Removes what killed runs left in a folder of the cache, and says how much."""
-  removed, size = 0, 0
-  for scratch in left_over(root):
-    _, held = size_of(scratch)
-    _remove(scratch)
-    if not scratch.exists():
-      removed, size = removed + 1, size + held
-  if removed:
-    say(f'removed {removed} folder{"s" * (removed > 1)} that killed runs left in '
-        f'{root}, {size / 1e6:,.1f} MB')
-
-
-def size_of(folder: pathlib.Path) -> tuple[int, int]:
-  """How many files are in a folder, and their bytes."""
-  found = []
-  for where, _, names in os.walk(folder):  # of what cannot be read it finds nothing
-    for name in names:
-      with contextlib.suppress(OSError):  # removed meanwhile
-        found.append(os.lstat(os.path.join(where, name)).st_size)
-  return len(found), sum(found)
 
 
 @dataclasses.dataclass(frozen=True)

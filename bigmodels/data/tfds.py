@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bigmodels.data import builders, decoded, descriptions, encoded
+from bigmodels.data import builders, decoded, descriptions, encoded, scratch
 from bigmodels.data.builders import import_tfds, quiet
 from bigmodels.data.origins import Origin
 from bigmodels.data.sources import Columns, Dataset, Opening
@@ -20,7 +20,6 @@ from bigmodels.errors import UserError
 _CHUNK = 1000  # examples decoded at a time: enough to report, little to hold
 _DIGESTED = 64 << 20  # bytes of a split that tell it from another: read at every start
 _RULES = '16 bits by their upper 8'  # of decoding: what other ones gave is not used
-_Stamps = dict[pathlib.Path, decoded.Stamp]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +67,7 @@ class Tfds:
     inputs = features[self.inputs]
     names = getattr(features[self.labels], 'names', None)
     read = functools.partial(_read, self, opening.data_dir, base, first)
-    decoded.sweep(opening.cache_dir / 'decoded', opening.say)
+    scratch.sweep(opening.cache_dir / 'decoded', opening.say)
     place = _place(self, info, base, opening)
     return Dataset(
       length=length,

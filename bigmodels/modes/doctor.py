@@ -16,7 +16,7 @@ import jax
 import jaxlib
 
 import bigmodels
-from bigmodels.data import builders, decoded
+from bigmodels.data import builders, decoded, scratch
 from bigmodels.errors import UserError
 from bigmodels.hardware import releases
 from bigmodels.hardware.self_check import check
@@ -114,7 +114,7 @@ def _say_cache(folder: pathlib.Path) -> tuple[str, ...]:
   else:
     _say('cache', f'{folder}: writable')
   for name, part in (('compiled programs', 'xla'), ('decoded data', 'decoded')):
-    files, size = decoded.size_of(folder / part)
+    files, size = scratch.size_of(folder / part)
     _say(f'  {name}', f'{files:,} files, {size / 1e6:,.1f} MB')
   count, wrong = programs.examine(folder / 'xla')
   if count:
@@ -137,9 +137,9 @@ def _say_decoded(folder: pathlib.Path) -> tuple[str, ...]:
   if found.older:
     _say('', f'of an older version, without checksums, so that it is decoded anew when '
              f'it is next read: {", ".join(found.older)}')
-  left = decoded.left_over(folder)
+  left = scratch.left_over(folder)
   if left:
-    size = sum(decoded.size_of(each)[1] for each in left)
+    size = sum(scratch.size_of(each)[1] for each in left)
     _say('', f'{len(left)} folder{"s" * (len(left) > 1)} that killed runs left, '
              f'{size / 1e6:,.1f} MB: removed when a run next reads data of TFDS')
   return found.wrong

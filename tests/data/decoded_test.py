@@ -16,7 +16,7 @@ import time
 import numpy as np
 import pytest
 
-from bigmodels.data import decoded
+from bigmodels.data import decoded, scratch
 from bigmodels.errors import UserError
 
 LENGTH = 40
@@ -350,7 +350,7 @@ def test_a_full_disk_is_one_line_and_nothing_is_left(opener, monkeypatch, failin
   def full(*args, **keywords):
     raise OSError(28, 'No space left on device')
 
-  where = {'write': decoded._File, 'mkdtemp': decoded.tempfile}.get(failing, os)
+  where = {'write': decoded._File, 'mkdtemp': scratch.tempfile}.get(failing, os)
   monkeypatch.setattr(where, failing, full)
   with pytest.raises(UserError, match=r'--cache_dir: cannot write decoded data to .*: '
                      'No space left on device; make room there, or name another'):
@@ -381,7 +381,7 @@ def test_a_cache_that_can_only_be_read(opener, monkeypatch):
   def refused(*args, **keywords):
     raise PermissionError(13, 'Permission denied')
 
-  monkeypatch.setattr(decoded.tempfile, 'mkdtemp', refused)
+  monkeypatch.setattr(scratch.tempfile, 'mkdtemp', refused)
   monkeypatch.setattr(decoded, '_sign', refused)
   right(opener()[0])
   _labels_moved(opener.place.folder)
@@ -428,8 +428,8 @@ def test_only_what_is_abandoned_is_swept(tmp_path, host, age, locked, gone):
   said = []
   with (folder / 'lock').open('r+') if locked else (tmp_path / 'x').open('w') as lock:
     fcntl.flock(lock, fcntl.LOCK_EX)
-    assert decoded.left_over(tmp_path) == [folder] * gone
-    decoded.sweep(tmp_path, said.append)
+    assert scratch.left_over(tmp_path) == [folder] * gone
+    scratch.sweep(tmp_path, said.append)
   assert folder.exists() != gone
   assert said == [f'removed 1 folder that killed runs left in {tmp_path}, 0.5 MB'
                   ] * gone
@@ -441,10 +441,10 @@ def test_what_is_swept_is_said_in_one_line(tmp_path):
   (tmp_path / 'cats').mkdir()
   (tmp_path / '.link').symlink_to(tmp_path / 'cats')
   said = []
-  decoded.sweep(tmp_path, said.append)
+  scratch.sweep(tmp_path, said.append)
   assert said == [f'removed 2 folders that killed runs left in {tmp_path}, 1.0 MB']
   assert sorted(p.name for p in tmp_path.iterdir()) == ['.link', 'cats']
-  decoded.sweep(tmp_path / 'nowhere', said.append)
+  scratch.sweep(tmp_path / 'nowhere', said.append)
   assert len(said) == 1
 
 
@@ -469,11 +469,11 @@ def test_what_a_killed_process_left_is_swept(tmp_path):
                         stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
     assert process.stdout.readline() == 'writing\n'
     said = []
-    decoded.sweep(tmp_path, said.append)
+    scratch.sweep(tmp_path, said.append)
     assert not said  # it is alive
     process.kill()
     process.wait()
-  decoded.sweep(tmp_path, said.append)
+  scratch.sweep(tmp_path, said.append)
   assert said == [f'removed 1 folder that killed runs left in {tmp_path}, 0.1 MB']
   assert not list(tmp_path.iterdir())
 

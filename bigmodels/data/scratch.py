@@ -1,0 +1,134 @@
+"""Folders of the cache that are being written, and what killed runs left of them.
+
+A folder is written beside its place, under a lock, and moved there when it is whole.
+"""
+
+import contextlib
+import errno
+import os
+import pathlib
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+
+from bigmodels.errors import UserError
+
+try:
+  import fcntl
+except ImportError:  # not on Windows: folders are then removed by their age
+  fcntl = None
+
+_LOCK = 'lock'
+_ABANDONED = 3600  # s without a change, after which a folder of another host is removed
+
+
+class Unwritable(UserError):
+  """Nothing can be written where arrays are to be kept."""
+
+
+@contextlib.contextmanager
+def writing(path: pathlib.Path) -> Iterator[None]:
+  """Says where something cannot be written. Raises Unwritable."""
+  try:
+    yield
+  except OSError as error:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    raise Unwritable(
+      f'--cache_dir: cannot write decoded data to {path}: {error.strerror or error}; '
+      f'{"make room there, or " * full}name another folder by --cache_dir') from error
+
+
+@contextlib.contextmanager
+def beside(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+  """A new folder beside one of the cache, locked while it is written to."""
+  with writing(folder.parent):
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = pathlib.Path(tempfile.mkdtemp(prefix=f'.{folder.name}-',
+                                            dir=folder.parent))
+  lock = None
+  try:
+    with writing(scratch):
+      lock = (scratch / _LOCK).open('w')
+      _lock(lock, wait=True)
+      lock.write(socket.gethostname())
+      lock.flush()
+    yield scratch
+  finally:
+    _remove(scratch)
+    if lock:
+      with contextlib.suppress(OSError):  # what was not written, on a full disk
+        lock.close()
+
+
+def _lock(file, *, wait: bool = False) -> bool:
+  """Whether this process has a lock on a file now; so if there are no locks."""
+  try:
+    fcntl and fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+  except BlockingIOError:
+    return False
+  except OSError:  # a file system without
+    return True
+  return True
+
+
+def _remove(path: pathlib.Path) -> None:
+  """Removes a folder as far as that is possible, and follows no link."""
+  if path.is_dir() and not path.is_symlink():
+    shutil.rmtree(path, ignore_errors=True)
+  else:
+    with contextlib.suppress(OSError):
+      path.unlink()
+
+
+def left_over(root: pathlib.Path) -> list[pathlib.Path]:
+  """The folders in which processes that are gone were writing."""
+  try:
+    found = [path for path in root.iterdir() if path.name.startswith('.')]
+  except OSError:
+    return []
+  return sorted(path for path in found if path.is_dir() and not path.is_symlink()
+                and _is_left_over(path))
+
+
+def _is_left_over(scratch: pathlib.Path) -> bool:
+  """Whether nobody writes to a folder: nobody has its lock, or it is old."""
+  try:
+    with (scratch / _LOCK).open('r+') as lock:
+      if not _lock(lock):
+        return False
+      if fcntl and lock.read() == socket.gethostname():
+        return True
+  except FileNotFoundError:  # just made, or by an older version
+    pass
+  except OSError:
+    return False
+  # A lock of another host may not be seen here.
+  with contextlib.suppress(OSError):
+    changed = [path.lstat().st_mtime for path in (scratch, *scratch.rglob('*'))]
+    return time.time() - max(changed) > _ABANDONED
+  return False
+
+
+def sweep(root: pathlib.Path, say: Callable[[str], None]) -> None:
+  """Removes what killed runs left in a folder of the cache, and says how much."""
+  removed, size = 0, 0
+  for scratch in left_over(root):
+    _, held = size_of(scratch)
+    _remove(scratch)
+    if not scratch.exists():
+      removed, size = removed + 1, size + held
+  if removed:
+    say(f'removed {removed} folder{"s" * (removed > 1)} that killed runs left in '
+        f'{root}, {size / 1e6:,.1f} MB')
+
+
+def size_of(folder: pathlib.Path) -> tuple[int, int]:
+  """How many files are in a folder, and their bytes."""
+  found = []
+  for where, _, names in os.walk(folder):  # of what cannot be read it finds nothing
+    for name in names:
+      with contextlib.suppress(OSError):  # removed meanwhile
+        found.append(os.lstat(os.path.join(where, name)).st_size)
+  return len(found), sum(found)
