@@ -258,10 +258,10 @@ def _check_apart(every: Mapping[str, Batches], opened: Mapping[str, Dataset],
 def _difference(every: Mapping[str, Batches], ours: str, theirs: str,
                 ways: Sequence[str] = ()) -> str:
   """The fields that two sources differ in, as flags, and how to set both alike."""
-  paths = {name: 'train' if name == 'train' else f'evals.{name}'
-           for name in (ours, theirs)}
+  places = {name: 'train' if name == 'train' else f'evals.{name}'
+            for name in (ours, theirs)}
   settings = {name: dict(recipes.describe(every[name].source, 'source'))
-              for name in paths}
+              for name in places}
   one, other = settings[ours], settings[theirs]
   fields = [field for field in {**one, **other} if one.get(field) != other.get(field)]
   chosen = [field for field in fields if field.endswith('selected') != bool(ways)]
@@ -271,7 +271,7 @@ def _difference(every: Mapping[str, Batches], ours: str, theirs: str,
     return ''
   flags = {name: ' '.join(
     f'--config.{path}.{field}={settings[name].get(field, "(absent)")}'
-    for field in fields[:2]) for name, path in paths.items()}
+    for field in fields[:2]) for name, path in places.items()}
   return f': {flags[ours]}, but {flags[theirs]}' + (
     '; set both to the same, and so for every other split' if ways else '')
 

@@ -201,18 +201,18 @@ def _call(code: Source, config: Callable[..., Experiment], texts: Mapping[str, s
   return Resolved(code.name, knobs, experiment, code, code.notes)
 
 
-def _edit(resolved: Resolved, paths: Mapping[str, str], find: _Find,
+def _edit(resolved: Resolved, texts: Mapping[str, str], find: _Find,
           prefix: str = '--config.') -> Resolved:
   """Sets fields of the record by dotted path."""
   legal = {*resolved.knobs, *recipes.field_names(resolved.experiment)}
-  for path in paths:
+  for path in texts:
     first = path.partition('.')[0]
     if first not in legal:
       raise UserError(f'{prefix}{path}: no knob or field {first!r}'
                       f'{nearest(first, legal)}')
   with _prefix(prefix):
     return resolved._replace(
-      experiment=recipes.override_all(resolved.experiment, paths, find))
+      experiment=recipes.override_all(resolved.experiment, texts, find))
 
 
 # --- text -----------------------------------------------------------------------

@@ -293,7 +293,6 @@ def digests(source: Source, lines: Mapping[str, str]) -> list[str]:
 
 
 def _line(path: str, lines: Mapping[str, str]) -> str:
-  """Digest of a line of a config and of those below it: what is called, and with what.
-  """
+  """Digest of a line of a config, what is called, and of those below it, with what."""
   below = {k: v for k, v in lines.items() if f'{k}.'.startswith(f'{path}.')}
   return hashlib.sha256(json.dumps(['line', path, below]).encode()).hexdigest()

@@ -12,7 +12,7 @@ from bigmodels.errors import UserError, nearest
 from bigmodels.paths import expanded, reason, resolved
 
 
-def lasting(path: str, field: str) -> str:
+def absolute(path: str, field: str) -> str:
   """Absolute if it is there: a run goes on from whatever folder it is started in.
 
   Args:

@@ -125,10 +125,10 @@ class TextFiles:
   pattern: str = '**/*'
 
   def __post_init__(self):
-    object.__setattr__(self, 'path', files.lasting(self.path, 'path'))
+    object.__setattr__(self, 'path', files.absolute(self.path, 'path'))
     if self.validation is not None:
       object.__setattr__(
-        self, 'validation', files.lasting(self.validation, 'validation'))
+        self, 'validation', files.absolute(self.validation, 'validation'))
 
   @property
   def name(self) -> str:
@@ -245,7 +245,7 @@ class ParallelFiles:
   urls: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
   def __post_init__(self):
-    object.__setattr__(self, 'folder', files.lasting(self.folder, 'folder'))
+    object.__setattr__(self, 'folder', files.absolute(self.folder, 'folder'))
 
   @property
   def name(self) -> str:
@@ -312,7 +312,7 @@ class LabelledCsv:
   convert: Callable[[str], str] | None = None
 
   def __post_init__(self):
-    object.__setattr__(self, 'folder', files.lasting(self.folder, 'folder'))
+    object.__setattr__(self, 'folder', files.absolute(self.folder, 'folder'))
 
   @property
   def name(self) -> str:

@@ -18,10 +18,10 @@ def test_as_it_is_given_and_then_under_data_dir(tmp_path, monkeypatch):
   opening = Opening(str(tmp_path / 'there'), None, {})
   (tmp_path / 'there' / 'a.txt').write_text('there')
   assert files.find('a.txt', opening) == tmp_path / 'there' / 'a.txt'
-  assert files.lasting('a.txt', 'path') == 'a.txt'
+  assert files.absolute('a.txt', 'path') == 'a.txt'
   (tmp_path / 'here' / 'a.txt').write_text('here')
   assert files.find('a.txt', opening) == tmp_path / 'here' / 'a.txt'
-  assert files.lasting('a.txt', 'path') == str(tmp_path / 'here' / 'a.txt')
+  assert files.absolute('a.txt', 'path') == str(tmp_path / 'here' / 'a.txt')
   with pytest.raises(UserError, match=r"no .*/there/b\.txt; did you mean 'a\.txt'\?$"):
     files.find('b.txt', opening)
   with pytest.raises(UserError, match=r'no .*/b/c\.txt; --mode=download fetches it$'):
@@ -35,7 +35,7 @@ def test_as_it_is_given_and_then_under_data_dir(tmp_path, monkeypatch):
 def test_paths_that_lead_nowhere(tmp_path, name, message):
   (tmp_path / 'loop').symlink_to('loop')
   path = str(tmp_path / name)
-  assert files.lasting(path, 'path') == path
+  assert files.absolute(path, 'path') == path
   with pytest.raises(UserError, match=f'{name}: cannot be read: .*{message}'):
     files.find(path, HERE)
 
