@@ -2,19 +2,18 @@
 
 import dataclasses
 import functools
-import itertools
 import math
 import pathlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from bigmodels import paths, precision, recipes
-from bigmodels.data import batches, origins, recorded, table
-from bigmodels.data.batches import Batches, Feed
-from bigmodels.data.sources import Dataset, Opening, in_lines, intact
+from bigmodels import paths, precision, recipes, splits
+from bigmodels.data import batches, recorded, table
+from bigmodels.data.batches import Feed
+from bigmodels.data.sources import Opening, in_lines, intact
 from bigmodels.errors import UserError, blamed, listed
 from bigmodels.experiment import Experiment, Monitor, Span
 from bigmodels.learners import Learner
@@ -109,9 +108,9 @@ def build(experiment: Experiment, layout: Layout, opening: Opening) -> Built:
   for name, b in experiment.evals.items():
     with blamed(f'{name}: the data cannot be opened'):
       evaluated[name] = b.source.open(opening)
-  splits = {'train': experiment.train, **experiment.evals}
-  _check_apart(splits, {'train': source, **evaluated}, opening)
-  _check_scaling(splits, opening)
+  every = {'train': experiment.train, **experiment.evals}
+  splits.check_apart(every, {'train': source, **evaluated}, opening)
+  splits.check_scaling(every, opening)
   opening.keep('train', lambda: recorded.record(source))
   examples = source  # what mean, std and their like are fitted to
   if source.shapes_only:  # one is like all
@@ -163,7 +162,6 @@ def build(experiment: Experiment, layout: Layout, opening: Opening) -> Built:
     learner = learn(task, optimizer, functools.partial(
       mean_gradient, parts=experiment.accumulate, axis_name=layout.axis_name,
       guide=layout.guided))
-    every = {'train': experiment.train, **experiment.evals}
     transforms = {name: recipes.complete(b.transforms, facts)
                   for name, b in every.items()}
   train = batches.open_feed(
@@ -173,7 +171,7 @@ def build(experiment: Experiment, layout: Layout, opening: Opening) -> Built:
   evals = {name: batches.open_feed(
     b, name, opening, layout, dataset=evaluated[name], seed=0, shuffle=False, steps=0,
     transforms=transforms[name]) for name, b in experiment.evals.items()}
-  _check_names(train, evals)
+  splits.check_names(train, evals)
   data = {'data_dir': opening.data_dir, 'kept': opening.kept}
   return Built(
     experiment, model, learner, layout, arithmetic, train, evals, steps, data)
@@ -226,88 +224,6 @@ def _measuring(opening: Opening, source, model: Any, path: str) -> Any:
   opening.say(f'{differ}; one of them has numbers for names, so they are compared by '
               'number')
   return run
-
-
-def _check_apart(every: Mapping[str, Batches], opened: Mapping[str, Dataset],
-                 opening: Opening) -> None:
-  """Refuses splits that share rows of a source, or that are cut from it in two ways.
-
-  Splits whose names begin with the same word may: a score of `train_again` says
-  itself what it is of; see `Experiment.evals`.
-  """
-  for ours, theirs in itertools.combinations(opened, 2):
-    one, other = opened[ours].origin, opened[theirs].origin
-    if one is None or other is None:
-      continue
-    apart = ours.partition('_')[0] != theirs.partition('_')[0]
-    ways = [k for k, v in one.how.items() if k in other.how and other.how[k] != v]
-    source, count = origins.shared(one, other)
-    if ways and (apart or count):
-      raise UserError(f'{theirs} and {ours} are cut from one source in two ways'
-                      f'{_difference(every, ours, theirs, ways)}')
-    if count and apart:
-      raise UserError(
-        f'{theirs} and {ours} share {count:,} rows of {source}, so that a score of one '
-        f'says nothing beside the other{_difference(every, ours, theirs)}; give them '
-        f'splits that are apart, or call one {ours}_again if this is meant')
-    if count:
-      opening.note(f'{theirs} is on rows of {ours}, as its name says: {count:,} rows '
-                   f'of {source}')
-
-
-def _difference(every: Mapping[str, Batches], ours: str, theirs: str,
-                ways: Sequence[str] = ()) -> str:
-  """The fields that two sources differ in, as flags, and how to set both alike."""
-  places = {name: 'train' if name == 'train' else f'evals.{name}'
-            for name in (ours, theirs)}
-  settings = {name: dict(recipes.describe(every[name].source, 'source'))
-              for name in places}
-  one, other = settings[ours], settings[theirs]
-  fields = [field for field in {**one, **other} if one.get(field) != other.get(field)]
-  chosen = [field for field in fields if field.endswith('selected') != bool(ways)]
-  fields = chosen if chosen or ways else fields
-  fields = [field for field in fields if field in one and field in other] or fields
-  if not fields:
-    return ''
-  flags = {name: ' '.join(
-    f'--config.{path}.{field}={settings[name].get(field, "(absent)")}'
-    for field in fields[:2]) for name, path in places.items()}
-  return f': {flags[ours]}, but {flags[theirs]}' + (
-    '; set both to the same, and so for every other split' if ways else '')
-
-
-def _check_scaling(every: Mapping[str, Batches], opening: Opening) -> None:
-  """Warns of evaluations whose inputs are standardised otherwise than in training."""
-
-  def scaling(b: Batches) -> list[str]:
-    return [f'{path.removeprefix(".")}={text}' if path else text
-            for t in b.transforms if {'mean', 'std'} <= recipes.argument_names(t)
-            for path, text in recipes.describe(t)]
-
-  ours = scaling(every['train'])
-  for name, b in every.items():
-    if (theirs := scaling(b)) != ours:
-      opening.note(
-        f'warning: {name}: its inputs are scaled by {", ".join(theirs) or "nothing"}, '
-        f'those of train by {", ".join(ours) or "nothing"}; '
-        f'--config.evals.{name}.transforms and --config.train.transforms say how')
-
-
-def _check_names(train: Feed, evals: dict[str, Feed]) -> None:
-  """Refuses evaluations whose class 3, say, is another one than that of training."""
-  ours = train.dataset.classes
-  for name, feed in evals.items():
-    theirs = feed.dataset.classes
-    if ours is None or theirs is None or ours == theirs:
-      continue
-    if len(ours) != len(theirs):
-      raise UserError(f'{name}: its data has {len(theirs)} classes, that of train '
-                      f'{len(ours)}')
-    if not (train.dataset.named and feed.dataset.named):
-      continue
-    place = next(i for i in range(len(ours)) if ours[i] != theirs[i])
-    raise UserError(f'{name}: class {place} is {theirs[place]!r} in its data, and '
-                    f'{ours[place]!r} in that of train')
 
 
 def check_classes(built: Built, outputs: dict[str, dict],

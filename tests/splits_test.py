@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from bigmodels import build, data, models, recipes, tasks
+from bigmodels import build, data, models, recipes, splits, tasks
 from bigmodels.data import cleaning, texts, tokenizers, transforms
 from bigmodels.data.sources import Opening
 from bigmodels.errors import UserError
@@ -25,7 +25,7 @@ def opened(sources, folder):
   lines = []
   opening = Opening(str(folder), folder, {}, lines.append)
   every = {name: data.Batches(source=s, batch_size=None) for name, s in sources.items()}
-  build._check_apart(every, {n: b.source.open(opening) for n, b in every.items()},
+  splits.check_apart(every, {n: b.source.open(opening) for n, b in every.items()},
                      opening)
   return lines
 
@@ -252,7 +252,7 @@ def test_another_scaling_is_a_warning(train, test, said):
   lines = []
   every = {name: data.Batches(source=None, batch_size=1, transforms=each)
            for name, each in (('train', train), ('test', test))}
-  build._check_scaling(every, Opening(None, None, {}, lines.append))
+  splits.check_scaling(every, Opening(None, None, {}, lines.append))
   assert len(lines) == bool(said)
   if said:
     assert lines[0].startswith('warning: test: its inputs are scaled by ')
