@@ -334,7 +334,7 @@ def test_inputs_that_a_run_of_images_does_not_know(images, inputs, columns, word
 
 
 @pytest.mark.parametrize('inputs, columns, words', [
-  ([[0, 1, 2, 3, 4, 99]], {}, 'inputs: the token 99 of row 0 is none of the '
+  ([[0, 1, 2, 3, 4, 99]], {}, 'inputs: the token 99 of row 0 is not in the '
    'vocabulary, 0 to 5'),
   ([[1] * 6, [2, -1, 0, 0, 0, 0]], {}, 'inputs: the token -1 of row 1 is not in'),
   (np.ones((2, 6)), {}, 'knows tokens of (6,) uint16, not of (6,) float64'),
