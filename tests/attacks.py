@@ -210,8 +210,8 @@ def mutate(target: Target, seed: int) -> Outcome:
 
 
 # How a line begins or goes on that says that something is not as it was.
-_WORDS = ('is damaged', 'is not as', 'has lost', 'only half written', 'not there',
-          'starting at step 0', 'anew', 'warning', 'no checkpoint')
+_WORDS = ('is damaged', 'not as in', 'is not as', 'has lost', 'only half written',
+          'not there', 'starting at step 0', 'anew', 'warning', 'no checkpoint')
 
 
 def _one_line(text: str) -> bool:

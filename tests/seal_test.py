@@ -309,6 +309,14 @@ def test_what_is_no_folder_makes_room_for_a_checkpoint(tmp_path, make):
   assert _save(folder, SCHEDULE[1:2]) == [10, 20]
 
 
+def test_an_evaluation_names_a_checkpoint_that_is_gone(run, request_for, capsys):
+  shutil.rmtree(run.checkpoints / '30')
+  eval_mode.run(request_for(None, run.path))
+  out = capsys.readouterr().out
+  assert 'not as in result.json' in out
+  assert 'result.json is of step 30, whose checkpoint is not there' in out
+
+
 # --- what people read -----------------------------------------------------------
 
 

@@ -59,16 +59,18 @@ def run(request: Request) -> None:
     if changed:
       say('not as in result.json: ' + ', '.join(
         f'{k} was {before[k]!r}' for k in changed))
-      for line in _causes(result, resolved):
+      for line in _causes(result, resolved, step):
         say(f'  {line}')
     elif before:
       say('the same numbers as in result.json')
 
 
-def _causes(result: dict, resolved: config.Resolved) -> list[str]:
+def _causes(result: dict, resolved: config.Resolved, step: int) -> list[str]:
   """What is not as it was when a result was written, and can change its numbers."""
   before, now = result.get('versions', {}), results.versions()
-  return [*resolved.notes, *(
+  gone = result['best_step'] not in (None, step)
+  return [*resolved.notes, *[f'result.json is of step {result["best_step"]}, whose '
+                             'checkpoint is not there'] * gone, *(
     f'{name} was {before[name]} when result.json was written, it is {now[name]} now'
     for name in now if name in before and before[name] != now[name])] or [
     'code and versions are those that result.json was written with']
