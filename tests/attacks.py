@@ -18,6 +18,7 @@ import logging
 import os
 import pathlib
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -206,7 +207,7 @@ def mutate(target: Target, seed: int) -> Outcome:
   said = [line for line in found.lines if line not in right.lines and any(
     word in line for word in _WORDS)]
   return Outcome(name, 'said' if said else 'SILENT',
-                 ' | '.join(said) or 'other numbers')
+                 ' | '.join(said) or f'{right.numbers} became {found.numbers}'[-2000:])
 
 
 # How a line begins or goes on that says that something is not as it was.
@@ -278,7 +279,7 @@ def _passing(line: str) -> bool:
 
 def _numbers(run: pathlib.Path, mode: str, lines: list[str]) -> dict:
   if mode == 'eval':
-    return {'shown': [line for line in lines if line.startswith('  ')]}
+    return {'shown': [line for line in lines if re.fullmatch(r'  \w[^ ]*: \S+', line)]}
   result = json.loads((run / 'result.json').read_text())
   return {'metrics': result['metrics'], 'step': result['step'],
           'log': (run / 'metrics.jsonl').read_bytes()}
