@@ -51,9 +51,9 @@ def _steps(workdir: pathlib.Path) -> list[int]:
 
 @pytest.fixture
 def start(command, tiny, tmp_path):
-  """(workdir, flags) -> a process of run.py under way."""
-  return lambda workdir, *flags: subprocess.Popen(
-    command(f'--experiment={tiny}', f'--workdir={workdir}', *flags), cwd=tmp_path,
+  """(workdir, flags, experiment) -> a process of run.py under way."""
+  return lambda workdir, *flags, experiment=tiny: subprocess.Popen(
+    command(f'--experiment={experiment}', f'--workdir={workdir}', *flags), cwd=tmp_path,
     text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     env=os.environ | {'JAX_PLATFORMS': 'cpu'})
 
@@ -67,11 +67,11 @@ def _until(process, workdir: pathlib.Path, step: int):
     time.sleep(0.002)
 
 
-def _kill(start, workdir: pathlib.Path, targets: tuple[int, ...], *flags: str):
+def _kill(start, workdir: pathlib.Path, targets: tuple[int, ...], *flags: str, **given):
   """Begins a run, or goes on with it, and kills it a little after each of the steps."""
   chance, kills = random.Random(0), 0
   for target in targets:
-    process = start(workdir, *flags)
+    process = start(workdir, *flags, **given)
     _until(process, workdir, target)
     time.sleep(chance.random() * 0.05)
     process.kill()
@@ -112,7 +112,7 @@ def test_other_learners_killed_and_resumed_are_uninterrupted(
            'checkpoint__minutes': None, 'checkpoint__steps': 50, 'log__steps': 10,
            'evaluate__steps': 300, 'evaluate__epochs': None, **settings}
   train.run(request_for(name, whole, **often))
-  _kill(start, cut, (60, 250, 450), f'--experiment={name}', *_flags(often))
+  _kill(start, cut, (60, 250, 450), *_flags(often), experiment=name)
   capsys.readouterr()
   train.run(request_for(None, cut))
   assert 'going on from step' in capsys.readouterr().out

@@ -22,12 +22,12 @@ FLAGS = ('--config.train.batch_size=48', f'--config.steps={STEPS}',
 
 @pytest.fixture
 def start(command, tiny, tmp_path):
-  """(workdir, flags, devices) -> a process of run.py."""
+  """(workdir, flags, devices, experiment, settings) -> a process of run.py."""
   started = []
 
-  def start(workdir, *flags, devices=1):
+  def start(workdir, *flags, devices=1, experiment=tiny, settings=FLAGS):
     process = subprocess.Popen(
-      command(f'--experiment={tiny}', f'--workdir={workdir}', *FLAGS, *flags),
+      command(f'--experiment={experiment}', f'--workdir={workdir}', *settings, *flags),
       cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
       env=of_devices(devices))
     started.append(process)
@@ -244,7 +244,7 @@ def test_a_learner_that_adds_up_no_gradients_is_refused_under_pmap(
     '  return learners.supervised(task, optimizer)\n'
     'def config(*, steps: int = 10):\n'
     '  return dataclasses.replace(base.config(steps=steps), learner=alone)\n')
-  process = start(tmp_path / 'run', f'--experiment={fork}', '--parallel=pmap',
-                  '--config.steps=10', devices=8)
+  process = start(tmp_path / 'run', '--parallel=pmap', devices=8, experiment=fork,
+                  settings=('--config.train.batch_size=48',))
   (code, _, err), = ended(process)
   assert code == 2 and 'the devices hold different parameters' in err, err
