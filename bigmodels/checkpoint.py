@@ -184,18 +184,24 @@ class Checkpoints:
     # Steps that every run saves: see `_stay`.
     self._scheduled = {step for step, record in records.items() if record['scheduled']}
     self.unfinished = sorted(p.name for p in folder.glob('*orbax-checkpoint-tmp*'))
-    self._manager = ocp.CheckpointManager(
-      folder.resolve(),
-      item_handlers={'carry': ocp.StandardCheckpointHandler(),
-                     'progress': ocp.JsonCheckpointHandler()},
-      options=ocp.CheckpointManagerOptions(
-        create=not read_only,
-        read_only=read_only,
-        cleanup_tmp_directories=not read_only,
-        save_root_metadata=False,
-        preservation_policy=_Policy(self._stay),
-      ),
-    )
+    try:
+      self._manager = ocp.CheckpointManager(
+        folder.resolve(),
+        item_handlers={'carry': ocp.StandardCheckpointHandler(),
+                       'progress': ocp.JsonCheckpointHandler()},
+        options=ocp.CheckpointManagerOptions(
+          create=not read_only,
+          read_only=read_only,
+          cleanup_tmp_directories=not read_only,
+          save_root_metadata=False,
+          preservation_policy=_Policy(self._stay),
+        ),
+      )
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+      raise UserError(
+        f'{folder}: what Orbax notes there is not as it was written '
+        f'({type(error).__name__}: {error}); remove the file _CHECKPOINT_METADATA of '
+        'the checkpoint that was changed, on which nothing depends') from error
 
   @property
   def steps(self) -> list[int]:

@@ -309,6 +309,22 @@ def test_what_is_no_folder_makes_room_for_a_checkpoint(tmp_path, make):
   assert _save(folder, SCHEDULE[1:2]) == [10, 20]
 
 
+@pytest.mark.parametrize('change', [
+  lambda notes: notes.update(performance_metrics=[]),
+  lambda notes: notes.update(item_handlers=1), lambda notes: notes.update(metrics=3),
+  lambda notes: notes.update(init_timestamp_nsecs='x')])
+def test_notes_of_orbax_that_were_changed(run, change):
+  """Refused in a line, with the way on; or they are not needed."""
+  path = run.checkpoints / '30' / '_CHECKPOINT_METADATA'
+  _edit(path, change)
+  try:
+    Checkpoints(run.checkpoints, 2, run.seal()).release()
+  except UserError as error:
+    assert 'remove the file _CHECKPOINT_METADATA' in str(error)
+    path.unlink()
+    Checkpoints(run.checkpoints, 2, run.seal()).release()
+
+
 def test_an_evaluation_names_a_checkpoint_that_is_gone(run, request_for, capsys):
   shutil.rmtree(run.checkpoints / '30')
   eval_mode.run(request_for(None, run.path))
