@@ -354,13 +354,8 @@ class Checkpoints:
     self._done = progress['done'] is not None
     stay = self._stay(self.steps)
     for step in self.steps:
-      if step not in stay and self._sound(step):
+      if step not in stay:
         self._manager.delete(step)
-
-  def _sound(self, step: int) -> bool:
-    with contextlib.suppress(Damaged):
-      return bool(_read(self.folder, step))
-    return False
 
   def _free_name(self, name: str) -> pathlib.Path:
     path, count = self.folder / name, 1

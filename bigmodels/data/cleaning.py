@@ -33,7 +33,7 @@ class Step(NamedTuple):
     keep: (parameters, rows) -> which of them stay, by index. Of a step that drops
       rows: it comes before the split, wherever it is listed, and gets the label too.
     loses: (parameters, rows before, rows after) -> column -> how many of its values
-      are lost, or turned into others that they cannot be told from; 'rows' for rows.
+      are lost, or became equal to other values; 'rows' for rows.
     lost: what becomes of those, and the setting that changes it, to print.
   """
 
@@ -73,8 +73,9 @@ def missing(column: np.ndarray) -> np.ndarray:
 def groups_of(frame: Frame) -> np.ndarray:
   """The number of the group that each row is in, int `[rows]`: equal rows share one.
 
-  Rows are told apart by hashes of 64 bits: of ten million different rows two are taken
-  for equal with a probability of 3e-6.
+  Rows are compared by hashes of 64 bits: of ten million different rows two are taken
+  for equal with a probability of 3e-6. The numbers differ from process to process, as
+  hashes of `str` do; which rows share one does not.
   """
   total = np.zeros(rows_of(frame), np.uint64)
   with np.errstate(over='ignore'):

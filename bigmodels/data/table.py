@@ -57,8 +57,8 @@ class Table:
       split. 'drop': see `cleaning.drop_duplicates`. None finds it: 'together' if they
       are at most 5 %, or if a column has another value in more than half of the
       different rows: equal rows are copies then, and a copy in the test split of a row
-      that was learned by heart is no test. Else 'keep': in a table of codes equal rows
-      are different cases, and new cases will equal old ones just as often.
+      that was learned by heart tests nothing. Else 'keep': in a table of codes equal
+      rows are different cases, and new cases will equal old ones just as often.
     splits: name -> fraction.
     selected: the split that `open` gives.
     delimiter: of the file; this and the next four are found in it where they are None,
@@ -238,9 +238,9 @@ class Table:
         if len(set(column[firsts].tolist())) > max(9, len(firsts) // 2)), None)
       way = 'keep' if column is None and not few else 'together'
       found = '' if few else (
-        ', since no column tells most rows apart, as in a table of codes'
-        if column is None else f', since {column} tells most rows apart, so that these '
-        'are copies')
+        ', since no column has another value in most rows, as in a table of codes'
+        if column is None else f', since {column} has another value in most rows, so '
+        'that these are copies')
     fate = {'keep': 'fall to the splits as all rows do',
             'together': 'stay together in one split'}[way]
     other = {'keep': 'together', 'together': 'keep'}[way]

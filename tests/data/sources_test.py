@@ -230,3 +230,13 @@ def test_labels_that_are_no_class():
     Subset(Wrong()).open(OPENING)
   with pytest.raises(UserError, match=r'labels must be integers.* got <U3'):
     Arrays(np.ones((2, 1)), np.array(['cat', 'dog'])).open(OPENING)
+
+
+def test_the_numbers_of_groups_are_only_names():
+  """Hashes of text differ from process to process; the splits must not."""
+  chance = np.random.default_rng(0)
+  groups, names = chance.integers(0, 300, 1000), chance.permutation(300)
+  splits = {'train': 0.8, 'validation': 0.1, 'test': 0.1}
+  for name in splits:
+    rows = held_out(1000, name, splits, groups)
+    np.testing.assert_array_equal(rows, held_out(1000, name, splits, names[groups]))

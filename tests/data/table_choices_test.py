@@ -114,12 +114,12 @@ def test_equal_rows_are_counted_and_the_other_choice_is_named(write, opening):
   Table(write(copied()), 'y', task='classification').open(opening)
   assert line_of(opening, 'equal rows:') == (
     'equal rows: 200 of 300 rows equal an earlier one in all columns but y; they stay '
-    'together in one split, since a tells most rows apart, so that these are copies '
-    '(duplicates=keep or drop changes that)')
+    'together in one split, since a has another value in most rows, so that these are '
+    'copies (duplicates=keep or drop changes that)')
   another = dataclasses.replace(opening, kept={})
   Table(write(coded()), 'y', task='classification').open(another)
   told, = [x for x in lines_of(opening) if x.startswith('  equal rows: 564 of')]
-  assert 'they fall to the splits as all rows do, since no column tells' in told
+  assert 'they fall to the splits as all rows do, since no column has' in told
 
 
 def test_a_table_of_codes_can_be_learned_as_it_is(write, opening):
