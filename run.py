@@ -27,14 +27,14 @@ if __name__ == '__main__':
     os.environ.get('TF_CPP_MIN_LOG_LEVEL', '1') == '1'):
     os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
 
-from bigmodels import console, paths
+from bigmodels.core import console, paths
 
 if __name__ == '__main__':
   console.keep()  # before a package holds on to a stream
 
 from absl import app, flags, logging
 
-from bigmodels.errors import UserError, nearest, of_callback, of_machine, shown
+from bigmodels.core.errors import UserError, nearest, of_callback, of_machine, shown
 
 CODE = pathlib.Path(__file__).resolve().parent / 'bigmodels'
 MODES = [p.stem for p in (CODE / 'modes').glob('[!_]*.py')]
@@ -118,9 +118,9 @@ def main(argv: list[str], overrides: dict[str, str]) -> None:
   if argv[1:]:
     raise UserError(f'{argv[1]!r}: wants flags, --NAME=VALUE; see --help')
   if FLAGS.list:
-    from bigmodels import config
+    from bigmodels.config import resolving
 
-    names = config.summaries()
+    names = resolving.summaries()
     for name, text in names.items():
       print(f'{name:{max(map(len, names))}}  {text}')
     return
@@ -133,10 +133,10 @@ def main(argv: list[str], overrides: dict[str, str]) -> None:
     raise UserError(f'--hang_timeout={FLAGS.hang_timeout}: must be a finite number')
 
   try:
-    from bigmodels.parallel import devices
-    from bigmodels.parallel.cluster import Address
-    from bigmodels.request import Request, Sampling
-    from bigmodels.sharding import MeshShape
+    from bigmodels.cli.request import Request, Sampling
+    from bigmodels.distributed.cluster import Address
+    from bigmodels.hardware import devices
+    from bigmodels.parallel.sharding import MeshShape
   except ImportError as error:
     raise UserError(f'a package cannot be imported: {str(error).splitlines()[0]}; pip '
                     'install -r requirements.txt in a new virtual environment'

@@ -21,11 +21,12 @@ import jax  # noqa: E402
 import numpy as np  # noqa: E402
 from machine import save  # noqa: E402
 
-from bigmodels.build import build  # noqa: E402
-from bigmodels.data.sources import Opening  # noqa: E402
-from bigmodels.parallel import devices, layout  # noqa: E402
-from bigmodels.parallel.compile import compile_programs  # noqa: E402
-from bigmodels.sharding import MeshShape  # noqa: E402
+from bigmodels.data.sources import DataContext  # noqa: E402
+from bigmodels.hardware import devices  # noqa: E402
+from bigmodels.parallel import layout  # noqa: E402
+from bigmodels.parallel.sharding import MeshShape  # noqa: E402
+from bigmodels.training.build import build  # noqa: E402
+from bigmodels.training.compile import compile_programs  # noqa: E402
 from experiments import cartpole_a2c  # noqa: E402
 
 SECONDS = 3.0  # that one timing takes at least
@@ -39,7 +40,7 @@ def main() -> None:
   devices.require(None)
   experiment = cartpole_a2c.config()
   built = build(experiment, layout.over(MeshShape(), 'jit', ()),
-                Opening(None, pathlib.Path('.'), {}, say=lambda _: None))
+                DataContext(None, pathlib.Path('.'), {}, say=lambda _: None))
   programs = compile_programs(built.learner, built.train, {}, built.layout)
   carry = programs.init(np.asarray(jax.random.PRNGKey(0)))
   most = programs.traced.most
@@ -50,7 +51,7 @@ def main() -> None:
     steps, start = 0, time.perf_counter()
     while time.perf_counter() - start < SECONDS:
       carry, _ = programs.advance(
-        carry, built.train.operand(0, most), most, False, [0, 0, 0])
+        carry, built.train.host_batch(0, most), most, False, [0, 0, 0])
       carry.fault.block_until_ready()
       steps += most * each
     return steps / (time.perf_counter() - start)

@@ -73,13 +73,14 @@ def ours(network: str) -> dict[str, Callable[[int], None]]:
   import optax
 
   from bigmodels import data, models, tasks
-  from bigmodels.build import build
-  from bigmodels.data.sources import Opening
+  from bigmodels.config import Duration, Experiment
+  from bigmodels.data.sources import DataContext
   from bigmodels.data.vocabularies import Tokenizer
-  from bigmodels.experiment import Experiment, Span
-  from bigmodels.parallel import devices, layout
-  from bigmodels.parallel.compile import compile_programs
-  from bigmodels.sharding import MeshShape
+  from bigmodels.hardware import devices
+  from bigmodels.parallel import layout
+  from bigmodels.parallel.sharding import MeshShape
+  from bigmodels.training.build import build
+  from bigmodels.training.compile import compile_programs
   from experiments import cifar_cnn, mnist_cnn, shakespeare_gpt
 
   devices.require(None)
@@ -103,9 +104,9 @@ def ours(network: str) -> dict[str, Callable[[int], None]]:
   experiment = Experiment(
     model=model, task=task, optimizer=partial(optax.adam, 1e-3),
     train=data.Batches(source=data.Arrays(inputs, labels), batch_size=batch),
-    evals={}, duration=Span(steps=10**6), precision='float32')
+    evals={}, duration=Duration(steps=10**6), precision='float32')
   built = build(experiment, layout.over(MeshShape(), 'jit', ()),
-                Opening(None, pathlib.Path('.'), {}, say=lambda _: None))
+                DataContext(None, pathlib.Path('.'), {}, say=lambda _: None))
   programs = compile_programs(built.learner, built.train, {}, built.layout)
   carry = [programs.init(np.asarray(jax.random.PRNGKey(0)))]
   most = programs.traced.most
@@ -114,17 +115,17 @@ def ours(network: str) -> dict[str, Callable[[int], None]]:
     for step in range(0, times, most):
       count = min(most, times - step)
       carry[0], _ = programs.advance(
-        carry[0], built.train.operand(0, count), count, False, [0, 0, 0])
+        carry[0], built.train.host_batch(0, count), count, False, [0, 0, 0])
     if carry[0].fault[0] >= 0:  # it waits for the steps; after a fault there are none
       sys.exit(f'{network}: the loss is not finite')
 
-  forward = jax.jit(lambda params, extra, x: built.model.apply(
-    {'params': params, **extra}, x, train=False),
+  forward = jax.jit(lambda params, model_state, x: built.model.apply(
+    {'params': params, **model_state}, x, train=False),
     compiler_options=devices.compiler_options(built.layout.platform))
 
   def infer(x, times):
     for _ in range(times):
-      answer = forward(carry[0].state.params, carry[0].state.extra, x)
+      answer = forward(carry[0].state.params, carry[0].state.model_state, x)
     jax.block_until_ready(answer)
 
   return {'train': train} | {

@@ -30,13 +30,13 @@ import jax  # noqa: E402
 import numpy as np  # noqa: E402
 from machine import save  # noqa: E402
 
-from bigmodels import config  # noqa: E402
-from bigmodels.build import build  # noqa: E402
-from bigmodels.checkpoint import Checkpoints  # noqa: E402
-from bigmodels.data.sources import Opening  # noqa: E402
-from bigmodels.experiment import Span  # noqa: E402
-from bigmodels.parallel import devices, layout  # noqa: E402
-from bigmodels.parallel.compile import compile_programs  # noqa: E402
+from bigmodels.config import Duration, resolving  # noqa: E402
+from bigmodels.data.sources import DataContext  # noqa: E402
+from bigmodels.hardware import devices  # noqa: E402
+from bigmodels.parallel import layout  # noqa: E402
+from bigmodels.storage.checkpoint import Checkpoints  # noqa: E402
+from bigmodels.training.build import build  # noqa: E402
+from bigmodels.training.compile import compile_programs  # noqa: E402
 
 SECONDS = 3.0  # that the steps of a round should take at least
 
@@ -44,9 +44,9 @@ SECONDS = 3.0  # that the steps of a round should take at least
 def measure(name: str, data_dir: str, folder: pathlib.Path, rounds: int) -> dict:
   """What is timed -> milliseconds of each round, or ratios; and megabytes."""
   experiment = dataclasses.replace(
-    config.resolve(name, {}).experiment, evals={}, duration=Span(steps=10**6))
+    resolving.resolve(name, {}).experiment, evals={}, duration=Duration(steps=10**6))
   built = build(experiment, layout.over(experiment.mesh, 'jit', experiment.rules),
-                Opening(data_dir, folder, {}, say=lambda _: None))
+                DataContext(data_dir, folder, {}, say=lambda _: None))
   programs = compile_programs(built.learner, built.train, {}, built.layout)
   carry, most = programs.init(np.asarray(jax.random.PRNGKey(0))), programs.traced.most
   checkpoints = Checkpoints(folder / 'checkpoints', 1, {})
@@ -57,7 +57,7 @@ def measure(name: str, data_dir: str, folder: pathlib.Path, rounds: int) -> dict
     for step in range(0, times, most):
       count = min(most, times - step)
       carry, _ = programs.advance(
-        carry, built.train.operand(step, count), count, False, [0, 0, 0])
+        carry, built.train.host_batch(step, count), count, False, [0, 0, 0])
     jax.block_until_ready(carry.fault)
     return time.perf_counter() - begun
 

@@ -21,8 +21,9 @@ from jax import lax
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from bigmodels import decoding, precision
 from bigmodels.models.gpt import Gpt
+from bigmodels.parallel import precision
+from bigmodels.tasks import decoding
 
 
 def cached(model, count, params, prompt):

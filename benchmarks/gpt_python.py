@@ -34,7 +34,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bigmodels.data import texts, tokenizers  # noqa: E402
-from bigmodels.data.sources import Opening  # noqa: E402
+from bigmodels.data.sources import DataContext  # noqa: E402
 
 PROMPTS = (
   'import', 'from', 'def main():', 'def read(path):', 'class Error(',
@@ -64,8 +64,8 @@ def first_line(completion: str) -> str | None:
 
 def documents(split: str) -> list[str]:
   """The files of a split, as `gpt_python` reads them."""
-  opening = Opening(None, pathlib.Path('.'), {}, say=lambda _: None)
-  return texts.StandardLibrary().read(split, opening).texts
+  context = DataContext(None, pathlib.Path('.'), {}, say=lambda _: None)
+  return texts.StandardLibrary().read(split, context).texts
 
 
 def places(flags) -> list[tuple[str, str]]:

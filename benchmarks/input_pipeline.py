@@ -26,12 +26,12 @@ import numpy as np  # noqa: E402
 from absl import flags as absl_flags  # noqa: E402
 from machine import save  # noqa: E402
 
-from bigmodels import config  # noqa: E402
-from bigmodels.build import build  # noqa: E402
-from bigmodels.data.sources import Opening  # noqa: E402
-from bigmodels.experiment import Span  # noqa: E402
-from bigmodels.parallel import devices, layout  # noqa: E402
-from bigmodels.parallel.compile import compile_programs  # noqa: E402
+from bigmodels.config import Duration, resolving  # noqa: E402
+from bigmodels.data.sources import DataContext  # noqa: E402
+from bigmodels.hardware import devices  # noqa: E402
+from bigmodels.parallel import layout  # noqa: E402
+from bigmodels.training.build import build  # noqa: E402
+from bigmodels.training.compile import compile_programs  # noqa: E402
 
 SECONDS = 5.0  # that one timing should take at least
 
@@ -52,34 +52,34 @@ def rate(work, images: int) -> float:
 def measure(name: str, data_dir: str, folder: pathlib.Path) -> dict[str, float]:
   """Road -> images a second."""
   experiment = dataclasses.replace(
-    config.resolve(name, {}).experiment, evals={}, duration=Span(steps=10**6))
+    resolving.resolve(name, {}).experiment, evals={}, duration=Duration(steps=10**6))
   one = layout.over(experiment.mesh, 'jit', experiment.rules)
 
   def opened(**options):
     return build(
       dataclasses.replace(experiment, train=dataclasses.replace(
         experiment.train, **options)),
-      one, Opening(data_dir, folder, {}, say=lambda _: None))
+      one, DataContext(data_dir, folder, {}, say=lambda _: None))
 
   found = {}
   dataset = experiment.train.source.open(
-    Opening(data_dir, folder, {}, say=lambda _: None))
+    DataContext(data_dir, folder, {}, say=lambda _: None))
   begun = time.perf_counter()
   dataset.load()
   found['decoded'] = round(dataset.length / (time.perf_counter() - begun), 1)
   built = opened(resident=True)
-  feed, size = built.train, built.train.order.batch_size
-  gather = jax.jit(lambda resident, operand, index: feed.batch(
-    resident, operand, index, jax.random.split(jax.random.key(index), 1)))
-  operand = feed.operand(0, feed.most)
+  loader, size = built.train, built.train.order.batch_size
+  gather = jax.jit(lambda resident, host_batch, index: loader.batch(
+    resident, host_batch, index, jax.random.split(jax.random.key(index), 1)))
+  host_batch = loader.host_batch(0, loader.most)
 
   def resident(times):
     for step in range(times):
-      batch = gather(feed.resident, operand, step % feed.most)
+      batch = gather(loader.resident, host_batch, step % loader.most)
     jax.block_until_ready(batch)
 
   found['resident'] = rate(resident, size)
-  programs = compile_programs(built.learner, feed, {}, one)
+  programs = compile_programs(built.learner, loader, {}, one)
   carry = [programs.init(np.asarray(jax.random.PRNGKey(0)))]
   most = programs.traced.most
 
@@ -87,7 +87,7 @@ def measure(name: str, data_dir: str, folder: pathlib.Path) -> dict[str, float]:
     for step in range(0, times, most):
       count = min(most, times - step)
       carry[0], _ = programs.advance(
-        carry[0], feed.operand(step, count), count, False, [0, 0, 0])
+        carry[0], loader.host_batch(step, count), count, False, [0, 0, 0])
     jax.block_until_ready(carry[0].fault)
 
   found['step'] = rate(steps, size)
@@ -95,9 +95,9 @@ def measure(name: str, data_dir: str, folder: pathlib.Path) -> dict[str, float]:
   for workers, road in ((0, 'streamed by threads'), (2, 'streamed by 2 workers')):
     streamed, at = opened(resident=False, workers=workers), [0]
 
-    def read(times, feed=streamed.train, at=at):
+    def read(times, loader=streamed.train, at=at):
       for _ in range(times):
-        jax.block_until_ready(feed.operand(at[0], 1))
+        jax.block_until_ready(loader.host_batch(at[0], 1))
         at[0] += 1
 
     found[road] = rate(read, size)

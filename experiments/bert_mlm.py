@@ -14,9 +14,11 @@ from functools import partial
 
 import optax
 
-from bigmodels import data, models, optim, schedules, sharding, tasks
+from bigmodels import data, models, optim, tasks
+from bigmodels.config import Duration, Experiment, Monitor
 from bigmodels.data import texts, tokenizers
-from bigmodels.experiment import Experiment, Monitor, Span
+from bigmodels.optim import schedules
+from bigmodels.parallel import sharding
 
 SPECIAL = ('pad', 'class', 'separator', 'mask', 'end')
 
@@ -39,9 +41,9 @@ def config(*, path: str | None = None, vocabulary: int = 4000, epochs: float = 6
     train=data.Batches(source=source.split('train'), batch_size=batch_size),
     evals={'validation': data.Batches(source=source.split('validation'),
                                       batch_size=128)},
-    evaluate=Span(epochs=10),
-    log=Span(steps=100),
-    duration=Span(epochs=epochs),
+    evaluate_every=Duration(epochs=10),
+    log_every=Duration(steps=100),
+    duration=Duration(epochs=epochs),
     monitor=Monitor(metric='validation/loss', goal='min'),
     rules=sharding.TRANSFORMER,
     seed=seed)

@@ -9,8 +9,8 @@ from functools import partial
 import optax
 
 from bigmodels import data, models, optim, tasks
+from bigmodels.config import Duration, Experiment
 from bigmodels.data import transforms
-from bigmodels.experiment import Experiment, Span
 
 ROWS = 455  # of the training split
 
@@ -30,7 +30,7 @@ def config(*, C: float = 1.0, steps: int = 4000, learning_rate: float = 0.2,
     evals={'test': data.Batches(
       source=cancer.split('test'), batch_size=None,
       transforms=(transforms.standardize,))},
-    evaluate=Span(steps=500),
-    log=Span(steps=100),
-    duration=Span(steps=steps),
+    evaluate_every=Duration(steps=500),
+    log_every=Duration(steps=100),
+    duration=Duration(steps=steps),
     seed=seed)

@@ -9,8 +9,9 @@ from functools import partial
 import flax.linen as nn
 import optax
 
-from bigmodels import data, environments, learners, models, schedules, tasks
-from bigmodels.experiment import Experiment, Monitor, Span
+from bigmodels import data, environments, learners, models, tasks
+from bigmodels.config import Duration, Experiment, Monitor
+from bigmodels.optim import schedules
 
 
 def config(*, environment: str = 'CartPole-v1', steps: int = 3_000, count: int = 64,
@@ -38,8 +39,8 @@ def config(*, environment: str = 'CartPole-v1', steps: int = 3_000, count: int =
         peak=learning_rate, warmup=0.0))),
     train=data.Batches(source=episodes, batch_size=None),
     evals={'validation': played('validation'), 'test': played('test')},
-    evaluate=Span(steps=200),
-    log=Span(steps=50),
+    evaluate_every=Duration(steps=200),
+    log_every=Duration(steps=50),
     monitor=Monitor(metric='validation/return', goal='max'),
-    duration=Span(steps=steps),
+    duration=Duration(steps=steps),
     seed=seed)

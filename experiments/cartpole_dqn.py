@@ -8,8 +8,9 @@ from functools import partial
 
 import optax
 
-from bigmodels import data, environments, learners, models, schedules, tasks
-from bigmodels.experiment import Experiment, Monitor, Span
+from bigmodels import data, environments, learners, models, tasks
+from bigmodels.config import Duration, Experiment, Monitor
+from bigmodels.optim import schedules
 
 
 def config(*, environment: str = 'CartPole-v1', steps: int = 30_000, count: int = 8,
@@ -37,8 +38,8 @@ def config(*, environment: str = 'CartPole-v1', steps: int = 30_000, count: int 
         schedules.warmup_linear, peak=learning_rate, warmup=0.0))),
     train=data.Batches(source=episodes, batch_size=None),
     evals={'validation': played('validation'), 'test': played('test')},
-    evaluate=Span(steps=1_000),
-    log=Span(steps=200),
+    evaluate_every=Duration(steps=1_000),
+    log_every=Duration(steps=200),
     monitor=Monitor(metric='validation/return', goal='max'),
-    duration=Span(steps=steps),
+    duration=Duration(steps=steps),
     seed=seed)

@@ -10,9 +10,10 @@ from functools import partial
 import jax
 import optax
 
-from bigmodels import data, models, optim, schedules, tasks
-from bigmodels.data import transforms, views
-from bigmodels.experiment import Experiment, Span
+from bigmodels import data, models, optim, tasks
+from bigmodels.config import Duration, Experiment
+from bigmodels.data import test_time, transforms
+from bigmodels.optim import schedules
 
 
 def config(*, epochs: float = 8, batch_size: int = 2000, filters: float = 0.24,
@@ -22,7 +23,7 @@ def config(*, epochs: float = 8, batch_size: int = 2000, filters: float = 0.24,
   return Experiment(
     model=partial(models.Airbench, outputs=10),
     task=partial(tasks.classification, smoothing=smoothing,
-                 views=views.MIRRORED_AND_MOVED, weights=(2, 2, 1, 1, 1, 1)),
+                 views=test_time.MIRRORED_AND_MOVED, weights=(2, 2, 1, 1, 1, 1)),
     optimizer=partial(
       muon_and_sgd, batch_size=batch_size, filters=filters, biases=biases, head=head,
       decay=decay, whitening=3 / epochs),
@@ -34,9 +35,9 @@ def config(*, epochs: float = 8, batch_size: int = 2000, filters: float = 0.24,
     evals={'test': data.Batches(
       source=cifar.split('test'), batch_size=2000,
       transforms=(transforms.standardize,))},
-    evaluate=Span(epochs=epochs),
-    log=Span(epochs=1),
-    duration=Span(epochs=epochs),
+    evaluate_every=Duration(epochs=epochs),
+    log_every=Duration(epochs=1),
+    duration=Duration(epochs=epochs),
     seed=seed)
 
 

@@ -14,9 +14,11 @@ from functools import partial
 
 import optax
 
-from bigmodels import data, models, optim, schedules, sharding, tasks
+from bigmodels import data, models, optim, tasks
+from bigmodels.config import Duration, Experiment
 from bigmodels.data import transforms
-from bigmodels.experiment import Experiment, Span
+from bigmodels.optim import schedules
+from bigmodels.parallel import sharding
 
 SIX = ('airplane', 'bird', 'cat', 'deer', 'frog', 'ship')
 FOUR = ('automobile', 'dog', 'horse', 'truck')
@@ -51,8 +53,8 @@ def config(*, pretrain: bool = False, each: int = 25, steps: int = 300,
       transforms=(transforms.standardize,))},
     init_from=init_from,
     init_pattern=BODY,
-    evaluate=Span(steps=100),
-    log=Span(steps=100),
-    duration=Span(steps=steps),
+    evaluate_every=Duration(steps=100),
+    log_every=Duration(steps=100),
+    duration=Duration(steps=steps),
     rules=sharding.CNN,
     seed=seed)

@@ -5,9 +5,11 @@ from functools import partial
 
 import optax
 
-from bigmodels import data, models, optim, schedules, sharding, tasks
+from bigmodels import data, models, optim, tasks
+from bigmodels.config import Duration, Experiment
 from bigmodels.data import transforms
-from bigmodels.experiment import Experiment, Span
+from bigmodels.optim import schedules
+from bigmodels.parallel import sharding
 
 
 def config(*, epochs: float = 30, batch_size: int = 128, learning_rate: float = 0.05,
@@ -29,7 +31,7 @@ def config(*, epochs: float = 30, batch_size: int = 128, learning_rate: float = 
     evals={'test': data.Batches(
       source=cifar.split('test'), batch_size=500,
       transforms=(transforms.standardize,))},
-    log=Span(steps=100),
-    duration=Span(epochs=epochs),
+    log_every=Duration(steps=100),
+    duration=Duration(epochs=epochs),
     rules=sharding.CNN,
     seed=seed)

@@ -8,8 +8,8 @@ from functools import partial
 import optax
 
 from bigmodels import data, models, tasks
+from bigmodels.config import Duration, Experiment
 from bigmodels.data import transforms
-from bigmodels.experiment import Experiment, Span
 
 
 def config(*, steps: int = 3000, learning_rate: float = 0.05,
@@ -25,7 +25,7 @@ def config(*, steps: int = 3000, learning_rate: float = 0.05,
     evals={'test': data.Batches(
       source=diabetes.split('test'), batch_size=None,
       transforms=(transforms.standardize,))},
-    evaluate=Span(steps=500),
-    log=Span(steps=100),
-    duration=Span(steps=steps),
+    evaluate_every=Duration(steps=500),
+    log_every=Duration(steps=100),
+    duration=Duration(steps=steps),
     seed=seed)

@@ -4,9 +4,10 @@ from functools import partial
 
 import optax
 
-from bigmodels import data, models, schedules, tasks
+from bigmodels import data, models, tasks
+from bigmodels.config import Duration, Experiment
 from bigmodels.data import transforms
-from bigmodels.experiment import Experiment, Span
+from bigmodels.optim import schedules
 
 
 def config(*, epochs: float = 15, batch_size: int = 32, learning_rate: float = 6e-3,
@@ -24,6 +25,6 @@ def config(*, epochs: float = 15, batch_size: int = 32, learning_rate: float = 6
     evals={'test': data.Batches(
       source=digits.split('test'), batch_size=360,
       transforms=(transforms.standardize,))},
-    evaluate=Span(epochs=5),
-    duration=Span(epochs=epochs),
+    evaluate_every=Duration(epochs=5),
+    duration=Duration(epochs=epochs),
     seed=seed)

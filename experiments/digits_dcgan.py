@@ -8,8 +8,8 @@ from functools import partial
 import optax
 
 from bigmodels import data, learners, models, tasks
+from bigmodels.config import Duration, Experiment
 from bigmodels.data import transforms
-from bigmodels.experiment import Experiment, Span
 
 
 def config(*, epochs: float = 200, batch_size: int = 64, learning_rate: float = 1e-3,
@@ -26,7 +26,7 @@ def config(*, epochs: float = 200, batch_size: int = 64, learning_rate: float = 
                        transforms=(centred,)),
     evals={'test': data.Batches(source=digits.split('test'), batch_size=360,
                                 transforms=(centred,))},
-    evaluate=Span(epochs=50),
-    log=Span(steps=100),
-    duration=Span(epochs=epochs),
+    evaluate_every=Duration(epochs=50),
+    log_every=Duration(steps=100),
+    duration=Duration(epochs=epochs),
     seed=seed)

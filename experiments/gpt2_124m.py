@@ -12,9 +12,11 @@ from functools import partial
 
 import optax
 
-from bigmodels import data, models, optim, schedules, sharding, tasks
+from bigmodels import data, models, optim, tasks
+from bigmodels.config import Duration, Experiment
 from bigmodels.data import texts, tokenizers
-from bigmodels.experiment import Experiment, Span
+from bigmodels.optim import schedules
+from bigmodels.parallel import sharding
 
 
 def config(*, path: str | None = None, tokenizer: str | None = None,
@@ -37,9 +39,9 @@ def config(*, path: str | None = None, tokenizer: str | None = None,
     evals={'validation': data.Batches(source=source.split('validation'),
                                       batch_size=batch_size // accumulate)},
     accumulate=accumulate,
-    evaluate=Span(steps=1000),
-    log=Span(steps=10),
-    checkpoint=Span(minutes=20),
-    duration=Span(steps=steps),
+    evaluate_every=Duration(steps=1000),
+    log_every=Duration(steps=10),
+    checkpoint_every=Duration(minutes=20),
+    duration=Duration(steps=steps),
     rules=sharding.TRANSFORMER,
     seed=seed)

@@ -9,9 +9,11 @@ from functools import partial
 
 import optax
 
-from bigmodels import data, models, optim, schedules, sharding, tasks
+from bigmodels import data, models, optim, tasks
+from bigmodels.config import Duration, Experiment
 from bigmodels.data import texts, tokenizers
-from bigmodels.experiment import Experiment, Span
+from bigmodels.optim import schedules
+from bigmodels.parallel import sharding
 
 
 def config(*, path: str | None = None, tokenizer: str | None = None,
@@ -34,9 +36,9 @@ def config(*, path: str | None = None, tokenizer: str | None = None,
     train=data.Batches(source=source.split('train'), batch_size=batch_size),
     evals={'validation': data.Batches(source=source.split('validation'),
                                       batch_size=512)},
-    evaluate=Span(steps=1000),
-    log=Span(steps=10),
-    checkpoint=Span(minutes=60),
-    duration=Span(steps=steps),
+    evaluate_every=Duration(steps=1000),
+    log_every=Duration(steps=10),
+    checkpoint_every=Duration(minutes=60),
+    duration=Duration(steps=steps),
     rules=sharding.TRANSFORMER,
     seed=seed)

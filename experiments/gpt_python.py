@@ -10,9 +10,11 @@ from functools import partial
 
 import optax
 
-from bigmodels import data, models, optim, schedules, sharding, tasks
+from bigmodels import data, models, optim, tasks
+from bigmodels.config import Duration, Experiment, Monitor
 from bigmodels.data import texts, tokenizers
-from bigmodels.experiment import Experiment, Monitor, Span
+from bigmodels.optim import schedules
+from bigmodels.parallel import sharding
 
 
 def config(*, path: str | None = None, vocabulary: int = 2048, steps: int = 2800,
@@ -32,9 +34,9 @@ def config(*, path: str | None = None, vocabulary: int = 2048, steps: int = 2800
     train=data.Batches(source=source.split('train'), batch_size=batch_size),
     evals={'validation': data.Batches(source=source.split('validation'),
                                       batch_size=64)},
-    evaluate=Span(steps=2000),
-    log=Span(steps=50),
-    duration=Span(steps=steps),
+    evaluate_every=Duration(steps=2000),
+    log_every=Duration(steps=50),
+    duration=Duration(steps=steps),
     monitor=Monitor(metric='validation/loss', goal='min'),
     rules=sharding.TRANSFORMER,
     seed=seed)

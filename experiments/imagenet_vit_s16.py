@@ -13,9 +13,11 @@ from functools import partial
 
 import optax
 
-from bigmodels import data, models, optim, schedules, sharding, tasks
+from bigmodels import data, models, optim, tasks
+from bigmodels.config import Duration, Experiment
 from bigmodels.data import pictures, transforms
-from bigmodels.experiment import Experiment, Span
+from bigmodels.optim import schedules
+from bigmodels.parallel import sharding
 
 
 def config(*, epochs: float = 90, batch_size: int = 1024, learning_rate: float = 1e-3,
@@ -44,8 +46,8 @@ def config(*, epochs: float = 90, batch_size: int = 1024, learning_rate: float =
       source=imagenet('validation', fit=partial(pictures.middle, size=size,
                                                 shorter=shorter)),
       batch_size=256, workers=workers, transforms=(standardize,))},
-    evaluate=Span(epochs=1),
-    log=Span(steps=100),
-    duration=Span(epochs=epochs),
+    evaluate_every=Duration(epochs=1),
+    log_every=Duration(steps=100),
+    duration=Duration(epochs=epochs),
     rules=sharding.TRANSFORMER,
     seed=seed)

@@ -9,9 +9,11 @@ from functools import partial
 
 import optax
 
-from bigmodels import data, models, schedules, sharding, tasks
+from bigmodels import data, models, tasks
+from bigmodels.config import Duration, Experiment
 from bigmodels.data import transforms
-from bigmodels.experiment import Experiment, Span
+from bigmodels.optim import schedules
+from bigmodels.parallel import sharding
 
 
 def config(*, epochs: float = 5, batch_size: int = 64, learning_rate: float = 2e-3,
@@ -30,7 +32,7 @@ def config(*, epochs: float = 5, batch_size: int = 64, learning_rate: float = 2e
     evals={'test': data.Batches(
       source=mnist.split('test'), batch_size=500,
       transforms=(transforms.standardize,))},
-    log=Span(steps=100),
-    duration=Span(epochs=epochs),
+    log_every=Duration(steps=100),
+    duration=Duration(epochs=epochs),
     rules=sharding.CNN,
     seed=seed)

@@ -10,8 +10,8 @@ from functools import partial
 import optax
 
 from bigmodels import data, learners, losses, models, tasks
+from bigmodels.config import Duration, Experiment
 from bigmodels.data import transforms
-from bigmodels.experiment import Experiment, Span
 
 
 def config(*, epochs: float = 10, batch_size: int = 64, learning_rate: float = 2e-3,
@@ -30,7 +30,7 @@ def config(*, epochs: float = 10, batch_size: int = 64, learning_rate: float = 2
                        transforms=(centred,)),
     evals={'test': data.Batches(source=mnist.split('test'), batch_size=500,
                                 transforms=(centred,))},
-    evaluate=Span(epochs=1),
-    log=Span(steps=100),
-    duration=Span(epochs=epochs),
+    evaluate_every=Duration(epochs=1),
+    log_every=Duration(steps=100),
+    duration=Duration(epochs=epochs),
     seed=seed)

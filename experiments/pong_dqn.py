@@ -21,7 +21,7 @@ from functools import partial
 import optax
 
 from bigmodels import data, environments, learners, models, tasks
-from bigmodels.experiment import Experiment, Monitor, Span
+from bigmodels.config import Duration, Experiment, Monitor
 
 
 def config(*, game: str = 'Pong', steps: int = 2_500_000, count: int = 4,
@@ -46,9 +46,9 @@ def config(*, game: str = 'Pong', steps: int = 2_500_000, count: int = 4,
       centered=True),
     train=data.Batches(source=episodes, batch_size=None),
     evals={'validation': played('validation'), 'test': played('test')},
-    evaluate=Span(steps=50_000),
-    log=Span(steps=1_000),
-    checkpoint=Span(minutes=30),
+    evaluate_every=Duration(steps=50_000),
+    log_every=Duration(steps=1_000),
+    checkpoint_every=Duration(minutes=30),
     monitor=Monitor(metric='validation/return', goal='max'),
-    duration=Span(steps=steps),
+    duration=Duration(steps=steps),
     seed=seed)

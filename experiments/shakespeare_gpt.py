@@ -9,10 +9,12 @@ from functools import partial
 import flax.linen as nn
 import optax
 
-from bigmodels import data, models, optim, schedules, sharding, tasks
+from bigmodels import data, models, optim, tasks
+from bigmodels.config import Duration, Experiment, Monitor
 from bigmodels.data import texts, tokenizers
-from bigmodels.experiment import Experiment, Monitor, Span
 from bigmodels.layers.activations import gelu
+from bigmodels.optim import schedules
+from bigmodels.parallel import sharding
 
 
 def config(*, steps: int = 2000, batch_size: int = 12, length: int = 64,
@@ -36,9 +38,9 @@ def config(*, steps: int = 2000, batch_size: int = 12, length: int = 64,
     train=data.Batches(source=source.split('train'), batch_size=batch_size),
     evals={'validation': data.Batches(source=source.split('validation+test'),
                                       batch_size=96)},
-    evaluate=Span(steps=250),
-    log=Span(steps=50),
-    duration=Span(steps=steps),
+    evaluate_every=Duration(steps=250),
+    log_every=Duration(steps=50),
+    duration=Duration(steps=steps),
     monitor=Monitor(metric='validation/loss', goal='min'),
     rules=sharding.TRANSFORMER,
     seed=seed)

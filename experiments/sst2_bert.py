@@ -10,9 +10,11 @@ from functools import partial
 
 import optax
 
-from bigmodels import data, models, optim, schedules, sharding, tasks
+from bigmodels import data, models, optim, tasks
+from bigmodels.config import Duration, Experiment, Monitor
 from bigmodels.data import texts, tokenizers
-from bigmodels.experiment import Experiment, Monitor, Span
+from bigmodels.optim import schedules
+from bigmodels.parallel import sharding
 from experiments.bert_mlm import SPECIAL
 
 
@@ -36,8 +38,8 @@ def config(*, vocabulary: int = 4000, epochs: float = 6, batch_size: int = 32,
     train=data.Batches(source=source.split('train'), batch_size=batch_size),
     evals={name: data.Batches(source=source.split(name), batch_size=128)
            for name in ('validation', 'test')},
-    evaluate=Span(epochs=1),
-    duration=Span(epochs=epochs),
+    evaluate_every=Duration(epochs=1),
+    duration=Duration(epochs=epochs),
     monitor=Monitor(metric='validation/accuracy', goal='max'),
     # Only looked at with --init_from: the classifier's own layers begin afresh.
     init_pattern='encoder/.*',

@@ -7,10 +7,11 @@ from functools import partial
 
 import optax
 
-from bigmodels import data, models, optim, schedules, tasks
+from bigmodels import data, models, optim, tasks
+from bigmodels.config import Duration, Experiment, Monitor
 from bigmodels.data import texts, tokenizers
-from bigmodels.experiment import Experiment, Monitor, Span
 from bigmodels.layers.recurrent import Lstm
+from bigmodels.optim import schedules
 
 
 def config(*, vocabulary: int = 14_000, epochs: float = 8, batch_size: int = 32,
@@ -30,7 +31,7 @@ def config(*, vocabulary: int = 14_000, epochs: float = 8, batch_size: int = 32,
     train=data.Batches(source=source.split('train'), batch_size=batch_size),
     evals={name: data.Batches(source=source.split(name), batch_size=128)
            for name in ('validation', 'test')},
-    evaluate=Span(epochs=1),
-    duration=Span(epochs=epochs),
+    evaluate_every=Duration(epochs=1),
+    duration=Duration(epochs=epochs),
     monitor=Monitor(metric='validation/accuracy', goal='max'),
     seed=seed)

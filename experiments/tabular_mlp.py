@@ -14,9 +14,10 @@ from typing import Literal
 
 import optax
 
-from bigmodels import data, models, schedules, tasks
+from bigmodels import data, models, tasks
+from bigmodels.config import Duration, Experiment, Monitor
 from bigmodels.data import transforms
-from bigmodels.experiment import Experiment, Monitor, Span
+from bigmodels.optim import schedules
 
 SPLITS = {'train': 0.8, 'validation': 0.1, 'test': 0.1}
 
@@ -57,7 +58,7 @@ def config(*, path: str | None = None, label: str | None = None,
     train=batches('train', batch_size or partial(
       data.at_most, examples=128)),
     evals={name: batches(name, 1024) for name in ('validation', 'test')},
-    evaluate=Span(epochs=2),
-    duration=Span(epochs=epochs),
+    evaluate_every=Duration(epochs=2),
+    duration=Duration(epochs=epochs),
     monitor=Monitor(metric='validation/loss', goal='min', patience=10),
     seed=seed)

@@ -8,9 +8,11 @@ from functools import partial
 
 import optax
 
-from bigmodels import data, models, optim, schedules, sharding, tasks
+from bigmodels import data, models, optim, tasks
+from bigmodels.config import Duration, Experiment, Monitor
 from bigmodels.data import texts, tokenizers
-from bigmodels.experiment import Experiment, Monitor, Span
+from bigmodels.optim import schedules
+from bigmodels.parallel import sharding
 
 
 def config(*, vocabulary: int = 4000, epochs: float = 12, batch_size: int = 16,
@@ -32,9 +34,9 @@ def config(*, vocabulary: int = 4000, epochs: float = 12, batch_size: int = 16,
     train=data.Batches(source=pairs.split('train'), batch_size=batch_size),
     evals={name: data.Batches(source=pairs.split(name), batch_size=125)
            for name in ('validation', 'test')},
-    evaluate=Span(epochs=3),
-    log=Span(steps=50),
-    duration=Span(epochs=epochs),
+    evaluate_every=Duration(epochs=3),
+    log_every=Duration(steps=50),
+    duration=Duration(epochs=epochs),
     monitor=Monitor(metric='validation/bleu', goal='max'),
     rules=sharding.TRANSFORMER,
     seed=seed)

@@ -244,7 +244,7 @@ def _opened(target: Target, mode: str, chance: random.Random | None) -> Opened:
     return _right[target.name, mode]
   import importlib
 
-  from bigmodels.errors import UserError
+  from bigmodels.core.errors import UserError
 
   here = target.folder.with_name('here')
   shutil.rmtree(here, ignore_errors=True)
@@ -288,24 +288,25 @@ def _numbers(run: pathlib.Path, mode: str, lines: list[str]) -> dict:
 @contextlib.contextmanager
 def _quick() -> Iterator[None]:
   """Without drawings and their page, which read nothing that was saved."""
-  from bigmodels import build
 
-  open_run = build.open_run
+  from bigmodels.training import runs
+
+  open_run = runs.open_run
 
   def plain(*args, **kwargs):
     built = open_run(*args, **kwargs)
     return built._replace(learner=built.learner._replace(figures=lambda *_: {}))
 
-  with (mock.patch('bigmodels.build.open_run', plain),
-        mock.patch('bigmodels.results.report.write')):
+  with (mock.patch('bigmodels.training.runs.open_run', plain),
+        mock.patch('bigmodels.training.results.report.write')):
     yield
 
 
 def _made(folder: pathlib.Path, name: str, experiment: str, prepare: Callable,
           **overrides) -> Target:
   """Trains a run in `folder`/here, where its copies will be opened."""
+  from bigmodels.cli.request import Request
   from bigmodels.modes import train
-  from bigmodels.request import Request
 
   here, kept = folder / 'here', folder / name
 
@@ -372,7 +373,7 @@ TARGETS = {'digits': _digits, 'table': _table, 'text': _text, 'pictures': _pictu
 
 def mutations(name: str, folder: pathlib.Path, number: int, seed: int) -> list[Outcome]:
   """Makes a run of a kind, and changes so many copies of it."""
-  from bigmodels.parallel import devices
+  from bigmodels.hardware import devices
 
   logging.disable(logging.WARNING)
   devices.prepare(folder / 'programs')
@@ -398,15 +399,17 @@ class Killed(NamedTuple):
 
 
 _OFTEN = ('--config.duration.steps=600', '--config.duration.epochs=None',
-          '--config.checkpoint.minutes=None', '--config.checkpoint.steps=40',
-          '--config.log.steps=10', '--config.evaluate.steps=200',
-          '--config.evaluate.epochs=None')
+          '--config.checkpoint_every.minutes=None',
+          '--config.checkpoint_every.steps=40',
+          '--config.log_every.steps=10', '--config.evaluate_every.steps=200',
+          '--config.evaluate_every.epochs=None')
 KILLED = {
   'supervised': Killed(str(FORKS / 'tiny.py'), (
-    '--config.steps=2000', '--config.checkpoint=30', '--config.evaluate.epochs=4')),
+    '--config.steps=2000', '--config.checkpoint=30',
+    '--config.evaluate_every.epochs=4')),
   'streamed': Killed(str(FORKS / 'tiny.py'), (
     '--config.steps=400', '--config.checkpoint=30', '--config.resident=False',
-    '--config.evaluate.epochs=4')),
+    '--config.evaluate_every.epochs=4')),
   'adversarial': Killed('digits_dcgan', (*_OFTEN, '--config.model.width=8')),
   'agent': Killed('cartpole_dqn', (*_OFTEN, '--config.learner.warmup=500'),
                   ('gymnax', 'rlax')),

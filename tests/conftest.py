@@ -11,7 +11,7 @@ import jax
 import pytest
 from absl import flags
 
-from bigmodels.parallel import devices
+from bigmodels.hardware import devices
 from tests import slices
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -118,7 +118,7 @@ def shared_tfds() -> pathlib.Path:
 @pytest.fixture
 def request_for(cache_dir):
   """(experiment, workdir, overrides) -> what a mode is asked for, in this process."""
-  from bigmodels.request import Request
+  from bigmodels.cli.request import Request
 
   devices.prepare(cache_dir / 'xla')
 

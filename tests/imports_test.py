@@ -1,4 +1,4 @@
-"""Imports run one way: what a room of the house may know of the others."""
+"""Imports run one way. A room knows those below it, and nothing runs in a circle."""
 
 import ast
 import pathlib
@@ -7,75 +7,100 @@ import re
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PURE = ('losses', 'metrics', 'schedules', 'figures', 'errors', 'layers', 'keys',
-        'names', 'precision', 'decoding', 'seal')
-# Room -> what it may import of bigmodels, beside itself.
-ALLOWED = {
-  **{room: set() for room in PURE},
-  'values': {'errors'},
-  'recipes': {'errors', 'values'},
-  'models': {'layers'},
-  'hardware': {'layers', 'errors'},
-  'paths': {'errors'},
-  'console': {'errors'},
-  'data': {'errors', 'paths'},
-  'environments': {'errors'},
-  'optim': {'names'},
-  'tasks': {'losses', 'metrics', 'figures', 'errors', 'decoding', 'names'},
-  'sharding': {'errors', 'names'},
-  'learners': {'tasks', 'environments', 'errors', 'keys'},
-  'experiment': {'learners', 'data', 'paths', 'precision', 'sharding'},
-  'source': {'errors'},
-  'trust': {'errors', 'source', 'values'},
-  'config': {'errors', 'experiment', 'paths', 'recipes', 'source', 'trust', 'values'},
-}
-MACHINERY = ('build', 'loop', 'modes', 'workdir', 'checkpoint', 'results', 'trained')
-FORBIDDEN = {  # the rooms above: what they may not name
-  'parallel': {'models', 'tasks', 'modes', 'loop'},
-  'logs': {'models', 'tasks', 'learners', 'data', 'modes', 'loop'},
-  **{room: {'models', 'experiments'} for room in MACHINERY},
-}
+HOUSE = ROOT / 'bigmodels'
+# From the top to the ground. A room may import those below it.
+FLOORS = (
+  'modes', 'cli', 'training', 'logs', 'storage', 'config', 'learners', 'tasks',
+  'models', 'data', 'environments', 'hardware', 'layers', 'losses', 'metrics', 'plots',
+  'optim', 'distributed', 'parallel', 'core')
+# Mathematics: these know only their own files, and `core`.
+PURE = ('layers', 'losses', 'metrics', 'plots', 'optim', 'parallel', 'environments')
+FAMILIES = {'models', 'tasks', 'learners'}
+# What must hold for any experiment names no family.
+SPINE = ('cli', 'training', 'logs', 'storage', 'hardware', 'distributed', 'parallel')
+# The types of learners; the names of models with published weights, for an error.
+OF_SPINE = {'training': {'learners'}, 'storage': {'models'}}
+MACHINERY = {'modes', 'cli', 'training', 'storage', 'logs', 'hardware', 'distributed'}
 
 
-def rooms_imported(text: str) -> set[str]:
-  """Rooms of bigmodels, and `experiments`, that a file names in its imports."""
+def imported(text: str) -> set[str]:
+  """Dotted names of bigmodels, experiments, tests and run that a file imports."""
   found = set()
   for node in ast.walk(ast.parse(text)):
-    names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-    if isinstance(node, ast.ImportFrom):
+    if isinstance(node, ast.Import):
+      found |= {a.name for a in node.names}
+    elif isinstance(node, ast.ImportFrom):
       assert node.level == 0, 'imports are absolute'
-      names = [f'{node.module}.{a.name}' for a in node.names]
-    parts = [name.split('.') for name in names]
-    found |= {p[1] for p in parts if p[0] == 'bigmodels' and len(p) > 1}
-    found |= {p[0] for p in parts if p[0] in ('experiments', 'tests', 'run')}
-  return found
+      found |= {f'{node.module}.{a.name}' for a in node.names}
+  ours = ('bigmodels', 'experiments', 'tests', 'run')
+  return {name for name in found if name.partition('.')[0] in ours}
 
 
-def _rooms():
-  paths = sorted((ROOT / 'bigmodels').rglob('*.py'))
-  return [(p.relative_to(ROOT / 'bigmodels').parts[0].removesuffix('.py'), p)
-          for p in paths]
+def rooms(names: set[str]) -> set[str]:
+  return {name.split('.')[1] for name in names if name.startswith('bigmodels.')}
+
+
+def _files() -> list[pathlib.Path]:
+  return sorted(HOUSE.rglob('*.py'))
+
+
+def _module(path: pathlib.Path) -> str:
+  parts = path.relative_to(ROOT).with_suffix('').parts
+  return '.'.join(parts[:-1] if parts[-1] == '__init__' else parts)
 
 
 def test_what_counts_as_an_import():
-  text = ('import bigmodels.models.cnn as c\nfrom bigmodels import tasks, loop\n'
-          'def f():\n  from bigmodels.data.table import Table\nimport experiments.x')
-  assert rooms_imported(text) == {'models', 'tasks', 'loop', 'data', 'experiments'}
+  names = imported(
+    'import bigmodels.models.cnn as c\nfrom bigmodels import tasks, data\nimport os\n'
+    'def f():\n  from bigmodels.data.table import Table\nimport experiments.x')
+  assert rooms(names) == {'models', 'tasks', 'data'}
+  assert 'experiments.x' in names and 'os' not in names
 
 
-@pytest.mark.parametrize('name', [*ALLOWED, *FORBIDDEN])
-def test_rules_name_rooms(name):
-  assert name in {room for room, _ in _rooms()}
+def test_every_room_has_its_floor_and_nothing_lies_loose():
+  folders = {p.name for p in HOUSE.iterdir() if p.is_dir()} - {'__pycache__'}
+  assert folders == {*FLOORS}
+  assert [p.name for p in HOUSE.glob('*.py')] == ['__init__.py']
 
 
-@pytest.mark.parametrize(('room', 'path'), [
-  pytest.param(room, path, id=str(path.relative_to(ROOT))) for room, path in _rooms()])
-def test_imports_run_one_way(room, path):
-  imported = rooms_imported(path.read_text()) - {room}
-  assert not imported & {'experiments', 'tests', 'run'}
-  assert not imported & FORBIDDEN.get(room, set())
-  if room in ALLOWED:
-    assert imported <= ALLOWED[room]
+@pytest.mark.parametrize('path', _files(), ids=_module)
+def test_imports_run_downwards(path):
+  names, module = imported(path.read_text()), _module(path)
+  assert not {name.partition('.')[0] for name in names} - {'bigmodels'}
+  if module == 'bigmodels':
+    return
+  room = module.split('.')[1]
+  below = {room, *FLOORS[FLOORS.index(room) + 1 :]}
+  if room in PURE:
+    below = {room, 'core'}
+  assert rooms(names) - below == set()
+  if room in SPINE and '.self_check' not in module:
+    assert rooms(names) & FAMILIES <= OF_SPINE.get(room, set())
+
+
+def test_nothing_runs_in_a_circle():
+  modules = {_module(path): path for path in _files()}
+
+  def known(name):
+    return name if name in modules else name.rpartition('.')[0]
+
+  above = {}
+  for module, path in modules.items():
+    names = {known(name) for name in imported(path.read_text())} - {module}
+    above[module] = {n for n in names if n in modules}
+  done, way = set(), []
+
+  def visit(module):
+    assert module not in way, ' -> '.join([*way[way.index(module):], module])
+    if module in done:
+      return
+    way.append(module)
+    for name in sorted(above[module]):
+      visit(name)
+    done.add(way.pop())
+
+  for module in modules:
+    visit(module)
 
 
 def test_no_test_module_is_imported_from():
@@ -97,5 +122,4 @@ def test_what_needs_a_reference_library_is_marked():
 @pytest.mark.parametrize('path', sorted((ROOT / 'experiments').glob('*.py')),
                          ids=lambda p: p.stem)
 def test_experiments_import_no_machinery(path):
-  assert not rooms_imported(path.read_text()) & {
-    'modes', 'loop', 'build', 'checkpoint', 'workdir', 'config', 'parallel', 'results'}
+  assert not rooms(imported(path.read_text())) & MACHINERY

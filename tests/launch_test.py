@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from bigmodels.parallel import secret
+from bigmodels.distributed import secret
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FILES = sorted((ROOT / 'launch').iterdir())

@@ -10,8 +10,8 @@ import pytest
 from absl import flags
 
 import run
-from bigmodels import config
-from bigmodels.errors import UserError
+from bigmodels.config import resolving
+from bigmodels.core.errors import UserError
 
 ROOT = pathlib.Path(run.__file__).parent
 
@@ -170,7 +170,7 @@ def test_list_and_help(tmp_path):
   done = _command('--list', cwd=tmp_path)
   assert done.returncode == 0 and done.stderr == ''
   assert [line.split()[0] for line in done.stdout.splitlines()] == list(
-    config.summaries())
+    resolving.summaries())
   done = _command('--help', cwd=tmp_path)
   assert done.returncode == 0 and '--experiment' in done.stdout
 
@@ -192,7 +192,7 @@ finally:
   first = _command('--experiment=cifar_cnn', '--mode=print', '--config.seed=3',
                    '--config.model.dropout=0.25', cwd=tmp_path, code=code)
   assert first.returncode == 0, first.stderr
-  assert first.stdout == config.to_text(config.resolve(
+  assert first.stdout == resolving.to_text(resolving.resolve(
     'cifar_cnn', {'seed': '3', 'model.dropout': '0.25'}))
   assert 'loaded: []' in first.stderr and 'devices: False' in first.stderr
   assert os.listdir(tmp_path) == []

@@ -1,6 +1,6 @@
 """Sources, batches and transforms. Importing this reads nothing and loads no reader."""
 
-from bigmodels.data import cleaning, pictures, texts, tokenizers, transforms, views
+from bigmodels.data import cleaning, pictures, test_time, texts, tokenizers, transforms
 from bigmodels.data.batches import Batches, at_most
 from bigmodels.data.episodes import Episodes
 from bigmodels.data.generated import Generated
@@ -13,4 +13,4 @@ from bigmodels.data.tfds import Tfds
 __all__ = ['Arrays', 'Batches', 'Digits', 'Episodes', 'Generated', 'Packed',
            'ScikitTable', 'Sentences', 'Subset', 'Table', 'Tfds', 'Translations',
            'at_most', 'cleaning', 'pictures', 'texts', 'tokenizers', 'transforms',
-           'views']
+           'test_time']

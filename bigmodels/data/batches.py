@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bigmodels.core.errors import UserError, blamed
 from bigmodels.data.columns import check_finite
-from bigmodels.data.sources import Columns, Dataset, Opening, intact
-from bigmodels.errors import UserError, blamed
+from bigmodels.data.sources import Columns, DataContext, Dataset, intact
 
 RESIDENT_BYTES = 2 * 2**30
 MOST_STEPS = 64  # in one dispatch: the rows that travel with it stay small
@@ -158,7 +158,7 @@ def permutation(length: int, seed: int, epoch: int) -> np.ndarray:
   return np.argsort(raw, kind='stable').astype(np.int32)
 
 
-class Feed(NamedTuple):
+class Loader(NamedTuple):
   """An opened split on its way into compiled code.
 
   Attributes:
@@ -166,8 +166,8 @@ class Feed(NamedTuple):
     dataset: what was opened.
     parts: how many parts of a batch follow one another in a step.
     resident: arrays that stay on the device; empty when streamed.
-    operand: (first step, number of steps) -> arrays for one dispatch.
-    batch: (resident, operand, index in the dispatch, a key for each part) -> batch;
+    host_batch: (first step, number of steps) -> arrays for one dispatch.
+    batch: (resident, host_batch, index in the dispatch, a key for each part) -> batch;
       traced. A batch has `inputs`, `labels`, `mask` (float32, 0 for what only fills up
       or cannot be decoded), `row` (int32, of the split, 0 where masked) and `epoch`
       (int32, the pass over the split that the example is in, from 0), each `[batch,
@@ -182,31 +182,31 @@ class Feed(NamedTuple):
   dataset: Dataset
   parts: int
   resident: dict[str, jax.Array]
-  operand: Callable[[int, int], dict[str, Any]]
+  host_batch: Callable[[int, int], dict[str, Any]]
   batch: Callable[..., dict[str, jax.Array]]
   most: int
   close: Callable[[], None]
   labels: np.ndarray | None = None
 
 
-def open_feed(batches: Batches, name: str, opening: Opening, layout: Any, *,
+def open_loader(batches: Batches, name: str, context: DataContext, layout: Any, *,
               dataset: Dataset, seed: int, shuffle: bool, steps: int,
-              transforms: tuple, parts: int = 1) -> Feed:
+              transforms: tuple, parts: int = 1) -> Loader:
   """Puts an opened split on its road.
 
   Args:
     batches: the recipe.
     name: of the split in the experiment, for messages.
-    opening: see there.
+    context: see there.
     layout: a `parallel.layout.Layout`.
     dataset: the opened source.
     seed: of the order of examples.
     shuffle: whether to train (endless, shuffled) or to evaluate (once, in order).
-    steps: how many a shuffled feed goes on for.
+    steps: how many a shuffled loader goes on for.
     transforms: the completed `batches.transforms`.
-    parts: see `Feed`.
+    parts: see `Loader`.
   """
-  opening.check(name, dataset.identity)
+  context.check(name, dataset.identity)
   cut = layout.shape.parts * parts
   asked = size_of(batches.batch_size, dataset.length, cut)
   size = asked or dataset.length
@@ -222,7 +222,7 @@ def open_feed(batches: Batches, name: str, opening: Opening, layout: Any, *,
   fits = dataset.nbytes is not None and dataset.nbytes <= RESIDENT_BYTES
   resident = fits if batches.resident is None else batches.resident
   path = name if shuffle else f'evals.{name}'
-  say = opening.say
+  say = context.say
   if not resident and jax.process_count() > 1:
     say = functools.partial(print, flush=True)  # each process reads rows of its own
   sound = _Sound(path, dataset, batches.corrupt, say)
@@ -233,7 +233,7 @@ def open_feed(batches: Batches, name: str, opening: Opening, layout: Any, *,
     rows = np.append(rows, np.int32(-1))  # which is row -1
     arrays = {k: layout.everywhere(v) for k, v in columns.items()}
     most = MOST_STEPS if shuffle else 1
-    return Feed(order, dataset, parts, arrays,
+    return Loader(order, dataset, parts, arrays,
                 functools.partial(_rows, order, rows, most, shape),
                 functools.partial(_gather, transforms, layout.share), MOST_STEPS,
                 lambda: None, labels)
@@ -244,13 +244,13 @@ def open_feed(batches: Batches, name: str, opening: Opening, layout: Any, *,
   workers = 0 if dataset.shapes_only else batches.workers
   reader = stream.Reader(path, order, dataset.read, last, workers, positions)
 
-  def operand(step, count):
+  def host_batch(step, count):
     assert count == 1, 'the streamed road takes one step a dispatch'
     columns = reader.batch(step)
     columns['rows'] = sound.rows(columns, columns['rows'])
     return {k: layout.cut(v, positions, shape) for k, v in columns.items()}
 
-  return Feed(order, dataset, parts, {}, operand,
+  return Loader(order, dataset, parts, {}, host_batch,
               functools.partial(_streamed, transforms), 1, reader.close)
 
 
@@ -328,15 +328,15 @@ def _rows(order: Order, known: np.ndarray, most: int, shape: tuple, step: int,
   return {'rows': rows.reshape(most, *shape), 'epochs': epochs.reshape(most, *shape)}
 
 
-def _gather(transforms, share, resident, operand, index, keys):
-  rows, epochs = (share(operand[name][index]) for name in ('rows', 'epochs'))
+def _gather(transforms, share, resident, host_batch, index, keys):
+  rows, epochs = (share(host_batch[name][index]) for name in ('rows', 'epochs'))
   batch = {k: v[jnp.maximum(rows, 0)] for k, v in resident.items()}
   return _transform(transforms, batch, rows, epochs, keys)
 
 
-def _streamed(transforms, resident, operand, index, keys):
+def _streamed(transforms, resident, host_batch, index, keys):
   del resident, index
-  batch = dict(operand)
+  batch = dict(host_batch)
   rows, epochs = batch.pop('rows'), batch.pop('epochs')
   return _transform(transforms, batch, rows, epochs, keys)
 

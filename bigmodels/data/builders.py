@@ -14,9 +14,9 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from bigmodels import paths
-from bigmodels.data.sources import Opening
-from bigmodels.errors import UserError, nearest
+from bigmodels.core import paths
+from bigmodels.core.errors import UserError, nearest
+from bigmodels.data.sources import DataContext
 
 
 def import_tfds():
@@ -102,13 +102,13 @@ def _classes(features: Any) -> Iterator[str]:
       left += each
 
 
-def prepared(name: str, opening: Opening):
+def prepared(name: str, context: DataContext):
   """The builder of a dataset that is on disk.
 
   Raises:
     UserError: naming what is there, if it is not.
   """
-  folder = root(opening.data_dir)
+  folder = root(context.data_dir)
   looked = f'--data_dir: looked for {name!r} in {folder}'
   if lack := _lack(name, folder):
     raise UserError(
@@ -162,14 +162,14 @@ def _in_package(base: str) -> bool:
   return any(any(package.glob(f'*/{base}{end}')) for end in ('.py', '/__init__.py'))
 
 
-def of_class(name: str, opening: Opening, **options: Any):
+def of_class(name: str, context: DataContext, **options: Any):
   """The builder that the package has for a dataset; nothing is downloaded.
 
   Raises:
     UserError: if it has none, it cannot be made here, or its name is one for which TFDS
       would download code and run it, as it does for `huggingface:` and communities.
   """
-  tfds, folder = import_tfds(), root(opening.data_dir)
+  tfds, folder = import_tfds(), root(context.data_dir)
   namespace = re.match(r'([\w.-]+):[a-z]', name, re.IGNORECASE)
   if namespace:
     raise UserError(
@@ -201,12 +201,12 @@ def of_class(name: str, opening: Opening, **options: Any):
       f'--data_dir={folder}') from error
 
 
-def described(name: str, opening: Opening) -> tuple[Any, bool]:
+def described(name: str, context: DataContext) -> tuple[Any, bool]:
   """The info of a dataset, and whether it is that of one on disk."""
-  folder = root(opening.data_dir)
+  folder = root(context.data_dir)
   if not _lack(name, folder):
-    return prepared(name, opening).info, True
-  info = of_class(name, opening).info
+    return prepared(name, context).info, True
+  info = of_class(name, context).info
   if not _lack(f'{info.name}:{info.version}', folder):
     raise UserError(f'{name!r} is prepared in {folder} as {info.name!r}')
   return info, False

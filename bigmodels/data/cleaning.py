@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bigmodels.errors import listed
+from bigmodels.core.errors import listed
 
 Frame = dict[str, np.ndarray]
 Parameters = dict[str, Any]

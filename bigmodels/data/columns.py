@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from bigmodels.errors import UserError, listed
+from bigmodels.core.errors import UserError, listed
 
 Say = Callable[[str], None]
 

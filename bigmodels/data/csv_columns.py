@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bigmodels.core.errors import UserError, listed
 from bigmodels.data import csv_numbers
 from bigmodels.data.cleaning import Frame, is_text, number
 from bigmodels.data.csv_dialects import Reading
 from bigmodels.data.csv_numbers import Column
-from bigmodels.errors import UserError, listed
 
 _EXACT = 2**53  # float64 lacks the next integer
 _ZEROS = re.compile('[-+]?0[0-9]+$').match

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bigmodels.core.errors import UserError, nearest
 from bigmodels.data import encodings
-from bigmodels.errors import UserError, nearest
 
 DECIMALS = ('.', ',')
 THOUSANDS = ('', '.', ',', ' ', "'", '_')

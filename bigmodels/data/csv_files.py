@@ -6,11 +6,11 @@ import pathlib
 from collections.abc import Callable
 from typing import NamedTuple
 
+from bigmodels.core.errors import UserError, nearest
 from bigmodels.data import csv_columns, csv_dialects
 from bigmodels.data.cleaning import Frame, is_text
 from bigmodels.data.csv_dialects import Content, Reading
 from bigmodels.data.csv_numbers import text_row
-from bigmodels.errors import UserError, nearest
 
 __all__ = ['File', 'Reading', 'read', 'text_row']
 

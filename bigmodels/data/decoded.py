@@ -24,12 +24,12 @@ from typing import Any
 
 import numpy as np
 
+from bigmodels.core.errors import UserError
 from bigmodels.data.scratch import Unwritable, beside, writing
-from bigmodels.errors import UserError
 
 _MANIFEST, _SEEN = 'manifest.json', 'seen.json'
 _PART = 2**18  # bytes that have a checksum of their own
-_SAMPLED = 128  # parts of a file, 32 MiB, that are compared at every opening
+_SAMPLED = 128  # parts of a file, 32 MiB, that are compared whenever it is opened
 _TICK = 20_000_000  # ns in which a file system may not tell two times apart
 
 Columns = dict[str, np.ndarray]

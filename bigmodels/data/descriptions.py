@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from bigmodels.core.errors import UserError, nearest
 from bigmodels.data import builders
 from bigmodels.data.origins import Origin
-from bigmodels.data.sources import Dataset, Opening, zeros
-from bigmodels.errors import UserError, nearest
+from bigmodels.data.sources import DataContext, Dataset, zeros
 
 # Numbers of examples, as published: the package does not have them.
 _LENGTHS = {
@@ -85,7 +85,7 @@ def nbytes(source, length: int, dtype: Any, shape: tuple[int | None, ...]
   return length * (int(np.prod(shape)) * np.dtype(dtype).itemsize + 4)
 
 
-def dataset(source, opening: Opening) -> Dataset:
+def dataset(source, context: DataContext) -> Dataset:
   """The split with zeros for its examples; prints what is assumed of it.
 
   Shapes are those of `features.json` where the dataset is prepared, and of its class in
@@ -94,7 +94,7 @@ def dataset(source, opening: Opening) -> Dataset:
   Raises:
     UserError: if the dataset is not known, or the shape of an example is not.
   """
-  info, there = builders.described(source.name, opening)
+  info, there = builders.described(source.name, context)
   known = features(source, info)
   labels, names = known[source.labels], getattr(known[source.labels], 'names', None)
   dtype, shape, assumed = _input(source, known[source.inputs])
@@ -117,12 +117,12 @@ def dataset(source, opening: Opening) -> Dataset:
                ' (neither their number nor the splits are described)')
     classes = '' if names is None else f', {len(names):,} classes' + (
       '' if named else ' (their names are not described)')
-    opening.say(
-      f'assumed: {identity} is not prepared in {builders.root(opening.data_dir)}; '
+    context.say(
+      f'assumed: {identity} is not prepared in {builders.root(context.data_dir)}; '
       f'shapes are from its description in tensorflow-datasets: {length:,} examples'
       f'{counted}, {source.inputs} {dtype} {shape}{assumed}{classes}')
   elif assumed:
-    opening.say(f'assumed: {identity}: {source.inputs} {dtype} {shape}{assumed}')
+    context.say(f'assumed: {identity}: {source.inputs} {dtype} {shape}{assumed}')
   whole = np.issubdtype(labels.np_dtype, np.integer)
   return zeros(
     {'inputs': (dtype, shape),

@@ -3,7 +3,7 @@
 import codecs
 import re
 
-from bigmodels.errors import UserError
+from bigmodels.core.errors import UserError
 
 # What files begin with that are saved or sent as CSV files, but are not.
 _MAGIC = {

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from bigmodels.core.errors import UserError
 from bigmodels.data.origins import Origin
-from bigmodels.data.sources import Dataset, Opening, in_memory
-from bigmodels.errors import UserError
+from bigmodels.data.sources import DataContext, Dataset, in_memory
 
 _SPLITS = ('train', 'validation', 'test')
 _MOST = 2**24  # episodes of a split
@@ -42,8 +42,8 @@ class Episodes:
     """Episodes of another split, and so many."""
     return dataclasses.replace(self, selected=name, count=count or self.count)
 
-  def open(self, opening: Opening) -> Dataset:
-    del opening
+  def open(self, context: DataContext) -> Dataset:
+    del context
     if not hasattr(self.environment, 'open'):
       raise UserError("Episodes: wants an environment such as environments.Gymnax("
                       f"'CartPole-v1'), got {self.environment!r}")

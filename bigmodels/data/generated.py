@@ -5,8 +5,8 @@ import numbers
 
 import numpy as np
 
-from bigmodels.data.sources import Dataset, Opening, in_memory
-from bigmodels.paths import resolved
+from bigmodels.core.paths import resolved
+from bigmodels.data.sources import DataContext, Dataset, in_memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,10 +30,10 @@ class Generated:
     # Absolute: wherever it goes on.
     object.__setattr__(self, 'workdir', str(resolved(self.workdir, 'workdir')))
 
-  def open(self, opening: Opening) -> Dataset:
-    run = opening.trained(self.workdir)
+  def open(self, context: DataContext) -> Dataset:
+    run = context.trained(self.workdir)
     count = len(run.classes or ('',))
     labels = np.tile(np.arange(count, dtype=np.int32), self.each)
-    opening.say(f'generating {len(labels):,} images by {run.name}')
+    context.say(f'generating {len(labels):,} images by {run.name}')
     return in_memory({'inputs': run.generate(labels), 'labels': labels}, run.classes
                      )._replace(named=run.named)

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from bigmodels.core.errors import UserError
 from bigmodels.data import tokenizers
 from bigmodels.data.origins import Origin
-from bigmodels.data.sources import Columns, Dataset, Opening, in_memory
+from bigmodels.data.sources import Columns, DataContext, Dataset, in_memory
 from bigmodels.data.tokenizers import Tokenizer
-from bigmodels.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,20 +65,20 @@ class Packed:
   def split(self, name: str) -> 'Packed':
     return dataclasses.replace(self, selected=name)
 
-  def open(self, opening: Opening) -> Dataset:
+  def open(self, context: DataContext) -> Dataset:
     """Reads, fits if need be, and cuts the selected split.
 
     Raises:
       UserError: if there is less text than one block, or it cannot be encoded.
     """
-    read = functools.cache(lambda split: self.documents.read(split, opening))
+    read = functools.cache(lambda split: self.documents.read(split, context))
     found = read(self.selected)
-    if found.shapes_only and self.tokenizer.fitted and 'tokenizer' not in opening.kept:
+    if found.shapes_only and self.tokenizer.fitted and 'tokenizer' not in context.kept:
       raise UserError(
         f'{self.documents.name} is not prepared, and its text is needed: the '
         f'vocabulary of {type(self.tokenizer).__name__} is fitted to it; '
         '--mode=download prepares it, and tokenizers.Bytes is not fitted')
-    tokenizer = _tokenizer(self, opening, lambda: read('train').texts)
+    tokenizer = _tokenizer(self, context, lambda: read('train').texts)
     documents = _encode(self, tokenizer, found.texts)
     end = tokenizer.special.get('end')
     if self.separate and end is None:
@@ -92,7 +92,7 @@ class Packed:
     columns = self._cut(stream, begins, tokenizer)
     bytes_ = sum(len(text.encode()) for text in found.texts)
     tokens = sum(map(len, documents))
-    _say(self, opening, f'{_many(len(found.texts), "document")}, {bytes_:,} bytes, '
+    _say(self, context, f'{_many(len(found.texts), "document")}, {bytes_:,} bytes, '
          f'{tokens:,} tokens, {bytes_ / max(tokens, 1):.2f} bytes a token; '
          f'{_many(len(columns["inputs"]), "block")} of {self.length:,}', found.note)
     return _dataset(self, columns, None, tokenizer, found.origin)
@@ -149,15 +149,15 @@ class Sentences:
   def split(self, name: str) -> 'Sentences':
     return dataclasses.replace(self, selected=name)
 
-  def open(self, opening: Opening) -> Dataset:
+  def open(self, context: DataContext) -> Dataset:
     """Reads, fits if need be, and encodes the selected split.
 
     Raises:
       UserError: if a text cannot be encoded, or has a label that 'train' has not.
     """
-    read = functools.cache(lambda split: self.documents.read(split, opening))
-    tokenizer = _tokenizer(self, opening, lambda: read('train').texts)
-    classes = opening.keep('classes', lambda: _sorted(set(read('train').labels)))
+    read = functools.cache(lambda split: self.documents.read(split, context))
+    tokenizer = _tokenizer(self, context, lambda: read('train').texts)
+    classes = context.keep('classes', lambda: _sorted(set(read('train').labels)))
     if len(classes) < 2:
       raise UserError(f'{self.documents.name}: every label of the split \'train\' is '
                       f'{classes[0]!r}; two classes are needed')
@@ -181,7 +181,7 @@ class Sentences:
       **_filled('inputs', rows, self.length, tokenizer, marks='segments',
                 marks_dtype=np.int32),
       'labels': np.array([index[label] for label in found.labels], np.int32)}
-    _say(self, opening, f'{_many(len(rows), "text")}, {len(classes)} classes, '
+    _say(self, context, f'{_many(len(rows), "text")}, {len(classes)} classes, '
          f'{sum(map(len, rows)):,} tokens', found.note, note)
     return _dataset(self, columns, tuple(classes), tokenizer, found.origin)
 
@@ -229,15 +229,15 @@ class Translations:
   def split(self, name: str) -> 'Translations':
     return dataclasses.replace(self, selected=name)
 
-  def open(self, opening: Opening) -> Dataset:
+  def open(self, context: DataContext) -> Dataset:
     """Reads, fits if need be, and encodes the selected split.
 
     Raises:
       UserError: if no pair is left, or the tokenizer lacks a special token.
     """
-    read = functools.cache(lambda split: self.documents.read(split, opening))
+    read = functools.cache(lambda split: self.documents.read(split, context))
     tokenizer = _tokenizer(
-      self, opening, lambda: [*read('train').sources, *read('train').targets])
+      self, context, lambda: [*read('train').sources, *read('train').targets])
     special, needed = tokenizer.special, ('pad', 'begin', 'end')
     if lacking := [name for name in needed if name not in special]:
       raise UserError(f'tokenizer: translation wants the special tokens {needed}; '
@@ -264,7 +264,7 @@ class Translations:
     begin, end = ([special[name]] for name in ('begin', 'end'))
     if training and self.packed:
       columns = _packed(sources, targets, begin, end, self.packed, tokenizer)
-      _say(self, opening, f'{_many(len(sources), "pair")}, '
+      _say(self, context, f'{_many(len(sources), "pair")}, '
            f'{sum(map(len, sources)):,} and {sum(map(len, targets)):,} tokens, in '
            f'{len(columns["inputs"]):,} rows of {self.packed}', *notes)
       return _dataset(self, columns, None, tokenizer, found.origin)
@@ -281,7 +281,7 @@ class Translations:
       **fill('decoder_inputs', [(begin, ids) for ids in targets]),
       **fill('labels', [(ids, end) for ids in targets], marks='weights',
              marks_dtype=np.uint8)}
-    _say(self, opening, f'{_many(len(sources), "pair")}, {sum(map(len, sources)):,} '
+    _say(self, context, f'{_many(len(sources), "pair")}, {sum(map(len, sources)):,} '
          f'and {sum(map(len, targets)):,} tokens, filled up to '
          f'{columns["inputs"].shape[1]} and {columns["labels"].shape[1]}', *notes)
     return _dataset(self, columns, None, tokenizer, found.origin)
@@ -337,7 +337,7 @@ def _check_length(length: int) -> None:
     raise ValueError(f'length: wants at least 1, got {length}')
 
 
-def _tokenizer(source, opening: Opening, texts) -> Tokenizer:
+def _tokenizer(source, context: DataContext, texts) -> Tokenizer:
   """The run's tokenizer, fitted now if it has none."""
 
   def fit():
@@ -346,11 +346,11 @@ def _tokenizer(source, opening: Opening, texts) -> Tokenizer:
       state = source.tokenizer.fit(found)
     except UserError as error:
       raise UserError(f'{source.documents.name}: {error}') from None
-    opening.say(f'tokenizer: {type(source.tokenizer).__name__}, '
+    context.say(f'tokenizer: {type(source.tokenizer).__name__}, '
                 f'{tokenizers.load(state).size:,} tokens')
     return state
 
-  state = opening.keep('tokenizer', fit)
+  state = context.keep('tokenizer', fit)
   tokenizers.check(source.tokenizer, state)
   return tokenizers.load(state)
 
@@ -420,6 +420,6 @@ def _many(count: int, what: str) -> str:
   return f'{count:,} {what}{"s" * (count != 1)}'
 
 
-def _say(source, opening: Opening, *parts: str) -> None:
-  opening.say(f'{source.documents.name}, {source.selected}: '
+def _say(source, context: DataContext, *parts: str) -> None:
+  context.say(f'{source.documents.name}, {source.selected}: '
               f'{"; ".join(filter(None, parts))}')

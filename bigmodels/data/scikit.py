@@ -7,9 +7,9 @@ from typing import Literal
 
 import numpy as np
 
+from bigmodels.core.errors import nearest
 from bigmodels.data.origins import Origin
-from bigmodels.data.sources import Dataset, Opening, held_out, in_memory
-from bigmodels.errors import nearest
+from bigmodels.data.sources import DataContext, Dataset, held_out, in_memory
 
 _SPLITS = {'train': 0.8, 'test': 0.2}
 
@@ -28,8 +28,8 @@ class Digits:
   def split(self, name: str) -> 'Digits':
     return dataclasses.replace(self, selected=name)
 
-  def open(self, opening: Opening) -> Dataset:
-    del opening
+  def open(self, context: DataContext) -> Dataset:
+    del context
     from sklearn import datasets
 
     digits = datasets.load_digits()
@@ -65,8 +65,8 @@ class ScikitTable:
   def split(self, name: str) -> 'ScikitTable':
     return dataclasses.replace(self, selected=name)
 
-  def open(self, opening: Opening) -> Dataset:
-    del opening
+  def open(self, context: DataContext) -> Dataset:
+    del context
     from sklearn import datasets
 
     table = getattr(datasets, f'load_{self.name}')()

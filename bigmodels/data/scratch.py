@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 
-from bigmodels.errors import UserError
+from bigmodels.core.errors import UserError
 
 try:
   import fcntl

@@ -1,9 +1,9 @@
 """What a source of examples is, once opened; and the sources that live in memory.
 
-A source is a frozen record with `split(name)` and `open(opening) -> Dataset`. Nothing
+A source is a frozen record with `split(name)` and `open(context) -> Dataset`. Nothing
 is read before it is opened. `inputs` and `labels` are the names of the columns
 everywhere; `rows` counts examples of a split from 0. A source that knows its shapes
-without its examples reads none where `Opening.shapes_only` asks for no more.
+without its examples reads none where `DataContext.shapes_only` asks for no more.
 """
 
 import dataclasses
@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bigmodels.core.errors import UserError, in_a_line, nearest
 from bigmodels.data import columns as checks
 from bigmodels.data import origins
 from bigmodels.data.origins import Origin
-from bigmodels.errors import UserError, in_a_line, nearest
 
 Columns = dict[str, np.ndarray]
 
@@ -65,7 +65,7 @@ class Dataset(NamedTuple):
 
 
 @dataclasses.dataclass
-class Opening:
+class DataContext:
   """What sources need of the world, and what is kept with the run.
 
   Attributes:
@@ -74,8 +74,8 @@ class Opening:
     kept: what was fitted on training data, by name; JSON. A resumed or evaluated run
       gets it from its workdir, so nothing is ever fitted twice.
     say: prints a line for the user.
-    trained: path -> the finished run there, a `bigmodels.trained.Trained`; UserError
-      if there is none.
+    trained: path -> the finished run there, a `bigmodels.training.runs.Trained`;
+      UserError if there is none.
     shapes_only: whether nothing is going to be run: a source may then give a dataset
       that is `shapes_only`, and says what it assumes.
     trust: whether another run that is opened may execute whatever it names.
@@ -113,7 +113,7 @@ class Opening:
 
 
 def in_lines(say: Callable[[str], None]) -> Callable[[str], None]:
-  """For `Opening.say`: what comes from data cannot make two lines of one."""
+  """For `DataContext.say`: what comes from data cannot make two lines of one."""
   return lambda text: say(in_a_line(text))
 
 
@@ -251,13 +251,13 @@ class Arrays:
   def split(self, name: str) -> 'Arrays':
     return dataclasses.replace(self, selected=name)
 
-  def open(self, opening: Opening) -> Dataset:
+  def open(self, context: DataContext) -> Dataset:
     """Checks both arrays, and cuts the split out of them.
 
     Raises:
       UserError: for what is not numbers, is beyond float32, or no class.
     """
-    say = opening.say if self.selected in (None, 'train') else None  # once is enough
+    say = context.say if self.selected in (None, 'train') else None  # once is enough
     inputs = checks.inputs(self.inputs, say)
     labels, classes = checks.labels(self.labels, self.classes, say)
     if not self.selected:
@@ -281,7 +281,7 @@ def _are_names(names: Any) -> bool:
     all(isinstance(name, str) for name in names) and len(set(names)) == len(names))
 
 
-def _labels(dataset: Dataset, opening: Opening) -> np.ndarray:
+def _labels(dataset: Dataset, context: DataContext) -> np.ndarray:
   """The class of every row, -1 where it cannot be read."""
   if dataset.labels:
     labels = np.asarray(dataset.labels())
@@ -296,7 +296,7 @@ def _labels(dataset: Dataset, opening: Opening) -> np.ndarray:
                       f'wants 0 to {len(dataset.classes) - 1}')
   lost, = np.nonzero(labels < 0)
   if len(lost):
-    opening.say(f'Subset: {len(lost)} of {dataset.length:,} examples are corrupt, and '
+    context.say(f'Subset: {len(lost)} of {dataset.length:,} examples are corrupt, and '
                 f'left out: rows {", ".join(map(str, lost[:20]))}')
   return labels
 
@@ -323,14 +323,14 @@ class Subset:
       raise ValueError('classes: wants names, each of them once, got '
                        f'{self.classes!r}')
 
-  def open(self, opening: Opening) -> Dataset:
+  def open(self, context: DataContext) -> Dataset:
     """Opens the other source and looks through its labels.
 
     Raises:
       UserError: if it has no classes, not these, no example of one of them, or a label
         that is none.
     """
-    whole = self.source.open(opening)
+    whole = self.source.open(context)
     if whole.classes is None:
       raise UserError('Subset: wants data with classes')
     names = self.classes or whole.classes
@@ -339,8 +339,8 @@ class Subset:
         raise UserError(f'Subset: there is no class {name!r}'
                         f'{nearest(name, whole.classes)}')
     if whole.shapes_only:
-      return self._shapes(whole, names, opening)
-    labels = _labels(whole, opening)
+      return self._shapes(whole, names, context)
+    labels = _labels(whole, context)
     found = []
     for name in names:
       of_class, = np.nonzero(labels == whole.classes.index(name))
@@ -369,7 +369,7 @@ class Subset:
       describe=whole.describe and (lambda row: whole.describe(int(rows[row]))),
       origin=whole.origin and whole.origin.take(rows, whole.length))
 
-  def _shapes(self, whole: Dataset, names: tuple[str, ...], opening: Opening
+  def _shapes(self, whole: Dataset, names: tuple[str, ...], context: DataContext
               ) -> Dataset:
     """As if all classes had the same number of examples."""
     count = len(whole.classes)
@@ -378,7 +378,7 @@ class Subset:
     each = whole.length // count
     each = each if self.each is None else min(each, self.each)
     length = each * len(names)
-    opening.say(f'assumed: a subset of {whole.identity} has {each:,} examples of each '
+    context.say(f'assumed: a subset of {whole.identity} has {each:,} examples of each '
                 f'of {len(names)} classes')
     return zeros(
       {name: (array.dtype, array.shape[1:])

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from bigmodels.core.errors import UserError, listed, told
 from bigmodels.data.workers import Workers
-from bigmodels.errors import UserError, listed, told
 
 _READ_AHEAD = 8
 

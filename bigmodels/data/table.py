@@ -10,14 +10,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bigmodels.data import cleaning, columns, csv_files, files
+from bigmodels.core import files
+from bigmodels.core.errors import UserError, in_a_line, listed, nearest
+from bigmodels.core.paths import resolved
+from bigmodels.data import cleaning, columns, csv_files
 from bigmodels.data.cleaning import Frame, is_text, missing, number, rows_of, take
 from bigmodels.data.origins import Origin
-from bigmodels.data.sources import Dataset, Opening, held_out, in_memory
-from bigmodels.errors import UserError, in_a_line, listed, nearest
-from bigmodels.paths import resolved
+from bigmodels.data.sources import DataContext, Dataset, held_out, in_memory
 
-FITTED = 'table '  # begins the names under which `Opening.keep` has what is fitted
+FITTED = 'table '  # begins the names under which `DataContext.keep` has what is fitted
 FILE = 'file of the table'  # there too: the digest of the file it was fitted to
 _SPLITS = {'train': 0.8, 'validation': 0.1, 'test': 0.1}
 _CLEAN = (cleaning.drop_constant, cleaning.fill_missing, cleaning.clip_outliers,
@@ -133,7 +134,7 @@ class Table:
       settings += f', categories {sorted(self.categories)}'
     return f'{FITTED}{self.label}: {settings}'
 
-  def open(self, opening: Opening) -> Dataset:
+  def open(self, context: DataContext) -> Dataset:
     """Reads the file (once a process), and cleans the selected split.
 
     What the steps did is printed when they are fitted.
@@ -143,11 +144,11 @@ class Table:
     """
     files.require_file(pathlib.Path(self.path))
     try:
-      return self._open(opening)
+      return self._open(context)
     except UserError as error:
       raise UserError(in_a_line(f'{self.path}: {error}')) from error
 
-  def _open(self, opening: Opening) -> Dataset:
+  def _open(self, context: DataContext) -> Dataset:
     path = pathlib.Path(self.path)
     file = csv_files.read(path, self._reading())
     self._check_label(file)
@@ -161,25 +162,25 @@ class Table:
       raise UserError(f'no split {self.selected!r}{nearest(self.selected, rows)}')
 
     def fit():
-      opening.keep(FILE, lambda: file.digest)
+      context.keep(FILE, lambda: file.digest)
       found = [*lines, *equal]
       fitted = self._fit(frame, rows, found)
-      self._note(opening, file, found)
+      self._note(context, file, found)
       return fitted
 
-    fitted = opening.keep(self.fit_name, fit)
+    fitted = context.keep(self.fit_name, fit)
     chosen = take(frame, rows[self.selected])
     features = _like(chosen, fitted['columns'])
     found = []
     steps = [entry for entry in self.clean if not entry().whole]
-    another = opening.kept.get(FILE) != file.digest
+    another = context.kept.get(FILE) != file.digest
     for entry, (_, parameters) in zip(steps, fitted['steps'], strict=True):
       step, before = entry(), features
       features = step.apply(parameters, before)
       if another:  # what the fit has not seen
         found += _told(entry, parameters, before, features)
     if another:
-      self._note(opening, file, [*lines, f'{self.selected}: {rows_of(chosen):,} rows, '
+      self._note(context, file, [*lines, f'{self.selected}: {rows_of(chosen):,} rows, '
                                  'cleaned as those that the run was fitted to', *found])
     arrays = {'inputs': _matrix(features),
               'labels': _encode(chosen[self.label], fitted['label'])}
@@ -190,11 +191,11 @@ class Table:
       features=tuple(fitted['features']), target=self.label,
       origin=self._origin(file.digest, numbers[rows[self.selected]]))
 
-  def _note(self, opening: Opening, file: csv_files.File, lines: list[str]) -> None:
+  def _note(self, context: DataContext, file: csv_files.File, lines: list[str]) -> None:
     name = pathlib.Path(self.path).name
-    opening.note(f'{name}: {file.summary}')
+    context.note(f'{name}: {file.summary}')
     for line in [*file.lines, *lines]:
-      opening.note(f'warning: {name}: {line.removeprefix(_WARNING)}'
+      context.note(f'warning: {name}: {line.removeprefix(_WARNING)}'
                    if line.startswith(_WARNING) else f'  {line}')
 
   def _origin(self, digest: str, rows: np.ndarray) -> Origin:

@@ -1,4 +1,4 @@
-"""Where text comes from: records with a `name` and `read(split, opening)`.
+"""Where text comes from: records with a `name` and `read(split, context)`.
 
 Nothing is read before it is asked for. A path is looked up as it is given and, where
 nothing is there, under `--data_dir`.
@@ -17,10 +17,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bigmodels.data import builders, csv_dialects, files, origins, tfds
+from bigmodels.core import files
+from bigmodels.core.errors import UserError, nearest
+from bigmodels.data import builders, csv_dialects, origins, tfds
 from bigmodels.data.origins import Origin
-from bigmodels.data.sources import Opening
-from bigmodels.errors import UserError, nearest
+from bigmodels.data.sources import DataContext
 
 
 class Documents(NamedTuple):
@@ -29,7 +30,7 @@ class Documents(NamedTuple):
   Attributes:
     texts: none of them is empty.
     note: what was left out or mended, or ''.
-    shapes_only: whether the texts stand in for those of the data; see `Opening`.
+    shapes_only: whether the texts stand in for those of the data; see `DataContext`.
     origin: where they come from, in characters of files or examples of datasets.
   """
 
@@ -89,8 +90,8 @@ class StandardLibrary:
   def name(self) -> str:
     return f'the standard library of Python {platform.python_version()}'
 
-  def read(self, split: str, opening: Opening) -> Documents:
-    del opening
+  def read(self, split: str, context: DataContext) -> Documents:
+    del context
     _check_split(self, split, ('train', 'validation'))
     root = pathlib.Path(sysconfig.get_path('stdlib'))
     # Tests aside: other packages, and what the build of this Python has written.
@@ -134,11 +135,11 @@ class TextFiles:
   def name(self) -> str:
     return pathlib.Path(self.path).name
 
-  def read(self, split: str, opening: Opening) -> Documents:
+  def read(self, split: str, context: DataContext) -> Documents:
     _check_split(self, split, ('train', 'validation'))
     cut = self.validation is None
     given = self.path if cut or split == 'train' else self.validation
-    root = files.find(given, opening)
+    root = files.find(given, context.data_dir)
     if root.is_dir():
       return _read_files(root, files.listed(root, self.pattern), split if cut else None)
     documents = _read_files(root.parent, [root.name], None)
@@ -173,11 +174,11 @@ class TfdsText:
   name: str
   feature: str = 'text'
 
-  def read(self, split: str, opening: Opening) -> Documents:
-    if opening.shapes_only:
-      info, there = builders.described(self.name, opening)
+  def read(self, split: str, context: DataContext) -> Documents:
+    if context.shapes_only:
+      info, there = builders.described(self.name, context)
     else:
-      info, there = builders.prepared(self.name, opening).info, True
+      info, there = builders.prepared(self.name, context).info, True
     features, splits = info.features, info.splits
     if self.feature not in features:
       raise UserError(f'{self.name} has no feature {self.feature!r}'
@@ -188,7 +189,7 @@ class TfdsText:
                       f'{type(features[self.feature]).__name__}')
     if not there:
       return Documents([_STAND_IN], f'assumed: {info.full_name} is not prepared in '
-                       f'{builders.root(opening.data_dir)}, and its length is not '
+                       f'{builders.root(context.data_dir)}, and its length is not '
                        'described', shapes_only=True)
     try:
       wanted = builders.import_tfds().core.ReadInstruction.from_spec(split)
@@ -197,7 +198,7 @@ class TfdsText:
       base = split.partition('[')[0]
       raise UserError(f'{self.name} has no split {split!r}{nearest(base, splits)}'
                       ) from error
-    root = str(builders.root(opening.data_dir))
+    root = str(builders.root(context.data_dir))
     texts, mended, empty, taken = [], 0, 0, {}
     for part in parts:
       rows = range(splits[part.splitname].num_examples)[part.from_ : part.to]
@@ -216,9 +217,9 @@ class TfdsText:
                                    'empty, so left out': empty}, 'example'),
                      origin=Origin(taken))
 
-  def download(self, opening: Opening) -> str:
+  def download(self, context: DataContext) -> str:
     """Downloads and prepares the dataset; returns the folder it is in."""
-    return tfds.Tfds(self.name).download(opening)
+    return tfds.Tfds(self.name).download(context)
 
 
 # --- pairs and labels -----------------------------------------------------------
@@ -251,12 +252,12 @@ class ParallelFiles:
   def name(self) -> str:
     return f'{pathlib.Path(self.folder).name} {"-".join(self.languages)}'
 
-  def read(self, split: str, opening: Opening) -> Pairs:
+  def read(self, split: str, context: DataContext) -> Pairs:
     _check_split(self, split, self.names)
     lines, mended, taken = [], 0, {}
     for language in self.languages:
-      path = files.find(f'{self.folder}/{self.names[split]}.{language}', opening,
-                        fetched=bool(self.urls))
+      path = files.find(f'{self.folder}/{self.names[split]}.{language}',
+                        context.data_dir, fetched=bool(self.urls))
       text, bad = files.decode(files.read(path))
       text = text.removesuffix('\n')
       lines.append([line.removesuffix('\r') for line in text.split('\n')])
@@ -283,9 +284,9 @@ class ParallelFiles:
              _note({'empty, so left out': empty}, 'pair'))
     return Pairs(sources, targets, '; '.join(filter(None, notes)), Origin(taken))
 
-  def download(self, opening: Opening) -> str:
+  def download(self, context: DataContext) -> str:
     """Fetches the files that are not there; returns the folder they are in."""
-    return files.download(self.folder, self.urls, opening)
+    return files.download(self.folder, self.urls, context.data_dir)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -318,9 +319,9 @@ class LabelledCsv:
   def name(self) -> str:
     return pathlib.Path(self.folder).name
 
-  def read(self, split: str, opening: Opening) -> Labelled:
+  def read(self, split: str, context: DataContext) -> Labelled:
     _check_split(self, split, self.names)
-    path = files.find(f'{self.folder}/{self.names[split]}', opening,
+    path = files.find(f'{self.folder}/{self.names[split]}', context.data_dir,
                       fetched=bool(self.urls))
     try:
       return self._read(path)
@@ -358,9 +359,9 @@ class LabelledCsv:
                     '; '.join(content.notes), origin=Origin(
                       origins.of_text(path, content.text, len(texts))))
 
-  def download(self, opening: Opening) -> str:
+  def download(self, context: DataContext) -> str:
     """Fetches the files that are not there; returns the folder they are in."""
-    return files.download(self.folder, self.urls, opening, self.convert)
+    return files.download(self.folder, self.urls, context.data_dir, self.convert)
 
 
 def multi30k(folder: str = 'multi30k') -> ParallelFiles:

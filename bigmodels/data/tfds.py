@@ -11,11 +11,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from bigmodels.core.errors import UserError
 from bigmodels.data import builders, decoded, descriptions, encoded, scratch
 from bigmodels.data.builders import import_tfds, quiet
 from bigmodels.data.origins import Origin
-from bigmodels.data.sources import Columns, Dataset, Opening
-from bigmodels.errors import UserError
+from bigmodels.data.sources import Columns, DataContext, Dataset
 
 _CHUNK = 1000  # examples decoded at a time: enough to report, little to hold
 _DIGESTED = 64 << 20  # bytes of a split that tell it from another: read at every start
@@ -57,34 +57,34 @@ class Tfds:
   def split(self, name: str) -> 'Tfds':
     return dataclasses.replace(self, selected=name)
 
-  def open(self, opening: Opening) -> Dataset:
-    if opening.shapes_only:
-      return descriptions.dataset(self, opening)
-    info = builders.prepared(self.name, opening).info
+  def open(self, context: DataContext) -> Dataset:
+    if context.shapes_only:
+      return descriptions.dataset(self, context)
+    info = builders.prepared(self.name, context).info
     features = descriptions.features(self, info)
     base, first, last = descriptions.rows(self, info.splits)
     length, whole = last - first, info.splits[base].num_examples
     inputs = features[self.inputs]
     names = getattr(features[self.labels], 'names', None)
-    read = functools.partial(_read, self, opening.data_dir, base, first)
-    scratch.sweep(opening.cache_dir / 'decoded', opening.say)
-    place = _place(self, info, base, opening)
+    read = functools.partial(_read, self, context.data_dir, base, first)
+    scratch.sweep(context.cache_dir / 'decoded', context.say)
+    place = _place(self, info, base, context)
     return Dataset(
       length=length,
       nbytes=descriptions.nbytes(self, length, inputs.np_dtype, inputs.shape),
-      load=_Load(self, place, base, whole, slice(first, last), opening),
+      load=_Load(self, place, base, whole, slice(first, last), context),
       read=read,
       classes=None if names is None else tuple(names),
       identity=f'{info.full_name} {self.selected} {place.digest}',
-      describe=functools.partial(_describe, self, opening.data_dir, base, first),
+      describe=functools.partial(_describe, self, context.data_dir, base, first),
       labels=self.fit and (lambda: _labels(
-        self, place, base, whole, opening)[first:last]),
+        self, place, base, whole, context)[first:last]),
       origin=Origin({f'{info.full_name} {base}': range(first, last)}),
     )
 
-  def download(self, opening: Opening) -> str:
+  def download(self, context: DataContext) -> str:
     """Downloads and prepares the dataset; returns the folder it is in."""
-    builder = builders.of_class(self.name, opening, file_format='array_record')
+    builder = builders.of_class(self.name, context, file_format='array_record')
     try:
       builder.download_and_prepare()
     except Exception as error:
@@ -121,7 +121,7 @@ def _read(source: Tfds, data_dir: str | None, base: str, first: int,
   """Decodes some rows. A plain function of plain values, so workers can call it."""
   keys = [int(first + row) for row in rows]
   columns, examples = _columns(source, data_dir, base, keys, seeds)
-  if seeds is not None:  # while it trains, maybe in a process without `Opening.say`
+  if seeds is not None:  # while it trains, maybe in a process without `DataContext.say`
     for key, example in zip(keys, examples, strict=True):
       for note in example.notes if example else ():
         _say_once(f'{source.name} {base}: pictures {note}', key)
@@ -300,7 +300,7 @@ def _root_and_files(info, base: str) -> list[pathlib.Path]:
           *sorted(map(pathlib.Path, info.splits[base].filepaths))]
 
 
-def _place(source: Tfds, info, base: str, opening: Opening) -> decoded.Place:
+def _place(source: Tfds, info, base: str, context: DataContext) -> decoded.Place:
   """Where a split is kept once it is decoded.
 
   The folder is named by what the arrays depend on, the files' sizes and times included.
@@ -316,7 +316,7 @@ def _place(source: Tfds, info, base: str, opening: Opening) -> decoded.Place:
   key = json.dumps([files, hashlib.sha256(features).hexdigest(), source.inputs,
                     source.labels])
   name = info.full_name.replace('/', '-')
-  folder = opening.cache_dir / 'decoded' / (
+  folder = context.cache_dir / 'decoded' / (
     f'{name}-{base}-{hashlib.sha256(key.encode()).hexdigest()[:12]}')
   sampled = sum(size for _, size, _, _ in stamps.values()) > _DIGESTED
   digest = decoded.known_digest(folder, sources) or _digest(
@@ -329,9 +329,9 @@ class _Load:
   """The decoded columns, memory-mapped from the cache; decoded into it if missing."""
 
   def __init__(self, source: Tfds, place: decoded.Place, base: str, length: int,
-               rows: slice, opening: Opening):
+               rows: slice, context: DataContext):
     self._source, self._place, self._base = source, place, base
-    self._length, self._rows, self._opening = length, rows, opening
+    self._length, self._rows, self._context = length, rows, context
     self._said = False
 
   def __call__(self) -> Columns:
@@ -341,10 +341,10 @@ class _Load:
         f'{source.name}: what `fit` draws changes from epoch to epoch, so it cannot be '
         'held in memory, as resident=True requires')
     columns, notes = decoded.kept(
-      self._place, self._decode, say=self._opening.say,
+      self._place, self._decode, say=self._context.say,
       what=f'decoding {self._length:,} examples of {source.name} {self._base}')
     for note in () if self._said else notes:
-      self._opening.say(f'{source.name} {self._base}: {note}')
+      self._context.say(f'{source.name} {self._base}: {note}')
     self._said = True
     return {name: column[self._rows] for name, column in columns.items()}
 
@@ -354,7 +354,7 @@ class _Load:
       for start in range(0, self._length, _CHUNK):
         keys = [*range(start, min(start + _CHUNK, self._length))]
         columns, examples = _columns(
-          source, self._opening.data_dir, self._base, keys)
+          source, self._context.data_dir, self._base, keys)
         for key, example in zip(keys, examples, strict=True):
           for note in example.notes if example else ():
             found.setdefault(note, []).append(key)
@@ -367,10 +367,10 @@ class _Load:
 
 
 def _labels(source: Tfds, place: decoded.Place, base: str, length: int,
-            opening: Opening) -> np.ndarray:
+            context: DataContext) -> np.ndarray:
   """The labels alone of a split, inputs left undecoded; kept in the cache."""
   def read(writer: decoded.Writer) -> None:
-    found = _found(source, opening.data_dir, base)
+    found = _found(source, context.data_dir, base)
     features, tfds = found.dataset_info.features, import_tfds()
     skip = {source.inputs: tfds.decode.SkipDecoding()}
     labels = np.full(length, -1, np.int32)
@@ -389,7 +389,7 @@ def _labels(source: Tfds, place: decoded.Place, base: str, length: int,
   folder = place.folder.with_name(f'{place.folder.name}-labels')
   older = folder.with_name(f'{folder.name}.npy')
   columns, _ = decoded.kept(
-    dataclasses.replace(place, folder=folder), read, say=opening.say,
+    dataclasses.replace(place, folder=folder), read, say=context.say,
     what=f'reading {length:,} labels of {source.name} {base}')
   with contextlib.suppress(OSError):  # it has no checksum
     older.unlink(missing_ok=True)

@@ -16,10 +16,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
-from bigmodels.data import files, vocabularies
+from bigmodels.core import files
+from bigmodels.core.errors import UserError, nearest
+from bigmodels.core.paths import resolved
+from bigmodels.data import vocabularies
 from bigmodels.data.vocabularies import Tokenizer
-from bigmodels.errors import UserError, nearest
-from bigmodels.paths import resolved
 
 
 class Recipe:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from bigmodels.errors import UserError
+from bigmodels.core.errors import UserError
 
 # The names of special tokens, and how well-known vocabularies spell them.
 SPELLINGS = {

@@ -21,7 +21,7 @@ from typing import Any
 import cloudpickle
 import numpy as np
 
-from bigmodels.errors import UserError, told
+from bigmodels.core.errors import UserError, told
 
 _GRACE = 10  # seconds that a worker lives on after a SIGTERM: its run may be saving
 _ALIGNED = 64  # bytes

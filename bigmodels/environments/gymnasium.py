@@ -9,9 +9,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from bigmodels.core.errors import UserError, nearest
 from bigmodels.environments.environment import Environment
 from bigmodels.environments.hosted import hosted
-from bigmodels.errors import UserError, nearest
 
 
 @dataclasses.dataclass(frozen=True)

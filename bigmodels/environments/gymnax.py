@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from bigmodels.core.errors import UserError, nearest
 from bigmodels.environments.environment import Environment
-from bigmodels.errors import UserError, nearest
 
 
 @dataclasses.dataclass(frozen=True)

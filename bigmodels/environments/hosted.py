@@ -20,8 +20,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bigmodels.core.errors import UserError, blamed
 from bigmodels.environments.environment import Environment
-from bigmodels.errors import UserError, blamed
 
 
 class Past(NamedTuple):

@@ -124,11 +124,11 @@ def actor_critic(task: Control, optimizer: optax.GradientTransformation,
     check_parts(batch)
     acting, judging, mixing, learning = jax.random.split(
       jax.random.fold_in(state.key, state.step), 4)
-    model = state.extra['model']
+    model = state.model_state['model']
     slots, (transitions, values, chances, played) = jax.lax.scan(
-      partial(act, state.params, model), state.extra['slots'],
+      partial(act, state.params, model), state.model_state['slots'],
       jax.random.split(acting, rollout))
-    state = state._replace(extra={**state.extra, 'slots': slots})
+    state = state._replace(model_state={**state.model_state, 'slots': slots})
 
     def flat(x):
       return x.reshape(-1, *x.shape[2:])

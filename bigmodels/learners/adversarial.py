@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from bigmodels.errors import blamed
+from bigmodels.core.errors import blamed
 from bigmodels.learners.gradient import mean_gradient
 from bigmodels.learners.learner import Learner, Signal, State
 from bigmodels.tasks.generation import Generation
@@ -61,9 +61,9 @@ def adversarial(task: Generation, optimizer: optax.GradientTransformation,
     with blamed('the optimizer and the model do not fit'):
       opt_state = {side: each.init(params[side]) for side, each in sides.items()}
     shape = jax.eval_shape(album, params, variables).shape
-    extra = {'model': variables, 'average': averaged(params, variables),
+    model_state = {'model': variables, 'average': averaged(params, variables),
              'album': jnp.zeros((len(moments), *shape), jnp.uint8)}
-    return State(jnp.int32(0), params, extra, opt_state, key,
+    return State(jnp.int32(0), params, model_state, opt_state, key,
                  Signal(jnp.float32(jnp.nan), jnp.int32(0)))
 
   def averaged(params, variables):
@@ -71,7 +71,7 @@ def adversarial(task: Generation, optimizer: optax.GradientTransformation,
 
   def best(state):
     """Params and variables with the generator's average."""
-    average = state.extra['average']
+    average = state.model_state['average']
     return ({**state.params, 'generator': average['params']}, average['variables'])
 
   def album(params, variables):
@@ -82,14 +82,14 @@ def adversarial(task: Generation, optimizer: optax.GradientTransformation,
 
   def update(side, state, batch, key):
     (value, variables, sums), grads = descents[side](
-      state.params, state.extra['model'], batch, key)
+      state.params, state.model_state['model'], batch, key)
     changes, opt_state = sides[side].update(
       grads[side], state.opt_state[side], state.params[side], value=value,
       signal=state.signal)
     params = optax.apply_updates(state.params[side], changes)
     return state._replace(
       params={**state.params, side: params},
-      extra={**state.extra, 'model': variables},
+      model_state={**state.model_state, 'model': variables},
       opt_state={**state.opt_state, side: opt_state}), sums
 
   def step(state, batch):
@@ -106,21 +106,21 @@ def adversarial(task: Generation, optimizer: optax.GradientTransformation,
     state, made = update(
       'generator', state, jax.tree.map(lambda x: x[0], shares), making)
     state = state._replace(step=state.step + 1)
-    now = averaged(state.params, state.extra['model'])
+    now = averaged(state.params, state.model_state['model'])
     left = jnp.minimum(decay, state.step / (state.step + _WARMUP))
     average = jax.tree.map(
       lambda mean, new: (left * mean + (1 - left) * new).astype(new.dtype),
-      state.extra['average'], now)
-    state = state._replace(extra={**state.extra, 'average': average})
+      state.model_state['average'], now)
+    state = state._replace(model_state={**state.model_state, 'average': average})
     due = jnp.asarray(moments) == state.step
     pictures = jax.lax.cond(
       due.any(),
-      lambda: state.extra['album'].at[due.argmax()].set(album(*best(state))),
-      lambda: state.extra['album'])
+      lambda: state.model_state['album'].at[due.argmax()].set(album(*best(state))),
+      lambda: state.model_state['album'])
     sums = {'loss': made['loss'], **{
       f'discriminator_{name}': jax.tree.map(lambda x: x.sum(0), value)
       for name, value in judged.items()}}
-    return state._replace(extra={**state.extra, 'album': pictures}), sums
+    return state._replace(model_state={**state.model_state, 'album': pictures}), sums
 
   def evaluate(state, batch):
     params, variables = best(state)
@@ -130,7 +130,7 @@ def adversarial(task: Generation, optimizer: optax.GradientTransformation,
     _, (_, sums, _) = task.discriminator(params, variables, batch, part)
     _, (_, ours, _) = task.generator(params, variables, batch, part)
     made = task.generate(params, variables, _latents(1, rows, task.latent), labels, key)
-    kept = state.extra['album'].reshape(-1, *made.shape[1:])
+    kept = state.model_state['album'].reshape(-1, *made.shape[1:])
     shown = (rows < len(kept)).reshape(-1, 1, 1, 1)
     album = jnp.where(shown, kept[jnp.minimum(rows, len(kept) - 1)], 0)
     path, point = rows // POINTS, rows % POINTS

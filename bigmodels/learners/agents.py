@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from bigmodels.core.errors import UserError
 from bigmodels.environments import Environment, Slot, begin, play
-from bigmodels.errors import UserError
 from bigmodels.learners.learner import Batch, State, Sums
 from bigmodels.tasks.control import Control
 
@@ -71,7 +71,7 @@ def begun(task: Control, environment: Environment, key: jax.Array, batch: Batch
 
 def descended(descent: Callable, optimizer: optax.GradientTransformationExtraArgs,
               state: State, batch: Batch, key: jax.Array) -> tuple[State, Sums]:
-  """An update of the parameters; `extra['model']` is what else the model keeps.
+  """An update of the parameters; `model_state['model']` is what else the model keeps.
 
   Args:
     descent: what `learners.gradient` makes of the loss.
@@ -81,12 +81,12 @@ def descended(descent: Callable, optimizer: optax.GradientTransformationExtraArg
     key: of the model's draws.
   """
   (value, model, sums), grads = descent(
-    state.params, state.extra['model'], batch, key)
+    state.params, state.model_state['model'], batch, key)
   changes, opt_state = optimizer.update(
     grads, state.opt_state, state.params, value=value, signal=state.signal)
   return state._replace(
     params=optax.apply_updates(state.params, changes), opt_state=opt_state,
-    extra={**state.extra, 'model': model}), sums
+    model_state={**state.model_state, 'model': model}), sums
 
 
 def greedy(task: Control, environment: Environment, preference: Callable) -> Callable:
@@ -100,7 +100,7 @@ def greedy(task: Control, environment: Environment, preference: Callable) -> Cal
   def evaluate(state, batch):
     def policy(observations):
       answer, _ = task.answer(
-        state.params, state.extra['model'], observations, state.key, False)
+        state.params, state.model_state['model'], observations, state.key, False)
       return preference(answer).argmax(-1).astype(jnp.int32)
 
     keys = jax.vmap(jax.random.fold_in, (None, 0))(

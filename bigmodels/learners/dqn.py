@@ -94,9 +94,9 @@ def dqn(task: Control, optimizer: optax.GradientTransformation,
       lambda *args: kept(advance(world, *args)[1]), key, slots,
       jnp.zeros(len(slots.length), jnp.int32))
     item = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), item)
-    extra = {'model': model, 'target': params, 'slots': slots,
+    model_state = {'model': model, 'target': params, 'slots': slots,
              'replay': replay.empty(item, capacity)}
-    return State(jnp.int32(0), params, extra, optimizer.init(params), key,
+    return State(jnp.int32(0), params, model_state, optimizer.init(params), key,
                  Signal(jnp.float32(jnp.nan), jnp.int32(0)))
 
   def kept(transitions):
@@ -136,16 +136,21 @@ def dqn(task: Control, optimizer: optax.GradientTransformation,
 
   def update(state, key):
     drawing, learning = jax.random.split(key)
-    drawn = recalled(replay.draw(state.extra['replay'], drawing, sample))
+    drawn = recalled(replay.draw(state.model_state['replay'], drawing, sample))
     if clip_reward is not None:
       drawn = drawn._replace(
         reward=jnp.clip(drawn.reward, -clip_reward, clip_reward))
     later, _ = task.answer(
-      state.extra['target'], state.extra['model'], drawn.after, learning, False)
+      state.model_state['target'],
+      state.model_state['model'],
+      drawn.after,
+      learning,
+      False,
+    )
     chooser = later
     if double:
       chooser, _ = task.answer(
-        state.params, state.extra['model'], drawn.after, learning, False)
+        state.params, state.model_state['model'], drawn.after, learning, False)
     batch = {'observation': drawn.observation, 'action': drawn.action,
              'target': targets(drawn, later, chooser, discount),
              'mask': jnp.ones(sample)}
@@ -155,9 +160,11 @@ def dqn(task: Control, optimizer: optax.GradientTransformation,
     check_parts(batch)
     acting, learning = jax.random.split(jax.random.fold_in(state.key, state.step))
     (slots, memory), played = jax.lax.scan(
-      partial(act, state.params, state.extra['model'], epsilon(state.step)),
-      (state.extra['slots'], state.extra['replay']), jax.random.split(acting, rollout))
-    state = state._replace(extra={**state.extra, 'slots': slots, 'replay': memory})
+      partial(act, state.params, state.model_state['model'], epsilon(state.step)),
+      (state.model_state['slots'], state.model_state['replay']),
+      jax.random.split(acting, rollout))
+    state = state._replace(model_state={**state.model_state, 'slots': slots,
+                                        'replay': memory})
     keys = jax.random.split(learning, updates)
     like = jax.eval_shape(update, state, keys[0])[1]
     nothing = jax.tree.map(lambda x: jnp.zeros((updates, *x.shape), x.dtype), like)
@@ -167,8 +174,9 @@ def dqn(task: Control, optimizer: optax.GradientTransformation,
     sums = jax.tree.map(lambda x: x.sum(0), {**played, **learned})
     done = state.step + 1
     target = jax.tree.map(lambda new, old: jnp.where(
-      done % target_every == 0, new, old), state.params, state.extra['target'])
-    return state._replace(step=done, extra={**state.extra, 'target': target}), sums
+      done % target_every == 0, new, old), state.params, state.model_state['target'])
+    return state._replace(step=done,
+                          model_state={**state.model_state, 'target': target}), sums
 
   return Learner(init, step, greedy(task, world, lambda values: values), summarize,
                  partial(task.figures, every=film_every(world)))

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from bigmodels.keys import part_of
+from bigmodels.parallel.random import part_of
 
 
 def mean_gradient(loss: Callable, *, parts: int = 1, axis_name: str | None = None,
@@ -18,59 +18,59 @@ def mean_gradient(loss: Callable, *, parts: int = 1, axis_name: str | None = Non
   in one piece, masks included; dropout too is that of the whole batch. Only batch
   statistics of parts that follow one another cannot be: each part has its own, and
   their mean is what is kept. Over devices they are taken over all. What is not a float
-  in `extra` is kept as the last part leaves it.
+  in `model_state` is kept as the last part leaves it.
 
   Args:
-    loss: (params, extra, batch, key) -> loss, (extra, sums, outputs), the loss being a
-      mean over what `sums['loss'][1]` counts.
+    loss: (params, model_state, batch, key) -> loss, (model_state, sums, outputs), the
+      loss being a mean over what `sums['loss'][1]` counts.
     parts: that follow one another, which saves memory; the batch then is `[parts,
       batch, ...]`.
     axis_name: of a `pmap` over the devices, each with its part.
     guide: (loss) -> the same, telling the compiler how arrays lie over the devices.
 
   Returns:
-    (params, extra, batch, key) -> (loss, extra, sums), gradient by params.
+    (params, model_state, batch, key) -> (loss, model_state, sums), gradient by params.
   """
   guided = guide(loss) if guide else loss
   if parts == 1 and axis_name is None:
     gradient = jax.value_and_grad(guided, has_aux=True)
 
-    def whole(params, extra, batch, key):
-      (value, (extra, sums, _)), grads = gradient(params, extra, batch, key)
-      return (value, extra, sums), grads
+    def whole(params, model_state, batch, key):
+      (value, (model_state, sums, _)), grads = gradient(params, model_state, batch, key)
+      return (value, model_state, sums), grads
 
     return whole
 
-  def weighted(params, extra, batch, key):
-    value, (extra, sums, _) = guided(params, extra, batch, key)
+  def weighted(params, model_state, batch, key):
+    value, (model_state, sums, _) = guided(params, model_state, batch, key)
     weight = jax.lax.stop_gradient(sums['loss'][1])
     # Before the gradient: statistics over all devices mix their losses in it.
-    return value * weight, (weight, sums, extra)
+    return value * weight, (weight, sums, model_state)
 
   def part(params, before, batch, key, index):
     with _statistics_over(axis_name):
-      (total, (weight, sums, extra)), grads = jax.value_and_grad(
+      (total, (weight, sums, model_state)), grads = jax.value_and_grad(
         weighted, has_aux=True)(params, before, batch, part_of(key, index))
-    return (total, grads, weight, sums), jax.tree.map(_change, before, extra)
+    return (total, grads, weight, sums), jax.tree.map(_change, before, model_state)
 
-  def summed(params, extra, batch, key):
+  def summed(params, model_state, batch, key):
     first, apart = 0, 1
     if axis_name is not None:
       first, apart = jax.lax.axis_index(axis_name), jax.lax.axis_size(axis_name)
     if parts == 1:
-      found, kept = part(params, extra, batch, key, first)
+      found, kept = part(params, model_state, batch, key, first)
     else:
       def add(carried, indexed):
         index, batch = indexed
-        found, kept = part(params, extra, batch, key, index * apart + first)
+        found, kept = part(params, model_state, batch, key, index * apart + first)
         return (jax.tree.map(jnp.add, carried[0], found),
                 jax.tree.map(_add_floats, carried[1], kept)), None
 
       like, _ = jax.eval_shape(
-        part, params, extra, jax.tree.map(lambda x: x[0], batch), key, first)
+        part, params, model_state, jax.tree.map(lambda x: x[0], batch), key, first)
       zero = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like)
       (found, kept), _ = jax.lax.scan(
-        add, (zero, jax.tree.map(lambda x: x * 0 if _is_float(x) else x, extra)),
+        add, (zero, jax.tree.map(lambda x: x * 0 if _is_float(x) else x, model_state)),
         (jnp.arange(parts), batch))
     if axis_name is not None:
       found = jax.lax.psum(found, axis_name)
@@ -81,7 +81,7 @@ def mean_gradient(loss: Callable, *, parts: int = 1, axis_name: str | None = Non
       lambda x: x / jnp.maximum(weight, 1e-9).astype(x.dtype), (total, grads))
     kept = jax.tree.map(
       lambda old, x: old + (x / (parts * apart)).astype(x.dtype) if _is_float(x) else x,
-      extra, kept)
+      model_state, kept)
     return (value, kept, sums), grads
 
   return summed

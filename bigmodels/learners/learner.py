@@ -32,7 +32,7 @@ class State(NamedTuple):
   Attributes:
     step: updates so far, int32.
     params: trained by gradients.
-    extra: not trained: batch statistics, caches, an environment's state.
+    model_state: not trained: batch statistics, caches, an environment's state.
     opt_state: the optimizer's.
     key: the root; the key of step n is `fold_in(key, n)`, so none can drift.
     signal: of the evaluations.
@@ -40,7 +40,7 @@ class State(NamedTuple):
 
   step: jax.Array
   params: Any
-  extra: Any
+  model_state: Any
   opt_state: Any
   key: jax.Array
   signal: Signal
@@ -56,7 +56,7 @@ class Learner(NamedTuple):
     summarize: (outputs of a whole split) -> name -> number.
     figures: (outputs, inputs: rows -> arrays, classes) -> title -> figure, for the
       report; may be empty.
-    generate: (params, extra, prompts: list of texts, key, `decoding.Settings`) ->
+    generate: (params, model_state, prompts: list of texts, key, `decoding.Settings`) ->
       for each prompt the text that follows on it, and of how many tokens; None where
       no text is learned.
   """

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from bigmodels.errors import blamed
+from bigmodels.core.errors import blamed
 from bigmodels.learners.gradient import mean_gradient
 from bigmodels.learners.learner import Learner, Signal, State
 from bigmodels.tasks.task import Task
@@ -28,24 +28,26 @@ def supervised(task: Task, optimizer: optax.GradientTransformation,
 
   def init(key, batch):
     # Apart from every fold_in(key, step), which start at 0.
-    params, extra = task.init(jax.random.fold_in(key, 2**32 - 1), batch)
+    params, model_state = task.init(jax.random.fold_in(key, 2**32 - 1), batch)
     with blamed('the optimizer and the model do not fit'):
       opt_state = optimizer.init(params)
     signal = Signal(jnp.float32(jnp.nan), jnp.int32(0))
-    return State(jnp.int32(0), params, extra, opt_state, key, signal)
+    return State(jnp.int32(0), params, model_state, opt_state, key, signal)
 
   def step(state, batch):
     key = jax.random.fold_in(state.key, state.step)
-    (value, extra, sums), grads = descent(state.params, state.extra, batch, key)
+    (value, model_state, sums), grads = descent(
+      state.params, state.model_state, batch, key)
     updates, opt_state = optimizer.update(
       grads, state.opt_state, state.params, value=value, signal=state.signal)
     params = optax.apply_updates(state.params, updates)
     return state._replace(
-      step=state.step + 1, params=params, extra=extra, opt_state=opt_state), sums
+      step=state.step + 1, params=params, model_state=model_state,
+      opt_state=opt_state), sums
 
   def evaluate(state, batch):
     _, (_, sums, outputs) = task.loss(
-      state.params, state.extra, batch, state.key, train=False)
+      state.params, state.model_state, batch, state.key, train=False)
     return sums, outputs
 
   return Learner(init, step, evaluate, task.summarize, task.figures, task.generate)

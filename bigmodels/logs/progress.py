@@ -3,8 +3,8 @@
 import sys
 import time
 
-from bigmodels import console
-from bigmodels.errors import shown
+from bigmodels.core import console
+from bigmodels.core.errors import shown
 
 
 class Progress:

@@ -18,8 +18,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from bigmodels import figures as drawings
-from bigmodels.errors import shown
+from bigmodels import plots as drawings
+from bigmodels.core.errors import shown
 from bigmodels.logs.page import PAGE, STYLE
 
 PALETTE = ('#d9622b', '#2a9d6f', '#8e63ce', '#c2447a', '#b08900', '#0f8b9d')

@@ -4,8 +4,8 @@ import os
 import socket
 import time
 
-from bigmodels.errors import shown
-from bigmodels.workdir import Workdir
+from bigmodels.core.errors import shown
+from bigmodels.storage.workdir import Workdir
 
 
 class TensorBoard:

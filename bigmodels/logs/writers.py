@@ -2,7 +2,7 @@
 
 from bigmodels.logs.progress import Progress
 from bigmodels.logs.tensorboard import TensorBoard
-from bigmodels.workdir import RecordsFile, Workdir
+from bigmodels.storage.workdir import RecordsFile, Workdir
 
 
 class Writers:

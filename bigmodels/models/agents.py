@@ -6,8 +6,8 @@ import flax.linen as nn
 import jax
 
 from bigmodels.layers.convolution import Conv
-from bigmodels.models.fields import check_sizes
 from bigmodels.models.images import check_images
+from bigmodels.models.validation import check_sizes
 
 
 class QNetwork(nn.Module):

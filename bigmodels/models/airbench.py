@@ -16,8 +16,8 @@ from bigmodels.layers.activations import gelu
 from bigmodels.layers.convolution import Conv, conv
 from bigmodels.layers.normalization import BatchNorm
 from bigmodels.layers.pooling import max_pool
-from bigmodels.models.fields import check_shares, check_sizes
 from bigmodels.models.images import check_images
+from bigmodels.models.validation import check_shares, check_sizes
 
 
 class Airbench(nn.Module):

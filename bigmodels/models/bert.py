@@ -15,8 +15,8 @@ from bigmodels.layers.positions import places
 from bigmodels.layers.stack import Remat, Stack
 from bigmodels.layers.transformer import Block, FeedForward
 from bigmodels.models import hugging_face
-from bigmodels.models.fields import check_heads, check_shares, check_sizes
 from bigmodels.models.hugging_face import BLOCKS, Place, Published, Setting
+from bigmodels.models.validation import check_heads, check_shares, check_sizes
 
 _NORM = partial(nn.LayerNorm, epsilon=1e-12, use_fast_variance=False)
 _SMALL = partial(nn.initializers.truncated_normal, 0.02)

@@ -9,9 +9,9 @@ import jax
 from bigmodels.layers.convolution import Conv
 from bigmodels.layers.normalization import BatchNorm
 from bigmodels.layers.pooling import average_pool, max_pool
-from bigmodels.models.fields import check_shares, check_sizes
 from bigmodels.models.images import check_images
 from bigmodels.models.mlp import Mlp
+from bigmodels.models.validation import check_shares, check_sizes
 
 # The largest of rising values is the value of the largest: pooled first, these give the
 # same numbers from a quarter of the work.

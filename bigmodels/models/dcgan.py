@@ -6,8 +6,8 @@ import jax.numpy as jnp
 
 from bigmodels.layers.convolution import Conv, ConvTranspose
 from bigmodels.layers.normalization import BatchNorm
-from bigmodels.models.fields import check_halvings, check_sizes
 from bigmodels.models.images import check_size
+from bigmodels.models.validation import check_halvings, check_sizes
 
 
 class Dcgan(nn.Module):

@@ -14,13 +14,13 @@ from bigmodels.layers.positions import NextPlaces, places
 from bigmodels.layers.stack import Remat, Stack
 from bigmodels.layers.transformer import Block, FeedForward
 from bigmodels.models import hugging_face
-from bigmodels.models.fields import (
+from bigmodels.models.hugging_face import BLOCKS, Place, Published, Setting
+from bigmodels.models.validation import (
   check_heads,
   check_positive,
   check_shares,
   check_sizes,
 )
-from bigmodels.models.hugging_face import BLOCKS, Place, Published, Setting
 
 _NORM = partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False)
 

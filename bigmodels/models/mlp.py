@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 
 from bigmodels.layers.normalization import BatchNorm
-from bigmodels.models.fields import check_shares, check_sizes
+from bigmodels.models.validation import check_shares, check_sizes
 
 
 class Linear(nn.Module):

@@ -16,9 +16,9 @@ from bigmodels.layers.convolution import ConvNorm
 from bigmodels.layers.dense import Dense
 from bigmodels.layers.pooling import global_average_pool
 from bigmodels.models import hugging_face
-from bigmodels.models.fields import check_positive, check_shares, check_sizes
 from bigmodels.models.hugging_face import Place, Published, Setting
 from bigmodels.models.images import check_images
+from bigmodels.models.validation import check_positive, check_shares, check_sizes
 
 _REDUCTIONS = (1, 2, 4, 8, 16, 32)
 _SMALL = partial(nn.initializers.truncated_normal, 0.09)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from bigmodels.layers.recurrent import Lstm
-from bigmodels.models.fields import check_shares, check_sizes
+from bigmodels.models.validation import check_shares, check_sizes
 
 Pooling = Literal['last', 'mean', 'max']
 

@@ -15,9 +15,9 @@ from bigmodels.layers.convolution import ConvNorm
 from bigmodels.layers.dense import Dense
 from bigmodels.layers.pooling import global_average_pool, max_pool
 from bigmodels.models import hugging_face
-from bigmodels.models.fields import check_positive, check_shares, check_sizes
 from bigmodels.models.hugging_face import Published, Setting
 from bigmodels.models.images import check_images
+from bigmodels.models.validation import check_positive, check_shares, check_sizes
 
 # Depth -> blocks of each stage (table 1); from 50 on they are bottlenecks.
 _STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3),

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 
 from bigmodels.layers.convolution import conv
 from bigmodels.layers.pooling import average_pool
-from bigmodels.models.fields import check_halvings, check_sizes
 from bigmodels.models.images import check_size
+from bigmodels.models.validation import check_halvings, check_sizes
 
 _SLOPE = 0.2  # of what is below 0
 _GAIN = math.sqrt(2)  # keeps the variance through it

@@ -11,7 +11,7 @@ from bigmodels.layers.dense import Embedding
 from bigmodels.layers.positions import NextPlaces, places, sinusoidal
 from bigmodels.layers.stack import Remat, Stack
 from bigmodels.layers.transformer import Block, FeedForward
-from bigmodels.models.fields import check_heads, check_shares, check_sizes
+from bigmodels.models.validation import check_heads, check_shares, check_sizes
 
 
 class Transformer(nn.Module):

@@ -8,9 +8,9 @@ import jax
 from bigmodels.layers.convolution import Conv
 from bigmodels.layers.normalization import BatchNorm
 from bigmodels.layers.pooling import global_average_pool, max_pool
-from bigmodels.models.fields import check_positive, check_shares, check_sizes
 from bigmodels.models.images import check_images
 from bigmodels.models.mlp import Mlp
+from bigmodels.models.validation import check_positive, check_shares, check_sizes
 
 # Depth -> convolutions before each pooling (table 1, A, B, D and E).
 _STAGES = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3),

@@ -19,9 +19,9 @@ from bigmodels.layers.positions import sinusoidal_2d
 from bigmodels.layers.stack import Remat, Stack
 from bigmodels.layers.transformer import Block, FeedForward
 from bigmodels.models import hugging_face
-from bigmodels.models.fields import check_heads, check_shares, check_sizes
 from bigmodels.models.hugging_face import BLOCKS, Place, Published, Setting
 from bigmodels.models.images import check_images
+from bigmodels.models.validation import check_heads, check_shares, check_sizes
 
 _NORM = partial(nn.LayerNorm, epsilon=1e-6, use_fast_variance=False)
 

@@ -16,13 +16,12 @@ import jax
 import jaxlib
 
 import bigmodels
+from bigmodels.cli.request import Request
+from bigmodels.core.errors import UserError
 from bigmodels.data import builders, decoded, scratch
-from bigmodels.errors import UserError
-from bigmodels.hardware import releases
+from bigmodels.hardware import devices, program_cache, releases
 from bigmodels.hardware.self_check import check
 from bigmodels.hardware.self_check.programs import PROGRAMS
-from bigmodels.parallel import devices, programs
-from bigmodels.request import Request
 
 _PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy',
              'tensorflow-datasets')
@@ -116,7 +115,7 @@ def _say_cache(folder: pathlib.Path) -> tuple[str, ...]:
   for name, part in (('compiled programs', 'xla'), ('decoded data', 'decoded')):
     files, size = scratch.size_of(folder / part)
     _say(f'  {name}', f'{files:,} files, {size / 1e6:,.1f} MB')
-  count, wrong = programs.examine(folder / 'xla')
+  count, wrong = program_cache.examine(folder / 'xla')
   if count:
     _say('', f'{count:,} compiled programs compared with their checksums: '
              f'{f"{len(wrong):,} wrong" if wrong else "all right"}')

@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from bigmodels.data.sources import Opening, in_lines
-from bigmodels.request import Request
+from bigmodels.cli.request import Request
+from bigmodels.data.sources import DataContext, in_lines
 
 
 def run(request: Request) -> None:
@@ -21,9 +21,9 @@ def run(request: Request) -> None:
       wanted += [whole] if whole not in wanted else []
   if not wanted:
     print('nothing to download: this experiment reads nothing that can be fetched')
-  opening = Opening(request.data_dir, request.cache_dir, {}, in_lines(print))
+  context = DataContext(request.data_dir, request.cache_dir, {}, in_lines(print))
   for source in wanted:
-    print(f'{source.name} is in {source.download(opening)}')
+    print(f'{source.name} is in {source.download(context)}')
 
 
 def _downloads(source: Any) -> Iterator[Any]:

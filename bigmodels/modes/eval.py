@@ -2,13 +2,15 @@
 
 import contextlib
 
-from bigmodels import build, config, initialize, loop, results
-from bigmodels.checkpoint import Checkpoints, Damaged
-from bigmodels.errors import UserError
-from bigmodels.parallel import devices, hosts
-from bigmodels.parallel.compile import compile_programs
-from bigmodels.request import Request
-from bigmodels.workdir import Workdir
+from bigmodels.cli.request import Request
+from bigmodels.config import resolving
+from bigmodels.core.errors import UserError
+from bigmodels.distributed import processes
+from bigmodels.hardware import devices
+from bigmodels.storage.checkpoint import Checkpoints, Damaged
+from bigmodels.storage.workdir import Workdir
+from bigmodels.training import build, initialize, loop, results, runs
+from bigmodels.training.compile import compile_programs
 
 
 def run(request: Request) -> None:
@@ -22,13 +24,13 @@ def run(request: Request) -> None:
   if not workdir.checkpoints.is_dir():
     raise UserError(f'--workdir={workdir.path}: there is no checkpoint to evaluate')
   with contextlib.ExitStack() as stack:
-    all_hosts = stack.enter_context(hosts.joined(
+    group = stack.enter_context(processes.joined(
       request.address, request.hang_timeout, shared=request.shared))
-    say, text = all_hosts.say, config.read(workdir.config)
-    request.agree(all_hosts, text, resolved.source.digest)
+    say, text = group.say, resolving.read(workdir.config)
+    request.agree(group, text, resolved.source.digest)
     # The same file for all: two runs may well have the same text in it.
-    all_hosts.agree('the workdir', str(workdir.config.stat().st_mtime_ns))
-    all_hosts.announce()
+    group.agree('the workdir', str(workdir.config.stat().st_mtime_ns))
+    group.announce()
     say(f'workdir: {workdir.path}')
     for note in resolved.notes:
       say(note)
@@ -37,7 +39,7 @@ def run(request: Request) -> None:
                               read_only=True)
     stack.callback(checkpoints.release)
     layout = request.layout(experiment)
-    built = build.open_run(experiment, layout, workdir, request.data_dir,
+    built = runs.open_run(experiment, layout, workdir, request.data_dir,
                            request.cache_dir, trust=request.trust, say=say)
     stack.callback(built.close)
     programs = compile_programs(built.learner, built.train, built.evals, layout)
@@ -48,8 +50,8 @@ def run(request: Request) -> None:
       raise UserError(f'the best checkpoint is damaged ({error}); there is '
                       f'{", ".join(map(str, checkpoints.steps))}') from error
     found = {}
-    for name, feed in built.evals.items():
-      found |= loop.evaluate(built, programs, name, feed, carry.state)[0]
+    for name, loader in built.evals.items():
+      found |= loop.evaluate(built, programs, name, loader, carry.state)[0]
     say(f'step {step:,} of {workdir.path}, the best checkpoint:')
     for name, value in found.items():
       say(f'  {name}: {value!r}')
@@ -65,7 +67,7 @@ def run(request: Request) -> None:
       say('the same numbers as in result.json')
 
 
-def _causes(result: dict, resolved: config.Resolved, step: int) -> list[str]:
+def _causes(result: dict, resolved: resolving.Resolved, step: int) -> list[str]:
   """What is not as it was when a result was written, and can change its numbers."""
   before, now = result.get('versions', {}), results.versions()
   gone = result['best_step'] not in (None, step)

@@ -14,16 +14,16 @@ from typing import Any, NamedTuple
 
 import jax
 
-from bigmodels import build, recipes
-from bigmodels.data.sources import Opening
-from bigmodels.errors import UserError
-from bigmodels.experiment import Experiment
-from bigmodels.parallel import arithmetic, chips, compile, costs, devices
-from bigmodels.parallel.chips import Chip
+from bigmodels.cli.request import Request
+from bigmodels.config import Experiment, tree
+from bigmodels.core.errors import UserError
+from bigmodels.data.sources import DataContext
+from bigmodels.hardware import costs, device_specs, devices, flops
+from bigmodels.hardware.device_specs import Chip
 from bigmodels.parallel.layout import Layout
-from bigmodels.request import Request
-from bigmodels.sharding import MeshShape
-from bigmodels.workdir import Workdir
+from bigmodels.parallel.sharding import MeshShape
+from bigmodels.storage.workdir import Workdir
+from bigmodels.training import build, compile
 
 
 class Setting(NamedTuple):
@@ -96,11 +96,11 @@ def run(request: Request) -> None:
   for note in resolved.notes:
     print(note)
   experiment = resolved.experiment
-  there = chips.topology(request.topology) if request.topology else None
+  there = device_specs.topology(request.topology) if request.topology else None
   name = request.topology or devices.require(request.require_backend)
   there = there or jax.devices()
-  chip = chips.find(there[0].device_kind)
-  opening = request.described()
+  chip = device_specs.find(there[0].device_kind)
+  context = request.described()
   shape = request.layout(experiment, there).shape
   setting = Setting(shape, experiment.accumulate, _remat(experiment))
   print(f'{resolved.name} on {name}: {len(there)} x {there[0].device_kind}, mesh '
@@ -108,7 +108,7 @@ def run(request: Request) -> None:
   found: dict[str, Any] = {'experiment': resolved.name, 'devices': len(there),
                            'device_kind': there[0].device_kind, 'mesh': str(shape)}
   try:
-    plan = _plan(request, experiment, setting, there, chip, opening)
+    plan = _plan(request, experiment, setting, there, chip, context)
     _say(plan, experiment, len(there), chip)
     found |= _as_json(plan)
   except TooLarge as error:
@@ -116,7 +116,7 @@ def run(request: Request) -> None:
     print(f'does not fit: {error}')
     found |= {'fits': False, 'compiler': str(error)}
   if plan is None or not plan.fits:
-    nearest = _nearest(request, experiment, setting, there, chip, opening)
+    nearest = _nearest(request, experiment, setting, there, chip, context)
     if nearest:
       setting, plan = nearest
       print(f'the nearest that fits: {setting.flags()}\n')
@@ -138,16 +138,16 @@ def run(request: Request) -> None:
 
 
 def _plan(request: Request, experiment: Experiment, setting: Setting, there: list,
-          chip: Chip | None, opening: Opening) -> Plan:
+          chip: Chip | None, context: DataContext) -> Plan:
   """Compiles the step of an experiment in another setting.
 
   Raises:
     TooLarge: if the compiler says so.
   """
   layout = request._replace(mesh=setting.mesh).layout(experiment, there)
-  built, traced = _trace(experiment, setting, layout, opening)
+  built, traced = _trace(experiment, setting, layout, context)
   _, unsaved = (built, traced) if setting.remat in (None, 'none') else (
-    _trace(experiment, setting._replace(remat='none'), layout, opening))
+    _trace(experiment, setting._replace(remat='none'), layout, context))
   start = time.perf_counter()
   lowered = traced.lower['advance']()
   try:
@@ -161,7 +161,7 @@ def _plan(request: Request, experiment: Experiment, setting: Setting, there: lis
   memory = compiled.memory_analysis()
   cost = costs.of_program(text)
   number, state = len(there), traced.carry.state
-  flops, model_flops = arithmetic.flops(traced.step), arithmetic.flops(unsaved.step)
+  step_flops, model_flops = flops.flops(traced.step), flops.flops(unsaved.step)
   local = sum(d.process_index == there[0].process_index for d in there)
   whole = _bytes(traced.carry)
   return Plan(
@@ -177,9 +177,9 @@ def _plan(request: Request, experiment: Experiment, setting: Setting, there: lis
                  - memory.alias_size_in_bytes + memory.temp_size_in_bytes
                  + memory.generated_code_size_in_bytes),
     memory_bytes=chip and chip.memory,
-    flops=flops, model_flops=model_flops, costs=cost,
+    flops=step_flops, model_flops=model_flops, costs=cost,
     roofline=chip and costs.roofline(
-      flops / number, cost, chip, model_flops=model_flops / number,
+      step_flops / number, cost, chip, model_flops=model_flops / number,
       float32=built.precision == 'float32'),
     checkpoint_bytes=whole,
     host_bytes=min(whole, _device_bytes(traced.carry) * local),
@@ -196,17 +196,18 @@ def _in_short(error: str) -> str:
   return f'wants {wanted}iB of temporaries, a device has {there}iB'
 
 
-def _trace(experiment: Experiment, setting: Setting, layout: Layout, opening: Opening):
+def _trace(experiment: Experiment, setting: Setting, layout: Layout,
+           context: DataContext):
   experiment = dataclasses.replace(experiment, accumulate=setting.accumulate)
   if setting.remat:
-    experiment = recipes.override(experiment, 'model.remat', repr(setting.remat))
-  built = build.build(experiment, layout, opening)
+    experiment = tree.override(experiment, 'model.remat', repr(setting.remat))
+  built = build.build(experiment, layout, context)
   built.close()
   return built, compile.trace(built.learner, built.train, {}, layout)
 
 
 def _remat(experiment: Experiment) -> str | None:
-  values = dict(recipes.describe(experiment.model))
+  values = dict(tree.describe(experiment.model))
   return values['remat'].strip("'") if 'remat' in values else None
 
 
@@ -214,12 +215,12 @@ _MOST_TRIES = 12
 
 
 def _nearest(request, experiment, setting, there, chip,
-             opening) -> tuple[Setting, Plan] | None:
+             context) -> tuple[Setting, Plan] | None:
   """The first neighbour that fits, from the one that changes least."""
   for neighbour in itertools.islice(_neighbours(setting), _MOST_TRIES):
     print(f'trying {neighbour.flags()} ...', flush=True)
     try:
-      plan = _plan(request, experiment, neighbour, there, chip, opening)
+      plan = _plan(request, experiment, neighbour, there, chip, context)
     except TooLarge as error:
       print(f'  does not fit: {error}')
       continue

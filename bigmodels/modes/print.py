@@ -2,12 +2,12 @@
 
 import sys
 
-from bigmodels import config
-from bigmodels.request import Request
+from bigmodels.cli.request import Request
+from bigmodels.config import resolving
 
 
 def run(request: Request) -> None:
   resolved = request.resolve()
   for note in resolved.notes:
     print(note, file=sys.stderr)
-  print(config.to_text(resolved), end='')
+  print(resolving.to_text(resolved), end='')

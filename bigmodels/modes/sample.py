@@ -11,14 +11,17 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from bigmodels import build, decoding, initialize, paths
-from bigmodels.data.sources import Opening, in_lines
-from bigmodels.errors import UserError
+from bigmodels.cli.request import Request, Sampling
+from bigmodels.core import paths
+from bigmodels.core.errors import UserError
+from bigmodels.data.sources import DataContext, in_lines
+from bigmodels.distributed import processes
+from bigmodels.hardware import devices
 from bigmodels.learners import State
-from bigmodels.parallel import devices, hosts
-from bigmodels.parallel.compile import trace
-from bigmodels.request import Request, Sampling
-from bigmodels.workdir import Workdir
+from bigmodels.storage.workdir import Workdir
+from bigmodels.tasks import decoding
+from bigmodels.training import build, initialize, runs
+from bigmodels.training.compile import trace
 
 
 def run(request: Request) -> None:
@@ -28,11 +31,11 @@ def run(request: Request) -> None:
     raise UserError(f'--num_processes={request.address.num_processes}: --mode=sample '
                     'runs in one process')
   with contextlib.ExitStack() as stack:
-    all_hosts = stack.enter_context(hosts.joined(
+    group = stack.enter_context(processes.joined(
       request.address, request.hang_timeout, shared=request.shared))
-    if all_hosts.count > 1:
-      raise UserError(f'--mode=sample runs in one process, here are {all_hosts.count}')
-    say = all_hosts.say
+    if group.count > 1:
+      raise UserError(f'--mode=sample runs in one process, here are {group.count}')
+    say = group.say
     built, state = _from_workdir(request, stack, say) if request.workdir else (
       _from_experiment(request, stack, say))
     tokenizer = built.train.dataset.tokenizer
@@ -43,7 +46,7 @@ def run(request: Request) -> None:
 
     def write(sample, settings):
       try:
-        return built.learner.generate(state.params, state.extra, prompts,
+        return built.learner.generate(state.params, state.model_state, prompts,
                                       jax.random.fold_in(key, sample), settings)
       except (jax.errors.JaxRuntimeError, OverflowError) as error:
         if not isinstance(error, OverflowError) and (
@@ -162,7 +165,7 @@ def _from_workdir(request: Request, stack: contextlib.ExitStack,
     raise UserError(f'--workdir={workdir.path}: there is no checkpoint to sample from')
   say(f'device: {devices.require(request.require_backend)}')
   layout = request.layout(experiment)
-  built = build.open_run(experiment, layout, workdir, request.data_dir,
+  built = runs.open_run(experiment, layout, workdir, request.data_dir,
                          request.cache_dir, reading=False, trust=request.trust,
                          say=say)
   stack.callback(built.close)
@@ -188,7 +191,7 @@ def _from_experiment(request: Request, stack: contextlib.ExitStack,
   layout = request.layout(experiment)
   stored = Workdir(experiment.init_from).fitted()
   kept = {name: state for name, state in stored.kept.items() if name == 'tokenizer'}
-  built = build.build(experiment, layout, Opening(
+  built = build.build(experiment, layout, DataContext(
     request.data_dir or stored.data_dir, request.cache_dir, kept, in_lines(say)))
   stack.callback(built.close)
   _require_text(built)

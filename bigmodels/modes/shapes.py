@@ -5,11 +5,11 @@ Worked out from shapes alone: nothing is allocated or compiled, whatever the siz
 
 import jax
 
-from bigmodels import build
-from bigmodels.names import name_of
-from bigmodels.parallel import devices
-from bigmodels.parallel.compile import trace
-from bigmodels.request import Request
+from bigmodels.cli.request import Request
+from bigmodels.core.tree_paths import name_of
+from bigmodels.hardware import devices
+from bigmodels.training import build
+from bigmodels.training.compile import trace
 
 
 def run(request: Request) -> None:
@@ -18,8 +18,8 @@ def run(request: Request) -> None:
     print(note)
   devices.require(request.require_backend)
   layout = request.layout(resolved.experiment, jax.devices())
-  opening = request.described()
-  built = build.build(resolved.experiment, layout, opening)
+  context = request.described()
+  built = build.build(resolved.experiment, layout, context)
   try:
     params = trace(built.learner, built.train, {}, layout).carry.state.params
   finally:

@@ -9,9 +9,9 @@ import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from bigmodels import sharding
-from bigmodels.errors import UserError
-from bigmodels.sharding import BATCH, MeshShape, Rule
+from bigmodels.core.errors import UserError
+from bigmodels.parallel import sharding
+from bigmodels.parallel.sharding import BATCH, MeshShape, Rule
 
 
 class Layout(NamedTuple):
@@ -20,15 +20,15 @@ class Layout(NamedTuple):
   Attributes:
     mesh: with the axes of a `MeshShape`.
     shape: their sizes.
-    how: 'jit' leaves it to the compiler what each device does; 'pmap' has each run the
-      same program on its part of the batch, and add up what they find.
+    strategy: 'jit' leaves it to the compiler what each device does; 'pmap' has each run
+      the same program on its part of the batch, and add up what they find.
     rules: of the experiment.
     described: whether the devices are only described, and can hold nothing.
   """
 
   mesh: jax.sharding.Mesh
   shape: MeshShape
-  how: Literal['jit', 'pmap']
+  strategy: Literal['jit', 'pmap']
   rules: tuple[Rule, ...]
   described: bool = False
 
@@ -94,7 +94,7 @@ class Layout(NamedTuple):
 
   def share(self, rows: jax.Array) -> jax.Array:
     """In a program: has each device work on its part of `[parts, examples]`."""
-    if self.how == 'pmap':  # it sees no more than its part
+    if self.strategy == 'pmap':  # it sees no more than its part
       return rows
     return jax.lax.with_sharding_constraint(rows, self.sharding(None, BATCH))
 
@@ -106,12 +106,12 @@ class Layout(NamedTuple):
     activations along their width instead, and hold the whole batch on each device.
 
     Args:
-      loss: (params, extra, batch, ...) -> anything.
+      loss: (params, model_state, batch, ...) -> anything.
     """
-    if self.how == 'pmap' or self.mesh.size == 1:
+    if self.strategy == 'pmap' or self.mesh.size == 1:
       return loss
 
-    def guided(params, extra, batch, *args, **kwargs):
+    def guided(params, model_state, batch, *args, **kwargs):
       specs = sharding.parameter_specs(params, self.rules, self.shape)
       params = jax.lax.with_sharding_constraint(
         params, jax.tree.map(lambda spec: self.sharding(*spec), specs))
@@ -130,14 +130,14 @@ class Layout(NamedTuple):
         return jax.tree.map(cut, answer)
 
       with nn.intercept_methods(intercept):
-        return loss(params, extra, batch, *args, **kwargs)
+        return loss(params, model_state, batch, *args, **kwargs)
 
     return guided
 
   @property
   def axis_name(self) -> str | None:
     """Over which a program has to add up by itself: the devices of a pmap."""
-    return 'data' if self.how == 'pmap' else None
+    return 'data' if self.strategy == 'pmap' else None
 
   @property
   def platform(self) -> str:
@@ -146,20 +146,20 @@ class Layout(NamedTuple):
 
   def place(self) -> tuple[Any, int]:
     """In a program: which of how many devices it sees the batch of."""
-    if self.how == 'jit':
+    if self.strategy == 'jit':
       return 0, 1
     return jax.lax.axis_index(self.axis_name), self.shape.data
 
   def total(self, tree: Any) -> Any:
     """In a program: sums over the whole batch, from those it sees."""
-    return tree if self.how == 'jit' else jax.lax.psum(tree, self.axis_name)
+    return tree if self.strategy == 'jit' else jax.lax.psum(tree, self.axis_name)
 
   def highest(self, votes: jax.Array | None) -> jax.Array | None:
     """In a program: the highest of every process's votes."""
     if votes is None:
       return None
     highest = votes.max(0)
-    return highest if self.how == 'jit' else jax.lax.pmax(highest, self.axis_name)
+    return highest if self.strategy == 'jit' else jax.lax.pmax(highest, self.axis_name)
 
   def votes(self, votes: np.ndarray) -> Any:
     """This process's votes, on each of its devices; None if there is only one."""
@@ -180,7 +180,7 @@ class Layout(NamedTuple):
       ins: a `PartitionSpec` for each argument.
       outs: for each result.
     """
-    if self.how == 'jit':
+    if self.strategy == 'jit':
       return function
     return jax.shard_map(function, mesh=self.mesh, in_specs=ins, out_specs=outs,
                          check_vma=False)
@@ -209,13 +209,13 @@ class Layout(NamedTuple):
     raise UserError(found)
 
 
-def over(shape: MeshShape, how: Literal['jit', 'pmap'], rules: Iterable[Rule],
+def over(shape: MeshShape, strategy: Literal['jit', 'pmap'], rules: Iterable[Rule],
          devices: list[jax.Device] | None = None) -> Layout:
   """Lays a mesh over devices.
 
   Args:
     shape: what is asked for.
-    how: 'jit' or 'pmap'.
+    strategy: 'jit' or 'pmap'.
     rules: for the parameters.
     devices: described ones; None for those that are there.
 
@@ -224,7 +224,7 @@ def over(shape: MeshShape, how: Literal['jit', 'pmap'], rules: Iterable[Rule],
   """
   there = jax.devices() if devices is None else devices
   shape = shape.over(len(there))
-  if how == 'pmap' and shape.data != len(there):
+  if strategy == 'pmap' and shape.data != len(there):
     raise UserError(f'--parallel=pmap: copies the parameters to every device, mesh '
                     f'{shape} does not; use --mesh=data:{len(there)} or --parallel=jit')
   sizes = vars(shape)
@@ -232,4 +232,4 @@ def over(shape: MeshShape, how: Literal['jit', 'pmap'], rules: Iterable[Rule],
   placed = mesh_utils.create_device_mesh(
     tuple(sizes.values()), there, allow_split_physical_axes=True)
   mesh = jax.sharding.Mesh(placed, tuple(sizes), (AxisType.Auto,) * len(sizes))
-  return Layout(mesh, shape, how, tuple(rules), devices is not None)
+  return Layout(mesh, shape, strategy, tuple(rules), devices is not None)

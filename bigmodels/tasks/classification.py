@@ -6,7 +6,7 @@ from functools import partial
 
 import jax.numpy as jnp
 
-from bigmodels import figures, losses, metrics
+from bigmodels import losses, metrics, plots
 from bigmodels.tasks.task import Task, apply, init, labels_of, masked_mean
 
 
@@ -37,24 +37,24 @@ def classification(model, loss: Callable = losses.cross_entropy, *,
     raise ValueError(f'weights: wants a number above 0 for each of the {len(views)} '
                      f'views, got {weights}')
 
-  def answer(params, extra, batch, key, train):
-    logits, extra = apply(model, params, extra, batch, key=key, train=train)
+  def answer(params, model_state, batch, key, train):
+    logits, model_state = apply(model, params, model_state, batch, key=key, train=train)
     if logits.ndim != 2:
       raise ValueError(f'classification wants logits [batch, classes], the model '
                        f'gives {logits.shape}')
-    return logits.astype(jnp.float32), extra
+    return logits.astype(jnp.float32), model_state
 
-  def mean_answer(params, extra, batch, key):
+  def mean_answer(params, model_state, batch, key):
     parts = weights or (1,) * len(views)
     return sum(part / sum(parts) * answer(
-      params, extra, {**batch, 'inputs': view(batch['inputs'])}, key, False)[0]
+      params, model_state, {**batch, 'inputs': view(batch['inputs'])}, key, False)[0]
       for part, view in zip(parts, views, strict=True))
 
-  def objective(params, extra, batch, key, train):
+  def objective(params, model_state, batch, key, train):
     if views and not train:
-      logits = mean_answer(params, extra, batch, key)
+      logits = mean_answer(params, model_state, batch, key)
     else:
-      logits, extra = answer(params, extra, batch, key, train)
+      logits, model_state = answer(params, model_state, batch, key, train)
     labels, mask = labels_of(batch), batch['mask']
     shares = jnp.issubdtype(labels.dtype, jnp.floating)
     if labels.ndim != 1 + shares:
@@ -70,10 +70,10 @@ def classification(model, loss: Callable = losses.cross_entropy, *,
     _, right = masked_mean((predictions == likeliest).astype(jnp.float32), mask)
     outputs = {'labels': likeliest, 'predictions': predictions,
                'probabilities': probabilities}
-    return value, (extra, {'loss': total, 'accuracy': right}, outputs)
+    return value, (model_state, {'loss': total, 'accuracy': right}, outputs)
 
   return Task(partial(init, model), objective, metrics.classification,
-              figures.classification)
+              plots.classification)
 
 
 def _hint(dtype, shape: tuple[int, ...]) -> str:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from bigmodels import figures
+from bigmodels import plots
 from bigmodels.tasks.task import apply, init
 
 
@@ -14,9 +14,9 @@ class Control(NamedTuple):
   """What a learner for agents needs of a model.
 
   Attributes:
-    init: (key, batch) -> params, extra.
-    answer: (params, extra, observations `[batch, ...]`, key, train) -> the model's
-      answer, extra.
+    init: (key, batch) -> params, model_state.
+    answer: (params, model_state, observations `[batch, ...]`, key, train) -> the
+      model's answer, model_state.
     figures: (outputs, inputs: rows -> arrays, actions, every) -> title -> figure.
   """
 
@@ -41,12 +41,12 @@ def control(model) -> Control:
     scale = 255 if observations.dtype == jnp.uint8 else 1
     return observations.astype(jnp.float32) / scale
 
-  def answer(params, extra, observations, key, train):
+  def answer(params, model_state, observations, key, train):
     batch = {'inputs': seen(observations), 'mask': jnp.ones(len(observations))}
-    found, extra = apply(model, params, extra, batch, key=key, train=train)
-    return jax.tree.map(lambda x: x.astype(jnp.float32), found), extra
+    found, model_state = apply(model, params, model_state, batch, key=key, train=train)
+    return jax.tree.map(lambda x: x.astype(jnp.float32), found), model_state
 
   def start(key, batch):
     return init(model, key, {**batch, 'inputs': seen(batch['inputs'])})
 
-  return Control(start, answer, figures.control)
+  return Control(start, answer, plots.control)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 
-from bigmodels.names import check_patterns, matching, name_of
+from bigmodels.core.tree_paths import check_patterns, matching, name_of
 from bigmodels.tasks.task import Task
 
 
@@ -40,15 +40,15 @@ def frozen_statistics(model, *, task: Callable, patterns: tuple[str, ...]) -> Ta
       return call(*args, **kwargs)
 
     with nn.intercept_methods(record):
-      params, extra = made.init(key, batch)
+      params, model_state = made.init(key, batch)
     names = [name_of(path) for path, _ in jax.tree.leaves_with_path(
-      extra.get('batch_stats', {}))]
+      model_state.get('batch_stats', {}))]
     for pattern in patterns:
       for name in matching(pattern, names, 'batch statistics'):
         if name not in known:
           raise ValueError(f'patterns: {pattern!r} matches {name}, which is of no '
                            'flax.linen.BatchNorm: only those can be kept as they are')
-    return params, extra
+    return params, model_state
 
   def intercept(call, args, kwargs, context):
     module = context.module
@@ -58,9 +58,9 @@ def frozen_statistics(model, *, task: Callable, patterns: tuple[str, ...]) -> Ta
       return call(*args[:1], **{**kwargs, 'use_running_average': True})
     return call(*args, **kwargs)
 
-  def loss(params, extra, batch, key, train):
+  def loss(params, model_state, batch, key, train):
     with nn.intercept_methods(intercept):
-      return made.loss(params, extra, batch, key, train)
+      return made.loss(params, model_state, batch, key, train)
 
   return made._replace(init=init, loss=loss)
 

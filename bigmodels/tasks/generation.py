@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bigmodels import figures, losses, metrics
-from bigmodels.errors import UserError
+from bigmodels import losses, metrics, plots
+from bigmodels.core.errors import UserError
 from bigmodels.tasks.task import labels_of, masked_mean, zero_masked
 
 
@@ -22,11 +22,12 @@ class Generation(NamedTuple):
   Attributes:
     latent: length of the latents.
     classes: number of them, 0 where none are told.
-    init: (key, batch) -> params, extra.
-    discriminator: (params, extra, batch, key) -> loss, (extra, sums, outputs).
+    init: (key, batch) -> params, model_state.
+    discriminator: (params, model_state, batch, key) -> loss, (model_state, sums,
+      outputs).
     generator: the same.
-    generate: (params, extra, latents `[n, latent]`, labels `[n]`, key) -> bytes of
-      images as the data has them, uint8 `[n, height, width, channels]`.
+    generate: (params, model_state, latents `[n, latent]`, labels `[n]`, key) -> bytes
+      of images as the data has them, uint8 `[n, height, width, channels]`.
     to_bytes: images as the model has them, from -1 to 1 -> the same.
     summarize: (outputs of a split) -> name -> number.
     figures: (outputs, inputs: rows -> arrays, classes) -> title -> figure.
@@ -61,8 +62,8 @@ def generation(model, game: Callable = losses.non_saturating_gan,
       descends, what the generator descends, both `[batch]`; see `losses`.
     penalty: (judge: images -> `[batch]`, real, generated, key) -> `[batch]`, what is
       added to the discriminator's loss, such as `losses.gradient_penalty`.
-    trained: path -> the run there; see `Opening.trained`. The run supplies it, or None
-      where nothing is measured.
+    trained: path -> the run there; see `DataContext.trained`. The run supplies it, or
+      None where nothing is measured.
     examples: n -> that many raw inputs of the training split. The run supplies it.
     classifier: workdir of a run of `tasks.classification` on the same images; relative
       to where the run is started.
@@ -98,11 +99,11 @@ def generation(model, game: Callable = losses.non_saturating_gan,
       batch['inputs'], train=False))
     return variables.pop('params'), variables
 
-  def call(params, extra, *arguments, method, train, key):
+  def call(params, model_state, *arguments, method, train, key):
     answer, updated = model.apply(
-      {'params': params, **extra}, *arguments, train=train, method=method,
-      rngs={'noise': key}, mutable=list(extra) if train else [])
-    return answer, {**extra, **updated}
+      {'params': params, **model_state}, *arguments, train=train, method=method,
+      rngs={'noise': key}, mutable=list(model_state) if train else [])
+    return answer, {**model_state, **updated}
 
   def _check(batch):
     labels, images = batch['labels'], batch['inputs']
@@ -115,44 +116,45 @@ def generation(model, game: Callable = losses.non_saturating_gan,
         f'{images.dtype} {images.shape}: end the transforms with standardize, of a '
         'mean and std of half the brightest value')
 
-  def discriminator(params, extra, batch, key):
+  def discriminator(params, model_state, batch, key):
     _check(batch)
     params = {**params, 'generator': jax.lax.stop_gradient(params['generator'])}
     labels, mask = labels_of(batch), batch['mask']
     real = zero_masked(batch['inputs'], mask)
     drawing, noise, mixing = jax.random.split(key, 3)
     use = partial(call, train=True, key=noise)
-    made, _ = use(params, extra, latents_of(drawing, batch), labels, method='generate')
-    of_real, extra = use(params, extra, real, labels, method='judge')
-    of_made, extra = use(params, extra, made, labels, method='judge')
+    made, _ = use(params, model_state, latents_of(drawing, batch), labels,
+                  method='generate')
+    of_real, model_state = use(params, model_state, real, labels, method='judge')
+    of_made, model_state = use(params, model_state, made, labels, method='judge')
     values, _ = game(of_real, of_made)
     if penalty is not None:
       def judge(images):
-        return use(params, extra, images, labels, method='judge')[0]
+        return use(params, model_state, images, labels, method='judge')[0]
 
       values = values + penalty(judge, real, made, mixing)
     value, total = masked_mean(values, mask)
     _, real_right = masked_mean((of_real > 0).astype(jnp.float32), mask)
     _, made_right = masked_mean((of_made < 0).astype(jnp.float32), mask)
-    return value, (extra, {'loss': total, 'real_right': real_right,
+    return value, (model_state, {'loss': total, 'real_right': real_right,
                            'generated_right': made_right}, {})
 
-  def generator(params, extra, batch, key):
+  def generator(params, model_state, batch, key):
     params = {**params, 'discriminator': jax.lax.stop_gradient(params['discriminator'])}
     labels, mask = labels_of(batch), batch['mask']
     drawing, noise = jax.random.split(key)
     use = partial(call, train=True, key=noise)
-    made, extra = use(params, extra, latents_of(drawing, batch), labels,
+    made, model_state = use(params, model_state, latents_of(drawing, batch), labels,
                       method='generate')
-    of_made, _ = use(params, extra, made, labels, method='judge')
+    of_made, _ = use(params, model_state, made, labels, method='judge')
     value, total = masked_mean(game(jnp.zeros_like(of_made), of_made)[1], mask)
-    return value, (extra, {'loss': total}, {})
+    return value, (model_state, {'loss': total}, {})
 
   def to_bytes(images):
     return jnp.clip(jnp.round((images + 1) * (white / 2)), 0, white).astype(jnp.uint8)
 
-  def generate(params, extra, latents, labels, key):
-    return to_bytes(call(params, extra, latents, labels, method='generate',
+  def generate(params, model_state, latents, labels, key):
+    return to_bytes(call(params, model_state, latents, labels, method='generate',
                          train=False, key=key)[0])
 
   def summarize(outputs):
@@ -170,4 +172,4 @@ def generation(model, game: Callable = losses.non_saturating_gan,
   note = None if judging is None else f'measured by {judging.name}'
   return Generation(module.latent, module.classes, init, discriminator, generator,
                     generate, to_bytes, summarize,
-                    partial(figures.generation, white=white, note=note))
+                    partial(plots.generation, white=white, note=note))

@@ -7,16 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bigmodels import decoding, figures, losses, metrics
-from bigmodels.errors import UserError
-from bigmodels.tasks.task import (
-  Task,
-  apply,
-  encode,
-  init,
-  token_weights,
-  weighted_mean,
-)
+from bigmodels import losses, metrics, plots
+from bigmodels.core.errors import UserError
+from bigmodels.tasks import decoding
+from bigmodels.tasks.task import Task, apply, encode, init, token_weights, weighted_mean
 
 
 def next_token(model, *, tokenizer) -> Task:
@@ -33,8 +27,8 @@ def next_token(model, *, tokenizer) -> Task:
   # What the vocabulary of a model has beyond the tokenizer's is never asked for.
   byte_counts = jnp.asarray(tokenizer.byte_counts)
 
-  def objective(params, extra, batch, key, train):
-    logits, extra = apply(model, params, extra, batch, key=key, train=train)
+  def objective(params, model_state, batch, key, train):
+    logits, model_state = apply(model, params, model_state, batch, key=key, train=train)
     labels = batch['labels'].astype(jnp.int32)
     logits = _logits(logits, labels, tokenizer)
     weights = token_weights(batch)
@@ -44,23 +38,23 @@ def next_token(model, *, tokenizer) -> Task:
     size = jnp.sum(byte_counts[labels] * weights)
     sums = {'loss': total, 'accuracy': weighted_mean(right, weights)[1],
             'bits_per_byte': (total[0] / math.log(2), size)}
-    return value, (extra, sums, _per_example(values, weights))
+    return value, (model_state, sums, _per_example(values, weights))
 
   end = tokenizer.special.get('end')
   length = getattr(getattr(model, 'model', model), 'length', None)
 
   @partial(jax.jit, static_argnames=(
     'count', 'temperature', 'top_k', 'top_p', 'stop_tokens'))
-  def going_on(params, extra, tokens, segments, key, *, count, **settings):
+  def going_on(params, model_state, tokens, segments, key, *, count, **settings):
     def advance(cache, tokens, segments):
       return model.apply(
-        {'params': params, **extra, **(cache or {})}, tokens, segments=segments,
+        {'params': params, **model_state, **(cache or {})}, tokens, segments=segments,
         decode=size, train=False, mutable=['cache'])
 
     size = tokens.shape[1] + count - 1  # the last one is never read
     return decoding.generate(advance, tokens, segments, key, count=count, **settings)
 
-  def generate(params, extra, prompts, key, settings):
+  def generate(params, model_state, prompts, key, settings):
     if (settings.beams or 1) > 1:
       raise UserError(f'--beams={settings.beams}: a text that goes on is drawn, token '
                       'by token; beams are for translation')
@@ -83,12 +77,13 @@ def next_token(model, *, tokenizer) -> Task:
              if len(ids) == 1 and tokenizer.decode(ids) == stop}
     stops = tuple(sorted({*stops, *start}))
     found, lengths = jax.device_get(going_on(
-      params, extra, tokens, segments, key, count=settings.count, stop_tokens=stops,
+      params, model_state, tokens, segments, key, count=settings.count,
+      stop_tokens=stops,
       **settings.choice))
     return [(decoding.before(tokenizer.decode(ids[:n]), settings.stop), int(n))
             for ids, n in zip(found, lengths, strict=True)]
 
-  return Task(partial(init, model), objective, metrics.language, figures.language,
+  return Task(partial(init, model), objective, metrics.language, plots.language,
               generate)
 
 
@@ -152,18 +147,18 @@ def masked_token(model, *, tokenizer, share: float = 0.15) -> Task:
     return {**batch, 'inputs': tokens.at[rows, places].set(new),
             'places': places}, labels, weights.astype(jnp.float32)
 
-  def objective(params, extra, batch, key, train):
+  def objective(params, model_state, batch, key, train):
     mask_key, key = jax.random.split(key)
     batch, labels, weights = hidden(batch, mask_key, train)
-    logits, extra = apply(model, params, extra, batch, key=key, train=train)
+    logits, model_state = apply(model, params, model_state, batch, key=key, train=train)
     logits = _logits(logits, labels, tokenizer)
     values = losses.cross_entropy(logits, labels)
     value, total = weighted_mean(values, weights)
     right = (jnp.argmax(logits, -1) == labels).astype(jnp.float32)
     sums = {'loss': total, 'accuracy': weighted_mean(right, weights)[1]}
-    return value, (extra, sums, _per_example(values, weights))
+    return value, (model_state, sums, _per_example(values, weights))
 
-  return Task(partial(init, model), objective, metrics.language, figures.language)
+  return Task(partial(init, model), objective, metrics.language, plots.language)
 
 
 def _logits(logits: jax.Array, labels: jax.Array, tokenizer) -> jax.Array:

@@ -5,7 +5,7 @@ from functools import partial
 
 import jax.numpy as jnp
 
-from bigmodels import figures, losses, metrics
+from bigmodels import losses, metrics, plots
 from bigmodels.tasks.task import Task, apply, init, labels_of, masked_mean
 
 
@@ -28,8 +28,8 @@ def regression(model, loss: Callable = losses.squared_error, *,
   mean = jnp.asarray(target_mean, jnp.float32)
   std = jnp.asarray(target_std, jnp.float32)
 
-  def objective(params, extra, batch, key, train):
-    answer, extra = apply(model, params, extra, batch, key=key, train=train)
+  def objective(params, model_state, batch, key, train):
+    answer, model_state = apply(model, params, model_state, batch, key=key, train=train)
     answer = answer.astype(jnp.float32)
     targets = labels_of(batch).reshape(len(answer), -1).astype(jnp.float32)
     if answer.shape != targets.shape:
@@ -42,6 +42,6 @@ def regression(model, loss: Callable = losses.squared_error, *,
     values = loss(answer, (targets - mean) / std)
     value, total = masked_mean(values, batch['mask'])
     outputs = {'targets': targets, 'predictions': answer * std + mean}
-    return value, (extra, {'loss': total}, outputs)
+    return value, (model_state, {'loss': total}, outputs)
 
-  return Task(partial(init, model), objective, metrics.regression, figures.regression)
+  return Task(partial(init, model), objective, metrics.regression, plots.regression)

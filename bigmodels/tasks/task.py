@@ -9,19 +9,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bigmodels.errors import UserError
+from bigmodels.core.errors import UserError
 
 
 class Task(NamedTuple):
   """What is learned: how a model's answer to a batch is scored.
 
   Attributes:
-    init: (key, batch) -> params, extra.
-    loss: (params, extra, batch, key, train) -> loss, (extra, sums, outputs). The loss
-      is the mean over unmasked examples; `outputs` are per example.
+    init: (key, batch) -> params, model_state.
+    loss: (params, model_state, batch, key, train) -> loss, (model_state, sums,
+      outputs). The loss is the mean over unmasked examples; `outputs` are per example.
     summarize: (outputs of a split, masked examples dropped) -> name -> number.
     figures: (outputs, inputs: rows -> arrays, classes) -> title -> figure.
-    generate: (params, extra, prompts: list of texts, key, `decoding.Settings`) ->
+    generate: (params, model_state, prompts: list of texts, key, `decoding.Settings`) ->
       for each prompt the text that follows on it, and of how many tokens; None where
       no text is learned.
   """
@@ -45,7 +45,7 @@ def init(model, key: jax.Array, batch) -> tuple[Any, Any]:
   return variables.pop('params'), variables
 
 
-def apply(model, params, extra, batch, *, key: jax.Array, train: bool):
+def apply(model, params, model_state, batch, *, key: jax.Array, train: bool):
   """The module's answer to a batch, and the collections it updated.
 
   The module is called with `inputs`; with `decoder_inputs` after it, and with the
@@ -58,12 +58,12 @@ def apply(model, params, extra, batch, *, key: jax.Array, train: bool):
   """
   _check_call(model, batch)
   arguments = [zero_masked(x, batch['mask']) for x in _arguments(batch)]
-  variables = {'params': params, **extra}
+  variables = {'params': params, **model_state}
   call = partial(model.apply, variables, *arguments, **_keywords(batch), train=train)
-  if not train or not extra:
-    return call(rngs={'dropout': key} if train else None), extra
-  answer, updated = call(rngs={'dropout': key}, mutable=list(extra))
-  return answer, {**extra, **updated}
+  if not train or not model_state:
+    return call(rngs={'dropout': key} if train else None), model_state
+  answer, updated = call(rngs={'dropout': key}, mutable=list(model_state))
+  return answer, {**model_state, **updated}
 
 
 def encode(tokenizer, flag: str, text: str) -> np.ndarray:

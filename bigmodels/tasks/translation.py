@@ -6,16 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bigmodels import decoding, figures, losses, metrics
-from bigmodels.errors import UserError
-from bigmodels.tasks.task import (
-  Task,
-  apply,
-  encode,
-  init,
-  token_weights,
-  weighted_mean,
-)
+from bigmodels import losses, metrics, plots
+from bigmodels.core.errors import UserError
+from bigmodels.tasks import decoding
+from bigmodels.tasks.task import Task, apply, encode, init, token_weights, weighted_mean
 
 
 def translation(model, *, tokenizer, smoothing: float = 0.1, beams: int = 1,
@@ -40,11 +34,11 @@ def translation(model, *, tokenizer, smoothing: float = 0.1, beams: int = 1,
   decoding.Settings(beams=beams, penalty=penalty)  # refuses what cannot be
   begin, end = (tokenizer.special[name] for name in ('begin', 'end'))
 
-  def objective(params, extra, batch, key, train):
+  def objective(params, model_state, batch, key, train):
     if not train and 'decoder_segments' in batch:
       raise UserError('evals: a translation is scored row by row, and in these several '
                       'pairs share one; set packed=None for the split')
-    logits, extra = apply(model, params, extra, batch, key=key, train=train)
+    logits, model_state = apply(model, params, model_state, batch, key=key, train=train)
     labels, weights = batch['labels'].astype(jnp.int32), token_weights(batch)
     logits = logits.astype(jnp.float32)
     values = losses.cross_entropy(logits, labels, smoothing=smoothing * train)
@@ -52,13 +46,13 @@ def translation(model, *, tokenizer, smoothing: float = 0.1, beams: int = 1,
     right = (jnp.argmax(logits, -1) == labels).astype(jnp.float32)
     sums = {'loss': total, 'accuracy': weighted_mean(right, weights)[1]}
     if train:
-      return value, (extra, sums, {})
+      return value, (model_state, sums, {})
     found = search(params, batch['inputs'], batch['segments'], beams=beams,
                    penalty=penalty, count=_longest(batch['inputs'].shape[1]))
     # -1 is no token, and left out of a decoded text.
     outputs = {'translations': found, 'references': jnp.where(weights > 0, labels, -1),
                'nats': jnp.sum(values * weights, 1), 'tokens': jnp.sum(weights, 1)}
-    return value, (extra, sums, outputs)
+    return value, (model_state, sums, outputs)
 
   def search(params, sources, segments, *, beams, penalty, count):
     """The best translation of each source, int32 `[batch, count]`."""
@@ -77,8 +71,8 @@ def translation(model, *, tokenizer, smoothing: float = 0.1, beams: int = 1,
 
   compiled = jax.jit(search, static_argnames=('beams', 'penalty', 'count'))
 
-  def generate(params, extra, prompts, key, settings):
-    del extra, key
+  def generate(params, model_state, prompts, key, settings):
+    del model_state, key
     for name, harmless in (('temperature', (0, 1)), ('top_k', (None,)),
                            ('top_p', (None,))):
       if (value := getattr(settings, name)) not in harmless:
@@ -104,7 +98,7 @@ def translation(model, *, tokenizer, smoothing: float = 0.1, beams: int = 1,
       [tokenizer.decode(ids) for ids in outputs['translations']],
       [tokenizer.decode(ids) for ids in outputs['references']])
 
-  return Task(partial(init, model), objective, summarize, figures.language, generate)
+  return Task(partial(init, model), objective, summarize, plots.language, generate)
 
 
 def _longest(length: int) -> int:

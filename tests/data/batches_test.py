@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from bigmodels.core.errors import UserError
 from bigmodels.data import batches, sources, transforms
 from bigmodels.data.batches import Batches, Order
-from bigmodels.errors import UserError
-from bigmodels.keys import part_of
 from bigmodels.parallel import layout
-from bigmodels.sharding import MeshShape
+from bigmodels.parallel.random import part_of
+from bigmodels.parallel.sharding import MeshShape
 
 KEY = jax.random.key(0)
 ONE = layout.over(MeshShape(), 'jit', ())
@@ -37,11 +37,11 @@ def damaged(data, rows):
   return sources.in_memory({**columns, 'corrupt': corrupt}, data.classes)
 
 
-def feed(data, *, batch_size=4, seed=0, shuffle=True, steps=8, given=(), parts=1,
+def loader(data, *, batch_size=4, seed=0, shuffle=True, steps=8, given=(), parts=1,
          say=print, name='train', **keywords):
-  opening = sources.Opening(None, None, {}, say)
-  return batches.open_feed(
-    Batches(source=None, batch_size=batch_size, **keywords), name, opening, ONE,
+  context = sources.DataContext(None, None, {}, say)
+  return batches.open_loader(
+    Batches(source=None, batch_size=batch_size, **keywords), name, context, ONE,
     dataset=data, seed=seed, shuffle=shuffle, steps=steps, transforms=given,
     parts=parts)
 
@@ -53,7 +53,7 @@ def at(opened, step, key=KEY):
     keys = jax.vmap(partial(part_of, jax.random.key_data(key)))(
       jnp.arange(opened.parts))
   return jax.tree.map(np.asarray, batch(
-    opened.resident, opened.operand(step, 1), 0, keys))
+    opened.resident, opened.host_batch(step, 1), 0, keys))
 
 
 # --- order ----------------------------------------------------------------------
@@ -133,7 +133,7 @@ def test_a_late_step_is_exact():
   ({'resident': False, 'workers': 2}, (5, 6, 7)),  # starting processes takes seconds
 ])
 def test_batches_hold_the_rows_of_their_steps(road, steps, parsed_flags):
-  opened = feed(dataset(), **road)
+  opened = loader(dataset(), **road)
   for step in steps:
     rows, batch = Order(10, 4, 0, True).rows(step), at(opened, step)
     np.testing.assert_array_equal(batch['labels'], 10 * rows)
@@ -146,7 +146,7 @@ def test_batches_hold_the_rows_of_their_steps(road, steps, parsed_flags):
 
 @pytest.mark.parametrize('resident', [True, False])
 def test_evaluation_masks_what_only_fills_up(resident):
-  opened = feed(dataset(), shuffle=False, steps=0, resident=resident)
+  opened = loader(dataset(), shuffle=False, steps=0, resident=resident)
   for _ in range(2):  # twice over
     seen = [at(opened, step) for step in range(3)]
     mask = np.concatenate([batch['mask'] for batch in seen])
@@ -159,7 +159,8 @@ def test_evaluation_masks_what_only_fills_up(resident):
 def test_both_roads_give_identical_batches_with_transforms():
   given = (partial(transforms.standardize, mean=[4.0, 5.0], std=[2.0, 3.0]),
            partial(transforms.shift, pixels=1), partial(transforms.noise, std=0.1))
-  resident, streamed = (feed(dataset(), given=given, resident=r) for r in (True, False))
+  resident, streamed = (loader(dataset(), given=given, resident=r) for r in (True,
+                                                                             False))
   for step in (0, 1, 2):  # the third goes on into the next epoch
     key = jax.random.fold_in(KEY, step)
     expected, actual = at(resident, step, key), at(streamed, step, key)
@@ -173,7 +174,7 @@ def test_both_roads_give_identical_batches_with_transforms():
 @pytest.mark.parametrize('parts', [1, 2])
 @pytest.mark.parametrize('resident', [True, False])
 def test_a_batch_knows_its_rows_and_epochs(resident, parts):
-  opened = feed(dataset(), resident=resident, parts=parts)
+  opened = loader(dataset(), resident=resident, parts=parts)
   seen = [at(opened, step) for step in range(5)]  # twice through; the third is in both
   shape = (4,) if parts == 1 else (parts, 4 // parts)
   assert all(batch[k].shape == shape for batch in seen for k in ('row', 'epoch'))
@@ -188,7 +189,7 @@ def test_a_batch_knows_its_rows_and_epochs(resident, parts):
 
 @pytest.mark.parametrize('resident', [True, False])
 def test_an_evaluation_is_epoch_0_and_what_fills_up_is_row_0(resident):
-  opened = feed(dataset(), shuffle=False, steps=0, resident=resident)
+  opened = loader(dataset(), shuffle=False, steps=0, resident=resident)
   seen = [at(opened, step) for step in range(3)]
   rows = np.concatenate([batch['row'] for batch in seen])
   np.testing.assert_array_equal(rows, [*range(10), 0, 0])
@@ -203,7 +204,7 @@ def test_alternating_flips_show_every_image_from_both_sides(resident, parts):
   images[:, :, 0] = 1  # the left half is bright
   data = sources.in_memory(
     {'inputs': images, 'labels': np.arange(40, dtype=np.int32)}, None)
-  opened = feed(data, batch_size=16, steps=15, resident=resident, parts=parts,
+  opened = loader(data, batch_size=16, steps=15, resident=resident, parts=parts,
                 given=(transforms.alternating_flip,))
   shown = np.zeros((6, 40), int)
   for step in range(15):
@@ -223,9 +224,9 @@ def test_transforms_run_in_order_with_keys_of_their_own():
     keys.append(key)
     return {**batch, 'inputs': 2 * (batch['inputs'].astype(jnp.int32) + amount)}
 
-  opened = feed(dataset(), given=(partial(add, amount=1), partial(add, amount=5)))
-  operand = opened.operand(3, 1)
-  batch = opened.batch(opened.resident, operand, 0, KEY[None])
+  opened = loader(dataset(), given=(partial(add, amount=1), partial(add, amount=5)))
+  host_batch = opened.host_batch(3, 1)
+  batch = opened.batch(opened.resident, host_batch, 0, KEY[None])
   rows = Order(10, 4, 0, True).rows(3)
   np.testing.assert_array_equal(
     batch['inputs'][:, 0, 0, 0], 2 * (2 * (rows + 1) + 5))
@@ -234,44 +235,44 @@ def test_transforms_run_in_order_with_keys_of_their_own():
 
 
 def test_one_resident_dispatch_holds_many_steps():
-  opened = feed(dataset())
-  operand = opened.operand(5, 3)
+  opened = loader(dataset())
+  host_batch = opened.host_batch(5, 3)
   batch = jax.jit(opened.batch)
   for index in range(3):
-    labels = batch(opened.resident, operand, index, KEY[None])['labels']
+    labels = batch(opened.resident, host_batch, index, KEY[None])['labels']
     np.testing.assert_array_equal(labels, 10 * Order(10, 4, 0, True).rows(5 + index))
-  shapes = {jax.tree.map(np.shape, opened.operand(0, n))['rows'] for n in (1, 3, 64)}
+  shapes = {jax.tree.map(np.shape, opened.host_batch(0, n))['rows'] for n in (1, 3, 64)}
   assert len(shapes) == 1  # so that it compiles once
 
 
 def test_size_decides_the_road_unless_said(monkeypatch):
   data = dataset()
-  assert feed(data).resident and feed(data).most > 1
+  assert loader(data).resident and loader(data).most > 1
   monkeypatch.setattr(batches, 'RESIDENT_BYTES', data.nbytes - 1)
-  assert not feed(data).resident and feed(data).most == 1
-  assert feed(data, resident=True).resident
+  assert not loader(data).resident and loader(data).most == 1
+  assert loader(data, resident=True).resident
   monkeypatch.setattr(batches, 'RESIDENT_BYTES', data.nbytes)
-  assert feed(data).resident
-  assert not feed(data._replace(nbytes=None)).resident
+  assert loader(data).resident
+  assert not loader(data._replace(nbytes=None)).resident
 
 
 def test_no_batch_size_takes_the_whole_split():
-  batch = at(feed(dataset(), batch_size=None), 2)
+  batch = at(loader(dataset(), batch_size=None), 2)
   assert sorted(batch['labels']) == list(range(0, 100, 10))
 
 
 def test_a_batch_larger_than_the_split():
   with pytest.raises(UserError, match=r'train\.batch_size=11: .* only 10 examples'):
-    feed(dataset(), batch_size=11)
-  batch = at(feed(dataset(), batch_size=11, shuffle=False), 0)
+    loader(dataset(), batch_size=11)
+  batch = at(loader(dataset(), batch_size=11, shuffle=False), 0)
   np.testing.assert_array_equal(batch['labels'], 10 * np.arange(10))
 
 
 def test_data_that_changed_is_refused():
-  opening = sources.Opening(None, None, {})
+  context = sources.DataContext(None, None, {})
 
   def open_it(data):
-    batches.open_feed(Batches(source=None, batch_size=2), 'train', opening, ONE,
+    batches.open_loader(Batches(source=None, batch_size=2), 'train', context, ONE,
                       dataset=data, seed=0, shuffle=True, steps=1, transforms=())
 
   open_it(dataset())
@@ -296,8 +297,8 @@ def test_corrupt_examples_are_masked_and_told_of_once(resident, shuffle):
   said = []
   data = damaged(dataset(), [2, 7])._replace(
     describe=lambda row: f'image {row}.jpg: no picture')
-  opened = feed(data, shuffle=shuffle, resident=resident, corrupt=2, say=said.append)
-  clean = feed(dataset(), shuffle=shuffle, resident=resident)
+  opened = loader(data, shuffle=shuffle, resident=resident, corrupt=2, say=said.append)
+  clean = loader(dataset(), shuffle=shuffle, resident=resident)
   for _ in range(2):
     for step in range(3):
       batch, whole = at(opened, step), at(clean, step)
@@ -321,7 +322,7 @@ def test_more_corrupt_examples_than_are_put_up_with(resident):
   data = damaged(dataset(), [2, 5, 7])
   with pytest.raises(UserError, match=r'more corrupt examples than --config\.evals\.'
                      r'test\.corrupt puts up with, 2: rows 2, 5, 7; the last is row 7'):
-    opened = feed(data, resident=resident, corrupt=2, shuffle=False, name='test')
+    opened = loader(data, resident=resident, corrupt=2, shuffle=False, name='test')
     for step in range(3):
       at(opened, step)
 
@@ -329,10 +330,10 @@ def test_more_corrupt_examples_than_are_put_up_with(resident):
 @pytest.mark.parametrize('length, most', [(10, 1), (1999, 1), (5000, 5)])
 def test_one_in_a_thousand_may_be_corrupt_unless_said(length, most):
   said = []
-  feed(damaged(dataset(length), range(most)), resident=True, say=said.append)
+  loader(damaged(dataset(length), range(most)), resident=True, say=said.append)
   assert len(said) == most and f'at most {most})' in said[0]
   with pytest.raises(UserError, match=rf'puts up with, {most}:'):
-    feed(damaged(dataset(length), range(most + 1)), resident=True)
+    loader(damaged(dataset(length), range(most + 1)), resident=True)
 
 
 @pytest.mark.parametrize('resident', [True, False])
@@ -345,7 +346,7 @@ def test_a_label_that_is_no_class_is_refused(label, resident):
   data = data._replace(describe=lambda row: f'image {row}.jpg')
   with pytest.raises(UserError, match=rf'train: the label of row 6 is {label}, wants 0 '
                      r'to 2 for 3 classes \(image 6\.jpg\)'):
-    opened = feed(data, resident=resident)
+    opened = loader(data, resident=resident)
     for step in range(3):
       at(opened, step)
 
@@ -353,9 +354,9 @@ def test_a_label_that_is_no_class_is_refused(label, resident):
 def test_labels_of_corrupt_examples_and_numbers_are_not_checked():
   columns = dataset().load()
   columns['labels'][:] = -1
-  feed(sources.in_memory(columns, None))
+  loader(sources.in_memory(columns, None))
   corrupt = {**columns, 'corrupt': np.ones(10, bool)}
-  feed(sources.in_memory(corrupt, ('cat',)), corrupt=10)
+  loader(sources.in_memory(corrupt, ('cat',)), corrupt=10)
 
 
 # --- statistics -----------------------------------------------------------------

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
+from bigmodels.core.errors import UserError
 from bigmodels.data import builders, tfds
-from bigmodels.data.sources import Opening
-from bigmodels.errors import UserError
+from bigmodels.data.sources import DataContext
 from tests.data.prepared import flat, record, write
 
 IMAGE = 'tensorflow_datasets.core.features.image_feature.Image'
@@ -16,20 +16,20 @@ GOOD = {'pythonClassName': IMAGE, 'image': {'dtype': 'uint8'}}
 
 
 @pytest.fixture
-def opening(tmp_path, monkeypatch):
+def context(tmp_path, monkeypatch):
   """Of a dataset, and a module that leaves a trace when it is imported."""
   builders.from_files.cache_clear()
   tfds.data_source.cache_clear()
   (tmp_path / 'evilmod.py').write_text(
     f'import pathlib; pathlib.Path({str(tmp_path / "trace")!r}).write_text("")\n')
   monkeypatch.syspath_prepend(tmp_path)
-  yield Opening(str(tmp_path / 'tfds'), tmp_path / 'cache', {}, say=lambda _: None)
+  yield DataContext(str(tmp_path / 'tfds'), tmp_path / 'cache', {}, say=lambda _: None)
   assert not (tmp_path / 'trace').exists() and 'evilmod' not in sys.modules
 
 
-def features(opening, change, *, folder='pets/1.0.0'):
+def features(context, change, *, folder='pets/1.0.0'):
   """Changes `features.json` of a dataset."""
-  path = pathlib.Path(opening.data_dir) / folder / 'features.json'
+  path = pathlib.Path(context.data_dir) / folder / 'features.json'
   content = json.loads(path.read_text())
   path.write_text(json.dumps(change(content) or content))
   return path
@@ -76,15 +76,15 @@ def _in_a_list(content):
   _named('tensorflow_datasets_evil.Image'), _named('.evilmod.Image'),
   _named('evilmod.tensorflow_datasets.Image'), _named(f' {IMAGE}'),
   _of_all, _snake, _legacy, _legacy_inside, _in_a_sequence, _in_a_list])
-def test_only_classes_of_tfds_are_imported(opening, change):
-  write(pathlib.Path(opening.data_dir), {'train': [record(flat(0), 0, 'a')]})
-  path = features(opening, change)
-  roads = [lambda: builders.prepared('pets', opening),
-           lambda: builders.described('pets', opening),
-           lambda: builders.from_files('pets', opening.data_dir),
-           lambda: tfds.data_source('pets', opening.data_dir, 'train'),
-           lambda: builders.of_class('pets:1.0.0', opening),
-           lambda: tfds.Tfds('pets').open(opening)]
+def test_only_classes_of_tfds_are_imported(context, change):
+  write(pathlib.Path(context.data_dir), {'train': [record(flat(0), 0, 'a')]})
+  path = features(context, change)
+  roads = [lambda: builders.prepared('pets', context),
+           lambda: builders.described('pets', context),
+           lambda: builders.from_files('pets', context.data_dir),
+           lambda: tfds.data_source('pets', context.data_dir, 'train'),
+           lambda: builders.of_class('pets:1.0.0', context),
+           lambda: tfds.Tfds('pets').open(context)]
   for road in roads:
     with pytest.raises(UserError) as error:
       road()
@@ -92,36 +92,36 @@ def test_only_classes_of_tfds_are_imported(opening, change):
     assert 'may only name classes of tensorflow_datasets' in str(error.value)
 
 
-def test_a_configuration_of_a_dataset_is_looked_at_too(opening):
+def test_a_configuration_of_a_dataset_is_looked_at_too(context):
   """TFDS takes one from disk where the package has no such dataset."""
-  root = pathlib.Path(opening.data_dir)
+  root = pathlib.Path(context.data_dir)
   write(root, {'train': [record(flat(0), 0, 'a')]})
   (root / 'pets' / 'small').mkdir()
   (root / 'pets' / '1.0.0').rename(root / 'pets' / 'small' / '1.0.0')
-  features(opening, _named('evilmod.Image'), folder='pets/small/1.0.0')
+  features(context, _named('evilmod.Image'), folder='pets/small/1.0.0')
   for name in ('pets', 'pets/small', 'pets/small:1.0.0'):
     with pytest.raises(UserError, match='names the class'):
-      builders.described(name, opening)
+      builders.described(name, context)
 
 
 @pytest.mark.parametrize('content', ['', '[', '[' * 100_000, '7', '{"a": 1}', '\0'])
-def test_features_that_are_none_are_a_line(opening, content):
-  write(pathlib.Path(opening.data_dir), {'train': [record(flat(0), 0, 'a')]})
-  path = pathlib.Path(opening.data_dir) / 'pets' / '1.0.0' / 'features.json'
+def test_features_that_are_none_are_a_line(context, content):
+  write(pathlib.Path(context.data_dir), {'train': [record(flat(0), 0, 'a')]})
+  path = pathlib.Path(context.data_dir) / 'pets' / '1.0.0' / 'features.json'
   path.write_text(content)
   with pytest.raises(UserError, match='what is prepared there cannot be read') as error:
-    tfds.Tfds('pets').open(opening)
+    tfds.Tfds('pets').open(context)
   assert '\n' not in str(error.value)
 
 
 @pytest.mark.parametrize('name', [
   'huggingface:mnist', 'huggingface:user__name/config', 'kaggle:titanic',
   'a-community:dataset', 'Community:x:1.0.0', '../pets', 'pets/a=1', 'pets;x', ''])
-def test_code_of_others_is_not_downloaded(opening, name, monkeypatch):
+def test_code_of_others_is_not_downloaded(context, name, monkeypatch):
   monkeypatch.setattr(builders.import_tfds(), 'builder',
                       lambda *args, **keywords: pytest.fail('was made'))
-  for road in (lambda: builders.described(name, opening),
-               lambda: tfds.Tfds(name).download(opening)):
+  for road in (lambda: builders.described(name, context),
+               lambda: tfds.Tfds(name).download(context)):
     with pytest.raises(UserError) as error:
       road()
     assert '\n' not in str(error.value)

@@ -4,7 +4,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from bigmodels import recipes
+from bigmodels.config import tree
 from bigmodels.data import cleaning
 
 
@@ -173,7 +173,7 @@ def test_steps_do_not_write_to_their_input(entry):
 
 def test_steps_print_by_name_in_a_resolved_experiment():
   entries = (cleaning.drop_duplicates, partial(cleaning.clip_outliers, deviations=3.0))
-  assert dict(recipes.describe(entries, 'clean')) == {
+  assert dict(tree.describe(entries, 'clean')) == {
     'clean.0': 'bigmodels.data.cleaning.drop_duplicates',
     'clean.1': 'bigmodels.data.cleaning.clip_outliers',
     'clean.1.deviations': '3.0'}

@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from bigmodels.core.errors import UserError
 from bigmodels.data import columns
-from bigmodels.data.sources import Arrays, Opening
-from bigmodels.errors import UserError
+from bigmodels.data.sources import Arrays, DataContext
 
 ROWS = np.arange(6.0, dtype=np.float32)[:, None]
 NAN, INF = float('nan'), float('inf')
@@ -19,7 +19,7 @@ def opened(inputs=ROWS, labels=(0, 1, 0, 1, 0, 1), **fields):
   """What `Arrays` makes of both, and the lines it says."""
   lines = []
   source = Arrays(inputs=inputs, labels=labels, **fields)
-  return source.open(Opening(None, None, {}, lines.append)), lines
+  return source.open(DataContext(None, None, {}, lines.append)), lines
 
 
 class Series:
@@ -222,7 +222,7 @@ def test_targets_that_float32_rounds_are_said_once_a_run():
   for split in ('train', 'test'):
     _, lines = opened(np.zeros((50, 1)), labels)
     source = Arrays(inputs=np.zeros((50, 1)), labels=labels).split(split)
-    source.open(Opening(None, None, {}, said.append))
+    source.open(DataContext(None, None, {}, said.append))
   assert said == lines and len(said) == 1
   assert re.search(r'labels lies between 1700000000\.0 and .* rounds it by', said[0])
 
@@ -274,6 +274,6 @@ def test_what_is_not_finite_is_described():
 def test_rows_of_a_split_are_described_by_those_of_the_arrays():
   labels = np.arange(10.0)
   test = Arrays(inputs=np.arange(10.0)[:, None], labels=labels).split('test').open(
-    Opening(None, None, {}))
+    DataContext(None, None, {}))
   first = int(test.load()['labels'][0])
   assert test.describe(0) == f'row {first} of the arrays'

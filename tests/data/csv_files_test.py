@@ -6,12 +6,12 @@ import time
 import numpy as np
 import pytest
 
+from bigmodels.core.errors import UserError
 from bigmodels.data import csv_files
 from bigmodels.data.csv_files import Reading
-from bigmodels.data.sources import Opening
+from bigmodels.data.sources import DataContext
 from bigmodels.data.table import Table
 from bigmodels.data.texts import LabelledCsv
-from bigmodels.errors import UserError
 from bigmodels.modes import train
 
 NAN = float('nan')
@@ -321,7 +321,7 @@ def test_large_integers_as_classes_keep_their_names(tmp_path):
   path.write_text('a,user\n' + ''.join(f'{i},{IDS[i % 4]}\n' for i in range(40)))
   lines = []
   dataset = Table(str(path), 'user', task='classification', splits={'train': 1.0}).open(
-    Opening(None, tmp_path, {}, lines.append))
+    DataContext(None, tmp_path, {}, lines.append))
   assert dataset.classes == tuple(IDS)
   assert dataset.load()['labels'].tolist() == [i % 4 for i in range(40)]
   assert "column 'user' has integers beyond 2**53" in lines[1]
@@ -333,7 +333,7 @@ def test_classes_that_are_integers_have_different_names(tmp_path, first):
   names = [str(first + i) for i in range(4)]
   path.write_text('a,user\n' + ''.join(f'{i},{names[i % 4]}\n' for i in range(40)))
   dataset = Table(str(path), 'user', task='classification', splits={'train': 1.0}).open(
-    Opening(None, tmp_path, {}, str))
+    DataContext(None, tmp_path, {}, str))
   assert dataset.classes == tuple(names)
 
 
@@ -466,7 +466,7 @@ def test_one_column_says_that_the_delimiter_can_be_set(tmp_path):
   (tmp_path / 'data.csv').write_text('a:y\n1:2\n')
   with pytest.raises(UserError, match=r"no column 'y'.*one column, delimiter= says"):
     Table(str(tmp_path / 'data.csv'), 'y', task='regression').open(
-      Opening(None, tmp_path, {}, str))
+      DataContext(None, tmp_path, {}, str))
 
 
 @pytest.mark.slow('wide table')
@@ -567,6 +567,6 @@ def test_bytes_that_are_not_of_the_encoding_set_are_named(read):
 ])
 def test_labelled_texts(tmp_path, data, texts):
   (tmp_path / 'train.csv').write_bytes(data)
-  found = LabelledCsv(str(tmp_path)).read('train', Opening(None, tmp_path, {}))
+  found = LabelledCsv(str(tmp_path)).read('train', DataContext(None, tmp_path, {}))
   assert found.texts == texts
   assert found.labels == ['1', '0'][: len(texts)]

@@ -16,8 +16,8 @@ import time
 import numpy as np
 import pytest
 
+from bigmodels.core.errors import UserError
 from bigmodels.data import decoded, scratch
-from bigmodels.errors import UserError
 
 LENGTH = 40
 INPUTS = (np.arange(LENGTH * 16_384, dtype=np.uint32) * 2_654_435_761 >> 24).astype(

@@ -7,12 +7,13 @@ import numpy as np
 import optax
 import pytest
 
-from bigmodels import build, data, learners, models, tasks
-from bigmodels.data.sources import Opening
-from bigmodels.errors import UserError
-from bigmodels.experiment import Experiment, Span
+from bigmodels import data, learners, models, tasks
+from bigmodels.config import Duration, Experiment
+from bigmodels.core.errors import UserError
+from bigmodels.data.sources import DataContext
 from bigmodels.parallel import layout
-from bigmodels.sharding import MeshShape
+from bigmodels.parallel.sharding import MeshShape
+from bigmodels.training import build
 from tests.environments import libraries
 from tests.environments.corridor import ROOMS, Corridor
 
@@ -29,22 +30,22 @@ def _experiment(**evals) -> Experiment:
     train=data.Batches(source=data.Episodes(Corridor(), 4), batch_size=None),
     evals={name: data.Batches(source=source, batch_size=None)
            for name, source in evals.items()},
-    duration=Span(steps=2))
+    duration=Duration(steps=2))
 
 
 def _built(experiment):
   return build.build(experiment, layout.over(MeshShape(), 'jit', ()),
-                     Opening(None, None, {}, say=lambda _: None))
+                     DataContext(None, None, {}, say=lambda _: None))
 
 
 def test_every_split_has_episodes_of_its_own():
   episodes = data.Episodes(Corridor(), 5)
-  columns = [episodes.split(name, 3 * i + 1).open(Opening(None, None, {})).load()
+  columns = [episodes.split(name, 3 * i + 1).open(DataContext(None, None, {})).load()
              for i, name in enumerate(('train', 'validation', 'test'))]
   assert [len(c['episode']) for c in columns] == [1, 4, 7]
   assert len(np.unique(np.concatenate([c['episode'] for c in columns]))) == 12
   assert columns[2]['inputs'].shape == (7, ROOMS)
-  assert episodes.open(Opening(None, None, {})).classes == ('stay', 'go')
+  assert episodes.open(DataContext(None, None, {})).classes == ('stay', 'go')
 
 
 def test_a_run_acts_in_the_environment_of_its_episodes():
@@ -77,4 +78,4 @@ def test_what_cannot_be_is_refused(settings, message):
 
 def test_an_environment_that_is_none_is_refused():
   with pytest.raises(UserError, match=r"wants an environment .* got 'CartPole-v1'"):
-    data.Episodes('CartPole-v1', 4).open(Opening(None, None, {}))
+    data.Episodes('CartPole-v1', 4).open(DataContext(None, None, {}))

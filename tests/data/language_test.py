@@ -10,16 +10,17 @@ import numpy as np
 import optax
 import pytest
 
-from bigmodels import build, data, models, tasks
+from bigmodels import data, models, tasks
+from bigmodels.config import Duration, Experiment
+from bigmodels.core.errors import UserError
 from bigmodels.data import batches, texts, tokenizers
 from bigmodels.data.language import Packed, Sentences, Translations, _fitting
-from bigmodels.data.sources import Opening
+from bigmodels.data.sources import DataContext
 from bigmodels.data.texts import Documents, Labelled, Pairs
 from bigmodels.data.tokenizers import Bpe, Bytes, Characters, Words
-from bigmodels.errors import UserError
-from bigmodels.experiment import Experiment, Span
 from bigmodels.parallel import layout
-from bigmodels.sharding import MeshShape
+from bigmodels.parallel.sharding import MeshShape
+from bigmodels.training import build
 
 ONE = layout.over(MeshShape(), 'jit', ())
 THREE = ('pad', 'begin', 'end')
@@ -32,7 +33,7 @@ class Given:
   splits: dict
   name: str = 'given'
 
-  def read(self, split, opening):
+  def read(self, split, context):
     return self.splits[split]
 
 
@@ -40,9 +41,9 @@ def given(**splits):
   return Given({name: Documents(list(t)) for name, t in splits.items()})
 
 
-def opening(**kept):
+def context(**kept):
   said = []
-  made = Opening(None, None, kept, said.append)
+  made = DataContext(None, None, kept, said.append)
   made.said = said
   return made
 
@@ -60,7 +61,7 @@ def flat(columns, name):
 def test_packing_loses_nothing(tokenizer, length):
   words = ['abcab', 'b', 'cabba', 'cc']
   source = Packed(given(train=words), tokenizer, length)
-  opened = source.open(opening())
+  opened = source.open(context())
   columns, made = opened.load(), opened.tokenizer
   end = [made.special['end']] if 'end' in made.special else []
   stream = end + [i for word in words for i in [*made.encode(word), *end]]
@@ -82,7 +83,7 @@ def test_packing_loses_nothing(tokenizer, length):
 def test_many_kinds_of_tokens_need_32_bits():
   source = Packed(given(train=[''.join(map(chr, range(0x10000, 0x20002)))]),
                   Characters(), 8)
-  columns = source.open(opening()).load()
+  columns = source.open(context()).load()
   assert columns['inputs'].dtype == np.int32
   assert columns['labels'].max() == 2**16 + 1
 
@@ -90,7 +91,7 @@ def test_many_kinds_of_tokens_need_32_bits():
 def test_segments_are_documents():
   """Worked out by hand: E is the end token, 256."""
   source = Packed(given(train=['ab', 'c', 'defg']), Bytes(), 4, separate=True)
-  columns = source.open(opening()).load()
+  columns = source.open(context()).load()
 
   def shown(name):
     return [''.join('E' if i == 256 else chr(i) if i else '.' for i in row)
@@ -107,7 +108,7 @@ def test_segments_are_documents():
 def test_segments_do_not_cross_documents():
   """Every document has letters of its own: inputs and labels of a segment are those."""
   words = [chr(97 + i) * (1 + 7 * i % 11) for i in range(26)]
-  columns = Packed(given(train=words), Bytes(), 9, separate=True).open(opening()).load()
+  columns = Packed(given(train=words), Bytes(), 9, separate=True).open(context()).load()
   seen = ''
   for row in range(len(columns['inputs'])):
     segments = columns['segments'][row]
@@ -124,7 +125,7 @@ def test_segments_do_not_cross_documents():
 def test_blocks_overlap_by_the_stride():
   word = 'abcdefghij'
   source = Packed(given(train=[word]), Bytes(end=False), 4, stride=2)
-  columns = source.open(opening()).load()
+  columns = source.open(context()).load()
   assert [bytes(r.astype(np.uint8)) for r in columns['inputs']] == [
     b'abcd', b'cdef', b'efgh', b'ghij']
   assert columns['weights'].tolist()[-1] == [1, 1, 1, 0]
@@ -134,8 +135,8 @@ def test_a_split_that_is_too_short():
   source = Packed(given(train=['abc']), Bytes(), 5)
   with pytest.raises(UserError, match="given, split 'train': 5 tokens in all are too "
                                       'few for one block of length 5, which wants 6'):
-    source.open(opening())
-  assert dataclasses.replace(source, length=4).open(opening()).length == 1
+    source.open(context())
+  assert dataclasses.replace(source, length=4).open(context()).length == 1
 
 
 def test_settings_that_cannot_be():
@@ -144,7 +145,7 @@ def test_settings_that_cannot_be():
   with pytest.raises(ValueError, match='stride: wants 1 to 4, the length, got 5'):
     Packed(None, Bytes(), 4, stride=5)
   with pytest.raises(UserError, match="separate: wants a tokenizer with an 'end'"):
-    Packed(given(train=['abc']), Characters(), 2, separate=True).open(opening())
+    Packed(given(train=['abc']), Characters(), 2, separate=True).open(context())
 
 
 # --- the tokenizer --------------------------------------------------------------
@@ -153,7 +154,7 @@ def test_settings_that_cannot_be():
 def test_the_tokenizer_is_fitted_to_training_text_and_kept():
   documents = given(train=['hello world'] * 9, validation=['zebra zebra'])
   source = Packed(documents, Bpe(265), 3)
-  world = opening()
+  world = context()
   fitted = source.split('validation').open(world).tokenizer  # fits from 'train'
   assert fitted is source.open(world).tokenizer
   assert world.kept['tokenizer'] == Bpe(265).fit(['hello world'] * 9)
@@ -161,24 +162,24 @@ def test_the_tokenizer_is_fitted_to_training_text_and_kept():
     True, False, False]
   # With what is kept, the training text is not even read.
   later = Packed(given(validation=['zebra zebra']), Bpe(265), 3, selected='validation')
-  assert later.open(opening(**world.kept)).tokenizer is fitted
+  assert later.open(context(**world.kept)).tokenizer is fitted
 
 
 def test_another_tokenizer_than_the_runs():
   kept = {'tokenizer': Bpe(260).fit(['abc'])}
   with pytest.raises(UserError, match=r'Bpe\(vocabulary=260.* this wants Bytes'):
-    Packed(given(train=['abcabc']), Bytes(), 2).open(opening(**kept))
+    Packed(given(train=['abcabc']), Bytes(), 2).open(context(**kept))
 
 
 def test_a_character_that_training_text_has_not():
   source = Packed(given(train=['abc'], validation=['abxc']), Characters(), 2)
   with pytest.raises(UserError, match="given, split 'validation': the character 'x' at "
                                       'place 2'):
-    source.split('validation').open(opening())
+    source.split('validation').open(context())
 
 
 def test_what_is_said_once_a_split():
-  world = opening()
+  world = context()
   documents = Given({'train': Documents(['abc', 'é'], '1 file empty')})
   Packed(documents, Bytes(), 2).open(world)
   assert world.said == [
@@ -192,30 +193,31 @@ def test_identity_tells_data_and_tokenizers_apart():
   sources = [Packed(one, Bytes(), 2), Packed(other, Bytes(), 2),
              Packed(one, Bytes(), 3), Packed(one, Characters(), 2),
              Packed(one, Bytes(), 2, separate=True)]
-  assert len({s.open(opening()).identity for s in sources}) == len(sources)
-  assert sources[0].open(opening()).identity == sources[0].open(opening()).identity
+  assert len({s.open(context()).identity for s in sources}) == len(sources)
+  assert sources[0].open(context()).identity == sources[0].open(context()).identity
 
 
 @pytest.mark.parametrize('resident', [True, False])
 def test_both_roads_give_the_same_batches(resident):
   opened = Packed(given(train=['abcdefghij' * 5]), Bytes(), 4, separate=True).open(
-    opening())
+    context())
   rows = np.array([12, 0, 5])
   columns = pickle.loads(pickle.dumps(opened.read))(rows)  # as a worker gets it
   for name, column in opened.load().items():
     np.testing.assert_array_equal(columns[name], column[rows])
-  feed = batches.open_feed(
-    data.Batches(source=None, batch_size=3, resident=resident), 'train', opening(), ONE,
+  loader = batches.open_loader(
+    data.Batches(source=None, batch_size=3, resident=resident), 'train', context(), ONE,
     dataset=opened, seed=0, shuffle=True, steps=4, transforms=())
-  batch = feed.batch(feed.resident, feed.operand(2, 1), 0, jax.random.key(0)[None])
-  wanted = opened.read(feed.order.rows(2))
+  batch = loader.batch(loader.resident, loader.host_batch(2, 1), 0,
+                       jax.random.key(0)[None])
+  wanted = opened.read(loader.order.rows(2))
   for name, column in wanted.items():
     np.testing.assert_array_equal(batch[name], column)
-  feed.close()
+  loader.close()
 
 
 def test_tiny_shakespeare_has_65_characters(shared_tfds):
-  world = Opening(str(shared_tfds), None, {}, print)
+  world = DataContext(str(shared_tfds), None, {}, print)
   source = Packed(texts.TfdsText('tiny_shakespeare'), Characters(), 256)
   opened = source.open(world)
   columns = opened.load()
@@ -237,7 +239,7 @@ def labelled(**splits):
 
 def test_sentences_are_filled_up_and_cut_off():
   documents = labelled(train=[('b a', '10'), ('a c a d', '9')], test=[('z a', '9')])
-  source, world = Sentences(documents, Words(7), 4), opening()
+  source, world = Sentences(documents, Words(7), 4), context()
   opened = source.open(world)
   columns = opened.load()  # pad 0, unknown 1, class 2, a 3, b 4, c 5, d 6
   assert columns['inputs'].tolist() == [[2, 4, 3, 0], [2, 3, 5, 3]]
@@ -248,26 +250,26 @@ def test_sentences_are_filled_up_and_cut_off():
   test = source.split('test').open(world).load()
   assert test['inputs'].tolist() == [[2, 1, 3, 0]] and test['labels'].tolist() == [0]
   plain = dataclasses.replace(source, tokenizer=Words(6, special=('unknown',)))
-  assert plain.open(opening()).load()['inputs'].tolist() == [
+  assert plain.open(context()).load()['inputs'].tolist() == [
     [2, 1, 0, 0], [1, 3, 1, 4]]
 
 
 def test_a_separator_ends_a_sentence_even_one_that_is_cut_off():
   documents = labelled(train=[('b a', '10'), ('a c a d', '9')])
   words = Words(9, special=('pad', 'unknown', 'class', 'separator'))
-  columns = Sentences(documents, words, 5).open(opening()).load()
+  columns = Sentences(documents, words, 5).open(context()).load()
   assert columns['inputs'].tolist() == [[2, 5, 4, 3, 0], [2, 4, 6, 4, 3]]
   assert columns['segments'].tolist() == [[1, 1, 1, 1, 0], [1, 1, 1, 1, 1]]
   with pytest.raises(UserError, match='length=2: leaves no room'):
-    Sentences(documents, words, 2).open(opening())
+    Sentences(documents, words, 2).open(context())
 
 
 def test_labels_that_training_has_not():
   documents = labelled(train=[('a', 'x'), ('b', 'y')], test=[('a', 'x'), ('a', 'z')])
   with pytest.raises(UserError, match=r"file, line 3: the label 'z' is none .*: x, y"):
-    Sentences(documents, Words(6), 4, 'test').open(opening())
+    Sentences(documents, Words(6), 4, 'test').open(context())
   with pytest.raises(UserError, match="every label of the split 'train' is 'x'"):
-    Sentences(labelled(train=[('a', 'x')]), Words(6), 4).open(opening())
+    Sentences(labelled(train=[('a', 'x')]), Words(6), 4).open(context())
 
 
 # --- translations ---------------------------------------------------------------
@@ -280,7 +282,7 @@ def pairs(**splits):
 
 def test_translations_begin_and_end():
   documents = pairs(train=[('ab', 'c'), ('abcabcabcabc', 'a'), ('a', 'bcd')])
-  source, world = Translations(documents, Bpe(259, special=THREE), 6), opening()
+  source, world = Translations(documents, Bpe(259, special=THREE), 6), context()
   opened = source.open(world)
   columns, made = opened.load(), opened.tokenizer
   a, b, c, d = (int(made.encode(letter)[0]) for letter in 'abcd')
@@ -297,7 +299,7 @@ def test_evaluation_keeps_every_pair_and_grows():
   train, long = ('ab', 'cd'), ('a' * 20, 'c' * 9)
   source = Translations(pairs(train=[train], validation=[train, long, ('', 'x')]),
                         Bpe(259, special=THREE), 6)
-  opened = source.split('validation').open(opening())
+  opened = source.split('validation').open(context())
   columns = opened.load()
   assert columns['inputs'].shape == (3, 24) and columns['labels'].shape == (3, 16)
   assert [opened.tokenizer.decode(row) for row in columns['labels']] == [
@@ -306,7 +308,7 @@ def test_evaluation_keeps_every_pair_and_grows():
 
 def test_references_that_the_tokenizer_changes_are_counted():
   documents = pairs(train=[('a b', 'a b')], test=[('a', 'a b'), ('a', 'a  b')])
-  special, world = ('pad', 'unknown', 'begin', 'end'), opening()
+  special, world = ('pad', 'unknown', 'begin', 'end'), context()
   Translations(documents, Words(9, special=special), 8, 'test').open(world)
   assert '1 reference of 2 changed by the tokenizer' in world.said[-1]
 
@@ -314,9 +316,9 @@ def test_references_that_the_tokenizer_changes_are_counted():
 def test_translations_refuse():
   documents = pairs(train=[('abc', 'abc')])
   with pytest.raises(UserError, match="'pad', 'begin' not among"):
-    Translations(documents, Bytes(), 8).open(opening())
+    Translations(documents, Bytes(), 8).open(context())
   with pytest.raises(UserError, match="every pair of 'train' is longer than 3 tokens"):
-    Translations(documents, Bpe(259, special=THREE), 3).open(opening())
+    Translations(documents, Bpe(259, special=THREE), 3).open(context())
 
 
 LETTERS = 'abcdefg'
@@ -325,7 +327,7 @@ LETTERS = 'abcdefg'
 def sharing(rows, *, length=6, packed=8):
   source = Translations(pairs(train=rows, validation=rows[:2]),
                         Bpe(256 + 3, special=THREE), length, packed=packed)
-  world = opening()
+  world = context()
   opened = source.open(world)
   return source, world, opened.load(), opened.tokenizer
 
@@ -398,7 +400,7 @@ def test_a_pair_as_long_as_a_row_has_it_alone():
 
 def test_pairs_of_other_splits_share_no_row():
   source, world, _, _ = sharing([('abc', 'd'), ('a', 'b')])
-  columns = source.split('validation').open(opening(**world.kept)).load()
+  columns = source.split('validation').open(context(**world.kept)).load()
   assert len(columns['inputs']) == 2 and 'decoder_segments' not in columns
   with pytest.raises(ValueError, match='packed: wants at least 6, the length, got 5'):
     sharing([('a', 'b')], packed=5)
@@ -410,8 +412,8 @@ def test_multi30k_references_survive(shared_tfds):
     pytest.skip('the real data of ../shared/data is not here')
   documents = texts.multi30k()
   state = Bpe(1000, special=THREE).fit(
-    documents.read('validation', Opening(str(shared), None, {})).targets)
-  world = Opening(str(shared), None, {'tokenizer': state}, print)
+    documents.read('validation', DataContext(str(shared), None, {})).targets)
+  world = DataContext(str(shared), None, {'tokenizer': state}, print)
   opened = Translations(documents, Bpe(1000, special=THREE), 64, 'test').open(world)
   references = documents.read('test', world).targets
   assert [opened.tokenizer.decode(row) for row in opened.load()['labels']] == references
@@ -433,7 +435,7 @@ class Bigram(nn.Module):
 
 def test_a_build_supplies_tokenizer_and_vocabulary(tmp_path):
   source = Packed(given(train=['hello world']), Characters(), 2)
-  world = Opening(None, tmp_path, {}, print)
+  world = DataContext(None, tmp_path, {}, print)
   seen = []
 
   def task(model, tokenizer):
@@ -442,7 +444,8 @@ def test_a_build_supplies_tokenizer_and_vocabulary(tmp_path):
 
   record = Experiment(
     model=Bigram, task=task, optimizer=partial(optax.sgd, 1.0),
-    train=data.Batches(source=source, batch_size=2), evals={}, duration=Span(steps=1))
+    train=data.Batches(source=source, batch_size=2), evals={},
+    duration=Duration(steps=1))
   build.build(record, ONE, world).close()
   tokenizer, model = seen
   assert tokenizer is tokenizers.load(world.kept['tokenizer'])

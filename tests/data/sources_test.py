@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from sklearn import datasets
 
+from bigmodels.core.errors import UserError
 from bigmodels.data.scikit import Digits, ScikitTable
-from bigmodels.data.sources import Arrays, Opening, Subset, held_out, in_memory
-from bigmodels.errors import UserError
+from bigmodels.data.sources import Arrays, DataContext, Subset, held_out, in_memory
 
-OPENING = Opening(None, None, {})
+OPENING = DataContext(None, None, {})
 
 
 @pytest.mark.parametrize('splits', [
@@ -120,10 +120,10 @@ def test_identity_changes_with_values_rows_and_names():
 
 
 def test_what_is_kept_is_fitted_once():
-  opening = Opening(None, None, {'old': 1})
-  assert opening.keep('old', lambda: 2) == 1
-  assert [opening.keep('new', lambda v=v: v) for v in (3, 4)] == [3, 3]
-  assert opening.kept == {'old': 1, 'new': 3}
+  context = DataContext(None, None, {'old': 1})
+  assert context.keep('old', lambda: 2) == 1
+  assert [context.keep('new', lambda v=v: v) for v in (3, 4)] == [3, 3]
+  assert context.kept == {'old': 1, 'new': 3}
 
 
 def test_digits_are_all_there_once():
@@ -186,8 +186,8 @@ def test_a_subset_has_some_of_some_classes():
 
 def test_examples_of_a_subset_are_told_by_their_rows_in_the_whole():
   class Told:
-    def open(self, opening):
-      return arrays(6).open(opening)._replace(describe=lambda row: f'number {row}')
+    def open(self, context):
+      return arrays(6).open(context)._replace(describe=lambda row: f'number {row}')
 
   opened = Subset(Told(), classes=('1',)).open(OPENING)
   assert [opened.describe(row) for row in range(2)] == ['number 1', 'number 4']
@@ -210,21 +210,21 @@ def test_subsets_that_cannot_be():
 
 def test_corrupt_examples_are_of_no_class_in_a_subset():
   class Damaged:
-    def open(self, opening):
-      found = arrays(6).open(opening)
+    def open(self, context):
+      found = arrays(6).open(context)
       corrupt = np.arange(6) == 3  # its label reads 0
       return found._replace(load=lambda: {**found.load(), 'corrupt': corrupt})
 
   lines = []
-  opening = Opening(None, None, {}, lines.append)
-  assert Subset(Damaged(), classes=('0',)).open(opening).length == 1
+  context = DataContext(None, None, {}, lines.append)
+  assert Subset(Damaged(), classes=('0',)).open(context).length == 1
   assert lines == ['Subset: 1 of 6 examples are corrupt, and left out: rows 3']
 
 
 def test_labels_that_are_no_class():
   class Wrong:
-    def open(self, opening):
-      return arrays(6).open(opening)._replace(classes=('0', '1'))
+    def open(self, context):
+      return arrays(6).open(context)._replace(classes=('0', '1'))
 
   with pytest.raises(UserError, match='Subset: the label of row 2 is 2, wants 0 to 1'):
     Subset(Wrong()).open(OPENING)

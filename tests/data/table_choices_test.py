@@ -7,10 +7,10 @@ from functools import partial
 import numpy as np
 import pytest
 
+from bigmodels.core.errors import UserError
 from bigmodels.data import cleaning
-from bigmodels.data.sources import Opening, held_out
+from bigmodels.data.sources import DataContext, held_out
 from bigmodels.data.table import Table
-from bigmodels.errors import UserError
 
 SPLITS = ('train', 'validation', 'test')
 PLAIN = (cleaning.fill_missing, cleaning.one_hot)
@@ -18,9 +18,9 @@ WHOLE = {'train': 1.0}
 
 
 @pytest.fixture
-def opening(tmp_path):
+def context(tmp_path):
   lines = []
-  return Opening(None, tmp_path, {}, lines.append)
+  return DataContext(None, tmp_path, {}, lines.append)
 
 
 @pytest.fixture
@@ -34,24 +34,24 @@ def write(tmp_path):
   return write
 
 
-def lines_of(opening):
-  return opening.say.__self__
+def lines_of(context):
+  return context.say.__self__
 
 
-def line_of(opening, start):
+def line_of(context, start):
   """The one line that begins so."""
-  line, = [x for x in lines_of(opening) if x.strip().startswith(start)]
+  line, = [x for x in lines_of(context) if x.strip().startswith(start)]
   return line.strip()
 
 
-def fitted(opening):
-  found, = [v for k, v in opening.kept.items() if k.startswith('table ')]
+def fitted(context):
+  found, = [v for k, v in context.kept.items() if k.startswith('table ')]
   return found
 
 
-def refusal(table, opening):
+def refusal(table, context):
   with pytest.raises(UserError) as error:
-    table.open(opening)
+    table.open(context)
   text, = str(error.value).splitlines()
   return text
 
@@ -74,11 +74,11 @@ def copied(count=100, copies=3):
   return [('a', 'b', 'y'), *rows * copies]
 
 
-def split_rows(table, opening):
+def split_rows(table, context):
   """Every row of every split, as text."""
   found = {}
   for name in SPLITS:
-    columns = table.split(name).open(opening).load()
+    columns = table.split(name).open(context).load()
     found[name] = [row.tobytes() for row in columns['inputs']]
   return found
 
@@ -98,31 +98,31 @@ def together(rows):
   ([('a', 'b', 'y'), *((i // 30, i % 30, i % 2) for i in range(900)),
     *((i // 30, i % 30, i % 2) for i in range(40))], None, 940, True),
   ([('a', 'y'), *((i % 2, i % 3) for i in range(90))], None, 90, False)])
-def test_equal_rows(write, opening, rows, duplicates, kept, apart):
+def test_equal_rows(write, context, rows, duplicates, kept, apart):
   table = Table(write(rows), 'y', task='classification', duplicates=duplicates,
                 clean=PLAIN)
-  found = split_rows(table, opening)
+  found = split_rows(table, context)
   assert sum(map(len, found.values())) == kept
   assert (together(found) == 0) == apart
   for name, fraction in table.splits.items():
     assert len(found[name]) == pytest.approx(fraction * kept, abs=0.04 * kept)
   if len({*rows[1:]}) < len(rows) - 1 and duplicates != 'drop':
-    assert ('stay together' in line_of(opening, 'equal rows:')) == apart
+    assert ('stay together' in line_of(context, 'equal rows:')) == apart
 
 
-def test_equal_rows_are_counted_and_the_other_choice_is_named(write, opening):
-  Table(write(copied()), 'y', task='classification').open(opening)
-  assert line_of(opening, 'equal rows:') == (
+def test_equal_rows_are_counted_and_the_other_choice_is_named(write, context):
+  Table(write(copied()), 'y', task='classification').open(context)
+  assert line_of(context, 'equal rows:') == (
     'equal rows: 200 of 300 rows equal an earlier one in all columns but y; they stay '
     'together in one split, since a has another value in most rows, so that these are '
     'copies (duplicates=keep or drop changes that)')
-  another = dataclasses.replace(opening, kept={})
+  another = dataclasses.replace(context, kept={})
   Table(write(coded()), 'y', task='classification').open(another)
-  told, = [x for x in lines_of(opening) if x.startswith('  equal rows: 564 of')]
+  told, = [x for x in lines_of(context) if x.startswith('  equal rows: 564 of')]
   assert 'they fall to the splits as all rows do, since no column has' in told
 
 
-def test_a_table_of_codes_can_be_learned_as_it_is(write, opening):
+def test_a_table_of_codes_can_be_learned_as_it_is(write, context):
   """The share of the most common label of each kind of row, over all test rows.
 
   With equal rows dropped, and with them in one split, nothing can be known of the
@@ -134,7 +134,7 @@ def test_a_table_of_codes_can_be_learned_as_it_is(write, opening):
   path = write([('a', 'b', 'y'), *((f'k{k // 2}', k % 2, int(y))
                                    for k, y in zip(kinds, labels, strict=True))])
   table = Table(path, 'y', task='classification', clean=PLAIN)
-  columns = {name: table.split(name).open(opening).load() for name in SPLITS}
+  columns = {name: table.split(name).open(context).load() for name in SPLITS}
 
   def kind(name):
     return [row.tobytes() for row in columns[name]['inputs']]
@@ -147,10 +147,10 @@ def test_a_table_of_codes_can_be_learned_as_it_is(write, opening):
   assert np.mean(right) == pytest.approx(0.8375, abs=0.04)  # the mean of the larger
 
 
-def test_labels_do_not_part_equal_rows(write, opening):
+def test_labels_do_not_part_equal_rows(write, context):
   rows = [('a', 'y'), *((f'{i // 2}.5', i % 2) for i in range(200))]
   table = Table(write(rows), 'y', task='classification', clean=())
-  found = split_rows(table, opening)
+  found = split_rows(table, context)
   assert together(found) == 0 and sum(map(len, found.values())) == 200
 
 
@@ -204,16 +204,16 @@ def numbers(values, count=60):
   (numbers([0, 1]), None), (numbers([1.5, 2.5, 3.5]), None), (range(60), None),
   (numbers(range(13)), None),  # 5 rows of each are too few to tell
   (numbers(['a', 'b', 'c']), None), (numbers([1]), None), ([''] * 60, None)])
-def test_columns_that_may_be_codes_are_named(write, opening, column, found):
+def test_columns_that_may_be_codes_are_named(write, context, column, found):
   path = write([('k', 'z', 'y'), *zip(column, range(60), numbers('ab'), strict=True)])
   table = Table(path, 'y', task='classification', clean=PLAIN)
-  table.open(opening)
-  told = [x for x in lines_of(opening) if 'may be codes' in x]
+  table.open(context)
+  told = [x for x in lines_of(context) if 'may be codes' in x]
   assert bool(told) == bool(found)
   if found:
     assert told == [f'  numbers that may be codes: k ({found}); categories=A,B makes '
                     'categories of columns A and B']
-    fits = dataclasses.replace(opening, kept={})
+    fits = dataclasses.replace(context, kept={})
     dataclasses.replace(table, categories='k').open(fits)
     assert sum(n.startswith('k=') for n in fitted(fits)['features']) in (
       int(found.split()[0]), int(found.split()[0]) + ('' in column))
@@ -222,12 +222,12 @@ def test_columns_that_may_be_codes_are_named(write, opening, column, found):
 @pytest.mark.parametrize('text, names', [
   ('k', ('k',)), ('k,m', ('k', 'm')), (' k , m ', ('k', 'm')), ('', ()), (',', ()),
   (('k', 'm'), ('k', 'm')), ((), ())])
-def test_categories_are_named_by_text_or_tuple(write, opening, text, names):
+def test_categories_are_named_by_text_or_tuple(write, context, text, names):
   rows = [('k', 'm', 'x', 'y'), *((i % 3, i % 4 / 2, i, 'ab'[i % 2])
                                   for i in range(80))]
   table = Table(write(rows), 'y', task='classification', categories=text, clean=PLAIN)
   assert table.categories == names
-  opened = table.open(opening)
+  opened = table.open(context)
   categories = {'k': ('k=0', 'k=1', 'k=2'), 'm': ('m=0', 'm=0.5', 'm=1', 'm=1.5')}
   wanted = [n for c in ('k', 'm') for n in (categories[c] if c in names else (c,))]
   assert list(opened.features) == [*wanted, 'x']
@@ -247,11 +247,11 @@ def test_categories_are_named_by_text_or_tuple(write, opening, text, names):
   ({'categories': 'y', 'threshold': 3}, 'not classes with a threshold'),
   ({'duplicates': 'dropp'}, "duplicates: must be one of keep, together, drop or None, "
    "got 'dropp'; did you mean 'drop'?")])
-def test_settings_that_are_refused(write, opening, settings, problem):
+def test_settings_that_are_refused(write, context, settings, problem):
   rows = [('color', 'x', 'y'), *(('rgb'[i % 3], i, i % 2) for i in range(60))]
   with pytest.raises(UserError) as error:
     Table(write(rows), 'y', **{'task': 'classification', 'clean': (
-      partial(cleaning.one_hot, most=5),)} | settings).open(opening)
+      partial(cleaning.one_hot, most=5),)} | settings).open(context)
   assert problem in str(error.value) and '\n' not in str(error.value)
 
 
@@ -273,9 +273,9 @@ def labelled(labels):
   (numbers([0.5, 1.5, 2.5]), {'categories': ('y',)}, 3),
   (range(60), {'categories': 'y'}, 60),
   (range(60), {'threshold': 30}, 2), (range(60), {'threshold': 58}, 2)])
-def test_labels_that_are_classes(write, opening, labels, settings, classes):
+def test_labels_that_are_classes(write, context, labels, settings, classes):
   table = Table(write(labelled(labels)), 'y', task='classification', **settings)
-  dataset = table.open(opening)
+  dataset = table.open(context)
   assert len(dataset.classes) == classes
   found = dataset.load()['labels']
   assert found.min() >= 0 and found.max() < classes
@@ -290,28 +290,28 @@ def test_labels_that_are_classes(write, opening, labels, settings, classes):
   ([f'id{i}' for i in range(60)], {}, 'which are not classes; set categories=y'),
   (numbers([3]), {'categories': 'y'}, "all 60 labels are '3'; two classes"),
   (range(60), {'threshold': 59}, "all 60 labels are 'low (up to 59)'")])
-def test_labels_that_are_not(write, opening, labels, settings, problem):
+def test_labels_that_are_not(write, context, labels, settings, problem):
   table = Table(write(labelled(labels)), 'y', task='classification', **settings)
-  assert problem in refusal(table, opening)
+  assert problem in refusal(table, context)
 
 
-def test_few_values_in_a_regression_are_said(write, opening):
+def test_few_values_in_a_regression_are_said(write, context):
   table = Table(write(labelled(numbers([0, 1]))), 'y', task='regression')
-  table.open(opening)
-  assert line_of(opening, 'label:') == (
+  table.open(context)
+  assert line_of(context, 'label:') == (
     'label: y, 0 to 1; of its few values task=classification makes classes')
 
 
-def test_classes_that_a_split_lacks_are_said(write, opening):
+def test_classes_that_a_split_lacks_are_said(write, context):
   members = {name: held_out(60, name, {'train': 0.8, 'validation': 0.1, 'test': 0.1})
              for name in SPLITS}
   labels = np.array(numbers(['a', 'b']), object)
   labels[members['test'][:3]] = 'rare'
   labels[members['validation']] = 'a'
-  Table(write(labelled(labels)), 'y', task='classification').open(opening)
-  assert line_of(opening, 'warning: data.csv: split train:') == (
+  Table(write(labelled(labels)), 'y', task='classification').open(context)
+  assert line_of(context, 'warning: data.csv: split train:') == (
     'warning: data.csv: split train: no row of 1 of 3 classes: rare')
-  assert line_of(opening, 'split validation:') == (
+  assert line_of(context, 'split validation:') == (
     'split validation: no row of 2 of 3 classes: b, rare')
 
 
@@ -334,12 +334,12 @@ def test_classes_that_a_split_lacks_are_said(write, opening):
   (('a', 'y=no'), [('x', 1), ('z', 2)], ['a=x', 'a=z', 'y=no']),
   (('a b', 'a  b'), [('x', 'x'), ('z', 'z')],
    ['a b=x', 'a b=z', 'a  b=x', 'a  b=z'])])
-def test_no_column_is_lost_to_another_of_its_name(write, opening, header, rows, names):
+def test_no_column_is_lost_to_another_of_its_name(write, context, header, rows, names):
   labels = ['no', 'yes']
   body = [(*row, labels[i]) for i, row in enumerate(rows)] * 10
   table = Table(write([(*header, 'y'), *body]), 'y', task='classification',
                 clean=PLAIN, splits=WHOLE, duplicates='keep')
-  opened = table.open(opening)
+  opened = table.open(context)
   assert list(opened.features) == names
   inputs = opened.load()['inputs']
   assert inputs.shape == (20, len(names))
@@ -352,7 +352,7 @@ def test_no_column_is_lost_to_another_of_its_name(write, opening, header, rows, 
         assert inputs[1 - i, at] == 0
       else:
         assert inputs[i, names.index(name)] == row[column]
-  told = line_of(opening, 'one_hot:')
+  told = line_of(context, 'one_hot:')
   assert ('the name of another column is taken' in told) == any('(' in n and n not in (
     header) for n in names)
 
@@ -360,8 +360,8 @@ def test_no_column_is_lost_to_another_of_its_name(write, opening, header, rows, 
 # --- what is lost ---------------------------------------------------------------
 
 
-def warnings(opening):
-  return [x for x in lines_of(opening) if x.startswith('warning: ')]
+def warnings(context):
+  return [x for x in lines_of(context) if x.startswith('warning: ')]
 
 
 def filled(share, value):
@@ -394,18 +394,18 @@ def filled(share, value):
    'drop_constant: b (40 of 200, 20%): other than the rest of a column that is'),
   ([('a', 'b', 'y'), *((i, '', i % 2) for i in range(200))], {}, None),
   ([('a', 'b', 'y'), *((i, 7, i % 2) for i in range(200))], {}, None)])
-def test_more_than_a_twentieth_is_a_warning(write, opening, rows, settings, told):
-  Table(write(rows), 'y', task='classification', **settings).open(opening)
-  found = warnings(opening)
+def test_more_than_a_twentieth_is_a_warning(write, context, rows, settings, told):
+  Table(write(rows), 'y', task='classification', **settings).open(context)
+  found = warnings(context)
   if told is None:
     assert not found
   else:
     line, = found
     assert line.startswith(f'warning: data.csv: {told}')
-  assert opening.kept['notes'] == lines_of(opening)
+  assert context.kept['notes'] == lines_of(context)
 
 
-def test_another_file_is_told_of_as_well(write, opening):
+def test_another_file_is_told_of_as_well(write, context):
   chance = np.random.default_rng(0)
 
   def rows(scale, words):
@@ -413,47 +413,48 @@ def test_another_file_is_told_of_as_well(write, opening):
                                 'no' if i % 2 else 'yes') for i in range(100))]
 
   table = Table(write(rows(1, 'uv')), 'y', task='classification')
-  table.open(opening)
-  before = len(lines_of(opening))
+  table.open(context)
+  before = len(lines_of(context))
   path = write(rows(20, 'uvz'), 'new.csv')
   test = dataclasses.replace(table, path=path, splits={'test': 1.0}, selected='test')
-  test.open(opening)
-  found = lines_of(opening)[before:]
+  test.open(context)
+  found = lines_of(context)[before:]
   assert found[:2] == [
     'new.csv: 100 rows, 1 columns of numbers, 2 of text',
     '  test: 100 rows, cleaned as those that the run was fitted to']
   clipped, unseen = found[2:]
   assert clipped.startswith('warning: new.csv: clip_outliers: a (')
   assert unseen.startswith('warning: new.csv: one_hot: w (33 of 100, 33%): of none of ')
-  test.open(opening)
-  assert len(lines_of(opening)) == before + 4  # once
+  test.open(context)
+  assert len(lines_of(context)) == before + 4  # once
 
 
-def test_lines_are_kept_and_not_said_again_when_a_run_goes_on(write, opening, tmp_path):
+def test_lines_are_kept_and_not_said_again_when_a_run_goes_on(write, context, tmp_path):
   path = write(filled(0.1, ''))
   table = Table(path, 'y', task='classification')
-  table.open(opening)
+  table.open(context)
   said = []
-  resumed = Opening(None, tmp_path, json.loads(json.dumps(opening.kept)), said.append)
+  resumed = DataContext(None, tmp_path, json.loads(json.dumps(context.kept)),
+                        said.append)
   for name in SPLITS:
     table.split(name).open(resumed)
-  assert said == [] and resumed.kept == opening.kept
+  assert said == [] and resumed.kept == context.kept
   assert any(x.startswith('warning: ') for x in resumed.kept['notes'])
 
 
 @pytest.mark.parametrize('column, train, test', [
   ('', range(40), ['']), ('text', numbers(['u', 'v'], 40), ['']),
   ('unseen', numbers(['u', 'v'], 40), ['z']), ('far', range(40), [1e9])])
-def test_columns_that_only_the_test_file_lacks(write, opening, column, train, test):
+def test_columns_that_only_the_test_file_lacks(write, context, column, train, test):
   table = Table(write([('a', 'b', 'y'), *zip(train, range(40), numbers('kl', 40),
                                              strict=True)]), 'y', task='classification')
-  table.open(opening)
+  table.open(context)
   path = write([('a', 'b', 'y'), *((test[0], i, 'kl'[i % 2]) for i in range(20))],
                'test.csv')
   other = dataclasses.replace(table, path=path, splits={'test': 1.0}, selected='test')
-  assert np.isfinite(other.open(opening).load()['inputs']).all()
-  assert warnings(opening)
-  assert all('(20 of 20, 100%)' in line for line in warnings(opening))
+  assert np.isfinite(other.open(context).load()['inputs']).all()
+  assert warnings(context)
+  assert all('(20 of 20, 100%)' in line for line in warnings(context))
 
 
 # --- what float32 rounds --------------------------------------------------------
@@ -467,22 +468,22 @@ def test_columns_that_only_the_test_file_lacks(write, opening, column, train, te
   (100_000, 0.001, '100000 and 100000.099'), (0.5, 0.001, None), (1e-30, 1e-32, None)])
 @pytest.mark.parametrize('label', [True, False])
 def test_a_column_that_float32_rounds_much_is_a_warning(
-  write, opening, start, step, said, label):
+  write, context, start, step, said, label):
   other = [i % 7 for i in range(100)]
   large = [repr(start + i * step) for i in range(100)]
   rows = zip(other, large, strict=True) if label else zip(large, other, strict=True)
   Table(write([('a', 'y'), *rows]), 'y', task='regression', clean=(), splits=WHOLE
-        ).open(opening)
-  found = [line for line in lines_of(opening) if 'float32 rounds' in line]
+        ).open(context)
+  found = [line for line in lines_of(context) if 'float32 rounds' in line]
   assert len(found) == (said is not None)
   if said:
     name = 'y' if label else 'a'
     assert f'column {name!r} lies between {said}: float32 rounds it by' in found[0]
 
 
-def test_standardized_columns_are_not_rounded_much(write, opening):
+def test_standardized_columns_are_not_rounded_much(write, context):
   rows = [(1_700_000_000 + i, i % 7) for i in range(100)]
   opened = Table(write([('a', 'y'), *rows]), 'y', task='regression', splits=WHOLE
-                 ).open(opening)
-  assert not [line for line in lines_of(opening) if 'float32 rounds' in line]
+                 ).open(context)
+  assert not [line for line in lines_of(context) if 'float32 rounds' in line]
   assert len(np.unique(opened.load()['inputs'])) == 100

@@ -6,22 +6,22 @@ from functools import partial
 import numpy as np
 import pytest
 
+from bigmodels.core.errors import UserError
 from bigmodels.data import cleaning
-from bigmodels.data.sources import Opening, held_out
+from bigmodels.data.sources import DataContext, held_out
 from bigmodels.data.table import Table
-from bigmodels.errors import UserError
 
 PLAIN = (cleaning.fill_missing, cleaning.one_hot)
 
 
 @pytest.fixture
-def opening(tmp_path):
+def context(tmp_path):
   lines = []
-  return Opening(None, tmp_path, {}, lines.append)
+  return DataContext(None, tmp_path, {}, lines.append)
 
 
-def _lines(opening):
-  return opening.say.__self__
+def _lines(context):
+  return context.say.__self__
 
 
 @pytest.fixture
@@ -35,8 +35,8 @@ def write(tmp_path):
   return write
 
 
-def fitted_of(opening):
-  [fitted] = [v for k, v in opening.kept.items() if k.startswith('table ')]
+def fitted_of(context):
+  [fitted] = [v for k, v in context.kept.items() if k.startswith('table ')]
   return fitted
 
 
@@ -48,9 +48,9 @@ def small(count=20):
   return csv_text([('a', 'kind'), *((i, 'xy'[i % 2]) for i in range(count))])
 
 
-def message(table, opening):
+def message(table, context):
   with pytest.raises(UserError) as caught:
-    table.open(opening)
+    table.open(context)
   assert table.path in str(caught.value)
   return str(caught.value).removeprefix(table.path)
 
@@ -58,25 +58,25 @@ def message(table, opening):
 # --- unusual files --------------------------------------------------------------
 
 
-def values_of(path, opening, **settings):
+def values_of(path, context, **settings):
   """All rows as read, in the order of the file."""
   settings = {'task': 'regression', 'clean': PLAIN} | settings
   table = Table(path, 'y', splits={'train': 1.0}, **settings)
-  return table.open(opening).load()
+  return table.open(context).load()
 
 
-def test_missing_values_and_infinities(write, opening):
+def test_missing_values_and_infinities(write, context):
   path = write('a,y\n?,1\nNA,2\n NaN ,3\nnull,4\n"",5\ninf,6\n1e300,7\n8,8\n10,9\n')
-  columns = values_of(path, opening)
+  columns = values_of(path, context)
   np.testing.assert_array_equal(columns['inputs'][:, 0], [9] * 7 + [8, 10])
-  assert '2 infinite values of a are missing' in _lines(opening)[0]
-  assert '  fill_missing: 7 values of a by the training median 9' in _lines(opening)
+  assert '2 infinite values of a are missing' in _lines(context)[0]
+  assert '  fill_missing: 7 values of a by the training median 9' in _lines(context)
 
 
-def test_rows_without_a_label_are_dropped_and_told(write, opening):
-  columns = values_of(write('a,y\n1,1\n2,\n3,3\n4,inf\n5,5\n'), opening)
+def test_rows_without_a_label_are_dropped_and_told(write, context):
+  columns = values_of(write('a,y\n1,1\n2,\n3,3\n4,inf\n5,5\n'), context)
   assert columns['inputs'][:, 0].tolist() == [1, 3, 5]
-  assert any('drop_unlabelled: 2 of 5 rows' in line for line in _lines(opening))
+  assert any('drop_unlabelled: 2 of 5 rows' in line for line in _lines(context))
 
 
 @pytest.mark.parametrize('data', [
@@ -85,40 +85,40 @@ def test_rows_without_a_label_are_dropped_and_told(write, opening):
   b' a b , y \r\n 1.5 , 1 \r\n\r\n 2,2\r\n',
   b'"a b"\ty\n"1.5"\t1\n2\t2\n',
 ], ids=['bom', 'semicolons', 'spaces', 'tabs'])
-def test_dialects(write, opening, data):
-  columns = values_of(write(data), opening)
+def test_dialects(write, context, data):
+  columns = values_of(write(data), context)
   assert columns['inputs'].tolist() == [[1.5], [2]]
   assert columns['labels'].tolist() == [1, 2]
-  fitted = fitted_of(opening)
+  fitted = fitted_of(context)
   assert fitted['features'] == ['a b']
 
 
-def test_quotes_newlines_booleans_and_latin_1(write, opening):
+def test_quotes_newlines_booleans_and_latin_1(write, context):
   text = 'flag,city,y\ntrue,"A, ""x""\nB",1\nfalse,Köln,2\ntrue,Köln,3\n'
-  columns = values_of(write(text.encode('latin-1')), opening)
-  fitted = fitted_of(opening)
+  columns = values_of(write(text.encode('latin-1')), context)
+  fitted = fitted_of(context)
   assert fitted['features'] == [
     'flag=false', 'flag=true', 'city=A, "x"\nB', 'city=Köln']
   assert columns['inputs'].tolist() == [[0, 1, 1, 0], [1, 0, 0, 1], [0, 1, 0, 1]]
-  assert 'not UTF-8 (line 4), so read as Latin-1' in _lines(opening)[0]
+  assert 'not UTF-8 (line 4), so read as Latin-1' in _lines(context)[0]
 
 
-def test_unnamed_missing_and_dated_columns(write, opening):
+def test_unnamed_missing_and_dated_columns(write, context):
   rows = [('', 'day', 'gone', 'a', 'y'), *(
     (i, f'2024-{i // 28 + 1:02}-{i % 28 + 1:02}', '', i % 7, i) for i in range(80))]
-  columns = values_of(write(csv_text(rows)), opening, clean=(
+  columns = values_of(write(csv_text(rows)), context, clean=(
     cleaning.drop_constant, cleaning.one_hot))
   np.testing.assert_array_equal(columns['inputs'][:, 0], np.arange(80) % 7)
-  lines = '\n'.join(_lines(opening))
+  lines = '\n'.join(_lines(context))
   assert columns['inputs'].shape == (80, 1)
   assert '1 columns without a name are left out' in lines
   assert 'drop_constant: gone dropped' in lines
   assert 'day DROPPED, its 80 values' in lines
 
 
-def test_integers_beyond_float32_keep_their_differences(write, opening):
+def test_integers_beyond_float32_keep_their_differences(write, context):
   path = write('a,y\n9007199254740001,1\n9007199254740003,2\n9007199254740005,3\n')
-  columns = values_of(path, opening, clean=(cleaning.standardize,))
+  columns = values_of(path, context, clean=(cleaning.standardize,))
   np.testing.assert_allclose(columns['inputs'][:, 0], [-(1.5**0.5), 0, 1.5**0.5],
                              rtol=1e-6)
 
@@ -126,13 +126,13 @@ def test_integers_beyond_float32_keep_their_differences(write, opening):
 # --- what is refused ------------------------------------------------------------
 
 
-def test_files_that_are_not_there(write, opening, tmp_path):
+def test_files_that_are_not_there(write, context, tmp_path):
   write(small(), 'housing.csv')
   table = partial(Table, label='y', task='regression')
-  text = message(table(str(tmp_path / 'housing.cvs')), opening)
+  text = message(table(str(tmp_path / 'housing.cvs')), context)
   assert text == ": there is no such file; did you mean 'housing.csv'?"
-  assert 'is a folder' in message(table(str(tmp_path)), opening)
-  assert 'there is no folder' in message(table(str(tmp_path / 'x' / 'y.csv')), opening)
+  assert 'is a folder' in message(table(str(tmp_path)), context)
+  assert 'there is no folder' in message(table(str(tmp_path / 'x' / 'y.csv')), context)
 
 
 @pytest.mark.parametrize('data, problem', [
@@ -154,9 +154,9 @@ def test_files_that_are_not_there(write, opening, tmp_path):
   (b'a,y\n1,1\n"\n",2\n3,$4\n5,6\n',
    "line 5, column 'y': '$4' is no number; task='classification'"),
 ])
-def test_bad_files(write, opening, data, problem):
+def test_bad_files(write, context, data, problem):
   table = Table(write(data), 'y', task='regression')
-  assert problem in message(table, opening)
+  assert problem in message(table, context)
 
 
 def test_bad_settings():
@@ -169,14 +169,14 @@ def test_bad_settings():
       Table('x.csv', 'y', task='classification', threshold=threshold)
 
 
-def test_splits_must_be_there(write, opening):
+def test_splits_must_be_there(write, context):
   table = Table(write(small()), 'kind', task='classification')
-  text = message(table.split('tset'), opening)
+  text = message(table.split('tset'), context)
   assert "no split 'tset'; did you mean 'test'?" in text
   unnamed = dataclasses.replace(table, splits={'all': 1.0}, selected='all')
-  assert "none is called 'train'" in message(unnamed, opening)
+  assert "none is called 'train'" in message(unnamed, context)
   short = dataclasses.replace(table, splits={'train': 0.5, 'test': 0.4})
-  assert 'add up to 0.9' in message(short, opening)
+  assert 'add up to 0.9' in message(short, context)
 
 
 @pytest.mark.parametrize('values, threshold, problem', [
@@ -188,17 +188,17 @@ def test_splits_must_be_there(write, opening):
   ([1] * 5 + [2] * 15, 'median', "all 20 labels are 'low (up to 2)'"),
   (['x'] * 20, 'median', "line 2, column 'y': 'x' is no number, so there is nothing"),
 ])
-def test_labels_that_are_no_classes(write, opening, values, threshold, problem):
+def test_labels_that_are_no_classes(write, context, values, threshold, problem):
   path = write(csv_text([('a', 'y'), *enumerate(values)]))
   table = Table(path, 'y', task='classification', threshold=threshold)
-  assert problem in message(table, opening)
+  assert problem in message(table, context)
 
 
-def test_the_training_split_needs_two_classes(write, opening):
+def test_the_training_split_needs_two_classes(write, context):
   test = set(held_out(20, 'test', {'train': 0.8, 'validation': 0.1, 'test': 0.1}))
   rows = [(i, 'rare' if i in test else 'common') for i in range(20)]
   table = Table(write(csv_text([('a', 'y'), *rows])), 'y', task='classification')
-  text = message(table, opening)
+  text = message(table, context)
   assert "all 16 labels in the training split are 'common'" in text
 
 
@@ -206,14 +206,14 @@ def test_the_training_split_needs_two_classes(write, opening):
   ('', "column 'a' has 1 values that are missing or too large"),
   ('word', 'still text after cleaning: a; cleaning.one_hot'),
 ])
-def test_steps_must_leave_numbers(write, opening, cell, problem):
+def test_steps_must_leave_numbers(write, context, cell, problem):
   path = write(f'a,y\n1,1\n{cell},2\n3,3\n')
   table = Table(path, 'y', task='regression', splits={'train': 1.0}, clean=())
-  assert problem in message(table, opening)
+  assert problem in message(table, context)
 
 
-def test_an_odd_quote_inside_a_value_is_a_character(write, opening):
-  columns = values_of(write('a,y\n5" disk,1\n7,2\n'), opening)
-  fitted = fitted_of(opening)
+def test_an_odd_quote_inside_a_value_is_a_character(write, context):
+  columns = values_of(write('a,y\n5" disk,1\n7,2\n'), context)
+  fitted = fitted_of(context)
   assert fitted['features'] == ['a=5" disk', 'a=7']
   assert columns['inputs'].tolist() == [[1, 0], [0, 1]]

@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow.csv
 import pytest
 
-from bigmodels import recipes
+from bigmodels.config import tree
+from bigmodels.core.errors import UserError
 from bigmodels.data import cleaning
-from bigmodels.data.sources import Opening, held_out
+from bigmodels.data.sources import DataContext, held_out
 from bigmodels.data.table import Table
-from bigmodels.errors import UserError
 
 HOUSING = pathlib.Path(__file__).parents[3] / 'shared' / 'data' / 'housing.csv'
 SPLITS = ('train', 'validation', 'test')
@@ -20,9 +20,9 @@ PLAIN = (cleaning.fill_missing, cleaning.one_hot)
 
 
 @pytest.fixture
-def opening(tmp_path):
+def context(tmp_path):
   lines = []
-  return Opening(None, tmp_path, {}, lines.append)
+  return DataContext(None, tmp_path, {}, lines.append)
 
 
 @pytest.fixture
@@ -49,18 +49,18 @@ def random_rows(count=100):
      colors[generator.integers(3)], f'{generator.normal(5):.6f}') for _ in range(count)]
 
 
-def fits(opening):
+def fits(context):
   """What was fitted, by the settings of the table."""
-  return {k: v for k, v in opening.kept.items() if k.startswith('table ')}
+  return {k: v for k, v in context.kept.items() if k.startswith('table ')}
 
 
 def small(count=20):
   return csv_text([('a', 'kind'), *((i, 'xy'[i % 2]) for i in range(count))])
 
 
-def message(table, opening):
+def message(table, context):
   with pytest.raises(UserError) as caught:
-    table.open(opening)
+    table.open(context)
   assert table.path in str(caught.value)
   return str(caught.value).removeprefix(table.path)
 
@@ -68,12 +68,12 @@ def message(table, opening):
 # --- what comes out -------------------------------------------------------------
 
 
-def test_regression_keeps_targets_in_their_own_units(write, opening):
+def test_regression_keeps_targets_in_their_own_units(write, context):
   rows = random_rows()
   table = Table(write(csv_text(rows)), 'y', task='regression')
   seen = []
   for name in SPLITS:
-    dataset = table.split(name).open(opening)
+    dataset = table.split(name).open(context)
     columns = dataset.load()
     assert columns['inputs'].dtype == columns['labels'].dtype == np.float32
     assert columns['inputs'].shape == (dataset.length, 5)
@@ -84,35 +84,35 @@ def test_regression_keeps_targets_in_their_own_units(write, opening):
                              rtol=1e-6)
 
 
-def test_classes_are_the_sorted_distinct_values(write, opening):
+def test_classes_are_the_sorted_distinct_values(write, context):
   text = csv_text([('a', 'n', 'word'), *((i, (10, 9, 2)[i % 3], ('b', 'c', 'a')[i % 3])
                                          for i in range(60))])
   path = write(text)
   table = Table(path, 'n', task='classification', clean=PLAIN)
-  dataset = table.open(opening)
+  dataset = table.open(context)
   assert dataset.classes == ('2', '9', '10')
   columns = dataset.load()
   assert columns['labels'].dtype == np.int32
   for a, label in zip(columns['inputs'][:, 0], columns['labels'], strict=True):
     assert (10, 9, 2)[int(a) % 3] == int(dataset.classes[label])
-  words = dataclasses.replace(table, label='word').open(opening)
+  words = dataclasses.replace(table, label='word').open(context)
   assert words.classes == ('a', 'b', 'c')
 
 
-def test_threshold_number_puts_the_threshold_itself_low(write, opening):
+def test_threshold_number_puts_the_threshold_itself_low(write, context):
   table = Table(write(csv_text([('a', 'y'), *((i, i / 2) for i in range(40))])), 'y',
                 task='classification', threshold=7.5, clean=())
-  dataset = table.open(opening)
+  dataset = table.open(context)
   columns = dataset.load()
   np.testing.assert_array_equal(columns['labels'], columns['inputs'][:, 0] > 15)
   assert dataset.classes == ('low (up to 7.5)', 'high (above 7.5)')
 
 
-def test_threshold_median_is_of_the_training_labels(write, opening):
+def test_threshold_median_is_of_the_training_labels(write, context):
   values = np.random.default_rng(5).lognormal(size=50).round(3)
   table = Table(write(csv_text([('a', 'y'), *enumerate(values)])), 'y',
                 task='classification', threshold='median', clean=())
-  dataset = table.split('test').open(opening)
+  dataset = table.split('test').open(context)
   train = held_out(50, 'train', table.splits)
   median = np.median(values[train])
   assert median != np.median(values)
@@ -122,11 +122,11 @@ def test_threshold_median_is_of_the_training_labels(write, opening):
   assert f'{median:g}' in dataset.classes[0]
 
 
-def test_default_steps_leave_finite_standardized_features(write, opening):
+def test_default_steps_leave_finite_standardized_features(write, context):
   rows = [list(r) for r in random_rows()]
   rows[3][0] = rows[4][2] = rows[5][1] = ''
   rows[6][1] = '1e30'
-  dataset = Table(write(csv_text(rows)), 'y', task='regression').open(opening)
+  dataset = Table(write(csv_text(rows)), 'y', task='regression').open(context)
   inputs = dataset.load()['inputs']
   assert inputs.shape[1] in (5, 6)  # the row without a color may be a test row
   assert np.isfinite(inputs).all()
@@ -134,8 +134,8 @@ def test_default_steps_leave_finite_standardized_features(write, opening):
   np.testing.assert_allclose(inputs[:, :2].std(0), 1, atol=1e-5)
 
 
-def test_rows_are_read_as_loaded(write, opening):
-  dataset = Table(write(small()), 'kind', task='classification').open(opening)
+def test_rows_are_read_as_loaded(write, context):
+  dataset = Table(write(small()), 'kind', task='classification').open(context)
   rows = np.array([3, 0, 3])
   np.testing.assert_array_equal(dataset.read(rows)['inputs'],
                                 dataset.load()['inputs'][rows])
@@ -154,13 +154,13 @@ def test_only_training_rows_move_the_fit(write, tmp_path, split):
     changed[1 + row] = ['99999', '', 'purple', '-1000']
   kept, arrays = [], []
   for i, text in enumerate((csv_text(rows), csv_text(changed))):
-    opening = Opening(None, tmp_path, {}, lambda line: None)
+    context = DataContext(None, tmp_path, {}, lambda line: None)
     clean = (cleaning.drop_constant, cleaning.fill_missing, cleaning.log_skewed,
              cleaning.clip_outliers, cleaning.one_hot, cleaning.standardize)
     table = Table(write(text, f'{i}.csv'), 'y', task='classification',
                   threshold='median', clean=clean)
-    arrays.append(table.open(opening).load())
-    kept.append(json.dumps(fits(opening)))
+    arrays.append(table.open(context).load())
+    kept.append(json.dumps(fits(context)))
   assert (kept[0] == kept[1]) == (split != 'train')
   same = arrays[0]['inputs'].shape == arrays[1]['inputs'].shape and all(
     np.array_equal(arrays[0][n], arrays[1][n]) for n in arrays[0])
@@ -171,38 +171,38 @@ def test_the_fit_does_not_depend_on_the_split_opened_first(write, tmp_path):
   table = Table(write(csv_text(random_rows())), 'y', task='regression')
   kept = []
   for name in ('train', 'test'):
-    opening = Opening(None, tmp_path, {}, lambda line: None)
-    table.split(name).open(opening)
-    kept.append(opening.kept)
+    context = DataContext(None, tmp_path, {}, lambda line: None)
+    table.split(name).open(context)
+    kept.append(context.kept)
   assert kept[0] == kept[1] and kept[0]
 
 
-def test_duplicates_are_dropped_before_the_split(write, opening):
+def test_duplicates_are_dropped_before_the_split(write, context):
   rows = random_rows(60)
   path = write(csv_text([*rows, *rows[1:]]))
   table = Table(path, 'y', task='regression', clean=(
     cleaning.one_hot, cleaning.drop_duplicates))
-  inputs = [table.split(n).open(opening).load()['inputs'] for n in SPLITS]
+  inputs = [table.split(n).open(context).load()['inputs'] for n in SPLITS]
   together = np.concatenate(inputs)
   assert len(together) == 60
   assert len(np.unique(together, axis=0)) == 60
-  assert any('60 of 120 rows dropped' in line for line in _lines(opening))
+  assert any('60 of 120 rows dropped' in line for line in _lines(context))
 
 
-def _lines(opening):
-  return opening.say.__self__
+def _lines(context):
+  return context.say.__self__
 
 
 def test_kept_parameters_are_used_for_other_data(write, tmp_path):
   rows = random_rows()
   shifted = [rows[0]] + [(float(a) + 1000, b, c, y) for a, b, c, y in rows[1:]]
-  opening = Opening(None, tmp_path, {}, lambda line: None)
+  context = DataContext(None, tmp_path, {}, lambda line: None)
   first = Table(write(csv_text(rows), '1.csv'), 'y', task='regression', clean=(
     cleaning.one_hot, cleaning.standardize))
-  inputs = first.open(opening).load()['inputs']
-  stored = json.dumps(opening.kept, allow_nan=False)
-  before = json.dumps(fits(opening))
-  resumed = Opening(None, tmp_path, json.loads(stored), lambda line: None)
+  inputs = first.open(context).load()['inputs']
+  stored = json.dumps(context.kept, allow_nan=False)
+  before = json.dumps(fits(context))
+  resumed = DataContext(None, tmp_path, json.loads(stored), lambda line: None)
   other = dataclasses.replace(first, path=write(csv_text(shifted), '2.csv'))
   again = other.open(resumed).load()['inputs']
   assert json.dumps(fits(resumed)) == before
@@ -211,44 +211,44 @@ def test_kept_parameters_are_used_for_other_data(write, tmp_path):
   np.testing.assert_array_equal(again[:, 1:], inputs[:, 1:])
 
 
-def test_a_file_of_test_rows_is_cleaned_as_the_training_file(write, opening):
+def test_a_file_of_test_rows_is_cleaned_as_the_training_file(write, context):
   rows = random_rows()
   train = Table(write(csv_text(rows), 'train.csv'), 'y', task='regression')
-  whole = {n: train.split(n).open(opening).load() for n in SPLITS}
+  whole = {n: train.split(n).open(context).load() for n in SPLITS}
   wanted = held_out(100, 'test', train.splits)
   alone = csv_text([rows[0], *(rows[1 + r] for r in wanted)])
   test = Table(write(alone, 'test.csv'), 'y', task='regression',
                splits={'test': 1.0}, selected='test')
   np.testing.assert_array_equal(
-    test.open(opening).load()['inputs'], whole['test']['inputs'])
+    test.open(context).load()['inputs'], whole['test']['inputs'])
 
 
-def test_another_file_must_have_the_columns_of_the_fit(write, opening):
+def test_another_file_must_have_the_columns_of_the_fit(write, context):
   table = Table(write(small(), '1.csv'), 'kind', task='classification')
-  table.open(opening)
+  table.open(context)
   path = write(small().replace('a,', 'aa,'), '2.csv')
   renamed = dataclasses.replace(table, path=path)
-  assert "no column 'a'" in message(renamed, opening)
+  assert "no column 'a'" in message(renamed, context)
   worded = csv_text([('a', 'kind'), *((f'v{i}', 'xy'[i % 2]) for i in range(20))])
   other = dataclasses.replace(table, path=write(worded, '3.csv'))
-  assert "column 'a' was numbers" in message(other, opening)
+  assert "column 'a' was numbers" in message(other, context)
   unseen = dataclasses.replace(table, path=write(small().replace('x', 'z'), '4.csv'))
-  assert "'z' is not one of the classes" in message(unseen, opening)
+  assert "'z' is not one of the classes" in message(unseen, context)
 
 
-def test_settings_have_fits_of_their_own(write, opening):
+def test_settings_have_fits_of_their_own(write, context):
   table = Table(write(small()), 'kind', task='classification')
   clip = (partial(cleaning.clip_outliers, deviations=1.0),)
-  table.open(opening)
-  dataclasses.replace(table, clean=clip).open(opening)
-  dataclasses.replace(table, clean=clip).split('test').open(opening)
-  assert len(fits(opening)) == 2
+  table.open(context)
+  dataclasses.replace(table, clean=clip).open(context)
+  dataclasses.replace(table, clean=clip).split('test').open(context)
+  assert len(fits(context)) == 2
 
 
 # --- read once, printed once, identified ----------------------------------------
 
 
-def test_the_file_is_read_and_told_once(write, opening, monkeypatch):
+def test_the_file_is_read_and_told_once(write, context, monkeypatch):
   calls = []
   read_csv = pyarrow.csv.read_csv
   monkeypatch.setattr(pyarrow.csv, 'read_csv',
@@ -256,34 +256,34 @@ def test_the_file_is_read_and_told_once(write, opening, monkeypatch):
   path = write(csv_text(random_rows()))
   table = Table(path, 'y', task='regression')
   for name in SPLITS:
-    table.split(name).open(opening)
+    table.split(name).open(context)
   assert len(calls) == 1
-  told = [line.split(':')[0].strip() for line in _lines(opening)]
+  told = [line.split(':')[0].strip() for line in _lines(context)]
   assert told == ['data.csv', 'split', 'label',
                   *[step.__name__ for step in table.clean]]
   write(csv_text(random_rows(50)))
-  table.open(opening)
+  table.open(context)
   assert len(calls) == 2
 
 
-def test_identity_changes_with_the_data_and_the_split(write, opening):
+def test_identity_changes_with_the_data_and_the_split(write, context):
   table = Table(write(small()), 'kind', task='classification')
-  before = table.open(opening).identity
-  assert table.open(opening).identity == before
-  assert table.split('test').open(opening).identity != before
+  before = table.open(context).identity
+  assert table.open(context).identity == before
+  assert table.split('test').open(context).identity != before
   fewer = dataclasses.replace(table, splits={'train': 0.5, 'test': 0.5})
-  assert fewer.open(opening).identity != before
+  assert fewer.open(context).identity != before
   write(small().replace('19,', '20,'))
-  assert table.open(opening).identity != before
+  assert table.open(context).identity != before
 
 
 def test_prints_and_overrides_as_part_of_an_experiment():
   table = Table('x.csv', 'y', task='classification', threshold='median')
-  table = recipes.override(table, 'threshold', '180000')
-  table = recipes.override(table, 'clean', '()')
-  described = dict(recipes.describe(table, 'source'))
+  table = tree.override(table, 'threshold', '180000')
+  table = tree.override(table, 'clean', '()')
+  described = dict(tree.describe(table, 'source'))
   assert described['source.threshold'] == '180000.0'
-  assert recipes.override(table, 'threshold', 'median').threshold == 'median'
+  assert tree.override(table, 'threshold', 'median').threshold == 'median'
   assert described['source.clean'] == '()'
   assert ast.literal_eval(described['source.splits'])['train'] == 0.8
 
@@ -292,15 +292,15 @@ def test_prints_and_overrides_as_part_of_an_experiment():
 
 
 @pytest.mark.skipif(not HOUSING.is_file(), reason='no shared/data/housing.csv')
-def test_housing(opening):
+def test_housing(context):
   table = Table(str(HOUSING), 'median_house_value', task='classification',
                 threshold='median')
-  lengths = [table.split(name).open(opening).length for name in SPLITS]
+  lengths = [table.split(name).open(context).length for name in SPLITS]
   assert lengths == [16512, 2064, 2064]
-  dataset = table.open(opening)
+  dataset = table.open(context)
   columns = dataset.load()
   assert columns['inputs'].shape == (16512, 13)
   assert dataset.classes == ('low (up to 180000)', 'high (above 180000)')
   assert 0.49 < columns['labels'].mean() < 0.51
   assert ('  fill_missing: 207 values of total_bedrooms by the training median 435'
-          in _lines(opening))
+          in _lines(context))

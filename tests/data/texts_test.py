@@ -8,8 +8,9 @@ import threading
 
 import pytest
 
+from bigmodels.core.errors import UserError
 from bigmodels.data import texts
-from bigmodels.data.sources import Opening
+from bigmodels.data.sources import DataContext
 from bigmodels.data.texts import (
   LabelledCsv,
   ParallelFiles,
@@ -17,9 +18,8 @@ from bigmodels.data.texts import (
   TextFiles,
   TfdsText,
 )
-from bigmodels.errors import UserError
 
-HERE = Opening(None, None, {})
+HERE = DataContext(None, None, {})
 
 
 def write(root: pathlib.Path, **files):
@@ -103,11 +103,11 @@ def test_text_that_is_not_there(tmp_path, monkeypatch):
   with pytest.raises(UserError, match=r"of 1 files none falls to '(train|validation)'"):
     for split in ('train', 'validation'):
       TextFiles('data').read(split, HERE)
-  opening = Opening(str(tmp_path / 'data'), None, {})
-  assert TextFiles('books/a.txt').read('train', opening).texts == ['012345678']
+  context = DataContext(str(tmp_path / 'data'), None, {})
+  assert TextFiles('books/a.txt').read('train', context).texts == ['012345678']
   with pytest.raises(UserError, match=r'no .*/books/b\.txt and no .*/data/books/b\.txt'
                                       r"; did you mean 'a\.txt'"):
-    TextFiles('books/b.txt').read('train', opening)
+    TextFiles('books/b.txt').read('train', context)
 
 
 def test_a_path_that_is_there_becomes_absolute(tmp_path, monkeypatch):
@@ -120,20 +120,20 @@ def test_a_path_that_is_there_becomes_absolute(tmp_path, monkeypatch):
 
 
 def test_tiny_shakespeare(shared_tfds):
-  opening = Opening(str(shared_tfds), None, {})
+  context = DataContext(str(shared_tfds), None, {})
   source = TfdsText('tiny_shakespeare')
-  parts = {s: source.read(s, opening).texts for s in ('train', 'validation', 'test')}
+  parts = {s: source.read(s, context).texts for s in ('train', 'validation', 'test')}
   assert [len(t[0]) for t in parts.values()] == [1_003_854, 55_770, 55_770]
-  assert source.read('validation+test', opening).texts == (
+  assert source.read('validation+test', context).texts == (
     parts['validation'] + parts['test'])
   with pytest.raises(UserError, match="no split 'tests'; did you mean 'test'"):
-    source.read('tests', opening)
+    source.read('tests', context)
   with pytest.raises(UserError, match="no feature 'txt'; did you mean 'text'"):
-    TfdsText('tiny_shakespeare', 'txt').read('train', opening)
+    TfdsText('tiny_shakespeare', 'txt').read('train', context)
   with pytest.raises(UserError, match="feature 'label' must be a text, got ClassLabel"):
-    TfdsText('mnist', 'label').read('test[:3]', opening)
+    TfdsText('mnist', 'label').read('test[:3]', context)
   with pytest.raises(UserError, match='--mode=download'):
-    TfdsText('wiki40b').read('train', opening)
+    TfdsText('wiki40b').read('train', context)
 
 
 # --- pairs and labels -----------------------------------------------------------
@@ -204,11 +204,11 @@ def test_real_data_is_as_its_readme_says(shared_tfds):
   shared = shared_tfds.parent / 'data'
   if not shared.is_dir():
     pytest.skip('the real data of ../shared/data is not here')
-  opening = Opening(str(shared), None, {})
+  context = DataContext(str(shared), None, {})
   splits = ('train', 'validation', 'test')
   pairs, labelled = texts.multi30k(), texts.sst2()
-  assert [len(pairs.read(s, opening).targets) for s in splits] == [29000, 1014, 1000]
-  assert [len(labelled.read(s, opening).texts) for s in splits] == [6920, 872, 1821]
+  assert [len(pairs.read(s, context).targets) for s in splits] == [29000, 1014, 1000]
+  assert [len(labelled.read(s, context).texts) for s in splits] == [6920, 872, 1821]
   # What is converted is written as these files are.
   with open(shared / 'sst2' / 'dev.csv', newline='') as file:
     lines = ''.join(f'{row["label"]} {row["text"]}\n' for row in csv.DictReader(file))
@@ -247,11 +247,11 @@ def test_files_are_fetched_unpacked_and_fetched_once(server, tmp_path):
   files['/t.en.gz'], files['/t.de'] = gzip.compress(b'one\n', mtime=0), b'eins\n'
   source = ParallelFiles('pairs', urls={
     'train.en': f'{address}/t.en.gz', 'train.de': f'{address}/t.de'})
-  opening = Opening(str(tmp_path), None, {})
+  context = DataContext(str(tmp_path), None, {})
   for _ in range(2):
-    assert source.download(opening) == str(tmp_path / 'pairs')
+    assert source.download(context) == str(tmp_path / 'pairs')
   assert asked == ['/t.en.gz', '/t.de']
-  assert source.read('train', opening)[:3] == (['one'], ['eins'], '')
+  assert source.read('train', context)[:3] == (['one'], ['eins'], '')
   assert sorted(p.name for p in (tmp_path / 'pairs').iterdir()) == [
     'train.de', 'train.en']
 
@@ -261,9 +261,9 @@ def test_lines_are_converted(server, tmp_path):
   files['/dev'] = b'1 good , "really"\n0 bad\n'
   source = LabelledCsv('s', urls={'dev.csv': f'{address}/dev'},
                        convert=texts.label_first)
-  opening = Opening(str(tmp_path), None, {})
-  source.download(opening)
-  found = source.read('validation', opening)
+  context = DataContext(str(tmp_path), None, {})
+  source.download(context)
+  found = source.read('validation', context)
   assert (found.texts, found.labels) == (['good , "really"', 'bad'], ['1', '0'])
 
 
@@ -278,14 +278,14 @@ def test_a_download_that_fails_leaves_nothing(server, tmp_path, data, message):
   source = LabelledCsv('s', urls={'dev.csv': f'{address}/dev'},
                        convert=texts.label_first)
   with pytest.raises(UserError, match=f'could not download {address}/dev') as error:
-    source.download(Opening(str(tmp_path), None, {}))
+    source.download(DataContext(str(tmp_path), None, {}))
   assert error.match(message)
   assert not list(tmp_path.glob('s/*')) and not list(tmp_path.glob('s/.*'))
 
 
 def test_nobody_answers_and_nothing_to_ask(tmp_path):
-  opening = Opening(str(tmp_path), None, {})
+  context = DataContext(str(tmp_path), None, {})
   with pytest.raises(UserError, match='is there a network'):
-    ParallelFiles('p', urls={'a': 'http://127.0.0.1:9/a'}).download(opening)
+    ParallelFiles('p', urls={'a': 'http://127.0.0.1:9/a'}).download(context)
   with pytest.raises(UserError, match='`urls` of these files are not given'):
-    ParallelFiles('p').download(opening)
+    ParallelFiles('p').download(context)

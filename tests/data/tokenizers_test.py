@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+from bigmodels.core.errors import UserError
 from bigmodels.data import tokenizers, vocabularies
 from bigmodels.data.tokenizers import (
   Bpe,
@@ -18,7 +19,6 @@ from bigmodels.data.tokenizers import (
   TokenizerFile,
   Words,
 )
-from bigmodels.errors import UserError
 
 TEXT = ('The quick brown fox jumps over the lazy dog, 1234 times.\n'
         "They're 'quoted', it's l'été; naïve façade — Straße, 日本語.\n\n") * 20

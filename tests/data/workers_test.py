@@ -13,9 +13,9 @@ import time
 import numpy as np
 import pytest
 
+from bigmodels.core.errors import UserError
 from bigmodels.data import stream, workers
 from bigmodels.data.batches import Order
-from bigmodels.errors import UserError
 
 BLOCKS = pathlib.Path('/dev/shm')
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -169,7 +169,7 @@ from functools import partial
 import numpy as np
 import optax
 from bigmodels import data, models, tasks
-from bigmodels.experiment import Experiment, Span
+from bigmodels.config import Duration, Experiment
 
 def config(*, steps: int = 30, bad: int = -1) -> Experiment:
   rng = np.random.default_rng(0)
@@ -184,8 +184,8 @@ def config(*, steps: int = 30, bad: int = -1) -> Experiment:
   return Experiment(
     model=partial(models.Mlp, widths=(8,)), task=tasks.classification,
     optimizer=partial(optax.adam, 1e-2), train=batches('train'),
-    evals={'test': batches('test')}, duration=Span(steps=steps),
-    evaluate=Span(steps=10**6))
+    evals={'test': batches('test')}, duration=Duration(steps=steps),
+    evaluate_every=Duration(steps=10**6))
 '''
 
 

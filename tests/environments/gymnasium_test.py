@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from bigmodels.core.errors import UserError
 from bigmodels.environments import Atari, Gymnasium, begin
-from bigmodels.errors import UserError
 from tests.environments import libraries
 
 libraries.require('gymnasium')

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from bigmodels.core.errors import UserError
 from bigmodels.environments import Gymnax
-from bigmodels.errors import UserError
 from tests.environments import libraries
 
 libraries.require('gymnax', 'gymnasium')

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from bigmodels.core.errors import of_callback
 from bigmodels.environments import advance, begin, play
 from bigmodels.environments.hosted import hosted
-from bigmodels.errors import of_callback
 
 SHAPE = jax.ShapeDtypeStruct((2,), jnp.float32)
 

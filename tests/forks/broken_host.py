@@ -7,7 +7,7 @@ import numpy as np
 import optax
 
 from bigmodels import data, environments, learners, models, tasks
-from bigmodels.experiment import Experiment, Span
+from bigmodels.config import Duration, Experiment
 
 
 class Motor(gymnasium.Env):
@@ -37,5 +37,5 @@ def config() -> Experiment:
     optimizer=partial(optax.sgd, 0.1),
     train=data.Batches(source=data.Episodes(world, 2), batch_size=None),
     evals={},
-    evaluate=Span(steps=1_000),
-    duration=Span(steps=100))
+    evaluate_every=Duration(steps=1_000),
+    duration=Duration(steps=100))

@@ -5,7 +5,7 @@ from functools import partial
 import optax
 
 from bigmodels import data, environments, learners, models, tasks
-from bigmodels.experiment import Experiment, Span
+from bigmodels.config import Duration, Experiment
 
 
 def config(*, steps: int = 600, seed: int = 0) -> Experiment:
@@ -19,6 +19,6 @@ def config(*, steps: int = 600, seed: int = 0) -> Experiment:
     optimizer=partial(optax.adam, 1e-3),
     train=data.Batches(source=episodes, batch_size=None),
     evals={'test': data.Batches(source=episodes.split('test', 5), batch_size=None)},
-    evaluate=Span(steps=300),
-    duration=Span(steps=steps),
+    evaluate_every=Duration(steps=300),
+    duration=Duration(steps=steps),
     seed=seed)

@@ -5,8 +5,8 @@ from functools import partial
 import optax
 
 from bigmodels import data, models, tasks
+from bigmodels.config import Duration, Experiment
 from bigmodels.data import transforms
-from bigmodels.experiment import Experiment, Span
 
 
 def config(*, steps: int = 12) -> Experiment:
@@ -21,4 +21,5 @@ def config(*, steps: int = 12) -> Experiment:
     task=tasks.classification,
     optimizer=partial(optax.adam, 1e-2),
     train=batches('train'), evals={'test': batches('test')},
-    evaluate=Span(steps=6), checkpoint=Span(steps=6), duration=Span(steps=steps))
+    evaluate_every=Duration(steps=6), checkpoint_every=Duration(steps=6),
+    duration=Duration(steps=steps))

@@ -5,8 +5,8 @@ from functools import partial
 import optax
 
 from bigmodels import data, models, tasks
+from bigmodels.config import Duration, Experiment
 from bigmodels.data import texts, tokenizers
-from bigmodels.experiment import Experiment, Span
 
 
 def config(*, path: str, steps: int = 12) -> Experiment:
@@ -20,4 +20,5 @@ def config(*, path: str, steps: int = 12) -> Experiment:
     task=tasks.next_token,
     optimizer=partial(optax.adam, 1e-2),
     train=batches('train'), evals={'validation': batches('validation')},
-    evaluate=Span(steps=6), checkpoint=Span(steps=6), duration=Span(steps=steps))
+    evaluate_every=Duration(steps=6), checkpoint_every=Duration(steps=6),
+    duration=Duration(steps=steps))

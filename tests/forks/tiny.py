@@ -5,9 +5,10 @@ from functools import partial
 import flax.linen as nn
 import optax
 
-from bigmodels import data, models, optim, schedules, tasks
+from bigmodels import data, models, optim, tasks
+from bigmodels.config import Duration, Experiment, Monitor
 from bigmodels.data import transforms
-from bigmodels.experiment import Experiment, Monitor, Span
+from bigmodels.optim import schedules
 
 
 def config(*, steps: int = 150, learning_rate: float = 5e-3, resident: bool = True,
@@ -30,9 +31,9 @@ def config(*, steps: int = 150, learning_rate: float = 5e-3, resident: bool = Tr
       partial(optim.reduce_on_plateau, patience=2)),
     train=batches('train', 50, partial(transforms.shift, pixels=1)),
     evals={'validation': batches('validation', 100), 'test': batches('test', 77)},
-    evaluate=Span(epochs=0.5),
-    log=Span(steps=7),
-    checkpoint=Span(steps=checkpoint),
+    evaluate_every=Duration(epochs=0.5),
+    log_every=Duration(steps=7),
+    checkpoint_every=Duration(steps=checkpoint),
     monitor=Monitor(metric='validation/loss', goal='min', patience=patience),
-    duration=Span(steps=steps),
+    duration=Duration(steps=steps),
     seed=3)

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from bigmodels import data, models, sharding
-from bigmodels.experiment import Experiment, Span
+from bigmodels import data, models
+from bigmodels.config import Duration, Experiment
+from bigmodels.parallel import sharding
 from bigmodels.tasks.task import Task, apply, init, labels_of, masked_mean
 
 
@@ -19,12 +20,12 @@ def next_token(model) -> Task:
     model: Linen module, `[batch, length]` -> logits `[batch, length, vocabulary]`.
   """
 
-  def loss(params, extra, batch, key, train):
-    logits, extra = apply(model, params, extra, batch, key=key, train=train)
+  def loss(params, model_state, batch, key, train):
+    logits, model_state = apply(model, params, model_state, batch, key=key, train=train)
     values = optax.softmax_cross_entropy_with_integer_labels(
       logits.astype(jnp.float32), labels_of(batch)).mean(-1)
     value, total = masked_mean(values, batch['mask'])
-    return value, (extra, {'loss': total}, {'loss': values})
+    return value, (model_state, {'loss': total}, {'loss': values})
 
   return Task(partial(init, model), loss, lambda outputs: {}, lambda *drawn: {})
 
@@ -47,8 +48,8 @@ def config(*, depth: int = 2, width: int = 64, heads: int = 4, length: int = 32,
     optimizer=partial(optax.adamw, learning_rate=learning_rate),
     train=batches('train'),
     evals={'test': batches('test')},
-    evaluate=Span(steps=steps),
-    log=Span(steps=1),
-    duration=Span(steps=steps),
+    evaluate_every=Duration(steps=steps),
+    log_every=Duration(steps=1),
+    duration=Duration(steps=steps),
     seed=seed,
     rules=sharding.TRANSFORMER)

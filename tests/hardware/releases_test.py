@@ -10,8 +10,7 @@ import tomllib
 import jaxlib
 import pytest
 
-from bigmodels.hardware import releases
-from bigmodels.parallel import devices
+from bigmodels.hardware import devices, releases
 
 specifiers = pytest.importorskip('packaging.specifiers')
 ROOT = pathlib.Path(__file__).resolve().parents[2]

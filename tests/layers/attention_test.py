@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bigmodels.keys import part_of
 from bigmodels.layers.attention import Attention, attend, same_segment
+from bigmodels.parallel.random import part_of
 
 BATCH, QUERIES, KEYS, WIDTH = 2, 5, 7, 12
 SEGMENTS = np.array([[1, 1, 2, 2, 0], [0, 0, 1, 1, 1]], np.int32)

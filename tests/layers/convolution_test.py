@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
+from bigmodels.hardware import devices
 from bigmodels.layers import convolution
-from bigmodels.parallel import devices
 
 KEY = jax.random.key(3)
 TOLERANCE = {'float32': 1e-5, 'bfloat16': 4e-2, 'float16': 4e-3}

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bigmodels.keys import part_of
 from bigmodels.layers.recurrent import Gru, Lstm
+from bigmodels.parallel.random import part_of
 
 CELLS = (Lstm, Gru)
 BATCH, LENGTH, FEATURES, WIDTH = 4, 7, 5, 6

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bigmodels.keys import part_of
 from bigmodels.layers.attention import Attention
 from bigmodels.layers.transformer import Block, FeedForward
+from bigmodels.parallel.random import part_of
 
 WIDTH, HIDDEN = 12, 20
 NORM = partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False)

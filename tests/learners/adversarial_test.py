@@ -14,12 +14,7 @@ import optax
 import pytest
 
 from bigmodels import losses, models, tasks
-from bigmodels.learners.adversarial import (
-  COLUMNS,
-  PATHS,
-  POINTS,
-  adversarial,
-)
+from bigmodels.learners.adversarial import COLUMNS, PATHS, POINTS, adversarial
 from bigmodels.learners.adversarial import _latents as plain_latents
 from bigmodels.learners.adversarial import _way as plain_way
 from bigmodels.learners.gradient import mean_gradient
@@ -77,9 +72,9 @@ def ran(model, steps=12):
   state, sums = jax.device_get(jax.jit(learner.init)(KEY, batch())), []
   # Images that differ, from the first step on.
   generator = jax.tree.map(lambda x: 5 * x, state.params['generator'])
-  average = {**state.extra['average'], 'params': generator}
+  average = {**state.model_state['average'], 'params': generator}
   states = [state._replace(params={**state.params, 'generator': generator},
-                           extra={**state.extra, 'average': average})]
+                           model_state={**state.model_state, 'average': average})]
   step = jax.jit(learner.step)
   for i in range(steps):
     state, found = jax.device_get(step(states[-1], batch(first=10 * i)))
@@ -172,8 +167,8 @@ def test_the_average_is_that_of_numpy(decay):
     left = min(decay, i / (i + 10))  # a short run is not mostly its beginning
     expected = left * expected + (1 - left) * state.params['generator']['kernel']
     np.testing.assert_allclose(
-      state.extra['average']['params']['kernel'], expected, rtol=1e-5)
-  same = not moved(state.extra['average']['params']['kernel'],
+      state.model_state['average']['params']['kernel'], expected, rtol=1e-5)
+  same = not moved(state.model_state['average']['params']['kernel'],
                    state.params['generator']['kernel'])[0]
   assert same == (decay == 0)
 
@@ -184,8 +179,8 @@ def test_statistics_of_the_generator_are_averaged_too():
   expected = None
   for i, state in enumerate(states):
     found, mean = (functools.reduce(lambda tree, key: tree[key], name, tree)
-                   for tree in (state.extra['model'],
-                                state.extra['average']['variables']))
+                   for tree in (state.model_state['model'],
+                                state.model_state['average']['variables']))
     left = min(0.999, i / (i + 10))
     expected = found if i == 0 else left * expected + (1 - left) * found
     np.testing.assert_allclose(mean, expected, rtol=1e-5)
@@ -196,11 +191,11 @@ def test_statistics_of_the_generator_are_averaged_too():
   (12, MOMENTS), (1, [1]), (512, [1, 8, 27, 64, 125, 216, 343, 512])])
 def test_more_of_the_album_is_of_early_moments(steps, moments):
   learner, _ = made(Dots(), steps=steps)
-  assert jax.eval_shape(learner.init, KEY, batch()).extra['album'].shape[:2] == (
+  assert jax.eval_shape(learner.init, KEY, batch()).model_state['album'].shape[:2] == (
     len(moments), COLUMNS)
   drawn = []
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr('bigmodels.figures.generation', lambda *a, **k: drawn.append(k))
+    patch.setattr('bigmodels.plots.generation', lambda *a, **k: drawn.append(k))
     learner = made(Dots(), steps=steps)[0]
     learner.figures({}, None, None)
   assert drawn[0]['moments'].tolist() == moments
@@ -211,18 +206,18 @@ def test_the_album_is_filled_at_its_moments_alone():
   _, task, states, _ = ran(Dots())
   columns = jnp.arange(COLUMNS)
   latents = _latents(0, columns, 4)
-  assert not states[0].extra['album'].any()
+  assert not states[0].model_state['album'].any()
   for i, (before, after) in enumerate(itertools.pairwise(states), 1):
     same = [not moved(a, b)[0] for a, b in zip(
-      before.extra['album'], after.extra['album'], strict=True)]
+      before.model_state['album'], after.model_state['album'], strict=True)]
     due = [i == moment for moment in MOMENTS]
     assert same == [not each for each in due]
     if i in MOMENTS:
-      average = after.extra['average']['params']
+      average = after.model_state['average']['params']
       expected = jax.jit(task.generate)(
         {**after.params, 'generator': average}, {}, latents, columns % 3, KEY)
       np.testing.assert_array_equal(
-        after.extra['album'][MOMENTS.index(i)], expected)
+        after.model_state['album'][MOMENTS.index(i)], expected)
 
 
 @functools.cache
@@ -264,8 +259,8 @@ def test_an_evaluation_with_noise_does_not_depend_on_how_a_split_is_cut():
   learner, _, states, _ = ran(STYLE, 2)
   loud = jax.tree.map_with_path(
     lambda path, x: x + np.float32('noise' in str(path[-1])),
-    states[-1].extra['average'])
-  state = states[-1]._replace(extra={**states[-1].extra, 'average': loud})
+    states[-1].model_state['average'])
+  state = states[-1]._replace(model_state={**states[-1].model_state, 'average': loud})
   (_, one), (_, two) = (_evaluated(learner, state, first + 4, 4, first)
                         for first in (0, 2))
   away = np.abs(one['generated'][2:].astype(int) - two['generated'][:2])
@@ -274,14 +269,14 @@ def test_an_evaluation_with_noise_does_not_depend_on_how_a_split_is_cut():
 
 def test_what_is_evaluated_is_the_average(evaluated):
   _, task, state, sums, outputs = evaluated
-  params = {**state.params, 'generator': state.extra['average']['params']}
+  params = {**state.params, 'generator': state.model_state['average']['params']}
   rows = jnp.arange(70)
   expected = jax.jit(task.generate)(
-    params, state.extra['average']['variables'], _latents(1, rows, 4), rows % 3,
+    params, state.model_state['average']['variables'], _latents(1, rows, 4), rows % 3,
     KEY)
   np.testing.assert_array_equal(outputs['generated'], expected)
   plain = jax.jit(task.generate)(
-    state.params, state.extra['model'], _latents(1, rows, 4), rows % 3, KEY)
+    state.params, state.model_state['model'], _latents(1, rows, 4), rows % 3, KEY)
   assert (plain != expected).any()
   np.testing.assert_array_equal(outputs['labels'], rows % 3)
   np.testing.assert_array_equal(outputs['real'], task.to_bytes(batch(70)['inputs']))
@@ -292,12 +287,12 @@ def test_what_is_evaluated_is_the_average(evaluated):
 def test_the_album_of_an_evaluation_ends_with_what_is_evaluated(evaluated):
   _, task, state, _, outputs = evaluated
   album = outputs['album'][: len(MOMENTS) * COLUMNS].reshape(-1, COLUMNS, 4, 4, 1)
-  np.testing.assert_array_equal(album, state.extra['album'])
+  np.testing.assert_array_equal(album, state.model_state['album'])
   assert not outputs['album'][len(MOMENTS) * COLUMNS :].any()
   columns = jnp.arange(COLUMNS)
   last = jax.jit(task.generate)(
-    {**state.params, 'generator': state.extra['average']['params']},
-    state.extra['average']['variables'], _latents(0, columns, 4), columns % 3,
+    {**state.params, 'generator': state.model_state['average']['params']},
+    state.model_state['average']['variables'], _latents(0, columns, 4), columns % 3,
     KEY)
   np.testing.assert_array_equal(album[-1], last)
 
@@ -308,8 +303,8 @@ def test_a_way_is_from_one_image_to_another(evaluated):
   numbers = jnp.arange(PATHS)
   for point, end in ((0, 0), (POINTS - 1, 1)):
     expected = jax.jit(task.generate)(
-      {**state.params, 'generator': state.extra['average']['params']},
-      state.extra['average']['variables'], _latents(2, 2 * numbers + end, 4),
+      {**state.params, 'generator': state.model_state['average']['params']},
+      state.model_state['average']['variables'], _latents(2, 2 * numbers + end, 4),
       numbers % 3, KEY)
     assert np.abs(ways[:, point].astype(int) - expected).max() <= 1
 
@@ -353,7 +348,7 @@ def test_parts_of_a_batch_give_the_step_of_the_whole():
     if parts > 1:
       data = {name: x.reshape(parts, -1, *x.shape[1:]) for name, x in data.items()}
     after, sums = jax.jit(learner.step)(state, data)
-    outcomes.append((after.params, after.extra['average'], sums))
+    outcomes.append((after.params, after.model_state['average'], sums))
   chex.assert_trees_all_close(*outcomes, rtol=1e-5, atol=1e-6)
 
 

@@ -112,7 +112,7 @@ def test_frames_that_the_next_observation_has_too_are_kept_once():
   for name in ('params', 'opt_state'):
     jax.tree.map(np.testing.assert_array_equal, getattr(ended[False], name),
                  getattr(ended[True], name))
-  kept = {k: state.extra['replay'].items for k, state in ended.items()}
+  kept = {k: state.model_state['replay'].items for k, state in ended.items()}
   np.testing.assert_array_equal(kept[True].observation[:, :-1], kept[False].observation)
   np.testing.assert_array_equal(kept[True].observation[:, 1:], kept[False].after)
   assert kept[True].after is None
@@ -128,7 +128,7 @@ def test_nothing_is_learned_before_the_buffer_has_the_warmup():
     jax.tree.map(np.testing.assert_array_equal, state.params, first.params)
   state, sums = step(state, BATCH)
   assert float(sums['loss'][1]) == 32
-  assert int(state.extra['replay'].total) == 12
+  assert int(state.model_state['replay'].total) == 12
   moved = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), state.params,
                        first.params)
   assert max(jax.tree.leaves(moved)) > 0
@@ -140,7 +140,7 @@ def test_the_target_network_follows_every_so_many_steps():
   step, before = jax.jit(learner.step), None
   for i in range(1, 8):
     state, _ = step(state, BATCH)
-    kernel = np.asarray(state.extra['target']['advantage']['kernel'])
+    kernel = np.asarray(state.model_state['target']['advantage']['kernel'])
     if i % 3 == 0:
       np.testing.assert_array_equal(kernel, state.params['advantage']['kernel'])
     elif before is not None:

@@ -22,7 +22,7 @@ UNEVEN = [1.0] * 4 + [0.0] * 4 + [1.0, 1.0, 0.0, 1.0] + [0.0, 0.0, 1.0, 0.0]
 
 
 def start(model, mask):
-  """(loss, params, extra, batch) of a classification."""
+  """(loss, params, model_state, batch) of a classification."""
   rng = np.random.default_rng(0)
   batch = {'inputs': rng.normal(size=(EXAMPLES, 5)).astype(np.float32),
            'labels': (np.arange(EXAMPLES) % 3).astype(np.int32),
@@ -36,23 +36,23 @@ def cut(batch, *sizes):
 
 
 @partial(jax.jit, static_argnums=0)
-def whole(loss, params, extra, batch):
-  (value, (extra, sums, _)), grads = jax.value_and_grad(loss, has_aux=True)(
-    params, extra, batch, KEY)
-  return (value, extra, sums), grads
+def whole(loss, params, model_state, batch):
+  (value, (model_state, sums, _)), grads = jax.value_and_grad(loss, has_aux=True)(
+    params, model_state, batch, KEY)
+  return (value, model_state, sums), grads
 
 
-def parted(loss, params, extra, batch, *, parts=1, devices=1):
+def parted(loss, params, model_state, batch, *, parts=1, devices=1):
   """What `mean_gradient` makes of it; every device has to come to the same."""
   if devices == 1:
     given = cut(batch, parts)
-    return jax.jit(mean_gradient(loss, parts=parts))(params, extra, given, KEY)
+    return jax.jit(mean_gradient(loss, parts=parts))(params, model_state, given, KEY)
   given, axis = cut(batch, parts, devices), 1
   if parts == 1:
     given, axis = jax.tree.map(lambda x: x[0], given), 0
   found = jax.jit(jax.vmap(
     mean_gradient(loss, parts=parts, axis_name='data'), (None, None, axis, None),
-    axis_name='data', axis_size=devices))(params, extra, given, KEY)
+    axis_name='data', axis_size=devices))(params, model_state, given, KEY)
   jax.tree.map(
     lambda x: np.testing.assert_array_equal(x, np.broadcast_to(x[:1], x.shape)), found)
   return jax.tree.map(lambda x: x[0], found)
@@ -97,9 +97,9 @@ def test_batch_statistics_are_over_all_devices(mask):
 @pytest.mark.parametrize('devices, mask', [(1, UNEVEN), (2, ALL)],
                          ids=['uneven', 'devices'])
 def test_each_part_in_time_has_batch_statistics_of_its_own(devices, mask):
-  given = loss, params, extra, batch = start(Mlp(3, (16,), batch_norm=True), mask)
+  given = loss, params, model_state, batch = start(Mlp(3, (16,), batch_norm=True), mask)
   pieces = [jax.tree.map(lambda x, n=n: x[4 * n : 4 * n + 4], batch) for n in range(4)]
-  found = [whole(loss, params, extra, piece) for piece in pieces]
+  found = [whole(loss, params, model_state, piece) for piece in pieces]
   counts = np.array([piece['mask'].sum() for piece in pieces])
 
   def over_parts(weights, *trees):
@@ -121,22 +121,23 @@ def test_a_model_is_left_as_it_was():
   jax.tree.map(np.testing.assert_array_equal, whole(*given), before)
 
 
-def counting(params, extra, batch, key):
+def counting(params, model_state, batch, key):
   """The mean of w * x where the mask is 1; keeps a counter and the largest x."""
   del key
   count = batch['mask'].sum()
   total = jnp.sum(params * batch['x'] * batch['mask'])
-  extra = {'seen': extra['seen'] + 1,
-           'most': jnp.maximum(extra['most'], batch['x'].max())}
-  return total / jnp.maximum(count, 1), (extra, {'loss': (total, count)}, {})
+  model_state = {'seen': model_state['seen'] + 1,
+           'most': jnp.maximum(model_state['most'], batch['x'].max())}
+  return total / jnp.maximum(count, 1), (model_state, {'loss': (total, count)}, {})
 
 
 @pytest.mark.parametrize('how', [{'parts': 2}, {'devices': 2}], ids=str)
 def test_worked_by_hand(how):
   batch = {'x': np.float32([1, 2, 3, 10]), 'mask': np.float32([1, 1, 1, 0])}
-  extra = {'seen': jnp.int32(6), 'most': jnp.float32(0)}
-  (value, extra, sums), grad = parted(counting, jnp.float32(5), extra, batch, **how)
+  model_state = {'seen': jnp.int32(6), 'most': jnp.float32(0)}
+  (value, model_state, sums), grad = parted(
+    counting, jnp.float32(5), model_state, batch, **how)
   # Not the mean of the parts' means, 1.5 and 3.
   assert (value, grad, sums['loss']) == (10, 2, (30, 3))
-  assert extra['seen'] == 7 and extra['seen'].dtype == jnp.int32
-  assert extra['most'] == 6  # the mean of 2 and 10
+  assert model_state['seen'] == 7 and model_state['seen'].dtype == jnp.int32
+  assert model_state['most'] == 6  # the mean of 2 and 10

@@ -22,12 +22,12 @@ BATCH = {'inputs': np.zeros((1, 1), np.float32)}
 def bowl(seen=None):
   """A task with the loss sum of CURVES * w^2 / 2; its gradient is CURVES * w."""
 
-  def loss(params, extra, batch, key, train):
+  def loss(params, model_state, batch, key, train):
     del batch, train
     if seen is not None:
       seen.append(jax.random.key_data(key).tolist())
     value = jnp.sum(CURVES * params**2) / 2
-    return value, (extra, {'loss': (value, jnp.float32(1))}, {})
+    return value, (model_state, {'loss': (value, jnp.float32(1))}, {})
 
   return Task(lambda key, batch: (jnp.asarray(START, jnp.float32), {}), loss,
               lambda outputs: {}, lambda *args: {})
@@ -109,7 +109,7 @@ def test_the_signal_reaches_an_optimizer_in_a_chain():
 
 
 def test_the_loss_reaches_an_optimizer_that_asks_for_it():
-  def update(updates, state, params=None, *, value, **extra):
+  def update(updates, state, params=None, *, value, **model_state):
     return jax.tree.map(lambda u: -value * u, updates), state
 
   optimizer = optax.GradientTransformationExtraArgs(
@@ -204,7 +204,8 @@ def test_evaluation_is_deterministic_and_sees_running_statistics():
   _, again = evaluate(state._replace(key=jax.random.key(9)), points())
   after = state._replace(key=jax.random.key_data(state.key))
   jax.tree.map(np.testing.assert_array_equal, after, before)
-  answer = model.apply({'params': state.params, **state.extra}, points()['inputs'],
+  answer = model.apply({'params': state.params, **state.model_state},
+                       points()['inputs'],
                        train=False)
   expected = np.exp(answer) / np.exp(answer).sum(-1, keepdims=True)
   np.testing.assert_allclose(outputs['probabilities'], expected, rtol=1e-4)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from bigmodels import figures
+from bigmodels import plots
 from bigmodels.logs import report
 
 VOID = {'meta', 'img', 'br', 'hr', 'link'}
@@ -19,7 +19,7 @@ class _Page(html.parser.HTMLParser):
   def __init__(self, text):
     super().__init__()
     self.text, self.links, self.tags, self.open, self.rows = '', [], [], [], []
-    self.feed(text)
+    self.loader(text)
     self.close()
     assert not self.open
 
@@ -141,7 +141,7 @@ def test_everything_is_escaped(tmp_path):
   evil = '<script>alert("&")</script>'
   outputs = {'labels': np.array([0, 1, 1]), 'predictions': np.array([0, 1, 0]),
              'probabilities': np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]])}
-  drawn = figures.classification(
+  drawn = plots.classification(
     outputs, lambda rows: np.zeros((len(rows), 4, 4, 1)), ('ok', evil))
   page, _ = _write(
     tmp_path, title=evil, config_text=f'{evil} = {evil}\n{evil}',
@@ -156,7 +156,7 @@ def test_everything_is_escaped(tmp_path):
 def test_nothing_is_fetched_from_anywhere(tmp_path):
   outputs = {'labels': np.array([0, 1]), 'predictions': np.array([1, 0]),
              'probabilities': np.array([[0.1, 0.9], [0.8, 0.2]])}
-  drawn = figures.classification(outputs, lambda rows: np.zeros((2, 4, 4, 3)), None)
+  drawn = plots.classification(outputs, lambda rows: np.zeros((2, 4, 4, 3)), None)
   page, text = _write(tmp_path, records=_records(), figures={'test': drawn})
   assert page.links
   assert all(link.startswith(('#', 'data:')) for link in page.links)

@@ -6,7 +6,7 @@ from tensorboardX.crc32c import crc32c
 from tensorboardX.proto import event_pb2
 
 from bigmodels.logs.tensorboard import TensorBoard
-from bigmodels.workdir import Workdir
+from bigmodels.storage.workdir import Workdir
 
 
 def _events(path):

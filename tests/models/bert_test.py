@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bigmodels.models import Bert, BertClassifier, MaskedBert
-from bigmodels.precision import in_precision
+from bigmodels.parallel.precision import in_precision
 
 VOCABULARY, LENGTH = 31, 8
 SMALL = Bert(VOCABULARY, LENGTH, depth=2, width=24, heads=4)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bigmodels.models import Gpt, ModernGpt
-from bigmodels.precision import in_precision
+from bigmodels.parallel.precision import in_precision
 
 VOCABULARY, LENGTH = 31, 8
 SMALL = {'vocabulary': VOCABULARY, 'length': LENGTH, 'depth': 2, 'width': 24,

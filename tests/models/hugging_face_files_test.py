@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from bigmodels.core.paths import lasting
 from bigmodels.models import (
   Bert,
   BertClassifier,
@@ -23,7 +24,6 @@ from bigmodels.models import (
   ResNet,
   Vit,
 )
-from bigmodels.paths import lasting
 from tests.models.loading import refusal, started
 
 GPT = Gpt(11, length=6, depth=1, width=8, heads=4)

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from bigmodels.errors import UserError
+from bigmodels.core.errors import UserError
 from bigmodels.models import MobileNetV1, MobileNetV2, ResNet
 from tests.models.published import started, torch, transformers
 
@@ -56,7 +56,7 @@ def load(model, path, *others, **named):
 
 def answer(model, state):
   return np.asarray(jax.jit(lambda state: model.apply(
-    {'params': state.params, **state.extra}, IMAGES, train=False))(state))
+    {'params': state.params, **state.model_state}, IMAGES, train=False))(state))
 
 
 def theirs(model):
@@ -125,7 +125,7 @@ def test_statistics_go_with_the_parameters_of_their_module(
     saved, pattern, parameters, statistics):
   lines = []
   whole, state = load(OURS, saved), load(OURS, saved, pattern, say=lines.append)
-  for kind, wanted in (('params', parameters), ('extra', statistics)):
+  for kind, wanted in (('params', parameters), ('model_state', statistics)):
     before, after = (names_of(getattr(s, kind)) for s in (whole, state))
     taken = [n for n, x in after.items() if not np.all(x == 7)]
     assert len(taken) == wanted

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from bigmodels.errors import UserError
+from bigmodels.core.errors import UserError
 from bigmodels.models import (
   Bert,
   BertClassifier,

@@ -6,12 +6,12 @@ import jax
 import numpy as np
 import pytest
 
-from bigmodels import initialize
-from bigmodels.build import Built
-from bigmodels.errors import UserError
-from bigmodels.experiment import Experiment, Span
+from bigmodels.config import Duration, Experiment
+from bigmodels.core.errors import UserError
 from bigmodels.learners import State
-from bigmodels.parallel.compile import Carry
+from bigmodels.training import initialize
+from bigmodels.training.build import Built
+from bigmodels.training.compile import Carry
 
 
 @functools.cache
@@ -28,7 +28,7 @@ def started(model, path, inputs, pattern='.*', kept=None, say=lambda line: None,
   state = State(None, fresh.pop('params'), fresh, None, None, None)
   experiment = Experiment(
     model=None, task=lambda: None, optimizer=lambda: None, train=None, evals={},
-    duration=Span(steps=1), init_from=str(path), init_pattern=pattern)
+    duration=Duration(steps=1), init_from=str(path), init_pattern=pattern)
   built = Built(experiment, model, None, None, 'float32', train, {}, 1,
                 {'kept': {} if kept is None else {'tokenizer': kept}})
   return initialize.start(built, Carry(state, None, None), say).state

@@ -12,9 +12,9 @@ import numpy as np
 import optax
 import pytest
 
-from bigmodels import recipes
+from bigmodels.config import tree
 from bigmodels.models import CifarResNet, ResNet
-from bigmodels.precision import in_precision
+from bigmodels.parallel.precision import in_precision
 
 IMAGES = np.random.default_rng(0).normal(size=(4, 9, 8, 3)).astype(np.float32)
 
@@ -239,9 +239,9 @@ def test_images_are_to_be_large_enough_for_the_strides(model, least):
 
 
 def test_an_experiment_sets_the_depth():
-  recipe = recipes.override(partial(ResNet, depth=50), 'depth', '18')
-  model = recipes.complete(recipe, {'outputs': lambda: 10})
+  recipe = tree.override(partial(ResNet, depth=50), 'depth', '18')
+  model = tree.complete(recipe, {'outputs': lambda: 10})
   assert (model.depth, model.outputs) == (18, 10)
-  texts = dict(recipes.describe(recipe, 'model'))
+  texts = dict(tree.describe(recipe, 'model'))
   assert texts['model.kernel_init'] == 'jax.nn.initializers.variance_scaling'
   assert texts['model.momentum'] == '0.9'

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bigmodels.models import Transformer
-from bigmodels.precision import in_precision
+from bigmodels.parallel.precision import in_precision
 
 VOCABULARY = 31
 SMALL = Transformer(VOCABULARY, depth=2, width=24, heads=4)

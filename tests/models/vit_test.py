@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bigmodels.models import Vit, VitB, VitL, VitS, VitTi
-from bigmodels.precision import in_precision
+from bigmodels.parallel.precision import in_precision
 
 SMALL = Vit(5, size=12, patch=4, depth=2, width=24, heads=4)
 PLAIN = SMALL.clone(pooling='mean', positions='sincos')

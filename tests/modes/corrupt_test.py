@@ -5,14 +5,15 @@ import json
 import numpy as np
 import pytest
 
-from bigmodels import build, config, loop
+from bigmodels.config import resolving
+from bigmodels.core.errors import UserError
 from bigmodels.data import builders, tfds
-from bigmodels.data.sources import Opening
-from bigmodels.errors import UserError
+from bigmodels.data.sources import DataContext
 from bigmodels.modes import train
 from bigmodels.parallel import layout
-from bigmodels.parallel.compile import compile_programs
-from bigmodels.sharding import MeshShape
+from bigmodels.parallel.sharding import MeshShape
+from bigmodels.training import build, loop
+from bigmodels.training.compile import compile_programs
 from tests.data.prepared import flat, record, write
 
 EXPERIMENT = '''
@@ -20,7 +21,7 @@ from functools import partial
 import optax
 from bigmodels import data, models, tasks
 from bigmodels.data import transforms
-from bigmodels.experiment import Experiment, Span
+from bigmodels.config import Duration, Experiment
 
 def config(*, resident: bool = True, corrupt: int = 2):
   pets = data.Tfds('pets')
@@ -33,7 +34,7 @@ def config(*, resident: bool = True, corrupt: int = 2):
     optimizer=partial(optax.sgd, 0.1),
     train=batches('train', transforms.alternating_flip),
     evals={'test': batches('test')},
-    log=Span(steps=1), duration=Span(epochs=2))
+    log_every=Duration(steps=1), duration=Duration(epochs=2))
 '''
 
 
@@ -80,9 +81,9 @@ def test_too_many_stop_the_run(experiment, request_for, tmp_path, resident):
 
 @pytest.mark.parametrize('resident', [True, False])
 def test_an_evaluation_knows_which_rows_it_is_of(experiment, tmp_path, resident):
-  resolved = config.resolve(str(experiment), {'resident': str(resident)})
+  resolved = resolving.resolve(str(experiment), {'resident': str(resident)})
   one = layout.over(MeshShape(), 'jit', ())
-  built = build.build(resolved.experiment, one, Opening(
+  built = build.build(resolved.experiment, one, DataContext(
     str(tmp_path / 'tfds'), tmp_path / 'cache', {}, say=lambda _: None))
   programs = compile_programs(built.learner, built.train, built.evals, one)
   carry = programs.init(one.everywhere(np.array([0, 0], np.uint32)))

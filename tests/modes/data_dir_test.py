@@ -2,7 +2,7 @@
 
 import pytest
 
-from bigmodels.errors import UserError
+from bigmodels.core.errors import UserError
 from bigmodels.modes import train
 
 

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from bigmodels.core.errors import UserError
 from bigmodels.data import decoded
-from bigmodels.errors import UserError
 from bigmodels.hardware import releases
 from bigmodels.hardware.self_check.program import Program, positive
 from bigmodels.modes import doctor

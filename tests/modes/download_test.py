@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from bigmodels.errors import UserError
+from bigmodels.core.errors import UserError
 from bigmodels.modes import download
 
 EXPERIMENT = '''
@@ -14,7 +14,7 @@ from functools import partial
 import optax
 from bigmodels import data, models, tasks
 from bigmodels.data import texts, tokenizers
-from bigmodels.experiment import Experiment, Span
+from bigmodels.config import Duration, Experiment
 
 def config():
   files = {{'dev.csv': 'dev', 'train.csv': 'train'}}
@@ -27,7 +27,7 @@ def config():
     train=data.Batches(source=source.split('train'), batch_size=1),
     evals={{'validation': data.Batches(source=source.split('validation'),
                                        batch_size=1)}},
-    duration=Span(steps=1))
+    duration=Duration(steps=1))
 '''
 
 
@@ -64,7 +64,7 @@ def test_what_an_experiment_reads_is_fetched(address, request_for, tmp_path, cap
 def test_splits_of_one_dataset_are_one(request_for, tmp_path, monkeypatch, capsys):
   from bigmodels.data import Tfds
 
-  monkeypatch.setattr(Tfds, 'download', lambda self, opening: opening.data_dir)
+  monkeypatch.setattr(Tfds, 'download', lambda self, context: context.data_dir)
   download.run(request_for('mnist_cnn', data_dir=tmp_path))
   assert capsys.readouterr().out == f'mnist is in {tmp_path}\n'
 

@@ -7,10 +7,10 @@ import pathlib
 import jax
 import pytest
 
-from bigmodels.errors import UserError
+from bigmodels.core.errors import UserError
 from bigmodels.modes import plan
 from bigmodels.modes.plan import Setting
-from bigmodels.sharding import MeshShape
+from bigmodels.parallel.sharding import MeshShape
 
 FORKS = pathlib.Path(__file__).resolve().parents[1] / 'forks'
 MODEL = {'depth': 4, 'width': 256, 'heads': 4, 'length': 64, 'vocabulary': 512,

@@ -7,11 +7,11 @@ import jax
 import pytest
 
 import run
-from bigmodels import decoding
-from bigmodels.errors import UserError
+from bigmodels.cli.request import Sampling
+from bigmodels.core.errors import UserError
+from bigmodels.distributed.cluster import Address
 from bigmodels.modes import sample, train
-from bigmodels.parallel.cluster import Address
-from bigmodels.request import Sampling
+from bigmodels.tasks import decoding
 from tests.processes import of_devices
 
 SENTENCE = 'the quick brown fox jumps over the lazy dog\n'
@@ -22,7 +22,7 @@ import optax
 
 from bigmodels import data, models, tasks
 from bigmodels.data import texts, tokenizers
-from bigmodels.experiment import Experiment, Span
+from bigmodels.config import Duration, Experiment
 
 
 def config(*, steps: int = 2):
@@ -34,7 +34,8 @@ def config(*, steps: int = 2):
     train=data.Batches(source=source.split('train'), batch_size=4),
     evals={{'validation': data.Batches(source=source.split('validation'),
                                        batch_size=4)}},
-    evaluate=Span(steps=steps), log=Span(steps=steps), duration=Span(steps=steps))
+    evaluate_every=Duration(steps=steps), log_every=Duration(steps=steps),
+    duration=Duration(steps=steps))
 '''
 
 

@@ -5,8 +5,8 @@ import json
 import jax
 import pytest
 
+from bigmodels.core.errors import UserError
 from bigmodels.data import builders, tfds
-from bigmodels.errors import UserError
 from bigmodels.modes import plan, shapes, train
 from tests.conftest import ROOT
 from tests.data.prepared import flat, record, write
@@ -22,7 +22,7 @@ import optax
 
 from bigmodels import data, models, tasks
 from bigmodels.data import transforms
-from bigmodels.experiment import Experiment, Span
+from bigmodels.config import Duration, Experiment
 
 
 def config() -> Experiment:
@@ -31,7 +31,7 @@ def config() -> Experiment:
     optimizer=partial(optax.sgd, 0.1),
     train=data.Batches(source=data.Tfds('cifar10'), batch_size=8,
                        transforms=(transforms.standardize,)),
-    evals={}, duration=Span(epochs=1))
+    evals={}, duration=Duration(epochs=1))
 '''
 
 

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from bigmodels import config
-from bigmodels.errors import UserError
+from bigmodels.config import resolving
+from bigmodels.core.errors import UserError
 from bigmodels.modes import eval as eval_mode
 from bigmodels.modes import train
 
@@ -38,7 +38,7 @@ def test_a_run_leaves_what_it_promises(request_for, tiny, tmp_path, capsys):
   assert (workdir / 'checkpoints' / '30').is_dir()
   text = (workdir / 'config.txt').read_text()
   assert 'knob.steps = 30' in text
-  assert config.from_text(text, 'config.txt', {}).knobs['steps'] == 30
+  assert resolving.from_text(text, 'config.txt', {}).knobs['steps'] == 30
 
 
 def test_evaluation_counts_every_example_once(request_for, tiny, tmp_path):
@@ -151,7 +151,7 @@ def test_a_workdir_with_nothing_to_resume(request_for, tmp_path):
 
 
 def test_two_runs_cannot_share_a_workdir(request_for, tiny, tmp_path):
-  from bigmodels.workdir import Workdir
+  from bigmodels.storage.workdir import Workdir
 
   with Workdir(tmp_path / 'run').lock(), pytest.raises(
     UserError, match='another run is writing there'):
@@ -211,8 +211,8 @@ def test_parameters_that_are_not_finite_are_never_saved(request_for, tiny, tmp_p
     train.run(request_for(tiny, tmp_path / 'run', learning_rate='1e38', checkpoint=1,
                           optimizer__0='optax.sgd'))
   for path in (tmp_path / 'run' / 'checkpoints').iterdir():
-    from bigmodels.checkpoint import Checkpoints
-    from bigmodels.workdir import Workdir
+    from bigmodels.storage.checkpoint import Checkpoints
+    from bigmodels.storage.workdir import Workdir
 
     run = Workdir(tmp_path / 'run')
     checkpoints = Checkpoints(run.checkpoints, 1, run.seal(), read_only=True)

@@ -20,13 +20,14 @@ import jax
 import numpy as np
 import optax
 
-from bigmodels import build, config, data, models, sharding, tasks
+from bigmodels import data, models, tasks
+from bigmodels.config import Duration, Experiment, resolving
 from bigmodels.data import transforms
-from bigmodels.data.sources import Opening
-from bigmodels.experiment import Experiment, Span
-from bigmodels.parallel import layout
-from bigmodels.parallel.compile import compile_programs, trace
-from bigmodels.sharding import MeshShape
+from bigmodels.data.sources import DataContext
+from bigmodels.parallel import layout, sharding
+from bigmodels.parallel.sharding import MeshShape
+from bigmodels.training import build
+from bigmodels.training.compile import compile_programs, trace
 
 STEPS = 24
 LAYOUTS = {  # mesh, how, parts in time
@@ -53,7 +54,7 @@ def pictures(size: int, channels: int, length: int = 80) -> data.Arrays:
 
 def cifar_cnn() -> Experiment:
   # As it is but for its widths: eight devices share the cores of one machine here.
-  experiment = config.resolve('cifar_cnn', {
+  experiment = resolving.resolve('cifar_cnn', {
     'learning_rate': '3e-4', 'model.widths': '(16, 32)', 'model.hidden': '(64,)',
   }).experiment
   made = pictures(32, 3)
@@ -76,7 +77,7 @@ def mlp(batch_norm: bool = False, resident: bool = True) -> Experiment:
                                    transforms.standardize)),
     evals={'test': data.Batches(source=made.split('test'), batch_size=20,
                                 transforms=(transforms.standardize,))},
-    duration=Span(steps=STEPS), rules=sharding.MLP)
+    duration=Duration(steps=STEPS), rules=sharding.MLP)
 
 
 EXPERIMENTS = {
@@ -87,12 +88,13 @@ EXPERIMENTS = {
 }
 
 
-def built_on(experiment: Experiment, mesh: str, how: str):
+def built_on(experiment: Experiment, mesh: str, strategy: str):
   """The experiment built over eight devices, or without a mesh over one; its layout."""
   shape = MeshShape.parse(mesh) if mesh else MeshShape(data=1)
   devices = jax.devices()[:1] if not mesh else None
-  here = layout.over(shape, how, experiment.rules, devices)._replace(described=False)
-  return build.build(experiment, here, Opening(
+  here = layout.over(shape, strategy, experiment.rules,
+                     devices)._replace(described=False)
+  return build.build(experiment, here, DataContext(
     None, None, {}, say=lambda _: None)), here
 
 
@@ -117,19 +119,19 @@ def initial(experiment: Experiment, mesh: str) -> dict[str, str]:
           for path, leaf in jax.tree.leaves_with_path(carry.state.params)}
 
 
-def train(experiment: Experiment, mesh: str, how: str, parts: int) -> dict:
+def train(experiment: Experiment, mesh: str, strategy: str, parts: int) -> dict:
   """The loss of every step, those of an evaluation, and where the parameters lie."""
   experiment = dataclasses.replace(experiment, accumulate=parts)
-  built, here = built_on(experiment, mesh, how)
+  built, here = built_on(experiment, mesh, strategy)
   programs = compile_programs(built.learner, built.train, built.evals, here)
   carry = programs.init(here.everywhere(np.asarray(jax.random.PRNGKey(0))))
   losses = []
   for step in range(STEPS):
     carry, _ = programs.advance(
-      carry, built.train.operand(step, 1), 1, True, (0, 0, -1))
+      carry, built.train.host_batch(step, 1), 1, True, (0, 0, -1))
     total, count = carry.window['loss']
     losses.append(float(total) / float(count))
-  from bigmodels import loop
+  from bigmodels.training import loop
 
   found, outputs = loop.evaluate(
     built, programs, 'test', built.evals['test'], carry.state)

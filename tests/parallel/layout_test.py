@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bigmodels.errors import UserError
+from bigmodels.core.errors import UserError
 from bigmodels.parallel import layout
-from bigmodels.sharding import MeshShape
+from bigmodels.parallel.sharding import MeshShape
 
 ONE = {how: layout.over(MeshShape(), how, ()) for how in ('jit', 'pmap')}
 

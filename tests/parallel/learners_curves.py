@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 import curves  # first: it makes eight devices of the CPU
 
-from bigmodels import config
+from bigmodels.config import resolving
 
 LAYOUTS = {
   'plain': ('', 'jit', 1),
@@ -23,7 +23,7 @@ OVERRIDES = {
 
 
 def experiment(name):
-  found = config.resolve(name, OVERRIDES[name]).experiment
+  found = resolving.resolve(name, OVERRIDES[name]).experiment
   if name == 'digits_dcgan':
     return found
   test = found.evals['test']

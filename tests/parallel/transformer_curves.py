@@ -6,7 +6,8 @@ import pathlib
 
 import curves  # first: it makes eight devices of the CPU
 
-from bigmodels import config, models
+from bigmodels import models
+from bigmodels.config import resolving
 
 FORK = pathlib.Path(__file__).resolve().parents[1] / 'forks' / 'transformer.py'
 LAYOUTS = {
@@ -19,7 +20,7 @@ WIDTH, VOCABULARY, LENGTH = 32, 64, 16
 
 def experiment(model):
   """The fork, which brings the rules, with another model."""
-  found = config.resolve(str(FORK), {
+  found = resolving.resolve(str(FORK), {
     'width': str(WIDTH), 'vocabulary': str(VOCABULARY), 'length': str(LENGTH),
     'examples': '40', 'batch_size': '16', 'learning_rate': '3e-3'}).experiment
   return dataclasses.replace(found, model=model)

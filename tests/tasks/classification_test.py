@@ -38,9 +38,9 @@ def logits(params, data):
 
 def test_loss_sums_and_outputs_equal_scikit_learn():
   task, data = classification(Linear(3)), batch()
-  params, extra = task.init(KEY, data)
-  assert extra == {}
-  value, (_, sums, outputs) = task.loss(params, extra, data, KEY, True)
+  params, model_state = task.init(KEY, data)
+  assert model_state == {}
+  value, (_, sums, outputs) = task.loss(params, model_state, data, KEY, True)
   scores = logits(params, data)
   p = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
   expected = log_loss(data['labels'][:4], p[:4], labels=range(3))
@@ -56,8 +56,8 @@ def test_loss_sums_and_outputs_equal_scikit_learn():
 
 def test_a_positive_logit_means_class_1():
   task, data = classification(Linear(1)), batch(classes=2, masked=0)
-  params, extra = task.init(KEY, data)
-  value, (_, sums, outputs) = task.loss(params, extra, data, KEY, False)
+  params, model_state = task.init(KEY, data)
+  value, (_, sums, outputs) = task.loss(params, model_state, data, KEY, False)
   score = logits(params, data)[:, 0]
   assert 0 < np.sum(score > 0) < 6
   np.testing.assert_array_equal(outputs['predictions'], score > 0)
@@ -69,8 +69,8 @@ def test_a_positive_logit_means_class_1():
 
 def test_another_loss_is_used():
   task, data = classification(Linear(3), losses.hinge), batch(masked=0)
-  params, extra = task.init(KEY, data)
-  value, _ = task.loss(params, extra, data, KEY, False)
+  params, model_state = task.init(KEY, data)
+  value, _ = task.loss(params, model_state, data, KEY, False)
   expected = [max(0, 1 + np.delete(s, y).max() - s[y])
               for s, y in zip(logits(params, data), data['labels'], strict=True)]
   assert value == pytest.approx(np.mean(expected), rel=1e-5)
@@ -79,10 +79,11 @@ def test_another_loss_is_used():
 @pytest.mark.parametrize('value', [0.0, 1e6, np.nan, np.inf])
 def test_masked_examples_change_neither_loss_nor_sums(value):
   task, data = classification(Mlp(3, (4,))), batch()
-  params, extra = task.init(KEY, data)
+  params, model_state = task.init(KEY, data)
   few = {name: column[:4] for name, column in data.items()}
-  expected, (_, sums, _) = task.loss(params, extra, few, KEY, False)
-  actual, (_, spoilt, _) = task.loss(params, extra, spoil(data, value), KEY, False)
+  expected, (_, sums, _) = task.loss(params, model_state, few, KEY, False)
+  actual, (_, spoilt, _) = task.loss(params, model_state, spoil(data, value), KEY,
+                                     False)
   assert actual == pytest.approx(float(expected), rel=1e-6)
   for name in sums:
     np.testing.assert_allclose(spoilt[name], sums[name], rtol=1e-6)
@@ -91,8 +92,8 @@ def test_masked_examples_change_neither_loss_nor_sums(value):
 @pytest.mark.parametrize('value', [0.0, 1e6, np.nan])
 def test_masked_examples_change_no_gradient(value):
   task, data = classification(Mlp(3, (4,))), batch()
-  params, extra = task.init(KEY, data)
-  gradient = jax.grad(lambda p, data: task.loss(p, extra, data, KEY, False)[0])
+  params, model_state = task.init(KEY, data)
+  gradient = jax.grad(lambda p, data: task.loss(p, model_state, data, KEY, False)[0])
   expected = gradient(params, {name: column[:4] for name, column in data.items()})
   actual = gradient(params, spoil(data, value))
   jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-5, atol=1e-6),
@@ -108,11 +109,11 @@ def test_a_batch_that_is_all_masked_has_no_loss():
 
 def test_batch_statistics_are_extra_and_move_in_training_only():
   task, data = classification(Mlp(3, (4,), batch_norm=True)), batch(masked=0)
-  params, extra = task.init(KEY, data)
-  assert set(extra) == {'batch_stats'} and 'batch_stats' not in params
+  params, model_state = task.init(KEY, data)
+  assert set(model_state) == {'batch_stats'} and 'batch_stats' not in params
   hidden = logits(params, data)
   for train in (True, False):
-    _, (after, _, _) = task.loss(params, extra, data, KEY, train)
+    _, (after, _, _) = task.loss(params, model_state, data, KEY, train)
     moved = 0.01 * hidden.mean(0) if train else np.zeros(4)
     np.testing.assert_allclose(
       after['batch_stats']['BatchNorm_0']['mean'], moved, atol=1e-6)
@@ -129,17 +130,17 @@ def test_collections_that_did_not_change_are_kept():
       return nn.Dense(3)(inputs) * constant.value
 
   task, data = classification(Model()), batch()
-  params, extra = task.init(KEY, data)
-  _, (after, _, _) = task.loss(params, extra, data, KEY, True)
+  params, model_state = task.init(KEY, data)
+  _, (after, _, _) = task.loss(params, model_state, data, KEY, True)
   assert after == {'constants': {'c': 1}, 'counts': {'n': 1}}
 
 
 def test_dropout_follows_the_key_in_training_only():
   task, data = classification(Mlp(3, (64,), dropout=0.5)), batch()
-  params, extra = task.init(KEY, data)
+  params, model_state = task.init(KEY, data)
 
   def value(seed, train):
-    return float(task.loss(params, extra, data, jax.random.key(seed), train)[0])
+    return float(task.loss(params, model_state, data, jax.random.key(seed), train)[0])
 
   assert value(0, True) == value(0, True) != value(1, True)
   assert value(0, False) == value(1, False) != value(0, True)
@@ -187,13 +188,13 @@ def shares_of(data):
 @pytest.mark.parametrize('model', [Linear(3), Linear(1)], ids=['many', 'two'])
 def test_shares_of_classes_are_the_mean_of_both_losses(model):
   task, data = classification(model), batch(classes=2)
-  params, extra = task.init(KEY, data)
+  params, model_state = task.init(KEY, data)
   other = {**data, 'labels': 1 - data['labels']}
   rows = np.eye(3 if model.outputs == 3 else 2, dtype=np.float32)
   mixed = {**data, 'labels': 0.7 * rows[data['labels']] + 0.3 * rows[other['labels']]}
 
   def scored(data):
-    value, (_, sums, outputs) = task.loss(params, extra, data, KEY, True)
+    value, (_, sums, outputs) = task.loss(params, model_state, data, KEY, True)
     return value, sums['accuracy'], outputs['labels']
 
   value, right, labels = scored(mixed)
@@ -205,22 +206,22 @@ def test_shares_of_classes_are_the_mean_of_both_losses(model):
 
 def test_masked_shares_change_nothing():
   task, data = classification(Linear(3)), shares_of(batch())
-  params, extra = task.init(KEY, data)
+  params, model_state = task.init(KEY, data)
   spoilt = np.where(data['mask'][:, None] > 0, data['labels'], np.nan)
-  expected, _ = task.loss(params, extra, data, KEY, True)
-  actual, _ = task.loss(params, extra, {**data, 'labels': spoilt}, KEY, True)
+  expected, _ = task.loss(params, model_state, data, KEY, True)
+  actual, _ = task.loss(params, model_state, {**data, 'labels': spoilt}, KEY, True)
   assert actual == expected and np.isfinite(actual)
 
 
 def test_smoothing_is_of_training_only():
   plain, data = classification(Linear(3)), batch()
   task = classification(Linear(3), smoothing=0.3)
-  params, extra = task.init(KEY, data)
+  params, model_state = task.init(KEY, data)
   rows = np.where(np.arange(3) == data['labels'][:, None], 0.8, 0.1)
   smooth = {**data, 'labels': rows.astype(np.float32)}
 
   def value(task, data, train):
-    return float(task.loss(params, extra, data, KEY, train)[0])
+    return float(task.loss(params, model_state, data, KEY, train)[0])
 
   assert value(task, data, True) == pytest.approx(value(plain, smooth, True), rel=1e-5)
   assert value(task, data, False) == value(plain, data, False)
@@ -254,22 +255,22 @@ VIEWS = (lambda x: x, lambda x: x[:, ::-1], lambda x: 2 * x)
 def test_an_evaluation_answers_with_the_mean_of_its_views(weights):
   model, data = Linear(3), batch()
   task = classification(model, views=VIEWS, weights=weights)
-  params, extra = task.init(KEY, data)
+  params, model_state = task.init(KEY, data)
   each = [logits(params, {**data, 'inputs': view(data['inputs'])}) for view in VIEWS]
   mean = np.average(each, axis=0, weights=weights or None)
   p = np.exp(mean) / np.exp(mean).sum(-1, keepdims=True)
-  value, (_, sums, outputs) = task.loss(params, extra, data, KEY, False)
+  value, (_, sums, outputs) = task.loss(params, model_state, data, KEY, False)
   np.testing.assert_allclose(outputs['probabilities'][:4], p[:4], rtol=1e-5)
   expected = log_loss(data['labels'][:4], p[:4], labels=range(3))
   assert value == pytest.approx(expected, rel=1e-5)
   assert sums['accuracy'] == (np.sum(p[:4].argmax(-1) == data['labels'][:4]), 4)
-  plain = classification(model).loss(params, extra, data, KEY, True)[0]
-  assert task.loss(params, extra, data, KEY, True)[0] == plain  # not in training
+  plain = classification(model).loss(params, model_state, data, KEY, True)[0]
+  assert task.loss(params, model_state, data, KEY, True)[0] == plain  # not in training
 
 
 def test_views_leave_batch_statistics_as_they_are():
   task = classification(Mlp(3, (4,), batch_norm=True), views=VIEWS)
   data = batch(masked=0)
-  params, extra = task.init(KEY, data)
-  _, (after, _, _) = task.loss(params, extra, data, KEY, False)
-  jax.tree.map(np.testing.assert_array_equal, after, extra)
+  params, model_state = task.init(KEY, data)
+  _, (after, _, _) = task.loss(params, model_state, data, KEY, False)
+  jax.tree.map(np.testing.assert_array_equal, after, model_state)

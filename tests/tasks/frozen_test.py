@@ -9,7 +9,7 @@ import pytest
 
 from bigmodels import models, tasks
 from bigmodels.learners.gradient import mean_gradient
-from bigmodels.precision import in_precision
+from bigmodels.parallel.precision import in_precision
 
 KEY = jax.random.PRNGKey(0)
 BATCH = {
@@ -24,10 +24,10 @@ def _task(*patterns, model=MODEL):
 
 
 def _started(task):
-  params, extra = jax.jit(task.init)(KEY, BATCH)
+  params, model_state = jax.jit(task.init)(KEY, BATCH)
   # Others than at the start, so that it shows which are used.
   params['head']['kernel'] *= 100
-  return params, jax.tree.map(lambda x: x + 0.5, extra)
+  return params, jax.tree.map(lambda x: x + 0.5, model_state)
 
 
 @jax.jit
@@ -38,22 +38,23 @@ def _same(a, b):
 @pytest.mark.parametrize('precision', ['float32', 'bfloat16'])
 def test_all_frozen_answers_as_an_evaluation(precision):
   task = _task(model=in_precision(MODEL, precision))
-  params, extra = _started(task)
-  train, test = (jax.jit(partial(task.loss, train=train))(params, extra, BATCH, KEY)
+  params, model_state = _started(task)
+  train, test = (jax.jit(partial(task.loss, train=train))(params, model_state, BATCH,
+                                                          KEY)
                  for train in (True, False))
   np.testing.assert_allclose(train[0], test[0], rtol=1e-6)
-  jax.tree.map(np.testing.assert_array_equal, train[1][0], extra)
+  jax.tree.map(np.testing.assert_array_equal, train[1][0], model_state)
   own, _ = jax.jit(partial(tasks.classification(in_precision(
-    MODEL, precision)).loss, train=True))(params, extra, BATCH, KEY)
+    MODEL, precision)).loss, train=True))(params, model_state, BATCH, KEY)
   assert abs(own - test[0]) > 0.01
 
 
 def test_only_those_named_stay():
   task = _task('stage[12]/.*', 'stem/norm/var')
-  params, extra = _started(task)
+  params, model_state = _started(task)
   _, (after, _, _) = jax.jit(partial(task.loss, train=True))(
-    params, extra, BATCH, KEY)
-  same = _same(after, extra)['batch_stats']
+    params, model_state, BATCH, KEY)
+  same = _same(after, model_state)['batch_stats']
   assert all(jax.tree.leaves([same[k] for k in ('stem', 'stage1', 'stage2')]))
   assert not any(jax.tree.leaves(same['stage3']))
 
@@ -68,8 +69,8 @@ def test_the_gradient_is_that_of_fixed_numbers():
 
   task = _task(model=Model())
   batch = {**BATCH, 'inputs': BATCH['inputs'][:, 0, 0]}
-  params, extra = task.init(KEY, batch)
-  extra = {'batch_stats': {'norm': {'mean': np.float32([1, 2]),
+  params, model_state = task.init(KEY, batch)
+  model_state = {'batch_stats': {'norm': {'mean': np.float32([1, 2]),
                                     'var': np.float32([4, 9])}}}
 
   def by_hand(w):
@@ -78,7 +79,7 @@ def test_the_gradient_is_that_of_fixed_numbers():
     return -jax.nn.log_softmax(y)[np.arange(8), batch['labels'] % 2].mean()
 
   batch['labels'] = batch['labels'] % 2
-  gradient = jax.grad(lambda p: task.loss(p, extra, batch, KEY, True)[0])(params)
+  gradient = jax.grad(lambda p: task.loss(p, model_state, batch, KEY, True)[0])(params)
   np.testing.assert_allclose(
     gradient['w'], jax.grad(by_hand)(params['w']), rtol=1e-4, atol=1e-6)
 
@@ -115,11 +116,11 @@ def test_statistics_of_something_else_are_refused():
 @pytest.mark.parametrize('parts', [3, 5, 7])
 def test_parts_of_a_batch_leave_what_is_frozen_to_the_bit(parts):
   task = _task('stage[12]/.*')
-  params, extra = _started(task)
-  extra = jax.tree.map(lambda x: x * 1.1, extra)  # no round numbers
+  params, model_state = _started(task)
+  model_state = jax.tree.map(lambda x: x * 1.1, model_state)  # no round numbers
   batch = jax.tree.map(lambda x: np.stack([x] * parts), BATCH)
   gradient = mean_gradient(partial(task.loss, train=True), parts=parts)
-  (_, after, _), _ = jax.jit(gradient)(params, extra, batch, KEY)
-  same = _same(after, extra)['batch_stats']
+  (_, after, _), _ = jax.jit(gradient)(params, model_state, batch, KEY)
+  same = _same(after, model_state)['batch_stats']
   assert all(jax.tree.leaves([same[k] for k in ('stage1', 'stage2')]))
   assert not any(jax.tree.leaves(same['stage3']))

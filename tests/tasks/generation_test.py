@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from bigmodels import losses, metrics, models, tasks
+from bigmodels.core.errors import UserError
 from bigmodels.data import transforms
-from bigmodels.errors import UserError
-from bigmodels.precision import in_precision
+from bigmodels.parallel.precision import in_precision
 
 KEY = jax.random.PRNGKey(0)
 DCGAN = models.Dcgan(size=(4, 4, 1), classes=3, latent=4, width=2, embedding=2)
@@ -62,9 +62,9 @@ def task_of(model=DCGAN, penalty=None, **others):
 
 @functools.cache
 def started(model):
-  """Params, larger than they begin, and extra."""
-  params, extra = jax.device_get(jax.jit(task_of(model).init)(KEY, batch()))
-  return jax.tree.map(lambda x: 3 * x, params), extra
+  """Params, larger than they begin, and model_state."""
+  params, model_state = jax.device_get(jax.jit(task_of(model).init)(KEY, batch()))
+  return jax.tree.map(lambda x: 3 * x, params), model_state
 
 
 def slopes_of(task, side):
@@ -76,9 +76,9 @@ def slopes_of(task, side):
 def test_no_side_gets_a_gradient_from_the_loss_of_the_other(name, penalty):
   task = task_of(MODELS[name], PENALTIES[penalty])
   data = batch()
-  params, extra = started(MODELS[name])
+  params, model_state = started(MODELS[name])
   for side, other in (('discriminator', 'generator'), ('generator', 'discriminator')):
-    (value, _), slopes = slopes_of(task, side)(params, extra, data, KEY)
+    (value, _), slopes = slopes_of(task, side)(params, model_state, data, KEY)
     assert np.isfinite(value)
     chex.assert_trees_all_equal(
       slopes[other], jax.tree.map(np.zeros_like, params[other]))
@@ -115,9 +115,9 @@ def by_hand(params, data, key, side):
 @pytest.mark.parametrize('masked', [0, 3])
 def test_losses_and_sums_equal_numpy(side, masked):
   task, data = task_of(Dots()), batch(9, masked, np.nan)
-  params, extra = started(Dots())
+  params, model_state = started(Dots())
   value, (after, sums, outputs) = jax.jit(getattr(task, side))(
-    params, extra, data, KEY)
+    params, model_state, data, KEY)
   expected = by_hand(params, data, KEY, side)
   assert set(sums) == set(expected) and outputs == {} and after == {}
   for name, total in expected.items():
@@ -131,10 +131,10 @@ def test_masked_examples_change_neither_loss_nor_gradient(side, penalty):
   task = task_of(Dots(), PENALTIES[penalty])
   short, long = batch(6), batch(9, 3, np.nan)
   long['inputs'][:6], long['labels'][6:] = short['inputs'], 77
-  params, extra = started(Dots())
+  params, model_state = started(Dots())
   slopes = slopes_of(task, side)
-  (one, _), wanted = slopes(params, extra, short, KEY)
-  (two, _), found = slopes(params, extra, long, KEY)
+  (one, _), wanted = slopes(params, model_state, short, KEY)
+  (two, _), found = slopes(params, model_state, long, KEY)
   assert two == pytest.approx(float(one), rel=1e-5)
   chex.assert_trees_all_close(found, wanted, rtol=1e-4, atol=1e-6)
 
@@ -143,22 +143,22 @@ def test_masked_examples_change_neither_loss_nor_gradient(side, penalty):
 def test_what_a_masked_example_holds_is_never_seen(name):
   task = task_of(MODELS[name])
   zeros, nans = batch(4, masked=1), batch(4, masked=1, filled=np.nan)
-  params, extra = started(MODELS[name])
+  params, model_state = started(MODELS[name])
   for side in ('discriminator', 'generator'):
     slopes = slopes_of(task, side)
     chex.assert_trees_all_equal(
-      slopes(params, extra, zeros, KEY), slopes(params, extra, nans, KEY))
+      slopes(params, model_state, zeros, KEY), slopes(params, model_state, nans, KEY))
 
 
 def test_the_penalty_is_added_to_the_loss_of_the_discriminator_alone():
   plain, other = task_of(Dots()), task_of(Dots(), partial(losses.r1, weight=3.0))
   data = batch(5, 1)
-  params, extra = started(Dots())
+  params, model_state = started(Dots())
   w = np.float64(params['discriminator']['kernel'][:, 0])
   slopes = w * (1 - np.tanh(data['inputs'][:4].reshape(4, -1)) ** 2)
   added = 1.5 * (slopes**2).sum(1).mean()
   for side, more in (('discriminator', added), ('generator', 0)):
-    one, two = (float(jax.jit(getattr(t, side))(params, extra, data, KEY)[0])
+    one, two = (float(jax.jit(getattr(t, side))(params, model_state, data, KEY)[0])
                 for t in (plain, other))
     assert two - one == pytest.approx(more, rel=1e-4)
   assert added > 0.01
@@ -167,8 +167,8 @@ def test_the_penalty_is_added_to_the_loss_of_the_discriminator_alone():
 @pytest.mark.parametrize('game', [losses.wasserstein_gan, losses.hinge_gan])
 def test_another_game(game):
   task, data = task_of(Dots(), game=game), batch(5)
-  params, extra = started(Dots())
-  judged, made = (jax.jit(getattr(task, side))(params, extra, data, KEY)[0]
+  params, model_state = started(Dots())
+  judged, made = (jax.jit(getattr(task, side))(params, model_state, data, KEY)[0]
                   for side in ('discriminator', 'generator'))
 
   def logits(images):
@@ -188,10 +188,10 @@ def test_another_game(game):
 
 def test_each_side_keeps_statistics_of_its_own_step():
   task, data = task_of(), batch()
-  params, extra = started(DCGAN)
+  params, model_state = started(DCGAN)
   for side, other in (('discriminator', 'generator'), ('generator', 'discriminator')):
-    _, (after, _, _) = jax.jit(getattr(task, side))(params, extra, data, KEY)
-    before = extra['batch_stats']
+    _, (after, _, _) = jax.jit(getattr(task, side))(params, model_state, data, KEY)
+    before = model_state['batch_stats']
     chex.assert_trees_all_equal(after['batch_stats'][other], before[other])
     assert all(jax.tree.leaves(jax.tree.map(
       lambda a, b: bool((np.asarray(a) != b).any()), after['batch_stats'][side],
@@ -200,10 +200,10 @@ def test_each_side_keeps_statistics_of_its_own_step():
 
 def test_bfloat16_is_for_the_model_alone():
   task, data = task_of(in_precision(PLAIN, 'bfloat16'), losses.r1), batch()
-  params, extra = started(PLAIN)
+  params, model_state = started(PLAIN)
   exact = task_of(PLAIN, losses.r1)
-  (value, _), slopes = slopes_of(task, 'discriminator')(params, extra, data, KEY)
-  wanted, _ = jax.jit(exact.discriminator)(params, extra, data, KEY)
+  (value, _), slopes = slopes_of(task, 'discriminator')(params, model_state, data, KEY)
+  wanted, _ = jax.jit(exact.discriminator)(params, model_state, data, KEY)
   assert {x.dtype for x in jax.tree.leaves(slopes)} == {jnp.dtype('float32')}
   assert value.dtype == jnp.float32 and value == pytest.approx(float(wanted), rel=0.05)
 
@@ -225,11 +225,11 @@ def test_to_bytes_undoes_the_standardisation(white):
 @pytest.mark.parametrize('name', MODELS)
 def test_generated_images_are_bytes_of_latents_and_labels(name):
   task, model = task_of(MODELS[name], white=16), MODELS[name]
-  params, extra = started(MODELS[name])
+  params, model_state = started(MODELS[name])
   latents, labels = jax.random.normal(KEY, (5, 4)), jnp.arange(5) % 3
-  made = jax.jit(task.generate)(params, extra, latents, labels, KEY)
+  made = jax.jit(task.generate)(params, model_state, latents, labels, KEY)
   floats = jax.jit(partial(model.apply, method='generate', train=False))(
-    {'params': params, **extra}, latents, labels, rngs={'noise': KEY})
+    {'params': params, **model_state}, latents, labels, rngs={'noise': KEY})
   assert made.shape == (5, 4, 4, 1) and made.dtype == np.uint8
   expected = np.clip((np.float64(floats) + 1) * 8, 0, 16)
   assert np.abs(made - expected).max() <= 0.5001

@@ -8,13 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bigmodels import decoding
+from bigmodels.core.errors import UserError
 from bigmodels.data import tokenizers
 from bigmodels.data.tokenizers import Bytes, Characters, Words
-from bigmodels.errors import UserError
-from bigmodels.keys import part_of
 from bigmodels.models import Bert, Gpt, MaskedBert, RecurrentClassifier
-from bigmodels.tasks import masked_token, next_token
+from bigmodels.parallel.random import part_of
+from bigmodels.tasks import decoding, masked_token, next_token
 
 KEY = jax.random.PRNGKey(0)
 SPECIAL = ('pad', 'unknown', 'end', 'mask', 'class')
@@ -28,8 +27,8 @@ GPT = Gpt(11, length=12, depth=1, width=8, heads=2, unroll=True)
 def drawn(task, batch):
   """Parameters with more to say than those that training begins with."""
   rng = np.random.default_rng(6)
-  params, extra = jax.eval_shape(task.init, KEY, batch)
-  assert extra == {}
+  params, model_state = jax.eval_shape(task.init, KEY, batch)
+  assert model_state == {}
 
   def draw(path, x):
     scale, shift = {'scale': (0.2, 1), 'kernel': (1, 0)}.get(path[-1].key, (0.3, 0))
@@ -180,12 +179,12 @@ def test_logits_of_another_shape_are_refused():
 
   batch = blocks()
   task = next_token(Last(), tokenizer=WORDS)
-  params, extra = jax.eval_shape(task.init, KEY, batch)
+  params, model_state = jax.eval_shape(task.init, KEY, batch)
   for made, shape in ((task, r'\(4, 8\)'),
                       (masked_token(Last(), tokenizer=WORDS), r'\(4, 1\)')):
     with pytest.raises(ValueError, match=rf'wants logits {shape} \+ vocabulary, the '
                                          r'model gives \(4, 11\)'):
-      jax.eval_shape(partial(made.loss, train=False), params, extra, batch, KEY)
+      jax.eval_shape(partial(made.loss, train=False), params, model_state, batch, KEY)
 
 
 def test_what_is_no_language_is_refused():

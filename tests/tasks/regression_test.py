@@ -31,8 +31,8 @@ def answers(params, data):
 def test_loss_is_in_deviations_and_outputs_in_units_of_the_targets(loss, measure):
   task = regression(Linear(2), loss, target_mean=MEAN, target_std=STD)
   data = batch()
-  params, extra = task.init(KEY, data)
-  value, (_, sums, outputs) = task.loss(params, extra, data, KEY, True)
+  params, model_state = task.init(KEY, data)
+  value, (_, sums, outputs) = task.loss(params, model_state, data, KEY, True)
   predictions = MEAN + STD * answers(params, data)
   errors = measure((predictions - data['labels']) / STD)[:4]
   assert value == pytest.approx(errors.mean(), rel=1e-4)
@@ -44,8 +44,8 @@ def test_loss_is_in_deviations_and_outputs_in_units_of_the_targets(loss, measure
 def test_targets_may_be_one_number_or_integers():
   task = regression(Linear(1), target_mean=[3.0], target_std=[2.0])
   data = batch(masked=0) | {'labels': np.arange(6)}
-  params, extra = task.init(KEY, data)
-  value, (_, _, outputs) = task.loss(params, extra, data, KEY, False)
+  params, model_state = task.init(KEY, data)
+  value, (_, _, outputs) = task.loss(params, model_state, data, KEY, False)
   expected = (answers(params, data)[:, 0] - (np.arange(6) - 3) / 2) ** 2
   assert value == pytest.approx(expected.mean(), rel=1e-5)
   assert outputs['targets'].shape == outputs['predictions'].shape == (6, 1)
@@ -62,10 +62,11 @@ def spoil(data, value):
 def test_masked_examples_change_neither_loss_nor_sums(value):
   task = regression(Mlp(2, (4,)), target_mean=MEAN, target_std=STD)
   data = batch()
-  params, extra = task.init(KEY, data)
+  params, model_state = task.init(KEY, data)
   few = {name: column[:4] for name, column in data.items()}
-  expected, (_, sums, _) = task.loss(params, extra, few, KEY, False)
-  actual, (_, spoilt, _) = task.loss(params, extra, spoil(data, value), KEY, False)
+  expected, (_, sums, _) = task.loss(params, model_state, few, KEY, False)
+  actual, (_, spoilt, _) = task.loss(params, model_state, spoil(data, value), KEY,
+                                     False)
   assert actual == pytest.approx(float(expected), rel=1e-6)
   np.testing.assert_allclose(spoilt['loss'], sums['loss'], rtol=1e-6)
 
@@ -74,8 +75,8 @@ def test_masked_examples_change_neither_loss_nor_sums(value):
 def test_masked_examples_change_no_gradient(value):
   task = regression(Mlp(2, (4,)), target_mean=MEAN, target_std=STD)
   data = batch()
-  params, extra = task.init(KEY, data)
-  gradient = jax.grad(lambda p, data: task.loss(p, extra, data, KEY, False)[0])
+  params, model_state = task.init(KEY, data)
+  gradient = jax.grad(lambda p, data: task.loss(p, model_state, data, KEY, False)[0])
   expected = gradient(params, {name: column[:4] for name, column in data.items()})
   actual = gradient(params, spoil(data, value))
   jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-5, atol=1e-6),
@@ -92,10 +93,10 @@ def test_a_batch_that_is_all_masked_has_no_loss():
 def test_batch_statistics_are_extra_and_move_in_training_only():
   task = regression(Mlp(2, (4,), batch_norm=True), target_mean=MEAN, target_std=STD)
   data = batch(masked=0)
-  params, extra = task.init(KEY, data)
+  params, model_state = task.init(KEY, data)
   hidden = answers(params, data)
   for train in (True, False):
-    _, (after, _, _) = task.loss(params, extra, data, KEY, train)
+    _, (after, _, _) = task.loss(params, model_state, data, KEY, train)
     moved = 0.01 * hidden.mean(0) if train else np.zeros(4)
     np.testing.assert_allclose(
       after['batch_stats']['BatchNorm_0']['mean'], moved, atol=1e-6)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from bigmodels import models
-from bigmodels.precision import in_precision
+from bigmodels.parallel.precision import in_precision
 from bigmodels.tasks import task
 
 KEY = jax.random.PRNGKey(0)

@@ -10,12 +10,11 @@ import optax
 import pytest
 import sacrebleu
 
-from bigmodels import decoding
+from bigmodels.core.errors import UserError
 from bigmodels.data import tokenizers
 from bigmodels.data.tokenizers import Bytes, Words
-from bigmodels.errors import UserError
 from bigmodels.models import Transformer
-from bigmodels.tasks import translation
+from bigmodels.tasks import decoding, translation
 
 KEY = jax.random.PRNGKey(0)
 SPECIAL = ('pad', 'unknown', 'begin', 'end')
@@ -60,9 +59,9 @@ def batch(sources, targets, masked=()):
 def params():
   """Of a model with something to say."""
   rng = np.random.default_rng(SEED)
-  made, extra = jax.eval_shape(
+  made, model_state = jax.eval_shape(
     translation(MODEL, tokenizer=WORDS).init, KEY, batch(['a'], ['b']))
-  assert extra == {}
+  assert model_state == {}
 
   def draw(path, x):
     scale, shift = {'scale': (0.2, 1), 'kernel': (1, 0)}.get(path[-1].key, (0.3, 0))
@@ -128,7 +127,7 @@ def nats(data, smoothing=0.0):
 
 
 def test_the_loss_is_smoothed_in_training_only():
-  task, data, _, (value, (extra, sums, outputs)) = evaluated()
+  task, data, _, (value, (model_state, sums, outputs)) = evaluated()
   counted = (data['weights'] > 0) & (data['mask'][:, None] > 0)
   plain, smooth = nats(data), nats(data, 0.1)
   assert value == pytest.approx(plain[counted].mean(), rel=1e-5)
@@ -137,7 +136,7 @@ def test_the_loss_is_smoothed_in_training_only():
   np.testing.assert_allclose(sums['loss'], (plain[counted].sum(), counted.sum()),
                              rtol=1e-5)
   np.testing.assert_allclose(outputs['nats'], (plain * counted).sum(1), rtol=1e-5)
-  assert extra == {}
+  assert model_state == {}
   trained = jax.jit(partial(task.loss, train=True))
   value, (_, sums, outputs) = trained(params(), {}, data, KEY)
   assert value == pytest.approx(smooth[counted].mean(), rel=1e-5)

@@ -12,13 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bigmodels.data.transforms.images import (
-  Batch,
-  check_range,
-  images_of,
-  inside,
-  like,
-)
+from bigmodels.data.transforms.images import Batch, check_range, images_of, inside, like
 
 
 def mixup(batch: Batch, key: jax.Array, *, outputs: int, alpha: float = 0.2,

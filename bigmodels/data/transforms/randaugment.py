@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from bigmodels.core.errors import nearest
 from bigmodels.data.transforms.colour import grey, mean_grey, mix
 from bigmodels.data.transforms.geometry import resample
 from bigmodels.data.transforms.images import (
@@ -13,7 +14,6 @@ from bigmodels.data.transforms.images import (
   images_of,
   to_unit,
 )
-from bigmodels.errors import nearest
 
 OPERATIONS = (
   'identity', 'autocontrast', 'equalize', 'rotate', 'solarize', 'colour', 'posterize',

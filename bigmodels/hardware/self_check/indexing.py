@@ -5,12 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from bigmodels.hardware.self_check.program import (
-  Program,
-  integers,
-  normal,
-  positive,
-)
+from bigmodels.hardware.self_check.program import Program, integers, normal, positive
 
 
 def _top_k(x, k):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bigmodels import recipes
+from bigmodels.config import tree
 from bigmodels.data import transforms
-from bigmodels.keys import part_of
+from bigmodels.parallel.random import part_of
 
 KEY = jax.random.PRNGKey(3)
 MIXUP = partial(transforms.mixup, outputs=5)
@@ -206,7 +206,7 @@ def test_the_run_supplies_the_number_of_classes():
   recipe = (transforms.mixup, partial(transforms.one_of, transforms=(
     partial(transforms.mixup, alpha=0.3), transforms.cutmix)))
   data = batch(4)
-  for transform in recipes.complete(recipe, {'outputs': lambda: 5}):
+  for transform in tree.complete(recipe, {'outputs': lambda: 5}):
     data = transform(data, KEY)
   assert data['labels'].shape == (4, 5)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bigmodels.data import transforms
-from bigmodels.keys import part_of
+from bigmodels.parallel.random import part_of
 from tests.data.transforms.pictures import KEY, apply, batch, pixels
 
 RANDOM = {

@@ -1,0 +1,316 @@
+"""Recipes: trees of records, modules and `functools.partial`s, before they are built.
+
+`functools.partial` is the config object: `inspect.signature` gives the names, types
+and defaults of any library's function without a wrapper. Here such a tree is
+completed with what only the run knows, flattened to text, and edited by path.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import inspect
+import itertools
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from bigmodels.config.literals import (
+  EMPTY,
+  is_function,
+  is_group,
+  is_record,
+  literal,
+  parse,
+  record_class,
+  write,
+)
+from bigmodels.core.errors import UserError, nearest
+
+__all__ = ['argument_names', 'complete', 'describe', 'describe_fields', 'field_names',
+           'override', 'override_all', 'parse']
+
+# --- completing -----------------------------------------------------------------
+
+
+def complete(recipe: Any, facts: Mapping[str, Callable[[], Any]]) -> Any:
+  """Builds a recipe, supplying the required arguments that only the run knows.
+
+  One rule, applied to nested partials first: a required argument that is named in
+  `facts` is supplied; a partial that then lacks nothing is called; whatever still
+  lacks something else is a function that somebody will call, and stays one. So does
+  what a Linen module makes its parts with: a field of it annotated as `Callable`.
+
+  Args:
+    recipe: a partial, a function, a tuple of these, or anything else (kept).
+    facts: name -> a function that works the fact out, called only if it is wanted:
+      `steps` (length of the run), `outputs` (what the labels need of a model),
+      `mean` and `std` (of the training inputs, per channel), and more; see `build`.
+  """
+  if isinstance(recipe, tuple) and is_group(recipe):
+    return tuple(complete(r, facts) for r in recipe)
+  if not is_function(recipe):
+    return recipe
+  made, whole = _supply(recipe, facts)
+  if whole:
+    return made()
+  return made if made.args or made.keywords else made.func
+
+
+def _supply(recipe, facts) -> tuple[functools.partial, bool]:
+  """A partial with what the run knows, and whether it is one that lacks nothing."""
+  made = recipe if isinstance(recipe, functools.partial) else functools.partial(recipe)
+  positional = _positional(made)
+  made = functools.partial(
+    made.func,
+    *(_complete_argument(made, name, a, facts) for name, a in itertools.zip_longest(
+      positional[: len(made.args)], made.args)),
+    **{k: _complete_argument(made, k, v, facts) for k, v in made.keywords.items()})
+  given = _given(made)
+  lacking = [name for name, p in _signature(made.func).items()
+             if p.default is EMPTY and name not in given and p.kind not in _VARIADIC]
+  supplied = {name: facts[name]() for name in lacking if name in facts}
+  return functools.partial(made, **supplied), len(supplied) == len(lacking) and bool(
+    supplied or isinstance(recipe, functools.partial))
+
+
+def _complete_argument(recipe: functools.partial, name: str | None, value, facts):
+  if isinstance(value, functools.partial) and inspect.isclass(recipe.func) and (
+    issubclass(recipe.func, _module_class())):
+    annotation = _annotation(recipe, name)
+    either = [a for a in typing.get_args(annotation) if a is not type(None)]
+    if len(either) == 1 and type(None) in typing.get_args(annotation):
+      annotation, = either  # Callable | None
+    if Callable in (annotation, typing.get_origin(annotation)):
+      return _supply(value, facts)[0]
+  return complete(value, facts)
+
+
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def _signature(function) -> dict[str, inspect.Parameter]:
+  try:
+    parameters = dict(inspect.signature(function).parameters)
+  except (TypeError, ValueError):  # some built-ins have none
+    return {}
+  if inspect.isclass(function) and issubclass(function, _module_class()):
+    parameters = {k: p for k, p in parameters.items() if k not in ('parent', 'name')}
+  return parameters
+
+
+def _module_class():
+  import flax.linen as nn
+
+  return nn.Module
+
+
+# --- describing -----------------------------------------------------------------
+
+
+def describe(value: Any, path: str = '') -> Iterator[tuple[str, str]]:
+  """Flattens a recipe to (path, text) pairs, defaults included, in a stable order."""
+  yield from _describe(value, path, ())
+
+
+def describe_fields(record: Any) -> Iterator[tuple[str, str]]:
+  """As `describe`, without a line for the record itself."""
+  for name in field_names(record):
+    yield from describe(_get(record, name), name)
+
+
+def _describe(value, path, inside):
+  names = field_names(value)
+  if literal(value) is not None:
+    names = []
+  if not names or (not isinstance(value, Mapping) and not is_group(value)):
+    yield path, write(value)
+  for name in names:
+    yield from _describe(_get(value, name), _join(path, name), inside)
+  # What a function made by a function closes over tells two of them apart.
+  for name, cell in _enclosed(value):
+    if id(cell) not in inside:
+      yield from _describe(cell, _join(path, name), (*inside, id(cell)))
+
+
+def _enclosed(value) -> list[tuple[str, Any]]:
+  function = value.func if isinstance(value, functools.partial) else value
+  if not inspect.isfunction(function) or '<locals>' not in function.__qualname__:
+    return []
+  return sorted(inspect.getclosurevars(function).nonlocals.items())
+
+
+def _join(path: str, name: Any) -> str:
+  return f'{path}.{name}' if path else str(name)
+
+
+def field_names(value: Any) -> list[str]:
+  """The names that a dotted path can go on with from here, those with a value."""
+  if is_record(value) and dataclasses.is_dataclass(value):
+    hidden = ('parent', 'name') if isinstance(value, _module_class()) else ()
+    return [f.name for f in dataclasses.fields(value) if f.name not in hidden]
+  if is_record(value):
+    return list(value._fields)
+  if isinstance(value, Mapping):
+    return [str(k) for k in value]
+  if is_group(value):
+    return [str(i) for i in range(len(value))]
+  if isinstance(value, functools.partial):
+    given, parameters = _given(value), _signature(value.func)
+    # What the run supplies or somebody will pass in a call has no value to show.
+    shown = [n for n, p in parameters.items()
+             if p.kind not in _VARIADIC and (n in given or p.default is not EMPTY)]
+    return [n for n in given if n not in parameters] + shown
+  return []
+
+
+def argument_names(function: Callable) -> set[str]:
+  """The names of what a function or a partial of one takes."""
+  return {*_signature(getattr(function, 'func', function))}
+
+
+def _given(recipe: functools.partial) -> dict[str, Any]:
+  """What a partial binds: by name, or by position where there is no name."""
+  positional = _positional(recipe)
+  names = [*positional, *map(str, range(len(positional), len(recipe.args)))]
+  return dict(zip(names, recipe.args, strict=False)) | recipe.keywords
+
+
+def _positional(recipe: functools.partial) -> list[str]:
+  kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+  return [n for n, p in _signature(recipe.func).items() if p.kind in kinds]
+
+
+def _get(value, name: str):
+  """The value one step down a path, EMPTY if it has none."""
+  if isinstance(value, functools.partial):
+    given = _given(value)
+    return given[name] if name in given else _signature(value.func)[name].default
+  if isinstance(value, Mapping):
+    return next(item for key, item in value.items() if str(key) == name)
+  return value[int(name)] if is_group(value) else getattr(value, name)
+
+
+# --- overriding -----------------------------------------------------------------
+
+
+def override(value: Any, path: str, text: str) -> Any:
+  """Returns a copy of a recipe with the text, parsed to its type, at a dotted path.
+
+  Raises:
+    UserError: naming the path, the nearest legal name, or the type wanted.
+  """
+  return override_all(value, {path: text})
+
+
+def override_all(value: Any, texts: Mapping[str, str],
+                 find: Callable[[str, str], tuple[Any, str]] | None = None) -> Any:
+  """As `override`, several at once: a record checks itself when all are in place.
+
+  A function or record that is replaced, by the dotted name of another, hands on the
+  arguments that the other takes too.
+
+  Args:
+    value: a recipe.
+    texts: dotted path -> text.
+    find: finds what a dotted name stands for; see `values.parse`.
+  """
+  tree: dict = {}
+  for path, text in texts.items():
+    branch = tree
+    for name in path.split('.'):
+      branch = branch.setdefault(name, {})
+    branch[None] = text
+  return _override(value, tree, '', find)
+
+
+def _override(value, tree, walked, find):
+  if not isinstance(value, functools.partial) and is_function(value):
+    value = functools.partial(value)
+  legal = field_names(value)
+  if isinstance(value, functools.partial):
+    legal += [n for n, p in _signature(value.func).items()
+              if n not in legal and p.kind not in _VARIADIC]
+  changes = {}
+  for name, branch in tree.items():
+    if name not in legal:
+      where = f'{walked} ({write(value)})' if walked else 'the experiment'
+      raise UserError(f'{where} has no field {name!r}{nearest(name, legal)}' if legal
+                      else f'{where} is a plain value: it has no field {name!r}')
+    changes[name] = _change(
+      _get(value, name), _annotation(value, name), branch, _join(walked, name), find)
+  with _blame(walked, legal):
+    return _replace(value, changes)
+
+
+def _change(current, annotation, branch, path, find):
+  """What is to stand where `current` stands."""
+  record = type(current) if is_record(current) else record_class(annotation)
+  new, deeper = current, {k: v for k, v in branch.items() if k is not None}
+  if None in branch:
+    new = parse(branch[None], annotation, current, path, find)
+    if is_function(new):
+      new = _hand_on(current, new)
+  elif current is None and record:
+    new = functools.partial(record)
+  if deeper:
+    new = _override(new, deeper, path, find)
+  if record and is_function(new) and (is_record(current) or current is None):
+    with _blame(path, deeper):
+      return new()
+  return new
+
+
+def _hand_on(current, new):
+  given = {}
+  if isinstance(current, functools.partial):
+    given = _given(current)
+  elif is_record(current):
+    given = {name: _get(current, name) for name in field_names(current)}
+  taken = {k: p for k, p in _signature(new).items() if p.kind not in (
+    *_VARIADIC, inspect.Parameter.POSITIONAL_ONLY)}
+  given = {k: v for k, v in given.items() if k in taken}
+  return functools.partial(new, **given) if given else new
+
+
+@contextlib.contextmanager
+def _blame(path, fields):
+  """Says where a record that refuses its fields is; it says itself which field."""
+  try:
+    yield
+  except UserError:
+    raise
+  except (TypeError, ValueError) as error:
+    names_field = str(error).partition(':')[0].partition('.')[0] in fields
+    raise UserError(_join(path, error) if names_field else f'{path}: {error}') from None
+
+
+def _replace(value, changes: Mapping[str, Any]):
+  if isinstance(value, functools.partial):
+    given, positional = _given(value) | changes, _positional(value)
+    places = [*positional, *map(str, range(len(positional), len(value.args)))]
+    places = [n for n in places[: len(value.args)] if n not in value.keywords]
+    keywords = {k: v for k, v in given.items() if k not in places}
+    return functools.partial(value.func, *(given[n] for n in places), **keywords)
+  if isinstance(value, Mapping):
+    return {k: changes.get(str(k), item) for k, item in value.items()}
+  if is_group(value):
+    return type(value)(changes.get(str(i), item) for i, item in enumerate(value))
+  if hasattr(value, '_replace'):
+    return value._replace(**changes)
+  if isinstance(value, _module_class()):
+    return value.clone(**changes)
+  return dataclasses.replace(value, **changes)
+
+
+def _annotation(value, name: str):
+  """The annotation of a field, or None where there is none that can be read."""
+  target = value.func if isinstance(value, functools.partial) else type(value)
+  parameter = _signature(target).get(name)
+  annotation = parameter.annotation if parameter else None
+  if not isinstance(annotation, str):
+    return annotation
+  try:
+    return typing.get_type_hints(
+      target.__init__ if inspect.isclass(target) else target).get(name)
+  except Exception:  # annotations of libraries may name what only they can import
+    return None

@@ -1,0 +1,1 @@
+"""What every room uses: errors, the console, paths, files, names in trees."""

@@ -1,0 +1,179 @@
+"""Files that text is read from: where they are, what is in them, where to get them."""
+
+import gzip
+import os
+import pathlib
+import tempfile
+import zlib
+from collections.abc import Callable, Mapping
+
+from bigmodels.core.errors import UserError, nearest
+from bigmodels.core.paths import expanded, reason, resolved
+
+
+def absolute(path: str, field: str) -> str:
+  """Absolute if it is there: a run goes on from whatever folder it is started in.
+
+  Args:
+    path: of a file or folder, there or not.
+    field: what it is given as, for the error.
+
+  Raises:
+    ValueError: if it is empty, which would be the folder a run is started in.
+  """
+  if not str(path):
+    raise ValueError(f'{field}: wants the path of a file or folder, got {path!r}')
+  return str(resolved(path)) if os.path.exists(expanded(path)) else str(path)
+
+
+def find(path: str, data_dir: str | None, *, fetched: bool = False) -> pathlib.Path:
+  """Where a file or folder is: as it is given, else under `--data_dir`.
+
+  Args:
+    path: of it.
+    data_dir: that folder, or None.
+    fetched: whether --mode=download would fetch it.
+
+  Raises:
+    UserError: naming all places, and what is there of a name like it.
+  """
+  given = expanded(path)
+  places = [given.absolute()]
+  if data_dir and not given.is_absolute():
+    places.append(expanded(data_dir).absolute() / given)
+  for place in places:
+    if exists(place):
+      return place
+  last = places[-1]
+  close = nearest(last.name, [
+    p.name for p in last.parent.iterdir()
+    if not p.name.startswith('.') and p.name != last.name
+  ]) if os.access(last.parent, os.R_OK) and last.parent.is_dir() else ''
+  hint = '' if given.is_absolute() else (
+    '; a relative path is also looked up under --data_dir' if len(places) == 1 else '')
+  if fetched:
+    hint += '; --mode=download fetches it'
+  raise UserError(f'there is no {" and no ".join(map(str, places))}'
+                  f'{close if "mean" in close else ""}{hint}')
+
+
+def exists(path: pathlib.Path) -> bool:
+  """Whether something is at a path.
+
+  Raises:
+    UserError: if that cannot be told: a folder that may not be entered, a name that is
+      too long, links that go in a circle.
+  """
+  try:
+    path.stat()
+  except (FileNotFoundError, NotADirectoryError):
+    return False
+  except (OSError, ValueError) as error:
+    raise UserError(f'{path}: cannot be read: {reason(error)}') from None
+  return True
+
+
+def read(path: pathlib.Path) -> bytes:
+  """What is in a file.
+
+  Raises:
+    UserError: if it cannot be read, or is not a file, see `require_file`.
+  """
+  require_file(path)
+  try:
+    return path.read_bytes()
+  except OSError as error:
+    raise UserError(f'{path}: cannot be read: {error.strerror}') from None
+
+
+def require_file(path: pathlib.Path) -> None:
+  """Refuses pipes and devices, which may never end; and what cannot be looked at.
+
+  Raises:
+    UserError: for those; not for a path where nothing is, or a folder.
+  """
+  if exists(path) and not path.is_file() and not path.is_dir():
+    raise UserError(f'{path}: is a pipe or device; must be a file')
+
+
+def decode(data: bytes) -> tuple[str, bool]:
+  """The text, and whether something in it was no UTF-8 and is replaced."""
+  try:
+    return data.decode('utf-8-sig'), False
+  except UnicodeDecodeError:
+    return data.decode('utf-8-sig', errors='replace'), True
+
+
+def listed(root: pathlib.Path, pattern: str) -> list[str]:
+  """The files under a folder, by their path from there, hidden ones left out.
+
+  Args:
+    root: the folder.
+    pattern: as `pathlib.Path.glob` takes it.
+
+  Raises:
+    UserError: if there is none, or the folder may not be looked into.
+  """
+  if not os.access(root, os.R_OK | os.X_OK):
+    raise UserError(f'{root}: cannot be read: Permission denied')
+  try:
+    names = [p.relative_to(root).as_posix() for p in root.glob(pattern) if p.is_file()]
+  except (ValueError, NotImplementedError) as error:
+    raise UserError(f'pattern: wants one of paths in the folder, got {pattern!r}: '
+                    f'{error}') from None
+  names = [n for n in names if not any(part.startswith('.') for part in n.split('/'))]
+  if not names:
+    raise UserError(f'{root}: no file there is like {pattern!r}')
+  return sorted(names)
+
+
+def download(folder: str, urls: Mapping[str, str], data_dir: str | None,
+             convert: Callable[[str], str] | None = None) -> str:
+  """Fetches the files that are not there; returns the folder they are in.
+
+  Args:
+    folder: of the files; a relative one is under `--data_dir`.
+    urls: name of a file -> address; unpacked if it is gzip.
+    data_dir: that folder; None for the one this was started in.
+    convert: what is at an address -> the text of a file; None if it is that already.
+
+  Raises:
+    UserError: naming the file that could not be fetched, of which nothing is left.
+  """
+  root = expanded(folder)
+  if not root.is_absolute():
+    root = expanded(data_dir or '.').absolute() / root
+  if not urls:
+    raise UserError(f'{root}: `urls` of these files are not given, so they cannot be '
+                    'downloaded; put them there')
+  for name, url in urls.items():
+    if not exists(root / name):
+      _fetch(url, root / name, convert)
+  return str(root)
+
+
+def _fetch(url: str, path: pathlib.Path, convert: Callable[[str], str] | None) -> None:
+  """Fetches a file, whole or not at all."""
+  import requests
+
+  scratch = None
+  try:
+    response = requests.get(url, timeout=60)
+    response.raise_for_status()
+    data = response.content
+    if data.startswith(b'\x1f\x8b'):
+      data = gzip.decompress(data)
+    if convert:
+      data = convert(data.decode()).encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(
+        dir=path.parent, prefix=f'.{path.name}-', delete=False) as file:
+      scratch = file.name
+      file.write(data)
+    os.chmod(scratch, 0o644)
+    os.replace(scratch, path)
+  except (OSError, EOFError, ValueError, zlib.error) as error:  # requests' are OSErrors
+    if scratch:
+      pathlib.Path(scratch).unlink(missing_ok=True)
+    raise UserError(f'could not download {url} to {path}: {type(error).__name__}: '
+                    f'{str(error)[:200]} (is there a network?)') from error

@@ -1,0 +1,296 @@
+"""From a learner and its loaders to compiled programs: nothing else jits a step."""
+
+import concurrent.futures
+import contextlib
+import functools
+import pathlib
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import core
+from jax.sharding import PartitionSpec
+
+from bigmodels.core.errors import UserError, told
+from bigmodels.data.batches import Loader
+from bigmodels.hardware import device_specs, devices, flops
+from bigmodels.learners.learner import Learner, State
+from bigmodels.parallel.layout import Layout
+from bigmodels.parallel.random import part_of
+from bigmodels.parallel.sharding import BATCH
+
+
+class Carry(NamedTuple):
+  """What goes from one dispatch to the next, and into a checkpoint.
+
+  Attributes:
+    state: the learner's.
+    window: sums of the training metrics since the last line of the log.
+    fault: int32 `[2]`: the first step whose metrics were not finite, and which of
+      them (in the order of their names); -1 before there is one.
+  """
+
+  state: State
+  window: Any
+  fault: jax.Array
+
+
+class Traced(NamedTuple):
+  """A learner's functions with their data roads inside, before they are compiled.
+
+  Attributes:
+    carry: shapes and shardings.
+    step: jaxpr of one step.
+    lower: name -> () -> lowered program: 'init', 'advance', and one for each split.
+    metric_names: of the window, in order.
+    most: steps that one dispatch may take.
+    outputs: split -> shapes of what an evaluated batch gives for each example.
+  """
+
+  carry: Carry
+  step: Any
+  lower: dict[str, Callable[[], jax.stages.Lowered]]
+  metric_names: tuple[str, ...]
+  most: int
+  outputs: dict[str, Any]
+
+
+class Programs(NamedTuple):
+  """Compiled once, before the first step; they cannot compile again.
+
+  Attributes:
+    traced: what they were compiled from.
+    init: key -> Carry.
+    advance: (carry, host_batch, number of steps, whether to clear the window, votes) ->
+      Carry, votes agreed on; takes the state's memory over.
+    evaluate: (split, state, host_batch) -> sums, outputs.
+    seconds: spent compiling, not tracing.
+  """
+
+  traced: Traced
+  init: Callable[[jax.Array], Carry]
+  advance: Callable[..., tuple[Carry, jax.Array]]
+  evaluate: Callable[..., tuple]
+  seconds: float
+
+
+WHOLE = PartitionSpec()  # a copy on every device
+VOTES = 3  # numbers that the processes agree on with every dispatch
+
+
+def compile_programs(learner: Learner, train: Loader, evals: dict[str, Loader],
+                     layout: Layout) -> Programs:
+  """Traces a learner's three functions and compiles them; see `trace`."""
+  return compile_traced(trace(learner, train, evals, layout), train, evals, layout)
+
+
+def compile_traced(traced: Traced, train: Loader, evals: dict[str, Loader],
+                   layout: Layout) -> Programs:
+  """Compiles what was traced, of the same loaders and layout."""
+  start = time.perf_counter()
+  lowered = [lower() for lower in traced.lower.values()]
+  # XLA compiles outside Python's lock: side by side.
+  with concurrent.futures.ThreadPoolExecutor() as pool:
+    options = devices.compiler_options(layout.platform)
+    programs = pool.map(lambda program: program.compile(options), lowered)
+    compiled = dict(zip(traced.lower, programs, strict=True))
+
+  def advance(carry: Carry, host_batch, count: int, clear: bool, votes):
+    return compiled['advance'](
+      *carry, train.resident, host_batch, np.int32(count), np.bool(clear),
+      layout.votes(np.array(votes, np.int32)))
+
+  def evaluate(name: str, state: State, host_batch):
+    return compiled[name](state, evals[name].resident, host_batch)
+
+  return Programs(
+    traced, compiled['init'], advance, evaluate, time.perf_counter() - start)
+
+
+def trace(learner: Learner, train: Loader, evals: dict[str, Loader],
+          layout: Layout) -> Traced:
+  """Traces a learner's three functions with their data roads inside.
+
+  A dispatch takes any number of steps in one program: a loop whose length is an
+  argument. So where dispatches begin and end changes no bit of the result.
+
+  Raises:
+    UserError: if the model refuses the shapes of the data.
+  """
+  key = jax.eval_shape(lambda: jax.random.PRNGKey(0))
+  host_batch = train.host_batch(0, 1)
+  cut, every = _cut(train), PartitionSpec(layout.mesh.axis_names)
+  examples = PartitionSpec(*(None,) * (train.parts > 1), BATCH)
+  one_step = jax.jit(learner.step)  # which remembers its trace
+
+  def batch_of(state, resident, host_batch, index):
+    return train.batch(resident, host_batch, index, data_keys(state, train, layout))
+
+  def step_of(state, resident, host_batch):
+    return one_step(state, batch_of(state, resident, host_batch, 0))
+
+  # Each function is traced once, here, with a model's errors.
+  with _fitting(train):
+    rootless = State(jnp.int32(0), None, None, None, key, None)
+    batch = jax.eval_shape(
+      layout.spread(batch_of, (WHOLE, WHOLE, cut, WHOLE), examples),
+      rootless, train.resident, host_batch, 0)
+    if train.parts > 1:
+      batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), batch)
+    state = jax.jit(learner.init).eval_shape(key, batch)
+    state = layout.carry(state, state.params)
+    traced = jax.jit(layout.spread(step_of, (WHOLE, WHOLE, cut), WHOLE)).trace(
+      state, train.resident, host_batch)
+  evaluations, outputs = {}, {}
+  for name, loader in evals.items():
+    with _fitting(train, name, loader):
+      evaluations[name] = _evaluation(learner, loader, layout)
+      outputs[name] = jax.eval_shape(
+        evaluations[name], state, loader.resident, loader.host_batch(0, 1))[1]
+  _, sums = traced.out_info
+  names = tuple(sorted(sums))
+  loops = layout.platform != 'cpu' or not _slow_in_a_loop(traced.jaxpr)
+
+  def fresh(key):
+    zeros = _zeros(batch)
+    return Carry(learner.init(key, zeros), _zeros(sums), jnp.full(2, -1, jnp.int32))
+
+  def advance(state, window, fault, resident, host_batch, count, clear, votes):
+    window = jax.tree.map(lambda w: jnp.where(clear, jnp.zeros_like(w), w), window)
+
+    def going(loop):
+      index, carry = loop
+      return (index < count) & (carry.fault[0] < 0)
+
+    def step(loop):
+      index, carry = loop
+      number = carry.state.step
+      state, sums = one_step(
+        carry.state, batch_of(carry.state, resident, host_batch, index))
+      window = jax.tree.map(jnp.add, carry.window, sums)
+      good = jnp.stack([jnp.isfinite(sums[n][0]) for n in names])
+      # Counted from 1: the step that was just taken.
+      fault = jnp.where(jnp.all(good), carry.fault,
+                        jnp.stack([number + 1, jnp.argmin(good)]).astype(jnp.int32))
+      return index + 1, Carry(state, window, fault)
+
+    first = (0, Carry(state, window, fault))
+    carry = (jax.lax.while_loop(going, step, first) if loops else step(first))[1]
+    return carry, layout.highest(votes)
+
+  carry = jax.eval_shape(fresh, key)
+  carry = layout.carry(carry, carry.state.params)
+  everywhere = layout.sharding()
+  shardings = jax.tree.map(lambda x: x.sharding, carry)
+
+  def scalar(dtype):
+    return jax.ShapeDtypeStruct((), dtype, sharding=everywhere)
+
+  lower = {
+    'init': lambda: jax.jit(fresh, out_shardings=shardings).lower(
+      jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=everywhere)),
+    'advance': lambda: jax.jit(
+      layout.spread(advance, (WHOLE,) * 4 + (cut, WHOLE, WHOLE, every), WHOLE),
+      donate_argnums=0, out_shardings=(shardings, everywhere)).lower(
+        *carry, train.resident, host_batch, scalar(jnp.int32), scalar(jnp.bool),
+        layout.votes(np.zeros(VOTES, np.int32))),
+  } | {
+    name: lambda name=name: jax.jit(
+      evaluations[name], out_shardings=everywhere).lower(
+        carry.state, evals[name].resident, evals[name].host_batch(0, 1))
+    for name in evals}
+  return Traced(carry, traced.jaxpr, lower, names, train.most if loops else 1, outputs)
+
+
+@contextlib.contextmanager
+def _fitting(train: Loader, name: str = 'train', loader: Loader | None = None
+             ) -> Iterator[None]:
+  """Has a model's refusal of a split told as something a user can mend."""
+  try:
+    yield
+  except UserError:
+    raise
+  except Exception as error:  # a model and its transforms are code of users
+    reason = told(error)
+    ours, theirs = (_inputs(each) for each in (train, loader or train))
+    if theirs != ours:
+      reason += f'; inputs are {theirs} in {name!r}, {ours} in \'train\''
+    raise UserError(
+      f'the model and the data of {name!r} do not fit: {reason}') from error
+
+
+def _inputs(loader: Loader) -> str:
+  one = loader.dataset.read(np.zeros(1, int))['inputs']
+  return f'{one.dtype} {one.shape[1:]}'
+
+
+def compile_with_text(lowered: jax.stages.Lowered,
+                      device_kind: str) -> tuple[jax.stages.Compiled, str]:
+  """Compiles anew, and returns the optimized program as XLA wrote it down as well.
+
+  `as_text()` of the result would do, could jaxlib read back all that libtpu makes
+  (0.10.2 cannot, of collectives that run beside products).
+  """
+  options = devices.compiler_options(device_kind)  # a CPU's kind is its platform
+  with devices.uncached(), tempfile.TemporaryDirectory() as folder:
+    compiled = lowered.compile({
+      'xla_dump_to': folder, 'xla_dump_hlo_as_text': True, **options,
+      **device_specs.text_options(device_kind)})
+    written, = pathlib.Path(folder).glob('*after_optimizations.txt')
+    return compiled, written.read_text()
+
+
+def _slow_in_a_loop(jaxpr: core.ClosedJaxpr) -> bool:
+  """Whether there is a convolution that a CPU runs hundreds of times slower in a loop.
+
+  It is one whose operands do not lie as images and filters do, such as the gradients
+  that JAX derives of `flax.linen.Conv`, but not those of `layers.convolution`.
+  """
+  def in_order(eqn):
+    left, right, out = eqn.params['dimension_numbers']
+    last = len(left) - 1
+    return (left == out == (0, last, *range(1, last))
+            and right == (last, last - 1, *range(last - 1)))
+
+  return any(eqn.primitive.name == 'conv_general_dilated' and not in_order(eqn)
+             for eqn in flops.equations(jaxpr))
+
+
+def _evaluation(learner: Learner, loader: Loader, layout: Layout) -> Callable:
+  def evaluate(state, resident, host_batch):
+    batch = loader.batch(resident, host_batch, 0, data_keys(state, loader, layout))
+    sums, outputs = learner.evaluate(state, batch)
+    return layout.total(sums), {**outputs, 'mask': batch['mask']}
+
+  return layout.spread(
+    evaluate, (WHOLE, WHOLE, _cut(loader)), (WHOLE, PartitionSpec(BATCH)))
+
+
+def _cut(loader: Loader) -> PartitionSpec:
+  """How what a dispatch is given lies over the devices."""
+  # Rows of many batches, or the examples of one.
+  return PartitionSpec(*(None,) * (2 if loader.resident else 1), BATCH)
+
+
+def data_keys(state: State, loader: Loader, layout: Layout) -> jax.Array:
+  """A key for the augmentation of each part, apart from the learner's own.
+
+  Args:
+    state: of the step that the batch is for.
+    loader: that the batch is of.
+    layout: where it lies.
+  """
+  key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), 2**31)
+  first, apart = layout.place()
+  if loader.parts == 1 and apart == 1:
+    return jax.random.wrap_key_data(key)[None]
+  return jax.vmap(functools.partial(part_of, key))(
+    first + apart * jnp.arange(loader.parts))
+
+
+def _zeros(shapes):
+  return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)

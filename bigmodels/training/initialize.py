@@ -1,0 +1,294 @@
+"""Parameters from elsewhere: the best of another run, or published ones.
+
+Batch statistics, which belong to parameters as they are, come with them: in what
+follows a parameter may be one. Their names are those of their module, as
+`stem/norm/mean` beside `stem/norm/scale`.
+"""
+
+import pathlib
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from bigmodels.core import files
+from bigmodels.core.errors import UserError
+from bigmodels.core.tree_paths import name_of
+from bigmodels.learners.learner import State
+from bigmodels.parallel.layout import Layout
+from bigmodels.storage import published
+from bigmodels.storage.checkpoint import Checkpoints, Damaged
+from bigmodels.storage.published import Unfit
+from bigmodels.storage.workdir import Workdir
+from bigmodels.training.build import Built
+from bigmodels.training.compile import Carry
+
+
+def best(checkpoints: Checkpoints, like_of: Callable[[int], Any]) -> tuple[int, Any]:
+  """The step and carry of a run's best checkpoint; its latest if nothing is monitored.
+
+  Args:
+    checkpoints: of the run.
+    like_of: step -> shapes and shardings of its carry.
+
+  Raises:
+    UserError: if there is no checkpoint.
+    Damaged: if the best one is damaged.
+  """
+  if not checkpoints.steps:
+    raise UserError(f'there is no checkpoint in {checkpoints.folder}')
+  for step in reversed(checkpoints.steps):
+    try:
+      carry, progress = checkpoints.restore(step, like_of(step))
+    except Damaged as error:
+      print(f'the checkpoint of step {step} is damaged ({error})')
+      continue
+    found = progress['best_step'] if progress['best'] is not None else step
+    if found == step:
+      return step, carry
+    if found not in checkpoints.steps:
+      print(f'the best checkpoint, of step {found}, is not there: step {step} is used')
+      return step, carry
+    del carry
+    try:
+      return found, checkpoints.restore(found, like_of(found))[0]
+    except Damaged as error:
+      raise Damaged(f'of step {found}: {error}') from error
+  raise UserError(f'every checkpoint in {checkpoints.folder} is damaged')
+
+
+def of_run(workdir: Workdir, like: Any) -> tuple[int, Any]:
+  """The step and carry of the best checkpoint of a run.
+
+  Args:
+    workdir: of the run.
+    like: shapes and shardings of the carry.
+
+  Raises:
+    UserError: if there is none, or it is damaged.
+  """
+  checkpoints = Checkpoints(workdir.checkpoints, 1, workdir.seal(), read_only=True)
+  try:
+    return best(checkpoints, lambda step: like)
+  except Damaged as error:
+    raise UserError(f'{workdir.path}: the best checkpoint is damaged ({error})'
+                    ) from error
+  finally:
+    checkpoints.release()
+
+
+def start(built: Built, carry: Carry, say: Callable[[str], None] = print) -> Carry:
+  """Puts the parameters that an experiment wants from elsewhere into a fresh carry.
+
+  Args, errors: see `read`.
+  """
+  return put(carry, read(built, carry.state, say))
+
+
+def read(built: Built, state: State, say: Callable[[str], None] = print
+         ) -> dict[str, jax.Array]:
+  """The parameters and batch statistics that an experiment wants from elsewhere.
+
+  Args:
+    built: the experiment, with `init_from` and `init_pattern`.
+    state: a fresh one, or its shapes and shardings.
+    say: prints a line.
+
+  Returns:
+    by name, laid out as in the state.
+
+  Raises:
+    UserError: naming every parameter that is missing, left over or of another shape.
+  """
+  experiment, kept = built.experiment, built.data['kept'].get('tokenizer')
+  path, pattern = pathlib.Path(experiment.init_from), experiment.init_pattern
+  ours = _flat(state.params)
+  wanted = {name: x for name, x in ours.items() if re.fullmatch(pattern, name)}
+  if not wanted:
+    raise UserError(f'--config.init_pattern={pattern}: matches the whole name of no '
+                    f'parameter; there is {published.first(ours)}')
+  modules = {_module_of(name) for name in wanted}
+  statistics = _statistics(state.model_state)
+  taken = {name: x for name, x in statistics.items()
+           if re.fullmatch(pattern, name) or _module_of(name) in modules}
+  count, ours, wanted = len(wanted), ours | statistics, wanted | taken
+  try:
+    if _is_run(Workdir(path)):
+      _check_names(built.data['kept'].get('train'), Workdir(path), say,
+                   whole=pattern == _WHOLE)
+      found, left = _of_workdir(path, wanted, kept, built.layout, pattern)
+      _check_finite(found)
+    else:
+      found, left = published.parameters(
+        path, wanted, kept, built.model, say, whole=pattern == _WHOLE,
+        classes=_classes(built))
+  except Unfit as error:
+    raise UserError(f'--config.init_from={path}: {error}') from error
+  others = '' if pattern == _WHOLE else (
+    f' ({pattern}), {len(ours) - len(wanted)} are fresh; {left} there are not taken')
+  beside = f' and {len(taken)} batch statistics' if taken else ''
+  say(f'{count} parameters{beside} from {path}{others}')
+  return found
+
+
+def put(carry: Carry, found: Mapping[str, jax.Array]) -> Carry:
+  """A carry with the parameters and batch statistics of `read`."""
+  params = jax.tree.map_with_path(
+    lambda path, x: found.get(name_of(path), x), carry.state.params)
+  model_state = jax.tree.map_with_path(
+    lambda path, x: found.get(_name_of_statistic(path), x), carry.state.model_state)
+  return carry._replace(state=carry.state._replace(params=params,
+                                                   model_state=model_state))
+
+
+def require(path: str) -> None:
+  """Refuses a path where nothing of use is, before anything is read or compiled."""
+  workdir = Workdir(path)
+  try:
+    if not files.exists(workdir.path):
+      raise Unfit('there is no such file or folder')
+    if not _is_run(workdir):
+      published.weight_files(workdir.path)
+  except Unfit as error:
+    raise UserError(f'--config.init_from={path}: {error}') from None
+
+
+def _is_run(workdir: Workdir) -> bool:
+  return workdir.config.is_file() or workdir.checkpoints.is_dir()
+
+
+_WHOLE = '.*'  # the pattern of an experiment that names none
+
+
+def _classes(built: Built) -> tuple[str, ...] | None:
+  """The names of a run's classes; None where there are none."""
+  dataset = getattr(built.train, 'dataset', None)
+  return dataset.classes if dataset is not None and dataset.named else None
+
+
+def _flat(tree: Any) -> dict[str, Any]:
+  return {name_of(path): x for path, x in jax.tree.leaves_with_path(tree)}
+
+
+def _name_of_statistic(path) -> str | None:
+  """The name of a batch statistic as if it were a parameter; None of anything else."""
+  names = name_of(path).split('/')
+  if 'batch_stats' not in names:  # Linen's name for them
+    return None
+  names.remove('batch_stats')
+  return '/'.join(names)
+
+
+def _statistics(model_state: Any) -> dict[str, Any]:
+  named = {_name_of_statistic(path): x for path,
+           x in jax.tree.leaves_with_path(model_state)}
+  return {name: x for name, x in named.items() if name is not None}
+
+
+def _module_of(name: str) -> str:
+  return name.rpartition('/')[0]
+
+
+def _check_finite(found: Mapping[str, jax.Array]) -> None:
+  """Refuses arrays with values that are not finite, such as batch statistics."""
+  floats = {name: x for name, x in found.items()
+            if jnp.issubdtype(x.dtype, jnp.floating)}
+  counts = jax.jit(lambda arrays: jax.tree.map(
+    lambda x: (~jnp.isfinite(x)).sum(), arrays))(floats)
+  for name, count in jax.device_get(counts).items():
+    if count:
+      raise Unfit(f'{name} is not finite: {count:,} of {found[name].size:,} values')
+
+
+# --- of a run -------------------------------------------------------------------
+
+
+def _check_names(ours: Mapping[str, Any] | None, workdir: Workdir,
+                 say: Callable[[str], None], *, whole: bool) -> None:
+  """Refuses parameters whose inputs or outputs have other names than the data here.
+
+  Args:
+    ours: what `data.recorded.record` gives of the training split.
+    workdir: of the other run.
+    say: prints a line, where only a part of the parameters is taken.
+    whole: whether all are.
+
+  Raises:
+    Unfit: naming both sides.
+  """
+  theirs = workdir.fitted().kept.get('train')
+  if not ours or not theirs:
+    return
+  for field, what in (('features', 'input'), ('classes', 'class')):
+    here, there = ours.get(field), theirs.get(field)
+    if not here or not there or here == there:
+      continue
+    numbers = [names == [*map(str, range(len(names)))] for names in (here, there)]
+    differ = _unlike(there, here, what)
+    if whole and (field == 'features' or not any(numbers)):
+      raise Unfit(f'{differ} (--config.init_pattern=REGEX takes only what it matches, '
+                  'such as all but the layers that these belong to)')
+    say(f'the parameters are taken as they are, but {differ}')
+  here, there = ours.get('target'), theirs.get('target')
+  if here and there and here != there:
+    differ = f'the labels are {there!r} there and {here!r} here'
+    if whole and not ours.get('classes'):
+      raise Unfit(differ)
+    say(f'the parameters are taken as they are, but {differ}')
+
+
+def _unlike(there: list[str], here: list[str], what: str) -> str:
+  """How names of inputs or classes differ."""
+  many = {'input': 'inputs', 'class': 'classes'}[what]
+  only = {'there': [n for n in there if n not in here],
+          'here': [n for n in here if n not in there]}
+  only = [f'only {place} {", ".join(map(repr, names[:5]))}' + (
+    f' and {len(names) - 5} more' if len(names) > 5 else '')
+    for place, names in only.items() if names]
+  if only:
+    return f'its {many} have other names than those here: {"; ".join(only)}'
+  place = next(i for i, (a, b) in enumerate(zip(there, here, strict=True)) if a != b)
+  return (f'its {many} are in another order than those here: {what} {place} is '
+          f'{there[place]!r} there and {here[place]!r} here')
+
+
+def _of_workdir(path: pathlib.Path, wanted: dict[str, jax.Array], kept: Any,
+                layout: Layout, pattern: str) -> tuple[dict[str, jax.Array], int]:
+  """The best parameters of a run, and how many of it are not taken."""
+  workdir = Workdir(path)
+  if not workdir.checkpoints.is_dir():
+    raise Unfit('there are no checkpoints')
+  taught = workdir.fitted().kept.get('tokenizer')
+  if None not in (kept, taught) and kept != taught:
+    raise Unfit('that run has another tokenizer than this one, so its parameters '
+                'mean nothing here')
+  checkpoints = Checkpoints(workdir.checkpoints, 1, workdir.seal(), read_only=True)
+
+  def like_of(step):
+    shapes = checkpoints.shapes(step)
+    params = shapes['state']['params']
+    theirs = {name: x.shape for name, x in _all_of(shapes['state']).items()}
+    published.check(
+      {name: x.shape for name, x in wanted.items()},
+      {name: shape for name, shape in theirs.items() if name in wanted},
+      {name: name for name in wanted if name not in theirs},
+      [name for name in theirs if name not in wanted and re.fullmatch(pattern, name)])
+    # The experiment's rules may not cover all of another model: cut along fsdp then.
+    return layout.carry(shapes, params if pattern == _WHOLE else {})
+
+  try:
+    _, found = best(checkpoints, like_of)
+  except Damaged as error:
+    raise Unfit(f'the best checkpoint is damaged ({error})') from error
+  finally:
+    checkpoints.release()
+  theirs = _all_of(found['state'])
+  return {name: jax.device_put(theirs[name].astype(x.dtype), x.sharding)
+          for name, x in wanted.items()}, len(theirs) - len(wanted)
+
+
+def _all_of(state: Mapping[str, Any]) -> dict[str, Any]:
+  """Parameters and batch statistics of a state as it was saved."""
+  return _flat(state['params']) | _statistics(state.get('model_state'))

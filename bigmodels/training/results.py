@@ -1,0 +1,131 @@
+"""What is left of a run for people and programs: `result.json` and the report."""
+
+import contextlib
+import pathlib
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import flax
+import jax
+import optax
+
+import bigmodels
+from bigmodels.config import resolving
+from bigmodels.core.errors import UserError
+from bigmodels.logs import report
+from bigmodels.storage import seal
+from bigmodels.storage.workdir import Workdir, read_metrics
+from bigmodels.training import loop
+from bigmodels.training.build import Built
+from bigmodels.training.compile import Programs
+from bigmodels.training.throughput import Throughput
+
+
+def read(workdir: Workdir, say: Callable[[str], None]) -> dict[str, Any] | None:
+  """What `result.json` holds; None if there is none, or not as a run wrote it."""
+  if not workdir.result.exists():
+    return None
+  with contextlib.suppress(UserError):
+    result = workdir.read_json(workdir.result)
+    if isinstance(result, dict) and result.get('digest') == seal.digest(
+      {name: value for name, value in result.items() if name != 'digest'}):
+      return result
+  say(f'{workdir.result} is not as a run wrote it, and is not used')
+  return None
+
+
+def finished(workdir: Workdir, say: Callable[[str], None]) -> dict[str, Any] | None:
+  """The result of a run that has come to its end, or None."""
+  result = read(workdir, say)
+  return result if result and result['status'] == 'finished' else None
+
+
+def write(workdir: Workdir, resolved: resolving.Resolved, built: Built,
+          programs: Programs, state, progress: loop.TrainingProgress,
+          throughput: Throughput, device: str, *,
+          main: bool) -> None:
+  """Writes `report.html` and `result.json`; every process takes part.
+
+  Args:
+    workdir: of the run.
+    resolved: its experiment.
+    built: the same, opened.
+    programs: the same, compiled.
+    state: of the best checkpoint if the run is done.
+    progress: where the run is.
+    throughput: of what the devices did.
+    device: what it ran on, in words.
+    main: whether this is the process that writes.
+  """
+  metrics, figures = dict(progress.metrics), {}
+  if progress.done:
+    for name, loader in built.evals.items():
+      found, outputs = loop.evaluate(built, programs, name, loader, state)
+      metrics |= found
+
+      def inputs(places, loader=loader, rows=outputs['row']):
+        return loader.dataset.read(rows[places])['inputs']
+
+      figures[name] = built.learner.figures(outputs, inputs, loader.dataset.classes)
+  if not main:
+    return
+  seconds = progress.seconds
+  examples = progress.step * built.train.order.batch_size
+  result = {
+    'experiment': resolved.name,
+    'status': 'finished' if progress.done else 'stopped',
+    'stopped_by': progress.done,
+    'step': progress.step,
+    'steps': built.steps,
+    'epochs': examples / built.train.order.length,
+    'best_step': progress.best_step,
+    'metrics': metrics,
+    'train_seconds': seconds['train'],
+    'evaluate_seconds': seconds['evaluate'],
+    'checkpoint_seconds': seconds['checkpoint'],
+    'compile_seconds': seconds['compile'],
+    'examples_per_second': examples / max(seconds['train'] + seconds['data'], 1e-9),
+    'utilization': throughput.summary(progress.step, seconds),
+    'mesh': f'{built.layout.shape} ({built.layout.strategy})',
+    'precision': built.precision,
+    'parameters': sum(p.size for p in jax.tree.leaves(state.params)),
+    'device': device,
+    'versions': versions(),
+  }
+  with workdir.blame():
+    report.write(
+      workdir.report, title=resolved.name, config_text=resolving.to_text(resolved),
+      records=read_metrics(workdir), result=result, figures=figures,
+      classes=built.train.dataset.classes, data=built.data['kept'].get('notes', ()))
+  # Last: a result that says finished has a report beside it.
+  workdir.write_json(workdir.result, {**result, 'digest': seal.digest(result)})
+
+
+def versions() -> dict[str, str]:
+  """Of what a number depends on."""
+  return {'bigmodels': _own_version(), 'jax': jax.__version__,
+          'flax': flax.__version__, 'optax': optax.__version__}
+
+
+def _own_version() -> str:
+  """The release and, in a checkout, the commit and whether it was changed."""
+  folder = pathlib.Path(__file__).parent
+  command = ['git', '-C', str(folder), 'describe', '--always', '--dirty', '--exclude=*']
+  try:
+    commit = subprocess.run(
+      command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+  except (OSError, subprocess.SubprocessError):
+    return bigmodels.__version__
+  return f'{bigmodels.__version__}+{commit}' if commit else bigmodels.__version__
+
+
+def headline(result: dict[str, Any]) -> str:
+  """A result in a line."""
+  shown = [f'{k} {v:.4f}' for k, v in result['metrics'].items()
+           if k.count('/') == 1 and not k.startswith('train/')]
+  return (f'step {result["step"]:,}, best {result["best_step"]:,}: '
+          + ', '.join(shown)
+          + f'; trained {result["train_seconds"]:.1f} s at '
+          f'{result["examples_per_second"]:,.0f} examples/s, '
+          f'{result["utilization"]["train_share"]:.0%} of the time')

@@ -1,0 +1,100 @@
+"""What the splits of an experiment must agree in, and what they may not share."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+from bigmodels.config import tree
+from bigmodels.core.errors import UserError
+from bigmodels.data import origins
+from bigmodels.data.batches import Batches, Loader
+from bigmodels.data.sources import DataContext, Dataset
+
+
+def check_apart(every: Mapping[str, Batches], opened: Mapping[str, Dataset],
+                context: DataContext) -> None:
+  """Refuses splits that share rows of a source, or that are cut from it in two ways.
+
+  Splits whose names begin with the same word may, which is printed: a score of
+  `train_again` says itself what it is of; see `Experiment.evals`.
+
+  Args:
+    every: split -> its recipe.
+    opened: split -> its source, opened.
+    context: see there.
+
+  Raises:
+    UserError: naming both splits, the source, and the settings they differ in.
+  """
+  for ours, theirs in itertools.combinations(opened, 2):
+    one, other = opened[ours].origin, opened[theirs].origin
+    if one is None or other is None:
+      continue
+    apart = ours.partition('_')[0] != theirs.partition('_')[0]
+    ways = [k for k, v in one.how.items() if k in other.how and other.how[k] != v]
+    source, count = origins.shared(one, other)
+    if ways and (apart or count):
+      raise UserError(f'{theirs} and {ours} are cut from one source in two ways'
+                      f'{_difference(every, ours, theirs, ways)}')
+    if count and apart:
+      raise UserError(
+        f'{theirs} and {ours} share {count:,} rows of {source}, so that a score of one '
+        f'says nothing beside the other{_difference(every, ours, theirs)}; give them '
+        f'splits that are apart, or call one {ours}_again if this is meant')
+    if count:
+      context.note(f'{theirs} is on rows of {ours}, as its name says: {count:,} rows '
+                   f'of {source}')
+
+
+def _difference(every: Mapping[str, Batches], ours: str, theirs: str,
+                ways: Sequence[str] = ()) -> str:
+  """The fields that two sources differ in, as flags, and how to set both alike."""
+  places = {name: 'train' if name == 'train' else f'evals.{name}'
+            for name in (ours, theirs)}
+  settings = {name: dict(tree.describe(every[name].source, 'source'))
+              for name in places}
+  one, other = settings[ours], settings[theirs]
+  fields = [field for field in {**one, **other} if one.get(field) != other.get(field)]
+  chosen = [field for field in fields if field.endswith('selected') != bool(ways)]
+  fields = chosen if chosen or ways else fields
+  fields = [field for field in fields if field in one and field in other] or fields
+  if not fields:
+    return ''
+  flags = {name: ' '.join(
+    f'--config.{path}.{field}={settings[name].get(field, "(absent)")}'
+    for field in fields[:2]) for name, path in places.items()}
+  return f': {flags[ours]}, but {flags[theirs]}' + (
+    '; set both to the same, and so for every other split' if ways else '')
+
+
+def check_scaling(every: Mapping[str, Batches], context: DataContext) -> None:
+  """Warns of evaluations whose inputs are standardised otherwise than in training."""
+
+  def scaling(b: Batches) -> list[str]:
+    return [f'{path.removeprefix(".")}={text}' if path else text
+            for t in b.transforms if {'mean', 'std'} <= tree.argument_names(t)
+            for path, text in tree.describe(t)]
+
+  ours = scaling(every['train'])
+  for name, b in every.items():
+    if (theirs := scaling(b)) != ours:
+      context.note(
+        f'warning: {name}: its inputs are scaled by {", ".join(theirs) or "nothing"}, '
+        f'those of train by {", ".join(ours) or "nothing"}; '
+        f'--config.evals.{name}.transforms and --config.train.transforms say how')
+
+
+def check_names(train: Loader, evals: dict[str, Loader]) -> None:
+  """Refuses evaluations whose class 3, say, is another one than that of training."""
+  ours = train.dataset.classes
+  for name, loader in evals.items():
+    theirs = loader.dataset.classes
+    if ours is None or theirs is None or ours == theirs:
+      continue
+    if len(ours) != len(theirs):
+      raise UserError(f'{name}: its data has {len(theirs)} classes, that of train '
+                      f'{len(ours)}')
+    if not (train.dataset.named and loader.dataset.named):
+      continue
+    place = next(i for i in range(len(ours)) if ours[i] != theirs[i])
+    raise UserError(f'{name}: class {place} is {theirs[place]!r} in its data, and '
+                    f'{ours[place]!r} in that of train')

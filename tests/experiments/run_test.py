@@ -1,0 +1,230 @@
+"""Every experiment runs: two steps of its own model, task and optimizer, small."""
+
+import dataclasses
+import importlib.util
+import json
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from bigmodels import data
+from bigmodels.config import Duration, resolving
+from bigmodels.data import scikit, texts
+from bigmodels.data.sources import DataContext
+from bigmodels.hardware import device_specs
+from bigmodels.modes import train
+from bigmodels.parallel import layout
+from bigmodels.storage.workdir import Workdir
+from bigmodels.training import build, loop
+from bigmodels.training.compile import compile_programs, trace
+from tests.data import prepared
+from tests.environments import libraries
+
+SHAPES = dict.fromkeys(
+  ('mnist_cnn', 'mnist_dcgan', 'mnist_stylegan'), (28, 28, 1)) | dict.fromkeys(
+  ('cifar_cnn', 'cifar_mobilenet', 'cifar_resnet', 'cifar_speedrun', 'cifar_transfer',
+   'cifar_vgg', 'cifar_vit'), (32, 32, 3))
+SMALL_GPT = {'length': '32', 'model.depth': '2', 'model.width': '32',
+             'model.heads': '2', 'model.vocabulary': '300'}
+AGENTS = {'cartpole_a2c': ('gymnax', 'rlax'), 'cartpole_dqn': ('gymnax', 'rlax'),
+          'pong_dqn': ('gymnasium', 'ale_py', 'cv2', 'rlax')}
+# What makes a large experiment small: the same code, fewer of everything.
+OVERRIDES = {
+  'cifar_mobilenet': {'model.multiplier': '0.25'},
+  'cifar_resnet': {'model.width': '4', 'model.depth': '8'},
+  'cifar_speedrun': {'model.widths': '(8, 8, 8)'},
+  'cifar_transfer': {'model.width': '4'},
+  'cifar_vgg': {'model.width': '4', 'model.depth': '11'},
+  'cifar_vit': {'width': '24', 'depth': '2'},
+  'cartpole_a2c': {'count': '8'},
+  'cartpole_dqn': {'learner.warmup': '1'},
+  'pong_dqn': {'count': '8', 'learner.warmup': '1', 'learner.capacity': '64',
+               'evals.validation.source.count': '8', 'evals.test.source.count': '8',
+               **{f'{split}.source.environment.limit': '20' for split in (
+                 'train', 'evals.validation', 'evals.test')}},
+  'bert_mlm': {'width': '32', 'depth': '1', 'length': '32'},
+  'mnist_stylegan': {'model.width': '4', 'model.mapping': '1', 'model.halvings': '1'},
+  'imagenet_resnet50': {'model.width': '4', 'model.zero_init': 'False', 'size': '32',
+                        'shorter': '36'},
+  'imagenet_vit_s16': {'model.width': '24', 'model.depth': '2', 'model.heads': '2',
+                       'size': '32', 'shorter': '36'},
+  'gpt2_124m': SMALL_GPT | {'accumulate': '2'},
+  'gpt3_175b': SMALL_GPT,
+  'gpt_python': {'length': '32', 'width': '32', 'depth': '1', 'vocabulary': '300'},
+  'shakespeare_gpt': {'width': '32', 'depth': '1'},
+  'sst2_bert': {'width': '32', 'depth': '1'},
+  'sst2_lstm': {'width': '32'},
+  'translate_en_de': {'width': '32', 'hidden': '64', 'depth': '1'},
+}
+
+
+def _made_texts(folder) -> None:
+  """Files as the experiments on text want them, of words drawn at random."""
+  chance = np.random.default_rng(0)
+  words = np.array(['a', 'dog', 'runs', 'over', 'the', 'green', 'field', 'and', 'some'])
+
+  def lines(count):
+    return [' '.join(chance.choice(words, chance.integers(3, 9))) for _ in range(count)]
+
+  for name, files in {'sst2': ('train', 'dev', 'test'), 'multi30k': (
+    'train', 'val', 'test_2016_flickr')}.items():
+    (folder / name).mkdir()
+    for file in files:
+      if name == 'sst2':
+        rows = [f'{line},{i % 2}' for i, line in enumerate(lines(48))]
+        (folder / name / f'{file}.csv').write_text('\n'.join(['text,label', *rows]))
+      for language in ('en', 'de') * (name == 'multi30k'):
+        (folder / name / f'{file}.{language}').write_text('\n'.join(lines(200)) + '\n')
+  (folder / 'text.txt').write_text('\n'.join(lines(500)))
+
+
+def _made_imagenet(folder) -> None:
+  """Pictures of many sizes and 1,000 classes, as TFDS prepares ImageNet."""
+  chance = np.random.default_rng(0)
+
+  def records(count):
+    sizes = chance.integers(30, 60, (count, 2))
+    return [prepared.record(
+      prepared.jpeg(chance.integers(0, 256, (*size, 3), dtype=np.uint8)),
+      37 * i % 1000, f'n{i}.JPEG') for i, size in enumerate(sizes)]
+
+  prepared.write(folder, {'train': records(40), 'validation': records(10)},
+                 name='imagenet2012', classes=tuple(f'n{i:08}' for i in range(1000)),
+                 shape=('-1', '-1', '3'))
+
+
+def _small(name: str, folder):
+  """The experiment, two steps long, on made data where its own is a download."""
+  overrides = OVERRIDES.get(name, {})
+  if name in AGENTS:
+    libraries.require(*AGENTS[name])
+    experiment = resolving.resolve(name, overrides).experiment
+    return dataclasses.replace(experiment, duration=Duration(steps=2))
+  if name.startswith('imagenet'):
+    _made_imagenet(folder)
+  elif name in OVERRIDES:
+    _made_texts(folder)
+  if name.startswith('gpt'):
+    overrides = {'path': str(folder / 'text.txt'), **overrides}
+  experiment = resolving.resolve(name, overrides).experiment
+  every = {'train': experiment.train, **experiment.evals}
+  if name in OVERRIDES:
+    rows = 8 * experiment.accumulate
+    every = {k: dataclasses.replace(b, batch_size=rows, workers=0)
+             for k, b in every.items()}
+  if name == 'shakespeare_gpt':
+    every = {k: dataclasses.replace(b, source=dataclasses.replace(
+      b.source, documents=texts.TextFiles(str(folder / 'text.txt')), selected=k))
+      for k, b in every.items()}
+  if name in SHAPES:
+    chance = np.random.default_rng(0)
+    every = {k: dataclasses.replace(b, batch_size=8, source=data.Arrays(
+      inputs=chance.integers(0, 256, (40, *SHAPES[name]), dtype=np.uint8),
+      labels=np.arange(40) % 4)) for k, b in every.items()}
+  return dataclasses.replace(
+    experiment, train=every.pop('train'), evals=every, duration=Duration(steps=2))
+
+
+@pytest.mark.parametrize('name', resolving.summaries())
+def test_two_steps(name, tmp_path):
+  experiment = _small(name, tmp_path)
+  one = layout.over(experiment.mesh, 'jit', experiment.rules)
+  context = DataContext(str(tmp_path), tmp_path, {}, say=lambda _: None)
+  built = build.build(experiment, one, context)
+  programs = compile_programs(built.learner, built.train, built.evals, one)
+  carry = programs.init(jax.random.PRNGKey(0))
+  before = jax.tree.map(np.asarray, carry.state.params)
+  for step in range(2):
+    carry, _ = programs.advance(
+      carry, built.train.host_batch(step, 1), 1, step == 0, (0, 0, -1))
+  assert int(carry.fault[0]) == -1 and int(carry.state.step) == 2
+  sums = loop.means(jax.device_get(carry.window))
+  assert np.isfinite(sums['loss'])
+  moved = jax.tree.map(lambda a, b: bool(jnp.any(a != b)), before, carry.state.params)
+  assert all(jax.tree.leaves(moved)), moved
+  for split, loader in built.evals.items():
+    found, outputs = loop.evaluate(built, programs, split, loader, carry.state)
+    assert np.isfinite(found[f'{split}/return' if name in AGENTS else f'{split}/loss'])
+    assert all(len(v) == loader.order.length for v in outputs.values())
+
+
+# One of each kind of learner and of layer, on one topology; the others are slow.
+ALWAYS = ('bert_mlm', 'cartpole_a2c', 'digits_dcgan', 'mnist_cnn', 'sst2_lstm')
+
+
+def _tpu_compiles():
+  for name in resolving.summaries():
+    for topology in ('v5e:2x2', 'v5p:2x2x2'):
+      always = name in ALWAYS and topology == 'v5e:2x2'
+      yield pytest.param(
+        name, topology, marks=() if always else pytest.mark.slow('compile for TPUs'))
+
+
+@pytest.mark.parametrize(('name', 'topology'), _tpu_compiles())
+def test_the_step_compiles_for_tpus_that_are_not_here(name, topology, tmp_path):
+  if importlib.util.find_spec('libtpu') is None:
+    pytest.skip('libtpu, which compiles for TPUs, is not installed: pip install '
+                '"jax[tpu]"')
+  experiment = _small(name, tmp_path)
+  slice_ = layout.over(experiment.mesh, 'jit', (), device_specs.topology(topology))
+  built = build.build(experiment, slice_,
+                      DataContext(str(tmp_path), tmp_path, {}, say=lambda _: None))
+  traced = trace(built.learner, built.train, {}, slice_)
+  text = traced.lower['advance']().compile().as_text()
+  assert slice_.mesh.size == {'v5e:2x2': 4, 'v5p:2x2x2': 8}[topology]
+  assert built.precision == 'bfloat16' and 'all-reduce' in text
+
+
+def _trained(name, request_for, workdir):
+  """The parameters that an experiment ends with."""
+  train.run(request_for(name, workdir))
+  from bigmodels.storage.checkpoint import Checkpoints
+
+  checkpoints = Checkpoints(
+    workdir / 'checkpoints', 1, Workdir(workdir).seal(), read_only=True)
+  carry, _ = checkpoints.restore(checkpoints.steps[-1])
+  checkpoints.release()
+  dense = carry['state']['params']['Dense_0']
+  kept = json.loads((workdir / 'data.json').read_text())['kept']
+  return np.asarray(dense['kernel']), np.asarray(dense['bias']), kept
+
+
+def _columns(table, mean_std=None):
+  columns = table.open(DataContext(None, None, {})).load()
+  inputs = np.asarray(columns['inputs'], np.float64)
+  mean, std = mean_std or (inputs.mean(0), inputs.std(0))
+  return (inputs - mean) / std, np.asarray(columns['labels']), (mean, std)
+
+
+def test_diabetes_linear_is_the_least_squares_solution(request_for, tmp_path):
+  kernel, bias, kept = _trained('diabetes_linear', request_for, tmp_path / 'run')
+  table = scikit.ScikitTable('diabetes')
+  inputs, labels, fitted = _columns(table.split('train'))
+  with_ones = np.concatenate([inputs, np.ones((len(inputs), 1))], 1)
+  exact, *_ = np.linalg.lstsq(with_ones, labels.astype(np.float64), rcond=None)
+  (mean,), (std,) = kept['targets']
+  np.testing.assert_allclose(kernel[:, 0] * std, exact[:-1], atol=1e-3 * std)
+  np.testing.assert_allclose(bias[0] * std + mean, exact[-1], rtol=1e-3)
+  inputs, _, _ = _columns(table.split('test'), fitted)
+  np.testing.assert_allclose(
+    (inputs @ kernel[:, 0] + bias[0]) * std + mean, inputs @ exact[:-1] + exact[-1],
+    rtol=1e-3)
+
+
+@pytest.mark.parametrize('strength', [1.0, 0.1])
+def test_cancer_logistic_is_scikit_learns(request_for, tmp_path, strength):
+  kernel, bias, _ = _trained(
+    'cancer_logistic', partial(request_for, C=strength), tmp_path / 'run')
+  table = scikit.ScikitTable('breast_cancer')
+  inputs, labels, fitted = _columns(table.split('train'))
+  reference = LogisticRegression(C=strength, tol=1e-10, max_iter=10000)
+  reference.fit(inputs, labels)
+  np.testing.assert_allclose(kernel[:, 0], reference.coef_[0], atol=1e-3)
+  np.testing.assert_allclose(bias, reference.intercept_, atol=1e-3)
+  inputs, _, _ = _columns(table.split('test'), fitted)
+  ours = 1 / (1 + np.exp(-(inputs @ kernel[:, 0] + bias[0])))
+  np.testing.assert_allclose(ours, reference.predict_proba(inputs)[:, 1], atol=1e-3)

@@ -1,0 +1,132 @@
+"""The table of accelerators, and TPU slices that are described but not there."""
+
+import importlib.util
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from bigmodels.core.errors import UserError
+from bigmodels.hardware import device_specs
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+SLICES = {  # name: (devices, their kind)
+  'v2:2x2': (8, 'TPU v2'), 'v3:4x4': (32, 'TPU v3'), 'v4:2x2x1': (4, 'TPU v4'),
+  'v4:2x2x2': (8, 'TPU v4'), 'v5e:1x1': (1, 'TPU v5 lite'),
+  'v5e:4x4': (16, 'TPU v5 lite'), 'v5p:2x2x2': (8, 'TPU v5'),
+  'v5p:8x8x8': (512, 'TPU v5'), 'v6e:16x16': (256, 'TPU v6 lite'),
+  ' V6E:2x4 ': (8, 'TPU v6 lite'), 'tpu7x:2x2x2': (16, 'TPU7x')}
+# Says of each slice how many devices it has and of what kind, and compiles for one.
+DESCRIBE = '''
+import os, sys
+import jax, jax.numpy as jnp
+from bigmodels.core.errors import UserError
+from bigmodels.parallel import chips
+before = dict(os.environ)
+for name in sys.argv[1:]:
+  try:
+    devices = device_specs.topology(name)
+  except UserError:  # the libtpu of jax 0.8.0 does not know the tpu7x yet
+    assert name.startswith('tpu7x')
+    continue
+  print(f'{name}|{len(devices)}|{devices[0].device_kind}')
+assert dict(os.environ) == before
+here = jax.sharding.SingleDeviceSharding(devices[0])
+x = jax.ShapeDtypeStruct((128, 128), jnp.float32, sharding=here)
+jax.jit(lambda x: x @ x).lower(x).compile()
+assert jax.default_backend() == 'cpu' and jnp.ones(3).sum() == 3
+'''
+
+
+@pytest.mark.parametrize(('kind', 'name'), [
+  ('TPU v3', 'TPU v3'), ('TPU v4', 'TPU v4'), ('TPU v5 lite', 'TPU v5e'),
+  ('TPU v5', 'TPU v5p'), ('TPU v5p', 'TPU v5p'), ('TPU v6 lite', 'TPU v6e'),
+  ('TPU7x', 'TPU7x'),
+  ('Tesla V100-SXM2-16GB', 'V100 16GB'), ('Tesla V100-SXM2-32GB', 'V100 32GB'),
+  ('Tesla V100-PCIE-32GB', 'V100 32GB PCIe'), ('Tesla T4', 'T4'),
+  ('NVIDIA A100-SXM4-40GB', 'A100 40GB'), ('NVIDIA A100-SXM4-80GB', 'A100 80GB'),
+  ('NVIDIA A100 80GB PCIe', 'A100 80GB PCIe'), ('NVIDIA A10G', 'A10G'),
+  ('NVIDIA L4', 'L4'), ('NVIDIA L40S', 'L40S'),
+  ('NVIDIA H100 80GB HBM3', 'H100 SXM'), ('NVIDIA H100 PCIe', 'H100 PCIe'),
+  ('NVIDIA H200', 'H200'), ('NVIDIA GH200 480GB', 'GH200 96GB'),
+  ('NVIDIA B200', 'B200'), ('NVIDIA GeForce RTX 4090', 'RTX 4090'),
+  ('NVIDIA GeForce RTX 3090', 'RTX 3090')])
+def test_find(kind, name):
+  assert device_specs.find(kind).name == name
+
+
+@pytest.mark.parametrize('kind', [
+  'cpu', '', 'TPU v9', 'TPU', 'NVIDIA A10', 'NVIDIA L40', 'NVIDIA H100 80GB HBM3 MIG '
+  '1g.10gb', 'NVIDIA GeForce RTX 4090 Laptop GPU', 'NVIDIA GeForce RTX 4090 D',
+  'NVIDIA GeForce RTX 3090 Ti', 'AMD Instinct MI300X'])
+def test_what_is_not_known_is_not_guessed(kind):
+  assert device_specs.find(kind) is None
+
+
+def test_this_device_is_a_cpu():
+  assert device_specs.find(jax.devices('cpu')[0].device_kind) is None
+
+
+@pytest.mark.parametrize(('kind', 'operations'), [
+  # FLOPs that a byte from the memory must bring, of "How to Scale Your Model".
+  ('TPU v5 lite', 240), ('TPU v5', 164), ('TPU v6 lite', 562),
+  ('NVIDIA H100 80GB HBM3', 295)])
+def test_peaks_go_together(kind, operations):
+  chip = device_specs.find(kind)
+  assert chip.bfloat16 / chip.bandwidth == pytest.approx(operations, rel=0.03)
+
+
+def test_a_device_is_half_a_chip_where_a_chip_is_two():
+  v3, v4 = (device_specs.find(f'TPU v{n}') for n in (3, 4))
+  assert v3.memory < 16 * 2**30 < v4.memory
+  assert device_specs.find('TPU7x').bfloat16 == 2307e12 / 2
+
+
+@pytest.mark.parametrize(('name', 'problem', 'suggestion'), [
+  ('v5x:2x2', "no TPU family 'v5x'", 'v5'),
+  ('v7x:2x2x2', "no TPU family 'v7x'", "'tpu7x'"),
+  ('a100:8', "no TPU family 'a100'", 'there is tpu7x, v2'),
+  ('', "no TPU family ''", 'there is tpu7x, v2'),
+  ('v5e', 'names no shape', "'v5e:4x4'"),
+  ('v5e:', 'names no shape', "'v5e:4x4'"),
+  ('v5e-16', "no TPU family 'v5e-16'", "'v5e'"),
+  ('v5e:4x', 'names no shape', "'v5e:4x4'"),
+  ('v5e:0x2', 'names no shape', "'v5e:4x4'"),
+  ('v5e:3x5', 'are 2x2', "'v5e:4x4'"),
+  ('v5e:32x32', 'a pod of v5e has 256 chips', "'v5e:16x16'"),
+  ('v5e:2x2x2', 'has 2 dimensions', "'v5e:2x4'"),
+  ('v4:2x2', 'has 3 dimensions', "'v4:2x2x1'"),
+  ('v5p:3x2x2', 'are 2x2', "'v5p:2x2x4'")])
+def test_a_slice_that_there_is_not(name, problem, suggestion):
+  with pytest.raises(UserError) as error:
+    device_specs.topology(name)
+  message = str(error.value)
+  assert problem in message and suggestion in message.partition('(')[0]
+  assert all(example in message for example in ('v2:2x2', 'v5p:2x2x2', 'tpu7x:2x2x1'))
+
+
+def test_without_libtpu_it_says_what_to_install(monkeypatch):
+  monkeypatch.delenv('TPU_LIBRARY_PATH', raising=False)
+  monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
+  with pytest.raises(UserError, match=r'pip install "jax\[tpu\]"'):
+    device_specs.topology('v5e:4x4')
+
+
+@pytest.mark.skipif(importlib.util.find_spec('libtpu') is None,
+                    reason='libtpu is not installed: pip install "jax[tpu]"')
+def test_slices_are_described_quietly_in_two_processes_at_once():
+  environment = os.environ | {'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT)}
+  processes = [
+    subprocess.Popen([sys.executable, '-c', DESCRIBE, *SLICES], text=True,
+                     env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    for _ in range(2)]
+  for process in processes:
+    out, err = process.communicate(timeout=300)
+    assert (process.returncode, err) == (0, '')
+    found = {name: (int(devices), kind) for name, devices, kind in (
+      line.split('|') for line in out.splitlines())}
+    assert {'tpu7x:2x2x2': SLICES['tpu7x:2x2x2']} | found == SLICES
+  assert all(device_specs.find(kind) for _, kind in SLICES.values())

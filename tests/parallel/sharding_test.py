@@ -1,0 +1,352 @@
+"""bigmodels.parallel.sharding: specs worked out by hand, and what is refused."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+from jax.sharding import PartitionSpec as P
+
+from bigmodels.core.errors import UserError
+from bigmodels.core.tree_paths import name_of
+from bigmodels.models import (
+  Bert,
+  BertClassifier,
+  CifarResNet,
+  Cnn,
+  Gpt,
+  MaskedBert,
+  Mlp,
+  MobileNetV1,
+  MobileNetV2,
+  ModernGpt,
+  ResNet,
+  Transformer,
+  Vgg,
+  Vit,
+)
+from bigmodels.parallel import sharding
+from bigmodels.parallel.sharding import MeshShape, Rule
+
+FSDP = MeshShape(data=2, fsdp=4)
+TENSOR = MeshShape(data=2, tensor=2)
+BOTH = MeshShape(data=1, fsdp=2, tensor=2)
+
+
+def refused(*words):
+  return pytest.raises(UserError, match='.*'.join(map(re.escape, words)))
+
+
+def shapes(**named):
+  return {name: jax.ShapeDtypeStruct(shape, jnp.float32)
+          for name, shape in named.items()}
+
+
+def specs_of(rules, mesh, **named):
+  return sharding.parameter_specs(shapes(**named), rules, mesh)
+
+
+def by_name(specs):
+  leaves = jax.tree.leaves_with_path(specs, is_leaf=lambda x: isinstance(x, P))
+  return {name_of(path): spec for path, spec in leaves}
+
+
+def params_of(model, *example):
+  key = jax.random.key(0)
+  return jax.eval_shape(
+    lambda x: model.init(key, x, train=False), jnp.zeros((1, *example)))['params']
+
+
+# --- the mesh -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('text, sizes', [
+  ('data:4,fsdp:2,tensor:3', (4, 2, 3)),
+  ('tensor:2', (1, 1, 2)),
+  (' fsdp : 8, data: 2', (2, 8, 1)),
+  ('data:-1,tensor:2', (-1, 1, 2)),
+])
+def test_a_mesh_is_read(text, sizes):
+  mesh = MeshShape.parse(text)
+  assert (mesh.data, mesh.fsdp, mesh.tensor) == sizes
+  assert MeshShape.parse(str(mesh)) == mesh
+
+
+@pytest.mark.parametrize('text, words', [
+  ('dta:4', ("no axis 'dta'", "did you mean 'data'?")),
+  ('model:4', ("no axis 'model'", 'there is data, fsdp, tensor')),
+  ('', ("no axis ''", 'there is data, fsdp, tensor')),
+  ('data:4,', ("no axis ''",)),
+  ('fsdp:0', ('fsdp', 'at least 1', 'got 0')),
+  ('fsdp:-2', ('fsdp', 'at least 1', 'got -2')),
+  ('data:-1,tensor:-1', ('only one axis', 'data, tensor')),
+  ('data:2,fsdp:2,data:2', ('data is named twice',)),
+  ('data', ('data wants a number', 'data:4')),
+  ('data:', ('data wants a number',)),
+  ('data:2,tensor:two', ('tensor wants a number', 'tensor:4')),
+  ('data:1.5', ('data wants a number',)),
+  ('data:2:3', ('data wants a number',)),
+])
+def test_a_mesh_with_an_error_is_refused(text, words):
+  with refused(f'--mesh={text}: ', *words):
+    MeshShape.parse(text)
+
+
+def test_an_impossible_mesh_cannot_be_made():
+  with pytest.raises(ValueError, match=r'tensor.*got 0'):
+    MeshShape(tensor=0)
+  with pytest.raises(ValueError, match='data, fsdp'):
+    MeshShape(fsdp=-1)
+
+
+@pytest.mark.parametrize('mesh, devices, sizes', [
+  (MeshShape(), 1, (1, 1, 1)),
+  (MeshShape(), 8, (8, 1, 1)),
+  (MeshShape(fsdp=2, tensor=2), 8, (2, 2, 2)),
+  (MeshShape(data=2, fsdp=-1), 8, (2, 4, 1)),
+  (MeshShape(data=2, tensor=3), 6, (2, 1, 3)),
+])
+def test_the_devices_that_are_left_are_taken(mesh, devices, sizes):
+  mesh = mesh.over(devices)
+  assert tuple(vars(mesh).values()) == sizes
+  assert mesh.parts == sizes[0] * sizes[1]
+
+
+@pytest.mark.parametrize('mesh, devices, words', [
+  (MeshShape(fsdp=3), 8, ('data:-1,fsdp:3,tensor:1', '8 devices', 'divided by 3')),
+  (MeshShape(fsdp=8), 4, ('4 devices', 'divided by 8')),
+  (MeshShape(tensor=2), 1, ('1 device cannot be divided by 2',)),
+  (MeshShape(data=4), 8, ('data:4,fsdp:1,tensor:1', 'wants 4', 'are 8', '-1')),
+  (MeshShape(data=4, tensor=2), 1, ('wants 8', 'there is 1;')),
+])
+def test_a_mesh_that_does_not_fit_the_devices_is_refused(mesh, devices, words):
+  with refused(*words):
+    mesh.over(devices)
+
+
+# --- parameters -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize('shape, spec', [
+  ((64, 128), P(None, 'fsdp')),
+  ((128, 64), P('fsdp')),
+  ((64, 64), P(None, 'fsdp')),  # the last of equals
+  ((4, 66, 130), P('fsdp')),  # 4 does not divide the longer ones
+  ((3, 3, 64, 8), P(None, None, 'fsdp')),
+  ((4096,), P('fsdp')),
+  ((4095,), P()),  # small
+  ((63, 65), P()),  # small, and nothing divides it
+  ((), P()),
+])
+def test_fsdp_cuts_the_longest_axis_that_divides(shape, spec):
+  assert specs_of((), FSDP, w=shape) == {'w': spec}
+
+
+def test_without_fsdp_all_is_whole():
+  assert specs_of((), MeshShape(data=8), w=(64, 128), odd=(999, 999)) == {
+    'w': P(), 'odd': P()}
+
+
+def test_fsdp_refuses_what_it_cannot_divide():
+  mesh = 'data:2,fsdp:4,tensor:1'
+  with refused(mesh, 'head/w', '(999, 6)', 'fsdp:4', "Rule('head/w', (None, None))"):
+    sharding.parameter_specs({'head': shapes(w=(999, 6))}, (), FSDP)
+  rules = [Rule('head/w', (None, None))]  # as the message says
+  specs = sharding.parameter_specs({'head': shapes(w=(999, 6))}, rules, FSDP)
+  assert specs == {'head': {'w': P()}}
+
+
+def test_the_first_rule_is_taken_and_fsdp_what_it_leaves_open():
+  rules = [Rule('a', ('tensor', None)), Rule('[ab]', (None, 'tensor')),
+           Rule('c', ('fsdp', None)), Rule('.*', (None, None))]
+  named = {'a': (64, 128), 'b': (64, 128), 'c': (64, 128), 'd': (64, 128),
+           'ab': (16, 16)}
+  assert specs_of(rules, BOTH, **named) == {
+    'a': P('tensor', 'fsdp'), 'b': P('fsdp', 'tensor'), 'c': P('fsdp'),
+    'd': P(None, 'fsdp'), 'ab': P()}
+
+
+@pytest.mark.parametrize('rules, mesh, shape, words', [
+  ([Rule('w', ('tensor',))], TENSOR, (4, 6), ('w names 1 axes', '(4, 6)')),
+  ([Rule('w', (None, None, 'tensor'))], TENSOR, (4, 6), ('names 3 axes', '(4, 6)')),
+  ([Rule('w', (None, 'tensor'))], MeshShape(data=1, tensor=4), (4, 6),
+   ('tensor:4', 'w (4, 6)', 'axis of 6', 'tensor:4 does not divide')),
+  ([Rule('w', ('fsdp', None))], FSDP, (6, 4), ('axis of 6', 'fsdp:4')),
+  ([Rule('w', ('tensr', None)), Rule('v', ('tensor',))], TENSOR, (4, 6),
+   ("('tensr', None)", "'tensor', 'fsdp' or None")),
+  ((), TENSOR, (4, 6), ('tensor:2', 'no rules for tensor', 'sharding.MLP')),
+  ([Rule('w', (None, None))], TENSOR, (4, 6), ('no rules for tensor',)),
+  ([Rule('v', (None, 'tensor'))], TENSOR, (4, 6), ('no rule covers', 'w (4, 6)')),
+  ([Rule('ww?w', (None, 'tensor'))], TENSOR, (4, 6), ('no rule covers',)),
+])
+def test_rules_that_do_not_fit_are_refused(rules, mesh, shape, words):
+  with refused(*words):
+    specs_of(rules, mesh, w=shape)
+
+
+@pytest.mark.parametrize('batch_norm', [False, True])
+@pytest.mark.parametrize('depth', [0, 1, 3, 11])
+def test_rules_of_mlp(depth, batch_norm):
+  params = params_of(Mlp(4, (8,) * depth, batch_norm=batch_norm), 6)
+  expected = {}
+  for n in range(depth + 1):
+    outputs = n % 2 == 0
+    expected[f'Dense_{n}/kernel'] = P(None, 'tensor') if outputs else P('tensor')
+    if n == depth or not batch_norm:  # which has the bias of the layer before it
+      expected[f'Dense_{n}/bias'] = P('tensor') if outputs else P()
+  for n in range(depth if batch_norm else 0):
+    expected |= {f'BatchNorm_{n}/{name}': P() for name in ('scale', 'bias')}
+  assert by_name(sharding.parameter_specs(params, sharding.MLP, TENSOR)) == expected
+
+
+@pytest.mark.parametrize('batch_norm', [False, True])
+@pytest.mark.parametrize('depth', [1, 2, 11])
+def test_rules_of_cnn(depth, batch_norm):
+  model = Cnn(4, (8,) * depth, pool=1, hidden=(8,), batch_norm=batch_norm)
+  params = params_of(model, 5, 5, 3)
+  expected = {
+    'head/Dense_0/kernel': P(None, 'tensor'),
+    'head/Dense_1/kernel': P('tensor'), 'head/Dense_1/bias': P()}
+  for n in range(depth):
+    expected[f'Conv_{n}/kernel'] = P(None, None, None, 'tensor')
+    if batch_norm:
+      expected |= {f'BatchNorm_{n}/{name}': P() for name in ('scale', 'bias')}
+    else:
+      expected[f'Conv_{n}/bias'] = P('tensor')
+  if batch_norm:
+    expected |= {f'head/BatchNorm_0/{name}': P() for name in ('scale', 'bias')}
+  else:
+    expected['head/Dense_0/bias'] = P('tensor')
+  assert by_name(sharding.parameter_specs(params, sharding.CNN, TENSOR)) == expected
+
+
+@pytest.mark.parametrize('model', [
+  ResNet(4, depth=18), ResNet(4, depth=50), CifarResNet(4, depth=8), MobileNetV1(4),
+  MobileNetV2(4), Vgg(4, depth=11)], ids=lambda model: type(model).__name__)
+def test_rules_of_convolutional_networks(model):
+  """Filters are cut along their outputs, a head along its inputs, nothing else."""
+  params = params_of(model, 64, 64, 3)
+  specs = by_name(sharding.parameter_specs(params, sharding.CNN, TENSOR))
+  ranks = {name: leaf.ndim for name, leaf in by_name(params).items()}
+  for name, spec in specs.items():
+    if ranks[name] == 4:
+      assert spec == P(None, None, None, 'tensor'), name
+    elif name == 'head/kernel':
+      assert spec == P('tensor'), name
+    elif '/norm/' in name or name == 'head/bias':
+      assert spec == P(), name
+  assert 4 in ranks.values()
+
+
+SMALL = {'vocabulary': 6, 'depth': 2, 'width': 8, 'heads': 2}
+
+
+def transformer_params(model, texts=1):
+  tokens = [jnp.zeros((1, 4), int)] * texts
+  return jax.eval_shape(
+    lambda: model.init(jax.random.key(0), *tokens, train=False))['params']
+
+
+def test_rules_of_gpt():
+  found = by_name(sharding.parameter_specs(
+    transformer_params(Gpt(**SMALL)), sharding.TRANSFORMER, TENSOR))
+  columns, rows = P(None, None, 'tensor'), P(None, 'tensor')
+  expected = {f'attention/{name}/{part}': spec for name in ('query', 'key', 'value')
+              for part, spec in (('kernel', columns), ('bias', rows))}
+  expected |= {'feed_forward/in/kernel': columns, 'feed_forward/in/bias': rows}
+  for part in ('attention', 'feed_forward'):
+    expected |= {f'{part}/out/kernel': rows, f'{part}/out/bias': P(),
+                 f'{part}_norm/scale': P(), f'{part}_norm/bias': P()}
+  assert found == {
+    **{f'blocks/block/{name}': spec for name, spec in expected.items()},
+    'tokens/embedding': rows, 'positions/embedding': rows,
+    'norm/scale': P(), 'norm/bias': P()}
+
+
+@pytest.mark.parametrize('model, texts, others', [
+  (ModernGpt(**SMALL), 1, {
+    'head/kernel': P('tensor'), 'norm/scale': P(),
+    'blocks/block/feed_forward/gate/kernel': P(None, None, 'tensor')}),
+  (MaskedBert(Bert(**SMALL)), 1, {
+    'encoder/tokens/embedding': P(None, 'tensor'), 'encoder/norm/scale': P(),
+    'encoder/sentences/embedding': P(None, 'tensor'), 'bias': P(),
+    'transform/kernel': P(None, 'tensor'), 'transform/bias': P('tensor'),
+    'encoder/blocks/block/attention/out/kernel': P(None, 'tensor')}),
+  (BertClassifier(Bert(**SMALL), 3), 1, {
+    'pooler/kernel': P(None, 'tensor'), 'pooler/bias': P('tensor'),
+    'head/kernel': P('tensor'), 'head/bias': P()}),
+  (Transformer(**SMALL, norm_first=True), 2, {
+    'tokens/embedding': P(None, 'tensor'), 'encoder_norm/scale': P(),
+    'decoder_norm/bias': P(), 'decoder/block/cross_norm/scale': P(),
+    'encoder/block/attention/query/kernel': P(None, None, 'tensor'),
+    'decoder/block/cross/key/kernel': P(None, None, 'tensor'),
+    'decoder/block/cross/out/kernel': P(None, 'tensor')}),
+], ids=lambda x: type(x).__name__)
+def test_rules_of_transformers(model, texts, others):
+  params = transformer_params(model, texts)  # all are covered, or it raises
+  found = by_name(sharding.parameter_specs(params, sharding.TRANSFORMER, TENSOR))
+  assert {name: found[name] for name in others} == others
+
+
+@pytest.mark.parametrize('pooling', ['first', 'mean'])
+def test_rules_of_vit(pooling):
+  model = Vit(3, size=8, patch=4, depth=2, width=8, heads=2, pooling=pooling)
+  found = by_name(sharding.parameter_specs(
+    params_of(model, 8, 8, 3), sharding.TRANSFORMER, TENSOR))
+  expected = {
+    'patches/kernel': P(None, 'tensor'), 'patches/bias': P('tensor'),
+    'positions/embedding': P(None, 'tensor'), 'norm/scale': P(), 'norm/bias': P(),
+    'head/kernel': P('tensor'), 'head/bias': P(),
+    **({'class_token': P()} if pooling == 'first' else {})}
+  blocks = {name for name in found if name.startswith('blocks/block/')}
+  assert len(blocks) == 16
+  assert {name: spec for name, spec in found.items() if name not in blocks} == expected
+
+
+def test_keys_and_values_that_tensor_does_not_divide_are_refused():
+  params = transformer_params(Gpt(**{**SMALL, 'heads': 4}, kv_heads=1))
+  with refused('tensor:4', 'block/attention/key/bias (2, 2)', 'axis of 2'):
+    sharding.parameter_specs(params, sharding.TRANSFORMER, MeshShape(data=1, tensor=4))
+
+
+def test_fsdp_takes_what_a_tensor_of_one_would_hold():
+  rules = [Rule('w', (None, 'tensor'))]
+  assert specs_of(rules, FSDP, w=(50_257, 64)) == {'w': P(None, 'fsdp')}
+  assert specs_of(rules, BOTH, w=(50_257, 64)) == {'w': P(None, 'tensor')}
+
+
+# --- the state ------------------------------------------------------------------
+
+
+def test_moments_and_averages_lie_where_the_parameters_lie():
+  params = params_of(Mlp(2, (64,)), 128)
+  # Against the choice by shape: only the parameter's own spec can say this.
+  own = {'Dense_0': {'kernel': P('tensor', 'fsdp'), 'bias': P('tensor')},
+         'Dense_1': {'kernel': P(None, 'tensor'), 'bias': P()}}
+  optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3))
+  scalar, key = (jax.ShapeDtypeStruct(s, jnp.uint32) for s in ((), (2,)))
+  state = {
+    'step': scalar, 'key': key, 'params': params,
+    'model_state': {'ema': params, 'batch_stats': shapes(kernel=(8192,), mean=(64,))},
+    'opt_state': jax.eval_shape(optimizer.init, params)}
+  specs = sharding.state_specs(state, params, own, BOTH)
+  adam = specs['opt_state'][1][0]
+  assert specs['params'] == specs['model_state']['ema'] == adam.mu == adam.nu == own
+  assert specs['step'] == specs['key'] == adam.count == P()
+  # The name of a parameter alone, or its shape alone, makes nothing a parameter.
+  assert specs['model_state']['batch_stats'] == {'kernel': P('fsdp'), 'mean': P()}
+
+
+def test_factored_moments_are_cut_if_they_can_be():
+  params = shapes(w=(6000, 4097), v=(129, 128))
+  optimizer = optax.adafactor(1e-3)
+  state = jax.eval_shape(optimizer.init, params)
+  specs = sharding.parameter_specs(params, (), FSDP)
+  assert specs == {'w': P('fsdp'), 'v': P(None, 'fsdp')}
+  found = sharding.state_specs(state, params, specs, FSDP)
+  assert jax.tree.structure(found) == jax.tree.structure(state)
+  # One moment for each row and each column; 4 does not divide 4097, 129 are few.
+  factored = found[0]
+  assert {factored.v_row['w'], factored.v_col['w']} == {P('fsdp'), P()}
+  assert factored.v_row['v'] == factored.v_col['v'] == factored.count == P()

@@ -1,0 +1,105 @@
+"""Tests of bigmodels.training.compile: what is said if model and data do not fit."""
+
+import re
+from functools import partial
+
+import numpy as np
+import optax
+import pytest
+from flax import linen as nn
+
+from bigmodels import data, models, tasks
+from bigmodels.config import Duration, Experiment
+from bigmodels.core.errors import UserError
+from bigmodels.data import transforms
+from bigmodels.data.sources import DataContext
+from bigmodels.parallel import layout
+from bigmodels.parallel.sharding import MeshShape
+from bigmodels.training import build
+from bigmodels.training.compile import trace
+
+CNN = models.Cnn(outputs=3, widths=(4,), hidden=(4,))
+VIT = models.Vit(outputs=3, size=8, patch=4, depth=1, width=8, heads=2)
+FITTED = (transforms.standardize,)
+FIXED = (partial(transforms.standardize, mean=0.0, std=1.0),)
+COLOUR, GREY, LARGE = (8, 8, 3), (8, 8, 1), (12, 12, 3)
+
+
+def pictures(shape, first=0):
+  rows = np.arange(first, first + 12)
+  inputs = np.ones((12, *shape)) * rows.reshape(-1, *[1] * len(shape))
+  return data.Arrays(inputs=inputs.astype(np.uint8), labels=rows % 3)
+
+
+def traced(model, train, test, given=FITTED, test_given=None):
+  """An experiment on two splits of such shapes, traced and not compiled."""
+  experiment = Experiment(
+    model=model, task=tasks.classification, optimizer=partial(optax.sgd, 0.1),
+    train=data.Batches(source=pictures(train), batch_size=4, transforms=given),
+    evals={'test': data.Batches(
+      source=pictures(test, 12), batch_size=4,
+      transforms=given if test_given is None else test_given)},
+    duration=Duration(steps=1))
+  one = layout.over(MeshShape(), 'jit', ())
+  built = build.build(experiment, one, DataContext(None, None, {}))
+  return trace(built.learner, built.train, built.evals, one)
+
+
+class Lazy(nn.Module):
+  """With convolutions whose gradients JAX derives."""
+
+  @nn.compact
+  def __call__(self, x, *, train):
+    x = nn.Conv(4, (3, 3))(nn.Conv(4, (3, 3))(x))
+    return nn.Dense(3)(x.reshape(len(x), -1))
+
+
+@pytest.mark.parametrize('model, platform, loops', [
+  (CNN, 'cpu', True), (Lazy(), 'cpu', False), (Lazy(), 'gpu', True),
+  (models.Cnn(outputs=3, widths=(4, 4), hidden=(), kernel=5), 'cpu', True)])
+def test_steps_of_a_dispatch_where_convolutions_are_slow_in_a_loop(
+    monkeypatch, model, platform, loops):
+  monkeypatch.setattr(layout.Layout, 'platform', platform)
+  assert (traced(model, COLOUR, COLOUR).most > 1) == loops
+
+
+@pytest.mark.parametrize('model, shape', [(CNN, COLOUR), (CNN, LARGE), (CNN, GREY),
+                                          (VIT, COLOUR)])
+def test_images_that_fit_are_traced(model, shape):
+  assert traced(model, shape, shape).outputs['test']['probabilities'].shape == (4, 3)
+
+
+@pytest.mark.parametrize('model, shape, given, said', [
+  (VIT, LARGE, FITTED,
+   'Vit takes images of (8, 8, 3) (size, size, channels), got (12, 12, 3)'),
+  (VIT, GREY, FITTED,
+   'Vit takes images of (8, 8, 3) (size, size, channels), got (8, 8, 1)'),
+  (VIT, COLOUR, (),
+   'Vit wants images of floats, got uint8 (8, 8, 3): end the transforms with '
+   'standardize'),
+  (CNN, COLOUR, (),
+   'Cnn wants images of floats, got uint8 (8, 8, 3): end the transforms with '
+   'standardize'),
+  (CNN, (8, 8), FITTED,
+   'Cnn wants images [batch, height, width, channels], got (4, 8, 8)'),
+])
+def test_training_images_that_a_model_cannot_take(model, shape, given, said):
+  with pytest.raises(UserError, match=re.escape(
+      f"the model and the data of 'train' do not fit: {said}") + '$'):
+    traced(model, shape, shape, given)
+
+
+@pytest.mark.parametrize('model', [CNN, VIT])
+@pytest.mark.parametrize('shape', [LARGE, GREY])
+@pytest.mark.parametrize('given', [FITTED, FIXED])
+def test_images_of_an_evaluation_that_are_not_as_in_training(model, shape, given):
+  both = f"; inputs are uint8 {shape} in 'test', uint8 (8, 8, 3) in 'train'"
+  with pytest.raises(UserError, match=(
+      "^the model and the data of 'test' do not fit: .*" + re.escape(both) + '$')):
+    traced(model, COLOUR, shape, given)
+
+
+def test_transforms_that_an_evaluation_lacks():
+  with pytest.raises(UserError, match="data of 'test' do not fit: Cnn wants images of "
+                     r'floats, got uint8 \(8, 8, 3\): end [a-z ]*$'):
+    traced(CNN, COLOUR, COLOUR, FITTED, ())

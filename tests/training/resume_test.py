@@ -1,0 +1,255 @@
+"""A run that is stopped anywhere and goes on ends with the same bits."""
+
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from bigmodels.core.errors import UserError
+from bigmodels.modes import eval as eval_mode
+from bigmodels.modes import train
+from bigmodels.storage.checkpoint import (
+  Checkpoints,
+  Damaged,
+  _fingerprint_on,
+  fingerprint,
+)
+from bigmodels.storage.workdir import Workdir
+from tests.environments import libraries
+
+
+def _carry(workdir: pathlib.Path, step: int):
+  """The arrays of a checkpoint, read by Orbax alone."""
+  with ocp.StandardCheckpointer() as checkpointer:
+    path = workdir / 'checkpoints' / str(step) / 'carry'
+    tree = checkpointer.restore(path.resolve())
+  return {jax.tree_util.keystr(k): np.asarray(v)
+          for k, v in jax.tree.leaves_with_path(tree)}
+
+
+def _same_bits(a: pathlib.Path, b: pathlib.Path):
+  assert (a / 'metrics.jsonl').read_bytes() == (b / 'metrics.jsonl').read_bytes()
+  results = [json.loads((x / 'result.json').read_text()) for x in (a, b)]
+  for key in ('metrics', 'step', 'best_step', 'parameters', 'status'):
+    assert results[0][key] == results[1][key], key
+  one, two = (_carry(x, results[0]['step']) for x in (a, b))
+  assert one.keys() == two.keys() and len(one) > 20
+  for name in one:
+    assert one[name].tobytes() == two[name].tobytes(), name
+
+
+def _steps(workdir: pathlib.Path) -> list[int]:
+  path = workdir / 'metrics.jsonl'
+  lines = path.read_text().splitlines() if path.is_file() else []
+  return [json.loads(line)['step'] for line in lines if line.endswith('}')]
+
+
+@pytest.fixture
+def start(command, tiny, tmp_path):
+  """(workdir, flags, experiment) -> a process of run.py under way."""
+  return lambda workdir, *flags, experiment=tiny: subprocess.Popen(
+    command(f'--experiment={experiment}', f'--workdir={workdir}', *flags), cwd=tmp_path,
+    text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    env=os.environ | {'JAX_PLATFORMS': 'cpu'})
+
+
+def _flags(overrides: dict) -> list[str]:
+  return [f'--config.{k.replace("__", ".")}={v}' for k, v in overrides.items()]
+
+
+def _until(process, workdir: pathlib.Path, step: int):
+  while process.poll() is None and max(_steps(workdir), default=0) < step:
+    time.sleep(0.002)
+
+
+def _kill(start, workdir: pathlib.Path, targets: tuple[int, ...], *flags: str, **given):
+  """Begins a run, or goes on with it, and kills it a little after each of the steps."""
+  chance, kills = random.Random(0), 0
+  for target in targets:
+    process = start(workdir, *flags, **given)
+    _until(process, workdir, target)
+    time.sleep(chance.random() * 0.05)
+    process.kill()
+    process.communicate()
+    kills += process.returncode == -signal.SIGKILL
+  assert kills >= 2, 'the runs were over before they could be killed'
+
+
+@pytest.mark.parametrize('resident', [
+  True, pytest.param(False, marks=pytest.mark.slow('kill runs'))])
+def test_killed_at_random_moments_and_resumed_is_uninterrupted(
+  start, request_for, tiny, tmp_path, capsys, resident):
+  whole, cut = tmp_path / 'whole', tmp_path / 'cut'
+  few = {'resident': resident, 'steps': 400, 'checkpoint': 30,
+         'evaluate_every__epochs': 2}
+  train.run(request_for(tiny, whole, **few))
+  _kill(start, cut, (14, 100, 200), *_flags(few))
+  capsys.readouterr()
+  train.run(request_for(None, cut))
+  assert 'going on from step' in capsys.readouterr().out
+  _same_bits(whole, cut)
+
+
+FORKS = pathlib.Path(__file__).resolve().parents[1] / 'forks'
+HOSTED = str(FORKS / 'hosted_cartpole.py')
+
+
+@pytest.mark.slow('kill runs')
+@pytest.mark.parametrize(('name', 'settings', 'needed'), [
+  ('cartpole_dqn', {'learner__warmup': 500}, ('gymnax', 'rlax')),
+  ('cartpole_a2c', {}, ('gymnax', 'rlax')), (HOSTED, {}, ('gymnasium', 'rlax')),
+  ('digits_dcgan', {'model__width': 8}, ())],
+  ids=['cartpole_dqn', 'cartpole_a2c', 'hosted', 'digits_dcgan'])
+def test_other_learners_killed_and_resumed_are_uninterrupted(
+  start, request_for, tmp_path, capsys, name, settings, needed):
+  """Episodes under way and what is remembered of them are among the bits."""
+  libraries.require(*needed)
+  whole, cut = tmp_path / 'whole', tmp_path / 'cut'
+  often = {'duration__steps': 600, 'duration__epochs': None,
+           'checkpoint_every__minutes': None, 'checkpoint_every__steps': 50,
+           'log_every__steps': 10,
+           'evaluate_every__steps': 300, 'evaluate_every__epochs': None, **settings}
+  train.run(request_for(name, whole, **often))
+  _kill(start, cut, (60, 250, 450), *_flags(often), experiment=name)
+  capsys.readouterr()
+  train.run(request_for(None, cut))
+  assert 'going on from step' in capsys.readouterr().out
+  _same_bits(whole, cut)
+
+
+def test_sigterm_saves_says_where_and_goes_on(
+  start, request_for, tiny, tmp_path, capsys):
+  whole, cut = tmp_path / 'whole', tmp_path / 'cut'
+  # Checkpoints so rare that only the signal can have saved one.
+  rare = {'steps': 2000, 'checkpoint': 10000, 'evaluate_every__epochs': 50}
+  process = start(cut, *_flags(rare))
+  _until(process, cut, 100)
+  process.send_signal(signal.SIGTERM)
+  out, err = process.communicate(timeout=120)
+  assert process.returncode == 0, err
+  assert 'SIGTERM: saved step' in out and f'--workdir={cut}' in out
+  stopped = json.loads((cut / 'result.json').read_text())
+  assert stopped['status'] == 'stopped' and 100 <= stopped['step'] < 2000
+  train.run(request_for(tiny, cut, **rare))
+  assert f'going on from step {stopped["step"]:,}' in capsys.readouterr().out
+  train.run(request_for(tiny, whole, **rare))
+  _same_bits(whole, cut)
+
+
+def test_a_finished_run_says_so_and_eval_gives_the_same_numbers(
+  request_for, tiny, tmp_path, capsys):
+  workdir = tmp_path / 'run'
+  train.run(request_for(tiny, workdir, steps=60))
+  before = (workdir / 'metrics.jsonl').read_bytes()
+  train.run(request_for(tiny, workdir, steps=60))
+  assert 'is finished' in capsys.readouterr().out
+  assert (workdir / 'metrics.jsonl').read_bytes() == before
+  result = json.loads((workdir / 'result.json').read_text())
+  eval_mode.run(request_for(None, workdir))
+  out = capsys.readouterr().out
+  assert 'the same numbers as in result.json' in out
+  assert f'test/accuracy: {result["metrics"]["test/accuracy"]!r}' in out
+
+
+def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(
+  request_for, tiny, tmp_path, capsys):
+  whole, cut = tmp_path / 'whole', tmp_path / 'cut'
+  train.run(request_for(tiny, whole, steps=60))
+  shutil.copytree(whole, cut)
+  (cut / 'result.json').unlink()  # as if killed between the last save and the result
+  files = [p for p in (cut / 'checkpoints' / '60').rglob('*') if p.is_file()]
+  largest = max(files, key=lambda p: p.stat().st_size)
+  largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 2])
+  before = max(int(p.name) for p in (cut / 'checkpoints').iterdir() if p.name != '60')
+  train.run(request_for(None, cut))
+  out = capsys.readouterr().out
+  assert 'the checkpoint of step 60 is damaged' in out
+  assert f'going on from step {before}' in out
+  assert (cut / 'checkpoints' / '60.damaged').is_dir()
+  _same_bits(whole, cut)
+  # Every one damaged: nothing is begun afresh, nothing is removed.
+  (cut / 'result.json').unlink()
+  for path in (cut / 'checkpoints').glob('*/carry/**/*'):
+    if path.is_file():
+      path.write_bytes(b'')
+  kept = sorted(str(p) for p in cut.rglob('*'))
+  with pytest.raises(UserError, match=r'every checkpoint in .* is damaged'):
+    train.run(request_for(None, cut))
+  assert sorted(str(p) for p in cut.rglob('*')) == kept
+
+
+def test_one_flipped_bit_is_noticed(request_for, tiny, tmp_path, capsys):
+  workdir = tmp_path / 'run'
+  train.run(request_for(tiny, workdir, steps=30))
+  checkpoints = Checkpoints(workdir / 'checkpoints', 2, Workdir(workdir).seal())
+  carry, _ = checkpoints.restore(30)
+  kernel = carry['state']['params']['Conv_0']['kernel']
+  carry['state']['params']['Conv_0']['kernel'] = jax.lax.bitcast_convert_type(
+    jax.lax.bitcast_convert_type(kernel, jnp.uint32).at[0, 0, 0, 0].add(1), jnp.float32)
+  assert int(fingerprint(carry)) != int(fingerprint(carry | {'state': {
+    **carry['state'], 'params': {**carry['state']['params'], 'Conv_0': {
+      **carry['state']['params']['Conv_0'], 'kernel': kernel}}}}))
+  # What is written is whole for Orbax, but it is not what the record was made of.
+  shutil.rmtree(workdir / 'checkpoints' / '30' / 'carry')
+  shutil.copytree(workdir / 'checkpoints' / '22' / 'carry',
+                  workdir / 'checkpoints' / '30' / 'carry')
+  with pytest.raises(Damaged, match='its bits are not those that were saved'):
+    checkpoints.restore(30)
+  checkpoints.release()
+
+
+def test_the_fingerprint_of_bytes_takes_no_memory_of_its_own():
+  frames = jax.ShapeDtypeStruct((1000, 84, 84, 5), jnp.uint8)
+  compiled = _fingerprint_on('cpu').lower({'frames': frames}).compile()
+  assert compiled.memory_analysis().temp_size_in_bytes < 2**20
+
+
+def test_early_stopping_restores_the_best(request_for, tiny, tmp_path, capsys):
+  workdir = tmp_path / 'run'
+  train.run(request_for(tiny, workdir, patience=2, steps=3000, learning_rate=0.05))
+  result = json.loads((workdir / 'result.json').read_text())
+  records = [json.loads(line) for line in
+             (workdir / 'metrics.jsonl').read_text().splitlines()]
+  losses = {r['step']: r['validation/loss'] for r in records if 'validation/loss' in r}
+  assert result['stopped_by'] == 'patience' and result['step'] < 3000
+  assert result['best_step'] == min(losses, key=losses.get)
+  assert result['metrics']['validation/loss'] == min(losses.values())
+  later = [step for step in losses if step > result['best_step']]
+  assert len(later) == 2
+  capsys.readouterr()
+  eval_mode.run(request_for(None, workdir))
+  out = capsys.readouterr().out
+  assert f'step {result["best_step"]:,} of' in out and 'the same numbers' in out
+
+
+def test_an_init_from_that_is_nowhere_is_told_before_anything_is_read(
+  request_for, tiny, tmp_path, monkeypatch):
+  monkeypatch.setattr(train.runs, 'open_run', None)
+  with pytest.raises(UserError, match='there is no such file or folder'):
+    train.run(request_for(tiny, tmp_path / 'run', init_from=tmp_path / 'gone'))
+
+
+def test_init_from_takes_the_best_parameters_and_refuses_what_does_not_fit(
+  request_for, tiny, tmp_path):
+  first, second = tmp_path / 'first', tmp_path / 'second'
+  train.run(request_for(tiny, first, steps=90))
+  best = json.loads((first / 'result.json').read_text())['best_step']
+  train.run(request_for(tiny, second, init_from=first, steps=1, learning_rate=1e-12))
+  theirs, ours = _carry(first, best), _carry(second, 1)
+  kernels = [k for k in ours if "'params'" in k and 'kernel' in k]
+  assert len(kernels) == 3
+  for name in kernels:
+    np.testing.assert_allclose(ours[name], theirs[name], atol=1e-9)
+  with pytest.raises(UserError) as error:
+    train.run(request_for(tiny, tmp_path / 'third', init_from=first, width=6, steps=1))
+  assert 'Conv_0/kernel: there (3, 3, 1, 4), wants (3, 3, 1, 6)' in str(error.value)

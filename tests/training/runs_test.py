@@ -1,0 +1,251 @@
+"""Tests of bigmodels.training.runs and data.Generated on runs as a user makes them."""
+
+import dataclasses
+import json
+import re
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+
+from bigmodels import data, metrics
+from bigmodels.cli.request import Request
+from bigmodels.config import Duration
+from bigmodels.core.errors import UserError
+from bigmodels.data.sources import DataContext
+from bigmodels.hardware import devices
+from bigmodels.modes import train
+from bigmodels.parallel import layout
+from bigmodels.storage.workdir import Workdir
+from bigmodels.training import runs
+from bigmodels.training.compile import trace
+
+SMALL = {'epochs': '4', 'learning_rate': '0.01', 'model.width': '2',
+         'model.latent': '4', 'model.embedding': '2'}
+CLASSIFIER = {'model.widths': '(8,)', 'model.pool': '(2,)', 'model.hidden': '(12,)'}
+
+
+@pytest.fixture(scope='module')
+def finished(cache_dir, tmp_path_factory):
+  """A run of a classifier, one that it measures, and one without a classifier."""
+  folder = tmp_path_factory.mktemp('runs')
+  devices.prepare(cache_dir / 'xla')
+
+  def run(name, workdir, **overrides):
+    train.run(Request(experiment=name, overrides=overrides, workdir=str(workdir),
+                      data_dir=None, cache_dir=cache_dir, require_backend=None))
+    return workdir
+
+  classifier = run('digits_cnn', folder / 'classifier', **{
+    'epochs': '5', 'model.dropout': '0.0', **CLASSIFIER})
+  generator = run('digits_dcgan', folder / 'generator', classifier=str(classifier),
+                  **SMALL)
+  return SimpleNamespace(
+    classifier=classifier, generator=generator, folder=folder, run=run,
+    read=lambda path: runs.read(str(path), cache_dir, lambda line: None))
+
+
+@pytest.fixture(scope='module')
+def classifier(finished):
+  return finished.read(finished.classifier)
+
+
+@pytest.fixture(scope='module')
+def generator(finished):
+  return finished.read(finished.generator)
+
+
+@pytest.fixture(scope='module')
+def digits():
+  return data.Digits('test').open(DataContext(None, None, {})).load()
+
+
+def result(workdir):
+  return json.loads((workdir / 'result.json').read_text())
+
+
+def test_answers_are_those_of_the_runs_own_evaluation(finished, classifier, digits):
+  _, logits = classifier.answer(digits['inputs'])
+  found = result(finished.classifier)['metrics']
+  labels = digits['labels']
+  assert np.mean(logits.argmax(-1) == labels) == pytest.approx(
+    found['test/accuracy'], abs=1e-6)
+  scores = np.float64(logits)
+  logs = scores - np.log(np.exp(scores).sum(-1, keepdims=True))
+  assert -logs[np.arange(len(labels)), labels].mean() == pytest.approx(
+    found['test/loss'], rel=1e-4)
+  assert 0.2 < found['test/accuracy'] < 1  # so that it matters which are right
+
+
+def test_features_are_what_the_last_dense_layer_reads(classifier, digits):
+  features, logits = classifier.answer(digits['inputs'])
+  params = classifier.state.params
+  (kernel,), (bias,) = (
+    [np.asarray(x) for x in jax.tree.leaves(params) if x.shape == shape]
+    for shape in ((12, 10), (10,)))
+  assert features.shape == (len(logits), 12)
+  assert features.min() == 0 and features.std() > 0.1
+  np.testing.assert_allclose(logits, features @ kernel + bias, rtol=1e-4, atol=1e-4)
+
+
+def test_answers_do_not_depend_on_how_images_are_cut(classifier, digits, monkeypatch):
+  images = digits['inputs'][:50]
+  whole = classifier.answer(images)
+  monkeypatch.setattr(runs, '_BATCH', 16)
+  for one, two in zip(whole, classifier.answer(images), strict=True):
+    np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_generated_is_of_number_and_label_alone(generator, monkeypatch):
+  labels = np.arange(40) % 10
+  whole = generator.generate(labels)
+  assert whole.shape == (40, 8, 8, 1) and whole.dtype == np.uint8
+  assert len(np.unique(whole.reshape(40, -1), axis=0)) > 35 and whole.max() <= 16
+  parts = [generator.generate(labels[:25]), generator.generate(labels[25:], 25)]
+  monkeypatch.setattr(runs, '_BATCH', 15)
+  for again in (np.concatenate(parts), generator.generate(labels)):
+    # Programs of other sizes may round another way.
+    away = np.abs(again.astype(int) - whole)
+    assert away.max() <= 1 and (away > 0).mean() < 1e-2
+  other = generator.generate(labels[::-1])
+  assert (other != whole).any()
+  same = labels == labels[::-1]
+  np.testing.assert_array_equal(other[same], whole[same])
+
+
+def test_no_images_are_made_for_no_labels(generator):
+  with pytest.raises(UserError, match='there is nothing to answer: 0 rows'):
+    generator.generate(np.arange(0))
+
+
+def test_what_is_generated_is_what_the_run_evaluated(
+  finished, generator, classifier, digits):
+  made = generator.generate(digits['labels'])
+  first = data.Digits('train').open(DataContext(None, None,
+                                                {})).read(np.arange(len(made)))
+  answers = {name: classifier.answer(images) for name, images in {
+    'generated': made, 'real': digits['inputs'], 'train': first['inputs']}.items()}
+  found = result(finished.generator)['metrics']
+  assert np.mean(answers['generated'][1].argmax(-1) == digits['labels']) == (
+    pytest.approx(found['test/accuracy'], abs=0.006))  # two images, for rounding
+  expected = metrics.generation({name: x for name, (x, _) in answers.items()})
+  for name, value in expected.items():
+    assert found[f'test/{name}'] == pytest.approx(value, rel=1e-3, abs=0.006), name
+  assert expected['frechet'] > 2 * expected['frechet_real'] > 0.02
+
+
+def test_a_run_with_a_classifier_is_measured(finished, classifier, digits):
+  found = result(finished.generator)['metrics']
+  names = {name.partition('/')[2] for name in found if name.startswith('test/')}
+  assert {'accuracy', 'accuracy_real', 'frechet', 'frechet_real', 'precision', 'recall',
+          'loss', 'discriminator_loss', 'discriminator_real_right',
+          'discriminator_generated_right'} <= names
+  assert found['test/accuracy_real'] == pytest.approx(
+    result(finished.classifier)['metrics']['test/accuracy'], abs=1e-6)
+  report = (finished.generator / 'report.html').read_text()
+  for title in ('Samples', 'Real', 'Along the run', 'Between two latents'):
+    assert f'<figcaption>{title}</figcaption>' in report
+  assert f'measured by digits_cnn in {finished.classifier}' in report
+
+
+def test_the_classes_and_the_name_are_those_of_the_run(finished, classifier, generator):
+  assert classifier.classes == generator.classes == tuple('0123456789')
+  assert generator.name == f'digits_dcgan in {finished.generator}'
+
+
+def test_folders_without_a_run_are_refused(finished, tmp_path):
+  for path in (tmp_path, tmp_path / 'gone'):
+    with pytest.raises(UserError, match=f'{path}: there is no run with a checkpoint'):
+      finished.read(path)
+  (tmp_path / 'config.txt').write_text('')
+  with pytest.raises(UserError, match='there is no run with a checkpoint'):
+    finished.read(tmp_path)
+
+
+def test_a_run_that_is_no_classifier_is_refused(generator, digits):
+  with pytest.raises(UserError, match='is a run of the task generation, which finds '
+                     'no classes; must be one of the task classification'):
+    generator.answer(digits['inputs'])
+
+
+def test_a_run_that_makes_no_images_is_refused(classifier):
+  with pytest.raises(UserError, match=r'digits_cnn in .* is a run of the task '
+                     'classification, which makes no images; must be one of the task '
+                     'generation'):
+    classifier.generate(np.arange(3))
+
+
+@pytest.mark.parametrize('images', [
+  np.zeros((3, 8, 4, 1), np.uint8), np.zeros((3, 8, 8, 3), np.uint8),
+  np.zeros((3, 8, 8, 1), np.float32), np.zeros((3, 64), np.uint8)])
+def test_images_that_the_classifier_does_not_know(classifier, images):
+  with pytest.raises(UserError, match=re.escape(
+    f'knows inputs of (8, 8, 1) uint8, not of {images.shape[1:]} {images.dtype}')):
+    classifier.answer(images)
+
+
+# --- as a source ----------------------------------------------------------------
+
+
+def opened(source, finished):
+  said = []
+  found = source.open(DataContext(None, None, {}, said.append, finished.read))
+  return found, said
+
+
+def test_generated_images_are_a_balanced_split_with_names(finished, generator):
+  dataset, said = opened(data.Generated(str(finished.generator), each=3), finished)
+  columns = dataset.load()
+  assert dataset.length == 30 and dataset.classes == tuple('0123456789')
+  assert columns['inputs'].shape == (30, 8, 8, 1)
+  assert columns['inputs'].dtype == np.uint8
+  np.testing.assert_array_equal(np.bincount(columns['labels']), np.full(10, 3))
+  assert columns['labels'].dtype == np.int32
+  np.testing.assert_array_equal(
+    columns['inputs'], generator.generate(columns['labels']))
+  assert said == [f'generating 30 images by digits_dcgan in {finished.generator}']
+  again, _ = opened(data.Generated(str(finished.generator), each=3), finished)
+  assert again.identity == dataset.identity
+
+
+def test_a_run_that_is_opened_is_as_long_as_it_was(finished, cache_dir):
+  """What a learner keeps may depend on the length of the run."""
+  workdir = Workdir(finished.generator)
+  experiment = dataclasses.replace(
+    workdir.recorded({}).experiment, duration=Duration(epochs=1))
+  one = layout.over(experiment.mesh, 'jit', ())
+  found = []
+  for reading in (True, False):
+    built = runs.open_run(experiment, one, workdir, None, cache_dir, reading=reading,
+                           say=lambda line: None)
+    found.append((built.steps, trace(built.learner, built.train, {}, one).carry.state))
+    built.close()
+  (one, state), (two, again) = found
+  assert jax.tree.map(lambda x: x.shape, state) == jax.tree.map(
+    lambda x: x.shape, again)
+  assert one == two
+
+
+def test_a_run_on_generated_images(finished):
+  fork = finished.folder / 'from_generated.py'
+  fork.write_text(f'''
+import dataclasses
+from bigmodels import data
+from experiments import digits_cnn
+def config():
+  before = digits_cnn.config(epochs=2, batch_size=8)
+  source = data.Generated({str(finished.generator)!r}, each=4)
+  return dataclasses.replace(before, train=dataclasses.replace(
+    before.train, source=source))
+''')
+  workdir = finished.run(str(fork), finished.folder / 'student', **CLASSIFIER)
+  found = result(workdir)
+  assert found['step'] == 10 and 0 <= found['metrics']['test/accuracy'] <= 1
+
+
+@pytest.mark.parametrize('each', [0, -3, 1.5])
+def test_no_number_of_images(each):
+  with pytest.raises(ValueError, match='each: wants a whole number, at least 1, got '
+                     f'{each}'):
+    data.Generated('somewhere', each=each)
