@@ -289,15 +289,15 @@ def _numbers(run: pathlib.Path, mode: str, lines: list[str]) -> dict:
 def _quick() -> Iterator[None]:
   """Without drawings and their page, which read nothing that was saved."""
 
-  from bigmodels.training import runs
+  from bigmodels.training import opening
 
-  open_run = runs.open_run
+  build_run = opening.build_run
 
   def plain(*args, **kwargs):
-    built = open_run(*args, **kwargs)
-    return built._replace(learner=built.learner._replace(figures=lambda *_: {}))
+    built = build_run(*args, **kwargs)
+    return built._replace(task=built.task._replace(plots=None))
 
-  with (mock.patch('bigmodels.training.runs.open_run', plain),
+  with (mock.patch('bigmodels.training.opening.build_run', plain),
         mock.patch('bigmodels.training.results.report.write')):
     yield
 

@@ -110,6 +110,7 @@ class Experiment:
     monitor: which evaluation metric picks the best checkpoint; None takes the last.
     learner: makes a `Learner` of task, optimizer and what makes the gradient of a loss
       for this run's devices; see `learners.supervised`.
+    gradient: makes the gradient of a loss; `learners.mean_gradient` is the plain one.
     init_from: where the parameters come from that training starts with, by name: a
       workdir (its best ones, and its tokenizer), or for models that are published there
       a `.safetensors` file or folder as Hugging Face's `transformers` writes it. A
@@ -138,6 +139,7 @@ class Experiment:
   keep: int = 2
   monitor: Monitor | None = None
   learner: Callable = learners.supervised
+  gradient: Callable = learners.mean_gradient
   init_from: str | None = None
   init_pattern: str = '.*'
   precision: Precision | None = None

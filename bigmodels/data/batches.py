@@ -164,14 +164,14 @@ class Loader(NamedTuple):
   Attributes:
     order: which rows make up which step.
     dataset: what was opened.
-    parts: how many parts of a batch follow one another in a step.
+    microbatches: parts of a batch that follow one another in a step.
     resident: arrays that stay on the device; empty when streamed.
     host_batch: (first step, number of steps) -> arrays for one dispatch.
     batch: (resident, host_batch, index in the dispatch, a key for each part) -> batch;
       traced. A batch has `inputs`, `labels`, `mask` (float32, 0 for what only fills up
       or cannot be decoded), `row` (int32, of the split, 0 where masked) and `epoch`
       (int32, the pass over the split that the example is in, from 0), each `[batch,
-      ...]`, or `[parts, batch, ...]` if there are several.
+      ...]`, or `[microbatches, batch, ...]` if there are several.
     most: steps that one dispatch may take.
     close: stops workers.
     labels: those of a resident split that can be learned from, on the host; None when
@@ -180,7 +180,7 @@ class Loader(NamedTuple):
 
   order: Order
   dataset: Dataset
-  parts: int
+  microbatches: int
   resident: dict[str, jax.Array]
   host_batch: Callable[[int, int], dict[str, Any]]
   batch: Callable[..., dict[str, jax.Array]]
@@ -191,7 +191,7 @@ class Loader(NamedTuple):
 
 def open_loader(batches: Batches, name: str, context: DataContext, layout: Any, *,
               dataset: Dataset, seed: int, shuffle: bool, steps: int,
-              transforms: tuple, parts: int = 1) -> Loader:
+              transforms: tuple, microbatches: int = 1) -> Loader:
   """Puts an opened split on its road.
 
   Args:
@@ -204,10 +204,10 @@ def open_loader(batches: Batches, name: str, context: DataContext, layout: Any, 
     shuffle: whether to train (endless, shuffled) or to evaluate (once, in order).
     steps: how many a shuffled loader goes on for.
     transforms: the completed `batches.transforms`.
-    parts: see `Loader`.
+    microbatches: see `Loader`.
   """
   context.check(name, dataset.identity)
-  cut = layout.shape.parts * parts
+  cut = layout.shape.parts * microbatches
   asked = size_of(batches.batch_size, dataset.length, cut)
   size = asked or dataset.length
   if not shuffle:
@@ -216,9 +216,9 @@ def open_loader(batches: Batches, name: str, context: DataContext, layout: Any, 
     raise UserError(f'--config.{name}.batch_size={size}: the split has only '
                     f'{dataset.length} examples; set it to at most that')
   elif asked:
-    layout.check_batch(size, parts, name, dataset.length)
+    layout.check_batch(size, microbatches, name, dataset.length)
   order = Order(dataset.length, size, seed, shuffle, -size % cut)
-  shape = (parts, (size + order.filling) // parts)
+  shape = (microbatches, (size + order.filling) // microbatches)
   fits = dataset.nbytes is not None and dataset.nbytes <= RESIDENT_BYTES
   resident = fits if batches.resident is None else batches.resident
   path = name if shuffle else f'evals.{name}'
@@ -233,7 +233,7 @@ def open_loader(batches: Batches, name: str, context: DataContext, layout: Any, 
     rows = np.append(rows, np.int32(-1))  # which is row -1
     arrays = {k: layout.everywhere(v) for k, v in columns.items()}
     most = MOST_STEPS if shuffle else 1
-    return Loader(order, dataset, parts, arrays,
+    return Loader(order, dataset, microbatches, arrays,
                 functools.partial(_rows, order, rows, most, shape),
                 functools.partial(_gather, transforms, layout.share), MOST_STEPS,
                 lambda: None, labels)
@@ -250,7 +250,7 @@ def open_loader(batches: Batches, name: str, context: DataContext, layout: Any, 
     columns['rows'] = sound.rows(columns, columns['rows'])
     return {k: layout.cut(v, positions, shape) for k, v in columns.items()}
 
-  return Loader(order, dataset, parts, {}, host_batch,
+  return Loader(order, dataset, microbatches, {}, host_batch,
               functools.partial(_streamed, transforms), 1, reader.close)
 
 

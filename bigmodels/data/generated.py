@@ -31,9 +31,9 @@ class Generated:
     object.__setattr__(self, 'workdir', str(resolved(self.workdir, 'workdir')))
 
   def open(self, context: DataContext) -> Dataset:
-    run = context.trained(self.workdir)
+    run = context.open_run(self.workdir)
     count = len(run.classes or ('',))
     labels = np.tile(np.arange(count, dtype=np.int32), self.each)
     context.say(f'generating {len(labels):,} images by {run.name}')
-    return in_memory({'inputs': run.generate(labels), 'labels': labels}, run.classes
+    return in_memory({'inputs': run.generate_images(labels), 'labels': labels}, run.classes
                      )._replace(named=run.named)

@@ -74,8 +74,8 @@ class DataContext:
     kept: what was fitted on training data, by name; JSON. A resumed or evaluated run
       gets it from its workdir, so nothing is ever fitted twice.
     say: prints a line for the user.
-    trained: path -> the finished run there, a `bigmodels.training.runs.Trained`;
-      UserError if there is none.
+    open_run: path -> the finished run there, a `training.runs.Run`; UserError if there
+      is none.
     shapes_only: whether nothing is going to be run: a source may then give a dataset
       that is `shapes_only`, and says what it assumes.
     trust: whether another run that is opened may execute whatever it names.
@@ -85,7 +85,7 @@ class DataContext:
   cache_dir: pathlib.Path
   kept: dict[str, Any]
   say: Callable[[str], None] = print
-  trained: Callable[[str], Any] | None = None
+  open_run: Callable[[str], Any] | None = None
   shapes_only: bool = False
   trust: bool = False
 

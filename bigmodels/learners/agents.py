@@ -12,7 +12,7 @@ import optax
 
 from bigmodels.core.errors import UserError
 from bigmodels.environments import Environment, Slot, begin, play
-from bigmodels.learners.learner import Batch, State, Sums
+from bigmodels.learners.learner import Batch, Metrics, State
 from bigmodels.tasks.control import Control
 
 
@@ -70,7 +70,7 @@ def begun(task: Control, environment: Environment, key: jax.Array, batch: Batch
 
 
 def descended(descent: Callable, optimizer: optax.GradientTransformationExtraArgs,
-              state: State, batch: Batch, key: jax.Array) -> tuple[State, Sums]:
+              state: State, batch: Batch, key: jax.Array) -> tuple[State, Metrics]:
   """An update of the parameters; `model_state['model']` is what else the model keeps.
 
   Args:

@@ -1,4 +1,8 @@
-"""The gradient of a loss over a batch in parts: one after the other, or on devices."""
+"""The gradient of a loss, over microbatches and devices.
+
+A learner is built from such a function, so that another one, such as of per-example
+clipped gradients or of a sharpness-aware step, needs no other learner.
+"""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -10,54 +14,56 @@ import jax.numpy as jnp
 from bigmodels.parallel.random import part_of
 
 
-def mean_gradient(loss: Callable, *, parts: int = 1, axis_name: str | None = None,
-                  guide: Callable | None = None) -> Callable:
-  """As `jax.value_and_grad` of a mean over examples, whatever parts they come in.
+def mean_gradient(loss: Callable, *, microbatches: int = 1,
+                  axis_name: str | None = None, guide: Callable | None = None
+                  ) -> Callable:
+  """As `jax.value_and_grad` of a mean over examples, however the batch is cut.
 
-  Parts are weighted by what they count, so that the result is that of the whole batch
-  in one piece, masks included; dropout too is that of the whole batch. Only batch
-  statistics of parts that follow one another cannot be: each part has its own, and
-  their mean is what is kept. Over devices they are taken over all. What is not a float
-  in `model_state` is kept as the last part leaves it.
+  Parts are weighted by the examples they count, so that the result is that of the whole
+  batch in one piece, masks and dropout included. Only batch statistics differ: each
+  microbatch has its own, and their mean is kept; over devices they are of all. What is
+  not a float in `model_state` is kept as the last microbatch leaves it.
 
   Args:
-    loss: (params, model_state, batch, key) -> loss, (model_state, sums, outputs), the
-      loss being a mean over what `sums['loss'][1]` counts.
-    parts: that follow one another, which saves memory; the batch then is `[parts,
-      batch, ...]`.
-    axis_name: of a `pmap` over the devices, each with its part.
-    guide: (loss) -> the same, telling the compiler how arrays lie over the devices.
+    loss: (params, model_state, batch, key) -> loss, (model_state, metrics, outputs);
+      the loss is a mean over what `metrics['loss'].count` counts.
+    microbatches: parts of a batch that follow one another, which saves memory; with
+      several the batch is `[microbatches, batch, ...]`.
+    axis_name: of a `pmap` over the devices, each with its shard of the batch.
+    guide: (loss) -> the same, with constraints on how arrays lie over the devices.
 
   Returns:
-    (params, model_state, batch, key) -> (loss, model_state, sums), gradient by params.
+    (params, model_state, batch, key) -> (loss, model_state, metrics), gradient by
+    params.
   """
   guided = guide(loss) if guide else loss
-  if parts == 1 and axis_name is None:
+  if microbatches == 1 and axis_name is None:
     gradient = jax.value_and_grad(guided, has_aux=True)
 
     def whole(params, model_state, batch, key):
-      (value, (model_state, sums, _)), grads = gradient(params, model_state, batch, key)
-      return (value, model_state, sums), grads
+      (value, (model_state, metrics, _)), grads = gradient(
+        params, model_state, batch, key)
+      return (value, model_state, metrics), grads
 
     return whole
 
   def weighted(params, model_state, batch, key):
-    value, (model_state, sums, _) = guided(params, model_state, batch, key)
-    weight = jax.lax.stop_gradient(sums['loss'][1])
+    value, (model_state, metrics, _) = guided(params, model_state, batch, key)
+    weight = jax.lax.stop_gradient(metrics['loss'].count)
     # Before the gradient: statistics over all devices mix their losses in it.
-    return value * weight, (weight, sums, model_state)
+    return value * weight, (weight, metrics, model_state)
 
   def part(params, before, batch, key, index):
     with _statistics_over(axis_name):
-      (total, (weight, sums, model_state)), grads = jax.value_and_grad(
+      (total, (weight, metrics, model_state)), grads = jax.value_and_grad(
         weighted, has_aux=True)(params, before, batch, part_of(key, index))
-    return (total, grads, weight, sums), jax.tree.map(_change, before, model_state)
+    return (total, grads, weight, metrics), jax.tree.map(_change, before, model_state)
 
   def summed(params, model_state, batch, key):
     first, apart = 0, 1
     if axis_name is not None:
       first, apart = jax.lax.axis_index(axis_name), jax.lax.axis_size(axis_name)
-    if parts == 1:
+    if microbatches == 1:
       found, kept = part(params, model_state, batch, key, first)
     else:
       def add(carried, indexed):
@@ -71,18 +77,19 @@ def mean_gradient(loss: Callable, *, parts: int = 1, axis_name: str | None = Non
       zero = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like)
       (found, kept), _ = jax.lax.scan(
         add, (zero, jax.tree.map(lambda x: x * 0 if _is_float(x) else x, model_state)),
-        (jnp.arange(parts), batch))
+        (jnp.arange(microbatches), batch))
     if axis_name is not None:
       found = jax.lax.psum(found, axis_name)
       kept = jax.tree.map(
         lambda x: jax.lax.psum(x, axis_name) if _is_float(x) else x, kept)
-    total, grads, weight, sums = found
+    total, grads, weight, metrics = found
     value, grads = jax.tree.map(
       lambda x: x / jnp.maximum(weight, 1e-9).astype(x.dtype), (total, grads))
+    count = microbatches * apart
     kept = jax.tree.map(
-      lambda old, x: old + (x / (parts * apart)).astype(x.dtype) if _is_float(x) else x,
+      lambda old, x: old + (x / count).astype(x.dtype) if _is_float(x) else x,
       model_state, kept)
-    return (value, kept, sums), grads
+    return (value, kept, metrics), grads
 
   return summed
 
@@ -92,7 +99,7 @@ def _is_float(x: jax.Array) -> bool:
 
 
 def _change(before: jax.Array, after: jax.Array) -> jax.Array:
-  """What is added up, and 0 where a part leaves it: so that this stays to the bit."""
+  """The change, which adds up; 0 where a part changes nothing, which stays exact."""
   return after - before if _is_float(after) else after
 
 

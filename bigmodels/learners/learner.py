@@ -5,16 +5,18 @@ from typing import Any, NamedTuple
 
 import jax
 
+from bigmodels.metrics import Metric
+
+# Column -> array `[batch, ...]`, with `mask` among them.
 Batch = dict[str, jax.Array]
-# Name -> (total, count): totals and counts of batches and devices add up, and the
-# mean over any of them is one division at the end.
-Sums = dict[str, tuple[jax.Array, jax.Array]]
-# Name -> per-example array `[batch, ...]`, from which exact metrics are made.
+# Name -> a metric: sums over batches and devices add up, and give its value at the end.
+Metrics = dict[str, Metric]
+# Name -> array `[batch, ...]`, one entry an example, from which exact metrics are made.
 Outputs = dict[str, jax.Array]
 
 
 class Signal(NamedTuple):
-  """What the step may know of the evaluations so far: rates adapt to it.
+  """What a step may know of the evaluations so far: learning rates adapt to it.
 
   Attributes:
     value: the monitored metric at the last evaluation, lower is better (the loop
@@ -32,7 +34,8 @@ class State(NamedTuple):
   Attributes:
     step: updates so far, int32.
     params: trained by gradients.
-    model_state: not trained: batch statistics, caches, an environment's state.
+    model_state: not trained by gradients: batch statistics, caches, an environment's
+      state.
     opt_state: the optimizer's.
     key: the root; the key of step n is `fold_in(key, n)`, so none can drift.
     signal: of the evaluations.
@@ -47,23 +50,14 @@ class State(NamedTuple):
 
 
 class Learner(NamedTuple):
-  """Training as pure functions; from `summarize` on they run on the host.
+  """Training as three pure functions.
 
   Attributes:
     init: (key, batch) -> State.
-    step: (State, batch) -> State, sums over the batch.
-    evaluate: (State, batch) -> sums, outputs; masked examples count in neither.
-    summarize: (outputs of a whole split) -> name -> number.
-    figures: (outputs, inputs: rows -> arrays, classes) -> title -> figure, for the
-      report; may be empty.
-    generate: (params, model_state, prompts: list of texts, key, `decoding.Settings`) ->
-      for each prompt the text that follows on it, and of how many tokens; None where
-      no text is learned.
+    step: (State, batch) -> State, metrics of the batch.
+    evaluate: (State, batch) -> metrics, outputs; masked examples count in no metric.
   """
 
   init: Callable[[jax.Array, Batch], State]
-  step: Callable[[State, Batch], tuple[State, Sums]]
-  evaluate: Callable[[State, Batch], tuple[Sums, Outputs]]
-  summarize: Callable[[Outputs], dict[str, float]]
-  figures: Callable[..., dict[str, Any]]
-  generate: Callable[..., list[tuple[str, int]]] | None = None
+  step: Callable[[State, Batch], tuple[State, Metrics]]
+  evaluate: Callable[[State, Batch], tuple[Metrics, Outputs]]

@@ -19,9 +19,9 @@ def supervised(task: Task, optimizer: optax.GradientTransformation,
 
   Args:
     task: what is learned.
-    optimizer: any optax transformation. Its update is told `value`, the loss of the
-      batch, and `signal`, the evaluations so far, if it asks for them.
-    gradient: makes the gradient of a loss; the run supplies one for its parts.
+    optimizer: any optax transformation. Its update is given `value`, the loss of the
+      batch, and `signal`, the evaluations so far, if it accepts them.
+    gradient: makes the gradient of a loss; see `learners.gradient`.
   """
   optimizer = optax.with_extra_args_support(optimizer)
   descent = gradient(partial(task.loss, train=True))
@@ -36,18 +36,17 @@ def supervised(task: Task, optimizer: optax.GradientTransformation,
 
   def step(state, batch):
     key = jax.random.fold_in(state.key, state.step)
-    (value, model_state, sums), grads = descent(
+    (value, model_state, metrics), grads = descent(
       state.params, state.model_state, batch, key)
     updates, opt_state = optimizer.update(
       grads, state.opt_state, state.params, value=value, signal=state.signal)
-    params = optax.apply_updates(state.params, updates)
     return state._replace(
-      step=state.step + 1, params=params, model_state=model_state,
-      opt_state=opt_state), sums
+      step=state.step + 1, params=optax.apply_updates(state.params, updates),
+      model_state=model_state, opt_state=opt_state), metrics
 
   def evaluate(state, batch):
-    _, (_, sums, outputs) = task.loss(
+    _, (_, metrics, outputs) = task.loss(
       state.params, state.model_state, batch, state.key, train=False)
-    return sums, outputs
+    return metrics, outputs
 
-  return Learner(init, step, evaluate, task.summarize, task.figures, task.generate)
+  return Learner(init, step, evaluate)

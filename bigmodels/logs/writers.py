@@ -1,7 +1,10 @@
 """All that a running loop tells people: `metrics.jsonl`, TensorBoard, progress."""
 
+import numpy as np
+
 from bigmodels.logs.progress import Progress
 from bigmodels.logs.tensorboard import TensorBoard
+from bigmodels.storage import snapshots
 from bigmodels.storage.workdir import RecordsFile, Workdir
 
 
@@ -10,6 +13,7 @@ class Writers:
 
   def __init__(self, workdir: Workdir, step: int, steps: int, batch_size: int):
     """Opens the files, cut back to `step` of `steps`."""
+    self._workdir = workdir
     self._metrics = RecordsFile(workdir, workdir.metrics, step)
     self._utilization = RecordsFile(workdir, workdir.utilization, step)
     self._tensorboard = TensorBoard(workdir, step)
@@ -30,6 +34,10 @@ class Writers:
     """Adds how well the devices were used."""
     self._utilization.write({'step': step, **record})
     self._tensorboard.write(step, {f'utilization/{k}': v for k, v in record.items()})
+
+  def snapshot(self, step: int, split: str, arrays: dict[str, np.ndarray]) -> None:
+    """Keeps arrays of an evaluation, `[...]` each, for the report."""
+    snapshots.write(self._workdir, step, split, arrays)
 
   def log(self, step: int, record: dict[str, float], seconds: float) -> None:
     """Shows training metrics."""
@@ -65,6 +73,9 @@ class Silent(Writers):
     pass
 
   def utilization(self, step, record):
+    pass
+
+  def snapshot(self, step, split, arrays):
     pass
 
   def log(self, step, record, seconds):

@@ -52,14 +52,14 @@ class Dcgan(nn.Module):
                train: bool) -> tuple[jax.Array, jax.Array]:
     """Both parts: generated images, and logits of the ones given."""
     return (self.generate(latents, labels, train=train),
-            self.judge(images, labels, train=train))
+            self.discriminate(images, labels, train=train))
 
   def generate(self, latents: jax.Array, labels: jax.Array, *, train: bool
                ) -> jax.Array:
     """`[batch, latent]`, int `[batch]` -> images of -1 to 1, `[batch, *size]`."""
     return self.generator(latents, labels, train=train)
 
-  def judge(self, images: jax.Array, labels: jax.Array, *, train: bool) -> jax.Array:
+  def discriminate(self, images: jax.Array, labels: jax.Array, *, train: bool) -> jax.Array:
     """`[batch, *size]`, int `[batch]` -> `[batch]`, logits of being real."""
     check_size(self, images)
     return self.discriminator(images, labels, train=train)

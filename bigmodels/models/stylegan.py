@@ -71,7 +71,7 @@ class StyleGan(nn.Module):
                train: bool) -> tuple[jax.Array, jax.Array]:
     """Both parts: generated images, and logits of the ones given."""
     return (self.generate(latents, labels, train=train),
-            self.judge(images, labels, train=train))
+            self.discriminate(images, labels, train=train))
 
   def generate(self, latents: jax.Array, labels: jax.Array, *, train: bool
                ) -> jax.Array:
@@ -82,7 +82,7 @@ class StyleGan(nn.Module):
     """
     return self.generator(latents, labels, train=train)
 
-  def judge(self, images: jax.Array, labels: jax.Array, *, train: bool) -> jax.Array:
+  def discriminate(self, images: jax.Array, labels: jax.Array, *, train: bool) -> jax.Array:
     """`[batch, *size]`, int `[batch]` -> `[batch]`, logits of being real."""
     del train
     check_size(self, images)

@@ -7,10 +7,8 @@ from bigmodels.config import resolving
 from bigmodels.core.errors import UserError
 from bigmodels.distributed import processes
 from bigmodels.hardware import devices
-from bigmodels.storage.checkpoint import Checkpoints, Damaged
 from bigmodels.storage.workdir import Workdir
-from bigmodels.training import build, initialize, loop, results, runs
-from bigmodels.training.compile import compile_programs
+from bigmodels.training import opening, results
 
 
 def run(request: Request) -> None:
@@ -18,7 +16,6 @@ def run(request: Request) -> None:
     raise UserError('--mode=eval: name the --workdir of a run')
   workdir = Workdir(request.workdir)
   resolved = workdir.recorded({}, trusted=request.trust)
-  experiment = resolved.experiment
   if request.experiment or request.overrides:
     workdir.claim(request.resolve())
   if not workdir.checkpoints.is_dir():
@@ -35,24 +32,12 @@ def run(request: Request) -> None:
     for note in resolved.notes:
       say(note)
     say(f'device: {devices.require(request.require_backend)}')
-    checkpoints = Checkpoints(workdir.checkpoints, experiment.keep, workdir.seal(),
-                              read_only=True)
-    stack.callback(checkpoints.release)
-    layout = request.layout(experiment)
-    built = runs.open_run(experiment, layout, workdir, request.data_dir,
-                           request.cache_dir, trust=request.trust, say=say)
-    stack.callback(built.close)
-    programs = compile_programs(built.learner, built.train, built.evals, layout)
-    build.check_classes(built, programs.traced.outputs, say)
-    try:
-      step, carry = initialize.best(checkpoints, lambda step: programs.traced.carry)
-    except Damaged as error:
-      raise UserError(f'the best checkpoint is damaged ({error}); there is '
-                      f'{", ".join(map(str, checkpoints.steps))}') from error
-    found = {}
-    for name, loader in built.evals.items():
-      found |= loop.evaluate(built, programs, name, loader, carry.state)[0]
-    say(f'step {step:,} of {workdir.path}, the best checkpoint:')
+    run = opening.open_run(
+      workdir, request.layout(resolved.experiment), data_dir=request.data_dir,
+      cache_dir=request.cache_dir, reading=True, resolved=resolved,
+      trust=request.trust, say=say)
+    stack.callback(run.built.close)
+    found = run.evaluate()
     for name, value in found.items():
       say(f'  {name}: {value!r}')
     result = results.read(workdir, say) or {'metrics': {}}
@@ -61,7 +46,7 @@ def run(request: Request) -> None:
     if changed:
       say('not as in result.json: ' + ', '.join(
         f'{k} was {before[k]!r}' for k in changed))
-      for line in _causes(result, resolved, step):
+      for line in _causes(result, resolved, run.step):
         say(f'  {line}')
     elif before:
       say('the same numbers as in result.json')

@@ -9,19 +9,16 @@ import time
 from collections.abc import Callable
 
 import jax
-import numpy as np
 
 from bigmodels.cli.request import Request, Sampling
 from bigmodels.core import paths
 from bigmodels.core.errors import UserError
-from bigmodels.data.sources import DataContext, in_lines
 from bigmodels.distributed import processes
 from bigmodels.hardware import devices
-from bigmodels.learners import State
 from bigmodels.storage.workdir import Workdir
 from bigmodels.tasks import decoding
-from bigmodels.training import build, initialize, runs
-from bigmodels.training.compile import trace
+from bigmodels.training import initialize, opening
+from bigmodels.training.runs import Run
 
 
 def run(request: Request) -> None:
@@ -36,9 +33,9 @@ def run(request: Request) -> None:
     if group.count > 1:
       raise UserError(f'--mode=sample runs in one process, here are {group.count}')
     say = group.say
-    built, state = _from_workdir(request, stack, say) if request.workdir else (
-      _from_experiment(request, stack, say))
-    tokenizer = built.train.dataset.tokenizer
+    opened = (_from_workdir if request.workdir else _from_experiment)(request, say)
+    stack.callback(opened.built.close)
+    tokenizer, writer = opened.tokenizer, opened.writer
     if '' in prompts and tokenizer and 'end' not in tokenizer.special:
       raise UserError(f'{_place(sampling, prompts.index(""))}: wants one that is not '
                       "empty: the tokenizer has no 'end', which could begin a text")
@@ -46,8 +43,7 @@ def run(request: Request) -> None:
 
     def write(sample, settings):
       try:
-        return built.learner.generate(state.params, state.model_state, prompts,
-                                      jax.random.fold_in(key, sample), settings)
+        return writer(prompts, jax.random.fold_in(key, sample), settings)
       except (jax.errors.JaxRuntimeError, OverflowError) as error:
         if not isinstance(error, OverflowError) and (
           'RESOURCE_EXHAUSTED' not in str(error)):
@@ -151,33 +147,23 @@ def _place(sampling: Sampling, index: int) -> str:
   return f'--prompt_file={sampling.prompt_file}, line {line + 1}'
 
 
-def _from_workdir(request: Request, stack: contextlib.ExitStack,
-                  say: Callable[[str], None]) -> tuple[build.Built, State]:
-  """A run and the state of its best checkpoint."""
+def _from_workdir(request: Request, say: Callable[[str], None]) -> Run:
+  """A run at its best checkpoint."""
   workdir = Workdir(request.workdir)
   resolved = workdir.recorded({}, trusted=request.trust)
   for note in resolved.notes:
     say(note)
-  experiment = resolved.experiment
   if request.experiment or request.overrides:
     workdir.claim(request.resolve())
   if not any(workdir.checkpoints.glob('*')):
     raise UserError(f'--workdir={workdir.path}: there is no checkpoint to sample from')
   say(f'device: {devices.require(request.require_backend)}')
-  layout = request.layout(experiment)
-  built = runs.open_run(experiment, layout, workdir, request.data_dir,
-                         request.cache_dir, reading=False, trust=request.trust,
-                         say=say)
-  stack.callback(built.close)
-  _require_text(built)
-  like = trace(built.learner, built.train, {}, layout).carry
-  step, carry = initialize.of_run(workdir, like)
-  say(f'step {step:,} of {workdir.path}, the best checkpoint')
-  return built, carry.state
+  return opening.open_run(
+    workdir, request.layout(resolved.experiment), data_dir=request.data_dir,
+    cache_dir=request.cache_dir, resolved=resolved, trust=request.trust, say=say)
 
 
-def _from_experiment(request: Request, stack: contextlib.ExitStack,
-                     say: Callable[[str], None]) -> tuple[build.Built, State]:
+def _from_experiment(request: Request, say: Callable[[str], None]) -> Run:
   """An experiment with the parameters, and a run's tokenizer, of somewhere else."""
   resolved = request.resolve()
   for note in resolved.notes:
@@ -188,21 +174,6 @@ def _from_experiment(request: Request, stack: contextlib.ExitStack,
                     'one to take the parameters from, --init_from')
   initialize.require(experiment.init_from)
   say(f'device: {devices.require(request.require_backend)}')
-  layout = request.layout(experiment)
-  stored = Workdir(experiment.init_from).fitted()
-  kept = {name: state for name, state in stored.kept.items() if name == 'tokenizer'}
-  built = build.build(experiment, layout, DataContext(
-    request.data_dir or stored.data_dir, request.cache_dir, kept, in_lines(say)))
-  stack.callback(built.close)
-  _require_text(built)
-  init = trace(built.learner, built.train, {}, layout).lower['init']().compile(
-    devices.compiler_options(layout.platform))
-  carry = init(layout.everywhere(np.asarray(jax.random.PRNGKey(experiment.seed))))
-  return built, initialize.start(built, carry, say).state
-
-
-def _require_text(built: build.Built) -> None:
-  if built.learner.generate is None:
-    name = getattr(built.experiment.task, 'func', built.experiment.task).__name__
-    raise UserError(f'--mode=sample: the task of this experiment, {name}, writes no '
-                    'text')
+  return opening.initialized(
+    resolved, request.layout(experiment), data_dir=request.data_dir,
+    cache_dir=request.cache_dir, trust=request.trust, say=say)

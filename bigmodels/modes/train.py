@@ -18,8 +18,11 @@ from bigmodels.logs.writers import Silent, Writers
 from bigmodels.storage import checkpoint
 from bigmodels.storage.checkpoint import Checkpoints, Damaged
 from bigmodels.storage.workdir import Workdir
-from bigmodels.training import build, initialize, loop, results, runs
+from bigmodels.training import build, initialize, loop, opening, results
 from bigmodels.training.compile import compile_traced, trace
+from bigmodels.training.evaluation import check_monitor
+from bigmodels.training.progress import TrainingProgress
+from bigmodels.training.stop import Stop
 from bigmodels.training.throughput import Throughput
 
 
@@ -42,7 +45,7 @@ def run(request: Request) -> None:
       locked = stack.enter_context(workdir.lock()) if group.main else None
       group.barrier('locked')
       group.agree('the workdir', locked or workdir.lock_text())
-      stop = stack.enter_context(loop.Stop())
+      stop = stack.enter_context(Stop())
       workdir.claim(resolved)
       for note in resolved.notes:
         say(note)
@@ -59,8 +62,7 @@ def run(request: Request) -> None:
 
 
 def _train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
-           device: str,
-           group: ProcessGroup, stop: loop.Stop, start: float) -> None:
+           device: str, group: ProcessGroup, stop: Stop, start: float) -> None:
   experiment, say = resolved.experiment, group.say
   with contextlib.ExitStack() as stack:
     beginning = experiment.init_from and not any(workdir.checkpoints.glob('*'))
@@ -68,12 +70,12 @@ def _train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
       initialize.require(experiment.init_from)
     layout = request.layout(experiment)
     checkpoint.check(workdir.checkpoints, workdir.seal())
-    built = runs.open_run(experiment, layout, workdir, request.data_dir,
-                           request.cache_dir, trust=request.trust, say=say)
+    built = opening.build_run(experiment, layout, workdir, request.data_dir,
+                              request.cache_dir, trust=request.trust, say=say)
     stack.callback(built.close)
     traced = trace(built.learner, built.train, built.evals, layout)
-    # What does not fit is told before anything is compiled, or written.
-    build.check_classes(built, traced.outputs, say)
+    # What does not fit is reported before anything is compiled, or written.
+    build.check_task(built, traced.output_shapes, say)
     taken = initialize.read(built, traced.carry.state, say) if beginning else None
     programs = compile_traced(traced, built.train, built.evals, layout)
     if group.main:
@@ -82,11 +84,11 @@ def _train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
     with workdir.blame():
       checkpoints = Checkpoints(workdir.checkpoints, experiment.keep, workdir.seal())
     stack.callback(checkpoints.release)
-    progress = loop.TrainingProgress()
+    progress = TrainingProgress()
     restored = checkpoints.restore_latest(programs.traced.carry, say)
     if restored:
       carry, progress = restored
-      progress = loop.TrainingProgress(**progress)
+      progress = TrainingProgress(**progress)
       say(f'going on from step {progress.step:,} of {built.steps:,}')
     else:
       carry = programs.init(layout.everywhere(
@@ -98,7 +100,7 @@ def _train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
         say('no checkpoint was saved before this run stopped: starting at step 0')
     group.agree('the parameters', str(loop.copies(carry.state.params)[0]))
     if progress.step == 0:
-      loop.check_monitor(built, programs, carry.state)
+      check_monitor(built, programs, carry.state)
     size = built.train.order.batch_size
     parts = experiment.accumulate
     statistics = any('batch_stats' in name_of(path) for path, _ in
@@ -131,8 +133,7 @@ def _train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
     writers.close()
     state = _best_state(running) if progress.done else running.carry.state
     results.write(workdir, resolved, built, programs, state, progress, throughput,
-                  device,
-                  main=group.main)
+                  device, main=group.main, say=say)
   if progress.done and group.main:
     say(results.headline(workdir.read_json(workdir.result)))
     say(f'report: {workdir.report}')

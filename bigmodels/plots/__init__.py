@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREY = '#3b7dd8', '#d9622b', '#8c959f'
 # Inches: a third, a half, two thirds and all of the report's width.
 NARROW, HALF, WIDE, FULL = 3.09, 4.85, 6.61, 10.14
-MISTAKES, POINTS = 24, 2000  # shown at most
+MISTAKES, POINTS, SNAPSHOTS = 24, 2000, 8  # shown at most
 Inputs = Callable[[np.ndarray], np.ndarray]
 
 
@@ -159,20 +159,19 @@ def control(outputs: Mapping[str, np.ndarray], inputs: Inputs | None,
 
 
 def generation(outputs: Mapping[str, np.ndarray], inputs: Inputs | None,
-               classes: Sequence[str] | None, *, moments: Sequence[int],
-               columns: int, ways: tuple[int, int], white: int = 255,
-               note: str | None = None) -> 'dict[str, Figure]':
+               classes: Sequence[str] | None, *,
+               snapshots: Mapping[int, Mapping[str, np.ndarray]], paths: tuple[int, int],
+               white: int = 255, note: str | None = None) -> 'dict[str, Figure]':
   """What a generator makes: samples beside real images, along the run, in between.
 
   Args:
-    outputs: `generated`, `real`, `album` and `between`, uint8 `[n, height, width, 1 or
-      3]`, and `labels` `[n]`. The album goes through the moments, the images of each in
-      a row; what is between goes through the ways.
+    outputs: `generated`, `real` and `between`, uint8 `[n, height, width, 1 or 3]`, and
+      `labels` `[n]`. The first rows of `between` are images on paths between two
+      latents, one path after the other.
     inputs: not looked at.
     classes: their names; None numbers them.
-    moments: steps at which the album's rows were made.
-    columns: of the album.
-    ways: how many ways between two latents, and images on each.
+    snapshots: step -> `generated` `[k, height, width, 1 or 3]`, of the same latents.
+    paths: how many paths there are, and images on each.
     white: the byte of white.
     note: how they were measured, put beside them.
 
@@ -184,26 +183,27 @@ def generation(outputs: Mapping[str, np.ndarray], inputs: Inputs | None,
     return {}
   there = np.unique(labels)[:10]
   names = _names(classes, int(labels.max()) + 1)
-  rows = [np.flatnonzero(labels == label)[:columns] for label in there]
+  rows = [np.flatnonzero(labels == label)[:10] for label in there]
   width = min(map(len, rows))
   result = {}
   for title, images in (('Samples', outputs['generated']), ('Real', outputs['real'])):
     result[title] = _album(
       [images[row[:width]] for row in rows], [names[label] for label in there], white,
       HALF, note if title == 'Samples' else 'of the same split')
-  made = np.flatnonzero(outputs['album'].reshape(len(labels), -1).any(1))
-  count = min(len(made) and made[-1] // columns + 1, len(moments),
-              len(labels) // columns)
-  if count:
+  if snapshots:
+    steps = sorted(snapshots)
+    # More of them early, when more changes.
+    shown = sorted({int(i) for i in np.ceil(
+      (len(steps) - 1) * np.linspace(0, 1, SNAPSHOTS) ** 2)})
     result['Along the run'] = _album(
-      [outputs['album'][i * columns : (i + 1) * columns] for i in range(count)],
-      [f'{moment:,}' for moment in moments[:count]], white, HALF,
+      [snapshots[steps[i]]['generated'] for i in shown],
+      [f'{steps[i]:,}' for i in shown], white, HALF,
       'the same latents after so many steps')
-  paths, points = ways
-  if len(labels) >= paths * points:
+  count, points = paths
+  if len(labels) >= count * points:
     result['Between two latents'] = _album(
-      [outputs['between'][i * points : (i + 1) * points] for i in range(paths)],
-      [''] * paths, white, HALF, 'on the great circle from left to right')
+      [outputs['between'][i * points : (i + 1) * points] for i in range(count)],
+      [''] * count, white, HALF, 'on the great circle from left to right')
   return result
 
 

@@ -47,6 +47,7 @@ class Workdir:
     self.report = self.path / 'report.html'
     self.checkpoints = self.path / 'checkpoints'
     self.tensorboard = self.path / 'tensorboard'
+    self.snapshots = self.path / 'snapshots'
 
   @classmethod
   def fresh(cls, name: str) -> 'Workdir':

@@ -6,9 +6,9 @@ from bigmodels.tasks.frozen import frozen_statistics
 from bigmodels.tasks.generation import Generation, generation
 from bigmodels.tasks.language import masked_token, next_token
 from bigmodels.tasks.regression import regression
-from bigmodels.tasks.task import Task
+from bigmodels.tasks.task import Split, Task
 from bigmodels.tasks.translation import translation
 
-__all__ = ['Control', 'Generation', 'Task', 'classification', 'control',
+__all__ = ['Control', 'Generation', 'Split', 'Task', 'classification', 'control',
            'frozen_statistics', 'generation', 'masked_token', 'next_token',
            'regression', 'translation']

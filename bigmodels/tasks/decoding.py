@@ -49,29 +49,29 @@ class Settings:
       ('count', 1), ('beams', 1), ('top_k', 1), ('samples', 1)):
       value = getattr(self, name)
       if value is not None and value < least:
-        raise ValueError(f'{name}: wants at least {least}, got {value}')
+        raise ValueError(f'{name}: must be >= {least}, got {value}')
     for name in ('temperature', 'penalty'):
       value = getattr(self, name)
       if not 0 <= value < math.inf:  # neither is NaN
-        raise ValueError(f'{name}: wants a number, 0 or more, got {value}')
+        raise ValueError(f'{name}: must be a number >= 0, got {value}')
     if self.top_p is not None and not 0 < self.top_p <= 1:
-      raise ValueError(f'top_p: wants more than 0 and at most 1, got {self.top_p}')
+      raise ValueError(f'top_p: must be > 0 and <= 1, got {self.top_p}')
     if self.samples > 1 and ((self.beams or 1) > 1 or self.temperature == 0):
       why = 'temperature=0' if self.temperature == 0 else f'{self.beams} beams'
-      raise ValueError(f'samples: wants 1 with {why}, since all would be the same, got '
-                       f'{self.samples}')
+      raise ValueError(f'samples: must be 1 with {why}, since all would be the same, '
+                       f'got {self.samples}')
     if '' in self.stop:
-      raise ValueError(f'stop: wants texts that are not empty, got {self.stop}')
+      raise ValueError(f'stop: must be texts that are not empty, got {self.stop}')
     if (self.beams or 1) > 1:
       for name, wanted in (('top_k', None), ('top_p', None), ('temperature', 1.0)):
         value = getattr(self, name)
         if value != wanted:
-          raise ValueError(f'{name}: wants {wanted} with {self.beams} beams, which '
+          raise ValueError(f'{name}: must be {wanted} with {self.beams} beams, which '
                            f'draw nothing, got {value}')
 
   @property
   def choice(self) -> dict[str, Any]:
-    """What `choose` and `generate` are told."""
+    """The settings that `choose` and `generate` take."""
     return {'temperature': self.temperature, 'top_k': self.top_k, 'top_p': self.top_p}
 
 
@@ -182,9 +182,9 @@ def generate(advance: Callable, tokens: jax.Array, segments: jax.Array, key: jax
   """
   batch, length = tokens.shape
   if not length:
-    raise ValueError('tokens: wants at least one to begin with, got none')
+    raise ValueError('tokens: must be at least one to begin with, got none')
   if count < 1:
-    raise ValueError(f'count: wants at least 1, got {count}')
+    raise ValueError(f'count: must be >= 1, got {count}')
 
   def add(text, logits):
     token = choose(jax.random.fold_in(key, text.count), logits[:, -1],
@@ -289,7 +289,7 @@ def beam_search(advance: Callable, cache: Any, first: jax.Array, *, beams: int,
   batch = len(first)
   if axes is None:
     if cache is not None:
-      raise ValueError('axes: wants those of the cache, see batch_axes')
+      raise ValueError('axes: must be those of the cache, see batch_axes')
     axes = batch_axes(
       lambda n: advance(None, jnp.zeros((n * batch, 1), jnp.int32))[1])
 
@@ -298,8 +298,8 @@ def beam_search(advance: Callable, cache: Any, first: jax.Array, *, beams: int,
     vocabulary = logits.shape[-1]
     total = state.running[..., None] + jax.nn.log_softmax(logits.astype(jnp.float32))
     # At most one in each beam ends: of twice as many, enough go on.
-    best, places = lax.top_k(total.reshape(batch, -1), 2 * beams)
-    parents, tokens = places // vocabulary, places % vocabulary
+    best, indices = lax.top_k(total.reshape(batch, -1), 2 * beams)
+    parents, tokens = indices // vocabulary, indices % vocabulary
     texts = _rows(state.texts, parents).at[:, :, state.count].set(tokens)
     length = state.count + 1
     ends = tokens == end

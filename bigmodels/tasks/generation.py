@@ -10,27 +10,32 @@ import numpy as np
 
 from bigmodels import losses, metrics, plots
 from bigmodels.core.errors import UserError
-from bigmodels.tasks.task import labels_of, masked_mean, zero_masked
+from bigmodels.tasks.task import Split, labels_of, masked_mean, zero_masked
+
+PATHS, POINTS = 6, 10  # paths between two latents in an evaluation, and images on each
+SNAPSHOT = 10  # images of the same latents at every evaluation
 
 
 class Generation(NamedTuple):
   """What a learner of two adversaries needs of a model.
 
   The params have the parts `generator` and `discriminator`. Neither loss sends a
-  gradient into the part of the other.
+  gradient into the part of the other. See `Task` for what is not said here.
 
   Attributes:
     latent: length of the latents.
-    classes: number of them, 0 where none are told.
+    classes: number of them, 0 for an unconditional model.
     init: (key, batch) -> params, model_state.
-    discriminator: (params, model_state, batch, key) -> loss, (model_state, sums,
+    discriminator: (params, model_state, batch, key) -> loss, (model_state, metrics,
       outputs).
     generator: the same.
-    generate: (params, model_state, latents `[n, latent]`, labels `[n]`, key) -> bytes
-      of images as the data has them, uint8 `[n, height, width, channels]`.
+    generate_images: (params, model_state, latents `[n, latent]`, labels `[n]`, key) ->
+      bytes of images as the data has them, uint8 `[n, height, width, channels]`.
     to_bytes: images as the model has them, from -1 to 1 -> the same.
-    summarize: (outputs of a split) -> name -> number.
-    figures: (outputs, inputs: rows -> arrays, classes) -> title -> figure.
+    check, summarize: as of a `Task`.
+    plots: also takes `snapshots`, step -> what `snapshot` gave there.
+    snapshot: (outputs of a split) -> name -> arrays of an evaluation that are kept for
+      the report.
   """
 
   latent: int
@@ -38,17 +43,22 @@ class Generation(NamedTuple):
   init: Callable[..., tuple[Any, Any]]
   discriminator: Callable
   generator: Callable
-  generate: Callable
+  generate_images: Callable
   to_bytes: Callable
+  check: Callable[[Split], None]
   summarize: Callable[..., dict[str, float]]
-  figures: Callable[..., dict[str, Any]]
+  plots: Callable[..., dict[str, Any]]
+  snapshot: Callable[..., dict[str, np.ndarray]]
+  inputs: tuple[str, ...] = ('inputs',)
+  predictions: tuple[str, ...] = ('generated',)
+  generate: None = None
 
 
-def generation(model, game: Callable = losses.non_saturating_gan,
-               penalty: Callable | None = None, *, trained: Callable,
+def generation(model, loss: Callable = losses.non_saturating_gan,
+               penalty: Callable | None = None, *, open_run: Callable,
                examples: Callable, classifier: str | None = None,
                white: int = 255) -> Generation:
-  """Two adversaries and the game they play.
+  """Two adversaries and the loss of each.
 
   With a classifier, what is generated for the labels of a split is measured in the
   space of its features, those that its last dense layer reads; see
@@ -56,15 +66,14 @@ def generation(model, game: Callable = losses.non_saturating_gan,
 
   Args:
     model: Linen module with `latent`, `classes`, and `generate(latents, labels,
-      train=...)` -> images and `judge(images, labels, train=...)` -> logits `[batch]`,
-      of parts `generator` and `discriminator`, such as `models.Dcgan`.
-    game: (logits of real images, of generated ones) -> what the discriminator
-      descends, what the generator descends, both `[batch]`; see `losses`.
-    penalty: (judge: images -> `[batch]`, real, generated, key) -> `[batch]`, what is
+      train=...)` -> images and `discriminate(images, labels, train=...)` -> logits
+      `[batch]`, of parts `generator` and `discriminator`, such as `models.Dcgan`.
+    loss: (logits of real images, of generated ones) -> what the discriminator
+      minimises, what the generator minimises, both `[batch]`; see `losses`.
+    penalty: (discriminate: images -> `[batch]`, real, generated, key) -> `[batch]`,
       added to the discriminator's loss, such as `losses.gradient_penalty`.
-    trained: path -> the run there; see `DataContext.trained`. The run supplies it, or
-      None where nothing is measured.
-    examples: n -> that many raw inputs of the training split. The run supplies it.
+    open_run: path -> the `Run` there; the run supplies it.
+    examples: n -> that many raw inputs of the training split; the run supplies it.
     classifier: workdir of a run of `tasks.classification` on the same images; relative
       to where the run is started.
     white: the raw value of the data that is 1 for the model; 0 is -1.
@@ -74,16 +83,16 @@ def generation(model, game: Callable = losses.non_saturating_gan,
     ValueError: for a model without the parts above.
   """
   module = getattr(model, 'model', model)  # within its precision
-  lacking = [n for n in ('latent', 'classes', 'generate', 'judge')
+  lacking = [n for n in ('latent', 'classes', 'generate', 'discriminate')
              if not hasattr(module, n)]
   if lacking:
-    raise ValueError(f'generation wants a model with {", ".join(lacking)}, such as '
+    raise ValueError(f'generation needs a model with {", ".join(lacking)}, such as '
                      f'models.Dcgan, got {type(module).__name__}')
   if not 1 <= white <= 255:
-    raise ValueError(f'white: wants 1 to 255, got {white}')
-  judging = trained(classifier) if classifier else None
-  if judging is not None:  # before anything is trained
-    known = judging.answer(np.asarray(examples(1)))[1].shape[-1]
+    raise ValueError(f'white: must be >= 1 and <= 255, got {white}')
+  measured_by = open_run(classifier) if classifier else None
+  if measured_by is not None:  # before anything is trained
+    known = measured_by.features(np.asarray(examples(1)))[1].shape[-1]
     if module.classes > known:
       raise UserError(f'--config.task.classifier={classifier}: knows {known} classes, '
                       f'the model makes images of {module.classes}')
@@ -108,11 +117,11 @@ def generation(model, game: Callable = losses.non_saturating_gan,
   def _check(batch):
     labels, images = batch['labels'], batch['inputs']
     if labels.ndim != 1 or not jnp.issubdtype(labels.dtype, jnp.integer):
-      raise ValueError('generation wants labels [batch] of classes, got '
+      raise ValueError('generation needs labels [batch] of classes, got '
                        f'{labels.dtype} {labels.shape}')
     if images.ndim != 4 or not jnp.issubdtype(images.dtype, jnp.floating):
       raise ValueError(
-        'generation wants images [batch, height, width, channels] from -1 to 1, got '
+        'generation needs images [batch, height, width, channels] from -1 to 1, got '
         f'{images.dtype} {images.shape}: end the transforms with standardize, of a '
         'mean and std of half the brightest value')
 
@@ -123,53 +132,93 @@ def generation(model, game: Callable = losses.non_saturating_gan,
     real = zero_masked(batch['inputs'], mask)
     drawing, noise, mixing = jax.random.split(key, 3)
     use = partial(call, train=True, key=noise)
-    made, _ = use(params, model_state, latents_of(drawing, batch), labels,
-                  method='generate')
-    of_real, model_state = use(params, model_state, real, labels, method='judge')
-    of_made, model_state = use(params, model_state, made, labels, method='judge')
-    values, _ = game(of_real, of_made)
+    generated, _ = use(
+      params, model_state, latents_of(drawing, batch), labels, method='generate')
+    of_real, model_state = use(params, model_state, real, labels, method='discriminate')
+    of_generated, model_state = use(
+      params, model_state, generated, labels, method='discriminate')
+    values, _ = loss(of_real, of_generated)
     if penalty is not None:
-      def judge(images):
-        return use(params, model_state, images, labels, method='judge')[0]
+      def discriminate(images):
+        return use(params, model_state, images, labels, method='discriminate')[0]
 
-      values = values + penalty(judge, real, made, mixing)
+      values = values + penalty(discriminate, real, generated, mixing)
     value, total = masked_mean(values, mask)
-    _, real_right = masked_mean((of_real > 0).astype(jnp.float32), mask)
-    _, made_right = masked_mean((of_made < 0).astype(jnp.float32), mask)
-    return value, (model_state, {'loss': total, 'real_right': real_right,
-                           'generated_right': made_right}, {})
+    _, real_accuracy = masked_mean((of_real > 0).astype(jnp.float32), mask)
+    _, generated_accuracy = masked_mean((of_generated < 0).astype(jnp.float32), mask)
+    return value, (model_state, {
+      'loss': total, 'real_accuracy': real_accuracy,
+      'generated_accuracy': generated_accuracy}, {})
 
   def generator(params, model_state, batch, key):
     params = {**params, 'discriminator': jax.lax.stop_gradient(params['discriminator'])}
     labels, mask = labels_of(batch), batch['mask']
     drawing, noise = jax.random.split(key)
     use = partial(call, train=True, key=noise)
-    made, model_state = use(params, model_state, latents_of(drawing, batch), labels,
-                      method='generate')
-    of_made, _ = use(params, model_state, made, labels, method='judge')
-    value, total = masked_mean(game(jnp.zeros_like(of_made), of_made)[1], mask)
+    generated, model_state = use(
+      params, model_state, latents_of(drawing, batch), labels, method='generate')
+    of_generated, _ = use(params, model_state, generated, labels, method='discriminate')
+    _, values = loss(jnp.zeros_like(of_generated), of_generated)
+    value, total = masked_mean(values, mask)
     return value, (model_state, {'loss': total}, {})
 
   def to_bytes(images):
     return jnp.clip(jnp.round((images + 1) * (white / 2)), 0, white).astype(jnp.uint8)
 
-  def generate(params, model_state, latents, labels, key):
+  def generate_images(params, model_state, latents, labels, key):
     return to_bytes(call(params, model_state, latents, labels, method='generate',
                          train=False, key=key)[0])
 
   def summarize(outputs):
-    if judging is None:
+    if measured_by is None:
       return {}
-    seen = {'generated': outputs['generated'], 'real': outputs['real'],
-            'train': np.asarray(examples(len(outputs['real'])))}
-    answers = {name: judging.answer(images) for name, images in seen.items()}
-    right = {f'accuracy{end}': float(np.mean(
+    images = {'generated': outputs['generated'], 'real': outputs['real'],
+              'train': np.asarray(examples(len(outputs['real'])))}
+    answers = {name: measured_by.features(each) for name, each in images.items()}
+    accuracy = {f'accuracy{end}': float(np.mean(
       answers[name][1].argmax(-1) == outputs['labels']))
       for name, end in (('generated', ''), ('real', '_real'))}
     features = {name: found for name, (found, _) in answers.items()}
-    return (right if module.classes else {}) | metrics.generation(features)
+    return (accuracy if module.classes else {}) | metrics.generation(features)
 
-  note = None if judging is None else f'measured by {judging.name}'
-  return Generation(module.latent, module.classes, init, discriminator, generator,
-                    generate, to_bytes, summarize,
-                    partial(plots.generation, white=white, note=note))
+  def check(split):
+    if split.classes and module.classes not in (0, len(split.classes)):
+      raise UserError(
+        f'{split.name}: the model makes images of {module.classes} classes, the data '
+        f'has {len(split.classes)}: set --config.model.classes={len(split.classes)}')
+    if measured_by is not None and module.classes:
+      _check_classes(split, measured_by)
+
+  note = None if measured_by is None else f'measured by {measured_by.name}'
+  return Generation(
+    module.latent, module.classes, init, discriminator, generator, generate_images,
+    to_bytes, check, summarize,
+    partial(plots.generation, paths=(PATHS, POINTS), white=white, note=note), snapshot)
+
+
+def _check_classes(split: Split, run: Any) -> None:
+  """Refuses a classifier whose class 3, say, is another one than that of the data."""
+  ours, theirs = split.classes, run.classes
+  pairs = enumerate(zip(ours or (), theirs or (), strict=False))
+  index = next((i for i, (a, b) in pairs if a != b), None)
+  if index is None:
+    return
+  differ = (f'class {index} is {theirs[index]!r} in {run.name}, and {ours[index]!r} in '
+            'the data of this run')
+  if split.named and run.named:
+    same = sorted(ours) == sorted(theirs)
+    raise UserError(differ + ': the same classes in another order' * same)
+  if split.name == 'train':  # once
+    split.say(f'{differ}; one of them has numbers for names, so they are compared by '
+              'number')
+
+
+def snapshot(outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+  """A few generated images, one of each class first, the same latents every time.
+
+  Args:
+    outputs: `generated` `[n, height, width, channels]` and `labels` `[n]`.
+  """
+  _, firsts = np.unique(outputs['labels'], return_index=True)
+  others = np.setdiff1d(np.arange(len(outputs['labels'])), firsts)
+  return {'generated': outputs['generated'][np.append(firsts, others)[:SNAPSHOT]]}

@@ -9,26 +9,37 @@ import numpy as np
 
 from bigmodels import losses, metrics, plots
 from bigmodels.core.errors import UserError
+from bigmodels.metrics import Mean
 from bigmodels.tasks import decoding
-from bigmodels.tasks.task import Task, apply, encode, init, token_weights, weighted_mean
+from bigmodels.tasks.task import (
+  Columns,
+  Task,
+  apply,
+  encode,
+  init,
+  token_weights,
+  weighted_mean,
+)
 
 
 def next_token(model, *, tokenizer) -> Task:
   """The token that follows each token of a text.
 
-  Metrics are of every token of a split that is asked for: the loss in nats a token,
-  accuracy, and bits per byte of the text, which compares models with other tokenizers,
-  and compressors.
+  Metrics are over every token that has a weight: the loss in nats a token, accuracy,
+  and bits per byte of the text, which compares models of different tokenizers, and
+  compressors.
 
   Args:
     model: Linen module, int `[batch, length]` -> logits `[batch, length, vocabulary]`.
     tokenizer: of the training data; the run supplies it.
   """
-  # What the vocabulary of a model has beyond the tokenizer's is never asked for.
+  # What a model's vocabulary has beyond the tokenizer's is never a label.
   byte_counts = jnp.asarray(tokenizer.byte_counts)
+  columns = Columns(keywords=('segments',))
 
   def objective(params, model_state, batch, key, train):
-    logits, model_state = apply(model, params, model_state, batch, key=key, train=train)
+    logits, model_state = apply(
+      model, columns, params, model_state, batch, key=key, train=train)
     labels = batch['labels'].astype(jnp.int32)
     logits = _logits(logits, labels, tokenizer)
     weights = token_weights(batch)
@@ -36,9 +47,9 @@ def next_token(model, *, tokenizer) -> Task:
     value, total = weighted_mean(values, weights)
     right = (jnp.argmax(logits, -1) == labels).astype(jnp.float32)
     size = jnp.sum(byte_counts[labels] * weights)
-    sums = {'loss': total, 'accuracy': weighted_mean(right, weights)[1],
-            'bits_per_byte': (total[0] / math.log(2), size)}
-    return value, (model_state, sums, _per_example(values, weights))
+    found = {'loss': total, 'accuracy': weighted_mean(right, weights)[1],
+             'bits_per_byte': Mean(total.total / math.log(2), size)}
+    return value, (model_state, found, _per_example(values, weights))
 
   end = tokenizer.special.get('end')
   length = getattr(getattr(model, 'model', model), 'length', None)
@@ -78,37 +89,40 @@ def next_token(model, *, tokenizer) -> Task:
     stops = tuple(sorted({*stops, *start}))
     found, lengths = jax.device_get(going_on(
       params, model_state, tokens, segments, key, count=settings.count,
-      stop_tokens=stops,
-      **settings.choice))
+      stop_tokens=stops, **settings.choice))
     return [(decoding.before(tokenizer.decode(ids[:n]), settings.stop), int(n))
             for ids, n in zip(found, lengths, strict=True)]
 
-  return Task(partial(init, model), objective, metrics.language, plots.language,
-              generate)
+  return Task(partial(init, model, columns), objective, columns.names,
+              summarize=metrics.language, plots=plots.language, generate=generate)
 
 
-def masked_token(model, *, tokenizer, share: float = 0.15) -> Task:
+def masked_token(model, *, tokenizer, rate: float = 0.15) -> Task:
   """The tokens that were masked (Devlin et al., *BERT*, 2019).
 
-  Of each text a share of the tokens is asked for, at least one: 80 % of these become
-  the mask, 10 % some other token, 10 % stay. Special tokens are not asked for. In
-  training the choice is another one every time; in an evaluation it depends on the
-  text alone.
+  Of each text a fraction of the tokens is predicted, at least one: 80 % of these become
+  the mask, 10 % some other token, 10 % stay. Special tokens are not predicted. In
+  training the choice differs every time; in an evaluation it depends on the text
+  alone.
 
   Args:
     model: Linen module, int `[batch, length]` and `places` `[batch, asked]` -> logits
       `[batch, asked, vocabulary]`.
     tokenizer: of the training data, with a 'mask'; the run supplies it.
-    share: of the tokens.
+    rate: fraction of the tokens that is predicted.
+
+  Raises:
+    ValueError: for a tokenizer without 'mask', or another rate.
   """
   if 'mask' not in tokenizer.special:
-    raise ValueError('masked_token wants a tokenizer with the special token '
+    raise ValueError('masked_token needs a tokenizer with the special token '
                      f"'mask'; it has {', '.join(tokenizer.special) or 'none'}")
-  if not 0 < share < 1:
-    raise ValueError(f'share: wants more than 0 and less than 1, got {share}')
+  if not 0 < rate < 1:
+    raise ValueError(f'rate: must be > 0 and < 1, got {rate}')
   special = np.zeros(tokenizer.size, bool)
   special[list(tokenizer.special.values())] = True
   plain, = np.nonzero(~special)
+  columns = Columns(keywords=('segments', 'places'))
 
   def hidden(batch, key, train):
     tokens = jnp.asarray(batch['inputs'], jnp.int32)
@@ -132,10 +146,10 @@ def masked_token(model, *, tokenizer, share: float = 0.15) -> Task:
     for name in ('segments', 'weights'):
       if name in batch:
         there &= batch[name] > 0
-    most = max(1, round(share * length))
+    most = max(1, round(rate * length))
     _, places = jax.lax.top_k(jnp.where(there, chosen, -1.0), most)
     count = there.sum(1)
-    asked = jnp.minimum(jnp.maximum(1, jnp.round(share * count)), count)
+    asked = jnp.minimum(jnp.maximum(1, jnp.round(rate * count)), count)
     weights = (jnp.arange(most) < asked[:, None]) * batch['mask'][:, None]
     at = partial(jnp.take_along_axis, indices=places, axis=1)
     labels, fate = at(tokens), at(fate)
@@ -150,26 +164,28 @@ def masked_token(model, *, tokenizer, share: float = 0.15) -> Task:
   def objective(params, model_state, batch, key, train):
     mask_key, key = jax.random.split(key)
     batch, labels, weights = hidden(batch, mask_key, train)
-    logits, model_state = apply(model, params, model_state, batch, key=key, train=train)
+    logits, model_state = apply(
+      model, columns, params, model_state, batch, key=key, train=train)
     logits = _logits(logits, labels, tokenizer)
     values = losses.cross_entropy(logits, labels)
     value, total = weighted_mean(values, weights)
     right = (jnp.argmax(logits, -1) == labels).astype(jnp.float32)
-    sums = {'loss': total, 'accuracy': weighted_mean(right, weights)[1]}
-    return value, (model_state, sums, _per_example(values, weights))
+    found = {'loss': total, 'accuracy': weighted_mean(right, weights)[1]}
+    return value, (model_state, found, _per_example(values, weights))
 
-  return Task(partial(init, model), objective, metrics.language, plots.language)
+  return Task(partial(init, model, columns), objective, ('inputs', 'segments'),
+              summarize=metrics.language, plots=plots.language)
 
 
 def _logits(logits: jax.Array, labels: jax.Array, tokenizer) -> jax.Array:
   if labels.ndim != 2:
-    raise ValueError('language modelling wants labels [batch, length], the data has '
+    raise ValueError('language modelling needs labels [batch, length], the data has '
                      f'{labels.shape}')
   if logits.shape[:-1] != labels.shape:
-    raise ValueError(f'language modelling wants logits {labels.shape} + vocabulary, '
+    raise ValueError(f'language modelling needs logits {labels.shape} + vocabulary, '
                      f'the model gives {logits.shape}')
   if logits.shape[-1] < tokenizer.size:
-    raise ValueError(f'language modelling wants logits of {tokenizer.size} tokens, the '
+    raise ValueError(f'language modelling needs logits of {tokenizer.size} tokens, the '
                      f'model gives {logits.shape[-1]}')
   return logits.astype(jnp.float32)
 

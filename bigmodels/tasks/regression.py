@@ -1,17 +1,26 @@
-"""Regression: one or more numbers for every input."""
+"""Regression: one or more numbers for every example."""
 
 from collections.abc import Callable
 from functools import partial
 
 import jax.numpy as jnp
+import numpy as np
 
 from bigmodels import losses, metrics, plots
-from bigmodels.tasks.task import Task, apply, init, labels_of, masked_mean
+from bigmodels.tasks.task import (
+  Columns,
+  Split,
+  Task,
+  apply,
+  init,
+  labels_of,
+  masked_mean,
+)
 
 
-def regression(model, loss: Callable = losses.squared_error, *,
-               target_mean, target_std) -> Task:
-  """Numbers for every input, learned in units of the targets' deviation.
+def regression(model, loss: Callable = losses.squared_error, *, target_mean, target_std,
+               inputs: tuple[str, ...] = ('inputs',)) -> Task:
+  """Numbers for every example, learned in units of the targets' standard deviation.
 
   The model's answer is multiplied by `target_std` and moved by `target_mean`, so that
   it starts in the range of the targets. Metrics and outputs are in the targets' own
@@ -23,13 +32,15 @@ def regression(model, loss: Callable = losses.squared_error, *,
     target_mean: mean of the training targets, `[targets]`.
     target_std: their standard deviation. An experiment leaves both out: they are
       fitted on the training split and kept with the run.
+    inputs: columns that the model is called with, in this order.
   """
-
   mean = jnp.asarray(target_mean, jnp.float32)
   std = jnp.asarray(target_std, jnp.float32)
+  columns = Columns(inputs)
 
   def objective(params, model_state, batch, key, train):
-    answer, model_state = apply(model, params, model_state, batch, key=key, train=train)
+    answer, model_state = apply(
+      model, columns, params, model_state, batch, key=key, train=train)
     answer = answer.astype(jnp.float32)
     targets = labels_of(batch).reshape(len(answer), -1).astype(jnp.float32)
     if answer.shape != targets.shape:
@@ -44,4 +55,16 @@ def regression(model, loss: Callable = losses.squared_error, *,
     outputs = {'targets': targets, 'predictions': answer * std + mean}
     return value, (model_state, {'loss': total}, outputs)
 
-  return Task(partial(init, model), objective, metrics.regression, plots.regression)
+  return Task(partial(init, model, columns), objective, columns.names,
+              ('predictions',), check, metrics.regression, plots.regression)
+
+
+def check(split: Split) -> None:
+  """Prints which targets are the same in all rows of a split: they have no R2."""
+  if split.labels is None or not len(split.labels):
+    return
+  targets = np.asarray(split.labels).reshape(len(split.labels), -1)
+  constant = np.flatnonzero((targets == targets[0]).all(0))
+  if len(constant):
+    split.say(f'{split.name}: every label is {targets[0, constant[0]]}' + (
+      f' (target {constant[0]})' if targets.shape[1] > 1 else '') + '; R2 has no value')

@@ -10,60 +10,154 @@ import jax.numpy as jnp
 import numpy as np
 
 from bigmodels.core.errors import UserError
+from bigmodels.metrics import Mean
 
 
 class Task(NamedTuple):
-  """What is learned: how a model's answer to a batch is scored.
+  """What is learned: how a model is called on a batch, and how its answer is scored.
+
+  `init` and `loss` are pure functions. The others are optional, and run on the host.
 
   Attributes:
     init: (key, batch) -> params, model_state.
-    loss: (params, model_state, batch, key, train) -> loss, (model_state, sums,
-      outputs). The loss is the mean over unmasked examples; `outputs` are per example.
-    summarize: (outputs of a split, masked examples dropped) -> name -> number.
-    figures: (outputs, inputs: rows -> arrays, classes) -> title -> figure.
-    generate: (params, model_state, prompts: list of texts, key, `decoding.Settings`) ->
-      for each prompt the text that follows on it, and of how many tokens; None where
-      no text is learned.
+    loss: (params, model_state, batch, key, train) -> loss, (model_state, metrics,
+      outputs). The loss is the mean over unmasked examples. `metrics` are name -> a
+      `metrics.Metric`; that of the name 'loss' is a `metrics.Mean`. `outputs` are name
+      -> an array `[batch, ...]`.
+    inputs: columns of a batch that the model is called with.
+    predictions: outputs that depend on the inputs alone, not on labels.
+    check: (a `Split`) -> None; raises `UserError` for data that the task cannot learn
+      from, and prints what leaves a metric without a value.
+    summarize: (outputs of a split, without masked examples) -> name -> number.
+    plots: (outputs of a split, inputs: rows `[k]` -> arrays `[k, ...]`, classes) ->
+      title -> figure.
+    snapshot: (outputs of a split) -> name -> array: what is kept of each evaluation for
+      the report. `plots` then takes `snapshots`, step -> that.
+    generate: (params, model_state, prompts: list of texts, key, `decoding.Settings`)
+      -> for each prompt the text that follows it, and of how many tokens.
   """
 
   init: Callable
   loss: Callable
-  summarize: Callable[..., dict[str, float]]
-  figures: Callable[..., dict[str, Any]]
+  inputs: tuple[str, ...] = ('inputs',)
+  predictions: tuple[str, ...] = ()
+  check: Callable[['Split'], None] | None = None
+  summarize: Callable[..., dict[str, float]] | None = None
+  plots: Callable[..., dict[str, Any]] | None = None
+  snapshot: Callable[..., dict[str, np.ndarray]] | None = None
   generate: Callable[..., list[tuple[str, int]]] | None = None
 
 
-def init(model, key: jax.Array, batch) -> tuple[Any, Any]:
+class Split(NamedTuple):
+  """What a task may check of a split before anything is trained.
+
+  Attributes:
+    name: of the split, 'train' among them.
+    length: number of examples.
+    classes: the classes of the labels, or None.
+    named: whether `classes` are their names: they may be numbers in place of these.
+    labels: `[length, ...]`; None where there are none, or they are not in memory.
+    outputs: shapes of what an evaluation gives for each example; empty for 'train'.
+    monitor: the metric that picks the best checkpoint, such as 'test/f1', or None.
+    say: prints a line.
+  """
+
+  name: str
+  length: int
+  classes: tuple[str, ...] | None
+  named: bool
+  labels: np.ndarray | None
+  outputs: dict[str, jax.ShapeDtypeStruct]
+  monitor: str | None
+  say: Callable[[str], None]
+
+
+class Columns(NamedTuple):
+  """The columns of a batch that a model is called with.
+
+  Attributes:
+    arguments: passed in this order.
+    keywords: passed by name, where the batch has them.
+  """
+
+  arguments: tuple[str, ...] = ('inputs',)
+  keywords: tuple[str, ...] = ()
+
+  @property
+  def names(self) -> tuple[str, ...]:
+    return (*self.arguments, *self.keywords)
+
+  def of(self, batch) -> tuple[list[jax.Array], dict[str, jax.Array]]:
+    """The arguments and the keywords, from a batch.
+
+    Raises:
+      ValueError: for a batch without one of the arguments.
+    """
+    lacking = [name for name in self.arguments if name not in batch]
+    if lacking:
+      raise ValueError(f'the task needs the column {lacking[0]!r}, the data has '
+                       f'{", ".join(batch)}')
+    return [batch[name] for name in self.arguments], {
+      name: batch[name] for name in self.keywords if name in batch}
+
+
+def init(model, columns: Columns, key: jax.Array, batch) -> tuple[Any, Any]:
   """Params and every other variable collection of a Linen module for a batch.
 
+  Args:
+    model: the module.
+    columns: that it is called with.
+    key: of the initialisation.
+    batch: column -> `[batch, ...]`.
+
   Raises:
-    ValueError: if the module is not called with what the batch has.
+    ValueError: if the module cannot be called with these columns.
   """
-  _check_call(model, batch)
-  variables = dict(model.init(
-    key, *_arguments(batch), **_keywords(batch), train=False))
+  arguments, keywords = _checked(model, columns, batch)
+  variables = dict(model.init(key, *arguments, **keywords, train=False))
   return variables.pop('params'), variables
 
 
-def apply(model, params, model_state, batch, *, key: jax.Array, train: bool):
+def apply(model, columns: Columns, params, model_state, batch, *, key: jax.Array,
+          train: bool):
   """The module's answer to a batch, and the collections it updated.
 
-  The module is called with `inputs`; with `decoder_inputs` after it, and with the
-  keywords `segments`, `decoder_segments` and `places`, where the batch has them.
   Masked examples are answered as zeros: whatever they hold, NaN included, reaches
   neither the loss nor its gradient.
 
+  Args:
+    model: a Linen module.
+    columns: that it is called with.
+    params, model_state: its variables.
+    batch: column -> `[batch, ...]`, with `mask` `[batch]`.
+    key: of dropout.
+    train: whether it is trained.
+
   Raises:
-    ValueError: if the module is not called with what the batch has.
+    ValueError: if the module cannot be called with these columns.
   """
-  _check_call(model, batch)
-  arguments = [zero_masked(x, batch['mask']) for x in _arguments(batch)]
+  arguments, keywords = _checked(model, columns, batch)
+  arguments = [zero_masked(x, batch['mask']) for x in arguments]
   variables = {'params': params, **model_state}
-  call = partial(model.apply, variables, *arguments, **_keywords(batch), train=train)
+  call = partial(model.apply, variables, *arguments, **keywords, train=train)
   if not train or not model_state:
     return call(rngs={'dropout': key} if train else None), model_state
   answer, updated = call(rngs={'dropout': key}, mutable=list(model_state))
   return answer, {**model_state, **updated}
+
+
+def _checked(model, columns: Columns, batch) -> tuple[list, dict]:
+  """The arguments and keywords of a module's call, which must accept them."""
+  arguments, keywords = columns.of(batch)
+  module = getattr(model, 'model', model)  # within its precision
+  try:
+    inspect.signature(type(module).__call__).bind(
+      module, *arguments, **keywords, train=False)
+  except TypeError as error:
+    given = [name for name in columns.names if name in batch]
+    raise ValueError(f'{type(module).__name__} is called with {", ".join(given)}: '
+                     f'{error}') from None
+  return arguments, keywords
 
 
 def encode(tokenizer, flag: str, text: str) -> np.ndarray:
@@ -78,32 +172,15 @@ def encode(tokenizer, flag: str, text: str) -> np.ndarray:
     raise UserError(f'{flag}: {error}') from None
 
 
-_ARGUMENTS = ('inputs', 'decoder_inputs')
-_KEYWORDS = ('segments', 'decoder_segments', 'places')
-
-
-def _arguments(batch) -> list[jax.Array]:
-  return [batch[name] for name in _ARGUMENTS if name in batch]
-
-
-def _keywords(batch) -> dict[str, jax.Array]:
-  return {name: batch[name] for name in _KEYWORDS if name in batch}
-
-
-def _check_call(model, batch) -> None:
-  """Refuses a module that has no place for what a batch has, or wants more."""
-  module = getattr(model, 'model', model)  # within its precision
-  try:
-    inspect.signature(type(module).__call__).bind(
-      module, *_arguments(batch), **_keywords(batch), train=False)
-  except TypeError as error:
-    given = [name for name in (*_ARGUMENTS, *_KEYWORDS) if name in batch]
-    raise ValueError(f'{type(module).__name__} is called with {", ".join(given)}: '
-                     f'{error}') from None
-
-
 def labels_of(batch) -> jax.Array:
-  """The labels, zero where masked."""
+  """The labels `[batch, ...]`, zero where masked.
+
+  Raises:
+    ValueError: for a batch without labels.
+  """
+  if 'labels' not in batch:
+    raise ValueError("the task needs the column 'labels', the data has "
+                     f'{", ".join(batch)}')
   return zero_masked(batch['labels'], batch['mask'])
 
 
@@ -113,8 +190,8 @@ def zero_masked(values: jax.Array, mask: jax.Array) -> jax.Array:
   return jnp.where(kept, values, jnp.zeros_like(values))
 
 
-def masked_mean(values: jax.Array, mask: jax.Array) -> tuple[jax.Array, tuple]:
-  """Mean of `[batch]` values where the mask is 1, and the (total, count) behind it.
+def masked_mean(values: jax.Array, mask: jax.Array) -> tuple[jax.Array, Mean]:
+  """Mean of `[batch]` values where the mask `[batch]` is 1, and the sums behind it.
 
   Raises:
     ValueError: for values of another shape, which would be broadcast.
@@ -124,18 +201,18 @@ def masked_mean(values: jax.Array, mask: jax.Array) -> tuple[jax.Array, tuple]:
                      f'{values.shape}')
   total = jnp.sum(jnp.where(mask > 0, values, 0.0))
   count = jnp.sum(mask)
-  return total / jnp.maximum(count, 1.0), (total, count)
+  return total / jnp.maximum(count, 1.0), Mean(total, count)
 
 
 def token_weights(batch) -> jax.Array:
-  """How much each label counts, float32 `[batch, length]`: 0 where nothing is asked."""
+  """The weight of each label, float32 `[batch, length]`: 0 where it does not count."""
   labels = batch['labels']
   weights = batch['weights'] if 'weights' in batch else jnp.ones(labels.shape)
   return weights.astype(jnp.float32) * batch['mask'][:, None]
 
 
-def weighted_mean(values: jax.Array, weights: jax.Array) -> tuple[jax.Array, tuple]:
-  """Mean of `[batch, length]` values by weights, and the (total, count) behind it."""
+def weighted_mean(values: jax.Array, weights: jax.Array) -> tuple[jax.Array, Mean]:
+  """Mean of `[batch, length]` values by weights, and the sums behind it."""
   total = jnp.sum(jnp.where(weights > 0, values * weights, 0.0))
   count = jnp.sum(weights)
-  return total / jnp.maximum(count, 1.0), (total, count)
+  return total / jnp.maximum(count, 1.0), Mean(total, count)

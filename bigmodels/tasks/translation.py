@@ -9,14 +9,22 @@ import numpy as np
 from bigmodels import losses, metrics, plots
 from bigmodels.core.errors import UserError
 from bigmodels.tasks import decoding
-from bigmodels.tasks.task import Task, apply, encode, init, token_weights, weighted_mean
+from bigmodels.tasks.task import (
+  Columns,
+  Task,
+  apply,
+  encode,
+  init,
+  token_weights,
+  weighted_mean,
+)
 
 
 def translation(model, *, tokenizer, smoothing: float = 0.1, beams: int = 1,
                 penalty: float = 0.6) -> Task:
   """A text in another language, token by token.
 
-  An evaluation translates every source, by beam search if told so, and scores the
+  An evaluation translates every source, by beam search for `beams` > 1, and scores the
   decoded texts against the decoded references: BLEU of detokenised text, by sacrebleu.
 
   Args:
@@ -27,32 +35,34 @@ def translation(model, *, tokenizer, smoothing: float = 0.1, beams: int = 1,
     penalty: for length, see `decoding.beam_search`.
   """
   if lacking := [n for n in ('begin', 'end') if n not in tokenizer.special]:
-    raise ValueError(f'translation wants a tokenizer with the special token '
+    raise ValueError(f'translation needs a tokenizer with the special token '
                      f'{lacking[0]!r}; it has {", ".join(tokenizer.special) or "none"}')
   if not 0 <= smoothing < 1:
-    raise ValueError(f'smoothing: wants 0 or more and less than 1, got {smoothing}')
+    raise ValueError(f'smoothing: must be >= 0 and < 1, got {smoothing}')
   decoding.Settings(beams=beams, penalty=penalty)  # refuses what cannot be
   begin, end = (tokenizer.special[name] for name in ('begin', 'end'))
+  columns = Columns(('inputs', 'decoder_inputs'), ('segments', 'decoder_segments'))
 
   def objective(params, model_state, batch, key, train):
     if not train and 'decoder_segments' in batch:
       raise UserError('evals: a translation is scored row by row, and in these several '
                       'pairs share one; set packed=None for the split')
-    logits, model_state = apply(model, params, model_state, batch, key=key, train=train)
+    logits, model_state = apply(
+      model, columns, params, model_state, batch, key=key, train=train)
     labels, weights = batch['labels'].astype(jnp.int32), token_weights(batch)
     logits = logits.astype(jnp.float32)
     values = losses.cross_entropy(logits, labels, smoothing=smoothing * train)
     value, total = weighted_mean(values, weights)
     right = (jnp.argmax(logits, -1) == labels).astype(jnp.float32)
-    sums = {'loss': total, 'accuracy': weighted_mean(right, weights)[1]}
+    means = {'loss': total, 'accuracy': weighted_mean(right, weights)[1]}
     if train:
-      return value, (model_state, sums, {})
+      return value, (model_state, means, {})
     found = search(params, batch['inputs'], batch['segments'], beams=beams,
                    penalty=penalty, count=_longest(batch['inputs'].shape[1]))
     # -1 is no token, and left out of a decoded text.
     outputs = {'translations': found, 'references': jnp.where(weights > 0, labels, -1),
                'nats': jnp.sum(values * weights, 1), 'tokens': jnp.sum(weights, 1)}
-    return value, (model_state, sums, outputs)
+    return value, (model_state, means, outputs)
 
   def search(params, sources, segments, *, beams, penalty, count):
     """The best translation of each source, int32 `[batch, count]`."""
@@ -98,7 +108,9 @@ def translation(model, *, tokenizer, smoothing: float = 0.1, beams: int = 1,
       [tokenizer.decode(ids) for ids in outputs['translations']],
       [tokenizer.decode(ids) for ids in outputs['references']])
 
-  return Task(partial(init, model), objective, summarize, plots.language, generate)
+  return Task(partial(init, model, columns), objective, ('inputs', 'segments'),
+              ('translations',), summarize=summarize, plots=plots.language,
+              generate=generate)
 
 
 def _longest(length: int) -> int:

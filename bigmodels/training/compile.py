@@ -29,7 +29,7 @@ class Carry(NamedTuple):
 
   Attributes:
     state: the learner's.
-    window: sums of the training metrics since the last line of the log.
+    window: sum of the training metrics since the last line of the log.
     fault: int32 `[2]`: the first step whose metrics were not finite, and which of
       them (in the order of their names); -1 before there is one.
   """
@@ -48,7 +48,7 @@ class Traced(NamedTuple):
     lower: name -> () -> lowered program: 'init', 'advance', and one for each split.
     metric_names: of the window, in order.
     most: steps that one dispatch may take.
-    outputs: split -> shapes of what an evaluated batch gives for each example.
+    output_shapes: split -> shapes of what an evaluated batch gives for each example.
   """
 
   carry: Carry
@@ -56,7 +56,7 @@ class Traced(NamedTuple):
   lower: dict[str, Callable[[], jax.stages.Lowered]]
   metric_names: tuple[str, ...]
   most: int
-  outputs: dict[str, Any]
+  output_shapes: dict[str, Any]
 
 
 class Programs(NamedTuple):
@@ -67,7 +67,7 @@ class Programs(NamedTuple):
     init: key -> Carry.
     advance: (carry, host_batch, number of steps, whether to clear the window, votes) ->
       Carry, votes agreed on; takes the state's memory over.
-    evaluate: (split, state, host_batch) -> sums, outputs.
+    evaluate: (split, state, host_batch) -> metrics, outputs.
     seconds: spent compiling, not tracing.
   """
 
@@ -89,15 +89,22 @@ def compile_programs(learner: Learner, train: Loader, evals: dict[str, Loader],
 
 
 def compile_traced(traced: Traced, train: Loader, evals: dict[str, Loader],
-                   layout: Layout) -> Programs:
-  """Compiles what was traced, of the same loaders and layout."""
+                   layout: Layout, only: tuple[str, ...] | None = None) -> Programs:
+  """Compiles what was traced.
+
+  Args:
+    traced: see `trace`.
+    train, evals, layout: what it was traced with.
+    only: names in `traced.lower`; None for all.
+  """
   start = time.perf_counter()
-  lowered = [lower() for lower in traced.lower.values()]
+  names = tuple(traced.lower) if only is None else only
+  lowered = [traced.lower[name]() for name in names]
   # XLA compiles outside Python's lock: side by side.
   with concurrent.futures.ThreadPoolExecutor() as pool:
     options = devices.compiler_options(layout.platform)
     programs = pool.map(lambda program: program.compile(options), lowered)
-    compiled = dict(zip(traced.lower, programs, strict=True))
+    compiled = dict(zip(names, programs, strict=True))
 
   def advance(carry: Carry, host_batch, count: int, clear: bool, votes):
     return compiled['advance'](
@@ -108,7 +115,7 @@ def compile_traced(traced: Traced, train: Loader, evals: dict[str, Loader],
     return compiled[name](state, evals[name].resident, host_batch)
 
   return Programs(
-    traced, compiled['init'], advance, evaluate, time.perf_counter() - start)
+    traced, compiled.get('init'), advance, evaluate, time.perf_counter() - start)
 
 
 def trace(learner: Learner, train: Loader, evals: dict[str, Loader],
@@ -124,7 +131,7 @@ def trace(learner: Learner, train: Loader, evals: dict[str, Loader],
   key = jax.eval_shape(lambda: jax.random.PRNGKey(0))
   host_batch = train.host_batch(0, 1)
   cut, every = _cut(train), PartitionSpec(layout.mesh.axis_names)
-  examples = PartitionSpec(*(None,) * (train.parts > 1), BATCH)
+  examples = PartitionSpec(*(None,) * (train.microbatches > 1), BATCH)
   one_step = jax.jit(learner.step)  # which remembers its trace
 
   def batch_of(state, resident, host_batch, index):
@@ -139,25 +146,25 @@ def trace(learner: Learner, train: Loader, evals: dict[str, Loader],
     batch = jax.eval_shape(
       layout.spread(batch_of, (WHOLE, WHOLE, cut, WHOLE), examples),
       rootless, train.resident, host_batch, 0)
-    if train.parts > 1:
+    if train.microbatches > 1:
       batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), batch)
     state = jax.jit(learner.init).eval_shape(key, batch)
     state = layout.carry(state, state.params)
     traced = jax.jit(layout.spread(step_of, (WHOLE, WHOLE, cut), WHOLE)).trace(
       state, train.resident, host_batch)
-  evaluations, outputs = {}, {}
+  evaluations, shapes = {}, {}
   for name, loader in evals.items():
     with _fitting(train, name, loader):
       evaluations[name] = _evaluation(learner, loader, layout)
-      outputs[name] = jax.eval_shape(
+      shapes[name] = jax.eval_shape(
         evaluations[name], state, loader.resident, loader.host_batch(0, 1))[1]
-  _, sums = traced.out_info
-  names = tuple(sorted(sums))
+  _, metrics = traced.out_info
+  names = tuple(sorted(metrics))
   loops = layout.platform != 'cpu' or not _slow_in_a_loop(traced.jaxpr)
 
   def fresh(key):
     zeros = _zeros(batch)
-    return Carry(learner.init(key, zeros), _zeros(sums), jnp.full(2, -1, jnp.int32))
+    return Carry(learner.init(key, zeros), _zeros(metrics), jnp.full(2, -1, jnp.int32))
 
   def advance(state, window, fault, resident, host_batch, count, clear, votes):
     window = jax.tree.map(lambda w: jnp.where(clear, jnp.zeros_like(w), w), window)
@@ -169,10 +176,10 @@ def trace(learner: Learner, train: Loader, evals: dict[str, Loader],
     def step(loop):
       index, carry = loop
       number = carry.state.step
-      state, sums = one_step(
+      state, metrics = one_step(
         carry.state, batch_of(carry.state, resident, host_batch, index))
-      window = jax.tree.map(jnp.add, carry.window, sums)
-      good = jnp.stack([jnp.isfinite(sums[n][0]) for n in names])
+      window = jax.tree.map(jnp.add, carry.window, metrics)
+      good = jnp.stack([_finite(metrics[n]) for n in names])
       # Counted from 1: the step that was just taken.
       fault = jnp.where(jnp.all(good), carry.fault,
                         jnp.stack([number + 1, jnp.argmin(good)]).astype(jnp.int32))
@@ -203,7 +210,7 @@ def trace(learner: Learner, train: Loader, evals: dict[str, Loader],
       evaluations[name], out_shardings=everywhere).lower(
         carry.state, evals[name].resident, evals[name].host_batch(0, 1))
     for name in evals}
-  return Traced(carry, traced.jaxpr, lower, names, train.most if loops else 1, outputs)
+  return Traced(carry, traced.jaxpr, lower, names, train.most if loops else 1, shapes)
 
 
 @contextlib.contextmanager
@@ -263,8 +270,8 @@ def _slow_in_a_loop(jaxpr: core.ClosedJaxpr) -> bool:
 def _evaluation(learner: Learner, loader: Loader, layout: Layout) -> Callable:
   def evaluate(state, resident, host_batch):
     batch = loader.batch(resident, host_batch, 0, data_keys(state, loader, layout))
-    sums, outputs = learner.evaluate(state, batch)
-    return layout.total(sums), {**outputs, 'mask': batch['mask']}
+    metrics, outputs = learner.evaluate(state, batch)
+    return layout.total(metrics), {**outputs, 'mask': batch['mask']}
 
   return layout.spread(
     evaluate, (WHOLE, WHOLE, _cut(loader)), (WHOLE, PartitionSpec(BATCH)))
@@ -286,10 +293,15 @@ def data_keys(state: State, loader: Loader, layout: Layout) -> jax.Array:
   """
   key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), 2**31)
   first, apart = layout.place()
-  if loader.parts == 1 and apart == 1:
+  if loader.microbatches == 1 and apart == 1:
     return jax.random.wrap_key_data(key)[None]
   return jax.vmap(functools.partial(part_of, key))(
-    first + apart * jnp.arange(loader.parts))
+    first + apart * jnp.arange(loader.microbatches))
+
+
+def _finite(metric: Any) -> jax.Array:
+  """Whether every number of a metric is finite."""
+  return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(metric)]))
 
 
 def _zeros(shapes):

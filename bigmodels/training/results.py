@@ -8,17 +8,19 @@ from typing import Any
 
 import flax
 import jax
+import numpy as np
 import optax
 
 import bigmodels
 from bigmodels.config import resolving
 from bigmodels.core.errors import UserError
 from bigmodels.logs import report
-from bigmodels.storage import seal
+from bigmodels.storage import seal, snapshots
 from bigmodels.storage.workdir import Workdir, read_metrics
-from bigmodels.training import loop
 from bigmodels.training.build import Built
 from bigmodels.training.compile import Programs
+from bigmodels.training.evaluation import evaluate
+from bigmodels.training.progress import TrainingProgress
 from bigmodels.training.throughput import Throughput
 
 
@@ -42,9 +44,8 @@ def finished(workdir: Workdir, say: Callable[[str], None]) -> dict[str, Any] | N
 
 
 def write(workdir: Workdir, resolved: resolving.Resolved, built: Built,
-          programs: Programs, state, progress: loop.TrainingProgress,
-          throughput: Throughput, device: str, *,
-          main: bool) -> None:
+          programs: Programs, state, progress: TrainingProgress, throughput: Throughput,
+          device: str, *, main: bool, say: Callable[[str], None]) -> None:
   """Writes `report.html` and `result.json`; every process takes part.
 
   Args:
@@ -54,20 +55,18 @@ def write(workdir: Workdir, resolved: resolving.Resolved, built: Built,
     programs: the same, compiled.
     state: of the best checkpoint if the run is done.
     progress: where the run is.
-    throughput: of what the devices did.
+    throughput: of the devices.
     device: what it ran on, in words.
     main: whether this is the process that writes.
+    say: prints a line.
   """
-  metrics, figures = dict(progress.metrics), {}
+  metrics, plots = dict(progress.metrics), {}
   if progress.done:
-    for name, loader in built.evals.items():
-      found, outputs = loop.evaluate(built, programs, name, loader, state)
+    for name in built.evals:
+      found, outputs = evaluate(built, programs, name, state)
       metrics |= found
-
-      def inputs(places, loader=loader, rows=outputs['row']):
-        return loader.dataset.read(rows[places])['inputs']
-
-      figures[name] = built.learner.figures(outputs, inputs, loader.dataset.classes)
+      if main and built.task.plots:
+        plots[name] = _plots(workdir, built, name, outputs, progress.step, say)
   if not main:
     return
   seconds = progress.seconds
@@ -96,10 +95,23 @@ def write(workdir: Workdir, resolved: resolving.Resolved, built: Built,
   with workdir.blame():
     report.write(
       workdir.report, title=resolved.name, config_text=resolving.to_text(resolved),
-      records=read_metrics(workdir), result=result, figures=figures,
+      records=read_metrics(workdir), result=result, figures=plots,
       classes=built.train.dataset.classes, data=built.data['kept'].get('notes', ()))
   # Last: a result that says finished has a report beside it.
   workdir.write_json(workdir.result, {**result, 'digest': seal.digest(result)})
+
+
+def _plots(workdir: Workdir, built: Built, name: str, outputs: dict[str, np.ndarray],
+           step: int, say: Callable[[str], None]) -> dict[str, Any]:
+  """Title -> figure of a split."""
+  dataset = built.evals[name].dataset
+
+  def inputs(rows):
+    return dataset.read(outputs['row'][rows])['inputs']
+
+  snapshots_ = {} if built.task.snapshot is None else {
+    'snapshots': snapshots.read(workdir, name, step, say)}
+  return built.task.plots(outputs, inputs, dataset.classes, **snapshots_)
 
 
 def versions() -> dict[str, str]:

@@ -1,12 +1,16 @@
-"""A finished run as functions: what its model answers, and the images that it makes.
+"""A finished run as an object: its parameters, and what can be done with them.
 
-Other runs are measured by it, or learn from what it makes.
+    run = bigmodels.load('runs/digits')
+    run.predict(images)['probabilities']
+    run.evaluate('test')
+
+Evaluation, sampling and other runs that are measured by this one open it here.
 """
 
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -15,45 +19,74 @@ import jax.numpy as jnp
 import numpy as np
 
 from bigmodels import losses
-from bigmodels.config import Duration, Experiment
-from bigmodels.core import paths
-from bigmodels.core.errors import UserError, listed
-from bigmodels.data import dataset_spec, table
-from bigmodels.data.sources import DataContext, in_lines
-from bigmodels.parallel import layout
-from bigmodels.parallel.layout import Layout
-from bigmodels.parallel.sharding import MeshShape
-from bigmodels.storage.workdir import Workdir
-from bigmodels.training import build, initialize
-from bigmodels.training.compile import trace
+from bigmodels.config import Experiment
+from bigmodels.config.resolving import Resolved
+from bigmodels.core.errors import UserError, listed, nearest
+from bigmodels.data import table
+from bigmodels.learners import State
+from bigmodels.tasks.decoding import Settings
+from bigmodels.training import evaluation, features
+from bigmodels.training.build import Built
+from bigmodels.training.compile import Traced, compile_traced
 
 _BATCH = 500  # examples at a time
 
 
 @dataclasses.dataclass(frozen=True)
-class Trained:
-  """The best checkpoint of a run, on one device of each process.
+class Run:
+  """A run at its best checkpoint.
 
   Attributes:
-    workdir: of the run.
-    built: its experiment, without its data.
+    resolved: its experiment, and the code that made it.
+    path: of its workdir, or of what its parameters are from.
+    built: its experiment, ready to be compiled.
+    traced: the same, traced.
     state: of the learner.
-    experiment: its name.
+    step: of the checkpoint.
+    reopen: () -> the same run with its data, which `evaluate` needs.
   """
 
-  workdir: Workdir
-  built: build.Built
-  state: Any
-  experiment: str
+  resolved: Resolved
+  path: pathlib.Path
+  built: Built
+  traced: Traced
+  state: State
+  step: int
+  reopen: Callable[[], 'Run'] | None = None
 
   @property
   def name(self) -> str:
     """The experiment and where its run is, for people."""
-    return f'{self.experiment} in {self.workdir.path}'
+    return f'{self.resolved.name} in {self.path}'
+
+  @property
+  def experiment(self) -> Experiment:
+    """The record that the run was made from."""
+    return self.resolved.experiment
+
+  @property
+  def model(self) -> nn.Module:
+    """The Linen module: `model.apply({'params': params, **model_state}, ...)`."""
+    return self.built.model
+
+  @property
+  def params(self) -> Any:
+    """The tree of parameters."""
+    return self.state.params
+
+  @property
+  def model_state(self) -> Any:
+    """What is not trained by gradients, such as batch statistics."""
+    return self.state.model_state
+
+  @property
+  def tokenizer(self) -> Any:
+    """What made the tokens of its texts, or None."""
+    return self.built.train.dataset.tokenizer
 
   @property
   def classes(self) -> tuple[str, ...] | None:
-    """Names of the classes that the run knows."""
+    """The classes that the run knows, or None."""
     return self.built.train.dataset.classes
 
   @property
@@ -61,55 +94,131 @@ class Trained:
     """Whether `classes` are their names, not only how many there are."""
     return self.built.train.dataset.named
 
-  def answer(self, inputs: np.ndarray, **columns: np.ndarray
-             ) -> tuple[np.ndarray, np.ndarray]:
-    """What a classifier finds in images or tokens.
+  @property
+  def normalization(self) -> tuple[np.ndarray, np.ndarray] | None:
+    """Mean and standard deviation `[channels]` that were fitted to its inputs, or None.
+    """
+    fitted = self.built.data['kept'].get('inputs')
+    return None if fitted is None else tuple(np.asarray(x) for x in fitted)
 
-    It is what an evaluation of the run finds, in float32: with views, the mean of
-    their answers.
+  def predict(self, inputs: np.ndarray, **columns: np.ndarray) -> dict[str, np.ndarray]:
+    """What the model answers to inputs, as in an evaluation of the run.
 
     Args:
       inputs: raw, as its data has them, `[n, ...]`: images `[n, height, width,
         channels]`, tokens `[n, length]`.
-      **columns: what else the run reads, `[n, ...]`, such as `segments`; these, left
+      **columns: what else the task reads, `[n, ...]`, such as `segments`; these, left
         out, are 0 for the 'pad' tokens at the end of a row and 1 for all others.
 
     Returns:
-      features, what the last dense layer reads, `[n, width]`; logits `[n, classes]`.
-      The layer makes the logits of the features; of a model that gives one logit, that
-      of class 1, the logits of class 0 are zeros.
+      name -> `[n, ...]`: of a classifier `predictions` `[n]` and `probabilities` `[n,
+      classes]`, of a regression `predictions` `[n, targets]`.
+
+    Raises:
+      UserError: for inputs that are not such as the run reads, or a task that predicts
+        nothing of them.
+    """
+    if not self.built.task.predictions:
+      raise UserError(f'{self._task}, which has no predictions for single inputs')
+    columns = self._columns(inputs, columns)
+    found = [jax.device_get(self._predict(self.state, batch))
+             for batch, _ in _batches(columns)]
+    return {name: np.concatenate([each[name] for each in found])[
+      : len(columns['inputs'])] for name in found[0]}
+
+  def evaluate(self, *splits: str) -> dict[str, Any]:
+    """Metrics of whole splits, with their data.
+
+    Args:
+      *splits: names in the experiment's `evals`; none for all.
+
+    Returns:
+      flat name -> value, such as `test/accuracy`.
+
+    Raises:
+      UserError: if there is no such split, or its data cannot be opened.
+    """
+    for name in splits:
+      if name not in self.experiment.evals:
+        raise UserError(f'{self.name} evaluates no split {name!r}'
+                        f'{nearest(name, self.experiment.evals)}')
+    run = self._with_data
+    found: dict[str, Any] = {}
+    for name in splits or run.built.evals:
+      found |= evaluation.evaluate(run.built, run._evaluations, name, self.state)[0]
+    return found
+
+  def generate(self, prompts: Sequence[str] = ('',), *, seed: int = 0,
+               **settings: Any) -> list[str]:
+    """The texts that follow prompts, or translate them.
+
+    Args:
+      prompts: texts.
+      seed: of the draws.
+      **settings: of `decoding.Settings`, such as `count=100` or `temperature=0`.
+
+    Raises:
+      UserError: for a task that writes no text, or settings that do not fit it.
+    """
+    try:
+      chosen = Settings(**settings)
+    except (TypeError, ValueError) as error:
+      raise UserError(f'generate: {error}') from None
+    found = self.writer(list(prompts), jax.random.PRNGKey(seed), chosen)
+    return [text for text, _ in found]
+
+  @property
+  def writer(self) -> Callable[..., list[tuple[str, int]]]:
+    """(prompts, key, `decoding.Settings`) -> texts, and of how many tokens each is.
+
+    Raises:
+      UserError: for a task that writes no text.
+    """
+    if self.built.task.generate is None:
+      raise UserError(f'{self._task}, which writes no text')
+    return functools.partial(self.built.task.generate, self.params, self.model_state)
+
+  def features(self, inputs: np.ndarray, **columns: np.ndarray
+               ) -> tuple[np.ndarray, np.ndarray]:
+    """What the last dense layer of a classifier reads, and its logits, in float32.
+
+    With test-time augmentation they are the mean over the augmentations.
+
+    Args:
+      inputs, **columns: see `predict`.
+
+    Returns:
+      features `[n, width]`; logits `[n, classes]`. The layer makes the logits of the
+      features; of a model that gives one logit, that of class 1, the logits of class 0
+      are zeros.
 
     Raises:
       UserError: for inputs that are not such as the run reads, a run of another task,
         or a model that does not end in a dense layer.
     """
-    if self._table is not None:
-      raise UserError(
-        f'{self.name} reads a table with the columns {listed(self._table)}, '
-        'cleaned by steps that were fitted to it: an array has not gone through them')
-    if 'probabilities' not in self._outputs:
+    if 'probabilities' not in self.built.task.predictions:
       raise UserError(f'{self._task}, which finds no classes; must be one of the task '
                       'classification')
     columns = self._columns(inputs, columns)
     found = []
     for batch, _ in _batches(columns):
       try:
-        answer = self._answer(self.state, batch)
+        answer = self._features(self.state, batch)
       except jax.errors.UnexpectedTracerError:  # the layer is within another program
         raise UserError(self._no_dense) from None
-      features, logits, ours = jax.device_get(answer)
+      reads, logits, ours = jax.device_get(answer)
       if not np.allclose(losses.probabilities(logits), ours, rtol=0, atol=1e-3):
         raise UserError(f'{self._task}, which does not answer by the mean of the '
                         'logits of its model')
-      found.append((features, logits))
-    features, logits = (np.concatenate(parts)[: len(columns['inputs'])]
-                        for parts in zip(*found, strict=True))
+      found.append((reads, logits))
+    found, logits = (np.concatenate(parts)[: len(columns['inputs'])]
+                     for parts in zip(*found, strict=True))
     if logits.shape[-1] == 1:
       logits = np.concatenate([np.zeros_like(logits), logits], -1)
-    return features, logits
+    return found, logits
 
-  def generate(self, labels: np.ndarray, first: int = 0) -> np.ndarray:
-    """Images of a learner that makes some.
+  def generate_images(self, labels: np.ndarray, first: int = 0) -> np.ndarray:
+    """Images of a generator.
 
     Args:
       labels: their classes, int `[n]`.
@@ -119,35 +228,64 @@ class Trained:
       raw, as the data has them, `[n, height, width, channels]`.
 
     Raises:
-      UserError: if the run makes no images, or none of a class.
+      UserError: if the run makes no images, or its generator is unconditional.
     """
-    if 'generated' not in self._outputs:
+    if 'generated' not in self.built.task.predictions:
       raise UserError(f'{self._task}, which makes no images; must be one of the task '
                       'generation, such as mnist_dcgan is')
     if getattr(self.built.model, 'classes', None) == 0:
-      raise UserError(f'{self.name} was told of no classes: its images are of none')
-    found = [self._generate(self.state, batch['labels'], first + start)
+      raise UserError(f'{self.name} is unconditional: its images are of no class')
+    found = [self._generate_images(self.state, batch['labels'], first + start)
              for batch, start in _batches({'labels': np.asarray(labels, np.int32)})]
     return np.concatenate(jax.device_get(found))[: len(labels)]
+
+  # --- programs -----------------------------------------------------------------
+
+  @functools.cached_property
+  def _with_data(self) -> 'Run':
+    return self.reopen() if self.reopen else self
+
+  @functools.cached_property
+  def _evaluations(self) -> Any:
+    built = self.built
+    return compile_traced(self.traced, built.train, built.evals, built.layout,
+                          only=tuple(built.evals))
+
+  @functools.cached_property
+  def _predict(self) -> Callable:
+    built = self.built
+
+    def predict(state, columns):
+      outputs = built.learner.evaluate(state, _batch(built, columns))[1]
+      return {name: outputs[name] for name in built.task.predictions}
+
+    return jax.jit(predict)
+
+  @functools.cached_property
+  def _features(self) -> Callable:
+    return features.program(self.built, _batch, self._no_dense)
+
+  @functools.cached_property
+  def _generate_images(self) -> Callable:
+    built, like = self.built, self._example['inputs']
+
+    def generate(state, labels, first):
+      images = jnp.zeros((len(labels), *like.shape[1:]), like.dtype)
+      batch = _batch(built, {'inputs': images, 'labels': labels}, first)
+      return built.learner.evaluate(state, batch)[1]['generated']
+
+    return jax.jit(generate)
+
+  # --- what is given ------------------------------------------------------------
 
   @functools.cached_property
   def _example(self) -> dict[str, np.ndarray]:
     """Every column of one example, zeros."""
     return self.built.train.dataset.read(np.zeros(1, int))
 
-  @functools.cached_property
-  def _outputs(self) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes of what an evaluation gives for one example."""
-    built = self.built
-
-    def evaluate(state, columns):
-      return built.learner.evaluate(state, _batch(built, columns, 0))[1]
-
-    return jax.eval_shape(evaluate, self.state, self._example)
-
   @property
   def _task(self) -> str:
-    task = self.built.experiment.task
+    task = self.experiment.task
     while isinstance(task, functools.partial):
       task = task.keywords.get('task', task.func)
     name = getattr(task, '__name__', type(task).__name__)
@@ -155,21 +293,20 @@ class Trained:
 
   @property
   def _no_dense(self) -> str:
-    return (f'{self.name}: its model, {type(self.built.model).__name__}, does not end '
-            'in a dense layer that makes its logits')
-
-  @property
-  def _table(self) -> list[str] | None:
-    """The columns of the table that the run reads; None if it reads none."""
-    kept = self.built.data['kept']
-    return next(([*fitted['columns']] for name, fitted in kept.items()
-                 if name.startswith(table.FITTED)), None)
+    return (f'{self.name}: its model, {type(self.model).__name__}, does not end in a '
+            'dense layer that makes its logits')
 
   def _columns(self, inputs: Any, others: dict[str, np.ndarray]
                ) -> dict[str, np.ndarray]:
-    """What is to be read, checked against what the run reads."""
-    example, tokenizer = self._example, self.built.train.dataset.tokenizer
-    reads = [name for name in example if name not in ('labels', 'corrupt')]
+    """The columns of `predict`, checked against what the run reads."""
+    kept = self.built.data['kept']
+    fitted = next((kept[name] for name in kept if name.startswith(table.FITTED)), None)
+    if fitted is not None:
+      raise UserError(
+        f'{self.name} reads a table with the columns {listed(fitted["columns"])}, '
+        'cleaned by steps that were fitted to it: an array has not gone through them')
+    example = self._example
+    reads = [name for name in self.built.task.inputs if name in example]
     unknown = [name for name in others if name not in reads]
     if unknown:
       raise UserError(f'{self.name} reads {", ".join(reads)}, not '
@@ -178,31 +315,34 @@ class Trained:
       raise UserError(f'{self.name} reads an array, not columns')
     columns = {'inputs': np.asarray(inputs),
                **{name: np.asarray(x) for name, x in others.items()}}
-    if tokenizer is not None:
-      columns['inputs'] = self._tokens(columns['inputs'], tokenizer.size)
-    pad = None if tokenizer is None else tokenizer.special.get('pad')
-    if 'segments' in reads and 'segments' not in columns and pad is not None:
-      later = np.cumsum((columns['inputs'] != pad)[:, ::-1], 1)[:, ::-1]
-      columns['segments'] = (later > 0).astype(example['segments'].dtype)
+    if self.tokenizer is not None:
+      columns['inputs'] = self._tokens(columns['inputs'], self.tokenizer.size)
+      pad = self.tokenizer.special.get('pad')
+      if 'segments' in reads and 'segments' not in columns and pad is not None:
+        later = np.cumsum((columns['inputs'] != pad)[:, ::-1], 1)[:, ::-1]
+        columns['segments'] = (later > 0).astype(example['segments'].dtype)
     lacking = [name for name in reads if name not in columns]
     if lacking:
       raise UserError(f'{self.name} reads {", ".join(lacking)} too: give '
                       f'{lacking[0]}=...')
     for name, array in columns.items():
-      like = example[name]
-      if array.shape[1:] != like.shape[1:] or array.dtype != like.dtype or (
-        not array.ndim):
-        raise UserError(f'{self.name} knows {name} of {like.shape[1:]} {like.dtype}, '
-                        f'not of {array.shape[1:]} {array.dtype}')
-      if len(array) != len(columns['inputs']) or not len(array):
-        raise UserError(f'{name}: {len(array)} rows, must be as many as inputs '
-                        f'({len(columns["inputs"])}), at least 1')
-      if array.dtype.kind == 'f':
-        wrong = ~np.isfinite(array).reshape(len(array), -1).all(1)
-        if wrong.any():
-          raise UserError(f'{name}: {wrong.sum():,} of {len(array):,} rows have values '
-                          f'that are not finite, the first is row {wrong.argmax()}')
+      self._check_column(name, array, len(columns['inputs']))
     return columns
+
+  def _check_column(self, name: str, array: np.ndarray, rows: int) -> None:
+    like = self._example[name]
+    if array.shape[1:] != like.shape[1:] or array.dtype != like.dtype or (
+      not array.ndim):
+      raise UserError(f'{self.name} knows {name} of {like.shape[1:]} {like.dtype}, '
+                      f'not of {array.shape[1:]} {array.dtype}')
+    if len(array) != rows or not len(array):
+      raise UserError(f'{name}: {len(array)} rows, must be as many as inputs '
+                      f'({rows}), at least 1')
+    if array.dtype.kind == 'f':
+      wrong = ~np.isfinite(array).reshape(len(array), -1).all(1)
+      if wrong.any():
+        raise UserError(f'{name}: {wrong.sum():,} of {len(array):,} rows have values '
+                        f'that are not finite, the first is row {wrong.argmax()}')
 
   def _tokens(self, inputs: np.ndarray, size: int) -> np.ndarray:
     """Tokens in the type of the data, all of them of the vocabulary."""
@@ -216,113 +356,6 @@ class Trained:
       raise UserError(f'inputs: the token {inputs[row, place]} of row {row} is not in '
                       f'the vocabulary, 0 to {size - 1}')
     return inputs.astype(like.dtype)
-
-  @functools.cached_property
-  def _answer(self) -> Callable:
-    built = _in_float32(self.built)
-    weights = _weights(built.experiment.task)
-
-    def answer(state, columns):
-      batch, calls = _batch(built, columns, 0), []
-      with nn.intercept_methods(functools.partial(_record, calls)):
-        _, outputs = built.learner.evaluate(state, batch)
-      if not calls or not all(features is not None for features, _ in calls):
-        raise UserError(self._no_dense)
-      parts = weights if len(weights) == len(calls) else (1,) * len(calls)
-      features, logits = (sum(part / sum(parts) * x for part, x in zip(
-        parts, each, strict=True)) for each in zip(*calls, strict=True))
-      return features, logits, outputs['probabilities']
-
-    return jax.jit(answer)
-
-  @functools.cached_property
-  def _generate(self) -> Callable:
-    built, like = self.built, self._example['inputs']
-
-    def generate(state, labels, first):
-      images = jnp.zeros((len(labels), *like.shape[1:]), like.dtype)
-      batch = _batch(built, {'inputs': images, 'labels': labels}, first)
-      return built.learner.evaluate(state, batch)[1]['generated']
-
-    return jax.jit(generate)
-
-
-def open_run(experiment: Experiment, layout: Layout, workdir: Workdir,
-             data_dir: str | None, cache_dir: pathlib.Path, *, reading: bool = True,
-             trust: bool = False, say: Callable[[str], None] = print) -> build.Built:
-  """Builds with what `data.json` of a workdir keeps; see `Built.data` for what is new.
-
-  Args:
-    experiment: what to build.
-    layout: where its arrays lie.
-    workdir: of the run.
-    data_dir: None for the folder that the run began with, if it told one.
-    cache_dir: for decoded data.
-    reading: whether data is needed; without, none is opened, what is kept will do, and
-      there are no evals.
-    trust: whether another run that is opened may execute whatever it names.
-    say: prints a line.
-
-  Raises:
-    UserError: also if what is kept is not as the run left it, or is gone; see
-      `Workdir.fitted`.
-  """
-  stored = workdir.fitted()
-  data_dir = str(paths.resolved(data_dir)) if data_dir else stored.data_dir
-  context = DataContext(data_dir, cache_dir, dict(stored.kept), in_lines(say),
-                        trust=trust)
-  context.trained = lambda path: read(path, cache_dir, context.say, trust=trust)
-  if not reading:  # any batch will do, but the run stays as long as it was
-    length = context.kept.get('train', {}).get('length', 1)
-    steps = experiment.duration.step(
-      1, length / (build.batch_size(experiment, layout, length) or length))
-    source = dataset_spec.Recorded(getattr(experiment.train.source, 'environment',
-                                           None))
-    train = dataclasses.replace(
-      experiment.train, source=source, batch_size=layout.shape.parts, resident=False)
-    experiment = dataclasses.replace(
-      experiment, train=train, evals={}, monitor=None, accumulate=1,
-      duration=Duration(steps=steps))
-    context.trained = lambda path: None  # by which a run is measured
-  return build.build(experiment, layout, context)
-
-
-def read(path: str, cache_dir: pathlib.Path, say: Callable[[str], None], *,
-         trust: bool = False) -> Trained:
-  """The run in a folder.
-
-  Args:
-    path: of the folder.
-    cache_dir: for decoded data.
-    say: prints a line.
-    trust: whether to import and execute whatever it names.
-
-  Raises:
-    UserError: if there is no run with a sound checkpoint, or it asks for what is not
-      trusted.
-  """
-  workdir = Workdir(paths.resolved(path))
-  if not workdir.config.is_file() or not any(workdir.checkpoints.glob('*')):
-    raise UserError(f'{workdir.path}: there is no run with a checkpoint; wants the '
-                    '--workdir of one')
-  resolved = workdir.recorded({}, trusted=trust)
-  for note in resolved.notes:
-    say(note)
-  experiment = resolved.experiment
-  evals = [*experiment.evals.values()]
-  if evals:  # what is augmented in training is not here
-    experiment = dataclasses.replace(experiment, train=dataclasses.replace(
-      experiment.train, transforms=evals[0].transforms))
-  here = layout.over(MeshShape(), 'jit', (), jax.local_devices()[:1])._replace(
-    described=False)
-  built = open_run(
-    experiment, here, workdir, None, cache_dir, reading=False, trust=trust, say=say)
-  if 'episode' in built.train.dataset.read(np.zeros(1, int)):
-    raise UserError(f'{workdir.path}: this is the run of an agent; wants one of images')
-  like = trace(built.learner, built.train, {}, here).carry
-  step, carry = initialize.of_run(workdir, like)
-  say(f'step {step:,} of {workdir.path}, the best checkpoint')
-  return Trained(workdir, built, carry.state, resolved.name)
 
 
 def _batches(columns: dict[str, np.ndarray]
@@ -339,10 +372,10 @@ def _batches(columns: dict[str, np.ndarray]
       for name, x in parts.items()}, start
 
 
-def _batch(built: build.Built, columns: dict[str, Any], first: int
+def _batch(built: Built, columns: dict[str, Any], first: int = 0
            ) -> dict[str, jax.Array]:
   """A batch as the run's transforms make it; columns that are left out are zeros."""
-  count = len(columns['inputs'])
+  count = len(next(iter(columns.values())))
   rows = first + jnp.arange(count, dtype=jnp.int32)
   example = built.train.dataset.read(np.zeros(1, int))
   columns = {
@@ -351,60 +384,3 @@ def _batch(built: build.Built, columns: dict[str, Any], first: int
     **columns, 'rows': rows, 'epochs': jnp.zeros_like(rows)}
   return built.train.batch({}, {k: v[None] for k, v in columns.items()}, 0,
                            [jax.random.PRNGKey(0)])
-
-
-def _in_float32(built: build.Built) -> build.Built:
-  """The same run, whose model works in float32."""
-  if built.precision == 'float32':
-    return built
-  kept = DataContext(None, pathlib.Path(), dict(built.data['kept']), lambda line: None,
-                 lambda path: None)
-  return build.build(dataclasses.replace(built.experiment, precision='float32'),
-                     built.layout, kept)
-
-
-def _weights(task: Any) -> tuple[float, ...]:
-  """Those of the views of a task, where its recipe has some."""
-  while isinstance(task, functools.partial):
-    if task.keywords.get('weights'):
-      return task.keywords['weights']
-    task = task.keywords.get('task', task.func)
-  return ()
-
-
-def _record(calls: list, call: Callable, args: tuple, kwargs: dict, context) -> Any:
-  """Adds what the last dense layer reads, and what it makes of it, to a list.
-
-  Whenever the whole model has answered, what is of its parts becomes one entry:
-  features `[n, width]`, or None if no dense layer made the answer; the answer.
-  """
-  answer = call(*args, **kwargs)
-  module = context.module
-  if context.method_name != '__call__':
-    return answer
-  if module.path:
-    reads = next(iter((*args, *kwargs.values())), None)
-    if _is_dense(module, reads, answer):
-      calls.append(_Dense((reads, answer)))
-    return answer
-  made = [x for x in calls if isinstance(x, _Dense)]
-  del calls[len(calls) - len(made):]
-  features = None
-  if made and made[-1][1].size == answer.size and (
-    made[-1][1].shape[-1] == answer.shape[-1]):
-    features = made[-1][0].reshape(len(answer), -1).astype(jnp.float32)
-  calls.append((features, answer.astype(jnp.float32)))
-  return answer
-
-
-class _Dense(tuple):
-  """What a dense layer reads, and its answer."""
-
-
-def _is_dense(module: nn.Module, reads: Any, answer: Any) -> bool:
-  """Whether a module multiplies what it reads by a matrix `kernel`."""
-  if not module.has_variable('params', 'kernel') or not hasattr(reads, 'shape') or (
-    not hasattr(answer, 'shape')):
-    return False
-  return (*reads.shape[-1:], *answer.shape[-1:]) == (
-    module.get_variable('params', 'kernel').shape)

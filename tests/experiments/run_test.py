@@ -19,7 +19,7 @@ from bigmodels.hardware import device_specs
 from bigmodels.modes import train
 from bigmodels.parallel import layout
 from bigmodels.storage.workdir import Workdir
-from bigmodels.training import build, loop
+from bigmodels.training import build, evaluation
 from bigmodels.training.compile import compile_programs, trace
 from tests.data import prepared
 from tests.environments import libraries
@@ -142,12 +142,12 @@ def test_two_steps(name, tmp_path):
     carry, _ = programs.advance(
       carry, built.train.host_batch(step, 1), 1, step == 0, (0, 0, -1))
   assert int(carry.fault[0]) == -1 and int(carry.state.step) == 2
-  sums = loop.means(jax.device_get(carry.window))
+  sums = evaluation.values_of(jax.device_get(carry.window))
   assert np.isfinite(sums['loss'])
   moved = jax.tree.map(lambda a, b: bool(jnp.any(a != b)), before, carry.state.params)
   assert all(jax.tree.leaves(moved)), moved
   for split, loader in built.evals.items():
-    found, outputs = loop.evaluate(built, programs, split, loader, carry.state)
+    found, outputs = evaluation.evaluate(built, programs, split, carry.state)
     assert np.isfinite(found[f'{split}/return' if name in AGENTS else f'{split}/loss'])
     assert all(len(v) == loader.order.length for v in outputs.values())
 

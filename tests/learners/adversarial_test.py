@@ -1,7 +1,6 @@
 """Tests of bigmodels.learners.adversarial against loops in NumPy."""
 
 import functools
-import itertools
 import re
 from functools import partial
 
@@ -14,18 +13,18 @@ import optax
 import pytest
 
 from bigmodels import losses, models, tasks
-from bigmodels.learners.adversarial import COLUMNS, PATHS, POINTS, adversarial
 from bigmodels.learners.adversarial import _latents as plain_latents
-from bigmodels.learners.adversarial import _way as plain_way
+from bigmodels.learners.adversarial import _on_path as plain_on_path
+from bigmodels.learners.adversarial import adversarial
 from bigmodels.learners.gradient import mean_gradient
+from bigmodels.tasks.generation import PATHS, POINTS
 
 KEY = jax.random.PRNGKey(0)
 DCGAN = models.Dcgan(size=(4, 4, 1), classes=3, latent=4, width=2, embedding=2)
 STYLE = models.StyleGan(size=(4, 4, 1), classes=3, latent=4, style=4, mapping=1,
                         width=2, widest=4, halvings=1)
-MOMENTS = [1, 2, 3, 6, 9, 12]  # of 12 steps: ceil(12 (i / 8)^3)
 _latents = jax.jit(plain_latents, static_argnums=2)
-_way = jax.jit(plain_way, static_argnums=2)
+_on_path = jax.jit(plain_on_path, static_argnums=2)
 
 
 class Dots(nn.Module):
@@ -39,13 +38,13 @@ class Dots(nn.Module):
 
   def __call__(self, latents, labels, images, *, train):
     return (self.generate(latents, labels, train=train),
-            self.judge(images, labels, train=train))
+            self.discriminate(images, labels, train=train))
 
   def generate(self, latents, labels, *, train):
     return jnp.tanh(self.generator(latents) + 0.3 * labels[:, None]).reshape(
       -1, 4, 4, 1)
 
-  def judge(self, images, labels, *, train):
+  def discriminate(self, images, labels, *, train):
     return self.discriminator(jnp.tanh(images.reshape(len(images), -1)))[:, 0]
 
 
@@ -58,9 +57,9 @@ def batch(n=6, first=0, masked=0):
 
 
 def made(model, gradient=mean_gradient, optimizer=None, **settings):
-  task = tasks.generation(model, trained=None, examples=None)
+  task = tasks.generation(model, open_run=None, examples=None)
   return adversarial(task, optimizer or optax.sgd(0.1), gradient, **{
-    'discriminator_optimizer': optax.sgd(0.2), 'steps': 12, **settings}), task
+    'discriminator_optimizer': optax.sgd(0.2), **settings}), task
 
 
 @functools.cache
@@ -94,8 +93,8 @@ def test_both_sides_move_and_what_is_told_is_finite(model):
   for side in ('generator', 'discriminator'):
     assert all(moved(states[0].params[side], states[2].params[side]))
   assert int(states[2].step) == 2
-  assert set(sums[0]) == {'loss', 'discriminator_loss', 'discriminator_real_right',
-                          'discriminator_generated_right'}
+  assert set(sums[0]) == {'loss', 'discriminator_loss', 'discriminator_real_accuracy',
+                          'discriminator_generated_accuracy'}
   for found in sums:
     assert all(np.isfinite(total) and count == 6 for total, count in found.values())
 
@@ -137,7 +136,7 @@ def test_updates_of_the_discriminator_share_the_batch(count):
   chex.assert_trees_all_close(after.params['discriminator'], params['discriminator'],
                               rtol=1e-5)
   assert sums['discriminator_loss'] == (pytest.approx(total, rel=1e-5), 6)
-  assert sums['discriminator_real_right'][1] == 6
+  assert sums['discriminator_real_accuracy'][1] == 6
   first = {name: x[::count] for name, x in data.items()}
   slope = jax.jit(jax.grad(lambda p: task.generator(p, {}, first, making)[0]))(params)
   chex.assert_trees_all_close(after.params['generator'], jax.tree.map(
@@ -187,40 +186,6 @@ def test_statistics_of_the_generator_are_averaged_too():
   assert np.abs(mean - found).max() > 1e-4
 
 
-@pytest.mark.parametrize('steps, moments', [
-  (12, MOMENTS), (1, [1]), (512, [1, 8, 27, 64, 125, 216, 343, 512])])
-def test_more_of_the_album_is_of_early_moments(steps, moments):
-  learner, _ = made(Dots(), steps=steps)
-  assert jax.eval_shape(learner.init, KEY, batch()).model_state['album'].shape[:2] == (
-    len(moments), COLUMNS)
-  drawn = []
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr('bigmodels.plots.generation', lambda *a, **k: drawn.append(k))
-    learner = made(Dots(), steps=steps)[0]
-    learner.figures({}, None, None)
-  assert drawn[0]['moments'].tolist() == moments
-  assert (drawn[0]['columns'], drawn[0]['ways']) == (COLUMNS, (PATHS, POINTS))
-
-
-def test_the_album_is_filled_at_its_moments_alone():
-  _, task, states, _ = ran(Dots())
-  columns = jnp.arange(COLUMNS)
-  latents = _latents(0, columns, 4)
-  assert not states[0].model_state['album'].any()
-  for i, (before, after) in enumerate(itertools.pairwise(states), 1):
-    same = [not moved(a, b)[0] for a, b in zip(
-      before.model_state['album'], after.model_state['album'], strict=True)]
-    due = [i == moment for moment in MOMENTS]
-    assert same == [not each for each in due]
-    if i in MOMENTS:
-      average = after.model_state['average']['params']
-      expected = jax.jit(task.generate)(
-        {**after.params, 'generator': average}, {}, latents, columns % 3, KEY)
-      np.testing.assert_array_equal(
-        after.model_state['album'][MOMENTS.index(i)], expected)
-
-
-@functools.cache
 def _evaluate_of(learner):
   return jax.jit(learner.evaluate)
 
@@ -246,7 +211,7 @@ def test_an_evaluation_does_not_depend_on_how_a_split_is_cut(evaluated):
   learner, _, state, _, whole = evaluated
   for size, start in ((20, 0), (70, 30)):
     _, parts = _evaluated(learner, state, 70, size, start)
-    for name in ('generated', 'labels', 'album', 'between'):
+    for name in ('generated', 'labels', 'between'):
       away = np.abs(parts[name].astype(int) - whole[name][start:])
       if name == 'between':  # at places beside it, too, where it is shown
         away = away[: PATHS * POINTS - start]
@@ -284,20 +249,7 @@ def test_what_is_evaluated_is_the_average(evaluated):
   assert sums['loss'][0] != sums['discriminator_loss'][0]  # that of the generator
 
 
-def test_the_album_of_an_evaluation_ends_with_what_is_evaluated(evaluated):
-  _, task, state, _, outputs = evaluated
-  album = outputs['album'][: len(MOMENTS) * COLUMNS].reshape(-1, COLUMNS, 4, 4, 1)
-  np.testing.assert_array_equal(album, state.model_state['album'])
-  assert not outputs['album'][len(MOMENTS) * COLUMNS :].any()
-  columns = jnp.arange(COLUMNS)
-  last = jax.jit(task.generate)(
-    {**state.params, 'generator': state.model_state['average']['params']},
-    state.model_state['average']['variables'], _latents(0, columns, 4), columns % 3,
-    KEY)
-  np.testing.assert_array_equal(album[-1], last)
-
-
-def test_a_way_is_from_one_image_to_another(evaluated):
+def test_a_path_is_from_one_image_to_another(evaluated):
   _, task, state, _, outputs = evaluated
   ways = outputs['between'][: PATHS * POINTS].reshape(PATHS, POINTS, 4, 4, 1)
   numbers = jnp.arange(PATHS)
@@ -309,10 +261,10 @@ def test_a_way_is_from_one_image_to_another(evaluated):
     assert np.abs(ways[:, point].astype(int) - expected).max() <= 1
 
 
-def test_ways_are_great_circles():
+def test_paths_are_great_circles():
   length, numbers = 200, jnp.repeat(jnp.arange(30), 11)
   shares = jnp.tile(jnp.linspace(0, 1, 11), 30)
-  found = np.float64(_way(numbers, shares, length)).reshape(30, 11, length)
+  found = np.float64(_on_path(numbers, shares, length)).reshape(30, 11, length)
   start, end = (np.float64(_latents(2, 2 * jnp.arange(30) + i, length))
                 for i in (0, 1))
   np.testing.assert_allclose(found[:, 0], start, atol=1e-4)
@@ -377,8 +329,8 @@ def test_updates_that_do_not_divide_the_batch(parts):
 
 
 @pytest.mark.parametrize('settings, message', [
-  ({'discriminator_updates': 0}, 'discriminator_updates: wants at least 1, got 0'),
-  ({'decay': 1.0}, 'decay: wants 0 or more and less than 1, got 1.0'),
+  ({'discriminator_updates': 0}, 'discriminator_updates: must be >= 1, got 0'),
+  ({'decay': 1.0}, 'decay: must be >= 0 and < 1, got 1.0'),
   ({'decay': -0.1}, 'got -0.1'), ({'decay': float('nan')}, 'got nan')])
 def test_settings_that_cannot_be(settings, message):
   with pytest.raises(ValueError, match=re.escape(message)):
@@ -390,20 +342,20 @@ def test_a_model_of_other_parts():
     def setup(self):
       self.generator, self.critic = nn.Dense(16), nn.Dense(1)
 
-    def judge(self, images, labels, *, train):
+    def discriminate(self, images, labels, *, train):
       return self.critic(images.reshape(len(images), -1))[:, 0]
 
   learner, _ = made(Other())
-  with pytest.raises(ValueError, match=r'adversarial wants a model of two parts, '
+  with pytest.raises(ValueError, match=r'adversarial needs a model of two parts, '
                      'discriminator, generator, got .*critic'):
     learner.init(KEY, batch())
 
 
 def test_a_penalty_trains_both_sides():
   task = tasks.generation(DCGAN.clone(judge_norm=False), losses.wasserstein_gan,
-                          losses.gradient_penalty, trained=None, examples=None)
+                          losses.gradient_penalty, open_run=None, examples=None)
   adam = optax.adam(1e-3)
-  learner = adversarial(task, adam, discriminator_optimizer=adam, steps=3,
+  learner = adversarial(task, adam, discriminator_optimizer=adam,
                         discriminator_updates=3)
   state = jax.jit(learner.init)(KEY, batch())
   after, sums = jax.jit(learner.step)(state, batch())

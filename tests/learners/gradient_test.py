@@ -46,12 +46,13 @@ def parted(loss, params, model_state, batch, *, parts=1, devices=1):
   """What `mean_gradient` makes of it; every device has to come to the same."""
   if devices == 1:
     given = cut(batch, parts)
-    return jax.jit(mean_gradient(loss, parts=parts))(params, model_state, given, KEY)
+    return jax.jit(mean_gradient(loss, microbatches=parts))(
+      params, model_state, given, KEY)
   given, axis = cut(batch, parts, devices), 1
   if parts == 1:
     given, axis = jax.tree.map(lambda x: x[0], given), 0
   found = jax.jit(jax.vmap(
-    mean_gradient(loss, parts=parts, axis_name='data'), (None, None, axis, None),
+    mean_gradient(loss, microbatches=parts, axis_name='data'), (None, None, axis, None),
     axis_name='data', axis_size=devices))(params, model_state, given, KEY)
   jax.tree.map(
     lambda x: np.testing.assert_array_equal(x, np.broadcast_to(x[:1], x.shape)), found)

@@ -12,7 +12,7 @@ from bigmodels.data.sources import DataContext
 from bigmodels.modes import train
 from bigmodels.parallel import layout
 from bigmodels.parallel.sharding import MeshShape
-from bigmodels.training import build, loop
+from bigmodels.training import build, evaluation
 from bigmodels.training.compile import compile_programs
 from tests.data.prepared import flat, record, write
 
@@ -87,7 +87,7 @@ def test_an_evaluation_knows_which_rows_it_is_of(experiment, tmp_path, resident)
     str(tmp_path / 'tfds'), tmp_path / 'cache', {}, say=lambda _: None))
   programs = compile_programs(built.learner, built.train, built.evals, one)
   carry = programs.init(one.everywhere(np.array([0, 0], np.uint32)))
-  _, outputs = loop.evaluate(built, programs, 'test', built.evals['test'], carry.state)
+  _, outputs = evaluation.evaluate(built, programs, 'test', carry.state)
   built.close()
   rows = np.delete(np.arange(14), [3, 8])
   np.testing.assert_array_equal(outputs['row'], rows)

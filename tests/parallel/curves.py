@@ -131,10 +131,9 @@ def train(experiment: Experiment, mesh: str, strategy: str, parts: int) -> dict:
       carry, built.train.host_batch(step, 1), 1, True, (0, 0, -1))
     total, count = carry.window['loss']
     losses.append(float(total) / float(count))
-  from bigmodels.training import loop
+  from bigmodels.training import evaluation
 
-  found, outputs = loop.evaluate(
-    built, programs, 'test', built.evals['test'], carry.state)
+  found, outputs = evaluation.evaluate(built, programs, 'test', carry.state)
   built.close()
   params = jax.tree.leaves(carry.state.params)
   counted = len(next(iter(outputs.values())))

@@ -165,7 +165,7 @@ def test_answers_of_another_rank_are_refused():
       return nn.Dense(1)(inputs)[:, 0]
 
   task, data = classification(Flat()), batch()
-  with pytest.raises(ValueError, match=r'wants logits \[batch, classes\].*\(6,\)'):
+  with pytest.raises(ValueError, match=r'needs logits \[batch, classes\].*\(6,\)'):
     task.loss(*task.init(KEY, data), data, KEY, False)
 
 
@@ -229,10 +229,10 @@ def test_smoothing_is_of_training_only():
 
 
 @pytest.mark.parametrize('given, message', [
-  ({'smoothing': 1.0}, 'smoothing: wants 0 or more and less than 1, got 1.0'),
-  ({'smoothing': 0.1, 'loss': losses.hinge}, 'smoothing: wants 0 with a loss that kno'),
-  ({'weights': (1.0,)}, 'weights: wants a number above 0 for each of the 0 views'),
-  ({'weights': (1.0, -1.0), 'views': (abs, abs)}, 'weights: wants a number above 0'),
+  ({'smoothing': 1.0}, 'smoothing: must be >= 0 and < 1, got 1.0'),
+  ({'smoothing': 0.1, 'loss': losses.hinge}, 'smoothing: must be 0 with a loss'),
+  ({'test_time_weights': (1.0,)}, 'must be a number > 0 for each of the 0'),
+  ({'test_time_weights': (1.0, -1.0), 'test_time': (abs, abs)}, 'must be a number > 0'),
 ])
 def test_wrong_settings_are_refused(given, message):
   with pytest.raises(ValueError, match=f'^{message}'):
@@ -245,18 +245,19 @@ def test_shares_of_other_classes_are_refused():
     task.loss(*task.init(KEY, data), data, KEY, True)
 
 
-# --- views ----------------------------------------------------------------------
+# --- test-time augmentation -----------------------------------------------------
 
 
-VIEWS = (lambda x: x, lambda x: x[:, ::-1], lambda x: 2 * x)
+AUGMENTATIONS = (lambda x: x, lambda x: x[:, ::-1], lambda x: 2 * x)
 
 
 @pytest.mark.parametrize('weights', [(), (2.0, 1.0, 1.0)])
-def test_an_evaluation_answers_with_the_mean_of_its_views(weights):
+def test_an_evaluation_answers_with_the_mean_of_its_augmentations(weights):
   model, data = Linear(3), batch()
-  task = classification(model, views=VIEWS, weights=weights)
+  task = classification(model, test_time=AUGMENTATIONS, test_time_weights=weights)
   params, model_state = task.init(KEY, data)
-  each = [logits(params, {**data, 'inputs': view(data['inputs'])}) for view in VIEWS]
+  each = [logits(params, {**data, 'inputs': view(data['inputs'])})
+          for view in AUGMENTATIONS]
   mean = np.average(each, axis=0, weights=weights or None)
   p = np.exp(mean) / np.exp(mean).sum(-1, keepdims=True)
   value, (_, sums, outputs) = task.loss(params, model_state, data, KEY, False)
@@ -268,8 +269,8 @@ def test_an_evaluation_answers_with_the_mean_of_its_views(weights):
   assert task.loss(params, model_state, data, KEY, True)[0] == plain  # not in training
 
 
-def test_views_leave_batch_statistics_as_they_are():
-  task = classification(Mlp(3, (4,), batch_norm=True), views=VIEWS)
+def test_augmentations_leave_batch_statistics_as_they_are():
+  task = classification(Mlp(3, (4,), batch_norm=True), test_time=AUGMENTATIONS)
   data = batch(masked=0)
   params, model_state = task.init(KEY, data)
   _, (after, _, _) = task.loss(params, model_state, data, KEY, False)

@@ -25,16 +25,16 @@ MODELS = {
 
 
 @pytest.mark.parametrize(('given', 'message'), [
-  ({'count': 0}, 'count: wants at least 1, got 0'),
-  ({'beams': 0}, 'beams: wants at least 1'), ({'top_k': 0}, 'top_k: wants at least 1'),
-  ({'temperature': -1}, 'temperature: wants a number, 0 or more, got -1'),
-  ({'temperature': float('nan')}, 'temperature: wants'),
-  ({'penalty': -0.1}, 'penalty: wants'),
-  ({'top_p': 0.0}, 'top_p: wants more than 0 and at most 1, got 0'),
-  ({'top_p': 1.1}, 'top_p: wants'), ({'top_p': float('nan')}, 'top_p: wants'),
-  ({'stop': ('a', '')}, 'stop: wants texts that are not empty'),
-  ({'beams': 4, 'top_k': 3}, 'top_k: wants None with 4 beams'),
-  ({'beams': 4, 'temperature': 0.5}, 'temperature: wants 1.0 with 4 beams'),
+  ({'count': 0}, 'count: must be >= 1, got 0'),
+  ({'beams': 0}, 'beams: must be >= 1'), ({'top_k': 0}, 'top_k: must be >= 1'),
+  ({'temperature': -1}, 'temperature: must be a number >= 0, got -1'),
+  ({'temperature': float('nan')}, 'temperature: must be'),
+  ({'penalty': -0.1}, 'penalty: must be'),
+  ({'top_p': 0.0}, 'top_p: must be > 0 and <= 1, got 0'),
+  ({'top_p': 1.1}, 'top_p: must be'), ({'top_p': float('nan')}, 'top_p: must be'),
+  ({'stop': ('a', '')}, 'stop: must be texts that are not empty'),
+  ({'beams': 4, 'top_k': 3}, 'top_k: must be None with 4 beams'),
+  ({'beams': 4, 'temperature': 0.5}, 'temperature: must be 1.0 with 4 beams'),
 ])
 def test_settings_are_checked(given, message):
   with pytest.raises(ValueError, match=message):
@@ -250,7 +250,7 @@ def test_the_last_token_is_not_read():
 
 
 def test_a_text_begins_with_something():
-  with pytest.raises(ValueError, match='tokens: wants at least one'):
+  with pytest.raises(ValueError, match='tokens: must be at least one'):
     decoding.generate(counting([]), jnp.zeros((2, 0), jnp.int32),
                       jnp.zeros((2, 0), jnp.int32), KEY, count=3)
 
@@ -443,7 +443,7 @@ def test_a_search_goes_on_from_a_cache():
     counts = np.cumsum(texts[:, beam] == 10, 1) - (texts[:, beam] == 10) == 0
     np.testing.assert_allclose(scores[:, beam], jnp.where(counts, parts, 0).sum(1),
                                rtol=1e-4)
-  with pytest.raises(ValueError, match='axes: wants'):
+  with pytest.raises(ValueError, match='axes: must be'):
     decoding.beam_search(go_on, cache, tokens[:, -1], beams=3, **given)
 
 

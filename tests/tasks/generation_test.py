@@ -16,6 +16,8 @@ from bigmodels import losses, metrics, models, tasks
 from bigmodels.core.errors import UserError
 from bigmodels.data import transforms
 from bigmodels.parallel.precision import in_precision
+from bigmodels.tasks import Split
+from bigmodels.tasks.generation import SNAPSHOT, snapshot
 
 KEY = jax.random.PRNGKey(0)
 DCGAN = models.Dcgan(size=(4, 4, 1), classes=3, latent=4, width=2, embedding=2)
@@ -37,12 +39,12 @@ class Dots(nn.Module):
 
   def __call__(self, latents, labels, images, *, train):
     return (self.generate(latents, labels, train=train),
-            self.judge(images, labels, train=train))
+            self.discriminate(images, labels, train=train))
 
   def generate(self, latents, labels, *, train):
     return jnp.tanh(self.generator(latents) + labels[:, None]).reshape(-1, 4, 4, 1)
 
-  def judge(self, images, labels, *, train):
+  def discriminate(self, images, labels, *, train):
     return self.discriminator(jnp.tanh(images.reshape(len(images), -1)))[:, 0]
 
 
@@ -57,7 +59,7 @@ def batch(n=4, masked=0, filled=0.0):
 
 def task_of(model=DCGAN, penalty=None, **others):
   return tasks.generation(model, penalty=penalty, **{
-    'trained': None, 'examples': None, **others})
+    'open_run': None, 'examples': None, **others})
 
 
 @functools.cache
@@ -107,7 +109,7 @@ def by_hand(params, data, key, side):
     loss = np.log1p(np.exp(-made))
   else:
     loss = np.log1p(np.exp(-real)) + np.log1p(np.exp(made))
-    sums = {'real_right': (real > 0).sum(), 'generated_right': (made < 0).sum()}
+    sums = {'real_accuracy': (real > 0).sum(), 'generated_accuracy': (made < 0).sum()}
   return {'loss': loss.sum(), **sums}
 
 
@@ -164,16 +166,16 @@ def test_the_penalty_is_added_to_the_loss_of_the_discriminator_alone():
   assert added > 0.01
 
 
-@pytest.mark.parametrize('game', [losses.wasserstein_gan, losses.hinge_gan])
-def test_another_game(game):
-  task, data = task_of(Dots(), game=game), batch(5)
+@pytest.mark.parametrize('loss', [losses.wasserstein_gan, losses.hinge_gan])
+def test_another_loss(loss):
+  task, data = task_of(Dots(), loss=loss), batch(5)
   params, model_state = started(Dots())
   judged, made = (jax.jit(getattr(task, side))(params, model_state, data, KEY)[0]
                   for side in ('discriminator', 'generator'))
 
   def logits(images):
     return Dots().apply({'params': params}, images, data['labels'], train=True,
-                        method='judge')
+                        method='discriminate')
 
   def images(key):
     return Dots().apply({'params': params}, jax.random.normal(key, (5, 4)),
@@ -181,7 +183,7 @@ def test_another_game(game):
 
   first = images(jax.random.split(KEY, 3)[0])
   assert judged == pytest.approx(
-    float(game(logits(data['inputs']), logits(first))[0].mean()), rel=1e-5)
+    float(loss(logits(data['inputs']), logits(first))[0].mean()), rel=1e-5)
   second = images(jax.random.split(KEY)[0])
   assert made == pytest.approx(-float(logits(second).mean()), rel=1e-5)
 
@@ -237,10 +239,10 @@ def test_generated_images_are_bytes_of_latents_and_labels(name):
 
 
 @pytest.mark.parametrize('change, message', [
-  ({'labels': np.zeros((4, 2), np.int32)}, 'generation wants labels [batch] of '
+  ({'labels': np.zeros((4, 2), np.int32)}, 'generation needs labels [batch] of '
    'classes, got int32 (4, 2)'),
   ({'labels': np.zeros(4, np.float32)}, 'got float32 (4,)'),
-  ({'inputs': np.zeros((4, 4, 4, 1), np.uint8)}, 'generation wants images [batch, '
+  ({'inputs': np.zeros((4, 4, 4, 1), np.uint8)}, 'generation needs images [batch, '
    'height, width, channels] from -1 to 1, got uint8 (4, 4, 4, 1): end the transforms '
    'with standardize'),
   ({'inputs': np.zeros((4, 16), np.float32)}, 'got float32 (4, 16)'),
@@ -259,22 +261,22 @@ def test_data_that_is_no_images_with_labels(change, message):
   models.Mlp(3), in_precision(models.Linear(3), 'bfloat16')])
 def test_models_without_two_sides(model):
   name = type(getattr(model, 'model', model)).__name__
-  with pytest.raises(ValueError, match='generation wants a model with latent, classes, '
-                     f'generate, judge, such as models.Dcgan, got {name}'):
+  with pytest.raises(ValueError, match='generation needs a model with latent, classes, '
+                     f'generate, discriminate, such as models.Dcgan, got {name}'):
     task_of(model)
 
 
 # --- measured by a classifier ---------------------------------------------------
 
 
-def classifier(classes=3):
+def classifier(classes=3, names=None, named=True):
   """Knows an image by its mean, which is its class times 10."""
-  def answer(images):
+  def features(images):
     mean = images.mean((1, 2, 3))
     logits = -np.abs(mean[:, None] - 10 * np.arange(classes))
     return np.stack([mean, mean**2 / 9], 1), logits
 
-  return SimpleNamespace(answer=answer, name='a judge in a folder')
+  return SimpleNamespace(features=features, classes=names, named=named, name='C')
 
 
 def outputs(n=30):
@@ -294,11 +296,11 @@ def measured(classes=3, told=3):
     asked.append(count)
     return train[:count]
 
-  def trained(path):
+  def open_run(path):
     assert path == 'somewhere'
     return classifier(classes)
 
-  return tasks.generation(Dots(classes=told), trained=trained, examples=examples,
+  return tasks.generation(Dots(classes=told), open_run=open_run, examples=examples,
                           classifier='somewhere'), asked, train
 
 
@@ -306,7 +308,7 @@ def test_a_classifier_measures_what_was_generated():
   task, asked, train = measured()
   found, seen = task.summarize(outputs()), outputs()
   assert asked == [1, 30]  # whether it fits is asked before anything is trained
-  features = {name: classifier().answer(images)[0] for name, images in {
+  features = {name: classifier().features(images)[0] for name, images in {
     'real': seen['real'], 'generated': seen['generated'], 'train': train}.items()}
   assert found == {'accuracy': pytest.approx(24 / 30), 'accuracy_real': 1,
                    **metrics.generation(features)}
@@ -327,3 +329,42 @@ def test_a_classifier_of_fewer_classes_is_refused():
   with pytest.raises(UserError, match='classifier=somewhere: knows 2 classes, the '
                      'model makes images of 3'):
     measured(classes=2)
+
+
+@pytest.mark.parametrize('labels', [[3, 1, 3, 0, 1, 2], [0] * 14, list(range(14))])
+def test_a_snapshot_is_of_the_first_image_of_each_class(labels):
+  labels = np.array(labels)
+  images = np.arange(len(labels), dtype=np.uint8).reshape(-1, 1, 1, 1)
+  found = snapshot({'labels': labels, 'generated': images})['generated'].ravel()
+  assert len(found) == min(len(labels), SNAPSHOT) == len(set(found.tolist()))
+  firsts = [labels.tolist().index(c) for c in sorted(set(labels.tolist()))]
+  assert found.tolist()[: len(firsts)] == firsts[:SNAPSHOT]
+
+
+def split(name, classes, said, named=True):
+  return Split(name, 5, classes, named, None, {}, None, said.append)
+
+
+def test_a_model_of_another_number_of_classes_is_refused():
+  with pytest.raises(UserError, match=r'test: the model makes images of 3 classes, the '
+                     r'data has 2: set --config\.model\.classes=2'):
+    measured()[0].check(split('test', ('a', 'b'), []))
+  measured(told=0)[0].check(split('test', ('a', 'b'), []))
+
+
+@pytest.mark.parametrize(('ours', 'named', 'said'), [
+  ('abc', True, None), ('acb', True, 'class 1 is .*: the same classes in another'),
+  ('abd', True, "class 2 is 'c' in C, and 'd' in the data of this run$"),
+  ('abd', False, ''), (None, True, None)])
+def test_classes_of_the_classifier_are_those_of_the_data(ours, named, said):
+  lines = []
+  task = tasks.generation(
+    Dots(classes=3), open_run=lambda path: classifier(3, tuple('abc')),
+    examples=lambda count: outputs()['real'][:count], classifier='somewhere')
+  given = split('train', ours and tuple(ours), lines, named)
+  if said:
+    with pytest.raises(UserError, match=said):
+      task.check(given)
+  else:
+    task.check(given)
+    assert len(lines) == (said == '')

@@ -182,7 +182,7 @@ def test_logits_of_another_shape_are_refused():
   params, model_state = jax.eval_shape(task.init, KEY, batch)
   for made, shape in ((task, r'\(4, 8\)'),
                       (masked_token(Last(), tokenizer=WORDS), r'\(4, 1\)')):
-    with pytest.raises(ValueError, match=rf'wants logits {shape} \+ vocabulary, the '
+    with pytest.raises(ValueError, match=rf'needs logits {shape} \+ vocabulary, the '
                                          r'model gives \(4, 11\)'):
       jax.eval_shape(partial(made.loss, train=False), params, model_state, batch, KEY)
 
@@ -190,13 +190,13 @@ def test_logits_of_another_shape_are_refused():
 def test_what_is_no_language_is_refused():
   narrow = Gpt(7, length=8, depth=1, width=8, heads=2)
   task = next_token(narrow, tokenizer=WORDS)
-  with pytest.raises(ValueError, match='wants logits of 11 tokens, the model gives 7'):
+  with pytest.raises(ValueError, match='needs logits of 11 tokens, the model gives 7'):
     jax.eval_shape(partial(task.loss, train=False),
                    *jax.eval_shape(task.init, KEY, blocks()), blocks(), KEY)
   classes = RecurrentClassifier(11, outputs=11, width=4, embedding=4)
   task, batch = next_token(classes, tokenizer=WORDS), texts(*words(5, rows=4))
   batch['labels'] = np.zeros(4, np.int32)
-  with pytest.raises(ValueError, match=r'wants labels \[batch, length\], the data has'):
+  with pytest.raises(ValueError, match=r'needs labels \[batch, length\], the data has'):
     jax.eval_shape(partial(task.loss, train=False),
                    *jax.eval_shape(task.init, KEY, batch), batch, KEY)
 
@@ -282,11 +282,11 @@ class Spy:
     return variables['params']
 
 
-@partial(jax.jit, static_argnames=('train', 'share'))
-def spied(logits, batch, key, *, train, share):
+@partial(jax.jit, static_argnames=('train', 'rate'))
+def spied(logits, batch, key, *, train, rate):
   """The gradient by even logits, sums and outputs, and what the model was shown."""
   spy = Spy()
-  task = masked_token(spy, tokenizer=WORDS, share=share)
+  task = masked_token(spy, tokenizer=WORDS, rate=rate)
   gradient, (_, sums, outputs) = jax.grad(
     lambda logits: task.loss(logits, {}, batch, key, train), has_aux=True)(logits)
   return gradient, sums, outputs, spy.shown
@@ -306,15 +306,15 @@ def words(count, rows=1, seed=0):
   return np.random.default_rng(seed).integers(5, 11, (rows, count))
 
 
-def hide(batch, key=KEY, train=True, share=0.15):
+def hide(batch, key=KEY, train=True, rate=0.15):
   """What a model sees, and the labels `[batch, length]`, -1 where none is asked for.
 
   By the loss's gradient: of even logits it is negative at the label alone.
   """
-  most = max(1, round(share * batch['inputs'].shape[1]))
+  most = max(1, round(rate * batch['inputs'].shape[1]))
   gradient, sums, outputs, (tokens, places) = jax.device_get(spied(
     np.zeros((len(batch['inputs']), most, 11), np.float32), batch, key, train=train,
-    share=share))
+    rate=rate))
   labels = np.full(batch['inputs'].shape, -1)
   for row, at in zip(*np.nonzero(gradient.any(-1)), strict=True):
     assert labels[row, places[row, at]] == -1  # nothing is asked for twice
@@ -373,7 +373,7 @@ def test_a_share_of_what_is_neither_special_nor_padding(train):
 def test_weights_and_shares():
   batch = texts(*words(20, rows=5))
   batch['weights'] = np.tile(np.arange(20) < 6, (5, 1)).astype(np.uint8)
-  _, labels = hide(batch, share=0.5)
+  _, labels = hide(batch, rate=0.5)
   assert (labels >= 0).sum(1).tolist() == [3] * 5
   assert not (labels[:, 6:] >= 0).any()
 
@@ -444,9 +444,9 @@ def test_the_loss_of_bert_is_that_of_the_masked_tokens():
 @pytest.mark.parametrize(('recipe', 'given', 'message'), [
   (Bytes(), {}, "with the special token 'mask'; it has end"),
   (Characters(), {}, "'mask'; it has none"),
-  (Words(11, special=SPECIAL), {'share': 0}, 'share: wants more than 0 and less'),
-  (Words(11, special=SPECIAL), {'share': 1.0}, 'share: wants .*, got 1.0'),
-  (Words(11, special=SPECIAL), {'share': float('nan')}, 'share: wants .*, got nan')])
+  (Words(11, special=SPECIAL), {'rate': 0}, 'rate: must be > 0 and < 1'),
+  (Words(11, special=SPECIAL), {'rate': 1.0}, 'rate: must be .*, got 1.0'),
+  (Words(11, special=SPECIAL), {'rate': float('nan')}, 'rate: must be .*, got nan')])
 def test_masks_that_cannot_be(recipe, given, message):
   with pytest.raises(ValueError, match=message):
     masked_token(Spy(), tokenizer=tokenizers.load(recipe.fit(['a b'])), **given)

@@ -238,10 +238,10 @@ def test_settings_of_draws_are_refused(given, message):
 @pytest.mark.parametrize(('given', 'message'), [
   ({'tokenizer': tokenizers.load(Bytes().fit([]))},
    "with the special token 'begin'; it has end"),
-  ({'smoothing': 1.0}, 'smoothing: wants 0 or more and less than 1, got 1.0'),
-  ({'smoothing': -0.1}, 'smoothing: wants'),
-  ({'beams': 0}, 'beams: wants at least 1, got 0'),
-  ({'penalty': -1.0}, 'penalty: wants a number, 0 or more')])
+  ({'smoothing': 1.0}, 'smoothing: must be >= 0 and < 1, got 1.0'),
+  ({'smoothing': -0.1}, 'smoothing: must be'),
+  ({'beams': 0}, 'beams: must be >= 1, got 0'),
+  ({'penalty': -1.0}, 'penalty: must be a number >= 0')])
 def test_tasks_that_cannot_be(given, message):
   with pytest.raises(ValueError, match=message):
     translation(MODEL, **{'tokenizer': WORDS, **given})
@@ -306,7 +306,7 @@ def test_pairs_that_share_a_row_have_the_loss_of_pairs_apart():
   assert sums['accuracy'] == expected_sums['accuracy']
 
 
-def test_an_evaluation_wants_a_row_for_each_pair():
+def test_an_evaluation_needs_a_row_for_each_pair():
   task = translation(MODEL, tokenizer=WORDS)
   with pytest.raises(UserError, match='several pairs share one; set packed=None'):
     task.loss(params(), {}, packed(PAIRS)[0], KEY, False)

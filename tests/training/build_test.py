@@ -16,7 +16,7 @@ from bigmodels.data.sources import DataContext, in_memory
 from bigmodels.modes import train
 from bigmodels.parallel import layout
 from bigmodels.parallel.sharding import MeshShape
-from bigmodels.training import build, loop
+from bigmodels.training import build, evaluation, loop
 from bigmodels.training.compile import trace
 
 ONE = layout.over(MeshShape(), 'jit', ())
@@ -54,7 +54,7 @@ def built(train, test, task=tasks.classification, monitor=None, **batches):
 def said(ready, kind, width):
   lines = []
   shapes = {'test': {kind: jax.ShapeDtypeStruct((2, width), np.float32)}}
-  build.check_classes(ready, shapes, lines.append)
+  build.check_task(ready, shapes, lines.append)
   return lines
 
 
@@ -204,9 +204,8 @@ def test_inputs_that_a_transform_spoils(index, rows, resident):
   inputs = np.array([1, 2, 3, -4, -5, -6.0])[:, None]
   ready = built(given([0, 1], ('a', 'b')), given([0, 1] * 3, ('a', 'b'), inputs),
                 transforms=(root,), resident=resident)
-  loader = ready.evals['test']
   state = types.SimpleNamespace(key=jax.random.PRNGKey(0), step=0)
-  found = loop.spoilt_inputs(ready, 'test', loader, state, index)
+  found = evaluation.not_finite_inputs(ready, 'test', state, index)
   ready.close()
   assert found == (rows and "The inputs of 'test' are finite as they are read, but not "
                    f'after its transforms (root): rows {rows}')

@@ -234,7 +234,7 @@ def test_early_stopping_restores_the_best(request_for, tiny, tmp_path, capsys):
 
 def test_an_init_from_that_is_nowhere_is_told_before_anything_is_read(
   request_for, tiny, tmp_path, monkeypatch):
-  monkeypatch.setattr(train.runs, 'open_run', None)
+  monkeypatch.setattr(train.opening, 'build_run', None)
   with pytest.raises(UserError, match='there is no such file or folder'):
     train.run(request_for(tiny, tmp_path / 'run', init_from=tmp_path / 'gone'))
 

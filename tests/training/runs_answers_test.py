@@ -24,7 +24,7 @@ from bigmodels.parallel import layout
 from bigmodels.parallel.sharding import MeshShape
 from bigmodels.training import build
 from bigmodels.training.compile import trace
-from bigmodels.training.runs import Trained
+from bigmodels.training.runs import Run
 
 CHANCE = np.random.default_rng(0)
 IMAGES = CHANCE.normal(size=(24, 12, 12, 3)).astype(np.float32)
@@ -48,7 +48,7 @@ def random(tree, chance):
 
 
 def trained(model, source, task=tasks.classification, learner=learners.supervised,
-            transforms=(), **fields) -> Trained:
+            transforms=(), **fields) -> Run:
   """A run that never was: its parameters are random."""
   record = Experiment(
     model=model, task=task, optimizer=partial(optax.sgd, 0.1), learner=learner,
@@ -59,18 +59,19 @@ def trained(model, source, task=tasks.classification, learner=learners.supervise
   build.build(record, one, context).close()
   built = build.build(dataclasses.replace(record, train=dataclasses.replace(
     record.train, source=Recorded(), batch_size=1, resident=False)), one, context)
-  shapes = trace(built.learner, built.train, {}, one).carry.state
-  return Trained(SimpleNamespace(path='RUN'), built,
-                 random(shapes, np.random.default_rng(1)), 'tiny')
+  traced = trace(built.learner, built.train, {}, one)
+  state = random(traced.carry.state, np.random.default_rng(1))
+  resolved = SimpleNamespace(name='tiny', experiment=record)
+  return Run(resolved, pathlib.Path('RUN'), built, traced, state, 1)
 
 
 def arrays(inputs=IMAGES, labels=LABELS):
   return data.Arrays(inputs=inputs, labels=labels)
 
 
-def check(run: Trained, inputs, logits, kernel, bias, scale=1.0, **columns) -> None:
+def check(run: Run, inputs, logits, kernel, bias, scale=1.0, **columns) -> None:
   """Compares with logits that are known, and the features with their layer."""
-  features, found = run.answer(inputs, **columns)
+  features, found = run.features(inputs, **columns)
   assert np.std(logits) > 0.05
   np.testing.assert_allclose(found, logits, rtol=1e-4, atol=1e-4)
   assert features.shape == (len(inputs), kernel.shape[0])
@@ -78,7 +79,7 @@ def check(run: Trained, inputs, logits, kernel, bias, scale=1.0, **columns) -> N
     (features @ kernel + bias) * scale, logits, rtol=1e-3, atol=1e-3)
 
 
-def of_flax(run: Trained, inputs, **keywords):
+def of_flax(run: Run, inputs, **keywords):
   """The model's own answer, by Flax alone."""
   state = run.state
   return np.asarray(jax.jit(lambda inputs: run.built.model.apply(
@@ -136,9 +137,9 @@ def mirrored_up(images):
 
 
 @pytest.mark.parametrize('weights, frozen', [((), False), ((3, 1), True)])
-def test_views_are_averaged_as_in_an_evaluation(weights, frozen):
-  task = partial(tasks.classification, views=(test_time.same, mirrored_up),
-                 weights=weights)
+def test_augmentations_are_averaged_as_in_an_evaluation(weights, frozen):
+  task = partial(tasks.classification, test_time=(test_time.same, mirrored_up),
+                 test_time_weights=weights)
   if frozen:
     task = partial(tasks.frozen_statistics, task=task, patterns=('.*',))
   run = trained(models.Mlp(3, (5,), batch_norm=True), arrays(), task)
@@ -150,15 +151,15 @@ def test_views_are_averaged_as_in_an_evaluation(weights, frozen):
 
 
 def weighted(model):
-  return tasks.classification(model, views=(test_time.same, mirrored_up),
-                              weights=(3, 1))
+  return tasks.classification(model, test_time=(test_time.same, mirrored_up),
+                              test_time_weights=(3, 1))
 
 
-def test_weights_that_no_recipe_tells_are_refused():
+def test_weights_that_no_config_has_are_refused():
   run = trained(models.Linear(3), arrays(), weighted)
   with pytest.raises(UserError, match='tiny in RUN is a run of the task weighted, '
                      'which does not answer by the mean of the logits of its model'):
-    run.answer(IMAGES)
+    run.features(IMAGES)
 
 
 class Wrapped(nn.Module):
@@ -203,7 +204,7 @@ def test_a_model_that_ends_in_no_dense_layer_is_refused(kind):
   run = trained(Ours(kind), arrays())
   with pytest.raises(UserError, match='tiny in RUN: its model, Ours, does not end in '
                      'a dense layer that makes its logits'):
-    run.answer(IMAGES)
+    run.features(IMAGES)
 
 
 def test_a_model_within_another():
@@ -223,7 +224,7 @@ def test_answers_are_in_float32():
 def test_one_logit_is_that_of_class_1():
   run = trained(models.Mlp(1, (5,)), arrays(labels=LABELS % 2))
   logits = of_flax(run, IMAGES)
-  features, found = run.answer(IMAGES)
+  features, found = run.features(IMAGES)
   assert features.shape == (24, 5) and found.shape == (24, 2)
   np.testing.assert_allclose(found[:, 1:], logits, rtol=1e-4, atol=1e-5)
   np.testing.assert_allclose(
@@ -283,7 +284,7 @@ def test_classifiers_of_texts(model, path):
   check(run, tokens, expected, last['kernel'], last['bias'])
   check(run, tokens.astype(np.int64), expected, last['kernel'], last['bias'],
         segments=segments)
-  other = run.answer(tokens, segments=np.ones_like(segments))[1]
+  other = run.features(tokens, segments=np.ones_like(segments))[1]
   assert np.abs(other - expected).max() > 1e-3
 
 
@@ -292,8 +293,8 @@ def test_padding_that_no_token_shows_is_asked_for():
   run = trained(partial(models.RecurrentClassifier, width=4, embedding=5), source)
   tokens, segments = texts_of(source)
   with pytest.raises(UserError, match='tiny in RUN reads segments too: give segments='):
-    run.answer(tokens)
-  assert run.answer(tokens, segments=segments)[1].shape == (6, 2)
+    run.features(tokens)
+  assert run.features(tokens, segments=segments)[1].shape == (6, 2)
 
 
 # --- what a run does not read ---------------------------------------------------
@@ -334,7 +335,7 @@ def with_value(value):
   (IMAGES, {'labels': LABELS}, 'tiny in RUN reads inputs, not labels')])
 def test_inputs_that_a_run_of_images_does_not_know(images, inputs, columns, words):
   with pytest.raises(UserError, match=re.escape(words)):
-    images.answer(inputs, **columns)
+    images.features(inputs, **columns)
 
 
 @pytest.mark.parametrize('inputs, columns, words', [
@@ -352,7 +353,7 @@ def test_inputs_that_a_run_of_images_does_not_know(images, inputs, columns, word
    'knows segments of (6,) int32, not of (5,) int32')])
 def test_inputs_that_a_run_of_texts_does_not_know(texts, inputs, columns, words):
   with pytest.raises(UserError, match=re.escape(words)):
-    texts.answer(inputs, **columns)
+    texts.features(inputs, **columns)
 
 
 class Lines:
@@ -404,19 +405,19 @@ OTHERS = {
   'gpt': (lambda: language(tasks.next_token, GPT), TOKENS, 'next_token'),
   'lstm': (lambda: language(tasks.next_token, LSTM), TOKENS, 'next_token'),
   'masked bert': (lambda: language(tasks.masked_token, MASKED), TOKENS, 'masked_token'),
-  'other share': (lambda: language(partial(tasks.masked_token, share=0.5), MASKED),
+  'other rate': (lambda: language(partial(tasks.masked_token, rate=0.5), MASKED),
                   TOKENS, 'masked_token'),
   'gan': (generator, FEW, 'generation'),
   'gan without classes': (lambda: generator(0), FEW, 'generation')}
 
 
 @pytest.mark.parametrize('kind', [pytest.param(kind, marks=[SLOW] * (kind in (
-  'other share', 'gan without classes'))) for kind in OTHERS])
+  'other rate', 'gan without classes'))) for kind in OTHERS])
 def test_runs_that_find_no_classes_are_named(kind):
   make, inputs, task = OTHERS[kind]
   with pytest.raises(UserError, match=f'^tiny in RUN is a run of the task {task}, '
                      'which finds no classes; must be one of the task classification'):
-    make().answer(inputs)
+    make().features(inputs)
 
 
 @pytest.mark.parametrize('kind', [
@@ -427,7 +428,7 @@ def test_runs_that_make_no_images_are_named(kind, images, texts):
   task = 'classification' if kind in made else OTHERS[kind][2]
   with pytest.raises(UserError, match=f'^tiny in RUN is a run of the task {task}, '
                      'which makes no images; must be one of the task generation'):
-    make().generate(np.arange(3))
+    make().generate_images(np.arange(3))
 
 
 @pytest.mark.parametrize('inputs', [
@@ -443,7 +444,7 @@ def test_an_array_is_no_row_of_a_table(tmp_path, inputs):
   with pytest.raises(UserError, match='tiny in RUN reads a table with the columns '
                      'height, color, cleaned by steps that were fitted to it: an array '
                      'has not gone through them'):
-    run.answer(inputs)
+    run.features(inputs)
 
 
 # --- the classes of a run that measures another ---------------------------------
@@ -504,15 +505,19 @@ def test_a_classifier_of_other_classes_is_no_measure(ours, theirs, named, told, 
     duration=Duration(steps=1))
   judge = SimpleNamespace(
     name='judge in J', classes=theirs, named=named[1],
-    answer=lambda images: (None, np.zeros((len(images), len(theirs or ours)))))
+    features=lambda images: (None, np.zeros((len(images), len(theirs or ours)))))
   one = layout.over(MeshShape(), 'jit', (), jax.devices()[:1])
   context = DataContext(None, pathlib.Path(), {}, lines.append, lambda path: judge)
+
+  def checked():
+    build.check_task(build.build(record, one, context), {}, lines.append)
+
   if words and words.startswith('refused: '):
     with pytest.raises(UserError) as error:
-      build.build(record, one, context)
+      checked()
     assert str(error.value) == words.removeprefix('refused: ')
     return
-  build.build(record, one, context).close()
+  checked()
   assert lines == ([words] if words else [])
 
 

@@ -18,7 +18,7 @@ from bigmodels.hardware import devices
 from bigmodels.modes import train
 from bigmodels.parallel import layout
 from bigmodels.storage.workdir import Workdir
-from bigmodels.training import runs
+from bigmodels.training import opening, runs
 from bigmodels.training.compile import trace
 
 SMALL = {'epochs': '4', 'learning_rate': '0.01', 'model.width': '2',
@@ -43,7 +43,8 @@ def finished(cache_dir, tmp_path_factory):
                   **SMALL)
   return SimpleNamespace(
     classifier=classifier, generator=generator, folder=folder, run=run,
-    read=lambda path: runs.read(str(path), cache_dir, lambda line: None))
+    read=lambda path: opening.load(
+      path, cache_dir=cache_dir, say=lambda line: None))
 
 
 @pytest.fixture(scope='module')
@@ -66,7 +67,7 @@ def result(workdir):
 
 
 def test_answers_are_those_of_the_runs_own_evaluation(finished, classifier, digits):
-  _, logits = classifier.answer(digits['inputs'])
+  _, logits = classifier.features(digits['inputs'])
   found = result(finished.classifier)['metrics']
   labels = digits['labels']
   assert np.mean(logits.argmax(-1) == labels) == pytest.approx(
@@ -79,7 +80,7 @@ def test_answers_are_those_of_the_runs_own_evaluation(finished, classifier, digi
 
 
 def test_features_are_what_the_last_dense_layer_reads(classifier, digits):
-  features, logits = classifier.answer(digits['inputs'])
+  features, logits = classifier.features(digits['inputs'])
   params = classifier.state.params
   (kernel,), (bias,) = (
     [np.asarray(x) for x in jax.tree.leaves(params) if x.shape == shape]
@@ -91,24 +92,25 @@ def test_features_are_what_the_last_dense_layer_reads(classifier, digits):
 
 def test_answers_do_not_depend_on_how_images_are_cut(classifier, digits, monkeypatch):
   images = digits['inputs'][:50]
-  whole = classifier.answer(images)
+  whole = classifier.features(images)
   monkeypatch.setattr(runs, '_BATCH', 16)
-  for one, two in zip(whole, classifier.answer(images), strict=True):
+  for one, two in zip(whole, classifier.features(images), strict=True):
     np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
 
 
 def test_what_is_generated_is_of_number_and_label_alone(generator, monkeypatch):
   labels = np.arange(40) % 10
-  whole = generator.generate(labels)
+  whole = generator.generate_images(labels)
   assert whole.shape == (40, 8, 8, 1) and whole.dtype == np.uint8
   assert len(np.unique(whole.reshape(40, -1), axis=0)) > 35 and whole.max() <= 16
-  parts = [generator.generate(labels[:25]), generator.generate(labels[25:], 25)]
+  parts = [generator.generate_images(labels[:25]),
+           generator.generate_images(labels[25:], 25)]
   monkeypatch.setattr(runs, '_BATCH', 15)
-  for again in (np.concatenate(parts), generator.generate(labels)):
+  for again in (np.concatenate(parts), generator.generate_images(labels)):
     # Programs of other sizes may round another way.
     away = np.abs(again.astype(int) - whole)
     assert away.max() <= 1 and (away > 0).mean() < 1e-2
-  other = generator.generate(labels[::-1])
+  other = generator.generate_images(labels[::-1])
   assert (other != whole).any()
   same = labels == labels[::-1]
   np.testing.assert_array_equal(other[same], whole[same])
@@ -116,15 +118,15 @@ def test_what_is_generated_is_of_number_and_label_alone(generator, monkeypatch):
 
 def test_no_images_are_made_for_no_labels(generator):
   with pytest.raises(UserError, match='there is nothing to answer: 0 rows'):
-    generator.generate(np.arange(0))
+    generator.generate_images(np.arange(0))
 
 
 def test_what_is_generated_is_what_the_run_evaluated(
   finished, generator, classifier, digits):
-  made = generator.generate(digits['labels'])
+  made = generator.generate_images(digits['labels'])
   first = data.Digits('train').open(DataContext(None, None,
                                                 {})).read(np.arange(len(made)))
-  answers = {name: classifier.answer(images) for name, images in {
+  answers = {name: classifier.features(images) for name, images in {
     'generated': made, 'real': digits['inputs'], 'train': first['inputs']}.items()}
   found = result(finished.generator)['metrics']
   assert np.mean(answers['generated'][1].argmax(-1) == digits['labels']) == (
@@ -166,14 +168,14 @@ def test_folders_without_a_run_are_refused(finished, tmp_path):
 def test_a_run_that_is_no_classifier_is_refused(generator, digits):
   with pytest.raises(UserError, match='is a run of the task generation, which finds '
                      'no classes; must be one of the task classification'):
-    generator.answer(digits['inputs'])
+    generator.features(digits['inputs'])
 
 
 def test_a_run_that_makes_no_images_is_refused(classifier):
   with pytest.raises(UserError, match=r'digits_cnn in .* is a run of the task '
                      'classification, which makes no images; must be one of the task '
                      'generation'):
-    classifier.generate(np.arange(3))
+    classifier.generate_images(np.arange(3))
 
 
 @pytest.mark.parametrize('images', [
@@ -182,7 +184,7 @@ def test_a_run_that_makes_no_images_is_refused(classifier):
 def test_images_that_the_classifier_does_not_know(classifier, images):
   with pytest.raises(UserError, match=re.escape(
     f'knows inputs of (8, 8, 1) uint8, not of {images.shape[1:]} {images.dtype}')):
-    classifier.answer(images)
+    classifier.features(images)
 
 
 # --- as a source ----------------------------------------------------------------
@@ -203,7 +205,7 @@ def test_generated_images_are_a_balanced_split_with_names(finished, generator):
   np.testing.assert_array_equal(np.bincount(columns['labels']), np.full(10, 3))
   assert columns['labels'].dtype == np.int32
   np.testing.assert_array_equal(
-    columns['inputs'], generator.generate(columns['labels']))
+    columns['inputs'], generator.generate_images(columns['labels']))
   assert said == [f'generating 30 images by digits_dcgan in {finished.generator}']
   again, _ = opened(data.Generated(str(finished.generator), each=3), finished)
   assert again.identity == dataset.identity
@@ -217,8 +219,8 @@ def test_a_run_that_is_opened_is_as_long_as_it_was(finished, cache_dir):
   one = layout.over(experiment.mesh, 'jit', ())
   found = []
   for reading in (True, False):
-    built = runs.open_run(experiment, one, workdir, None, cache_dir, reading=reading,
-                           say=lambda line: None)
+    built = opening.build_run(experiment, one, workdir, None, cache_dir,
+                              reading=reading, say=lambda line: None)
     found.append((built.steps, trace(built.learner, built.train, {}, one).carry.state))
     built.close()
   (one, state), (two, again) = found

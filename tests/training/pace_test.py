@@ -1,4 +1,4 @@
-"""bigmodels.training.loop's pace and votes, on a clock and a device that are played."""
+"""bigmodels.training.pace, on a clock and a device that are simulated; and Stop."""
 
 import os
 import signal
@@ -7,8 +7,9 @@ import types
 import numpy as np
 import pytest
 
-from bigmodels.training import loop
-from bigmodels.training.loop import Votes, _Pace
+from bigmodels.training import pace as paces
+from bigmodels.training.pace import Pace, Votes
+from bigmodels.training.stop import Stop
 
 NOTHING = Votes(False, False, -1)
 
@@ -20,7 +21,7 @@ def dispatch(pace, number, votes=NOTHING):
 
 
 def test_what_is_agreed_on_is_read_two_dispatches_later():
-  pace = _Pace(64, 0)
+  pace = Pace(64, 0)
   for number in range(1, 10):
     dispatch(pace, number, Votes(number == 4, number == 5, -10 * number))
     read = number - 2
@@ -32,7 +33,7 @@ def test_what_is_agreed_on_is_read_two_dispatches_later():
 
 
 def test_it_does_not_matter_when_a_process_reads():
-  slow, fast = _Pace(64, 0), _Pace(64, 0)
+  slow, fast = Pace(64, 0), Pace(64, 0)
   slow._finished, fast._finished = 1e9, -1e9  # their clocks say otherwise
   for number in range(1, 8):
     for pace in (slow, fast):
@@ -42,7 +43,7 @@ def test_it_does_not_matter_when_a_process_reads():
 
 @pytest.mark.parametrize('before', [1, 2, 5])
 def test_a_save_that_was_asked_for_before_it_was_done_is_not_heard_again(before):
-  pace = _Pace(64, 0)
+  pace = Pace(64, 0)
   for number in range(before):
     dispatch(pace, number, Votes(save=True, stop=number == before - 1))
   pace.saved()
@@ -57,7 +58,7 @@ def test_a_save_that_was_asked_for_before_it_was_done_is_not_heard_again(before)
 
 
 def test_saved_twice_is_saved_once():
-  pace = _Pace(64, 0)
+  pace = Pace(64, 0)
   for number in range(3):
     dispatch(pace, number, Votes(save=True))
   pace.saved()
@@ -74,10 +75,10 @@ class Device:
 
   def __init__(self, monkeypatch, seconds):
     self.now, self.free, self.step, self.seconds = 0.0, 0.0, 0, seconds
-    self.pace = _Pace(64, 0)
+    self.pace = Pace(64, 0)
     monkeypatch.setattr(
-      loop, 'time', types.SimpleNamespace(perf_counter=lambda: self.now))
-    monkeypatch.setattr(loop.jax, 'block_until_ready', self.wait)
+      paces, 'time', types.SimpleNamespace(perf_counter=lambda: self.now))
+    monkeypatch.setattr(paces.jax, 'block_until_ready', self.wait)
 
   def wait(self, until):
     self.now = max(self.now, until)
@@ -117,7 +118,7 @@ def test_a_signal_is_heard(name):
   number = signal.Signals[name]
   before = signal.signal(number, signal.SIG_DFL)  # the tests may be run under nohup
   try:
-    with loop.Stop() as stop:
+    with Stop() as stop:
       os.kill(os.getpid(), number)
     assert stop.name == name
   finally:
@@ -127,7 +128,7 @@ def test_a_signal_is_heard(name):
 def test_under_nohup_a_run_outlives_its_terminal():
   before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
   try:
-    with loop.Stop() as stop:
+    with Stop() as stop:
       os.kill(os.getpid(), signal.SIGHUP)
     assert stop.name is None and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
   finally:

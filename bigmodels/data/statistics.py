@@ -1,0 +1,144 @@
+"""What is fitted to a training split: means, deviations, and whitening filters.
+
+All of it is worked out on the host, in float64, and is plain JSON: a run keeps it.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from bigmodels.core.errors import UserError, listed
+from bigmodels.data.batches import fits
+from bigmodels.data.columns import check_finite
+from bigmodels.data.sources import Columns, Dataset, intact
+
+
+def channel_statistics(dataset: Dataset) -> tuple[list[float], list[float]]:
+  """Returns the mean and standard deviation of every channel of the inputs.
+
+  They are taken over all axes but the last. A channel that never changes gets a
+  deviation of 1, so that it becomes 0.
+
+  Args:
+    dataset: the training split, with `inputs` `[length, ..., channels]`.
+
+  Raises:
+    UserError: if there are no inputs, the split is too large to be resident, or an
+      input is not finite.
+  """
+  if not fits(dataset):
+    raise UserError('mean and std of a split this large are not computed before '
+                    'training: give them in the experiment')
+  inputs, rows = _column('inputs', 'mean and std', dataset)
+  parts = np.array_split(rows, max(1, min(len(rows), inputs.nbytes // 2**24)))
+  if inputs.dtype == np.uint8:
+    return _byte_statistics(inputs, parts)
+  axes = tuple(range(inputs.ndim - 1))
+  total = np.zeros(inputs.shape[-1])
+  squares = np.zeros(inputs.shape[-1])
+  count = len(rows) * math.prod(inputs.shape[1:-1])
+  for part in parts:
+    total += inputs[part].astype(np.float64).sum(axes)
+  mean = total / count
+  for part in parts:
+    centred = inputs[part].astype(np.float64) - mean
+    squares += (centred**2).sum(axes)
+  std = np.sqrt(squares / count)
+  return mean.tolist(), deviations(mean, std)
+
+
+def _byte_statistics(inputs: np.ndarray, parts: list[np.ndarray]
+                     ) -> tuple[list[float], list[float]]:
+  """`channel_statistics` from a histogram of the bytes: a tenth of the time."""
+  counts = np.zeros((inputs.shape[-1], 256), np.int64)
+  for part in parts:
+    values = inputs[part].reshape(-1, inputs.shape[-1])
+    for channel, of_channel in enumerate(counts):
+      of_channel += np.bincount(values[:, channel], minlength=256)
+  values, total = np.arange(256.0), counts.sum(1)
+  mean = counts @ values / total
+  std = np.sqrt((counts * (values - mean[:, None]) ** 2).sum(1) / total)
+  return mean.tolist(), deviations(mean, std)
+
+
+def target_statistics(dataset: Dataset) -> tuple[list[float], list[float]]:
+  """Returns the mean and standard deviation of every target, as `channel_statistics`.
+
+  Args:
+    dataset: the training split, with `labels` `[length, ...]` that are numbers.
+
+  Raises:
+    UserError: if there are no labels, they are classes, or one is not finite.
+  """
+  if dataset.classes is not None:
+    raise UserError('the task needs numbers for labels, this data has classes: '
+                    f'{listed(dataset.classes)}; labels of an array are numbers where '
+                    'they are floats, labels.astype(float)')
+  labels, rows = _column('labels', 'target_mean and target_std', dataset)
+  labels = np.asarray(labels, np.float64)[rows].reshape(len(rows), -1)
+  mean, std = labels.mean(0), labels.std(0)
+  return mean.tolist(), deviations(mean, std)
+
+
+def whitening(dataset: Dataset, mean: Sequence[float], std: Sequence[float], *,
+              window: int = 2, images: int = 5000) -> list:
+  """Returns filters that whiten standardised patches: unit variances, no correlation.
+
+  They are the eigenvectors of the covariance of the patches, over the roots of their
+  eigenvalues, and the same negated (Jordan, *94% on CIFAR-10 in 3.29 seconds on a
+  single GPU*, 2024).
+
+  Args:
+    dataset: the training split, with `inputs` `[length, height, width, channels]`.
+    mean, std: of `transforms.standardize`, `[channels]`.
+    window: height and width of a patch.
+    images: number of images that are read, the first of the split.
+
+  Returns:
+    `[window, window, channels, 2 * window * window * channels]`, nested lists.
+
+  Raises:
+    UserError: if there are no inputs.
+  """
+  rows = np.arange(min(images, dataset.length))
+  columns = dataset.load() if fits(dataset) else dataset.read(rows)
+  _check_column('inputs', 'filters of whitening', columns)
+  inputs = (columns['inputs'][rows].astype(np.float64) - mean) / std
+  patches = np.lib.stride_tricks.sliding_window_view(inputs, (window, window), (1, 2))
+  patches = patches.transpose(0, 1, 2, 4, 5, 3).reshape(-1, window**2 * inputs.shape[3])
+  variances, vectors = np.linalg.eigh(patches.T @ patches / len(patches))
+  filters = vectors / np.sqrt(variances + 5e-4)
+  filters = np.concatenate([filters, -filters], 1)
+  return filters.reshape(window, window, inputs.shape[3], -1).tolist()
+
+
+def deviations(mean: np.ndarray, std: np.ndarray) -> list[float]:
+  """Returns deviations to divide by: 1 where only rounding makes a difference."""
+  changes = std > np.finfo(np.float32).eps * np.abs(mean)
+  return np.where(changes, std, 1.0).tolist()
+
+
+def check_train(dataset: Dataset, columns: Columns) -> None:
+  """Refuses columns of the training split that are not finite, before a fit to them.
+
+  Raises:
+    UserError: naming the first such value, its column and its row.
+  """
+  rows = np.full(dataset.length, -1)
+  rows[intact(columns)] = intact(columns)
+  check_finite('train', columns, rows, dataset.describe)
+
+
+def _column(name: str, what: str, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+  """A column `[length, ...]` that is finite, and the rows that could be decoded."""
+  columns = dataset.load()
+  _check_column(name, what, columns)
+  check_train(dataset, columns)
+  return columns[name], intact(columns)
+
+
+def _check_column(name: str, what: str, columns: Columns) -> None:
+  if name not in columns:
+    raise UserError(f'train: {what} are fitted to the column {name!r}, which the data '
+                    f'does not have; it has {listed(columns)}')

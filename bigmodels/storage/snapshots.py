@@ -1,0 +1,46 @@
+"""Arrays that evaluations leave for the report, such as a few generated images."""
+
+import os
+import re
+import zipfile
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from bigmodels.storage.workdir import Workdir
+
+
+def write(workdir: Workdir, step: int, split: str,
+          arrays: Mapping[str, np.ndarray]) -> None:
+  """Writes the snapshot of an evaluation, as a whole or not at all.
+
+  Args:
+    workdir: of the run.
+    step: of the evaluation; one that is there is replaced by the same.
+    split: that was evaluated.
+    arrays: name -> `[...]`.
+  """
+  with workdir.blame():
+    workdir.snapshots.mkdir(exist_ok=True)
+    scratch = workdir.snapshots / '.tmp'
+    with open(scratch, 'wb') as file:
+      np.savez_compressed(file, **arrays)
+    os.replace(scratch, workdir.snapshots / f'{split}-{step}.npz')
+
+
+def read(workdir: Workdir, split: str, last: int, say: Callable[[str], None]
+         ) -> dict[int, dict[str, np.ndarray]]:
+  """Step -> snapshot of a split, up to the step `last`, ascending.
+
+  One that cannot be read is left out, which is printed.
+  """
+  found = {}
+  for path in workdir.snapshots.glob('*.npz'):
+    match = re.fullmatch(rf'{re.escape(split)}-(\d+)\.npz', path.name)
+    if match and int(match[1]) <= last:
+      try:
+        with np.load(path) as arrays:
+          found[int(match[1])] = dict(arrays)
+      except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        say(f'{path} cannot be read, and is left out of the report: {error}')
+  return dict(sorted(found.items()))

@@ -1,0 +1,175 @@
+"""Opens runs: at their best checkpoint, with their data or without."""
+
+import dataclasses
+import functools
+import os
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from bigmodels.config import Duration, Experiment
+from bigmodels.config.resolving import Resolved
+from bigmodels.core import paths
+from bigmodels.core.errors import UserError
+from bigmodels.data import dataset_spec
+from bigmodels.data.sources import DataContext, in_lines
+from bigmodels.hardware import devices
+from bigmodels.parallel import layout as layouts
+from bigmodels.parallel.layout import Layout
+from bigmodels.parallel.sharding import MeshShape
+from bigmodels.storage.workdir import Workdir
+from bigmodels.training import build, initialize
+from bigmodels.training.build import Built
+from bigmodels.training.compile import trace
+from bigmodels.training.runs import Run
+
+CACHE = '~/.cache/bigmodels'
+
+
+def load(path: str | os.PathLike, *, data_dir: str | None = None,
+         cache_dir: str | os.PathLike = CACHE, trust: bool = False,
+         say: Callable[[str], None] = print) -> Run:
+  """Opens the run in a workdir, at its best checkpoint, on one device.
+
+  No data is needed before `Run.evaluate`.
+
+  Args:
+    path: of the workdir.
+    data_dir: where its TFDS datasets are; None for where the run had them.
+    cache_dir: for decoded data and compiled programs.
+    trust: whether to import and execute whatever the run names.
+    say: prints a line.
+
+  Raises:
+    UserError: if there is no run with a sound checkpoint, or it asks for what is not
+      trusted.
+  """
+  workdir = Workdir(paths.resolved(str(path)))
+  if not workdir.config.is_file() or not any(workdir.checkpoints.glob('*')):
+    raise UserError(f'{workdir.path}: there is no run with a checkpoint; must be the '
+                    '--workdir of one')
+  here = layouts.over(MeshShape(), 'jit', (), jax.local_devices()[:1])._replace(
+    described=False)
+  return open_run(workdir, here, data_dir=data_dir, trust=trust, say=say,
+                  cache_dir=paths.checked(str(cache_dir), 'cache_dir'))
+
+
+def open_run(workdir: Workdir, layout: Layout, *,
+             data_dir: str | None, cache_dir: pathlib.Path, reading: bool = False,
+             resolved: Resolved | None = None, trust: bool = False,
+             say: Callable[[str], None] = print) -> Run:
+  """Opens a run at its best checkpoint.
+
+  Args:
+    workdir: of the run.
+    layout: where its arrays lie.
+    data_dir: None for the folder that the run began with, if it named one.
+    cache_dir: for decoded data.
+    reading: whether to open its data now.
+    resolved: what `workdir.recorded` gives; None to read it here.
+    trust: whether to import and execute whatever the run names.
+    say: prints a line.
+
+  Raises:
+    UserError: if it is not as it was left, has no sound checkpoint, or asks for what is
+      not trusted.
+  """
+  if resolved is None:
+    resolved = workdir.recorded({}, trusted=trust)
+    for note in resolved.notes:
+      say(note)
+  built = build_run(resolved.experiment, layout, workdir, data_dir, cache_dir,
+                    reading=reading, trust=trust, say=say)
+  traced = trace(built.learner, built.train, built.evals, layout)
+  if reading:
+    build.check_task(built, traced.output_shapes, say)
+  step, carry = initialize.of_run(workdir, traced.carry)
+  say(f'step {step:,} of {workdir.path}, the best checkpoint')
+  reopen = None if reading else functools.partial(
+    open_run, workdir, layout, data_dir=data_dir, cache_dir=cache_dir, reading=True,
+    resolved=resolved, trust=trust, say=lambda line: None)
+  return Run(resolved, workdir.path, built, traced, carry.state, step, reopen)
+
+
+def initialized(resolved: Resolved, layout: Layout, *, data_dir: str | None,
+                cache_dir: pathlib.Path, trust: bool = False,
+                say: Callable[[str], None] = print) -> Run:
+  """An experiment with the parameters of its `init_from`, as a run of step 0.
+
+  Args:
+    resolved: the experiment.
+    layout: where its arrays lie.
+    data_dir: None for the folder of the run that `init_from` names, if it is one.
+    cache_dir: for decoded data.
+    trust: whether another run that is opened may execute whatever it names.
+    say: prints a line.
+
+  Raises:
+    UserError: if the parameters are not there, or do not fit.
+  """
+  experiment = resolved.experiment
+  stored = Workdir(experiment.init_from).fitted()
+  kept = {name: state for name, state in stored.kept.items() if name == 'tokenizer'}
+  built = build.build(experiment, layout, _context(
+    data_dir or stored.data_dir, cache_dir, kept, trust, say))
+  traced = trace(built.learner, built.train, {}, layout)
+  init = traced.lower['init']().compile(devices.compiler_options(layout.platform))
+  carry = init(layout.everywhere(np.asarray(jax.random.PRNGKey(experiment.seed))))
+  state = initialize.start(built, carry, say).state
+  return Run(resolved, pathlib.Path(experiment.init_from), built, traced, state, 0)
+
+
+def build_run(experiment: Experiment, layout: Layout, workdir: Workdir,
+              data_dir: str | None, cache_dir: pathlib.Path, *, reading: bool = True,
+              trust: bool = False, say: Callable[[str], None] = print) -> Built:
+  """Builds with what `data.json` of a workdir keeps; see `Built.data` for what is new.
+
+  Args:
+    experiment: what to build.
+    layout: where its arrays lie.
+    workdir: of the run.
+    data_dir: None for the folder that the run began with, if it named one.
+    cache_dir: for decoded data.
+    reading: whether data is needed; without, none is opened, what is kept will do, and
+      there are no evals.
+    trust: whether another run that is opened may execute whatever it names.
+    say: prints a line.
+
+  Raises:
+    UserError: also if what is kept is not as the run left it, or is gone; see
+      `Workdir.fitted`.
+  """
+  stored = workdir.fitted()
+  data_dir = str(paths.resolved(data_dir)) if data_dir else stored.data_dir
+  context = _context(data_dir, cache_dir, dict(stored.kept), trust, say)
+  if not reading:
+    experiment = _without_data(experiment, layout, stored.kept)
+    context.open_run = lambda path: None  # by which a run is measured
+  return build.build(experiment, layout, context)
+
+
+def _context(data_dir: str | None, cache_dir: pathlib.Path, kept: dict[str, Any],
+             trust: bool, say: Callable[[str], None]) -> DataContext:
+  def opened(path):
+    return load(path, cache_dir=cache_dir, trust=trust, say=say)
+
+  return DataContext(data_dir, cache_dir, kept, in_lines(say), opened, trust=trust)
+
+
+def _without_data(experiment: Experiment, layout: Layout, kept: dict[str, Any]
+                  ) -> Experiment:
+  """Trained on any batch, as evaluations have it, for as many steps as the run."""
+  length = kept.get('train', {}).get('length', 1)
+  steps = experiment.duration.step(
+    1, length / (build.batch_size(experiment, layout, length) or length))
+  evals = [*experiment.evals.values()]
+  train = dataclasses.replace(
+    experiment.train, resident=False, batch_size=layout.shape.parts,
+    source=dataset_spec.Recorded(getattr(experiment.train.source, 'environment', None)),
+    transforms=evals[0].transforms if evals else experiment.train.transforms)
+  return dataclasses.replace(
+    experiment, train=train, evals={}, monitor=None, accumulate=1,
+    duration=Duration(steps=steps))

@@ -1,0 +1,76 @@
+"""How many steps a dispatch takes, agreed on by the processes of a run."""
+
+import collections
+import time
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+UNDER_WAY = 2  # dispatches given to the device before the oldest is waited for
+PACE = 0.25  # seconds that a dispatch should take: a signal is noticed that soon
+
+
+class Votes(NamedTuple):
+  """What the processes of a run agree on with every dispatch: the highest of each.
+
+  Attributes:
+    stop: whether to save and end.
+    save: whether a checkpoint is due by the clock.
+    count: how many steps to dispatch at a time, negative: the lowest holds.
+  """
+
+  stop: bool = False
+  save: bool = False
+  count: int = -1
+
+
+class Pace:
+  """How many steps to dispatch at a time, from how long they take.
+
+  What is agreed on with a dispatch is known a few dispatches later; every process
+  reads it after the same one.
+  """
+
+  def __init__(self, most: int, first: int):
+    self._most, self._under_way = most, collections.deque()
+    self.done = first
+    self.wish, self.agreed = -1, Votes()
+    self._finished: float | None = None
+    self._stale = 0  # of what is under way, since the last checkpoint
+    self._unmeasured = 0  # of what is under way, since the last pause
+
+  @property
+  def count(self) -> int:
+    """Steps of the next dispatch."""
+    return -self.agreed.count
+
+  def dispatched(self, step: int, token: jax.Array, agreed: jax.Array | None) -> None:
+    """Notes a dispatch up to a step; waits for an older one if there are too many."""
+    self._under_way.append((step, token, agreed))
+    if len(self._under_way) <= UNDER_WAY:
+      return
+    before = self.done
+    self.done, token, agreed = self._under_way.popleft()
+    jax.block_until_ready(token)
+    now = time.perf_counter()
+    if self._unmeasured:
+      self._unmeasured, now = self._unmeasured - 1, None
+    elif self._finished is not None and self.done > before:
+      each = (now - self._finished) / (self.done - before)
+      self.wish = -min(self._most, max(1, int(PACE / max(each, 1e-9))))
+    self._finished = now
+    self.agreed = Votes(count=self.wish) if agreed is None else (
+      Votes(*np.asarray(agreed).tolist()))
+    if self._stale:
+      self._stale -= 1
+      self.agreed = self.agreed._replace(save=False)
+
+  def paused(self) -> None:
+    """Training was waited for, and something else done: that took no step's time."""
+    self._unmeasured, self._finished = len(self._under_way), None
+
+  def saved(self) -> None:
+    """What is under way was still asked for before this checkpoint."""
+    self._stale = len(self._under_way)
+    self.agreed = self.agreed._replace(save=False)
