@@ -326,18 +326,18 @@ class Run:
       raise UserError(f'{self.name} reads {", ".join(lacking)} too: give '
                       f'{lacking[0]}=...')
     for name, array in columns.items():
-      self._check_column(name, array, len(columns['inputs']))
+      self._check_column(name, array, columns['inputs'])
     return columns
 
-  def _check_column(self, name: str, array: np.ndarray, rows: int) -> None:
+  def _check_column(self, name: str, array: np.ndarray, inputs: np.ndarray) -> None:
     like = self._example[name]
     if array.shape[1:] != like.shape[1:] or array.dtype != like.dtype or (
       not array.ndim):
       raise UserError(f'{self.name} knows {name} of {like.shape[1:]} {like.dtype}, '
                       f'not of {array.shape[1:]} {array.dtype}')
-    if len(array) != rows or not len(array):
+    if len(array) != len(inputs) or not len(array):
       raise UserError(f'{name}: {len(array)} rows, must be as many as inputs '
-                      f'({rows}), at least 1')
+                      f'({len(inputs)}), at least 1')
     if array.dtype.kind == 'f':
       wrong = ~np.isfinite(array).reshape(len(array), -1).all(1)
       if wrong.any():

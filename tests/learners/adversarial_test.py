@@ -236,11 +236,11 @@ def test_what_is_evaluated_is_the_average(evaluated):
   _, task, state, sums, outputs = evaluated
   params = {**state.params, 'generator': state.model_state['average']['params']}
   rows = jnp.arange(70)
-  expected = jax.jit(task.generate)(
+  expected = jax.jit(task.generate_images)(
     params, state.model_state['average']['variables'], _latents(1, rows, 4), rows % 3,
     KEY)
   np.testing.assert_array_equal(outputs['generated'], expected)
-  plain = jax.jit(task.generate)(
+  plain = jax.jit(task.generate_images)(
     state.params, state.model_state['model'], _latents(1, rows, 4), rows % 3, KEY)
   assert (plain != expected).any()
   np.testing.assert_array_equal(outputs['labels'], rows % 3)
@@ -254,7 +254,7 @@ def test_a_path_is_from_one_image_to_another(evaluated):
   ways = outputs['between'][: PATHS * POINTS].reshape(PATHS, POINTS, 4, 4, 1)
   numbers = jnp.arange(PATHS)
   for point, end in ((0, 0), (POINTS - 1, 1)):
-    expected = jax.jit(task.generate)(
+    expected = jax.jit(task.generate_images)(
       {**state.params, 'generator': state.model_state['average']['params']},
       state.model_state['average']['variables'], _latents(2, 2 * numbers + end, 4),
       numbers % 3, KEY)
@@ -294,7 +294,7 @@ def test_latents_are_normal_and_of_their_number_alone():
 def test_parts_of_a_batch_give_the_step_of_the_whole():
   outcomes = []
   for parts in (1, 3):
-    learner, _ = made(Dots(), partial(mean_gradient, parts=parts))
+    learner, _ = made(Dots(), partial(mean_gradient, microbatches=parts))
     data = batch(6, masked=1)
     state = jax.jit(learner.init)(KEY, data)
     if parts > 1:
@@ -306,7 +306,7 @@ def test_parts_of_a_batch_give_the_step_of_the_whole():
 
 @pytest.mark.parametrize('updates', [1, 2])
 def test_parts_with_batch_normalisation_are_finite(updates):
-  learner, _ = made(DCGAN, partial(mean_gradient, parts=2),
+  learner, _ = made(DCGAN, partial(mean_gradient, microbatches=2),
                     discriminator_updates=updates)
   state, data = jax.jit(learner.init)(KEY, batch()), batch(8)
   data = {name: x.reshape(2, 4, *x.shape[1:]) for name, x in data.items()}
@@ -318,7 +318,7 @@ def test_parts_with_batch_normalisation_are_finite(updates):
 
 @pytest.mark.parametrize('parts', [1, 2])
 def test_updates_that_do_not_divide_the_batch(parts):
-  learner, _ = made(Dots(), partial(mean_gradient, parts=parts),
+  learner, _ = made(Dots(), partial(mean_gradient, microbatches=parts),
                     discriminator_updates=4)
   state, data = jax.eval_shape(learner.init, KEY, batch()), batch(6 * parts)
   if parts > 1:

@@ -8,9 +8,12 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from bigmodels.learners.gradient import mean_gradient
+from bigmodels.learners.supervised import supervised
+from bigmodels.metrics import Mean
 from bigmodels.models import Mlp
 from bigmodels.tasks import classification
 
@@ -128,8 +131,8 @@ def counting(params, model_state, batch, key):
   count = batch['mask'].sum()
   total = jnp.sum(params * batch['x'] * batch['mask'])
   model_state = {'seen': model_state['seen'] + 1,
-           'most': jnp.maximum(model_state['most'], batch['x'].max())}
-  return total / jnp.maximum(count, 1), (model_state, {'loss': (total, count)}, {})
+                 'most': jnp.maximum(model_state['most'], batch['x'].max())}
+  return total / jnp.maximum(count, 1), (model_state, {'loss': Mean(total, count)}, {})
 
 
 @pytest.mark.parametrize('how', [{'parts': 2}, {'devices': 2}], ids=str)
@@ -142,3 +145,64 @@ def test_worked_by_hand(how):
   assert (value, grad, sums['loss']) == (10, 2, (30, 3))
   assert model_state['seen'] == 7 and model_state['seen'].dtype == jnp.int32
   assert model_state['most'] == 6  # the mean of 2 and 10
+
+
+# --- other gradients, the same learner ------------------------------------------
+
+
+def sharpness_aware(loss, *, rho, **cut):
+  """The gradient at the worst point nearby (Foret et al., 2021)."""
+  plain = mean_gradient(loss, **cut)
+
+  def gradient(params, model_state, batch, key):
+    _, grads = plain(params, model_state, batch, key)
+    scale = rho / optax.global_norm(grads)
+    worst = jax.tree.map(lambda p, g: p + scale * g, params, grads)
+    _, sharp = plain(worst, model_state, batch, key)
+    return plain(params, model_state, batch, key)[0], sharp
+
+  return gradient
+
+
+def clipped_per_example(loss, *, norm, **cut):
+  """The mean of gradients of single examples, each of at most a norm."""
+  del cut
+
+  def gradient(params, model_state, batch, key):
+    def one(example):
+      alone = jax.tree.map(lambda x: x[None], example)
+      (_, (_, metrics, _)), grads = jax.value_and_grad(loss, has_aux=True)(
+        params, model_state, alone, key)
+      scale = jnp.minimum(1, norm / optax.global_norm(grads))
+      return metrics, jax.tree.map(lambda g: scale * g * example['mask'], grads)
+
+    metrics, grads = jax.tree.map(lambda x: x.sum(0), jax.vmap(one)(batch))
+    count = jnp.maximum(metrics['loss'].count, 1)
+    return (metrics['loss'].total / count, model_state, metrics), jax.tree.map(
+      lambda g: g / count, grads)
+
+  return gradient
+
+
+@pytest.mark.parametrize('gradient', [
+  partial(sharpness_aware, rho=0.1), partial(clipped_per_example, norm=0.01)])
+def test_another_gradient_needs_no_other_learner(gradient):
+  loss, params, model_state, batch = start(Mlp(3, (8,)), UNEVEN)
+  task = classification(Mlp(3, (8,)))
+  learner = supervised(task, optax.sgd(1.0), gradient)
+  state = learner.init(KEY, batch)._replace(params=params, model_state=model_state)
+  after, metrics = jax.jit(learner.step)(state, batch)
+  assert metrics['loss'].count == 8
+  plain, _ = jax.jit(supervised(task, optax.sgd(1.0)).step)(state, batch)
+  moved = optax.global_norm(jax.tree.map(jnp.subtract, after.params, params))
+  if gradient.func is clipped_per_example:
+    assert 0 < moved <= 0.01 + 1e-6
+  else:
+    key = jax.random.fold_in(state.key, state.step)
+    _, grads = mean_gradient(loss)(params, model_state, batch, key)
+    worst = jax.tree.map(
+      lambda p, g: p + 0.1 * g / optax.global_norm(grads), params, grads)
+    _, sharp = mean_gradient(loss)(worst, model_state, batch, key)
+    assert_close(after.params, jax.tree.map(lambda p, g: p - g, params, sharp))
+  assert any(jnp.any(a != b) for a, b in zip(
+    jax.tree.leaves(after.params), jax.tree.leaves(plain.params), strict=True))

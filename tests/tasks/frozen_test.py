@@ -119,7 +119,7 @@ def test_parts_of_a_batch_leave_what_is_frozen_to_the_bit(parts):
   params, model_state = _started(task)
   model_state = jax.tree.map(lambda x: x * 1.1, model_state)  # no round numbers
   batch = jax.tree.map(lambda x: np.stack([x] * parts), BATCH)
-  gradient = mean_gradient(partial(task.loss, train=True), parts=parts)
+  gradient = mean_gradient(partial(task.loss, train=True), microbatches=parts)
   (_, after, _), _ = jax.jit(gradient)(params, model_state, batch, KEY)
   same = _same(after, model_state)['batch_stats']
   assert all(jax.tree.leaves([same[k] for k in ('stage1', 'stage2')]))

@@ -229,7 +229,7 @@ def test_generated_images_are_bytes_of_latents_and_labels(name):
   task, model = task_of(MODELS[name], white=16), MODELS[name]
   params, model_state = started(MODELS[name])
   latents, labels = jax.random.normal(KEY, (5, 4)), jnp.arange(5) % 3
-  made = jax.jit(task.generate)(params, model_state, latents, labels, KEY)
+  made = jax.jit(task.generate_images)(params, model_state, latents, labels, KEY)
   floats = jax.jit(partial(model.apply, method='generate', train=False))(
     {'params': params, **model_state}, latents, labels, rngs={'noise': KEY})
   assert made.shape == (5, 4, 4, 1) and made.dtype == np.uint8

@@ -99,7 +99,7 @@ def test_labels_that_no_classifier_can_learn(train, test, classes, message):
 
 
 def test_a_single_class_is_not_answered_with_a_width():
-  """It was: set --config.model.outputs=1."""
+  """It was: set --config.model.num_outputs=1."""
   ready = built(given([0, 0], ('a',)), given([0], ('a',)))
   with pytest.raises(UserError) as error:
     said(ready, 'probabilities', 2)

@@ -1,0 +1,161 @@
+"""bigmodels.training.evaluation: metrics of any shape, exact however a split is cut."""
+
+import dataclasses
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from bigmodels import data, learners, models, tasks
+from bigmodels.config import Duration, Experiment, Monitor
+from bigmodels.core.errors import UserError
+from bigmodels.data.sources import DataContext
+from bigmodels.learners import Signal
+from bigmodels.metrics import Mean
+from bigmodels.parallel import layout
+from bigmodels.parallel.sharding import MeshShape
+from bigmodels.training import build, evaluation
+from bigmodels.training.compile import compile_programs
+
+RNG = np.random.default_rng(0)
+INPUTS = RNG.normal(size=(23, 4)).astype(np.float32)
+LABELS = np.arange(23, dtype=np.int32) % 3
+
+
+class Confusion(NamedTuple):
+  """Counts `[classes, classes]` of labels and predictions."""
+
+  counts: jax.Array
+
+  def compute(self):
+    counts = np.asarray(self.counts)
+    return {'matrix': counts, 'recall': np.diag(counts) / counts.sum(1), 'none': None}
+
+
+def confused(model, **settings):
+  """Classification that counts its confusions, too."""
+  task = tasks.classification(model, **settings)
+
+  def loss(params, model_state, batch, key, train):
+    value, (model_state, metrics, outputs) = task.loss(
+      params, model_state, batch, key, train)
+    pairs = jax.nn.one_hot(3 * outputs['labels'] + outputs['predictions'], 9)
+    counts = (pairs * batch['mask'][:, None]).sum(0).reshape(3, 3)
+    return value, (model_state, {**metrics, 'confusion': Confusion(counts)}, outputs)
+
+  return task._replace(loss=loss)
+
+
+def ready(task=confused, learner=learners.supervised, batch_size=5, **fields):
+  source = data.Arrays(inputs=INPUTS, labels=LABELS)
+  experiment = Experiment(
+    model=partial(models.Mlp, 3, (5,)), task=task, learner=learner,
+    optimizer=partial(optax.sgd, 0.1), duration=Duration(steps=4),
+    train=data.Batches(source=source, batch_size=8),
+    evals={'train_again': data.Batches(source=source, batch_size=batch_size)}, **fields)
+  one = layout.over(MeshShape(), 'jit', ())
+  built = build.build(experiment, one, DataContext(None, None, {}, lambda line: None))
+  programs = compile_programs(built.learner, built.train, built.evals, one)
+  return built, programs, programs.init(one.everywhere(np.asarray(
+    jax.random.PRNGKey(0))))
+
+
+@pytest.mark.parametrize('batch_size', [5, 23])
+def test_a_confusion_matrix_is_that_of_the_outputs(batch_size):
+  built, programs, carry = ready(batch_size=batch_size)
+  found, outputs = evaluation.evaluate(built, programs, 'train_again', carry.state)
+  expected = np.zeros((3, 3))
+  np.add.at(expected, (outputs['labels'], outputs['predictions']), 1)
+  assert found['train_again/confusion/matrix'] == expected.tolist()
+  assert found['train_again/confusion/recall'] == pytest.approx(
+    (np.diag(expected) / expected.sum(1)).tolist())
+  assert 'train_again/confusion/none' not in found
+  assert outputs['row'].tolist() == [*range(23)]
+
+
+def population(task, optimizer, gradient, count=3):
+  """So many learners side by side, which differ in their keys."""
+  one = learners.supervised(task, optimizer, gradient)
+  keys = jax.vmap(jax.random.fold_in, (None, 0))
+
+  def init(key, batch):
+    state = jax.vmap(one.init, (0, None))(keys(key, jnp.arange(count)), batch)
+    return state._replace(step=jnp.int32(0), key=key)
+
+  def members(state):
+    return state._replace(step=jnp.full(count, state.step),
+                          key=keys(state.key, jnp.arange(count)))
+
+  def step(state, batch):
+    after, metrics = jax.vmap(one.step, (0, None))(members(state), batch)
+    return after._replace(step=state.step + 1, key=state.key), metrics
+
+  def evaluate(state, batch):
+    metrics, outputs = jax.vmap(one.evaluate, (0, None))(members(state), batch)
+    return metrics, jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), outputs)
+
+  return learners.Learner(init, step, evaluate)
+
+
+def plain(model):
+  return tasks.classification(model)._replace(summarize=None)
+
+
+def test_metrics_of_a_population_have_a_leading_axis():
+  built, programs, carry = ready(plain, population)
+  for step in range(3):
+    carry, _ = programs.advance(
+      carry, built.train.host_batch(step, 1), 1, step == 0, (0, 0, -1))
+  assert carry.window['loss'].total.shape == (3,) and int(carry.fault[0]) == -1
+  losses = evaluation.values_of(jax.device_get(carry.window))['loss']
+  assert len(losses) == 3 == len(set(losses))
+  found, _ = evaluation.evaluate(built, programs, 'train_again', carry.state)
+  accuracy = found['train_again/accuracy']
+  assert len(accuracy) == 3 and all(0 <= x <= 1 for x in accuracy)
+
+
+def test_each_member_is_what_it_would_be_alone():
+  members = jax.device_get(ready(plain, population)[2].state.params)
+  alone, programs, _ = ready(plain)
+  key = jax.random.fold_in(jax.random.PRNGKey(0), 1)
+  single = programs.init(alone.layout.everywhere(np.asarray(key))).state.params
+  jax.tree.map(lambda all_, one: np.testing.assert_allclose(all_[1], one, rtol=1e-6),
+               members, jax.device_get(single))
+
+
+def test_one_member_that_is_not_finite_is_a_fault():
+  built, programs, carry = ready(plain, population)
+  spoilt = jax.tree.map(lambda x: x.at[1].set(np.nan), carry.state.params)
+  carry = carry._replace(state=carry.state._replace(params=spoilt))
+  carry, _ = programs.advance(carry, built.train.host_batch(0, 1), 1, True, (0, 0, -1))
+  assert int(carry.fault[0]) == 1
+
+
+def test_the_score_of_members_is_their_mean():
+  monitor = Monitor(metric='train_again/loss', goal='min')
+  experiment = dataclasses.replace(ready(plain)[0].experiment, monitor=monitor)
+  value = evaluation.monitored(experiment, {'train_again/loss': [1.0, 2.0, 6.0]})
+  assert value.tolist() == [1, 2, 6] and evaluation.score(value) == 3
+  assert evaluation.score(None) is None
+  with pytest.raises(UserError, match=r"no metric 'train_again/loss'; did you mean"):
+    evaluation.monitored(experiment, {'train_again/los': 1.0})
+
+
+def test_values_of_metrics_are_plain_numbers():
+  found = evaluation.values_of({'a': Mean(np.float32(1), np.float32(2)),
+                                'b': Mean(np.float32(0), np.float32(0)),
+                                'c': Confusion(np.eye(2))})
+  assert found == {'a': 0.5, 'c/matrix': [[1, 0], [0, 1]], 'c/recall': [1, 1]}
+  assert type(found['a']) is float
+
+
+def test_the_signal_has_the_shape_of_its_members():
+  _, _, carry = ready(plain, population)
+  like = carry.state.signal
+  made = jax.tree.map(lambda new, old: np.broadcast_to(new, old.shape), Signal(
+    np.float32([1, 2, 3]), np.int32(4)), like)
+  assert made.value.tolist() == [1, 2, 3] and made.count.tolist() == [4, 4, 4]
