@@ -1,12 +1,13 @@
-"""Sources, batches and transforms. Importing this reads nothing and loads no reader."""
+"""Sources, batches and transforms. Importing this reads no data and loads no reader."""
 
 from bigmodels.data import cleaning, pictures, test_time, texts, tokenizers, transforms
+from bigmodels.data.arrays import Arrays
 from bigmodels.data.batches import Batches, at_most
 from bigmodels.data.episodes import Episodes
 from bigmodels.data.generated import Generated
 from bigmodels.data.language import Packed, Sentences, Translations
 from bigmodels.data.scikit import Digits, ScikitTable
-from bigmodels.data.sources import Arrays, Subset
+from bigmodels.data.subset import Subset
 from bigmodels.data.table import Table
 from bigmodels.data.tfds import Tfds
 

@@ -1,14 +1,15 @@
-"""A batch is a pure function of (seed, step), by two roads with one meaning.
+"""Batches: pure functions of (seed, step), resident on the device or streamed to it.
 
-What fits stays *resident*: on the device, gathered inside the compiled step, many
-steps a dispatch. What does not is *streamed*: threads or processes read and decode, one
-step a dispatch. Augmentation and normalisation run inside the step on either road.
+A split that fits is *resident*: it stays on the device and is gathered inside the
+compiled step, many steps a dispatch. Any other is *streamed*: threads or processes read
+and decode it, one step a dispatch. The batches are the same; augmentation and
+normalisation run inside the step either way.
 """
 
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +18,8 @@ import numpy as np
 
 from bigmodels.core.errors import UserError, blamed
 from bigmodels.data.columns import check_finite
-from bigmodels.data.sources import Columns, DataContext, Dataset, intact
+from bigmodels.data.sources import DataContext, Dataset
+from bigmodels.parallel.layout import Layout
 
 RESIDENT_BYTES = 2 * 2**30
 MOST_STEPS = 64  # in one dispatch: the rows that travel with it stay small
@@ -25,7 +27,7 @@ MOST_STEPS = 64  # in one dispatch: the rows that travel with it stay small
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Batches:
-  """How a split is read, as an experiment says it.
+  """How an experiment reads a split.
 
   Attributes:
     source: a source's split: `Digits().split('train')`.
@@ -33,14 +35,15 @@ class Batches:
       fills it up with masked examples to what can be cut over the devices. Or a
       function of the split, such as `at_most`.
     transforms: `(batch, key) -> batch` over a whole batch, in this order; they may
-      lack `mean` and `std`, which are then fitted on the training split. Draw in
-      shapes `[batch, ...]`: that comes out the same however a batch is cut; one number
-      for a batch, or a key split for each example, differs from part to part.
-    resident: keep the decoded split on the device; None decides by its size.
+      lack `mean` and `std`, which are then fitted on the training split. Random
+      numbers must be drawn in shapes `[batch, ...]`: these are the same however a
+      batch is cut. One number for a batch, or a key split for each example, would
+      differ between microbatches and between devices.
+    resident: whether to keep the decoded split on the device; None decides by its size.
     workers: processes that read ahead when streamed; 0 reads in threads.
-    corrupt: examples that cannot be decoded, and are masked, before the run stops;
-      None for one in a thousand of the split, but at least one. A streamed split is
-      counted from the start of each process, over what it reads.
+    corrupt: the most examples that may fail to decode before the run stops; these are
+      masked. None allows one in a thousand of the split, but at least one. Each process
+      of a streamed split counts what it reads itself.
   """
 
   source: Any
@@ -61,18 +64,21 @@ class Batches:
 
 
 def at_most(length: int, cut: int, *, examples: int) -> int | None:
-  """A `Batches.batch_size` for data of any length: small data gets small batches.
+  """Returns a batch size for data of any length: small data gets small batches.
+
+  `partial(at_most, examples=128)` is a `Batches.batch_size`.
 
   Args:
     length: examples of the split.
-    cut: parts that a batch is cut into.
-    examples: of a batch, if the split has as many; else an eighth of the split.
+    cut: equal parts that a batch is cut into, over devices and microbatches.
+    examples: the batch size if the split has as many; else it is an eighth of the
+      split.
 
   Returns:
-    a multiple of `cut` below `examples`; None, the whole split, if it has fewer.
+    A multiple of `cut`, at most `examples`; None, the whole split, if it has fewer.
 
   Raises:
-    ValueError: if `examples` is not at least 1.
+    ValueError: if `examples` is below 1.
   """
   if examples < 1:
     raise ValueError(f'examples: must be >= 1, got {examples}')
@@ -81,10 +87,14 @@ def at_most(length: int, cut: int, *, examples: int) -> int | None:
 
 
 def size_of(batch_size: int | Callable | None, length: int, cut: int) -> int | None:
-  """The examples of a step, None for the whole split; see `Batches.batch_size`.
+  """Returns the examples of a step, None for the whole split.
+
+  Args:
+    batch_size: see `Batches`.
+    length, cut: see `at_most`.
 
   Raises:
-    UserError: if it is a function, and fails.
+    UserError: if `batch_size` is a function that fails.
   """
   if not callable(batch_size):
     return batch_size
@@ -92,13 +102,25 @@ def size_of(batch_size: int | Callable | None, length: int, cut: int) -> int | N
     return batch_size(length, cut)
 
 
-class Order(NamedTuple):
-  """Which rows make up the batch of a step.
+def fits(dataset: Dataset) -> bool:
+  """Returns whether a split is small enough to be resident by default."""
+  return dataset.nbytes is not None and dataset.nbytes <= RESIDENT_BYTES
 
-  Training (`shuffle`) goes through one permutation after the other, each a function
-  of (seed, epoch) alone; batches go on across the ends of epochs, so that every
-  example is seen once an epoch whatever the batch size. Evaluation goes through the
-  split once, and -1 fills up the last batch. `filling` more are -1 in every batch.
+
+class Order(NamedTuple):
+  """The rows of the batch of every step.
+
+  Training reads one permutation after the other, each a function of (seed, epoch)
+  alone; a batch may span the end of an epoch, so that every example is seen once an
+  epoch whatever the batch size. Evaluation reads the split once, in order, and -1 fills
+  up the last batch.
+
+  Attributes:
+    length: examples of the split.
+    batch_size: rows of a step.
+    seed: of the permutations.
+    shuffle: whether to train.
+    filling: further rows of every batch that are -1.
   """
 
   length: int
@@ -112,70 +134,73 @@ class Order(NamedTuple):
     return self.length / self.batch_size
 
   def rows(self, step: int) -> np.ndarray:
-    """The rows of a step, int32 `[batch_size + filling]`."""
+    """Returns the rows of a step, int32 `[batch_size + filling]`."""
     rows = np.full(self.batch_size + self.filling, -1, np.int32)
     rows[: self.batch_size] = self._rows(step)
     return rows
 
   def epochs(self, step: int) -> np.ndarray:
-    """The pass over the split that each row of a step is in, from 0, int32."""
+    """Returns the epoch of each row of a step, from 0, int32 as `rows`."""
     epochs = np.zeros(self.batch_size + self.filling, np.int32)
     if self.shuffle:
-      epochs[: self.batch_size] = self._places(step) // self.length
+      epochs[: self.batch_size] = self._positions(step) // self.length
     return epochs
 
   def seeds(self, step: int) -> np.ndarray:
-    """What to seed draws with while the rows of a step are read, uint64 `[n, 2]`.
+    """Returns seeds for what is drawn while a step is read, uint64 `[n, 2]`.
 
-    The seed of the order, and the pass and row: so that an example is read in the same
-    way wherever, and whenever again, its pass is gone through.
+    They are functions of the seed of the order, the epoch and the row, so that an
+    example is read in the same way wherever and however often its epoch is read.
     """
     rows, epochs = (x.astype(np.uint64) for x in (
       np.maximum(self.rows(step), 0), self.epochs(step)))
     # The first bit tells these apart from the keys of `permutation`.
-    places = np.uint64(1) << np.uint64(63) | epochs << np.uint64(32) | rows
-    return np.stack([np.full_like(rows, self.seed), places], 1)
+    examples = np.uint64(1) << np.uint64(63) | epochs << np.uint64(32) | rows
+    return np.stack([np.full_like(rows, self.seed), examples], 1)
 
-  def _places(self, step: int) -> np.ndarray:
+  def _positions(self, step: int) -> np.ndarray:
     return np.arange(step * self.batch_size, (step + 1) * self.batch_size)
 
   def _rows(self, step: int) -> np.ndarray:
-    places = self._places(step)
+    positions = self._positions(step)
     if not self.shuffle:
-      return np.where(places < self.length, places, -1).astype(np.int32)
-    epochs, places = places // self.length, places % self.length
+      return np.where(positions < self.length, positions, -1).astype(np.int32)
+    epochs, positions = positions // self.length, positions % self.length
     rows = np.empty(self.batch_size, np.int32)
     for epoch in range(epochs[0], epochs[-1] + 1):
       here = epochs == epoch
-      rows[here] = permutation(self.length, self.seed, epoch)[places[here]]
+      rows[here] = permutation(self.length, self.seed, epoch)[positions[here]]
     return rows
 
 
 @functools.lru_cache(maxsize=4)
 def permutation(length: int, seed: int, epoch: int) -> np.ndarray:
-  """A permutation of `length` rows, the same on every machine and NumPy release."""
+  """Returns a permutation of rows, int32 `[length]`: one for each seed and epoch.
+
+  It is the same on every machine and for every release of NumPy.
+  """
   raw = np.random.Philox(key=np.array([seed, epoch], np.uint64)).random_raw(length)
   return np.argsort(raw, kind='stable').astype(np.int32)
 
 
 class Loader(NamedTuple):
-  """An opened split on its way into compiled code.
+  """What hands the batches of an opened split to compiled code.
 
   Attributes:
-    order: which rows make up which step.
-    dataset: what was opened.
-    microbatches: parts of a batch that follow one another in a step.
+    order: the rows of every step.
+    dataset: the opened split.
+    microbatches: number of parts that a batch is cut into, one after the other.
     resident: arrays that stay on the device; empty when streamed.
     host_batch: (first step, number of steps) -> arrays for one dispatch.
-    batch: (resident, host_batch, index in the dispatch, a key for each part) -> batch;
-      traced. A batch has `inputs`, `labels`, `mask` (float32, 0 for what only fills up
-      or cannot be decoded), `row` (int32, of the split, 0 where masked) and `epoch`
-      (int32, the pass over the split that the example is in, from 0), each `[batch,
-      ...]`, or `[microbatches, batch, ...]` if there are several.
+    batch: (resident, host_batch, index in the dispatch, a key for each microbatch) ->
+      batch; traced. A batch has every column of the dataset; `mask` (float32, 0 for
+      what only fills up or cannot be decoded); `row` (int32, of the split, 0 where
+      masked); and `epoch` (int32, from 0): each `[batch, ...]`, or `[microbatches,
+      batch, ...]` if there are several.
     most: steps that one dispatch may take.
     close: stops workers.
-    labels: those of a resident split that can be learned from, on the host; None when
-      streamed.
+    labels: those of a resident split that are not corrupt, on the host; None when
+      streamed, and for data without labels.
   """
 
   order: Order
@@ -189,22 +214,26 @@ class Loader(NamedTuple):
   labels: np.ndarray | None = None
 
 
-def open_loader(batches: Batches, name: str, context: DataContext, layout: Any, *,
-              dataset: Dataset, seed: int, shuffle: bool, steps: int,
-              transforms: tuple, microbatches: int = 1) -> Loader:
-  """Puts an opened split on its road.
+def open_loader(batches: Batches, name: str, context: DataContext, layout: Layout, *,
+                dataset: Dataset, seed: int, shuffle: bool, steps: int,
+                transforms: tuple, microbatches: int = 1) -> Loader:
+  """Returns the loader of an opened split, resident or streamed.
 
   Args:
-    batches: the recipe.
+    batches: the settings.
     name: of the split in the experiment, for messages.
-    context: see there.
-    layout: a `parallel.layout.Layout`.
+    context: prints lines, and knows the data that the run began with.
+    layout: the devices that batches are cut over.
     dataset: the opened source.
     seed: of the order of examples.
     shuffle: whether to train (endless, shuffled) or to evaluate (once, in order).
-    steps: how many a shuffled loader goes on for.
+    steps: number of steps of a shuffled loader.
     transforms: the completed `batches.transforms`.
     microbatches: see `Loader`.
+
+  Raises:
+    UserError: for other data than the run began with, a batch size that does not fit,
+      or, of a resident split, examples that cannot be learned from.
   """
   context.check(name, dataset.identity)
   cut = layout.shape.parts * microbatches
@@ -219,24 +248,25 @@ def open_loader(batches: Batches, name: str, context: DataContext, layout: Any, 
     layout.check_batch(size, microbatches, name, dataset.length)
   order = Order(dataset.length, size, seed, shuffle, -size % cut)
   shape = (microbatches, (size + order.filling) // microbatches)
-  fits = dataset.nbytes is not None and dataset.nbytes <= RESIDENT_BYTES
-  resident = fits if batches.resident is None else batches.resident
+  resident = fits(dataset) if batches.resident is None else batches.resident
   path = name if shuffle else f'evals.{name}'
   say = context.say
   if not resident and jax.process_count() > 1:
     say = functools.partial(print, flush=True)  # each process reads rows of its own
-  sound = _Sound(path, dataset, batches.corrupt, say)
+  usable = _Usable(path, dataset, batches.corrupt, say)
   if resident:
     columns = dict(dataset.load())
-    rows = sound.rows(columns, np.arange(dataset.length, dtype=np.int32))
-    labels = columns['labels'] if (rows >= 0).all() else columns['labels'][rows >= 0]
+    rows = usable.rows(columns, np.arange(dataset.length, dtype=np.int32))
+    labels = columns.get('labels')
+    if labels is not None and not (rows >= 0).all():
+      labels = labels[rows >= 0]
     rows = np.append(rows, np.int32(-1))  # which is row -1
     arrays = {k: layout.everywhere(v) for k, v in columns.items()}
     most = MOST_STEPS if shuffle else 1
     return Loader(order, dataset, microbatches, arrays,
-                functools.partial(_rows, order, rows, most, shape),
-                functools.partial(_gather, transforms, layout.share), MOST_STEPS,
-                lambda: None, labels)
+                  functools.partial(_rows, order, rows, most, shape),
+                  functools.partial(_gather, transforms, layout.share), MOST_STEPS,
+                  lambda: None, labels)
   from bigmodels.data import stream
 
   last = steps if shuffle else -(-dataset.length // size)
@@ -245,17 +275,17 @@ def open_loader(batches: Batches, name: str, context: DataContext, layout: Any, 
   reader = stream.Reader(path, order, dataset.read, last, workers, positions)
 
   def host_batch(step, count):
-    assert count == 1, 'the streamed road takes one step a dispatch'
+    assert count == 1, 'a streamed loader takes one step a dispatch'
     columns = reader.batch(step)
-    columns['rows'] = sound.rows(columns, columns['rows'])
+    columns['rows'] = usable.rows(columns, columns['rows'])
     return {k: layout.cut(v, positions, shape) for k, v in columns.items()}
 
   return Loader(order, dataset, microbatches, {}, host_batch,
-              functools.partial(_streamed, transforms), 1, reader.close)
+                functools.partial(_streamed, transforms), 1, reader.close)
 
 
-class _Sound:
-  """Which examples of a split can be learned from; of the others it tells once."""
+class _Usable:
+  """Finds the examples of a split that can be learned from; reports others once."""
 
   def __init__(self, path: str, dataset: Dataset, most: int | None,
                say: Callable[[str], None]):
@@ -265,7 +295,7 @@ class _Sound:
     self._finite = np.zeros(dataset.length, bool)  # rows that need no second look
 
   def rows(self, columns: dict[str, np.ndarray], rows: np.ndarray) -> np.ndarray:
-    """The rows `[n]` of columns as they were read, -1 for what cannot be decoded.
+    """Returns the rows `[n]` of columns that were read, -1 for what is corrupt.
 
     Args:
       columns: `[n, ...]`; `corrupt` is taken out.
@@ -278,16 +308,17 @@ class _Sound:
     corrupt = columns.pop('corrupt', None)
     if corrupt is not None:
       for row in rows[corrupt & (rows >= 0)].tolist():
-        self._tell(row)
+        self._report(row)
       rows = np.where(corrupt, np.int32(-1), rows)
-    self._check(np.asarray(columns['labels']), rows)
+    if 'labels' in columns:
+      self._check(np.asarray(columns['labels']), rows)
     kept = rows[rows >= 0]
     if not self._finite[kept].all():
       check_finite(self._path, columns, rows, self._dataset.describe)
       self._finite[kept] = True
     return rows
 
-  def _tell(self, row: int) -> None:
+  def _report(self, row: int) -> None:
     if row in self._corrupt:
       return
     self._corrupt[row] = None
@@ -295,9 +326,9 @@ class _Sound:
     if len(self._corrupt) > self._most:
       others = ', '.join(map(str, [*self._corrupt][:20]))
       raise UserError(
-        f'{self._path}: more corrupt examples than --config.{self._path}.corrupt puts '
-        f'up with, {self._most}: rows {others}; the last is {found}')
-    self._say(f'{self._path}: left out as corrupt: {found} '
+        f'{self._path}: more corrupt examples than --config.{self._path}.corrupt '
+        f'accepts, {self._most}: rows {others}; the last is {found}')
+    self._say(f'{self._path}: skipped as corrupt: {found} '
               f'({len(self._corrupt)} so far, at most {self._most})')
 
   def _check(self, labels: np.ndarray, rows: np.ndarray) -> None:
@@ -307,10 +338,10 @@ class _Sound:
       return
     wrong = (rows >= 0) & ((labels < 0) | (labels >= len(classes)))
     if wrong.any():
-      place = int(np.argmax(wrong))
-      row = int(rows[place])
+      index = int(np.argmax(wrong))
+      row = int(rows[index])
       raise UserError(
-        f'{self._path}: the label of row {row} is {labels[place]}, wants 0 to '
+        f'{self._path}: the label of row {row} is {labels[index]}, must be 0 to '
         f'{len(classes) - 1} for {len(classes)} classes{self._described(row)}')
 
   def _described(self, row: int) -> str:
@@ -345,94 +376,11 @@ def _transform(transforms, batch, rows, epochs, keys):
   batch['mask'] = (rows >= 0).astype(jnp.float32)
   batch['row'], batch['epoch'] = jnp.maximum(rows, 0), epochs
 
-  def part(batch, key):
+  def of_microbatch(batch, key):
     for index, transform in enumerate(transforms):
       batch = transform(batch, jax.random.fold_in(key, index))
     return batch
 
   if len(rows) == 1:
-    return part({k: v[0] for k, v in batch.items()}, keys[0])
-  return jax.vmap(part)(batch, keys)
-
-
-def deviations(mean: np.ndarray, std: np.ndarray) -> list[float]:
-  """Deviations to divide by: 1 for what never changes but for rounding."""
-  changes = std > np.finfo(np.float32).eps * np.abs(mean)
-  return np.where(changes, std, 1.0).tolist()
-
-
-def check_train(dataset: Dataset, columns: Columns) -> None:
-  """Refuses columns of the training split that are not finite, before a fit to them."""
-  rows = np.full(dataset.length, -1)
-  rows[intact(columns)] = intact(columns)
-  check_finite('train', columns, rows, dataset.describe)
-
-
-def channel_statistics(dataset: Dataset) -> tuple[list[float], list[float]]:
-  """Mean and standard deviation of the inputs over all but the last axis, float64.
-
-  A channel that never changes gets a deviation of 1, so that it becomes 0.
-  """
-  if dataset.nbytes is None or dataset.nbytes > RESIDENT_BYTES:
-    raise UserError('mean and std of a split this large are not worked out before '
-                    'training: give them in the experiment')
-  columns = dataset.load()
-  check_train(dataset, columns)
-  inputs, rows = columns['inputs'], intact(columns)
-  parts = np.array_split(rows, max(1, min(len(rows), inputs.nbytes // 2**24)))
-  if inputs.dtype == np.uint8:
-    return _byte_statistics(inputs, parts)
-  axes = tuple(range(inputs.ndim - 1))
-  total = np.zeros(inputs.shape[-1])
-  squares = np.zeros(inputs.shape[-1])
-  count = len(rows) * math.prod(inputs.shape[1:-1])
-  for part in parts:
-    total += inputs[part].astype(np.float64).sum(axes)
-  mean = total / count
-  for part in parts:
-    centred = inputs[part].astype(np.float64) - mean
-    squares += (centred**2).sum(axes)
-  std = np.sqrt(squares / count)
-  return mean.tolist(), deviations(mean, std)
-
-
-def _byte_statistics(inputs: np.ndarray, parts: list[np.ndarray]
-                     ) -> tuple[list[float], list[float]]:
-  """`channel_statistics` by how often each byte is there: a tenth of the time."""
-  counts = np.zeros((inputs.shape[-1], 256), np.int64)
-  for part in parts:
-    values = inputs[part].reshape(-1, inputs.shape[-1])
-    for channel, of_channel in enumerate(counts):
-      of_channel += np.bincount(values[:, channel], minlength=256)
-  values, total = np.arange(256.0), counts.sum(1)
-  mean = counts @ values / total
-  std = np.sqrt((counts * (values - mean[:, None]) ** 2).sum(1) / total)
-  return mean.tolist(), deviations(mean, std)
-
-
-def whitening(dataset: Dataset, mean: Sequence[float], std: Sequence[float], *,
-              window: int = 2, images: int = 5000) -> list:
-  """Filters that give standardised patches unit variances and no correlation.
-
-  The eigenvectors of the covariance of the patches, over the roots of their
-  eigenvalues, and the same negated (Jordan, 2024).
-
-  Args:
-    dataset: of images, of which the first are looked at.
-    mean, std: of `transforms.standardize`.
-    window: height and width of a patch.
-    images: how many are looked at.
-
-  Returns:
-    `[window, window, channels, 2 * window * window * channels]`, nested lists.
-  """
-  rows = np.arange(min(images, dataset.length))
-  decoded = dataset.nbytes is not None and dataset.nbytes <= RESIDENT_BYTES
-  columns = dataset.load() if decoded else dataset.read(rows)
-  inputs = (columns['inputs'][rows].astype(np.float64) - mean) / std
-  patches = np.lib.stride_tricks.sliding_window_view(inputs, (window, window), (1, 2))
-  patches = patches.transpose(0, 1, 2, 4, 5, 3).reshape(-1, window**2 * inputs.shape[3])
-  variances, vectors = np.linalg.eigh(patches.T @ patches / len(patches))
-  filters = vectors / np.sqrt(variances + 5e-4)
-  filters = np.concatenate([filters, -filters], 1)
-  return filters.reshape(window, window, inputs.shape[3], -1).tolist()
+    return of_microbatch({k: v[0] for k, v in batch.items()}, keys[0])
+  return jax.vmap(of_microbatch)(batch, keys)

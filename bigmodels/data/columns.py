@@ -1,11 +1,12 @@
-"""What columns may hold: arrays as users have them, made the numbers of a device.
+"""Checks of columns: arrays of any kind become numbers that a device can hold.
 
-Nothing is lost in silence: what cannot be kept is refused, with its place, and what is
-rounded is said.
+Nothing is lost silently: what cannot be represented is refused with its position, and
+what is rounded is printed.
 """
 
 import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,40 +17,41 @@ Say = Callable[[str], None]
 _MOST_SPARSE = 1000  # classes, however few of them have examples
 _SPARSE = 10  # times as many classes as have examples are refused beyond that
 _MOST_TOKENS = 2**20  # classes of labels that are rows themselves, such as tokens
-_ROUNDED = 1e-3  # of the range of a column: a rounding by more is said
-_SAMPLE = 4096  # rows looked at of every column
+_ROUNDED = 1e-3  # of the range of a channel: a rounding by more is printed
+_SAMPLE = 4096  # rows of every channel that are read first
 _EXACT = 2**24  # integers up to here are exact in float32
-_NAMED = 10  # columns that have a line each
+_NAMED = 10  # channels that have a line each
 
 
-def inputs(values, say: Say | None) -> np.ndarray:
-  """Array-like of numbers `[length, ...]`, of a native dtype, the values unchanged.
+def numeric(name: str, values: Any, say: Say | None) -> np.ndarray:
+  """Returns a column `[length, ...]` in a native dtype, its values unchanged.
 
   Args:
-    values: what `numpy.asarray` takes.
-    say: prints a line, for what float32 rounds much; None prints none.
+    name: of the column, for messages.
+    values: what `numpy.asarray` accepts.
+    say: prints a line for what float32 rounds much; None prints none.
 
   Raises:
-    UserError: for what is not real numbers, or beyond what a device holds.
+    UserError: for what is not real numbers, or what no device can hold.
   """
-  array = _array('inputs', values)
+  array = _array(name, values)
   if array.dtype.kind == 'b':
     return array.astype(np.uint8)
   if array.dtype.kind in 'iu':
-    _check_integers(array, say)
+    _check_integers(name, array, say)
   else:
-    _check_floats('inputs', array, say)
+    _check_floats(name, array, say)
   return array
 
 
-def labels(values, classes: Sequence[str] | None, say: Say | None
+def labels(values: Any, classes: Sequence[str] | None, say: Say | None
            ) -> tuple[np.ndarray, tuple[str, ...] | None]:
-  """Array-like `[length, ...]` -> int32 classes and their names, or float32 targets.
+  """Returns labels `[length, ...]`: int32 classes and their names, or float32 targets.
 
   Args:
-    values: what `numpy.asarray` takes; integers and bools are classes.
+    values: what `numpy.asarray` accepts; integers and bools are classes.
     classes: their names; None numbers them, up to the largest label.
-    say: as that of `inputs`; also for classes without an example.
+    say: as of `numeric`; also for classes without an example.
 
   Raises:
     UserError: for what is neither, or classes that are not counted from 0.
@@ -66,22 +68,25 @@ def labels(values, classes: Sequence[str] | None, say: Say | None
   names = _numbered(array) if classes is None else tuple(map(str, classes))
   top = int(array.argmax())
   if array.flat[top] >= len(names):
-    raise UserError(f'Arrays: {_place("labels", array, top)}; classes= has '
+    raise UserError(f'Arrays: {_value_at("labels", array, top)}; classes= has '
                     f'{len(names)} names, for 0 to {len(names) - 1}')
   if say and array.ndim == 1:
     _say_absent(array, names, say)
   return array.astype(np.int32), names
 
 
-def check_finite(path: str, columns: dict[str, np.ndarray], rows: np.ndarray,
+def check_finite(path: str, columns: Mapping[str, np.ndarray], rows: np.ndarray,
                  describe: Callable[[int], str] | None) -> None:
   """Refuses NaN and infinities; integers cost nothing, floats one sum.
 
   Args:
     path: of the split, for the message.
     columns: `[n, ...]`.
-    rows: of the split, int `[n]`; -1 for what is masked, and may hold anything.
+    rows: of the split, int `[n]`; -1 for what is masked, which may hold anything.
     describe: row -> where it comes from; see `Dataset`.
+
+  Raises:
+    UserError: naming the column, the first such value, and the rows with one.
   """
   for name, values in columns.items():
     if values.dtype.kind != 'f' or _all_finite(values):
@@ -94,24 +99,24 @@ def check_finite(path: str, columns: dict[str, np.ndarray], rows: np.ndarray,
     first = of_row[0]
     row = int(rows[first])
     inside = np.unravel_index(int(np.argmax(bad[first])), values.shape[1:])
-    place = ', '.join(map(str, [row, *map(int, inside)]))
+    index = ', '.join(map(str, [row, *map(int, inside)]))
     count, found = int(bad.sum()), rows[of_row].tolist()
     more = '' if count == 1 else (
       f'; {count:,} values in {_many(len(found), "row")} are not finite: '
       f'{listed(found)}')
-    whence = f' ({describe(row)})' if describe else ''
+    origin = f' ({describe(row)})' if describe else ''
     value = values[first][inside]
-    raise UserError(f'{path}: {name}[{place}] is {value}{whence}{more}; '
+    raise UserError(f'{path}: {name}[{index}] is {value}{origin}{more}; '
                     'fill these, or leave their rows out')
 
 
 def _all_finite(values: np.ndarray) -> bool:
-  """False also if the sum alone is too large: then it has to be looked at closely."""
+  """Whether all is finite; False also where only the sum is too large."""
   with np.errstate(all='ignore'):
     return bool(np.isfinite(values.sum(dtype=np.result_type(values, np.float32))))
 
 
-def _array(name: str, values) -> np.ndarray:
+def _array(name: str, values: Any) -> np.ndarray:
   if np.ma.isMaskedArray(values) and np.ma.getmaskarray(values).any():
     mask = np.ma.getmaskarray(values)
     raise UserError(
@@ -141,16 +146,14 @@ _HINTS = {
   'V': 'take one array of numbers; numpy.lib.recfunctions.structured_to_unstructured '
        'makes one of fields',
 }
-_TEXT = {
-  'labels': 'classes, labels = np.unique(labels, return_inverse=True) makes both, and '
-            'classes= keeps the names',
-  'inputs': 'take numbers; data.Table reads columns of text, data.Sentences texts',
-}
+_TEXT = 'take numbers; data.Table reads columns of text, data.Sentences texts'
+_TEXT_LABELS = ('classes, labels = np.unique(labels, return_inverse=True) makes both, '
+                'and classes= keeps the names')
 
 
 def _no_numbers(name: str, array: np.ndarray) -> str:
   kind, at = array.dtype.kind, 0
-  hint = _HINTS.get(kind, _TEXT[name])
+  hint = _HINTS.get(kind, _TEXT_LABELS if name == 'labels' else _TEXT)
   if kind == 'O':
     strange = [i for i, value in enumerate(array.flat)
                if not isinstance(value, numbers.Real)]
@@ -159,8 +162,8 @@ def _no_numbers(name: str, array: np.ndarray) -> str:
       hint = f'{name}.astype(float) makes floats of it, .astype(int) integers'
     elif not isinstance(array.flat[at], str):
       hint = 'take real numbers alone'
-  wanted = {'labels': 'labels must be integers, which are classes, or floats',
-            'inputs': 'inputs must be real numbers'}[name]
+  legal = 'integers, which are classes, or floats' if name == 'labels' else (
+    'real numbers')
   such = ''
   if array.size:
     value = array.flat[at]
@@ -168,10 +171,10 @@ def _no_numbers(name: str, array: np.ndarray) -> str:
       value = value.item()
     value = str(value) if kind in 'MmV' else repr(value)
     such = f', such as {value[:60]} at {_index(name, array, at)}'
-  return f'Arrays: {wanted}; got {array.dtype}{such}: {hint}'
+  return f'Arrays: {name} must be {legal}; got {array.dtype}{such}: {hint}'
 
 
-def _check_integers(array: np.ndarray, say: Say | None) -> None:
+def _check_integers(name: str, array: np.ndarray, say: Say | None) -> None:
   if array.dtype.itemsize <= 2:
     return
   low, high = int(array.argmin()), int(array.argmax())
@@ -180,13 +183,13 @@ def _check_integers(array: np.ndarray, say: Say | None) -> None:
     kept = np.iinfo(np.int32 if array.dtype.kind == 'i' else np.uint32)
     if array.flat[low] < kept.min or array.flat[high] > kept.max:
       raise UserError(
-        f'Arrays: {_place("inputs", array, largest)}, beyond {kept.dtype}; take floats '
-        'for quantities, inputs.astype(float), and np.unique(..., return_inverse=True)'
-        '[1] for identifiers')
+        f'Arrays: {_value_at(name, array, largest)}, beyond {kept.dtype}; take floats '
+        f'for quantities, {name}.astype(float), and '
+        'np.unique(..., return_inverse=True)[1] for identifiers')
   if say and abs(int(array.flat[largest])) > _EXACT:
-    say(f'Arrays: {_place("inputs", array, largest)}: float32 does not hold '
+    say(f'Arrays: {_value_at(name, array, largest)}: float32 does not hold '
         'all integers beyond 2**24')
-    _say_rounded('inputs', array, say)
+    _say_rounded(name, array, say)
 
 
 def _check_floats(name: str, array: np.ndarray, say: Say | None) -> None:
@@ -197,14 +200,14 @@ def _check_floats(name: str, array: np.ndarray, say: Say | None) -> None:
     with np.errstate(over='ignore'):
       lost = np.isinf(array.astype(np.float32)) & np.isfinite(array)
     if lost.any():
-      raise UserError(f'Arrays: {_place(name, array, int(lost.argmax()))}, beyond '
+      raise UserError(f'Arrays: {_value_at(name, array, int(lost.argmax()))}, beyond '
                       f'float32, which ends at {most:.3g}: scale {name}')
   if say:
     _say_rounded(name, array, say)
 
 
 def _say_rounded(name: str, array: np.ndarray, say: Say) -> None:
-  """Says which columns float32 rounds by much of what they vary by."""
+  """Prints which channels float32 rounds by much of their range."""
   table = array if array.ndim == 2 else array.reshape(-1, 1)
   found = rounded(table[:: sample_step(len(table))], lambda column: table[:, column])
   for column, low, high, error in found[:_NAMED]:
@@ -216,23 +219,23 @@ def _say_rounded(name: str, array: np.ndarray, say: Say) -> None:
 
 
 def sample_step(rows: int) -> int:
-  """Every how many rows are enough for `rounded` to look at."""
+  """Returns the stride that leaves enough rows for `rounded`."""
   return max(1, rows // _SAMPLE)
 
 
 def rounded(some: np.ndarray, values_of: Callable[[int], np.ndarray]
             ) -> list[tuple[int, float, float, float]]:
-  """Columns that float32 rounds by much of what they vary by.
+  """Returns the columns of a table that float32 rounds by much of their range.
 
   Args:
-    some: of their rows, `[n, columns]`.
+    some: some of the rows, `[n, columns]`.
     values_of: column -> all of its values, `[rows]`.
 
   Returns:
     (column, smallest, largest, largest rounding) of each.
   """
-  # More rows widen a column by as much as its largest number grows at most: what some
-  # of them clear needs no closer look.
+  # More rows widen a column at least by what they add to its largest number: a column
+  # that passes on some rows passes on all.
   found = []
   with np.errstate(all='ignore'):
     largest = np.abs(some).max(0) * np.finfo(np.float32).eps
@@ -253,15 +256,15 @@ def _targets(array: np.ndarray, say: Say | None) -> np.ndarray:
   largest = np.abs(targets).max()
   if largest < np.finfo(np.float32).tiny and array.any():
     at = int(np.abs(array).argmax())
-    raise UserError(f'Arrays: {_place("labels", array, at)}, the largest: all are 0 in '
-                    'float32; scale labels')
+    raise UserError(f'Arrays: {_value_at("labels", array, at)}, the largest: all are 0 '
+                    'in float32; scale labels')
   return targets
 
 
 def _check_from_0(array: np.ndarray) -> None:
   if array.min() < 0:
     raise UserError(
-      f'Arrays: {_place("labels", array, int(np.argmax(array < 0)))}; classes are '
+      f'Arrays: {_value_at("labels", array, int(np.argmax(array < 0)))}; classes are '
       'counted from 0: np.unique(labels, return_inverse=True)[1] counts them so')
 
 
@@ -273,7 +276,7 @@ def _numbered(array: np.ndarray) -> tuple[str, ...]:
     different = len(np.unique(array))
     if count > _SPARSE * different:
       raise UserError(
-        f'Arrays: {_place("labels", array, top)}, which makes {count:,} classes of '
+        f'Arrays: {_value_at("labels", array, top)}, which makes {count:,} classes of '
         f'{different:,} different labels; classes are counted from 0: '
         'np.unique(labels, return_inverse=True)[1] counts them so; or name all with '
         'classes=')
@@ -292,11 +295,11 @@ def _say_absent(array: np.ndarray, names: Sequence[str], say: Say) -> None:
 
 
 def _index(name: str, array: np.ndarray, at: int) -> str:
-  place = ', '.join(str(int(i)) for i in np.unravel_index(at, array.shape))
-  return f'{name}[{place}]' if place else name
+  index = ', '.join(str(int(i)) for i in np.unravel_index(at, array.shape))
+  return f'{name}[{index}]' if index else name
 
 
-def _place(name: str, array: np.ndarray, at: int) -> str:
+def _value_at(name: str, array: np.ndarray, at: int) -> str:
   return f'{_index(name, array, at)} is {array.flat[at]}'
 
 

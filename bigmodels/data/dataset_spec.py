@@ -1,6 +1,6 @@
-"""A split as `data.json` tells of it: its shapes, without its examples.
+"""What `data.json` keeps of the training split: its shapes, without its examples.
 
-A run that only writes needs no more, so it goes on where its data is not.
+A run that only generates needs no more, so it works where its data is not.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from bigmodels.data.sources import DataContext, Dataset, zeros
 
 
 def record(dataset: Dataset) -> dict[str, Any]:
-  """What is kept of the training split; JSON."""
+  """Returns what is kept of the training split; JSON."""
   columns = dataset.read(np.zeros(1, int))
   return {'length': dataset.length,
           'classes': None if dataset.classes is None else list(dataset.classes),
@@ -27,19 +27,19 @@ def record(dataset: Dataset) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Recorded:
-  """The training split of a run, from what is kept with it; every example is zeros.
+  """The training split of a run, from what the run keeps; every example is zeros.
 
   Attributes:
-    environment: of a split of episodes.
+    environment: what a split of episodes provides; None for other data.
   """
 
   environment: Any = None
 
   def open(self, context: DataContext) -> Dataset:
-    """A dataset with the length, classes and tokenizer that the run had.
+    """Returns a dataset with the length, classes and tokenizer that the run had.
 
     Raises:
-      UserError: if nothing of this is kept, as by older versions.
+      UserError: if nothing of this is kept.
     """
     kept = context.kept
     try:
@@ -47,11 +47,14 @@ class Recorded:
         kept['train'][name] for name in ('length', 'classes', 'columns'))
       identity = kept['identity train']
     except (KeyError, TypeError):
-      raise UserError('the data.json of this run tells nothing of the training split: '
-                      'an older version wrote it; begin the run anew') from None
-
+      raise UserError('the data.json of this run does not describe the training split: '
+                      'an older version wrote it; start the run again') from None
+    provides = {}
+    if 'tokenizer' in kept:
+      provides = tokenizers.provided(tokenizers.load(kept['tokenizer']))
+    if self.environment is not None:
+      provides['environment'] = lambda: self.environment
     return zeros(
       columns, length, classes, identity, named=kept['train']['named'],
       target=kept['train'].get('target'),
-      features=tuple(kept['train'].get('features') or ()) or None,
-      tokenizer=tokenizers.load(kept['tokenizer']) if 'tokenizer' in kept else None)
+      features=tuple(kept['train'].get('features') or ()) or None, provides=provides)

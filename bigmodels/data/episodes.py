@@ -1,4 +1,4 @@
-"""Episodes of an environment as a source: a row is one that is going to be played."""
+"""Episodes of an environment as a source: every row is one that has yet to be run."""
 
 import dataclasses
 from typing import Any
@@ -15,15 +15,16 @@ _MOST = 2**24  # episodes of a split
 
 @dataclasses.dataclass(frozen=True)
 class Episodes:
-  """What agents act in, and are judged by.
+  """Episodes that agents are trained and evaluated on.
 
-  In training each row is an environment of those that are acted in side by side; an
-  evaluation plays each row once, always the same, another split other ones.
-  Classes are the actions; `inputs` are zeros of the shape of an observation.
+  In training every row is one of the environments that run side by side. An evaluation
+  runs each row once; a row is always the same episode, and splits share none. Opened:
+  `inputs` are zeros of the shape of an observation, `episode` int32 numbers the
+  episode; the classes are the actions. There are no labels.
 
   Attributes:
     environment: such as `environments.Gymnax('CartPole-v1')`.
-    count: of episodes.
+    count: number of episodes.
     selected: 'train', 'validation' or 'test'.
   """
 
@@ -33,26 +34,31 @@ class Episodes:
 
   def __post_init__(self):
     if not 1 <= self.count <= _MOST:
-      raise ValueError(f'count: wants 1 to {_MOST:,}, got {self.count}')
+      raise ValueError(f'count: must be 1 to {_MOST:,}, got {self.count}')
     if self.selected not in _SPLITS:
-      raise ValueError(f'selected: wants one of {", ".join(_SPLITS)}, got '
+      raise ValueError(f'selected: must be one of {", ".join(_SPLITS)}; got '
                        f'{self.selected!r}')
 
   def split(self, name: str, count: int | None = None) -> 'Episodes':
-    """Episodes of another split, and so many."""
+    """Returns the episodes of another split, `count` of them or as many as here."""
     return dataclasses.replace(self, selected=name, count=count or self.count)
 
   def open(self, context: DataContext) -> Dataset:
+    """Opens the environment for its shapes and actions.
+
+    Raises:
+      UserError: if it is no environment.
+    """
     del context
     if not hasattr(self.environment, 'open'):
-      raise UserError("Episodes: wants an environment such as environments.Gymnax("
+      raise UserError('Episodes: needs an environment such as environments.Gymnax('
                       f"'CartPole-v1'), got {self.environment!r}")
-    world = self.environment.open()
-    seen = world.observation
-    first = _SPLITS.index(self.selected) * _MOST
-    zeros = np.broadcast_to(np.zeros((), seen.dtype), (self.count, *seen.shape))
-    columns = {'inputs': zeros, 'labels': np.zeros(self.count, np.int32),
+    opened = self.environment.open()
+    like, first = opened.observation, _SPLITS.index(self.selected) * _MOST
+    zeros = np.broadcast_to(np.zeros((), like.dtype), (self.count, *like.shape))
+    columns = {'inputs': zeros,
                'episode': np.arange(first, first + self.count, dtype=np.int32)}
-    return in_memory(columns, world.actions)._replace(
+    return in_memory(columns, opened.actions)._replace(
+      provides={'environment': lambda: self.environment},
       origin=Origin({f'the episodes of {self.environment}': range(
         first, first + self.count)}))

@@ -1,4 +1,4 @@
-"""Images that a run of this project makes, as a source."""
+"""Images that a finished run generates, as a source."""
 
 import dataclasses
 import numbers
@@ -11,14 +11,15 @@ from bigmodels.data.sources import DataContext, Dataset, in_memory
 
 @dataclasses.dataclass(frozen=True)
 class Generated:
-  """What the generator of a finished run makes, as many images of every class.
+  """Images of the generator of a finished run, as many of every class.
 
-  A classifier that learns from these and is tested on real images has a test accuracy
-  that is the classification accuracy score of the generator (Ravuri and Vinyals, 2019).
+  The test accuracy, on real images, of a classifier that learns from these is the
+  classification accuracy score of the generator (Ravuri and Vinyals, *Classification
+  accuracy score for conditional generative models*, 2019).
 
   Attributes:
     workdir: of the run, such as one of `mnist_dcgan`.
-    each: images of every class.
+    each: number of images of every class.
   """
 
   workdir: str
@@ -26,11 +27,16 @@ class Generated:
 
   def __post_init__(self):
     if not isinstance(self.each, numbers.Integral) or self.each < 1:
-      raise ValueError(f'each: wants a whole number, at least 1, got {self.each}')
-    # Absolute: wherever it goes on.
+      raise ValueError(f'each: must be an integer >= 1, got {self.each!r}')
+    # Absolute: a run is resumed from any folder.
     object.__setattr__(self, 'workdir', str(resolved(self.workdir, 'workdir')))
 
   def open(self, context: DataContext) -> Dataset:
+    """Opens the run, and generates `inputs` and `labels` of every class in turn.
+
+    Raises:
+      UserError: if there is no such run, or it generates no images.
+    """
     run = context.open_run(self.workdir)
     count = len(run.classes or ('',))
     labels = np.tile(np.arange(count, dtype=np.int32), self.each)

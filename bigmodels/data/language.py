@@ -399,7 +399,7 @@ def _dataset(source, columns: Columns, classes: tuple[str, ...] | None,
   return dataset._replace(
     read=functools.partial(_take, columns),  # unlike a lambda it goes to workers
     identity=f'{source.documents.name}, split {source.selected!r}: {dataset.identity}',
-    tokenizer=tokenizer, origin=origin)
+    provides=tokenizers.provided(tokenizer), origin=origin)
 
 
 def _take(columns: Mapping[str, np.ndarray], rows: np.ndarray,

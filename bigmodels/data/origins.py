@@ -1,4 +1,4 @@
-"""Which rows of which sources a split is made of, so that no two splits share one."""
+"""Which rows of which sources a split has, so that splits that share some are found."""
 
 import hashlib
 import pathlib
@@ -15,31 +15,41 @@ class Origin(NamedTuple):
   """Where the examples of a split come from.
 
   Attributes:
-    rows: name of a whole source -> the rows of it that are in the split, each once: of
-      a file lines, say, or characters. One source may have several names, such as its
-      path and a digest of it.
-    how: setting -> what it is. Two splits that both name a setting must agree in it.
+    rows: name of a whole source -> the rows of it that are in the split, each once;
+      the lines of a file, for example, or its characters. One source may have several
+      names, such as its path and a digest of it.
+    settings: name -> value of what decides which rows a split gets. Two splits that
+      both have a setting must agree in it.
   """
 
   rows: Mapping[str, Rows]
-  how: Mapping[str, Any] = {}
+  settings: Mapping[str, Any] = {}
 
   def take(self, index: np.ndarray, length: int) -> 'Origin':
-    """Of some of the `length` examples; whole sources where a row is not an example."""
+    """Returns the origin of some examples of a split.
+
+    Args:
+      index: the examples, int `[n]`.
+      length: examples of the split. A source with another number of rows stays whole:
+        its rows are not examples.
+    """
     return self._replace(rows={
       name: some(rows, index) if len(rows) == length else rows
       for name, rows in self.rows.items()})
 
 
 def some(rows: Rows, index: np.ndarray | slice) -> Rows:
-  """Some of the rows, by their places."""
+  """Returns the rows at some positions."""
   if isinstance(rows, np.ndarray) or isinstance(index, slice):
     return rows[index]
   return rows.start + rows.step * index
 
 
 def shared(ours: Origin, theirs: Origin) -> tuple[str, int]:
-  """The source that two splits share most rows of, and how many; ('', 0) for none."""
+  """Returns the source that two splits share most rows of, and how many.
+
+  ('', 0) if they share none.
+  """
   counts = {name: _common(rows, theirs.rows[name])
             for name, rows in ours.rows.items() if name in theirs.rows}
   most = max(counts, key=counts.get, default='')
@@ -58,35 +68,57 @@ def _common(ours: Rows, theirs: Rows) -> int:
   return int(np.count_nonzero(there[theirs]))
 
 
-def of_array(array: np.ndarray) -> dict[str, Rows]:
-  """Names of an array `[rows, ...]`, and its rows by each.
+def of_arrays(*arrays: Any) -> dict[str, Rows]:
+  """Names a source that is one or several arrays, and numbers its rows by each name.
 
-  By the memory that it lies in, so that views of one array share rows where they
-  overlap; and by its shape and a sample of its values, so that copies do.
+  One name is the memory that they lie in, so that views of one array share rows where
+  they overlap; another is their shapes and a sample of their values, so that copies do.
+
+  Args:
+    *arrays: `[rows, ...]`, of one length: those that tell examples apart.
   """
-  array = np.asarray(array)
+  arrays = [np.asarray(array) for array in arrays]
+  names: dict[str, Rows] = {', '.join(map(_sampled, arrays)): range(len(arrays[0]))}
+  located = [_located(array) for array in arrays]
+  if None not in located and len({rows for _, rows in located}) == 1:
+    names[', '.join(name for name, _ in located)] = located[0][1]
+  return names
+
+
+def _sampled(array: np.ndarray) -> str:
+  """A name by the shape and 128 rows."""
   rows = np.unique(np.linspace(0, len(array) - 1, min(len(array), 128)).astype(int))
   sample = array[rows]
   data = repr(sample.tolist()).encode() if sample.dtype.hasobject else (
     sample.tobytes())
-  names: dict[str, Rows] = {
-    f'array {array.dtype} {array.shape} {zlib.crc32(data):08x}': range(len(array))}
+  return f'array {array.dtype} {array.shape} {zlib.crc32(data):08x}'
+
+
+def _located(array: np.ndarray) -> tuple[str, range] | None:
+  """A name of the array that this one is a view of, and which rows of it these are."""
   owner = array
   while isinstance(owner.base, np.ndarray):
     owner = owner.base
-  if owner.ndim and owner.strides[0] and array.strides[0] > 0:
-    address = owner.__array_interface__['data'][0]
-    first = (array.__array_interface__['data'][0] - address) // owner.strides[0]
-    step, rest = divmod(array.strides[0], owner.strides[0])
-    if not rest and first >= 0:
-      names[f'array at {address:#x}'] = range(first, first + step * len(array), step)
-  return names
+  if not owner.ndim or not owner.strides[0] or array.strides[0] <= 0:
+    return None
+  address = owner.__array_interface__['data'][0]
+  first = (array.__array_interface__['data'][0] - address) // owner.strides[0]
+  step, rest = divmod(array.strides[0], owner.strides[0])
+  if rest or first < 0:
+    return None
+  return f'array at {address:#x}', range(first, first + step * len(array), step)
 
 
 def of_text(path: pathlib.Path, text: str, rows: int) -> dict[str, Rows]:
-  """Names of a file of text, and the `rows` of it by each.
+  """Names a text file, and numbers its rows by each name.
 
-  By its path, links followed, and by what is in it, so that copies share rows.
+  One name is its path, links followed; another is a digest of its text, so that copies
+  share rows.
+
+  Args:
+    path: of the file.
+    text: what is in it.
+    rows: number of its rows: lines, characters, or records.
   """
   digest = hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:12]
   return {str(path.resolve()): range(rows), f'the text {digest}': range(rows)}

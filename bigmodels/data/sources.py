@@ -1,13 +1,13 @@
-"""What a source of examples is, once opened; and the sources that live in memory.
+"""What a source of examples is, and what an opened split of it gives.
 
-A source is a frozen record with `split(name)` and `open(context) -> Dataset`. Nothing
-is read before it is opened. `inputs` and `labels` are the names of the columns
-everywhere; `rows` counts examples of a split from 0. A source that knows its shapes
-without its examples reads none where `DataContext.shapes_only` asks for no more.
+A source is a frozen record with `open(context) -> Dataset`; most have `split(name)`.
+Nothing is read before it is opened. A split is a dictionary of columns of one length:
+whatever the model and the task read, by name. Models of one input read `inputs`; the
+answer they learn is `labels`. Rows are numbered from 0 within a split. A source that
+knows its shapes without its examples reads none where `DataContext.shapes_only` is set.
 """
 
 import dataclasses
-import numbers
 import pathlib
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -16,8 +16,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bigmodels.core.errors import UserError, in_a_line, nearest
-from bigmodels.data import columns as checks
-from bigmodels.data import origins
 from bigmodels.data.origins import Origin
 
 Columns = dict[str, np.ndarray]
@@ -31,21 +29,25 @@ class Dataset(NamedTuple):
     nbytes: size of all columns in memory, or None if examples differ in shape.
     load: () -> every column, `[length, ...]`; may be memory-mapped.
     read: (rows `[n]`, seeds uint64 `[n, 2]`) -> these rows of every column, `[n, ...]`,
-      decoded. The seeds are for what is drawn on the way, see `Order.seeds`; left out,
-      they are zeros. The column `corrupt`, bool, of a source that has one, tells what
-      could not be decoded and is zeros; so it does in `load`.
-    classes: their names where labels are class indices, else None.
+      decoded. The seeds are for what is drawn while reading, see `Order.seeds`; left
+      out, they are zeros. A source whose examples may be damaged has a column
+      `corrupt`, bool: where it is True the example could not be decoded, and its other
+      columns are zeros. `load` has that column too.
+    classes: their names where `labels` are class indices, else None.
     identity: a text that changes when the data does.
-    tokenizer: what made the tokens of text, or None.
     describe: row -> where the example comes from, and what is wrong with it if it
-      cannot be decoded; None if there is no more to say than the row.
-    labels: () -> that column, `[length]`, -1 where it cannot be read, if it can be had
-      without the others; None if it is `load` that gives it.
+      cannot be decoded; None if nothing more than the row is known.
+    labels: () -> the column `labels`, `[length]`, -1 where it cannot be read, if it can
+      be read without the other columns; None if it comes with `load`.
     shapes_only: whether every example is zeros, in place of those of the data.
-    named: whether `classes` are their names: a description may only have their number.
-    features: names of what stands along the last axis of the inputs, or None.
-    target: the name of what the labels are of, or None.
+    named: whether `classes` are the names of the classes; a description may only have
+      their number.
+    features: names of the last axis of the inputs, or None.
+    target: the name of what the labels are, or None.
     origin: which rows of which source these are, or None if that is not known.
+    provides: name -> () -> what only this source knows and a run supplies to its
+      config by that name: `environment` of episodes; of text, the `tokenizer` and its
+      `vocabulary` size.
   """
 
   length: int
@@ -54,7 +56,6 @@ class Dataset(NamedTuple):
   read: Callable[..., Columns]
   classes: tuple[str, ...] | None
   identity: str
-  tokenizer: Any = None
   describe: Callable[[int], str] | None = None
   labels: Callable[[], np.ndarray] | None = None
   shapes_only: bool = False
@@ -62,11 +63,17 @@ class Dataset(NamedTuple):
   features: tuple[str, ...] | None = None
   target: str | None = None
   origin: Origin | None = None
+  provides: Mapping[str, Callable[[], Any]] = {}
+
+  @property
+  def tokenizer(self) -> Any:
+    """The tokenizer of text; None for other data."""
+    return self.provides.get('tokenizer', lambda: None)()
 
 
 @dataclasses.dataclass
 class DataContext:
-  """What sources need of the world, and what is kept with the run.
+  """What sources need to know of a run, and what the run keeps of its data.
 
   Attributes:
     data_dir: where TFDS datasets are; None for TFDS's own default.
@@ -74,8 +81,8 @@ class DataContext:
     kept: what was fitted on training data, by name; JSON. A resumed or evaluated run
       gets it from its workdir, so nothing is ever fitted twice.
     say: prints a line for the user.
-    open_run: path -> the finished run there, a `training.runs.Run`; UserError if there
-      is none.
+    open_run: path -> the finished run there, a `bigmodels.training.runs.Trained`;
+      UserError if there is none.
     shapes_only: whether nothing is going to be run: a source may then give a dataset
       that is `shapes_only`, and says what it assumes.
     trust: whether another run that is opened may execute whatever it names.
@@ -90,7 +97,7 @@ class DataContext:
   trust: bool = False
 
   def keep(self, name: str, fit: Callable[[], Any]) -> Any:
-    """What is kept under a name, fitted now if nothing is."""
+    """Returns what is kept under a name, fitted now if nothing is."""
     if name not in self.kept:
       self.kept[name] = fit()
     return self.kept[name]
@@ -103,7 +110,11 @@ class DataContext:
       self.say(line)
 
   def check(self, name: str, identity: str) -> None:
-    """Refuses data that is not what the run began with."""
+    """Refuses data that is not what the run began with.
+
+    Raises:
+      UserError: naming both identities.
+    """
     before = self.keep(f'identity {name}', lambda: identity)
     if before != identity:
       raise UserError(
@@ -113,36 +124,54 @@ class DataContext:
 
 
 def in_lines(say: Callable[[str], None]) -> Callable[[str], None]:
-  """For `DataContext.say`: what comes from data cannot make two lines of one."""
+  """Returns a `DataContext.say` that keeps text from data in one line."""
   return lambda text: say(in_a_line(text))
 
 
+def length_of(columns: Mapping[str, Any]) -> int:
+  """Returns the number of rows of columns.
+
+  Raises:
+    ValueError: if there is no column, or two differ in length.
+  """
+  lengths = {name: len(column) for name, column in columns.items()}
+  if not lengths:
+    raise ValueError('a dataset needs at least one column')
+  if len(set(lengths.values())) > 1:
+    found = ', '.join(f'{name} {length:,}' for name, length in lengths.items())
+    raise ValueError(f'columns differ in length: {found}')
+  return next(iter(lengths.values()))
+
+
 def in_memory(columns: Columns, classes: tuple[str, ...] | None) -> Dataset:
-  """A dataset of arrays that are in memory already.
+  """Returns a dataset of arrays that are in memory already.
 
   Args:
-    columns: arrays with the same first dimension.
-    classes: names of the classes, or None.
+    columns: arrays `[length, ...]`, at least one.
+    classes: names of the classes that `labels` are, or None.
+
+  Raises:
+    ValueError: if columns differ in length, or there is none.
   """
-  crc = 0
+  length, crc = length_of(columns), 0
   for name, array in sorted(columns.items()):
     name = f'{name} {array.dtype} {array.shape}'
     crc = zlib.crc32(np.ascontiguousarray(array).view(np.uint8).ravel(),
                      zlib.crc32(name.encode(), crc))
   return Dataset(
-    length=len(columns['inputs']),
+    length=length,
     nbytes=sum(a.nbytes for a in columns.values()),
     load=lambda: columns,
     read=lambda rows, seeds=None: {
       name: array[rows] for name, array in columns.items()},
     classes=classes,
-    identity=f'{len(columns["inputs"])} rows, crc32 {crc:08x}',
+    identity=f'{length} rows, crc32 {crc:08x}',
   )
 
 
 def zeros(columns: Mapping[str, tuple[str, Sequence[int]]], length: int,
           classes: Sequence[str] | None, identity: str, **fields: Any) -> Dataset:
-  """A dataset that is known by its shapes only; its columns take no memory.
+  """Returns a dataset that is known by its shapes only; its columns take no memory.
 
   Args:
     columns: name -> dtype and shape of an example.
@@ -162,25 +191,29 @@ def zeros(columns: Mapping[str, tuple[str, Sequence[int]]], length: int,
 
 
 def intact(columns: Columns) -> np.ndarray:
-  """The rows of columns that could be decoded; see `Dataset.read`."""
-  corrupt = columns.get('corrupt', np.zeros(len(columns['inputs']), bool))
-  return np.flatnonzero(~corrupt)
+  """Returns the rows that could be decoded, int `[n]`; see `Dataset.read`."""
+  corrupt = columns.get('corrupt')
+  return np.arange(length_of(columns)) if corrupt is None else np.flatnonzero(~corrupt)
 
 
 def held_out(length: int, split: str, splits: Mapping[str, float],
              groups: np.ndarray | None = None) -> np.ndarray:
-  """The rows of one of several random, disjoint splits.
+  """Returns the rows of one of several random, disjoint splits, int `[n]`, sorted.
 
   The order is fixed: it does not depend on the seed of an experiment, so that two
   seeds are tested on the same examples.
 
   Args:
-    length: rows in all.
-    split: name of the one wanted.
+    length: rows of the whole.
+    split: name of the split.
     splits: name -> fraction; they add up to 1.
     groups: the number of the group that each row is in, int `[length]`: rows of one
       group stay in one split. A split then has as many rows as its fraction says, but
       for half a group at either end. None: each row is a group of its own.
+
+  Raises:
+    UserError: if there is no such split, it has no rows, or the fractions do not add
+      up to 1.
   """
   if split not in splits:
     raise UserError(f'no split {split!r}{nearest(split, splits)}')
@@ -196,192 +229,13 @@ def held_out(length: int, split: str, splits: Mapping[str, float],
   else:
     _, firsts, group, sizes = np.unique(
       groups[order], return_index=True, return_inverse=True, return_counts=True)
-    by_place = np.argsort(firsts, kind='stable')  # groups, as their first rows come
-    ends = np.cumsum(sizes[by_place])
+    by_first = np.argsort(firsts, kind='stable')  # groups, as their first rows come
+    ends = np.cumsum(sizes[by_first])
     middles = np.empty(len(sizes))
-    middles[by_place] = ends - sizes[by_place] / 2
+    middles[by_first] = ends - sizes[by_first] / 2
     inside = (middles > edges[index]) & (middles <= edges[index + 1])
     rows = order[inside[group]]
   if not len(rows):
     raise UserError(f'the split {split!r} of {length} rows is empty: {dict(splits)}' + (
       '' if groups is None else f'; equal rows stay together, in {len(sizes)} groups'))
   return np.sort(rows)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Arrays:
-  """NumPy arrays as a source: `Arrays(inputs=..., labels=...)`.
-
-  Anything that `numpy.asarray` makes real numbers of; what float32 cannot hold is
-  refused with its place, what it rounds much is printed, see `columns`.
-
-  Attributes:
-    inputs: `[length, ...]`.
-    labels: `[length, ...]`; integers and bools are classes, floats are targets.
-    splits: name -> fraction.
-    selected: the split that `open` gives, or None for all.
-    classes: names of the classes 0, 1, ...; None numbers them up to the largest label,
-      unless hardly any of these has an example.
-  """
-
-  inputs: np.ndarray
-  labels: np.ndarray
-  splits: Mapping[str, float] = dataclasses.field(
-    default_factory=lambda: {'train': 0.8, 'test': 0.2})
-  selected: str | None = None
-  classes: tuple[str, ...] | None = None
-
-  def __post_init__(self):
-    lengths = []
-    for name in ('inputs', 'labels'):
-      try:
-        lengths.append(len(getattr(self, name)))
-      except TypeError:
-        kind = type(getattr(self, name)).__name__
-        raise ValueError(f'{name}: must be an array of rows, got {kind}') from None
-    if lengths[0] != lengths[1]:
-      raise ValueError(f'inputs and labels differ in length: {lengths[0]} and '
-                       f'{lengths[1]}')
-    if not lengths[0]:
-      raise ValueError('inputs and labels are empty')
-    if self.classes is not None and not _are_names(self.classes):
-      raise ValueError('classes: must be names, each of them once, got '
-                       f'{self.classes!r}')
-
-  def split(self, name: str) -> 'Arrays':
-    return dataclasses.replace(self, selected=name)
-
-  def open(self, context: DataContext) -> Dataset:
-    """Checks both arrays, and cuts the split out of them.
-
-    Raises:
-      UserError: for what is not numbers, is beyond float32, or no class.
-    """
-    say = context.say if self.selected in (None, 'train') else None  # once is enough
-    inputs = checks.inputs(self.inputs, say)
-    labels, classes = checks.labels(self.labels, self.classes, say)
-    if not self.selected:
-      return in_memory({'inputs': inputs, 'labels': labels}, classes)._replace(
-        origin=self._origin(slice(None)))
-    rows = held_out(len(inputs), self.selected, self.splits)
-    dataset = in_memory({'inputs': inputs[rows], 'labels': labels[rows]}, classes)
-    return dataset._replace(origin=self._origin(rows),
-                            describe=lambda row: f'row {rows[row]} of the arrays')
-
-  def _origin(self, rows: Any) -> Origin:
-    whole = origins.of_array(self.inputs)
-    return Origin({name: origins.some(found, rows) for name, found in whole.items()},
-                  {f'splits of {name}': dict(self.splits) for name in whole}
-                  if self.selected else {})
-
-
-def _are_names(names: Any) -> bool:
-  """Whether these are names, each of them once."""
-  return not isinstance(names, str) and bool(names) and (
-    all(isinstance(name, str) for name in names) and len(set(names)) == len(names))
-
-
-def _labels(dataset: Dataset, context: DataContext) -> np.ndarray:
-  """The class of every row, -1 where it cannot be read."""
-  if dataset.labels:
-    labels = np.asarray(dataset.labels())
-  else:
-    columns = dataset.load()
-    labels = np.full(dataset.length, -1, np.int32)
-    rows = intact(columns)
-    labels[rows] = columns['labels'][rows]
-    wrong = rows[(labels[rows] < 0) | (labels[rows] >= len(dataset.classes))]
-    if len(wrong):
-      raise UserError(f'Subset: the label of row {wrong[0]} is {labels[wrong[0]]}, '
-                      f'wants 0 to {len(dataset.classes) - 1}')
-  lost, = np.nonzero(labels < 0)
-  if len(lost):
-    context.say(f'Subset: {len(lost)} of {dataset.length:,} examples are corrupt, and '
-                f'left out: rows {", ".join(map(str, lost[:20]))}')
-  return labels
-
-
-@dataclasses.dataclass(frozen=True)
-class Subset:
-  """Some classes of a split of another source, or a few examples of each.
-
-  Attributes:
-    source: the split, with classes, whose labels are all looked at.
-    classes: their names; they become the classes 0, 1, ... in this order. None for all.
-    each: examples of each class at most, the same ones on every machine; None for all.
-  """
-
-  source: Any
-  classes: tuple[str, ...] | None = None
-  each: int | None = None
-
-  def __post_init__(self):
-    if self.each is not None and (not isinstance(self.each, numbers.Integral)
-                                  or self.each < 1):
-      raise ValueError(f'each: wants a whole number, at least 1, got {self.each}')
-    if self.classes is not None and not _are_names(self.classes):
-      raise ValueError('classes: wants names, each of them once, got '
-                       f'{self.classes!r}')
-
-  def open(self, context: DataContext) -> Dataset:
-    """Opens the other source and looks through its labels.
-
-    Raises:
-      UserError: if it has no classes, not these, no example of one of them, or a label
-        that is none.
-    """
-    whole = self.source.open(context)
-    if whole.classes is None:
-      raise UserError('Subset: wants data with classes')
-    names = self.classes or whole.classes
-    for name in names:
-      if whole.named and name not in whole.classes:
-        raise UserError(f'Subset: there is no class {name!r}'
-                        f'{nearest(name, whole.classes)}')
-    if whole.shapes_only:
-      return self._shapes(whole, names, context)
-    labels = _labels(whole, context)
-    found = []
-    for name in names:
-      of_class, = np.nonzero(labels == whole.classes.index(name))
-      if not len(of_class):
-        raise UserError(f'Subset: no example is of the class {name!r}')
-      if self.each is not None:
-        order = np.random.Philox(key=len(labels)).random_raw(len(labels))[of_class]
-        of_class = of_class[np.argsort(order, kind='stable')[: self.each]]
-      found.append(of_class)
-    rows = np.sort(np.concatenate(found))
-    number = np.full(len(whole.classes), -1, np.int32)
-    number[[whole.classes.index(name) for name in names]] = np.arange(len(names))
-
-    def read(index: np.ndarray, seeds: np.ndarray | None = None) -> Columns:
-      columns = whole.read(rows[index], seeds)
-      return {**columns, 'labels': number[columns['labels']]}
-
-    def load() -> Columns:
-      columns = {name: array[rows] for name, array in whole.load().items()}
-      return {**columns, 'labels': number[columns['labels']]}
-
-    return whole._replace(
-      length=len(rows), load=load, read=read, classes=tuple(names), labels=None,
-      nbytes=whole.nbytes and whole.nbytes * len(rows) // whole.length,
-      identity=f'{whole.identity}: {len(rows)} rows of {", ".join(names)}',
-      describe=whole.describe and (lambda row: whole.describe(int(rows[row]))),
-      origin=whole.origin and whole.origin.take(rows, whole.length))
-
-  def _shapes(self, whole: Dataset, names: tuple[str, ...], context: DataContext
-              ) -> Dataset:
-    """As if all classes had the same number of examples."""
-    count = len(whole.classes)
-    if len(names) > count:
-      raise UserError(f'Subset: {len(names)} classes of a dataset that has {count}')
-    each = whole.length // count
-    each = each if self.each is None else min(each, self.each)
-    length = each * len(names)
-    context.say(f'assumed: a subset of {whole.identity} has {each:,} examples of each '
-                f'of {len(names)} classes')
-    return zeros(
-      {name: (array.dtype, array.shape[1:])
-       for name, array in whole.read(np.zeros(1, int)).items()},
-      length, names, f'{whole.identity}: {length} rows of {", ".join(names)}',
-      nbytes=whole.nbytes and whole.nbytes * length // whole.length)

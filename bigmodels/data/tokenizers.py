@@ -13,7 +13,7 @@ import io
 import json
 import pathlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 from bigmodels.core import files
@@ -246,6 +246,11 @@ def check(recipe: Recipe, state: dict[str, Any]) -> None:
       f'{size:,} tokens, this wants {_say(type(recipe).__name__, recipe.settings())}; '
       'give every split the same, that of --init_from if there is one, or start a new '
       'run with another --workdir')
+
+
+def provided(tokenizer: Tokenizer) -> dict[str, Callable[[], Any]]:
+  """Returns the `Dataset.provides` of text that a tokenizer has read."""
+  return {'tokenizer': lambda: tokenizer, 'vocabulary': lambda: tokenizer.size}
 
 
 def load(state: dict[str, Any]) -> Tokenizer:

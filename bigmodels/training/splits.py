@@ -1,4 +1,4 @@
-"""What the splits of an experiment must agree in, and what they may not share."""
+"""Checks of the splits of an experiment against each other: rows, scaling, classes."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -14,13 +14,13 @@ def check_apart(every: Mapping[str, Batches], opened: Mapping[str, Dataset],
                 context: DataContext) -> None:
   """Refuses splits that share rows of a source, or that are cut from it in two ways.
 
-  Splits whose names begin with the same word may, which is printed: a score of
-  `train_again` says itself what it is of; see `Experiment.evals`.
+  Splits whose names begin with the same word may share rows, which is printed: the
+  name of `train_again` says what its score means; see `Experiment.evals`.
 
   Args:
-    every: split -> its recipe.
+    every: split -> its `Batches`.
     opened: split -> its source, opened.
-    context: see there.
+    context: prints and keeps the lines.
 
   Raises:
     UserError: naming both splits, the source, and the settings they differ in.
@@ -30,11 +30,12 @@ def check_apart(every: Mapping[str, Batches], opened: Mapping[str, Dataset],
     if one is None or other is None:
       continue
     apart = ours.partition('_')[0] != theirs.partition('_')[0]
-    ways = [k for k, v in one.how.items() if k in other.how and other.how[k] != v]
+    differing = [name for name, value in one.settings.items()
+                 if name in other.settings and other.settings[name] != value]
     source, count = origins.shared(one, other)
-    if ways and (apart or count):
+    if differing and (apart or count):
       raise UserError(f'{theirs} and {ours} are cut from one source in two ways'
-                      f'{_difference(every, ours, theirs, ways)}')
+                      f'{_difference(every, ours, theirs, differing)}')
     if count and apart:
       raise UserError(
         f'{theirs} and {ours} share {count:,} rows of {source}, so that a score of one '
@@ -46,28 +47,33 @@ def check_apart(every: Mapping[str, Batches], opened: Mapping[str, Dataset],
 
 
 def _difference(every: Mapping[str, Batches], ours: str, theirs: str,
-                ways: Sequence[str] = ()) -> str:
-  """The fields that two sources differ in, as flags, and how to set both alike."""
-  places = {name: 'train' if name == 'train' else f'evals.{name}'
-            for name in (ours, theirs)}
+                differing: Sequence[str] = ()) -> str:
+  """The fields that two sources differ in, as flags, and how to make them equal."""
+  paths = {name: 'train' if name == 'train' else f'evals.{name}'
+           for name in (ours, theirs)}
   settings = {name: dict(tree.describe(every[name].source, 'source'))
-              for name in places}
+              for name in paths}
   one, other = settings[ours], settings[theirs]
   fields = [field for field in {**one, **other} if one.get(field) != other.get(field)]
-  chosen = [field for field in fields if field.endswith('selected') != bool(ways)]
-  fields = chosen if chosen or ways else fields
+  chosen = [field for field in fields if field.endswith('selected') != bool(differing)]
+  fields = chosen if chosen or differing else fields
   fields = [field for field in fields if field in one and field in other] or fields
   if not fields:
     return ''
   flags = {name: ' '.join(
     f'--config.{path}.{field}={settings[name].get(field, "(absent)")}'
-    for field in fields[:2]) for name, path in places.items()}
+    for field in fields[:2]) for name, path in paths.items()}
   return f': {flags[ours]}, but {flags[theirs]}' + (
-    '; set both to the same, and so for every other split' if ways else '')
+    '; set both to the same, and so for every other split' if differing else '')
 
 
 def check_scaling(every: Mapping[str, Batches], context: DataContext) -> None:
-  """Warns of evaluations whose inputs are standardised otherwise than in training."""
+  """Warns of evaluations whose inputs are standardised otherwise than in training.
+
+  Args:
+    every: split -> its `Batches`.
+    context: prints and keeps the warnings.
+  """
 
   def scaling(b: Batches) -> list[str]:
     return [f'{path.removeprefix(".")}={text}' if path else text
@@ -84,7 +90,15 @@ def check_scaling(every: Mapping[str, Batches], context: DataContext) -> None:
 
 
 def check_names(train: Loader, evals: dict[str, Loader]) -> None:
-  """Refuses evaluations whose class 3, say, is another one than that of training."""
+  """Refuses evaluations whose classes are not those of training, in the same order.
+
+  Args:
+    train: the loader of the training split.
+    evals: split -> its loader.
+
+  Raises:
+    UserError: naming the split and the first class that differs.
+  """
   ours = train.dataset.classes
   for name, loader in evals.items():
     theirs = loader.dataset.classes
@@ -95,6 +109,6 @@ def check_names(train: Loader, evals: dict[str, Loader]) -> None:
                       f'{len(ours)}')
     if not (train.dataset.named and loader.dataset.named):
       continue
-    place = next(i for i in range(len(ours)) if ours[i] != theirs[i])
-    raise UserError(f'{name}: class {place} is {theirs[place]!r} in its data, and '
-                    f'{ours[place]!r} in that of train')
+    index = next(i for i in range(len(ours)) if ours[i] != theirs[i])
+    raise UserError(f'{name}: class {index} is {theirs[index]!r} in its data, and '
+                    f'{ours[index]!r} in that of train')

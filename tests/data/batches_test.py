@@ -1,4 +1,4 @@
-"""Tests of bigmodels.data.batches: every row where it belongs, on either road."""
+"""Tests of bigmodels.data.batches: every row is where it belongs, streamed or not."""
 
 import collections
 import itertools
@@ -21,7 +21,7 @@ ONE = layout.over(MeshShape(), 'jit', ())
 
 
 def dataset(length=10):
-  """Rows that tell their number: inputs are images full of it, labels 10 times it."""
+  """Rows that have their number: inputs are images full of it, labels 10 times it."""
   rows = np.arange(length)
   inputs = np.ones((length, 4, 3, 2), np.uint8) * rows[:, None, None, None]
   return sources.in_memory(
@@ -29,7 +29,7 @@ def dataset(length=10):
 
 
 def damaged(data, rows):
-  """The same, of which some rows cannot be decoded."""
+  """The same, with rows that cannot be decoded."""
   columns = data.load()
   corrupt = np.isin(np.arange(data.length), rows)
   columns = {name: np.where(corrupt.reshape(-1, *[1] * (column.ndim - 1)), 0, column)
@@ -37,21 +37,21 @@ def damaged(data, rows):
   return sources.in_memory({**columns, 'corrupt': corrupt}, data.classes)
 
 
-def loader(data, *, batch_size=4, seed=0, shuffle=True, steps=8, given=(), parts=1,
-         say=print, name='train', **keywords):
+def loader(data, *, batch_size=4, seed=0, shuffle=True, steps=8, given=(),
+           microbatches=1, say=print, name='train', mesh=ONE, **keywords):
   context = sources.DataContext(None, None, {}, say)
   return batches.open_loader(
-    Batches(source=None, batch_size=batch_size, **keywords), name, context, ONE,
+    Batches(source=None, batch_size=batch_size, **keywords), name, context, mesh,
     dataset=data, seed=seed, shuffle=shuffle, steps=steps, transforms=given,
-    parts=parts)
+    microbatches=microbatches)
 
 
 def at(opened, step, key=KEY):
   """The batch of a step."""
   batch, keys = jax.jit(opened.batch), key[None]
-  if opened.parts > 1:
+  if opened.microbatches > 1:
     keys = jax.vmap(partial(part_of, jax.random.key_data(key)))(
-      jnp.arange(opened.parts))
+      jnp.arange(opened.microbatches))
   return jax.tree.map(np.asarray, batch(
     opened.resident, opened.host_batch(step, 1), 0, keys))
 
@@ -108,7 +108,7 @@ def test_permutations_are_evenly_spread():
   assert sum((c - expected) ** 2 / expected for c in counts.values()) < 20.5  # p 1e-3
 
 
-def test_evaluation_goes_through_once_and_fills_up_with_minus_1():
+def test_evaluation_reads_once_and_fills_up_with_minus_1():
   order = Order(7, 3, 5, False)
   rows = [order.rows(step).tolist() for step in range(4)]
   assert rows == [[0, 1, 2], [3, 4, 5], [6, -1, -1], [-1, -1, -1]]
@@ -124,16 +124,16 @@ def test_a_late_step_is_exact():
   assert order.epochs(2**32 // 3)[0] == (2**32 // 3) * 3 // 10
 
 
-# --- both roads -----------------------------------------------------------------
+# --- resident and streamed ------------------------------------------------------
 
 
-@pytest.mark.parametrize('road, steps', [
+@pytest.mark.parametrize('settings, steps', [
   ({'resident': True}, (0, 1, 2, 5, 6, 3, 7)),  # it starts again at any other step
   ({'resident': False}, (0, 1, 2, 5, 6, 3, 7)),
   ({'resident': False, 'workers': 2}, (5, 6, 7)),  # starting processes takes seconds
 ])
-def test_batches_hold_the_rows_of_their_steps(road, steps, parsed_flags):
-  opened = loader(dataset(), **road)
+def test_batches_hold_the_rows_of_their_steps(settings, steps, parsed_flags):
+  opened = loader(dataset(), **settings)
   for step in steps:
     rows, batch = Order(10, 4, 0, True).rows(step), at(opened, step)
     np.testing.assert_array_equal(batch['labels'], 10 * rows)
@@ -156,7 +156,7 @@ def test_evaluation_masks_what_only_fills_up(resident):
   opened.close()
 
 
-def test_both_roads_give_identical_batches_with_transforms():
+def test_resident_and_streamed_batches_are_identical():
   given = (partial(transforms.standardize, mean=[4.0, 5.0], std=[2.0, 3.0]),
            partial(transforms.shift, pixels=1), partial(transforms.noise, std=0.1))
   resident, streamed = (loader(dataset(), given=given, resident=r) for r in (True,
@@ -171,12 +171,12 @@ def test_both_roads_give_identical_batches_with_transforms():
   streamed.close()
 
 
-@pytest.mark.parametrize('parts', [1, 2])
+@pytest.mark.parametrize('microbatches', [1, 2])
 @pytest.mark.parametrize('resident', [True, False])
-def test_a_batch_knows_its_rows_and_epochs(resident, parts):
-  opened = loader(dataset(), resident=resident, parts=parts)
+def test_a_batch_knows_its_rows_and_epochs(resident, microbatches):
+  opened = loader(dataset(), resident=resident, microbatches=microbatches)
   seen = [at(opened, step) for step in range(5)]  # twice through; the third is in both
-  shape = (4,) if parts == 1 else (parts, 4 // parts)
+  shape = (4,) if microbatches == 1 else (microbatches, 4 // microbatches)
   assert all(batch[k].shape == shape for batch in seen for k in ('row', 'epoch'))
   rows, epochs, labels = (
     np.concatenate([batch[k].ravel() for batch in seen])
@@ -197,19 +197,19 @@ def test_an_evaluation_is_epoch_0_and_what_fills_up_is_row_0(resident):
   opened.close()
 
 
-@pytest.mark.parametrize('parts', [1, 2])
+@pytest.mark.parametrize('microbatches', [1, 2])
 @pytest.mark.parametrize('resident', [True, False])
-def test_alternating_flips_show_every_image_from_both_sides(resident, parts):
+def test_alternating_flips_show_every_image_from_both_sides(resident, microbatches):
   images = np.zeros((40, 2, 2, 1), np.uint8)
   images[:, :, 0] = 1  # the left half is bright
   data = sources.in_memory(
     {'inputs': images, 'labels': np.arange(40, dtype=np.int32)}, None)
-  opened = loader(data, batch_size=16, steps=15, resident=resident, parts=parts,
-                given=(transforms.alternating_flip,))
+  opened = loader(data, batch_size=16, steps=15, resident=resident,
+                microbatches=microbatches, given=(transforms.alternating_flip,))
   shown = np.zeros((6, 40), int)
   for step in range(15):
     key = jax.random.fold_in(KEY, step)
-    batch = jax.tree.map(lambda x: x.reshape(16, *x.shape[(parts > 1) + 1:]),
+    batch = jax.tree.map(lambda x: x.reshape(16, *x.shape[(microbatches > 1) + 1:]),
                          at(opened, step, key))
     shown[batch['epoch'], batch['row']] = batch['inputs'][:, 0, 1, 0]
   np.testing.assert_array_equal(shown[:-1] + shown[1:], np.ones((5, 40)))
@@ -245,7 +245,7 @@ def test_one_resident_dispatch_holds_many_steps():
   assert len(shapes) == 1  # so that it compiles once
 
 
-def test_size_decides_the_road_unless_said(monkeypatch):
+def test_size_decides_unless_set(monkeypatch):
   data = dataset()
   assert loader(data).resident and loader(data).most > 1
   monkeypatch.setattr(batches, 'RESIDENT_BYTES', data.nbytes - 1)
@@ -293,7 +293,7 @@ def test_batches_refuse(bad):
 
 @pytest.mark.parametrize('shuffle', [True, False])
 @pytest.mark.parametrize('resident', [True, False])
-def test_corrupt_examples_are_masked_and_told_of_once(resident, shuffle):
+def test_corrupt_examples_are_masked_and_reported_once(resident, shuffle):
   said = []
   data = damaged(dataset(), [2, 7])._replace(
     describe=lambda row: f'image {row}.jpg: no picture')
@@ -311,28 +311,28 @@ def test_corrupt_examples_are_masked_and_told_of_once(resident, shuffle):
       assert 'corrupt' not in batch
   path = 'train' if shuffle else 'evals.train'
   assert sorted(line.partition(' (')[0] for line in said) == [
-    f'{path}: left out as corrupt: row {row}' for row in (2, 7)]
+    f'{path}: skipped as corrupt: row {row}' for row in (2, 7)]
   assert '(image 7.jpg: no picture)' in ''.join(said)
   opened.close()
   clean.close()
 
 
 @pytest.mark.parametrize('resident', [True, False])
-def test_more_corrupt_examples_than_are_put_up_with(resident):
+def test_more_corrupt_examples_than_are_accepted(resident):
   data = damaged(dataset(), [2, 5, 7])
   with pytest.raises(UserError, match=r'more corrupt examples than --config\.evals\.'
-                     r'test\.corrupt puts up with, 2: rows 2, 5, 7; the last is row 7'):
+                     r'test\.corrupt accepts, 2: rows 2, 5, 7; the last is row 7'):
     opened = loader(data, resident=resident, corrupt=2, shuffle=False, name='test')
     for step in range(3):
       at(opened, step)
 
 
 @pytest.mark.parametrize('length, most', [(10, 1), (1999, 1), (5000, 5)])
-def test_one_in_a_thousand_may_be_corrupt_unless_said(length, most):
+def test_one_in_a_thousand_may_be_corrupt_by_default(length, most):
   said = []
   loader(damaged(dataset(length), range(most)), resident=True, say=said.append)
   assert len(said) == most and f'at most {most})' in said[0]
-  with pytest.raises(UserError, match=rf'puts up with, {most}:'):
+  with pytest.raises(UserError, match=rf'corrupt accepts, {most}:'):
     loader(damaged(dataset(length), range(most + 1)), resident=True)
 
 
@@ -344,8 +344,8 @@ def test_a_label_that_is_no_class_is_refused(label, resident):
   columns['labels'][6] = label
   data = sources.in_memory(columns, ('cat', 'dog', 'newt'))
   data = data._replace(describe=lambda row: f'image {row}.jpg')
-  with pytest.raises(UserError, match=rf'train: the label of row 6 is {label}, wants 0 '
-                     r'to 2 for 3 classes \(image 6\.jpg\)'):
+  with pytest.raises(UserError, match=rf'train: the label of row 6 is {label}, must be '
+                     r'0 to 2 for 3 classes \(image 6\.jpg\)'):
     opened = loader(data, resident=resident)
     for step in range(3):
       at(opened, step)
@@ -359,74 +359,94 @@ def test_labels_of_corrupt_examples_and_numbers_are_not_checked():
   loader(sources.in_memory(corrupt, ('cat',)), corrupt=10)
 
 
-# --- statistics -----------------------------------------------------------------
+# --- any columns ----------------------------------------------------------------
 
 
-def statistics(inputs):
-  return batches.channel_statistics(sources.in_memory({'inputs': inputs}, None))
+def ratings(length=10):
+  """Columns of any name that have the number of their row, and no labels."""
+  rows = np.arange(length)
+  return sources.in_memory(
+    {'user': rows.astype(np.int32), 'seen': np.stack([rows, -rows], -1),
+     'rating': (rows / 2).astype(np.float32)}, None)
 
 
-@pytest.mark.parametrize('shape', [(50, 3), (9, 5, 4, 3)])
-@pytest.mark.parametrize('dtype', ['uint8', 'float32', 'float64'])
-def test_channel_statistics_equal_numpy(shape, dtype):
-  inputs = np.random.default_rng(0).uniform(0, 256, shape).astype(dtype)
-  mean, std = statistics(inputs)
-  axes = tuple(range(len(shape) - 1))
-  np.testing.assert_allclose(mean, inputs.mean(axes, np.float64), rtol=1e-12)
-  np.testing.assert_allclose(std, inputs.std(axes, np.float64), rtol=1e-12)
+def check_ratings(batch, rows):
+  assert {*batch} == {'user', 'seen', 'rating', 'mask', 'row', 'epoch'}
+  good = batch['mask'] > 0
+  np.testing.assert_array_equal(good, rows >= 0)
+  rows = rows[good]
+  np.testing.assert_array_equal(batch['user'][good], rows)
+  np.testing.assert_array_equal(batch['seen'][good], np.stack([rows, -rows], -1))
+  np.testing.assert_array_equal(batch['rating'][good], rows / 2)
 
 
-def test_channel_statistics_leave_out_what_is_corrupt():
-  inputs = np.random.default_rng(0).uniform(1, 9, (20, 3, 3, 2))
-  columns = damaged(sources.in_memory({'inputs': inputs}, None), [0, 3, 19]).load()
-  mean, std = batches.channel_statistics(sources.in_memory(columns, None))
-  left = np.delete(inputs, [0, 3, 19], 0)
-  np.testing.assert_allclose(mean, left.mean((0, 1, 2)), rtol=1e-12)
-  np.testing.assert_allclose(std, left.std((0, 1, 2)), rtol=1e-12)
+@pytest.mark.parametrize('resident', [True, False])
+@pytest.mark.parametrize('shuffle', [True, False])
+def test_columns_of_any_name_without_labels(resident, shuffle):
+  opened = loader(ratings(), shuffle=shuffle, resident=resident)
+  assert opened.labels is None
+  for step in range(3):  # an evaluation fills up the third
+    check_ratings(at(opened, step), Order(10, 4, 0, shuffle).rows(step))
+  opened.close()
 
 
-def test_channel_statistics_far_from_zero_are_exact():
-  inputs = 1e6 + np.random.default_rng(0).normal(size=(1000, 2))
-  np.testing.assert_allclose(statistics(inputs)[1], inputs.std(0), rtol=1e-12)
+def test_labels_of_a_resident_split_are_those_that_can_be_learned_from():
+  opened = loader(damaged(dataset(), [2, 7]), corrupt=2)
+  np.testing.assert_array_equal(opened.labels, np.delete(10 * np.arange(10), [2, 7]))
+  assert loader(dataset(), resident=False).labels is None
 
 
-@pytest.mark.parametrize('dtype, length', [('uint8', 2**23), ('float32', 2**21)])
-def test_channel_statistics_in_several_parts(dtype, length):
-  levels = np.arange(3, dtype=dtype)[:, None, None] ** 2
-  inputs = np.broadcast_to(levels, (3, length, 2))  # 48 MiB, three parts
-  mean, std = statistics(np.ascontiguousarray(inputs))
-  np.testing.assert_allclose(mean, [5 / 3] * 2, rtol=1e-12)
-  np.testing.assert_allclose(std, [np.std([0, 1, 4])] * 2, rtol=1e-9)
+@pytest.mark.parametrize('resident', [True, False])
+def test_corrupt_examples_of_any_columns_are_masked(resident):
+  said = []
+  opened = loader(damaged(ratings(), [3]), shuffle=False, resident=resident,
+                  say=said.append)
+  for step, rows in enumerate(([0, 1, 2, -1], [4, 5, 6, 7], [8, 9, -1, -1])):
+    check_ratings(at(opened, step), np.array(rows))
+  assert said == ['evals.train: skipped as corrupt: row 3 (1 so far, at most 1)']
+  opened.close()
 
 
-def test_channel_statistics_of_few_large_rows():
-  assert statistics(np.full((1, 2**25, 1), 3, np.uint8)) == ([3.0], [1.0])
+@pytest.mark.parametrize('resident', [True, False])
+def test_any_column_that_is_not_finite_is_refused_by_name_and_row(resident):
+  columns = ratings().load()
+  columns['rating'][6] = np.nan
+  with pytest.raises(UserError, match=r'^train: rating\[6\] is nan; fill'):
+    opened = loader(sources.in_memory(columns, None), resident=resident)
+    for step in range(3):
+      opened.host_batch(step, 1)
 
 
-@pytest.mark.parametrize('value, dtype', [
-  (7, 'uint8'), (0.1, 'float32'),
-  (0.1, 'float64'),
-])
-def test_a_channel_that_never_changes_has_a_deviation_of_1(value, dtype):
-  inputs = np.stack([np.full(1000, value), np.arange(1000) % 2], -1).astype(dtype)
-  assert statistics(inputs)[1] == [1.0, 0.5]
+class Half(layout.Layout):
+  """What one of two processes reads of a batch that is cut over two devices."""
+
+  number: int
+
+  def positions(self, shape):
+    numbers = np.arange(np.prod(shape)).reshape(shape)
+    return np.split(numbers, 2, 1)[self.number].ravel()
+
+  def cut(self, array, positions, shape):
+    return array.reshape(shape[0], shape[1] // 2, *array.shape[1:])
 
 
-def test_statistics_of_a_split_too_large_are_asked_of_the_user():
-  for nbytes in (None, 2**40):
-    with pytest.raises(UserError, match='give them in the experiment'):
-      batches.channel_statistics(dataset()._replace(nbytes=nbytes))
-
-
-def test_whitened_patches_have_unit_variances_and_no_correlation():
-  chance = np.random.default_rng(0)
-  mixed = chance.normal(size=(40, 9, 7, 3)) @ chance.normal(size=(3, 3))
-  mean, std = mixed.mean((0, 1, 2)), mixed.std((0, 1, 2))
-  kernel = np.array(batches.whitening(
-    sources.in_memory({'inputs': mixed}, None), mean.tolist(), std.tolist()))
-  assert kernel.shape == (2, 2, 3, 24)
-  np.testing.assert_array_equal(kernel[..., :12], -kernel[..., 12:])
-  images = (mixed - mean) / std
-  y = sum(images[:, i : i + 8, j : j + 6] @ kernel[i, j, :, :12]
-          for i in range(2) for j in range(2)).reshape(-1, 12)
-  np.testing.assert_allclose(y.T @ y / len(y), np.eye(12), atol=5e-3)
+@pytest.mark.parametrize('microbatches', [1, 2])
+@pytest.mark.parametrize('data', [ratings(), damaged(ratings(), [3])])
+def test_processes_read_the_rows_of_their_devices(data, microbatches):
+  halves = []
+  for number in range(2):
+    half = Half(*ONE._replace(shape=MeshShape(data=2)))
+    half.number = number
+    opened = loader(data, batch_size=8, shuffle=False, resident=False, mesh=half,
+                    microbatches=microbatches)
+    halves.append([at(opened, step) for step in range(2)])
+    opened.close()
+  for step in range(2):
+    rows = Order(10, 8, 0, False).rows(step)
+    rows = np.where((rows == 3) & ('corrupt' in data.load()), -1, rows)
+    shape = (microbatches, 2, -1) if microbatches > 1 else (2, -1)
+    parts = np.moveaxis(rows.reshape(shape), -2, 0)
+    for batch, expected in zip((half[step] for half in halves), parts, strict=True):
+      assert batch['row'].shape == expected.shape
+      check_ratings({name: x.reshape(4, *x.shape[expected.ndim:])
+                     for name, x in batch.items()}, expected.ravel())

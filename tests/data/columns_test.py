@@ -8,7 +8,8 @@ import pytest
 
 from bigmodels.core.errors import UserError
 from bigmodels.data import columns
-from bigmodels.data.sources import Arrays, DataContext
+from bigmodels.data.arrays import Arrays
+from bigmodels.data.sources import DataContext
 
 ROWS = np.arange(6.0, dtype=np.float32)[:, None]
 NAN, INF = float('nan'), float('inf')
@@ -179,13 +180,12 @@ def test_inputs_that_are_refused(inputs, message):
 
 
 @pytest.mark.parametrize('inputs, labels, message', [
-  (np.zeros((3, 1)), [0, 1], 'differ in length: 3 and 2'),
-  ([], [], 'inputs and labels are empty'),
-  (np.zeros((0, 4)), np.zeros(0), 'inputs and labels are empty'),
+  (np.zeros((3, 1)), [0, 1], 'differ in length: inputs 3, labels 2'),
+  ([], [], 'inputs: must have at least one row, got 0'),
+  (np.zeros((0, 4)), np.zeros(0), 'inputs: must have at least one row, got 0'),
   (np.float32(3), [0, 1], 'inputs: must be an array of rows, got float32'),
   (np.array(3.0), [0, 1], 'inputs: must be an array of rows, got ndarray'),
   ([[1.0]], 5, 'labels: must be an array of rows, got int'),
-  ([[1.0]], None, 'labels: must be an array of rows, got NoneType'),
 ])
 def test_arrays_that_have_no_rows_in_common(inputs, labels, message):
   with pytest.raises(ValueError, match=message):
@@ -269,6 +269,12 @@ def test_what_is_not_finite_is_described():
   with pytest.raises(UserError, match=r'labels\[1\] is nan \(line 12 of x\.csv\)'):
     columns.check_finite('a', {'labels': places((2,), (1, NAN))}, np.arange(2),
                          lambda row: f'line {row + 11} of x.csv')
+
+
+def test_any_column_that_is_not_finite_is_named_by_row():
+  found = {'user': np.arange(3), 'rating': places((3,), (2, NAN))}
+  with pytest.raises(UserError, match=r'^train: rating\[8\] is nan; fill'):
+    columns.check_finite('train', found, np.array([4, 6, 8]), None)
 
 
 def test_rows_of_a_split_are_described_by_those_of_the_arrays():

@@ -12,7 +12,8 @@ from bigmodels.core.errors import UserError
 from bigmodels.data import builders, descriptions, pictures, texts, tfds, tokenizers
 from bigmodels.data.dataset_spec import record as recorded
 from bigmodels.data.language import Packed
-from bigmodels.data.sources import DataContext, Subset
+from bigmodels.data.sources import DataContext
+from bigmodels.data.subset import Subset
 from bigmodels.data.tfds import Tfds
 from tests.data.prepared import flat, record, write
 

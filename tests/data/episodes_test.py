@@ -45,7 +45,9 @@ def test_every_split_has_episodes_of_its_own():
   assert [len(c['episode']) for c in columns] == [1, 4, 7]
   assert len(np.unique(np.concatenate([c['episode'] for c in columns]))) == 12
   assert columns[2]['inputs'].shape == (7, ROOMS)
-  assert episodes.open(DataContext(None, None, {})).classes == ('stay', 'go')
+  opened = episodes.open(DataContext(None, None, {}))
+  assert opened.classes == ('stay', 'go') and {*opened.load()} == {'inputs', 'episode'}
+  assert opened.provides['environment']() == Corridor()
 
 
 def test_a_run_acts_in_the_environment_of_its_episodes():
@@ -70,12 +72,12 @@ def test_an_agent_without_episodes_is_refused():
 
 
 @pytest.mark.parametrize('settings, message', [
-  ({'count': 0}, 'count: wants 1 to'), ({'selected': 'tests'}, "got 'tests'")])
+  ({'count': 0}, 'count: must be 1 to'), ({'selected': 'tests'}, "got 'tests'")])
 def test_what_cannot_be_is_refused(settings, message):
   with pytest.raises(ValueError, match=message):
     data.Episodes(**{'environment': Corridor(), 'count': 4, **settings})
 
 
 def test_an_environment_that_is_none_is_refused():
-  with pytest.raises(UserError, match=r"wants an environment .* got 'CartPole-v1'"):
+  with pytest.raises(UserError, match=r"needs an environment .* got 'CartPole-v1'"):
     data.Episodes('CartPole-v1', 4).open(DataContext(None, None, {}))

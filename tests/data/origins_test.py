@@ -47,7 +47,15 @@ def test_the_source_that_most_is_shared_of_is_named():
   (BASE, BASE.astype(np.float32), 0),
   (BASE[:10], BASE[:10].copy(), 10)])
 def test_rows_of_arrays(one, other, count):
-  found = origins.shared(*(Origin(origins.of_array(x)) for x in (one, other)))
+  found = origins.shared(*(Origin(origins.of_arrays(x)) for x in (one, other)))
+  assert found[1] == count
+
+
+@pytest.mark.parametrize('one, other, count', [
+  ((0, 1), (0, 1), 20), ((0, 1), (1, 0), 0), ((0,), (0, 1), 0)])
+def test_rows_of_several_arrays(one, other, count):
+  found = origins.shared(*(Origin(origins.of_arrays(*(BASE[:, i] for i in columns)))
+                           for columns in (one, other)))
   assert found[1] == count
 
 

@@ -27,7 +27,8 @@ from bigmodels.data import (
   pictures,
   tfds,
 )
-from bigmodels.data.sources import DataContext, Subset
+from bigmodels.data.sources import DataContext
+from bigmodels.data.subset import Subset
 from bigmodels.parallel import layout
 from bigmodels.parallel.sharding import MeshShape
 from tests.data.prepared import flat, jpeg, record, write
@@ -356,7 +357,7 @@ def test_every_road_leaves_out_the_same_and_names_it(context, road, parsed_flags
   np.testing.assert_array_equal(labels[mask > 0], np.array(good) % 3)
   said = [line for line in said if 'decoding' not in line]
   assert said == [
-    f"evals.test: left out as corrupt: row {row} (example {row} of pets train, record "
+    f"evals.test: skipped as corrupt: row {row} (example {row} of pets train, record "
     f"{row} of pets-train.array_record-00000-of-00001, file_name 'bad.jpg': OSError: "
     f'Truncated File Read) ({count} so far, at most 2)'
     for count, row in ((1, 4), (2, 6))]
@@ -376,7 +377,7 @@ def test_a_label_that_is_no_class_is_named(context, label, resident):
   noise = jpeg(np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8))
   data = pets(context, [*GOOD[:4], record(noise, label, 'odd.jpg')], 'train[1:]')
   with pytest.raises(UserError, match=rf'evals\.test: the label of row 3 is {label}, '
-                     r"wants 0 to 2 for 3 classes \(example 4 of pets .*'odd.jpg'\)"):
+                     r"must be 0 to 2 for 3 classes \(example 4 of pets .*'odd.jpg'\)"):
     opened = loader(data, context, [], resident=resident)
     for step in range(2):
       at(opened, step)

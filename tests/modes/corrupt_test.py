@@ -61,7 +61,7 @@ def test_both_roads_learn_from_the_rest_and_say_so(
     said = capsys.readouterr().out
     for split in ('train', 'evals.test'):
       for row in (3, 8):
-        line = f'{split}: left out as corrupt: row {row} (example {row} of pets'
+        line = f'{split}: skipped as corrupt: row {row} (example {row} of pets'
         assert said.count(line) == 1 and f"'p{row}.jpg': OSError" in said
     curves.append([json.loads(line) for line in
                    (workdir / 'metrics.jsonl').read_text().splitlines()])
@@ -73,7 +73,7 @@ def test_both_roads_learn_from_the_rest_and_say_so(
 
 @pytest.mark.parametrize('resident', [True, False])
 def test_too_many_stop_the_run(experiment, request_for, tmp_path, resident):
-  with pytest.raises(UserError, match=r'\.corrupt puts up with, 1: rows (3, 8|8, 3); '
+  with pytest.raises(UserError, match=r'\.corrupt accepts, 1: rows (3, 8|8, 3); '
                      r'the last is row . \(example . of pets .*: OSError'):
     train.run(request_for(experiment, tmp_path / 'run', data_dir=tmp_path / 'tfds',
                           resident=resident, corrupt=1))

@@ -1,0 +1,119 @@
+"""Some examples of another source."""
+
+import dataclasses
+import numbers
+from typing import Any
+
+import numpy as np
+
+from bigmodels.core.errors import UserError, nearest
+from bigmodels.data.arrays import are_names
+from bigmodels.data.sources import Columns, DataContext, Dataset, intact, zeros
+
+
+@dataclasses.dataclass(frozen=True)
+class Subset:
+  """Some classes of a split of another source, or a few examples of each.
+
+  Attributes:
+    source: a split with classes; all its labels are read.
+    classes: names of the classes that are kept; they become 0, 1, ... in this order.
+      None keeps all.
+    each: the most examples of each class, the same ones on every machine; None keeps
+      all.
+  """
+
+  source: Any
+  classes: tuple[str, ...] | None = None
+  each: int | None = None
+
+  def __post_init__(self):
+    if self.each is not None and (not isinstance(self.each, numbers.Integral)
+                                  or self.each < 1):
+      raise ValueError(f'each: must be an integer >= 1, got {self.each!r}')
+    if self.classes is not None and not are_names(self.classes):
+      raise ValueError('classes: must be names, each of them once, got '
+                       f'{self.classes!r}')
+
+  def open(self, context: DataContext) -> Dataset:
+    """Opens the other source and reads its labels.
+
+    Raises:
+      UserError: if it has no classes, lacks one of these or an example of one, or has a
+        label that is no class.
+    """
+    whole = self.source.open(context)
+    if whole.classes is None:
+      raise UserError('Subset: needs data with classes')
+    names = self.classes or whole.classes
+    for name in names:
+      if whole.named and name not in whole.classes:
+        raise UserError(f'Subset: there is no class {name!r}'
+                        f'{nearest(name, whole.classes)}')
+    if whole.shapes_only:
+      return self._shapes(whole, names, context)
+    labels = _labels(whole, context)
+    found = []
+    for name in names:
+      of_class, = np.nonzero(labels == whole.classes.index(name))
+      if not len(of_class):
+        raise UserError(f'Subset: no example is of the class {name!r}')
+      if self.each is not None:
+        order = np.random.Philox(key=len(labels)).random_raw(len(labels))[of_class]
+        of_class = of_class[np.argsort(order, kind='stable')[: self.each]]
+      found.append(of_class)
+    rows = np.sort(np.concatenate(found))
+    number = np.full(len(whole.classes), -1, np.int32)
+    number[[whole.classes.index(name) for name in names]] = np.arange(len(names))
+
+    def read(index: np.ndarray, seeds: np.ndarray | None = None) -> Columns:
+      columns = whole.read(rows[index], seeds)
+      return {**columns, 'labels': number[columns['labels']]}
+
+    def load() -> Columns:
+      columns = {name: array[rows] for name, array in whole.load().items()}
+      return {**columns, 'labels': number[columns['labels']]}
+
+    return whole._replace(
+      length=len(rows), load=load, read=read, classes=tuple(names), labels=None,
+      nbytes=whole.nbytes and whole.nbytes * len(rows) // whole.length,
+      identity=f'{whole.identity}: {len(rows)} rows of {", ".join(names)}',
+      describe=whole.describe and (lambda row: whole.describe(int(rows[row]))),
+      origin=whole.origin and whole.origin.take(rows, whole.length))
+
+  def _shapes(self, whole: Dataset, names: tuple[str, ...], context: DataContext
+              ) -> Dataset:
+    """The dataset if all classes had the same number of examples."""
+    count = len(whole.classes)
+    if len(names) > count:
+      raise UserError(f'Subset: {len(names)} classes of a dataset that has {count}')
+    each = whole.length // count
+    each = each if self.each is None else min(each, self.each)
+    length = each * len(names)
+    context.say(f'assumed: a subset of {whole.identity} has {each:,} examples of each '
+                f'of {len(names)} classes')
+    return zeros(
+      {name: (array.dtype, array.shape[1:])
+       for name, array in whole.read(np.zeros(1, int)).items()},
+      length, names, f'{whole.identity}: {length} rows of {", ".join(names)}',
+      nbytes=whole.nbytes and whole.nbytes * length // whole.length)
+
+
+def _labels(dataset: Dataset, context: DataContext) -> np.ndarray:
+  """The class of every row, -1 where it cannot be read."""
+  if dataset.labels:
+    labels = np.asarray(dataset.labels())
+  else:
+    columns = dataset.load()
+    labels = np.full(dataset.length, -1, np.int32)
+    rows = intact(columns)
+    labels[rows] = columns['labels'][rows]
+    wrong = rows[(labels[rows] < 0) | (labels[rows] >= len(dataset.classes))]
+    if len(wrong):
+      raise UserError(f'Subset: the label of row {wrong[0]} is {labels[wrong[0]]}, '
+                      f'must be 0 to {len(dataset.classes) - 1}')
+  lost, = np.nonzero(labels < 0)
+  if len(lost):
+    context.say(f'Subset: {len(lost)} of {dataset.length:,} examples are corrupt and '
+                f'skipped: rows {", ".join(map(str, lost[:20]))}')
+  return labels
