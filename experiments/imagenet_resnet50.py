@@ -3,7 +3,7 @@
   python run.py --experiment=imagenet_resnet50 --mode=download --data_dir=DIR
   python run.py --experiment=imagenet_resnet50 --data_dir=DIR --workdir=W
 
-Their recipe for 256 pictures a step (*Accurate, large minibatch SGD*, section 5.1); for
+Their recipe for 256 images a step (*Accurate, large minibatch SGD*, section 5.1); for
 more, 0.1 times a 256th of them is the rate, reached over the first 5 epochs:
 --config.batch_size=1024 --config.learning_rate=0.4. The dataset has to be fetched by
 hand from image-net.org first: TFDS says where to put it.
@@ -15,11 +15,11 @@ import optax
 
 from bigmodels import data, models, optim, tasks
 from bigmodels.config import Duration, Experiment
-from bigmodels.data import pictures, transforms
+from bigmodels.data import images, transforms
 from bigmodels.optim import schedules
 from bigmodels.parallel import sharding
 
-# Of the training pictures, red, green and blue, as in every implementation.
+# Of the training images, red, green and blue, as in every implementation.
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 
@@ -37,11 +37,11 @@ def config(*, epochs: float = 90, batch_size: int = 256, learning_rate: float = 
           schedules.step, peak=learning_rate, warmup=5 / 90,
           at=(30 / 90, 60 / 90, 80 / 90)))),
     train=data.Batches(
-      source=imagenet('train', fit=partial(pictures.random_part, size=size)),
+      source=imagenet('train', fit=partial(images.random_resized_crop, size=size)),
       batch_size=batch_size, workers=workers,
       transforms=(transforms.flip, standardize)),
     evals={'validation': data.Batches(
-      source=imagenet('validation', fit=partial(pictures.middle, size=size,
+      source=imagenet('validation', fit=partial(images.centre_crop, size=size,
                                                 shorter=shorter)),
       batch_size=256, workers=workers, transforms=(standardize,))},
     evaluate_every=Duration(epochs=1),

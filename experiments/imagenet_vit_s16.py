@@ -15,7 +15,7 @@ import optax
 
 from bigmodels import data, models, optim, tasks
 from bigmodels.config import Duration, Experiment
-from bigmodels.data import pictures, transforms
+from bigmodels.data import images, transforms
 from bigmodels.optim import schedules
 from bigmodels.parallel import sharding
 
@@ -36,14 +36,14 @@ def config(*, epochs: float = 90, batch_size: int = 1024, learning_rate: float =
         learning_rate=partial(schedules.warmup_cosine, peak=learning_rate,
                               warmup=warmup))),
     train=data.Batches(
-      source=imagenet('train', fit=partial(pictures.random_part, size=size,
+      source=imagenet('train', fit=partial(images.random_resized_crop, size=size,
                                            area=(0.05, 1.0))),
       batch_size=batch_size, workers=workers,
       transforms=(transforms.flip,
                   partial(transforms.randaugment, layers=layers, magnitude=magnitude),
                   standardize, partial(transforms.mixup, alpha=mixup))),
     evals={'validation': data.Batches(
-      source=imagenet('validation', fit=partial(pictures.middle, size=size,
+      source=imagenet('validation', fit=partial(images.centre_crop, size=size,
                                                 shorter=shorter)),
       batch_size=256, workers=workers, transforms=(standardize,))},
     evaluate_every=Duration(epochs=1),

@@ -30,7 +30,7 @@ from bigmodels.core.errors import UserError, nearest
 ROOMS: dict[str, tuple[str, ...]] = {
   'bigmodels.data': (),
   'bigmodels.data.cleaning': (),
-  'bigmodels.data.pictures': (),
+  'bigmodels.data.images': (),
   'bigmodels.data.texts': (),
   'bigmodels.data.tokenizers': (),
   'bigmodels.data.transforms': (),

@@ -1,6 +1,6 @@
 """Sources, batches and transforms. Importing this reads no data and loads no reader."""
 
-from bigmodels.data import cleaning, pictures, test_time, texts, tokenizers, transforms
+from bigmodels.data import cleaning, images, test_time, texts, tokenizers, transforms
 from bigmodels.data.arrays import Arrays
 from bigmodels.data.batches import Batches, at_most
 from bigmodels.data.episodes import Episodes
@@ -13,5 +13,5 @@ from bigmodels.data.tfds import Tfds
 
 __all__ = ['Arrays', 'Batches', 'Digits', 'Episodes', 'Generated', 'Packed',
            'ScikitTable', 'Sentences', 'Subset', 'Table', 'Tfds', 'Translations',
-           'at_most', 'cleaning', 'pictures', 'texts', 'tokenizers', 'transforms',
+           'at_most', 'cleaning', 'images', 'texts', 'tokenizers', 'transforms',
            'test_time']

@@ -24,7 +24,7 @@ _LENGTHS = {
   'mnist': {'train': 60_000, 'test': 10_000},
 }
 _LENGTH = 50_000  # assumed of other datasets
-_SIZES = (384, 512), (512, 384)  # assumed of pictures that may have any
+_SIZES = (384, 512), (512, 384)  # assumed of images that may have any
 
 
 def features(source, info) -> Mapping[str, Any]:
@@ -99,8 +99,8 @@ def dataset(source, context: DataContext) -> Dataset:
   labels, names = known[source.labels], getattr(known[source.labels], 'names', None)
   dtype, shape, assumed = _input(source, known[source.inputs])
   for name, each, remedy in (
-    (source.inputs, shape, ': give Tfds a fit to one shape, for pictures such as '
-     'fit=partial(pictures.random_part, size=224)'),
+    (source.inputs, shape, ': give Tfds a fit to one shape, for images such as '
+     'fit=partial(images.random_resized_crop, size=224)'),
     (source.labels, labels.shape, '')):
     if None in each:
       raise UserError(f'{source.name}: the shape of {name!r} is not described, only '

@@ -1,4 +1,4 @@
-"""Encoded pictures, decoded to the channels and the type that a dataset declares.
+"""Encoded images, decoded to the channels and the type that a dataset declares.
 
 Values are those of TensorFlow's decoders, which TFDS prepares datasets for: of 16 bits
 the upper 8, transparency left out, orientation and colour profiles not applied.
@@ -19,16 +19,16 @@ _ORIENTATION = 0x0112  # of EXIF
 
 def decode(data: bytes, channels: int | None, dtype: np.dtype
            ) -> tuple[np.ndarray, tuple[str, ...]]:
-  """A picture `[height, width, channels]`, and what was converted to get there.
+  """An image `[height, width, channels]`, and what was converted to get there.
 
   Args:
-    data: the picture in some format; of one that moves, the first frame is read.
+    data: the image in some format; of one that moves, the first frame is read.
     channels: 1 for grey, 2 with transparency, 3 for RGB, 4 with transparency; None or
       0 for those that it has.
     dtype: uint8 or uint16.
 
   Returns:
-    The picture and what may have changed its values: texts that go on after 'picture'.
+    The image and what may have changed its values: texts that go on after 'image'.
 
   Raises:
     ValueError, OSError: if it cannot be read, or there is no defined way to convert it.
@@ -69,7 +69,7 @@ def decode(data: bytes, channels: int | None, dtype: np.dtype
 
 
 def _own(image) -> str:
-  """The mode that a picture has, without its palette."""
+  """The mode that an image has, without its palette."""
   if image.mode in ('P', 'PA'):
     return 'RGBA' if 'transparency' in image.info or image.mode == 'PA' else 'RGB'
   if image.mode.startswith('I') or image.mode == 'F':
@@ -89,13 +89,13 @@ def _as_stored(image):
   """What is left as it is stored, where a viewer would not."""
   if getattr(image, 'is_animated', False) and image.format != 'MPO':
     yield 'with several frames cut to the first'
-  with contextlib.suppress(Exception):  # damage there is none to the picture
+  with contextlib.suppress(Exception):  # damage there is none to the image
     if 'exif' in image.info and image.getexif().get(_ORIENTATION, 1) != 1:
       yield 'with an EXIF orientation read as stored'
 
 
 def _bits(image, data: bytes) -> int:
-  """How many bits the values of a picture in mode I or I;16 have.
+  """How many bits the values of an image in mode I or I;16 have.
 
   Raises:
     ValueError: if its format does not say.
@@ -112,7 +112,7 @@ def _bits(image, data: bytes) -> int:
 
 
 def _is_deep(image, data: bytes) -> bool:
-  """Whether a picture of several channels has 16 bits each; Pillow reads the upper."""
+  """Whether an image of several channels has 16 bits each; Pillow reads the upper."""
   if image.format == 'TIFF':
     return int(np.max(image.tag_v2.get(258, 8))) > 8
   return image.format == 'PNG' and data[24] == 16

@@ -365,7 +365,7 @@ class LabelledCsv:
 
 
 def multi30k(folder: str = 'multi30k') -> ParallelFiles:
-  """Captions of pictures in English and German (Elliott et al., 2016), 29,000 pairs."""
+  """Captions of images in English and German (Elliott et al., 2016), 29,000 pairs."""
   base = ('https://raw.githubusercontent.com/multi30k/dataset/'
           'a3d2e0d26b56f3846f66a952536ffed4e401d05a/data/task1/raw')
   stems = ('train', 'val', 'test_2016_flickr')

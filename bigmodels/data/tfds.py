@@ -35,7 +35,7 @@ class _Example:
 class Tfds:
   """A dataset of tensorflow-datasets in the `array_record` format.
 
-  An example is corrupt if its record cannot be read, or its picture not be decoded or
+  An example is corrupt if its record cannot be read, or its image not be decoded or
   of another shape than the dataset declares; see `Batches.corrupt`.
 
   Attributes:
@@ -44,7 +44,7 @@ class Tfds:
     inputs: the feature that becomes `inputs`.
     labels: the feature that becomes `labels`.
     fit: (input, numpy.random.Generator) -> input of one shape, applied where examples
-      are read, for inputs that differ in shape: see `data.pictures`. What it draws it
+      are read, for inputs that differ in shape: see `data.images`. What it draws it
       draws for each example and epoch, so that such a split is never resident.
   """
 
@@ -97,7 +97,7 @@ class Tfds:
 
 @functools.cache
 def data_source(name: str, data_dir: str | None, base: str):
-  """The examples of a split, pictures as they are encoded: see `encoded.decode`.
+  """The examples of a split, images as they are encoded: see `encoded.decode`.
 
   TFDS decodes with OpenCV where that happens to be installed, which takes half a file
   for a whole one: what is read would depend on other packages.
@@ -105,10 +105,10 @@ def data_source(name: str, data_dir: str | None, base: str):
   tfds = import_tfds()
   with quiet():
     builder = builders.from_files(name, data_dir)
-    pictures = {key: tfds.decode.SkipDecoding()
-                for key, feature in builder.info.features.items()
-                if _is_encoded(feature)}
-    return builder.as_data_source(split=base, decoders=pictures)
+    images = {key: tfds.decode.SkipDecoding()
+              for key, feature in builder.info.features.items()
+              if _is_encoded(feature)}
+    return builder.as_data_source(split=base, decoders=images)
 
 
 def _is_encoded(feature) -> bool:
@@ -124,7 +124,7 @@ def _read(source: Tfds, data_dir: str | None, base: str, first: int,
   if seeds is not None:  # while it trains, maybe in a process without `DataContext.say`
     for key, example in zip(keys, examples, strict=True):
       for note in example.notes if example else ():
-        _say_once(f'{source.name} {base}: pictures {note}', key)
+        _say_once(f'{source.name} {base}: images {note}', key)
   return columns
 
 
@@ -170,7 +170,7 @@ def _columns(source: Tfds, data_dir: str | None, base: str, keys: list[int],
       f'{source.name}: what `fit` makes of {source.inputs!r} differs in shape'
       if source.fit else
       f'{source.name}: examples of {source.inputs!r} differ in shape, so they cannot '
-      'be batched: give Tfds a fit, such as data.pictures.middle') from error
+      'be batched: give Tfds a fit, such as data.images.centre_crop') from error
   labels = np.stack(labels)
   whole = np.issubdtype(labels.dtype, np.integer)
   labels = labels.astype(np.int32 if whole else np.float32)
@@ -362,8 +362,8 @@ class _Load:
     except OSError as error:
       raise _unreadable(source, self._base, error) from error
     for note, keys in found.items():
-      writer.note(f'{len(keys):,} pictures {note} (such as example {keys[0]})'
-                  if len(keys) > 1 else f'1 picture {note} (example {keys[0]})')
+      writer.note(f'{len(keys):,} images {note} (such as example {keys[0]})'
+                  if len(keys) > 1 else f'1 image {note} (example {keys[0]})')
 
 
 def _labels(source: Tfds, place: decoded.Place, base: str, length: int,

@@ -255,7 +255,7 @@ def test_what_is_offered_goes_on_without_trust(lines):
 @pytest.mark.parametrize(('name', 'lines'), [
   ('tabular_mlp', {'path': 'a.csv', 'label': 'b', 'train.source.clean.0':
                    'bigmodels.data.cleaning.fill_missing'}),
-  ('imagenet_resnet50', {'train.source.fit': 'bigmodels.data.pictures.middle',
+  ('imagenet_resnet50', {'train.source.fit': 'bigmodels.data.images.centre_crop',
                          'train.source.fit.size': '8'}),
   ('shakespeare_gpt', {'train.source.tokenizer': 'bigmodels.data.tokenizers.Bytes'}),
   ('sst2_lstm', {'model.cell': 'bigmodels.layers.recurrent.Gru'}),

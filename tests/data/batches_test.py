@@ -296,7 +296,7 @@ def test_batches_refuse(bad):
 def test_corrupt_examples_are_masked_and_reported_once(resident, shuffle):
   said = []
   data = damaged(dataset(), [2, 7])._replace(
-    describe=lambda row: f'image {row}.jpg: no picture')
+    describe=lambda row: f'image {row}.jpg: no image')
   opened = loader(data, shuffle=shuffle, resident=resident, corrupt=2, say=said.append)
   clean = loader(dataset(), shuffle=shuffle, resident=resident)
   for _ in range(2):
@@ -312,7 +312,7 @@ def test_corrupt_examples_are_masked_and_reported_once(resident, shuffle):
   path = 'train' if shuffle else 'evals.train'
   assert sorted(line.partition(' (')[0] for line in said) == [
     f'{path}: skipped as corrupt: row {row}' for row in (2, 7)]
-  assert '(image 7.jpg: no picture)' in ''.join(said)
+  assert '(image 7.jpg: no image)' in ''.join(said)
   opened.close()
   clean.close()
 

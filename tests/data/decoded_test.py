@@ -56,7 +56,7 @@ class Opener:
     for start in range(0, LENGTH, 16):
       rows = slice(start, start + 16)
       writer.write({'inputs': INPUTS[rows], 'labels': LABELS[rows]}, LENGTH)
-    writer.note('3 pictures scaled')
+    writer.note('3 images scaled')
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_what_is_kept_is_what_was_written(opener):
   for _ in range(3):
     columns, notes = opener()
     right(columns)
-    assert isinstance(columns['inputs'], np.memmap) and notes == ['3 pictures scaled']
+    assert isinstance(columns['inputs'], np.memmap) and notes == ['3 images scaled']
   assert opener.made == 1
   assert opener.said == [f'decoding (once; kept in {opener.place.folder})']
   np.testing.assert_array_equal(np.load(opener.place.folder / 'inputs.npy'), INPUTS)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bigmodels.core.errors import UserError
-from bigmodels.data import builders, descriptions, pictures, texts, tfds, tokenizers
+from bigmodels.data import builders, descriptions, images, texts, tfds, tokenizers
 from bigmodels.data.dataset_spec import record as recorded
 from bigmodels.data.language import Packed
 from bigmodels.data.sources import DataContext
@@ -17,7 +17,7 @@ from bigmodels.data.subset import Subset
 from bigmodels.data.tfds import Tfds
 from tests.data.prepared import flat, record, write
 
-MIDDLE = functools.partial(pictures.middle, size=6, shorter=7)
+MIDDLE = functools.partial(images.centre_crop, size=6, shorter=7)
 
 
 @pytest.fixture
@@ -107,10 +107,10 @@ def test_published_lengths_are_those_of_the_data(context, shared_tfds, name):
   (Tfds('mnist', inputs='imag'), "no feature 'imag'; did you mean 'image'"),
   (Tfds('imagenet2012'),
    r"imagenet2012: the shape of 'image' is not described, only \(None, None, 3\): give "
-   r'Tfds a fit .* fit=partial\(pictures\.random_part, size=224\)'),
-  (Tfds('imagenet2012', fit=lambda picture, chance: picture),
+   r'Tfds a fit .* fit=partial\(images\.random_resized_crop, size=224\)'),
+  (Tfds('imagenet2012', fit=lambda image, rng: image),
    r"what `fit` makes of 'image' differs in shape: \(384, 512, 3\) of"),
-  (Tfds('mnist', fit=functools.partial(pictures.middle, size=6, shorter=5)),
+  (Tfds('mnist', fit=functools.partial(images.centre_crop, size=6, shorter=5)),
    r"mnist: `fit` fails for 'image' of uint8 \(28, 28, 1\): ValueError"),
 ])
 def test_what_is_not_known_is_told_in_a_line(context, source, words):
@@ -132,7 +132,7 @@ def test_a_description_that_needs_tensorflow(context, monkeypatch, capfd):
 
 
 @pytest.mark.parametrize('there', [True, False])
-def test_pictures_of_any_size_have_the_shape_that_fit_makes(context, said, there):
+def test_images_of_any_size_have_the_shape_that_fit_makes(context, said, there):
   if there:
     pets(context, name='imagenet2012', shape=('-1', '-1', '3'))
   found = Tfds('imagenet2012', fit=MIDDLE).open(context)

@@ -1,4 +1,4 @@
-"""Tests of bigmodels.data.encoded: every kind of picture has the values it should.
+"""Tests of bigmodels.data.encoded: every kind of image has the values it should.
 
 PNG files of kinds that Pillow does not write are put together here by hand.
 """
@@ -13,15 +13,15 @@ from PIL import Image
 
 from bigmodels.data import encoded
 
-# 8 x 8 pictures: 16 bits over all their range, and the upper bytes of it.
+# 8 x 8 images: 16 bits over all their range, and the upper bytes of it.
 DEEP = (np.arange(64, dtype=np.uint16) * 1024 + 37).reshape(8, 8)
 UPPER = (np.arange(64) * 4).reshape(8, 8).astype(np.uint8)  # 37 + 256 * 4n, by 256
 RED, GREEN, BLUE = 200, 100, 50
 LUMA = round(0.299 * RED + 0.587 * GREEN + 0.114 * BLUE)  # ITU-R 601
 
 
-def saved(picture, kind='PNG', **options):
-  picture.save(file := io.BytesIO(), kind, **options)
+def saved(image, kind='PNG', **options):
+  image.save(file := io.BytesIO(), kind, **options)
   return file.getvalue()
 
 
@@ -68,24 +68,24 @@ def stack(*channels):
 
 def half(mode):
   """One colour, of which the left half cannot be seen."""
-  picture = plain({'LA': (60, 255), 'RGBA': (RED, GREEN, BLUE, 255)}[mode], mode)
+  image = plain({'LA': (60, 255), 'RGBA': (RED, GREEN, BLUE, 255)}[mode], mode)
   alpha = np.full((8, 8), 255, np.uint8)
   alpha[:, :4] = 0
-  picture.putalpha(Image.fromarray(alpha))
-  return picture
+  image.putalpha(Image.fromarray(alpha))
+  return image
 
 
 def palette(**options):
-  picture = plain(1, 'P')
-  picture.putpalette([0, 0, 0, RED, GREEN, BLUE])
-  return saved(picture, **options)
+  image = plain(1, 'P')
+  image.putpalette([0, 0, 0, RED, GREEN, BLUE])
+  return saved(image, **options)
 
 
 def orientation(kind):
   exif = Image.Exif()
   exif[0x0112] = 6  # to be turned by a quarter
-  picture = Image.fromarray(stack(UPPER, UPPER, UPPER))
-  return saved(picture, kind, exif=exif.tobytes(), **(
+  image = Image.fromarray(stack(UPPER, UPPER, UPPER))
+  return saved(image, kind, exif=exif.tobytes(), **(
     {'quality': 100} if kind == 'JPEG' else {}))
 
 
@@ -225,7 +225,7 @@ NONE = {
                 'cannot identify'),
   'PostScript': (b'%!PS-Adobe-3.0 EPSF-3.0\n', np.uint8, 'cannot identify'),
   'nothing': (b'', np.uint8, 'cannot identify'),
-  'text': (b'no picture', np.uint8, 'cannot identify'),
+  'text': (b'no image', np.uint8, 'cannot identify'),
   'a truncated PNG': (deep(DEEP)[:80], np.uint8, '[Tt]runcated'),
   'a truncated JPEG': (saved(plain((1, 2, 3), 'RGB'), 'JPEG')[:-100], np.uint8,
                        '[Tt]runcated'),

@@ -1,4 +1,4 @@
-"""Small TFDS datasets of pictures, written as TFDS prepares them, whole or damaged."""
+"""Small TFDS datasets of images, written as TFDS prepares them, whole or damaged."""
 
 import io
 import json
@@ -13,22 +13,22 @@ CLASSES = ('cat', 'dog', 'newt')
 
 
 def jpeg(image: np.ndarray) -> bytes:
-  """A picture `[height, width, 3]`, as JPEG."""
+  """An image `[height, width, 3]`, as JPEG."""
   file = io.BytesIO()
   Image.fromarray(image).save(file, 'JPEG', quality=95)
   return file.getvalue()
 
 
 def flat(row: int, shape: tuple[int, int] = (8, 8)) -> bytes:
-  """A picture of one grey, 10 times the row: JPEG keeps those as they are."""
+  """An image of one grey, 10 times the row: JPEG keeps those as they are."""
   return jpeg(np.full((*shape, 3), 10 * row, np.uint8))
 
 
-def record(picture: bytes, label: int, name: str) -> bytes:
+def record(image: bytes, label: int, name: str) -> bytes:
   """An example as TFDS serialises it."""
   example = tf_example_pb2.Example()
   feature = example.features.feature
-  feature['image'].bytes_list.value.append(picture)
+  feature['image'].bytes_list.value.append(image)
   feature['label'].int64_list.value.append(label)
   feature['file_name'].bytes_list.value.append(name.encode())
   return example.SerializeToString()
@@ -43,7 +43,7 @@ def write(root: pathlib.Path, records: dict[str, list[bytes]], *, name: str = 'p
     root: of datasets, the `data_dir`.
     records: split -> what `record` gives.
     name, classes: of the dataset.
-    shape: of the pictures as the dataset declares it; '-1' for any.
+    shape: of the images as the dataset declares it; '-1' for any.
     shards: files for each split.
 
   Returns:

@@ -24,7 +24,7 @@ from bigmodels.data import (
   builders,
   dataset_spec,
   decoded,
-  pictures,
+  images,
   tfds,
 )
 from bigmodels.data.sources import DataContext
@@ -37,7 +37,7 @@ ONE = layout.over(MeshShape(), 'jit', ())
 GOOD = [record(flat(row), row % 3, f'p{row}.jpg') for row in range(8)]
 BAD = {
   'truncated': (record(flat(1)[:-40], 1, 'bad.jpg'), 'OSError: Truncated File Read'),
-  'no picture': (record(b'GIF?', 1, 'bad.jpg'), 'Error: cannot identify image file'),
+  'no image': (record(b'GIF?', 1, 'bad.jpg'), 'Error: cannot identify image file'),
   'empty': (record(b'', 1, 'bad.jpg'), 'Error: cannot identify image file'),
   'no example': (b'\xff\xff\xff', 'DecodeError: Error parsing message'),
   'another size': (record(flat(1, (9, 8)), 1, 'bad.jpg'),
@@ -94,14 +94,14 @@ def test_what_cannot_be_decoded_is_zeros_and_says_so(context, kind):
   assert re.search(why, found) and ' at 0x' not in found
 
 
-def test_pictures_have_the_channels_that_the_dataset_declares(context):
+def test_images_have_the_channels_that_the_dataset_declares(context):
   red = Image.new('RGB', (8, 8), (200, 0, 0))
-  pictures = [red, red.quantize(4), Image.new('RGBA', (8, 8), (200, 0, 0, 255)),
-              Image.new('L', (8, 8), 60)]
-  assert pictures[1].mode == 'P'
+  modes = [red, red.quantize(4), Image.new('RGBA', (8, 8), (200, 0, 0, 255)),
+           Image.new('L', (8, 8), 60)]
+  assert modes[1].mode == 'P'
   records = []
-  for picture in pictures:
-    picture.save(file := io.BytesIO(), 'PNG')
+  for image in modes:
+    image.save(file := io.BytesIO(), 'PNG')
     records.append(record(file.getvalue(), 0, 'a'))
   inputs = pets(context, records).load()['inputs']
   for found in inputs[:3]:
@@ -165,7 +165,7 @@ def test_a_split_without_a_whole_example_is_refused(context):
       read()
 
 
-def test_pictures_of_any_size_have_to_be_of_one(context):
+def test_images_of_any_size_have_to_be_of_one(context):
   records = [record(flat(row, (8, 8 + row // 2)), 0, 'a') for row in range(4)]
   data = pets(context, records, shape=('-1', '-1', '3'))
   assert data.nbytes is None
@@ -174,11 +174,11 @@ def test_pictures_of_any_size_have_to_be_of_one(context):
     data.read(np.arange(4))
 
 
-FIT = functools.partial(pictures.random_part, size=6)
+FIT = functools.partial(images.random_resized_crop, size=6)
 
 
 def of_any_size(context, fit=FIT, bad=()):
-  """Eight pictures of noise, of as many sizes; what is damaged is made so."""
+  """Eight images of noise, of as many sizes; what is damaged is made so."""
   chance = np.random.default_rng(0)
   records = [record(jpeg(chance.integers(0, 256, (10 + row, 20 - row, 3), np.uint8)),
                     row % 3, f'p{row}.jpg') for row in range(8)]
@@ -188,8 +188,8 @@ def of_any_size(context, fit=FIT, bad=()):
   return tfds.Tfds('pets', fit=fit)
 
 
-def test_pictures_of_any_size_are_fitted_where_they_are_read(context):
-  middle = functools.partial(pictures.middle, size=6, shorter=7)
+def test_images_of_any_size_are_fitted_where_they_are_read(context):
+  middle = functools.partial(images.centre_crop, size=6, shorter=7)
   data = of_any_size(context, middle).open(context)
   assert data.nbytes is None
   columns = data.read(np.arange(8))
@@ -201,7 +201,7 @@ def test_pictures_of_any_size_are_fitted_where_they_are_read(context):
 
 
 @pytest.mark.parametrize('bad', [(), (2,), range(8)], ids=str)
-def test_a_damaged_picture_is_zeros_of_the_fitted_shape(context, bad):
+def test_a_damaged_image_is_zeros_of_the_fitted_shape(context, bad):
   data = of_any_size(context, bad=bad).open(context)
   if len(bad) == 8:
     with pytest.raises(UserError, match='none can be decoded'):
@@ -247,18 +247,18 @@ def test_what_is_drawn_is_told_by_seed_epoch_and_row(context):
 
 
 @pytest.mark.parametrize('fit, said', [
-  (functools.partial(pictures.middle, size=6, shorter=5),
-   r"pets: `fit` fails for 'image' of uint8 \(10, 20, 3\): ValueError: middle: wants "),
-  (lambda picture: picture, 'TypeError'),
-  (lambda picture, chance: picture, "what `fit` makes of 'image' differs in shape")])
-def test_a_fit_that_does_not_is_told_of(context, fit, said):
+  (functools.partial(images.centre_crop, size=6, shorter=5),
+   r"pets: `fit` fails for 'image' of uint8 \(10, 20, 3\): ValueError: centre_crop: "),
+  (lambda image: image, 'TypeError'),
+  (lambda image, rng: image, "what `fit` makes of 'image' differs in shape")])
+def test_a_fit_that_fails_is_named(context, fit, said):
   data = of_any_size(context, fit).open(context)
   with pytest.raises(UserError, match=said):
     data.read(np.arange(8))
 
 
-def test_a_subset_of_pictures_that_are_fitted(context):
-  """Its labels are read without the pictures, once, damaged ones too."""
+def test_a_subset_of_images_that_are_fitted(context):
+  """Its labels are read without the images, once, damaged ones too."""
   source = of_any_size(context, bad=(3,))  # labels 0, 1, 2, then 1, 1, 2, 0, 1
   said = []
   context = dataclasses.replace(context, say=said.append)
@@ -390,7 +390,7 @@ def deep(row):
   return file.getvalue()
 
 
-def test_pictures_of_16_bits_are_scaled_and_counted(context):
+def test_images_of_16_bits_are_scaled_and_counted(context):
   said = []
   context.say = said.append
   records = [record(deep(row) if row in (2, 5) else flat(row), 0, 'a')
@@ -403,17 +403,17 @@ def test_pictures_of_16_bits_are_scaled_and_counted(context):
     np.testing.assert_array_equal(inputs[2].ravel(), np.roll(np.arange(64) * 4, 2))
   data.load()
   assert [line for line in said if not line.startswith('decoding ')] == [
-    'pets train: 6 pictures of mode RGB turned to L (such as example 0)',
-    'pets train: 2 pictures of mode I;16 scaled to 8 bits (such as example 2)'] * 3
+    'pets train: 6 images of mode RGB turned to L (such as example 0)',
+    'pets train: 2 images of mode I;16 scaled to 8 bits (such as example 2)'] * 3
 
 
-def test_one_picture_that_is_converted(context):
+def test_one_image_that_is_converted(context):
   said = []
   context.say = said.append
   data = pets(context, [*GOOD[:7], record(deep(0), 0, 'a')])
   assert data.load()['inputs'][7].mean() == 126
   data.load()
-  assert said[1:] == ['pets train: 1 picture of mode I;16 scaled to 8 bits (example 7)']
+  assert said[1:] == ['pets train: 1 image of mode I;16 scaled to 8 bits (example 7)']
 
 
 def test_what_is_converted_while_it_trains_is_said_once(context, capsys):
@@ -425,7 +425,7 @@ def test_what_is_converted_while_it_trains_is_said_once(context, capsys):
   for rows in (np.arange(3, 5), np.arange(8)):
     data.read(rows, np.zeros((len(rows), 2), np.uint64))
   assert capsys.readouterr().out == (
-    'pets train: pictures of mode I;16 scaled to 8 bits (such as example 3)\n')
+    'pets train: images of mode I;16 scaled to 8 bits (such as example 3)\n')
 
 
 def test_what_cannot_be_converted_is_corrupt(context):

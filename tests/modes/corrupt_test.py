@@ -1,4 +1,4 @@
-"""A run on pictures of which some are damaged."""
+"""A run on images of which some are damaged."""
 
 import json
 

@@ -1,10 +1,10 @@
-"""Augmentation and normalisation: pure functions over whole batches, in the step.
+"""Augmentation and normalisation: pure functions of whole batches, inside the step.
 
-Each is `(batch, key, *, ...) -> batch` and touches `batch['inputs']`, mixing the labels
-too; images are `[batch, height, width, channels]` of any dtype, which all but
-`standardize` and `noise` keep. Set the keywords with `functools.partial`. Random
-choices are made per example. What else a batch tells of an example, such as its `row`
-and `epoch`: see `Loader.batch` in data/batches.py.
+Each is `(batch, key, *, ...) -> batch` and changes `batch['inputs']`; those that mix
+examples mix `batch['labels']` too. Images are `[batch, height, width, channels]` of any
+dtype, which all but `standardize` and `noise` keep. Set the keywords with
+`functools.partial`. Random choices are made for each example. `Loader.batch` in
+data/batches.py says what else is in a batch, such as the `row` of an example.
 """
 
 from bigmodels.data.transforms.colour import colour

@@ -1,4 +1,4 @@
-"""Transforms of colour: of bytes, or of floats from 0 to 1; before `standardize`."""
+"""Transforms of the colour of bytes, or of floats from 0 to 1; before `standardize`."""
 
 import jax
 import jax.numpy as jnp
@@ -14,26 +14,29 @@ from bigmodels.data.transforms.images import (
 
 def colour(batch: Batch, key: jax.Array, *, brightness: float = 0.0,
            contrast: float = 0.0, saturation: float = 0.0, hue: float = 0.0) -> Batch:
-  """Changes brightness, contrast, saturation and hue, in this order ("jitter").
+  """Changes brightness, contrast, saturation and hue, in this order: colour jitter.
 
-  The first three mix an image with black, its mean grey, and itself in grey. Factors
-  are uniform from `1 - strength`, at least 0, to `1 + strength`.
+  As `ColorJitter` of torchvision, after Howard (*Some improvements on deep
+  convolutional neural network based image classification*, 2013). The first three mix
+  an image with black, its mean grey, and itself in grey. Factors are uniform from
+  `1 - strength`, at least 0, to `1 + strength`.
 
   Args:
-    batch: images.
+    batch: images `[batch, height, width, channels]`.
     key: of the draws.
     brightness, contrast, saturation: strengths.
-    hue: largest turn of the circle of colours either way, at most 0.5, half of it.
+    hue: largest rotation of the colour circle either way; 0.5 is half of it.
 
   Raises:
-    ValueError: for other strengths, or images without colour whose hue is to change.
+    ValueError: for strengths below 0, a hue beyond 0.5, or a hue of images that do not
+      have 3 channels.
   """
   check_range(
     'colour', 0, brightness=brightness, contrast=contrast, saturation=saturation)
   check_range('colour', 0, 0.5, hue=hue)
   images = images_of(batch, 'colour')
   if hue and images.shape[-1] != 3:
-    raise ValueError(f'colour: hue wants images of 3 channels, got {images.shape}')
+    raise ValueError(f'colour: hue needs images of 3 channels, got {images.shape}')
   amounts = jax.random.uniform(key, (len(images), 4, 1, 1, 1))
   values = to_unit(images)
   for index, (other, strength) in enumerate((
@@ -51,12 +54,17 @@ def colour(batch: Batch, key: jax.Array, *, brightness: float = 0.0,
 
 
 def mix(images: jax.Array, others: jax.Array, factors: jax.Array) -> jax.Array:
-  """Images by a factor, and the rest of it from the others; kept from 0 to 1."""
+  """Returns `factors * images + (1 - factors) * others`, clipped to 0 to 1.
+
+  Args:
+    images, others: `[batch, height, width, channels]`, or what is broadcast to it.
+    factors: `[batch, 1, 1, 1]`.
+  """
   return jnp.clip(others + factors * (images - others), 0, 1)
 
 
 def grey(images: jax.Array) -> jax.Array:
-  """Of the same lightness (ITU-R 601), with as many channels; [.., h, w, channels]."""
+  """Returns images `[..., channels]` in grey of the same luma (ITU-R BT.601)."""
   if images.shape[-1] != 3:
     return images
   import dm_pix
@@ -65,5 +73,5 @@ def grey(images: jax.Array) -> jax.Array:
 
 
 def mean_grey(images: jax.Array) -> jax.Array:
-  """The mean lightness of each image, `[batch, 1, 1, channels or 1]`."""
+  """Returns the mean grey of each image, `[batch, 1, 1, channels]`."""
   return grey(images).mean((1, 2), keepdims=True)

@@ -1,4 +1,4 @@
-"""Transforms of where pixels are: mirrored, moved, cut out, turned, resized."""
+"""Geometric transforms: images mirrored, shifted, cropped, rotated, and resized."""
 
 from typing import Literal
 
@@ -16,7 +16,13 @@ from bigmodels.data.transforms.images import (
 
 
 def flip(batch: Batch, key: jax.Array, *, probability: float = 0.5) -> Batch:
-  """Mirrors images left to right with a probability."""
+  """Mirrors images left to right with a probability.
+
+  Args:
+    batch: images `[batch, height, width, channels]`.
+    key: of the draws.
+    probability: of each image.
+  """
   images = images_of(batch, 'flip')
   check_range('flip', 0, 1, probability=probability)
   mirrored = jax.random.bernoulli(key, float(probability), (len(images), 1, 1, 1))
@@ -24,15 +30,15 @@ def flip(batch: Batch, key: jax.Array, *, probability: float = 0.5) -> Batch:
 
 
 def alternating_flip(batch: Batch, key: jax.Array, *, seed: int = 0) -> Batch:
-  """Mirrors images left to right in every other epoch (Jordan, 2024).
+  """Mirrors images left to right in every other epoch.
 
-  In its first epoch an image is mirrored or not, by a draw that depends on its row and
-  the seed alone; from then on it is shown from one side and the other by turns. So two
-  epochs show both sides of all images, where `flip` shows half of them one side twice.
-  From *94 % on CIFAR-10 in 3.29 seconds on a single GPU*.
+  From Jordan (*94% on CIFAR-10 in 3.29 seconds on a single GPU*, 2024). Whether an
+  image is mirrored in its first epoch is drawn from its row and the seed alone; from
+  then on it alternates. So two epochs show both sides of every image, where `flip`
+  shows half of them twice from one side.
 
   Args:
-    batch: images.
+    batch: images `[batch, height, width, channels]`, with `row` and `epoch`.
     key: not used.
     seed: of the first draws.
   """
@@ -47,13 +53,22 @@ def alternating_flip(batch: Batch, key: jax.Array, *, seed: int = 0) -> Batch:
 
 def shift(batch: Batch, key: jax.Array, *, pixels: int,
           padding: Literal['zeros', 'reflect'] = 'zeros') -> Batch:
-  """Moves images by up to `pixels` each way, whole pixels.
+  """Shifts images by up to `pixels` whole pixels each way.
 
-  This is the usual "pad and crop": pad by `pixels`, cut out the old size anywhere.
-  What comes in is zeros, or the image mirrored at its outermost pixels.
+  The usual padding and random crop of CIFAR (Lee et al., *Deeply-supervised nets*,
+  2015): the image is padded by `pixels`, and the old size cropped anywhere.
+
+  Args:
+    batch: images `[batch, height, width, channels]`.
+    key: of the draws.
+    pixels: largest shift.
+    padding: 'zeros', or 'reflect', the image mirrored at its outermost pixels.
+
+  Raises:
+    ValueError: for another padding, or pixels below 0 or too many to reflect.
   """
   if padding not in ('zeros', 'reflect'):
-    raise ValueError(f"shift: padding wants 'zeros' or 'reflect', got {padding!r}")
+    raise ValueError(f"shift: padding must be 'zeros' or 'reflect', got {padding!r}")
   images = images_of(batch, 'shift')
   check_pixels('shift', 0, pixels=pixels)
   n, height, width, _ = images.shape
@@ -67,7 +82,16 @@ def shift(batch: Batch, key: jax.Array, *, pixels: int,
 
 
 def crop(batch: Batch, key: jax.Array, *, size: int) -> Batch:
-  """Cuts a random `size` x `size` window out of every image."""
+  """Crops images to a random window.
+
+  Args:
+    batch: images `[batch, height, width, channels]`.
+    key: of the draws.
+    size: height and width of the window.
+
+  Raises:
+    ValueError: for a size below 1 or larger than the images.
+  """
   images = images_of(batch, 'crop')
   n, height, width, _ = images.shape
   _check_crop('crop', size, images)
@@ -77,7 +101,16 @@ def crop(batch: Batch, key: jax.Array, *, size: int) -> Batch:
 
 
 def centre_crop(batch: Batch, key: jax.Array, *, size: int) -> Batch:
-  """Cuts the middle `size` x `size` window out of every image."""
+  """Crops images to the window in their middle.
+
+  Args:
+    batch: images `[batch, height, width, channels]`.
+    key: not used.
+    size: height and width of the window.
+
+  Raises:
+    ValueError: for a size below 1 or larger than the images.
+  """
   del key
   images = images_of(batch, 'centre_crop')
   _check_crop('centre_crop', size, images)
@@ -86,7 +119,16 @@ def centre_crop(batch: Batch, key: jax.Array, *, size: int) -> Batch:
 
 
 def resize(batch: Batch, key: jax.Array, *, size: int) -> Batch:
-  """Resizes images so that their shorter side has `size` pixels; bilinear, smoothed."""
+  """Resizes images, bilinear and antialiased.
+
+  Args:
+    batch: images `[batch, height, width, channels]`.
+    key: not used.
+    size: of their shorter side, in pixels; their aspect is kept.
+
+  Raises:
+    ValueError: for a size below 1.
+  """
   del key
   images = images_of(batch, 'resize')
   check_pixels('resize', 1, size=size)
@@ -100,17 +142,21 @@ def resize(batch: Batch, key: jax.Array, *, size: int) -> Batch:
 def resized_crop(batch: Batch, key: jax.Array, *, size: int,
                  area: tuple[float, float] = (0.08, 1.0),
                  aspect: tuple[float, float] = (3 / 4, 4 / 3)) -> Batch:
-  """Resizes a rectangle anywhere in every image to `size` x `size`.
+  """Resizes a random rectangle of every image to a square.
 
-  As Inception was trained (Szegedy et al., 2015), and most of ImageNet since. Bilinear,
-  smoothed where it shrinks; a rectangle need not lie on whole pixels.
+  Known as the Inception crop (Szegedy et al., *Going deeper with convolutions*, 2015,
+  section 6). Bilinear, antialiased where it shrinks; a rectangle need not lie on whole
+  pixels.
 
   Args:
-    batch: images.
+    batch: images `[batch, height, width, channels]`.
     key: of the draws.
-    size: height and width of what comes out, in pixels.
-    area: of the rectangle, least and largest share of the image.
-    aspect: least and largest ratio of its width to its height.
+    size: height and width of the result, in pixels.
+    area: smallest and largest fraction of the image.
+    aspect: smallest and largest ratio of width to height.
+
+  Raises:
+    ValueError: for another size, area or aspect.
   """
   images = images_of(batch, 'resized_crop')
   check_pixels('resized_crop', 1, size=size)
@@ -122,19 +168,37 @@ def resized_crop(batch: Batch, key: jax.Array, *, size: int,
   return {**batch, 'inputs': like(result, images.dtype)}
 
 
-def translate(batch: Batch, key: jax.Array, *, share: float) -> Batch:
-  """Moves images by up to a share of their height and width; zeros come in."""
+def translate(batch: Batch, key: jax.Array, *, fraction: float) -> Batch:
+  """Shifts images by up to a fraction of their height and width; zeros come in.
+
+  Args:
+    batch: images `[batch, height, width, channels]`.
+    key: of the draws.
+    fraction: largest shift, 0 to 1.
+
+  Raises:
+    ValueError: for another fraction.
+  """
   images = images_of(batch, 'translate')
-  check_range('translate', 0, 1, share=share)
+  check_range('translate', 0, 1, fraction=fraction)
   n, height, width, _ = images.shape
-  amounts = jax.random.uniform(key, (n, 2), minval=-share, maxval=share)
+  amounts = jax.random.uniform(key, (n, 2), minval=-fraction, maxval=fraction)
   images = resample(images, jnp.broadcast_to(jnp.eye(2), (n, 2, 2)),
                     amounts * jnp.array([height, width]))
   return {**batch, 'inputs': images}
 
 
 def rotate(batch: Batch, key: jax.Array, *, degrees: float) -> Batch:
-  """Turns images about their centre by an angle within `degrees` either way."""
+  """Rotates images about their centre; zeros come in.
+
+  Args:
+    batch: images `[batch, height, width, channels]`.
+    key: of the draws.
+    degrees: largest angle either way, 0 to 180.
+
+  Raises:
+    ValueError: for another angle.
+  """
   images = images_of(batch, 'rotate')
   check_range('rotate', 0, 180, degrees=degrees)
   n = len(images)
@@ -146,12 +210,18 @@ def rotate(batch: Batch, key: jax.Array, *, degrees: float) -> Batch:
 
 
 def scale(batch: Batch, key: jax.Array, *, low: float, high: float) -> Batch:
-  """Enlarges images about their centre by a factor from `low` to `high`.
+  """Scales images about their centre; where one shrinks, zeros come in.
 
-  The factor's logarithm is uniform; below 1 an image shrinks and zeros come in.
+  Args:
+    batch: images `[batch, height, width, channels]`.
+    key: of the draws.
+    low, high: smallest and largest factor; its logarithm is uniform.
+
+  Raises:
+    ValueError: unless 0 < low <= high.
   """
   if not 0 < low <= high < float('inf'):
-    raise ValueError(f'scale: wants 0 < low <= high, got {low} and {high}')
+    raise ValueError(f'scale: must be 0 < low <= high, got {low} and {high}')
   images = images_of(batch, 'scale')
   n = len(images)
   factor = jnp.exp(jax.random.uniform(
@@ -161,30 +231,30 @@ def scale(batch: Batch, key: jax.Array, *, low: float, high: float) -> Batch:
 
 def resample(images: jax.Array, matrices: jax.Array, offsets: jax.Array | None = None,
              fill: float = 0.0) -> jax.Array:
-  """Bilinear look-up of every output pixel at matrix times its place, from the centre.
+  """Returns images under affine maps about their centre, by bilinear interpolation.
 
   Args:
     images: `[n, height, width, channels]`.
     matrices: `[n, 2, 2]`, output (row, column) to input (row, column).
     offsets: `[n, 2]`, added to that, in pixels.
-    fill: what is around an image.
+    fill: the value around an image.
   """
   _, height, width, _ = images.shape
   centre = jnp.array([(height - 1) / 2, (width - 1) / 2])
-  places = jnp.stack(jnp.mgrid[:height, :width], -1) - centre
-  places = jnp.einsum('nij,hwj->nihw', matrices, places, precision='highest')
-  places = places + centre[None, :, None, None]
+  pixels = jnp.stack(jnp.mgrid[:height, :width], -1) - centre
+  pixels = jnp.einsum('nij,hwj->nihw', matrices, pixels, precision='highest')
+  pixels = pixels + centre[None, :, None, None]
   if offsets is not None:
-    places = places + offsets[:, :, None, None]
+    pixels = pixels + offsets[:, :, None, None]
   look_up = jax.vmap(jax.vmap(
     lambda plane, at: jax.scipy.ndimage.map_coordinates(
       plane, [at[0], at[1]], order=1, cval=fill),
     in_axes=(-1, None), out_axes=-1))
-  return like(look_up(images.astype(jnp.float32), places), images.dtype)
+  return like(look_up(images.astype(jnp.float32), pixels), images.dtype)
 
 
 def _cut(images: jax.Array, corners: jax.Array, sizes: tuple[int, int]) -> jax.Array:
-  """A window of (height, width) out of every image, from its own (top, left)."""
+  """A window of (height, width) of every image, from its own (top, left)."""
   return jax.vmap(lambda image, corner: jax.lax.dynamic_slice(
     image, (*corner, 0), (*sizes, image.shape[-1])))(images, corners)
 

@@ -1,4 +1,4 @@
-"""What transforms of images share: their range of values, and rectangles in them."""
+"""What transforms of images share: checks, ranges of values, and random rectangles."""
 
 import numbers
 
@@ -9,26 +9,38 @@ Batch = dict[str, jax.Array]
 
 
 def images_of(batch: Batch, transform: str) -> jax.Array:
-  """The inputs of a batch, `[batch, height, width, channels]`.
+  """Returns the inputs of a batch, `[batch, height, width, channels]`.
+
+  Args:
+    batch: of images.
+    transform: that needs them, for the message.
 
   Raises:
-    ValueError: if they are no images, naming the transform that wants them.
+    ValueError: if there are no inputs, or they are not images.
   """
-  images = batch['inputs']
+  images = inputs_of(batch, transform)
   if images.ndim != 4:
-    raise ValueError(f'{transform}: wants images [batch, height, width, channels], got '
-                     f'{images.shape}')
+    raise ValueError(f'{transform}: inputs must be images [batch, height, width, '
+                     f'channels], got {images.shape}')
   return images
+
+
+def inputs_of(batch: Batch, transform: str) -> jax.Array:
+  """Returns the inputs of a batch, `[batch, ...]`; see `images_of`."""
+  if 'inputs' not in batch:
+    raise ValueError(f"{transform}: needs the column 'inputs', the batch has "
+                     f'{", ".join(batch)}')
+  return batch['inputs']
 
 
 def check_range(transform: str, low: float, high: float | None = None, **values
                 ) -> None:
-  """Refuses what is no number of a range.
+  """Refuses values outside of a range.
 
   Args:
     transform: whose arguments they are.
-    low, high: inclusive; None for no end.
-    values: by name.
+    low, high: of the range, inclusive; None for no upper end.
+    **values: by name.
 
   Raises:
     ValueError: naming the first of them.
@@ -36,20 +48,20 @@ def check_range(transform: str, low: float, high: float | None = None, **values
   for name, value in values.items():
     if not isinstance(value, numbers.Real) or not low <= value < float('inf') or (
       high is not None and value > high):
-      wanted = f'{low} or more' if high is None else f'{low} to {high}'
-      raise ValueError(f'{transform}: {name} wants {wanted}, got {value!r}')
+      legal = f'>= {low}' if high is None else f'{low} to {high}'
+      raise ValueError(f'{transform}: {name} must be {legal}, got {value!r}')
 
 
 def check_pixels(transform: str, low: int, **values) -> None:
-  """As `check_range`, of whole numbers of pixels or of anything that is counted."""
+  """As `check_range`, of integers `>= low`."""
   for name, value in values.items():
     if not isinstance(value, numbers.Integral) or value < low:
-      raise ValueError(f'{transform}: {name} wants a whole number, {low} or more, got '
+      raise ValueError(f'{transform}: {name} must be an integer >= {low}, got '
                        f'{value!r}')
 
 
 def like(values: jax.Array, dtype) -> jax.Array:
-  """Numbers as a dtype: rounded and kept within its limits if it is an integer."""
+  """Returns values as a dtype, rounded and clipped to its limits if it is integer."""
   if not jnp.issubdtype(dtype, jnp.integer):
     return values.astype(dtype)
   limits = jnp.iinfo(dtype)
@@ -57,7 +69,7 @@ def like(values: jax.Array, dtype) -> jax.Array:
 
 
 def to_unit(images: jax.Array) -> jax.Array:
-  """Float32 from 0 to 1, where integers go up to their largest and floats to 1."""
+  """Returns float32 images from 0 to 1: of integers, 1 is their largest."""
   values = images.astype(jnp.float32)
   if jnp.issubdtype(images.dtype, jnp.integer):
     return values / jnp.iinfo(images.dtype).max
@@ -65,7 +77,7 @@ def to_unit(images: jax.Array) -> jax.Array:
 
 
 def from_unit(values: jax.Array, dtype) -> jax.Array:
-  """What `to_unit` was given, of values from 0 to 1."""
+  """Returns values from 0 to 1 as images of a dtype: the inverse of `to_unit`."""
   white = jnp.iinfo(dtype).max if jnp.issubdtype(dtype, jnp.integer) else 1
   return like(values * white, dtype)
 
@@ -73,33 +85,35 @@ def from_unit(values: jax.Array, dtype) -> jax.Array:
 def draw_rectangles(key: jax.Array, shape: tuple[int, int, int], *,
                     area: tuple[float, float], aspect: tuple[float, float]
                     ) -> tuple[jax.Array, jax.Array]:
-  """Rectangles anywhere in images, as Inception was trained (Szegedy et al., 2015).
+  """Draws a rectangle anywhere in every image (Szegedy et al., 2015, section 6).
 
-  Of ten that are drawn for an image the first that fits is taken; where none does, the
-  first is cut to fit.
+  The first of ten that fits is taken; where none does, the first is cut to fit.
 
   Args:
     key: of the draws.
     shape: (images, height, width).
-    area: least and largest, a share of the image's.
-    aspect: least and largest ratio of width to height; its logarithm is uniform.
+    area: smallest and largest fraction of the image.
+    aspect: smallest and largest ratio of width to height; its logarithm is uniform.
 
   Returns:
     Corners (top, left) and sizes (height, width), both float32 `[images, 2]`, pixels.
+
+  Raises:
+    ValueError: for another area or aspect.
   """
   if not 0 < area[0] <= area[1] <= 1:
-    raise ValueError(f'area: wants 0 < least <= largest <= 1, got {area}')
+    raise ValueError(f'area: must be 0 < smallest <= largest <= 1, got {area}')
   if not 0 < aspect[0] <= aspect[1]:
-    raise ValueError(f'aspect: wants 0 < least <= largest, got {aspect}')
+    raise ValueError(f'aspect: must be 0 < smallest <= largest, got {aspect}')
   n, *limits = shape
   limits = jnp.array(limits, jnp.float32)
   sizes_key, corner_key = (jax.random.fold_in(key, i) for i in range(2))
   low = jnp.array([area[0], jnp.log(aspect[0])])
   high = jnp.array([area[1], jnp.log(aspect[1])])
-  share, wide = jnp.moveaxis(
+  fraction, ratio = jnp.moveaxis(
     low + (high - low) * jax.random.uniform(sizes_key, (n, 10, 2)), -1, 0)
-  pixels, wide = share * limits.prod(), jnp.exp(wide)
-  sizes = jnp.sqrt(jnp.stack([pixels / wide, pixels * wide], -1))
+  pixels, ratio = fraction * limits.prod(), jnp.exp(ratio)
+  sizes = jnp.sqrt(jnp.stack([pixels / ratio, pixels * ratio], -1))
   first = jnp.argmax((sizes <= limits).all(-1), axis=1)
   sizes = jnp.take_along_axis(sizes, first[:, None, None], axis=1)[:, 0]
   sizes = jnp.minimum(sizes, limits)
@@ -107,7 +121,7 @@ def draw_rectangles(key: jax.Array, shape: tuple[int, int, int], *,
 
 
 def inside(corners: jax.Array, sizes: jax.Array, shape: tuple[int, int]) -> jax.Array:
-  """Whether the centre of a pixel is in a rectangle.
+  """Returns whether the centre of each pixel is in the rectangle of its image.
 
   Args:
     corners: (top, left), `[n, 2]`, pixels.

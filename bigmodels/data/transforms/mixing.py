@@ -1,9 +1,9 @@
-"""Transforms that mix two examples, labels too, and choices between transforms.
+"""Transforms that mix pairs of examples and their labels, and a random choice of one.
 
-Example i is mixed with its neighbour, i + 1 or i - 1: pairs that stay together in every
-part of a batch of even size, over devices or over time, so that the result does not
-depend on how the batch is cut. (The last of an odd number is mixed with none.) Batches
-are shuffled, so a neighbour is any other example.
+Example i is mixed with its neighbour, i + 1 or i - 1. Such pairs stay together in every
+microbatch and data shard of even size, so that the result does not depend on how the
+batch is cut; the last of an odd number is not mixed. Batches are shuffled, so a
+neighbour is any other example.
 """
 
 from collections.abc import Callable
@@ -12,68 +12,90 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bigmodels.data.transforms.images import Batch, check_range, images_of, inside, like
+from bigmodels.data.transforms.images import (
+  Batch,
+  check_range,
+  images_of,
+  inputs_of,
+  inside,
+  like,
+)
 
 
-def mixup(batch: Batch, key: jax.Array, *, outputs: int, alpha: float = 0.2,
+def mixup(batch: Batch, key: jax.Array, *, num_outputs: int, alpha: float = 0.2,
           probability: float = 1.0) -> Batch:
-  """Means of two examples and of their labels (Zhang et al., *mixup*, 2018).
+  """Mixes the inputs and the labels of two examples.
 
-  What is masked is not mixed with anything.
+  From Zhang et al. (*mixup: Beyond empirical risk minimization*, 2018). Masked examples
+  are not mixed.
 
   Args:
-    batch: inputs of any shape `[batch, ...]`. Labels that are class indices become
-      float `[batch, outputs]`, the share of each class; others are mixed as they are.
+    batch: inputs of any shape `[batch, ...]`. Labels, where there are some, that are
+      class indices become float `[batch, num_outputs]`, the fraction of each class;
+      others are mixed as they are.
     key: of the draws.
-    outputs: number of classes; an experiment leaves it out, the run knows.
-    alpha: the share of an example is drawn from Beta(alpha, alpha).
-    probability: that an example is mixed at all.
+    num_outputs: number of classes; an experiment omits it, as the run supplies it.
+    alpha: the fraction of an example is drawn from Beta(alpha, alpha).
+    probability: that an example is mixed.
+
+  Raises:
+    ValueError: for an alpha of 0 or below, or another probability.
   """
-  inputs = batch['inputs']
-  share, mixed = _shares(batch, key, alpha, probability)
+  inputs = inputs_of(batch, 'mixup')
+  fraction, mixed = _fractions(batch, key, alpha, probability)
   other = neighbours(inputs).astype(jnp.float32)
-  values = _mean(inputs.astype(jnp.float32), other, share, mixed)
+  values = _mean(inputs.astype(jnp.float32), other, fraction, mixed)
   return {**batch, 'inputs': like(values, inputs.dtype),
-          'labels': _labels(batch, outputs, share, mixed)}
+          **_labels(batch, num_outputs, fraction, mixed)}
 
 
-def cutmix(batch: Batch, key: jax.Array, *, outputs: int, alpha: float = 1.0,
+def cutmix(batch: Batch, key: jax.Array, *, num_outputs: int, alpha: float = 1.0,
            probability: float = 1.0) -> Batch:
-  """A rectangle of another image and as much of its label (Yun et al., 2019).
+  """Pastes a rectangle of another image, and mixes the labels by its area.
 
-  What is masked is not mixed with anything.
+  From Yun et al. (*CutMix: Regularization strategy to train strong classifiers with
+  localizable features*, 2019). Masked examples are not mixed.
 
   Args:
-    batch: images, and labels as in `mixup`.
+    batch: images `[batch, height, width, channels]`, and labels as in `mixup`.
     key: of the draws.
-    outputs: see `mixup`.
-    alpha: the share of an image that stays is drawn from Beta(alpha, alpha); more stays
-      where the rectangle, about any point, reaches out of the image.
-    probability: that an example is mixed at all.
+    num_outputs: see `mixup`.
+    alpha: the fraction of an image that stays is drawn from Beta(alpha, alpha); more
+      stays where the rectangle, around any point, extends beyond the image.
+    probability: that an example is mixed.
+
+  Raises:
+    ValueError: for an alpha of 0 or below, or another probability.
   """
   images = images_of(batch, 'cutmix')
   shape = images.shape[1:3]
-  share, mixed = _shares(batch, jax.random.fold_in(key, 0), alpha, probability)
-  sizes = jnp.sqrt(1 - share)[:, None] * jnp.array(shape)
+  fraction, mixed = _fractions(batch, jax.random.fold_in(key, 0), alpha, probability)
+  sizes = jnp.sqrt(1 - fraction)[:, None] * jnp.array(shape)
   centres = jax.random.uniform(jax.random.fold_in(key, 1), sizes.shape) * (
     jnp.array(shape))
   cut = inside(centres - sizes / 2, sizes, shape) & mixed[:, None, None, None]
-  share = 1 - cut.mean((1, 2, 3), dtype=jnp.float32)
+  fraction = 1 - cut.mean((1, 2, 3), dtype=jnp.float32)
   return {**batch, 'inputs': jnp.where(cut, neighbours(images), images),
-          'labels': _labels(batch, outputs, share, mixed)}
+          **_labels(batch, num_outputs, fraction, mixed)}
 
 
 def one_of(batch: Batch, key: jax.Array, *,
            transforms: tuple[Callable[..., Batch], ...]) -> Batch:
-  """Does one of several transforms to every example, each as likely as any.
+  """Applies one of several transforms to every example, each with the same probability.
 
-  All of them are worked out for all examples. For `mixup` and `cutmix` by turns, say.
+  All of them are computed for all examples. An example is a choice between `mixup` and
+  `cutmix`.
+
+  Args:
+    batch: any.
+    key: of the choice and of the draws.
+    transforms: to choose from; they have to return the same shapes and dtypes.
 
   Raises:
-    ValueError: if they do not leave the same shapes and dtypes.
+    ValueError: if they do not.
   """
   chosen = jax.random.randint(
-    jax.random.fold_in(key, 0), (len(batch['inputs']),), 0, len(transforms))
+    jax.random.fold_in(key, 0), (len(batch['mask']),), 0, len(transforms))
   found, *others = [transform(batch, jax.random.fold_in(key, index))
                     for index, transform in enumerate(transforms, 1)]
 
@@ -82,7 +104,7 @@ def one_of(batch: Batch, key: jax.Array, *,
 
   for index, other in enumerate(others, 1):
     if kind(other) != kind(found):
-      raise ValueError(f'one_of: one transform leaves {kind(found)}, another '
+      raise ValueError(f'one_of: one transform returns {kind(found)}, another '
                        f'{kind(other)}')
     found = {name: jnp.where(_beside(chosen == index, x), other[name], x)
              for name, x in found.items()}
@@ -90,43 +112,46 @@ def one_of(batch: Batch, key: jax.Array, *,
 
 
 def neighbours(x: jax.Array) -> jax.Array:
-  """`[n, ...]` with each two examples exchanged; the last of an odd number stays."""
+  """Returns `[n, ...]` with the two of every pair exchanged; an odd last one stays."""
   even = len(x) // 2 * 2
   pairs = x[:even].reshape(-1, 2, *x.shape[1:])[:, ::-1].reshape(even, *x.shape[1:])
   return jnp.concatenate([pairs, x[even:]]) if even < len(x) else pairs
 
 
-def _shares(batch: Batch, key: jax.Array, alpha: float, probability: float
-            ) -> tuple[jax.Array, jax.Array]:
-  """How much of every example stays, float32 `[n]`, and whether any goes."""
+def _fractions(batch: Batch, key: jax.Array, alpha: float, probability: float
+               ) -> tuple[jax.Array, jax.Array]:
+  """How much of every example stays, float32 `[n]`, and whether it is mixed."""
   if not 0 < alpha < float('inf'):
-    raise ValueError(f'alpha: wants a number above 0, got {alpha}')
+    raise ValueError(f'alpha: must be > 0, got {alpha}')
   check_range('mixup, cutmix', 0, 1, probability=probability)
   from scipy.special import betaincinv
 
-  # jax.random.beta does not draw for a part of a batch what the whole would get.
-  n = len(batch['inputs'])
+  # jax.random.beta draws other numbers for a part of a batch than for the whole.
+  n = len(batch['mask'])
   draws = jax.random.uniform(key, (n, 2))
   levels = np.linspace(0, 1, 4097)
-  share = jnp.interp(draws[:, 0], levels, betaincinv(alpha, alpha, levels))
+  fraction = jnp.interp(draws[:, 0], levels, betaincinv(alpha, alpha, levels))
   both = (batch['mask'] > 0) & (neighbours(batch['mask']) > 0)
   both &= jnp.arange(n) < n // 2 * 2
-  return share, both & (draws[:, 1] < probability)
+  return fraction, both & (draws[:, 1] < probability)
 
 
-def _labels(batch: Batch, outputs: int, share: jax.Array, mixed: jax.Array
-            ) -> jax.Array:
+def _labels(batch: Batch, num_outputs: int, fraction: jax.Array, mixed: jax.Array
+            ) -> Batch:
+  """The mixed labels as a column; no column where there are none."""
+  if 'labels' not in batch:
+    return {}
   labels = batch['labels']
   if jnp.issubdtype(labels.dtype, jnp.integer):
-    labels = jax.nn.one_hot(labels, outputs)
-  return _mean(labels, neighbours(labels), share, mixed)
+    labels = jax.nn.one_hot(labels, num_outputs)
+  return {'labels': _mean(labels, neighbours(labels), fraction, mixed)}
 
 
-def _mean(x: jax.Array, other: jax.Array, share: jax.Array, mixed: jax.Array
+def _mean(x: jax.Array, other: jax.Array, fraction: jax.Array, mixed: jax.Array
           ) -> jax.Array:
-  share = _beside(share, x)
+  fraction = _beside(fraction, x)
   # What is not mixed is not multiplied by 0 either: the other may hold NaN.
-  return jnp.where(_beside(mixed, x), share * x + (1 - share) * other, x)
+  return jnp.where(_beside(mixed, x), fraction * x + (1 - fraction) * other, x)
 
 
 def _beside(x: jax.Array, like: jax.Array) -> jax.Array:

@@ -1,4 +1,4 @@
-"""RandAugment: a few operations, drawn from many (Cubuk et al., 2020)."""
+"""RandAugment: a few random operations on every image (Cubuk et al., 2020)."""
 
 import jax
 import jax.numpy as jnp
@@ -26,20 +26,22 @@ _MOVES = ('rotate', 'shear_x', 'shear_y', 'translate_x', 'translate_y')
 def randaugment(batch: Batch, key: jax.Array, *, layers: int = 2,
                 magnitude: float = 9.0, operations: tuple[str, ...] = OPERATIONS,
                 fill: float = 0.5) -> Batch:
-  """Does `layers` operations, drawn for each image, one after the other.
+  """Applies `layers` operations, drawn for each image, one after the other.
 
-  At magnitude 10, either way: rotations by 30 degrees, shears by 0.3, translations by
-  0.45 of the image, and factors of 1 - 0.9 or 1 + 0.9 for colour, contrast, brightness
-  and sharpness; and solarize inverts all that is brighter than 0, posterize leaves 4
-  bits. All are linear in the magnitude (torchvision counts the same to 30).
+  From Cubuk et al. (*RandAugment: Practical automated data augmentation with a reduced
+  search space*, 2020). At magnitude 10, either way: rotations by 30 degrees, shears by
+  0.3, translations by 0.45 of the image, and factors of 1 - 0.9 or 1 + 0.9 for colour,
+  contrast, brightness and sharpness; solarize inverts all that is brighter than 0, and
+  posterize keeps 4 bits. All are linear in the magnitude (torchvision counts the same
+  to 30).
 
   Args:
-    batch: images of bytes, or of floats from 0 to 1.
+    batch: images `[batch, height, width, channels]` of bytes, or of floats from 0 to 1.
     key: of the draws.
     layers: number of operations.
     magnitude: of all of them, 0 to 10.
     operations: to draw from.
-    fill: what comes in from around an image, 0 to 1.
+    fill: the value around an image, 0 to 1.
 
   Raises:
     ValueError: for another magnitude, or an unknown operation.
@@ -65,11 +67,11 @@ def randaugment(batch: Batch, key: jax.Array, *, layers: int = 2,
 
 def _operate(images: jax.Array, chosen: dict[str, jax.Array], strength: float,
              sign: jax.Array, fill: float) -> jax.Array:
-  """One operation on every image.
+  """Applies one operation to every image.
 
   Args:
     images: float32 `[n, height, width, channels]`, 0 to 1.
-    chosen: operation -> the images that it is for, bool `[n]`.
+    chosen: operation -> the images that get it, bool `[n]`.
     strength: 0 to 1.
     sign: -1 or 1, `[n]`.
     fill: see `randaugment`.
@@ -96,7 +98,7 @@ def _operate(images: jax.Array, chosen: dict[str, jax.Array], strength: float,
 
 
 def _moved(images, chosen, amount, fill):
-  """One resampling does all five: an image that is not meant gets an amount of 0."""
+  """All five moves in one resampling: an image of another operation gets 0."""
   none = jnp.zeros_like(amount)
   turn, shear_x, shear_y, right, down = (
     jnp.where(chosen[name], amount * most, 0) if name in chosen else none
@@ -108,23 +110,23 @@ def _moved(images, chosen, amount, fill):
 
 
 def autocontrast(images: jax.Array) -> jax.Array:
-  """Stretches every channel from 0 to 1."""
+  """Returns images whose every channel is stretched to 0 to 1."""
   low, high = images.min((1, 2), keepdims=True), images.max((1, 2), keepdims=True)
   return jnp.where(high > low, (images - low) / jnp.maximum(high - low, 1e-6), images)
 
 
 def solarize(images: jax.Array, threshold: float) -> jax.Array:
-  """Inverts what is at least the threshold."""
+  """Returns images inverted where they are at least the threshold."""
   return jnp.where(images >= threshold, 1 - images, images)
 
 
 def posterize(images: jax.Array, bits: int) -> jax.Array:
-  """Keeps the first bits of 8."""
+  """Returns images of which the upper bits of 8 are kept."""
   return (_bytes(images) & (256 - 2 ** (8 - bits))) / 255
 
 
 def equalize(images: jax.Array) -> jax.Array:
-  """Makes the values of every channel as frequent as one another, as Pillow does."""
+  """Returns images with the histogram of every channel equalized, as by Pillow."""
   n, height, width, channels = images.shape
   values = jnp.moveaxis(_bytes(images), -1, 1).reshape(n, channels, height * width)
   counts = jax.vmap(jax.vmap(lambda x: jnp.bincount(x, length=256)))(values)
@@ -138,7 +140,7 @@ def equalize(images: jax.Array) -> jax.Array:
 
 
 def smooth(images: jax.Array) -> jax.Array:
-  """A mean over 3 x 3 pixels, the middle one 5 times; the border stays."""
+  """Returns the mean over 3 x 3 pixels, the middle one 5 times; the border stays."""
   height, width = images.shape[1:3]
   total = sum(images[:, i : height - 2 + i, j : width - 2 + j]
               for i in range(3) for j in range(3)) + 4 * images[:, 1:-1, 1:-1]

@@ -1,4 +1,4 @@
-"""Transforms of values: normalisation, noise, and holes."""
+"""Transforms of values: normalisation, noise, and erased regions."""
 
 import jax
 import jax.numpy as jnp
@@ -9,18 +9,27 @@ from bigmodels.data.transforms.images import (
   check_range,
   draw_rectangles,
   images_of,
+  inputs_of,
   inside,
 )
 
 
 def standardize(batch: Batch, key: jax.Array, *, mean, std) -> Batch:
-  """Takes off the mean and divides by the deviation, per channel, in float32.
+  """Subtracts a mean and divides by a standard deviation, per channel, in float32.
 
-  Leave `mean` and `std` out in an experiment: they are then fitted on the training
-  split and kept with the run.
+  An experiment omits `mean` and `std`: they are then fitted on the training split and
+  kept with the run.
+
+  Args:
+    batch: inputs `[batch, ..., channels]`.
+    key: not used.
+    mean, std: `[channels]`, or one number for all.
+
+  Raises:
+    ValueError: for a mean or std of another number of channels.
   """
   del key
-  inputs = batch['inputs'].astype(jnp.float32)
+  inputs = inputs_of(batch, 'standardize').astype(jnp.float32)
   mean, std = jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32)
   for array in (mean, std):
     if array.size not in (1, inputs.shape[-1]):  # one channel would become as many
@@ -30,20 +39,35 @@ def standardize(batch: Batch, key: jax.Array, *, mean, std) -> Batch:
 
 
 def noise(batch: Batch, key: jax.Array, *, std: float) -> Batch:
-  """Adds Gaussian noise; goes after `standardize`, in whose units `std` is."""
+  """Adds Gaussian noise.
+
+  Args:
+    batch: inputs `[batch, ...]`.
+    key: of the draws.
+    std: standard deviation, in the units of `standardize` if that comes before.
+
+  Raises:
+    ValueError: for a negative deviation.
+  """
   check_range('noise', 0, std=std)
-  inputs = batch['inputs'].astype(jnp.float32)
+  inputs = inputs_of(batch, 'noise').astype(jnp.float32)
   return {**batch, 'inputs': inputs + std * jax.random.normal(key, inputs.shape)}
 
 
 def cutout(batch: Batch, key: jax.Array, *, size: int, fill: float = 0.0) -> Batch:
-  """Fills a square about any pixel (DeVries and Taylor, *Cutout*, 2017).
+  """Fills a square around a random pixel.
+
+  From DeVries and Taylor (*Improved regularization of convolutional neural networks
+  with cutout*, 2017).
 
   Args:
-    batch: images.
+    batch: images `[batch, height, width, channels]`.
     key: of the draws.
     size: of the square, in pixels; at an edge, part of it is outside.
-    fill: after `standardize`, 0 is the mean.
+    fill: the value; after `standardize`, 0 is the mean.
+
+  Raises:
+    ValueError: for a negative size.
   """
   n, height, width, _ = images_of(batch, 'cutout').shape
   check_pixels('cutout', 0, size=size)
@@ -55,22 +79,27 @@ def cutout(batch: Batch, key: jax.Array, *, size: int, fill: float = 0.0) -> Bat
 def erase(batch: Batch, key: jax.Array, *, probability: float = 0.5,
           area: tuple[float, float] = (0.02, 0.4),
           aspect: tuple[float, float] = (0.3, 1 / 0.3), fill: float = 0.0) -> Batch:
-  """Fills a rectangle with a probability (Zhong et al., *Random erasing*, 2017).
+  """Fills a random rectangle, with a probability.
+
+  From Zhong et al. (*Random erasing data augmentation*, 2017).
 
   Args:
-    batch: images.
+    batch: images `[batch, height, width, channels]`.
     key: of the draws.
-    probability: for each image.
-    area: of the rectangle, least and largest share of the image.
-    aspect: least and largest ratio of its width to its height.
-    fill: after `standardize`, 0 is the mean.
+    probability: of each image.
+    area: smallest and largest fraction of the image.
+    aspect: smallest and largest ratio of width to height.
+    fill: the value; after `standardize`, 0 is the mean.
+
+  Raises:
+    ValueError: for another probability, area or aspect.
   """
   images = images_of(batch, 'erase')
   check_range('erase', 0, 1, probability=probability)
-  place_key, chance_key = (jax.random.fold_in(key, i) for i in range(2))
-  hole = inside(*draw_rectangles(place_key, images.shape[:3], area=area,
+  hole_key, choice_key = (jax.random.fold_in(key, i) for i in range(2))
+  hole = inside(*draw_rectangles(hole_key, images.shape[:3], area=area,
                                  aspect=aspect), images.shape[1:3])
-  chosen = jax.random.bernoulli(chance_key, float(probability), (len(images), 1, 1, 1))
+  chosen = jax.random.bernoulli(choice_key, float(probability), (len(images), 1, 1, 1))
   return _filled(batch, hole & chosen, fill)
 
 

@@ -95,13 +95,13 @@ def test_images_without_colour():
   result = apply(one, brightness=0.5, contrast=0.5, saturation=0.9)
   assert result.shape == one.shape and not np.array_equal(result, one)
   np.testing.assert_array_equal(apply(one, saturation=0.9), one)
-  with pytest.raises(ValueError, match=r'hue wants images of 3 channels, got \(6, 8'):
+  with pytest.raises(ValueError, match=r'hue needs images of 3 channels, got \(6, 8'):
     apply(one, hue=0.1)
 
 
 @pytest.mark.parametrize('strengths, message', [
-  ({'contrast': -0.1}, 'contrast wants 0 or more, got -0.1'),
-  ({'hue': 0.6}, 'hue wants 0 to 0.5, got 0.6')])
+  ({'contrast': -0.1}, 'contrast must be >= 0, got -0.1'),
+  ({'hue': 0.6}, 'hue must be 0 to 0.5, got 0.6')])
 def test_wrong_strengths_are_refused(strengths, message):
   with pytest.raises(ValueError, match=message):
     apply(IMAGES, **strengths)

@@ -9,7 +9,7 @@ from PIL import Image
 from scipy import ndimage, stats
 
 from bigmodels.data import transforms
-from tests.data.transforms.pictures import KEY, apply, batch, pixels
+from tests.data.transforms.images import KEY, apply, batch, pixels
 
 
 def which(image, candidates):
@@ -90,7 +90,7 @@ def test_shift_that_reflects_at_every_offset():
 
 
 @pytest.mark.parametrize('keywords, message', [
-  ({'pixels': 1, 'padding': 'mirror'}, "wants 'zeros' or 'reflect', got 'mirror'"),
+  ({'pixels': 1, 'padding': 'mirror'}, "must be 'zeros' or 'reflect', got 'mirror'"),
   ({'pixels': 6, 'padding': 'reflect'}, '7 x 6 cannot be reflected by 6 pixels')])
 def test_shift_refuses(keywords, message):
   with pytest.raises(ValueError, match=message):
@@ -151,8 +151,8 @@ def test_resize_equals_pillow(size, shape):
 
 
 def ramp(n, size=9):
-  places = np.stack(np.mgrid[:size, :size], -1) - (size - 1) / 2
-  return np.stack([places.astype(np.float32)] * n)
+  positions = np.stack(np.mgrid[:size, :size], -1) - (size - 1) / 2
+  return np.stack([positions.astype(np.float32)] * n)
 
 
 def origins(transform, n, key=KEY, **keywords):
@@ -203,19 +203,19 @@ def test_resized_crop_draws_boxes_as_torchvision_does():
   low, high = np.split(boxes(n, height, width), 2, axis=1)
   assert low.min() > -1e-3 and np.all(high < np.array([height, width]) + 1e-3)
   found = (high - low)[:, 0], (high - low)[:, 1]
-  chance, expected = np.random.default_rng(0), []
+  rng, expected = np.random.default_rng(0), []
   while len(expected) < 4000:
-    area = chance.uniform(0.08, 1) * height * width
-    ratio = np.exp(chance.uniform(np.log(3 / 4), np.log(4 / 3)))
+    area = rng.uniform(0.08, 1) * height * width
+    ratio = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
     size = np.sqrt(area / ratio), np.sqrt(area * ratio)
     if size[0] <= height and size[1] <= width:
       expected.append(size)
   for ours, theirs in zip(found, np.transpose(expected), strict=True):
     assert stats.ks_2samp(ours, theirs).pvalue > 1e-3
   room = np.array([height, width]) - (high - low)
-  share = (low / room)[np.all(room > 1, axis=1)]
+  fraction = (low / room)[np.all(room > 1, axis=1)]
   for axis in range(2):
-    assert stats.kstest(share[:, axis], 'uniform').pvalue > 1e-3
+    assert stats.kstest(fraction[:, axis], 'uniform').pvalue > 1e-3
 
 
 def test_a_crop_of_all_of_an_image_is_resized():
@@ -233,23 +233,23 @@ def test_a_rectangle_that_never_fits_is_cut_to_fit():
 
 
 @pytest.mark.parametrize('keywords, message', [
-  ({'area': (0.0, 1.0)}, 'area: wants 0 < least <= largest <= 1'),
-  ({'aspect': (2.0, 1.0)}, 'aspect: wants 0 < least <= largest')])
+  ({'area': (0.0, 1.0)}, 'area: must be 0 < smallest <= largest <= 1'),
+  ({'aspect': (2.0, 1.0)}, 'aspect: must be 0 < smallest <= largest')])
 def test_resized_crop_refuses(keywords, message):
   with pytest.raises(ValueError, match=message):
     apply(transforms.resized_crop, pixels(), size=4, **keywords)
 
 
-def test_translate_moves_by_a_share_of_each_side():
+def test_translate_moves_by_a_fraction_of_each_side():
   images, n = pixels(4, 20, 10, dtype=np.float32), 400
   ramps = np.stack([np.stack(np.mgrid[:20, :10], -1).astype(np.float32)] * n)
-  moves = apply(transforms.translate, ramps, share=0.2)[:, 10, 5] - [10, 5]
+  moves = apply(transforms.translate, ramps, fraction=0.2)[:, 10, 5] - [10, 5]
   for axis, most in enumerate((4, 2)):
     assert stats.kstest(moves[:, axis], stats.uniform(-most, 2 * most).cdf
                         ).pvalue > 1e-3
-  moves = apply(transforms.translate, ramps[:4], share=0.2)[:, 10, 5] - [10, 5]
+  moves = apply(transforms.translate, ramps[:4], fraction=0.2)[:, 10, 5] - [10, 5]
   for image, move, found in zip(images, moves, apply(
-      transforms.translate, images, share=0.2), strict=True):
+      transforms.translate, images, fraction=0.2), strict=True):
     expected = ndimage.shift(image.astype(float), (*-move, 0), order=1,
                              mode='grid-constant')
     np.testing.assert_allclose(found, expected, atol=2e-3)
@@ -275,10 +275,10 @@ def test_rotate_equals_scipy_at_the_angles_it_drew(shape):
 
 @pytest.mark.parametrize('size', [6, 7])
 def test_rotate_by_90_degrees_is_rot90(size):
-  share = angles(1, degrees=10.0)[0] / 10  # of the range, in this draw
+  fraction = angles(1, degrees=10.0)[0] / 10  # of the range, in this draw
   images = pixels(height=size, width=size)
-  result = apply(transforms.rotate, images, degrees=90 / float(share))
-  inner = slice(1, -1)  # rounding may put the outermost places outside
+  result = apply(transforms.rotate, images, degrees=90 / float(fraction))
+  inner = slice(1, -1)  # rounding may put the outermost positions outside
   turned = [np.rot90(images[0], k)[inner, inner] for k in (1, -1)]
   assert any(np.array_equal(result[0, inner, inner], t) for t in turned)
 
@@ -307,7 +307,7 @@ def test_scale_factors_are_uniform_in_their_logarithm():
 
 @pytest.mark.parametrize('low, high', [(0.0, 1.0), (2.0, 1.0), (-1.0, 1.0)])
 def test_scale_refuses(low, high):
-  with pytest.raises(ValueError, match='wants 0 < low <= high'):
+  with pytest.raises(ValueError, match='must be 0 < low <= high'):
     apply(transforms.scale, pixels(), low=low, high=high)
 
 

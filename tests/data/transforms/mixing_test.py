@@ -13,14 +13,14 @@ from bigmodels.data import transforms
 from bigmodels.parallel.random import part_of
 
 KEY = jax.random.PRNGKey(3)
-MIXUP = partial(transforms.mixup, outputs=5)
-CUTMIX = partial(transforms.cutmix, outputs=5)
-CHANCE = np.random.default_rng(0)
+MIXUP = partial(transforms.mixup, num_outputs=5)
+CUTMIX = partial(transforms.cutmix, num_outputs=5)
+RNG = np.random.default_rng(0)
 
 
 def batch(n, size=8, masked=0, dtype=np.float32):
-  images = CHANCE.integers(0, 256, (n, size, size, 3)).astype(dtype)
-  return {'inputs': images, 'labels': CHANCE.integers(0, 5, n).astype(np.int32),
+  images = RNG.integers(0, 256, (n, size, size, 3)).astype(dtype)
+  return {'inputs': images, 'labels': RNG.integers(0, 5, n).astype(np.int32),
           'mask': (np.arange(n) < n - masked).astype(np.float32)}
 
 
@@ -35,9 +35,9 @@ def apply(transform, data, key=KEY):
   return jax.tree.map(np.asarray, jax.jit(transform)(data, key))
 
 
-def own_share(transform, n, key=KEY):
+def own_fraction(transform, n, key=KEY):
   """How much of each example stayed."""
-  labels = apply(partial(transform, outputs=n), numbered(n), key)['labels']
+  labels = apply(partial(transform, num_outputs=n), numbered(n), key)['labels']
   return labels[np.arange(n), np.arange(n)]
 
 
@@ -46,27 +46,27 @@ def own_share(transform, n, key=KEY):
 
 def test_mixup_is_a_mean_of_neighbours_and_of_their_labels():
   data = batch(6)
-  share = own_share(transforms.mixup, 6)
+  fraction = own_fraction(transforms.mixup, 6)
   result = apply(MIXUP, data)
   other = np.array([1, 0, 3, 2, 5, 4])
   rows = np.eye(5)[data['labels']]
-  wide = share[:, None, None, None]
+  wide = fraction[:, None, None, None]
   np.testing.assert_allclose(
     result['inputs'], wide * data['inputs'] + (1 - wide) * data['inputs'][other],
     atol=1e-3)
   assert result['labels'].dtype == np.float32
   np.testing.assert_allclose(
-    result['labels'], share[:, None] * rows + (1 - share[:, None]) * rows[other],
+    result['labels'], fraction[:, None] * rows + (1 - fraction[:, None]) * rows[other],
     atol=1e-6)
-  assert len(np.unique(share)) == 6
+  assert len(np.unique(fraction)) == 6
 
 
 @pytest.mark.parametrize('alpha', [0.2, 1.0, 4.0])
-def test_shares_are_of_the_beta_distribution(alpha):
-  share = own_share(partial(transforms.mixup, alpha=alpha), 1000)
-  assert stats.kstest(share, stats.beta(alpha, alpha).cdf).pvalue > 1e-3
+def test_fractions_are_of_the_beta_distribution(alpha):
+  fraction = own_fraction(partial(transforms.mixup, alpha=alpha), 1000)
+  assert stats.kstest(fraction, stats.beta(alpha, alpha).cdf).pvalue > 1e-3
   # Apart from each other, within a pair too.
-  assert abs(stats.pearsonr(share[::2], share[1::2])[0]) < 0.15
+  assert abs(stats.pearsonr(fraction[::2], fraction[1::2])[0]) < 0.15
 
 
 def test_bytes_are_rounded():
@@ -79,9 +79,9 @@ def test_bytes_are_rounded():
 
 def test_targets_that_are_numbers_are_mixed_as_they_are():
   data = batch(6)
-  targets = CHANCE.normal(size=(6, 2)).astype(np.float32)
-  share = own_share(transforms.mixup, 6)[:, None]
-  expected = share * targets + (1 - share) * targets[[1, 0, 3, 2, 5, 4]]
+  targets = RNG.normal(size=(6, 2)).astype(np.float32)
+  fraction = own_fraction(transforms.mixup, 6)[:, None]
+  expected = fraction * targets + (1 - fraction) * targets[[1, 0, 3, 2, 5, 4]]
   found = apply(MIXUP, {**data, 'labels': targets})['labels']
   np.testing.assert_allclose(found, expected, atol=1e-6)
 
@@ -91,7 +91,7 @@ def test_targets_that_are_numbers_are_mixed_as_they_are():
 
 def test_cutmix_takes_a_rectangle_of_the_neighbour_and_as_much_of_its_label():
   n = 40
-  result = apply(partial(transforms.cutmix, outputs=n), numbered(n))
+  result = apply(partial(transforms.cutmix, num_outputs=n), numbered(n))
   images, labels = result['inputs'][..., 0], result['labels']
   taken = images != np.arange(n)[:, None, None]
   for i in range(n):
@@ -99,26 +99,27 @@ def test_cutmix_takes_a_rectangle_of_the_neighbour_and_as_much_of_its_label():
     rows, columns = taken[i].any(1), taken[i].any(0)
     np.testing.assert_array_equal(taken[i], rows[:, None] & columns)
     assert np.abs(np.diff(rows.astype(int))).sum() <= 2  # in one piece
-  share = taken.mean((1, 2))
-  np.testing.assert_allclose(labels[np.arange(n), np.arange(n)], 1 - share, atol=1e-6)
+  fraction = taken.mean((1, 2))
+  own = labels[np.arange(n), np.arange(n)]
+  np.testing.assert_allclose(own, 1 - fraction, atol=1e-6)
   np.testing.assert_allclose(labels.sum(1), 1, atol=1e-6)
-  assert 0 < share.min() < 0.3 and share.max() > 0.5
+  assert 0 < fraction.min() < 0.3 and fraction.max() > 0.5
 
 
 def test_cutmix_draws_what_the_paper_does():
-  kept = own_share(partial(transforms.cutmix, alpha=1.0), 600)
-  side = np.sqrt(1 - CHANCE.uniform(size=4000))[:, None]
-  centre = CHANCE.uniform(size=(4000, 2))
+  kept = own_fraction(partial(transforms.cutmix, alpha=1.0), 600)
+  side = np.sqrt(1 - RNG.uniform(size=4000))[:, None]
+  centre = RNG.uniform(size=(4000, 2))
   low, high = np.maximum(centre - side / 2, 0), np.minimum(centre + side / 2, 1)
   expected = 1 - (high - low).prod(1)
   assert stats.ks_2samp(kept, expected).pvalue > 1e-3
 
 
-def test_a_grid_of_pixels_rounds_the_share_no_more_than_it_must():
+def test_a_grid_of_pixels_rounds_the_fraction_no_more_than_it_must():
   data = numbered(60, size=4)
-  result = apply(partial(transforms.cutmix, outputs=60), data)
-  share = result['labels'][np.arange(60), np.arange(60)] * 16
-  np.testing.assert_allclose(share, np.round(share), atol=1e-4)
+  result = apply(partial(transforms.cutmix, num_outputs=60), data)
+  fraction = result['labels'][np.arange(60), np.arange(60)] * 16
+  np.testing.assert_allclose(fraction, np.round(fraction), atol=1e-4)
 
 
 # --- both -----------------------------------------------------------------------
@@ -176,7 +177,7 @@ def test_some_examples_are_left_as_they_are(transform):
 
 @BOTH
 def test_alpha_is_above_0(transform):
-  with pytest.raises(ValueError, match='alpha: wants a number above 0, got 0'):
+  with pytest.raises(ValueError, match='alpha: must be > 0, got 0'):
     transform(batch(4), KEY, alpha=0)
 
 
@@ -206,7 +207,7 @@ def test_the_run_supplies_the_number_of_classes():
   recipe = (transforms.mixup, partial(transforms.one_of, transforms=(
     partial(transforms.mixup, alpha=0.3), transforms.cutmix)))
   data = batch(4)
-  for transform in tree.complete(recipe, {'outputs': lambda: 5}):
+  for transform in tree.complete(recipe, {'num_outputs': lambda: 5}):
     data = transform(data, KEY)
   assert data['labels'].shape == (4, 5)
 
@@ -215,3 +216,12 @@ def test_one_of_refuses_what_does_not_fit_together():
   transform = partial(transforms.one_of, transforms=(MIXUP, transforms.flip))
   with pytest.raises(ValueError, match=r"'float32', \(4, 5\).*'int32', \(4,\)"):
     transform(jax.tree.map(jnp.asarray, batch(4)), KEY)
+
+
+@pytest.mark.parametrize('transform', [MIXUP, CUTMIX])
+def test_examples_without_labels_are_mixed_all_the_same(transform):
+  data = batch(6)
+  whole = apply(transform, data)
+  result = apply(transform, {k: v for k, v in data.items() if k != 'labels'})
+  assert {*result} == {'inputs', 'mask'}
+  np.testing.assert_array_equal(result['inputs'], whole['inputs'])

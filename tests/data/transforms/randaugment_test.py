@@ -145,7 +145,7 @@ def test_dtype_and_shape_are_kept(dtype, channels):
 
 
 def test_wrong_settings_are_refused():
-  with pytest.raises(ValueError, match='magnitude wants 0 to 10, got 11'):
+  with pytest.raises(ValueError, match='magnitude must be 0 to 10, got 11'):
     apply(IMAGES, magnitude=11.0)
   with pytest.raises(ValueError, match="no operation 'sheer_x'; did you mean 'shear_x"):
     apply(IMAGES, operations=('sheer_x',))

@@ -9,7 +9,7 @@ import pytest
 
 from bigmodels.data import transforms
 from bigmodels.parallel.random import part_of
-from tests.data.transforms.pictures import KEY, apply, batch, pixels
+from tests.data.transforms.images import KEY, apply, batch, pixels
 
 RANDOM = {
   'flip': transforms.flip,
@@ -17,7 +17,7 @@ RANDOM = {
   'crop': partial(transforms.crop, size=5),
   'rotate': partial(transforms.rotate, degrees=30.0),
   'scale': partial(transforms.scale, low=0.5, high=2.0),
-  'translate': partial(transforms.translate, share=0.3),
+  'translate': partial(transforms.translate, fraction=0.3),
   'reflecting shift': partial(transforms.shift, pixels=2, padding='reflect'),
   'resized_crop': partial(transforms.resized_crop, size=5),
   'cutout': partial(transforms.cutout, size=3),
@@ -76,31 +76,42 @@ def test_what_is_no_image_is_refused(name):
     'alternating_flip': transforms.alternating_flip,
     'centre_crop': partial(transforms.centre_crop, size=2),
     'resize': partial(transforms.resize, size=2),
-    'cutmix': partial(transforms.cutmix, outputs=3)}[name]
+    'cutmix': partial(transforms.cutmix, num_outputs=3)}[name]
   rows = {**batch(pixels(2)[..., 0]), 'row': jnp.arange(2), 'epoch': jnp.zeros(2, int)}
-  with pytest.raises(ValueError, match=r': wants images \[batch, height, width, '
-                     r'channels\], got \(2, \d+, \d+\)'):
+  with pytest.raises(ValueError, match=r': inputs must be images \[batch, height, '
+                     r'width, channels\], got \(2, \d+, \d+\)'):
     transform(rows, KEY)
 
 
+@pytest.mark.parametrize('name', ['flip', 'noise', 'mixup', 'standardize'])
+def test_a_batch_without_inputs_is_refused(name):
+  transform = {
+    'flip': transforms.flip, 'noise': partial(transforms.noise, std=1.0),
+    'mixup': partial(transforms.mixup, num_outputs=3),
+    'standardize': partial(transforms.standardize, mean=0.0, std=1.0)}[name]
+  with pytest.raises(ValueError, match=f"^{name}: needs the column 'inputs', the batch "
+                     'has user, mask$'):
+    transform({'user': jnp.arange(2), 'mask': jnp.ones(2)}, KEY)
+
+
 @pytest.mark.parametrize(('transform', 'message'), [
-  (partial(transforms.flip, probability=2), 'probability wants 0 to 1, got 2'),
-  (partial(transforms.flip, probability=float('nan')), 'probability wants 0 to 1'),
-  (partial(transforms.flip, probability='x'), "probability wants 0 to 1, got 'x'"),
-  (partial(transforms.erase, probability=-0.1), 'probability wants 0 to 1, got -0.1'),
-  (partial(transforms.mixup, outputs=3, probability=2), 'probability wants 0 to 1'),
-  (partial(transforms.mixup, outputs=3, alpha=float('nan')), 'alpha: wants a number'),
-  (partial(transforms.shift, pixels=-1), 'pixels wants a whole number, 0 or more'),
-  (partial(transforms.crop, size=0), 'crop: size wants a whole number, 1 or more'),
-  (partial(transforms.centre_crop, size=2.5), 'size wants a whole number'),
-  (partial(transforms.resize, size=0), 'size wants a whole number, 1 or more, got 0'),
-  (partial(transforms.resized_crop, size=-1), 'size wants a whole number'),
-  (partial(transforms.translate, share=2), 'share wants 0 to 1, got 2'),
-  (partial(transforms.rotate, degrees=float('inf')), 'degrees wants 0 to 180'),
-  (partial(transforms.cutout, size=-2), 'size wants a whole number, 0 or more'),
-  (partial(transforms.noise, std=-1), 'std wants 0 or more, got -1'),
-  (partial(transforms.randaugment, layers=-1), 'layers wants a whole number'),
-  (partial(transforms.randaugment, fill=2), 'fill wants 0 to 1, got 2'),
+  (partial(transforms.flip, probability=2), 'probability must be 0 to 1, got 2'),
+  (partial(transforms.flip, probability=float('nan')), 'probability must be 0 to 1'),
+  (partial(transforms.flip, probability='x'), "probability must be 0 to 1, got 'x'"),
+  (partial(transforms.erase, probability=-0.1), 'probability must be 0 to 1, got -0.1'),
+  (partial(transforms.mixup, num_outputs=3, probability=2), 'must be 0 to 1, got 2'),
+  (partial(transforms.mixup, num_outputs=3, alpha=float('nan')), 'alpha: must be > 0'),
+  (partial(transforms.shift, pixels=-1), 'pixels must be an integer >= 0'),
+  (partial(transforms.crop, size=0), 'crop: size must be an integer >= 1'),
+  (partial(transforms.centre_crop, size=2.5), 'size must be an integer >= '),
+  (partial(transforms.resize, size=0), 'size must be an integer >= 1, got 0'),
+  (partial(transforms.resized_crop, size=-1), 'size must be an integer >= '),
+  (partial(transforms.translate, fraction=2), 'fraction must be 0 to 1, got 2'),
+  (partial(transforms.rotate, degrees=float('inf')), 'degrees must be 0 to 180'),
+  (partial(transforms.cutout, size=-2), 'size must be an integer >= 0'),
+  (partial(transforms.noise, std=-1), 'std must be >= 0, got -1'),
+  (partial(transforms.randaugment, layers=-1), 'layers must be an integer >= '),
+  (partial(transforms.randaugment, fill=2), 'fill must be 0 to 1, got 2'),
 ])
 def test_what_a_transform_cannot_do_is_refused(transform, message):
   with pytest.raises(ValueError, match=message):

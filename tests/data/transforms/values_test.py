@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from bigmodels.data import transforms
-from tests.data.transforms.pictures import apply, pixels
+from tests.data.transforms.images import apply, pixels
 
 
 def test_standardize_is_per_channel_in_float32():
@@ -52,13 +52,13 @@ def test_cutout_is_a_square_about_any_pixel():
     assert inner.max() == size * size
 
 
-def test_erase_fills_a_rectangle_of_the_areas_and_shapes_it_is_told():
+def test_erase_fills_a_rectangle_of_the_areas_and_aspects_it_is_given():
   found = holes(transforms.erase, 400, 40, probability=1.0, area=(0.1, 0.3),
                 aspect=(0.5, 2.0))
   high, wide = found.any(2).sum(1), found.any(1).sum(1)
   np.testing.assert_array_equal(found.sum((1, 2)), high * wide)
-  share, ratio = high * wide / 1600, np.log(wide / high)
-  assert stats.kstest(share, stats.uniform(0.1, 0.2).cdf).pvalue > 1e-3
+  fraction, ratio = high * wide / 1600, np.log(wide / high)
+  assert stats.kstest(fraction, stats.uniform(0.1, 0.2).cdf).pvalue > 1e-3
   assert stats.kstest(ratio, stats.uniform(-np.log(2), 2 * np.log(2)).cdf).pvalue > 1e-3
 
 

@@ -1,4 +1,4 @@
-"""What the tests of transforms share: batches of noise, and a transform applied."""
+"""What the tests of transforms fraction: batches of noise, and a transform applied."""
 
 from functools import partial
 

@@ -1,0 +1,91 @@
+"""Crops of images of any size to one size, on the host, while they are read.
+
+Images that differ in size cannot be batched, so this cannot wait for the step. Each is
+`(image, rng, *, ...) -> image`: uint8 `[height, width, 1 or 3]`, and the
+`numpy.random.Generator` of this example and epoch. Set the keywords with
+`functools.partial`, and pass the result as `Tfds.fit`.
+"""
+
+import math
+
+import numpy as np
+
+
+def random_resized_crop(image: np.ndarray, rng: np.random.Generator, *, size: int,
+                        area: tuple[float, float] = (0.08, 1.0),
+                        aspect: tuple[float, float] = (3 / 4, 4 / 3)) -> np.ndarray:
+  """Returns a random rectangle of an image, resized to a square.
+
+  Known as the Inception crop (Szegedy et al., *Going deeper with convolutions*, 2015,
+  section 6), and in torchvision as `RandomResizedCrop`. Where none of ten rectangles
+  fits, the middle of the image is taken, as long as `aspect` allows.
+
+  Args:
+    image: uint8 `[height, width, channels]`.
+    rng: what the rectangle is drawn from.
+    size: side of the result, in pixels.
+    area: smallest and largest fraction of the image.
+    aspect: smallest and largest ratio of width to height; its logarithm is uniform.
+
+  Returns:
+    uint8 `[size, size, channels]`.
+
+  Raises:
+    ValueError: for another size, area or aspect.
+  """
+  if size < 1:
+    raise ValueError(f'random_resized_crop: size must be >= 1, got {size}')
+  if not 0 < area[0] <= area[1] <= 1:
+    raise ValueError('random_resized_crop: area must be 0 < smallest <= largest <= 1, '
+                     f'got {area}')
+  if not 0 < aspect[0] <= aspect[1]:
+    raise ValueError('random_resized_crop: aspect must be 0 < smallest <= largest, got '
+                     f'{aspect}')
+  height, width = image.shape[:2]
+  for _ in range(10):
+    pixels = height * width * rng.uniform(*area)
+    stretch = math.exp(rng.uniform(*map(math.log, aspect)))
+    rows, columns = round((pixels / stretch) ** 0.5), round((pixels * stretch) ** 0.5)
+    if 0 < rows <= height and 0 < columns <= width:
+      top = int(rng.integers(height - rows + 1))
+      left = int(rng.integers(width - columns + 1))
+      return _resized(image, (left, top, left + columns, top + rows), size)
+  rows = min(height, width / aspect[0])
+  columns = min(width, height * aspect[1])
+  left, top = (width - columns) / 2, (height - rows) / 2
+  return _resized(image, (left, top, left + columns, top + rows), size)
+
+
+def centre_crop(image: np.ndarray, rng: np.random.Generator, *, size: int,
+                shorter: int) -> np.ndarray:
+  """Returns the square in the middle of an image that is resized as a whole.
+
+  Args:
+    image: uint8 `[height, width, channels]`.
+    rng: not used.
+    size: side of the result, in pixels.
+    shorter: what the shorter side of the image is resized to, in pixels; at least
+      `size`.
+
+  Returns:
+    uint8 `[size, size, channels]`.
+
+  Raises:
+    ValueError: for a size below 1 or above `shorter`.
+  """
+  del rng
+  if not 1 <= size <= shorter:
+    raise ValueError(f'centre_crop: size must be 1 to shorter={shorter}, got {size}')
+  height, width = image.shape[:2]
+  side = min(height, width) * size / shorter
+  left, top = (width - side) / 2, (height - side) / 2
+  return _resized(image, (left, top, left + side, top + side), size)
+
+
+def _resized(array: np.ndarray, box: tuple[float, ...], size: int) -> np.ndarray:
+  from PIL import Image
+
+  channels = array.shape[2]
+  image = Image.fromarray(array[:, :, 0] if channels == 1 else array)
+  image = image.resize((size, size), Image.Resampling.BILINEAR, box)
+  return np.asarray(image).reshape(size, size, channels)
