@@ -41,5 +41,5 @@ class Generated:
     count = len(run.classes or ('',))
     labels = np.tile(np.arange(count, dtype=np.int32), self.each)
     context.say(f'generating {len(labels):,} images by {run.name}')
-    return in_memory({'inputs': run.generate_images(labels), 'labels': labels}, run.classes
-                     )._replace(named=run.named)
+    columns = {'inputs': run.generate_images(labels), 'labels': labels}
+    return in_memory(columns, run.classes)._replace(named=run.named)
