@@ -19,7 +19,7 @@ def config(*, C: float = 1.0, steps: int = 4000, learning_rate: float = 0.2,
            seed: int = 0) -> Experiment:
   cancer = data.ScikitTable('breast_cancer')
   return Experiment(
-    model=models.Linear(outputs=1),
+    model=models.Linear(num_outputs=1),
     task=tasks.classification,
     optimizer=partial(
       optax.chain, partial(optim.l2, 1 / (C * ROWS)),

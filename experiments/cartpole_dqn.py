@@ -24,7 +24,7 @@ def config(*, environment: str = 'CartPole-v1', steps: int = 30_000, count: int 
     return data.Batches(source=episodes.split(split, 100), batch_size=None)
 
   return Experiment(
-    model=partial(models.QNetwork, body=models.Mlp(outputs=128, widths=(128,)),
+    model=partial(models.QNetwork, body=models.Mlp(num_outputs=128, widths=(128,)),
                   dueling=dueling),
     task=tasks.control,
     learner=partial(

@@ -15,7 +15,7 @@ def config(*, epochs: float = 20, batch_size: int = 64, learning_rate: float = 1
            weight_decay: float = 5e-2, pixels: int = 3, seed: int = 0) -> Experiment:
   cifar = data.Tfds('cifar10')
   return Experiment(
-    model=models.Cnn(outputs=10, widths=(64, 128), hidden=(1024,), dropout=0.5),
+    model=models.Cnn(num_outputs=10, widths=(64, 128), hidden=(1024,), dropout=0.5),
     task=tasks.classification,
     optimizer=partial(
       optax.adamw, weight_decay=weight_decay, mask=optim.weights,

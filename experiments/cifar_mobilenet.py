@@ -17,7 +17,7 @@ def config(*, epochs: float = 30, batch_size: int = 128, learning_rate: float = 
            seed: int = 0) -> Experiment:
   cifar = data.Tfds('cifar10')
   return Experiment(
-    model=models.MobileNetV2(outputs=10, reduction=8, momentum=0.9),
+    model=models.MobileNetV2(num_outputs=10, reduction=8, momentum=0.9),
     task=partial(tasks.classification, smoothing=smoothing),
     optimizer=partial(
       optax.chain, partial(optim.l2, weight_decay), partial(

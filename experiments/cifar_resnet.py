@@ -19,7 +19,7 @@ def config(*, epochs: float = 30, batch_size: int = 128, learning_rate: float = 
            seed: int = 0) -> Experiment:
   cifar = data.Tfds('cifar10')
   return Experiment(
-    model=models.CifarResNet(outputs=10, depth=20),
+    model=models.CifarResNet(num_outputs=10, depth=20),
     task=partial(tasks.classification, smoothing=smoothing),
     optimizer=partial(
       optax.chain, partial(optim.l2, weight_decay), partial(

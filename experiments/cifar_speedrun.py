@@ -21,7 +21,7 @@ def config(*, epochs: float = 8, batch_size: int = 2000, filters: float = 0.24,
            smoothing: float = 0.2, seed: int = 0) -> Experiment:
   cifar = data.Tfds('cifar10')
   return Experiment(
-    model=partial(models.Airbench, outputs=10),
+    model=partial(models.Airbench, num_outputs=10),
     task=partial(tasks.classification, smoothing=smoothing,
                  views=test_time.MIRRORED_AND_MOVED, weights=(2, 2, 1, 1, 1, 1)),
     optimizer=partial(

@@ -34,7 +34,7 @@ def config(*, pretrain: bool = False, each: int = 25, steps: int = 300,
     raise ValueError('body=0 keeps the layers as they are: wants --init_from')
   classes = SIX if pretrain else FOUR
   return Experiment(
-    model=partial(models.CifarResNet, outputs=len(classes), depth=depth),
+    model=partial(models.CifarResNet, num_outputs=len(classes), depth=depth),
     task=tasks.classification if body else partial(
       tasks.frozen_statistics, task=tasks.classification, patterns=(BODY,)),
     optimizer=partial(

@@ -17,7 +17,7 @@ def config(*, epochs: float = 30, batch_size: int = 128, learning_rate: float = 
            seed: int = 0) -> Experiment:
   cifar = data.Tfds('cifar10')
   return Experiment(
-    model=models.Vgg(outputs=10, depth=16, hidden=(), batch_norm=True),
+    model=models.Vgg(num_outputs=10, depth=16, hidden=(), batch_norm=True),
     task=partial(tasks.classification, smoothing=smoothing),
     optimizer=partial(
       optax.chain, partial(optim.l2, weight_decay), partial(

@@ -22,7 +22,7 @@ def config(*, epochs: float = 100, batch_size: int = 128, depth: int = 6,
            smoothing: float = 0.1, seed: int = 0) -> Experiment:
   cifar = data.Tfds('cifar10')
   return Experiment(
-    model=partial(models.Vit, outputs=10, size=32, patch=patch, depth=depth,
+    model=partial(models.Vit, num_outputs=10, size=32, patch=patch, depth=depth,
                   width=width, heads=heads, pooling='mean', dropout=0.1, unroll=True),
     task=partial(tasks.classification, smoothing=smoothing),
     optimizer=partial(

@@ -16,7 +16,7 @@ def config(*, steps: int = 3000, learning_rate: float = 0.05,
            seed: int = 0) -> Experiment:
   diabetes = data.ScikitTable('diabetes')
   return Experiment(
-    model=models.Linear(outputs=1),
+    model=models.Linear(num_outputs=1),
     task=tasks.regression,
     optimizer=partial(optax.sgd, learning_rate, momentum=0.97, nesterov=True),
     train=data.Batches(

@@ -14,7 +14,7 @@ def config(*, epochs: float = 15, batch_size: int = 32, learning_rate: float = 6
            seed: int = 0) -> Experiment:
   digits = data.Digits()
   return Experiment(
-    model=models.Cnn(outputs=10, widths=(32, 64), pool=(1, 2), hidden=(64,),
+    model=models.Cnn(num_outputs=10, widths=(32, 64), pool=(1, 2), hidden=(64,),
                      dropout=0.3),
     task=tasks.classification,
     optimizer=partial(optax.adamw, weight_decay=1e-2, learning_rate=partial(

@@ -29,7 +29,7 @@ def config(*, epochs: float = 90, batch_size: int = 256, learning_rate: float = 
   imagenet = partial(data.Tfds, 'imagenet2012')
   standardize = partial(transforms.standardize, mean=MEAN, std=STD)
   return Experiment(
-    model=models.ResNet(outputs=1000, depth=50, zero_init=True),
+    model=models.ResNet(num_outputs=1000, depth=50, zero_init=True),
     task=tasks.classification,
     optimizer=partial(
       optax.chain, partial(optim.l2, weight_decay), partial(

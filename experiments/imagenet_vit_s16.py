@@ -27,7 +27,7 @@ def config(*, epochs: float = 90, batch_size: int = 1024, learning_rate: float =
   imagenet = partial(data.Tfds, 'imagenet2012')
   standardize = partial(transforms.standardize, mean=127.5, std=127.5)
   return Experiment(
-    model=partial(models.VitS, outputs=1000, size=size, patch=16, pooling='mean',
+    model=partial(models.VitS, num_outputs=1000, size=size, patch=16, pooling='mean',
                   positions='sincos'),
     task=tasks.classification,
     optimizer=partial(

@@ -21,7 +21,7 @@ def config(*, epochs: float = 5, batch_size: int = 64, learning_rate: float = 2e
   mnist = data.Tfds('mnist')
   train = data.Generated(generated) if generated else mnist.split('train')
   return Experiment(
-    model=models.Cnn(outputs=10, widths=(32, 64, 64), padding='VALID',
+    model=models.Cnn(num_outputs=10, widths=(32, 64, 64), padding='VALID',
                      pool=(2, 2, 1), hidden=(64,)),
     task=tasks.classification,
     optimizer=partial(optax.adamw, weight_decay=1e-2, learning_rate=partial(

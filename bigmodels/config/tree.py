@@ -43,7 +43,7 @@ def complete(recipe: Any, facts: Mapping[str, Callable[[], Any]]) -> Any:
   Args:
     recipe: a partial, a function, a tuple of these, or anything else (kept).
     facts: name -> a function that works the fact out, called only if it is wanted:
-      `steps` (length of the run), `outputs` (what the labels need of a model),
+      `steps` (length of the run), `num_outputs` (what the labels need of a model),
       `mean` and `std` (of the training inputs, per channel), and more; see `build`.
   """
   if isinstance(recipe, tuple) and is_group(recipe):

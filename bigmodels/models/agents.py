@@ -14,27 +14,27 @@ class QNetwork(nn.Module):
   """The value of each action (Mnih et al., 2015).
 
   Attributes:
-    outputs: number of actions.
+    num_outputs: number of actions.
     body: module whose answer, after the activation, is what the heads read.
     activation: nn.relu, nn.tanh, ...
     dueling: two heads, the value of the observation and what each action adds to it,
       the mean of which is taken off (Wang et al., 2016, equation 9).
   """
 
-  outputs: int
+  num_outputs: int
   body: nn.Module
   activation: Callable = nn.relu
   dueling: bool = False
 
   def __post_init__(self):
-    check_sizes(self, 'outputs')
+    check_sizes(self, 'num_outputs')
     super().__post_init__()
 
   @nn.compact
   def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
-    """`[batch, ...]` -> `[batch, outputs]`."""
+    """`[batch, ...]` -> `[batch, num_outputs]`."""
     features = self.activation(self.body(inputs, train=train))
-    advantage = nn.Dense(self.outputs, name='advantage')(features)
+    advantage = nn.Dense(self.num_outputs, name='advantage')(features)
     if not self.dueling:
       return advantage
     value = nn.Dense(1, name='value')(features)
@@ -45,29 +45,29 @@ class ActorCritic(nn.Module):
   """A policy, and the value of what is observed.
 
   Attributes:
-    outputs: number of actions.
+    num_outputs: number of actions.
     body: module whose answer, after the activation, is what both heads read.
     critic: module of the same kind for the value alone; None shares the body.
     activation: nn.relu, nn.tanh, ...
   """
 
-  outputs: int
+  num_outputs: int
   body: nn.Module
   critic: nn.Module | None = None
   activation: Callable = nn.tanh
 
   def __post_init__(self):
-    check_sizes(self, 'outputs')
+    check_sizes(self, 'num_outputs')
     super().__post_init__()
 
   @nn.compact
   def __call__(self, inputs: jax.Array, *, train: bool) -> tuple[jax.Array, jax.Array]:
-    """`[batch, ...]` -> logits `[batch, outputs]`, values `[batch]`."""
+    """`[batch, ...]` -> logits `[batch, num_outputs]`, values `[batch]`."""
     features = self.activation(self.body(inputs, train=train))
     seen = features if self.critic is None else (
       self.activation(self.critic(inputs, train=train)))
     # Small: a policy that begins even explores.
-    logits = nn.Dense(self.outputs, kernel_init=nn.initializers.orthogonal(0.01),
+    logits = nn.Dense(self.num_outputs, kernel_init=nn.initializers.orthogonal(0.01),
                       name='policy')(features)
     value = nn.Dense(1, kernel_init=nn.initializers.orthogonal(1.0), name='value')(seen)
     return logits, value[:, 0]
@@ -80,23 +80,23 @@ class NatureCnn(nn.Module):
   layer, whose activation is that of the heads.
 
   Attributes:
-    outputs: width of the answer.
+    num_outputs: width of the answer.
   """
 
-  outputs: int = 512
+  num_outputs: int = 512
 
   def __post_init__(self):
-    check_sizes(self, 'outputs')
+    check_sizes(self, 'num_outputs')
     super().__post_init__()
 
   @nn.compact
   def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
-    """`[batch, height, width, frames]` -> `[batch, outputs]`."""
+    """`[batch, height, width, frames]` -> `[batch, num_outputs]`."""
     del train
     check_images(self, inputs, 36)
     x = inputs
     for width, window, stride in ((32, 8, 4), (64, 4, 2), (64, 3, 1)):
       x = nn.relu(Conv(width, (window, window), strides=(stride, stride),
                        padding='VALID', kernel_init=nn.initializers.he_normal())(x))
-    return nn.Dense(self.outputs, kernel_init=nn.initializers.he_normal())(
+    return nn.Dense(self.num_outputs, kernel_init=nn.initializers.he_normal())(
       x.reshape(len(x), -1))

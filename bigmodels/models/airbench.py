@@ -28,26 +28,26 @@ class Airbench(nn.Module):
   channels as there are. Norms have a bias but no scale.
 
   Attributes:
-    outputs: width of the answer.
+    num_outputs: width of the answer.
     whitening: kernel of the first convolution, `[h, w, channels, filters]`; the run
       supplies that of its training images, see `data.batches.whitening`.
     widths: of the groups.
     momentum: share of the old running statistics that stays in a step.
   """
 
-  outputs: int
+  num_outputs: int
   whitening: Sequence
   widths: tuple[int, ...] = (64, 256, 256)
   momentum: float = 0.4
 
   def __post_init__(self):
-    check_sizes(self, 'outputs', 'widths')
+    check_sizes(self, 'num_outputs', 'widths')
     check_shares(self, 'momentum')
     super().__post_init__()
 
   @nn.compact
   def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
-    """`[batch, height, width, channels]`, standardised -> logits `[batch, outputs]`."""
+    """Standardised `[batch, height, width, channels]` -> `[batch, num_outputs]`."""
     kernel = np.asarray(self.whitening, np.float32)
     least = kernel.shape[0] - 1 + 3 * 2 ** len(self.widths)
     if inputs.ndim != 4 or min(inputs.shape[1:3]) < least or (
@@ -67,7 +67,7 @@ class Airbench(nn.Module):
       x = gelu(norm()(convolution(width)(x)))
     x = max_pool(x, 3)
     x = x.reshape(len(x), -1)
-    head = nn.Dense(self.outputs, use_bias=False, name='head',
+    head = nn.Dense(self.num_outputs, use_bias=False, name='head',
                     kernel_init=nn.initializers.normal(1.0))
     return head(x) / x.shape[-1]
 

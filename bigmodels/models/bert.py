@@ -156,13 +156,13 @@ class BertClassifier(nn.Module):
 
   Attributes:
     encoder: what reads.
-    outputs: width of the answer.
+    num_outputs: width of the answer.
     pooling: of the features of all tokens: 'first' takes those of the first one, as
       published; 'mean' their mean, which asks less of a small encoder.
   """
 
   encoder: Bert
-  outputs: int
+  num_outputs: int
   pooling: Literal['first', 'mean'] = 'first'
 
   def __post_init__(self):
@@ -173,7 +173,7 @@ class BertClassifier(nn.Module):
   @nn.compact
   def __call__(self, tokens: jax.Array, *, segments: jax.Array | None = None,
                train: bool) -> jax.Array:
-    """Tokens, int `[batch, length]` -> logits `[batch, outputs]`."""
+    """Tokens, int `[batch, length]` -> logits `[batch, num_outputs]`."""
     x = self.encoder(tokens, segments=segments, train=train)
     if self.pooling == 'first':
       x = x[:, 0]
@@ -184,7 +184,7 @@ class BertClassifier(nn.Module):
       x = jnp.where(there, x, 0).sum(1) / jnp.maximum(there.sum(1), 1)
     x = nn.tanh(Dense(x.shape[-1], kernel_init=_SMALL, name='pooler')(x))
     x = nn.Dropout(self.encoder.dropout, deterministic=not train)(x)
-    return Dense(self.outputs, kernel_init=_SMALL, name='head')(x)
+    return Dense(self.num_outputs, kernel_init=_SMALL, name='head')(x)
 
   @nn.nowrap
   def hugging_face(self) -> Published:

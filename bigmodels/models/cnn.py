@@ -25,7 +25,7 @@ class Cnn(nn.Module):
   dropout.
 
   Attributes:
-    outputs: width of the answer.
+    num_outputs: width of the answer.
     widths: channels of each convolution.
     kernel: height and width of its filters.
     padding: 'SAME' or 'VALID'.
@@ -40,7 +40,7 @@ class Cnn(nn.Module):
     kernel_init: makes the initialiser of weights; see `Mlp`.
   """
 
-  outputs: int
+  num_outputs: int
   widths: tuple[int, ...] = (32, 64)
   kernel: int = 3
   padding: Literal['SAME', 'VALID'] = 'SAME'
@@ -54,7 +54,7 @@ class Cnn(nn.Module):
   kernel_init: Callable = nn.initializers.he_normal
 
   def __post_init__(self):
-    check_sizes(self, 'outputs', 'widths', 'kernel', 'pool', 'hidden')
+    check_sizes(self, 'num_outputs', 'widths', 'kernel', 'pool', 'hidden')
     check_shares(self, 'dropout', 'conv_dropout')
     if isinstance(self.pool, tuple) and len(self.pool) != len(self.widths):
       raise ValueError(f'pool: {len(self.pool)} windows for {len(self.widths)} '
@@ -63,7 +63,7 @@ class Cnn(nn.Module):
 
   @nn.compact
   def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
-    """`[batch, height, width, channels]` -> `[batch, outputs]`."""
+    """`[batch, height, width, channels]` -> `[batch, num_outputs]`."""
     check_images(self, inputs)
     windows = self.pool if isinstance(self.pool, tuple) else (
       (self.pool,) * len(self.widths))
@@ -82,6 +82,6 @@ class Cnn(nn.Module):
       else:
         x = pooled(self.activation(x), window)
       x = nn.Dropout(self.conv_dropout, deterministic=not train)(x)
-    return Mlp(self.outputs, self.hidden, activation=self.activation,
+    return Mlp(self.num_outputs, self.hidden, activation=self.activation,
                dropout=self.dropout, batch_norm=self.batch_norm,
                kernel_init=self.kernel_init, name='head')(x, train=train)

@@ -13,19 +13,19 @@ class Linear(nn.Module):
   """One affine map of the flattened inputs.
 
   Attributes:
-    outputs: width of the answer.
+    num_outputs: width of the answer.
     kernel_init: makes the initialiser of the weights.
   """
 
-  outputs: int
+  num_outputs: int
   kernel_init: Callable = nn.initializers.lecun_normal
 
   @nn.compact
   def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
-    """`[batch, ...]` -> `[batch, outputs]`."""
+    """`[batch, ...]` -> `[batch, num_outputs]`."""
     del train
     x = inputs.reshape(len(inputs), -1)
-    return nn.Dense(self.outputs, kernel_init=self.kernel_init())(x)
+    return nn.Dense(self.num_outputs, kernel_init=self.kernel_init())(x)
 
 
 class Mlp(nn.Module):
@@ -34,7 +34,7 @@ class Mlp(nn.Module):
   Each hidden layer is dense, batch normalisation if asked for, activation, dropout.
 
   Attributes:
-    outputs: width of the answer.
+    num_outputs: width of the answer.
     widths: of the hidden layers.
     activation: nn.relu, nn.tanh, nn.sigmoid, nn.gelu, ...
     dropout: share of the hidden units left out in training.
@@ -44,7 +44,7 @@ class Mlp(nn.Module):
       `partial(nn.initializers.variance_scaling, 1.0, 'fan_in', 'normal')`.
   """
 
-  outputs: int
+  num_outputs: int
   widths: tuple[int, ...] = (64, 64)
   activation: Callable = nn.relu
   dropout: float = 0.0
@@ -52,13 +52,13 @@ class Mlp(nn.Module):
   kernel_init: Callable = nn.initializers.he_normal
 
   def __post_init__(self):
-    check_sizes(self, 'outputs', 'widths')
+    check_sizes(self, 'num_outputs', 'widths')
     check_shares(self, 'dropout')
     super().__post_init__()
 
   @nn.compact
   def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
-    """`[batch, ...]` -> `[batch, outputs]`."""
+    """`[batch, ...]` -> `[batch, num_outputs]`."""
     x = inputs.reshape(len(inputs), -1)
     for width in self.widths:
       x = nn.Dense(width, use_bias=not self.batch_norm,
@@ -66,4 +66,4 @@ class Mlp(nn.Module):
       if self.batch_norm:
         x = BatchNorm(use_running_average=not train)(x)
       x = nn.Dropout(self.dropout, deterministic=not train)(self.activation(x))
-    return nn.Dense(self.outputs, kernel_init=nn.initializers.lecun_normal())(x)
+    return nn.Dense(self.num_outputs, kernel_init=nn.initializers.lecun_normal())(x)

@@ -35,7 +35,7 @@ class MobileNetV1(nn.Module):
   """Pairs of a 3x3 convolution of each channel by itself and a 1x1 of all of them.
 
   Attributes:
-    outputs: width of the answer.
+    num_outputs: width of the answer.
     multiplier: of all widths.
     reduction: pixels of an image to one of the last map, 32 as published; for less, the
       first strides are left out: 8 is for images of about 32 pixels.
@@ -48,7 +48,7 @@ class MobileNetV1(nn.Module):
     kernel_init: makes the initialiser of the filters.
   """
 
-  outputs: int
+  num_outputs: int
   multiplier: float = 1.0
   reduction: int = 32
   padding: Literal['SAME', 'symmetric'] = 'SAME'
@@ -63,7 +63,7 @@ class MobileNetV1(nn.Module):
 
   @nn.compact
   def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
-    """`[batch, height, width, channels]` -> `[batch, outputs]`.
+    """`[batch, height, width, channels]` -> `[batch, num_outputs]`.
 
     Raises:
       ValueError: for other than images, or too small ones.
@@ -101,7 +101,7 @@ class MobileNetV2(nn.Module):
   """Blocks that widen, filter each channel by itself, narrow, and add to their input.
 
   Attributes:
-    outputs: width of the answer.
+    num_outputs: width of the answer.
     multiplier: of all widths, but of the last layer's only if it is more than 1.
     reduction: see `MobileNetV1`.
     padding: see `MobileNetV1`.
@@ -111,7 +111,7 @@ class MobileNetV2(nn.Module):
     kernel_init: makes the initialiser of the filters.
   """
 
-  outputs: int
+  num_outputs: int
   multiplier: float = 1.0
   reduction: int = 32
   padding: Literal['SAME', 'symmetric'] = 'SAME'
@@ -126,7 +126,7 @@ class MobileNetV2(nn.Module):
 
   @nn.compact
   def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
-    """`[batch, height, width, channels]` -> `[batch, outputs]`.
+    """`[batch, height, width, channels]` -> `[batch, num_outputs]`.
 
     Raises:
       ValueError: for other than images, or too small ones.
@@ -197,7 +197,7 @@ class _Inverted(nn.Module):
 
 
 def _check(model: MobileNetV1 | MobileNetV2) -> None:
-  check_sizes(model, 'outputs')
+  check_sizes(model, 'num_outputs')
   check_positive(model, 'multiplier', 'epsilon')
   check_shares(model, 'dropout', 'momentum')
   if model.reduction not in _REDUCTIONS:
@@ -215,7 +215,7 @@ def _layer(model: MobileNetV1 | MobileNetV2) -> Callable:
 
 def _head(model: MobileNetV1 | MobileNetV2, x: jax.Array, train: bool) -> jax.Array:
   x = nn.Dropout(model.dropout, deterministic=not train)(global_average_pool(x))
-  return Dense(model.outputs, kernel_init=_HEAD, name='head')(x)
+  return Dense(model.num_outputs, kernel_init=_HEAD, name='head')(x)
 
 
 def _published(model: MobileNetV1 | MobileNetV2, version: int,

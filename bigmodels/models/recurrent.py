@@ -19,7 +19,7 @@ class RecurrentClassifier(nn.Module):
 
   Attributes:
     vocabulary: number of tokens.
-    outputs: width of the answer.
+    num_outputs: width of the answer.
     width: of each layer's state, in each direction.
     embedding: width of what stands for a token.
     depth: number of recurrent layers.
@@ -34,7 +34,7 @@ class RecurrentClassifier(nn.Module):
   """
 
   vocabulary: int
-  outputs: int
+  num_outputs: int
   width: int = 128
   embedding: int = 128
   depth: int = 1
@@ -46,7 +46,7 @@ class RecurrentClassifier(nn.Module):
   embedding_dropout: float = 0.0
 
   def __post_init__(self):
-    _check(self, ('vocabulary', 'outputs', 'width', 'embedding', 'depth'))
+    _check(self, ('vocabulary', 'num_outputs', 'width', 'embedding', 'depth'))
     names = get_args(Pooling)
     if self.pooling not in names:
       close = difflib.get_close_matches(str(self.pooling), names, n=1)
@@ -65,8 +65,8 @@ class RecurrentClassifier(nn.Module):
       train: whether to drop out.
 
     Returns:
-      Logits, `[batch, outputs]`. Padding changes nothing; of nothing else than padding
-      'mean' and 'max' are 0.
+      Logits, `[batch, num_outputs]`. Padding changes nothing; of nothing else than
+      padding 'mean' and 'max' are 0.
     """
     x = nn.Embed(self.vocabulary, self.embedding, embedding_init=_small(),
                  name='embedding')(_tokens(inputs))
@@ -81,7 +81,7 @@ class RecurrentClassifier(nn.Module):
     else:
       pooled = _pool(x, segments, self.pooling)
     pooled = nn.Dropout(self.dropout, deterministic=not train)(pooled)
-    return nn.Dense(self.outputs)(pooled)
+    return nn.Dense(self.num_outputs)(pooled)
 
   def _layer(self, depth, reverse):
     return self.cell(

@@ -30,7 +30,7 @@ class ResNet(nn.Module):
   """The networks for ImageNet.
 
   Attributes:
-    outputs: width of the answer.
+    num_outputs: width of the answer.
     depth: 18, 34, 50, 101 or 152 layers.
     width: channels of the first stage; each of the next three has twice as many. Blocks
       of bottlenecks answer with four times as many.
@@ -46,7 +46,7 @@ class ResNet(nn.Module):
     kernel_init: makes the initialiser of the filters.
   """
 
-  outputs: int
+  num_outputs: int
   depth: int = 50
   width: int = 64
   stem: Literal['imagenet', 'cifar'] = 'imagenet'
@@ -62,14 +62,14 @@ class ResNet(nn.Module):
                        f'{self.depth}')
     if self.stem not in ('imagenet', 'cifar'):
       raise ValueError(f"stem: wants 'imagenet' or 'cifar', got {self.stem!r}")
-    check_sizes(self, 'outputs', 'width')
+    check_sizes(self, 'num_outputs', 'width')
     check_positive(self, 'epsilon')
     check_shares(self, 'momentum')
     super().__post_init__()
 
   @nn.compact
   def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
-    """`[batch, height, width, channels]` -> `[batch, outputs]`.
+    """`[batch, height, width, channels]` -> `[batch, num_outputs]`.
 
     Raises:
       ValueError: for other than images, or too small ones.
@@ -85,7 +85,7 @@ class ResNet(nn.Module):
       x = layer(self.width, name='stem')(inputs, train=train)
     block = partial(_Block, layer, bottleneck=self.depth >= 50,
                     stride_first=self.stride_first, zero_init=self.zero_init)
-    return _rest(x, block, _STAGES[self.depth], self.width, self.outputs, train)
+    return _rest(x, block, _STAGES[self.depth], self.width, self.num_outputs, train)
 
   @nn.nowrap
   def hugging_face(self) -> Published:
@@ -127,7 +127,7 @@ class CifarResNet(nn.Module):
   """The networks for CIFAR: three stages of n plain blocks, 6 n + 2 layers.
 
   Attributes:
-    outputs: width of the answer.
+    num_outputs: width of the answer.
     depth: 20, 32, 44, 56, 110, ...: any 6 n + 2.
     width: channels of the first stage; each of the next two has twice as many.
     shortcut: past blocks that change the shape: 'zeros' takes every other pixel and
@@ -139,7 +139,7 @@ class CifarResNet(nn.Module):
     kernel_init: see `ResNet`.
   """
 
-  outputs: int
+  num_outputs: int
   depth: int = 20
   width: int = 16
   shortcut: Literal['zeros', 'projection'] = 'zeros'
@@ -156,14 +156,14 @@ class CifarResNet(nn.Module):
     if self.shortcut not in ('zeros', 'projection'):
       raise ValueError(f"shortcut: wants 'zeros' or 'projection', got "
                        f'{self.shortcut!r}')
-    check_sizes(self, 'outputs', 'width')
+    check_sizes(self, 'num_outputs', 'width')
     check_positive(self, 'epsilon')
     check_shares(self, 'momentum')
     super().__post_init__()
 
   @nn.compact
   def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
-    """`[batch, height, width, channels]` -> `[batch, outputs]`.
+    """`[batch, height, width, channels]` -> `[batch, num_outputs]`.
 
     Raises:
       ValueError: for other than images, or too small ones.
@@ -175,7 +175,7 @@ class CifarResNet(nn.Module):
     block = partial(_Block, layer, zeros=self.shortcut == 'zeros',
                     zero_init=self.zero_init)
     blocks = ((self.depth - 2) // 6,) * 3
-    return _rest(x, block, blocks, self.width, self.outputs, train)
+    return _rest(x, block, blocks, self.width, self.num_outputs, train)
 
 
 class _Block(nn.Module):
@@ -240,9 +240,9 @@ class _Stage(nn.Module):
 
 
 def _rest(x: jax.Array, block: Callable, blocks: tuple[int, ...], width: int,
-          outputs: int, train: bool) -> jax.Array:
+          num_outputs: int, train: bool) -> jax.Array:
   """All that follows on the stem, in the module that calls."""
   for stage, count in enumerate(blocks):
     x = _Stage(partial(block, features=width * 2**stage), count, min(stage + 1, 2),
                name=f'stage{stage + 1}')(x, train=train)
-  return Dense(outputs, kernel_init=_SMALL, name='head')(global_average_pool(x))
+  return Dense(num_outputs, kernel_init=_SMALL, name='head')(global_average_pool(x))

@@ -21,7 +21,7 @@ class Vgg(nn.Module):
   """3x3 convolutions with five poolings by 2, then dense layers.
 
   Attributes:
-    outputs: width of the answer.
+    num_outputs: width of the answer.
     depth: 11, 13, 16 or 19 layers.
     width: channels of the first stage; doubled after each of the first three poolings.
     hidden: widths of the dense layers before the last, over all of the last map; of
@@ -33,7 +33,7 @@ class Vgg(nn.Module):
     kernel_init: makes the initialiser of weights.
   """
 
-  outputs: int
+  num_outputs: int
   depth: int = 16
   width: int = 64
   hidden: tuple[int, ...] = (4096, 4096)
@@ -49,14 +49,14 @@ class Vgg(nn.Module):
                        f'{self.depth}')
     if any(width < 1 for width in self.hidden):
       raise ValueError(f'hidden: wants widths of at least 1, got {self.hidden}')
-    check_sizes(self, 'outputs', 'width')
+    check_sizes(self, 'num_outputs', 'width')
     check_shares(self, 'dropout', 'momentum')
     check_positive(self, 'epsilon')
     super().__post_init__()
 
   @nn.compact
   def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
-    """`[batch, height, width, channels]` -> `[batch, outputs]`.
+    """`[batch, height, width, channels]` -> `[batch, num_outputs]`.
 
     Raises:
       ValueError: for other than images, or too small ones.
@@ -75,5 +75,5 @@ class Vgg(nn.Module):
         x = nn.relu(x)
     if not self.hidden:
       x = global_average_pool(x)
-    return Mlp(self.outputs, self.hidden, dropout=self.dropout,
+    return Mlp(self.num_outputs, self.hidden, dropout=self.dropout,
                kernel_init=self.kernel_init, name='head')(x, train=train)

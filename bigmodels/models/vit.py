@@ -30,10 +30,10 @@ class Vit(nn.Module):
   """Patches and their positions, blocks, a norm, and a logit for every class.
 
   The defaults are ViT-B/16; `VitTi`, `VitS` and `VitL` are its other sizes, as in
-  `VitS(outputs=10, size=32, patch=4)`.
+  `VitS(num_outputs=10, size=32, patch=4)`.
 
   Attributes:
-    outputs: width of the answer.
+    num_outputs: width of the answer.
     size: height and width of the images, in pixels.
     channels: of the images.
     patch: height and width of a patch, which divides the size.
@@ -50,7 +50,7 @@ class Vit(nn.Module):
     unroll: see `Stack`.
   """
 
-  outputs: int
+  num_outputs: int
   size: int = 224
   channels: int = 3
   patch: int = 16
@@ -66,7 +66,7 @@ class Vit(nn.Module):
   unroll: bool = False
 
   def __post_init__(self):
-    check_sizes(self, 'outputs', 'size', 'channels', 'patch', 'depth', 'width',
+    check_sizes(self, 'num_outputs', 'size', 'channels', 'patch', 'depth', 'width',
                 'hidden')
     check_heads(self)
     check_shares(self, 'dropout', 'attention_dropout')
@@ -85,7 +85,7 @@ class Vit(nn.Module):
 
   @nn.compact
   def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
-    """`[batch, size, size, channels]` -> logits `[batch, outputs]`.
+    """`[batch, size, size, channels]` -> logits `[batch, num_outputs]`.
 
     Args:
       inputs: images.
@@ -123,7 +123,7 @@ class Vit(nn.Module):
     x = x[:, 0] if self.pooling == 'first' else x.mean(1)
     # It begins by knowing nothing, as published.
     zeros = partial(nn.initializers.constant, 0.0)
-    return Dense(self.outputs, kernel_init=zeros, name='head')(x)
+    return Dense(self.num_outputs, kernel_init=zeros, name='head')(x)
 
   @nn.nowrap
   def hugging_face(self) -> Published:

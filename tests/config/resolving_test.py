@@ -34,7 +34,7 @@ def my_rate(steps, *, peak):
   return peak
 
 class MyModel(nn.Module):
-  outputs: int
+  num_outputs: int
   activation: Callable = my_relu
   width: int = 8
 
@@ -46,7 +46,7 @@ def config(*, width: int = WIDTH, rate: float = 0.1, name='x', seed: int = 0,
            function: Callable = my_relu):
   arrays = data.Arrays(inputs=np.full((4, 2), float(width)), labels=np.arange(4))
   return Experiment(
-    model=MyModel(outputs=2, activation=function, width=width),
+    model=MyModel(num_outputs=2, activation=function, width=width),
     task=tasks.classification,
     optimizer=partial(optax.chain, optax.identity, partial(
       optax.sgd, learning_rate=partial(my_rate, peak=rate))),
@@ -125,7 +125,8 @@ def test_no_such_experiment(name):
   ('def config(*, a: "Missing" = 1): return None', "NameError: name 'Missing'"),
   ('def config(a, /): return None', 'it has no default'),
   ('def config(**kw): return 3', 'returned a int'),
-  ('from bigmodels import models\ndef config():\n  models.Cnn(outputs=1, dropout=2)',
+  ('from bigmodels import models\ndef config():\n'
+   '  models.Cnn(num_outputs=1, dropout=2)',
    'bad.py, line 3: ValueError: dropout: wants'),
 ])
 def test_a_bad_file_is_told_by_its_line(tmp_path, text, message):
@@ -265,7 +266,7 @@ def test_text_edited_by_hand_wins():
   resolved = resolving.from_text(text, 'config.txt', {})
   assert resolved.experiment.seed == 5
   assert resolved.experiment.model == models.Cnn(
-    outputs=10, widths=(8, 16), pool=(1, 2), hidden=(64,), dropout=0.3)
+    num_outputs=10, widths=(8, 16), pool=(1, 2), hidden=(64,), dropout=0.3)
 
 
 @pytest.mark.parametrize(('old', 'new', 'message'), [

@@ -101,8 +101,8 @@ def test_complete_goes_into_tuples_and_leaves_records():
 
 
 def test_complete_gives_a_model_its_outputs():
-  assert tree.complete(partial(models.Mlp, widths=(3,)), _facts(outputs=7)) == (
-    models.Mlp(outputs=7, widths=(3,)))
+  assert tree.complete(partial(models.Mlp, widths=(3,)), _facts(num_outputs=7)) == (
+    models.Mlp(num_outputs=7, widths=(3,)))
 
 
 class Layered(nn.Module):
@@ -332,10 +332,10 @@ def test_another_function_is_handed_the_arguments_it_takes_too():
 
 def test_another_record_is_made_at_once():
   Holder = collections.namedtuple('Holder', 'model monitor')
-  holder = Holder(models.Cnn(outputs=3, dropout=0.5), None)
+  holder = Holder(models.Cnn(num_outputs=3, dropout=0.5), None)
   other = tree.override(holder, 'model', 'bigmodels.models.Mlp')
   assert type(other.model) is models.Mlp
-  assert (other.model.outputs, other.model.dropout) == (3, 0.5)
+  assert (other.model.num_outputs, other.model.dropout) == (3, 0.5)
 
 
 def test_a_record_where_there_was_none():

@@ -22,7 +22,7 @@ libraries.require('rlax')
 
 def _experiment(**evals) -> Experiment:
   return Experiment(
-    model=models.QNetwork(outputs=2, body=models.Mlp(outputs=4, widths=())),
+    model=models.QNetwork(num_outputs=2, body=models.Mlp(num_outputs=4, widths=())),
     task=tasks.control,
     learner=partial(learners.dqn, epsilon=partial(optax.constant_schedule, 0.5),
                     warmup=4, sample=4),

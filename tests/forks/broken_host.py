@@ -30,7 +30,7 @@ def config() -> Experiment:
   gymnasium.register('Motor-v0', Motor, max_episode_steps=50)
   world = environments.Gymnasium('Motor-v0')
   return Experiment(
-    model=partial(models.QNetwork, body=models.Mlp(outputs=4, widths=())),
+    model=partial(models.QNetwork, body=models.Mlp(num_outputs=4, widths=())),
     task=tasks.control,
     learner=partial(learners.dqn,
                     epsilon=partial(optax.constant_schedule, 0.5)),

@@ -12,7 +12,7 @@ def config(*, steps: int = 600, seed: int = 0) -> Experiment:
   world = environments.Gymnasium('CartPole-v1', limit=100)
   episodes = data.Episodes(world, 4)
   return Experiment(
-    model=partial(models.QNetwork, body=models.Mlp(outputs=16, widths=())),
+    model=partial(models.QNetwork, body=models.Mlp(num_outputs=16, widths=())),
     task=tasks.control,
     learner=partial(learners.dqn, capacity=1_000, warmup=100,
                     sample=16, epsilon=partial(optax.constant_schedule, 0.3)),

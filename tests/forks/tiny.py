@@ -22,7 +22,7 @@ def config(*, steps: int = 150, learning_rate: float = 5e-3, resident: bool = Tr
       transforms=(*augmentation, transforms.standardize))
 
   return Experiment(
-    model=models.Cnn(outputs=10, widths=(width,), hidden=(8,), dropout=0.2,
+    model=models.Cnn(num_outputs=10, widths=(width,), hidden=(8,), dropout=0.2,
                      batch_norm=True, activation=nn.gelu),
     task=tasks.classification,
     optimizer=partial(

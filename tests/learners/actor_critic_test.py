@@ -42,15 +42,15 @@ def test_advantages_equal_a_loop(discount, trace):
 
 
 def _learner(**settings):
-  body = models.Mlp(outputs=16, widths=(16,))
+  body = models.Mlp(num_outputs=16, widths=(16,))
   task = tasks.control(models.ActorCritic(
-    outputs=2, body=body, critic=settings.pop('critic', None)))
+    num_outputs=2, body=body, critic=settings.pop('critic', None)))
   return learners.actor_critic(task, optax.adam(1e-2), **{
     'environment': Corridor(), 'discount': 0.9, 'rollout': 8, **settings})
 
 
 @pytest.mark.parametrize('settings', [
-  {}, {'normalize': True}, {'critic': models.Mlp(outputs=8, widths=(8,))},
+  {}, {'normalize': True}, {'critic': models.Mlp(num_outputs=8, widths=(8,))},
   {'clip': 0.2, 'passes': 3, 'minibatches': 4}])
 def test_finds_the_way_out(settings):
   learner = _learner(**settings)
@@ -87,6 +87,6 @@ def test_models_and_sizes_that_do_not_fit():
   with pytest.raises(ValueError, match='minibatches: wants a divisor of the 8 \\* 8'):
     _learner(clip=0.2, minibatches=3).init(jax.random.PRNGKey(0), BATCH)
   learner = learners.actor_critic(
-    tasks.control(models.Mlp(outputs=2)), optax.sgd(0.1), environment=Corridor())
+    tasks.control(models.Mlp(num_outputs=2)), optax.sgd(0.1), environment=Corridor())
   with pytest.raises(ValueError, match='the logits of 2 actions and a value'):
     learner.init(jax.random.PRNGKey(0), BATCH)

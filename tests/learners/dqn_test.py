@@ -45,7 +45,7 @@ def test_targets_equal_a_loop(double):
 
 def _learner(**settings):
   task = tasks.control(models.QNetwork(
-    outputs=2, body=models.Mlp(outputs=16, widths=(16,)),
+    num_outputs=2, body=models.Mlp(num_outputs=16, widths=(16,)),
     dueling=settings.pop('dueling', False)))
   return learners.dqn(task, optax.adam(5e-3), **{
     'environment': Corridor(), 'discount': DISCOUNT, 'capacity': 500, 'warmup': 50,
@@ -161,7 +161,7 @@ def test_settings_that_do_not_fit(settings, message):
 
 
 def test_models_that_do_not_answer_so():
-  task = tasks.control(models.Mlp(outputs=3, widths=()))
+  task = tasks.control(models.Mlp(num_outputs=3, widths=()))
   learner = learners.dqn(task, optax.sgd(0.1), environment=Corridor(),
                          epsilon=optax.constant_schedule(0.1))
   with pytest.raises(ValueError, match='gives the values of 2 actions'):

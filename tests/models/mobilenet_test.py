@@ -114,11 +114,11 @@ def test_filters_begin_as_in_the_authors_code():
   ({'reduction': 64}, 'reduction: wants one of 1, 2, 4, 8, 16, 32, got 64'),
   ({'padding': 'VALID'}, "padding: wants 'SAME' or 'symmetric', got 'VALID'"),
   ({'dropout': 1.0}, 'dropout: wants 0 or more and less than 1, got 1.0'),
-  ({'outputs': 0}, 'outputs: wants at least 1, got 0'),
+  ({'num_outputs': 0}, 'num_outputs: wants at least 1, got 0'),
   ({'momentum': -0.1}, 'momentum: wants 0 or more and less than 1, got -0.1')])
 def test_wrong_fields_are_named(model, fields, message):
   with pytest.raises(ValueError, match=f'^{message}'):
-    model(**{'outputs': 2, **fields})
+    model(**{'num_outputs': 2, **fields})
 
 
 @pytest.mark.parametrize('model', BOTH)

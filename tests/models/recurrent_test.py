@@ -312,7 +312,7 @@ def test_language_model_learns_a_batch_by_heart(cell):
 ])
 @pytest.mark.parametrize('model', [RecurrentClassifier, RecurrentLanguageModel])
 def test_wrong_fields(model, fields, message):
-  outputs = {'outputs': 2} if model is RecurrentClassifier else {}
+  outputs = {'num_outputs': 2} if model is RecurrentClassifier else {}
   with pytest.raises(ValueError, match=message):
     model(**{'vocabulary': VOCABULARY, **outputs, **fields})
 

@@ -240,8 +240,8 @@ def test_images_are_to_be_large_enough_for_the_strides(model, least):
 
 def test_an_experiment_sets_the_depth():
   recipe = tree.override(partial(ResNet, depth=50), 'depth', '18')
-  model = tree.complete(recipe, {'outputs': lambda: 10})
-  assert (model.depth, model.outputs) == (18, 10)
+  model = tree.complete(recipe, {'num_outputs': lambda: 10})
+  assert (model.depth, model.num_outputs) == (18, 10)
   texts = dict(tree.describe(recipe, 'model'))
   assert texts['model.kernel_init'] == 'jax.nn.initializers.variance_scaling'
   assert texts['model.momentum'] == '0.9'

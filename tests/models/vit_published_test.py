@@ -85,7 +85,7 @@ def test_every_parameter_of_another_size_is_named(vit, tmp_path):
   assert lines(size=16) == ['  positions/embedding: there (10, 32), wants (17, 32)']
   assert lines(channels=1) == ['  patches/kernel: there (48, 32), wants (16, 32)']
   assert lines(patch=3, size=9) == ['  patches/kernel: there (48, 32), wants (27, 32)']
-  assert lines(outputs=7) == ['  head/bias: there (5,), wants (7,)',
+  assert lines(num_outputs=7) == ['  head/bias: there (5,), wants (7,)',
                               '  head/kernel: there (32, 5), wants (32, 7)']
 
 

@@ -51,20 +51,20 @@ def close(actual, expected, tolerance=2e-5):
   # timm's and torchvision's, at 224 pixels, patches of 16 and 1000 classes.
   (VitTi, 5_717_416), (VitS, 22_050_664), (VitB, 86_567_656), (VitL, 304_326_632)])
 def test_counts_of_the_published_sizes(size, parameters):
-  assert count(size(outputs=1000)) == parameters
+  assert count(size(num_outputs=1000)) == parameters
 
 
 def test_other_patches_and_pooling_change_the_counts_as_they_should():
-  whole = count(VitB(outputs=1000))
+  whole = count(VitB(num_outputs=1000))
   # torchvision's ViT-B/32: wider patches, fewer positions.
-  assert count(VitB(outputs=1000, patch=32)) == 88_224_232
-  no_token = VitB(outputs=1000, pooling='mean')
+  assert count(VitB(num_outputs=1000, patch=32)) == 88_224_232
+  no_token = VitB(num_outputs=1000, pooling='mean')
   assert count(no_token) == whole - 2 * 768  # the token, and its position
   assert count(no_token.clone(positions='sincos')) == whole - 768 - 197 * 768
 
 
 def test_the_size_named_b_is_the_default():
-  assert VitB(outputs=3) == Vit(3)
+  assert VitB(num_outputs=3) == Vit(3)
 
 
 @pytest.mark.parametrize('model', [SMALL, PLAIN], ids=['first', 'mean'])

@@ -30,7 +30,7 @@ def config(*, resident: bool = True, corrupt: int = 2):
                         corrupt=corrupt, transforms=(*augmentation, partial(
                           transforms.standardize, mean=100.0, std=60.0)))
   return Experiment(
-    model=models.Mlp(outputs=3, widths=(8,)), task=tasks.classification,
+    model=models.Mlp(num_outputs=3, widths=(8,)), task=tasks.classification,
     optimizer=partial(optax.sgd, 0.1),
     train=batches('train', transforms.alternating_flip),
     evals={'test': batches('test')},

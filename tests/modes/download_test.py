@@ -22,7 +22,7 @@ def config():
     'films', urls={{k: f'{address}/{{v}}.csv' for k, v in files.items()}})
   source = data.Sentences(documents, tokenizers.Words(9), 4)
   return Experiment(
-    model=models.Mlp(outputs=2), task=tasks.classification,
+    model=models.Mlp(num_outputs=2), task=tasks.classification,
     optimizer=partial(optax.sgd, 1.0),
     train=data.Batches(source=source.split('train'), batch_size=1),
     evals={{'validation': data.Batches(source=source.split('validation'),

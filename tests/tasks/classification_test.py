@@ -190,7 +190,7 @@ def test_shares_of_classes_are_the_mean_of_both_losses(model):
   task, data = classification(model), batch(classes=2)
   params, model_state = task.init(KEY, data)
   other = {**data, 'labels': 1 - data['labels']}
-  rows = np.eye(3 if model.outputs == 3 else 2, dtype=np.float32)
+  rows = np.eye(3 if model.num_outputs == 3 else 2, dtype=np.float32)
   mixed = {**data, 'labels': 0.7 * rows[data['labels']] + 0.3 * rows[other['labels']]}
 
   def scored(data):

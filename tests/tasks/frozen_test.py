@@ -15,7 +15,7 @@ KEY = jax.random.PRNGKey(0)
 BATCH = {
   'inputs': 3 + np.random.default_rng(0).normal(size=(8, 8, 8, 3)).astype(np.float32),
   'labels': np.arange(8, dtype=np.int32) % 3, 'mask': np.ones(8, np.float32)}
-MODEL = models.CifarResNet(outputs=3, depth=8, width=4)
+MODEL = models.CifarResNet(num_outputs=3, depth=8, width=4)
 
 
 def _task(*patterns, model=MODEL):

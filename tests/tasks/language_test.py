@@ -193,7 +193,7 @@ def test_what_is_no_language_is_refused():
   with pytest.raises(ValueError, match='needs logits of 11 tokens, the model gives 7'):
     jax.eval_shape(partial(task.loss, train=False),
                    *jax.eval_shape(task.init, KEY, blocks()), blocks(), KEY)
-  classes = RecurrentClassifier(11, outputs=11, width=4, embedding=4)
+  classes = RecurrentClassifier(11, num_outputs=11, width=4, embedding=4)
   task, batch = next_token(classes, tokenizer=WORDS), texts(*words(5, rows=4))
   batch['labels'] = np.zeros(4, np.int32)
   with pytest.raises(ValueError, match=r'needs labels \[batch, length\], the data has'):

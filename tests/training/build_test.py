@@ -110,7 +110,7 @@ def test_a_single_class_is_not_answered_with_a_width():
 def test_a_model_for_another_number_of_classes(width):
   ready = built(given([0, 1, 2], ALL), given([0, 1, 2], ALL))
   with pytest.raises(UserError, match=rf'answers for {width} classes, the data has 3: '
-                     r'set --config\.model\.outputs=3'):
+                     r'set --config\.model\.num_outputs=3'):
     said(ready, 'probabilities', width)
 
 

@@ -18,8 +18,8 @@ from bigmodels.parallel.sharding import MeshShape
 from bigmodels.training import build
 from bigmodels.training.compile import trace
 
-CNN = models.Cnn(outputs=3, widths=(4,), hidden=(4,))
-VIT = models.Vit(outputs=3, size=8, patch=4, depth=1, width=8, heads=2)
+CNN = models.Cnn(num_outputs=3, widths=(4,), hidden=(4,))
+VIT = models.Vit(num_outputs=3, size=8, patch=4, depth=1, width=8, heads=2)
 FITTED = (transforms.standardize,)
 FIXED = (partial(transforms.standardize, mean=0.0, std=1.0),)
 COLOUR, GREY, LARGE = (8, 8, 3), (8, 8, 1), (12, 12, 3)
@@ -56,7 +56,7 @@ class Lazy(nn.Module):
 
 @pytest.mark.parametrize('model, platform, loops', [
   (CNN, 'cpu', True), (Lazy(), 'cpu', False), (Lazy(), 'gpu', True),
-  (models.Cnn(outputs=3, widths=(4, 4), hidden=(), kernel=5), 'cpu', True)])
+  (models.Cnn(num_outputs=3, widths=(4, 4), hidden=(), kernel=5), 'cpu', True)])
 def test_steps_of_a_dispatch_where_convolutions_are_slow_in_a_loop(
     monkeypatch, model, platform, loops):
   monkeypatch.setattr(layout.Layout, 'platform', platform)

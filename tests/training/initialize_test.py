@@ -22,9 +22,9 @@ from bigmodels.training.compile import Carry
 STATE = {'kind': 'Words', 'settings': {}, 'words': ['a']}
 
 
-def experiment(widths=(6,), outputs=3, batch_norm=False, **others):
+def experiment(widths=(6,), num_outputs=3, batch_norm=False, **others):
   rows = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
-  source = data.Arrays(inputs=rows, labels=np.arange(30) % outputs)
+  source = data.Arrays(inputs=rows, labels=np.arange(30) % num_outputs)
   return Experiment(
     model=partial(models.Mlp, widths=widths, batch_norm=batch_norm),
     task=tasks.classification,
