@@ -44,7 +44,7 @@ def main() -> None:
   programs = compile_programs(built.learner, built.train, {}, built.layout)
   carry = programs.init(np.asarray(jax.random.PRNGKey(0)))
   most = programs.traced.most
-  each = built.train.order.batch_size * experiment.learner.keywords['rollout']
+  each = built.train.order.batch_size * experiment.learner.keywords['rollout_length']
 
   def ours() -> float:
     nonlocal carry
@@ -59,17 +59,17 @@ def main() -> None:
   policy = jax.jit(lambda params, observation, key: jax.random.categorical(
     key, built.model.apply({'params': params}, observation[None], train=False)[0])[0])
   params = jax.tree.map(np.asarray, carry.state.params)
-  world = gymnasium.make('CartPole-v1')
+  environment = gymnasium.make('CartPole-v1')
   keys = np.asarray(jax.random.split(jax.random.PRNGKey(0), 100_000))
 
   def loop() -> float:
-    observation, _ = world.reset(seed=0)
+    observation, _ = environment.reset(seed=0)
     steps, start = 0, time.perf_counter()
     while time.perf_counter() - start < SECONDS:
       action = int(policy(params, observation, keys[steps % len(keys)]))
-      observation, _, terminated, truncated, _ = world.step(action)
+      observation, _, terminated, truncated, _ = environment.step(action)
       if terminated or truncated:
-        observation, _ = world.reset()
+        observation, _ = environment.reset()
       steps += 1
     return steps / (time.perf_counter() - start)
 

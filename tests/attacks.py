@@ -411,7 +411,7 @@ KILLED = {
     '--config.steps=400', '--config.checkpoint=30', '--config.resident=False',
     '--config.evaluate_every.epochs=4')),
   'adversarial': Killed('digits_dcgan', (*_OFTEN, '--config.model.width=8')),
-  'agent': Killed('cartpole_dqn', (*_OFTEN, '--config.learner.warmup=500'),
+  'agent': Killed('cartpole_dqn', (*_OFTEN, '--config.learner.min_replay_size=500'),
                   ('gymnax', 'rlax')),
 }
 

@@ -1,16 +1,16 @@
-"""What agents act in: environments as pure functions, of JAX or of the host."""
+"""Environments of agents as pure functions, in JAX or on the host."""
 
 from bigmodels.environments.environment import (
-           Environment,
-           Slot,
-           Transition,
-           advance,
-           begin,
-           film_every,
-           play,
+  Environment,
+  EnvironmentState,
+  Transition,
+  frame_interval,
+  reset,
+  rollout,
+  step,
 )
 from bigmodels.environments.gymnasium import Atari, Gymnasium
 from bigmodels.environments.gymnax import Gymnax
 
-__all__ = ['Atari', 'Environment', 'Gymnasium', 'Gymnax', 'Slot', 'Transition',
-           'advance', 'begin', 'film_every', 'play']
+__all__ = ['Atari', 'Environment', 'EnvironmentState', 'Gymnasium', 'Gymnax',
+           'Transition', 'frame_interval', 'reset', 'rollout', 'step']

@@ -1,8 +1,8 @@
 """An environment as pure functions, and many of its episodes side by side.
 
-The state of an environment is a tree of arrays like any other: it lies in the learner's
-state, so that acting, learning and saving are one compiled step and a run that goes on
-ends with the same bits.
+The state of an environment is a tree of arrays. It is part of the learner's state, so
+acting, learning and saving are one compiled step, and a resumed run ends with the same
+bits.
 """
 
 from collections.abc import Callable
@@ -11,169 +11,180 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-FRAMES = 50  # that are kept of an episode that is played, if it goes on to the limit
+MAX_FRAMES = 50  # kept of an episode by `rollout`
 
 
 class Environment(NamedTuple):
-  """What an agent acts in, one episode at a time.
+  """An environment of one episode at a time.
 
   Attributes:
-    observation: shape and dtype of what is observed, a `jax.ShapeDtypeStruct`.
-    actions: names of the actions, one of which is taken at a time.
-    limit: steps after which an episode is truncated.
+    observation: shape and dtype of an observation, a `jax.ShapeDtypeStruct`.
+    actions: names of the discrete actions.
+    max_episode_steps: steps after which an episode is truncated.
     reset: key -> state, observation.
     step: (key, state, action, int32) -> state, observation, reward, float32, and
-      whether the episode ended of itself (terminated), or was cut short (truncated),
-      bool. Called once more after either, it may give anything.
-    stacked: whether the last axis of an observation are frames, the latest last, of
-      which a step adds one and drops the first.
+      whether the episode terminated or was truncated, bool. What a further step gives
+      does not matter.
+    stacked_frames: whether the last axis of an observation is a stack of frames, the
+      latest last; a step appends one and drops the first.
   """
 
   observation: jax.ShapeDtypeStruct
   actions: tuple[str, ...]
-  limit: int
+  max_episode_steps: int
   reset: Callable
   step: Callable
-  stacked: bool = False
+  stacked_frames: bool = False
 
 
-class Slot(NamedTuple):
-  """An episode under way; with a first axis, many of them.
+class EnvironmentState(NamedTuple):
+  """The state of a running episode; with a leading axis, of several.
 
   Attributes:
-    state: of the environment.
-    observation: the latest, which the next action answers.
-    rewards: their sum so far, float32.
-    length: steps so far, int32.
+    state: the environment's own.
+    observation: the latest.
+    episode_return: sum of the rewards so far, float32.
+    episode_length: steps so far, int32.
   """
 
   state: Any
   observation: jax.Array
-  rewards: jax.Array
-  length: jax.Array
+  episode_return: jax.Array
+  episode_length: jax.Array
 
 
 class Transition(NamedTuple):
-  """One step of an episode; with first axes, many.
+  """One step of an episode; with leading axes, several.
 
   Attributes:
     observation: before the action.
     action: int32.
     reward: float32.
-    after: the observation that followed, of the same episode also where it was the
-      last: a truncated episode would have gone on from there.
-    terminated: bool; nothing comes after.
-    truncated: bool; something would have come after.
+    next_observation: after the action, of the same episode even if this was its last
+      step: the value of a truncated episode is bootstrapped from it.
+    terminated: whether the episode ended in a terminal state, bool.
+    truncated: whether it was cut short, bool.
   """
 
   observation: jax.Array
   action: jax.Array
   reward: jax.Array
-  after: jax.Array
+  next_observation: jax.Array
   terminated: jax.Array
   truncated: jax.Array
 
   @property
-  def over(self) -> jax.Array:
+  def done(self) -> jax.Array:
+    """Whether the episode is over, bool."""
     return self.terminated | self.truncated
 
 
-def begin(environment: Environment, keys: jax.Array) -> Slot:
-  """An episode for each key `[n, ...]`."""
+def reset(environment: Environment, keys: jax.Array) -> EnvironmentState:
+  """Starts an episode for each key `[n, ...]`."""
   state, observation = jax.vmap(environment.reset)(keys)
-  return Slot(state, observation, jnp.zeros(len(keys)), jnp.zeros(len(keys), jnp.int32))
+  return EnvironmentState(
+    state, observation, jnp.zeros(len(keys)), jnp.zeros(len(keys), jnp.int32))
 
 
-def _onward(environment, keys, slots, actions) -> tuple[Slot, Transition]:
-  state, after, reward, terminated, truncated = jax.vmap(environment.step)(
-    keys, slots.state, actions)
-  length = slots.length + 1
-  truncated = (truncated | (length >= environment.limit)) & ~terminated
-  slots_after = Slot(state, after, slots.rewards + reward, length)
-  return slots_after, Transition(
-    slots.observation, actions, reward, after, terminated, truncated)
-
-
-def advance(environment: Environment, key: jax.Array, slots: Slot, actions: jax.Array
-            ) -> tuple[Slot, Transition, dict]:
-  """Takes a step in every slot; where an episode is over, another begins.
+def step(environment: Environment, key: jax.Array, state: EnvironmentState,
+         actions: jax.Array) -> tuple[EnvironmentState, Transition, EnvironmentState]:
+  """Takes a step in every episode; where one is done, the next one starts.
 
   Args:
-    environment: what is acted in.
+    environment: of the episodes.
     key: of this step.
-    slots: `[n, ...]`.
+    state: `[n, ...]`.
     actions: int32 `[n]`.
 
   Returns:
-    slots, transitions `[n, ...]`, and the sums of `return` and `length` over the
-    episodes that are over, (total, count).
+    state `[n, ...]`, transitions `[n, ...]`, and the state as it was before the
+    resets, with the returns and lengths of the episodes that are done.
   """
-  ours, next_ones = jax.random.split(key)
+  step_key, reset_key = jax.random.split(key)
   count = len(actions)
-  moved, transition = _onward(
-    environment, jax.random.split(ours, count), slots, actions)
-  over = transition.over
+  stepped, transition = _step(
+    environment, jax.random.split(step_key, count), state, actions)
+  done = transition.done
 
-  def begun():
-    keys = jax.random.split(next_ones, count)
-    # Where none is over, what is begun in vain is one that is begun anyway: an
-    # environment on the host does it only once.
-    wanted = over.reshape(-1, *[1] * (keys.ndim - 1))
-    fresh = begin(environment, jnp.where(wanted, keys, keys[jnp.argmax(over)]))
-    return jax.tree.map(lambda new, old: jnp.where(
-      over.reshape(-1, *[1] * (new.ndim - 1)), new, old), fresh, moved)
+  def restarted():
+    keys = jax.random.split(reset_key, count)
+    # Where an episode is not done, its reset is discarded: it repeats one that is
+    # needed, which an environment on the host then makes only once.
+    keys = jnp.where(_per_episode(done, keys), keys, keys[jnp.argmax(done)])
+    fresh = reset(environment, keys)
+    return jax.tree.map(
+      lambda new, old: jnp.where(_per_episode(done, new), new, old), fresh, stepped)
 
-  ended = over.sum().astype(jnp.float32)
-  sums = {'return': (jnp.where(over, moved.rewards, 0.0).sum(), ended),
-          'length': (jnp.where(over, moved.length, 0).sum().astype(jnp.float32), ended)}
-  return jax.lax.cond(over.any(), begun, lambda: moved), transition, sums
+  return jax.lax.cond(done.any(), restarted, lambda: stepped), transition, stepped
 
 
-def film_every(environment: Environment) -> int:
-  """Steps between the observations that `play` keeps."""
-  return -(-environment.limit // FRAMES)
+def frame_interval(environment: Environment) -> int:
+  """Steps between two of the frames that `rollout` keeps."""
+  return -(-environment.max_episode_steps // MAX_FRAMES)
 
 
-def play(environment: Environment, policy: Callable, keys: jax.Array
-         ) -> tuple[Slot, jax.Array]:
-  """Plays an episode for each key to its end.
+def rollout(environment: Environment, policy: Callable, keys: jax.Array
+            ) -> tuple[EnvironmentState, jax.Array]:
+  """Runs an episode for each key to its end.
 
   Args:
-    environment: what is played.
+    environment: of the episodes.
     policy: observations `[n, ...]` -> actions, int32 `[n]`.
-    keys: `[n, ...]`; what happens is a function of these.
+    keys: `[n, ...]`; an episode is a function of its key and the policy.
 
   Returns:
-    the slots at the end: `rewards` is the return, `length` the number of steps; and
-    what was observed every so many steps, `[n, FRAMES, ...]`, zeros after the end. Of
-    frames that are stacked, the latest.
+    the state at the end, with the returns and lengths; and the observations at every
+    `frame_interval`-th step, `[n, MAX_FRAMES, ...]`, zeros after the end. Of stacked
+    frames, these are the latest.
   """
-  every = film_every(environment)
+  interval = frame_interval(environment)
 
-  def going(carry):
+  def running(carry):
     return ~jnp.all(carry[1])
 
-  def kept(film, slots, over, time):
-    seen = slots.observation[..., -1:] if environment.stacked else slots.observation
-    seen = jnp.where(over.reshape(-1, *[1] * (seen.ndim - 1)), 0, seen)
+  def record(frames, state, done, time):
+    latest = state.observation
+    if environment.stacked_frames:
+      latest = latest[..., -1:]
+    latest = jnp.where(_per_episode(done, latest), 0, latest)
     return jax.lax.cond(
-      time % every == 0, lambda: film.at[:, time // every].set(seen), lambda: film)
+      time % interval == 0,
+      lambda: frames.at[:, time // interval].set(latest), lambda: frames)
 
-  def step(carry):
-    slots, over, keys, film, time = carry
-    film = kept(film, slots, over, time)
-    keys, now = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
-    moved, transition = _onward(environment, now, slots, policy(slots.observation))
-    moved = jax.tree.map(lambda new, old: jnp.where(
-      over.reshape(-1, *[1] * (new.ndim - 1)), old, new), moved, slots)
-    return moved, over | transition.over, keys, film, time + 1
+  def body(carry):
+    state, done, keys, frames, time = carry
+    frames = record(frames, state, done, time)
+    keys, step_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
+    stepped, transition = _step(
+      environment, step_keys, state, policy(state.observation))
+    state = jax.tree.map(
+      lambda new, old: jnp.where(_per_episode(done, new), old, new), stepped, state)
+    return state, done | transition.done, keys, frames, time + 1
 
-  first, later = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
-  slots = begin(environment, first)
+  reset_keys, keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
   shape = environment.observation.shape
-  if environment.stacked:
+  if environment.stacked_frames:
     shape = (*shape[:-1], 1)
-  film = jnp.zeros((len(keys), FRAMES, *shape), environment.observation.dtype)
-  ended = jax.lax.while_loop(
-    going, step, (slots, jnp.zeros(len(keys), bool), later, film, jnp.int32(0)))
-  return ended[0], ended[3]
+  frames = jnp.zeros((len(keys), MAX_FRAMES, *shape), environment.observation.dtype)
+  state, _, _, frames, _ = jax.lax.while_loop(running, body, (
+    reset(environment, reset_keys), jnp.zeros(len(keys), bool), keys, frames,
+    jnp.int32(0)))
+  return state, frames
+
+
+def _step(environment: Environment, keys: jax.Array, state: EnvironmentState,
+          actions: jax.Array) -> tuple[EnvironmentState, Transition]:
+  """A step in every episode, without resets."""
+  inner, observation, reward, terminated, truncated = jax.vmap(environment.step)(
+    keys, state.state, actions)
+  length = state.episode_length + 1
+  truncated = (truncated | (length >= environment.max_episode_steps)) & ~terminated
+  transition = Transition(
+    state.observation, actions, reward, observation, terminated, truncated)
+  return EnvironmentState(
+    inner, observation, state.episode_return + reward, length), transition
+
+
+def _per_episode(flags: jax.Array, like: jax.Array) -> jax.Array:
+  """Flags `[n]` with the number of axes of `like`, `[n, 1, ...]`."""
+  return flags.reshape(-1, *[1] * (like.ndim - 1))

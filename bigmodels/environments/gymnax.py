@@ -1,4 +1,4 @@
-"""Environments of gymnax, which are JAX already (Lange, 2022)."""
+"""Environments of gymnax, which are written in JAX (Lange, 2022)."""
 
 import dataclasses
 import functools
@@ -17,68 +17,72 @@ class Gymnax:
 
   Attributes:
     name: such as 'CartPole-v1'.
-    limit: steps after which an episode is truncated; None for gymnax's own.
+    max_episode_steps: steps after which an episode is truncated; None for gymnax's
+      own.
+
+  Raises:
+    ValueError: if `max_episode_steps` is below 1.
   """
 
   name: str
-  limit: int | None = None
+  max_episode_steps: int | None = None
 
   def __post_init__(self):
-    if self.limit is not None and self.limit < 1:
-      raise ValueError(f'limit: wants at least 1, got {self.limit}')
+    if self.max_episode_steps is not None and self.max_episode_steps < 1:
+      raise ValueError(f'max_episode_steps: must be >= 1, got {self.max_episode_steps}')
 
   def open(self) -> Environment:
-    """Makes it.
+    """Makes the environment.
 
     Raises:
-      UserError: if gymnax is not installed, does not know it, or it is not acted in by
-        choosing one of several actions.
+      UserError: if gymnax is not installed or does not have it, its actions are not
+        discrete, or its observation is not one array.
     """
-    return _opened(self.name, self.limit)
+    return _open(self.name, self.max_episode_steps)
 
 
 @functools.lru_cache(maxsize=8)
-def _opened(name: str, limit: int | None) -> Environment:
+def _open(name: str, max_episode_steps: int | None) -> Environment:
   try:
     import gymnax
   except ImportError as error:
-    raise UserError(f'the environment {name!r} is one of gymnax, which is not '
-                    f'installed ({error}): '
-                    'pip install -r requirements-agents.txt') from None
+    raise UserError(
+      f'the environment {name!r} needs gymnax, which is not installed ({error}): '
+      'pip install -r requirements-agents.txt') from None
   if name not in gymnax.registered_envs:
     raise UserError(f'gymnax has no environment {name!r}'
                     f'{nearest(name, gymnax.registered_envs)}')
-  world, settings = gymnax.make(name)
-  if limit:
-    settings = settings.replace(max_steps_in_episode=limit)
-  actions = world.action_space(settings)
+  environment, settings = gymnax.make(name)
+  if max_episode_steps:
+    settings = settings.replace(max_steps_in_episode=max_episode_steps)
+  actions = environment.action_space(settings)
   if not hasattr(actions, 'n'):
-    raise UserError(f'the actions of {name!r} are {actions.shape} numbers; the agents '
-                    'here choose one of several')
+    raise UserError(f'the actions of {name!r} must be discrete, got numbers of shape '
+                    f'{actions.shape}')
   key = jax.eval_shape(lambda: jax.random.PRNGKey(0))
-  observation, _ = jax.eval_shape(world.reset_env, key, settings)
+  observation, _ = jax.eval_shape(environment.reset_env, key, settings)
   if not isinstance(observation, jax.ShapeDtypeStruct):
-    raise UserError(f'what is observed in {name!r} is not one array: '
+    raise UserError(f'the observation of {name!r} must be one array, got '
                     f'{jax.tree.structure(observation)}')
 
   def reset(key):
-    observation, state = world.reset_env(key, settings)
-    return _typed(state), observation
+    observation, state = environment.reset_env(key, settings)
+    return _strongly_typed(state), observation
 
   def step(key, state, action):
-    observation, state, reward, terminated, _ = world.step_env(
+    observation, state, reward, terminated, _ = environment.step_env(
       key, state, action, settings)
-    return (_typed(state), observation, jnp.asarray(reward, jnp.float32),
-            jnp.asarray(terminated, bool),
-            jnp.asarray(world.is_truncated(state, settings), bool))
+    truncated = environment.is_truncated(state, settings)
+    return (_strongly_typed(state), observation, jnp.asarray(reward, jnp.float32),
+            jnp.asarray(terminated, bool), jnp.asarray(truncated, bool))
 
   return Environment(
     jax.ShapeDtypeStruct(observation.shape, observation.dtype),
     tuple(str(i) for i in range(actions.n)),
-    int(limit or settings.max_steps_in_episode), reset, step)
+    int(max_episode_steps or settings.max_steps_in_episode), reset, step)
 
 
-def _typed(state: Any) -> Any:
-  """Python's numbers as arrays whose type does not bend to what they meet."""
+def _strongly_typed(state: Any) -> Any:
+  """Python scalars as arrays, so that a step returns the types it was given."""
   return jax.tree.map(lambda x: jax.lax.convert_element_type(
     jnp.asarray(x), jnp.asarray(x).dtype), state)

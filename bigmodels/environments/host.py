@@ -1,13 +1,13 @@
-"""An environment that lives on the host, outside JAX, as pure functions.
+"""Environments that run on the host, outside JAX, as pure functions.
 
-Its state is its seed and the actions since: whoever promises, as Gymnasium does, that
-what happens is a function of these, can be brought to any state by taking the actions
-again, in any process. So nothing of its insides has to be saved for a run to go on
-with the same bits. Environments that are under way are kept, but only as a cache of
-that function. A checksum of what was observed last is in the state too: an environment
-that does not keep the promise is found out where its actions are taken again.
+The state of such an environment is its seed and the actions taken since. Gymnasium
+promises that an episode is a function of these, so any process can restore any state
+by taking the actions again, and a resumed run ends with the same bits without saving
+what is inside the environment. Running environments are kept as a cache of that
+function. The state also has a checksum of the latest observation: an environment that
+breaks the promise is detected when its actions are taken again.
 
-JAX keeps no compiled program that calls the host: it compiles it at every start.
+JAX does not cache compiled programs that call the host: they compile at every start.
 """
 
 import collections
@@ -24,164 +24,172 @@ from bigmodels.core.errors import UserError, blamed
 from bigmodels.environments.environment import Environment
 
 
-class Past(NamedTuple):
-  """All that an environment has been through since its reset.
+class HostState(NamedTuple):
+  """The state of an episode that runs on the host.
 
   Attributes:
-    seed: that it was reset with, int32.
-    actions: `[limit]`, of which `count` were taken; uint8, or int32 if there are more
-      than 256 to choose from.
-    count: int32.
-    seen: crc32 of the bytes of the latest observation, uint32.
-    over: bool; what is stepped on from there is zeros, and the host is not asked.
+    seed: of its reset, int32.
+    actions: `[max_episode_steps]`, the first `length` of which were taken; uint8, or
+      int32 if there are more than 256 to choose from.
+    length: steps so far, int32.
+    checksum: crc32 of the bytes of the latest observation, uint32.
+    done: bool; further steps give zeros without calling the host.
   """
 
   seed: jax.Array
   actions: jax.Array
-  count: jax.Array
-  seen: jax.Array
-  over: jax.Array
+  length: jax.Array
+  checksum: jax.Array
+  done: jax.Array
 
 
-def hosted(name: str, make: Callable[[], Any], observation: jax.ShapeDtypeStruct,
-           actions: tuple[str, ...], limit: int, *, start: int = 0,
-           stacked: bool = False) -> Environment:
-  """The pure functions of an environment with the interface of `gymnasium.Env`.
+def host_environment(name: str, make: Callable[[], Any],
+                     observation: jax.ShapeDtypeStruct, actions: tuple[str, ...],
+                     max_episode_steps: int, *, first_action: int = 0,
+                     stacked_frames: bool = False) -> Environment:
+  """An `Environment` of one with the interface of `gymnasium.Env`.
+
+  Its observations must be a function of the seed and the actions; what it raises, and
+  an observation of another shape, ends the program with a `UserError`.
 
   Args:
     name: for errors.
-    make: () -> one that was never reset; each episode has its own, so that nothing can
-      be left over from another.
-    observation: shape and dtype; what is observed is cast to the latter.
-    actions: names.
-    limit: steps after which an episode is truncated.
-    start: number of the first action.
-    stacked: as of `Environment`.
+    make: () -> a new environment; each episode has its own, so that nothing is left
+      over from another.
+    observation: shape and dtype, to which observations are cast.
+    actions: their names.
+    max_episode_steps: steps after which an episode is truncated.
+    first_action: number of the first action.
+    stacked_frames: as of `Environment`.
   """
-  host = _Host(name, make, observation, start)
-  kind = jnp.uint8 if len(actions) <= 256 else jnp.int32
-  seen = jax.ShapeDtypeStruct((), jnp.uint32)
+  host = _Host(name, make, observation, first_action)
+  action_dtype = jnp.uint8 if len(actions) <= 256 else jnp.int32
+  checksum_shape = jax.ShapeDtypeStruct((), jnp.uint32)
 
   def reset(key):
     seed = (jax.random.bits(key, dtype=jnp.uint32) >> 1).astype(jnp.int32)
     first, checksum = jax.pure_callback(
-      host.reset, (observation, seen), seed, vmap_method='broadcast_all')
-    return Past(seed, jnp.zeros(limit, kind), jnp.int32(0), checksum,
-                jnp.bool_(False)), first
+      host.reset, (observation, checksum_shape), seed, vmap_method='broadcast_all')
+    state = HostState(seed, jnp.zeros(max_episode_steps, action_dtype), jnp.int32(0),
+                      checksum, jnp.bool_(False))
+    return state, first
 
-  def step(key, past, action):
-    del key  # what happens is a function of the seed
-    answer = (observation, seen, jax.ShapeDtypeStruct((), jnp.float32),
+  def step(key, state, action):
+    del key  # an episode is a function of its seed
+    shapes = (observation, checksum_shape, jax.ShapeDtypeStruct((), jnp.float32),
               *[jax.ShapeDtypeStruct((), jnp.bool)] * 2)
     after, checksum, reward, terminated, truncated = jax.pure_callback(
-      host.step, answer, past, action, vmap_method='broadcast_all')
-    taken = past.actions.at[past.count].set(action.astype(kind), mode='drop')
-    count = jnp.where(past.over, past.count, past.count + 1)
-    truncated = (truncated | (count >= limit)) & ~terminated
-    past = Past(past.seed, taken, count, checksum, past.over | terminated | truncated)
-    return past, after, reward, terminated, truncated
+      host.step, shapes, state, action, vmap_method='broadcast_all')
+    taken = state.actions.at[state.length].set(action.astype(action_dtype), mode='drop')
+    length = jnp.where(state.done, state.length, state.length + 1)
+    truncated = (truncated | (length >= max_episode_steps)) & ~terminated
+    state = HostState(
+      state.seed, taken, length, checksum, state.done | terminated | truncated)
+    return state, after, reward, terminated, truncated
 
-  return Environment(observation, actions, limit, reset, step, stacked=stacked)
+  return Environment(
+    observation, actions, max_episode_steps, reset, step, stacked_frames=stacked_frames)
 
 
 class _Host:
   """Steps environments for compiled programs, many in one call.
 
-  Those under way are kept by exactly what they have been through, twice as many as the
-  largest call so far: that of an evaluation leaves those of the training alone.
+  Running environments are cached by their seed and actions. The cache holds twice as
+  many as the largest call so far, so that an evaluation does not evict those of the
+  training.
   """
 
   def __init__(self, name: str, make: Callable[[], Any],
-               observation: jax.ShapeDtypeStruct, start: int):
+               observation: jax.ShapeDtypeStruct, first_action: int):
     self._name, self._make = name, make
-    self._observation, self._start = observation, start
-    self._live: collections.OrderedDict[tuple, Any] = collections.OrderedDict()
-    self._most = 64
+    self._observation, self._first_action = observation, first_action
+    self._cache: collections.OrderedDict[tuple, Any] = collections.OrderedDict()
+    self._cache_size = 64
     self._lock = threading.Lock()
 
   def reset(self, seeds):
-    """Seeds `[...]` -> observations, their checksums; each seed once."""
+    """Seeds `[...]` -> observations `[..., *]`, checksums `[...]`; each seed once."""
     seeds = np.asarray(seeds)
     with self._lock, blamed(f'the environment {self._name!r}'):
-      self._make_room(seeds.size)
+      self._reserve(seeds.size)
       first = {}
       for seed in seeds.ravel().tolist():
         if seed not in first:
-          environment, first[seed] = self._begin(seed)
+          environment, first[seed] = self._start(seed)
           self._keep((seed, b''), environment)
-      return self._together(seeds.shape, [
+      return self._stack(seeds.shape, [
         (first[seed], _checksum(first[seed])) for seed in seeds.ravel().tolist()])
 
-  def step(self, past, action):
-    """As of `Environment.step`, with first axes; and a checksum of the observation."""
-    past, action = Past(*map(np.asarray, past)), np.asarray(action)
-    shape, limit = past.seed.shape, past.actions.shape[-1]
+  def step(self, state, action):
+    """As `Environment.step`, with leading axes; and checksums of the observations."""
+    state, action = HostState(*map(np.asarray, state)), np.asarray(action)
+    shape, max_episode_steps = state.seed.shape, state.actions.shape[-1]
     with self._lock, blamed(f'the environment {self._name!r}'):
-      self._make_room(past.seed.size)
-      numbers = (past.seed, past.count, past.seen, past.over, action)
+      self._reserve(state.seed.size)
+      numbers = (state.seed, state.length, state.checksum, state.done, action)
       numbers = [x.ravel().tolist() for x in numbers]
-      rows = zip(past.actions.reshape(-1, limit), *numbers, strict=True)
-      return self._together(shape, [self._step(*row) for row in rows])
+      rows = zip(state.actions.reshape(-1, max_episode_steps), *numbers, strict=True)
+      return self._stack(shape, [self._step(*row) for row in rows])
 
-  def _step(self, actions, seed, count, seen, over, action):
-    if over:
+  def _step(self, actions, seed, length, checksum, done, action):
+    if done:
       zeros = np.zeros(self._observation.shape, self._observation.dtype)
-      return zeros, seen, 0.0, False, False
-    environment = self._at(seed, actions[:count], seen)
+      return zeros, checksum, 0.0, False, False
+    environment = self._restore(seed, actions[:length], checksum)
     observation, reward, terminated, truncated, _ = environment.step(
-      action + self._start)
-    observation = self._typed(observation)
-    if terminated or truncated or count + 1 == len(actions):
+      action + self._first_action)
+    observation = self._cast(observation)
+    if terminated or truncated or length + 1 == len(actions):
       environment.close()
     else:
-      taken = np.append(actions[:count], actions.dtype.type(action))
+      taken = np.append(actions[:length], actions.dtype.type(action))
       self._keep((seed, taken.tobytes()), environment)
     return observation, _checksum(observation), reward, terminated, truncated
 
-  def _at(self, seed: int, actions: np.ndarray, seen: int) -> Any:
-    """An environment that has been through this, and is nobody else's."""
-    environment = self._live.pop((seed, actions.tobytes()), None)
+  def _restore(self, seed: int, actions: np.ndarray, checksum: int) -> Any:
+    """An environment in this state, taken out of the cache or made anew."""
+    environment = self._cache.pop((seed, actions.tobytes()), None)
     if environment is not None:
       return environment
-    environment, observation = self._begin(seed)
+    environment, observation = self._start(seed)
     for action in actions.tolist():
-      observation = self._typed(environment.step(action + self._start)[0])
-    if _checksum(observation) != seen:
+      observation = self._cast(environment.step(action + self._first_action)[0])
+    if _checksum(observation) != checksum:
       raise UserError(
-        f'the environment {self._name!r}, with seed {seed} and after the same '
-        f'{len(actions)} actions, shows something else than before: what happens in it '
-        'is no function of these alone, or it is another version than the run began '
-        'with. Such a run cannot go on from where it was stopped')
+        f'the environment {self._name!r} cannot be restored: with seed {seed} and the '
+        f'same {len(actions)} actions its observation differs from before. Either it '
+        'is not a function of its seed and actions alone, or it is another version '
+        'than the run was started with. Such a run cannot be resumed')
     return environment
 
-  def _begin(self, seed: int) -> tuple[Any, np.ndarray]:
+  def _start(self, seed: int) -> tuple[Any, np.ndarray]:
     environment = self._make()
-    return environment, self._typed(environment.reset(seed=seed)[0])
+    return environment, self._cast(environment.reset(seed=seed)[0])
 
-  def _typed(self, observation) -> np.ndarray:
-    found = np.asarray(observation, self._observation.dtype)
-    if found.shape != self._observation.shape:
-      raise ValueError(f'gave an observation of shape {found.shape}, its space says '
-                       f'{self._observation.shape}')
-    return np.array(found)  # it may write the next one in the same place
+  def _cast(self, observation) -> np.ndarray:
+    array = np.asarray(observation, self._observation.dtype)
+    if array.shape != self._observation.shape:
+      raise ValueError(f'an observation has the shape {array.shape}; its observation '
+                       f'space has {self._observation.shape}')
+    return np.array(array)  # it may write the next one in the same place
 
-  def _make_room(self, asked: int) -> None:
-    self._most = max(self._most, 2 * asked)
+  def _reserve(self, count: int) -> None:
+    self._cache_size = max(self._cache_size, 2 * count)
 
-  def _keep(self, been_through: tuple[int, bytes], environment: Any) -> None:
-    before = self._live.pop(been_through, None)
+  def _keep(self, key: tuple[int, bytes], environment: Any) -> None:
+    before = self._cache.pop(key, None)
     if before is not None:
       before.close()
-    self._live[been_through] = environment
-    while len(self._live) > self._most:
-      self._live.popitem(last=False)[1].close()
+    self._cache[key] = environment
+    while len(self._cache) > self._cache_size:
+      self._cache.popitem(last=False)[1].close()
 
-  def _together(self, shape: tuple[int, ...], rows: list[tuple]) -> tuple:
-    """Rows of answers -> arrays of the types that were promised, `[*shape, ...]`."""
-    kinds = (self._observation.dtype, np.uint32, np.float32, np.bool, np.bool)
+  def _stack(self, shape: tuple[int, ...], rows: list[tuple]) -> tuple:
+    """Rows of results -> arrays of the dtypes of the callback, `[*shape, ...]`."""
+    dtypes = (self._observation.dtype, np.uint32, np.float32, np.bool, np.bool)
     return tuple(
-      np.array(column, kind).reshape((*shape, *np.shape(column[0])))
-      for column, kind in zip(zip(*rows, strict=True), kinds, strict=False))
+      np.array(column, dtype).reshape((*shape, *np.shape(column[0])))
+      for column, dtype in zip(zip(*rows, strict=True), dtypes, strict=False))
 
 
 def _checksum(observation: np.ndarray) -> int:

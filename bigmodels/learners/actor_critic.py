@@ -1,183 +1,219 @@
-"""Advantage actor-critic: a policy that learns from what it has just done."""
+"""Advantage actor-critic and PPO: a policy that learns from its latest rollout."""
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from bigmodels.environments import Environment, Transition, advance, film_every
+from bigmodels import environments
+from bigmodels.environments import Transition
 from bigmodels.learners.agents import (
-  begun,
-  check_parts,
-  descended,
-  greedy,
-  library,
-  opened,
-  summarize,
+  check_bounds,
+  check_counts,
+  check_fractions,
+  check_whole,
+  episode_metrics,
+  greedy_evaluation,
+  initialize,
+  require_rlax,
+  update,
 )
 from bigmodels.learners.gradient import mean_gradient
 from bigmodels.learners.learner import Learner, Signal, State
+from bigmodels.metrics import Mean
 from bigmodels.tasks.control import Control
 
 
 def actor_critic(task: Control, optimizer: optax.GradientTransformation,
-                 gradient: Callable = mean_gradient, *, environment: Any,
-                 rollout: int = 8, discount: float = 0.99, trace: float = 0.95,
-                 entropy: float = 0.01, value_weight: float = 0.5,
-                 normalize: bool = False, clip: float | None = None, passes: int = 1,
-                 minibatches: int = 1) -> Learner:
+                 gradient: Callable = mean_gradient, *, rollout_length: int = 8,
+                 discount: float = 0.99, gae_lambda: float = 0.95,
+                 entropy_weight: float = 0.01, value_weight: float = 0.5,
+                 normalize_advantage: bool = False, clip_epsilon: float | None = None,
+                 num_epochs: int = 1, num_minibatches: int = 1) -> Learner:
   """Advantage actor-critic, the synchronous form of A3C (Mnih et al., 2016), or PPO.
 
-  A step of training takes `rollout` actions in each of the environments, as many as the
-  batch has rows, and makes an update of what came of them; with `clip` it is that of
-  proximal policy optimisation (Schulman et al., 2017), which bears several.
+  A training step takes `rollout_length` actions in each environment, one for each row
+  of the batch, and makes an update of these transitions. With `clip_epsilon` the loss
+  is that of proximal policy optimization (Schulman et al., 2017), which allows several
+  updates.
 
   Args:
     task: `tasks.control`, of a model that gives logits of the actions and a value.
     optimizer: any optax transformation.
-    gradient: makes the gradient of a loss; the run supplies one for its parts.
-    environment: what it acts in, such as `environments.Gymnax('CartPole-v1')`; a run
-      supplies that of its `data.Episodes`.
-    rollout: actions of each environment in a step.
-    discount: of what comes a step later.
-    trace: lambda of generalised advantage estimation (Schulman et al., 2016).
-    entropy: how much the policy's entropy counts in the loss.
-    value_weight: how much half the squared error of the values counts.
-    normalize: give the advantages of an update mean 0 and deviation 1.
-    clip: how far the chance of an action may move from what it was when it was taken,
-      as a share of it, before it counts no more (PPO); None for no bound.
-    passes: over the transitions of a step; more than one wants `clip`.
-    minibatches: that a pass is cut into, at random.
+    gradient: makes the gradient of a loss; the run supplies it.
+    rollout_length: actions in each environment in a step.
+    discount: of the value of the next observation.
+    gae_lambda: of generalized advantage estimation (Schulman et al., 2016).
+    entropy_weight: weight of the policy's entropy in the loss.
+    value_weight: weight of half the squared error of the values in the loss.
+    normalize_advantage: whether the advantages of an update have mean 0 and standard
+      deviation 1.
+    clip_epsilon: relative change of an action's probability beyond which the loss is
+      clipped (PPO); None for no clipping.
+    num_epochs: passes over the transitions of a step; more than one needs
+      `clip_epsilon`.
+    num_minibatches: random minibatches, an update each, in which an epoch is split.
 
   Raises:
-    UserError: for an environment that is not there, or has no actions to choose from.
-    ValueError: for settings that do not fit each other.
+    UserError: if rlax is not installed.
+    ValueError: for settings out of range or that contradict each other. `init` and
+      `step` raise it for a batch in microbatches, `init` for a model that does not
+      give logits and a value, and for minibatches that do not divide the transitions.
   """
-  rlax = library()
-  for name, value in dict(rollout=rollout, passes=passes,
-                          minibatches=minibatches).items():
-    if value < 1:
-      raise ValueError(f'{name}: wants at least 1, got {value}')
-  for name, value in dict(discount=discount, trace=trace).items():
-    if not 0 <= value <= 1:
-      raise ValueError(f'{name}: wants 0 to 1, got {value}')
-  if clip is None and (passes > 1 or minibatches > 1):
-    raise ValueError('clip: wants a number, such as 0.2, for several updates of the '
-                     'same transitions')
-  if clip is not None and clip <= 0:
-    raise ValueError(f'clip: wants more than 0, got {clip}')
-  world: Environment = opened(environment)
+  rlax = require_rlax()
+  check_counts(rollout_length=rollout_length, num_epochs=num_epochs,
+               num_minibatches=num_minibatches)
+  check_fractions(discount=discount, gae_lambda=gae_lambda)
+  check_bounds(clip_epsilon=clip_epsilon)
+  if clip_epsilon is None and (num_epochs > 1 or num_minibatches > 1):
+    raise ValueError('clip_epsilon: must be a number, such as 0.2, for several updates '
+                     'of the same transitions, got None')
+  environment = task.environment
   optimizer = optax.with_extra_args_support(optimizer)
 
   def init(key, batch):
-    params, model, slots, found = begun(task, world, key, batch)
-    if not isinstance(found, tuple) or [x.shape[1:] for x in found] != [
-        (len(world.actions),), ()]:
-      raise ValueError(f'actor_critic wants a model that gives the logits of '
-                       f'{len(world.actions)} actions and a value, such as '
+    params, variables, state, output = initialize(task, key, batch)
+    num_actions, count = len(environment.actions), len(state.episode_length)
+    if not isinstance(output, tuple) or [x.shape[1:] for x in output] != [
+        (num_actions,), ()]:
+      raise ValueError(f'actor_critic needs a model that gives the logits of '
+                       f'{num_actions} actions and a value, such as '
                        'models.ActorCritic')
-    if len(slots.length) * rollout % minibatches:
+    if count * rollout_length % num_minibatches:
       raise ValueError(
-        f'minibatches: wants a divisor of the {len(slots.length)} * {rollout} '
-        f'transitions of a step, got {minibatches}')
-    return State(jnp.int32(0), params, {'model': model, 'slots': slots},
-                 optimizer.init(params), key,
-                 Signal(jnp.float32(jnp.nan), jnp.int32(0)))
+        f'num_minibatches: must divide the {count} * {rollout_length} transitions of a '
+        f'step, got {num_minibatches}')
+    return State(
+      jnp.int32(0), params, {'model': variables, 'environment': state},
+      optimizer.init(params), key, Signal(jnp.float32(jnp.nan), jnp.int32(0)))
 
-  def loss(params, model, batch, key):
-    (logits, values), model = task.answer(
-      params, model, batch['observation'], key, True)
-    log_all = jax.nn.log_softmax(logits)
-    chances = jnp.take_along_axis(log_all, batch['action'][:, None], 1)[:, 0]
+  def loss(params, variables, batch, key):
+    (logits, values), variables = task.answer(
+      params, variables, batch['observation'], key, True)
+    log_probs = jax.nn.log_softmax(logits)
     advantages = batch['advantage']
-    if normalize:
+    if normalize_advantage:
       advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
-    if clip is None:
-      policy = -(chances * advantages).mean()
-    else:
-      policy = rlax.clipped_surrogate_pg_loss(
-        jnp.exp(chances - batch['chance']), advantages, clip)
-    spread = -(jnp.exp(log_all) * log_all).sum(-1)
-    value = rlax.l2_loss(values, batch['target'])
-    total = policy + value_weight * value.mean() - entropy * spread.mean()
+    policy = policy_loss(
+      rlax.batched_index(log_probs, batch['action']), batch['log_prob'], advantages,
+      clip_epsilon)
+    entropies = -(jnp.exp(log_probs) * log_probs).sum(-1)
+    errors = rlax.l2_loss(values, batch['target'])
+    total = policy + value_weight * errors.mean() - entropy_weight * entropies.mean()
     count = jnp.float32(len(values))
-    return total, (model, {'loss': (total * count, count), 'entropy': (
-      spread.sum(), count), 'value_loss': (value.sum(), count)}, {})
+    return total, (variables, {
+      'loss': Mean(total * count, count), 'entropy': Mean(entropies.sum(), count),
+      'value_loss': Mean(errors.sum(), count)}, {})
 
   descent = gradient(loss)
 
-  def act(params, model, slots, key):
-    how, which, world_key = jax.random.split(key, 3)
-    (logits, value), _ = task.answer(params, model, slots.observation, how, False)
-    action = jax.random.categorical(which, logits).astype(jnp.int32)
-    chance = jnp.take_along_axis(jax.nn.log_softmax(logits), action[:, None], 1)[:, 0]
-    slots, transition, sums = advance(world, world_key, slots, action)
-    return slots, (transition, value, chance, sums)
+  def act(params, variables, state, key):
+    model_key, action_key, step_key = jax.random.split(key, 3)
+    (logits, values), _ = task.answer(
+      params, variables, state.observation, model_key, False)
+    actions = jax.random.categorical(action_key, logits).astype(jnp.int32)
+    log_probs = rlax.batched_index(jax.nn.log_softmax(logits), actions)
+    state, transitions, stepped = environments.step(
+      environment, step_key, state, actions)
+    return state, (transitions, values, log_probs,
+                   episode_metrics(stepped, transitions.done))
 
-  def update(state, batch_and_key):
-    return descended(descent, optimizer, state, *batch_and_key)
+  def learn(state, batch_and_key):
+    return update(descent, optimizer, state, *batch_and_key)
 
   def step(state, batch):
-    check_parts(batch)
-    acting, judging, mixing, learning = jax.random.split(
+    check_whole(batch)
+    act_key, value_key, order_key, learn_key = jax.random.split(
       jax.random.fold_in(state.key, state.step), 4)
-    model = state.model_state['model']
-    slots, (transitions, values, chances, played) = jax.lax.scan(
-      partial(act, state.params, model), state.model_state['slots'],
-      jax.random.split(acting, rollout))
-    state = state._replace(model_state={**state.model_state, 'slots': slots})
+    variables = state.model_state['model']
+    environment_state, (transitions, values, log_probs, episodes) = jax.lax.scan(
+      partial(act, state.params, variables), state.model_state['environment'],
+      jax.random.split(act_key, rollout_length))
+    state = state._replace(model_state={
+      **state.model_state, 'environment': environment_state})
 
-    def flat(x):
+    def flat(x):  # [steps, n, ...] -> [steps * n, ...]
       return x.reshape(-1, *x.shape[2:])
 
-    (_, after), _ = task.answer(
-      state.params, model, flat(transitions.after), judging, False)
-    gained = advantages(transitions, values, after.reshape(values.shape),
-                        discount=discount, trace=trace)
-    seen = {'observation': transitions.observation, 'action': transitions.action,
-            'chance': chances, 'advantage': gained, 'target': gained + values,
-            'mask': jnp.ones_like(values)}
-    seen = jax.tree.map(flat, seen)
-    count = len(seen['action'])
+    (_, next_values), _ = task.answer(
+      state.params, variables, flat(transitions.next_observation), value_key, False)
+    advantages = generalized_advantages(
+      transitions, values, next_values.reshape(values.shape), discount=discount,
+      gae_lambda=gae_lambda)
+    examples = jax.tree.map(flat, {
+      'observation': transitions.observation, 'action': transitions.action,
+      'log_prob': log_probs, 'advantage': advantages, 'target': advantages + values,
+      'mask': jnp.ones_like(values)})
+    order = minibatch_indices(
+      order_key, values.size, num_epochs=num_epochs, num_minibatches=num_minibatches)
+    state, updates = jax.lax.scan(learn, state, (
+      jax.tree.map(lambda x: x[order], examples),
+      jax.random.split(learn_key, len(order))))
+    metrics = jax.tree.map(lambda x: x.sum(0), {**episodes, **updates})
+    return state._replace(step=state.step + 1), metrics
 
-    def one_pass(key):
-      order = jax.random.permutation(key, count) if minibatches > 1 else (
-        jnp.arange(count))
-      return order.reshape(minibatches, -1)
-
-    order = jax.vmap(one_pass)(jax.random.split(mixing, passes)).reshape(
-      passes * minibatches, -1)
-    cut = jax.tree.map(lambda x: x[order], seen)
-    state, learned = jax.lax.scan(
-      update, state, (cut, jax.random.split(learning, passes * minibatches)))
-    sums = jax.tree.map(lambda x: x.sum(0), {**played, **learned})
-    return state._replace(step=state.step + 1), sums
-
-  return Learner(init, step, greedy(task, world, lambda found: found[0]), summarize,
-                 partial(task.figures, every=film_every(world)))
+  return Learner(init, step, greedy_evaluation(task, lambda output: output[0]))
 
 
-def advantages(transitions: Transition, values: jax.Array, after: jax.Array, *,
-               discount: float, trace: float) -> jax.Array:
-  """How much better actions were than expected (Schulman et al., 2016), `[steps, n]`.
-
-  What a truncated episode would still have given counts as a part of its last reward;
-  nothing is carried over from one episode into another.
+def policy_loss(log_probs: jax.Array, old_log_probs: jax.Array, advantages: jax.Array,
+                clip_epsilon: float | None) -> jax.Array:
+  """The policy gradient loss of A3C (Mnih et al., 2016) or PPO (Schulman et al., 2017).
 
   Args:
-    transitions: `[steps, n, ...]`, of episodes side by side, one after the other.
-    values: of what was observed, `[steps, n]`.
-    after: values of what followed, `[steps, n]`.
-    discount: of what comes a step later.
-    trace: lambda.
+    log_probs: of the actions taken, `[n]`.
+    old_log_probs: as they were when the actions were taken, `[n]`; only for PPO.
+    advantages: of the actions, `[n]`.
+    clip_epsilon: of PPO; None for the loss of A3C.
   """
   import rlax
 
-  rewards = transitions.reward + discount * jnp.where(transitions.truncated, after, 0.0)
-  going = discount * (1.0 - transitions.over)
-  known = jnp.concatenate([values, after[-1:]])
+  if clip_epsilon is None:
+    return -(log_probs * advantages).mean()
+  return rlax.clipped_surrogate_pg_loss(
+    jnp.exp(log_probs - old_log_probs), advantages, clip_epsilon)
+
+
+def generalized_advantages(transitions: Transition, values: jax.Array,
+                           next_values: jax.Array, *, discount: float,
+                           gae_lambda: float) -> jax.Array:
+  """Generalized advantage estimation (Schulman et al., 2016), `[steps, n]`.
+
+  The value after a truncated episode's last step counts as a part of its reward;
+  nothing is carried over from one episode into the next.
+
+  Args:
+    transitions: `[steps, n, ...]`, of consecutive steps.
+    values: of the observations, `[steps, n]`.
+    next_values: of the next observations, `[steps, n]`.
+    discount: of the next value.
+    gae_lambda: weight of long returns, from 0 to 1.
+  """
+  import rlax
+
+  rewards = transitions.reward + discount * jnp.where(
+    transitions.truncated, next_values, 0.0)
+  discounts = discount * (1.0 - transitions.done)
+  all_values = jnp.concatenate([values, next_values[-1:]])
   return jax.vmap(rlax.truncated_generalized_advantage_estimation, (1, 1, None, 1), 1)(
-    rewards, going, trace, known)
+    rewards, discounts, gae_lambda, all_values)
+
+
+def minibatch_indices(key: jax.Array, count: int, *, num_epochs: int,
+                      num_minibatches: int) -> jax.Array:
+  """The examples of each update, int32 `[num_epochs * num_minibatches, size]`.
+
+  Args:
+    key: of the order.
+    count: of the examples, a multiple of `num_minibatches`.
+    num_epochs: passes over the examples.
+    num_minibatches: of an epoch; one has the examples in their order.
+  """
+  def epoch(key):
+    if num_minibatches == 1:
+      return jnp.arange(count)
+    return jax.random.permutation(key, count)
+
+  order = jax.vmap(epoch)(jax.random.split(key, num_epochs))
+  return order.reshape(num_epochs * num_minibatches, -1)

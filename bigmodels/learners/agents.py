@@ -1,4 +1,4 @@
-"""What learners for agents share: environments opened, episodes begun and judged."""
+"""What learners of agents share: checks, the first state, updates and evaluation."""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,17 +7,18 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
+from bigmodels import environments
 from bigmodels.core.errors import UserError
-from bigmodels.environments import Environment, Slot, begin, play
-from bigmodels.learners.learner import Batch, Metrics, State
+from bigmodels.environments import EnvironmentState
+from bigmodels.learners.learner import Batch, State
+from bigmodels.metrics import Mean
 from bigmodels.tasks.control import Control
 
 
-def library() -> ModuleType:
-  """rlax, whose targets and losses agents learn by.
+def require_rlax() -> ModuleType:
+  """The library of the targets and losses.
 
   Raises:
     UserError: if it is not installed.
@@ -25,97 +26,138 @@ def library() -> ModuleType:
   try:
     import rlax
   except ImportError as error:
-    raise UserError(f'agents want rlax, which is not installed ({error}): '
+    raise UserError(f'agents need rlax, which is not installed ({error}): '
                     'pip install -r requirements-agents.txt') from None
   return rlax
 
 
-def opened(environment: Any) -> Environment:
-  """The environment of a recipe that has `open()`, or the one given.
+def check_counts(**counts: int) -> None:
+  """Checks that settings are at least 1.
 
   Raises:
-    ValueError: if it is neither.
+    ValueError: naming the first that is not.
   """
-  if isinstance(environment, Environment):
-    return environment
-  if not hasattr(environment, 'open'):
-    raise ValueError("environment: wants one such as environments.Gymnax('CartPole-v1')"
-                     f', got {environment!r}')
-  return environment.open()
+  for name, value in counts.items():
+    if value < 1:
+      raise ValueError(f'{name}: must be >= 1, got {value}')
 
 
-def check_parts(batch: Batch) -> None:
-  """Refuses a batch in parts: what an agent learns from, it makes itself."""
+def check_fractions(**fractions: float) -> None:
+  """Checks that settings are from 0 to 1.
+
+  Raises:
+    ValueError: naming the first that is not.
+  """
+  for name, value in fractions.items():
+    if not 0 <= value <= 1:
+      raise ValueError(f'{name}: must be from 0 to 1, got {value}')
+
+
+def check_bounds(**bounds: float | None) -> None:
+  """Checks that settings are above 0, or None.
+
+  Raises:
+    ValueError: naming the first that is not.
+  """
+  for name, value in bounds.items():
+    if value is not None and not value > 0:
+      raise ValueError(f'{name}: must be > 0 or None, got {value}')
+
+
+def check_whole(batch: Batch) -> None:
+  """Checks that a batch is not split into microbatches: its rows are environments.
+
+  Raises:
+    ValueError: if it is.
+  """
   if batch['mask'].ndim > 1:
-    raise ValueError('an agent does not take its batch in parts: set '
-                     '--config.accumulate=1')
+    raise ValueError('the environments of an agent cannot be split into microbatches: '
+                     'set --config.accumulate=1')
 
 
-def begun(task: Control, environment: Environment, key: jax.Array, batch: Batch
-          ) -> tuple[Any, Any, Slot, Any]:
-  """Where training begins.
-
-  Returns:
-    params, what else the model keeps, an episode for every row of the batch, and the
-    shapes of what the model answers to `inputs`.
-  """
-  check_parts(batch)
-  # Apart from every fold_in(key, step), which start at 0.
-  ours, theirs = jax.random.split(jax.random.fold_in(key, 2**32 - 1))
-  params, model = task.init(ours, batch)
-  answer, _ = jax.eval_shape(
-    partial(task.answer, train=False), params, model, batch['inputs'], key)
-  slots = begin(environment, jax.random.split(theirs, len(batch['mask'])))
-  return params, model, slots, answer
-
-
-def descended(descent: Callable, optimizer: optax.GradientTransformationExtraArgs,
-              state: State, batch: Batch, key: jax.Array) -> tuple[State, Metrics]:
-  """An update of the parameters; `model_state['model']` is what else the model keeps.
-
-  Args:
-    descent: what `learners.gradient` makes of the loss.
-    optimizer: of all parameters.
-    state: before it.
-    batch: what is learned from.
-    key: of the model's draws.
-  """
-  (value, model, sums), grads = descent(
-    state.params, state.model_state['model'], batch, key)
-  changes, opt_state = optimizer.update(
-    grads, state.opt_state, state.params, value=value, signal=state.signal)
-  return state._replace(
-    params=optax.apply_updates(state.params, changes), opt_state=opt_state,
-    model_state={**state.model_state, 'model': model}), sums
-
-
-def greedy(task: Control, environment: Environment, preference: Callable) -> Callable:
-  """What `evaluate` of a learner is: plays the episodes of a batch of `data.Episodes`.
+def initialize(task: Control, key: jax.Array, batch: Batch
+               ) -> tuple[Any, Any, EnvironmentState, Any]:
+  """The state of an agent before training.
 
   Args:
     task: of the model.
-    environment: what is played.
-    preference: the model's answer -> `[n, actions]`, the greatest of which is taken.
+    key: the root key of the run.
+    batch: of `data.Episodes`, `inputs` `[n, ...]`.
+
+  Returns:
+    params, the model's other variables, the state of an environment for each row of
+    the batch, `[n, ...]`, and the shapes of the model's output.
+
+  Raises:
+    ValueError: if the batch is split into microbatches.
+  """
+  check_whole(batch)
+  # Apart from every fold_in(key, step), which start at 0.
+  model_key, environment_key = jax.random.split(jax.random.fold_in(key, 2**32 - 1))
+  params, variables = task.init(model_key, batch)
+  output, _ = jax.eval_shape(
+    partial(task.answer, train=False), params, variables, batch['inputs'], key)
+  state = environments.reset(
+    task.environment, jax.random.split(environment_key, len(batch['mask'])))
+  return params, variables, state, output
+
+
+def update(descent: Callable, optimizer: optax.GradientTransformationExtraArgs,
+           state: State, batch: Batch, key: jax.Array) -> tuple[State, dict]:
+  """An update of the parameters, and of the variables in `model_state['model']`.
+
+  Args:
+    descent: the gradient of the loss, as of `learners.gradient`.
+    optimizer: of all parameters.
+    state: before the update.
+    batch: of transitions, `[n, ...]`.
+    key: of the model's random numbers.
+
+  Returns:
+    state, and the metrics of the loss.
+  """
+  (value, variables, metrics), grads = descent(
+    state.params, state.model_state['model'], batch, key)
+  updates, opt_state = optimizer.update(
+    grads, state.opt_state, state.params, value=value, signal=state.signal)
+  return state._replace(
+    params=optax.apply_updates(state.params, updates), opt_state=opt_state,
+    model_state={**state.model_state, 'model': variables}), metrics
+
+
+def greedy_evaluation(task: Control, preferences: Callable) -> Callable:
+  """`evaluate` of a learner: an episode for each row of a batch of `data.Episodes`.
+
+  Args:
+    task: of the model.
+    preferences: the model's output -> `[n, actions]`; the action of the highest is
+      taken.
+
+  Returns:
+    (state, batch) -> metrics; and outputs: `return` and `length` `[n]`, `frames` `[n,
+    environments.environment.MAX_FRAMES, ...]`.
   """
   def evaluate(state, batch):
     def policy(observations):
-      answer, _ = task.answer(
+      output, _ = task.answer(
         state.params, state.model_state['model'], observations, state.key, False)
-      return preference(answer).argmax(-1).astype(jnp.int32)
+      return preferences(output).argmax(-1).astype(jnp.int32)
 
     keys = jax.vmap(jax.random.fold_in, (None, 0))(
       jax.random.PRNGKey(0), batch['episode'])
-    ended, film = play(environment, policy, keys)
-    outputs = {'return': ended.rewards, 'length': ended.length.astype(jnp.float32)}
-    count = batch['mask'].sum()
-    return {name: ((x * batch['mask']).sum(), count)
-            for name, x in outputs.items()}, {**outputs, 'film': film}
+    ended, frames = environments.rollout(task.environment, policy, keys)
+    return episode_metrics(ended, batch['mask']), {
+      'return': ended.episode_return,
+      'length': ended.episode_length.astype(jnp.float32), 'frames': frames}
 
   return evaluate
 
 
-def summarize(outputs: dict[str, np.ndarray]) -> dict[str, float]:
-  """The spread of the returns of a split: standard deviation, least and most."""
-  returns = outputs['return'].astype(np.float64)
-  return {'return_std': float(returns.std()), 'return_least': float(returns.min()),
-          'return_most': float(returns.max())}
+def episode_metrics(ended: EnvironmentState, mask: jax.Array) -> dict[str, Mean]:
+  """Mean return and length of the episodes `[n]` where the mask `[n]` is true."""
+  counted = mask > 0
+  count = counted.sum().astype(jnp.float32)
+  values = {'return': ended.episode_return,
+            'length': ended.episode_length.astype(jnp.float32)}
+  return {name: Mean(jnp.where(counted, value, 0.0).sum(), count)
+          for name, value in values.items()}

@@ -1,199 +1,218 @@
-"""Deep Q-learning: an agent that learns what each action is worth from its memory."""
+"""Deep Q-learning: an agent that learns the value of actions from a replay buffer."""
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from bigmodels.environments import Environment, Transition, advance, film_every
+from bigmodels import environments
+from bigmodels.environments import Environment, Transition
 from bigmodels.learners import replay
 from bigmodels.learners.agents import (
-  begun,
-  check_parts,
-  descended,
-  greedy,
-  library,
-  opened,
-  summarize,
+  check_bounds,
+  check_counts,
+  check_fractions,
+  check_whole,
+  episode_metrics,
+  greedy_evaluation,
+  initialize,
+  require_rlax,
+  update,
 )
 from bigmodels.learners.gradient import mean_gradient
 from bigmodels.learners.learner import Learner, Signal, State
+from bigmodels.metrics import Mean
 from bigmodels.tasks.control import Control
 
 
 def dqn(task: Control, optimizer: optax.GradientTransformation,
-        gradient: Callable = mean_gradient, *, environment: Any,
-        epsilon: optax.Schedule, discount: float = 0.99, capacity: int = 10_000,
-        warmup: int = 1_000, sample: int = 128, rollout: int = 1, updates: int = 1,
-        target_every: int = 100, double: bool = True, clip: float | None = None,
-        clip_reward: float | None = None) -> Learner:
+        gradient: Callable = mean_gradient, *, epsilon: optax.Schedule,
+        discount: float = 0.99, replay_capacity: int = 10_000,
+        min_replay_size: int = 1_000, sample_size: int = 128, rollout_length: int = 1,
+        updates_per_step: int = 1, target_update_period: int = 100,
+        double: bool = True, huber_delta: float | None = None,
+        max_abs_reward: float | None = None) -> Learner:
   """Deep Q-learning (Mnih et al., 2015).
 
-  A step of training takes `rollout` actions in each of the environments, as many as
-  the batch has rows, puts what came of them into the replay buffer, and makes `updates`
-  updates, each of `sample` transitions drawn from it. Of observations that are frames,
-  all but one of which are in the next one too, the buffer holds each transition's once.
+  A training step takes `rollout_length` actions in each environment, one for each row
+  of the batch, adds the transitions to the replay buffer, and makes `updates_per_step`
+  updates, each of `sample_size` transitions sampled from it. Of stacked frames, all
+  but one of which recur in the next observation, the buffer keeps each transition's
+  once.
 
   Args:
     task: `tasks.control`, of a model that gives the value of each action.
     optimizer: any optax transformation.
-    gradient: makes the gradient of a loss; the run supplies one for its parts.
-    environment: what it acts in, such as `environments.Gymnax('CartPole-v1')`; a run
-      supplies that of its `data.Episodes`.
-    epsilon: step -> chance of a random action.
-    discount: of what comes a step later.
-    capacity: transitions that the buffer keeps.
-    warmup: transitions that are in it before the first update.
-    sample: transitions of an update.
-    rollout: actions of each environment in a step.
-    updates: of the parameters in a step.
-    target_every: steps after which the target network becomes that of the parameters.
-    double: choose the next action by the parameters, judge it by the target network
-      (van Hasselt et al., 2016).
-    clip: error from which on the loss rises linearly (Huber), 1 in the paper; None
-      for half the square. Where errors are far larger, what ends an episode hardly
-      counts.
-    clip_reward: rewards are learned from as if none was beyond this and its negative,
-      1 in the paper; those that are reported stay as they are. None for no bounds.
+    gradient: makes the gradient of a loss; the run supplies it.
+    epsilon: step -> probability of a random action.
+    discount: of the value of the next observation.
+    replay_capacity: transitions that the buffer keeps.
+    min_replay_size: transitions in the buffer before the first update.
+    sample_size: transitions of an update.
+    rollout_length: actions in each environment in a step.
+    updates_per_step: updates of the parameters in a step.
+    target_update_period: steps between two updates of the target network.
+    double: double Q-learning (van Hasselt et al., 2016): the online network selects
+      the next action, the target network evaluates it.
+    huber_delta: error above which the loss is linear, 1 in the paper; None for half
+      the square. Where errors are much larger, terminal transitions count little.
+    max_abs_reward: rewards are clipped to this and its negative in what is learned,
+      1 in the paper; reported returns are not. None for no clipping.
 
   Raises:
-    UserError: for an environment that is not there, or has no actions to choose from.
-    ValueError: for sizes that do not fit each other.
+    UserError: if rlax is not installed.
+    ValueError: for settings out of range or that contradict each other. `init` and
+      `step` raise it for a batch in microbatches, `init` for a model that does not
+      give the value of each action, and for more transitions a step than the capacity.
   """
-  rlax = library()
-  for name, value in dict(capacity=capacity, warmup=warmup, sample=sample,
-                          rollout=rollout, updates=updates,
-                          target_every=target_every).items():
-    if value < 1:
-      raise ValueError(f'{name}: wants at least 1, got {value}')
-  if not 0 <= discount <= 1:
-    raise ValueError(f'discount: wants 0 to 1, got {discount}')
-  for name, value in dict(clip=clip, clip_reward=clip_reward).items():
-    if value is not None and not value > 0:
-      raise ValueError(f'{name}: wants more than 0, or None, got {value}')
-  if capacity < sample:
-    raise ValueError(f'capacity: a buffer of {capacity} is smaller than the {sample} '
-                     'transitions of an update; set it to at least that')
-  if warmup > capacity:
-    raise ValueError(f'warmup: wants at most the capacity, {capacity}, got {warmup}')
-  world: Environment = opened(environment)
+  rlax = require_rlax()
+  check_counts(
+    replay_capacity=replay_capacity, min_replay_size=min_replay_size,
+    sample_size=sample_size, rollout_length=rollout_length,
+    updates_per_step=updates_per_step, target_update_period=target_update_period)
+  check_fractions(discount=discount)
+  check_bounds(huber_delta=huber_delta, max_abs_reward=max_abs_reward)
+  for name, value in dict(sample_size=sample_size,
+                          min_replay_size=min_replay_size).items():
+    if value > replay_capacity:
+      raise ValueError(
+        f'{name}: must be <= replay_capacity, {replay_capacity}, got {value}')
+  environment, num_actions = task.environment, len(task.environment.actions)
   optimizer = optax.with_extra_args_support(optimizer)
 
   def init(key, batch):
-    params, model, slots, values = begun(task, world, key, batch)
-    if not hasattr(values, 'shape') or values.shape[1:] != (len(world.actions),):
-      raise ValueError(f'dqn wants a model that gives the values of '
-                       f'{len(world.actions)} actions, such as models.QNetwork')
-    if rollout * len(slots.length) > capacity:
-      raise ValueError(f'capacity: wants at least the {rollout * len(slots.length)} '
-                       f'transitions of a step, got {capacity}')
-    item = jax.eval_shape(
-      lambda *args: kept(advance(world, *args)[1]), key, slots,
-      jnp.zeros(len(slots.length), jnp.int32))
-    item = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), item)
-    model_state = {'model': model, 'target': params, 'slots': slots,
-             'replay': replay.empty(item, capacity)}
+    params, variables, state, values = initialize(task, key, batch)
+    if not hasattr(values, 'shape') or values.shape[1:] != (num_actions,):
+      raise ValueError(f'dqn needs a model that gives the values of {num_actions} '
+                       'actions, such as models.QNetwork')
+    count = len(state.episode_length)
+    if rollout_length * count > replay_capacity:
+      raise ValueError(
+        f'replay_capacity: must be >= {rollout_length * count}, the transitions of a '
+        f'step, got {replay_capacity}')
+    items = jax.eval_shape(
+      lambda *args: _to_items(environment, environments.step(environment, *args)[1]),
+      key, state, jnp.zeros(count, jnp.int32))
+    item = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), items)
+    model_state = {'model': variables, 'target': params, 'environment': state,
+                   'replay': replay.init(item, replay_capacity)}
     return State(jnp.int32(0), params, model_state, optimizer.init(params), key,
                  Signal(jnp.float32(jnp.nan), jnp.int32(0)))
 
-  def kept(transitions):
-    if not world.stacked:
-      return transitions
-    frames = jnp.concatenate(
-      [transitions.observation, transitions.after[..., -1:]], -1)
-    return transitions._replace(observation=frames, after=None)
-
-  def recalled(items):
-    if not world.stacked:
-      return items
-    frames = items.observation
-    return items._replace(observation=frames[..., :-1], after=frames[..., 1:])
-
-  def loss(params, model, batch, key):
-    values, model = task.answer(params, model, batch['observation'], key, True)
-    chosen = jnp.take_along_axis(values, batch['action'][:, None], 1)[:, 0]
-    missing = batch['target'] - chosen
-    errors = rlax.l2_loss(missing) if clip is None else rlax.huber_loss(missing, clip)
-    total = (errors.sum(), jnp.float32(len(errors)))
-    return errors.mean(), (model, {'loss': total, 'value': (
-      chosen.sum(), total[1])}, {})
+  def loss(params, variables, batch, key):
+    values, variables = task.answer(params, variables, batch['observation'], key, True)
+    chosen = rlax.batched_index(values, batch['action'])
+    losses = q_losses(batch['target'] - chosen, huber_delta)
+    count = jnp.float32(len(losses))
+    return losses.mean(), (variables, {
+      'loss': Mean(losses.sum(), count), 'value': Mean(chosen.sum(), count)}, {})
 
   descent = gradient(loss)
 
-  def act(params, model, chance, carry, key):
-    slots, memory = carry
-    whether, which, how = jax.random.split(key, 3)
-    values, _ = task.answer(params, model, slots.observation, key, False)
-    count = len(slots.length)
+  def act(params, variables, probability, carry, key):
+    state, buffer = carry
+    explore_key, action_key, step_key = jax.random.split(key, 3)
+    values, _ = task.answer(params, variables, state.observation, key, False)
+    count = len(values)
     actions = jnp.where(
-      jax.random.uniform(whether, (count,)) < chance,
-      jax.random.randint(which, (count,), 0, len(world.actions)), values.argmax(-1))
-    slots, transitions, sums = advance(world, how, slots, actions.astype(jnp.int32))
-    return (slots, replay.put(memory, kept(transitions))), sums
+      jax.random.uniform(explore_key, (count,)) < probability,
+      jax.random.randint(action_key, (count,), 0, num_actions), values.argmax(-1))
+    state, transitions, stepped = environments.step(
+      environment, step_key, state, actions.astype(jnp.int32))
+    buffer = replay.add(buffer, _to_items(environment, transitions))
+    return (state, buffer), episode_metrics(stepped, transitions.done)
 
-  def update(state, key):
-    drawing, learning = jax.random.split(key)
-    drawn = recalled(replay.draw(state.model_state['replay'], drawing, sample))
-    if clip_reward is not None:
-      drawn = drawn._replace(
-        reward=jnp.clip(drawn.reward, -clip_reward, clip_reward))
-    later, _ = task.answer(
-      state.model_state['target'],
-      state.model_state['model'],
-      drawn.after,
-      learning,
-      False,
-    )
-    chooser = later
-    if double:
-      chooser, _ = task.answer(
-        state.params, state.model_state['model'], drawn.after, learning, False)
-    batch = {'observation': drawn.observation, 'action': drawn.action,
-             'target': targets(drawn, later, chooser, discount),
-             'mask': jnp.ones(sample)}
-    return descended(descent, optimizer, state, batch, learning)
+  def learn(state, key):
+    sample_key, model_key = jax.random.split(key)
+    kept = state.model_state
+    transitions = _to_transitions(
+      environment, replay.sample(kept['replay'], sample_key, sample_size))
+    if max_abs_reward is not None:
+      transitions = transitions._replace(
+        reward=jnp.clip(transitions.reward, -max_abs_reward, max_abs_reward))
+
+    def next_values(params):
+      return task.answer(
+        params, kept['model'], transitions.next_observation, model_key, False)[0]
+
+    evaluated = next_values(kept['target'])
+    selector = next_values(state.params) if double else evaluated
+    batch = {'observation': transitions.observation, 'action': transitions.action,
+             'target': q_targets(transitions, evaluated, selector, discount=discount),
+             'mask': jnp.ones(sample_size)}
+    return update(descent, optimizer, state, batch, model_key)
 
   def step(state, batch):
-    check_parts(batch)
-    acting, learning = jax.random.split(jax.random.fold_in(state.key, state.step))
-    (slots, memory), played = jax.lax.scan(
-      partial(act, state.params, state.model_state['model'], epsilon(state.step)),
-      (state.model_state['slots'], state.model_state['replay']),
-      jax.random.split(acting, rollout))
-    state = state._replace(model_state={**state.model_state, 'slots': slots,
-                                        'replay': memory})
-    keys = jax.random.split(learning, updates)
-    like = jax.eval_shape(update, state, keys[0])[1]
-    nothing = jax.tree.map(lambda x: jnp.zeros((updates, *x.shape), x.dtype), like)
-    state, learned = jax.lax.cond(
-      memory.total >= warmup, lambda: jax.lax.scan(update, state, keys),
+    check_whole(batch)
+    kept = state.model_state
+    act_key, learn_key = jax.random.split(jax.random.fold_in(state.key, state.step))
+    (environment_state, buffer), episodes = jax.lax.scan(
+      partial(act, state.params, kept['model'], epsilon(state.step)),
+      (kept['environment'], kept['replay']), jax.random.split(act_key, rollout_length))
+    state = state._replace(model_state={
+      **kept, 'environment': environment_state, 'replay': buffer})
+    keys = jax.random.split(learn_key, updates_per_step)
+    shapes = jax.eval_shape(learn, state, keys[0])[1]
+    nothing = jax.tree.map(
+      lambda x: jnp.zeros((updates_per_step, *x.shape), x.dtype), shapes)
+    state, updates = jax.lax.cond(
+      buffer.num_added >= min_replay_size, lambda: jax.lax.scan(learn, state, keys),
       lambda: (state, nothing))
-    sums = jax.tree.map(lambda x: x.sum(0), {**played, **learned})
-    done = state.step + 1
-    target = jax.tree.map(lambda new, old: jnp.where(
-      done % target_every == 0, new, old), state.params, state.model_state['target'])
-    return state._replace(step=done,
-                          model_state={**state.model_state, 'target': target}), sums
+    metrics = jax.tree.map(lambda x: x.sum(0), {**episodes, **updates})
+    number = state.step + 1
+    target = jax.tree.map(
+      lambda new, old: jnp.where(number % target_update_period == 0, new, old),
+      state.params, state.model_state['target'])
+    return state._replace(
+      step=number, model_state={**state.model_state, 'target': target}), metrics
 
-  return Learner(init, step, greedy(task, world, lambda values: values), summarize,
-                 partial(task.figures, every=film_every(world)))
+  return Learner(init, step, greedy_evaluation(task, lambda values: values))
 
 
-def targets(transitions: Transition, values: jax.Array, chooser: jax.Array,
-            discount: float) -> jax.Array:
-  """What the values of the actions taken should be, `[n]`.
+def q_targets(transitions: Transition, next_values: jax.Array, selector: jax.Array, *,
+              discount: float) -> jax.Array:
+  """Targets of the values of the actions taken, `[n]`.
 
-  The reward, and unless the episode terminated what the best action after it is worth.
+  The reward, plus the discounted value of the best next action unless the episode
+  terminated.
 
   Args:
     transitions: `[n, ...]`.
-    values: of the actions after them, `[n, actions]`.
-    chooser: values by which the best is chosen, `[n, actions]`; the same, or for double
-      Q-learning others (van Hasselt et al., 2016).
-    discount: of what comes a step later.
+    next_values: of the actions after them, `[n, actions]`.
+    selector: values by which the best is selected, `[n, actions]`: those of the online
+      network for double Q-learning (van Hasselt et al., 2016), else `next_values`.
+    discount: of the next value.
   """
-  best = jnp.take_along_axis(values, chooser.argmax(-1)[:, None], 1)[:, 0]
+  import rlax
+
+  best = rlax.batched_index(next_values, selector.argmax(-1))
   return transitions.reward + discount * jnp.where(transitions.terminated, 0.0, best)
+
+
+def q_losses(errors: jax.Array, huber_delta: float | None) -> jax.Array:
+  """Half the square of errors `[n]`, linear above `huber_delta` (Huber, 1964)."""
+  import rlax
+
+  if huber_delta is None:
+    return rlax.l2_loss(errors)
+  return rlax.huber_loss(errors, huber_delta)
+
+
+def _to_items(environment: Environment, transitions: Transition) -> Transition:
+  """Transitions as the buffer keeps them: of stacked frames each only once."""
+  if not environment.stacked_frames:
+    return transitions
+  frames = jnp.concatenate(
+    [transitions.observation, transitions.next_observation[..., -1:]], -1)
+  return transitions._replace(observation=frames, next_observation=None)
+
+
+def _to_transitions(environment: Environment, items: Transition) -> Transition:
+  """The inverse of `_to_items`."""
+  if not environment.stacked_frames:
+    return items
+  frames = items.observation
+  return items._replace(
+    observation=frames[..., :-1], next_observation=frames[..., 1:])

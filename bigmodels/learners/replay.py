@@ -6,56 +6,58 @@ import jax
 import jax.numpy as jnp
 
 
-class Replay(NamedTuple):
-  """What was put in, and how much.
+class ReplayBuffer(NamedTuple):
+  """The items of a buffer, and how many were added.
 
   Attributes:
     items: a tree of arrays `[capacity, ...]`.
-    total: items that were put in, int32; once it is full, less a multiple of the
-      capacity, so that it never runs over.
+    num_added: items added so far, int32; of a full buffer, less a multiple of the
+      capacity, so that it cannot overflow.
   """
 
   items: Any
-  total: jax.Array
+  num_added: jax.Array
 
 
-def empty(item: Any, capacity: int) -> Replay:
-  """A buffer of so many items.
+def init(item: Any, capacity: int) -> ReplayBuffer:
+  """An empty buffer.
 
   Args:
     item: a tree of arrays, or of their shapes, of one item.
-    capacity: items that are kept.
+    capacity: items that it keeps.
   """
-  return Replay(jax.tree.map(
+  return ReplayBuffer(jax.tree.map(
     lambda x: jnp.zeros((capacity, *x.shape), x.dtype), item), jnp.int32(0))
 
 
-def capacity_of(replay: Replay) -> int:
-  return len(jax.tree.leaves(replay.items)[0])
+def capacity(buffer: ReplayBuffer) -> int:
+  """How many items a buffer keeps."""
+  return len(jax.tree.leaves(buffer.items)[0])
 
 
-def held(replay: Replay) -> jax.Array:
-  """How many items there are to be drawn, int32."""
-  return jnp.minimum(replay.total, capacity_of(replay))
+def size(buffer: ReplayBuffer) -> jax.Array:
+  """How many items there are to sample from, int32."""
+  return jnp.minimum(buffer.num_added, capacity(buffer))
 
 
-def put(replay: Replay, items: Any) -> Replay:
-  """Puts items `[n, ...]` in, in place of the oldest; n is at most the capacity.
+def add(buffer: ReplayBuffer, items: Any) -> ReplayBuffer:
+  """Adds items `[n, ...]` in place of the oldest.
 
   Raises:
-    ValueError: for more items than there is room for.
+    ValueError: if n is above the capacity.
   """
-  count, capacity = len(jax.tree.leaves(items)[0]), capacity_of(replay)
-  if count > capacity:
-    raise ValueError(f'{count} items at once do not go into a buffer of {capacity}')
-  places = (replay.total + jnp.arange(count)) % capacity
-  total = replay.total + count
-  total = jnp.where(total >= 2 * capacity, total - capacity, total)
-  return Replay(jax.tree.map(
-    lambda kept, new: kept.at[places].set(new), replay.items, items), total)
+  count, most = len(jax.tree.leaves(items)[0]), capacity(buffer)
+  if count > most:
+    raise ValueError(
+      f'{count} items cannot be added at once to a buffer of capacity {most}')
+  positions = (buffer.num_added + jnp.arange(count)) % most
+  num_added = buffer.num_added + count
+  num_added = jnp.where(num_added >= 2 * most, num_added - most, num_added)
+  return ReplayBuffer(jax.tree.map(
+    lambda old, new: old.at[positions].set(new), buffer.items, items), num_added)
 
 
-def draw(replay: Replay, key: jax.Array, count: int) -> Any:
-  """So many of the items, `[count, ...]`, each drawn from all with the same chance."""
-  places = jax.random.randint(key, (count,), 0, jnp.maximum(held(replay), 1))
-  return jax.tree.map(lambda kept: kept[places], replay.items)
+def sample(buffer: ReplayBuffer, key: jax.Array, count: int) -> Any:
+  """Draws items `[count, ...]` uniformly, with replacement."""
+  positions = jax.random.randint(key, (count,), 0, jnp.maximum(size(buffer), 1))
+  return jax.tree.map(lambda items: items[positions], buffer.items)

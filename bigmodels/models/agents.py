@@ -1,4 +1,4 @@
-"""Heads and bodies of agents: what an observation is worth, and what to do about it."""
+"""Networks of agents: heads for the values of actions and for a policy, and a body."""
 
 from collections.abc import Callable
 
@@ -15,10 +15,10 @@ class QNetwork(nn.Module):
 
   Attributes:
     num_outputs: number of actions.
-    body: module whose answer, after the activation, is what the heads read.
+    body: module whose output, after the activation, is the input of the heads.
     activation: nn.relu, nn.tanh, ...
-    dueling: two heads, the value of the observation and what each action adds to it,
-      the mean of which is taken off (Wang et al., 2016, equation 9).
+    dueling: two heads, the value of the observation and the advantage of each action,
+      the mean of which is subtracted (Wang et al., 2016, equation 9).
   """
 
   num_outputs: int
@@ -32,7 +32,7 @@ class QNetwork(nn.Module):
 
   @nn.compact
   def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
-    """`[batch, ...]` -> `[batch, num_outputs]`."""
+    """`[batch, ...]` -> values `[batch, num_outputs]`."""
     features = self.activation(self.body(inputs, train=train))
     advantage = nn.Dense(self.num_outputs, name='advantage')(features)
     if not self.dueling:
@@ -42,12 +42,12 @@ class QNetwork(nn.Module):
 
 
 class ActorCritic(nn.Module):
-  """A policy, and the value of what is observed.
+  """A policy, and the value of an observation (Mnih et al., 2016).
 
   Attributes:
     num_outputs: number of actions.
-    body: module whose answer, after the activation, is what both heads read.
-    critic: module of the same kind for the value alone; None shares the body.
+    body: module whose output, after the activation, is the input of both heads.
+    critic: a body for the value alone; None shares that of the policy.
     activation: nn.relu, nn.tanh, ...
   """
 
@@ -62,14 +62,16 @@ class ActorCritic(nn.Module):
 
   @nn.compact
   def __call__(self, inputs: jax.Array, *, train: bool) -> tuple[jax.Array, jax.Array]:
-    """`[batch, ...]` -> logits `[batch, num_outputs]`, values `[batch]`."""
+    """`[batch, ...]` -> logits `[batch, num_outputs]` and values `[batch]`."""
     features = self.activation(self.body(inputs, train=train))
-    seen = features if self.critic is None else (
+    of_value = features if self.critic is None else (
       self.activation(self.critic(inputs, train=train)))
-    # Small: a policy that begins even explores.
-    logits = nn.Dense(self.num_outputs, kernel_init=nn.initializers.orthogonal(0.01),
-                      name='policy')(features)
-    value = nn.Dense(1, kernel_init=nn.initializers.orthogonal(1.0), name='value')(seen)
+    # The scale is small so that the first policy is almost uniform, and explores.
+    logits = nn.Dense(
+      self.num_outputs, kernel_init=nn.initializers.orthogonal(0.01), name='policy')(
+        features)
+    value = nn.Dense(
+      1, kernel_init=nn.initializers.orthogonal(1.0), name='value')(of_value)
     return logits, value[:, 0]
 
 
@@ -77,10 +79,10 @@ class NatureCnn(nn.Module):
   """The network of deep Q-learning on Atari (Mnih et al., 2015), without its head.
 
   Three convolutions, of 8, 4 and 3 pixels with strides of 4, 2 and 1, and a dense
-  layer, whose activation is that of the heads.
+  layer; the activation after it is that of the heads.
 
   Attributes:
-    num_outputs: width of the answer.
+    num_outputs: width of the dense layer.
   """
 
   num_outputs: int = 512
@@ -91,7 +93,11 @@ class NatureCnn(nn.Module):
 
   @nn.compact
   def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
-    """`[batch, height, width, frames]` -> `[batch, num_outputs]`."""
+    """`[batch, height, width, frames]` -> `[batch, num_outputs]`.
+
+    Raises:
+      ValueError: if the inputs are not images of at least 36 x 36.
+    """
     del train
     check_images(self, inputs, 36)
     x = inputs

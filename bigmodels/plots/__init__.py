@@ -115,11 +115,11 @@ def control(outputs: Mapping[str, np.ndarray], inputs: Inputs | None,
   """What the episodes of a split gave, and what was seen in a few of them.
 
   Args:
-    outputs: `return` and `length`, both `[n]`; `film`, what was observed every so many
-      steps, `[n, frames, ...]`.
+    outputs: `return` and `length`, both `[n]`; `frames`, what was observed every so
+      many steps, `[n, frames, ...]`.
     inputs: not looked at.
     classes: not looked at.
-    every: steps between two observations of the film.
+    every: steps between two of the frames.
 
   Returns:
     title -> figure. Films are shown of images `[height, width, 1 or 3]` and of at most
@@ -141,7 +141,7 @@ def control(outputs: Mapping[str, np.ndarray], inputs: Inputs | None,
   _subtitle(axes, f'the line: {returns.mean():.4g}, the mean of {len(returns)} '
             'episodes', _note(rows.sum(), len(rows)))
   result = {'Returns': figure}
-  film = outputs['film']
+  film = outputs['frames']
   shown = np.flatnonzero(rows)[np.argsort(outputs['return'][rows], kind='stable')]
   shown = shown[[0, len(shown) // 2, -1]]
   ends = np.ceil(outputs['length'][shown] / every).astype(int)

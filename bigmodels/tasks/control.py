@@ -1,52 +1,90 @@
-"""Control: what a model answers to observations; a learner for agents does the rest."""
+"""Control: a model that maps observations to actions, and where it acts."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from bigmodels import plots
+from bigmodels.environments import Environment, frame_interval
 from bigmodels.tasks.task import apply, init
 
 
 class Control(NamedTuple):
-  """What a learner for agents needs of a model.
+  """What a learner of agents needs of a model and its environment.
 
   Attributes:
     init: (key, batch) -> params, model_state.
     answer: (params, model_state, observations `[batch, ...]`, key, train) -> the
-      model's answer, model_state.
-    figures: (outputs, inputs: rows -> arrays, actions, every) -> title -> figure.
+      model's output, float32, and model_state.
+    environment: where the agent acts.
+    summarize: (outputs of a whole split) -> name -> number.
+    plots: (outputs, inputs, classes) -> title -> Figure.
+    generate: None, as no text is generated.
   """
 
   init: Callable[..., tuple[Any, Any]]
   answer: Callable[..., tuple[Any, Any]]
-  figures: Callable[..., dict[str, Any]]
+  environment: Environment
+  summarize: Callable[..., dict[str, float]]
+  plots: Callable[..., dict[str, Any]]
+  generate: None = None
 
 
-def control(model) -> Control:
-  """Has a model answer to observations.
+def control(model, environment: Any) -> Control:
+  """A model that acts in an environment.
 
-  What is observed as bytes are pixels: the model sees them as 0 to 1.
+  Observations of an integer dtype are cast to float32, and uint8 ones, which are
+  pixels, scaled to 0 to 1.
 
   Args:
-    model: Linen module: observations `[batch, ...]` -> what the learner wants, such as
+    model: Linen module: observations `[batch, ...]` -> what the learner needs, such as
       `models.QNetwork` for `learners.dqn`, `models.ActorCritic` for
       `learners.actor_critic`.
-  """
-  def seen(observations):
-    if jnp.issubdtype(observations.dtype, jnp.floating):
-      return observations
-    scale = 255 if observations.dtype == jnp.uint8 else 1
-    return observations.astype(jnp.float32) / scale
+    environment: an `environments.Environment`, or what has a method `open()` that
+      gives one, such as `environments.Gymnax('CartPole-v1')`. The run supplies that
+      of its `data.Episodes`.
 
-  def answer(params, model_state, observations, key, train):
-    batch = {'inputs': seen(observations), 'mask': jnp.ones(len(observations))}
-    found, model_state = apply(model, params, model_state, batch, key=key, train=train)
-    return jax.tree.map(lambda x: x.astype(jnp.float32), found), model_state
+  Raises:
+    ValueError: if the environment is neither.
+    UserError: if the environment cannot be opened.
+  """
+  environment = _open(environment)
 
   def start(key, batch):
-    return init(model, key, {**batch, 'inputs': seen(batch['inputs'])})
+    return init(model, key, {**batch, 'inputs': _to_float(batch['inputs'])})
 
-  return Control(start, answer, plots.control)
+  def answer(params, model_state, observations, key, train):
+    batch = {'inputs': _to_float(observations), 'mask': jnp.ones(len(observations))}
+    output, model_state = apply(
+      model, params, model_state, batch, key=key, train=train)
+    return jax.tree.map(lambda x: x.astype(jnp.float32), output), model_state
+
+  return Control(start, answer, environment, summarize, partial(
+    plots.control, every=frame_interval(environment)))
+
+
+def summarize(outputs: dict[str, np.ndarray]) -> dict[str, float]:
+  """Standard deviation, minimum and maximum of the returns of a split, `[n]`."""
+  returns = outputs['return'].astype(np.float64)
+  return {'return_std': float(returns.std()), 'return_min': float(returns.min()),
+          'return_max': float(returns.max())}
+
+
+def _open(environment: Any) -> Environment:
+  if isinstance(environment, Environment):
+    return environment
+  if not hasattr(environment, 'open'):
+    raise ValueError("environment: must be one such as environments.Gymnax('CartPole-"
+                     f"v1'), got {environment!r}")
+  return environment.open()
+
+
+def _to_float(observations: jax.Array) -> jax.Array:
+  if jnp.issubdtype(observations.dtype, jnp.floating):
+    return observations
+  scale = 255 if observations.dtype == jnp.uint8 else 1
+  return observations.astype(jnp.float32) / scale

@@ -274,7 +274,7 @@ def test_recipes_of_data_go_on_without_trust(name, lines):
   ('.', False), ('optax.', False), ('optax..adam', False), ('jax.nn', False),
   ('bigmodels.layers.recurrent.nn', False), ('bigmodels.data.Table.open', False),
   ('bigmodels.layers.activations.nothing', False), ('bigmodels.layers.no.thing', False),
-  ('bigmodels.environments.hosted', False), ('bigmodels.data.texts.UserError', False),
+  ('bigmodels.environments.host', False), ('bigmodels.data.texts.UserError', False),
   ('bigmodels.optim.check_patterns', False), ('jax.numpy.fromfile', False),
 ])
 def test_offered(text, found):

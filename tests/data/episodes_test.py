@@ -25,7 +25,7 @@ def _experiment(**evals) -> Experiment:
     model=models.QNetwork(num_outputs=2, body=models.Mlp(num_outputs=4, widths=())),
     task=tasks.control,
     learner=partial(learners.dqn, epsilon=partial(optax.constant_schedule, 0.5),
-                    warmup=4, sample=4),
+                    min_replay_size=4, sample_size=4),
     optimizer=partial(optax.sgd, 0.1),
     train=data.Batches(source=data.Episodes(Corridor(), 4), batch_size=None),
     evals={name: data.Batches(source=source, batch_size=None)
@@ -56,8 +56,9 @@ def test_a_run_acts_in_the_environment_of_its_episodes():
 
 
 @pytest.mark.parametrize('other, message', [
-  (data.Episodes(Corridor(limit=9), 4), r'test: its episodes are of '
-   r'Corridor\(limit=9\), those of train of Corridor\(limit=5\)'),
+  (data.Episodes(Corridor(max_episode_steps=9), 4), r'test: its episodes are of '
+   r'Corridor\(max_episode_steps=9\), those of train of '
+   r'Corridor\(max_episode_steps=5\)'),
   (data.Digits(), 'test: its episodes are of None')])
 def test_an_evaluation_in_another_environment_is_refused(other, message):
   with pytest.raises(UserError, match=message):

@@ -1,4 +1,4 @@
-"""Tests of bigmodels.environments.hosted on a walk that counts how often it is made."""
+"""Tests of bigmodels.environments.host on a walk that counts how often it is made."""
 
 import collections
 
@@ -8,34 +8,34 @@ import numpy as np
 import pytest
 
 from bigmodels.core.errors import of_callback
-from bigmodels.environments import advance, begin, play
-from bigmodels.environments.hosted import hosted
+from bigmodels.environments import reset, rollout, step
+from bigmodels.environments.host import host_environment
 
 SHAPE = jax.ShapeDtypeStruct((2,), jnp.float32)
 
 
 class Walk:
-  """One place; action 1 goes on by what the seed draws, 0 ends it."""
+  """One position; action 1 moves it by what the seed draws, 0 ends the episode."""
 
   counted = collections.Counter()
-  chance = None  # of what the seed does not tell
+  rng = None  # of draws that are not a function of the seed
 
   def __init__(self):
     self.counted['made'] += 1
 
   def reset(self, *, seed):
     self.counted['reset'] += 1
-    self._drawn, self._place = np.random.default_rng(seed), np.zeros(2)
-    return self._place, {}
+    self._rng, self._position = np.random.default_rng(seed), np.zeros(2)
+    return self._position, {}
 
   def step(self, action):
     self.counted['step'] += 1
     assert action in (1, 2)  # its first action is number 1
-    drawn = self._drawn if self.chance is None else self.chance
-    self._place += drawn.normal(size=2)  # in the array that was given away
-    if self._place[0] > 1e6:
+    rng = self._rng if self.rng is None else self.rng
+    self._position += rng.normal(size=2)  # in the array that was given away
+    if self._position[0] > 1e6:
       raise RuntimeError('the motor is hot')
-    return self._place, 1.0, action == 1, False, {}
+    return self._position, 1.0, action == 1, False, {}
 
   def close(self):
     self.counted['closed'] += 1
@@ -47,110 +47,113 @@ def counted():
   return Walk.counted
 
 
-def _world(limit=50):
-  return hosted('Walk', Walk, SHAPE, ('end', 'on'), limit, start=1)
+def _walk(max_episode_steps=50):
+  return host_environment(
+    'Walk', Walk, SHAPE, ('end', 'on'), max_episode_steps, first_action=1)
 
 
-def _walked(world, past, steps, first=0):
-  """Goes on where any may end; observations, and where they were reset."""
-  slots, seen = past, []
-  step = jax.jit(advance, static_argnums=0)
+def _steps(environment, state, steps, first=0):
+  """Steps of three episodes, which restart; the state, and what every step gave."""
+  found, jitted = [], jax.jit(step, static_argnums=0)
   for i in range(first, first + steps):
     actions = jax.random.bernoulli(jax.random.PRNGKey(i), 0.8, (3,)).astype(jnp.int32)
-    slots, transition, _ = step(world, jax.random.PRNGKey(i), slots, actions)
-    seen.append((transition, slots))
-  return slots, jax.tree.map(np.asarray, seen)
+    state, transition, _ = jitted(environment, jax.random.PRNGKey(i), state, actions)
+    found.append((transition, state))
+  return state, jax.tree.map(np.asarray, found)
 
 
-def _begun(world):
-  return jax.jit(lambda keys: begin(world, keys))(
+def _reset(environment):
+  return jax.jit(lambda keys: reset(environment, keys))(
     jax.random.split(jax.random.PRNGKey(7), 3))
 
 
-def _same(one, other):
+def _assert_same(one, other):
   jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
-def test_another_process_goes_on_with_the_same_bits():
-  world = _world()
-  slots, _ = _walked(world, _begun(world), 12)
-  saved = jax.tree.map(np.asarray, slots)
-  _, whole = _walked(world, slots, 12, first=12)
-  _, cut = _walked(_world(), saved, 12, first=12)
-  _same(whole, cut)
+def test_another_process_resumes_with_the_same_bits():
+  environment = _walk()
+  state, _ = _steps(environment, _reset(environment), 12)
+  saved = jax.tree.map(np.asarray, state)
+  _, whole = _steps(environment, state, 12, first=12)
+  _, cut = _steps(_walk(), saved, 12, first=12)
+  _assert_same(whole, cut)
 
 
 def test_a_state_can_be_stepped_on_from_twice():
-  world = _world()
-  slots, _ = _walked(world, _begun(world), 5)
-  _, once = _walked(world, slots, 5, first=5)
-  _, twice = _walked(world, slots, 5, first=5)
-  _same(once, twice)
+  environment = _walk()
+  state, _ = _steps(environment, _reset(environment), 5)
+  _, once = _steps(environment, state, 5, first=5)
+  _, twice = _steps(environment, state, 5, first=5)
+  _assert_same(once, twice)
 
 
-def test_each_episode_is_begun_once_and_nothing_is_stepped_in_vain(counted):
-  world = _world()
-  _, seen = _walked(world, _begun(world), 20)
-  ended = sum(int(transition.over.sum()) for transition, _ in seen)
+def test_each_episode_is_reset_once_and_no_step_is_repeated(counted):
+  environment = _walk()
+  _, found = _steps(environment, _reset(environment), 20)
+  ended = sum(int(transition.done.sum()) for transition, _ in found)
   assert ended >= 3
   assert counted['made'] == counted['reset'] == 3 + ended
   assert counted['step'] == 3 * 20 and counted['closed'] == ended
 
 
 def test_an_evaluation_leaves_the_episodes_of_the_training_alone(counted):
-  world = _world(limit=6)
-  slots, _ = _walked(world, _begun(world), 1)
+  environment = _walk(max_episode_steps=6)
+  state, _ = _steps(environment, _reset(environment), 1)
   counted.clear()
 
   def policy(observations):
     return jnp.ones(len(observations), jnp.int32).at[0].set(0)
 
-  ended, _ = play(world, policy, jax.random.split(jax.random.PRNGKey(1), 100))
-  assert ended.length.tolist() == [1] + [6] * 99
+  ended, _ = rollout(environment, policy, jax.random.split(jax.random.PRNGKey(1), 100))
+  assert ended.episode_length.tolist() == [1] + [6] * 99
   assert counted == {'made': 100, 'reset': 100, 'step': 1 + 6 * 99, 'closed': 100}
   counted.clear()
-  _walked(world, slots, 1, first=1)
+  _steps(environment, state, 1, first=1)
   assert counted['step'] == 3
 
 
-def test_of_episodes_that_nobody_goes_on_with_only_so_many_are_kept(counted):
-  world = _world()
-  start = jax.jit(lambda keys: begin(world, keys))
+def test_the_cache_of_running_episodes_is_bounded(counted):
+  environment = _walk()
+  start = jax.jit(lambda keys: reset(environment, keys))
   for i in range(5):
     jax.block_until_ready(start(jax.random.split(jax.random.PRNGKey(i), 20)))
   assert counted == {'made': 100, 'reset': 100, 'closed': 100 - 64}
 
 
-def test_after_the_limit_it_is_truncated_and_gives_zeros(counted):
-  world = _world(limit=3)
-  past, _ = world.reset(jax.random.PRNGKey(0))
+def test_after_the_last_step_it_is_truncated_and_gives_zeros(counted):
+  environment = _walk(max_episode_steps=3)
+  state, _ = environment.reset(jax.random.PRNGKey(0))
   for i in range(3):
-    past, seen, _, terminated, truncated = world.step(None, past, jnp.int32(1))
+    state, observation, _, terminated, truncated = environment.step(
+      None, state, jnp.int32(1))
     assert (bool(terminated), bool(truncated)) == (False, i == 2)
-  assert past.over and int(past.count) == 3 and np.any(seen)
+  assert state.done and int(state.length) == 3 and np.any(observation)
   counted.clear()
-  past, seen, reward, *_ = world.step(None, past, jnp.int32(1))
-  assert not np.any(seen) and float(reward) == 0 and int(past.count) == 3
+  state, observation, reward, *_ = environment.step(None, state, jnp.int32(1))
+  assert not np.any(observation) and float(reward) == 0 and int(state.length) == 3
   assert not counted
 
 
-def test_what_its_seed_and_actions_do_not_tell_is_found_out(monkeypatch):
-  monkeypatch.setattr(Walk, 'chance', np.random.default_rng(0))
-  world = _world()
-  slots, _ = _walked(world, _begun(world), 3)
+def test_draws_that_are_not_a_function_of_the_seed_are_detected(monkeypatch):
+  monkeypatch.setattr(Walk, 'rng', np.random.default_rng(0))
+  environment = _walk()
+  state, _ = _steps(environment, _reset(environment), 3)
   with pytest.raises(jax.errors.JaxRuntimeError) as error:
-    _walked(_world(), jax.tree.map(np.asarray, slots), 1)
-  assert str(of_callback(error.value)).startswith("the environment 'Walk', with seed ")
-  assert 'is no function of these alone' in str(of_callback(error.value))
-
-
-def test_what_it_raises_is_told_with_its_name():
-  broken = hosted('Walk', lambda: 1 / 0, SHAPE, ('end', 'on'), 5)
-  with pytest.raises(jax.errors.JaxRuntimeError) as error:
-    jax.block_until_ready(_begun(broken))
+    _steps(_walk(), jax.tree.map(np.asarray, state), 1)
   assert str(of_callback(error.value)).startswith(
-    "the environment 'Walk': ZeroDivisionError: division by zero (hosted_test.py")
-  wrong = hosted('Walk', Walk, jax.ShapeDtypeStruct((3,), jnp.float32), ('on',), 5)
-  with pytest.raises(jax.errors.JaxRuntimeError, match=r'of shape \(2,\), its space'):
-    jax.block_until_ready(_begun(wrong))
+    "the environment 'Walk' cannot be restored: with seed ")
+  assert 'not a function of its seed and actions alone' in str(of_callback(error.value))
+
+
+def test_its_errors_name_it():
+  broken = host_environment('Walk', lambda: 1 / 0, SHAPE, ('end', 'on'), 5)
+  with pytest.raises(jax.errors.JaxRuntimeError) as error:
+    jax.block_until_ready(_reset(broken))
+  assert str(of_callback(error.value)).startswith(
+    "the environment 'Walk': ZeroDivisionError: division by zero (host_test.py")
+  wrong = host_environment(
+    'Walk', Walk, jax.ShapeDtypeStruct((3,), jnp.float32), ('on',), 5)
+  with pytest.raises(jax.errors.JaxRuntimeError, match=r'the shape \(2,\); its obs'):
+    jax.block_until_ready(_reset(wrong))
   assert of_callback(ValueError('UserError: not of a program')) is None

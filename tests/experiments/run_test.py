@@ -40,11 +40,12 @@ OVERRIDES = {
   'cifar_transfer': {'model.width': '4'},
   'cifar_vgg': {'model.width': '4', 'model.depth': '11'},
   'cifar_vit': {'width': '24', 'depth': '2'},
-  'cartpole_a2c': {'count': '8'},
-  'cartpole_dqn': {'learner.warmup': '1'},
-  'pong_dqn': {'count': '8', 'learner.warmup': '1', 'learner.capacity': '64',
+  'cartpole_a2c': {'num_environments': '8'},
+  'cartpole_dqn': {'learner.min_replay_size': '1'},
+  'pong_dqn': {'num_environments': '8', 'learner.min_replay_size': '1',
+               'learner.replay_capacity': '64',
                'evals.validation.source.count': '8', 'evals.test.source.count': '8',
-               **{f'{split}.source.environment.limit': '20' for split in (
+               **{f'{split}.source.environment.max_episode_steps': '20' for split in (
                  'train', 'evals.validation', 'evals.test')}},
   'bert_mlm': {'width': '32', 'depth': '1', 'length': '32'},
   'mnist_stylegan': {'model.width': '4', 'model.mapping': '1', 'model.halvings': '1'},

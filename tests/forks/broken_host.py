@@ -1,4 +1,4 @@
-"""An environment on the host that breaks under way: what it says ends the run."""
+"""An environment on the host that fails in an episode: its error ends the run."""
 
 from functools import partial
 
@@ -28,14 +28,14 @@ class Motor(gymnasium.Env):
 
 def config() -> Experiment:
   gymnasium.register('Motor-v0', Motor, max_episode_steps=50)
-  world = environments.Gymnasium('Motor-v0')
+  environment = environments.Gymnasium('Motor-v0')
   return Experiment(
     model=partial(models.QNetwork, body=models.Mlp(num_outputs=4, widths=())),
     task=tasks.control,
     learner=partial(learners.dqn,
                     epsilon=partial(optax.constant_schedule, 0.5)),
     optimizer=partial(optax.sgd, 0.1),
-    train=data.Batches(source=data.Episodes(world, 2), batch_size=None),
+    train=data.Batches(source=data.Episodes(environment, 2), batch_size=None),
     evals={},
     evaluate_every=Duration(steps=1_000),
     duration=Duration(steps=100))

@@ -1,4 +1,4 @@
-"""Deep Q-learning in Gymnasium's own CartPole: its episodes live on the host."""
+"""Deep Q-learning in Gymnasium's own CartPole: its episodes run on the host."""
 
 from functools import partial
 
@@ -9,13 +9,14 @@ from bigmodels.config import Duration, Experiment
 
 
 def config(*, steps: int = 600, seed: int = 0) -> Experiment:
-  world = environments.Gymnasium('CartPole-v1', limit=100)
-  episodes = data.Episodes(world, 4)
+  episodes = data.Episodes(
+    environments.Gymnasium('CartPole-v1', max_episode_steps=100), 4)
   return Experiment(
     model=partial(models.QNetwork, body=models.Mlp(num_outputs=16, widths=())),
     task=tasks.control,
-    learner=partial(learners.dqn, capacity=1_000, warmup=100,
-                    sample=16, epsilon=partial(optax.constant_schedule, 0.3)),
+    learner=partial(
+      learners.dqn, replay_capacity=1_000, min_replay_size=100, sample_size=16,
+      epsilon=partial(optax.constant_schedule, 0.3)),
     optimizer=partial(optax.adam, 1e-3),
     train=data.Batches(source=episodes, batch_size=None),
     evals={'test': data.Batches(source=episodes.split('test', 5), batch_size=None)},

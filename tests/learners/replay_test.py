@@ -20,33 +20,33 @@ def _items(start, count):
 @pytest.mark.parametrize('capacity', [1, 5, 16])
 @pytest.mark.parametrize('seed', range(3))
 def test_equals_a_ring_under_random_operations(capacity, seed):
-  chance = np.random.default_rng(seed)
-  buffer, ring, start = replay.empty(ITEM, capacity), [], 1
-  put = jax.jit(replay.put)
-  draw = jax.jit(replay.draw, static_argnums=2)
+  rng = np.random.default_rng(seed)
+  buffer, ring, start = replay.init(ITEM, capacity), [], 1
+  add = jax.jit(replay.add)
+  sample = jax.jit(replay.sample, static_argnums=2)
   for i in range(60):
-    count = int(chance.integers(1, capacity + 1))
-    buffer = put(buffer, _items(start, count))
+    count = int(rng.integers(1, capacity + 1))
+    buffer = add(buffer, _items(start, count))
     ring = (ring + list(range(start, start + count)))[-capacity:]
     start += count
-    assert int(replay.held(buffer)) == len(ring)
-    held = np.sort(np.asarray(buffer.items['n']))[-len(ring):]
-    np.testing.assert_array_equal(held, np.sort(ring))
-    found = draw(buffer, jax.random.PRNGKey(i), 40)
+    assert int(replay.size(buffer)) == len(ring)
+    kept = np.sort(np.asarray(buffer.items['n']))[-len(ring):]
+    np.testing.assert_array_equal(kept, np.sort(ring))
+    found = sample(buffer, jax.random.PRNGKey(i), 40)
     assert set(found['n'].tolist()) <= set(ring)
     np.testing.assert_array_equal(found['x'][:, 0], found['n'])
     np.testing.assert_array_equal(found['x'][:, 1], -found['n'])
 
 
-def test_every_item_is_drawn_as_often():
-  buffer = replay.put(replay.empty(ITEM, 8), _items(0, 5))
-  drawn = replay.draw(buffer, jax.random.PRNGKey(0), 50_000)['n']
+def test_items_are_sampled_uniformly():
+  buffer = replay.add(replay.init(ITEM, 8), _items(0, 5))
+  drawn = replay.sample(buffer, jax.random.PRNGKey(0), 50_000)['n']
   counts = np.bincount(drawn, minlength=8)
   assert not counts[5:].any()
   # Five deviations of a count of 10,000 in 50,000.
   np.testing.assert_allclose(counts[:5], 10_000, atol=5 * np.sqrt(10_000 * 0.8))
 
 
-def test_more_at_once_than_there_is_room_for():
-  with pytest.raises(ValueError, match='6 items at once do not go into a buffer of 5'):
-    replay.put(replay.empty(ITEM, 5), _items(0, 6))
+def test_more_items_at_once_than_the_capacity():
+  with pytest.raises(ValueError, match='6 items cannot be added at once to a buffer'):
+    replay.add(replay.init(ITEM, 5), _items(0, 6))

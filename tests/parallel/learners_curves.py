@@ -16,9 +16,10 @@ LAYOUTS = {
 }
 OVERRIDES = {
   'digits_dcgan': {'model.width': '8', 'batch_size': '32'},
-  'cartpole_dqn': {'learner.warmup': '1', 'learner.sample': '32',
-                   'learner.target_every': '5', 'learner.capacity': '1000'},
-  'cartpole_a2c': {'count': '8'},
+  'cartpole_dqn': {'learner.min_replay_size': '1', 'learner.sample_size': '32',
+                   'learner.target_update_period': '5',
+                   'learner.replay_capacity': '1000'},
+  'cartpole_a2c': {'num_environments': '8'},
 }
 
 

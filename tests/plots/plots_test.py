@@ -350,7 +350,7 @@ def test_episodes_are_the_worst_the_middle_and_the_best():
   returns = np.array([7.0, 1.0, np.nan, 4.0], np.float32)
   film = np.arange(4 * 6 * 2, dtype=np.float32).reshape(4, 6, 2)
   drawn = _render(plots.control(
-    {'return': returns, 'length': np.array([12, 4, 2, 7]), 'film': film},
+    {'return': returns, 'length': np.array([12, 4, 2, 7]), 'frames': film},
     None, None, every=2))
   line = drawn['Returns'].axes[0].lines[0]
   np.testing.assert_allclose(line.get_xdata(), [1, 4, 7])
@@ -369,10 +369,10 @@ def test_episodes_are_the_worst_the_middle_and_the_best():
   ((3, 8, 40), {'Returns'})])
 def test_films_are_drawn_of_images_and_of_few_numbers(shape, titles):
   outputs = {'return': np.arange(3.0), 'length': np.full(3, 8),
-             'film': np.zeros(shape, np.uint8)}
+             'frames': np.zeros(shape, np.uint8)}
   assert _render(plots.control(outputs, None, None)).keys() == titles
 
 
 def test_no_return_is_finite():
-  nothing = {'return': np.full(2, np.nan), 'length': np.ones(2), 'film': np.zeros(2)}
+  nothing = {'return': np.full(2, np.nan), 'length': np.ones(2), 'frames': np.zeros(2)}
   assert plots.control(nothing, None, None) == {}
