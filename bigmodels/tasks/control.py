@@ -10,7 +10,7 @@ import numpy as np
 
 from bigmodels import plots
 from bigmodels.environments import Environment, frame_interval
-from bigmodels.tasks.task import apply, init
+from bigmodels.tasks.task import Columns, apply, init
 
 
 class Control(NamedTuple):
@@ -23,7 +23,8 @@ class Control(NamedTuple):
     environment: where the agent acts.
     summarize: (outputs of a whole split) -> name -> number.
     plots: (outputs, inputs, classes) -> title -> Figure.
-    generate: None, as no text is generated.
+    inputs, predictions, check, snapshot, generate: as of a `Task`; an agent has no
+      more than the defaults.
   """
 
   init: Callable[..., tuple[Any, Any]]
@@ -31,6 +32,10 @@ class Control(NamedTuple):
   environment: Environment
   summarize: Callable[..., dict[str, float]]
   plots: Callable[..., dict[str, Any]]
+  inputs: tuple[str, ...] = ('inputs',)
+  predictions: tuple[str, ...] = ()
+  check: None = None
+  snapshot: None = None
   generate: None = None
 
 
@@ -55,12 +60,12 @@ def control(model, environment: Any) -> Control:
   environment = _open(environment)
 
   def start(key, batch):
-    return init(model, key, {**batch, 'inputs': _to_float(batch['inputs'])})
+    return init(model, Columns(), key, {**batch, 'inputs': _to_float(batch['inputs'])})
 
   def answer(params, model_state, observations, key, train):
     batch = {'inputs': _to_float(observations), 'mask': jnp.ones(len(observations))}
     output, model_state = apply(
-      model, params, model_state, batch, key=key, train=train)
+      model, Columns(), params, model_state, batch, key=key, train=train)
     return jax.tree.map(lambda x: x.astype(jnp.float32), output), model_state
 
   return Control(start, answer, environment, summarize, partial(

@@ -31,7 +31,6 @@ class Built(NamedTuple):
     evals: split -> loader.
     steps: length of the run.
     data: what is kept of the data with the run, for `data.json`.
-    task: completed, with the model inside.
   """
 
   experiment: Experiment
@@ -44,7 +43,6 @@ class Built(NamedTuple):
   evals: dict[str, Loader]
   steps: int
   data: dict
-  task: Any = None
 
   def close(self) -> None:
     """Stops the loaders' workers."""
