@@ -1,4 +1,4 @@
-"""What a metric is: arrays that add up, and what they come to at the end."""
+"""The type of a metric that is summed on devices, and the mean."""
 
 from typing import Any, NamedTuple, Protocol
 
@@ -9,16 +9,15 @@ import numpy as np
 class Metric(Protocol):
   """A NamedTuple of arrays of any shape, each a sum over examples.
 
-  Sums over examples, microbatches, devices and batches add up, so a metric is exact
-  however a split is cut; masked examples add zeros. Nothing else needs to be known of
-  it but `compute`.
+  Sums add up over examples, microbatches, devices and batches, so a metric is exact
+  however a split is divided; masked examples add zeros.
   """
 
   def compute(self) -> Any:
-    """The value of the sums: a number, an array, or a dict of name -> one of these.
+    """Returns the value of the sums: a number, an array, or a dict name -> either.
 
-    It runs on the host, on NumPy arrays, float64 where many batches were added. None
-    where nothing was counted.
+    It runs on the host, on NumPy arrays, which are float64 where batches were added.
+    The result is None if nothing was counted.
     """
 
 
@@ -27,14 +26,14 @@ class Mean(NamedTuple):
 
   Attributes:
     total: sum of the values, `[...]`.
-    count: how many there are, or the sum of their weights, `[]` or `[...]`.
+    count: number of values, or the sum of their weights, `[]` or `[...]`.
   """
 
   total: jax.Array
   count: jax.Array
 
   def compute(self) -> Any:
-    """The mean, `[...]`; None if nothing was counted."""
+    """Returns the mean, `[...]`; None if nothing was counted."""
     count = np.asarray(self.count, np.float64)
     if not (count > 0).all():
       return None
