@@ -69,7 +69,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
   'optax.tree_utils': (),
 }
 # These offer what their own modules define, too: `bigmodels.layers.recurrent.Lstm`.
-PACKAGES = ('bigmodels.data.transforms', 'bigmodels.layers', 'bigmodels.models',
+PACKAGES = ('bigmodels.data.transforms', 'bigmodels.layers', 'bigmodels.losses',
+            'bigmodels.metrics', 'bigmodels.models', 'bigmodels.optim',
             'bigmodels.tasks')
 # What is found there must be defined in one of these.
 ROOTS = ('bigmodels', 'flax', 'jax', 'jaxlib', 'optax')

@@ -93,7 +93,7 @@ def check_monitor(built: Built, programs: Programs, state: Any) -> None:
       if monitor.metric in record:
         return
     monitored(built.experiment, record)
-  elif optim.wants_monitor(state.opt_state):
+  elif optim.needs_monitor(state.opt_state):
     raise UserError('optim.reduce_on_plateau follows an evaluation metric: set monitor '
                     'in the experiment')
 

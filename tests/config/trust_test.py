@@ -274,8 +274,11 @@ def test_recipes_of_data_go_on_without_trust(name, lines):
   ('.', False), ('optax.', False), ('optax..adam', False), ('jax.nn', False),
   ('bigmodels.layers.recurrent.nn', False), ('bigmodels.data.Table.open', False),
   ('bigmodels.layers.activations.nothing', False), ('bigmodels.layers.no.thing', False),
-  ('bigmodels.environments.host', False), ('bigmodels.data.texts.UserError', False),
-  ('bigmodels.optim.check_patterns', False), ('jax.numpy.fromfile', False),
+  ('bigmodels.environments.hosted', False), ('bigmodels.data.texts.UserError', False),
+  ('bigmodels.optim.groups.check_patterns', False), ('jax.numpy.fromfile', False),
+  ('bigmodels.losses.cross_entropy', True), ('bigmodels.losses.gan.r1', True),
+  ('bigmodels.metrics.classification', True), ('bigmodels.optim.l2', True),
+  ('bigmodels.losses.gan', False), ('bigmodels.losses.gan.jnp', False),
 ])
 def test_offered(text, found):
   assert (trust.offered(text) is not EMPTY) == found

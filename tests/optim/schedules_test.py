@@ -11,12 +11,12 @@ from bigmodels.optim import schedules
 PEAK, END = 0.4, 0.01
 
 
-def cosine(share, end=END):
-  return end + (PEAK - end) * (1 + math.cos(math.pi * share)) / 2
+def cosine(fraction, end=END):
+  return end + (PEAK - end) * (1 + math.cos(math.pi * fraction)) / 2
 
 
-def linear(share):
-  return PEAK + (END - PEAK) * share
+def linear(fraction):
+  return PEAK + (END - PEAK) * fraction
 
 
 @pytest.mark.parametrize('steps', [20, 1000])
@@ -44,23 +44,23 @@ def test_step_after_a_warm_up():
   expected = {0: 0.1, 4: 0.5, 9: 1, 10: 1, 19: 1, 20: 0.1, 49: 0.1, 50: 0.01, 99: 0.01}
   for at, factor in expected.items():
     assert rate(at) == pytest.approx(PEAK * factor, rel=1e-5), at
-  with pytest.raises(ValueError, match=r'fractions from warmup=0\.3 on, got 0\.2'):
+  with pytest.raises(ValueError, match=r'fractions >= warmup, 0\.3, got 0\.2'):
     schedules.step(100, peak=PEAK, at=(0.5, 0.2), warmup=0.3)
 
 
 @pytest.mark.parametrize('steps', [10, 1000])
-@pytest.mark.parametrize('share', [0, 0.1, 0.5, 0.9, 1])
-def test_exponential_is_geometric(steps, share):
+@pytest.mark.parametrize('fraction', [0, 0.1, 0.5, 0.9, 1])
+def test_exponential_is_geometric(steps, fraction):
   rate = schedules.exponential(steps, peak=PEAK, end=END)
-  expected = PEAK ** (1 - share) * END**share
-  assert rate(round(steps * share)) == pytest.approx(expected, rel=1e-5)
+  expected = PEAK ** (1 - fraction) * END**fraction
+  assert rate(round(steps * fraction)) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize('steps', [10, 1000])
-@pytest.mark.parametrize('share', [0, 0.1, 0.5, 0.9, 1])
-def test_cosine_is_half_a_cosine(steps, share):
+@pytest.mark.parametrize('fraction', [0, 0.1, 0.5, 0.9, 1])
+def test_cosine_is_half_a_cosine(steps, fraction):
   rate = schedules.cosine(steps, peak=PEAK, end=END)
-  assert rate(round(steps * share)) == pytest.approx(cosine(share), rel=1e-5)
+  assert rate(round(steps * fraction)) == pytest.approx(cosine(fraction), rel=1e-5)
 
 
 @pytest.mark.parametrize('schedule, fall', [
@@ -71,9 +71,9 @@ def test_warm_up_is_linear_and_then_the_rest_falls(schedule, fall, steps):
   rise = steps // 5
   for at in (0, 1, rise // 2, rise - 1):  # the first step moves, the last is at peak
     assert rate(at) == pytest.approx(PEAK * (at + 1) / rise, rel=1e-5)
-  for share in (0, 0.25, 0.5, 1):
-    at = rise + round(share * (steps - rise))
-    assert rate(at) == pytest.approx(fall(share), rel=1e-5)
+  for fraction in (0, 0.25, 0.5, 1):
+    at = rise + round(fraction * (steps - rise))
+    assert rate(at) == pytest.approx(fall(fraction), rel=1e-5)
   every = [float(rate(at)) for at in range(0, steps + 1, steps // 20)]
   assert max(every) <= PEAK * (1 + 1e-6)
 
@@ -88,7 +88,7 @@ def test_shortest_and_longest_warm_up(schedule, warmup, first):
 
 
 @pytest.mark.parametrize('schedule', [schedules.warmup_cosine, schedules.warmup_linear])
-def test_rates_end_at_zero_if_nothing_is_said(schedule):
+def test_rates_end_at_zero_by_default(schedule):
   assert schedule(50, peak=PEAK)(50) == pytest.approx(0, abs=1e-8)
 
 
@@ -102,16 +102,16 @@ def test_a_run_of_one_step_begins_at_the_peak(name):
 
 @pytest.mark.parametrize('bad', [-0.1, 1.1, 100, float('nan')])
 def test_bad_fractions_are_refused(bad):
-  with pytest.raises(ValueError, match='at: wants a fraction'):
+  with pytest.raises(ValueError, match='at: must be a fraction'):
     schedules.step(10, peak=1.0, at=(0.5, bad))
   for schedule in (schedules.warmup_cosine, schedules.warmup_linear):
-    with pytest.raises(ValueError, match='warmup: wants a fraction'):
+    with pytest.raises(ValueError, match='warmup: must be a fraction'):
       schedule(10, peak=1.0, warmup=bad)
 
 
 @pytest.mark.parametrize('peak, end', [(0, 1), (1, 0)])
 def test_exponential_refuses_rates_of_zero(peak, end):
-  with pytest.raises(ValueError, match='wants rates over 0'):
+  with pytest.raises(ValueError, match='peak and end must be > 0'):
     schedules.exponential(10, peak=peak, end=end)
 
 
@@ -128,6 +128,6 @@ def test_schedules_can_be_traced():
 @pytest.mark.parametrize('schedule', [
   schedules.step, schedules.cosine, schedules.warmup_cosine, schedules.warmup_linear,
   partial(schedules.exponential, end=0.1)])
-def test_what_is_no_rate_is_refused(schedule, rate):
-  with pytest.raises(ValueError, match=f'peak: wants a rate, 0 or more, got {rate}'):
+def test_invalid_rates_are_refused(schedule, rate):
+  with pytest.raises(ValueError, match=f'peak: must be finite and >= 0, got {rate}'):
     schedule(100, peak=rate)

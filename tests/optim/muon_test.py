@@ -1,0 +1,39 @@
+"""Tests of optim.muon_filters and optim.with_norms against NumPy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from bigmodels import optim
+
+
+def test_muon_of_filters_equals_the_published_steps():
+  """As airbench94_muon.py has it, in float64."""
+  def orthogonal(matrix):
+    x = matrix / np.linalg.norm(matrix)
+    for _ in range(3):
+      a = x @ x.T
+      x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
+    return x
+
+  rng = np.random.default_rng(0)
+  grads = [rng.normal(size=(3, 3, 4, 6)) for _ in range(3)]
+  optimizer, momentum = optim.muon_filters(momentum=0.6), 0
+  state = optimizer.init(jnp.zeros((3, 3, 4, 6)))
+  for grad in grads:
+    found, state = optimizer.update(jnp.float32(grad), state)
+    momentum = 0.6 * momentum + grad
+    expected = orthogonal((grad + 0.6 * momentum).reshape(-1, 6).T).T
+    np.testing.assert_allclose(found, expected.reshape(grad.shape), atol=1e-5)
+
+
+def test_with_norms_rescales_before_the_update():
+  params = {'kernel': jnp.arange(12.0).reshape(3, 4) + 1}
+  optimizer = optax.chain(optax.sgd(0.5), optim.with_norms(lambda p: p.shape[-1]**0.5))
+  updates, _ = optimizer.update(
+    jax.tree.map(jnp.ones_like, params), optimizer.init(params), params)
+  kernel = np.asarray(params['kernel'])
+  np.testing.assert_allclose(
+    params['kernel'] + updates['kernel'], 2 * kernel / np.linalg.norm(kernel) - 0.5,
+    atol=1e-6)
