@@ -1,0 +1,177 @@
+"""Plots of a classifier.
+
+They are not the displays of scikit-learn, which colour a confusion matrix by the
+numbers that they print (counts or fractions), print each of a hundred class names over
+the next one, and have no histogram of the confidence.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bigmodels.plots import style
+from bigmodels.plots.images import to_rgb
+
+if TYPE_CHECKING:
+  from matplotlib.figure import Figure
+
+MISTAKES = 24  # shown at most
+
+
+def classification(outputs: Mapping[str, np.ndarray], inputs: style.Inputs | None,
+                   classes: Sequence[str] | None) -> 'dict[str, Figure]':
+  """Draws the confusion matrix, ROC (two classes), reliability, and worst mistakes.
+
+  Args:
+    outputs: `labels` `[n]`, `predictions` `[n]`, `probabilities` `[n, classes]`.
+    inputs: rows `[k]` -> raw inputs `[k, ...]` of the split. Mistakes are shown if
+      these are images `[k, height, width, 1 or 3]`.
+    classes: their names; None numbers them.
+
+  Returns:
+    Title -> figure. Rows that are not finite are skipped; without others there is no
+    figure, and without mistakes none of them.
+  """
+  labels = np.asarray(outputs['labels']).astype(int)
+  predictions = np.asarray(outputs['predictions'], np.float64)
+  scores = np.asarray(outputs['probabilities'], np.float64)
+  rows = np.flatnonzero(np.isfinite(predictions) & np.isfinite(scores).all(-1))
+  if not len(rows):
+    return {}
+  note = style.finite_note(len(rows), len(labels))
+  predictions = predictions[rows].astype(int)
+  labels, scores = labels[rows], scores[rows]
+  names = style.class_names(classes, scores.shape[-1])
+  confidence = scores[np.arange(len(rows)), predictions]
+  result = {'Confusion matrix': _confusion(labels, predictions, names, note)}
+  if len(names) == 2 and len(np.unique(labels)) == 2:
+    result['ROC curve'] = _roc(labels, scores[:, 1], names[1])
+  result['Reliability'] = _reliability(confidence, labels == predictions)
+  wrong = np.flatnonzero(labels != predictions)
+  wrong = wrong[np.argsort(-confidence[wrong], kind='stable')][:MISTAKES]
+  if len(wrong) and inputs is not None:
+    images = np.asarray(inputs(rows[wrong]))
+    if images.ndim == 4 and images.shape[-1] in (1, 3):
+      result['Most confident mistakes'] = _mistakes(
+        images, labels[wrong], predictions[wrong], confidence[wrong], names)
+  return result
+
+
+def calibration(confidence: np.ndarray, right: np.ndarray, bins: int = 15
+                ) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
+  """Compares confidence with accuracy.
+
+  Guo et al., *On Calibration of Modern Neural Networks*, 2017.
+
+  Args:
+    confidence: probability of the predicted class, `[n]`.
+    right: whether the prediction is right, bool `[n]`.
+    bins: of equal width over 0 to 1; a bin includes its upper edge.
+
+  Returns:
+    Expected calibration error; mean confidence, accuracy and count of each bin,
+    `[bins]`, with 0 for an empty bin.
+  """
+  edge = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+  counts = np.bincount(edge, minlength=bins)
+  some = np.maximum(counts, 1)
+  means = np.bincount(edge, weights=confidence, minlength=bins) / some
+  accuracy = np.bincount(edge, weights=right, minlength=bins) / some
+  error = float(np.sum(counts * np.abs(means - accuracy)) / max(len(confidence), 1))
+  return error, means, accuracy, counts
+
+
+def _confusion(labels, predictions, names, note):
+  from matplotlib.colors import LinearSegmentedColormap, to_rgb
+  from sklearn import metrics
+
+  size = len(names)
+  counts = metrics.confusion_matrix(labels, predictions, labels=range(size))
+  fractions = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+  # From clear to opaque rather than from white, which would glare on a dark page.
+  clear = LinearSegmentedColormap.from_list(
+    'clear', [(*to_rgb(style.BLUE), 0), (*to_rgb(style.BLUE), 1)])
+  width = style.NARROW if size <= 4 else style.WIDE
+  figure, axes = style.panel(width, width if size <= 4 else 0.9 * width)
+  axes.set(xlabel='predicted', ylabel='true')
+  axes.tick_params(length=0)
+  image = axes.imshow(fractions, cmap=clear, vmin=0, vmax=1, interpolation='none')
+  if size <= 40:
+    short = [style.shorten(name, 18) for name in names]
+    look = {'fontsize': 8 if size <= 20 else 5.5, 'parse_math': False}
+    turned = max(map(len, short)) * size * look['fontsize'] * 0.7 > 60 * width
+    axes.set_xticks(range(size), short, rotation=90 if turned else 0, **look)
+    axes.set_yticks(range(size), short, **look)
+  if size <= 20:
+    digits = len(str(counts.max()))
+    fontsize = min(10, 42 * width / size / (0.62 * max(digits, 2)))
+    for row, column in np.ndindex(size, size):
+      axes.text(column, row, str(counts[row, column]), ha='center', va='center',
+                fontsize=fontsize, alpha=1 if counts[row, column] else 0.35,
+                color='#fefefe' if fractions[row, column] > 0.55 else 'black')
+  if size > 4:
+    bar = figure.colorbar(image, ax=axes, shrink=0.5, aspect=28)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(length=0, labelsize=7)
+    bar.set_label('fraction of the true class', fontsize=8)
+  style.subtitle(axes, note)
+  return figure
+
+
+def _roc(labels, scores, positive):
+  from sklearn import metrics
+
+  false, true, _ = metrics.roc_curve(labels, scores)
+  area = metrics.auc(false, true)
+  keep = np.unique(np.linspace(0, len(false) - 1, style.POINTS).round().astype(int))
+  figure, axes = style.panel(style.NARROW, style.NARROW)
+  axes.plot([0, 1], [0, 1], **style.DASHED)
+  axes.plot(false[keep], true[keep], color=style.BLUE, linewidth=1.8)
+  axes.fill_between(false[keep], true[keep], color=style.BLUE, alpha=0.12, linewidth=0)
+  axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect='equal',
+           xlabel='false positive rate', ylabel='true positive rate')
+  style.subtitle(axes, f'AUC {area:.4f}, positive: {style.shorten(positive, 18)}')
+  return figure
+
+
+def _reliability(confidence, right, bins=15):
+  error, means, accuracy, counts = calibration(confidence, right, bins)
+  some = counts > 0
+  centers, wide = (np.arange(bins) + 0.5) / bins, 0.9 / bins
+  figure = style.figure(style.NARROW, style.NARROW)
+  upper, lower = map(
+    style.styled, figure.subplots(2, sharex=True, height_ratios=(3, 1)))
+  upper.bar(centers[some], accuracy[some], width=wide, color=style.BLUE, alpha=0.45)
+  upper.plot(means[some], accuracy[some], 'o', color=style.BLUE, markersize=3)
+  upper.plot([0, 1], [0, 1], **style.DASHED)
+  upper.set(xlim=(0, 1), ylim=(0, 1.03), ylabel='accuracy')
+  lower.bar(centers, counts / counts.sum(), width=wide, color=style.GREY, alpha=0.7)
+  lower.set(xlabel='confidence', ylabel='fraction')
+  style.subtitle(upper, f'expected calibration error {error:.4f}')
+  return figure
+
+
+def _mistakes(images, labels, predictions, confidence, names):
+  columns, side = 8, style.FULL / 8.5
+  rows = -(-len(images) // columns)
+  short = [style.shorten(name, 16) for name in names]
+  pairs = [(short[a], short[b]) for a, b in zip(labels, predictions, strict=True)]
+  between = ' → ' if max(len(a + b) for a, b in pairs) <= 14 else '\n→ '
+  caption = 0.36 if between == ' → ' else 0.5
+  height = rows * (side + caption)
+  # Placed by hand: the layout engine takes seconds for so many panels.
+  figure = style.figure(style.FULL, height, layout=None)
+  grid = figure.subplots(rows, columns, squeeze=False, gridspec_kw={
+    'left': 0.005, 'right': 0.995, 'bottom': 0, 'top': 1 - caption / height,
+    'hspace': caption / side, 'wspace': 0.06})
+  for axes in grid.flat:
+    axes.set_axis_off()
+  # The brightest byte need not be 255: that of scikit-learn's digits is 16.
+  white = max(1, images.max()) if images.dtype == np.uint8 else 255
+  for axes, image, pair, value in zip(  # the last row may not be full
+      grid.flat, images, pairs, confidence, strict=False):
+    axes.imshow(to_rgb(image, white), interpolation='none')
+    axes.set_title(f'{between.join(pair)}\n{value:.3f}', fontsize=8, pad=3,
+                   parse_math=False)
+  return figure

@@ -1,0 +1,40 @@
+"""Plots of a language model."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bigmodels.plots import style
+
+if TYPE_CHECKING:
+  from matplotlib.figure import Figure
+
+
+def language(outputs: Mapping[str, np.ndarray], inputs: style.Inputs | None,
+             classes: Sequence[str] | None) -> 'dict[str, Figure]':
+  """Draws a histogram of the loss of the texts.
+
+  Args:
+    outputs: `nats`, the summed loss of each text, and `tokens`, how many it has; both
+      `[n]`.
+    inputs: not used.
+    classes: not used.
+
+  Returns:
+    Title -> figure; empty if no text has tokens and a finite loss.
+  """
+  nats, tokens = (np.asarray(outputs[k], np.float64) for k in ('nats', 'tokens'))
+  rows = np.isfinite(nats) & (tokens > 0)
+  if not rows.any():
+    return {}
+  each = nats[rows] / tokens[rows]
+  figure, axes = style.panel(style.HALF, 3.2)
+  axes.hist(each, bins=min(60, max(10, len(each) // 10)), color=style.BLUE)
+  mean = nats[rows].sum() / tokens[rows].sum()
+  axes.axvline(mean, color=style.ORANGE, linewidth=1.2)
+  axes.set_xlabel('loss of a text, nats a token')
+  axes.set_ylabel('texts')
+  style.subtitle(axes, f'the line: {mean:.3f}, the mean over all tokens',
+                 style.finite_note(rows.sum(), len(rows)))
+  return {'Loss of each text': figure}

@@ -1,0 +1,70 @@
+"""What all plots share: colours, sizes, axes, names."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+  from matplotlib.axes import Axes
+  from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREY = '#3b7dd8', '#d9622b', '#8c959f'
+DASHED = {'color': GREY, 'linewidth': 0.8, 'linestyle': (0, (4, 3))}  # references
+# Inches: a third, a half, two thirds and all of the report's width.
+NARROW, HALF, WIDE, FULL = 3.09, 4.85, 6.61, 10.14
+POINTS = 2000  # drawn at most
+Inputs = Callable[[np.ndarray], np.ndarray]
+
+
+def figure(width: float, height: float, layout: str | None = 'constrained'
+           ) -> 'Figure':
+  """Creates a figure.
+
+  Args:
+    width: in inches.
+    height: in inches.
+    layout: as matplotlib has it.
+  """
+  from matplotlib.figure import Figure
+
+  return Figure(figsize=(width, height), layout=layout)
+
+
+def panel(width: float, height: float) -> 'tuple[Figure, Axes]':
+  """Creates a figure of one panel, with its axes; see `figure`."""
+  created = figure(width, height)
+  return created, styled(created.subplots())
+
+
+def styled(axes: 'Axes') -> 'Axes':
+  """Gives axes the look of the report, and returns them."""
+  axes.spines[['top', 'right']].set_visible(False)
+  axes.spines[['left', 'bottom']].set_linewidth(0.6)
+  axes.tick_params(labelsize=8, length=3, width=0.6)
+  axes.xaxis.label.set_fontsize(8.5)
+  axes.yaxis.label.set_fontsize(8.5)
+  return axes
+
+
+def subtitle(axes: 'Axes', *lines: str) -> None:
+  """Writes lines above axes, at the left; empty ones are skipped."""
+  axes.set_title('\n'.join(filter(None, lines)), fontsize=8.5, loc='left',
+                 parse_math=False)
+
+
+def finite_note(finite: int, total: int) -> str:
+  """Returns a line about rows that are not finite, '' if all are."""
+  return '' if finite == total else f'{finite:,} of {total:,} rows are finite'
+
+
+def class_names(classes: Sequence[str] | None, count: int) -> list[str]:
+  """Returns so many names; those that are not given are numbers."""
+  given = [' '.join(str(name).split()) for name in classes or ()][:count]
+  return given + [str(i) for i in range(len(given), count)]
+
+
+def shorten(name: str, longest: int) -> str:
+  """Cuts a name in the middle: similar names tend to differ at an end."""
+  half = longest // 2
+  return name if len(name) <= longest else f'{name[:half]}…{name[1 - half:]}'
