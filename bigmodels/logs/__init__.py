@@ -1,1 +1,1 @@
-"""What a run shows: lines, a progress bar, TensorBoard, the report."""
+"""Logs of a run: lines and a progress bar, TensorBoard, the report."""

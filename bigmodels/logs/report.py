@@ -1,8 +1,8 @@
-"""A run on one page: a single html file that needs nothing but a browser.
+"""The report: a run on one page, a single HTML file that needs nothing but a browser.
 
-Drawings are inline SVG whose black, white and grey become colours of the page, so
-that they follow its light or dark scheme; one that is heavier than a picture of
-itself becomes a PNG on a white card.
+Plots are inline SVG whose black, white and grey become colours of the page, so they
+follow its light or dark scheme; one that is larger than a picture of itself becomes a
+PNG on a white card.
 """
 
 import base64
@@ -18,42 +18,45 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from bigmodels import plots as drawings
+import numpy as np
+
 from bigmodels.core.errors import shown
 from bigmodels.logs.page import PAGE, STYLE
+from bigmodels.logs.values import mean, members
+from bigmodels.plots import HALF, NARROW, curve
 
 PALETTE = ('#d9622b', '#2a9d6f', '#8e63ce', '#c2447a', '#b08900', '#0f8b9d')
 TRAIN = '#5b94d6'
 PANELS = 8
-HEADLINES = ('accuracy', 'return', 'auc', 'f1', 'r2', 'mae', 'perplexity', 'mse',
-             'loss')
-HEAVY = 300_000  # characters of one drawing
-ROOM = 1_700_000  # characters of all of them
+LARGEST = 300_000  # characters of one SVG
+ALL_PLOTS = 1_700_000  # characters of all plots
 
 
 def write(path: str | os.PathLike, *, title: str, config_text: str,
-          records: Sequence[Mapping[str, float | None]], result: Mapping[str, Any],
-          figures: Mapping[str, Mapping[str, Any]],
-          classes: Sequence[str] | None = None,
-          data: Sequence[str] = ()) -> None:
+          records: Sequence[Mapping[str, Any]], result: Mapping[str, Any],
+          plots: Mapping[str, Mapping[str, Any]], monitor: str | None = None,
+          classes: Sequence[str] | None = None, data: Sequence[str] = ()) -> None:
   """Writes the report; a reader finds the one before or this one, never half of it.
 
   Args:
-    path: of the html file.
+    path: of the HTML file.
     title: of the page.
     config_text: lines `path = value`, in groups with an empty line between.
-    records: what metrics.jsonl holds, `{'step': 50, 'train/loss': 0.3}` each. None
-      and NaN are both taken for what is not a number.
+    records: what metrics.jsonl holds, `{'step': 50, 'train/loss': 0.3}` each. A list
+      has a number for each member, drawn as a line each and shown as their mean; None
+      and NaN are not numbers; arrays of several axes are skipped.
     result: what result.json holds; whatever it lacks is not shown.
-    figures: split -> title -> matplotlib Figure.
+    plots: split -> title -> matplotlib Figure.
+    monitor: the metric that matters most, such as 'validation/accuracy'.
     classes: names for the rows of the table of per-class metrics.
     data: lines about the data: what was found in it, guessed, dropped and changed.
   """
-  metrics = {k: _float(v) for k, v in (result.get('metrics') or {}).items()}
+  metrics = {k: mean(v) for k, v in (result.get('metrics') or {}).items()}
+  metrics = {k: v for k, v in metrics.items() if v is not None}
   body = [
-    _header(title, metrics, result),
+    _header(title, metrics, result, monitor),
     _curves(records, result.get('best_step')),
-    _figures(figures),
+    _plots(plots),
     _metrics(metrics, classes),
     _data(data),
     _config(config_text),
@@ -70,12 +73,12 @@ def write(path: str | os.PathLike, *, title: str, config_text: str,
 # --- sections -------------------------------------------------------------------
 
 
-def _header(title, metrics, result):
+def _header(title, metrics, result, monitor):
   name, step, best = map(result.get, ('experiment', 'step', 'best_step'))
   speed = result.get('examples_per_second')
   used = result.get('utilization') or {}
   share, mfu = used.get('train_share'), used.get('mfu')
-  facts = {
+  details = {
     'experiment': None if name == title else name,
     'steps': step if step is None else _number(step),
     'best step': best if best is None else _number(best),
@@ -83,27 +86,27 @@ def _header(title, metrics, result):
     'training': _duration(result.get('train_seconds')),
     'compilation': _duration(result.get('compile_seconds')),
     'speed': speed if speed is None else f'{speed:,.0f} examples/s',
-    'time that trained': share if share is None else f'{share:.0%}',
+    'time in training': share if share is None else f'{share:.0%}',
     'MFU': mfu if mfu is None else f'{mfu:.1%}',
     'device': result.get('device'),
     'mesh': result.get('mesh'),
     'precision': result.get('precision'),
   }
-  facts = ''.join(f'<div><dt>{k}</dt><dd>{escape(str(v))}</dd></div>'
-                  for k, v in facts.items() if v is not None)
+  details = ''.join(f'<div><dt>{k}</dt><dd>{escape(str(v))}</dd></div>'
+                    for k, v in details.items() if v is not None)
   status = str(result.get('status') or '')
   kind = 'good' if status == 'finished' else 'other'
   badge = f'<span class="badge {kind}">{escape(status)}</span>' if status else ''
   headline = ''.join(
     f'<div><b>{_number(metrics[name])}</b><span>{escape(name.replace("/", " "))}</span>'
-    '</div>' for name in _headlines(metrics))
+    '</div>' for name in _headlines(metrics, monitor))
   headline = f'<div class="headline">{headline}</div>' if headline else ''
-  facts = f'<dl>{facts}</dl>' if facts else ''
-  return f'<header><h1>{escape(title)} {badge}</h1>\n{headline}\n{facts}</header>'
+  details = f'<dl>{details}</dl>' if details else ''
+  return f'<header><h1>{escape(title)} {badge}</h1>\n{headline}\n{details}</header>'
 
 
 def _curves(records, best):
-  series, strange = _series(records)
+  series, not_finite = _series(records)
   chosen, constant = _choose(series)
   if not series:
     return _section('Curves', '<p class="note">Nothing was logged before the run '
@@ -116,32 +119,32 @@ def _curves(records, best):
                    f'{escape(s or "run")}</span>' for s in splits)
   if best is not None:
     legend += f'<span class="key best">best checkpoint, step {_number(best)}</span>'
-  width = drawings.HALF if len(chosen) <= 4 else drawings.NARROW
+  width = HALF if len(chosen) <= 4 else NARROW
   cards = ''.join(
-    _card(name, drawings.curve(series[name], colors, best=best, width=width), f'c{i}')
+    _card(name, curve(series[name], colors, best=best, width=width), f'c{i}')
     for i, name in enumerate(chosen))
   notes = [f'{name} is not a number at {len(steps)} of its steps, first at step '
-           f'{_number(min(steps))}.' for name, steps in strange.items()]
+           f'{_number(min(steps))}.' for name, steps in not_finite.items()]
   if constant:
-    notes.append(f'Not drawn, for they never change: {", ".join(constant)}.')
+    notes.append(f'Not drawn, as they never change: {", ".join(constant)}.')
   left = [n for n in series if n not in chosen and n not in constant]
   if left:
-    notes.append(f'Not drawn, for want of room: {", ".join(left)}.')
+    notes.append(f'Not drawn, to keep this page short: {", ".join(left)}.')
   notes = ''.join(f'<p class="note">{escape(note)}</p>' for note in notes)
   return _section('Curves', f'<div class="legend">{legend}</div>'
                             f'<div class="cards">{cards}</div>{notes}')
 
 
-def _figures(figures):
-  sections, room = [], ROOM
-  for i, (split, drawn) in enumerate(figures.items()):
+def _plots(plots):
+  sections, left = [], ALL_PLOTS
+  for i, (split, figures) in enumerate(plots.items()):
     cards = []
-    for j, (name, figure) in enumerate(drawn.items()):
+    for j, (name, figure) in enumerate(figures.items()):
       card = _card(name, figure, f'f{i}-{j}')
-      if len(card) > room:
+      if len(card) > left:
         card = (f'<p class="note">{escape(name)} is left out, to keep this page '
                 'small.</p>')
-      room -= len(card)
+      left -= len(card)
       cards.append(card)
     if cards:
       sections.append(_section(split[:1].upper() + split[1:],
@@ -223,48 +226,67 @@ def _section(name, content):
 
 
 def _series(records):
-  """metric -> split -> (steps, values), and name -> steps where it is no number."""
-  points, strange = {}, {}
+  """Collects metric -> split -> (steps, values), and name -> steps not finite.
+
+  Values are `[n]`, or `[n, members]` if any of them is a list.
+  """
+  points, not_finite = {}, {}
   for record in records:
     for key, value in record.items():
       split, name = _split(key)
-      numeric = value is None or isinstance(value, int | float)
-      if key == 'step' or _is_class(name) or not numeric or 'step' not in record:
+      value = members(value)
+      if key == 'step' or _is_class(name) or value is None or 'step' not in record:
         continue
-      value = _float(value)
-      if not math.isfinite(value):
-        strange.setdefault(key, set()).add(record['step'])
-      # After a resume a step may stand twice: the later line is the one that counts.
+      if not np.isfinite(value).all():
+        not_finite.setdefault(key, set()).add(record['step'])
+      # After a resume a step may occur twice: the later line counts.
       points.setdefault(name, {}).setdefault(split, {})[record['step']] = (
-        value if math.isfinite(value) else math.nan)
+        np.where(np.isfinite(value), value, math.nan))
   series = {
-    name: {split: tuple(zip(*sorted(values.items()), strict=True))
-           for split, values in panel.items()}
+    name: {split: _arrays(values) for split, values in panel.items()}
     for name, panel in points.items()}
-  return series, strange
+  return series, not_finite
+
+
+def _arrays(points):
+  """Sorts step -> value into steps and values; a member that is missing is NaN."""
+  steps, values = zip(*sorted(points.items()), strict=True)
+  if all(value.ndim == 0 for value in values):
+    return steps, np.array(values)
+  table = np.full((len(values), max(value.size for value in values)), math.nan)
+  for row, value in zip(table, values, strict=True):
+    row[: value.size if value.ndim else None] = value
+  return steps, table
 
 
 def _choose(series):
-  """Names of the metrics to draw, loss and what was trained on first, and the dull."""
-  dull = []
+  """Returns the metrics to draw, the loss and trained ones first, and constant ones."""
+  constant = []
   for name, panel in series.items():
-    lines = [[v for v in values if math.isfinite(v)] for _, values in panel.values()]
-    if name != 'loss' and any(len(v) > 1 for v in lines) and all(
-        len(set(v)) <= 1 for v in lines):
-      dull.append(name)
-  names = [n for n in series if n not in dull]
+    lines = [line[np.isfinite(line)] for _, values in panel.values()
+             for line in np.atleast_2d(values.T)]
+    if name != 'loss' and any(len(line) > 1 for line in lines) and all(
+        len(set(line)) <= 1 for line in lines):
+      constant.append(name)
+  names = [n for n in series if n not in constant]
   names.sort(key=lambda n: (n != 'loss', -len(series[n])))
-  return names[:PANELS], dull
+  return names[:PANELS], constant
 
 
-def _headlines(metrics, most=4):
-  """The two most telling metrics of each split that was not trained on."""
+def _headlines(metrics, monitor, most=4):
+  """Returns two metrics of each evaluated split, by how much they matter.
+
+  The monitored one is the first, the loss the last; the rest are in the order in which
+  the task returns them.
+  """
   splits = {}
   for key in metrics:
     split, name = _split(key)
-    if name in HEADLINES and split != 'train':
-      splits.setdefault(split, []).append((HEADLINES.index(name), key))
-  return [key for keys in splits.values() for _, key in sorted(keys)[:2]][:most]
+    if split != 'train' and not _is_class(name):
+      rank = name == 'loss', name != _split(monitor or '')[1]
+      splits.setdefault(split, []).append((rank, key))
+  return [key for keys in splits.values()
+          for _, key in sorted(keys, key=lambda pair: pair[0])[:2]][:most]
 
 
 def _split(key):
@@ -281,17 +303,17 @@ def _kind(split):
   return 'train' if split == 'train' else 'evaluated'
 
 
-# --- drawings -------------------------------------------------------------------
+# --- plots ----------------------------------------------------------------------
 
 
 def _card(name, figure, prefix):
-  drawing, kind = _svg(figure, prefix, name), 'drawing'
-  if len(drawing) > HEAVY:
+  plot, kind = _svg(figure, prefix, name), 'drawing'
+  if len(plot) > LARGEST:
     picture = _png(figure, name)
-    if len(picture) < len(drawing):
-      drawing, kind = picture, 'picture'
+    if len(picture) < len(plot):
+      plot, kind = picture, 'picture'
   return (f'<figure class="{kind}"><figcaption>{escape(name)}</figcaption>'
-          f'{drawing}</figure>\n')
+          f'{plot}</figure>\n')
 
 
 def _svg(figure, prefix, name):
@@ -300,7 +322,7 @@ def _svg(figure, prefix, name):
   text = _save(figure, {'svg.fonttype': 'none', 'svg.hashsalt': prefix}, format='svg',
                facecolor='none', metadata=metadata).decode()
   text = text[text.index('<svg'):]
-  # All drawings share the page's one space of ids.
+  # Ids must be unique on the page.
   text = re.sub(r'(<[^>]*?\bid="|href="#|url\(#)', rf'\g<1>{prefix}-', text)
   for color, variable in (('#000000', 'ink'), ('#ffffff', 'card'),
                           ('#b0b0b0', 'line'), ('#cccccc', 'line')):
@@ -327,10 +349,6 @@ def _save(figure, settings, **options):
 
 
 # --- numbers --------------------------------------------------------------------
-
-
-def _float(value):
-  return math.nan if value is None else float(value)
 
 
 def _number(value):

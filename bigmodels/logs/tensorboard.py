@@ -3,16 +3,23 @@
 import os
 import socket
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from bigmodels.core.errors import shown
+from bigmodels.logs.values import members
 from bigmodels.storage.workdir import Workdir
 
 
 class TensorBoard:
-  """Writes scalars, at once and in this thread: what goes wrong is told as it is."""
+  """Writes scalars, synchronously, so that an error is raised where it occurs."""
 
   def __init__(self, workdir: Workdir, step: int):
-    """Starts an event file; what older files have after `step` is hidden from view."""
+    """Starts an event file; TensorBoard then hides what older files have after `step`.
+
+    Raises:
+      UserError: if the disk cannot be written.
+    """
     from tensorboardX import record_writer
     from tensorboardX.proto import event_pb2
 
@@ -25,12 +32,26 @@ class TensorBoard:
     start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
     self._add(step=step + 1 if step else 0, session_log=start)
 
-  def write(self, step: int, record: dict[str, float]) -> None:
-    """Adds every metric of a record."""
+  def write(self, step: int, record: Mapping[str, Any]) -> None:
+    """Adds the metrics of a record; member 0 of a list is `name/0`.
+
+    Args:
+      step: of the record.
+      record: flat name -> logged value. None, and arrays of several axes, are skipped.
+
+    Raises:
+      UserError: if the disk cannot be written.
+    """
     from tensorboardX.proto import summary_pb2
 
-    values = [summary_pb2.Summary.Value(tag=shown(name), simple_value=value)
-              for name, value in record.items()]
+    scalars = {}
+    for name, value in record.items():
+      found = None if value is None else members(value)
+      if found is not None:
+        scalars |= {f'{name}/{i}': v for i, v in enumerate(found)} if found.ndim else {
+          name: found}
+    values = [summary_pb2.Summary.Value(tag=shown(name), simple_value=float(value))
+              for name, value in scalars.items()]
     self._add(step=step, summary=summary_pb2.Summary(value=values))
 
   def _add(self, **fields) -> None:
@@ -40,4 +61,5 @@ class TensorBoard:
       self._file.flush()
 
   def close(self) -> None:
+    """Closes the file."""
     self._file.close()

@@ -1,6 +1,7 @@
 """Metrics: sums that add up over batches, and numbers of a whole split on the host.
 
-Definitions are those of scikit-learn, so that numbers are comparable.
+Definitions are those of scikit-learn, so that numbers are comparable. The metrics that
+matter most come first in a result, as the report shows them.
 """
 
 from bigmodels.metrics.classification import classification

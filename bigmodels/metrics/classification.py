@@ -21,16 +21,16 @@ def classification(outputs: dict[str, np.ndarray]) -> dict[str, float]:
   scores = outputs['probabilities'].astype(np.float64)
   classes = np.arange(scores.shape[-1])
   result = {'accuracy': float(np.mean(labels == predictions))}
-  each = metrics.precision_recall_fscore_support(
-    labels, predictions, labels=classes, zero_division=0)
-  occurs = np.isin(classes, labels) | np.isin(classes, predictions)
-  for name, values in zip(('precision', 'recall', 'f1'), each[:3], strict=True):
-    result[name] = float(np.mean(values[occurs]))
-    result |= {f'{name}/{c}': float(v) for c, v in zip(classes, values, strict=True)}
   if len(np.unique(labels)) == len(classes) and np.all(np.isfinite(scores)):
     # Equals `multi_class='ovr'`, which refuses float32 rows that add up to 1 only
     # within rounding; normalized again, ties would no longer be ties.
     ones = classes if len(classes) > 2 else [1]
     result['auc'] = float(np.mean([
       metrics.roc_auc_score(labels == c, scores[:, c]) for c in ones]))
+  precision, recall, f1, _ = metrics.precision_recall_fscore_support(
+    labels, predictions, labels=classes, zero_division=0)
+  occurs = np.isin(classes, labels) | np.isin(classes, predictions)
+  for name, values in (('f1', f1), ('precision', precision), ('recall', recall)):
+    result[name] = float(np.mean(values[occurs]))
+    result |= {f'{name}/{c}': float(v) for c, v in zip(classes, values, strict=True)}
   return result

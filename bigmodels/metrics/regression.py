@@ -6,15 +6,15 @@ import numpy as np
 
 
 def regression(outputs: dict[str, np.ndarray]) -> dict[str, float]:
-  """Computes MSE, MAE and R2, in the units of the targets.
+  """Computes R2, MAE and MSE, in the units of the targets.
 
   Args:
     outputs: `targets` and `predictions`, both `[n, targets]`.
 
   Returns:
-    Name -> number. R2 is left out if a target is constant, as scikit-learn's 0 or 1
-    depends on nothing that was predicted. MSE and MAE are NaN, and R2 is left out, if
-    any value is not finite.
+    Name -> number. R2 is left out if a target is constant, where scikit-learn's
+    0 or 1 does not depend on the predictions. MAE and MSE are NaN, and R2 is left out,
+    if any value is not finite.
 
   Raises:
     ValueError: if the two shapes differ.
@@ -27,14 +27,13 @@ def regression(outputs: dict[str, np.ndarray]) -> dict[str, float]:
     raise ValueError(f'regression: targets are {targets.shape}, predictions '
                      f'{predictions.shape}')
   if not (np.all(np.isfinite(targets)) and np.all(np.isfinite(predictions))):
-    return {'mse': float('nan'), 'mae': float('nan')}
-  result = {
-    'mse': float(metrics.mean_squared_error(targets, predictions)),
-    'mae': float(metrics.mean_absolute_error(targets, predictions)),
-  }
+    return {'mae': float('nan'), 'mse': float('nan')}
+  result = {}
   # Not the variance: rounding can make that of a constant nonzero.
   if np.all(np.ptp(targets, axis=0) > 0):
     with warnings.catch_warnings():
       warnings.simplefilter('error')
       result['r2'] = float(metrics.r2_score(targets, predictions))
+  result['mae'] = float(metrics.mean_absolute_error(targets, predictions))
+  result['mse'] = float(metrics.mean_squared_error(targets, predictions))
   return result

@@ -19,7 +19,7 @@ class _Page(html.parser.HTMLParser):
   def __init__(self, text):
     super().__init__()
     self.text, self.links, self.tags, self.open, self.rows = '', [], [], [], []
-    self.loader(text)
+    self.feed(text)
     self.close()
     assert not self.open
 
@@ -50,7 +50,7 @@ class _Page(html.parser.HTMLParser):
 
 def _write(tmp_path, **changes):
   arguments = {'title': 'digits', 'config_text': 'experiment = digits\n\nseed = 0\n',
-               'records': [], 'result': {}, 'figures': {}} | changes
+               'records': [], 'result': {}, 'plots': {}} | changes
   path = tmp_path / 'report.html'
   report.write(path, **arguments)
   assert [p.name for p in tmp_path.iterdir()] == ['report.html']
@@ -109,13 +109,48 @@ def test_at_most_eight_panels_and_the_rest_is_named(tmp_path):
               'train/loss': s} for s in (1, 2)]
   page, _ = _write(tmp_path, records=records)
   assert page.tags.count('figure') == 8
-  assert 'want of room: m8, m9, m10, m11, m12.' in page.text
+  assert 'page short: m8, m9, m10, m11, m12.' in page.text
 
 
 def test_the_later_of_two_lines_of_a_step_counts():
   series, _ = report._series([{'step': s, 'train/loss': v}
                               for s, v in ((2, 5), (4, 6), (2, 1))])
-  assert series == {'loss': {'train': ((2, 4), (1.0, 6.0))}}
+  steps, values = series['loss']['train']
+  assert steps == (2, 4) and values.tolist() == [1, 6]
+
+
+def test_members_are_lines_and_their_mean_is_in_the_tables(tmp_path):
+  records = [{'step': 1, 'test/loss': [1.0, 3.0], 'test/same': [1, 2]},
+             {'step': 2, 'test/loss': [0.5, None], 'test/same': [1, 2]},
+             {'step': 3, 'test/loss': 2.0, 'test/same': [1, 2]}]
+  series, _ = report._series(records)
+  np.testing.assert_array_equal(
+    series['loss']['test'][1], [[1, 3], [0.5, np.nan], [2, 2]])
+  page, _ = _write(tmp_path, records=records, result={'metrics': {
+    'test/loss': [0.5, 1.0], 'test/f1/0': [0.0, 1.0]}})
+  assert 'test/loss is not a number at 1 of its steps, first at step 2.' in page.text
+  assert 'never change: same.' in page.text
+  assert ['loss', '0.7500'] in page.rows and ['0', '0.5000'] in page.rows
+
+
+@pytest.mark.parametrize('value', [
+  [[1.0, 2.0], [3.0, 4.0]], [], [[1.0], [2.0, 3.0]], 'text', {'a': 1}])
+def test_values_that_cannot_be_drawn_are_skipped(tmp_path, value):
+  records = [{'step': s, 'test/odd': value, 'test/loss': 1 / s} for s in (1, 2)]
+  page, _ = _write(tmp_path, records=records, result={'metrics': {
+    'test/odd': value, 'test/loss': 0.5}})
+  assert page.rows == [['metric', 'test'], ['loss', '0.5000']]
+  assert page.tags.count('figure') == 1 and 'odd' not in page.text
+
+
+@pytest.mark.parametrize(('monitor', 'expected'), [
+  (None, ['test/length', 'test/return', 'valid/accuracy', 'valid/loss']),
+  ('valid/return', ['test/return', 'test/length', 'valid/accuracy', 'valid/loss']),
+  ('valid/loss', ['test/length', 'test/return', 'valid/accuracy', 'valid/loss'])])
+def test_headlines_are_the_monitored_metric_and_the_first_ones(monitor, expected):
+  metrics = ['train/loss', 'test/loss', 'test/length', 'test/f1/1', 'test/return',
+             'valid/loss', 'valid/accuracy', 'other/loss']
+  assert report._headlines(dict.fromkeys(metrics, 1.0), monitor) == expected
 
 
 @pytest.mark.parametrize('records', [
@@ -130,7 +165,7 @@ def test_short_and_broken_records(tmp_path, records):
     assert 'Nothing was logged' in page.text
 
 
-def test_where_a_metric_was_not_a_number_is_told(tmp_path):
+def test_steps_where_a_metric_was_not_a_number_are_named(tmp_path):
   records = [{'step': 30, 'train/loss': 1.0}, {'step': 60, 'train/loss': None},
              {'step': 90, 'train/loss': math.nan}]
   page, _ = _write(tmp_path, records=records)
@@ -148,7 +183,7 @@ def test_everything_is_escaped(tmp_path):
     records=[{'step': s, f'{evil}/{evil}': s, f'train/{evil}': s} for s in (1, 2)],
     result={'metrics': {f'{evil}/{evil}': 1, f'{evil}/f1/1': 1}, 'status': evil,
             'experiment': evil * 2, 'device': evil, 'versions': {evil: evil}},
-    figures={evil: drawn | {evil: Figure()}}, classes=('ok', evil))
+    plots={evil: drawn | {evil: Figure()}}, classes=('ok', evil))
   assert 'script' not in page.tags
   assert page.text.count(evil) >= 15
 
@@ -157,7 +192,7 @@ def test_nothing_is_fetched_from_anywhere(tmp_path):
   outputs = {'labels': np.array([0, 1]), 'predictions': np.array([1, 0]),
              'probabilities': np.array([[0.1, 0.9], [0.8, 0.2]])}
   drawn = plots.classification(outputs, lambda rows: np.zeros((2, 4, 4, 3)), None)
-  page, text = _write(tmp_path, records=_records(), figures={'test': drawn})
+  page, text = _write(tmp_path, records=_records(), plots={'test': drawn})
   assert page.links
   assert all(link.startswith(('#', 'data:')) for link in page.links)
   assert not {'link', 'script', 'iframe'} & set(page.tags)
@@ -167,7 +202,7 @@ def test_nothing_is_fetched_from_anywhere(tmp_path):
 def test_ids_of_drawings_do_not_collide(tmp_path):
   figure = Figure()
   figure.subplots().plot([1, 2])
-  _, text = _write(tmp_path, figures={'a': {'x': figure, 'y': figure}})
+  _, text = _write(tmp_path, plots={'a': {'x': figure, 'y': figure}})
   ids = [part.split('"')[0] for part in text.split(' id="')[1:]]
   assert ids and len(ids) == len(set(ids))
   for link in text.split('href="#')[1:]:
@@ -177,17 +212,17 @@ def test_ids_of_drawings_do_not_collide(tmp_path):
 def test_a_heavy_drawing_becomes_a_picture_on_a_white_card(tmp_path):
   figure = Figure()
   figure.subplots().scatter(*np.random.default_rng(0).uniform(size=(2, 20_000)))
-  page, text = _write(tmp_path, figures={'test': {'points': figure}})
+  page, text = _write(tmp_path, plots={'test': {'points': figure}})
   assert 'img' in page.tags and 'class="picture"' in text
   assert len(text) < 1e6
 
 
-def test_the_page_stays_small_by_leaving_figures_out(tmp_path, monkeypatch):
-  monkeypatch.setattr(report, 'ROOM', 60_000)
+def test_the_page_stays_small_by_leaving_plots_out(tmp_path, monkeypatch):
+  monkeypatch.setattr(report, 'ALL_PLOTS', 60_000)
   noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
   figure = Figure()
   figure.subplots().imshow(noise, interpolation='none')
-  page, text = _write(tmp_path, figures={key: {'noise': figure} for key in 'ab'})
+  page, text = _write(tmp_path, plots={key: {'noise': figure} for key in 'ab'})
   assert page.tags.count('figure') == 1
   assert 'noise is left out' in page.text
   assert len(text) < 80_000
@@ -197,7 +232,7 @@ def test_a_failure_leaves_the_report_of_before(tmp_path):
   _write(tmp_path, title='before')
   with pytest.raises(ZeroDivisionError):
     report.write(tmp_path / 'report.html', title='after', config_text='', records=[],
-                 result={}, figures={'test': {'broken': _Broken()}})
+                 result={}, plots={'test': {'broken': _Broken()}})
   assert 'before' in (tmp_path / 'report.html').read_text()
   assert [p.name for p in tmp_path.iterdir()] == ['report.html']
 

@@ -11,26 +11,27 @@ from bigmodels.storage.workdir import Workdir
 
 def _events(path):
   """Reads length, checksum, event, checksum; checksums are masked CRC32C."""
-  data, place = path.read_bytes(), 0
+  data, position = path.read_bytes(), 0
 
   def masked(part):
     crc = crc32c(part)
     return (((crc >> 15) | (crc << 17 & 0xFFFFFFFF)) + 0xA282EAD8) & 0xFFFFFFFF
 
-  while place < len(data):
-    (length,) = struct.unpack('<Q', data[place:place + 8])
-    (check,) = struct.unpack('<I', data[place + 8:place + 12])
-    assert check == masked(data[place:place + 8])
-    event = data[place + 12:place + 12 + length]
-    place += 12 + length
-    assert struct.unpack('<I', data[place:place + 4])[0] == masked(event)
-    place += 4
+  while position < len(data):
+    (length,) = struct.unpack('<Q', data[position:position + 8])
+    (check,) = struct.unpack('<I', data[position + 8:position + 12])
+    assert check == masked(data[position:position + 8])
+    event = data[position + 12:position + 12 + length]
+    position += 12 + length
+    assert struct.unpack('<I', data[position:position + 4])[0] == masked(event)
+    position += 4
     yield event_pb2.Event.FromString(event)
 
 
 def test_scalars_and_the_step_a_resumed_run_starts_at(tmp_path):
   board = TensorBoard(Workdir(tmp_path), 30)
-  board.write(40, {'train/loss': 0.5, 'test/f1/3': 0.25})
+  board.write(40, {'train/loss': 0.5, 'test/f1/3': 0.25, 'test/loss': [1.0, 2.0],
+                   'test/none': None, 'test/matrix': [[1, 2], [3, 4]]})
   board.close()
   (path,) = (tmp_path / 'tensorboard').glob('events.out.tfevents.*')
   version, start, scalars = _events(path)
@@ -38,4 +39,5 @@ def test_scalars_and_the_step_a_resumed_run_starts_at(tmp_path):
   assert start.session_log.status == event_pb2.SessionLog.START and start.step == 31
   assert scalars.step == 40
   found = {v.tag: v.simple_value for v in scalars.summary.value}
-  assert found == {'train/loss': 0.5, 'test/f1/3': 0.25}
+  assert found == {
+    'train/loss': 0.5, 'test/f1/3': 0.25, 'test/loss/0': 1, 'test/loss/1': 2}

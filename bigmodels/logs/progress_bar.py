@@ -1,19 +1,28 @@
-"""Progress: a bar on a terminal, plain lines elsewhere."""
+"""The progress of training: a bar on a terminal, plain lines elsewhere."""
 
 import sys
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from bigmodels.core import console
 from bigmodels.core.errors import shown
+from bigmodels.logs.values import mean
 
 
-class Progress:
-  """Shows where training is. All text of a running loop goes through `say`."""
+class ProgressBar:
+  """Shows how far training is. All text of a running loop is printed by `say`."""
 
   def __init__(self, steps: int, batch_size: int, first: int):
-    """Starts at step `first` of `steps`."""
+    """Starts at a step.
+
+    Args:
+      steps: of the run.
+      batch_size: examples a step.
+      first: the step it starts at.
+    """
     self._batch_size, self._steps = batch_size, steps
-    self._start, self._first, self._metrics = time.perf_counter(), first, ''
+    self._first, self._metrics = first, ''
     self._bar = None
     self._last_line = 0.0
     if sys.stderr.isatty():
@@ -35,11 +44,19 @@ class Progress:
       f'{self._metrics}', refresh=False)
     self._bar.update(step - self._bar.n)
 
-  def log(self, step: int, record: dict[str, float], seconds: float) -> None:
-    """Shows training metrics: in the bar, or as a line every ten seconds at most."""
-    values = {k.removeprefix('train/'): v for k, v in record.items()
-              if k.startswith('train/')}
-    self._metrics = shown(''.join(f', {k} {v:.4g}' for k, v in values.items()))
+  def log(self, step: int, record: Mapping[str, Any], seconds: float) -> None:
+    """Shows training metrics: in the bar, or as a line every ten seconds at most.
+
+    Args:
+      step: that is done.
+      record: flat name -> logged value; only those of 'train' are shown, as the mean
+        over members.
+      seconds: of training since the start.
+    """
+    values = {k.removeprefix('train/'): mean(v) for k, v in record.items()
+              if k.startswith('train/') and v is not None}
+    self._metrics = shown(''.join(
+      f', {k} {v:.4g}' for k, v in values.items() if v is not None))
     now = time.perf_counter()
     if self._bar is None and (now - self._last_line > 10 or step == self._steps):
       rate = (step - self._first) / max(seconds, 1e-9)
@@ -58,6 +75,7 @@ class Progress:
       self._bar.refresh()
 
   def close(self) -> None:
+    """Removes the bar."""
     if self._bar is not None:
       self._bar.close()
 

@@ -1,0 +1,28 @@
+"""Tests of what counts as a logged value."""
+
+import math
+
+import numpy as np
+import pytest
+
+from bigmodels.logs import values
+
+
+@pytest.mark.parametrize(('value', 'expected'), [
+  (3, 3.0), (0.5, 0.5), (None, math.nan), ([1, 2.0], [1.0, 2.0]),
+  ([1.0, None], [1.0, math.nan]), (np.float32(2), 2.0), ([math.inf], [math.inf])])
+def test_numbers_and_lists_of_numbers_are_values(value, expected):
+  found = values.members(value)
+  assert found.dtype == np.float64
+  np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize('value', [
+  'text', '3', b'3', {'a': 1}, [], [[1, 2]], [[1], [2, 3]], ['a'], [{}], object()])
+def test_other_values_are_none(value):
+  assert values.members(value) is None and values.mean(value) is None
+
+
+def test_the_mean_is_that_of_the_members():
+  assert values.mean([1.0, 2.0, 6.0]) == 3 and values.mean(4) == 4
+  assert math.isnan(values.mean([1.0, None])) and math.isnan(values.mean(None))
