@@ -12,21 +12,24 @@ if TYPE_CHECKING:
   from matplotlib.figure import Figure
 
 
+_COLUMNS, _SNAPSHOTS = 10, 8  # images in a row, and rows along the run
+
+
 def generation(outputs: Mapping[str, np.ndarray], inputs: style.Inputs | None,
-               classes: Sequence[str] | None, *, moments: Sequence[int],
-               columns: int, ways: tuple[int, int], white: int = 255,
-               note: str | None = None) -> 'dict[str, Figure]':
+               classes: Sequence[str] | None, *,
+               snapshots: Mapping[int, Mapping[str, np.ndarray]],
+               paths: tuple[int, int], white: int = 255, note: str | None = None
+               ) -> 'dict[str, Figure]':
   """Draws samples beside real images, samples along the run, and interpolations.
 
   Args:
-    outputs: `generated`, `real`, `album` and `between`, uint8 `[n, height, width, 1 or
-      3]`, and `labels` `[n]`. `album` holds a row of images for each moment, one after
-      the other, and `between` those of each way.
+    outputs: `generated`, `real` and `between`, uint8 `[n, height, width, 1 or 3]`, and
+      `labels` `[n]`. The first rows of `between` are images on paths between two
+      latents, one path after the other.
     inputs: not used.
     classes: their names; None numbers them.
-    moments: steps at which the rows of the album were made.
-    columns: images in a row of the album.
-    ways: number of interpolations between two latents, and images on each.
+    snapshots: step -> `generated` `[k, height, width, 1 or 3]`, of the same latents.
+    paths: number of paths, and images on each.
     white: the byte of white.
     note: a line above the samples.
 
@@ -38,7 +41,7 @@ def generation(outputs: Mapping[str, np.ndarray], inputs: style.Inputs | None,
     return {}
   shown = np.unique(labels)[:10]
   names = style.class_names(classes, int(labels.max()) + 1)
-  rows = [np.flatnonzero(labels == label)[:columns] for label in shown]
+  rows = [np.flatnonzero(labels == label)[:_COLUMNS] for label in shown]
   width = min(map(len, rows))
   result = {}
 
@@ -49,17 +52,16 @@ def generation(outputs: Mapping[str, np.ndarray], inputs: style.Inputs | None,
     grid(title, [images[row[:width]] for row in rows],
          [names[label] for label in shown],
          note if title == 'Samples' else 'of the same split')
-  made = np.flatnonzero(outputs['album'].reshape(len(labels), -1).any(1))
-  count = min(len(made) and made[-1] // columns + 1, len(moments),
-              len(labels) // columns)
-  if count:
-    grid('Along the run',
-         [outputs['album'][i * columns : (i + 1) * columns] for i in range(count)],
-         [f'{moment:,}' for moment in moments[:count]],
-         'the same latents after so many steps')
-  paths, points = ways
-  if len(labels) >= paths * points:
+  if snapshots:
+    # More of them early, when more changes.
+    every = sorted(snapshots)
+    steps = [every[i] for i in np.unique(np.ceil(
+      (len(every) - 1) * np.linspace(0, 1, _SNAPSHOTS) ** 2).astype(int))]
+    grid('Along the run', [snapshots[step]['generated'] for step in steps],
+         [f'{step:,}' for step in steps], 'the same latents after so many steps')
+  count, points = paths
+  if len(labels) >= count * points:
     grid('Between two latents',
-         [outputs['between'][i * points : (i + 1) * points] for i in range(paths)],
-         [''] * paths, 'on the great circle from left to right')
+         [outputs['between'][i * points : (i + 1) * points] for i in range(count)],
+         [''] * count, 'on the great circle from left to right')
   return result

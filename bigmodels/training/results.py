@@ -95,7 +95,7 @@ def write(workdir: Workdir, resolved: resolving.Resolved, built: Built,
   with workdir.blame():
     report.write(
       workdir.report, title=resolved.name, config_text=resolving.to_text(resolved),
-      records=read_metrics(workdir), result=result, plots=figures,
+      records=read_metrics(workdir), result=result, plots=plots,
       monitor=built.experiment.monitor and built.experiment.monitor.metric,
       classes=built.train.dataset.classes, data=built.data['kept'].get('notes', ()))
   # Last: a result that says finished has a report beside it.
