@@ -119,9 +119,10 @@ FLAGS = [
   _digits('an activation that is a module', 'model.activation=jax.nn'),
   _digits('a transform that is none', 'train.transforms.0=3'),
   _digits('a metric that is none', 'monitor.metric=test/acc', 'monitor.goal=max'),
-  _digits('two spans', 'duration.steps=3'), _digits('no keep', 'keep=0'),
+  _digits('two durations', 'duration.steps=3'), _digits('no keep', 'keep=0'),
   _digits('no such precision', 'precision=float8'),
   _digits('no such mode', '--mode=trian'), _digits('no such flag', '--workdri=a'),
+  _digits('no such file of a mode', '--mode=HERE/none.py'),
   _digits('a flag twice', '--workdir=HERE/a'), _digits('a mesh of words', '--mesh=big'),
   _digits('a mesh too big', '--mesh=data:64'), _digits('a mesh of 0', '--mesh=data:0'),
   _digits('another backend', '--require_backend=tpu'),
@@ -168,7 +169,7 @@ def answer(bad: Bad, folder: pathlib.Path, cache_dir: pathlib.Path) -> str:
   """
   from absl import flags
 
-  import run
+  from bigmodels.cli import command
 
   for name, content in bad.files.items():
     path = folder / name
@@ -182,7 +183,7 @@ def answer(bad: Bad, folder: pathlib.Path, cache_dir: pathlib.Path) -> str:
   code = 0
   with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
     try:
-      run._start(argv)
+      command.start(argv)
     except SystemExit as end:
       code = end.code
     except BaseException as error:

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from bigmodels.cli import options
 from bigmodels.distributed import secret
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -30,7 +31,7 @@ def test_which_flags_are_found():
 
 @pytest.mark.parametrize('path', FILES, ids=lambda p: p.name)
 def test_flags_are_of_run_py(path):
-  defined = set(re.findall(r"DEFINE_\w+\(\s*'(\w+)'", (ROOT / 'run.py').read_text()))
+  defined = {flag.name for flag in options.flags_of_every_mode()}
   assert {'experiment', 'workdir'} <= defined
   assert _flags(path.read_text()) <= defined
 

@@ -1,1 +1,1 @@
-"""The command line as modes see it."""
+"""The command line: flags, exit codes, and the request that a mode gets."""

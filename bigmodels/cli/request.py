@@ -1,11 +1,11 @@
-"""What a mode is asked for."""
+"""The part of the command line that every mode has."""
 
 import functools
 import os
 import pathlib
 from typing import Literal, NamedTuple
 
-from bigmodels.config import Experiment, resolving
+from bigmodels.config import Experiment, config_file, resolving
 from bigmodels.core import paths
 from bigmodels.core.errors import UserError
 from bigmodels.data.sources import DataContext, in_lines
@@ -17,52 +17,22 @@ from bigmodels.parallel.sharding import MeshShape
 from bigmodels.storage.workdir import Fitted, Workdir
 
 
-class Sampling(NamedTuple):
-  """How --mode=sample writes; the fields are the flags. None: as `decoding.Settings`.
-
-  Attributes:
-    prompt: texts to go on from; none for the empty one.
-    prompt_file: the path of a file with one on each line.
-    tokens: most that are written after each.
-    temperature: 0 takes the likeliest token.
-    top_k: draw from so many tokens only.
-    top_p: draw from the fewest tokens of this probability.
-    beams: of a beam search.
-    stop: texts to end at.
-    samples: texts after each prompt.
-    sample_seed: of the draws.
-  """
-
-  prompt: list[str] | None = None
-  prompt_file: str | None = None
-  tokens: int | None = None
-  temperature: float | None = None
-  top_k: int | None = None
-  top_p: float | None = None
-  beams: int | None = None
-  stop: list[str] | None = None
-  samples: int = 1
-  sample_seed: int = 0
-
-
 class Request(NamedTuple):
-  """The command line, read.
+  """The flags of every mode.
 
   Attributes:
-    experiment: a name, the path of a `.py` file or of a `config.txt`, or None for
-      what the workdir holds.
+    experiment: a name, the path of a `.py` file or of a `config.txt`; None for that
+      of the workdir.
     overrides: knob or dotted path -> text.
     workdir: a path, or None.
-    data_dir: where TFDS datasets are, or None.
-    cache_dir: where decoded data and compiled programs are kept.
+    data_dir: folder of TFDS datasets, or None.
+    cache_dir: folder of decoded data and compiled programs.
     require_backend: 'cpu', 'gpu', 'tpu' or None.
     mesh: to use instead of the experiment's, or None.
     parallel: 'jit' or 'pmap'.
     address: of the other processes of the run.
-    hang_timeout: seconds without a word from another process before it is given up.
-    topology: what to plan for, or None for the devices that are there.
-    sampling: how to write.
-    trust: whether to import and execute whatever a stored run names.
+    hang_timeout: seconds without a message from another process before this one ends.
+    trust: whether to import and execute anything that a stored run names.
   """
 
   experiment: str | None
@@ -75,22 +45,23 @@ class Request(NamedTuple):
   parallel: Literal['jit', 'pmap'] = 'jit'
   address: Address = Address()
   hang_timeout: float = 120.0
-  topology: str | None = None
-  sampling: Sampling = Sampling()
   trust: bool = False
 
   @property
   def shared(self) -> str:
-    """The folder that all processes of a run see: what they have in common is there."""
+    """The folder that all processes of a run share."""
     return self.workdir or 'runs'
 
   def agree(self, group: ProcessGroup, config_text: str, code: str) -> None:
-    """Checks that all processes were asked for the same.
+    """Checks that all processes of a run have the same command line.
 
     Args:
       group: the processes.
       config_text: of the experiment.
       code: digest of its code.
+
+    Raises:
+      UserError: in all of them, if they differ.
     """
     group.agree('the command', '--workdir' if self.workdir else 'no --workdir')
     group.agree('the experiment', config_text)
@@ -98,9 +69,12 @@ class Request(NamedTuple):
     group.agree('the mesh', f"{self.mesh or 'as in the experiment'} ({self.parallel})")
 
   def described(self) -> DataContext:
-    """What plan and shapes need of the world: data is described, not read.
+    """A context in which data is described, but not read.
 
-    What the run in the workdir keeps, such as its tokenizer, is not fitted again.
+    What the run in the workdir has fitted, such as a tokenizer, is not fitted again.
+
+    Raises:
+      UserError: if that cannot be read.
     """
     stored = Workdir(self.workdir).fitted() if self.workdir else Fitted(None, {})
     kept = {name: value for name, value in stored.kept.items()
@@ -111,33 +85,41 @@ class Request(NamedTuple):
       say=functools.cache(in_lines(functools.partial(print, flush=True))))  # once each
 
   def layout(self, experiment: Experiment, devices: list | None = None) -> Layout:
-    """The mesh that is meant, over devices; None for those that are there."""
+    """How arrays are laid out over devices.
+
+    Args:
+      experiment: its mesh is used without `--mesh`.
+      devices: None for those of this process.
+
+    Raises:
+      UserError: if the mesh does not fit them.
+    """
     return layout.over(self.mesh or experiment.mesh, self.parallel, experiment.rules,
                        devices)
 
   def resolve(self) -> resolving.Resolved:
-    """The experiment that is meant, with every override.
+    """The experiment, with every override.
 
-    What the user has named is trusted on this machine from now on; see `trust`.
+    Code that the user names is trusted on this machine from now on; see `trust`.
 
     Raises:
-      UserError: if none is named and the workdir holds none.
+      UserError: if none is named and the workdir holds none, or it cannot be resolved.
     """
     if self.experiment is None:
       if self.workdir is None:
         names = ', '.join(resolving.summaries())
         raise UserError(
-          'name an --experiment, or a --workdir to go on with; there is ' + names)
+          'name an --experiment, or a --workdir to resume; there is ' + names)
       return Workdir(self.workdir).recorded(self.overrides, trusted=self.trust)
     if self.experiment.endswith('.txt'):
       path = paths.checked(self.experiment, '--experiment')
       if not path.is_file():
         raise UserError(f'--experiment: there is no file {path}')
       copy = path.parent / 'source'
-      return resolving.from_file(path, self.overrides, trusted=self.trust,
-                              copy=copy if os.path.isdir(copy) else None)
+      return config_file.from_file(path, self.overrides, trusted=self.trust,
+                                   copy=copy if os.path.isdir(copy) else None)
     resolved = resolving.resolve(self.experiment, self.overrides)
-    # What begins with a letter can be a name, and what has a colon be imported.
+    # A text that begins with a letter or has a colon may be the name of other code.
     names = any(v[:1].isalpha() or ':' in v for v in self.overrides.values())
-    resolving.remember(resolved, all_lines=names)
+    config_file.remember(resolved, all_lines=names)
     return resolved

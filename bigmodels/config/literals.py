@@ -23,7 +23,7 @@ EMPTY = inspect.Parameter.empty
 _PLAIN = (types.NoneType, bool, int, float, bytes, str)
 _WORDS = {'true': True, 'false': False, 'none': None,
           'nan': np.nan, 'inf': np.inf, '-inf': -np.inf}
-# Where a library's private functions are known to the public.
+# Public modules of functions that libraries define in private ones.
 _PUBLIC = ('jax.nn', 'jax.numpy', 'jax.nn.initializers')
 
 
@@ -42,7 +42,7 @@ def is_record(value: Any) -> bool:
 
 
 def is_function(value: Any) -> bool:
-  """Whether a value is a function or class, in the wide sense, or a partial of one."""
+  """Whether a value is a function, a class, a named callable or a partial of one."""
   return isinstance(value, functools.partial) or (
     callable(value) and hasattr(value, '__name__') and hasattr(value, '__module__'))
 
@@ -71,7 +71,7 @@ def literal(value: Any) -> str | None:
 
 
 def write(value: Any) -> str:
-  """A literal, or a dotted name, or what tells one array from another."""
+  """The text of a value: a literal, a dotted name, or type and checksum of an array."""
   text = literal(value)
   if text is not None:
     return text
@@ -83,7 +83,7 @@ def write(value: Any) -> str:
 
 
 def dotted_name(value: Any) -> str:
-  """What a function or class, or the class of a record, can be imported by."""
+  """The name by which a function, a class or the class of a record is imported."""
   value = value.func if isinstance(value, functools.partial) else value
   if not hasattr(value, '__name__') or not hasattr(value, '__module__'):
     member = getattr(value, 'name', None)  # of an enum
@@ -105,33 +105,33 @@ def dotted_name(value: Any) -> str:
 
 def parse(text: str, annotation: Any, current: Any, path: str,
           find: Callable[[str, str], tuple[Any, str]] | None = None) -> Any:
-  """Reads the text of a value as the type wanted.
+  """Parses the text of a value to the type of a parameter or field.
 
   The type is that of the current value where it is a plain one, else what the
-  annotation allows. Functions are written by the dotted name that imports them, and
-  so is the class of a record: the class is what comes back then.
+  annotation allows. A function or a class is given by its dotted name; for a record
+  its class is returned.
 
   Args:
     text: as typed by the user: `3e-4`, `(32, 64)`, `true`, `jax.nn.gelu`.
     annotation: of the parameter or field, or None.
-    current: the value it has now.
-    path: for the error.
-    find: (dotted name, path) -> what it stands for, EMPTY if nothing, and a hint for
-      the error; None for `imported`, which imports whatever it says.
+    current: its value, EMPTY if it has none.
+    path: of the parameter or field, for the error.
+    find: (dotted name, path) -> the object of that name, EMPTY if there is none, and a
+      hint for the error; None for `imported`, which imports any name.
 
   Raises:
-    UserError: if the text is no such value.
+    UserError: if the text is not of the type.
   """
   try:
     value = ast.literal_eval(text)
   except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
     value = _WORDS.get(text.lower(), text)
-  kinds = _wanted(annotation, current)
+  kinds = _allowed(annotation, current)
   hint = ''
-  # Whatever can be text can be anything: it goes last.
+  # Any text fits str, so it is tried last.
   for kind in sorted(kinds, key=lambda k: k is str):
     if kind is str and hint and text.partition('.')[0] in sys.modules:
-      break  # meant as a name, but misspelt
+      break  # a misspelt name
     if _imports(kind):
       if value is text and (str not in kinds or '.' in text):
         named, hint = (find or imported)(text, path)
@@ -141,11 +141,11 @@ def parse(text: str, annotation: Any, current: Any, path: str,
     found, fitted = _fit(value, text, kind)
     if found:
       return fitted
-  names = ' or '.join(dict.fromkeys(map(_say, kinds))) or 'nothing that can be typed'
+  names = ' or '.join(dict.fromkeys(map(_type_name, kinds))) or 'left as it is'
   now = 'unset' if current is EMPTY else _short(write(current))
   got = _short(repr(text)) if value is text else _short(text) if value is None else (
-    f'the {_say(type(value))} {_short(text)}')
-  raise UserError(f'{path}: wants {names} (now {now}), got {got}{hint}')
+    f'the {_type_name(type(value))} {_short(text)}')
+  raise UserError(f'{path}: must be {names} (now {now}), got {got}{hint}')
 
 
 def record_class(annotation: Any) -> Any:
@@ -156,13 +156,13 @@ def record_class(annotation: Any) -> Any:
     None)
 
 
-def _wanted(annotation, current) -> list[Any]:
-  """The alternatives a value may be of, best first."""
+def _allowed(annotation, current) -> list[Any]:
+  """The types that a value may have, best first."""
   allowed = _alternatives(annotation)
   if current is EMPTY or current is None:
     return allowed or _alternatives(Any)
   if isinstance(current, _PLAIN):
-    # A library's "array-like" also allows bool and complex: keep to the kind it is.
+    # A library's "array-like" also allows bool and complex: keep the current type.
     literals = [a for a in allowed if typing.get_origin(a) is typing.Literal]
     kinds = [*literals]
     if not any(current in typing.get_args(kind) for kind in literals):
@@ -207,7 +207,7 @@ def _fit(value, text: str, kind) -> tuple[bool, Any]:
   """Whether a literal is of a kind, and the value as that kind."""
   origin = typing.get_origin(kind) or kind
   if origin is typing.Literal:
-    if text in typing.get_args(kind):  # 'none' may be one of several words
+    if text in typing.get_args(kind):  # 'none' may be one of the choices
       return True, text
     return (type(value), value) in [(type(a), a) for a in typing.get_args(kind)], value
   if origin in (dict, Mapping):
@@ -246,7 +246,7 @@ def _fit_items(items, annotation) -> tuple[bool, tuple]:
 
 
 def _imports(kind) -> bool:
-  """Whether values of a kind are written by their dotted name."""
+  """Whether values of a type are given by their dotted name."""
   return kind is Callable or typing.get_origin(kind) is type or (
     inspect.isclass(kind) and kind not in _PLAIN and not typing.get_origin(kind)
     and not issubclass(kind, tuple | list | dict | os.PathLike))
@@ -257,18 +257,21 @@ def _suits(value, kind) -> bool:
     if kind is Callable:
       return callable(value) and value is not EMPTY
     if typing.get_origin(kind) is type:
-      wanted = typing.get_args(kind)[0]
+      base = typing.get_args(kind)[0]
       return inspect.isclass(value) and value is not EMPTY and (
-        wanted is Any or issubclass(value, wanted))
+        base is Any or issubclass(value, base))
     return isinstance(value, kind)
-  except TypeError:  # a protocol that cannot be asked
+  except TypeError:  # a protocol without runtime checks
     return False
 
 
 def imported(text: str, path: str = '') -> tuple[Any, str]:
-  """What a dotted name such as `jax.nn.gelu` stands for, and why it does not.
+  """Imports the object of a dotted name such as `jax.nn.gelu`.
 
-  Whatever it names is imported, which executes code: for what the user has typed.
+  This executes code, so it is for names that the user has typed.
+
+  Returns:
+    The object, EMPTY if there is none; and a hint for the error, which may be ''.
   """
   del path
   first, *rest = (text if '.' in text else f'builtins.{text}').split('.')
@@ -277,7 +280,7 @@ def imported(text: str, path: str = '') -> tuple[Any, str]:
   try:
     value, module = importlib.import_module(first), first
     for name in rest:
-      # The attribute first: a package may show a function by its module's name.
+      # Attributes first: a package may export a function under its module's name.
       if not hasattr(value, name) and module in sys.modules:
         value = sys.modules[module]
       module = f'{module}.{name}'
@@ -293,11 +296,11 @@ def imported(text: str, path: str = '') -> tuple[Any, str]:
     return EMPTY, f'; {place} has no {error.name!r}' + close * ('mean' in close)
   except ImportError as error:
     return EMPTY, f'; {error}' if '.' in text else ''
-  except Exception as error:  # whatever a module does when it is imported
+  except Exception as error:  # anything that a module raises
     return EMPTY, f'; importing it raised {type(error).__name__}: {error}'
 
 
-def _say(kind) -> str:
+def _type_name(kind) -> str:
   origin = typing.get_origin(kind)
   if origin is typing.Literal:
     return ' or '.join(repr(a) for a in typing.get_args(kind))
@@ -306,8 +309,8 @@ def _say(kind) -> str:
   if kind is Callable:
     return "a function's dotted name, such as jax.nn.relu"
   if origin is type:
-    wanted = typing.get_args(kind)[0]
-    return "a class's dotted name" if wanted is Any else f'{dotted_name(wanted)}'
+    base = typing.get_args(kind)[0]
+    return "a class's dotted name" if base is Any else dotted_name(base)
   return str(kind) if origin else getattr(kind, '__name__', str(kind))
 
 

@@ -1,41 +1,37 @@
-"""The code of an experiment: its file, and what it imports from beside it.
+"""The code of an experiment or a mode: its file, and the modules beside it.
 
-The files are read once: what is executed is what is compared, kept and trusted. Which
-they are is read off the import statements, those inside of functions included; what
-is imported by other means, `importlib` for one, is not among them.
+The files are read once: what is executed is what is compared, kept and trusted. Modules
+are found by import statements, also inside of functions; imports by other means, such
+as `importlib`, are not followed.
 """
 
 import ast
 import difflib
 import hashlib
-import importlib.machinery
 import importlib.util
 import json
 import pathlib
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from types import ModuleType
 from typing import Any, NamedTuple
 
-import cloudpickle
+from bigmodels.core.errors import UserError
 
-from bigmodels.core.errors import UserError, nearest
-
-_BESIDE = '__beside__'  # what an import from beside the experiment is turned into
 _SHOWN = 3  # lines that differ
 
 
 class Source(NamedTuple):
-  """The code of an experiment.
+  """The code of an experiment or a mode.
 
   Attributes:
-    name: of the experiment, which lasts: in `experiments/`, or an absolute path.
-    path: where its file is, or was when a run began: its `__file__`.
+    name: of the experiment, in `experiments/`, or an absolute path.
+    path: of its file, or where that was when a run began: its `__file__`.
     folder: where the files were read: that of `path`, or of a copy.
-    files: name relative to the folder, such as 'parts/heads.py' -> what is in it; the
-      file of the experiment comes first.
-    notes: what should be said about them.
+    files: name relative to the folder, such as 'parts/heads.py' -> content; the file of
+      `path` comes first.
+    notes: lines to print about them.
+    package: of the module, `experiments` or `modes`.
   """
 
   name: str
@@ -43,6 +39,7 @@ class Source(NamedTuple):
   folder: pathlib.Path
   files: Mapping[str, bytes]
   notes: tuple[str, ...] = ()
+  package: str = 'experiments'
 
   @property
   def digest(self) -> str:
@@ -53,34 +50,34 @@ class Source(NamedTuple):
 
   @property
   def module(self) -> str:
-    """Name of the module: shadows no library, and is the same in every run."""
-    return 'experiments.' + re.sub(r'\W|^(?=\d)', '_', self.path.stem)
+    """Name of the module: it shadows no library, and is the same in every run."""
+    return f'{self.package}.' + re.sub(r'\W|^(?=\d)', '_', self.path.stem)
 
   @property
   def beside(self) -> set[str]:
-    """First parts of the names of what is imported from beside the experiment."""
+    """Top-level names of the modules that are imported from beside the file."""
     return {name.partition('/')[0].removesuffix('.py') for name in self.files
             if name != self.path.name}
 
-  def place(self, filename: str) -> str | None:
-    """The name of the file that a traceback calls so, or None."""
-    return next((n for n in self.files if str(self.folder / n) == filename), None)
+  def has(self, filename: str) -> bool:
+    """Whether the frame of a traceback, by its file name, is of this code."""
+    return any(str(self.folder / name) == filename for name in self.files)
 
 
 # --- reading --------------------------------------------------------------------
 
 
 def read(name: str, path: pathlib.Path, folder: pathlib.Path | None = None) -> Source:
-  """Reads the file of an experiment, and what it imports from beside it.
+  """Reads a file, and the modules that it imports from beside it.
 
-  Python's rule for scripts holds: a module or package beside the file comes before an
-  installed one of its name, which is noted; it never comes before the standard library
-  or this package, and no file imports itself.
+  As for Python's scripts, a module or package beside the file takes precedence over an
+  installed one of the same name, which is noted; but not over the standard library or
+  this package, and no file imports itself.
 
   Args:
-    name: of the experiment, which lasts.
-    path: of its file.
-    folder: of a copy of the files to read instead.
+    name: see `Source`.
+    path: of the file.
+    folder: of a copy of the files to read instead; None for that of `path`.
 
   Raises:
     UserError: if a file cannot be read.
@@ -101,23 +98,37 @@ def read(name: str, path: pathlib.Path, folder: pathlib.Path | None = None) -> S
     try:
       tree = ast.parse(files[file])
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-      continue  # said when it is executed, if it is
-    finder = _Finder(path, file, lambda f: (folder / f).is_file(),
-                     lambda f: (folder / f).is_dir())
+      continue  # reported when it is executed
+    imports = Imports(path, file, lambda f: (folder / f).is_file(),
+                      lambda f: (folder / f).is_dir())
     for node in ast.walk(tree):
       if isinstance(node, ast.Import | ast.ImportFrom):
-        notes += _hidden(node, finder, folder)
-        waiting += reversed([*finder.files(node)])
+        notes += _hidden(node, imports, folder)
+        waiting += reversed([*imports.files(node)])
   return Source(name, path, folder, files, tuple(dict.fromkeys(notes)))
 
 
-class _Finder:
-  """Which files the imports of one file mean."""
+class Imports:
+  """Resolves the imports of one file to files beside it."""
 
   def __init__(self, path: pathlib.Path, file: str, is_file: Callable[[str], bool],
                is_folder: Callable[[str], bool]):
+    """Resolves nothing yet.
+
+    Args:
+      path: of the file of the experiment.
+      file: name of the file with the imports, relative to the folder of `path`.
+      is_file: whether a relative name is a file.
+      is_folder: whether a relative name is a folder.
+    """
     self.path, self.file = path, file
     self._is_file, self._is_folder = is_file, is_folder
+
+  @classmethod
+  def of(cls, source: Source, file: str = '') -> 'Imports':
+    """Resolves the imports of a file among those that were read."""
+    return cls(source.path, file, lambda f: f in source.files,
+               lambda f: any(n.startswith(f'{f}/') for n in source.files))
 
   def module(self, name: str) -> str | None:
     """The file of a module, '' for a folder without one, None if it is not beside."""
@@ -128,17 +139,17 @@ class _Finder:
     return '' if self._is_folder(stem) else None
 
   def beside(self, name: str) -> bool:
-    """Whether an absolute name is one of a module beside the experiment."""
+    """Whether an absolute name is that of a module beside the file."""
     top = name.partition('.')[0]
     file = self.module(top)
     if file is None or file == self.path.name or top == 'bigmodels' or _of_python(top):
       return False
-    if file == self.file:  # no module imports itself, but the parts of a package it
+    if file == self.file:  # only the parts of a package may import it
       return file.endswith('/__init__.py')
     return file != '' or (self.module(name) is not None and not _installed(top))
 
   def absolute(self, node: ast.ImportFrom) -> str | None:
-    """What is imported from, None if it is not beside the experiment."""
+    """The name of the module imported from, None if it is not beside the file."""
     if node.level:
       package = self.file.removesuffix('.py').split('/')[: -node.level]
       if node.level > self.file.count('/') + 1:
@@ -146,7 +157,7 @@ class _Finder:
       return '.'.join([*package, *([node.module] if node.module else [])])
     first, _, rest = node.module.partition('.')
     if first == 'experiments' == self.path.parent.name and self.module(first) is None:
-      # One experiment of a checkout that imports another.
+      # An experiment of a checkout that imports another.
       names = [rest] if rest else [alias.name for alias in node.names]
       return rest if any(self.module(name) for name in names) else None
     return node.module if self.beside(node.module) else None
@@ -172,7 +183,7 @@ def _of_python(name: str) -> bool:
 
 
 def _installed(name: str) -> pathlib.Path | None:
-  """Where an installed module is; None if there is none, or it has no code."""
+  """The path of an installed module; None if there is none, or it has no code."""
   try:
     spec = importlib.util.find_spec(name)
   except (ImportError, ValueError, AttributeError):
@@ -181,19 +192,19 @@ def _installed(name: str) -> pathlib.Path | None:
     None)
 
 
-def _hidden(node, finder: _Finder, folder: pathlib.Path) -> Iterator[str]:
-  """A line for each import that two modules could be meant by."""
+def _hidden(node, imports: Imports, folder: pathlib.Path) -> Iterator[str]:
+  """A line for each import of a name that two modules have."""
   names = [a.name for a in node.names] if isinstance(node, ast.Import) else (
     [] if node.level else [node.module])
   for name in names:
     top = name.partition('.')[0]
-    file = finder.module(top)
-    if not file or file == finder.file or top == 'bigmodels':
+    file = imports.module(top)
+    if not file or file == imports.file or top == 'bigmodels':
       continue
-    place = f'{finder.file}, line {node.lineno}: `import {top}`'
-    if not finder.beside(name):
+    place = f'{imports.file}, line {node.lineno}: `import {top}`'
+    if not imports.beside(name):
       kind = 'of the standard library' if _of_python(top) else 'the installed library'
-      yield (f'{place} is {kind}, not {folder / file}: rename that file to import it')
+      yield f'{place} is {kind}, not {folder / file}: rename that file to import it'
     elif (installed := _installed(top)) and (
       installed.resolve() != (folder / file).resolve()):
       yield (f'{place} is {folder / file}, not the installed library of that name, '
@@ -204,13 +215,13 @@ def _hidden(node, finder: _Finder, folder: pathlib.Path) -> Iterator[str]:
 
 
 def differences(before: Source, now: Source) -> list[str]:
-  """A line for each of the first that differ; none if all mean the same.
+  """The first lines that differ, as text; none if the code means the same.
 
-  Comments, white space and docstrings mean nothing.
+  Comments, white space and docstrings are ignored.
 
   Args:
-    before: when a run began.
-    now: since then.
+    before: the code when a run began.
+    now: the code as it is.
   """
   found = []
   for file in dict.fromkeys([*before.files, *now.files]):
@@ -244,8 +255,8 @@ def _meaning(data: bytes) -> Any:
 
 
 def _lines(old: list[str], new: list[str]) -> list[str]:
-  """What differs, line by line."""
-  found, dull = [], []
+  """A line of text for each that differs."""
+  found, comments = [], []
   matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
   for kind, start, end, first, last in matcher.get_opcodes():
     if kind == 'equal':
@@ -260,173 +271,11 @@ def _lines(old: list[str], new: list[str]) -> list[str]:
       else:
         line = (f'line {first + index + 1}: {_short(was)} when the run began, now '
                 f'{_short(now)}')
-      means = [t for t in (was, now) if t and t.strip() and t.strip()[0] != '#']
-      (found if means else dull).append(line)
-  return found or dull
+      code = [t for t in (was, now) if t and t.strip() and t.strip()[0] != '#']
+      (found if code else comments).append(line)
+  return found or comments
 
 
 def _short(line: str) -> str:
   line = line.strip()
   return repr(line if len(line) <= 60 else f'{line[:57]}...')
-
-
-# --- executing ------------------------------------------------------------------
-
-
-def execute(source: Source) -> ModuleType:
-  """Executes the file of an experiment; what it imports from beside it, when it does.
-
-  Its modules are not those of another experiment, whatever they are called. They go to
-  worker processes by value: these could not import them.
-
-  Raises:
-    Exception: whatever the code raises.
-  """
-  module = ModuleType(source.module)
-  for name in [n for n in sys.modules if n.startswith(f'{source.module}.')]:
-    del sys.modules[name]  # of another experiment of this name
-  file = source.path.name
-  _set_up(module, source, file)
-  module.__package__ = 'experiments'
-  _run(module, source, file, Beside(source))
-  return module
-
-
-def _set_up(module: ModuleType, source: Source, file: str) -> None:
-  module.__file__ = str(source.path.parent / file)
-  module.__spec__ = importlib.machinery.ModuleSpec(
-    module.__name__, None, origin=module.__file__)
-  sys.modules[module.__name__] = module
-  cloudpickle.register_pickle_by_value(module)
-
-
-def _run(module: ModuleType, source: Source, file: str, beside: 'Beside') -> None:
-  data, filename = source.files[file], str(source.folder / file)
-  code: Any = data
-  if len(source.files) > 1:
-    finder = _Finder(source.path, file, lambda f: f in source.files,
-                     lambda f: any(n.startswith(f'{f}/') for n in source.files))
-    code = ast.fix_missing_locations(_Turned(finder).visit(ast.parse(data, filename)))
-    setattr(module, _BESIDE, beside)
-  exec(compile(code, filename, 'exec', dont_inherit=True), vars(module))
-
-
-class _Turned(ast.NodeTransformer):
-  """Imports from beside an experiment, turned into calls of `Beside`.
-
-  A call goes with a function to a process where the module is not, and two experiments
-  do not find each other's.
-  """
-
-  def __init__(self, finder: _Finder):
-    self._finder = finder
-
-  def visit_Import(self, node):
-    turned = []
-    for alias in node.names:
-      if not self._finder.beside(alias.name):
-        turned.append(ast.copy_location(ast.Import([alias]), node))
-        continue
-      top = alias.name.partition('.')[0]
-      turned.append(self._set(node, alias.asname or top, alias.name,
-                              '' if alias.asname else top))
-    return turned
-
-  def visit_ImportFrom(self, node):
-    name = self._finder.absolute(node)
-    if name is None:
-      return node
-    if node.names[0].name == '*':
-      text = f'globals().update({_BESIDE}.public({name!r}))'
-      return ast.copy_location(ast.parse(text).body[0], node)
-    return [self._set(node, a.asname or a.name, name, a.name, member=True)
-            for a in node.names]
-
-  def _set(self, node, target, name, other, *, member=False):
-    called = f'{_BESIDE}.member' if member else f'{_BESIDE}.module'
-    statement = ast.parse(f'{target} = {called}({name!r}, {other!r})').body[0]
-    for part in ast.walk(statement):
-      ast.copy_location(part, node)
-    return statement
-
-
-class Beside:
-  """The modules beside an experiment, executed when they are first imported."""
-
-  def __init__(self, source: Source):
-    self._source = source
-    self._modules: dict[str, ModuleType] = {}
-
-  def __reduce__(self):
-    return Beside, (self._source,)
-
-  def module(self, name: str, top: str = '') -> ModuleType:
-    """`import name`; what it binds is the module, or the top one of its packages."""
-    found = self._import(name)
-    return self._import(top) if top else found
-
-  def member(self, name: str, member: str) -> Any:
-    """`from name import member`."""
-    module = self._import(name) if name else None
-    if module is not None and hasattr(module, member):
-      return getattr(module, member)
-    inner = f'{name}.{member}' if name else member
-    if self._file(inner) is not None:
-      return self._import(inner)
-    names = [n for n in vars(module) if not n.startswith('_')] if module else []
-    close = nearest(member, names)
-    raise ImportError(f'cannot import name {member!r} from {name!r} '
-                      f'({self._source.folder / (self._file(name) or name)})'
-                      f'{close if "mean" in close else ""}', name=name)
-
-  def public(self, name: str) -> dict[str, Any]:
-    """`from name import *`."""
-    module = self._import(name)
-    names = getattr(module, '__all__', None)
-    if names is None:
-      names = [n for n in vars(module) if not n.startswith('_')]
-    return {n: self.member(name, n) for n in names}
-
-  def _file(self, name: str) -> str | None:
-    files = self._source.files
-    return _Finder(self._source.path, '', lambda f: f in files, lambda f: any(
-      n.startswith(f'{f}/') for n in files)).module(name)
-
-  def _import(self, name: str) -> ModuleType:
-    if name in self._modules:
-      return self._modules[name]
-    package, _, leaf = name.rpartition('.')
-    outer = self._import(package) if package else None
-    if name in self._modules:  # the package has imported it
-      return self._modules[name]
-    file = self._file(name)
-    if file is None:
-      raise ModuleNotFoundError(f'No module named {name!r}', name=name)
-    source = self._source
-    module = ModuleType(f'{source.module}.{name}')
-    _set_up(module, source, file or name.replace('.', '/'))
-    is_package = not file or file.endswith('/__init__.py')
-    module.__package__ = module.__name__ if is_package else (
-      module.__name__.rpartition('.')[0])
-    if is_package:
-      module.__path__ = []
-    self._modules[name] = module
-    try:
-      if file:
-        _run(module, source, file, self)
-    except BaseException:
-      del self._modules[name]
-      sys.modules.pop(module.__name__, None)
-      raise
-    if outer is not None:
-      setattr(outer, leaf, module)
-    return module
-
-
-def nearest_module(source: Source, name: str) -> str:
-  """'; did you mean X?' of the modules beside an experiment, or ''."""
-  names = {
-    p.stem for p in source.folder.glob('*.py') if p.name != source.path.name} | {
-    p.parent.name for p in source.folder.glob('*/__init__.py')}
-  close = nearest(name, names)
-  return close if 'mean' in close else ''

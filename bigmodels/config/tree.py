@@ -1,8 +1,8 @@
-"""Recipes: trees of records, modules and `functools.partial`s, before they are built.
+"""Config trees: records, modules and `functools.partial`s, before they are built.
 
 `functools.partial` is the config object: `inspect.signature` gives the names, types
-and defaults of any library's function without a wrapper. Here such a tree is
-completed with what only the run knows, flattened to text, and edited by path.
+and defaults of any library's function without a wrapper. Such a tree is completed with
+what only the run knows, flattened to text, and edited by path.
 """
 
 import contextlib
@@ -26,63 +26,62 @@ from bigmodels.config.literals import (
 )
 from bigmodels.core.errors import UserError, nearest
 
-__all__ = ['argument_names', 'complete', 'describe', 'describe_fields', 'field_names',
-           'override', 'override_all', 'parse']
-
 # --- completing -----------------------------------------------------------------
 
 
-def complete(recipe: Any, facts: Mapping[str, Callable[[], Any]]) -> Any:
-  """Builds a recipe, supplying the required arguments that only the run knows.
+def complete(config: Any, run_context: Mapping[str, Callable[[], Any]]) -> Any:
+  """Builds a config tree, supplying the required arguments that only the run knows.
 
-  One rule, applied to nested partials first: a required argument that is named in
-  `facts` is supplied; a partial that then lacks nothing is called; whatever still
-  lacks something else is a function that somebody will call, and stays one. So does
-  what a Linen module makes its parts with: a field of it annotated as `Callable`.
+  Innermost partials first: a required argument that is named in `run_context` is
+  supplied; a partial that then lacks nothing is called; one that still lacks something
+  stays a function, for its caller to call. So does a partial in a field of a Linen
+  module that is annotated as `Callable`: the module calls it.
 
   Args:
-    recipe: a partial, a function, a tuple of these, or anything else (kept).
-    facts: name -> a function that works the fact out, called only if it is wanted:
-      `steps` (length of the run), `num_outputs` (what the labels need of a model),
-      `mean` and `std` (of the training inputs, per channel), and more; see `build`.
+    config: a partial, a function, a tuple of these, or anything else, which is kept.
+    run_context: name -> a function that computes the value, called only if an argument
+      needs it: `steps` (length of the run), `num_outputs` (of the model, from the
+      labels), `mean` and `std` (of the training inputs, `[channels]`), and more; see
+      `build.build`.
   """
-  if isinstance(recipe, tuple) and is_group(recipe):
-    return tuple(complete(r, facts) for r in recipe)
-  if not is_function(recipe):
-    return recipe
-  made, whole = _supply(recipe, facts)
+  if isinstance(config, tuple) and is_group(config):
+    return tuple(complete(c, run_context) for c in config)
+  if not is_function(config):
+    return config
+  made, whole = _supply(config, run_context)
   if whole:
     return made()
   return made if made.args or made.keywords else made.func
 
 
-def _supply(recipe, facts) -> tuple[functools.partial, bool]:
-  """A partial with what the run knows, and whether it is one that lacks nothing."""
-  made = recipe if isinstance(recipe, functools.partial) else functools.partial(recipe)
+def _supply(config, run_context) -> tuple[functools.partial, bool]:
+  """A partial with what the run knows, and whether it can be called."""
+  made = config if isinstance(config, functools.partial) else functools.partial(config)
   positional = _positional(made)
   made = functools.partial(
     made.func,
-    *(_complete_argument(made, name, a, facts) for name, a in itertools.zip_longest(
-      positional[: len(made.args)], made.args)),
-    **{k: _complete_argument(made, k, v, facts) for k, v in made.keywords.items()})
+    *(_complete_argument(made, name, a, run_context)
+      for name, a in itertools.zip_longest(positional[: len(made.args)], made.args)),
+    **{k: _complete_argument(made, k, v, run_context)
+       for k, v in made.keywords.items()})
   given = _given(made)
   lacking = [name for name, p in _signature(made.func).items()
              if p.default is EMPTY and name not in given and p.kind not in _VARIADIC]
-  supplied = {name: facts[name]() for name in lacking if name in facts}
+  supplied = {name: run_context[name]() for name in lacking if name in run_context}
   return functools.partial(made, **supplied), len(supplied) == len(lacking) and bool(
-    supplied or isinstance(recipe, functools.partial))
+    supplied or isinstance(config, functools.partial))
 
 
-def _complete_argument(recipe: functools.partial, name: str | None, value, facts):
-  if isinstance(value, functools.partial) and inspect.isclass(recipe.func) and (
-    issubclass(recipe.func, _module_class())):
-    annotation = _annotation(recipe, name)
+def _complete_argument(config: functools.partial, name: str | None, value, run_context):
+  if isinstance(value, functools.partial) and inspect.isclass(config.func) and (
+    issubclass(config.func, _module_class())):
+    annotation = _annotation(config, name)
     either = [a for a in typing.get_args(annotation) if a is not type(None)]
     if len(either) == 1 and type(None) in typing.get_args(annotation):
       annotation, = either  # Callable | None
     if Callable in (annotation, typing.get_origin(annotation)):
-      return _supply(value, facts)[0]
-  return complete(value, facts)
+      return _supply(value, run_context)[0]
+  return complete(value, run_context)
 
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -108,7 +107,7 @@ def _module_class():
 
 
 def describe(value: Any, path: str = '') -> Iterator[tuple[str, str]]:
-  """Flattens a recipe to (path, text) pairs, defaults included, in a stable order."""
+  """Flattens a config tree to (path, text) pairs, in stable order, with defaults."""
   yield from _describe(value, path, ())
 
 
@@ -126,7 +125,7 @@ def _describe(value, path, inside):
     yield path, write(value)
   for name in names:
     yield from _describe(_get(value, name), _join(path, name), inside)
-  # What a function made by a function closes over tells two of them apart.
+  # Closures of one function differ in the variables they enclose.
   for name, cell in _enclosed(value):
     if id(cell) not in inside:
       yield from _describe(cell, _join(path, name), (*inside, id(cell)))
@@ -144,7 +143,7 @@ def _join(path: str, name: Any) -> str:
 
 
 def field_names(value: Any) -> list[str]:
-  """The names that a dotted path can go on with from here, those with a value."""
+  """The names of the fields of a value that have a value themselves."""
   if is_record(value) and dataclasses.is_dataclass(value):
     hidden = ('parent', 'name') if isinstance(value, _module_class()) else ()
     return [f.name for f in dataclasses.fields(value) if f.name not in hidden]
@@ -156,7 +155,7 @@ def field_names(value: Any) -> list[str]:
     return [str(i) for i in range(len(value))]
   if isinstance(value, functools.partial):
     given, parameters = _given(value), _signature(value.func)
-    # What the run supplies or somebody will pass in a call has no value to show.
+    # What the run or a caller supplies has no value yet.
     shown = [n for n, p in parameters.items()
              if p.kind not in _VARIADIC and (n in given or p.default is not EMPTY)]
     return [n for n in given if n not in parameters] + shown
@@ -164,24 +163,24 @@ def field_names(value: Any) -> list[str]:
 
 
 def argument_names(function: Callable) -> set[str]:
-  """The names of what a function or a partial of one takes."""
+  """The names of the parameters of a function, or of a partial of one."""
   return {*_signature(getattr(function, 'func', function))}
 
 
-def _given(recipe: functools.partial) -> dict[str, Any]:
-  """What a partial binds: by name, or by position where there is no name."""
-  positional = _positional(recipe)
-  names = [*positional, *map(str, range(len(positional), len(recipe.args)))]
-  return dict(zip(names, recipe.args, strict=False)) | recipe.keywords
+def _given(config: functools.partial) -> dict[str, Any]:
+  """The arguments of a partial, by name, or by position where they have none."""
+  positional = _positional(config)
+  names = [*positional, *map(str, range(len(positional), len(config.args)))]
+  return dict(zip(names, config.args, strict=False)) | config.keywords
 
 
-def _positional(recipe: functools.partial) -> list[str]:
+def _positional(config: functools.partial) -> list[str]:
   kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-  return [n for n, p in _signature(recipe.func).items() if p.kind in kinds]
+  return [n for n, p in _signature(config.func).items() if p.kind in kinds]
 
 
 def _get(value, name: str):
-  """The value one step down a path, EMPTY if it has none."""
+  """The value of a field, EMPTY if it has none."""
   if isinstance(value, functools.partial):
     given = _given(value)
     return given[name] if name in given else _signature(value.func)[name].default
@@ -194,25 +193,33 @@ def _get(value, name: str):
 
 
 def override(value: Any, path: str, text: str) -> Any:
-  """Returns a copy of a recipe with the text, parsed to its type, at a dotted path.
+  """Returns a copy of a config tree with a field set from text.
+
+  Args:
+    value: a config tree.
+    path: of the field, dotted.
+    text: of its new value, parsed to its type.
 
   Raises:
-    UserError: naming the path, the nearest legal name, or the type wanted.
+    UserError: naming the path, and the nearest legal name or the type it must have.
   """
   return override_all(value, {path: text})
 
 
 def override_all(value: Any, texts: Mapping[str, str],
                  find: Callable[[str, str], tuple[Any, str]] | None = None) -> Any:
-  """As `override`, several at once: a record checks itself when all are in place.
+  """As `override`, of several fields: a record is checked when all are in place.
 
-  A function or record that is replaced, by the dotted name of another, hands on the
-  arguments that the other takes too.
+  Where a function or record is replaced by another, the arguments that both accept are
+  kept.
 
   Args:
-    value: a recipe.
+    value: a config tree.
     texts: dotted path -> text.
-    find: finds what a dotted name stands for; see `values.parse`.
+    find: finds the object of a dotted name; see `literals.parse`.
+
+  Raises:
+    UserError: see `override`.
   """
   tree: dict = {}
   for path, text in texts.items():
@@ -243,13 +250,13 @@ def _override(value, tree, walked, find):
 
 
 def _change(current, annotation, branch, path, find):
-  """What is to stand where `current` stands."""
+  """The value that replaces `current`."""
   record = type(current) if is_record(current) else record_class(annotation)
   new, deeper = current, {k: v for k, v in branch.items() if k is not None}
   if None in branch:
     new = parse(branch[None], annotation, current, path, find)
     if is_function(new):
-      new = _hand_on(current, new)
+      new = _keep_arguments(current, new)
   elif current is None and record:
     new = functools.partial(record)
   if deeper:
@@ -260,7 +267,7 @@ def _change(current, annotation, branch, path, find):
   return new
 
 
-def _hand_on(current, new):
+def _keep_arguments(current, new):
   given = {}
   if isinstance(current, functools.partial):
     given = _given(current)
@@ -274,7 +281,7 @@ def _hand_on(current, new):
 
 @contextlib.contextmanager
 def _blame(path, fields):
-  """Says where a record that refuses its fields is; it says itself which field."""
+  """Adds the path to the error of a record, which names the field itself."""
   try:
     yield
   except UserError:
@@ -287,10 +294,10 @@ def _blame(path, fields):
 def _replace(value, changes: Mapping[str, Any]):
   if isinstance(value, functools.partial):
     given, positional = _given(value) | changes, _positional(value)
-    places = [*positional, *map(str, range(len(positional), len(value.args)))]
-    places = [n for n in places[: len(value.args)] if n not in value.keywords]
-    keywords = {k: v for k, v in given.items() if k not in places}
-    return functools.partial(value.func, *(given[n] for n in places), **keywords)
+    names = [*positional, *map(str, range(len(positional), len(value.args)))]
+    names = [n for n in names[: len(value.args)] if n not in value.keywords]
+    keywords = {k: v for k, v in given.items() if k not in names}
+    return functools.partial(value.func, *(given[n] for n in names), **keywords)
   if isinstance(value, Mapping):
     return {k: changes.get(str(k), item) for k, item in value.items()}
   if is_group(value):
@@ -303,7 +310,7 @@ def _replace(value, changes: Mapping[str, Any]):
 
 
 def _annotation(value, name: str):
-  """The annotation of a field, or None where there is none that can be read."""
+  """The annotation of a field, or None."""
   target = value.func if isinstance(value, functools.partial) else type(value)
   parameter = _signature(target).get(name)
   annotation = parameter.annotation if parameter else None
@@ -312,5 +319,5 @@ def _annotation(value, name: str):
   try:
     return typing.get_type_hints(
       target.__init__ if inspect.isclass(target) else target).get(name)
-  except Exception:  # annotations of libraries may name what only they can import
+  except Exception:  # a library may name types that only it imports
     return None

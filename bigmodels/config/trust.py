@@ -1,10 +1,9 @@
-"""What a stored config may name, and what code a stored run may execute.
+"""Which names a stored config may have, and which code a stored run may execute.
 
-People hand workdirs on as data. So what is read from one is checked before anything is
-imported or called. A name must be one of those that make recipes, in `ROOMS`; text that
-a class would turn into an import or an address must not, see `TEXTS`; and code must be
-that of this checkout, or have been run by this user on this machine. The rest is
-executed where the user says --trust.
+People share workdirs as data, so what is read from one is checked before anything is
+imported or called. A name must be one that `ROOMS` offers; text that a class would turn
+into an import or a download is refused, see `TEXTS`; and code must be that of this
+checkout, or have been run by this user on this machine. `--trust` executes the rest.
 """
 
 import contextlib
@@ -25,8 +24,9 @@ from bigmodels.config.literals import EMPTY
 from bigmodels.config.source import Source
 from bigmodels.core.errors import UserError, nearest
 
-# Module -> what it has that a stored config may not name. None of the others reads or
-# writes a file when it is called, but for data; none imports, or executes text.
+# Module -> its functions and classes that a stored config may not name. None of the
+# others reads or writes a file when it is called, except data; none imports or executes
+# text.
 ROOMS: dict[str, tuple[str, ...]] = {
   'bigmodels.data': (),
   'bigmodels.data.cleaning': (),
@@ -47,7 +47,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
   'bigmodels.optim.schedules': (),
   'bigmodels.parallel.sharding': (),
   'bigmodels.tasks': (),
-  'flax.linen': (  # settings of the process, and what is not part of a model
+  'flax.linen': (  # settings of the process, and functions that make no model
     'apply', 'disable_named_call', 'enable_named_call', 'init', 'init_with_output',
     'intercept_methods', 'logical_axis_rules', 'override_named_call',
     'set_logical_axis_rules', 'tabulate'),
@@ -68,42 +68,42 @@ ROOMS: dict[str, tuple[str, ...]] = {
   'optax.transforms': (),
   'optax.tree_utils': (),
 }
-# These offer what their own modules define, too: `bigmodels.layers.recurrent.Lstm`.
+# These also offer the definitions of their modules: `bigmodels.layers.recurrent.Lstm`.
 PACKAGES = ('bigmodels.data.transforms', 'bigmodels.layers', 'bigmodels.losses',
             'bigmodels.metrics', 'bigmodels.models', 'bigmodels.optim',
             'bigmodels.tasks')
-# What is found there must be defined in one of these.
+# An object that is offered must be defined in one of these packages.
 ROOTS = ('bigmodels', 'flax', 'jax', 'jaxlib', 'optax')
 BUILTINS = ('abs', 'bool', 'complex', 'float', 'int', 'max', 'min', 'round', 'sum')
 
-# Class -> field -> what its text may be, in a stored config, where the experiment does
-# not say it itself; why.
+# Class -> field -> what its text must match in a stored config, unless the experiment
+# itself has that text; and why.
 _DATASET = r"'\w+(/[\w.-]+)?(:[\d.*]+)?'", 'a name with a colon can mean code elsewhere'
 _ADDRESSES = r'\{\}', 'these are fetched, and written to files'
 TEXTS: dict[str, dict[str, tuple[str, str]]] = {
   'bigmodels.environments.Gymnasium': {
-    'name': (r"'[\w./-]+'", 'what stands before a colon is imported')},
+    'name': (r"'[\w./-]+'", 'the module before a colon is imported')},
   'bigmodels.data.Tfds': {'name': _DATASET},
   'bigmodels.data.texts.TfdsText': {'name': _DATASET},
   'bigmodels.data.texts.ParallelFiles': {'urls': _ADDRESSES},
   'bigmodels.data.texts.LabelledCsv': {'urls': _ADDRESSES},
 }
-_LEGAL = ('the names that bigmodels, optax, flax.linen, jax.nn, jax.numpy, jax.lax or '
-          'the experiment itself offer a stored config')
-_HINT = 'if you trust this run, say --trust'
+_LEGAL = ('the names that a stored config may have, of bigmodels, optax, flax.linen, '
+          'jax.nn, jax.numpy, jax.lax or the experiment itself')
+HINT = 'add --trust to execute it, if you trust this run'
 
 
 # --- names ----------------------------------------------------------------------
 
 
 def offered(text: str, own: str | None = None) -> Any:
-  """What a dotted name stands for if a stored config may say it, EMPTY if not.
+  """The object of a dotted name, EMPTY if a stored config may not have that name.
 
-  Nothing is imported but modules of `ROOMS` and `PACKAGES`.
+  Only modules of `ROOMS` and `PACKAGES` are imported.
 
   Args:
     text: the name.
-    own: module of the experiment, whose functions and classes are offered.
+    own: module of the experiment, whose functions and classes are offered too.
   """
   *rooms, last = text.split('.')
   if any(not part.isidentifier() or part.startswith('_') for part in (*rooms, last)):
@@ -136,12 +136,12 @@ def _in_room(room: str, name: str) -> Any:
     return EMPTY
   home = getattr(found, '__module__', None) or ''
   if room.startswith('bigmodels.') and not f'{home}.'.startswith(f'{room}.'):
-    return EMPTY  # what a module has imported for itself
+    return EMPTY  # imported by that module
   return found if home.partition('.')[0] in ROOTS else EMPTY
 
 
 def _of_experiment(text: str, own: str) -> Any:
-  """A function or class that an experiment, or a module beside it, defines."""
+  """A function or class defined by an experiment, or by a module beside it."""
   parts = text.split('.')
   for cut in range(len(parts) - 1, 1, -1):
     found: Any = sys.modules.get('.'.join(parts[:cut]))
@@ -158,13 +158,13 @@ def _of_experiment(text: str, own: str) -> Any:
 
 def finder(own: str, lines: Mapping[str, str], trust: 'Trust', prefix: str = ''
            ) -> Callable[[str, str], tuple[Any, str]]:
-  """What finds the names in a stored config; see `literals.imported`.
+  """Finds names in a stored config, for `literals.parse`.
 
   Args:
     own: module of the experiment.
     lines: path -> text, of the config.
     trust: of the user.
-    prefix: of the paths that are asked for.
+    prefix: of the paths in `lines`.
   """
   def find(text, path):
     found = offered(text, own)
@@ -177,7 +177,7 @@ def finder(own: str, lines: Mapping[str, str], trust: 'Trust', prefix: str = ''
     room, _, name = text.rpartition('.')
     close = nearest(name, _names(room, own)) if name else ''
     raise UserError(f'{path}: {text[:80]} is not one of {_LEGAL}'
-                    f'{close if "mean" in close else ""}; {_HINT}')
+                    f'{close if "mean" in close else ""}; {HINT}')
   return find
 
 
@@ -190,12 +190,12 @@ def _names(room: str, own: str) -> list[str]:
 
 def check_texts(lines: Mapping[str, str], given: Mapping[str, str], typed: set[str],
                 trust: 'Trust') -> None:
-  """Refuses text that a class of this project would import, or fetch.
+  """Refuses text that a class of this project would import or download.
 
   Args:
     lines: path -> text, of a stored config.
-    given: the same, as the experiment gives it.
-    typed: texts of the arguments that it was given.
+    given: the same, of the experiment as `config()` returned it.
+    typed: texts of the arguments of that call.
     trust: of the user.
 
   Raises:
@@ -206,8 +206,8 @@ def check_texts(lines: Mapping[str, str], given: Mapping[str, str], typed: set[s
       word in text for t in typed for word in re.findall(r'[^\'"]+', t) if t != word)
     if not own and not trust.holds(_line(path, lines)):
       _, reason = TEXTS[lines[path.rpartition('.')[0]]][path.rpartition('.')[2]]
-      raise UserError(f'{path}: {text[:80]} is not what a stored config may say there: '
-                      f'{reason}; {_HINT}')
+      raise UserError(f'{path}: a stored config may not have {text[:80]} there: '
+                      f'{reason}; {HINT}')
 
 
 def _odd_texts(lines: Mapping[str, str]) -> Iterable[tuple[str, str]]:
@@ -218,15 +218,15 @@ def _odd_texts(lines: Mapping[str, str]) -> Iterable[tuple[str, str]]:
         yield line, lines[line]
 
 
-# --- what the user trusts -------------------------------------------------------
+# --- the user's trust -----------------------------------------------------------
 
 
 class Trust(NamedTuple):
-  """What may be executed beyond what this checkout has.
+  """What may be executed beside this checkout.
 
   Attributes:
-    everything: whether the user says --trust.
-    known: digests of what was run before.
+    everything: whether --trust is given.
+    known: digests of code and lines of configs that were run before.
   """
 
   everything: bool = False
@@ -237,9 +237,12 @@ class Trust(NamedTuple):
 
 
 def of_user(everything: bool = False) -> Trust:
-  """What the user of this process has run before, on this machine.
+  """What the user of this process has run on this machine.
 
-  A list that cannot be read, or that others may write to, counts as empty.
+  A list that cannot be read, or that others may write to, is taken as empty.
+
+  Args:
+    everything: whether --trust is given.
   """
   path = _path()
   if path is None:
@@ -259,7 +262,7 @@ def of_user(everything: bool = False) -> Trust:
 
 
 def remember(digests: Iterable[str]) -> None:
-  """Adds to what the user has run; nothing fails where that cannot be written."""
+  """Adds digests to the user's list, if that can be written."""
   new = [d for d in dict.fromkeys(digests) if d not in of_user().known]
   path = _path()
   if not new or path is None:
@@ -268,12 +271,12 @@ def remember(digests: Iterable[str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     with open(handle, 'ab') as file:
-      # A line of its own, after one that a full disk has torn too.
+      # A newline first: a full disk may have truncated the line before.
       file.write(('\n' + '\n'.join(new) + '\n').encode())
 
 
 def _path() -> pathlib.Path | None:
-  """Of the list; None for a user without a home."""
+  """Of the list; None for a user without a home folder."""
   state = os.environ.get('XDG_STATE_HOME', '')
   try:
     folder = pathlib.Path(state) if os.path.isabs(state) else (
@@ -284,7 +287,12 @@ def _path() -> pathlib.Path | None:
 
 
 def digests(source: Source, lines: Mapping[str, str]) -> list[str]:
-  """Of what a run executes that this project does not offer: its code, other names."""
+  """Digests of the code of a run, and of the names in its config that are not offered.
+
+  Args:
+    source: its code.
+    lines: path -> text, of its config.
+  """
   foreign = [path for path, text in lines.items() if path != 'experiment'
              and re.fullmatch(r'[^\W\d]\w*(\.[^\W\d]\w*)*', text)
              and text not in ('True', 'False', 'None')
@@ -294,6 +302,6 @@ def digests(source: Source, lines: Mapping[str, str]) -> list[str]:
 
 
 def _line(path: str, lines: Mapping[str, str]) -> str:
-  """Digest of a line of a config, what is called, and of those below it, with what."""
+  """Digest of a line of a config, and of its arguments, which are the lines below."""
   below = {k: v for k, v in lines.items() if f'{k}.'.startswith(f'{path}.')}
   return hashlib.sha256(json.dumps(['line', path, below]).encode()).hexdigest()

@@ -1,5 +1,6 @@
 """Files that text is read from: where they are, what is in them, where to get them."""
 
+import codecs
 import gzip
 import os
 import pathlib
@@ -84,6 +85,38 @@ def read(path: pathlib.Path) -> bytes:
     return path.read_bytes()
   except OSError as error:
     raise UserError(f'{path}: cannot be read: {error.strerror}') from None
+
+
+_MOST_BYTES = 2**26  # of a file that `read_text` reads
+
+
+def read_text(path: pathlib.Path) -> str:
+  """The text of a small file or pipe, in UTF-8 with or without a byte order mark.
+
+  Raises:
+    UserError: if it cannot be read, is larger than 64 MiB, or is not text.
+  """
+  try:
+    # Non-blocking: a pipe that nobody writes into would never open.
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), 'rb') as file:
+      os.set_blocking(file.fileno(), True)
+      data = file.read(_MOST_BYTES + 1)
+  except OSError as error:
+    raise UserError(f'{path}: cannot be read: {reason(error)}') from None
+  if len(data) > _MOST_BYTES:
+    raise UserError(f'{path}: has more than {_MOST_BYTES:,} bytes')
+  if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # UTF-32 too
+    raise UserError(f'{path}: is UTF-16 or UTF-32; save it as UTF-8')
+  try:
+    text = data.decode('utf-8-sig')
+  except UnicodeDecodeError as error:
+    line = data.count(b'\n', 0, error.start) + 1
+    raise UserError(f'{path}: line {line}: byte {data[error.start]:#04x} is not UTF-8'
+                    ) from None
+  if '\0' in text:
+    line = text.count('\n', 0, text.index('\0')) + 1
+    raise UserError(f'{path}: line {line}: has a NUL character, so it is not text')
+  return text
 
 
 def require_file(path: pathlib.Path) -> None:

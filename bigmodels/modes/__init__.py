@@ -1,4 +1,7 @@
 """What can be done with an experiment: one file for each `--mode` of run.py.
 
-Each has `run(request)`.
+A mode is a function `run(request, *, ...)`. Its keyword arguments are its flags, of
+type `str`, `int`, `float`, `bool` or `list[str]` (a flag that may be given several
+times), with a literal default; `Args:` of its docstring is their help. A mode that
+compiles nothing sets `USES_CACHE = False`. `--mode` also accepts the path of a file.
 """

@@ -1,7 +1,6 @@
 """--mode=doctor: the machine and its software, and whether they compute correctly.
 
-It needs no experiment, no network and no cache. What it prints is plain text, to be
-pasted into a report of a bug.
+It needs no experiment, no network and no cache. It prints plain text, for bug reports.
 """
 
 import contextlib
@@ -23,9 +22,10 @@ from bigmodels.hardware import devices, program_cache, releases
 from bigmodels.hardware.self_check import check
 from bigmodels.hardware.self_check.programs import PROGRAMS
 
+USES_CACHE = False  # it reports what is wrong with it
 _PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy',
              'tensorflow-datasets')
-# Not in requirements.txt, and what is left out without them.
+# Package outside of requirements.txt -> what needs it.
 _OPTIONAL = {
   'libtpu': '--mode=plan --topology, and a TPU; pip install "jax[tpu]"',
   'gymnasium': 'environments.Gymnasium; pip install -r requirements-agents.txt',
@@ -42,13 +42,13 @@ def run(request: Request) -> None:
   """Prints what is installed, then checks the cache and the backend.
 
   Raises:
-    UserError: if there is no such backend as is required, it computes wrongly, or
-      what is kept is not what was written.
+    UserError: if the required backend is not available, the backend computes wrongly,
+      or cached files are damaged.
   """
   for name in ('experiment', 'workdir', 'overrides', 'mesh'):
     if getattr(request, name):
       flag = {'overrides': 'config'}.get(name, name)
-      raise UserError(f'--{flag}: --mode=doctor looks at no experiment and no run')
+      raise UserError(f'--{flag}: --mode=doctor takes no experiment and no run')
   _say_machine()
   _say_packages()
   wrong = _say_cache(request.cache_dir)
@@ -57,7 +57,7 @@ def run(request: Request) -> None:
   _self_check(backend)
   if wrong:
     raise UserError(f'--cache_dir: {len(wrong)} of the files there are not as they '
-                    f'were written: {"; ".join(wrong[:3])}; a run makes them anew when '
+                    f'were written: {"; ".join(wrong[:3])}; a run recreates them when '
                     'it next needs them. Check the disk')
 
 
@@ -72,7 +72,7 @@ def _say_machine() -> None:
     memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
     _say('memory', f'{memory / 1e9:.1f} GB')
   except (AttributeError, ValueError, OSError):
-    _say('memory', 'not known')
+    _say('memory', 'unknown')
   _say('Python', f'{platform.python_version()}, {sys.executable}')
   _say('bigmodels', bigmodels.__version__)
 
@@ -86,7 +86,7 @@ def _processor() -> str:
 
 
 def _cores() -> int | None:
-  """As many as this process may use."""
+  """The number of cores that this process may use."""
   if hasattr(os, 'sched_getaffinity'):
     return len(os.sched_getaffinity(0))
   return os.cpu_count()
@@ -104,12 +104,12 @@ def _say_packages() -> None:
 
 
 def _say_cache(folder: pathlib.Path) -> tuple[str, ...]:
-  """Returns what is wrong with what is kept, a line for each file."""
+  """Returns a line for each damaged file."""
   problem = devices.unwritable(folder)
   if problem:
-    _say('cache', f'{folder}: problem: {problem}; name another one by --cache_dir. '
-                  'Without one programs are compiled at every start, and data of TFDS '
-                  'cannot be decoded')
+    _say('cache', f'{folder}: problem: {problem}; choose another with --cache_dir. '
+                  'Without a cache, programs are compiled at every start, and data of '
+                  'TFDS cannot be decoded')
   else:
     _say('cache', f'{folder}: writable')
   for name, part in (('compiled programs', 'xla'), ('decoded data', 'decoded')):
@@ -125,7 +125,7 @@ def _say_cache(folder: pathlib.Path) -> tuple[str, ...]:
 
 
 def _say_decoded(folder: pathlib.Path) -> tuple[str, ...]:
-  """Compares all decoded data with its checksums; returns what is wrong with it."""
+  """Compares decoded data with its checksums; returns a line for each damaged file."""
   found = decoded.examine(folder)
   if found.files or found.wrong:
     _say('', f'{found.files:,} files of arrays, {found.nbytes / 1e6:,.1f} MB, compared '
@@ -134,7 +134,7 @@ def _say_decoded(folder: pathlib.Path) -> tuple[str, ...]:
   for line in found.wrong:
     print(f'wrong: {line}', flush=True)
   if found.older:
-    _say('', f'of an older version, without checksums, so that it is decoded anew when '
+    _say('', 'of an older version, without checksums, so it will be decoded again when '
              f'it is next read: {", ".join(found.older)}')
   left = scratch.left_over(folder)
   if left:
@@ -151,9 +151,9 @@ def _say_data(data_dir: str | None) -> None:
       prepared = [f'{p.parent.name}:{p.name}' for p in builders.prepared_in(folder)]
       found = ', '.join(prepared) or 'no dataset is prepared there'
     elif folder.exists():
-      found = 'problem: is not a folder; name another one by --data_dir'
+      found = 'problem: is not a folder; choose another with --data_dir'
     else:
-      found = 'is not there; --mode=download makes it'
+      found = 'does not exist; --mode=download creates it'
   except OSError as error:
     found = f'cannot be read: {error.strerror}'
   _say('data', f'{folder}: {found}')
@@ -169,10 +169,10 @@ def _say_devices(required: str | None) -> str:
 
 
 def _self_check(backend: str) -> None:
-  """Runs the programs of the self-check and says which are wrong.
+  """Runs the programs of the self-check and reports those with wrong results.
 
   Raises:
-    UserError: if any is.
+    UserError: if there are any.
   """
   start, wrong, other_bits = time.perf_counter(), [], 0
   _say('self-check', f'{len(PROGRAMS)} programs, each compiled by default, as a run '

@@ -1,4 +1,4 @@
-"""--mode=download: fetches what an experiment reads from TFDS or by address."""
+"""--mode=download: fetches the data of an experiment, from TFDS or by address."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -9,25 +9,30 @@ from bigmodels.data.sources import DataContext, in_lines
 
 
 def run(request: Request) -> None:
+  """Downloads every dataset that the experiment reads and can fetch.
+
+  Raises:
+    UserError: if one cannot be downloaded.
+  """
   resolved = request.resolve()
   for note in resolved.notes:
     print(note)
   experiment = resolved.experiment
-  wanted: list[Any] = []
+  datasets: list[Any] = []
   for batches in (experiment.train, *experiment.evals.values()):
     for source in _downloads(batches.source):
-      # One of several splits: they are all fetched together.
+      # All splits of a dataset are fetched together.
       whole = source.split('') if hasattr(source, 'split') else source
-      wanted += [whole] if whole not in wanted else []
-  if not wanted:
-    print('nothing to download: this experiment reads nothing that can be fetched')
+      datasets += [whole] if whole not in datasets else []
+  if not datasets:
+    print('nothing to download: this experiment reads no data that can be fetched')
   context = DataContext(request.data_dir, request.cache_dir, {}, in_lines(print))
-  for source in wanted:
+  for source in datasets:
     print(f'{source.name} is in {source.download(context)}')
 
 
 def _downloads(source: Any) -> Iterator[Any]:
-  """A source, or what it reads from, as far as it can be downloaded."""
+  """The sources that can be downloaded: this one, or those in its fields."""
   if hasattr(source, 'download'):
     yield source
   elif dataclasses.is_dataclass(source):

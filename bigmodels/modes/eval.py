@@ -3,7 +3,8 @@
 import contextlib
 
 from bigmodels.cli.request import Request
-from bigmodels.config import resolving
+from bigmodels.config.resolving import Resolved
+from bigmodels.core import files
 from bigmodels.core.errors import UserError
 from bigmodels.distributed import processes
 from bigmodels.hardware import devices
@@ -23,7 +24,7 @@ def run(request: Request) -> None:
   with contextlib.ExitStack() as stack:
     group = stack.enter_context(processes.joined(
       request.address, request.hang_timeout, shared=request.shared))
-    say, text = group.say, resolving.read(workdir.config)
+    say, text = group.say, files.read_text(workdir.config)
     request.agree(group, text, resolved.source.digest)
     # The same file for all: two runs may well have the same text in it.
     group.agree('the workdir', str(workdir.config.stat().st_mtime_ns))
@@ -52,7 +53,7 @@ def run(request: Request) -> None:
       say('the same numbers as in result.json')
 
 
-def _causes(result: dict, resolved: resolving.Resolved, step: int) -> list[str]:
+def _causes(result: dict, resolved: Resolved, step: int) -> list[str]:
   """What is not as it was when a result was written, and can change its numbers."""
   before, now = result.get('versions', {}), results.versions()
   gone = result['best_step'] not in (None, step)

@@ -1,15 +1,16 @@
 """--mode=plan: whether a run fits and how fast it can be, before anything runs.
 
-The real step is compiled from shapes alone, for the devices that are here or for TPUs
-that are not. No parameter is ever allocated.
+The real step is compiled from shapes alone, for the devices of this machine or for TPUs
+elsewhere. No parameter is ever allocated.
 """
 
 import dataclasses
+import functools
 import itertools
 import math
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -27,11 +28,11 @@ from bigmodels.training import build, compile
 
 
 class Setting(NamedTuple):
-  """What a neighbour of the experiment differs in.
+  """The fields of an experiment that change its memory, not its result.
 
   Attributes:
     mesh: with every size known.
-    accumulate: parts of a batch.
+    accumulate: number of microbatches.
     remat: of the model, or None if it has no such field.
   """
 
@@ -40,29 +41,29 @@ class Setting(NamedTuple):
   remat: str | None
 
   def flags(self) -> str:
-    """As they are given to run.py."""
+    """The flags of run.py for this setting."""
     text = f'--mesh={self.mesh} --config.accumulate={self.accumulate}'
     return text + (f' --config.model.remat={self.remat}' if self.remat else '')
 
 
 class Plan(NamedTuple):
-  """What one step takes on one device, if not said otherwise.
+  """The cost of one step, on one device unless noted.
 
   Attributes:
     parameters: of the model, on all devices together.
-    parameter_bytes, optimizer_bytes, other_bytes, data_bytes: of what stays there
-      between steps; other: statistics, metrics, keys; data: of the resident split.
-    temporary_bytes: activations, gradients and whatever else a step needs meanwhile.
+    parameter_bytes, optimizer_bytes, other_bytes, data_bytes: kept between steps;
+      other: statistics, metrics, keys; data: of the resident split.
+    temporary_bytes: activations, gradients and other buffers of a step.
     program_bytes: of the program.
-    total_bytes: of all that at its fullest.
-    memory_bytes: that the device has; None if that is not known.
-    flops: of products, on all devices, with what is worked out again.
-    model_flops: the same without that.
+    total_bytes: peak of all these.
+    memory_bytes: of the device; None if unknown.
+    flops: of matrix products, on all devices, recomputation included.
+    model_flops: the same without recomputation.
     costs: of the program.
-    roofline: None for a device that is not known.
+    roofline: None for an unknown device.
     checkpoint_bytes: on disk.
     host_bytes: of a process while it saves.
-    compile_seconds: that it took here.
+    compile_seconds: on this machine.
   """
 
   parameters: int
@@ -88,39 +89,51 @@ class Plan(NamedTuple):
 
 
 class TooLarge(Exception):
-  """The compiler refuses a program for its memory, in its words."""
+  """The compiler refused a program for its memory."""
 
 
-def run(request: Request) -> None:
+def run(request: Request, *, topology: str | None = None) -> None:
+  """Prints the plan of an experiment, and writes `plan.json`.
+
+  Args:
+    request: the flags of every mode.
+    topology: TPUs elsewhere, such as v5e:4x4; the devices of this machine if left out.
+
+  Raises:
+    UserError: if a step does not fit, with the nearest setting that does.
+  """
   resolved = request.resolve()
   for note in resolved.notes:
     print(note)
   experiment = resolved.experiment
-  there = device_specs.topology(request.topology) if request.topology else None
-  name = request.topology or devices.require(request.require_backend)
-  there = there or jax.devices()
-  chip = device_specs.find(there[0].device_kind)
-  context = request.described()
-  shape = request.layout(experiment, there).shape
+  targets = device_specs.topology(topology) if topology else None
+  name = topology or devices.require(request.require_backend)
+  targets = targets or jax.devices()
+  chip = device_specs.find(targets[0].device_kind)
+  shape = request.layout(experiment, targets).shape
   setting = Setting(shape, experiment.accumulate, _remat(experiment))
-  print(f'{resolved.name} on {name}: {len(there)} x {there[0].device_kind}, mesh '
+  print(f'{resolved.name} on {name}: {len(targets)} x {targets[0].device_kind}, mesh '
         f'{shape} ({request.parallel})', flush=True)
-  found: dict[str, Any] = {'experiment': resolved.name, 'devices': len(there),
-                           'device_kind': there[0].device_kind, 'mesh': str(shape)}
+  found: dict[str, Any] = {
+    'experiment': resolved.name, 'devices': len(targets),
+    'device_kind': targets[0].device_kind, 'mesh': str(shape)}
+  plan_of = functools.partial(_plan, request, experiment, targets, chip,
+                              request.described())
+  show = functools.partial(_print, experiment, chip)
   try:
-    plan = _plan(request, experiment, setting, there, chip, context)
-    _say(plan, experiment, len(there), chip)
+    plan = plan_of(setting)
+    show(plan)
     found |= _as_json(plan)
   except TooLarge as error:
     plan = None
     print(f'does not fit: {error}')
     found |= {'fits': False, 'compiler': str(error)}
   if plan is None or not plan.fits:
-    nearest = _nearest(request, experiment, setting, there, chip, context)
+    nearest = _nearest(plan_of, setting)
     if nearest:
       setting, plan = nearest
       print(f'the nearest that fits: {setting.flags()}\n')
-      _say(plan, experiment, len(there), chip)
+      show(plan)
     found['nearest'] = nearest and {'flags': setting.flags(), **_as_json(plan)}
   workdir = Workdir(request.workdir) if request.workdir else (
     Workdir.fresh(f'plan-{resolved.name}'))
@@ -133,36 +146,35 @@ def run(request: Request) -> None:
     nearest = found['nearest']
     raise UserError('it does not fit; ' + (
       f'the nearest that does: {nearest["flags"]}' if nearest else
-      'none of the neighbours that were tried does: more devices, or a smaller model '
-      'or batch'))
+      'nor does any similar setting that was tried: use more devices, or a smaller '
+      'model or batch'))
 
 
-def _plan(request: Request, experiment: Experiment, setting: Setting, there: list,
-          chip: Chip | None, context: DataContext) -> Plan:
-  """Compiles the step of an experiment in another setting.
+def _plan(request: Request, experiment: Experiment, targets: list, chip: Chip | None,
+          context: DataContext, setting: Setting) -> Plan:
+  """Compiles the step of an experiment in a setting.
 
   Raises:
-    TooLarge: if the compiler says so.
+    TooLarge: if the compiler refuses it.
   """
-  layout = request._replace(mesh=setting.mesh).layout(experiment, there)
+  layout = request._replace(mesh=setting.mesh).layout(experiment, targets)
   built, traced = _trace(experiment, setting, layout, context)
   _, unsaved = (built, traced) if setting.remat in (None, 'none') else (
     _trace(experiment, setting._replace(remat='none'), layout, context))
   start = time.perf_counter()
   lowered = traced.lower['advance']()
   try:
-    compiled, text = compile.compile_with_text(
-      lowered, there[0].device_kind)
+    compiled, text = compile.compile_with_text(lowered, targets[0].device_kind)
   except jax.errors.JaxRuntimeError as error:
     if 'RESOURCE_EXHAUSTED' not in str(error):
       raise
-    raise TooLarge(_in_short(str(error))) from error
+    raise TooLarge(_summary(str(error))) from error
   seconds = time.perf_counter() - start
   memory = compiled.memory_analysis()
   cost = costs.of_program(text)
-  number, state = len(there), traced.carry.state
+  state = traced.carry.state
   step_flops, model_flops = flops.flops(traced.step), flops.flops(unsaved.step)
-  local = sum(d.process_index == there[0].process_index for d in there)
+  local = sum(d.process_index == targets[0].process_index for d in targets)
   whole = _bytes(traced.carry)
   return Plan(
     parameters=sum(p.size for p in jax.tree.leaves(state.params)),
@@ -179,21 +191,21 @@ def _plan(request: Request, experiment: Experiment, setting: Setting, there: lis
     memory_bytes=chip and chip.memory,
     flops=step_flops, model_flops=model_flops, costs=cost,
     roofline=chip and costs.roofline(
-      step_flops / number, cost, chip, model_flops=model_flops / number,
+      step_flops / len(targets), cost, chip, model_flops=model_flops / len(targets),
       float32=built.precision == 'float32'),
     checkpoint_bytes=whole,
     host_bytes=min(whole, _device_bytes(traced.carry) * local),
     compile_seconds=seconds)
 
 
-def _in_short(error: str) -> str:
-  """How much memory a compiler missed: of what it says, the two numbers."""
+def _summary(error: str) -> str:
+  """The sizes in a compiler's error about memory, or its first line."""
   numbers = re.search(r'\(([\d.]+[KMGT])\) exceeds available \w+ \(([\d.]+[KMGT])\)'
                       r'|Used ([\d.]+[KMGT]) of ([\d.]+[KMGT])', error)
   if numbers is None:
     return error.splitlines()[0]
-  wanted, there = (number for number in numbers.groups() if number)
-  return f'wants {wanted}iB of temporaries, a device has {there}iB'
+  needed, available = (number for number in numbers.groups() if number)
+  return f'needs {needed}iB of temporaries, a device has {available}iB'
 
 
 def _trace(experiment: Experiment, setting: Setting, layout: Layout,
@@ -214,18 +226,18 @@ def _remat(experiment: Experiment) -> str | None:
 _MOST_TRIES = 12
 
 
-def _nearest(request, experiment, setting, there, chip,
-             context) -> tuple[Setting, Plan] | None:
-  """The first neighbour that fits, from the one that changes least."""
+def _nearest(plan_of: Callable[[Setting], Plan], setting: Setting
+             ) -> tuple[Setting, Plan] | None:
+  """The first neighbour that fits, in order of the number of changes."""
   for neighbour in itertools.islice(_neighbours(setting), _MOST_TRIES):
     print(f'trying {neighbour.flags()} ...', flush=True)
     try:
-      plan = _plan(request, experiment, neighbour, there, chip, context)
+      plan = plan_of(neighbour)
     except TooLarge as error:
       print(f'  does not fit: {error}')
       continue
     except UserError as error:
-      print(f'  cannot be: {error}')
+      print(f'  not possible: {error}')
       continue
     if plan.fits:
       return neighbour, plan
@@ -234,20 +246,20 @@ def _nearest(request, experiment, setting, there, chip,
 
 
 def _neighbours(setting: Setting) -> Iterator[Setting]:
-  """Other settings: less is kept, then more is cut, then the batch comes in parts."""
+  """Other settings: more recomputation, then more shards, then more microbatches."""
   remats = {None: [None], 'none': ['none', 'dots', 'full'], 'dots': ['dots', 'full'],
             'full': ['full']}[setting.remat]
   mesh, meshes = setting.mesh, [setting.mesh]
   while mesh.data % 2 == 0:
     mesh = dataclasses.replace(mesh, data=mesh.data // 2, fsdp=mesh.fsdp * 2)
     meshes.append(mesh)
-  # All of fsdp at once: what does not fit there fits nowhere on the way.
+  # The most shards first: what does not fit there does not fit with fewer.
   meshes = [meshes[0], *reversed(meshes[1:])][:3]
-  parts = [setting.accumulate * 2**n for n in range(5)]
-  every = itertools.product(range(len(parts)), range(len(meshes)), range(len(remats)))
-  for part, mesh, remat in sorted(every, key=lambda t: (sum(map(bool, t)), t)):
-    if part or mesh or remat:
-      yield Setting(meshes[mesh], parts[part], remats[remat])
+  counts = [setting.accumulate * 2**n for n in range(5)]
+  every = itertools.product(range(len(counts)), range(len(meshes)), range(len(remats)))
+  for count, mesh, remat in sorted(every, key=lambda t: (sum(map(bool, t)), t)):
+    if count or mesh or remat:
+      yield Setting(meshes[mesh], counts[count], remats[remat])
 
 
 def _bytes(tree: Any) -> int:
@@ -262,9 +274,9 @@ def _device_bytes(tree: Any) -> int:
 _KINDS = ('parameter', 'optimizer', 'other', 'data', 'temporary', 'program')
 
 
-def _say(plan: Plan, experiment: Experiment, number: int, chip: Chip | None) -> None:
+def _print(experiment: Experiment, chip: Chip | None, plan: Plan) -> None:
   print(f'\nparameters          {plan.parameters:,}')
-  print('memory of a device, at its fullest')
+  print('peak memory of a device')
   for name in _KINDS:
     print(f'  {name:17} {_size(getattr(plan, f"{name}_bytes")):>12}')
   kinds = sum(getattr(plan, f'{name}_bytes') for name in _KINDS)
@@ -276,7 +288,7 @@ def _say(plan: Plan, experiment: Experiment, number: int, chip: Chip | None) -> 
     verdict = 'fits' if plan.fits else 'does not fit'
     print(f' of {_size(chip.memory)}, {plan.total_bytes / chip.memory:.0%}: {verdict}')
   print(f'a step\n  {"products":17} {plan.flops:12.3g} FLOP on all devices'
-        + (f', {plan.flops / plan.model_flops - 1:.0%} of it worked out again'
+        + (f', {plan.flops / plan.model_flops - 1:.0%} more than without recomputation'
            if plan.flops > plan.model_flops > 0 else ''))
   print(f'  {"memory traffic":17} {_size(plan.costs.bytes_moved):>12} on a device')
   for kind, each in sorted(plan.costs.collectives.items()):
@@ -293,7 +305,7 @@ def _say(plan: Plan, experiment: Experiment, number: int, chip: Chip | None) -> 
       print(f'  {"examples/s":17} {size / r.step_s:12,.0f} at most')
     print(f'  (peaks of a {chip.name}: {chip.bfloat16 / 1e12:.0f} TFLOP/s in bfloat16, '
           f'{chip.bandwidth / 1e9:,.0f} GB/s memory, {chip.interconnect / 1e9:,.0f} '
-          'GB/s links; all three reached at once, and never waited for)')
+          'GB/s links; all three reached at once, without waiting)')
   print(f'a checkpoint\n  {"disk":17} {_size(plan.checkpoint_bytes):>12} each, '
         f'{experiment.keep + 1 + bool(experiment.monitor)} at a time')
   print(f'  {"host memory":17} {_size(plan.host_bytes):>12} in each process')

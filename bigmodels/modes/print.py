@@ -1,13 +1,20 @@
-"""--mode=print: the resolved experiment as plain text; nothing is run."""
+"""--mode=print: the resolved experiment as text, in the format of config.txt."""
 
 import sys
 
 from bigmodels.cli.request import Request
-from bigmodels.config import resolving
+from bigmodels.config import config_file
+
+USES_CACHE = False
 
 
 def run(request: Request) -> None:
+  """Prints the experiment; nothing is run.
+
+  Raises:
+    UserError: if it cannot be resolved.
+  """
   resolved = request.resolve()
   for note in resolved.notes:
     print(note, file=sys.stderr)
-  print(resolving.to_text(resolved), end='')
+  print(config_file.to_text(resolved), end='')

@@ -1,17 +1,15 @@
-"""--mode=sample: lets the best checkpoint of a workdir write."""
+"""--mode=sample: generates text from the best checkpoint of a workdir."""
 
-import codecs
 import contextlib
 import dataclasses
-import os
-import pathlib
 import time
 from collections.abc import Callable
+from typing import Any
 
 import jax
 
-from bigmodels.cli.request import Request, Sampling
-from bigmodels.core import paths
+from bigmodels.cli.request import Request
+from bigmodels.core import files, paths
 from bigmodels.core.errors import UserError
 from bigmodels.distributed import processes
 from bigmodels.hardware import devices
@@ -21,9 +19,35 @@ from bigmodels.training import initialize, opening
 from bigmodels.training.runs import Run
 
 
-def run(request: Request) -> None:
-  sampling = request.sampling
-  settings, prompts = _settings(sampling), _prompts(sampling)
+def run(request: Request, *, prompt: list[str] | None = None,
+        prompt_file: str | None = None, tokens: int | None = None,
+        temperature: float | None = None, top_k: int | None = None,
+        top_p: float | None = None, beams: int | None = None,
+        stop: list[str] | None = None, samples: int = 1, sample_seed: int = 0) -> None:
+  """Prints texts, and how fast they were generated.
+
+  Args:
+    request: the flags of every mode.
+    prompt: text to continue, or to translate; may be given several times.
+    prompt_file: path of a file with a prompt on each line.
+    tokens: most tokens to generate; 256, or as many as the model's length allows, if
+      left out.
+    temperature: logits are divided by it; 1 if left out, 0 takes the likeliest token.
+    top_k: draw from this many of the likeliest tokens.
+    top_p: draw from the fewest tokens whose probabilities add up to this.
+    beams: hypotheses of a beam search, which draws nothing.
+    stop: end before this text; may be given several times.
+    samples: texts for each prompt.
+    sample_seed: seed of the draws.
+
+  Raises:
+    UserError: for a flag that is out of range, or a run that generates no text.
+  """
+  settings = _settings(count=tokens, temperature=temperature, top_k=top_k, top_p=top_p,
+                       beams=beams, stop=tuple(stop or ()), samples=samples)
+  if not 0 <= sample_seed < 2**32:
+    raise UserError(f'--sample_seed: must be in [0, {2**32 - 1}], got {sample_seed}')
+  prompts = _prompts(prompt, prompt_file)
   if (request.address.num_processes or 1) > 1:
     raise UserError(f'--num_processes={request.address.num_processes}: --mode=sample '
                     'runs in one process')
@@ -37,9 +61,9 @@ def run(request: Request) -> None:
     stack.callback(opened.built.close)
     tokenizer, writer = opened.tokenizer, opened.writer
     if '' in prompts and tokenizer and 'end' not in tokenizer.special:
-      raise UserError(f'{_place(sampling, prompts.index(""))}: wants one that is not '
+      raise UserError(f'{_origin(prompt, prompt_file, prompts.index(""))}: must not be '
                       "empty: the tokenizer has no 'end', which could begin a text")
-    key = jax.random.PRNGKey(sampling.sample_seed)
+    key = jax.random.PRNGKey(sample_seed)
 
     def write(sample, settings):
       try:
@@ -59,92 +83,54 @@ def run(request: Request) -> None:
     except decoding.TooLong as error:
       if error.room < 1:
         raise UserError(f'--prompt: {error}') from None
-      if sampling.tokens is not None:
-        raise UserError(f'--tokens={sampling.tokens}: {error}') from None
+      if tokens is not None:
+        raise UserError(f'--tokens={tokens}: {error}') from None
       say(f'{error}: --tokens={error.room}')
       settings = dataclasses.replace(settings, count=error.room)
       write(0, settings)
-    first, times, tokens = time.perf_counter() - start, [], 0
-    for sample in range(sampling.samples):
+    first, times, total = time.perf_counter() - start, [], 0
+    for sample in range(samples):
       start = time.perf_counter()
       found = write(sample, settings)
       times.append(time.perf_counter() - start)
-      tokens += sum(count for _, count in found)
-      for prompt, (text, count) in zip(prompts, found, strict=True):
-        say(f'--- sample {sample + 1} of {sampling.samples}, after {prompt!r}: '
-            f'{count:,} tokens')
+      total += sum(count for _, count in found)
+      for before, (text, count) in zip(prompts, found, strict=True):
+        say(f'--- sample {sample + 1} of {samples}, after {before!r}: {count:,} tokens')
         say(text)
-    say(f'--- compiled in {max(first - times[0], 0):.1f} s; {tokens:,} tokens in '
-        f'{sum(times):.2f} s: {tokens / sum(times):,.0f} tokens/s')
+    say(f'--- compiled in {max(first - times[0], 0):.1f} s; {total:,} tokens in '
+        f'{sum(times):.2f} s: {total / sum(times):,.0f} tokens/s')
 
 
-def _settings(sampling: Sampling) -> decoding.Settings:
-  given = {'count': sampling.tokens, 'temperature': sampling.temperature,
-           'top_k': sampling.top_k, 'top_p': sampling.top_p, 'beams': sampling.beams,
-           'stop': tuple(sampling.stop or ()), 'samples': sampling.samples}
+def _settings(**given: Any) -> decoding.Settings:
+  """The settings of decoding, defaults for those that are None."""
   try:
-    settings = decoding.Settings(**{k: v for k, v in given.items() if v is not None})
+    return decoding.Settings(**{k: v for k, v in given.items() if v is not None})
   except ValueError as error:
     raise UserError(f'--{error}'.replace('--count', '--tokens')) from None
-  if not 0 <= sampling.sample_seed < 2**32:
-    raise UserError(f'--sample_seed: wants 0 to {2**32 - 1}, got '
-                    f'{sampling.sample_seed}')
-  return settings
 
 
-def _prompts(sampling: Sampling) -> list[str]:
-  prompts = list(sampling.prompt or ())
-  if sampling.prompt_file is not None:
-    path = paths.checked(sampling.prompt_file, '--prompt_file')
+def _prompts(prompt: list[str] | None, prompt_file: str | None) -> list[str]:
+  """All prompts; the empty one if none is given."""
+  prompts = list(prompt or ())
+  if prompt_file is not None:
     try:
-      prompts += _lines(path)
-    except OSError as error:
-      raise UserError(f'--prompt_file={path}: cannot be read: {error.strerror}'
+      text = files.read_text(paths.checked(prompt_file, '--prompt_file'))
+    except UserError as error:
+      raise UserError(f'--prompt_file={str(error).removeprefix("--prompt_file=")}'
                       ) from None
-    except ValueError as error:
-      raise UserError(f'--prompt_file={path}: {error}') from None
+    lines = text.replace('\r\n', '\n').replace('\r', '\n').split('\n')
+    if lines == ['']:
+      raise UserError(f'--prompt_file={prompt_file}: must have a line, is empty')
+    prompts += lines[:-1] if lines[-1] == '' else lines
   return prompts or ['']
 
 
-_MOST_BYTES = 2**26  # of a file of prompts, which are all written to at once
-
-
-def _lines(path: pathlib.Path) -> list[str]:
-  """The lines of a file of text.
-
-  Raises:
-    ValueError: if it is not text, or has no line.
-    OSError: if it cannot be read.
-  """
-  # Not to wait for who may write into a pipe that nobody has opened.
-  with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), 'rb') as file:
-    os.set_blocking(file.fileno(), True)
-    data = file.read(_MOST_BYTES + 1)
-  if len(data) > _MOST_BYTES:
-    raise ValueError(f'has more than {_MOST_BYTES:,} bytes')
-  if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-    raise ValueError('is text in UTF-16; save it as UTF-8')
-  try:
-    text = data.decode('utf-8-sig')
-  except UnicodeDecodeError as error:
-    line = error.object.count(b'\n', 0, error.start) + 1
-    raise ValueError(f'line {line}: byte {error.object[error.start]:#04x} is not '
-                     'UTF-8') from None
-  if '\0' in text:
-    line = text.count('\n', 0, text.index('\0')) + 1
-    raise ValueError(f'line {line}: is not text, there is a NUL character in it')
-  lines = text.replace('\r\n', '\n').replace('\r', '\n').split('\n')
-  if lines == ['']:
-    raise ValueError('there is no line in it')
-  return lines[:-1] if lines[-1] == '' else lines
-
-
-def _place(sampling: Sampling, index: int) -> str:
-  """Where one of the prompts is from."""
-  line = index - len(sampling.prompt or ())
-  if line < 0 or sampling.prompt_file is None:
+def _origin(prompt: list[str] | None, prompt_file: str | None, index: int) -> str:
+  """The flag, or the line of a file, that one of the prompts is from."""
+  line = index - len(prompt or ())
+  if line < 0 or prompt_file is None:
     return '--prompt'
-  return f'--prompt_file={sampling.prompt_file}, line {line + 1}'
+  return f'--prompt_file={prompt_file}, line {line + 1}'
 
 
 def _from_workdir(request: Request, say: Callable[[str], None]) -> Run:

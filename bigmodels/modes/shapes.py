@@ -1,6 +1,6 @@
-"""--mode=shapes: every parameter's name and shape, and how many there are.
+"""--mode=shapes: the name, size and shape of every parameter, and their number.
 
-Worked out from shapes alone: nothing is allocated or compiled, whatever the size.
+Computed from shapes alone: nothing is allocated or compiled, whatever the size.
 """
 
 import jax
@@ -11,15 +11,21 @@ from bigmodels.hardware import devices
 from bigmodels.training import build
 from bigmodels.training.compile import trace
 
+USES_CACHE = False
+
 
 def run(request: Request) -> None:
+  """Prints a line for each parameter, and the sum.
+
+  Raises:
+    UserError: if the experiment cannot be built.
+  """
   resolved = request.resolve()
   for note in resolved.notes:
     print(note)
   devices.require(request.require_backend)
   layout = request.layout(resolved.experiment, jax.devices())
-  context = request.described()
-  built = build.build(resolved.experiment, layout, context)
+  built = build.build(resolved.experiment, layout, request.described())
   try:
     params = trace(built.learner, built.train, {}, layout).carry.state.params
   finally:

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from bigmodels.cli.request import Request
-from bigmodels.config import resolving
+from bigmodels.config import config_file, resolving
 from bigmodels.core.tree_paths import name_of
 from bigmodels.distributed import processes
 from bigmodels.distributed.processes import ProcessGroup
@@ -31,7 +31,7 @@ def run(request: Request) -> None:
   resolved = request.resolve()
   with processes.joined(request.address, request.hang_timeout,
                     shared=request.shared) as group:
-    say, text = group.say, resolving.to_text(resolved)
+    say, text = group.say, config_file.to_text(resolved)
     request.agree(group, text, resolved.source.digest)
     group.agree('the versions', repr(results.versions()))
     if request.workdir:

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from bigmodels.config import resolving
+from bigmodels.config import config_file, resolving
 from bigmodels.config.source import Source
 from bigmodels.core import files, paths
 from bigmodels.core.errors import UserError
@@ -187,8 +187,9 @@ class Workdir:
     return sorted(found)
 
   def _values(self) -> dict[str, str]:
+    text = files.read_text(self.config)
     try:
-      return resolving.read_values(resolving.read(self.config))
+      return config_file.read_values(text)
     except UserError as error:
       raise UserError(f'{self.config}: {error}') from error
 
@@ -212,7 +213,7 @@ class Workdir:
         there = 'holds no config.txt'
       raise UserError(
         f'--workdir={self.path} {there}: nothing to resume; name an --experiment')
-    return resolving.from_file(
+    return config_file.from_file(
       self.config, overrides, copy=self.source, trusted=trusted)
 
   def claim(self, resolved: resolving.Resolved) -> None:
@@ -226,7 +227,7 @@ class Workdir:
         raise UserError(f'--workdir={self.path} holds checkpoints but no config.txt; '
                         'use another --workdir')
       # A run that was killed at once has left its own.
-      if self.source.exists() and resolving.kept_code(resolved, self.source):
+      if self.source.exists() and config_file.kept_code(resolved, self.source):
         raise UserError(f'--workdir={self.path} holds no run, but other files in '
                         f'{self.source}; use another --workdir')
       return
@@ -236,9 +237,9 @@ class Workdir:
       for name in [n for n in values if n.partition('.')[0] == 'mesh']:
         del values[name]
     copied = (self.source / resolved.source.path.name).exists()  # or `fitted` names it
-    code = resolving.kept_code(resolved, self.source) if copied else []
+    code = config_file.kept_code(resolved, self.source) if copied else []
     if before != now or code:
-      differences = filter(None, [resolving.differences(before, now), *code])
+      differences = filter(None, [config_file.differences(before, now), *code])
       raise UserError(
         f'--workdir={self.path} holds another run: {"; ".join(differences)}; to go on '
         f'with that one: python run.py --workdir={self.path}; to run this one: use '
@@ -250,7 +251,7 @@ class Workdir:
     """
     self._keep_source(resolved.source)
     if not self.config.is_file():
-      self.write(self.config, resolving.to_text(resolved))
+      self.write(self.config, config_file.to_text(resolved))
     self.keep_data(data)
 
   def keep_data(self, data: dict[str, Any]) -> None:

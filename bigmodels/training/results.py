@@ -12,7 +12,7 @@ import numpy as np
 import optax
 
 import bigmodels
-from bigmodels.config import resolving
+from bigmodels.config import config_file, resolving
 from bigmodels.core.errors import UserError
 from bigmodels.logs import report
 from bigmodels.storage import seal, snapshots
@@ -94,7 +94,7 @@ def write(workdir: Workdir, resolved: resolving.Resolved, built: Built,
   }
   with workdir.blame():
     report.write(
-      workdir.report, title=resolved.name, config_text=resolving.to_text(resolved),
+      workdir.report, title=resolved.name, config_text=config_file.to_text(resolved),
       records=read_metrics(workdir), result=result, plots=plots,
       monitor=built.experiment.monitor and built.experiment.monitor.metric,
       classes=built.train.dataset.classes, data=built.data['kept'].get('notes', ()))

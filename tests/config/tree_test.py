@@ -1,4 +1,4 @@
-"""Tests of recipes: completing, describing and overriding trees of partials."""
+"""Tests of config trees: completing, describing and overriding partials."""
 
 import collections
 import dataclasses
@@ -50,7 +50,7 @@ class Record:
 
   def __post_init__(self):
     if not self.low < self.high:
-      raise ValueError(f'low: wants less than high, got {self.low}')
+      raise ValueError(f'low: must be < high, got {self.low}')
 
 
 def scaled(*parts, scale=1.0, steps):
@@ -60,48 +60,48 @@ def scaled(*parts, scale=1.0, steps):
 # --- completing -----------------------------------------------------------------
 
 
-def _facts(**values):
+def _context(**values):
   return {name: lambda value=value: value for name, value in values.items()}
 
 
 def test_complete_supplies_what_only_the_run_knows():
   optimizer = tree.complete(
     partial(optax.sgd, learning_rate=partial(schedules.cosine, peak=2.0)),
-    _facts(steps=10))
+    _context(steps=10))
   parameters = {'w': jnp.zeros(1)}
   updates, _ = optimizer.update(
     {'w': jnp.ones(1)}, optimizer.init(parameters), parameters)
   assert updates['w'] == -2.0
 
 
-def test_complete_asks_only_for_what_is_wanted():
+def test_complete_computes_only_what_is_needed():
   def refuse():
-    raise AssertionError('asked')
+    raise AssertionError('computed')
 
   assert tree.complete(partial(dict, a=1), {'steps': refuse}) == {'a': 1}
 
 
-def test_complete_keeps_what_somebody_will_call():
-  assert tree.complete(jax.nn.relu, _facts(steps=1)) is jax.nn.relu
+def test_complete_keeps_functions_that_lack_arguments():
+  assert tree.complete(jax.nn.relu, _context(steps=1)) is jax.nn.relu
   task = tree.complete(partial(tasks.classification, loss=max), {})
   assert task.func is tasks.classification and task.keywords == {'loss': max}
-  left = tree.complete(partial(lambda steps, x: steps + x), _facts(steps=3))
+  left = tree.complete(partial(lambda steps, x: steps + x), _context(steps=3))
   assert left(x=4) == 7
 
 
 def test_complete_past_variadic_arguments():
-  made = tree.complete(partial(scaled, 1, 2, 3), _facts(steps=9))
+  made = tree.complete(partial(scaled, 1, 2, 3), _context(steps=9))
   assert made == ((1, 2, 3), 1.0, 9)
 
 
 def test_complete_goes_into_tuples_and_leaves_records():
   assert tree.complete((partial(int, '3'), 4), {}) == (3, 4)
-  span = Duration(steps=1)
-  assert tree.complete(span, {}) is span
+  duration = Duration(steps=1)
+  assert tree.complete(duration, {}) is duration
 
 
 def test_complete_gives_a_model_its_outputs():
-  assert tree.complete(partial(models.Mlp, widths=(3,)), _facts(num_outputs=7)) == (
+  assert tree.complete(partial(models.Mlp, widths=(3,)), _context(num_outputs=7)) == (
     models.Mlp(num_outputs=7, widths=(3,)))
 
 
@@ -114,10 +114,10 @@ class Layered(nn.Module):
 
 def test_complete_leaves_a_module_what_it_makes_its_parts_with():
   norm, gelu = partial(nn.LayerNorm, epsilon=1e-5), partial(nn.gelu, approximate=False)
-  for recipe in (partial(Layered, 3, norm=norm, activation=gelu),
+  for config in (partial(Layered, 3, norm=norm, activation=gelu),
                  partial(Layered, 3, norm, gelu),
                  partial(Layered, norm=norm, activation=gelu)):
-    made = tree.complete(recipe, _facts(width=3))
+    made = tree.complete(config, _context(width=3))
     assert isinstance(made, Layered) and made.width == 3
     assert isinstance(made.norm, functools.partial)
     assert (made.norm.func, made.norm.keywords) == (nn.LayerNorm, norm.keywords)
@@ -127,7 +127,7 @@ def test_complete_leaves_a_module_what_it_makes_its_parts_with():
 def test_complete_supplies_what_a_modules_parts_lack():
   made = tree.complete(
     partial(Layered, 3, norm=partial(Layered, norm=partial(nn.LayerNorm, epsilon=1.0))),
-    _facts(width=7))
+    _context(width=7))
   assert isinstance(made.norm, functools.partial)
   part = made.norm()
   assert part.width == 7 and part.norm().epsilon == 1.0
@@ -136,12 +136,12 @@ def test_complete_supplies_what_a_modules_parts_lack():
 def test_complete_makes_a_modules_modules():
   made = tree.complete(
     partial(Layered, 3, inner=partial(Layered, norm=partial(nn.RMSNorm))),
-    _facts(width=7))
+    _context(width=7))
   assert isinstance(made.inner, Layered) and made.inner.width == 7
   assert made.inner.norm().epsilon == nn.RMSNorm().epsilon
   bert = tree.complete(
     partial(models.MaskedBert, encoder=partial(models.Bert, width=8, heads=2)),
-    _facts(vocabulary=11))
+    _context(vocabulary=11))
   assert bert.encoder == models.Bert(11, width=8, heads=2)
 
 
@@ -231,7 +231,7 @@ def test_describes_a_function_that_closes_over_itself():
   ('on', 'TRUE', True), ('on', 'false', False), ('inner.steps', '3', Duration(steps=3)),
   ('color', f'{__name__}.Color.RED', Color.RED),
 ])
-def test_override_gives_the_type_wanted(path, text, expected):
+def test_override_parses_to_the_type_of_the_field(path, text, expected):
   record = tree.override(Record(note='n'), path, text)
   value = getattr(record, path.partition('.')[0])
   assert value == expected and type(value) is type(expected)
@@ -243,11 +243,11 @@ def test_override_gives_the_type_wanted(path, text, expected):
 
 
 @pytest.mark.parametrize(('path', 'text', 'message'), [
-  ('size', '1.0', 'size: wants int (now 1), got the float 1.0'),
-  ('size', 'True', 'wants int'), ('size', 'none', 'wants int'),
-  ('size', '', 'wants int'),
-  ('size', '9' * 5000, '999...'), ('low', 'yes', 'wants float'),
-  ('low', '1' + '0' * 400, 'wants float'), ('mode', 'A', "'a' or 'b' or 2"),
+  ('size', '1.0', 'size: must be int (now 1), got the float 1.0'),
+  ('size', 'True', 'must be int'), ('size', 'none', 'must be int'),
+  ('size', '', 'must be int'),
+  ('size', '9' * 5000, '999...'), ('low', 'yes', 'must be float'),
+  ('low', '1' + '0' * 400, 'must be float'), ('mode', 'A', "'a' or 'b' or 2"),
   ('mode', 'True', "'a' or 'b' or 2"), ('shape', '(1.5,)', 'tuple[int, ...]'),
   ('shape', '(True,)', 'tuple[int, ...]'), ('pair', "'q',", 'tuple[str, int]'),
   ('pair', '5, 2', 'tuple[str, int]'), ('splits', "{'t': 'x'}", 'float'),
@@ -258,13 +258,13 @@ def test_override_gives_the_type_wanted(path, text, expected):
   ('function', 'no_such_package.f', "No module named 'no_such_package'"),
   ('maybe', 'abss', "got 'abss'"),
   ('anything', 'jax.nn.rleu', "did you mean 'relu'"),
-  ('on', '1', 'wants bool or None'),
+  ('on', '1', 'must be bool or None'),
   ('inner', '3', 'bigmodels.config.Duration or None'),
   ('inner.stesp', '3', "did you mean 'steps'"),
-  ('inner.steps', '0', 'inner.steps: wants'),
+  ('inner.steps', '0', 'inner.steps: must'),
   ('siz', '3', "the experiment has no field 'siz'; did you mean 'size'?"),
   ('size.x', '3', "size (1) is a plain value: it has no field 'x'"),
-  ('low', '2', 'low: wants less than high, got 2.0'), ('pair.2', '1', "no field '2'"),
+  ('low', '2', 'low: must be < high, got 2.0'), ('pair.2', '1', "no field '2'"),
 ])
 def test_override_refuses(path, text, message):
   with pytest.raises(UserError) as caught:
@@ -273,7 +273,7 @@ def test_override_refuses(path, text, message):
   assert len(str(caught.value)) < 400 and '\n' not in str(caught.value)
 
 
-def test_a_module_that_raises_on_import_is_told(tmp_path, monkeypatch):
+def test_a_module_that_raises_on_import_is_reported(tmp_path, monkeypatch):
   (tmp_path / 'raises_on_import.py').write_text('raise RuntimeError("broken")')
   monkeypatch.syspath_prepend(tmp_path)
   with pytest.raises(UserError, match='RuntimeError: broken'):
@@ -323,7 +323,7 @@ def test_a_schedule_becomes_a_number_and_a_schedule_again():
   assert again.keywords['learning_rate'].keywords == {'peak': 3}
 
 
-def test_another_function_is_handed_the_arguments_it_takes_too():
+def test_another_function_keeps_the_arguments_it_accepts():
   optimizer = partial(optax.adamw, 0.1, weight_decay=0.2)
   holder = tree.override(Record(function=optimizer), 'function', 'optax.sgd')
   assert holder.function.func is optax.sgd

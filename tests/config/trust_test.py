@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from bigmodels.config import resolving, trust
+from bigmodels.config import config_file, resolving, trust
 from bigmodels.config.literals import EMPTY
 from bigmodels.config.trust import Trust
 from bigmodels.core.errors import UserError
@@ -83,7 +83,7 @@ HOSTILE = [  # what stands for the optimizer, or what else is set
   'shutil.rmtree', 'jax._src.compiler.os.system', 'bigmodels.storage.workdir.os.system',
   'bigmodels.storage.workdir.shutil.rmtree', 'bigmodels.config.literals.imported',
   'bigmodels.config.literals.importlib.import_module', 'bigmodels.training.runs.read',
-  'bigmodels.config.load', 'bigmodels.config.source.execute',
+  'bigmodels.config.load', 'bigmodels.config.execution.execute',
   'bigmodels.modes.train.run',
   'bigmodels.core.files.download', 'bigmodels.data.builders.of_class',
   'bigmodels.data.texts.os.system', 'bigmodels.layers.recurrent.importlib',
@@ -92,7 +92,8 @@ HOSTILE = [  # what stands for the optimizer, or what else is set
   'jax.experimental.io_callback', 'jax.profiler.start_trace', 'jax.nn.relu.__globals__',
   'jax.nn.gelu.__init__', 'flax.serialization.from_bytes', 'flax.linen.tabulate',
   'flax.io.rmtree', 'experiments.digits_cnn.partial', 'experiments.digits_cnn.models',
-  'experiments.evil.f', 'experiments.cifar_speedrun.muon_and_sgd', 'run.main',
+  'experiments.evil.f', 'experiments.cifar_speedrun.muon_and_sgd',
+  'run.command.main', 'bigmodels.cli.command.main',
   {'model.activation': 'evilmod.f'}, {'task': 'evilmod.f'}, {'learner': 'evilmod.f'},
   {'model': 'evilmod.Net'}, {'train.source': 'evilmod.Net'}, {'evals.test': 'os.kill'},
   {'train.transforms.1': 'evilmod.f'}, {'optimizer.learning_rate': 'evilmod.f'},
@@ -157,7 +158,7 @@ def test_no_road_executes_what_a_stored_config_names(
     assert not canary.exists(), lines
     assert '\n' not in said and said.startswith(f'{folder}/config.txt: '), lines
     assert (f'{path}: {name} is not one of' in said and '--trust' in said) or (
-      'wants' in said), (lines, said)  # some places take no name at all
+      'must be' in said), (lines, said)  # some fields take no name at all
     assert not {m for m in {*sys.modules} - before if m.startswith('evil')}
   assert not (tmp_path / 'new').exists()
 
@@ -212,7 +213,7 @@ def test_trust_imports_it(lines, made, canary):
   if not made:
     text = re.sub(r'optimizer\..*\n', '', text)
   try:
-    resolving.from_text(text, 'config.txt', {}, trusted=Trust(everything=True))
+    config_file.from_text(text, 'config.txt', {}, trusted=Trust(everything=True))
   except UserError as error:  # the arguments of the one before stand there still
     assert 'it was edited' in str(error)
   assert canary.exists() == made
@@ -220,8 +221,9 @@ def test_trust_imports_it(lines, made, canary):
 
 @pytest.mark.parametrize('name', sorted(p.stem for p in GOLDEN.glob('*.txt')))
 def test_every_name_of_the_experiments_is_offered(name):
-  resolving.load(name)
-  for path, text in resolving.read_values((GOLDEN / f'{name}.txt').read_text()).items():
+  resolving.load(resolving.source_of(name))
+  values = config_file.read_values((GOLDEN / f'{name}.txt').read_text())
+  for path, text in values.items():
     if re.fullmatch(r'[a-z]\w*(\.\w+)+', text):
       assert trust.offered(text, f'experiments.{name}') is not EMPTY, (path, text)
 
@@ -247,7 +249,7 @@ LEGAL = [
 @pytest.mark.parametrize('lines', LEGAL, ids=str)
 def test_what_is_offered_goes_on_without_trust(lines):
   resolved = resolving.resolve('digits_cnn', lines)
-  again = resolving.from_text(resolving.to_text(resolved), 'config.txt', {},
+  again = config_file.from_text(config_file.to_text(resolved), 'config.txt', {},
                               trusted=NONE)
   assert again.values() == resolved.values()
 
@@ -260,9 +262,9 @@ def test_what_is_offered_goes_on_without_trust(lines):
   ('shakespeare_gpt', {'train.source.tokenizer': 'bigmodels.data.tokenizers.Bytes'}),
   ('sst2_lstm', {'model.cell': 'bigmodels.layers.recurrent.Gru'}),
 ])
-def test_recipes_of_data_go_on_without_trust(name, lines):
+def test_configs_of_data_are_resumed_without_trust(name, lines):
   resolved = resolving.resolve(name, lines)
-  again = resolving.from_text(resolving.to_text(resolved), 'config.txt', {},
+  again = config_file.from_text(config_file.to_text(resolved), 'config.txt', {},
                               trusted=NONE)
   assert again.values() == resolved.values()
 
@@ -286,7 +288,7 @@ def test_offered(text, found):
 
 def test_a_misspelt_name_is_answered_with_the_nearest():
   with pytest.raises(UserError, match=r"optax.sdg is not one of .* mean 'sgd'\?"):
-    resolving.from_text(_hostile('optax.sdg'), 'config.txt', {}, trusted=NONE)
+    config_file.from_text(_hostile('optax.sdg'), 'config.txt', {}, trusted=NONE)
 
 
 def test_no_room_has_what_reads_writes_or_executes():
@@ -322,9 +324,9 @@ def _cartpole(**lines):
 ])
 def test_text_that_would_be_imported_or_fetched_is_refused(text, line, canary):
   with pytest.raises(UserError) as caught:
-    resolving.from_text(text(), 'config.txt', {}, trusted=NONE)
+    config_file.from_text(text(), 'config.txt', {}, trusted=NONE)
   assert str(caught.value).startswith(f'config.txt: {line}: ')
-  assert 'not what a stored config may say there' in str(caught.value)
+  assert 'a stored config may not have' in str(caught.value)
   assert not canary.exists()
 
 
@@ -386,7 +388,7 @@ def test_a_run_keeps_its_code(fork, at):
 def test_a_run_means_the_code_it_began_with(mode, fork, at, request_for, capsys):
   (fork.parent / 'helper.py').write_text(MAX)
   said = _said(capsys, mode, request_for(None, at))
-  assert f'{DIFFERENCE}: this run goes on with its own copy' in said
+  assert f'{DIFFERENCE}: this run is resumed with its own copy' in said
 
 
 @pytest.mark.slow('train')
@@ -396,7 +398,7 @@ def test_a_finished_run_answers_as_it_did(fork, request_for, tmp_path, capsys):
   (fork.parent / 'helper.py').write_text(MAX)
   for mode in (train, plan, eval):
     said = _said(capsys, mode, request_for(None, at))
-    assert f'{DIFFERENCE}: this run goes on with its own copy' in said
+    assert f'{DIFFERENCE}: this run is resumed with its own copy' in said
   assert 'the same numbers as in result.json' in said
   result = json.loads((at / 'result.json').read_text())
   del result['digest']
@@ -452,7 +454,7 @@ def test_who_has_not_run_it_says_trust_once(fork, at, request_for, elsewhere, tm
 
 def test_other_names_are_remembered_for_the_run(fork, request_for, tmp_path, elsewhere,
                                                 canary):
-  text = resolving.to_text(request_for(fork, activation='evilmod.f').resolve())
+  text = config_file.to_text(request_for(fork, activation='evilmod.f').resolve())
   assert canary.exists()  # typed by the user
   assert 'knob.activation = evilmod.f' in text
   stored = tmp_path / 'config.txt'

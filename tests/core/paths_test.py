@@ -9,7 +9,7 @@ import socket
 import pytest
 from absl import flags
 
-import run
+from bigmodels.cli import command
 from bigmodels.core import paths
 from bigmodels.core.errors import UserError
 
@@ -27,7 +27,7 @@ def said(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv('HOME', str(tmp_path))
     try:
       with pytest.raises(SystemExit) as end, _in_time(20):
-        run._start(['run.py', *map(str, arguments)])
+        command.start(['run.py', *map(str, arguments)])
     finally:
       flags.FLAGS.unparse_flags()
       if before:

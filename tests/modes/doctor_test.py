@@ -65,12 +65,12 @@ def test_decoded_data_is_compared(examine, tmp_path, capsys):
   (tmp_path / 'xla' / 'jit_f-program').write_bytes(b'damaged')
   with pytest.raises(UserError, match=r'--cache_dir: 2 of the files there are not as '
                      r'they were written: .*/xla/jit_f-program: is not what .*; .*/pets'
-                     r'/inputs\.npy: the .*; a run makes them anew when it next needs'):
+                     r'/inputs\.npy: the .*; a run recreates them when it next needs'):
     examine(GOOD, cache_dir=tmp_path)
   said = capsys.readouterr().out
   assert '1 compiled programs compared with their checksums: 1 wrong' in said
   assert f'wrong: {path}: the 262,144 bytes from byte 0 on are not those' in said
-  assert 'of an older version, without checksums, so that it is decoded anew' in said
+  assert 'of an older version, without checksums, so it will be decoded again' in said
   assert '1 folder that killed runs left, 0.5 MB: removed when' in said
   assert left.exists() and '1 programs: all right' in said
 
@@ -100,7 +100,7 @@ def test_no_cache(examine, tmp_path):
   (tmp_path / 'file').write_text('')
   said = examine(GOOD, cache_dir=tmp_path / 'file' / 'cache')
   assert f'problem: {tmp_path / "file"} is not a folder' in said
-  assert 'another one by --cache_dir' in said and 'all right' in said
+  assert 'another with --cache_dir' in said and 'all right' in said
 
 
 def test_no_libtpu(examine, monkeypatch):
@@ -117,7 +117,7 @@ def test_no_libtpu(examine, monkeypatch):
 
 def test_data(examine, tmp_path):
   said = examine(GOOD, data_dir=str(tmp_path / 'none'))
-  assert f'{tmp_path / "none"}: is not there' in said
+  assert f'{tmp_path / "none"}: does not exist' in said
   said = examine(GOOD, data_dir=str(tmp_path))
   assert 'no dataset is prepared there' in said
   (tmp_path / 'mnist' / '3.0.1').mkdir(parents=True)
@@ -133,7 +133,7 @@ def test_data(examine, tmp_path):
   ({'experiment': 'digits_cnn'}, 'experiment'), ({'workdir': 'run'}, 'workdir'),
   ({'overrides': {'seed': '1'}}, 'config')])
 def test_it_looks_at_no_experiment(examine, fields, flag):
-  with pytest.raises(UserError, match=f'--{flag}: --mode=doctor looks at no'):
+  with pytest.raises(UserError, match=f'--{flag}: --mode=doctor takes no'):
     examine(GOOD, **fields)
 
 

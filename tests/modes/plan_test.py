@@ -1,4 +1,4 @@
-"""--mode=plan: what it says of a run, and that nothing of it is run."""
+"""Tests of --mode=plan: its numbers by hand, and that nothing is allocated."""
 
 import importlib.util
 import json
@@ -28,14 +28,15 @@ def plans() -> dict:
 
 @pytest.fixture
 def planned(request_for, tmp_path, plans):
-  """(request's fields, overrides) -> plan.json."""
+  """(topology, mesh, overrides) -> plan.json."""
 
-  def planned(fields: dict | None = None, **overrides) -> dict:
-    asked = MODEL | overrides
-    key = str((fields, sorted(asked.items())))
+  def planned(topology: str | None = None, mesh: str = '', **overrides) -> dict:
+    settings = MODEL | overrides
+    key = str((topology, mesh, sorted(settings.items())))
     if key not in plans:
-      request = request_for(FORKS / 'transformer.py', tmp_path / 'plan', **asked)
-      plan.run(request._replace(**(fields or {})))
+      request = request_for(FORKS / 'transformer.py', tmp_path / 'plan', **settings)
+      plan.run(request._replace(mesh=MeshShape.parse(mesh) if mesh else None),
+               topology=topology)
       plans[key] = json.loads((tmp_path / 'plan' / 'plan.json').read_text())
     return plans[key]
 
@@ -80,7 +81,7 @@ def test_depth_is_multiplied_out(planned):
   assert many['costs']['bytes_moved'] > 2 * few['costs']['bytes_moved']
 
 
-def test_what_is_worked_out_again_is_no_work_of_the_model(planned):
+def test_recomputation_is_not_counted_as_flops_of_the_model(planned):
   none, full = planned(remat="'none'"), planned()
   assert full['model_flops'] == none['flops'] < full['flops']
   assert full['temporary_bytes'] < none['temporary_bytes']
@@ -94,7 +95,7 @@ def test_nothing_is_allocated(planned):
 
 @needs_libtpu
 def test_tpus_that_are_not_here(planned, capsys):
-  found = planned({'topology': 'v5e:2x2', 'mesh': MeshShape.parse('fsdp:4')})
+  found = planned('v5e:2x2', 'fsdp:4')
   assert (found['devices'], found['device_kind']) == (4, 'TPU v5 lite')
   count = parameters(4, 256, 64, 512)
   assert found['parameter_bytes'] < 1.05 * 4 * count / 4
@@ -109,10 +110,10 @@ def test_tpus_that_are_not_here(planned, capsys):
 
 
 @needs_libtpu
-def test_what_does_not_fit_is_told_with_the_nearest_that_does(
+def test_what_does_not_fit_is_reported_with_the_nearest_that_does(
   planned, tmp_path, capsys):
   with pytest.raises(UserError, match='does not fit; the nearest that does: --mesh='):
-    planned({'topology': 'v5e:1x1'}, depth=2560, width=128, batch_size=32,
+    planned('v5e:1x1', depth=2560, width=128, batch_size=32,
             remat="'none'")
   found = json.loads((tmp_path / 'plan' / 'plan.json').read_text())
   out = capsys.readouterr().out
@@ -128,7 +129,7 @@ def test_what_does_not_fit_is_told_with_the_nearest_that_does(
   ('v5x:2x2', "no TPU family 'v5x'"), ('v5e:3x5', 'v5e:'), ('v4:2x2', '3 dimensions')])
 def test_an_unknown_topology_is_refused(planned, topology, words):
   with pytest.raises(UserError, match=words):
-    planned({'topology': topology})
+    planned(topology)
 
 
 def test_neighbours_change_one_thing_first():

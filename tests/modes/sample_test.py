@@ -6,8 +6,6 @@ import subprocess
 import jax
 import pytest
 
-import run
-from bigmodels.cli.request import Sampling
 from bigmodels.core.errors import UserError
 from bigmodels.distributed.cluster import Address
 from bigmodels.modes import sample, train
@@ -62,8 +60,7 @@ def write(request_for, capsys):
   """(experiment, workdir, flags) -> what is printed."""
 
   def call(*where, overrides=None, **flags):
-    sample.run(request_for(*where, **(overrides or {}))._replace(
-      sampling=Sampling(**flags)))
+    sample.run(request_for(*where, **(overrides or {})), **flags)
     return capsys.readouterr().out
 
   return call
@@ -178,12 +175,12 @@ def test_what_the_model_can_look_at(write, trained):
 
 
 def test_prompts_that_are_refused(write, trained, tmp_path):
-  with pytest.raises(UserError, match='--prompt: wants one that is not empty'):
+  with pytest.raises(UserError, match='--prompt: must not be empty'):
     write(None, trained)
   with pytest.raises(UserError, match="--prompt: the character 'Z'"):
     write(None, trained, prompt=['Z'])
   (tmp_path / 'gap.txt').write_text('dog\n\nfox\n')
-  with pytest.raises(UserError, match=r'gap\.txt, line 2: wants one that is not empty'):
+  with pytest.raises(UserError, match=r'gap\.txt, line 2: must not be empty'):
     write(None, trained, prompt=['the'], prompt_file=str(tmp_path / 'gap.txt'))
 
 
@@ -208,14 +205,14 @@ def test_an_end_begins_a_text(write, experiment, request_for, tmp_path):
 
 
 @pytest.mark.parametrize(('flags', 'message'), [
-  ({'temperature': -1.0}, '--temperature: wants a number, 0 or more, got -1'),
-  ({'tokens': 0}, '--tokens: wants at least 1, got 0'),
-  ({'top_k': 0}, '--top_k: wants at least 1'), ({'top_p': 2.0}, '--top_p: wants'),
-  ({'beams': 4, 'top_k': 3}, '--top_k: wants None with 4 beams'),
-  ({'stop': ['']}, '--stop: wants texts'), ({'samples': 0}, '--samples: wants'),
-  ({'samples': 2, 'temperature': 0.0}, '--samples: wants 1 with temperature=0'),
-  ({'samples': 2, 'beams': 3}, '--samples: wants 1 with 3 beams'),
-  ({'sample_seed': -1}, '--sample_seed: wants 0 to'),
+  ({'temperature': -1.0}, '--temperature: .*got -1'),
+  ({'tokens': 0}, '--tokens: .*got 0'),
+  ({'top_k': 0}, '--top_k: .*got 0'), ({'top_p': 2.0}, '--top_p: .*got 2.0'),
+  ({'beams': 4, 'top_k': 3}, '--top_k: .* with 4 beams'),
+  ({'stop': ['']}, '--stop: '), ({'samples': 0}, '--samples: .*got 0'),
+  ({'samples': 2, 'temperature': 0.0}, '--samples: .* with temperature=0'),
+  ({'samples': 2, 'beams': 3}, '--samples: .* with 3 beams'),
+  ({'sample_seed': -1}, r'--sample_seed: must be in \[0, '),
   ({'prompt_file': 'gone.txt'}, '--prompt_file=gone.txt: cannot be read: No such'),
 ])
 def test_flags_are_checked_before_anything_is_read(flags, message, write, tmp_path):
@@ -226,7 +223,7 @@ def test_flags_are_checked_before_anything_is_read(flags, message, write, tmp_pa
 def test_where_there_is_nothing_to_write_with(
   write, tiny, trained, request_for, tmp_path):
   (tmp_path / 'empty.txt').write_text('')
-  with pytest.raises(UserError, match='there is no line in it'):
+  with pytest.raises(UserError, match='must have a line, is empty'):
     write(None, tmp_path, prompt_file=str(tmp_path / 'empty.txt'))
   with pytest.raises(UserError, match='name an --experiment'):
     write(None, None)
@@ -239,18 +236,14 @@ def test_where_there_is_nothing_to_write_with(
 
 
 @pytest.mark.parametrize(('flags', 'message'), [
-  (['--mode=sample', '--temperature=-1'], '--temperature: wants a number'),
+  (['--mode=sample', '--temperature=-1'], '--temperature: '),
   (['--mode=sample', '--top_k=many'], '--top_k'),
-  (['--mode=train', '--prompt=a'], '--prompt: only --mode=sample writes text'),
+  (['--mode=train', '--prompt=a'], '--prompt: is a flag of --mode=sample only'),
 ])
 def test_on_the_command_line(run_py, flags, message):
   done = run_py(*flags)
   assert done.returncode == 2 and done.stdout == '', done.stderr
   assert done.stderr.startswith('error: ') and message in done.stderr
-
-
-def test_every_field_is_a_flag():
-  assert set(Sampling._fields) <= set(run.flags.FLAGS)
 
 
 @pytest.mark.parametrize(('data', 'expected'), [
@@ -262,31 +255,31 @@ def test_every_field_is_a_flag():
   ('a\u2028b\x0cc\n'.encode(), ['a\u2028b\x0cc'])])
 def test_the_lines_of_a_prompt_file(data, expected, tmp_path):
   (tmp_path / 'prompts.txt').write_bytes(data)
-  flags = Sampling(prompt=['x'], prompt_file=str(tmp_path / 'prompts.txt'))
-  assert sample._prompts(flags) == ['x', *expected]
+  path = str(tmp_path / 'prompts.txt')
+  assert sample._prompts(['x'], path) == ['x', *expected]
 
 
 @pytest.mark.parametrize(('data', 'message'), [
-  (b'', 'there is no line in it'), (b'\xef\xbb\xbf', 'there is no line in it'),
-  ('the'.encode('utf-16'), 'is text in UTF-16'),
-  (b'\xfe\xff\0t', 'is text in UTF-16'), (b'the\nd\0g', 'line 2: is not text'),
+  (b'', 'must have a line, is empty'), (b'\xef\xbb\xbf', 'must have a line'),
+  ('the'.encode('utf-16'), 'is UTF-16 or UTF-32; save it as UTF-8'),
+  (b'\xfe\xff\0t', 'is UTF-16'), (b'the\nd\0g', 'line 2: has a NUL character'),
   (b'a\nb\n\xff', 'line 3: byte 0xff is not UTF-8'),
   (b'gr\xf6sse', 'line 1: byte 0xf6 is not UTF-8'),
   (b'x' * (2**26 + 1), 'has more than 67,108,864 bytes')])
 def test_a_prompt_file_that_is_refused(data, message, tmp_path):
   (tmp_path / 'prompts.txt').write_bytes(data)
   with pytest.raises(UserError, match=f'^--prompt_file=.*prompts.txt: {message}'):
-    sample._prompts(Sampling(prompt_file=str(tmp_path / 'prompts.txt')))
+    sample._prompts(None, str(tmp_path / 'prompts.txt'))
 
 
 def test_a_pipe_of_prompts(tmp_path):
   read, write = os.pipe()
   os.write(write, b'the\ndog\n')
   os.close(write)
-  assert sample._prompts(Sampling(prompt_file=f'/dev/fd/{read}')) == ['the', 'dog']
+  assert sample._prompts(None, f'/dev/fd/{read}') == ['the', 'dog']
   os.close(read)
   os.mkfifo(tmp_path / 'pipe')  # that nobody writes into
-  with pytest.raises(UserError, match='there is no line in it'):
-    sample._prompts(Sampling(prompt_file=str(tmp_path / 'pipe')))
+  with pytest.raises(UserError, match='must have a line, is empty'):
+    sample._prompts(None, str(tmp_path / 'pipe'))
   with pytest.raises(UserError, match='has more than 67,108,864 bytes'):
-    sample._prompts(Sampling(prompt_file='/dev/zero'))
+    sample._prompts(None, '/dev/zero')

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from bigmodels.config import resolving
+from bigmodels.config import config_file
 from bigmodels.core.errors import UserError
 from bigmodels.modes import eval as eval_mode
 from bigmodels.modes import train
@@ -38,7 +38,7 @@ def test_a_run_leaves_what_it_promises(request_for, tiny, tmp_path, capsys):
   assert (workdir / 'checkpoints' / '30').is_dir()
   text = (workdir / 'config.txt').read_text()
   assert 'knob.steps = 30' in text
-  assert resolving.from_text(text, 'config.txt', {}).knobs['steps'] == 30
+  assert config_file.from_text(text, 'config.txt', {}).knobs['steps'] == 30
 
 
 def test_evaluation_counts_every_example_once(request_for, tiny, tmp_path):

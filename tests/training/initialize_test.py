@@ -139,7 +139,7 @@ def test_patterns_that_say_nothing_are_refused(workdir):
   assert text == (
     '--config.init_pattern=Dense: matches the whole name of no parameter; there is '
     'Dense_0/bias, Dense_0/kernel, Dense_1/bias, Dense_1/kernel')
-  with pytest.raises(ValueError, match=r"^init_pattern: wants a regular expression, "
+  with pytest.raises(ValueError, match=r"^init_pattern: must be a regular expression, "
                      r"got '\(': missing"):
     experiment(init_pattern='(')
 

@@ -1,0 +1,145 @@
+"""The command line of run.py: flags -> Experiment -> one mode; and its exit codes."""
+
+import importlib
+import os
+import pathlib
+import re
+import sys
+import traceback
+from types import ModuleType
+from typing import Any
+
+from absl import app, flags
+
+from bigmodels.cli import options
+from bigmodels.core import console, paths
+from bigmodels.core.errors import UserError, of_callback, of_machine, shown
+
+_CODE = pathlib.Path(__file__).resolve().parents[1]
+
+
+@console.complete()
+def start(argv: list[str]) -> None:
+  """Runs a command line. What the user can mend ends in one message on stderr.
+
+  Args:
+    argv: the name of the program first.
+
+  Raises:
+    SystemExit: with 0 if all went well, 2 for a `UserError`, 130 for Ctrl-C.
+    Exception: any other error.
+  """
+  own: dict[str, Any] = {}
+
+  def parse(argv):
+    rest, values = options.parse(argv)
+    own.update(values)
+    return rest
+
+  try:
+    argv, overrides = options.split(argv)
+    app.run(lambda rest: main(rest, overrides, own), argv, flags_parser=parse)
+  except UserError as error:
+    _mendable(error)
+  except Exception as error:
+    if mendable := of_callback(error) or of_machine(error, _CODE):
+      _mendable(mendable)
+    if not re.search('RESOURCE_EXHAUSTED|Out of memory', str(error)):  # of XLA
+      raise
+    print(f'error: out of memory: {str(error).splitlines()[0]} (--mode=plan reports '
+          'what a run needs, and what would fit; what is saved stays)', file=sys.stderr)
+    sys.exit(2)
+  except KeyboardInterrupt:
+    print('stopped at once; what was saved before stays', file=sys.stderr)
+    sys.exit(130)
+
+
+def _mendable(error: UserError) -> None:
+  if flags.FLAGS.is_parsed() and flags.FLAGS.verbosity > 0:
+    traceback.print_exc()
+  # Lines that come from data are indented, to tell them from messages.
+  first, *more = shown(str(error)).splitlines() or ['']
+  print(f'error: {first}', file=sys.stderr)
+  for line in more:
+    print(f'  {line.removeprefix("  ")}', file=sys.stderr)
+  sys.exit(2)
+
+
+def main(argv: list[str], overrides: dict[str, str], own: dict[str, Any]) -> None:
+  """Runs a mode, or lists the experiments.
+
+  Args:
+    argv: what is left of the command line, without flags.
+    overrides: knob or dotted path -> text.
+    own: the flags of the mode.
+
+  Raises:
+    UserError: for a path or flag that is out of range, or what the mode raises.
+  """
+  FLAGS = flags.FLAGS
+  if argv[1:]:
+    raise UserError(f'{argv[1]!r}: must be a flag, --NAME=VALUE; see --help')
+  if FLAGS.list:
+    _list()
+    return
+  cache_dir = _check_paths()
+  if FLAGS.init_from:
+    overrides = {**overrides, 'init_from': FLAGS.init_from}
+  try:
+    from bigmodels.cli.request import Request
+    from bigmodels.distributed.cluster import Address
+    from bigmodels.hardware import devices
+    from bigmodels.parallel.sharding import MeshShape
+  except ImportError as error:
+    raise UserError(f'a package cannot be imported: {str(error).splitlines()[0]}; pip '
+                    'install -r requirements.txt in a new virtual environment'
+                    ) from error
+  uncached = devices.prepare(cache_dir / 'xla')
+  request = Request(
+    experiment=FLAGS.experiment, overrides=overrides, workdir=FLAGS.workdir,
+    data_dir=FLAGS.data_dir or os.environ.get('TFDS_DATA_DIR'), cache_dir=cache_dir,
+    require_backend=FLAGS.require_backend,
+    mesh=None if FLAGS.mesh is None else MeshShape.parse(FLAGS.mesh),
+    parallel=FLAGS.parallel,
+    address=Address(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id),
+    hang_timeout=FLAGS.hang_timeout, trust=FLAGS.trust)
+  mode = _load(FLAGS.mode)
+  if uncached and getattr(mode, 'USES_CACHE', True):
+    print(f'warning: --cache_dir={cache_dir}: {uncached}', flush=True)
+  mode.run(request, **own)
+
+
+def _list() -> None:
+  from bigmodels.config import resolving
+
+  names = resolving.summaries()
+  for name, text in names.items():
+    print(f'{name:{max(map(len, names))}}  {text}')
+
+
+def _load(mode: str) -> ModuleType:
+  if mode in options.MODES:
+    return importlib.import_module(f'bigmodels.modes.{mode}')
+  from bigmodels.config import execution, source
+
+  path = options.file_of(mode)
+  code = source.read(str(path), path)._replace(package='modes')
+  for note in code.notes:
+    print(note, file=sys.stderr)
+  return execution.execute(code)
+
+
+def _check_paths() -> pathlib.Path:
+  """Refuses paths that cannot be used; returns that of the cache."""
+  FLAGS = flags.FLAGS
+  try:
+    os.getcwd().encode()
+  except OSError as error:
+    raise UserError(f'the folder that this was started in: {error.strerror}') from None
+  for name in ('experiment', 'init_from'):
+    if FLAGS[name].value is not None:
+      paths.checked(FLAGS[name].value, f'--{name}')
+  for name in ('workdir', 'data_dir'):
+    if FLAGS[name].value is not None:
+      paths.folder(FLAGS[name].value, f'--{name}')
+  return paths.checked(FLAGS.cache_dir, '--cache_dir')

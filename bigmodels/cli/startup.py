@@ -1,0 +1,26 @@
+"""What run.py does before it imports any package.
+
+An unsupported Python must be able to import this file, so its syntax is that of
+Python 3.7, and it imports only `releases` and the standard library.
+"""
+
+import os
+import sys
+
+from bigmodels.hardware import releases
+
+
+def prepare() -> None:
+  """Checks the releases of Python and JAX, and sets up the console."""
+  problem = releases.unsupported()
+  if problem:  # imports would fail with other errors
+    print(f'error: {problem}', file=sys.stderr)
+    sys.exit(2)
+  # jaxlib reads it when it is imported. '1' is set by JAX, and inherited by processes.
+  if releases.logs_what_is_no_error() and (
+    os.environ.get('TF_CPP_MIN_LOG_LEVEL', '1') == '1'):
+    os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
+
+  from bigmodels.core import console
+
+  console.keep()  # before a package keeps a reference to a stream

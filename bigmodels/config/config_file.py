@@ -1,0 +1,210 @@
+"""`config.txt`: a resolved experiment as text, and back."""
+
+import inspect
+import os
+import pathlib
+from collections.abc import Callable, Mapping
+
+from bigmodels.config import resolving, source, trust
+from bigmodels.config.literals import write
+from bigmodels.config.resolving import Resolved, prefixed
+from bigmodels.config.source import Source
+from bigmodels.config.trust import Trust
+from bigmodels.core import files
+from bigmodels.core.errors import UserError
+
+_HEADER = """\
+# A resolved experiment of bigmodels. To run it again:
+#   python run.py --experiment=config.txt
+# with something else in it, add --config.NAME=VALUE.
+"""
+_SHOWN = 8  # paths that differ
+
+
+def to_text(resolved: Resolved) -> str:
+  """The resolved experiment, one `path = value` a line."""
+  values = resolved.values()
+  groups = [path.partition('.')[0] for path in values]
+  lines = []
+  for index, (path, text) in enumerate(values.items()):
+    # A blank line around each group of several lines.
+    before, group = groups[max(0, index - 1)], groups[index]
+    if group != before and max(groups.count(before), groups.count(group)) > 1:
+      lines.append('')
+    lines.append(f'{path} = {text}')
+  return _HEADER + '\n'.join(lines) + '\n'
+
+
+def from_text(text: str, where: str, overrides: Mapping[str, str], *,
+              copy: pathlib.Path | None = None, trusted: Trust | None = None
+              ) -> Resolved:
+  """Reads what `to_text` wrote, then applies the overrides.
+
+  The experiment's `config` is called with the knobs of the text. Where the text differs
+  from the result, the text takes precedence, and an override over both.
+
+  Args:
+    text: of a `config.txt`: the names in it are checked before they are imported.
+    where: the text is from, for errors.
+    overrides: knob or dotted path -> text, as the user has typed it.
+    copy: folder with a copy of the experiment's code, from when a run began; it is used
+      where the file has changed since.
+    trusted: what may be executed beside this checkout; None for what the user has run
+      before on this machine.
+
+  Raises:
+    UserError: if the text and the file contradict each other, or the text names what is
+      not trusted.
+  """
+  trusted = trust.of_user() if trusted is None else trusted
+  with prefixed(f'{where}: '):
+    values = read_values(text)
+    if 'experiment' not in values:
+      raise UserError('no line `experiment = NAME`, so not a config.txt')
+    code, notes = _stored_code(values['experiment'], copy, trusted)
+    config = resolving.load(code)
+    knobs = {k.removeprefix('knob.'): v for k, v in values.items()
+             if k.startswith('knob.')}
+    find_knobs = trust.finder(code.module, values, trusted, 'knob.')
+    called = resolving.call(code, config, knobs, 'knob.', find_knobs)
+    before = called.values()
+    edits = {k: v for k, v in values.items() if before.get(k) != v
+             and k != 'experiment' and not k.startswith('knob.')}
+    trust.check_texts(values, before, _changed(config, knobs), trusted)
+    find = trust.finder(code.module, values, trusted)
+    resolved = resolving.edit(called, edits, find, '')
+    if resolved.values() != values:
+      raise UserError(
+        'it was edited, or the code of the experiment has changed since: '
+        + differences(values, resolved.values()))
+  typed = resolving.typed_names(code)
+  turned = {k: v for k, v in overrides.items() if k in resolved.knobs}
+  if turned:
+    called = resolving.call(
+      code, config, knobs | turned, '--config.',
+      lambda text, path: (typed if path in turned else find_knobs)(text, path))
+    now = called.values()
+    # What the overridden knobs determine takes precedence over the text.
+    resolved = resolving.edit(called, {k: v for k, v in edits.items()
+                                       if before.get(k) == now.get(k)}, find)
+  resolved = resolving.edit(
+    resolved, {k: v for k, v in overrides.items() if k not in turned}, typed)
+  return resolved._replace(notes=tuple(dict.fromkeys([*notes, *code.notes])))
+
+
+def from_file(path: pathlib.Path, overrides: Mapping[str, str], *,
+              copy: pathlib.Path | None, trusted: bool = False) -> Resolved:
+  """As `from_text`, of a `config.txt`.
+
+  What is executed is remembered as trusted.
+
+  Args:
+    path: of the file.
+    overrides: knob or dotted path -> text, as the user has typed it.
+    copy: folder with a copy of the experiment's code, or None.
+    trusted: whether any name in it may be imported and any code executed.
+
+  Raises:
+    UserError: see `from_text`.
+  """
+  resolved = from_text(files.read_text(path), str(path), overrides, copy=copy,
+                       trusted=trust.of_user(trusted))
+  remember(resolved, all_lines=trusted or bool(overrides))
+  return resolved
+
+
+def remember(resolved: Resolved, *, all_lines: bool) -> None:
+  """Adds the code of an experiment to what is trusted on this machine.
+
+  Args:
+    resolved: the experiment that the user runs.
+    all_lines: whether to add the names in its config that a stored one may not have.
+  """
+  trust.remember(trust.digests(
+    resolved.source, resolved.values() if all_lines else {}))
+
+
+def _changed(config: Callable, knobs: Mapping[str, str]) -> set[str]:
+  """Texts of the knobs that are not at their defaults."""
+  defaults = inspect.signature(config).parameters
+  return {text for key, text in knobs.items() if text != write(defaults[key].default)}
+
+
+def _stored_code(name: str, copy: pathlib.Path | None, trusted: Trust
+                 ) -> tuple[Source, list[str]]:
+  """The code of a stored run, and lines to print about it.
+
+  That is its own copy where the file has changed since.
+
+  Raises:
+    UserError: if the code is neither of this checkout nor trusted.
+  """
+  name, path = resolving.locate(name)
+  now = source.read(name, path) if os.path.isfile(path) else None
+  if copy is None or not os.path.isfile(copy / path.name):
+    if now is None:
+      raise resolving.absent(name)
+    if path.parent == resolving.EXPERIMENTS or trusted.holds(now.digest):
+      return now, []
+    raise UserError(
+      f'experiment: {path} is code that has not been run on this machine as it is; '
+      f'{trust.HINT}')
+  then = source.read(name, path, copy)
+  changed = source.differences(then, now) if now else [f'{path} is gone']
+  if not changed and (
+    path.parent == resolving.EXPERIMENTS or trusted.holds(now.digest)):
+    return now, []
+  lines = '; '.join(changed)
+  if trusted.holds(then.digest):
+    return then, [f'{path.parent}: {lines}: this run is resumed with its own copy, '
+                  f'{copy}'] if changed else []
+  raise UserError(
+    f'experiment: {copy / path.name} is code that has not been run on this machine as '
+    f'it is{(changed and f", and not that of {path.parent} ({lines})") or ""}; '
+    f'{trust.HINT}')
+
+
+def kept_code(resolved: Resolved, copy: pathlib.Path) -> list[str]:
+  """How the code of an experiment differs from a run's copy, line by line.
+
+  Args:
+    resolved: the experiment.
+    copy: folder of the copy.
+
+  Raises:
+    UserError: if a file there cannot be read.
+  """
+  code = resolved.source
+  if not os.path.isfile(copy / code.path.name):
+    return [f'{code.path.name} is not in {copy}']
+  return source.differences(source.read(code.name, code.path, copy), code)
+
+
+def read_values(text: str) -> dict[str, str]:
+  """Path -> text, of what `to_text` wrote.
+
+  Raises:
+    UserError: with the number of a line that is not `path = value`.
+  """
+  values: dict[str, str] = {}
+  for number, line in enumerate(text.splitlines(), 1):
+    if not line.strip() or line.lstrip().startswith('#'):
+      continue
+    path, equals, value = (part.strip() for part in line.partition('='))
+    if not (path and equals and value):
+      raise UserError(
+        f'line {number} is not `path = value`: {line.strip()[:80]!r}')
+    if path in values:
+      raise UserError(f'line {number}: {path} is there twice')
+    values[path] = value
+  return values
+
+
+def differences(before: Mapping[str, str], after: Mapping[str, str]) -> str:
+  """The first paths whose texts differ: `path: before -> after; ...`."""
+  paths = [path for path in dict.fromkeys([*before, *after])
+           if before.get(path) != after.get(path)]
+  more = f' and {len(paths) - _SHOWN} more' if len(paths) > _SHOWN else ''
+  return '; '.join(
+    f'{path}: {before.get(path, "(absent)")} -> {after.get(path, "(absent)")}'
+    for path in paths[:_SHOWN]) + more
