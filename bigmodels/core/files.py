@@ -129,6 +129,51 @@ def require_file(path: pathlib.Path) -> None:
     raise UserError(f'{path}: is a pipe or device; must be a file')
 
 
+def read_text(path: pathlib.Path, name: str = '') -> str:
+  """The text of a UTF-8 file, without a byte order mark.
+
+  A pipe is read until its writers have closed it, and is empty if it has none.
+
+  Args:
+    path: of the file.
+    name: of the setting that gave the path, such as `--prompt_file`, for the error.
+
+  Raises:
+    UserError: if the file cannot be read, has more than 64 MiB, is UTF-16 or UTF-32,
+      or has a byte that is not UTF-8 or is zero; names the line and the byte.
+  """
+  start = f'{name and f"{name}="}{path}: cannot be read: '
+  try:
+    # Nonblocking: to open a pipe without a writer would wait for one.
+    with open(path, 'rb', opener=lambda path, flags: os.open(
+        path, flags | os.O_NONBLOCK)) as file:
+      os.set_blocking(file.fileno(), True)
+      data = file.read(_MOST_BYTES + 1)
+  except (OSError, ValueError) as error:
+    raise UserError(f'{start}{reason(error)}') from error
+  if len(data) > _MOST_BYTES:
+    raise UserError(f'{start}it has more than {_MOST_BYTES:,} bytes')
+  if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+    raise UserError(f'{start}it is UTF-16 or UTF-32; save it as UTF-8')
+  try:
+    text = data.decode('utf-8-sig')
+  except UnicodeDecodeError as error:
+    data = error.object  # without the mark
+    raise UserError(f'{start}line {_line_of(data, error.start)}: byte '
+                    f'{data[error.start]:#04x} is not UTF-8') from error
+  if '\0' in text:
+    raise UserError(f'{start}line {_line_of(data, data.index(0))}: has a zero byte')
+  return text
+
+
+_MOST_BYTES = 2**26  # of a text that is read as a whole
+
+
+def _line_of(data: bytes, position: int) -> int:
+  """The number of the line, from 1, in which a byte is."""
+  return data.count(b'\n', 0, position) + 1
+
+
 def decode(data: bytes) -> tuple[str, bool]:
   """The text, and whether something in it was no UTF-8 and is replaced."""
   try:

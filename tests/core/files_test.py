@@ -48,3 +48,50 @@ def test_what_may_not_be_read(tmp_path):
                lambda: files.listed(closed, '**/*')):
     with pytest.raises(UserError, match=r'closed.*: cannot be read: Permission denied'):
       look()
+
+
+# --- text -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('data, text', [
+  (b'', ''), (b'\xef\xbb\xbf', ''), (b'\xef\xbb\xbfa\r\nb', 'a\r\nb'),
+  ('ä\n€'.encode(), 'ä\n€'), ('a\ufeff'.encode(), 'a\ufeff')])
+def test_a_text_is_read_as_it_is_without_its_mark(tmp_path, data, text):
+  (tmp_path / 'a.txt').write_bytes(data)
+  assert files.read_text(tmp_path / 'a.txt') == text
+
+
+@pytest.mark.parametrize('data, message', [
+  ('a'.encode('utf-16'), 'it is UTF-16 or UTF-32; save it as UTF-8'),
+  (b'\xfe\xff\0a', 'it is UTF-16 or UTF-32; save it as UTF-8'),
+  ('a'.encode('utf-32'), 'it is UTF-16 or UTF-32; save it as UTF-8'),
+  ('a'.encode('utf-16-le'), 'line 1: has a zero byte'),
+  (b'a\nb\0c', 'line 2: has a zero byte'),
+  (b'a\nb\n\xff', 'line 3: byte 0xff is not UTF-8'),
+  (b'gr\xf6sse', 'line 1: byte 0xf6 is not UTF-8'),
+  (b'\xef\xbb\xbfa\n\xc3', 'line 2: byte 0xc3 is not UTF-8'),
+  (None, 'No such file or directory')])
+def test_what_is_not_text_is_refused(tmp_path, data, message):
+  path = tmp_path / 'a.txt'
+  if data is not None:
+    path.write_bytes(data)
+  with pytest.raises(UserError, match=f'^{path}: cannot be read: {message}$'):
+    files.read_text(path)
+  with pytest.raises(UserError, match=f'^--file={path}: cannot be read: {message}$'):
+    files.read_text(path, '--file')
+
+
+def test_a_text_that_is_too_long_is_refused(tmp_path):
+  path = tmp_path / 'a.txt'
+  path.write_bytes(b'x' * 2**26)
+  assert len(files.read_text(path)) == 2**26
+  path.write_bytes(b'x' * (2**26 + 1))
+  with pytest.raises(UserError, match='it has more than 67,108,864 bytes'):
+    files.read_text(path)
+
+
+def test_a_folder_and_a_pipe_that_nobody_has_opened(tmp_path):
+  with pytest.raises(UserError, match='cannot be read: Is a directory'):
+    files.read_text(tmp_path)
+  os.mkfifo(tmp_path / 'pipe')
+  assert files.read_text(tmp_path / 'pipe') == ''
