@@ -1,10 +1,11 @@
 """Files that text is read from: where they are, what is in them, where to get them."""
 
 import codecs
+import contextlib
 import gzip
 import os
 import pathlib
-import tempfile
+import secrets
 import zlib
 from collections.abc import Callable, Mapping
 
@@ -87,36 +88,38 @@ def read(path: pathlib.Path) -> bytes:
     raise UserError(f'{path}: cannot be read: {error.strerror}') from None
 
 
-_MOST_BYTES = 2**26  # of a file that `read_text` reads
+def write(path: pathlib.Path, data: str | bytes, *, mode: int = 0o666,
+          sync: bool = False) -> None:
+  """Writes a file as a whole, or leaves what was there before.
 
+  A process that is killed meanwhile may leave a hidden file beside it.
 
-def read_text(path: pathlib.Path) -> str:
-  """The text of a small file or pipe, in UTF-8 with or without a byte order mark.
+  Args:
+    path: of the file; its folder must exist.
+    data: what is written; text as UTF-8.
+    mode: permissions of the file, less those that the umask takes.
+    sync: whether to return only when the data would outlive a power failure.
 
   Raises:
-    UserError: if it cannot be read, is larger than 64 MiB, or is not text.
+    OSError: if it cannot be written.
+    UnicodeEncodeError: for text that UTF-8 cannot hold.
   """
+  data = data.encode() if isinstance(data, str) else data
+  scratch = path.with_name(f'.{path.name[:50]}-{secrets.token_hex(4)}')
   try:
-    # Non-blocking: a pipe that nobody writes into would never open.
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), 'rb') as file:
-      os.set_blocking(file.fileno(), True)
-      data = file.read(_MOST_BYTES + 1)
-  except OSError as error:
-    raise UserError(f'{path}: cannot be read: {reason(error)}') from None
-  if len(data) > _MOST_BYTES:
-    raise UserError(f'{path}: has more than {_MOST_BYTES:,} bytes')
-  if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # UTF-32 too
-    raise UserError(f'{path}: is UTF-16 or UTF-32; save it as UTF-8')
-  try:
-    text = data.decode('utf-8-sig')
-  except UnicodeDecodeError as error:
-    line = data.count(b'\n', 0, error.start) + 1
-    raise UserError(f'{path}: line {line}: byte {data[error.start]:#04x} is not UTF-8'
-                    ) from None
-  if '\0' in text:
-    line = text.count('\n', 0, text.index('\0')) + 1
-    raise UserError(f'{path}: line {line}: has a NUL character, so it is not text')
-  return text
+    # Unbuffered: what a full disk refuses is not tried again when the file is closed.
+    with open(scratch, 'xb', buffering=0,
+              opener=lambda name, flags: os.open(name, flags, mode)) as file:
+      rest = memoryview(data)
+      while rest:
+        rest = rest[file.write(rest):]
+      if sync:
+        os.fsync(file.fileno())
+    os.replace(scratch, path)
+  except BaseException:
+    with contextlib.suppress(OSError):
+      scratch.unlink(missing_ok=True)
+    raise
 
 
 def require_file(path: pathlib.Path) -> None:
@@ -234,7 +237,6 @@ def _fetch(url: str, path: pathlib.Path, convert: Callable[[str], str] | None) -
   """Fetches a file, whole or not at all."""
   import requests
 
-  scratch = None
   try:
     response = requests.get(url, timeout=60)
     response.raise_for_status()
@@ -244,14 +246,7 @@ def _fetch(url: str, path: pathlib.Path, convert: Callable[[str], str] | None) -
     if convert:
       data = convert(data.decode()).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        dir=path.parent, prefix=f'.{path.name}-', delete=False) as file:
-      scratch = file.name
-      file.write(data)
-    os.chmod(scratch, 0o644)
-    os.replace(scratch, path)
+    write(path, data, mode=0o644)
   except (OSError, EOFError, ValueError, zlib.error) as error:  # requests' are OSErrors
-    if scratch:
-      pathlib.Path(scratch).unlink(missing_ok=True)
     raise UserError(f'could not download {url} to {path}: {type(error).__name__}: '
                     f'{str(error)[:200]} (is there a network?)') from error

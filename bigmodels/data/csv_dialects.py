@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import hashlib
 import io
 import pathlib
 import re
@@ -11,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bigmodels.core import digests
 from bigmodels.core.errors import UserError, nearest
 from bigmodels.data import encodings
 
@@ -122,7 +122,7 @@ def content(path: pathlib.Path, reading: Reading) -> Content:
     OSError: if it cannot be read.
   """
   data = path.read_bytes()
-  digest = hashlib.sha256(data).hexdigest()[:12]
+  digest = digests.of_bytes(data)
   text, notes = encodings.decode(data, reading.encoding)
   text = text.lstrip('\ufeff').removesuffix('\x1a')  # DOS ends a text with it
   if not text or text.isspace():

@@ -10,7 +10,6 @@ opening; else every byte is. What differs is made anew.
 import contextlib
 import dataclasses
 import errno
-import hashlib
 import io
 import json
 import os
@@ -24,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from bigmodels.core import digests, files
 from bigmodels.core.errors import UserError
 from bigmodels.data.scratch import Unwritable, beside, writing
 
@@ -212,7 +212,7 @@ def _reading(path: pathlib.Path) -> Iterator[None]:
 
 
 def _signed(path: pathlib.Path) -> tuple[str, Any]:
-  """(SHA-256, JSON) of a file that has both. Raises Wrong."""
+  """(digest, JSON) of a file that has both. Raises Wrong."""
   try:
     stamp(path)
     lines = path.read_bytes().split(b'\n')
@@ -231,16 +231,14 @@ def _signed(path: pathlib.Path) -> tuple[str, Any]:
 
 
 def _signature(name: str, line: bytes) -> str:
-  return hashlib.sha256(name.encode() + b'\n' + line).hexdigest()
+  return digests.of_bytes(name.encode() + b'\n' + line)
 
 
 def _sign(path: pathlib.Path, name: str, content: Any) -> None:
-  """Writes JSON to a path, to be moved to one of a name."""
+  """Writes JSON and a digest of it and its name."""
   line = json.dumps(content).encode()
-  with path.open('wb') as file:
-    file.write(b'%s\n%s\n' % (line, _signature(name, line).encode()))
-    file.flush()
-    os.fsync(file.fileno())
+  signature = _signature(name, line).encode()
+  files.write(path, b'%s\n%s\n' % (line, signature), sync=True)
 
 
 def _seen(folder: pathlib.Path, manifest: str) -> Mapping[str, Any] | None:
@@ -264,14 +262,9 @@ def _see(folder: pathlib.Path, manifest: str, arrays: Mapping[str, Stamp],
   for changed in (found[3] for each in (arrays, sources) for found in each.values()):
     if now - changed < _TICK or changed % 10**9 == 0:
       return
-  scratch = folder / f'.{_SEEN}-{os.getpid()}'
   with contextlib.suppress(OSError):  # a cache that can only be read is as good
-    try:
-      _sign(scratch, _SEEN, {'manifest': manifest, 'arrays': _listed(arrays),
-                      'sources': sources})
-      os.replace(scratch, folder / _SEEN)
-    finally:
-      scratch.unlink(missing_ok=True)
+    _sign(folder / _SEEN, _SEEN, {'manifest': manifest, 'arrays': _listed(arrays),
+                                  'sources': sources})
 
 
 def _named(sources: Mapping[pathlib.Path, Stamp]) -> dict[str, list[int]]:

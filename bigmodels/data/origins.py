@@ -1,12 +1,13 @@
 """Which rows of which sources a split has, so that splits that share some are found."""
 
-import hashlib
 import pathlib
 import zlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from bigmodels.core import digests
 
 Rows = range | np.ndarray
 
@@ -120,5 +121,5 @@ def of_text(path: pathlib.Path, text: str, rows: int) -> dict[str, Rows]:
     text: what is in it.
     rows: number of its rows: lines, characters, or records.
   """
-  digest = hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:12]
+  digest = digests.of_bytes(text.encode(errors='surrogatepass'))
   return {str(path.resolve()): range(rows), f'the text {digest}': range(rows)}

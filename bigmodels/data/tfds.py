@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from bigmodels.core import digests
 from bigmodels.core.errors import UserError
 from bigmodels.data import builders, decoded, descriptions, encoded, scratch
 from bigmodels.data.builders import import_tfds, quiet
@@ -287,7 +288,7 @@ def _digest(source: Tfds, info, base: str, *, sampled: bool) -> str:
           digest.update(file.read(part))
   except OSError as error:
     raise _unreadable(source, base, error) from error
-  return digest.hexdigest()[:12]
+  return digests.of_hash(digest)
 
 
 def _unreadable(source: Tfds, base: str, error: OSError) -> UserError:
@@ -313,11 +314,11 @@ def _place(source: Tfds, info, base: str, context: DataContext) -> decoded.Place
   except OSError as error:
     raise _unreadable(source, base, error) from error
   files = [(path.name, size, time) for path, (_, size, time, _) in stamps.items()]
-  key = json.dumps([files, hashlib.sha256(features).hexdigest(), source.inputs,
+  key = json.dumps([files, digests.of_bytes(features), source.inputs,
                     source.labels])
   name = info.full_name.replace('/', '-')
   folder = context.cache_dir / 'decoded' / (
-    f'{name}-{base}-{hashlib.sha256(key.encode()).hexdigest()[:12]}')
+    f'{name}-{base}-{digests.of_bytes(key.encode())}')
   sampled = sum(size for _, size, _, _ in stamps.values()) > _DIGESTED
   digest = decoded.known_digest(folder, sources) or _digest(
     source, info, base, sampled=sampled)

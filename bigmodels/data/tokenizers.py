@@ -8,7 +8,6 @@ every machine. Text that spells a special token never becomes one.
 import base64
 import dataclasses
 import functools
-import hashlib
 import io
 import json
 import pathlib
@@ -16,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
-from bigmodels.core import files
+from bigmodels.core import digests, files
 from bigmodels.core.errors import UserError, nearest
 from bigmodels.core.paths import resolved
 from bigmodels.data import vocabularies
@@ -215,7 +214,7 @@ class TokenizerFile(Recipe):
 
   def settings(self) -> dict[str, Any]:
     """By what is in the file: it may have moved."""
-    return {'sha256': hashlib.sha256(self._read().encode()).hexdigest()[:12]}
+    return {'sha256': digests.of_bytes(self._read().encode())}
 
   def fit(self, texts: Iterable[str]) -> dict[str, Any]:
     del texts

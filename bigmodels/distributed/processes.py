@@ -17,7 +17,6 @@ import atexit
 import collections
 import contextlib
 import functools
-import hashlib
 import inspect
 import itertools
 import multiprocessing
@@ -34,6 +33,7 @@ from typing import Any
 
 import jax
 
+from bigmodels.core import digests
 from bigmodels.core.errors import UserError, in_a_line
 from bigmodels.distributed import cluster, secret
 from bigmodels.distributed.cluster import Address
@@ -169,7 +169,7 @@ class ProcessGroup:
     Raises:
       UserError: in every process, naming those that differ from most, and the lines.
     """
-    hashes = self._gather(f'agree {what}', hashlib.sha256(text.encode()).hexdigest())
+    hashes = self._gather(f'agree {what}', digests.of_bytes(text.encode()))
     if len(set(hashes)) == 1:
       return
     counts = collections.Counter(hashes)  # in order of ranks: the first wins a tie

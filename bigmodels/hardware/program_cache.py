@@ -9,10 +9,10 @@ compiled anew.
 import contextlib
 import hashlib
 import importlib
-import os
 import pathlib
 import shutil
-import tempfile
+
+from bigmodels.core import files
 
 _SUFFIX = '-program'
 _OLDER = '-cache'  # of JAX's own, which has no checksum
@@ -55,19 +55,12 @@ class Programs:
   def put(self, key: str, value: bytes) -> None:
     """Keeps a program, whole or not at all; says so where it cannot."""
     path = self._path / f'{key}{_SUFFIX}'
-    scratch = None
     try:
       self._path.mkdir(parents=True, exist_ok=True)
-      file, scratch = tempfile.mkstemp(dir=self._path, prefix='.', suffix=_SUFFIX)
-      with open(file, 'wb') as opened:
-        opened.write(_sum(key, value) + value)
-      os.chmod(scratch, 0o644)
-      os.replace(scratch, path)
+      files.write(path, _sum(key, value) + value, mode=0o644)
     except OSError as error:
       self._say(f'{self._path}: compiled programs cannot be kept: {error.strerror}; '
                 '--cache_dir names another folder')
-      if scratch:
-        pathlib.Path(scratch).unlink(missing_ok=True)
     with contextlib.suppress(OSError):
       (self._path / f'{key}{_OLDER}').unlink(missing_ok=True)
 

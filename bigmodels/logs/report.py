@@ -9,7 +9,6 @@ import base64
 import io
 import math
 import numbers
-import os
 import pathlib
 import re
 import string
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from bigmodels.core import files
 from bigmodels.core.errors import shown
 from bigmodels.logs.page import PAGE, STYLE
 from bigmodels.logs.values import mean, members
@@ -64,10 +64,7 @@ def write(path: str | os.PathLike, *, title: str, config_text: str,
   ]
   page = string.Template(PAGE).substitute(
     title=escape(title), style=STYLE, body='\n'.join(filter(None, body)))
-  path = pathlib.Path(path)
-  draft = path.with_name(path.name + '.tmp')
-  draft.write_text(shown(page), encoding='utf-8')
-  os.replace(draft, path)
+  files.write(pathlib.Path(path), shown(page))
 
 
 # --- sections -------------------------------------------------------------------

@@ -24,9 +24,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
+from bigmodels.core import digests
 from bigmodels.core.errors import UserError
 from bigmodels.storage import seal as seals
-from bigmodels.storage.seal import Seal, digest
+from bigmodels.storage.seal import Seal
 
 
 def fingerprint(tree: Any) -> jax.Array:
@@ -134,7 +135,7 @@ def _read(folder: pathlib.Path, step: int) -> dict[str, Any]:
   before, now = found['digests'], _digests(record)
   wrong = [name for name in dict.fromkeys([*before, *now])
            if before.get(name) != now.get(name)]
-  if wrong or found['digest'] != digest(record):
+  if wrong or found['digest'] != digests.of_json(record):
     raise Damaged(f'{path}: {", ".join(wrong[:5]) or "its digest"} is not as it was '
                   'saved')
   if record['step'] != step:
@@ -148,7 +149,7 @@ def _digests(record: Mapping[str, Any]) -> dict[str, str]:
   for name, value in record.items():
     parts = {f'{name}.{key}': part for key, part in value.items()} if isinstance(
       value, dict) else {name: value}
-    digests |= {path: digest(part) for path, part in parts.items()}
+    digests |= {path: digests.of_json(part) for path, part in parts.items()}
   return digests
 
 
@@ -233,7 +234,7 @@ class Checkpoints:
     with self._blame(step):
       saved = self._manager.save(step, args=ocp.args.Composite(
         carry=ocp.args.StandardSave(carry), progress=ocp.args.JsonSave(
-          {**record, 'digests': _digests(record), 'digest': digest(record)})))
+          {**record, 'digests': _digests(record), 'digest': digests.of_json(record)})))
       if not saved:
         raise UserError(f'cannot write the checkpoint of step {step} in {self.folder}: '
                         f'that of step {self.steps[-1]} is there; move it away')

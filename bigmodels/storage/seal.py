@@ -5,21 +5,14 @@ seal has a short text for each. `data.json` holds the seal of the run, and so do
 checkpoint: whatever was changed since is found, and named.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
+
+from bigmodels.core import digests
 
 Seal = dict[str, str]
 
 _SHOWN = 60  # characters of a value that are kept as they are
-
-
-def digest(value: Any) -> str:
-  """16 hexadecimal digits of the SHA-256 of a JSON value, in any order of keys."""
-  read = json.loads(json.dumps(value))  # keys as text, tuples as lists
-  text = json.dumps(read, sort_keys=True, separators=(',', ':'))
-  return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def of(values: Mapping[str, str], kept: Mapping[str, Any],
@@ -32,14 +25,19 @@ def of(values: Mapping[str, str], kept: Mapping[str, Any],
     kept: what was fitted on its training data, by name; JSON.
     source: the files of the experiment's code, by name.
   """
-  lines = {f'config.txt: {path}': text if len(text) <= _SHOWN else (
-    f'{text[:_SHOWN]}... (sha256 {digest(text)})') for path, text in values.items()
+  lines = {f'config.txt: {path}': _short(text) for path, text in values.items()
            if path.partition('.')[0] != 'mesh'}
-  fitted = {f'data.json: {name}': f'sha256 {digest(value)}'
+  fitted = {f'data.json: {name}': f'sha256 {digests.of_json(value)}'
             for name, value in kept.items()}
-  files = {f'source/{name}': f'sha256 {hashlib.sha256(data).hexdigest()[:16]}'
+  files = {f'source/{name}': f'sha256 {digests.of_bytes(data)}'
            for name, data in source.items()}
   return lines | fitted | files
+
+
+def _short(text: str) -> str:
+  if len(text) <= _SHOWN:
+    return text
+  return f'{text[:_SHOWN]}... (sha256 {digests.of_json(text)})'
 
 
 def differences(before: Seal, now: Seal) -> str:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from bigmodels.config import config_file, resolving
 from bigmodels.config.source import Source
-from bigmodels.core import files, paths
+from bigmodels.core import digests, files, paths
 from bigmodels.core.errors import UserError
 from bigmodels.storage import seal as seals
 from bigmodels.storage.checkpoint import out_of_room
@@ -112,12 +112,7 @@ class Workdir:
   def write(self, path: pathlib.Path, text: str) -> None:
     """Writes a file as a whole, or not at all."""
     with self.blame():
-      scratch = path.with_name(f'.{path.name}.tmp')
-      with open(scratch, 'w', encoding='utf-8') as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-      os.replace(scratch, path)
+      files.write(path, text, sync=True)
 
   def write_json(self, path: pathlib.Path, value: Any) -> None:
     self.write(path, json.dumps(value, indent=2) + '\n')
@@ -270,10 +265,7 @@ class Workdir:
       for name, data in code.files.items():
         path = scratch / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, 'wb') as file:
-          file.write(data)
-          file.flush()
-          os.fsync(file.fileno())
+        files.write(path, data, sync=True)
       os.replace(scratch, self.source)
 
 
@@ -322,7 +314,7 @@ class RecordsFile:
   @property
   def digest(self) -> str:
     """Of all records; two files of the same have the same bytes."""
-    return self._hash.hexdigest()[:16]
+    return digests.of_hash(self._hash)
 
   def write(self, record: dict[str, Any]) -> None:
     """Appends a record; it is in the file when this returns."""

@@ -13,9 +13,10 @@ import optax
 
 import bigmodels
 from bigmodels.config import config_file, resolving
+from bigmodels.core import digests
 from bigmodels.core.errors import UserError
 from bigmodels.logs import report
-from bigmodels.storage import seal, snapshots
+from bigmodels.storage import snapshots
 from bigmodels.storage.workdir import Workdir, read_metrics
 from bigmodels.training.build import Built
 from bigmodels.training.compile import Programs
@@ -30,7 +31,7 @@ def read(workdir: Workdir, say: Callable[[str], None]) -> dict[str, Any] | None:
     return None
   with contextlib.suppress(UserError):
     result = workdir.read_json(workdir.result)
-    if isinstance(result, dict) and result.get('digest') == seal.digest(
+    if isinstance(result, dict) and result.get('digest') == digests.of_json(
       {name: value for name, value in result.items() if name != 'digest'}):
       return result
   say(f'{workdir.result} is not as a run wrote it, and is not used')
@@ -99,7 +100,7 @@ def write(workdir: Workdir, resolved: resolving.Resolved, built: Built,
       monitor=built.experiment.monitor and built.experiment.monitor.metric,
       classes=built.train.dataset.classes, data=built.data['kept'].get('notes', ()))
   # Last: a result that says finished has a report beside it.
-  workdir.write_json(workdir.result, {**result, 'digest': seal.digest(result)})
+  workdir.write_json(workdir.result, {**result, 'digest': digests.of_json(result)})
 
 
 def _plots(workdir: Workdir, built: Built, name: str, outputs: dict[str, np.ndarray],

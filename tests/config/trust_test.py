@@ -12,9 +12,9 @@ import pytest
 from bigmodels.config import config_file, resolving, trust
 from bigmodels.config.literals import EMPTY
 from bigmodels.config.trust import Trust
+from bigmodels.core import digests
 from bigmodels.core.errors import UserError
 from bigmodels.modes import download, eval, plan, print, sample, shapes, train
-from bigmodels.storage.seal import digest
 from bigmodels.storage.workdir import Workdir
 from bigmodels.training import runs
 
@@ -404,7 +404,8 @@ def test_a_finished_run_answers_as_it_did(fork, request_for, tmp_path, capsys):
   del result['digest']
   result['metrics']['test/accuracy'] = 0.999
   result['versions']['optax'] = '0.0.1'
-  (at / 'result.json').write_text(json.dumps({**result, 'digest': digest(result)}))
+  (at / 'result.json').write_text(json.dumps(
+    {**result, 'digest': digests.of_json(result)}))
   said = _said(capsys, eval, request_for(None, at))
   assert 'test/accuracy was 0.999' in said and 'optax was 0.0.1' in said
   assert said.count(DIFFERENCE) == 2 and 'flax was' not in said

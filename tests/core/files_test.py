@@ -1,6 +1,8 @@
 """Tests of bigmodels.core.files: what can be found, and what is said of the rest."""
 
+import errno
 import os
+import stat
 
 import pytest
 
@@ -95,3 +97,49 @@ def test_a_folder_and_a_pipe_that_nobody_has_opened(tmp_path):
     files.read_text(tmp_path)
   os.mkfifo(tmp_path / 'pipe')
   assert files.read_text(tmp_path / 'pipe') == ''
+
+
+# --- writing --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('data', ['', 'ä\r\n', b'\0\xff', b'x' * 2**20])
+def test_a_file_is_written_as_it_is_over_another(tmp_path, data):
+  path = tmp_path / 'a'
+  for sync in (False, True):
+    path.write_bytes(b'before')
+    files.write(path, data, sync=sync)
+    assert path.read_bytes() == (data.encode() if isinstance(data, str) else data)
+  assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize('umask, mode, given', [
+  (0o022, 0o666, 0o644), (0o002, 0o666, 0o664), (0o002, 0o644, 0o644),
+  (0o077, 0o644, 0o600), (0o022, 0o600, 0o600)])
+def test_the_permissions_of_a_file(tmp_path, umask, mode, given):
+  before = os.umask(umask)
+  try:
+    files.write(tmp_path / 'a', 'text', mode=mode)
+  finally:
+    os.umask(before)
+  assert stat.S_IMODE((tmp_path / 'a').stat().st_mode) == given
+
+
+@pytest.mark.parametrize('failing', ['fsync', 'replace'])
+def test_of_a_file_that_cannot_be_written_nothing_stays(tmp_path, monkeypatch, failing):
+  def full(*args):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+  (tmp_path / 'a').write_text('before')
+  monkeypatch.setattr(os, failing, full)
+  with pytest.raises(OSError, match='No space left'):
+    files.write(tmp_path / 'a', 'text', sync=True)
+  with pytest.raises(UnicodeEncodeError):
+    files.write(tmp_path / 'a', '\ud800')
+  assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [('a', 'before')]
+
+
+def test_a_long_name_and_a_folder_that_is_gone(tmp_path):
+  files.write(tmp_path / ('ä' * 127), 'text')
+  assert (tmp_path / ('ä' * 127)).read_text() == 'text'
+  with pytest.raises(FileNotFoundError):
+    files.write(tmp_path / 'gone' / 'a', 'text')

@@ -1,0 +1,23 @@
+"""Short digests, which show accidental changes. Trust needs a whole SHA-256."""
+
+import hashlib
+import json
+from typing import Any
+
+_DIGITS = 16  # of 64: short enough for names of folders and lines of text
+
+
+def of_bytes(data: bytes) -> str:
+  """16 hexadecimal digits of the SHA-256 of bytes."""
+  return of_hash(hashlib.sha256(data))
+
+
+def of_hash(sha256: Any) -> str:
+  """The same, of a `hashlib.sha256` that was fed with the bytes piece by piece."""
+  return sha256.hexdigest()[:_DIGITS]
+
+
+def of_json(value: Any) -> str:
+  """The same, of a JSON value: the order of keys does not matter."""
+  read = json.loads(json.dumps(value))  # keys as text, tuples as lists
+  return of_bytes(json.dumps(read, sort_keys=True, separators=(',', ':')).encode())
