@@ -145,12 +145,12 @@ def _read(folder: pathlib.Path, step: int) -> dict[str, Any]:
 
 def _digests(record: Mapping[str, Any]) -> dict[str, str]:
   """The digest of every field of a record, those of its parts by `progress.step`."""
-  digests = {}
+  found = {}
   for name, value in record.items():
     parts = {f'{name}.{key}': part for key, part in value.items()} if isinstance(
       value, dict) else {name: value}
-    digests |= {path: digests.of_json(part) for path, part in parts.items()}
-  return digests
+    found |= {path: digests.of_json(part) for path, part in parts.items()}
+  return found
 
 
 class Checkpoints:
