@@ -1,1 +1,1 @@
-"""What every room uses: errors, the console, paths, files, names in trees."""
+"""Shared by all packages: errors, the console, paths, files, digests, tree paths."""

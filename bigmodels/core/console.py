@@ -1,7 +1,8 @@
-"""The console: nothing that is printed controls it, and a run does not end with it.
+"""The console: what is printed cannot control it, and a run outlives it.
 
-What has no place in its encoding is shown as an escape. Once it cannot be written to,
-what is printed goes nowhere: a run is worth more than its lines.
+Control characters, and characters outside of its encoding, are printed as escapes. Once
+the console cannot be written to, output is discarded: a run is worth more than its
+lines.
 """
 
 import contextlib
@@ -12,18 +13,19 @@ import select
 import sys
 from collections.abc import Iterator
 
-from bigmodels.core.errors import shown
+from bigmodels.core.errors import escape_controls
 
-# Who reads has left: `| head`, a terminal that is closed.
+# The reader has left: `| head`, a closed terminal.
 _LEFT = (errno.EPIPE, errno.EIO, errno.ENXIO, errno.EBADF, errno.ECONNRESET,
          errno.ENOTCONN, errno.ESHUTDOWN)
 
 
 class _Descriptor(io.RawIOBase):
-  """Writes all that it is given; once that fails, nowhere, without an error.
+  """Writes to a file descriptor; after a failure, discards without an error.
 
   Attributes:
-    problem: what went wrong, in words; None if nothing did, or only the reader left.
+    problem: the message of the failure; None if there was none, or only the reader
+      has left.
   """
 
   def __init__(self, number: int):
@@ -44,7 +46,7 @@ class _Descriptor(io.RawIOBase):
     while rest:
       try:
         rest = rest[os.write(self._number, rest):]
-      except BlockingIOError:  # whoever shares it has made it so
+      except BlockingIOError:  # made nonblocking by another process that shares it
         select.select([], [self._number], [])
       except OSError as error:
         self._leave(error)
@@ -52,7 +54,7 @@ class _Descriptor(io.RawIOBase):
     return length
 
   def _leave(self, error: OSError) -> None:
-    """Points the descriptor, which libraries and new processes share, to nowhere."""
+    """Redirects the descriptor, which libraries and child processes share, to null."""
     if error.errno not in _LEFT:
       self.problem = error.strerror
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -61,16 +63,16 @@ class _Descriptor(io.RawIOBase):
 
 
 class Console(io.TextIOWrapper):
-  """A stream of text to people."""
+  """A text stream with escapes for control characters, which outlives its reader."""
 
   def __init__(self, number: int, like: io.TextIOWrapper | None = None, *,
                escaping: bool = True):
-    """Opens a descriptor that stays open.
+    """Opens a file descriptor, which stays open when the stream is closed.
 
     Args:
-      number: of the descriptor.
-      like: for encoding and buffering; None for what was closed.
-      escaping: whether control characters are shown, as they are in `errors.shown`.
+      number: the descriptor.
+      like: the stream to take encoding and buffering from; None for UTF-8.
+      escaping: whether control characters are escaped; see `escape_controls`.
     """
     self._descriptor, self._escaping = _Descriptor(number), escaping
     at_once = like is not None and like.write_through
@@ -80,26 +82,26 @@ class Console(io.TextIOWrapper):
       line_buffering=like is not None and like.line_buffering, write_through=at_once)
 
   def write(self, text: str) -> int:
-    super().write(shown(text) if self._escaping else text)
+    super().write(escape_controls(text) if self._escaping else text)
     return len(text)
 
   @property
   def problem(self) -> str | None:
-    """Why something that was printed is lost, or None; see `_Descriptor`."""
+    """Why output was lost, or None; see `_Descriptor`."""
     self.flush()
     return self._descriptor.problem
 
 
 def bare(stream: io.TextIOBase) -> io.TextIOBase:
-  """The same console for what moves its cursor, such as a bar of progress."""
+  """The same console without escapes: for a progress bar, which moves the cursor."""
   if not isinstance(stream, Console):
     return stream
   return Console(stream.fileno(), stream, escaping=False)
 
 
 def keep() -> None:
-  """Has all that this process prints go through `Console`."""
-  # A closed one would be the next file that is opened, with what is printed in it.
+  """Redirects stdout and stderr of this process through `Console`."""
+  # A closed descriptor would be reused by the next file, and output would go there.
   for number, mode in enumerate((os.O_RDONLY, os.O_WRONLY, os.O_WRONLY)):
     try:
       os.fstat(number)
@@ -113,9 +115,12 @@ def keep() -> None:
 
 @contextlib.contextmanager
 def complete() -> Iterator[None]:
-  """Has a program exit with 2 that ends well, but could not write what it printed.
+  """Makes a successful program exit with code 2 if its output was lost.
 
-  That its reader has left is not an error.
+  It is no error that the reader has left.
+
+  Raises:
+    SystemExit: with the code.
   """
   try:
     yield
@@ -123,6 +128,6 @@ def complete() -> Iterator[None]:
     problem = sys.stdout.problem if isinstance(sys.stdout, Console) else None
     if end.code or problem is None:
       raise
-    print(f'error: stdout: {problem}; what was printed is lost, what is saved stays',
+    print(f'error: stdout: {problem}; the output is lost, saved files stay',
           file=sys.stderr)
     sys.exit(2)

@@ -1,4 +1,4 @@
-"""The one error a user can mend, and how it names the nearest legal choice."""
+"""`UserError`, the error that a user can fix, and the texts that errors are made of."""
 
 import contextlib
 import difflib
@@ -11,44 +11,49 @@ from collections.abc import Iterable, Iterator
 
 
 class UserError(Exception):
-  """Something the user can mend: shown as one message, no traceback, exit 2."""
+  """An error that the user can fix: printed as a message, no traceback, exit code 2."""
 
 
-# Controls but tab and newline; separators of lines; what turns the direction of text;
-# marks that are not seen; halves of surrogate pairs, for bytes that are not UTF-8.
+# --- texts from data ------------------------------------------------------------
+
+# Control characters but tab and newline; line separators; characters that change the
+# direction of text; invisible marks; halves of surrogate pairs, which stand for bytes
+# that are not UTF-8.
 _CONTROLS = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u2028-\u202e'
                        '\u2066-\u2069\ufeff\U000e0000-\U000e007f\ud800-\udfff]')
 
 
-def shown(text: str) -> str:
-  """A text for the console, which nothing in it controls.
+def escape_controls(text: str) -> str:
+  """Replaces control characters by escapes, so that a text cannot control a terminal.
 
-  Args:
-    text: may come from data. Newlines and tabs stay; what is shown may be shown again.
+  Newlines and tabs stay. To escape a text again changes nothing.
   """
   return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
-def in_a_line(text: str, most: int | None = None) -> str:
-  """As `shown`, with newlines and tabs escaped too: for names that come from data.
+def one_line(text: str, most: int | None = None) -> str:
+  """Escapes control characters, newlines and tabs: for names that come from data.
 
   Args:
     text: may come from data.
-    most: characters that are shown, the last three of a longer text '...'; None shows
-      all.
+    most: how many characters are returned at most; a longer text ends in '...'. None
+      for no limit.
   """
-  text = shown(text if most is None else text[: most + 1])
+  text = escape_controls(text if most is None else text[: most + 1])
   text = text.replace('\n', '\\n').replace('\t', '\\t')
   return text if most is None or len(text) <= most else f'{text[: most - 3]}...'
 
 
-def told(error: Exception) -> str:
-  """What an error says; of one that was not meant to be read, its kind and place too.
+# --- other errors ---------------------------------------------------------------
+
+
+def message_of(error: Exception) -> str:
+  """The message of an error; with its type and line unless written for users.
 
   Args:
-    error: of code that a user may have written: a model, a transform, a recipe.
+    error: of code that a user may have written: a model, a transform, a config.
   """
-  # JAX adds a line of hyphens and a note on its tracebacks, Flax an address.
+  # JAX appends a line of hyphens and a note on its tracebacks, Flax an address.
   text = re.sub(r' \(https://flax\S*\)$', '', str(error).partition('\n---')[0].strip())
   if isinstance(error, ValueError | NotImplementedError) or (
     type(error).__module__ == 'flax.errors'):
@@ -64,23 +69,27 @@ _OF_LIBRARIES = {'site-packages', 'dist-packages', '<frozen importlib._bootstrap
 
 
 @contextlib.contextmanager
-def blamed(what: str) -> Iterator[None]:
-  """Turns whatever the code of a user raises into a `UserError` that begins so."""
+def as_user_error(what: str) -> Iterator[None]:
+  """Turns any error into a `UserError` `what: message`; a `UserError` stays as it is.
+
+  Raises:
+    UserError: for whatever is raised inside.
+  """
   try:
     yield
   except UserError:
     raise
   except Exception as error:
-    raise UserError(f'{what}: {told(error)}') from error
+    raise UserError(f'{what}: {message_of(error)}') from error
 
 
 def of_callback(error: Exception) -> UserError | None:
-  """The `UserError` of a function that a compiled program called on the host.
+  """The `UserError` that a host callback of a compiled program raised, or None.
 
-  XLA hands on no exception, only the text of its traceback.
+  XLA does not pass on the exception, only the text of its traceback.
 
   Args:
-    error: of the program; None is returned if it is of anything else.
+    error: raised by the program.
   """
   found = re.search(r'[Cc]allback.*^(?:\w+\.)*UserError: (.*)', str(error),
                     re.DOTALL | re.MULTILINE)
@@ -93,21 +102,21 @@ _OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFB
 
 
 def of_machine(error: Exception, code: pathlib.Path) -> UserError | None:
-  """The `UserError` of what is wrong with a file or the machine, not with the code.
+  """The `UserError` for a problem with a file or the machine; None if with the code.
 
   Args:
-    error: that nothing has handled; None is returned if it may be one of the code.
-    code: the folder of the code; if a file of it, or of a library, is missing, that is
-      no mistake of the user.
+    error: that nothing has handled.
+    code: the folder of the code. A missing file there, or of a library, is no mistake
+      of the user.
   """
   if isinstance(error, MemoryError):
-    return UserError(f'out of memory: {told(error)}')
+    return UserError(f'out of memory: {message_of(error)}')
   if isinstance(error, UnicodeEncodeError) and error.reason.startswith('surrogates'):
     return UserError(f'{error.object[:200]!r} is not UTF-8, which a name must be')
   if not isinstance(error, OSError) or error.strerror is None:
     return None
   if not isinstance(error.filename, str | bytes):
-    return UserError(told(error)) if error.errno in _OF_THE_MACHINE else None
+    return UserError(message_of(error)) if error.errno in _OF_THE_MACHINE else None
   name = os.fsdecode(error.filename)
   path = pathlib.PurePath(name)
   own = _OF_LIBRARIES & {*path.parts} or any(map(path.is_relative_to, (
@@ -117,23 +126,50 @@ def of_machine(error: Exception, code: pathlib.Path) -> UserError | None:
   return UserError(f'{name}: {error.strerror}')
 
 
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+def why_unwritable(error: BaseException | None) -> str | None:
+  """The system's message if a disk is full or read-only, here or in a cause; or None.
+
+  Args:
+    error: may be of a library that reports the system's errors only in words, as
+      TensorStore does.
+  """
+  while error is not None:
+    for code in _CANNOT_WRITE:
+      if getattr(error, 'errno', None) == code or os.strerror(code) in str(error):
+        return os.strerror(code)
+    error = error.__cause__ or error.__context__
+  return None
+
+
+# --- lists and suggestions ------------------------------------------------------
+
+
 def listed(items: Iterable, most: int = 8) -> str:
-  """'a, b, c', cut short after `most`; 'nothing' for none."""
+  """'a, b, c and 2 more', with `most` items at most; 'nothing' if there are none."""
   items = list(items)
   more = f' and {len(items) - most:,} more' if len(items) > most else ''
   return ', '.join(map(str, items[:most])) + more if items else 'nothing'
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
-  """Returns '; did you mean X?' or the list of what there is.
+  """'; did you mean X?' if a choice is close, or else '; choose from X, Y'.
 
   Args:
-    name: what was asked for.
-    choices: what would have been legal.
+    name: what was given.
+    choices: the legal names.
   """
-  choices = sorted(map(in_a_line, choices))
-  folded = {c.lower(): c for c in reversed(choices)}
+  choices = [*choices]
+  if not choices:
+    return '; there is none'
+  return did_you_mean(name, choices) or (
+    f'; choose from {", ".join(sorted(map(one_line, choices)))}')
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+  """'; did you mean X?' if a choice is close, or else ''. See `nearest`."""
+  folded = {c.lower(): c for c in sorted(map(one_line, choices), reverse=True)}
   close = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
-  if close:
-    return f'; did you mean {folded[close[0]]!r}?'
-  return f'; there is {", ".join(choices)}' if choices else '; there is none'
+  return f'; did you mean {folded[close[0]]!r}?' if close else ''

@@ -1,4 +1,4 @@
-"""Files that text is read from: where they are, what is in them, where to get them."""
+"""Files: found under `--data_dir`, read, written as a whole, downloaded."""
 
 import codecs
 import contextlib
@@ -9,35 +9,37 @@ import secrets
 import zlib
 from collections.abc import Callable, Mapping
 
-from bigmodels.core.errors import UserError, nearest
+from bigmodels.core.errors import UserError, did_you_mean
 from bigmodels.core.paths import expanded, reason, resolved
 
 
 def absolute(path: str, field: str) -> str:
-  """Absolute if it is there: a run goes on from whatever folder it is started in.
+  """The absolute path if something is there, else the path as it is.
+
+  So a run can be resumed from any working directory.
 
   Args:
-    path: of a file or folder, there or not.
-    field: what it is given as, for the error.
+    path: of a file or folder.
+    field: that holds the path, for the error.
 
   Raises:
-    ValueError: if it is empty, which would be the folder a run is started in.
+    ValueError: if the path is empty, which would be the working directory.
   """
   if not str(path):
-    raise ValueError(f'{field}: wants the path of a file or folder, got {path!r}')
+    raise ValueError(f'{field}: must be the path of a file or folder, got {path!r}')
   return str(resolved(path)) if os.path.exists(expanded(path)) else str(path)
 
 
 def find(path: str, data_dir: str | None, *, fetched: bool = False) -> pathlib.Path:
-  """Where a file or folder is: as it is given, else under `--data_dir`.
+  """Finds a file or folder at a path, or else at this path under `--data_dir`.
 
   Args:
-    path: of it.
-    data_dir: that folder, or None.
-    fetched: whether --mode=download would fetch it.
+    path: of the file or folder.
+    data_dir: the folder `--data_dir`, or None.
+    fetched: whether --mode=download would fetch it, for the error.
 
   Raises:
-    UserError: naming all places, and what is there of a name like it.
+    UserError: if it is not found; suggests a name that is close.
   """
   given = expanded(path)
   places = [given.absolute()]
@@ -47,7 +49,7 @@ def find(path: str, data_dir: str | None, *, fetched: bool = False) -> pathlib.P
     if exists(place):
       return place
   last = places[-1]
-  close = nearest(last.name, [
+  close = did_you_mean(last.name, [
     p.name for p in last.parent.iterdir()
     if not p.name.startswith('.') and p.name != last.name
   ]) if os.access(last.parent, os.R_OK) and last.parent.is_dir() else ''
@@ -55,16 +57,15 @@ def find(path: str, data_dir: str | None, *, fetched: bool = False) -> pathlib.P
     '; a relative path is also looked up under --data_dir' if len(places) == 1 else '')
   if fetched:
     hint += '; --mode=download fetches it'
-  raise UserError(f'there is no {" and no ".join(map(str, places))}'
-                  f'{close if "mean" in close else ""}{hint}')
+  raise UserError(f'there is no {" and no ".join(map(str, places))}{close}{hint}')
 
 
 def exists(path: pathlib.Path) -> bool:
   """Whether something is at a path.
 
   Raises:
-    UserError: if that cannot be told: a folder that may not be entered, a name that is
-      too long, links that go in a circle.
+    UserError: if this cannot be known: for a folder that may not be entered, a name
+      that is too long, a circle of links.
   """
   try:
     path.stat()
@@ -76,10 +77,10 @@ def exists(path: pathlib.Path) -> bool:
 
 
 def read(path: pathlib.Path) -> bytes:
-  """What is in a file.
+  """The content of a file.
 
   Raises:
-    UserError: if it cannot be read, or is not a file, see `require_file`.
+    UserError: if it cannot be read, or is not a file; see `require_file`.
   """
   require_file(path)
   try:
@@ -123,10 +124,11 @@ def write(path: pathlib.Path, data: str | bytes, *, mode: int = 0o666,
 
 
 def require_file(path: pathlib.Path) -> None:
-  """Refuses pipes and devices, which may never end; and what cannot be looked at.
+  """Refuses pipes and devices, which may never end.
 
   Raises:
-    UserError: for those; not for a path where nothing is, or a folder.
+    UserError: for these and for paths that `exists` refuses; not for a folder, or
+      where nothing is.
   """
   if exists(path) and not path.is_file() and not path.is_dir():
     raise UserError(f'{path}: is a pipe or device; must be a file')
@@ -178,48 +180,51 @@ def _line_of(data: bytes, position: int) -> int:
 
 
 def decode(data: bytes) -> tuple[str, bool]:
-  """The text, and whether something in it was no UTF-8 and is replaced."""
+  """Decodes UTF-8: the text, and whether bytes that are not UTF-8 were replaced."""
   try:
     return data.decode('utf-8-sig'), False
   except UnicodeDecodeError:
     return data.decode('utf-8-sig', errors='replace'), True
 
 
-def listed(root: pathlib.Path, pattern: str) -> list[str]:
-  """The files under a folder, by their path from there, hidden ones left out.
+def glob(root: pathlib.Path, pattern: str) -> list[str]:
+  """The files under a folder that match a pattern, except hidden ones.
 
   Args:
     root: the folder.
-    pattern: as `pathlib.Path.glob` takes it.
+    pattern: see `pathlib.Path.glob`.
+
+  Returns:
+    paths relative to the folder, sorted.
 
   Raises:
-    UserError: if there is none, or the folder may not be looked into.
+    UserError: if no file matches, or the folder may not be read.
   """
   if not os.access(root, os.R_OK | os.X_OK):
     raise UserError(f'{root}: cannot be read: Permission denied')
   try:
     names = [p.relative_to(root).as_posix() for p in root.glob(pattern) if p.is_file()]
   except (ValueError, NotImplementedError) as error:
-    raise UserError(f'pattern: wants one of paths in the folder, got {pattern!r}: '
-                    f'{error}') from None
+    raise UserError(f'pattern: must match paths in the folder, got {pattern!r}: {error}'
+                    ) from None
   names = [n for n in names if not any(part.startswith('.') for part in n.split('/'))]
   if not names:
-    raise UserError(f'{root}: no file there is like {pattern!r}')
+    raise UserError(f'{root}: no file matches {pattern!r}')
   return sorted(names)
 
 
 def download(folder: str, urls: Mapping[str, str], data_dir: str | None,
              convert: Callable[[str], str] | None = None) -> str:
-  """Fetches the files that are not there; returns the folder they are in.
+  """Downloads the files that are not there yet; returns their folder.
 
   Args:
-    folder: of the files; a relative one is under `--data_dir`.
-    urls: name of a file -> address; unpacked if it is gzip.
-    data_dir: that folder; None for the one this was started in.
-    convert: what is at an address -> the text of a file; None if it is that already.
+    folder: of the files; if relative, under `--data_dir`.
+    urls: file name -> address; gzip is unpacked.
+    data_dir: the folder `--data_dir`; None for the working directory.
+    convert: makes the text of a file from what was downloaded; None to keep that.
 
   Raises:
-    UserError: naming the file that could not be fetched, of which nothing is left.
+    UserError: naming a file that cannot be downloaded; no part of it stays.
   """
   root = expanded(folder)
   if not root.is_absolute():
@@ -234,7 +239,7 @@ def download(folder: str, urls: Mapping[str, str], data_dir: str | None,
 
 
 def _fetch(url: str, path: pathlib.Path, convert: Callable[[str], str] | None) -> None:
-  """Fetches a file, whole or not at all."""
+  """Downloads a file as a whole, or not at all."""
   import requests
 
   try:

@@ -1,4 +1,4 @@
-"""Paths as users give them: a home folder for `~`, and one line for what is odd."""
+"""Paths as users give them: `~`, links, and errors in one line."""
 
 import os
 import pathlib
@@ -6,20 +6,20 @@ import pathlib
 from bigmodels.core.errors import UserError
 
 
-def expanded(path: str | os.PathLike) -> pathlib.Path:
-  """A path with the home folder for `~`; as it is where that is not known."""
-  return pathlib.Path(os.path.expanduser(path))  # unlike pathlib's it never raises
+def expanded(path: str | os.PathLike, *, strict: bool = False) -> pathlib.Path:
+  """A path with `~` replaced by the home folder.
 
-
-def known(path: str | os.PathLike) -> pathlib.Path:
-  """As `expanded`, for what may be made: never a folder that is called `~`.
+  Args:
+    path: as given.
+    strict: whether a home folder that is not known is an error: for what is written,
+      so that no folder is ever called `~`. Otherwise the path stays as it is.
 
   Raises:
-    UserError: if the home folder is not known.
+    UserError: if `strict` and the home folder is not known.
   """
-  found = os.path.expanduser(path)
+  found = os.path.expanduser(path)  # unlike pathlib's it never raises
   name = os.fspath(found).partition('/')[0]
-  if name.startswith('~'):
+  if strict and name.startswith('~'):
     raise UserError(f'{path}: no home folder is known, ' + (
       '$HOME is not set and this user has no name; set it, or give the path in full'
       if name == '~' else
@@ -28,18 +28,19 @@ def known(path: str | os.PathLike) -> pathlib.Path:
 
 
 def resolved(path: str | os.PathLike, name: str = '') -> pathlib.Path:
-  """Absolute, without links: it is the same from whatever folder a run goes on.
+  """The absolute path without links, which is the same from any working directory.
 
   Args:
-    path: as it is given.
-    name: of the setting, for the error.
+    path: as given.
+    name: of the setting, such as `--workdir`, for the error.
 
   Raises:
-    UserError: if it cannot be: links that go in a circle, a folder that is gone.
+    UserError: for a circle of links, a working directory that is gone, or a home
+      folder that is not known.
   """
   name = name and f'{name}='
   try:
-    return known(path).resolve()
+    return expanded(path, strict=True).resolve()
   except UserError as error:
     raise UserError(f'{name}{error}') from None
   except (OSError, RuntimeError, ValueError) as error:
@@ -47,27 +48,30 @@ def resolved(path: str | os.PathLike, name: str = '') -> pathlib.Path:
 
 
 def lasting(path: str | os.PathLike, name: str = '') -> pathlib.Path:
-  """As `resolved`, but that a file which is a link stays that link.
+  """As `resolved`, but a file that is a link stays a link.
 
-  What belongs to a file, such as the `config.json` of weights, is beside the link: a
-  hub's cache links `snapshots/HASH/model.safetensors` into `blobs/`.
+  The files that belong to it, such as the `config.json` of weights, are beside the
+  link: Hugging Face's cache links `snapshots/HASH/model.safetensors` into `blobs/`.
 
-  Args, Raises:
-    see `resolved`.
+  Args:
+    path, name: see `resolved`.
+
+  Raises:
+    UserError: see `resolved`.
   """
   found = resolved(path, name)
-  given = known(path)
+  given = expanded(path, strict=True)
   if os.path.isdir(found) or given.name in ('', '..'):
     return found
   return resolved(given.parent, name) / given.name
 
 
 def checked(path: str, name: str) -> pathlib.Path:
-  """A path that can be looked at, whether something is there or not.
+  """A path that can be looked up, whether something is there or not.
 
   Args:
-    path: as it is given.
-    name: of the setting, such as `--workdir`.
+    path: as given.
+    name: of the setting, such as `--workdir`, for the error.
 
   Raises:
     UserError: if it is empty, too long, in a folder that may not be entered, a circle
@@ -76,7 +80,7 @@ def checked(path: str, name: str) -> pathlib.Path:
   if not path:
     raise UserError(f"{name}: must be the path of a file or folder, got ''")
   try:
-    found = known(path)
+    found = expanded(path, strict=True)
     found.stat()
   except UserError as error:
     raise UserError(f'{name}={error}') from None
@@ -89,10 +93,13 @@ def checked(path: str, name: str) -> pathlib.Path:
 
 
 def folder(path: str, name: str) -> pathlib.Path:
-  """As `checked`, for what is a folder that may be listed, or is still to be made.
+  """As `checked`, for a folder, which may still have to be made.
 
-  Args, Raises:
-    see `checked`.
+  Args:
+    path, name: see `checked`.
+
+  Raises:
+    UserError: also if something else is there, or the folder may not be listed.
   """
   found = checked(path, name)
   if found.is_dir():
@@ -111,7 +118,7 @@ def folder(path: str, name: str) -> pathlib.Path:
 
 
 def reason(error: Exception) -> str:
-  """Why a path cannot be used, in the words of the system where it has some."""
+  """Why a path cannot be used: the message of the system, if there is one."""
   if isinstance(error, RuntimeError):  # of pathlib, before Python 3.13
     return 'Too many levels of symbolic links'
   return getattr(error, 'strerror', None) or str(error)

@@ -1,4 +1,4 @@
-"""What parameters and statistics are called, and patterns of such names."""
+"""Names of parameters and batch statistics, and patterns of such names."""
 
 import difflib
 import re
@@ -8,27 +8,27 @@ import jax
 
 
 def name_of(path) -> str:
-  """`head/Dense_0/kernel`, from the path of a leaf."""
+  """The name of a leaf, such as `head/Dense_0/kernel`, from its JAX key path."""
   return jax.tree_util.keystr(path, simple=True, separator='/')
 
 
 def check_patterns(patterns: tuple[str, ...]) -> None:
-  """Refuses what is no regular expression of whole names.
+  """Checks that patterns are regular expressions.
 
   Raises:
-    ValueError: telling which, and why.
+    ValueError: if one is not, or there is none.
   """
   if isinstance(patterns, str) or not patterns:
-    raise ValueError(f'patterns: wants at least one, such as (stem/.*,), got '
+    raise ValueError(f"patterns: must be a tuple such as ('stem/.*',), got "
                      f'{patterns!r}')
   for pattern in patterns:
     if not isinstance(pattern, str):
-      raise ValueError(f'patterns: wants texts, each by itself, got {pattern!r}')
+      raise ValueError(f'patterns: must be strings, got {pattern!r}')
     try:
       re.compile(pattern)
     except re.error as error:
-      raise ValueError(f'patterns: wants regular expressions, got {pattern!r}: {error}'
-                       ) from None
+      raise ValueError(f'patterns: must be regular expressions, got {pattern!r}: '
+                       f'{error}') from None
 
 
 def matching(pattern: str, names: Iterable[str], what: str) -> list[str]:
@@ -36,11 +36,11 @@ def matching(pattern: str, names: Iterable[str], what: str) -> list[str]:
 
   Args:
     pattern: a regular expression.
-    names: of all there are.
-    what: they name, such as 'parameter'.
+    names: all names.
+    what: kind of thing that is named, such as 'parameter', for the error.
 
   Raises:
-    ValueError: if there is none, telling one that is close.
+    ValueError: if there is none; the message suggests a name that is close.
   """
   names = list(names)
   found = [name for name in names if re.fullmatch(pattern, name)]

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bigmodels.core.errors import UserError, blamed
+from bigmodels.core.errors import UserError, as_user_error
 from bigmodels.data.columns import check_finite
 from bigmodels.data.sources import DataContext, Dataset
 from bigmodels.parallel.layout import Layout
@@ -98,7 +98,7 @@ def size_of(batch_size: int | Callable | None, length: int, cut: int) -> int | N
   """
   if not callable(batch_size):
     return batch_size
-  with blamed('batch_size'):
+  with as_user_error('batch_size'):
     return batch_size(length, cut)
 
 

@@ -41,7 +41,8 @@ def quiet():
 def root(data_dir: str | None) -> pathlib.Path:
   """The folder of datasets; TFDS's own default for None."""
   try:
-    return paths.known(data_dir or import_tfds().core.constants.DATA_DIR)
+    return paths.expanded(
+      data_dir or import_tfds().core.constants.DATA_DIR, strict=True)
   except UserError as error:
     raise UserError(f'--data_dir={error}') from None
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from bigmodels.core.errors import UserError, listed, told
+from bigmodels.core.errors import UserError, listed, message_of
 from bigmodels.data.workers import Workers
 
 _READ_AHEAD = 8
@@ -115,6 +115,6 @@ class _Load:
       try:
         self._read(row[None], seed[None])
       except Exception as alone:
-        return UserError(f'{self._path}: row {row} cannot be read: {told(alone)}')
+        return UserError(f'{self._path}: row {row} cannot be read: {message_of(alone)}')
     return UserError(f'{self._path}: rows {listed(rows.tolist())} cannot be read '
-                     f'together: {told(error)}')
+                     f'together: {message_of(error)}')

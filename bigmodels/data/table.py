@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bigmodels.core import files
-from bigmodels.core.errors import UserError, in_a_line, listed, nearest
+from bigmodels.core.errors import UserError, listed, nearest, one_line
 from bigmodels.core.paths import resolved
 from bigmodels.data import cleaning, columns, csv_files
 from bigmodels.data.cleaning import Frame, is_text, missing, number, rows_of, take
@@ -146,7 +146,7 @@ class Table:
     try:
       return self._open(context)
     except UserError as error:
-      raise UserError(in_a_line(f'{self.path}: {error}')) from error
+      raise UserError(one_line(f'{self.path}: {error}')) from error
 
   def _open(self, context: DataContext) -> Dataset:
     path = pathlib.Path(self.path)

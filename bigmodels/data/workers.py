@@ -21,7 +21,7 @@ from typing import Any
 import cloudpickle
 import numpy as np
 
-from bigmodels.core.errors import UserError, told
+from bigmodels.core.errors import UserError, message_of
 
 _GRACE = 10  # seconds that a worker lives on after a SIGTERM: its run may be saving
 _ALIGNED = 64  # bytes
@@ -87,7 +87,8 @@ class Workers:
       load = cloudpickle.dumps(self._load)
     except Exception as error:  # what a source holds may be anything
       raise UserError(
-        f'{self._path}: the source cannot be sent to worker processes: {told(error)}; '
+        f'{self._path}: the source cannot be sent to worker processes: '
+        f'{message_of(error)}; '
         f'--config.{self._path}.workers=0 reads in threads') from error
     return concurrent.futures.ProcessPoolExecutor(
       self._count, multiprocessing.get_context('spawn'), _begin, (load,))

@@ -13,7 +13,7 @@ import secrets
 import socket
 from typing import Any
 
-from bigmodels.core.errors import in_a_line
+from bigmodels.core.errors import one_line
 from bigmodels.distributed.wire import (
   MESSAGE,
   NAME,
@@ -174,13 +174,13 @@ class Hub:
       return None if self._whole else 'not all processes are there'
     if rank in self._peers or (rank == 0) != (key is self.own):
       return (f'--process_id={rank}: {self._name(rank)} is there already; this one was '
-              f'started on {in_a_line(hello["host"], NAME)}')
+              f'started on {one_line(hello["host"], NAME)}')
     return None
 
   async def _keep(self, wire: Wire, hello: dict) -> None:
     """A process, as long as it is there."""
     rank, reason = hello['rank'], None
-    peer = self._peers[rank] = Peer(in_a_line(hello['host'], NAME), wire)
+    peer = self._peers[rank] = Peer(one_line(hello['host'], NAME), wire)
     if len(self._peers) == self._count:
       self._whole = True
       self._to_all({'hosts': [self._peers[i].host for i in range(self._count)]})
@@ -223,7 +223,7 @@ class Hub:
         if mark != peer.mark:
           peer.mark, peer.behind = mark, 0
       case {'gone': why, 'turn': 0, **rest} if not rest and _is_text(why, TEXT):
-        why = in_a_line(why, WHY)
+        why = one_line(why, WHY)
         self._lose(f'{self._name(rank)} stopped: {why}', grace=1, but=rank)
         peer.wire.send({'turn': 0, 'all': []})
       case {'name': name, 'text': text, 'turn': turn, **rest} if (
@@ -233,7 +233,7 @@ class Hub:
         peer.turn = turn
         self._take(rank, turn, [name, text])
       case _:
-        keys = ', '.join(in_a_line(key, 20) for key in list(message)[:5])
+        keys = ', '.join(one_line(key, 20) for key in list(message)[:5])
         raise ValueError(f'a message of no known kind or value (of {keys})')
 
   def _take(self, rank: int, turn: int, part: list) -> None:

@@ -34,7 +34,7 @@ from typing import Any
 import jax
 
 from bigmodels.core import digests
-from bigmodels.core.errors import UserError, in_a_line
+from bigmodels.core.errors import UserError, one_line
 from bigmodels.distributed import cluster, secret
 from bigmodels.distributed.cluster import Address
 from bigmodels.distributed.coordinator import Hub, gone, silent
@@ -211,7 +211,7 @@ class ProcessGroup:
     self._last_word.acquire()
     self._left = True
     with contextlib.suppress(OSError):
-      why = in_a_line(error.partition('\n')[0], WHY)
+      why = one_line(error.partition('\n')[0], WHY)
       self._run(self._exchange({'gone': why}, 0), timeout=3)
     atexit.register(_end, code)  # before that of JAX, which would wait for the others
     stuck = threading.Timer(10, _end, (code,))  # some thread may wait for them
@@ -282,7 +282,7 @@ class ProcessGroup:
         if 'lost' in message:
           self._told, later = True, 0.3 * self.main  # until the hub's word has gone out
           self._loop.call_later(message['grace'] + later, self._speak,
-                                in_a_line(str(message['lost']), WHY))
+                                one_line(str(message['lost']), WHY))
     if farewell := self._waiting.pop(0, None):
       farewell.set_exception(ConnectionError())
     if not self._told:

@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from bigmodels.core.errors import UserError, in_a_line
+from bigmodels.core.errors import UserError, one_line
 from bigmodels.distributed import secret
 
 TEXT = 20_000  # characters that a message may hold
@@ -82,7 +82,7 @@ class Wire:
     """The address of the other side."""
     name = self._writer.get_extra_info('peername')
     address = str(name[0]).removeprefix('::ffff:') if name else 'an unknown address'
-    return in_a_line(address, NAME)
+    return one_line(address, NAME)
 
   def raw(self) -> tuple[bytes, asyncio.StreamReader, asyncio.StreamWriter]:
     """Gives the connection away: what has come already, what comes, what goes."""
@@ -170,8 +170,8 @@ async def introduce(there: tuple[str, int], timeout: float,
     if welcome is None:
       raise UserError(_no_hub(there))
   if 'refused' in welcome:
-    raise UserError(in_a_line(str(welcome['refused']), WHY))
-  return wire, [in_a_line(str(host), NAME) for host in welcome['hosts']]
+    raise UserError(one_line(str(welcome['refused']), WHY))
+  return wire, [one_line(str(host), NAME) for host in welcome['hosts']]
 
 
 def _no_hub(there: tuple[str, int]) -> str:
@@ -226,7 +226,7 @@ async def _prove(wire: Wire, there: str, challenge: dict, hello: dict,
       f'what is at {there} does not know the secret of this run: it belongs to another '
       f'run, or {secret.VARIABLE} is not the same for all processes')
   if 'refused' in answer:
-    raise UserError(in_a_line(str(answer['refused']), WHY))
+    raise UserError(one_line(str(answer['refused']), WHY))
   wire.key = key
   return True
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from bigmodels.core.errors import blamed
+from bigmodels.core.errors import as_user_error
 from bigmodels.learners.gradient import mean_gradient
 from bigmodels.learners.learner import Learner, Signal, State
 from bigmodels.tasks.generation import PATHS, POINTS, Generation
@@ -51,7 +51,7 @@ def adversarial(task: Generation, optimizer: optax.GradientTransformation,
     if set(params) != set(sides):
       raise ValueError(f'adversarial needs a model of two parts, {", ".join(sides)}, '
                        f'got {", ".join(params)}')
-    with blamed('the optimizer and the model do not fit'):
+    with as_user_error('the optimizer and the model do not fit'):
       opt_state = {side: each.init(params[side]) for side, each in sides.items()}
     model_state = {'model': variables, 'average': averaged(params, variables)}
     return State(jnp.int32(0), params, model_state, opt_state, key,

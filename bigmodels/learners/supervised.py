@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from bigmodels.core.errors import blamed
+from bigmodels.core.errors import as_user_error
 from bigmodels.learners.gradient import mean_gradient
 from bigmodels.learners.learner import Learner, Signal, State
 from bigmodels.tasks.task import Task
@@ -29,7 +29,7 @@ def supervised(task: Task, optimizer: optax.GradientTransformation,
   def init(key, batch):
     # Apart from every fold_in(key, step), which start at 0.
     params, model_state = task.init(jax.random.fold_in(key, 2**32 - 1), batch)
-    with blamed('the optimizer and the model do not fit'):
+    with as_user_error('the optimizer and the model do not fit'):
       opt_state = optimizer.init(params)
     signal = Signal(jnp.float32(jnp.nan), jnp.int32(0))
     return State(jnp.int32(0), params, model_state, opt_state, key, signal)

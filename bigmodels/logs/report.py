@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from bigmodels.core import files
-from bigmodels.core.errors import shown
+from bigmodels.core.errors import escape_controls
 from bigmodels.logs.page import PAGE, STYLE
 from bigmodels.logs.values import mean, members
 from bigmodels.plots import HALF, NARROW, curve
@@ -64,7 +64,7 @@ def write(path: str | os.PathLike, *, title: str, config_text: str,
   ]
   page = string.Template(PAGE).substitute(
     title=escape(title), style=STYLE, body='\n'.join(filter(None, body)))
-  files.write(pathlib.Path(path), shown(page))
+  files.write(pathlib.Path(path), escape_controls(page))
 
 
 # --- sections -------------------------------------------------------------------

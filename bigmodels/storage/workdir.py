@@ -37,7 +37,7 @@ class Workdir:
   """A run's folder, by file."""
 
   def __init__(self, path: str | os.PathLike):
-    self.path = paths.known(path)
+    self.path = paths.expanded(path, strict=True)
     self.config = self.path / 'config.txt'
     self.source = self.path / 'source'
     self.data = self.path / 'data.json'

@@ -15,7 +15,7 @@ import numpy as np
 from jax.extend import core
 from jax.sharding import PartitionSpec
 
-from bigmodels.core.errors import UserError, told
+from bigmodels.core.errors import UserError, message_of
 from bigmodels.data.batches import Loader
 from bigmodels.hardware import device_specs, devices, flops
 from bigmodels.learners.learner import Learner, State
@@ -222,7 +222,7 @@ def _fitting(train: Loader, name: str = 'train', loader: Loader | None = None
   except UserError:
     raise
   except Exception as error:  # a model and its transforms are code of users
-    reason = told(error)
+    reason = message_of(error)
     ours, theirs = (_inputs(each) for each in (train, loader or train))
     if theirs != ours:
       reason += f'; inputs are {theirs} in {name!r}, {ours} in \'train\''

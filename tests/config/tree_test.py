@@ -251,7 +251,7 @@ def test_override_parses_to_the_type_of_the_field(path, text, expected):
   ('mode', 'True', "'a' or 'b' or 2"), ('shape', '(1.5,)', 'tuple[int, ...]'),
   ('shape', '(True,)', 'tuple[int, ...]'), ('pair', "'q',", 'tuple[str, int]'),
   ('pair', '5, 2', 'tuple[str, int]'), ('splits', "{'t': 'x'}", 'float'),
-  ('splits.u', '1', "no field 'u'; there is t"),
+  ('splits.u', '1', "no field 'u'; choose from t"),
   ('function', 'jax.nn.rleu', "did you mean 'relu'"),
   ('function', 'jax.nn', 'function'),
   ('function', 'math.pi', 'function'), ('function', '../x', 'function'),

@@ -10,7 +10,7 @@ import pytest
 
 from bigmodels.core import console
 from bigmodels.core.console import Console
-from bigmodels.core.errors import in_a_line, shown
+from bigmodels.core.errors import escape_controls, one_line
 
 SHOWN = [
   ('\x1b]0;title\x07', r'\x1b]0;title\x07'), ('\x1b[31mred', r'\x1b[31mred'),
@@ -24,8 +24,8 @@ SHOWN = [
 
 @pytest.mark.parametrize(('text', 'expected'), SHOWN)
 def test_controls_are_shown(text, expected):
-  assert shown(text) == expected == shown(expected)
-  assert in_a_line(text) == expected.replace('\n', '\\n').replace('\t', '\\t')
+  assert escape_controls(text) == expected == escape_controls(expected)
+  assert one_line(text) == expected.replace('\n', '\\n').replace('\t', '\\t')
 
 
 @pytest.mark.parametrize(('given', 'expected'), [
@@ -37,8 +37,8 @@ def test_controls_are_shown(text, expected):
   ('x' * 200, 'x' * 200), ('x' * 201, 'x' * 197 + '...'),
   ('\n' * 10**6, r'\n' * 98 + '\\...')])
 def test_in_a_line_of_a_length(given, expected):
-  assert in_a_line(given, 200) == expected
-  in_a_line(given, 200).encode()
+  assert one_line(given, 200) == expected
+  one_line(given, 200).encode()
 
 
 @pytest.fixture
@@ -123,8 +123,8 @@ with console.complete():
   ('<&- >&- 2>&-', 0, ''), ('2>&-', 0, ''), ('2> /dev/full > /dev/null', 0, ''),
   ('| head -c 1 > /dev/null', 0, 'said\n'), ('1< /dev/null', 0, 'said\n'),
   ('2>&1 | head -c 1 > /dev/null', 0, ''), ('<&- > /dev/null', 0, 'said\n'),
-  ('> /dev/full', 2, 'said\nerror: stdout: No space left on device; what was printed '
-                     'is lost, what is saved stays\n')])
+  ('> /dev/full', 2, 'said\nerror: stdout: No space left on device; the output is '
+                     'lost, saved files stay\n')])
 def test_a_program_goes_on_whatever_its_console(redirection, code, error, tmp_path):
   done = subprocess.run(
     ['bash', '-c', f'set -o pipefail; "$0" -c "$1" "$2" {redirection}', sys.executable,
@@ -170,7 +170,7 @@ def test_names_from_data_reach_it_shown(encoding, command, tmp_path):
   text = (done.stdout + done.stderr).decode(encoding)
   report = (tmp_path / 'run' / 'report.html').read_text(encoding='utf-8')
   for each in (text, report):
-    assert shown(each) == each
+    assert escape_controls(each) == each
   assert r'\x1b]0;title\x07' in text and r'\u202eevil, new\nline' in text
   expected = 'j\\xe4\\u2026\\x1b[2J' if encoding == 'ascii' else 'jä…\\x1b[2J'
   assert expected in text

@@ -1,4 +1,4 @@
-"""bigmodels.core.errors: what is told of an error that was not meant to be read."""
+"""bigmodels.core.errors: what users see of errors."""
 
 import errno
 import os
@@ -8,30 +8,38 @@ import jax.numpy as jnp
 import pytest
 
 import bigmodels
-from bigmodels.core.errors import UserError, blamed, listed, nearest, of_machine
+from bigmodels.core.errors import (
+  UserError,
+  as_user_error,
+  did_you_mean,
+  listed,
+  nearest,
+  of_machine,
+  why_unwritable,
+)
 
 CODE = pathlib.Path(bigmodels.__file__).parent
 
 
-def test_an_error_that_is_meant_to_be_read_is_told_as_it_is():
-  with pytest.raises(UserError, match=r'^the model: width: wants at least 1$'), (
-    blamed('the model')):
-    raise ValueError('width: wants at least 1\n--------\nFor simplicity, JAX has ...')
+def test_the_message_of_a_value_error_stays_as_it_is():
+  with pytest.raises(UserError, match=r'^the model: width: must be >= 1, got 0$'), (
+    as_user_error('the model')):
+    raise ValueError('width: must be >= 1, got 0\n--------\nFor simplicity, JAX ...')
 
 
-def test_any_other_is_told_with_its_kind_and_the_place_in_our_code():
+def test_other_errors_come_with_their_type_and_the_line_in_our_code():
   with pytest.raises(UserError, match=r'^the model: ZeroDivisionError: division by '
                      r'zero \(errors_test\.py, line \d+; --verbosity=1'), (
-    blamed('the model')):
+    as_user_error('the model')):
     1 / 0  # noqa: B018
   with pytest.raises(UserError, match=r'TypeError: .*\(errors_test\.py, line'), (
-    blamed('the model')):  # raised deep in a library
+    as_user_error('the model')):  # raised deep in a library
     jnp.zeros((2, (3,)))
 
 
-def test_what_the_user_can_mend_passes():
-  with pytest.raises(UserError, match=r'^mend it$'), blamed('the model'):
-    raise UserError('mend it')
+def test_a_user_error_passes_unchanged():
+  with pytest.raises(UserError, match=r'^fix it$'), as_user_error('the model'):
+    raise UserError('fix it')
 
 
 def test_long_lists_are_cut_short():
@@ -40,10 +48,25 @@ def test_long_lists_are_cut_short():
   assert listed([]) == 'nothing'
 
 
-def test_the_nearest_choice_is_told():
+def test_the_nearest_choice_is_suggested():
   assert nearest('adm', ['adam', 'sgd']) == "; did you mean 'adam'?"
-  assert nearest('xyz', ['adam', 'sgd']) == '; there is adam, sgd'
+  assert nearest('xyz', ['adam', 'sgd']) == '; choose from adam, sgd'
   assert nearest('xyz', []) == '; there is none'
+  assert did_you_mean('Adm', iter(['adam', 'sgd'])) == "; did you mean 'adam'?"
+  assert did_you_mean('xyz', ['adam', 'meanly']) == ''
+
+
+@pytest.mark.parametrize('error, why', [
+  (OSError(errno.ENOSPC, 'x'), 'No space left on device'),
+  (OSError(errno.EDQUOT, 'x'), 'Disk quota exceeded'),
+  (ValueError('tensorstore: Read-only file system [in write]'),
+   'Read-only file system'), (OSError(errno.EIO, 'Input/output error'), None),
+  (KeyError('x'), None), (None, None)])
+def test_a_disk_that_cannot_be_written_is_found_in_a_cause_too(error, why):
+  assert why_unwritable(error) == why
+  outer = RuntimeError('cannot save')
+  outer.__cause__ = error
+  assert why_unwritable(outer) == why
 
 
 def _system(code, *name):

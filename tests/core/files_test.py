@@ -47,7 +47,7 @@ def test_what_may_not_be_read(tmp_path):
   closed = tmp_path / 'closed'
   closed.mkdir(mode=0)
   for look in (lambda: files.find(f'{closed}/a.txt', HERE.data_dir),
-               lambda: files.listed(closed, '**/*')):
+               lambda: files.glob(closed, '**/*')):
     with pytest.raises(UserError, match=r'closed.*: cannot be read: Permission denied'):
       look()
 

@@ -5,6 +5,7 @@ import pathlib
 import pwd
 import signal
 import socket
+from functools import partial
 
 import pytest
 from absl import flags
@@ -127,7 +128,8 @@ def test_what_is_said_of_a_folder(path, message, odd):
   ('~/../b', '/home/a/../b')])
 def test_the_home_folder(path, expected, monkeypatch):
   monkeypatch.setenv('HOME', '/home/a')
-  assert paths.known(path) == paths.expanded(path) == pathlib.Path(expected)
+  assert paths.expanded(path) == pathlib.Path(expected)
+  assert paths.expanded(path, strict=True) == pathlib.Path(expected)
 
 
 def test_no_home_folder(monkeypatch, said, odd):
@@ -137,7 +139,7 @@ def test_no_home_folder(monkeypatch, said, odd):
   monkeypatch.setattr(pwd, 'getpwuid', nameless)
   monkeypatch.delenv('HOME')
   assert paths.expanded('~/a') == pathlib.Path('~/a')
-  for place in (paths.known, paths.resolved):
+  for place in (partial(paths.expanded, strict=True), paths.resolved):
     with pytest.raises(UserError, match=r'~/a: no home folder is known, .HOME is'):
       place('~/a')
 

@@ -15,10 +15,10 @@ def test_whole_names_are_matched():
 
 
 @pytest.mark.parametrize(('patterns', 'message'), [
-  ((), r'wants at least one, such as \(stem/\.\*,\), got \(\)'),
-  ('stem', "wants at least one, such as .*, got 'stem'"),
-  ((('stem',),), r"wants texts, each by itself, got \('stem',\)"),
-  (('[',), r"wants regular expressions, got '\['"),
+  ((), r"must be a tuple such as \('stem/\.\*',\), got \(\)"),
+  ('stem', "must be a tuple such as .*, got 'stem'"),
+  ((('stem',),), r"must be strings, got \('stem',\)"),
+  (('[',), r"must be regular expressions, got '\['"),
 ])
 def test_what_is_no_pattern(patterns, message):
   with pytest.raises(ValueError, match=message):

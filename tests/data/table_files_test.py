@@ -145,7 +145,7 @@ def test_files_that_are_not_there(write, context, tmp_path):
   (b'a,b,a,y\n1,2,3,4\n', "several columns are called 'a'"),
   ('a,y\n1,2\n'.encode('utf-16-le'), 'UTF-16'),
   (b'PK\x03\x04\0\0', 'not a text file'),
-  (b'a,price\n1,2\n', "no column 'y'; there is a, price"),
+  (b'a,price\n1,2\n', "no column 'y'; choose from a, price"),
   (b'a,yy\n1,2\n', "no column 'y'; did you mean 'yy'?"),
   (b'a,y\n1,\n2,NA\n', 'no rows are left; drop_unlabelled: 2 of 2'),
   (b'a,y\n1,1\n2,2\n', "the split 'validation' of 2 rows is empty"),

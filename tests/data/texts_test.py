@@ -96,9 +96,9 @@ def test_text_that_is_not_there(tmp_path, monkeypatch):
   write(tmp_path, empty_txt='', data__books__a_txt='0123456789')
   with pytest.raises(UserError, match=r'empty\.txt: there is no text in it'):
     TextFiles('empty.txt').read('train', HERE)
-  with pytest.raises(UserError, match=r"no file there is like '\*\.md'"):
+  with pytest.raises(UserError, match=r"no file matches '\*\.md'"):
     TextFiles('data', pattern='*.md').read('train', HERE)
-  with pytest.raises(UserError, match='pattern: wants one of paths in the folder'):
+  with pytest.raises(UserError, match='pattern: must match paths in the folder'):
     TextFiles('data', pattern='/x').read('train', HERE)
   with pytest.raises(UserError, match=r"of 1 files none falls to '(train|validation)'"):
     for split in ('train', 'validation'):
@@ -196,7 +196,7 @@ def test_a_folder_is_no_csv_file(tmp_path):
   (TextFiles, 'path'), (lambda path: TextFiles('a.txt', validation=path), 'validation'),
   (ParallelFiles, 'folder'), (LabelledCsv, 'folder')])
 def test_no_path_is_not_the_folder_one_is_in(make, field):
-  with pytest.raises(ValueError, match=f"^{field}: wants the path .*, got ''"):
+  with pytest.raises(ValueError, match=f"^{field}: must be the path .*, got ''"):
     make('')
 
 

@@ -75,8 +75,8 @@ def test_a_mesh_is_read(text, sizes):
 
 @pytest.mark.parametrize('text, words', [
   ('dta:4', ("no axis 'dta'", "did you mean 'data'?")),
-  ('model:4', ("no axis 'model'", 'there is data, fsdp, tensor')),
-  ('', ("no axis ''", 'there is data, fsdp, tensor')),
+  ('model:4', ("no axis 'model'", 'choose from data, fsdp, tensor')),
+  ('', ("no axis ''", 'choose from data, fsdp, tensor')),
   ('data:4,', ("no axis ''",)),
   ('fsdp:0', ('fsdp', 'at least 1', 'got 0')),
   ('fsdp:-2', ('fsdp', 'at least 1', 'got -2')),

@@ -85,9 +85,9 @@ def test_the_gradient_is_that_of_fixed_numbers():
 
 
 @pytest.mark.parametrize('patterns, message', [
-  ('stem/.*', r"patterns: wants at least one, such as .*, got 'stem/.*'"),
-  ((), 'patterns: wants at least one'),
-  (('stem/[',), r"patterns: wants regular expressions, got 'stem/\['"),
+  ('stem/.*', r"patterns: must be a tuple such as .*, got 'stem/.*'"),
+  ((), 'patterns: must be a tuple'),
+  (('stem/[',), r"patterns: must be regular expressions, got 'stem/\['"),
 ])
 def test_what_is_no_pattern(patterns, message):
   with pytest.raises(ValueError, match=message):
