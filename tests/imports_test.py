@@ -18,8 +18,8 @@ PURE = ('layers', 'losses', 'metrics', 'plots', 'optim', 'parallel', 'environmen
 FAMILIES = {'models', 'tasks', 'learners'}
 # What must hold for any experiment names no family.
 SPINE = ('cli', 'training', 'logs', 'storage', 'hardware', 'distributed', 'parallel')
-# The types of learners; the names of models with published weights, for an error.
-OF_SPINE = {'training': {'learners'}, 'storage': {'models'}}
+# The types of learners.
+OF_SPINE = {'training': {'learners'}}
 MACHINERY = {'modes', 'cli', 'training', 'storage', 'logs', 'hardware', 'distributed'}
 
 

@@ -13,7 +13,7 @@ from absl import app, flags
 
 from bigmodels.cli import options
 from bigmodels.core import console, paths
-from bigmodels.core.errors import UserError, of_callback, of_machine, shown
+from bigmodels.core.errors import UserError, escape_controls, of_callback, of_machine
 
 _CODE = pathlib.Path(__file__).resolve().parents[1]
 
@@ -58,7 +58,7 @@ def _mendable(error: UserError) -> None:
   if flags.FLAGS.is_parsed() and flags.FLAGS.verbosity > 0:
     traceback.print_exc()
   # Lines that come from data are indented, to tell them from messages.
-  first, *more = shown(str(error)).splitlines() or ['']
+  first, *more = escape_controls(str(error)).splitlines() or ['']
   print(f'error: {first}', file=sys.stderr)
   for line in more:
     print(f'  {line.removeprefix("  ")}', file=sys.stderr)

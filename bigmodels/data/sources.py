@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bigmodels.core.errors import UserError, in_a_line, nearest
+from bigmodels.core.errors import UserError, nearest, one_line
 from bigmodels.data.origins import Origin
 
 Columns = dict[str, np.ndarray]
@@ -125,7 +125,7 @@ class DataContext:
 
 def in_lines(say: Callable[[str], None]) -> Callable[[str], None]:
   """Returns a `DataContext.say` that keeps text from data in one line."""
-  return lambda text: say(in_a_line(text))
+  return lambda text: say(one_line(text))
 
 
 def length_of(columns: Mapping[str, Any]) -> int:

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bigmodels.core.errors import UserError, blamed
+from bigmodels.core.errors import UserError, as_user_error
 from bigmodels.environments.environment import Environment
 
 
@@ -110,7 +110,7 @@ class _Host:
   def reset(self, seeds):
     """Seeds `[...]` -> observations `[..., *]`, checksums `[...]`; each seed once."""
     seeds = np.asarray(seeds)
-    with self._lock, blamed(f'the environment {self._name!r}'):
+    with self._lock, as_user_error(f'the environment {self._name!r}'):
       self._reserve(seeds.size)
       first = {}
       for seed in seeds.ravel().tolist():
@@ -124,7 +124,7 @@ class _Host:
     """As `Environment.step`, with leading axes; and checksums of the observations."""
     state, action = HostState(*map(np.asarray, state)), np.asarray(action)
     shape, max_episode_steps = state.seed.shape, state.actions.shape[-1]
-    with self._lock, blamed(f'the environment {self._name!r}'):
+    with self._lock, as_user_error(f'the environment {self._name!r}'):
       self._reserve(state.seed.size)
       numbers = (state.seed, state.length, state.checksum, state.done, action)
       numbers = [x.ravel().tolist() for x in numbers]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bigmodels.core import console
-from bigmodels.core.errors import shown
+from bigmodels.core.errors import escape_controls
 from bigmodels.logs.values import mean
 
 
@@ -55,7 +55,7 @@ class ProgressBar:
     """
     values = {k.removeprefix('train/'): mean(v) for k, v in record.items()
               if k.startswith('train/') and v is not None}
-    self._metrics = shown(''.join(
+    self._metrics = escape_controls(''.join(
       f', {k} {v:.4g}' for k, v in values.items() if v is not None))
     now = time.perf_counter()
     if self._bar is None and (now - self._last_line > 10 or step == self._steps):

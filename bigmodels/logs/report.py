@@ -32,7 +32,7 @@ LARGEST = 300_000  # characters of one SVG
 ALL_PLOTS = 1_700_000  # characters of all plots
 
 
-def write(path: str | os.PathLike, *, title: str, config_text: str,
+def write(path: str | pathlib.Path, *, title: str, config_text: str,
           records: Sequence[Mapping[str, Any]], result: Mapping[str, Any],
           plots: Mapping[str, Mapping[str, Any]], monitor: str | None = None,
           classes: Sequence[str] | None = None, data: Sequence[str] = ()) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from bigmodels.core.errors import shown
+from bigmodels.core.errors import escape_controls
 from bigmodels.logs.values import members
 from bigmodels.storage.workdir import Workdir
 
@@ -50,7 +50,7 @@ class TensorBoard:
       if found is not None:
         scalars |= {f'{name}/{i}': v for i, v in enumerate(found)} if found.ndim else {
           name: found}
-    values = [summary_pb2.Summary.Value(tag=shown(name), simple_value=float(value))
+    values = [summary_pb2.Summary.Value(tag=escape_controls(name), simple_value=float(value))
               for name, value in scalars.items()]
     self._add(step=step, summary=summary_pb2.Summary(value=values))
 

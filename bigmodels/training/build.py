@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from bigmodels.config import Experiment, tree
-from bigmodels.core.errors import UserError, blamed
+from bigmodels.core.errors import UserError, as_user_error
 from bigmodels.data import batches, dataset_spec
 from bigmodels.data.batches import Loader
 from bigmodels.data.sources import DataContext, Dataset
@@ -65,7 +65,7 @@ def build(experiment: Experiment, layout: Layout, context: DataContext) -> Built
   every = {'train': experiment.train, **experiment.evals}
   opened: dict[str, Dataset] = {}
   for name, each in every.items():
-    with blamed(f'{name}: the data cannot be opened'):
+    with as_user_error(f'{name}: the data cannot be opened'):
       opened[name] = each.source.open(context)
   splits.check_apart(every, opened, context)
   splits.check_scaling(every, context)
@@ -75,7 +75,7 @@ def build(experiment: Experiment, layout: Layout, context: DataContext) -> Built
   steps = _steps(experiment, layout, train, context)
   arithmetic = experiment.precision or precision.default(layout.platform)
   supplied = run_context.supplied(train, context, steps)
-  with blamed('the experiment cannot be built'):
+  with as_user_error('the experiment cannot be built'):
     model = tree.complete(experiment.model, supplied)
     _check_vocabulary(model, supplied if 'tokenizer' in train.provides else {})
     task = tree.complete(experiment.task, supplied)(

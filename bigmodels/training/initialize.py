@@ -14,13 +14,13 @@ import jax
 import jax.numpy as jnp
 
 from bigmodels.core import files
-from bigmodels.core.errors import UserError
+from bigmodels.core.errors import UserError, listed
 from bigmodels.core.tree_paths import name_of
 from bigmodels.learners.learner import State
 from bigmodels.parallel.layout import Layout
-from bigmodels.storage import published
+from bigmodels.storage import published, weight_files
 from bigmodels.storage.checkpoint import Checkpoints, Damaged
-from bigmodels.storage.published import Unfit
+from bigmodels.storage.weight_files import Unfit
 from bigmodels.storage.workdir import Workdir
 from bigmodels.training.build import Built
 from bigmodels.training.compile import Carry
@@ -108,7 +108,7 @@ def read(built: Built, state: State, say: Callable[[str], None] = print
   wanted = {name: x for name, x in ours.items() if re.fullmatch(pattern, name)}
   if not wanted:
     raise UserError(f'--config.init_pattern={pattern}: matches the whole name of no '
-                    f'parameter; there is {published.first(ours)}')
+                    f'parameter; there is {listed(ours, 10)}')
   modules = {_module_of(name) for name in wanted}
   statistics = _statistics(state.model_state)
   taken = {name: x for name, x in statistics.items()
@@ -150,7 +150,7 @@ def require(path: str) -> None:
     if not files.exists(workdir.path):
       raise Unfit('there is no such file or folder')
     if not _is_run(workdir):
-      published.weight_files(workdir.path)
+      weight_files.find(workdir.path)
   except Unfit as error:
     raise UserError(f'--config.init_from={path}: {error}') from None
 

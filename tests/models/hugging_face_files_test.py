@@ -175,7 +175,7 @@ def test_paths_without_weights(tmp_path):
   other = tmp_path / 'other'
   other.mkdir()
   save_file(arrays(), other / 'gpt.safetensors')
-  assert 'there is gpt.safetensors, which can be named' in refusal(GPT, other, TOKENS)
+  assert 'mean one of its files: gpt.safetensors?' in refusal(GPT, other, TOKENS)
   index = write_shards(tmp_path / 'shards', halves()) / 'model.safetensors.index.json'
   assert f'did you mean its folder, {index.parent}?' in refusal(GPT, index, TOKENS)
   text = refusal(GPT, linked(tmp_path / 'link', 'gone.safetensors'), TOKENS)
@@ -200,7 +200,7 @@ def says(folder, model, config):
   inputs = (TOKENS if isinstance(model, Gpt | Bert | MaskedBert | BertClassifier) else
             np.zeros((1, 8, 8, 3), np.float32) if isinstance(model, Vit) else IMAGES)
   text = refusal(model, folder, inputs)
-  return None if text.startswith('nothing that is wanted is there') else text
+  return None if text.startswith('none of the parameters is there') else text
 
 
 @pytest.mark.parametrize('model, config', [
@@ -311,7 +311,7 @@ def test_the_pooling_of_a_classifier(tmp_path):
   model = BertClassifier(BERT, 3, pooling='mean')
   save_file({'bert.embeddings.LayerNorm.weight': np.ones(8, np.float32)},
             tmp_path / 'model.safetensors')
-  assert "  head/bias: not there (published with pooling='first', here it is 'mean')" \
+  assert "  head/bias: missing (published with pooling='first', here it is 'mean')" \
     in refusal(model, tmp_path, TOKENS).split('\n')
 
 
@@ -375,9 +375,9 @@ def renamed(state):
   (with_value('ln_f.bias', 1, dtype=np.int64), 'ln_f.bias is of the type I64'),
   (with_value('ln_f.bias', 1, dtype=bool), 'ln_f.bias is of the type BOOL'),
   (lambda s: s | {'ln_f.bias': np.zeros(0, np.float32)},
-   '  norm/bias: there (0,), wants (8,)'),
+   '  norm/bias: shape must be (8,), got (0,)'),
   (lambda s: s | {'ln_f.bias': np.zeros((), np.float32)},
-   '  norm/bias: there (), wants (8,)'),
+   '  norm/bias: shape must be (8,), got ()'),
   (lambda s: s | {'transformer.ln_f.bias': s['ln_f.bias']},
    'ln_f.bias is there twice: as ln_f.bias in model.safetensors, and as transformer.'),
 ])
@@ -449,10 +449,10 @@ def test_variances_below_0(tmp_path):
 
 
 @pytest.mark.parametrize('shape, line', [
-  ((8, 3, 2, 8), '  patches/kernel: there (2, 8, 3, 8), wants (48, 8)'),
-  ((8, 3, 4, 8), '  patches/kernel: there (96, 8), wants (48, 8)'),
-  ((8, 12, 2, 2), '  patches/kernel: there (2, 2, 12, 8), wants (48, 8)'),
-  ((8, 48), '  patches/kernel: there (384,), wants (48, 8)')])
+  ((8, 3, 2, 8), '  patches/kernel: shape must be (48, 8), got (2, 8, 3, 8)'),
+  ((8, 3, 4, 8), '  patches/kernel: shape must be (48, 8), got (96, 8)'),
+  ((8, 12, 2, 2), '  patches/kernel: shape must be (48, 8), got (2, 2, 12, 8)'),
+  ((8, 48), '  patches/kernel: shape must be (48, 8), got (384,)')])
 def test_patches_of_other_sides(tmp_path, shape, line):
   name = 'embeddings.patch_embeddings.projection'
   save_file({f'{name}.weight': np.ones(shape, np.float32),
@@ -488,8 +488,8 @@ def swapped():
      'more': 'c.safetensors'},
    'there twice: as wte.weight in b.safetensors, and as wte.weight in c.safetensors'),
   ({'a.safetensors': arrays() | {'extra.weight': np.ones(3, np.float32)}},
-   dict.fromkeys(arrays(), 'a.safetensors'), '  extra.weight: there, but not wanted'),
-  (halves(), {}, 'nothing that is wanted is there'),
+   dict.fromkeys(arrays(), 'a.safetensors'), '  extra.weight: unexpected'),
+  (halves(), {}, 'none of the parameters is there'),
 ])
 def test_shards_that_are_refused(tmp_path, shards, weight_map, words):
   write_shards(tmp_path, shards, weight_map)

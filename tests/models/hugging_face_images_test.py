@@ -149,10 +149,10 @@ def test_every_array_that_does_not_fit_is_named(saved, tmp_path):
   from safetensors.torch import load_file, save_file
 
   lines = refusal(ResNet(4, 18, 8), saved)
-  assert lines[1:-1] == ['  head/bias: there (5,), wants (4,)',
-                         '  head/kernel: there (64, 5), wants (64, 4)']
+  assert lines[1:-1] == ['  head/bias: shape must be (4,), got (5,)',
+                         '  head/kernel: shape must be (64, 4), got (64, 5)']
   lines = refusal(ResNet(5, 34, 8), saved)
-  assert '  stage4/block3/layer2/norm/var: not there (encoder.stages.3.layers.2.' \
+  assert '  stage4/block3/layer2/norm/var: missing (encoder.stages.3.layers.2.' \
     'layer.1.normalization.running_var)' in lines
   state = load_file(saved / 'model.safetensors')
   gone = 'resnet.embedder.embedder.normalization.running_mean'
@@ -162,9 +162,9 @@ def test_every_array_that_does_not_fit_is_named(saved, tmp_path):
   save_file(state | {'more.running_mean': torch.zeros(3)}, tmp_path / 'bad.safetensors')
   lines = refusal(OURS, tmp_path / 'bad.safetensors')
   assert lines[1:-1] == [
-    '  stem/norm/mean: not there (embedder.embedder.normalization.running_mean)',
-    '  more.running_mean: there, but not wanted',
-    '  stage2/block1/shortcut/norm/var: there (3,), wants (16,)']
+    '  stem/norm/mean: missing (embedder.embedder.normalization.running_mean)',
+    '  more.running_mean: unexpected',
+    '  stage2/block1/shortcut/norm/var: shape must be (16,), got (3,)']
 
 
 @pytest.mark.parametrize('model, words', [

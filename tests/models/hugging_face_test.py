@@ -163,7 +163,7 @@ def test_bert_of_the_first_files(masked_bert, tmp_path):
   close(answer(model, params), theirs(masked_bert))
   assert 'no config.json beside it' in lines[0] and 'hidden_act' in lines[0]
   assert lines[1].endswith(
-    'this model has no such parts, left there: cls.seq_relationship.bias, '
+    'not taken, since this model has no such parts: cls.seq_relationship.bias, '
     'cls.seq_relationship.weight, pooler.dense.bias, pooler.dense.weight')
   assert len(lines) == 3
 
@@ -201,8 +201,8 @@ def test_a_classifier_takes_the_encoder_of_a_language_model(masked_bert, tmp_pat
   with pytest.raises(UserError) as error:
     load(model, tmp_path)
   text = str(error.value)
-  assert '  head/kernel: not there (classifier.weight)' in text
-  assert '  cls.predictions.transform.dense.weight: there, but not wanted' in text
+  assert '  head/kernel: missing (classifier.weight)' in text
+  assert '  cls.predictions.transform.dense.weight: unexpected' in text
   assert 'init_pattern' in text and 'encoder' not in text
 
 
@@ -224,17 +224,17 @@ def test_every_parameter_that_does_not_fit_is_named(gpt, tmp_path):
   gpt.save_pretrained(tmp_path)
   other = Gpt(64, length=20, depth=1, width=32, heads=4)
   lines = refusal(other, tmp_path, TOKENS).split('\n')
-  assert '  tokens/embedding: there (61, 32), wants (64, 32)' in lines
-  assert '  positions/embedding: there (24, 32), wants (20, 32)' in lines
-  left = [line for line in lines if line.endswith(': there, but not wanted')]
-  assert len(left) == 12 and '  h.1.ln_1.weight: there, but not wanted' in left
+  assert '  tokens/embedding: shape must be (64, 32), got (61, 32)' in lines
+  assert '  positions/embedding: shape must be (20, 32), got (24, 32)' in lines
+  left = [line for line in lines if line.endswith(': unexpected')]
+  assert len(left) == 12 and '  h.1.ln_1.weight: unexpected' in left
   assert len(lines) == 1 + 2 + 12 + 1
   lines = refusal(GPT.clone(depth=4, hidden=30), tmp_path, TOKENS).split('\n')
-  assert '  blocks/block/attention_norm/scale: not there (h.2.ln_1.weight to ' \
+  assert '  blocks/block/attention_norm/scale: missing (h.2.ln_1.weight to ' \
     'h.3.ln_1.weight (2))' in lines
   lines = refusal(GPT.clone(hidden=30), tmp_path, TOKENS).split('\n')
-  assert '  blocks/block/feed_forward/in/kernel: there (2, 32, 128), wants ' \
-    '(2, 32, 30)' in lines
+  assert '  blocks/block/feed_forward/in/kernel: shape must be (2, 32, 30), got ' \
+    '(2, 32, 128)' in lines
   assert len(lines) == 1 + 3 + 1
 
 
@@ -246,7 +246,7 @@ def test_another_architecture_is_refused_shortly(masked_bert, tmp_path, config):
   text = refusal(GPT, tmp_path, TOKENS)
   assert len(text) < 1000
   assert ('model_type: there "bert", must be "gpt2"' in text) == config
-  assert ('nothing that is wanted is there' in text and 'in all' in text) != config
+  assert ('none of the parameters is there' in text and ' more' in text) != config
 
 
 def test_what_the_shapes_do_not_tell_is_refused(gpt, tmp_path):
@@ -260,7 +260,7 @@ def test_what_the_shapes_do_not_tell_is_refused(gpt, tmp_path):
 
 
 @pytest.mark.parametrize('model, words', [
-  (Mlp(2), 'Mlp has no published parameters; Bert, BertClassifier, Gpt, MaskedBert'),
+  (Mlp(2), 'Mlp has no published parameters, as these have: Bert, BertClassifier, Gpt'),
   (ModernGpt(61, depth=1, width=32, heads=4), 'positions: GPT-2 wants learned'),
   (GPT.clone(activation=nn.relu), 'activation: GPT-2 wants'),
   (GPT.clone(kv_heads=2), 'kv_heads: GPT-2 wants 4, got 2')])

@@ -66,7 +66,7 @@ def test_the_transformer_by_itself_goes_under_a_new_head(vit, tmp_path):
           'bias': vit.classifier.bias.detach().numpy()}
   close(answer(VIT, {**params, 'head': head}), theirs(vit))
   text = refusal(VIT, tmp_path, IMAGES)
-  assert 'head/kernel: not there (classifier.weight)' in text and 'pooler' not in text
+  assert 'head/kernel: missing (classifier.weight)' in text and 'pooler' not in text
 
 
 def test_every_parameter_of_another_size_is_named(vit, tmp_path):
@@ -82,11 +82,13 @@ def test_every_parameter_of_another_size_is_named(vit, tmp_path):
     '  image_size: there 12, must be 9 or [9, 9]',
     '  patch_size: there 4, must be 3 or [3, 3]']
   (tmp_path / 'config.json').unlink()
-  assert lines(size=16) == ['  positions/embedding: there (10, 32), wants (17, 32)']
-  assert lines(channels=1) == ['  patches/kernel: there (48, 32), wants (16, 32)']
-  assert lines(patch=3, size=9) == ['  patches/kernel: there (48, 32), wants (27, 32)']
-  assert lines(num_outputs=7) == ['  head/bias: there (5,), wants (7,)',
-                              '  head/kernel: there (32, 5), wants (32, 7)']
+  assert lines(size=16) == [
+    '  positions/embedding: shape must be (17, 32), got (10, 32)']
+  assert lines(channels=1) == ['  patches/kernel: shape must be (16, 32), got (48, 32)']
+  assert lines(patch=3, size=9) == [
+    '  patches/kernel: shape must be (27, 32), got (48, 32)']
+  assert lines(num_outputs=7) == ['  head/bias: shape must be (7,), got (5,)',
+                              '  head/kernel: shape must be (32, 7), got (32, 5)']
 
 
 def test_positions_of_another_size_can_begin_afresh(vit, tmp_path):

@@ -120,17 +120,17 @@ def test_every_parameter_that_does_not_fit_is_named(workdir):
   lines = refusal(experiment((7,), init_from=str(path)))
   assert lines[0] == f'--config.init_from={path}: its parameters do not fit:'
   assert lines[1:-1] == [
-    '  Dense_2/bias: there, but not wanted',
-    '  Dense_2/kernel: there, but not wanted',
-    '  Dense_0/bias: there (6,), wants (7,)',
-    '  Dense_0/kernel: there (4, 6), wants (4, 7)',
-    '  Dense_1/bias: there (5,), wants (3,)',
-    '  Dense_1/kernel: there (6, 5), wants (7, 3)']
+    '  Dense_2/bias: unexpected',
+    '  Dense_2/kernel: unexpected',
+    '  Dense_0/bias: shape must be (7,), got (6,)',
+    '  Dense_0/kernel: shape must be (4, 7), got (4, 6)',
+    '  Dense_1/bias: shape must be (3,), got (5,)',
+    '  Dense_1/kernel: shape must be (7, 3), got (6, 5)']
   lines = refusal(experiment((6, 5, 4), init_from=str(path)))
-  assert '  Dense_3/kernel: not there' in lines
+  assert '  Dense_3/kernel: missing' in lines
   lines = refusal(experiment((6, 5, 4), init_from=str(path),
                              init_pattern='Dense_[03]/.*'))
-  assert lines[1:-1] == ['  Dense_3/bias: not there', '  Dense_3/kernel: not there']
+  assert lines[1:-1] == ['  Dense_3/bias: missing', '  Dense_3/kernel: missing']
 
 
 def test_patterns_that_say_nothing_are_refused(workdir):
@@ -175,15 +175,15 @@ def test_batch_statistics_come_with_their_parameters(workdir, pattern, said, tak
 def test_batch_statistics_that_do_not_fit_are_named(workdir):
   path, _ = workdir(experiment(batch_norm=True), 100)
   lines = refusal(experiment(init_from=str(path)))
-  assert '  BatchNorm_0/var: there, but not wanted' in lines
+  assert '  BatchNorm_0/var: unexpected' in lines
   lines = refusal(experiment((7,), batch_norm=True, init_from=str(path),
                              init_pattern='BatchNorm_0/bias'))
-  assert lines[1:-1] == ['  BatchNorm_0/bias: there (6,), wants (7,)',
-                         '  BatchNorm_0/mean: there (6,), wants (7,)',
-                         '  BatchNorm_0/var: there (6,), wants (7,)']
+  assert lines[1:-1] == ['  BatchNorm_0/bias: shape must be (7,), got (6,)',
+                         '  BatchNorm_0/mean: shape must be (7,), got (6,)',
+                         '  BatchNorm_0/var: shape must be (7,), got (6,)']
   path, _ = workdir(experiment(), 200)
   lines = refusal(experiment(batch_norm=True, init_from=str(path)))
-  assert '  BatchNorm_0/mean: not there' in lines
+  assert '  BatchNorm_0/mean: missing' in lines
 
 
 @pytest.mark.parametrize('pattern, name, size', [
@@ -225,5 +225,5 @@ def test_a_run_with_another_tokenizer_is_refused(workdir):
 def test_half_of_what_a_pattern_matches_is_refused(workdir):
   path, _ = workdir(experiment((6, 5)), 100)
   lines = refusal(experiment((6,), init_from=str(path), init_pattern='Dense_[02]/.*'))
-  assert lines[1:-1] == ['  Dense_2/bias: there, but not wanted',
-                         '  Dense_2/kernel: there, but not wanted']
+  assert lines[1:-1] == ['  Dense_2/bias: unexpected',
+                         '  Dense_2/kernel: unexpected']

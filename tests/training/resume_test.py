@@ -252,4 +252,5 @@ def test_init_from_takes_the_best_parameters_and_refuses_what_does_not_fit(
     np.testing.assert_allclose(ours[name], theirs[name], atol=1e-9)
   with pytest.raises(UserError) as error:
     train.run(request_for(tiny, tmp_path / 'third', init_from=first, width=6, steps=1))
-  assert 'Conv_0/kernel: there (3, 3, 1, 4), wants (3, 3, 1, 6)' in str(error.value)
+  assert 'Conv_0/kernel: shape must be (3, 3, 1, 6), got (3, 3, 1, 4)' in str(
+    error.value)
