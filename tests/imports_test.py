@@ -18,8 +18,8 @@ PURE = ('layers', 'losses', 'metrics', 'plots', 'optim', 'parallel', 'environmen
 FAMILIES = {'models', 'tasks', 'learners'}
 # What must hold for any experiment names no family.
 SPINE = ('cli', 'training', 'logs', 'storage', 'hardware', 'distributed', 'parallel')
-# The types of learners.
-OF_SPINE = {'training': {'learners'}}
+# The types of learners and tasks.
+OF_SPINE = {'training': {'learners', 'tasks'}}
 MACHINERY = {'modes', 'cli', 'training', 'storage', 'logs', 'hardware', 'distributed'}
 
 
