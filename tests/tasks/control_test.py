@@ -8,7 +8,7 @@ import pytest
 from bigmodels import models, tasks
 from tests.environments.corridor import ROOMS, Corridor
 
-MODEL = models.Mlp(outputs=2, widths=())
+MODEL = models.Mlp(num_outputs=2, widths=())
 
 
 @pytest.mark.parametrize('environment', [Corridor(), Corridor().open()])
