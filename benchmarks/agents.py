@@ -37,9 +37,9 @@ def main() -> None:
   parser.add_argument('--rounds', type=int, default=5)
   parser.add_argument('--out', type=pathlib.Path, help='a JSON file')
   flags = parser.parse_args()
-  devices.require(None)
+  devices.require_backend(None)
   experiment = cartpole_a2c.config()
-  built = build(experiment, layout.over(MeshShape(), 'jit', ()),
+  built = build(experiment, layout.make_layout(MeshShape(), 'jit', ()),
                 DataContext(None, pathlib.Path('.'), {}, say=lambda _: None))
   programs = compile_programs(built.learner, built.train, {}, built.layout)
   carry = programs.init(np.asarray(jax.random.PRNGKey(0)))

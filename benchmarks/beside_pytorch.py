@@ -83,7 +83,7 @@ def ours(network: str) -> dict[str, Callable[[int], None]]:
   from bigmodels.training.compile import compile_programs
   from experiments import cifar_cnn, mnist_cnn, shakespeare_gpt
 
-  devices.require(None)
+  devices.require_backend(None)
   batch = batch_of(network)
   task = tasks.classification
   if network in TOKENS:
@@ -105,7 +105,7 @@ def ours(network: str) -> dict[str, Callable[[int], None]]:
     model=model, task=task, optimizer=partial(optax.adam, 1e-3),
     train=data.Batches(source=data.Arrays(inputs, labels), batch_size=batch),
     evals={}, duration=Duration(steps=10**6), precision='float32')
-  built = build(experiment, layout.over(MeshShape(), 'jit', ()),
+  built = build(experiment, layout.make_layout(MeshShape(), 'jit', ()),
                 DataContext(None, pathlib.Path('.'), {}, say=lambda _: None))
   programs = compile_programs(built.learner, built.train, {}, built.layout)
   carry = [programs.init(np.asarray(jax.random.PRNGKey(0)))]

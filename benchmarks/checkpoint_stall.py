@@ -45,8 +45,9 @@ def measure(name: str, data_dir: str, folder: pathlib.Path, rounds: int) -> dict
   """What is timed -> milliseconds of each round, or ratios; and megabytes."""
   experiment = dataclasses.replace(
     resolving.resolve(name, {}).experiment, evals={}, duration=Duration(steps=10**6))
-  built = build(experiment, layout.over(experiment.mesh, 'jit', experiment.rules),
-                DataContext(data_dir, folder, {}, say=lambda _: None))
+  built = build(
+    experiment, layout.make_layout(experiment.mesh, 'jit', experiment.rules),
+    DataContext(data_dir, folder, {}, say=lambda _: None))
   programs = compile_programs(built.learner, built.train, {}, built.layout)
   carry, most = programs.init(np.asarray(jax.random.PRNGKey(0))), programs.traced.most
   checkpoints = Checkpoints(folder / 'checkpoints', 1, {})
@@ -98,7 +99,7 @@ def main() -> None:
   parser.add_argument('--rounds', type=int, default=5)
   parser.add_argument('--out', type=pathlib.Path, help='a JSON file')
   flags = parser.parse_args()
-  devices.require(None)
+  devices.require_backend(None)
   results = {}
   for name in flags.experiments.split(','):
     with tempfile.TemporaryDirectory() as folder:

@@ -53,7 +53,7 @@ def measure(name: str, data_dir: str, folder: pathlib.Path) -> dict[str, float]:
   """Road -> images a second."""
   experiment = dataclasses.replace(
     resolving.resolve(name, {}).experiment, evals={}, duration=Duration(steps=10**6))
-  one = layout.over(experiment.mesh, 'jit', experiment.rules)
+  one = layout.make_layout(experiment.mesh, 'jit', experiment.rules)
 
   def opened(**options):
     return build(
@@ -112,7 +112,7 @@ def main() -> None:
   parser.add_argument('--out', type=pathlib.Path, help='a JSON file')
   flags = parser.parse_args()
   absl_flags.FLAGS.mark_as_parsed()  # Grain's workers ask for them
-  devices.require(None)
+  devices.require_backend(None)
   with tempfile.TemporaryDirectory() as folder:
     found = measure(flags.experiment, flags.data_dir, pathlib.Path(folder))
   for road, images in found.items():

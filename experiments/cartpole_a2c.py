@@ -24,7 +24,8 @@ def config(*, environment: str = 'CartPole-v1', steps: int = 3_000,
     return data.Batches(source=episodes.split(split, 100), batch_size=None)
 
   num_epochs = 4 if ppo else 1
-  body = models.Mlp(num_outputs=64, widths=(64,), activation=nn.tanh, kernel_init=partial(
+  body = models.Mlp(num_outputs=64, widths=(64,), activation=nn.tanh,
+                    kernel_init=partial(
     nn.initializers.orthogonal, 2**0.5))
   return Experiment(
     model=partial(models.ActorCritic, body=body, critic=body),

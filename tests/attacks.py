@@ -376,7 +376,7 @@ def mutations(name: str, folder: pathlib.Path, number: int, seed: int) -> list[O
   from bigmodels.hardware import devices
 
   logging.disable(logging.WARNING)
-  devices.prepare(folder / 'programs')
+  devices.configure_jax(folder / 'programs')
   target = TARGETS[name](folder)
   return [mutate(target, seed + index) for index in range(number)]
 

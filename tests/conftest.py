@@ -120,7 +120,7 @@ def request_for(cache_dir):
   """(experiment, workdir, overrides) -> what a mode is asked for, in this process."""
   from bigmodels.cli.request import Request
 
-  devices.prepare(cache_dir / 'xla')
+  devices.configure_jax(cache_dir / 'xla')
 
   def make(experiment, workdir=None, data_dir=None, require_backend=None, **overrides):
     return Request(

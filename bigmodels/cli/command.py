@@ -94,7 +94,7 @@ def main(argv: list[str], overrides: dict[str, str], own: dict[str, Any]) -> Non
     raise UserError(f'a package cannot be imported: {str(error).splitlines()[0]}; pip '
                     'install -r requirements.txt in a new virtual environment'
                     ) from error
-  uncached = devices.prepare(cache_dir / 'xla')
+  uncached = devices.configure_jax(cache_dir / 'xla')
   request = Request(
     experiment=FLAGS.experiment, overrides=overrides, workdir=FLAGS.workdir,
     data_dir=FLAGS.data_dir or os.environ.get('TFDS_DATA_DIR'), cache_dir=cache_dir,

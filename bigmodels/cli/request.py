@@ -94,7 +94,8 @@ class Request(NamedTuple):
     Raises:
       UserError: if the mesh does not fit them.
     """
-    return layout.over(self.mesh or experiment.mesh, self.parallel, experiment.rules,
+    return layout.make_layout(self.mesh or experiment.mesh, self.parallel,
+                              experiment.rules,
                        devices)
 
   def resolve(self) -> resolving.Resolved:

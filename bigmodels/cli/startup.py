@@ -17,7 +17,7 @@ def prepare() -> None:
     print(f'error: {problem}', file=sys.stderr)
     sys.exit(2)
   # jaxlib reads it when it is imported. '1' is set by JAX, and inherited by processes.
-  if releases.logs_what_is_no_error() and (
+  if releases.logs_false_errors() and (
     os.environ.get('TF_CPP_MIN_LOG_LEVEL', '1') == '1'):
     os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
 

@@ -236,7 +236,7 @@ def open_loader(batches: Batches, name: str, context: DataContext, layout: Layou
       or, of a resident split, examples that cannot be learned from.
   """
   context.check(name, dataset.identity)
-  cut = layout.shape.parts * microbatches
+  cut = layout.shape.data_shards * microbatches
   asked = size_of(batches.batch_size, dataset.length, cut)
   size = asked or dataset.length
   if not shuffle:
@@ -261,16 +261,16 @@ def open_loader(batches: Batches, name: str, context: DataContext, layout: Layou
     if labels is not None and not (rows >= 0).all():
       labels = labels[rows >= 0]
     rows = np.append(rows, np.int32(-1))  # which is row -1
-    arrays = {k: layout.everywhere(v) for k, v in columns.items()}
+    arrays = {k: layout.replicate(v) for k, v in columns.items()}
     most = MOST_STEPS if shuffle else 1
     return Loader(order, dataset, microbatches, arrays,
                   functools.partial(_rows, order, rows, most, shape),
-                  functools.partial(_gather, transforms, layout.share), MOST_STEPS,
+                  functools.partial(_gather, transforms, layout.shard_rows), MOST_STEPS,
                   lambda: None, labels)
   from bigmodels.data import stream  # here, as it costs 2 % of a start-up
 
   last = steps if shuffle else -(-dataset.length // size)
-  positions = layout.positions(shape)
+  positions = layout.local_positions(shape)
   workers = 0 if dataset.shapes_only else batches.workers
   reader = stream.Reader(path, order, dataset.read, last, workers, positions)
 
@@ -278,7 +278,7 @@ def open_loader(batches: Batches, name: str, context: DataContext, layout: Layou
     assert count == 1, 'a streamed loader takes one step a dispatch'
     columns = reader.batch(step)
     columns['rows'] = usable.rows(columns, columns['rows'])
-    return {k: layout.cut(v, positions, shape) for k, v in columns.items()}
+    return {k: layout.shard_batch(v, positions, shape) for k, v in columns.items()}
 
   return Loader(order, dataset, microbatches, {}, host_batch,
                 functools.partial(_streamed, transforms), 1, reader.close)

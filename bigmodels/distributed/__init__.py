@@ -1,1 +1,1 @@
-"""The processes of a run: how they find, know and watch each other."""
+"""The processes of a run: how they connect, agree, and detect lost ones."""

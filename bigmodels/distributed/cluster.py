@@ -1,4 +1,4 @@
-"""Where the processes of a run meet: from flags, or as JAX knows the cluster."""
+"""The address of process 0: from flags, or as JAX finds it in a cluster."""
 
 import contextlib
 import errno
@@ -19,12 +19,12 @@ from bigmodels.core.errors import UserError
 
 
 class Address(NamedTuple):
-  """Where the processes of a run meet; all None if the cluster knows, or there is one.
+  """How the processes of a run connect; all None: as the cluster says, or one process.
 
   Attributes:
-    coordinator: HOST:PORT, of process 0.
-    num_processes: how many there are.
-    process_id: which one this is, from 0.
+    coordinator: HOST:PORT of process 0.
+    num_processes: of the run.
+    process_id: of this process, from 0.
   """
 
   coordinator: str | None = None
@@ -33,32 +33,33 @@ class Address(NamedTuple):
 
 
 def split(coordinator: str) -> tuple[str, int]:
-  """Returns host and port; (..., 0) if there is none."""
+  """Returns the host and the port, which is 0 if there is none."""
   host, _, port = coordinator.rpartition(':')
   return host.strip('[]'), int(port) if re.fullmatch('[0-9]{1,5}', port) else 0
 
 
 def check(address: Address) -> None:
-  """Refuses flags that cannot be meant.
+  """Checks an address from flags.
 
   Raises:
-    UserError: if one is missing or wrong, or process 0 is on another machine.
+    UserError: if a flag is missing or wrong, or the address of process 0, which this
+      process is, is not one of this machine.
   """
   if address.num_processes == 1 and not address.process_id:
     return
   missing = [name for name, part in address._asdict().items() if part is None]
   if missing:
-    raise UserError('--coordinator, --num_processes and --process_id go together: '
-                    f'missing: --{", --".join(missing)}')
+    raise UserError('--coordinator, --num_processes and --process_id must be given '
+                    f'together; missing: --{", --".join(missing)}')
   coordinator, count, rank = address
   host, port = split(coordinator)
   if not host or not 0 < port < 2**16:
-    raise UserError(f'--coordinator={coordinator}: wants HOST:PORT, of process 0')
+    raise UserError(f'--coordinator={coordinator}: must be HOST:PORT of process 0')
   if count < 1:
-    raise UserError(f'--num_processes={count}: there is at least one')
+    raise UserError(f'--num_processes={count}: must be >= 1')
   if not 0 <= rank < count:
-    raise UserError(f'--process_id={rank}: with --num_processes={count} it is '
-                    f'0 to {count - 1}')
+    raise UserError(f'--process_id={rank}: must be 0 to {count - 1}, of '
+                    f'--num_processes={count}')
   if rank == 0:
     try:
       for each in _listening(_addresses(host), 0):
@@ -66,23 +67,23 @@ def check(address: Address) -> None:
     except OSError as error:
       raise UserError(
         f'--coordinator={coordinator}: {host!r} is not an address of this machine, '
-        f'where process 0 is started ({error.strerror})') from None
+        f'as it must be for process 0 ({error.strerror})') from None
 
 
 def find(timeout: float) -> tuple[Address, Sequence[int] | None]:
-  """Asks JAX about a cluster, if something here points to one of several processes.
+  """Detects a cluster through JAX, if the environment has signs of several processes.
 
-  JAX's own search is not begun without that: it can take to the network and warn.
+  Without such signs JAX is not asked: its search may use the network and warn.
 
   Args:
-    timeout: seconds to wait for the name of process 0 to be known.
+    timeout: seconds to wait until the name of process 0 is known.
 
   Returns:
-    the address, empty if this process is alone; and which local devices are for it,
-    None for all.
+    The address, empty if this is the only process; and the local devices for this
+    process, None for all.
 
   Raises:
-    UserError: if there is a cluster, but JAX cannot make out how to join it.
+    UserError: if there are signs, but JAX finds no cluster.
   """
   env = os.environ
   slurm = 'SLURM_STEP_NODELIST' in env and _number(
@@ -97,18 +98,17 @@ def find(timeout: float) -> tuple[Address, Sequence[int] | None]:
     *address, devices = clusters.ClusterEnv.auto_detect_unset_distributed_params(
       env.get('JAX_COORDINATOR_ADDRESS'), None, None, None, None, int(timeout))
     if None not in address:
-      # What the environment says of devices is read by JAX itself.
-      said = 'JAX_LOCAL_DEVICE_IDS' in env
-      return Address(*address), None if said else devices
+      # JAX reads this variable when it is initialized.
+      return Address(*address), None if 'JAX_LOCAL_DEVICE_IDS' in env else devices
     reason = 'it finds no cluster'
     if kubernetes and not importlib.util.find_spec('kubernetes'):
-      reason = 'on Kubernetes it asks the cluster: pip install "jax[k8s]"'
+      reason = 'on Kubernetes it needs a package: pip install "jax[k8s]"'
     elif kubernetes and not (slurm or mpi or tpu):
       return Address(), None  # a job of one pod looks the same, and JAX has warned
-  except Exception as error:  # of whatever asks for the cluster there
+  except Exception as error:  # each kind of cluster has its own
     reason = str(error) or type(error).__name__
   raise UserError(
-    f'this is one of several processes, but JAX cannot make out the others ({reason}): '
+    f'this is one of several processes, but JAX cannot find the others ({reason}): '
     'give --coordinator, --num_processes and --process_id, or --num_processes=1 to run '
     'alone')
 
@@ -118,7 +118,7 @@ def _number(text: str | None) -> int:
 
 
 def _tpu_hosts() -> int:
-  """Of the TPU of this machine, in all its slices; 0 if there is none, or not used."""
+  """The number of hosts of this machine's TPU, in all slices; 0 if JAX uses none."""
   platforms = jax.config.jax_platforms
   here = importlib.import_module('jax._src.cloud_tpu_init').running_in_cloud_tpu_vm
   if not here or (platforms and 'tpu' not in platforms):
@@ -137,7 +137,7 @@ def _tpu_hosts() -> int:
 
 
 def _metadata(key: str) -> str:
-  """What Google Cloud tells a machine about itself, at an address inside of it."""
+  """An attribute of this machine from Google Cloud's metadata server, or ''."""
   address = os.environ.get('GCE_METADATA_IP', '169.254.169.254')
   request = urllib.request.Request(
     f'http://{address}/computeMetadata/v1/instance/attributes/{key}',
@@ -151,7 +151,7 @@ def _metadata(key: str) -> str:
 
 
 def listen(host: str, port: int) -> tuple[list[socket.socket], str]:
-  """Listens where the other processes look for process 0, and nowhere else.
+  """Listens at the address of the coordinator only, as far as this machine has it.
 
   Args:
     host: of the coordinator: a name or an address. 0.0.0.0 and :: are all addresses of
@@ -159,17 +159,17 @@ def listen(host: str, port: int) -> tuple[list[socket.socket], str]:
     port: of the coordinator.
 
   Returns:
-    the sockets, and a warning if they are at all addresses and that was not asked for;
-    '' if there is none.
+    The sockets; and a warning if they listen at all addresses without a request, else
+    ''.
 
   Raises:
-    UserError: if the port cannot be had.
+    UserError: if the port cannot be used.
   """
   try:
     try:
       here = _addresses(host)
-      # A name of this machine that leads nowhere but back: the others know it by
-      # another address, as /etc/hosts of Debian has 127.0.1.1 for it.
+      # A host name may resolve to a loopback address on its own machine only, such as
+      # 127.0.1.1 in /etc/hosts of Debian.
       if not all(_ip(a).is_loopback for _, a in here) or _is_loopback(host):
         return _listening(here, port), ''
       found = f'{host} is {here[0][1][0]} on this machine'
@@ -180,15 +180,15 @@ def listen(host: str, port: int) -> tuple[list[socket.socket], str]:
     both = socket.has_dualstack_ipv6()
     family, all_ = (socket.AF_INET6, '::') if both else (socket.AF_INET, '0.0.0.0')
     return _listening([(family, (all_, 0))], port), (
-      f'warning: {found}: the processes meet on all of its addresses, protected by the '
+      f'warning: {found}: process 0 listens on all of its addresses, protected by the '
       'secret of the run; --coordinator=ADDRESS:PORT selects one')
   except OSError as error:
-    raise UserError(f'port {port} of this machine, where the processes are to meet, '
-                    f'cannot be used: {os.strerror(error.errno)}') from None
+    raise UserError(f'port {port} of this machine, for --coordinator, cannot be used: '
+                    f'{os.strerror(error.errno)}') from None
 
 
 def own_address(listening: list[socket.socket]) -> tuple[str, int]:
-  """Where this machine reaches what `listen` returned."""
+  """The address at which this machine reaches the sockets of `listen`."""
   host, port, *_ = listening[0].getsockname()
   return {'0.0.0.0': '127.0.0.1', '::': '::1'}.get(host, host), port
 
@@ -197,13 +197,13 @@ _ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 def _addresses(host: str) -> list[tuple[int, tuple]]:
-  """Families and socket addresses that a name stands for, each once."""
+  """The families and socket addresses of a name, without duplicates."""
   found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
   return list(dict.fromkeys((family, address) for family, *_, address in found))
 
 
 def _listening(addresses: list[tuple[int, tuple]], port: int) -> list[socket.socket]:
-  """Sockets at those of the addresses that this machine has; at least one."""
+  """Sockets at the addresses that this machine has; OSError if it has none."""
   sockets, absent = [], None
   for family, (host, _, *rest) in addresses:
     both = host == '::' and socket.has_dualstack_ipv6()
@@ -224,7 +224,7 @@ def _ip(address: tuple) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
 
 
 def _is_loopback(host: str) -> bool:
-  """Whether a host is meant to be seen by this machine only."""
+  """Whether a host is a loopback address or a name for one."""
   try:
     return _ip((host,)).is_loopback
   except ValueError:
@@ -233,10 +233,10 @@ def _is_loopback(host: str) -> bool:
 
 
 def free_port() -> int:
-  """A TCP port that nobody listens on.
+  """A TCP port that is not in use.
 
-  It is below those that Linux gives to connections that go out, one of which could
-  take it before somebody listens there.
+  It is below the ports that Linux assigns to outgoing connections, one of which could
+  otherwise use it before a process listens there.
 
   Raises:
     UserError: if none is found.

@@ -1,1 +1,1 @@
-"""What devices and their compilers can do, and where they are known to be wrong."""
+"""Devices and compilers: peak rates, costs of programs, known bugs, self-check."""

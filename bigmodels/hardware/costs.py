@@ -1,8 +1,8 @@
-"""What a compiled step costs: memory traffic, network traffic, time.
+"""The memory and network traffic of a compiled step.
 
-The traffic is read from the text of the compiled program, with loops taken as often as
-they go round. (XLA's own `cost_analysis()` counts the body of a loop once.) Its
-arithmetic is that of the traced program, see `arithmetic`.
+It is read from the text of the compiled program, the body of a loop multiplied by its
+trip count. (XLA's own `cost_analysis()` counts the body once.) `flops` counts the
+arithmetic, in the traced program.
 """
 
 import math
@@ -10,19 +10,16 @@ import re
 from collections import Counter
 from typing import NamedTuple
 
-from bigmodels.hardware.device_specs import Chip
-
 
 class Collective(NamedTuple):
   """All collectives of one kind in one step.
 
   Attributes:
-    count: how many are started.
-    bytes: on one device: of the result of an all-gather, of the host_batch of the
-      others.
-    link_bytes: that leave one device, by the algorithms that use a ring: of g devices,
-      (g-1)/g of the bytes of an all-gather, a reduce-scatter and an all-to-all, twice
-      that of an all-reduce; all bytes of a permutation.
+    count: how many one device starts.
+    bytes: on one device: of the result of an all-gather, of the operand of the others.
+    link_bytes: that leave one device, by ring algorithms: among g devices, (g-1)/g of
+      the bytes of an all-gather, a reduce-scatter and an all-to-all, twice that of an
+      all-reduce; all bytes of a permutation.
   """
 
   count: float
@@ -34,13 +31,13 @@ class Costs(NamedTuple):
   """What one device does in one step.
 
   Attributes:
-    bytes_moved: read from and written to its memory (not the caches, nor the VMEM of a
+    bytes_moved: read from and written to its memory (not caches, nor the VMEM of a
       TPU). An upper bound: every operation reads its operands and writes its results.
     collectives: by kind: 'all-gather', 'reduce-scatter', 'all-reduce', 'all-to-all',
-      'collective-permute' and rarer ones. A TPU compiler turns many an all-gather and
-      reduce-scatter into a loop of products and 'collective-permute's.
-    uncounted_loops: names of the loops whose length the program does not say, such as
-      one over the steps of a dispatch: their bodies are counted once.
+      'collective-permute' and rarer ones. A TPU compiler turns many all-gathers and
+      reduce-scatters into loops of products and 'collective-permute's.
+    uncounted_loops: names of the loops whose trip count the program does not contain,
+      such as one over the steps of a dispatch: their bodies are counted once.
   """
 
   bytes_moved: float
@@ -53,7 +50,7 @@ class Costs(NamedTuple):
     return sum(c.link_bytes for c in self.collectives.values())
 
 
-def of_program(text: str) -> Costs:
+def program_costs(text: str) -> Costs:
   """Reads the costs from the text of a compiled program, `compiled.as_text()`."""
   return _Program(text).costs()
 
@@ -79,7 +76,7 @@ class _Op(NamedTuple):
 
 _COLLECTIVES = ('all-gather', 'reduce-scatter', 'all-reduce', 'all-to-all',
                 'collective-permute', 'collective-broadcast', 'ragged-all-to-all')
-# They move nothing: names for what is there, and what is counted in its parts.
+# They move nothing: they name existing values, or their bodies are counted.
 _FREE = {'parameter', 'constant', 'tuple', 'get-tuple-element', 'bitcast', 'after-all',
          'partition-id', 'replica-id', 'opt-barrier', 'add-dependency', 'while',
          'conditional', 'call', 'async-start'}
@@ -90,7 +87,7 @@ _SLICES = {'dynamic-slice', 'slice', 'gather'}
 
 
 def _bytes(types: str, in_memory: bool = False) -> float:
-  """Of all arrays of a type; `in_memory` leaves out what a TPU keeps on the chip.
+  """The bytes of all arrays of a type; `in_memory` excludes a TPU's on-chip memory.
 
   `S(1)` in a layout with tiles is the VMEM; higher numbers are registers and the host.
   """
@@ -105,7 +102,7 @@ def _bytes(types: str, in_memory: bool = False) -> float:
 
 
 def _elements(types: str) -> list[str]:
-  """The types of a tuple, or the one type there is."""
+  """The types of a tuple's elements, or the type of an array alone."""
   if not types.startswith('('):
     return [types]
   found, depth, start = [], 0, 1
@@ -118,7 +115,7 @@ def _elements(types: str) -> list[str]:
 
 
 def _closing(text: str, start: int) -> int:
-  """Where the parenthesis that opens at `start` is closed."""
+  """The position of the parenthesis that closes the one at `start`."""
   depth = 0
   for match in re.compile(r'[()]').finditer(text, start):
     depth += 1 if match[0] == '(' else -1
@@ -132,7 +129,7 @@ class _Program:
 
   def __init__(self, text: str):
     self.computations: dict[str, dict[str, _Op]] = {}
-    self.loops: dict[str, tuple[str, _Op]] = {}  # body, condition -> where, the loop
+    self.loops: dict[str, tuple[str, _Op]] = {}  # (computation, loop)
     header = text[:text.find('\n')]
     self.devices = math.prod(int(n) for n in re.findall(
       r'(?:num_partitions|replica_count)=(\d+)', header))
@@ -155,24 +152,24 @@ class _Program:
             self.loops[part] = where, op
 
   def costs(self) -> Costs:
-    counts, loops = self.tally(self.entry)
+    counts, loops = self.count(self.entry)
     collectives = {kind: Collective(*(counts[kind, what] for what in (
       'count', 'bytes', 'links'))) for kind in sorted({k[0] for k in counts if k[1]})}
     return Costs(counts['memory', ''], collectives, tuple(loops))
 
-  def tally(self, computation: str) -> tuple[Counter, list[str]]:
-    """Counts of (what, of what), and the loops that were counted once."""
+  def count(self, computation: str) -> tuple[Counter, list[str]]:
+    """Totals of ('memory', '') and (kind of collective, quantity); uncounted loops."""
     counts, loops = Counter(), []
     ops = self.computations[computation]
     for op in ops.values():
       times = 1.0
       parts = op.called('calls') + op.called('to_apply')
       if op.kind == 'while':
-        parts, trips = op.called('body'), self.trips(computation, op)
+        parts, trips = op.called('body'), self.trip_count(computation, op)
         loops += [op.name] * (trips is None)
         times = 1.0 if trips is None else trips
       elif op.kind == 'conditional':
-        branches = [self.tally(name) for attribute in (
+        branches = [self.count(name) for attribute in (
           'branch_computations', 'true_computation', 'false_computation')
           for name in op.called(attribute)]
         largest = max(branches, key=lambda branch: branch[0]['memory', ''])
@@ -182,20 +179,20 @@ class _Program:
       elif op.kind not in ('call', 'async-start'):
         parts = []
       for part in parts:
-        inner, inside = self.tally(part)
+        inner, inside = self.count(part)
         counts.update({key: n * times for key, n in inner.items()})
         loops += inside
-      counts['memory', ''] += self.moved(op, ops)
-      self.communicated(op, ops, counts)
+      counts['memory', ''] += self.bytes_moved(op, ops)
+      self.count_collectives(op, ops, counts)
     return counts, loops
 
-  def communicated(self, op: _Op, ops: dict[str, _Op], counts: Counter) -> None:
+  def count_collectives(self, op: _Op, ops: dict[str, _Op], counts: Counter) -> None:
     """Adds a collective to the counts, or those inside a fusion."""
     if op.kind == 'fusion':
       for name in op.called('calls'):
         inner = self.computations[name]
-        # A TPU's asynchronous collective goes on in the fusions until its end: it is
-        # in the text of all of them.
+        # A TPU's asynchronous collective is in the text of every fusion that runs
+        # until it is done.
         started = {n for o in inner.values() if 'AsyncCollectiveStart' in o.rest
                    for n in o.operands}
         for part in inner.values():
@@ -203,34 +200,34 @@ class _Program:
               or part.name in started):
             if part.kind == 'all-reduce' and name.startswith('all-reduce-scatter'):
               part = part._replace(kind='reduce-scatter')
-            self.communicated(part, inner, counts)
+            self.count_collectives(part, inner, counts)
       return
     kind = op.kind.removesuffix('-start')
     if kind not in _COLLECTIVES:
       return
-    group = self.group(op.rest)
+    group = self.group_size(op.rest)
     size = sum(_bytes(ops[name].type) for name in op.operands)
     size *= group if kind == 'all-gather' else 1
-    share = 1.0 if kind in ('collective-permute', 'collective-broadcast') else (
+    fraction = 1.0 if kind in ('collective-permute', 'collective-broadcast') else (
       (group - 1) / group * (2 if kind == 'all-reduce' else 1))
     counts.update({(kind, 'count'): 1, (kind, 'bytes'): size,
-                   (kind, 'links'): size * share})
+                   (kind, 'links'): size * fraction})
 
-  def group(self, rest: str) -> int:
-    """Devices that take part together: `{{0,1},{2,3}}`, `[2,4]<=[8]` or of a mesh."""
+  def group_size(self, rest: str) -> int:
+    """The size of replica groups, as `{{0,1},{2,3}}`, `[2,4]<=[8]` or of a mesh."""
     if found := re.search(r'replica_groups=\{\{([\d,]+)\}', rest):
       return found[1].count(',') + 1
     if found := re.search(r'replica_groups=\[\d+,(\d+)\]', rest):
       return int(found[1])
     if found := re.search(r'replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}', rest):
       sizes = dict(re.findall(r"'([^']+)'=(\d+)", found[1]))
-      # 'axis':(2)4 is the part of four after the first two.
+      # 'axis':(2)4 is a sub-axis of 4, after one of 2.
       return math.prod(int(part or sizes[axis]) for axis, part in re.findall(
         r"'([^']+)'(?::\(\d+\)(\d+))?", found[2]))
     return self.devices
 
-  def moved(self, op: _Op, ops: dict[str, _Op]) -> float:
-    """Bytes that one operation reads from and writes to the memory."""
+  def bytes_moved(self, op: _Op, ops: dict[str, _Op]) -> float:
+    """Bytes that one operation reads from and writes to memory."""
     if op.kind in _FREE or op.kind.endswith(('-done', '-update')) or any(
         f'"{target}"' in op.rest for target in _FREE_CALLS):
       return 0.0
@@ -245,21 +242,21 @@ class _Program:
       inner = self.computations[op.called('calls')[0]]
       for parameter in [o for o in inner.values() if o.kind == 'parameter']:
         at = int(parameter.inside)
-        taken, handed_on = self.read(inner, parameter.name)
-        if not handed_on:
-          read[at] = min(read[at], taken)
-      return sum(read) + self.written(inner, op.type)
+        size, returned = self.bytes_read(inner, parameter.name)
+        if not returned:
+          read[at] = min(read[at], size)
+      return sum(read) + self.bytes_written(inner, op.type)
     if op.kind != kind and op.type.startswith('(') and kind != 'all-reduce':
       return _bytes(op.type, True)  # its operands are in the type
     return sum(read) + _bytes(op.type, True)
 
-  def read(self, ops: dict[str, _Op], name: str) -> tuple[float, bool]:
-    """What a fused computation takes of a value.
+  def bytes_read(self, ops: dict[str, _Op], name: str) -> tuple[float, bool]:
+    """What a fused computation reads of a value.
 
     Returns:
-      Bytes (inf for all of it), and whether the root hands it on in another shape.
+      Bytes (inf: all of it), and whether the root is the value in another shape.
     """
-    total, handed_on = 0.0, False
+    total, returned = 0.0, False
     for op in ops.values():
       operands = op.operands
       if name not in operands:
@@ -271,19 +268,19 @@ class _Program:
         inner = self.computations[op.called('calls')[0]]
         for part in inner.values():
           if part.kind == 'parameter' and operands[int(part.inside)] == name:
-            taken, again = self.read(inner, part.name)
-            total, same = total + taken, same or again
+            size, again = self.bytes_read(inner, part.name)
+            total, same = total + size, same or again
       elif not same and (op.kind != 'dynamic-update-slice' or operands[0] != name):
         return math.inf, False
       if same and op.root:
-        handed_on = True
+        returned = True
       elif same:
-        taken, again = self.read(ops, op.name)
-        total, handed_on = total + taken, handed_on or again
-    return total, handed_on
+        size, again = self.bytes_read(ops, op.name)
+        total, returned = total + size, returned or again
+    return total, returned
 
-  def written(self, ops: dict[str, _Op], types: str) -> float:
-    """Bytes that a fused computation writes: of what it updates in place, a slice."""
+  def bytes_written(self, ops: dict[str, _Op], types: str) -> float:
+    """Bytes that a fused computation writes; of an update in place, the slice."""
     root = next(op for op in ops.values() if op.root)
     names = root.operands if root.kind == 'tuple' else [root.name]
     total = 0.0
@@ -295,44 +292,44 @@ class _Program:
         size = min(size, _bytes(ops[op.operands[1]].type))
       elif size and op.kind == 'fusion':
         inner = self.computations[op.called('calls')[0]]
-        size = min(size, self.written(inner, op.type))
+        size = min(size, self.bytes_written(inner, op.type))
       total += size
     return total
 
-  def trips(self, computation: str, loop: _Op) -> float | None:
-    """How often a loop goes round: as it says, or from `i < n` and `i + step`."""
+  def trip_count(self, computation: str, loop: _Op) -> float | None:
+    """The trip count of a loop: as annotated, or from `i < n` and `i + step`."""
     if known := re.search(r'known_trip_count\W+n\W+(\d+)', loop.rest):
       return float(known[1])
     condition, body = loop.called('condition')[0], loop.called('body')[0]
     test = next(op for op in self.computations[condition].values() if op.root)
     if test.kind != 'compare' or 'direction=LT' not in test.rest:
       return None
-    index = self.element(condition, test.operands[0])
+    index = self.carry_index(condition, test.operands[0])
     limit = self.constant(condition, test.operands[1])
     root = next(op for op in self.computations[body].values() if op.root)
     if index is None or limit is None or root.kind != 'tuple':
       return None
-    start = self.constant(computation, self.through(
+    start = self.constant(computation, self.source(
       computation, loop.operands[0]).operands[index])
-    advance = self.through(body, root.operands[index])
+    advance = self.source(body, root.operands[index])
     if start is None or advance.kind != 'add':
       return None
     steps = [self.constant(body, name) for name in advance.operands
-             if self.element(body, name) != index]
+             if self.carry_index(body, name) != index]
     if len(steps) != 1 or not steps[0]:
       return None
     return max(0.0, math.ceil((limit - start) / steps[0]))
 
-  def through(self, computation: str, name: str) -> _Op:
-    """The operation whose value a copy has."""
+  def source(self, computation: str, name: str) -> _Op:
+    """The operation that computed a value, behind copies of it."""
     ops = self.computations[computation]
     while ops[name].kind in ('copy', 'bitcast', 'copy-start', 'copy-done'):
       name = ops[name].operands[0]
     return ops[name]
 
-  def element(self, computation: str, name: str) -> int | None:
-    """Which element of the loop's tuple it is, in its body or its condition."""
-    op = self.through(computation, name)
+  def carry_index(self, computation: str, name: str) -> int | None:
+    """The index of a value in the tuple that a loop's body or condition takes."""
+    op = self.source(computation, name)
     if op.kind != 'get-tuple-element':
       return None
     source = self.computations[computation][op.operands[0]]
@@ -340,63 +337,18 @@ class _Program:
       source.kind == 'parameter') else None
 
   def constant(self, computation: str, name: str) -> int | None:
-    """The value of an integer that is known; a loop may hand it on unchanged."""
-    op = self.through(computation, name)
+    """The value of a constant integer, also one that a loop carries unchanged."""
+    op = self.source(computation, name)
     if op.kind == 'constant':
       return int(op.inside) if re.fullmatch(r'-?\d+', op.inside) else None
-    index = self.element(computation, name)
+    index = self.carry_index(computation, name)
     if index is None or computation not in self.loops:
       return None
     where, loop = self.loops[computation]
     body = loop.called('body')[0]
     root = next(op for op in self.computations[body].values() if op.root)
-    if root.kind != 'tuple' or self.element(body, root.operands[index]) != index:
+    if root.kind != 'tuple' or self.carry_index(body, root.operands[index]) != index:
       return None
-    given = self.through(where, loop.operands[0])
+    given = self.source(where, loop.operands[0])
     return self.constant(where, given.operands[index]) if given.kind == 'tuple' else (
       None)
-
-
-class Roofline(NamedTuple):
-  """The least time that a step can take, and what it waits for.
-
-  Compute, memory and network are each taken to run at their peak, and side by side
-  without ever waiting for one another: a real step takes longer.
-
-  Attributes:
-    compute_s: of the arithmetic.
-    memory_s: of the traffic with the memory.
-    network_s: of the traffic between devices, over all links of a device at once.
-    step_s: the largest of the three.
-    bound: which it is: 'compute', 'memory' or 'network'.
-    mfu: the model's share of the arithmetic that fits into `step_s` (model FLOPs
-      utilization, Chowdhery et al., 2022).
-  """
-
-  compute_s: float
-  memory_s: float
-  network_s: float
-  step_s: float
-  bound: str
-  mfu: float
-
-
-def roofline(flops_per_device: float, costs: Costs, chip: Chip, *,
-             model_flops: float | None = None, float32: bool = False) -> Roofline:
-  """The least time of a step on a chip (Williams et al., 2009, with a network).
-
-  Args:
-    flops_per_device: in one step, recomputation included.
-    costs: of the program of one step.
-    chip: that runs it.
-    model_flops: per device, without recomputation; the same if not given.
-    float32: whether the products are of float32.
-  """
-  peak = chip.float32 if float32 else chip.bfloat16
-  times = {'compute': flops_per_device / peak,
-           'memory': costs.bytes_moved / chip.bandwidth,
-           'network': costs.link_bytes / chip.interconnect}
-  bound = max(times, key=times.get)
-  model = flops_per_device if model_flops is None else model_flops
-  step = times[bound]
-  return Roofline(*times.values(), step, bound, model / (step * peak) if step else 0.0)

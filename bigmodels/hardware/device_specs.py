@@ -1,11 +1,11 @@
-"""What one device of each kind can do at most, and TPU slices that are not at hand.
+"""Peak rates of accelerators, and TPU slices to compile for without having them.
 
-Peaks are the vendors' own, for dense arrays. TPUs: the pages of Google Cloud for each
-version (cloud.google.com/tpu/docs), Jouppi et al. (2020, "A Domain-Specific
-Supercomputer for Training Deep Neural Networks") for the links of v2 and v3, Jouppi et
-al. (2023, "TPU v4") for those of v4. GPUs: NVIDIA's datasheets and architecture papers.
-"How to Scale Your Model" (Google DeepMind, 2025, chapter "How to Think About TPUs")
-reckons with a tenth less than the peak of the TPUs' links.
+Peaks are the vendors', for dense arrays. TPUs: the pages of Google Cloud for each
+version (cloud.google.com/tpu/docs); Jouppi et al., *A Domain-Specific Supercomputer for
+Training Deep Neural Networks*, 2020, for the links of v2 and v3; Jouppi et al., *TPU
+v4*, 2023, for those of v4. GPUs: NVIDIA's datasheets and architecture papers. *How to
+Scale Your Model* (Google DeepMind, 2025, chapter "How to Think About TPUs") assumes
+nine tenths of the peak of the TPUs' links.
 """
 
 import contextlib
@@ -23,11 +23,11 @@ from jax.experimental import topologies
 from bigmodels.core.errors import UserError, nearest
 
 
-class Chip(NamedTuple):
-  """What one JAX device can do at most.
+class DeviceSpec(NamedTuple):
+  """The peak rates of one JAX device.
 
-  A chip of TPU v2, v3 and 7x is two JAX devices, and each has half of it; a chip of
-  the others is one.
+  A chip of TPU v2, v3 and 7x is two JAX devices, each with half of its rates; a chip
+  of the others is one.
 
   Attributes:
     name: such as 'TPU v5e' or 'H100 SXM'.
@@ -36,8 +36,8 @@ class Chip(NamedTuple):
       bfloat16 on a TPU, TensorFloat-32 on a GPU that has it.
     memory: bytes.
     bandwidth: bytes/s to and from the memory.
-    interconnect: bytes/s that leave by all links to other devices together: ICI,
-      NVLink, or PCIe where there is no other.
+    interconnect: bytes/s that leave over all links to other devices together: ICI,
+      NVLink, or PCIe if there are no others.
   """
 
   name: str
@@ -48,18 +48,18 @@ class Chip(NamedTuple):
   interconnect: float
 
 
-def _tpu(name, tflops, gibibytes, bandwidth, interconnect) -> Chip:
-  return Chip(name, tflops * 1e12, tflops * 1e12, gibibytes * 2**30, bandwidth * 1e9,
-              interconnect * 1e9)
+def _tpu(name, tflops, gibibytes, bandwidth, interconnect) -> DeviceSpec:
+  return DeviceSpec(name, tflops * 1e12, tflops * 1e12, gibibytes * 2**30,
+                    bandwidth * 1e9, interconnect * 1e9)
 
 
-def _gpu(name, tflops, float32, gigabytes, bandwidth, interconnect) -> Chip:
-  return Chip(name, tflops * 1e12, float32 * 1e12, gigabytes * 1e9, bandwidth * 1e9,
-              interconnect * 1e9)
+def _gpu(name, tflops, float32, gigabytes, bandwidth, interconnect) -> DeviceSpec:
+  return DeviceSpec(name, tflops * 1e12, float32 * 1e12, gigabytes * 1e9,
+                    bandwidth * 1e9, interconnect * 1e9)
 
 
-# By `jax.Device.device_kind`. The memory is what the compiler grants a program (libtpu
-# 0.0.52 says so to one that is too large): up to a gibibyte less than is built in.
+# By `jax.Device.device_kind`. The memory is what the compiler lets a program use (by
+# the error of libtpu 0.0.52 on one too large): up to 1 GiB less than is built in.
 _TPUS = {
   'TPU v2': _tpu('TPU v2', 46 / 2, 7.48, 700 / 2, 4 * 62 / 2),
   'TPU v3': _tpu('TPU v3', 123 / 2, 15.48, 900 / 2, 4 * 82 / 2),
@@ -72,9 +72,9 @@ _TPUS = {
 _TPUS |= {'TPU v5e': _TPUS['TPU v5 lite'], 'TPU v5p': _TPUS['TPU v5'],
           'TPU v6e': _TPUS['TPU v6 lite'], 'TPU v7x': _TPUS['TPU7x']}
 
-# The words that a device_kind must have; the first row that fits. The memory is as sold
-# (there is a little more). V100 and T4 have no units for bfloat16: XLA multiplies it as
-# float32. Half of the bandwidth that NVIDIA gives for NVLink leaves a device.
+# By the words that a device_kind must contain; the first match counts. The memory is
+# the nominal size (the real one is slightly larger). V100 and T4 have no bfloat16
+# units: XLA multiplies it as float32. Half of NVIDIA's NVLink bandwidth is outgoing.
 _GPUS = (
   ('V100 PCIE 32GB', _gpu('V100 32GB PCIe', 14, 14, 32, 900, 16)),
   ('V100 PCIE', _gpu('V100 16GB PCIe', 14, 14, 16, 900, 16)),
@@ -98,17 +98,17 @@ _GPUS = (
   ('4090', _gpu('RTX 4090', 165.2, 82.6, 24, 1008, 32)),
   ('3090', _gpu('RTX 3090', 71, 35.6, 24, 936, 32)),
 )
-_OTHER_CARDS = {'MIG', 'Laptop', 'D', 'Ti', 'SUPER'}  # share a name, do less
+_OTHER_CARDS = {'MIG', 'Laptop', 'D', 'Ti', 'SUPER'}  # variants with other rates
 
 
-def find(device_kind: str) -> Chip | None:
-  """The chip that a `jax.Device.device_kind` names; None for a CPU and the unknown."""
+def find(device_kind: str) -> DeviceSpec | None:
+  """The spec for a `jax.Device.device_kind`; None for CPUs and unknown devices."""
   if device_kind in _TPUS:
     return _TPUS[device_kind]
   words = set(re.split(r'[\s-]+', device_kind))
   if words & _OTHER_CARDS:
     return None
-  return next((chip for needed, chip in _GPUS if words >= set(needed.split())), None)
+  return next((spec for needed, spec in _GPUS if words >= set(needed.split())), None)
 
 
 class _Family(NamedTuple):
@@ -117,7 +117,7 @@ class _Family(NamedTuple):
   options: dict[str, str] = {}
 
 
-# By default libtpu takes a chip of v4 for two devices, each with half of its memory;
+# By default libtpu describes a chip of v4 as two devices, each with half of its memory;
 # on a TPU VM it is one.
 _FAMILIES = {
   'v2': _Family('2x2', 256),
@@ -128,21 +128,21 @@ _FAMILIES = {
   'v6e': _Family('4x4', 256),
   'tpu7x': _Family('2x2x1', 9216),
 }
-# Shapes that are sold, by the number of dimensions, for the nearest legal choice.
-_SOLD = {
+# Available shapes, by the number of dimensions, to suggest the nearest one.
+_SHAPES = {
   2: ('1x1', '2x2', '2x4', '4x4', '4x8', '8x8', '8x16', '16x16', '16x32', '32x32'),
   3: ('2x2x1', '2x2x2', '2x2x4', '2x4x4', '4x4x4', '4x4x8', '4x8x8', '8x8x8', '8x8x16',
       '8x16x16', '16x16x16', '16x16x24'),
 }
 
 
-def topology(name: str) -> list[jax.Device]:
-  """Devices of a TPU slice that need not be there: programs are compiled for them.
+def topology_devices(name: str) -> list[jax.Device]:
+  """Describes the devices of a TPU slice, to compile for them without having them.
 
-  They can be given to `jax.sharding.Mesh`, and `jax.jit(f).lower(...)` of shapes with
-  shardings over it compiled; nothing runs. It takes libtpu, which is also the compiler,
-  and works beside any backend and in several processes at once. JAX must not have
-  started libtpu itself before: on a machine without a TPU set `JAX_PLATFORMS=cpu`.
+  A `jax.sharding.Mesh` can consist of them; `jax.jit(f).lower(...)` of shapes with
+  shardings over it compiles, and nothing runs. This needs libtpu, which contains the
+  compiler, and works with any backend and in several processes at once. JAX must not
+  have started libtpu before: on a machine without a TPU set `JAX_PLATFORMS=cpu`.
 
   Args:
     name: family and shape in chips, such as 'v4:2x2x1', 'v5e:4x4' or 'v5p:2x2x2'.
@@ -151,14 +151,14 @@ def topology(name: str) -> list[jax.Device]:
     Two devices for each chip of v2, v3 and tpu7x, one for each of the others.
 
   Raises:
-    UserError: if there is no such slice, or libtpu is not installed.
+    UserError: if no such slice exists, or libtpu is not installed.
   """
   family, shape = _checked(name)
   if importlib.util.find_spec('libtpu') is None and not os.environ.get(
       'TPU_LIBRARY_PATH'):
-    raise UserError('a TPU is described and compiled for by libtpu, which is not '
-                    'installed: pip install "jax[tpu]"')
-  # The chips of a host are 2x2, or all there are.
+    raise UserError('compiling for TPUs needs libtpu, which is not installed: pip '
+                    'install "jax[tpu]"')
+  # A host has 2x2 chips, or all of a smaller slice.
   host = [min(2, int(size)) for size in shape.split('x')[:2]]
   with _settings():
     try:
@@ -170,11 +170,11 @@ def topology(name: str) -> list[jax.Device]:
       raise UserError(f'libtpu cannot describe {family}:{shape}: {reason}') from error
 
 
-def text_options(device_kind: str) -> dict[str, str]:
-  """Compiler options with which a program's text tells every collective.
+def hlo_text_options(device_kind: str) -> dict[str, str]:
+  """Compiler options with which the text of a program contains every collective.
 
-  What libtpu 0.0.52 makes of collectives that it hands to the sparse cores (of TPU v5p,
-  v6e and 7x), jaxlib 0.10.2 cannot read; the cores for products do them with these.
+  libtpu 0.0.52 offloads collectives to the sparse cores of TPU v5p, v6e and 7x in a
+  form that jaxlib 0.10.2 cannot read; these options keep them on the other cores.
   """
   if device_kind not in ('TPU v5', 'TPU v6 lite', 'TPU7x'):
     return {}
@@ -183,29 +183,28 @@ def text_options(device_kind: str) -> dict[str, str]:
 
 
 def _checked(name: str) -> tuple[str, str]:
-  """The family and the shape, refused here: a zero in it ends libtpu's process."""
+  """The family and the shape. libtpu ends the process for some wrong ones."""
   known = ', '.join(f'{f}:{row.example}' for f, row in _FAMILIES.items())
   known = f'(a slice of each: {known})'
   family, _, shape = name.strip().lower().partition(':')
   if family not in _FAMILIES:
-    raise UserError(f'no TPU family {family!r}{nearest(family, _FAMILIES)} '
-                    f'{known}')
+    raise UserError(f'no TPU family {family!r}{nearest(family, _FAMILIES)} {known}')
   row = _FAMILIES[family]
   dimensions = row.example.count('x') + 1
   if not re.fullmatch(r'[1-9]\d*(x[1-9]\d*)*', shape):
-    raise UserError(f'{name!r} names no shape of {family} in chips; did you mean '
+    raise UserError(f'{name!r}: needs a shape of {family} in chips; did you mean '
                     f"'{family}:{row.example}'? {known}")
   sizes = [int(size) for size in shape.split('x')]
   problem = ''
   if len(sizes) != dimensions:
     problem = f'a slice of {family} has {dimensions} dimensions'
   elif any(size > 1 and size % 2 for size in sizes[:2]):
-    problem = f'the chips of a host of {family} are 2x2'
+    problem = f'a host of {family} has 2x2 chips'
   elif math.prod(sizes) > row.most:
     problem = f'a pod of {family} has {row.most} chips'
   if problem:
-    sold = [s for s in _SOLD[dimensions] if _chips(s) <= row.most]
-    close = min(sold, key=lambda s: abs(math.log(_chips(s) / math.prod(sizes))))
+    shapes = [s for s in _SHAPES[dimensions] if _chips(s) <= row.most]
+    close = min(shapes, key=lambda s: abs(math.log(_chips(s) / math.prod(sizes))))
     raise UserError(f"no TPU slice {name!r}: {problem}; did you mean "
                     f"'{family}:{close}'? {known}")
   return family, shape
@@ -217,17 +216,18 @@ def _chips(shape: str) -> int:
 
 @contextlib.contextmanager
 def _settings() -> Iterator[None]:
-  """What libtpu reads when it is loaded, and takes from the cloud otherwise.
+  """Sets the variables that libtpu reads when it is loaded.
 
-  Without these it complains on stderr that it cannot ask, writes logs to /tmp, and
-  only one process at a time may load it. Where there is a TPU nothing is changed.
+  Without them it queries the metadata server and reports on stderr that it cannot,
+  writes logs to /tmp, and is loaded by one process at a time only. On a machine with
+  a TPU nothing is set.
   """
-  wanted = {'TPU_SKIP_MDS_QUERY': '1', 'TPU_WORKER_HOSTNAMES': 'localhost',
+  values = {'TPU_SKIP_MDS_QUERY': '1', 'TPU_WORKER_HOSTNAMES': 'localhost',
             'TPU_ACCELERATOR_TYPE': 'v5litepod-16', 'TPU_LOG_DIR': 'disabled',
             'ALLOW_MULTIPLE_LIBTPU_LOAD': '1'}
   if any(any(pathlib.Path('/dev').glob(p)) for p in ('accel*', 'vfio/[0-9]*')):
-    wanted = {}
-  added = {key: value for key, value in wanted.items() if key not in os.environ}
+    values = {}
+  added = {key: value for key, value in values.items() if key not in os.environ}
   os.environ.update(added)
   try:
     yield

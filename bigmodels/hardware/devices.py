@@ -1,4 +1,4 @@
-"""Which devices there are, and what a run may ask of them."""
+"""Starting JAX: the backend, compiler options and the compilation cache."""
 
 import contextlib
 import ctypes
@@ -17,16 +17,19 @@ from bigmodels.core.errors import UserError
 from bigmodels.hardware import program_cache, releases
 
 
-def require(backend: str | None) -> str:
-  """Starts JAX and says on what, such as 'cpu, 2 cores' or 'gpu, 1 x NVIDIA H100'.
+def require_backend(backend: str | None) -> str:
+  """Starts JAX and describes its devices.
 
-  Process 0 prints a line for what this jaxlib is known to compute wrongly there.
+  Process 0 prints a line for each known bug of this jaxlib on the backend.
 
   Args:
-    backend: 'cpu', 'gpu' or 'tpu', or None for whatever there is.
+    backend: 'cpu', 'gpu' or 'tpu'; None accepts any.
+
+  Returns:
+    Such as 'cpu, 2 cores' or 'gpu, 1 x NVIDIA H100'.
 
   Raises:
-    UserError: if another one would be used.
+    UserError: if JAX uses another backend, or finds no device.
   """
   try:
     devices = jax.devices()
@@ -36,15 +39,15 @@ def require(backend: str | None) -> str:
   if backend and found != backend:
     raise UserError(
       f'--require_backend={backend}: JAX uses {found} here; install its {backend} '
-      f'support (README, "On a GPU, on a TPU") or leave the flag out')
+      f'support (README, "On a GPU, on a TPU") or omit the flag')
   if jax.process_index() == 0:
     for line in releases.warnings(jaxlib.__version__, found):
       print(f'warning: {line}', flush=True)
   if found == 'cpu':
-    _keep_memory()
+    _retain_freed_memory()
     if jax.process_count() > 1:
-      # Read back from the cache, a program with collectives between processes of CPUs
-      # gives wrong numbers (jaxlib 0.10.2).
+      # A program with collectives between CPU processes that is read back from the
+      # cache gives wrong numbers (jaxlib 0.10.2).
       jax.config.update('jax_enable_compilation_cache', False)
       compilation_cache.reset_cache()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else (
@@ -53,11 +56,11 @@ def require(backend: str | None) -> str:
   return f'{found}, {len(devices)} x {devices[0].device_kind}'
 
 
-def _keep_memory() -> None:
-  """Has glibc keep freed memory: a step on a CPU asks for the same again and again.
+def _retain_freed_memory() -> None:
+  """Makes glibc retain freed memory, which every step on a CPU allocates again.
 
-  Given back to the system and asked for anew, every page of it is a page fault, which
-  made `cifar_cnn` a quarter slower. Elsewhere than on Linux with glibc, nothing.
+  Otherwise it returns to the system, and each page of a new allocation is a page fault,
+  which made `cifar_cnn` a quarter slower. Without glibc this does nothing.
   """
   try:
     mallopt = ctypes.CDLL(None).mallopt
@@ -73,16 +76,20 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAPS, _ARENAS = -1, -2, -4, -8  # of <malloc.h>
 
 @functools.cache
 def compiler_options(platform: str) -> dict[str, str]:
-  """What XLA is told beside a program: on a CPU, to have Eigen do its convolutions.
+  """The options of XLA for the programs of a run.
 
-  Those of YNNPACK, which jaxlib takes by default from 0.10 on, take up to twice as
-  long, and their gradients three times. Its products stay, and its sums where they are
-  right. A release without this choice gets no options.
+  On a CPU they select Eigen for convolutions: those of YNNPACK, jaxlib's default from
+  0.10 on, take up to twice as long, and their gradients three times. YNNPACK computes
+  the products, and the sums in releases where they are correct. A release without this
+  option gets none.
+
+  Args:
+    platform: 'cpu', 'gpu' or 'tpu'; or a device kind, which is 'cpu' for a CPU.
   """
   if platform != 'cpu':
     return {}
   fusions = ['LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT']
-  if not any(wrong.of_reductions for wrong in releases.known_wrong(
+  if not any(bug.in_reductions for bug in releases.known_bugs(
     jaxlib.__version__, platform)):
     fusions.append('LIBRARY_FUSION_TYPE_REDUCE')
   options = {'xla_cpu_experimental_ynn_fusion_type': ','.join(fusions)}
@@ -93,26 +100,29 @@ def compiler_options(platform: str) -> dict[str, str]:
   return options
 
 
-def prepare(folder: pathlib.Path) -> str | None:
-  """Before JAX starts: keeps compiled programs in a folder, from run to run.
+def configure_jax(cache_dir: pathlib.Path) -> str | None:
+  """Configures JAX before it starts: compiled programs are cached in a folder.
+
+  Args:
+    cache_dir: the folder, made if it does not exist.
 
   Returns:
-    why they are not kept, if nothing can be written there; else None.
+    Why programs are not cached, if the folder cannot be written to; else None.
   """
-  problem = unwritable(folder)
-  jax.config.update('jax_compilation_cache_dir', None if problem else str(folder))
+  problem = write_error(cache_dir)
+  jax.config.update('jax_compilation_cache_dir', None if problem else str(cache_dir))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
   jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
-  program_cache.check()
+  program_cache.install()
   skip_absent_tpu()
   return problem and f'{problem}; programs are compiled at every start'
 
 
-_BLOCK = bytes(4096)  # an empty file fits on a full disk
+_BLOCK = bytes(4096)  # since an empty file fits on a full disk
 
 
-def unwritable(folder: pathlib.Path) -> str | None:
-  """Why nothing can be written to a folder that may still be to make; or None."""
+def write_error(folder: pathlib.Path) -> str | None:
+  """Why a folder, which need not exist yet, cannot be written to; None if it can."""
   try:
     while not folder.exists() and folder != folder.parent:
       folder = folder.parent
@@ -126,12 +136,12 @@ def unwritable(folder: pathlib.Path) -> str | None:
 
 
 @contextlib.contextmanager
-def uncached() -> Iterator[None]:
-  """Has programs compiled in here anew, whatever is kept of them."""
+def compilation_cache_disabled() -> Iterator[None]:
+  """Programs compiled in this context are not read from the cache, nor kept in it."""
   before = jax.config.jax_enable_compilation_cache
   try:
     jax.config.update('jax_enable_compilation_cache', False)
-    compilation_cache.reset_cache()  # JAX asks once, and remembers
+    compilation_cache.reset_cache()  # JAX reads the option once
     yield
   finally:
     jax.config.update('jax_enable_compilation_cache', before)
@@ -139,14 +149,13 @@ def uncached() -> Iterator[None]:
 
 
 def skip_absent_tpu() -> None:
-  """Before JAX starts: has it do without libtpu where there is no TPU.
+  """Keeps JAX, before it starts, from loading libtpu on a machine without a TPU.
 
-  With libtpu installed, for `--mode=plan`, JAX would start it all the same, wait for
-  it, and print its complaints.
+  If libtpu is installed, for `--mode=plan`, JAX would load it nevertheless, wait for
+  a TPU, and print libtpu's errors.
   """
-  there = pathlib.Path('/dev')
   found = [p for pattern in ('accel*', 'vfio/[0-9]*', 'nvidia[0-9]*', 'kfd')
-           for p in there.glob(pattern)]
+           for p in pathlib.Path('/dev').glob(pattern)]
   if (importlib.util.find_spec('libtpu') and not found
       and jax.config.jax_platforms is None):
     jax.config.update('jax_platforms', 'cpu')

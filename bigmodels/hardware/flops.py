@@ -1,4 +1,4 @@
-"""The arithmetic of a traced program, counted before XLA sees it."""
+"""The floating-point operations of a traced program, before XLA optimizes it."""
 
 import math
 from collections.abc import Iterator
@@ -9,17 +9,19 @@ from jax.extend import core
 
 
 def flops(jaxpr: core.ClosedJaxpr | core.Jaxpr) -> float:
-  """Floating-point operations of the matrix products and convolutions of a program.
+  """Counts the operations of the matrix products and convolutions of a program.
 
-  Two for each multiply-add, of all devices together. A convolution's are those on
-  elements of the input: padding and the holes of a dilation are not counted (nor does
-  XLA), so it and both of its gradients cost the same. A scan counts its length, a
-  checkpoint what it computes again, a `while_loop` one turn, a `cond` its most
-  expensive branch, a Pallas kernel its grid. Everything else counts as nothing: it is
-  not what the units for products do.
+  A multiply-add counts as two; the devices are added up. In a convolution only elements
+  of the input count, not padding or the zeros of a dilation (as in XLA), so that it and
+  both of its gradients cost the same. A scan counts its length, `jax.checkpoint` its
+  recomputation, a `while_loop` one iteration, a `cond` its most expensive branch, a
+  Pallas kernel its grid. Element-wise operations count nothing.
 
   Args:
     jaxpr: such as `jax.jit(step).trace(...).jaxpr`.
+
+  Returns:
+    The number of operations.
   """
   return sum(_flops(eqn) for eqn in getattr(jaxpr, 'jaxpr', jaxpr).eqns)
 
@@ -48,7 +50,7 @@ def _flops(eqn) -> float:
 
 
 def equations(jaxpr: core.ClosedJaxpr | core.Jaxpr) -> Iterator[core.JaxprEqn]:
-  """All of a program, with what its equations call, once each."""
+  """All equations of a program, including those of the jaxprs that they call."""
   for eqn in getattr(jaxpr, 'jaxpr', jaxpr).eqns:
     yield eqn
     for value in eqn.params.values():
@@ -67,7 +69,7 @@ def _jaxprs(value: Any) -> list:
 def _product_flops(eqn) -> float:
   left, right = (v.aval.shape for v in eqn.invars[:2])
   numbers, groups = eqn.params.get('dimension_numbers'), ()
-  if numbers is None:  # in groups: each row of the left meets one group of the right
+  if numbers is None:  # a row of the left is multiplied with one group of the right
     ragged = eqn.params['ragged_dot_dimension_numbers']
     numbers, groups = ragged.dot_dimension_numbers, ragged.rhs_group_dimensions
   (_, contracted), (_, batch) = numbers

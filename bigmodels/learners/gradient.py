@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from bigmodels.parallel.random import part_of
+from bigmodels.parallel.random import slice_key
 
 
 def mean_gradient(loss: Callable, *, microbatches: int = 1,
@@ -56,7 +56,7 @@ def mean_gradient(loss: Callable, *, microbatches: int = 1,
   def part(params, before, batch, key, index):
     with _statistics_over(axis_name):
       (total, (weight, metrics, model_state)), grads = jax.value_and_grad(
-        weighted, has_aux=True)(params, before, batch, part_of(key, index))
+        weighted, has_aux=True)(params, before, batch, slice_key(key, index))
     return (total, grads, weight, metrics), jax.tree.map(_change, before, model_state)
 
   def summed(params, model_state, batch, key):

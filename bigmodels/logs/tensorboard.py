@@ -50,7 +50,8 @@ class TensorBoard:
       if found is not None:
         scalars |= {f'{name}/{i}': v for i, v in enumerate(found)} if found.ndim else {
           name: found}
-    values = [summary_pb2.Summary.Value(tag=escape_controls(name), simple_value=float(value))
+    values = [summary_pb2.Summary.Value(tag=escape_controls(name),
+                                        simple_value=float(value))
               for name, value in scalars.items()]
     self._add(step=step, summary=summary_pb2.Summary(value=values))
 

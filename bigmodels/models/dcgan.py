@@ -59,7 +59,8 @@ class Dcgan(nn.Module):
     """`[batch, latent]`, int `[batch]` -> images of -1 to 1, `[batch, *size]`."""
     return self.generator(latents, labels, train=train)
 
-  def discriminate(self, images: jax.Array, labels: jax.Array, *, train: bool) -> jax.Array:
+  def discriminate(self, images: jax.Array, labels: jax.Array, *,
+                   train: bool) -> jax.Array:
     """`[batch, *size]`, int `[batch]` -> `[batch]`, logits of being real."""
     check_size(self, images)
     return self.discriminator(images, labels, train=train)

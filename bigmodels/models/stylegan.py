@@ -82,7 +82,8 @@ class StyleGan(nn.Module):
     """
     return self.generator(latents, labels, train=train)
 
-  def discriminate(self, images: jax.Array, labels: jax.Array, *, train: bool) -> jax.Array:
+  def discriminate(self, images: jax.Array, labels: jax.Array, *,
+                   train: bool) -> jax.Array:
     """`[batch, *size]`, int `[batch]` -> `[batch]`, logits of being real."""
     del train
     check_size(self, images)

@@ -105,7 +105,7 @@ def _say_packages() -> None:
 
 def _say_cache(folder: pathlib.Path) -> tuple[str, ...]:
   """Returns a line for each damaged file."""
-  problem = devices.unwritable(folder)
+  problem = devices.write_error(folder)
   if problem:
     _say('cache', f'{folder}: problem: {problem}; choose another with --cache_dir. '
                   'Without a cache, programs are compiled at every start, and data of '
@@ -115,7 +115,7 @@ def _say_cache(folder: pathlib.Path) -> tuple[str, ...]:
   for name, part in (('compiled programs', 'xla'), ('decoded data', 'decoded')):
     files, size = scratch.size_of(folder / part)
     _say(f'  {name}', f'{files:,} files, {size / 1e6:,.1f} MB')
-  count, wrong = program_cache.examine(folder / 'xla')
+  count, wrong = program_cache.verify(folder / 'xla')
   if count:
     _say('', f'{count:,} compiled programs compared with their checksums: '
              f'{f"{len(wrong):,} wrong" if wrong else "all right"}')
@@ -161,7 +161,7 @@ def _say_data(data_dir: str | None) -> None:
 
 def _say_devices(required: str | None) -> str:
   """Starts JAX and returns its backend."""
-  _say('device', devices.require(required))
+  _say('device', devices.require_backend(required))
   backend = jax.default_backend()
   if not releases.warnings(jaxlib.__version__, backend):
     _say('known wrong results', f'none of jaxlib {jaxlib.__version__} on {backend}')
@@ -177,7 +177,7 @@ def _self_check(backend: str) -> None:
   start, wrong, other_bits = time.perf_counter(), [], 0
   _say('self-check', f'{len(PROGRAMS)} programs, each compiled by default, as a run '
                      'compiles it, and without optimizations')
-  with devices.uncached():
+  with devices.compilation_cache_disabled():
     findings = check.check_all(PROGRAMS, devices.compiler_options(backend),
                                threads=min(4, 2 * (_cores() or 1)))
     for number, finding in enumerate(findings, 1):
@@ -195,7 +195,7 @@ def _self_check(backend: str) -> None:
     _say('self-check', f'{len(PROGRAMS)} programs: all right, {seconds:.0f} s')
     return
   _say('self-check', f'{len(PROGRAMS)} programs: {len(wrong)} wrong, {seconds:.0f} s')
-  known = releases.known_wrong(jaxlib.__version__, backend)
+  known = releases.known_bugs(jaxlib.__version__, backend)
   raise UserError(
     f'jaxlib {jaxlib.__version__} on {backend} computes {len(wrong)} of '
     f'{len(PROGRAMS)} programs wrongly: {"; ".join(wrong)}; '

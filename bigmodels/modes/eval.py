@@ -32,7 +32,7 @@ def run(request: Request) -> None:
     say(f'workdir: {workdir.path}')
     for note in resolved.notes:
       say(note)
-    say(f'device: {devices.require(request.require_backend)}')
+    say(f'device: {devices.require_backend(request.require_backend)}')
     run = opening.open_run(
       workdir, request.layout(resolved.experiment), data_dir=request.data_dir,
       cache_dir=request.cache_dir, reading=True, resolved=resolved,

@@ -20,7 +20,8 @@ from bigmodels.config import Experiment, tree
 from bigmodels.core.errors import UserError
 from bigmodels.data.sources import DataContext
 from bigmodels.hardware import costs, device_specs, devices, flops
-from bigmodels.hardware.device_specs import Chip
+from bigmodels.hardware.device_specs import DeviceSpec
+from bigmodels.hardware.roofline import Roofline
 from bigmodels.parallel.layout import Layout
 from bigmodels.parallel.sharding import MeshShape
 from bigmodels.storage.workdir import Workdir
@@ -78,7 +79,7 @@ class Plan(NamedTuple):
   flops: float
   model_flops: float
   costs: costs.Costs
-  roofline: costs.Roofline | None
+  roofline: Roofline | None
   checkpoint_bytes: int
   host_bytes: int
   compile_seconds: float
@@ -106,10 +107,10 @@ def run(request: Request, *, topology: str | None = None) -> None:
   for note in resolved.notes:
     print(note)
   experiment = resolved.experiment
-  targets = device_specs.topology(topology) if topology else None
-  name = topology or devices.require(request.require_backend)
+  targets = device_specs.topology_devices(topology) if topology else None
+  name = topology or devices.require_backend(request.require_backend)
   targets = targets or jax.devices()
-  chip = device_specs.find(targets[0].device_kind)
+  spec = device_specs.find(targets[0].device_kind)
   shape = request.layout(experiment, targets).shape
   setting = Setting(shape, experiment.accumulate, _remat(experiment))
   print(f'{resolved.name} on {name}: {len(targets)} x {targets[0].device_kind}, mesh '
@@ -117,9 +118,9 @@ def run(request: Request, *, topology: str | None = None) -> None:
   found: dict[str, Any] = {
     'experiment': resolved.name, 'devices': len(targets),
     'device_kind': targets[0].device_kind, 'mesh': str(shape)}
-  plan_of = functools.partial(_plan, request, experiment, targets, chip,
+  plan_of = functools.partial(_plan, request, experiment, targets, spec,
                               request.described())
-  show = functools.partial(_print, experiment, chip)
+  show = functools.partial(_print, experiment, spec)
   try:
     plan = plan_of(setting)
     show(plan)
@@ -150,7 +151,8 @@ def run(request: Request, *, topology: str | None = None) -> None:
       'model or batch'))
 
 
-def _plan(request: Request, experiment: Experiment, targets: list, chip: Chip | None,
+def _plan(request: Request, experiment: Experiment, targets: list,
+          spec: DeviceSpec | None,
           context: DataContext, setting: Setting) -> Plan:
   """Compiles the step of an experiment in a setting.
 
@@ -171,7 +173,7 @@ def _plan(request: Request, experiment: Experiment, targets: list, chip: Chip | 
     raise TooLarge(_summary(str(error))) from error
   seconds = time.perf_counter() - start
   memory = compiled.memory_analysis()
-  cost = costs.of_program(text)
+  cost = costs.program_costs(text)
   state = traced.carry.state
   step_flops, model_flops = flops.flops(traced.step), flops.flops(unsaved.step)
   local = sum(d.process_index == targets[0].process_index for d in targets)
@@ -188,10 +190,10 @@ def _plan(request: Request, experiment: Experiment, targets: list, chip: Chip | 
     total_bytes=(memory.argument_size_in_bytes + memory.output_size_in_bytes
                  - memory.alias_size_in_bytes + memory.temp_size_in_bytes
                  + memory.generated_code_size_in_bytes),
-    memory_bytes=chip and chip.memory,
+    memory_bytes=spec and spec.memory,
     flops=step_flops, model_flops=model_flops, costs=cost,
-    roofline=chip and costs.roofline(
-      step_flops / len(targets), cost, chip, model_flops=model_flops / len(targets),
+    roofline=spec and costs.roofline(
+      step_flops / len(targets), cost, spec, model_flops=model_flops / len(targets),
       float32=built.precision == 'float32'),
     checkpoint_bytes=whole,
     host_bytes=min(whole, _device_bytes(traced.carry) * local),
@@ -274,7 +276,7 @@ def _device_bytes(tree: Any) -> int:
 _KINDS = ('parameter', 'optimizer', 'other', 'data', 'temporary', 'program')
 
 
-def _print(experiment: Experiment, chip: Chip | None, plan: Plan) -> None:
+def _print(experiment: Experiment, spec: DeviceSpec | None, plan: Plan) -> None:
   print(f'\nparameters          {plan.parameters:,}')
   print('peak memory of a device')
   for name in _KINDS:
@@ -282,11 +284,11 @@ def _print(experiment: Experiment, chip: Chip | None, plan: Plan) -> None:
   kinds = sum(getattr(plan, f'{name}_bytes') for name in _KINDS)
   print(f'  {"padding":17} {_size(max(0, plan.total_bytes - kinds)):>12}')
   print(f'  {"total":17} {_size(plan.total_bytes):>12}', end='')
-  if chip is None:
+  if spec is None:
     print()
   else:
     verdict = 'fits' if plan.fits else 'does not fit'
-    print(f' of {_size(chip.memory)}, {plan.total_bytes / chip.memory:.0%}: {verdict}')
+    print(f' of {_size(spec.memory)}, {plan.total_bytes / spec.memory:.0%}: {verdict}')
   print(f'a step\n  {"products":17} {plan.flops:12.3g} FLOP on all devices'
         + (f', {plan.flops / plan.model_flops - 1:.0%} more than without recomputation'
            if plan.flops > plan.model_flops > 0 else ''))
@@ -303,8 +305,8 @@ def _print(experiment: Experiment, chip: Chip | None, plan: Plan) -> None:
     size = experiment.train.batch_size
     if isinstance(size, int) and r.step_s:
       print(f'  {"examples/s":17} {size / r.step_s:12,.0f} at most')
-    print(f'  (peaks of a {chip.name}: {chip.bfloat16 / 1e12:.0f} TFLOP/s in bfloat16, '
-          f'{chip.bandwidth / 1e9:,.0f} GB/s memory, {chip.interconnect / 1e9:,.0f} '
+    print(f'  (peaks of a {spec.name}: {spec.bfloat16 / 1e12:.0f} TFLOP/s in bfloat16, '
+          f'{spec.bandwidth / 1e9:,.0f} GB/s memory, {spec.interconnect / 1e9:,.0f} '
           'GB/s links; all three reached at once, without waiting)')
   print(f'a checkpoint\n  {"disk":17} {_size(plan.checkpoint_bytes):>12} each, '
         f'{experiment.keep + 1 + bool(experiment.monitor)} at a time')

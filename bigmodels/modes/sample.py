@@ -143,7 +143,7 @@ def _from_workdir(request: Request, say: Callable[[str], None]) -> Run:
     workdir.claim(request.resolve())
   if not any(workdir.checkpoints.glob('*')):
     raise UserError(f'--workdir={workdir.path}: there is no checkpoint to sample from')
-  say(f'device: {devices.require(request.require_backend)}')
+  say(f'device: {devices.require_backend(request.require_backend)}')
   return opening.open_run(
     workdir, request.layout(resolved.experiment), data_dir=request.data_dir,
     cache_dir=request.cache_dir, resolved=resolved, trust=request.trust, say=say)
@@ -159,7 +159,7 @@ def _from_experiment(request: Request, say: Callable[[str], None]) -> Run:
     raise UserError('--mode=sample: name the --workdir of a run, or with --experiment '
                     'one to take the parameters from, --init_from')
   initialize.require(experiment.init_from)
-  say(f'device: {devices.require(request.require_backend)}')
+  say(f'device: {devices.require_backend(request.require_backend)}')
   return opening.initialized(
     resolved, request.layout(experiment), data_dir=request.data_dir,
     cache_dir=request.cache_dir, trust=request.trust, say=say)

@@ -23,7 +23,7 @@ def run(request: Request) -> None:
   resolved = request.resolve()
   for note in resolved.notes:
     print(note)
-  devices.require(request.require_backend)
+  devices.require_backend(request.require_backend)
   layout = request.layout(resolved.experiment, jax.devices())
   built = build.build(resolved.experiment, layout, request.described())
   try:

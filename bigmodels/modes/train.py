@@ -37,7 +37,7 @@ def run(request: Request) -> None:
     if request.workdir:
       workdir = Workdir(request.workdir)
     else:
-      workdir = Workdir(group.tell(
+      workdir = Workdir(group.broadcast(
         str(Workdir.fresh(resolved.name).path) if group.main else None))
     say(f'workdir: {workdir.path}')
     with contextlib.ExitStack() as stack:
@@ -49,10 +49,10 @@ def run(request: Request) -> None:
       workdir.claim(resolved)
       for note in resolved.notes:
         say(note)
-      device = devices.require(request.require_backend)
+      device = devices.require_backend(request.require_backend)
       group.announce()
       say(f'device: {device}')
-      finished = json.loads(group.tell(
+      finished = json.loads(group.broadcast(
         json.dumps(results.finished(workdir, say)) if group.main else None))
       if finished:
         say(results.headline(finished))
@@ -91,7 +91,7 @@ def _train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
       progress = TrainingProgress(**progress)
       say(f'going on from step {progress.step:,} of {built.steps:,}')
     else:
-      carry = programs.init(layout.everywhere(
+      carry = programs.init(layout.replicate(
         np.asarray(jax.random.PRNGKey(experiment.seed))))
       if experiment.init_from:
         carry = initialize.put(
@@ -150,7 +150,7 @@ def _best_state(running: loop.Loop) -> Any:
   try:
     carry, _ = running.checkpoints.restore(best, running.programs.traced.carry)
   except Damaged as error:
-    running.hosts.say(f'the best checkpoint, of step {best}, is damaged ({error}): the '
+    running.group.say(f'the best checkpoint, of step {best}, is damaged ({error}): the '
                       f'results are those of step {running.progress.step}')
     running.progress.best_step = running.progress.step
     return running.carry.state

@@ -1,4 +1,4 @@
-"""Where arrays lie: a mesh of devices, and what of a batch this process has to read."""
+"""Where arrays live: a mesh of devices, and which rows of a batch a process reads."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple
@@ -11,132 +11,142 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from bigmodels.core.errors import UserError
 from bigmodels.parallel import sharding
-from bigmodels.parallel.sharding import BATCH, MeshShape, Rule
+from bigmodels.parallel.sharding import BATCH_AXES, MeshShape, Rule
 
 
 class Layout(NamedTuple):
-  """The devices of a run, and how arrays are cut over them.
+  """The devices of a run, and how arrays are sharded over them.
 
   Attributes:
     mesh: with the axes of a `MeshShape`.
-    shape: their sizes.
-    strategy: 'jit' leaves it to the compiler what each device does; 'pmap' has each run
-      the same program on its part of the batch, and add up what they find.
-    rules: of the experiment.
-    described: whether the devices are only described, and can hold nothing.
+    shape: the sizes of these axes.
+    strategy: 'jit' lets the compiler partition one program; 'pmap' runs the same
+      program on each device, for its shard of the batch, and sums with collectives.
+    rules: of the experiment, for tensor parallelism.
+    abstract: whether the devices are only described, for compilation, and hold no
+      arrays.
   """
 
   mesh: jax.sharding.Mesh
   shape: MeshShape
   strategy: Literal['jit', 'pmap']
   rules: tuple[Rule, ...]
-  described: bool = False
+  abstract: bool = False
 
   def sharding(self, *axes: Any) -> NamedSharding:
-    """Of an array with these mesh axes along its own; none: a copy everywhere."""
+    """The sharding of an array with these mesh axes along its own; none: replicated."""
     return NamedSharding(self.mesh, PartitionSpec(*axes))
 
-  def carry(self, carry: Any, params: Any) -> Any:
-    """Shapes of a carry with their shardings.
+  def with_shardings(self, shapes: Any, params: Any) -> Any:
+    """Adds shardings to the shapes of a training state.
 
     Args:
-      carry: shapes.
+      shapes: tree of `jax.ShapeDtypeStruct`.
       params: the parameters in it.
+
+    Returns:
+      The same tree, each leaf with its sharding.
+
+    Raises:
+      UserError: as `sharding.parameter_specs`.
     """
     specs = sharding.parameter_specs(params, self.rules, self.shape)
-    specs = sharding.state_specs(carry, params, specs, self.shape)
+    specs = sharding.state_specs(shapes, params, specs, self.shape)
     return jax.tree.map(
       lambda x, spec: jax.ShapeDtypeStruct(
         x.shape, x.dtype, sharding=NamedSharding(self.mesh, spec),
-        weak_type=getattr(x, 'weak_type', False)), carry, specs)
+        weak_type=getattr(x, 'weak_type', False)), shapes, specs)
 
-  def everywhere(self, array: np.ndarray) -> Any:
-    """A copy on every device; every process has the same array."""
-    if self.described:
+  def replicate(self, array: np.ndarray) -> Any:
+    """A copy on every device, of an array that is the same in every process."""
+    if self.abstract:
       return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=self.sharding())
     return jax.make_array_from_callback(
       array.shape, self.sharding(), lambda index: np.asarray(array[index]))
 
-  def positions(self, shape: tuple[int, int]) -> np.ndarray:
-    """The places of a batch that this process reads.
+  def local_positions(self, shape: tuple[int, int]) -> np.ndarray:
+    """The positions in a batch of the examples that this process reads.
 
     Args:
-      shape: `[parts in time, examples]`; places are numbered through it.
+      shape: `[microbatches, examples]`, whose positions are numbered row by row.
 
     Returns:
       int `[n]`, ascending.
     """
-    if self.described:
-      return np.arange(1)  # one example tells the shapes
+    if self.abstract:
+      return np.arange(1)  # one example has the shapes of all
     numbers = np.arange(np.prod(shape)).reshape(shape)
-    cut = self.sharding(None, BATCH).addressable_devices_indices_map(shape)
-    here = [numbers[index].ravel() for index in cut.values()]
-    return np.unique(np.concatenate(here))
+    local = self.sharding(None, BATCH_AXES).addressable_devices_indices_map(shape)
+    return np.unique(np.concatenate([numbers[i].ravel() for i in local.values()]))
 
-  def cut(self, array: np.ndarray, positions: np.ndarray,
-          shape: tuple[int, int]) -> Any:
-    """A batch cut over the devices, from the examples that this process has read.
+  def shard_batch(self, array: np.ndarray, positions: np.ndarray,
+                  shape: tuple[int, int]) -> Any:
+    """A batch sharded over the devices, from the examples that this process has read.
 
     Args:
       array: `[n, ...]`, the examples at `positions`.
-      positions: from `positions(shape)`.
-      shape: `[parts in time, examples]`.
+      positions: int `[n]`, from `local_positions(shape)`.
+      shape: `[microbatches, examples]`.
 
     Returns:
-      `[parts in time, examples, ...]`.
+      `[microbatches, examples, ...]`.
     """
-    where, whole = self.sharding(None, BATCH), (*shape, *array.shape[1:])
-    if self.described:
-      return jax.ShapeDtypeStruct(whole, array.dtype, sharding=where)
+    sharded, global_shape = self.sharding(None, BATCH_AXES), (*shape, *array.shape[1:])
+    if self.abstract:
+      return jax.ShapeDtypeStruct(global_shape, array.dtype, sharding=sharded)
     numbers = np.arange(np.prod(shape)).reshape(shape)
     return jax.make_array_from_callback(
-      whole, where, lambda index: array[np.searchsorted(positions, numbers[index[:2]])])
+      global_shape, sharded,
+      lambda index: array[np.searchsorted(positions, numbers[index[:2]])])
 
-  def share(self, rows: jax.Array) -> jax.Array:
-    """In a program: has each device work on its part of `[parts, examples]`."""
-    if self.strategy == 'pmap':  # it sees no more than its part
+  def shard_rows(self, rows: jax.Array) -> jax.Array:
+    """In a program: constrains `[microbatches, examples]` to lie as a batch does."""
+    if self.strategy == 'pmap':  # each device has only its own shard
       return rows
-    return jax.lax.with_sharding_constraint(rows, self.sharding(None, BATCH))
+    return jax.lax.with_sharding_constraint(rows, self.sharding(None, BATCH_AXES))
 
-  def guided(self, loss: Callable) -> Callable:
-    """A loss that leaves the compiler no choice which it could get wrong.
+  def constrain_shardings(self, loss: Callable) -> Callable:
+    """A loss whose parameters and activations have fixed shardings.
 
-    Parameters, and so their gradients, lie where they are kept; what every module of a
-    model answers is cut as the batch is. Left to itself the compiler may cut a model's
-    activations along their width instead, and hold the whole batch on each device.
+    Parameters, and so their gradients, keep the sharding of the state; the output of
+    every module of a model is sharded along the batch. Without these constraints the
+    compiler may shard activations along their width instead, and hold the whole batch
+    on each device.
 
     Args:
       loss: (params, model_state, batch, ...) -> anything.
+
+    Returns:
+      A function of the same arguments.
     """
     if self.strategy == 'pmap' or self.mesh.size == 1:
       return loss
 
-    def guided(params, model_state, batch, *args, **kwargs):
+    def constrained(params, model_state, batch, *args, **kwargs):
       specs = sharding.parameter_specs(params, self.rules, self.shape)
       params = jax.lax.with_sharding_constraint(
         params, jax.tree.map(lambda spec: self.sharding(*spec), specs))
       examples = batch['mask'].shape[0]
 
-      def cut(x):
+      def shard(x):
         if not hasattr(x, 'ndim') or x.ndim == 0 or x.shape[0] != examples:
           return x
-        open_ = (PartitionSpec.UNCONSTRAINED,) * (x.ndim - 1)
-        return jax.lax.with_sharding_constraint(x, self.sharding(BATCH, *open_))
+        free = (PartitionSpec.UNCONSTRAINED,) * (x.ndim - 1)
+        return jax.lax.with_sharding_constraint(x, self.sharding(BATCH_AXES, *free))
 
       def intercept(call, args, kwargs, context):
-        answer = call(*args, **kwargs)
-        if context.method_name != '__call__':
-          return answer
-        return jax.tree.map(cut, answer)
+        output = call(*args, **kwargs)
+        return jax.tree.map(shard, output) if context.method_name == '__call__' else (
+          output)
 
       with nn.intercept_methods(intercept):
         return loss(params, model_state, batch, *args, **kwargs)
 
-    return guided
+    return constrained
 
   @property
   def axis_name(self) -> str | None:
-    """Over which a program has to add up by itself: the devices of a pmap."""
+    """The axis of the collectives that a program writes out, which is that of pmap."""
     return 'data' if self.strategy == 'pmap' else None
 
   @property
@@ -144,92 +154,102 @@ class Layout(NamedTuple):
     """'cpu', 'gpu' or 'tpu'."""
     return self.mesh.devices.flat[0].platform
 
-  def place(self) -> tuple[Any, int]:
-    """In a program: which of how many devices it sees the batch of."""
+  def shard_index(self) -> tuple[Any, int]:
+    """In a program: the index of the batch's shard that it sees, and their number."""
     if self.strategy == 'jit':
       return 0, 1
     return jax.lax.axis_index(self.axis_name), self.shape.data
 
-  def total(self, tree: Any) -> Any:
-    """In a program: sums over the whole batch, from those it sees."""
+  def psum(self, tree: Any) -> Any:
+    """In a program: sums over the whole batch, from those over what it sees."""
     return tree if self.strategy == 'jit' else jax.lax.psum(tree, self.axis_name)
 
-  def highest(self, votes: jax.Array | None) -> jax.Array | None:
-    """In a program: the highest of every process's votes."""
+  def max_votes(self, votes: jax.Array | None) -> jax.Array | None:
+    """In a program: the maximum over processes of `shard_votes`, `[n]`."""
     if votes is None:
       return None
     highest = votes.max(0)
     return highest if self.strategy == 'jit' else jax.lax.pmax(highest, self.axis_name)
 
-  def votes(self, votes: np.ndarray) -> Any:
-    """This process's votes, on each of its devices; None if there is only one."""
-    if self.described or jax.process_count() == 1:
+  def shard_votes(self, votes: np.ndarray) -> Any:
+    """This process's votes `[n]` on each of its devices, `[devices, n]` in all.
+
+    Returns:
+      The array; None if there is only one process.
+    """
+    if self.abstract or jax.process_count() == 1:
       return None
     return jax.make_array_from_callback(
       (self.mesh.size, len(votes)), self.sharding(self.mesh.axis_names),
       lambda index: votes[None])
 
-  def spread(self, function: Callable, ins: tuple, outs: Any) -> Callable:
-    """A function of whole arrays, from one of what a device sees of them.
+  def shard_map(self, function: Callable, in_specs: tuple, out_specs: Any) -> Callable:
+    """A function of global arrays, from one of what a device sees of them.
 
-    The compiler spreads a jit by itself. A pmap is `jax.shard_map`, which `jax.pmap`
-    is built on since JAX 0.8, and which also takes arrays over several processes.
+    Under jit that is the function, which the compiler partitions. A pmap is
+    `jax.shard_map`, on which `jax.pmap` is built since JAX 0.8, and which also takes
+    arrays over several processes.
 
     Args:
       function: of arrays.
-      ins: a `PartitionSpec` for each argument.
-      outs: for each result.
+      in_specs: a `PartitionSpec` for each argument.
+      out_specs: the same for each result.
     """
     if self.strategy == 'jit':
       return function
-    return jax.shard_map(function, mesh=self.mesh, in_specs=ins, out_specs=outs,
-                         check_vma=False)
+    return jax.shard_map(function, mesh=self.mesh, in_specs=in_specs,
+                         out_specs=out_specs, check_vma=False)
 
   def check_batch(self, size: int, accumulate: int, name: str, most: int) -> None:
-    """Refuses a batch that cannot be cut into equal parts.
+    """Checks that a batch can be divided into equal shards and microbatches.
 
     Args:
       size: of the batch.
-      accumulate: parts in time.
+      accumulate: number of microbatches.
       name: of the split in the experiment.
-      most: examples that there are.
+      most: examples of the split.
+
+    Raises:
+      UserError: if it cannot be; with the nearest sizes that can.
     """
-    parts = self.shape.parts * accumulate
-    if size % parts == 0:
+    divisor = self.shape.data_shards * accumulate
+    if size % divisor == 0:
       return
-    near = size // parts * parts, -(-size // parts) * parts
+    near = size // divisor * divisor, -(-size // divisor) * divisor
     fits = ' or '.join(str(n) for n in near if 0 < n <= most) or 'none'
-    found = (f'--config.{name}.batch_size={size} cannot be cut into {parts} equal '
-             f'parts (--mesh={self.shape}, --config.accumulate={accumulate}); the '
-             f'nearest batch_size that can: {fits}')
-    each = [n for n in range(1, size + 1) if size % (self.shape.parts * n) == 0]
+    message = (f'--config.{name}.batch_size={size}: must be a multiple of {divisor}, '
+               f'the data shards of --mesh={self.shape} times '
+               f'--config.accumulate={accumulate}; the nearest batch_size: {fits}')
+    each = [n for n in range(1, size + 1) if size % (self.shape.data_shards * n) == 0]
     if accumulate > 1 and each:
       nearest = min(each, key=lambda n: abs(n - accumulate))
-      found += f', the nearest accumulate: {nearest}'
-    raise UserError(found)
+      message += f', the nearest accumulate: {nearest}'
+    raise UserError(message)
 
 
-def over(shape: MeshShape, strategy: Literal['jit', 'pmap'], rules: Iterable[Rule],
-         devices: list[jax.Device] | None = None) -> Layout:
-  """Lays a mesh over devices.
+def make_layout(shape: MeshShape, strategy: Literal['jit', 'pmap'],
+                rules: Iterable[Rule], devices: list[jax.Device] | None = None
+                ) -> Layout:
+  """Makes a mesh of devices, and the layout over it.
 
   Args:
-    shape: what is asked for.
+    shape: of the mesh; one size may be -1.
     strategy: 'jit' or 'pmap'.
     rules: for the parameters.
-    devices: described ones; None for those that are there.
+    devices: abstract ones, to compile for; None: those of JAX.
 
   Raises:
-    UserError: if it does not fit them.
+    UserError: if the shape does not fit the devices, or `strategy` is 'pmap' and an
+      axis other than `data` is larger than 1.
   """
-  there = jax.devices() if devices is None else devices
-  shape = shape.over(len(there))
-  if strategy == 'pmap' and shape.data != len(there):
-    raise UserError(f'--parallel=pmap: copies the parameters to every device, mesh '
-                    f'{shape} does not; use --mesh=data:{len(there)} or --parallel=jit')
+  used = jax.devices() if devices is None else devices
+  shape = shape.resolve(len(used))
+  if strategy == 'pmap' and shape.data != len(used):
+    raise UserError(f'--parallel=pmap: replicates the parameters, mesh {shape} does '
+                    f'not; use --mesh=data:{len(used)} or --parallel=jit')
   sizes = vars(shape)
-  # Neighbours in the mesh are neighbours on a TPU's torus, as far as that can be.
-  placed = mesh_utils.create_device_mesh(
-    tuple(sizes.values()), there, allow_split_physical_axes=True)
-  mesh = jax.sharding.Mesh(placed, tuple(sizes), (AxisType.Auto,) * len(sizes))
+  # Neighbours in the mesh are neighbours on a TPU's torus, as far as possible.
+  arranged = mesh_utils.create_device_mesh(
+    tuple(sizes.values()), used, allow_split_physical_axes=True)
+  mesh = jax.sharding.Mesh(arranged, tuple(sizes), (AxisType.Auto,) * len(sizes))
   return Layout(mesh, shape, strategy, tuple(rules), devices is not None)

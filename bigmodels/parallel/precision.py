@@ -1,10 +1,10 @@
-"""Mixed precision for any Linen module, without a word from it.
+"""Mixed precision for any Linen module, which needs no code of its own for it.
 
 Micikevicius et al., *Mixed precision training*, 2018: parameters, optimizer and losses
-stay in float32; the model works in bfloat16, whose range needs no loss scaling. Linen's
-normalisations take their statistics in float32 whatever they are given. Gradients are
-float32, and added up in it over parts of a batch and under pmap; over the devices of a
-jit the compiler adds them up as the products that made them are, in bfloat16.
+stay in float32; the model computes in bfloat16, whose range needs no loss scaling.
+Linen's normalisations compute their statistics in float32 for any input. Gradients are
+float32, and summed in it over microbatches and under pmap; over the devices of a jit
+the compiler sums them in bfloat16, the type of the products they come from.
 """
 
 from typing import Any, Literal, NamedTuple
@@ -16,17 +16,25 @@ Precision = Literal['float32', 'bfloat16']
 
 
 def default(platform: str) -> Precision:
-  """What is fast on a platform: a CPU's matrix units do not know bfloat16."""
+  """The fast precision of a platform: most CPUs multiply bfloat16 slowly."""
   return 'float32' if platform == 'cpu' else 'bfloat16'
 
 
 def in_precision(model: Any, precision: Precision) -> Any:
-  """A module that computes in a precision, from and to float32."""
+  """A module that computes in a precision, with float32 inputs and outputs.
+
+  Args:
+    model: a Linen module, or anything with its `init` and `apply`.
+    precision: 'float32' or 'bfloat16'.
+
+  Returns:
+    For 'float32' the model itself; else an object with its `init` and `apply`.
+  """
   return model if precision == 'float32' else _InBfloat16(model)
 
 
 class _InBfloat16(NamedTuple):
-  """Has `init` and `apply` of a Linen module."""
+  """A model computed in bfloat16, with `init` and `apply` of a Linen module."""
 
   model: Any
 
@@ -35,16 +43,16 @@ class _InBfloat16(NamedTuple):
 
   def apply(self, variables, *args, **kwargs):
     variables = {**variables, 'params': _cast(variables['params'], jnp.bfloat16)}
-    answer = self.model.apply(variables, *_cast(args, jnp.bfloat16), **kwargs)
+    outputs = self.model.apply(variables, *_cast(args, jnp.bfloat16), **kwargs)
     if not kwargs.get('mutable'):
-      return _cast(answer, jnp.float32)
-    answer, updated = answer
-    return _cast(answer, jnp.float32), {
-      name: _as_before(variables.get(name), new) for name, new in updated.items()}
+      return _cast(outputs, jnp.float32)
+    outputs, updated = outputs
+    return _cast(outputs, jnp.float32), {
+      name: _with_dtypes_of(variables.get(name), new) for name, new in updated.items()}
 
 
-def _as_before(old: Any, new: Any) -> Any:
-  """A collection in the types that it came in, if it was there."""
+def _with_dtypes_of(old: Any, new: Any) -> Any:
+  """An updated collection in the dtypes it had before, if it existed."""
   if jax.tree.structure(old) != jax.tree.structure(new):
     return new
   return jax.tree.map(lambda o, n: n.astype(o.dtype), old, new)

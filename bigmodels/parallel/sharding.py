@@ -1,8 +1,8 @@
-"""Which axis of an array lies along which axis of the mesh, by its name and shape.
+"""Which axis of an array is sharded along which axis of the mesh.
 
-No model knows of it. Every parameter is sharded along `fsdp` by its shape (fully
+Models contain no sharding. Every parameter is sharded along `fsdp` by its shape (fully
 sharded data parallelism: Rajbhandari et al., *ZeRO*, 2020), and along `tensor` by the
-rules of its family (Shoeybi et al., *Megatron-LM*, 2019).
+rules of its family, which match names (Shoeybi et al., *Megatron-LM*, 2019).
 """
 
 import dataclasses
@@ -17,20 +17,23 @@ from jax.sharding import PartitionSpec
 from bigmodels.core.errors import UserError, nearest
 from bigmodels.core.tree_paths import name_of
 
-BATCH = ('data', 'fsdp')  # the axes that cut the batch
-_SMALL = 2**12  # elements: gathering fewer costs more than holding them everywhere
+BATCH_AXES = ('data', 'fsdp')  # along which a batch is sharded
+_SMALL = 2**12  # elements: gathering fewer costs more than a copy on every device
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MeshShape:
-  """How many devices lie along each axis of the mesh. It changes no result.
+  """The number of devices along each axis of the mesh. It does not change results.
 
   Attributes:
-    data: copies of the parameters, each with its part of the batch; -1 takes the
-      devices that are left.
-    fsdp: devices that share one copy of the parameters, each with its part of the
-      batch; -1 takes the devices that are left.
+    data: replicas of the parameters, each with its shards of the batch; -1 takes the
+      remaining devices.
+    fsdp: devices over which one replica of the parameters is sharded, each with its
+      shard of the batch; -1 takes the remaining devices.
     tensor: devices that share the work on one example, by the experiment's `rules`.
+
+  Raises:
+    ValueError: if a size is neither -1 nor >= 1, or two are -1.
   """
 
   data: int = -1
@@ -40,30 +43,31 @@ class MeshShape:
   def __post_init__(self):
     for name, size in vars(self).items():
       if size < 1 and size != -1:
-        raise ValueError(f'{name}: wants at least 1, or -1 for the rest, got {size}')
+        raise ValueError(
+          f'{name}: must be >= 1, or -1 for the remaining devices, got {size}')
     if list(vars(self).values()).count(-1) > 1:
-      raise ValueError('only one axis can take the rest, -1: '
+      raise ValueError('only one axis can take the remaining devices, -1: '
                        + ', '.join(k for k, v in vars(self).items() if v == -1))
 
   @classmethod
   def parse(cls, text: str) -> 'MeshShape':
-    """Reads `data:4,fsdp:2,tensor:1`; an axis that is not named has size 1.
+    """Parses `data:4,fsdp:2,tensor:1`; an axis that is not named has size 1.
 
     Raises:
-      UserError: for anything else.
+      UserError: if the text is not of this form.
     """
     axes = [field.name for field in dataclasses.fields(cls)]
     sizes = dict.fromkeys(axes, 1)
     named = []
     for part in text.split(','):
-      name, colon, size = (word.strip() for word in part.partition(':'))
+      name, colon, size = (field.strip() for field in part.partition(':'))
       if name not in axes:
         raise UserError(f'--mesh={text}: no axis {name!r}{nearest(name, axes)}')
       if name in named:
         raise UserError(f'--mesh={text}: {name} is named twice')
       if not colon or not re.fullmatch(r'-?\d+', size):
-        raise UserError(f'--mesh={text}: {name} wants a number of devices, such as '
-                        f'{name}:4, or {name}:-1 for the rest')
+        raise UserError(f'--mesh={text}: {name} needs a number of devices, such as '
+                        f'{name}:4, or {name}:-1 for the remaining ones')
       named.append(name)
       sizes[name] = int(size)
     try:
@@ -71,42 +75,40 @@ class MeshShape:
     except ValueError as error:
       raise UserError(f'--mesh={text}: {error}') from None
 
-  def over(self, devices: int) -> 'MeshShape':
-    """The same with every size known.
+  def resolve(self, devices: int) -> 'MeshShape':
+    """The same shape with every size known, for this number of devices.
 
     Raises:
       UserError: if it does not use exactly that many devices.
     """
     sizes = vars(self)
     known = math.prod(size for size in sizes.values() if size != -1)
-    there = f'{devices} device{"s" * (devices != 1)}'
-    if -1 in sizes.values():
-      if devices % known:
-        raise UserError(f'--mesh={self}: {there} cannot be divided by {known}; all of '
-                      'them share the batch with --mesh=data:-1')
-      return MeshShape(**{
-        name: devices // known if size == -1 else size for name, size in sizes.items()})
-    if known != devices:
-      raise UserError(f'--mesh={self}: wants {known} device{"s" * (known > 1)}, there '
-                      f'{"is" if devices == 1 else "are"} {devices}; all of them '
-                      'share the batch with --mesh=data:-1')
-    return self
+    problem = ''
+    if -1 not in sizes.values():
+      if known != devices:
+        problem = f'needs {known} device{"s" * (known > 1)}, got {devices}'
+    elif devices % known:
+      problem = f'{devices} device{"s" * (devices > 1)} cannot be divided by {known}'
+    if problem:
+      raise UserError(f'--mesh={self}: {problem}; --mesh=data:-1 shards the batch over '
+                      'all of them')
+    return MeshShape(**{
+      name: devices // known if size == -1 else size for name, size in sizes.items()})
 
   def __str__(self):
     return ','.join(f'{name}:{size}' for name, size in vars(self).items())
 
   @property
-  def parts(self) -> int:
-    """How many parts a batch is cut into."""
+  def data_shards(self) -> int:
+    """The number of shards of a batch."""
     return self.data * self.fsdp
 
 
 class Rule(NamedTuple):
-  """Where parameters of some names go.
+  """The mesh axes of the parameters with certain names.
 
   Attributes:
-    pattern: regular expression that matches the whole name, such as
-      `head/Dense_0/kernel`.
+    pattern: regular expression of the whole name, such as `head/Dense_0/kernel`.
     axes: 'tensor', 'fsdp' or None for each axis of the array.
   """
 
@@ -115,8 +117,8 @@ class Rule(NamedTuple):
 
 
 # The dense layers of `models.Mlp`, also as the head of `models.Cnn`: every other layer
-# is cut along its outputs and the next along its inputs, so that one sum over the
-# devices is needed for two layers. Convolutions are cut along their outputs.
+# is sharded along its outputs and the next along its inputs, so that two layers need
+# one all-reduce. Convolutions are sharded along their outputs.
 MLP = (
   Rule(r'(.*/)?Dense_\d*[02468]/kernel', (None, 'tensor')),
   Rule(r'(.*/)?Dense_\d*[02468]/bias', ('tensor',)),
@@ -124,7 +126,7 @@ MLP = (
   Rule(r'(.*/)?Dense_\d*[13579]/bias', (None,)),
   Rule(r'(.*/)?BatchNorm_\d+/(scale|bias)', (None,)),
 )
-# `conv`, `norm` and the head itself are those of `models.ResNet` and MobileNet.
+# `conv`, `norm` and `head` are those of `models.ResNet` and MobileNet.
 CNN = (
   Rule(r'Conv_\d+/kernel', (None, None, None, 'tensor')),
   Rule(r'Conv_\d+/bias', ('tensor',)),
@@ -135,12 +137,12 @@ CNN = (
   *MLP,
 )
 
-# `models.Gpt`, `models.Transformer`, `models.Vit` and the heads of `models.Bert`. Of a
-# block, whose parameters have an axis of the depth before their own, what goes in is
-# cut along its outputs and what goes out along its inputs: two sums over the devices
-# for a block. Each device has some of the heads; keys and values of fewer heads than
-# devices are cut within a head, which costs more sums. Embeddings are cut along their
-# width, which divides where a vocabulary may not.
+# `models.Gpt`, `models.Transformer`, `models.Vit` and the heads of `models.Bert`. The
+# parameters of a block have an axis of the depth before their own. Its input layers are
+# sharded along their outputs and its output layers along their inputs: two all-reduces
+# a block. Each device has some of the heads; keys and values of fewer heads than
+# devices are sharded within a head, which costs more all-reduces. Embeddings are
+# sharded along their width, which divides where a vocabulary may not.
 TRANSFORMER = (
   Rule(r'(.*/)?block/(attention|cross)/(query|key|value)/kernel',
        (None, None, 'tensor')),
@@ -163,25 +165,29 @@ TRANSFORMER = (
 def parameter_specs(params: Any, rules: Iterable[Rule], mesh: MeshShape) -> Any:
   """A `PartitionSpec` for every parameter.
 
-  The first rule that matches the whole name is taken. What it leaves open, and what
-  would go along a `tensor` of one device, goes along `fsdp`: the longest axis that it
-  divides (the last of equals); arrays of fewer than 4,096 elements stay whole, and one
-  that nothing divides if it holds less than a thousandth of all parameters.
+  The first rule that matches the whole name applies. Of the axes that it leaves free
+  (or maps to a `tensor` of size 1) the longest one that `fsdp` divides is sharded along
+  `fsdp`, the last of several of that length. Arrays of fewer than 4,096 elements are
+  replicated, and so is one without such an axis if it has less than a thousandth of all
+  parameters.
 
   Args:
     params: a tree of arrays or shapes.
-    rules: of the family; wanted for every parameter once `tensor` is more than 1.
+    rules: of the family; every parameter needs one if `tensor` is larger than 1.
     mesh: with every size known.
 
+  Returns:
+    The tree of specs.
+
   Raises:
-    UserError: naming the parameter and the numbers, if no rule covers it or an axis
-      does not divide.
+    UserError: if no rule covers a parameter, a rule does not fit it, or a mesh axis
+      does not divide its axis.
   """
   rules = tuple(rules)
   leaves, tree = jax.tree.flatten_with_path(params)
   named = [(name_of(path), leaf.shape) for path, leaf in leaves]
   if mesh.tensor > 1 and not any('tensor' in rule.axes for rule in rules):
-    raise UserError(f'--mesh={mesh}: the experiment has no rules for tensor; give it '
+    raise UserError(f'--mesh={mesh}: the experiment has no rules for tensor; add '
                     'some, such as rules=sharding.MLP, CNN or TRANSFORMER, or use fsdp')
   large = sum(math.prod(shape) for _, shape in named) / 1000
   specs = []
@@ -199,14 +205,17 @@ def parameter_specs(params: Any, rules: Iterable[Rule], mesh: MeshShape) -> Any:
 def state_specs(state: Any, params: Any, specs: Any, mesh: MeshShape) -> Any:
   """A `PartitionSpec` for every array of a state.
 
-  What has the shape of a parameter and its name at the end of its own (an optimizer's
-  moments, a moving average) lies where the parameter lies.
+  An array with the shape of a parameter, whose path ends in the parameter's (an
+  optimizer's moments, a moving average), has the parameter's spec.
 
   Args:
     state: a tree of arrays or shapes.
     params: the parameters.
-    specs: of the parameters.
+    specs: of the parameters, from `parameter_specs`.
     mesh: with every size known.
+
+  Returns:
+    The tree of specs.
   """
   specs = jax.tree.leaves(specs, is_leaf=lambda x: isinstance(x, PartitionSpec))
   known = {(name_of(path), leaf.shape): spec for (path, leaf), spec in zip(
@@ -228,7 +237,7 @@ def _matches(rule: Rule, name: str) -> bool:
   try:
     return re.fullmatch(rule.pattern, name) is not None
   except re.error as error:
-    raise UserError(f'rules: {rule.pattern!r} is no regular expression: {error}'
+    raise UserError(f'rules: {rule.pattern!r} is not a regular expression: {error}'
                     ) from None
 
 
@@ -239,12 +248,12 @@ def _axes_of_rule(rule: Rule, name: str, shape: tuple, mesh: MeshShape) -> tuple
   sizes: Mapping[str, int] = vars(mesh)
   for axis, length in zip(rule.axes, shape, strict=True):
     if axis not in (None, 'tensor', 'fsdp') or (axis and rule.axes.count(axis) > 1):
-      raise UserError(f"rules: {rule.pattern}: {rule.axes} wants 'tensor', 'fsdp' or "
-                      'None for each axis of the array, and no name twice')
+      raise UserError(f"rules: {rule.pattern}: each axis must be 'tensor', 'fsdp' or "
+                      f'None, and no name twice; got {rule.axes}')
     if axis and length % sizes[axis]:
-      raise UserError(f'--mesh={mesh}: {name} {shape} is to be cut along its axis of '
+      raise UserError(f'--mesh={mesh}: {name} {shape} is sharded along its axis of '
                       f'{length}, which {axis}:{sizes[axis]} does not divide')
-  # One device cuts nothing: the axis is as open as any.
+  # An axis of one device shards nothing: this one is free for fsdp.
   return tuple(None if axis and sizes[axis] == 1 else axis for axis in rule.axes)
 
 
@@ -258,8 +267,8 @@ def _along_fsdp(axes: tuple, name: str, shape: tuple, mesh: MeshShape, *,
       axes = (*axes[:best], 'fsdp', *axes[best + 1:])
     elif strict:
       raise UserError(f'--mesh={mesh}: no axis of the parameter {name} {shape} can be '
-                      f'divided by fsdp:{mesh.fsdp}; another fsdp, or a rule that says '
-                      f'where it goes: Rule({name!r}, {(None,) * len(shape)})')
+                      f'divided by fsdp:{mesh.fsdp}; use another fsdp, or add a rule: '
+                      f'Rule({name!r}, {(None,) * len(shape)})')
   while axes and axes[-1] is None:
     axes = axes[:-1]
   return PartitionSpec(*axes)

@@ -86,7 +86,7 @@ def build(experiment: Experiment, layout: Layout, context: DataContext) -> Built
                        f'{optimizer!r}')
     gradient = functools.partial(
       tree.complete(experiment.gradient, supplied), microbatches=experiment.accumulate,
-      axis_name=layout.axis_name, guide=layout.guided)
+      axis_name=layout.axis_name, guide=layout.constrain_shardings)
     learner = tree.complete(experiment.learner, supplied)(task, optimizer, gradient)
     transforms = {name: tree.complete(each.transforms, supplied)
                   for name, each in every.items()}
@@ -105,7 +105,7 @@ def build(experiment: Experiment, layout: Layout, context: DataContext) -> Built
 def batch_size(experiment: Experiment, layout: Layout, length: int) -> int | None:
   """The examples of a training step; None for the whole split."""
   return batches.size_of(experiment.train.batch_size, length,
-                         layout.shape.parts * experiment.accumulate)
+                         layout.shape.data_shards * experiment.accumulate)
 
 
 def _steps(experiment: Experiment, layout: Layout, train: Dataset,

@@ -20,8 +20,8 @@ from bigmodels.data.batches import Loader
 from bigmodels.hardware import device_specs, devices, flops
 from bigmodels.learners.learner import Learner, State
 from bigmodels.parallel.layout import Layout
-from bigmodels.parallel.random import part_of
-from bigmodels.parallel.sharding import BATCH
+from bigmodels.parallel.random import slice_key
+from bigmodels.parallel.sharding import BATCH_AXES
 
 
 class Carry(NamedTuple):
@@ -109,7 +109,7 @@ def compile_traced(traced: Traced, train: Loader, evals: dict[str, Loader],
   def advance(carry: Carry, host_batch, count: int, clear: bool, votes):
     return compiled['advance'](
       *carry, train.resident, host_batch, np.int32(count), np.bool(clear),
-      layout.votes(np.array(votes, np.int32)))
+      layout.shard_votes(np.array(votes, np.int32)))
 
   def evaluate(name: str, state: State, host_batch):
     return compiled[name](state, evals[name].resident, host_batch)
@@ -131,7 +131,7 @@ def trace(learner: Learner, train: Loader, evals: dict[str, Loader],
   key = jax.eval_shape(lambda: jax.random.PRNGKey(0))
   host_batch = train.host_batch(0, 1)
   cut, every = _cut(train), PartitionSpec(layout.mesh.axis_names)
-  examples = PartitionSpec(*(None,) * (train.microbatches > 1), BATCH)
+  examples = PartitionSpec(*(None,) * (train.microbatches > 1), BATCH_AXES)
   one_step = jax.jit(learner.step)  # which remembers its trace
 
   def batch_of(state, resident, host_batch, index):
@@ -144,13 +144,13 @@ def trace(learner: Learner, train: Loader, evals: dict[str, Loader],
   with _fitting(train):
     rootless = State(jnp.int32(0), None, None, None, key, None)
     batch = jax.eval_shape(
-      layout.spread(batch_of, (WHOLE, WHOLE, cut, WHOLE), examples),
+      layout.shard_map(batch_of, (WHOLE, WHOLE, cut, WHOLE), examples),
       rootless, train.resident, host_batch, 0)
     if train.microbatches > 1:
       batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), batch)
     state = jax.jit(learner.init).eval_shape(key, batch)
-    state = layout.carry(state, state.params)
-    traced = jax.jit(layout.spread(step_of, (WHOLE, WHOLE, cut), WHOLE)).trace(
+    state = layout.with_shardings(state, state.params)
+    traced = jax.jit(layout.shard_map(step_of, (WHOLE, WHOLE, cut), WHOLE)).trace(
       state, train.resident, host_batch)
   evaluations, shapes = {}, {}
   for name, loader in evals.items():
@@ -187,10 +187,10 @@ def trace(learner: Learner, train: Loader, evals: dict[str, Loader],
 
     first = (0, Carry(state, window, fault))
     carry = (jax.lax.while_loop(going, step, first) if loops else step(first))[1]
-    return carry, layout.highest(votes)
+    return carry, layout.max_votes(votes)
 
   carry = jax.eval_shape(fresh, key)
-  carry = layout.carry(carry, carry.state.params)
+  carry = layout.with_shardings(carry, carry.state.params)
   everywhere = layout.sharding()
   shardings = jax.tree.map(lambda x: x.sharding, carry)
 
@@ -201,10 +201,10 @@ def trace(learner: Learner, train: Loader, evals: dict[str, Loader],
     'init': lambda: jax.jit(fresh, out_shardings=shardings).lower(
       jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=everywhere)),
     'advance': lambda: jax.jit(
-      layout.spread(advance, (WHOLE,) * 4 + (cut, WHOLE, WHOLE, every), WHOLE),
+      layout.shard_map(advance, (WHOLE,) * 4 + (cut, WHOLE, WHOLE, every), WHOLE),
       donate_argnums=0, out_shardings=(shardings, everywhere)).lower(
         *carry, train.resident, host_batch, scalar(jnp.int32), scalar(jnp.bool),
-        layout.votes(np.zeros(VOTES, np.int32))),
+        layout.shard_votes(np.zeros(VOTES, np.int32))),
   } | {
     name: lambda name=name: jax.jit(
       evaluations[name], out_shardings=everywhere).lower(
@@ -243,10 +243,10 @@ def compile_with_text(lowered: jax.stages.Lowered,
   (0.10.2 cannot, of collectives that run beside products).
   """
   options = devices.compiler_options(device_kind)  # a CPU's kind is its platform
-  with devices.uncached(), tempfile.TemporaryDirectory() as folder:
+  with devices.compilation_cache_disabled(), tempfile.TemporaryDirectory() as folder:
     compiled = lowered.compile({
       'xla_dump_to': folder, 'xla_dump_hlo_as_text': True, **options,
-      **device_specs.text_options(device_kind)})
+      **device_specs.hlo_text_options(device_kind)})
     written, = pathlib.Path(folder).glob('*after_optimizations.txt')
     return compiled, written.read_text()
 
@@ -271,16 +271,16 @@ def _evaluation(learner: Learner, loader: Loader, layout: Layout) -> Callable:
   def evaluate(state, resident, host_batch):
     batch = loader.batch(resident, host_batch, 0, data_keys(state, loader, layout))
     metrics, outputs = learner.evaluate(state, batch)
-    return layout.total(metrics), {**outputs, 'mask': batch['mask']}
+    return layout.psum(metrics), {**outputs, 'mask': batch['mask']}
 
-  return layout.spread(
-    evaluate, (WHOLE, WHOLE, _cut(loader)), (WHOLE, PartitionSpec(BATCH)))
+  return layout.shard_map(
+    evaluate, (WHOLE, WHOLE, _cut(loader)), (WHOLE, PartitionSpec(BATCH_AXES)))
 
 
 def _cut(loader: Loader) -> PartitionSpec:
   """How what a dispatch is given lies over the devices."""
   # Rows of many batches, or the examples of one.
-  return PartitionSpec(*(None,) * (2 if loader.resident else 1), BATCH)
+  return PartitionSpec(*(None,) * (2 if loader.resident else 1), BATCH_AXES)
 
 
 def data_keys(state: State, loader: Loader, layout: Layout) -> jax.Array:
@@ -292,10 +292,10 @@ def data_keys(state: State, loader: Loader, layout: Layout) -> jax.Array:
     layout: where it lies.
   """
   key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), 2**31)
-  first, apart = layout.place()
+  first, apart = layout.shard_index()
   if loader.microbatches == 1 and apart == 1:
     return jax.random.wrap_key_data(key)[None]
-  return jax.vmap(functools.partial(part_of, key))(
+  return jax.vmap(functools.partial(slice_key, key))(
     first + apart * jnp.arange(loader.microbatches))
 
 

@@ -276,7 +276,7 @@ def _of_workdir(path: pathlib.Path, wanted: dict[str, jax.Array], kept: Any,
       {name: name for name in wanted if name not in theirs},
       [name for name in theirs if name not in wanted and re.fullmatch(pattern, name)])
     # The experiment's rules may not cover all of another model: cut along fsdp then.
-    return layout.carry(shapes, params if pattern == _WHOLE else {})
+    return layout.with_shardings(shapes, params if pattern == _WHOLE else {})
 
   try:
     _, found = best(checkpoints, like_of)

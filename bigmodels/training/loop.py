@@ -100,7 +100,7 @@ class Loop:
     progress = self.progress
     while progress.step < end and not any(self._decided()[:2]):
       count = min(end - progress.step, self._pace.count)
-      self.group.mark()
+      self.group.mark_progress()
       start = time.perf_counter()
       host_batch = self.built.train.host_batch(progress.step, count)
       if self.carry.fault.is_ready():  # nothing was left to do meanwhile
@@ -176,7 +176,7 @@ class Loop:
     experiment, progress = self.built.experiment, self.progress
     self._flush(leave=0)
     self._check(self.carry.fault)
-    self.group.mark()
+    self.group.mark_progress()
     with self._clock('evaluate'):
       record = self._evaluate_splits()
     bad = [name for name, value in record.items() if not np.isfinite(value).all()]
@@ -200,7 +200,7 @@ class Loop:
     if value is not None:
       sign = 1.0 if experiment.monitor.goal == 'min' else -1.0
       signal = jax.tree.map(
-        lambda new, old: self.built.layout.everywhere(np.broadcast_to(new, old.shape)),
+        lambda new, old: self.built.layout.replicate(np.broadcast_to(new, old.shape)),
         Signal(np.float32(sign * value), np.int32(progress.evaluations)),
         self.carry.state.signal)
       self.carry = self.carry._replace(state=self.carry.state._replace(signal=signal))
@@ -247,7 +247,7 @@ class Loop:
         'given, which adds them up (learners/gradient.py)')
     self.writers.sync()
     progress.log = self.writers.digest
-    self.group.mark()
+    self.group.mark_progress()
     with self._clock('checkpoint'):
       best = progress.best_step if self.built.experiment.monitor else None
       self.checkpoints.save(

@@ -51,7 +51,7 @@ def load(path: str | os.PathLike, *, data_dir: str | None = None,
   if not workdir.config.is_file() or not any(workdir.checkpoints.glob('*')):
     raise UserError(f'{workdir.path}: there is no run with a checkpoint; must be the '
                     '--workdir of one')
-  here = layouts.over(MeshShape(), 'jit', (), jax.local_devices()[:1])._replace(
+  here = layouts.make_layout(MeshShape(), 'jit', (), jax.local_devices()[:1])._replace(
     described=False)
   return open_run(workdir, here, data_dir=data_dir, trust=trust, say=say,
                   cache_dir=paths.checked(str(cache_dir), 'cache_dir'))
@@ -117,7 +117,7 @@ def initialized(resolved: Resolved, layout: Layout, *, data_dir: str | None,
     data_dir or stored.data_dir, cache_dir, kept, trust, say))
   traced = trace(built.learner, built.train, {}, layout)
   init = traced.lower['init']().compile(devices.compiler_options(layout.platform))
-  carry = init(layout.everywhere(np.asarray(jax.random.PRNGKey(experiment.seed))))
+  carry = init(layout.replicate(np.asarray(jax.random.PRNGKey(experiment.seed))))
   state = initialize.start(built, carry, say).state
   return Run(resolved, pathlib.Path(experiment.init_from), built, traced, state, 0)
 
@@ -167,7 +167,7 @@ def _without_data(experiment: Experiment, layout: Layout, kept: dict[str, Any]
     1, length / (build.batch_size(experiment, layout, length) or length))
   evals = [*experiment.evals.values()]
   train = dataclasses.replace(
-    experiment.train, resident=False, batch_size=layout.shape.parts,
+    experiment.train, resident=False, batch_size=layout.shape.data_shards,
     source=dataset_spec.Recorded(getattr(experiment.train.source, 'environment', None)),
     transforms=evals[0].transforms if evals else experiment.train.transforms)
   return dataclasses.replace(

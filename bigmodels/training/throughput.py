@@ -26,8 +26,8 @@ class Throughput:
     device = layout.mesh.devices.flat[0]
     self._local = [d for d in layout.mesh.devices.flat
                    if d.process_index == jax.process_index()]
-    chip = device_specs.find(device.device_kind)
-    peak = chip and (chip.bfloat16 if precision == 'bfloat16' else chip.float32)
+    spec = device_specs.find(device.device_kind)
+    peak = spec and (spec.bfloat16 if precision == 'bfloat16' else spec.float32)
     self._peak = peak * layout.mesh.size if peak else None
 
   def start(self, step: int) -> None:

@@ -69,7 +69,8 @@ def test_no_such_experiment(name):
   ('def config(*, a: "Missing" = 1): return None', "NameError: name 'Missing'"),
   ('def config(a, /): return None', 'it has no default'),
   ('def config(**kw): return 3', 'got a int'),
-  ('from bigmodels import models\ndef config():\n  models.Cnn(num_outputs=1, dropout=2)',
+  ('from bigmodels import models\ndef config():\n'
+   '  models.Cnn(num_outputs=1, dropout=2)',
    'bad.py, line 3: ValueError: dropout: '),
 ])
 def test_a_bad_file_is_reported_with_its_line(tmp_path, text, message):

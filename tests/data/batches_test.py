@@ -13,11 +13,11 @@ from bigmodels.core.errors import UserError
 from bigmodels.data import batches, sources, transforms
 from bigmodels.data.batches import Batches, Order
 from bigmodels.parallel import layout
-from bigmodels.parallel.random import part_of
+from bigmodels.parallel.random import slice_key
 from bigmodels.parallel.sharding import MeshShape
 
 KEY = jax.random.key(0)
-ONE = layout.over(MeshShape(), 'jit', ())
+ONE = layout.make_layout(MeshShape(), 'jit', ())
 
 
 def dataset(length=10):
@@ -50,7 +50,7 @@ def at(opened, step, key=KEY):
   """The batch of a step."""
   batch, keys = jax.jit(opened.batch), key[None]
   if opened.microbatches > 1:
-    keys = jax.vmap(partial(part_of, jax.random.key_data(key)))(
+    keys = jax.vmap(partial(slice_key, jax.random.key_data(key)))(
       jnp.arange(opened.microbatches))
   return jax.tree.map(np.asarray, batch(
     opened.resident, opened.host_batch(step, 1), 0, keys))

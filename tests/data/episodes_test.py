@@ -34,7 +34,7 @@ def _experiment(**evals) -> Experiment:
 
 
 def _built(experiment):
-  return build.build(experiment, layout.over(MeshShape(), 'jit', ()),
+  return build.build(experiment, layout.make_layout(MeshShape(), 'jit', ()),
                      DataContext(None, None, {}, say=lambda _: None))
 
 

@@ -22,7 +22,7 @@ from bigmodels.parallel import layout
 from bigmodels.parallel.sharding import MeshShape
 from bigmodels.training import build
 
-ONE = layout.over(MeshShape(), 'jit', ())
+ONE = layout.make_layout(MeshShape(), 'jit', ())
 THREE = ('pad', 'begin', 'end')
 
 

@@ -33,7 +33,7 @@ from bigmodels.parallel import layout
 from bigmodels.parallel.sharding import MeshShape
 from tests.data.prepared import flat, jpeg, record, write
 
-ONE = layout.over(MeshShape(), 'jit', ())
+ONE = layout.make_layout(MeshShape(), 'jit', ())
 GOOD = [record(flat(row), row % 3, f'p{row}.jpg') for row in range(8)]
 BAD = {
   'truncated': (record(flat(1)[:-40], 1, 'bad.jpg'), 'OSError: Truncated File Read'),

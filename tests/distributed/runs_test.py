@@ -1,4 +1,4 @@
-"""Runs of run.py over several devices and processes: the same curve, come what may."""
+"""Runs of run.py over several devices and processes: the same curve in all cases."""
 
 import json
 import pathlib
@@ -60,7 +60,7 @@ def whole(tmp_path_factory, cache_dir):
   from bigmodels.hardware import devices
   from bigmodels.modes import train
 
-  devices.prepare(cache_dir / 'xla')
+  devices.configure_jax(cache_dir / 'xla')
   workdir = tmp_path_factory.mktemp('whole') / 'run'
   tiny = pathlib.Path(__file__).resolve().parents[1] / 'forks' / 'tiny.py'
   overrides = dict(f.removeprefix('--config.').split('=') for f in FLAGS)
@@ -83,7 +83,7 @@ def until(workdir, step, *processes):
 
 
 def ended(*processes) -> list[tuple[int, str, str]]:
-  """(exit code, stdout, stderr) of processes that end by themselves."""
+  """(exit code, stdout, stderr) of processes, after they have ended."""
   return [(p.wait(timeout=120), *p.communicate()) for p in processes]
 
 
@@ -96,21 +96,21 @@ def same_curve(workdir, whole):
       list(one.values()), list(two.values()), rtol=TOLERANCE, err_msg=str(one['step']))
 
 
-def test_two_processes_of_four_devices_and_each_other_layout_go_on(
+def test_two_processes_of_four_devices(
   start, pair, whole, tmp_path):
   first = tmp_path / 'first'
   both = pair(first, '--mesh=data:2,fsdp:4', '--config.resident=False')
   (code, out, err), (code1, out1, err1) = ended(*both)
   assert code == code1 == 0, err + err1
   assert 'process 0 of 2 on' in out and 'process 1 of 2 on' in out1
-  # Gloo's threads print lines of their own, which may fall into each other.
-  told = [line for line in out1.splitlines() if 'peer ranks' not in line]
-  assert 'report:' in out and len(told) == 1, ('one process tells', told)
+  # Gloo's threads print lines of their own, which may be mixed.
+  printed = [line for line in out1.splitlines() if 'peer ranks' not in line]
+  assert 'report:' in out and len(printed) == 1, ('one process prints', printed)
   same_curve(first, whole)
 
 
 @pytest.mark.slow('run several processes')
-def test_killed_on_eight_devices_it_goes_on_on_one_and_on_two_processes(
+def test_killed_on_eight_devices_and_resumed_on_one_and_on_two_processes(
   start, pair, whole, tmp_path):
   workdir, copy = tmp_path / 'run', tmp_path / 'copy'
   flags = ('--config.checkpoint=8',)
@@ -128,15 +128,15 @@ def test_killed_on_eight_devices_it_goes_on_on_one_and_on_two_processes(
 
 
 @pytest.mark.slow('run several processes')
-@pytest.mark.parametrize('lost, how', [
+@pytest.mark.parametrize('lost, number', [
   (1, signal.SIGKILL), (1, signal.SIGSTOP), (0, signal.SIGKILL)])
-def test_a_lost_process_is_named_and_the_run_goes_on(
-  start, pair, whole, tmp_path, lost, how):
+def test_a_lost_process_is_named_and_the_run_can_be_resumed(
+  start, pair, whole, tmp_path, lost, number):
   workdir = tmp_path / 'run'
   flags = ('--config.checkpoint=5', '--hang_timeout=8')
   both = pair(workdir, *flags)
   until(workdir, 12, *both)
-  both[lost].send_signal(how)
+  both[lost].send_signal(number)
   began = time.monotonic()
   (code, _, err), = ended(both[1 - lost])
   assert code != 0 and time.monotonic() - began < 8 + 15
@@ -177,24 +177,24 @@ def test_processes_with_different_workdirs_are_refused(start, tmp_path):
   both = [start(tmp_path / f'run{rank}', f'--coordinator=127.0.0.1:{port}',
                 '--num_processes=2', f'--process_id={rank}', '--hang_timeout=12')
           for rank in range(2)]
-  meet_nowhere(ended(*both), tmp_path / 'run1')
+  assert_no_common_secret(ended(*both), tmp_path / 'run1')
 
 
-def meet_nowhere(found, workdir):
+def assert_no_common_secret(found, workdir):
   """Process 1 looks for the secret in another folder, and process 0 waits for it."""
   (code, _, err), (code1, _, err1) = found
   assert code == code1 == 2
   assert re.fullmatch(
-    r'error: of 2 processes, 1 did not come within 12 s; what came as 1 from '
-    r'127\.0\.0\.1 does not know the secret of this run\n', err), err
+    r'error: of 2 processes, 1 did not connect within 12 s; what connected as 1 '
+    r'from 127\.0\.0\.1 does not know the secret of this run\n', err), err
   assert re.fullmatch(
-    r'error: process 0 keeps the secret of the run in \.secret-\w+ of its workdir, but '
+    r'error: process 0 has the secret of the run in \.secret-\w+ of its workdir, but '
     rf'{workdir}/\.secret-\w+ cannot be read here \(No such file or directory\): .*\n',
     err1), err1
 
 
 @pytest.mark.slow('run several processes')
-def test_one_secret_does_not_make_one_workdir(start, tmp_path, monkeypatch):
+def test_a_common_secret_with_different_workdirs(start, tmp_path, monkeypatch):
   monkeypatch.setenv('BIGMODELS_SECRET', 'the same for both of them')
   port = free_port()
   both = [start(tmp_path / f'run{rank}', f'--coordinator=127.0.0.1:{port}',
@@ -204,7 +204,7 @@ def test_one_secret_does_not_make_one_workdir(start, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow('run several processes')
-def test_without_a_workdir_they_meet_under_runs(command, tiny, tmp_path):
+def test_without_a_workdir_they_use_one_under_runs(command, tiny, tmp_path):
   port = free_port()
   both = [subprocess.Popen(
     command(f'--experiment={tiny}', *FLAGS, f'--coordinator=127.0.0.1:{port}',
@@ -213,7 +213,7 @@ def test_without_a_workdir_they_meet_under_runs(command, tiny, tmp_path):
     env=of_devices(1)) for rank in range(2)]
   for code, _, err in ended(*both):
     assert code == 0, err
-  run, = (tmp_path / 'runs').iterdir()  # and no secret is left
+  run, = (tmp_path / 'runs').iterdir()  # and no secret remains
   assert (run / 'result.json').is_file() and not list(run.glob('.secret*'))
 
 
@@ -228,11 +228,11 @@ def test_evaluating_different_workdirs_is_refused(command, whole, tmp_path):
     cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     env=of_devices(1))
     for rank, workdir in enumerate((whole, other))]
-  meet_nowhere(ended(*both), other)
+  assert_no_common_secret(ended(*both), other)
 
 
 @pytest.mark.slow('run several processes')
-def test_a_learner_that_adds_up_no_gradients_is_refused_under_pmap(
+def test_a_learner_that_does_not_average_gradients_is_refused_under_pmap(
   start, tmp_path, tiny):
   fork = tmp_path / 'alone.py'
   fork.write_text(

@@ -133,7 +133,7 @@ def _small(name: str, folder):
 @pytest.mark.parametrize('name', resolving.summaries())
 def test_two_steps(name, tmp_path):
   experiment = _small(name, tmp_path)
-  one = layout.over(experiment.mesh, 'jit', experiment.rules)
+  one = layout.make_layout(experiment.mesh, 'jit', experiment.rules)
   context = DataContext(str(tmp_path), tmp_path, {}, say=lambda _: None)
   built = build.build(experiment, one, context)
   programs = compile_programs(built.learner, built.train, built.evals, one)
@@ -171,7 +171,8 @@ def test_the_step_compiles_for_tpus_that_are_not_here(name, topology, tmp_path):
     pytest.skip('libtpu, which compiles for TPUs, is not installed: pip install '
                 '"jax[tpu]"')
   experiment = _small(name, tmp_path)
-  slice_ = layout.over(experiment.mesh, 'jit', (), device_specs.topology(topology))
+  slice_ = layout.make_layout(
+    experiment.mesh, 'jit', (), device_specs.topology_devices(topology))
   built = build.build(experiment, slice_,
                       DataContext(str(tmp_path), tmp_path, {}, say=lambda _: None))
   traced = trace(built.learner, built.train, {}, slice_)

@@ -1,7 +1,7 @@
-"""Traffic and time of a step, against numbers worked out by hand and against XLA's.
+"""The traffic of a step, against numbers derived by hand and against XLA's.
 
-Run as a program, this file compiles for eight devices of a CPU, and for TPUs where
-libtpu is, and prints the programs: one process for all tests here.
+Run as a program, this file compiles for eight devices of a CPU, and for TPUs if libtpu
+is installed, and prints the programs: one process for all tests here.
 """
 
 import contextlib
@@ -48,7 +48,7 @@ def collective_program(f, mesh, spec, shape):
 
 
 def collective_programs(devices):
-  """Each collective alone, of 64 KiB a device and more."""
+  """Programs of one collective each, of at least 64 KiB a device."""
   n = len(devices)
   mesh = mesh_of(devices, n, ('d',))
   ring = [(i, (i + 1) % n) for i in range(n)]
@@ -60,12 +60,12 @@ def collective_programs(devices):
     'collective-permute': lambda x: jax.lax.ppermute(x, 'd', ring)}.items()}
 
 
-def stack_program(devices, layers, dtype, shard=True, turns=False):
+def stack_program(devices, layers, dtype, shard=True, loop=False):
   """A step of gradient descent on a scanned stack of residual layers, data-parallel.
 
   Args:
-    shard: whether the parameters are spread over the devices too, or one copy on each.
-    turns: whether in a loop of a length that is an argument.
+    shard: whether the parameters are sharded over the devices, or replicated.
+    loop: whether in a loop whose trip count is an argument.
   """
   mesh = mesh_of(devices, len(devices), ('d',))
 
@@ -87,7 +87,7 @@ def stack_program(devices, layers, dtype, shard=True, turns=False):
   # Long enough for a TPU's compiler to gather in a loop of products.
   x = abstract(mesh, P('d'), (4 * len(devices), 512, WIDTH), dtype)
   n = abstract(mesh, P(), (), jnp.int32)
-  program = jax.jit(steps if turns else step,
+  program = jax.jit(steps if loop else step,
                     out_shardings=jax.tree.map(lambda w: w.sharding, w))
   return program.lower(w, x, n).compile().as_text()
 
@@ -101,25 +101,24 @@ def programs() -> dict[str, str]:
   found['cpu fsdp 2'] = stack_program(cpus, 2, float32)
   found['cpu fsdp 4'] = stack_program(cpus, 4, float32)
   found['cpu copies'] = stack_program(cpus, 3, float32, shard=False)
-  found['cpu turns'] = stack_program(cpus, 4, float32, turns=True)
+  found['cpu loop'] = stack_program(cpus, 4, float32, loop=True)
   if importlib.util.find_spec('libtpu'):
     for name in ('v5e:2x2', 'tpu7x:2x2x1'):
-      # The libtpu of jax 0.8.0 does not know the tpu7x yet.
+      # The libtpu of jax 0.8.0 does not support tpu7x.
       with contextlib.suppress(UserError):
         found |= {f'{name} {kind}': t for kind, t in
-                  collective_programs(device_specs.topology(name)).items()}
-    tpus = device_specs.topology('v5e:4x4')
+                  collective_programs(device_specs.topology_devices(name)).items()}
+    tpus = device_specs.topology_devices('v5e:4x4')
     found['tpu fsdp 4'] = stack_program(tpus, 4, jnp.bfloat16)
-    found['tpu copies'] = stack_program(device_specs.topology('v5e:2x2'), 3,
-                                        jnp.bfloat16,
-                                        shard=False)
-    found['tpu turns'] = stack_program(tpus, 4, jnp.bfloat16, turns=True)
+    found['tpu copies'] = stack_program(
+      device_specs.topology_devices('v5e:2x2'), 3, jnp.bfloat16, shard=False)
+    found['tpu loop'] = stack_program(tpus, 4, jnp.bfloat16, loop=True)
   return found
 
 
 @pytest.fixture(scope='module')
 def compiled():
-  """(name of a program) -> what it costs; skips those for a TPU without libtpu."""
+  """(name of a program) -> its costs; skips those for a TPU without libtpu."""
   environment = os.environ | {
     'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT),
     'XLA_FLAGS': '--xla_force_host_platform_device_count=8'}
@@ -131,7 +130,7 @@ def compiled():
   def costs_of(name):
     if name not in texts and not name.startswith('cpu'):
       pytest.skip('libtpu is not installed, or older: pip install "jax[tpu]"')
-    return costs.of_program(texts[name])
+    return costs.program_costs(texts[name])
 
   return costs_of
 
@@ -151,7 +150,7 @@ def test_one_collective(compiled, where, kind, times, crossing):
   devices = 4 if where == 'v5e:2x2' else 8
   found = compiled(f'{where} {kind}').collectives
   if kind == 'reduce-scatter' and where.startswith('tpu7x') and 'all-reduce' in found:
-    kind, crossing = 'all-reduce', 2  # libtpu 0.0.34 drops what is not its own after
+    kind, crossing = 'all-reduce', 2  # in libtpu 0.0.34 a slice follows it
   size = 128 * 128 * 4 * (devices if times == 'devices' else 1)
   links = size if crossing is None else crossing * size * (devices - 1) / devices
   assert found == {kind: (1, size, links)}
@@ -164,30 +163,30 @@ def test_a_collective_of_a_group(compiled):
 
 
 @pytest.mark.parametrize(('where', 'width'), [('cpu', 4), ('tpu', 2)])
-def test_copies_of_the_parameters_reduce_every_gradient_once(compiled, where, width):
+def test_replicated_parameters_reduce_every_gradient_once(compiled, where, width):
   found = compiled(f'{where} copies').collectives
   assert list(found) == ['all-reduce']
   assert found['all-reduce'].bytes == 3 * LAYER * width
-  assert found['all-reduce'].count == 3  # one in each turn of the backward scan
+  assert found['all-reduce'].count == 3  # one in each iteration of the backward scan
 
 
 def test_fully_sharded_on_a_cpu(compiled):
   found = compiled('cpu fsdp 4')
-  # Gathered forward and again backward; the CPU reduces, then drops what is not its.
+  # Gathered forward and again backward; the CPU reduces, and then slices.
   assert found.collectives['all-gather'].bytes == 2 * 4 * LAYER * 4
   assert found.collectives['all-reduce'].bytes == 4 * LAYER * 4
   assert found.link_bytes == 7 / 8 * 4 * LAYER * 4 * (2 + 2)
 
 
 def test_fully_sharded_on_a_tpu(compiled):
-  # Two gathers and a reduce-scatter of bfloat16, in whatever form: as such, as rings
-  # of permutes that go two devices too far, or with an all-reduce for the last.
+  # Two gathers and a reduce-scatter of bfloat16, in any form: as such, as rings of
+  # permutes with two steps more than necessary, or with an all-reduce for the last.
   least = 15 / 16 * 4 * LAYER * 2 * 3
   assert least <= compiled('tpu fsdp 4').link_bytes <= 4 / 3 * least * 1.001
   assert set(compiled('tpu fsdp 4').collectives) & {'all-gather', 'collective-permute'}
 
 
-def test_a_scanned_stack_costs_its_length(compiled):
+def test_the_costs_of_a_scan_are_proportional_to_its_length(compiled):
   two, four = compiled('cpu fsdp 2'), compiled('cpu fsdp 4')
   assert four.link_bytes == pytest.approx(2 * two.link_bytes, rel=1e-3)
   assert four.bytes_moved > 1.5 * two.bytes_moved
@@ -195,18 +194,18 @@ def test_a_scanned_stack_costs_its_length(compiled):
 
 
 @pytest.mark.parametrize('where', ['cpu', 'tpu'])
-def test_a_loop_of_unknown_length_counts_once(compiled, where):
-  turns, step = compiled(f'{where} turns'), compiled(f'{where} fsdp 4')
-  assert len(turns.uncounted_loops) == 1
-  assert turns.link_bytes == pytest.approx(step.link_bytes, rel=1e-3)
+def test_a_loop_of_unknown_trip_count_counts_once(compiled, where):
+  loop, step = compiled(f'{where} loop'), compiled(f'{where} fsdp 4')
+  assert len(loop.uncounted_loops) == 1
+  assert loop.link_bytes == pytest.approx(step.link_bytes, rel=1e-3)
 
 
 def compiled_here(f, *shapes):
   program = jax.jit(f).lower(*shaped(*shapes)).compile()
-  return costs.of_program(program.as_text()), program.cost_analysis()
+  return costs.program_costs(program.as_text()), program.cost_analysis()
 
 
-def test_memory_agrees_with_xla_where_nothing_loops():
+def test_memory_agrees_with_xla_without_loops():
   def f(w, v, x):
     return jax.nn.softmax(jax.nn.relu(x @ w) @ v, axis=-1)
 
@@ -215,17 +214,17 @@ def test_memory_agrees_with_xla_where_nothing_loops():
   assert ours.bytes_moved == pytest.approx(theirs['bytes accessed'], rel=0.01)
 
 
-def test_a_scan_reads_a_slice_in_a_turn():
+def test_a_scan_reads_a_slice_in_an_iteration():
   def last(x, w):
     return jax.lax.scan(lambda x, w: (x * w, x + w), x, w)
 
   length, size = 50, 4 * 1000
   ours, _ = compiled_here(last, (1000,), (length, 1000))
-  # Each turn reads a row of w and writes a row of the output, and has x in its hands.
+  # Each iteration reads a row of w, writes a row of the output, and uses x.
   assert 4 * length * size <= ours.bytes_moved <= 12 * length * size
 
 
-# The forms of the text that a small program does not bring up.
+# Forms of the text that small programs do not have.
 
 HEADER = 'HloModule m, is_scheduled=true, num_partitions=8\n\n'
 
@@ -245,14 +244,14 @@ def entry(*lines):
   ('{}', 8),
 ])
 def test_groups(groups, size):
-  found = costs.of_program(HEADER + entry(
+  found = costs.program_costs(HEADER + entry(
     f'ROOT %r = f32[64]{{0}} all-reduce(%p), channel_id=1, replica_groups={groups}, '
     'use_global_device_ids=true, to_apply=%add')).collectives
   assert found == {'all-reduce': (1, 256, 2 * (size - 1) / size * 256)}
 
 
 def test_an_asynchronous_collective_counts_once():
-  found = costs.of_program(HEADER + entry(
+  found = costs.program_costs(HEADER + entry(
     '%s = (f32[64]{0}, f32[512]{0}) all-gather-start(%p), replica_groups=[1,8]<=[8]',
     '%d = f32[512]{0} all-gather-done(%s)',
     '%s2 = ((f32[512]{0}), f32[64]{0}) reduce-scatter-start(%d), '
@@ -264,7 +263,7 @@ def test_an_asynchronous_collective_counts_once():
 
 
 def test_a_wrapped_asynchronous_collective():
-  found = costs.of_program(HEADER + (
+  found = costs.program_costs(HEADER + (
     '%wrapped (q: f32[64]) -> f32[64] {\n  %q = f32[64]{0} parameter(0)\n'
     '  ROOT %a = f32[64]{0} all-to-all(%q), replica_groups={{0,1,2,3}}\n}\n\n') + entry(
     '%s = ((f32[64]{0}), f32[64]{0}) async-start(%p), calls=%wrapped',
@@ -277,7 +276,7 @@ def test_the_fusions_of_a_tpu():
           'replica_groups=[1,8]<=[8], backend_config={{"async_collective_fusion_config'
           '":{{"flag_start":"2"}}}}')
   start = 'custom-call(%all-gather.1), custom_call_target="AsyncCollectiveStart"'
-  found = costs.of_program(HEADER + f'''
+  found = costs.program_costs(HEADER + f'''
 %all-reduce-scatter (q: f32[64]) -> f32[8] {{
   %q = f32[64]{{0:T(512)}} parameter(0)
   %all-reduce = f32[64]{{0:T(512)}} all-reduce(%q), replica_groups=[1,8]<=[8]
@@ -309,8 +308,8 @@ def test_the_fusions_of_a_tpu():
                                'reduce-scatter': (1, 256, 224)}
 
 
-def test_what_a_tpu_keeps_on_the_chip_is_not_moved():
-  found = costs.of_program(HEADER + entry(
+def test_on_chip_memory_of_a_tpu_is_not_counted():
+  found = costs.program_costs(HEADER + entry(
     '%c = (f32[64]{0:T(512)S(1)}, f32[64]{0:T(512)}, u32[]{:S(2)}) copy-start(%p)',
     '%d = f32[64]{0:T(512)S(1)} copy-done(%c)',
     '%n = f32[64]{0:T(512)S(1)} negate(%d)',
@@ -341,54 +340,30 @@ LOOP = '''
 '''
 
 
-@pytest.mark.parametrize(('known', 'step', 'limit', 'turns'), [
+@pytest.mark.parametrize(('known', 'step', 'limit', 'trips'), [
   ('', 1, '%n', 7), ('', 2, '%n', 4), ('', 1, '%j', None),
   (', backend_config={"known_trip_count":{"n":"5"}}', 1, '%j', 5)])
-def test_the_turns_of_a_loop(known, step, limit, turns):
-  found = costs.of_program(HEADER + LOOP.format(step=step, limit=limit) + entry(
+def test_the_trip_count_of_a_loop(known, step, limit, trips):
+  found = costs.program_costs(HEADER + LOOP.format(step=step, limit=limit) + entry(
     '%a = s32[] constant(3)', '%b = s32[] constant(10)', '%z = s32[] copy(%a)',
     '%t = (s32[], f32[64]{0}, s32[]) tuple(%z, %p, %b)',
     '%w = (s32[], f32[64]{0}, s32[]) while(%t), condition=%cond, body=%body' + known,
     'ROOT %r = f32[64]{0} get-tuple-element(%w), index=1'))
-  assert found.uncounted_loops == (() if turns else ('w',))
-  # 8 for the copied counter; in each turn 12 for its sum, and twice the array.
-  assert found.bytes_moved == 8 + (turns or 1) * (12 + 2 * 256)
+  assert found.uncounted_loops == (() if trips else ('w',))
+  # 8 for the copied counter; in each iteration 12 for its sum, and twice the array.
+  assert found.bytes_moved == 8 + (trips or 1) * (12 + 2 * 256)
 
 
-def test_of_a_conditional_the_largest_branch():
+def test_of_a_conditional_the_largest_branch_counts():
   branch = ('%{name} (q: f32[64]) -> f32[64] {{\n  %q = f32[64]{{0}} parameter(0)\n'
             '  ROOT %r = f32[64]{{0}} {what}\n}}\n\n')
-  found = costs.of_program(
+  found = costs.program_costs(
     HEADER + branch.format(name='least', what='bitcast(%q)')
     + branch.format(name='most', what='all-reduce(%q), replica_groups={{0,1}}')
     + entry('%i = s32[] constant(0)',
             'ROOT %r = f32[64]{0} conditional(%i, %p, %p), '
             'branch_computations={%least, %most}'))
   assert found == (512, {'all-reduce': (1, 256, 256)}, ())
-
-
-# Time.
-
-CHIP = device_specs.Chip('test', bfloat16=100, float32=50, memory=1, bandwidth=10,
-                  interconnect=1)
-
-
-def step_costs(moved, links):
-  return costs.Costs(moved, {'all-reduce': costs.Collective(1, links, links)}, ())
-
-
-@pytest.mark.parametrize(('flops', 'moved', 'links', 'step', 'bound'), [
-  (1000, 50, 2, 10, 'compute'), (1000, 200, 2, 20, 'memory'),
-  (1000, 50, 40, 40, 'network')])
-def test_roofline(flops, moved, links, step, bound):
-  found = costs.roofline(flops, step_costs(moved, links), CHIP)
-  assert found == (flops / 100, moved / 10, links, step, bound,
-                   pytest.approx(10 / step))
-
-
-def test_recomputation_and_float32_in_a_roofline():
-  found = costs.roofline(1000, step_costs(0, 0), CHIP, model_flops=750, float32=True)
-  assert (found.step_s, found.bound, found.mfu) == (20, 'compute', 0.75)
 
 
 if __name__ == '__main__':

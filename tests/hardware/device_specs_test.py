@@ -1,4 +1,4 @@
-"""The table of accelerators, and TPU slices that are described but not there."""
+"""The table of accelerators, and descriptions of TPU slices."""
 
 import importlib.util
 import os
@@ -19,17 +19,17 @@ SLICES = {  # name: (devices, their kind)
   'v5e:4x4': (16, 'TPU v5 lite'), 'v5p:2x2x2': (8, 'TPU v5'),
   'v5p:8x8x8': (512, 'TPU v5'), 'v6e:16x16': (256, 'TPU v6 lite'),
   ' V6E:2x4 ': (8, 'TPU v6 lite'), 'tpu7x:2x2x2': (16, 'TPU7x')}
-# Says of each slice how many devices it has and of what kind, and compiles for one.
+# Prints the number of devices of each slice and their kind, and compiles for one.
 DESCRIBE = '''
 import os, sys
 import jax, jax.numpy as jnp
 from bigmodels.core.errors import UserError
-from bigmodels.parallel import chips
+from bigmodels.hardware import device_specs
 before = dict(os.environ)
 for name in sys.argv[1:]:
   try:
-    devices = device_specs.topology(name)
-  except UserError:  # the libtpu of jax 0.8.0 does not know the tpu7x yet
+    devices = device_specs.topology_devices(name)
+  except UserError:  # the libtpu of jax 0.8.0 does not support tpu7x
     assert name.startswith('tpu7x')
     continue
   print(f'{name}|{len(devices)}|{devices[0].device_kind}')
@@ -62,11 +62,11 @@ def test_find(kind, name):
   'cpu', '', 'TPU v9', 'TPU', 'NVIDIA A10', 'NVIDIA L40', 'NVIDIA H100 80GB HBM3 MIG '
   '1g.10gb', 'NVIDIA GeForce RTX 4090 Laptop GPU', 'NVIDIA GeForce RTX 4090 D',
   'NVIDIA GeForce RTX 3090 Ti', 'AMD Instinct MI300X'])
-def test_what_is_not_known_is_not_guessed(kind):
+def test_unknown_devices_have_no_spec(kind):
   assert device_specs.find(kind) is None
 
 
-def test_this_device_is_a_cpu():
+def test_a_cpu_has_no_spec():
   assert device_specs.find(jax.devices('cpu')[0].device_kind) is None
 
 
@@ -74,9 +74,9 @@ def test_this_device_is_a_cpu():
   # FLOPs that a byte from the memory must bring, of "How to Scale Your Model".
   ('TPU v5 lite', 240), ('TPU v5', 164), ('TPU v6 lite', 562),
   ('NVIDIA H100 80GB HBM3', 295)])
-def test_peaks_go_together(kind, operations):
-  chip = device_specs.find(kind)
-  assert chip.bfloat16 / chip.bandwidth == pytest.approx(operations, rel=0.03)
+def test_peaks_are_consistent(kind, operations):
+  spec = device_specs.find(kind)
+  assert spec.bfloat16 / spec.bandwidth == pytest.approx(operations, rel=0.03)
 
 
 def test_a_device_is_half_a_chip_where_a_chip_is_two():
@@ -88,31 +88,31 @@ def test_a_device_is_half_a_chip_where_a_chip_is_two():
 @pytest.mark.parametrize(('name', 'problem', 'suggestion'), [
   ('v5x:2x2', "no TPU family 'v5x'", 'v5'),
   ('v7x:2x2x2', "no TPU family 'v7x'", "'tpu7x'"),
-  ('a100:8', "no TPU family 'a100'", 'choose from tpu7x, v2'),
-  ('', "no TPU family ''", 'choose from tpu7x, v2'),
-  ('v5e', 'names no shape', "'v5e:4x4'"),
-  ('v5e:', 'names no shape', "'v5e:4x4'"),
+  ('a100:8', "no TPU family 'a100'", 'there is tpu7x, v2'),
+  ('', "no TPU family ''", 'there is tpu7x, v2'),
+  ('v5e', 'needs a shape', "'v5e:4x4'"),
+  ('v5e:', 'needs a shape', "'v5e:4x4'"),
   ('v5e-16', "no TPU family 'v5e-16'", "'v5e'"),
-  ('v5e:4x', 'names no shape', "'v5e:4x4'"),
-  ('v5e:0x2', 'names no shape', "'v5e:4x4'"),
-  ('v5e:3x5', 'are 2x2', "'v5e:4x4'"),
+  ('v5e:4x', 'needs a shape', "'v5e:4x4'"),
+  ('v5e:0x2', 'needs a shape', "'v5e:4x4'"),
+  ('v5e:3x5', 'has 2x2 chips', "'v5e:4x4'"),
   ('v5e:32x32', 'a pod of v5e has 256 chips', "'v5e:16x16'"),
   ('v5e:2x2x2', 'has 2 dimensions', "'v5e:2x4'"),
   ('v4:2x2', 'has 3 dimensions', "'v4:2x2x1'"),
-  ('v5p:3x2x2', 'are 2x2', "'v5p:2x2x4'")])
-def test_a_slice_that_there_is_not(name, problem, suggestion):
+  ('v5p:3x2x2', 'has 2x2 chips', "'v5p:2x2x4'")])
+def test_a_slice_that_does_not_exist(name, problem, suggestion):
   with pytest.raises(UserError) as error:
-    device_specs.topology(name)
+    device_specs.topology_devices(name)
   message = str(error.value)
   assert problem in message and suggestion in message.partition('(')[0]
   assert all(example in message for example in ('v2:2x2', 'v5p:2x2x2', 'tpu7x:2x2x1'))
 
 
-def test_without_libtpu_it_says_what_to_install(monkeypatch):
+def test_without_libtpu_the_error_says_what_to_install(monkeypatch):
   monkeypatch.delenv('TPU_LIBRARY_PATH', raising=False)
   monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
   with pytest.raises(UserError, match=r'pip install "jax\[tpu\]"'):
-    device_specs.topology('v5e:4x4')
+    device_specs.topology_devices('v5e:4x4')
 
 
 @pytest.mark.skipif(importlib.util.find_spec('libtpu') is None,

@@ -1,4 +1,4 @@
-"""bigmodels.hardware.devices: what is kept of compiled programs, and where."""
+"""bigmodels.hardware.devices: the folder of the compilation cache."""
 
 import os
 import tempfile
@@ -10,16 +10,16 @@ from bigmodels.hardware import devices
 
 
 @pytest.fixture
-def prepare():
-  """devices.prepare; what JAX is set to is set back."""
+def configure():
+  """devices.configure_jax; afterwards JAX has its previous folder."""
   before = jax.config.jax_compilation_cache_dir
-  yield devices.prepare
+  yield devices.configure_jax
   jax.config.update('jax_compilation_cache_dir', before)
 
 
-def test_a_folder_that_is_there_or_can_be_made(prepare, tmp_path):
+def test_a_folder_that_exists_or_can_be_made(configure, tmp_path):
   for folder in (tmp_path, tmp_path / 'a' / 'b'):
-    assert prepare(folder) is None
+    assert configure(folder) is None
     assert jax.config.jax_compilation_cache_dir == str(folder)
   assert os.listdir(tmp_path) == []
 
@@ -28,14 +28,14 @@ def test_a_folder_that_is_there_or_can_be_made(prepare, tmp_path):
   ('file', 'file is not a folder'), ('file/x', 'file is not a folder'),
   ('x' * 300, 'File name too long'), ('/dev/null/x', '/dev/null is not a folder'),
   ('/proc/x', '/proc cannot be written to')])
-def test_without_a_folder_nothing_is_kept(place, message, prepare, tmp_path):
+def test_without_a_folder_programs_are_not_cached(place, message, configure, tmp_path):
   (tmp_path / 'file').write_text('')
-  said = prepare(tmp_path / place)
-  assert message in said and said.endswith('programs are compiled at every start')
+  found = configure(tmp_path / place)
+  assert message in found and found.endswith('programs are compiled at every start')
   assert jax.config.jax_compilation_cache_dir is None
 
 
-def test_a_full_disk_is_noticed_before(prepare, monkeypatch, tmp_path):
+def test_a_full_disk_is_noticed_in_advance(configure, monkeypatch, tmp_path):
   full = lambda **_: open('/dev/full', 'wb', buffering=0)  # noqa: E731, SIM115
   monkeypatch.setattr(tempfile, 'TemporaryFile', full)
-  assert 'cannot be written to: No space left on device' in prepare(tmp_path)
+  assert 'cannot be written to: No space left on device' in configure(tmp_path)

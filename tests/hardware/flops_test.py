@@ -1,4 +1,4 @@
-"""The arithmetic of a step, against numbers worked out by hand and against XLA's."""
+"""The operations of a step, against numbers derived by hand and against XLA's."""
 
 import jax
 import jax.numpy as jnp
@@ -30,14 +30,14 @@ CONVOLUTIONS = {
   'plain': (convolution(), (2, 9, 9, 3), (3, 3, 3, 8), 2 * 49 * 9 * 3 * 8),
   'strided': (convolution(window_strides=(2, 3)), (2, 9, 9, 3), (3, 3, 3, 8),
               2 * 12 * 9 * 3 * 8),
-  # Of 9 positions the outer ones meet 2 of 3 taps: 25 of 27 in each direction.
+  # Of 9 positions the outer ones use 2 of 3 taps: 25 of 27 in each direction.
   'padded': (convolution(padding='SAME'), (2, 9, 9, 3), (3, 3, 3, 8),
              2 * 25 * 25 * 3 * 8),
   'grouped': (convolution(feature_group_count=3), (2, 9, 9, 6), (3, 3, 2, 12),
               2 * 49 * 9 * 2 * 12),
   'atrous': (convolution(rhs_dilation=(2, 2)), (2, 9, 9, 3), (3, 3, 3, 8),
              2 * 25 * 9 * 3 * 8),
-  # Each output of a transposed convolution by two meets half of the taps.
+  # Each output of a transposed convolution by two uses half of the taps.
   'transposed': (convolution(lhs_dilation=(2, 2), padding=((1, 1), (1, 1))),
                  (2, 5, 5, 3), (2, 2, 3, 8), 2 * 10 * 10 * 3 * 8),
 }
@@ -77,7 +77,7 @@ def test_flops(f, shapes, expected):
   assert traced(f, *shapes) == expected
 
 
-def test_a_checkpoint_count_what_is_computed_again():
+def test_a_checkpoint_counts_its_recomputation():
   def loss(f):
     return lambda w, x: jnp.sum(f(w, x) ** 2)
 
@@ -138,5 +138,5 @@ def test_it_agrees_with_xla(f):
   shapes = shaped((32, 16, 16, 16), (3, 3, 16, 32), (8 * 8 * 32, 24), (24, 24, 40))
   step = jax.jit(f).trace(*shapes)
   theirs = step.lower().compile().cost_analysis()['flops']
-  # They count the element-wise operations as well, and leave out what nobody reads.
+  # XLA counts element-wise operations too, and removes unused results.
   assert flops.flops(step.jaxpr) == pytest.approx(theirs, rel=0.05)

@@ -1,4 +1,4 @@
-"""Tests of bigmodels.hardware.releases: what is refused, and what is warned of."""
+"""Tests of bigmodels.hardware.releases: which are refused, and warnings."""
 
 import os
 import pathlib
@@ -41,21 +41,21 @@ def test_the_oldest_are_those_of_the_requirements():
 
 
 @pytest.mark.parametrize('release', [
-  release for wrong in releases.KNOWN_WRONG for release in wrong.releases])
-def test_no_requirement_lets_a_wrong_release_in(release):
+  release for bug in releases.KNOWN_BUGS for release in bug.releases])
+def test_no_requirement_allows_a_release_with_a_bug(release):
   for name in ('jax', 'jaxlib'):
     for bounds, marker in _requirements(name):
       assert not bounds.contains(release), (name, marker)
 
 
-def test_entries_are_whole():
-  for wrong in releases.KNOWN_WRONG:
-    assert wrong.releases and wrong.backend in ('cpu', 'gpu', 'tpu')
-    assert all('\n' not in text and text for text in wrong[1:4])
-    assert re.search(r'[\w-]+/[\w-]+#\d+|measured', wrong.source)
+def test_entries_are_complete():
+  for bug in releases.KNOWN_BUGS:
+    assert bug.releases and bug.backend in ('cpu', 'gpu', 'tpu')
+    assert all('\n' not in text and text for text in bug[1:4])
+    assert re.search(r'[\w-]+/[\w-]+#\d+|measured', bug.source)
 
 
-def test_warnings_are_of_the_release_and_the_backend():
+def test_warnings_are_for_the_release_and_the_backend():
   line, = releases.warnings('0.10.2', 'cpu')
   assert line.startswith('jaxlib 0.10.2 on cpu: ') and '\n' not in line
   assert 'jax-ml/jax#39103' in line and 'install' in line
@@ -66,7 +66,7 @@ def test_warnings_are_of_the_release_and_the_backend():
 @pytest.mark.parametrize(('release', 'lines'), [('0.10.2', 1), ('0.12.0', 0)])
 def test_a_run_warns_once_at_its_start(monkeypatch, capsys, release, lines):
   monkeypatch.setattr(jaxlib, '__version__', release)
-  assert devices.require('cpu').startswith('cpu, ')
+  assert devices.require_backend('cpu').startswith('cpu, ')
   said = capsys.readouterr().out.splitlines()
   assert len(said) == lines
   assert all(line.startswith(f'warning: jaxlib {release} on cpu: ') for line in said)
@@ -79,8 +79,8 @@ def test_a_run_warns_once_at_its_start(monkeypatch, capsys, release, lines):
   ('0.10.1', '0.10.1', '0.12.9', 'flax 0.12.9 requires jax >= 0.11.1, got 0.10.1'),
   ('0.8.2', '0.8.3', '0.12.0', 'jaxlib 0.8.3 is newer than jax 0.8.2'),
 ])
-def test_releases_that_do_not_fit(jax, jaxlib, flax, message):
-  found = releases.unfit(jax, jaxlib, flax)
+def test_incompatible_releases(jax, jaxlib, flax, message):
+  found = releases.incompatible(jax, jaxlib, flax)
   assert found.startswith(message) and '\n' not in found
   assert found.endswith('pip install -r requirements.txt')
 
@@ -88,11 +88,11 @@ def test_releases_that_do_not_fit(jax, jaxlib, flax, message):
 @pytest.mark.parametrize(('jax', 'jaxlib', 'flax'), [
   ('0.8.2', '0.8.2', '0.12.0'), ('0.12.0', '0.12.0.1', '0.12.12'),
   ('0.11.1.dev20260801', '0.11.1', '0.12.9'), ('0.9.0', '0.8.3', '0.12.8')])
-def test_releases_that_fit(jax, jaxlib, flax):
-  assert releases.unfit(jax, jaxlib, flax) is None
+def test_compatible_releases(jax, jaxlib, flax):
+  assert releases.incompatible(jax, jaxlib, flax) is None
 
 
-def test_what_is_installed_here_is_supported():
+def test_the_installed_releases_are_supported():
   assert releases.unsupported() is None
   assert {'jax', 'jaxlib', 'flax', 'tensorboardX'} <= set(releases.required())
 
@@ -109,7 +109,7 @@ def test_old_python():
     'Python 3.9: bigmodels requires Python 3.11 or newer')
 
 
-def test_run_py_says_so_before_any_import(tmp_path):
+def test_run_py_reports_it_before_any_import(tmp_path):
   # -S: without any package that is installed.
   bare = subprocess.run(
     [sys.executable, '-S', str(ROOT / 'run.py'), '--list'], cwd=tmp_path,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bigmodels.layers.attention import Attention, attend, same_segment
-from bigmodels.parallel.random import part_of
+from bigmodels.parallel.random import slice_key
 
 BATCH, QUERIES, KEYS, WIDTH = 2, 5, 7, 12
 SEGMENTS = np.array([[1, 1, 2, 2, 0], [0, 0, 1, 1, 1]], np.int32)
@@ -251,7 +251,7 @@ def test_dropout_of_a_part_is_a_part_of_the_dropout():
                  rngs={'dropout': key})
 
   whole = answer(key, slice(None))
-  parts = [answer(part_of(key, n), slice(2 * n, 2 * n + 2)) for n in range(2)]
+  parts = [answer(slice_key(key, n), slice(2 * n, 2 * n + 2)) for n in range(2)]
   assert_close(jnp.concatenate(parts), whole)
   same = answer(jax.random.PRNGKey(4), slice(None))
   assert np.abs(same - whole).max() > 0.1

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bigmodels.layers.recurrent import Gru, Lstm
-from bigmodels.parallel.random import part_of
+from bigmodels.parallel.random import slice_key
 
 CELLS = (Lstm, Gru)
 BATCH, LENGTH, FEATURES, WIDTH = 4, 7, 5, 6
@@ -266,7 +266,7 @@ def test_parts_of_a_batch_have_the_masks_of_the_whole(cell):
   params, key = _params(layer, x), jax.random.PRNGKey(3)
   whole, _ = _apply(layer, params, x, train=True, rngs={'dropout': key})
   parts = [_apply(layer, params, x[2 * i : 2 * i + 2], train=True,
-                  rngs={'dropout': part_of(key, i)})[0] for i in range(2)]
+                  rngs={'dropout': slice_key(key, i)})[0] for i in range(2)]
   _assert_close(jnp.concatenate(parts), whole)
   plain, _ = _apply(layer, params, x)
   assert not np.allclose(whole, plain, atol=0.01)

@@ -10,7 +10,7 @@ import pytest
 
 from bigmodels.layers.attention import Attention
 from bigmodels.layers.transformer import Block, FeedForward
-from bigmodels.parallel.random import part_of
+from bigmodels.parallel.random import slice_key
 
 WIDTH, HIDDEN = 12, 20
 NORM = partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False)
@@ -170,6 +170,6 @@ def test_dropout_of_a_part_is_a_part_of_the_dropout():
     return apply({'params': params}, x, train=True, rngs={'dropout': key})
 
   whole = answer(key, x)
-  parts = [answer(part_of(key, n), x[2 * n:2 * n + 2]) for n in range(2)]
+  parts = [answer(slice_key(key, n), x[2 * n:2 * n + 2]) for n in range(2)]
   assert_close(jnp.concatenate(parts), whole)
   assert np.abs(whole - apply({'params': params}, x, train=False)).max() > 0.1

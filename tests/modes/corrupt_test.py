@@ -82,11 +82,11 @@ def test_too_many_stop_the_run(experiment, request_for, tmp_path, resident):
 @pytest.mark.parametrize('resident', [True, False])
 def test_an_evaluation_knows_which_rows_it_is_of(experiment, tmp_path, resident):
   resolved = resolving.resolve(str(experiment), {'resident': str(resident)})
-  one = layout.over(MeshShape(), 'jit', ())
+  one = layout.make_layout(MeshShape(), 'jit', ())
   built = build.build(resolved.experiment, one, DataContext(
     str(tmp_path / 'tfds'), tmp_path / 'cache', {}, say=lambda _: None))
   programs = compile_programs(built.learner, built.train, built.evals, one)
-  carry = programs.init(one.everywhere(np.array([0, 0], np.uint32)))
+  carry = programs.init(one.replicate(np.array([0, 0], np.uint32)))
   _, outputs = evaluation.evaluate(built, programs, 'test', carry.state)
   built.close()
   rows = np.delete(np.arange(14), [3, 8])

@@ -21,7 +21,7 @@ BAD = Program('a row that is off', lambda x: x.at[3].add(0.1), lambda x: x,
 @pytest.fixture
 def examine(monkeypatch, request_for, capsys):
   """(programs, other fields of the request) -> what the doctor prints."""
-  monkeypatch.setattr(releases, 'KNOWN_WRONG', ())
+  monkeypatch.setattr(releases, 'KNOWN_BUGS', ())
 
   def run(*programs, **fields):
     monkeypatch.setattr(doctor, 'PROGRAMS', programs)
@@ -87,8 +87,8 @@ def test_wrong_programs_are_named(examine, capsys):
 def test_a_known_release_comes_with_its_remedy(examine, monkeypatch, capsys):
   with pytest.raises(UserError) as error:
     monkeypatch.setattr(doctor.jaxlib, '__version__', '0.10.2')
-    monkeypatch.setattr(releases, 'KNOWN_WRONG', (
-      releases.Wrong(('0.10.2',), 'cpu', 'sums', 'a/b#1', of_reductions=False),))
+    monkeypatch.setattr(releases, 'KNOWN_BUGS', (
+      releases.KnownBug(('0.10.2',), 'cpu', 'sums', 'a/b#1', in_reductions=False),))
     examine(BAD)
   assert str(error.value).startswith('jaxlib 0.10.2 on cpu computes 1 of 1 ')
   assert str(error.value).endswith(releases.REMEDY)

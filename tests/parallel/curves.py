@@ -1,6 +1,6 @@
 """Trains small runs on eight devices in several layouts; prints their losses as JSON.
 
-A program of its own, for a process has as many devices as it was started with.
+A program, since the number of devices of a process is fixed when it starts.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ from bigmodels.training import build
 from bigmodels.training.compile import compile_programs, trace
 
 STEPS = 24
-LAYOUTS = {  # mesh, how, parts in time
+LAYOUTS = {  # mesh, strategy, microbatches
   'plain': ('', 'jit', 1),
   'jit data:8': ('data:8', 'jit', 1),
   'data:2,fsdp:4': ('data:2,fsdp:4', 'jit', 1),
@@ -44,16 +44,16 @@ LAYOUTS = {  # mesh, how, parts in time
 
 
 def pictures(size: int, channels: int, length: int = 80) -> data.Arrays:
-  """Made data of which something can be learned: brighter with the class."""
-  chance = np.random.default_rng(0)
+  """Images of noise that are brighter the higher the class."""
+  rng = np.random.default_rng(0)
   labels = np.arange(length) % 10
-  noise = chance.integers(0, 120, (length, size, size, channels))
+  noise = rng.integers(0, 120, (length, size, size, channels))
   return data.Arrays(inputs=(noise + 12 * labels[:, None, None, None]).astype(np.uint8),
                      labels=labels, splits={'train': 0.6, 'test': 0.4})
 
 
 def cifar_cnn() -> Experiment:
-  # As it is but for its widths: eight devices share the cores of one machine here.
+  # With smaller widths: eight devices share the cores of one machine here.
   experiment = resolving.resolve('cifar_cnn', {
     'learning_rate': '3e-4', 'model.widths': '(16, 32)', 'model.hidden': '(64,)',
   }).experiment
@@ -92,13 +92,13 @@ def built_on(experiment: Experiment, mesh: str, strategy: str):
   """The experiment built over eight devices, or without a mesh over one; its layout."""
   shape = MeshShape.parse(mesh) if mesh else MeshShape(data=1)
   devices = jax.devices()[:1] if not mesh else None
-  here = layout.over(shape, strategy, experiment.rules,
-                     devices)._replace(described=False)
+  here = layout.make_layout(shape, strategy, experiment.rules,
+                     devices)._replace(abstract=False)
   return build.build(experiment, here, DataContext(
     None, None, {}, say=lambda _: None)), here
 
 
-# Widths that eight devices cannot cut evenly, or into 31 columns each (jax#40232).
+# Widths that eight devices do not divide, or of 31 columns a device (jax#40232).
 UNEVEN = {
   'mlp': lambda: dataclasses.replace(mlp(), model=models.Mlp(10, (496, 498))),
   'cnn': lambda: dataclasses.replace(
@@ -113,18 +113,18 @@ def initial(experiment: Experiment, mesh: str) -> dict[str, str]:
   built, here = built_on(experiment, mesh, 'jit')
   traced = trace(built.learner, built.train, {}, here)
   carry = traced.lower['init']().compile()(
-    here.everywhere(np.asarray(jax.random.PRNGKey(0))))
+    here.replicate(np.asarray(jax.random.PRNGKey(0))))
   return {jax.tree_util.keystr(path, simple=True, separator='/'):
           hashlib.sha256(np.asarray(leaf).tobytes()).hexdigest()
           for path, leaf in jax.tree.leaves_with_path(carry.state.params)}
 
 
-def train(experiment: Experiment, mesh: str, strategy: str, parts: int) -> dict:
-  """The loss of every step, those of an evaluation, and where the parameters lie."""
-  experiment = dataclasses.replace(experiment, accumulate=parts)
+def train(experiment: Experiment, mesh: str, strategy: str, microbatches: int) -> dict:
+  """The loss of every step, those of an evaluation, and bytes of the parameters."""
+  experiment = dataclasses.replace(experiment, accumulate=microbatches)
   built, here = built_on(experiment, mesh, strategy)
   programs = compile_programs(built.learner, built.train, built.evals, here)
-  carry = programs.init(here.everywhere(np.asarray(jax.random.PRNGKey(0))))
+  carry = programs.init(here.replicate(np.asarray(jax.random.PRNGKey(0))))
   losses = []
   for step in range(STEPS):
     carry, _ = programs.advance(
@@ -143,9 +143,10 @@ def train(experiment: Experiment, mesh: str, strategy: str, parts: int) -> dict:
 
 if __name__ == '__main__':
   streamed = ('plain', 'fsdp:8', 'pmap', 'accumulate 2, pmap')
-  found = {name: {key: train(EXPERIMENTS[name](), *how) for key, how in LAYOUTS.items()
-                  if name != 'mlp, streamed' or key in streamed}
-           for name in sys.argv[1:]}
+  found = {
+    name: {key: train(EXPERIMENTS[name](), *each) for key, each in LAYOUTS.items()
+           if name != 'mlp, streamed' or key in streamed}
+    for name in sys.argv[1:]}
   found['initial'] = {name: {mesh: initial(experiment(), mesh) for mesh in MESHES}
                       for name, experiment in UNEVEN.items()}
   print(json.dumps(found))

@@ -21,7 +21,7 @@ LAYOUTS = ('jit data:8', 'data:2,fsdp:4', 'fsdp:8', 'data:2,fsdp:2,tensor:2', 'p
 
 @functools.cache
 def trained(*names) -> dict:
-  """What `curves.py` prints of networks; the small ones share a process."""
+  """What `curves.py` prints for networks; the small ones share a process."""
   done = subprocess.run([sys.executable, str(HERE / 'curves.py'), *names],
                         capture_output=True, text=True, timeout=600, check=False)
   assert done.returncode == 0, done.stderr[-3000:]
@@ -42,10 +42,10 @@ def test_something_is_learned(name):
 @pytest.mark.parametrize('name', NAMES)
 def test_the_same_curve(name, layout):
   if layout not in curves(name):
-    pytest.skip('the streamed road differs only in how a batch is cut')
+    pytest.skip('streamed batches differ only in their sharding')
   plain, other = curves(name)['plain'], curves(name)[layout]
   if name == 'batch statistics' and layout.startswith('accumulate'):
-    # Each part has statistics of its own: near the whole batch's, and not the same.
+    # Each microbatch has its own statistics: near the whole batch's, not the same.
     off = np.abs(np.array(other['losses']) - plain['losses'])
     assert 1e-3 < off.max() < 1
     return
@@ -55,14 +55,14 @@ def test_the_same_curve(name, layout):
     assert other['evaluated'][metric] == pytest.approx(value, rel=TOLERANCE), metric
 
 
-def test_parts_in_time_are_the_same_wherever_they_run():
+def test_microbatches_are_the_same_on_every_mesh():
   of = curves('batch statistics')
   np.testing.assert_allclose(of['accumulate 2, fsdp:8']['losses'],
                              of['accumulate 2, pmap']['losses'], rtol=TOLERANCE)
 
 
 @SLOW
-def test_parameters_are_cut():
+def test_parameters_are_sharded():
   of = curves('cifar_cnn')
   whole = of['plain']['bytes']
   assert of['jit data:8']['bytes'] == of['pmap']['bytes'] == whole

@@ -1,4 +1,4 @@
-"""As `curves.py`, of agents and adversaries: their losses in several layouts."""
+"""As `curves.py`, for agents and a GAN: their losses in several layouts."""
 
 import dataclasses
 import json
@@ -36,5 +36,5 @@ def experiment(name):
 if __name__ == '__main__':
   curves.STEPS = 20
   print(json.dumps({
-    name: {key: curves.train(experiment(name), *how) for key, how in LAYOUTS.items()}
+    name: {key: curves.train(experiment(name), *each) for key, each in LAYOUTS.items()}
     for name in OVERRIDES if name == 'digits_dcgan' or find_spec('gymnax')}))

@@ -1,4 +1,4 @@
-"""Tests of bigmodels.parallel.precision: what is bfloat16, and what must never be."""
+"""Tests of bigmodels.parallel.precision: what is bfloat16, and what never is."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ KEY = jax.random.PRNGKey(0)
 
 
 class Probe(nn.Module):
-  """Tells the dtypes that it meets on the way."""
+  """Notes the dtypes of its intermediate values."""
 
   note: Callable
 
@@ -46,7 +46,7 @@ def images(n=64):
 @pytest.mark.parametrize('given, met', [
   (np.float32, jnp.bfloat16), (np.uint8, np.uint8), (np.int32, np.int32)])
 @pytest.mark.parametrize('train', [True, False])
-def test_a_module_works_in_bfloat16_between_float32(given, met, train):
+def test_a_module_computes_in_bfloat16_between_float32(given, met, train):
   seen = {}
   model = precision.in_precision(Probe(seen.__setitem__), 'bfloat16')
   inputs = np.arange(28).reshape(7, 4).astype(given)
@@ -57,7 +57,7 @@ def test_a_module_works_in_bfloat16_between_float32(given, met, train):
   assert dtypes(updated) == dtypes(answer['logits']) == {'float32'}
   assert answer['classes'].dtype == jnp.int32
   assert dtypes(variables) == {'float32'}
-  # Every number of the answer is one that bfloat16 has.
+  # Every output is a number of bfloat16.
   rounded = answer['logits'].astype(jnp.bfloat16).astype(jnp.float32)
   np.testing.assert_array_equal(answer['logits'], rounded)
 

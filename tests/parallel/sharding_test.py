@@ -1,4 +1,4 @@
-"""bigmodels.parallel.sharding: specs worked out by hand, and what is refused."""
+"""bigmodels.parallel.sharding: specs derived by hand, and refusals."""
 
 import re
 
@@ -78,15 +78,15 @@ def test_a_mesh_is_read(text, sizes):
   ('model:4', ("no axis 'model'", 'choose from data, fsdp, tensor')),
   ('', ("no axis ''", 'choose from data, fsdp, tensor')),
   ('data:4,', ("no axis ''",)),
-  ('fsdp:0', ('fsdp', 'at least 1', 'got 0')),
-  ('fsdp:-2', ('fsdp', 'at least 1', 'got -2')),
+  ('fsdp:0', ('fsdp', '>= 1', 'got 0')),
+  ('fsdp:-2', ('fsdp', '>= 1', 'got -2')),
   ('data:-1,tensor:-1', ('only one axis', 'data, tensor')),
   ('data:2,fsdp:2,data:2', ('data is named twice',)),
-  ('data', ('data wants a number', 'data:4')),
-  ('data:', ('data wants a number',)),
-  ('data:2,tensor:two', ('tensor wants a number', 'tensor:4')),
-  ('data:1.5', ('data wants a number',)),
-  ('data:2:3', ('data wants a number',)),
+  ('data', ('data needs a number', 'data:4')),
+  ('data:', ('data needs a number',)),
+  ('data:2,tensor:two', ('tensor needs a number', 'tensor:4')),
+  ('data:1.5', ('data needs a number',)),
+  ('data:2:3', ('data needs a number',)),
 ])
 def test_a_mesh_with_an_error_is_refused(text, words):
   with refused(f'--mesh={text}: ', *words):
@@ -107,22 +107,22 @@ def test_an_impossible_mesh_cannot_be_made():
   (MeshShape(data=2, fsdp=-1), 8, (2, 4, 1)),
   (MeshShape(data=2, tensor=3), 6, (2, 1, 3)),
 ])
-def test_the_devices_that_are_left_are_taken(mesh, devices, sizes):
-  mesh = mesh.over(devices)
+def test_minus_one_takes_the_remaining_devices(mesh, devices, sizes):
+  mesh = mesh.resolve(devices)
   assert tuple(vars(mesh).values()) == sizes
-  assert mesh.parts == sizes[0] * sizes[1]
+  assert mesh.data_shards == sizes[0] * sizes[1]
 
 
 @pytest.mark.parametrize('mesh, devices, words', [
   (MeshShape(fsdp=3), 8, ('data:-1,fsdp:3,tensor:1', '8 devices', 'divided by 3')),
   (MeshShape(fsdp=8), 4, ('4 devices', 'divided by 8')),
   (MeshShape(tensor=2), 1, ('1 device cannot be divided by 2',)),
-  (MeshShape(data=4), 8, ('data:4,fsdp:1,tensor:1', 'wants 4', 'are 8', '-1')),
-  (MeshShape(data=4, tensor=2), 1, ('wants 8', 'there is 1;')),
+  (MeshShape(data=4), 8, ('data:4,fsdp:1,tensor:1', 'needs 4 devices, got 8', '-1')),
+  (MeshShape(data=4, tensor=2), 1, ('needs 8 devices, got 1;')),
 ])
 def test_a_mesh_that_does_not_fit_the_devices_is_refused(mesh, devices, words):
   with refused(*words):
-    mesh.over(devices)
+    mesh.resolve(devices)
 
 
 # --- parameters -----------------------------------------------------------------
@@ -139,11 +139,11 @@ def test_a_mesh_that_does_not_fit_the_devices_is_refused(mesh, devices, words):
   ((63, 65), P()),  # small, and nothing divides it
   ((), P()),
 ])
-def test_fsdp_cuts_the_longest_axis_that_divides(shape, spec):
+def test_fsdp_shards_the_longest_axis_that_divides(shape, spec):
   assert specs_of((), FSDP, w=shape) == {'w': spec}
 
 
-def test_without_fsdp_all_is_whole():
+def test_without_fsdp_all_is_replicated():
   assert specs_of((), MeshShape(data=8), w=(64, 128), odd=(999, 999)) == {
     'w': P(), 'odd': P()}
 
@@ -157,7 +157,7 @@ def test_fsdp_refuses_what_it_cannot_divide():
   assert specs == {'head': {'w': P()}}
 
 
-def test_the_first_rule_is_taken_and_fsdp_what_it_leaves_open():
+def test_the_first_rule_applies_and_fsdp_takes_what_it_leaves_free():
   rules = [Rule('a', ('tensor', None)), Rule('[ab]', (None, 'tensor')),
            Rule('c', ('fsdp', None)), Rule('.*', (None, None))]
   named = {'a': (64, 128), 'b': (64, 128), 'c': (64, 128), 'd': (64, 128),
@@ -174,7 +174,7 @@ def test_the_first_rule_is_taken_and_fsdp_what_it_leaves_open():
    ('tensor:4', 'w (4, 6)', 'axis of 6', 'tensor:4 does not divide')),
   ([Rule('w', ('fsdp', None))], FSDP, (6, 4), ('axis of 6', 'fsdp:4')),
   ([Rule('w', ('tensr', None)), Rule('v', ('tensor',))], TENSOR, (4, 6),
-   ("('tensr', None)", "'tensor', 'fsdp' or None")),
+   ("must be 'tensor', 'fsdp' or None", "('tensr', None)")),
   ((), TENSOR, (4, 6), ('tensor:2', 'no rules for tensor', 'sharding.MLP')),
   ([Rule('w', (None, None))], TENSOR, (4, 6), ('no rules for tensor',)),
   ([Rule('v', (None, 'tensor'))], TENSOR, (4, 6), ('no rule covers', 'w (4, 6)')),
@@ -225,7 +225,7 @@ def test_rules_of_cnn(depth, batch_norm):
   ResNet(4, depth=18), ResNet(4, depth=50), CifarResNet(4, depth=8), MobileNetV1(4),
   MobileNetV2(4), Vgg(4, depth=11)], ids=lambda model: type(model).__name__)
 def test_rules_of_convolutional_networks(model):
-  """Filters are cut along their outputs, a head along its inputs, nothing else."""
+  """Filters are sharded along their outputs, a head along its inputs."""
   params = params_of(model, 64, 64, 3)
   specs = by_name(sharding.parameter_specs(params, sharding.CNN, TENSOR))
   ranks = {name: leaf.ndim for name, leaf in by_name(params).items()}
@@ -319,7 +319,7 @@ def test_fsdp_takes_what_a_tensor_of_one_would_hold():
 # --- the state ------------------------------------------------------------------
 
 
-def test_moments_and_averages_lie_where_the_parameters_lie():
+def test_moments_and_averages_have_the_specs_of_the_parameters():
   params = params_of(Mlp(2, (64,)), 128)
   # Against the choice by shape: only the parameter's own spec can say this.
   own = {'Dense_0': {'kernel': P('tensor', 'fsdp'), 'bias': P('tensor')},
@@ -338,7 +338,7 @@ def test_moments_and_averages_lie_where_the_parameters_lie():
   assert specs['model_state']['batch_stats'] == {'kernel': P('fsdp'), 'mean': P()}
 
 
-def test_factored_moments_are_cut_if_they_can_be():
+def test_factored_moments_are_sharded_if_they_can_be():
   params = shapes(w=(6000, 4097), v=(129, 128))
   optimizer = optax.adafactor(1e-3)
   state = jax.eval_shape(optimizer.init, params)

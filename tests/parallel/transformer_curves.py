@@ -1,4 +1,4 @@
-"""As `curves.py`, of transformers: their losses in several layouts, as JSON."""
+"""As `curves.py`, for transformers: their losses in several layouts, as JSON."""
 
 import dataclasses
 import json
@@ -19,7 +19,7 @@ WIDTH, VOCABULARY, LENGTH = 32, 64, 16
 
 
 def experiment(model):
-  """The fork, which brings the rules, with another model."""
+  """The fork, which has the rules, with another model."""
   found = resolving.resolve(str(FORK), {
     'width': str(WIDTH), 'vocabulary': str(VOCABULARY), 'length': str(LENGTH),
     'examples': '40', 'batch_size': '16', 'learning_rate': '3e-3'}).experiment
@@ -37,7 +37,7 @@ EXPERIMENTS = {
 if __name__ == '__main__':
   curves.STEPS = 3
   found = {
-    name: {key: curves.train(experiment(model), *how) for key, how in LAYOUTS.items()}
+    name: {key: curves.train(experiment(model), *each) for key, each in LAYOUTS.items()}
     for name, model in EXPERIMENTS.items()}
   found['initial'] = {mesh: curves.initial(experiment(EXPERIMENTS['gpt']), mesh)
                       for mesh in ('', 'fsdp:8', 'data:2,fsdp:2,tensor:2')}

@@ -33,7 +33,7 @@ def test_the_same_curve(curves, name, layout):
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_parameters_are_cut(curves, name):
+def test_parameters_are_sharded(curves, name):
   whole = curves[name]['plain']['bytes']
   # A quarter, but for what has fewer than 4,096 elements.
   cut = curves[name]['data:2,fsdp:2,tensor:2']['bytes']

@@ -12,7 +12,7 @@ from bigmodels.core.errors import UserError
 from bigmodels.data import tokenizers
 from bigmodels.data.tokenizers import Bytes, Characters, Words
 from bigmodels.models import Bert, Gpt, MaskedBert, RecurrentClassifier
-from bigmodels.parallel.random import part_of
+from bigmodels.parallel.random import slice_key
 from bigmodels.tasks import decoding, masked_token, next_token
 
 KEY = jax.random.PRNGKey(0)
@@ -416,7 +416,7 @@ def test_a_part_of_a_batch_is_masked_as_in_the_whole():
   whole = hide(batch)
   for part in range(3):
     rows = slice(2 * part, 2 * part + 2)
-    found = hide({k: v[rows] for k, v in batch.items()}, part_of(KEY, part))
+    found = hide({k: v[rows] for k, v in batch.items()}, slice_key(KEY, part))
     for actual, expected in zip(found, whole, strict=True):
       np.testing.assert_array_equal(actual, expected[rows])
 

@@ -19,7 +19,7 @@ from bigmodels.parallel.sharding import MeshShape
 from bigmodels.training import build, evaluation, loop
 from bigmodels.training.compile import trace
 
-ONE = layout.over(MeshShape(), 'jit', ())
+ONE = layout.make_layout(MeshShape(), 'jit', ())
 NAN, INF = float('nan'), float('inf')
 
 

@@ -40,7 +40,7 @@ def traced(model, train, test, given=FITTED, test_given=None):
       source=pictures(test, 12), batch_size=4,
       transforms=given if test_given is None else test_given)},
     duration=Duration(steps=1))
-  one = layout.over(MeshShape(), 'jit', ())
+  one = layout.make_layout(MeshShape(), 'jit', ())
   built = build.build(experiment, one, DataContext(None, None, {}))
   return trace(built.learner, built.train, built.evals, one)
 

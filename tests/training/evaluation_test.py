@@ -57,10 +57,10 @@ def ready(task=confused, learner=learners.supervised, batch_size=5, **fields):
     optimizer=partial(optax.sgd, 0.1), duration=Duration(steps=4),
     train=data.Batches(source=source, batch_size=8),
     evals={'train_again': data.Batches(source=source, batch_size=batch_size)}, **fields)
-  one = layout.over(MeshShape(), 'jit', ())
+  one = layout.make_layout(MeshShape(), 'jit', ())
   built = build.build(experiment, one, DataContext(None, None, {}, lambda line: None))
   programs = compile_programs(built.learner, built.train, built.evals, one)
-  return built, programs, programs.init(one.everywhere(np.asarray(
+  return built, programs, programs.init(one.replicate(np.asarray(
     jax.random.PRNGKey(0))))
 
 
@@ -122,7 +122,7 @@ def test_each_member_is_what_it_would_be_alone():
   members = jax.device_get(ready(plain, population)[2].state.params)
   alone, programs, _ = ready(plain)
   key = jax.random.fold_in(jax.random.PRNGKey(0), 1)
-  single = programs.init(alone.layout.everywhere(np.asarray(key))).state.params
+  single = programs.init(alone.layout.replicate(np.asarray(key))).state.params
   jax.tree.map(lambda all_, one: np.testing.assert_allclose(all_[1], one, rtol=1e-6),
                members, jax.device_get(single))
 

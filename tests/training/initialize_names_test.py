@@ -45,7 +45,7 @@ def built_of(source, **others):
     task=tasks.regression if regression else tasks.classification,
     optimizer=partial(optax.adam, 1e-3), duration=Duration(steps=1),
     train=data.Batches(source=source, batch_size=None), evals={}, **others)
-  one = layout.over(MeshShape(), 'jit', (), jax.devices()[:1])
+  one = layout.make_layout(MeshShape(), 'jit', (), jax.devices()[:1])
   lines = []
   found = build.build(record, one, DataContext(None, None, {}, lines.append))
   found.close()

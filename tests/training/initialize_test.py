@@ -34,7 +34,7 @@ def experiment(widths=(6,), num_outputs=3, batch_norm=False, **others):
 
 
 def built_of(record, kept=None):
-  one = layout.over(MeshShape(), 'jit', record.rules, jax.devices()[:1])
+  one = layout.make_layout(MeshShape(), 'jit', record.rules, jax.devices()[:1])
   lines = []
   found = build.build(record, one, DataContext(
     None, None, {} if kept is None else {'tokenizer': kept}, lines.append))

@@ -54,7 +54,8 @@ def trained(model, source, task=tasks.classification, learner=learners.supervise
     model=model, task=task, optimizer=partial(optax.sgd, 0.1), learner=learner,
     train=data.Batches(source=source, batch_size=4, transforms=transforms), evals={},
     duration=Duration(steps=1), **fields)
-  one = layout.over(MeshShape(), 'jit', (), jax.devices()[:1])._replace(described=False)
+  one = layout.make_layout(
+    MeshShape(), 'jit', (), jax.devices()[:1])._replace(abstract=False)
   context = DataContext(None, pathlib.Path(), {}, lambda line: None, lambda path: None)
   build.build(record, one, context).close()
   built = build.build(dataclasses.replace(record, train=dataclasses.replace(
@@ -506,7 +507,7 @@ def test_a_classifier_of_other_classes_is_no_measure(ours, theirs, named, told, 
   judge = SimpleNamespace(
     name='judge in J', classes=theirs, named=named[1],
     features=lambda images: (None, np.zeros((len(images), len(theirs or ours)))))
-  one = layout.over(MeshShape(), 'jit', (), jax.devices()[:1])
+  one = layout.make_layout(MeshShape(), 'jit', (), jax.devices()[:1])
   context = DataContext(None, pathlib.Path(), {}, lines.append, lambda path: judge)
 
   def checked():

@@ -30,7 +30,7 @@ CLASSIFIER = {'model.widths': '(8,)', 'model.pool': '(2,)', 'model.hidden': '(12
 def finished(cache_dir, tmp_path_factory):
   """A run of a classifier, one that it measures, and one without a classifier."""
   folder = tmp_path_factory.mktemp('runs')
-  devices.prepare(cache_dir / 'xla')
+  devices.configure_jax(cache_dir / 'xla')
 
   def run(name, workdir, **overrides):
     train.run(Request(experiment=name, overrides=overrides, workdir=str(workdir),
@@ -216,7 +216,7 @@ def test_a_run_that_is_opened_is_as_long_as_it_was(finished, cache_dir):
   workdir = Workdir(finished.generator)
   experiment = dataclasses.replace(
     workdir.recorded({}).experiment, duration=Duration(epochs=1))
-  one = layout.over(experiment.mesh, 'jit', ())
+  one = layout.make_layout(experiment.mesh, 'jit', ())
   found = []
   for reading in (True, False):
     built = opening.build_run(experiment, one, workdir, None, cache_dir,

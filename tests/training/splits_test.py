@@ -219,7 +219,7 @@ def built(source, batch_size, tests=None):
     train=data.Batches(source=source, batch_size=batch_size),
     evals={n: data.Batches(source=s, batch_size=100) for n, s in (tests or {}).items()})
   lines = []
-  one = layout.over(MeshShape(), 'jit', (), jax.devices()[:1])
+  one = layout.make_layout(MeshShape(), 'jit', (), jax.devices()[:1])
   found = build.build(record, one, DataContext(None, None, {}, lines.append))
   found.close()
   return found, lines

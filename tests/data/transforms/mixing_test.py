@@ -10,7 +10,7 @@ from scipy import stats
 
 from bigmodels.config import tree
 from bigmodels.data import transforms
-from bigmodels.parallel.random import part_of
+from bigmodels.parallel.random import slice_key
 
 KEY = jax.random.PRNGKey(3)
 MIXUP = partial(transforms.mixup, num_outputs=5)
@@ -134,7 +134,8 @@ def test_a_batch_cut_into_even_parts_is_mixed_alike(transform):
   whole = apply(transform, data)
   for part in range(3):
     here = slice(4 * part, 4 * part + 4)
-    found = apply(transform, {k: v[here] for k, v in data.items()}, part_of(KEY, part))
+    found = apply(
+      transform, {k: v[here] for k, v in data.items()}, slice_key(KEY, part))
     jax.tree.map(lambda f, w, here=here: np.testing.assert_allclose(
       f, w[here], rtol=1e-6), found, whole)
 

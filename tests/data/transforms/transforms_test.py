@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bigmodels.data import transforms
-from bigmodels.parallel.random import part_of
+from bigmodels.parallel.random import slice_key
 from tests.data.transforms.images import KEY, apply, batch, pixels
 
 RANDOM = {
@@ -49,7 +49,7 @@ def test_a_part_of_a_batch_gets_its_part_of_the_draws(name):
   whole = transform(data, key)['inputs']
   for part in range(2):
     here = slice(3 * part, 3 * part + 3)
-    found = transform({k: v[here] for k, v in data.items()}, part_of(key, part))
+    found = transform({k: v[here] for k, v in data.items()}, slice_key(key, part))
     np.testing.assert_allclose(found['inputs'], whole[here], rtol=1e-6)
 
 
