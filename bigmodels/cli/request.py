@@ -79,10 +79,16 @@ class Request(NamedTuple):
     stored = Workdir(self.workdir).fitted() if self.workdir else Fitted(None, {})
     kept = {name: value for name, value in stored.kept.items()
             if name != 'train' and not name.startswith('identity')}
+    say = functools.cache(in_lines(functools.partial(print, flush=True)))  # once each
+
+    def open_run(path):
+      from bigmodels.training import runs  # slow to import, and rarely needed
+
+      return runs.read(path, self.cache_dir, say, trust=self.trust)
+
     return DataContext(
-      self.data_dir or stored.data_dir, self.cache_dir, kept, shapes_only=True,
-      trust=self.trust,
-      say=functools.cache(in_lines(functools.partial(print, flush=True))))  # once each
+      self.data_dir or stored.data_dir, self.cache_dir, kept, say, open_run,
+      shapes_only=True, trust=self.trust)
 
   def layout(self, experiment: Experiment, devices: list | None = None) -> Layout:
     """How arrays are laid out over devices.

@@ -113,11 +113,8 @@ def _prompts(prompt: list[str] | None, prompt_file: str | None) -> list[str]:
   """All prompts; the empty one if none is given."""
   prompts = list(prompt or ())
   if prompt_file is not None:
-    try:
-      text = files.read_text(paths.checked(prompt_file, '--prompt_file'))
-    except UserError as error:
-      raise UserError(f'--prompt_file={str(error).removeprefix("--prompt_file=")}'
-                      ) from None
+    path = paths.checked(prompt_file, '--prompt_file')
+    text = files.read_text(path, '--prompt_file')
     lines = text.replace('\r\n', '\n').replace('\r', '\n').split('\n')
     if lines == ['']:
       raise UserError(f'--prompt_file={prompt_file}: must have a line, is empty')
