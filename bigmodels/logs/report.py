@@ -155,8 +155,8 @@ def _metrics(metrics, classes):
     split, name = _split(key)
     if _is_class(name):
       name, _, index = name.rpartition('/')
-      named = classes is not None and int(index) < len(classes)
-      label = f'{index} {classes[int(index)]}' if named else index
+      called = [*(classes or ())][int(index):][:1]
+      label = ' '.join(dict.fromkeys((index, *called)))
       each.setdefault(split, {}).setdefault(label, {})[name] = value
     else:
       whole.setdefault(name, {})[split] = value

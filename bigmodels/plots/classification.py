@@ -153,7 +153,7 @@ def _reliability(confidence, right, bins=15):
 
 
 def _mistakes(images, labels, predictions, confidence, names):
-  columns, side = 8, style.FULL / 8.5
+  columns, side = min(8, len(images)), style.FULL / 8.5
   rows = -(-len(images) // columns)
   short = [style.shorten(name, 16) for name in names]
   pairs = [(short[a], short[b]) for a, b in zip(labels, predictions, strict=True)]
@@ -161,7 +161,7 @@ def _mistakes(images, labels, predictions, confidence, names):
   caption = 0.36 if between == ' → ' else 0.5
   height = rows * (side + caption)
   # Placed by hand: the layout engine takes seconds for so many panels.
-  figure = style.figure(style.FULL, height, layout=None)
+  figure = style.figure(style.FULL * columns / 8, height, layout=None)
   grid = figure.subplots(rows, columns, squeeze=False, gridspec_kw={
     'left': 0.005, 'right': 0.995, 'bottom': 0, 'top': 1 - caption / height,
     'hspace': caption / side, 'wspace': 0.06})

@@ -96,6 +96,11 @@ def test_the_tables_hold_every_metric(tmp_path):
     ['1 dog', '0.0000', '0.1250']]
 
 
+def test_a_class_that_is_called_by_its_number_is_so_once(tmp_path):
+  page, _ = _write(tmp_path, result=RESULT, classes=('0', '1'))
+  assert [row[0] for row in page.rows][-2:] == ['0', '1']
+
+
 def test_curves_one_panel_a_metric_and_none_for_classes_or_what_is_constant(tmp_path):
   page, text = _write(tmp_path, records=_records(), result={'best_step': 20})
   assert page.tags.count('figure') == 2
