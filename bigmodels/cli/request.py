@@ -82,9 +82,9 @@ class Request(NamedTuple):
     say = functools.cache(in_lines(functools.partial(print, flush=True)))  # once each
 
     def open_run(path):
-      from bigmodels.training import runs  # slow to import, and rarely needed
+      from bigmodels.training import opening  # slow to import, and rarely needed
 
-      return runs.read(path, self.cache_dir, say, trust=self.trust)
+      return opening.load(path, cache_dir=self.cache_dir, trust=self.trust, say=say)
 
     return DataContext(
       self.data_dir or stored.data_dir, self.cache_dir, kept, say, open_run,
