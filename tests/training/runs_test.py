@@ -2,13 +2,16 @@
 
 import dataclasses
 import json
+import pathlib
 import re
 from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import bigmodels
 from bigmodels import data, metrics
 from bigmodels.cli.request import Request
 from bigmodels.config import Duration
@@ -77,6 +80,69 @@ def test_answers_are_those_of_the_runs_own_evaluation(finished, classifier, digi
   assert -logs[np.arange(len(labels)), labels].mean() == pytest.approx(
     found['test/loss'], rel=1e-4)
   assert 0.2 < found['test/accuracy'] < 1  # so that it matters which are right
+
+
+def test_predictions_are_those_of_the_runs_own_evaluation(classifier, digits):
+  found = classifier.predict(digits['inputs'])
+  assert {name: x.shape[1:] for name, x in found.items()} == {
+    'predictions': (), 'probabilities': (10,)}
+  labels = digits['labels']
+  assert np.mean(found['predictions'] == labels) == pytest.approx(
+    classifier.evaluate('test')['test/accuracy'], abs=1e-6)
+  np.testing.assert_allclose(found['probabilities'].sum(1), 1, rtol=1e-5)
+  one = classifier.predict(digits['inputs'][7:8])
+  np.testing.assert_allclose(
+    one['probabilities'][0], found['probabilities'][7], rtol=1e-4, atol=1e-6)
+
+
+def test_an_evaluation_gives_the_numbers_of_the_result(finished, classifier):
+  expected = {name: value for name, value in result(finished.classifier)[
+    'metrics'].items() if name.startswith('test/')}
+  assert classifier.evaluate() == expected
+  with pytest.raises(UserError, match="evaluates no split 'tets'; did you mean 'test'"):
+    classifier.evaluate('tets')
+
+
+def test_the_parts_of_a_run_are_at_hand(finished, classifier, digits):
+  run = classifier
+  images = jnp.asarray(digits['inputs'][:3], jnp.float32)
+  mean, std = run.normalization
+  logits = run.model.apply({'params': run.params, **run.model_state},
+                           (images - mean) / std, train=False)
+  np.testing.assert_allclose(
+    jax.nn.softmax(logits), run.predict(digits['inputs'][:3])['probabilities'],
+    rtol=1e-4, atol=1e-6)
+  assert run.experiment.duration.epochs == 5 and run.tokenizer is None
+  assert run.name == f'digits_cnn in {finished.classifier}' and run.step > 0
+
+
+def test_a_run_that_writes_no_text_is_named(classifier):
+  with pytest.raises(UserError, match='task classification, which writes no text'):
+    classifier.generate(['a'])
+
+
+def test_a_run_of_text_continues_prompts(finished):
+  path = finished.folder / 'text.txt'
+  path.write_text('the cat sat on the mat and the dog sat on the cat\n' * 40)
+  fork = pathlib.Path(__file__).resolve().parents[1] / 'forks' / 'text.py'
+  run = finished.read(finished.run(str(fork), finished.folder / 'text', path=str(path)))
+  texts = run.generate(['the cat', 'the dog sat'], count=5, temperature=0)
+  assert len(texts) == 2 and all(isinstance(text, str) for text in texts)
+  assert texts == run.generate(['the cat', 'the dog sat'], count=5, temperature=0)
+  assert run.tokenizer.size > 5
+  with pytest.raises(UserError, match='generate: count: must be >= 1, got 0'):
+    run.generate(['the'], count=0)
+  with pytest.raises(UserError, match='temprature'):
+    run.generate(['the'], temprature=1)
+  with pytest.raises(UserError, match='task next_token, which has no predictions'):
+    run.predict(np.zeros((1, 16), np.uint16))
+
+
+def test_the_package_opens_a_run(finished, cache_dir):
+  said = []
+  run = bigmodels.load(str(finished.classifier), cache_dir=cache_dir, say=said.append)
+  assert run.classes == tuple('0123456789')
+  assert said == [f'step {run.step:,} of {finished.classifier}, the best checkpoint']
 
 
 def test_features_are_what_the_last_dense_layer_reads(classifier, digits):
