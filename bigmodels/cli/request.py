@@ -14,7 +14,7 @@ from bigmodels.distributed.processes import ProcessGroup
 from bigmodels.parallel import layout
 from bigmodels.parallel.layout import Layout
 from bigmodels.parallel.sharding import MeshShape
-from bigmodels.storage.workdir import Fitted, Workdir
+from bigmodels.storage.workdir import StoredData, Workdir
 
 
 class Request(NamedTuple):
@@ -76,7 +76,8 @@ class Request(NamedTuple):
     Raises:
       UserError: if that cannot be read.
     """
-    stored = Workdir(self.workdir).fitted() if self.workdir else Fitted(None, {})
+    stored = (Workdir(self.workdir).stored_data() if self.workdir
+              else StoredData(None, {}))
     kept = {name: value for name, value in stored.kept.items()
             if name != 'train' and not name.startswith('identity')}
     say = functools.cache(in_lines(functools.partial(print, flush=True)))  # once each

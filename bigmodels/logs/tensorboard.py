@@ -25,7 +25,7 @@ class TensorBoard:
 
     self._workdir, self._event = workdir, event_pb2.Event
     name = f'events.out.tfevents.{time.time_ns()}.{socket.gethostname()}.{os.getpid()}'
-    with workdir.blame():
+    with workdir.writing():
       workdir.tensorboard.mkdir(exist_ok=True)
       self._file = record_writer.RecordWriter(str(workdir.tensorboard / name))
     self._add(file_version='brain.Event:2')
@@ -56,7 +56,7 @@ class TensorBoard:
     self._add(step=step, summary=summary_pb2.Summary(value=values))
 
   def _add(self, **fields) -> None:
-    with self._workdir.blame():
+    with self._workdir.writing():
       event = self._event(wall_time=time.time(), **fields)
       self._file.write(event.SerializeToString())
       self._file.flush()

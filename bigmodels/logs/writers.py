@@ -8,7 +8,8 @@ import numpy as np
 from bigmodels.logs.progress_bar import ProgressBar
 from bigmodels.logs.tensorboard import TensorBoard
 from bigmodels.storage import snapshots
-from bigmodels.storage.workdir import RecordsFile, Workdir
+from bigmodels.storage.records import RecordsFile
+from bigmodels.storage.workdir import Workdir
 
 
 class Writers:

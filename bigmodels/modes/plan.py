@@ -138,7 +138,7 @@ def run(request: Request, *, topology: str | None = None) -> None:
     found['nearest'] = nearest and {'flags': setting.flags(), **_as_json(plan)}
   workdir = Workdir(request.workdir) if request.workdir else (
     Workdir.fresh(f'plan-{resolved.name}'))
-  with workdir.blame():
+  with workdir.writing():
     workdir.path.mkdir(parents=True, exist_ok=True)
   path = workdir.path / 'plan.json'
   workdir.write_json(path, found)

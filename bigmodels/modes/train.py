@@ -15,7 +15,7 @@ from bigmodels.distributed import processes
 from bigmodels.distributed.processes import ProcessGroup
 from bigmodels.hardware import devices
 from bigmodels.logs.writers import Silent, Writers
-from bigmodels.storage import checkpoint
+from bigmodels.storage import manifest
 from bigmodels.storage.checkpoint import Checkpoints, Damaged
 from bigmodels.storage.workdir import Workdir
 from bigmodels.training import build, initialize, loop, opening, results
@@ -69,7 +69,7 @@ def _train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
     if beginning:
       initialize.require(experiment.init_from)
     layout = request.layout(experiment)
-    checkpoint.check(workdir.checkpoints, workdir.seal())
+    manifest.read_all(workdir.checkpoints, workdir.seal())
     built = opening.build_run(experiment, layout, workdir, request.data_dir,
                               request.cache_dir, trust=request.trust, say=say)
     stack.callback(built.close)
@@ -79,9 +79,9 @@ def _train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
     taken = initialize.read(built, traced.carry.state, say) if beginning else None
     programs = compile_traced(traced, built.train, built.evals, layout)
     if group.main:
-      workdir.keep(resolved, built.data)
+      workdir.store(resolved, built.data)
     group.barrier('kept')
-    with workdir.blame():
+    with workdir.writing():
       checkpoints = Checkpoints(workdir.checkpoints, experiment.keep, workdir.seal())
     stack.callback(checkpoints.release)
     progress = TrainingProgress()

@@ -1,8 +1,8 @@
-"""The seal of a run: what a checkpoint belongs to, beside its arrays, part by part.
+"""The seal of a run: a short text for each part of it that checkpoints depend on.
 
-A part is a line of `config.txt`, an entry of `data.json` or a file of `source/`; the
-seal has a short text for each. `data.json` holds the seal of the run, and so does every
-checkpoint: whatever was changed since is found, and named.
+A part is a line of `config.txt`, an entry of `data.json` or a file of `source/`.
+`data.json` holds the seal of the run, and so does every checkpoint: any later change is
+found and named.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from bigmodels.core import digests
 
 Seal = dict[str, str]
 
-_SHOWN = 60  # characters of a value that are kept as they are
+_SHOWN = 60  # characters of a value that stay as they are
 
 
 def of(values: Mapping[str, str], kept: Mapping[str, Any],
@@ -20,18 +20,18 @@ def of(values: Mapping[str, str], kept: Mapping[str, Any],
   """The seal of a run.
 
   Args:
-    values: path -> text of its experiment. The mesh is left out: a run may go on with
-      another one.
-    kept: what was fitted on its training data, by name; JSON.
-    source: the files of the experiment's code, by name.
+    values: path -> text, of its experiment. The mesh is left out: a run may be resumed
+      on another one.
+    kept: name -> JSON, which its data keeps; see `StoredData`.
+    source: name -> content, of the files with the code of its experiment.
   """
   lines = {f'config.txt: {path}': _short(text) for path, text in values.items()
            if path.partition('.')[0] != 'mesh'}
-  fitted = {f'data.json: {name}': f'sha256 {digests.of_json(value)}'
-            for name, value in kept.items()}
+  entries = {f'data.json: {name}': f'sha256 {digests.of_json(value)}'
+             for name, value in kept.items()}
   files = {f'source/{name}': f'sha256 {digests.of_bytes(data)}'
            for name, data in source.items()}
-  return lines | fitted | files
+  return lines | entries | files
 
 
 def _short(text: str) -> str:
@@ -41,7 +41,11 @@ def _short(text: str) -> str:
 
 
 def differences(before: Seal, now: Seal) -> str:
-  """What differs between two seals, in one line."""
+  """The parts that differ between two seals, in one line.
+
+  Args:
+    before, now: the seals.
+  """
   parts = [part for part in dict.fromkeys([*before, *now])
            if before.get(part) != now.get(part)]
   texts = [_difference(part, before.get(part), now.get(part)) for part in parts[:5]]

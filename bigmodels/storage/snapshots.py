@@ -20,7 +20,7 @@ def write(workdir: Workdir, step: int, split: str,
     split: that was evaluated.
     arrays: name -> `[...]`.
   """
-  with workdir.blame():
+  with workdir.writing():
     workdir.snapshots.mkdir(exist_ok=True)
     scratch = workdir.snapshots / '.tmp'
     with open(scratch, 'wb') as file:

@@ -1,32 +1,32 @@
-"""The folder of a run: what is in it, and how it is written."""
+"""The folder of a run: its files, and how they are read, checked and written."""
 
 import contextlib
 import datetime
 import fcntl
-import hashlib
 import json
 import os
 import pathlib
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from bigmodels.config import config_file, resolving
 from bigmodels.config.source import Source
-from bigmodels.core import digests, files, paths
-from bigmodels.core.errors import UserError
+from bigmodels.core import files, paths
+from bigmodels.core.errors import UserError, why_unwritable
 from bigmodels.storage import seal as seals
-from bigmodels.storage.checkpoint import out_of_room
+from bigmodels.storage.checkpoint import Checkpoints, Damaged
 from bigmodels.storage.seal import Seal
 
 
-class Fitted(NamedTuple):
-  """What a run keeps of its data.
+class StoredData(NamedTuple):
+  """The content of `data.json`.
 
   Attributes:
-    data_dir: where its TFDS datasets are; None for TFDS's own default.
-    kept: what was fitted on its training data, by name; JSON.
+    data_dir: the folder of TFDS datasets; None for TFDS's own default.
+    kept: name -> JSON, which the data of the run keeps for the next start: what was
+      fitted to the training split, identities of the splits, notes.
   """
 
   data_dir: str | None
@@ -34,7 +34,13 @@ class Fitted(NamedTuple):
 
 
 class Workdir:
-  """A run's folder, by file."""
+  """The folder of a run.
+
+  Attributes:
+    path: of the folder, which need not exist.
+    config, source, data, metrics, utilization, result, report, checkpoints,
+      tensorboard: paths in it.
+  """
 
   def __init__(self, path: str | os.PathLike):
     self.path = paths.expanded(path, strict=True)
@@ -51,7 +57,14 @@ class Workdir:
 
   @classmethod
   def fresh(cls, name: str) -> 'Workdir':
-    """A folder under `runs/` that nobody has used."""
+    """Makes a new folder under `runs/`.
+
+    Args:
+      name: of the experiment.
+
+    Raises:
+      UserError: if it cannot be made.
+    """
     stamp = datetime.datetime.now().strftime('%Y%m%d-%H%M%S')
     stem = pathlib.Path(name).stem
     for count in range(1, 1000):
@@ -70,12 +83,15 @@ class Workdir:
 
   @contextlib.contextmanager
   def lock(self) -> Iterator[str]:
-    """Makes the folder if need be, and keeps other runs from writing there.
+    """Locks the folder against other runs; makes it if need be.
 
     Yields:
-      what `lock_text` gives now to whoever sees this folder.
+      what `lock_text` now gives to every process that sees this folder.
+
+    Raises:
+      UserError: if another run has locked it, or it cannot be written.
     """
-    with self.blame():
+    with self.writing():
       self.path.mkdir(parents=True, exist_ok=True)
       # Unbuffered: what a full disk refuses is not tried again when it is closed.
       file = open(self.path / '.lock', 'ab+', buffering=0)  # noqa: SIM115
@@ -85,40 +101,53 @@ class Workdir:
       except BlockingIOError:
         raise UserError(
           f'--workdir={self.path}: another run is writing there') from None
-      with self.blame():
+      with self.writing():
         file.truncate(0)
         file.write(uuid.uuid4().hex.encode())
         os.fsync(file.fileno())
       yield self.lock_text()
 
   def lock_text(self) -> str:
-    """What the run that holds the lock has written there."""
+    """The text that the run with the lock has written there."""
     path = self.path / '.lock'
     return path.read_text() if path.is_file() else f'nothing in {self.path}'
 
   @contextlib.contextmanager
-  def blame(self) -> Iterator[None]:
-    """Says what a full or read-only disk means for the run."""
+  def writing(self) -> Iterator[None]:
+    """Explains a disk that is full or read-only, or a file where a folder should be.
+
+    Raises:
+      UserError: for these; other errors stay as they are.
+    """
     try:
       yield
     except OSError as error:
-      if not out_of_room(error) and not isinstance(
+      if not why_unwritable(error) and not isinstance(
         error, FileExistsError | NotADirectoryError | IsADirectoryError):
         raise
       raise UserError(
-        f'--workdir={self.path}: cannot write there: {error.strerror or error}; what '
-        'is saved stays; the same command goes on from there') from error
+        f'--workdir={self.path}: cannot write there: {error.strerror or error}; '
+        'saved files stay; to resume, run the same command again') from error
 
   def write(self, path: pathlib.Path, text: str) -> None:
-    """Writes a file as a whole, or not at all."""
-    with self.blame():
+    """Writes a file as a whole, or not at all.
+
+    Raises:
+      UserError: for a disk that cannot be written.
+    """
+    with self.writing():
       files.write(path, text, sync=True)
 
   def write_json(self, path: pathlib.Path, value: Any) -> None:
+    """Writes JSON as a whole, or not at all; see `write`."""
     self.write(path, json.dumps(value, indent=2) + '\n')
 
   def read_json(self, path: pathlib.Path, default: Any = None) -> Any:
-    """What a file holds, or the default where there is none."""
+    """The JSON in a file, or `default` if there is no file.
+
+    Raises:
+      UserError: if it cannot be read.
+    """
     if not path.is_file():
       return default
     try:
@@ -126,42 +155,42 @@ class Workdir:
     except (ValueError, OSError, RecursionError) as error:
       raise UserError(f'{path} cannot be read: {error}') from error
 
-  def fitted(self) -> 'Fitted':
-    """What `data.json` holds; nothing before there is one.
+  def stored_data(self) -> StoredData:
+    """The content of `data.json`; empty before there is one.
 
     Raises:
-      UserError: if it, or `config.txt`, is not as the run wrote it, or it is gone.
+      UserError: if the file, or the rest of the sealed run, is not as the run wrote it.
     """
     if not self.data.exists():
       if self.checkpoints.is_dir() and any(self.checkpoints.iterdir()):
         raise UserError(
           f'{self.data} is gone, and the checkpoints beside it mean nothing without '
-          'what was fitted to the training split: bring it back, or begin with another '
+          'what was fitted to the training split: restore it, or begin with another '
           '--workdir')
-      return Fitted(None, {})
+      return StoredData(None, {})
     found = self.read_json(self.data)
     if not isinstance(found, dict) or found.keys() != {'data_dir', 'kept', 'seal'} or (
       not all(isinstance(found[name], dict) for name in ('kept', 'seal'))):
       older = isinstance(found, dict) and found.keys() == {'data_dir', 'kept'}
-      why = (': an older version of bigmodels did, which kept no seal; go on with that '
-             'version') if older else '; bring it back'
+      why = (': an older version of bigmodels did, which had no seal; resume with that '
+             'version') if older else '; restore it'
       raise UserError(f'{self.data} is not as a run writes it{why}, or begin with '
                       'another --workdir')
     now = self._seal(found['kept'])
     if now != found['seal']:
       raise UserError(
         f'{self.path} is not as the run left it: '
-        f'{seals.differences(found["seal"], now)}; put that back, or begin with '
+        f'{seals.differences(found["seal"], now)}; restore that, or begin with '
         'another --workdir')
-    return Fitted(found['data_dir'], found['kept'])
+    return StoredData(found['data_dir'], found['kept'])
 
   def seal(self) -> Seal:
-    """The seal of the run that is here, without what is not here yet.
+    """The seal of the run, of the files that exist by now.
 
     Raises:
-      UserError: as of `fitted`.
+      UserError: see `stored_data`.
     """
-    return self._seal(self.fitted().kept)
+    return self._seal(self.stored_data().kept)
 
   def _seal(self, kept: dict[str, Any]) -> Seal:
     values = self._values() if self.config.is_file() else {}
@@ -170,7 +199,7 @@ class Workdir:
     return seals.of(values, kept, source)
 
   def _code(self) -> list[pathlib.Path]:
-    """What is under `source/`.
+    """All paths under `source/`.
 
     Raises:
       UserError: for a folder that may not be read, which would look empty.
@@ -190,17 +219,17 @@ class Workdir:
 
   def recorded(self, overrides: dict[str, str], *, trusted: bool = False
                ) -> resolving.Resolved:
-    """The experiment that `config.txt` tells, with overrides applied.
+    """The experiment of `config.txt`, with overrides applied.
 
-    Its code is that of `source/` where the experiment's file has changed since. What is
-    executed is remembered as trusted: see `trust`.
+    Its code is that of `source/` if the experiment's file has changed since. What is
+    executed is remembered as trusted; see `config.trust`.
 
     Args:
       overrides: knob or dotted path -> text.
-      trusted: whether all that the run asks for may be imported and executed.
+      trusted: whether all that the run names may be imported and executed.
 
     Raises:
-      UserError: if there is no run here, or it asks for what is not trusted.
+      UserError: if there is no run here, or it names what is not trusted.
     """
     if not self.config.is_file():
       there = 'is empty' if self.path.is_dir() else 'does not exist'
@@ -212,10 +241,13 @@ class Workdir:
       self.config, overrides, copy=self.source, trusted=trusted)
 
   def claim(self, resolved: resolving.Resolved) -> None:
-    """Checks that nothing else is here.
+    """Checks that no other run is here.
+
+    Args:
+      resolved: the experiment of this run.
 
     Raises:
-      UserError: with the differences, if the folder holds another.
+      UserError: if the folder holds another run; names the differences.
     """
     if not self.config.is_file():
       if self.checkpoints.is_dir() and any(self.checkpoints.iterdir()):
@@ -228,39 +260,54 @@ class Workdir:
       return
     before = self._values()
     now = resolved.values()
-    for values in (before, now):  # the devices are not part of what a run is
+    for values in (before, now):  # a run may be resumed on other devices
       for name in [n for n in values if n.partition('.')[0] == 'mesh']:
         del values[name]
-    copied = (self.source / resolved.source.path.name).exists()  # or `fitted` names it
-    code = config_file.kept_code(resolved, self.source) if copied else []
+    # If there is no copy, `stored_data` names it.
+    copied = (self.source / resolved.source.path.name).exists()
+    code = resolving.kept_code(resolved, self.source) if copied else []
     if before != now or code:
       differences = filter(None, [config_file.differences(before, now), *code])
       raise UserError(
-        f'--workdir={self.path} holds another run: {"; ".join(differences)}; to go on '
-        f'with that one: python run.py --workdir={self.path}; to run this one: use '
+        f'--workdir={self.path} holds another run: {"; ".join(differences)}; to resume '
+        f'that one: python run.py --workdir={self.path}; to run this one: use '
         f'another --workdir (with --init_from={self.path} it starts from the '
         'parameters there)')
 
-  def keep(self, resolved: resolving.Resolved, data: dict) -> None:
-    """Writes `source/`, `config.txt` and `data.json` of a run that is ready to start.
-    """
-    self._keep_source(resolved.source)
-    if not self.config.is_file():
-      self.write(self.config, config_file.to_text(resolved))
-    self.keep_data(data)
+  def store(self, resolved: resolving.Resolved, data: dict[str, Any]) -> None:
+    """Writes `source/`, `config.txt` and `data.json` of a run that is about to start.
 
-  def keep_data(self, data: dict[str, Any]) -> None:
-    """Writes `data.json`, with the seal of what is here; see `fitted`."""
+    Args:
+      resolved: the experiment of the run.
+      data: see `store_data`.
+
+    Raises:
+      UserError: for a disk that cannot be written.
+    """
+    self._store_source(resolved.source)
+    if not self.config.is_file():
+      self.write(self.config, resolving.to_text(resolved))
+    self.store_data(data)
+
+  def store_data(self, data: dict[str, Any]) -> None:
+    """Writes `data.json`, with the seal of the run.
+
+    Args:
+      data: the fields of `StoredData`.
+
+    Raises:
+      UserError: for a disk that cannot be written.
+    """
     data = {**data, 'seal': self._seal(data['kept'])}
     if self.read_json(self.data) != data:
       self.write_json(self.data, data)
 
-  def _keep_source(self, code: Source) -> None:
+  def _store_source(self, code: Source) -> None:
     """Copies the code of the experiment, all of it or nothing."""
     if self.source.is_dir():
       return
     scratch = self.path / '.source.tmp'
-    with self.blame():
+    with self.writing():
       shutil.rmtree(scratch, ignore_errors=True)
       for name, data in code.files.items():
         path = scratch / name
@@ -268,75 +315,35 @@ class Workdir:
         files.write(path, data, sync=True)
       os.replace(scratch, self.source)
 
-
-def _step_of(line: bytes) -> int | None:
-  """The step of a record; None if a line holds none."""
-  try:
-    step = json.loads(line)['step']
-  except (ValueError, KeyError, TypeError, RecursionError):
-    return None
-  return step if type(step) is int else None
-
-
-class RecordsFile:
-  """`metrics.jsonl` and its like: one record a line, appended; cut back on resume.
-
-  Attributes:
-    records: how many there are.
-  """
-
-  def __init__(self, workdir: Workdir, path: pathlib.Path, step: int):
-    """Opens the file and drops every record after `step`, and a torn last line.
+  @contextlib.contextmanager
+  def open_checkpoints(self) -> Iterator[Checkpoints]:
+    """The checkpoints of the run, which may only be read.
 
     Raises:
-      UserError: for a line that is not a record, or a disk that cannot be written.
+      UserError: if there are some, but none of this run; see also `stored_data`.
     """
-    self._workdir, self._hash = workdir, hashlib.sha256()
-    with workdir.blame():
-      self._file = open(path, 'a+b')  # noqa: SIM115
-      self._file.seek(0)
-      end = self.records = 0
-      for line in iter(self._file.readline, b''):
-        if not line.endswith(b'\n'):
-          break
-        found = _step_of(line)
-        if found is None:
-          raise UserError(f'{path}, line {self.records + 1}: must be a record, got '
-                          f'{line[:80]!r}; mend or remove the file')
-        if found > step:
-          break
-        end = self._file.tell()
-        self.records += 1
-        self._hash.update(line)
-      self._file.truncate(end)
-      self._file.seek(end)
-
-  @property
-  def digest(self) -> str:
-    """Of all records; two files of the same have the same bytes."""
-    return digests.of_hash(self._hash)
-
-  def write(self, record: dict[str, Any]) -> None:
-    """Appends a record; it is in the file when this returns."""
-    line = (json.dumps(record) + '\n').encode()
-    with self._workdir.blame():
-      self._file.write(line)
-      self._file.flush()
-    self._hash.update(line)
-    self.records += 1
-
-  def sync(self) -> None:
-    """Returns when all records would outlive a power failure."""
-    with self._workdir.blame():
-      os.fsync(self._file.fileno())
-
-  def close(self) -> None:
-    self._file.close()
+    checkpoints = Checkpoints(self.checkpoints, 1, self.seal(), read_only=True)
+    try:
+      yield checkpoints
+    finally:
+      checkpoints.release()
 
 
-def read_metrics(workdir: Workdir) -> list[dict[str, Any]]:
-  """Every record of `metrics.jsonl`."""
-  if not workdir.metrics.is_file():
-    return []
-  lines = workdir.metrics.read_text(encoding='utf-8').splitlines()
-  return [json.loads(line) for line in lines]
+def best_of_run(workdir: Workdir, like: Any, say: Callable[[str], None]
+                ) -> tuple[int, Any]:
+  """The step and carry of the best checkpoint of a run.
+
+  Args:
+    workdir: of the run.
+    like: shapes and shardings of the carry.
+    say: prints a line about each checkpoint that cannot be used.
+
+  Raises:
+    UserError: if there is none, or it is damaged.
+  """
+  with workdir.open_checkpoints() as checkpoints:
+    try:
+      return checkpoints.best(lambda step: like, say)
+    except Damaged as error:
+      raise UserError(f'{workdir.path}: the best checkpoint is damaged ({error})'
+                      ) from error

@@ -29,7 +29,7 @@ def take(experiment: Experiment, context: DataContext) -> None:
   if 'tokenizer' in context.kept and (not whole_table or name in context.kept):
     return
   workdir = Workdir(experiment.init_from)
-  kept = workdir.fitted().kept
+  kept = workdir.stored_data().kept
   if 'tokenizer' in kept and 'tokenizer' not in context.kept:
     context.kept['tokenizer'] = kept['tokenizer']
     context.say(f'the tokenizer too is that of {workdir.path} (--config.init_from)')

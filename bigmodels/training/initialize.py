@@ -19,64 +19,11 @@ from bigmodels.core.tree_paths import name_of
 from bigmodels.learners.learner import State
 from bigmodels.parallel.layout import Layout
 from bigmodels.storage import published, weight_files
-from bigmodels.storage.checkpoint import Checkpoints, Damaged
+from bigmodels.storage.checkpoint import Damaged
 from bigmodels.storage.weight_files import Unfit
 from bigmodels.storage.workdir import Workdir
 from bigmodels.training.build import Built
 from bigmodels.training.compile import Carry
-
-
-def best(checkpoints: Checkpoints, like_of: Callable[[int], Any]) -> tuple[int, Any]:
-  """The step and carry of a run's best checkpoint; its latest if nothing is monitored.
-
-  Args:
-    checkpoints: of the run.
-    like_of: step -> shapes and shardings of its carry.
-
-  Raises:
-    UserError: if there is no checkpoint.
-    Damaged: if the best one is damaged.
-  """
-  if not checkpoints.steps:
-    raise UserError(f'there is no checkpoint in {checkpoints.folder}')
-  for step in reversed(checkpoints.steps):
-    try:
-      carry, progress = checkpoints.restore(step, like_of(step))
-    except Damaged as error:
-      print(f'the checkpoint of step {step} is damaged ({error})')
-      continue
-    found = progress['best_step'] if progress['best'] is not None else step
-    if found == step:
-      return step, carry
-    if found not in checkpoints.steps:
-      print(f'the best checkpoint, of step {found}, is not there: step {step} is used')
-      return step, carry
-    del carry
-    try:
-      return found, checkpoints.restore(found, like_of(found))[0]
-    except Damaged as error:
-      raise Damaged(f'of step {found}: {error}') from error
-  raise UserError(f'every checkpoint in {checkpoints.folder} is damaged')
-
-
-def of_run(workdir: Workdir, like: Any) -> tuple[int, Any]:
-  """The step and carry of the best checkpoint of a run.
-
-  Args:
-    workdir: of the run.
-    like: shapes and shardings of the carry.
-
-  Raises:
-    UserError: if there is none, or it is damaged.
-  """
-  checkpoints = Checkpoints(workdir.checkpoints, 1, workdir.seal(), read_only=True)
-  try:
-    return best(checkpoints, lambda step: like)
-  except Damaged as error:
-    raise UserError(f'{workdir.path}: the best checkpoint is damaged ({error})'
-                    ) from error
-  finally:
-    checkpoints.release()
 
 
 def start(built: Built, carry: Carry, say: Callable[[str], None] = print) -> Carry:
@@ -118,7 +65,7 @@ def read(built: Built, state: State, say: Callable[[str], None] = print
     if _is_run(Workdir(path)):
       _check_names(built.data['kept'].get('train'), Workdir(path), say,
                    whole=pattern == _WHOLE)
-      found, left = _of_workdir(path, wanted, kept, built.layout, pattern)
+      found, left = _of_workdir(path, wanted, kept, built.layout, pattern, say)
       _check_finite(found)
     else:
       found, left = published.parameters(
@@ -218,7 +165,7 @@ def _check_names(ours: Mapping[str, Any] | None, workdir: Workdir,
   Raises:
     Unfit: naming both sides.
   """
-  theirs = workdir.fitted().kept.get('train')
+  theirs = workdir.stored_data().kept.get('train')
   if not ours or not theirs:
     return
   for field, what in (('features', 'input'), ('classes', 'class')):
@@ -255,17 +202,16 @@ def _unlike(there: list[str], here: list[str], what: str) -> str:
 
 
 def _of_workdir(path: pathlib.Path, wanted: dict[str, jax.Array], kept: Any,
-                layout: Layout, pattern: str) -> tuple[dict[str, jax.Array], int]:
+                layout: Layout, pattern: str, say: Callable[[str], None]
+                ) -> tuple[dict[str, jax.Array], int]:
   """The best parameters of a run, and how many of it are not taken."""
   workdir = Workdir(path)
   if not workdir.checkpoints.is_dir():
     raise Unfit('there are no checkpoints')
-  taught = workdir.fitted().kept.get('tokenizer')
+  taught = workdir.stored_data().kept.get('tokenizer')
   if None not in (kept, taught) and kept != taught:
     raise Unfit('that run has another tokenizer than this one, so its parameters '
                 'mean nothing here')
-  checkpoints = Checkpoints(workdir.checkpoints, 1, workdir.seal(), read_only=True)
-
   def like_of(step):
     shapes = checkpoints.shapes(step)
     params = shapes['state']['params']
@@ -278,12 +224,11 @@ def _of_workdir(path: pathlib.Path, wanted: dict[str, jax.Array], kept: Any,
     # The experiment's rules may not cover all of another model: cut along fsdp then.
     return layout.with_shardings(shapes, params if pattern == _WHOLE else {})
 
-  try:
-    _, found = best(checkpoints, like_of)
-  except Damaged as error:
-    raise Unfit(f'the best checkpoint is damaged ({error})') from error
-  finally:
-    checkpoints.release()
+  with workdir.open_checkpoints() as checkpoints:
+    try:
+      _, found = checkpoints.best(like_of, say)
+    except Damaged as error:
+      raise Unfit(f'the best checkpoint is damaged ({error})') from error
   theirs = _all_of(found['state'])
   return {name: jax.device_put(theirs[name].astype(x.dtype), x.sharding)
           for name, x in wanted.items()}, len(theirs) - len(wanted)

@@ -21,7 +21,8 @@ from bigmodels.core.errors import UserError
 from bigmodels.distributed.processes import ProcessGroup
 from bigmodels.learners import Signal
 from bigmodels.logs.writers import Writers
-from bigmodels.storage.checkpoint import Checkpoints, fingerprint
+from bigmodels.storage.checkpoint import Checkpoints
+from bigmodels.storage.fingerprint import fingerprint
 from bigmodels.training import evaluation
 from bigmodels.training.build import Built
 from bigmodels.training.compile import Carry, Programs

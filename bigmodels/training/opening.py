@@ -20,7 +20,7 @@ from bigmodels.hardware import devices
 from bigmodels.parallel import layout as layouts
 from bigmodels.parallel.layout import Layout
 from bigmodels.parallel.sharding import MeshShape
-from bigmodels.storage.workdir import Workdir
+from bigmodels.storage.workdir import Workdir, best_of_run
 from bigmodels.training import build, initialize
 from bigmodels.training.build import Built
 from bigmodels.training.compile import trace
@@ -86,7 +86,7 @@ def open_run(workdir: Workdir, layout: Layout, *,
   traced = trace(built.learner, built.train, built.evals, layout)
   if reading:
     build.check_task(built, traced.output_shapes, say)
-  step, carry = initialize.of_run(workdir, traced.carry)
+  step, carry = best_of_run(workdir, traced.carry, say)
   say(f'step {step:,} of {workdir.path}, the best checkpoint')
   reopen = None if reading else functools.partial(
     open_run, workdir, layout, data_dir=data_dir, cache_dir=cache_dir, reading=True,
@@ -111,7 +111,7 @@ def initialized(resolved: Resolved, layout: Layout, *, data_dir: str | None,
     UserError: if the parameters are not there, or do not fit.
   """
   experiment = resolved.experiment
-  stored = Workdir(experiment.init_from).fitted()
+  stored = Workdir(experiment.init_from).stored_data()
   kept = {name: state for name, state in stored.kept.items() if name == 'tokenizer'}
   built = build.build(experiment, layout, _context(
     data_dir or stored.data_dir, cache_dir, kept, trust, say))
@@ -140,9 +140,9 @@ def build_run(experiment: Experiment, layout: Layout, workdir: Workdir,
 
   Raises:
     UserError: also if what is kept is not as the run left it, or is gone; see
-      `Workdir.fitted`.
+      `Workdir.stored_data`.
   """
-  stored = workdir.fitted()
+  stored = workdir.stored_data()
   data_dir = str(paths.resolved(data_dir)) if data_dir else stored.data_dir
   context = _context(data_dir, cache_dir, dict(stored.kept), trust, say)
   if not reading:

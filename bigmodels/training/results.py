@@ -17,7 +17,8 @@ from bigmodels.core import digests
 from bigmodels.core.errors import UserError
 from bigmodels.logs import report
 from bigmodels.storage import snapshots
-from bigmodels.storage.workdir import Workdir, read_metrics
+from bigmodels.storage.records import read_metrics
+from bigmodels.storage.workdir import Workdir
 from bigmodels.training.build import Built
 from bigmodels.training.compile import Programs
 from bigmodels.training.evaluation import evaluate
@@ -93,7 +94,7 @@ def write(workdir: Workdir, resolved: resolving.Resolved, built: Built,
     'device': device,
     'versions': versions(),
   }
-  with workdir.blame():
+  with workdir.writing():
     report.write(
       workdir.report, title=resolved.name, config_text=config_file.to_text(resolved),
       records=read_metrics(workdir), result=result, plots=plots,

@@ -70,7 +70,7 @@ def run(tmp_path):
       del kept['train'][name]
     workdir = Workdir(tmp_path / 'run')
     workdir.path.mkdir()
-    workdir.keep_data({'data_dir': None, 'kept': kept})
+    workdir.store_data({'data_dir': None, 'kept': kept})
     checkpoints = Checkpoints(workdir.checkpoints, 2, workdir.seal())
     checkpoints.save(1, carry_of(built), {'best': None, 'best_step': None}, best=None)
     checkpoints.wait()

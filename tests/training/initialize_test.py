@@ -66,7 +66,7 @@ def workdir(tmp_path):
     carry = carry_of(built_of(record)[0], scale)
     path.mkdir()
     run = Workdir(path)
-    run.keep_data({'data_dir': None, 'kept': {} if kept is None else {
+    run.store_data({'data_dir': None, 'kept': {} if kept is None else {
       'tokenizer': kept}})
     checkpoints = Checkpoints(run.checkpoints, 2, run.seal())
     for step, last in ((1, carry), (2, jax.tree.map(lambda x: x * 2, carry))):
