@@ -1,4 +1,4 @@
-"""What is known of a split of a TFDS dataset without reading an example of it.
+"""What is known of a split of a TFDS dataset before an example of it is read.
 
 In every function `source` is a `tfds.Tfds` and `info` a `tfds.core.DatasetInfo`.
 """
@@ -14,7 +14,7 @@ from bigmodels.data import builders
 from bigmodels.data.origins import Origin
 from bigmodels.data.sources import DataContext, Dataset, zeros
 
-# Numbers of examples, as published: the package does not have them.
+# Numbers of examples, as published: the package does not know them.
 _LENGTHS = {
   'cifar10': {'train': 50_000, 'test': 10_000},
   'cifar100': {'train': 50_000, 'test': 10_000},
@@ -25,11 +25,23 @@ _LENGTHS = {
 }
 _LENGTH = 50_000  # assumed of other datasets
 _SIZES = (384, 512), (512, 384)  # assumed of images that may have any
+_FIT = (': give Tfds a fit to one shape, for images such as '
+        'fit=partial(images.random_resized_crop, size=224)')
+
+
+def columns_of(source) -> dict[str, str]:
+  """Returns column -> feature that it is read from."""
+  return {'inputs': source.inputs} | (
+    {'labels': source.labels} if source.labels else {})
 
 
 def features(source, info) -> Mapping[str, Any]:
-  """The features of a dataset, of which the source names two."""
-  for feature in (source.inputs, source.labels):
+  """Returns the features of a dataset.
+
+  Raises:
+    UserError: if one that becomes a column is missing, or not numbers.
+  """
+  for feature in columns_of(source).values():
     if feature not in info.features:
       raise UserError(
         f'{source.name} has no feature {feature!r}{nearest(feature, info.features)}')
@@ -42,12 +54,20 @@ def features(source, info) -> Mapping[str, Any]:
 
 
 def rows(source, splits: Mapping[str, Any]) -> tuple[str, int, int]:
-  """(name of the base split, first row, one past the last)."""
+  """Returns the name of the whole split, the first row, and one past the last.
+
+  Args:
+    source: whose `selected` is one slice of a split.
+    splits: name -> its `SplitInfo`.
+
+  Raises:
+    UserError: if there is no such split, it is empty, or several are joined.
+  """
   tfds = builders.import_tfds()
   lengths = {name: split.num_examples for name, split in splits.items()}
   try:
-    wanted = tfds.core.ReadInstruction.from_spec(source.selected)
-    parts = wanted.to_absolute(splits)
+    instruction = tfds.core.ReadInstruction.from_spec(source.selected)
+    parts = instruction.to_absolute(splits)
   except Exception as error:
     base = source.selected.partition('[')[0]
     raise UserError(
@@ -65,12 +85,21 @@ def rows(source, splits: Mapping[str, Any]) -> tuple[str, int, int]:
 
 
 def fit_input(source, value: np.ndarray, seed: np.ndarray) -> np.ndarray:
-  """What `fit` makes of an input; the input itself without one."""
+  """Returns what `fit` makes of an input; the input itself without one.
+
+  Args:
+    source: has the `fit`.
+    value: the input.
+    seed: of what is drawn, uint64 `[2]`.
+
+  Raises:
+    UserError: if `fit` fails.
+  """
   if source.fit is None:
     return value
-  chance = np.random.Generator(np.random.Philox(key=seed))
+  rng = np.random.Generator(np.random.Philox(key=seed))
   try:
-    return np.asarray(source.fit(value, chance))
+    return np.asarray(source.fit(value, rng))
   except Exception as error:
     raise UserError(
       f'{source.name}: `fit` fails for {source.inputs!r} of {value.dtype} '
@@ -79,14 +108,21 @@ def fit_input(source, value: np.ndarray, seed: np.ndarray) -> np.ndarray:
 
 def nbytes(source, length: int, dtype: Any, shape: tuple[int | None, ...]
            ) -> int | None:
-  """Of the columns in memory, or None if examples differ in shape."""
+  """Returns the size of the columns in memory, or None if examples differ in shape.
+
+  Args:
+    source: the split.
+    length: its number of examples.
+    dtype, shape: of an input.
+  """
   if None in shape or source.fit:
     return None
-  return length * (int(np.prod(shape)) * np.dtype(dtype).itemsize + 4)
+  each = int(np.prod(shape)) * np.dtype(dtype).itemsize
+  return length * (each + (4 if source.labels else 0))
 
 
 def dataset(source, context: DataContext) -> Dataset:
-  """The split with zeros for its examples; prints what is assumed of it.
+  """Returns the split with zeros for its examples; prints what is assumed of it.
 
   Shapes are those of `features.json` where the dataset is prepared, and of its class in
   tensorflow-datasets where it is not.
@@ -96,15 +132,17 @@ def dataset(source, context: DataContext) -> Dataset:
   """
   info, there = builders.described(source.name, context)
   known = features(source, info)
-  labels, names = known[source.labels], getattr(known[source.labels], 'names', None)
+  labels = known[source.labels] if source.labels else None
+  names = getattr(labels, 'names', None)
   dtype, shape, assumed = _input(source, known[source.inputs])
-  for name, each, remedy in (
-    (source.inputs, shape, ': give Tfds a fit to one shape, for images such as '
-     'fit=partial(images.random_resized_crop, size=224)'),
-    (source.labels, labels.shape, '')):
+  columns = {'inputs': (dtype, shape)}
+  if labels is not None:
+    integral = np.issubdtype(labels.np_dtype, np.integer)
+    columns['labels'] = 'int32' if integral else 'float32', labels.shape
+  for column, (_, each) in columns.items():
     if None in each:
-      raise UserError(f'{source.name}: the shape of {name!r} is not described, only '
-                      f'{each}{remedy}')
+      raise UserError(f'{source.name}: the shape of {columns_of(source)[column]!r} is '
+                      f'not described, only {each}{_FIT if column == "inputs" else ""}')
   lengths = {name: split.num_examples for name, split in info.splits.items()}
   published = _LENGTHS.get(info.name, {})
   base = source.selected.partition('[')[0]
@@ -123,11 +161,8 @@ def dataset(source, context: DataContext) -> Dataset:
       f'{counted}, {source.inputs} {dtype} {shape}{assumed}{classes}')
   elif assumed:
     context.say(f'assumed: {identity}: {source.inputs} {dtype} {shape}{assumed}')
-  whole = np.issubdtype(labels.np_dtype, np.integer)
   return zeros(
-    {'inputs': (dtype, shape),
-     'labels': ('int32' if whole else 'float32', labels.shape)},
-    length, names, identity, named=named,
+    columns, length, names, identity, named=named,
     origin=Origin({f'{info.full_name} {base}': range(first, last)}),
     nbytes=nbytes(source, length, dtype, shape))
 
@@ -151,13 +186,13 @@ def _input(source, feature) -> tuple[str, tuple[int | None, ...], str]:
 
 
 def _filled(shape: tuple[int | None, ...], size: tuple[int, int]) -> tuple[int, ...]:
-  """A shape with sizes for what it leaves open."""
+  """A shape with sizes for what is None in it."""
   sizes = itertools.cycle(size)
   return tuple(next(sizes) if n is None else n for n in shape)
 
 
 def _splits(lengths: Mapping[str, int]) -> dict[str, Any]:
-  """Splits of which only the numbers of examples are known, as TFDS has them."""
+  """`SplitInfo`s of which only the numbers of examples are known."""
   split = builders.import_tfds().core.SplitInfo
   return {name: split(name=name, shard_lengths=[length], num_bytes=0)
           for name, length in lengths.items()}

@@ -1,6 +1,6 @@
-"""Folders of the cache that are being written, and what killed runs left of them.
+"""Scratch folders of the cache: where arrays are written, and what killed runs left.
 
-A folder is written beside its place, under a lock, and moved there when it is whole.
+A folder is written beside its final path, under a lock, and moved there when complete.
 """
 
 import contextlib
@@ -25,24 +25,24 @@ _ABANDONED = 3600  # s without a change, after which a folder of another host is
 
 
 class Unwritable(UserError):
-  """Nothing can be written where arrays are to be kept."""
+  """The cache cannot be written to."""
 
 
 @contextlib.contextmanager
 def writing(path: pathlib.Path) -> Iterator[None]:
-  """Says where something cannot be written. Raises Unwritable."""
+  """Raises `Unwritable`, with the path, where something cannot be written."""
   try:
     yield
   except OSError as error:
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     raise Unwritable(
       f'--cache_dir: cannot write decoded data to {path}: {error.strerror or error}; '
-      f'{"make room there, or " * full}name another folder by --cache_dir') from error
+      f'{"make room there, or " * full}set --cache_dir to another folder') from error
 
 
 @contextlib.contextmanager
 def beside(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-  """A new folder beside one of the cache, locked while it is written to."""
+  """Makes a new folder beside one of the cache, locked while it is written to."""
   with writing(folder.parent):
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = pathlib.Path(tempfile.mkdtemp(prefix=f'.{folder.name}-',
@@ -63,7 +63,7 @@ def beside(folder: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def _lock(file, *, wait: bool = False) -> bool:
-  """Whether this process has a lock on a file now; so if there are no locks."""
+  """Locks a file; returns whether that is done, or locks do not exist here."""
   try:
     fcntl and fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
   except BlockingIOError:
@@ -74,7 +74,7 @@ def _lock(file, *, wait: bool = False) -> bool:
 
 
 def _remove(path: pathlib.Path) -> None:
-  """Removes a folder as far as that is possible, and follows no link."""
+  """Removes a folder or file as far as possible, without following links."""
   if path.is_dir() and not path.is_symlink():
     shutil.rmtree(path, ignore_errors=True)
   else:
@@ -83,7 +83,7 @@ def _remove(path: pathlib.Path) -> None:
 
 
 def left_over(root: pathlib.Path) -> list[pathlib.Path]:
-  """The folders in which processes that are gone were writing."""
+  """Returns the scratch folders of processes that have ended."""
   try:
     found = [path for path in root.iterdir() if path.name.startswith('.')]
   except OSError:
@@ -93,7 +93,7 @@ def left_over(root: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _is_left_over(scratch: pathlib.Path) -> bool:
-  """Whether nobody writes to a folder: nobody has its lock, or it is old."""
+  """Whether no process writes to a folder: its lock is free, or it is old."""
   try:
     with (scratch / _LOCK).open('r+') as lock:
       if not _lock(lock):
@@ -104,7 +104,7 @@ def _is_left_over(scratch: pathlib.Path) -> bool:
     pass
   except OSError:
     return False
-  # A lock of another host may not be seen here.
+  # A lock of another host may not be visible here.
   with contextlib.suppress(OSError):
     changed = [path.lstat().st_mtime for path in (scratch, *scratch.rglob('*'))]
     return time.time() - max(changed) > _ABANDONED
@@ -112,7 +112,12 @@ def _is_left_over(scratch: pathlib.Path) -> bool:
 
 
 def sweep(root: pathlib.Path, say: Callable[[str], None]) -> None:
-  """Removes what killed runs left in a folder of the cache, and says how much."""
+  """Removes what killed runs left in a folder of the cache.
+
+  Args:
+    root: the folder.
+    say: prints how much was removed.
+  """
   removed, size = 0, 0
   for scratch in left_over(root):
     _, held = size_of(scratch)
@@ -125,9 +130,9 @@ def sweep(root: pathlib.Path, say: Callable[[str], None]) -> None:
 
 
 def size_of(folder: pathlib.Path) -> tuple[int, int]:
-  """How many files are in a folder, and their bytes."""
+  """Returns the number of files in a folder, and their bytes."""
   found = []
-  for where, _, names in os.walk(folder):  # of what cannot be read it finds nothing
+  for where, _, names in os.walk(folder):  # it skips what cannot be read
     for name in names:
       with contextlib.suppress(OSError):  # removed meanwhile
         found.append(os.lstat(os.path.join(where, name)).st_size)

@@ -19,7 +19,7 @@ import numpy as np
 
 from bigmodels.core import files
 from bigmodels.core.errors import UserError, nearest
-from bigmodels.data import builders, csv_dialects, origins, tfds
+from bigmodels.data import builders, csv_dialects, origins, tfds, tfds_examples
 from bigmodels.data.origins import Origin
 from bigmodels.data.sources import DataContext
 
@@ -205,7 +205,7 @@ class TfdsText:
       name = f'{info.full_name} {part.splitname}'
       taken[name] = np.union1d(taken[name], rows) if name in taken else rows
       with builders.quiet():
-        source = tfds.data_source(self.name, root, part.splitname)
+        source = tfds_examples.data_source(self.name, root, part.splitname)
         values = [example[self.feature] for example in source.__getitems__([*rows])]
       for value in values:
         text, bad = (value, False) if isinstance(value, str) else files.decode(value)

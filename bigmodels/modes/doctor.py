@@ -17,7 +17,7 @@ import jaxlib
 import bigmodels
 from bigmodels.cli.request import Request
 from bigmodels.core.errors import UserError
-from bigmodels.data import builders, decoded, scratch
+from bigmodels.data import array_cache, builders, scratch
 from bigmodels.hardware import devices, program_cache, releases
 from bigmodels.hardware.self_check import check
 from bigmodels.hardware.self_check.programs import PROGRAMS
@@ -125,13 +125,13 @@ def _say_cache(folder: pathlib.Path) -> tuple[str, ...]:
 
 
 def _say_decoded(folder: pathlib.Path) -> tuple[str, ...]:
-  """Compares decoded data with its checksums; returns a line for each damaged file."""
-  found = decoded.examine(folder)
-  if found.files or found.wrong:
+  """Compares all decoded data with its checksums; returns what is wrong with it."""
+  found = array_cache.examine(folder)
+  if found.files or found.damaged:
     _say('', f'{found.files:,} files of arrays, {found.nbytes / 1e6:,.1f} MB, compared '
              'with their checksums: ' + (
-               f'{len(found.wrong):,} wrong' if found.wrong else 'all right'))
-  for line in found.wrong:
+               f'{len(found.damaged):,} wrong' if found.damaged else 'all right'))
+  for line in found.damaged:
     print(f'wrong: {line}', flush=True)
   if found.older:
     _say('', 'of an older version, without checksums, so it will be decoded again when '
@@ -141,7 +141,7 @@ def _say_decoded(folder: pathlib.Path) -> tuple[str, ...]:
     size = sum(scratch.size_of(each)[1] for each in left)
     _say('', f'{len(left)} folder{"s" * (len(left) > 1)} that killed runs left, '
              f'{size / 1e6:,.1f} MB: removed when a run next reads data of TFDS')
-  return found.wrong
+  return found.damaged
 
 
 def _say_data(data_dir: str | None) -> None:

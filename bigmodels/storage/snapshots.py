@@ -1,12 +1,13 @@
 """Arrays that evaluations leave for the report, such as a few generated images."""
 
-import os
+import io
 import re
 import zipfile
 from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from bigmodels.core import files
 from bigmodels.storage.workdir import Workdir
 
 
@@ -22,10 +23,9 @@ def write(workdir: Workdir, step: int, split: str,
   """
   with workdir.writing():
     workdir.snapshots.mkdir(exist_ok=True)
-    scratch = workdir.snapshots / '.tmp'
-    with open(scratch, 'wb') as file:
-      np.savez_compressed(file, **arrays)
-    os.replace(scratch, workdir.snapshots / f'{split}-{step}.npz')
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    files.write(workdir.snapshots / f'{split}-{step}.npz', buffer.getvalue())
 
 
 def read(workdir: Workdir, split: str, last: int, say: Callable[[str], None]

@@ -3,11 +3,12 @@
 import json
 import pathlib
 import sys
+import threading
 
 import pytest
 
 from bigmodels.core.errors import UserError
-from bigmodels.data import builders, tfds
+from bigmodels.data import builders, tfds, tfds_examples
 from bigmodels.data.sources import DataContext
 from tests.data.prepared import flat, record, write
 
@@ -19,7 +20,7 @@ GOOD = {'pythonClassName': IMAGE, 'image': {'dtype': 'uint8'}}
 def context(tmp_path, monkeypatch):
   """Of a dataset, and a module that leaves a trace when it is imported."""
   builders.from_files.cache_clear()
-  tfds.data_source.cache_clear()
+  tfds_examples.data_source.cache_clear()
   (tmp_path / 'evilmod.py').write_text(
     f'import pathlib; pathlib.Path({str(tmp_path / "trace")!r}).write_text("")\n')
   monkeypatch.syspath_prepend(tmp_path)
@@ -82,7 +83,7 @@ def test_only_classes_of_tfds_are_imported(context, change):
   roads = [lambda: builders.prepared('pets', context),
            lambda: builders.described('pets', context),
            lambda: builders.from_files('pets', context.data_dir),
-           lambda: tfds.data_source('pets', context.data_dir, 'train'),
+           lambda: tfds_examples.data_source('pets', context.data_dir, 'train'),
            lambda: builders.of_class('pets:1.0.0', context),
            lambda: tfds.Tfds('pets').open(context)]
   for road in roads:
@@ -127,3 +128,18 @@ def test_code_of_others_is_not_downloaded(context, name, monkeypatch):
     assert '\n' not in str(error.value)
     assert ('is not downloaded and run' if ':' in name else 'must be NAME') in str(
       error.value)
+
+
+def test_threads_that_read_leave_stderr_as_it_is():
+  before, inside = sys.stderr, []
+
+  def work():
+    with builders.quiet():
+      inside.append(sys.stderr)
+
+  thread = threading.Thread(target=work)
+  with builders.quiet():
+    quietened = sys.stderr
+    thread.start()
+    thread.join()
+  assert inside == [quietened] and quietened is not before and sys.stderr is before

@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from bigmodels.core.errors import UserError
-from bigmodels.data import builders, descriptions, images, texts, tfds, tokenizers
+from bigmodels.data import (
+  builders,
+  descriptions,
+  images,
+  texts,
+  tfds_examples,
+  tokenizers,
+)
 from bigmodels.data.dataset_spec import record as recorded
 from bigmodels.data.language import Packed
 from bigmodels.data.sources import DataContext
@@ -34,7 +41,7 @@ def context(tmp_path, said, monkeypatch):
   monkeypatch.setattr(socket, 'getaddrinfo', refuse)
   monkeypatch.setattr(socket.socket, 'connect', refuse)
   builders.from_files.cache_clear()
-  tfds.data_source.cache_clear()
+  tfds_examples.data_source.cache_clear()
   return DataContext(str(tmp_path / 'tfds'), tmp_path / 'cache', {}, said.append,
                  shapes_only=True)
 
@@ -49,8 +56,8 @@ def test_what_is_prepared_is_as_when_it_is_read(context, said, monkeypatch):
   source = Tfds('pets', 'train[2:]')
   read = source.open(dataclasses.replace(context, shapes_only=False))
   before, rows = recorded(read), read.read(np.arange(3))
-  monkeypatch.setattr(tfds, '_read', None)
-  monkeypatch.setattr(tfds, 'data_source', None)
+  monkeypatch.setattr(tfds_examples, 'read', None)
+  monkeypatch.setattr(tfds_examples, 'data_source', None)
   found = source.open(context)
   assert recorded(found) == before
   assert (found.nbytes, found.shapes_only) == (read.nbytes, True) and not said

@@ -1,5 +1,6 @@
 """Small TFDS datasets of images, written as TFDS prepares them, whole or damaged."""
 
+import functools
 import io
 import json
 import pathlib
@@ -9,7 +10,11 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from PIL import Image
 from tensorflow_datasets.proto import tf_example_pb2
 
+from bigmodels.data import builders, images, tfds, tfds_examples
+from bigmodels.data.sources import DataContext, Dataset
+
 CLASSES = ('cat', 'dog', 'newt')
+FIT = functools.partial(images.random_resized_crop, size=6)
 
 
 def jpeg(image: np.ndarray) -> bytes:
@@ -83,3 +88,37 @@ def write(root: pathlib.Path, records: dict[str, list[bytes]], *, name: str = 'p
     'moduleName': name, 'splits': splits}))
   (folder / 'label.labels.txt').write_text('\n'.join(classes) + '\n')
   return root
+
+
+GOOD = [record(flat(row), row % 3, f'p{row}.jpg') for row in range(8)]
+TRUNCATED = record(flat(1)[:-40], 1, 'bad.jpg')
+
+
+def fresh_context(folder: pathlib.Path, say=lambda line: None) -> DataContext:
+  """A context of datasets that nothing is known of yet."""
+  forget()
+  return DataContext(str(folder / 'tfds'), folder / 'cache', {}, say=say)
+
+
+def forget() -> None:
+  """Drops what this process keeps of the datasets that it has opened."""
+  builders.from_files.cache_clear()
+  tfds_examples.data_source.cache_clear()
+
+
+def pets(context: DataContext, records: list[bytes], selected: str = 'train',
+         **keywords) -> Dataset:
+  """The dataset of some records, opened."""
+  write(pathlib.Path(context.data_dir), {'train': records}, **keywords)
+  return tfds.Tfds('pets', selected).open(context)
+
+
+def of_any_size(context: DataContext, fit=FIT, bad=()) -> tfds.Tfds:
+  """Eight images of noise, of as many sizes; the `bad` ones are damaged."""
+  rng = np.random.default_rng(0)
+  records = [record(jpeg(rng.integers(0, 256, (10 + row, 20 - row, 3), np.uint8)),
+                    row % 3, f'p{row}.jpg') for row in range(8)]
+  for row in bad:
+    records[row] = TRUNCATED
+  write(pathlib.Path(context.data_dir), {'train': records}, shape=('-1', '-1', '3'))
+  return tfds.Tfds('pets', fit=fit)

@@ -7,7 +7,7 @@ import pytest
 
 from bigmodels.config import resolving
 from bigmodels.core.errors import UserError
-from bigmodels.data import builders, tfds
+from bigmodels.data import builders, tfds_examples
 from bigmodels.data.sources import DataContext
 from bigmodels.modes import train
 from bigmodels.parallel import layout
@@ -42,7 +42,7 @@ def config(*, resident: bool = True, corrupt: int = 2):
 def experiment(tmp_path):
   """The experiment, with its data beside it: rows 3 and 8 of each split are damaged."""
   builders.from_files.cache_clear()
-  tfds.data_source.cache_clear()
+  tfds_examples.data_source.cache_clear()
   records = [record(flat(row)[: 50 if row in (3, 8) else None], row % 3, f'p{row}.jpg')
              for row in range(20)]
   write(tmp_path / 'tfds', {'train': records, 'test': records[:14]})

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bigmodels.core.errors import UserError
-from bigmodels.data import decoded
+from bigmodels.data import array_cache
 from bigmodels.hardware import releases
 from bigmodels.hardware.self_check.program import Program, positive
 from bigmodels.modes import doctor
@@ -49,8 +49,8 @@ def test_decoded_data_is_compared(examine, tmp_path, capsys):
   def make(writer):
     writer.write({'inputs': np.arange(10, dtype=np.int32)}, 10)
 
-  place = decoded.Place(tmp_path / 'decoded' / 'pets', '', '', {})
-  decoded.kept(place, make, what='decoding', say=print)
+  place = array_cache.Entry(tmp_path / 'decoded' / 'pets', '', '', {})
+  array_cache.cached(place, make, what='decoding', say=print)
   assert '1 files of arrays, 0.0 MB, compared with their checksums: all right' in (
     examine(GOOD, cache_dir=tmp_path))
   path = place.folder / 'inputs.npy'

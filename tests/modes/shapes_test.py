@@ -6,7 +6,7 @@ import jax
 import pytest
 
 from bigmodels.core.errors import UserError
-from bigmodels.data import builders, tfds
+from bigmodels.data import builders, tfds_cache, tfds_examples
 from bigmodels.modes import plan, shapes, train
 from tests.conftest import ROOT
 from tests.data.prepared import flat, record, write
@@ -58,8 +58,9 @@ def undecoded(monkeypatch):
   def fail(*args):
     raise AssertionError('an example is read')
 
-  for name in ('_read', '_Load', 'data_source'):
-    monkeypatch.setattr(tfds, name, fail)
+  monkeypatch.setattr(tfds_cache, 'Load', fail)
+  for name in ('read', 'data_source'):
+    monkeypatch.setattr(tfds_examples, name, fail)
 
 
 @pytest.mark.usefixtures('undecoded')

@@ -1,4 +1,4 @@
-"""Tests of bigmodels.data.encoded: every kind of image has the values it should.
+"""Tests of bigmodels.data.image_decoding: every kind of image has the values it should.
 
 PNG files of kinds that Pillow does not write are put together here by hand.
 """
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bigmodels.data import encoded
+from bigmodels.data import image_decoding
 
 # 8 x 8 images: 16 bits over all their range, and the upper bytes of it.
 DEEP = (np.arange(64, dtype=np.uint16) * 1024 + 37).reshape(8, 8)
@@ -186,7 +186,7 @@ KINDS = {
 @pytest.mark.parametrize('kind', KINDS)
 def test_every_kind_has_its_values(kind):
   data, channels, wanted, notes = KINDS[kind]
-  found, said = encoded.decode(data, channels, np.dtype(np.uint8))
+  found, said = image_decoding.decode(data, channels, np.dtype(np.uint8))
   assert found.dtype == np.uint8
   np.testing.assert_array_equal(found, wanted)
   assert said == ((notes,) if isinstance(notes, str) else notes)
@@ -199,18 +199,18 @@ def test_every_kind_has_its_values(kind):
   (saved(plain((RED, GREEN, BLUE), 'RGB')), 3, rgb() * np.uint16(257),
    ('of mode RGB scaled to 16 bits',))])
 def test_16_bits_where_they_are_declared(data, channels, wanted, notes):
-  found, said = encoded.decode(data, channels, np.dtype(np.uint16))
+  found, said = image_decoding.decode(data, channels, np.dtype(np.uint16))
   assert found.dtype == np.uint16 and said == notes
   np.testing.assert_array_equal(found, wanted)
 
 
 def test_jpeg_orientation_and_cmyk():
   """As near as JPEG comes."""
-  found, said = encoded.decode(orientation('JPEG'), 3, np.dtype(np.uint8))
+  found, said = image_decoding.decode(orientation('JPEG'), 3, np.dtype(np.uint8))
   np.testing.assert_allclose(found, stack(UPPER, UPPER, UPPER), atol=3)
   assert said == ('with an EXIF orientation read as stored',)
   data = saved(plain((55, 155, 205, 51), 'CMYK'), 'JPEG', quality=100)
-  found, said = encoded.decode(data, 3, np.dtype(np.uint8))
+  found, said = image_decoding.decode(data, 3, np.dtype(np.uint8))
   np.testing.assert_allclose(found, rgb(160, 80, 40), atol=3)
   assert said == ('of mode CMYK turned to RGB',)
 
@@ -237,4 +237,4 @@ NONE = {
 def test_what_cannot_be_converted_is_an_error(kind):
   data, dtype, said = NONE[kind]
   with pytest.raises((ValueError, OSError), match=said):
-    encoded.decode(data, 3, np.dtype(dtype))
+    image_decoding.decode(data, 3, np.dtype(dtype))

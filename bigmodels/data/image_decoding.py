@@ -1,7 +1,7 @@
-"""Encoded images, decoded to the channels and the type that a dataset declares.
+"""Decoding of images to the channels and the dtype that a dataset declares.
 
 Values are those of TensorFlow's decoders, which TFDS prepares datasets for: of 16 bits
-the upper 8, transparency left out, orientation and colour profiles not applied.
+the upper 8, transparency dropped, orientation and colour profiles not applied.
 """
 
 import contextlib
@@ -9,8 +9,8 @@ import io
 
 import numpy as np
 
-# What TensorFlow reads, and others that are plain data: Pillow has Ghostscript, a
-# program of its own, run what is in an EPS file.
+# What TensorFlow reads, and others that are plain data. Not EPS: Pillow hands it to
+# Ghostscript, which executes it.
 _FORMATS = ('PNG', 'JPEG', 'GIF', 'BMP', 'WEBP', 'TIFF', 'PPM', 'JPEG2000')
 _MODES = {1: 'L', 2: 'LA', 3: 'RGB', 4: 'RGBA'}
 _GREY = ('1', 'L', 'LA', 'La')
@@ -19,19 +19,19 @@ _ORIENTATION = 0x0112  # of EXIF
 
 def decode(data: bytes, channels: int | None, dtype: np.dtype
            ) -> tuple[np.ndarray, tuple[str, ...]]:
-  """An image `[height, width, channels]`, and what was converted to get there.
+  """Returns an image `[height, width, channels]`, and notes on what was converted.
 
   Args:
-    data: the image in some format; of one that moves, the first frame is read.
+    data: the encoded image; of several frames, the first is read.
     channels: 1 for grey, 2 with transparency, 3 for RGB, 4 with transparency; None or
       0 for those that it has.
     dtype: uint8 or uint16.
 
   Returns:
-    The image and what may have changed its values: texts that go on after 'image'.
+    The image, and what may have changed its values: texts that continue 'image'.
 
   Raises:
-    ValueError, OSError: if it cannot be read, or there is no defined way to convert it.
+    ValueError, OSError: if it cannot be read, or there is no defined conversion.
   """
   from PIL import Image
 
@@ -69,7 +69,7 @@ def decode(data: bytes, channels: int | None, dtype: np.dtype
 
 
 def _own(image) -> str:
-  """The mode that an image has, without its palette."""
+  """The mode of an image without its palette."""
   if image.mode in ('P', 'PA'):
     return 'RGBA' if 'transparency' in image.info or image.mode == 'PA' else 'RGB'
   if image.mode.startswith('I') or image.mode == 'F':
@@ -79,23 +79,23 @@ def _own(image) -> str:
 
 
 def _grey(image):
-  """Of a PNG that is grey and transparent, with 16 bits, which Pillow reads as RGBA."""
+  """A grey and transparent PNG of 16 bits, which Pillow reads as RGBA, as grey."""
   grey, kind = image.convert('LA'), image.format
   grey.info, grey.format = image.info, kind
   return grey
 
 
 def _as_stored(image):
-  """What is left as it is stored, where a viewer would not."""
+  """Yields notes on what is read as it is stored, where a viewer would convert it."""
   if getattr(image, 'is_animated', False) and image.format != 'MPO':
     yield 'with several frames cut to the first'
-  with contextlib.suppress(Exception):  # damage there is none to the image
+  with contextlib.suppress(Exception):  # a damaged EXIF does not damage the image
     if 'exif' in image.info and image.getexif().get(_ORIENTATION, 1) != 1:
       yield 'with an EXIF orientation read as stored'
 
 
 def _bits(image, data: bytes) -> int:
-  """How many bits the values of an image in mode I or I;16 have.
+  """The number of bits of the values of an image in mode I or I;16.
 
   Raises:
     ValueError: if its format does not say.
@@ -112,7 +112,7 @@ def _bits(image, data: bytes) -> int:
 
 
 def _is_deep(image, data: bytes) -> bool:
-  """Whether an image of several channels has 16 bits each; Pillow reads the upper."""
+  """Whether an image of several channels has 16 bits each; Pillow reads the upper 8."""
   if image.format == 'TIFF':
     return int(np.max(image.tag_v2.get(258, 8))) > 8
   return image.format == 'PNG' and data[24] == 16
