@@ -265,7 +265,7 @@ class Workdir:
         del values[name]
     # If there is no copy, `stored_data` names it.
     copied = (self.source / resolved.source.path.name).exists()
-    code = resolving.kept_code(resolved, self.source) if copied else []
+    code = config_file.kept_code(resolved, self.source) if copied else []
     if before != now or code:
       differences = filter(None, [config_file.differences(before, now), *code])
       raise UserError(
@@ -286,7 +286,7 @@ class Workdir:
     """
     self._store_source(resolved.source)
     if not self.config.is_file():
-      self.write(self.config, resolving.to_text(resolved))
+      self.write(self.config, config_file.to_text(resolved))
     self.store_data(data)
 
   def store_data(self, data: dict[str, Any]) -> None:
