@@ -1,10 +1,11 @@
-"""Environment steps a second of `cartpole_a2c` as one compiled step, and of a loop.
+"""Environment steps per second of `cartpole_a2c`, one compiled step, and of a loop.
 
   python benchmarks/agents.py --rounds=5 --out=FILE
 
-The loop is that of Gymnasium: one environment, the same policy compiled by JAX
-for one observation, an action drawn, a step taken; no learning. Ours acts in 64 of them
-and learns as well. They take turns; prints the ratio: median, least and most.
+The loop is that of Gymnasium: one environment, the same policy compiled by JAX for one
+observation, an action sampled, a step; no learning. `cartpole_a2c` acts in 64
+environments and learns as well. They take turns. Prints the ratio: median, minimum and
+maximum.
 """
 
 import argparse
