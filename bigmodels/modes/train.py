@@ -3,6 +3,7 @@
 import contextlib
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -19,7 +20,7 @@ from bigmodels.storage import manifest
 from bigmodels.storage.checkpoint import Checkpoints, Damaged
 from bigmodels.storage.workdir import Workdir
 from bigmodels.training import build, initialize, loop, opening, results
-from bigmodels.training.compile import compile_traced, trace
+from bigmodels.training.compile import Carry, Programs, compile_traced, trace
 from bigmodels.training.evaluation import check_monitor
 from bigmodels.training.progress import TrainingProgress
 from bigmodels.training.stop import Stop
@@ -65,8 +66,8 @@ def _train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
            device: str, group: ProcessGroup, stop: Stop, start: float) -> None:
   experiment, say = resolved.experiment, group.say
   with contextlib.ExitStack() as stack:
-    beginning = experiment.init_from and not any(workdir.checkpoints.glob('*'))
-    if beginning:
+    fresh = not any(workdir.checkpoints.glob('*'))
+    if fresh and experiment.init_from:
       initialize.require(experiment.init_from)
     layout = request.layout(experiment)
     manifest.read_all(workdir.checkpoints, workdir.seal())
@@ -76,57 +77,30 @@ def _train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
     traced = trace(built.learner, built.train, built.evals, layout)
     # What does not fit is reported before anything is compiled, or written.
     build.check_task(built, traced.output_shapes, say)
-    taken = initialize.read(built, traced.carry.state, say) if beginning else None
+    taken = initialize.read(built, traced.carry.state, say) if (
+      fresh and experiment.init_from) else None
     programs = compile_traced(traced, built.train, built.evals, layout)
     if group.main:
       workdir.store(resolved, built.data)
-    group.barrier('kept')
+    group.barrier('stored')
     with workdir.writing():
       checkpoints = Checkpoints(workdir.checkpoints, experiment.keep, workdir.seal())
     stack.callback(checkpoints.release)
-    progress = TrainingProgress()
-    restored = checkpoints.restore_latest(programs.traced.carry, say)
-    if restored:
-      carry, progress = restored
-      progress = TrainingProgress(**progress)
-      say(f'going on from step {progress.step:,} of {built.steps:,}')
-    else:
-      carry = programs.init(layout.replicate(
-        np.asarray(jax.random.PRNGKey(experiment.seed))))
-      if experiment.init_from:
-        carry = initialize.put(
-          carry, taken or initialize.read(built, carry.state, say))
-      if workdir.metrics.is_file():
-        say('no checkpoint was saved before this run stopped: starting at step 0')
+    carry, progress = _restored(built, programs, checkpoints, say) or (
+      _initial(built, programs, taken, workdir, say), TrainingProgress())
     group.agree('the parameters', str(loop.copies(carry.state.params)[0]))
     if progress.step == 0:
       check_monitor(built, programs, carry.state)
-    size = built.train.order.batch_size
-    parts = experiment.accumulate
-    statistics = any('batch_stats' in name_of(path) for path, _ in
-                     jax.tree.leaves_with_path(carry.state.model_state))
-    if parts > 1 and statistics:
-      say(f'accumulate={parts}: batch statistics are those of each part of '
-          f'{size // parts} examples, not of all {size}')
-    if statistics and built.train.order.filling:
-      say(f'{built.train.order.filling} masked examples fill up the batch for '
-          f'{layout.shape}: batch statistics count them')
-    throughput = Throughput(programs.traced.step, layout, size, built.precision)
-    parameters = sum(p.size for p in jax.tree.leaves(carry.state.params))
-    say(f'{parameters:,} parameters in {built.precision}, {built.steps:,} steps of '
-        f'{size} examples over {layout.shape} ({layout.strategy}), compiled in '
-        f'{programs.seconds:.1f} s')
-    writers = Writers(workdir, progress.step, built.steps, size) if group.main else (
+    _say_run(built, programs, carry, say)
+    writers = Writers(workdir, progress.step, built.steps,
+                      built.train.order.batch_size) if group.main else (
       Silent(progress.records))
     stack.callback(writers.close)
-    if writers.records < progress.records:
-      say(f'{workdir.metrics} has lost {progress.records - writers.records} of '
-          f'{progress.records} records from before step {progress.step:,}')
-    elif group.main and restored and writers.digest != progress.log:
-      say(f'{workdir.metrics} is not as this run wrote it: the curves of the report '
-          f'may be wrong before step {progress.step:,}')
+    _check_log(workdir, writers, progress, say, main=group.main)
     progress.seconds['compile'] += programs.seconds
     progress.seconds['start'] += time.perf_counter() - start - programs.seconds
+    throughput = Throughput(
+      traced.step, layout, built.train.order.batch_size, built.precision)
     running = loop.Loop(
       built, programs, carry, progress, checkpoints, writers, group, throughput, stop)
     running.run()
@@ -142,8 +116,62 @@ def _train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
         f'{workdir.checkpoints}; to go on: python run.py --workdir={workdir.path}')
 
 
+def _restored(built: build.Built, programs: Programs, checkpoints: Checkpoints,
+              say: Callable[[str], None]) -> tuple[Carry, TrainingProgress] | None:
+  """The latest checkpoint, or None before there is one."""
+  found = checkpoints.restore_latest(programs.traced.carry, say)
+  if found is None:
+    return None
+  carry, progress = found[0], TrainingProgress(**found[1])
+  say(f'going on from step {progress.step:,} of {built.steps:,}')
+  return carry, progress
+
+
+def _initial(built: build.Built, programs: Programs, taken: dict | None,
+             workdir: Workdir, say: Callable[[str], None]) -> Carry:
+  """Where a run begins: with fresh parameters, or those of `init_from`."""
+  experiment = built.experiment
+  carry = programs.init(built.layout.replicate(
+    np.asarray(jax.random.PRNGKey(experiment.seed))))
+  if experiment.init_from:
+    carry = initialize.put(carry, taken or initialize.read(built, carry.state, say))
+  if workdir.metrics.is_file():
+    say('no checkpoint was saved before this run stopped: starting at step 0')
+  return carry
+
+
+def _say_run(built: build.Built, programs: Programs, carry: Carry,
+             say: Callable[[str], None]) -> None:
+  """Prints the size of the run, and which statistics are not of a whole batch."""
+  size, microbatches = built.train.order.batch_size, built.experiment.accumulate
+  layout, filling = built.layout, built.train.order.filling
+  statistics = any('batch_stats' in name_of(path) for path, _ in
+                   jax.tree.leaves_with_path(carry.state.model_state))
+  if microbatches > 1 and statistics:
+    say(f'accumulate={microbatches}: batch statistics are those of each microbatch of '
+        f'{size // microbatches} examples, not of all {size}')
+  if statistics and filling:
+    say(f'{filling} masked examples fill up the batch for {layout.shape}: batch '
+        'statistics count them')
+  parameters = sum(p.size for p in jax.tree.leaves(carry.state.params))
+  say(f'{parameters:,} parameters in {built.precision}, {built.steps:,} steps of '
+      f'{size} examples over {layout.shape} ({layout.strategy}), compiled in '
+      f'{programs.seconds:.1f} s')
+
+
+def _check_log(workdir: Workdir, writers: Writers, progress: TrainingProgress,
+               say: Callable[[str], None], *, main: bool) -> None:
+  """Prints whether the log is not as the run left it."""
+  if writers.records < progress.records:
+    say(f'{workdir.metrics} has lost {progress.records - writers.records} of '
+        f'{progress.records} records from before step {progress.step:,}')
+  elif main and progress.step and writers.digest != progress.log:
+    say(f'{workdir.metrics} is not as this run wrote it: the curves of the report '
+        f'may be wrong before step {progress.step:,}')
+
+
 def _best_state(running: loop.Loop) -> Any:
-  """The state of the best checkpoint: what a run is told and used by."""
+  """The state of the best checkpoint: that of the results."""
   best = running.progress.best_step
   if best in (None, running.progress.step):
     return running.carry.state
