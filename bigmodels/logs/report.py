@@ -74,7 +74,7 @@ def _header(title, metrics, result, monitor):
   name, step, best = map(result.get, ('experiment', 'step', 'best_step'))
   speed = result.get('examples_per_second')
   used = result.get('utilization') or {}
-  share, mfu = used.get('train_share'), used.get('mfu')
+  share, mfu = used.get('train_fraction'), used.get('mfu')
   details = {
     'experiment': None if name == title else name,
     'steps': step if step is None else _number(step),

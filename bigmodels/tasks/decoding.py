@@ -29,7 +29,7 @@ class Settings:
     temperature: logits are divided by it; 0 takes the likeliest token.
     top_k: draw from so many of the likeliest tokens only; None for all.
     top_p: draw from the fewest tokens whose probabilities add up to it; None for all.
-    beams: hypotheses of a beam search; None is what the task does by itself.
+    beams: hypotheses of a beam search; None for the task's default.
     penalty: for short hypotheses, see `beam_search`.
     stop: texts that end a continuation; they are no part of it.
     samples: texts that are wanted of every prompt; each is another call.

@@ -216,7 +216,7 @@ def trace(learner: Learner, train: Loader, evals: dict[str, Loader],
 @contextlib.contextmanager
 def _fitting(train: Loader, name: str = 'train', loader: Loader | None = None
              ) -> Iterator[None]:
-  """Has a model's refusal of a split told as something a user can mend."""
+  """Turns a model's refusal of a split into a `UserError`."""
   try:
     yield
   except UserError:

@@ -27,7 +27,7 @@ from bigmodels.training.compile import Carry
 
 
 def start(built: Built, carry: Carry, say: Callable[[str], None] = print) -> Carry:
-  """Puts the parameters that an experiment wants from elsewhere into a fresh carry.
+  """Puts the parameters of an experiment's `init_from` into a fresh carry.
 
   Args, errors: see `read`.
   """
@@ -36,7 +36,7 @@ def start(built: Built, carry: Carry, say: Callable[[str], None] = print) -> Car
 
 def read(built: Built, state: State, say: Callable[[str], None] = print
          ) -> dict[str, jax.Array]:
-  """The parameters and batch statistics that an experiment wants from elsewhere.
+  """The parameters and batch statistics of an experiment's `init_from`.
 
   Args:
     built: the experiment, with `init_from` and `init_pattern`.

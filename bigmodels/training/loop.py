@@ -39,7 +39,7 @@ class NotFinite(UserError):
 
 @dataclasses.dataclass
 class Loop:
-  """One run under way.
+  """A run in progress.
 
   Attributes:
     built: the experiment.

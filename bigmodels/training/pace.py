@@ -71,6 +71,6 @@ class Pace:
     self._unmeasured, self._finished = len(self._under_way), None
 
   def saved(self) -> None:
-    """What is under way was still asked for before this checkpoint."""
+    """Ignores requests to save that were made before this checkpoint."""
     self._stale = len(self._under_way)
     self.agreed = self.agreed._replace(save=False)

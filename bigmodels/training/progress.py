@@ -1,4 +1,4 @@
-"""What the host knows of a run under way."""
+"""What the host knows of a run in progress."""
 
 import dataclasses
 from typing import Any

@@ -143,4 +143,4 @@ def headline(result: dict[str, Any]) -> str:
           + ', '.join(shown)
           + f'; trained {result["train_seconds"]:.1f} s at '
           f'{result["examples_per_second"]:,.0f} examples/s, '
-          f'{result["utilization"]["train_share"]:.0%} of the time')
+          f'{result["utilization"]["train_fraction"]:.0%} of the time')

@@ -58,7 +58,7 @@ class Throughput:
     whole = max(sum(seconds.values()), 1e-9)
     rate = steps / max(seconds['train'] + seconds['data'], 1e-9)
     return self._rates(rate) | {
-      f'{name}_share': spent / whole for name, spent in seconds.items()}
+      f'{name}_fraction': spent / whole for name, spent in seconds.items()}
 
   def _rates(self, rate: float) -> dict[str, float]:
     found = {'steps_per_second': rate,

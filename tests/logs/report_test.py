@@ -74,7 +74,7 @@ RESULT = {
   'train_seconds': 192.4, 'examples_per_second': 14321.7, 'compile_seconds': 4.2,
   'parameters': 23_512_345, 'device': '8 x TPU v4', 'precision': 'bfloat16',
   'mesh': 'data:8,fsdp:1,tensor:1 (jit)',
-  'utilization': {'train_share': 0.4, 'mfu': 0.312}, 'versions': {'jax': '0.6.2'},
+  'utilization': {'train_fraction': 0.4, 'mfu': 0.312}, 'versions': {'jax': '0.6.2'},
 }
 
 
