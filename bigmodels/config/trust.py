@@ -233,6 +233,7 @@ class Trust(NamedTuple):
   known: frozenset[str] = frozenset()
 
   def holds(self, digest: str) -> bool:
+    """Whether code or a line of a config, by its digest, may be executed."""
     return self.everything or digest in self.known
 
 
