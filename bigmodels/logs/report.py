@@ -74,7 +74,11 @@ def _header(title, metrics, result, monitor):
   name, step, best = map(result.get, ('experiment', 'step', 'best_step'))
   speed = result.get('examples_per_second')
   used = result.get('utilization') or {}
+<<<<<<< HEAD
   share, mfu = used.get('train_fraction'), used.get('mfu')
+=======
+  trained, mfu = used.get('train_share'), used.get('mfu')
+>>>>>>> fd25e42 (Report: labels of classes in one condition)
   details = {
     'experiment': None if name == title else name,
     'steps': step if step is None else _number(step),
@@ -83,7 +87,7 @@ def _header(title, metrics, result, monitor):
     'training': _duration(result.get('train_seconds')),
     'compilation': _duration(result.get('compile_seconds')),
     'speed': speed if speed is None else f'{speed:,.0f} examples/s',
-    'time in training': share if share is None else f'{share:.0%}',
+    'time in training': trained if trained is None else f'{trained:.0%}',
     'MFU': mfu if mfu is None else f'{mfu:.1%}',
     'device': result.get('device'),
     'mesh': result.get('mesh'),
@@ -155,8 +159,10 @@ def _metrics(metrics, classes):
     split, name = _split(key)
     if _is_class(name):
       name, _, index = name.rpartition('/')
-      called = [*(classes or ())][int(index):][:1]
-      label = ' '.join(dict.fromkeys((index, *called)))
+      called = index
+      if classes is not None and int(index) < len(classes):
+        called = classes[int(index)]
+      label = index if called == index else f'{index} {called}'
       each.setdefault(split, {}).setdefault(label, {})[name] = value
     else:
       whole.setdefault(name, {})[split] = value

@@ -68,9 +68,9 @@ def evaluate(built: Built, programs: Programs, name: str, state: Any,
              for key in parts[0][1]}
   rows = np.flatnonzero(outputs.pop('mask') > 0)  # evaluation goes in order
   outputs = {key: values[rows] for key, values in outputs.items()}
-  found = values_of(metrics)
-  if built.task.summarize:
-    found |= built.task.summarize(outputs)
+  # What a task says of a whole split comes first: the report has it as headlines.
+  summary = built.task.summarize(outputs) if built.task.summarize else {}
+  found = summary | values_of(metrics) | summary
   return {f'{name}/{key}': value for key, value in found.items()}, (
     {**outputs, 'row': rows})
 
