@@ -74,11 +74,7 @@ def _header(title, metrics, result, monitor):
   name, step, best = map(result.get, ('experiment', 'step', 'best_step'))
   speed = result.get('examples_per_second')
   used = result.get('utilization') or {}
-<<<<<<< HEAD
-  share, mfu = used.get('train_fraction'), used.get('mfu')
-=======
-  trained, mfu = used.get('train_share'), used.get('mfu')
->>>>>>> fd25e42 (Report: labels of classes in one condition)
+  trained, mfu = used.get('train_fraction'), used.get('mfu')
   details = {
     'experiment': None if name == title else name,
     'steps': step if step is None else _number(step),
