@@ -19,7 +19,8 @@ from bigmodels.data.sources import DataContext, Dataset
 # Name -> what it is; what the training data must be.
 NAMES: dict[str, tuple[str, str]] = {
   'steps': ('the length of the run in updates', 'any'),
-  'num_outputs': ('a logit for each class, or a number for each target', 'labelled'),
+  'num_outputs': ('a logit for each class, or a number for each target', 'labelled, or '
+                  'episodes'),
   'mean': ('the mean of the inputs by channel', 'numbers in a column `inputs`'),
   'std': ('the standard deviation of the inputs by channel', 'numbers in a column '
           '`inputs`'),
@@ -71,9 +72,9 @@ def supplied(train: Dataset, context: DataContext, steps: int
         examples, inputs(0), inputs(1))),
       'examples': lambda: first_inputs}
   if 'labels' in columns:
-    found |= {
-      'num_outputs': lambda: _num_outputs(train),
-      'target_mean': lambda: targets(0), 'target_std': lambda: targets(1)}
+    found |= {'target_mean': lambda: targets(0), 'target_std': lambda: targets(1)}
+  if 'labels' in columns or train.classes is not None:  # actions are classes, too
+    found['num_outputs'] = lambda: _num_outputs(train)
   found |= train.provides
   return {name: found.get(name) or functools.partial(_absent, name) for name in NAMES}
 
