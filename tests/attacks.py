@@ -3,10 +3,9 @@
   python tests/attacks.py                       # all of it, some twenty minutes
   python tests/attacks.py --mutations=100 --kills=0 --seed=7
 
-What may come of a change to the files of a run: it is refused in one line, or something
-is said and the run goes on with what is left, or it ends as if nothing had happened.
-Anything else is silent. The last line counts these; if there are any, the exit code
-is 1.
+A change to the files of a run must be refused in one line, or reported while the run
+resumes from what is left, or make no difference at all. Anything else is silent. The
+last line counts these; if there are any, the exit code is 1.
 """
 
 import argparse
@@ -36,12 +35,12 @@ FORKS = ROOT / 'tests' / 'forks'
 
 
 class Outcome(NamedTuple):
-  """What came of one attack.
+  """The result of one attack.
 
   Attributes:
     name: what was done.
     kind: 'refused', 'said', 'same' or 'SILENT'.
-    text: what was said, or differs.
+    text: what was printed, or differs.
   """
 
   name: str
@@ -52,95 +51,95 @@ class Outcome(NamedTuple):
 # --- changes to a file ----------------------------------------------------------
 
 
-def _flip(data: bytes, chance: random.Random) -> bytes:
-  place = chance.randrange(len(data))
-  return data[:place] + bytes([data[place] ^ 1 << chance.randrange(8)]) + (
-    data[place + 1 :])
+def _flip(data: bytes, rng: random.Random) -> bytes:
+  position = rng.randrange(len(data))
+  return data[:position] + bytes([data[position] ^ 1 << rng.randrange(8)]) + (
+    data[position + 1 :])
 
 
-def _digit(data: bytes, chance: random.Random) -> bytes:
-  places = [i for i, byte in enumerate(data) if chr(byte).isdigit()]
-  if not places:
-    return _flip(data, chance)
-  place = chance.choice(places)
-  other = chance.choice([d for d in b'0123456789' if d != data[place]])
-  return data[:place] + bytes([other]) + data[place + 1 :]
+def _digit(data: bytes, rng: random.Random) -> bytes:
+  positions = [i for i, byte in enumerate(data) if chr(byte).isdigit()]
+  if not positions:
+    return _flip(data, rng)
+  position = rng.choice(positions)
+  other = rng.choice([d for d in b'0123456789' if d != data[position]])
+  return data[:position] + bytes([other]) + data[position + 1 :]
 
 
-def _zeros(data: bytes, chance: random.Random) -> bytes:
-  start = chance.randrange(len(data))
-  length = min(len(data) - start, chance.choice((1, 16, 4096)))
+def _zeros(data: bytes, rng: random.Random) -> bytes:
+  start = rng.randrange(len(data))
+  length = min(len(data) - start, rng.choice((1, 16, 4096)))
   return data[:start] + bytes(length) + data[start + length :]
 
 
-def _line(data: bytes, chance: random.Random) -> bytes:
+def _line(data: bytes, rng: random.Random) -> bytes:
   """Drops, doubles or swaps a line."""
   lines = data.splitlines(keepends=True)
-  place, other = (chance.randrange(len(lines)) for _ in range(2))
-  what = chance.randrange(3)
+  position, other = (rng.randrange(len(lines)) for _ in range(2))
+  what = rng.randrange(3)
   if what == 0:
-    del lines[place]
+    del lines[position]
   elif what == 1:
-    lines.insert(other, lines[place])
+    lines.insert(other, lines[position])
   else:
-    lines[place], lines[other] = lines[other], lines[place]
+    lines[position], lines[other] = lines[other], lines[position]
   return b''.join(lines)
 
 
-def _value(data: bytes, chance: random.Random) -> bytes:
+def _value(data: bytes, rng: random.Random) -> bytes:
   """Another value, or another name, somewhere in a JSON text."""
   try:
     root = json.loads(data)
   except ValueError:
-    return _digit(data, chance)
-  places, stack = [], [root]
+    return _digit(data, rng)
+  positions, stack = [], [root]
   while stack:
     node = stack.pop()
     for key, value in (node.items() if isinstance(node, dict) else enumerate(
       node if isinstance(node, list) else ())):
-      places.append((node, key))
+      positions.append((node, key))
       stack.append(value)
-  if not places:
+  if not positions:
     return b'[]'
-  node, key = chance.choice(places)
-  if isinstance(node, dict) and chance.random() < 0.2:
+  node, key = rng.choice(positions)
+  if isinstance(node, dict) and rng.random() < 0.2:
     node[f'{key}_'] = node.pop(key)
-  elif isinstance(node, dict) and chance.random() < 0.2:
+  elif isinstance(node, dict) and rng.random() < 0.2:
     del node[key]
   else:
     value = node[key]
     others = [None, [], {}, '', 'x', 0, 1, -1, 2.5, True, [value], {'a': value}]
     if isinstance(value, int | float):
       others += [value + 1, value * 2, -value, str(value)] * 3
-    node[key] = chance.choice(others)
+    node[key] = rng.choice(others)
   return json.dumps(root).encode()
 
 
 CHANGES: dict[str, Callable[[bytes, random.Random], bytes]] = {
   'flip a bit': _flip, 'another digit': _digit, 'zeros': _zeros, 'lines': _line,
   'another value': _value,
-  'cut short': lambda data, chance: data[: chance.randrange(len(data))],
-  'longer': lambda data, chance: data + chance.randbytes(chance.choice((1, 100))),
-  'random bytes': lambda data, chance: chance.randbytes(len(data)),
-  'empty': lambda data, chance: b''}
+  'cut short': lambda data, rng: data[: rng.randrange(len(data))],
+  'longer': lambda data, rng: data + rng.randbytes(rng.choice((1, 100))),
+  'random bytes': lambda data, rng: rng.randbytes(len(data)),
+  'empty': lambda data, rng: b''}
 
 
-def change(root: pathlib.Path, chance: random.Random) -> str:
-  """Changes one file or folder under a root, and says what was done."""
+def change(root: pathlib.Path, rng: random.Random) -> str:
+  """Changes one file or folder under a root; returns what was done."""
   paths = sorted(p for p in root.rglob('*') if p.name != '.lock')
   files = [p for p in paths if p.is_file() and p.stat().st_size]
-  if chance.random() < 0.85:
+  if rng.random() < 0.85:
     # A folder of arrays has many files: each of the others is as likely as all of it.
     groups = collections.defaultdict(list)
     for path in files:
       groups[_group(path.relative_to(root))].append(path)
-    path = chance.choice(groups[chance.choice(sorted(groups))])
-    name = chance.choice(sorted(CHANGES))
+    path = rng.choice(groups[rng.choice(sorted(groups))])
+    name = rng.choice(sorted(CHANGES))
     data = path.read_bytes()
-    path.write_bytes(CHANGES[name](data, chance))
+    path.write_bytes(CHANGES[name](data, rng))
     return f'{name}: {path.relative_to(root)}'
-  path = chance.choice(paths)
-  what = chance.choice(('remove', 'rename', 'swap', 'copy', 'folder', 'link'))
+  path = rng.choice(paths)
+  what = rng.choice(('remove', 'rename', 'swap', 'copy', 'folder', 'link'))
   alike = [p for p in paths if p != path and p.is_dir() == path.is_dir()
            and not p.is_relative_to(path) and not path.is_relative_to(p)]
   if what in ('swap', 'copy') and not alike:
@@ -149,7 +148,7 @@ def change(root: pathlib.Path, chance: random.Random) -> str:
     new = str(int(path.name) + 10) if path.name.isdigit() else f'{path.name}x'
     path.rename(path.with_name(new))
   elif what in ('swap', 'copy'):
-    other = chance.choice(alike)
+    other = rng.choice(alike)
     aside = root / 'aside'
     path.rename(aside)
     if what == 'swap':
@@ -183,7 +182,7 @@ class Target(NamedTuple):
     name: of it.
     folder: holds `run`, a workdir that is two evaluations short of its end or done,
       and what else may be changed.
-    requests: (folder) -> mode -> what it is asked for.
+    request: folder -> the request to open the run there.
   """
 
   name: str
@@ -193,10 +192,10 @@ class Target(NamedTuple):
 
 def mutate(target: Target, seed: int) -> Outcome:
   """Changes one file of a copy of a target, opens it, and compares."""
-  chance = random.Random(f'{target.name} {seed}')
-  mode = chance.choice(('train', 'train', 'eval'))
+  rng = random.Random(f'{target.name} {seed}')
+  mode = rng.choice(('train', 'train', 'eval'))
   right = _opened(target, mode, None)
-  found = _opened(target, mode, chance)
+  found = _opened(target, mode, rng)
   name = f'{target.name}, {mode}, {seed}: {found.name}'
   if found.error:
     kind = 'refused' if _one_line(found.error) else 'SILENT'
@@ -210,7 +209,7 @@ def mutate(target: Target, seed: int) -> Outcome:
                  ' | '.join(said) or f'{right.numbers} became {found.numbers}'[-2000:])
 
 
-# How a line begins or goes on that says that something is not as it was.
+# In lines that report that something has changed.
 _WORDS = ('is damaged', 'not as in', 'is not as', 'has lost', 'only half written',
           'not there', 'starting at step 0', 'anew', 'warning', 'no checkpoint')
 
@@ -220,7 +219,7 @@ def _one_line(text: str) -> bool:
 
 
 class Opened(NamedTuple):
-  """What came of opening a run.
+  """The result of opening a run.
 
   Attributes:
     name: of the change.
@@ -238,9 +237,9 @@ class Opened(NamedTuple):
 _right: dict[tuple[str, str], Opened] = {}
 
 
-def _opened(target: Target, mode: str, chance: random.Random | None) -> Opened:
-  """Opens a copy, changed if there is a chance; all copies have the same path."""
-  if chance is None and (target.name, mode) in _right:
+def _opened(target: Target, mode: str, rng: random.Random | None) -> Opened:
+  """Opens a copy, changed if `rng` is given; all copies have the same path."""
+  if rng is None and (target.name, mode) in _right:
     return _right[target.name, mode]
   import importlib
 
@@ -252,7 +251,7 @@ def _opened(target: Target, mode: str, chance: random.Random | None) -> Opened:
   run = here / 'run'
   if mode == 'train':
     (run / 'result.json').unlink()
-  what = change(here, chance) if chance else ''
+  what = change(here, rng) if rng else ''
   module = importlib.import_module(f'bigmodels.modes.{mode}')
   out, error = io.StringIO(), ''
   with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out), _quick():
@@ -266,7 +265,7 @@ def _opened(target: Target, mode: str, chance: random.Random | None) -> Opened:
       error = f'Traceback: {"".join(traceback.format_exception(other))}'
   lines = [line for line in out.getvalue().splitlines() if not _passing(line)]
   found = Opened(what, error, lines, {} if error else _numbers(run, mode, lines))
-  if chance is None:
+  if rng is None:
     assert not error, error
     _right[target.name, mode] = found
   return found
@@ -332,9 +331,9 @@ def _digits(folder):
 
 def _table(folder):
   def prepare(here):
-    chance = random.Random(0)
-    rows = [f'{chance.gauss(0, 1):.4f},{chance.choice("abc")},'
-            f'{chance.choice(("yes", "no"))}' for _ in range(200)]
+    rng = random.Random(0)
+    rows = [f'{rng.gauss(0, 1):.4f},{rng.choice("abc")},'
+            f'{rng.choice(("yes", "no"))}' for _ in range(200)]
     (here / 'table.csv').write_text('\n'.join(['x,kind,label', *rows]) + '\n')
     return {'path': here / 'table.csv', 'label': 'label'}
 
@@ -343,9 +342,9 @@ def _table(folder):
 
 def _text(folder):
   def prepare(here):
-    chance = random.Random(0)
+    rng = random.Random(0)
     words = ('the', 'cat', 'sat', 'on', 'a', 'mat')
-    (here / 'text.txt').write_text(' '.join(chance.choices(words, k=5000)))
+    (here / 'text.txt').write_text(' '.join(rng.choices(words, k=5000)))
     return {'path': here / 'text.txt'}
 
   return _made(folder, 'text', str(FORKS / 'text.py'), prepare)
@@ -357,9 +356,9 @@ def _pictures(folder):
 
     from tests.data import prepared
 
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     records = {split: [
-      prepared.record(prepared.jpeg(chance.integers(0, 256, (8, 8, 3), np.uint8)),
+      prepared.record(prepared.jpeg(rng.integers(0, 256, (8, 8, 3), np.uint8)),
                       row % 3, f'{row}.jpg') for row in range(rows)]
                for split, rows in (('train', 60), ('test', 30))}
     prepared.write(here / 'tfds', records)
@@ -422,8 +421,8 @@ def _command(killed: Killed, folder: pathlib.Path, workdir: pathlib.Path) -> lis
 
 
 def kill(name: str, folder: pathlib.Path, number: int, seed: int) -> list[Outcome]:
-  """Kills runs of a kind at random moments, lets each end, and compares every bit."""
-  killed, chance, outcomes = KILLED[name], random.Random(f'{name} {seed}'), []
+  """Kills runs of a kind at random moments, resumes each, and compares every bit."""
+  killed, rng, outcomes = KILLED[name], random.Random(f'{name} {seed}'), []
   options = dict(cwd=folder, env=os.environ | {'JAX_PLATFORMS': 'cpu'}, text=True,
                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
   whole, count = folder / f'{name}-whole', 0
@@ -439,14 +438,14 @@ def kill(name: str, folder: pathlib.Path, number: int, seed: int) -> list[Outcom
     count += 1
     while len(outcomes) + len(moments) < number:
       process = subprocess.Popen(_command(killed, folder, cut), **options)
-      moment = chance.uniform(0, seconds)
+      moment = rng.uniform(0, seconds)
       with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(moment)
       process.kill()
       text, _ = process.communicate()
       if process.returncode != -signal.SIGKILL:
         if process.returncode:
-          outcomes.append(Outcome(f'{name} went on', 'SILENT', text[-2000:]))
+          outcomes.append(Outcome(f'{name} resumed', 'SILENT', text[-2000:]))
         break
       moments.append(moment)
     ended = subprocess.run(_command(killed, folder, cut), check=False, **options)
@@ -497,7 +496,7 @@ def bad_input(folder: pathlib.Path) -> list[Outcome]:
 
 
 def report(what: str, outcomes: list[Outcome]) -> int:
-  """Prints what came of attacks of a kind; returns how many were silent."""
+  """Prints the results of attacks of a kind; returns how many were silent."""
   counts = collections.Counter(outcome.kind for outcome in outcomes)
   print(f'{what}: {len(outcomes)} tried: ' + ', '.join(
     f'{count} {kind}' for kind, count in sorted(counts.items())), flush=True)
