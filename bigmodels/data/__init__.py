@@ -5,11 +5,13 @@ from bigmodels.data.arrays import Arrays
 from bigmodels.data.batches import Batches, at_most
 from bigmodels.data.episodes import Episodes
 from bigmodels.data.generated import Generated
-from bigmodels.data.language import Packed, Sentences, Translations
+from bigmodels.data.packed import Packed
 from bigmodels.data.scikit import Digits, ScikitTable
+from bigmodels.data.sentences import Sentences
 from bigmodels.data.subset import Subset
 from bigmodels.data.table import Table
 from bigmodels.data.tfds import Tfds
+from bigmodels.data.translations import Translations
 
 __all__ = ['Arrays', 'Batches', 'Digits', 'Episodes', 'Generated', 'Packed',
            'ScikitTable', 'Sentences', 'Subset', 'Table', 'Tfds', 'Translations',

@@ -1,13 +1,12 @@
-"""Named cleaning steps for tables: fitted on the training rows, applied to all rows.
+"""Cleaning steps for tables: fitted on the training rows, applied to all rows.
 
-An experiment lists them as it lists everything else: a function, or a `partial` with
-settings, that makes a `Step` when called:
+An experiment lists functions, or `partial`s with settings, that return a `Step`:
 
   clean=(cleaning.drop_duplicates, partial(cleaning.one_hot, most=20))
 
-Writing another is writing a function that returns a `Step`. Steps see columns as 1-D
-arrays of one length: float64 with NaN for a missing number, or `object` arrays of
-`str` with '' for a missing text.
+A new step is a function that returns a `Step`. Steps get columns as arrays `[rows]`:
+float64 with NaN for a missing number, or `object` arrays of `str` with '' for a missing
+text.
 """
 
 from collections.abc import Callable
@@ -27,71 +26,73 @@ class Step(NamedTuple):
   """One cleaning step.
 
   Attributes:
-    fit: (training rows) -> parameters, plain JSON. Of a `whole` step, (all rows).
+    fit: (training rows) -> parameters, plain JSON. A step that drops rows is fitted to
+      all rows.
     apply: (parameters, rows) -> cleaned rows; no row may depend on another one.
-    tell: (parameters, all rows before, all rows after) -> what was done, to print.
-    keep: (parameters, rows) -> which of them stay, by index. Of a step that drops
-      rows: it comes before the split, wherever it is listed, and gets the label too.
-    loses: (parameters, rows before, rows after) -> column -> how many of its values
+    describe: (parameters, all rows before, all rows after) -> what was done, to print.
+    keep: (parameters, rows) -> which of them stay, by index; None for a step that drops
+      no rows. One that does is applied before the split, wherever it is listed, and
+      gets the label too.
+    losses: (parameters, rows before, rows after) -> column -> how many of its values
       are lost, or became equal to other values; 'rows' for rows.
-    lost: what becomes of those, and the setting that changes it, to print.
+    loss_note: what happens to those, and the setting that changes it, to print.
   """
 
   fit: Callable[[Frame], Parameters]
   apply: Callable[[Parameters, Frame], Frame]
-  tell: Callable[[Parameters, Frame, Frame], str]
+  describe: Callable[[Parameters, Frame, Frame], str]
   keep: Callable[[Parameters, Frame], np.ndarray] | None = None
-  loses: Callable[[Parameters, Frame, Frame], dict[str, int]] = lambda *_: {}
-  lost: str = ''
+  losses: Callable[[Parameters, Frame, Frame], dict[str, int]] = lambda *_: {}
+  loss_note: str = ''
 
   @property
-  def whole(self) -> bool:
-    """Whether it drops rows, and so comes before the split."""
+  def drops_rows(self) -> bool:
+    """Whether it drops rows, and so is applied before the split."""
     return self.keep is not None
 
 
 def rows_of(frame: Frame) -> int:
-  """The number of rows."""
+  """Returns the number of rows."""
   return len(next(iter(frame.values()), ()))
 
 
 def take(frame: Frame, rows: np.ndarray) -> Frame:
-  """Some rows, by index or by mask."""
+  """Returns some rows, by index or by mask."""
   return {name: column[rows] for name, column in frame.items()}
 
 
 def is_text(column: np.ndarray) -> bool:
-  """Whether a column holds text, not numbers."""
+  """Returns whether a column is text, not numbers."""
   return column.dtype == object
 
 
 def missing(column: np.ndarray) -> np.ndarray:
-  """Which values are missing, bool `[rows]`."""
+  """Returns which values are missing, bool `[rows]`."""
   return column == '' if is_text(column) else np.isnan(column)
 
 
 def groups_of(frame: Frame) -> np.ndarray:
-  """The number of the group that each row is in, int `[rows]`: equal rows share one.
+  """Returns the number of the group of each row, int `[rows]`: equal rows share one.
 
-  Rows are compared by hashes of 64 bits: of ten million different rows two are taken
-  for equal with a probability of 3e-6. The numbers differ from process to process, as
-  hashes of `str` do; which rows share one does not.
+  Rows are compared by hashes of 64 bits: among ten million different rows, two are
+  found equal with a probability of 3e-6. The numbers differ between processes, as
+  hashes of `str` do; the groups do not.
   """
   total = np.zeros(rows_of(frame), np.uint64)
   with np.errstate(over='ignore'):
-    for place, column in enumerate(frame.values()):
+    for position, column in enumerate(frame.values()):
       if is_text(column):
         bits = np.fromiter(map(hash, column.tolist()), np.int64, len(column))
       else:
         bits = np.where(np.isnan(column), np.nan, column + 0.0)  # one NaN, one zero
-      total += _mixed(bits.view(np.uint64), place)
+      total += _mixed(bits.view(np.uint64), position)
   return np.unique(total, return_inverse=True)[1]
 
 
-def _mixed(bits: np.ndarray, place: int) -> np.ndarray:
-  """Hashes of 64 bits (splitmix64), other ones for another place."""
-  bits = _mix(bits + np.uint64(0x9E3779B97F4A7C15 * (place + 1) % 2**64))
-  return _mix(bits ^ np.uint64(0xD1B54A32D192ED03 * (place + 1) % 2**64))
+def _mixed(bits: np.ndarray, position: int) -> np.ndarray:
+  """Hashes of 64 bits (splitmix64) that depend on the position of the column."""
+  bits = _mix(bits + np.uint64(0x9E3779B97F4A7C15 * (position + 1) % 2**64))
+  return _mix(bits ^ np.uint64(0xD1B54A32D192ED03 * (position + 1) % 2**64))
 
 
 def _mix(bits: np.ndarray) -> np.ndarray:
@@ -104,22 +105,22 @@ def _mix(bits: np.ndarray) -> np.ndarray:
 
 
 def _row_step(keep: Callable[[Frame], np.ndarray], what: str, instead: str) -> Step:
-  def loses(_, before, after):
+  def losses(_, before, after):
     return {'rows': rows_of(before) - rows_of(after)}
 
-  def tell(_, before, after):
+  def describe(_, before, after):
     dropped = rows_of(before) - rows_of(after)
     return f'{dropped:,} of {rows_of(before):,} rows dropped, {what}'
 
-  return Step(lambda _: {}, lambda _, frame: take(frame, keep(frame)), tell,
-              lambda _, frame: keep(frame), loses, f'dropped; {instead}')
+  return Step(lambda _: {}, lambda _, frame: take(frame, keep(frame)), describe,
+              lambda _, frame: keep(frame), losses, f'dropped; {instead}')
 
 
 def drop_duplicates() -> Step:
   """Drops every row that equals an earlier one in all columns, label included.
 
-  In a table of codes, equal rows are as common as what they stand for: without them
-  what is rare counts as much as what is common.
+  In a table of codes, equal rows are as common as the cases they describe: without them
+  a rare case counts as much as a common one.
   """
 
   def firsts(frame):
@@ -141,10 +142,10 @@ def drop_incomplete() -> Step:
 
 
 def drop_constant() -> Step:
-  """Drops columns with a single value in the training rows, or none.
+  """Drops columns with one value or none in the training rows.
 
-  A missing number is no value; a missing text is one, since that a text is missing
-  may say something (see `fill_missing`).
+  A missing number does not count as a value. A missing text does, since its absence
+  may be informative (see `fill_missing`).
   """
 
   def constant(column):
@@ -157,20 +158,20 @@ def drop_constant() -> Step:
   def apply(parameters, frame):
     return {n: c for n, c in frame.items() if n not in parameters['dropped']}
 
-  def tell(parameters, before, after):
+  def describe(parameters, before, after):
     return f'{listed(parameters["dropped"])} dropped'
 
-  def loses(parameters, before, after):
+  def losses(parameters, before, after):
     return {n: rows_of(before) - int(np.unique(before[n], return_counts=True)[1].max())
             for n in parameters['dropped'] if rows_of(before)}
 
-  return Step(fit, apply, tell, loses=loses, lost=(
-    'other than the rest of a column that is dropped; take drop_constant out of clean '
+  return Step(fit, apply, describe, losses=losses, loss_note=(
+    'other than the rest of a column that is dropped; remove drop_constant from clean '
     'to keep it'))
 
 
 def fill_missing() -> Step:
-  """Missing numbers become the training median, missing texts a category 'missing'.
+  """Replaces missing numbers by the training median, missing texts by 'missing'.
 
   A number that is missing in every training row becomes 0.
   """
@@ -186,18 +187,18 @@ def fill_missing() -> Step:
     return {n: np.where(missing(c), parameters[n], c).astype(c.dtype)
             for n, c in frame.items()}
 
-  def loses(parameters, before, after):
+  def losses(parameters, before, after):
     return {n: int(missing(c).sum()) for n, c in before.items()}
 
-  def tell(parameters, before, after):
-    counts = loses(parameters, before, after)
+  def describe(parameters, before, after):
+    counts = losses(parameters, before, after)
     return listed(
       f'{count:,} values of {n} by ' + (
         f'the category {MISSING!r}' if is_text(before[n])
         else f'the training median {number(parameters[n])}')
       for n, count in counts.items() if count)
 
-  return Step(fit, apply, tell, loses=loses, lost=(
+  return Step(fit, apply, describe, losses=losses, loss_note=(
     'missing and filled in; cleaning.drop_incomplete in clean drops their rows '
     'instead'))
 
@@ -206,11 +207,11 @@ def log_skewed(skewness: float = 1.0) -> Step:
   """Takes the logarithm of numbers with a long tail: log(1 + x / training median).
 
   Only of columns that are never negative in the training rows, and have more than
-  two values there. Where others are negative, the curve goes on symmetrically.
+  two values there. For negative numbers in other rows the curve is symmetric.
 
   Args:
-    skewness: third standardised moment in the training rows, from which on a column
-      counts as skewed (an exponential distribution has 2, a normal one 0).
+    skewness: smallest third standardised moment in the training rows of a column that
+      is skewed (an exponential distribution has 2, a normal one 0).
   """
 
   def scale(column):
@@ -230,62 +231,62 @@ def log_skewed(skewness: float = 1.0) -> Step:
       n: np.sign(frame[n]) * np.log1p(np.abs(frame[n]) / s)
       for n, s in parameters.items()}
 
-  def tell(parameters, before, after):
+  def describe(parameters, before, after):
     return listed(parameters)
 
-  return Step(fit, apply, tell)
+  return Step(fit, apply, describe)
 
 
 def clip_outliers(deviations: float = 5.0) -> Step:
-  """Moves numbers far from the training median to the nearest fence.
+  """Clips numbers far from the training median.
 
-  The fences are median +- deviations * IQR / 1.349, where IQR is the distance between
+  The limits are median +- deviations * IQR / 1.349, where IQR is the distance between
   the training quartiles: for a normal distribution that is `deviations` standard
-  deviations, and outliers themselves hardly move it. A column whose quartiles are
-  equal is left alone.
+  deviations, and outliers hardly change it. A column whose quartiles are equal stays as
+  it is.
 
   Args:
-    deviations: the distance of the fences.
+    deviations: of the limits from the median.
   """
 
-  def fences(column):
+  def limits(column):
     low, middle, high = np.quantile(column[~missing(column)], (0.25, 0.5, 0.75))
     reach = deviations * (high - low) / 1.349
     return [float(middle - reach), float(middle + reach)]
 
   def fit(train):
-    found = {n: fences(c) for n, c in train.items()
+    found = {n: limits(c) for n, c in train.items()
              if not is_text(c) and not missing(c).all()}
     return {n: f for n, f in found.items() if f[0] < f[1]}
 
   def apply(parameters, frame):
     return frame | {n: np.clip(frame[n], *f) for n, f in parameters.items()}
 
-  def loses(parameters, before, after):
+  def losses(parameters, before, after):
     return {n: int(np.sum((before[n] < f[0]) | (before[n] > f[1])))
             for n, f in parameters.items()}
 
-  def tell(parameters, before, after):
-    counts = loses(parameters, before, after)
+  def describe(parameters, before, after):
+    counts = losses(parameters, before, after)
     return listed(
       f'{count:,} values of {n} to %.4g .. %.4g' % tuple(parameters[n])
       for n, count in counts.items() if count)
 
-  return Step(fit, apply, tell, loses=loses, lost=(
-    'moved to the fences of the training rows; partial(cleaning.clip_outliers, '
-    f'deviations={number(2 * deviations)}) in clean moves the fences, and without '
+  return Step(fit, apply, describe, losses=losses, loss_note=(
+    'clipped to the limits of the training rows; partial(cleaning.clip_outliers, '
+    f'deviations={number(2 * deviations)}) in clean widens the limits, and without '
     'clip_outliers all stay as they are'))
 
 
 def one_hot(most: int = 50) -> Step:
-  """A column of 0 and 1 for each category of a text column, `NAME=CATEGORY`.
+  """Replaces a text column by one of 0 and 1 for each category, `NAME=CATEGORY`.
 
   A category that was not in the training rows is 0 in all of them, and so is a
-  missing one unless `fill_missing` came before. Texts with too many values, such as
+  missing one unless `fill_missing` comes before. Texts with too many values, such as
   names, dates and identifiers, are dropped instead.
 
   Args:
-    most: categories that a column may have in the training rows.
+    most: the most categories that a column may have in the training rows.
   """
 
   def fit(train):
@@ -295,7 +296,7 @@ def one_hot(most: int = 50) -> Step:
             for n, v in values.items()}
 
   def names(parameters, frame):
-    """(text column, category) -> name of its column, which no other one has."""
+    """(text column, category) -> a name for its column that is not taken."""
     found, taken = {}, {name for name in frame if name not in parameters}
     for name in filter(parameters.__contains__, frame):
       for category in parameters[name]['categories']:
@@ -317,39 +318,39 @@ def one_hot(most: int = 50) -> Step:
         result[named[name, category]] = (column == category).astype(np.float64)
     return result
 
-  def loses(parameters, before, after):
+  def losses(parameters, before, after):
     named, rows = names(parameters, before), rows_of(before)
     return {name: rows - int(sum(after[named[name, c]].sum() for c in p['categories']))
             for name, p in parameters.items()}
 
-  def tell(parameters, before, after):
-    def fate(name, values, categories):
+  def describe(parameters, before, after):
+    def outcome(name, values, categories):
       if values > most:
         return f'{name} DROPPED, its {values:,} values are more than {most}'
       return f'{name} as {len(categories)} columns' + (
-        f', {unseen[name]:,} values that training has not are 0 in all'
+        f', {unseen[name]:,} values that are not in training are 0 in all'
         if unseen[name] else '')
 
-    unseen = loses(parameters, before, after)
+    unseen = losses(parameters, before, after)
     other = [f'{new} for {category!r} of {name}' for (name, category), new in names(
       parameters, before).items() if new != f'{name}={category}']
-    return '; '.join([listed(fate(n, **p) for n, p in parameters.items()), *(
+    return '; '.join([listed(outcome(n, **p) for n, p in parameters.items()), *(
       [f'the name of another column is taken: {listed(other)}'] if other else [])])
 
-  return Step(fit, apply, tell, loses=loses, lost=(
-    'of none of the categories of training, and so 0 in all; a text of more than '
+  return Step(fit, apply, describe, losses=losses, loss_note=(
+    'not of a category of training, and so 0 in all; a text of more than '
     f'{most} values has none: partial(cleaning.one_hot, most=N) in clean allows N'))
 
 
 def standardize() -> Step:
-  """Numbers become (x - mean) / standard deviation, both of the training rows.
+  """Replaces numbers by (x - mean) / standard deviation, both of the training rows.
 
   Columns of only 0 and 1, such as those of `one_hot`, stay as they are: a rare
   category would become an outlier.
   """
 
   def moments(values):
-    # Rounding would leave a constant column a deviation of about 1e-16 of its mean.
+    # By rounding, a constant column may have a deviation of about 1e-16 of its mean.
     varied = values.min() < values.max()
     return [float(values.mean()), float(values.std()) or 1.0 if varied else 1.0]
 
@@ -362,15 +363,15 @@ def standardize() -> Step:
     return frame | {n: (frame[n] - mean) / std
                     for n, (mean, std) in parameters.items()}
 
-  def tell(parameters, before, after):
+  def describe(parameters, before, after):
     return f'{listed(parameters)} to mean 0, deviation 1 in training'
 
-  return Step(fit, apply, tell)
+  return Step(fit, apply, describe)
 
 
 # --- printing --------------------------------------------------------------------
 
 
 def number(value: float) -> str:
-  """A number as it is printed: 435, 0.25."""
+  """Returns a number as it is printed: 435, 0.25."""
   return f'{value:.10g}'

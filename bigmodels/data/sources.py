@@ -8,6 +8,7 @@ knows its shapes without its examples reads none where `DataContext.shapes_only`
 """
 
 import dataclasses
+import functools
 import pathlib
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -162,11 +163,16 @@ def in_memory(columns: Columns, classes: tuple[str, ...] | None) -> Dataset:
     length=length,
     nbytes=sum(a.nbytes for a in columns.values()),
     load=lambda: columns,
-    read=lambda rows, seeds=None: {
-      name: array[rows] for name, array in columns.items()},
+    read=functools.partial(_take, columns),
     classes=classes,
     identity=f'{length} rows, crc32 {crc:08x}',
   )
+
+
+def _take(columns: Columns, rows: np.ndarray, seeds: np.ndarray | None = None
+          ) -> Columns:
+  del seeds
+  return {name: array[rows] for name, array in columns.items()}
 
 
 def zeros(columns: Mapping[str, tuple[str, Sequence[int]]], length: int,

@@ -1,8 +1,8 @@
-"""What text becomes: recipes of tokenizers.
+"""Configs of tokenizers: bytes, characters, words, byte pairs, and pieces.
 
-A recipe is fitted to the texts of a training split. What comes of it, the *state*, is
-plain JSON that is kept with the run; `load` makes the tokenizer of it, the same on
-every machine. Text that spells a special token never becomes one.
+A config is fitted to the texts of a training split. The result, its *state*, is plain
+JSON that is kept with the run; `load` makes the tokenizer from it, the same on every
+machine. Text that spells a special token never becomes one.
 """
 
 import base64
@@ -22,8 +22,8 @@ from bigmodels.data import vocabularies
 from bigmodels.data.vocabularies import Tokenizer
 
 
-class Recipe:
-  """What recipes of tokenizers share.
+class Config:
+  """The config of a tokenizer.
 
   Attributes:
     fitted: whether the tokenizer depends on the texts.
@@ -32,11 +32,11 @@ class Recipe:
   fitted: ClassVar[bool] = True
 
   def settings(self) -> dict[str, Any]:
-    """What has to agree with a tokenizer that is kept, as JSON."""
+    """Returns what has to agree with a tokenizer that is kept, as JSON."""
     return json.loads(json.dumps(dataclasses.asdict(self)))
 
   def fit(self, texts: Iterable[str]) -> dict[str, Any]:
-    """The state of a tokenizer for texts."""
+    """Returns the state of a tokenizer that is fitted to texts."""
     raise NotImplementedError
 
   def _state(self, **content) -> dict[str, Any]:
@@ -44,8 +44,8 @@ class Recipe:
 
 
 @dataclasses.dataclass(frozen=True)
-class Bytes(Recipe):
-  """The bytes of the text in UTF-8: ids 0 to 255; nothing is fitted.
+class Bytes(Config):
+  """The bytes of the text in UTF-8, with ids 0 to 255; nothing is fitted.
 
   Attributes:
     end: whether there is an 'end', id 256.
@@ -60,29 +60,29 @@ class Bytes(Recipe):
 
 
 @dataclasses.dataclass(frozen=True)
-class Characters(Recipe):
+class Characters(Config):
   """The characters of the training text, sorted; no special tokens.
 
-  A text with any other character is refused.
+  A text with another character is refused.
   """
 
   def fit(self, texts: Iterable[str]) -> dict[str, Any]:
     known = ''.join(sorted(set().union(*texts)))
     if not known:
-      raise UserError('Characters: there is no text to take them from')
+      raise UserError('Characters: there is no text to fit them to')
     return self._state(characters=known)
 
 
 @dataclasses.dataclass(frozen=True)
-class Words(Recipe):
-  """The most frequent words: what is between white space, as it is written.
+class Words(Config):
+  """The most frequent words, separated by white space, as they are written.
 
-  Decoding puts single spaces between them; rarer words become 'unknown'. A word counts
+  Rarer words become 'unknown'. Decoding puts single spaces between words. A word counts
   for its own bytes, white space for none.
 
   Attributes:
-    vocabulary: number of tokens at most, special ones included.
-    special: special tokens, in the order of their ids, from 0; 'unknown' is needed.
+    vocabulary: the most tokens, special ones included.
+    special: special tokens, in the order of their ids, from 0; 'unknown' is required.
   """
 
   vocabulary: int
@@ -91,7 +91,7 @@ class Words(Recipe):
   def __post_init__(self):
     _check_special(self.special)
     if 'unknown' not in self.special:
-      raise ValueError(f"special: wants 'unknown' among them, got {self.special}")
+      raise ValueError(f"special: must contain 'unknown', got {self.special}")
     _check_vocabulary(self.vocabulary, len(self.special) + 1)
 
   def fit(self, texts: Iterable[str]) -> dict[str, Any]:
@@ -101,10 +101,12 @@ class Words(Recipe):
 
 
 @dataclasses.dataclass(frozen=True)
-class Bpe(Recipe):
-  """Byte-level byte-pair encoding (Sennrich et al., 2016; Radford et al., 2019).
+class Bpe(Config):
+  """Byte-level byte-pair encoding; lossless.
 
-  Loses nothing: every text comes back as it was.
+  Sennrich et al., *Neural machine translation of rare words with subword units*, 2016;
+  on bytes as in Radford et al., *Language models are unsupervised multitask learners*,
+  2019.
 
   Attributes:
     vocabulary: number of tokens; fewer if the text has no more pairs.
@@ -134,16 +136,16 @@ class Bpe(Recipe):
 
 
 @dataclasses.dataclass(frozen=True)
-class SentencePiece(Recipe):
-  """Pieces of a unigram model (Kudo, 2018), as SentencePiece fits them.
+class SentencePiece(Config):
+  """Pieces of a unigram model, as SentencePiece fits them; lossless.
 
-  Nothing is normalised, and what no piece covers becomes bytes, so that every text
-  comes back as it was. Pieces do not go across lines.
+  Kudo, *Subword regularization*, 2018. Nothing is normalised, and what no piece covers
+  becomes bytes. Pieces do not span lines.
 
   Attributes:
     vocabulary: number of tokens; fewer if the text is too short for them.
-    special: special tokens, in the order of their ids, from 0. SentencePiece cannot do
-      without 'unknown', which comes last if it is not named.
+    special: special tokens, in the order of their ids, from 0. SentencePiece requires
+      'unknown', which comes last if it is not named.
   """
 
   vocabulary: int
@@ -161,7 +163,7 @@ class SentencePiece(Recipe):
 
     special = self._special()
     # The library has parameters for four of them; the others are control symbols,
-    # which take the ids that are left, in order.
+    # which get the remaining ids, in order.
     ids, own = {}, {'pad': 'pad', 'begin': 'bos', 'end': 'eos', 'unknown': 'unk'}
     for name, parameter in own.items():
       ids[f'{parameter}_id'] = special.index(name) if name in special else -1
@@ -175,7 +177,7 @@ class SentencePiece(Recipe):
         **ids,
         normalization_rule_name='identity', add_dummy_prefix=False,
         remove_extra_whitespaces=False, byte_fallback=True,
-        num_threads=1,  # sums in another order are other sums
+        num_threads=1,  # the order of sums changes their rounding
         minloglevel=2)
     except RuntimeError as error:
       raise UserError(f'SentencePiece cannot be fitted to this text: {error}') from None
@@ -183,12 +185,12 @@ class SentencePiece(Recipe):
 
 
 @dataclasses.dataclass(frozen=True)
-class TokenizerFile(Recipe):
+class TokenizerFile(Config):
   """A `tokenizer.json`, as Hugging Face's libraries write it: GPT-2's, BERT's.
 
-  Nothing is fitted; the file is kept with the run. Special tokens are known by their
-  usual spellings: `[PAD]`, `</s>`, `<|endoftext|>`. Where the file's tokenizer changes
-  the text (BERT's drops case), what is decoded is not what was encoded, and a token
+  Nothing is fitted; the file is kept with the run. Special tokens are recognised by
+  their usual spellings: `[PAD]`, `</s>`, `<|endoftext|>`. Where the tokenizer changes
+  the text, as BERT's drops case, what is decoded is not what was encoded, and a token
   counts for its own bytes.
 
   Attributes:
@@ -199,7 +201,7 @@ class TokenizerFile(Recipe):
   path: str
 
   def __post_init__(self):
-    # Absolute: a run goes on from whatever folder it is started in.
+    # Absolute: a run is resumed from any folder.
     object.__setattr__(self, 'path', str(resolved(self.path, 'path')))
 
   def _read(self) -> str:
@@ -213,8 +215,8 @@ class TokenizerFile(Recipe):
                       'tokenizer.json') from None
 
   def settings(self) -> dict[str, Any]:
-    """By what is in the file: it may have moved."""
-    return {'sha256': digests.of_bytes(self._read().encode())}
+    """Returns a digest of the file, which may have moved."""
+    return {'sha256': hashlib.sha256(self._read().encode()).hexdigest()[:12]}
 
   def fit(self, texts: Iterable[str]) -> dict[str, Any]:
     del texts
@@ -222,27 +224,31 @@ class TokenizerFile(Recipe):
     try:
       vocabularies.of_library(text)
     except Exception as error:
-      raise UserError(f'{self.path}: is no tokenizer that the library `tokenizers` can '
-                      f'read: {error}') from None
+      raise UserError(f'{self.path}: is not a tokenizer that the library `tokenizers` '
+                      f'can read: {error}') from None
     return self._state(tokenizer=text)
 
 
-def check(recipe: Recipe, state: dict[str, Any]) -> None:
-  """Refuses a kept tokenizer that is not what a recipe makes.
+def check(config: Config, state: dict[str, Any]) -> None:
+  """Refuses a kept tokenizer that is not what a config makes.
+
+  Args:
+    config: of a split.
+    state: of the tokenizer that the run keeps.
 
   Raises:
     UserError: naming both.
   """
   size = load(state).size
-  if isinstance(recipe, TokenizerFile) and not pathlib.Path(recipe.path).exists():
-    same = state['kind'] == type(recipe).__name__  # the run has a copy
+  if isinstance(config, TokenizerFile) and not pathlib.Path(config.path).exists():
+    same = state['kind'] == type(config).__name__  # the run has a copy
   else:
-    wanted = (type(recipe).__name__, recipe.settings())
-    same = (state['kind'], state.get('settings')) == wanted
+    expected = (type(config).__name__, config.settings())
+    same = (state['kind'], state.get('settings')) == expected
   if not same:
     raise UserError(
       f'the run has the tokenizer {_say(state["kind"], state.get("settings", {}))} of '
-      f'{size:,} tokens, this wants {_say(type(recipe).__name__, recipe.settings())}; '
+      f'{size:,} tokens, this needs {_say(type(config).__name__, config.settings())}; '
       'give every split the same, that of --init_from if there is one, or start a new '
       'run with another --workdir')
 
@@ -253,17 +259,17 @@ def provided(tokenizer: Tokenizer) -> dict[str, Callable[[], Any]]:
 
 
 def load(state: dict[str, Any]) -> Tokenizer:
-  """The tokenizer of a state; the same object for the same state.
+  """Returns the tokenizer of a state; the same object for the same state.
 
   Raises:
-    UserError: if it is no state that a recipe makes.
+    UserError: if no config makes such a state.
   """
   try:
     return _load(json.dumps(state, sort_keys=True))
   except (UserError, ImportError):
     raise
   except Exception as error:  # the libraries raise nothing narrower
-    raise UserError("the tokenizer that is kept with the run, in its data.json, is "
+    raise UserError('the tokenizer that is kept with the run, in its data.json, is '
                     f'damaged: {type(error).__name__}: {error}') from error
 
 
@@ -283,8 +289,7 @@ def _load(text: str) -> Tokenizer:
       return vocabularies.of_pieces(base64.b64decode(state['model'], validate=True))
     case 'TokenizerFile':
       return vocabularies.of_library(state['tokenizer'])
-  raise UserError(f'the run has a tokenizer of the kind {state["kind"]!r}, which is '
-                  'not known')
+  raise UserError(f'the run has a tokenizer of the unknown kind {state["kind"]!r}')
 
 
 def _say(kind: str, settings: dict[str, Any]) -> str:
@@ -296,19 +301,19 @@ def _say(kind: str, settings: dict[str, Any]) -> str:
 def _check_special(special: Sequence[str]) -> None:
   for name in special:
     if name not in vocabularies.SPELLINGS:
-      raise ValueError(f'special: wants names of special tokens, got {name!r}'
+      raise ValueError(f'special: must be names of special tokens, got {name!r}'
                        f'{nearest(str(name), vocabularies.SPELLINGS)}')
   if len(set(special)) < len(special):
-    raise ValueError(f'special: wants every name once, got {tuple(special)}')
+    raise ValueError(f'special: must have every name once, got {tuple(special)}')
 
 
 def _check_vocabulary(vocabulary: int, least: int) -> None:
   if vocabulary < least:
-    raise ValueError(f'vocabulary: wants at least {least}, got {vocabulary}')
+    raise ValueError(f'vocabulary: must be >= {least}, got {vocabulary}')
 
 
 def _lines(texts: Iterable[str]) -> Iterator[str]:
-  """Lines in parts: the library leaves out those of more than 4,192 bytes."""
+  """Yields lines in parts: the library skips those of more than 4,192 bytes."""
   for text in texts:
     for line in vocabularies.valid(text).split('\n'):
       for start in range(0, len(line), 1000):

@@ -1,7 +1,7 @@
-"""Tokenizers as records: text to tokens and back, made from what recipes have fitted.
+"""Tokenizers: text to tokens and back, made from what their configs have fitted.
 
-See `tokenizers` for the recipes. Every function here that is called `of_...` makes a
-`Tokenizer` of plain data.
+See `tokenizers` for the configs. Every function `of_...` makes a `Tokenizer` from plain
+data.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ SPELLINGS = {
   'separator': ('[SEP]', '<sep>'),
   'unknown': ('[UNK]', '<unk>'),
 }
-PART = 1 << 20  # characters that a library is given at a time: its answers are large
+PART = 1 << 20  # characters that a library gets at a time: its results are large
 SPACE = '▁'  # U+2581, what SentencePiece writes for a space
 
 
@@ -34,12 +34,12 @@ class Tokenizer:
 
   Attributes:
     size: number of tokens; ids are below it.
-    special: name -> id of the special tokens there are, of 'pad', 'begin', 'end' (of a
+    special: name -> id of the special tokens that exist, of 'pad', 'begin', 'end' (of a
       text), 'mask', 'class', 'separator', 'unknown'.
-    byte_counts: float32 `[size]`, the UTF-8 bytes that a token stands for; 0 for what
-      stands for none.
+    byte_counts: float32 `[size]`, the UTF-8 bytes that a token represents; 0 for
+      special tokens.
     encode_all: texts -> the int32 ids `[n]` of each; no special tokens are added.
-    decode: ids -> text. Special tokens, and ids of no token, are left out.
+    decode: ids -> text. Special tokens, and ids of no token, are skipped.
     token: id -> a readable text of it.
   """
 
@@ -51,12 +51,16 @@ class Tokenizer:
   token: Callable[[int], str]
 
   def encode(self, text: str) -> np.ndarray:
-    """The ids of a text, int32 `[n]`, without special tokens."""
+    """Returns the ids of a text, int32 `[n]`, without special tokens.
+
+    Raises:
+      UserError: if it cannot be encoded.
+    """
     return self.encode_all([text])[0]
 
 
 def spelling(name: str) -> str:
-  """How our own vocabularies spell a special token."""
+  """Returns how the vocabularies that are fitted here spell a special token."""
   return f'<|{name}|>'
 
 
@@ -64,12 +68,12 @@ def _utf8(text: str) -> bytes:
   try:
     return text.encode()
   except UnicodeEncodeError as error:
-    raise UserError(f'text: {text[error.start]!r} at place {error.start} is half a '
-                    'character, which UTF-8 cannot write') from None
+    raise UserError(f'text: {text[error.start]!r} at position {error.start} is half '
+                    'a character, which UTF-8 cannot encode') from None
 
 
 def valid(text: str) -> str:
-  """The text, if it can be written in UTF-8.
+  """Returns the text, if it can be encoded in UTF-8.
 
   Raises:
     UserError: if it has half a character.
@@ -79,7 +83,7 @@ def valid(text: str) -> str:
 
 
 def _ids(ids: Iterable[int], size: int) -> np.ndarray:
-  """Those that are ids of tokens: a model may have room for more."""
+  """Those that are ids of tokens: a model may have more outputs."""
   ids = np.asarray(ids if hasattr(ids, '__array__') else list(ids), np.int64).ravel()
   return ids[(ids >= 0) & (ids < size)]
 
@@ -88,7 +92,7 @@ def _ids(ids: Iterable[int], size: int) -> np.ndarray:
 
 
 def of_bytes(end: bool) -> Tokenizer:
-  """Bytes, and 'end' as id 256 if there is to be one."""
+  """Returns the tokenizer of bytes, with 'end' as id 256 or without."""
   size = 256 + end
   return Tokenizer(
     size=size,
@@ -103,17 +107,17 @@ def of_bytes(end: bool) -> Tokenizer:
 
 
 def of_characters(known: str) -> Tokenizer:
-  """Characters, sorted; any other is refused."""
+  """Returns the tokenizer of sorted characters; others are refused."""
   points = np.array([ord(c) for c in known], np.uint32)
 
   def encode(text):
-    wanted = np.frombuffer(text.encode('utf-32-le', 'surrogatepass'), '<u4')
-    ids = np.minimum(np.searchsorted(points, wanted), len(points) - 1)
-    if (other := points[ids] != wanted).any():
-      place = int(other.argmax())
+    found = np.frombuffer(text.encode('utf-32-le', 'surrogatepass'), '<u4')
+    ids = np.minimum(np.searchsorted(points, found), len(points) - 1)
+    if (other := points[ids] != found).any():
+      at = int(other.argmax())
       raise UserError(
-        f'the character {text[place]!r} at place {place} of {_excerpt(text, place)} is '
-        f'not in the training text, whose {len(known)} are all that is known: '
+        f'the character {text[at]!r} at position {at} of {_excerpt(text, at)} is not '
+        f'in the training text, whose {len(known)} characters are '
         f'{_excerpt(known, 0, 200)}')
     return ids.astype(np.int32)
 
@@ -126,8 +130,8 @@ def of_characters(known: str) -> Tokenizer:
     token=lambda id: known[id])
 
 
-def _excerpt(text: str, place: int, most: int = 40) -> str:
-  first = max(0, place - most // 2)
+def _excerpt(text: str, position: int, most: int = 40) -> str:
+  first = max(0, position - most // 2)
   part = text[first : first + most]
   return f'{"..." * (first > 0)}{part!r}{"..." * (first + len(part) < len(text))}'
 
@@ -137,7 +141,7 @@ def _length(text: str) -> int:
 
 
 def of_words(words: list[str], special: list[str]) -> Tokenizer:
-  """Special tokens, 'unknown' among them, and the words that follow on these."""
+  """Returns the tokenizer of special tokens, with 'unknown', followed by words."""
   named = {name: id for id, name in enumerate(special)}
   first, size = len(special), len(special) + len(words)
   known = {word: first + i for i, word in enumerate(words)}
@@ -158,37 +162,37 @@ def of_words(words: list[str], special: list[str]) -> Tokenizer:
 
 
 def in_parts(text: str) -> Iterator[str]:
-  """A long text in parts, cut where the tokens of `Bpe` are cut anyway.
+  """Yields a long text in parts, cut where the tokens of `Bpe` are cut anyway.
 
-  GPT-2's pattern ends a token between a letter and a line end.
+  GPT-2's pattern ends a token between a letter and a newline.
   """
   start = 0
   while len(text) - start > PART:
-    place = re.compile(r'(?<=\w)\n').search(text, start + PART)
-    if not place:
+    found = re.compile(r'(?<=\w)\n').search(text, start + PART)
+    if not found:
       break
-    yield text[start : place.start()]
-    start = place.start()
+    yield text[start : found.start()]
+    start = found.start()
   yield text[start:]
 
 
 def of_library(text: str, parts: Callable[[str], Iterable[str]] = lambda text: (text,)
                ) -> Tokenizer:
-  """What a `tokenizer.json` describes.
+  """Returns the tokenizer that a `tokenizer.json` describes.
 
   Args:
     text: of the file.
-    parts: text -> parts that have the same tokens; its answers are smaller.
+    parts: text -> parts that have the same tokens together.
 
   Raises:
-    ValueError: if it has no tokens. The library raises others for what is no such file.
+    ValueError: if it has no tokens. For other files, the library raises its own errors.
   """
   import tokenizers
 
   tokenizer = tokenizers.Tokenizer.from_str(text)
   tokenizer.no_padding()
   tokenizer.no_truncation()
-  tokenizer.encode_special_tokens = True  # as any other text, that is
+  tokenizer.encode_special_tokens = True  # that is, as any other text
   vocabulary = tokenizer.get_vocab(with_added_tokens=True)
   if not vocabulary:
     raise ValueError('its vocabulary is empty')
@@ -235,7 +239,7 @@ def of_library(text: str, parts: Callable[[str], Iterable[str]] = lambda text: (
 
 
 def _groups(texts: list[str]) -> Iterator[list[str]]:
-  """Texts in groups that are not too long together."""
+  """Yields texts in groups of limited length."""
   group, length = [], 0
   for text in texts:
     group.append(text)
@@ -248,7 +252,7 @@ def _groups(texts: list[str]) -> Iterator[list[str]]:
 
 
 def _stands_for(token: str, decoder: dict[str, Any]) -> int:
-  """The bytes of text that a token stands for, by what decodes it."""
+  """The bytes of text that a token represents, by what decodes it."""
   inside = (decoder, *decoder.get('decoders', ()))
   kinds = {part.get('type'): part for part in inside}
   if 'ByteLevel' in kinds:
@@ -266,7 +270,7 @@ def _stands_for(token: str, decoder: dict[str, Any]) -> int:
 
 
 def of_pieces(model: bytes) -> Tokenizer:
-  """What a model of SentencePiece describes."""
+  """Returns the tokenizer that a SentencePiece model describes."""
   import sentencepiece
 
   processor = sentencepiece.SentencePieceProcessor(model_proto=model)
@@ -279,7 +283,7 @@ def of_pieces(model: bytes) -> Tokenizer:
            for i, t in enumerate(tokens)]
   byte_counts = [0 if i in hidden else 1 if processor.is_byte(i) else _length(t)
                  for i, t in enumerate(shown)]
-  # A line end is in no piece, and the library would take its own sign for a space.
+  # A newline is in no piece, and the library would take its own sign for a space.
   apart = {sign: [processor.piece_to_id(f'<0x{byte:02X}>') for byte in sign.encode()]
            for sign in ('\n', SPACE)}
   pattern = re.compile(f'([{"".join(apart)}])')

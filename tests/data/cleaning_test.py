@@ -17,7 +17,7 @@ def fitted(entry, train, frame):
   step = entry()
   parameters = json.loads(json.dumps(step.fit(train), allow_nan=False))
   after = step.apply(parameters, frame)
-  return after, step.tell(parameters, frame, after)
+  return after, step.describe(parameters, frame, after)
 
 
 def test_drop_duplicates_keeps_the_first_of_each_in_order():
@@ -27,7 +27,7 @@ def test_drop_duplicates_keeps_the_first_of_each_in_order():
   np.testing.assert_array_equal(after['a'], [2, 1, np.nan, 2])
   assert after['b'].tolist() == ['x', 'x', '', 'y']
   assert told == '2 of 6 rows dropped, equal to an earlier one'
-  assert cleaning.drop_duplicates().whole
+  assert cleaning.drop_duplicates().drops_rows
 
 
 def test_drop_incomplete_drops_rows_with_any_missing_value():
@@ -128,7 +128,7 @@ def test_standardize_leaves_flags_and_survives_constants():
   np.testing.assert_allclose(after['same'], 0, atol=1e-12)
 
 
-def test_clip_outliers_fences_are_deviations_of_a_normal_distribution():
+def test_clip_outliers_limits_are_deviations_of_a_normal_distribution():
   train = {'a': np.random.default_rng(2).normal(10, 2, 200_000)}
   rows = {'a': np.array([-1e9, 10.0, 1e9, np.nan])}
   entry = partial(cleaning.clip_outliers, deviations=3)

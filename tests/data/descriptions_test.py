@@ -18,7 +18,7 @@ from bigmodels.data import (
   tokenizers,
 )
 from bigmodels.data.dataset_spec import record as recorded
-from bigmodels.data.language import Packed
+from bigmodels.data.packed import Packed
 from bigmodels.data.sources import DataContext
 from bigmodels.data.subset import Subset
 from bigmodels.data.tfds import Tfds

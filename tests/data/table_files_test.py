@@ -152,7 +152,7 @@ def test_files_that_are_not_there(write, context, tmp_path):
   (b'y\n' + b'\n'.join(b'%d' % i for i in range(20)), 'no feature columns are left'),
   (b'a,y\n' + b'\n'.join(b'5,%d' % i for i in range(20)), 'drop_constant: a dropped'),
   (b'a,y\n1,1\n"\n",2\n3,$4\n5,6\n',
-   "line 5, column 'y': '$4' is no number; task='classification'"),
+   "line 5, column 'y': '$4' is not a number; task='classification'"),
 ])
 def test_bad_files(write, context, data, problem):
   table = Table(write(data), 'y', task='regression')
@@ -162,10 +162,10 @@ def test_bad_files(write, context, data, problem):
 def test_bad_settings():
   with pytest.raises(UserError, match="no task 'regresion'; did you mean 'regression'"):
     Table('x.csv', 'y', task='regresion')
-  with pytest.raises(UserError, match="wants task='classification'"):
+  with pytest.raises(UserError, match="needs task='classification'"):
     Table('x.csv', 'y', task='regression', threshold=3)
   for threshold in ('mean', float('nan'), 'inf'):
-    with pytest.raises(UserError, match="wants a number or 'median'"):
+    with pytest.raises(UserError, match="must be a number or 'median'"):
       Table('x.csv', 'y', task='classification', threshold=threshold)
 
 
@@ -186,7 +186,7 @@ def test_splits_must_be_there(write, context):
   (list(range(300)) * 3, None, '300 different values in 900 rows'),
   (range(20), 99, "(0 to 19): all 20 labels are 'low (up to 99)'"),
   ([1] * 5 + [2] * 15, 'median', "all 20 labels are 'low (up to 2)'"),
-  (['x'] * 20, 'median', "line 2, column 'y': 'x' is no number, so there is nothing"),
+  (['x'] * 20, 'median', "line 2, column 'y': 'x' is not a number, so it cannot be c"),
 ])
 def test_labels_that_are_no_classes(write, context, values, threshold, problem):
   path = write(csv_text([('a', 'y'), *enumerate(values)]))

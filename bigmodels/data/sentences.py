@@ -1,0 +1,92 @@
+"""Labelled texts as rows of tokens, for classification."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import numpy as np
+
+from bigmodels.core.errors import UserError
+from bigmodels.data.sources import DataContext, Dataset
+from bigmodels.data.tokenized import (
+  check_length,
+  dataset_of,
+  encode,
+  many,
+  padded,
+  say,
+  tokenizer_of,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sentences:
+  """Labelled texts, one a row: for classification.
+
+  Opened, of `L = length`: `inputs` `[n, L]`, uint16 or int32 as in `Packed`, padded;
+  with the tokens 'class' first and 'separator' last, as BERT reads a text, if the
+  tokenizer has them. `segments` int32 `[n, L]`, 1 for a token and 0 for padding.
+  `labels` int32 `[n]`, indices of the sorted labels of the split 'train'. Longer texts
+  are truncated, before the 'separator'.
+
+  Attributes:
+    documents: a `texts.LabelledCsv`.
+    tokenizer: its config; see `tokenizers`.
+    length: tokens in a row.
+    selected: the split that `open` gives.
+  """
+
+  documents: Any
+  tokenizer: Any
+  length: int
+  selected: str = 'train'
+
+  def __post_init__(self):
+    check_length(self.length)
+
+  def split(self, name: str) -> 'Sentences':
+    return dataclasses.replace(self, selected=name)
+
+  def open(self, context: DataContext) -> Dataset:
+    """Reads and encodes the selected split; fits the tokenizer if needed.
+
+    Raises:
+      UserError: if a text cannot be encoded, or has a label that 'train' does not have.
+    """
+    read = functools.cache(lambda split: self.documents.read(split, context))
+    tokenizer = tokenizer_of(self, context, lambda: read('train').texts)
+    classes = context.keep('classes', lambda: _sorted(set(read('train').labels)))
+    if len(classes) < 2:
+      raise UserError(f'{self.documents.name}: every label of the split \'train\' is '
+                      f'{classes[0]!r}; two classes are needed')
+    found = read(self.selected)
+    index = {name: i for i, name in enumerate(classes)}
+    for row, label in enumerate(found.labels):
+      if label not in index:
+        raise UserError(f'{found.location(row)}: the label {label!r} is not one of '
+                        f'those of the split \'train\': {", ".join(classes[:20])}')
+    rows = encode(self, tokenizer, found.texts)
+    first, last = ([tokenizer.special[name]] if name in tokenizer.special else []
+                   for name in ('class', 'separator'))
+    room = self.length - len(first) - len(last)
+    if room < 1:
+      raise UserError(f'length={self.length}: leaves no room for a text between the '
+                      'special tokens')
+    cut = sum(len(row) > room for row in rows)
+    rows = [np.concatenate([first, row[:room], last]).astype(np.int32) for row in rows]
+    note = f'{cut:,} longer than {self.length} tokens, so truncated' * bool(cut)
+    columns = {
+      **padded('inputs', rows, self.length, tokenizer, marks='segments',
+                marks_dtype=np.int32),
+      'labels': np.array([index[label] for label in found.labels], np.int32)}
+    say(self, context, f'{many(len(rows), "text")}, {len(classes)} classes, '
+         f'{sum(map(len, rows)):,} tokens', found.note, note)
+    return dataset_of(self, columns, tuple(classes), tokenizer, found.origin)
+
+
+def _sorted(labels: set[str]) -> list[str]:
+  """The labels, sorted as numbers if all are numbers."""
+  try:
+    return sorted(labels, key=lambda label: (float(label), label))
+  except ValueError:
+    return sorted(labels)

@@ -1,0 +1,239 @@
+"""What a table is fitted to: its label, its cleaning steps, and warnings of losses."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from bigmodels.core.errors import UserError, listed, nearest
+from bigmodels.data import cleaning, columns
+from bigmodels.data.cleaning import Frame, is_text, missing, number, rows_of, take
+
+WARNING = 'warning: '
+FEW = 0.05  # of the values of a column, or of all rows; losing more is a warning
+_MOST_CLASSES = 100  # of numbers; more of them are a quantity
+_MOST_CODES = 20  # values of a column of integers that may be codes
+
+
+def fit(table: Any, frame: Frame, rows: Mapping[str, np.ndarray],
+        lines: list[str]) -> dict[str, Any]:
+  """Fits the label and the cleaning steps of columns on the split 'train'.
+
+  Args:
+    table: a `table.Table`, for its settings.
+    frame: the rows of all splits, after the steps that drop rows.
+    rows: split -> its rows, int `[n]`.
+    lines: what was done is appended to these.
+
+  Returns:
+    What a run keeps, JSON: `label`, `columns` (name -> 'text' or 'numbers'), `steps`
+    (name and parameters of each) and `features` (names).
+
+  Raises:
+    UserError: if there is no such split, no feature is left, or the label has no
+      classes.
+  """
+  if 'train' not in rows:
+    raise UserError("splits: none is called 'train', to fit the cleaning steps on"
+                    f'{nearest("train", rows)}')
+  train = rows['train']
+  lines.append(f'split: {", ".join(f"{n} {len(r):,}" for n, r in rows.items())} rows')
+  label = _fit_label(table, frame[table.label], rows, lines)
+  features = {n: c for n, c in frame.items() if n != table.label}
+  if codes := [f'{name} ({count} values)' for name, column in features.items()
+               if (count := _codes(column[train]))]:
+    lines.append(f'numbers that may be codes: {listed(codes)}; '
+                 'categories=A,B makes categories of columns A and B')
+  kinds = {n: 'text' if is_text(c) else 'numbers' for n, c in features.items()}
+  steps = []
+  for entry in table.clean:
+    step, before = entry(), features
+    if not step.drops_rows:
+      parameters = step.fit(take(before, train))
+      features = step.apply(parameters, before)
+      lines.append(f'{step_name(entry)}: {step.describe(parameters, before, features)}')
+      lost = step.losses(parameters, before, features)
+      for name in table.categories:
+        if lost.get(name) == rows_of(frame):
+          raise UserError(f'categories: column {name!r} is lost in '
+                          f'{step_text(entry)}: {step.loss_note}')
+      lines += losses(entry, parameters, before, features)
+      steps.append([step_name(entry), parameters])
+  if not features:
+    raise UserError(f'no feature columns are left; {"; ".join(lines)}')
+  targets = {table.label: frame[table.label]} if table.task == 'regression' else {}
+  lines += _rounded_lines(features | targets)
+  return {'label': label, 'columns': kinds, 'steps': steps,
+          'features': list(features)}
+
+def _fit_label(table: Any, column: np.ndarray, rows: Mapping[str, np.ndarray],
+               lines: list[str]) -> dict[str, Any]:
+  """The classes of a label, or the threshold between two; {} for regression."""
+  train = rows['train']
+  if table.task == 'regression':
+    few = _codes(column) or len(np.unique(column)) == 2
+    lines.append(f'label: {table.label}, {number(column.min())} to '
+                 f'{number(column.max())}' + (
+                   '; of its few values task=classification makes classes'
+                   if few else ''))
+    return {}
+  if table.threshold is not None:
+    at = table.threshold if table.threshold != 'median' else np.median(column[train])
+    fitted = {'threshold': float(at), 'classes': [
+      f'low (up to {number(at)})', f'high (above {number(at)})']}
+  else:
+    values = np.unique(column).tolist()
+    text = is_text(column)
+    if table.label not in table.categories and (
+      len(values) > (limit := len(column) // 2) or (
+        not text and len(values) > min(limit, _MOST_CLASSES))):
+      raise UserError(
+        f'column {table.label!r} has {len(values):,} different values in '
+        f'{len(column):,} rows, which are not classes; set ' + (
+          "threshold='median' or to a number for two classes, task='regression', or "
+          if not text else '') + f'categories={table.label} if they are classes')
+    fitted = {'values': values,
+              'classes': values if text else [class_name(v) for v in values]}
+  labels, classes = encode(column, fitted), fitted['classes']
+  for which, part in (('', labels), (' in the training split', labels[train])):
+    if len(np.unique(part)) < 2:
+      spread = '' if is_text(column) else (
+        f' ({number(column.min())} to {number(column.max())})')
+      raise UserError(f'column {table.label!r}{spread}: all {len(part):,} labels'
+                      f'{which} are {classes[part[0]]!r}; two classes are needed')
+  counts = np.bincount(labels, minlength=len(classes))
+  lines.append(f'label: {table.label}, {len(classes)} classes: ' + listed(
+    f'{c} {n:,}' for c, n in zip(classes, counts, strict=True)))
+  for name, part in rows.items():
+    there = np.bincount(labels[part], minlength=len(classes))
+    if lacking := [c for c, n in zip(classes, there, strict=True) if not n]:
+      lines.append(
+        f'{WARNING * (name == "train")}split {name}: no row of {len(lacking):,} of '
+        f'{len(classes):,} classes: {listed(lacking)}')
+  return fitted
+
+
+def class_name(value: float) -> str:
+  """Returns all digits of a number: 435, 12345678901, 0.25."""
+  return str(int(value)) if value.is_integer() else repr(value)
+
+
+def step_name(entry: Callable[..., cleaning.Step]) -> str:
+  """Returns the name of a step: `one_hot`."""
+  return getattr(entry, 'func', entry).__name__
+
+
+def step_text(entry: Callable[..., cleaning.Step]) -> str:
+  """Returns a step with every setting: `one_hot(most=50)`."""
+  parameters = inspect.signature(entry).parameters.items()
+  return f'{step_name(entry)}({", ".join(f"{n}={p.default!r}" for n, p in parameters)})'
+
+
+def losses(entry: Callable[..., cleaning.Step], parameters: cleaning.Parameters,
+           before: Frame, after: Frame) -> list[str]:
+  """Returns a warning if a step loses more than 5 % of a column, or of all rows.
+
+  Args:
+    entry: makes the step.
+    parameters: that it was fitted to.
+    before, after: all rows.
+  """
+  step, rows = entry(), max(rows_of(before), 1)
+  lost = {name: count for name, count in step.losses(
+    parameters, before, after).items() if count > FEW * rows}
+  return [f'{WARNING}{step_name(entry)}: ' + listed(
+    f'{name} ({count:,} of {rows:,}, {count / rows:.0%})'
+    for name, count in lost.items()) + f': {step.loss_note}'] if lost else []
+
+
+def _rounded_lines(frame: Frame) -> list[str]:
+  """A warning for every column of numbers that float32 rounds by much of its range."""
+  numeric = {name: column for name, column in frame.items() if not is_text(column)}
+  names, values = list(numeric), list(numeric.values())
+  step = columns.sample_step(rows_of(frame))
+  found = columns.rounded(np.stack([v[::step] for v in values], 1), values.__getitem__)
+  lines = [f'{WARNING}column {names[i]!r} lies between {number(low)} and '
+           f'{number(high)}: float32 rounds it by up to {number(error)}; subtract a '
+           'constant from it in the file' for i, low, high, error in found[:8]]
+  more = [f'{WARNING}float32 rounds {len(found) - 8:,} more columns as much']
+  return [*lines, *(more if len(found) > 8 else [])]
+
+
+def _codes(column: np.ndarray) -> int:
+  """The number of values of a column of integers that may be codes, else 0."""
+  if is_text(column):
+    return 0
+  start = column[:1000]
+  start = start[~missing(start)]
+  if (start != np.floor(start)).any() or len(np.unique(start)) > _MOST_CODES:
+    return 0
+  values = column[~missing(column)]
+  found = np.unique(values)
+  few = 2 < len(found) <= _MOST_CODES and 5 * len(found) <= len(values)
+  return len(found) if few and (found == np.floor(found)).all() else 0
+
+
+def encode(column: np.ndarray, fitted: Mapping[str, Any]) -> np.ndarray:
+  """Returns labels `[rows]`: int32 class indices, or float32 targets.
+
+  Args:
+    column: of the label.
+    fitted: what `fit` found of it.
+
+  Raises:
+    UserError: for a label that is not one of the classes.
+  """
+  if not fitted:
+    return column.astype(np.float32)
+  if 'threshold' in fitted:
+    return (column > fitted['threshold']).astype(np.int32)
+  index = {value: i for i, value in enumerate(fitted['values'])}
+  try:
+    return np.array([index[value] for value in column.tolist()], np.int32)
+  except KeyError as error:
+    raise UserError(f'the label {error} is not one of the classes that the run was '
+                    f'fitted to: {listed(fitted["classes"])}') from None
+
+
+def features_like(frame: Frame, kinds: Mapping[str, str]) -> Frame:
+  """Returns the columns that the steps were fitted to.
+
+  Args:
+    frame: of any file.
+    kinds: name -> 'text' or 'numbers'.
+
+  Raises:
+    UserError: if a column is missing, or of another kind.
+  """
+  found = {}
+  for name, kind in kinds.items():
+    if name not in frame:
+      raise UserError(
+        f'no column {name!r}, which the run was fitted to{nearest(name, frame)}')
+    column = frame[name]
+    if kind == 'text' and not is_text(column) and missing(column).all():
+      column = np.full(len(column), '', object)
+    if is_text(column) != (kind == 'text'):
+      raise UserError(f'column {name!r} was {kind} when the run was fitted')
+    found[name] = column
+  return found
+
+
+def matrix(features: Frame) -> np.ndarray:
+  """Returns cleaned columns as inputs, float32 `[rows, features]`.
+
+  Raises:
+    UserError: for text, and for values that are missing or beyond float32.
+  """
+  texts = [name for name, column in features.items() if is_text(column)]
+  if texts:
+    raise UserError(f'still text after cleaning: {listed(texts)}; '
+                    'cleaning.one_hot makes numbers of it')
+  with np.errstate(over='ignore'):
+    found = np.stack(list(features.values()), 1).astype(np.float32)
+  for name, column in zip(features, found.T, strict=True):
+    if bad := int((~np.isfinite(column)).sum()):
+      raise UserError(f'column {name!r} has {bad:,} values that are missing or too '
+                      'large after cleaning; cleaning.fill_missing fills them')
+  return found

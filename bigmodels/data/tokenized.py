@@ -1,0 +1,131 @@
+"""What sources of tokens share: the tokenizer of the run, padding, and the dataset.
+
+The tokenizer is fitted to the split 'train' alone and kept with the run, under the name
+'tokenizer'; every other split is read with it.
+"""
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from bigmodels.core.errors import UserError
+from bigmodels.data import tokenizers
+from bigmodels.data.origins import Origin
+from bigmodels.data.sources import Columns, DataContext, Dataset, in_memory
+from bigmodels.data.tokenizers import Tokenizer
+
+
+def check_length(length: int) -> None:
+  """Refuses a length below 1.
+
+  Raises:
+    ValueError: for one.
+  """
+  if length < 1:
+    raise ValueError(f'length: must be >= 1, got {length}')
+
+
+def tokenizer_of(source: Any, context: DataContext,
+                 texts: Callable[[], Iterable[str]]) -> Tokenizer:
+  """Returns the tokenizer of a run, fitted now if it has none.
+
+  Args:
+    source: of tokens, with `documents` and the config of its `tokenizer`.
+    context: keeps the tokenizer under the name 'tokenizer'.
+    texts: () -> what it is fitted to.
+
+  Raises:
+    UserError: if it cannot be fitted, or the run has another one.
+  """
+
+  def fit():
+    found = texts()
+    try:
+      state = source.tokenizer.fit(found)
+    except UserError as error:
+      raise UserError(f'{source.documents.name}: {error}') from None
+    context.say(f'tokenizer: {type(source.tokenizer).__name__}, '
+                f'{tokenizers.load(state).size:,} tokens')
+    return state
+
+  state = context.keep('tokenizer', fit)
+  tokenizers.check(source.tokenizer, state)
+  return tokenizers.load(state)
+
+
+def encode(source: Any, tokenizer: Tokenizer, texts: Iterable[str]
+           ) -> list[np.ndarray]:
+  """Returns the tokens of every text, int32 `[n]` each.
+
+  Args:
+    source: for the message.
+    tokenizer: of the run.
+    texts: of the selected split.
+
+  Raises:
+    UserError: if a text cannot be encoded.
+  """
+  try:
+    return _encoded(tokenizer, tuple(texts))
+  except UserError as error:
+    raise UserError(f'{source.documents.name}, split {source.selected!r}: {error}'
+                    ) from None
+
+
+@functools.lru_cache(maxsize=4)  # a process may open the same splits several times
+def _encoded(tokenizer: Tokenizer, texts: tuple[str, ...]) -> list[np.ndarray]:
+  return tokenizer.encode_all(texts)
+
+
+def dtype_of(tokenizer: Tokenizer) -> type:
+  """Returns the dtype of tokens: uint16 where all fit, else int32."""
+  return np.uint16 if tokenizer.size <= 2**16 else np.int32
+
+
+def padded(name: str, rows: list[np.ndarray], width: int, tokenizer: Tokenizer,
+           marks: str = '', marks_dtype: Any = np.uint8) -> Columns:
+  """Returns rows of tokens padded to one width, and which of them are tokens.
+
+  Args:
+    name: of the column of tokens, `[n, width]`.
+    rows: `n` arrays, each at most `width` long.
+    width: of the column.
+    tokenizer: has the 'pad'; 0 without one.
+    marks: name of a column `[n, width]`, 1 for a token and 0 for padding; '' for none.
+    marks_dtype: of that column.
+  """
+  lengths = np.array([len(row) for row in rows])
+  there = np.arange(width) < lengths[:, None]
+  array = np.full(there.shape, tokenizer.special.get('pad', 0), dtype_of(tokenizer))
+  array[there] = np.concatenate(rows)
+  return {name: array} | ({marks: there.astype(marks_dtype)} if marks else {})
+
+
+def dataset_of(source: Any, columns: Columns, classes: tuple[str, ...] | None,
+               tokenizer: Tokenizer, origin: Origin | None) -> Dataset:
+  """Returns the dataset of columns of tokens.
+
+  Args:
+    source: of tokens, for the identity.
+    columns: `[n, ...]`.
+    classes: of the labels, or None.
+    tokenizer: that the dataset provides.
+    origin: of the texts.
+  """
+  dataset = in_memory(columns, classes)
+  return dataset._replace(
+    identity=f'{source.documents.name}, split {source.selected!r}: {dataset.identity}',
+    provides=tokenizers.provided(tokenizer), origin=origin)
+
+
+def many(count: int, what: str) -> str:
+  """Returns a count and a noun in its number: '1 pair', '2 pairs'."""
+  return f'{count:,} {what}{"s" * (count != 1)}'
+
+
+def say(source: Any, context: DataContext, *parts: str) -> None:
+  """Prints a line about the selected split, of those parts that are not empty."""
+  context.say(f'{source.documents.name}, {source.selected}: '
+              f'{"; ".join(filter(None, parts))}')
