@@ -22,7 +22,8 @@ class Arrays:
     Arrays(columns={'user': users, 'item': items, 'rating': ratings})
 
   A column may be anything that `numpy.asarray` makes real numbers of. What float32
-  cannot hold is refused with its place; what it rounds much is printed, see `columns`.
+  cannot hold is refused with its position; what it rounds much is printed; see
+  `columns`.
 
   Attributes:
     inputs: `[length, ...]`, what models of one input read; None for no such column.
@@ -96,7 +97,7 @@ class Arrays:
 
   def _origin(self, rows: Any) -> Origin:
     arrays = self._arrays()
-    # Two splits may have the same labels; the other columns tell examples apart.
+    # Two splits may have the same labels; the other columns identify examples.
     keys = [name for name in sorted(arrays) if name != 'labels'] or ['labels']
     whole = origins.of_arrays(*(arrays[name] for name in keys))
     return Origin({name: origins.some(found, rows) for name, found in whole.items()},

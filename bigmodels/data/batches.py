@@ -32,7 +32,7 @@ class Batches:
   Attributes:
     source: a source's split: `Digits().split('train')`.
     batch_size: examples a step, over all devices; None takes the whole split, and
-      fills it up with masked examples to what can be cut over the devices. Or a
+      pads it with masked examples to what can be cut over the devices. Or a
       function of the split, such as `at_most`.
     transforms: `(batch, key) -> batch` over a whole batch, in this order; they may
       lack `mean` and `std`, which are then fitted on the training split. Random
@@ -112,36 +112,36 @@ class Order(NamedTuple):
 
   Training reads one permutation after the other, each a function of (seed, epoch)
   alone; a batch may span the end of an epoch, so that every example is seen once an
-  epoch whatever the batch size. Evaluation reads the split once, in order, and -1 fills
-  up the last batch.
+  epoch whatever the batch size. Evaluation reads the split once, in order, and pads the
+  last batch with -1.
 
   Attributes:
     length: examples of the split.
     batch_size: rows of a step.
     seed: of the permutations.
     shuffle: whether to train.
-    filling: further rows of every batch that are -1.
+    padding: number of further rows of every batch; they are -1.
   """
 
   length: int
   batch_size: int
   seed: int
   shuffle: bool
-  filling: int = 0
+  padding: int = 0
 
   @property
   def steps_per_epoch(self) -> float:
     return self.length / self.batch_size
 
   def rows(self, step: int) -> np.ndarray:
-    """Returns the rows of a step, int32 `[batch_size + filling]`."""
-    rows = np.full(self.batch_size + self.filling, -1, np.int32)
+    """Returns the rows of a step, int32 `[batch_size + padding]`."""
+    rows = np.full(self.batch_size + self.padding, -1, np.int32)
     rows[: self.batch_size] = self._rows(step)
     return rows
 
   def epochs(self, step: int) -> np.ndarray:
     """Returns the epoch of each row of a step, from 0, int32 as `rows`."""
-    epochs = np.zeros(self.batch_size + self.filling, np.int32)
+    epochs = np.zeros(self.batch_size + self.padding, np.int32)
     if self.shuffle:
       epochs[: self.batch_size] = self._positions(step) // self.length
     return epochs
@@ -194,7 +194,7 @@ class Loader(NamedTuple):
     host_batch: (first step, number of steps) -> arrays for one dispatch.
     batch: (resident, host_batch, index in the dispatch, a key for each microbatch) ->
       batch; traced. A batch has every column of the dataset; `mask` (float32, 0 for
-      what only fills up or cannot be decoded); `row` (int32, of the split, 0 where
+      padding and for what cannot be decoded); `row` (int32, of the split, 0 where
       masked); and `epoch` (int32, from 0): each `[batch, ...]`, or `[microbatches,
       batch, ...]` if there are several.
     most: steps that one dispatch may take.
@@ -247,7 +247,7 @@ def open_loader(batches: Batches, name: str, context: DataContext, layout: Layou
   elif asked:
     layout.check_batch(size, microbatches, name, dataset.length)
   order = Order(dataset.length, size, seed, shuffle, -size % cut)
-  shape = (microbatches, (size + order.filling) // microbatches)
+  shape = (microbatches, (size + order.padding) // microbatches)
   resident = fits(dataset) if batches.resident is None else batches.resident
   path = name if shuffle else f'evals.{name}'
   say = context.say
@@ -299,7 +299,7 @@ class _Usable:
 
     Args:
       columns: `[n, ...]`; `corrupt` is taken out.
-      rows: int32 `[n]`; -1 for what only fills up.
+      rows: int32 `[n]`; -1 for padding.
 
     Raises:
       UserError: for more corrupt examples than are allowed, a label outside of the
@@ -359,8 +359,8 @@ def _rows(order: Order, known: np.ndarray, most: int, shape: tuple, step: int,
   return {'rows': rows.reshape(most, *shape), 'epochs': epochs.reshape(most, *shape)}
 
 
-def _gather(transforms, share, resident, host_batch, index, keys):
-  rows, epochs = (share(host_batch[name][index]) for name in ('rows', 'epochs'))
+def _gather(transforms, shard, resident, host_batch, index, keys):
+  rows, epochs = (shard(host_batch[name][index]) for name in ('rows', 'epochs'))
   batch = {k: v[jnp.maximum(rows, 0)] for k, v in resident.items()}
   return _transform(transforms, batch, rows, epochs, keys)
 

@@ -1,7 +1,7 @@
 """Builders of tensorflow-datasets, without TensorFlow.
 
-A dataset is read from what is prepared on disk. Its shapes are also known where it is
-not: its class in the package describes them, and no download is needed.
+A dataset is read from what is prepared on disk. Where it is not, its shapes are known
+from its class in the package, without a download.
 """
 
 import contextlib
@@ -20,6 +20,7 @@ from bigmodels.data.sources import DataContext
 
 
 def import_tfds():
+  """Returns the package, which takes long to import."""
   import tensorflow_datasets as tfds
 
   return tfds
@@ -27,9 +28,9 @@ def import_tfds():
 
 @contextlib.contextmanager
 def quiet():
-  """TFDS and its readers print hints about TensorFlow to stderr.
+  """Drops the hints about TensorFlow that TFDS and its readers print to stderr.
 
-  Which is one for all threads: those that read leave it as it is.
+  All threads share stderr: those that read examples leave it as it is.
   """
   if threading.current_thread() is threading.main_thread():
     with contextlib.redirect_stderr(io.StringIO()):
@@ -39,7 +40,11 @@ def quiet():
 
 
 def root(data_dir: str | None) -> pathlib.Path:
-  """The folder of datasets; TFDS's own default for None."""
+  """Returns the folder of datasets; TFDS's own default for None.
+
+  Raises:
+    UserError: if the path is not one.
+  """
   try:
     return paths.expanded(
       data_dir or import_tfds().core.constants.DATA_DIR, strict=True)
@@ -49,13 +54,13 @@ def root(data_dir: str | None) -> pathlib.Path:
 
 @functools.cache
 def from_files(name: str, data_dir: str | None):
-  """The builder of a prepared dataset.
+  """Returns the builder of a prepared dataset.
 
-  Without the class of the dataset, only from what is on disk: a dataset's own code may
-  require TensorFlow, and would offer to download.
+  It is built from what is on disk, without the class of the dataset, whose code may
+  require TensorFlow, or offer to download.
 
   Raises:
-    UserError: if what is on disk names code that is not of TFDS.
+    UserError: if what is on disk names code that does not belong to TFDS.
   """
   tfds = import_tfds()
   check_features(root(data_dir) / name.partition(':')[0])
@@ -65,7 +70,7 @@ def from_files(name: str, data_dir: str | None):
 
 
 def check_features(folder: pathlib.Path) -> None:
-  """Refuses prepared data that would run code: TFDS imports what its features name.
+  """Refuses prepared data that would execute code: TFDS imports what features name.
 
   Args:
     folder: of a dataset, with its versions, and its configurations if it has any.
@@ -78,7 +83,7 @@ def check_features(folder: pathlib.Path) -> None:
     try:
       features = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
-      continue  # TFDS says why, should it be this one that is read
+      continue  # TFDS reports it, if this one is read
     for name in _classes(features):
       if not name.startswith('tensorflow_datasets.'):
         raise UserError(
@@ -88,12 +93,12 @@ def check_features(folder: pathlib.Path) -> None:
 
 
 def _classes(features: Any) -> Iterator[str]:
-  """The Python classes that a `features.json` names, at any depth."""
+  """Yields the Python classes that a `features.json` names, at any depth."""
   left = [features]
   while left:
     each = left.pop()
     if isinstance(each, dict):
-      # As protocol buffers have it in JSON, by its other name, and before TFDS 4.4.
+      # As protocol buffers write it in JSON, its original name, and before TFDS 4.4.
       for key in ('pythonClassName', 'python_class_name', 'type'):
         name = each.get(key)
         if isinstance(name, str) and '.' in name:
@@ -104,16 +109,20 @@ def _classes(features: Any) -> Iterator[str]:
 
 
 def prepared(name: str, context: DataContext):
-  """The builder of a dataset that is on disk.
+  """Returns the builder of a dataset that is on disk.
+
+  Args:
+    name: of the dataset, with its version or without.
+    context: has the folder of datasets.
 
   Raises:
-    UserError: naming what is there, if it is not.
+    UserError: if it is not there, naming what is, or it cannot be read.
   """
   folder = root(context.data_dir)
   looked = f'--data_dir: looked for {name!r} in {folder}'
-  if lack := _lack(name, folder):
+  if reason := _missing(name, folder):
     raise UserError(
-      f'{looked}{lack}; python run.py --experiment=... --mode=download '
+      f'{looked}{reason}; python run.py --experiment=... --mode=download '
       f'--data_dir={folder} downloads what an experiment needs')
   try:
     return from_files(name, str(folder))
@@ -124,8 +133,8 @@ def prepared(name: str, context: DataContext):
                     f'{type(error).__name__}: {_first_line(error)}') from error
 
 
-def _lack(name: str, folder: pathlib.Path) -> str:
-  """What is there instead of a prepared dataset; '' if it is there."""
+def _missing(name: str, folder: pathlib.Path) -> str:
+  """What there is instead of a prepared dataset; '' if it is there."""
   if not folder.is_dir():
     return ', which is not a folder'
   name, _, version = name.partition(':')
@@ -139,9 +148,9 @@ def _lack(name: str, folder: pathlib.Path) -> str:
 
 
 def prepared_in(folder: pathlib.Path) -> list[pathlib.Path]:
-  """The folders NAME/VERSION of the datasets that are prepared in a folder, sorted.
+  """Returns the folders NAME/VERSION of the datasets prepared in a folder, sorted.
 
-  TFDS writes to another name until it is done.
+  TFDS writes to another name until a dataset is complete.
   """
   return sorted(
     path.parent for path in folder.glob('*/*/dataset_info.json')
@@ -158,17 +167,22 @@ def _first_line(error: Exception) -> str:
 
 
 def _in_package(base: str) -> bool:
-  """Whether the package has such a dataset, if only with TensorFlow."""
+  """Whether the package has such a dataset, with TensorFlow at least."""
   package = pathlib.Path(import_tfds().__file__).parent
   return any(any(package.glob(f'*/{base}{end}')) for end in ('.py', '/__init__.py'))
 
 
 def of_class(name: str, context: DataContext, **options: Any):
-  """The builder that the package has for a dataset; nothing is downloaded.
+  """Returns the builder that the package has for a dataset; downloads nothing.
+
+  Args:
+    name: of the dataset.
+    context: has the folder of datasets.
+    **options: of `tfds.builder`.
 
   Raises:
-    UserError: if it has none, it cannot be made here, or its name is one for which TFDS
-      would download code and run it, as it does for `huggingface:` and communities.
+    UserError: if there is none, it cannot be made here, or TFDS would download and
+      execute code for it, as for `huggingface:` and communities.
   """
   tfds, folder = import_tfds(), root(context.data_dir)
   namespace = re.match(r'([\w.-]+):[a-z]', name, re.IGNORECASE)
@@ -181,7 +195,7 @@ def of_class(name: str, context: DataContext, **options: Any):
                     f'got {name!r}')
   check_features(folder / re.split('[:/]', name)[0])
   try:
-    # Without TensorFlow what requires it prints that to stdout.
+    # Datasets that require TensorFlow say so on stdout.
     with quiet(), contextlib.redirect_stdout(io.StringIO()):
       return tfds.builder(name, data_dir=str(folder), **options)
   except tfds.core.DatasetNotFoundError:
@@ -203,11 +217,15 @@ def of_class(name: str, context: DataContext, **options: Any):
 
 
 def described(name: str, context: DataContext) -> tuple[Any, bool]:
-  """The info of a dataset, and whether it is that of one on disk."""
+  """Returns the info of a dataset, and whether the dataset is on disk.
+
+  Raises:
+    UserError: if nothing describes it.
+  """
   folder = root(context.data_dir)
-  if not _lack(name, folder):
+  if not _missing(name, folder):
     return prepared(name, context).info, True
   info = of_class(name, context).info
-  if not _lack(f'{info.name}:{info.version}', folder):
+  if not _missing(f'{info.name}:{info.version}', folder):
     raise UserError(f'{name!r} is prepared in {folder} as {info.name!r}')
   return info, False

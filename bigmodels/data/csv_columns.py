@@ -1,7 +1,7 @@
-"""All columns of a CSV file as numbers or text, and what was taken for what.
+"""The columns of a CSV file as numbers or text, and how that was inferred.
 
 A column is numbers if every value in it that is not missing is one, all written in the
-same way. What '.' and ',' mean may only show in another column of the file.
+same way. Other columns of the file may decide what '.' and ',' mean.
 """
 
 import re
@@ -16,7 +16,7 @@ from bigmodels.data.cleaning import Frame, is_text, number
 from bigmodels.data.csv_dialects import Reading
 from bigmodels.data.csv_numbers import Column
 
-_EXACT = 2**53  # float64 lacks the next integer
+_EXACT = 2**53  # float64 does not have the next integer
 _ZEROS = re.compile('[-+]?0[0-9]+$').match
 
 
@@ -29,7 +29,7 @@ class Numbers(NamedTuple):
       zeros -> them as text, '' if missing.
     infinite: column -> how many values were infinite, or too large for float32, and
       are missing.
-    lines: what was taken for what, to print.
+    lines: what was inferred, to print.
   """
 
   frame: Frame
@@ -39,7 +39,7 @@ class Numbers(NamedTuple):
 
 
 class Vote(NamedTuple):
-  """The first number of a column that can be read in one way only."""
+  """The first number of a column that has only one reading."""
 
   column: str
   row: int
@@ -48,17 +48,17 @@ class Vote(NamedTuple):
 
 def numbers(columns: Mapping[str, Any], reading: Reading, *, delimiter: str,
             line: Callable[[int], int]) -> Numbers:
-  """Makes numbers of the columns that are numbers.
+  """Converts the columns that are numbers.
 
   Args:
     columns: name -> chunked array of strings, as Arrow reads it.
-    reading: what is not to be found in the file.
+    reading: settings; what is None is inferred.
     delimiter: of the file. Where it is a comma, '.' is the decimal mark unless all
-      other columns say that ',' is.
+      other columns show that ',' is.
     line: row -> line of the file, for messages.
 
   Raises:
-    UserError: if a column may be read in two ways, with the line and the settings.
+    UserError: if a column has two readings, with the line and the settings.
   """
   missing = csv_numbers.MISSING if reading.missing is None else ('', *reading.missing)
   texts = csv_numbers.Texts(columns, missing)
@@ -104,13 +104,13 @@ def numbers(columns: Mapping[str, Any], reading: Reading, *, delimiter: str,
 def _keep(result: Numbers, name: str, values: np.ndarray,
           texts: Callable[[], list[str | None]] | None = None, *,
           zeros: bool = False) -> None:
-  """Adds a column, of numbers if it comes with their texts.
+  """Adds a column; it is numbers if their texts are given.
 
   Args:
-    result: to add it to.
+    result: gets the column.
     name: of the column.
-    values: of it.
-    texts: () -> them as Python writes them, None where missing.
+    values: of the column.
+    texts: () -> the numbers as Python writes them, None where missing.
     zeros: whether some integers have leading zeros.
   """
   for table in (result.exact, result.infinite):
@@ -132,10 +132,10 @@ def _keep(result: Numbers, name: str, values: np.ndarray,
 
 def _dotted(texts: csv_numbers.Texts, names: Iterable[str],
             reading: Reading) -> tuple[dict[str, Column], dict[str, Vote]]:
-  """Columns that float64 can be read from, but where '.' may group digits.
+  """Columns that parse as float64, but where '.' may group digits.
 
   Returns:
-    them, and the vote of the first other column, where it cannot.
+    Those columns, and the vote of the first other column, where it cannot.
   """
   pattern = csv_numbers.pattern(',', csv_numbers.grouping(',', reading.thousands))
   found, votes = {}, {}
@@ -158,7 +158,7 @@ def _dotted(texts: csv_numbers.Texts, names: Iterable[str],
 
 
 def _vote(name: str, column: Column) -> Vote:
-  """Of a column whose values can be read with one decimal mark only."""
+  """The vote of a column whose values have only one decimal mark."""
   [mark] = column.marks
   other = '.' if mark == ',' else ','
   pattern = csv_numbers.pattern(other, csv_numbers.grouping(other, None))
@@ -168,7 +168,7 @@ def _vote(name: str, column: Column) -> Vote:
 
 
 def _first_row(column: Column, which: np.ndarray) -> int:
-  """The first row with one of some values; `which` is bool, of the values."""
+  """The first row with one of some values; `which` is a mask of the values."""
   return int(np.argmax(np.append(which, False)[column.codes]))
 
 
@@ -178,7 +178,7 @@ def _at(column: Column, row: int) -> str:
 
 def _choose(name: str, column: Column, default: str, votes: Mapping[str, Vote],
             line: Callable[[int], int]) -> str:
-  """The decimal mark of a column, '' if it is text."""
+  """The decimal mark of a column; '' if it is text."""
   if len(column.marks) < 2:
     return next(iter(column.marks), '')
   if column.neutral:
@@ -198,7 +198,7 @@ def _choose(name: str, column: Column, default: str, votes: Mapping[str, Vote],
     'set one of them, as in --config.decimal=, --config.thousands=.')
 
 
-# What was taken for what, a line for each kind of guess.
+# What was inferred, a line for each kind.
 
 
 def _missing_lines(words: Mapping[str, Mapping[str, int]],
@@ -236,7 +236,7 @@ def _number_lines(numeric: Mapping[str, Column], marks: Mapping[str, str],
       column, row, text = votes[mark]
       way += f', as in line {line(row)}, column {column!r}: {text!r}'
     lines.append(f'numbers: {way} (decimal= and thousands= set it)')
-  lines += [f'numbers: {affix!r} is left out in {listed(names)}'
+  lines += [f'numbers: {affix!r} is dropped in {listed(names)}'
             for affix, names in affixes.items()]
   if bracketed := [name for name, column in numeric.items() if column.bracketed]:
     lines.append('numbers: those in brackets or with a minus behind them are negative '
@@ -245,7 +245,7 @@ def _number_lines(numeric: Mapping[str, Column], marks: Mapping[str, str],
 
 
 def _text_line(name: str, column: Column, line: Callable[[int], int]) -> str:
-  """Of a text column that mostly looks like numbers; else ''."""
+  """A line about a text column most of whose values look like numbers; else ''."""
   rows = column.codes[column.codes >= 0]
   values = column.values.to_pylist()
   looks = np.array([bool(csv_numbers.LOOKS.fullmatch(value)) for value in values], bool)

@@ -22,15 +22,15 @@ _WORDS = {'tab': '\t', r'\t': '\t', 'space': ' '}  # hard to type in a shell
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-  """How a CSV file is read; what is None is found in the file.
+  """How a CSV file is read; what is None is inferred from the file.
 
   Attributes:
     delimiter: one character, or 'tab' or 'space' (runs of blanks).
     decimal: the decimal mark, '.' or ','.
     thousands: what groups the digits of a number: '.', ',', ' ' (any blank), "'",
       '_', or '' for nothing.
-    missing: the words that are a missing value, in place of those that are found;
-      an empty cell always is one. A text has commas between them.
+    missing: the words that mean a missing value, in place of the usual ones; an empty
+      cell always does. In a text they are separated by commas.
     encoding: by its name in Python, such as 'cp1250' or 'utf-16-le'.
   """
 
@@ -74,7 +74,7 @@ class Reading:
 
 
 class Content(NamedTuple):
-  """The text of a CSV file, and how it is parted.
+  """The text of a CSV file, and how its values are separated.
 
   Attributes:
     text: from the header on, without blanks around quotes.
@@ -82,7 +82,7 @@ class Content(NamedTuple):
     line: the line of the file that the text begins on, from 1.
     digest: of the bytes of the file.
     notes: what was found, to print.
-    balanced: whether each value in quotes has them at both ends and nowhere else.
+    balanced: whether quotes are only at both ends of values.
   """
 
   text: str
@@ -93,7 +93,7 @@ class Content(NamedTuple):
   balanced: bool = True
 
   def records(self) -> Iterator[tuple[int, list[str]]]:
-    """(the line it begins on, values) of every record, blank lines left out.
+    """Yields the first line and the values of every record; skips blank lines.
 
     Raises:
       UserError: where the quotes are wrong, with the line.
@@ -109,13 +109,17 @@ class Content(NamedTuple):
       raise UserError(f'line {line}: {error}') from None
 
   def without_blank_lines(self) -> str:
-    """The text without lines of blanks, which `records` leaves out too."""
+    """Returns the text without lines of blanks, which `records` skips too."""
     return re.sub(r'("(?:[^"]|"")*")|^[ \t]+$', lambda m: m[1] or '', self.text,
                   flags=re.MULTILINE)
 
 
 def content(path: pathlib.Path, reading: Reading) -> Content:
   """Reads a file.
+
+  Args:
+    path: of the file.
+    reading: settings; what is None is inferred.
 
   Raises:
     UserError: if it is not text, or its delimiter cannot be found.
@@ -124,7 +128,7 @@ def content(path: pathlib.Path, reading: Reading) -> Content:
   data = path.read_bytes()
   digest = digests.of_bytes(data)
   text, notes = encodings.decode(data, reading.encoding)
-  text = text.lstrip('\ufeff').removesuffix('\x1a')  # DOS ends a text with it
+  text = text.lstrip('\ufeff').removesuffix('\x1a')  # the end of a text of DOS
   if not text or text.isspace():
     raise UserError('the file is empty')
   text, hint = _without_hint(text)
@@ -138,7 +142,7 @@ def content(path: pathlib.Path, reading: Reading) -> Content:
 
 
 def _reader(text: str, delimiter: str):
-  # Its own limit is 131,072 characters; it is one of the process, not of a reader.
+  # The default is 131,072 characters, for the whole process.
   csv.field_size_limit(2**31 - 1)
   return csv.reader(io.StringIO(text, newline=''), delimiter=delimiter, strict=True)
 
@@ -156,14 +160,14 @@ def _without_hint(text: str) -> tuple[str, str]:
 
 
 def _delimiter(text: str) -> str:
-  """The one that parts all lines into as many values as the header.
+  """The delimiter by which all rows have as many values as the header.
 
-  Of several such ones that which leaves more numbers in the rows. If there is none,
-  the one that does so for most rows, so that the others can be named.
+  Of several, the one by which more values are numbers. If there is none, the one that
+  fits most rows, so that the others can be named.
   """
   present = [d for d in _DELIMITERS if d in text[: 1 << 14]] or [',']
   if len(present) == 1 and text.find('\n', 0, 1 << 14) >= 0:
-    return present[0] if _parts_header(text, present[0]) else ','
+    return present[0] if _separates_header(text, present[0]) else ','
   heads = {d: head for d in _DELIMITERS if d in text
            and len((head := _head(text, d)) and head[0]) > 1}
   if not heads:
@@ -173,24 +177,24 @@ def _delimiter(text: str) -> str:
     even = [d for d in even if _is_even(text, d)] or even
   if not even:
     return max(heads, key=lambda d: sum(len(r) == len(heads[d][0]) for r in heads[d]))
-  shares = {d: _share_of_numbers(heads[d][1:]) for d in even}
-  best = [d for d in even if shares[d] == max(shares.values())]
+  fractions = {d: _fraction_of_numbers(heads[d][1:]) for d in even}
+  best = [d for d in even if fractions[d] == max(fractions.values())]
   if len(best) > 1 and len(heads[best[0]]) > 1:
     counts = ' or '.join(f'{d!r} ({len(heads[d][0])} columns)' for d in best)
-    raise UserError(f'the delimiter may be {counts}, and nothing in the file says '
-                    f'which; set delimiter={best[0]!r} or delimiter={best[1]!r}')
+    raise UserError(f'the delimiter may be {counts}, and nothing in the file decides '
+                    f'it; set delimiter={best[0]!r} or delimiter={best[1]!r}')
   return max(best, key=lambda d: len(heads[d][0]))
 
 
-def _parts_header(text: str, delimiter: str) -> bool:
+def _separates_header(text: str, delimiter: str) -> bool:
   return delimiter in text.lstrip('\r\n').partition('\n')[0] or (
     len((_head(text, delimiter) or [()])[0]) > 1)
 
 
 def _head(text: str, delimiter: str) -> list[list[str]]:
-  """The first records, at least a header and two rows if there are so many.
+  """The first records: at least a header and two rows if there are as many.
 
-  Those before what is malformed, if something is.
+  If one is malformed, those before it.
   """
   size = 1 << 14
   while True:
@@ -200,7 +204,7 @@ def _head(text: str, delimiter: str) -> list[list[str]]:
         records += [record] * bool(record)
     except csv.Error as error:
       if whole or 'unexpected end' not in str(error):
-        return records  # those before what is wrong
+        return records  # those before the malformed one
     else:
       records = records if whole else records[:-1]  # it may be cut off
     if whole or len(records) > 2:
@@ -216,17 +220,17 @@ def _is_even(text: str, delimiter: str) -> bool:
     return False
 
 
-def _share_of_numbers(records: list[list[str]]) -> float:
+def _fraction_of_numbers(records: list[list[str]]) -> float:
   cells = [cell.strip() for record in records for cell in record if cell.strip()]
   number = re.compile(r'[-+]?[0-9.,]*[0-9](e[-+]?[0-9]+)?', re.I)
   return sum(bool(number.fullmatch(c)) for c in cells) / max(len(cells), 1)
 
 
 def _tidied(text: str, delimiter: str) -> tuple[str, bool]:
-  """Without blanks between delimiters and quotes; for ' ', runs of blanks are one.
+  """Removes blanks between delimiters and quotes; for ' ', merges runs of blanks.
 
   Returns:
-    the text, and whether each value in quotes has them at both ends only.
+    The text, and whether quotes are only at both ends of values.
   """
   if delimiter == ' ':
     text = re.sub(r'(?m)^[ \t]+|[ \t]+$', '', text)

@@ -22,11 +22,11 @@ class File(NamedTuple):
     frame: column -> `[rows]`: float64 if every value is a number or missing, else
       `object` of `str`; see `cleaning`. Shared, and so not to be written to.
     digest: of the bytes of the file.
-    summary: one line, of what was found and what was taken for what.
-    line: (row, from 0) -> the line of the file that it begins on, from 1.
-    exact: column of integers that are more than numbers, beyond 2**53 or with leading
-      zeros -> `[rows]`, them as text, '' where missing.
-    lines: more of what was taken for what, and the settings that say otherwise.
+    summary: one line of what was found and inferred.
+    line: (row, from 0) -> the line of the file where it begins, from 1.
+    exact: column of integers that numbers cannot hold, beyond 2**53 or with leading
+      zeros -> `[rows]`, the integers as text, '' where missing.
+    lines: more of what was inferred, and the settings that change it.
   """
 
   frame: Frame
@@ -38,18 +38,18 @@ class File(NamedTuple):
 
 
 def read(path: pathlib.Path, reading: Reading = Reading()) -> File:  # noqa: B008
-  """Reads a file; the one read last is kept in memory until it changes.
+  """Reads a file; the last one is kept in memory until it changes.
 
   Args:
     path: of the file.
-    reading: what is not to be found in the file.
+    reading: settings; what is None is inferred.
 
   Raises:
-    UserError: if there is no such file, or it is not a CSV file with a header, at
-      least one row, and as many values in every row, or it can be read in two ways.
+    UserError: if there is no such file; it is not a CSV file with a header, at least
+      one row, and as many values in every row; or it has two readings.
   """
   if path.is_dir():
-    raise UserError('is a folder, wants a CSV file')
+    raise UserError('is a folder; must be a CSV file')
   try:
     stat = path.stat()
     return _read(path, reading, stat.st_mtime_ns, stat.st_size)
@@ -64,7 +64,7 @@ def read(path: pathlib.Path, reading: Reading = Reading()) -> File:  # noqa: B00
 
 @functools.lru_cache(maxsize=1)  # the splits of a table are opened one by one
 def _read(path: pathlib.Path, reading: Reading, modified: int, size: int) -> File:
-  del modified, size  # they tell when to read again
+  del modified, size  # they change when the file does
   content = csv_dialects.content(path, reading)
   _, header = next(content.records(), (0, None))
   if header is None:
@@ -82,7 +82,7 @@ def _read(path: pathlib.Path, reading: Reading, modified: int, size: int) -> Fil
   notes += [f'{count:,} infinite values of {name} are missing'
             for name, count in found.infinite.items()]
   if len(found.frame) < len(names):
-    notes += [f'{len(names) - len(found.frame)} columns without a name are left out']
+    notes += [f'{len(names) - len(found.frame)} columns without a name are skipped']
   texts = sum(is_text(column) for column in found.frame.values())
   summary = (f'{len(columns[0]):,} rows, {len(found.frame) - texts} columns of '
              f'numbers, {texts} of text')
@@ -96,7 +96,7 @@ def _columns(content: Content, header: list[str]) -> list:
   import pyarrow as pa
 
   if not content.balanced:
-    _check(content)  # Arrow would take several lines for one value
+    _check(content)  # Arrow would read several lines as one value
   try:
     return _parsed(content.text, content.delimiter, header)
   except pa.ArrowInvalid as error:
@@ -124,7 +124,7 @@ def _parsed(text: str, delimiter: str, header: list[str]) -> list:
 
 
 def _check(content: Content) -> int:
-  """The number of records; names the line that is at fault, if there is one."""
+  """The number of records. Raises a UserError with the first line that is wrong."""
   width, first, count = None, 0, 0
   for line, record in content.records():
     count += 1

@@ -8,12 +8,12 @@ import numpy as np
 
 from bigmodels.data.csv_dialects import DECIMALS, THOUSANDS, Reading
 
-# Missing in any column: what pandas takes for it, and what programs write for it.
+# Missing in any column: what pandas reads as missing, and what programs write.
 MISSING = (
   '', '#N/A', '#N/A N/A', '#NA', '-1.#IND', '-1.#QNAN', '-NaN', '-nan', '1.#IND',
   '1.#QNAN', '<NA>', 'N/A', 'NA', 'NULL', 'NaN', 'None', 'n/a', 'nan', 'null',
   '?', r'\N', 'NaT', '#DIV/0!', '#NAME?', '#NULL!', '#NUM!', '#REF!', '#VALUE!')
-# Missing in any case of letters, where all the other values are numbers.
+# Missing in upper or lower case, where all other values are numbers.
 _AMONG_NUMBERS = (
   *map(str.lower, MISSING), '-', '--', '---', '\u2013', '\u2014', '.', '..', '...',
   '*', '**', '??', 'n.a.', 'n.a', 'n. a.', 'nil', 'nan.', '(null)', '<null>', '[null]',
@@ -35,7 +35,7 @@ _PARTS = (
   rf"(?P<body>[.,]?[0-9](?:[0-9.,_{_QUOTES}{_BLANKS}]*[0-9.,])?(?:[eE][+{_MINUS}]?[0-9]+)?"
   rf'|{_WORDS})[{_BLANKS}]*'
   rf'(?P<after>{_CURRENCY}|[%‰])?[{_BLANKS}]*(?P<behind>[{_MINUS}])?(?P<close>\))?$')
-# What a reader would call a number, with any digits and a unit behind it; for Python.
+# What people would call a number, with any digits and a unit after it; for Python.
 LOOKS = re.compile(
   rf'[^\w\s]{{0,3}}\s*(?:{_CURRENCY})?\s*[+{_MINUS}]?'
   rf'(?:(?:\d{{1,3}}(?:[.,_{_QUOTES}{_BLANKS}]\d{{3}})+|'
@@ -47,14 +47,14 @@ class Column(NamedTuple):
   """A column whose values are not all written as float64 is.
 
   Attributes:
-    codes: `[rows]` -> index of the value, -1 where it is missing.
-    values: the different texts, those for missing left out.
+    codes: `[rows]`, the index of the value, -1 where it is missing.
+    values: the different texts, without those that mean missing.
     body: the numbers in them, without sign, currency and percent sign.
     negative: bool, of the values.
-    affix: what all values have before or behind the number, or ''.
-    bracketed: whether some are negative by brackets or a minus behind them.
-    marks: decimal mark -> what groups digits, for all ways that every value can be
-      read; none if they are not numbers.
+    affix: what all values have before or after the number, or ''.
+    bracketed: whether some are negative by brackets or a minus after them.
+    marks: decimal mark -> what groups digits, for every reading that all values have;
+      empty if they are not numbers.
     neutral: whether the decimal mark makes no difference.
     words: those that are missing only because the other values are numbers -> count.
   """
@@ -74,7 +74,7 @@ class Texts:
   """The columns without blanks around values, null where these are missing.
 
   Attributes:
-    words: column -> word that is missing -> how often, of those looked at; '' aside.
+    words: column that was read -> word that means missing -> how often; without ''.
   """
 
   def __init__(self, columns: Mapping[str, Any], missing: Iterable[str]):
@@ -91,11 +91,11 @@ class Texts:
     return result
 
   def first(self, name: str, rows: int) -> list[str | None]:
-    """The first rows of a column."""
+    """Returns the first rows of a column, `[rows]`."""
     return self._trimmed(self._columns[name].slice(0, rows))[2].to_pylist()
 
   def have(self, name: str, character: bytes) -> bool:
-    """Whether a character may be in a column."""
+    """Returns whether a character may be in a column."""
     return any(character in chunk.buffers()[2].to_pybytes()
                for chunk in self._columns[name].chunks)
 
@@ -109,12 +109,12 @@ class Texts:
 
 
 def cast(text) -> np.ndarray | None:
-  """The numbers of a column that is written as float64 is, else None."""
+  """Returns the numbers `[rows]` of a column that parses as float64, else None."""
   import pyarrow as pa
 
   first = text[0].as_py()
   if first and first.isalpha() and first.lower() not in ('nan', 'inf', 'infinity'):
-    return None  # a cast that fails takes long
+    return None  # a cast that fails is slow
   try:
     return text.cast(pa.float64()).to_numpy()
   except pa.ArrowInvalid:
@@ -122,7 +122,7 @@ def cast(text) -> np.ndarray | None:
 
 
 def is_prose(text) -> bool:
-  """Whether some values of a column are not numbers, and few look like any."""
+  """Returns whether some values of a column are not numbers, and few look like one."""
   present = text.drop_null()
   rows = np.linspace(0, len(present) - 1, min(len(present), 256)).astype(int)
   some = present.take(rows).to_pylist()
@@ -132,7 +132,12 @@ def is_prose(text) -> bool:
 
 
 def look(text, reading: Reading) -> Column:
-  """What the different values of a column are; `text` as of `Texts`."""
+  """Returns what the different values of a column are.
+
+  Args:
+    text: of a column, from `Texts`.
+    reading: settings; what is None is inferred.
+  """
   import pyarrow as pa
   from pyarrow import compute
 
@@ -166,7 +171,12 @@ def look(text, reading: Reading) -> Column:
 
 
 def marks_of(body, reading: Reading) -> dict[str, str]:
-  """Decimal mark -> what groups digits, for all ways to read all of some numbers."""
+  """Returns decimal mark -> what groups digits, for every reading of all numbers.
+
+  Args:
+    body: the numbers as text.
+    reading: settings; what is None is inferred.
+  """
   marks = {}
   for mark in DECIMALS if reading.decimal is None else (reading.decimal,):
     for group in grouping(mark, reading.thousands):
@@ -176,7 +186,7 @@ def marks_of(body, reading: Reading) -> dict[str, str]:
 
 
 def matches(texts, pattern: str) -> np.ndarray:
-  """Which texts a pattern is found in, bool."""
+  """Returns which texts match a pattern, bool `[n]`."""
   from pyarrow import compute
 
   return _array(compute.match_substring_regex(texts, pattern))
@@ -187,14 +197,14 @@ def _array(values) -> np.ndarray:
 
 
 def grouping(mark: str, thousands: str | None) -> tuple[str, ...]:
-  """What may group digits where `mark` is the decimal mark; nothing is the first."""
+  """Returns what may group digits beside a decimal mark; '' is the first."""
   if thousands is not None:
     return '', *([thousands] if thousands not in ('', mark) else [])
   return tuple(group for group in THOUSANDS if group != mark)
 
 
 def pattern(mark: str, groups: tuple[str, ...]) -> str:
-  """A pattern for RE2 and for Python."""
+  """Returns the pattern of numbers with a decimal mark, for RE2 and for Python."""
   point = _SEPARATORS[mark]
   ways = [rf'(?:[0-9]+(?:{point}[0-9]*)?|{point}[0-9]+)(?:[eE][+{_MINUS}]?[0-9]+)?',
           _WORDS]
@@ -207,7 +217,12 @@ def pattern(mark: str, groups: tuple[str, ...]) -> str:
 
 
 def values(column: Column, mark: str) -> tuple[np.ndarray, Callable[[], list[str]]]:
-  """The numbers `[rows]`, and what gives them as Python writes them."""
+  """Returns the numbers `[rows]`, and () -> them as Python writes them.
+
+  Args:
+    column: of numbers.
+    mark: the decimal mark.
+  """
   import pyarrow as pa
   from pyarrow import compute
 
@@ -228,13 +243,14 @@ def values(column: Column, mark: str) -> tuple[np.ndarray, Callable[[], list[str
 
 
 def strings(text) -> np.ndarray:
+  """Returns a column of text, `object` `[rows]`, '' where it is missing."""
   array = text.fill_null('').to_numpy().astype(object)
   array.flags.writeable = False
   return array
 
 
 def text_row(column: np.ndarray) -> int:
-  """The first row of a text column that is not a number and not missing."""
+  """Returns the first row of a text column that is neither a number nor missing."""
   patterns = [re.compile(pattern(mark, grouping(mark, None))) for mark in DECIMALS]
   return max(next((row for row, text in enumerate(column)
                    if text and not pattern.fullmatch(text)), 0) for pattern in patterns)

@@ -1,11 +1,11 @@
-"""Bytes that should be text: which encoding they are in, and what they are if not."""
+"""Bytes to text: which encoding they are in, or which format if they are no text."""
 
 import codecs
 import re
 
 from bigmodels.core.errors import UserError
 
-# What files begin with that are saved or sent as CSV files, but are not.
+# First bytes of files that are sometimes named .csv, but are not.
 _MAGIC = {
   b'\x1f\x8b': 'gzip', b'PK\x03\x04': 'zip', b'BZh': 'bzip2', b'\xfd7zXZ\0': 'xz',
   b'\x28\xb5\x2f\xfd': 'zstd', b'7z\xbc\xaf\x27\x1c': '7z', b'PAR1': 'Parquet',
@@ -24,7 +24,15 @@ _WINDOWS = {byte: bytes([byte]).decode('cp1252') for byte in range(0x80, 0xa0)
 
 
 def decode(data: bytes, encoding: str | None) -> tuple[str, list[str]]:
-  """The text, and what should be known about it."""
+  """Returns the text of a file, and notes on its encoding.
+
+  Args:
+    data: of the file.
+    encoding: by its name in Python; None infers it.
+
+  Raises:
+    UserError: if it is not text, or not of that encoding, with the line.
+  """
   start = data[:64].lstrip(b'\xef\xbb\xbf \t\r\n').lower()
   for magic, kind in _MARKUP.items():
     if start.startswith(magic):
@@ -62,7 +70,7 @@ def _refuse_binary(data: bytes) -> None:
 
 
 def _of_single_bytes(data: bytes, start: int) -> tuple[str, list[str]]:
-  """Text that is not, or not wholly, UTF-8; `start` is the first byte that is not."""
+  """Text that is not entirely UTF-8; `start` is the first byte that is not."""
   where = f'line {_line_at(data, start)}'
   text = data.decode('utf-8-sig', 'surrogateescape')
   odd = re.findall('[\udc80-\udcff]', text)

@@ -47,7 +47,7 @@ class Episodes:
     """Opens the environment for its shapes and actions.
 
     Raises:
-      UserError: if it is no environment.
+      UserError: if it is not an environment.
     """
     del context
     if not hasattr(self.environment, 'open'):

@@ -23,7 +23,7 @@ from bigmodels.core.errors import UserError
 MANIFEST, SEEN = 'manifest.json', 'seen.json'
 PART = 2**18  # bytes that have a checksum of their own
 _SAMPLED = 128  # parts of a file, 32 MiB, that are compared whenever it is opened
-TICK = 20_000_000  # ns between two times that a file system may not tell apart
+TICK = 20_000_000  # ns between two times that a file system may give as one
 
 Stamp = tuple[int, int, int, int]  # inode, size, mtime_ns and ctime_ns of a file
 

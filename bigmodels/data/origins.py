@@ -76,7 +76,7 @@ def of_arrays(*arrays: Any) -> dict[str, Rows]:
   they overlap; another is their shapes and a sample of their values, so that copies do.
 
   Args:
-    *arrays: `[rows, ...]`, of one length: those that tell examples apart.
+    *arrays: `[rows, ...]`, of one length: the columns that identify examples.
   """
   arrays = [np.asarray(array) for array in arrays]
   names: dict[str, Rows] = {', '.join(map(_sampled, arrays)): range(len(arrays[0]))}

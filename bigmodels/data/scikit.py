@@ -1,4 +1,4 @@
-"""The real data that comes inside scikit-learn: no download, no network."""
+"""Real data that is part of scikit-learn: it needs no download."""
 
 import dataclasses
 import typing
@@ -19,7 +19,12 @@ class Digits:
   """1,797 scanned handwritten digits, 8 x 8 pixels of 0 to 16, ten classes.
 
   The test set of the UCI "Optical Recognition of Handwritten Digits" data (Alpaydin
-  and Kaynak, 1998), in random splits. Inputs are uint8 `[length, 8, 8, 1]`.
+  and Kaynak, 1998), in random splits. Opened: `inputs` uint8 `[length, 8, 8, 1]`,
+  `labels` int32 `[length]`.
+
+  Attributes:
+    selected: the split that `open` gives.
+    splits: name -> fraction.
   """
 
   selected: str = 'train'
@@ -44,7 +49,10 @@ class Digits:
 
 @dataclasses.dataclass(frozen=True)
 class ScikitTable:
-  """A table of numbers from scikit-learn.
+  """A table of numbers from scikit-learn, in random splits.
+
+  Opened: `inputs` float32 `[length, features]`; `labels` `[length]`, int32 classes or
+  float32 targets.
 
   Attributes:
     name: 'diabetes' (442 rows, regression), 'breast_cancer' (569, two classes),

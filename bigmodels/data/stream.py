@@ -1,7 +1,7 @@
-"""The streamed road: threads or processes read and decode, ahead of the step.
+"""Streamed batches: threads or processes read and decode ahead of the step.
 
-What is read ahead are *steps*, not examples: number `n` is the batch of step `n`, read
-by its rows. So it starts anywhere without replaying what came before.
+They read *steps*, not examples: item `n` is the batch of step `n`, read by its rows. So
+reading starts at any step without replaying the ones before.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,19 +15,19 @@ _READ_AHEAD = 8
 
 
 class Reader:
-  """Batches of consecutive steps, restarted where it is asked for another one."""
+  """Reads the batches of consecutive steps; another step restarts it."""
 
   def __init__(self, path: str, order, read: Callable, last: int, workers: int,
                positions: np.ndarray):
-    """Builds nothing yet.
+    """Starts nothing yet.
 
     Args:
       path: of the split's settings, for messages.
-      order: an `Order`.
+      order: a `batches.Order`.
       read: (rows, seeds) -> columns; picklable if there are workers.
       last: one past the last step.
       workers: processes; 0 for threads.
-      positions: int `[n]`, the places of a batch that are read here.
+      positions: int `[n]`, the positions of a batch that this process reads.
     """
     self._load, self._last = _Load(path, order, read, positions), last
     self._workers = Workers(path, self._load, last, workers, max(
@@ -36,9 +36,9 @@ class Reader:
     self._next: int | None = None
 
   def batch(self, step: int) -> dict[str, np.ndarray]:
-    """This process's part of a step's batch, and `rows` and `epochs` of an `Order`.
+    """Returns this process's part of a step's batch, with its `rows` and `epochs`.
 
-    A row is -1 where the batch is only filled up.
+    A row of -1 is padding.
 
     Raises:
       UserError: for a row that cannot be read, or a worker that dies.
@@ -65,7 +65,7 @@ class Reader:
     self._threads = iter(steps.map(self._found).to_iter_dataset(options))
 
   def _found(self, step: int) -> dict[str, np.ndarray] | UserError:
-    """Grain would write into the text of an error that is raised."""
+    """Returns errors, as Grain would change the text of one that is raised."""
     try:
       return self._load(step)
     except UserError as error:
@@ -82,7 +82,7 @@ class Reader:
 
 
 class _Load:
-  """Step -> batch; a class so that worker processes can be sent it."""
+  """Step -> batch; a class, so that it can be sent to worker processes."""
 
   def __init__(self, path, order, read, positions):
     self._path, self._order = path, order
@@ -93,7 +93,7 @@ class _Load:
     rows, epochs, seeds = (each(int(step))[self._positions]
                            for each in (order.rows, order.epochs, order.seeds))
     kept = rows >= 0
-    # A process may have nothing but filling: one row tells what a column is like.
+    # A process may have only padding: one row gives the shapes and types of columns.
     batch = (self._rows(rows[kept], seeds[kept]) if kept.any() else
              self._read(np.zeros(1, int)))
     if not kept.all():
@@ -110,7 +110,7 @@ class _Load:
       raise self._blame(rows, seeds, error) from error
 
   def _blame(self, rows: np.ndarray, seeds: np.ndarray, error: Exception) -> UserError:
-    """Names the first row that cannot be read."""
+    """An error that names the first row that cannot be read."""
     for row, seed in zip(rows, seeds, strict=True):
       try:
         self._read(row[None], seed[None])

@@ -40,7 +40,7 @@ class Subset:
 
     Raises:
       UserError: if it has no classes, lacks one of these or an example of one, or has a
-        label that is no class.
+        label that is not a class.
     """
     whole = self.source.open(context)
     if whole.classes is None:

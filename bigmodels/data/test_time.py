@@ -1,7 +1,7 @@
-"""Views of an image whose answers an evaluation averages; see `tasks.classification`.
+"""Test-time augmentation: views of an image whose predictions are averaged.
 
-Each is a function of images `[batch, height, width, channels]`; what else it is told is
-set with `functools.partial`.
+Each is a function of images `[batch, height, width, channels]`, for the `views` of
+`tasks.classification`. Set the keywords with `functools.partial`.
 """
 
 import numbers
@@ -12,23 +12,32 @@ import jax.numpy as jnp
 
 
 def same(images: jax.Array) -> jax.Array:
-  """As it is."""
+  """Returns images as they are."""
   return images
 
 
 def mirrored(images: jax.Array) -> jax.Array:
-  """Left to right."""
+  """Returns images mirrored left to right."""
   return images[:, :, ::-1]
 
 
 def moved(images: jax.Array, *, down: int, right: int, mirror: bool = False
           ) -> jax.Array:
-  """Moved by whole pixels; what comes in is the image, mirrored at its edge."""
+  """Returns images shifted by whole pixels, reflected at their edges.
+
+  Args:
+    images: `[batch, height, width, channels]`.
+    down, right: pixels; negative for up and left.
+    mirror: whether to mirror the result too.
+
+  Raises:
+    ValueError: for as many pixels as an image has, or a fraction of one.
+  """
   _, height, width, _ = images.shape
   for name, pixels in (('down', down), ('right', right)):
     if not isinstance(pixels, numbers.Integral) or abs(pixels) >= min(height, width):
-      raise ValueError(f'moved: {name} wants whole pixels, fewer than images of '
-                       f'{height} x {width} have, got {pixels!r}')
+      raise ValueError(f'moved: {name} must be an integer below the size of images, '
+                       f'{height} x {width}, got {pixels!r}')
   pad = max(abs(down), abs(right))
   padded = jnp.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)), 'reflect')
   top, left = pad - down, pad - right
@@ -38,27 +47,42 @@ def moved(images: jax.Array, *, down: int, right: int, mirror: bool = False
 
 def window(images: jax.Array, *, size: int, down: float = 0.5, right: float = 0.5,
            mirror: bool = False) -> jax.Array:
-  """A `size` x `size` window, from the top left (0, 0) to the bottom right (1, 1)."""
+  """Returns a square window of images.
+
+  Args:
+    images: `[batch, height, width, channels]`.
+    size: height and width of the window.
+    down, right: its position, from the top left (0, 0) to the bottom right (1, 1).
+    mirror: whether to mirror the result too.
+
+  Raises:
+    ValueError: for a size that does not fit, or a position outside.
+  """
   _, height, width, _ = images.shape
   if not 1 <= size <= min(height, width):
-    raise ValueError(f'window: size wants 1 to {min(height, width)}, of images of '
+    raise ValueError(f'window: size must be 1 to {min(height, width)}, for images of '
                      f'{height} x {width}, got {size}')
-  for name, share in (('down', down), ('right', right)):
-    if not 0 <= share <= 1:
-      raise ValueError(f'window: {name} wants 0 to 1, got {share}')
+  for name, fraction in (('down', down), ('right', right)):
+    if not 0 <= fraction <= 1:
+      raise ValueError(f'window: {name} must be 0 to 1, got {fraction}')
   top, left = int(down * (height - size)), int(right * (width - size))
   found = images[:, top : top + size, left : left + size]
   return mirrored(found) if mirror else found
 
 
 def ten_windows(size: int) -> tuple:
-  """The corners and the centre, and mirrored (Krizhevsky et al., 2012)."""
-  places = ((0.5, 0.5), (0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
+  """Returns the windows in the centre and the corners, and the same mirrored.
+
+  Krizhevsky et al., *ImageNet classification with deep convolutional neural networks*,
+  2012.
+  """
+  positions = ((0.5, 0.5), (0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
   return tuple(partial(window, size=size, down=down, right=right, mirror=mirror)
-               for mirror in (False, True) for down, right in places)
+               for mirror in (False, True) for down, right in positions)
 
 
-# Jordan (*94% on CIFAR-10 in 3.29 seconds*, 2024) gives the first two a weight of 2.
+# Of Jordan (*94% on CIFAR-10 in 3.29 seconds on a single GPU*, 2024), where the first
+# two have a weight of 2.
 MIRRORED_AND_MOVED = (
   same, mirrored,
   *(partial(moved, down=pixels, right=pixels, mirror=mirror)

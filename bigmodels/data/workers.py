@@ -1,7 +1,7 @@
-"""Processes that read batches ahead, and hand them over in shared memory.
+"""Processes that read batches ahead, and pass them on in shared memory.
 
-Every block has a name that its reader knows before it is made: whatever happens to a
-worker, nothing of it stays in memory when the reader is closed.
+The reader knows the name of every block before it is made: whatever happens to a
+worker, none of its memory remains when the reader is closed.
 """
 
 import collections
@@ -23,13 +23,13 @@ import numpy as np
 
 from bigmodels.core.errors import UserError, message_of
 
-_GRACE = 10  # seconds that a worker lives on after a SIGTERM: its run may be saving
+_GRACE = 10  # seconds until a worker ends after a SIGTERM: its run may be saving
 _ALIGNED = 64  # bytes
 _BLOCKS = '/dev/shm'
 
 
 class Workers:
-  """Batches of consecutive steps, by processes that live until `close`."""
+  """Reads batches of consecutive steps in processes that live until `close`."""
 
   def __init__(self, path: str, load: Callable[[int], dict[str, np.ndarray]],
                last: int, count: int, ahead: int):
@@ -39,8 +39,8 @@ class Workers:
       path: of the split's settings, for messages.
       load: step -> columns; picklable.
       last: one past the last step.
-      count: of processes.
-      ahead: batches that are read before they are asked for.
+      count: number of processes.
+      ahead: number of batches that are read in advance.
     """
     self._path, self._load, self._last = path, load, last
     self._count, self._ahead = count, ahead
@@ -50,14 +50,14 @@ class Workers:
     self._prefix, self._blocks = f'bm{secrets.token_hex(4)}', 0
 
   def begin(self, step: int) -> None:
-    """Reads from a step on; what was read ahead of another one is dropped."""
+    """Starts reading at a step; drops what was read ahead before."""
     self._drop()
     self._pool = self._pool or self._start()
     self._step = step
     self._fill()
 
   def next(self) -> dict[str, np.ndarray]:
-    """The columns of the next step.
+    """Returns the columns of the next step.
 
     Raises:
       UserError: if it cannot be read, or a worker dies.
@@ -69,14 +69,14 @@ class Workers:
     except BrokenProcessPool:
       raise UserError(
         f'{self._path}: a worker process died before it had read the batch of step '
-        f'{step:,}: killed, perhaps for lack of memory; what is saved stays. '
+        f'{step:,}: killed, perhaps for lack of memory; checkpoints are kept. '
         f'--config.{self._path}.workers=0 reads in threads') from None
     batch = _taken(block, found) if isinstance(found, _Layout) else found
     self._pending.popleft()
     return batch
 
   def close(self) -> None:
-    """Stops the processes, and frees what they have read."""
+    """Stops the processes, and frees what they read."""
     if self._pool is not None:
       self._pool.shutdown(cancel_futures=True)
       self._pool = None
@@ -85,7 +85,7 @@ class Workers:
   def _start(self) -> concurrent.futures.ProcessPoolExecutor:
     try:
       load = cloudpickle.dumps(self._load)
-    except Exception as error:  # what a source holds may be anything
+    except Exception as error:  # a source may hold anything
       raise UserError(
         f'{self._path}: the source cannot be sent to worker processes: '
         f'{message_of(error)}; '
@@ -119,7 +119,7 @@ class _Layout(dict):
 
 
 def _taken(block: str, layout: _Layout) -> dict[str, np.ndarray]:
-  """A copy of the columns in a block, which is freed."""
+  """A copy of the columns in a block; frees the block."""
   memory = shared_memory.SharedMemory(block)
   try:
     return {name: np.ndarray(shape, dtype, memory.buf, first).copy()
@@ -135,11 +135,11 @@ def _free(memory: shared_memory.SharedMemory) -> None:
 
 # --- in a worker ------------------------------------------------------------------
 
-_sent: dict[str, Any] = {}  # of this process: what it was sent, unpickled when needed
+_sent: dict[str, Any] = {}  # what this process was sent, unpickled when needed
 
 
 def _begin(load: bytes) -> None:
-  """A worker ends with its run, and not before: a run that is stopped saves first."""
+  """A worker ends with its run and not before: a run that is stopped saves first."""
   _sent['pickled'] = load
   signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal, which all processes get
   signal.signal(signal.SIGTERM, _end_later)
@@ -159,7 +159,7 @@ def _end_with_parent() -> None:
 
 
 def _read(step: int, block: str) -> _Layout | dict[str, np.ndarray]:
-  """Puts the batch of a step into a block; returns it where there is no room."""
+  """Writes the batch of a step to a block; returns it where there is no room."""
   if 'load' not in _sent:
     _sent['load'] = cloudpickle.loads(_sent['pickled'])
   batch = {name: np.asarray(x) for name, x in _sent['load'](step).items()}

@@ -29,9 +29,9 @@ def opener(tmp_path):
 
 def right(columns):
   assert columns.keys() == {'inputs', 'labels'}
-  for name, wanted in (('inputs', INPUTS), ('labels', LABELS)):
-    assert columns[name].dtype == wanted.dtype
-    np.testing.assert_array_equal(columns[name], wanted)
+  for name, expected in (('inputs', INPUTS), ('labels', LABELS)):
+    assert columns[name].dtype == expected.dtype
+    np.testing.assert_array_equal(columns[name], expected)
 
 
 def test_what_is_kept_is_what_was_written(opener):

@@ -108,7 +108,7 @@ def test_permutations_are_evenly_spread():
   assert sum((c - expected) ** 2 / expected for c in counts.values()) < 20.5  # p 1e-3
 
 
-def test_evaluation_reads_once_and_fills_up_with_minus_1():
+def test_evaluation_reads_once_and_pads_with_minus_1():
   order = Order(7, 3, 5, False)
   rows = [order.rows(step).tolist() for step in range(4)]
   assert rows == [[0, 1, 2], [3, 4, 5], [6, -1, -1], [-1, -1, -1]]
@@ -145,7 +145,7 @@ def test_batches_hold_the_rows_of_their_steps(settings, steps, parsed_flags):
 
 
 @pytest.mark.parametrize('resident', [True, False])
-def test_evaluation_masks_what_only_fills_up(resident):
+def test_evaluation_masks_padding(resident):
   opened = loader(dataset(), shuffle=False, steps=0, resident=resident)
   for _ in range(2):  # twice over
     seen = [at(opened, step) for step in range(3)]
@@ -188,7 +188,7 @@ def test_a_batch_knows_its_rows_and_epochs(resident, microbatches):
 
 
 @pytest.mark.parametrize('resident', [True, False])
-def test_an_evaluation_is_epoch_0_and_what_fills_up_is_row_0(resident):
+def test_an_evaluation_is_epoch_0_and_padding_is_row_0(resident):
   opened = loader(dataset(), shuffle=False, steps=0, resident=resident)
   seen = [at(opened, step) for step in range(3)]
   rows = np.concatenate([batch['row'] for batch in seen])

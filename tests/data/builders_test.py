@@ -80,15 +80,15 @@ def _in_a_list(content):
 def test_only_classes_of_tfds_are_imported(context, change):
   write(pathlib.Path(context.data_dir), {'train': [record(flat(0), 0, 'a')]})
   path = features(context, change)
-  roads = [lambda: builders.prepared('pets', context),
+  openings = [lambda: builders.prepared('pets', context),
            lambda: builders.described('pets', context),
            lambda: builders.from_files('pets', context.data_dir),
            lambda: tfds_examples.data_source('pets', context.data_dir, 'train'),
            lambda: builders.of_class('pets:1.0.0', context),
            lambda: tfds.Tfds('pets').open(context)]
-  for road in roads:
+  for attempt in openings:
     with pytest.raises(UserError) as error:
-      road()
+      attempt()
     assert str(error.value).startswith(f'{path}: names the class ')
     assert 'may only name classes of tensorflow_datasets' in str(error.value)
 
@@ -121,10 +121,10 @@ def test_features_that_are_none_are_a_line(context, content):
 def test_code_of_others_is_not_downloaded(context, name, monkeypatch):
   monkeypatch.setattr(builders.import_tfds(), 'builder',
                       lambda *args, **keywords: pytest.fail('was made'))
-  for road in (lambda: builders.described(name, context),
+  for attempt in (lambda: builders.described(name, context),
                lambda: tfds.Tfds(name).download(context)):
     with pytest.raises(UserError) as error:
-      road()
+      attempt()
     assert '\n' not in str(error.value)
     assert ('is not downloaded and run' if ':' in name else 'must be NAME') in str(
       error.value)

@@ -210,13 +210,13 @@ def test_arrays_that_have_no_rows_in_common(inputs, labels, message):
   (np.full((6, 1), 1e9 + 1), None),  # never changes
   (hidden(NAN, (0, 0)), None),  # the split says that
 ])
-def test_what_float32_rounds_is_said(inputs, said):
+def test_what_float32_rounds_is_printed(inputs, said):
   _, lines = opened(inputs)
   assert bool(lines) == (said is not None), lines
   assert said is None or re.search(said, lines[0]), lines
 
 
-def test_targets_that_float32_rounds_are_said_once_a_run():
+def test_targets_that_float32_rounds_are_printed_once_a_run():
   labels = 1.7e9 + np.arange(50)
   said = []
   for split in ('train', 'test'):
@@ -230,7 +230,7 @@ def test_targets_that_float32_rounds_are_said_once_a_run():
 # --- what is not finite -----------------------------------------------------------
 
 
-def places(shape, *found):
+def holding(shape, *found):
   array = np.zeros(shape, np.float32)
   for place, value in found:
     array[place] = value
@@ -238,22 +238,22 @@ def places(shape, *found):
 
 
 @pytest.mark.parametrize('values, rows, message', [
-  (places((3, 2)), [0, 1, 2], None),
-  (places((3, 2), ((1, 1), NAN)), [0, 1, 2], r'test: inputs\[1, 1\] is nan; fill'),
-  (places((3, 2), ((1, 1), INF)), [7, 9, 8], r'test: inputs\[9, 1\] is inf; fill'),
-  (places((3, 2), (0, NAN)), [4, 5, 6],
+  (holding((3, 2)), [0, 1, 2], None),
+  (holding((3, 2), ((1, 1), NAN)), [0, 1, 2], r'test: inputs\[1, 1\] is nan; fill'),
+  (holding((3, 2), ((1, 1), INF)), [7, 9, 8], r'test: inputs\[9, 1\] is inf; fill'),
+  (holding((3, 2), (0, NAN)), [4, 5, 6],
    r'inputs\[4, 0\] is nan; 2 values in 1 row are not finite: 4'),
-  (places((3, 2), ((0, 0), NAN), ((2, 1), -INF)), [4, 5, 6],
+  (holding((3, 2), ((0, 0), NAN), ((2, 1), -INF)), [4, 5, 6],
    r'inputs\[4, 0\] is nan; 2 values in 2 rows are not finite: 4, 6'),
-  (places((3, 2), (1, NAN)), [0, -1, 2], None),  # masked
-  (places((3, 2), ((1, 0), NAN), ((2, 1), -INF)), [0, -1, 2], r'\[2, 1\] is -inf;'),
-  (places((3,), (2, NAN)), [0, 1, 2], r'test: inputs\[2\] is nan;'),
-  (places((2, 4, 3, 2), ((1, 3, 0, 1), NAN)), [0, 1], r'inputs\[1, 3, 0, 1\] is nan'),
-  (places((20, 1), (slice(None), NAN)), list(range(20)),
+  (holding((3, 2), (1, NAN)), [0, -1, 2], None),  # masked
+  (holding((3, 2), ((1, 0), NAN), ((2, 1), -INF)), [0, -1, 2], r'\[2, 1\] is -inf;'),
+  (holding((3,), (2, NAN)), [0, 1, 2], r'test: inputs\[2\] is nan;'),
+  (holding((2, 4, 3, 2), ((1, 3, 0, 1), NAN)), [0, 1], r'inputs\[1, 3, 0, 1\] is nan'),
+  (holding((20, 1), (slice(None), NAN)), list(range(20)),
    '20 values in 20 rows are not finite: 0, 1, 2, 3, 4, 5, 6, 7 and 12 more'),
   (np.full((9, 2), 3e38, np.float32), range(9), None),  # though the sum is not finite
   (np.full((9, 2), 6e4, np.float16), range(9), None),
-  (places((3, 2), ((1, 1), NAN)).astype(np.float16), [0, 1, 2], r'\[1, 1\] is nan'),
+  (holding((3, 2), ((1, 1), NAN)).astype(np.float16), [0, 1, 2], r'\[1, 1\] is nan'),
   (np.full((3, 2), 255, np.uint8), [0, 1, 2], None),
 ])
 def test_what_is_not_finite_is_named_by_row(values, rows, message):
@@ -267,12 +267,12 @@ def test_what_is_not_finite_is_named_by_row(values, rows, message):
 
 def test_what_is_not_finite_is_described():
   with pytest.raises(UserError, match=r'labels\[1\] is nan \(line 12 of x\.csv\)'):
-    columns.check_finite('a', {'labels': places((2,), (1, NAN))}, np.arange(2),
+    columns.check_finite('a', {'labels': holding((2,), (1, NAN))}, np.arange(2),
                          lambda row: f'line {row + 11} of x.csv')
 
 
 def test_any_column_that_is_not_finite_is_named_by_row():
-  found = {'user': np.arange(3), 'rating': places((3,), (2, NAN))}
+  found = {'user': np.arange(3), 'rating': holding((3,), (2, NAN))}
   with pytest.raises(UserError, match=r'^train: rating\[8\] is nan; fill'):
     columns.check_finite('train', found, np.array([4, 6, 8]), None)
 

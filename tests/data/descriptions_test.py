@@ -120,7 +120,7 @@ def test_published_lengths_are_those_of_the_data(context, shared_tfds, name):
   (Tfds('mnist', fit=functools.partial(images.centre_crop, size=6, shorter=5)),
    r"mnist: `fit` fails for 'image' of uint8 \(28, 28, 1\): ValueError"),
 ])
-def test_what_is_not_known_is_told_in_a_line(context, source, words):
+def test_what_is_not_known_is_named_in_a_line(context, source, words):
   pets(context)
   with pytest.raises(UserError, match=words) as error:
     source.open(context)

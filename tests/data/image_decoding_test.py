@@ -185,23 +185,23 @@ KINDS = {
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_every_kind_has_its_values(kind):
-  data, channels, wanted, notes = KINDS[kind]
+  data, channels, expected, notes = KINDS[kind]
   found, said = image_decoding.decode(data, channels, np.dtype(np.uint8))
   assert found.dtype == np.uint8
-  np.testing.assert_array_equal(found, wanted)
+  np.testing.assert_array_equal(found, expected)
   assert said == ((notes,) if isinstance(notes, str) else notes)
 
 
-@pytest.mark.parametrize(('data', 'channels', 'wanted', 'notes'), [
+@pytest.mark.parametrize(('data', 'channels', 'expected', 'notes'), [
   (deep(DEEP), 1, DEEP[..., None], ()),
   (saved(Image.fromarray(UPPER)), 1, UPPER[..., None] * np.uint16(257),
    ('of mode L scaled to 16 bits',)),
   (saved(plain((RED, GREEN, BLUE), 'RGB')), 3, rgb() * np.uint16(257),
    ('of mode RGB scaled to 16 bits',))])
-def test_16_bits_where_they_are_declared(data, channels, wanted, notes):
+def test_16_bits_where_they_are_declared(data, channels, expected, notes):
   found, said = image_decoding.decode(data, channels, np.dtype(np.uint16))
   assert found.dtype == np.uint16 and said == notes
-  np.testing.assert_array_equal(found, wanted)
+  np.testing.assert_array_equal(found, expected)
 
 
 def test_jpeg_orientation_and_cmyk():

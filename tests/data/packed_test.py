@@ -66,7 +66,7 @@ def test_segments_are_documents():
     return [''.join('E' if i == 256 else chr(i) if i else '.' for i in row)
             for row in columns[name].tolist()]
 
-  assert shown('inputs') == ['EabE', 'cEde', 'fgE.']  # the last E is only filling
+  assert shown('inputs') == ['EabE', 'cEde', 'fgE.']  # the last E is padding
   assert shown('labels') == ['abEc', 'Edef', 'gE..']
   assert columns['segments'].tolist() == [[1, 1, 1, 2], [1, 2, 2, 2], [1, 1, 0, 0]]
   assert columns['weights'].tolist() == [[1] * 4, [1] * 4, [1, 1, 0, 0]]

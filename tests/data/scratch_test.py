@@ -43,7 +43,7 @@ def test_only_what_is_abandoned_is_swept(tmp_path, host, age, locked, gone):
                   ] * gone
 
 
-def test_what_is_swept_is_said_in_one_line(tmp_path):
+def test_what_is_swept_is_counted_in_one_line(tmp_path):
   for name in ('pets', 'dogs'):
     _scratch(tmp_path, name, host=socket.gethostname())
   (tmp_path / 'cats').mkdir()

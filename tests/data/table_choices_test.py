@@ -94,7 +94,7 @@ def test_equal_rows_are_counted_and_the_other_choice_is_named(write, context):
 
 
 def test_a_table_of_codes_can_be_learned_as_it_is(write, context):
-  """The share of the most common label of each kind of row, over all test rows.
+  """The fraction of the most common label of each kind of row, over all test rows.
 
   With equal rows dropped, and with them in one split, nothing can be known of the
   test rows that has been seen.
@@ -196,8 +196,8 @@ def test_categories_are_named_by_text_or_tuple(write, context, text, names):
   assert table.categories == names
   opened = table.open(context)
   categories = {'k': ('k=0', 'k=1', 'k=2'), 'm': ('m=0', 'm=0.5', 'm=1', 'm=1.5')}
-  wanted = [n for c in ('k', 'm') for n in (categories[c] if c in names else (c,))]
-  assert list(opened.features) == [*wanted, 'x']
+  expected = [n for c in ('k', 'm') for n in (categories[c] if c in names else (c,))]
+  assert list(opened.features) == [*expected, 'x']
   inputs = opened.load()['inputs']
   x = inputs[:, -1].astype(int)
   if 'k' in names:

@@ -73,7 +73,7 @@ def test_missing_values_and_infinities(write, context):
   assert '  fill_missing: 7 values of a by the training median 9' in _lines(context)
 
 
-def test_rows_without_a_label_are_dropped_and_told(write, context):
+def test_rows_without_a_label_are_dropped_and_counted(write, context):
   columns = values_of(write('a,y\n1,1\n2,\n3,3\n4,inf\n5,5\n'), context)
   assert columns['inputs'][:, 0].tolist() == [1, 3, 5]
   assert any('drop_unlabelled: 2 of 5 rows' in line for line in _lines(context))
@@ -111,7 +111,7 @@ def test_unnamed_missing_and_dated_columns(write, context):
   np.testing.assert_array_equal(columns['inputs'][:, 0], np.arange(80) % 7)
   lines = '\n'.join(_lines(context))
   assert columns['inputs'].shape == (80, 1)
-  assert '1 columns without a name are left out' in lines
+  assert '1 columns without a name are skipped' in lines
   assert 'drop_constant: gone dropped' in lines
   assert 'day DROPPED, its 80 values' in lines
 

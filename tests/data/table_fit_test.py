@@ -101,10 +101,10 @@ def warnings(context):
   return [x for x in lines_of(context) if x.startswith('warning: ')]
 
 
-def filled(share, value):
-  """200 rows, of which a share has the value in column a."""
+def filled(fraction, value):
+  """200 rows, a fraction of which have the value in column a."""
   return [('a', 'w', 'y'), *(
-    (value if i < 200 * share else f'{i % 17}.5', 'uvw'[i % 3], i % 2)
+    (value if i < 200 * fraction else f'{i % 17}.5', 'uvw'[i % 3], i % 2)
     for i in range(200))]
 
 

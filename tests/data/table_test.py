@@ -215,8 +215,8 @@ def test_a_file_of_test_rows_is_cleaned_as_the_training_file(write, context):
   rows = random_rows()
   train = Table(write(csv_text(rows), 'train.csv'), 'y', task='regression')
   whole = {n: train.split(n).open(context).load() for n in SPLITS}
-  wanted = held_out(100, 'test', train.splits)
-  alone = csv_text([rows[0], *(rows[1 + r] for r in wanted)])
+  rows_of_test = held_out(100, 'test', train.splits)
+  alone = csv_text([rows[0], *(rows[1 + r] for r in rows_of_test)])
   test = Table(write(alone, 'test.csv'), 'y', task='regression',
                splits={'test': 1.0}, selected='test')
   np.testing.assert_array_equal(
@@ -248,7 +248,7 @@ def test_settings_have_fits_of_their_own(write, context):
 # --- read once, printed once, identified ----------------------------------------
 
 
-def test_the_file_is_read_and_told_once(write, context, monkeypatch):
+def test_the_file_is_read_and_described_once(write, context, monkeypatch):
   calls = []
   read_csv = pyarrow.csv.read_csv
   monkeypatch.setattr(pyarrow.csv, 'read_csv',

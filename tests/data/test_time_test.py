@@ -24,7 +24,7 @@ def test_windows():
   same(test_time.window(IMAGES, size=4), IMAGES[:, 0:4, 1:5])
   same(test_time.window(IMAGES, size=3, down=1.0, right=0.0), IMAGES[:, 2:, :3])
   same(test_time.window(IMAGES, size=3, mirror=True), IMAGES[:, 1:4, 4:1:-1])
-  with pytest.raises(ValueError, match='size wants 1 to 5, of images of 5 x 7, got 6'):
+  with pytest.raises(ValueError, match='size must be 1 to 5, for images of 5 x 7'):
     test_time.window(IMAGES, size=6)
 
 

@@ -53,7 +53,7 @@ def test_identity_is_of_the_content(context, tmp_path, monkeypatch, digested):
   assert found() != before
 
 
-def test_a_file_that_cannot_be_read_is_told(context):
+def test_a_file_that_cannot_be_read_is_named(context):
   root = write(pathlib.Path(context.data_dir), {'train': GOOD})
   path, = root.glob('pets/*/*train*')
   path.unlink()

@@ -191,7 +191,7 @@ def test_one_image_that_is_converted(context):
   assert said[1:] == ['pets train: 1 image of mode I;16 scaled to 8 bits (example 7)']
 
 
-def test_what_is_converted_while_it_trains_is_said_once(context, capsys):
+def test_what_is_converted_while_it_trains_is_printed_once(context, capsys):
   tfds_examples._printed.cache_clear()
   records = [record(deep(row), 0, 'a') for row in range(8)]
   data = pets(context, records, shape=('8', '8', '1'))

@@ -1,4 +1,4 @@
-"""Tests of bigmodels.data.tokenizers: nothing is lost, and nothing is by chance."""
+"""Tests of bigmodels.data.tokenizers: nothing is lost, and nothing is random."""
 
 import json
 import os
@@ -32,8 +32,8 @@ NASTY = (
   'x' * 5000, "don't'll  'S")
 
 
-def fitted(recipe, *texts):
-  return tokenizers.load(recipe.fit(texts or (TEXT,)))
+def fitted(config, *texts):
+  return tokenizers.load(config.fit(texts or (TEXT,)))
 
 
 def unicode_texts():
@@ -48,9 +48,9 @@ def unicode_texts():
     yield ''.join(mixed)
 
 
-@pytest.mark.parametrize('recipe', LOSSLESS, ids=str)
-def test_every_text_comes_back_and_every_byte_is_counted(recipe):
-  tokenizer = fitted(recipe)
+@pytest.mark.parametrize('config', LOSSLESS, ids=str)
+def test_every_text_comes_back_and_every_byte_is_counted(config):
+  tokenizer = fitted(config)
   texts = [*NASTY, *unicode_texts(), TEXT]
   encoded = tokenizer.encode_all(texts)
   hidden = set(tokenizer.special.values())
@@ -65,9 +65,9 @@ def test_every_text_comes_back_and_every_byte_is_counted(recipe):
   assert all(isinstance(tokenizer.token(i), str) for i in range(tokenizer.size))
 
 
-@pytest.mark.parametrize('recipe', [*LOSSLESS, Words(40), Characters()], ids=str)
-def test_specials_are_dropped_and_so_is_what_is_no_token(recipe):
-  tokenizer = fitted(recipe)
+@pytest.mark.parametrize('config', [*LOSSLESS, Words(40), Characters()], ids=str)
+def test_specials_are_dropped_and_so_are_ids_of_no_token(config):
+  tokenizer = fitted(config)
   ids = tokenizer.encode('The quick brown')
   around = [*tokenizer.special.values(), *ids, tokenizer.size, tokenizer.size + 99]
   assert tokenizer.decode(np.array(around)) == tokenizer.decode(ids.tolist())
@@ -75,19 +75,19 @@ def test_specials_are_dropped_and_so_is_what_is_no_token(recipe):
   assert tokenizer.decode([]) == ''
 
 
-@pytest.mark.parametrize('recipe', [
+@pytest.mark.parametrize('config', [
   Bpe(300, special=SPECIAL), SentencePiece(400, special=SPECIAL),
   Words(40, special=SPECIAL)], ids=str)
-def test_special_tokens_have_the_lowest_ids_in_their_order(recipe):
-  tokenizer = fitted(recipe)
+def test_special_tokens_have_the_lowest_ids_in_their_order(config):
+  tokenizer = fitted(config)
   assert tokenizer.special == {name: i for i, name in enumerate(SPECIAL)}
   assert tokenizer.token(2) == '<|end|>'
 
 
-@pytest.mark.parametrize('recipe', [Bpe(400), Words(40), SentencePiece(400)], ids=str)
-def test_a_special_token_spelled_in_the_training_text_is_text(recipe):
+@pytest.mark.parametrize('config', [Bpe(400), Words(40), SentencePiece(400)], ids=str)
+def test_a_special_token_spelled_in_the_training_text_is_text(config):
   text = 'a <|end|> b <|unknown|> <|pad|> <|class|> c\n' * 50
-  tokenizer = fitted(recipe, text)
+  tokenizer = fitted(config, text)
   ids = tokenizer.encode('<|end|> <|unknown|>')
   assert not set(tokenizer.special.values()) & set(ids.tolist())
   assert tokenizer.decode(ids) == '<|end|> <|unknown|>'
@@ -147,13 +147,13 @@ def test_fitting_does_not_depend_on_the_process():
   assert states[0] == states[1] and len(states[0]) > 1000
 
 
-@pytest.mark.parametrize('recipe', [*LOSSLESS, Words(40), Characters()], ids=str)
-def test_a_state_is_json_and_loads_the_same(recipe):
-  state = recipe.fit([TEXT])
+@pytest.mark.parametrize('config', [*LOSSLESS, Words(40), Characters()], ids=str)
+def test_a_state_is_json_and_loads_the_same(config):
+  state = config.fit([TEXT])
   again = json.loads(json.dumps(state))
-  tokenizers.check(recipe, again)
+  tokenizers.check(config, again)
   assert tokenizers.load(state) is tokenizers.load(again)
-  assert state['kind'] == type(recipe).__name__
+  assert state['kind'] == type(config).__name__
 
 
 def test_another_tokenizer_than_the_one_that_is_kept():
@@ -188,9 +188,9 @@ def test_long_texts_are_cut_where_tokens_end(monkeypatch):
 
 
 def test_half_characters_are_refused():
-  for recipe in (Bytes(), Bpe(300), SentencePiece(400)):
+  for config in (Bytes(), Bpe(300), SentencePiece(400)):
     with pytest.raises(UserError, match=r"'\\ud800' at position 1 is half a character"):
-      fitted(recipe).encode('a\ud800')
+      fitted(config).encode('a\ud800')
 
 
 def test_recipes_refuse():
@@ -234,8 +234,8 @@ def bert(tmp_path):
 
 
 def test_a_file_like_gpt2s(gpt2):
-  recipe, made = gpt2
-  tokenizer = fitted(recipe)
+  config, made = gpt2
+  tokenizer = fitted(config)
   assert tokenizer.special == {'end': 0} and tokenizer.size == made.get_vocab_size()
   for text in [t for t in NASTY if '<|' not in t]:
     assert tokenizer.encode(text).tolist() == made.encode(text).ids
@@ -246,8 +246,8 @@ def test_a_file_like_gpt2s(gpt2):
 
 
 def test_a_file_like_berts(bert):
-  recipe, made = bert
-  tokenizer = fitted(recipe)
+  config, made = bert
+  tokenizer = fitted(config)
   assert tokenizer.special == {
     'pad': 0, 'unknown': 1, 'class': 2, 'separator': 3, 'mask': 4}
   text = 'The QUICK brown foxes jumped over dogs again and again'

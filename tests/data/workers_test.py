@@ -63,7 +63,7 @@ def test_batches_come_in_order_from_any_step_and_leave_nothing():
 
 
 @pytest.mark.slow('run several processes')
-def test_a_worker_that_is_killed_is_told_in_a_line():
+def test_a_worker_that_is_killed_is_named_in_a_line():
   reader = workers.Workers('evals.test', load, 10**6, 2, 8)
   reader.begin(0)
   os.kill(check(reader.next(), 0), signal.SIGKILL)

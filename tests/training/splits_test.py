@@ -33,8 +33,8 @@ def opened(sources, folder):
 
 @pytest.fixture
 def table(tmp_path):
-  chance = np.random.default_rng(0)
-  rows = ['a,b,y', *(f'{chance.normal():.4f},{i % 3 or ""},{"no" if i % 2 else "yes"}'
+  rng = np.random.default_rng(0)
+  rows = ['a,b,y', *(f'{rng.normal():.4f},{i % 3 or ""},{"no" if i % 2 else "yes"}'
                      for i in range(60))]
   (tmp_path / 'data.csv').write_text('\n'.join(rows) + '\n')
   return data.Table(str(tmp_path / 'data.csv'), 'y', task='classification')
@@ -225,7 +225,7 @@ def built(source, batch_size, tests=None):
   return found, lines
 
 
-def test_a_small_batch_is_said_and_one_that_was_asked_for_is_refused():
+def test_a_small_batch_is_printed_and_one_that_was_asked_for_is_refused():
   source = data.ScikitTable('iris')
   found, lines = built(source, AT_MOST, {'test': source.split('test')})
   assert found.train.order.batch_size == 15 and found.steps == 16

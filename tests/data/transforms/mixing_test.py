@@ -205,10 +205,10 @@ def test_one_of_two_for_every_example():
 
 
 def test_the_run_supplies_the_number_of_classes():
-  recipe = (transforms.mixup, partial(transforms.one_of, transforms=(
+  chain = (transforms.mixup, partial(transforms.one_of, transforms=(
     partial(transforms.mixup, alpha=0.3), transforms.cutmix)))
   data = batch(4)
-  for transform in tree.complete(recipe, {'num_outputs': lambda: 5}):
+  for transform in tree.complete(chain, {'num_outputs': lambda: 5}):
     data = transform(data, KEY)
   assert data['labels'].shape == (4, 5)
 

@@ -1,46 +1,23 @@
-"""How CSV files are read: numbers, missing values, delimiters, encodings."""
+"""Tests of csv_columns and csv_numbers: what is a number, and what is missing."""
 
 import json
-import time
+from functools import partial
 
 import numpy as np
 import pytest
 
 from bigmodels.core.errors import UserError
-from bigmodels.data import csv_files
-from bigmodels.data.csv_files import Reading
 from bigmodels.data.sources import DataContext
 from bigmodels.data.table import Table
-from bigmodels.data.texts import LabelledCsv
 from bigmodels.modes import train
+from tests.data.csv_texts import columns_of, read_text, refused
 
 NAN = float('nan')
 
 
 @pytest.fixture
 def read(tmp_path):
-  """Reads a CSV file of text or bytes."""
-  def read(text, **settings):
-    path = tmp_path / 'data.csv'
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    csv_files._read.cache_clear()  # written anew within one tick of the clock
-    return csv_files.read(path, Reading(**settings))
-
-  return read
-
-
-def columns_of(file):
-  return {name: column.tolist() for name, column in file.frame.items()}
-
-
-def refused(read, text, **settings):
-  with pytest.raises(UserError) as caught:
-    read(text, **settings)
-  assert '\n' not in str(caught.value)
-  return str(caught.value)
-
-
-# --- numbers as people write them -----------------------------------------------
+  return partial(read_text, tmp_path)
 
 
 @pytest.mark.parametrize('text, numbers', [
@@ -114,7 +91,7 @@ def _written(value, digits, decimal, thousands):
 
 @pytest.mark.parametrize('delimiter', [',', ';', '\t', '|'])
 @pytest.mark.parametrize('decimal', ['.', ','])
-def test_numbers_come_back_or_are_refused_or_the_guess_is_said(
+def test_numbers_come_back_or_are_refused_or_the_guess_is_printed(
   read, delimiter, decimal):
   """Random tables; without a setting, and with the one that always does."""
   generator = np.random.default_rng(0)
@@ -185,7 +162,7 @@ def test_settings_that_cannot_be(settings, message):
                         '(decimal= and thousands= set it)']),
   ("a,y\n1'250,2\n", ['numbers: "\'" groups digits in a (decimal= and thousands= set '
                       'it)']),
-  ('a,b,y\n5%,6%,2\n', ["numbers: '%' is left out in a, b"]),
+  ('a,b,y\n5%,6%,2\n', ["numbers: '%' is dropped in a, b"]),
   ('a;y\n01.02;1,5\n', [
     "numbers: the file has both decimal marks, '.' in line 2, column 'a': '01.02' and "
     "',' in line 2, column 'y': '1,5' (decimal= makes text of the others)",
@@ -199,7 +176,7 @@ def test_settings_that_cannot_be(settings, message):
   ('a,y\n1,1\n-,2\nn/a,3\n-,NA\n', [
     "missing: 1 'n/a' in a, 1 'NA' in y, 2 '-' in a (missing= says which words are)"]),
 ])
-def test_what_is_found_is_said(read, text, lines):
+def test_what_is_inferred_is_printed(read, text, lines):
   assert list(read(text).lines) == lines
 
 
@@ -217,7 +194,7 @@ def test_what_is_found_is_said(read, text, lines):
   (['\uff11', '\uff12', '3'], '3 of 3', "'\uff11', line 2"),
   (['1', '', '2', '12:30'], '2 of 3', "'12:30', line 5"),
 ])
-def test_what_looks_like_numbers_and_is_text_is_said(read, cells, count, first):
+def test_what_looks_like_numbers_and_is_text_is_named(read, cells, count, first):
   file = read('a,y\n' + ''.join(f'{cell},1\n' for cell in cells))
   assert file.frame['a'].tolist() == [cell.strip('"') for cell in cells]
   [line] = file.lines
@@ -366,207 +343,6 @@ def test_integers_that_are_more_than_numbers_are_kept_as_text(read, cells, exact
     assert any("column 'a' has integers" in line for line in file.lines)
 
 
-def test_large_integers_as_features_are_said(read):
+def test_large_integers_as_features_are_named(read):
   [line] = read('a,y\n' + ''.join(f'{i},1\n' for i in IDS)).lines
   assert '4 different ones are 2 as numbers' in line
-
-
-# --- delimiters -----------------------------------------------------------------
-
-
-@pytest.mark.parametrize('text, expected', [
-  ('Price, EUR;Area, m2;y\n1.5;2.5;3\n4.5;5;6\n',
-   {'Price, EUR': [1.5, 4.5], 'Area, m2': [2.5, 5], 'y': [3, 6]}),
-  ('"Area\n(m2, net)";price;y\n1;2;3\n',
-   {'Area\n(m2, net)': [1], 'price': [2], 'y': [3]}),
-  ('sep=;\na;y\n1;2\n', {'a': [1], 'y': [2]}),
-  ('"sep=;"\r\na;y\r\n1;2\r\n', {'a': [1], 'y': [2]}),
-  ('SEP=|\na|y\n1|2\n', {'a': [1], 'y': [2]}),
-  ('sep=;;\na;y\n1;2\n', {'a': [1], 'y': [2]}),
-  ('sep=\u20ac,y\n1,2\n', {'sep=\u20ac': [1], 'y': [2]}),
-  ('sep=,y\n1,2\n', {'sep=': [1], 'y': [2]}),
-  ('\ufeffsep=\t\na\ty\n1\t2\n', {'a': [1], 'y': [2]}),
-  ('a,b;c,y\n1,2;3,4\n5,6;7,8\n', {'a,b': [1.2, 5.6], 'c,y': [3.4, 7.8]}),
-  ('tags;more,y\na;b,1\nc;d,2\n', {'tags;more': ['a;b', 'c;d'], 'y': [1, 2]}),
-  ('a,b|c,y\n1,x|z,3\n4,x|z,5\n', {'a': [1, 4], 'b|c': ['x|z'] * 2, 'y': [3, 5]}),
-  ('name,notes\nA,x;y\nB,z;w\n', {'name': ['A', 'B'], 'notes': ['x;y', 'z;w']}),
-  ('a;b,c;y\n1;2;3\n', {'a': [1], 'b,c': [2], 'y': [3]}),
-  ('a|y\n"x,y"|2\n', {'a': ['x,y'], 'y': [2]}),
-  ('a\n1\n2\n', {'a': [1, 2]}),
-  ('a, "b c", y\n1, "x, y" , 3\n2,"z" ,4\n',
-   {'a': [1, 2], 'b c': ['x, y', 'z'], 'y': [3, 4]}),
-])
-def test_delimiters(read, text, expected):
-  assert columns_of(read(text)) == expected
-
-
-@pytest.mark.parametrize('delimiter, text', [
-  (':', 'a:y\n1:2\n'), ('tab', 'a\ty\n1\t2\n'), ('\\t', 'a\ty\n1\t2\n'),
-  ('space', ' a  y\n1   2 \n'), (' ', 'a y\n1\t2\n'), ('^', 'a^y\n1^2\n'),
-  ('\x01', 'a\x01y\n1\x012\n'), (';', 'sep=,\na;y\n1;2\n'), ('~', '"a"~y\n1~"2"\n'),
-  ('|', 'a|y\n1|2\n')])
-def test_delimiter_can_be_set(read, delimiter, text):
-  assert columns_of(read(text, delimiter=delimiter)) == {'a': [1], 'y': [2]}
-
-
-def test_delimiter_that_may_be_either_is_refused(read):
-  message = refused(read, 'a,b;c,d\nx,y;z,w\n')
-  assert "may be ',' (3 columns) or ';' (2 columns)" in message
-  assert "set delimiter=',' or delimiter=';'" in message
-  file = read('a,b;c,d\nx,y;z,w\n', delimiter=';')
-  assert columns_of(file) == {'a,b': ['x,y'], 'c,d': ['z,w']}
-
-
-@pytest.mark.parametrize('text, message', [
-  ('a,y\n1,2\n3,4,5\n', "line 3 has 3 values, the header has 2: '3,4,5' (line 1 is the "
-   "header, the delimiter is ',')"),
-  ('a;y\n1;2\n3\n', "line 3 has 1 values, the header has 2: '3'"),
-  ('sep=;\na;y\n1;2\n3\n', "line 4 has 1 values, the header has 2: '3' (line 2 is"),
-  ('a,b,y\n1,2,3,\n4,5,6,\n', 'line 2 has 4 values, the header has 3'),
-  ('# made by x\na,y\n1,2\n', 'line 2 has 2 values, the header has 1'),
-  ('Report\n\na,b,y\n1,2,3\n', 'line 3 has 3 values, the header has 1'),
-  ('a,y\n1,2\n# end\n', "line 3 has 1 values, the header has 2: '# end'"),
-  ('a\n1,5\n2,5\n', 'line 2 has 2 values, the header has 1'),
-  ('a,y\n"abc,1\n"def,2\n', "line 2: ',' expected after '\"'"),
-  ('a;y\n"abc"x;1\n', "line 2: ';' expected after '\"'"),
-  ('a,y\n1,",2\n3,4\n5,6\n', 'line 2: unexpected end of data'),
-  ('a,y\n\n1,"2\n', 'line 3: unexpected end of data'),
-  ('a;b\n', 'a header and no rows'),
-  ('a,y', 'a header and no rows'),
-  ('sep=;\n', 'the file is empty'),
-  ('a,y, a\n1,2,3\n', "several columns are called 'a'"),
-])
-def test_what_is_wrong_is_named_with_its_line(read, text, message):
-  assert message in refused(read, text)
-
-
-@pytest.mark.parametrize('text, expected', [
-  ('a,y\r1,2\r3,4\r', {'a': [1, 3], 'y': [2, 4]}),
-  ('a,y\r\n1,2\r3,4\n', {'a': [1, 3], 'y': [2, 4]}),
-  ('\n\na,y\n1,2\n\n\n3,4\n\n\n', {'a': [1, 3], 'y': [2, 4]}),
-  ('a,y\n1,2\n  \n3,4\n ', {'a': [1, 3], 'y': [2, 4]}),
-  ('a,y\n1,2\n\x1a', {'a': [1], 'y': [2]}),
-  ('a,y,\n1,2,\n', {'a': [1], 'y': [2]}),
-  ('a,,y\n1,9,2\n', {'a': [1], 'y': [2]}),
-  ('a,y\n"1\n2",3\n4,5\n', {'a': ['1\n2', '4'], 'y': [3, 5]}),
-  ('a,y\n"x ""q"" z",1\n"",2\n', {'a': ['x "q" z', ''], 'y': [1, 2]}),
-  ('#a,y\n1,2\n', {'#a': [1], 'y': [2]}),
-  ('a,y\n",",1\n",",2\n', {'a': [',', ','], 'y': [1, 2]}),
-])
-def test_odd_but_whole_files(read, text, expected):
-  assert columns_of(read(text)) == expected
-
-
-def test_lines_are_those_of_the_file(read):
-  file = read('sep=;\na;y\n\n"1\n2";x\n   \n3;"y"\n')
-  assert [file.line(row) for row in (0, 1)] == [4, 7]
-
-
-def test_one_column_says_that_the_delimiter_can_be_set(tmp_path):
-  (tmp_path / 'data.csv').write_text('a:y\n1:2\n')
-  with pytest.raises(UserError, match=r"no column 'y'.*one column, delimiter= says"):
-    Table(str(tmp_path / 'data.csv'), 'y', task='regression').open(
-      DataContext(None, tmp_path, {}, str))
-
-
-@pytest.mark.slow('wide table')
-def test_sixty_thousand_columns(read):
-  names = [f'gene_expression_{i:05}' for i in range(60_000)]
-  rows = ['0.5,' * 59_999 + '1', '-,' + '0.25,' * 59_998 + '2'] * 20
-  began = time.monotonic()
-  file = read('\n'.join([','.join(names), *rows]))
-  assert time.monotonic() - began < 40  # 5 s where nothing else runs; it was 48
-  assert len(file.frame) == 60_000
-  assert file.frame[names[-1]].tolist() == [1, 2] * 20
-  assert np.isnan(file.frame[names[0]]).sum() == 20
-
-
-def test_header_longer_than_what_is_looked_at_first(read):
-  names = [f'n{i:03}' + 'x' * 80 for i in range(400)]
-  file = read('\n'.join([';'.join(names), *[';'.join(['1,5'] * 400)] * 3]))
-  assert list(file.frame) == names
-  assert file.frame[names[7]].tolist() == [1.5] * 3
-
-
-# --- encodings ------------------------------------------------------------------
-
-
-@pytest.mark.parametrize('data, name, note', [
-  ('Preis (\u20ac)'.encode('cp1252'), 'Preis (\u20ac)',
-   'not UTF-8 (line 1), so read as Windows-1252'),
-  ('K\u00f6ln'.encode('latin-1'), 'K\u00f6ln', 'so read as Latin-1'),
-  ('\u201cx\u201d \u2026'.encode('cp1252'), '\u201cx\u201d \u2026', 'Windows-1252'),
-  (b'x\x81\x80', 'x\x81\u20ac', 'byte 0x81 (line 1) is undefined: another encoding'),
-  (b'\xc3\xb6\xc3\xb6\xff', '\u00f6\u00f6\u00ff',
-   'UTF-8 but for 1 byte (first: line 1)'),
-  (b'\xc3\xb6\xc3\xb6\x80', '\u00f6\u00f6\u20ac', 'read as Windows-1252'),
-  ('K\u00f6ln'.encode(), 'K\u00f6ln', ''),
-  (b'\xef\xbb\xbfa', 'a', ''),
-  (b'\xef\xbb\xbf\xef\xbb\xbfa', 'a', ''),
-  (b'\xef\xbb\xbf"a"', 'a', ''),
-])
-def test_encodings(read, data, name, note):
-  file = read(data + b',y\n1,2\n')
-  assert columns_of(file) == {name: [1], 'y': [2]}
-  assert note in file.summary
-  assert bool(note) == ('encoding= sets it' in file.summary)
-
-
-@pytest.mark.parametrize('encoding', ['utf-16', 'utf-32', 'utf-8-sig'])
-def test_byte_order_marks(read, encoding):
-  text = 'sep=;\r\nK\u00f6ln;y\r\n1,5;2\r\n'
-  assert columns_of(read(text.encode(encoding))) == {'K\u00f6ln': [1.5], 'y': [2]}
-
-
-@pytest.mark.parametrize('encoding', [
-  'cp1250', 'cp850', 'mac-roman', 'utf-16-le', 'utf-16-be', 'utf-8', 'iso8859-15'])
-def test_encoding_can_be_set(read, encoding):
-  file = read('K\u00f6ln,y\n1,2\n'.encode(encoding), encoding=encoding)
-  assert list(file.frame) == ['K\u00f6ln', 'y']
-
-
-@pytest.mark.parametrize('data, message', [
-  (b'\x1f\x8b\x08\0', 'is not a text file: it begins as a file of gzip; unpack it'),
-  (b'PK\x03\x04 xl/workbook.xml', 'Excel (.xlsx); save it as CSV'),
-  (b'PK\x03\x04 data.csv', 'zip; unpack it'),
-  (b'PAR1\x15', 'Parquet; save it as CSV'),
-  (b'\xd0\xcf\x11\xe0\xa1', 'Excel (.xls)'),
-  (b'SQLite format 3\0', 'SQLite'),
-  (b'BZh91AY', 'bzip2; unpack it'),
-  (b'a,y\n1,\0\n', 'is not a text file: line 2 has a NUL byte'),
-  ('a,y\n1,2\n'.encode('utf-16-le'), "seems to be UTF-16; set encoding='utf-16-le'"),
-  ('a,y\n1,2\n'.encode('utf-16-be'), "seems to be UTF-16; set encoding='utf-16-be'"),
-  (b'\xff\xfea', 'line 1 is not UTF-16: truncated data'),
-  (b'<!DOCTYPE html><html>', 'is HTML, not CSV'),
-  (b'[{"a": 1, "y": 2}]', 'is JSON, not CSV'),
-  (b'version https://git-lfs.github.com/spec/v1\n', 'is a Git LFS pointer, not CSV'),
-  (b'\xef\xbb\xbf\r\n \r\n', 'the file is empty'),
-])
-def test_what_is_no_text_is_named(read, data, message):
-  assert message in refused(read, data)
-
-
-def test_bytes_that_are_not_of_the_encoding_set_are_named(read):
-  assert 'line 3 is not utf-8' in refused(read, b'a,y\r1,2\r\xff,4', encoding='utf-8')
-
-
-# --- labelled texts -------------------------------------------------------------
-
-
-@pytest.mark.parametrize('data, texts', [
-  (b'text,label\n' + b'x' * 131_073 + b',1\nshort,0\n', ['x' * 131_073, 'short']),
-  (b'text,label\n"' + b'x\n' * 131_073 + b'",1\n', ['x\n' * 131_073]),
-  (b'text;label\na, b;1\n', ['a, b']),
-  (b'sep=;\r\ntext;label\r\na;1\r\n', ['a']),
-  ('text,label\nK\u00f6ln \u20ac,1\n'.encode('cp1252'), ['K\u00f6ln \u20ac']),
-  ('text,label\nK\u00f6ln,1\n'.encode('utf-16'), ['K\u00f6ln']),
-  (b'\xef\xbb\xbf"text",label\nNA,1\n', ['NA']),
-  (b'text,label\r1,1\r None ,0\r', ['1', ' None ']),
-  (b'text\tlabel\n"a ""b"""\t1\n', ['a "b"']),
-  (b'label,text\n1,a\n   \n0,b\n', ['a', 'b']),
-])
-def test_labelled_texts(tmp_path, data, texts):
-  (tmp_path / 'train.csv').write_bytes(data)
-  found = LabelledCsv(str(tmp_path)).read('train', DataContext(None, tmp_path, {}))
-  assert found.texts == texts
-  assert found.labels == ['1', '0'][: len(texts)]
