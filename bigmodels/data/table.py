@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from bigmodels.core import files
-from bigmodels.core.errors import UserError, in_a_line, nearest
+from bigmodels.core.errors import UserError, nearest, one_line
 from bigmodels.core.paths import resolved
 from bigmodels.data import cleaning, csv_files, table_fit
 from bigmodels.data.cleaning import Frame, is_text, missing, rows_of, take

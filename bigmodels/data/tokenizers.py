@@ -216,7 +216,7 @@ class TokenizerFile(Config):
 
   def settings(self) -> dict[str, Any]:
     """Returns a digest of the file, which may have moved."""
-    return {'sha256': hashlib.sha256(self._read().encode()).hexdigest()[:12]}
+    return {'sha256': digests.of_bytes(self._read().encode())}
 
   def fit(self, texts: Iterable[str]) -> dict[str, Any]:
     del texts

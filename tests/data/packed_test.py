@@ -17,7 +17,7 @@ from bigmodels.parallel import layout
 from bigmodels.parallel.sharding import MeshShape
 from tests.data.given import context, given
 
-ONE = layout.over(MeshShape(), 'jit', ())
+ONE = layout.make_layout(MeshShape(), 'jit', ())
 
 
 def flat(columns, name):

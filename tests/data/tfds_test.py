@@ -23,7 +23,7 @@ from tests.data.prepared import (
   record,
 )
 
-ONE = layout.over(MeshShape(), 'jit', ())
+ONE = layout.make_layout(MeshShape(), 'jit', ())
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from bigmodels.parallel.sharding import MeshShape
 from bigmodels.training import build
 from tests.data.given import Given, context, given
 
-ONE = layout.over(MeshShape(), 'jit', ())
+ONE = layout.make_layout(MeshShape(), 'jit', ())
 
 
 def test_the_tokenizer_is_fitted_to_training_text_and_kept():
@@ -106,7 +106,7 @@ def test_a_build_supplies_tokenizer_and_vocabulary(tmp_path):
   assert model.vocabulary == 8
   # A model may have its vocabulary in an encoder.
   bert = partial(models.Bert, length=2, depth=1, width=4, heads=2)
-  for model in (models.MaskedBert, partial(models.BertClassifier, outputs=2)):
+  for model in (models.MaskedBert, partial(models.BertClassifier, num_outputs=2)):
     build.build(dataclasses.replace(record, model=partial(model, encoder=bert)), ONE,
                 world).close()
     assert seen[-1].encoder.vocabulary == 8

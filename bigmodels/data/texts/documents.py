@@ -108,7 +108,7 @@ class TextFiles:
     given = self.path if cut or split == 'train' else self.validation
     root = files.find(given, context.data_dir)
     if root.is_dir():
-      return _read_files(root, files.listed(root, self.pattern), split if cut else None)
+      return _read_files(root, files.glob(root, self.pattern), split if cut else None)
     documents = _read_files(root.parent, [root.name], None)
     text = documents.texts[0]
     at = int(0.9 * len(text))

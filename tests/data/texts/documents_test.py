@@ -73,7 +73,7 @@ def test_text_that_is_not_there(tmp_path, monkeypatch):
   write(tmp_path, empty_txt='', data__books__a_txt='0123456789')
   with pytest.raises(UserError, match=r'empty\.txt: there is no text in it'):
     TextFiles('empty.txt').read('train', HERE)
-  with pytest.raises(UserError, match=r"no file there is like '\*\.md'"):
+  with pytest.raises(UserError, match=r"no file matches '\*\.md'"):
     TextFiles('data', pattern='*.md').read('train', HERE)
   with pytest.raises(UserError, match=r"pattern: .* got '/x'"):
     TextFiles('data', pattern='/x').read('train', HERE)
