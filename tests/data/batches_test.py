@@ -418,15 +418,15 @@ def test_any_column_that_is_not_finite_is_refused_by_name_and_row(resident):
 
 
 class Half(layout.Layout):
-  """What one of two processes reads of a batch that is cut over two devices."""
+  """What one of two processes reads of a batch that is sharded over two devices."""
 
   number: int
 
-  def positions(self, shape):
+  def local_positions(self, shape):
     numbers = np.arange(np.prod(shape)).reshape(shape)
     return np.split(numbers, 2, 1)[self.number].ravel()
 
-  def cut(self, array, positions, shape):
+  def shard_batch(self, array, positions, shape):
     return array.reshape(shape[0], shape[1] // 2, *array.shape[1:])
 
 
