@@ -30,7 +30,7 @@ from bigmodels.training.build import build  # noqa: E402
 from bigmodels.training.compile import compile_programs  # noqa: E402
 from experiments import cartpole_a2c  # noqa: E402
 
-SECONDS = 3.0  # that one timing takes at least
+SECONDS = 3.0  # of one timing, at least
 
 
 def main() -> None:

@@ -1,20 +1,20 @@
-"""Train steps and inference beside PyTorch: same network, batch and machine.
+"""Compares train steps and inference with PyTorch.
 
   python benchmarks/beside_pytorch.py
   python benchmarks/beside_pytorch.py --networks=cifar_cnn,gpt --rounds=7 --out=FILE
   python benchmarks/beside_pytorch.py --pytorch=OTHER/bin/python
 
-PyTorch as it comes, eager, and with `torch.compile` where that works. Each trains in a
-process of its own, and they take turns: the others wait while one is timed, and who
-begins goes round. Our step is the one that a run compiles, data gathered
-and metrics summed inside of it; PyTorch's is forward, loss, backward and Adam on a
-batch that is gathered before. Random inputs in float32, no augmentation anywhere.
+PyTorch runs eagerly, and with `torch.compile` if that works. Network, batch and machine
+are the same; each side trains in its own process. They take turns: the others wait
+while one is timed, and the order rotates. Our step is the one that a run compiles,
+which gathers the data and sums the metrics; PyTorch's is forward, loss, backward and
+Adam on a batch that exists already. Inputs are random float32, without augmentation.
 Inference is the forward pass in evaluation mode, of 1 and of 256 examples.
 
-Prints a line for every network as it is done; `--out` gets all of it as JSON, with the
-machine: milliseconds of every round, and PyTorch's over ours: median, least, most.
-`--pytorch` names the Python of another environment for PyTorch's side, where the two
-do not install together. It needs the machine for itself: PyTorch's threads wait for
+Prints a line for every network; `--out` writes everything as JSON, with the machine:
+milliseconds of every round, and the ratio of PyTorch's to ours: median, least, most.
+`--pytorch` names the Python of another environment for PyTorch, if the two cannot be
+installed together. Nothing else should run on the machine: PyTorch's threads wait for
 each other.
 """
 
@@ -35,7 +35,7 @@ import numpy as np  # noqa: E402
 from machine import save  # noqa: E402
 
 INFERENCE = (1, 256)
-SECONDS = 1.5  # that one timing should take at least
+SECONDS = 1.5  # of one timing, at least
 IMAGES = {  # network -> height, width, channels of its inputs, and batch
   'mlp': ((28, 28, 1), 128),
   'mnist_cnn': ((28, 28, 1), 64),
@@ -50,14 +50,14 @@ CLASSES, VOCABULARY = 10, 65
 
 def examples(network: str, count: int) -> tuple[np.ndarray, np.ndarray]:
   """Random inputs and labels."""
-  chance = np.random.default_rng(0)
+  rng = np.random.default_rng(0)
   if network in TOKENS:
     length, _ = TOKENS[network]
-    text = chance.integers(0, VOCABULARY, (count, length + 1), np.int32)
+    text = rng.integers(0, VOCABULARY, (count, length + 1), np.int32)
     return text[:, :-1], text[:, 1:]
   shape, _ = IMAGES[network]
-  return (chance.normal(size=(count, *shape)).astype(np.float32),
-          chance.integers(0, CLASSES, count, np.int32))
+  return (rng.normal(size=(count, *shape)).astype(np.float32),
+          rng.integers(0, CLASSES, count, np.int32))
 
 
 def batch_of(network: str) -> int:
@@ -68,7 +68,11 @@ def batch_of(network: str) -> int:
 
 
 def ours(network: str) -> dict[str, Callable[[int], None]]:
-  """What is timed -> (times) -> nothing, done when it returns."""
+  """Our side of a network.
+
+  Returns:
+    Functions (times) -> None by name, 'train' and 'infer_N', which return when done.
+  """
   import jax
   import optax
 
@@ -87,10 +91,10 @@ def ours(network: str) -> dict[str, Callable[[int], None]]:
   batch = batch_of(network)
   task = tasks.classification
   if network in TOKENS:
-    nothing = Tokenizer(
+    tokenizer = Tokenizer(
       size=VOCABULARY, special={}, byte_counts=np.ones(VOCABULARY, np.float32),
       encode_all=None, decode=None, token=None)
-    task = partial(tasks.next_token, tokenizer=nothing)
+    task = partial(tasks.next_token, tokenizer=tokenizer)
   model = {
     'mlp': lambda: models.Mlp(CLASSES, (512, 512)),
     'mnist_cnn': lambda: mnist_cnn.config().model,
@@ -116,7 +120,7 @@ def ours(network: str) -> dict[str, Callable[[int], None]]:
       count = min(most, times - step)
       carry[0], _ = programs.advance(
         carry[0], built.train.host_batch(0, count), count, False, [0, 0, 0])
-    if carry[0].fault[0] >= 0:  # it waits for the steps; after a fault there are none
+    if carry[0].fault[0] >= 0:  # waits for the steps; after a fault there are none
       sys.exit(f'{network}: the loss is not finite')
 
   forward = jax.jit(lambda params, model_state, x: built.model.apply(
@@ -125,8 +129,8 @@ def ours(network: str) -> dict[str, Callable[[int], None]]:
 
   def infer(x, times):
     for _ in range(times):
-      answer = forward(carry[0].state.params, carry[0].state.model_state, x)
-    jax.block_until_ready(answer)
+      logits = forward(carry[0].state.params, carry[0].state.model_state, x)
+    jax.block_until_ready(logits)
 
   return {'train': train} | {
     f'infer_{n}': partial(infer, jax.device_put(examples(network, n)[0]))
@@ -137,7 +141,7 @@ def ours(network: str) -> dict[str, Callable[[int], None]]:
 
 
 def theirs(network: str, *, compiled: bool) -> dict[str, Callable[[int], None]]:
-  """The same in PyTorch, eager or compiled."""
+  """PyTorch's side of a network, eager or compiled; see `ours`."""
   import networks_pytorch
   import torch
   from torch.nn import functional as F
@@ -184,7 +188,7 @@ SIDES = {'ours': ours, 'eager': partial(theirs, compiled=False),
 
 
 def serve(side: str, network: str) -> None:
-  """Answers each line 'WHAT TIMES' of the input with seconds."""
+  """Answers each line 'NAME TIMES' on stdin with seconds on stdout."""
   work = SIDES[side](network)
   try:
     work['train'](1)
@@ -195,17 +199,17 @@ def serve(side: str, network: str) -> None:
     return
   print('ready', flush=True)
   for line in sys.stdin:
-    what, times = line.split()
+    name, times = line.split()
     start = time.perf_counter()
-    work[what](int(times))
+    work[name](int(times))
     print(time.perf_counter() - start, flush=True)
 
 
 class Worker:
-  """A process that serves; asked by calling it.
+  """A process for one side of a network.
 
   Attributes:
-    absent: why it does not, or ''.
+    absent: why it does not work, or ''.
   """
 
   def __init__(self, side: str, network: str, python: str = sys.executable):
@@ -213,17 +217,17 @@ class Worker:
       [python, __file__, f'--serve={side}', f'--networks={network}'],
       stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
       env=os.environ | {'JAX_PLATFORMS': 'cpu'})
-    said = ''
-    while said not in ('ready', 'absent'):
+    state = ''
+    while state not in ('ready', 'absent'):
       line = self._process.stdout.readline()
       if not line:
         sys.exit(f'{side}, {network}: ended with {self._process.wait()}')
-      said, _, why = line.strip().partition(' ')
-    self.absent = why if said == 'absent' else ''
+      state, _, reason = line.strip().partition(' ')
+    self.absent = reason if state == 'absent' else ''
 
-  def __call__(self, what: str, times: int) -> float:
-    """Seconds for doing something so many times."""
-    self._process.stdin.write(f'{what} {times}\n')
+  def __call__(self, name: str, times: int) -> float:
+    """Runs a function of this side, and returns the seconds."""
+    self._process.stdin.write(f'{name} {times}\n')
     self._process.stdin.flush()
     answer = self._process.stdout.readline()
     return float(answer) if answer else sys.exit('a process has ended')
@@ -234,7 +238,16 @@ class Worker:
 
 
 def compare(network: str, rounds: int, pytorch: str) -> dict[str, dict]:
-  """What is timed -> our milliseconds of each round, theirs and the ratios."""
+  """Compares a network on all sides.
+
+  Args:
+    network: its name.
+    rounds: of the measurement.
+    pytorch: the Python for PyTorch.
+
+  Returns:
+    As `in_turn`.
+  """
   workers = {side: Worker(side, network, sys.executable if side == 'ours' else pytorch)
              for side in SIDES}
   for side in [side for side, worker in workers.items() if worker.absent]:
@@ -244,28 +257,32 @@ def compare(network: str, rounds: int, pytorch: str) -> dict[str, dict]:
 
 def in_turn(workers: dict[str, Worker], timed: Sequence[str], rounds: int
             ) -> dict[str, dict]:
-  """Times what several workers do, one after the other, and ends them.
+  """Times workers in turn, and ends them.
 
   Args:
     workers: by side; the others are compared with the first.
-    timed: what they are asked for.
-    rounds: of all of them.
+    timed: names of the functions to time.
+    rounds: of the measurement.
+
+  Returns:
+    By name of the function: milliseconds of the first side, and of each other side
+    its milliseconds and the ratios.
   """
   found, ours = {}, next(iter(workers))
-  for what in timed:
+  for name in timed:
     times = {}
     for side, worker in workers.items():
-      worker(what, 1)  # compiled, or allocated, here
-      times[side] = max(2, round(SECONDS / worker(what, 1)))
+      worker(name, 1)  # compiles, or allocates
+      times[side] = max(2, round(SECONDS / worker(name, 1)))
     taken: dict[str, list[float]] = {side: [] for side in workers}
     order = list(workers)
     for _ in range(rounds):
       for side in order:
-        workers[side](what, 1)  # awake: pages and caches that waiting has cost
-        taken[side].append(1e3 * workers[side](what, times[side]) / times[side])
+        workers[side](name, 1)  # restores pages and caches lost while it waited
+        taken[side].append(1e3 * workers[side](name, times[side]) / times[side])
       order = [*order[1:], order[0]]
     ours_ms = taken.pop(ours)
-    found[what] = {f'{ours}_ms': [round(ms, 3) for ms in ours_ms]} | {
+    found[name] = {f'{ours}_ms': [round(ms, 3) for ms in ours_ms]} | {
       side: _beside(ours_ms, ms) for side, ms in taken.items()}
   for worker in workers.values():
     worker.close()
@@ -289,7 +306,7 @@ def main() -> None:
   flags = parser.parse_args()
   networks = flags.networks.split(',')
   if unknown := [name for name in networks if name not in NETWORKS]:
-    parser.error(f'--networks: {unknown[0]} is none of {", ".join(NETWORKS)}')
+    parser.error(f'--networks: choose from {", ".join(NETWORKS)}; got {unknown[0]}')
   if flags.serve:
     serve(flags.serve, networks[0])
     return
@@ -297,10 +314,10 @@ def main() -> None:
   for network in networks:
     results[network] = compare(network, flags.rounds, flags.pytorch)
     for side in list(SIDES)[1:]:
-      told = [f'{what} {each[side]["ratio"]} ({each[side]["least"]} to '
-              f'{each[side]["most"]})'
-              for what, each in results[network].items() if side in each]
-      print(f'{network}, PyTorch {side} over ours: {", ".join(told) or "none"}',
+      ratios = [f'{name} {each[side]["ratio"]} ({each[side]["least"]} to '
+                f'{each[side]["most"]})'
+                for name, each in results[network].items() if side in each]
+      print(f'{network}, PyTorch {side} over ours: {", ".join(ratios) or "none"}',
             flush=True)
     if flags.out:
       save(flags.out, f'beside_pytorch.py --networks={flags.networks} '

@@ -1,14 +1,16 @@
-"""Train steps on this release of JAX beside others: same network, batch and machine.
+"""Compares train steps on this release of JAX with those on others.
 
   python benchmarks/beside_release.py OTHER/bin/python ...
   python benchmarks/beside_release.py --networks=gpt --rounds=7 OTHER/bin/python
 
-Each argument is the Python of a virtual environment with another release. Each release
-trains in a process of its own, and they take turns, as in `beside_pytorch.py`.
+Each argument is the Python of a virtual environment with another release. Network,
+batch and machine are the same; each release trains in its own process, in turn, as in
+`beside_pytorch.py`.
 
-Prints a line for every network as it is done; `--out` gets all of it as JSON, with the
-machine: milliseconds of every round, and the other's time over that of this release:
-median, least, most. More than 1 is a gain of this one. It needs the machine for itself.
+Prints a line for every network; `--out` writes everything as JSON, with the machine:
+milliseconds of every round, and the ratio of the other's time to that of this release:
+median, least, most. A ratio above 1 means that this one is faster. Nothing else should
+run on the machine.
 """
 
 import argparse
@@ -41,7 +43,7 @@ def main() -> None:
   flags = parser.parse_args()
   networks = flags.networks.split(',')
   if unknown := [name for name in networks if name not in NETWORKS]:
-    parser.error(f'--networks: {unknown[0]} is none of {", ".join(NETWORKS)}')
+    parser.error(f'--networks: choose from {", ".join(NETWORKS)}; got {unknown[0]}')
   pythons = {release_of(python): python for python in (sys.executable, *flags.others)}
   if len(pythons) != 1 + len(flags.others):
     parser.error(f'the releases must differ, got {", ".join(pythons)}')

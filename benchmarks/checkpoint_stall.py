@@ -1,17 +1,17 @@
-"""How long training stands still for a checkpoint, and how much slower it is beside it.
+"""How long a checkpoint stops training, and how much it slows it down afterwards.
 
   python benchmarks/checkpoint_stall.py --data_dir=DIR --experiments=cifar_cnn
 
-A checkpoint is copied from the device, which training waits for, and written while it
-goes on. In each round the same steps are taken without and with a checkpoint that is
-begun before them, in turn:
+A checkpoint is copied from the device while training waits, and written while training
+continues. Each round takes the same steps without a checkpoint and with one that begins
+before them:
 
-- stall_ms: until training may go on;
-- written_ms: from then until the checkpoint is on disk, steps beside it;
-- slower: seconds of the steps beside it over those without.
+- stall_ms: until training can continue;
+- written_ms: from then until the checkpoint is on disk, with concurrent steps;
+- slower: the ratio of the seconds of these steps to those without a checkpoint.
 
-Prints a line for every experiment: the medians, and what a checkpoint holds; `--out`
-gets every round as JSON, with the machine.
+Prints a line for every experiment: the medians, and the size of a checkpoint; `--out`
+writes every round as JSON, with the machine.
 """
 
 import argparse
@@ -38,11 +38,21 @@ from bigmodels.storage.checkpoint import Checkpoints  # noqa: E402
 from bigmodels.training.build import build  # noqa: E402
 from bigmodels.training.compile import compile_programs  # noqa: E402
 
-SECONDS = 3.0  # that the steps of a round should take at least
+SECONDS = 3.0  # of the steps of a round, at least
 
 
 def measure(name: str, data_dir: str, folder: pathlib.Path, rounds: int) -> dict:
-  """What is timed -> milliseconds of each round, or ratios; and megabytes."""
+  """Measures an experiment.
+
+  Args:
+    name: of the experiment.
+    data_dir: of its data.
+    folder: for checkpoints and caches.
+    rounds: of the measurement.
+
+  Returns:
+    Milliseconds or ratios of each round by name; and the megabytes of a checkpoint.
+  """
   experiment = dataclasses.replace(
     resolving.resolve(name, {}).experiment, evals={}, duration=Duration(steps=10**6))
   built = build(
@@ -74,7 +84,7 @@ def measure(name: str, data_dir: str, folder: pathlib.Path, rounds: int) -> dict
 
   steps(2)
   times = max(2, round(2 * SECONDS / steps(2)))
-  begin(1)  # what the first one needs besides: threads, folders, compilation
+  begin(1)  # the first one also starts threads, makes folders and compiles
   checkpoints.wait()
   found: dict[str, list[float]] = {'stall_ms': [], 'written_ms': [], 'slower': []}
   for index in range(rounds):
@@ -107,7 +117,7 @@ def main() -> None:
     results[name] = found
     stall, written, slower = (
       statistics.median(found[key]) for key in ('stall_ms', 'written_ms', 'slower'))
-    print(f'{name}: {found["megabytes"]} MB, training stands for {stall:.0f} ms, is '
+    print(f'{name}: {found["megabytes"]} MB, training stops for {stall:.0f} ms, is '
           f'{slower:.2f} times as slow for {found["steps_ms"]:.0f} ms after; on disk '
           f'within {written:.0f} ms', flush=True)
     if flags.out:

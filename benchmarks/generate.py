@@ -1,7 +1,7 @@
-"""Generation with a cache against reading the whole text again for every token.
+"""Generation with a cache compared with recomputing the whole text for every token.
 
-Both take the likeliest token, compiled as one program; they run alternately. Prints one
-line of JSON: the median times, their ratio, and whether the texts are the same.
+Both take the most likely token, compiled as one program; they run in turn. Prints one
+line of JSON: the times, the ratio of their medians, and how many tokens are the same.
 
     python benchmarks/generate.py
     python benchmarks/generate.py --depth=12 --width=768 --heads=12 --batch=8
@@ -27,7 +27,7 @@ from bigmodels.tasks import decoding
 
 
 def cached(model, count, params, prompt):
-  """Prompt, int `[batch, n]` -> the tokens that follow, `[batch, count]`."""
+  """Generates with a cache: prompt int `[batch, n]` -> `[batch, count]`."""
   size = prompt.shape[1] + count
 
   def advance(cache, tokens, segments):
@@ -39,7 +39,7 @@ def cached(model, count, params, prompt):
 
 
 def uncached(model, count, params, prompt):
-  """The same, without a cache."""
+  """Generates without a cache: prompt int `[batch, n]` -> `[batch, count]`."""
   length = prompt.shape[1]
 
   def step(i, text):
@@ -70,26 +70,26 @@ def main():
   params = jax.jit(partial(model.init, train=False))(
     jax.random.PRNGKey(0), prompt)['params']
   found, times, compiling = {}, {'cached': [], 'uncached': []}, {}
-  programs = {how: jax.jit(partial(function, model, given.tokens))
-              for how, function in (('cached', cached), ('uncached', uncached))}
-  for how, program in programs.items():
+  programs = {method: jax.jit(partial(function, model, given.tokens))
+              for method, function in (('cached', cached), ('uncached', uncached))}
+  for method, program in programs.items():
     start = time.perf_counter()
-    programs[how] = program.lower(params, prompt).compile()
-    compiling[how] = round(time.perf_counter() - start, 2)
-    found[how] = jax.device_get(programs[how](params, prompt))
+    programs[method] = program.lower(params, prompt).compile()
+    compiling[method] = round(time.perf_counter() - start, 2)
+    found[method] = jax.device_get(programs[method](params, prompt))
   for _ in range(given.repeats):
-    for how, program in programs.items():
+    for method, program in programs.items():
       start = time.perf_counter()
       jax.block_until_ready(program(params, prompt))
-      times[how].append(time.perf_counter() - start)
-  median = {how: statistics.median(each) for how, each in times.items()}
+      times[method].append(time.perf_counter() - start)
+  median = {method: statistics.median(each) for method, each in times.items()}
   print(json.dumps({
     'device': jax.devices()[0].device_kind, 'precision': arithmetic, **vars(given),
     'same_tokens': float((found['cached'] == found['uncached']).mean()),
     'compile_seconds': compiling,
-    'seconds': {how: [round(t, 4) for t in each] for how, each in times.items()},
+    'seconds': {method: [round(t, 4) for t in each] for method, each in times.items()},
     'tokens_per_second': {
-      how: round(given.batch * given.tokens / t, 1) for how, t in median.items()},
+      method: round(given.batch * given.tokens / t, 1) for method, t in median.items()},
     'ratio': round(median['uncached'] / median['cached'], 2)}))
 
 

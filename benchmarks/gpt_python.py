@@ -1,19 +1,18 @@
-"""What a run of `gpt_python` is worth: do its completions parse, does it compress?
+"""Measures a run of `gpt_python`: how many completions parse, and bits per byte.
 
   python benchmarks/gpt_python.py --workdir=runs/...
 
-Completions are short, as an editor offers them: the next line of code. They are asked
-for in two ways: in files that training has not seen, after a statement drawn at random
-and the lines before it; and after short prompts with nothing before them. No prompt
-ends in white space, which a token of what follows begins with. A completion is cut
-after its first line that is neither blank nor a comment. It parses if all that stands
-there then, the file from its beginning, is Python or the beginning of Python, as the
-standard library's `codeop` judges it: an open bracket or a block without a body may
-yet be closed, a wrong indentation or a word too many may not.
+Completions are short, as in an editor: the next line of code. There are two kinds of
+prompts: files that were not trained on, up to a random statement, with as many lines as
+fit; and short prompts alone. No prompt ends in white space, with which the next token
+begins. A completion is truncated after its first line that is neither blank nor a
+comment. It parses if the file up to there is Python or the beginning of Python, by the
+standard library's `codeop`: an open bracket or a block without a body can be completed,
+a wrong indentation or an additional word cannot.
 
-Bits per byte of the validation files are those of the run's best checkpoint, beside
-`xz -9` of the same files alone, and after the training files (what they add to the
-compressed size). Prints one JSON line.
+Bits per byte of the validation files are those of the run's best checkpoint, compared
+with `xz -9` of these files alone, and after the training files (the increase of the
+compressed size). Prints one line of JSON.
 """
 
 import argparse
@@ -53,7 +52,7 @@ def begins(text: str) -> bool:
 
 
 def first_line(completion: str) -> str | None:
-  """Up to the end of the first line of code; None if there is no whole one."""
+  """Everything up to the end of the first line of code; None if it has no end."""
   lines = completion.splitlines(keepends=True)
   for index, line in enumerate(lines):
     code = line.strip()
@@ -68,13 +67,13 @@ def documents(split: str) -> list[str]:
   return texts.StandardLibrary().read(split, context).texts
 
 
-def places(flags) -> list[tuple[str, str]]:
-  """(file up to a statement, the last lines of it: what is shown), at random."""
+def file_prompts(flags) -> list[tuple[str, str]]:
+  """Random files up to a statement, each with its last lines, which are the prompt."""
   kept = json.loads((pathlib.Path(flags.workdir) / 'data.json').read_text())['kept']
   tokenizer = tokenizers.load(kept['tokenizer'])
-  chance, files, found = random.Random(0), documents('validation'), []
-  while len(found) < flags.places:
-    text = chance.choice(files)
+  rng, files, found = random.Random(0), documents('validation'), []
+  while len(found) < flags.prompts:
+    text = rng.choice(files)
     try:
       tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
     except (SyntaxError, tokenize.TokenError):
@@ -82,10 +81,11 @@ def places(flags) -> list[tuple[str, str]]:
     ends = [token.end[0] for token in tokens if token.type == tokenize.NEWLINE]
     if len(ends) < 10:
       continue
-    lines = text.splitlines(keepends=True)[: chance.choice(ends[5:-1])]
+    lines = text.splitlines(keepends=True)[: rng.choice(ends[5:-1])]
     lines[-1] = lines[-1].rstrip()
     first = len(lines)
-    while first and len(tokenizer.encode(''.join(lines[first - 1:]))) <= flags.context:
+    while first and len(
+        tokenizer.encode(''.join(lines[first - 1:]))) <= flags.prompt_tokens:
       first -= 1
     if lines[first:] and begins(''.join(lines)):
       found.append((''.join(lines), ''.join(lines[first:])))
@@ -109,7 +109,12 @@ def completions(flags, prompts: list[str], samples: int) -> list[tuple[str, str]
 
 
 def score(files: list[str], found: list[tuple[str, str]]) -> dict[str, float]:
-  """Which share of the completions of files up to some place parses."""
+  """The fraction of completions that parse.
+
+  Args:
+    files: the text before each completion.
+    found: prompt and completion of each.
+  """
   lines = [(file, first_line(text))
            for file, (_, text) in zip(files, found, strict=True)]
   parse = [line is not None and begins(file + line) for file, line in lines]
@@ -133,19 +138,19 @@ def xz() -> dict[str, float]:
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('--workdir', required=True, help='a run of gpt_python')
-  parser.add_argument('--places', type=int, default=200, help='in unseen files')
-  parser.add_argument('--context', type=int, default=95, help='tokens shown of a file')
+  parser.add_argument('--prompts', type=int, default=200, help='in unseen files')
+  parser.add_argument('--prompt_tokens', type=int, default=95, help='of each of them')
   parser.add_argument('--samples', type=int, default=20, help='after each prompt')
   parser.add_argument('--tokens', type=int, default=32)
   parser.add_argument('--temperature', type=float, default=0.5)
   flags = parser.parse_args()
   result = json.loads((pathlib.Path(flags.workdir) / 'result.json').read_text())
-  there = places(flags)
-  at_places = completions(flags, [shown for _, shown in there], 1)
+  files = file_prompts(flags)
+  in_files = completions(flags, [prompt for _, prompt in files], 1)
   prompted = completions(flags, list(PROMPTS), flags.samples)
   print(json.dumps({
     'temperature': flags.temperature,
-    'in_unseen_files': score([file for file, _ in there], at_places),
+    'in_unseen_files': score([file for file, _ in files], in_files),
     'after_prompts': score([prompt for prompt, _ in prompted], prompted),
     'bits_per_byte': result['metrics']['validation/bits_per_byte'], **xz()}))
 

@@ -1,9 +1,9 @@
-"""A GPT in PyTorch, written and trained the way nanoGPT does it: what to compare with.
+"""A GPT in PyTorch, implemented and trained as in nanoGPT, to compare with.
 
-By itself it trains on random tokens and prints one line of JSON: the time of a step,
-tokens a second and, with `--peak_tflops`, the model FLOPs utilisation. With `--data` it
-trains on the characters of a text, and with `--eval` tells the loss of the last tenth.
-The sizes by default are those nanoGPT has for Shakespeare on a CPU:
+It trains on random tokens and prints one line of JSON: the time of a step, tokens a
+second and, with `--peak_tflops`, the model FLOPs utilization. With `--data` it trains
+on the characters of a text, and with `--eval` it prints the loss of the last tenth. The
+default sizes are those of nanoGPT for Shakespeare on a CPU:
 
     python benchmarks/gpt_pytorch.py
     python benchmarks/gpt_pytorch.py --data=input.txt --eval --steps=2000
@@ -50,7 +50,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-  """Attention and a two-layer MLP, each after its norm and added to its input."""
+  """Attention and a two-layer MLP, with pre-normalization and residual connections."""
 
   def __init__(self, *, heads: int, width: int, dropout: float, bias: bool):
     super().__init__()
@@ -69,8 +69,9 @@ class Block(nn.Module):
 class Gpt(nn.Module):
   """GPT-2 (Radford et al., 2019): tokens `[batch, length]` to logits of the next ones.
 
-  The embedding is the head too. `Gpt(layers=12, heads=12, width=768, length=1024,
-  vocabulary=50257, bias=True)` has the 124,439,808 parameters of its smallest.
+  The weights of the embedding and of the head are tied. `Gpt(layers=12, heads=12,
+  width=768, length=1024, vocabulary=50257, bias=True)` has the 124,439,808 parameters
+  of the smallest GPT-2.
   """
 
   def __init__(self, *, layers: int, heads: int, width: int, length: int,
@@ -87,31 +88,31 @@ class Gpt(nn.Module):
       if name.endswith('bias'):
         nn.init.zeros_(parameter)
       elif parameter.dim() > 1:
-        # What is added to the residual stream 2 * layers times starts smaller.
+        # The layers that add to the residual stream start with smaller weights.
         added = name.endswith(('attention.out.weight', 'down.weight'))
         nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * layers if added else 1))
 
   def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-    places = torch.arange(tokens.shape[1], device=tokens.device)
-    x = self.drop(self.tokens(tokens) + self.positions(places))
+    positions = torch.arange(tokens.shape[1], device=tokens.device)
+    x = self.drop(self.tokens(tokens) + self.positions(positions))
     for block in self.blocks:
       x = block(x)
     return F.linear(self.norm(x), self.tokens.weight)
 
 
 def parameters(model: Gpt) -> int:
-  """The number of parameters, the embedding that is also the head counted once."""
+  """The number of parameters; the tied embedding and head count once."""
   return sum(p.numel() for p in model.parameters())
 
 
 def flops_per_token(model: Gpt, length: int) -> float:
   """Floating-point operations of the model for one token, forward and backward.
 
-  6 N + 12 L T W (Chowdhery et al., PaLM, 2022, appendix B; nanoGPT counts so too). Each
-  of N weights multiplies and adds once forward and twice backward; N is without the
-  positions, which are only looked up. Each of L layers of width W multiplies queries
-  by T keys and weights by T values, `4 T W` forward and twice that backward: nothing
-  is taken off for the half that a causal mask hides.
+  6 N + 12 L T W (Chowdhery et al., *PaLM*, 2022, appendix B, and nanoGPT). Each of N
+  weights multiplies and adds once forward and twice backward; N excludes the position
+  embeddings. Each of L layers of width W multiplies queries by T keys and weights by T
+  values, `4 T W` forward and twice that backward; the half that a causal mask hides
+  counts as well.
   """
   weights = parameters(model) - model.positions.weight.numel()
   width = model.tokens.weight.shape[1]
@@ -120,7 +121,7 @@ def flops_per_token(model: Gpt, length: int) -> float:
 
 def adamw(model: Gpt, *, learning_rate: float, beta2: float,
           fused: bool) -> torch.optim.Optimizer:
-  """AdamW that decays matrices, embeddings among them, and no biases or scales."""
+  """AdamW with weight decay for matrices and embeddings, not for biases or scales."""
   every = list(model.parameters())
   groups = [{'params': [p for p in every if p.dim() > 1], 'weight_decay': DECAY},
             {'params': [p for p in every if p.dim() < 2], 'weight_decay': 0.0}]
@@ -137,16 +138,16 @@ def rate(step: int, *, steps: int, peak: float, ramp: int) -> float:
 
 
 def characters(path: pathlib.Path) -> tuple[np.ndarray, int]:
-  """A text as indices `[length]` into its sorted characters, and how many those are."""
+  """A text as indices `[length]` of its sorted characters, and their number."""
   text = path.read_text(encoding='utf-8')
   symbols = {symbol: i for i, symbol in enumerate(sorted(set(text)))}
   return np.array([symbols[c] for c in text], np.uint16), len(symbols)
 
 
 def draw(stream: np.ndarray, batch: int, length: int, device: str,
-         chance: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-  """Blocks from anywhere in a stream, and the tokens that follow, `[batch, length]`."""
-  starts = chance.integers(0, len(stream) - length, batch)
+         rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+  """Random blocks of a stream and their next tokens, both `[batch, length]`."""
+  starts = rng.integers(0, len(stream) - length, batch)
   blocks = np.stack([stream[i:i + length + 1] for i in starts]).astype(np.int64)
   both = torch.from_numpy(blocks)
   if device == 'cuda':
@@ -162,10 +163,17 @@ def cross_entropy(logits: torch.Tensor, targets: torch.Tensor,
 @torch.no_grad()
 def validate(model: Gpt, stream: np.ndarray, length: int,
              device: str, arithmetic) -> tuple[float, int]:
-  """The mean loss of a stream in nats, and of how many tokens.
+  """The mean loss of a stream in nats, and the number of tokens.
 
   The blocks do not overlap and the last may be shorter: every token but the first is
   predicted once, from the tokens before it in its block.
+
+  Args:
+    model: the GPT.
+    stream: tokens `[n]`.
+    length: of a block.
+    device: 'cpu' or 'cuda'.
+    arithmetic: () -> the context of the forward pass.
   """
   model.eval()
   tokens = torch.from_numpy(stream.astype(np.int64)).to(device)
@@ -185,7 +193,7 @@ def validate(model: Gpt, stream: np.ndarray, length: int,
 
 
 def moment(device: str) -> float | torch.cuda.Event:
-  """Now; on a GPU, when it will have come this far, so that nobody waits for it."""
+  """The time; on a GPU an event of it, without synchronization."""
   if device == 'cpu':
     return time.perf_counter()
   event = torch.cuda.Event(enable_timing=True)
@@ -194,7 +202,7 @@ def moment(device: str) -> float | torch.cuda.Event:
 
 
 def milliseconds(moments: list) -> np.ndarray:
-  """The times between moments, of which the last has passed: `[moments - 1]`."""
+  """The times between moments, `[moments - 1]`; the last one must have passed."""
   pairs = itertools.pairwise(moments)
   if isinstance(moments[0], float):
     return np.array([1e3 * (b - a) for a, b in pairs])
@@ -211,10 +219,10 @@ def arguments() -> argparse.Namespace:
   add('--width', type=int, default=128)
   add('--length', type=int, default=64, help='tokens of a block')
   add('--batch', type=int, default=12, help='blocks of a step')
-  add('--vocabulary', type=int, help='65, or the characters of --data, if not given')
+  add('--vocabulary', type=int, help='65, or that of --data, if not given')
   add('--bias', action=switch, default=False, help='in linear layers and norms')
   add('--dropout', type=float, default=0.0)
-  add('--steps', type=int, default=60, help='updates in all, those of --warmup too')
+  add('--steps', type=int, default=60, help='updates, including --warmup')
   add('--warmup', type=int, default=10, help='first steps, which are not timed')
   add('--learning_rate', type=float, default=1e-3, help='the highest')
   add('--ramp', type=int, default=100, help='steps until the highest learning rate')
@@ -232,18 +240,19 @@ def arguments() -> argparse.Namespace:
   args = parser.parse_args()
   for name in ('layers', 'heads', 'width', 'length', 'batch', 'vocabulary', 'threads'):
     if (value := getattr(args, name)) is not None and value < 1:
-      parser.error(f'--{name}: wants at least 1, got {value}')
+      parser.error(f'--{name}: must be >= 1, got {value}')
   if args.width % args.heads:
-    parser.error(f'--width: wants a multiple of --heads={args.heads}, got {args.width}')
+    parser.error(
+      f'--width: must be a multiple of --heads={args.heads}, got {args.width}')
   if not 0 <= args.warmup < args.steps:
-    parser.error(f'--warmup: wants 0 to {args.steps - 1}, less than --steps, '
-                 f'got {args.warmup}')
+    parser.error(f'--warmup: must be >= 0 and < --steps={args.steps}, got '
+                 f'{args.warmup}')
   if args.eval and not args.data:
-    parser.error('--eval: wants a text to evaluate on, set --data=FILE')
+    parser.error('--eval: needs a text, --data=FILE')
   if args.data and not args.data.is_file():
-    parser.error(f'--data: wants a text file, {args.data} is none')
+    parser.error(f'--data: must be a text file, got {args.data}')
   if args.device == 'cuda' and not torch.cuda.is_available():
-    parser.error('--device: wants a GPU for cuda, PyTorch finds none; take cpu')
+    parser.error('--device=cuda: PyTorch finds no GPU; use cpu')
   return args
 
 
@@ -255,12 +264,12 @@ def streams(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, int]:
     return made, made[:0], size
   stream, size = characters(args.data)
   if args.vocabulary and args.vocabulary < size:
-    raise SystemExit(f'--vocabulary: wants at least the {size} characters of '
+    raise SystemExit(f'--vocabulary: must be >= {size}, the number of characters of '
                      f'{args.data}, got {args.vocabulary}')
   split = int(0.9 * len(stream))
   if split <= args.length or len(stream) - split < 2:
-    raise SystemExit(f'--data: wants more than {args.length} characters (--length) in '
-                     f'its first 90 %, {args.data} has {len(stream)} in all')
+    raise SystemExit(f'--data: must have > {args.length} characters (--length) in its '
+                     f'first 90 %; {args.data} has {len(stream)} in total')
   return stream[:split], stream[split:], args.vocabulary or size
 
 
@@ -272,7 +281,7 @@ def main() -> None:
   if args.device == 'cuda':
     torch.set_float32_matmul_precision('high')
   train, validation, vocabulary = streams(args)
-  chance = np.random.default_rng(args.seed)
+  rng = np.random.default_rng(args.seed)
 
   def arithmetic():
     if args.dtype == 'float32':
@@ -280,7 +289,7 @@ def main() -> None:
     return torch.autocast(args.device, torch.bfloat16)
 
   def batch():
-    return draw(train, args.batch, args.length, args.device, chance)
+    return draw(train, args.batch, args.length, args.device, rng)
 
   model = Gpt(layers=args.layers, heads=args.heads, width=args.width,
               length=args.length, vocabulary=vocabulary, dropout=args.dropout,
@@ -297,7 +306,7 @@ def main() -> None:
                          ramp=args.ramp)
     with arithmetic():
       loss = cross_entropy(forward(x), y)
-    x, y = batch()  # while a GPU is still busy with the last
+    x, y = batch()  # while a GPU still computes the last one
     loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), CLIP)
     optimizer.step()

@@ -1,14 +1,14 @@
-"""Images a second of each road into the step, beside the step itself.
+"""Images a second of each input pipeline, compared with the train step.
 
   python benchmarks/input_pipeline.py --data_dir=DIR --experiment=cifar_resnet
 
-- decoded: the whole training split from its files to arrays in the cache, once;
+- decoded: the whole training split, once, from its files to arrays in the cache;
 - resident: gathered and augmented on the device;
-- streamed: read, decoded and handed to the device, by threads and by 2 workers;
-- step: the compiled train step, with its resident data road inside.
+- streamed: read, decoded and copied to the device, by threads and by 2 workers;
+- step: the compiled train step, which contains the resident pipeline.
 
-Prints a line for each, and how the roads compare with the step; `--out` gets it as
-JSON, with the machine.
+Prints a line for each, with its ratio to the step; `--out` writes them as JSON, with
+the machine.
 """
 
 import argparse
@@ -33,11 +33,11 @@ from bigmodels.parallel import layout  # noqa: E402
 from bigmodels.training.build import build  # noqa: E402
 from bigmodels.training.compile import compile_programs  # noqa: E402
 
-SECONDS = 5.0  # that one timing should take at least
+SECONDS = 5.0  # of one timing, at least
 
 
 def rate(work, images: int) -> float:
-  """Images a second of `work(times)`, each time so many images."""
+  """Images a second of `work(times)`, which processes `images` images each time."""
   work(2)
   times = 2
   while True:
@@ -50,7 +50,16 @@ def rate(work, images: int) -> float:
 
 
 def measure(name: str, data_dir: str, folder: pathlib.Path) -> dict[str, float]:
-  """Road -> images a second."""
+  """Measures all pipelines.
+
+  Args:
+    name: of the experiment.
+    data_dir: of its data.
+    folder: for the cache.
+
+  Returns:
+    Images a second by pipeline.
+  """
   experiment = dataclasses.replace(
     resolving.resolve(name, {}).experiment, evals={}, duration=Duration(steps=10**6))
   one = layout.make_layout(experiment.mesh, 'jit', experiment.rules)
@@ -92,7 +101,7 @@ def measure(name: str, data_dir: str, folder: pathlib.Path) -> dict[str, float]:
 
   found['step'] = rate(steps, size)
   built.close()
-  for workers, road in ((0, 'streamed by threads'), (2, 'streamed by 2 workers')):
+  for workers, pipeline in ((0, 'streamed by threads'), (2, 'streamed by 2 workers')):
     streamed, at = opened(resident=False, workers=workers), [0]
 
     def read(times, loader=streamed.train, at=at):
@@ -100,7 +109,7 @@ def measure(name: str, data_dir: str, folder: pathlib.Path) -> dict[str, float]:
         jax.block_until_ready(loader.host_batch(at[0], 1))
         at[0] += 1
 
-    found[road] = rate(read, size)
+    found[pipeline] = rate(read, size)
     streamed.close()
   return found
 
@@ -111,12 +120,13 @@ def main() -> None:
   parser.add_argument('--experiment', default='cifar_resnet')
   parser.add_argument('--out', type=pathlib.Path, help='a JSON file')
   flags = parser.parse_args()
-  absl_flags.FLAGS.mark_as_parsed()  # Grain's workers ask for them
+  absl_flags.FLAGS.mark_as_parsed()  # Grain's workers read them
   devices.require_backend(None)
   with tempfile.TemporaryDirectory() as folder:
     found = measure(flags.experiment, flags.data_dir, pathlib.Path(folder))
-  for road, images in found.items():
-    print(f'{road}: {images:,} images/s, {images / found["step"]:.2f} times the step')
+  for pipeline, images in found.items():
+    print(f'{pipeline}: {images:,} images/s, {images / found["step"]:.2f} times the '
+          'step')
   if flags.out:
     save(flags.out, 'input_pipeline.py --data_dir=DIR '
                     f'--experiment={flags.experiment}', found)

@@ -1,4 +1,4 @@
-"""What something was measured on, and how it is kept."""
+"""The machine of a measurement, and results as files."""
 
 import importlib.metadata
 import json
@@ -18,7 +18,7 @@ def save(path: pathlib.Path, command: str, results: dict, *,
     path: of the file.
     command: without `python benchmarks/`.
     results: what was measured.
-    torch: the Python that PyTorch ran on.
+    torch: the Python in which PyTorch ran.
   """
   found = machine()
   if torch != sys.executable:
@@ -30,7 +30,7 @@ def save(path: pathlib.Path, command: str, results: dict, *,
 
 
 def machine() -> dict[str, str | int]:
-  """Processor, its vector instructions, cores, system, versions, and the date."""
+  """The CPU, its vector instructions, cores, system, versions, and the date."""
   lines = pathlib.Path('/proc/cpuinfo').read_text().splitlines() if (
     sys.platform == 'linux') else []
   names = [line.partition(': ')[2] for line in lines if line.startswith('model name')]

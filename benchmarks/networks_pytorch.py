@@ -1,4 +1,4 @@
-"""The networks of `beside_pytorch.py` in PyTorch, as its users write or take them."""
+"""The networks of `beside_pytorch.py` in PyTorch, in their usual implementations."""
 
 import gpt_pytorch
 import torch
@@ -29,7 +29,7 @@ def cifar_cnn(classes: int, _) -> nn.Module:
 
 
 class Logits(nn.Module):
-  """What a network of `transformers` says of images, without the record around it."""
+  """A network of `transformers` for images, which returns the logits only."""
 
   def __init__(self, network: nn.Module):
     super().__init__()

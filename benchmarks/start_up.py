@@ -1,13 +1,13 @@
-"""From the start of the process to the first step, with empty caches and again.
+"""Times from the start of a process to the first step, with empty and full caches.
 
   python benchmarks/start_up.py --data_dir=DIR --experiments=mnist_cnn,cifar_resnet
 
-The first start decodes the data and compiles; the second one finds both in the cache,
-and has a new workdir. Timed is until the line that is printed before the first step,
-with Python's imports, reading the data and making the parameters; how much of it was
-compiling is what that line says. Then the process is killed.
+The first start decodes the data and compiles; the second one reads both from the cache,
+with a new workdir. The time ends with the line that is printed before the first step,
+and includes Python's imports, reading the data and initializing the parameters; the
+line contains the time of compiling. Then the process is killed.
 
-Prints a line for every experiment; `--out` gets all of it as JSON, with the machine.
+Prints a line for every experiment; `--out` writes everything as JSON, with the machine.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from machine import save  # noqa: E402
 
 
 def start(experiment: str, data_dir: str, folder: pathlib.Path) -> dict[str, float]:
-  """Seconds until the first step, and those of them that were compiling."""
+  """Seconds until the first step, and how many of them were spent compiling."""
   with tempfile.TemporaryDirectory() as workdir:
     begun = time.perf_counter()
     process = subprocess.Popen(
@@ -34,15 +34,15 @@ def start(experiment: str, data_dir: str, folder: pathlib.Path) -> dict[str, flo
        f'--data_dir={data_dir}', f'--workdir={workdir}/run', f'--cache_dir={folder}'],
       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
       env=os.environ | {'PYTHONUNBUFFERED': '1'})
-    said = []
+    lines = []
     for line in process.stdout:
-      said.append(line)
+      lines.append(line)
       if found := re.search(r'compiled in ([\d.]+) s', line):
         seconds = time.perf_counter() - begun
         process.kill()
         process.wait()
         return {'seconds': round(seconds, 2), 'compiling': float(found[1])}
-  sys.exit(f'{experiment} did not come to its first step:\n{"".join(said)}')
+  sys.exit(f'{experiment} did not reach its first step:\n{"".join(lines)}')
 
 
 def main() -> None:

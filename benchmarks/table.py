@@ -1,4 +1,4 @@
-"""The README's tables of what was measured on a CPU, made from `results/`.
+"""Prints the README's tables of measurements on a CPU, from `results/`.
 
   python benchmarks/table.py
 """
@@ -51,17 +51,17 @@ def start_up() -> list[str]:
 
 
 def input_pipeline() -> list[str]:
-  """Images a second of each road."""
+  """Images a second of each input pipeline."""
   found = _read('input_pipeline_cpu')['results']
-  rows = ['| road of `cifar_resnet` | images/s | times the step |',
+  rows = ['| input of `cifar_resnet` | images/s | times the step |',
           '| --- | --- | --- |']
-  return rows + [f'| {road} | {images:,.0f} | {images / found["step"]:.1f} |'
-                 for road, images in found.items()]
+  return rows + [f'| {pipeline} | {images:,.0f} | {images / found["step"]:.1f} |'
+                 for pipeline, images in found.items()]
 
 
 def checkpoint_stall() -> list[str]:
-  """What a checkpoint costs the training beside it: medians of the rounds."""
-  rows = ['| saving | size | training stands | written after |',
+  """What a checkpoint costs concurrent training: medians of the rounds."""
+  rows = ['| saving | size | training stops | written after |',
           '| --- | --- | --- | --- |']
   for experiment, found in _read('checkpoint_stall_cpu')['results'].items():
     stall, written = (statistics.median(found[name]) for name in (
@@ -72,7 +72,7 @@ def checkpoint_stall() -> list[str]:
 
 
 def _measured(name: str) -> list[str]:
-  """On what, and when."""
+  """The machine, the versions and the date."""
   machine = _read(name)['machine']
   versions = ', '.join(f'{package} {machine[package]}' for package in (
     'jax', 'torch') if package in machine)

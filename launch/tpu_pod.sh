@@ -2,16 +2,16 @@
 # Trains on all hosts of a Cloud TPU slice, with gcloud from your own machine:
 #
 #   export PROJECT=PROJECT ZONE=us-west4-a NFS=HOST:/SHARE
-#   launch/tpu_pod.sh create      # asks for the slice and waits for it
+#   launch/tpu_pod.sh create      # requests the slice and waits for it
 #   launch/tpu_pod.sh setup       # the last commit, Python and packages, on every host
 #   launch/tpu_pod.sh run --experiment=cifar_cnn --workdir=/mnt/runs/a --mesh=data:16
-#   launch/tpu_pod.sh log         # follows the first host; Ctrl-C leaves the run alone
-#   launch/tpu_pod.sh stop        # saves; the same `run` goes on from there
-#   launch/tpu_pod.sh delete      # until then the slice is paid for
+#   launch/tpu_pod.sh log         # follows the first host; Ctrl-C does not stop the run
+#   launch/tpu_pod.sh stop        # saves; the same `run` resumes
+#   launch/tpu_pod.sh delete      # until then the slice costs money
 #
 # After a preemption: delete, create, setup and the same `run`. jax finds the hosts. The
-# workdir is on NFS, such as Filestore: a mounted bucket has no locks between hosts. There
-# process 0 keeps the secret by which the hosts know each other, until all have come.
+# workdir must be on NFS, such as Filestore: a mounted bucket has no locks between
+# hosts. Process 0 stores a secret there, with which the hosts authenticate each other.
 set -euo pipefail
 
 PROJECT=${PROJECT:?of Google Cloud}
@@ -34,7 +34,7 @@ case ${1:-} in
       echo "$STATE"
       [[ $STATE != FAILED && $STATE != SUSPEND* ]]
     done ;;
-  setup)  # uv brings its own Python: that of the image may be too old
+  setup)  # uv installs its own Python: that of the image may be too old
     PACKED=$(mktemp -d)/bigmodels.tar.gz
     git archive --format=tar.gz --output="$PACKED" HEAD
     tpus tpu-vm scp "$PACKED" "$NAME:" --worker=all
