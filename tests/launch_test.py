@@ -37,8 +37,8 @@ def test_flags_are_of_run_py(path):
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda p: p.name)
-def test_readme_mentions(path):
-  assert f'launch/{path.name}' in (ROOT / 'README.md').read_text()
+def test_the_docs_mention(path):
+  assert f'launch/{path.name}' in (ROOT / 'docs/growing.md').read_text()
 
 
 @pytest.mark.parametrize('name', ['tpu_pod.sh', 'slurm.sbatch'])
