@@ -144,14 +144,14 @@ def _say_run(built: build.Built, programs: Programs, carry: Carry,
              say: Callable[[str], None]) -> None:
   """Prints the size of the run, and which statistics are not of a whole batch."""
   size, microbatches = built.train.order.batch_size, built.experiment.accumulate
-  layout, filling = built.layout, built.train.order.filling
+  layout, padding = built.layout, built.train.order.padding
   statistics = any('batch_stats' in name_of(path) for path, _ in
                    jax.tree.leaves_with_path(carry.state.model_state))
   if microbatches > 1 and statistics:
     say(f'accumulate={microbatches}: batch statistics are those of each microbatch of '
         f'{size // microbatches} examples, not of all {size}')
-  if statistics and filling:
-    say(f'{filling} masked examples fill up the batch for {layout.shape}: batch '
+  if statistics and padding:
+    say(f'{padding} masked examples fill up the batch for {layout.shape}: batch '
         'statistics count them')
   parameters = sum(p.size for p in jax.tree.leaves(carry.state.params))
   say(f'{parameters:,} parameters in {built.precision}, {built.steps:,} steps of '
