@@ -21,13 +21,9 @@ import gymnasium  # noqa: E402
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
 from machine import save  # noqa: E402
+from train_steps import TrainSteps, build_quietly  # noqa: E402
 
-from bigmodels.data.sources import DataContext  # noqa: E402
 from bigmodels.hardware import devices  # noqa: E402
-from bigmodels.parallel import layout  # noqa: E402
-from bigmodels.parallel.sharding import MeshShape  # noqa: E402
-from bigmodels.training.build import build  # noqa: E402
-from bigmodels.training.compile import compile_programs  # noqa: E402
 from experiments import cartpole_a2c  # noqa: E402
 
 SECONDS = 3.0  # of one timing, at least
@@ -40,26 +36,20 @@ def main() -> None:
   flags = parser.parse_args()
   devices.require_backend(None)
   experiment = cartpole_a2c.config()
-  built = build(experiment, layout.make_layout(MeshShape(), 'jit', ()),
-                DataContext(None, pathlib.Path('.'), {}, say=lambda _: None))
-  programs = compile_programs(built.learner, built.train, {}, built.layout)
-  carry = programs.init(np.asarray(jax.random.PRNGKey(0)))
-  most = programs.traced.most
+  built = build_quietly(experiment)
+  train = TrainSteps(built, repeat=True)
   each = built.train.order.batch_size * experiment.learner.keywords['rollout_length']
 
   def ours() -> float:
-    nonlocal carry
     steps, start = 0, time.perf_counter()
     while time.perf_counter() - start < SECONDS:
-      carry, _ = programs.advance(
-        carry, built.train.host_batch(0, most), most, False, [0, 0, 0])
-      carry.fault.block_until_ready()
-      steps += most * each
+      train(train.most)
+      steps += train.most * each
     return steps / (time.perf_counter() - start)
 
   policy = jax.jit(lambda params, observation, key: jax.random.categorical(
     key, built.model.apply({'params': params}, observation[None], train=False)[0])[0])
-  params = jax.tree.map(np.asarray, carry.state.params)
+  params = jax.tree.map(np.asarray, train.carry.state.params)
   environment = gymnasium.make('CartPole-v1')
   keys = np.asarray(jax.random.split(jax.random.PRNGKey(0), 100_000))
 

@@ -74,20 +74,42 @@ def ours(network: str) -> dict[str, Callable[[int], None]]:
     Functions (times) -> None by name, 'train' and 'infer_N', which return when done.
   """
   import jax
+  from train_steps import TrainSteps, build_quietly
+
+  from bigmodels.hardware import devices
+
+  devices.require_backend(None)
+  built = build_quietly(our_experiment(network))
+  steps = TrainSteps(built, repeat=True)
+
+  def train(times):
+    steps(times)
+    if steps.carry.fault[0] >= 0:  # after a fault there are no steps
+      sys.exit(f'{network}: the loss is not finite')
+
+  forward = jax.jit(lambda params, model_state, x: built.model.apply(
+    {'params': params, **model_state}, x, train=False),
+    compiler_options=devices.compiler_options(built.layout.platform))
+
+  def infer(x, times):
+    for _ in range(times):
+      logits = forward(steps.carry.state.params, steps.carry.state.model_state, x)
+    jax.block_until_ready(logits)
+
+  return {'train': train} | {
+    f'infer_{n}': partial(infer, jax.device_put(examples(network, n)[0]))
+    for n in INFERENCE}
+
+
+def our_experiment(network: str):
+  """The experiment of a network, on four batches of random examples."""
   import optax
 
   from bigmodels import data, models, tasks
   from bigmodels.config import Duration, Experiment
-  from bigmodels.data.sources import DataContext
   from bigmodels.data.vocabularies import Tokenizer
-  from bigmodels.hardware import devices
-  from bigmodels.parallel import layout
-  from bigmodels.parallel.sharding import MeshShape
-  from bigmodels.training.build import build
-  from bigmodels.training.compile import compile_programs
   from experiments import cifar_cnn, mnist_cnn, shakespeare_gpt
 
-  devices.require_backend(None)
   batch = batch_of(network)
   task = tasks.classification
   if network in TOKENS:
@@ -105,36 +127,10 @@ def ours(network: str) -> dict[str, Callable[[int], None]]:
     'gpt': lambda: partial(shakespeare_gpt.config().model, vocabulary=VOCABULARY),
   }[network]()
   inputs, labels = examples(network, 4 * batch)
-  experiment = Experiment(
+  return Experiment(
     model=model, task=task, optimizer=partial(optax.adam, 1e-3),
     train=data.Batches(source=data.Arrays(inputs, labels), batch_size=batch),
     evals={}, duration=Duration(steps=10**6), precision='float32')
-  built = build(experiment, layout.make_layout(MeshShape(), 'jit', ()),
-                DataContext(None, pathlib.Path('.'), {}, say=lambda _: None))
-  programs = compile_programs(built.learner, built.train, {}, built.layout)
-  carry = [programs.init(np.asarray(jax.random.PRNGKey(0)))]
-  most = programs.traced.most
-
-  def train(times):
-    for step in range(0, times, most):
-      count = min(most, times - step)
-      carry[0], _ = programs.advance(
-        carry[0], built.train.host_batch(0, count), count, False, [0, 0, 0])
-    if carry[0].fault[0] >= 0:  # waits for the steps; after a fault there are none
-      sys.exit(f'{network}: the loss is not finite')
-
-  forward = jax.jit(lambda params, model_state, x: built.model.apply(
-    {'params': params, **model_state}, x, train=False),
-    compiler_options=devices.compiler_options(built.layout.platform))
-
-  def infer(x, times):
-    for _ in range(times):
-      logits = forward(carry[0].state.params, carry[0].state.model_state, x)
-    jax.block_until_ready(logits)
-
-  return {'train': train} | {
-    f'infer_{n}': partial(infer, jax.device_put(examples(network, n)[0]))
-    for n in INFERENCE}
 
 
 # --- theirs ---------------------------------------------------------------------

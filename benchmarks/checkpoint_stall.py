@@ -27,16 +27,12 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / 'benchmarks')]
 
 import jax  # noqa: E402
-import numpy as np  # noqa: E402
 from machine import save  # noqa: E402
+from train_steps import TrainSteps, build_quietly  # noqa: E402
 
 from bigmodels.config import Duration, resolving  # noqa: E402
-from bigmodels.data.sources import DataContext  # noqa: E402
 from bigmodels.hardware import devices  # noqa: E402
-from bigmodels.parallel import layout  # noqa: E402
 from bigmodels.storage.checkpoint import Checkpoints  # noqa: E402
-from bigmodels.training.build import build  # noqa: E402
-from bigmodels.training.compile import compile_programs  # noqa: E402
 
 SECONDS = 3.0  # of the steps of a round, at least
 
@@ -55,26 +51,18 @@ def measure(name: str, data_dir: str, folder: pathlib.Path, rounds: int) -> dict
   """
   experiment = dataclasses.replace(
     resolving.resolve(name, {}).experiment, evals={}, duration=Duration(steps=10**6))
-  built = build(
-    experiment, layout.make_layout(experiment.mesh, 'jit', experiment.rules),
-    DataContext(data_dir, folder, {}, say=lambda _: None))
-  programs = compile_programs(built.learner, built.train, {}, built.layout)
-  carry, most = programs.init(np.asarray(jax.random.PRNGKey(0))), programs.traced.most
+  built = build_quietly(experiment, data_dir, folder)
+  train = TrainSteps(built)
   checkpoints = Checkpoints(folder / 'checkpoints', 1, {})
 
   def steps(times: int) -> float:
-    nonlocal carry
     begun = time.perf_counter()
-    for step in range(0, times, most):
-      count = min(most, times - step)
-      carry, _ = programs.advance(
-        carry, built.train.host_batch(step, count), count, False, [0, 0, 0])
-    jax.block_until_ready(carry.fault)
+    train(times)
     return time.perf_counter() - begun
 
   def begin(step: int) -> float:
     begun = time.perf_counter()
-    checkpoints.save(step, carry, {}, best=None)
+    checkpoints.save(step, train.carry, {}, best=None)
     return time.perf_counter() - begun
 
   def written() -> float:
@@ -97,7 +85,7 @@ def measure(name: str, data_dir: str, folder: pathlib.Path, rounds: int) -> dict
     found['slower'].append(round(beside / without, 3))
   checkpoints.release()
   built.close()
-  size = sum(leaf.nbytes for leaf in jax.tree.leaves(carry))
+  size = sum(leaf.nbytes for leaf in jax.tree.leaves(train.carry))
   return {**found, 'steps': times, 'steps_ms': round(1e3 * without, 1),
           'megabytes': round(size / 1e6, 2)}
 

@@ -316,7 +316,23 @@ def main() -> None:
   if args.device == 'cuda':
     torch.cuda.synchronize()
 
-  times = milliseconds(moments)[args.warmup:]
+  found = speed(milliseconds(moments)[args.warmup:], args, model)
+  found |= {'parameters': parameters(model), 'train_loss': round(last, 4)}
+  if args.eval:
+    loss, tokens = validate(model, validation, args.length, args.device, arithmetic)
+    found |= {'validation_loss': round(loss, 4), 'validation_tokens': tokens}
+  gpu = args.device == 'cuda'
+  found |= {'timed_steps': args.steps - args.warmup, 'steps': args.steps,
+            'layers': args.layers, 'heads': args.heads, 'width': args.width,
+            'length': args.length, 'batch': args.batch, 'vocabulary': vocabulary,
+            'dtype': args.dtype, 'compile': args.compile, 'fused': args.fused,
+            'device': torch.cuda.get_device_name() if gpu else 'cpu',
+            'threads': torch.get_num_threads(), 'torch': torch.__version__}
+  print(json.dumps(found))
+
+
+def speed(times: np.ndarray, args: argparse.Namespace, model: Gpt) -> dict[str, float]:
+  """Statistics of the times of steps in milliseconds, `[steps]`, in four digits."""
   p10, median, p90 = np.percentile(times, (10, 50, 90))
   per_second = args.batch * args.length / median * 1e3
   tflops = per_second * flops_per_token(model, args.length) / 1e12
@@ -324,19 +340,7 @@ def main() -> None:
            'tokens_per_second': per_second, 'tflops': tflops}
   if args.peak_tflops:
     found['mfu'] = tflops / args.peak_tflops
-  found = {name: float(f'{value:.4g}') for name, value in found.items()}
-  found |= {'parameters': parameters(model), 'train_loss': round(last, 4)}
-  if args.eval:
-    loss, tokens = validate(model, validation, args.length, args.device, arithmetic)
-    found |= {'validation_loss': round(loss, 4), 'validation_tokens': tokens}
-  gpu = args.device == 'cuda'
-  found |= {'timed_steps': len(times), 'steps': args.steps, 'layers': args.layers,
-            'heads': args.heads, 'width': args.width, 'length': args.length,
-            'batch': args.batch, 'vocabulary': vocabulary, 'dtype': args.dtype,
-            'compile': args.compile, 'fused': args.fused,
-            'device': torch.cuda.get_device_name() if gpu else 'cpu',
-            'threads': torch.get_num_threads(), 'torch': torch.__version__}
-  print(json.dumps(found))
+  return {name: float(f'{value:.4g}') for name, value in found.items()}
 
 
 if __name__ == '__main__':

@@ -22,16 +22,13 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / 'benchmarks')]
 
 import jax  # noqa: E402
-import numpy as np  # noqa: E402
 from absl import flags as absl_flags  # noqa: E402
 from machine import save  # noqa: E402
+from train_steps import TrainSteps, build_quietly  # noqa: E402
 
 from bigmodels.config import Duration, resolving  # noqa: E402
 from bigmodels.data.sources import DataContext  # noqa: E402
 from bigmodels.hardware import devices  # noqa: E402
-from bigmodels.parallel import layout  # noqa: E402
-from bigmodels.training.build import build  # noqa: E402
-from bigmodels.training.compile import compile_programs  # noqa: E402
 
 SECONDS = 5.0  # of one timing, at least
 
@@ -62,13 +59,10 @@ def measure(name: str, data_dir: str, folder: pathlib.Path) -> dict[str, float]:
   """
   experiment = dataclasses.replace(
     resolving.resolve(name, {}).experiment, evals={}, duration=Duration(steps=10**6))
-  one = layout.make_layout(experiment.mesh, 'jit', experiment.rules)
 
-  def opened(**options):
-    return build(
-      dataclasses.replace(experiment, train=dataclasses.replace(
-        experiment.train, **options)),
-      one, DataContext(data_dir, folder, {}, say=lambda _: None))
+  def built_with(**options):
+    return build_quietly(dataclasses.replace(experiment, train=dataclasses.replace(
+      experiment.train, **options)), data_dir, folder)
 
   found = {}
   dataset = experiment.train.source.open(
@@ -76,7 +70,7 @@ def measure(name: str, data_dir: str, folder: pathlib.Path) -> dict[str, float]:
   begun = time.perf_counter()
   dataset.load()
   found['decoded'] = round(dataset.length / (time.perf_counter() - begun), 1)
-  built = opened(resident=True)
+  built = built_with(resident=True)
   loader, size = built.train, built.train.order.batch_size
   gather = jax.jit(lambda resident, host_batch, index: loader.batch(
     resident, host_batch, index, jax.random.split(jax.random.key(index), 1)))
@@ -88,21 +82,10 @@ def measure(name: str, data_dir: str, folder: pathlib.Path) -> dict[str, float]:
     jax.block_until_ready(batch)
 
   found['resident'] = rate(resident, size)
-  programs = compile_programs(built.learner, loader, {}, one)
-  carry = [programs.init(np.asarray(jax.random.PRNGKey(0)))]
-  most = programs.traced.most
-
-  def steps(times):
-    for step in range(0, times, most):
-      count = min(most, times - step)
-      carry[0], _ = programs.advance(
-        carry[0], loader.host_batch(step, count), count, False, [0, 0, 0])
-    jax.block_until_ready(carry[0].fault)
-
-  found['step'] = rate(steps, size)
+  found['step'] = rate(TrainSteps(built), size)
   built.close()
   for workers, pipeline in ((0, 'streamed by threads'), (2, 'streamed by 2 workers')):
-    streamed, at = opened(resident=False, workers=workers), [0]
+    streamed, at = built_with(resident=False, workers=workers), [0]
 
     def read(times, loader=streamed.train, at=at):
       for _ in range(times):
