@@ -79,7 +79,7 @@ def _train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
     build.check_task(built, traced.output_shapes, say)
     taken = initialize.read(built, traced.carry.state, say) if (
       fresh and experiment.init_from) else None
-    programs = compile_traced(traced, built.train, built.evals, layout)
+    programs = compile_traced(traced)
     if group.main:
       workdir.store(resolved, built.data)
     group.barrier('stored')
@@ -99,15 +99,12 @@ def _train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
     _check_log(workdir, writers, progress, say, main=group.main)
     progress.seconds['compile'] += programs.seconds
     progress.seconds['start'] += time.perf_counter() - start - programs.seconds
-    throughput = Throughput(
-      traced.step, layout, built.train.order.batch_size, built.precision)
-    running = loop.Loop(
-      built, programs, carry, progress, checkpoints, writers, group, throughput, stop)
+    running = loop.Loop(built, programs, carry, progress, checkpoints, writers, group,
+                        Throughput(built, traced.step), stop)
     running.run()
     writers.close()
     state = _best_state(running) if progress.done else running.carry.state
-    results.write(workdir, resolved, built, programs, state, progress, throughput,
-                  device, main=group.main, say=say)
+    results.write(workdir, resolved, running, state, device)
   if progress.done and group.main:
     say(results.headline(workdir.read_json(workdir.result)))
     say(f'report: {workdir.report}')

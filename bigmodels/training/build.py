@@ -68,6 +68,7 @@ def build(experiment: Experiment, layout: Layout, context: DataContext) -> Built
     with as_user_error(f'{name}: the data cannot be opened'):
       opened[name] = each.source.open(context)
   splits.check_apart(every, opened, context)
+  splits.check_names(opened)
   splits.check_scaling(every, context)
   _check_environments(opened)
   train = opened['train']
@@ -95,11 +96,9 @@ def build(experiment: Experiment, layout: Layout, context: DataContext) -> Built
     **({'seed': experiment.seed, 'shuffle': True, 'steps': steps,
         'microbatches': experiment.accumulate} if name == 'train' else
        {'seed': 0, 'shuffle': False, 'steps': 0})) for name, each in every.items()}
-  built = Built(
+  return Built(
     experiment, model, task, learner, layout, arithmetic, loaders.pop('train'), loaders,
     steps, {'data_dir': context.data_dir, 'kept': context.kept})
-  splits.check_names(built.train, built.evals)
-  return built
 
 
 def batch_size(experiment: Experiment, layout: Layout, length: int) -> int | None:

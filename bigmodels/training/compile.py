@@ -22,6 +22,7 @@ from bigmodels.learners.learner import Learner, State
 from bigmodels.parallel.layout import Layout
 from bigmodels.parallel.random import slice_key
 from bigmodels.parallel.sharding import BATCH_AXES
+from bigmodels.training.pace import Votes
 
 
 class Carry(NamedTuple):
@@ -43,6 +44,7 @@ class Traced(NamedTuple):
   """A learner's functions with their data roads inside, before they are compiled.
 
   Attributes:
+    train, evals, layout: what it was traced with.
     carry: shapes and shardings.
     step: jaxpr of one step.
     lower: name -> () -> lowered program: 'init', 'advance', and one for each split.
@@ -51,6 +53,9 @@ class Traced(NamedTuple):
     output_shapes: split -> shapes of what an evaluated batch gives for each example.
   """
 
+  train: Loader
+  evals: dict[str, Loader]
+  layout: Layout
   carry: Carry
   step: Any
   lower: dict[str, Callable[[], jax.stages.Lowered]]
@@ -79,22 +84,19 @@ class Programs(NamedTuple):
 
 
 WHOLE = PartitionSpec()  # a copy on every device
-VOTES = 3  # numbers that the processes agree on with every dispatch
 
 
 def compile_programs(learner: Learner, train: Loader, evals: dict[str, Loader],
                      layout: Layout) -> Programs:
   """Traces a learner's three functions and compiles them; see `trace`."""
-  return compile_traced(trace(learner, train, evals, layout), train, evals, layout)
+  return compile_traced(trace(learner, train, evals, layout))
 
 
-def compile_traced(traced: Traced, train: Loader, evals: dict[str, Loader],
-                   layout: Layout, only: tuple[str, ...] | None = None) -> Programs:
+def compile_traced(traced: Traced, only: tuple[str, ...] | None = None) -> Programs:
   """Compiles what was traced.
 
   Args:
     traced: see `trace`.
-    train, evals, layout: what it was traced with.
     only: names in `traced.lower`; None for all.
   """
   start = time.perf_counter()
@@ -102,17 +104,17 @@ def compile_traced(traced: Traced, train: Loader, evals: dict[str, Loader],
   lowered = [traced.lower[name]() for name in names]
   # XLA compiles outside Python's lock: side by side.
   with concurrent.futures.ThreadPoolExecutor() as pool:
-    options = devices.compiler_options(layout.platform)
+    options = devices.compiler_options(traced.layout.platform)
     programs = pool.map(lambda program: program.compile(options), lowered)
     compiled = dict(zip(names, programs, strict=True))
 
   def advance(carry: Carry, host_batch, count: int, clear: bool, votes):
     return compiled['advance'](
-      *carry, train.resident, host_batch, np.int32(count), np.bool(clear),
-      layout.shard_votes(np.array(votes, np.int32)))
+      *carry, traced.train.resident, host_batch, np.int32(count), np.bool(clear),
+      traced.layout.shard_votes(np.array(votes, np.int32)))
 
   def evaluate(name: str, state: State, host_batch):
-    return compiled[name](state, evals[name].resident, host_batch)
+    return compiled[name](state, traced.evals[name].resident, host_batch)
 
   return Programs(
     traced, compiled.get('init'), advance, evaluate, time.perf_counter() - start)
@@ -204,13 +206,14 @@ def trace(learner: Learner, train: Loader, evals: dict[str, Loader],
       layout.shard_map(advance, (WHOLE,) * 4 + (cut, WHOLE, WHOLE, every), WHOLE),
       donate_argnums=0, out_shardings=(shardings, everywhere)).lower(
         *carry, train.resident, host_batch, scalar(jnp.int32), scalar(jnp.bool),
-        layout.shard_votes(np.zeros(VOTES, np.int32))),
+        layout.shard_votes(np.array(Votes(), np.int32))),
   } | {
     name: lambda name=name: jax.jit(
       evaluations[name], out_shardings=everywhere).lower(
         carry.state, evals[name].resident, evals[name].host_batch(0, 1))
     for name in evals}
-  return Traced(carry, traced.jaxpr, lower, names, train.most if loops else 1, shapes)
+  return Traced(train, evals, layout, carry, traced.jaxpr, lower, names,
+                train.most if loops else 1, shapes)
 
 
 @contextlib.contextmanager

@@ -71,7 +71,7 @@ class Loop:
     self._saved_at = time.perf_counter()
     self._begin = self._train_begin = time.perf_counter()
     self._pace = Pace(self.programs.traced.most, progress.step)
-    self.throughput.start(progress.step)
+    self.throughput.start(progress.step, progress.seconds)
     while not progress.done:
       ends = {name: getattr(experiment, f'{name}_every').after(progress.step, per_epoch)
               for name in ('log', 'evaluate')}
@@ -86,11 +86,11 @@ class Loop:
         self._evaluate_all()
         if last:
           progress.done = 'steps'
-      stopped = self._decided().stop
+      decided = self._decided()
       scheduled = progress.done is not None or self._scheduled(per_epoch)
-      if scheduled or stopped or self._asked_to_save():
-        self.save(scheduled=scheduled)
-      if stopped:
+      if scheduled or any(decided[:2]):
+        self._save(scheduled=scheduled)
+      if decided.stop:
         break
     self._flush(leave=0)
     with self._clock('checkpoint'):
@@ -115,10 +115,10 @@ class Loop:
       self._pace.dispatched(progress.step, self.carry.fault, agreed)
       self.writers.update(self._pace.done, time.perf_counter() - self._begin)
 
-  def _wishes(self) -> 'Votes':
+  def _wishes(self) -> Votes:
     return Votes(self.stop.name is not None, self._minutes_are_over(), self._pace.wish)
 
-  def _decided(self) -> 'Votes':
+  def _decided(self) -> Votes:
     """What all processes have agreed on; alone, what this one wishes."""
     return self._wishes() if self.group.count == 1 else self._pace.agreed
 
@@ -225,15 +225,11 @@ class Loop:
     return experiment.checkpoint_every.minutes is None and (
       progress.step == experiment.checkpoint_every.after(progress.step - 1, per_epoch))
 
-  def _asked_to_save(self) -> bool:
-    by_clock = self.built.experiment.checkpoint_every.minutes is not None
-    return by_clock and self._decided().save
-
   def _minutes_are_over(self) -> bool:
     minutes = self.built.experiment.checkpoint_every.minutes
     return minutes is not None and time.perf_counter() - self._saved_at > minutes * 60
 
-  def save(self, *, scheduled: bool) -> None:
+  def _save(self, *, scheduled: bool) -> None:
     """Starts to save where the run is; see `Checkpoints.save`."""
     progress = self.progress
     self._flush(leave=0)

@@ -15,15 +15,13 @@ import bigmodels
 from bigmodels.config import config_file, resolving
 from bigmodels.core import digests
 from bigmodels.core.errors import UserError
+from bigmodels.learners import State
 from bigmodels.logs import report
 from bigmodels.storage import snapshots
 from bigmodels.storage.records import read_metrics
 from bigmodels.storage.workdir import Workdir
-from bigmodels.training.build import Built
-from bigmodels.training.compile import Programs
 from bigmodels.training.evaluation import evaluate
-from bigmodels.training.progress import TrainingProgress
-from bigmodels.training.throughput import Throughput
+from bigmodels.training.loop import Loop
 
 
 def read(workdir: Workdir, say: Callable[[str], None]) -> dict[str, Any] | None:
@@ -45,30 +43,25 @@ def finished(workdir: Workdir, say: Callable[[str], None]) -> dict[str, Any] | N
   return result if result and result['status'] == 'finished' else None
 
 
-def write(workdir: Workdir, resolved: resolving.Resolved, built: Built,
-          programs: Programs, state, progress: TrainingProgress, throughput: Throughput,
-          device: str, *, main: bool, say: Callable[[str], None]) -> None:
+def write(workdir: Workdir, resolved: resolving.Resolved, loop: Loop, state: State,
+          device: str) -> None:
   """Writes `report.html` and `result.json`; every process takes part.
 
   Args:
     workdir: of the run.
     resolved: its experiment.
-    built: the same, opened.
-    programs: the same, compiled.
+    loop: the run, at its end or where it was stopped.
     state: of the best checkpoint if the run is done.
-    progress: where the run is.
-    throughput: of the devices.
     device: what it ran on, in words.
-    main: whether this is the process that writes.
-    say: prints a line.
   """
+  built, progress, main = loop.built, loop.progress, loop.group.main
   metrics, plots = dict(progress.metrics), {}
   if progress.done:
     for name in built.evals:
-      found, outputs = evaluate(built, programs, name, state)
+      found, outputs = evaluate(built, loop.programs, name, state)
       metrics |= found
       if main and built.task.plots:
-        plots[name] = _plots(workdir, built, name, outputs, progress.step, say)
+        plots[name] = _plots(workdir, loop, name, outputs)
   if not main:
     return
   seconds = progress.seconds
@@ -87,7 +80,7 @@ def write(workdir: Workdir, resolved: resolving.Resolved, built: Built,
     'checkpoint_seconds': seconds['checkpoint'],
     'compile_seconds': seconds['compile'],
     'examples_per_second': examples / max(seconds['train'] + seconds['data'], 1e-9),
-    'utilization': throughput.summary(progress.step, seconds),
+    'utilization': loop.throughput.summary(progress.step, seconds),
     'mesh': f'{built.layout.shape} ({built.layout.strategy})',
     'precision': built.precision,
     'parameters': sum(p.size for p in jax.tree.leaves(state.params)),
@@ -104,17 +97,17 @@ def write(workdir: Workdir, resolved: resolving.Resolved, built: Built,
   workdir.write_json(workdir.result, {**result, 'digest': digests.of_json(result)})
 
 
-def _plots(workdir: Workdir, built: Built, name: str, outputs: dict[str, np.ndarray],
-           step: int, say: Callable[[str], None]) -> dict[str, Any]:
+def _plots(workdir: Workdir, loop: Loop, name: str, outputs: dict[str, np.ndarray]
+           ) -> dict[str, Any]:
   """Title -> figure of a split."""
-  dataset = built.evals[name].dataset
+  task, dataset = loop.built.task, loop.built.evals[name].dataset
 
   def inputs(rows):
     return dataset.read(outputs['row'][rows])['inputs']
 
-  snapshots_ = {} if built.task.snapshot is None else {
-    'snapshots': snapshots.read(workdir, name, step, say)}
-  return built.task.plots(outputs, inputs, dataset.classes, **snapshots_)
+  more = {} if task.snapshot is None else {
+    'snapshots': snapshots.read(workdir, name, loop.progress.step, loop.group.say)}
+  return task.plots(outputs, inputs, dataset.classes, **more)
 
 
 def versions() -> dict[str, str]:

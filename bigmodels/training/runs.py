@@ -247,9 +247,7 @@ class Run:
 
   @functools.cached_property
   def _evaluations(self) -> Any:
-    built = self.built
-    return compile_traced(self.traced, built.train, built.evals, built.layout,
-                          only=tuple(built.evals))
+    return compile_traced(self.traced, only=tuple(self.built.evals))
 
   @functools.cached_property
   def _predict(self) -> Callable:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from bigmodels.config import tree
 from bigmodels.core.errors import UserError
 from bigmodels.data import origins
-from bigmodels.data.batches import Batches, Loader
+from bigmodels.data.batches import Batches
 from bigmodels.data.sources import DataContext, Dataset
 
 
@@ -89,25 +89,25 @@ def check_scaling(every: Mapping[str, Batches], context: DataContext) -> None:
         f'--config.evals.{name}.transforms and --config.train.transforms say how')
 
 
-def check_names(train: Loader, evals: dict[str, Loader]) -> None:
+def check_names(opened: Mapping[str, Dataset]) -> None:
   """Refuses evaluations whose classes are not those of training, in the same order.
 
   Args:
-    train: the loader of the training split.
-    evals: split -> its loader.
+    opened: split -> its source, opened.
 
   Raises:
     UserError: naming the split and the first class that differs.
   """
-  ours = train.dataset.classes
-  for name, loader in evals.items():
-    theirs = loader.dataset.classes
+  train = opened['train']
+  ours = train.classes
+  for name, dataset in opened.items():
+    theirs = dataset.classes
     if ours is None or theirs is None or ours == theirs:
       continue
     if len(ours) != len(theirs):
       raise UserError(f'{name}: its data has {len(theirs)} classes, that of train '
                       f'{len(ours)}')
-    if not (train.dataset.named and loader.dataset.named):
+    if not (train.named and dataset.named):
       continue
     index = next(i for i in range(len(ours)) if ours[i] != theirs[i])
     raise UserError(f'{name}: class {index} is {theirs[index]!r} in its data, and '

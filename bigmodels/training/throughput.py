@@ -6,33 +6,29 @@ from typing import Any
 import jax
 
 from bigmodels.hardware import device_specs, flops
-from bigmodels.parallel.layout import Layout
+from bigmodels.training.build import Built
 
 
 class Throughput:
   """Counts by wall time."""
 
-  def __init__(self, step: Any, layout: Layout, batch_size: int, precision: str):
+  def __init__(self, built: Built, step: Any):
     """Works out what a step costs.
 
     Args:
+      built: the experiment.
       step: jaxpr of one step; what it recomputes to save memory counts as work.
-      layout: the devices.
-      batch_size: examples a step.
-      precision: of the model's arithmetic.
     """
-    self.flops = flops.flops(step)
-    self._batch_size = batch_size
-    device = layout.mesh.devices.flat[0]
-    self._local = [d for d in layout.mesh.devices.flat
-                   if d.process_index == jax.process_index()]
-    spec = device_specs.find(device.device_kind)
-    peak = spec and (spec.bfloat16 if precision == 'bfloat16' else spec.float32)
-    self._peak = peak * layout.mesh.size if peak else None
+    self._flops, self._batch_size = flops.flops(step), built.train.order.batch_size
+    devices = [*built.layout.mesh.devices.flat]
+    self._local = [d for d in devices if d.process_index == jax.process_index()]
+    spec = device_specs.find(devices[0].device_kind)
+    peak = spec and (spec.bfloat16 if built.precision == 'bfloat16' else spec.float32)
+    self._peak = peak * len(devices) if peak else None
 
-  def start(self, step: int) -> None:
-    """Training begins, at a step."""
-    self._step, self._at, self._other = step, time.perf_counter(), None
+  def start(self, step: int, seconds: dict[str, float]) -> None:
+    """Training begins, at a step; see `record`."""
+    self._step, self._at, self._other = step, time.perf_counter(), _other(seconds)
 
   def record(self, step: int, seconds: dict[str, float]) -> dict[str, float] | None:
     """Rates since the last record; None if no step was done meanwhile.
@@ -43,9 +39,8 @@ class Throughput:
     """
     if step <= self._step:
       return None
-    now, other = time.perf_counter(), seconds['evaluate'] + seconds['checkpoint']
-    spent = now - self._at - (other - (other if self._other is None else self._other))
-    rate = (step - self._step) / max(spent, 1e-9)
+    now, other = time.perf_counter(), _other(seconds)
+    rate = (step - self._step) / max(now - self._at - (other - self._other), 1e-9)
     self._step, self._at, self._other = step, now, other
     return self._rates(rate) | {
       f'{name}_seconds': seconds[name] for name in ('data', 'evaluate', 'checkpoint')}
@@ -64,8 +59,12 @@ class Throughput:
     found = {'steps_per_second': rate,
              'examples_per_second': rate * self._batch_size}
     if self._peak:
-      found['mfu'] = rate * self.flops / self._peak
+      found['mfu'] = rate * self._flops / self._peak
     peaks = [(d.memory_stats() or {}).get('peak_bytes_in_use') for d in self._local]
     if all(peaks):
       found['memory_peak_bytes'] = max(peaks)
     return found
+
+
+def _other(seconds: dict[str, float]) -> float:
+  return seconds['evaluate'] + seconds['checkpoint']
