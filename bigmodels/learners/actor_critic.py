@@ -21,7 +21,7 @@ from bigmodels.learners.agents import (
   update,
 )
 from bigmodels.learners.gradient import mean_gradient
-from bigmodels.learners.learner import Learner, Signal, State
+from bigmodels.learners.learner import Learner, initial_state
 from bigmodels.metrics import Mean
 from bigmodels.tasks.control import Control
 
@@ -85,9 +85,8 @@ def actor_critic(task: Control, optimizer: optax.GradientTransformation,
       raise ValueError(
         f'num_minibatches: must divide the {count} * {rollout_length} transitions of a '
         f'step, got {num_minibatches}')
-    return State(
-      jnp.int32(0), params, {'model': variables, 'environment': state},
-      optimizer.init(params), key, Signal(jnp.float32(jnp.nan), jnp.int32(0)))
+    return initial_state(
+      key, params, {'model': variables, 'environment': state}, optimizer.init)
 
   def loss(params, variables, batch, key):
     (logits, values), variables = task.answer(

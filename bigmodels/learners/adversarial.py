@@ -6,9 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from bigmodels.core.errors import as_user_error
 from bigmodels.learners.gradient import mean_gradient
-from bigmodels.learners.learner import Learner, Signal, State
+from bigmodels.learners.learner import Learner, init_key, initial_state
 from bigmodels.tasks.generation import PATHS, POINTS, Generation
 
 _WARMUP = 10.0  # steps in which the average follows closely
@@ -47,15 +46,13 @@ def adversarial(task: Generation, optimizer: optax.GradientTransformation,
               'generator': gradient(task.generator)}
 
   def init(key, batch):
-    params, variables = task.init(jax.random.fold_in(key, 2**32 - 1), batch)
+    params, variables = task.init(init_key(key), batch)
     if set(params) != set(sides):
       raise ValueError(f'adversarial needs a model of two parts, {", ".join(sides)}, '
                        f'got {", ".join(params)}')
-    with as_user_error('the optimizer and the model do not fit'):
-      opt_state = {side: each.init(params[side]) for side, each in sides.items()}
     model_state = {'model': variables, 'average': averaged(params, variables)}
-    return State(jnp.int32(0), params, model_state, opt_state, key,
-                 Signal(jnp.float32(jnp.nan), jnp.int32(0)))
+    return initial_state(key, params, model_state, lambda params: {
+      side: each.init(params[side]) for side, each in sides.items()})
 
   def averaged(params, variables):
     return {'params': params['generator'], 'variables': variables}

@@ -12,7 +12,7 @@ import optax
 from bigmodels import environments
 from bigmodels.core.errors import UserError
 from bigmodels.environments import EnvironmentState
-from bigmodels.learners.learner import Batch, State
+from bigmodels.learners.learner import Batch, State, init_key
 from bigmodels.metrics import Mean
 from bigmodels.tasks.control import Control
 
@@ -92,8 +92,7 @@ def initialize(task: Control, key: jax.Array, batch: Batch
     ValueError: if the batch is split into microbatches.
   """
   check_whole(batch)
-  # Apart from every fold_in(key, step), which start at 0.
-  model_key, environment_key = jax.random.split(jax.random.fold_in(key, 2**32 - 1))
+  model_key, environment_key = jax.random.split(init_key(key))
   params, variables = task.init(model_key, batch)
   output, _ = jax.eval_shape(
     partial(task.answer, train=False), params, variables, batch['inputs'], key)

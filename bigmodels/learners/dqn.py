@@ -22,7 +22,7 @@ from bigmodels.learners.agents import (
   update,
 )
 from bigmodels.learners.gradient import mean_gradient
-from bigmodels.learners.learner import Learner, Signal, State
+from bigmodels.learners.learner import Learner, initial_state
 from bigmodels.metrics import Mean
 from bigmodels.tasks.control import Control
 
@@ -98,8 +98,7 @@ def dqn(task: Control, optimizer: optax.GradientTransformation,
     item = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), items)
     model_state = {'model': variables, 'target': params, 'environment': state,
                    'replay': replay.init(item, replay_capacity)}
-    return State(jnp.int32(0), params, model_state, optimizer.init(params), key,
-                 Signal(jnp.float32(jnp.nan), jnp.int32(0)))
+    return initial_state(key, params, model_state, optimizer.init)
 
   def loss(params, variables, batch, key):
     values, variables = task.answer(params, variables, batch['observation'], key, True)

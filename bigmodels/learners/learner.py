@@ -4,7 +4,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
+from bigmodels.core.errors import as_user_error
 from bigmodels.metrics import Metric
 
 # Column -> array `[batch, ...]`, with `mask` among them.
@@ -47,6 +49,30 @@ class State(NamedTuple):
   opt_state: Any
   key: jax.Array
   signal: Signal
+
+
+def init_key(key: jax.Array) -> jax.Array:
+  """The key of what `init` draws: apart from those of all steps, which start at 0."""
+  return jax.random.fold_in(key, 2**32 - 1)
+
+
+def initial_state(key: jax.Array, params: Any, model_state: Any,
+                  init_optimizer: Callable[[Any], Any]) -> State:
+  """The state before the first step.
+
+  Args:
+    key: the root.
+    params: trained by gradients.
+    model_state: what is not.
+    init_optimizer: params -> the state of the optimizer.
+
+  Raises:
+    UserError: if the optimizer refuses the params.
+  """
+  with as_user_error('the optimizer and the model do not fit'):
+    opt_state = init_optimizer(params)
+  signal = Signal(jnp.float32(jnp.nan), jnp.int32(0))
+  return State(jnp.int32(0), params, model_state, opt_state, key, signal)
 
 
 class Learner(NamedTuple):

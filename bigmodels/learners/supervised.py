@@ -4,12 +4,10 @@ from collections.abc import Callable
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 import optax
 
-from bigmodels.core.errors import as_user_error
 from bigmodels.learners.gradient import mean_gradient
-from bigmodels.learners.learner import Learner, Signal, State
+from bigmodels.learners.learner import Learner, init_key, initial_state
 from bigmodels.tasks.task import Task
 
 
@@ -27,12 +25,8 @@ def supervised(task: Task, optimizer: optax.GradientTransformation,
   descent = gradient(partial(task.loss, train=True))
 
   def init(key, batch):
-    # Apart from every fold_in(key, step), which start at 0.
-    params, model_state = task.init(jax.random.fold_in(key, 2**32 - 1), batch)
-    with as_user_error('the optimizer and the model do not fit'):
-      opt_state = optimizer.init(params)
-    signal = Signal(jnp.float32(jnp.nan), jnp.int32(0))
-    return State(jnp.int32(0), params, model_state, opt_state, key, signal)
+    params, model_state = task.init(init_key(key), batch)
+    return initial_state(key, params, model_state, optimizer.init)
 
   def step(state, batch):
     key = jax.random.fold_in(state.key, state.step)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bigmodels import losses, metrics, plots
+from bigmodels import metrics, plots
 from bigmodels.core.errors import UserError
 from bigmodels.metrics import Mean
 from bigmodels.tasks import decoding
@@ -17,8 +17,8 @@ from bigmodels.tasks.task import (
   apply,
   encode,
   init,
+  score_tokens,
   token_weights,
-  weighted_mean,
 )
 
 
@@ -43,13 +43,10 @@ def next_token(model, *, tokenizer) -> Task:
     labels = batch['labels'].astype(jnp.int32)
     logits = _logits(logits, labels, tokenizer)
     weights = token_weights(batch)
-    values = losses.cross_entropy(logits, labels)
-    value, total = weighted_mean(values, weights)
-    right = (jnp.argmax(logits, -1) == labels).astype(jnp.float32)
+    value, means, outputs = score_tokens(logits, labels, weights)
     size = jnp.sum(byte_counts[labels] * weights)
-    found = {'loss': total, 'accuracy': weighted_mean(right, weights)[1],
-             'bits_per_byte': Mean(total.total / math.log(2), size)}
-    return value, (model_state, found, _per_example(values, weights))
+    bits = Mean(means['loss'].total / math.log(2), size)
+    return value, (model_state, {**means, 'bits_per_byte': bits}, outputs)
 
   end = tokenizer.special.get('end')
   length = getattr(getattr(model, 'model', model), 'length', None)
@@ -167,11 +164,8 @@ def masked_token(model, *, tokenizer, rate: float = 0.15) -> Task:
     logits, model_state = apply(
       model, columns, params, model_state, batch, key=key, train=train)
     logits = _logits(logits, labels, tokenizer)
-    values = losses.cross_entropy(logits, labels)
-    value, total = weighted_mean(values, weights)
-    right = (jnp.argmax(logits, -1) == labels).astype(jnp.float32)
-    found = {'loss': total, 'accuracy': weighted_mean(right, weights)[1]}
-    return value, (model_state, found, _per_example(values, weights))
+    value, means, outputs = score_tokens(logits, labels, weights)
+    return value, (model_state, means, outputs)
 
   return Task(partial(init, model, columns), objective, ('inputs', 'segments'),
               summarize=metrics.language, plots=plots.language)
@@ -188,12 +182,6 @@ def _logits(logits: jax.Array, labels: jax.Array, tokenizer) -> jax.Array:
     raise ValueError(f'language modelling needs logits of {tokenizer.size} tokens, the '
                      f'model gives {logits.shape[-1]}')
   return logits.astype(jnp.float32)
-
-
-def _per_example(values: jax.Array, weights: jax.Array) -> dict[str, jax.Array]:
-  """Nats and tokens of each text: sums over `[batch, length]`."""
-  return {'nats': jnp.sum(jnp.where(weights > 0, values * weights, 0.0), 1),
-          'tokens': jnp.sum(weights, 1)}
 
 
 def _hash(tokens: jax.Array) -> jax.Array:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bigmodels import losses
 from bigmodels.core.errors import UserError
 from bigmodels.metrics import Mean
 
@@ -211,8 +212,28 @@ def token_weights(batch) -> jax.Array:
   return weights.astype(jnp.float32) * batch['mask'][:, None]
 
 
-def weighted_mean(values: jax.Array, weights: jax.Array) -> tuple[jax.Array, Mean]:
-  """Mean of `[batch, length]` values by weights, and the sums behind it."""
-  total = jnp.sum(jnp.where(weights > 0, values * weights, 0.0))
+def score_tokens(logits: jax.Array, labels: jax.Array, weights: jax.Array, *,
+                 smoothing: float = 0.0
+                 ) -> tuple[jax.Array, dict[str, Mean], dict[str, jax.Array]]:
+  """The cross-entropy of tokens, a mean by weights.
+
+  Args:
+    logits: `[batch, length, vocabulary]`.
+    labels: int `[batch, length]`.
+    weights: float32 `[batch, length]`: 0 where a label does not count.
+    smoothing: of the labels, see `losses.cross_entropy`.
+
+  Returns:
+    the loss; the metrics `loss` and `accuracy`; and the outputs `nats` and `tokens`,
+    sums over each example, `[batch]`.
+  """
+  values = losses.cross_entropy(logits, labels, smoothing=smoothing)
+  right = (jnp.argmax(logits, -1) == labels).astype(jnp.float32)
   count = jnp.sum(weights)
-  return total / jnp.maximum(count, 1.0), Mean(total, count)
+
+  def total(values, axis=None):
+    return jnp.sum(jnp.where(weights > 0, values * weights, 0.0), axis)
+
+  means = {'loss': Mean(total(values), count), 'accuracy': Mean(total(right), count)}
+  return means['loss'].total / jnp.maximum(count, 1.0), means, {
+    'nats': total(values, 1), 'tokens': jnp.sum(weights, 1)}

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bigmodels import losses, metrics, plots
+from bigmodels import metrics, plots
 from bigmodels.core.errors import UserError
 from bigmodels.tasks import decoding
 from bigmodels.tasks.task import (
@@ -15,8 +15,8 @@ from bigmodels.tasks.task import (
   apply,
   encode,
   init,
+  score_tokens,
   token_weights,
-  weighted_mean,
 )
 
 
@@ -50,19 +50,16 @@ def translation(model, *, tokenizer, smoothing: float = 0.1, beams: int = 1,
     logits, model_state = apply(
       model, columns, params, model_state, batch, key=key, train=train)
     labels, weights = batch['labels'].astype(jnp.int32), token_weights(batch)
-    logits = logits.astype(jnp.float32)
-    values = losses.cross_entropy(logits, labels, smoothing=smoothing * train)
-    value, total = weighted_mean(values, weights)
-    right = (jnp.argmax(logits, -1) == labels).astype(jnp.float32)
-    means = {'loss': total, 'accuracy': weighted_mean(right, weights)[1]}
+    value, means, outputs = score_tokens(
+      logits.astype(jnp.float32), labels, weights, smoothing=smoothing * train)
     if train:
       return value, (model_state, means, {})
     found = search(params, batch['inputs'], batch['segments'], beams=beams,
                    penalty=penalty, count=_longest(batch['inputs'].shape[1]))
     # -1 is no token, and left out of a decoded text.
-    outputs = {'translations': found, 'references': jnp.where(weights > 0, labels, -1),
-               'nats': jnp.sum(values * weights, 1), 'tokens': jnp.sum(weights, 1)}
-    return value, (model_state, means, outputs)
+    return value, (model_state, means, {
+      'translations': found, 'references': jnp.where(weights > 0, labels, -1),
+      **outputs})
 
   def search(params, sources, segments, *, beams, penalty, count):
     """The best translation of each source, int32 `[batch, count]`."""
