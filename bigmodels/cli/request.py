@@ -101,9 +101,22 @@ class Request(NamedTuple):
     Raises:
       UserError: if the mesh does not fit them.
     """
-    return layout.make_layout(self.mesh or experiment.mesh, self.parallel,
-                              experiment.rules,
-                       devices)
+    return layout.make_layout(
+      self.mesh or experiment.mesh, self.parallel, experiment.rules, devices)
+
+  def recorded(self) -> tuple[Workdir, resolving.Resolved]:
+    """The workdir, where a run has a checkpoint, and the experiment of that run.
+
+    Raises:
+      UserError: if there is none, or the command line names another experiment.
+    """
+    workdir = Workdir(self.workdir)
+    resolved = workdir.recorded({}, trusted=self.trust)
+    if self.experiment or self.overrides:
+      workdir.claim(self.resolve())
+    if not any(workdir.checkpoints.glob('*')):
+      raise UserError(f'--workdir={workdir.path}: there is no checkpoint')
+    return workdir, resolved
 
   def resolve(self) -> resolving.Resolved:
     """The experiment, with every override.

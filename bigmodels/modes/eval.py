@@ -8,19 +8,13 @@ from bigmodels.core import files
 from bigmodels.core.errors import UserError
 from bigmodels.distributed import processes
 from bigmodels.hardware import devices
-from bigmodels.storage.workdir import Workdir
 from bigmodels.training import opening, results
 
 
 def run(request: Request) -> None:
   if request.workdir is None:
     raise UserError('--mode=eval: name the --workdir of a run')
-  workdir = Workdir(request.workdir)
-  resolved = workdir.recorded({}, trusted=request.trust)
-  if request.experiment or request.overrides:
-    workdir.claim(request.resolve())
-  if not workdir.checkpoints.is_dir():
-    raise UserError(f'--workdir={workdir.path}: there is no checkpoint to evaluate')
+  workdir, resolved = request.recorded()
   with contextlib.ExitStack() as stack:
     group = stack.enter_context(processes.joined(
       request.address, request.hang_timeout, shared=request.shared))

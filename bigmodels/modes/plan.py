@@ -26,6 +26,7 @@ from bigmodels.parallel.layout import Layout
 from bigmodels.parallel.sharding import MeshShape
 from bigmodels.storage.workdir import Workdir
 from bigmodels.training import build, compile
+from bigmodels.training.build import Built
 
 
 class Setting(NamedTuple):
@@ -152,8 +153,7 @@ def run(request: Request, *, topology: str | None = None) -> None:
 
 
 def _plan(request: Request, experiment: Experiment, targets: list,
-          spec: DeviceSpec | None,
-          context: DataContext, setting: Setting) -> Plan:
+          spec: DeviceSpec | None, context: DataContext, setting: Setting) -> Plan:
   """Compiles the step of an experiment in a setting.
 
   Raises:
@@ -161,8 +161,8 @@ def _plan(request: Request, experiment: Experiment, targets: list,
   """
   layout = request._replace(mesh=setting.mesh).layout(experiment, targets)
   built, traced = _trace(experiment, setting, layout, context)
-  _, unsaved = (built, traced) if setting.remat in (None, 'none') else (
-    _trace(experiment, setting._replace(remat='none'), layout, context))
+  unsaved = traced if setting.remat in (None, 'none') else (
+    _trace(experiment, setting._replace(remat='none'), layout, context)[1])
   start = time.perf_counter()
   lowered = traced.lower['advance']()
   try:
@@ -211,7 +211,7 @@ def _summary(error: str) -> str:
 
 
 def _trace(experiment: Experiment, setting: Setting, layout: Layout,
-           context: DataContext):
+           context: DataContext) -> tuple[Built, compile.Traced]:
   experiment = dataclasses.replace(experiment, accumulate=setting.accumulate)
   if setting.remat:
     experiment = tree.override(experiment, 'model.remat', repr(setting.remat))

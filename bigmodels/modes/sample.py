@@ -13,7 +13,6 @@ from bigmodels.core import files, paths
 from bigmodels.core.errors import UserError
 from bigmodels.distributed import processes
 from bigmodels.hardware import devices
-from bigmodels.storage.workdir import Workdir
 from bigmodels.tasks import decoding
 from bigmodels.training import initialize, opening
 from bigmodels.training.runs import Run
@@ -132,14 +131,9 @@ def _origin(prompt: list[str] | None, prompt_file: str | None, index: int) -> st
 
 def _from_workdir(request: Request, say: Callable[[str], None]) -> Run:
   """A run at its best checkpoint."""
-  workdir = Workdir(request.workdir)
-  resolved = workdir.recorded({}, trusted=request.trust)
+  workdir, resolved = request.recorded()
   for note in resolved.notes:
     say(note)
-  if request.experiment or request.overrides:
-    workdir.claim(request.resolve())
-  if not any(workdir.checkpoints.glob('*')):
-    raise UserError(f'--workdir={workdir.path}: there is no checkpoint to sample from')
   say(f'device: {devices.require_backend(request.require_backend)}')
   return opening.open_run(
     workdir, request.layout(resolved.experiment), data_dir=request.data_dir,

@@ -78,7 +78,8 @@ def build(experiment: Experiment, layout: Layout, context: DataContext) -> Built
   supplied = run_context.supplied(train, context, steps)
   with as_user_error('the experiment cannot be built'):
     model = tree.complete(experiment.model, supplied)
-    _check_vocabulary(model, supplied if 'tokenizer' in train.provides else {})
+    if 'tokenizer' in train.provides:
+      _check_vocabulary(model, supplied['vocabulary']())
     task = tree.complete(experiment.task, supplied)(
       precision.in_precision(model, arithmetic))
     optimizer = tree.complete(experiment.optimizer, supplied)
@@ -91,13 +92,16 @@ def build(experiment: Experiment, layout: Layout, context: DataContext) -> Built
     learner = tree.complete(experiment.learner, supplied)(task, optimizer, gradient)
     transforms = {name: tree.complete(each.transforms, supplied)
                   for name, each in every.items()}
-  loaders = {name: batches.open_loader(
-    each, name, context, layout, dataset=opened[name], transforms=transforms[name],
-    **({'seed': experiment.seed, 'shuffle': True, 'steps': steps,
-        'microbatches': experiment.accumulate} if name == 'train' else
-       {'seed': 0, 'shuffle': False, 'steps': 0})) for name, each in every.items()}
+
+  def loader(name, **settings):
+    return batches.open_loader(every[name], name, context, layout, dataset=opened[name],
+                               transforms=transforms[name], **settings)
+
   return Built(
-    experiment, model, task, learner, layout, arithmetic, loaders.pop('train'), loaders,
+    experiment, model, task, learner, layout, arithmetic,
+    loader('train', seed=experiment.seed, shuffle=True, steps=steps,
+           microbatches=experiment.accumulate),
+    {name: loader(name, seed=0, shuffle=False, steps=0) for name in experiment.evals},
     steps, {'data_dir': context.data_dir, 'kept': context.kept})
 
 
@@ -126,20 +130,19 @@ def _check_environments(opened: dict[str, Dataset]) -> None:
   found = {name: each.provides['environment']() for name, each in opened.items()
            if 'environment' in each.provides}
   for name, environment in found.items():
-    if 'train' in found and environment != found['train']:
+    if environment != found.get('train', environment):
       raise UserError(f'{name}: its episodes are of {environment}, those of train of '
                       f'{found["train"]}')
 
 
-def _check_vocabulary(model: Any, supplied: dict[str, Callable[[], Any]]) -> None:
+def _check_vocabulary(model: Any, size: int) -> None:
   """Refuses a model of fewer tokens than the data has: lookups would be clamped."""
-  for path, part in {'model': model,
-                     'model.encoder': getattr(model, 'encoder', None)}.items():
+  for path in ('model', 'model.encoder'):
+    part = model if path == 'model' else getattr(model, 'encoder', None)
     vocabulary = getattr(part, 'vocabulary', None)
-    if supplied and vocabulary is not None and vocabulary < supplied['vocabulary']():
-      raise UserError(
-        f'--config.{path}.vocabulary={vocabulary}: the tokenizer of the data has '
-        f'{supplied["vocabulary"]()} tokens; set it to at least that')
+    if vocabulary is not None and vocabulary < size:
+      raise UserError(f'--config.{path}.vocabulary={vocabulary}: the tokenizer of the '
+                      f'data has {size} tokens; set it to at least that')
 
 
 def check_task(built: Built, outputs: dict[str, dict],

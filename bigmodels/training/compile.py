@@ -181,7 +181,7 @@ def trace(learner: Learner, train: Loader, evals: dict[str, Loader],
       state, metrics = one_step(
         carry.state, batch_of(carry.state, resident, host_batch, index))
       window = jax.tree.map(jnp.add, carry.window, metrics)
-      good = jnp.stack([_finite(metrics[n]) for n in names])
+      good = jnp.stack([all_finite(metrics[n]) for n in names])
       # Counted from 1: the step that was just taken.
       fault = jnp.where(jnp.all(good), carry.fault,
                         jnp.stack([number + 1, jnp.argmin(good)]).astype(jnp.int32))
@@ -302,9 +302,10 @@ def data_keys(state: State, loader: Loader, layout: Layout) -> jax.Array:
     first + apart * jnp.arange(loader.microbatches))
 
 
-def _finite(metric: Any) -> jax.Array:
-  """Whether every number of a metric is finite."""
-  return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(metric)]))
+@jax.jit
+def all_finite(tree: Any) -> jax.Array:
+  """Whether every number of a tree of arrays is finite."""
+  return jnp.all(jnp.array([jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(tree)]))
 
 
 def _zeros(shapes):

@@ -121,12 +121,6 @@ def score(value: np.ndarray | None) -> float | None:
 # --- values that are not finite -------------------------------------------------
 
 
-@jax.jit
-def all_finite(tree: Any) -> jax.Array:
-  """Whether every number of a tree of arrays is finite."""
-  return jnp.all(jnp.array([jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(tree)]))
-
-
 def not_finite_inputs(built: Built, name: str, state: Any, index: int) -> str:
   """Which inputs of a batch its transforms made not finite, in a sentence, or ''.
 

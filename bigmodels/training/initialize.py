@@ -56,10 +56,10 @@ def read(built: Built, state: State, say: Callable[[str], None] = print
   if not wanted:
     raise UserError(f'--config.init_pattern={pattern}: matches the whole name of no '
                     f'parameter; there is {listed(ours, 10)}')
-  modules = {_module_of(name) for name in wanted}
+  modules = {name.rpartition('/')[0] for name in wanted}
   statistics = _statistics(state.model_state)
   taken = {name: x for name, x in statistics.items()
-           if re.fullmatch(pattern, name) or _module_of(name) in modules}
+           if re.fullmatch(pattern, name) or name.rpartition('/')[0] in modules}
   count, ours, wanted = len(wanted), ours | statistics, wanted | taken
   try:
     if _is_run(Workdir(path)):
@@ -134,10 +134,6 @@ def _statistics(model_state: Any) -> dict[str, Any]:
   return {name: x for name, x in named.items() if name is not None}
 
 
-def _module_of(name: str) -> str:
-  return name.rpartition('/')[0]
-
-
 def _check_finite(found: Mapping[str, jax.Array]) -> None:
   """Refuses arrays with values that are not finite, such as batch statistics."""
   floats = {name: x for name, x in found.items()
@@ -157,7 +153,7 @@ def _check_names(ours: Mapping[str, Any] | None, workdir: Workdir,
   """Refuses parameters whose inputs or outputs have other names than the data here.
 
   Args:
-    ours: what `data.recorded.record` gives of the training split.
+    ours: what `dataset_spec.record` gives of the training split.
     workdir: of the other run.
     say: prints a line, where only a part of the parameters is taken.
     whole: whether all are.

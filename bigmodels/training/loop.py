@@ -25,7 +25,7 @@ from bigmodels.storage.checkpoint import Checkpoints
 from bigmodels.storage.fingerprint import fingerprint
 from bigmodels.training import evaluation
 from bigmodels.training.build import Built
-from bigmodels.training.compile import Carry, Programs
+from bigmodels.training.compile import Carry, Programs, all_finite
 from bigmodels.training.evaluation import values_of
 from bigmodels.training.pace import Pace, Votes
 from bigmodels.training.progress import TrainingProgress
@@ -234,7 +234,7 @@ class Loop:
     progress = self.progress
     self._flush(leave=0)
     self._check(self.carry.fault)
-    if not evaluation.all_finite(self.carry.state.params):
+    if not all_finite(self.carry.state.params):
       self._not_finite('a parameter', progress.step)
     one_each = self.built.layout.strategy == 'pmap'
     if one_each and len(set(copies(self.carry.state.params))) > 1:
