@@ -176,13 +176,12 @@ class Experiment:
     except re.error as error:
       raise ValueError(f'init_pattern: must be a regular expression, got '
                        f'{self.init_pattern!r}: {error}') from None
-    if self.accumulate < 1:
-      raise ValueError(f'accumulate: must be >= 1, got {self.accumulate}')
+    for name in ('accumulate', 'keep'):
+      if getattr(self, name) < 1:
+        raise ValueError(f'{name}: must be >= 1, got {getattr(self, name)}')
     if self.precision not in (None, 'float32', 'bfloat16'):
       raise ValueError("precision: must be 'float32', 'bfloat16' or None, got "
                        f'{self.precision!r}')
-    if self.keep < 1:
-      raise ValueError(f'keep: must be >= 1, got {self.keep}')
     if not 0 <= self.seed < 2**32:
       raise ValueError(f'seed: must be in [0, 2**32 - 1], got {self.seed}')
     if 'train' in self.evals:

@@ -42,7 +42,7 @@ def complete(config: Any, run_context: Mapping[str, Callable[[], Any]]) -> Any:
     run_context: name -> a function that computes the value, called only if an argument
       needs it: `steps` (length of the run), `num_outputs` (of the model, from the
       labels), `mean` and `std` (of the training inputs, `[channels]`), and more; see
-      `build.build`.
+      `training.run_context`.
   """
   if isinstance(config, tuple) and is_group(config):
     return tuple(complete(c, run_context) for c in config)
@@ -106,29 +106,32 @@ def _module_class():
 # --- describing -----------------------------------------------------------------
 
 
-def describe(value: Any, path: str = '') -> Iterator[tuple[str, str]]:
-  """Flattens a config tree to (path, text) pairs, in stable order, with defaults."""
-  yield from _describe(value, path, ())
-
-
 def describe_fields(record: Any) -> Iterator[tuple[str, str]]:
   """As `describe`, without a line for the record itself."""
   for name in field_names(record):
     yield from describe(_get(record, name), name)
 
 
-def _describe(value, path, inside):
+def describe(value: Any, path: str = '', inside: tuple[int, ...] = ()
+             ) -> Iterator[tuple[str, str]]:
+  """Flattens a config tree to (path, text) pairs, in stable order, with defaults.
+
+  Args:
+    value: a config tree.
+    path: of the value.
+    inside: ids of the variables of closures that the value is reached through.
+  """
   names = field_names(value)
   if literal(value) is not None:
     names = []
   if not names or (not isinstance(value, Mapping) and not is_group(value)):
     yield path, write(value)
   for name in names:
-    yield from _describe(_get(value, name), _join(path, name), inside)
+    yield from describe(_get(value, name), _join(path, name), inside)
   # Closures of one function differ in the variables they enclose.
   for name, cell in _enclosed(value):
     if id(cell) not in inside:
-      yield from _describe(cell, _join(path, name), (*inside, id(cell)))
+      yield from describe(cell, _join(path, name), (*inside, id(cell)))
 
 
 def _enclosed(value) -> list[tuple[str, Any]]:

@@ -71,26 +71,23 @@ def write(path: str | pathlib.Path, *, title: str, config_text: str,
 
 
 def _header(title, metrics, result, monitor):
-  name, step, best = map(result.get, ('experiment', 'step', 'best_step'))
-  speed = result.get('examples_per_second')
-  used = result.get('utilization') or {}
-  trained, mfu = used.get('train_fraction'), used.get('mfu')
-  details = {
-    'experiment': None if name == title else name,
-    'steps': step if step is None else _number(step),
-    'best step': best if best is None else _number(best),
-    'parameters': _large(result.get('parameters')),
-    'training': _duration(result.get('train_seconds')),
-    'compilation': _duration(result.get('compile_seconds')),
-    'speed': speed if speed is None else f'{speed:,.0f} examples/s',
-    'time in training': trained if trained is None else f'{trained:.0%}',
-    'MFU': mfu if mfu is None else f'{mfu:.1%}',
-    'device': result.get('device'),
-    'mesh': result.get('mesh'),
-    'precision': result.get('precision'),
-  }
-  details = ''.join(f'<div><dt>{k}</dt><dd>{escape(str(v))}</dd></div>'
-                    for k, v in details.items() if v is not None)
+  name, used = result.get('experiment'), result.get('utilization') or {}
+  rows = (
+    ('experiment', str, None if name == title else name),
+    ('steps', _number, result.get('step')),
+    ('best step', _number, result.get('best_step')),
+    ('parameters', _large, result.get('parameters')),
+    ('training', _duration, result.get('train_seconds')),
+    ('compilation', _duration, result.get('compile_seconds')),
+    ('speed', '{:,.0f} examples/s'.format, result.get('examples_per_second')),
+    ('time in training', '{:.0%}'.format, used.get('train_fraction')),
+    ('MFU', '{:.1%}'.format, used.get('mfu')),
+    ('device', str, result.get('device')),
+    ('mesh', str, result.get('mesh')),
+    ('precision', str, result.get('precision')),
+  )
+  details = ''.join(f'<div><dt>{label}</dt><dd>{escape(text(value))}</dd></div>'
+                    for label, text, value in rows if value is not None)
   status = str(result.get('status') or '')
   kind = 'good' if status == 'finished' else 'other'
   badge = f'<span class="badge {kind}">{escape(status)}</span>' if status else ''
@@ -360,15 +357,13 @@ def _number(value):
 
 
 def _large(count):
-  if count is None or count < 1e6:
-    return None if count is None else f'{count:,}'
+  if count < 1e6:
+    return f'{count:,}'
   unit, name = next(x for x in ((1e12, 'T'), (1e9, 'B'), (1e6, 'M')) if count >= x[0])
   return f'{count / unit:.3g} {name}'
 
 
 def _duration(seconds):
-  if seconds is None or not math.isfinite(seconds):
-    return None
   if seconds < 60:
     return f'{seconds:.2g} s' if seconds < 10 else f'{seconds:.0f} s'
   minutes, seconds = divmod(round(seconds), 60)
