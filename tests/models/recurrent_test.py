@@ -319,7 +319,7 @@ def test_wrong_fields(model, fields, message):
 
 @pytest.mark.parametrize(('pooling', 'message'), [
   ('mena', "pooling: wants.*'mena'; did you mean 'mean'"),
-  ('attention', "pooling: wants.*'attention'; choose from last, mean, max"),
+  ('attention', "pooling: wants.*'attention'; there is last, mean, max"),
 ])
 def test_wrong_pooling(pooling, message):
   with pytest.raises(ValueError, match=message):
