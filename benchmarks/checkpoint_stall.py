@@ -34,6 +34,7 @@ from bigmodels.config import Duration, resolving  # noqa: E402
 from bigmodels.hardware import devices  # noqa: E402
 from bigmodels.storage.checkpoint import Checkpoints  # noqa: E402
 
+EXPERIMENTS = 'mnist_cnn,cifar_cnn,cifar_resnet,cifar_vit'
 SECONDS = 3.0  # of the steps of a round, at least
 
 
@@ -93,7 +94,7 @@ def measure(name: str, data_dir: str, folder: pathlib.Path, rounds: int) -> dict
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('--data_dir', required=True)
-  parser.add_argument('--experiments', required=True, help='names, with commas')
+  parser.add_argument('--experiments', default=EXPERIMENTS, help='names, with commas')
   parser.add_argument('--rounds', type=int, default=5)
   parser.add_argument('--out', type=pathlib.Path, help='a JSON file')
   flags = parser.parse_args()

@@ -24,6 +24,8 @@ sys.path.insert(0, str(ROOT / 'benchmarks'))
 
 from machine import save  # noqa: E402
 
+EXPERIMENTS = 'mnist_cnn,cifar_cnn,cifar_resnet,cifar_vit,cifar_speedrun'
+
 
 def start(experiment: str, data_dir: str, folder: pathlib.Path) -> dict[str, float]:
   """Seconds until the first step, and how many of them were spent compiling."""
@@ -48,7 +50,7 @@ def start(experiment: str, data_dir: str, folder: pathlib.Path) -> dict[str, flo
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('--data_dir', required=True)
-  parser.add_argument('--experiments', required=True, help='names, with commas')
+  parser.add_argument('--experiments', default=EXPERIMENTS, help='names, with commas')
   parser.add_argument('--out', type=pathlib.Path, help='a JSON file')
   flags = parser.parse_args()
   results = {}
