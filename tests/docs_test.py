@@ -55,7 +55,7 @@ class Block(NamedTuple):
 def blocks(text: str) -> list[Block]:
   """All fenced and indented blocks; an indented one is of shell commands."""
   found, marker = [], ''
-  for part in re.findall(r'(?ms)^```\w+$.*?^```$|(?:^    .*?\n)+|^.*?$', text):
+  for part in re.findall(r'(?m)^```\w+\n(?:.*\n)*?```$|(?:^    .*\n)+|^.*$', text):
     if part.startswith('```'):
       kind, _, inside = part[3:].removesuffix('\n```').partition('\n')
       found.append(Block(kind, marker, inside))
@@ -362,7 +362,7 @@ def runs(cache_dir, tmp_path_factory):
   text.write_text('def main(): the cat sat on the mat and the dog sat\n' * 40)
   fork = ROOT / 'tests' / 'forks' / 'text.py'
   for name, experiment, overrides in (
-    ('a', 'digits_cnn', {'epochs': '1'}),
+    ('a', 'digits_cnn', {'epochs': '1', 'model.widths': '(4,)', 'model.pool': '(2,)'}),
     ('python', str(fork), {'path': str(text)})):
     with contextlib.redirect_stdout(io.StringIO()):
       train.run(Request(
@@ -480,3 +480,19 @@ def test_the_layout_has_every_room_in_the_order_of_imports():
 def test_every_page_is_linked():
   text = (ROOT / 'README.md').read_text()
   assert all(f'({path.relative_to(ROOT)})' in text for path in PAGES[1:])
+
+
+def test_examples_of_messages_are_those_of_the_code():
+  """Some words of each, and what is filled in after them, are a text of bigmodels."""
+  code = ' '.join(path.read_text() for path in sorted(ROOT.glob('bigmodels/**/*.py')))
+  code = re.sub(r"'\s*f?'", '', code)  # texts of several lines
+  table = (ROOT / 'docs/trust.md').read_text().partition('## What is protected')[0]
+  examples = [example for row in re.findall(r'(?m)^\|.*\|$', table)[2:]
+              for example in re.findall(r'`([^`]* [^`]*)`', row.split('|')[3])]
+  assert len(examples) > 15
+  for example in examples:
+    words = example.replace('...', '').split()
+    starts = range(len(words))
+    assert any(' '.join(words[i : i + 3]) in code for i in starts[:-2]) or any(
+      ' '.join([*words[i : i + n], '{']) in code for i in starts for n in (1, 2)), (
+        example)
