@@ -10,7 +10,7 @@ import optax
 from bigmodels import data, models
 from bigmodels.config import Duration, Experiment
 from bigmodels.parallel import sharding
-from bigmodels.tasks.task import Task, apply, init, labels_of, masked_mean
+from bigmodels.tasks.task import Columns, Task, apply, init, labels_of, masked_mean
 
 
 def next_token(model) -> Task:
@@ -21,13 +21,14 @@ def next_token(model) -> Task:
   """
 
   def loss(params, model_state, batch, key, train):
-    logits, model_state = apply(model, params, model_state, batch, key=key, train=train)
+    logits, model_state = apply(
+      model, Columns(), params, model_state, batch, key=key, train=train)
     values = optax.softmax_cross_entropy_with_integer_labels(
       logits.astype(jnp.float32), labels_of(batch)).mean(-1)
     value, total = masked_mean(values, batch['mask'])
     return value, (model_state, {'loss': total}, {'loss': values})
 
-  return Task(partial(init, model), loss, lambda outputs: {}, lambda *drawn: {})
+  return Task(partial(init, model, Columns()), loss)
 
 
 def config(*, depth: int = 2, width: int = 64, heads: int = 4, length: int = 32,
