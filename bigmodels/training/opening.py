@@ -52,7 +52,7 @@ def load(path: str | os.PathLike, *, data_dir: str | None = None,
     raise UserError(f'{workdir.path}: there is no run with a checkpoint; must be the '
                     '--workdir of one')
   here = layouts.make_layout(MeshShape(), 'jit', (), jax.local_devices()[:1])._replace(
-    described=False)
+    abstract=False)
   return open_run(workdir, here, data_dir=data_dir, trust=trust, say=say,
                   cache_dir=paths.checked(str(cache_dir), 'cache_dir'))
 
