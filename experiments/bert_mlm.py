@@ -3,11 +3,11 @@
   python run.py --experiment=bert_mlm --data_dir=DIR      # DIR holds sst2/
   python run.py --experiment=bert_mlm --config.path=FILE_OR_FOLDER
 
-It then begins `sst2_bert`. Without a path it reads the very sentences that are
-classified later, which helps (Krishna et al., 2022, "Downstream datasets make
-surprisingly good pretraining corpora"). Of a text 30 % are asked for, twice as many as
-in BERT: so much more is learned in a step (Wettig et al., 2023, "Should you mask 15% in
-masked language modeling?", found 40 % better for BERT large).
+`sst2_bert` can then start from it. Without a path it reads the very sentences that are
+classified later, which helps (Krishna et al., *Downstream datasets make surprisingly
+good pretraining corpora*, 2022). It masks 30 % of a text, twice as much as BERT, and
+learns more from each step (Wettig et al., *Should you mask 15% in masked language
+modeling?*, 2023, found 40 % better for BERT large).
 """
 
 from functools import partial

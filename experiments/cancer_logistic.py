@@ -1,7 +1,7 @@
 """Logistic regression on scikit-learn's breast cancer table, with an L2 penalty.
 
 Agrees with `sklearn.linear_model.LogisticRegression(C=...)`, whose objective is
-`|w|^2 / 2 + C * sum of losses`; ours is the mean loss: our penalty is 1 / (C * rows).
+`|w|^2 / 2 + C * sum of losses`. The loss here is the mean, the penalty 1 / (C * rows).
 """
 
 from functools import partial

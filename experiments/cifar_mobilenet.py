@@ -1,5 +1,4 @@
-"""MobileNetV2 on CIFAR-10, its first strides left out for images of 32 pixels.
-"""
+"""MobileNetV2 on CIFAR-10, without its first strides for images of 32 pixels."""
 
 from functools import partial
 

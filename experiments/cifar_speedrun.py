@@ -46,19 +46,25 @@ def muon_and_sgd(*, steps: int, batch_size: int, filters: float, biases: float,
                  ) -> optax.GradientTransformation:
   """Muon for filters; SGD with Nesterov momentum for biases and the head.
 
+  Jordan et al., *Muon: an optimizer for hidden layers in neural networks*, 2024.
+
   Args:
     steps: length of the run, over which the learning rates fall to 0.
-    batch_size: published rates are for the sum of a batch's losses.
+    batch_size: factor of the rates of SGD; published ones are for the sum of a batch's
+      losses.
     filters, biases, head: learning rates.
-    decay: of biases and head, for an example and a rate of 1.
-    whitening: the share of the run in which the first layer's bias learns.
+    decay: weight decay of biases and head, per example and for a rate of 1.
+    whitening: fraction of the run in which the first layer's bias learns.
+
+  Raises:
+    ValueError: for a rate that is not positive.
   """
-  def falling(rate, share=1.0):
-    return schedules.warmup_linear(round(share * steps), peak=rate, warmup=0.0)
+  def falling(rate, fraction=1.0):
+    return schedules.warmup_linear(round(fraction * steps), peak=rate, warmup=0.0)
 
   for name, rate in (('filters', filters), ('biases', biases), ('head', head)):
-    if not 0 < rate < float('inf'):  # decay is told for a rate of 1
-      raise ValueError(f'{name}: wants a rate above 0, got {rate}')
+    if not 0 < rate < float('inf'):  # decay is divided by it
+      raise ValueError(f'{name}: must be > 0 and finite, got {rate}')
 
   def sgd(rate, schedule):
     return optax.chain(

@@ -31,7 +31,7 @@ def config(*, pretrain: bool = False, each: int = 25, steps: int = 300,
            seed: int = 0) -> Experiment:
   cifar = data.Tfds('cifar10')
   if not body and not init_from:
-    raise ValueError('body=0 keeps the layers as they are: wants --init_from')
+    raise ValueError('body=0 keeps the layers as they are: needs --init_from')
   classes = SIX if pretrain else FOUR
   return Experiment(
     model=partial(models.CifarResNet, num_outputs=len(classes), depth=depth),

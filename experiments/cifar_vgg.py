@@ -1,5 +1,4 @@
-"""VGG of 16 layers on CIFAR-10, with batch normalisation and without wide dense layers.
-"""
+"""VGG-16 on CIFAR-10, with batch normalisation and without wide dense layers."""
 
 from functools import partial
 

@@ -1,8 +1,8 @@
 """A small vision transformer on CIFAR-10, from scratch.
 
-Without a convolution's sense for what is near it needs more epochs and stronger
-augmentation than the other networks here (Steiner et al., *How to train your ViT?*,
-2022).
+Without a convolution's bias towards neighbouring pixels it needs more epochs and
+stronger augmentation than the other networks here (Steiner et al., *How to train your
+ViT?*, 2022).
 """
 
 from functools import partial

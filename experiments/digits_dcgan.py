@@ -1,6 +1,6 @@
 """DCGAN on the digits inside scikit-learn; no download: about a minute on two cores.
 
-With `--config.classifier=WORKDIR` of a run of `digits_cnn` its images are measured.
+`--config.classifier=WORKDIR` of a run of `digits_cnn` measures its images.
 """
 
 from functools import partial

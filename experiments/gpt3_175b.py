@@ -1,4 +1,4 @@
-"""GPT-3 of 175 billion parameters (Brown et al., 2020), to be counted and planned.
+"""GPT-3 of 175 billion parameters (Brown et al., 2020), for counting and planning.
 
   python run.py --experiment=gpt3_175b --mode=shapes
   python run.py --experiment=gpt3_175b --mode=plan --topology=v5p:8x8x8 \\

@@ -3,10 +3,10 @@
   python run.py --experiment=imagenet_resnet50 --mode=download --data_dir=DIR
   python run.py --experiment=imagenet_resnet50 --data_dir=DIR --workdir=W
 
-Their recipe for 256 images a step (*Accurate, large minibatch SGD*, section 5.1); for
-more, 0.1 times a 256th of them is the rate, reached over the first 5 epochs:
---config.batch_size=1024 --config.learning_rate=0.4. The dataset has to be fetched by
-hand from image-net.org first: TFDS says where to put it.
+Their settings for 256 images a step (*Accurate, large minibatch SGD*, section 5.1),
+with 5 epochs of warm-up. The learning rate grows in proportion to the batch:
+--config.batch_size=1024 --config.learning_rate=0.4. The dataset must first be
+downloaded by hand from image-net.org: TFDS says where to put it.
 """
 
 from functools import partial

@@ -3,10 +3,10 @@
   python run.py --experiment=imagenet_vit_s16 --mode=download --data_dir=DIR
   python run.py --experiment=imagenet_vit_s16 --data_dir=DIR --workdir=W
 
-The recipe of *Better plain ViT baselines for ImageNet-1k*; their weight decay of 1e-4,
-which the learning rate does not multiply, is 0.1 in AdamW's count, and their 10,000
-steps of warm-up are 0.089 of the 90 epochs. The dataset has to be fetched by hand from
-image-net.org first: TFDS says where to put it.
+The settings of *Better plain ViT baselines for ImageNet-1k*; their weight decay of
+1e-4, which the learning rate does not multiply, is 0.1 for AdamW, and their 10,000
+steps of warm-up are 0.089 of the 90 epochs. The dataset must first be downloaded by
+hand from image-net.org: TFDS says where to put it.
 """
 
 from functools import partial

@@ -1,8 +1,8 @@
 """DCGAN on MNIST, class-conditional.
 
-With `--config.classifier=WORKDIR` of a run of `mnist_cnn` its images are measured by
-that: the share that it takes for what they were to be, Frechet distance, precision and
-recall in the space of its features. For the classification accuracy score train on
+`--config.classifier=WORKDIR` of a run of `mnist_cnn` measures the images: how many the
+classifier assigns to the class they were generated for, and Frechet distance, precision
+and recall in the space of its features. For the classification accuracy score train on
 them: `--experiment=mnist_cnn --config.generated=WORKDIR` of this run.
 """
 

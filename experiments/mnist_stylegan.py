@@ -1,8 +1,9 @@
 """A small StyleGAN2 on MNIST, class-conditional; see `mnist_dcgan` for its measures.
 
-The penalty on the discriminator's slope is R1 (Mescheder et al., 2018). With the weight
-that Karras et al. (*Training GANs with limited data*, 2020) have for images of 32 x 32,
-0.01, the images of a class differ less after two epochs.
+The gradient penalty of the discriminator is R1 (Mescheder et al., *Which training
+methods for GANs do actually converge?*, 2018). With a weight of 0.01, that of Karras et
+al. (*Training GANs with limited data*, 2020) for images of 32 x 32, the images of a
+class differ less after two epochs.
 """
 
 from functools import partial

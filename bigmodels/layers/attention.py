@@ -11,16 +11,58 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from bigmodels.layers.cpu import attention as cpu
 from bigmodels.layers.dense import Dense
 from bigmodels.layers.positions import rotary
 
 
+def attend(query: jax.Array, key: jax.Array, value: jax.Array, *,
+           mask: jax.Array | None = None, causal: bool = False, dropout: float = 0.0,
+           dropout_key: jax.Array | None = None) -> jax.Array:
+  """Scaled dot-product attention, softmax in float32.
+
+  It is `jax.nn.dot_product_attention` with dropout, and in another form on a CPU. A
+  GPU's fused kernel is used where it fits: half precision, no mask but the causal one,
+  no dropout.
+
+  Args:
+    query: `[batch, queries, heads, width]`.
+    key, value: `[batch, keys, kv heads, width]`.
+    mask: bool `[batch, 1 or heads, queries or 1, keys]`, True where a query may look.
+      A query that may look nowhere gets the mean of all values.
+    causal: whether query i sees only the keys up to i.
+    dropout: rate at which weights are dropped.
+    dropout_key: for the dropped weights; None drops none.
+
+  Returns:
+    `[batch, queries, heads, width]`.
+
+  Raises:
+    ValueError: if the number of heads is not a multiple of that of the keys.
+  """
+  heads, kv_heads = query.shape[2], key.shape[2]
+  if heads % kv_heads:
+    raise ValueError(f'heads: must be a multiple of {kv_heads}, the heads of the keys, '
+                     f'got {heads}')
+  if dropout_key is not None or jax.default_backend() == 'cpu':
+    return cpu.attend(query, key, value, mask=mask, causal=causal, dropout=dropout,
+                      dropout_key=dropout_key)
+  # cuDNN 9 needs lengths of whole tiles to be at its fastest.
+  fused = (jax.default_backend() == 'gpu' and mask is None
+           and query.dtype in (jnp.bfloat16, jnp.float16)
+           and query.shape[-1] in (64, 128)
+           and query.shape[1] % 64 == key.shape[1] % 64 == 0)
+  return jax.nn.dot_product_attention(
+    query, key, value, mask=mask, is_causal=causal,
+    implementation='cudnn' if fused else 'xla')
+
+
 def same_segment(queries: jax.Array, keys: jax.Array) -> jax.Array:
-  """Who may look at whom where several documents, or padding, are in one sequence.
+  """The mask where several documents, or padding, are in one sequence.
 
   Args:
     queries: segments of the queries, int `[batch, queries]`.
-    keys: those of the keys, int `[batch, keys]`; 0 is padding, which nobody looks at.
+    keys: those of the keys, int `[batch, keys]`; 0 is padding, which no query sees.
 
   Returns:
     bool `[batch, 1, queries, keys]`.
@@ -36,12 +78,12 @@ class Attention(nn.Module):
     heads: of the queries; they divide the width.
     kv_heads: of keys and values; they divide `heads`. None takes as many, 1 is
       multi-query attention, more is grouped-query attention.
-    causal: whether a token sees only itself and what comes before it.
-    rotary: base of rotary positions, see `positions.rotary`; None has none.
-    use_bias: whether the projections have one.
-    dropout: share of the weights left out in training.
-    kernel_init: makes the initialiser of the projections.
-    out_init: of the last one.
+    causal: whether a token sees only itself and the tokens before it.
+    rotary: base of rotary positions, see `positions.rotary`; None for none.
+    use_bias: whether the projections have biases.
+    dropout: rate at which weights are dropped in training.
+    kernel_init: makes the initialiser of the projections of queries, keys and values.
+    out_init: makes that of the output projection.
   """
 
   heads: int
@@ -55,13 +97,13 @@ class Attention(nn.Module):
 
   def __post_init__(self):
     if self.heads < 1:
-      raise ValueError(f'heads: wants at least 1, got {self.heads}')
+      raise ValueError(f'heads: must be >= 1, got {self.heads}')
     if self.kv_heads is not None and (
         self.kv_heads < 1 or self.heads % self.kv_heads):
-      raise ValueError(f'kv_heads: wants a divisor of the {self.heads} heads, got '
+      raise ValueError(f'kv_heads: must divide the {self.heads} heads, got '
                        f'{self.kv_heads}')
     if not 0 <= self.dropout < 1:
-      raise ValueError(f'dropout: wants 0 or more and less than 1, got {self.dropout}')
+      raise ValueError(f'dropout: must be >= 0 and < 1, got {self.dropout}')
     super().__post_init__()
 
   @nn.compact
@@ -73,33 +115,33 @@ class Attention(nn.Module):
     """`[batch, length, width]` -> the same shape.
 
     Args:
-      x: what asks.
-      memory: what is asked, `[batch, memory length, width]`; x itself if left out. Of
-        fewer rows than x, as many rows of x next to each other ask each of them, and
-        `segments` are left out.
-      segments: int `[batch, length]`; a token sees only what has its number, and
-        nobody sees 0. Left out, all is one document.
+      x: what the queries are made of, `[batch, length, width]`.
+      memory: what keys and values are made of, `[batch, memory length, width]`; x
+        itself if None. If it has fewer rows than x, equally many consecutive rows of x
+        share each of them, and `segments` must be None.
+      segments: int `[batch, length]`; a token sees only those of its own number, and
+        none sees 0. If None, a row is one document.
       memory_segments: those of the memory, int `[batch, memory length]`; without
-        `segments`, all see what is not 0.
-      positions: int `[batch, length]`, wanted by rotary positions.
-      decode: if not 0, tokens are kept in a cache of so many, for the calls that
-        follow; a memory is kept from the first call. Then `segments` are 1, or 0 for
-        padding. Who calls counts the tokens: past the last place, what comes is
-        written over the last ones.
-      train: whether to drop out.
+        `segments`, every token sees all that are not 0.
+      positions: int `[batch, length]`, required by rotary positions.
+      decode: if not 0, keys and values are kept in a cache of this many tokens, for the
+        calls that follow; those of a memory are kept from the first call. `segments`
+        are then 1, or 0 for padding. The caller counts the tokens: those that exceed
+        the cache overwrite the last ones.
+      train: whether to apply dropout.
 
     Raises:
-      ValueError: if heads do not divide the width, rotary positions are missing or a
-        memory is to be turned by them, or more tokens come than the cache holds.
+      ValueError: if `heads` do not divide the width, rotary positions are missing or
+        combined with a memory, the rows of the memory do not fit, or more tokens come
+        than the cache holds.
     """
     width = x.shape[-1]
     if width % self.heads:
-      raise ValueError(f'heads: wants a divisor of the width {width}, got '
-                       f'{self.heads}')
+      raise ValueError(f'heads: must divide the width, {width}, got {self.heads}')
     if self.rotary is not None and (positions is None or memory is not None):
-      raise ValueError('rotary: wants the positions of x, and x for its own memory')
+      raise ValueError('rotary: needs the positions of x, and x as its own memory')
     if memory is None and 0 < decode < x.shape[1]:
-      raise ValueError(f'decode: wants room for the {x.shape[1]} tokens that come, got '
+      raise ValueError(f'decode: must be >= {x.shape[1]}, the tokens of this call, got '
                        f'{decode}')
     kv_heads = self.kv_heads or self.heads
 
@@ -123,8 +165,8 @@ class Attention(nn.Module):
     if memory is not None:
       if len(memory) != len(x):
         if len(x) % len(memory) or segments is not None:
-          raise ValueError(f'memory: wants a row for each of the {len(x)} of x, or for '
-                           f'as many of them without segments, got {len(memory)}')
+          raise ValueError(f'memory: must have {len(x)} rows as x, or without segments '
+                           f'a divisor of that, got {len(memory)}')
         query = query.reshape(len(memory), -1, *query.shape[2:])
       if decode and not kept:
         self.put_variable('cache', 'keys', key)
@@ -145,7 +187,7 @@ class Attention(nn.Module):
                  name='out')(answer.reshape(x.shape))
 
   def _remember(self, key, value, segments, size):
-    """All keys and values so far, `[batch, size, ...]`, and who sees what of them."""
+    """All keys and values so far, `[batch, size, ...]`, and the mask over them."""
     batch, length = key.shape[:2]
     segments = (jnp.ones((batch, length), jnp.int32) if segments is None else
                 jnp.asarray(segments, jnp.int32))
@@ -164,62 +206,3 @@ class Attention(nn.Module):
       mask = mask & (jnp.arange(size) <= here[:, None])
     index.value = index.value + length
     return key, value, mask
-
-
-def attend(query: jax.Array, key: jax.Array, value: jax.Array, *,
-           mask: jax.Array | None = None, causal: bool = False, dropout: float = 0.0,
-           dropout_key: jax.Array | None = None) -> jax.Array:
-  """Scaled dot-product attention, softmax in float32.
-
-  With dropout, and on a CPU, where it takes half the time of
-  `jax.nn.dot_product_attention`, it is written here. A GPU's fused kernel is used where
-  it fits: half precision, no mask but the causal one, no dropout.
-
-  Args:
-    query: `[batch, queries, heads, width]`.
-    key, value: `[batch, keys, kv heads, width]`.
-    mask: bool `[batch, 1 or heads, queries or 1, keys]`, True where looking is allowed.
-      A query that may look nowhere gets the mean of all values.
-    causal: whether query i sees only the keys up to i.
-    dropout: share of the weights that are left out.
-    dropout_key: of which; None leaves none out.
-
-  Raises:
-    ValueError: if the queries' heads are no multiple of the keys'.
-  """
-  if dropout_key is None and jax.default_backend() != 'cpu':
-    # cuDNN 9 wants lengths of whole tiles to be at its fastest.
-    fused = (jax.default_backend() == 'gpu' and mask is None
-             and query.dtype in (jnp.bfloat16, jnp.float16)
-             and query.shape[-1] in (64, 128)
-             and query.shape[1] % 64 == key.shape[1] % 64 == 0)
-    return jax.nn.dot_product_attention(
-      query, key, value, mask=mask, is_causal=causal,
-      implementation='cudnn' if fused else 'xla')
-  batch, queries, heads, width = query.shape
-  if heads % key.shape[2]:
-    raise ValueError(f'heads: wants a multiple of the {key.shape[2]} of the keys, got '
-                     f'{heads}')
-  exact = jnp.promote_types(query.dtype, jnp.float32)
-  # Products of matrices next to each other: the order that a CPU is fast in.
-  query = (query * width**-0.5).swapaxes(1, 2).reshape(
-    batch, key.shape[2], -1, width)  # all that ask the same keys
-  key, value = key.swapaxes(1, 2), value.swapaxes(1, 2)
-  scores = jnp.matmul(query, key.swapaxes(2, 3), preferred_element_type=exact)
-  scores = scores.reshape(batch, heads, queries, -1)
-  if causal:
-    past = jnp.tri(queries, key.shape[2], dtype=bool)
-    mask = past if mask is None else mask & past
-  if mask is not None:
-    scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).min)
-  # The softmax's sum is divided by at the end, where there are fewer numbers.
-  weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(-1, keepdims=True)))
-  total = weights.sum(-1, keepdims=True)
-  if dropout_key is not None:
-    kept = jax.random.bernoulli(dropout_key, 1 - dropout, weights.shape)
-    weights = jnp.where(kept, weights / (1 - dropout), 0)
-  answer = jnp.matmul(
-    weights.reshape(*query.shape[:3], -1).astype(value.dtype), value,
-    preferred_element_type=exact)
-  answer = answer.reshape(batch, heads, queries, width) / total
-  return answer.swapaxes(1, 2).astype(value.dtype)

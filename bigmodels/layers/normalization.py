@@ -1,5 +1,6 @@
 """Normalisation."""
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
@@ -8,27 +9,34 @@ from jax import lax
 class BatchNorm(nn.BatchNorm):
   """`flax.linen.BatchNorm` over all axes but the last, in half the time on a CPU.
 
-  Same names and results (Ioffe and Szegedy, 2015): a batch is divided by its own
-  deviation, the biased one, which the running statistics follow. Here the values are
-  multiplied and added to once, with what is worked out for each channel before, so that
-  XLA keeps no centred copy of them for the gradient. The rounding is that of the
-  values, not of their distance to the mean; the deviation is that of
-  `use_fast_variance`. Other axes, masks and groups of devices there are none.
+  Ioffe and Szegedy, *Batch normalization*, 2015. Same names and results: a batch is
+  divided by its own biased deviation, which the running statistics follow. Here each
+  value takes one product and one sum with numbers computed per channel, so that XLA
+  keeps no centred copy for the gradient. The rounding is that of the values, not of
+  their distance to the mean; the deviation is that of `use_fast_variance`. Other axes,
+  masks and groups of devices are not supported.
   """
 
   @nn.compact
-  def __call__(self, x, use_running_average: bool | None = None, *, mask=None):
+  def __call__(self, x: jax.Array, use_running_average: bool | None = None, *,
+               mask: jax.Array | None = None) -> jax.Array:
     """`[..., channels]` -> the same shape.
+
+    Args:
+      x: values, `[..., channels]`.
+      use_running_average: whether to use the running statistics instead of the batch's;
+        here or as attribute.
+      mask: not supported; must be None.
 
     Raises:
       ValueError: for another axis, a mask, groups of devices, or the slow variance.
     """
     if mask is not None or not self.use_fast_variance:
-      raise ValueError('bigmodels BatchNorm has no mask and no slow variance; '
-                       'flax.linen.BatchNorm has')
+      raise ValueError('bigmodels BatchNorm supports no mask and no slow variance; '
+                       'flax.linen.BatchNorm does')
     if self.axis != -1 or self.axis_index_groups is not None:
-      raise ValueError(f'axis: wants -1 and no groups, got {self.axis} and '
-                       f'{self.axis_index_groups}')
+      raise ValueError('axis: must be -1 and axis_index_groups None, got '
+                       f'{self.axis} and {self.axis_index_groups}')
     averaged = nn.merge_param(
       'use_running_average', self.use_running_average, use_running_average)
     shape, axes = x.shape[-1:], tuple(range(x.ndim - 1))

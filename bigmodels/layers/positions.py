@@ -1,6 +1,6 @@
 """Where in its sequence a token stands: sinusoidal, on a line or on a grid, and rotary.
 
-Learned positions are a `dense.Embedding` of the places.
+Learned positions are a `dense.Embedding` of the positions.
 """
 
 import flax.linen as nn
@@ -9,12 +9,20 @@ import jax.numpy as jnp
 import numpy as np
 
 
-class NextPlaces(nn.Module):
-  """The places of tokens that follow on those before, which a cache counts."""
+class NextPositions(nn.Module):
+  """The positions of tokens that follow on those of the calls before.
+
+  The collection 'cache' counts the tokens of each row.
+  """
 
   @nn.compact
   def __call__(self, tokens: jax.Array, segments: jax.Array | None) -> jax.Array:
-    """Tokens `[batch, length]`, segments 0 where they are padding -> int32 places."""
+    """Positions, int32 `[batch, length]`.
+
+    Args:
+      tokens: int `[batch, length]`.
+      segments: `[batch, length]`, 0 where a token is padding; None for no padding.
+    """
     real = jnp.ones_like(tokens) if segments is None else segments > 0
     real = real.astype(jnp.int32)
     count = self.variable('cache', 'count', jnp.zeros, (len(tokens),), jnp.int32)
@@ -23,15 +31,15 @@ class NextPlaces(nn.Module):
     return jnp.maximum(found, 0)
 
 
-def places(segments: jax.Array) -> jax.Array:
-  """The place of every token in its own segment, from 0.
+def segment_positions(segments: jax.Array) -> jax.Array:
+  """The position of every token in its own segment, from 0.
 
   Args:
-    segments: int `[batch, length]`: tokens of one document next to each other have the
-      same number; 0 where nothing is.
+    segments: int `[batch, length]`: consecutive tokens of one document have the same
+      number; 0 is padding.
 
   Returns:
-    int32 `[batch, length]`; 0 where nothing is.
+    int32 `[batch, length]`; 0 for padding.
   """
   index = jnp.arange(segments.shape[1])
   before = jnp.pad(segments, ((0, 0), (1, 0)), constant_values=-1)[:, :-1]
@@ -40,7 +48,9 @@ def places(segments: jax.Array) -> jax.Array:
 
 
 def sinusoidal(positions: jax.Array, width: int) -> jax.Array:
-  """Sines and cosines of falling frequencies (Vaswani et al., 2017, section 3.5).
+  """Sines and cosines of falling frequencies.
+
+  Vaswani et al., *Attention is all you need*, 2017, section 3.5.
 
   Args:
     positions: int `[...]`.
@@ -48,17 +58,23 @@ def sinusoidal(positions: jax.Array, width: int) -> jax.Array:
 
   Returns:
     float32 `[..., width]`: sine and cosine of `position / 10000**(2 i / width)` at the
-    places `2 i` and `2 i + 1`.
+    features `2 i` and `2 i + 1`.
+
+  Raises:
+    ValueError: for an odd width.
   """
   if width % 2:
-    raise ValueError(f'width: sinusoidal positions want an even one, got {width}')
+    raise ValueError(f'width: must be even for sinusoidal positions, got {width}')
   angles = positions[..., None] * 10_000.0 ** (-np.arange(0, width, 2) / width)
   both = jnp.stack([jnp.sin(angles), jnp.cos(angles)], -1)
   return both.reshape(*positions.shape, width).astype(jnp.float32)
 
 
 def sinusoidal_2d(rows: int, columns: int, width: int) -> jax.Array:
-  """Sines and cosines of the column and of the row (Chen et al., *MoCo v3*, 2021).
+  """Sines and cosines of the column and of the row.
+
+  Chen et al., *An empirical study of training self-supervised vision transformers*
+  (MoCo v3), 2021.
 
   Args:
     rows, columns: of the grid of patches.
@@ -67,30 +83,41 @@ def sinusoidal_2d(rows: int, columns: int, width: int) -> jax.Array:
   Returns:
     float32 `[rows * columns, width]`: sine and cosine of the column, then of the row,
     a quarter each, over the wavelengths 2 pi to 20,000 pi.
+
+  Raises:
+    ValueError: for another width.
   """
   if width % 4:
-    raise ValueError(f'width: positions on a grid want a multiple of 4, got {width}')
+    raise ValueError('width: must be a multiple of 4 for positions on a grid, got '
+                     f'{width}')
   frequencies = 10_000.0 ** -np.linspace(0, 1, width // 4)
   row, column = (
-    place.reshape(-1, 1) * frequencies for place in np.mgrid[:rows, :columns])
+    index.reshape(-1, 1) * frequencies for index in np.mgrid[:rows, :columns])
   parts = [np.sin(column), np.cos(column), np.sin(row), np.cos(row)]
   return jnp.asarray(np.concatenate(parts, -1), jnp.float32)
 
 
 def rotary(x: jax.Array, positions: jax.Array, base: float = 10_000.0) -> jax.Array:
-  """Turns queries or keys by angles that grow with the position (Su et al., 2021).
+  """Rotates queries or keys by angles that grow with the position.
 
-  The product of a query and a key then depends on how far apart they stand only. The
-  halves of a head are what turns into each other, as in GPT-NeoX and LLaMA.
+  Su et al., *RoFormer: enhanced transformer with rotary position embedding*, 2021. The
+  product of a query and a key then depends only on how far apart they stand. The two
+  halves of a head are the coordinates that are rotated, as in GPT-NeoX and LLaMA.
 
   Args:
     x: `[batch, length, heads, width]`, of an even width.
     positions: int `[batch, length]` or `[1, length]`.
     base: of the wavelengths, `2 pi` to `2 pi base` tokens.
+
+  Returns:
+    `[batch, length, heads, width]`.
+
+  Raises:
+    ValueError: for an odd width.
   """
   width = x.shape[-1]
   if width % 2:
-    raise ValueError(f'rotary positions want heads of an even width, got {width}')
+    raise ValueError(f'rotary positions need heads of an even width, got {width}')
   frequencies = base ** (-np.arange(0, width, 2, dtype=np.float32) / width)
   angles = positions[:, :, None, None] * frequencies
   sine, cosine = jnp.sin(angles), jnp.cos(angles)

@@ -2,7 +2,7 @@
 
 What the inputs contribute to all steps is one matrix product; only the product with the
 state is left to the `lax.scan` over time. The state is float32 whatever the inputs are,
-as sums over many steps need. Padding and packed documents are told by `segments`.
+as sums over many steps need. `segments` mark padding and packed documents.
 """
 
 from collections.abc import Callable
@@ -15,18 +15,19 @@ from jax import lax
 
 
 class Recurrent(nn.Module):
-  """What `Lstm` and `Gru` share.
+  """The base class of `Lstm` and `Gru`.
 
   Attributes:
     width: of the state and of the outputs.
-    dropout: share of the input's features left out in training.
-    recurrent_dropout: share of the state left out in training, of what the next step
-      sees. Both masks are variational: drawn once a sequence, the same at each step
-      (Gal and Ghahramani, "A theoretically grounded application of dropout in recurrent
-      neural networks", 2016).
-    reverse: read from the last step to the first; outputs stay where the inputs were.
-    unroll: steps in one turn of the loop. On a CPU more than one only takes longer, to
-      compile as well.
+    dropout: rate of dropout, in training, of the input's features.
+    recurrent_dropout: rate of dropout, in training, of the state as the next step sees
+      it. Both masks are variational: drawn once for a sequence, the same at each step
+      (Gal and Ghahramani, *A theoretically grounded application of dropout in recurrent
+      neural networks*, 2016).
+    reverse: whether to read from the last step to the first; outputs stay at the steps
+      of their inputs.
+    unroll: steps in one iteration of the loop. On a CPU more than one only takes
+      longer, to compile as well.
   """
 
   width: int
@@ -38,23 +39,33 @@ class Recurrent(nn.Module):
   def __post_init__(self):
     for name in ('dropout', 'recurrent_dropout'):
       if not 0 <= getattr(self, name) < 1:
-        raise ValueError(f'{name}: wants 0 or more and less than 1, got '
-                         f'{getattr(self, name)}')
+        raise ValueError(f'{name}: must be >= 0 and < 1, got {getattr(self, name)}')
     for name in ('width', 'unroll'):
       if getattr(self, name) < 1:
-        raise ValueError(f'{name}: wants at least 1, got {getattr(self, name)}')
+        raise ValueError(f'{name}: must be >= 1, got {getattr(self, name)}')
     super().__post_init__()
 
   def _run(self, cell: Callable, initial: Any, input_kernel: jax.Array,
            input_bias: jax.Array, recurrent_kernel: jax.Array, x: jax.Array,
            segments: jax.Array | None, train: bool) -> tuple[jax.Array, Any]:
-    """The scan of (what inputs give, what h gives, state) -> state, h its first leaf.
+    """Scans a cell over time; see `Lstm.__call__`.
 
-    Args: see `Lstm.__call__`; kernels have a column for each unit of each gate.
+    Args:
+      cell: (product of the inputs, product of h, state) -> state; h is its first leaf.
+      initial: state before the first step.
+      input_kernel: `[features, gates * width]`.
+      input_bias: `[gates * width]`.
+      recurrent_kernel: `[width, gates * width]`.
+      x: `[batch, length, features]`.
+      segments: int `[batch, length]` or None.
+      train: whether to apply dropout.
+
+    Returns:
+      Outputs `[batch, length, width]`, and the last state.
     """
     batch, length, features = x.shape
     if segments is not None and segments.shape != (batch, length):
-      raise ValueError(f'segments: wants [batch, length], {(batch, length)}, got '
+      raise ValueError(f'segments: must be [batch, length], {(batch, length)}, got '
                        f'{segments.shape}')
     one_mask = nn.Dropout(self.dropout, broadcast_dims=(1,), deterministic=not train)
     flat = one_mask(x).reshape(batch * length, features)
@@ -84,11 +95,13 @@ class Recurrent(nn.Module):
 
 
 class Lstm(Recurrent):
-  """Long short-term memory (Hochreiter and Schmidhuber, 1997; Gers et al., 2000).
+  """Long short-term memory.
 
-  Gates stand in PyTorch's order, i f g o; `bias` is the sum of PyTorch's two. That of
-  the forget gate begins at 1 (Jozefowicz et al., "An empirical exploration of recurrent
-  network architectures", 2015). Attributes: see `Recurrent`.
+  Hochreiter and Schmidhuber, *Long short-term memory*, 1997; with the forget gate of
+  Gers et al., *Learning to forget*, 2000. Gates are in PyTorch's order, i f g o; `bias`
+  is the sum of PyTorch's two. That of the forget gate begins at 1 (Jozefowicz et al.,
+  *An empirical exploration of recurrent network architectures*, 2015). Attributes: see
+  `Recurrent`.
   """
 
   @nn.compact
@@ -99,11 +112,11 @@ class Lstm(Recurrent):
 
     Args:
       x: `[batch, length, features]`.
-      segments: integer `[batch, length]`, 0 where there is padding, which leaves the
-        state as it is and gives zeros. Where the number differs from that of the last
-        step read another document begins, and the state is zero before it.
-      state: to begin with, (h, c), both `[batch, width]`; None for zeros.
-      train: whether to drop out.
+      segments: int `[batch, length]`; 0 is padding, which leaves the state as it is and
+        gives zeros. Another document begins where the number differs from that of the
+        last step read; the state before it is zero.
+      state: before the first step, (h, c), both `[batch, width]`; None for zeros.
+      train: whether to apply dropout.
 
     Returns:
       Outputs `[batch, length, width]` in the type of x, and the state after the last
@@ -125,18 +138,32 @@ class Lstm(Recurrent):
 
 
 class Gru(Recurrent):
-  """Gated recurrent units (Cho et al., 2014) with PyTorch's place of the reset gate.
+  """Gated recurrent units, with the reset gate after the product, as in PyTorch.
 
-  Gates stand in PyTorch's order, r z n, with `n = tanh(W x + b + r * (U h + d))`: r is
-  applied after the product, b being `input_bias` and d `recurrent_bias`. Attributes:
-  see `Recurrent`.
+  Cho et al., *Learning phrase representations using RNN encoder-decoder*, 2014. Gates
+  are in PyTorch's order, r z n, with `n = tanh(W x + b + r * (U h + d))`, where b is
+  `input_bias` and d `recurrent_bias`. Attributes: see `Recurrent`.
   """
 
   @nn.compact
   def __call__(self, x: jax.Array, *, segments: jax.Array | None = None,
                state: jax.Array | None = None,
                train: bool) -> tuple[jax.Array, jax.Array]:
-    """As `Lstm.__call__`; the state is h, `[batch, width]`."""
+    """Reads sequences, as `Lstm.__call__`.
+
+    Args:
+      x: `[batch, length, features]`.
+      segments: int `[batch, length]`; see `Lstm.__call__`.
+      state: before the first step, h, `[batch, width]`; None for zeros.
+      train: whether to apply dropout.
+
+    Returns:
+      Outputs `[batch, length, width]` in the type of x, and the state after the last
+      step read.
+
+    Raises:
+      ValueError: for shapes that do not fit.
+    """
     kernels = _kernels(self, x, 3)
     zeros = nn.initializers.zeros
     input_bias = self.param('input_bias', zeros, (3 * self.width,))
@@ -154,7 +181,7 @@ class Gru(Recurrent):
 
 def _kernels(layer, x, gates):
   if x.ndim != 3:
-    raise ValueError(f'{type(layer).__name__} wants [batch, length, features], got '
+    raise ValueError(f'{type(layer).__name__} needs [batch, length, features], got '
                      f'{x.shape}')
   width = layer.width
 
@@ -178,12 +205,12 @@ def _initial(layer, x, state):
   if state is None:
     return jnp.zeros(shape, dtype)
   if state.shape != shape:
-    raise ValueError(f'state: wants [batch, width], {shape}, got {state.shape}')
+    raise ValueError(f'state: must be [batch, width], {shape}, got {state.shape}')
   return state.astype(dtype)
 
 
 def _begins(segments, reverse):
-  """Where, in the order of reading, a step is of another document than the last."""
+  """Where, in the order of reading, a document begins that is not the first one."""
   if reverse:
     return jnp.flip(_begins(jnp.flip(segments, 1), False), 1)
   real = segments != 0

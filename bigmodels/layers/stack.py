@@ -1,12 +1,11 @@
-"""A deep stack of equal blocks: compiled once, and trained in the memory there is.
+"""A deep stack of equal blocks: compiled once, and trained within a memory budget.
 
 The blocks are one `lax.scan` over parameters that are stacked on a leading axis, so
 that compiling a stack of 100 blocks takes no longer than one of 2. What the backward
-pass needs of each block is kept or worked out again (Chen et al., 2016, "Training deep
-nets with sublinear memory cost").
+pass needs of each block is kept or recomputed (Chen et al., *Training deep nets with
+sublinear memory cost*, 2016).
 """
 
-import difflib
 from collections.abc import Callable
 from typing import Literal, get_args
 
@@ -23,15 +22,16 @@ class Stack(nn.Module):
   too; initial values are drawn block by block, and so are dropout masks.
 
   Attributes:
-    block: makes a Linen module called as `block(x, train=..., **others)`, whose answer
+    block: makes a Linen module called as `block(x, train=..., **others)`, whose result
       has the shape and dtype of x: `partial(Block, width=64)`.
-    depth: how many.
-    remat: what is kept for the backward pass. 'none' works nothing out again and keeps
-      all that gradients need; 'dots' keeps the products with weights, and works out
-      what lies between (attention's products of activations, norms, activations);
-      'full' keeps the input of each block, at the price of a second forward pass.
-    unroll: lays the blocks out one after the other in the program. On a CPU they then
-      run about a fifth faster; the time to compile grows with the depth.
+    depth: number of blocks.
+    remat: what is kept for the backward pass. 'none' keeps all that gradients need and
+      recomputes nothing; 'dots' keeps the products with weights, and recomputes what
+      lies between (attention's products of activations, norms, activations); 'full'
+      keeps the input of each block, at the price of a second forward pass.
+    unroll: whether the program has the blocks one after the other instead of a loop. On
+      a CPU they then run about a fifth faster; the time to compile grows with the
+      depth.
   """
 
   block: Callable[..., nn.Module]
@@ -41,36 +41,39 @@ class Stack(nn.Module):
 
   def __post_init__(self):
     if isinstance(self.block, nn.Module) or not callable(self.block):
-      raise ValueError('block: wants a recipe, such as partial(Block, width=64), got '
-                       f'{type(self.block).__name__}')
+      raise ValueError('block: must be callable and make a module, such as '
+                       f'partial(Block, width=64); got {type(self.block).__name__}')
     if self.depth < 1:
-      raise ValueError(f'depth: wants at least 1, got {self.depth}')
-    names = get_args(Remat)
-    if self.remat not in names:
-      close = difflib.get_close_matches(str(self.remat), names, n=1)
-      hint = f'did you mean {close[0]!r}?' if close else f'there is {", ".join(names)}'
-      raise ValueError(f'remat: no policy {self.remat!r}; {hint}')
+      raise ValueError(f'depth: must be >= 1, got {self.depth}')
+    if self.remat not in get_args(Remat):
+      raise ValueError('remat: must be one of '
+                       f'{", ".join(map(repr, get_args(Remat)))}; got {self.remat!r}')
     super().__post_init__()
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool, **others) -> jax.Array:
-    """`[batch, ...]` -> the same shape and dtype; every block gets the `others`.
+    """`[batch, ...]` -> the same shape and dtype.
+
+    Args:
+      x: input of the first block, `[batch, ...]`.
+      train: passed on to every block.
+      **others: passed on to every block.
 
     Raises:
-      ValueError: if the block changes either.
+      ValueError: if a block changes shape or dtype.
     """
 
     def body(block, x):
       y = block(x, train=train, **others)
       if (y.shape, y.dtype) != (x.shape, x.dtype):
-        raise ValueError(f'a block of a Stack keeps shape and dtype: {x.dtype} '
-                         f'{x.shape} became {y.dtype} {y.shape}')
+        raise ValueError('a block of a Stack must keep shape and dtype: '
+                         f'{x.dtype} {x.shape} became {y.dtype} {y.shape}')
       return y, None
 
     if self.remat != 'none':
       policy = (jax.checkpoint_policies.dots_with_no_batch_dims_saveable
                 if self.remat == 'dots' else None)
-      # A scan keeps the two passes apart: the barriers that do it elsewhere only cost.
+      # A scan keeps the two passes apart: barriers against CSE would only cost time.
       body = nn.remat(body, policy=policy, prevent_cse=False)
     scanned = nn.scan(body, variable_axes={True: 0}, split_rngs={True: True},
                       length=self.depth, unroll=self.depth if self.unroll else 1)

@@ -1,4 +1,4 @@
-"""The block that all transformers are stacks of."""
+"""The block that transformers stack (Vaswani et al., *Attention is all you need*)."""
 
 from collections.abc import Callable
 
@@ -10,16 +10,16 @@ from bigmodels.layers.dense import Dense
 
 
 class FeedForward(nn.Module):
-  """Two dense layers, for each token by itself.
+  """Two dense layers, for each token separately.
 
   Attributes:
-    hidden: width between them.
+    hidden: width between the layers.
     activation: nn.relu, nn.gelu, ...
     gated: whether a second product gates the first one: with `nn.silu` that is SwiGLU
       (Shazeer, *GLU variants improve transformer*, 2020).
-    use_bias: whether the layers have one.
+    use_bias: whether the layers have biases.
     kernel_init: makes the initialiser of the weights.
-    out_init: of the last layer's.
+    out_init: makes that of the last layer's weights.
   """
 
   hidden: int
@@ -45,17 +45,17 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-  """Attention and a feed-forward part, each added to what comes in.
+  """Attention and a feed-forward part, each added to its input.
 
   Attributes:
-    attention: makes the attention to itself.
+    attention: makes the self-attention.
     feed_forward: makes the part after it.
     norm: makes a normalisation.
-    cross: makes the attention to a memory that comes in between, if any.
-    norm_first: whether norms are inside of what is added, which trains deep stacks
-      without warm-up (Xiong et al., 2020; GPT-2), or after the sum (the original,
-      BERT).
-    dropout: share of what each part adds that is left out in training.
+    cross: makes the attention to a memory, between the two; None for none.
+    norm_first: whether norms come before the parts, which trains deep stacks without
+      warm-up (Xiong et al., *On layer normalization in the transformer architecture*,
+      2020; GPT-2), or after the sum (the original, BERT).
+    dropout: rate of dropout, in training, of what each part adds.
   """
 
   attention: Callable[..., Attention]
@@ -70,7 +70,20 @@ class Block(nn.Module):
                positions: jax.Array | None = None, memory: jax.Array | None = None,
                memory_segments: jax.Array | None = None, decode: int = 0,
                train: bool) -> jax.Array:
-    """`[batch, length, width]` -> the same shape; for the rest see `Attention`."""
+    """`[batch, length, width]` -> the same shape.
+
+    Args:
+      x: `[batch, length, width]`.
+      segments: see `Attention`.
+      positions: see `Attention`.
+      memory: what `cross` attends to, `[batch, memory length, width]`.
+      memory_segments: see `Attention`.
+      decode: see `Attention`.
+      train: whether to apply dropout.
+
+    Raises:
+      ValueError: see `Attention`.
+    """
 
     def add(x, name, part):
       norm = self.norm(name=f'{name}_norm')

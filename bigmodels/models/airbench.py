@@ -1,6 +1,6 @@
 """The network that learns CIFAR-10 in the least time.
 
-Jordan, *94% on CIFAR-10 in 3.29 Seconds on a Single GPU*, 2024, and the
+Jordan, *94% on CIFAR-10 in 3.29 seconds on a single GPU*, 2024, and the
 `airbench94_muon` that followed it in 2025.
 """
 
@@ -17,7 +17,7 @@ from bigmodels.layers.convolution import Conv, conv
 from bigmodels.layers.normalization import BatchNorm
 from bigmodels.layers.pooling import max_pool
 from bigmodels.models.images import check_images
-from bigmodels.models.validation import check_shares, check_sizes
+from bigmodels.models.validation import check_rates, check_sizes
 
 
 class Airbench(nn.Module):
@@ -25,14 +25,14 @@ class Airbench(nn.Module):
 
   Each group is a convolution 3x3, max-pooling by 2, batch normalisation, GELU, and a
   convolution, batch normalisation, GELU. Convolutions begin as the identity of as many
-  channels as there are. Norms have a bias but no scale.
+  channels as they have filters for. Norms have a bias but no scale.
 
   Attributes:
-    num_outputs: width of the answer.
+    num_outputs: number of classes.
     whitening: kernel of the first convolution, `[h, w, channels, filters]`; the run
       supplies that of its training images, see `data.batches.whitening`.
     widths: of the groups.
-    momentum: share of the old running statistics that stays in a step.
+    momentum: decay rate of the running statistics, per batch.
   """
 
   num_outputs: int
@@ -42,18 +42,23 @@ class Airbench(nn.Module):
 
   def __post_init__(self):
     check_sizes(self, 'num_outputs', 'widths')
-    check_shares(self, 'momentum')
+    check_rates(self, 'momentum')
     super().__post_init__()
 
   @nn.compact
   def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
-    """Standardised `[batch, height, width, channels]` -> `[batch, num_outputs]`."""
+    """Standardised `[batch, height, width, channels]` -> `[batch, num_outputs]`.
+
+    Raises:
+      ValueError: for other than images of floats with the whitening's channels, or too
+        small ones.
+    """
     kernel = np.asarray(self.whitening, np.float32)
     least = kernel.shape[0] - 1 + 3 * 2 ** len(self.widths)
     if inputs.ndim != 4 or min(inputs.shape[1:3]) < least or (
       inputs.shape[3] != kernel.shape[2]):
       raise ValueError(
-        f'Airbench takes images [batch, height, width, {kernel.shape[2]}] of at least '
+        f'Airbench needs images [batch, height, width, {kernel.shape[2]}] of at least '
         f'{least} x {least}, got {tuple(inputs.shape)}')
     check_images(self, inputs)  # floats, too
     bias = self.param('whitening_bias', nn.initializers.zeros, kernel.shape[-1:])
@@ -73,12 +78,15 @@ class Airbench(nn.Module):
 
 
 def identity(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:
-  """A kernel whose first filters copy the channels, the others uniform.
+  """A kernel whose first filters copy the channels; the others are uniform.
 
   Args:
-    key: of the others, up to `1 / sqrt(h * w * in)` either way, as in PyTorch.
+    key: for the uniform ones, of magnitude up to `1 / sqrt(h * w * in)`, as in PyTorch.
     shape: `[h, w, in, out]`, h and w odd.
     dtype: of the result.
+
+  Returns:
+    `[h, w, in, out]`.
   """
   height, width, channels, filters = shape
   bound = (height * width * channels) ** -0.5

@@ -1,4 +1,7 @@
-"""The encoder that reads both ways, and its two heads (Devlin et al., *BERT*, 2019)."""
+"""The bidirectional encoder, and its two heads.
+
+Devlin et al., *BERT: pre-training of deep bidirectional transformers*, 2019.
+"""
 
 from collections.abc import Mapping
 from functools import partial
@@ -11,12 +14,17 @@ import jax.numpy as jnp
 from bigmodels.layers.activations import gelu
 from bigmodels.layers.attention import Attention
 from bigmodels.layers.dense import Dense, Embedding
-from bigmodels.layers.positions import places
+from bigmodels.layers.positions import segment_positions
 from bigmodels.layers.stack import Remat, Stack
 from bigmodels.layers.transformer import Block, FeedForward
 from bigmodels.models import hugging_face
-from bigmodels.models.hugging_face import BLOCKS, Place, Published, Setting
-from bigmodels.models.validation import check_heads, check_shares, check_sizes
+from bigmodels.models.hugging_face import BLOCKS, Location, Published, Setting
+from bigmodels.models.validation import (
+  check_choices,
+  check_heads,
+  check_rates,
+  check_sizes,
+)
 
 _NORM = partial(nn.LayerNorm, epsilon=1e-12, use_fast_variance=False)
 _SMALL = partial(nn.initializers.truncated_normal, 0.02)
@@ -29,14 +37,14 @@ class Bert(nn.Module):
 
   Attributes:
     vocabulary: number of tokens.
-    length: most tokens that the model can look at.
+    length: maximum number of tokens of a text.
     depth: number of blocks.
     width: of every layer.
     heads: of the attention; they divide the width.
     hidden: width of the feed-forward part; None takes 4 times the width.
-    types: of sentences, for tasks on two of them.
-    dropout: share left out of the embeddings and of what each part of a block adds.
-    attention_dropout: share of the attention's weights left out.
+    types: number of sentence types, for tasks on pairs of sentences.
+    dropout: rate of dropout of the embeddings and of what each part of a block adds.
+    attention_dropout: rate at which weights of the attention are dropped.
     remat: see `Stack`.
     unroll: see `Stack`.
   """
@@ -56,7 +64,7 @@ class Bert(nn.Module):
   def __post_init__(self):
     check_sizes(self, 'vocabulary', 'length', 'depth', 'width', 'hidden', 'types')
     check_heads(self)
-    check_shares(self, 'dropout', 'attention_dropout')
+    check_rates(self, 'dropout', 'attention_dropout')
     super().__post_init__()
 
   def setup(self):
@@ -76,30 +84,30 @@ class Bert(nn.Module):
 
   def __call__(self, tokens: jax.Array, *, segments: jax.Array | None = None,
                types: jax.Array | None = None, train: bool) -> jax.Array:
-    """Tokens, int `[batch, length]` -> features `[batch, length, width]`.
+    """Tokens -> features, `[batch, length, width]`.
 
     Args:
-      tokens: what is read.
-      segments: int `[batch, length]`: tokens see only those of the same number; 0 is
-        padding. Left out, all is one text.
-      types: of sentences, int `[batch, length]`; 0 if left out.
-      train: whether to drop out.
+      tokens: int `[batch, length]`.
+      segments: int `[batch, length]`; a token sees only those of its own number, and 0
+        is padding. If None, a row is one text.
+      types: of the sentences, int `[batch, length]`; None for 0.
+      train: whether to apply dropout.
 
     Raises:
-      ValueError: if there are more tokens than `length`.
+      ValueError: for more tokens than `length`.
     """
     if tokens.shape[1] > self.length:
-      raise ValueError(f'a text of {tokens.shape[1]:,} tokens, the model can look at '
-                       f'{self.length:,} (length)')
+      raise ValueError(f'a text of {tokens.shape[1]:,} tokens is longer than the model '
+                       f'accepts: {self.length:,} (length)')
     positions = jnp.arange(tokens.shape[1])[None] if segments is None else (
-      places(segments))
+      segment_positions(segments))
     x = self.tokens(tokens) + self.positions(positions)
     x = x + self.sentences(jnp.zeros((1, 1), int) if types is None else types)
     x = self.drop(self.norm(x), deterministic=not train)
     return self.blocks(x, segments=segments, train=train)
 
   def logits(self, x: jax.Array) -> jax.Array:
-    """Vectors `[..., width]` -> their likeness to every token, `[..., vocabulary]`."""
+    """Features `[..., width]` -> products with every token, `[..., vocabulary]`."""
     return self.tokens.logits(x)
 
   @nn.nowrap
@@ -109,29 +117,32 @@ class Bert(nn.Module):
 
 
 class MaskedBert(nn.Module):
-  """The head for tokens that were masked; its last layer is tied to the embeddings.
+  """The head for masked tokens; its last layer is tied to the embeddings.
 
   Attributes:
-    encoder: what reads.
+    encoder: what reads the tokens.
   """
 
   encoder: Bert
 
   @nn.compact
   def __call__(self, tokens: jax.Array, *, segments: jax.Array | None = None,
-               places: jax.Array | None = None, train: bool) -> jax.Array:
-    """Logits of tokens, `[batch, asked, vocabulary]`.
+               masked_positions: jax.Array | None = None, train: bool) -> jax.Array:
+    """Logits of the masked tokens, `[batch, masked, vocabulary]`.
 
     Args:
       tokens: int `[batch, length]`.
       segments: see `Bert`.
-      places: of the tokens that are asked for, int `[batch, asked]`; all of them if
-        left out.
-      train: whether to drop out.
+      masked_positions: where to predict tokens, int `[batch, masked]`; None for every
+        position.
+      train: whether to apply dropout.
+
+    Raises:
+      ValueError: for more tokens than the encoder's `length`.
     """
     x = self.encoder(tokens, segments=segments, train=train)
-    if places is not None:
-      x = jnp.take_along_axis(x, places[..., None], axis=1)
+    if masked_positions is not None:
+      x = jnp.take_along_axis(x, masked_positions[..., None], axis=1)
     x = gelu(Dense(x.shape[-1], kernel_init=_SMALL, name='transform')(x))
     logits = self.encoder.logits(_NORM(name='norm')(x))
     return logits + self.param('bias', nn.initializers.zeros, (logits.shape[-1],))
@@ -144,7 +155,7 @@ class MaskedBert(nn.Module):
       self.encoder, 'encoder/', {
         **_dense('transform', f'{head}.transform.dense'),
         **hugging_face.norm('norm', f'{head}.transform.LayerNorm'),
-        'bias': Place(f'{head}.bias')},
+        'bias': Location(f'{head}.bias')},
       copies={f'{head}.decoder.weight': 'embeddings.word_embeddings.weight',
               f'{head}.decoder.bias': f'{head}.bias'},
       other=r'pooler\..*|cls\.seq_relationship\..*',
@@ -155,10 +166,10 @@ class BertClassifier(nn.Module):
   """The head for whole texts.
 
   Attributes:
-    encoder: what reads.
-    num_outputs: width of the answer.
+    encoder: what reads the tokens.
+    num_outputs: number of classes.
     pooling: of the features of all tokens: 'first' takes those of the first one, as
-      published; 'mean' their mean, which asks less of a small encoder.
+      published; 'mean' averages them, which a small encoder learns more easily.
   """
 
   encoder: Bert
@@ -166,22 +177,30 @@ class BertClassifier(nn.Module):
   pooling: Literal['first', 'mean'] = 'first'
 
   def __post_init__(self):
-    if self.pooling not in ('first', 'mean'):
-      raise ValueError(f"pooling: wants 'first' or 'mean', got {self.pooling!r}")
+    check_choices(self, pooling=('first', 'mean'))
     super().__post_init__()
 
   @nn.compact
   def __call__(self, tokens: jax.Array, *, segments: jax.Array | None = None,
                train: bool) -> jax.Array:
-    """Tokens, int `[batch, length]` -> logits `[batch, num_outputs]`."""
+    """Logits of the classes, `[batch, num_outputs]`.
+
+    Args:
+      tokens: int `[batch, length]`.
+      segments: see `Bert`; what is 0 is not averaged.
+      train: whether to apply dropout.
+
+    Raises:
+      ValueError: for more tokens than the encoder's `length`.
+    """
     x = self.encoder(tokens, segments=segments, train=train)
     if self.pooling == 'first':
       x = x[:, 0]
     elif segments is None:
       x = x.mean(1)
     else:
-      there = (segments > 0)[..., None]
-      x = jnp.where(there, x, 0).sum(1) / jnp.maximum(there.sum(1), 1)
+      real = (segments > 0)[..., None]
+      x = jnp.where(real, x, 0).sum(1) / jnp.maximum(real.sum(1), 1)
     x = nn.tanh(Dense(x.shape[-1], kernel_init=_SMALL, name='pooler')(x))
     x = nn.Dropout(self.encoder.dropout, deterministic=not train)(x)
     return Dense(self.num_outputs, kernel_init=_SMALL, name='head')(x)
@@ -201,14 +220,14 @@ class BertClassifier(nn.Module):
 _dense = partial(hugging_face.dense, transposed=True)
 
 
-def _published(encoder: Bert, prefix: str, head: dict[str, Place], *,
+def _published(encoder: Bert, prefix: str, head: dict[str, Location], *,
                copies: Mapping[str, str] = {}, other: str = '',
                config: Mapping[str, Setting] = {},
                unpublished: Mapping[str, str] = {}) -> Published:
-  """An encoder whose parameters begin with `prefix`, and what a head has beside it."""
+  """An encoder whose parameters begin with `prefix`, and the head on top of it."""
   ours, theirs = f'{prefix}blocks/block', 'encoder.layer.{}'
-  places = {
-    **{f'{prefix}{name}/embedding': Place(f'embeddings.{name_of}_embeddings.weight')
+  locations = {
+    **{f'{prefix}{name}/embedding': Location(f'embeddings.{name_of}_embeddings.weight')
        for name, name_of in (('tokens', 'word'), ('positions', 'position'),
                              ('sentences', 'token_type'))},
     **hugging_face.norm(f'{prefix}norm', 'embeddings.LayerNorm'),
@@ -219,9 +238,9 @@ def _published(encoder: Bert, prefix: str, head: dict[str, Place], *,
     **_dense(f'{ours}/feed_forward/out', f'{theirs}.output.dense'),
     **hugging_face.norm(f'{ours}/feed_forward_norm', f'{theirs}.output.LayerNorm')}
   for name in ('query', 'key', 'value'):
-    places |= _dense(f'{ours}/attention/{name}', f'{theirs}.attention.self.{name}')
+    locations |= _dense(f'{ours}/attention/{name}', f'{theirs}.attention.self.{name}')
   return Published(
-    family='BERT', model_type='bert', architecture='Bert', places=places | head,
+    family='BERT', model_type='bert', architecture='Bert', locations=locations | head,
     rename=_without_prefix, copies=copies,
     buffers=r'embeddings\.(position_ids|token_type_ids)', other=other,
     config={
@@ -236,6 +255,6 @@ def _published(encoder: Bert, prefix: str, head: dict[str, Place], *,
 
 def _without_prefix(name: str) -> str:
   name = name.removeprefix('bert.')
-  for old, new in (('gamma', 'weight'), ('beta', 'bias')):  # of the first files
+  for old, new in (('gamma', 'weight'), ('beta', 'bias')):  # in the oldest files
     name = name.replace(f'LayerNorm.{old}', f'LayerNorm.{new}')
   return name

@@ -11,32 +11,32 @@ from bigmodels.layers.normalization import BatchNorm
 from bigmodels.layers.pooling import average_pool, max_pool
 from bigmodels.models.images import check_images
 from bigmodels.models.mlp import Mlp
-from bigmodels.models.validation import check_shares, check_sizes
+from bigmodels.models.validation import check_rates, check_sizes
 
-# The largest of rising values is the value of the largest: pooled first, these give the
-# same numbers from a quarter of the work.
-_RISING = (nn.relu, nn.tanh, nn.sigmoid, nn.elu, nn.leaky_relu, nn.softplus)
+# Increasing functions commute with a maximum: applied after the pooling, they give the
+# same numbers at a quarter of the work.
+_INCREASING = (nn.relu, nn.tanh, nn.sigmoid, nn.elu, nn.leaky_relu, nn.softplus)
 
 
 class Cnn(nn.Module):
   """Convolutions with pooling, then dense layers.
 
-  Each block is convolution, batch normalisation if asked for, activation, pooling,
-  dropout.
+  LeCun et al., *Gradient-based learning applied to document recognition*, 1998. Each
+  block is convolution, optional batch normalisation, activation, pooling, dropout.
 
   Attributes:
-    num_outputs: width of the answer.
+    num_outputs: number of classes.
     widths: channels of each convolution.
     kernel: height and width of its filters.
     padding: 'SAME' or 'VALID'.
-    pool: window and stride of the pooling after each convolution; 1 pools nothing.
-      One number for all, or one for each convolution.
+    pool: window and stride of the pooling after each convolution, one number for all or
+      one for each; 1 for no pooling.
     pooling: 'max' or 'average'.
     hidden: widths of the dense layers before the last.
     activation: nn.relu, nn.tanh, nn.sigmoid, nn.gelu, ...
-    dropout: share of the dense layers' units left out in training.
-    conv_dropout: share of the convolutions' outputs left out in training.
-    batch_norm: normalise by batch statistics before the activations.
+    dropout: rate of dropout, in training, of the dense layers' units.
+    conv_dropout: rate of dropout, in training, of the convolutions' outputs.
+    batch_norm: whether to normalise by batch statistics before the activations.
     kernel_init: makes the initialiser of weights; see `Mlp`.
   """
 
@@ -55,15 +55,19 @@ class Cnn(nn.Module):
 
   def __post_init__(self):
     check_sizes(self, 'num_outputs', 'widths', 'kernel', 'pool', 'hidden')
-    check_shares(self, 'dropout', 'conv_dropout')
+    check_rates(self, 'dropout', 'conv_dropout')
     if isinstance(self.pool, tuple) and len(self.pool) != len(self.widths):
-      raise ValueError(f'pool: {len(self.pool)} windows for {len(self.widths)} '
-                       'convolutions')
+      raise ValueError(f'pool: must have {len(self.widths)} windows, one for each '
+                       f'convolution, got {len(self.pool)}')
     super().__post_init__()
 
   @nn.compact
   def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
-    """`[batch, height, width, channels]` -> `[batch, num_outputs]`."""
+    """`[batch, height, width, channels]` -> `[batch, num_outputs]`.
+
+    Raises:
+      ValueError: for other than images of floats, or images too small for the poolings.
+    """
     check_images(self, inputs)
     windows = self.pool if isinstance(self.pool, tuple) else (
       (self.pool,) * len(self.widths))
@@ -77,7 +81,7 @@ class Cnn(nn.Module):
                          f'{x.shape[1:3]} before a pooling by {window}')
       if self.batch_norm:
         x = BatchNorm(use_running_average=not train)(x)
-      if self.pooling == 'max' and self.activation in _RISING:
+      if self.pooling == 'max' and self.activation in _INCREASING:
         x = self.activation(max_pool(x, window))
       else:
         x = pooled(self.activation(x), window)

@@ -1,4 +1,8 @@
-"""DCGAN: a generator and a discriminator of convolutions, told the class."""
+"""DCGAN: a class-conditional generator and discriminator of convolutions.
+
+Radford, Metz and Chintala, *Unsupervised representation learning with deep
+convolutional generative adversarial networks*, 2016.
+"""
 
 import flax.linen as nn
 import jax
@@ -11,22 +15,22 @@ from bigmodels.models.validation import check_halvings, check_sizes
 
 
 class Dcgan(nn.Module):
-  """Generator and discriminator (Radford, Metz and Chintala, 2016), class-conditional.
+  """Generator and discriminator.
 
   The generator doubles a small picture until it has the size of the images; the
   discriminator halves them as often. Labels reach the generator as an embedding beside
-  the latents, the discriminator as what a class adds to its logit: the product of an
-  embedding and the features (Miyato and Koyama, 2018).
+  the latents; in the discriminator, the product of another embedding and the features
+  adds to the logit (Miyato and Koyama, *cGANs with projection discriminator*, 2018).
 
   Attributes:
     size: (height, width, channels) of the images.
-    classes: number of them; 0 for images without labels.
+    classes: number of classes; 0 for images without labels.
     latent: length of the latents.
     width: channels of the convolution next to the images; doubled with every halving.
-    halvings: how often; height and width are to be divisible by 2 to its power.
-    embedding: length of what the generator is told of a label.
-    judge_norm: whether batch normalisation is in the discriminator too; without, its
-      slope may be penalised (`losses.gradient_penalty`).
+    halvings: number of halvings; height and width must be divisible by 2 to its power.
+    embedding: length of the generator's embedding of a label.
+    discriminator_norm: whether the discriminator too has batch normalisation. A
+      gradient penalty (`losses.gradient_penalty`) needs one without.
   """
 
   size: tuple[int, int, int]
@@ -35,7 +39,7 @@ class Dcgan(nn.Module):
   width: int = 64
   halvings: int = 2
   embedding: int = 32
-  judge_norm: bool = True
+  discriminator_norm: bool = True
 
   def __post_init__(self):
     check_sizes(self, 'latent', 'width', 'halvings', 'embedding')
@@ -46,22 +50,50 @@ class Dcgan(nn.Module):
     self.generator = _Generator(self.size, self.classes, self.width, self.halvings,
                                 self.embedding)
     self.discriminator = _Discriminator(self.size, self.classes, self.width,
-                                        self.halvings, self.judge_norm)
+                                        self.halvings, self.discriminator_norm)
 
   def __call__(self, latents: jax.Array, labels: jax.Array, images: jax.Array, *,
                train: bool) -> tuple[jax.Array, jax.Array]:
-    """Both parts: generated images, and logits of the ones given."""
+    """Both parts, for their parameters.
+
+    Args:
+      latents: `[batch, latent]`.
+      labels: int `[batch]`.
+      images: `[batch, *size]`.
+      train: see `generate` and `discriminate`.
+
+    Returns:
+      Generated images `[batch, *size]`, and the logits `[batch]` of the given ones.
+
+    Raises:
+      ValueError: for images of another size.
+    """
     return (self.generate(latents, labels, train=train),
             self.discriminate(images, labels, train=train))
 
   def generate(self, latents: jax.Array, labels: jax.Array, *, train: bool
                ) -> jax.Array:
-    """`[batch, latent]`, int `[batch]` -> images of -1 to 1, `[batch, *size]`."""
+    """Images of -1 to 1, `[batch, *size]`.
+
+    Args:
+      latents: `[batch, latent]`.
+      labels: int `[batch]`.
+      train: whether to normalise by the statistics of the batch.
+    """
     return self.generator(latents, labels, train=train)
 
-  def discriminate(self, images: jax.Array, labels: jax.Array, *,
-                   train: bool) -> jax.Array:
-    """`[batch, *size]`, int `[batch]` -> `[batch]`, logits of being real."""
+  def discriminate(self, images: jax.Array, labels: jax.Array, *, train: bool
+                   ) -> jax.Array:
+    """Logits of being real, `[batch]`.
+
+    Args:
+      images: `[batch, *size]`.
+      labels: int `[batch]`.
+      train: whether to normalise by the statistics of the batch.
+
+    Raises:
+      ValueError: for images of another size.
+    """
     check_size(self, images)
     return self.discriminator(images, labels, train=train)
 
@@ -80,8 +112,8 @@ class _Generator(nn.Module):
   def __call__(self, latents, labels, *, train):
     height, width, channels = self.size
     if self.classes:
-      told = nn.Embed(self.classes, self.embedding, name='classes')(labels)
-      latents = jnp.concatenate([latents, told], -1)
+      embedded = nn.Embed(self.classes, self.embedding, name='classes')(labels)
+      latents = jnp.concatenate([latents, embedded], -1)
     wide = self.width * 2 ** (self.halvings - 1)
     shape = (height >> self.halvings, width >> self.halvings, wide)
     x = nn.Dense(shape[0] * shape[1] * wide, use_bias=False, kernel_init=_INIT)(latents)
@@ -114,7 +146,7 @@ class _Discriminator(nn.Module):
     x = x.reshape(len(x), -1)
     logits = nn.Dense(1, kernel_init=_INIT)(x)[:, 0]
     if self.classes:
-      told = nn.Embed(self.classes, x.shape[-1], embedding_init=_INIT,
+      embedded = nn.Embed(self.classes, x.shape[-1], embedding_init=_INIT,
                       name='classes')(labels)
-      logits += (told * x).sum(-1)
+      logits += (embedded * x).sum(-1)
     return logits

@@ -1,4 +1,7 @@
-"""The decoder-only transformer: GPT-2 exactly, and what became of it since."""
+"""The decoder-only transformer: GPT-2 exactly, and the variants in use since.
+
+Radford et al., *Language models are unsupervised multitask learners* (GPT-2), 2019.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,15 +13,16 @@ import jax.numpy as jnp
 
 from bigmodels.layers.attention import Attention
 from bigmodels.layers.dense import Dense, Embedding
-from bigmodels.layers.positions import NextPlaces, places
+from bigmodels.layers.positions import NextPositions, segment_positions
 from bigmodels.layers.stack import Remat, Stack
 from bigmodels.layers.transformer import Block, FeedForward
 from bigmodels.models import hugging_face
-from bigmodels.models.hugging_face import BLOCKS, Place, Published, Setting
+from bigmodels.models.hugging_face import BLOCKS, Location, Published, Setting
 from bigmodels.models.validation import (
+  check_choices,
   check_heads,
   check_positive,
-  check_shares,
+  check_rates,
   check_sizes,
 )
 
@@ -28,26 +32,26 @@ _NORM = partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False)
 class Gpt(nn.Module):
   """Token and position embeddings, blocks, a norm, and a logit for every token.
 
-  The defaults are GPT-2 of 124 million parameters (Radford et al., 2019).
+  The defaults are GPT-2 of 124 million parameters.
 
   Attributes:
     vocabulary: number of tokens.
-    length: most tokens that the model can look at.
+    length: maximum number of tokens of a text.
     depth: number of blocks.
     width: of the residual stream.
     heads: of the attention; they divide the width.
     kv_heads: of keys and values, see `Attention`.
-    hidden: width of the feed-forward part; None takes 4 times the width, or as many
-      parameters as that if it is gated, in multiples of 64.
+    hidden: width of the feed-forward part; None takes 4 times the width, or if it is
+      gated, the multiple of 64 that makes about as many parameters.
     positions: 'learned', or 'rotary' (`rotary_base`).
     rotary_base: see `layers.positions.rotary`.
     norm: makes a normalisation.
     activation: of the feed-forward part.
     gated: see `FeedForward`.
-    use_bias: whether dense layers have one; that of norms is a matter of `norm`.
+    use_bias: whether dense layers have biases; `norm` decides on those of norms.
     tied: whether the last layer's weights are the token embeddings.
-    dropout: share left out of the embeddings and of what each part of a block adds.
-    attention_dropout: share of the attention's weights left out.
+    dropout: rate of dropout of the embeddings and of what each part of a block adds.
+    attention_dropout: rate at which weights of the attention are dropped.
     remat: see `Stack`.
     unroll: see `Stack`.
   """
@@ -76,42 +80,41 @@ class Gpt(nn.Module):
     check_heads(self)
     if self.kv_heads is not None and (
         self.kv_heads < 1 or self.heads % self.kv_heads):
-      raise ValueError(f'kv_heads: wants a divisor of the {self.heads} heads, got '
+      raise ValueError(f'kv_heads: must divide the {self.heads} heads, got '
                        f'{self.kv_heads}')
-    if self.positions not in ('learned', 'rotary'):
-      raise ValueError(f"positions: wants 'learned' or 'rotary', got "
-                       f'{self.positions!r}')
+    check_choices(self, positions=('learned', 'rotary'))
     check_positive(self, 'rotary_base')
-    check_shares(self, 'dropout', 'attention_dropout')
+    check_rates(self, 'dropout', 'attention_dropout')
     super().__post_init__()
 
   @nn.compact
   def __call__(self, tokens: jax.Array, *, segments: jax.Array | None = None,
                decode: int = 0, train: bool) -> jax.Array:
-    """Tokens, int `[batch, length]` -> logits `[batch, length, vocabulary]`.
+    """Logits of the next tokens, `[batch, length, vocabulary]`.
 
     Args:
-      tokens: of which the logits at i foretell the one at i + 1.
-      segments: int `[batch, length]`: tokens see only those of the same number, and
-        their positions count from its first; 0 is padding. Left out, all is one text.
-      decode: if not 0, tokens are those that follow on what is in the cache, which
-        holds so many; see `Attention`.
-      train: whether to drop out.
+      tokens: int `[batch, length]`; the logits at i predict the token at i + 1.
+      segments: int `[batch, length]`; a token sees only those of its own number, whose
+        positions count from the first of them, and 0 is padding. If None, a row is one
+        text.
+      decode: if not 0, the tokens follow those in the cache, which holds this many; see
+        `Attention`.
+      train: whether to apply dropout.
 
     Raises:
-      ValueError: if there are more tokens than `length`.
+      ValueError: for more tokens than `length`.
     """
     if max(tokens.shape[1], decode) > self.length:
-      raise ValueError(f'a text of {max(tokens.shape[1], decode):,} tokens, the model '
-                       f'can look at {self.length:,} (length)')
+      raise ValueError(f'a text of {max(tokens.shape[1], decode):,} tokens is longer '
+                       f'than the model accepts: {self.length:,} (length)')
     small = partial(nn.initializers.normal, 0.02)
-    # What the residual stream adds up should not grow with the depth.
+    # The variance of the residual stream should not grow with the depth.
     last = partial(nn.initializers.normal, 0.02 / (2 * self.depth) ** 0.5)
     if decode:
-      positions = NextPlaces(name='places')(tokens, segments)
+      positions = NextPositions(name='next_positions')(tokens, segments)
     else:
       positions = jnp.arange(tokens.shape[1])[None] if segments is None else (
-        places(segments))
+        segment_positions(segments))
     embedding = Embedding(self.vocabulary, self.width, small, name='tokens')
     x = embedding(tokens)
     if self.positions == 'learned':
@@ -141,23 +144,24 @@ class Gpt(nn.Module):
     """Where its parameters are in a file of GPT-2.
 
     Raises:
-      ValueError: if it is no GPT-2.
+      ValueError: if it is another model than GPT-2.
     """
-    for name, wanted in (('positions', 'learned'), ('gated', False), ('use_bias', True),
-                         ('activation', nn.gelu)):
-      if getattr(self, name) != wanted:
-        raise ValueError(f'{name}: GPT-2 wants {wanted}, got {getattr(self, name)}')
+    for name, published in (('positions', 'learned'), ('gated', False),
+                            ('use_bias', True), ('activation', nn.gelu)):
+      if getattr(self, name) != published:
+        raise ValueError(f'{name}: must be {published} for GPT-2, got '
+                         f'{getattr(self, name)}')
     if self.kv_heads not in (None, self.heads):
-      raise ValueError(f'kv_heads: GPT-2 wants {self.heads}, got {self.kv_heads}')
+      raise ValueError(f'kv_heads: must be {self.heads} for GPT-2, got {self.kv_heads}')
     norm = self.norm()
     if not isinstance(norm, nn.LayerNorm):
       raise ValueError(f'norm: must be a LayerNorm for GPT-2, got '
                        f'{type(norm).__name__}')
     dense = partial(hugging_face.dense, transposed=False)
     ours, theirs = 'blocks/block', 'h.{}'
-    places = {
-      'tokens/embedding': Place('wte.weight'),
-      'positions/embedding': Place('wpe.weight'),
+    locations = {
+      'tokens/embedding': Location('wte.weight'),
+      'positions/embedding': Location('wpe.weight'),
       **hugging_face.norm(f'{ours}/attention_norm', f'{theirs}.ln_1'),
       **dense(f'{ours}/attention/out', f'{theirs}.attn.c_proj'),
       **hugging_face.norm(f'{ours}/feed_forward_norm', f'{theirs}.ln_2'),
@@ -165,12 +169,12 @@ class Gpt(nn.Module):
       **dense(f'{ours}/feed_forward/out', f'{theirs}.mlp.c_proj'),
       **hugging_face.norm('norm', 'ln_f')}
     for part, name in enumerate(('query', 'key', 'value')):
-      places |= dense(f'{ours}/attention/{name}', f'{theirs}.attn.c_attn', part=part,
+      locations |= dense(f'{ours}/attention/{name}', f'{theirs}.attn.c_attn', part=part,
                       parts=3)
     if not self.tied:
-      places['head/kernel'] = Place('lm_head.weight', transposed=True)
+      locations['head/kernel'] = Location('lm_head.weight', transposed=True)
     return Published(
-      family='GPT-2', model_type='gpt2', architecture='GPT2', places=places,
+      family='GPT-2', model_type='gpt2', architecture='GPT2', locations=locations,
       rename=lambda name: name.removeprefix('transformer.'),
       copies={'lm_head.weight': 'wte.weight'},
       buffers=r'h\.\d+\.attn\.(bias|masked_bias)', other='',
@@ -186,8 +190,8 @@ class Gpt(nn.Module):
           (True,) if self.tied else (True, False), True, of='tokens/.*')})
 
 
-# Rotary positions, RMSNorm, SwiGLU, no biases: LLaMA (Touvron et al., 2023) and most
-# models since; grouped queries come with `kv_heads`.
+# Rotary positions, RMSNorm, SwiGLU, no biases, as in Touvron et al., *LLaMA*, 2023, and
+# most models since; `kv_heads` makes grouped queries.
 ModernGpt = partial(
   Gpt, positions='rotary', norm=partial(nn.RMSNorm, epsilon=1e-5), activation=nn.silu,
   gated=True, use_bias=False, tied=False)

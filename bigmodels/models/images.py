@@ -1,4 +1,4 @@
-"""What images a model takes: told when it is traced, before anything is compiled."""
+"""Checks of the images that a model is called with, when it is traced."""
 
 from typing import Any
 
@@ -7,31 +7,35 @@ import jax.numpy as jnp
 
 
 def check_images(model: Any, images: jax.Array, least: int = 0) -> None:
-  """Refuses inputs that are no floats `[batch, height, width, channels]`.
+  """Checks that inputs are floats `[batch, height, width, channels]`.
 
   Args:
     model: for its name.
     images: its inputs.
-    least: pixels of height and width, for strides to leave something.
+    least: height and width must be at least this many pixels.
 
   Raises:
-    ValueError: telling what is wanted and what was given.
+    ValueError: if they are not.
   """
   name = type(model).__name__
   if images.ndim != 4 or min(images.shape[1:3]) < least:
     size = f' of at least {least}x{least} pixels' if least else ''
-    raise ValueError(f'{name} wants images [batch, height, width, channels]{size}, got '
+    raise ValueError(f'{name} needs images [batch, height, width, channels]{size}, got '
                      f'{images.shape}')
   if not jnp.issubdtype(images.dtype, jnp.floating):
-    raise ValueError(f'{name} wants images of floats, got {images.dtype} '
+    raise ValueError(f'{name} needs images of floats, got {images.dtype} '
                      f'{images.shape[1:]}: end the transforms with standardize')
 
 
 def check_size(model: Any, images: jax.Array) -> None:
-  """Refuses images of another size than the model's `size`, (height, width, channels).
+  """Checks that images have the model's `size`, (height, width, channels).
+
+  Args:
+    model: with a `size`.
+    images: its inputs, `[batch, height, width, channels]`.
 
   Raises:
-    ValueError: telling both.
+    ValueError: if they have another size, or are not images of floats.
   """
   check_images(model, images)
   if images.shape[1:] != tuple(model.size):

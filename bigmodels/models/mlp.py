@@ -6,14 +6,14 @@ import flax.linen as nn
 import jax
 
 from bigmodels.layers.normalization import BatchNorm
-from bigmodels.models.validation import check_shares, check_sizes
+from bigmodels.models.validation import check_rates, check_sizes
 
 
 class Linear(nn.Module):
-  """One affine map of the flattened inputs.
+  """An affine map of the flattened inputs.
 
   Attributes:
-    num_outputs: width of the answer.
+    num_outputs: number of classes, or targets of a regression.
     kernel_init: makes the initialiser of the weights.
   """
 
@@ -31,14 +31,14 @@ class Linear(nn.Module):
 class Mlp(nn.Module):
   """Dense layers with an activation between them.
 
-  Each hidden layer is dense, batch normalisation if asked for, activation, dropout.
+  Each hidden layer is dense, optional batch normalisation, activation, dropout.
 
   Attributes:
-    num_outputs: width of the answer.
+    num_outputs: number of classes, or targets of a regression.
     widths: of the hidden layers.
     activation: nn.relu, nn.tanh, nn.sigmoid, nn.gelu, ...
-    dropout: share of the hidden units left out in training.
-    batch_norm: normalise by batch statistics before the activation.
+    dropout: rate of dropout, in training, of the hidden units.
+    batch_norm: whether to normalise by batch statistics before the activations.
     kernel_init: makes the initialiser: `nn.initializers.he_normal`, `glorot_normal`,
       `partial(nn.initializers.normal, 0.01)`, or the Gaussian of deviation 1/sqrt(n),
       `partial(nn.initializers.variance_scaling, 1.0, 'fan_in', 'normal')`.
@@ -53,7 +53,7 @@ class Mlp(nn.Module):
 
   def __post_init__(self):
     check_sizes(self, 'num_outputs', 'widths')
-    check_shares(self, 'dropout')
+    check_rates(self, 'dropout')
     super().__post_init__()
 
   @nn.compact

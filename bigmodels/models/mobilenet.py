@@ -1,8 +1,8 @@
-"""Small convolutional networks, of convolutions of each channel by itself.
+"""Small networks of depthwise convolutions.
 
 Version 1: Howard et al., *MobileNets*, 2017; version 2: Sandler et al., *MobileNetV2:
-inverted residuals and linear bottlenecks*, 2018. Filters, normalisation and dropout
-begin as in the authors' code.
+inverted residuals and linear bottlenecks*, 2018. Initial filters, normalisation and
+dropout are those of the authors' code.
 """
 
 from collections.abc import Callable
@@ -16,9 +16,14 @@ from bigmodels.layers.convolution import ConvNorm
 from bigmodels.layers.dense import Dense
 from bigmodels.layers.pooling import global_average_pool
 from bigmodels.models import hugging_face
-from bigmodels.models.hugging_face import Place, Published, Setting
+from bigmodels.models.hugging_face import Location, Published, Setting
 from bigmodels.models.images import check_images
-from bigmodels.models.validation import check_positive, check_shares, check_sizes
+from bigmodels.models.validation import (
+  check_choices,
+  check_positive,
+  check_rates,
+  check_sizes,
+)
 
 _REDUCTIONS = (1, 2, 4, 8, 16, 32)
 _SMALL = partial(nn.initializers.truncated_normal, 0.09)
@@ -32,18 +37,18 @@ _BLOCKS_V2 = ((16, 1), (24, 2), (24, 1), (32, 2), *((32, 1),) * 2, (64, 2),
 
 
 class MobileNetV1(nn.Module):
-  """Pairs of a 3x3 convolution of each channel by itself and a 1x1 of all of them.
+  """Pairs of a depthwise 3x3 convolution and a 1x1 convolution of all channels.
 
   Attributes:
-    num_outputs: width of the answer.
+    num_outputs: number of classes.
     multiplier: of all widths.
-    reduction: pixels of an image to one of the last map, 32 as published; for less, the
-      first strides are left out: 8 is for images of about 32 pixels.
+    reduction: pixels of an image to one of the last map, 32 as published; less drops
+      the first strides: 8 is for images of about 32 pixels.
     padding: 'SAME', as in the authors' code, or 'symmetric', as in PyTorch; see
       `ConvNorm`.
-    dropout: share of the averaged features left out in training.
-    momentum: of the running statistics; see `ConvNorm`. The authors' 0.9997 wants
-      some ten thousand steps to forget how it began.
+    dropout: rate of dropout, in training, of the averaged features.
+    momentum: decay rate of the running statistics, per batch. The authors' 0.9997 takes
+      some ten thousand steps to forget the initial statistics.
     epsilon: added to variances.
     kernel_init: makes the initialiser of the filters.
   """
@@ -66,7 +71,7 @@ class MobileNetV1(nn.Module):
     """`[batch, height, width, channels]` -> `[batch, num_outputs]`.
 
     Raises:
-      ValueError: for other than images, or too small ones.
+      ValueError: for other than images of floats, or too small ones.
     """
     check_images(self, inputs, self.reduction // 2 + 1)
     layer = _layer(self)
@@ -86,27 +91,28 @@ class MobileNetV1(nn.Module):
   def hugging_face(self) -> Published:
     """Where its parameters and statistics are in a file of MobileNetV1.
 
-    Another `reduction` is no other model: it looks at small images as if at large ones.
+    The parameters are the same for every `reduction`: a smaller one reads small images
+    as if they were large.
     """
-    places = {**hugging_face.conv_norm('stem', 'conv_stem'),
+    locations = {**hugging_face.conv_norm('stem', 'conv_stem'),
               **hugging_face.dense('head', 'classifier', transposed=True)}
     for block in range(len(_BLOCKS_V1)):
       for part, name in enumerate(('depthwise', 'pointwise')):
-        places |= hugging_face.conv_norm(
+        locations |= hugging_face.conv_norm(
           f'block{block + 1}/{name}', f'layer.{2 * block + part}')
-    return _published(self, 1, places, {})
+    return _published(self, 1, locations, {})
 
 
 class MobileNetV2(nn.Module):
-  """Blocks that widen, filter each channel by itself, narrow, and add to their input.
+  """Blocks that widen, filter depthwise, narrow, and add to their input.
 
   Attributes:
-    num_outputs: width of the answer.
-    multiplier: of all widths, but of the last layer's only if it is more than 1.
+    num_outputs: number of classes.
+    multiplier: of all widths, but of the last layer's only if more than 1.
     reduction: see `MobileNetV1`.
     padding: see `MobileNetV1`.
     dropout: see `MobileNetV1`.
-    momentum: of the running statistics; see `ConvNorm`.
+    momentum: decay rate of the running statistics, per batch.
     epsilon: added to variances.
     kernel_init: makes the initialiser of the filters.
   """
@@ -129,7 +135,7 @@ class MobileNetV2(nn.Module):
     """`[batch, height, width, channels]` -> `[batch, num_outputs]`.
 
     Raises:
-      ValueError: for other than images, or too small ones.
+      ValueError: for other than images of floats, or too small ones.
     """
     check_images(self, inputs, self.reduction // 2 + 1)
     layer = _layer(self)
@@ -148,22 +154,23 @@ class MobileNetV2(nn.Module):
   def hugging_face(self) -> Published:
     """Where its parameters and statistics are; see `MobileNetV1.hugging_face`."""
     names = {'expand': 'expand_1x1', 'depthwise': 'conv_3x3', 'project': 'reduce_1x1'}
-    places = {**hugging_face.conv_norm('stem', 'conv_stem.first_conv'),
+    locations = {**hugging_face.conv_norm('stem', 'conv_stem.first_conv'),
               **hugging_face.conv_norm('last', 'conv_1x1'),
               **hugging_face.dense('head', 'classifier', transposed=True)}
     for block in range(len(_BLOCKS_V2)):
-      # Theirs counts the first block as a part of the stem.
+      # Their names count the first block as a part of the stem.
       part = f'layer.{block - 1}' if block else 'conv_stem'
       for ours, theirs in names.items():
-        places |= hugging_face.conv_norm(f'block{block + 1}/{ours}', f'{part}.{theirs}')
-    return _published(self, 2, places, {
+        locations |= hugging_face.conv_norm(
+          f'block{block + 1}/{ours}', f'{part}.{theirs}')
+    return _published(self, 2, locations, {
       'expand_ratio': Setting((6.0,), 6.0, of='block.*'),
       'output_stride': Setting((32,), 32, of='block.*'),
       'first_layer_is_expansion': Setting((True,), True, of='block.*')})
 
 
 class _Separable(nn.Module):
-  """A convolution of each channel by itself, and one of all channels at each pixel."""
+  """A depthwise convolution, and one of all channels at each pixel."""
 
   layer: Callable
   features: int
@@ -178,7 +185,7 @@ class _Separable(nn.Module):
 
 
 class _Inverted(nn.Module):
-  """An inverted residual: wide within, narrow at its ends, and these not rectified."""
+  """An inverted residual: wide within, narrow and without activation at its ends."""
 
   layer: Callable
   features: int
@@ -199,12 +206,8 @@ class _Inverted(nn.Module):
 def _check(model: MobileNetV1 | MobileNetV2) -> None:
   check_sizes(model, 'num_outputs')
   check_positive(model, 'multiplier', 'epsilon')
-  check_shares(model, 'dropout', 'momentum')
-  if model.reduction not in _REDUCTIONS:
-    raise ValueError(f'reduction: wants one of {", ".join(map(str, _REDUCTIONS))}, got '
-                     f'{model.reduction}')
-  if model.padding not in ('SAME', 'symmetric'):
-    raise ValueError(f"padding: wants 'SAME' or 'symmetric', got {model.padding!r}")
+  check_rates(model, 'dropout', 'momentum')
+  check_choices(model, reduction=_REDUCTIONS, padding=('SAME', 'symmetric'))
 
 
 def _layer(model: MobileNetV1 | MobileNetV2) -> Callable:
@@ -219,10 +222,10 @@ def _head(model: MobileNetV1 | MobileNetV2, x: jax.Array, train: bool) -> jax.Ar
 
 
 def _published(model: MobileNetV1 | MobileNetV2, version: int,
-               places: dict[str, Place], config: dict[str, Setting]) -> Published:
+               locations: dict[str, Location], config: dict[str, Setting]) -> Published:
   return Published(
     family=f'MobileNetV{version}', model_type=f'mobilenet_v{version}',
-    architecture=f'MobileNetV{version}', places=places,
+    architecture=f'MobileNetV{version}', locations=locations,
     rename=lambda name: name.removeprefix(f'mobilenet_v{version}.'), copies={},
     buffers=r'.*\.num_batches_tracked', other='',
     config={'hidden_act': Setting(('relu6',), 'relu6'),
@@ -231,11 +234,11 @@ def _published(model: MobileNetV1 | MobileNetV2, version: int,
 
 
 def _strides(reduction: int, blocks: tuple[tuple[int, int], ...]) -> list[int]:
-  """Of the stem and of each block: the last of those published."""
+  """Strides of the stem and of each block: the last of the published ones."""
   strides, left = [2, *(stride for _, stride in blocks)], reduction
-  for place in reversed(range(len(strides))):
-    strides[place] = min(strides[place], left)
-    left //= strides[place]
+  for i in reversed(range(len(strides))):
+    strides[i] = min(strides[i], left)
+    left //= strides[i]
   return strides
 
 

@@ -1,6 +1,5 @@
 """Recurrent networks that read tokens: a classifier and a language model."""
 
-import difflib
 from collections.abc import Callable
 from typing import Literal, get_args
 
@@ -9,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from bigmodels.layers.recurrent import Lstm
-from bigmodels.models.validation import check_shares, check_sizes
+from bigmodels.models.validation import check_choices, check_rates, check_sizes
 
 Pooling = Literal['last', 'mean', 'max']
 
@@ -19,18 +18,21 @@ class RecurrentClassifier(nn.Module):
 
   Attributes:
     vocabulary: number of tokens.
-    num_outputs: width of the answer.
+    num_outputs: number of classes.
     width: of each layer's state, in each direction.
-    embedding: width of what stands for a token.
+    embedding: width of the embedded tokens.
     depth: number of recurrent layers.
-    bidirectional: at each depth have two layers, of which one reads backwards.
-    cell: `Lstm`, `Gru` or what makes another such layer; `partial(Lstm, unroll=2)`.
+    bidirectional: whether each depth has a second layer that reads backwards (Schuster
+      and Paliwal, *Bidirectional recurrent neural networks*, 1997).
+    cell: makes a layer, such as `Lstm`, `Gru` or `partial(Lstm, unroll=2)`.
     pooling: 'last' takes the states after the last step read, in each direction; 'mean'
       and 'max' are over all steps but padding.
-    dropout: share left out in training of what goes into each layer, the dense one too.
-    recurrent_dropout: share of the states left out in training; see `Recurrent`.
-    embedding_dropout: share of the tokens left out in training; one that is left out is
-      at every place where a sequence has it (Gal and Ghahramani, 2016).
+    dropout: rate of dropout, in training, of the input of each layer, the dense one
+      included.
+    recurrent_dropout: rate of dropout, in training, of the states; see `Recurrent`.
+    embedding_dropout: rate at which tokens are dropped in training, each at all its
+      positions in a sequence or at none (Gal and Ghahramani, *A theoretically grounded
+      application of dropout in recurrent neural networks*, 2016).
   """
 
   vocabulary: int
@@ -47,11 +49,7 @@ class RecurrentClassifier(nn.Module):
 
   def __post_init__(self):
     _check(self, ('vocabulary', 'num_outputs', 'width', 'embedding', 'depth'))
-    names = get_args(Pooling)
-    if self.pooling not in names:
-      close = difflib.get_close_matches(str(self.pooling), names, n=1)
-      hint = f'did you mean {close[0]!r}?' if close else f'there is {", ".join(names)}'
-      raise ValueError(f'pooling: wants another than {self.pooling!r}; {hint}')
+    check_choices(self, pooling=get_args(Pooling))
     super().__post_init__()
 
   @nn.compact
@@ -60,13 +58,16 @@ class RecurrentClassifier(nn.Module):
     """Classifies sequences.
 
     Args:
-      inputs: tokens, integer `[batch, length]`.
-      segments: integer `[batch, length]`, 0 where there is padding; None for none.
-      train: whether to drop out.
+      inputs: tokens, int `[batch, length]`.
+      segments: int `[batch, length]`, 0 where it is padding; None for no padding.
+      train: whether to apply dropout.
 
     Returns:
-      Logits, `[batch, num_outputs]`. Padding changes nothing; of nothing else than
-      padding 'mean' and 'max' are 0.
+      Logits, `[batch, num_outputs]`. Padding changes nothing; 'mean' and 'max' of
+      padding alone are 0.
+
+    Raises:
+      ValueError: for tokens of another shape.
     """
     x = nn.Embed(self.vocabulary, self.embedding, embedding_init=_small(),
                  name='embedding')(_tokens(inputs))
@@ -91,19 +92,22 @@ class RecurrentClassifier(nn.Module):
 
 
 class RecurrentLanguageModel(nn.Module):
-  """Embedded tokens, recurrent layers, a logit for every token that may come next.
+  """Embedded tokens, recurrent layers, a logit for every possible next token.
+
+  Zaremba et al., *Recurrent neural network regularization*, 2014.
 
   Attributes:
     vocabulary: number of tokens.
     width: of the embedding and of each layer's state.
     depth: number of recurrent layers.
-    cell: `Lstm`, `Gru` or what makes another such layer.
-    dropout: share left out in training of what goes into each layer and into the
-      logits, the same at each step of a sequence.
-    recurrent_dropout: share of the states left out in training; see `Recurrent`.
-    embedding_dropout: share of the tokens left out; see `RecurrentClassifier`.
-    tied: have the embedding give the logits as well (Press and Wolf, "Using the output
-      embedding to improve language models", 2017; Inan et al., 2017).
+    cell: makes a layer, such as `Lstm` or `Gru`.
+    dropout: rate of dropout, in training, of the input of each layer and of the logits'
+      layer, the same at each step of a sequence.
+    recurrent_dropout: rate of dropout, in training, of the states; see `Recurrent`.
+    embedding_dropout: rate at which tokens are dropped; see `RecurrentClassifier`.
+    tied: whether the embedding gives the logits as well (Press and Wolf, *Using the
+      output embedding to improve language models*, 2017; Inan et al., *Tying word
+      vectors and word classifiers*, 2017).
   """
 
   vocabulary: int
@@ -122,19 +126,22 @@ class RecurrentLanguageModel(nn.Module):
   @nn.compact
   def __call__(self, inputs: jax.Array, *, segments: jax.Array | None = None,
                train: bool, decode: bool = False) -> jax.Array:
-    """What may come after each token, from that and those before it.
+    """Predicts the token after each token, from that one and those before it.
 
     Args:
-      inputs: tokens, integer `[batch, length]`.
-      segments: integer `[batch, length]`: 0 where there is padding; where the number
-        changes another document begins, of which none knows of another.
-      train: whether to drop out.
-      decode: go on where the last call ended. The collection 'cache' holds the states,
-        `[batch, width]` each; without one they are zero. It has to be mutable, and is
-        the answer's second part then: `logits, {'cache': ...}`.
+      inputs: tokens, int `[batch, length]`.
+      segments: int `[batch, length]`, 0 where it is padding; another document begins
+        where the number changes, and no document sees another.
+      train: whether to apply dropout.
+      decode: whether to continue where the last call ended. The collection 'cache'
+        holds the states, `[batch, width]` each; without it they are zero. It must be
+        mutable, and is the second result of `apply`: `logits, {'cache': ...}`.
 
     Returns:
       Logits, `[batch, length, vocabulary]`.
+
+    Raises:
+      ValueError: for tokens of another shape.
     """
     embed = nn.Embed(self.vocabulary, self.width, embedding_init=_small(),
                      name='embedding')
@@ -148,7 +155,7 @@ class RecurrentLanguageModel(nn.Module):
         state = self.get_variable('cache', f'state_{depth}')
       x, state = layer(x, segments=segments, state=state, train=train)
       if decode:
-        # A cache that `init` makes has read nothing.
+        # `init` makes the cache of a model that has read nothing.
         state = jax.tree.map(jnp.zeros_like, state) if self.is_initializing() else state
         self.put_variable('cache', f'state_{depth}', state)
     x = nn.Dropout(self.dropout, broadcast_dims=(1,), deterministic=not train)(x)
@@ -163,9 +170,9 @@ class RecurrentLanguageModel(nn.Module):
 
 def _check(model, sizes):
   check_sizes(model, *sizes)
-  check_shares(model, 'dropout', 'recurrent_dropout', 'embedding_dropout')
+  check_rates(model, 'dropout', 'recurrent_dropout', 'embedding_dropout')
   if isinstance(model.cell, nn.Module) or not callable(model.cell):
-    raise ValueError('cell: wants a recipe, such as Lstm, got '
+    raise ValueError('cell: must be callable and make a layer, such as Lstm; got '
                      f'{type(model.cell).__name__}')
 
 
@@ -175,22 +182,22 @@ def _small():
 
 def _tokens(inputs):
   if inputs.ndim != 2:
-    raise ValueError(f'inputs: wants tokens [batch, length], got {inputs.shape}')
+    raise ValueError(f'inputs: must be tokens [batch, length], got {inputs.shape}')
   return inputs.astype(jnp.int32)
 
 
-def _without_tokens(x, inputs, vocabulary, share, train):
-  """Embedded tokens with some kinds of token set to 0, which ones by sequence."""
-  if not train or not share:
+def _without_tokens(x, inputs, vocabulary, rate, train):
+  """Embedded tokens, some kinds of token set to 0; other kinds in each sequence."""
+  if not train or not rate:
     return x
-  kept = nn.Dropout(share, deterministic=False, name='embedding_dropout')(
+  kept = nn.Dropout(rate, deterministic=False, name='embedding_dropout')(
     jnp.ones((len(x), vocabulary), x.dtype))
   return x * jnp.take_along_axis(kept, _tokens(inputs), 1)[..., None]
 
 
 def _pool(x, segments, pooling):
   real = jnp.ones(x.shape[:2], bool) if segments is None else segments != 0
-  if pooling == 'mean':  # what layers give for padding is 0
+  if pooling == 'mean':  # layers give 0 for padding
     count = jnp.maximum(real.sum(1, keepdims=True), 1)
     return (x.sum(1, dtype=jnp.float32) / count).astype(x.dtype)
   largest = jnp.max(jnp.where(real[..., None], x, -jnp.inf), 1)

@@ -1,6 +1,6 @@
 """Residual networks (He et al., *Deep residual learning for image recognition*, 2016).
 
-Their names are `stem`, `stage1/block1/layer1`, ..., `head`, counted from 1.
+Their modules are `stem`, `stage1/block1/layer1`, ..., `head`, counted from 1.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,12 @@ from bigmodels.layers.pooling import global_average_pool, max_pool
 from bigmodels.models import hugging_face
 from bigmodels.models.hugging_face import Published, Setting
 from bigmodels.models.images import check_images
-from bigmodels.models.validation import check_positive, check_shares, check_sizes
+from bigmodels.models.validation import (
+  check_choices,
+  check_positive,
+  check_rates,
+  check_sizes,
+)
 
 # Depth -> blocks of each stage (table 1); from 50 on they are bottlenecks.
 _STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3),
@@ -30,18 +35,17 @@ class ResNet(nn.Module):
   """The networks for ImageNet.
 
   Attributes:
-    num_outputs: width of the answer.
+    num_outputs: number of classes.
     depth: 18, 34, 50, 101 or 152 layers.
-    width: channels of the first stage; each of the next three has twice as many. Blocks
-      of bottlenecks answer with four times as many.
+    width: channels of the first stage; each of the next three has twice as many.
+      Bottleneck blocks end with four times as many.
     stem: 'imagenet' is a 7x7 convolution and a pooling, both of stride 2; 'cifar' a 3x3
       convolution alone, for images of about 32 pixels.
-    stride_first: whether the stride of a bottleneck is that of its first convolution,
-      as in the paper; else of the 3x3, which is more accurate and what is in use
-      ("v1.5").
+    stride_first: whether the first convolution of a bottleneck has its stride, as in
+      the paper; otherwise the 3x3 has it, which is more accurate and common ("v1.5").
     zero_init: whether blocks begin as identities: the scale of each one's last
       normalisation begins as 0 (Goyal et al., *Accurate, large minibatch SGD*, 2017).
-    momentum: of the running statistics; see `ConvNorm`.
+    momentum: decay rate of the running statistics, per batch.
     epsilon: added to variances.
     kernel_init: makes the initialiser of the filters.
   """
@@ -57,14 +61,10 @@ class ResNet(nn.Module):
   kernel_init: Callable = _HE
 
   def __post_init__(self):
-    if self.depth not in _STAGES:
-      raise ValueError(f'depth: wants one of {", ".join(map(str, _STAGES))}, got '
-                       f'{self.depth}')
-    if self.stem not in ('imagenet', 'cifar'):
-      raise ValueError(f"stem: wants 'imagenet' or 'cifar', got {self.stem!r}")
+    check_choices(self, depth=_STAGES, stem=('imagenet', 'cifar'))
     check_sizes(self, 'num_outputs', 'width')
     check_positive(self, 'epsilon')
-    check_shares(self, 'momentum')
+    check_rates(self, 'momentum')
     super().__post_init__()
 
   @nn.compact
@@ -72,14 +72,14 @@ class ResNet(nn.Module):
     """`[batch, height, width, channels]` -> `[batch, num_outputs]`.
 
     Raises:
-      ValueError: for other than images, or too small ones.
+      ValueError: for other than images of floats, or too small ones.
     """
     check_images(self, inputs, 17 if self.stem == 'imagenet' else 5)
     layer = partial(ConvNorm, momentum=self.momentum, epsilon=self.epsilon,
                     kernel_init=self.kernel_init)
     if self.stem == 'imagenet':
       x = layer(self.width, 7, 2, activation=None, name='stem')(inputs, train=train)
-      # Rising values: pooled first, rectifying them is a quarter of the work.
+      # ReLU commutes with a maximum: after the pooling it is a quarter of the work.
       x = nn.relu(max_pool(x, 3, stride=2, padding=1))
     else:
       x = layer(self.width, name='stem')(inputs, train=train)
@@ -92,25 +92,25 @@ class ResNet(nn.Module):
     """Where its parameters and statistics are in a file of ResNet.
 
     Raises:
-      ValueError: if it is none that is published.
+      ValueError: if no such model is published.
     """
-    for name, wanted in (('stem', 'imagenet'), ('epsilon', 1e-5)):
-      if getattr(self, name) != wanted:
-        raise ValueError(f'{name}: the published ResNet wants {wanted}, got '
+    for name, published in (('stem', 'imagenet'), ('epsilon', 1e-5)):
+      if getattr(self, name) != published:
+        raise ValueError(f'{name}: must be {published} as in the published ResNet, got '
                          f'{getattr(self, name)}')
     bottleneck = self.depth >= 50
-    places = {**hugging_face.conv_norm('stem', 'embedder.embedder'),
+    locations = {**hugging_face.conv_norm('stem', 'embedder.embedder'),
               **hugging_face.dense('head', 'classifier.1', transposed=True)}
     for stage, blocks in enumerate(_STAGES[self.depth]):
       for block in range(blocks):
         ours = f'stage{stage + 1}/block{block + 1}'
         theirs = f'encoder.stages.{stage}.layers.{block}'
-        places |= hugging_face.conv_norm(f'{ours}/shortcut', f'{theirs}.shortcut')
+        locations |= hugging_face.conv_norm(f'{ours}/shortcut', f'{theirs}.shortcut')
         for layer in range(3 if bottleneck else 2):
-          places |= hugging_face.conv_norm(
+          locations |= hugging_face.conv_norm(
             f'{ours}/layer{layer + 1}', f'{theirs}.layer.{layer}')
     return Published(
-      family='ResNet', model_type='resnet', architecture='ResNet', places=places,
+      family='ResNet', model_type='resnet', architecture='ResNet', locations=locations,
       rename=lambda name: name.removeprefix('resnet.'), copies={},
       buffers=r'.*\.num_batches_tracked', other='',
       config={
@@ -127,7 +127,7 @@ class CifarResNet(nn.Module):
   """The networks for CIFAR: three stages of n plain blocks, 6 n + 2 layers.
 
   Attributes:
-    num_outputs: width of the answer.
+    num_outputs: number of classes.
     depth: 20, 32, 44, 56, 110, ...: any 6 n + 2.
     width: channels of the first stage; each of the next two has twice as many.
     shortcut: past blocks that change the shape: 'zeros' takes every other pixel and
@@ -151,14 +151,12 @@ class CifarResNet(nn.Module):
   def __post_init__(self):
     if self.depth < 8 or self.depth % 6 != 2:
       nearest = 6 * max(1, round((self.depth - 2) / 6)) + 2
-      raise ValueError(f'depth: wants 6 n + 2, such as 20, 56 or 110, got {self.depth}'
-                       f'; the nearest is {nearest}')
-    if self.shortcut not in ('zeros', 'projection'):
-      raise ValueError(f"shortcut: wants 'zeros' or 'projection', got "
-                       f'{self.shortcut!r}')
+      raise ValueError('depth: must be 6 n + 2, such as 20, 56 or 110, got '
+                       f'{self.depth}; the nearest is {nearest}')
+    check_choices(self, shortcut=('zeros', 'projection'))
     check_sizes(self, 'num_outputs', 'width')
     check_positive(self, 'epsilon')
-    check_shares(self, 'momentum')
+    check_rates(self, 'momentum')
     super().__post_init__()
 
   @nn.compact
@@ -166,7 +164,7 @@ class CifarResNet(nn.Module):
     """`[batch, height, width, channels]` -> `[batch, num_outputs]`.
 
     Raises:
-      ValueError: for other than images, or too small ones.
+      ValueError: for other than images of floats, or too small ones.
     """
     check_images(self, inputs, 3)
     layer = partial(ConvNorm, momentum=self.momentum, epsilon=self.epsilon,
@@ -179,12 +177,12 @@ class CifarResNet(nn.Module):
 
 
 class _Block(nn.Module):
-  """What a few layers add to their input, rectified.
+  """A few layers added to their input, then a ReLU.
 
   Attributes:
     layer: makes a `ConvNorm`.
     features: width of the layers.
-    stride: from input to answer.
+    stride: from input to output.
     bottleneck: 1x1, 3x3 and a 1x1 layer of four times the features, or two of 3x3.
     stride_first: see `ResNet`.
     zeros: see `CifarResNet.shortcut`.
@@ -225,7 +223,7 @@ class _Block(nn.Module):
 
 
 class _Stage(nn.Module):
-  """Blocks of one width, of which the first has the stride."""
+  """Blocks of one width; the first one has the stride."""
 
   block: Callable
   blocks: int
@@ -241,7 +239,7 @@ class _Stage(nn.Module):
 
 def _rest(x: jax.Array, block: Callable, blocks: tuple[int, ...], width: int,
           num_outputs: int, train: bool) -> jax.Array:
-  """All that follows on the stem, in the module that calls."""
+  """All that follows the stem, in the calling module."""
   for stage, count in enumerate(blocks):
     x = _Stage(partial(block, features=width * 2**stage), count, min(stage + 1, 2),
                name=f'stage{stage + 1}')(x, train=train)

@@ -1,4 +1,8 @@
-"""A style-based generator at small sizes, and the discriminator that goes with it."""
+"""StyleGAN2 at small sizes: a style-based generator, and its discriminator.
+
+Karras et al., *Analyzing and improving the image quality of StyleGAN*, 2020; the styles
+after Karras et al., *A style-based generator architecture for GANs*, 2019.
+"""
 
 import math
 
@@ -11,33 +15,34 @@ from bigmodels.layers.pooling import average_pool
 from bigmodels.models.images import check_size
 from bigmodels.models.validation import check_halvings, check_sizes
 
-_SLOPE = 0.2  # of what is below 0
-_GAIN = math.sqrt(2)  # keeps the variance through it
+_SLOPE = 0.2  # of the activation below 0
+_GAIN = math.sqrt(2)  # keeps the variance through the activation
 _LEAST = 1e-8
 
 
 class StyleGan(nn.Module):
-  """Generator and discriminator of StyleGAN2 (Karras et al., 2020), class-conditional.
+  """Generator and discriminator, class-conditional.
 
   A network of dense layers maps latents to styles. The generator begins with a learned
-  picture that it doubles until it has the size of the images; every convolution's
-  filters are scaled by the style and brought back to unit length, and noise is added to
-  every pixel. What each size adds to the image is summed up (skip connections). The
-  discriminator is residual, and sees how much a batch varies. Weights are scaled when
-  they are used, so that all learn at the same rate (Karras et al., 2018). Upsampling
-  is bilinear, of two pixels. Without path length regularisation and mixing of styles.
+  picture that it doubles until it has the size of the images; a style scales every
+  convolution's filters, which are then normalised to unit length, and noise is added to
+  every pixel. The images of all sizes are summed (skip connections). The discriminator
+  is residual, and sees how much a batch varies. Weights are scaled when they are used,
+  so that all learn at the same rate (Karras et al., *Progressive growing of GANs*,
+  2018). Upsampling is bilinear, of two pixels. Path length regularisation and style
+  mixing are left out.
 
   Attributes:
     size: (height, width, channels) of the images.
-    classes: number of them; 0 for images without labels.
+    classes: number of classes; 0 for images without labels.
     latent: length of the latents.
     style: length of the styles, and width of the mapping network.
-    mapping: its dense layers.
+    mapping: number of dense layers of the mapping network.
     width: channels at the images' size; doubled with every halving.
-    widest: channels at most.
-    halvings: how often; height and width are to be divisible by 2 to its power.
-    group: images that are compared for how much they vary; the batch is cut into as
-      many as fit.
+    widest: maximum number of channels.
+    halvings: number of halvings; height and width must be divisible by 2 to its power.
+    group: number of images over which variation is measured; reduced to a divisor of
+      the batch.
   """
 
   size: tuple[int, int, int]
@@ -64,34 +69,59 @@ class StyleGan(nn.Module):
 
   @property
   def channels(self) -> tuple[int, ...]:
-    """Of each size, the images' first."""
+    """Channels at each size, from that of the images down."""
     return tuple(min(self.width << i, self.widest) for i in range(self.halvings + 1))
 
   def __call__(self, latents: jax.Array, labels: jax.Array, images: jax.Array, *,
                train: bool) -> tuple[jax.Array, jax.Array]:
-    """Both parts: generated images, and logits of the ones given."""
+    """Both parts, for their parameters.
+
+    Args:
+      latents: `[batch, latent]`.
+      labels: int `[batch]`.
+      images: `[batch, *size]`.
+      train: see `generate` and `discriminate`.
+
+    Returns:
+      Generated images `[batch, *size]`, and the logits `[batch]` of the given ones.
+
+    Raises:
+      ValueError: for images of another size.
+    """
     return (self.generate(latents, labels, train=train),
             self.discriminate(images, labels, train=train))
 
   def generate(self, latents: jax.Array, labels: jax.Array, *, train: bool
                ) -> jax.Array:
-    """`[batch, latent]`, int `[batch]` -> images about -1 to 1, `[batch, *size]`.
+    """Images of about -1 to 1, `[batch, *size]`.
 
-    Draws noise from the rng `noise`: for every image, or in evaluations the same for
-    all, so that an image does not depend on its place in a batch.
+    Args:
+      latents: `[batch, latent]`.
+      labels: int `[batch]`.
+      train: whether every image has its own noise, from the rng `noise`. In evaluations
+        all have the same, so that an image does not depend on the rest of its batch.
     """
     return self.generator(latents, labels, train=train)
 
-  def discriminate(self, images: jax.Array, labels: jax.Array, *,
-                   train: bool) -> jax.Array:
-    """`[batch, *size]`, int `[batch]` -> `[batch]`, logits of being real."""
+  def discriminate(self, images: jax.Array, labels: jax.Array, *, train: bool
+                   ) -> jax.Array:
+    """Logits of being real, `[batch]`.
+
+    Args:
+      images: `[batch, *size]`.
+      labels: int `[batch]`.
+      train: has no effect.
+
+    Raises:
+      ValueError: for images of another size.
+    """
     del train
     check_size(self, images)
     return self.discriminator(images, labels)
 
 
 class _Dense(nn.Module):
-  """A dense layer whose weights have variance 1, scaled by what goes in."""
+  """A dense layer whose weights have variance 1, scaled by the number of inputs."""
 
   features: int
   bias: float = 0.0
@@ -108,6 +138,7 @@ class _Dense(nn.Module):
 
 
 def _kernel(module, size, inputs, outputs):
+  """Filters of variance 1, scaled by the number of inputs."""
   kernel = module.param('kernel', nn.initializers.normal(1.0),
                         (size, size, inputs, outputs))
   return kernel / math.sqrt(size * size * inputs)
@@ -120,8 +151,8 @@ def _active(x):
 class _Styled(nn.Module):
   """A convolution whose filters are scaled by a style.
 
-  Scaling what goes in and dividing what comes out is the same as other filters for
-  every example, and one convolution for all (Karras et al., 2020, section 2.2).
+  Scaling the input and dividing the output equals other filters for every example, and
+  takes one convolution for all (Karras et al., 2020, section 2.2).
   """
 
   features: int
@@ -167,9 +198,9 @@ class _Generator(nn.Module):
   def __call__(self, latents, labels, *, train):
     style = _unit(latents)
     if self.classes:
-      told = nn.Embed(self.classes, self.style, name='classes',
+      embedded = nn.Embed(self.classes, self.style, name='classes',
                       embedding_init=nn.initializers.normal(1.0))(labels)
-      style = jnp.concatenate([style, _unit(told).astype(style.dtype)], -1)
+      style = jnp.concatenate([style, _unit(embedded).astype(style.dtype)], -1)
     for i in range(self.mapping):
       style = _active(_Dense(self.style, rate=0.01, name=f'mapping_{i}')(style))
     height, width, colours = self.size
@@ -206,15 +237,16 @@ class _Discriminator(nn.Module):
     x = _active(_Dense(self.channels[-1], name='dense')(x.reshape(len(x), -1)))
     if not self.classes:
       return _Dense(1, name='logit')(x)[:, 0]
-    # What the class asked for says of the features (Karras et al., 2020, as a product).
-    told = _unit(nn.Embed(self.classes, self.channels[-1], name='classes',
+    # Projection of the features on the class (Miyato and Koyama, *cGANs with projection
+    # discriminator*, 2018), as in Karras et al., 2020.
+    embedded = _unit(nn.Embed(self.classes, self.channels[-1], name='classes',
                           embedding_init=nn.initializers.normal(1.0))(labels))
     seen = _Dense(self.channels[-1], name='logit')(x)
-    return (seen * told.astype(seen.dtype)).sum(-1) / math.sqrt(self.channels[-1])
+    return (seen * embedded.astype(seen.dtype)).sum(-1) / math.sqrt(self.channels[-1])
 
 
 class _Plain(nn.Module):
-  """A convolution, with bias and activation unless it is without."""
+  """A convolution, with bias and activation or without both."""
 
   features: int
   window: int = 3
@@ -230,18 +262,18 @@ class _Plain(nn.Module):
 
 
 def _unit(x):
-  """Of mean square 1, `[batch, n]`."""
+  """Scales `[batch, n]` to a mean square of 1 in each row."""
   return x * jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + _LEAST)
 
 
 def _doubled(x):
-  """Twice as high and wide, bilinear."""
+  """Doubles height and width, bilinear."""
   batch, height, width, channels = x.shape
   return jax.image.resize(x, (batch, 2 * height, 2 * width, channels), 'bilinear')
 
 
 def _variation(x, group):
-  """Deviation over a group of the batch, as one more channel (Karras et al., 2018)."""
+  """The deviation over a group, `[batch, h, w, 1]` (Karras et al., 2018, section 3)."""
   batch = len(x)
   group = math.gcd(batch, group)
   parts = x.reshape(batch // group, group, *x.shape[1:])

@@ -1,4 +1,7 @@
-"""The transformer that translates (Vaswani et al., *Attention is all you need*)."""
+"""The encoder-decoder transformer for translation.
+
+Vaswani et al., *Attention is all you need*, 2017.
+"""
 
 from functools import partial
 
@@ -8,10 +11,14 @@ import jax.numpy as jnp
 
 from bigmodels.layers.attention import Attention
 from bigmodels.layers.dense import Embedding
-from bigmodels.layers.positions import NextPlaces, places, sinusoidal
+from bigmodels.layers.positions import (
+  NextPositions,
+  segment_positions,
+  sinusoidal,
+)
 from bigmodels.layers.stack import Remat, Stack
 from bigmodels.layers.transformer import Block, FeedForward
-from bigmodels.models.validation import check_heads, check_shares, check_sizes
+from bigmodels.models.validation import check_heads, check_rates, check_sizes
 
 
 class Transformer(nn.Module):
@@ -22,13 +29,13 @@ class Transformer(nn.Module):
 
   Attributes:
     vocabulary: number of tokens of both languages together.
-    depth: blocks of the encoder, and of the decoder.
+    depth: number of blocks of the encoder, and of the decoder.
     width: of every layer.
     heads: of the attention; they divide the width.
     hidden: width of the feed-forward parts; None takes 4 times the width.
-    norm_first: see `Block`; then each stack ends with a norm.
-    dropout: share left out of the embeddings and of what each part of a block adds.
-    attention_dropout: share of the attention's weights left out.
+    norm_first: see `Block`; if true, each stack ends with a norm.
+    dropout: rate of dropout of the embeddings and of what each part of a block adds.
+    attention_dropout: rate at which weights of the attention are dropped.
     remat: see `Stack`.
     unroll: see `Stack`.
   """
@@ -47,13 +54,13 @@ class Transformer(nn.Module):
   def __post_init__(self):
     check_sizes(self, 'vocabulary', 'depth', 'width', 'hidden')
     check_heads(self)
-    check_shares(self, 'dropout', 'attention_dropout')
+    check_rates(self, 'dropout', 'attention_dropout')
     super().__post_init__()
 
   def setup(self):
     self.tokens = Embedding(self.vocabulary, self.width, partial(
       nn.initializers.normal, self.width**-0.5))
-    self.next_places = NextPlaces()
+    self.next_positions = NextPositions()
     self.drop = nn.Dropout(self.dropout)
     norm = partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False)
     attention = partial(Attention, self.heads, dropout=self.attention_dropout)
@@ -70,16 +77,16 @@ class Transformer(nn.Module):
   def __call__(self, source: jax.Array, target: jax.Array, *,
                segments: jax.Array | None = None,
                decoder_segments: jax.Array | None = None, train: bool) -> jax.Array:
-    """Logits of the tokens that follow on those of the target.
+    """Logits of the tokens that follow those of the target.
 
     Args:
       source: int `[batch, source length]`.
-      target: int `[batch, target length]`, the first being the one that begins a text.
-      segments: of the source, int `[batch, source length]`, 0 where it is padding;
-        pairs that share a row are numbered.
-      decoder_segments: of the target, with the same numbers; left out, a row has one
-        pair.
-      train: whether to drop out.
+      target: int `[batch, target length]`, starting with the token that begins a text.
+      segments: of the source, int `[batch, source length]`, 0 where it is padding; the
+        number of a pair where a row has several.
+      decoder_segments: of the target, int `[batch, target length]`, with the same
+        numbers; None if a row has one pair.
+      train: whether to apply dropout.
 
     Returns:
       `[batch, target length, vocabulary]`.
@@ -90,8 +97,17 @@ class Transformer(nn.Module):
 
   def encode(self, source: jax.Array, *, segments: jax.Array | None = None,
              train: bool) -> jax.Array:
-    """Source, int `[batch, length]` -> memory `[batch, length, width]`."""
-    x = self._embed(source, _places(source, segments), train)
+    """Reads the source.
+
+    Args:
+      source: int `[batch, source length]`.
+      segments: int `[batch, source length]`; see `__call__`.
+      train: whether to apply dropout.
+
+    Returns:
+      The memory, `[batch, source length, width]`.
+    """
+    x = self._embed(source, _positions(source, segments), train)
     x = self.encoder(x, segments=segments, train=train)
     return self.encoder_norm(x) if self.norm_first else x
 
@@ -99,31 +115,40 @@ class Transformer(nn.Module):
              segments: jax.Array | None = None,
              decoder_segments: jax.Array | None = None, decode: int = 0,
              train: bool) -> jax.Array:
-    """As `__call__`, of an encoded source.
+    """Logits as in `__call__`, given an encoded source.
 
     Args:
       target: int `[batch, target length]`.
-      memory: of the source, `[batch, source length, width]`; of fewer rows than the
-        target, see `Attention`.
+      memory: of the source, `[batch, source length, width]`; it may have fewer rows
+        than the target, see `Attention`.
       segments: of the source, int `[batch, source length]`.
       decoder_segments: of the target, int `[batch, target length]`.
-      decode: if not 0, the target is what follows on what is in the cache, which holds
-        so many tokens; see `Attention`.
-      train: whether to drop out.
+      decode: if not 0, the target follows the tokens in the cache, which holds this
+        many; see `Attention`.
+      train: whether to apply dropout.
+
+    Returns:
+      `[batch, target length, vocabulary]`.
+
+    Raises:
+      ValueError: if the rows of the memory do not fit, or more tokens come than the
+        cache holds.
     """
-    positions = self.next_places(target, None) if decode else (
-      _places(target, decoder_segments))
+    positions = self.next_positions(target, None) if decode else (
+      _positions(target, decoder_segments))
     x = self.decoder(self._embed(target, positions, train), memory=memory,
                      segments=decoder_segments, memory_segments=segments,
                      decode=decode, train=train)
     return self.tokens.logits(self.decoder_norm(x) if self.norm_first else x)
 
   def _embed(self, tokens, positions, train):
-    # sqrt(width) brings what also serves as the last layer to the size of a position.
+    # The embedding is also the last layer; sqrt(width) scales it to match positions.
     x = self.tokens(tokens) * self.width**0.5
     x = x + sinusoidal(positions, self.width).astype(x.dtype)
     return self.drop(x, deterministic=not train)
 
 
-def _places(tokens, segments):
-  return jnp.arange(tokens.shape[1]) if segments is None else places(segments)
+def _positions(tokens, segments):
+  if segments is None:
+    return jnp.arange(tokens.shape[1])
+  return segment_positions(segments)

@@ -1,4 +1,8 @@
-"""Plain deep convolutional networks (Simonyan and Zisserman, *VGG*, 2015)."""
+"""Plain deep convolutional networks.
+
+Simonyan and Zisserman, *Very deep convolutional networks for large-scale image
+recognition* (VGG), 2015.
+"""
 
 from collections.abc import Callable
 
@@ -10,7 +14,12 @@ from bigmodels.layers.normalization import BatchNorm
 from bigmodels.layers.pooling import global_average_pool, max_pool
 from bigmodels.models.images import check_images
 from bigmodels.models.mlp import Mlp
-from bigmodels.models.validation import check_positive, check_shares, check_sizes
+from bigmodels.models.validation import (
+  check_choices,
+  check_positive,
+  check_rates,
+  check_sizes,
+)
 
 # Depth -> convolutions before each pooling (table 1, A, B, D and E).
 _STAGES = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3),
@@ -21,14 +30,14 @@ class Vgg(nn.Module):
   """3x3 convolutions with five poolings by 2, then dense layers.
 
   Attributes:
-    num_outputs: width of the answer.
+    num_outputs: number of classes.
     depth: 11, 13, 16 or 19 layers.
     width: channels of the first stage; doubled after each of the first three poolings.
-    hidden: widths of the dense layers before the last, over all of the last map; of
-      none, its average is taken instead, as is usual on CIFAR.
-    dropout: share of the hidden dense layers' units left out in training.
-    batch_norm: normalise by batch statistics before the activations.
-    momentum: share of the running statistics that a batch leaves as it was.
+    hidden: widths of the dense layers before the last, which read the whole last map;
+      if empty, the last layer reads the map's average, as is usual on CIFAR.
+    dropout: rate of dropout, in training, of the hidden dense layers' units.
+    batch_norm: whether to normalise by batch statistics before the activations.
+    momentum: decay rate of the running statistics, per batch.
     epsilon: added to variances.
     kernel_init: makes the initialiser of weights.
   """
@@ -44,13 +53,9 @@ class Vgg(nn.Module):
   kernel_init: Callable = nn.initializers.he_normal
 
   def __post_init__(self):
-    if self.depth not in _STAGES:
-      raise ValueError(f'depth: wants one of {", ".join(map(str, _STAGES))}, got '
-                       f'{self.depth}')
-    if any(width < 1 for width in self.hidden):
-      raise ValueError(f'hidden: wants widths of at least 1, got {self.hidden}')
-    check_sizes(self, 'num_outputs', 'width')
-    check_shares(self, 'dropout', 'momentum')
+    check_choices(self, depth=_STAGES)
+    check_sizes(self, 'num_outputs', 'width', 'hidden')
+    check_rates(self, 'dropout', 'momentum')
     check_positive(self, 'epsilon')
     super().__post_init__()
 
@@ -59,7 +64,7 @@ class Vgg(nn.Module):
     """`[batch, height, width, channels]` -> `[batch, num_outputs]`.
 
     Raises:
-      ValueError: for other than images, or too small ones.
+      ValueError: for other than images of floats, or images of less than 32x32 pixels.
     """
     check_images(self, inputs, 32)
     x = inputs
@@ -70,7 +75,7 @@ class Vgg(nn.Module):
           x = BatchNorm(use_running_average=not train, momentum=self.momentum,
                         epsilon=self.epsilon)(x)
         if layer == count - 1:
-          # Rising values: pooled first, rectifying them is a quarter of the work.
+          # ReLU commutes with a maximum: after the pooling it is a quarter of the work.
           x = max_pool(x, 2)
         x = nn.relu(x)
     if not self.hidden:

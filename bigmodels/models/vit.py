@@ -1,8 +1,9 @@
-"""The transformer that reads an image as a row of patches (ViT).
+"""The transformer that reads an image as a sequence of patches (ViT).
 
 Dosovitskiy et al., *An image is worth 16x16 words*, 2021; Ti and S after Touvron et
-al., *DeiT*, 2021. `pooling='mean', positions='sincos'` is the plainer and better one of
-Beyer et al., *Better plain ViT baselines for ImageNet-1k*, 2022.
+al., *Training data-efficient image transformers* (DeiT), 2021. `pooling='mean',
+positions='sincos'` is the simpler and better variant of Beyer et al., *Better plain ViT
+baselines for ImageNet-1k*, 2022.
 """
 
 from functools import partial
@@ -19,9 +20,14 @@ from bigmodels.layers.positions import sinusoidal_2d
 from bigmodels.layers.stack import Remat, Stack
 from bigmodels.layers.transformer import Block, FeedForward
 from bigmodels.models import hugging_face
-from bigmodels.models.hugging_face import BLOCKS, Place, Published, Setting
+from bigmodels.models.hugging_face import BLOCKS, Location, Published, Setting
 from bigmodels.models.images import check_images
-from bigmodels.models.validation import check_heads, check_shares, check_sizes
+from bigmodels.models.validation import (
+  check_choices,
+  check_heads,
+  check_rates,
+  check_sizes,
+)
 
 _NORM = partial(nn.LayerNorm, epsilon=1e-6, use_fast_variance=False)
 
@@ -33,7 +39,7 @@ class Vit(nn.Module):
   `VitS(num_outputs=10, size=32, patch=4)`.
 
   Attributes:
-    num_outputs: width of the answer.
+    num_outputs: number of classes.
     size: height and width of the images, in pixels.
     channels: of the images.
     patch: height and width of a patch, which divides the size.
@@ -41,11 +47,11 @@ class Vit(nn.Module):
     width: of the residual stream.
     heads: of the attention; they divide the width.
     hidden: width of the feed-forward part; None takes 4 times the width.
-    pooling: 'first' takes the features of a token that is put before the patches, as
-      first published; 'mean' has no such token and takes the mean of all patches.
+    pooling: 'first' takes the features of a class token before the patches, as first
+      published; 'mean' has no such token and averages all patches.
     positions: 'learned', or 'sincos', which are fixed.
-    dropout: share left out of the embeddings and of what each part of a block adds.
-    attention_dropout: share of the attention's weights left out.
+    dropout: rate of dropout of the embeddings and of what each part of a block adds.
+    attention_dropout: rate at which weights of the attention are dropped.
     remat: see `Stack`.
     unroll: see `Stack`.
   """
@@ -69,17 +75,12 @@ class Vit(nn.Module):
     check_sizes(self, 'num_outputs', 'size', 'channels', 'patch', 'depth', 'width',
                 'hidden')
     check_heads(self)
-    check_shares(self, 'dropout', 'attention_dropout')
+    check_rates(self, 'dropout', 'attention_dropout')
+    check_choices(self, pooling=('first', 'mean'), positions=('learned', 'sincos'))
     if self.size % self.patch:
-      raise ValueError(f'patch: wants a divisor of the size, {self.size}, got '
-                       f'{self.patch}')
-    for name, legal in (('pooling', ('first', 'mean')),
-                        ('positions', ('learned', 'sincos'))):
-      if getattr(self, name) not in legal:
-        raise ValueError(f'{name}: wants {" or ".join(map(repr, legal))}, got '
-                         f'{getattr(self, name)!r}')
+      raise ValueError(f'patch: must divide the size, {self.size}, got {self.patch}')
     if self.positions == 'sincos' and self.width % 4:
-      raise ValueError("width: wants a multiple of 4 with positions='sincos', got "
+      raise ValueError("width: must be a multiple of 4 with positions='sincos', got "
                        f'{self.width}')
     super().__post_init__()
 
@@ -87,16 +88,12 @@ class Vit(nn.Module):
   def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
     """`[batch, size, size, channels]` -> logits `[batch, num_outputs]`.
 
-    Args:
-      inputs: images.
-      train: whether to drop out.
-
     Raises:
       ValueError: for images of another shape, or of integers.
     """
-    wanted = (self.size, self.size, self.channels)
-    if inputs.shape[1:] != wanted:
-      raise ValueError(f'Vit takes images of {wanted} (size, size, channels), got '
+    expected = (self.size, self.size, self.channels)
+    if inputs.shape[1:] != expected:
+      raise ValueError(f'Vit needs images of {expected} (size, size, channels), got '
                        f'{tuple(inputs.shape[1:])}')
     check_images(self, inputs)
     batch, rows = len(inputs), self.size // self.patch
@@ -121,7 +118,7 @@ class Vit(nn.Module):
     x = Stack(block, self.depth, self.remat, self.unroll, name='blocks')(x, train=train)
     x = _NORM(name='norm')(x)
     x = x[:, 0] if self.pooling == 'first' else x.mean(1)
-    # It begins by knowing nothing, as published.
+    # All classes begin equally likely, as published.
     zeros = partial(nn.initializers.constant, 0.0)
     return Dense(self.num_outputs, kernel_init=zeros, name='head')(x)
 
@@ -130,23 +127,23 @@ class Vit(nn.Module):
     """Where its parameters are in a file of `ViTForImageClassification`.
 
     Raises:
-      ValueError: if it is none.
+      ValueError: if no such model is published.
     """
-    for name, wanted in (('pooling', 'first'), ('positions', 'learned')):
-      if getattr(self, name) != wanted:
-        raise ValueError(f'{name}: the published ViT wants {wanted!r}, got '
+    for name, published in (('pooling', 'first'), ('positions', 'learned')):
+      if getattr(self, name) != published:
+        raise ValueError(f'{name}: must be {published!r} as in the published ViT, got '
                          f'{getattr(self, name)!r}')
     dense = partial(hugging_face.dense, transposed=True)
     ours, theirs = 'blocks/block', 'encoder.layer.{}'
     patches = 'embeddings.patch_embeddings.projection'
     patch, count = self.patch, (self.size // self.patch) ** 2 + 1
-    places = {
+    locations = {
       # A convolution's [width, channels, patch, patch].
-      'patches/kernel': Place(
+      'patches/kernel': Location(
         f'{patches}.weight', transposed=True, merged=(patch, patch, self.channels)),
-      'patches/bias': Place(f'{patches}.bias'),
-      'class_token': Place('embeddings.cls_token', merged=(1, 1, self.width)),
-      'positions/embedding': Place(
+      'patches/bias': Location(f'{patches}.bias'),
+      'class_token': Location('embeddings.cls_token', merged=(1, 1, self.width)),
+      'positions/embedding': Location(
         'embeddings.position_embeddings', merged=(1, count)),
       **hugging_face.norm(f'{ours}/attention_norm', f'{theirs}.layernorm_before'),
       **dense(f'{ours}/attention/out', f'{theirs}.attention.output.dense'),
@@ -156,19 +153,20 @@ class Vit(nn.Module):
       **hugging_face.norm('norm', 'layernorm'),
       **dense('head', 'classifier')}
     for name in ('query', 'key', 'value'):
-      places |= dense(f'{ours}/attention/{name}',
+      locations |= dense(f'{ours}/attention/{name}',
                       f'{theirs}.attention.attention.{name}')
     return Published(
-      family='ViT', model_type='vit', architecture='ViT', places=places,
+      family='ViT', model_type='vit', architecture='ViT', locations=locations,
       rename=lambda name: name.removeprefix('vit.'), copies={}, buffers='',
       other=r'pooler\..*',
       config={
         'num_attention_heads': Setting((self.heads,), 12, of=BLOCKS),
         'hidden_act': Setting(hugging_face.GELU, 'gelu', of=BLOCKS),
-        # Theirs is 1e-12 where the weights were trained with 1e-6: a rounding apart.
+        # Their default is 1e-12, though weights were trained with 1e-6: the difference
+        # is within rounding.
         'layer_norm_eps': Setting((1e-12, 1e-6), 1e-12),
         'qkv_bias': Setting((True,), True, of=BLOCKS),
-        # Other sides may have as many patches, or patches as many pixels.
+        # Shapes do not show these: other sides may have as many patches or pixels.
         'image_size': Setting(_sides(self.size), 224, of='positions/.*'),
         'patch_size': Setting(_sides(patch), 16, of='patches/.*')})
 
@@ -186,7 +184,7 @@ def _sides(size: int) -> tuple:
 def _patches(images: jax.Array, patch: int) -> jax.Array:
   """Images `[batch, h, w, channels]` -> `[batch, patches, patch * patch * channels]`.
 
-  A dense layer over these is the convolution whose strides are its window.
+  A dense layer over these is a convolution with strides equal to its window.
   """
   batch, height, width, channels = images.shape
   x = images.reshape(

@@ -59,8 +59,8 @@ def parameters(path: pathlib.Path, expected: dict[str, jax.Array],
       if tied and (copy in arrays or source in arrays):
         arrays.setdefault(copy, arrays.get(source))
         arrays.setdefault(source, arrays[copy])
-    sources = {name: _names(published.places[name], x.shape)
-               for name, x in expected.items() if name in published.places}
+    sources = {name: _names(published.locations[name], x.shape)
+               for name, x in expected.items() if name in published.locations}
     used = {n for names in sources.values() for n in names}
     left = [n for n in arrays if n not in used and n not in published.copies
             and not re.fullmatch(published.buffers, n)]
@@ -71,7 +71,7 @@ def parameters(path: pathlib.Path, expected: dict[str, jax.Array],
       if names is None or gone:
         missing[name] = ', '.join(_in_short(gone)) or _unpublished(published, name)
       else:
-        theirs[name] = _shape(published.places[name], names, arrays)
+        theirs[name] = _shape(published.locations[name], names, arrays)
     unused = [n for n in left if re.fullmatch(published.other, n)]
     check({name: x.shape for name, x in expected.items()}, theirs, missing,
           [n for n in left if n not in unused] if whole else ())
@@ -82,7 +82,8 @@ def parameters(path: pathlib.Path, expected: dict[str, jax.Array],
       _check_copies(published.copies, used, arrays)
     found = {}
     for name, x in expected.items():
-      array = _assemble(published.places[name], sources[name], arrays).astype(x.dtype)
+      array = _assemble(published.locations[name], sources[name],
+                        arrays).astype(x.dtype)
       if name.endswith('/var') and (array < 0).any():
         raise Unfit(f'{", ".join(_in_short(sources[name]))}: '
                     f'{(array < 0).sum():,} of {array.size:,} variances are below 0')

@@ -103,8 +103,8 @@ def masked_token(model, *, tokenizer, rate: float = 0.15) -> Task:
   alone.
 
   Args:
-    model: Linen module, int `[batch, length]` and `places` `[batch, asked]` -> logits
-      `[batch, asked, vocabulary]`.
+    model: Linen module, int `[batch, length]` and `masked_positions` `[batch, masked]`
+      -> logits `[batch, masked, vocabulary]`.
     tokenizer: of the training data, with a 'mask'; the run supplies it.
     rate: fraction of the tokens that is predicted.
 
@@ -119,7 +119,7 @@ def masked_token(model, *, tokenizer, rate: float = 0.15) -> Task:
   special = np.zeros(tokenizer.size, bool)
   special[list(tokenizer.special.values())] = True
   plain, = np.nonzero(~special)
-  columns = Columns(keywords=('segments', 'places'))
+  columns = Columns(keywords=('segments', 'masked_positions'))
 
   def hidden(batch, key, train):
     tokens = jnp.asarray(batch['inputs'], jnp.int32)
@@ -144,19 +144,19 @@ def masked_token(model, *, tokenizer, rate: float = 0.15) -> Task:
       if name in batch:
         there &= batch[name] > 0
     most = max(1, round(rate * length))
-    _, places = jax.lax.top_k(jnp.where(there, chosen, -1.0), most)
+    _, positions = jax.lax.top_k(jnp.where(there, chosen, -1.0), most)
     count = there.sum(1)
     asked = jnp.minimum(jnp.maximum(1, jnp.round(rate * count)), count)
     weights = (jnp.arange(most) < asked[:, None]) * batch['mask'][:, None]
-    at = partial(jnp.take_along_axis, indices=places, axis=1)
+    at = partial(jnp.take_along_axis, indices=positions, axis=1)
     labels, fate = at(tokens), at(fate)
     random = jnp.asarray(plain)[(at(other) * len(plain)).astype(jnp.int32)]
     new = jnp.where(fate < 0.8, tokenizer.special['mask'],
                     jnp.where(fate < 0.9, random, labels))
     new = jnp.where(weights > 0, new, labels)
     rows = jnp.arange(len(tokens))[:, None]
-    return {**batch, 'inputs': tokens.at[rows, places].set(new),
-            'places': places}, labels, weights.astype(jnp.float32)
+    return {**batch, 'inputs': tokens.at[rows, positions].set(new),
+            'masked_positions': positions}, labels, weights.astype(jnp.float32)
 
   def objective(params, model_state, batch, key, train):
     mask_key, key = jax.random.split(key)

@@ -23,7 +23,7 @@ def _find(one: Program, options=None) -> check.Finding:
   return check.check(one, options or {})
 
 
-def test_names_tell_programs_apart():
+def test_names_are_unique():
   names = [p.name for p in PROGRAMS]
   assert len(set(names)) == len(names) >= 100
   assert not any('\n' in name for name in names)
@@ -63,7 +63,7 @@ def test_one_wrong_row_is_found():
     return jnp.sum(x, 1).at[4000].add(1e-3)
 
   finding = _find(Program('rows', off, lambda x: x.sum(1), (positive(4099, 7),), 7))
-  assert finding.wrong('cpu') and finding.places == 1 and finding.repeats
+  assert finding.wrong('cpu') and finding.wrong_values == 1 and finding.repeats
   assert finding.describe().startswith('rows: off by 1')
   assert 'without optimizations it is off by' in finding.describe()
 
@@ -107,7 +107,7 @@ def test_the_worst_of_all_runs_counts():
 
   finding = _find(Program('once', lambda x: jax.pure_callback(
     once, jax.ShapeDtypeStruct(x.shape, x.dtype), x), lambda x: x, (positive(5),)))
-  assert finding.error > 0.5 and finding.places == 5
+  assert finding.error > 0.5 and finding.wrong_values == 5
 
 
 @pytest.mark.parametrize(('function', 'reference', 'wrong'), [

@@ -302,7 +302,7 @@ def test_rows_next_to_each_other_ask_one_memory():
                    memory_segments=np.repeat(real, 3, 0))
   assert_close(apply(layer, variables, x, memory, memory_segments=real), expected)
   for rows, given in ((4, {}), (2, {'segments': np.ones((6, 5), int)})):
-    with pytest.raises(ValueError, match=f'memory: wants a row .* got {rows}'):
+    with pytest.raises(ValueError, match=f'memory: must have 6 rows .* got {rows}'):
       apply(layer, variables, x, np.repeat(memory, rows // 2, 0), **given)
 
 
@@ -310,13 +310,13 @@ def test_rows_next_to_each_other_ask_one_memory():
 
 
 @pytest.mark.parametrize('fields, message', [
-  ({'heads': 4, 'kv_heads': 3}, 'kv_heads: wants a divisor of the 4 heads, got 3'),
-  ({'heads': 4, 'kv_heads': 8}, 'kv_heads: wants a divisor of the 4 heads, got 8'),
-  ({'heads': 4, 'kv_heads': 0}, 'kv_heads: wants a divisor of the 4 heads, got 0'),
-  ({'heads': 4, 'kv_heads': -1}, 'kv_heads: wants a divisor of the 4 heads, got -1'),
-  ({'heads': 0}, 'heads: wants at least 1, got 0'),
-  ({'heads': 4, 'dropout': 1.0}, 'dropout: wants 0 or more and less than 1, got 1.0'),
-  ({'heads': 4, 'dropout': -0.1}, 'dropout: wants 0 or more'),
+  ({'heads': 4, 'kv_heads': 3}, 'kv_heads: must divide the 4 heads, got 3'),
+  ({'heads': 4, 'kv_heads': 8}, 'kv_heads: must divide the 4 heads, got 8'),
+  ({'heads': 4, 'kv_heads': 0}, 'kv_heads: must divide the 4 heads, got 0'),
+  ({'heads': 4, 'kv_heads': -1}, 'kv_heads: must divide the 4 heads, got -1'),
+  ({'heads': 0}, 'heads: must be >= 1, got 0'),
+  ({'heads': 4, 'dropout': 1.0}, 'dropout: must be >= 0 and < 1, got 1.0'),
+  ({'heads': 4, 'dropout': -0.1}, 'dropout: must be >= 0'),
 ])
 def test_wrong_fields(fields, message):
   with pytest.raises(ValueError, match=message):
@@ -324,14 +324,14 @@ def test_wrong_fields(fields, message):
 
 
 @pytest.mark.parametrize('fields, options, message', [
-  ({'heads': 5}, {}, 'heads: wants a divisor of the width 12, got 5'),
-  ({'heads': 4, 'rotary': 10.0}, {}, 'rotary: wants the positions of x'),
+  ({'heads': 5}, {}, 'heads: must divide the width, 12, got 5'),
+  ({'heads': 4, 'rotary': 10.0}, {}, 'rotary: needs the positions of x'),
   ({'heads': 2, 'rotary': 10.0},
    {'positions': np.zeros((2, 5), int), 'memory': normal(2, 7, WIDTH)},
    'rotary: .* its own memory'),
   ({'heads': 4, 'rotary': 10.0}, {'positions': np.zeros((2, 5), int)},
    'even width, got 3'),
-  ({'heads': 4}, {'decode': 4}, 'decode: wants room for the 5 tokens that come, got 4'),
+  ({'heads': 4}, {'decode': 4}, 'decode: must be >= 5, the tokens of this call, got 4'),
 ])
 def test_wrong_calls(fields, options, message):
   with pytest.raises(ValueError, match=message):

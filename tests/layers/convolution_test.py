@@ -1,7 +1,6 @@
 """Tests of bigmodels.layers.convolution against XLA's and Flax's convolutions."""
 
 import functools
-import re
 
 import jax
 import jax.numpy as jnp
@@ -9,160 +8,28 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from bigmodels.hardware import devices
 from bigmodels.layers import convolution
+from bigmodels.layers.cpu.convolution import conv_by_lax
+from tests.layers.convolutions import (
+  TOLERANCE,
+  assert_close,
+  inputs,
+  value_and_gradients,
+)
 
 KEY = jax.random.key(3)
-TOLERANCE = {'float32': 1e-5, 'bfloat16': 4e-2, 'float16': 4e-3}
-
-
-def _inputs(size=(7, 6), kernel_size=(3, 3), dtype='float32'):
-  rng = np.random.default_rng(0)
-  shapes = (2, *size, 3), (*kernel_size, 3, 4)
-  return tuple(jnp.asarray(rng.normal(size=shape), dtype) for shape in shapes)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 3, 4))
-def _value_and_gradients(function, x, kernel, strides, padding):
-  if isinstance(padding, str):
-    padding = tuple(
-      jax.lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding))
-  y, pullback = jax.vjp(lambda x, k: function(x, k, strides, padding), x, kernel)
-  places = jnp.arange(y.size, dtype=jnp.float32).reshape(y.shape)
-  cotangent = jnp.sin(places).astype(y.dtype)
-  return y, *pullback(cotangent)
-
-
-def _assert_close(actual, expected, tolerance=1e-5):
-  for a, e in zip(actual, expected, strict=True):
-    assert a.dtype == e.dtype
-    assert a.shape == e.shape
-    a, e = np.asarray(a, np.float32), np.asarray(e, np.float32)
-    scale = max(np.abs(e).max(), 1.0)
-    np.testing.assert_allclose(a, e, rtol=0, atol=tolerance * scale)
-
-
-OURS = [convolution.conv_by_patches, convolution.conv_in_order]
-
-
-@pytest.mark.parametrize('padding', ['SAME', 'VALID', ((2, 0), (1, 3))])
-@pytest.mark.parametrize('strides', [(1, 1), (2, 2)])
-@pytest.mark.parametrize('kernel_size', [(3, 3), (2, 5)])
-@pytest.mark.parametrize('size', [(8, 8), (7, 6)])
-@pytest.mark.parametrize('ours', OURS)
-def test_formulations_equal_lax(ours, size, kernel_size, strides, padding):
-  _compare_formulations(ours, *_inputs(size, kernel_size), strides, padding)
-
-
-@pytest.mark.parametrize('dtype', TOLERANCE)
-@pytest.mark.parametrize('ours', OURS)
-def test_formulations_equal_lax_in_other_dtypes(ours, dtype):
-  _compare_formulations(ours, *_inputs(dtype=dtype), (2, 1), 'SAME', TOLERANCE[dtype])
-
-
-@pytest.mark.parametrize('padding', ['SAME', 'VALID', ((2, 0), (1, 3))])
-@pytest.mark.parametrize('strides', [(2, 1), (3, 2), (4, 5)])
-@pytest.mark.parametrize('kernel_size', [(3, 3), (1, 2), (5, 4)])
-@pytest.mark.parametrize('size', [(9, 8), (7, 11)])
-def test_other_strides_equal_lax(size, kernel_size, strides, padding):
-  _compare_formulations(
-    convolution.conv_in_order, *_inputs(size, kernel_size), strides, padding)
-
-
-def test_gradients_are_compiled_in_order_in_a_loop_too():
-  x, kernel = _inputs()
-
-  def step(index, kernel):
-    del index
-    gradients = jax.grad(lambda x, kernel: jnp.sum(convolution.conv_in_order(
-      x, kernel, (2, 2), ((1, 1), (1, 1))) ** 2), (0, 1))(x, kernel)
-    return kernel - gradients[1] - gradients[0].mean()
-
-  text = jax.jit(lambda kernel: jax.lax.fori_loop(0, 9, step, kernel)).lower(
-    kernel).compile(devices.compiler_options('cpu')).as_text()
-  # The value, the kernel's, and three of the four by the input: one tap is a product.
-  orders = re.findall(r'convolution\(.*dim_labels=(\w+->\w+)', text)
-  assert set(orders) == {'b01f_01io->b01f'} and len(orders) == 5
-
-
-def _compare_formulations(ours, x, kernel, strides, padding, tolerance=1e-5):
-  actual, expected = (
-    _value_and_gradients(f, x, kernel, strides, padding)
-    for f in (ours, convolution.conv_by_lax)
-  )
-  _assert_close(actual, expected, tolerance)
 
 
 @pytest.mark.parametrize('padding', [0, 1, 2])
 @pytest.mark.parametrize('backend', ['cpu', 'gpu'])
 def test_a_number_pads_every_side(monkeypatch, backend, padding):
   monkeypatch.setattr(jax, 'default_backend', lambda: backend)
-  x, kernel = _inputs((8, 7))
+  x, kernel = inputs((8, 7))
   actual = convolution.conv(x, kernel, strides=(2, 2), padding=padding)
-  expected = convolution.conv_by_lax(x, kernel, (2, 2), ((padding, padding),) * 2)
-  _assert_close([actual], [expected])
+  expected = conv_by_lax(x, kernel, (2, 2), ((padding, padding),) * 2)
+  assert_close([actual], [expected])
   same = convolution.conv(x, kernel, strides=(2, 2))
   assert same.shape != actual.shape or not np.allclose(same, actual, atol=0.1)
-
-
-def _depthwise(size=(8, 7), kernel_size=(3, 3), dtype='float32'):
-  x, kernel = _inputs(size, kernel_size, dtype)
-  return x, kernel[:, :, :1, :3]
-
-
-def _compare_depthwise(x, kernel, strides, padding, tolerance=1e-5):
-  by_lax = functools.partial(convolution.conv_by_lax, groups=3)
-  actual, expected = (
-    _value_and_gradients(f, x, kernel, strides, padding)
-    for f in (convolution.depthwise_by_shifts, by_lax))
-  _assert_close(actual, expected, tolerance)
-
-
-@pytest.mark.parametrize('padding', ['SAME', 'VALID', ((1, 1), (1, 1))])
-@pytest.mark.parametrize('strides', [(1, 1), (2, 2)])
-@pytest.mark.parametrize('kernel_size', [(3, 3), (2, 5)])
-def test_shifts_equal_lax(kernel_size, strides, padding):
-  _compare_depthwise(*_depthwise((8, 7), kernel_size), strides, padding)
-
-
-@pytest.mark.parametrize('dtype', TOLERANCE)
-def test_shifts_equal_lax_in_other_dtypes(dtype):
-  _compare_depthwise(*_depthwise(dtype=dtype), (2, 1), 'SAME', TOLERANCE[dtype])
-
-
-@pytest.mark.parametrize('ours, groups', [
-  (convolution.depthwise_by_shifts, 3), (convolution.conv_in_order, 1)])
-def test_vmap_and_derived_twice(ours, groups):
-  x, kernel = _depthwise() if groups > 1 else _inputs()
-  xs, kernels = jnp.stack([x, -x, 2 * x]), jnp.stack([kernel, 3 * kernel, -kernel])
-  pads = ((1, 1), (1, 1))
-
-  def loss(function):
-    return lambda x, kernel: jnp.sin(function(x, kernel, (2, 1), pads)).sum()
-
-  def twice(function):
-    once = jax.grad(loss(function), (0, 1))
-    return jax.grad(lambda *a: sum((g**2).sum() for g in once(*a)), (0, 1))
-
-  by_lax = functools.partial(convolution.conv_by_lax, groups=groups)
-  for derivative in (lambda f: jax.grad(loss(f), (0, 1)), twice):
-    actual, expected = (
-      jax.jit(jax.vmap(derivative(f)))(xs, kernels) for f in (ours, by_lax))
-    _assert_close(actual, expected, 1e-4)
-
-
-@pytest.mark.parametrize('backend', ['cpu', 'gpu'])
-@pytest.mark.parametrize('groups, out, limit', [
-  (3, 3, 25), (3, 3, 8), (3, 6, 25), (1, 3, 25)])
-def test_formulation_of_groups(monkeypatch, backend, groups, out, limit):
-  monkeypatch.setattr(jax, 'default_backend', lambda: backend)
-  monkeypatch.setattr(convolution, '_MAX_SHIFTS', limit)
-  x, kernel = _inputs()[0], jnp.ones((3, 3, 3 // groups, out))
-  jaxpr = str(jax.make_jaxpr(lambda x, k: jax.vjp(
-    lambda x, k: convolution.conv(x, k, groups=groups), x, k)[0])(x, kernel))
-  own = backend == 'cpu' and limit == 25 and out == 3
-  assert ('conv_general_dilated' in jaxpr) != own
-  assert ('dot_general' in jaxpr) == (own and groups == 1)
 
 
 @pytest.mark.parametrize('groups, features', [(2, 4), (4, 4), (4, 8)])
@@ -173,83 +40,14 @@ def test_module_with_groups_equals_flax(groups, features):
     convolution.Conv(features, (3, 3), groups=groups, **common),
     nn.Conv(features, (3, 3), feature_group_count=groups, **common)))
   assert jax.tree.structure(actual) == jax.tree.structure(expected)
-  _assert_close(jax.tree.leaves(actual), jax.tree.leaves(expected))
-
-
-@pytest.mark.parametrize('backend, kernel_size, few_values, trained', [
-  ('gpu', (3, 3), 32, 'conv_general_dilated'),
-  ('cpu', (3, 3), 27, 'dot_general'),
-  ('cpu', (1, 1), 0, 'dot_general'),
-  ('cpu', (3, 3), 26, 'conv_general_dilated')])
-def test_formulation_follows_backend_and_shape(
-    monkeypatch, backend, kernel_size, few_values, trained):
-  monkeypatch.setattr(jax, 'default_backend', lambda: backend)
-  monkeypatch.setattr(convolution, '_FEW_VALUES', few_values)
-
-  # New functions for each case: JAX keeps the trace of one that it has seen.
-  def value(x, kernel):
-    return convolution.conv(x, kernel, strides=(2, 2))
-
-  def in_training(x, kernel):
-    return jax.vjp(value, x, kernel)[0]
-
-  inputs = _inputs(kernel_size=kernel_size)
-  for function, wanted in ((in_training, trained), (
-      value, 'dot_general' if kernel_size == (1, 1) else 'conv_general_dilated')):
-    jaxpr = str(jax.make_jaxpr(function)(*inputs))
-    for name in ('dot_general', 'conv_general_dilated'):
-      assert (name in jaxpr) == (name == wanted), name
-
-
-@pytest.mark.parametrize('size, kernel_size, strides, padding, tiny', [
-  ((2, 2), (3, 3), (1, 1), 'SAME', True),
-  ((3, 8), (5, 5), (1, 1), 'SAME', True),
-  ((4, 4), (4, 4), (1, 1), 'VALID', True),  # of its gradient by the image
-  ((4, 4), (3, 3), (1, 1), 3, True),  # of its gradient by the kernel
-  ((3, 3), (3, 3), (2, 2), 'SAME', False),
-  ((8, 8), (5, 5), (1, 1), 'SAME', False)])
-def test_windows_larger_than_what_they_go_over(
-    size, kernel_size, strides, padding, tiny):
-  x, kernel = _inputs(size, kernel_size)
-  pads = ((padding,) * 2,) * 2 if isinstance(padding, int) else padding
-
-  def ours(x, kernel):
-    return convolution.conv(x, kernel, strides=strides, padding=padding)
-
-  def plain(x, kernel):
-    return convolution.conv_by_lax(x, kernel, strides, pads)
-
-  assert ('conv_general_dilated' not in str(jax.make_jaxpr(ours)(x, kernel))) == tiny
-
-  def found(function):
-    value, pullback = jax.vjp(function, x, kernel)
-    return value, *pullback(value)
-
-  _assert_close(found(ours), found(plain))
-
-
-@pytest.mark.parametrize('backend', ['cpu', 'gpu'])
-def test_jit_vmap_and_grad(monkeypatch, backend):
-  monkeypatch.setattr(jax, 'default_backend', lambda: backend)
-  x, kernel = _inputs()
-  xs = jnp.stack([x, -x, 2 * x])
-
-  def loss(function):
-    return lambda kernel, x: (function(x, kernel, (2, 2), 'SAME') ** 2).sum()
-
-  def conv(x, kernel, strides, padding):
-    return convolution.conv(x, kernel, strides=strides, padding=padding)
-
-  actual = jax.jit(jax.vmap(jax.grad(loss(conv)), (None, 0)))(kernel, xs)
-  gradient = jax.grad(loss(convolution.conv_by_lax))
-  _assert_close(actual, [gradient(kernel, x) for x in xs])
+  assert_close(jax.tree.leaves(actual), jax.tree.leaves(expected))
 
 
 @pytest.mark.parametrize('use_bias', [True, False])
 @pytest.mark.parametrize('padding', ['SAME', 'VALID'])
 @pytest.mark.parametrize('dtype', [None, 'bfloat16'])
 def test_module_equals_flax(use_bias, padding, dtype):
-  x, _ = _inputs()
+  x, _ = inputs()
   arguments = {
     'features': 5,
     'kernel_size': (3, 2),
@@ -265,11 +63,11 @@ def test_module_equals_flax(use_bias, padding, dtype):
   assert jax.tree.structure(variables) == jax.tree.structure(expected)
   jax.tree.map(np.testing.assert_array_equal, variables, expected)
   tolerance = TOLERANCE[dtype or 'float32']
-  _assert_close([ours.apply(variables, x)], [flaxs.apply(variables, x)], tolerance)
+  assert_close([ours.apply(variables, x)], [flaxs.apply(variables, x)], tolerance)
 
 
 def test_default_module_equals_flax_default():
-  x, _ = _inputs()
+  x, _ = inputs()
   variables = convolution.Conv(4).init(jax.random.key(0), x)
   expected = nn.Conv(4, (3, 3)).init(jax.random.key(0), x)
   jax.tree.map(np.testing.assert_array_equal, variables, expected)
@@ -297,11 +95,11 @@ def test_conv_norm_equals_flax(stride, padding, groups, activation):
       m.apply, train=train, mutable=['batch_stats']))(variables, x)
       for m in (model, Reference()))
     assert jax.tree.structure(actual) == jax.tree.structure(expected)
-    _assert_close(jax.tree.leaves(actual), jax.tree.leaves(expected))
+    assert_close(jax.tree.leaves(actual), jax.tree.leaves(expected))
 
 
 def test_errors():
-  x, kernel = _inputs()
+  x, kernel = inputs()
   for padding in ('CIRCULAR', -1, True):
     with pytest.raises(ValueError, match=f'padding must be .*, got {padding!r}'):
       convolution.conv(x, kernel, padding=padding)
@@ -322,9 +120,9 @@ TRANSPOSED = [  # images, window, strides, pixels left out
 
 
 def _transposed_inputs(size, window, dtype='float32'):
-  chance = np.random.default_rng(1)
-  return (jnp.asarray(chance.normal(size=(2, *size, 4)), dtype),
-          jnp.asarray(chance.normal(size=(*window, 3, 4)), dtype))
+  rng = np.random.default_rng(1)
+  return (jnp.asarray(rng.normal(size=(2, *size, 4)), dtype),
+          jnp.asarray(rng.normal(size=(*window, 3, 4)), dtype))
 
 
 def _ours(x, kernel, strides, padding):
@@ -346,11 +144,11 @@ def test_the_transpose_equals_lax(monkeypatch, backend, size, window, strides, p
     return _ours(*arguments)
 
   actual, expected = (
-    _value_and_gradients(f, *_transposed_inputs(size, window), strides, padding)
+    value_and_gradients(f, *_transposed_inputs(size, window), strides, padding)
     for f in (ours, _transposed_by_lax))
   assert actual[0].shape == (2, *((n - 1) * s + k - 2 * padding for n, s, k in zip(
     size, strides, window, strict=True)), 3)
-  _assert_close(actual, expected)
+  assert_close(actual, expected)
 
 
 @pytest.mark.parametrize('size, window, strides, padding', TRANSPOSED[:4])
@@ -376,11 +174,11 @@ def test_the_transpose_keeps_other_dtypes(monkeypatch, backend, dtype):
     return _ours(*arguments)
 
   x, kernel = _transposed_inputs((4, 4), (4, 4), dtype)
-  actual = _value_and_gradients(ours, x, kernel, (2, 2), 1)
+  actual = value_and_gradients(ours, x, kernel, (2, 2), 1)
   assert {a.dtype for a in actual} == {jnp.dtype(dtype)}
-  expected = _value_and_gradients(
+  expected = value_and_gradients(
     _transposed_by_lax, *(v.astype('float32') for v in (x, kernel)), (2, 2), 1)
-  _assert_close([a.astype('float32') for a in actual], expected, TOLERANCE[dtype])
+  assert_close([a.astype('float32') for a in actual], expected, TOLERANCE[dtype])
 
 
 @pytest.mark.parametrize('size, window, strides, padding', TRANSPOSED)
@@ -393,7 +191,7 @@ def test_the_transpose_is_pytorchs(size, window, strides, padding):
     torch.tensor(np.asarray(x).transpose(0, 3, 1, 2).copy()), weight, None, strides,
     padding).numpy().transpose(0, 2, 3, 1)
   found = jax.jit(lambda x, k: _ours(x, k, strides, padding))(x, kernel)
-  _assert_close([found], [jnp.asarray(expected)])
+  assert_close([found], [jnp.asarray(expected)])
 
 
 def test_the_transpose_is_derived_twice_and_mapped():
@@ -406,7 +204,7 @@ def test_the_transpose_is_derived_twice_and_mapped():
 
   actual, expected = (jax.jit(jax.vmap(twice(f)))(xs, kernels)
                       for f in (_ours, _transposed_by_lax))
-  _assert_close(actual, expected, 1e-4)
+  assert_close(actual, expected, 1e-4)
 
 
 @pytest.mark.parametrize('use_bias', [True, False])
@@ -423,7 +221,7 @@ def test_the_module_of_the_transpose_equals_flax(use_bias):
     variables['params']['bias'] += jnp.arange(3.0)
   actual, expected = (jax.jit(m.apply)(variables, x) for m in (ours, flaxs))
   assert actual.shape == (2, 8, 6, 3)
-  _assert_close([actual], [expected])
+  assert_close([actual], [expected])
 
 
 def test_filters_of_the_transpose_begin_by_what_goes_in():

@@ -38,7 +38,7 @@ def test_equals_flax(shape, use_bias):
                found, expected)
 
 
-def test_initialisers_are_recipes():
+def test_initialisers_are_made_by_callables():
   layer = Dense(64, kernel_init=partial(nn.initializers.normal, 0.02))
   kernel = layer.init(KEY, inputs(1, 256))['params']['kernel']
   assert np.std(kernel) == pytest.approx(0.02, rel=0.05)

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from bigmodels.layers.positions import (
-  NextPlaces,
-  places,
+  NextPositions,
   rotary,
+  segment_positions,
   sinusoidal,
   sinusoidal_2d,
 )
 
-CHANCE = np.random.default_rng(0)
+RNG = np.random.default_rng(0)
 
 
 # --- sinusoidal -----------------------------------------------------------------
@@ -49,7 +49,7 @@ def test_sinusoidal_2d_is_the_formula_of_moco():
           math.sin(row * frequency), math.cos(row * frequency)]
   np.testing.assert_allclose(found.reshape(3, 5, 16), expected, atol=1e-6)
   assert len(np.unique(np.round(found, 4), axis=0)) == 15
-  with pytest.raises(ValueError, match=r'width: .* multiple of 4, got 6'):
+  with pytest.raises(ValueError, match=r'width: must be a multiple of 4 .*, got 6'):
     sinusoidal_2d(2, 2, 6)
 
 
@@ -59,7 +59,7 @@ def test_sinusoidal_2d_is_the_formula_of_moco():
 @pytest.mark.parametrize('base', [100.0, 10_000.0, 500_000.0])
 @pytest.mark.parametrize('width', [2, 6, 64])
 def test_rotary_is_a_product_of_complex_numbers(width, base):
-  x = CHANCE.normal(size=(2, 5, 3, width)).astype(np.float32)
+  x = RNG.normal(size=(2, 5, 3, width)).astype(np.float32)
   positions = np.array([[0, 1, 2, 3, 4], [7, 100, 0, 0, 1000]])
   frequencies = base ** (-2 * np.arange(width // 2) / width)
   turns = np.exp(1j * positions[:, :, None, None] * frequencies)
@@ -72,7 +72,7 @@ def test_rotary_is_a_product_of_complex_numbers(width, base):
 
 
 def test_rotary_knows_only_distances_and_keeps_lengths():
-  query, key = (jnp.asarray(CHANCE.normal(size=(1, 1, 1, 16)), jnp.float32)
+  query, key = (jnp.asarray(RNG.normal(size=(1, 1, 1, 16)), jnp.float32)
                 for _ in range(2))
 
   def product(i, j):
@@ -89,7 +89,7 @@ def test_rotary_knows_only_distances_and_keeps_lengths():
 
 
 def test_rotary_of_half_precision_is_worked_out_in_float32():
-  x = jnp.asarray(CHANCE.normal(size=(1, 1, 1, 8)), jnp.bfloat16)
+  x = jnp.asarray(RNG.normal(size=(1, 1, 1, 8)), jnp.bfloat16)
   found = rotary(x, jnp.array([[1001]]))  # which bfloat16 cannot tell from 1000
   assert found.dtype == jnp.bfloat16
   expected = rotary(x.astype(jnp.float32), jnp.array([[1001]]))
@@ -103,7 +103,7 @@ def test_odd_widths_are_refused():
     rotary(jnp.zeros((1, 1, 1, 5)), jnp.zeros((1, 1), int))
 
 
-# --- places ---------------------------------------------------------------------
+# --- positions in segments -------------------------------------------------------
 
 
 @pytest.mark.parametrize('segments, expected', [
@@ -116,22 +116,22 @@ def test_odd_widths_are_refused():
   ([1, 0, 2, 2], [0, 0, 0, 1]),
   ([0, 0, 0, 0], [0, 0, 0, 0]),
 ])
-def test_places_count_from_the_first_of_a_segment(segments, expected):
-  found = places(jnp.array([segments, [1, 1, 1, 1]]))
+def test_positions_count_from_the_first_of_a_segment(segments, expected):
+  found = segment_positions(jnp.array([segments, [1, 1, 1, 1]]))
   assert found.dtype == jnp.int32
   np.testing.assert_array_equal(found, [expected, [0, 1, 2, 3]])
 
 
-def test_next_places_go_on_from_call_to_call():
+def test_next_positions_go_on_from_call_to_call():
   tokens, found, cache = jnp.zeros((2, 3), int), [], {}
   for segments in ([[1, 1, 1], [0, 0, 1]], None, [[1, 1, 0], [0, 1, 1]]):
     segments = None if segments is None else jnp.array(segments)
-    here, cache = NextPlaces().apply(cache, tokens, segments, mutable=['cache'])
+    here, cache = NextPositions().apply(cache, tokens, segments, mutable=['cache'])
     found.append(np.where(True if segments is None else segments > 0, here, -1))
   np.testing.assert_array_equal(np.concatenate(found, 1), [
     [0, 1, 2, 3, 4, 5, 6, 7, -1], [-1, -1, 0, 1, 2, 3, -1, 4, 5]])
 
 
-def test_places_under_jit():
+def test_segment_positions_under_jit():
   segments = jnp.array([[1, 2, 2, 0]])
-  np.testing.assert_array_equal(jax.jit(places)(segments), [[0, 0, 1, 0]])
+  np.testing.assert_array_equal(jax.jit(segment_positions)(segments), [[0, 0, 1, 0]])

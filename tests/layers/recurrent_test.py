@@ -24,8 +24,8 @@ def _inputs(*shape):
 def _params(layer, x):
   """As large as the initial values, none of them zero."""
   shapes = jax.eval_shape(partial(layer.init, train=False), jax.random.key(1), x)
-  chance = np.random.default_rng(1)
-  return {name: chance.normal(0, 0.5, p.shape).astype(np.float32)
+  rng = np.random.default_rng(1)
+  return {name: rng.normal(0, 0.5, p.shape).astype(np.float32)
           for name, p in shapes['params'].items()}
 
 
@@ -297,11 +297,11 @@ def test_only_the_state_is_multiplied_in_the_loop(cell):
 
 
 @pytest.mark.parametrize(('fields', 'message'), [
-  ({'dropout': 1.0}, 'dropout: wants 0 or more and less than 1, got 1.0'),
-  ({'dropout': float('nan')}, 'dropout: wants'),
-  ({'recurrent_dropout': -0.1}, 'recurrent_dropout: wants 0 or more.*got -0.1'),
-  ({'width': 0}, 'width: wants at least 1, got 0'),
-  ({'unroll': 0}, 'unroll: wants at least 1, got 0'),
+  ({'dropout': 1.0}, 'dropout: must be >= 0 and < 1, got 1.0'),
+  ({'dropout': float('nan')}, 'dropout: must be'),
+  ({'recurrent_dropout': -0.1}, 'recurrent_dropout: must be >= 0.*got -0.1'),
+  ({'width': 0}, 'width: must be >= 1, got 0'),
+  ({'unroll': 0}, 'unroll: must be >= 1, got 0'),
 ])
 @pytest.mark.parametrize('cell', CELLS)
 def test_wrong_fields(cell, fields, message):
@@ -313,11 +313,11 @@ def test_wrong_fields(cell, fields, message):
 def test_wrong_shapes(cell):
   x = _inputs()
   params = _params(cell(WIDTH), x)
-  with pytest.raises(ValueError, match=r'wants \[batch, length, features\]'):
+  with pytest.raises(ValueError, match=r'needs \[batch, length, features\]'):
     _apply(cell(WIDTH), params, x[0])
-  with pytest.raises(ValueError, match='segments: wants'):
+  with pytest.raises(ValueError, match='segments: must be'):
     _apply(cell(WIDTH), params, x, segments=SEGMENTS[:, :3])
   _, state = _apply(cell(WIDTH), params, x)
   state = jax.tree.map(lambda s: s[:2], state)
-  with pytest.raises(ValueError, match='state: wants'):
+  with pytest.raises(ValueError, match='state: must be'):
     _apply(cell(WIDTH), params, x, state=state)

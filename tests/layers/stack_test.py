@@ -36,10 +36,10 @@ class Block(nn.Module):
 
 def _variables(model):
   """Initial values, moved away from the zeros and ones that some begin with."""
-  chance = np.random.default_rng(0)
+  rng = np.random.default_rng(0)
   variables = dict(_initial(model))
   del variables['seen']
-  return jax.tree.map(lambda v: v + 0.1 * chance.uniform(size=v.shape).astype(v.dtype),
+  return jax.tree.map(lambda v: v + 0.1 * rng.uniform(size=v.shape).astype(v.dtype),
                       variables)
 
 
@@ -113,10 +113,10 @@ def test_equals_blocks_one_after_the_other(depth, train, remat):
 
 
 def test_policies_give_the_same_gradients_with_dropout():
-  x, key, found, recipe = _inputs(), jax.random.key(5), {}, partial(Block, dropout=0.5)
-  params = _variables(Stack(recipe, 4))['params']
+  x, key, found, block = _inputs(), jax.random.key(5), {}, partial(Block, dropout=0.5)
+  params = _variables(Stack(block, 4))['params']
   for remat in POLICIES:
-    stack = Stack(recipe, 4, remat)
+    stack = Stack(block, 4, remat)
 
     def loss(params, stack=stack):
       y = stack.apply({'params': params}, x, train=True, rngs={'dropout': key})
@@ -130,9 +130,9 @@ def test_policies_give_the_same_gradients_with_dropout():
 
 @pytest.mark.parametrize('remat', POLICIES)
 def test_dropout_masks_differ_between_layers(remat):
-  recipe = partial(Block, dropout=0.5)
-  x, variables = jnp.abs(_inputs(64)) + 1, _variables(Stack(recipe, 3))
-  _, seen = jax.jit(partial(Stack(recipe, 3, remat).apply, train=True,
+  block = partial(Block, dropout=0.5)
+  x, variables = jnp.abs(_inputs(64)) + 1, _variables(Stack(block, 3))
+  _, seen = jax.jit(partial(Stack(block, 3, remat).apply, train=True,
                             mutable=['seen']))(
     variables, x, rngs={'dropout': jax.random.key(0)})
   dropped = np.asarray(seen['seen']['block']['h'][0]) == 0
@@ -199,12 +199,11 @@ def test_the_program_is_as_long_for_any_depth(remat):
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
-  ({'depth': 0}, 'depth: wants at least 1, got 0'),
-  ({'remat': 'ful'}, "remat: no policy 'ful'; did you mean 'full'"),
-  ({'remat': 'everything'}, "remat: no policy 'everything'; there is none, dots, full"),
-  ({'remat': None}, 'remat: no policy None; did you mean'),
-  ({'block': Block()}, r'block: wants a recipe, such as partial\(Block.*got Block'),
-  ({'block': 64}, 'block: wants a recipe.*got int'),
+  ({'depth': 0}, 'depth: must be >= 1, got 0'),
+  ({'remat': 'ful'}, "remat: must be one of 'none', 'dots', 'full'; got 'ful'"),
+  ({'remat': None}, 'remat: must be one of .*; got None'),
+  ({'block': Block()}, r'block: must be .*, such as partial\(Block.*got Block'),
+  ({'block': 64}, 'block: must be callable.*got int'),
 ])
 def test_wrong_fields(arguments, message):
   with pytest.raises(ValueError, match=message):

@@ -84,10 +84,10 @@ def feed_forward_of(twin):
 
 def from_pytorch(torch, twin):
   """Moves a layer's parameters away from zeros and ones."""
-  chance = torch.Generator().manual_seed(0)
+  rng = torch.Generator().manual_seed(0)
   with torch.no_grad():
     for p in twin.parameters():
-      p.add_(0.1 * torch.randn(p.shape, generator=chance))
+      p.add_(0.1 * torch.randn(p.shape, generator=rng))
   return twin
 
 

@@ -61,9 +61,9 @@ def test_images_it_does_not_take(shape):
 
 
 def test_what_it_is_not_made_of():
-  with pytest.raises(ValueError, match='wants images of floats, got uint8'):
+  with pytest.raises(ValueError, match='needs images of floats, got uint8'):
     jax.eval_shape(partial(MODEL.init, train=False), jax.random.key(0),
                    jnp.zeros((2, 32, 32, 3), jnp.uint8))
   for field, value in {'num_outputs': 0, 'widths': (8, 0, 8), 'momentum': 2.0}.items():
-    with pytest.raises(ValueError, match=f'{field}: wants'):
+    with pytest.raises(ValueError, match=f'{field}: must be'):
       MODEL.clone(**{field: value})

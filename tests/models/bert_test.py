@@ -19,9 +19,9 @@ TOKENS = np.random.default_rng(0).integers(VOCABULARY, size=(2, LENGTH))
 def variables_of(model):
   """Larger than the initial values, at which each text is nearly the same."""
   shapes = jax.eval_shape(partial(model.init, train=False), jax.random.key(0), TOKENS)
-  chance = np.random.default_rng(1)
+  rng = np.random.default_rng(1)
   return jax.tree.map_with_path(
-    lambda path, p: np.float32((path[-1].key == 'scale') + chance.normal(
+    lambda path, p: np.float32((path[-1].key == 'scale') + rng.normal(
       0, 0.1, p.shape)), shapes)
 
 
@@ -90,7 +90,7 @@ def test_a_classifier_reads_the_first_token_and_no_padding():
   assert_close(found, answer(model, variables, TOKENS[:, :5]))
 
 
-def test_sentence_types_are_told_apart():
+def test_sentence_types_make_a_difference():
   variables = variables_of(SMALL)
   types = np.repeat([[0, 1]], 4, axis=1)
   apply = jax.jit(partial(SMALL.apply, train=False))
@@ -139,11 +139,11 @@ def test_bfloat16_stays_near_float32():
 
 
 @pytest.mark.parametrize('fields, message', [
-  ({'heads': 5}, 'heads: wants a divisor of the width, 768, got 5'),
-  ({'depth': 0}, 'depth: wants at least 1, got 0'),
-  ({'types': 0}, 'types: wants at least 1, got 0'),
-  ({'dropout': 1.0}, 'dropout: wants 0 or more and less than 1, got 1.0'),
-  ({'attention_dropout': 2.0}, 'attention_dropout: wants 0 or more'),
+  ({'heads': 5}, 'heads: must divide the width, 768, got 5'),
+  ({'depth': 0}, 'depth: must be >= 1, got 0'),
+  ({'types': 0}, 'types: must be >= 1, got 0'),
+  ({'dropout': 1.0}, 'dropout: must be >= 0 and < 1, got 1.0'),
+  ({'attention_dropout': 2.0}, 'attention_dropout: must be >= 0'),
 ])
 def test_wrong_fields(fields, message):
   with pytest.raises(ValueError, match=message):
@@ -151,5 +151,5 @@ def test_wrong_fields(fields, message):
 
 
 def test_a_text_that_is_too_long():
-  with pytest.raises(ValueError, match=r'9 tokens, the model can look at 8'):
+  with pytest.raises(ValueError, match=r'9 tokens is longer than the model accepts: 8'):
     SMALL.init(jax.random.key(0), np.zeros((1, 9), int), train=False)

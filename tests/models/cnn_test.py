@@ -184,12 +184,12 @@ def test_initialiser_of_filters_counts_their_area():
 @pytest.mark.parametrize('name', ['dropout', 'conv_dropout'])
 @pytest.mark.parametrize('value', [-0.1, 1.0, float('nan')])
 def test_bad_dropout_is_refused(name, value):
-  with pytest.raises(ValueError, match=f'^{name}: wants 0 or more'):
+  with pytest.raises(ValueError, match=f'^{name}: must be >= 0'):
     Cnn(2, **{name: value})
 
 
-def test_a_window_for_each_convolution_is_wanted():
-  with pytest.raises(ValueError, match='pool: 3 windows for 2 convolutions'):
+def test_each_convolution_needs_a_window():
+  with pytest.raises(ValueError, match=r'pool: must have 2 windows, .* got 3'):
     Cnn(2, (4, 4), pool=(2, 2, 2))
 
 
@@ -207,5 +207,5 @@ def test_images_much_smaller_than_a_filter_are_refused():
 
 @pytest.mark.parametrize('size', [(8, 8), (64,), (2, 8, 8, 3)])
 def test_other_than_images_are_refused(size):
-  with pytest.raises(ValueError, match='wants images'):
+  with pytest.raises(ValueError, match='needs images'):
     shapes(Cnn(2), *size)

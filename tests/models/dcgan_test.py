@@ -43,8 +43,8 @@ def test_images_and_logits(size, halvings, classes):
     jnp.zeros((3, *size)))
   assert made.shape == (3, *size) and logits.shape == (3,)
   assert set(variables['params']) == {'generator', 'discriminator'}
-  told = [side for side, each in variables['params'].items() if 'classes' in each]
-  assert sorted(told) == (['discriminator', 'generator'] if classes else [])
+  sides = [side for side, each in variables['params'].items() if 'classes' in each]
+  assert sorted(sides) == (['discriminator', 'generator'] if classes else [])
 
 
 def test_parameters_are_those_of_the_layers():
@@ -104,24 +104,25 @@ def reference(model, params, stats, images, labels, norm):
 
 @pytest.mark.parametrize('norm', [True, False])
 def test_the_discriminator_is_a_projection_on_the_class(norm):
-  model = Dcgan(**SMALL, judge_norm=norm)
+  model = Dcgan(**SMALL, discriminator_norm=norm)
   variables = started(model)
   stats = variables['batch_stats'].get('discriminator')
   assert (stats is not None) == norm
-  actual, _ = apply(model, variables, IMAGES, LABELS, method='judge')
+  actual, _ = apply(model, variables, IMAGES, LABELS, method='discriminate')
   expected = reference(
     model, variables['params']['discriminator'], stats, IMAGES, LABELS, norm)
   np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-6)
   assert np.std(expected) > 1e-3
 
 
-def test_without_batch_normalisation_no_image_is_judged_by_another():
-  one, two = Dcgan(**SMALL, judge_norm=False), Dcgan(**SMALL)
+def test_without_batch_normalisation_no_image_depends_on_another():
+  one, two = Dcgan(**SMALL, discriminator_norm=False), Dcgan(**SMALL)
   for model, alone in ((one, True), (two, False)):
     variables = started(model)
-    all_, _ = apply(model, variables, IMAGES, LABELS, method='judge', train=True)
+    all_, _ = apply(model, variables, IMAGES, LABELS, method='discriminate', train=True)
     others = IMAGES.at[1:].multiply(-1)
-    again, _ = apply(model, variables, others, LABELS, method='judge', train=True)
+    again, _ = apply(model, variables, others, LABELS, method='discriminate',
+                     train=True)
     assert (abs(all_[0] - again[0]) < 1e-5) == alone
 
 
@@ -134,7 +135,7 @@ def test_labels_and_latents_matter_to_both():
                             (LATENTS[::-1], LABELS)))
   assert np.abs(made - other)[0].max() > 0.01 and np.abs(made - same)[0].max() > 0.01
   assert np.abs(made - other)[1].max() < 1e-6  # of the same latents and label
-  one, two = (apply(model, variables, IMAGES, labels, method='judge')[0]
+  one, two = (apply(model, variables, IMAGES, labels, method='discriminate')[0]
               for labels in (LABELS, LABELS[::-1]))
   assert abs(one - two)[0] > 1e-3 and one[1] == pytest.approx(two[1])
 
@@ -142,7 +143,7 @@ def test_labels_and_latents_matter_to_both():
 def test_labels_mean_nothing_without_classes():
   model = Dcgan(**{**SMALL, 'classes': 0})
   variables = started(model)
-  for method, inputs in (('generate', LATENTS), ('judge', IMAGES)):
+  for method, inputs in (('generate', LATENTS), ('discriminate', IMAGES)):
     one, two = (apply(model, variables, inputs, labels, method=method)[0]
                 for labels in (LABELS, LABELS + 90))
     np.testing.assert_array_equal(one, two)
@@ -152,7 +153,7 @@ def test_statistics_are_of_the_side_that_is_called():
   model = Dcgan(**SMALL)
   variables = started(model)
   for method, inputs, side in (('generate', LATENTS, 'generator'),
-                               ('judge', IMAGES, 'discriminator')):
+                               ('discriminate', IMAGES, 'discriminator')):
     _, after = apply(model, variables, inputs, LABELS, method=method, train=True)
     moved = {name: any(jax.tree.leaves(jax.tree.map(
       lambda a, b: bool((a != b).any()), each, variables['batch_stats'][name])))
@@ -162,16 +163,16 @@ def test_statistics_are_of_the_side_that_is_called():
 
 
 @pytest.mark.parametrize('fields, message', [
-  ({'size': (28, 30, 1)}, 'size: 2 halvings want (height, width, channels) with sides '
+  ({'size': (28, 30, 1)}, 'size: 2 halvings need (height, width, channels) with sides '
    'divisible by 4, got (28, 30, 1)'),
   ({'size': (28, 28)}, 'divisible by 4, got (28, 28)'),
   ({'size': (28, 28, 0)}, 'divisible by 4, got (28, 28, 0)'),
-  ({'size': (28, 28, 1), 'halvings': 3}, 'size: 3 halvings want (height, width, '
+  ({'size': (28, 28, 1), 'halvings': 3}, 'size: 3 halvings need (height, width, '
    'channels) with sides divisible by 8, got (28, 28, 1)'),
-  ({'halvings': 0}, 'halvings: wants at least 1, got 0'),
-  ({'latent': 0}, 'latent: wants at least 1, got 0'),
-  ({'width': -2}, 'width: wants at least 1, got -2'),
-  ({'embedding': 0}, 'embedding: wants at least 1, got 0')])
+  ({'halvings': 0}, 'halvings: must be >= 1, got 0'),
+  ({'latent': 0}, 'latent: must be >= 1, got 0'),
+  ({'width': -2}, 'width: must be >= 1, got -2'),
+  ({'embedding': 0}, 'embedding: must be >= 1, got 0')])
 def test_wrong_fields_are_named(fields, message):
   with pytest.raises(ValueError, match=re.escape(message)):
     Dcgan(**{**SMALL, **fields})
@@ -186,9 +187,9 @@ def test_no_number_of_classes_is_refused():
   (jnp.zeros((3, 8, 8, 3)), 'Dcgan makes images of (8, 4, 3), the data has (8, 8, 3); '
    'set --config.model.size to that'),
   (jnp.zeros((3, 8, 4, 1)), 'the data has (8, 4, 1)'),
-  (jnp.zeros((3, 32)), 'Dcgan wants images [batch, height, width, channels], got '
+  (jnp.zeros((3, 32)), 'Dcgan needs images [batch, height, width, channels], got '
    '(3, 32)'),
-  (jnp.zeros((3, 8, 4, 3), jnp.uint8), 'Dcgan wants images of floats, got uint8')])
+  (jnp.zeros((3, 8, 4, 3), jnp.uint8), 'Dcgan needs images of floats, got uint8')])
 def test_images_of_another_shape_are_refused(images, message):
   with pytest.raises(ValueError, match=re.escape(message)):
     jax.eval_shape(partial(Dcgan(**SMALL).init, train=False), KEY, LATENTS, LABELS,

@@ -27,9 +27,9 @@ both = pytest.mark.parametrize('model', MODELS.values(), ids=MODELS)
 def variables_of(model):
   """Larger than the initial values, at which each text is nearly the same."""
   shapes = jax.eval_shape(partial(model.init, train=False), jax.random.key(0), TOKENS)
-  chance = np.random.default_rng(1)
+  rng = np.random.default_rng(1)
   return jax.tree.map_with_path(
-    lambda path, p: np.float32((path[-1].key == 'scale') + chance.normal(
+    lambda path, p: np.float32((path[-1].key == 'scale') + rng.normal(
       0, 0.1, p.shape)), shapes)
 
 
@@ -55,7 +55,7 @@ def count(model):
 @both
 def test_a_token_sees_itself_and_what_is_before_it(model):
   variables = variables_of(model)
-  # Tokens of a vocabulary of places: a row of the table for each of them.
+  # Tokens of a vocabulary of positions: a row of the table for each of them.
   table = variables['params']['tokens']['embedding'][TOKENS[0]]
   tokens = np.arange(LENGTH)[None]
   model = model.clone(vocabulary=LENGTH, tied=False)
@@ -254,16 +254,17 @@ def test_bfloat16_stays_near_float32(model):
 
 
 @pytest.mark.parametrize('fields, message', [
-  ({'heads': 5}, 'heads: wants a divisor of the width, 24, got 5'),
-  ({'heads': 0}, 'heads: wants a divisor of the width, 24, got 0'),
-  ({'kv_heads': 3}, 'kv_heads: wants a divisor of the 4 heads, got 3'),
-  ({'depth': 0}, 'depth: wants at least 1, got 0'),
-  ({'width': 0}, 'width: wants at least 1, got 0'),
-  ({'hidden': -4}, 'hidden: wants at least 1, got -4'),
-  ({'rotary_base': 0.0}, 'rotary_base: wants a number above 0, got 0.0'),
-  ({'positions': 'rotery'}, "positions: wants 'learned' or 'rotary', got 'rotery'"),
-  ({'dropout': 1.0}, 'dropout: wants 0 or more and less than 1, got 1.0'),
-  ({'attention_dropout': 2.0}, 'attention_dropout: wants 0 or more'),
+  ({'heads': 5}, 'heads: must divide the width, 24, got 5'),
+  ({'heads': 0}, 'heads: must divide the width, 24, got 0'),
+  ({'kv_heads': 3}, 'kv_heads: must divide the 4 heads, got 3'),
+  ({'depth': 0}, 'depth: must be >= 1, got 0'),
+  ({'width': 0}, 'width: must be >= 1, got 0'),
+  ({'hidden': -4}, 'hidden: must be >= 1, got -4'),
+  ({'rotary_base': 0.0}, 'rotary_base: must be > 0 and finite, got 0.0'),
+  ({'positions': 'rotery'},
+   "positions: must be one of 'learned', 'rotary'; got 'rotery'"),
+  ({'dropout': 1.0}, 'dropout: must be >= 0 and < 1, got 1.0'),
+  ({'attention_dropout': 2.0}, 'attention_dropout: must be >= 0'),
 ])
 def test_wrong_fields(fields, message):
   with pytest.raises(ValueError, match=message):
@@ -273,11 +274,11 @@ def test_wrong_fields(fields, message):
 @pytest.mark.parametrize('options', [{}, {'decode': 12}])
 def test_a_text_that_is_too_long(options):
   tokens = np.zeros((1, 5 if options else 12), int)
-  with pytest.raises(ValueError, match=r'12 tokens, the model can look at 8'):
+  with pytest.raises(ValueError, match=r'12 tokens is longer than .* accepts: 8'):
     Gpt(**SMALL).init(jax.random.key(0), tokens, **options, train=False)
 
 
-def test_norms_and_activations_are_recipes():
+def test_norms_and_activations_are_made_by_callables():
   model = Gpt(**SMALL, norm=nn.RMSNorm, activation=nn.relu)
   params = variables_of(model)['params']
   assert set(params['norm']) == {'scale'}

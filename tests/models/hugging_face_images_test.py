@@ -170,8 +170,10 @@ def test_every_array_that_does_not_fit_is_named(saved, tmp_path):
 @pytest.mark.parametrize('model, words', [
   (ResNet(5, 50, 8), 'layer_type: there "basic", must be "bottleneck"'),
   (MobileNetV2(5), 'model_type: there "resnet", must be "mobilenet_v2"'),
-  (ResNet(5, 18, 8, stem='cifar'), 'stem: the published ResNet wants imagenet, got'),
-  (ResNet(5, 18, 8, epsilon=1e-3), 'epsilon: the published ResNet wants 1e-05, got'),
+  (ResNet(5, 18, 8, stem='cifar'),
+   'stem: must be imagenet as in the published ResNet, got'),
+  (ResNet(5, 18, 8, epsilon=1e-3),
+   'epsilon: must be 1e-05 as in the published ResNet, got'),
 ])
 def test_other_models_are_refused(saved, model, words):
   assert words in '\n'.join(refusal(model, saved))

@@ -261,9 +261,9 @@ def test_what_the_shapes_do_not_tell_is_refused(gpt, tmp_path):
 
 @pytest.mark.parametrize('model, words', [
   (Mlp(2), 'Mlp has no published parameters, as these have: Bert, BertClassifier, Gpt'),
-  (ModernGpt(61, depth=1, width=32, heads=4), 'positions: GPT-2 wants learned'),
-  (GPT.clone(activation=nn.relu), 'activation: GPT-2 wants'),
-  (GPT.clone(kv_heads=2), 'kv_heads: GPT-2 wants 4, got 2')])
+  (ModernGpt(61, depth=1, width=32, heads=4), 'positions: must be learned for GPT-2'),
+  (GPT.clone(activation=nn.relu), 'activation: must be <function gelu'),
+  (GPT.clone(kv_heads=2), 'kv_heads: must be 4 for GPT-2, got 2')])
 def test_other_models_are_refused(gpt, tmp_path, model, words):
   gpt.save_pretrained(tmp_path)
   assert words in refusal(model, tmp_path, TOKENS)

@@ -139,5 +139,5 @@ def test_linear_takes_an_initialiser():
 
 @pytest.mark.parametrize('dropout', [-0.1, 1.0, 1.5, float('nan')])
 def test_bad_dropout_is_refused(dropout):
-  with pytest.raises(ValueError, match='dropout: wants 0 or more'):
+  with pytest.raises(ValueError, match='dropout: must be >= 0'):
     Mlp(2, dropout=dropout)

@@ -110,12 +110,12 @@ def test_filters_begin_as_in_the_authors_code():
 
 @pytest.mark.parametrize('model', BOTH)
 @pytest.mark.parametrize('fields, message', [
-  ({'multiplier': 0.0}, 'multiplier: wants a number above 0, got 0.0'),
-  ({'reduction': 64}, 'reduction: wants one of 1, 2, 4, 8, 16, 32, got 64'),
-  ({'padding': 'VALID'}, "padding: wants 'SAME' or 'symmetric', got 'VALID'"),
-  ({'dropout': 1.0}, 'dropout: wants 0 or more and less than 1, got 1.0'),
-  ({'num_outputs': 0}, 'num_outputs: wants at least 1, got 0'),
-  ({'momentum': -0.1}, 'momentum: wants 0 or more and less than 1, got -0.1')])
+  ({'multiplier': 0.0}, 'multiplier: must be > 0 and finite, got 0.0'),
+  ({'reduction': 64}, 'reduction: must be one of 1, 2, 4, 8, 16, 32; got 64'),
+  ({'padding': 'VALID'}, "padding: must be one of 'SAME', 'symmetric'; got 'VALID'"),
+  ({'dropout': 1.0}, 'dropout: must be >= 0 and < 1, got 1.0'),
+  ({'num_outputs': 0}, 'num_outputs: must be >= 1, got 0'),
+  ({'momentum': -0.1}, 'momentum: must be >= 0 and < 1, got -0.1')])
 def test_wrong_fields_are_named(model, fields, message):
   with pytest.raises(ValueError, match=f'^{message}'):
     model(**{'num_outputs': 2, **fields})

@@ -25,8 +25,8 @@ LANGUAGE_MODEL = partial(RecurrentLanguageModel, VOCABULARY, width=6, depth=2)
 def _params(model):
   """As large as the initial values, none of them zero."""
   shapes = jax.eval_shape(partial(model.init, train=False), jax.random.key(1), TOKENS)
-  chance = np.random.default_rng(1)
-  return jax.tree.map(lambda p: chance.normal(0, 0.5, p.shape).astype(np.float32),
+  rng = np.random.default_rng(1)
+  return jax.tree.map(lambda p: rng.normal(0, 0.5, p.shape).astype(np.float32),
                       shapes['params'])
 
 
@@ -302,13 +302,13 @@ def test_language_model_learns_a_batch_by_heart(cell):
 
 
 @pytest.mark.parametrize(('fields', 'message'), [
-  ({'dropout': 1.5}, 'dropout: wants 0 or more and less than 1, got 1.5'),
-  ({'recurrent_dropout': -1}, 'recurrent_dropout: wants 0 or more'),
-  ({'embedding_dropout': float('nan')}, 'embedding_dropout: wants 0 or more'),
-  ({'depth': 0}, 'depth: wants at least 1, got 0'),
-  ({'width': 0}, 'width: wants at least 1, got 0'),
-  ({'vocabulary': 0}, 'vocabulary: wants at least 1, got 0'),
-  ({'cell': Lstm(3)}, 'cell: wants a recipe, such as Lstm, got Lstm'),
+  ({'dropout': 1.5}, 'dropout: must be >= 0 and < 1, got 1.5'),
+  ({'recurrent_dropout': -1}, 'recurrent_dropout: must be >= 0'),
+  ({'embedding_dropout': float('nan')}, 'embedding_dropout: must be >= 0'),
+  ({'depth': 0}, 'depth: must be >= 1, got 0'),
+  ({'width': 0}, 'width: must be >= 1, got 0'),
+  ({'vocabulary': 0}, 'vocabulary: must be >= 1, got 0'),
+  ({'cell': Lstm(3)}, 'cell: must be callable and make a layer.*; got Lstm'),
 ])
 @pytest.mark.parametrize('model', [RecurrentClassifier, RecurrentLanguageModel])
 def test_wrong_fields(model, fields, message):
@@ -318,8 +318,8 @@ def test_wrong_fields(model, fields, message):
 
 
 @pytest.mark.parametrize(('pooling', 'message'), [
-  ('mena', "pooling: wants.*'mena'; did you mean 'mean'"),
-  ('attention', "pooling: wants.*'attention'; there is last, mean, max"),
+  ('mena', "pooling: must be one of 'last', 'mean', 'max'; got 'mena'"),
+  ('attention', "pooling: must be one of 'last', 'mean', 'max'; got 'attention'"),
 ])
 def test_wrong_pooling(pooling, message):
   with pytest.raises(ValueError, match=message):
@@ -328,5 +328,5 @@ def test_wrong_pooling(pooling, message):
 
 @pytest.mark.parametrize('model', [CLASSIFIER, LANGUAGE_MODEL])
 def test_wrong_shape(model):
-  with pytest.raises(ValueError, match=r'inputs: wants tokens \[batch, length\]'):
+  with pytest.raises(ValueError, match=r'inputs: must be tokens \[batch, length\]'):
     model().init(jax.random.key(0), TOKENS[0], train=False)

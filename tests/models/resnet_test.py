@@ -211,14 +211,15 @@ def test_bfloat16_answers_nearly_the_same():
 
 
 @pytest.mark.parametrize('make, message', [
-  (partial(ResNet, depth=20), 'depth: wants one of 18, 34, 50, 101, 152, got 20'),
-  (partial(ResNet, stem='small'), "stem: wants 'imagenet' or 'cifar', got 'small'"),
-  (partial(ResNet, width=0), 'width: wants at least 1, got 0'),
-  (partial(ResNet, momentum=1.0), 'momentum: wants 0 or more and less than 1, got 1.0'),
-  (partial(CifarResNet, epsilon=0.0), 'epsilon: wants a number above 0, got 0.0'),
-  (partial(CifarResNet, shortcut='none'), "shortcut: wants 'zeros' or 'projection'"),
+  (partial(ResNet, depth=20), 'depth: must be one of 18, 34, 50, 101, 152; got 20'),
+  (partial(ResNet, stem='small'), "stem: must be one of .*; got 'small'"),
+  (partial(ResNet, width=0), 'width: must be >= 1, got 0'),
+  (partial(ResNet, momentum=1.0), 'momentum: must be >= 0 and < 1, got 1.0'),
+  (partial(CifarResNet, epsilon=0.0), 'epsilon: must be > 0 and finite, got 0.0'),
+  (partial(CifarResNet, shortcut='none'),
+   "shortcut: must be one of 'zeros', 'projection'; got 'none'"),
   (partial(CifarResNet, depth=50 + 2),
-   r'depth: wants 6 n \+ 2, such as 20, 56 or 110, got 52; the nearest is 50'),
+   r'depth: must be 6 n \+ 2, such as 20, 56 or 110, got 52; the nearest is 50'),
   (partial(CifarResNet, depth=0), 'depth: .*, got 0; the nearest is 8')])
 def test_wrong_fields_are_named(make, message):
   with pytest.raises(ValueError, match=f'^{message}'):
@@ -239,9 +240,9 @@ def test_images_are_to_be_large_enough_for_the_strides(model, least):
 
 
 def test_an_experiment_sets_the_depth():
-  recipe = tree.override(partial(ResNet, depth=50), 'depth', '18')
-  model = tree.complete(recipe, {'num_outputs': lambda: 10})
+  config = tree.override(partial(ResNet, depth=50), 'depth', '18')
+  model = tree.complete(config, {'num_outputs': lambda: 10})
   assert (model.depth, model.num_outputs) == (18, 10)
-  texts = dict(tree.describe(recipe, 'model'))
+  texts = dict(tree.describe(config, 'model'))
   assert texts['model.kernel_init'] == 'jax.nn.initializers.variance_scaling'
   assert texts['model.momentum'] == '0.9'

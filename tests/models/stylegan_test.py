@@ -32,23 +32,23 @@ def generate(model, variables, latents, labels, noise):
 
 
 @partial(jax.jit, static_argnums=0)
-def judge(model, variables, images, labels):
-  return model.apply(variables, images, labels, method='judge', train=True)
+def discriminate(model, variables, images, labels):
+  return model.apply(variables, images, labels, method='discriminate', train=True)
 
 
 def correlated(x, kernel):
   """'SAME' cross-correlation of one image with an odd window, in NumPy."""
   pad = kernel.shape[0] // 2
   padded = np.pad(x, ((pad, pad), (pad, pad), (0, 0)))
-  places = np.lib.stride_tricks.sliding_window_view(padded, kernel.shape[:2], (0, 1))
-  return np.einsum('hwcij,ijco->hwo', places, kernel)
+  windows = np.lib.stride_tricks.sliding_window_view(padded, kernel.shape[:2], (0, 1))
+  return np.einsum('hwcij,ijco->hwo', windows, kernel)
 
 
 @pytest.mark.parametrize('window, normalize', [(3, True), (1, False), (3, False)])
 def test_a_styled_convolution_has_filters_for_each_example(window, normalize):
-  chance = np.random.default_rng(0)
-  x = chance.normal(size=(3, 5, 4, 6))
-  style = chance.normal(size=(3, 7))
+  rng = np.random.default_rng(0)
+  x = rng.normal(size=(3, 5, 4, 6))
+  style = rng.normal(size=(3, 7))
   layer = stylegan._Styled(2, window, normalize)
   variables = jax.jit(layer.init)(KEY, jnp.float32(x), jnp.float32(style))
   actual = jax.jit(layer.apply)(variables, jnp.float32(x), jnp.float32(style))
@@ -222,23 +222,23 @@ def test_upsampling_is_bilinear():
 def test_the_discriminator_knows_the_class_and_the_group():
   model = StyleGan(**SMALL)
   variables = started(model)
-  logits = judge(model, variables, IMAGES, LABELS)
-  changed = judge(model, variables, IMAGES, LABELS.at[0].set(3))
+  logits = discriminate(model, variables, IMAGES, LABELS)
+  changed = discriminate(model, variables, IMAGES, LABELS.at[0].set(3))
   assert abs(changed - logits)[0] > 1e-4
   np.testing.assert_allclose(changed[1:], logits[1:], rtol=1e-5)
-  same = judge(model, variables, IMAGES.at[1:].set(IMAGES[0]), LABELS)
+  same = discriminate(model, variables, IMAGES.at[1:].set(IMAGES[0]), LABELS)
   assert abs(same - logits)[0] > 1e-4  # it sees that the others are alike
   alone = StyleGan(**SMALL, group=1)
-  one, two = (judge(alone, variables, images, LABELS)[0]
+  one, two = (discriminate(alone, variables, images, LABELS)[0]
               for images in (IMAGES, IMAGES.at[1:].set(IMAGES[0])))
   assert one == pytest.approx(float(two), abs=1e-5)
 
 
 @pytest.mark.parametrize('fields, message', [
-  ({'size': (28, 30, 1)}, 'size: 2 halvings want (height, width, channels) with sides '
+  ({'size': (28, 30, 1)}, 'size: 2 halvings need (height, width, channels) with sides '
    'divisible by 4, got (28, 30, 1)'),
   ({'size': (8, 8)}, 'divisible by 4, got (8, 8)'),
-  *(({name: 0}, f'{name}: wants at least 1, got 0') for name in (
+  *(({name: 0}, f'{name}: must be >= 1, got 0') for name in (
     'latent', 'style', 'mapping', 'width', 'widest', 'halvings', 'group'))])
 def test_wrong_fields_are_named(fields, message):
   with pytest.raises(ValueError, match=re.escape(message)):
@@ -248,9 +248,9 @@ def test_wrong_fields_are_named(fields, message):
 @pytest.mark.parametrize('images, message', [
   (jnp.zeros((4, 8, 8, 3)), 'StyleGan makes images of (8, 4, 3), the data has '
    '(8, 8, 3); set --config.model.size to that'),
-  (jnp.zeros((4, 8, 4)), 'StyleGan wants images [batch, height, width, channels], got '
+  (jnp.zeros((4, 8, 4)), 'StyleGan needs images [batch, height, width, channels], got '
    '(4, 8, 4)'),
-  (jnp.zeros((4, 8, 4, 3), jnp.int32), 'StyleGan wants images of floats, got int32')])
+  (jnp.zeros((4, 8, 4, 3), jnp.int32), 'StyleGan needs images of floats, got int32')])
 def test_images_of_another_shape_are_refused(images, message):
   with pytest.raises(ValueError, match=re.escape(message)):
     jax.eval_shape(partial(StyleGan(**SMALL).init, train=False),

@@ -24,9 +24,9 @@ def variables_of(model):
   """As large as the initial values, none of them zero or one."""
   shapes = jax.eval_shape(partial(model.init, train=False), jax.random.key(0), SOURCE,
                           TARGET)
-  chance = np.random.default_rng(1)
+  rng = np.random.default_rng(1)
   return jax.tree.map_with_path(
-    lambda path, p: np.float32((path[-1].key == 'scale') + chance.normal(
+    lambda path, p: np.float32((path[-1].key == 'scale') + rng.normal(
       0, 0.2, p.shape)), shapes)
 
 
@@ -148,11 +148,11 @@ def test_bfloat16_stays_near_float32():
 
 
 @pytest.mark.parametrize('fields, message', [
-  ({'heads': 5}, 'heads: wants a divisor of the width, 512, got 5'),
-  ({'depth': 0}, 'depth: wants at least 1, got 0'),
-  ({'hidden': 0}, 'hidden: wants at least 1, got 0'),
-  ({'dropout': -1.0}, 'dropout: wants 0 or more and less than 1, got -1.0'),
-  ({'attention_dropout': 2.0}, 'attention_dropout: wants 0 or more'),
+  ({'heads': 5}, 'heads: must divide the width, 512, got 5'),
+  ({'depth': 0}, 'depth: must be >= 1, got 0'),
+  ({'hidden': 0}, 'hidden: must be >= 1, got 0'),
+  ({'dropout': -1.0}, 'dropout: must be >= 0 and < 1, got -1.0'),
+  ({'attention_dropout': 2.0}, 'attention_dropout: must be >= 0'),
 ])
 def test_wrong_fields(fields, message):
   with pytest.raises(ValueError, match=message):

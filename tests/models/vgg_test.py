@@ -106,11 +106,11 @@ def test_statistics_and_dropout_act_in_training_only():
 
 
 @pytest.mark.parametrize('fields, message', [
-  ({'depth': 12}, 'depth: wants one of 11, 13, 16, 19, got 12'),
-  ({'width': 0}, 'width: wants at least 1, got 0'),
-  ({'hidden': (64, 0)}, r'hidden: wants widths of at least 1, got \(64, 0\)'),
-  ({'dropout': 1.0}, 'dropout: wants 0 or more and less than 1, got 1.0'),
-  ({'epsilon': -1.0}, 'epsilon: wants a number above 0, got -1.0')])
+  ({'depth': 12}, 'depth: must be one of 11, 13, 16, 19; got 12'),
+  ({'width': 0}, 'width: must be >= 1, got 0'),
+  ({'hidden': (64, 0)}, r'hidden: must be >= 1, got \(64, 0\)'),
+  ({'dropout': 1.0}, 'dropout: must be >= 0 and < 1, got 1.0'),
+  ({'epsilon': -1.0}, 'epsilon: must be > 0 and finite, got -1.0')])
 def test_wrong_fields_are_named(fields, message):
   with pytest.raises(ValueError, match=f'^{message}'):
     Vgg(2, **fields)
@@ -118,7 +118,7 @@ def test_wrong_fields_are_named(fields, message):
 
 @pytest.mark.parametrize('size', [(31, 64, 3), (64, 31, 3), (64, 64)])
 def test_images_are_to_be_large_enough_for_the_strides(size):
-  with pytest.raises(ValueError, match=r'Vgg wants images .* 32x32 pixels, got .1, '):
+  with pytest.raises(ValueError, match=r'Vgg needs images .* 32x32 pixels, got .1, '):
     shapes(Vgg(2), *size)
   answer = jax.eval_shape(
     partial(Vgg(2, 11, 1).init_with_output, train=False), jax.random.key(0),

@@ -111,8 +111,8 @@ def test_what_the_shapes_do_not_tell_is_refused(vit, tmp_path):
 
 
 @pytest.mark.parametrize('fields, words', [
-  ({'pooling': 'mean'}, "pooling: the published ViT wants 'first', got 'mean'"),
-  ({'positions': 'sincos'}, "positions: the published ViT wants 'learned'")])
+  ({'pooling': 'mean'}, "pooling: must be 'first' as in the published ViT, got 'mean'"),
+  ({'positions': 'sincos'}, "positions: must be 'learned' as in the published ViT")])
 def test_other_variants_are_not_published(vit, tmp_path, fields, words):
   vit.save_pretrained(tmp_path)
   assert words in refusal(VIT.clone(**fields), tmp_path, IMAGES)

@@ -29,9 +29,9 @@ def count(model):
 
 def variables_of(model):
   """Larger than the initial values, at which every answer is 0."""
-  chance = np.random.default_rng(1)
+  rng = np.random.default_rng(1)
   return {'params': jax.tree.map_with_path(
-    lambda path, p: np.float32((path[-1].key == 'scale') + chance.normal(
+    lambda path, p: np.float32((path[-1].key == 'scale') + rng.normal(
       0, 0.2, p.shape)), shapes_of(model))}
 
 
@@ -156,13 +156,14 @@ def test_bfloat16_stays_near_float32():
 
 
 @pytest.mark.parametrize('fields, message', [
-  ({'patch': 5}, 'patch: wants a divisor of the size, 224, got 5'),
-  ({'heads': 5}, 'heads: wants a divisor of the width, 768, got 5'),
-  ({'depth': 0}, 'depth: wants at least 1, got 0'),
-  ({'dropout': 1.0}, 'dropout: wants 0 or more and less than 1, got 1.0'),
-  ({'pooling': 'max'}, "pooling: wants 'first' or 'mean', got 'max'"),
-  ({'positions': 'rotary'}, "positions: wants 'learned' or 'sincos', got 'rotary'"),
-  ({'positions': 'sincos', 'width': 6, 'heads': 1}, 'width: wants a multiple of 4'),
+  ({'patch': 5}, 'patch: must divide the size, 224, got 5'),
+  ({'heads': 5}, 'heads: must divide the width, 768, got 5'),
+  ({'depth': 0}, 'depth: must be >= 1, got 0'),
+  ({'dropout': 1.0}, 'dropout: must be >= 0 and < 1, got 1.0'),
+  ({'pooling': 'max'}, "pooling: must be one of 'first', 'mean'; got 'max'"),
+  ({'positions': 'rotary'},
+   "positions: must be one of 'learned', 'sincos'; got 'rotary'"),
+  ({'positions': 'sincos', 'width': 6, 'heads': 1}, 'width: must be a multiple of 4'),
 ])
 def test_wrong_fields_are_refused(fields, message):
   with pytest.raises(ValueError, match=f'^{re.escape(message)}'):

@@ -21,7 +21,7 @@ from bigmodels.tasks.generation import SNAPSHOT, snapshot
 
 KEY = jax.random.PRNGKey(0)
 DCGAN = models.Dcgan(size=(4, 4, 1), classes=3, latent=4, width=2, embedding=2)
-PLAIN = DCGAN.clone(judge_norm=False)
+PLAIN = DCGAN.clone(discriminator_norm=False)
 STYLE = models.StyleGan(size=(4, 4, 1), classes=3, latent=4, style=4, mapping=1,
                         width=2, widest=4, halvings=1)
 MODELS = {'dcgan': DCGAN, 'plain': PLAIN, 'style': STYLE}

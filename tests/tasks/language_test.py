@@ -174,7 +174,7 @@ def test_bits_per_byte_of_an_even_guess(text, recipe, bits):
 def test_logits_of_another_shape_are_refused():
   class Last(nn.Module):
     @nn.compact
-    def __call__(self, tokens, *, segments=None, places=None, train):
+    def __call__(self, tokens, *, segments=None, masked_positions=None, train):
       return nn.Embed(11, 11)(tokens[:, -1].astype(int))
 
   batch = blocks()
@@ -222,7 +222,7 @@ def greedy(params, prompt, count):
 def test_a_text_goes_on_as_without_a_cache(gpt):
   task, params, _ = gpt
   prompts = ['a bb ccc', '', 'éé', 'f a dddd a']
-  # The longest prompt and what follows fill the model's 12 places; one is not read.
+  # The longest prompt and what follows fill the model's 12 positions; one is not read.
   settings = decoding.Settings(count=8, temperature=0)
   found = task.generate(params, {}, prompts, KEY, settings)
   expected = [greedy(params, prompt, 8) for prompt in prompts]
@@ -277,8 +277,9 @@ def test_what_cannot_go_on(gpt):
 class Spy:
   """A model whose logits are its parameters; it keeps what it was shown."""
 
-  def apply(self, variables, tokens, *, segments=None, places, train, rngs=None):
-    self.shown = tokens, places
+  def apply(self, variables, tokens, *, segments=None, masked_positions, train,
+            rngs=None):
+    self.shown = tokens, masked_positions
     return variables['params']
 
 
@@ -312,13 +313,13 @@ def hide(batch, key=KEY, train=True, rate=0.15):
   By the loss's gradient: of even logits it is negative at the label alone.
   """
   most = max(1, round(rate * batch['inputs'].shape[1]))
-  gradient, sums, outputs, (tokens, places) = jax.device_get(spied(
+  gradient, sums, outputs, (tokens, positions) = jax.device_get(spied(
     np.zeros((len(batch['inputs']), most, 11), np.float32), batch, key, train=train,
     rate=rate))
   labels = np.full(batch['inputs'].shape, -1)
   for row, at in zip(*np.nonzero(gradient.any(-1)), strict=True):
-    assert labels[row, places[row, at]] == -1  # nothing is asked for twice
-    labels[row, places[row, at]] = gradient[row, at].argmin()
+    assert labels[row, positions[row, at]] == -1  # nothing is asked for twice
+    labels[row, positions[row, at]] = gradient[row, at].argmin()
   counts = (labels >= 0).sum(1)
   np.testing.assert_array_equal(outputs['tokens'], counts)
   assert sums['loss'][1] == sums['accuracy'][1] == counts.sum()
@@ -396,7 +397,7 @@ def test_an_evaluation_masks_by_the_text_alone():
     for actual, whole in zip(hide(some, jax.random.PRNGKey(5), train=False),
                              (seen, labels), strict=True):
       np.testing.assert_array_equal(actual, whole[rows])
-  assert len({tuple(row) for row in labels >= 0}) > 4  # other texts, other places
+  assert len({tuple(row) for row in labels >= 0}) > 4  # other texts, other positions
   assert (hide(batch)[1] != labels).any()
 
 

@@ -23,13 +23,14 @@ GPT = models.Gpt(5, length=4, depth=1, width=4, heads=1)
   (models.Transformer(5, depth=1, width=4, heads=1), TOKENS,
    "Transformer is called with inputs, segments: missing .* 'target'"),
   (GPT, PAIRS, 'Gpt is called with inputs, decoder_inputs, segments: too many'),
-  (GPT, {**TOKENS, 'places': np.zeros((2, 1), int)}, "segments, places: .* 'places'"),
+  (GPT, {**TOKENS, 'masked_positions': np.zeros((2, 1), int)},
+   "segments, masked_positions: .* 'masked_positions'"),
 ])
 @pytest.mark.parametrize('precision', ['float32', 'bfloat16'])
 def test_a_model_that_does_not_take_what_a_batch_has(model, batch, message, precision):
   model = in_precision(model, precision)
   arguments = [name for name in ('inputs', 'decoder_inputs') if name in batch]
-  columns = Columns(tuple(arguments), ('segments', 'places'))
+  columns = Columns(tuple(arguments), ('segments', 'masked_positions'))
   with pytest.raises(ValueError, match=message):
     task.init(model, columns, KEY, batch)
   with pytest.raises(ValueError, match=message):

@@ -66,22 +66,23 @@ def test_steps_of_a_dispatch_where_convolutions_are_slow_in_a_loop(
 @pytest.mark.parametrize('model, shape', [(CNN, COLOUR), (CNN, LARGE), (CNN, GREY),
                                           (VIT, COLOUR)])
 def test_images_that_fit_are_traced(model, shape):
-  assert traced(model, shape, shape).output_shapes['test']['probabilities'].shape == (4, 3)
+  shapes = traced(model, shape, shape).output_shapes['test']
+  assert shapes['probabilities'].shape == (4, 3)
 
 
 @pytest.mark.parametrize('model, shape, given, said', [
   (VIT, LARGE, FITTED,
-   'Vit takes images of (8, 8, 3) (size, size, channels), got (12, 12, 3)'),
+   'Vit needs images of (8, 8, 3) (size, size, channels), got (12, 12, 3)'),
   (VIT, GREY, FITTED,
-   'Vit takes images of (8, 8, 3) (size, size, channels), got (8, 8, 1)'),
+   'Vit needs images of (8, 8, 3) (size, size, channels), got (8, 8, 1)'),
   (VIT, COLOUR, (),
-   'Vit wants images of floats, got uint8 (8, 8, 3): end the transforms with '
+   'Vit needs images of floats, got uint8 (8, 8, 3): end the transforms with '
    'standardize'),
   (CNN, COLOUR, (),
-   'Cnn wants images of floats, got uint8 (8, 8, 3): end the transforms with '
+   'Cnn needs images of floats, got uint8 (8, 8, 3): end the transforms with '
    'standardize'),
   (CNN, (8, 8), FITTED,
-   'Cnn wants images [batch, height, width, channels], got (4, 8, 8)'),
+   'Cnn needs images [batch, height, width, channels], got (4, 8, 8)'),
 ])
 def test_training_images_that_a_model_cannot_take(model, shape, given, said):
   with pytest.raises(UserError, match=re.escape(
@@ -100,6 +101,6 @@ def test_images_of_an_evaluation_that_are_not_as_in_training(model, shape, given
 
 
 def test_transforms_that_an_evaluation_lacks():
-  with pytest.raises(UserError, match="data of 'test' do not fit: Cnn wants images of "
+  with pytest.raises(UserError, match="data of 'test' do not fit: Cnn needs images of "
                      r'floats, got uint8 \(8, 8, 3\): end [a-z ]*$'):
     traced(CNN, COLOUR, COLOUR, FITTED, ())

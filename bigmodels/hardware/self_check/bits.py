@@ -13,7 +13,9 @@ _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
 
 def threefry(key: np.ndarray, counts: np.ndarray) -> np.ndarray:
-  """Threefry-2x32 with 20 rounds (Salmon et al., 2011), on which JAX's keys are built.
+  """Threefry-2x32 with 20 rounds, the generator of JAX's default keys.
+
+  Salmon et al., *Parallel random numbers: as easy as 1, 2, 3*, 2011.
 
   Args:
     key: uint32 `[2]`.
@@ -55,7 +57,7 @@ def _normal(key, n):
 
 
 def _keyed(draw):
-  """The same from the two words of a key."""
+  """A function of a key, from the two words of the key."""
   return lambda key: draw(jax.random.wrap_key_data(key, impl='threefry2x32'))
 
 
@@ -74,7 +76,7 @@ _RANDOM = (
   # The tails multiply what is rounded in the middle.
   Program('normal draws', _keyed(lambda key: jax.random.normal(key, (1023,))),
           lambda key: _normal(key, 1023), (_KEY,), terms=1000),
-  Program('draws that keep a share', _keyed(lambda key: jax.random.bernoulli(
+  Program('Bernoulli draws', _keyed(lambda key: jax.random.bernoulli(
     key, 0.25, (4099,))), lambda key: _uniform(key, 4099) < 0.25, (_KEY,)),
 )
 

@@ -1,4 +1,4 @@
-"""Compiles programs as they come and as a run does; finds those that are wrong."""
+"""Compiles programs by default and as a run does; finds those that are wrong."""
 
 import concurrent.futures
 import functools
@@ -11,50 +11,51 @@ import numpy as np
 
 from bigmodels.hardware.self_check.program import Program
 
-# Runs of a program on the same inputs: a race shows in a few of a hundred.
+# Runs of a program on the same inputs: a race shows in a few out of a hundred.
 _LEAST_RUNS, _MOST_RUNS, _SECONDS = 10, 100, 0.1
 
 
 class Finding(NamedTuple):
-  """What became of a program.
+  """The result of checking a program.
 
   Attributes:
     name: of the program.
-    error: the largest difference from the reference in any of the runs, as a share of
+    error: largest difference from the reference in any of the runs, as a fraction of
       the largest value of that result; infinite where a number is missing.
-    tolerance: the largest that is allowed.
-    places: how many of the numbers are off by more.
+    tolerance: largest error allowed.
+    wrong_values: number of values whose error is larger.
     repeats: whether all runs have the same bits.
-    run_error: that of the program compiled as a run compiles it.
-    plain_error: that of the program compiled without optimizations.
+    run_error: error of the program compiled as a run compiles it.
+    plain_error: error of the program compiled without optimizations.
     failure: why there is no result, or None.
   """
 
   name: str
   error: float
   tolerance: float
-  places: int
+  wrong_values: int
   repeats: bool
   run_error: float
   plain_error: float
   failure: str | None = None
 
   def wrong(self, backend: str) -> bool:
-    """Whether a run should not be trusted with this program.
+    """Whether the backend computes this program wrongly.
 
-    A GPU adds up in whatever order its threads come: only there other bits are right.
+    A GPU adds in the order in which its threads arrive: only there bits may differ from
+    run to run.
     """
     return bool(self.failure) or self.error > self.tolerance or (
       not self.repeats and backend != 'gpu')
 
   def describe(self) -> str:
-    """A line on what is wrong."""
+    """Says in a line what is wrong."""
     if self.failure:
       return f'{self.name}: {self.failure}'
     said = []
     if self.error > self.tolerance:
       said.append(f'off by {self.error:.1e} of the largest value, allowed '
-                  f'{self.tolerance:.1e}, in {self.places:,} places')
+                  f'{self.tolerance:.1e}, in {self.wrong_values:,} values')
     if not self.repeats:
       said.append('differs from run to run')
     if self.error > self.tolerance >= self.run_error:
@@ -70,20 +71,20 @@ class Finding(NamedTuple):
 
 def check_all(programs: Iterable[Program], options: Mapping[str, Any],
               threads: int) -> Iterator[Finding]:
-  """Checks programs side by side; yields what becomes of them, in their order.
+  """Checks programs in parallel; yields their findings in order.
 
   Args:
     programs: to check.
-    options: of the compiler, as a run has them.
-    threads: how many programs are compiled at once. XLA compiles outside of Python's
-      lock.
+    options: of the compiler, as for a run.
+    threads: number of programs that are compiled at once. XLA compiles without Python's
+      global lock.
   """
   with concurrent.futures.ThreadPoolExecutor(threads) as pool:
     yield from pool.map(functools.partial(check, options=options), programs)
 
 
 def check(program: Program, options: Mapping[str, Any]) -> Finding:
-  """Compares a program with its reference, its unoptimized self, and itself again."""
+  """Compares a program with its reference, unoptimized, and from run to run."""
   try:
     return _check(program, options)
   except Exception as error:
@@ -94,7 +95,7 @@ def check(program: Program, options: Mapping[str, Any]) -> Finding:
 
 def _check(program: Program, options: Mapping[str, Any]) -> Finding:
   backend = jax.default_backend()
-  # Products of float32 are rounded to less than that by default on a GPU and a TPU.
+  # By default, a GPU and a TPU multiply float32 at a lower precision.
   precision = None if backend == 'cpu' else 'highest'
   with jax.default_matmul_precision(precision):
     lowered = jax.jit(program.function).lower(*program.inputs)
@@ -102,23 +103,24 @@ def _check(program: Program, options: Mapping[str, Any]) -> Finding:
   want = program.reference(*map(_exact, program.inputs))
 
   def errors(options):
-    """Largest error and number of wrong places, and whether all runs are the same."""
+    """Largest error and number of wrong values; whether all runs are the same."""
     compiled = lowered.compile(dict(options))
     found = _different_runs(lambda: jax.device_get(compiled(*inputs)))
     return max(_error(run, want, program.tolerance) for run in found), len(found) == 1
 
-  (error, places), repeats = in_run = errors(options)
+  (error, wrong_values), repeats = in_run = errors(options)
   run_error = error
-  if options:  # what else is compiled in a process has none
+  if options:  # only the steps of a run are compiled with these
     by_default = errors({})
-    (error, places), repeats = max(in_run[0], by_default[0]), repeats and by_default[1]
+    error, wrong_values = max(in_run[0], by_default[0])
+    repeats = repeats and by_default[1]
   (plain_error, _), _ = errors(plain_options(backend))
-  return Finding(program.name, error, program.tolerance, places, repeats, run_error,
-                 plain_error)
+  return Finding(program.name, error, program.tolerance, wrong_values, repeats,
+                 run_error, plain_error)
 
 
 def _different_runs(run: Callable[[], Any]) -> list[Any]:
-  """Results of a program, one of each that has other bits than the first."""
+  """Results of a program: the first, and all whose bits differ from it."""
   start, found = time.perf_counter(), [run()]
   for count in range(1, _MOST_RUNS):
     if count >= _LEAST_RUNS and time.perf_counter() - start > _SECONDS:
@@ -131,7 +133,7 @@ def _different_runs(run: Callable[[], Any]) -> list[Any]:
 
 @functools.cache
 def plain_options(backend: str) -> Mapping[str, Any]:
-  """Options for XLA to optimize as little as it can, of those this release has."""
+  """Compiler options for as little optimization as this release allows."""
   options: dict[str, Any] = {
     'xla_backend_optimization_level': 0,
     'xla_llvm_disable_expensive_passes': True}
@@ -148,7 +150,7 @@ def plain_options(backend: str) -> Mapping[str, Any]:
       trivial.compile({name: value})
       known[name] = value
     except jax.errors.JaxRuntimeError:
-      pass  # another release has it
+      pass  # an option of another release
   # Without the pass 'fusion' too, programs take three times as long to compile, and
   # jaxlib 0.10 joins arrays wrongly.
   return known
@@ -165,8 +167,8 @@ def _same_bits(one: Any, other: Any) -> bool:
 
 
 def _error(got: Any, want: Any, tolerance: float) -> tuple[float, int]:
-  """The largest error as a share of the largest value, and how many exceed it."""
-  worst, places = 0.0, 0
+  """Largest error as a fraction of the largest value; how many exceed the tolerance."""
+  worst, wrong_values = 0.0, 0
   for g, w in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
     w = np.asarray(w)
     if g.shape != w.shape:
@@ -179,5 +181,5 @@ def _error(got: Any, want: Any, tolerance: float) -> tuple[float, int]:
     else:
       errors = np.where(g == w, 0.0, 1.0)
     worst = max(worst, float(errors.max()))
-    places += int((errors > tolerance).sum())
-  return worst, places
+    wrong_values += int((errors > tolerance).sum())
+  return worst, wrong_values

@@ -38,7 +38,7 @@ def _matrix_loop(m, h, x):
 
 
 def _collatz(n):
-  """How many steps to 1."""
+  """Number of steps to 1."""
   return lax.while_loop(
     lambda at: at[0] > 1,
     lambda at: (jnp.where(at[0] % 2, 3 * at[0] + 1, at[0] // 2), at[1] + 1), (n, 0))[1]
@@ -102,8 +102,8 @@ _LOOPS = (
 
 _BRANCHES = (
   Program('cond: either side', lambda x: [
-    lax.cond(x[place] > 0, lambda y: y * 2, jnp.square, x) for place in (0, 1, 2)],
-    lambda x: [x * 2 if x[place] > 0 else x**2 for place in (0, 1, 2)], (normal(33),)),
+    lax.cond(x[i] > 0, lambda y: y * 2, jnp.square, x) for i in (0, 1, 2)],
+    lambda x: [x * 2 if x[i] > 0 else x**2 for i in (0, 1, 2)], (normal(33),)),
   Program('vmap of a switch', jax.vmap(_branches), _select,
           (integers(1023, below=3), normal(1023))),
   Program('where, with gradients',
@@ -113,20 +113,20 @@ _BRANCHES = (
           (cotangent(4099), normal(4099), positive(4099))),
 )
 
-# The compiler works out what it can of these itself, and its own interpreter is code
-# of another kind.
+# The compiler evaluates what it can of these when it compiles, by an interpreter that
+# shares no code with the programs it makes.
 _TABLE = np.arange(60, dtype='float32').reshape(10, 6) ** 2 / 7
-_PLACES = np.array([1, 3, 5, 7])
+_ROWS = np.array([1, 3, 5, 7])
 
 
-def _set_places(column):
+def _set_rows(column):
   held = jnp.zeros(10).at[:10].set(column)
-  return jnp.zeros(10).at[_PLACES].set(held[_PLACES] + 0.025 * held[_PLACES])
+  return jnp.zeros(10).at[_ROWS].set(held[_ROWS] + 0.025 * held[_ROWS])
 
 
-def _table_at_places():
+def _table_at_rows():
   found = np.zeros(_TABLE.shape)
-  found[_PLACES] = 1.025 * _TABLE.astype(float)[_PLACES]
+  found[_ROWS] = 1.025 * _TABLE.astype(float)[_ROWS]
   return found
 
 
@@ -135,7 +135,7 @@ _CONSTANTS = (
           lambda: jax.vmap(lambda row: row[jnp.arange(6)])(jnp.array(_TABLE)) + 1,
           lambda: _TABLE.astype(float) + 1),
   Program('constant: vmap of a scatter of gathered columns',
-          lambda: jax.vmap(_set_places, 1, 1)(jnp.array(_TABLE)), _table_at_places),
+          lambda: jax.vmap(_set_rows, 1, 1)(jnp.array(_TABLE)), _table_at_rows),
   Program('constant: vmap of rows by reversed integers',
           lambda: jax.vmap(lambda row: row[jnp.arange(6)[::-1]] * 2)(
             jnp.array(_TABLE.astype('int32'))),
@@ -147,8 +147,8 @@ _CONSTANTS = (
           lambda x: jnp.array(_TABLE).T @ x, lambda x: _TABLE.astype(float).T @ x,
           (normal(10, 3),), terms=10),
   Program('constant: rows taken by an argument',
-          lambda places: jnp.array(_TABLE)[places] * 0.5,
-          lambda places: _TABLE.astype(float)[places] * 0.5,
+          lambda rows: jnp.array(_TABLE)[rows] * 0.5,
+          lambda rows: _TABLE.astype(float)[rows] * 0.5,
           (integers(33, below=10),)),
 )
 

@@ -1,4 +1,4 @@
-"""Our layers of images and their gradients, against loops over the windows' places."""
+"""Our layers of images and their gradients, against loops over the windows' taps."""
 
 import itertools
 
@@ -13,10 +13,11 @@ from bigmodels.hardware.self_check.program import (
   with_gradients,
 )
 from bigmodels.layers import convolution, normalization, pooling
+from bigmodels.layers.cpu import convolution as cpu
 
 
 def _windows(x, kernel_size, strides, pads):
-  """For each place of the window: what is there, `[batch, rows, columns, channels]`."""
+  """For each tap of the window: what it sees, `[batch, rows, columns, channels]`."""
   x = np.pad(x, ((0, 0), *pads, (0, 0)))
   rows, columns = ((n - k) // s + 1 for n, k, s in zip(
     x.shape[1:3], kernel_size, strides, strict=True))
@@ -26,20 +27,43 @@ def _windows(x, kernel_size, strides, pads):
 
 
 def convolve(x, kernel, strides, pads):
-  """A cross-correlation; see `layers.convolution.conv`."""
-  return sum(part @ kernel[place] for place, part in _windows(
+  """A cross-correlation, `[batch, out_height, out_width, out]`.
+
+  Args:
+    x: images, `[batch, height, width, in]`.
+    kernel: `[h, w, in, out]`.
+    strides: (vertical, horizontal).
+    pads: zeros, ((above, below), (left, right)).
+  """
+  return sum(part @ kernel[tap] for tap, part in _windows(
     x, kernel.shape[:2], strides, pads))
 
 
 def by_kernel(x, cotangent, kernel_size, strides, pads):
-  """Its gradient by the kernel."""
+  """Gradient of `convolve` by the kernel, `[h, w, in, out]`.
+
+  Args:
+    x: images, `[batch, height, width, in]`.
+    cotangent: `[batch, out_height, out_width, out]`.
+    kernel_size: (h, w).
+    strides: (vertical, horizontal).
+    pads: zeros, ((above, below), (left, right)).
+  """
   found = [np.einsum('nyxi,nyxo->io', part, cotangent) for _, part in _windows(
     x, kernel_size, strides, pads)]
   return np.stack(found).reshape(*kernel_size, *found[0].shape)
 
 
 def by_images(cotangent, kernel, size, strides, pads):
-  """Its gradient by images of a size."""
+  """Gradient of `convolve` by the images, `[batch, *size, in]`.
+
+  Args:
+    cotangent: `[batch, out_height, out_width, out]`.
+    kernel: `[h, w, in, out]`.
+    size: (height, width).
+    strides: (vertical, horizontal).
+    pads: zeros, ((above, below), (left, right)).
+  """
   found = np.zeros((len(cotangent), *(n + sum(p) for n, p in zip(
     size, pads, strict=True)), kernel.shape[2]))
   rows, columns = cotangent.shape[1:3]
@@ -55,7 +79,7 @@ def _outputs(size, kernel_size, strides, pads):
 
 
 def _same(size, kernel_size, strides):
-  """Zeros (before, after) along both axes, as TensorFlow has them."""
+  """Zeros (before, after) along both axes, as in TensorFlow."""
   whole = [max((-(-n // s) - 1) * s + k - n, 0) for n, k, s in zip(
     size, kernel_size, strides, strict=True)]
   return tuple((n // 2, n - n // 2) for n in whole)
@@ -96,14 +120,14 @@ _CONVOLUTIONS = (
   _conv(3, (2, 2), 6, (3, 3), 5),
   _conv(17, (28, 28), 3, (5, 5), 8),
   _conv(33, (14, 14), 8, (3, 3), 16),
-  _conv(3, (9, 8), 5, (3, 3), 7, function=convolution.conv_by_lax),
-  _conv(2, (11, 7), 5, (3, 3), 6, (2, 2), function=convolution.conv_by_lax),
+  _conv(3, (9, 8), 5, (3, 3), 7, function=cpu.conv_by_lax),
+  _conv(2, (11, 7), 5, (3, 3), 6, (2, 2), function=cpu.conv_by_lax),
   _conv(3, (9, 8), 8, (3, 3), 16, dtype='bfloat16'),
 )
 
 
 def _depthwise(x, kernel, strides, pads):
-  return sum(part * kernel[place][0] for place, part in _windows(
+  return sum(part * kernel[tap][0] for tap, part in _windows(
     x, kernel.shape[:2], strides, pads))
 
 
@@ -121,7 +145,7 @@ def _image_by(cotangent, kernel, x, strides, pads):
 
 
 def _transposed(c, x, kernel):
-  """A window of 4, strides of 2, 1 pixel left out: `x` is the cotangent of images."""
+  """A window of 4, strides of 2, 1 pixel cropped: `x` is the cotangent of images."""
   strides, pads = (2, 2), ((1, 1),) * 2
   size = tuple(2 * n for n in x.shape[1:3])
   return (by_images(x, kernel, size, strides, pads),
@@ -181,7 +205,7 @@ def _apply_batch_norm(x, scale, bias):
 
 
 def _running(x):
-  """What the running statistics become after a batch."""
+  """The running statistics after a batch."""
   return normalization.BatchNorm(
     use_running_average=False, momentum=0.9, use_scale=False, use_bias=False).apply({
       'batch_stats': {'mean': np.ones(x.shape[-1], 'float32'),

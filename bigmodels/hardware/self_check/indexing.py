@@ -9,13 +9,13 @@ from bigmodels.hardware.self_check.program import Program, integers, normal, pos
 
 
 def _top_k(x, k):
-  places = np.argsort(-x, axis=-1, kind='stable')[..., :k]
-  return np.take_along_axis(x, places, -1), places
+  indices = np.argsort(-x, axis=-1, kind='stable')[..., :k]
+  return np.take_along_axis(x, indices, -1), indices
 
 
-def _added(size, places, values):
+def _added(size, indices, values):
   found = np.zeros((size, *values.shape[1:]))
-  np.add.at(found, places, values)
+  np.add.at(found, indices, values)
   return found
 
 
@@ -44,7 +44,7 @@ _GATHERS = (
   Program('vmap of one of each row', jax.vmap(lambda row, i: row[i]),
           lambda x, i: x[np.arange(len(x)), i],
           (normal(4099, 11), integers(4099, below=11))),
-  Program('windows at places of their own',
+  Program('windows at offsets of their own',
           jax.vmap(lambda x, i: lax.dynamic_slice(x, (i,), (7,)), (None, 0)),
           lambda x, i: np.stack([x[n: n + 7] for n in i]),
           (normal(129), integers(65, below=122))),
@@ -61,7 +61,7 @@ _GATHERS = (
 )
 
 _SCATTERS = (
-  Program('.at[].add with places that repeat',
+  Program('.at[].add with indices that repeat',
           lambda i, x: jnp.zeros((31, 7)).at[i].add(x), lambda i, x: _added(31, i, x),
           (integers(4099, below=31), positive(4099, 7)), terms=4099 // 31),
   Program('.at[].set', lambda x, y: x.at[3:30:4, 1].set(y),
@@ -78,7 +78,7 @@ _SCATTERS = (
           jax.grad(lambda x, i, c: jnp.sum(x[i] * c)),
           lambda x, i, c: _added(len(x), i, c),
           (normal(33, 3), integers(1025, below=33), positive(1025, 3)), terms=33),
-  Program('a slice written at a place of its own',
+  Program('a slice written at an offset',
           lambda x, y, i: lax.dynamic_update_slice(x, y, (i, 2)),
           lambda x, y, i: _with_slice(x, y, i),
           (normal(33, 9), normal(5, 4), np.int32(11))),
@@ -91,15 +91,15 @@ def _with_set(x, y):
   return x
 
 
-def _with_max(places, x):
+def _with_max(indices, x):
   found = np.full(17, -9.0)
-  np.maximum.at(found, places, x)
+  np.maximum.at(found, indices, x)
   return found
 
 
-def _with_slice(x, y, place):
+def _with_slice(x, y, offset):
   x = x.copy()
-  x[place: place + len(y), 2: 2 + y.shape[1]] = y
+  x[offset: offset + len(y), 2: 2 + y.shape[1]] = y
   return x
 
 

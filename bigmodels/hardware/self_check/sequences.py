@@ -30,7 +30,7 @@ def _softmax(x):
   return weights / weights.sum(-1, keepdims=True)
 
 
-def _normal_share(x):
+def _normal_cdf(x):
   return 0.5 * (1 + _erf(x / 2**0.5))
 
 
@@ -43,8 +43,8 @@ def _activation(name, function, reference, slope) -> Program:
 
 
 _ACTIVATIONS = (
-  _activation('gelu', activations.gelu, lambda x: x * _normal_share(x),
-              lambda x: _normal_share(x) + x * np.exp(-x * x / 2) / math.tau**0.5),
+  _activation('gelu', activations.gelu, lambda x: x * _normal_cdf(x),
+              lambda x: _normal_cdf(x) + x * np.exp(-x * x / 2) / math.tau**0.5),
   _activation('relu', nn.relu, lambda x: np.maximum(x, 0), lambda x: x > 0),
   _activation('silu', nn.silu, lambda x: x * _sigmoid(x),
               lambda x: _sigmoid(x) * (1 + x * (1 - _sigmoid(x)))),
@@ -72,14 +72,14 @@ def _dense_gradients(c, x, kernel, bias):
           c.sum((0, 1)))
 
 
-def _embed(table, places):
-  return dense.Embedding(*table.shape).apply({'params': {'embedding': table}}, places)
+def _embed(table, indices):
+  return dense.Embedding(*table.shape).apply({'params': {'embedding': table}}, indices)
 
 
-def _embed_gradient(c, table, places):
+def _embed_gradient(c, table, indices):
   by_table = np.zeros(table.shape)
-  np.add.at(by_table, places, c)
-  return table[places], by_table
+  np.add.at(by_table, indices, c)
+  return table[indices], by_table
 
 
 def _layer_norm(x, scale, bias):
@@ -101,9 +101,9 @@ _DENSE = (
           (cotangent(257, 33, 96), normal(257, 33, 64), normal(64, 96), normal(96)),
           terms=257 * 33),
   Program('Embedding, with gradients',
-          lambda c, table, places: (
-            _embed(table, places),
-            jax.grad(lambda t: jnp.sum(c * _embed(t, places)))(table)),
+          lambda c, table, indices: (
+            _embed(table, indices),
+            jax.grad(lambda t: jnp.sum(c * _embed(t, indices)))(table)),
           _embed_gradient,
           (positive(31, 65, 7), normal(37, 7), integers(31, 65, below=37)), terms=55),
   Program('logits of an Embedding',
@@ -167,17 +167,17 @@ def _in_segments_exactly(query, key, value):
   return _attend(query, key, value, True, mask[:, None]) * _SEEN
 
 
-def _rotary(x, places):
+def _rotary(x, at):
   frequencies = 10_000.0 ** (-np.arange(0, x.shape[-1], 2) / x.shape[-1])
-  turns = np.exp(1j * places[:, :, None, None] * frequencies)
+  turns = np.exp(1j * at[:, :, None, None] * frequencies)
   one, two = np.split(x, 2, -1)
   turned = (one + 1j * two) * turns
   return np.concatenate([turned.real, turned.imag], -1)
 
 
-def _sinusoidal(places, width):
-  angles = places[..., None] / 10_000 ** (np.arange(0, width, 2) / width)
-  return np.stack([np.sin(angles), np.cos(angles)], -1).reshape(*places.shape, width)
+def _sinusoidal(at, width):
+  angles = at[..., None] / 10_000 ** (np.arange(0, width, 2) / width)
+  return np.stack([np.sin(angles), np.cos(angles)], -1).reshape(*at.shape, width)
 
 
 _ATTENTION = (
@@ -188,11 +188,11 @@ _ATTENTION = (
   Program('attention within segments', _in_segments, _in_segments_exactly,
           tuple(normal(2, 7, 3, 4, seed=seed) for seed in range(3)),
           terms=28),
-  # The angle is a product in float32: its rounding grows with the place.
+  # The angle is a product in float32: its rounding grows with the position.
   Program('rotary positions', positions.rotary, _rotary,
           (normal(2, 33, 3, 8), np.arange(33, dtype='int32')[None]), terms=33),
-  Program('sinusoidal positions', lambda places: positions.sinusoidal(places, 16),
-          lambda places: _sinusoidal(places, 16),
+  Program('sinusoidal positions', lambda at: positions.sinusoidal(at, 16),
+          lambda at: _sinusoidal(at, 16),
           (np.arange(129, dtype='int32'),), terms=129),
 )
 
@@ -234,7 +234,7 @@ def _gru_loop(x, kernel, recurrent_kernel, input_bias, recurrent_bias):
 
 
 class _Block(nn.Module):
-  """What `stack.Stack` repeats here."""
+  """The block of the stack."""
 
   @nn.compact
   def __call__(self, x, *, train):
@@ -261,7 +261,7 @@ _DEEP = (
           with_differences(_gru_loop),
           (cotangent(3, 7, 4), normal(3, 7, 5), normal(5, 12), normal(4, 12),
            normal(12), normal(12, seed=2)), terms=21 * 20),
-  Program('Stack of 5 blocks worked out again, with gradients', with_gradients(_stack),
+  Program('Stack of 5 blocks recomputed, with gradients', with_gradients(_stack),
           with_differences(_stack_loop),
           (cotangent(3, 7), normal(3, 7), normal(5, 7, 7) / 3), terms=105),
 )

@@ -1,0 +1,22 @@
+"""Products with a matrix of weights, in the form that a CPU computes fast."""
+
+import jax
+
+
+def matmul(x: jax.Array, kernel: jax.Array, *, transposed: bool = False) -> jax.Array:
+  """`x @ kernel` as one product of two matrices.
+
+  On a CPU, forward and backward take half the time of the same over `[batch, length,
+  in]`; other backends run both alike, so layers use this one everywhere.
+
+  Args:
+    x: `[..., in]`.
+    kernel: `[in, out]`, or `[out, in]` if transposed.
+    transposed: whether to multiply by the transpose of the kernel.
+
+  Returns:
+    `[..., out]`.
+  """
+  flat = x.reshape(-1, x.shape[-1])
+  y = flat @ (kernel.T if transposed else kernel)
+  return y.reshape(*x.shape[:-1], y.shape[-1])
