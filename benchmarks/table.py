@@ -1,4 +1,4 @@
-"""Prints the README's tables of measurements on a CPU, from `results/`.
+"""Prints the tables of docs/speed.md of measurements on a CPU, from `results/`.
 
   python benchmarks/table.py
 """

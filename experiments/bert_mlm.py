@@ -32,7 +32,7 @@ def config(*, path: str | None = None, vocabulary: int = 4000, epochs: float = 6
   return Experiment(
     model=partial(models.MaskedBert, encoder=partial(
       models.Bert, length=length, depth=depth, width=width, heads=heads, unroll=True)),
-    task=partial(tasks.masked_token, share=0.3),
+    task=partial(tasks.masked_token, rate=0.3),
     optimizer=partial(
       optax.chain, optax.clip_by_global_norm(1.0), partial(
         optax.adamw, b2=0.98, weight_decay=0.01, mask=optim.weights,
