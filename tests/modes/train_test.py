@@ -105,9 +105,8 @@ def test_a_nan_stops_at_that_step_and_keeps_the_last_good_checkpoint(
     '  learner = learners.supervised(task, optimizer, gradient)\n'
     '  def step(state, batch):\n'
     '    new, sums = learner.step(state, batch)\n'
-    '    total, count = sums["loss"]\n'
-    '    bad = jnp.where(state.step == 36, jnp.nan, 0.0)\n'
-    '    return new, sums | {"loss": (total + bad, count)}\n'
+    '    total = sums["loss"].total + jnp.where(state.step == 36, jnp.nan, 0.0)\n'
+    '    return new, sums | {"loss": sums["loss"]._replace(total=total)}\n'
     '  return learner._replace(step=step)\n'
     'def config(*, steps: int = 80):\n'
     '  return dataclasses.replace(base.config(steps=steps), learner=exploding)\n')
