@@ -191,10 +191,10 @@ def test_data_that_changed_under_a_run(request_for, tmp_path):
 def test_a_model_of_other_classes_or_shapes_is_refused(request_for, tiny, tmp_path):
   with pytest.raises(UserError, match='answers for 5 classes, the data has 10: set '
                      r'--config\.model\.num_outputs=10'):
-    train.run(request_for(tiny, tmp_path / 'a', model__outputs=5))
+    train.run(request_for(tiny, tmp_path / 'a', model__num_outputs=5))
   with pytest.raises(UserError, match=r'down to \(8, 8\) before a pooling by 9'):
     train.run(request_for(tiny, tmp_path / 'b', model__pool=9))
-  with pytest.raises(UserError, match='wants numbers for labels, this data has'):
+  with pytest.raises(UserError, match='numbers for labels'):
     train.run(request_for(tiny, tmp_path / 'c', task='bigmodels.tasks.regression'))
 
 

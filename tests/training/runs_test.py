@@ -207,8 +207,8 @@ def test_a_run_with_a_classifier_is_measured(finished, classifier, digits):
   found = result(finished.generator)['metrics']
   names = {name.partition('/')[2] for name in found if name.startswith('test/')}
   assert {'accuracy', 'accuracy_real', 'frechet', 'frechet_real', 'precision', 'recall',
-          'loss', 'discriminator_loss', 'discriminator_real_right',
-          'discriminator_generated_right'} <= names
+          'loss', 'discriminator_loss', 'discriminator_real_accuracy',
+          'discriminator_generated_accuracy'} <= names
   assert found['test/accuracy_real'] == pytest.approx(
     result(finished.classifier)['metrics']['test/accuracy'], abs=1e-6)
   report = (finished.generator / 'report.html').read_text()
