@@ -44,7 +44,7 @@ def folder(tmp_path, monkeypatch):
   """The working directory of a reader who has the files of the placeholders."""
   monkeypatch.chdir(tmp_path)
   monkeypatch.setenv('HOME', str(tmp_path))
-  rows = [f'{i},{i * i % 7},{"ab"[i % 2]}' for i in range(60)]
+  rows = [f'{i},{"ab"[i % 2]},{i * i % 7}' for i in range(120)]
   (tmp_path / 'table.csv').write_text('\n'.join(['x,y,kind', *rows]))
   (tmp_path / 'texts').mkdir()
   for i in range(20):
