@@ -1,4 +1,7 @@
-"""The block that transformers stack (Vaswani et al., *Attention is all you need*)."""
+"""The block that transformers stack.
+
+Vaswani et al., *Attention is all you need*, 2017.
+"""
 
 from collections.abc import Callable
 

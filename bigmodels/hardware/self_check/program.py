@@ -39,24 +39,36 @@ class Program(NamedTuple):
 
 
 def normal(*shape: int, seed: int = 0, dtype: str = 'float32') -> np.ndarray:
-  """Normal values of a shape, different for each shape and seed."""
+  """Normal values `[*shape]`, different for each shape and seed.
+
+  Args:
+    *shape: of the array.
+    seed: another one for other values.
+    dtype: of the array.
+  """
   found = np.random.default_rng((seed, *shape)).normal(size=shape)
   return np.asarray(found).astype(jnp.dtype(dtype))
 
 
 def positive(*shape: int, dtype: str = 'float32') -> np.ndarray:
-  """Values from 0.5 to 1.5 of a shape, whose sum is never close to 0."""
+  """Values from 0.5 to 1.5, `[*shape]`, whose sum is never close to 0."""
   found = np.random.default_rng(shape).uniform(0.5, 1.5, size=shape)
   return found.astype(jnp.dtype(dtype))
 
 
 def integers(*shape: int, below: int, dtype: str = 'int32') -> np.ndarray:
-  """Values of a shape, >= 0 and < `below`."""
+  """Whole numbers `[*shape]`.
+
+  Args:
+    *shape: of the array.
+    below: numbers are >= 0 and less than this.
+    dtype: of the array.
+  """
   return np.random.default_rng(shape).integers(below, size=shape).astype(dtype)
 
 
 def cotangent(*shape: int, dtype: str = 'float32') -> np.ndarray:
-  """Cotangents of a shape, independent of `normal`."""
+  """Cotangents `[*shape]`, independent of `normal`."""
   return normal(*shape, seed=1, dtype=dtype)
 
 

@@ -8,13 +8,10 @@ window larger than the images are products of patches with a matrix. A depthwise
 convolution, which XLA runs slowest of all, is a sum over the taps of the window. All
 forms agree with `conv_by_lax` to rounding, in value and gradients, and are
 differentiated in reverse only, to any order.
-
-Everywhere `x` is `[batch, height, width, in]`, `kernel` `[h, w, in, out]`, `strides`
-(vertical, horizontal) in pixels, and `padding` the zeros ((above, below), (left,
-right)) in pixels.
 """
 
 import math
+from collections.abc import Sequence
 from functools import partial
 
 import jax
@@ -26,8 +23,11 @@ _FEW_VALUES = 32
 _MAX_SHIFTS = 25  # taps of the window of a depthwise convolution
 _ORDER = ('NHWC', 'HWIO', 'NHWC')  # of images, filters and results
 
+Pair = tuple[int, int]
 
-def conv(x: jax.Array, kernel: jax.Array, strides, padding, groups: int) -> jax.Array:
+
+def conv(x: jax.Array, kernel: jax.Array, strides: Pair, padding: Sequence[Pair],
+         groups: int) -> jax.Array:
   """`layers.convolution.conv` in the fastest of the forms below.
 
   Args:
@@ -64,8 +64,20 @@ def _is_tiny(size, window, strides, pads) -> bool:
   return False
 
 
-def conv_by_lax(x, kernel, strides, padding, groups=1):
-  """XLA's own convolution, `[batch, out_height, out_width, out]`."""
+def conv_by_lax(x: jax.Array, kernel: jax.Array, strides: Pair,
+                padding: Sequence[Pair], groups: int = 1) -> jax.Array:
+  """XLA's own convolution; see `conv`.
+
+  Args:
+    x: images, `[batch, height, width, in]`.
+    kernel: weights, `[h, w, in // groups, out]`.
+    strides: (vertical, horizontal), in pixels.
+    padding: zeros, ((above, below), (left, right)), in pixels.
+    groups: of channels.
+
+  Returns:
+    `[batch, out_height, out_width, out]`.
+  """
   return lax.conv_general_dilated(
     x, kernel, strides, padding, dimension_numbers=_ORDER,
     feature_group_count=groups
@@ -85,11 +97,21 @@ def _patches_times_matrix(x, kernel, strides, padding):
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def conv_by_patches(x, kernel, strides, padding):
+def conv_by_patches(x: jax.Array, kernel: jax.Array, strides: Pair,
+                    padding: Sequence[Pair]) -> jax.Array:
   """`conv_by_lax`; as patches times a matrix where it is differentiated.
 
   The patches serve the value and the gradient by the kernel; for the value alone they
   cost more than they save.
+
+  Args:
+    x: images, `[batch, height, width, in]`.
+    kernel: weights, `[h, w, in, out]`.
+    strides: (vertical, horizontal), in pixels.
+    padding: zeros, ((above, below), (left, right)), in pixels.
+
+  Returns:
+    `[batch, out_height, out_width, out]`.
   """
   return conv_by_lax(x, kernel, strides, padding)
 
@@ -111,8 +133,19 @@ conv_by_patches.defvjp(_patches_forward, _patches_backward)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def conv_in_order(x, kernel, strides, padding):
-  """`conv_by_lax`, with both gradients as convolutions in its order."""
+def conv_in_order(x: jax.Array, kernel: jax.Array, strides: Pair,
+                  padding: Sequence[Pair]) -> jax.Array:
+  """`conv_by_lax`, with both gradients as convolutions in its order.
+
+  Args:
+    x: images, `[batch, height, width, in]`.
+    kernel: weights, `[h, w, in, out]`.
+    strides: (vertical, horizontal), in pixels.
+    padding: zeros, ((above, below), (left, right)), in pixels.
+
+  Returns:
+    `[batch, out_height, out_width, out]`.
+  """
   return conv_by_lax(x, kernel, strides, padding)
 
 
@@ -132,7 +165,8 @@ conv_in_order.defvjp(_in_order_forward, _in_order_backward)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def conv_transpose(x, kernel, size, strides, padding):
+def conv_transpose(x: jax.Array, kernel: jax.Array, size: Pair, strides: Pair,
+                   padding: Sequence[Pair]) -> jax.Array:
   """`layers.convolution.conv_transpose`: several convolutions, one for each phase.
 
   Args:
@@ -274,7 +308,8 @@ def _weighted_taps(x, kernel, strides, padding):
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def depthwise_by_shifts(x, kernel, strides, padding):
+def depthwise_by_shifts(x: jax.Array, kernel: jax.Array, strides: Pair,
+                        padding: Sequence[Pair]) -> jax.Array:
   """`conv_by_lax` of each channel separately: a sum over the h * w taps of the window.
 
   Args:
