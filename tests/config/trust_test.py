@@ -350,7 +350,7 @@ def at(fork, tmp_path, request_for):
   """The folder of a run of it that is about to begin, by a user who has named it."""
   workdir = Workdir(tmp_path / 'run')
   with workdir.lock():
-    workdir.keep(request_for(fork, workdir.path).resolve(),
+    workdir.store(request_for(fork, workdir.path).resolve(),
                  {'data_dir': None, 'kept': {}})
   return workdir.path
 
