@@ -66,8 +66,7 @@ def test_steps_of_a_dispatch_where_convolutions_are_slow_in_a_loop(
 @pytest.mark.parametrize('model, shape', [(CNN, COLOUR), (CNN, LARGE), (CNN, GREY),
                                           (VIT, COLOUR)])
 def test_images_that_fit_are_traced(model, shape):
-  shapes = traced(model, shape, shape).output_shapes['test']
-  assert shapes['probabilities'].shape == (4, 3)
+  assert traced(model, shape, shape).output_shapes['test']['probabilities'].shape == (4, 3)
 
 
 @pytest.mark.parametrize('model, shape, given, said', [
