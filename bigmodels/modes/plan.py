@@ -19,7 +19,7 @@ from bigmodels.cli.request import Request
 from bigmodels.config import Experiment, tree
 from bigmodels.core.errors import UserError
 from bigmodels.data.sources import DataContext
-from bigmodels.hardware import costs, device_specs, devices, flops
+from bigmodels.hardware import costs, device_specs, devices, flops, roofline
 from bigmodels.hardware.device_specs import DeviceSpec
 from bigmodels.hardware.roofline import Roofline
 from bigmodels.parallel.layout import Layout
@@ -192,7 +192,7 @@ def _plan(request: Request, experiment: Experiment, targets: list,
                  + memory.generated_code_size_in_bytes),
     memory_bytes=spec and spec.memory,
     flops=step_flops, model_flops=model_flops, costs=cost,
-    roofline=spec and costs.roofline(
+    roofline=spec and roofline.roofline(
       step_flops / len(targets), cost, spec, model_flops=model_flops / len(targets),
       float32=built.precision == 'float32'),
     checkpoint_bytes=whole,

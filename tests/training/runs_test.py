@@ -314,6 +314,6 @@ def config():
 
 @pytest.mark.parametrize('each', [0, -3, 1.5])
 def test_no_number_of_images(each):
-  with pytest.raises(ValueError, match='each: wants a whole number, at least 1, got '
+  with pytest.raises(ValueError, match='each: must be an integer >= 1, got '
                      f'{each}'):
     data.Generated('somewhere', each=each)
