@@ -97,7 +97,7 @@ def open_run(workdir: Workdir, layout: Layout, *,
 def initialized(resolved: Resolved, layout: Layout, *, data_dir: str | None,
                 cache_dir: pathlib.Path, trust: bool = False,
                 say: Callable[[str], None] = print) -> Run:
-  """An experiment with the parameters of its `init_from`, as a run of step 0.
+  """An experiment that writes text, with its `init_from`, as a run of step 0.
 
   Args:
     resolved: the experiment.
@@ -108,7 +108,8 @@ def initialized(resolved: Resolved, layout: Layout, *, data_dir: str | None,
     say: prints a line.
 
   Raises:
-    UserError: if the parameters are not there, or do not fit.
+    UserError: if its task writes no text, or the parameters are not there or do not
+      fit.
   """
   experiment = resolved.experiment
   stored = Workdir(experiment.init_from).stored_data()
@@ -116,10 +117,12 @@ def initialized(resolved: Resolved, layout: Layout, *, data_dir: str | None,
   built = build.build(experiment, layout, _context(
     data_dir or stored.data_dir, cache_dir, kept, trust, say))
   traced = trace(built.learner, built.train, {}, layout)
+  run = Run(resolved, pathlib.Path(experiment.init_from), built, traced,
+            traced.carry.state, 0)
+  run.check_writes()  # before parameters are read, which may not fit either
   init = traced.lower['init']().compile(devices.compiler_options(layout.platform))
   carry = init(layout.replicate(np.asarray(jax.random.PRNGKey(experiment.seed))))
-  state = initialize.start(built, carry, say).state
-  return Run(resolved, pathlib.Path(experiment.init_from), built, traced, state, 0)
+  return dataclasses.replace(run, state=initialize.start(built, carry, say).state)
 
 
 def build_run(experiment: Experiment, layout: Layout, workdir: Workdir,

@@ -174,9 +174,17 @@ class Run:
     Raises:
       UserError: for a task that writes no text.
     """
+    self.check_writes()
+    return functools.partial(self.built.task.generate, self.params, self.model_state)
+
+  def check_writes(self) -> None:
+    """Refuses a run whose task writes no text.
+
+    Raises:
+      UserError: naming the task.
+    """
     if self.built.task.generate is None:
       raise UserError(f'{self._task}, which writes no text')
-    return functools.partial(self.built.task.generate, self.params, self.model_state)
 
   def features(self, inputs: np.ndarray, **columns: np.ndarray
                ) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ from bigmodels.core import digests
 from bigmodels.core.errors import UserError
 from bigmodels.modes import download, eval, plan, print, sample, shapes, train
 from bigmodels.storage.workdir import Workdir
-from bigmodels.training import runs
+from bigmodels.training import opening
 
 GOLDEN = pathlib.Path(__file__).resolve().parents[1] / 'golden'
 FORK = '''
@@ -82,7 +82,8 @@ HOSTILE = [  # what stands for the optimizer, or what else is set
   'runpy.run_path',
   'shutil.rmtree', 'jax._src.compiler.os.system', 'bigmodels.storage.workdir.os.system',
   'bigmodels.storage.workdir.shutil.rmtree', 'bigmodels.config.literals.imported',
-  'bigmodels.config.literals.importlib.import_module', 'bigmodels.training.runs.read',
+  'bigmodels.config.literals.importlib.import_module',
+  'bigmodels.training.opening.load',
   'bigmodels.config.load', 'bigmodels.config.execution.execute',
   'bigmodels.modes.train.run',
   'bigmodels.core.files.download', 'bigmodels.data.builders.of_class',
@@ -137,7 +138,8 @@ ROADS = {
   'config.txt, shapes': lambda make, at: shapes.run(make(at / 'config.txt')),
   'config.txt, train': lambda make, at: train.run(make(at / 'config.txt',
                                                        at.parent / 'new')),
-  'another run': lambda make, at: runs.read(str(at), at.parent, lambda line: None),
+  'another run': lambda make, at: opening.load(
+    at, cache_dir=at.parent, say=lambda line: None),
 }
 
 

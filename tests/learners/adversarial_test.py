@@ -352,7 +352,7 @@ def test_a_model_of_other_parts():
 
 
 def test_a_penalty_trains_both_sides():
-  task = tasks.generation(DCGAN.clone(judge_norm=False), losses.wasserstein_gan,
+  task = tasks.generation(DCGAN.clone(discriminator_norm=False), losses.wasserstein_gan,
                           losses.gradient_penalty, open_run=None, examples=None)
   adam = optax.adam(1e-3)
   learner = adversarial(task, adam, discriminator_optimizer=adam,

@@ -229,7 +229,7 @@ def test_where_there_is_nothing_to_write_with(
     write(None, None)
   with pytest.raises(UserError, match='nothing to resume'):
     write(None, tmp_path / 'nothing')
-  with pytest.raises(UserError, match='classification, writes no text'):
+  with pytest.raises(UserError, match='classification, which writes no text'):
     write(tiny, None, overrides={'init_from': trained})
   with pytest.raises(UserError, match='--num_processes=2: --mode=sample runs in one'):
     sample.run(request_for(tiny)._replace(address=Address('localhost:1', 2, 0)))

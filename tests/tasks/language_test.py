@@ -266,7 +266,7 @@ def test_what_cannot_go_on(gpt):
   with pytest.raises(UserError, match="no 'end' that a text could begin with"):
     without.generate(params, {}, [''], KEY, decoding.Settings(count=2))
   for flag, prompt, stop in (('--prompt', 'ax', ()), ('--stop', 'a', ('x',))):
-    with pytest.raises(UserError, match=f"{flag}: the character 'x' at place"):
+    with pytest.raises(UserError, match=f"{flag}: the character 'x' at position"):
       without.generate(params, {}, [prompt], KEY, decoding.Settings(
         count=2, stop=stop))
 
