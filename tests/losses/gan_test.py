@@ -11,7 +11,7 @@ from flax import linen as nn
 from jax import lax
 
 from bigmodels import losses
-from bigmodels.layers import convolution
+from bigmodels.layers.cpu.convolution import conv_by_lax
 
 RNG = np.random.default_rng(0)
 LOGITS = (3 * RNG.normal(size=(12, 4))).astype(np.float32)
@@ -160,7 +160,7 @@ def _critic(conv, up):
 
 
 def _by_lax(x, kernel):
-  return convolution.conv_by_lax(x, kernel, (2, 2), ((1, 1), (1, 1)))
+  return conv_by_lax(x, kernel, (2, 2), ((1, 1), (1, 1)))
 
 
 def _up_by_lax(x, kernel):

@@ -29,7 +29,7 @@ def started(model, path, inputs, pattern='.*', kept=None, say=lambda line: None,
   experiment = Experiment(
     model=None, task=lambda: None, optimizer=lambda: None, train=None, evals={},
     duration=Duration(steps=1), init_from=str(path), init_pattern=pattern)
-  built = Built(experiment, model, None, None, 'float32', train, {}, 1,
+  built = Built(experiment, model, None, None, None, 'float32', train, {}, 1,
                 {'kept': {} if kept is None else {'tokenizer': kept}})
   return initialize.start(built, Carry(state, None, None), say).state
 
