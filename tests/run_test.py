@@ -86,7 +86,7 @@ finally:
   (['--mesh='], "no axis ''"),
   (['--mesh=dta:2'], "no axis 'dta'; did you mean 'data'?"),
   (['--mesh=data:0'], 'data: '),
-  (['--mesh=data:-1,fsdp:-1'], 'only one axis can take the rest'),
+  (['--mesh=data:-1,fsdp:-1'], 'only one axis can take the remaining devices'),
   (['--mesh=data:3'], ' 3 devices'),
   (['--mode=plan', '--topology=v9:2x2'], "no TPU family 'v9'"),
   (['--num_processes=2'], 'missing: --coordinator, --process_id'),

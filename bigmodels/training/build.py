@@ -129,9 +129,11 @@ def _check_environments(opened: dict[str, Dataset]) -> None:
   """Refuses evaluations in another environment than that of training."""
   found = {name: each.provides['environment']() for name, each in opened.items()
            if 'environment' in each.provides}
-  for name, environment in found.items():
-    if environment != found.get('train', environment):
-      raise UserError(f'{name}: its episodes are of {environment}, those of train of '
+  for name in opened if 'train' in found else ():
+    if name not in found:
+      raise UserError(f'{name}: has no episodes, must have those of {found["train"]}')
+    if found[name] != found['train']:
+      raise UserError(f'{name}: its episodes are of {found[name]}, those of train of '
                       f'{found["train"]}')
 
 

@@ -59,7 +59,7 @@ def test_a_run_acts_in_the_environment_of_its_episodes():
   (data.Episodes(Corridor(max_episode_steps=9), 4), r'test: its episodes are of '
    r'Corridor\(max_episode_steps=9\), those of train of '
    r'Corridor\(max_episode_steps=5\)'),
-  (data.Digits(), 'test: its episodes are of None')])
+  (data.Digits(), 'test: has no episodes, must have those of')])
 def test_an_evaluation_in_another_environment_is_refused(other, message):
   with pytest.raises(UserError, match=message):
     _built(_experiment(test=other))
@@ -67,7 +67,7 @@ def test_an_evaluation_in_another_environment_is_refused(other, message):
 
 def test_an_agent_without_episodes_is_refused():
   experiment = _experiment()
-  with pytest.raises(UserError, match='train: the learner acts in an environment'):
+  with pytest.raises(UserError, match='needs `environment`, what agents act in'):
     _built(dataclasses.replace(experiment, train=data.Batches(
       source=data.Digits(), batch_size=4)))
 

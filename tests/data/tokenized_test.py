@@ -118,6 +118,6 @@ def test_a_build_supplies_tokenizer_and_vocabulary(tmp_path):
   build.build(roomy, ONE, world).close()
   with pytest.raises(UserError, match=r'vocabulary=7: the tokenizer of the data has 8'):
     build.build(dataclasses.replace(record, model=partial(Bigram, 7)), ONE, world)
-  with pytest.raises(UserError, match='the vocabulary of its training data'):
+  with pytest.raises(UserError, match='needs `vocabulary`, the number of tokens'):
     build.build(dataclasses.replace(record, train=data.Batches(
       source=data.Digits(), batch_size=2)), ONE, world)

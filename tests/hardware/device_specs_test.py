@@ -88,8 +88,8 @@ def test_a_device_is_half_a_chip_where_a_chip_is_two():
 @pytest.mark.parametrize(('name', 'problem', 'suggestion'), [
   ('v5x:2x2', "no TPU family 'v5x'", 'v5'),
   ('v7x:2x2x2', "no TPU family 'v7x'", "'tpu7x'"),
-  ('a100:8', "no TPU family 'a100'", 'there is tpu7x, v2'),
-  ('', "no TPU family ''", 'there is tpu7x, v2'),
+  ('a100:8', "no TPU family 'a100'", 'choose from tpu7x, v2'),
+  ('', "no TPU family ''", 'choose from tpu7x, v2'),
   ('v5e', 'needs a shape', "'v5e:4x4'"),
   ('v5e:', 'needs a shape', "'v5e:4x4'"),
   ('v5e-16', "no TPU family 'v5e-16'", "'v5e'"),

@@ -11,6 +11,7 @@ from flax import linen as nn
 from jax import lax
 
 from bigmodels import losses
+from bigmodels.layers import convolution
 from bigmodels.layers.cpu.convolution import conv_by_lax
 
 RNG = np.random.default_rng(0)

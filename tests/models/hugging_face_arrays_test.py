@@ -56,9 +56,9 @@ def renamed(state):
   (with_value('ln_f.bias', 1, dtype=np.int64), 'ln_f.bias is of the type I64'),
   (with_value('ln_f.bias', 1, dtype=bool), 'ln_f.bias is of the type BOOL'),
   (lambda s: s | {'ln_f.bias': np.zeros(0, np.float32)},
-   '  norm/bias: there (0,), wants (8,)'),
+   '  norm/bias: shape must be (8,), got (0,)'),
   (lambda s: s | {'ln_f.bias': np.zeros((), np.float32)},
-   '  norm/bias: there (), wants (8,)'),
+   '  norm/bias: shape must be (8,), got ()'),
   (lambda s: s | {'transformer.ln_f.bias': s['ln_f.bias']},
    'ln_f.bias is there twice: as ln_f.bias in model.safetensors, and as transformer.'),
 ])
@@ -130,10 +130,10 @@ def test_variances_below_0(tmp_path):
 
 
 @pytest.mark.parametrize('shape, line', [
-  ((8, 3, 2, 8), '  patches/kernel: there (2, 8, 3, 8), wants (48, 8)'),
-  ((8, 3, 4, 8), '  patches/kernel: there (96, 8), wants (48, 8)'),
-  ((8, 12, 2, 2), '  patches/kernel: there (2, 2, 12, 8), wants (48, 8)'),
-  ((8, 48), '  patches/kernel: there (384,), wants (48, 8)')])
+  ((8, 3, 2, 8), '  patches/kernel: shape must be (48, 8), got (2, 8, 3, 8)'),
+  ((8, 3, 4, 8), '  patches/kernel: shape must be (48, 8), got (96, 8)'),
+  ((8, 12, 2, 2), '  patches/kernel: shape must be (48, 8), got (2, 2, 12, 8)'),
+  ((8, 48), '  patches/kernel: shape must be (48, 8), got (384,)')])
 def test_patches_of_other_sides(tmp_path, shape, line):
   name = 'embeddings.patch_embeddings.projection'
   save_file({f'{name}.weight': np.ones(shape, np.float32),
@@ -169,8 +169,8 @@ def swapped():
      'more': 'c.safetensors'},
    'there twice: as wte.weight in b.safetensors, and as wte.weight in c.safetensors'),
   ({'a.safetensors': arrays() | {'extra.weight': np.ones(3, np.float32)}},
-   dict.fromkeys(arrays(), 'a.safetensors'), '  extra.weight: there, but not wanted'),
-  (halves(), {}, 'nothing that is wanted is there'),
+   dict.fromkeys(arrays(), 'a.safetensors'), '  extra.weight: unexpected'),
+  (halves(), {}, 'none of the parameters is there'),
 ])
 def test_shards_that_are_refused(tmp_path, shards, weight_map, words):
   write_shards(tmp_path, shards, weight_map)
