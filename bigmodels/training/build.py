@@ -67,10 +67,10 @@ def build(experiment: Experiment, layout: Layout, context: DataContext) -> Built
   for name, each in every.items():
     with as_user_error(f'{name}: the data cannot be opened'):
       opened[name] = each.source.open(context)
+  _check_environments(opened)
   splits.check_apart(every, opened, context)
   splits.check_names(opened)
   splits.check_scaling(every, context)
-  _check_environments(opened)
   train = opened['train']
   context.keep('train', lambda: dataset_spec.record(train))
   steps = _steps(experiment, layout, train, context)
