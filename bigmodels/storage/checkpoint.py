@@ -59,18 +59,19 @@ class Checkpoints:
     self._scheduled = {step for step, each in found.items() if each['scheduled']}
     self.unfinished = sorted(p.name for p in folder.glob('*orbax-checkpoint-tmp*'))
     try:
-      self._manager = ocp.CheckpointManager(
-        folder.resolve(),
-        item_handlers={'carry': ocp.StandardCheckpointHandler(),
-                       'progress': ocp.JsonCheckpointHandler()},
-        options=ocp.CheckpointManagerOptions(
-          create=not read_only,
-          read_only=read_only,
-          cleanup_tmp_directories=not read_only,
-          save_root_metadata=False,
-          preservation_policy=_Policy(self._preserved),
-        ),
-      )
+      with _without_warnings():  # that a folder is opened to read is no warning
+        self._manager = ocp.CheckpointManager(
+          folder.resolve(),
+          item_handlers={'carry': ocp.StandardCheckpointHandler(),
+                         'progress': ocp.JsonCheckpointHandler()},
+          options=ocp.CheckpointManagerOptions(
+            create=not read_only,
+            read_only=read_only,
+            cleanup_tmp_directories=not read_only,
+            save_root_metadata=False,
+            preservation_policy=_Policy(self._preserved),
+          ),
+        )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
       raise UserError(
         f'{folder}: the metadata of Orbax there is not as it was written '
@@ -328,6 +329,19 @@ def _silence_event_loops() -> None:
       before(unraisable)
 
   sys.unraisablehook = hook
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+  """Has absl, by which Orbax logs, print errors only in here."""
+  from absl import logging as absl_logging
+
+  before = absl_logging.get_verbosity()
+  absl_logging.set_verbosity(min(before, absl_logging.ERROR))
+  try:
+    yield
+  finally:
+    absl_logging.set_verbosity(before)
 
 
 class _Policy:

@@ -47,6 +47,7 @@ def load(path: str | os.PathLike, *, data_dir: str | None = None,
     UserError: if there is no run with a sound checkpoint, or it asks for what is not
       trusted.
   """
+  devices.skip_absent_tpu()
   workdir = Workdir(paths.resolved(str(path)))
   if not workdir.config.is_file() or not any(workdir.checkpoints.glob('*')):
     raise UserError(f'{workdir.path}: there is no run with a checkpoint; must be the '
