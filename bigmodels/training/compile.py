@@ -158,9 +158,11 @@ def trace(learner: Learner, train: Loader, evals: dict[str, Loader],
   for name, loader in evals.items():
     with _fitting(train, name, loader):
       evaluations[name] = _evaluation(learner, loader, layout)
-      shapes[name] = jax.eval_shape(
-        evaluations[name], state, loader.resident, loader.host_batch(0, 1))[1]
+      found, shapes[name] = jax.eval_shape(
+        evaluations[name], state, loader.resident, loader.host_batch(0, 1))
+      _check_metrics(name, found)
   _, metrics = traced.out_info
+  _check_metrics('train', metrics)
   names = tuple(sorted(metrics))
   loops = layout.platform != 'cpu' or not _slow_in_a_loop(traced.jaxpr)
 
@@ -306,6 +308,15 @@ def data_keys(state: State, loader: Loader, layout: Layout) -> jax.Array:
 def all_finite(tree: Any) -> jax.Array:
   """Whether every number of a tree of arrays is finite."""
   return jnp.all(jnp.array([jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(tree)]))
+
+
+def _check_metrics(split: str, metrics: dict[str, Any]) -> None:
+  """Refuses what is no metric, before anything is compiled."""
+  for name, metric in metrics.items():
+    if not hasattr(metric, 'compute'):
+      raise UserError(
+        f'{split}/{name}: a metric must be a NamedTuple of sums with compute(), such as '
+        f'metrics.Mean(total, count), got a {type(metric).__name__}')
 
 
 def _zeros(shapes):

@@ -159,3 +159,20 @@ def test_the_signal_has_the_shape_of_its_members():
   made = jax.tree.map(lambda new, old: np.broadcast_to(new, old.shape), Signal(
     np.float32([1, 2, 3]), np.int32(4)), like)
   assert made.value.tolist() == [1, 2, 3] and made.count.tolist() == [4, 4, 4]
+
+
+def test_what_is_no_metric_is_refused_before_it_is_compiled():
+  def task(model):
+    made = tasks.classification(model)
+
+    def loss(params, model_state, batch, key, train):
+      value, (model_state, metrics, outputs) = made.loss(
+        params, model_state, batch, key, train)
+      pair = (metrics['loss'].total, metrics['loss'].count)
+      return value, (model_state, {**metrics, 'pair': pair}, outputs)
+
+    return made._replace(loss=loss)
+
+  with pytest.raises(UserError, match=r'/pair: a metric must be a NamedTuple of '
+                     r'sums with compute\(\), such as metrics\.Mean.* got a tuple'):
+    ready(task)
