@@ -315,8 +315,8 @@ def _check_metrics(split: str, metrics: dict[str, Any]) -> None:
   for name, metric in metrics.items():
     if not hasattr(metric, 'compute'):
       raise UserError(
-        f'{split}/{name}: a metric must be a NamedTuple of sums with compute(), such as '
-        f'metrics.Mean(total, count), got a {type(metric).__name__}')
+        f'{split}/{name}: a metric must be a NamedTuple of sums with compute(), such '
+        f'as metrics.Mean(total, count), got a {type(metric).__name__}')
 
 
 def _zeros(shapes):
