@@ -10,6 +10,7 @@ import contextlib
 import functools
 import logging
 import pathlib
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -54,7 +55,8 @@ class Checkpoints:
     self._keep, self._best, self._done = keep, None, False
     self._saved: int | None = None
     found = manifest.read_all(folder, seal)
-    self._known = set(found)  # no other folder is removed, whatever its name
+    self._known = set(found)  # a folder of anything else stays, whatever its name
+    self._half_removed = manifest.half_removed(folder)
     # Steps that every run saves: see `_preserved`.
     self._scheduled = {step for step, each in found.items() if each['scheduled']}
     self.unfinished = sorted(p.name for p in folder.glob('*orbax-checkpoint-tmp*'))
@@ -263,7 +265,10 @@ class Checkpoints:
         if jax.process_index() == 0:
           (self.folder / str(bad)).rename(aside)
         say(f'moved it to {aside}; going on from step {step}')
-      _in_every_process(True)  # for the folders to have their names
+      if jax.process_index() == 0:
+        for path in self._half_removed:
+          shutil.rmtree(path, ignore_errors=True)
+      _in_every_process(True)  # the folders have their names, and the rest is gone
       self._manager.reload()
       self._remove_leftovers(restored[1])
       return restored

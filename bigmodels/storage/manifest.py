@@ -22,6 +22,8 @@ class Damaged(Exception):
   """A checkpoint that is not as it was written, and why."""
 
 
+# What Orbax and we have in the folder of a checkpoint.
+_PARTS = {'carry', 'progress', '_CHECKPOINT_METADATA', 'commit_success.txt'}
 _FIELDS = ('step', 'scheduled', 'progress', 'seal', 'arrays')
 
 
@@ -113,3 +115,18 @@ def read_all(folder: pathlib.Path, seal: Seal) -> dict[int, dict[str, Any]]:
       f'{seals.differences(found[step]["seal"], seal)}; restore that, or begin with '
       'another --workdir')
   return found
+
+
+def half_removed(folder: pathlib.Path) -> list[pathlib.Path]:
+  """The checkpoints that a run was removing when it was killed.
+
+  Their manifest is gone, and nothing is there but parts of a checkpoint.
+
+  Args:
+    folder: of the checkpoints; it need not exist.
+  """
+  return [
+    path for path in folder.glob('*')
+    if re.fullmatch(r'0|[1-9]\d*', path.name) and path.is_dir()
+    and not path.is_symlink() and not (path / 'progress' / 'metadata').exists()
+    and {part.name for part in path.iterdir()} <= _PARTS]

@@ -144,6 +144,27 @@ def test_what_a_killed_run_had_no_time_to_remove_goes_at_the_next_start(tmp_path
   checkpoints.release()
 
 
+@pytest.mark.parametrize('removed', [
+  ['progress'], ['progress/metadata'], ['progress', 'carry'],
+  ['progress', '_CHECKPOINT_METADATA', 'commit_success.txt'],
+  ['progress', 'carry', '_CHECKPOINT_METADATA', 'commit_success.txt']])
+def test_what_a_killed_run_was_removing_goes_at_the_next_start(tmp_path, removed):
+  folder = tmp_path / 'a'
+  _save(folder, SCHEDULE[:2])
+  shutil.copytree(folder / '20', tmp_path / '20')
+  assert _save(folder, SCHEDULE[2:]) == [30, 50, 60]
+  shutil.copytree(tmp_path / '20', folder / '20')
+  for name in removed:
+    path = folder / '20' / name
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+  checkpoints = Checkpoints(folder, 2, {})
+  checkpoints.restore_latest({'x': jnp.arange(60)}, print)
+  checkpoints.wait()
+  assert checkpoints.steps == [30, 50, 60]
+  checkpoints.release()
+  assert not (folder / '20').exists()
+
+
 @pytest.mark.parametrize('name', ['0', '5', '9', '007'])
 def test_a_folder_called_as_a_step_that_is_no_checkpoint_stays(tmp_path, name):
   folder = tmp_path / 'a'
