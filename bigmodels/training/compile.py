@@ -228,16 +228,18 @@ def _fitting(train: Loader, name: str = 'train', loader: Loader | None = None
     raise
   except Exception as error:  # a model and its transforms are code of users
     reason = message_of(error)
-    ours, theirs = (_inputs(each) for each in (train, loader or train))
-    if theirs != ours:
-      reason += f'; inputs are {theirs} in {name!r}, {ours} in \'train\''
+    ours, theirs = _columns(train), _columns(loader or train)
+    for column in theirs:
+      if ours.get(column) != theirs[column]:
+        reason += (f'; {column} are {theirs[column]} in {name!r}, '
+                   f'{ours.get(column, "missing")} in \'train\'')
     raise UserError(
       f'the model and the data of {name!r} do not fit: {reason}') from error
 
 
-def _inputs(loader: Loader) -> str:
-  one = loader.dataset.read(np.zeros(1, int))['inputs']
-  return f'{one.dtype} {one.shape[1:]}'
+def _columns(loader: Loader) -> dict[str, str]:
+  return {name: f'{column.dtype} {column.shape[1:]}'
+          for name, column in loader.dataset.read(np.zeros(1, int)).items()}
 
 
 def compile_with_text(lowered: jax.stages.Lowered,

@@ -33,12 +33,15 @@ def pictures(shape, first=0):
 
 def traced(model, train, test, given=FITTED, test_given=None):
   """An experiment on two splits of such shapes, traced and not compiled."""
+  return traced_on(model, pictures(train), pictures(test, 12), given, given
+                   if test_given is None else test_given)
+
+
+def traced_on(model, train, test, given=(), test_given=(), task=tasks.classification):
   experiment = Experiment(
-    model=model, task=tasks.classification, optimizer=partial(optax.sgd, 0.1),
-    train=data.Batches(source=pictures(train), batch_size=4, transforms=given),
-    evals={'test': data.Batches(
-      source=pictures(test, 12), batch_size=4,
-      transforms=given if test_given is None else test_given)},
+    model=model, task=task, optimizer=partial(optax.sgd, 0.1),
+    train=data.Batches(source=train, batch_size=4, transforms=given),
+    evals={'test': data.Batches(source=test, batch_size=4, transforms=test_given)},
     duration=Duration(steps=1))
   one = layout.make_layout(MeshShape(), 'jit', ())
   built = build.build(experiment, one, DataContext(None, None, {}))
@@ -98,6 +101,19 @@ def test_images_of_an_evaluation_that_are_not_as_in_training(model, shape, given
   with pytest.raises(UserError, match=(
       "^the model and the data of 'test' do not fit: .*" + re.escape(both) + '$')):
     traced(model, COLOUR, shape, given)
+
+
+def test_columns_of_an_evaluation_that_are_not_as_in_training():
+  def source(width, first):
+    rows = np.arange(first, first + 12)
+    return data.Arrays(labels=rows % 3, columns={
+      'pixels': rows[:, None] * np.ones(width, np.float32)})
+
+  with pytest.raises(UserError, match=(
+      r"^the model and the data of 'test' do not fit: .*; pixels are float64 \(5,\) in "
+      r"'test', float64 \(4,\) in 'train'$")):
+    traced_on(models.Mlp(num_outputs=3, widths=(4,)), source(4, 0), source(5, 12),
+              task=partial(tasks.classification, inputs=('pixels',)))
 
 
 def test_transforms_that_an_evaluation_lacks():
