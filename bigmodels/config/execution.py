@@ -39,7 +39,11 @@ def execute(source: Source) -> ModuleType:
 
 @contextlib.contextmanager
 def blamed(source: Source) -> Iterator[None]:
-  """Turns any error into a `UserError` that names the last line of this code in it."""
+  """Turns any error into a `UserError` that names the last line of this code in it.
+
+  Raises:
+    UserError: for any `Exception` that is raised inside.
+  """
   try:
     yield
   except UserError:
@@ -139,7 +143,11 @@ class Beside:
     return self._import(top) if top else found
 
   def member(self, name: str, member: str) -> Any:
-    """`from name import member`."""
+    """`from name import member`.
+
+    Raises:
+      ImportError: if there is no such module or member.
+    """
     module = self._import(name) if name else None
     if module is not None and hasattr(module, member):
       return getattr(module, member)

@@ -205,7 +205,11 @@ def edit(resolved: Resolved, texts: Mapping[str, str], find: Find,
 
 @contextlib.contextmanager
 def prefixed(text: str) -> Iterator[None]:
-  """Begins the message of any `UserError` with a text."""
+  """Begins the message of any `UserError` with a text.
+
+  Raises:
+    UserError: for one that is raised inside.
+  """
   try:
     yield
   except UserError as error:
