@@ -26,7 +26,11 @@ def images_of(batch: Batch, transform: str) -> jax.Array:
 
 
 def inputs_of(batch: Batch, transform: str) -> jax.Array:
-  """Returns the inputs of a batch, `[batch, ...]`; see `images_of`."""
+  """Returns the inputs of a batch, `[batch, ...]`.
+
+  Raises:
+    ValueError: if there are no inputs; it names the `transform`.
+  """
   if 'inputs' not in batch:
     raise ValueError(f"{transform}: needs the column 'inputs', the batch has "
                      f'{", ".join(batch)}')
@@ -53,7 +57,16 @@ def check_range(transform: str, low: float, high: float | None = None, **values
 
 
 def check_pixels(transform: str, low: int, **values) -> None:
-  """As `check_range`, of integers `>= low`."""
+  """Refuses what is not an integer `>= low`.
+
+  Args:
+    transform: whose arguments they are.
+    low: smallest legal value.
+    **values: by name.
+
+  Raises:
+    ValueError: naming the first of them.
+  """
   for name, value in values.items():
     if not isinstance(value, numbers.Integral) or value < low:
       raise ValueError(f'{transform}: {name} must be an integer >= {low}, got '
@@ -61,7 +74,7 @@ def check_pixels(transform: str, low: int, **values) -> None:
 
 
 def like(values: jax.Array, dtype) -> jax.Array:
-  """Returns values as a dtype, rounded and clipped to its limits if it is integer."""
+  """Returns values, of any shape, as a dtype; rounded and clipped if it is integer."""
   if not jnp.issubdtype(dtype, jnp.integer):
     return values.astype(dtype)
   limits = jnp.iinfo(dtype)
@@ -69,7 +82,11 @@ def like(values: jax.Array, dtype) -> jax.Array:
 
 
 def to_unit(images: jax.Array) -> jax.Array:
-  """Returns float32 images from 0 to 1: of integers, 1 is their largest."""
+  """Returns float32 images from 0 to 1: of integers, 1 is their largest.
+
+  Args:
+    images: of any shape; floats are clipped.
+  """
   values = images.astype(jnp.float32)
   if jnp.issubdtype(images.dtype, jnp.integer):
     return values / jnp.iinfo(images.dtype).max
@@ -77,7 +94,12 @@ def to_unit(images: jax.Array) -> jax.Array:
 
 
 def from_unit(values: jax.Array, dtype) -> jax.Array:
-  """Returns values from 0 to 1 as images of a dtype: the inverse of `to_unit`."""
+  """Returns values from 0 to 1 as images of a dtype: the inverse of `to_unit`.
+
+  Args:
+    values: of any shape.
+    dtype: of the result.
+  """
   white = jnp.iinfo(dtype).max if jnp.issubdtype(dtype, jnp.integer) else 1
   return like(values * white, dtype)
 

@@ -87,7 +87,7 @@ def one_of(batch: Batch, key: jax.Array, *,
   `cutmix`.
 
   Args:
-    batch: any.
+    batch: column -> `[batch, ...]`, with `mask`.
     key: of the choice and of the draws.
     transforms: to choose from; they have to return the same shapes and dtypes.
 

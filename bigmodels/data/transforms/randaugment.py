@@ -110,23 +110,31 @@ def _moved(images, chosen, amount, fill):
 
 
 def autocontrast(images: jax.Array) -> jax.Array:
-  """Returns images whose every channel is stretched to 0 to 1."""
+  """Returns images whose every channel is stretched to 0 to 1.
+
+  Args:
+    images: float32 `[batch, height, width, channels]`, 0 to 1.
+  """
   low, high = images.min((1, 2), keepdims=True), images.max((1, 2), keepdims=True)
   return jnp.where(high > low, (images - low) / jnp.maximum(high - low, 1e-6), images)
 
 
 def solarize(images: jax.Array, threshold: float) -> jax.Array:
-  """Returns images inverted where they are at least the threshold."""
+  """Returns images, of any shape and 0 to 1, inverted where `>= threshold`."""
   return jnp.where(images >= threshold, 1 - images, images)
 
 
 def posterize(images: jax.Array, bits: int) -> jax.Array:
-  """Returns images of which the upper bits of 8 are kept."""
+  """Returns images, of any shape and 0 to 1, of which the upper bits of 8 are kept."""
   return (_bytes(images) & (256 - 2 ** (8 - bits))) / 255
 
 
 def equalize(images: jax.Array) -> jax.Array:
-  """Returns images with the histogram of every channel equalized, as by Pillow."""
+  """Returns images with the histogram of every channel equalized, as by Pillow.
+
+  Args:
+    images: float32 `[batch, height, width, channels]`, 0 to 1.
+  """
   n, height, width, channels = images.shape
   values = jnp.moveaxis(_bytes(images), -1, 1).reshape(n, channels, height * width)
   counts = jax.vmap(jax.vmap(lambda x: jnp.bincount(x, length=256)))(values)
@@ -140,7 +148,11 @@ def equalize(images: jax.Array) -> jax.Array:
 
 
 def smooth(images: jax.Array) -> jax.Array:
-  """Returns the mean over 3 x 3 pixels, the middle one 5 times; the border stays."""
+  """Returns the mean over 3 x 3 pixels, the middle one 5 times; the border stays.
+
+  Args:
+    images: float32 `[batch, height, width, channels]`.
+  """
   height, width = images.shape[1:3]
   total = sum(images[:, i : height - 2 + i, j : width - 2 + j]
               for i in range(3) for j in range(3)) + 4 * images[:, 1:-1, 1:-1]
