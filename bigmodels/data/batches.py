@@ -140,7 +140,7 @@ class Order(NamedTuple):
     return rows
 
   def epochs(self, step: int) -> np.ndarray:
-    """Returns the epoch of each row of a step, from 0, int32 as `rows`."""
+    """Returns the epoch of each row, from 0, int32 `[batch_size + padding]`."""
     epochs = np.zeros(self.batch_size + self.padding, np.int32)
     if self.shuffle:
       epochs[: self.batch_size] = self._positions(step) // self.length
@@ -178,6 +178,11 @@ def permutation(length: int, seed: int, epoch: int) -> np.ndarray:
   """Returns a permutation of rows, int32 `[length]`: one for each seed and epoch.
 
   It is the same on every machine and for every release of NumPy.
+
+  Args:
+    length: number of rows.
+    seed: of the order.
+    epoch: from 0.
   """
   raw = np.random.Philox(key=np.array([seed, epoch], np.uint64)).random_raw(length)
   return np.argsort(raw, kind='stable').astype(np.int32)

@@ -57,12 +57,12 @@ def rows_of(frame: Frame) -> int:
 
 
 def take(frame: Frame, rows: np.ndarray) -> Frame:
-  """Returns some rows, by index or by mask."""
+  """Returns some rows: by index, int `[n]`, or by mask, bool `[rows]`."""
   return {name: column[rows] for name, column in frame.items()}
 
 
 def is_text(column: np.ndarray) -> bool:
-  """Returns whether a column is text, not numbers."""
+  """Returns whether a column `[rows]` is text, not numbers."""
   return column.dtype == object
 
 

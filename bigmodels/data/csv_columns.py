@@ -39,7 +39,13 @@ class Numbers(NamedTuple):
 
 
 class Vote(NamedTuple):
-  """The first number of a column that has only one reading."""
+  """The first number of a column that has only one reading.
+
+  Attributes:
+    column: its name.
+    row: of the number.
+    text: of the number, as it is written.
+  """
 
   column: str
   row: int

@@ -250,7 +250,11 @@ def strings(text) -> np.ndarray:
 
 
 def text_row(column: np.ndarray) -> int:
-  """Returns the first row of a text column that is neither a number nor missing."""
+  """Returns the row of a text column `[rows]` that shows that it is not numbers.
+
+  It is the later of the first rows that cannot be read with '.' and with ',' as the
+  decimal mark; a mark with which all rows can be read counts as row 0.
+  """
   patterns = [re.compile(pattern(mark, grouping(mark, None))) for mark in DECIMALS]
   return max(next((row for row, text in enumerate(column)
                    if text and not pattern.fullmatch(text)), 0) for pattern in patterns)

@@ -112,7 +112,11 @@ def checksums(paths: Iterable[pathlib.Path]) -> dict[str, int]:
 
 @contextlib.contextmanager
 def reading(path: pathlib.Path) -> Iterator[None]:
-  """Raises `Damaged` where an array cannot be read."""
+  """Turns errors of reading an array into `Damaged`.
+
+  Raises:
+    Damaged: if the file is missing or cannot be read.
+  """
   try:
     yield
   except FileNotFoundError:
@@ -151,7 +155,13 @@ def read(path: pathlib.Path) -> tuple[str, Any]:
 
 
 def write(path: pathlib.Path, name: str, content: Any) -> None:
-  """Writes a manifest to a path, from where it may be moved to one of that name."""
+  """Writes a manifest.
+
+  Args:
+    path: of the file; it may be moved from there to a file called `name`.
+    name: of the final file; the signature covers it.
+    content: JSON.
+  """
   line = json.dumps(content).encode()
   signature = _signature(name, line).encode()
   files.write(path, b'%s\n%s\n' % (line, signature), sync=True)

@@ -40,7 +40,7 @@ class Origin(NamedTuple):
 
 
 def some(rows: Rows, index: np.ndarray | slice) -> Rows:
-  """Returns the rows at some positions."""
+  """Returns the rows at some positions, int `[n]` or a slice."""
   if isinstance(rows, np.ndarray) or isinstance(index, slice):
     return rows[index]
   return rows.start + rows.step * index

@@ -30,7 +30,11 @@ class Unwritable(UserError):
 
 @contextlib.contextmanager
 def writing(path: pathlib.Path) -> Iterator[None]:
-  """Raises `Unwritable`, with the path, where something cannot be written."""
+  """Turns an `OSError` of writing to a path into `Unwritable`.
+
+  Raises:
+    Unwritable: naming the path.
+  """
   try:
     yield
   except OSError as error:

@@ -114,7 +114,11 @@ def whitening(dataset: Dataset, mean: Sequence[float], std: Sequence[float], *,
 
 
 def deviations(mean: np.ndarray, std: np.ndarray) -> list[float]:
-  """Returns deviations to divide by: 1 where only rounding makes a difference."""
+  """Returns deviations `[n]` to divide by: 1 where only rounding makes a difference.
+
+  Args:
+    mean, std: `[n]`.
+  """
   changes = std > np.finfo(np.float32).eps * np.abs(mean)
   return np.where(changes, std, 1.0).tolist()
 

@@ -36,9 +36,11 @@ class Reader:
     self._next: int | None = None
 
   def batch(self, step: int) -> dict[str, np.ndarray]:
-    """Returns this process's part of a step's batch, with its `rows` and `epochs`.
+    """Returns this process's part of a step's batch.
 
-    A row of -1 is padding.
+    Returns:
+      Column -> `[n, ...]`, with `rows` and `epochs`, both int32 `[n]`. A row of -1 is
+      padding.
 
     Raises:
       UserError: for a row that cannot be read, or a worker that dies.

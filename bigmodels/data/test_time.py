@@ -12,12 +12,12 @@ import jax.numpy as jnp
 
 
 def same(images: jax.Array) -> jax.Array:
-  """Returns images as they are."""
+  """Returns images `[batch, height, width, channels]` as they are."""
   return images
 
 
 def mirrored(images: jax.Array) -> jax.Array:
-  """Returns images mirrored left to right."""
+  """Returns images `[batch, height, width, channels]` mirrored left to right."""
   return images[:, :, ::-1]
 
 

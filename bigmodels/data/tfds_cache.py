@@ -112,6 +112,11 @@ class Load:
     self._noted = False
 
   def __call__(self) -> Columns:
+    """Returns column -> `[length, ...]`, of the selected split.
+
+    Raises:
+      UserError: for a source with `fit`, or data that cannot be read or decoded.
+    """
     source = self._source
     if source.fit:
       raise UserError(

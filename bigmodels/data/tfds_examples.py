@@ -20,7 +20,12 @@ CHUNK = 1000  # examples decoded at a time: enough to report, few enough to hold
 
 
 class Example(NamedTuple):
-  """An example, and what was converted in it; see `image_decoding.decode`."""
+  """An example, and what was converted in it; see `image_decoding.decode`.
+
+  Attributes:
+    columns: name -> array, without an axis of examples.
+    notes: what was converted, to print.
+  """
 
   columns: Columns
   notes: tuple[str, ...]
@@ -36,6 +41,11 @@ def data_source(name: str, data_dir: str | None, base: str):
 
   TFDS decodes with OpenCV where that is installed, which accepts truncated files: what
   is read would depend on other packages.
+
+  Args:
+    name: of the dataset.
+    data_dir: folder of datasets; TFDS's own default for None.
+    base: name of a whole split.
   """
   tfds = import_tfds()
   with quiet():
@@ -47,7 +57,11 @@ def data_source(name: str, data_dir: str | None, base: str):
 
 
 def opened(source, data_dir: str | None, base: str):
-  """Returns the `data_source` of a split."""
+  """Returns the `data_source` of a split.
+
+  Args:
+    source, data_dir, base: see `data_source`; `source` is a `tfds.Tfds`.
+  """
   return data_source(source.name, str(builders.root(data_dir)), base)
 
 
@@ -207,7 +221,12 @@ def _first(source, found, base: str) -> Example:
 
 
 def describe(source, data_dir: str | None, base: str, first: int, row: int) -> str:
-  """Returns where an example is, its text features, and why it cannot be decoded."""
+  """Returns where an example is, its text features, and why it cannot be decoded.
+
+  Args:
+    source, data_dir, base, first: as in `read`.
+    row: of the selected split.
+  """
   found, key = opened(source, data_dir, base), int(first + row)
   features, split = found.dataset_info.features, found.dataset_info.splits[base]
   ends = np.cumsum(split.shard_lengths)

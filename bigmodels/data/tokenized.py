@@ -126,6 +126,12 @@ def many(count: int, what: str) -> str:
 
 
 def say(source: Any, context: DataContext, *parts: str) -> None:
-  """Prints a line about the selected split, of those parts that are not empty."""
+  """Prints a line about the selected split.
+
+  Args:
+    source: of tokens.
+    context: prints the line.
+    *parts: of the line; empty ones are left out.
+  """
   context.say(f'{source.documents.name}, {source.selected}: '
               f'{"; ".join(filter(None, parts))}')

@@ -67,6 +67,7 @@ class Characters(Config):
   """
 
   def fit(self, texts: Iterable[str]) -> dict[str, Any]:
+    """See `Config.fit`. Raises UserError if the texts have no characters."""
     known = ''.join(sorted(set().union(*texts)))
     if not known:
       raise UserError('Characters: there is no text to fit them to')
@@ -159,6 +160,7 @@ class SentencePiece(Config):
     return (*self.special, *('unknown',) * ('unknown' not in self.special))
 
   def fit(self, texts: Iterable[str]) -> dict[str, Any]:
+    """See `Config.fit`. Raises UserError if SentencePiece refuses the texts."""
     import sentencepiece
 
     special = self._special()
@@ -219,6 +221,7 @@ class TokenizerFile(Config):
     return {'sha256': digests.of_bytes(self._read().encode())}
 
   def fit(self, texts: Iterable[str]) -> dict[str, Any]:
+    """See `Config.fit`. Raises UserError if the file is not a tokenizer."""
     del texts
     text = self._read()
     try:

@@ -57,7 +57,7 @@ class Workers:
     self._fill()
 
   def next(self) -> dict[str, np.ndarray]:
-    """Returns the columns of the next step.
+    """Returns the columns of the next step, as `load` gives them: `[n, ...]` each.
 
     Raises:
       UserError: if it cannot be read, or a worker dies.
