@@ -75,7 +75,7 @@ class Transition(NamedTuple):
 
   @property
   def done(self) -> jax.Array:
-    """Whether the episode is over, bool."""
+    """Whether the episode is over, bool; its shape is that of `terminated`, `[...]`."""
     return self.terminated | self.truncated
 
 

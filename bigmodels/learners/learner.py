@@ -39,7 +39,8 @@ class State(NamedTuple):
     model_state: not trained by gradients: batch statistics, caches, an environment's
       state.
     opt_state: the optimizer's.
-    key: the root; the key of step n is `fold_in(key, n)`, so none can drift.
+    key: the root, uint32 `[2]`; the key of step n is `fold_in(key, n)`, so none can
+      drift.
     signal: of the evaluations.
   """
 
@@ -52,7 +53,11 @@ class State(NamedTuple):
 
 
 def init_key(key: jax.Array) -> jax.Array:
-  """The key of what `init` draws: apart from those of all steps, which start at 0."""
+  """The key of what `init` draws: apart from those of all steps, which start at 0.
+
+  Args:
+    key: the root, uint32 `[2]`, as is the result.
+  """
   return jax.random.fold_in(key, 2**32 - 1)
 
 
@@ -61,7 +66,7 @@ def initial_state(key: jax.Array, params: Any, model_state: Any,
   """The state before the first step.
 
   Args:
-    key: the root.
+    key: the root, uint32 `[2]`.
     params: trained by gradients.
     model_state: what is not.
     init_optimizer: params -> the state of the optimizer.

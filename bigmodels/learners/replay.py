@@ -36,7 +36,7 @@ def capacity(buffer: ReplayBuffer) -> int:
 
 
 def size(buffer: ReplayBuffer) -> jax.Array:
-  """How many items there are to sample from, int32."""
+  """How many items there are to sample from, an int32 scalar."""
   return jnp.minimum(buffer.num_added, capacity(buffer))
 
 
@@ -58,6 +58,12 @@ def add(buffer: ReplayBuffer, items: Any) -> ReplayBuffer:
 
 
 def sample(buffer: ReplayBuffer, key: jax.Array, count: int) -> Any:
-  """Draws items `[count, ...]` uniformly, with replacement."""
+  """Draws items `[count, ...]` uniformly, with replacement.
+
+  Args:
+    buffer: with at least one item; an empty one gives zeros.
+    key: of the draws.
+    count: items to draw.
+  """
   positions = jax.random.randint(key, (count,), 0, jnp.maximum(size(buffer), 1))
   return jax.tree.map(lambda items: items[positions], buffer.items)

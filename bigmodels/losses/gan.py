@@ -27,11 +27,17 @@ def non_saturating_gan(real: jax.Array, generated: jax.Array
 
 def wasserstein_gan(real: jax.Array, generated: jax.Array
                     ) -> tuple[jax.Array, jax.Array]:
-  """Computes the difference between a critic's means (Arjovsky et al., *Wasserstein
-  GAN*, 2017).
+  """Computes the terms of the difference between a critic's means.
 
-  The critic's gradient must be bounded, for instance by `gradient_penalty`. Arguments
-  and result are those of `non_saturating_gan`.
+  Arjovsky et al., *Wasserstein GAN*, 2017. The critic's gradient must be bounded, for
+  instance by `gradient_penalty`.
+
+  Args:
+    real: values of the critic for real examples, `[batch]`.
+    generated: those for generated ones, `[batch]`.
+
+  Returns:
+    The losses of the critic and of the generator, each `[batch]`.
   """
   return generated - real, -generated
 
@@ -39,7 +45,12 @@ def wasserstein_gan(real: jax.Array, generated: jax.Array
 def hinge_gan(real: jax.Array, generated: jax.Array) -> tuple[jax.Array, jax.Array]:
   """Computes hinge losses with a margin of 1 (Lim and Ye, *Geometric GAN*, 2017).
 
-  Arguments and result are those of `non_saturating_gan`.
+  Args:
+    real: logits of the discriminator for real examples, `[batch]`.
+    generated: those for generated ones, `[batch]`.
+
+  Returns:
+    The losses of the discriminator and of the generator, each `[batch]`.
   """
   return jax.nn.relu(1 - real) + jax.nn.relu(1 + generated), -generated
 

@@ -29,9 +29,9 @@ def reduce_on_plateau(
 ) -> optax.GradientTransformationExtraArgs:
   """Scales the updates down when the monitored evaluation metric stops improving.
 
-  It goes last in `optax.chain`, and the experiment needs a `monitor`. It counts
-  evaluations; `optax.contrib.reduce_on_plateau` counts steps and watches the training
-  loss.
+  The rule is that of PyTorch's `ReduceLROnPlateau`. It goes last in `optax.chain`, and
+  the experiment needs a `monitor`. It counts evaluations;
+  `optax.contrib.reduce_on_plateau` counts steps and watches the training loss.
 
   Args:
     factor: what the scale is multiplied by, between 0 and 1.

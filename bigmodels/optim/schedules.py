@@ -99,8 +99,16 @@ def warmup_linear(steps: int, *, peak: float, warmup: float = 0.05,
                   end: float = 0.0) -> optax.Schedule:
   """Returns a rate that rises linearly, then falls linearly.
 
-  The schedule of BERT (Devlin et al., 2019); arguments and errors are those of
-  `warmup_cosine`.
+  The schedule of BERT (Devlin et al., 2019).
+
+  Args:
+    steps: length of the run.
+    peak: the highest rate.
+    warmup: fraction of the run over which the rate rises.
+    end: the last rate.
+
+  Raises:
+    ValueError: if a rate or the fraction is out of range.
   """
   _check_rates(peak=peak, end=end)
   rise = _steps(warmup, steps, 'warmup')
