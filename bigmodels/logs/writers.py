@@ -59,11 +59,21 @@ class Writers:
     self._tensorboard.write(step, {f'utilization/{k}': v for k, v in record.items()})
 
   def snapshot(self, step: int, split: str, arrays: Mapping[str, np.ndarray]) -> None:
-    """Keeps arrays of an evaluation, `[...]` each, for the report."""
+    """Keeps arrays of an evaluation for the report.
+
+    Args:
+      step: of the evaluation.
+      split: that was evaluated.
+      arrays: name -> `[...]`.
+    """
     snapshots.write(self._workdir, step, split, arrays)
 
   def log(self, step: int, record: Mapping[str, Any], seconds: float) -> None:
-    """Shows training metrics; see `ProgressBar.log`."""
+    """Shows training metrics.
+
+    Args:
+      step, record, seconds: see `ProgressBar.log`.
+    """
     self._progress_bar.log(step, record, seconds)
 
   def update(self, step: int, seconds: float) -> None:

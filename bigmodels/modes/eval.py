@@ -12,6 +12,11 @@ from bigmodels.training import opening, results
 
 
 def run(request: Request) -> None:
+  """Evaluates the best checkpoint, and compares with `result.json`.
+
+  Raises:
+    UserError: if there is no workdir, or its run cannot be opened.
+  """
   if request.workdir is None:
     raise UserError('--mode=eval: name the --workdir of a run')
   workdir, resolved = request.recorded()

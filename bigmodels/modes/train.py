@@ -28,6 +28,11 @@ from bigmodels.training.throughput import Throughput
 
 
 def run(request: Request) -> None:
+  """Trains the experiment in its workdir, from the latest checkpoint there.
+
+  Raises:
+    UserError: if it cannot be built, resumed or written.
+  """
   start = time.perf_counter()
   resolved = request.resolve()
   with processes.joined(request.address, request.hang_timeout,

@@ -58,7 +58,11 @@ class Layout(NamedTuple):
         weak_type=getattr(x, 'weak_type', False)), shapes, specs)
 
   def replicate(self, array: np.ndarray) -> Any:
-    """A copy on every device, of an array that is the same in every process."""
+    """A copy on every device.
+
+    Args:
+      array: of any shape; the same in every process.
+    """
     if self.abstract:
       return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=self.sharding())
     return jax.make_array_from_callback(

@@ -30,7 +30,8 @@ def parameters(path: pathlib.Path, expected: dict[str, jax.Array],
 
   Args:
     path: of a `.safetensors` file, or of a folder.
-    expected: name -> a parameter or batch statistic, or its shape and sharding.
+    expected: name -> a parameter or batch statistic of any shape, or its shape and
+      sharding.
     tokenizer: state of the run's tokenizer, or None.
     model: of the run; its `hugging_face()` describes the files.
     say: prints a line.

@@ -30,9 +30,13 @@ def write(workdir: Workdir, step: int, split: str,
 
 def read(workdir: Workdir, split: str, last: int, say: Callable[[str], None]
          ) -> dict[int, dict[str, np.ndarray]]:
-  """Step -> snapshot of a split, up to the step `last`, ascending.
+  """Step -> snapshot of a split, name -> `[...]`, ascending.
 
-  One that cannot be read is left out, which is printed.
+  Args:
+    workdir: of the run.
+    split: that was evaluated.
+    last: later steps are left out.
+    say: prints a line for a snapshot that cannot be read, which is left out.
   """
   found = {}
   for path in workdir.snapshots.glob('*.npz'):

@@ -141,7 +141,7 @@ class StoredArray(NamedTuple):
     return tuple(self.file.get_slice(self.name).get_shape())
 
   def read(self) -> np.ndarray:
-    """The array as float32.
+    """The array `[...]` as float32.
 
     Raises:
       Unfit: for other types, and values that are not finite in float32.

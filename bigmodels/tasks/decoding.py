@@ -83,6 +83,13 @@ class TooLong(ValueError):
   """
 
   def __init__(self, prompt: int, count: int, length: int):
+    """Takes the numbers of `require_room`.
+
+    Args:
+      prompt: tokens of the prompt.
+      count: tokens that are wanted after it.
+      length: what the model can look at.
+    """
     self.room = length - prompt + 1  # the last one is never read
     super().__init__(
       f'the prompt has {prompt:,} tokens and {count:,} are wanted after it; the model '
@@ -179,6 +186,9 @@ def generate(advance: Callable, tokens: jax.Array, segments: jax.Array, key: jax
   Returns:
     int32 `[batch, count]`, 0 behind the end of a text; and the lengths, int32
     `[batch]`.
+
+  Raises:
+    ValueError: for prompts of no tokens, or a `count` below 1.
   """
   batch, length = tokens.shape
   if not length:
@@ -220,6 +230,9 @@ def batch_axes(make_cache: Callable[[int], Any]) -> Any:
   Args:
     make_cache: (n) -> the cache of n examples, or of n times as many as there are;
       only its shapes are asked for.
+
+  Raises:
+    ValueError: for an array of which several axes grow with n.
   """
 
   def axis(one, two):
@@ -284,7 +297,10 @@ def beam_search(advance: Callable, cache: Any, first: jax.Array, *, beams: int,
 
   Returns:
     int32 `[batch, beams, count]`, best first, `end` from where a text ends; and the
-    scores, float32 `[batch, beams]`, -inf where there are no so many texts.
+    scores, float32 `[batch, beams]`, -inf where there are not so many texts.
+
+  Raises:
+    ValueError: for a cache without its `axes`, or one that `batch_axes` refuses.
   """
   batch = len(first)
   if axes is None:

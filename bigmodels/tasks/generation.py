@@ -32,7 +32,7 @@ class Generation(NamedTuple):
     generate_images: (params, model_state, latents `[n, latent]`, labels `[n]`, key) ->
       bytes of images as the data has them, uint8 `[n, height, width, channels]`.
     to_bytes: images as the model has them, from -1 to 1 -> the same.
-    check, summarize: as of a `Task`.
+    check, summarize, inputs, predictions, generate: as of a `Task`.
     plots: also takes `snapshots`, step -> what `snapshot` gave there.
     snapshot: (outputs of a split) -> name -> arrays of an evaluation that are kept for
       the report.

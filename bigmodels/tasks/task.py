@@ -89,7 +89,7 @@ class Columns(NamedTuple):
     return (*self.arguments, *self.keywords)
 
   def of(self, batch) -> tuple[list[jax.Array], dict[str, jax.Array]]:
-    """The arguments and the keywords, from a batch.
+    """The arguments and the keywords, from a batch: column -> `[batch, ...]`.
 
     Raises:
       ValueError: for a batch without one of the arguments.
@@ -162,10 +162,15 @@ def _checked(model, columns: Columns, batch) -> tuple[list, dict]:
 
 
 def encode(tokenizer, flag: str, text: str) -> np.ndarray:
-  """The tokens of a text, int32 `[n]`; a text that has none is refused with its flag.
+  """The tokens of a text, int32 `[n]`.
+
+  Args:
+    tokenizer: of the run.
+    flag: that the text was given by, for the message.
+    text: to encode.
 
   Raises:
-    UserError: as the tokenizer does.
+    UserError: if the tokenizer refuses the text.
   """
   try:
     return tokenizer.encode(text)

@@ -33,6 +33,9 @@ def translation(model, *, tokenizer, smoothing: float = 0.1, beams: int = 1,
     smoothing: of the labels in training, see `losses.cross_entropy`.
     beams: of an evaluation's search; 1 takes the likeliest token every time.
     penalty: for length, see `decoding.beam_search`.
+
+  Raises:
+    ValueError: for a tokenizer without 'begin' or 'end', or settings out of range.
   """
   if lacking := [n for n in ('begin', 'end') if n not in tokenizer.special]:
     raise ValueError(f'translation needs a tokenizer with the special token '

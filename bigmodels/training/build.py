@@ -106,7 +106,13 @@ def build(experiment: Experiment, layout: Layout, context: DataContext) -> Built
 
 
 def batch_size(experiment: Experiment, layout: Layout, length: int) -> int | None:
-  """The examples of a training step; None for the whole split."""
+  """The examples of a training step; None for the whole split.
+
+  Args:
+    experiment: whose `train.batch_size` it is.
+    layout: the devices that a batch is cut over.
+    length: examples of the training split.
+  """
   return batches.size_of(experiment.train.batch_size, length,
                          layout.shape.data_shards * experiment.accumulate)
 

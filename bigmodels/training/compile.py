@@ -88,7 +88,11 @@ WHOLE = PartitionSpec()  # a copy on every device
 
 def compile_programs(learner: Learner, train: Loader, evals: dict[str, Loader],
                      layout: Layout) -> Programs:
-  """Traces a learner's three functions and compiles them; see `trace`."""
+  """Traces a learner's three functions and compiles them.
+
+  Args:
+    learner, train, evals, layout: see `trace`.
+  """
   return compile_traced(trace(learner, train, evals, layout))
 
 
@@ -126,6 +130,12 @@ def trace(learner: Learner, train: Loader, evals: dict[str, Loader],
 
   A dispatch takes any number of steps in one program: a loop whose length is an
   argument. So where dispatches begin and end changes no bit of the result.
+
+  Args:
+    learner: whose functions they are.
+    train: the training loader.
+    evals: split -> loader.
+    layout: where arrays lie.
 
   Raises:
     UserError: if the model refuses the shapes of the data.
@@ -297,6 +307,9 @@ def data_keys(state: State, loader: Loader, layout: Layout) -> jax.Array:
     state: of the step that the batch is for.
     loader: that the batch is of.
     layout: where it lies.
+
+  Returns:
+    typed keys `[microbatches]`.
   """
   key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), 2**31)
   first, apart = layout.shard_index()
@@ -308,7 +321,7 @@ def data_keys(state: State, loader: Loader, layout: Layout) -> jax.Array:
 
 @jax.jit
 def all_finite(tree: Any) -> jax.Array:
-  """Whether every number of a tree of arrays is finite."""
+  """Whether every number of a tree of arrays is finite, a bool scalar."""
   return jnp.all(jnp.array([jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(tree)]))
 
 

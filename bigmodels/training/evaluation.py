@@ -81,6 +81,11 @@ def evaluate(built: Built, programs: Programs, name: str, state: Any,
 def check_monitor(built: Built, programs: Programs, state: Any) -> None:
   """Refuses a monitor of what no evaluation gives, before anything is trained.
 
+  Args:
+    built: the experiment.
+    programs: compiled from it.
+    state: a fresh one, to evaluate.
+
   Raises:
     UserError: also for an optimizer that follows a monitor where there is none.
   """

@@ -29,7 +29,13 @@ from bigmodels.training.compile import Carry
 def start(built: Built, carry: Carry, say: Callable[[str], None] = print) -> Carry:
   """Puts the parameters of an experiment's `init_from` into a fresh carry.
 
-  Args, errors: see `read`.
+  Args:
+    built: the experiment, with `init_from` and `init_pattern`.
+    carry: whose state is fresh.
+    say: prints a line.
+
+  Raises:
+    UserError: see `read`.
   """
   return put(carry, read(built, carry.state, say))
 
@@ -44,7 +50,7 @@ def read(built: Built, state: State, say: Callable[[str], None] = print
     say: prints a line.
 
   Returns:
-    by name, laid out as in the state.
+    name -> array of any shape, laid out as in the state.
 
   Raises:
     UserError: naming every parameter that is missing, left over or of another shape.
@@ -81,7 +87,7 @@ def read(built: Built, state: State, say: Callable[[str], None] = print
 
 
 def put(carry: Carry, found: Mapping[str, jax.Array]) -> Carry:
-  """A carry with the parameters and batch statistics of `read`."""
+  """A carry with the parameters and batch statistics of `read`, of any shape."""
   params = jax.tree.map_with_path(
     lambda path, x: found.get(name_of(path), x), carry.state.params)
   model_state = jax.tree.map_with_path(
@@ -91,7 +97,11 @@ def put(carry: Carry, found: Mapping[str, jax.Array]) -> Carry:
 
 
 def require(path: str) -> None:
-  """Refuses a path where nothing of use is, before anything is read or compiled."""
+  """Refuses a path where nothing of use is, before anything is read or compiled.
+
+  Raises:
+    UserError: if neither a run nor a file of parameters is there.
+  """
   workdir = Workdir(path)
   try:
     if not files.exists(workdir.path):
