@@ -138,7 +138,11 @@ class Beside:
     return Beside, (self._source,)
 
   def module(self, name: str, top: str = '') -> ModuleType:
-    """`import name`; returns the module, or its outermost package `top`."""
+    """`import name`; returns the module, or its outermost package `top`.
+
+    Raises:
+      ModuleNotFoundError: if there is no such module.
+    """
     found = self._import(name)
     return self._import(top) if top else found
 
@@ -161,7 +165,7 @@ class Beside:
                       f'{close if "mean" in close else ""}', name=name)
 
   def public(self, name: str) -> dict[str, Any]:
-    """`from name import *`."""
+    """`from name import *`. Raises ImportError as `member`."""
     module = self._import(name)
     names = getattr(module, '__all__', None)
     if names is None:

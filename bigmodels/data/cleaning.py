@@ -67,7 +67,7 @@ def is_text(column: np.ndarray) -> bool:
 
 
 def missing(column: np.ndarray) -> np.ndarray:
-  """Returns which values are missing, bool `[rows]`."""
+  """Returns which values of a column `[rows]` are missing, bool `[rows]`."""
   return column == '' if is_text(column) else np.isnan(column)
 
 

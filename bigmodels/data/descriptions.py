@@ -89,7 +89,7 @@ def fit_input(source, value: np.ndarray, seed: np.ndarray) -> np.ndarray:
 
   Args:
     source: has the `fit`.
-    value: the input.
+    value: the input, of any shape.
     seed: of what is drawn, uint64 `[2]`.
 
   Raises:

@@ -178,7 +178,7 @@ def encode(column: np.ndarray, fitted: Mapping[str, Any]) -> np.ndarray:
   """Returns labels `[rows]`: int32 class indices, or float32 targets.
 
   Args:
-    column: of the label.
+    column: of the label, `[rows]`.
     fitted: what `fit` found of it.
 
   Raises:

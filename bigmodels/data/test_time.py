@@ -30,6 +30,9 @@ def moved(images: jax.Array, *, down: int, right: int, mirror: bool = False
     down, right: pixels; negative for up and left.
     mirror: whether to mirror the result too.
 
+  Returns:
+    `[batch, height, width, channels]`.
+
   Raises:
     ValueError: for as many pixels as an image has, or a fraction of one.
   """
@@ -54,6 +57,9 @@ def window(images: jax.Array, *, size: int, down: float = 0.5, right: float = 0.
     size: height and width of the window.
     down, right: its position, from the top left (0, 0) to the bottom right (1, 1).
     mirror: whether to mirror the result too.
+
+  Returns:
+    `[batch, size, size, channels]`.
 
   Raises:
     ValueError: for a size that does not fit, or a position outside.

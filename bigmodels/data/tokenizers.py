@@ -217,7 +217,11 @@ class TokenizerFile(Config):
                       'tokenizer.json') from None
 
   def settings(self) -> dict[str, Any]:
-    """Returns a digest of the file, which may have moved."""
+    """Returns a digest of the file, which may have moved.
+
+    Raises:
+      UserError: if it cannot be read.
+    """
     return {'sha256': digests.of_bytes(self._read().encode())}
 
   def fit(self, texts: Iterable[str]) -> dict[str, Any]:

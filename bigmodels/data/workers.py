@@ -50,7 +50,11 @@ class Workers:
     self._prefix, self._blocks = f'bm{secrets.token_hex(4)}', 0
 
   def begin(self, step: int) -> None:
-    """Starts reading at a step; drops what was read ahead before."""
+    """Starts reading at a step; drops what was read ahead before.
+
+    Raises:
+      UserError: if the source cannot be pickled.
+    """
     self._drop()
     self._pool = self._pool or self._start()
     self._step = step

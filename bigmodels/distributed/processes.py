@@ -116,7 +116,12 @@ class ProcessGroup:
 
   def __init__(self, address: Address, hang_timeout: float, devices: Any,
                shared: pathlib.Path | None = None):
-    """Connects to all others; see `join`."""
+    """Connects to all others.
+
+    Args:
+      address, hang_timeout, shared: see `join`.
+      devices: local devices of this process, from `cluster.find`; None for all.
+    """
     self.rank, self.count = address.process_id, address.num_processes
     self.main = self.rank == 0
     self._progress = 0

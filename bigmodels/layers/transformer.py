@@ -77,10 +77,9 @@ class Block(nn.Module):
 
     Args:
       x: `[batch, length, width]`.
-      segments: see `Attention`.
-      positions: see `Attention`.
+      segments, positions: int `[batch, length]`, see `Attention`.
       memory: what `cross` attends to, `[batch, memory length, width]`.
-      memory_segments: see `Attention`.
+      memory_segments: int `[batch, memory length]`, see `Attention`.
       decode: see `Attention`.
       train: whether to apply dropout.
 

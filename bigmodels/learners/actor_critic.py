@@ -165,6 +165,9 @@ def policy_loss(log_probs: jax.Array, old_log_probs: jax.Array, advantages: jax.
     old_log_probs: as they were when the actions were taken, `[n]`; only for PPO.
     advantages: of the actions, `[n]`.
     clip_epsilon: of PPO; None for the loss of A3C.
+
+  Returns:
+    The mean, a scalar.
   """
   import rlax
 

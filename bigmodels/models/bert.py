@@ -132,7 +132,7 @@ class MaskedBert(nn.Module):
 
     Args:
       tokens: int `[batch, length]`.
-      segments: see `Bert`.
+      segments: int `[batch, length]`, see `Bert`.
       masked_positions: where to predict tokens, int `[batch, masked]`; None for every
         position.
       train: whether to apply dropout.
@@ -187,7 +187,7 @@ class BertClassifier(nn.Module):
 
     Args:
       tokens: int `[batch, length]`.
-      segments: see `Bert`; what is 0 is not averaged.
+      segments: int `[batch, length]`, see `Bert`; what is 0 is not averaged.
       train: whether to apply dropout.
 
     Raises:

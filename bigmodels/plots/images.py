@@ -18,6 +18,9 @@ def to_rgb(image: np.ndarray, white: float = 255, largest: int = 96) -> np.ndarr
     image: `[height, width, 1 or 3]`; floats of any range are scaled.
     white: the byte that becomes 1.
     largest: pixels of a side; of larger images every so many are taken.
+
+  Returns:
+    float64 `[height, width, 3]`, of at most `largest` rows and columns.
   """
   step = -(-max(image.shape[:2]) // largest)
   image = image[::step, ::step]

@@ -64,7 +64,11 @@ class Loop:
   stop: Stop
 
   def run(self) -> None:
-    """Trains to the end, or until stopped; everything is saved when it returns."""
+    """Trains to the end, or until stopped; everything is saved when it returns.
+
+    Raises:
+      UserError: for a value that is not finite, devices that differ, or a failed write.
+    """
     experiment, progress = self.built.experiment, self.progress
     per_epoch = self.built.train.order.steps_per_epoch
     self._pending: collections.deque[tuple] = collections.deque()

@@ -238,6 +238,9 @@ def resample(images: jax.Array, matrices: jax.Array, offsets: jax.Array | None =
     matrices: `[n, 2, 2]`, output (row, column) to input (row, column).
     offsets: `[n, 2]`, added to that, in pixels.
     fill: the value around an image.
+
+  Returns:
+    `[n, height, width, channels]`, of the dtype of the images.
   """
   _, height, width, _ = images.shape
   centre = jnp.array([(height - 1) / 2, (width - 1) / 2])
