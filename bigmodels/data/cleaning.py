@@ -30,9 +30,9 @@ class Step(NamedTuple):
       all rows.
     apply: (parameters, rows) -> cleaned rows; no row may depend on another one.
     describe: (parameters, all rows before, all rows after) -> what was done, to print.
-    keep: (parameters, rows) -> which of them stay, by index; None for a step that drops
-      no rows. One that does is applied before the split, wherever it is listed, and
-      gets the label too.
+    keep: (parameters, rows) -> which of them stay, by index, int `[n]`; None for a step
+      that drops no rows. One that does is applied before the split, wherever it is
+      listed, and gets the label too.
     losses: (parameters, rows before, rows after) -> column -> how many of its values
       are lost, or became equal to other values; 'rows' for rows.
     loss_note: what happens to those, and the setting that changes it, to print.

@@ -42,9 +42,9 @@ class EnvironmentState(NamedTuple):
 
   Attributes:
     state: the environment's own.
-    observation: the latest.
-    episode_return: sum of the rewards so far, float32.
-    episode_length: steps so far, int32.
+    observation: the latest, of any shape.
+    episode_return: sum of the rewards so far, float32 `[]`.
+    episode_length: steps so far, int32 `[]`.
   """
 
   state: Any
@@ -57,13 +57,13 @@ class Transition(NamedTuple):
   """One step of an episode; with leading axes, several.
 
   Attributes:
-    observation: before the action.
-    action: int32.
-    reward: float32.
+    observation: before the action, of any shape.
+    action: int32 `[]`.
+    reward: float32 `[]`.
     next_observation: after the action, of the same episode even if this was its last
       step: the value of a truncated episode is bootstrapped from it.
-    terminated: whether the episode ended in a terminal state, bool.
-    truncated: whether it was cut short, bool.
+    terminated: whether the episode ended in a terminal state, bool `[]`.
+    truncated: whether it was cut short, bool `[]`.
   """
 
   observation: jax.Array
@@ -75,7 +75,7 @@ class Transition(NamedTuple):
 
   @property
   def done(self) -> jax.Array:
-    """Whether the episode is over, bool; its shape is that of `terminated`, `[...]`."""
+    """Whether the episode is over, bool `[]`; with leading axes as the fields."""
     return self.terminated | self.truncated
 
 

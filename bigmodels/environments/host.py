@@ -28,12 +28,12 @@ class HostState(NamedTuple):
   """The state of an episode that runs on the host.
 
   Attributes:
-    seed: of its reset, int32.
+    seed: of its reset, int32 `[]`.
     actions: `[max_episode_steps]`, the first `length` of which were taken; uint8, or
       int32 if there are more than 256 to choose from.
-    length: steps so far, int32.
-    checksum: crc32 of the bytes of the latest observation, uint32.
-    done: bool; further steps give zeros without calling the host.
+    length: steps so far, int32 `[]`.
+    checksum: crc32 of the bytes of the latest observation, uint32 `[]`.
+    done: bool `[]`; further steps give zeros without calling the host.
   """
 
   seed: jax.Array

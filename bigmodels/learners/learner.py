@@ -22,8 +22,8 @@ class Signal(NamedTuple):
 
   Attributes:
     value: the monitored metric at the last evaluation, lower is better (the loop
-      flips the sign of one to be maximised), float32; NaN before the first.
-    count: evaluations so far, int32.
+      flips the sign of one to be maximised), float32 `[]`; NaN before the first.
+    count: evaluations so far, int32 `[]`.
   """
 
   value: jax.Array
@@ -34,7 +34,7 @@ class State(NamedTuple):
   """All that changes in training, and the key that does not.
 
   Attributes:
-    step: updates so far, int32.
+    step: updates so far, int32 `[]`.
     params: trained by gradients.
     model_state: not trained by gradients: batch statistics, caches, an environment's
       state.

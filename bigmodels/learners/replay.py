@@ -11,7 +11,7 @@ class ReplayBuffer(NamedTuple):
 
   Attributes:
     items: a tree of arrays `[capacity, ...]`.
-    num_added: items added so far, int32; of a full buffer, less a multiple of the
+    num_added: items added so far, int32 `[]`; of a full buffer, less a multiple of the
       capacity, so that it cannot overflow.
   """
 
