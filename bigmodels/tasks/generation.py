@@ -80,7 +80,7 @@ def generation(model, loss: Callable = losses.non_saturating_gan,
 
   Raises:
     UserError: for a classifier that is not there, or knows other classes.
-    ValueError: for a model without the parts above.
+    ValueError: for a model without the parts above, or a `white` outside 1 to 255.
   """
   module = getattr(model, 'model', model)  # within its precision
   lacking = [n for n in ('latent', 'classes', 'generate', 'discriminate')
