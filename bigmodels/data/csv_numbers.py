@@ -252,9 +252,12 @@ def strings(text) -> np.ndarray:
 def text_row(column: np.ndarray) -> int:
   """Returns the row of a text column `[rows]` that shows that it is not numbers.
 
-  It is the later of the first rows that cannot be read with '.' and with ',' as the
-  decimal mark; a mark with which all rows can be read counts as row 0.
+  It is the first row that is a number with neither decimal mark, '.' or ','. If there
+  is none, it is the later of the first rows that are no number with one of the marks; a
+  mark with which all rows are numbers counts as row 0.
   """
   patterns = [re.compile(pattern(mark, grouping(mark, None))) for mark in DECIMALS]
-  return max(next((row for row, text in enumerate(column)
-                   if text and not pattern.fullmatch(text)), 0) for pattern in patterns)
+  fail = [[row for row, text in enumerate(column) if text and not each.fullmatch(text)]
+          for each in patterns]
+  both = set(fail[0]).intersection(*fail[1:])
+  return min(both) if both else max(rows[0] if rows else 0 for rows in fail)

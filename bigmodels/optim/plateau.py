@@ -40,12 +40,16 @@ def reduce_on_plateau(
     smallest: lower bound of the scale.
 
   Raises:
-    ValueError: if the factor or the patience is out of range.
+    ValueError: if an argument is out of range.
   """
   if not 0 < factor < 1:
     raise ValueError(f'factor: must be between 0 and 1, got {factor}')
   if patience < 1:
     raise ValueError(f'patience: must be >= 1, got {patience}')
+  if not tolerance >= 0:
+    raise ValueError(f'tolerance: must be >= 0, got {tolerance}')
+  if not 0 <= smallest <= 1:
+    raise ValueError(f'smallest: must be between 0 and 1, got {smallest}')
 
   def init(params):
     del params

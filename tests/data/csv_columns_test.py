@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from bigmodels.core.errors import UserError
+from bigmodels.data.csv_numbers import text_row
 from bigmodels.data.sources import DataContext
 from bigmodels.data.table import Table
 from bigmodels.modes import train
@@ -200,6 +201,13 @@ def test_what_looks_like_numbers_and_is_text_is_named(read, cells, count, first)
   [line] = file.lines
   assert f"column 'a' is text, though {count} values look like numbers" in line
   assert f'the first that is not one is {first}' in line
+
+
+@pytest.mark.parametrize(('cells', 'row'), [
+  (['1.5', 'abc', '2.5'], 1), (['1,5', '2', 'abc'], 2), (['1.5', '', '1,5'], 2),
+  (['1.5', '1,5', 'abc'], 2), (['1,5', '1.5', 'abc', 'x'], 2), (['abc', '1,5'], 0)])
+def test_the_row_that_shows_that_a_column_is_text(cells, row):
+  assert text_row(np.array(cells, object)) == row
 
 
 def test_lines_of_many_columns_are_cut_short(read):

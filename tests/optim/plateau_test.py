@@ -70,7 +70,9 @@ def test_reduce_on_plateau_keeps_the_type_of_updates():
 
 
 @pytest.mark.parametrize('bad', [
-  {'factor': 0.0}, {'factor': 1.0}, {'factor': float('nan')}, {'patience': 0}])
+  {'factor': 0.0}, {'factor': 1.0}, {'factor': float('nan')}, {'patience': 0},
+  {'tolerance': -0.1}, {'tolerance': float('nan')}, {'smallest': -0.1},
+  {'smallest': 2.0}])
 def test_reduce_on_plateau_refuses(bad):
   with pytest.raises(ValueError, match=next(iter(bad))):
     optim.reduce_on_plateau(**bad)
