@@ -354,7 +354,7 @@ def _pictures(folder):
   def prepare(here):
     import numpy as np
 
-    from tests.data import prepared
+    from tests.data.tfds import prepared
 
     rng = np.random.default_rng(0)
     records = {split: [

@@ -9,8 +9,8 @@ from bigmodels.data.packed import Packed
 from bigmodels.data.scikit import Digits, ScikitTable
 from bigmodels.data.sentences import Sentences
 from bigmodels.data.subset import Subset
-from bigmodels.data.table import Table
-from bigmodels.data.tfds import Tfds
+from bigmodels.data.tables.table import Table
+from bigmodels.data.tfds.tfds import Tfds
 from bigmodels.data.translations import Translations
 
 __all__ = ['Arrays', 'Batches', 'Digits', 'Episodes', 'Generated', 'Packed',

@@ -17,7 +17,8 @@ import jaxlib
 import bigmodels
 from bigmodels.cli.request import Request
 from bigmodels.core.errors import UserError
-from bigmodels.data import array_cache, builders, scratch
+from bigmodels.data.cached import array_cache, scratch
+from bigmodels.data.tfds import builders
 from bigmodels.hardware import devices, program_cache, releases
 from bigmodels.hardware.self_check import check
 from bigmodels.hardware.self_check.programs import PROGRAMS

@@ -5,8 +5,8 @@ with.
 """
 
 from bigmodels.config import Experiment
-from bigmodels.data import table
 from bigmodels.data.sources import DataContext
+from bigmodels.data.tables import table
 from bigmodels.storage.workdir import Workdir
 
 

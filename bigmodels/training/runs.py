@@ -22,7 +22,7 @@ from bigmodels import losses
 from bigmodels.config import Experiment
 from bigmodels.config.resolving import Resolved
 from bigmodels.core.errors import UserError, listed, nearest
-from bigmodels.data import table
+from bigmodels.data.tables import table
 from bigmodels.learners import State
 from bigmodels.tasks.decoding import Settings
 from bigmodels.training import evaluation, features

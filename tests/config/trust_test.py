@@ -86,7 +86,7 @@ HOSTILE = [  # what stands for the optimizer, or what else is set
   'bigmodels.training.opening.load',
   'bigmodels.config.load', 'bigmodels.config.execution.execute',
   'bigmodels.modes.train.run',
-  'bigmodels.core.files.download', 'bigmodels.data.builders.of_class',
+  'bigmodels.core.files.download', 'bigmodels.data.tfds.builders.of_class',
   'bigmodels.data.texts.os.system', 'bigmodels.layers.recurrent.importlib',
   'bigmodels.evilmod.f', 'optax.sys.modules', 'optax.evilmod', 'jax.numpy.load',
   'jax.numpy.save', 'jax.numpy.fromfile', 'jax.pure_callback', 'jax.debug.callback',

@@ -7,14 +7,14 @@ import pytest
 
 from bigmodels.config import resolving
 from bigmodels.core.errors import UserError
-from bigmodels.data import builders, tfds_examples
 from bigmodels.data.sources import DataContext
+from bigmodels.data.tfds import builders, tfds_examples
 from bigmodels.modes import train
 from bigmodels.parallel import layout
 from bigmodels.parallel.sharding import MeshShape
 from bigmodels.training import build, evaluation
 from bigmodels.training.compile import compile_programs
-from tests.data.prepared import flat, record, write
+from tests.data.tfds.prepared import flat, record, write
 
 EXPERIMENT = '''
 from functools import partial

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bigmodels.core.errors import UserError
-from bigmodels.data import array_cache
+from bigmodels.data.cached import array_cache
 from bigmodels.hardware import releases
 from bigmodels.hardware.self_check.program import Program, positive
 from bigmodels.modes import doctor

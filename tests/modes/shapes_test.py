@@ -6,10 +6,10 @@ import jax
 import pytest
 
 from bigmodels.core.errors import UserError
-from bigmodels.data import builders, tfds_cache, tfds_examples
+from bigmodels.data.tfds import builders, tfds_cache, tfds_examples
 from bigmodels.modes import plan, shapes, train
 from tests.conftest import ROOT
-from tests.data.prepared import flat, record, write
+from tests.data.tfds.prepared import flat, record, write
 
 CIFAR = ROOT / 'experiments' / 'cifar_cnn.py'
 # By hand: 3 x 3 of 3 and of 64 channels, then dense layers on 8 x 8 x 128.

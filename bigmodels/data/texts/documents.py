@@ -12,10 +12,11 @@ import numpy as np
 
 from bigmodels.core import files
 from bigmodels.core.errors import UserError, nearest
-from bigmodels.data import builders, origins, tfds, tfds_examples
+from bigmodels.data import origins
 from bigmodels.data.origins import Origin
 from bigmodels.data.sources import DataContext
 from bigmodels.data.texts.reading import NOT_UTF8, check_split, note
+from bigmodels.data.tfds import builders, tfds, tfds_examples
 
 
 class Documents(NamedTuple):

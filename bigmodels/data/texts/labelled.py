@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from bigmodels.core import files
 from bigmodels.core.errors import UserError, nearest
-from bigmodels.data import csv_dialects, origins
+from bigmodels.data import origins
 from bigmodels.data.origins import Origin
 from bigmodels.data.sources import DataContext
+from bigmodels.data.tables import csv_dialects
 from bigmodels.data.texts.reading import check_split
 
 

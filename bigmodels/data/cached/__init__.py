@@ -1,0 +1,1 @@
+"""Arrays that are cached from run to run, with checksums."""

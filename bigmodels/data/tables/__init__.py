@@ -1,0 +1,1 @@
+"""CSV files as sources: read strictly, cleaned, fitted to the training rows."""

@@ -1,0 +1,1 @@
+"""Datasets of tensorflow-datasets as sources, read without TensorFlow."""
