@@ -238,18 +238,19 @@ def _fitting(train: Loader, name: str = 'train', loader: Loader | None = None
     raise
   except Exception as error:  # a model and its transforms are code of users
     reason = message_of(error)
-    ours, theirs = _columns(train), _columns(loader or train)
-    for column in theirs:
-      if ours.get(column) != theirs[column]:
-        reason += (f'; {column} are {theirs[column]} in {name!r}, '
-                   f'{ours.get(column, "missing")} in \'train\'')
+    ours, theirs = (_shapes(each) for each in (train, loader or train))
+    for column in ours:
+      if theirs.get(column, ours[column]) != ours[column]:
+        reason += (f"; column {column!r} is {theirs[column]} in {name!r}, "
+                   f"{ours[column]} in 'train'")
     raise UserError(
       f'the model and the data of {name!r} do not fit: {reason}') from error
 
 
-def _columns(loader: Loader) -> dict[str, str]:
-  return {name: f'{column.dtype} {column.shape[1:]}'
-          for name, column in loader.dataset.read(np.zeros(1, int)).items()}
+def _shapes(loader: Loader) -> dict[str, str]:
+  """Column -> dtype and shape of an example."""
+  columns = loader.dataset.read(np.zeros(1, int))
+  return {name: f'{x.dtype} {x.shape[1:]}' for name, x in columns.items()}
 
 
 def compile_with_text(lowered: jax.stages.Lowered,

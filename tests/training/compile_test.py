@@ -97,7 +97,7 @@ def test_training_images_that_a_model_cannot_take(model, shape, given, said):
 @pytest.mark.parametrize('shape', [LARGE, GREY])
 @pytest.mark.parametrize('given', [FITTED, FIXED])
 def test_images_of_an_evaluation_that_are_not_as_in_training(model, shape, given):
-  both = f"; inputs are uint8 {shape} in 'test', uint8 (8, 8, 3) in 'train'"
+  both = f"; column 'inputs' is uint8 {shape} in 'test', uint8 (8, 8, 3) in 'train'"
   with pytest.raises(UserError, match=(
       "^the model and the data of 'test' do not fit: .*" + re.escape(both) + '$')):
     traced(model, COLOUR, shape, given)
@@ -120,3 +120,23 @@ def test_transforms_that_an_evaluation_lacks():
   with pytest.raises(UserError, match="data of 'test' do not fit: Cnn needs images of "
                      r'floats, got uint8 \(8, 8, 3\): end [a-z ]*$'):
     traced(CNN, COLOUR, COLOUR, FITTED, ())
+
+
+def test_a_model_of_other_columns_than_inputs():
+  ids = np.arange(8, dtype=np.int32)
+  ratings = data.Arrays(columns={'user': ids, 'item': ids, 'labels': ids / 8})
+
+  class Ratings(nn.Module):
+
+    @nn.compact
+    def __call__(self, user, item, *, train):
+      raise ValueError('no such user')
+
+  experiment = Experiment(
+    model=Ratings(), task=partial(tasks.regression, inputs=('user', 'item')),
+    optimizer=partial(optax.sgd, 0.1), train=data.Batches(source=ratings, batch_size=4),
+    evals={}, duration=Duration(steps=1))
+  one = layout.make_layout(MeshShape(), 'jit', ())
+  built = build.build(experiment, one, DataContext(None, None, {}))
+  with pytest.raises(UserError, match="data of 'train' do not fit: no such user$"):
+    trace(built.learner, built.train, built.evals, one)
