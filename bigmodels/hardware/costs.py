@@ -6,9 +6,15 @@ arithmetic, in the traced program.
 """
 
 import math
+import pathlib
 import re
+import tempfile
 from collections import Counter
 from typing import NamedTuple
+
+import jax
+
+from bigmodels.hardware import device_specs, devices
 
 
 class Collective(NamedTuple):
@@ -48,6 +54,22 @@ class Costs(NamedTuple):
   def link_bytes(self) -> float:
     """Bytes that leave the device, by all collectives."""
     return sum(c.link_bytes for c in self.collectives.values())
+
+
+def compile_with_text(lowered: jax.stages.Lowered,
+                      device_kind: str) -> tuple[jax.stages.Compiled, str]:
+  """Compiles anew, and returns the optimized program as XLA wrote it down as well.
+
+  `as_text()` of the result would do, could jaxlib read back all that libtpu makes
+  (0.10.2 cannot, of collectives that run beside products).
+  """
+  options = devices.compiler_options(device_kind)  # a CPU's kind is its platform
+  with devices.compilation_cache_disabled(), tempfile.TemporaryDirectory() as folder:
+    compiled = lowered.compile({
+      'xla_dump_to': folder, 'xla_dump_hlo_as_text': True, **options,
+      **device_specs.hlo_text_options(device_kind)})
+    written, = pathlib.Path(folder).glob('*after_optimizations.txt')
+    return compiled, written.read_text()
 
 
 def program_costs(text: str) -> Costs:

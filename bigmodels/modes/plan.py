@@ -166,7 +166,7 @@ def _plan(request: Request, experiment: Experiment, targets: list,
   start = time.perf_counter()
   lowered = traced.lower['advance']()
   try:
-    compiled, text = compile.compile_with_text(lowered, targets[0].device_kind)
+    compiled, text = costs.compile_with_text(lowered, targets[0].device_kind)
   except jax.errors.JaxRuntimeError as error:
     if 'RESOURCE_EXHAUSTED' not in str(error):
       raise

@@ -3,8 +3,6 @@
 import concurrent.futures
 import contextlib
 import functools
-import pathlib
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -17,7 +15,7 @@ from jax.sharding import PartitionSpec
 
 from bigmodels.core.errors import UserError, message_of
 from bigmodels.data.batches import Loader
-from bigmodels.hardware import device_specs, devices, flops
+from bigmodels.hardware import devices, flops
 from bigmodels.learners.learner import Learner, State
 from bigmodels.parallel.layout import Layout
 from bigmodels.parallel.random import slice_key
@@ -251,22 +249,6 @@ def _shapes(loader: Loader) -> dict[str, str]:
   """Column -> dtype and shape of an example."""
   columns = loader.dataset.read(np.zeros(1, int))
   return {name: f'{x.dtype} {x.shape[1:]}' for name, x in columns.items()}
-
-
-def compile_with_text(lowered: jax.stages.Lowered,
-                      device_kind: str) -> tuple[jax.stages.Compiled, str]:
-  """Compiles anew, and returns the optimized program as XLA wrote it down as well.
-
-  `as_text()` of the result would do, could jaxlib read back all that libtpu makes
-  (0.10.2 cannot, of collectives that run beside products).
-  """
-  options = devices.compiler_options(device_kind)  # a CPU's kind is its platform
-  with devices.compilation_cache_disabled(), tempfile.TemporaryDirectory() as folder:
-    compiled = lowered.compile({
-      'xla_dump_to': folder, 'xla_dump_hlo_as_text': True, **options,
-      **device_specs.hlo_text_options(device_kind)})
-    written, = pathlib.Path(folder).glob('*after_optimizations.txt')
-    return compiled, written.read_text()
 
 
 def _slow_in_a_loop(jaxpr: core.ClosedJaxpr) -> bool:

@@ -21,7 +21,6 @@ from jax.sharding import PartitionSpec as P
 
 from bigmodels.core.errors import UserError
 from bigmodels.hardware import costs, device_specs
-from bigmodels.training.compile import compile_with_text
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 WIDTH = 512
@@ -43,8 +42,8 @@ def abstract(mesh, spec, shape, dtype=float32):
 
 def collective_program(f, mesh, spec, shape):
   f = jax.shard_map(f, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)
-  return compile_with_text(jax.jit(f).lower(abstract(mesh, spec, shape)),
-                           mesh.devices.flat[0].device_kind)[1]
+  return costs.compile_with_text(jax.jit(f).lower(abstract(mesh, spec, shape)),
+                                 mesh.devices.flat[0].device_kind)[1]
 
 
 def collective_programs(devices):

@@ -138,5 +138,5 @@ def test_a_model_of_other_columns_than_inputs():
     evals={}, duration=Duration(steps=1))
   one = layout.make_layout(MeshShape(), 'jit', ())
   built = build.build(experiment, one, DataContext(None, None, {}))
-  with pytest.raises(UserError, match="data of 'train' do not fit: no such user$"):
+  with pytest.raises(UserError, match=r"data of 'train' do not fit: no such user$"):
     trace(built.learner, built.train, built.evals, one)
