@@ -20,7 +20,7 @@ _CODE = pathlib.Path(__file__).resolve().parents[1]
 
 @console.complete()
 def start(argv: list[str]) -> None:
-  """Runs a command line. What the user can mend ends in one message on stderr.
+  """Runs a command line. A `UserError` is printed as a message on stderr.
 
   Args:
     argv: the name of the program first.
@@ -40,10 +40,10 @@ def start(argv: list[str]) -> None:
     argv, overrides = options.split(argv)
     app.run(lambda rest: main(rest, overrides, own), argv, flags_parser=parse)
   except UserError as error:
-    _mendable(error)
+    _exit_with(error)
   except Exception as error:
-    if mendable := of_callback(error) or of_machine(error, _CODE):
-      _mendable(mendable)
+    if user_error := of_callback(error) or of_machine(error, _CODE):
+      _exit_with(user_error)
     if not re.search('RESOURCE_EXHAUSTED|Out of memory', str(error)):  # of XLA
       raise
     print(f'error: out of memory: {str(error).splitlines()[0]} (--mode=plan reports '
@@ -54,7 +54,7 @@ def start(argv: list[str]) -> None:
     sys.exit(130)
 
 
-def _mendable(error: UserError) -> None:
+def _exit_with(error: UserError) -> None:
   if flags.FLAGS.is_parsed() and flags.FLAGS.verbosity > 0:
     traceback.print_exc()
   # Lines that come from data are indented, to tell them from messages.

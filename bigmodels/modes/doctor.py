@@ -50,11 +50,11 @@ def run(request: Request) -> None:
     if getattr(request, name):
       flag = {'overrides': 'config'}.get(name, name)
       raise UserError(f'--{flag}: --mode=doctor takes no experiment and no run')
-  _say_machine()
-  _say_packages()
-  wrong = _say_cache(request.cache_dir)
-  _say_data(request.data_dir)
-  backend = _say_devices(request.require_backend)
+  _show_machine()
+  _show_packages()
+  wrong = _show_cache(request.cache_dir)
+  _show_data(request.data_dir)
+  backend = _show_devices(request.require_backend)
   _self_check(backend)
   if wrong:
     raise UserError(f'--cache_dir: {len(wrong)} of the files there are not as they '
@@ -62,20 +62,20 @@ def run(request: Request) -> None:
                     'it next needs them. Check the disk')
 
 
-def _say(name: str, text: object) -> None:
+def _row(name: str, text: object) -> None:
   print(f'{name:20} {text}', flush=True)
 
 
-def _say_machine() -> None:
-  _say('system', platform.platform())
-  _say('processor', f'{_processor()}, {_cores()} cores')
+def _show_machine() -> None:
+  _row('system', platform.platform())
+  _row('processor', f'{_processor()}, {_cores()} cores')
   try:
     memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
-    _say('memory', f'{memory / 1e9:.1f} GB')
+    _row('memory', f'{memory / 1e9:.1f} GB')
   except (AttributeError, ValueError, OSError):
-    _say('memory', 'unknown')
-  _say('Python', f'{platform.python_version()}, {sys.executable}')
-  _say('bigmodels', bigmodels.__version__)
+    _row('memory', 'unknown')
+  _row('Python', f'{platform.python_version()}, {sys.executable}')
+  _row('bigmodels', bigmodels.__version__)
 
 
 def _processor() -> str:
@@ -93,59 +93,59 @@ def _cores() -> int | None:
   return os.cpu_count()
 
 
-def _say_packages() -> None:
+def _show_packages() -> None:
   for name in _PACKAGES:
-    _say(name, releases.installed(name) or 'not installed')
+    _row(name, releases.installed(name) or 'not installed')
   for name, use in _OPTIONAL.items():
-    _say(name, releases.installed(name) or f'not installed; needed for {use}')
+    _row(name, releases.installed(name) or f'not installed; needed for {use}')
   if importlib.util.find_spec('libtpu') is None:
-    _say('planning for TPUs', 'not possible without libtpu')
+    _row('planning for TPUs', 'not possible without libtpu')
   else:
-    _say('planning for TPUs', 'possible: --mode=plan --topology=v5e:4x4')
+    _row('planning for TPUs', 'possible: --mode=plan --topology=v5e:4x4')
 
 
-def _say_cache(folder: pathlib.Path) -> tuple[str, ...]:
+def _show_cache(folder: pathlib.Path) -> tuple[str, ...]:
   """Returns a line for each damaged file."""
   problem = devices.write_error(folder)
   if problem:
-    _say('cache', f'{folder}: problem: {problem}; choose another with --cache_dir. '
+    _row('cache', f'{folder}: problem: {problem}; choose another with --cache_dir. '
                   'Without a cache, programs are compiled at every start, and data of '
                   'TFDS cannot be decoded')
   else:
-    _say('cache', f'{folder}: writable')
+    _row('cache', f'{folder}: writable')
   for name, part in (('compiled programs', 'xla'), ('decoded data', 'decoded')):
     files, size = scratch.size_of(folder / part)
-    _say(f'  {name}', f'{files:,} files, {size / 1e6:,.1f} MB')
+    _row(f'  {name}', f'{files:,} files, {size / 1e6:,.1f} MB')
   count, wrong = program_cache.verify(folder / 'xla')
   if count:
-    _say('', f'{count:,} compiled programs compared with their checksums: '
+    _row('', f'{count:,} compiled programs compared with their checksums: '
              f'{f"{len(wrong):,} wrong" if wrong else "all right"}')
   for line in wrong:
     print(f'wrong: {line}', flush=True)
-  return wrong + _say_decoded(folder / 'decoded')
+  return wrong + _show_decoded(folder / 'decoded')
 
 
-def _say_decoded(folder: pathlib.Path) -> tuple[str, ...]:
+def _show_decoded(folder: pathlib.Path) -> tuple[str, ...]:
   """Compares all decoded data with its checksums; returns what is wrong with it."""
   found = array_cache.examine(folder)
   if found.files or found.damaged:
-    _say('', f'{found.files:,} files of arrays, {found.nbytes / 1e6:,.1f} MB, compared '
+    _row('', f'{found.files:,} files of arrays, {found.nbytes / 1e6:,.1f} MB, compared '
              'with their checksums: ' + (
                f'{len(found.damaged):,} wrong' if found.damaged else 'all right'))
   for line in found.damaged:
     print(f'wrong: {line}', flush=True)
   if found.older:
-    _say('', 'of an older version, without checksums, so it will be decoded again when '
+    _row('', 'of an older version, without checksums, so it will be decoded again when '
              f'it is next read: {", ".join(found.older)}')
   left = scratch.left_over(folder)
   if left:
     size = sum(scratch.size_of(each)[1] for each in left)
-    _say('', f'{len(left)} folder{"s" * (len(left) > 1)} that killed runs left, '
+    _row('', f'{len(left)} folder{"s" * (len(left) > 1)} that killed runs left, '
              f'{size / 1e6:,.1f} MB: removed when a run next reads data of TFDS')
   return found.damaged
 
 
-def _say_data(data_dir: str | None) -> None:
+def _show_data(data_dir: str | None) -> None:
   folder = builders.root(data_dir)
   try:
     if folder.is_dir():
@@ -157,15 +157,15 @@ def _say_data(data_dir: str | None) -> None:
       found = 'does not exist; --mode=download creates it'
   except OSError as error:
     found = f'cannot be read: {error.strerror}'
-  _say('data', f'{folder}: {found}')
+  _row('data', f'{folder}: {found}')
 
 
-def _say_devices(required: str | None) -> str:
+def _show_devices(required: str | None) -> str:
   """Starts JAX and returns its backend."""
-  _say('device', devices.require_backend(required))
+  _row('device', devices.require_backend(required))
   backend = jax.default_backend()
   if not releases.warnings(jaxlib.__version__, backend):
-    _say('known wrong results', f'none of jaxlib {jaxlib.__version__} on {backend}')
+    _row('known wrong results', f'none of jaxlib {jaxlib.__version__} on {backend}')
   return backend
 
 
@@ -176,7 +176,7 @@ def _self_check(backend: str) -> None:
     UserError: if there are any.
   """
   start, wrong, other_bits = time.perf_counter(), [], 0
-  _say('self-check', f'{len(PROGRAMS)} programs, each compiled by default, as a run '
+  _row('self-check', f'{len(PROGRAMS)} programs, each compiled by default, as a run '
                      'compiles it, and without optimizations')
   with devices.compilation_cache_disabled():
     findings = check.check_all(PROGRAMS, devices.compiler_options(backend),
@@ -187,15 +187,15 @@ def _self_check(backend: str) -> None:
         wrong.append(finding.name)
         print(f'wrong: {finding.describe()}', flush=True)
       if number % 50 == 0 and number < len(PROGRAMS):
-        _say('', f'{number} done, {time.perf_counter() - start:.0f} s')
+        _row('', f'{number} done, {time.perf_counter() - start:.0f} s')
   if other_bits and backend == 'gpu':
-    _say('', f'{other_bits} differ in their last bits from run to run, as sums on a '
+    _row('', f'{other_bits} differ in their last bits from run to run, as sums on a '
              'GPU may')
   seconds = time.perf_counter() - start
   if not wrong:
-    _say('self-check', f'{len(PROGRAMS)} programs: all right, {seconds:.0f} s')
+    _row('self-check', f'{len(PROGRAMS)} programs: all right, {seconds:.0f} s')
     return
-  _say('self-check', f'{len(PROGRAMS)} programs: {len(wrong)} wrong, {seconds:.0f} s')
+  _row('self-check', f'{len(PROGRAMS)} programs: {len(wrong)} wrong, {seconds:.0f} s')
   known = releases.known_bugs(jaxlib.__version__, backend)
   raise UserError(
     f'jaxlib {jaxlib.__version__} on {backend} computes {len(wrong)} of '

@@ -1,4 +1,4 @@
-"""--mode=train: trains, or goes on where a workdir stopped."""
+"""--mode=train: trains, or resumes the run in a workdir."""
 
 import contextlib
 import json
@@ -96,7 +96,7 @@ def _train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
     group.agree('the parameters', str(loop.copies(carry.state.params)[0]))
     if progress.step == 0:
       check_monitor(built, programs, carry.state)
-    _say_run(built, programs, carry, say)
+    _print_run(built, programs, carry, say)
     writers = Writers(workdir, progress.step, built.steps,
                       built.train.order.batch_size) if group.main else (
       Silent(progress.records))
@@ -142,7 +142,7 @@ def _initial(built: build.Built, programs: Programs, taken: dict | None,
   return carry
 
 
-def _say_run(built: build.Built, programs: Programs, carry: Carry,
+def _print_run(built: build.Built, programs: Programs, carry: Carry,
              say: Callable[[str], None]) -> None:
   """Prints the size of the run, and which statistics are not of a whole batch."""
   size, microbatches = built.train.order.batch_size, built.experiment.accumulate

@@ -321,7 +321,7 @@ def _in_every_process(here: bool) -> bool:
 
 @functools.cache  # once: a hook on top of a hook would grow with every folder
 def _silence_event_loops() -> None:
-  """Has a failure reported once, by us, not by each task and thread that it ends.
+  """Silences the further reports, by tasks and threads, of a failure we report.
 
   Each read and write of TensorStore that fails later is reported to an event loop that
   Orbax has closed by then, and that to `sys.unraisablehook`.
@@ -338,7 +338,7 @@ def _silence_event_loops() -> None:
 
 @contextlib.contextmanager
 def _without_warnings() -> Iterator[None]:
-  """Has absl, by which Orbax logs, print errors only in here."""
+  """Hides the warnings of absl, by which Orbax logs, in this context."""
   from absl import logging as absl_logging
 
   before = absl_logging.get_verbosity()

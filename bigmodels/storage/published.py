@@ -168,46 +168,47 @@ def _check_copies(copies: Mapping[str, str], used: set[str],
 # --- arrays ---------------------------------------------------------------------
 
 
-def _names(place, shape: tuple[int, ...]) -> list[str]:
+def _names(location, shape: tuple[int, ...]) -> list[str]:
   """The arrays that a parameter of a shape is made of."""
-  if '{}' not in place.name:
-    return [place.name]
-  return [place.name.format(block) for block in range(shape[0])]
+  if '{}' not in location.name:
+    return [location.name]
+  return [location.name.format(block) for block in range(shape[0])]
 
 
-def _axes(place, number: int) -> tuple[int, ...]:
+def _axes(location, number: int) -> tuple[int, ...]:
   """The order of axes that turns `[out, in, ...]` into `[..., in, out]`."""
   axes = tuple(range(number))
-  return (*axes[2:], *axes[1::-1]) if place.transposed else axes
+  return (*axes[2:], *axes[1::-1]) if location.transposed else axes
 
 
-def _shape(place, names: list[str], arrays: Mapping[str, StoredArray]
+def _shape(location, names: list[str], arrays: Mapping[str, StoredArray]
            ) -> tuple[int, ...]:
   """The shape that a parameter would have."""
   shapes = []
   for name in names:
     shape = arrays[name].shape
-    shape = tuple(shape[axis] for axis in _axes(place, len(shape)))
-    first, rest = shape[: len(place.merged)], shape[len(place.merged) :]
+    shape = tuple(shape[axis] for axis in _axes(location, len(shape)))
+    first, rest = shape[: len(location.merged)], shape[len(location.merged) :]
     # Other sides of the same product stay as they are, which fits nothing.
-    if place.merged and (first == place.merged or math.prod(first) != math.prod(
-      place.merged)):
+    if location.merged and (first == location.merged or math.prod(first) != math.prod(
+      location.merged)):
       shape = (math.prod(first), *rest)
-    shapes.append((*shape[:-1], shape[-1] / place.parts) if shape else shape)
+    shapes.append((*shape[:-1], shape[-1] / location.parts) if shape else shape)
   first = tuple(int(n) if n == int(n) else n for n in shapes[0])
   if any(shape != shapes[0] for shape in shapes):
     raise Unfit(f'{names[0]} to {names[-1]} differ in shape')
-  return (len(names), *first) if '{}' in place.name else first
+  return (len(names), *first) if '{}' in location.name else first
 
 
-def _assemble(place, names: list[str], arrays: Mapping[str, StoredArray]) -> np.ndarray:
+def _assemble(location, names: list[str], arrays: Mapping[str, StoredArray]
+              ) -> np.ndarray:
   """A parameter: transposed, cut and stacked."""
   found = []
   for name in names:
     array = arrays[name].read()
-    array = array.transpose(_axes(place, array.ndim))
-    if place.merged:
-      array = array.reshape(-1, *array.shape[len(place.merged) :])
-    size = array.shape[-1] // place.parts
-    found.append(array[..., place.part * size : (place.part + 1) * size])
-  return np.stack(found) if '{}' in place.name else found[0]
+    array = array.transpose(_axes(location, array.ndim))
+    if location.merged:
+      array = array.reshape(-1, *array.shape[len(location.merged) :])
+    size = array.shape[-1] // location.parts
+    found.append(array[..., location.part * size : (location.part + 1) * size])
+  return np.stack(found) if '{}' in location.name else found[0]

@@ -1,4 +1,4 @@
-"""What lies beside published weights is compared: `config.json`, `tokenizer.json`.
+"""Checks of the files beside published weights: `config.json`, `tokenizer.json`.
 
 They hold what the shapes of arrays do not show, such as the number of heads.
 """

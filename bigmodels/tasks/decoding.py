@@ -63,10 +63,10 @@ class Settings:
     if '' in self.stop:
       raise ValueError(f'stop: must be texts that are not empty, got {self.stop}')
     if (self.beams or 1) > 1:
-      for name, wanted in (('top_k', None), ('top_p', None), ('temperature', 1.0)):
+      for name, legal in (('top_k', None), ('top_p', None), ('temperature', 1.0)):
         value = getattr(self, name)
-        if value != wanted:
-          raise ValueError(f'{name}: must be {wanted} with {self.beams} beams, which '
+        if value != legal:
+          raise ValueError(f'{name}: must be {legal} with {self.beams} beams, which '
                            f'draw nothing, got {value}')
 
   @property
@@ -76,7 +76,7 @@ class Settings:
 
 
 class TooLong(ValueError):
-  """A prompt and what is wanted after it are more than a model can look at.
+  """A prompt and its continuation are longer than what a model can attend to.
 
   Attributes:
     room: tokens that there is room for after the prompt; may be 0 or negative.
@@ -99,7 +99,7 @@ class TooLong(ValueError):
 
 
 def require_room(prompt: int, count: int, length: int | None) -> None:
-  """Refuses more than a model can look at.
+  """Refuses more tokens than a model can attend to.
 
   Args:
     prompt: tokens of the longest prompt.
@@ -122,8 +122,8 @@ def choose(key: jax.Array, logits: jax.Array, *, temperature: float = 1.0,
            top_k: int | None = None, top_p: float | None = None) -> jax.Array:
   """A token for every example.
 
-  The draw of example i comes of `fold_in(key, i)`, however many there are. Of equal
-  logits the first token counts as the likelier one.
+  Example i is drawn with `fold_in(key, i)`, however many there are. Of equal logits
+  the first token counts as the likelier one.
 
   Args:
     key: of the draws.
@@ -156,7 +156,7 @@ def choose(key: jax.Array, logits: jax.Array, *, temperature: float = 1.0,
 
 
 class _Text(NamedTuple):
-  """Where `generate` stands: `count` tokens are found, the last is not yet read."""
+  """The state of `generate`: `count` new tokens; the last is not yet read."""
 
   count: jax.Array
   last: jax.Array
@@ -169,9 +169,9 @@ def generate(advance: Callable, tokens: jax.Array, segments: jax.Array, key: jax
              *, count: int, temperature: float = 1.0, top_k: int | None = None,
              top_p: float | None = None, stop_tokens: tuple[int, ...] = ()
              ) -> tuple[jax.Array, jax.Array]:
-  """Continues prompts token by token; reads each prompt at once, and nothing twice.
+  """Continues prompts token by token; each prompt is read in one call, nothing twice.
 
-  To be compiled as a whole. It ends as soon as all examples have stopped.
+  Call it inside `jax.jit`. It ends as soon as all examples have stopped.
 
   Args:
     advance: (cache, tokens `[batch, n]`, segments `[batch, n]`) -> logits `[batch, n,
@@ -248,7 +248,7 @@ def batch_axes(make_cache: Callable[[int], Any]) -> Any:
 
 
 class _Beams(NamedTuple):
-  """Where a beam search stands, after `count` tokens; arrays are `[batch, beams]`.
+  """The state of a beam search after `count` tokens; arrays are `[batch, beams]`.
 
   Attributes:
     count: tokens of what runs.

@@ -20,7 +20,7 @@ class Generation(NamedTuple):
   """What a learner of two adversaries needs of a model.
 
   The params have the parts `generator` and `discriminator`. Neither loss sends a
-  gradient into the part of the other. See `Task` for what is not said here.
+  gradient into the part of the other. See `Task` for the other fields.
 
   Attributes:
     latent: length of the latents.
@@ -83,10 +83,10 @@ def generation(model, loss: Callable = losses.non_saturating_gan,
     ValueError: for a model without the parts above, or a `white` outside 1 to 255.
   """
   module = getattr(model, 'model', model)  # within its precision
-  lacking = [n for n in ('latent', 'classes', 'generate', 'discriminate')
+  missing = [n for n in ('latent', 'classes', 'generate', 'discriminate')
              if not hasattr(module, n)]
-  if lacking:
-    raise ValueError(f'generation needs a model with {", ".join(lacking)}, such as '
+  if missing:
+    raise ValueError(f'generation needs a model with {", ".join(missing)}, such as '
                      f'models.Dcgan, got {type(module).__name__}')
   if not 1 <= white <= 255:
     raise ValueError(f'white: must be >= 1 and <= 255, got {white}')

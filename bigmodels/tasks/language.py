@@ -53,7 +53,7 @@ def next_token(model, *, tokenizer) -> Task:
 
   @partial(jax.jit, static_argnames=(
     'count', 'temperature', 'top_k', 'top_p', 'stop_tokens'))
-  def going_on(params, model_state, tokens, segments, key, *, count, **settings):
+  def continue_texts(params, model_state, tokens, segments, key, *, count, **settings):
     def advance(cache, tokens, segments):
       return model.apply(
         {'params': params, **model_state, **(cache or {})}, tokens, segments=segments,
@@ -79,12 +79,12 @@ def next_token(model, *, tokenizer) -> Task:
     segments = np.zeros_like(tokens)
     for row, text in enumerate(texts):
       tokens[row, width - len(text):], segments[row, width - len(text):] = text, 1
-    # Not where the tokenizer knows no such text: it would stop at any 'unknown'.
+    # Only texts that the tokenizer knows: others would stop at any 'unknown'.
     known = [(stop, encode(tokenizer, '--stop', stop)) for stop in settings.stop]
     stops = {int(ids[0]) for stop, ids in known
              if len(ids) == 1 and tokenizer.decode(ids) == stop}
     stops = tuple(sorted({*stops, *start}))
-    found, lengths = jax.device_get(going_on(
+    found, lengths = jax.device_get(continue_texts(
       params, model_state, tokens, segments, key, count=settings.count,
       stop_tokens=stops, **settings.choice))
     return [(decoding.before(tokenizer.decode(ids[:n]), settings.stop), int(n))
@@ -121,7 +121,7 @@ def masked_token(model, *, tokenizer, rate: float = 0.15) -> Task:
   plain, = np.nonzero(~special)
   columns = Columns(keywords=('segments', 'masked_positions'))
 
-  def hidden(batch, key, train):
+  def masked(batch, key, train):
     tokens = jnp.asarray(batch['inputs'], jnp.int32)
     length = tokens.shape[1]
     draw = partial(jax.random.uniform, shape=tokens.shape)
@@ -137,7 +137,7 @@ def masked_token(model, *, tokenizer, rate: float = 0.15) -> Task:
       key = jax.random.key(1)
     chosen, fate, other = (draw(jax.random.fold_in(key, i)) for i in range(3))
     if 'weights' in batch and 'segments' not in batch:
-      # What only fills up a block is not looked at.
+      # Padding at the end of a block is not attended to.
       batch = {**batch, 'segments': jnp.asarray(batch['weights'], jnp.int32)}
     there = ~jnp.asarray(special)[tokens]
     for name in ('segments', 'weights'):
@@ -160,7 +160,7 @@ def masked_token(model, *, tokenizer, rate: float = 0.15) -> Task:
 
   def objective(params, model_state, batch, key, train):
     mask_key, key = jax.random.split(key)
-    batch, labels, weights = hidden(batch, mask_key, train)
+    batch, labels, weights = masked(batch, mask_key, train)
     logits, model_state = apply(
       model, columns, params, model_state, batch, key=key, train=train)
     logits = _logits(logits, labels, tokenizer)

@@ -94,9 +94,9 @@ class Columns(NamedTuple):
     Raises:
       ValueError: for a batch without one of the arguments.
     """
-    lacking = [name for name in self.arguments if name not in batch]
-    if lacking:
-      raise ValueError(f'the task needs the column {lacking[0]!r}, the data has '
+    missing = [name for name in self.arguments if name not in batch]
+    if missing:
+      raise ValueError(f'the task needs the column {missing[0]!r}, the data has '
                        f'{", ".join(batch)}')
     return [batch[name] for name in self.arguments], {
       name: batch[name] for name in self.keywords if name in batch}

@@ -37,9 +37,9 @@ def translation(model, *, tokenizer, smoothing: float = 0.1, beams: int = 1,
   Raises:
     ValueError: for a tokenizer without 'begin' or 'end', or settings out of range.
   """
-  if lacking := [n for n in ('begin', 'end') if n not in tokenizer.special]:
+  if missing := [n for n in ('begin', 'end') if n not in tokenizer.special]:
     raise ValueError(f'translation needs a tokenizer with the special token '
-                     f'{lacking[0]!r}; it has {", ".join(tokenizer.special) or "none"}')
+                     f'{missing[0]!r}; it has {", ".join(tokenizer.special) or "none"}')
   if not 0 <= smoothing < 1:
     raise ValueError(f'smoothing: must be >= 0 and < 1, got {smoothing}')
   decoding.Settings(beams=beams, penalty=penalty)  # refuses what cannot be
@@ -59,7 +59,7 @@ def translation(model, *, tokenizer, smoothing: float = 0.1, beams: int = 1,
       return value, (model_state, means, {})
     found = search(params, batch['inputs'], batch['segments'], beams=beams,
                    penalty=penalty, count=_longest(batch['inputs'].shape[1]))
-    # -1 is no token, and left out of a decoded text.
+    # A tokenizer skips -1, which is no token.
     return value, (model_state, means, {
       'translations': found, 'references': jnp.where(weights > 0, labels, -1),
       **outputs})
@@ -69,7 +69,7 @@ def translation(model, *, tokenizer, smoothing: float = 0.1, beams: int = 1,
     memory = model.apply({'params': params}, sources, segments=segments, train=False,
                          method='encode')
 
-    def advance(cache, tokens):  # the beams of a source ask the same memory
+    def advance(cache, tokens):  # the beams of a source attend to the same memory
       return model.apply(
         {'params': params, **(cache or {})}, tokens, memory, segments=segments,
         decode=count, train=False, method='decode', mutable=['cache'])
@@ -114,5 +114,5 @@ def translation(model, *, tokenizer, smoothing: float = 0.1, beams: int = 1,
 
 
 def _longest(length: int) -> int:
-  """The most tokens that a translation of so many may take."""
+  """The most tokens of the translation of a text of this many."""
   return length + length // 4 + 8

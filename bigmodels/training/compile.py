@@ -39,7 +39,7 @@ class Carry(NamedTuple):
 
 
 class Traced(NamedTuple):
-  """A learner's functions with their data roads inside, before they are compiled.
+  """A learner's functions that read their own batches, before they are compiled.
 
   Attributes:
     train, evals, layout: what it was traced with.
@@ -124,7 +124,7 @@ def compile_traced(traced: Traced, only: tuple[str, ...] | None = None) -> Progr
 
 def trace(learner: Learner, train: Loader, evals: dict[str, Loader],
           layout: Layout) -> Traced:
-  """Traces a learner's three functions with their data roads inside.
+  """Traces a learner's three functions, each with the reading of its batches.
 
   A dispatch takes any number of steps in one program: a loop whose length is an
   argument. So where dispatches begin and end changes no bit of the result.
@@ -150,12 +150,12 @@ def trace(learner: Learner, train: Loader, evals: dict[str, Loader],
   def step_of(state, resident, host_batch):
     return one_step(state, batch_of(state, resident, host_batch, 0))
 
-  # Each function is traced once, here, with a model's errors.
+  # Each function is traced once, here, where the errors of a model are reported.
   with _fitting(train):
-    rootless = State(jnp.int32(0), None, None, None, key, None)
+    key_only = State(jnp.int32(0), None, None, None, key, None)
     batch = jax.eval_shape(
       layout.shard_map(batch_of, (WHOLE, WHOLE, cut, WHOLE), examples),
-      rootless, train.resident, host_batch, 0)
+      key_only, train.resident, host_batch, 0)
     if train.microbatches > 1:
       batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), batch)
     state = jax.jit(learner.init).eval_shape(key, batch)
@@ -203,23 +203,23 @@ def trace(learner: Learner, train: Loader, evals: dict[str, Loader],
 
   carry = jax.eval_shape(fresh, key)
   carry = layout.with_shardings(carry, carry.state.params)
-  everywhere = layout.sharding()
+  replicated = layout.sharding()
   shardings = jax.tree.map(lambda x: x.sharding, carry)
 
   def scalar(dtype):
-    return jax.ShapeDtypeStruct((), dtype, sharding=everywhere)
+    return jax.ShapeDtypeStruct((), dtype, sharding=replicated)
 
   lower = {
     'init': lambda: jax.jit(fresh, out_shardings=shardings).lower(
-      jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=everywhere)),
+      jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=replicated)),
     'advance': lambda: jax.jit(
       layout.shard_map(advance, (WHOLE,) * 4 + (cut, WHOLE, WHOLE, every), WHOLE),
-      donate_argnums=0, out_shardings=(shardings, everywhere)).lower(
+      donate_argnums=0, out_shardings=(shardings, replicated)).lower(
         *carry, train.resident, host_batch, scalar(jnp.int32), scalar(jnp.bool),
         layout.shard_votes(np.array(Votes(), np.int32))),
   } | {
     name: lambda name=name: jax.jit(
-      evaluations[name], out_shardings=everywhere).lower(
+      evaluations[name], out_shardings=replicated).lower(
         carry.state, evals[name].resident, evals[name].host_batch(0, 1))
     for name in evals}
   return Traced(train, evals, layout, carry, traced.jaxpr, lower, names,
@@ -229,12 +229,12 @@ def trace(learner: Learner, train: Loader, evals: dict[str, Loader],
 @contextlib.contextmanager
 def _fitting(train: Loader, name: str = 'train', loader: Loader | None = None
              ) -> Iterator[None]:
-  """Turns a model's refusal of a split into a `UserError`."""
+  """Turns an error of a model about a split into a `UserError`."""
   try:
     yield
   except UserError:
     raise
-  except Exception as error:  # a model and its transforms are code of users
+  except Exception as error:  # users write models and transforms
     reason = message_of(error)
     ours, theirs = (_shapes(each) for each in (train, loader or train))
     for column in ours:
@@ -278,7 +278,7 @@ def _evaluation(learner: Learner, loader: Loader, layout: Layout) -> Callable:
 
 
 def _cut(loader: Loader) -> PartitionSpec:
-  """How what a dispatch is given lies over the devices."""
+  """The sharding of what the host gives to a dispatch."""
   # Rows of many batches, or the examples of one.
   return PartitionSpec(*(None,) * (2 if loader.resident else 1), BATCH_AXES)
 

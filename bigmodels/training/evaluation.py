@@ -68,7 +68,7 @@ def evaluate(built: Built, programs: Programs, name: str, state: Any,
              for key in parts[0][1]}
   rows = np.flatnonzero(outputs.pop('mask') > 0)  # evaluation goes in order
   outputs = {key: values[rows] for key, values in outputs.items()}
-  # What a task says of a whole split comes first: the report has it as headlines.
+  # The summary comes first: the report shows the first metrics as headlines.
   summary = built.task.summarize(outputs) if built.task.summarize else {}
   found = summary | values_of(metrics) | summary
   return {f'{name}/{key}': value for key, value in found.items()}, (
@@ -141,12 +141,13 @@ def not_finite_inputs(built: Built, name: str, state: Any, index: int) -> str:
   batch = jax.jit(loader.batch)(
     loader.resident, loader.host_batch(index, 1), 0,
     data_keys(state, loader, built.layout))
-  rows, good = np.asarray(batch['row']), True
+  rows = np.asarray(batch['row'])
+  good = np.ones(rows.shape, bool)
   for column in built.task.inputs:
     if column in batch and jnp.issubdtype(batch[column].dtype, jnp.floating):
       values = np.asarray(batch[column], np.float32)
       good &= np.isfinite(values).reshape(*rows.shape, -1).all(-1)
-  bad = rows[~good & (np.asarray(batch['mask']) > 0)] if good is not True else rows[:0]
+  bad = rows[~good & (np.asarray(batch['mask']) > 0)]
   if not bad.size:
     return ''
   transforms = ', '.join(getattr(getattr(each, 'func', each), '__name__', repr(each))

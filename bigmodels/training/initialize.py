@@ -1,8 +1,7 @@
 """Parameters from elsewhere: the best of another run, or published ones.
 
-Batch statistics, which belong to parameters as they are, come with them: in what
-follows a parameter may be one. Their names are those of their module, as
-`stem/norm/mean` beside `stem/norm/scale`.
+Batch statistics are read together with the parameters of their module, and named like
+them: `stem/norm/mean` beside `stem/norm/scale`.
 """
 
 import pathlib
@@ -214,10 +213,11 @@ def _of_workdir(path: pathlib.Path, wanted: dict[str, jax.Array], kept: Any,
   workdir = Workdir(path)
   if not workdir.checkpoints.is_dir():
     raise Unfit('there are no checkpoints')
-  taught = workdir.stored_data().kept.get('tokenizer')
-  if None not in (kept, taught) and kept != taught:
+  other = workdir.stored_data().kept.get('tokenizer')
+  if None not in (kept, other) and kept != other:
     raise Unfit('that run has another tokenizer than this one, so its parameters '
                 'mean nothing here')
+
   def like_of(step):
     shapes = checkpoints.shapes(step)
     params = shapes['state']['params']

@@ -1,7 +1,7 @@
 """The one loop, for every learner: next batch, step, log, evaluate, save.
 
 It never waits for a step: metrics are fetched an interval late, and a dispatch or two
-are under way while the host prepares the next. What it does depends on the step alone
+are in flight while the host prepares the next. What it does depends on the step alone
 (but for saving, which changes no result), so a run that is stopped anywhere and resumed
 ends with the same bits.
 """
@@ -90,7 +90,7 @@ class Loop:
         self._evaluate_all()
         if last:
           progress.done = 'steps'
-      decided = self._decided()
+      decided = self._agreed()
       scheduled = progress.done is not None or self._scheduled(per_epoch)
       if scheduled or any(decided[:2]):
         self._save(scheduled=scheduled)
@@ -103,7 +103,7 @@ class Loop:
   def _advance(self, end: int) -> None:
     """Dispatches the steps up to `end`, or to where the run is asked to stop."""
     progress = self.progress
-    while progress.step < end and not any(self._decided()[:2]):
+    while progress.step < end and not any(self._agreed()[:2]):
       count = min(end - progress.step, self._pace.count)
       self.group.mark_progress()
       start = time.perf_counter()
@@ -113,18 +113,18 @@ class Loop:
         progress.seconds['data'] += waited
         progress.seconds['train'] -= waited
       self.carry, agreed = self.programs.advance(
-        self.carry, host_batch, count, progress.clear, self._wishes())
+        self.carry, host_batch, count, progress.clear, self._votes())
       progress.clear = False
       progress.step += count
       self._pace.dispatched(progress.step, self.carry.fault, agreed)
       self.writers.update(self._pace.done, time.perf_counter() - self._begin)
 
-  def _wishes(self) -> Votes:
-    return Votes(self.stop.name is not None, self._minutes_are_over(), self._pace.wish)
+  def _votes(self) -> Votes:
+    return Votes(self.stop.name is not None, self._minutes_are_over(), self._pace.vote)
 
-  def _decided(self) -> Votes:
-    """What all processes have agreed on; alone, what this one wishes."""
-    return self._wishes() if self.group.count == 1 else self._pace.agreed
+  def _agreed(self) -> Votes:
+    """What all processes have agreed on; a single one decides alone."""
+    return self._votes() if self.group.count == 1 else self._pace.agreed
 
   def _log(self) -> None:
     """Sets the window aside; its numbers are fetched when the next one is."""
@@ -259,7 +259,7 @@ class Loop:
 
   @contextlib.contextmanager
   def _clock(self, name: str):
-    """Counts what is done inside apart from training, which it waits for first."""
+    """Waits for training, then times what is done inside separately from it."""
     seconds = self.progress.seconds
     jax.block_until_ready(self.carry.fault)
     start = time.perf_counter()
@@ -273,16 +273,16 @@ class Loop:
 
 
 def copies(tree: Any) -> list[int]:
-  """A fingerprint of each local device's copy of what every device has a copy of."""
+  """A fingerprint of each local device's copy of the replicated arrays."""
   whole = [leaf for leaf in jax.tree.leaves(tree) if leaf.sharding.is_fully_replicated]
   if not whole:
     return [0]
-  # `addressable_data(i)` of what has a copy everywhere is the first, whatever i.
+  # `addressable_data(i)` of a replicated array is the first copy, whatever i.
   return [int(fingerprint([leaf.addressable_shards[i].data for leaf in whole]))
           for i in range(len(whole[0].addressable_shards))]
 
 
 def _line(step: int, record: dict[str, Any], *, best: bool) -> str:
-  """An evaluation in a line; metrics of each class are left to the report."""
+  """An evaluation in a line, without the metrics of each class."""
   shown = [f'{k} {np.mean(v):.4f}' for k, v in record.items() if k.count('/') == 1]
   return f'step {step:,}: ' + ', '.join(shown) + (' (best)' if best else '')

@@ -151,7 +151,7 @@ def build_run(experiment: Experiment, layout: Layout, workdir: Workdir,
   context = _context(data_dir, cache_dir, dict(stored.kept), trust, say)
   if not reading:
     experiment = _without_data(experiment, layout, stored.kept)
-    context.open_run = lambda path: None  # by which a run is measured
+    context.open_run = lambda path: None  # only evaluations need a classifier
   return build.build(experiment, layout, context)
 
 
@@ -165,7 +165,7 @@ def _context(data_dir: str | None, cache_dir: pathlib.Path, kept: dict[str, Any]
 
 def _without_data(experiment: Experiment, layout: Layout, kept: dict[str, Any]
                   ) -> Experiment:
-  """Trained on any batch, as evaluations have it, for as many steps as the run."""
+  """The experiment with the recorded shapes of its data, for as many steps."""
   length = kept.get('train', {}).get('length', 1)
   steps = experiment.duration.step(
     1, length / (build.batch_size(experiment, layout, length) or length))

@@ -1,4 +1,4 @@
-"""What is left of a run for people and programs: `result.json` and the report."""
+"""The results of a run: `result.json` for programs, the report for people."""
 
 import contextlib
 import pathlib
@@ -38,7 +38,7 @@ def read(workdir: Workdir, say: Callable[[str], None]) -> dict[str, Any] | None:
 
 
 def finished(workdir: Workdir, say: Callable[[str], None]) -> dict[str, Any] | None:
-  """The result of a run that has come to its end, or None."""
+  """The result of a finished run, or None."""
   result = read(workdir, say)
   return result if result and result['status'] == 'finished' else None
 
@@ -111,7 +111,7 @@ def _plots(workdir: Workdir, loop: Loop, name: str, outputs: dict[str, np.ndarra
 
 
 def versions() -> dict[str, str]:
-  """Of what a number depends on."""
+  """The versions that results depend on."""
   return {'bigmodels': _own_version(), 'jax': jax.__version__,
           'flax': flax.__version__, 'optax': optax.__version__}
 

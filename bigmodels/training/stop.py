@@ -6,9 +6,9 @@ from typing import Any
 
 
 class Stop:
-  """Hears SIGTERM, Ctrl-C and a terminal that closes, so that a run can be saved.
+  """Catches SIGTERM, Ctrl-C and a closing terminal, so that the run can be saved.
 
-  A second one ends it. Under `nohup` a run outlives its terminal.
+  A second signal ends the run at once. Under `nohup` a run outlives its terminal.
   """
 
   def __init__(self):
@@ -20,10 +20,10 @@ class Stop:
       for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         if (number, signal.getsignal(number)) == (signal.SIGHUP, signal.SIG_IGN):
           continue
-        self._before[number] = signal.signal(number, self._hear)
+        self._before[number] = signal.signal(number, self._handle)
     return self
 
-  def _hear(self, number, frame):
+  def _handle(self, number, frame):
     del frame
     self.name = signal.Signals(number).name
     for each, before in self._before.items():

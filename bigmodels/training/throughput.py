@@ -46,7 +46,7 @@ class Throughput:
       f'{name}_seconds': seconds[name] for name in ('data', 'evaluate', 'checkpoint')}
 
   def summary(self, steps: int, seconds: dict[str, float]) -> dict[str, float]:
-    """Of a whole run, for its result: rates, and shares of its wall time.
+    """Of a whole run, for its result: rates, and fractions of its wall time.
 
     The MFU is by the devices of this start, wherever the earlier ones ran.
     """

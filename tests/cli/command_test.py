@@ -75,7 +75,7 @@ def test_the_same_override_twice_is_accepted(started, tmp_path):
 
 def test_lines_from_data_are_indented(capsys):
   with pytest.raises(SystemExit):
-    command._mendable(UserError('no class \x1b[2Ja\nerror: b\n  c'))
+    command._exit_with(UserError('no class \x1b[2Ja\nerror: b\n  c'))
   assert capsys.readouterr().err == (
     'error: no class \\x1b[2Ja\n  error: b\n  c\n')
 
