@@ -1,5 +1,6 @@
 """The part of the command line that every mode has."""
 
+import contextlib
 import functools
 import os
 import pathlib
@@ -9,6 +10,7 @@ from bigmodels.config import Experiment, config_file, resolving
 from bigmodels.core import paths
 from bigmodels.core.errors import UserError
 from bigmodels.data.sources import DataContext, in_lines
+from bigmodels.distributed import processes
 from bigmodels.distributed.cluster import Address
 from bigmodels.distributed.processes import ProcessGroup
 from bigmodels.parallel import layout
@@ -47,10 +49,11 @@ class Request(NamedTuple):
   hang_timeout: float = 120.0
   trust: bool = False
 
-  @property
-  def shared(self) -> str:
-    """The folder that all processes of a run share."""
-    return self.workdir or 'runs'
+  def joined(self) -> contextlib.AbstractContextManager[ProcessGroup]:
+    """Joins the processes of the run; see `processes.joined`."""
+    # The workdir, or its parent, is a folder that all of them see.
+    return processes.joined(self.address, self.hang_timeout,
+                            shared=self.workdir or 'runs')
 
   def agree(self, group: ProcessGroup, config_text: str, code: str) -> None:
     """Checks that all processes of a run have the same command line.

@@ -6,7 +6,6 @@ from bigmodels.cli.request import Request
 from bigmodels.config.resolving import Resolved
 from bigmodels.core import files
 from bigmodels.core.errors import UserError
-from bigmodels.distributed import processes
 from bigmodels.hardware import devices
 from bigmodels.training import opening, results
 
@@ -21,8 +20,7 @@ def run(request: Request) -> None:
     raise UserError('--mode=eval: name the --workdir of a run')
   workdir, resolved = request.recorded()
   with contextlib.ExitStack() as stack:
-    group = stack.enter_context(processes.joined(
-      request.address, request.hang_timeout, shared=request.shared))
+    group = stack.enter_context(request.joined())
     say, text = group.say, files.read_text(workdir.config)
     request.agree(group, text, resolved.source.digest)
     # The same file for all: two runs may well have the same text in it.

@@ -11,7 +11,6 @@ import jax
 from bigmodels.cli.request import Request
 from bigmodels.core import files, paths
 from bigmodels.core.errors import UserError
-from bigmodels.distributed import processes
 from bigmodels.hardware import devices
 from bigmodels.tasks import decoding
 from bigmodels.training import initialize, opening
@@ -51,8 +50,7 @@ def run(request: Request, *, prompt: list[str] | None = None,
     raise UserError(f'--num_processes={request.address.num_processes}: --mode=sample '
                     'runs in one process')
   with contextlib.ExitStack() as stack:
-    group = stack.enter_context(processes.joined(
-      request.address, request.hang_timeout, shared=request.shared))
+    group = stack.enter_context(request.joined())
     if group.count > 1:
       raise UserError(f'--mode=sample runs in one process, here are {group.count}')
     say = group.say

@@ -12,7 +12,6 @@ import numpy as np
 from bigmodels.cli.request import Request
 from bigmodels.config import config_file, resolving
 from bigmodels.core.tree_paths import name_of
-from bigmodels.distributed import processes
 from bigmodels.distributed.processes import ProcessGroup
 from bigmodels.hardware import devices
 from bigmodels.logs.writers import Silent, Writers
@@ -35,8 +34,7 @@ def run(request: Request) -> None:
   """
   start = time.perf_counter()
   resolved = request.resolve()
-  with processes.joined(request.address, request.hang_timeout,
-                    shared=request.shared) as group:
+  with request.joined() as group:
     say, text = group.say, config_file.to_text(resolved)
     request.agree(group, text, resolved.source.digest)
     group.agree('the versions', repr(results.versions()))
@@ -115,7 +113,7 @@ def _train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
     say(f'report: {workdir.report}')
   elif not progress.done:
     say(f'{stop.name or "stopped"}: saved step {progress.step:,} in '
-        f'{workdir.checkpoints}; to go on: python run.py --workdir={workdir.path}')
+        f'{workdir.checkpoints}; to resume: python run.py --workdir={workdir.path}')
 
 
 def _restored(built: build.Built, programs: Programs, checkpoints: Checkpoints,
@@ -125,7 +123,7 @@ def _restored(built: build.Built, programs: Programs, checkpoints: Checkpoints,
   if found is None:
     return None
   carry, progress = found[0], TrainingProgress(**found[1])
-  say(f'going on from step {progress.step:,} of {built.steps:,}')
+  say(f'resuming from step {progress.step:,} of {built.steps:,}')
   return carry, progress
 
 
