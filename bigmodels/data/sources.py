@@ -82,7 +82,7 @@ class DataContext:
     kept: what was fitted on training data, by name; JSON. A resumed or evaluated run
       gets it from its workdir, so nothing is ever fitted twice.
     say: prints a line for the user.
-    open_run: path -> the finished run there, a `bigmodels.training.runs.Trained`;
+    open_run: path -> the finished run there, a `bigmodels.training.runs.Run`;
       UserError if there is none.
     shapes_only: whether nothing is going to be run: a source may then give a dataset
       that is `shapes_only`, and says what it assumes.

@@ -30,7 +30,7 @@ class Airbench(nn.Module):
   Attributes:
     num_outputs: number of classes.
     whitening: kernel of the first convolution, `[h, w, channels, filters]`; the run
-      supplies that of its training images, see `data.batches.whitening`.
+      supplies that of its training images, see `data.statistics`.
     widths: of the groups.
     momentum: decay rate of the running statistics, per batch.
   """

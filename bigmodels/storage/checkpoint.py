@@ -264,7 +264,7 @@ class Checkpoints:
         aside = self._free_name(f'{bad}.damaged')
         if jax.process_index() == 0:
           (self.folder / str(bad)).rename(aside)
-        say(f'moved it to {aside}; going on from step {step}')
+        say(f'moved it to {aside}; resuming from step {step}')
       if jax.process_index() == 0:
         for path in self._half_removed:
           shutil.rmtree(path, ignore_errors=True)

@@ -120,10 +120,10 @@ def test_killed_on_eight_devices_and_resumed_on_one_and_on_two_processes(
   assert killed.wait() == -signal.SIGKILL, killed.communicate()[1]
   shutil.copytree(workdir, copy)
   (code, out, err), = ended(start(workdir, *flags, devices=1))
-  assert code == 0 and 'going on from step' in out, err
+  assert code == 0 and 'resuming from step' in out, err
   same_curve(workdir, whole)
   (code, out, err), (code1, _, err1) = ended(*pair(copy, *flags, '--parallel=pmap'))
-  assert code == code1 == 0 and 'going on from step' in out, err + err1
+  assert code == code1 == 0 and 'resuming from step' in out, err + err1
   same_curve(copy, whole)
 
 
@@ -144,7 +144,7 @@ def test_a_lost_process_is_named_and_the_run_can_be_resumed(
   assert 'Traceback' not in err and len(err.splitlines()) == 1, err
   both[lost].kill()
   (code, out, err), = ended(start(workdir, '--config.checkpoint=5'))
-  assert code == 0 and 'going on from step' in out, err
+  assert code == 0 and 'resuming from step' in out, err
   same_curve(workdir, whole)
 
 
@@ -159,7 +159,7 @@ def test_sigterm_to_one_process_saves_and_ends_all(start, pair, whole, tmp_path)
   if 'saved step' not in out:
     pytest.skip('the run was over before the signal came')
   (code, out, err), = ended(start(workdir, '--config.checkpoint=1000'))
-  assert code == 0 and 'going on from step' in out, err
+  assert code == 0 and 'resuming from step' in out, err
   same_curve(workdir, whole)
 
 

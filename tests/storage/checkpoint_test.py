@@ -45,7 +45,7 @@ def test_the_name_of_a_folder_is_not_believed(run, request_for, capsys):
   train.run(request_for(None, run.path))
   out = capsys.readouterr().out
   assert 'the checkpoint of step 40 is damaged' in out and 'is of step 30' in out
-  assert 'going on from step 22' in out
+  assert 'resuming from step 22' in out
 
 
 @pytest.mark.parametrize('make', [

@@ -118,7 +118,7 @@ def test_a_checkpoint_of_another_run_is_damage_where_one_of_this_run_is_left(
   train.run(request_for(None, run.path))
   out = capsys.readouterr().out
   assert 'it is of another run: config.txt: knob.learning_rate was' in out
-  assert 'going on from step 22' in out
+  assert 'resuming from step 22' in out
   assert (run.checkpoints / '30.damaged').is_dir()
 
 

@@ -95,7 +95,7 @@ def test_killed_at_random_moments_and_resumed_is_uninterrupted(
   _kill(start, cut, (14, 100, 200), *_flags(few))
   capsys.readouterr()
   train.run(request_for(None, cut))
-  assert 'going on from step' in capsys.readouterr().out
+  assert 'resuming from step' in capsys.readouterr().out
   _same_bits(whole, cut)
 
 
@@ -122,7 +122,7 @@ def test_other_learners_killed_and_resumed_are_uninterrupted(
   _kill(start, cut, (60, 250, 450), *_flags(often), experiment=name)
   capsys.readouterr()
   train.run(request_for(None, cut))
-  assert 'going on from step' in capsys.readouterr().out
+  assert 'resuming from step' in capsys.readouterr().out
   _same_bits(whole, cut)
 
 
@@ -140,7 +140,7 @@ def test_sigterm_saves_says_where_and_goes_on(
   stopped = json.loads((cut / 'result.json').read_text())
   assert stopped['status'] == 'stopped' and 100 <= stopped['step'] < 2000
   train.run(request_for(tiny, cut, **rare))
-  assert f'going on from step {stopped["step"]:,}' in capsys.readouterr().out
+  assert f'resuming from step {stopped["step"]:,}' in capsys.readouterr().out
   train.run(request_for(tiny, whole, **rare))
   _same_bits(whole, cut)
 
@@ -173,7 +173,7 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(
   train.run(request_for(None, cut))
   out = capsys.readouterr().out
   assert 'the checkpoint of step 60 is damaged' in out
-  assert f'going on from step {before}' in out
+  assert f'resuming from step {before}' in out
   assert (cut / 'checkpoints' / '60.damaged').is_dir()
   _same_bits(whole, cut)
   # Every one damaged: nothing is begun afresh, nothing is removed.
