@@ -1,4 +1,4 @@
-"""Imports run one way. A room knows those below it, and nothing runs in a circle."""
+"""Imports go downwards through the packages of bigmodels, without cycles."""
 
 import ast
 import pathlib
@@ -7,16 +7,16 @@ import re
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-HOUSE = ROOT / 'bigmodels'
-# From the top to the ground. A room may import those below it.
-FLOORS = (
+PACKAGE = ROOT / 'bigmodels'
+# From top to bottom: a package may import those below it.
+ORDER = (
   'modes', 'cli', 'training', 'logs', 'storage', 'config', 'learners', 'tasks',
   'models', 'data', 'environments', 'hardware', 'layers', 'losses', 'metrics', 'plots',
   'optim', 'distributed', 'parallel', 'core')
-# Mathematics: these know only their own files, and `core`.
+# Pure functions: these import only their own files, and `core`.
 PURE = ('layers', 'losses', 'metrics', 'plots', 'optim', 'parallel', 'environments')
 FAMILIES = {'models', 'tasks', 'learners'}
-# What must hold for any experiment names no family.
+# What serves every experiment imports no family.
 SPINE = ('cli', 'training', 'logs', 'storage', 'hardware', 'distributed', 'parallel')
 # The types of learners and tasks.
 OF_SPINE = {'training': {'learners', 'tasks'}}
@@ -36,12 +36,12 @@ def imported(text: str) -> set[str]:
   return {name for name in found if name.partition('.')[0] in ours}
 
 
-def rooms(names: set[str]) -> set[str]:
+def packages(names: set[str]) -> set[str]:
   return {name.split('.')[1] for name in names if name.startswith('bigmodels.')}
 
 
 def _files() -> list[pathlib.Path]:
-  return sorted(HOUSE.rglob('*.py'))
+  return sorted(PACKAGE.rglob('*.py'))
 
 
 def _module(path: pathlib.Path) -> str:
@@ -52,33 +52,33 @@ def _module(path: pathlib.Path) -> str:
 def test_what_counts_as_an_import():
   names = imported(
     'import bigmodels.models.cnn as c\nfrom bigmodels import tasks, data\nimport os\n'
-    'def f():\n  from bigmodels.data.tables.table import Table\nimport experiments.x')
-  assert rooms(names) == {'models', 'tasks', 'data'}
+    'def f():\n  from bigmodels.data.table import Table\nimport experiments.x')
+  assert packages(names) == {'models', 'tasks', 'data'}
   assert 'experiments.x' in names and 'os' not in names
 
 
-def test_every_room_has_its_floor_and_nothing_lies_loose():
-  folders = {p.name for p in HOUSE.iterdir() if p.is_dir()} - {'__pycache__'}
-  assert folders == {*FLOORS}
-  assert [p.name for p in HOUSE.glob('*.py')] == ['__init__.py']
+def test_every_folder_is_in_the_list_and_no_file_is_beside_them():
+  folders = {p.name for p in PACKAGE.iterdir() if p.is_dir()} - {'__pycache__'}
+  assert folders == {*ORDER}
+  assert [p.name for p in PACKAGE.glob('*.py')] == ['__init__.py']
 
 
 @pytest.mark.parametrize('path', _files(), ids=_module)
-def test_imports_run_downwards(path):
+def test_imports_go_downwards(path):
   names, module = imported(path.read_text()), _module(path)
   assert not {name.partition('.')[0] for name in names} - {'bigmodels'}
   if module == 'bigmodels':
     return
-  room = module.split('.')[1]
-  below = {room, *FLOORS[FLOORS.index(room) + 1 :]}
-  if room in PURE:
-    below = {room, 'core'}
-  assert rooms(names) - below == set()
-  if room in SPINE and '.self_check' not in module:
-    assert rooms(names) & FAMILIES <= OF_SPINE.get(room, set())
+  package = module.split('.')[1]
+  below = {package, *ORDER[ORDER.index(package) + 1 :]}
+  if package in PURE:
+    below = {package, 'core'}
+  assert packages(names) - below == set()
+  if package in SPINE and '.self_check' not in module:
+    assert packages(names) & FAMILIES <= OF_SPINE.get(package, set())
 
 
-def test_nothing_runs_in_a_circle():
+def test_there_are_no_cycles():
   modules = {_module(path): path for path in _files()}
 
   def known(name):
@@ -88,16 +88,16 @@ def test_nothing_runs_in_a_circle():
   for module, path in modules.items():
     names = {known(name) for name in imported(path.read_text())} - {module}
     above[module] = {n for n in names if n in modules}
-  done, way = set(), []
+  done, trail = set(), []
 
   def visit(module):
-    assert module not in way, ' -> '.join([*way[way.index(module):], module])
+    assert module not in trail, ' -> '.join([*trail[trail.index(module):], module])
     if module in done:
       return
-    way.append(module)
+    trail.append(module)
     for name in sorted(above[module]):
       visit(name)
-    done.add(way.pop())
+    done.add(trail.pop())
 
   for module in modules:
     visit(module)
@@ -122,4 +122,4 @@ def test_what_needs_a_reference_library_is_marked():
 @pytest.mark.parametrize('path', sorted((ROOT / 'experiments').glob('*.py')),
                          ids=lambda p: p.stem)
 def test_experiments_import_no_machinery(path):
-  assert not rooms(imported(path.read_text())) & MACHINERY
+  assert not packages(imported(path.read_text())) & MACHINERY
