@@ -9,7 +9,7 @@ from bigmodels.config import Experiment
 from bigmodels.data.sources import DataContext
 from bigmodels.parallel import layout
 from bigmodels.training.build import Built, build
-from bigmodels.training.compile import compile_programs
+from bigmodels.training.compile import compile_traced, trace
 
 
 def build_quietly(experiment: Experiment, data_dir: str | None = None,
@@ -45,7 +45,7 @@ class TrainSteps:
       repeat: whether each call and dispatch takes the first batches again.
     """
     self.built, self._repeat = built, repeat
-    self._programs = compile_programs(built.learner, built.train, {}, built.layout)
+    self._programs = compile_traced(trace(built.learner, built.train, {}, built.layout))
     self.carry = self._programs.init(np.asarray(jax.random.PRNGKey(0)))
     self.most = self._programs.traced.most
 

@@ -275,14 +275,14 @@ def test_paths_exist(page):
       re.sub(r'[^\w -]', '', title.lower()).replace(' ', '-') for title in titles]
 
 
-def test_the_layout_has_every_room_in_the_order_of_imports():
+def test_the_layout_has_every_folder_in_the_order_of_imports():
   layout, = (b.text for b in pages.blocks((ROOT / 'README.md').read_text())
              if b.text.startswith('run.py'))
   lines = layout[layout.index('bigmodels/') : layout.index('tests/')].split('\n')[1:]
-  rooms = [name for line in lines for name in re.findall(r'(\w+)/', line[:22])]
+  folders = [name for line in lines for name in re.findall(r'(\w+)/', line[:22])]
   text = (ROOT / 'tests/imports_test.py').read_text()
-  assert tuple(rooms) == ast.literal_eval(
-    re.search(r'(?s)^FLOORS = (\(.*?\))', text, re.M)[1])
+  assert tuple(folders) == ast.literal_eval(
+    re.search(r'(?s)^ORDER = (\(.*?\))', text, re.M)[1])
 
 
 def test_every_page_is_linked():

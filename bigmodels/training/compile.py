@@ -84,16 +84,6 @@ class Programs(NamedTuple):
 WHOLE = PartitionSpec()  # a copy on every device
 
 
-def compile_programs(learner: Learner, train: Loader, evals: dict[str, Loader],
-                     layout: Layout) -> Programs:
-  """Traces a learner's three functions and compiles them.
-
-  Args:
-    learner, train, evals, layout: see `trace`.
-  """
-  return compile_traced(trace(learner, train, evals, layout))
-
-
 def compile_traced(traced: Traced, only: tuple[str, ...] | None = None) -> Programs:
   """Compiles what was traced.
 

@@ -20,8 +20,8 @@ from bigmodels.modes import train
 from bigmodels.parallel import layout
 from bigmodels.storage.workdir import Workdir
 from bigmodels.training import build, evaluation
-from bigmodels.training.compile import compile_programs, trace
-from tests.data.tfds import prepared
+from bigmodels.training.compile import compile_traced, trace
+from tests.data import prepared
 from tests.environments import libraries
 
 SHAPES = dict.fromkeys(
@@ -136,7 +136,7 @@ def test_two_steps(name, tmp_path):
   one = layout.make_layout(experiment.mesh, 'jit', experiment.rules)
   context = DataContext(str(tmp_path), tmp_path, {}, say=lambda _: None)
   built = build.build(experiment, one, context)
-  programs = compile_programs(built.learner, built.train, built.evals, one)
+  programs = compile_traced(trace(built.learner, built.train, built.evals, one))
   carry = programs.init(jax.random.PRNGKey(0))
   before = jax.tree.map(np.asarray, carry.state.params)
   for step in range(2):

@@ -13,8 +13,8 @@ from bigmodels.modes import train
 from bigmodels.parallel import layout
 from bigmodels.parallel.sharding import MeshShape
 from bigmodels.training import build, evaluation
-from bigmodels.training.compile import compile_programs
-from tests.data.tfds.prepared import flat, record, write
+from bigmodels.training.compile import compile_traced, trace
+from tests.data.prepared import flat, record, write
 
 EXPERIMENT = '''
 from functools import partial
@@ -85,7 +85,7 @@ def test_an_evaluation_knows_which_rows_it_is_of(experiment, tmp_path, resident)
   one = layout.make_layout(MeshShape(), 'jit', ())
   built = build.build(resolved.experiment, one, DataContext(
     str(tmp_path / 'tfds'), tmp_path / 'cache', {}, say=lambda _: None))
-  programs = compile_programs(built.learner, built.train, built.evals, one)
+  programs = compile_traced(trace(built.learner, built.train, built.evals, one))
   carry = programs.init(one.replicate(np.array([0, 0], np.uint32)))
   _, outputs = evaluation.evaluate(built, programs, 'test', carry.state)
   built.close()

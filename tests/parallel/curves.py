@@ -27,7 +27,7 @@ from bigmodels.data.sources import DataContext
 from bigmodels.parallel import layout, sharding
 from bigmodels.parallel.sharding import MeshShape
 from bigmodels.training import build
-from bigmodels.training.compile import compile_programs, trace
+from bigmodels.training.compile import compile_traced, trace
 
 STEPS = 24
 LAYOUTS = {  # mesh, strategy, microbatches
@@ -123,7 +123,7 @@ def train(experiment: Experiment, mesh: str, strategy: str, microbatches: int) -
   """The loss of every step, those of an evaluation, and bytes of the parameters."""
   experiment = dataclasses.replace(experiment, accumulate=microbatches)
   built, here = built_on(experiment, mesh, strategy)
-  programs = compile_programs(built.learner, built.train, built.evals, here)
+  programs = compile_traced(trace(built.learner, built.train, built.evals, here))
   carry = programs.init(here.replicate(np.asarray(jax.random.PRNGKey(0))))
   losses = []
   for step in range(STEPS):

@@ -19,7 +19,7 @@ from bigmodels.metrics import Mean
 from bigmodels.parallel import layout
 from bigmodels.parallel.sharding import MeshShape
 from bigmodels.training import build, evaluation
-from bigmodels.training.compile import compile_programs
+from bigmodels.training.compile import compile_traced, trace
 
 RNG = np.random.default_rng(0)
 INPUTS = RNG.normal(size=(23, 4)).astype(np.float32)
@@ -59,7 +59,7 @@ def ready(task=confused, learner=learners.supervised, batch_size=5, **fields):
     evals={'train_again': data.Batches(source=source, batch_size=batch_size)}, **fields)
   one = layout.make_layout(MeshShape(), 'jit', ())
   built = build.build(experiment, one, DataContext(None, None, {}, lambda line: None))
-  programs = compile_programs(built.learner, built.train, built.evals, one)
+  programs = compile_traced(trace(built.learner, built.train, built.evals, one))
   return built, programs, programs.init(one.replicate(np.asarray(
     jax.random.PRNGKey(0))))
 
