@@ -52,7 +52,7 @@ def _module(path: pathlib.Path) -> str:
 def test_what_counts_as_an_import():
   names = imported(
     'import bigmodels.models.cnn as c\nfrom bigmodels import tasks, data\nimport os\n'
-    'def f():\n  from bigmodels.data.table import Table\nimport experiments.x')
+    'def f():\n  from bigmodels.data.tables.table import Table\nimport experiments.x')
   assert packages(names) == {'models', 'tasks', 'data'}
   assert 'experiments.x' in names and 'os' not in names
 

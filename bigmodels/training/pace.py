@@ -46,7 +46,13 @@ class Pace:
     return -self.agreed.count
 
   def dispatched(self, step: int, token: jax.Array, agreed: jax.Array | None) -> None:
-    """Notes a dispatch up to a step; waits for an older one if there are too many."""
+    """Notes a dispatch; waits for an older one if there are too many.
+
+    Args:
+      step: that it ends at.
+      token: an array of any shape that is ready when the dispatch is done.
+      agreed: the `Votes` that it agreed on, int32 `[3]`; None with one process.
+    """
     self._in_flight.append((step, token, agreed))
     if len(self._in_flight) <= IN_FLIGHT:
       return

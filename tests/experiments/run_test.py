@@ -21,7 +21,7 @@ from bigmodels.parallel import layout
 from bigmodels.storage.workdir import Workdir
 from bigmodels.training import build, evaluation
 from bigmodels.training.compile import compile_traced, trace
-from tests.data import prepared
+from tests.data.tfds import prepared
 from tests.environments import libraries
 
 SHAPES = dict.fromkeys(

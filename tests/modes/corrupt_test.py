@@ -14,7 +14,7 @@ from bigmodels.parallel import layout
 from bigmodels.parallel.sharding import MeshShape
 from bigmodels.training import build, evaluation
 from bigmodels.training.compile import compile_traced, trace
-from tests.data.prepared import flat, record, write
+from tests.data.tfds.prepared import flat, record, write
 
 EXPERIMENT = '''
 from functools import partial

@@ -110,8 +110,8 @@ def test_columns_of_an_evaluation_that_are_not_as_in_training():
       'pixels': rows[:, None] * np.ones(width, np.float32)})
 
   with pytest.raises(UserError, match=(
-      r"^the model and the data of 'test' do not fit: .*; pixels are float64 \(5,\) in "
-      r"'test', float64 \(4,\) in 'train'$")):
+      r"^the model and the data of 'test' do not fit: .*; column 'pixels' is float64 "
+      r"\(5,\) in 'test', float64 \(4,\) in 'train'$")):
     traced_on(models.Mlp(num_outputs=3, widths=(4,)), source(4, 0), source(5, 12),
               task=partial(tasks.classification, inputs=('pixels',)))
 
