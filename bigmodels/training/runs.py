@@ -101,12 +101,13 @@ class Run:
     fitted = self.built.data['kept'].get('inputs')
     return None if fitted is None else tuple(np.asarray(x) for x in fitted)
 
-  def predict(self, inputs: np.ndarray, **columns: np.ndarray) -> dict[str, np.ndarray]:
-    """What the model answers to inputs, as in an evaluation of the run.
+  def predict(self, inputs: np.ndarray | None = None, **columns: np.ndarray
+              ) -> dict[str, np.ndarray]:
+    """The model's outputs for inputs, as in an evaluation of the run.
 
     Args:
       inputs: raw, as its data has them, `[n, ...]`: images `[n, height, width,
-        channels]`, tokens `[n, length]`.
+        channels]`, tokens `[n, length]`; None if the task reads no such column.
       **columns: what else the task reads, `[n, ...]`, such as `segments`; these, left
         out, are 0 for the 'pad' tokens at the end of a row and 1 for all others.
 
@@ -123,8 +124,8 @@ class Run:
     columns = self._columns(inputs, columns)
     found = [jax.device_get(self._predict(self.state, batch))
              for batch, _ in _batches(columns)]
-    return {name: np.concatenate([each[name] for each in found])[
-      : len(columns['inputs'])] for name in found[0]}
+    return {name: np.concatenate([each[name] for each in found])[: _length(columns)]
+            for name in found[0]}
 
   def evaluate(self, *splits: str) -> dict[str, Any]:
     """Metrics of whole splits, with their data.
@@ -186,7 +187,7 @@ class Run:
     if self.built.task.generate is None:
       raise UserError(f'{self._task}, which writes no text')
 
-  def features(self, inputs: np.ndarray, **columns: np.ndarray
+  def features(self, inputs: np.ndarray | None = None, **columns: np.ndarray
                ) -> tuple[np.ndarray, np.ndarray]:
     """What the last dense layer of a classifier reads, and its logits, in float32.
 
@@ -219,7 +220,7 @@ class Run:
         raise UserError(f'{self._task}, which does not answer by the mean of the '
                         'logits of its model')
       found.append((reads, logits))
-    found, logits = (np.concatenate(parts)[: len(columns['inputs'])]
+    found, logits = (np.concatenate(parts)[: _length(columns)]
                      for parts in zip(*found, strict=True))
     if logits.shape[-1] == 1:
       logits = np.concatenate([np.zeros_like(logits), logits], -1)
@@ -313,37 +314,40 @@ class Run:
         'cleaned by steps that were fitted to it: an array has not gone through them')
     example = self._example
     reads = [name for name in self.built.task.inputs if name in example]
-    unknown = [name for name in others if name not in reads]
+    given = others if inputs is None else {'inputs': inputs, **others}
+    unknown = [name for name in given if name not in reads]
     if unknown:
-      raise UserError(f'{self.name} reads {", ".join(reads)}, not '
-                      f'{", ".join(unknown)}')
-    if isinstance(inputs, Mapping) or hasattr(inputs, 'columns'):
-      raise UserError(f'{self.name} reads an array, not columns')
-    columns = {'inputs': np.asarray(inputs),
-               **{name: np.asarray(x) for name, x in others.items()}}
-    if self.tokenizer is not None:
+      raise UserError(f'{self.name} reads {", ".join(reads)}, not {", ".join(unknown)}')
+    for name, x in given.items():
+      if isinstance(x, Mapping) or hasattr(x, 'columns'):
+        raise UserError(f'{name}: must be an array, got {type(x).__name__}')
+    columns = {name: np.asarray(x) for name, x in given.items()}
+    if self.tokenizer is not None and 'inputs' in columns:
       columns['inputs'] = self._tokens(columns['inputs'], self.tokenizer.size)
       pad = self.tokenizer.special.get('pad')
       if 'segments' in reads and 'segments' not in columns and pad is not None:
         later = np.cumsum((columns['inputs'] != pad)[:, ::-1], 1)[:, ::-1]
         columns['segments'] = (later > 0).astype(example['segments'].dtype)
-    lacking = [name for name in reads if name not in columns]
-    if lacking:
-      raise UserError(f'{self.name} reads {", ".join(lacking)} too: give '
-                      f'{lacking[0]}=...')
-    for name, array in columns.items():
-      self._check_column(name, array, columns['inputs'])
+    missing = [name for name in reads if name not in columns]
+    if missing:
+      raise UserError(
+        f'{self.name} needs the column{"s" * (len(missing) > 1)} {", ".join(missing)}: '
+        f'pass {", ".join(f"{name}=..." for name in missing)}')
+    for name in columns:
+      self._check_column(name, columns)
     return columns
 
-  def _check_column(self, name: str, array: np.ndarray, inputs: np.ndarray) -> None:
-    like = self._example[name]
+  def _check_column(self, name: str, columns: dict[str, np.ndarray]) -> None:
+    like, array, first = self._example[name], columns[name], next(iter(columns))
     if array.shape[1:] != like.shape[1:] or array.dtype != like.dtype or (
       not array.ndim):
       raise UserError(f'{self.name} knows {name} of {like.shape[1:]} {like.dtype}, '
                       f'not of {array.shape[1:]} {array.dtype}')
-    if len(array) != len(inputs) or not len(array):
-      raise UserError(f'{name}: {len(array)} rows, must be as many as inputs '
-                      f'({len(inputs)}), at least 1')
+    if len(array) != len(columns[first]):
+      raise UserError(f'{name}: must have as many rows as {first}, '
+                      f'{len(columns[first])}, got {len(array)}')
+    if not len(array):
+      raise UserError(f'{name}: must have >= 1 row, got 0')
     if array.dtype.kind == 'f':
       wrong = ~np.isfinite(array).reshape(len(array), -1).all(1)
       if wrong.any():
@@ -364,10 +368,14 @@ class Run:
     return inputs.astype(like.dtype)
 
 
+def _length(columns: dict[str, Any]) -> int:
+  return len(next(iter(columns.values())))
+
+
 def _batches(columns: dict[str, np.ndarray]
              ) -> Iterator[tuple[dict[str, np.ndarray], int]]:
   """Stretches of columns, filled up to the same length, and where each begins."""
-  length = len(next(iter(columns.values())))
+  length = _length(columns)
   if not length:
     raise UserError('there is nothing to answer: 0 rows, must be at least 1')
   size = min(_BATCH, length)
@@ -381,7 +389,7 @@ def _batches(columns: dict[str, np.ndarray]
 def _batch(built: Built, columns: dict[str, Any], first: int = 0
            ) -> dict[str, jax.Array]:
   """A batch as the run's transforms make it; columns that are left out are zeros."""
-  count = len(next(iter(columns.values())))
+  count = _length(columns)
   rows = first + jnp.arange(count, dtype=jnp.int32)
   example = built.train.dataset.read(np.zeros(1, int))
   columns = {

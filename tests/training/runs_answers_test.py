@@ -293,9 +293,86 @@ def test_padding_that_no_token_shows_is_asked_for():
   source = sentences(('unknown',))
   run = trained(partial(models.RecurrentClassifier, width=4, embedding=5), source)
   tokens, segments = texts_of(source)
-  with pytest.raises(UserError, match='tiny in RUN reads segments too: give segments='):
+  with pytest.raises(UserError, match='tiny in RUN needs the column segments: pass '
+                     r'segments=\.\.\.$'):
     run.features(tokens)
   assert run.features(tokens, segments=segments)[1].shape == (6, 2)
+
+
+# --- several inputs -------------------------------------------------------------
+
+USERS = CHANCE.normal(size=(24, 4)).astype(np.float32)
+ITEMS = CHANCE.normal(size=(24, 2, 3)).astype(np.float32)
+
+
+class Pairs(nn.Module):
+  """A model of two inputs, which are not the same to it."""
+
+  num_outputs: int
+
+  @nn.compact
+  def __call__(self, user, item, *, train):
+    x = nn.Dense(5)(user) * nn.Dense(5)(item.reshape(len(item), -1))
+    return nn.Dense(self.num_outputs, name='last')(nn.relu(x))
+
+
+def of_pairs(task, labels, num_outputs):
+  source = data.Arrays(columns={'user': USERS, 'item': ITEMS}, labels=labels)
+  run = trained(Pairs(num_outputs), source, partial(task, inputs=('user', 'item')))
+  return run, np.asarray(run.model.apply(
+    {'params': run.params}, USERS, ITEMS, train=False))
+
+
+@pytest.fixture(scope='module')
+def ratings():
+  return of_pairs(tasks.regression, 3 + 2 * CHANCE.normal(size=24), 1)
+
+
+def test_a_regression_of_two_columns_predicts(ratings):
+  run, answer = ratings
+  mean, std = run.built.data['kept']['targets']
+  assert np.std(answer) > 0.05 and np.shape(mean) == (1,) and std[0] > 1
+  for columns in ({'user': USERS, 'item': ITEMS}, {'item': ITEMS, 'user': USERS}):
+    found = run.predict(**columns)
+    assert list(found) == ['predictions'] and found['predictions'].shape == (24, 1)
+    np.testing.assert_allclose(
+      found['predictions'], answer * std + mean, rtol=1e-4, atol=1e-4)
+
+
+def test_features_of_two_columns():
+  run, logits = of_pairs(tasks.classification, LABELS, 3)
+  features, found = run.features(item=ITEMS, user=USERS)
+  np.testing.assert_allclose(found, logits, rtol=1e-4, atol=1e-4)
+  last = run.params['last']
+  assert np.std(logits) > 0.05 and features.shape == (24, 5)
+  np.testing.assert_allclose(
+    features @ last['kernel'] + last['bias'], logits, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize('inputs, columns, words', [
+  ((), {}, 'tiny in RUN needs the columns user, item: pass user=..., item=...'),
+  ((None,), {}, 'tiny in RUN needs the columns user, item: pass user=..., item=...'),
+  ((), {'item': ITEMS}, 'tiny in RUN needs the column user: pass user=...'),
+  ((), {'user': USERS}, 'tiny in RUN needs the column item: pass item=...'),
+  ((USERS,), {'item': ITEMS}, 'tiny in RUN reads user, item, not inputs'),
+  ((), {'user': USERS, 'item': ITEMS, 'labels': LABELS},
+   'tiny in RUN reads user, item, not labels'),
+  ((), {'user': USERS, 'item': {'x': ITEMS}}, 'item: must be an array, got dict'),
+  ((), {'user': USERS, 'item': ITEMS[:5]},
+   'item: must have as many rows as user, 24, got 5'),
+  ((), {'item': ITEMS[:5], 'user': USERS},
+   'user: must have as many rows as item, 5, got 24'),
+  ((), {'user': USERS[:0], 'item': ITEMS[:0]}, 'user: must have >= 1 row, got 0'),
+])
+def test_columns_that_a_run_of_two_does_not_know(ratings, inputs, columns, words):
+  with pytest.raises(UserError, match=f'^{re.escape(words)}$'):
+    ratings[0].predict(*inputs, **columns)
+
+
+def test_a_run_of_inputs_is_asked_without_any(images):
+  with pytest.raises(UserError, match='tiny in RUN needs the column inputs: pass '
+                     r'inputs=\.\.\.$'):
+    images.predict()
 
 
 # --- what a run does not read ---------------------------------------------------
@@ -327,8 +404,8 @@ def with_value(value):
   (np.float32(1), {}, 'not of () float32'),
   ('cat.png', {}, 'not of () <U7'),
   (IMAGES.astype(complex), {}, 'not of (12, 12, 3) complex128'),
-  ({'x': IMAGES}, {}, 'reads an array, not columns'),
-  (IMAGES[:0], {}, 'inputs: 0 rows, must be as many as inputs (0), at least 1'),
+  ({'x': IMAGES}, {}, 'inputs: must be an array, got dict'),
+  (IMAGES[:0], {}, 'inputs: must have >= 1 row, got 0'),
   (with_value(np.nan), {}, 'inputs: 2 of 5 rows have values that are not finite, the '
    'first is row 2'),
   (with_value(-np.inf), {}, 'inputs: 2 of 5 rows have values that are not finite'),
@@ -347,7 +424,7 @@ def test_inputs_that_a_run_of_images_does_not_know(images, inputs, columns, word
   (np.ones((2, 5), int), {}, 'not of (5,) int64'),
   ([['a'] * 6], {}, 'not of (6,) <U1'), (['a b c'], {}, 'not of () <U5'),
   (np.ones((2, 6), int), {'segments': np.ones((1, 6), np.int32)},
-   'segments: 1 rows, must be as many as inputs (2)'),
+   'segments: must have as many rows as inputs, 2, got 1'),
   (np.ones((2, 6), int), {'segments': np.ones((2, 6), bool)},
    'knows segments of (6,) int32, not of (6,) bool'),
   (np.ones((2, 6), int), {'segments': np.ones((2, 5), np.int32)},
