@@ -1,4 +1,4 @@
-"""What the last dense layer of a classifier reads: its features."""
+"""Features: what the last dense layer of a model reads."""
 
 import dataclasses
 import functools
@@ -21,7 +21,7 @@ def program(built: Built, batch_of: Callable[[Built, Any], Any], no_dense: str
   """(state, columns) -> features `[n, width]`, logits and probabilities `[n, classes]`.
 
   Args:
-    built: a classifier; its model works in float32 here.
+    built: of a task that gives probabilities; its model works in float32 here.
     batch_of: (built, columns) -> batch, traced.
     no_dense: the error for a model that does not end in a dense layer.
   """

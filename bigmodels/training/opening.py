@@ -151,7 +151,7 @@ def build_run(experiment: Experiment, layout: Layout, workdir: Workdir,
   context = _context(data_dir, cache_dir, dict(stored.kept), trust, say)
   if not reading:
     experiment = _without_data(experiment, layout, stored.kept)
-    context.open_run = lambda path: None  # only evaluations need a classifier
+    context.open_run = lambda path: None  # only evaluations open another
   return build.build(experiment, layout, context)
 
 

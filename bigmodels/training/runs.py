@@ -25,7 +25,7 @@ from bigmodels.core.errors import UserError, listed, nearest
 from bigmodels.data.tables import table
 from bigmodels.learners import State
 from bigmodels.tasks.decoding import Settings
-from bigmodels.training import evaluation, features
+from bigmodels.training import evaluation
 from bigmodels.training.build import Built
 from bigmodels.training.compile import Traced, compile_traced
 
@@ -202,12 +202,11 @@ class Run:
       are zeros.
 
     Raises:
-      UserError: for inputs that are not such as the run reads, a run of another task,
-        or a model that does not end in a dense layer.
+      UserError: for inputs that are not such as the run reads, a task that gives no
+        probabilities, or a model that does not end in a dense layer.
     """
     if 'probabilities' not in self.built.task.predictions:
-      raise UserError(f'{self._task}, which finds no classes; must be one of the task '
-                      'classification')
+      raise UserError(f'{self._task}, which gives no probabilities')
     columns = self._columns(inputs, columns)
     found = []
     for batch, _ in _batches(columns):
@@ -215,10 +214,10 @@ class Run:
         answer = self._features(self.state, batch)
       except jax.errors.UnexpectedTracerError:  # the layer is within another program
         raise UserError(self._no_dense) from None
-      reads, logits, ours = jax.device_get(answer)
-      if not np.allclose(losses.probabilities(logits), ours, rtol=0, atol=1e-3):
-        raise UserError(f'{self._task}, which does not answer by the mean of the '
-                        'logits of its model')
+      reads, logits, expected = jax.device_get(answer)
+      if not np.allclose(losses.probabilities(logits), expected, rtol=0, atol=1e-3):
+        raise UserError(f'{self._task}, whose probabilities are not those of the mean '
+                        "of its model's logits")
       found.append((reads, logits))
     found, logits = (np.concatenate(parts)[: _length(columns)]
                      for parts in zip(*found, strict=True))
@@ -237,11 +236,10 @@ class Run:
       raw, as the data has them, `[n, height, width, channels]`.
 
     Raises:
-      UserError: if the run makes no images, or its generator is unconditional.
+      UserError: if the task generates no images, or the generator is unconditional.
     """
     if 'generated' not in self.built.task.predictions:
-      raise UserError(f'{self._task}, which makes no images; must be one of the task '
-                      'generation, such as mnist_dcgan is')
+      raise UserError(f'{self._task}, which generates no images')
     if getattr(self.built.model, 'classes', None) == 0:
       raise UserError(f'{self.name} is unconditional: its images are of no class')
     found = [self._generate_images(self.state, batch['labels'], first + start)
@@ -270,6 +268,8 @@ class Run:
 
   @functools.cached_property
   def _features(self) -> Callable:
+    from bigmodels.training import features  # few runs are asked for theirs
+
     return features.program(self.built, _batch, self._no_dense)
 
   @functools.cached_property

@@ -159,7 +159,8 @@ def weighted(model):
 def test_weights_that_no_config_has_are_refused():
   run = trained(models.Linear(3), arrays(), weighted)
   with pytest.raises(UserError, match='tiny in RUN is a run of the task weighted, '
-                     'which does not answer by the mean of the logits of its model'):
+                     r"whose probabilities are not those of the mean of its model's "
+                     'logits$'):
     run.features(IMAGES)
 
 
@@ -466,7 +467,7 @@ def regression(*shape):
 
 
 def named_otherwise(model):
-  """A fork's task, whose evaluation finds no classes."""
+  """A fork's task, whose evaluation gives no probabilities."""
   return tasks.regression(model, target_mean=[0.0], target_std=[1.0])
 
 
@@ -491,21 +492,21 @@ OTHERS = {
 
 @pytest.mark.parametrize('kind', [pytest.param(kind, marks=[SLOW] * (kind in (
   'other rate', 'gan without classes'))) for kind in OTHERS])
-def test_runs_that_find_no_classes_are_named(kind):
+def test_runs_that_give_no_probabilities_are_named(kind):
   make, inputs, task = OTHERS[kind]
   with pytest.raises(UserError, match=f'^tiny in RUN is a run of the task {task}, '
-                     'which finds no classes; must be one of the task classification'):
+                     'which gives no probabilities$'):
     make().features(inputs)
 
 
 @pytest.mark.parametrize('kind', [
   'regression', 'gpt', 'masked bert', 'images', 'texts'])
-def test_runs_that_make_no_images_are_named(kind, images, texts):
+def test_runs_that_generate_no_images_are_named(kind, images, texts):
   made = {'images': lambda: images, 'texts': lambda: texts}
   make = made[kind] if kind in made else OTHERS[kind][0]
   task = 'classification' if kind in made else OTHERS[kind][2]
   with pytest.raises(UserError, match=f'^tiny in RUN is a run of the task {task}, '
-                     'which makes no images; must be one of the task generation'):
+                     'which generates no images$'):
     make().generate_images(np.arange(3))
 
 
