@@ -13,7 +13,7 @@ from bigmodels.storage.workdir import Workdir
 def take(experiment: Experiment, context: DataContext) -> None:
   """Takes what was fitted with the parameters of `init_from`, and prints it.
 
-  A run that has such things of its own goes on with these.
+  A run that already has its own keeps them.
 
   Args:
     experiment: `init_from` may be None, or no run.
@@ -32,13 +32,13 @@ def take(experiment: Experiment, context: DataContext) -> None:
   kept = workdir.stored_data().kept
   if 'tokenizer' in kept and 'tokenizer' not in context.kept:
     context.kept['tokenizer'] = kept['tokenizer']
-    context.say(f'the tokenizer too is that of {workdir.path} (--config.init_from)')
+    context.say(f'also using the tokenizer of {workdir.path} (--config.init_from)')
   if not whole_table or name in context.kept:
     return
   if name in kept:
     names = (name, table.FILE, 'targets')
     context.kept |= {k: kept[k] for k in names if k in kept}
-    context.note(f'what is fitted to the table too is that of {workdir.path} '
+    context.note(f'also using what was fitted to the table of {workdir.path} '
                  '(--config.init_from): columns and classes are found by their names')
   elif any(key.startswith(table.FITTED) for key in kept):
     context.note(f'the table of {workdir.path} (--config.init_from) had other settings '

@@ -108,16 +108,15 @@ class Run:
     Args:
       inputs: raw, as its data has them, `[n, ...]`: images `[n, height, width,
         channels]`, tokens `[n, length]`; None if the task reads no such column.
-      **columns: what else the task reads, `[n, ...]`, such as `segments`; these, left
-        out, are 0 for the 'pad' tokens at the end of a row and 1 for all others.
+      **columns: the other columns that the task reads, `[n, ...]`. If `segments` are
+        left out, they are 0 for the 'pad' tokens at the end of a row, 1 for the others.
 
     Returns:
       name -> `[n, ...]`: of a classifier `predictions` `[n]` and `probabilities` `[n,
       classes]`, of a regression `predictions` `[n, targets]`.
 
     Raises:
-      UserError: for inputs that are not such as the run reads, or a task that predicts
-        nothing of them.
+      UserError: for columns that do not fit the run, or a task without predictions.
     """
     if not self.built.task.predictions:
       raise UserError(f'{self._task}, which has no predictions for single inputs')
@@ -202,7 +201,7 @@ class Run:
       are zeros.
 
     Raises:
-      UserError: for inputs that are not such as the run reads, a task that gives no
+      UserError: for columns that do not fit the run, a task that gives no
         probabilities, or a model that does not end in a dense layer.
     """
     if 'probabilities' not in self.built.task.predictions:
@@ -330,9 +329,8 @@ class Run:
         columns['segments'] = (later > 0).astype(example['segments'].dtype)
     missing = [name for name in reads if name not in columns]
     if missing:
-      raise UserError(
-        f'{self.name} needs the column{"s" * (len(missing) > 1)} {", ".join(missing)}: '
-        f'pass {", ".join(f"{name}=..." for name in missing)}')
+      raise UserError(f'{self.name} needs the column{"s" * (len(missing) > 1)} '
+                      f'{", ".join(missing)}: pass {"=..., ".join(missing)}=...')
     for name in columns:
       self._check_column(name, columns)
     return columns
@@ -341,25 +339,26 @@ class Run:
     like, array, first = self._example[name], columns[name], next(iter(columns))
     if array.shape[1:] != like.shape[1:] or array.dtype != like.dtype or (
       not array.ndim):
-      raise UserError(f'{self.name} knows {name} of {like.shape[1:]} {like.dtype}, '
-                      f'not of {array.shape[1:]} {array.dtype}')
+      raise self._misfit(name, array, like.dtype)
     if len(array) != len(columns[first]):
       raise UserError(f'{name}: must have as many rows as {first}, '
                       f'{len(columns[first])}, got {len(array)}')
-    if not len(array):
-      raise UserError(f'{name}: must have >= 1 row, got 0')
     if array.dtype.kind == 'f':
-      wrong = ~np.isfinite(array).reshape(len(array), -1).all(1)
+      wrong = ~np.isfinite(array).all(tuple(range(1, array.ndim)))
       if wrong.any():
         raise UserError(f'{name}: {wrong.sum():,} of {len(array):,} rows have values '
                         f'that are not finite, the first is row {wrong.argmax()}')
+
+  def _misfit(self, name: str, array: np.ndarray, kind: Any) -> UserError:
+    shape = ', '.join(map(str, ('n', *self._example[name].shape[1:])))
+    return UserError(f'{self.name}: {name}: must be [{shape}] {kind}, got '
+                     f'{[*array.shape]} {array.dtype}')
 
   def _tokens(self, inputs: np.ndarray, size: int) -> np.ndarray:
     """Tokens in the type of the data, all of them of the vocabulary."""
     like = self._example['inputs']
     if inputs.dtype.kind not in 'iu' or inputs.shape[1:] != like.shape[1:]:
-      raise UserError(f'{self.name} knows tokens of {like.shape[1:]} {like.dtype}, not '
-                      f'of {inputs.shape[1:]} {inputs.dtype}')
+      raise self._misfit('inputs', inputs, 'integers')
     wrong = (inputs < 0) | (inputs >= size)
     if wrong.any():
       row, place = np.argwhere(wrong)[0]
@@ -377,7 +376,7 @@ def _batches(columns: dict[str, np.ndarray]
   """Stretches of columns, filled up to the same length, and where each begins."""
   length = _length(columns)
   if not length:
-    raise UserError('there is nothing to answer: 0 rows, must be at least 1')
+    raise UserError(f'{next(iter(columns))}: must have >= 1 row, got 0')
   size = min(_BATCH, length)
   for start in range(0, length, size):
     parts = {name: x[start : start + size] for name, x in columns.items()}

@@ -171,7 +171,7 @@ def test_columns_are_found_by_their_names(run, header, tmp_path):
     np.testing.assert_array_equal(built.train.dataset.load()[name], column)
   assert built.train.dataset.classes == ('no', 'yes')
   assert lines[0] == (
-    f'what is fitted to the table too is that of {path} (--config.init_from): columns '
+    f'also using what was fitted to the table of {path} (--config.init_from): columns '
     'and classes are found by their names')
 
 

@@ -209,7 +209,7 @@ def test_the_tokenizer_comes_with_the_parameters(workdir):
   record = experiment(init_from=str(path))
   built, lines = built_of(record)
   assert built.data['kept']['tokenizer'] == STATE
-  assert lines == [f'the tokenizer too is that of {path} (--config.init_from)']
+  assert lines == [f'also using the tokenizer of {path} (--config.init_from)']
   initialize.start(built, carry_of(built, 500), print)
   built, lines = built_of(record, STATE)
   assert not lines  # a run that goes on has it

@@ -396,15 +396,15 @@ def with_value(value):
 
 
 @pytest.mark.parametrize('inputs, columns, words', [
-  (IMAGES.astype(np.uint8), {}, 'knows inputs of (12, 12, 3) float32, not of '
-   '(12, 12, 3) uint8'),
-  (IMAGES.astype(np.float64), {}, 'not of (12, 12, 3) float64'),
-  (IMAGES[..., :1], {}, 'not of (12, 12, 1) float32'),
-  (IMAGES[0], {}, 'not of (12, 3) float32'),
-  (IMAGES.transpose(0, 3, 1, 2), {}, 'not of (3, 12, 12) float32'),
-  (np.float32(1), {}, 'not of () float32'),
-  ('cat.png', {}, 'not of () <U7'),
-  (IMAGES.astype(complex), {}, 'not of (12, 12, 3) complex128'),
+  (IMAGES.astype(np.uint8), {}, 'tiny in RUN: inputs: must be [n, 12, 12, 3] '
+   'float32, got [24, 12, 12, 3] uint8'),
+  (IMAGES.astype(np.float64), {}, 'got [24, 12, 12, 3] float64'),
+  (IMAGES[..., :1], {}, 'got [24, 12, 12, 1] float32'),
+  (IMAGES[0], {}, 'got [12, 12, 3] float32'),
+  (IMAGES.transpose(0, 3, 1, 2), {}, 'got [24, 3, 12, 12] float32'),
+  (np.float32(1), {}, 'got [] float32'),
+  ('cat.png', {}, 'got [] <U7'),
+  (IMAGES.astype(complex), {}, 'got [24, 12, 12, 3] complex128'),
   ({'x': IMAGES}, {}, 'inputs: must be an array, got dict'),
   (IMAGES[:0], {}, 'inputs: must have >= 1 row, got 0'),
   (with_value(np.nan), {}, 'inputs: 2 of 5 rows have values that are not finite, the '
@@ -421,15 +421,16 @@ def test_inputs_that_a_run_of_images_does_not_know(images, inputs, columns, word
   ([[0, 1, 2, 3, 4, 99]], {}, 'inputs: the token 99 of row 0 is not in the '
    'vocabulary, 0 to 5'),
   ([[1] * 6, [2, -1, 0, 0, 0, 0]], {}, 'inputs: the token -1 of row 1 is not in'),
-  (np.ones((2, 6)), {}, 'knows tokens of (6,) uint16, not of (6,) float64'),
-  (np.ones((2, 5), int), {}, 'not of (5,) int64'),
-  ([['a'] * 6], {}, 'not of (6,) <U1'), (['a b c'], {}, 'not of () <U5'),
+  (np.ones((2, 6)), {}, 'tiny in RUN: inputs: must be [n, 6] integers, got '
+   '[2, 6] float64'),
+  (np.ones((2, 5), int), {}, 'got [2, 5] int64'),
+  ([['a'] * 6], {}, 'got [1, 6] <U1'), (['a b c'], {}, 'got [1] <U5'),
   (np.ones((2, 6), int), {'segments': np.ones((1, 6), np.int32)},
    'segments: must have as many rows as inputs, 2, got 1'),
   (np.ones((2, 6), int), {'segments': np.ones((2, 6), bool)},
-   'knows segments of (6,) int32, not of (6,) bool'),
+   'tiny in RUN: segments: must be [n, 6] int32, got [2, 6] bool'),
   (np.ones((2, 6), int), {'segments': np.ones((2, 5), np.int32)},
-   'knows segments of (6,) int32, not of (5,) int32')])
+   'segments: must be [n, 6] int32, got [2, 5] int32')])
 def test_inputs_that_a_run_of_texts_does_not_know(texts, inputs, columns, words):
   with pytest.raises(UserError, match=re.escape(words)):
     texts.features(inputs, **columns)
