@@ -30,10 +30,9 @@ def run(request: Request) -> None:
     for note in resolved.notes:
       say(note)
     say(f'device: {devices.require_backend(request.require_backend)}')
-    run = opening.open_run(
-      workdir, request.layout(resolved.experiment), data_dir=request.data_dir,
-      cache_dir=request.cache_dir, reading=True, resolved=resolved,
-      trust=request.trust, say=say)
+    access = opening.Access(request.data_dir, request.cache_dir, request.trust, say)
+    run = opening.open_run(workdir, request.layout(resolved.experiment), access,
+                           with_data=True, resolved=resolved)
     stack.callback(run.built.close)
     found = run.evaluate()
     for name, value in found.items():

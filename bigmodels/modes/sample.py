@@ -133,9 +133,9 @@ def _from_workdir(request: Request, say: Callable[[str], None]) -> Run:
   for note in resolved.notes:
     say(note)
   say(f'device: {devices.require_backend(request.require_backend)}')
+  access = opening.Access(request.data_dir, request.cache_dir, request.trust, say)
   return opening.open_run(
-    workdir, request.layout(resolved.experiment), data_dir=request.data_dir,
-    cache_dir=request.cache_dir, resolved=resolved, trust=request.trust, say=say)
+    workdir, request.layout(resolved.experiment), access, resolved=resolved)
 
 
 def _from_experiment(request: Request, say: Callable[[str], None]) -> Run:
@@ -149,6 +149,5 @@ def _from_experiment(request: Request, say: Callable[[str], None]) -> Run:
                     'one to take the parameters from, --init_from')
   initialize.require(experiment.init_from)
   say(f'device: {devices.require_backend(request.require_backend)}')
-  return opening.initialized(
-    resolved, request.layout(experiment), data_dir=request.data_dir,
-    cache_dir=request.cache_dir, trust=request.trust, say=say)
+  access = opening.Access(request.data_dir, request.cache_dir, request.trust, say)
+  return opening.initialized(resolved, request.layout(experiment), access)

@@ -74,8 +74,8 @@ def _train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
       initialize.require(experiment.init_from)
     layout = request.layout(experiment)
     manifest.read_all(workdir.checkpoints, workdir.seal())
-    built = opening.build_run(experiment, layout, workdir, request.data_dir,
-                              request.cache_dir, trust=request.trust, say=say)
+    access = opening.Access(request.data_dir, request.cache_dir, request.trust, say)
+    built = opening.build_run(experiment, layout, workdir, access)
     stack.callback(built.close)
     traced = trace(built.learner, built.train, built.evals, layout)
     # What does not fit is reported before anything is compiled, or written.

@@ -5,7 +5,7 @@ import functools
 import os
 import pathlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -20,13 +20,38 @@ from bigmodels.hardware import devices
 from bigmodels.parallel import layout as layouts
 from bigmodels.parallel.layout import Layout
 from bigmodels.parallel.sharding import MeshShape
-from bigmodels.storage.workdir import Workdir, best_of_run
+from bigmodels.storage.workdir import StoredData, Workdir, best_of_run
 from bigmodels.training import build, initialize
 from bigmodels.training.build import Built
 from bigmodels.training.compile import trace
 from bigmodels.training.runs import Run
 
 CACHE = '~/.cache/bigmodels'
+
+
+class Access(NamedTuple):
+  """Where the data of a run is, and what opening it may execute and print.
+
+  Attributes:
+    data_dir: where its TFDS datasets are; None for where the run had them.
+    cache_dir: for decoded data.
+    trust: whether to import and execute whatever the run names.
+    say: prints a line.
+  """
+
+  data_dir: str | None
+  cache_dir: pathlib.Path
+  trust: bool = False
+  say: Callable[[str], None] = print
+
+  def context(self, stored: StoredData) -> DataContext:
+    """What sources need to know of a run, with what it keeps."""
+    def opened(path):
+      return load(path, cache_dir=self.cache_dir, trust=self.trust, say=self.say)
+
+    data_dir = str(paths.resolved(self.data_dir)) if self.data_dir else stored.data_dir
+    return DataContext(data_dir, self.cache_dir, dict(stored.kept), in_lines(self.say),
+                       opened, trust=self.trust)
 
 
 def load(path: str | os.PathLike, *, data_dir: str | None = None,
@@ -54,59 +79,48 @@ def load(path: str | os.PathLike, *, data_dir: str | None = None,
                     '--workdir of one')
   here = layouts.make_layout(MeshShape(), 'jit', (), jax.local_devices()[:1])._replace(
     abstract=False)
-  return open_run(workdir, here, data_dir=data_dir, trust=trust, say=say,
-                  cache_dir=paths.checked(str(cache_dir), 'cache_dir'))
+  return open_run(workdir, here, Access(
+    data_dir, paths.checked(str(cache_dir), 'cache_dir'), trust, say))
 
 
-def open_run(workdir: Workdir, layout: Layout, *,
-             data_dir: str | None, cache_dir: pathlib.Path, reading: bool = False,
-             resolved: Resolved | None = None, trust: bool = False,
-             say: Callable[[str], None] = print) -> Run:
+def open_run(workdir: Workdir, layout: Layout, access: Access, *,
+             with_data: bool = False, resolved: Resolved | None = None) -> Run:
   """Opens a run at its best checkpoint.
 
   Args:
     workdir: of the run.
     layout: where its arrays lie.
-    data_dir: None for the folder that the run began with, if it named one.
-    cache_dir: for decoded data.
-    reading: whether to open its data now.
+    access: to its data.
+    with_data: whether to open its data now.
     resolved: what `workdir.recorded` gives; None to read it here.
-    trust: whether to import and execute whatever the run names.
-    say: prints a line.
 
   Raises:
     UserError: if it is not as it was left, has no sound checkpoint, or asks for what is
       not trusted.
   """
   if resolved is None:
-    resolved = workdir.recorded({}, trusted=trust)
+    resolved = workdir.recorded({}, trusted=access.trust)
     for note in resolved.notes:
-      say(note)
-  built = build_run(resolved.experiment, layout, workdir, data_dir, cache_dir,
-                    reading=reading, trust=trust, say=say)
+      access.say(note)
+  built = build_run(resolved.experiment, layout, workdir, access, with_data=with_data)
   traced = trace(built.learner, built.train, built.evals, layout)
-  if reading:
-    build.check_task(built, traced.output_shapes, say)
-  step, carry = best_of_run(workdir, traced.carry, say)
-  say(f'step {step:,} of {workdir.path}, the best checkpoint')
-  reopen = None if reading else functools.partial(
-    open_run, workdir, layout, data_dir=data_dir, cache_dir=cache_dir, reading=True,
-    resolved=resolved, trust=trust, say=lambda line: None)
+  if with_data:
+    build.check_task(built, traced.output_shapes, access.say)
+  step, carry = best_of_run(workdir, traced.carry, access.say)
+  access.say(f'step {step:,} of {workdir.path}, the best checkpoint')
+  reopen = None if with_data else functools.partial(
+    open_run, workdir, layout, access._replace(say=lambda line: None), with_data=True,
+    resolved=resolved)
   return Run(resolved, workdir.path, built, traced, carry.state, step, reopen)
 
 
-def initialized(resolved: Resolved, layout: Layout, *, data_dir: str | None,
-                cache_dir: pathlib.Path, trust: bool = False,
-                say: Callable[[str], None] = print) -> Run:
+def initialized(resolved: Resolved, layout: Layout, access: Access) -> Run:
   """An experiment that writes text, with its `init_from`, as a run of step 0.
 
   Args:
     resolved: the experiment.
     layout: where its arrays lie.
-    data_dir: None for the folder of the run that `init_from` names, if it is one.
-    cache_dir: for decoded data.
-    trust: whether another run that is opened may execute whatever it names.
-    say: prints a line.
+    access: to the data of the run that `init_from` names, if it is one.
 
   Raises:
     UserError: if its task writes no text, or the parameters are not there or do not
@@ -115,52 +129,39 @@ def initialized(resolved: Resolved, layout: Layout, *, data_dir: str | None,
   experiment = resolved.experiment
   stored = Workdir(experiment.init_from).stored_data()
   kept = {name: state for name, state in stored.kept.items() if name == 'tokenizer'}
-  built = build.build(experiment, layout, _context(
-    data_dir or stored.data_dir, cache_dir, kept, trust, say))
+  built = build.build(experiment, layout, access.context(stored._replace(kept=kept)))
   traced = trace(built.learner, built.train, {}, layout)
   run = Run(resolved, pathlib.Path(experiment.init_from), built, traced,
             traced.carry.state, 0)
   run.check_writes()  # before parameters are read, which may not fit either
   init = traced.lower['init']().compile(devices.compiler_options(layout.platform))
   carry = init(layout.replicate(np.asarray(jax.random.PRNGKey(experiment.seed))))
-  return dataclasses.replace(run, state=initialize.start(built, carry, say).state)
+  return dataclasses.replace(run, state=initialize.start(
+    built, carry, access.say).state)
 
 
 def build_run(experiment: Experiment, layout: Layout, workdir: Workdir,
-              data_dir: str | None, cache_dir: pathlib.Path, *, reading: bool = True,
-              trust: bool = False, say: Callable[[str], None] = print) -> Built:
+              access: Access, *, with_data: bool = True) -> Built:
   """Builds with what `data.json` of a workdir keeps; see `Built.data` for what is new.
 
   Args:
     experiment: what to build.
     layout: where its arrays lie.
     workdir: of the run.
-    data_dir: None for the folder that the run began with, if it named one.
-    cache_dir: for decoded data.
-    reading: whether data is needed; without, none is opened, what is kept will do, and
-      there are no evals.
-    trust: whether another run that is opened may execute whatever it names.
-    say: prints a line.
+    access: to its data.
+    with_data: whether to open the data; without it there are no evals, and its shapes
+      are those that the workdir keeps.
 
   Raises:
     UserError: also if what is kept is not as the run left it, or is gone; see
       `Workdir.stored_data`.
   """
   stored = workdir.stored_data()
-  data_dir = str(paths.resolved(data_dir)) if data_dir else stored.data_dir
-  context = _context(data_dir, cache_dir, dict(stored.kept), trust, say)
-  if not reading:
+  context = access.context(stored)
+  if not with_data:
     experiment = _without_data(experiment, layout, stored.kept)
     context.open_run = lambda path: None  # only evaluations open another
   return build.build(experiment, layout, context)
-
-
-def _context(data_dir: str | None, cache_dir: pathlib.Path, kept: dict[str, Any],
-             trust: bool, say: Callable[[str], None]) -> DataContext:
-  def opened(path):
-    return load(path, cache_dir=cache_dir, trust=trust, say=say)
-
-  return DataContext(data_dir, cache_dir, kept, in_lines(say), opened, trust=trust)
 
 
 def _without_data(experiment: Experiment, layout: Layout, kept: dict[str, Any]

@@ -283,9 +283,9 @@ def test_a_run_that_is_opened_is_as_long_as_it_was(finished, cache_dir):
     workdir.recorded({}).experiment, duration=Duration(epochs=1))
   one = layout.make_layout(experiment.mesh, 'jit', ())
   found = []
-  for reading in (True, False):
-    built = opening.build_run(experiment, one, workdir, None, cache_dir,
-                              reading=reading, say=lambda line: None)
+  access = opening.Access(None, cache_dir, say=lambda line: None)
+  for with_data in (True, False):
+    built = opening.build_run(experiment, one, workdir, access, with_data=with_data)
     found.append((built.steps, trace(built.learner, built.train, {}, one).carry.state))
     built.close()
   (one, state), (two, again) = found
