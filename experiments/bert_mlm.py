@@ -17,8 +17,8 @@ import optax
 from bigmodels import data, models, optim, tasks
 from bigmodels.config import Duration, Experiment, Monitor
 from bigmodels.data import texts, tokenizers
+from bigmodels.models import sharding_rules
 from bigmodels.optim import schedules
-from bigmodels.parallel import sharding
 
 SPECIAL = ('pad', 'class', 'separator', 'mask', 'end')
 
@@ -45,5 +45,5 @@ def config(*, path: str | None = None, vocabulary: int = 4000, epochs: float = 6
     log_every=Duration(steps=100),
     duration=Duration(epochs=epochs),
     monitor=Monitor(metric='validation/loss', goal='min'),
-    rules=sharding.TRANSFORMER,
+    rules=sharding_rules.TRANSFORMER,
     seed=seed)

@@ -7,8 +7,8 @@ import optax
 from bigmodels import data, models, optim, tasks
 from bigmodels.config import Duration, Experiment
 from bigmodels.data import transforms
+from bigmodels.models import sharding_rules
 from bigmodels.optim import schedules
-from bigmodels.parallel import sharding
 
 
 def config(*, epochs: float = 20, batch_size: int = 64, learning_rate: float = 1e-3,
@@ -29,5 +29,5 @@ def config(*, epochs: float = 20, batch_size: int = 64, learning_rate: float = 1
       transforms=(transforms.standardize,))},
     log_every=Duration(steps=100),
     duration=Duration(epochs=epochs),
-    rules=sharding.CNN,
+    rules=sharding_rules.CNN,
     seed=seed)

@@ -17,8 +17,8 @@ import optax
 from bigmodels import data, models, optim, tasks
 from bigmodels.config import Duration, Experiment
 from bigmodels.data import transforms
+from bigmodels.models import sharding_rules
 from bigmodels.optim import schedules
-from bigmodels.parallel import sharding
 
 SIX = ('airplane', 'bird', 'cat', 'deer', 'frog', 'ship')
 FOUR = ('automobile', 'dog', 'horse', 'truck')
@@ -56,5 +56,5 @@ def config(*, pretrain: bool = False, each: int = 25, steps: int = 300,
     evaluate_every=Duration(steps=100),
     log_every=Duration(steps=100),
     duration=Duration(steps=steps),
-    rules=sharding.CNN,
+    rules=sharding_rules.CNN,
     seed=seed)

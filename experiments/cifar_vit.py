@@ -12,8 +12,8 @@ import optax
 from bigmodels import data, models, optim, tasks
 from bigmodels.config import Duration, Experiment
 from bigmodels.data import transforms
+from bigmodels.models import sharding_rules
 from bigmodels.optim import schedules
-from bigmodels.parallel import sharding
 
 
 def config(*, epochs: float = 100, batch_size: int = 128, depth: int = 6,
@@ -40,5 +40,5 @@ def config(*, epochs: float = 100, batch_size: int = 128, depth: int = 6,
       transforms=(transforms.standardize,))},
     log_every=Duration(steps=100),
     duration=Duration(epochs=epochs),
-    rules=sharding.TRANSFORMER,
+    rules=sharding_rules.TRANSFORMER,
     seed=seed)

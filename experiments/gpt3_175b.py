@@ -12,8 +12,8 @@ import optax
 from bigmodels import data, models, optim, tasks
 from bigmodels.config import Duration, Experiment
 from bigmodels.data import texts, tokenizers
+from bigmodels.models import sharding_rules
 from bigmodels.optim import schedules
-from bigmodels.parallel import sharding
 
 
 def config(*, path: str | None = None, tokenizer: str | None = None,
@@ -40,5 +40,5 @@ def config(*, path: str | None = None, tokenizer: str | None = None,
     log_every=Duration(steps=10),
     checkpoint_every=Duration(minutes=60),
     duration=Duration(steps=steps),
-    rules=sharding.TRANSFORMER,
+    rules=sharding_rules.TRANSFORMER,
     seed=seed)

@@ -13,8 +13,8 @@ import optax
 from bigmodels import data, models, optim, tasks
 from bigmodels.config import Duration, Experiment, Monitor
 from bigmodels.data import texts, tokenizers
+from bigmodels.models import sharding_rules
 from bigmodels.optim import schedules
-from bigmodels.parallel import sharding
 
 
 def config(*, path: str | None = None, vocabulary: int = 2048, steps: int = 2800,
@@ -38,5 +38,5 @@ def config(*, path: str | None = None, vocabulary: int = 2048, steps: int = 2800
     log_every=Duration(steps=50),
     duration=Duration(steps=steps),
     monitor=Monitor(metric='validation/loss', goal='min'),
-    rules=sharding.TRANSFORMER,
+    rules=sharding_rules.TRANSFORMER,
     seed=seed)

@@ -16,8 +16,8 @@ import optax
 from bigmodels import data, models, optim, tasks
 from bigmodels.config import Duration, Experiment
 from bigmodels.data import images, transforms
+from bigmodels.models import sharding_rules
 from bigmodels.optim import schedules
-from bigmodels.parallel import sharding
 
 # Of the training images, red, green and blue, as in every implementation.
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -47,5 +47,5 @@ def config(*, epochs: float = 90, batch_size: int = 256, learning_rate: float = 
     evaluate_every=Duration(epochs=1),
     log_every=Duration(steps=100),
     duration=Duration(epochs=epochs),
-    rules=sharding.CNN,
+    rules=sharding_rules.CNN,
     seed=seed)

@@ -16,8 +16,8 @@ import optax
 from bigmodels import data, models, optim, tasks
 from bigmodels.config import Duration, Experiment
 from bigmodels.data import images, transforms
+from bigmodels.models import sharding_rules
 from bigmodels.optim import schedules
-from bigmodels.parallel import sharding
 
 
 def config(*, epochs: float = 90, batch_size: int = 1024, learning_rate: float = 1e-3,
@@ -49,5 +49,5 @@ def config(*, epochs: float = 90, batch_size: int = 1024, learning_rate: float =
     evaluate_every=Duration(epochs=1),
     log_every=Duration(steps=100),
     duration=Duration(epochs=epochs),
-    rules=sharding.TRANSFORMER,
+    rules=sharding_rules.TRANSFORMER,
     seed=seed)

@@ -12,8 +12,8 @@ import optax
 from bigmodels import data, models, tasks
 from bigmodels.config import Duration, Experiment
 from bigmodels.data import transforms
+from bigmodels.models import sharding_rules
 from bigmodels.optim import schedules
-from bigmodels.parallel import sharding
 
 
 def config(*, epochs: float = 5, batch_size: int = 64, learning_rate: float = 2e-3,
@@ -34,5 +34,5 @@ def config(*, epochs: float = 5, batch_size: int = 64, learning_rate: float = 2e
       transforms=(transforms.standardize,))},
     log_every=Duration(steps=100),
     duration=Duration(epochs=epochs),
-    rules=sharding.CNN,
+    rules=sharding_rules.CNN,
     seed=seed)

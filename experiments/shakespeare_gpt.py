@@ -13,8 +13,8 @@ from bigmodels import data, models, optim, tasks
 from bigmodels.config import Duration, Experiment, Monitor
 from bigmodels.data import texts, tokenizers
 from bigmodels.layers.activations import gelu
+from bigmodels.models import sharding_rules
 from bigmodels.optim import schedules
-from bigmodels.parallel import sharding
 
 
 def config(*, steps: int = 2000, batch_size: int = 12, length: int = 64,
@@ -42,5 +42,5 @@ def config(*, steps: int = 2000, batch_size: int = 12, length: int = 64,
     log_every=Duration(steps=50),
     duration=Duration(steps=steps),
     monitor=Monitor(metric='validation/loss', goal='min'),
-    rules=sharding.TRANSFORMER,
+    rules=sharding_rules.TRANSFORMER,
     seed=seed)

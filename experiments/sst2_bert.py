@@ -13,8 +13,8 @@ import optax
 from bigmodels import data, models, optim, tasks
 from bigmodels.config import Duration, Experiment, Monitor
 from bigmodels.data import texts, tokenizers
+from bigmodels.models import sharding_rules
 from bigmodels.optim import schedules
-from bigmodels.parallel import sharding
 from experiments.bert_mlm import SPECIAL
 
 
@@ -43,5 +43,5 @@ def config(*, vocabulary: int = 4000, epochs: float = 6, batch_size: int = 32,
     monitor=Monitor(metric='validation/accuracy', goal='max'),
     # Only looked at with --init_from: the classifier's own layers begin afresh.
     init_pattern='encoder/.*',
-    rules=sharding.TRANSFORMER,
+    rules=sharding_rules.TRANSFORMER,
     seed=seed)

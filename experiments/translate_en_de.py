@@ -11,8 +11,8 @@ import optax
 from bigmodels import data, models, optim, tasks
 from bigmodels.config import Duration, Experiment, Monitor
 from bigmodels.data import texts, tokenizers
+from bigmodels.models import sharding_rules
 from bigmodels.optim import schedules
-from bigmodels.parallel import sharding
 
 
 def config(*, vocabulary: int = 4000, epochs: float = 12, batch_size: int = 16,
@@ -38,5 +38,5 @@ def config(*, vocabulary: int = 4000, epochs: float = 12, batch_size: int = 16,
     log_every=Duration(steps=50),
     duration=Duration(epochs=epochs),
     monitor=Monitor(metric='validation/bleu', goal='max'),
-    rules=sharding.TRANSFORMER,
+    rules=sharding_rules.TRANSFORMER,
     seed=seed)

@@ -226,7 +226,8 @@ def test_the_example_of_a_fork_trains(folder, cache_dir):
 PACKAGES = {name: f'bigmodels.{name}' for name in (
   'data', 'environments', 'layers', 'learners', 'losses', 'metrics', 'models', 'optim',
   'plots', 'tasks')} | {
-  'images': 'bigmodels.data.images', 'sharding': 'bigmodels.parallel.sharding',
+  'images': 'bigmodels.data.images',
+  'sharding_rules': 'bigmodels.models.sharding_rules',
   'texts': 'bigmodels.data.texts', 'tokenizers': 'bigmodels.data.tokenizers'}
 FILES = 'data.json', 'metrics.jsonl'
 OF_OTHERS = {'help', 'slice', 'verbosity'}

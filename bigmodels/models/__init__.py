@@ -1,4 +1,4 @@
-"""Models: Flax Linen modules, one family a file; no losses, no data, no sharding."""
+"""Flax Linen modules, one family a file, and `sharding_rules` for their parameters."""
 
 from bigmodels.models.agents import ActorCritic, NatureCnn, QNetwork
 from bigmodels.models.airbench import Airbench

@@ -1,8 +1,8 @@
 """Which axis of an array is sharded along which axis of the mesh.
 
-Models contain no sharding. Every parameter is sharded along `fsdp` by its shape (fully
-sharded data parallelism: Rajbhandari et al., *ZeRO*, 2020), and along `tensor` by the
-rules of its family, which match names (Shoeybi et al., *Megatron-LM*, 2019).
+Every parameter is sharded along `fsdp` by its shape (fully sharded data parallelism:
+Rajbhandari et al., *ZeRO*, 2020), and along `tensor` by an experiment's rules, which
+match names (Shoeybi et al., *Megatron-LM*, 2019).
 """
 
 import dataclasses
@@ -116,52 +116,6 @@ class Rule(NamedTuple):
   axes: tuple[str | None, ...]
 
 
-# The dense layers of `models.Mlp`, also as the head of `models.Cnn`: every other layer
-# is sharded along its outputs and the next along its inputs, so that two layers need
-# one all-reduce. Convolutions are sharded along their outputs.
-MLP = (
-  Rule(r'(.*/)?Dense_\d*[02468]/kernel', (None, 'tensor')),
-  Rule(r'(.*/)?Dense_\d*[02468]/bias', ('tensor',)),
-  Rule(r'(.*/)?Dense_\d*[13579]/kernel', ('tensor', None)),
-  Rule(r'(.*/)?Dense_\d*[13579]/bias', (None,)),
-  Rule(r'(.*/)?BatchNorm_\d+/(scale|bias)', (None,)),
-)
-# `conv`, `norm` and `head` are those of `models.ResNet` and MobileNet.
-CNN = (
-  Rule(r'Conv_\d+/kernel', (None, None, None, 'tensor')),
-  Rule(r'Conv_\d+/bias', ('tensor',)),
-  Rule(r'(.*/)?conv/kernel', (None, None, None, 'tensor')),
-  Rule(r'(.*/)?norm/(scale|bias)', (None,)),
-  Rule(r'head/kernel', ('tensor', None)),
-  Rule(r'head/bias', (None,)),
-  *MLP,
-)
-
-# `models.Gpt`, `models.Transformer`, `models.Vit` and the heads of `models.Bert`. The
-# parameters of a block have an axis of the depth before their own. Its input layers are
-# sharded along their outputs and its output layers along their inputs: two all-reduces
-# a block. Each device has some of the heads; keys and values of fewer heads than
-# devices are sharded within a head, which costs more all-reduces. Embeddings are
-# sharded along their width, which divides where a vocabulary may not.
-TRANSFORMER = (
-  Rule(r'(.*/)?block/(attention|cross)/(query|key|value)/kernel',
-       (None, None, 'tensor')),
-  Rule(r'(.*/)?block/(attention|cross)/(query|key|value)/bias', (None, 'tensor')),
-  Rule(r'(.*/)?block/feed_forward/(in|gate)/kernel', (None, None, 'tensor')),
-  Rule(r'(.*/)?block/feed_forward/(in|gate)/bias', (None, 'tensor')),
-  Rule(r'(.*/)?block/(attention|cross|feed_forward)/out/kernel',
-       (None, 'tensor', None)),
-  Rule(r'(.*/)?block/(attention|cross|feed_forward)/out/bias', (None, None)),
-  Rule(r'(.*/)?block/(attention|cross|feed_forward)_norm/(scale|bias)', (None, None)),
-  Rule(r'(.*/)?(tokens|positions|sentences)/embedding', (None, 'tensor')),
-  Rule(r'(encoder/)?((encoder|decoder)_)?norm/(scale|bias)', (None,)),
-  Rule(r'(patches|pooler|transform)/kernel', (None, 'tensor')),
-  Rule(r'(patches|pooler|transform)/bias', ('tensor',)),
-  Rule(r'head/kernel', ('tensor', None)),
-  Rule(r'(head/)?bias|class_token', (None,)),
-)
-
-
 def parameter_specs(params: Any, rules: Iterable[Rule], mesh: MeshShape) -> Any:
   """A `PartitionSpec` for every parameter.
 
@@ -173,7 +127,7 @@ def parameter_specs(params: Any, rules: Iterable[Rule], mesh: MeshShape) -> Any:
 
   Args:
     params: a tree of arrays or shapes.
-    rules: of the family; every parameter needs one if `tensor` is larger than 1.
+    rules: of the experiment; every parameter needs one if `tensor` is larger than 1.
     mesh: with every size known.
 
   Returns:
@@ -188,7 +142,8 @@ def parameter_specs(params: Any, rules: Iterable[Rule], mesh: MeshShape) -> Any:
   named = [(name_of(path), leaf.shape) for path, leaf in leaves]
   if mesh.tensor > 1 and not any('tensor' in rule.axes for rule in rules):
     raise UserError(f'--mesh={mesh}: the experiment has no rules for tensor; add '
-                    'some, such as rules=sharding.MLP, CNN or TRANSFORMER, or use fsdp')
+                    'some, such as those in bigmodels.models.sharding_rules, or use '
+                    'fsdp')
   large = sum(math.prod(shape) for _, shape in named) / 1000
   specs = []
   for name, shape in named:

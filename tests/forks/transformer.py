@@ -9,7 +9,7 @@ import optax
 
 from bigmodels import data, models
 from bigmodels.config import Duration, Experiment
-from bigmodels.parallel import sharding
+from bigmodels.models import sharding_rules
 from bigmodels.tasks.task import Columns, Task, apply, init, labels_of, masked_mean
 
 
@@ -53,4 +53,4 @@ def config(*, depth: int = 2, width: int = 64, heads: int = 4, length: int = 32,
     log_every=Duration(steps=1),
     duration=Duration(steps=steps),
     seed=seed,
-    rules=sharding.TRANSFORMER)
+    rules=sharding_rules.TRANSFORMER)

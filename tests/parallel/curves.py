@@ -24,7 +24,8 @@ from bigmodels import data, models, tasks
 from bigmodels.config import Duration, Experiment, resolving
 from bigmodels.data import transforms
 from bigmodels.data.sources import DataContext
-from bigmodels.parallel import layout, sharding
+from bigmodels.models import sharding_rules
+from bigmodels.parallel import layout
 from bigmodels.parallel.sharding import MeshShape
 from bigmodels.training import build
 from bigmodels.training.compile import compile_traced, trace
@@ -63,7 +64,7 @@ def cifar_cnn() -> Experiment:
       experiment.train, source=made.split('train'), batch_size=16),
     evals={'test': dataclasses.replace(
       experiment.evals['test'], source=made.split('test'), batch_size=20)},
-    rules=sharding.CNN)
+    rules=sharding_rules.CNN)
 
 
 def mlp(batch_norm: bool = False, resident: bool = True) -> Experiment:
@@ -77,7 +78,7 @@ def mlp(batch_norm: bool = False, resident: bool = True) -> Experiment:
                                    transforms.standardize)),
     evals={'test': data.Batches(source=made.split('test'), batch_size=20,
                                 transforms=(transforms.standardize,))},
-    duration=Duration(steps=STEPS), rules=sharding.MLP)
+    duration=Duration(steps=STEPS), rules=sharding_rules.MLP)
 
 
 EXPERIMENTS = {

@@ -12,8 +12,9 @@ from bigmodels.config import Duration, Experiment
 from bigmodels.core.errors import UserError
 from bigmodels.core.tree_paths import name_of
 from bigmodels.data.sources import DataContext
+from bigmodels.models.sharding_rules import MLP
 from bigmodels.parallel import layout
-from bigmodels.parallel.sharding import MLP, MeshShape
+from bigmodels.parallel.sharding import MeshShape
 from bigmodels.storage.checkpoint import Checkpoints
 from bigmodels.storage.workdir import Workdir
 from bigmodels.training import build, initialize

@@ -1,0 +1,51 @@
+"""Rules that shard the parameters of models along `tensor`: an experiment's `rules`.
+
+Models contain no sharding: the rules match the names of their parameters.
+"""
+
+from bigmodels.parallel.sharding import Rule
+
+# The dense layers of `models.Mlp`, also as the head of `models.Cnn`: every other layer
+# is sharded along its outputs and the next along its inputs, so that two layers need
+# one all-reduce. Convolutions are sharded along their outputs.
+MLP = (
+  Rule(r'(.*/)?Dense_\d*[02468]/kernel', (None, 'tensor')),
+  Rule(r'(.*/)?Dense_\d*[02468]/bias', ('tensor',)),
+  Rule(r'(.*/)?Dense_\d*[13579]/kernel', ('tensor', None)),
+  Rule(r'(.*/)?Dense_\d*[13579]/bias', (None,)),
+  Rule(r'(.*/)?BatchNorm_\d+/(scale|bias)', (None,)),
+)
+# `conv`, `norm` and `head` are those of `models.ResNet` and MobileNet.
+CNN = (
+  Rule(r'Conv_\d+/kernel', (None, None, None, 'tensor')),
+  Rule(r'Conv_\d+/bias', ('tensor',)),
+  Rule(r'(.*/)?conv/kernel', (None, None, None, 'tensor')),
+  Rule(r'(.*/)?norm/(scale|bias)', (None,)),
+  Rule(r'head/kernel', ('tensor', None)),
+  Rule(r'head/bias', (None,)),
+  *MLP,
+)
+
+# `models.Gpt`, `models.Transformer`, `models.Vit` and the heads of `models.Bert`. The
+# parameters of a block have an axis of the depth before their own. Its input layers are
+# sharded along their outputs and its output layers along their inputs: two all-reduces
+# a block. Each device has some of the heads; keys and values of fewer heads than
+# devices are sharded within a head, which costs more all-reduces. Embeddings are
+# sharded along their width, which divides where a vocabulary may not.
+TRANSFORMER = (
+  Rule(r'(.*/)?block/(attention|cross)/(query|key|value)/kernel',
+       (None, None, 'tensor')),
+  Rule(r'(.*/)?block/(attention|cross)/(query|key|value)/bias', (None, 'tensor')),
+  Rule(r'(.*/)?block/feed_forward/(in|gate)/kernel', (None, None, 'tensor')),
+  Rule(r'(.*/)?block/feed_forward/(in|gate)/bias', (None, 'tensor')),
+  Rule(r'(.*/)?block/(attention|cross|feed_forward)/out/kernel',
+       (None, 'tensor', None)),
+  Rule(r'(.*/)?block/(attention|cross|feed_forward)/out/bias', (None, None)),
+  Rule(r'(.*/)?block/(attention|cross|feed_forward)_norm/(scale|bias)', (None, None)),
+  Rule(r'(.*/)?(tokens|positions|sentences)/embedding', (None, 'tensor')),
+  Rule(r'(encoder/)?((encoder|decoder)_)?norm/(scale|bias)', (None,)),
+  Rule(r'(patches|pooler|transform)/kernel', (None, 'tensor')),
+  Rule(r'(patches|pooler|transform)/bias', ('tensor',)),
+  Rule(r'head/kernel', ('tensor', None)),
+  Rule(r'(head/)?bias|class_token', (None,)),
+)

@@ -1,0 +1,168 @@
+"""bigmodels.models.sharding_rules: the specs of every parameter of the models."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.sharding import PartitionSpec as P
+
+from bigmodels.core.errors import UserError
+from bigmodels.core.tree_paths import name_of
+from bigmodels.models import (
+  Bert,
+  BertClassifier,
+  CifarResNet,
+  Cnn,
+  Gpt,
+  MaskedBert,
+  Mlp,
+  MobileNetV1,
+  MobileNetV2,
+  ModernGpt,
+  ResNet,
+  Transformer,
+  Vgg,
+  Vit,
+  sharding_rules,
+)
+from bigmodels.parallel.sharding import MeshShape, parameter_specs
+
+TENSOR = MeshShape(data=2, tensor=2)
+
+
+def by_name(specs):
+  leaves = jax.tree.leaves_with_path(specs, is_leaf=lambda x: isinstance(x, P))
+  return {name_of(path): spec for path, spec in leaves}
+
+
+def params_of(model, *example):
+  key = jax.random.key(0)
+  return jax.eval_shape(
+    lambda x: model.init(key, x, train=False), jnp.zeros((1, *example)))['params']
+
+
+@pytest.mark.parametrize('batch_norm', [False, True])
+@pytest.mark.parametrize('depth', [0, 1, 3, 11])
+def test_rules_of_mlp(depth, batch_norm):
+  params = params_of(Mlp(4, (8,) * depth, batch_norm=batch_norm), 6)
+  expected = {}
+  for n in range(depth + 1):
+    outputs = n % 2 == 0
+    expected[f'Dense_{n}/kernel'] = P(None, 'tensor') if outputs else P('tensor')
+    if n == depth or not batch_norm:  # which has the bias of the layer before it
+      expected[f'Dense_{n}/bias'] = P('tensor') if outputs else P()
+  for n in range(depth if batch_norm else 0):
+    expected |= {f'BatchNorm_{n}/{name}': P() for name in ('scale', 'bias')}
+  assert by_name(parameter_specs(params, sharding_rules.MLP, TENSOR)) == expected
+
+
+@pytest.mark.parametrize('batch_norm', [False, True])
+@pytest.mark.parametrize('depth', [1, 2, 11])
+def test_rules_of_cnn(depth, batch_norm):
+  model = Cnn(4, (8,) * depth, pool=1, hidden=(8,), batch_norm=batch_norm)
+  params = params_of(model, 5, 5, 3)
+  expected = {
+    'head/Dense_0/kernel': P(None, 'tensor'),
+    'head/Dense_1/kernel': P('tensor'), 'head/Dense_1/bias': P()}
+  for n in range(depth):
+    expected[f'Conv_{n}/kernel'] = P(None, None, None, 'tensor')
+    if batch_norm:
+      expected |= {f'BatchNorm_{n}/{name}': P() for name in ('scale', 'bias')}
+    else:
+      expected[f'Conv_{n}/bias'] = P('tensor')
+  if batch_norm:
+    expected |= {f'head/BatchNorm_0/{name}': P() for name in ('scale', 'bias')}
+  else:
+    expected['head/Dense_0/bias'] = P('tensor')
+  assert by_name(parameter_specs(params, sharding_rules.CNN, TENSOR)) == expected
+
+
+@pytest.mark.parametrize('model', [
+  ResNet(4, depth=18), ResNet(4, depth=50), CifarResNet(4, depth=8), MobileNetV1(4),
+  MobileNetV2(4), Vgg(4, depth=11)], ids=lambda model: type(model).__name__)
+def test_rules_of_convolutional_networks(model):
+  """Filters are sharded along their outputs, a head along its inputs."""
+  params = params_of(model, 64, 64, 3)
+  specs = by_name(parameter_specs(params, sharding_rules.CNN, TENSOR))
+  ranks = {name: leaf.ndim for name, leaf in by_name(params).items()}
+  for name, spec in specs.items():
+    if ranks[name] == 4:
+      assert spec == P(None, None, None, 'tensor'), name
+    elif name == 'head/kernel':
+      assert spec == P('tensor'), name
+    elif '/norm/' in name or name == 'head/bias':
+      assert spec == P(), name
+  assert 4 in ranks.values()
+
+
+SMALL = {'vocabulary': 6, 'depth': 2, 'width': 8, 'heads': 2}
+
+
+def transformer_params(model, texts=1):
+  tokens = [jnp.zeros((1, 4), int)] * texts
+  return jax.eval_shape(
+    lambda: model.init(jax.random.key(0), *tokens, train=False))['params']
+
+
+def test_rules_of_gpt():
+  found = by_name(parameter_specs(
+    transformer_params(Gpt(**SMALL)), sharding_rules.TRANSFORMER, TENSOR))
+  columns, rows = P(None, None, 'tensor'), P(None, 'tensor')
+  expected = {f'attention/{name}/{part}': spec for name in ('query', 'key', 'value')
+              for part, spec in (('kernel', columns), ('bias', rows))}
+  expected |= {'feed_forward/in/kernel': columns, 'feed_forward/in/bias': rows}
+  for part in ('attention', 'feed_forward'):
+    expected |= {f'{part}/out/kernel': rows, f'{part}/out/bias': P(),
+                 f'{part}_norm/scale': P(), f'{part}_norm/bias': P()}
+  assert found == {
+    **{f'blocks/block/{name}': spec for name, spec in expected.items()},
+    'tokens/embedding': rows, 'positions/embedding': rows,
+    'norm/scale': P(), 'norm/bias': P()}
+
+
+@pytest.mark.parametrize('model, texts, others', [
+  (ModernGpt(**SMALL), 1, {
+    'head/kernel': P('tensor'), 'norm/scale': P(),
+    'blocks/block/feed_forward/gate/kernel': P(None, None, 'tensor')}),
+  (MaskedBert(Bert(**SMALL)), 1, {
+    'encoder/tokens/embedding': P(None, 'tensor'), 'encoder/norm/scale': P(),
+    'encoder/sentences/embedding': P(None, 'tensor'), 'bias': P(),
+    'transform/kernel': P(None, 'tensor'), 'transform/bias': P('tensor'),
+    'encoder/blocks/block/attention/out/kernel': P(None, 'tensor')}),
+  (BertClassifier(Bert(**SMALL), 3), 1, {
+    'pooler/kernel': P(None, 'tensor'), 'pooler/bias': P('tensor'),
+    'head/kernel': P('tensor'), 'head/bias': P()}),
+  (Transformer(**SMALL, norm_first=True), 2, {
+    'tokens/embedding': P(None, 'tensor'), 'encoder_norm/scale': P(),
+    'decoder_norm/bias': P(), 'decoder/block/cross_norm/scale': P(),
+    'encoder/block/attention/query/kernel': P(None, None, 'tensor'),
+    'decoder/block/cross/key/kernel': P(None, None, 'tensor'),
+    'decoder/block/cross/out/kernel': P(None, 'tensor')}),
+], ids=lambda x: type(x).__name__)
+def test_rules_of_transformers(model, texts, others):
+  params = transformer_params(model, texts)  # all are covered, or it raises
+  found = by_name(parameter_specs(params, sharding_rules.TRANSFORMER, TENSOR))
+  assert {name: found[name] for name in others} == others
+
+
+@pytest.mark.parametrize('pooling', ['first', 'mean'])
+def test_rules_of_vit(pooling):
+  model = Vit(3, size=8, patch=4, depth=2, width=8, heads=2, pooling=pooling)
+  found = by_name(parameter_specs(
+    params_of(model, 8, 8, 3), sharding_rules.TRANSFORMER, TENSOR))
+  expected = {
+    'patches/kernel': P(None, 'tensor'), 'patches/bias': P('tensor'),
+    'positions/embedding': P(None, 'tensor'), 'norm/scale': P(), 'norm/bias': P(),
+    'head/kernel': P('tensor'), 'head/bias': P(),
+    **({'class_token': P()} if pooling == 'first' else {})}
+  blocks = {name for name in found if name.startswith('blocks/block/')}
+  assert len(blocks) == 16
+  assert {name: spec for name, spec in found.items() if name not in blocks} == expected
+
+
+def test_keys_and_values_that_tensor_does_not_divide_are_refused():
+  params = transformer_params(Gpt(**{**SMALL, 'heads': 4}, kv_heads=1))
+  words = ('tensor:4', 'block/attention/key/bias (2, 2)', 'axis of 2')
+  with pytest.raises(UserError, match='.*'.join(map(re.escape, words))):
+    parameter_specs(params, sharding_rules.TRANSFORMER, MeshShape(data=1, tensor=4))
