@@ -134,7 +134,8 @@ def _initial(built: build.Built, programs: Programs, taken: dict | None,
   carry = programs.init(built.layout.replicate(
     np.asarray(jax.random.PRNGKey(experiment.seed))))
   if experiment.init_from:
-    carry = initialize.put(carry, taken or initialize.read(built, carry.state, say))
+    carry = initialize.with_parameters(
+      carry, taken or initialize.read(built, carry.state, say))
   if workdir.metrics.is_file():
     say('no checkpoint was saved before this run stopped: starting at step 0')
   return carry

@@ -8,7 +8,7 @@ import contextlib
 import math
 import pathlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -18,8 +18,8 @@ import numpy as np
 from bigmodels.core.errors import listed
 from bigmodels.storage import published_metadata as metadata
 from bigmodels.storage import weight_files
-from bigmodels.storage.published_metadata import ONLY
-from bigmodels.storage.weight_files import StoredArray, Unfit
+from bigmodels.storage.compatibility import IncompatibleWeights, check, in_short
+from bigmodels.storage.weight_files import StoredArray
 
 
 def parameters(path: pathlib.Path, expected: dict[str, jax.Array],
@@ -43,7 +43,8 @@ def parameters(path: pathlib.Path, expected: dict[str, jax.Array],
     arrays of the files are not taken.
 
   Raises:
-    Unfit: for files that cannot be read, are of another model, or do not fit.
+    IncompatibleWeights: for files that cannot be read, are of another model, or do not
+      fit.
   """
   files = weight_files.find(path)
   published = _published(model)
@@ -70,7 +71,7 @@ def parameters(path: pathlib.Path, expected: dict[str, jax.Array],
       names = sources.get(name)
       gone = [n for n in names or () if n not in arrays]
       if names is None or gone:
-        missing[name] = ', '.join(_in_short(gone)) or _unpublished(published, name)
+        missing[name] = ', '.join(in_short(gone)) or _unpublished(published, name)
       else:
         theirs[name] = _shape(published.locations[name], names, arrays)
     unused = [n for n in left if re.fullmatch(published.other, n)]
@@ -86,46 +87,12 @@ def parameters(path: pathlib.Path, expected: dict[str, jax.Array],
       array = _assemble(published.locations[name], sources[name],
                         arrays).astype(x.dtype)
       if name.endswith('/var') and (array < 0).any():
-        raise Unfit(f'{", ".join(_in_short(sources[name]))}: '
-                    f'{(array < 0).sum():,} of {array.size:,} variances are below 0')
+        raise IncompatibleWeights(
+          f'{", ".join(in_short(sources[name]))}: '
+          f'{(array < 0).sum():,} of {array.size:,} variances are below 0')
       found[name] = jax.make_array_from_callback(
         x.shape, x.sharding, lambda index, array=array: array[index])
   return found, len(left)
-
-
-def check(ours: Mapping[str, tuple], theirs: Mapping[str, tuple],
-          missing: Mapping[str, str], left: Iterable[str]) -> None:
-  """Refuses parameters that do not fit.
-
-  Args:
-    ours: name -> expected shape.
-    theirs: name -> shape there, of those that are there.
-    missing: name -> what was looked for, of those that are not.
-    left: names of what else is there.
-
-  Raises:
-    Unfit: with a line for each that does not fit.
-  """
-  left = list(left)
-  if not theirs:
-    raise Unfit(f'none of the parameters is there: expected '
-                f'{listed(missing.values(), 3)}; found {listed(left)}')
-  wrong = [f'  {name}: missing{f" ({what})" * (what != name)}'
-           for name, what in missing.items()]
-  wrong += [f'  {name}: unexpected' for name in _in_short(left)]
-  wrong += [f'  {name}: shape must be {ours[name]}, got {shape}'
-            for name, shape in theirs.items() if shape != ours[name]]
-  if wrong:
-    raise Unfit('its parameters do not fit:\n' + '\n'.join([*wrong, ONLY]))
-
-
-def _in_short(names: Iterable[str]) -> list[str]:
-  """Names that differ only in one number, that of a block, as one text."""
-  alike: dict[str, list[str]] = {}
-  for name in sorted(names, key=lambda name: (len(name), name)):  # 9 before 10
-    alike.setdefault(re.sub(r'(?<=\.)\d+(?=\.)', '{}', name, count=1), []).append(name)
-  return [same[0] if len(same) == 1 else
-          f'{same[0]} to {same[-1]} ({len(same)})' for same in alike.values()]
 
 
 def _published(model: nn.Module):
@@ -133,13 +100,15 @@ def _published(model: nn.Module):
   if not hasattr(model, 'hugging_face'):
     others = sorted({kind.__name__ for kind in _subclasses(nn.Module)
                      if hasattr(kind, 'hugging_face')})
-    raise Unfit(f'not the workdir of a run, and {type(model).__name__} has no '
-                f'published parameters, as these have: {listed(others, 20)}')
+    raise IncompatibleWeights(
+      f'not the workdir of a run, and {type(model).__name__} has no '
+      f'published parameters, as these have: {listed(others, 20)}')
   try:
     return model.hugging_face()
   except ValueError as error:
-    raise Unfit('not the workdir of a run, and parameters of this variant are not '
-                f'published: {error}') from None
+    raise IncompatibleWeights(
+      'not the workdir of a run, and parameters of this variant are not '
+      f'published: {error}') from None
 
 
 def _subclasses(kind: type) -> Iterator[type]:
@@ -162,7 +131,8 @@ def _check_copies(copies: Mapping[str, str], used: set[str],
     if copy in used or copy not in arrays or arrays[copy] == arrays.get(source):
       continue
     if not np.array_equal(arrays[copy].read(), arrays[source].read()):
-      raise Unfit(f'{copy} differs from {source}; in this model they are tied')
+      raise IncompatibleWeights(
+        f'{copy} differs from {source}; in this model they are tied')
 
 
 # --- arrays ---------------------------------------------------------------------
@@ -196,7 +166,7 @@ def _shape(location, names: list[str], arrays: Mapping[str, StoredArray]
     shapes.append((*shape[:-1], shape[-1] / location.parts) if shape else shape)
   first = tuple(int(n) if n == int(n) else n for n in shapes[0])
   if any(shape != shapes[0] for shape in shapes):
-    raise Unfit(f'{names[0]} to {names[-1]} differ in shape')
+    raise IncompatibleWeights(f'{names[0]} to {names[-1]} differ in shape')
   return (len(names), *first) if '{}' in location.name else first
 
 

@@ -10,9 +10,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from bigmodels.storage.weight_files import Unfit, beside, read_json
-
-ONLY = '(--config.init_pattern=REGEX takes only the parameters that it matches)'
+from bigmodels.storage.compatibility import ONLY, IncompatibleWeights
+from bigmodels.storage.weight_files import beside, read_json
 
 
 def read_config(path: pathlib.Path, published, names: Iterable[str],
@@ -29,7 +28,7 @@ def read_config(path: pathlib.Path, published, names: Iterable[str],
     its content; None if there is no such file.
 
   Raises:
-    Unfit: if it cannot be read.
+    IncompatibleWeights: if it cannot be read.
   """
   file = beside(path, 'config.json')
   if file is None:
@@ -55,7 +54,7 @@ def check_config(config: Mapping[str, Any], published, names: Iterable[str]) -> 
     names: of the parameters that are taken.
 
   Raises:
-    Unfit: with a line for each key.
+    IncompatibleWeights: with a line for each key.
   """
   wrong = [f'  model_type: there {_json(config["model_type"])}, must be '
            f'{_json(published.model_type)}'
@@ -79,8 +78,9 @@ def check_config(config: Mapping[str, Any], published, names: Iterable[str]) -> 
     if wrong:
       wrong.append(ONLY)
   if wrong:
-    raise Unfit(f'its config.json is of another model than this '
-                f'{published.family}:\n' + '\n'.join(wrong))
+    raise IncompatibleWeights(
+      f'its config.json is of another model than this '
+      f'{published.family}:\n' + '\n'.join(wrong))
 
 
 def _same(value: Any, legal: Any) -> bool:
@@ -110,7 +110,7 @@ def check_labels(config: Mapping[str, Any], ours: tuple[str, ...] | None,
     say: prints a line if both have names and they differ.
 
   Raises:
-    Unfit: if they are the same in another order.
+    IncompatibleWeights: if they are the same in another order.
   """
   names = config.get('id2label')
   if ours is None or not isinstance(names, dict):
@@ -126,8 +126,9 @@ def check_labels(config: Mapping[str, Any], ours: tuple[str, ...] | None,
   differ = (f'class {index} of its config.json (id2label) is {theirs[index]!r}, that '
             f'of this run {ours[index]!r}')
   if sorted(one) == sorted(two):
-    raise Unfit(f'{differ}: the same classes in another order; '
-                "--config.init_pattern='(?!head/).*' takes all but the last layer")
+    raise IncompatibleWeights(
+      f'{differ}: the same classes in another order; '
+      "--config.init_pattern='(?!head/).*' takes all but the last layer")
   say(f'{differ}; taken by number')
 
 
@@ -140,23 +141,25 @@ def check_tokenizer(path: pathlib.Path | None, tokenizer: Mapping[str, Any] | No
     tokenizer: state of the run's tokenizer, or None.
 
   Raises:
-    Unfit: if they differ, or cannot be compared.
+    IncompatibleWeights: if they differ, or cannot be compared.
   """
   if tokenizer is None or path is None:
     return
   from tokenizers import Tokenizer
 
   if not isinstance(tokenizer.get('tokenizer'), str):
-    raise Unfit(f"the run's tokenizer is {tokenizer.get('kind')}, these parameters "
-                f'were trained with the {path.name} beside them; give the data that '
-                'file')
+    raise IncompatibleWeights(
+      f"the run's tokenizer is {tokenizer.get('kind')}, these parameters "
+      f'were trained with the {path.name} beside them; give the data that '
+      'file')
   try:
     theirs = Tokenizer.from_file(str(path)).get_vocab()
   except Exception as error:  # the library raises nothing narrower
-    raise Unfit(f'{path.name} cannot be read: {error}') from None
+    raise IncompatibleWeights(f'{path.name} cannot be read: {error}') from None
   ours = Tokenizer.from_str(tokenizer['tokenizer']).get_vocab()
   if ours != theirs:
     same = len(ours.items() & theirs.items())
-    raise Unfit(f"{path.name} there has {len(theirs):,} tokens, the run's tokenizer "
-                f'{len(ours):,}, of which {same:,} are the same; give the data that '
-                'file')
+    raise IncompatibleWeights(
+      f"{path.name} there has {len(theirs):,} tokens, the run's tokenizer "
+      f'{len(ours):,}, of which {same:,} are the same; give the data that '
+      'file')

@@ -10,12 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bigmodels.core.errors import listed
+from bigmodels.storage.compatibility import IncompatibleWeights
 
 _FLOATS = ('F64', 'F32', 'F16', 'BF16')
-
-
-class Unfit(Exception):
-  """Why the weights at a path cannot be used."""
 
 
 def find(path: pathlib.Path) -> dict[pathlib.Path, set[str] | None]:
@@ -28,35 +25,39 @@ def find(path: pathlib.Path) -> dict[pathlib.Path, set[str] | None]:
     file -> names of the arrays that the index says are in it, None without an index.
 
   Raises:
-    Unfit: if there is none, or the index is wrong.
+    IncompatibleWeights: if there is none, or the index is wrong.
   """
   if path.is_file():
     if path.suffix == '.json':
-      raise Unfit('must be a folder or a .safetensors file; did you mean its folder, '
-                  f'{path.parent}?')
+      raise IncompatibleWeights(
+        'must be a folder or a .safetensors file; did you mean its folder, '
+        f'{path.parent}?')
     return {path: None}
   if not path.is_dir():
-    raise Unfit(f'a link to {os.readlink(path)}, which is not there'
-                if path.is_symlink() else 'there is no such file or folder')
+    raise IncompatibleWeights(
+      f'a link to {os.readlink(path)}, which is not there'
+      if path.is_symlink() else 'there is no such file or folder')
   index = path / 'model.safetensors.index.json'
   if (path / 'model.safetensors').is_file():
     return {path / 'model.safetensors': None}
   if not index.is_file():
-    raise Unfit(
+    raise IncompatibleWeights(
       'must be the workdir of a run, a .safetensors file, or a folder with '
       f'{index.name.removesuffix(".index.json")} or {index.name}' + _hint(path))
   shards = read_json(index).get('weight_map')
   if not isinstance(shards, dict) or not all(
     isinstance(name, str) for name in shards.values()):
-    raise Unfit(f'{index.name} has no weight_map of names of files')
+    raise IncompatibleWeights(f'{index.name} has no weight_map of names of files')
   outside = [name for name in shards.values() if _is_outside(name)]
   if outside:
-    raise Unfit(f'{index.name} names {outside[0]!r}, which is outside of the folder')
+    raise IncompatibleWeights(
+      f'{index.name} names {outside[0]!r}, which is outside of the folder')
   files = {path / name: set() for name in shards.values()}
   gone = [file.name for file in files if not file.is_file()]
   if gone:
-    raise Unfit(f'{len(gone)} of {len(files)} files that {index.name} names are not '
-                f'there: {listed(gone)}')
+    raise IncompatibleWeights(
+      f'{len(gone)} of {len(files)} files that {index.name} names are not '
+      f'there: {listed(gone)}')
   for array, name in shards.items():
     files[path / name].add(array)
   return files
@@ -91,13 +92,13 @@ def beside(path: pathlib.Path, name: str) -> pathlib.Path | None:
     its path; None if there is none.
 
   Raises:
-    Unfit: if something else than a file has that name.
+    IncompatibleWeights: if something else than a file has that name.
   """
   folders = [path] if path.is_dir() else [file.parent for file in _links(path)]
   for folder in folders:
     if os.path.lexists(folder / name):
       if not (folder / name).is_file():
-        raise Unfit(f'{folder / name} is not a file, or links to none')
+        raise IncompatibleWeights(f'{folder / name} is not a file, or links to none')
       return folder / name
   return None
 
@@ -114,14 +115,15 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
   """Reads a JSON object.
 
   Raises:
-    Unfit: if the file cannot be read, or holds something else.
+    IncompatibleWeights: if the file cannot be read, or holds something else.
   """
   try:
     found = json.loads(path.read_text(encoding='utf-8-sig'))
   except (OSError, ValueError, RecursionError) as error:
-    raise Unfit(f'{path.name} cannot be read: {error}') from None
+    raise IncompatibleWeights(f'{path.name} cannot be read: {error}') from None
   if not isinstance(found, dict):
-    raise Unfit(f'{path.name} must be a JSON object, got a {type(found).__name__}')
+    raise IncompatibleWeights(
+      f'{path.name} must be a JSON object, got a {type(found).__name__}')
   return found
 
 
@@ -144,12 +146,13 @@ class StoredArray(NamedTuple):
     """The array `[...]` as float32.
 
     Raises:
-      Unfit: for other types, and values that are not finite in float32.
+      IncompatibleWeights: for other types, and values that are not finite in float32.
     """
     kind = self.file.get_slice(self.name).get_dtype()
     if kind not in _FLOATS:
-      raise Unfit(f'{self.name} is of the type {kind}, must be one of '
-                  f'{", ".join(_FLOATS)}')
+      raise IncompatibleWeights(
+        f'{self.name} is of the type {kind}, must be one of '
+        f'{", ".join(_FLOATS)}')
     there = self.file.get_tensor(self.name)
     with np.errstate(over='ignore'):
       found = there.astype(np.float32)
@@ -157,7 +160,8 @@ class StoredArray(NamedTuple):
     if wrong:
       beyond = wrong - int((~np.isfinite(there.astype(np.float64))).sum())
       why = 'beyond the range of float32' if beyond == wrong else 'not finite'
-      raise Unfit(f'{self.name} is {why}: {wrong:,} of {found.size:,} values')
+      raise IncompatibleWeights(
+        f'{self.name} is {why}: {wrong:,} of {found.size:,} values')
     return found
 
 
@@ -172,8 +176,8 @@ def open_arrays(files: Mapping[pathlib.Path, set[str] | None],
     stack: closes the files.
 
   Raises:
-    Unfit: for a file that cannot be read, an array that the index has elsewhere, and
-      two arrays of one name.
+    IncompatibleWeights: for a file that cannot be read, an array that the index has
+      elsewhere, and two arrays of one name.
   """
   from safetensors import SafetensorError, safe_open
 
@@ -183,14 +187,17 @@ def open_arrays(files: Mapping[pathlib.Path, set[str] | None],
       file = stack.enter_context(safe_open(path, 'numpy'))
       names = list(file.keys())
     except (SafetensorError, OSError) as error:
-      raise Unfit(f'{path.name} cannot be read as safetensors: {error}') from None
+      raise IncompatibleWeights(
+        f'{path.name} cannot be read as safetensors: {error}') from None
     gone = sorted((indexed or set()) - set(names))
     if gone:
-      raise Unfit(f'{path.name} lacks what the index says is there: {listed(gone)}')
+      raise IncompatibleWeights(
+        f'{path.name} lacks what the index says is there: {listed(gone)}')
     for name in names:
       ours = rename(name)
       if ours in arrays:
-        raise Unfit(f'{ours} is there twice: as {origins[ours]}, and as {name} in '
-                    f'{path.name}')
+        raise IncompatibleWeights(
+          f'{ours} is there twice: as {origins[ours]}, and as {name} in '
+          f'{path.name}')
       arrays[ours], origins[ours] = StoredArray(file, name), f'{name} in {path.name}'
   return arrays

@@ -17,9 +17,8 @@ from bigmodels.core.errors import UserError, listed
 from bigmodels.core.tree_paths import name_of
 from bigmodels.learners.learner import State
 from bigmodels.parallel.layout import Layout
-from bigmodels.storage import published, weight_files
 from bigmodels.storage.checkpoint import Damaged
-from bigmodels.storage.weight_files import Unfit
+from bigmodels.storage.compatibility import IncompatibleWeights, check
 from bigmodels.storage.workdir import Workdir
 from bigmodels.training.build import Built
 from bigmodels.training.compile import Carry
@@ -36,7 +35,7 @@ def start(built: Built, carry: Carry, say: Callable[[str], None] = print) -> Car
   Raises:
     UserError: see `read`.
   """
-  return put(carry, read(built, carry.state, say))
+  return with_parameters(carry, read(built, carry.state, say))
 
 
 def read(built: Built, state: State, say: Callable[[str], None] = print
@@ -73,10 +72,12 @@ def read(built: Built, state: State, say: Callable[[str], None] = print
       found, left = _of_workdir(path, wanted, kept, built.layout, pattern, say)
       _check_finite(found)
     else:
+      from bigmodels.storage import published  # here, as few runs read such files
+
       found, left = published.parameters(
         path, wanted, kept, built.model, say, whole=pattern == _WHOLE,
         classes=_classes(built))
-  except Unfit as error:
+  except IncompatibleWeights as error:
     raise UserError(f'--config.init_from={path}: {error}') from error
   others = '' if pattern == _WHOLE else (
     f' ({pattern}), {len(ours) - len(wanted)} are fresh; {left} there are not taken')
@@ -85,7 +86,7 @@ def read(built: Built, state: State, say: Callable[[str], None] = print
   return found
 
 
-def put(carry: Carry, found: Mapping[str, jax.Array]) -> Carry:
+def with_parameters(carry: Carry, found: Mapping[str, jax.Array]) -> Carry:
   """A carry with the parameters and batch statistics of `read`, of any shape."""
   params = jax.tree.map_with_path(
     lambda path, x: found.get(name_of(path), x), carry.state.params)
@@ -104,10 +105,12 @@ def require(path: str) -> None:
   workdir = Workdir(path)
   try:
     if not files.exists(workdir.path):
-      raise Unfit('there is no such file or folder')
+      raise IncompatibleWeights('there is no such file or folder')
     if not _is_run(workdir):
+      from bigmodels.storage import weight_files  # see `read`
+
       weight_files.find(workdir.path)
-  except Unfit as error:
+  except IncompatibleWeights as error:
     raise UserError(f'--config.init_from={path}: {error}') from None
 
 
@@ -151,7 +154,8 @@ def _check_finite(found: Mapping[str, jax.Array]) -> None:
     lambda x: (~jnp.isfinite(x)).sum(), arrays))(floats)
   for name, count in jax.device_get(counts).items():
     if count:
-      raise Unfit(f'{name} is not finite: {count:,} of {found[name].size:,} values')
+      raise IncompatibleWeights(
+        f'{name} is not finite: {count:,} of {found[name].size:,} values')
 
 
 # --- of a run -------------------------------------------------------------------
@@ -168,7 +172,7 @@ def _check_names(ours: Mapping[str, Any] | None, workdir: Workdir,
     whole: whether all are.
 
   Raises:
-    Unfit: naming both sides.
+    IncompatibleWeights: naming both sides.
   """
   theirs = workdir.stored_data().kept.get('train')
   if not ours or not theirs:
@@ -180,14 +184,15 @@ def _check_names(ours: Mapping[str, Any] | None, workdir: Workdir,
     numbers = [names == [*map(str, range(len(names)))] for names in (here, there)]
     differ = _unlike(there, here, what)
     if whole and (field == 'features' or not any(numbers)):
-      raise Unfit(f'{differ} (--config.init_pattern=REGEX takes only what it matches, '
-                  'such as all but the layers that these belong to)')
+      raise IncompatibleWeights(
+        f'{differ} (--config.init_pattern=REGEX takes only what it matches, '
+        'such as all but the layers that these belong to)')
     say(f'the parameters are taken as they are, but {differ}')
   here, there = ours.get('target'), theirs.get('target')
   if here and there and here != there:
     differ = f'the labels are {there!r} there and {here!r} here'
     if whole and not ours.get('classes'):
-      raise Unfit(differ)
+      raise IncompatibleWeights(differ)
     say(f'the parameters are taken as they are, but {differ}')
 
 
@@ -212,17 +217,18 @@ def _of_workdir(path: pathlib.Path, wanted: dict[str, jax.Array], kept: Any,
   """The best parameters of a run, and how many of it are not taken."""
   workdir = Workdir(path)
   if not workdir.checkpoints.is_dir():
-    raise Unfit('there are no checkpoints')
+    raise IncompatibleWeights('there are no checkpoints')
   other = workdir.stored_data().kept.get('tokenizer')
   if None not in (kept, other) and kept != other:
-    raise Unfit('that run has another tokenizer than this one, so its parameters '
-                'mean nothing here')
+    raise IncompatibleWeights(
+      'that run has another tokenizer than this one, so its parameters '
+      'mean nothing here')
 
   def like_of(step):
     shapes = checkpoints.shapes(step)
     params = shapes['state']['params']
     theirs = {name: x.shape for name, x in _all_of(shapes['state']).items()}
-    published.check(
+    check(
       {name: x.shape for name, x in wanted.items()},
       {name: shape for name, shape in theirs.items() if name in wanted},
       {name: name for name in wanted if name not in theirs},
@@ -234,7 +240,7 @@ def _of_workdir(path: pathlib.Path, wanted: dict[str, jax.Array], kept: Any,
     try:
       _, found = checkpoints.best(like_of, say)
     except Damaged as error:
-      raise Unfit(f'the best checkpoint is damaged ({error})') from error
+      raise IncompatibleWeights(f'the best checkpoint is damaged ({error})') from error
   theirs = _all_of(found['state'])
   return {name: jax.device_put(theirs[name].astype(x.dtype), x.sharding)
           for name, x in wanted.items()}, len(theirs) - len(wanted)
