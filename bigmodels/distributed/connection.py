@@ -284,8 +284,9 @@ class Relay:
   """A local port that forwards to JAX's service, for the lifetime of this process.
 
   JAX ends a process as soon as its connection to process 0 closes, with a stack dump.
-  A connection to this port never closes, so that `ProcessGroup` reports what happened
-  instead. It is forwarded through the coordinator, which authenticates this process.
+  A connection to this port never closes, so that `ConnectedProcesses` reports what
+  happened instead. It is forwarded through the coordinator, which authenticates this
+  process.
   """
 
   def __init__(self, address: tuple[str, int], key: bytes, **hello):
