@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import jax
 
-from bigmodels.hardware import device_specs, devices
+from bigmodels.hardware import devices, topologies
 
 
 class Collective(NamedTuple):
@@ -67,7 +67,7 @@ def compile_with_text(lowered: jax.stages.Lowered,
   with devices.compilation_cache_disabled(), tempfile.TemporaryDirectory() as folder:
     compiled = lowered.compile({
       'xla_dump_to': folder, 'xla_dump_hlo_as_text': True, **options,
-      **device_specs.hlo_text_options(device_kind)})
+      **topologies.hlo_text_options(device_kind)})
     written, = pathlib.Path(folder).glob('*after_optimizations.txt')
     return compiled, written.read_text()
 

@@ -19,7 +19,14 @@ from bigmodels.cli.request import Request
 from bigmodels.config import Experiment, tree
 from bigmodels.core.errors import UserError
 from bigmodels.data.sources import DataContext
-from bigmodels.hardware import costs, device_specs, devices, flops, roofline
+from bigmodels.hardware import (
+  costs,
+  device_specs,
+  devices,
+  flops,
+  roofline,
+  topologies,
+)
 from bigmodels.hardware.device_specs import DeviceSpec
 from bigmodels.hardware.roofline import Roofline
 from bigmodels.parallel.layout import Layout
@@ -108,7 +115,7 @@ def run(request: Request, *, topology: str | None = None) -> None:
   for note in resolved.notes:
     print(note)
   experiment = resolved.experiment
-  targets = device_specs.topology_devices(topology) if topology else None
+  targets = topologies.devices_of(topology) if topology else None
   name = topology or devices.require_backend(request.require_backend)
   targets = targets or jax.devices()
   spec = device_specs.find(targets[0].device_kind)

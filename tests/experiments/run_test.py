@@ -15,7 +15,7 @@ from bigmodels import data
 from bigmodels.config import Duration, resolving
 from bigmodels.data import scikit, texts
 from bigmodels.data.sources import DataContext
-from bigmodels.hardware import device_specs
+from bigmodels.hardware import topologies
 from bigmodels.modes import train
 from bigmodels.parallel import layout
 from bigmodels.storage.workdir import Workdir
@@ -172,7 +172,7 @@ def test_the_step_compiles_for_tpus_that_are_not_here(name, topology, tmp_path):
                 '"jax[tpu]"')
   experiment = _small(name, tmp_path)
   slice_ = layout.make_layout(
-    experiment.mesh, 'jit', (), device_specs.topology_devices(topology))
+    experiment.mesh, 'jit', (), topologies.devices_of(topology))
   built = build.build(experiment, slice_,
                       DataContext(str(tmp_path), tmp_path, {}, say=lambda _: None))
   traced = trace(built.learner, built.train, {}, slice_)

@@ -20,7 +20,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from bigmodels.core.errors import UserError
-from bigmodels.hardware import costs, device_specs
+from bigmodels.hardware import costs, topologies
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 WIDTH = 512
@@ -106,11 +106,11 @@ def programs() -> dict[str, str]:
       # The libtpu of jax 0.8.0 does not support tpu7x.
       with contextlib.suppress(UserError):
         found |= {f'{name} {kind}': t for kind, t in
-                  collective_programs(device_specs.topology_devices(name)).items()}
-    tpus = device_specs.topology_devices('v5e:4x4')
+                  collective_programs(topologies.devices_of(name)).items()}
+    tpus = topologies.devices_of('v5e:4x4')
     found['tpu fsdp 4'] = stack_program(tpus, 4, jnp.bfloat16)
     found['tpu copies'] = stack_program(
-      device_specs.topology_devices('v5e:2x2'), 3, jnp.bfloat16, shard=False)
+      topologies.devices_of('v5e:2x2'), 3, jnp.bfloat16, shard=False)
     found['tpu loop'] = stack_program(tpus, 4, jnp.bfloat16, loop=True)
   return found
 
