@@ -86,7 +86,7 @@ class Run:
 
   @property
   def classes(self) -> tuple[str, ...] | None:
-    """The classes that the run knows, or None."""
+    """The classes of its labels, or None."""
     return self.built.train.dataset.classes
 
   @property
@@ -267,7 +267,7 @@ class Run:
 
   @functools.cached_property
   def _features(self) -> Callable:
-    from bigmodels.training import features  # few runs are asked for theirs
+    from bigmodels.training import features  # most runs are asked for none
 
     return features.program(self.built, _batch, self._no_dense)
 

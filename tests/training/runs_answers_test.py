@@ -548,7 +548,7 @@ class Pictures:
 NAMES, NUMBERS = ('cat', 'dog', 'elk'), ('0', '1', '2')
 
 
-@pytest.mark.parametrize('ours, theirs, named, told, words', [
+@pytest.mark.parametrize('classes, judged, named, told, words', [
   (NAMES, NAMES, (True, True), 3, None),
   (NAMES, (*NAMES, 'owl'), (True, True), 3, None),  # it knows more
   (NUMBERS, NUMBERS, (False, False), 3, None),
@@ -574,18 +574,18 @@ NAMES, NUMBERS = ('cat', 'dog', 'elk'), ('0', '1', '2')
    'number'),
   (NAMES, ('cat', 'dog'), (True, True), 3, 'refused: --config.task.classifier=J: knows '
    '2 classes, the model makes images of 3')])
-def test_a_classifier_of_other_classes_is_no_measure(ours, theirs, named, told, words):
+def test_a_judge_of_other_classes_is_no_measure(classes, judged, named, told, words):
   adam, lines = partial(optax.adam, 1e-3), []
   record = Experiment(
     model=models.Dcgan(size=(8, 8, 1), classes=told, latent=4, width=2),
     task=partial(tasks.generation, classifier='J'), optimizer=adam, evals={},
     learner=partial(learners.adversarial, discriminator_optimizer=adam),
-    train=data.Batches(source=Pictures(ours, named[0]), batch_size=4, transforms=(
+    train=data.Batches(source=Pictures(classes, named[0]), batch_size=4, transforms=(
       partial(transforms.standardize, mean=(127.5,), std=(127.5,)),)),
     duration=Duration(steps=1))
   judge = SimpleNamespace(
-    name='judge in J', classes=theirs, named=named[1],
-    features=lambda images: (None, np.zeros((len(images), len(theirs or ours)))))
+    name='judge in J', classes=judged, named=named[1],
+    features=lambda images: (None, np.zeros((len(images), len(judged or classes)))))
   one = layout.make_layout(MeshShape(), 'jit', (), jax.devices()[:1])
   context = DataContext(None, pathlib.Path(), {}, lines.append, lambda path: judge)
 
