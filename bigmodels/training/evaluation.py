@@ -11,7 +11,7 @@ import numpy as np
 
 from bigmodels import optim
 from bigmodels.config import Experiment
-from bigmodels.core.errors import UserError, listed, nearest
+from bigmodels.core.errors import UserError, as_user_error, listed, nearest
 from bigmodels.data.batches import Loader
 from bigmodels.learners.learner import Metrics
 from bigmodels.training.build import Built
@@ -22,6 +22,9 @@ def values_of(metrics: Metrics) -> dict[str, Any]:
   """Flat name -> value of metrics, a number or nested lists of numbers.
 
   A metric that gives a dict becomes `name/key`; one that counted nothing is left out.
+
+  Raises:
+    UserError: for a metric that cannot be computed, or is not numbers.
   """
   found: dict[str, Any] = {}
 
@@ -33,7 +36,8 @@ def values_of(metrics: Metrics) -> dict[str, Any]:
       found[name] = np.asarray(value, np.float64).tolist()
 
   for name, metric in metrics.items():
-    add(name, metric.compute())
+    with as_user_error(f'the metric {name!r} has no value'):
+      add(name, metric.compute())
   return found
 
 

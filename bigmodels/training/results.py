@@ -17,6 +17,7 @@ from bigmodels.core import digests
 from bigmodels.core.errors import UserError
 from bigmodels.learners import State
 from bigmodels.logs import report
+from bigmodels.logs.values import mean
 from bigmodels.storage import snapshots
 from bigmodels.storage.records import read_metrics
 from bigmodels.storage.workdir import Workdir
@@ -129,9 +130,10 @@ def _own_version() -> str:
 
 
 def headline(result: dict[str, Any]) -> str:
-  """A result in a line."""
-  shown = [f'{k} {v:.4f}' for k, v in result['metrics'].items()
-           if k.count('/') == 1 and not k.startswith('train/')]
+  """A result in a line; of a metric for each member, the mean."""
+  means = {k: mean(v) for k, v in result['metrics'].items()
+           if k.count('/') == 1 and not k.startswith('train/')}
+  shown = [f'{k} {v:.4f}' for k, v in means.items() if v is not None]
   return (f'step {result["step"]:,}, best {result["best_step"]:,}: '
           + ', '.join(shown)
           + f'; trained {result["train_seconds"]:.1f} s at '

@@ -77,6 +77,27 @@ def test_a_confusion_matrix_is_that_of_the_outputs(batch_size):
   assert outputs['row'].tolist() == [*range(23)]
 
 
+class Broken(NamedTuple):
+  """A metric whose value is what it was given, an error if that is one."""
+
+  value: object
+
+  def compute(self):
+    if isinstance(self.value, Exception):
+      raise self.value
+    return self.value
+
+
+@pytest.mark.parametrize('value, expected', [
+  ('high', 'could not convert string to float'),
+  ([[1.0], [2.0, 3.0]], 'inhomogeneous'),
+  (AttributeError('no count'), 'AttributeError: no count'),
+])
+def test_a_metric_without_a_value_is_named(value, expected):
+  with pytest.raises(UserError, match=f"the metric 'rms' has no value: .*{expected}"):
+    evaluation.values_of({'loss': Mean(1.0, 2.0), 'rms': Broken(value)})
+
+
 def population(task, optimizer, gradient, count=3):
   """So many learners side by side, which differ in their keys."""
   one = learners.supervised(task, optimizer, gradient)
