@@ -6,11 +6,13 @@ clipped gradients or of a sharpness-aware step, needs no other learner.
 
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from bigmodels.core.tree_paths import name_of
 from bigmodels.parallel.random import slice_key
 
 
@@ -92,6 +94,34 @@ def mean_gradient(loss: Callable, *, microbatches: int = 1,
     return (value, kept, metrics), grads
 
   return summed
+
+
+def checked(gradient: Callable) -> Callable:
+  """Wraps a function such as `mean_gradient`; what it makes must fit the params.
+
+  An optimizer would broadcast a gradient of another shape.
+  """
+  def make(loss):
+    descent = gradient(loss)
+
+    def fitting(params, model_state, batch, key):
+      found, grads = descent(params, model_state, batch, key)
+      _check_fit(grads, params)
+      return found, grads
+
+    return fitting
+
+  return make
+
+
+def _check_fit(grads: Any, params: Any) -> None:
+  like, found = ({name_of(path): f'{x.dtype} {x.shape}' for path, x in
+                  jax.tree.leaves_with_path(tree)} for tree in (params, grads))
+  for name in {**like, **found}:
+    if like.get(name) != found.get(name):
+      raise ValueError(
+        f'the gradient must have the shapes and types of the parameters: {name} is '
+        f'{found.get(name, "absent")}, must be {like.get(name, "absent")}')
 
 
 def _is_float(x: jax.Array) -> bool:

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from bigmodels.config import Experiment, tree
-from bigmodels.core.errors import UserError, as_user_error
+from bigmodels.core.errors import UserError, as_user_error, nearest
 from bigmodels.data import batches, dataset_spec
 from bigmodels.data.batches import Loader
 from bigmodels.data.sources import DataContext, Dataset
 from bigmodels.learners import Learner
+from bigmodels.learners.gradient import checked
 from bigmodels.parallel import precision
 from bigmodels.parallel.layout import Layout
 from bigmodels.parallel.precision import Precision
@@ -86,10 +87,12 @@ def build(experiment: Experiment, layout: Layout, context: DataContext) -> Built
     if not hasattr(optimizer, 'update'):
       raise ValueError(f'optimizer: must make an optax transformation, made '
                        f'{optimizer!r}')
-    gradient = functools.partial(
+    gradient = checked(functools.partial(
       tree.complete(experiment.gradient, supplied), microbatches=experiment.accumulate,
-      axis_name=layout.axis_name, guide=layout.constrain_shardings)
+      axis_name=layout.axis_name, guide=layout.constrain_shardings))
     learner = tree.complete(experiment.learner, supplied)(task, optimizer, gradient)
+    if not isinstance(learner, Learner):
+      raise ValueError(f'learner: must make a learners.Learner, made {learner!r}')
     transforms = {name: tree.complete(each.transforms, supplied)
                   for name, each in every.items()}
 
@@ -165,6 +168,11 @@ def check_task(built: Built, outputs: dict[str, dict],
   Raises:
     UserError: for a model or labels that do not fit the task.
   """
+  for name, found in outputs.items():
+    for each in built.task.predictions:
+      if each not in found:
+        raise UserError(f'{name}: the prediction {each!r} of the task is none of its '
+                        f'outputs{nearest(each, found)}')
   if built.task.check is None:
     return
   monitor = built.experiment.monitor

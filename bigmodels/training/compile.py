@@ -13,6 +13,7 @@ import numpy as np
 from jax.extend import core
 from jax.sharding import PartitionSpec
 
+from bigmodels.core import tree_paths
 from bigmodels.core.errors import UserError, message_of
 from bigmodels.data.batches import Loader
 from bigmodels.hardware import devices, flops
@@ -152,6 +153,9 @@ def trace(learner: Learner, train: Loader, evals: dict[str, Loader],
     state = layout.with_shardings(state, state.params)
     traced = jax.jit(layout.shard_map(step_of, (WHOLE, WHOLE, cut), WHOLE)).trace(
       state, train.resident, host_batch)
+    after, metrics = traced.out_info
+    _check_state(state, after)
+  _check_metrics('train', metrics)
   evaluations, shapes = {}, {}
   for name, loader in evals.items():
     with _fitting(train, name, loader):
@@ -159,8 +163,7 @@ def trace(learner: Learner, train: Loader, evals: dict[str, Loader],
       found, shapes[name] = jax.eval_shape(
         evaluations[name], state, loader.resident, loader.host_batch(0, 1))
       _check_metrics(name, found)
-  _, metrics = traced.out_info
-  _check_metrics('train', metrics)
+      _check_outputs(name, shapes[name])
   names = tuple(sorted(metrics))
   loops = layout.platform != 'cpu' or not _slow_in_a_loop(traced.jaxpr)
 
@@ -298,13 +301,36 @@ def all_finite(tree: Any) -> jax.Array:
   return jnp.all(jnp.array([jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(tree)]))
 
 
+def _check_state(before: State, after: Any) -> None:
+  """Refuses a step that does not return a state such as it was given."""
+  old, new = ({tree_paths.name_of(path): (x.shape, x.dtype) for path, x in
+               jax.tree.leaves_with_path(state)} for state in (before, after))
+  for name in {**old, **new}:
+    shown = [f'{found[name][1]} {found[name][0]}' if name in found else 'absent'
+             for found in (old, new)]
+    if shown[0] != shown[1]:
+      raise UserError(f'a step of the learner must leave the shapes of its state: '
+                      f'{name} is {shown[0]} before it and {shown[1]} after')
+
+
 def _check_metrics(split: str, metrics: dict[str, Any]) -> None:
   """Refuses what is no metric, before anything is compiled."""
+  if not metrics:
+    raise UserError(f"{split}: must have a metric, such as 'loss', has none")
   for name, metric in metrics.items():
     if not hasattr(metric, 'compute'):
       raise UserError(
         f'{split}/{name}: a metric must be a NamedTuple of sums with compute(), such '
         f'as metrics.Mean(total, count), got a {type(metric).__name__}')
+
+
+def _check_outputs(split: str, outputs: dict[str, jax.ShapeDtypeStruct]) -> None:
+  """Refuses what has no row for each example, before anything is compiled."""
+  rows = outputs['mask'].shape[0]
+  for name, output in outputs.items():
+    if output.shape[:1] != (rows,):
+      raise UserError(f'{split}: the output {name!r} must have a row for each of the '
+                      f'{rows} examples of a batch, got the shape {output.shape}')
 
 
 def _zeros(shapes):

@@ -27,18 +27,18 @@ def values_of(metrics: Metrics) -> dict[str, Any]:
     UserError: for a metric that cannot be computed, or is not numbers.
   """
   found: dict[str, Any] = {}
-
-  def add(name: str, value: Any) -> None:
-    if isinstance(value, Mapping):
-      for key, each in value.items():
-        add(f'{name}/{key}', each)
-    elif value is not None:
-      found[name] = np.asarray(value, np.float64).tolist()
-
   for name, metric in metrics.items():
     with as_user_error(f'the metric {name!r} has no value'):
-      add(name, metric.compute())
+      found |= _flat(name, metric.compute())
   return found
+
+
+def _flat(name: str, value: Any) -> dict[str, Any]:
+  """Flat name -> number, or nested lists of numbers."""
+  if isinstance(value, Mapping):
+    return {k: v for key, each in value.items()
+            for k, v in _flat(f'{name}/{key}', each).items()}
+  return {} if value is None else {name: np.asarray(value, np.float64).tolist()}
 
 
 def number_of_batches(loader: Loader) -> int:
@@ -73,7 +73,11 @@ def evaluate(built: Built, programs: Programs, name: str, state: Any,
   rows = np.flatnonzero(outputs.pop('mask') > 0)  # evaluation goes in order
   outputs = {key: values[rows] for key, values in outputs.items()}
   # The summary comes first: the report shows the first metrics as headlines.
-  summary = built.task.summarize(outputs) if built.task.summarize else {}
+  summary: dict[str, Any] = {}
+  with as_user_error(f'{name}: the outputs cannot be summarized by the task'):
+    for key, value in (built.task.summarize(outputs) if built.task.summarize else {}
+                       ).items():
+      summary |= _flat(key, value)
   found = summary | values_of(metrics) | summary
   return {f'{name}/{key}': value for key, value in found.items()}, (
     {**outputs, 'row': rows})

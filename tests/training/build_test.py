@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from bigmodels import data, models, tasks
+from bigmodels import data, learners, models, tasks
 from bigmodels.config import Duration, Experiment, Monitor
 from bigmodels.core.errors import UserError
 from bigmodels.data.batches import Order
@@ -41,21 +41,37 @@ def given(labels, classes=None, inputs=None):
   return Given(inputs, np.array(labels, kind), classes)
 
 
-def built(train, test, task=tasks.classification, monitor=None, **batches):
+def built(train, test, task=tasks.classification, monitor=None,
+          learner=learners.supervised, **batches):
   batches = {'batch_size': 2} | batches
   experiment = Experiment(
     model=models.Linear, task=task, optimizer=partial(optax.sgd, 0.1),
     train=data.Batches(source=train, **batches),
     evals={'test': data.Batches(source=test, **batches)}, monitor=monitor,
-    duration=Duration(steps=2))
+    learner=learner, duration=Duration(steps=2))
   return build.build(experiment, ONE, DataContext(None, None, {}, lambda line: None))
 
 
 def said(ready, kind, width):
   lines = []
-  shapes = {'test': {kind: jax.ShapeDtypeStruct((2, width), np.float32)}}
+  shapes = {'test': dict.fromkeys((*ready.task.predictions, kind),
+                                  jax.ShapeDtypeStruct((2, width), np.float32))}
   build.check_task(ready, shapes, lines.append)
   return lines
+
+
+def test_a_prediction_that_is_no_output_is_refused():
+  ready = built(given([0.0, 1.0]), given([1.0, 0.0]), tasks.regression)
+  shape = jax.ShapeDtypeStruct((2, 1), np.float32)
+  with pytest.raises(UserError, match=(
+    "test: the prediction 'predictions' of the task is none of its outputs; did you "
+    "mean 'predicton'")):
+    build.check_task(ready, {'test': {'predicton': shape}})
+
+
+def test_a_learner_of_another_kind_is_refused():
+  with pytest.raises(UserError, match='learner: must make a learners.Learner, made 3'):
+    built(given([0.0, 1.0]), given([1.0, 0.0]), learner=lambda *parts: 3)
 
 
 ALL = ('a', 'b', 'c')

@@ -98,6 +98,89 @@ def test_a_metric_without_a_value_is_named(value, expected):
     evaluation.values_of({'loss': Mean(1.0, 2.0), 'rms': Broken(value)})
 
 
+@pytest.mark.parametrize('summary, expected', [
+  (lambda outputs: 1 / 0, 'ZeroDivisionError: division by zero'),
+  (lambda outputs: {'f1': 'high'}, "could not convert string to float: 'high'"),
+  (lambda outputs: [1.0], "'list' object has no attribute 'items'")])
+def test_a_summary_that_is_no_numbers_is_refused(summary, expected):
+  built, programs, carry = ready(
+    lambda model: tasks.classification(model)._replace(summarize=summary))
+  with pytest.raises(UserError, match=(
+    f'train_again: the outputs cannot be summarized by the task: .*{expected}')):
+    evaluation.evaluate(built, programs, 'train_again', carry.state)
+
+
+def test_a_summary_may_have_arrays():
+  built, programs, carry = ready(lambda model: tasks.classification(model)._replace(
+    summarize=lambda outputs: {'counts': np.bincount(outputs['labels']), 'no': None}))
+  found, _ = evaluation.evaluate(built, programs, 'train_again', carry.state)
+  assert found['train_again/counts'] == [8, 8, 7] and 'train_again/no' not in found
+
+
+def with_outputs(change):
+  def task(model):
+    plain = tasks.classification(model)
+
+    def loss(*arguments, **keywords):
+      value, (model_state, metrics, outputs) = plain.loss(*arguments, **keywords)
+      return value, (model_state, metrics, change(outputs))
+
+    return plain._replace(loss=loss)
+
+  return task
+
+
+@pytest.mark.parametrize('change, shape', [
+  (lambda outputs: {**outputs, 'odd': jnp.mean(outputs['labels'])}, r'\(\)'),
+  (lambda outputs: {**outputs, 'odd': outputs['labels'][:2]}, r'\(2,\)')])
+def test_an_output_without_a_row_for_each_example_is_refused(change, shape):
+  with pytest.raises(UserError, match=(
+    "train_again: the output 'odd' must have a row for each of the 5 examples of a "
+    f'batch, got the shape {shape}')):
+    ready(with_outputs(change))
+
+
+def learner_of(step):
+  def make(task, optimizer, gradient):
+    plain = learners.supervised(task, optimizer, gradient)
+    return plain._replace(step=partial(step, plain))
+
+  return make
+
+
+@pytest.mark.parametrize('step, expected', [
+  (lambda plain, state, batch: (state._replace(step=state.step + 1), {}),
+   "train: must have a metric, such as 'loss', has none"),
+  (lambda plain, state, batch: (state._replace(model_state={'count': jnp.zeros(2)}),
+                                plain.step(state, batch)[1]),
+   r'model_state/count is absent before it and float32 \(2,\) after'),
+  (lambda plain, state, batch: (state._replace(step=state.step + 1.0),
+                                plain.step(state, batch)[1]),
+   r'step is int32 \(\) before it and float32 \(\) after')])
+def test_a_step_that_changes_the_shapes_of_the_state_is_refused(step, expected):
+  with pytest.raises(UserError, match=expected):
+    ready(plain, learner_of(step))
+
+
+@pytest.mark.parametrize('change, expected', [
+  (lambda x: x[..., :1], r'must be float32 \('),
+  (jnp.sum, r'is float32 \(\), must be float32 \('),
+  (lambda x: x.astype(jnp.float16), r'is float16 \(.*, must be float32')])
+def test_a_gradient_of_other_shapes_is_refused(change, expected):
+  def gradient(loss, **settings):
+    mean = learners.mean_gradient(loss, **settings)
+
+    def changed(*arguments):
+      found, grads = mean(*arguments)
+      return found, jax.tree.map(change, grads)
+
+    return changed
+
+  with pytest.raises(UserError, match=(
+    'the gradient must have the shapes and types of the parameters: .*' + expected)):
+    ready(plain, gradient=gradient)
+
+
 def population(task, optimizer, gradient, count=3):
   """So many learners side by side, which differ in their keys."""
   one = learners.supervised(task, optimizer, gradient)
