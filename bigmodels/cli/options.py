@@ -125,26 +125,45 @@ def of_mode(mode: str) -> flags.FlagValues:
     name, annotation = argument.arg, argument.annotation
     kind = ast.unparse(annotation).removesuffix(' | None') if annotation else ''
     try:
-      _DEFINE[kind](name, ast.literal_eval(default), texts.get(name, ''),
+      _DEFINE[kind](name, _default(kind, default), texts.get(name, ''),
                     flag_values=found)
     except (KeyError, ValueError):
       raise UserError(
         f'{path}, line {argument.lineno}: {name}: a flag must be annotated as one of '
-        f'{", ".join(_DEFINE)}, or that | None, and have a literal default') from None
-    if name in flags.FLAGS:
+        f'{", ".join(_DEFINE)}, or that | None, and have a literal default of that '
+        'type') from None
+    if name in flags.FLAGS or name == 'config':
       raise UserError(f'{path}, line {argument.lineno}: {name}: choose another name, '
                       'every mode has a flag of this one')
   return found
+
+
+def _default(kind: str, default: ast.expr) -> Any:
+  """The value of a literal, of the annotated type.
+
+  Raises:
+    ValueError: if it is no literal, or of another type.
+  """
+  value = ast.literal_eval(default)
+  types = {'float': (float, int), 'list[str]': (list, tuple)}.get(kind, ()) or (
+    {'str': str, 'int': int, 'bool': bool}[kind])
+  if value is not None and (not isinstance(value, types) or (
+    isinstance(value, bool) and kind != 'bool')):
+    raise ValueError(value)
+  return value
 
 
 def _run_of(path: pathlib.Path) -> ast.FunctionDef:
   try:
     body = ast.parse(files.read(path)).body
   except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-    raise UserError(f'{path}, line {getattr(error, "lineno", 1)}: '
+    raise UserError(f'{path}, line {getattr(error, "lineno", None) or 1}: '
                     f'{type(error).__name__}: {getattr(error, "msg", error)}') from None
-  for node in body:
+  for node in reversed(body):  # the last one is what Python calls
     if isinstance(node, ast.FunctionDef) and node.name == 'run':
+      if len(node.args.posonlyargs + node.args.args) != 1:
+        raise UserError(f'{path}, line {node.lineno}: run must take one argument, '
+                        'request, and its flags after a *: run(request, *, ...)')
       return node
   raise UserError(f'{path}: a mode defines run(request)')
 

@@ -41,3 +41,50 @@ def test_flags_are_the_arguments_of_run(mode):
   assert {name: own[name].default for name in own} == {
     p.name: p.default for p in parameters}
   assert all(own[name].help for name in own), 'Args: of the docstring'
+
+
+def mode_file(folder, arguments, rest=''):
+  path = folder / 'mine.py'
+  path.write_text(f'def run({arguments}):\n  pass\n{rest}')
+  return str(path)
+
+
+@pytest.mark.parametrize('argument', [
+  "x: int = 'abc'", 'x: int = 2.5', 'x: int = True', 'x: bool = 1', 'x: str = 3',
+  "x: list[str] = 'ab'", 'x: float = False', 'x=1', 'x: int', 'x: int = int(3)'])
+def test_a_flag_needs_a_type_and_a_default_of_it(argument, tmp_path):
+  with pytest.raises(UserError, match='line 1: x: a flag must be annotated as .* type'):
+    options.of_mode(mode_file(tmp_path, f'request, *, {argument}'))
+
+
+def test_defaults_of_every_type(tmp_path):
+  own = options.of_mode(mode_file(
+    tmp_path, "request, *, a: float = 1, b: list[str] = ('x', 'y'), c: int | None = "
+    "None, d: bool = True, e: int = -3, f: str = ''"))
+  assert {name: own[name].value for name in own} == {
+    'a': 1.0, 'b': ['x', 'y'], 'c': None, 'd': True, 'e': -3, 'f': ''}
+
+
+@pytest.mark.parametrize('name', ['config', 'workdir'])
+def test_names_of_flags_that_are_taken(name, tmp_path):
+  with pytest.raises(UserError, match=f'line 1: {name}: choose another name'):
+    options.of_mode(mode_file(tmp_path, f'request, *, {name}: str = "a"'))
+
+
+@pytest.mark.parametrize('arguments', ['', 'request, x', 'request, x: int = 3', '*, x'])
+def test_run_takes_a_request_and_flags_after_a_star(arguments, tmp_path):
+  with pytest.raises(UserError, match='line 1: run must take one argument, request'):
+    options.of_mode(mode_file(tmp_path, arguments))
+
+
+def test_of_two_functions_run_the_last_one_has_the_flags(tmp_path):
+  own = options.of_mode(mode_file(
+    tmp_path, 'request, *, x: int = 1', 'def run(request, *, y: int = 2):\n  pass\n'))
+  assert [*own] == ['y']
+
+
+def test_a_file_that_is_no_text_of_python_is_named(tmp_path):
+  path = tmp_path / 'mine.py'
+  path.write_bytes(b'\x00')
+  with pytest.raises(UserError, match='mine.py, line 1: SyntaxError'):
+    options.of_mode(str(path))
