@@ -14,7 +14,7 @@ import optax
 import bigmodels
 from bigmodels.config import config_file, resolving
 from bigmodels.core import digests
-from bigmodels.core.errors import UserError
+from bigmodels.core.errors import UserError, message_of
 from bigmodels.learners import State
 from bigmodels.logs import report
 from bigmodels.logs.values import mean
@@ -62,7 +62,11 @@ def write(workdir: Workdir, resolved: resolving.Resolved, loop: Loop, state: Sta
       found, outputs = evaluate(built, loop.programs, name, state)
       metrics |= found
       if main and built.task.plots:
-        plots[name] = _plots(workdir, loop, name, outputs)
+        try:
+          plots[name] = _plots(workdir, loop, name, outputs)
+        except Exception as error:  # the numbers do not depend on it
+          loop.group.say(f'warning: {name}: the report has no plots: '
+                         f'{message_of(error)}')
   if not main:
     return
   seconds = progress.seconds
@@ -108,7 +112,11 @@ def _plots(workdir: Workdir, loop: Loop, name: str, outputs: dict[str, np.ndarra
 
   more = {} if task.snapshot is None else {
     'snapshots': snapshots.read(workdir, name, loop.progress.step, loop.group.say)}
-  return task.plots(outputs, inputs, dataset.classes, **more)
+  figures = task.plots(outputs, inputs, dataset.classes, **more)
+  for title, figure in figures.items():
+    if not isinstance(title, str) or not hasattr(figure, 'savefig'):
+      raise ValueError(f'plots: must be title -> figure, got {title!r}: {figure!r}')
+  return figures
 
 
 def versions() -> dict[str, str]:

@@ -53,7 +53,7 @@ def mode_file(folder, arguments, rest=''):
   "x: int = 'abc'", 'x: int = 2.5', 'x: int = True', 'x: bool = 1', 'x: str = 3',
   "x: list[str] = 'ab'", 'x: float = False', 'x=1', 'x: int', 'x: int = int(3)'])
 def test_a_flag_needs_a_type_and_a_default_of_it(argument, tmp_path):
-  with pytest.raises(UserError, match='line 1: x: a flag must be annotated as .* type'):
+  with pytest.raises(UserError, match=r'line 1: x: a flag must be annotated as .* type'):
     options.of_mode(mode_file(tmp_path, f'request, *, {argument}'))
 
 
@@ -86,5 +86,5 @@ def test_of_two_functions_run_the_last_one_has_the_flags(tmp_path):
 def test_a_file_that_is_no_text_of_python_is_named(tmp_path):
   path = tmp_path / 'mine.py'
   path.write_bytes(b'\x00')
-  with pytest.raises(UserError, match='mine.py, line 1: SyntaxError'):
+  with pytest.raises(UserError, match=r'mine\.py, line 1: SyntaxError'):
     options.of_mode(str(path))

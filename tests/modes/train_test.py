@@ -92,6 +92,29 @@ def test_the_step_is_traced_before_training_and_never_again(
   assert len(module.TRACES) == 1
 
 
+@pytest.mark.parametrize('drawn, why', [
+  ('1 / 0', 'ZeroDivisionError: division by zero'),
+  ('{"errors": 3}', "plots: must be title -> figure, got 'errors': 3"),
+  ('None', "AttributeError: 'NoneType' object has no attribute 'items'")])
+def test_plots_that_cannot_be_drawn_cost_no_numbers(
+  drawn, why, request_for, tiny, tmp_path, capsys):
+  fork = tmp_path / 'undrawn.py'
+  fork.write_text(
+    'import importlib.util, dataclasses\n'
+    f'spec = importlib.util.spec_from_file_location("tiny_base", {str(tiny)!r})\n'
+    'base = importlib.util.module_from_spec(spec); spec.loader.exec_module(base)\n'
+    'def config(*, steps: int = 20):\n'
+    '  plain = base.config(steps=steps)\n'
+    '  def task(model):\n'
+    f'    return plain.task(model)._replace(plots=lambda *arrays: {drawn})\n'
+    '  return dataclasses.replace(plain, task=task)\n')
+  train.run(request_for(fork, tmp_path / 'run'))
+  assert f'warning: test: the report has no plots: {why}' in capsys.readouterr().out
+  result = json.loads((tmp_path / 'run' / 'result.json').read_text())
+  assert result['status'] == 'finished' and result['metrics']['test/loss'] > 0
+  assert (tmp_path / 'run' / 'report.html').is_file()
+
+
 def test_a_nan_stops_at_that_step_and_keeps_the_last_good_checkpoint(
   request_for, tiny, tmp_path):
   fork = tmp_path / 'exploding.py'
