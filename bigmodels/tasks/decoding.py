@@ -12,11 +12,13 @@ the tokens that follow on those in it:
 
 import dataclasses
 import math
+import numbers
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 
@@ -48,8 +50,14 @@ class Settings:
     for name, least in (
       ('count', 1), ('beams', 1), ('top_k', 1), ('samples', 1)):
       value = getattr(self, name)
+      if value is not None and not isinstance(value, int | np.integer):
+        raise ValueError(f'{name}: must be an integer, got {value!r}')
       if value is not None and value < least:
         raise ValueError(f'{name}: must be >= {least}, got {value}')
+    for name in ('temperature', 'penalty', 'top_p'):
+      value = getattr(self, name)
+      if not isinstance(value, numbers.Real) and (name, value) != ('top_p', None):
+        raise ValueError(f'{name}: must be a number, got {value!r}')
     for name in ('temperature', 'penalty'):
       value = getattr(self, name)
       if not 0 <= value < math.inf:  # neither is NaN
@@ -60,6 +68,8 @@ class Settings:
       why = 'temperature=0' if self.temperature == 0 else f'{self.beams} beams'
       raise ValueError(f'samples: must be 1 with {why}, since all would be the same, '
                        f'got {self.samples}')
+    if isinstance(self.stop, str) or not all(isinstance(s, str) for s in self.stop):
+      raise ValueError(f"stop: must be texts, such as ('.',), got {self.stop!r}")
     if '' in self.stop:
       raise ValueError(f'stop: must be texts that are not empty, got {self.stop}')
     if (self.beams or 1) > 1:

@@ -24,7 +24,7 @@ from bigmodels.config.resolving import Resolved
 from bigmodels.core.errors import UserError, listed, nearest
 from bigmodels.data.tables import table
 from bigmodels.learners import State
-from bigmodels.tasks.decoding import Settings
+from bigmodels.tasks.decoding import Settings, TooLong
 from bigmodels.training import evaluation
 from bigmodels.training.build import Built
 from bigmodels.training.compile import Traced, compile_traced
@@ -139,9 +139,9 @@ class Run:
       UserError: if there is no such split, or its data cannot be opened.
     """
     for name in splits:
-      if name not in self.experiment.evals:
+      if name not in [*self.experiment.evals]:
         raise UserError(f'{self.name} evaluates no split {name!r}'
-                        f'{nearest(name, self.experiment.evals)}')
+                        f'{nearest(str(name), self.experiment.evals)}')
     run = self._with_data
     found: dict[str, Any] = {}
     for name in splits or run.built.evals:
@@ -160,11 +160,19 @@ class Run:
     Raises:
       UserError: for a task that writes no text, or settings that do not fit it.
     """
+    texts = [] if isinstance(prompts, str | None) else [*prompts]
+    if not texts or not all(isinstance(text, str) for text in texts):
+      raise UserError(f'prompts: must be a list of texts, got {prompts!r}')
+    if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
+      raise UserError(f'seed: must be in [0, {2**32 - 1}], got {seed!r}')
     try:
       chosen = Settings(**settings)
     except (TypeError, ValueError) as error:
       raise UserError(f'generate: {error}') from None
-    found = self.writer(list(prompts), jax.random.PRNGKey(seed), chosen)
+    try:
+      found = self.writer(texts, jax.random.PRNGKey(seed), chosen)
+    except TooLong as error:
+      raise UserError(f'count={chosen.count}: {error}') from None
     return [text for text, _ in found]
 
   @property

@@ -21,6 +21,7 @@ from bigmodels.hardware import devices
 from bigmodels.modes import train
 from bigmodels.parallel import layout
 from bigmodels.storage.workdir import Workdir
+from bigmodels.tasks.decoding import TooLong
 from bigmodels.training import opening, runs
 from bigmodels.training.compile import trace
 
@@ -121,6 +122,22 @@ def test_a_run_that_writes_no_text_is_named(classifier):
     classifier.generate(['a'])
 
 
+def test_more_tokens_than_a_model_can_look_at_are_refused(classifier):
+  def generate(*arguments):
+    raise TooLong(prompt=3, count=99, length=16)
+
+  task = classifier.built.task._replace(generate=generate)
+  run = dataclasses.replace(classifier, built=classifier.built._replace(task=task))
+  with pytest.raises(UserError, match=r'count=99: .* leaves room for 14'):
+    run.generate(['the'], count=99)
+
+
+def test_a_split_that_is_no_name_is_refused(classifier):
+  for split in (None, ['test'], 3):
+    with pytest.raises(UserError, match='evaluates no split'):
+      classifier.evaluate(split)
+
+
 def test_a_run_of_text_continues_prompts(finished):
   path = finished.folder / 'text.txt'
   path.write_text('the cat sat on the mat and the dog sat on the cat\n' * 40)
@@ -134,6 +151,12 @@ def test_a_run_of_text_continues_prompts(finished):
     run.generate(['the'], count=0)
   with pytest.raises(UserError, match='temprature'):
     run.generate(['the'], temprature=1)
+  for prompts in ('the cat', [], None, ['the', 3]):  # a text is no list of letters
+    with pytest.raises(UserError, match='prompts: must be a list of texts, got'):
+      run.generate(prompts, count=5)
+  for seed in (-1, 2**32, 0.5, 'a'):
+    with pytest.raises(UserError, match=r'seed: must be in \[0, 4294967295\], got'):
+      run.generate(['the'], count=5, seed=seed)
   with pytest.raises(UserError, match='task next_token, which has no predictions'):
     run.predict(np.zeros((1, 16), np.uint16))
 
