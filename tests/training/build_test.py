@@ -70,7 +70,7 @@ def test_a_prediction_that_is_no_output_is_refused():
 
 
 def test_a_learner_of_another_kind_is_refused():
-  with pytest.raises(UserError, match='learner: must make a learners.Learner, made 3'):
+  with pytest.raises(UserError, match=r'must make a learners\.Learner, made 3'):
     built(given([0.0, 1.0]), given([1.0, 0.0]), learner=lambda *parts: 3)
 
 

@@ -177,7 +177,7 @@ def test_a_gradient_of_other_shapes_is_refused(change, expected):
     return changed
 
   with pytest.raises(UserError, match=(
-    'the gradient must have the shapes and types of the parameters: .*' + expected)):
+    r'the gradient must have the shapes and types of the parameters: .*' + expected)):
     ready(plain, gradient=gradient)
 
 
