@@ -53,7 +53,7 @@ def mode_file(folder, arguments, rest=''):
   "x: int = 'abc'", 'x: int = 2.5', 'x: int = True', 'x: bool = 1', 'x: str = 3',
   "x: list[str] = 'ab'", 'x: float = False', 'x=1', 'x: int', 'x: int = int(3)'])
 def test_a_flag_needs_a_type_and_a_default_of_it(argument, tmp_path):
-  with pytest.raises(UserError, match=r'line 1: x: a flag must be annotated as .* type'):
+  with pytest.raises(UserError, match=r'line 1: x: a flag must be annotated .* type'):
     options.of_mode(mode_file(tmp_path, f'request, *, {argument}'))
 
 

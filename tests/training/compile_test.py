@@ -140,3 +140,17 @@ def test_a_model_of_other_columns_than_inputs():
   built = build.build(experiment, one, DataContext(None, None, {}))
   with pytest.raises(UserError, match=r"data of 'train' do not fit: no such user$"):
     trace(built.learner, built.train, built.evals, one)
+
+
+def test_data_without_inputs_is_named():
+  source = data.Arrays(columns={'user': np.arange(8), 'item': np.arange(8) % 3},
+                       labels=np.arange(8) % 2)
+  experiment = Experiment(
+    model=models.Mlp(2, (4,)), task=tasks.classification,
+    optimizer=partial(optax.sgd, 0.1), duration=Duration(steps=1),
+    train=data.Batches(source=source, batch_size=4), evals={})
+  one = layout.make_layout(MeshShape(), 'jit', ())
+  built = build.build(experiment, one, DataContext(None, None, {}))
+  with pytest.raises(UserError, match=(
+    r"'train' do not fit: the task needs the column 'inputs', the data has .*item")):
+    trace(built.learner, built.train, built.evals, one)
