@@ -10,7 +10,7 @@ Evaluation, sampling and other runs that are measured by this one open it here.
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -21,15 +21,12 @@ import numpy as np
 from bigmodels import losses
 from bigmodels.config import Experiment
 from bigmodels.config.resolving import Resolved
-from bigmodels.core.errors import UserError, listed, nearest
-from bigmodels.data.tables import table
+from bigmodels.core.errors import UserError, nearest
 from bigmodels.learners import State
 from bigmodels.tasks.decoding import Settings, TooLong
-from bigmodels.training import evaluation
+from bigmodels.training import evaluation, query
 from bigmodels.training.build import Built
 from bigmodels.training.compile import Traced, compile_traced
-
-_BATCH = 500  # examples at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,11 +117,11 @@ class Run:
     """
     if not self.built.task.predictions:
       raise UserError(f'{self._task}, which has no predictions for single inputs')
-    columns = self._columns(inputs, columns)
+    columns = query.checked(self.built, self.name, inputs, columns)
     found = [jax.device_get(self._predict(self.state, batch))
-             for batch, _ in _batches(columns)]
-    return {name: np.concatenate([each[name] for each in found])[: _length(columns)]
-            for name in found[0]}
+             for batch, _ in query.batches(columns)]
+    return {name: np.concatenate([each[name] for each in found])[
+      : query.length(columns)] for name in found[0]}
 
   def evaluate(self, *splits: str) -> dict[str, Any]:
     """Metrics of whole splits, with their data.
@@ -214,9 +211,9 @@ class Run:
     """
     if 'probabilities' not in self.built.task.predictions:
       raise UserError(f'{self._task}, which gives no probabilities')
-    columns = self._columns(inputs, columns)
+    columns = query.checked(self.built, self.name, inputs, columns)
     found = []
-    for batch, _ in _batches(columns):
+    for batch, _ in query.batches(columns):
       try:
         answer = self._features(self.state, batch)
       except jax.errors.UnexpectedTracerError:  # the layer is within another program
@@ -226,7 +223,7 @@ class Run:
         raise UserError(f'{self._task}, whose probabilities are not those of the mean '
                         "of its model's logits")
       found.append((reads, logits))
-    found, logits = (np.concatenate(parts)[: _length(columns)]
+    found, logits = (np.concatenate(parts)[: query.length(columns)]
                      for parts in zip(*found, strict=True))
     if logits.shape[-1] == 1:
       logits = np.concatenate([np.zeros_like(logits), logits], -1)
@@ -249,8 +246,9 @@ class Run:
       raise UserError(f'{self._task}, which generates no images')
     if getattr(self.built.model, 'classes', None) == 0:
       raise UserError(f'{self.name} is unconditional: its images are of no class')
+    columns = {'labels': np.asarray(labels, np.int32)}
     found = [self._generate_images(self.state, batch['labels'], first + start)
-             for batch, start in _batches({'labels': np.asarray(labels, np.int32)})]
+             for batch, start in query.batches(columns)]
     return np.concatenate(jax.device_get(found))[: len(labels)]
 
   # --- programs -----------------------------------------------------------------
@@ -268,7 +266,7 @@ class Run:
     built = self.built
 
     def predict(state, columns):
-      outputs = built.learner.evaluate(state, _batch(built, columns))[1]
+      outputs = built.learner.evaluate(state, query.batch(built, columns))[1]
       return {name: outputs[name] for name in built.task.predictions}
 
     return jax.jit(predict)
@@ -277,25 +275,20 @@ class Run:
   def _features(self) -> Callable:
     from bigmodels.training import features  # most runs are asked for none
 
-    return features.program(self.built, _batch, self._no_dense)
+    return features.program(self.built, query.batch, self._no_dense)
 
   @functools.cached_property
   def _generate_images(self) -> Callable:
-    built, like = self.built, self._example['inputs']
+    built, like = self.built, query.example(self.built)['inputs']
 
     def generate(state, labels, first):
       images = jnp.zeros((len(labels), *like.shape[1:]), like.dtype)
-      batch = _batch(built, {'inputs': images, 'labels': labels}, first)
+      batch = query.batch(built, {'inputs': images, 'labels': labels}, first)
       return built.learner.evaluate(state, batch)[1]['generated']
 
     return jax.jit(generate)
 
-  # --- what is given ------------------------------------------------------------
-
-  @functools.cached_property
-  def _example(self) -> dict[str, np.ndarray]:
-    """Every column of one example, zeros."""
-    return self.built.train.dataset.read(np.zeros(1, int))
+  # --- errors -------------------------------------------------------------------
 
   @property
   def _task(self) -> str:
@@ -309,99 +302,3 @@ class Run:
   def _no_dense(self) -> str:
     return (f'{self.name}: its model, {type(self.model).__name__}, does not end in a '
             'dense layer that makes its logits')
-
-  def _columns(self, inputs: Any, others: dict[str, np.ndarray]
-               ) -> dict[str, np.ndarray]:
-    """The columns of `predict`, checked against what the run reads."""
-    kept = self.built.data['kept']
-    fitted = next((kept[name] for name in kept if name.startswith(table.FITTED)), None)
-    if fitted is not None:
-      raise UserError(
-        f'{self.name} reads a table with the columns {listed(fitted["columns"])}, '
-        'cleaned by steps that were fitted to it: an array has not gone through them')
-    example = self._example
-    reads = [name for name in self.built.task.inputs if name in example]
-    given = others if inputs is None else {'inputs': inputs, **others}
-    unknown = [name for name in given if name not in reads]
-    if unknown:
-      raise UserError(f'{self.name} reads {", ".join(reads)}, not {", ".join(unknown)}')
-    for name, x in given.items():
-      if isinstance(x, Mapping) or hasattr(x, 'columns'):
-        raise UserError(f'{name}: must be an array, got {type(x).__name__}')
-    columns = {name: np.asarray(x) for name, x in given.items()}
-    if self.tokenizer is not None and 'inputs' in columns:
-      columns['inputs'] = self._tokens(columns['inputs'], self.tokenizer.size)
-      pad = self.tokenizer.special.get('pad')
-      if 'segments' in reads and 'segments' not in columns and pad is not None:
-        later = np.cumsum((columns['inputs'] != pad)[:, ::-1], 1)[:, ::-1]
-        columns['segments'] = (later > 0).astype(example['segments'].dtype)
-    missing = [name for name in reads if name not in columns]
-    if missing:
-      raise UserError(f'{self.name} needs the column{"s" * (len(missing) > 1)} '
-                      f'{", ".join(missing)}: pass {"=..., ".join(missing)}=...')
-    for name in columns:
-      self._check_column(name, columns)
-    return columns
-
-  def _check_column(self, name: str, columns: dict[str, np.ndarray]) -> None:
-    like, array, first = self._example[name], columns[name], next(iter(columns))
-    if array.shape[1:] != like.shape[1:] or array.dtype != like.dtype or (
-      not array.ndim):
-      raise self._misfit(name, array, like.dtype)
-    if len(array) != len(columns[first]):
-      raise UserError(f'{name}: must have as many rows as {first}, '
-                      f'{len(columns[first])}, got {len(array)}')
-    if array.dtype.kind == 'f':
-      wrong = ~np.isfinite(array).all(tuple(range(1, array.ndim)))
-      if wrong.any():
-        raise UserError(f'{name}: {wrong.sum():,} of {len(array):,} rows have values '
-                        f'that are not finite, the first is row {wrong.argmax()}')
-
-  def _misfit(self, name: str, array: np.ndarray, kind: Any) -> UserError:
-    shape = ', '.join(map(str, ('n', *self._example[name].shape[1:])))
-    return UserError(f'{self.name}: {name}: must be [{shape}] {kind}, got '
-                     f'{[*array.shape]} {array.dtype}')
-
-  def _tokens(self, inputs: np.ndarray, size: int) -> np.ndarray:
-    """Tokens in the type of the data, all of them of the vocabulary."""
-    like = self._example['inputs']
-    if inputs.dtype.kind not in 'iu' or inputs.shape[1:] != like.shape[1:]:
-      raise self._misfit('inputs', inputs, 'integers')
-    wrong = (inputs < 0) | (inputs >= size)
-    if wrong.any():
-      row, place = np.argwhere(wrong)[0]
-      raise UserError(f'inputs: the token {inputs[row, place]} of row {row} is not in '
-                      f'the vocabulary, 0 to {size - 1}')
-    return inputs.astype(like.dtype)
-
-
-def _length(columns: dict[str, Any]) -> int:
-  return len(next(iter(columns.values())))
-
-
-def _batches(columns: dict[str, np.ndarray]
-             ) -> Iterator[tuple[dict[str, np.ndarray], int]]:
-  """Stretches of columns, filled up to the same length, and where each begins."""
-  length = _length(columns)
-  if not length:
-    raise UserError(f'{next(iter(columns))}: must have >= 1 row, got 0')
-  size = min(_BATCH, length)
-  for start in range(0, length, size):
-    parts = {name: x[start : start + size] for name, x in columns.items()}
-    yield {name: np.concatenate([
-      x, np.zeros((size - len(x), *x.shape[1:]), x.dtype)])
-      for name, x in parts.items()}, start
-
-
-def _batch(built: Built, columns: dict[str, Any], first: int = 0
-           ) -> dict[str, jax.Array]:
-  """A batch as the run's transforms make it; columns that are left out are zeros."""
-  count = _length(columns)
-  rows = first + jnp.arange(count, dtype=jnp.int32)
-  example = built.train.dataset.read(np.zeros(1, int))
-  columns = {
-    **{name: jnp.zeros((count, *x.shape[1:]), x.dtype)
-       for name, x in example.items() if name != 'corrupt'},
-    **columns, 'rows': rows, 'epochs': jnp.zeros_like(rows)}
-  return built.train.batch({}, {k: v[None] for k, v in columns.items()}, 0,
-                           [jax.random.PRNGKey(0)])

@@ -398,7 +398,11 @@ def with_value(value):
 @pytest.mark.parametrize('inputs, columns, words', [
   (IMAGES.astype(np.uint8), {}, 'tiny in RUN: inputs: must be [n, 12, 12, 3] '
    'float32, got [24, 12, 12, 3] uint8'),
-  (IMAGES.astype(np.float64), {}, 'got [24, 12, 12, 3] float64'),
+  (IMAGES.astype(np.float16), {}, 'got [24, 12, 12, 3] float16'),
+  (with_value(0).astype(float) * 1e39, {}, 'inputs: 5 of 5 rows have values that are '
+   'not finite in float32'),
+  (np.ma.masked_less(IMAGES, 0), {}, 'inputs: must be an array without masked values'),
+  ([[1.0], [1.0, 2.0]], {}, 'inputs: must be an array of rows of one shape ('),
   (IMAGES[..., :1], {}, 'got [24, 12, 12, 1] float32'),
   (IMAGES[0], {}, 'got [12, 12, 3] float32'),
   (IMAGES.transpose(0, 3, 1, 2), {}, 'got [24, 3, 12, 12] float32'),
@@ -407,14 +411,21 @@ def with_value(value):
   (IMAGES.astype(complex), {}, 'got [24, 12, 12, 3] complex128'),
   ({'x': IMAGES}, {}, 'inputs: must be an array, got dict'),
   (IMAGES[:0], {}, 'inputs: must have >= 1 row, got 0'),
-  (with_value(np.nan), {}, 'inputs: 2 of 5 rows have values that are not finite, the '
-   'first is row 2'),
+  (with_value(np.nan), {}, 'inputs: 2 of 5 rows have values that are not finite in '
+   'float32, the first is row 2'),
   (with_value(-np.inf), {}, 'inputs: 2 of 5 rows have values that are not finite'),
   (IMAGES, {'segments': LABELS}, 'tiny in RUN reads inputs, not segments'),
   (IMAGES, {'labels': LABELS}, 'tiny in RUN reads inputs, not labels')])
 def test_inputs_that_a_run_of_images_does_not_know(images, inputs, columns, words):
   with pytest.raises(UserError, match=re.escape(words)):
     images.features(inputs, **columns)
+
+
+@pytest.mark.parametrize('convert', [np.ndarray.tolist, np.float64])
+def test_lists_and_float64_are_rounded_to_float32(images, convert):
+  for one, two in zip(images.features(IMAGES), images.features(convert(IMAGES)),
+                      strict=True):
+    np.testing.assert_array_equal(one, two)
 
 
 @pytest.mark.parametrize('inputs, columns, words', [
