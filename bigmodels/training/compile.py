@@ -17,7 +17,7 @@ from bigmodels.core import tree_paths
 from bigmodels.core.errors import UserError, message_of
 from bigmodels.data.batches import Loader
 from bigmodels.hardware import devices, flops
-from bigmodels.learners.learner import Learner, State
+from bigmodels.learners.learner import Learner, Metrics, State
 from bigmodels.parallel.layout import Layout
 from bigmodels.parallel.random import slice_key
 from bigmodels.parallel.sharding import BATCH_AXES
@@ -35,7 +35,7 @@ class Carry(NamedTuple):
   """
 
   state: State
-  window: Any
+  window: Metrics
   fault: jax.Array
 
 
@@ -56,7 +56,7 @@ class Traced(NamedTuple):
   evals: dict[str, Loader]
   layout: Layout
   carry: Carry
-  step: Any
+  step: core.ClosedJaxpr
   lower: dict[str, Callable[[], jax.stages.Lowered]]
   metric_names: tuple[str, ...]
   most: int
@@ -164,38 +164,15 @@ def trace(learner: Learner, train: Loader, evals: dict[str, Loader],
         evaluations[name], state, loader.resident, loader.host_batch(0, 1))
       _check_metrics(name, found)
       _check_outputs(name, shapes[name])
-  names = tuple(sorted(metrics))
   loops = layout.platform != 'cpu' or not _slow_in_a_loop(traced.jaxpr)
 
   def fresh(key):
     zeros = _zeros(batch)
     return Carry(learner.init(key, zeros), _zeros(metrics), jnp.full(2, -1, jnp.int32))
 
-  def advance(state, window, fault, resident, host_batch, count, clear, votes):
-    window = jax.tree.map(lambda w: jnp.where(clear, jnp.zeros_like(w), w), window)
-
-    def going(loop):
-      index, carry = loop
-      return (index < count) & (carry.fault[0] < 0)
-
-    def step(loop):
-      index, carry = loop
-      number = carry.state.step
-      state, metrics = one_step(
-        carry.state, batch_of(carry.state, resident, host_batch, index))
-      window = jax.tree.map(jnp.add, carry.window, metrics)
-      good = jnp.stack([all_finite(metrics[n]) for n in names])
-      # Counted from 1: the step that was just taken.
-      fault = jnp.where(jnp.all(good), carry.fault,
-                        jnp.stack([number + 1, jnp.argmin(good)]).astype(jnp.int32))
-      return index + 1, Carry(state, window, fault)
-
-    first = (0, Carry(state, window, fault))
-    carry = (jax.lax.while_loop(going, step, first) if loops else step(first))[1]
-    return carry, layout.max_votes(votes)
-
   carry = jax.eval_shape(fresh, key)
   carry = layout.with_shardings(carry, carry.state.params)
+  advance = _advance(one_step, batch_of, layout, loops=loops)
   replicated = layout.sharding()
   shardings = jax.tree.map(lambda x: x.sharding, carry)
 
@@ -215,8 +192,44 @@ def trace(learner: Learner, train: Loader, evals: dict[str, Loader],
       evaluations[name], out_shardings=replicated).lower(
         carry.state, evals[name].resident, evals[name].host_batch(0, 1))
     for name in evals}
-  return Traced(train, evals, layout, carry, traced.jaxpr, lower, names,
-                train.most if loops else 1, shapes)
+  return Traced(train, evals, layout, carry, traced.jaxpr, lower,
+                tuple(sorted(metrics)), train.most if loops else 1, shapes)
+
+
+def _advance(one_step: Callable, batch_of: Callable, layout: Layout, *, loops: bool
+             ) -> Callable:
+  """A dispatch: takes its number of steps, or fewer if the metrics are not finite.
+
+  Args:
+    one_step: (state, batch) -> state, metrics.
+    batch_of: (state, resident, host_batch, index in the dispatch) -> batch.
+    layout: where arrays lie.
+    loops: whether the number may be other than 1.
+  """
+  def advance(state, window, fault, resident, host_batch, count, clear, votes):
+    window = jax.tree.map(lambda w: jnp.where(clear, jnp.zeros_like(w), w), window)
+
+    def going(loop):
+      index, carry = loop
+      return (index < count) & (carry.fault[0] < 0)
+
+    def step(loop):
+      index, carry = loop
+      number = carry.state.step
+      state, metrics = one_step(
+        carry.state, batch_of(carry.state, resident, host_batch, index))
+      window = jax.tree.map(jnp.add, carry.window, metrics)
+      good = jnp.stack([all_finite(metrics[name]) for name in sorted(metrics)])
+      # Counted from 1: the step that was just taken.
+      fault = jnp.where(jnp.all(good), carry.fault,
+                        jnp.stack([number + 1, jnp.argmin(good)]).astype(jnp.int32))
+      return index + 1, Carry(state, window, fault)
+
+    first = (0, Carry(state, window, fault))
+    carry = (jax.lax.while_loop(going, step, first) if loops else step(first))[1]
+    return carry, layout.max_votes(votes)
+
+  return advance
 
 
 @contextlib.contextmanager
