@@ -18,7 +18,7 @@ import numpy as np
 
 from bigmodels.core.errors import UserError, as_user_error
 from bigmodels.data.columns import check_finite
-from bigmodels.data.sources import DataContext, Dataset
+from bigmodels.data.sources import DataContext, Dataset, Source
 from bigmodels.parallel.layout import Layout
 
 RESIDENT_BYTES = 2 * 2**30
@@ -46,7 +46,7 @@ class Batches:
       of a streamed split counts what it reads itself.
   """
 
-  source: Any
+  source: Source
   batch_size: int | Callable[[int, int], int | None] | None
   transforms: tuple[Callable, ...] = ()
   resident: bool | None = None

@@ -12,7 +12,7 @@ import functools
 import pathlib
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -122,6 +122,20 @@ class DataContext:
         f'the data of {name!r} has changed since this run began: it was {before}, '
         f'now {identity}; start a new run with another --workdir'
       )
+
+
+class Source(Protocol):
+  """A split of a source of examples: a frozen record, which reads nothing when made."""
+
+  def open(self, context: DataContext) -> Dataset:
+    """Opens the split.
+
+    Args:
+      context: of the run.
+
+    Raises:
+      UserError: if the data is missing, or not as the settings say.
+    """
 
 
 def in_lines(say: Callable[[str], None]) -> Callable[[str], None]:

@@ -28,7 +28,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import jax
@@ -50,8 +50,8 @@ _OF_PEERS = re.compile('gloo|nccl|peer|socket|connection|unavailable|deadline|ti
 class ConnectedProcesses(ProcessGroup):
   """The processes of a run of several."""
 
-  def __init__(self, address: Address, hang_timeout: float, devices: Any,
-               shared: pathlib.Path | None = None):
+  def __init__(self, address: Address, hang_timeout: float,
+               devices: Sequence[int] | None, shared: pathlib.Path | None = None):
     """Connects to all others.
 
     Args:
@@ -145,7 +145,7 @@ class ConnectedProcesses(ProcessGroup):
   def _run(self, coroutine: Coroutine, timeout: float | None = None) -> Any:
     return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout)
 
-  def _connect(self, address: Address, devices: Any,
+  def _connect(self, address: Address, devices: Sequence[int] | None,
                shared: pathlib.Path | None) -> None:
     target = cluster.split(address.coordinator)
     hello = {'rank': self.rank, 'count': self.count, 'host': socket.gethostname()}
@@ -170,7 +170,7 @@ class ConnectedProcesses(ProcessGroup):
       jax_port = self._run(self._relay.open())
     self._initialize_jax(jax_port, devices)
 
-  def _initialize_jax(self, port: int, devices: Any) -> None:
+  def _initialize_jax(self, port: int, devices: Sequence[int] | None) -> None:
     # Longer than until the coordinator detects a lost process.
     timeout = int(min(10 * self._hang_timeout, 1e6)) + 60
     options = dict(

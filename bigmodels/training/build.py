@@ -2,7 +2,9 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+import flax.linen as nn
 
 from bigmodels.config import Experiment, tree
 from bigmodels.core.errors import UserError, as_user_error, nearest
@@ -14,7 +16,7 @@ from bigmodels.learners.gradient import checked
 from bigmodels.parallel import precision
 from bigmodels.parallel.layout import Layout
 from bigmodels.parallel.precision import Precision
-from bigmodels.tasks import Split
+from bigmodels.tasks import Split, Task
 from bigmodels.training import inherited, run_context, splits
 
 
@@ -24,7 +26,8 @@ class Built(NamedTuple):
   Attributes:
     experiment: what it was built from.
     model: completed; the learner's works in `precision`.
-    task: of the model; its host-side functions are optional.
+    task: of the model; or what its learner takes in place of a `Task`, with the same
+      host-side functions.
     learner: with model, task and optimizer inside.
     layout: where its arrays lie.
     precision: of the model's arithmetic.
@@ -35,8 +38,8 @@ class Built(NamedTuple):
   """
 
   experiment: Experiment
-  model: Any
-  task: Any
+  model: nn.Module
+  task: Task
   learner: Learner
   layout: Layout
   precision: Precision
@@ -146,7 +149,7 @@ def _check_environments(opened: dict[str, Dataset]) -> None:
                       f'{found["train"]}')
 
 
-def _check_vocabulary(model: Any, size: int) -> None:
+def _check_vocabulary(model: nn.Module, size: int) -> None:
   """Refuses a model of fewer tokens than the data has: lookups would be clamped."""
   for path in ('model', 'model.encoder'):
     part = model if path == 'model' else getattr(model, 'encoder', None)
