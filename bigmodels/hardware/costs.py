@@ -78,21 +78,21 @@ def program_costs(text: str) -> Costs:
 
 
 class _Op(NamedTuple):
-  """One instruction: `name = type kind(inside), rest`."""
+  """One instruction: `name = type opcode(arguments), attributes`."""
 
   name: str
   root: bool
   type: str
-  kind: str
-  inside: str
-  rest: str
+  opcode: str
+  arguments: str
+  attributes: str
 
   @property
   def operands(self) -> list[str]:
-    return re.findall(r'%([\w.\-]+)', self.inside)
+    return re.findall(r'%([\w.\-]+)', self.arguments)
 
   def called(self, attribute: str) -> list[str]:
-    found = re.search(attribute + r'=\{?((?:%[\w.\-]+(?:, )?)+)', self.rest)
+    found = re.search(attribute + r'=\{?((?:%[\w.\-]+(?:, )?)+)', self.attributes)
     return re.findall(r'%([\w.\-]+)', found[1]) if found else []
 
 
@@ -168,7 +168,7 @@ class _Program:
         op = ops[match[2]] = _Op(match[2], bool(match[1]), line[at:end],
                                  line[end:left].strip(), line[left + 1:right],
                                  line[right + 1:])
-        if op.kind == 'while':
+        if op.opcode == 'while':
           where = next(reversed(self.computations))
           for part in op.called('body') + op.called('condition'):
             self.loops[part] = where, op
@@ -186,11 +186,11 @@ class _Program:
     for op in ops.values():
       times = 1.0
       parts = op.called('calls') + op.called('to_apply')
-      if op.kind == 'while':
+      if op.opcode == 'while':
         parts, trips = op.called('body'), self.trip_count(computation, op)
         loops += [op.name] * (trips is None)
         times = 1.0 if trips is None else trips
-      elif op.kind == 'conditional':
+      elif op.opcode == 'conditional':
         branches = [self.count(name) for attribute in (
           'branch_computations', 'true_computation', 'false_computation')
           for name in op.called(attribute)]
@@ -198,7 +198,7 @@ class _Program:
         counts.update(largest[0])
         loops += largest[1]
         parts = []
-      elif op.kind not in ('call', 'async-start'):
+      elif op.opcode not in ('call', 'async-start'):
         parts = []
       for part in parts:
         inner, inside = self.count(part)
@@ -210,24 +210,24 @@ class _Program:
 
   def count_collectives(self, op: _Op, ops: dict[str, _Op], counts: Counter) -> None:
     """Adds a collective to the counts, or those inside a fusion."""
-    if op.kind == 'fusion':
+    if op.opcode == 'fusion':
       for name in op.called('calls'):
         inner = self.computations[name]
         # A TPU's asynchronous collective is in the text of every fusion that runs
         # until it is done.
-        started = {n for o in inner.values() if 'AsyncCollectiveStart' in o.rest
+        started = {n for o in inner.values() if 'AsyncCollectiveStart' in o.attributes
                    for n in o.operands}
         for part in inner.values():
-          if ('async_collective_fusion_config' not in part.rest
+          if ('async_collective_fusion_config' not in part.attributes
               or part.name in started):
-            if part.kind == 'all-reduce' and name.startswith('all-reduce-scatter'):
-              part = part._replace(kind='reduce-scatter')
+            if part.opcode == 'all-reduce' and name.startswith('all-reduce-scatter'):
+              part = part._replace(opcode='reduce-scatter')
             self.count_collectives(part, inner, counts)
       return
-    kind = op.kind.removesuffix('-start')
+    kind = op.opcode.removesuffix('-start')
     if kind not in _COLLECTIVES:
       return
-    group = self.group_size(op.rest)
+    group = self.group_size(op.attributes)
     size = sum(_bytes(ops[name].type) for name in op.operands)
     size *= group if kind == 'all-gather' else 1
     fraction = 1.0 if kind in ('collective-permute', 'collective-broadcast') else (
@@ -235,13 +235,13 @@ class _Program:
     counts.update({(kind, 'count'): 1, (kind, 'bytes'): size,
                    (kind, 'links'): size * fraction})
 
-  def group_size(self, rest: str) -> int:
+  def group_size(self, attributes: str) -> int:
     """The size of replica groups, as `{{0,1},{2,3}}`, `[2,4]<=[8]` or of a mesh."""
-    if found := re.search(r'replica_groups=\{\{([\d,]+)\}', rest):
+    if found := re.search(r'replica_groups=\{\{([\d,]+)\}', attributes):
       return found[1].count(',') + 1
-    if found := re.search(r'replica_groups=\[\d+,(\d+)\]', rest):
+    if found := re.search(r'replica_groups=\[\d+,(\d+)\]', attributes):
       return int(found[1])
-    if found := re.search(r'replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}', rest):
+    if found := re.search(r'replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}', attributes):
       sizes = dict(re.findall(r"'([^']+)'=(\d+)", found[1]))
       # 'axis':(2)4 is a sub-axis of 4, after one of 2.
       return math.prod(int(part or sizes[axis]) for axis, part in re.findall(
@@ -250,25 +250,25 @@ class _Program:
 
   def bytes_moved(self, op: _Op, ops: dict[str, _Op]) -> float:
     """Bytes that one operation reads from and writes to memory."""
-    if op.kind in _FREE or op.kind.endswith(('-done', '-update')) or any(
-        f'"{target}"' in op.rest for target in _FREE_CALLS):
+    if op.opcode in _FREE or op.opcode.endswith(('-done', '-update')) or any(
+        f'"{target}"' in op.attributes for target in _FREE_CALLS):
       return 0.0
-    kind = op.kind.removesuffix('-start')
+    kind = op.opcode.removesuffix('-start')
     read = [_bytes(ops[name].type, True) for name in op.operands]
     if kind in _SLICES:
-      result = _elements(op.type)[op.kind != kind]
+      result = _elements(op.type)[op.opcode != kind]
       return _bytes(result) * bool(read[0]) + _bytes(result, True) + sum(read[1:])
     if kind == 'dynamic-update-slice':
       return read[1] + _bytes(ops[op.operands[1]].type) * bool(read[0])
     if kind == 'fusion':
       inner = self.computations[op.called('calls')[0]]
-      for parameter in [o for o in inner.values() if o.kind == 'parameter']:
-        at = int(parameter.inside)
+      for parameter in [o for o in inner.values() if o.opcode == 'parameter']:
+        at = int(parameter.arguments)
         size, returned = self.bytes_read(inner, parameter.name)
         if not returned:
           read[at] = min(read[at], size)
       return sum(read) + self.bytes_written(inner, op.type)
-    if op.kind != kind and op.type.startswith('(') and kind != 'all-reduce':
+    if op.opcode != kind and op.type.startswith('(') and kind != 'all-reduce':
       return _bytes(op.type, True)  # its operands are in the type
     return sum(read) + _bytes(op.type, True)
 
@@ -283,16 +283,16 @@ class _Program:
       operands = op.operands
       if name not in operands:
         continue
-      same = op.kind in _RESHAPING
-      if op.kind in _SLICES and operands[0] == name:
+      same = op.opcode in _RESHAPING
+      if op.opcode in _SLICES and operands[0] == name:
         total += _bytes(op.type)
-      elif op.kind == 'fusion':
+      elif op.opcode == 'fusion':
         inner = self.computations[op.called('calls')[0]]
         for part in inner.values():
-          if part.kind == 'parameter' and operands[int(part.inside)] == name:
+          if part.opcode == 'parameter' and operands[int(part.arguments)] == name:
             size, again = self.bytes_read(inner, part.name)
             total, same = total + size, same or again
-      elif not same and (op.kind != 'dynamic-update-slice' or operands[0] != name):
+      elif not same and (op.opcode != 'dynamic-update-slice' or operands[0] != name):
         return math.inf, False
       if same and op.root:
         returned = True
@@ -304,15 +304,15 @@ class _Program:
   def bytes_written(self, ops: dict[str, _Op], types: str) -> float:
     """Bytes that a fused computation writes; of an update in place, the slice."""
     root = next(op for op in ops.values() if op.root)
-    names = root.operands if root.kind == 'tuple' else [root.name]
+    names = root.operands if root.opcode == 'tuple' else [root.name]
     total = 0.0
     for name, kind in zip(names, _elements(types), strict=False):
       size, op = _bytes(kind, True), ops[name]
-      while op.kind in _RESHAPING:
+      while op.opcode in _RESHAPING:
         op = ops[op.operands[0]]
-      if size and op.kind == 'dynamic-update-slice':
+      if size and op.opcode == 'dynamic-update-slice':
         size = min(size, _bytes(ops[op.operands[1]].type))
-      elif size and op.kind == 'fusion':
+      elif size and op.opcode == 'fusion':
         inner = self.computations[op.called('calls')[0]]
         size = min(size, self.bytes_written(inner, op.type))
       total += size
@@ -320,21 +320,21 @@ class _Program:
 
   def trip_count(self, computation: str, loop: _Op) -> float | None:
     """The trip count of a loop: as annotated, or from `i < n` and `i + step`."""
-    if known := re.search(r'known_trip_count\W+n\W+(\d+)', loop.rest):
+    if known := re.search(r'known_trip_count\W+n\W+(\d+)', loop.attributes):
       return float(known[1])
     condition, body = loop.called('condition')[0], loop.called('body')[0]
     test = next(op for op in self.computations[condition].values() if op.root)
-    if test.kind != 'compare' or 'direction=LT' not in test.rest:
+    if test.opcode != 'compare' or 'direction=LT' not in test.attributes:
       return None
     index = self.carry_index(condition, test.operands[0])
     limit = self.constant(condition, test.operands[1])
     root = next(op for op in self.computations[body].values() if op.root)
-    if index is None or limit is None or root.kind != 'tuple':
+    if index is None or limit is None or root.opcode != 'tuple':
       return None
     start = self.constant(computation, self.source(
       computation, loop.operands[0]).operands[index])
     advance = self.source(body, root.operands[index])
-    if start is None or advance.kind != 'add':
+    if start is None or advance.opcode != 'add':
       return None
     steps = [self.constant(body, name) for name in advance.operands
              if self.carry_index(body, name) != index]
@@ -345,32 +345,32 @@ class _Program:
   def source(self, computation: str, name: str) -> _Op:
     """The operation that computed a value, behind copies of it."""
     ops = self.computations[computation]
-    while ops[name].kind in ('copy', 'bitcast', 'copy-start', 'copy-done'):
+    while ops[name].opcode in ('copy', 'bitcast', 'copy-start', 'copy-done'):
       name = ops[name].operands[0]
     return ops[name]
 
   def carry_index(self, computation: str, name: str) -> int | None:
     """The index of a value in the tuple that a loop's body or condition takes."""
     op = self.source(computation, name)
-    if op.kind != 'get-tuple-element':
+    if op.opcode != 'get-tuple-element':
       return None
     source = self.computations[computation][op.operands[0]]
-    return int(re.search(r'index=(\d+)', op.rest)[1]) if (
-      source.kind == 'parameter') else None
+    return int(re.search(r'index=(\d+)', op.attributes)[1]) if (
+      source.opcode == 'parameter') else None
 
   def constant(self, computation: str, name: str) -> int | None:
     """The value of a constant integer, also one that a loop carries unchanged."""
     op = self.source(computation, name)
-    if op.kind == 'constant':
-      return int(op.inside) if re.fullmatch(r'-?\d+', op.inside) else None
+    if op.opcode == 'constant':
+      return int(op.arguments) if re.fullmatch(r'-?\d+', op.arguments) else None
     index = self.carry_index(computation, name)
     if index is None or computation not in self.loops:
       return None
     where, loop = self.loops[computation]
     body = loop.called('body')[0]
     root = next(op for op in self.computations[body].values() if op.root)
-    if root.kind != 'tuple' or self.carry_index(body, root.operands[index]) != index:
+    if root.opcode != 'tuple' or self.carry_index(body, root.operands[index]) != index:
       return None
     given = self.source(where, loop.operands[0])
-    return self.constant(where, given.operands[index]) if given.kind == 'tuple' else (
+    return self.constant(where, given.operands[index]) if given.opcode == 'tuple' else (
       None)

@@ -17,7 +17,7 @@ from bigmodels.core.errors import UserError, nearest
 
 class _Family(NamedTuple):
   example: str
-  most: int  # chips in a pod
+  pod_size: int  # chips
   options: dict[str, str] = {}
 
 
@@ -104,10 +104,10 @@ def _checked(name: str) -> tuple[str, str]:
     problem = f'a slice of {family} has {dimensions} dimensions'
   elif any(size > 1 and size % 2 for size in sizes[:2]):
     problem = f'a host of {family} has 2x2 chips'
-  elif math.prod(sizes) > row.most:
-    problem = f'a pod of {family} has {row.most} chips'
+  elif math.prod(sizes) > row.pod_size:
+    problem = f'a pod of {family} has {row.pod_size} chips'
   if problem:
-    shapes = [s for s in _SHAPES[dimensions] if _chips(s) <= row.most]
+    shapes = [s for s in _SHAPES[dimensions] if _chips(s) <= row.pod_size]
     close = min(shapes, key=lambda s: abs(math.log(_chips(s) / math.prod(sizes))))
     raise UserError(f"no TPU slice {name!r}: {problem}; did you mean "
                     f"'{family}:{close}'? {known}")
