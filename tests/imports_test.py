@@ -20,6 +20,10 @@ FAMILIES = {'models', 'tasks', 'learners'}
 SPINE = ('cli', 'training', 'logs', 'storage', 'hardware', 'distributed', 'parallel')
 # The types of learners and tasks.
 OF_SPINE = {'training': {'learners', 'tasks'}}
+# What few runs need, such as several processes: imported in the functions that do.
+RARE = ('distributed.connected', 'distributed.connection', 'distributed.coordinator',
+        'distributed.secret', 'hardware.costs', 'hardware.topologies',
+        'storage.published', 'storage.published_metadata', 'storage.weight_files')
 MACHINERY = {'modes', 'cli', 'training', 'storage', 'logs', 'hardware', 'distributed'}
 
 
@@ -76,6 +80,21 @@ def test_imports_go_downwards(path):
   assert packages(names) - below == set()
   if package in SPINE and '.self_check' not in module:
     assert packages(names) & FAMILIES <= OF_SPINE.get(package, set())
+
+
+def test_training_imports_nothing_that_few_runs_need():
+  modules = {_module(path): path for path in _files()}
+  found, new = set(), {'bigmodels.cli.command', 'bigmodels.modes.train'}
+  while new:
+    found |= new
+    bodies = [ast.parse(modules[name].read_text()).body for name in new]
+    names = imported('\n'.join(
+      ast.unparse(node) for body in bodies for node in body
+      if isinstance(node, ast.Import | ast.ImportFrom)))
+    new = {n for name in names for n in (name, name.rpartition('.')[0])
+           if n in modules} - found
+  assert {f'bigmodels.{name}' for name in RARE} < {*modules}
+  assert found & {f'bigmodels.{name}' for name in RARE} == set()
 
 
 def test_there_are_no_cycles():
