@@ -1,16 +1,16 @@
-"""Optimizers beyond optax: penalties, parameter groups, rates that follow evaluations.
+"""Extensions of optax: penalties, parameter groups, rates that adapt to evaluations.
 
 All are optax transformations, for use in `optax.chain`:
 
-- L2 penalty: `l2` before the optimizer adds `strength * w` to the gradient, which is
-  that of `strength / 2 * |w|^2`;
+- L2 penalty: `l2` before the optimizer adds `strength * w`, the gradient of
+  `strength / 2 * |w|^2`;
 - L1 penalty: `l1` before the optimizer;
-- decoupled weight decay: `optax.adamw`, or `l2` after the optimizer's scaling and
-  before that by the learning rate;
+- decoupled weight decay: `optax.adamw`, or `l2` between the optimizer's scaling and
+  the scaling by the learning rate;
 - clipping: `optax.clip_by_global_norm` first;
 - frozen parameters: `freeze` last; other learning rates by name: `multiply_rate`.
 
-Penalties are not part of the loss that is logged. Learning-rate schedules are in
+Penalties are not part of the logged loss. Learning-rate schedules are in
 `optim.schedules`.
 """
 

@@ -1,4 +1,4 @@
-"""Parameter groups, by patterns of their names: frozen, or with another rate."""
+"""Parameter groups by patterns of names: frozen, or with a different rate."""
 
 import re
 from collections.abc import Callable
@@ -13,17 +13,17 @@ from bigmodels.core.tree_paths import check_patterns, matching, name_of
 def freeze(*patterns: str, layers: int | None = None) -> optax.GradientTransformation:
   """Sets the updates of parameters to zero.
 
-  It goes last in `optax.chain`: what precedes it, weight decay too, then has no effect.
-  Frozen layers still cost their forward pass and their part of the optimizer's state.
+  It goes last in `optax.chain`: no earlier transformation, such as weight decay, then
+  has an effect. Frozen layers still cost a forward pass and optimizer state.
 
   Args:
     patterns: regular expressions of whole names, such as `encoder/blocks/.*`.
-    layers: only the first so many along the leading axis, on which a `Stack` has its
-      blocks; the parameters that match must have the same number of them.
+    layers: number of layers, the first along the leading axis, on which a `Stack` has
+      its blocks; None for all. Matching parameters must have the same number of layers.
 
   Raises:
-    ValueError: here if a pattern or the number is not valid; when the optimizer is
-      initialized if a pattern matches no parameter, or there are fewer layers.
+    ValueError: immediately for an invalid pattern or number; at initialization if a
+      pattern matches no parameter, or there are fewer layers.
   """
   return _where_named(patterns, layers, jnp.zeros_like)
 
@@ -32,12 +32,12 @@ def multiply_rate(*patterns: str, factor: float, layers: int | None = None
                   ) -> optax.GradientTransformation:
   """Multiplies the learning rate of parameters, such as those of a pre-trained encoder.
 
-  It goes last in `optax.chain`: the updates are multiplied, weight decay too. Several
-  can follow each other; where they overlap, their factors multiply.
+  It goes last in `optax.chain`, and multiplies the updates, including weight decay.
+  Several can be chained; where they overlap, their factors multiply.
 
   Args:
     patterns: as in `freeze`.
-    factor: of the learning rate, >= 0.
+    factor: factor of the learning rate, >= 0.
     layers: as in `freeze`.
 
   Raises:

@@ -1,4 +1,4 @@
-"""Muon for convolutions, with the norms that it is trained with in airbench."""
+"""Muon for convolutions, and the normalization of kernels, as in airbench."""
 
 from collections.abc import Callable
 
@@ -13,8 +13,8 @@ def muon_filters(*, momentum: float = 0.6, steps: int = 3
 
   Jordan et al., *Muon: An optimizer for hidden layers in neural networks*, 2024. The
   Nesterov momentum is reshaped to a matrix, `[inputs of a window, filters]`, and made
-  orthogonal. It goes before the scaling by the learning rate; every other parameter
-  must be masked.
+  orthogonal. It goes before the scaling by the learning rate. All other parameters must
+  be masked.
 
   Args:
     momentum: decay of the sum of past gradients.
@@ -37,8 +37,8 @@ def with_norms(norm: Callable[[jax.Array], float]) -> optax.GradientTransformati
   the learning rate.
 
   Args:
-    norm: parameter of any shape -> its Euclidean norm. A parameter that is all zeros
-      is not scaled.
+    norm: parameter of any shape -> the Euclidean norm to scale it to. A parameter that
+      is all zeros is not scaled.
   """
   def update(updates, state, params=None):
     def moved(u, p):

@@ -1,4 +1,4 @@
-"""Penalties of the weights, as gradients that are added to the updates."""
+"""Weight penalties, as gradients that are added to the updates."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ import optax
 def weights(params: Any) -> Any:
   """Returns a mask of the parameters to decay: matrices, not biases or norms' scales.
 
-  A parameter of one dimension is a bias or a scale. With stacked blocks these have two,
-  so their names count as well.
+  A parameter with one dimension is a bias or a scale. In stacked blocks these have two
+  dimensions, so names are checked as well.
   """
 
   def decayed(path, param):
@@ -24,7 +24,7 @@ def weights(params: Any) -> Any:
 def l2(strength: float) -> optax.GradientTransformation:
   """Adds the gradient of `strength / 2 * |w|^2` over the weights, not the biases.
 
-  After an optimizer's own scaling it is decoupled weight decay (Loshchilov and Hutter,
+  After an optimizer's scaling, this is decoupled weight decay (Loshchilov and Hutter,
   *Decoupled Weight Decay Regularization*, 2019).
 
   Raises:

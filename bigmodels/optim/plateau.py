@@ -1,4 +1,4 @@
-"""A learning rate that falls when an evaluation metric stops improving."""
+"""A learning rate that decreases when an evaluation metric stops improving."""
 
 from typing import Any, NamedTuple
 
@@ -11,10 +11,10 @@ class PlateauState(NamedTuple):
   """The state of `reduce_on_plateau`.
 
   Attributes:
-    scale: of the updates, float32 `[]`.
-    best: the best value so far, float32 `[]`.
-    waited: evaluations since then, int32 `[]`.
-    seen: evaluations so far, int32 `[]`.
+    scale: scale of the updates, float32 `[]`.
+    best: best value so far, float32 `[]`.
+    waited: number of evaluations since the best, int32 `[]`.
+    seen: number of evaluations so far, int32 `[]`.
   """
 
   scale: jax.Array
@@ -30,13 +30,13 @@ def reduce_on_plateau(
   """Scales the updates down when the monitored evaluation metric stops improving.
 
   The rule is that of PyTorch's `ReduceLROnPlateau`. It goes last in `optax.chain`, and
-  the experiment needs a `monitor`. It counts evaluations;
-  `optax.contrib.reduce_on_plateau` counts steps and watches the training loss.
+  the experiment needs a `monitor`. It counts evaluations, whereas
+  `optax.contrib.reduce_on_plateau` counts steps and monitors the training loss.
 
   Args:
-    factor: what the scale is multiplied by, between 0 and 1.
-    patience: evaluations without improvement before that.
-    tolerance: smallest relative improvement that counts.
+    factor: the scale is multiplied by it, between 0 and 1.
+    patience: number of evaluations without improvement before the scale is reduced.
+    tolerance: smallest relative improvement that counts as one.
     smallest: lower bound of the scale.
 
   Raises:
@@ -76,6 +76,6 @@ def reduce_on_plateau(
 
 
 def needs_monitor(opt_state: Any) -> bool:
-  """Returns whether the state of an optimizer contains that of `reduce_on_plateau`."""
+  """Returns whether an optimizer state contains a `PlateauState`."""
   leaves = jax.tree.leaves(opt_state, is_leaf=lambda x: isinstance(x, PlateauState))
   return any(isinstance(leaf, PlateauState) for leaf in leaves)

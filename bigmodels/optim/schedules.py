@@ -1,9 +1,9 @@
-"""Learning-rate schedules, written in fractions of the run.
+"""Learning-rate schedules in fractions of the run.
 
 Each takes `steps`, the length of the run, and returns an optax schedule (step -> rate).
-An experiment leaves `steps` out: the run supplies it, so the schedule follows a change
-of epochs or batch size. A fixed rate is a number. For a rate that adapts to evaluations
-see `optim.reduce_on_plateau`. Any schedule of optax works as well.
+An experiment omits `steps`: the run supplies it, so that the schedule adapts to the
+number of epochs and the batch size. A fixed rate is a number. For a rate that adapts to
+evaluations see `optim.reduce_on_plateau`. Any optax schedule works as well.
 """
 
 from collections.abc import Sequence
@@ -17,14 +17,14 @@ def step(steps: int, *, peak: float, at: Sequence[float] = (0.5, 0.75),
 
   Args:
     steps: length of the run.
-    peak: the rate before that.
-    at: fractions of the run, 0 to 1.
-    factor: of the rate at each of them, >= 0.
+    peak: the initial rate.
+    at: fractions of the run, from 0 to 1.
+    factor: multiplies the rate at each of them, >= 0.
     warmup: fraction of the run over which the rate first rises linearly to `peak`
       (Goyal et al., *Accurate, Large Minibatch SGD*, 2017).
 
   Raises:
-    ValueError: if a rate or a fraction is out of range, or one of `at` lies within the
+    ValueError: if a rate or a fraction is out of range, or one of `at` is within the
       warm-up.
   """
   _check_rates(peak=peak, factor=factor)
@@ -40,7 +40,7 @@ def step(steps: int, *, peak: float, at: Sequence[float] = (0.5, 0.75),
 
 
 def exponential(steps: int, *, peak: float, end: float) -> optax.Schedule:
-  """Returns a rate that falls by the same factor every step.
+  """Returns a rate that decays by a constant factor every step.
 
   Args:
     steps: length of the run.
@@ -56,33 +56,17 @@ def exponential(steps: int, *, peak: float, end: float) -> optax.Schedule:
   return optax.exponential_decay(peak, max(1, steps), end / peak)
 
 
-def cosine(steps: int, *, peak: float, end: float = 0.0) -> optax.Schedule:
-  """Returns a rate that falls along half a cosine.
-
-  Loshchilov and Hutter, *SGDR: Stochastic Gradient Descent with Warm Restarts*, 2017,
-  without restarts.
-
-  Args:
-    steps: length of the run.
-    peak: the first rate.
-    end: the last rate.
-
-  Raises:
-    ValueError: if a rate is out of range.
-  """
-  return warmup_cosine(steps, peak=peak, warmup=0.0, end=end)
-
-
 def warmup_cosine(steps: int, *, peak: float, warmup: float = 0.05,
                   end: float = 0.0) -> optax.Schedule:
   """Returns a rate that rises linearly, then falls along half a cosine.
 
-  See `cosine` and `step` for the papers.
+  Loshchilov and Hutter, *SGDR: Stochastic Gradient Descent with Warm Restarts*, 2017,
+  without restarts; see `step` for the warm-up.
 
   Args:
     steps: length of the run.
     peak: the highest rate.
-    warmup: fraction of the run over which the rate rises.
+    warmup: fraction of the run over which the rate rises; 0 for no warm-up.
     end: the last rate.
 
   Raises:

@@ -19,7 +19,7 @@ def fork(tmp_path):
 EDITS = [
   {'model.dropout': '0.1'}, {'optimizer.learning_rate': '0.1'},
   {'optimizer': 'optax.sgd'}, {'optimizer': 'optax.sgd', 'optimizer.momentum': '0.9'},
-  {'optimizer.learning_rate': 'bigmodels.optim.schedules.cosine'},
+  {'optimizer.learning_rate': 'bigmodels.optim.schedules.warmup_linear'},
   {'monitor.metric': 'test/loss', 'monitor.goal': 'min'}, {'train.transforms': '()'},
   {'model': 'bigmodels.models.Mlp'}, {'init_from': 'it\'s = #a "b"\n\u2028é'},
   {'model.widths': '8,', 'model.pool': '2'}, {'optimizer.eps': 'inf'},

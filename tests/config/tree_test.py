@@ -66,7 +66,8 @@ def _context(**values):
 
 def test_complete_supplies_what_only_the_run_knows():
   optimizer = tree.complete(
-    partial(optax.sgd, learning_rate=partial(schedules.cosine, peak=2.0)),
+    partial(optax.sgd, learning_rate=partial(
+      schedules.warmup_cosine, peak=2.0, warmup=0.0)),
     _context(steps=10))
   parameters = {'w': jnp.zeros(1)}
   updates, _ = optimizer.update(
@@ -165,7 +166,7 @@ def test_complete_calls_what_a_function_is_given_to_call():
   (pathlib.PurePosixPath('a/b'), "'a/b'"), (Color.RED, f'{__name__}.Color.RED'),
   (jax.nn.relu, 'jax.nn.relu'), (optax.adam, 'optax.adam'), (abs, 'abs'),
   (jnp.bfloat16, 'jax.numpy.bfloat16'),
-  (schedules.cosine, 'bigmodels.optim.schedules.cosine'),
+  (schedules.warmup_cosine, 'bigmodels.optim.schedules.warmup_cosine'),
   (tasks.classification, 'bigmodels.tasks.classification'), (object(), 'object'),
 ])
 def test_describes_a_value(value, text):
@@ -173,8 +174,9 @@ def test_describes_a_value(value, text):
 
 
 def test_describes_defaults_and_hides_what_the_run_supplies():
-  assert described(partial(schedules.cosine, peak=1.0)) == {
-    'x': 'bigmodels.optim.schedules.cosine', 'x.peak': '1.0', 'x.end': '0.0'}
+  assert described(partial(schedules.warmup_cosine, peak=1.0)) == {
+    'x': 'bigmodels.optim.schedules.warmup_cosine', 'x.peak': '1.0',
+    'x.warmup': '0.05', 'x.end': '0.0'}
 
 
 def test_describes_arguments_by_position():
@@ -311,7 +313,7 @@ def test_override_by_position_and_by_name_agree():
 
 def test_a_schedule_becomes_a_number_and_a_schedule_again():
   optimizer = partial(
-    optax.adamw, learning_rate=partial(schedules.cosine, peak=1.0))
+    optax.adamw, learning_rate=partial(schedules.warmup_linear, peak=1.0))
   fixed = tree.override(optimizer, 'learning_rate', '0.25')
   assert fixed.keywords == {'learning_rate': 0.25}
   with pytest.raises(UserError, match='plain value'):

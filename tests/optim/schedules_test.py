@@ -58,8 +58,8 @@ def test_exponential_is_geometric(steps, fraction):
 
 @pytest.mark.parametrize('steps', [10, 1000])
 @pytest.mark.parametrize('fraction', [0, 0.1, 0.5, 0.9, 1])
-def test_cosine_is_half_a_cosine(steps, fraction):
-  rate = schedules.cosine(steps, peak=PEAK, end=END)
+def test_warmup_cosine_without_warm_up_is_half_a_cosine(steps, fraction):
+  rate = schedules.warmup_cosine(steps, peak=PEAK, warmup=0.0, end=END)
   assert rate(round(steps * fraction)) == pytest.approx(cosine(fraction), rel=1e-5)
 
 
@@ -126,7 +126,7 @@ def test_schedules_can_be_traced():
 
 @pytest.mark.parametrize('rate', [-1.0, float('nan'), float('inf')])
 @pytest.mark.parametrize('schedule', [
-  schedules.step, schedules.cosine, schedules.warmup_cosine, schedules.warmup_linear,
+  schedules.step, schedules.warmup_cosine, schedules.warmup_linear,
   partial(schedules.exponential, end=0.1)])
 def test_invalid_rates_are_refused(schedule, rate):
   with pytest.raises(ValueError, match=f'peak: must be finite and >= 0, got {rate}'):
