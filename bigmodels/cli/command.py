@@ -1,4 +1,4 @@
-"""The command line of run.py: flags -> Experiment -> one mode; and its exit codes."""
+"""The command line of run.py: runs a mode of an experiment, and sets the exit code."""
 
 import importlib
 import os
@@ -18,7 +18,7 @@ from bigmodels.core.errors import UserError, escape_controls, of_callback, of_ma
 _CODE = pathlib.Path(__file__).resolve().parents[1]
 
 
-@console.complete()
+@console.exit_if_lost()
 def start(argv: list[str]) -> None:
   """Runs a command line. A `UserError` is printed as a message on stderr.
 
@@ -26,7 +26,7 @@ def start(argv: list[str]) -> None:
     argv: the name of the program first.
 
   Raises:
-    SystemExit: with 0 if all went well, 2 for a `UserError`, 130 for Ctrl-C.
+    SystemExit: with 0 for success, 2 for a `UserError`, 130 for Ctrl-C.
     Exception: any other error.
   """
   own: dict[str, Any] = {}
@@ -47,17 +47,18 @@ def start(argv: list[str]) -> None:
     if not re.search('RESOURCE_EXHAUSTED|Out of memory', str(error)):  # of XLA
       raise
     print(f'error: out of memory: {str(error).splitlines()[0]} (--mode=plan reports '
-          'what a run needs, and what would fit; what is saved stays)', file=sys.stderr)
+          'what a run needs, and what would fit; saved files are kept)',
+          file=sys.stderr)
     sys.exit(2)
   except KeyboardInterrupt:
-    print('stopped at once; what was saved before stays', file=sys.stderr)
+    print('stopped immediately; saved files are kept', file=sys.stderr)
     sys.exit(130)
 
 
 def _exit_with(error: UserError) -> None:
   if flags.FLAGS.is_parsed() and flags.FLAGS.verbosity > 0:
     traceback.print_exc()
-  # Lines that come from data are indented, to tell them from messages.
+  # Lines that come from data are indented, to distinguish them from messages.
   first, *more = escape_controls(str(error)).splitlines() or ['']
   print(f'error: {first}', file=sys.stderr)
   for line in more:
@@ -69,12 +70,12 @@ def main(argv: list[str], overrides: dict[str, str], own: dict[str, Any]) -> Non
   """Runs a mode, or lists the experiments.
 
   Args:
-    argv: what is left of the command line, without flags.
+    argv: the arguments of the command line that are not flags.
     overrides: knob or dotted path -> text.
     own: the flags of the mode.
 
   Raises:
-    UserError: for a path or flag that is out of range, or what the mode raises.
+    UserError: for an invalid path or flag, or an error in the mode.
   """
   FLAGS = flags.FLAGS
   if argv[1:]:
@@ -130,12 +131,12 @@ def _load(mode: str) -> ModuleType:
 
 
 def _check_paths() -> pathlib.Path:
-  """Refuses paths that cannot be used; returns that of the cache."""
+  """Refuses paths that cannot be used; returns the path of the cache."""
   FLAGS = flags.FLAGS
   try:
     os.getcwd().encode()
   except OSError as error:
-    raise UserError(f'the folder that this was started in: {error.strerror}') from None
+    raise UserError(f'the working directory: {error.strerror}') from None
   for name in ('experiment', 'init_from'):
     if FLAGS[name].value is not None:
       paths.checked(FLAGS[name].value, f'--{name}')

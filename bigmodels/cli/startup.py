@@ -1,7 +1,7 @@
-"""What run.py does before it imports any package.
+"""The first steps of run.py, before it imports any package.
 
-An unsupported Python must be able to import this file, so its syntax is that of
-Python 3.7, and it imports only `releases` and the standard library.
+An unsupported Python must be able to import this file, so it is limited to the syntax
+of Python 3.7, and imports only `releases` and the standard library.
 """
 
 import os
@@ -11,7 +11,7 @@ from bigmodels.hardware import releases
 
 
 def prepare() -> None:
-  """Checks the releases of Python and JAX, and sets up the console."""
+  """Checks the versions of Python and JAX, and sets up the console."""
   problem = releases.unsupported()
   if problem:  # imports would fail with other errors
     print(f'error: {problem}', file=sys.stderr)
@@ -23,4 +23,4 @@ def prepare() -> None:
 
   from bigmodels.core import console
 
-  console.keep()  # before a package keeps a reference to a stream
+  console.install()  # before a package keeps a reference to a stream

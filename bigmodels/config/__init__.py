@@ -1,4 +1,4 @@
-"""Experiments: the record, its text, overrides, and the code that makes it."""
+"""Experiments: the record, its text form, overrides, and the code that defines it."""
 
 from bigmodels.config.experiment import Duration, Experiment, Monitor
 

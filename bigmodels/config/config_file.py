@@ -22,7 +22,7 @@ _SHOWN = 8  # paths that differ
 
 
 def to_text(resolved: Resolved) -> str:
-  """The resolved experiment, one `path = value` a line."""
+  """The resolved experiment, one `path = value` per line."""
   values = resolved.values()
   groups = [path.partition('.')[0] for path in values]
   lines = []
@@ -40,21 +40,22 @@ def from_text(text: str, where: str, overrides: Mapping[str, str], *,
               ) -> Resolved:
   """Reads what `to_text` wrote, then applies the overrides.
 
-  The experiment's `config` is called with the knobs of the text. Where the text differs
-  from the result, the text takes precedence, and an override over both.
+  The experiment's `config` is called with the knobs of the text. The text takes
+  precedence over the result, and overrides take precedence over both.
 
   Args:
-    text: of a `config.txt`: the names in it are checked before they are imported.
-    where: the text is from, for errors.
-    overrides: knob or dotted path -> text, as the user has typed it.
-    copy: folder with a copy of the experiment's code, from when a run began; it is used
-      where the file has changed since.
-    trusted: what may be executed beside this checkout; None for what the user has run
-      before on this machine.
+    text: content of a `config.txt`. The names in it are checked before they are
+      imported.
+    where: where the text comes from, for errors.
+    overrides: knob or dotted path -> text, as typed by the user.
+    copy: folder with a copy of the experiment's code from the start of a run; used if
+      the file has changed since.
+    trusted: what may be executed besides the code of this checkout; None for what the
+      user has run before on this machine.
 
   Raises:
-    UserError: if the text and the file contradict each other, or the text names what is
-      not trusted.
+    UserError: if the text and the file contradict each other, or the text names code
+      that is not trusted.
   """
   trusted = trust.of_user() if trusted is None else trusted
   with prefixed(f'{where}: '):
@@ -94,13 +95,13 @@ def from_text(text: str, where: str, overrides: Mapping[str, str], *,
 
 def from_file(path: pathlib.Path, overrides: Mapping[str, str], *,
               copy: pathlib.Path | None, trusted: bool = False) -> Resolved:
-  """As `from_text`, of a `config.txt`.
+  """As `from_text`, for the file `config.txt`.
 
-  What is executed is remembered as trusted.
+  The executed code is trusted from then on.
 
   Args:
-    path: of the file.
-    overrides: knob or dotted path -> text, as the user has typed it.
+    path: path of the file.
+    overrides: knob or dotted path -> text, as typed by the user.
     copy: folder with a copy of the experiment's code, or None.
     trusted: whether any name in it may be imported and any code executed.
 
@@ -114,18 +115,19 @@ def from_file(path: pathlib.Path, overrides: Mapping[str, str], *,
 
 
 def remember(resolved: Resolved, *, all_lines: bool) -> None:
-  """Adds the code of an experiment to what is trusted on this machine.
+  """Trusts the code of an experiment on this machine.
 
   Args:
     resolved: the experiment that the user runs.
-    all_lines: whether to add the names in its config that a stored one may not have.
+    all_lines: whether to trust, too, the names in its config that a stored config may
+      not have.
   """
   trust.remember(trust.digests(
     resolved.source, resolved.values() if all_lines else {}))
 
 
 def _changed(config: Callable, knobs: Mapping[str, str]) -> set[str]:
-  """Texts of the knobs that are not at their defaults."""
+  """Texts of the knobs that differ from their defaults."""
   defaults = inspect.signature(config).parameters
   return {text for key, text in knobs.items() if text != write(defaults[key].default)}
 
@@ -134,10 +136,10 @@ def _stored_code(name: str, copy: pathlib.Path | None, trusted: Trust
                  ) -> tuple[Source, list[str]]:
   """The code of a stored run, and lines to print about it.
 
-  That is its own copy where the file has changed since.
+  It is the run's own copy if the file has changed since.
 
   Raises:
-    UserError: if the code is neither of this checkout nor trusted.
+    UserError: if the code is neither part of this checkout nor trusted.
   """
   name, path = resolving.locate(name)
   now = source.read(name, path) if os.path.isfile(path) else None
@@ -147,7 +149,7 @@ def _stored_code(name: str, copy: pathlib.Path | None, trusted: Trust
     if path.parent == resolving.EXPERIMENTS or trusted.holds(now.digest):
       return now, []
     raise UserError(
-      f'experiment: {path} is code that has not been run on this machine as it is; '
+      f'experiment: {path} has not been run on this machine in its present form; '
       f'{trust.HINT}')
   then = source.read(name, path, copy)
   changed = source.differences(then, now) if now else [f'{path} is gone']
@@ -159,13 +161,13 @@ def _stored_code(name: str, copy: pathlib.Path | None, trusted: Trust
     return then, [f'{path.parent}: {lines}: this run is resumed with its own copy, '
                   f'{copy}'] if changed else []
   raise UserError(
-    f'experiment: {copy / path.name} is code that has not been run on this machine as '
-    f'it is{(changed and f", and not that of {path.parent} ({lines})") or ""}; '
+    f'experiment: {copy / path.name} has not been run on this machine in its present '
+    f'form{(changed and f", and differs from {path.parent} ({lines})") or ""}; '
     f'{trust.HINT}')
 
 
 def kept_code(resolved: Resolved, copy: pathlib.Path) -> list[str]:
-  """How the code of an experiment differs from a run's copy, line by line.
+  """The differences between the code of an experiment and a run's copy, as lines.
 
   Args:
     resolved: the experiment.
@@ -181,7 +183,7 @@ def kept_code(resolved: Resolved, copy: pathlib.Path) -> list[str]:
 
 
 def read_values(text: str) -> dict[str, str]:
-  """Path -> text, of what `to_text` wrote.
+  """Parses what `to_text` wrote into path -> text.
 
   Raises:
     UserError: with the number of a line that is not `path = value`.

@@ -14,21 +14,21 @@ import cloudpickle
 from bigmodels.config.source import Imports, Source
 from bigmodels.core.errors import UserError, nearest
 
-_BESIDE = '__beside__'  # what an import from beside the file is replaced by
+_BESIDE = '__beside__'  # replaces an import from beside the file
 
 
 def execute(source: Source) -> ModuleType:
   """Executes a file; the modules beside it are executed when they are imported.
 
-  Its modules are apart from those of other files, also of the same names. They are
-  pickled by value: worker processes could not import them.
+  Its modules are separate from modules of the same name beside other files. They are
+  pickled by value, since worker processes could not import them.
 
   Raises:
     UserError: if the code raises; see `blamed`.
   """
   module = ModuleType(source.module)
   for name in [n for n in sys.modules if n.startswith(f'{source.module}.')]:
-    del sys.modules[name]  # of another file of this name
+    del sys.modules[name]  # another file of this name
   file = source.path.name
   _set_up(module, source, file)
   module.__package__ = source.package
@@ -89,10 +89,10 @@ def _run(module: ModuleType, source: Source, file: str, beside: 'Beside') -> Non
 
 
 class _ReplaceImports(ast.NodeTransformer):
-  """Replaces imports from beside the file by calls of `Beside`.
+  """Replaces imports from beside the file with calls of `Beside`.
 
-  Such a call is pickled with a function, for a process where the module is not; and two
-  experiments do not share modules of one name.
+  Such a call can be pickled with a function and sent to a process without the module.
+  Two experiments do not share modules of the same name.
   """
 
   def __init__(self, imports: Imports):

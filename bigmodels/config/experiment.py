@@ -1,8 +1,8 @@
-"""The record of an experiment, and of how long and by what it is measured.
+"""The record of an experiment, its duration, and its monitored metric.
 
 A file in `experiments/` (or anywhere) defines `config(**knobs) -> Experiment`. The
-record holds Flax modules, functions and partials of functions. Nothing in it has
-touched data or a device: it can be printed, compared and overridden before it runs.
+record holds Flax modules, functions and partials of functions. Creating it touches
+neither data nor devices: it can be printed, compared and overridden before it runs.
 """
 
 import dataclasses
@@ -24,8 +24,8 @@ class Duration:
 
   Attributes:
     steps: updates of the parameters.
-    epochs: passes over the training split, may be a fraction.
-    minutes: wall-clock time; only for checkpoints, which change no result.
+    epochs: passes over the training split; may be fractional.
+    minutes: wall-clock time; only for checkpoints, which do not change results.
 
   Raises:
     ValueError: unless exactly one is given, finite and > 0.
@@ -45,14 +45,14 @@ class Duration:
         raise ValueError(f'{unit}: must be finite and > 0, got {value}')
 
   def step(self, times: int, steps_per_epoch: float) -> int:
-    """The step at which this duration has passed `times` times.
+    """The step after `times` times this duration.
 
     Raises:
       ValueError: if it is in minutes.
     """
     if self.minutes is not None:
       raise ValueError('minutes cannot be converted to steps')
-    # Rounding first keeps 3 * (1 / 3) epochs from spilling into one step more.
+    # Rounding first, so that 3 * (1 / 3) epochs do not take an additional step.
     length = self.steps or self.epochs * steps_per_epoch
     return max(times, math.ceil(round(times * length, 6)))
 
@@ -76,7 +76,7 @@ class Monitor:
       stops early. The best parameters are restored at the end either way.
 
   Raises:
-    ValueError: for another goal, or patience < 1.
+    ValueError: for an unknown goal, or patience < 1.
   """
 
   metric: str
@@ -90,7 +90,7 @@ class Monitor:
       raise ValueError(f'patience: must be >= 1, got {self.patience}')
 
   def better(self, value: float, best: float | None) -> bool:
-    """Whether `value` improves on the `best` so far (None before the first)."""
+    """Whether `value` is better than the `best` so far (None before the first)."""
     if best is None:
       return True
     return value < best if self.goal == 'min' else value > best
@@ -100,38 +100,38 @@ class Monitor:
 class Experiment:
   """Everything that determines a run.
 
-  Partials may lack arguments that only the run knows, such as its number of steps; they
-  are supplied when it is built, see `tree.complete` and `build.build`.
+  Partials may omit arguments that only the run knows, such as its number of steps. The
+  run supplies them when it is built; see `tree.complete` and `build.build`.
 
   Attributes:
     model: a Flax Linen module called as `model(inputs, train=...)`.
     task: makes a `Task` of the model: what is learned, and how it is evaluated.
     optimizer: makes an optax `GradientTransformation`.
     train: the training batches.
-    evals: name -> batches of each split that is evaluated, such as 'test'. Two splits
-      that share rows are refused unless their names begin with the same word, up to a
-      '_': `train_again` may share rows with `train`, `test_mirrored` with `test`.
-    duration: of training.
-    seed: of initialization, data order, augmentation and dropout.
-    evaluate_every: between evaluations of all `evals`; also at the end.
-    log_every: between logs of the training metrics, which are means over that length.
-    checkpoint_every: between checkpoints; also at the end and when stopped.
-    keep: number of latest checkpoints that are kept, beside the best.
+    evals: name -> batches of each split to evaluate, such as 'test'. Splits that share
+      rows are refused unless their names begin with the same word, up to a '_':
+      `train_again` may share rows with `train`, `test_mirrored` with `test`.
+    duration: length of training.
+    seed: seed of initialization, data order, augmentation and dropout.
+    evaluate_every: time between evaluations of all `evals`; also done at the end.
+    log_every: time between logs of the training metrics, which are means over it.
+    checkpoint_every: time between checkpoints; also saved at the end and when stopped.
+    keep: number of latest checkpoints to keep, besides the best.
     monitor: selects the best checkpoint by an evaluation metric; None takes the last.
     learner: makes a `Learner` of the task and the optimizer; see `learners.supervised`.
-    gradient: makes the gradient of a loss; `learners.mean_gradient` is the plain one.
-    init_from: where the initial parameters are read from, by name: a workdir (its best
-      ones, and its tokenizer), or for published models a `.safetensors` file or folder
-      as Hugging Face's `transformers` writes it. A file may be a link, as in a hub's
-      cache: its `config.json` is beside the link.
+    gradient: makes the gradient of a loss; `learners.mean_gradient` is the usual one.
+    init_from: source of the initial parameters, which are matched by name: a workdir
+      (its best checkpoint and its tokenizer), or for published models a `.safetensors`
+      file or folder in the format of Hugging Face's `transformers`. A file may be a
+      link, as in the Hugging Face cache; its `config.json` is beside the link.
     init_pattern: regular expression of whole names, such as `encoder/.*`, of the
-      parameters that are read from `init_from`, and must be there. Batch statistics go
-      with the parameters of their normalization.
-    precision: of the model's arithmetic; parameters, optimizer and losses are always
-      float32. None takes bfloat16 on a GPU or TPU and float32 on a CPU.
-    accumulate: number of microbatches that a batch is split into, one after the other:
-      less memory, the same gradient.
-    mesh: of devices. It is not part of a run's identity: `--mesh` sets another.
+      parameters that are read from `init_from`, and must be in it. Batch statistics are
+      read with the parameters of their normalization.
+    precision: dtype of the model's arithmetic; parameters, optimizer and losses are
+      always float32. None is bfloat16 on a GPU or TPU and float32 on a CPU.
+    accumulate: number of microbatches into which a batch is split. They run one after
+      the other, with less memory and the same gradient.
+    mesh: mesh of devices. It is not part of a run's identity; `--mesh` sets another.
     rules: which axes of which parameters are sharded over the mesh's `tensor` axis.
 
   Raises:
@@ -169,7 +169,7 @@ class Experiment:
       # Absolute: a run may be resumed from another working directory.
       if not self.init_from:
         raise ValueError("init_from: must be the path of a file or folder, got ''")
-      path = paths.lasting(self.init_from, 'init_from')
+      path = paths.resolved_except_last(self.init_from, 'init_from')
       object.__setattr__(self, 'init_from', str(path))
     try:
       re.compile(self.init_pattern)

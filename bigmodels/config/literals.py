@@ -1,4 +1,4 @@
-"""One value as text, and back: a line of `config.txt`, a `--config.NAME=VALUE`."""
+"""Converts values to text and back, for `config.txt` and `--config.NAME=VALUE`."""
 
 import ast
 import collections.abc
@@ -23,7 +23,7 @@ EMPTY = inspect.Parameter.empty
 _PLAIN = (types.NoneType, bool, int, float, bytes, str)
 _WORDS = {'true': True, 'false': False, 'none': None,
           'nan': np.nan, 'inf': np.inf, '-inf': -np.inf}
-# Public modules of functions that libraries define in private ones.
+# Public modules for functions that libraries define in private modules.
 _PUBLIC = ('jax.nn', 'jax.numpy', 'jax.nn.initializers')
 
 
@@ -36,7 +36,7 @@ def is_group(value: Any) -> bool:
 
 
 def is_record(value: Any) -> bool:
-  """Whether a value is an instance with named fields, a Flax module for one."""
+  """Whether a value is an instance with named fields, such as a Flax module."""
   return not inspect.isclass(value) and (
     dataclasses.is_dataclass(value) or hasattr(value, '_fields'))
 
@@ -48,7 +48,7 @@ def is_function(value: Any) -> bool:
 
 
 def literal(value: Any) -> str | None:
-  """The Python literal of a number, string, ... or a container of these, else None."""
+  """The Python literal of a number, string, ... or a container of these; or None."""
   if type(value) in _PLAIN:
     return repr(value)
   if isinstance(value, np.generic):
@@ -71,7 +71,7 @@ def literal(value: Any) -> str | None:
 
 
 def write(value: Any) -> str:
-  """The text of a value: a literal, a dotted name, or type and checksum of an array."""
+  """A value as text: a literal, a dotted name, or an array's dtype and checksum."""
   text = literal(value)
   if text is not None:
     return text
@@ -83,7 +83,7 @@ def write(value: Any) -> str:
 
 
 def dotted_name(value: Any) -> str:
-  """The name by which a function, a class or the class of a record is imported."""
+  """The import name of a function, a class, or the class of a record."""
   value = value.func if isinstance(value, functools.partial) else value
   if not hasattr(value, '__name__') or not hasattr(value, '__module__'):
     member = getattr(value, 'name', None)  # of an enum
@@ -107,20 +107,20 @@ def parse(text: str, annotation: Any, current: Any, path: str,
           find: Callable[[str, str], tuple[Any, str]] | None = None) -> Any:
   """Parses the text of a value to the type of a parameter or field.
 
-  The type is that of the current value where it is a plain one, else what the
-  annotation allows. A function or a class is given by its dotted name; for a record
-  its class is returned.
+  The type is that of the current value if it is a plain value, else a type that the
+  annotation allows. A function or class is given by its dotted name. For the dotted
+  name of a record's class, the class is returned.
 
   Args:
     text: as typed by the user: `3e-4`, `(32, 64)`, `true`, `jax.nn.gelu`.
-    annotation: of the parameter or field, or None.
+    annotation: annotation of the parameter or field, or None.
     current: its value, EMPTY if it has none.
-    path: of the parameter or field, for the error.
+    path: path of the parameter or field, for the error.
     find: (dotted name, path) -> the object of that name, EMPTY if there is none, and a
       hint for the error; None for `imported`, which imports any name.
 
   Raises:
-    UserError: if the text is not of the type.
+    UserError: if the text does not have the type.
   """
   try:
     value = ast.literal_eval(text)
@@ -128,7 +128,7 @@ def parse(text: str, annotation: Any, current: Any, path: str,
     value = _WORDS.get(text.lower(), text)
   kinds = _allowed(annotation, current)
   hint = ''
-  # Any text fits str, so it is tried last.
+  # Any text is a valid str, so it is tried last.
   for kind in sorted(kinds, key=lambda k: k is str):
     if kind is str and hint and text.partition('.')[0] in sys.modules:
       break  # a misspelt name
@@ -141,7 +141,7 @@ def parse(text: str, annotation: Any, current: Any, path: str,
     found, fitted = _fit(value, text, kind)
     if found:
       return fitted
-  names = ' or '.join(dict.fromkeys(map(_type_name, kinds))) or 'left as it is'
+  names = ' or '.join(dict.fromkeys(map(_type_name, kinds))) or 'left unchanged'
   now = 'unset' if current is EMPTY else _short(write(current))
   got = _short(repr(text)) if value is text else _short(text) if value is None else (
     f'the {_type_name(type(value))} {_short(text)}')
@@ -204,7 +204,7 @@ def _alternatives(annotation) -> list[Any]:
 
 
 def _fit(value, text: str, kind) -> tuple[bool, Any]:
-  """Whether a literal is of a kind, and the value as that kind."""
+  """Whether a literal has a type, and the value converted to that type."""
   origin = typing.get_origin(kind) or kind
   if origin is typing.Literal:
     if text in typing.get_args(kind):  # 'none' may be one of the choices
@@ -236,7 +236,7 @@ def _fit(value, text: str, kind) -> tuple[bool, Any]:
 
 
 def _fit_items(items, annotation) -> tuple[bool, tuple]:
-  """As `_fit`, for items of a container that are all annotated alike."""
+  """As `_fit`, for items of a container that share one annotation."""
   if annotation is Any:
     return True, tuple(items)
   kinds = _alternatives(annotation)
@@ -246,7 +246,7 @@ def _fit_items(items, annotation) -> tuple[bool, tuple]:
 
 
 def _imports(kind) -> bool:
-  """Whether values of a type are given by their dotted name."""
+  """Whether values of a type are given by dotted names."""
   return kind is Callable or typing.get_origin(kind) is type or (
     inspect.isclass(kind) and kind not in _PLAIN and not typing.get_origin(kind)
     and not issubclass(kind, tuple | list | dict | os.PathLike))
@@ -268,7 +268,7 @@ def _suits(value, kind) -> bool:
 def imported(text: str, path: str = '') -> tuple[Any, str]:
   """Imports the object of a dotted name such as `jax.nn.gelu`.
 
-  This executes code, so it is for names that the user has typed.
+  This executes code, so use it only for names that the user has typed.
 
   Returns:
     The object, EMPTY if there is none; and a hint for the error, which may be ''.

@@ -24,8 +24,8 @@ class Resolved(NamedTuple):
   """An experiment with every override applied.
 
   Attributes:
-    name: in `experiments/`, or the absolute path of another file.
-    knobs: the arguments that its `config()` was called with, defaults included.
+    name: name in `experiments/`, or the absolute path of another file.
+    knobs: the arguments of its `config()`, including defaults.
     experiment: the record that it returned, as overridden.
     source: its code.
     notes: lines to print about that code.
@@ -48,7 +48,7 @@ class Resolved(NamedTuple):
 
 
 def summaries() -> dict[str, str]:
-  """Name -> first line of the docstring, of every file in `experiments/`."""
+  """Name -> first line of the docstring, for every file in `experiments/`."""
   found = {}
   for path in sorted(EXPERIMENTS.glob('[!_]*.py')):
     try:
@@ -63,14 +63,14 @@ def locate(name: str) -> tuple[str, pathlib.Path]:
   """Finds the file of an experiment.
 
   Args:
-    name: of a file in `experiments/`, or the path of any `.py` file.
+    name: name of a file in `experiments/`, or the path of any `.py` file.
 
   Returns:
-    The name, independent of the working directory; and the path, whether or not a file
-    is there.
+    The name, independent of the working directory; and the path, whether or not the
+    file exists.
 
   Raises:
-    UserError: if it cannot be the name of an experiment.
+    UserError: if the name is not valid.
   """
   if name.endswith('.py'):
     path = paths.checked(str(paths.resolved(name)), 'experiment')
@@ -105,7 +105,7 @@ def load(code: Source) -> Callable[..., Experiment]:
   """Executes the code of an experiment and returns its `config` function.
 
   Raises:
-    UserError: if that fails, or it defines none.
+    UserError: if that fails, or there is no such function.
   """
   config = getattr(execution.execute(code), 'config', None)
   if not inspect.isfunction(config):
@@ -122,7 +122,7 @@ def resolve(name: str, overrides: Mapping[str, str]) -> Resolved:
 
   Args:
     name: see `locate`.
-    overrides: knob or dotted path -> text, as the user has typed it.
+    overrides: knob or dotted path -> text, as typed by the user.
 
   Raises:
     UserError: for an unknown name or a value of the wrong type.
@@ -136,7 +136,7 @@ def resolve(name: str, overrides: Mapping[str, str]) -> Resolved:
 
 
 def typed_names(code: Source) -> Find:
-  """Finds names that a user has typed, those of modules beside the experiment too."""
+  """Finds names typed by the user, including those of modules beside the experiment."""
   def find(text, path):
     beside = text.partition('.')[0] in code.beside
     return imported(f'{code.module}.{text}' if beside else text, path)
@@ -148,14 +148,14 @@ def call(code: Source, config: Callable[..., Experiment], texts: Mapping[str, st
   """Calls `config` with knobs that are given as text.
 
   Args:
-    code: of the experiment.
-    config: its function.
+    code: code of the experiment.
+    config: its `config` function.
     texts: knob -> text.
-    prefix: of the names of knobs in errors.
+    prefix: prefix of the names of knobs in errors.
     find: see `literals.parse`.
 
   Raises:
-    UserError: for an unknown knob, a text of the wrong type, or what `config` raises.
+    UserError: for an unknown knob, a text of the wrong type, or an error in `config`.
   """
   variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
   knobs = {k: p.default for k, p in inspect.signature(config).parameters.items()
@@ -168,9 +168,9 @@ def call(code: Source, config: Callable[..., Experiment], texts: Mapping[str, st
         raise UserError(f'{key}: no such knob{nearest(key, knobs)}')
       if knobs[key] is EMPTY or text != write(knobs[key]):
         knobs[key] = parse(text, hints.get(key), knobs[key], key, find)
-  lacking = [k for k, v in knobs.items() if v is EMPTY]
-  if lacking:
-    raise UserError(f'{code.name}: set --config.{lacking[0]}=..., it has no default')
+  missing = [k for k, v in knobs.items() if v is EMPTY]
+  if missing:
+    raise UserError(f'{code.name}: set --config.{missing[0]}=..., it has no default')
   with execution.blamed(code):
     experiment = config(**knobs)
   if not isinstance(experiment, Experiment):
@@ -187,7 +187,7 @@ def edit(resolved: Resolved, texts: Mapping[str, str], find: Find,
     resolved: the experiment.
     texts: dotted path -> text.
     find: see `literals.parse`.
-    prefix: of the paths in errors.
+    prefix: prefix of the paths in errors.
 
   Raises:
     UserError: for an unknown path or a text of the wrong type.
@@ -205,10 +205,10 @@ def edit(resolved: Resolved, texts: Mapping[str, str], find: Find,
 
 @contextlib.contextmanager
 def prefixed(text: str) -> Iterator[None]:
-  """Begins the message of any `UserError` with a text.
+  """Adds a prefix to the message of any `UserError` raised inside.
 
   Raises:
-    UserError: for one that is raised inside.
+    UserError: with the prefix.
   """
   try:
     yield

@@ -1,8 +1,8 @@
 """The code of an experiment or a mode: its file, and the modules beside it.
 
-The files are read once: what is executed is what is compared, kept and trusted. Modules
-are found by import statements, also inside of functions; imports by other means, such
-as `importlib`, are not followed.
+The files are read once, so that the same content is executed, compared, stored and
+trusted. Modules are found by import statements, including those inside functions;
+imports by other means, such as `importlib`, are not followed.
 """
 
 import ast
@@ -25,13 +25,13 @@ class Source(NamedTuple):
   """The code of an experiment or a mode.
 
   Attributes:
-    name: of the experiment, in `experiments/`, or an absolute path.
-    path: of its file, or where that was when a run began: its `__file__`.
-    folder: where the files were read: that of `path`, or of a copy.
+    name: name of the experiment in `experiments/`, or an absolute path.
+    path: path of its file, or the path at the start of a run: its `__file__`.
+    folder: folder from which the files were read, that of `path` or of a copy.
     files: name relative to the folder, such as 'parts/heads.py' -> content; the file of
       `path` comes first.
-    notes: lines to print about them.
-    package: of the module, `experiments` or `modes`.
+    notes: lines to print about the files.
+    package: package of the module, `experiments` or `modes`.
   """
 
   name: str
@@ -43,14 +43,14 @@ class Source(NamedTuple):
 
   @property
   def digest(self) -> str:
-    """SHA-256 of the files, and of where they are: code may read what is beside it."""
+    """SHA-256 of the files and their folder, as code may read files beside it."""
     found = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(
       self.files.items())}
     return hashlib.sha256(json.dumps(['code', self.name, found]).encode()).hexdigest()
 
   @property
   def module(self) -> str:
-    """Name of the module: it shadows no library, and is the same in every run."""
+    """Name of the module; it shadows no library, and is the same in every run."""
     return f'{self.package}.' + re.sub(r'\W|^(?=\d)', '_', self.path.stem)
 
   @property
@@ -60,7 +60,7 @@ class Source(NamedTuple):
             if name != self.path.name}
 
   def has(self, filename: str) -> bool:
-    """Whether the frame of a traceback, by its file name, is of this code."""
+    """Whether a frame of a traceback, by its file name, is in this code."""
     return any(str(self.folder / name) == filename for name in self.files)
 
 
@@ -70,14 +70,14 @@ class Source(NamedTuple):
 def read(name: str, path: pathlib.Path, folder: pathlib.Path | None = None) -> Source:
   """Reads a file, and the modules that it imports from beside it.
 
-  As for Python's scripts, a module or package beside the file takes precedence over an
-  installed one of the same name, which is noted; but not over the standard library or
-  this package, and no file imports itself.
+  As for Python scripts, a module or package beside the file takes precedence over an
+  installed one of the same name, and a note says so. It does not take precedence over
+  the standard library or this package, and no file imports itself.
 
   Args:
     name: see `Source`.
-    path: of the file.
-    folder: of a copy of the files to read instead; None for that of `path`.
+    path: path of the file.
+    folder: folder of a copy to read instead; None for the folder of `path`.
 
   Raises:
     UserError: if a file cannot be read.
@@ -113,10 +113,10 @@ class Imports:
 
   def __init__(self, path: pathlib.Path, file: str, is_file: Callable[[str], bool],
                is_folder: Callable[[str], bool]):
-    """Resolves nothing yet.
+    """Only stores the arguments.
 
     Args:
-      path: of the file of the experiment.
+      path: path of the experiment's file.
       file: name of the file with the imports, relative to the folder of `path`.
       is_file: whether a relative name is a file.
       is_folder: whether a relative name is a folder.
@@ -131,7 +131,7 @@ class Imports:
                lambda f: any(n.startswith(f'{f}/') for n in source.files))
 
   def module(self, name: str) -> str | None:
-    """The file of a module, '' for a folder without one, None if it is not beside."""
+    """The file of a module; '' for a folder without one; None if it is elsewhere."""
     stem = name.replace('.', '/')
     for file in (f'{stem}/__init__.py', f'{stem}.py'):
       if stem and self._is_file(file):
@@ -139,7 +139,7 @@ class Imports:
     return '' if self._is_folder(stem) else None
 
   def beside(self, name: str) -> bool:
-    """Whether an absolute name is that of a module beside the file."""
+    """Whether an absolute name is the name of a module beside the file."""
     top = name.partition('.')[0]
     file = self.module(top)
     if file is None or file == self.path.name or top == 'bigmodels' or _of_python(top):
@@ -183,7 +183,7 @@ def _of_python(name: str) -> bool:
 
 
 def _installed(name: str) -> pathlib.Path | None:
-  """The path of an installed module; None if there is none, or it has no code."""
+  """The path of an installed module; None if it is not installed or has no code."""
   try:
     spec = importlib.util.find_spec(name)
   except (ImportError, ValueError, AttributeError):
@@ -193,7 +193,7 @@ def _installed(name: str) -> pathlib.Path | None:
 
 
 def _hidden(node, imports: Imports, folder: pathlib.Path) -> Iterator[str]:
-  """A line for each import of a name that two modules have."""
+  """A line for each import of a name that two modules share."""
   names = [a.name for a in node.names] if isinstance(node, ast.Import) else (
     [] if node.level else [node.module])
   for name in names:
@@ -215,13 +215,13 @@ def _hidden(node, imports: Imports, folder: pathlib.Path) -> Iterator[str]:
 
 
 def differences(before: Source, now: Source) -> list[str]:
-  """The first lines that differ, as text; none if the code means the same.
+  """The first lines that differ, as text; none if the code is equivalent.
 
   Comments, white space and docstrings are ignored.
 
   Args:
     before: the code when a run began.
-    now: the code as it is.
+    now: the present code.
   """
   found = []
   for file in dict.fromkeys([*before.files, *now.files]):
@@ -255,7 +255,7 @@ def _meaning(data: bytes) -> Any:
 
 
 def _lines(old: list[str], new: list[str]) -> list[str]:
-  """A line of text for each that differs."""
+  """A line of text for each line that differs."""
   found, comments = [], []
   matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
   for kind, start, end, first, last in matcher.get_opcodes():

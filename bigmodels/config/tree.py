@@ -1,8 +1,8 @@
 """Config trees: records, modules and `functools.partial`s, before they are built.
 
 `functools.partial` is the config object: `inspect.signature` gives the names, types
-and defaults of any library's function without a wrapper. Such a tree is completed with
-what only the run knows, flattened to text, and edited by path.
+and defaults of any library's function without a wrapper. A tree is completed with
+values that only the run knows, flattened to text, and edited by path.
 """
 
 import contextlib
@@ -32,13 +32,13 @@ from bigmodels.core.errors import UserError, nearest
 def complete(config: Any, run_context: Mapping[str, Callable[[], Any]]) -> Any:
   """Builds a config tree, supplying the required arguments that only the run knows.
 
-  Innermost partials first: a required argument that is named in `run_context` is
-  supplied; a partial that then lacks nothing is called; one that still lacks something
-  stays a function, for its caller to call. So does a partial in a field of a Linen
-  module that is annotated as `Callable`: the module calls it.
+  Innermost partials come first. A required argument whose name is in `run_context` is
+  supplied. A partial with all its required arguments is then called; any other remains
+  a function, for its caller to call. A partial in a field of a Linen module that is
+  annotated as `Callable` also remains a function, for the module to call.
 
   Args:
-    config: a partial, a function, a tuple of these, or anything else, which is kept.
+    config: a partial, a function, a tuple of these, or any other value, which is kept.
     run_context: name -> a function that computes the value, called only if an argument
       needs it: `steps` (length of the run), `num_outputs` (of the model, from the
       labels), `mean` and `std` (of the training inputs, `[channels]`), and more; see
@@ -55,7 +55,7 @@ def complete(config: Any, run_context: Mapping[str, Callable[[], Any]]) -> Any:
 
 
 def _supply(config, run_context) -> tuple[functools.partial, bool]:
-  """A partial with what the run knows, and whether it can be called."""
+  """A partial with arguments from the run, and whether it can be called."""
   made = config if isinstance(config, functools.partial) else functools.partial(config)
   positional = _positional(made)
   made = functools.partial(
@@ -65,10 +65,10 @@ def _supply(config, run_context) -> tuple[functools.partial, bool]:
     **{k: _complete_argument(made, k, v, run_context)
        for k, v in made.keywords.items()})
   given = _given(made)
-  lacking = [name for name, p in _signature(made.func).items()
+  missing = [name for name, p in _signature(made.func).items()
              if p.default is EMPTY and name not in given and p.kind not in _VARIADIC]
-  supplied = {name: run_context[name]() for name in lacking if name in run_context}
-  return functools.partial(made, **supplied), len(supplied) == len(lacking) and bool(
+  supplied = {name: run_context[name]() for name in missing if name in run_context}
+  return functools.partial(made, **supplied), len(supplied) == len(missing) and bool(
     supplied or isinstance(config, functools.partial))
 
 
@@ -118,8 +118,8 @@ def describe(value: Any, path: str = '', inside: tuple[int, ...] = ()
 
   Args:
     value: a config tree.
-    path: of the value.
-    inside: ids of the variables of closures that the value is reached through.
+    path: path of the value.
+    inside: ids of the closure variables on the way to the value.
   """
   names = field_names(value)
   if literal(value) is not None:
@@ -146,7 +146,7 @@ def _join(path: str, name: Any) -> str:
 
 
 def field_names(value: Any) -> list[str]:
-  """The names of the fields of a value that have a value themselves."""
+  """The names of the fields of a value that are set."""
   if is_record(value) and dataclasses.is_dataclass(value):
     hidden = ('parent', 'name') if isinstance(value, _module_class()) else ()
     return [f.name for f in dataclasses.fields(value) if f.name not in hidden]
@@ -158,7 +158,7 @@ def field_names(value: Any) -> list[str]:
     return [str(i) for i in range(len(value))]
   if isinstance(value, functools.partial):
     given, parameters = _given(value), _signature(value.func)
-    # What the run or a caller supplies has no value yet.
+    # An argument that the run or a caller supplies has no value yet.
     shown = [n for n, p in parameters.items()
              if p.kind not in _VARIADIC and (n in given or p.default is not EMPTY)]
     return [n for n in given if n not in parameters] + shown
@@ -200,8 +200,8 @@ def override(value: Any, path: str, text: str) -> Any:
 
   Args:
     value: a config tree.
-    path: of the field, dotted.
-    text: of its new value, parsed to its type.
+    path: dotted path of the field.
+    text: text of its new value, parsed to its type.
 
   Raises:
     UserError: naming the path, and the nearest legal name or the type it must have.
@@ -211,10 +211,9 @@ def override(value: Any, path: str, text: str) -> Any:
 
 def override_all(value: Any, texts: Mapping[str, str],
                  find: Callable[[str, str], tuple[Any, str]] | None = None) -> Any:
-  """As `override`, of several fields: a record is checked when all are in place.
+  """As `override`, for several fields; a record is checked after all of them are set.
 
-  Where a function or record is replaced by another, the arguments that both accept are
-  kept.
+  If a function or record is replaced by another, arguments that both accept are kept.
 
   Args:
     value: a config tree.
@@ -284,7 +283,7 @@ def _keep_arguments(current, new):
 
 @contextlib.contextmanager
 def _blame(path, fields):
-  """Adds the path to the error of a record, which names the field itself."""
+  """Adds the path to the error of a record, which names only the field."""
   try:
     yield
   except UserError:

@@ -1,9 +1,10 @@
 """Which names a stored config may have, and which code a stored run may execute.
 
 People share workdirs as data, so what is read from one is checked before anything is
-imported or called. A name must be one that `ROOMS` offers; text that a class would turn
-into an import or a download is refused, see `TEXTS`; and code must be that of this
-checkout, or have been run by this user on this machine. `--trust` executes the rest.
+imported or called. A name must be one that `MODULES` allows. Text that a class would
+turn into an import or a download is refused; see `TEXTS`. Code must belong to this
+checkout, or have been run before by this user on this machine. `--trust` skips these
+checks.
 """
 
 import contextlib
@@ -24,10 +25,9 @@ from bigmodels.config.literals import EMPTY
 from bigmodels.config.source import Source
 from bigmodels.core.errors import UserError, nearest
 
-# Module -> its functions and classes that a stored config may not name. None of the
-# others reads or writes a file when it is called, except data; none imports or executes
-# text.
-ROOMS: dict[str, tuple[str, ...]] = {
+# Module -> functions and classes that a stored config may not name. The others
+# write no file, read none but data, and import or execute no text.
+MODULES: dict[str, tuple[str, ...]] = {
   'bigmodels.data': (),
   'bigmodels.data.cleaning': (),
   'bigmodels.data.images': (),
@@ -68,18 +68,19 @@ ROOMS: dict[str, tuple[str, ...]] = {
   'optax.transforms': (),
   'optax.tree_utils': (),
 }
-# These also offer the definitions of their modules: `bigmodels.layers.recurrent.Lstm`.
+# Names in the modules of these packages are allowed too, such as
+# `bigmodels.layers.recurrent.Lstm`.
 PACKAGES = ('bigmodels.data.transforms', 'bigmodels.layers', 'bigmodels.losses',
             'bigmodels.metrics', 'bigmodels.models', 'bigmodels.optim',
             'bigmodels.tasks')
-# An object that is offered must be defined in one of these packages.
+# An object that a stored config names must be defined in one of these packages.
 ROOTS = ('bigmodels', 'flax', 'jax', 'jaxlib', 'optax')
 BUILTINS = ('abs', 'bool', 'complex', 'float', 'int', 'max', 'min', 'round', 'sum')
 
-# Class -> field -> what its text must match in a stored config, unless the experiment
-# itself has that text; and why.
-_DATASET = r"'\w+(/[\w.-]+)?(:[\d.*]+)?'", 'a name with a colon can mean code elsewhere'
-_ADDRESSES = r'\{\}', 'these are fetched, and written to files'
+# Class -> field -> the pattern that its text must match in a stored config, unless the
+# experiment itself has that text; and the reason.
+_DATASET = r"'\w+(/[\w.-]+)?(:[\d.*]+)?'", 'a name with a colon may name code elsewhere'
+_ADDRESSES = r'\{\}', 'these are downloaded and written to files'
 TEXTS: dict[str, dict[str, tuple[str, str]]] = {
   'bigmodels.environments.Gymnasium': {
     'name': (r"'[\w./-]+'", 'the module before a colon is imported')},
@@ -99,43 +100,43 @@ HINT = 'add --trust to execute it, if you trust this run'
 def offered(text: str, own: str | None = None) -> Any:
   """The object of a dotted name, EMPTY if a stored config may not have that name.
 
-  Only modules of `ROOMS` and `PACKAGES` are imported.
+  Only modules of `MODULES` and `PACKAGES` are imported.
 
   Args:
     text: the name.
-    own: module of the experiment, whose functions and classes are offered too.
+    own: module of the experiment; its functions and classes are allowed too.
   """
-  *rooms, last = text.split('.')
-  if any(not part.isidentifier() or part.startswith('_') for part in (*rooms, last)):
+  *parents, last = text.split('.')
+  if any(not part.isidentifier() or part.startswith('_') for part in (*parents, last)):
     return EMPTY
-  if not rooms or rooms == ['builtins']:
+  if not parents or parents == ['builtins']:
     return literals.imported(last)[0] if last in BUILTINS else EMPTY
   if own and f'{text}.'.startswith(f'{own}.'):
     return _of_experiment(text, own)
-  room = '.'.join(rooms)
-  found = _in_room(room, last)
-  if found is EMPTY and len(rooms) > 1:  # a member of an enum
-    room, _, name = room.rpartition('.')
-    kind = _in_room(room, name)
+  module = '.'.join(parents)
+  found = _member(module, last)
+  if found is EMPTY and len(parents) > 1:  # a member of an enum
+    module, _, name = module.rpartition('.')
+    kind = _member(module, name)
     if isinstance(kind, enum.EnumMeta):
       found = kind.__members__.get(last, EMPTY)
   return found
 
 
-def _in_room(room: str, name: str) -> Any:
-  if room not in ROOMS and room.rpartition('.')[0] not in PACKAGES:
+def _member(module: str, name: str) -> Any:
+  if module not in MODULES and module.rpartition('.')[0] not in PACKAGES:
     return EMPTY
   try:
-    module = importlib.import_module(room)
+    imported = importlib.import_module(module)
   except ImportError:
     return EMPTY
-  public = getattr(module, '__all__', None)
-  found = vars(module).get(name, EMPTY)
-  if name in ROOMS.get(room, ()) or not callable(found) or (
-    public is not None and room.startswith('bigmodels.') and name not in public):
+  public = getattr(imported, '__all__', None)
+  found = vars(imported).get(name, EMPTY)
+  if name in MODULES.get(module, ()) or not callable(found) or (
+    public is not None and module.startswith('bigmodels.') and name not in public):
     return EMPTY
   home = getattr(found, '__module__', None) or ''
-  if room.startswith('bigmodels.') and not f'{home}.'.startswith(f'{room}.'):
+  if module.startswith('bigmodels.') and not f'{home}.'.startswith(f'{module}.'):
     return EMPTY  # imported by that module
   return found if home.partition('.')[0] in ROOTS else EMPTY
 
@@ -163,8 +164,8 @@ def finder(own: str, lines: Mapping[str, str], trust: 'Trust', prefix: str = ''
   Args:
     own: module of the experiment.
     lines: path -> text, of the config.
-    trust: of the user.
-    prefix: of the paths in `lines`.
+    trust: what the user trusts.
+    prefix: prefix of the paths in `lines`.
   """
   def find(text, path):
     found = offered(text, own)
@@ -174,18 +175,18 @@ def finder(own: str, lines: Mapping[str, str], trust: 'Trust', prefix: str = ''
       return EMPTY, ''  # not a name
     if trust.holds(_line(prefix + path, lines)):
       return literals.imported(text)
-    room, _, name = text.rpartition('.')
-    close = nearest(name, _names(room, own)) if name else ''
+    module, _, name = text.rpartition('.')
+    close = nearest(name, _names(module, own)) if name else ''
     raise UserError(f'{path}: {text[:80]} is not one of {_LEGAL}'
                     f'{close if "mean" in close else ""}; {HINT}')
   return find
 
 
-def _names(room: str, own: str) -> list[str]:
-  if room not in ROOMS:
+def _names(module: str, own: str) -> list[str]:
+  if module not in MODULES:
     return []
-  names = [n for n in vars(importlib.import_module(room)) if not n.startswith('_')]
-  return [n for n in names if offered(f'{room}.{n}', own) is not EMPTY]
+  names = [n for n in vars(importlib.import_module(module)) if not n.startswith('_')]
+  return [n for n in names if offered(f'{module}.{n}', own) is not EMPTY]
 
 
 def check_texts(lines: Mapping[str, str], given: Mapping[str, str], typed: set[str],
@@ -194,9 +195,9 @@ def check_texts(lines: Mapping[str, str], given: Mapping[str, str], typed: set[s
 
   Args:
     lines: path -> text, of a stored config.
-    given: the same, of the experiment as `config()` returned it.
+    given: the same for the experiment as `config()` returned it.
     typed: texts of the arguments of that call.
-    trust: of the user.
+    trust: what the user trusts.
 
   Raises:
     UserError: naming the line.
@@ -222,28 +223,28 @@ def _odd_texts(lines: Mapping[str, str]) -> Iterable[tuple[str, str]]:
 
 
 class Trust(NamedTuple):
-  """What may be executed beside this checkout.
+  """What may be executed besides the code of this checkout.
 
   Attributes:
-    everything: whether --trust is given.
-    known: digests of code and lines of configs that were run before.
+    everything: whether --trust was given.
+    known: digests of code and of config lines that were run before.
   """
 
   everything: bool = False
   known: frozenset[str] = frozenset()
 
   def holds(self, digest: str) -> bool:
-    """Whether code or a line of a config, by its digest, may be executed."""
+    """Whether the code or config line with this digest may be executed."""
     return self.everything or digest in self.known
 
 
 def of_user(everything: bool = False) -> Trust:
   """What the user of this process has run on this machine.
 
-  A list that cannot be read, or that others may write to, is taken as empty.
+  A list that cannot be read, or that other users can write to, is treated as empty.
 
   Args:
-    everything: whether --trust is given.
+    everything: whether --trust was given.
   """
   path = _path()
   if path is None:
@@ -263,7 +264,7 @@ def of_user(everything: bool = False) -> Trust:
 
 
 def remember(digests: Iterable[str]) -> None:
-  """Adds digests to the user's list, if that can be written."""
+  """Adds digests to the user's list, if it is writable."""
   new = [d for d in dict.fromkeys(digests) if d not in of_user().known]
   path = _path()
   if not new or path is None:
@@ -277,7 +278,7 @@ def remember(digests: Iterable[str]) -> None:
 
 
 def _path() -> pathlib.Path | None:
-  """Of the list; None for a user without a home folder."""
+  """Path of the list; None for a user without a home folder."""
   state = os.environ.get('XDG_STATE_HOME', '')
   try:
     folder = pathlib.Path(state) if os.path.isabs(state) else (
@@ -288,7 +289,7 @@ def _path() -> pathlib.Path | None:
 
 
 def digests(source: Source, lines: Mapping[str, str]) -> list[str]:
-  """Digests of the code of a run, and of the names in its config that are not offered.
+  """Digests of the code of a run, and of the names in its config that need trust.
 
   Args:
     source: its code.
@@ -303,6 +304,6 @@ def digests(source: Source, lines: Mapping[str, str]) -> list[str]:
 
 
 def _line(path: str, lines: Mapping[str, str]) -> str:
-  """Digest of a line of a config, and of its arguments, which are the lines below."""
+  """Digest of a config line and of its arguments, the lines below it."""
   below = {k: v for k, v in lines.items() if f'{k}.'.startswith(f'{path}.')}
   return hashlib.sha256(json.dumps(['line', path, below]).encode()).hexdigest()

@@ -1,8 +1,7 @@
-"""The console: what is printed cannot control it, and a run outlives it.
+"""Console output that cannot control the terminal, and never stops a run.
 
-Control characters, and characters outside of its encoding, are printed as escapes. Once
-the console cannot be written to, output is discarded: a run is worth more than its
-lines.
+Control characters, and characters outside its encoding, are printed as escapes. If the
+console can no longer be written to, output is discarded and the run continues.
 """
 
 import contextlib
@@ -15,7 +14,7 @@ from collections.abc import Iterator
 
 from bigmodels.core.errors import escape_controls
 
-# The reader has left: `| head`, a closed terminal.
+# The reader is gone, as with `| head` or a closed terminal.
 _LEFT = (errno.EPIPE, errno.EIO, errno.ENXIO, errno.EBADF, errno.ECONNRESET,
          errno.ENOTCONN, errno.ESHUTDOWN)
 
@@ -24,8 +23,8 @@ class _Descriptor(io.RawIOBase):
   """Writes to a file descriptor; after a failure, discards without an error.
 
   Attributes:
-    problem: the message of the failure; None if there was none, or only the reader
-      has left.
+    problem: the message of the failure; None if there was none, or if only the reader
+      is gone.
   """
 
   def __init__(self, number: int):
@@ -63,7 +62,7 @@ class _Descriptor(io.RawIOBase):
 
 
 class Console(io.TextIOWrapper):
-  """A text stream with escapes for control characters, which outlives its reader."""
+  """A text stream that escapes control characters, and survives a lost reader."""
 
   def __init__(self, number: int, like: io.TextIOWrapper | None = None, *,
                escaping: bool = True):
@@ -92,14 +91,14 @@ class Console(io.TextIOWrapper):
     return self._descriptor.problem
 
 
-def bare(stream: io.TextIOBase) -> io.TextIOBase:
-  """The same console without escapes: for a progress bar, which moves the cursor."""
+def unescaped(stream: io.TextIOBase) -> io.TextIOBase:
+  """The same console without escapes, for a progress bar that moves the cursor."""
   if not isinstance(stream, Console):
     return stream
   return Console(stream.fileno(), stream, escaping=False)
 
 
-def keep() -> None:
+def install() -> None:
   """Redirects stdout and stderr of this process through `Console`."""
   # A closed descriptor would be reused by the next file, and output would go there.
   for number, mode in enumerate((os.O_RDONLY, os.O_WRONLY, os.O_WRONLY)):
@@ -114,10 +113,10 @@ def keep() -> None:
 
 
 @contextlib.contextmanager
-def complete() -> Iterator[None]:
+def exit_if_lost() -> Iterator[None]:
   """Makes a successful program exit with code 2 if its output was lost.
 
-  It is no error that the reader has left.
+  A reader that closed the pipe is not an error.
 
   Raises:
     SystemExit: with the code.
@@ -128,6 +127,6 @@ def complete() -> Iterator[None]:
     problem = sys.stdout.problem if isinstance(sys.stdout, Console) else None
     if end.code or problem is None:
       raise
-    print(f'error: stdout: {problem}; the output is lost, saved files stay',
+    print(f'error: stdout: {problem}; the output is lost, saved files are kept',
           file=sys.stderr)
     sys.exit(2)

@@ -1,4 +1,4 @@
-"""Short digests, which show accidental changes. Trust needs a whole SHA-256."""
+"""Short digests, to detect accidental changes. Trust needs a full SHA-256."""
 
 import hashlib
 import json
@@ -13,11 +13,11 @@ def of_bytes(data: bytes) -> str:
 
 
 def of_hash(sha256: Any) -> str:
-  """The same, of a `hashlib.sha256` that was fed with the bytes piece by piece."""
+  """As `of_bytes`, of a `hashlib.sha256` that was updated with the bytes."""
   return sha256.hexdigest()[:_DIGITS]
 
 
 def of_json(value: Any) -> str:
-  """The same, of a JSON value: the order of keys does not matter."""
+  """As `of_bytes`, of a JSON value; the order of keys does not matter."""
   read = json.loads(json.dumps(value))  # keys as text, tuples as lists
   return of_bytes(json.dumps(read, sort_keys=True, separators=(',', ':')).encode())

@@ -1,4 +1,4 @@
-"""`UserError`, the error that a user can fix, and the texts that errors are made of."""
+"""`UserError`, the error that a user can fix, and helpers for error messages."""
 
 import contextlib
 import difflib
@@ -16,9 +16,9 @@ class UserError(Exception):
 
 # --- texts from data ------------------------------------------------------------
 
-# Control characters but tab and newline; line separators; characters that change the
-# direction of text; invisible marks; halves of surrogate pairs, which stand for bytes
-# that are not UTF-8.
+# Control characters except tab and newline; line separators; characters that change the
+# direction of text; invisible marks; lone surrogates, which stand for bytes other than
+# UTF-8.
 _CONTROLS = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u2028-\u202e'
                        '\u2066-\u2069\ufeff\U000e0000-\U000e007f\ud800-\udfff]')
 
@@ -26,17 +26,17 @@ _CONTROLS = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u2028-\u202e'
 def escape_controls(text: str) -> str:
   """Replaces control characters by escapes, so that a text cannot control a terminal.
 
-  Newlines and tabs stay. To escape a text again changes nothing.
+  Newlines and tabs are kept. Escaping twice is the same as escaping once.
   """
   return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def one_line(text: str, most: int | None = None) -> str:
-  """Escapes control characters, newlines and tabs: for names that come from data.
+  """Escapes control characters, newlines and tabs, for names that come from data.
 
   Args:
     text: may come from data.
-    most: how many characters are returned at most; a longer text ends in '...'. None
+    most: maximum number of characters; a longer text is cut and ends in '...'. None
       for no limit.
   """
   text = escape_controls(text if most is None else text[: most + 1])
@@ -48,10 +48,10 @@ def one_line(text: str, most: int | None = None) -> str:
 
 
 def message_of(error: Exception) -> str:
-  """The message of an error; with its type and line unless written for users.
+  """The message of an error, with its type and line unless it is a `UserError`.
 
   Args:
-    error: of code that a user may have written: a model, a transform, a config.
+    error: raised by code that a user may have written: a model, a transform, a config.
   """
   # JAX appends a line of hyphens and a note on its tracebacks, Flax an address.
   text = re.sub(r' \(https://flax\S*\)$', '', str(error).partition('\n---')[0].strip())
@@ -105,9 +105,9 @@ def of_machine(error: Exception, code: pathlib.Path) -> UserError | None:
   """The `UserError` for a problem with a file or the machine; None if with the code.
 
   Args:
-    error: that nothing has handled.
-    code: the folder of the code. A missing file there, or of a library, is no mistake
-      of the user.
+    error: an unhandled error.
+    code: the folder of the code. A missing file there, or in a library, is not the
+      user's mistake.
   """
   if isinstance(error, MemoryError):
     return UserError(f'out of memory: {message_of(error)}')
@@ -133,8 +133,8 @@ def why_unwritable(error: BaseException | None) -> str | None:
   """The system's message if a disk is full or read-only, here or in a cause; or None.
 
   Args:
-    error: may be of a library that reports the system's errors only in words, as
-      TensorStore does.
+    error: may come from a library, such as TensorStore, that reports system errors
+      only as text.
   """
   while error is not None:
     for code in _CANNOT_WRITE:
@@ -148,7 +148,7 @@ def why_unwritable(error: BaseException | None) -> str | None:
 
 
 def listed(items: Iterable, most: int = 8) -> str:
-  """'a, b, c and 2 more', with `most` items at most; 'nothing' if there are none."""
+  """'a, b, c and 2 more', with at most `most` items; 'nothing' if there are none."""
   items = list(items)
   more = f' and {len(items) - most:,} more' if len(items) > most else ''
   return ', '.join(map(str, items[:most])) + more if items else 'nothing'
@@ -163,7 +163,7 @@ def nearest(name: str, choices: Iterable[str]) -> str:
   """
   choices = [*choices]
   if not choices:
-    return '; there is none'
+    return '; there are none'
   return did_you_mean(name, choices) or (
     f'; choose from {", ".join(sorted(map(one_line, choices)))}')
 

@@ -1,4 +1,4 @@
-"""Files: found under `--data_dir`, read, written as a whole, downloaded."""
+"""Files: finding them under `--data_dir`, reading, atomic writing, downloading."""
 
 import codecs
 import contextlib
@@ -14,13 +14,13 @@ from bigmodels.core.paths import expanded, reason, resolved
 
 
 def absolute(path: str, field: str) -> str:
-  """The absolute path if something is there, else the path as it is.
+  """The absolute path if something is there, else the path unchanged.
 
-  So a run can be resumed from any working directory.
+  A run can thus be resumed from any working directory.
 
   Args:
-    path: of a file or folder.
-    field: that holds the path, for the error.
+    path: path of a file or folder.
+    field: name of the field that holds the path, for the error.
 
   Raises:
     ValueError: if the path is empty, which would be the working directory.
@@ -31,7 +31,7 @@ def absolute(path: str, field: str) -> str:
 
 
 def find(path: str, data_dir: str | None, *, fetched: bool = False) -> pathlib.Path:
-  """Finds a file or folder at a path, or else at this path under `--data_dir`.
+  """Finds a file or folder at a path, or at this path under `--data_dir`.
 
   Args:
     path: of the file or folder.
@@ -64,8 +64,8 @@ def exists(path: pathlib.Path) -> bool:
   """Whether something is at a path.
 
   Raises:
-    UserError: if this cannot be known: for a folder that may not be entered, a name
-      that is too long, a circle of links.
+    UserError: if this cannot be determined: no permission to enter a folder, a name
+      that is too long, a loop of links.
   """
   try:
     path.stat()
@@ -91,15 +91,15 @@ def read(path: pathlib.Path) -> bytes:
 
 def write(path: pathlib.Path, data: str | bytes, *, mode: int = 0o666,
           sync: bool = False) -> None:
-  """Writes a file as a whole, or leaves what was there before.
+  """Writes a file atomically: on failure the old content is kept.
 
-  A process that is killed meanwhile may leave a hidden file beside it.
+  A process that is killed while writing may leave a hidden file beside it.
 
   Args:
-    path: of the file; its folder must exist.
-    data: what is written; text as UTF-8.
-    mode: permissions of the file, less those that the umask takes.
-    sync: whether to return only when the data would outlive a power failure.
+    path: path of the file; its folder must exist.
+    data: content to write; text as UTF-8.
+    mode: permissions of the file, before the umask.
+    sync: whether to return only when the data would survive a power failure.
 
   Raises:
     OSError: if it cannot be written.
@@ -108,7 +108,7 @@ def write(path: pathlib.Path, data: str | bytes, *, mode: int = 0o666,
   data = data.encode() if isinstance(data, str) else data
   scratch = path.with_name(f'.{path.name[:50]}-{secrets.token_hex(4)}')
   try:
-    # Unbuffered: what a full disk refuses is not tried again when the file is closed.
+    # Unbuffered: after a failed write to a full disk, closing does not try again.
     with open(scratch, 'xb', buffering=0,
               opener=lambda name, flags: os.open(name, flags, mode)) as file:
       rest = memoryview(data)
@@ -127,8 +127,8 @@ def require_file(path: pathlib.Path) -> None:
   """Refuses pipes and devices, which may never end.
 
   Raises:
-    UserError: for these and for paths that `exists` refuses; not for a folder, or
-      where nothing is.
+    UserError: for these and for paths that `exists` refuses; not for a folder or a
+      missing path.
   """
   if exists(path) and not path.is_file() and not path.is_dir():
     raise UserError(f'{path}: is a pipe or device; must be a file')
@@ -137,19 +137,19 @@ def require_file(path: pathlib.Path) -> None:
 def read_text(path: pathlib.Path, name: str = '') -> str:
   """The text of a UTF-8 file, without a byte order mark.
 
-  A pipe is read until its writers have closed it, and is empty if it has none.
+  A pipe is read until its writers close it; without a writer it is empty.
 
   Args:
     path: of the file.
-    name: of the setting that gave the path, such as `--prompt_file`, for the error.
+    name: name of the setting, such as `--prompt_file`, for the error.
 
   Raises:
     UserError: if the file cannot be read, has more than 64 MiB, is UTF-16 or UTF-32,
-      or has a byte that is not UTF-8 or is zero; names the line and the byte.
+      or contains a zero byte or a byte that is not UTF-8; names the line and byte.
   """
   start = f'{name and f"{name}="}{path}: cannot be read: '
   try:
-    # Nonblocking: to open a pipe without a writer would wait for one.
+    # Nonblocking: opening a pipe without a writer would wait for one.
     with open(path, 'rb', opener=lambda path, flags: os.open(
         path, flags | os.O_NONBLOCK)) as file:
       os.set_blocking(file.fileno(), True)
@@ -171,11 +171,11 @@ def read_text(path: pathlib.Path, name: str = '') -> str:
   return text
 
 
-_MOST_BYTES = 2**26  # of a text that is read as a whole
+_MOST_BYTES = 2**26  # limit for a text that is read at once
 
 
 def _line_of(data: bytes, position: int) -> int:
-  """The number of the line, from 1, in which a byte is."""
+  """The number of the line, from 1, that contains a byte."""
   return data.count(b'\n', 0, position) + 1
 
 
@@ -215,23 +215,23 @@ def glob(root: pathlib.Path, pattern: str) -> list[str]:
 
 def download(folder: str, urls: Mapping[str, str], data_dir: str | None,
              convert: Callable[[str], str] | None = None) -> str:
-  """Downloads the files that are not there yet; returns their folder.
+  """Downloads the files that are missing; returns their folder.
 
   Args:
-    folder: of the files; if relative, under `--data_dir`.
-    urls: file name -> address; gzip is unpacked.
+    folder: folder of the files; if relative, under `--data_dir`.
+    urls: file name -> URL; gzip is unpacked.
     data_dir: the folder `--data_dir`; None for the working directory.
-    convert: makes the text of a file from what was downloaded; None to keep that.
+    convert: downloaded text -> text of the file; None for no change.
 
   Raises:
-    UserError: naming a file that cannot be downloaded; no part of it stays.
+    UserError: naming a file that cannot be downloaded; no part of it is kept.
   """
   root = expanded(folder)
   if not root.is_absolute():
     root = expanded(data_dir or '.').absolute() / root
   if not urls:
-    raise UserError(f'{root}: `urls` of these files are not given, so they cannot be '
-                    'downloaded; put them there')
+    raise UserError(f'{root}: the `urls` of these files are not given, so they '
+                    'cannot be downloaded; put them there')
   for name, url in urls.items():
     if not exists(root / name):
       _fetch(url, root / name, convert)
@@ -239,7 +239,7 @@ def download(folder: str, urls: Mapping[str, str], data_dir: str | None,
 
 
 def _fetch(url: str, path: pathlib.Path, convert: Callable[[str], str] | None) -> None:
-  """Downloads a file as a whole, or not at all."""
+  """Downloads a file completely, or not at all."""
   import requests
 
   try:

@@ -11,8 +11,8 @@ def expanded(path: str | os.PathLike, *, strict: bool = False) -> pathlib.Path:
 
   Args:
     path: as given.
-    strict: whether a home folder that is not known is an error: for what is written,
-      so that no folder is ever called `~`. Otherwise the path stays as it is.
+    strict: whether an unknown home folder is an error, so that no folder named `~` is
+      ever created. Otherwise the path is returned unchanged.
 
   Raises:
     UserError: if `strict` and the home folder is not known.
@@ -23,20 +23,20 @@ def expanded(path: str | os.PathLike, *, strict: bool = False) -> pathlib.Path:
     raise UserError(f'{path}: no home folder is known, ' + (
       '$HOME is not set and this user has no name; set it, or give the path in full'
       if name == '~' else
-      f'no user is called {name[1:]!r}; ./{path} is a path that begins so'))
+      f'no user is called {name[1:]!r}; write ./{path} for a path that begins so'))
   return pathlib.Path(found)
 
 
 def resolved(path: str | os.PathLike, name: str = '') -> pathlib.Path:
-  """The absolute path without links, which is the same from any working directory.
+  """The absolute path without links, the same from any working directory.
 
   Args:
     path: as given.
-    name: of the setting, such as `--workdir`, for the error.
+    name: name of the setting, such as `--workdir`, for the error.
 
   Raises:
-    UserError: for a circle of links, a working directory that is gone, or a home
-      folder that is not known.
+    UserError: for a loop of links, a deleted working directory, or an unknown home
+      folder.
   """
   name = name and f'{name}='
   try:
@@ -47,11 +47,11 @@ def resolved(path: str | os.PathLike, name: str = '') -> pathlib.Path:
     raise UserError(f'{name}{path}: {reason(error)}') from None
 
 
-def lasting(path: str | os.PathLike, name: str = '') -> pathlib.Path:
-  """As `resolved`, but a file that is a link stays a link.
+def resolved_except_last(path: str | os.PathLike, name: str = '') -> pathlib.Path:
+  """As `resolved`, but a link to a file is not followed.
 
-  The files that belong to it, such as the `config.json` of weights, are beside the
-  link: Hugging Face's cache links `snapshots/HASH/model.safetensors` into `blobs/`.
+  Files that belong to it, such as the `config.json` of weights, are beside the link:
+  the Hugging Face cache links `snapshots/HASH/model.safetensors` into `blobs/`.
 
   Args:
     path, name: see `resolved`.
@@ -67,15 +67,15 @@ def lasting(path: str | os.PathLike, name: str = '') -> pathlib.Path:
 
 
 def checked(path: str, name: str) -> pathlib.Path:
-  """A path that can be looked up, whether something is there or not.
+  """A path that can be looked up, whether or not something is there.
 
   Args:
     path: as given.
-    name: of the setting, such as `--workdir`, for the error.
+    name: name of the setting, such as `--workdir`, for the error.
 
   Raises:
-    UserError: if it is empty, too long, in a folder that may not be entered, a circle
-      of links, or has a home folder that is not known.
+    UserError: if it is empty, too long, in a folder without permission to enter, a
+      loop of links, or has an unknown home folder.
   """
   if not path:
     raise UserError(f"{name}: must be the path of a file or folder, got ''")
@@ -93,13 +93,13 @@ def checked(path: str, name: str) -> pathlib.Path:
 
 
 def folder(path: str, name: str) -> pathlib.Path:
-  """As `checked`, for a folder, which may still have to be made.
+  """As `checked`, for a folder, which need not exist yet.
 
   Args:
     path, name: see `checked`.
 
   Raises:
-    UserError: also if something else is there, or the folder may not be listed.
+    UserError: also if it is not a folder, or there is no permission to list it.
   """
   found = checked(path, name)
   if found.is_dir():
@@ -113,7 +113,7 @@ def folder(path: str, name: str) -> pathlib.Path:
   except NotADirectoryError:
     raise UserError(f'{name}={path}: goes through a file, which is not a folder'
                     ) from None
-  what = 'is a link to what does not exist' if found.is_symlink() else 'is not a folder'
+  what = 'is a link to a missing path' if found.is_symlink() else 'is not a folder'
   raise UserError(f'{name}={path}: {what}')
 
 

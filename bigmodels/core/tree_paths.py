@@ -1,4 +1,4 @@
-"""Names of parameters and batch statistics, and patterns of such names."""
+"""Names of parameters and batch statistics, and patterns for these names."""
 
 import difflib
 import re
@@ -32,12 +32,12 @@ def check_patterns(patterns: tuple[str, ...]) -> None:
 
 
 def matching(pattern: str, names: Iterable[str], what: str) -> list[str]:
-  """The names that a pattern matches as a whole.
+  """The names that a pattern matches completely.
 
   Args:
     pattern: a regular expression.
     names: all names.
-    what: kind of thing that is named, such as 'parameter', for the error.
+    what: what the names are of, such as 'parameter', for the error.
 
   Raises:
     ValueError: if there is none; the message suggests a name that is close.
@@ -46,6 +46,6 @@ def matching(pattern: str, names: Iterable[str], what: str) -> list[str]:
   found = [name for name in names if re.fullmatch(pattern, name)]
   if not found:
     close = difflib.get_close_matches(pattern, names, n=1, cutoff=0.0)
-    such = f', such as {close[0]}' if close else ': there is none'
+    such = f', such as {close[0]}' if close else ': there are none'
     raise ValueError(f'patterns: {pattern!r} matches the whole name of no {what}{such}')
   return found

@@ -11,15 +11,15 @@ from bigmodels.logs.values import mean
 
 
 class ProgressBar:
-  """Shows how far training is. All text of a running loop is printed by `say`."""
+  """Shows the progress of training. A running loop prints all its text by `say`."""
 
   def __init__(self, steps: int, batch_size: int, first: int):
     """Starts at a step.
 
     Args:
-      steps: of the run.
-      batch_size: examples a step.
-      first: the step it starts at.
+      steps: number of steps of the run.
+      batch_size: examples per step.
+      first: the first step.
     """
     self._batch_size, self._steps = batch_size, steps
     self._first, self._metrics = first, ''
@@ -30,12 +30,12 @@ class ProgressBar:
 
       self._bar = tqdm(
         total=steps, initial=first, unit='step', dynamic_ncols=True, leave=False,
-        file=console.bare(sys.stderr),
+        file=console.unescaped(sys.stderr),
         bar_format='{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} '
                    '[{elapsed}<{remaining}] {postfix}')
 
   def update(self, step: int, seconds: float) -> None:
-    """Moves to a step that is done, after so many seconds of training here."""
+    """Moves to a completed step, after `seconds` of training in this process."""
     if self._bar is None:
       return
     rate = (step - self._first) / max(seconds, 1e-9)
@@ -48,10 +48,10 @@ class ProgressBar:
     """Shows training metrics: in the bar, or as a line every ten seconds at most.
 
     Args:
-      step: that is done.
-      record: flat name -> logged value; only those of 'train' are shown, as the mean
-        over members.
-      seconds: of training since the start.
+      step: the completed step.
+      record: flat name -> logged value; only those of 'train' are shown, as means over
+        members.
+      seconds: training time since the start.
     """
     values = {k.removeprefix('train/'): mean(v) for k, v in record.items()
               if k.startswith('train/') and v is not None}

@@ -70,9 +70,9 @@ def test_what_has_no_place_in_the_encoding_is_replaced(encoding, expected, pipe)
 
 def test_a_bar_may_move_its_cursor(pipe):
   stream = Console(pipe[1], _Like('utf-8'))
-  print('\r\x1b[A', file=console.bare(stream), end='')
+  print('\r\x1b[A', file=console.unescaped(stream), end='')
   assert os.read(pipe[0], 100) == b'\r\x1b[A'
-  assert console.bare(sys.__stdout__) is sys.__stdout__
+  assert console.unescaped(sys.__stdout__) is sys.__stdout__
 
 
 def test_a_reader_that_leaves_is_no_problem(pipe):
@@ -107,8 +107,8 @@ def test_one_that_does_not_wait_loses_nothing(pipe):
 STARTS = """
 import os, sys
 from bigmodels.core import console
-console.keep()
-with console.complete():
+console.install()
+with console.exit_if_lost():
   print('x' * 100000, flush=True)
   print('said', file=sys.stderr)
   number = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)
@@ -124,7 +124,7 @@ with console.complete():
   ('| head -c 1 > /dev/null', 0, 'said\n'), ('1< /dev/null', 0, 'said\n'),
   ('2>&1 | head -c 1 > /dev/null', 0, ''), ('<&- > /dev/null', 0, 'said\n'),
   ('> /dev/full', 2, 'said\nerror: stdout: No space left on device; the output is '
-                     'lost, saved files stay\n')])
+                     'lost, saved files are kept\n')])
 def test_a_program_goes_on_whatever_its_console(redirection, code, error, tmp_path):
   done = subprocess.run(
     ['bash', '-c', f'set -o pipefail; "$0" -c "$1" "$2" {redirection}', sys.executable,

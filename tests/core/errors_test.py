@@ -51,7 +51,7 @@ def test_long_lists_are_cut_short():
 def test_the_nearest_choice_is_suggested():
   assert nearest('adm', ['adam', 'sgd']) == "; did you mean 'adam'?"
   assert nearest('xyz', ['adam', 'sgd']) == '; choose from adam, sgd'
-  assert nearest('xyz', []) == '; there is none'
+  assert nearest('xyz', []) == '; there are none'
   assert did_you_mean('Adm', iter(['adam', 'sgd'])) == "; did you mean 'adam'?"
   assert did_you_mean('xyz', ['adam', 'meanly']) == ''
 

@@ -114,7 +114,7 @@ def test_an_odd_cache_dir_is_refused_too(oddity, odd, said):
   ('loop/x', 'Too many levels of symbolic links'), ('', "got ''"),
   ('file', 'is not a folder'), ('file/x', 'goes through a file'),
   ('pipe', 'is not a folder'), ('/dev/null', 'is not a folder'),
-  ('dangling', 'is a link to what does not exist'),
+  ('dangling', 'is a link to a missing path'),
   (f'~{NOBODY}', f"no user is called '{NOBODY}'")])
 def test_what_is_said_of_a_folder(path, message, odd):
   with pytest.raises(UserError) as error:
@@ -168,7 +168,7 @@ def test_the_folder_that_it_was_started_in_is_gone(said, tmp_path, monkeypatch):
   (tmp_path / 'gone').mkdir()
   monkeypatch.chdir(tmp_path / 'gone')
   (tmp_path / 'gone').rmdir()
-  assert 'the folder that this was started in' in said(EXPERIMENT)
+  assert 'the working directory: ' in said(EXPERIMENT)
   with pytest.raises(UserError, match='No such file'):
     paths.resolved('a')
   os.chdir(tmp_path)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from bigmodels.core.paths import lasting
+from bigmodels.core.paths import resolved_except_last
 from bigmodels.models import (
   Bert,
   BertClassifier,
@@ -92,11 +92,12 @@ def test_a_file_that_is_a_link_stays_one(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   snapshot = cache(tmp_path)
   file = snapshot / 'model.safetensors'
-  assert lasting(os.path.relpath(file)) == file
-  assert lasting(linked(tmp_path / 'link', snapshot)) == snapshot
-  assert lasting('link/../0123abcd') == snapshot
-  assert lasting('gone') == tmp_path / 'gone'
-  assert lasting('.') == tmp_path and str(lasting('~')) == os.path.expanduser('~')
+  assert resolved_except_last(os.path.relpath(file)) == file
+  assert resolved_except_last(linked(tmp_path / 'link', snapshot)) == snapshot
+  assert resolved_except_last('link/../0123abcd') == snapshot
+  assert resolved_except_last('gone') == tmp_path / 'gone'
+  assert resolved_except_last('.') == tmp_path
+  assert str(resolved_except_last('~')) == os.path.expanduser('~')
 
 
 def test_without_a_config_a_line_says_what_is_not_checked(tmp_path):
