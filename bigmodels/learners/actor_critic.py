@@ -89,7 +89,7 @@ def actor_critic(task: Control, optimizer: optax.GradientTransformation,
       key, params, {'model': variables, 'environment': state}, optimizer.init)
 
   def loss(params, variables, batch, key):
-    (logits, values), variables = task.answer(
+    (logits, values), variables = task.apply(
       params, variables, batch['observation'], key, True)
     log_probs = jax.nn.log_softmax(logits)
     advantages = batch['advantage']
@@ -110,7 +110,7 @@ def actor_critic(task: Control, optimizer: optax.GradientTransformation,
 
   def act(params, variables, state, key):
     model_key, action_key, step_key = jax.random.split(key, 3)
-    (logits, values), _ = task.answer(
+    (logits, values), _ = task.apply(
       params, variables, state.observation, model_key, False)
     actions = jax.random.categorical(action_key, logits).astype(jnp.int32)
     log_probs = rlax.batched_index(jax.nn.log_softmax(logits), actions)
@@ -136,7 +136,7 @@ def actor_critic(task: Control, optimizer: optax.GradientTransformation,
     def flat(x):  # [steps, n, ...] -> [steps * n, ...]
       return x.reshape(-1, *x.shape[2:])
 
-    (_, next_values), _ = task.answer(
+    (_, next_values), _ = task.apply(
       state.params, variables, flat(transitions.next_observation), value_key, False)
     advantages = generalized_advantages(
       transitions, values, next_values.reshape(values.shape), discount=discount,

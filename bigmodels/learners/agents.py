@@ -95,7 +95,7 @@ def initialize(task: Control, key: jax.Array, batch: Batch
   model_key, environment_key = jax.random.split(init_key(key))
   params, variables = task.init(model_key, batch)
   output, _ = jax.eval_shape(
-    partial(task.answer, train=False), params, variables, batch['inputs'], key)
+    partial(task.apply, train=False), params, variables, batch['inputs'], key)
   state = environments.reset(
     task.environment, jax.random.split(environment_key, len(batch['mask'])))
   return params, variables, state, output
@@ -138,7 +138,7 @@ def greedy_evaluation(task: Control, preferences: Callable) -> Callable:
   """
   def evaluate(state, batch):
     def policy(observations):
-      output, _ = task.answer(
+      output, _ = task.apply(
         state.params, state.model_state['model'], observations, state.key, False)
       return preferences(output).argmax(-1).astype(jnp.int32)
 

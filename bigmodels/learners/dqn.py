@@ -101,7 +101,7 @@ def dqn(task: Control, optimizer: optax.GradientTransformation,
     return initial_state(key, params, model_state, optimizer.init)
 
   def loss(params, variables, batch, key):
-    values, variables = task.answer(params, variables, batch['observation'], key, True)
+    values, variables = task.apply(params, variables, batch['observation'], key, True)
     chosen = rlax.batched_index(values, batch['action'])
     losses = q_losses(batch['target'] - chosen, huber_delta)
     count = jnp.float32(len(losses))
@@ -113,7 +113,7 @@ def dqn(task: Control, optimizer: optax.GradientTransformation,
   def act(params, variables, probability, carry, key):
     state, buffer = carry
     explore_key, action_key, step_key = jax.random.split(key, 3)
-    values, _ = task.answer(params, variables, state.observation, key, False)
+    values, _ = task.apply(params, variables, state.observation, key, False)
     count = len(values)
     actions = jnp.where(
       jax.random.uniform(explore_key, (count,)) < probability,
@@ -133,7 +133,7 @@ def dqn(task: Control, optimizer: optax.GradientTransformation,
         reward=jnp.clip(transitions.reward, -max_abs_reward, max_abs_reward))
 
     def next_values(params):
-      return task.answer(
+      return task.apply(
         params, kept['model'], transitions.next_observation, model_key, False)[0]
 
     evaluated = next_values(kept['target'])

@@ -1,4 +1,4 @@
-"""Tasks: what is learned, and how a model's answer to a batch is scored."""
+"""Tasks: what is learned, and how a model's output for a batch is scored."""
 
 from bigmodels.tasks.classification import classification
 from bigmodels.tasks.control import Control, control

@@ -25,31 +25,31 @@ def classification(model, loss: Callable = losses.cross_entropy, *,
                    smoothing: float = 0.0, test_time: tuple[Callable, ...] = (),
                    test_time_weights: tuple[float, ...] = (),
                    inputs: tuple[str, ...] = ('inputs',)) -> Task:
-  """One class of several for every example.
+  """Predicts one of several classes for each example.
 
   Labels are class indices, `[batch]`, or float `[batch, classes]`, the fraction of each
-  class, as mixed examples have them; for accuracy the class of the largest fraction
-  counts.
+  class in a mixed example. Accuracy is measured against the class of the largest
+  fraction.
 
   Args:
     model: Linen module, `[batch, ...]` -> logits `[batch, classes]`; or `[batch, 1]`
       for two classes, where a positive logit means class 1.
     loss: (logits, labels) -> `[batch]`; see `losses`.
-    smoothing: of the labels in training, see `losses.cross_entropy`.
-    test_time: augmentations of an evaluation, functions of `inputs` `[batch, ...]` such
-      as those of `data.test_time`. Its logits are the mean over all of them, for as
-      many forward passes.
-    test_time_weights: of the augmentations in that mean; equal if left out.
-    inputs: columns that the model is called with, in this order; `segments` follows by
-      name where the data has it.
+    smoothing: label smoothing in training, see `losses.cross_entropy`.
+    test_time: test-time augmentations, functions of `inputs` `[batch, ...]` such as
+      those of `data.test_time`. An evaluation makes a forward pass for each, and
+      averages the logits.
+    test_time_weights: weights of the augmentations in that mean; equal if left out.
+    inputs: columns that the model is called with, in this order; `segments` is passed
+      by name if the data has it.
 
   Raises:
-    ValueError: for settings that do not fit each other.
+    ValueError: for settings that contradict each other.
   """
   if not 0 <= smoothing < 1:
     raise ValueError(f'smoothing: must be >= 0 and < 1, got {smoothing}')
   if smoothing and 'smoothing' not in inspect.signature(loss).parameters:
-    raise ValueError(f'smoothing: must be 0 with a loss that takes none, got '
+    raise ValueError(f'smoothing: must be 0 with a loss that does not accept it, got '
                      f'{smoothing}')
   weights = test_time_weights
   if weights and (len(weights) != len(test_time) or min(weights) <= 0):
@@ -57,7 +57,7 @@ def classification(model, loss: Callable = losses.cross_entropy, *,
                      f'{len(test_time)} augmentations, got {weights}')
   columns = Columns(inputs, ('segments',))
 
-  def answer(params, model_state, batch, key, train):
+  def logits_of(params, model_state, batch, key, train):
     logits, model_state = apply(
       model, columns, params, model_state, batch, key=key, train=train)
     if logits.ndim != 2:
@@ -65,17 +65,17 @@ def classification(model, loss: Callable = losses.cross_entropy, *,
                        f'gives {logits.shape}')
     return logits.astype(jnp.float32), model_state
 
-  def mean_answer(params, model_state, batch, key):
+  def mean_logits(params, model_state, batch, key):
     parts = weights or (1,) * len(test_time)
-    return sum(part / sum(parts) * answer(
+    return sum(part / sum(parts) * logits_of(
       params, model_state, {**batch, 'inputs': augment(batch['inputs'])}, key, False)[0]
       for part, augment in zip(parts, test_time, strict=True))
 
   def objective(params, model_state, batch, key, train):
     if test_time and not train:
-      logits = mean_answer(params, model_state, batch, key)
+      logits = mean_logits(params, model_state, batch, key)
     else:
-      logits, model_state = answer(params, model_state, batch, key, train)
+      logits, model_state = logits_of(params, model_state, batch, key, train)
     labels, mask = labels_of(batch), batch['mask']
     fractions = jnp.issubdtype(labels.dtype, jnp.floating)
     if labels.ndim != 1 + fractions:
@@ -100,21 +100,21 @@ def classification(model, loss: Callable = losses.cross_entropy, *,
 
 
 def _hint(dtype, shape: tuple[int, ...]) -> str:
-  """How labels of another shape become classes."""
+  """A hint on how to turn labels of another shape into classes."""
   if len(shape) == 1:
-    return '; labels.astype(int) makes classes of whole numbers'
+    return '; labels.astype(int) turns whole numbers into classes'
   if len(shape) == 2 and shape[1] == 1:
-    return '; labels[:, 0] is the one column'
+    return '; labels[:, 0] takes the single column'
   if len(shape) == 2 and not jnp.issubdtype(dtype, jnp.floating):
-    return '; of rows with a single 1, labels.argmax(1) is the class'
+    return '; labels.argmax(1) turns one-hot rows into classes'
   return ''
 
 
 def check(split: Split) -> None:
-  """Refuses labels that cannot be learned, and prints which classes have no example.
+  """Refuses labels that cannot be learned, and prints the classes without examples.
 
   Raises:
-    UserError: also for a model of another number of classes.
+    UserError: also for a model with another number of classes.
   """
   name, classes, labels = split.name, split.classes, split.labels
   if classes is not None and len(classes) == 1:
@@ -124,11 +124,11 @@ def check(split: Split) -> None:
     _check_fractions(name, labels)
   if classes is not None and labels is not None and labels.ndim == 1:
     _check_counts(split, np.bincount(labels, minlength=len(classes)))
-  answer = split.outputs.get('probabilities')
-  if classes and answer is not None and answer.shape[-1] != len(classes):
+  outputs = split.outputs.get('probabilities')
+  if classes and outputs is not None and outputs.shape[-1] != len(classes):
     raise UserError(
-      f'{name}: the model answers for {answer.shape[-1]} classes, the data has '
-      f'{len(classes)}: set --config.model.num_outputs={len(classes)}')
+      f'{name}: the model has {outputs.shape[-1]} outputs, the data has '
+      f'{len(classes)} classes: set --config.model.num_outputs={len(classes)}')
 
 
 def _check_counts(split: Split, counts: np.ndarray) -> None:
@@ -159,5 +159,5 @@ def _check_fractions(name: str, labels: np.ndarray) -> None:
   if wrong.any():
     row = int(np.argmax(wrong))
     raise UserError(
-      f'{name}: labels[{row}] is {labels[row].tolist()}: floats are the fractions of '
-      'the classes in an example, >= 0, which add up to 1')
+      f'{name}: labels[{row}] is {labels[row].tolist()}: float labels are the '
+      'fractions of the classes in an example, >= 0, and add up to 1')

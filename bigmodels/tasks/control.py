@@ -1,4 +1,4 @@
-"""Control: a model that maps observations to actions, and where it acts."""
+"""Control: a model that maps observations to actions, and its environment."""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,21 +14,20 @@ from bigmodels.tasks.task import Columns, apply, init
 
 
 class Control(NamedTuple):
-  """What a learner of agents needs of a model and its environment.
+  """A model and its environment, as the learners of agents need them.
 
   Attributes:
     init: (key, batch) -> params, model_state.
-    answer: (params, model_state, observations `[batch, ...]`, key, train) -> the
+    apply: (params, model_state, observations `[batch, ...]`, key, train) -> the
       model's output, float32, and model_state.
-    environment: where the agent acts.
+    environment: the environment in which the agent acts.
     summarize: (outputs of a whole split) -> name -> number.
     plots: (outputs, inputs, classes) -> title -> Figure.
-    inputs, predictions, check, snapshot, generate: as of a `Task`; an agent has no
-      more than the defaults.
+    inputs, predictions, check, snapshot, generate: as in `Task`; always the defaults.
   """
 
   init: Callable[..., tuple[Any, Any]]
-  answer: Callable[..., tuple[Any, Any]]
+  apply: Callable[..., tuple[Any, Any]]
   environment: Environment
   summarize: Callable[..., dict[str, float]]
   plots: Callable[..., dict[str, Any]]
@@ -42,16 +41,16 @@ class Control(NamedTuple):
 def control(model, environment: Any) -> Control:
   """A model that acts in an environment.
 
-  Observations of an integer dtype are cast to float32, and uint8 ones, which are
-  pixels, scaled to 0 to 1.
+  Observations of an integer dtype are cast to float32. uint8 observations are pixels,
+  and are scaled to [0, 1].
 
   Args:
     model: Linen module: observations `[batch, ...]` -> what the learner needs, such as
       `models.QNetwork` for `learners.dqn`, `models.ActorCritic` for
       `learners.actor_critic`.
-    environment: an `environments.Environment`, or what has a method `open()` that
-      gives one, such as `environments.Gymnax('CartPole-v1')`. The run supplies that
-      of its `data.Episodes`.
+    environment: an `environments.Environment`, or an object whose method `open()`
+      returns one, such as `environments.Gymnax('CartPole-v1')`. The run supplies the
+      environment of its `data.Episodes`.
 
   Raises:
     ValueError: if the environment is neither.
@@ -62,13 +61,13 @@ def control(model, environment: Any) -> Control:
   def start(key, batch):
     return init(model, Columns(), key, {**batch, 'inputs': _to_float(batch['inputs'])})
 
-  def answer(params, model_state, observations, key, train):
+  def forward(params, model_state, observations, key, train):
     batch = {'inputs': _to_float(observations), 'mask': jnp.ones(len(observations))}
     output, model_state = apply(
       model, Columns(), params, model_state, batch, key=key, train=train)
     return jax.tree.map(lambda x: x.astype(jnp.float32), output), model_state
 
-  return Control(start, answer, environment, summarize, partial(
+  return Control(start, forward, environment, summarize, partial(
     plots.control, every=frame_interval(environment)))
 
 

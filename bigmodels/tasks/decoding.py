@@ -1,7 +1,7 @@
 """From a model's logits to tokens: sampling with a cache, and beam search.
 
-Nothing here knows a model: `advance` runs one. It is given a cache, None at first, and
-the tokens that follow on those in it:
+The functions here are independent of the model, which `advance` runs. It takes a cache,
+None at first, and the tokens that follow those in the cache:
 
     def advance(cache, tokens, segments):
       logits, new = model.apply(
@@ -24,17 +24,17 @@ from jax import lax
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-  """How a text is continued.
+  """Settings of text generation.
 
   Attributes:
-    count: new tokens at most.
-    temperature: logits are divided by it; 0 takes the likeliest token.
-    top_k: draw from so many of the likeliest tokens only; None for all.
-    top_p: draw from the fewest tokens whose probabilities add up to it; None for all.
+    count: maximum number of new tokens.
+    temperature: logits are divided by it; 0 takes the most likely token.
+    top_k: sample only from this many of the most likely tokens; None for all.
+    top_p: sample from the fewest tokens whose probabilities add up to it; None for all.
     beams: hypotheses of a beam search; None for the task's default.
-    penalty: for short hypotheses, see `beam_search`.
-    stop: texts that end a continuation; they are no part of it.
-    samples: texts that are wanted of every prompt; each is another call.
+    penalty: length penalty, see `beam_search`.
+    stop: texts that end a continuation, and are not part of it.
+    samples: number of texts to generate for each prompt, one call for each.
   """
 
   count: int = 256
@@ -66,8 +66,8 @@ class Settings:
       raise ValueError(f'top_p: must be > 0 and <= 1, got {self.top_p}')
     if self.samples > 1 and ((self.beams or 1) > 1 or self.temperature == 0):
       why = 'temperature=0' if self.temperature == 0 else f'{self.beams} beams'
-      raise ValueError(f'samples: must be 1 with {why}, since all would be the same, '
-                       f'got {self.samples}')
+      raise ValueError(f'samples: must be 1 with {why}, since all texts would be '
+                       f'equal, got {self.samples}')
     if isinstance(self.stop, str) or not all(isinstance(s, str) for s in self.stop):
       raise ValueError(f"stop: must be texts, such as ('.',), got {self.stop!r}")
     if '' in self.stop:
@@ -77,7 +77,7 @@ class Settings:
         value = getattr(self, name)
         if value != legal:
           raise ValueError(f'{name}: must be {legal} with {self.beams} beams, which '
-                           f'draw nothing, got {value}')
+                           f'do not sample, got {value}')
 
   @property
   def choice(self) -> dict[str, Any]:
@@ -86,62 +86,62 @@ class Settings:
 
 
 class TooLong(ValueError):
-  """A prompt and its continuation are longer than what a model can attend to.
+  """A prompt and its continuation are longer than the model accepts.
 
   Attributes:
-    room: tokens that there is room for after the prompt; may be 0 or negative.
+    room: number of tokens that fit after the prompt; may be 0 or negative.
   """
 
   def __init__(self, prompt: int, count: int, length: int):
-    """Takes the numbers of `require_room`.
+    """See `require_room`.
 
     Args:
-      prompt: tokens of the prompt.
-      count: tokens that are wanted after it.
-      length: what the model can look at.
+      prompt: number of tokens of the prompt.
+      count: number of new tokens requested.
+      length: maximum number of tokens that the model accepts.
     """
     self.room = length - prompt + 1  # the last one is never read
     super().__init__(
-      f'the prompt has {prompt:,} tokens and {count:,} are wanted after it; the model '
-      f'can look at {length:,} (length), which leaves room for {self.room:,}'
+      f'the prompt has {prompt:,} tokens and {count:,} new tokens were requested; the '
+      f"model's length is {length:,}, which leaves room for {self.room:,}"
       if self.room > 0 else
-      f'the prompt has {prompt:,} tokens, the model can look at {length:,} (length)')
+      f"the prompt has {prompt:,} tokens; the model's length is {length:,}")
 
 
 def require_room(prompt: int, count: int, length: int | None) -> None:
-  """Refuses more tokens than a model can attend to.
+  """Refuses more tokens than a model accepts.
 
   Args:
-    prompt: tokens of the longest prompt.
-    count: tokens that are wanted after it.
-    length: what the model can look at; None for any number.
+    prompt: number of tokens of the longest prompt.
+    count: number of new tokens requested.
+    length: maximum number of tokens that the model accepts; None for no limit.
 
   Raises:
-    TooLong: if that is less than all of them but the last, which is never read.
+    TooLong: if the tokens exceed it, not counting the last one, which is never read.
   """
   if length is not None and prompt + count - 1 > length:
     raise TooLong(prompt, count, length)
 
 
 def before(text: str, stop: tuple[str, ...]) -> str:
-  """The text up to where the first of the stops begins; all of it if none is there."""
+  """The text before the first stop text; all of it if it contains none."""
   return text[: min((i for s in stop if (i := text.find(s)) >= 0), default=None)]
 
 
 def choose(key: jax.Array, logits: jax.Array, *, temperature: float = 1.0,
            top_k: int | None = None, top_p: float | None = None) -> jax.Array:
-  """A token for every example.
+  """Samples a token for each example.
 
-  Example i is drawn with `fold_in(key, i)`, however many there are. Of equal logits
-  the first token counts as the likelier one.
+  Example i is sampled with `fold_in(key, i)`, whatever the batch size. Among equal
+  logits, the first token counts as the more likely one.
 
   Args:
-    key: of the draws.
+    key: PRNG key.
     logits: `[batch, vocabulary]`.
-    temperature: logits are divided by it; 0 takes the likeliest token.
-    top_k: only so many of the likeliest are drawn from (Fan et al., 2018).
-    top_p: of these, only the fewest likeliest whose probabilities add up to this (the
-      nucleus of Holtzman et al., 2020); at least one is left.
+    temperature: logits are divided by it; 0 takes the most likely token.
+    top_k: sample only from this many of the most likely tokens (Fan et al., 2018).
+    top_p: of these, keep only the fewest most likely ones whose probabilities add up to
+      this (the nucleus of Holtzman et al., 2020); at least one is kept.
 
   Returns:
     int32 `[batch]`.
@@ -149,15 +149,15 @@ def choose(key: jax.Array, logits: jax.Array, *, temperature: float = 1.0,
   logits = logits.astype(jnp.float32)
   if temperature == 0:
     return jnp.argmax(logits, -1).astype(jnp.int32)
-  # Below the largest first: a small temperature must not make two infinities.
+  # Subtract the largest first, so that a small temperature makes no infinities.
   logits = (logits - logits.max(-1, keepdims=True)) / temperature
   ids, some = None, top_p is not None and top_p < 1
   if top_k is not None or some:
     size = logits.shape[-1]
-    logits, ids = lax.top_k(logits, min(top_k or size, size))  # likeliest first
+    logits, ids = lax.top_k(logits, min(top_k or size, size))  # most likely first
   if some:
     reached = jnp.cumsum(jax.nn.softmax(logits), -1)[:, :-1]
-    reached = jnp.pad(reached, ((0, 0), (1, 0)))  # by those before
+    reached = jnp.pad(reached, ((0, 0), (1, 0)))  # by the tokens before
     logits = jnp.where(reached < top_p, logits, -jnp.inf)
   keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(len(logits)))
   drawn = jax.vmap(jax.random.categorical)(keys, logits)[:, None]
@@ -166,7 +166,7 @@ def choose(key: jax.Array, logits: jax.Array, *, temperature: float = 1.0,
 
 
 class _Text(NamedTuple):
-  """The state of `generate`: `count` new tokens; the last is not yet read."""
+  """The state of `generate`: `count` new tokens; the last one is not yet read."""
 
   count: jax.Array
   last: jax.Array
@@ -179,30 +179,30 @@ def generate(advance: Callable, tokens: jax.Array, segments: jax.Array, key: jax
              *, count: int, temperature: float = 1.0, top_k: int | None = None,
              top_p: float | None = None, stop_tokens: tuple[int, ...] = ()
              ) -> tuple[jax.Array, jax.Array]:
-  """Continues prompts token by token; each prompt is read in one call, nothing twice.
+  """Continues prompts token by token, with a cache.
 
-  Call it inside `jax.jit`. It ends as soon as all examples have stopped.
+  Each prompt is read in one call, and no token is read twice. Call this inside
+  `jax.jit`. It returns as soon as all examples have stopped.
 
   Args:
     advance: (cache, tokens `[batch, n]`, segments `[batch, n]`) -> logits `[batch, n,
-      vocabulary]`, cache. The cache has to hold `n + count - 1` tokens.
-    tokens: the prompts, int `[batch, n]`, filled up on the left.
-    segments: int `[batch, n]`: 1, or 0 where it is filled up.
-    key: the draws of token i come of `fold_in(key, i)`.
-    count: new tokens at most.
+      vocabulary]`, cache. The cache must hold `n + count - 1` tokens.
+    tokens: the prompts, int `[batch, n]`, padded on the left.
+    segments: int `[batch, n]`: 1, or 0 for padding.
+    key: PRNG key; token i is sampled with `fold_in(key, i)`.
+    count: maximum number of new tokens.
     temperature, top_k, top_p: see `choose`.
-    stop_tokens: each of which ends a text, and is no part of it.
+    stop_tokens: tokens that end a text, and are not part of it.
 
   Returns:
-    int32 `[batch, count]`, 0 behind the end of a text; and the lengths, int32
-    `[batch]`.
+    int32 `[batch, count]`, 0 after the end of a text; and the lengths, int32 `[batch]`.
 
   Raises:
     ValueError: for prompts of no tokens, or a `count` below 1.
   """
   batch, length = tokens.shape
   if not length:
-    raise ValueError('tokens: must be at least one to begin with, got none')
+    raise ValueError('tokens: must have at least one token, got none')
   if count < 1:
     raise ValueError(f'count: must be >= 1, got {count}')
 
@@ -235,14 +235,14 @@ def generate(advance: Callable, tokens: jax.Array, segments: jax.Array, key: jax
 
 
 def batch_axes(make_cache: Callable[[int], Any]) -> Any:
-  """Which axis of every array of a cache is the batch; -1 for none.
+  """The batch axis of each array of a cache; -1 for none.
 
   Args:
-    make_cache: (n) -> the cache of n examples, or of n times as many as there are;
-      only its shapes are asked for.
+    make_cache: (n) -> the cache of n examples, or of n times the batch size; only its
+      shapes are used.
 
   Raises:
-    ValueError: for an array of which several axes grow with n.
+    ValueError: for an array with several axes that grow with n.
   """
 
   def axis(one, two):
@@ -261,12 +261,12 @@ class _Beams(NamedTuple):
   """The state of a beam search after `count` tokens; arrays are `[batch, beams]`.
 
   Attributes:
-    count: tokens of what runs.
-    last: of them.
-    running: sums of log probabilities; -inf where nothing runs.
-    texts: of what runs, `[batch, beams, most]`.
-    scores: of what has ended, best first; -inf where nothing has.
-    ended: texts of that, `[batch, beams, most]`.
+    count: number of tokens of the running hypotheses.
+    last: their last tokens.
+    running: their log probabilities; -inf where there is no hypothesis.
+    texts: their tokens, `[batch, beams, most]`.
+    scores: scores of the finished hypotheses, best first; -inf where there is none.
+    ended: tokens of the finished hypotheses, `[batch, beams, most]`.
   """
 
   count: jax.Array
@@ -278,36 +278,37 @@ class _Beams(NamedTuple):
 
   @property
   def done(self) -> jax.Array:
-    """Examples `[batch]` of which enough texts have ended."""
+    """Whether enough hypotheses of each example have finished, `[batch]`."""
     return jnp.all(self.scores > -jnp.inf, 1)
 
 
 def beam_search(advance: Callable, cache: Any, first: jax.Array, *, beams: int,
                 count: int, end: int, penalty: float = 0.6, axes: Any = None
                 ) -> tuple[jax.Array, jax.Array]:
-  """The likeliest texts that a search of limited width finds.
+  """Finds the most likely texts by beam search.
 
-  A text that ends is among the answers if it was one of the `beams` likeliest then;
-  meanwhile so many go on, until as many have ended. At the last step those that still
-  run compete as they are. A text's score is its log probability over
-  `((5 + length) / 6) ** penalty` (Wu et al., 2016, equation 14 without coverage), the
-  token that ends it counted. With one beam that is the text of the likeliest tokens.
+  A hypothesis is finished if it ends while it is one of the `beams` most likely ones.
+  The search continues with `beams` running hypotheses until `beams` have finished; at
+  the last step, running hypotheses compete as well. A text's score is its log
+  probability divided by `((5 + length) / 6) ** penalty` (Wu et al., 2016, equation 14
+  without coverage); the length includes the token that ends it. One beam is greedy
+  decoding.
 
   Args:
     advance: (cache, tokens `[rows, 1]`) -> logits `[rows, 1, vocabulary]`, cache. The
-      first call has a row for every example, later ones `beams` for each, next to each
-      other. What is in the cache and grows with the rows is repeated here.
-    cache: of a row for every example, or None if the first call makes it.
-    first: the token that begins every text, int `[batch]`; no part of the answer.
-    beams: texts that are followed, and returned.
-    count: tokens of a text at most, the one that ends it included.
+      first call has a row for each example; later calls have `beams` consecutive rows
+      for each. Arrays of the cache that grow with the rows are repeated here.
+    cache: a cache with a row for each example, or None if the first call makes it.
+    first: the token that begins each text, int `[batch]`; not part of the result.
+    beams: number of hypotheses, and of texts returned.
+    count: maximum number of tokens of a text, including the one that ends it.
     end: the token that ends a text.
-    penalty: 0 prefers short texts as probability does, more makes up for length.
-    axes: of the cache, from `batch_axes`; needed only if there is a cache.
+    penalty: length penalty; 0 favours short texts, larger values longer ones.
+    axes: axes of the cache, from `batch_axes`; needed only with a cache.
 
   Returns:
-    int32 `[batch, beams, count]`, best first, `end` from where a text ends; and the
-    scores, float32 `[batch, beams]`, -inf where there are not so many texts.
+    int32 `[batch, beams, count]`, best first, filled with `end` after the end of a
+    text; and the scores, float32 `[batch, beams]`, -inf where there is no text.
 
   Raises:
     ValueError: for a cache without its `axes`, or one that `batch_axes` refuses.
@@ -320,10 +321,10 @@ def beam_search(advance: Callable, cache: Any, first: jax.Array, *, beams: int,
       lambda n: advance(None, jnp.zeros((n * batch, 1), jnp.int32))[1])
 
   def select(state, logits):
-    """One token more, of logits `[batch, beams, vocabulary]`; and of which beam."""
+    """Adds a token by logits `[batch, beams, vocabulary]`; also returns its beam."""
     vocabulary = logits.shape[-1]
     total = state.running[..., None] + jax.nn.log_softmax(logits.astype(jnp.float32))
-    # At most one in each beam ends: of twice as many, enough go on.
+    # At most one candidate per beam ends, so twice as many leave enough running.
     best, indices = lax.top_k(total.reshape(batch, -1), 2 * beams)
     parents, tokens = indices // vocabulary, indices % vocabulary
     texts = _rows(state.texts, parents).at[:, :, state.count].set(tokens)
@@ -346,7 +347,7 @@ def beam_search(advance: Callable, cache: Any, first: jax.Array, *, beams: int,
     state, cache = carry
     logits, cache = advance(cache, state.last.reshape(-1, 1))
     state, parents = select(state, logits[:, -1].reshape(batch, beams, -1))
-    if beams == 1:  # which stays where it is
+    if beams == 1:  # there is nothing to reorder
       return state, cache
     rows = (jnp.arange(batch)[:, None] * beams + parents).reshape(-1)
     return state, jax.tree.map(

@@ -1,4 +1,4 @@
-"""A task whose batch normalisations stay, in part, as they are."""
+"""A task with some batch statistics frozen."""
 
 import re
 from collections.abc import Callable
@@ -11,22 +11,23 @@ from bigmodels.tasks.task import Task
 
 
 def frozen_statistics(model, *, task: Callable, patterns: tuple[str, ...]) -> Task:
-  """A task that trains with the running statistics of some layers, and keeps them.
+  """A task that trains with the running statistics of some layers, unchanged.
 
-  In training a batch normalisation divides by the deviation of the batch, and its
-  running statistics follow, even where `optim.freeze` leaves the parameters as they
-  are. Here those of some layers answer in training as they do in an evaluation.
+  In training, batch normalisation uses the statistics of the batch and updates its
+  running statistics, even where `optim.freeze` freezes the parameters. With this task,
+  the chosen layers behave in training as in an evaluation.
 
   Args:
     model: Linen module.
     task: (model) -> Task, such as `tasks.classification`.
-    patterns: regular expressions of the whole names of statistics, such as
-      `stem/norm/mean`; those of a module are frozen where one of them matches. What
-      `optim.freeze` takes for a whole layer, such as `(stem|stage1)/.*`, does here.
+    patterns: regular expressions that match whole names of statistics, such as
+      `stem/norm/mean`. A module is frozen if one of its statistics matches. Patterns of
+      whole layers for `optim.freeze`, such as `(stem|stage1)/.*`, work here too.
 
   Raises:
-    ValueError: here for what is no pattern; when initialised for one that matches no
-      statistics, or some that are of no `flax.linen.BatchNorm`.
+    ValueError: immediately for an invalid pattern; at initialisation for a pattern that
+      matches no statistics, or statistics of a module other than
+      `flax.linen.BatchNorm`.
   """
   check_patterns(patterns)
   made = task(model)
@@ -46,8 +47,8 @@ def frozen_statistics(model, *, task: Callable, patterns: tuple[str, ...]) -> Ta
     for pattern in patterns:
       for name in matching(pattern, names, 'batch statistics'):
         if name not in known:
-          raise ValueError(f'patterns: {pattern!r} matches {name}, which is of no '
-                           'flax.linen.BatchNorm: only those can be kept as they are')
+          raise ValueError(f'patterns: {pattern!r} matches {name}, which is not '
+                           'in a flax.linen.BatchNorm; only those can be frozen')
     return params, model_state
 
   def intercept(call, args, kwargs, context):

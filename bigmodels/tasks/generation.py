@@ -17,25 +17,24 @@ SNAPSHOT = 10  # images of the same latents at every evaluation
 
 
 class Generation(NamedTuple):
-  """What a learner of two adversaries needs of a model.
+  """A generator and a discriminator, as the learner of GANs needs them.
 
-  The params have the parts `generator` and `discriminator`. Neither loss sends a
-  gradient into the part of the other. See `Task` for the other fields.
+  The params have the parts `generator` and `discriminator`. The gradient of each loss
+  is zero for the other part. See `Task` for the other fields.
 
   Attributes:
     latent: length of the latents.
-    classes: number of them, 0 for an unconditional model.
+    classes: number of classes, 0 for an unconditional model.
     init: (key, batch) -> params, model_state.
     discriminator: (params, model_state, batch, key) -> loss, (model_state, metrics,
       outputs).
-    generator: the same.
+    generator: as `discriminator`.
     generate_images: (params, model_state, latents `[n, latent]`, labels `[n]`, key) ->
-      bytes of images as the data has them, uint8 `[n, height, width, channels]`.
-    to_bytes: images as the model has them, from -1 to 1 -> the same.
-    check, summarize, inputs, predictions, generate: as of a `Task`.
-    plots: also takes `snapshots`, step -> what `snapshot` gave there.
-    snapshot: (outputs of a split) -> name -> arrays of an evaluation that are kept for
-      the report.
+      images as in the data, uint8 `[n, height, width, channels]`.
+    to_bytes: images as in the model, from -1 to 1 -> images as in the data.
+    check, summarize, inputs, predictions, generate: as in `Task`.
+    plots: also takes `snapshots`, step -> the result of `snapshot` at that step.
+    snapshot: (outputs of a split) -> name -> arrays that are saved for the report.
   """
 
   latent: int
@@ -58,28 +57,27 @@ def generation(model, loss: Callable = losses.non_saturating_gan,
                penalty: Callable | None = None, *, open_run: Callable,
                examples: Callable, classifier: str | None = None,
                white: int = 255) -> Generation:
-  """Two adversaries and the loss of each.
+  """A generator and a discriminator, with the loss of each.
 
-  With a classifier, what is generated for the labels of a split is measured in the
-  space of its features, those that its last dense layer reads; see
-  `metrics.generation`.
+  With a classifier, the images generated for the labels of a split are evaluated in its
+  feature space, the inputs of its last dense layer; see `metrics.generation`.
 
   Args:
     model: Linen module with `latent`, `classes`, and `generate(latents, labels,
       train=...)` -> images and `discriminate(images, labels, train=...)` -> logits
-      `[batch]`, of parts `generator` and `discriminator`, such as `models.Dcgan`.
-    loss: (logits of real images, of generated ones) -> what the discriminator
-      minimises, what the generator minimises, both `[batch]`; see `losses`.
+      `[batch]`, with parts `generator` and `discriminator`, such as `models.Dcgan`.
+    loss: (logits of real images, logits of generated images) -> the discriminator's
+      loss, the generator's loss, both `[batch]`; see `losses`.
     penalty: (discriminate: images -> `[batch]`, real, generated, key) -> `[batch]`,
       added to the discriminator's loss, such as `losses.gradient_penalty`.
-    open_run: path -> the `Run` there; the run supplies it.
-    examples: n -> that many raw inputs of the training split; the run supplies it.
+    open_run: path -> the `Run` at that path; supplied by the run.
+    examples: n -> n raw inputs of the training split; supplied by the run.
     classifier: workdir of a run of `tasks.classification` on the same images; relative
-      to where the run is started.
-    white: the raw value of the data that is 1 for the model; 0 is -1.
+      to the working directory.
+    white: the raw value of the data that maps to 1 for the model; 0 maps to -1.
 
   Raises:
-    UserError: for a classifier that is not there, or knows other classes.
+    UserError: for a classifier that does not exist, or has other classes.
     ValueError: for a model without the parts above, or a `white` outside 1 to 255.
   """
   module = getattr(model, 'model', model)  # within its precision
@@ -94,7 +92,7 @@ def generation(model, loss: Callable = losses.non_saturating_gan,
   if measured_by is not None:  # before anything is trained
     known = measured_by.features(np.asarray(examples(1)))[1].shape[-1]
     if module.classes > known:
-      raise UserError(f'--config.task.classifier={classifier}: knows {known} classes, '
+      raise UserError(f'--config.task.classifier={classifier}: has {known} classes, '
                       f'the model makes images of {module.classes}')
 
   def latents_of(key, batch):
@@ -122,8 +120,8 @@ def generation(model, loss: Callable = losses.non_saturating_gan,
     if images.ndim != 4 or not jnp.issubdtype(images.dtype, jnp.floating):
       raise ValueError(
         'generation needs images [batch, height, width, channels] from -1 to 1, got '
-        f'{images.dtype} {images.shape}: end the transforms with standardize, of a '
-        'mean and std of half the brightest value')
+        f'{images.dtype} {images.shape}: end the transforms with standardize, with '
+        'mean and std half the brightest value')
 
   def discriminator(params, model_state, batch, key):
     _check(batch)
@@ -197,7 +195,7 @@ def generation(model, loss: Callable = losses.non_saturating_gan,
 
 
 def _check_classes(split: Split, run: Any) -> None:
-  """Refuses a classifier whose class 3, say, is another one than that of the data."""
+  """Refuses a classifier whose class 3, say, is another class than in the data."""
   ours, theirs = split.classes, run.classes
   pairs = enumerate(zip(ours or (), theirs or (), strict=False))
   index = next((i for i, (a, b) in pairs if a != b), None)
@@ -214,7 +212,7 @@ def _check_classes(split: Split, run: Any) -> None:
 
 
 def snapshot(outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-  """A few generated images, one of each class first, the same latents every time.
+  """A few generated images, one of each class first, always of the same latents.
 
   Args:
     outputs: `generated` `[n, height, width, channels]` and `labels` `[n]`.

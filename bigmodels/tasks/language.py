@@ -25,15 +25,15 @@ from bigmodels.tasks.task import (
 def next_token(model, *, tokenizer) -> Task:
   """The token that follows each token of a text.
 
-  Metrics are over every token that has a weight: the loss in nats a token, accuracy,
-  and bits per byte of the text, which compares models of different tokenizers, and
-  compressors.
+  Metrics are averages over all tokens with a weight: the loss in nats per token,
+  accuracy, and bits per byte of text. Bits per byte can be compared across tokenizers
+  and with compressors.
 
   Args:
     model: Linen module, int `[batch, length]` -> logits `[batch, length, vocabulary]`.
-    tokenizer: of the training data; the run supplies it.
+    tokenizer: tokenizer of the training data; supplied by the run.
   """
-  # What a model's vocabulary has beyond the tokenizer's is never a label.
+  # Tokens of the model's vocabulary beyond the tokenizer's are never labels.
   byte_counts = jnp.asarray(tokenizer.byte_counts)
   columns = Columns(keywords=('segments',))
 
@@ -64,22 +64,22 @@ def next_token(model, *, tokenizer) -> Task:
 
   def generate(params, model_state, prompts, key, settings):
     if (settings.beams or 1) > 1:
-      raise UserError(f'--beams={settings.beams}: a text that goes on is drawn, token '
-                      'by token; beams are for translation')
-    # As in training, where every document follows on an 'end'.
+      raise UserError(f'--beams={settings.beams}: continuations are sampled; beam '
+                      'search is for translation')
+    # As in training, where an 'end' precedes each document.
     start = [] if end is None else [end]
     texts = [np.append(start, encode(tokenizer, '--prompt', prompt))
              for prompt in prompts]
     if not all(map(len, texts)):
-      raise UserError("--prompt='': this tokenizer has no 'end' that a text could "
-                      'begin with; give a prompt')
+      raise UserError("--prompt='': this tokenizer has no 'end' to begin a text "
+                      'with; give a prompt')
     width = max(map(len, texts))
     decoding.require_room(width, settings.count, length)
     tokens = np.zeros((len(texts), width), np.int32)
     segments = np.zeros_like(tokens)
     for row, text in enumerate(texts):
       tokens[row, width - len(text):], segments[row, width - len(text):] = text, 1
-    # Only texts that the tokenizer knows: others would stop at any 'unknown'.
+    # Only stop texts that are a token: others would stop at any 'unknown'.
     known = [(stop, encode(tokenizer, '--stop', stop)) for stop in settings.stop]
     stops = {int(ids[0]) for stop, ids in known
              if len(ids) == 1 and tokenizer.decode(ids) == stop}
@@ -97,19 +97,19 @@ def next_token(model, *, tokenizer) -> Task:
 def masked_token(model, *, tokenizer, rate: float = 0.15) -> Task:
   """The tokens that were masked (Devlin et al., *BERT*, 2019).
 
-  Of each text a fraction of the tokens is predicted, at least one: 80 % of these become
-  the mask, 10 % some other token, 10 % stay. Special tokens are not predicted. In
-  training the choice differs every time; in an evaluation it depends on the text
-  alone.
+  A fraction of the tokens of each text is predicted, at least one: 80 % of these are
+  replaced by the mask, 10 % by a random token, and 10 % are kept. Special tokens are
+  not predicted. In training the choice is random; in an evaluation it depends only on
+  the text.
 
   Args:
     model: Linen module, int `[batch, length]` and `masked_positions` `[batch, masked]`
       -> logits `[batch, masked, vocabulary]`.
-    tokenizer: of the training data, with a 'mask'; the run supplies it.
-    rate: fraction of the tokens that is predicted.
+    tokenizer: tokenizer of the training data, with a 'mask'; supplied by the run.
+    rate: fraction of the tokens that are predicted.
 
   Raises:
-    ValueError: for a tokenizer without 'mask', or another rate.
+    ValueError: for a tokenizer without 'mask', or a rate out of range.
   """
   if 'mask' not in tokenizer.special:
     raise ValueError('masked_token needs a tokenizer with the special token '

@@ -1,4 +1,4 @@
-"""Regression: one or more numbers for every example."""
+"""Regression: one or more numbers for each example."""
 
 from collections.abc import Callable
 from functools import partial
@@ -20,18 +20,18 @@ from bigmodels.tasks.task import (
 
 def regression(model, loss: Callable = losses.squared_error, *, target_mean, target_std,
                inputs: tuple[str, ...] = ('inputs',)) -> Task:
-  """Numbers for every example, learned in units of the targets' standard deviation.
+  """Predicts numbers, in units of the targets' standard deviation.
 
-  The model's answer is multiplied by `target_std` and moved by `target_mean`, so that
+  The model's output is multiplied by `target_std`, and `target_mean` is added, so that
   it starts in the range of the targets. Metrics and outputs are in the targets' own
-  units, the loss is in units of `target_std`.
+  units; the loss is in units of `target_std`.
 
   Args:
     model: Linen module, `[batch, ...]` -> `[batch, targets]`.
-    loss: (answer, target, both `[batch, targets]`) -> `[batch]`; see `losses`.
+    loss: (output, target, both `[batch, targets]`) -> `[batch]`; see `losses`.
     target_mean: mean of the training targets, `[targets]`.
-    target_std: their standard deviation. An experiment leaves both out: they are
-      fitted on the training split and kept with the run.
+    target_std: their standard deviation. An experiment omits both: they are computed
+      from the training split and saved with the run.
     inputs: columns that the model is called with, in this order.
   """
   mean = jnp.asarray(target_mean, jnp.float32)
@@ -39,20 +39,20 @@ def regression(model, loss: Callable = losses.squared_error, *, target_mean, tar
   columns = Columns(inputs)
 
   def objective(params, model_state, batch, key, train):
-    answer, model_state = apply(
+    output, model_state = apply(
       model, columns, params, model_state, batch, key=key, train=train)
-    answer = answer.astype(jnp.float32)
-    targets = labels_of(batch).reshape(len(answer), -1).astype(jnp.float32)
-    if answer.shape != targets.shape:
-      raise ValueError(f'regression: the model gives {answer.shape}, the targets are '
+    output = output.astype(jnp.float32)
+    targets = labels_of(batch).reshape(len(output), -1).astype(jnp.float32)
+    if output.shape != targets.shape:
+      raise ValueError(f'regression: the model gives {output.shape}, the targets are '
                        f'{targets.shape}')
     for name, value in (('target_mean', mean), ('target_std', std)):
       if value.shape not in ((), (1,), targets.shape[1:]):  # it would be broadcast
         raise ValueError(f'regression: {name} has the shape {value.shape}, the targets '
                          f'are {targets.shape}')
-    values = loss(answer, (targets - mean) / std)
+    values = loss(output, (targets - mean) / std)
     value, total = masked_mean(values, batch['mask'])
-    outputs = {'targets': targets, 'predictions': answer * std + mean}
+    outputs = {'targets': targets, 'predictions': output * std + mean}
     return value, (model_state, {'loss': total}, outputs)
 
   return Task(partial(init, model, columns), objective, columns.names,
@@ -60,7 +60,7 @@ def regression(model, loss: Callable = losses.squared_error, *, target_mean, tar
 
 
 def check(split: Split) -> None:
-  """Prints which targets are the same in all rows of a split: they have no R2."""
+  """Prints which targets are constant in a split, so that R2 is undefined."""
   if split.labels is None or not len(split.labels):
     return
   targets = np.asarray(split.labels).reshape(len(split.labels), -1)

@@ -1,4 +1,4 @@
-"""The type of a task, and what tasks of one module share."""
+"""The type of a task, and functions that tasks share."""
 
 import inspect
 from collections.abc import Callable
@@ -15,27 +15,27 @@ from bigmodels.metrics import Mean
 
 
 class Task(NamedTuple):
-  """What is learned: how a model is called on a batch, and how its answer is scored.
+  """What is learned: how a model is called on a batch, and how its output is scored.
 
   `init` and `loss` are pure functions. The others are optional, and run on the host.
 
   Attributes:
     init: (key, batch) -> params, model_state.
     loss: (params, model_state, batch, key, train) -> loss, (model_state, metrics,
-      outputs). The loss is the mean over unmasked examples. `metrics` are name -> a
-      `metrics.Metric`; that of the name 'loss' is a `metrics.Mean`. `outputs` are name
-      -> an array `[batch, ...]`.
+      outputs). The loss is the mean over unmasked examples. `metrics` maps names to
+      `metrics.Metric`s; 'loss' is a `metrics.Mean`. `outputs` maps names to arrays
+      `[batch, ...]`.
     inputs: columns of a batch that the model is called with.
     predictions: outputs that depend on the inputs alone, not on labels.
     check: (a `Split`) -> None; raises `UserError` for data that the task cannot learn
-      from, and prints what leaves a metric without a value.
+      from, and prints why a metric has no value.
     summarize: (outputs of a split, without masked examples) -> name -> number.
     plots: (outputs of a split, inputs: rows `[k]` -> arrays `[k, ...]`, classes) ->
       title -> figure.
-    snapshot: (outputs of a split) -> name -> array: what is kept of each evaluation for
-      the report. `plots` then takes `snapshots`, step -> that.
+    snapshot: (outputs of a split) -> name -> array, saved at each evaluation for the
+      report. `plots` then takes `snapshots`, step -> snapshot.
     generate: (params, model_state, prompts: list of texts, key, `decoding.Settings`)
-      -> for each prompt the text that follows it, and of how many tokens.
+      -> for each prompt its continuation, and the number of tokens in it.
   """
 
   init: Callable
@@ -50,16 +50,16 @@ class Task(NamedTuple):
 
 
 class Split(NamedTuple):
-  """What a task may check of a split before anything is trained.
+  """A split, as a task may check it before training.
 
   Attributes:
-    name: of the split, 'train' among them.
+    name: name of the split, such as 'train'.
     length: number of examples.
     classes: the classes of the labels, or None.
-    named: whether `classes` are their names: they may be numbers in place of these.
-    labels: `[length, ...]`; None where there are none, or they are not in memory.
-    outputs: shapes of what an evaluation gives for each example; empty for 'train'.
-    monitor: the metric that picks the best checkpoint, such as 'test/f1', or None.
+    named: whether `classes` are names; otherwise they are numbers.
+    labels: `[length, ...]`; None if there are none, or they are not in memory.
+    outputs: shapes of the outputs of an evaluation; empty for 'train'.
+    monitor: the metric that selects the best checkpoint, such as 'test/f1', or None.
     say: prints a line.
   """
 
@@ -78,7 +78,7 @@ class Columns(NamedTuple):
 
   Attributes:
     arguments: passed in this order.
-    keywords: passed by name, where the batch has them.
+    keywords: passed by name, if the batch has them.
   """
 
   arguments: tuple[str, ...] = ('inputs',)
@@ -103,12 +103,12 @@ class Columns(NamedTuple):
 
 
 def init(model, columns: Columns, key: jax.Array, batch) -> tuple[Any, Any]:
-  """Params and every other variable collection of a Linen module for a batch.
+  """Initialises the params and the other variable collections of a Linen module.
 
   Args:
     model: the module.
-    columns: that it is called with.
-    key: of the initialisation.
+    columns: the columns that it is called with.
+    key: PRNG key.
     batch: column -> `[batch, ...]`.
 
   Raises:
@@ -121,18 +121,18 @@ def init(model, columns: Columns, key: jax.Array, batch) -> tuple[Any, Any]:
 
 def apply(model, columns: Columns, params, model_state, batch, *, key: jax.Array,
           train: bool):
-  """The module's answer to a batch, and the collections it updated.
+  """The module's output for a batch, and the updated collections.
 
-  Masked examples are answered as zeros: whatever they hold, NaN included, reaches
-  neither the loss nor its gradient.
+  Masked examples are replaced by zeros, so that their values, even NaN, affect neither
+  the loss nor its gradient.
 
   Args:
     model: a Linen module.
-    columns: that it is called with.
+    columns: the columns that it is called with.
     params, model_state: its variables.
     batch: column -> `[batch, ...]`, with `mask` `[batch]`.
-    key: of dropout.
-    train: whether it is trained.
+    key: PRNG key for dropout.
+    train: whether this is a training step.
 
   Raises:
     ValueError: if the module cannot be called with these columns.
@@ -143,8 +143,8 @@ def apply(model, columns: Columns, params, model_state, batch, *, key: jax.Array
   call = partial(model.apply, variables, *arguments, **keywords, train=train)
   if not train or not model_state:
     return call(rngs={'dropout': key} if train else None), model_state
-  answer, updated = call(rngs={'dropout': key}, mutable=list(model_state))
-  return answer, {**model_state, **updated}
+  output, updated = call(rngs={'dropout': key}, mutable=list(model_state))
+  return output, {**model_state, **updated}
 
 
 def _checked(model, columns: Columns, batch) -> tuple[list, dict]:
@@ -165,9 +165,9 @@ def encode(tokenizer, flag: str, text: str) -> np.ndarray:
   """The tokens of a text, int32 `[n]`.
 
   Args:
-    tokenizer: of the run.
-    flag: that the text was given by, for the message.
-    text: to encode.
+    tokenizer: tokenizer of the run.
+    flag: the flag that gave the text, for the message.
+    text: the text to encode.
 
   Raises:
     UserError: if the tokenizer refuses the text.
@@ -211,7 +211,7 @@ def masked_mean(values: jax.Array, mask: jax.Array) -> tuple[jax.Array, Mean]:
 
 
 def token_weights(batch) -> jax.Array:
-  """The weight of each label, float32 `[batch, length]`: 0 where it does not count."""
+  """The weight of each label, float32 `[batch, length]`: 0 where it is ignored."""
   labels = batch['labels']
   weights = batch['weights'] if 'weights' in batch else jnp.ones(labels.shape)
   return weights.astype(jnp.float32) * batch['mask'][:, None]
@@ -220,16 +220,16 @@ def token_weights(batch) -> jax.Array:
 def score_tokens(logits: jax.Array, labels: jax.Array, weights: jax.Array, *,
                  smoothing: float = 0.0
                  ) -> tuple[jax.Array, dict[str, Mean], dict[str, jax.Array]]:
-  """The cross-entropy of tokens, a mean by weights.
+  """The cross-entropy of tokens, a weighted mean.
 
   Args:
     logits: `[batch, length, vocabulary]`.
     labels: int `[batch, length]`.
-    weights: float32 `[batch, length]`: 0 where a label does not count.
-    smoothing: of the labels, see `losses.cross_entropy`.
+    weights: float32 `[batch, length]`: 0 where a label is ignored.
+    smoothing: label smoothing, see `losses.cross_entropy`.
 
   Returns:
-    the loss; the metrics `loss` and `accuracy`; and the outputs `nats` and `tokens`,
+    The loss; the metrics `loss` and `accuracy`; and the outputs `nats` and `tokens`,
     sums over each example, `[batch]`.
   """
   values = losses.cross_entropy(logits, labels, smoothing=smoothing)

@@ -22,17 +22,17 @@ from bigmodels.tasks.task import (
 
 def translation(model, *, tokenizer, smoothing: float = 0.1, beams: int = 1,
                 penalty: float = 0.6) -> Task:
-  """A text in another language, token by token.
+  """Translates texts, token by token.
 
-  An evaluation translates every source, by beam search for `beams` > 1, and scores the
-  decoded texts against the decoded references: BLEU of detokenised text, by sacrebleu.
+  An evaluation translates every source, by beam search if `beams` > 1. It scores the
+  decoded translations against the decoded references by sacrebleu's BLEU.
 
   Args:
     model: `models.Transformer`, or a module with its methods.
-    tokenizer: of both languages; the run supplies it.
-    smoothing: of the labels in training, see `losses.cross_entropy`.
-    beams: of an evaluation's search; 1 takes the likeliest token every time.
-    penalty: for length, see `decoding.beam_search`.
+    tokenizer: tokenizer of both languages; supplied by the run.
+    smoothing: label smoothing in training, see `losses.cross_entropy`.
+    beams: hypotheses in an evaluation; 1 is greedy decoding.
+    penalty: length penalty, see `decoding.beam_search`.
 
   Raises:
     ValueError: for a tokenizer without 'begin' or 'end', or settings out of range.
@@ -42,14 +42,14 @@ def translation(model, *, tokenizer, smoothing: float = 0.1, beams: int = 1,
                      f'{missing[0]!r}; it has {", ".join(tokenizer.special) or "none"}')
   if not 0 <= smoothing < 1:
     raise ValueError(f'smoothing: must be >= 0 and < 1, got {smoothing}')
-  decoding.Settings(beams=beams, penalty=penalty)  # refuses what cannot be
+  decoding.Settings(beams=beams, penalty=penalty)  # refuses invalid values
   begin, end = (tokenizer.special[name] for name in ('begin', 'end'))
   columns = Columns(('inputs', 'decoder_inputs'), ('segments', 'decoder_segments'))
 
   def objective(params, model_state, batch, key, train):
     if not train and 'decoder_segments' in batch:
-      raise UserError('evals: a translation is scored row by row, and in these several '
-                      'pairs share one; set packed=None for the split')
+      raise UserError('evals: translations are scored row by row, but here several '
+                      'pairs share a row; set packed=None for the split')
     logits, model_state = apply(
       model, columns, params, model_state, batch, key=key, train=train)
     labels, weights = batch['labels'].astype(jnp.int32), token_weights(batch)
@@ -59,7 +59,7 @@ def translation(model, *, tokenizer, smoothing: float = 0.1, beams: int = 1,
       return value, (model_state, means, {})
     found = search(params, batch['inputs'], batch['segments'], beams=beams,
                    penalty=penalty, count=_longest(batch['inputs'].shape[1]))
-    # A tokenizer skips -1, which is no token.
+    # A tokenizer skips -1, which is not a token.
     return value, (model_state, means, {
       'translations': found, 'references': jnp.where(weights > 0, labels, -1),
       **outputs})
@@ -86,8 +86,8 @@ def translation(model, *, tokenizer, smoothing: float = 0.1, beams: int = 1,
     for name, harmless in (('temperature', (0, 1)), ('top_k', (None,)),
                            ('top_p', (None,))):
       if (value := getattr(settings, name)) not in harmless:
-        raise UserError(f'--{name}={value}: a translation is searched for, not drawn; '
-                        'leave it out, --beams says how wide the search is')
+        raise UserError(f'--{name}={value}: translations are found by beam search, not '
+                        'sampled; leave it out, and set --beams instead')
     if settings.samples > 1:
       raise UserError(f'--samples={settings.samples}: all translations of a text would '
                       'be the same')
@@ -114,5 +114,5 @@ def translation(model, *, tokenizer, smoothing: float = 0.1, beams: int = 1,
 
 
 def _longest(length: int) -> int:
-  """The most tokens of the translation of a text of this many."""
+  """The maximum number of tokens of the translation of a text of this length."""
   return length + length // 4 + 8

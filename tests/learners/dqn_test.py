@@ -65,7 +65,7 @@ def test_finds_the_exact_values(settings):
     0, 1500, lambda i, state: learner.step(state, BATCH)[0], state))(state)
   # The best from each room: -1 a step, 10 at the exit; staying costs a step more.
   best = np.array([-1 - DISCOUNT + 10 * DISCOUNT**2, -1 + 10 * DISCOUNT, 10])
-  values, _ = task.answer(
+  values, _ = task.apply(
     state.params, {}, jnp.eye(ROOMS), jax.random.PRNGKey(0), False)
   np.testing.assert_allclose(values[:, 1], best, atol=0.3)
   np.testing.assert_allclose(values[:, 0], -1 + DISCOUNT * best, atol=0.3)
@@ -87,7 +87,7 @@ def test_rewards_are_clipped_in_what_is_learned_and_not_in_the_returns():
   state, most = jax.jit(lambda state: jax.lax.fori_loop(
     0, 1500, step, (state, jnp.float32(-10))))(state)
   best = np.array([-1 - DISCOUNT + DISCOUNT**2, -1 + DISCOUNT, 1])
-  values, _ = task.answer(
+  values, _ = task.apply(
     state.params, {}, jnp.eye(ROOMS), jax.random.PRNGKey(0), False)
   np.testing.assert_allclose(values[:, 1], best, atol=0.2)
   assert float(most) == 8  # 10 - 2, not clipped

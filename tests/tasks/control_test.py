@@ -30,7 +30,7 @@ def test_pixels_are_scaled_and_other_integers_cast(dtype, scale):
   observations = jnp.array([[1, 2, 250], [0, 7, 3]], dtype)
   params, variables = task.init(
     jax.random.PRNGKey(0), {'inputs': observations, 'mask': jnp.ones(2)})
-  found, _ = task.answer(
+  found, _ = task.apply(
     params, variables, observations, jax.random.PRNGKey(0), False)
   expected = MODEL.apply(
     {'params': params}, observations.astype(jnp.float32) / scale, train=False)

@@ -49,17 +49,16 @@ def test_settings_are_checked(given, message):
 
 def test_room():
   for length in (None, 64):
-    decoding.require_room(60, 5, length)  # of which the last is never read
+    decoding.require_room(60, 5, length)  # the last one is never read
   with pytest.raises(decoding.TooLong) as error:
     decoding.require_room(65, 1, 64)
   assert error.value.room == 0
-  assert str(error.value) == ('the prompt has 65 tokens, the model can look at 64 '
-                              '(length)')
+  assert str(error.value) == ("the prompt has 65 tokens; the model's length is 64")
   with pytest.raises(decoding.TooLong) as error:
     decoding.require_room(60, 256, 64)
   assert error.value.room == 5
-  assert str(error.value) == ('the prompt has 60 tokens and 256 are wanted after it; '
-                              'the model can look at 64 (length), which leaves room '
+  assert str(error.value) == ('the prompt has 60 tokens and 256 new tokens were '
+                              "requested; the model's length is 64, which leaves room "
                               'for 5')
 
 
@@ -256,7 +255,7 @@ def test_the_last_token_is_not_read():
 
 
 def test_a_text_begins_with_something():
-  with pytest.raises(ValueError, match='tokens: must be at least one'):
+  with pytest.raises(ValueError, match='tokens: must have at least one token'):
     decoding.generate(counting([]), jnp.zeros((2, 0), jnp.int32),
                       jnp.zeros((2, 0), jnp.int32), KEY, count=3)
 

@@ -98,7 +98,7 @@ def test_a_pattern_that_matches_nothing():
   with pytest.raises(ValueError, match=r"'stem' matches .* no batch statistics, "
                                        'such as stem/norm'):
     _task('stem').init(KEY, BATCH)
-  with pytest.raises(ValueError, match='there is none'):
+  with pytest.raises(ValueError, match='there are none'):
     _task(model=models.Mlp(3)).init(KEY, BATCH)
 
 
@@ -109,7 +109,7 @@ def test_statistics_of_something_else_are_refused():
       seen = self.variable('batch_stats', 'mean', lambda: inputs.mean())
       return nn.Dense(3)(inputs.reshape(len(inputs), -1) - seen.value)
 
-  with pytest.raises(ValueError, match=r"'\.\*' matches mean, which is of no flax"):
+  with pytest.raises(ValueError, match=r"'\.\*' matches mean, which is not in a flax"):
     _task(model=Own()).init(KEY, BATCH)
 
 

@@ -326,7 +326,7 @@ def test_accuracy_says_nothing_of_a_model_that_is_told_no_class():
 
 
 def test_a_classifier_of_fewer_classes_is_refused():
-  with pytest.raises(UserError, match='classifier=somewhere: knows 2 classes, the '
+  with pytest.raises(UserError, match='classifier=somewhere: has 2 classes, the '
                      'model makes images of 3'):
     measured(classes=2)
 

@@ -258,12 +258,13 @@ def test_a_stop_that_is_no_token_stops_at_no_other():
 
 def test_what_cannot_go_on(gpt):
   task, params, _ = gpt
-  with pytest.raises(UserError, match=r'--beams=3: .* beams are for translation'):
+  with pytest.raises(UserError, match='--beams=3: continuations are sampled; '
+                     'beam search is for translation'):
     task.generate(params, {}, ['a'], KEY, decoding.Settings(count=2, beams=3))
-  with pytest.raises(decoding.TooLong, match='has 2 tokens and 12 are wanted'):
+  with pytest.raises(decoding.TooLong, match='has 2 tokens and 12 new tokens were'):
     task.generate(params, {}, ['a'], KEY, decoding.Settings(count=12))
   without = next_token(GPT, tokenizer=tokenizers.load(Characters().fit(['abc'])))
-  with pytest.raises(UserError, match="no 'end' that a text could begin with"):
+  with pytest.raises(UserError, match="no 'end' to begin a text with"):
     without.generate(params, {}, [''], KEY, decoding.Settings(count=2))
   for flag, prompt, stop in (('--prompt', 'ax', ()), ('--stop', 'a', ('x',))):
     with pytest.raises(UserError, match=f"{flag}: the character 'x' at position"):

@@ -227,8 +227,9 @@ def test_beams_and_stops_of_the_command_line():
 
 
 @pytest.mark.parametrize(('given', 'message'), [
-  ({'temperature': 0.5}, '--temperature=0.5: a translation is searched for'),
-  ({'top_k': 5}, '--top_k=5: a translation'), ({'top_p': 0.9}, '--top_p=0.9: a tr')])
+  ({'temperature': 0.5}, '--temperature=0.5: translations are found by beam search'),
+  ({'top_k': 5}, '--top_k=5: translations'),
+  ({'top_p': 0.9}, '--top_p=0.9: translations')])
 def test_settings_of_draws_are_refused(given, message):
   task = translation(MODEL, tokenizer=WORDS)
   with pytest.raises(UserError, match=message):
@@ -308,5 +309,5 @@ def test_pairs_that_share_a_row_have_the_loss_of_pairs_apart():
 
 def test_an_evaluation_needs_a_row_for_each_pair():
   task = translation(MODEL, tokenizer=WORDS)
-  with pytest.raises(UserError, match='several pairs share one; set packed=None'):
+  with pytest.raises(UserError, match='several pairs share a row; set packed=None'):
     task.loss(params(), {}, packed(PAIRS)[0], KEY, False)

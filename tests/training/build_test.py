@@ -125,7 +125,7 @@ def test_a_single_class_is_not_answered_with_a_width():
 @pytest.mark.parametrize('width', [2, 4])
 def test_a_model_for_another_number_of_classes(width):
   ready = built(given([0, 1, 2], ALL), given([0, 1, 2], ALL))
-  with pytest.raises(UserError, match=rf'answers for {width} classes, the data has 3: '
+  with pytest.raises(UserError, match=rf'has {width} outputs, the data has 3 classes: '
                      r'set --config\.model\.num_outputs=3'):
     said(ready, 'probabilities', width)
 
@@ -196,9 +196,9 @@ def test_integers_are_no_targets():
 
 
 @pytest.mark.parametrize('labels, message', [
-  (np.zeros(4, np.float32), r'labels\.astype\(int\) makes classes of whole numbers'),
-  (np.zeros((4, 1), np.int32), r'int32 \(2, 1\); labels\[:, 0\] is the one column'),
-  (np.eye(4, 3, dtype=np.int32), r'of rows with a single 1, labels\.argmax\(1\) is'),
+  (np.zeros(4, np.float32), r'labels\.astype\(int\) turns whole numbers into'),
+  (np.zeros((4, 1), np.int32), r'int32 \(2, 1\); labels\[:, 0\] takes the single'),
+  (np.eye(4, 3, dtype=np.int32), r'; labels\.argmax\(1\) turns one-hot rows into'),
   (np.zeros((4, 3, 2), np.int32), r'got int32 \(2, 3, 2\)$'),
 ])
 def test_labels_of_a_shape_that_is_no_class(labels, message):

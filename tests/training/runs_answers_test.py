@@ -583,7 +583,7 @@ NAMES, NUMBERS = ('cat', 'dog', 'elk'), ('0', '1', '2')
   (NUMBERS, NAMES, (False, True), 3, "class 0 is 'cat' in judge in J, and '0' in the "
    'data of this run; one of them has numbers for names, so they are compared by '
    'number'),
-  (NAMES, ('cat', 'dog'), (True, True), 3, 'refused: --config.task.classifier=J: knows '
+  (NAMES, ('cat', 'dog'), (True, True), 3, 'refused: --config.task.classifier=J: has '
    '2 classes, the model makes images of 3')])
 def test_a_judge_of_other_classes_is_no_measure(classes, judged, named, told, words):
   adam, lines = partial(optax.adam, 1e-3), []
