@@ -210,7 +210,7 @@ def mutate(target: Target, seed: int) -> Outcome:
 
 
 # In lines that report that something has changed.
-_WORDS = ('is damaged', 'not as in', 'is not as', 'has lost', 'only half written',
+_WORDS = ('is damaged', 'different from', 'is not as', 'has lost', 'only half written',
           'not there', 'starting at step 0', 'anew', 'warning', 'no checkpoint')
 
 

@@ -1,1 +1,1 @@
-"""The command line: flags, exit codes, and the request that a mode gets."""
+"""The command line: flags, exit codes, and the request passed to a mode."""

@@ -1,8 +1,8 @@
-"""The flags of run.py: those of every mode, those of one mode, and overrides.
+"""The flags of run.py: common flags, flags of one mode, and overrides.
 
 The flags of a mode are the keyword arguments of its `run`, as the knobs of an
-experiment are those of its `config`. They are read from the text of its file: nothing
-is imported before the command line is known to be right.
+experiment are those of its `config`. They are read from the text of its file, so that
+the command line is checked before anything is imported.
 """
 
 import ast
@@ -47,23 +47,23 @@ flags.DEFINE_float('hang_timeout', 120, 'seconds without a message from another 
                    'process before this one ends', lower_bound=1)
 flags.register_validator('hang_timeout', math.isfinite, 'must be a finite number')
 flags.DEFINE_bool('trust', False, 'import and execute anything that a stored run '
-                  'names, one that --workdir, config.txt or classifier opens')
+                  'names, whether opened by --workdir, config.txt or classifier')
 flags.DEFINE_bool('list', False, 'list the experiments')
 
-# The annotation of an argument of `run`, without `| None` -> how its flag is defined.
+# Annotation of an argument of `run`, without `| None` -> how its flag is defined.
 _DEFINE = {'str': flags.DEFINE_string, 'int': flags.DEFINE_integer,
            'float': flags.DEFINE_float, 'bool': flags.DEFINE_bool,
            'list[str]': flags.DEFINE_multi_string}
 
 
 def split(argv: list[str]) -> tuple[list[str], dict[str, str]]:
-  """Splits `--config.PATH=VALUE` and `--config.PATH VALUE` off a command line.
+  """Separates `--config.PATH=VALUE` and `--config.PATH VALUE` from other arguments.
 
   Returns:
     The other arguments; and path -> text.
 
   Raises:
-    UserError: for one without a name or value, given twice, or not in UTF-8.
+    UserError: for an override without a name or value, given twice, or not in UTF-8.
   """
   rest, overrides = [], {}
   arguments = iter(argv)
@@ -96,7 +96,7 @@ def file_of(mode: str) -> pathlib.Path:
     mode: a name in `bigmodels/modes/`, or the path of any `.py` file.
 
   Raises:
-    UserError: if there is none.
+    UserError: if there is no such file.
   """
   if mode in MODES:
     return MODES[mode]
@@ -134,7 +134,7 @@ def of_mode(mode: str) -> flags.FlagValues:
         'type') from None
     if name in flags.FLAGS or name == 'config':
       raise UserError(f'{path}, line {argument.lineno}: {name}: choose another name, '
-                      'every mode has a flag of this one')
+                      'every mode has a flag with this one')
   return found
 
 
@@ -169,7 +169,7 @@ def _run_of(path: pathlib.Path) -> ast.FunctionDef:
 
 
 def _arguments_of(docstring: str) -> dict[str, str]:
-  """Name -> text, of what a docstring has under `Args:`."""
+  """Name -> text, for the `Args:` section of a docstring."""
   section = re.search(r'^Args:\n((?:  .*\n|\n)*)', f'{docstring}\n', re.MULTILINE)
   found = re.findall(r'^  (\w+): (.*(?:\n    .*)*)', section[1] if section else '',
                      re.MULTILINE)
@@ -180,7 +180,8 @@ def parse(argv: list[str]) -> tuple[list[str], dict[str, Any]]:
   """Parses a command line without overrides.
 
   Returns:
-    What is left of it, the name of the program first; and the flags of the mode.
+    The arguments that are not flags, starting with the name of the program; and the
+    flags of the mode.
 
   Raises:
     UserError: for an unknown flag, a wrong value, or a flag given twice.
@@ -200,7 +201,7 @@ def parse(argv: list[str]) -> tuple[list[str], dict[str, Any]]:
       if flag.present > 1 and not isinstance(flag, flags.MultiFlag):
         raise UserError(f'--{flag.name}: given {flag.present} times')
   except SystemExit:
-    sys.exit(0)  # --help, for which absl exits with 1
+    sys.exit(0)  # after --help, where absl would exit with 1
   except flags.UnrecognizedFlagError as error:
     raise _unknown(error.flagname, [flag.name for flag in legal]) from None
   except flags.Error as error:

@@ -1,4 +1,4 @@
-"""The part of the command line that every mode has."""
+"""The part of the command line that all modes share."""
 
 import contextlib
 import functools
@@ -20,19 +20,19 @@ from bigmodels.storage.workdir import StoredData, Workdir
 
 
 class Request(NamedTuple):
-  """The flags of every mode.
+  """The common flags of all modes.
 
   Attributes:
-    experiment: a name, the path of a `.py` file or of a `config.txt`; None for that
-      of the workdir.
+    experiment: a name, the path of a `.py` file or of a `config.txt`; None for the
+      experiment of the workdir.
     overrides: knob or dotted path -> text.
     workdir: a path, or None.
     data_dir: folder of TFDS datasets, or None.
     cache_dir: folder of decoded data and compiled programs.
     require_backend: 'cpu', 'gpu', 'tpu' or None.
-    mesh: to use instead of the experiment's, or None.
+    mesh: mesh to use instead of the experiment's, or None.
     parallel: 'jit' or 'pmap'.
-    address: of the other processes of the run.
+    address: how to reach the other processes of the run.
     hang_timeout: seconds without a message from another process before this one ends.
     trust: whether to import and execute anything that a stored run names.
   """
@@ -51,7 +51,7 @@ class Request(NamedTuple):
 
   def joined(self) -> contextlib.AbstractContextManager[ProcessGroup]:
     """Joins the processes of the run; see `processes.joined`."""
-    # The workdir, or its parent, is a folder that all of them see.
+    # All processes see the workdir, or its parent.
     return processes.joined(self.address, self.hang_timeout,
                             shared=self.workdir or 'runs')
 
@@ -60,11 +60,11 @@ class Request(NamedTuple):
 
     Args:
       group: the processes.
-      config_text: of the experiment.
+      config_text: config of the experiment as text.
       code: digest of its code.
 
     Raises:
-      UserError: in all of them, if they differ.
+      UserError: in all processes, if they differ.
     """
     group.agree('the command', '--workdir' if self.workdir else 'no --workdir')
     group.agree('the experiment', config_text)
@@ -74,10 +74,10 @@ class Request(NamedTuple):
   def described(self) -> DataContext:
     """A context in which data is described, but not read.
 
-    What the run in the workdir has fitted, such as a tokenizer, is not fitted again.
+    Whatever the run in the workdir has fitted, such as a tokenizer, is reused.
 
     Raises:
-      UserError: if that cannot be read.
+      UserError: if the workdir cannot be read.
     """
     stored = (Workdir(self.workdir).stored_data() if self.workdir
               else StoredData(None, {}))
@@ -95,11 +95,11 @@ class Request(NamedTuple):
       shapes_only=True, trust=self.trust)
 
   def layout(self, experiment: Experiment, devices: list | None = None) -> Layout:
-    """How arrays are laid out over devices.
+    """The layout of arrays over devices.
 
     Args:
-      experiment: its mesh is used without `--mesh`.
-      devices: None for those of this process.
+      experiment: its mesh is used unless `--mesh` is given.
+      devices: None for the devices of this process.
 
     Raises:
       UserError: if the mesh does not fit them.
@@ -108,10 +108,11 @@ class Request(NamedTuple):
       self.mesh or experiment.mesh, self.parallel, experiment.rules, devices)
 
   def recorded(self) -> tuple[Workdir, resolving.Resolved]:
-    """The workdir, where a run has a checkpoint, and the experiment of that run.
+    """The workdir of a run with a checkpoint, and the experiment of that run.
 
     Raises:
-      UserError: if there is none, or the command line names another experiment.
+      UserError: if there is no checkpoint, or the command line names another
+        experiment.
     """
     workdir = Workdir(self.workdir)
     resolved = workdir.recorded({}, trusted=self.trust)
@@ -122,12 +123,13 @@ class Request(NamedTuple):
     return workdir, resolved
 
   def resolve(self) -> resolving.Resolved:
-    """The experiment, with every override.
+    """The experiment with all overrides.
 
     Code that the user names is trusted on this machine from now on; see `trust`.
 
     Raises:
-      UserError: if none is named and the workdir holds none, or it cannot be resolved.
+      UserError: if neither the command line nor the workdir names an experiment, or it
+        cannot be resolved.
     """
     if self.experiment is None:
       if self.workdir is None:
@@ -143,7 +145,7 @@ class Request(NamedTuple):
       return config_file.from_file(path, self.overrides, trusted=self.trust,
                                    copy=copy if os.path.isdir(copy) else None)
     resolved = resolving.resolve(self.experiment, self.overrides)
-    # A text that begins with a letter or has a colon may be the name of other code.
+    # A text that begins with a letter or contains a colon may name other code.
     names = any(v[:1].isalpha() or ':' in v for v in self.overrides.values())
     config_file.remember(resolved, all_lines=names)
     return resolved

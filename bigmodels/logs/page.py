@@ -1,4 +1,4 @@
-"""The frame of the report and its look, light, dark and printed."""
+"""The HTML frame and the style sheet of the report: light, dark and printed."""
 
 PAGE = """\
 <!doctype html>

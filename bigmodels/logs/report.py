@@ -1,7 +1,7 @@
-"""The report: a run on one page, a single HTML file that needs nothing but a browser.
+"""The report of a run: one self-contained HTML page.
 
-Plots are inline SVG whose black, white and grey become colours of the page, so they
-follow its light or dark scheme; one that is larger than a picture of itself becomes a
+Plots are inline SVG. Black, white and grey are replaced by colours of the page, so that
+plots follow its light or dark scheme. A plot that would be larger than a PNG becomes a
 PNG on a white card.
 """
 
@@ -36,20 +36,20 @@ def write(path: str | pathlib.Path, *, title: str, config_text: str,
           records: Sequence[Mapping[str, Any]], result: Mapping[str, Any],
           plots: Mapping[str, Mapping[str, Any]], monitor: str | None = None,
           classes: Sequence[str] | None = None, data: Sequence[str] = ()) -> None:
-  """Writes the report; a reader finds the one before or this one, never half of it.
+  """Writes the report atomically.
 
   Args:
-    path: of the HTML file.
-    title: of the page.
-    config_text: lines `path = value`, in groups with an empty line between.
-    records: what metrics.jsonl holds, `{'step': 50, 'train/loss': 0.3}` each. A list
-      has a number for each member, drawn as a line each and shown as their mean; None
-      and NaN are not numbers; arrays of several axes are skipped.
-    result: what result.json holds; whatever it lacks is not shown.
+    path: path of the HTML file.
+    title: title of the page.
+    config_text: lines `path = value`, in groups separated by an empty line.
+    records: records of metrics.jsonl, such as `{'step': 50, 'train/loss': 0.3}`. A list
+      has a number for each member; members are drawn as lines and shown as their mean.
+      None and NaN are missing values; arrays of several axes are skipped.
+    result: content of result.json; missing entries are not shown.
     plots: split -> title -> matplotlib Figure.
-    monitor: the metric that matters most, such as 'validation/accuracy'.
+    monitor: the most important metric, such as 'validation/accuracy'.
     classes: names for the rows of the table of per-class metrics.
-    data: lines about the data: what was found in it, guessed, dropped and changed.
+    data: lines about the data: what was found, guessed, dropped and changed.
   """
   metrics = {k: mean(v) for k, v in (result.get('metrics') or {}).items()}
   metrics = {k: v for k, v in metrics.items() if v is not None}
@@ -222,7 +222,7 @@ def _section(name, content):
 
 
 def _series(records):
-  """Collects metric -> split -> (steps, values), and name -> steps not finite.
+  """Collects metric -> split -> (steps, values), and name -> steps with NaN or inf.
 
   Values are `[n]`, or `[n, members]` if any of them is a list.
   """
@@ -235,7 +235,7 @@ def _series(records):
         continue
       if not np.isfinite(value).all():
         not_finite.setdefault(key, set()).add(record['step'])
-      # After a resume a step may occur twice: the later line counts.
+      # After a resume a step may occur twice; the later record is used.
       points.setdefault(name, {}).setdefault(split, {})[record['step']] = (
         np.where(np.isfinite(value), value, math.nan))
   series = {
@@ -245,7 +245,7 @@ def _series(records):
 
 
 def _arrays(points):
-  """Sorts step -> value into steps and values; a member that is missing is NaN."""
+  """Sorts step -> value into steps and values; a missing member is NaN."""
   steps, values = zip(*sorted(points.items()), strict=True)
   if all(value.ndim == 0 for value in values):
     return steps, np.array(values)
@@ -270,10 +270,10 @@ def _choose(series):
 
 
 def _headlines(metrics, monitor, most=4):
-  """Returns two metrics of each evaluated split, by how much they matter.
+  """Returns the two most important metrics of each evaluated split.
 
-  The monitored one is the first, the loss the last; the rest are in the order in which
-  the task returns them.
+  The monitored metric is first and the loss is last; the rest are in the order of the
+  task.
   """
   splits = {}
   for key in metrics:
@@ -314,7 +314,7 @@ def _card(name, figure, prefix):
 
 def _svg(figure, prefix, name):
   metadata = dict.fromkeys(('Creator', 'Date', 'Format', 'Type'))
-  # As text, not outlines: it takes the page's font and can be searched and copied.
+  # Text instead of outlines: it uses the page's font, and can be searched and copied.
   text = _save(figure, {'svg.fonttype': 'none', 'svg.hashsalt': prefix}, format='svg',
                facecolor='none', metadata=metadata).decode()
   text = text[text.index('<svg'):]
@@ -338,7 +338,7 @@ def _save(figure, settings, **options):
 
   buffer = io.BytesIO()
   with matplotlib.rc_context(settings), warnings.catch_warnings():
-    # A browser has the glyphs that matplotlib's own font may lack.
+    # A browser has glyphs that matplotlib's font may not have.
     warnings.filterwarnings('ignore', 'Glyph', UserWarning)
     figure.savefig(buffer, **options)
   return buffer.getvalue()

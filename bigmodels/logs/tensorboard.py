@@ -12,10 +12,10 @@ from bigmodels.storage.workdir import Workdir
 
 
 class TensorBoard:
-  """Writes scalars, synchronously, so that an error is raised where it occurs."""
+  """Writes scalars synchronously, so that errors are raised where they occur."""
 
   def __init__(self, workdir: Workdir, step: int):
-    """Starts an event file; TensorBoard then hides what older files have after `step`.
+    """Starts an event file; TensorBoard then hides older events after `step`.
 
     Raises:
       UserError: if the disk cannot be written.
@@ -36,7 +36,7 @@ class TensorBoard:
     """Adds the metrics of a record; member 0 of a list is `name/0`.
 
     Args:
-      step: of the record.
+      step: step of the record.
       record: flat name -> logged value. None, and arrays of several axes, are skipped.
 
     Raises:

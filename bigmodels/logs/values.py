@@ -1,6 +1,6 @@
 """Logged values: a number, or a list of numbers, such as one for each member of a run.
 
-A list is what a metric with one axis leaves in `metrics.jsonl`. Arrays of more axes are
+A metric with one axis is logged as a list in `metrics.jsonl`. Arrays with more axes are
 logged as nested lists, and not shown.
 """
 
@@ -25,6 +25,6 @@ def members(value: Any) -> np.ndarray | None:
 
 
 def mean(value: Any) -> float | None:
-  """Returns the mean of a logged value over members, or None where `members` does."""
+  """Returns the mean of a logged value over members, or None if `members` does."""
   array = members(value)
   return None if array is None else float(array.mean())

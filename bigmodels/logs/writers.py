@@ -1,4 +1,4 @@
-"""All that a running loop shows: `metrics.jsonl`, TensorBoard, the progress bar."""
+"""The outputs of a running loop: `metrics.jsonl`, TensorBoard, the progress bar."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,23 +13,23 @@ from bigmodels.storage.workdir import Workdir
 
 
 class Writers:
-  """The logs of a run, written by one of its processes; the others have `Silent`.
+  """The logs of a run. One of its processes writes them; the others use `Silent`.
 
   Attributes:
-    records: lines of the log of metrics.
+    records: number of lines of the log of metrics.
   """
 
   def __init__(self, workdir: Workdir, step: int, steps: int, batch_size: int):
     """Opens the files and drops every record after `step`.
 
     Args:
-      workdir: of the run.
-      step: where the run is.
-      steps: of the whole run.
-      batch_size: examples a step.
+      workdir: workdir of the run.
+      step: current step of the run.
+      steps: number of steps of the whole run.
+      batch_size: examples per step.
 
     Raises:
-      UserError: if a log cannot be read, or the disk not be written.
+      UserError: if a log cannot be read, or the disk cannot be written.
     """
     self._workdir = workdir
     self._metrics = RecordsFile(workdir, workdir.metrics, step)
@@ -44,26 +44,26 @@ class Writers:
     return self._metrics.digest
 
   def write(self, step: int, record: Mapping[str, Any]) -> None:
-    """Adds metrics to the log. It holds no times: equal runs have equal logs.
+    """Adds metrics to the log. It contains no times: equal runs have equal logs.
 
     Args:
-      step: of the record.
+      step: step of the record.
       record: flat name -> number, or (nested) list of numbers.
     """
     self._metrics.write({'step': step, **record})
     self._tensorboard.write(step, record)
 
   def utilization(self, step: int, record: Mapping[str, float]) -> None:
-    """Adds how well the devices were used."""
+    """Adds the utilization of the devices."""
     self._utilization.write({'step': step, **record})
     self._tensorboard.write(step, {f'utilization/{k}': v for k, v in record.items()})
 
   def snapshot(self, step: int, split: str, arrays: Mapping[str, np.ndarray]) -> None:
-    """Keeps arrays of an evaluation for the report.
+    """Saves arrays of an evaluation for the report.
 
     Args:
-      step: of the evaluation.
-      split: that was evaluated.
+      step: step of the evaluation.
+      split: name of the evaluated split.
       arrays: name -> `[...]`.
     """
     snapshots.write(self._workdir, step, split, arrays)
@@ -77,7 +77,7 @@ class Writers:
     self._progress_bar.log(step, record, seconds)
 
   def update(self, step: int, seconds: float) -> None:
-    """Shows how far training is; see `ProgressBar.update`."""
+    """Shows the progress of training; see `ProgressBar.update`."""
     self._progress_bar.update(step, seconds)
 
   def say(self, text: str) -> None:
@@ -85,11 +85,11 @@ class Writers:
     self._progress_bar.say(text)
 
   def sync(self) -> None:
-    """Returns when all records would outlive a power failure."""
+    """Returns when all records would survive a power failure."""
     self._metrics.sync()
 
   def close(self) -> None:
-    """Closes all files; none may be written after that."""
+    """Closes all files; nothing may be written after that."""
     for file in (self._progress_bar, self._tensorboard, self._utilization,
                  self._metrics):
       file.close()

@@ -1,7 +1,7 @@
-"""Metrics: sums that add up over batches, and numbers of a whole split on the host.
+"""Metrics: sums that are added over batches, and statistics of a whole split.
 
-Definitions are those of scikit-learn, so that numbers are comparable. The metrics that
-matter most come first in a result, as the report shows them.
+Definitions follow scikit-learn, so that numbers are comparable. The most important
+metrics come first in a result, and in the report.
 """
 
 from bigmodels.metrics.classification import classification

@@ -10,10 +10,10 @@ def classification(outputs: dict[str, np.ndarray]) -> dict[str, float]:
     outputs: `labels` `[n]`, `predictions` `[n]`, `probabilities` `[n, classes]`.
 
   Returns:
-    Name -> number; `f1/3` is that of class 3. The macro averages are over the classes
-    that occur among labels or predictions; the number of any other class is 0, as is
-    0 / 0. AUC of more than two classes is the mean of one class against the rest; it is
-    left out if a class has no example.
+    Name -> number; `f1/3` is the F1 of class 3. Macro averages are over the classes
+    that occur among labels or predictions; other classes have 0, as has 0 / 0. AUC of
+    more than two classes is the one-vs-rest mean; it is omitted if a class has no
+    example.
   """
   from sklearn import metrics
 
@@ -22,8 +22,8 @@ def classification(outputs: dict[str, np.ndarray]) -> dict[str, float]:
   classes = np.arange(scores.shape[-1])
   result = {'accuracy': float(np.mean(labels == predictions))}
   if len(np.unique(labels)) == len(classes) and np.all(np.isfinite(scores)):
-    # Equals `multi_class='ovr'`, which refuses float32 rows that add up to 1 only
-    # within rounding; normalized again, ties would no longer be ties.
+    # Equals `multi_class='ovr'`, which refuses float32 rows that add up to 1 only up
+    # to rounding; normalizing them again would break ties.
     ones = classes if len(classes) > 2 else [1]
     result['auc'] = float(np.mean([
       metrics.roc_auc_score(labels == c, scores[:, c]) for c in ones]))

@@ -1,4 +1,4 @@
-"""Metrics of generated images, in the space of some network's features."""
+"""Metrics of generated images, in the feature space of a network."""
 
 import numpy as np
 
@@ -8,14 +8,14 @@ def generation(features: dict[str, np.ndarray], neighbours: int = 3
   """Compares the features of generated images with those of real ones.
 
   Args:
-    features: `generated`, `real` and `train`, each `[n, width]`: of generated images,
-      of real ones that nothing was trained on, and of some of the training split.
+    features: `generated`, `real` and `train`, each `[n, width]`: features of generated
+      images, of real images that were not trained on, and of training images.
     neighbours: see `precision_recall`.
 
   Returns:
     Name -> number: `frechet` from generated to training images; `frechet_real` from
-    the other real ones to them, which is the score of a perfect generator with as many
-    images; `precision` and `recall` of the generated against the real ones.
+    the other real images to training images, the score of a perfect generator with the
+    same number of images; `precision` and `recall` of generated against real images.
 
   Raises:
     ValueError: if there are at most `neighbours` real or generated images.
@@ -30,8 +30,8 @@ def generation(features: dict[str, np.ndarray], neighbours: int = 3
 def frechet(first: np.ndarray, second: np.ndarray) -> float:
   """Computes the squared Fréchet distance of two sets of features.
 
-  FID (Heusel et al., *GANs Trained by a Two Time-Scale Update Rule*, 2017), in the
-  features that are given: the distance of Gaussians of the same mean and covariance,
+  FID (Heusel et al., *GANs Trained by a Two Time-Scale Update Rule*, 2017), for the
+  given features: the distance of Gaussians with the same mean and covariance,
   `|m - n|^2 + trace(A + B - 2 (A B)^(1/2))` (Dowson and Landau, 1982). It scales with
   the features, so it cannot be compared across networks.
 
@@ -55,9 +55,9 @@ def precision_recall(real: np.ndarray, generated: np.ndarray, neighbours: int = 
                      ) -> tuple[float, float]:
   """Computes the fraction of generated features among the real ones, and vice versa.
 
-  A point is among a set if it is as near to one of its points as that point's k-th
-  nearest neighbour in the set (Kynkäänniemi et al., *Improved Precision and Recall
-  Metric for Assessing Generative Models*, 2019).
+  A point is among a set if its distance to a point of the set is at most the distance
+  of that point to its k-th nearest neighbour in the set (Kynkäänniemi et al., *Improved
+  Precision and Recall Metric for Assessing Generative Models*, 2019).
 
   Args:
     real: `[n, width]`.

@@ -4,11 +4,11 @@ import numpy as np
 
 
 def language(outputs: dict[str, np.ndarray]) -> dict[str, float]:
-  """Computes perplexity, the exponential of the mean loss of a token.
+  """Computes perplexity, the exponential of the mean loss per token.
 
   Args:
-    outputs: `nats`, the summed loss of each text, and `tokens`, how many it has; both
-      `[n]`.
+    outputs: `nats`, the summed loss of each text, and `tokens`, its number of tokens;
+      both `[n]`.
 
   Returns:
     Name -> number; empty if there are no tokens.

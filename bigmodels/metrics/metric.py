@@ -9,20 +9,20 @@ import numpy as np
 class Metric(Protocol):
   """A NamedTuple of arrays of any shape, each a sum over examples.
 
-  Sums add up over examples, microbatches, devices and batches, so a metric is exact
-  however a split is divided; masked examples add zeros.
+  Sums are added over examples, microbatches, devices and batches, so a metric is exact
+  however a split is divided. Masked examples add zeros.
   """
 
   def compute(self) -> Any:
     """Returns the value of the sums: a number, an array, or a dict name -> either.
 
-    It runs on the host, on NumPy arrays, which are float64 where batches were added.
+    It runs on the host, on NumPy arrays, which are float64 if batches were added.
     The result is None if nothing was counted.
     """
 
 
 class Mean(NamedTuple):
-  """A mean over examples, or over whatever is counted.
+  """A mean over examples, or over other units such as tokens.
 
   Attributes:
     total: sum of the values, `[...]`.

@@ -12,9 +12,9 @@ def regression(outputs: dict[str, np.ndarray]) -> dict[str, float]:
     outputs: `targets` and `predictions`, both `[n, targets]`.
 
   Returns:
-    Name -> number. R2 is left out if a target is constant, where scikit-learn's
-    0 or 1 does not depend on the predictions. MAE and MSE are NaN, and R2 is left out,
-    if any value is not finite.
+    Name -> number. R2 is omitted if a target is constant, as scikit-learn's value of 0
+    or 1 would not depend on the predictions. If any value is not finite, R2 is omitted,
+    and MAE and MSE are NaN.
 
   Raises:
     ValueError: if the two shapes differ.
@@ -29,7 +29,7 @@ def regression(outputs: dict[str, np.ndarray]) -> dict[str, float]:
   if not (np.all(np.isfinite(targets)) and np.all(np.isfinite(predictions))):
     return {'mae': float('nan'), 'mse': float('nan')}
   result = {}
-  # Not the variance: rounding can make that of a constant nonzero.
+  # Not the variance, which rounding can make nonzero for a constant.
   if np.all(np.ptp(targets, axis=0) > 0):
     with warnings.catch_warnings():
       warnings.simplefilter('error')

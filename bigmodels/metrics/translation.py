@@ -7,7 +7,7 @@ def bleu(translations: Sequence[str], references: Sequence[str]) -> dict[str, fl
   """Computes corpus BLEU, 0 to 100, with one reference for each translation.
 
   Papineni et al., *BLEU: a Method for Automatic Evaluation of Machine Translation*,
-  2002; by sacrebleu, with its tokenization '13a' of detokenized text, cased.
+  2002; computed by sacrebleu on detokenized, cased text, with tokenization '13a'.
   """
   import sacrebleu
 

@@ -1,4 +1,4 @@
-"""--mode=doctor: the machine and its software, and whether they compute correctly.
+"""--mode=doctor: reports the machine and its software, and checks their results.
 
 It needs no experiment, no network and no cache. It prints plain text, for bug reports.
 """
@@ -23,10 +23,10 @@ from bigmodels.hardware import devices, program_cache, releases
 from bigmodels.hardware.self_check import check
 from bigmodels.hardware.self_check.programs import PROGRAMS
 
-USES_CACHE = False  # it reports what is wrong with it
+USES_CACHE = False  # this mode checks the cache
 _PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy',
              'tensorflow-datasets')
-# Package outside of requirements.txt -> what needs it.
+# Package that is not in requirements.txt -> what needs it.
 _OPTIONAL = {
   'libtpu': '--mode=plan --topology, and a TPU; pip install "jax[tpu]"',
   'gymnasium': 'environments.Gymnasium; pip install -r requirements-agents.txt',
@@ -57,9 +57,9 @@ def run(request: Request) -> None:
   backend = _show_devices(request.require_backend)
   _self_check(backend)
   if wrong:
-    raise UserError(f'--cache_dir: {len(wrong)} of the files there are not as they '
-                    f'were written: {"; ".join(wrong[:3])}; a run recreates them when '
-                    'it next needs them. Check the disk')
+    raise UserError(f'--cache_dir: {len(wrong)} files there differ from what was '
+                    f'written: {"; ".join(wrong[:3])}; a run recreates them when it '
+                    'next needs them. Check the disk')
 
 
 def _row(name: str, text: object) -> None:
@@ -79,7 +79,7 @@ def _show_machine() -> None:
 
 
 def _processor() -> str:
-  with contextlib.suppress(OSError):  # elsewhere than on Linux
+  with contextlib.suppress(OSError):  # only Linux has it
     for line in pathlib.Path('/proc/cpuinfo').read_text().splitlines():
       if line.startswith('model name'):
         return line.partition(':')[2].strip()
@@ -109,8 +109,8 @@ def _show_cache(folder: pathlib.Path) -> tuple[str, ...]:
   problem = devices.write_error(folder)
   if problem:
     _row('cache', f'{folder}: problem: {problem}; choose another with --cache_dir. '
-                  'Without a cache, programs are compiled at every start, and data of '
-                  'TFDS cannot be decoded')
+                  'Without a cache, programs are compiled at every start, and TFDS '
+                  'data cannot be decoded')
   else:
     _row('cache', f'{folder}: writable')
   for name, part in (('compiled programs', 'xla'), ('decoded data', 'decoded')):
@@ -126,7 +126,7 @@ def _show_cache(folder: pathlib.Path) -> tuple[str, ...]:
 
 
 def _show_decoded(folder: pathlib.Path) -> tuple[str, ...]:
-  """Compares all decoded data with its checksums; returns what is wrong with it."""
+  """Compares all decoded data with its checksums; returns the damaged files."""
   found = array_cache.examine(folder)
   if found.files or found.damaged:
     _row('', f'{found.files:,} files of arrays, {found.nbytes / 1e6:,.1f} MB, compared '
@@ -135,13 +135,13 @@ def _show_decoded(folder: pathlib.Path) -> tuple[str, ...]:
   for line in found.damaged:
     print(f'wrong: {line}', flush=True)
   if found.older:
-    _row('', 'of an older version, without checksums, so it will be decoded again when '
-             f'it is next read: {", ".join(found.older)}')
+    _row('', 'from an older version, without checksums; it will be decoded again when '
+             f'next read: {", ".join(found.older)}')
   left = scratch.left_over(folder)
   if left:
     size = sum(scratch.size_of(each)[1] for each in left)
     _row('', f'{len(left)} folder{"s" * (len(left) > 1)} that killed runs left, '
-             f'{size / 1e6:,.1f} MB: removed when a run next reads data of TFDS')
+             f'{size / 1e6:,.1f} MB: removed when a run next reads TFDS data')
   return found.damaged
 
 
@@ -176,8 +176,8 @@ def _self_check(backend: str) -> None:
     UserError: if there are any.
   """
   start, wrong, other_bits = time.perf_counter(), [], 0
-  _row('self-check', f'{len(PROGRAMS)} programs, each compiled by default, as a run '
-                     'compiles it, and without optimizations')
+  _row('self-check', f'{len(PROGRAMS)} programs, each compiled with default options, '
+                     'as in a run, and without optimizations')
   with devices.compilation_cache_disabled():
     findings = check.check_all(PROGRAMS, devices.compiler_options(backend),
                                threads=min(4, 2 * (_cores() or 1)))
@@ -190,7 +190,7 @@ def _self_check(backend: str) -> None:
         _row('', f'{number} done, {time.perf_counter() - start:.0f} s')
   if other_bits and backend == 'gpu':
     _row('', f'{other_bits} differ in their last bits from run to run, as sums on a '
-             'GPU may')
+             'GPU can')
   seconds = time.perf_counter() - start
   if not wrong:
     _row('self-check', f'{len(PROGRAMS)} programs: all right, {seconds:.0f} s')

@@ -1,4 +1,4 @@
-"""--mode=eval: evaluates the best checkpoint of a workdir again."""
+"""--mode=eval: re-evaluates the best checkpoint of a workdir."""
 
 import contextlib
 
@@ -11,19 +11,19 @@ from bigmodels.training import opening, results
 
 
 def run(request: Request) -> None:
-  """Evaluates the best checkpoint, and compares with `result.json`.
+  """Evaluates the best checkpoint, and compares the result with `result.json`.
 
   Raises:
     UserError: if there is no workdir, or its run cannot be opened.
   """
   if request.workdir is None:
-    raise UserError('--mode=eval: name the --workdir of a run')
+    raise UserError('--mode=eval: set the --workdir of a run')
   workdir, resolved = request.recorded()
   with contextlib.ExitStack() as stack:
     group = stack.enter_context(request.joined())
     say, text = group.say, files.read_text(workdir.config)
     request.agree(group, text, resolved.source.digest)
-    # The same file for all: two runs may well have the same text in it.
+    # Compares the file, not its text, which may be the same in two runs.
     group.agree('the workdir', str(workdir.config.stat().st_mtime_ns))
     group.announce()
     say(f'workdir: {workdir.path}')
@@ -41,7 +41,7 @@ def run(request: Request) -> None:
     before = result['metrics']
     changed = [k for k, v in found.items() if k in before and before[k] != v]
     if changed:
-      say('not as in result.json: ' + ', '.join(
+      say('different from result.json: ' + ', '.join(
         f'{k} was {before[k]!r}' for k in changed))
       for line in _causes(result, resolved, run.step):
         say(f'  {line}')
@@ -50,11 +50,11 @@ def run(request: Request) -> None:
 
 
 def _causes(result: dict, resolved: Resolved, step: int) -> list[str]:
-  """What is not as it was when a result was written, and can change its numbers."""
+  """Changes since a result was written that can change its numbers."""
   before, now = result.get('versions', {}), results.versions()
   gone = result['best_step'] not in (None, step)
   return [*resolved.notes, *[f'result.json is of step {result["best_step"]}, whose '
-                             'checkpoint is not there'] * gone, *(
+                             'checkpoint is missing'] * gone, *(
     f'{name} was {before[name]} when result.json was written, it is {now[name]} now'
     for name in now if name in before and before[name] != now[name])] or [
-    'code and versions are those that result.json was written with']
+    'result.json was written with the same code and versions']

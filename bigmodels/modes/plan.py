@@ -1,7 +1,7 @@
-"""--mode=plan: whether a run fits and how fast it can be, before anything runs.
+"""--mode=plan: whether a run fits in memory, and its maximum speed.
 
-The real step is compiled from shapes alone, for the devices of this machine or for TPUs
-elsewhere. No parameter is ever allocated.
+The real step is compiled from shapes alone, for the devices of this machine or for
+other TPUs. No parameters are allocated.
 """
 
 import dataclasses
@@ -37,12 +37,12 @@ from bigmodels.training.build import Built
 
 
 class Setting(NamedTuple):
-  """The fields of an experiment that change its memory, not its result.
+  """The fields of an experiment that change its memory, but not its result.
 
   Attributes:
-    mesh: with every size known.
+    mesh: the mesh, with every size known.
     accumulate: number of microbatches.
-    remat: of the model, or None if it has no such field.
+    remat: `remat` of the model, or None if it has no such field.
   """
 
   mesh: MeshShape
@@ -59,20 +59,20 @@ class Plan(NamedTuple):
   """The cost of one step, on one device unless noted.
 
   Attributes:
-    parameters: of the model, on all devices together.
-    parameter_bytes, optimizer_bytes, other_bytes, data_bytes: kept between steps;
-      other: statistics, metrics, keys; data: of the resident split.
+    parameters: number of parameters of the model, on all devices together.
+    parameter_bytes, optimizer_bytes, other_bytes, data_bytes: arrays that persist
+      between steps; other: statistics, metrics, keys; data: the resident split.
     temporary_bytes: activations, gradients and other buffers of a step.
-    program_bytes: of the program.
-    total_bytes: peak of all these.
-    memory_bytes: of the device; None if unknown.
-    flops: of matrix products, on all devices, recomputation included.
-    model_flops: the same without recomputation.
-    costs: of the program.
+    program_bytes: size of the program.
+    total_bytes: peak memory of all these.
+    memory_bytes: memory of the device; None if unknown.
+    flops: FLOPs of matrix products, on all devices, including recomputation.
+    model_flops: as `flops`, without recomputation.
+    costs: costs of the program.
     roofline: None for an unknown device.
-    checkpoint_bytes: on disk.
-    host_bytes: of a process while it saves.
-    compile_seconds: on this machine.
+    checkpoint_bytes: size of a checkpoint on disk.
+    host_bytes: memory of a process while it saves a checkpoint.
+    compile_seconds: time to compile on this machine.
   """
 
   parameters: int
@@ -98,7 +98,7 @@ class Plan(NamedTuple):
 
 
 class TooLarge(Exception):
-  """The compiler refused a program for its memory."""
+  """The compiler refused a program that needs too much memory."""
 
 
 def run(request: Request, *, topology: str | None = None) -> None:
@@ -106,10 +106,10 @@ def run(request: Request, *, topology: str | None = None) -> None:
 
   Args:
     request: the flags of every mode.
-    topology: TPUs elsewhere, such as v5e:4x4; the devices of this machine if left out.
+    topology: TPUs to plan for, such as v5e:4x4; the devices of this machine if omitted.
 
   Raises:
-    UserError: if a step does not fit, with the nearest setting that does.
+    UserError: if a step does not fit; it names the nearest setting that does.
   """
   resolved = request.resolve()
   for note in resolved.notes:
@@ -155,8 +155,8 @@ def run(request: Request, *, topology: str | None = None) -> None:
     nearest = found['nearest']
     raise UserError('it does not fit; ' + (
       f'the nearest that does: {nearest["flags"]}' if nearest else
-      'nor does any similar setting that was tried: use more devices, or a smaller '
-      'model or batch'))
+      'no similar setting that was tried fits either: use more devices, or a '
+      'smaller model or batch'))
 
 
 def _plan(request: Request, experiment: Experiment, targets: list,
@@ -208,7 +208,7 @@ def _plan(request: Request, experiment: Experiment, targets: list,
 
 
 def _summary(error: str) -> str:
-  """The sizes in a compiler's error about memory, or its first line."""
+  """The sizes in a compiler's out-of-memory error, or its first line."""
   numbers = re.search(r'\(([\d.]+[KMGT])\) exceeds available \w+ \(([\d.]+[KMGT])\)'
                       r'|Used ([\d.]+[KMGT]) of ([\d.]+[KMGT])', error)
   if numbers is None:
@@ -237,7 +237,7 @@ _MOST_TRIES = 12
 
 def _nearest(plan_of: Callable[[Setting], Plan], setting: Setting
              ) -> tuple[Setting, Plan] | None:
-  """The first neighbour that fits, in order of the number of changes."""
+  """The first neighbouring setting that fits, fewest changes first."""
   for neighbour in itertools.islice(_neighbours(setting), _MOST_TRIES):
     print(f'trying {neighbour.flags()} ...', flush=True)
     try:
@@ -262,7 +262,7 @@ def _neighbours(setting: Setting) -> Iterator[Setting]:
   while mesh.data % 2 == 0:
     mesh = dataclasses.replace(mesh, data=mesh.data // 2, fsdp=mesh.fsdp * 2)
     meshes.append(mesh)
-  # The most shards first: what does not fit there does not fit with fewer.
+  # Most shards first: what does not fit there does not fit with fewer.
   meshes = [meshes[0], *reversed(meshes[1:])][:3]
   counts = [setting.accumulate * 2**n for n in range(5)]
   every = itertools.product(range(len(counts)), range(len(meshes)), range(len(remats)))

@@ -1,4 +1,4 @@
-"""--mode=print: the resolved experiment as text, in the format of config.txt."""
+"""--mode=print: prints the resolved experiment in the format of config.txt."""
 
 import sys
 
@@ -9,7 +9,7 @@ USES_CACHE = False
 
 
 def run(request: Request) -> None:
-  """Prints the experiment; nothing is run.
+  """Prints the experiment without running it.
 
   Raises:
     UserError: if it cannot be resolved.

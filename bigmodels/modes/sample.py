@@ -28,15 +28,15 @@ def run(request: Request, *, prompt: list[str] | None = None,
     request: the flags of every mode.
     prompt: text to continue, or to translate; may be given several times.
     prompt_file: path of a file with a prompt on each line.
-    tokens: most tokens to generate; 256, or as many as the model's length allows, if
-      left out.
-    temperature: logits are divided by it; 1 if left out, 0 takes the likeliest token.
-    top_k: draw from this many of the likeliest tokens.
-    top_p: draw from the fewest tokens whose probabilities add up to this.
-    beams: hypotheses of a beam search, which draws nothing.
+    tokens: maximum number of tokens to generate; if omitted, 256 or as many as the
+      model's length allows.
+    temperature: logits are divided by it; 1 if omitted, 0 takes the most likely token.
+    top_k: sample only from this many of the most likely tokens.
+    top_p: sample from the fewest tokens whose probabilities add up to this.
+    beams: hypotheses of a beam search, which does not sample.
     stop: end before this text; may be given several times.
-    samples: texts for each prompt.
-    sample_seed: seed of the draws.
+    samples: number of texts for each prompt.
+    sample_seed: seed of the sampling.
 
   Raises:
     UserError: for a flag that is out of range, or a run that generates no text.
@@ -52,14 +52,14 @@ def run(request: Request, *, prompt: list[str] | None = None,
   with contextlib.ExitStack() as stack:
     group = stack.enter_context(request.joined())
     if group.count > 1:
-      raise UserError(f'--mode=sample runs in one process, here are {group.count}')
+      raise UserError(f'--mode=sample runs in one process, got {group.count}')
     say = group.say
     opened = (_from_workdir if request.workdir else _from_experiment)(request, say)
     stack.callback(opened.built.close)
     tokenizer, writer = opened.tokenizer, opened.writer
     if '' in prompts and tokenizer and 'end' not in tokenizer.special:
       raise UserError(f'{_origin(prompt, prompt_file, prompts.index(""))}: must not be '
-                      "empty: the tokenizer has no 'end', which could begin a text")
+                      "empty: the tokenizer has no 'end' to begin a text with")
     key = jax.random.PRNGKey(sample_seed)
 
     def write(sample, settings):
@@ -70,8 +70,8 @@ def run(request: Request, *, prompt: list[str] | None = None,
           'RESOURCE_EXHAUSTED' not in str(error)):
           raise
         raise UserError(
-          f'--tokens={settings.count}: there is no memory for so many after '
-          f'{len(prompts)} prompts' + (
+          f'--tokens={settings.count}: not enough memory for so many tokens '
+          f'after {len(prompts)} prompts' + (
             f' with --beams={settings.beams}' if settings.beams else '')) from error
 
     start = time.perf_counter()
@@ -99,7 +99,7 @@ def run(request: Request, *, prompt: list[str] | None = None,
 
 
 def _settings(**given: Any) -> decoding.Settings:
-  """The settings of decoding, defaults for those that are None."""
+  """The settings of decoding, with defaults in place of None."""
   try:
     return decoding.Settings(**{k: v for k, v in given.items() if v is not None})
   except ValueError as error:
@@ -120,7 +120,7 @@ def _prompts(prompt: list[str] | None, prompt_file: str | None) -> list[str]:
 
 
 def _origin(prompt: list[str] | None, prompt_file: str | None, index: int) -> str:
-  """The flag, or the line of a file, that one of the prompts is from."""
+  """The flag, or the line of a file, that gave one of the prompts."""
   line = index - len(prompt or ())
   if line < 0 or prompt_file is None:
     return '--prompt'
@@ -139,14 +139,14 @@ def _from_workdir(request: Request, say: Callable[[str], None]) -> Run:
 
 
 def _from_experiment(request: Request, say: Callable[[str], None]) -> Run:
-  """An experiment with the parameters, and a run's tokenizer, of somewhere else."""
+  """An experiment with the parameters, and the tokenizer, of `init_from`."""
   resolved = request.resolve()
   for note in resolved.notes:
     say(note)
   experiment = resolved.experiment
   if not experiment.init_from:
-    raise UserError('--mode=sample: name the --workdir of a run, or with --experiment '
-                    'one to take the parameters from, --init_from')
+    raise UserError('--mode=sample: set the --workdir of a run, or --experiment and '
+                    '--init_from, the source of its parameters')
   initialize.require(experiment.init_from)
   say(f'device: {devices.require_backend(request.require_backend)}')
   access = opening.Access(request.data_dir, request.cache_dir, request.trust, say)

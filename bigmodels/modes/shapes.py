@@ -1,6 +1,6 @@
-"""--mode=shapes: the name, size and shape of every parameter, and their number.
+"""--mode=shapes: the name, size and shape of every parameter, and the total size.
 
-Computed from shapes alone: nothing is allocated or compiled, whatever the size.
+Only shapes are computed: nothing is allocated or compiled, whatever the size.
 """
 
 import jax
@@ -15,7 +15,7 @@ USES_CACHE = False
 
 
 def run(request: Request) -> None:
-  """Prints a line for each parameter, and the sum.
+  """Prints a line for each parameter, and the total size.
 
   Raises:
     UserError: if the experiment cannot be built.

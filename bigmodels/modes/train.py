@@ -45,7 +45,7 @@ def run(request: Request) -> None:
         str(Workdir.fresh(resolved.name).path) if group.main else None))
     say(f'workdir: {workdir.path}')
     with contextlib.ExitStack() as stack:
-      # One process locks the folder; the others must see in it what that one wrote.
+      # One process locks the folder; the others must see what it wrote there.
       locked = stack.enter_context(workdir.lock()) if group.main else None
       group.barrier('locked')
       group.agree('the workdir', locked or workdir.lock_text())
@@ -78,7 +78,7 @@ def _train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
     built = opening.build_run(experiment, layout, workdir, access)
     stack.callback(built.close)
     traced = trace(built.learner, built.train, built.evals, layout)
-    # What does not fit is reported before anything is compiled, or written.
+    # A mismatch is reported before anything is compiled or written.
     build.check_task(built, traced.output_shapes, say)
     taken = initialize.read(built, traced.carry.state, say) if (
       fresh and experiment.init_from) else None
@@ -129,7 +129,7 @@ def _restored(built: build.Built, programs: Programs, checkpoints: Checkpoints,
 
 def _initial(built: build.Built, programs: Programs, taken: dict | None,
              workdir: Workdir, say: Callable[[str], None]) -> Carry:
-  """Where a run begins: with fresh parameters, or those of `init_from`."""
+  """The start of a run, with new parameters or those of `init_from`."""
   experiment = built.experiment
   carry = programs.init(built.layout.replicate(
     np.asarray(jax.random.PRNGKey(experiment.seed))))
@@ -143,17 +143,17 @@ def _initial(built: build.Built, programs: Programs, taken: dict | None,
 
 def _print_run(built: build.Built, programs: Programs, carry: Carry,
              say: Callable[[str], None]) -> None:
-  """Prints the size of the run, and which statistics are not of a whole batch."""
+  """Prints the size of the run, and which statistics do not cover a whole batch."""
   size, microbatches = built.train.order.batch_size, built.experiment.accumulate
   layout, padding = built.layout, built.train.order.padding
   statistics = any('batch_stats' in name_of(path) for path, _ in
                    jax.tree.leaves_with_path(carry.state.model_state))
   if microbatches > 1 and statistics:
-    say(f'accumulate={microbatches}: batch statistics are those of each microbatch of '
-        f'{size // microbatches} examples, not of all {size}')
+    say(f'accumulate={microbatches}: batch statistics are over each microbatch of '
+        f'{size // microbatches} examples, not over all {size}')
   if statistics and padding:
-    say(f'{padding} masked examples fill up the batch for {layout.shape}: batch '
-        'statistics count them')
+    say(f'{padding} masked examples pad the batch for {layout.shape}: batch '
+        'statistics include them')
   parameters = sum(p.size for p in jax.tree.leaves(carry.state.params))
   say(f'{parameters:,} parameters in {built.precision}, {built.steps:,} steps of '
       f'{size} examples over {layout.shape} ({layout.strategy}), compiled in '
@@ -162,7 +162,7 @@ def _print_run(built: build.Built, programs: Programs, carry: Carry,
 
 def _check_log(workdir: Workdir, writers: Writers, progress: TrainingProgress,
                say: Callable[[str], None], *, main: bool) -> None:
-  """Prints whether the log is not as the run left it."""
+  """Prints a warning if the log differs from what the run wrote."""
   if writers.records < progress.records:
     say(f'{workdir.metrics} has lost {progress.records - writers.records} of '
         f'{progress.records} records from before step {progress.step:,}')
@@ -172,7 +172,7 @@ def _check_log(workdir: Workdir, writers: Writers, progress: TrainingProgress,
 
 
 def _best_state(running: loop.Loop) -> Any:
-  """The state of the best checkpoint: that of the results."""
+  """The state of the best checkpoint, which is evaluated for the results."""
   best = running.progress.best_step
   if best in (None, running.progress.step):
     return running.carry.state

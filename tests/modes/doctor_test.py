@@ -63,14 +63,14 @@ def test_decoded_data_is_compared(examine, tmp_path, capsys):
   (left / 'inputs.npy').write_bytes(bytes(500_000))
   (tmp_path / 'xla').mkdir()
   (tmp_path / 'xla' / 'jit_f-program').write_bytes(b'damaged')
-  with pytest.raises(UserError, match=r'--cache_dir: 2 of the files there are not as '
-                     r'they were written: .*/xla/jit_f-program: is not what .*; .*/pets'
+  with pytest.raises(UserError, match=r'--cache_dir: 2 files there differ from what '
+                     r'was written: .*/xla/jit_f-program: is not what .*; .*/pets'
                      r'/inputs\.npy: the .*; a run recreates them when it next needs'):
     examine(GOOD, cache_dir=tmp_path)
   said = capsys.readouterr().out
   assert '1 compiled programs compared with their checksums: 1 wrong' in said
   assert f'wrong: {path}: the 262,144 bytes from byte 0 on are not those' in said
-  assert 'of an older version, without checksums, so it will be decoded again' in said
+  assert 'from an older version, without checksums; it will be decoded again' in said
   assert '1 folder that killed runs left, 0.5 MB: removed when' in said
   assert left.exists() and '1 programs: all right' in said
 

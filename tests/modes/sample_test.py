@@ -162,15 +162,15 @@ def test_parameters_without_the_tokenizer_they_were_taught_with(
     (trained / 'data.json').write_text(whole)
 
 
-def test_what_the_model_can_look_at(write, trained):
+def test_prompts_at_the_length_of_the_model(write, trained):
   text = write(None, trained, prompt=['the lazy'])
-  assert ('the prompt has 8 tokens and 256 are wanted after it; the model can look at '
-          '16 (length), which leaves room for 9: --tokens=9\n') in text
+  assert ('the prompt has 8 tokens and 256 new tokens were requested; the '
+          "model's length is 16, which leaves room for 9: --tokens=9\n") in text
   assert list(found(text)) == ["sample 1 of 1, after 'the lazy': 9 tokens"]
   with pytest.raises(UserError, match=r'--tokens=10: the prompt has 8 tokens and 10 '
-                                      r'are wanted .* leaves room for 9'):
+                                      r'new tokens .* leaves room for 9'):
     write(None, trained, prompt=['the lazy'], tokens=10)
-  with pytest.raises(UserError, match='--prompt: the prompt has 44 tokens, the model'):
+  with pytest.raises(UserError, match='--prompt: the prompt has 44 tokens; the model'):
     write(None, trained, prompt=[SENTENCE])
 
 
@@ -192,7 +192,7 @@ def test_more_than_there_is_room_for(error, write, trained, monkeypatch):
     raise error
 
   monkeypatch.setattr(decoding, 'generate', fail)
-  with pytest.raises(UserError, match='no memory for so many after 2 prompts'):
+  with pytest.raises(UserError, match='not enough memory for so many tokens after'):
     write(None, trained, prompt=['the', 'dog'], tokens=4)
 
 

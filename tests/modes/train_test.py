@@ -166,7 +166,7 @@ def test_a_workdir_with_nothing_to_resume(request_for, tmp_path):
   (tmp_path / 'empty').mkdir()
   with pytest.raises(UserError, match='is empty: nothing to resume'):
     train.run(request_for(None, tmp_path / 'empty'))
-  with pytest.raises(UserError, match='name the --workdir'):
+  with pytest.raises(UserError, match='set the --workdir'):
     eval_mode.run(request_for(None))
   with pytest.raises(UserError, match='name an --experiment'):
     train.run(request_for(None))
@@ -212,7 +212,7 @@ def test_data_that_changed_under_a_run(request_for, tmp_path):
 
 
 def test_a_model_of_other_classes_or_shapes_is_refused(request_for, tiny, tmp_path):
-  with pytest.raises(UserError, match='answers for 5 classes, the data has 10: set '
+  with pytest.raises(UserError, match='has 5 outputs, the data has 10 classes: set '
                      r'--config\.model\.num_outputs=10'):
     train.run(request_for(tiny, tmp_path / 'a', model__num_outputs=5))
   with pytest.raises(UserError, match=r'down to \(8, 8\) before a pooling by 9'):

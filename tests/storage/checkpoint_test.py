@@ -92,8 +92,8 @@ def test_an_evaluation_names_a_checkpoint_that_is_gone(run, request_for, capsys)
   shutil.rmtree(run.checkpoints / '30')
   eval_mode.run(request_for(None, run.path))
   out = capsys.readouterr().out
-  assert 'not as in result.json' in out
-  assert 'result.json is of step 30, whose checkpoint is not there' in out
+  assert 'different from result.json' in out
+  assert 'result.json is of step 30, whose checkpoint is missing' in out
 
 
 # --- which are preserved --------------------------------------------------------
