@@ -1,4 +1,4 @@
-"""Environments of agents as pure functions, in JAX or on the host."""
+"""Environments for agents as pure functions, in JAX or on the host."""
 
 from bigmodels.environments.environment import (
   Environment,

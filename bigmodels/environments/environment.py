@@ -1,8 +1,8 @@
-"""An environment as pure functions, and many of its episodes side by side.
+"""An environment as pure functions, and many of its episodes in parallel.
 
-The state of an environment is a tree of arrays. It is part of the learner's state, so
-acting, learning and saving are one compiled step, and a resumed run ends with the same
-bits.
+The state of an environment is a pytree of arrays. It is part of the learner's state, so
+acting, learning and saving are one compiled step, and a resumed run gives bitwise the
+same results.
 """
 
 from collections.abc import Callable
@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-MAX_FRAMES = 50  # kept of an episode by `rollout`
+MAX_FRAMES = 50  # of an episode that `rollout` returns
 
 
 class Environment(NamedTuple):
-  """An environment of one episode at a time.
+  """An environment with one episode at a time.
 
   Attributes:
     observation: shape and dtype of an observation, a `jax.ShapeDtypeStruct`.
@@ -23,10 +23,10 @@ class Environment(NamedTuple):
     max_episode_steps: steps after which an episode is truncated.
     reset: key -> state, observation.
     step: (key, state, action, int32) -> state, observation, reward, float32, and
-      whether the episode terminated or was truncated, bool. What a further step gives
-      does not matter.
+      whether the episode terminated or was truncated, bool. The results of further
+      steps are not used.
     stacked_frames: whether the last axis of an observation is a stack of frames, the
-      latest last; a step appends one and drops the first.
+      latest last; a step appends a frame and drops the first.
   """
 
   observation: jax.ShapeDtypeStruct
@@ -38,7 +38,7 @@ class Environment(NamedTuple):
 
 
 class EnvironmentState(NamedTuple):
-  """The state of a running episode; with a leading axis, of several.
+  """The state of a running episode, or of several, with a leading axis.
 
   Attributes:
     state: the environment's own.
@@ -54,14 +54,14 @@ class EnvironmentState(NamedTuple):
 
 
 class Transition(NamedTuple):
-  """One step of an episode; with leading axes, several.
+  """One step of an episode, or several, with leading axes.
 
   Attributes:
     observation: before the action, of any shape.
     action: int32 `[]`.
     reward: float32 `[]`.
-    next_observation: after the action, of the same episode even if this was its last
-      step: the value of a truncated episode is bootstrapped from it.
+    next_observation: after the action, in the same episode even if this was its last
+      step, as the value of a truncated episode is bootstrapped from it.
     terminated: whether the episode ended in a terminal state, bool `[]`.
     truncated: whether it was cut short, bool `[]`.
   """
@@ -88,17 +88,17 @@ def reset(environment: Environment, keys: jax.Array) -> EnvironmentState:
 
 def step(environment: Environment, key: jax.Array, state: EnvironmentState,
          actions: jax.Array) -> tuple[EnvironmentState, Transition, EnvironmentState]:
-  """Takes a step in every episode; where one is done, the next one starts.
+  """Takes a step in every episode; a new episode starts where one is done.
 
   Args:
-    environment: of the episodes.
-    key: of this step.
+    environment: environment of the episodes.
+    key: PRNG key of this step.
     state: `[n, ...]`.
     actions: int32 `[n]`.
 
   Returns:
-    state `[n, ...]`, transitions `[n, ...]`, and the state as it was before the
-    resets, with the returns and lengths of the episodes that are done.
+    State `[n, ...]`, transitions `[n, ...]`, and the state before the resets, with the
+    returns and lengths of the episodes that are done.
   """
   step_key, reset_key = jax.random.split(key)
   count = len(actions)
@@ -108,8 +108,8 @@ def step(environment: Environment, key: jax.Array, state: EnvironmentState,
 
   def restarted():
     keys = jax.random.split(reset_key, count)
-    # Where an episode is not done, its reset is discarded: it repeats one that is
-    # needed, which an environment on the host then makes only once.
+    # The reset of an episode that is not done is discarded. It repeats one that is
+    # needed, so that an environment on the host makes it only once.
     keys = jnp.where(_per_episode(done, keys), keys, keys[jnp.argmax(done)])
     fresh = reset(environment, keys)
     return jax.tree.map(
@@ -119,7 +119,7 @@ def step(environment: Environment, key: jax.Array, state: EnvironmentState,
 
 
 def frame_interval(environment: Environment) -> int:
-  """Steps between two of the frames that `rollout` keeps."""
+  """Number of steps between two of the frames that `rollout` returns."""
   return -(-environment.max_episode_steps // MAX_FRAMES)
 
 
@@ -128,14 +128,14 @@ def rollout(environment: Environment, policy: Callable, keys: jax.Array
   """Runs an episode for each key to its end.
 
   Args:
-    environment: of the episodes.
+    environment: environment of the episodes.
     policy: observations `[n, ...]` -> actions, int32 `[n]`.
     keys: `[n, ...]`; an episode is a function of its key and the policy.
 
   Returns:
-    the state at the end, with the returns and lengths; and the observations at every
-    `frame_interval`-th step, `[n, MAX_FRAMES, ...]`, zeros after the end. Of stacked
-    frames, these are the latest.
+    The final state, with the returns and lengths; and the observations at every
+    `frame_interval`-th step, `[n, MAX_FRAMES, ...]`, zeros after the end. For stacked
+    frames, these are the latest frames.
   """
   interval = frame_interval(environment)
 

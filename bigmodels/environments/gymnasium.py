@@ -19,11 +19,11 @@ class Gymnasium:
   """An environment of Gymnasium, by its name.
 
   It runs on the host; each call steps all episodes. A resumed run restores an episode
-  by taking its actions again: see `environments.host`.
+  by repeating its actions; see `environments.host`.
 
   Attributes:
-    name: such as 'CartPole-v1', or 'package.module:Mine-v0' of a module that registers
-      it.
+    name: name such as 'CartPole-v1', or 'package.module:Mine-v0' for a module that
+      registers it.
     max_episode_steps: steps after which an episode is truncated; None for the
       environment's own.
 
@@ -59,9 +59,9 @@ class Atari:
   life does not end an episode.
 
   Attributes:
-    game: such as 'Pong', 'SpaceInvaders'.
+    game: name such as 'Pong' or 'SpaceInvaders'.
     max_episode_steps: steps after which an episode is truncated; 27,000 are half an
-      hour of the game.
+      hour of play.
 
   Raises:
     ValueError: if `max_episode_steps` is below 1.
@@ -95,7 +95,7 @@ def _open_gymnasium(name: str, max_episode_steps: int | None) -> Environment:
   settings = {}
   if max_episode_steps is not None:
     settings['max_episode_steps'] = max_episode_steps
-  # Its checker warns of what is refused here, and copies every observation.
+  # Its checker warns of errors that are refused here, and copies every observation.
   make = functools.partial(
     gymnasium.make, name, disable_env_checker=True, **settings)
   try:
@@ -122,10 +122,10 @@ def _open_gymnasium(name: str, max_episode_steps: int | None) -> Environment:
 @functools.lru_cache(maxsize=8)
 def _open_atari(game: str, max_episode_steps: int) -> Environment:
   gymnasium, ale = _import('gymnasium', game), _import('ale_py', game)
-  _import('cv2', game)  # with which Gymnasium resizes frames
+  _import('cv2', game)  # Gymnasium resizes frames with it
   _check_devices(game)
   gymnasium.register_envs(ale)
-  ale.ALEInterface.setLoggerMode(ale.LoggerMode.Error)  # else each game greets
+  ale.ALEInterface.setLoggerMode(ale.LoggerMode.Error)  # no banner for each game
   games = [spec.name for spec in gymnasium.registry.values()
            if spec.namespace == 'ALE' and spec.version == 5]
   if game not in games:
@@ -160,8 +160,8 @@ def _import(module: str, name: str) -> ModuleType:
 
 
 def _check_devices(name: str) -> None:
-  # With several CPU devices, the threads of all wait for each other while one of them
-  # waits for the host's answer, which needs a thread: a deadlock (jax 0.10).
+  # With several CPU devices, all threads wait for each other while one of them waits
+  # for the host callback, which needs a thread: a deadlock (jax 0.10).
   if jax.device_count() > 1:
     raise UserError(
       f'the environment {name!r} runs on the host, for one device; there are '

@@ -16,7 +16,7 @@ class Gymnax:
   """An environment of gymnax, by its name.
 
   Attributes:
-    name: such as 'CartPole-v1'.
+    name: name such as 'CartPole-v1'.
     max_episode_steps: steps after which an episode is truncated; None for gymnax's
       own.
 
@@ -83,6 +83,6 @@ def _open(name: str, max_episode_steps: int | None) -> Environment:
 
 
 def _strongly_typed(state: Any) -> Any:
-  """Python scalars as arrays, so that a step returns the types it was given."""
+  """Converts Python scalars to arrays, so that a step preserves types."""
   return jax.tree.map(lambda x: jax.lax.convert_element_type(
     jnp.asarray(x), jnp.asarray(x).dtype), state)

@@ -1,11 +1,11 @@
 """Environments that run on the host, outside JAX, as pure functions.
 
 The state of such an environment is its seed and the actions taken since. Gymnasium
-promises that an episode is a function of these, so any process can restore any state
-by taking the actions again, and a resumed run ends with the same bits without saving
-what is inside the environment. Running environments are kept as a cache of that
-function. The state also has a checksum of the latest observation: an environment that
-breaks the promise is detected when its actions are taken again.
+guarantees that an episode is a function of these, so any process can restore any state
+by repeating the actions. A resumed run gives bitwise the same results without saving
+the internal state of the environment. Running environments are a cache of that
+function. The state also has a checksum of the latest observation, so that an
+environment that breaks the guarantee is detected when its actions are repeated.
 
 JAX does not cache compiled programs that call the host: they compile at every start.
 """
@@ -28,12 +28,12 @@ class HostState(NamedTuple):
   """The state of an episode that runs on the host.
 
   Attributes:
-    seed: of its reset, int32 `[]`.
-    actions: `[max_episode_steps]`, the first `length` of which were taken; uint8, or
-      int32 if there are more than 256 to choose from.
+    seed: seed of its reset, int32 `[]`.
+    actions: `[max_episode_steps]`, of which the first `length` were taken; uint8, or
+      int32 if there are more than 256 actions.
     length: steps so far, int32 `[]`.
     checksum: crc32 of the bytes of the latest observation, uint32 `[]`.
-    done: bool `[]`; further steps give zeros without calling the host.
+    done: bool `[]`; further steps return zeros without calling the host.
   """
 
   seed: jax.Array
@@ -47,20 +47,20 @@ def host_environment(name: str, make: Callable[[], Any],
                      observation: jax.ShapeDtypeStruct, actions: tuple[str, ...],
                      max_episode_steps: int, *, first_action: int = 0,
                      stacked_frames: bool = False) -> Environment:
-  """An `Environment` of one with the interface of `gymnasium.Env`.
+  """An `Environment` from one with the interface of `gymnasium.Env`.
 
-  Its observations must be a function of the seed and the actions; what it raises, and
-  an observation of another shape, ends the program with a `UserError`.
+  Its observations must be a function of the seed and the actions. If it raises an
+  error, or returns an observation of another shape, the program ends with a
+  `UserError`.
 
   Args:
-    name: for errors.
-    make: () -> a new environment; each episode has its own, so that nothing is left
-      over from another.
-    observation: shape and dtype, to which observations are cast.
-    actions: their names.
+    name: name for errors.
+    make: () -> a new environment; each episode has its own, so that no state is shared.
+    observation: shape and dtype of observations, which are cast to it.
+    actions: names of the actions.
     max_episode_steps: steps after which an episode is truncated.
     first_action: number of the first action.
-    stacked_frames: as of `Environment`.
+    stacked_frames: as in `Environment`.
   """
   host = _Host(name, make, observation, first_action)
   action_dtype = jnp.uint8 if len(actions) <= 256 else jnp.int32
@@ -95,8 +95,8 @@ class _Host:
   """Steps environments for compiled programs, many in one call.
 
   Running environments are cached by their seed and actions. The cache holds twice as
-  many as the largest call so far, so that an evaluation does not evict those of the
-  training.
+  many as the largest call so far, so that an evaluation does not evict environments of
+  the training.
   """
 
   def __init__(self, name: str, make: Callable[[], Any],
@@ -108,7 +108,7 @@ class _Host:
     self._lock = threading.Lock()
 
   def reset(self, seeds):
-    """Seeds `[...]` -> observations `[..., *]`, checksums `[...]`; each seed once."""
+    """Seeds `[...]` -> observations `[..., *]`, checksums `[...]`; each once."""
     seeds = np.asarray(seeds)
     with self._lock, as_user_error(f'the environment {self._name!r}'):
       self._reserve(seeds.size)
@@ -121,7 +121,7 @@ class _Host:
         (first[seed], _checksum(first[seed])) for seed in seeds.ravel().tolist()])
 
   def step(self, state, action):
-    """As `Environment.step`, with leading axes; and checksums of the observations."""
+    """As `Environment.step`, with leading axes; also returns checksums."""
     state, action = HostState(*map(np.asarray, state)), np.asarray(action)
     shape, max_episode_steps = state.seed.shape, state.actions.shape[-1]
     with self._lock, as_user_error(f'the environment {self._name!r}'):
@@ -147,7 +147,7 @@ class _Host:
     return observation, _checksum(observation), reward, terminated, truncated
 
   def _restore(self, seed: int, actions: np.ndarray, checksum: int) -> Any:
-    """An environment in this state, taken out of the cache or made anew."""
+    """An environment in this state, from the cache or newly made."""
     environment = self._cache.pop((seed, actions.tobytes()), None)
     if environment is not None:
       return environment
@@ -158,8 +158,8 @@ class _Host:
       raise UserError(
         f'the environment {self._name!r} cannot be restored: with seed {seed} and the '
         f'same {len(actions)} actions its observation differs from before. Either it '
-        'is not a function of its seed and actions alone, or it is another version '
-        'than the run was started with. Such a run cannot be resumed')
+        'depends on more than its seed and actions, or its version has changed since '
+        'the run was started. Such a run cannot be resumed')
     return environment
 
   def _start(self, seed: int) -> tuple[Any, np.ndarray]:
@@ -169,9 +169,9 @@ class _Host:
   def _cast(self, observation) -> np.ndarray:
     array = np.asarray(observation, self._observation.dtype)
     if array.shape != self._observation.shape:
-      raise ValueError(f'an observation has the shape {array.shape}; its observation '
-                       f'space has {self._observation.shape}')
-    return np.array(array)  # it may write the next one in the same place
+      raise ValueError(f'an observation has the shape {array.shape}; the '
+                       f'observation space has {self._observation.shape}')
+    return np.array(array)  # the environment may reuse the array
 
   def _reserve(self, count: int) -> None:
     self._cache_size = max(self._cache_size, 2 * count)

@@ -1,4 +1,4 @@
-"""Losses: pure functions that give one number an example; the batch is not reduced."""
+"""Losses: pure functions that return a number per example, without a reduction."""
 
 from bigmodels.losses.classification import cross_entropy, hinge, probabilities
 from bigmodels.losses.gan import (

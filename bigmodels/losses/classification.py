@@ -20,7 +20,7 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, *,
     `[...]`, in nats.
 
   Raises:
-    ValueError: if the labels are probabilities of another shape than the logits.
+    ValueError: if the labels are probabilities with another shape than the logits.
   """
   logits = _two_sided(logits)
   if jnp.issubdtype(labels.dtype, jnp.floating):

@@ -67,7 +67,7 @@ def gradient_penalty(discriminator: Callable, real: jax.Array, generated: jax.Ar
     discriminator: examples `[batch, ...]` -> logits `[batch]`.
     real: `[batch, ...]`.
     generated: `[batch, ...]`.
-    key: draws the point between the two, for each example.
+    key: PRNG key for the point between the two, for each example.
     weight: lambda of the paper.
 
   Returns:

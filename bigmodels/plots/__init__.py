@@ -1,8 +1,8 @@
 """Plots of an evaluated split: arrays in, matplotlib Figures out.
 
-A function a task: `(outputs, inputs, classes) -> title -> Figure`. Nothing uses pyplot,
-so no figure stays alive; matplotlib is imported when the first one is made. Text and
-frames are black, which the report recolours.
+There is one function per task: `(outputs, inputs, classes) -> title -> Figure`. They do
+not use pyplot, so that no figure is kept in memory; matplotlib is imported when the
+first figure is made. Text and frames are black, and recoloured by the report.
 """
 
 from bigmodels.plots.classification import calibration, classification

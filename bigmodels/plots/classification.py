@@ -1,8 +1,8 @@
 """Plots of a classifier.
 
-They are not the displays of scikit-learn, which colour a confusion matrix by the
-numbers that they print (counts or fractions), print each of a hundred class names over
-the next one, and have no histogram of the confidence.
+They replace the displays of scikit-learn, which colour a confusion matrix by the
+printed numbers (counts or fractions), let many class names overlap, and have no
+histogram of the confidence.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from bigmodels.plots.images import to_rgb
 if TYPE_CHECKING:
   from matplotlib.figure import Figure
 
-MISTAKES = 24  # shown at most
+MISTAKES = 24  # maximum number shown
 
 
 def classification(outputs: Mapping[str, np.ndarray], inputs: style.Inputs | None,
@@ -27,11 +27,11 @@ def classification(outputs: Mapping[str, np.ndarray], inputs: style.Inputs | Non
     outputs: `labels` `[n]`, `predictions` `[n]`, `probabilities` `[n, classes]`.
     inputs: rows `[k]` -> raw inputs `[k, ...]` of the split. Mistakes are shown if
       these are images `[k, height, width, 1 or 3]`.
-    classes: their names; None numbers them.
+    classes: names of the classes; None numbers them.
 
   Returns:
-    Title -> figure. Rows that are not finite are skipped; without others there is no
-    figure, and without mistakes none of them.
+    Title -> figure. Rows that are not finite are skipped. There are no figures without
+    finite rows, and no figure of mistakes without mistakes.
   """
   labels = np.asarray(outputs['labels']).astype(int)
   predictions = np.asarray(outputs['predictions'], np.float64)
@@ -67,7 +67,7 @@ def calibration(confidence: np.ndarray, right: np.ndarray, bins: int = 15
   Args:
     confidence: probability of the predicted class, `[n]`.
     right: whether the prediction is right, bool `[n]`.
-    bins: of equal width over 0 to 1; a bin includes its upper edge.
+    bins: number of bins of equal width from 0 to 1; a bin includes its upper edge.
 
   Returns:
     Expected calibration error; mean confidence, accuracy and count of each bin,
@@ -160,14 +160,14 @@ def _mistakes(images, labels, predictions, confidence, names):
   between = ' → ' if max(len(a + b) for a, b in pairs) <= 14 else '\n→ '
   caption = 0.36 if between == ' → ' else 0.5
   height = rows * (side + caption)
-  # Placed by hand: the layout engine takes seconds for so many panels.
+  # Placed manually: the layout engine takes seconds for this many panels.
   figure = style.figure(style.FULL * columns / 8, height, layout=None)
   grid = figure.subplots(rows, columns, squeeze=False, gridspec_kw={
     'left': 0.005, 'right': 0.995, 'bottom': 0, 'top': 1 - caption / height,
     'hspace': caption / side, 'wspace': 0.06})
   for axes in grid.flat:
     axes.set_axis_off()
-  # The brightest byte need not be 255: that of scikit-learn's digits is 16.
+  # The brightest byte need not be 255: in scikit-learn's digits it is 16.
   white = max(1, images.max()) if images.dtype == np.uint8 else 255
   for axes, image, pair, value in zip(  # the last row may not be full
       grid.flat, images, pairs, confidence, strict=False):

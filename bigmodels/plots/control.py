@@ -1,4 +1,4 @@
-"""Plots of episodes that an agent played."""
+"""Plots of the episodes of an agent."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 def control(outputs: Mapping[str, np.ndarray], inputs: style.Inputs | None,
             classes: Sequence[str] | None, *, every: int = 1) -> 'dict[str, Figure]':
-  """Draws the returns of the episodes, and what was observed in three of them.
+  """Draws the returns of the episodes, and the observations in three of them.
 
   Args:
-    outputs: `return` and `length`, both `[n]`; `frames`, an observation every so many
+    outputs: `return` and `length`, both `[n]`; `frames`, an observation every `every`
       steps, `[n, frames, ...]`.
     inputs: not used.
     classes: not used.
-    every: steps between two frames.
+    every: number of steps between two frames.
 
   Returns:
     Title -> figure. Frames are shown if they are images `[height, width, 1 or 3]` or

@@ -18,12 +18,12 @@ def curve(splits: Mapping[str, tuple[ArrayLike, ArrayLike]],
   """Draws one metric over the steps, all splits in one panel.
 
   Args:
-    splits: name -> steps `[n]`, values `[n]` or `[n, members]`, NaN where there is
-      none. The split 'train' is a thin line, others have a marker at each evaluation.
-      Members are thin lines of one colour, their mean is the thicker one.
-    colors: of the splits, by name.
-    best: the step of the best checkpoint, marked with a line.
-    width: in inches.
+    splits: name -> steps `[n]`, values `[n]` or `[n, members]`, NaN for no value. The
+      split 'train' is a thin line; others have a marker at each evaluation. Members are
+      thin lines of one colour, and their mean is a thicker line.
+    colors: colours of the splits, by name.
+    best: step of the best checkpoint, marked with a line.
+    width: width of the figure in inches.
   """
   figure, axes = style.panel(width, 0.32 * width + 1.1)
   shown = np.zeros(0)
@@ -51,7 +51,7 @@ def curve(splits: Mapping[str, tuple[ArrayLike, ArrayLike]],
 
 
 def _thin(steps, values, most=600):
-  """Averages stretches of a curve that has more points than a screen can show."""
+  """Averages sections of a curve that has more points than a screen can show."""
   if len(steps) <= most:
     return steps, values
   groups = np.array_split(np.arange(len(steps)), most)

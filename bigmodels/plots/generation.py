@@ -27,10 +27,10 @@ def generation(outputs: Mapping[str, np.ndarray], inputs: style.Inputs | None,
       `labels` `[n]`. The first rows of `between` are images on paths between two
       latents, one path after the other.
     inputs: not used.
-    classes: their names; None numbers them.
-    snapshots: step -> `generated` `[k, height, width, 1 or 3]`, of the same latents.
-    paths: number of paths, and images on each.
-    white: the byte of white.
+    classes: names of the classes; None numbers them.
+    snapshots: step -> `generated` `[k, height, width, 1 or 3]`, for the same latents.
+    paths: number of paths, and number of images on each.
+    white: value of white pixels.
     note: a line above the samples.
 
   Returns:
@@ -53,15 +53,15 @@ def generation(outputs: Mapping[str, np.ndarray], inputs: style.Inputs | None,
          [names[label] for label in shown],
          note if title == 'Samples' else 'of the same split')
   if snapshots:
-    # More of them early, when more changes.
+    # More of them early in the run, when images change faster.
     every = sorted(snapshots)
     steps = [every[i] for i in np.unique(np.ceil(
       (len(every) - 1) * np.linspace(0, 1, _SNAPSHOTS) ** 2).astype(int))]
     grid('Along the run', [snapshots[step]['generated'] for step in steps],
-         [f'{step:,}' for step in steps], 'the same latents after so many steps')
+         [f'{step:,}' for step in steps], 'the same latents at different steps')
   count, points = paths
   if len(labels) >= count * points:
     grid('Between two latents',
          [outputs['between'][i * points : (i + 1) * points] for i in range(count)],
-         [''] * count, 'on the great circle from left to right')
+         [''] * count, 'along the great circle, left to right')
   return result

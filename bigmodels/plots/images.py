@@ -1,4 +1,4 @@
-"""Images as matplotlib draws them: one, or a grid of several."""
+"""Images for matplotlib: a single image, or a grid."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -17,10 +17,10 @@ def to_rgb(image: np.ndarray, white: float = 255, largest: int = 96) -> np.ndarr
   Args:
     image: `[height, width, 1 or 3]`; floats of any range are scaled.
     white: the byte that becomes 1.
-    largest: pixels of a side; of larger images every so many are taken.
+    largest: maximum number of pixels per side; larger images are subsampled.
 
   Returns:
-    float64 `[height, width, 3]`, of at most `largest` rows and columns.
+    float64 `[height, width, 3]`, with at most `largest` rows and columns.
   """
   step = -(-max(image.shape[:2]) // largest)
   image = image[::step, ::step]
@@ -36,16 +36,16 @@ def to_rgb(image: np.ndarray, white: float = 255, largest: int = 96) -> np.ndarr
 
 def image_grid(rows: Sequence[np.ndarray], names: Sequence[str], *, white: int,
                width: float, note: str | None) -> 'Figure':
-  """Draws rows of images in one picture.
+  """Draws a grid of images as one image.
 
   Args:
-    rows: of as many images each, uint8 `[n, height, width, 1 or 3]`.
-    names: of the rows.
-    white: the byte of white.
-    width: of the figure, in inches.
+    rows: rows with the same number of images, uint8 `[n, height, width, 1 or 3]`.
+    names: names of the rows.
+    white: value of white pixels.
+    width: width of the figure in inches.
     note: a line above it.
   """
-  # Pixels between two images, and of a pixel of one.
+  # Pixels between two images, and pixels per pixel of an image.
   gap, scale = 2, max(1, 40 // rows[0].shape[1])
   rows = [row.repeat(scale, 1).repeat(scale, 2) for row in rows]
   cells = [np.pad(row, ((0, 0), (0, gap), (0, gap), (0, 0)), constant_values=white)

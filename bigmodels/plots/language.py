@@ -16,8 +16,8 @@ def language(outputs: Mapping[str, np.ndarray], inputs: style.Inputs | None,
   """Draws a histogram of the loss of the texts.
 
   Args:
-    outputs: `nats`, the summed loss of each text, and `tokens`, how many it has; both
-      `[n]`.
+    outputs: `nats`, the summed loss of each text, and `tokens`, its number of tokens;
+      both `[n]`.
     inputs: not used.
     classes: not used.
 
@@ -33,7 +33,7 @@ def language(outputs: Mapping[str, np.ndarray], inputs: style.Inputs | None,
   axes.hist(each, bins=min(60, max(10, len(each) // 10)), color=style.BLUE)
   mean = nats[rows].sum() / tokens[rows].sum()
   axes.axvline(mean, color=style.ORANGE, linewidth=1.2)
-  axes.set_xlabel('loss of a text, nats a token')
+  axes.set_xlabel('loss of a text, nats per token')
   axes.set_ylabel('texts')
   style.subtitle(axes, f'the line: {mean:.3f}, the mean over all tokens',
                  style.finite_note(rows.sum(), len(rows)))

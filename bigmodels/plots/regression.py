@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 def regression(outputs: Mapping[str, np.ndarray], inputs: style.Inputs | None,
                classes: Sequence[str] | None) -> 'dict[str, Figure]':
-  """Draws predictions against targets, and residuals; a panel for each of 6 targets.
+  """Draws predictions against targets, and residuals, with a panel for each target.
+
+  At most 6 targets are shown.
 
   Args:
     outputs: `targets` and `predictions`, both `[n, targets]`.
@@ -60,7 +62,7 @@ def _residuals(residuals, names, note):
   figure, panels = _panels(names)
   for column, (axes, name) in enumerate(panels):
     values = residuals[:, column]
-    # An outlier would squeeze the rest; the outermost bars include what is beyond.
+    # An outlier would squeeze the rest; the outermost bars include values beyond them.
     low, high = np.percentile(values, (1, 99))
     low, high = max(values.min(), 2 * low - high), min(values.max(), 2 * high - low)
     size = max(abs(low), abs(high))

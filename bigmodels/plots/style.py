@@ -1,4 +1,4 @@
-"""What all plots share: colours, sizes, axes, names."""
+"""Colours, sizes, axes and names that all plots share."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 BLUE, ORANGE, GREY = '#3b7dd8', '#d9622b', '#8c959f'
 DASHED = {'color': GREY, 'linewidth': 0.8, 'linestyle': (0, (4, 3))}  # references
-# Inches: a third, a half, two thirds and all of the report's width.
+# Inches: a third, a half, two thirds and all of the width of the report.
 NARROW, HALF, WIDE, FULL = 3.09, 4.85, 6.61, 10.14
-POINTS = 2000  # drawn at most
+POINTS = 2000  # maximum number drawn
 Inputs = Callable[[np.ndarray], np.ndarray]
 
 
@@ -22,9 +22,9 @@ def figure(width: float, height: float, layout: str | None = 'constrained'
   """Creates a figure.
 
   Args:
-    width: in inches.
-    height: in inches.
-    layout: as matplotlib has it.
+    width: width in inches.
+    height: height in inches.
+    layout: layout engine of matplotlib.
   """
   from matplotlib.figure import Figure
 
@@ -32,13 +32,13 @@ def figure(width: float, height: float, layout: str | None = 'constrained'
 
 
 def panel(width: float, height: float) -> 'tuple[Figure, Axes]':
-  """Creates a figure of one panel, with its axes; see `figure`."""
+  """Creates a figure with one panel, and its axes; see `figure`."""
   created = figure(width, height)
   return created, styled(created.subplots())
 
 
 def styled(axes: 'Axes') -> 'Axes':
-  """Gives axes the look of the report, and returns them."""
+  """Applies the style of the report to axes, and returns them."""
   axes.spines[['top', 'right']].set_visible(False)
   axes.spines[['left', 'bottom']].set_linewidth(0.6)
   axes.tick_params(labelsize=8, length=3, width=0.6)
@@ -48,7 +48,7 @@ def styled(axes: 'Axes') -> 'Axes':
 
 
 def subtitle(axes: 'Axes', *lines: str) -> None:
-  """Writes lines above axes, at the left; empty ones are skipped."""
+  """Writes lines above axes, left-aligned; empty ones are skipped."""
   axes.set_title('\n'.join(filter(None, lines)), fontsize=8.5, loc='left',
                  parse_math=False)
 
@@ -59,12 +59,12 @@ def finite_note(finite: int, total: int) -> str:
 
 
 def class_names(classes: Sequence[str] | None, count: int) -> list[str]:
-  """Returns so many names; those that are not given are numbers."""
+  """Returns `count` names; missing names are numbers."""
   given = [' '.join(str(name).split()) for name in classes or ()][:count]
   return given + [str(i) for i in range(len(given), count)]
 
 
 def shorten(name: str, longest: int) -> str:
-  """Cuts a name in the middle: similar names tend to differ at an end."""
+  """Cuts a name in the middle, as similar names tend to differ at their ends."""
   half = longest // 2
   return name if len(name) <= longest else f'{name[:half]}…{name[1 - half:]}'
