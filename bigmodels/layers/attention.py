@@ -1,7 +1,7 @@
-"""Multi-head attention: to itself or to a memory, masked, and with a cache.
+"""Multi-head self-attention and cross-attention, with masks and a cache.
 
-Vaswani et al., *Attention is all you need*, 2017; one key and value for several
-queries after Shazeer, *Fast transformer decoding*, 2019 (multi-query) and Ainslie et
+Vaswani et al., *Attention is all you need*, 2017. Several query heads can share a key
+and value head: Shazeer, *Fast transformer decoding*, 2019 (multi-query) and Ainslie et
 al., *GQA*, 2023 (grouped-query).
 """
 
@@ -21,24 +21,24 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array, *,
            dropout_key: jax.Array | None = None) -> jax.Array:
   """Scaled dot-product attention, softmax in float32.
 
-  It is `jax.nn.dot_product_attention` with dropout, and in another form on a CPU. A
-  GPU's fused kernel is used where it fits: half precision, no mask but the causal one,
-  no dropout.
+  It is `jax.nn.dot_product_attention` with dropout, and with another implementation on
+  a CPU. A GPU's fused kernel is used for half precision, no mask except the causal one,
+  and no dropout.
 
   Args:
     query: `[batch, queries, heads, width]`.
     key, value: `[batch, keys, kv heads, width]`.
-    mask: bool `[batch, 1 or heads, queries or 1, keys]`, True where a query may look.
-      A query that may look nowhere gets the mean of all values.
-    causal: whether query i sees only the keys up to i.
-    dropout: rate at which weights are dropped.
-    dropout_key: for the dropped weights; None drops none.
+    mask: bool `[batch, 1 or heads, queries or 1, keys]`, True where a query
+      attends to a key. A query without any key gets the mean of all values.
+    causal: whether query i attends only to the keys up to i.
+    dropout: rate of dropout of the weights.
+    dropout_key: PRNG key for dropout; None for no dropout.
 
   Returns:
     `[batch, queries, heads, width]`.
 
   Raises:
-    ValueError: if the number of heads is not a multiple of that of the keys.
+    ValueError: if the number of heads is not a multiple of the number of key heads.
   """
   heads, kv_heads = query.shape[2], key.shape[2]
   if heads % kv_heads:
@@ -47,7 +47,7 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array, *,
   if dropout_key is not None or jax.default_backend() == 'cpu':
     return cpu.attend(query, key, value, mask=mask, causal=causal, dropout=dropout,
                       dropout_key=dropout_key)
-  # cuDNN 9 needs lengths of whole tiles to be at its fastest.
+  # cuDNN 9 is fastest if lengths are a multiple of the tile.
   fused = (jax.default_backend() == 'gpu' and mask is None
            and query.dtype in (jnp.bfloat16, jnp.float16)
            and query.shape[-1] in (64, 128)
@@ -58,11 +58,11 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array, *,
 
 
 def same_segment(queries: jax.Array, keys: jax.Array) -> jax.Array:
-  """The mask where several documents, or padding, are in one sequence.
+  """The mask for sequences with several documents, or padding.
 
   Args:
     queries: segments of the queries, int `[batch, queries]`.
-    keys: those of the keys, int `[batch, keys]`; 0 is padding, which no query sees.
+    keys: segments of the keys, int `[batch, keys]`; 0 is padding, which is masked.
 
   Returns:
     bool `[batch, 1, queries, keys]`.
@@ -72,18 +72,18 @@ def same_segment(queries: jax.Array, keys: jax.Array) -> jax.Array:
 
 
 class Attention(nn.Module):
-  """Every query takes a mean of the values, weighted by its likeness to their keys.
+  """Multi-head attention with projections of queries, keys, values and the output.
 
   Attributes:
-    heads: of the queries; they divide the width.
-    kv_heads: of keys and values; they divide `heads`. None takes as many, 1 is
-      multi-query attention, more is grouped-query attention.
-    causal: whether a token sees only itself and the tokens before it.
+    heads: number of query heads, which divides the width.
+    kv_heads: number of key and value heads, which divides `heads`. None is the same
+      number, 1 is multi-query attention, others are grouped-query attention.
+    causal: whether a token attends only to itself and the tokens before it.
     rotary: base of rotary positions, see `positions.rotary`; None for none.
     use_bias: whether the projections have biases.
-    dropout: rate at which weights are dropped in training.
+    dropout: rate of dropout, in training, of the weights.
     kernel_init: makes the initialiser of the projections of queries, keys and values.
-    out_init: makes that of the output projection.
+    out_init: makes the initialiser of the output projection.
   """
 
   heads: int
@@ -115,25 +115,25 @@ class Attention(nn.Module):
     """`[batch, length, width]` -> the same shape.
 
     Args:
-      x: what the queries are made of, `[batch, length, width]`.
-      memory: what keys and values are made of, `[batch, memory length, width]`; x
-        itself if None. If it has fewer rows than x, equally many consecutive rows of x
-        share each of them, and `segments` must be None.
-      segments: int `[batch, length]`; a token sees only those of its own number, and
-        none sees 0. If None, a row is one document.
-      memory_segments: those of the memory, int `[batch, memory length]`; without
-        `segments`, every token sees all that are not 0.
+      x: input of the queries, `[batch, length, width]`.
+      memory: input of keys and values, `[batch, memory length, width]`; None for x. If
+        it has fewer rows than x, each is shared by the same number of consecutive rows
+        of x, and `segments` must be None.
+      segments: int `[batch, length]`; a token attends only to tokens of its own
+        segment, and none attends to segment 0. If None, a row is one document.
+      memory_segments: segments of the memory, int `[batch, memory length]`; without
+        `segments`, every token attends to all segments except 0.
       positions: int `[batch, length]`, required by rotary positions.
-      decode: if not 0, keys and values are kept in a cache of this many tokens, for the
-        calls that follow; those of a memory are kept from the first call. `segments`
-        are then 1, or 0 for padding. The caller counts the tokens: those that exceed
-        the cache overwrite the last ones.
+      decode: if not 0, keys and values are kept in a cache of this many tokens for
+        later calls; those of a memory are kept from the first call. `segments` are then
+        1, or 0 for padding. The caller counts the tokens: tokens beyond the size of the
+        cache overwrite the last ones.
       train: whether to apply dropout.
 
     Raises:
       ValueError: if `heads` do not divide the width, rotary positions are missing or
-        combined with a memory, the rows of the memory do not fit, or more tokens come
-        than the cache holds.
+        combined with a memory, the rows of the memory do not fit, or there are more
+        tokens than the cache holds.
     """
     width = x.shape[-1]
     if width % self.heads:

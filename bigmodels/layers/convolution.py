@@ -1,7 +1,7 @@
 """Two-dimensional convolution, its transpose, and the layers made of them.
 
-What is computed is `lax.conv_general_dilated`. On a CPU, `layers.cpu.convolution` has
-the same, to rounding, in forms that train several times faster there.
+They compute `lax.conv_general_dilated`. On a CPU, `layers.cpu.convolution` computes the
+same up to rounding, in forms that train several times faster there.
 """
 
 from collections.abc import Callable
@@ -15,9 +15,9 @@ from jax import lax
 from bigmodels.layers.cpu import convolution as cpu
 from bigmodels.layers.normalization import BatchNorm
 
-# 'SAME' as in TensorFlow: an odd number of zeros leaves the larger half at the bottom
-# and right. A number of pixels is put on every side, as in PyTorch; the two differ
-# where a stride is 2.
+# 'SAME' is as in TensorFlow: of an odd number of zeros, the larger half is at the
+# bottom and right. A number pads every side, as in PyTorch. They differ for a stride of
+# 2.
 Padding = Literal['SAME', 'VALID'] | int
 
 
@@ -26,17 +26,17 @@ def conv(x: jax.Array, kernel: jax.Array, *, strides: tuple[int, int] = (1, 1),
   """Cross-correlates images with a kernel, in the fastest form for the backend.
 
   The backend is `jax.default_backend()` when traced; running on another device changes
-  the speed only, not the result. On a CPU it is differentiated in reverse only, to any
-  order.
+  the speed, but not the result. On a CPU only reverse-mode differentiation is
+  supported, to any order.
 
   Args:
     x: images, `[batch, height, width, in]`.
     kernel: weights, `[h, w, in // groups, out]`.
     strides: steps between windows, (vertical, horizontal), in pixels.
-    padding: 'SAME' or 'VALID', as in `lax.conv_general_dilated`, or how many zeros are
-      put on every side, in pixels.
-    groups: of channels, each convolved into its own outputs; as many as there are
-      channels make a depthwise convolution.
+    padding: 'SAME' or 'VALID', as in `lax.conv_general_dilated`, or the number of
+      zeros on every side, in pixels.
+    groups: number of groups of channels, each convolved into its own outputs. With as
+      many groups as channels this is a depthwise convolution.
 
   Returns:
     `[batch, out_height, out_width, out]`.
@@ -53,7 +53,7 @@ def conv(x: jax.Array, kernel: jax.Array, *, strides: tuple[int, int] = (1, 1),
 
 
 def _pads(size, window, strides, padding, groups) -> tuple[tuple[int, int], ...]:
-  """Zeros (above, below) and (left, right), of shapes that fit."""
+  """Zeros (above, below) and (left, right), after a check of the shapes."""
   explicit = type(padding) is int and padding >= 0
   if not explicit and padding not in ('SAME', 'VALID'):
     raise ValueError("padding must be 'SAME', 'VALID' or a number of pixels, got "
@@ -77,8 +77,8 @@ def conv_transpose(x: jax.Array, kernel: jax.Array, *,
                    strides: tuple[int, int] = (1, 1), padding: int = 0) -> jax.Array:
   """The transpose of `conv`: the map from a cotangent to the gradient by the images.
 
-  The same as PyTorch's `conv_transpose2d`. On a CPU it is differentiated in reverse
-  only, to any order.
+  The same as PyTorch's `conv_transpose2d`. On a CPU only reverse-mode differentiation
+  is supported, to any order.
 
   Args:
     x: images, `[batch, height, width, in]`.
@@ -117,11 +117,11 @@ class Conv(nn.Module):
     kernel_size: (h, w), in pixels.
     strides: (vertical, horizontal), in pixels.
     padding: 'SAME', 'VALID' or pixels on every side; see `conv`.
-    groups: of channels; see `conv`.
+    groups: number of groups of channels; see `conv`.
     use_bias: whether to add a bias per output channel.
     kernel_init: initialiser of `kernel`, `[h, w, in // groups, features]`.
     bias_init: initialiser of `bias`, `[features]`.
-    dtype: of the computation; None promotes the input's and the parameters' dtypes.
+    dtype: dtype of the computation; None promotes the dtypes of input and parameters.
   """
 
   features: int
@@ -158,9 +158,9 @@ class ConvTranspose(nn.Module):
   Attributes:
     features: number of output channels.
     kernel_size: (h, w), in pixels.
-    strides: how much images are enlarged, (vertical, horizontal).
-    padding: pixels cropped on every side; a window of 4, a stride of 2 and 1 pixel
-      double the images.
+    strides: factors by which images are enlarged, (vertical, horizontal).
+    padding: pixels cropped on every side; a window of 4 with a stride of 2 and a
+      padding of 1 doubles the size.
     use_bias: whether to add a bias per output channel.
     kernel_init: initialiser of `kernel`, `[h, w, features, in]`.
   """
@@ -200,8 +200,8 @@ class ConvNorm(nn.Module):
     stride: steps between windows, in pixels.
     padding: 'symmetric', as many zeros on every side, as in PyTorch; 'SAME', as in
       TensorFlow. They differ where the stride is 2.
-    groups: of channels; see `conv`.
-    activation: after the normalisation; None for none.
+    groups: number of groups of channels; see `conv`.
+    activation: activation after the normalisation; None for none.
     momentum: decay rate of the running statistics, per batch.
     epsilon: added to the variance.
     kernel_init: makes the initialiser of the filters.

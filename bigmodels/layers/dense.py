@@ -35,12 +35,12 @@ class Dense(nn.Module):
 class Embedding(nn.Module):
   """A vector for each index.
 
-  Unlike `flax.linen.Embed`, it gives the last vector for an index that is too large,
-  not NaN.
+  For an index that is too large it returns the last vector, whereas `flax.linen.Embed`
+  returns NaN.
 
   Attributes:
     size: number of indices.
-    width: of the vectors.
+    width: length of the vectors.
     embedding_init: makes the initialiser of `embedding`, `[size, width]`.
   """
 
@@ -53,7 +53,7 @@ class Embedding(nn.Module):
       'embedding', self.embedding_init(), (self.size, self.width))
 
   def __call__(self, indices: jax.Array) -> jax.Array:
-    """Indices `[...]`, less than `size` -> vectors `[..., width]`."""
+    """Indices `[...]` below `size` -> vectors `[..., width]`."""
     return jnp.take(self.embedding, indices.astype(jnp.int32), axis=0, mode='clip')
 
   def logits(self, x: jax.Array) -> jax.Array:

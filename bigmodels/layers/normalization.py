@@ -9,12 +9,13 @@ from jax import lax
 class BatchNorm(nn.BatchNorm):
   """`flax.linen.BatchNorm` over all axes but the last, in half the time on a CPU.
 
-  Ioffe and Szegedy, *Batch normalization*, 2015. Same names and results: a batch is
-  divided by its own biased deviation, which the running statistics follow. Here each
-  value takes one product and one sum with numbers computed per channel, so that XLA
-  keeps no centred copy for the gradient. The rounding is that of the values, not of
-  their distance to the mean; the deviation is that of `use_fast_variance`. Other axes,
-  masks and groups of devices are not supported.
+  Ioffe and Szegedy, *Batch normalization*, 2015. Names and results are the same: a
+  batch is divided by its biased standard deviation, which also updates the running
+  statistics. Here each value is multiplied by one number and added to another, both
+  computed per channel, so that XLA stores no centred copy for the gradient. Rounding
+  errors are relative to the values, not to their distance from the mean; the variance
+  is that of `use_fast_variance`. Other axes, masks and groups of devices are not
+  supported.
   """
 
   @nn.compact
@@ -25,7 +26,7 @@ class BatchNorm(nn.BatchNorm):
     Args:
       x: values, `[..., channels]`.
       use_running_average: whether to use the running statistics instead of the batch's;
-        here or as attribute.
+        given here or as an attribute.
       mask: not supported; must be None.
 
     Raises:

@@ -1,6 +1,6 @@
 """Pooling of images.
 
-On a CPU, `layers.cpu.pooling` computes the same maxima to the bit, and the same means
+On a CPU, `layers.cpu.pooling` computes bitwise the same maxima, and the same means up
 to rounding, in forms whose gradients are several times faster there.
 """
 
@@ -12,9 +12,9 @@ from bigmodels.layers.cpu import pooling as cpu
 
 def max_pool(x: jax.Array, window: int, *, stride: int | None = None,
              padding: int = 0) -> jax.Array:
-  """Takes the largest value of each window, as `flax.linen.max_pool`.
+  """Takes the maximum of each window, as `flax.linen.max_pool`.
 
-  At a tie the first one, by rows, has all of the gradient.
+  At a tie, the first value in row order gets the whole gradient.
 
   Args:
     x: images, `[batch, height, width, channels]`.
@@ -27,8 +27,8 @@ def max_pool(x: jax.Array, window: int, *, stride: int | None = None,
     `[batch, (height + 2 * padding - window) // stride + 1, ..., channels]`.
 
   Raises:
-    ValueError: for a window or stride of less than 1, a padding that is negative or not
-      smaller than the window, or an image that is smaller than the window.
+    ValueError: for a window or stride below 1, a padding that is negative or not
+      smaller than the window, or an image smaller than the window.
   """
   stride = window if stride is None else stride
   for name, value, least in (
@@ -58,7 +58,7 @@ def average_pool(x: jax.Array, window: int) -> jax.Array:
     `[batch, height // window, width // window, channels]`.
 
   Raises:
-    ValueError: for a window of less than 1, or larger than the image.
+    ValueError: for a window below 1, or larger than the image.
   """
   if window < 1:
     raise ValueError(f'window: must be >= 1, got {window}')

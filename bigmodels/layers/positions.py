@@ -1,6 +1,6 @@
-"""Where in its sequence a token stands: sinusoidal, on a line or on a grid, and rotary.
+"""Positional encodings: sinusoidal, in one or two dimensions, and rotary.
 
-Learned positions are a `dense.Embedding` of the positions.
+Learned encodings are a `dense.Embedding` of the positions.
 """
 
 import flax.linen as nn
@@ -10,7 +10,7 @@ import numpy as np
 
 
 class NextPositions(nn.Module):
-  """The positions of tokens that follow on those of the calls before.
+  """The positions of tokens that continue those of earlier calls.
 
   The collection 'cache' counts the tokens of each row.
   """
@@ -48,13 +48,13 @@ def segment_positions(segments: jax.Array) -> jax.Array:
 
 
 def sinusoidal(positions: jax.Array, width: int) -> jax.Array:
-  """Sines and cosines of falling frequencies.
+  """Sines and cosines of decreasing frequencies.
 
   Vaswani et al., *Attention is all you need*, 2017, section 3.5.
 
   Args:
     positions: int `[...]`.
-    width: even.
+    width: width of the encoding, even.
 
   Returns:
     float32 `[..., width]`: sine and cosine of `position / 10000**(2 i / width)` at the
@@ -77,12 +77,12 @@ def sinusoidal_2d(rows: int, columns: int, width: int) -> jax.Array:
   (MoCo v3), 2021.
 
   Args:
-    rows, columns: of the grid of patches.
-    width: a multiple of 4.
+    rows, columns: size of the grid of patches.
+    width: width of the encoding, a multiple of 4.
 
   Returns:
     float32 `[rows * columns, width]`: sine and cosine of the column, then of the row,
-    a quarter each, over the wavelengths 2 pi to 20,000 pi.
+    a quarter each, with wavelengths from 2 pi to 20,000 pi.
 
   Raises:
     ValueError: for another width.
@@ -101,13 +101,13 @@ def rotary(x: jax.Array, positions: jax.Array, base: float = 10_000.0) -> jax.Ar
   """Rotates queries or keys by angles that grow with the position.
 
   Su et al., *RoFormer: enhanced transformer with rotary position embedding*, 2021. The
-  product of a query and a key then depends only on how far apart they stand. The two
-  halves of a head are the coordinates that are rotated, as in GPT-NeoX and LLaMA.
+  product of a query and a key then depends only on their distance. The two halves of a
+  head are the coordinates that are rotated, as in GPT-NeoX and LLaMA.
 
   Args:
-    x: `[batch, length, heads, width]`, of an even width.
+    x: `[batch, length, heads, width]`, with an even width.
     positions: int `[batch, length]` or `[1, length]`.
-    base: of the wavelengths, `2 pi` to `2 pi base` tokens.
+    base: ratio of the longest to the shortest wavelength, from `2 pi` to `2 pi base`.
 
   Returns:
     `[batch, length, heads, width]`.

@@ -1,8 +1,8 @@
 """Recurrent layers over whole sequences: LSTM and GRU, with PyTorch's equations.
 
-What the inputs contribute to all steps is one matrix product; only the product with the
-state is left to the `lax.scan` over time. The state is float32 whatever the inputs are,
-as sums over many steps need. `segments` mark padding and packed documents.
+The contribution of the inputs to all steps is one matrix product; the `lax.scan` over
+time computes only the product with the state. The state is always float32, as sums over
+many steps require. `segments` mark padding and packed documents.
 """
 
 from collections.abc import Callable
@@ -18,16 +18,16 @@ class Recurrent(nn.Module):
   """The base class of `Lstm` and `Gru`.
 
   Attributes:
-    width: of the state and of the outputs.
+    width: width of the state and of the outputs.
     dropout: rate of dropout, in training, of the input's features.
-    recurrent_dropout: rate of dropout, in training, of the state as the next step sees
-      it. Both masks are variational: drawn once for a sequence, the same at each step
-      (Gal and Ghahramani, *A theoretically grounded application of dropout in recurrent
-      neural networks*, 2016).
-    reverse: whether to read from the last step to the first; outputs stay at the steps
+    recurrent_dropout: rate of dropout, in training, of the state that is passed to the
+      next step. Both masks are variational: sampled once for a sequence, and the same
+      at each step (Gal and Ghahramani, *A theoretically grounded application of dropout
+      in recurrent neural networks*, 2016).
+    reverse: whether to read from the last step to the first; outputs are at the steps
       of their inputs.
-    unroll: steps in one iteration of the loop. On a CPU more than one only takes
-      longer, to compile as well.
+    unroll: steps per iteration of the loop. On a CPU, more than one is slower, and
+      takes longer to compile.
   """
 
   width: int
@@ -99,7 +99,7 @@ class Lstm(Recurrent):
 
   Hochreiter and Schmidhuber, *Long short-term memory*, 1997; with the forget gate of
   Gers et al., *Learning to forget*, 2000. Gates are in PyTorch's order, i f g o; `bias`
-  is the sum of PyTorch's two. That of the forget gate begins at 1 (Jozefowicz et al.,
+  is the sum of PyTorch's two. The forget gate's bias begins at 1 (Jozefowicz et al.,
   *An empirical exploration of recurrent network architectures*, 2015). Attributes: see
   `Recurrent`.
   """
@@ -112,10 +112,10 @@ class Lstm(Recurrent):
 
     Args:
       x: `[batch, length, features]`.
-      segments: int `[batch, length]`; 0 is padding, which leaves the state as it is and
-        gives zeros. Another document begins where the number differs from that of the
-        last step read; the state before it is zero.
-      state: before the first step, (h, c), both `[batch, width]`; None for zeros.
+      segments: int `[batch, length]`; 0 is padding, which does not change the state and
+        gives zeros. A new document begins where the number differs from that of the
+        last step read; the state is reset to zero there.
+      state: state before the first step, (h, c), both `[batch, width]`; None for zeros.
       train: whether to apply dropout.
 
     Returns:
@@ -154,7 +154,7 @@ class Gru(Recurrent):
     Args:
       x: `[batch, length, features]`.
       segments: int `[batch, length]`; see `Lstm.__call__`.
-      state: before the first step, h, `[batch, width]`; None for zeros.
+      state: state before the first step, h, `[batch, width]`; None for zeros.
       train: whether to apply dropout.
 
     Returns:
@@ -210,7 +210,7 @@ def _initial(layer, x, state):
 
 
 def _begins(segments, reverse):
-  """Where, in the order of reading, a document begins that is not the first one."""
+  """Where a document other than the first begins, in the order of reading."""
   if reverse:
     return jnp.flip(_begins(jnp.flip(segments, 1), False), 1)
   real = segments != 0

@@ -1,9 +1,9 @@
-"""A deep stack of equal blocks: compiled once, and trained within a memory budget.
+"""A stack of identical blocks that compiles fast and supports rematerialization.
 
 The blocks are one `lax.scan` over parameters that are stacked on a leading axis, so
-that compiling a stack of 100 blocks takes no longer than one of 2. What the backward
-pass needs of each block is kept or recomputed (Chen et al., *Training deep nets with
-sublinear memory cost*, 2016).
+that compiling 100 blocks takes no longer than compiling 2. The values that the backward
+pass needs are stored or recomputed (Chen et al., *Training deep nets with sublinear
+memory cost*, 2016).
 """
 
 from collections.abc import Callable
@@ -18,20 +18,19 @@ Remat = Literal['none', 'dots', 'full']
 class Stack(nn.Module):
   """`depth` blocks of one kind, each with its own parameters, one after the other.
 
-  Every variable of the block has a leading axis of length `depth`, batch statistics
-  too; initial values are drawn block by block, and so are dropout masks.
+  Every variable of the block, including batch statistics, has a leading axis of length
+  `depth`. Initial values and dropout masks are sampled independently for each block.
 
   Attributes:
     block: makes a Linen module called as `block(x, train=..., **others)`, whose result
       has the shape and dtype of x: `partial(Block, width=64)`.
     depth: number of blocks.
-    remat: what is kept for the backward pass. 'none' keeps all that gradients need and
-      recomputes nothing; 'dots' keeps the products with weights, and recomputes what
-      lies between (attention's products of activations, norms, activations); 'full'
-      keeps the input of each block, at the price of a second forward pass.
-    unroll: whether the program has the blocks one after the other instead of a loop. On
-      a CPU they then run about a fifth faster; the time to compile grows with the
-      depth.
+    remat: what is stored for the backward pass. 'none' stores all values and recomputes
+      nothing. 'dots' stores products with weights, and recomputes the rest (products of
+      activations in attention, norms, activations). 'full' stores only the input of
+      each block, at the cost of a second forward pass.
+    unroll: whether to unroll the loop over the blocks. On a CPU this is about a fifth
+      faster, but the time to compile grows with the depth.
   """
 
   block: Callable[..., nn.Module]
@@ -73,7 +72,7 @@ class Stack(nn.Module):
     if self.remat != 'none':
       policy = (jax.checkpoint_policies.dots_with_no_batch_dims_saveable
                 if self.remat == 'dots' else None)
-      # A scan keeps the two passes apart: barriers against CSE would only cost time.
+      # A scan separates the two passes, so barriers against CSE would only cost time.
       body = nn.remat(body, policy=policy, prevent_cse=False)
     scanned = nn.scan(body, variable_axes={True: 0}, split_rngs={True: True},
                       length=self.depth, unroll=self.depth if self.unroll else 1)

@@ -1,4 +1,4 @@
-"""The block that transformers stack.
+"""The block of transformers.
 
 Vaswani et al., *Attention is all you need*, 2017.
 """
@@ -18,11 +18,11 @@ class FeedForward(nn.Module):
   Attributes:
     hidden: width between the layers.
     activation: nn.relu, nn.gelu, ...
-    gated: whether a second product gates the first one: with `nn.silu` that is SwiGLU
+    gated: whether a second product gates the first one; with `nn.silu` this is SwiGLU
       (Shazeer, *GLU variants improve transformer*, 2020).
     use_bias: whether the layers have biases.
     kernel_init: makes the initialiser of the weights.
-    out_init: makes that of the last layer's weights.
+    out_init: makes the initialiser of the last layer's weights.
   """
 
   hidden: int
@@ -48,13 +48,13 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-  """Attention and a feed-forward part, each added to its input.
+  """Attention and a feed-forward layer, each with a residual connection.
 
   Attributes:
     attention: makes the self-attention.
     feed_forward: makes the part after it.
     norm: makes a normalisation.
-    cross: makes the attention to a memory, between the two; None for none.
+    cross: makes the cross-attention between the two; None for none.
     norm_first: whether norms come before the parts, which trains deep stacks without
       warm-up (Xiong et al., *On layer normalization in the transformer architecture*,
       2020; GPT-2), or after the sum (the original, BERT).

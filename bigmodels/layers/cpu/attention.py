@@ -1,6 +1,6 @@
-"""Attention as products of matrices that lie next to each other in memory.
+"""Attention as products of matrices that are contiguous in memory.
 
-On a CPU that takes half the time of `jax.nn.dot_product_attention`. Attention with
+On a CPU this takes half the time of `jax.nn.dot_product_attention`. Attention with
 dropout, which JAX does not have, is computed here on other backends too.
 """
 
@@ -16,10 +16,11 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array, *,
   Args:
     query: `[batch, queries, heads, width]`.
     key, value: `[batch, keys, kv heads, width]`.
-    mask: bool `[batch, 1 or heads, queries or 1, keys]`, True where a query may look.
-    causal: whether query i sees only the keys up to i.
-    dropout: rate at which weights are dropped.
-    dropout_key: for the dropped weights; None drops none.
+    mask: bool `[batch, 1 or heads, queries or 1, keys]`, True where a query
+      attends to a key.
+    causal: whether query i attends only to the keys up to i.
+    dropout: rate of dropout of the weights.
+    dropout_key: PRNG key for dropout; None for no dropout.
 
   Returns:
     `[batch, queries, heads, width]`.
@@ -27,7 +28,7 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array, *,
   batch, queries, heads, width = query.shape
   exact = jnp.promote_types(query.dtype, jnp.float32)
   query = (query * width**-0.5).swapaxes(1, 2).reshape(
-    batch, key.shape[2], -1, width)  # all heads that share their keys
+    batch, key.shape[2], -1, width)  # all heads that share keys
   key, value = key.swapaxes(1, 2), value.swapaxes(1, 2)
   scores = jnp.matmul(query, key.swapaxes(2, 3), preferred_element_type=exact)
   scores = scores.reshape(batch, heads, queries, -1)
@@ -36,7 +37,7 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array, *,
     mask = past if mask is None else mask & past
   if mask is not None:
     scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).min)
-  # Dividing by the softmax's sum comes last, where there are fewer numbers.
+  # Divide by the softmax's sum last, where there are fewer numbers.
   weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(-1, keepdims=True)))
   total = weights.sum(-1, keepdims=True)
   if dropout_key is not None:

@@ -1,13 +1,13 @@
-"""Convolutions in the forms that XLA's CPU backend trains fast.
+"""Convolutions in forms that train fast in XLA's CPU backend.
 
-XLA's CPU backend runs a convolution fast where its operands lie in the order in which
-it reads them. Those of the gradients that JAX derives do not: inside a loop the
-kernel's takes two hundred times as long as it needs. So both gradients are written here
-as convolutions in the right order. A window of few values, a window of one pixel, and a
-window larger than the images are products of patches with a matrix. A depthwise
-convolution, which XLA runs slowest of all, is a sum over the taps of the window. All
-forms agree with `conv_by_lax` to rounding, in value and gradients, and are
-differentiated in reverse only, to any order.
+XLA's CPU backend is fast for a convolution whose operands are stored in the order in
+which it reads them. This does not hold for the gradients that JAX derives: inside a
+loop, the kernel's gradient takes two hundred times as long as necessary. Both gradients
+are therefore written here as convolutions in the right order. For windows of few
+values, windows of one pixel, and windows larger than the images, patches are multiplied
+by a matrix. A depthwise convolution, the slowest in XLA, is a sum over the taps of the
+window. All forms agree with `conv_by_lax` up to rounding, in value and gradients. They
+support only reverse-mode differentiation, to any order.
 """
 
 import math
@@ -18,9 +18,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-# Patches hold every input value h * w times: worth it up to these values of a window.
+# Patches copy every input value h * w times: worthwhile up to these values per window.
 _FEW_VALUES = 32
-_MAX_SHIFTS = 25  # taps of the window of a depthwise convolution
+_MAX_SHIFTS = 25  # taps of a depthwise convolution's window
 _ORDER = ('NHWC', 'HWIO', 'NHWC')  # of images, filters and results
 
 Pair = tuple[int, int]
@@ -53,9 +53,9 @@ def conv(x: jax.Array, kernel: jax.Array, strides: Pair, padding: Sequence[Pair]
 
 
 def _is_tiny(size, window, strides, pads) -> bool:
-  """Whether a window is larger than what it slides over, in a gradient too.
+  """Whether a window is larger than its input, here or in a gradient.
 
-  XLA runs those convolutions up to eighty times slower.
+  XLA is up to eighty times slower for these convolutions.
   """
   for n, k, s, around in zip(size[1:3], window[:2], strides, pads, strict=True):
     outputs = (n + sum(around) - k) // s + 1
@@ -99,10 +99,10 @@ def _patches_times_matrix(x, kernel, strides, padding):
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def conv_by_patches(x: jax.Array, kernel: jax.Array, strides: Pair,
                     padding: Sequence[Pair]) -> jax.Array:
-  """`conv_by_lax`; as patches times a matrix where it is differentiated.
+  """`conv_by_lax`, computed as patches times a matrix when differentiated.
 
-  The patches serve the value and the gradient by the kernel; for the value alone they
-  cost more than they save.
+  The patches are used for the value and for the gradient with respect to the kernel;
+  for the value alone they cost more than they save.
 
   Args:
     x: images, `[batch, height, width, in]`.
@@ -135,7 +135,7 @@ conv_by_patches.defvjp(_patches_forward, _patches_backward)
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def conv_in_order(x: jax.Array, kernel: jax.Array, strides: Pair,
                   padding: Sequence[Pair]) -> jax.Array:
-  """`conv_by_lax`, with both gradients as convolutions in its order.
+  """`conv_by_lax`, with both gradients as convolutions in the fast order.
 
   Args:
     x: images, `[batch, height, width, in]`.
@@ -150,8 +150,8 @@ def conv_in_order(x: jax.Array, kernel: jax.Array, strides: Pair,
 
 
 def _in_order_forward(x, kernel, strides, padding):
-  # Itself, not XLA's: a gradient of the gradient goes through here, and XLA's own rules
-  # would be up to a hundred times slower.
+  # Calls itself, not XLA's convolution: second derivatives pass through here, and are
+  # up to a hundred times slower by XLA's own rules.
   return conv_in_order(x, kernel, strides, padding), (x, kernel)
 
 
@@ -198,10 +198,11 @@ conv_transpose.defvjp(_transpose_forward, _transpose_backward)
 
 
 def _by_input(x, kernel, cotangent, strides, padding):
-  """The gradient of `conv_by_lax` by its images, as convolutions in their order.
+  """The gradient of `conv_by_lax` with respect to its images, as convolutions.
 
-  One for each phase, the offset of a pixel within a stride: zeros between those of the
-  cotangent, which most of the products would be of, are never made.
+  There is one convolution for each phase, the offset of a pixel within a stride. This
+  avoids the zeros between the values of the cotangent, which would take part in most
+  products.
   """
   down, across = (_phases(*sizes) for sizes in zip(
     x.shape[1:3], cotangent.shape[1:3], kernel.shape[:2], strides, padding,
@@ -216,11 +217,11 @@ def _by_input(x, kernel, cotangent, strides, padding):
 
 
 def _phases(size, outputs, window, stride, padding) -> list[tuple]:
-  """For every offset within a stride along an axis: the taps that meet a pixel there.
+  """For every offset within a stride along an axis: the taps that cover a pixel there.
 
   Returns:
-    first tap, stride between taps, and how many zeros come (before, after) the outputs
-    for a convolution with these taps to give `ceil(size / stride)` pixels.
+    First tap, stride between taps, and the number of zeros (before, after) the outputs
+    with which a convolution with these taps gives `ceil(size / stride)` pixels.
   """
   pixels, found = -(-size // stride), []
   for offset in range(stride):
@@ -232,10 +233,10 @@ def _phases(size, outputs, window, stride, padding) -> list[tuple]:
 
 
 def _of_phase(cotangent, kernel, vertical, horizontal):
-  """The gradient by the pixels at one offset within the strides."""
+  """The gradient with respect to the pixels at one offset within the strides."""
   (top, down, above), (left, across, beside) = vertical, horizontal
   taps = kernel[top::down, left::across][::-1, ::-1].swapaxes(2, 3)
-  if not taps.size:  # strides that leave pixels out
+  if not taps.size:  # strides that skip pixels
     height, width = (n + sum(pads) - k + 1 for n, pads, k in zip(
       cotangent.shape[1:3], (above, beside), taps.shape[:2], strict=True))
     return jnp.zeros((len(cotangent), height, width, kernel.shape[2]), cotangent.dtype)
@@ -248,9 +249,10 @@ def _of_phase(cotangent, kernel, vertical, horizontal):
 
 
 def _by_kernel(x, kernel, cotangent, strides, padding):
-  """The gradient of `conv_by_lax` by its kernel, as a convolution in the right order.
+  """The gradient of `conv_by_lax` with respect to its kernel, as a convolution.
 
-  Its images are the channels, its windows the cotangent, its sums those over the batch.
+  Its images are the channels, its windows the cotangent, and its sums are over the
+  batch.
   """
   height, width, channels = x.shape[1:]
   around = [
@@ -259,7 +261,7 @@ def _by_kernel(x, kernel, cotangent, strides, padding):
       (height, width), cotangent.shape[1:3], kernel.shape[:2], strides, padding,
       strict=True)]
   parts = 2 if channels % 2 == 0 else 1
-  # XLA would fuse a transposition into the convolution, out of its order again.
+  # XLA would fuse a transposition into the convolution, and undo the order.
   windows = lax.optimization_barrier(cotangent.transpose(1, 2, 0, 3))
 
   def of_channels(start):
@@ -270,7 +272,7 @@ def _by_kernel(x, kernel, cotangent, strides, padding):
       preferred_element_type=jnp.promote_types(x.dtype, jnp.float32))
     return lax.optimization_barrier(found)
 
-  # In a loop, or XLA would recompute the images from those of the layers before.
+  # In a loop; otherwise XLA recomputes the images from those of earlier layers.
   found = lax.map(of_channels, jnp.arange(0, channels, channels // parts))
   found = found.reshape(channels, *found.shape[2:])
   return found.transpose(1, 2, 0, 3).astype(kernel.dtype)
@@ -280,7 +282,7 @@ def _by_kernel(x, kernel, cotangent, strides, padding):
 
 
 def _shifted(x, window, strides, padding) -> list[jax.Array]:
-  """What each tap of the window sees.
+  """The pixels under each tap of the window.
 
   Args:
     x: images, `[batch, height, width, channels]`.
@@ -289,7 +291,7 @@ def _shifted(x, window, strides, padding) -> list[jax.Array]:
     padding: zeros, ((above, below), (left, right)), in pixels.
 
   Returns:
-    h * w arrays `[batch, out_height, out_width, channels]`, by rows.
+    h * w arrays `[batch, out_height, out_width, channels]`, row by row.
   """
   x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
   return [tap for row in _shifted_along(x, 1, window[0], strides[0])
@@ -297,7 +299,7 @@ def _shifted(x, window, strides, padding) -> list[jax.Array]:
 
 
 def _shifted_along(x, axis, window, stride) -> list[jax.Array]:
-  """What each tap of the window sees along one axis."""
+  """The pixels under each tap of the window along one axis."""
   end = x.shape[axis] - window + 1  # one past the last pixel at which a window starts
   return [lax.slice_in_dim(x, i, i + end, stride, axis) for i in range(window)]
 
@@ -344,8 +346,8 @@ depthwise_by_shifts.defvjp(_shifts_forward, _shifts_backward)
 def _sums(arrays):
   """The sum over all but the last axis of each of several arrays `[b, h, w, c]`.
 
-  As one reduction, an image at a time, it takes a CPU a third to a tenth of the time
-  of as many `jnp.sum`.
+  One reduction, an image at a time, takes a third to a tenth of the time of separate
+  `jnp.sum`s on a CPU.
   """
   zeros = [jnp.zeros((), a.dtype) for a in arrays]
   found = lax.reduce(arrays, zeros, lambda a, b: list(map(jnp.add, a, b)), (1, 2))

@@ -1,4 +1,4 @@
-"""Products with a matrix of weights, in the form that a CPU computes fast."""
+"""Products with a weight matrix, in a form that is fast on a CPU."""
 
 import jax
 
@@ -6,8 +6,8 @@ import jax
 def matmul(x: jax.Array, kernel: jax.Array, *, transposed: bool = False) -> jax.Array:
   """`x @ kernel` as one product of two matrices.
 
-  On a CPU, forward and backward take half the time of the same over `[batch, length,
-  in]`; other backends run both alike, so layers use this one everywhere.
+  On a CPU, forward and backward take half the time of a product with `[batch, length,
+  in]`. Other backends are equally fast for both, so layers use this form everywhere.
 
   Args:
     x: `[..., in]`.

@@ -1,4 +1,4 @@
-"""Pooling in the forms that XLA's CPU backend computes fast."""
+"""Pooling in forms that are fast in XLA's CPU backend."""
 
 import functools
 
@@ -8,9 +8,9 @@ from jax import lax
 
 
 def max_pool(x: jax.Array, window: int, stride: int, padding: int) -> jax.Array:
-  """`layers.pooling.max_pool`, along one axis after the other, among shifted images.
+  """`layers.pooling.max_pool` as maxima of shifted images, one axis after the other.
 
-  The gradient of that takes a fraction of the time of XLA's select-and-scatter.
+  Its gradient takes a fraction of the time of XLA's select-and-scatter.
 
   Args:
     x: images, `[batch, height, width, channels]`.
@@ -27,19 +27,19 @@ def max_pool(x: jax.Array, window: int, stride: int, padding: int) -> jax.Array:
 
 
 def _larger(first, second):
-  """Not `jnp.maximum`: that halves the gradient at a tie, and keeps more for it."""
+  """As `jnp.maximum`, which splits the gradient at ties and stores more for it."""
   return jnp.where((second > first) | jnp.isnan(second), second, first)
 
 
 def _shifted(x, axis, window, stride, padding) -> list[jax.Array]:
-  """What is at each offset within the windows along an axis.
+  """The values at each offset within the windows along an axis.
 
-  The axis is first split by its phase within the stride. The gradient of that joins the
-  phases again, where the one of a slice with steps would make an array of the size of x
+  The axis is first split by its phase within the stride. The gradient of that rejoins
+  the phases, whereas the gradient of a strided slice makes an array of the size of x
   for each offset.
   """
   out = (x.shape[axis] + 2 * padding - window) // stride + 1
-  blocks = out - 1 + -(-window // stride)  # of as many values as the stride
+  blocks = out - 1 + -(-window // stride)  # blocks of `stride` values
   margins = [(0, 0, 0)] * x.ndim
   # A negative margin crops.
   margins[axis] = (padding, blocks * stride - padding - x.shape[axis], 0)
@@ -56,8 +56,8 @@ def _shifted(x, axis, window, stride, padding) -> list[jax.Array]:
 def global_average_pool(x: jax.Array) -> jax.Array:
   """The mean over pixels, `[batch, height, width, channels]` -> `[batch, channels]`.
 
-  As a product: XLA would hand a sum to YNNPACK, together with the convolutions before
-  it, and those take twice as long there; see `hardware.devices`.
+  It is computed as a product. XLA would hand a sum to YNNPACK, together with the
+  preceding convolutions, which take twice as long there; see `hardware.devices`.
   """
   pixels = x.shape[1] * x.shape[2]
   weights = jnp.full(pixels, 1 / pixels, x.dtype)
