@@ -154,6 +154,6 @@ def test_its_errors_name_it():
     "the environment 'Walk': ZeroDivisionError: division by zero (host_test.py")
   wrong = host_environment(
     'Walk', Walk, jax.ShapeDtypeStruct((3,), jnp.float32), ('on',), 5)
-  with pytest.raises(jax.errors.JaxRuntimeError, match=r'the shape \(2,\); its obs'):
+  with pytest.raises(jax.errors.JaxRuntimeError, match=r'the shape \(2,\); the obs'):
     jax.block_until_ready(_reset(wrong))
   assert of_callback(ValueError('UserError: not of a program')) is None

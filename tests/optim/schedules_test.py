@@ -93,7 +93,7 @@ def test_rates_end_at_zero_by_default(schedule):
 
 
 @pytest.mark.parametrize('name', [
-  'step', 'exponential', 'cosine', 'warmup_cosine', 'warmup_linear'])
+  'step', 'exponential', 'warmup_cosine', 'warmup_linear'])
 def test_a_run_of_one_step_begins_at_the_peak(name):
   end = {} if name == 'step' else {'end': END}
   at = {'at': (1.0,)} if name == 'step' else {}
