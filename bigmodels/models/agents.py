@@ -1,4 +1,4 @@
-"""Networks of agents: heads for the values of actions and for a policy, and a body."""
+"""Networks for agents: heads for action values and for a policy, and a body."""
 
 from collections.abc import Callable
 
@@ -18,7 +18,7 @@ class QNetwork(nn.Module):
     body: module whose output, after the activation, is the input of the heads.
     activation: nn.relu, nn.tanh, ...
     dueling: two heads, the value of the observation and the advantage of each action,
-      the mean of which is subtracted (Wang et al., 2016, equation 9).
+      minus the mean advantage (Wang et al., 2016, equation 9).
   """
 
   num_outputs: int
@@ -47,7 +47,7 @@ class ActorCritic(nn.Module):
   Attributes:
     num_outputs: number of actions.
     body: module whose output, after the activation, is the input of both heads.
-    critic: a body for the value alone; None shares that of the policy.
+    critic: a separate body for the value; None shares the body of the policy.
     activation: nn.relu, nn.tanh, ...
   """
 
@@ -66,7 +66,7 @@ class ActorCritic(nn.Module):
     features = self.activation(self.body(inputs, train=train))
     of_value = features if self.critic is None else (
       self.activation(self.critic(inputs, train=train)))
-    # The scale is small so that the first policy is almost uniform, and explores.
+    # The scale is small, so that the initial policy is almost uniform, and explores.
     logits = nn.Dense(
       self.num_outputs, kernel_init=nn.initializers.orthogonal(0.01), name='policy')(
         features)
@@ -79,7 +79,7 @@ class NatureCnn(nn.Module):
   """The network of deep Q-learning on Atari (Mnih et al., 2015), without its head.
 
   Three convolutions, of 8, 4 and 3 pixels with strides of 4, 2 and 1, and a dense
-  layer; the activation after it is that of the heads.
+  layer. The heads apply the activation after it.
 
   Attributes:
     num_outputs: width of the dense layer.
@@ -96,7 +96,7 @@ class NatureCnn(nn.Module):
     """`[batch, height, width, frames]` -> `[batch, num_outputs]`.
 
     Raises:
-      ValueError: if the inputs are not images of at least 36 x 36.
+      ValueError: if the inputs are not images of at least 36 x 36 pixels.
     """
     del train
     check_images(self, inputs, 36)

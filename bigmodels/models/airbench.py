@@ -1,7 +1,7 @@
-"""The network that learns CIFAR-10 in the least time.
+"""The network with the shortest training time on CIFAR-10.
 
 Jordan, *94% on CIFAR-10 in 3.29 seconds on a single GPU*, 2024, and the
-`airbench94_muon` that followed it in 2025.
+`airbench94_muon`, its successor of 2025.
 """
 
 from collections.abc import Sequence
@@ -21,17 +21,17 @@ from bigmodels.models.validation import check_rates, check_sizes
 
 
 class Airbench(nn.Module):
-  """A fixed convolution that whitens, groups of two convolutions, a linear layer.
+  """A fixed whitening convolution, groups of two convolutions, a linear layer.
 
-  Each group is a convolution 3x3, max-pooling by 2, batch normalisation, GELU, and a
-  convolution, batch normalisation, GELU. Convolutions begin as the identity of as many
-  channels as they have filters for. Norms have a bias but no scale.
+  Each group is a 3x3 convolution, max-pooling by 2, batch normalisation, GELU, and a
+  3x3 convolution, batch normalisation, GELU. Convolutions are initialised as the
+  identity for their first filters. Norms have a bias but no scale.
 
   Attributes:
     num_outputs: number of classes.
     whitening: kernel of the first convolution, `[h, w, channels, filters]`; the run
-      supplies that of its training images, see `data.statistics`.
-    widths: of the groups.
+      computes it from its training images, see `data.statistics`.
+    widths: widths of the groups.
     momentum: decay rate of the running statistics, per batch.
   """
 
@@ -50,8 +50,8 @@ class Airbench(nn.Module):
     """Standardised `[batch, height, width, channels]` -> `[batch, num_outputs]`.
 
     Raises:
-      ValueError: for other than images of floats with the whitening's channels, or too
-        small ones.
+      ValueError: unless the inputs are images of floats with the whitening's channels,
+        and large enough.
     """
     kernel = np.asarray(self.whitening, np.float32)
     least = kernel.shape[0] - 1 + 3 * 2 ** len(self.widths)
@@ -81,9 +81,10 @@ def identity(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.A
   """A kernel whose first filters copy the channels; the others are uniform.
 
   Args:
-    key: for the uniform ones, of magnitude up to `1 / sqrt(h * w * in)`, as in PyTorch.
-    shape: `[h, w, in, out]`, h and w odd.
-    dtype: of the result.
+    key: PRNG key for the uniform filters, of magnitude up to `1 / sqrt(h * w * in)`, as
+      in PyTorch.
+    shape: `[h, w, in, out]`, with odd h and w.
+    dtype: dtype of the result.
 
   Returns:
     `[h, w, in, out]`.

@@ -1,4 +1,4 @@
-"""The bidirectional encoder, and its two heads.
+"""The bidirectional encoder, with two heads.
 
 Devlin et al., *BERT: pre-training of deep bidirectional transformers*, 2019.
 """
@@ -39,12 +39,12 @@ class Bert(nn.Module):
     vocabulary: number of tokens.
     length: maximum number of tokens of a text.
     depth: number of blocks.
-    width: of every layer.
-    heads: of the attention; they divide the width.
-    hidden: width of the feed-forward part; None takes 4 times the width.
+    width: width of every layer.
+    heads: number of attention heads, which divides the width.
+    hidden: width of the feed-forward layer; None is 4 times the width.
     types: number of sentence types, for tasks on pairs of sentences.
-    dropout: rate of dropout of the embeddings and of what each part of a block adds.
-    attention_dropout: rate at which weights of the attention are dropped.
+    dropout: rate of dropout of the embeddings and of the output of each sublayer.
+    attention_dropout: rate of dropout of the attention weights.
     remat: see `Stack`.
     unroll: see `Stack`.
   """
@@ -88,9 +88,9 @@ class Bert(nn.Module):
 
     Args:
       tokens: int `[batch, length]`.
-      segments: int `[batch, length]`; a token sees only those of its own number, and 0
-        is padding. If None, a row is one text.
-      types: of the sentences, int `[batch, length]`; None for 0.
+      segments: int `[batch, length]`; a token attends only to its own segment, and 0 is
+        padding. If None, a row is one text.
+      types: sentence types, int `[batch, length]`; None for 0.
       train: whether to apply dropout.
 
     Raises:
@@ -107,7 +107,7 @@ class Bert(nn.Module):
     return self.blocks(x, segments=segments, train=train)
 
   def logits(self, x: jax.Array) -> jax.Array:
-    """Features `[..., width]` -> products with every token, `[..., vocabulary]`."""
+    """Features `[..., width]` -> logits `[..., vocabulary]`, by the embeddings."""
     return self.tokens.logits(x)
 
   @nn.nowrap
@@ -120,7 +120,7 @@ class MaskedBert(nn.Module):
   """The head for masked tokens; its last layer is tied to the embeddings.
 
   Attributes:
-    encoder: what reads the tokens.
+    encoder: the encoder of the tokens.
   """
 
   encoder: Bert
@@ -133,8 +133,8 @@ class MaskedBert(nn.Module):
     Args:
       tokens: int `[batch, length]`.
       segments: int `[batch, length]`, see `Bert`.
-      masked_positions: where to predict tokens, int `[batch, masked]`; None for every
-        position.
+      masked_positions: positions of the tokens to predict, int `[batch, masked]`; None
+        for all.
       train: whether to apply dropout.
 
     Raises:
@@ -163,13 +163,13 @@ class MaskedBert(nn.Module):
 
 
 class BertClassifier(nn.Module):
-  """The head for whole texts.
+  """The head for classification of texts.
 
   Attributes:
-    encoder: what reads the tokens.
+    encoder: the encoder of the tokens.
     num_outputs: number of classes.
-    pooling: of the features of all tokens: 'first' takes those of the first one, as
-      published; 'mean' averages them, which a small encoder learns more easily.
+    pooling: 'first' takes the features of the first token, as published; 'mean'
+      averages those of all tokens, which a small encoder learns more easily.
   """
 
   encoder: Bert
@@ -187,7 +187,7 @@ class BertClassifier(nn.Module):
 
     Args:
       tokens: int `[batch, length]`.
-      segments: int `[batch, length]`, see `Bert`; what is 0 is not averaged.
+      segments: int `[batch, length]`, see `Bert`; segment 0 is not averaged.
       train: whether to apply dropout.
 
     Raises:

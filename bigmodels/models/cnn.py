@@ -13,8 +13,8 @@ from bigmodels.models.images import check_images
 from bigmodels.models.mlp import Mlp
 from bigmodels.models.validation import check_rates, check_sizes
 
-# Increasing functions commute with a maximum: applied after the pooling, they give the
-# same numbers at a quarter of the work.
+# Increasing functions commute with a maximum. Applied after the pooling, they give the
+# same result with a quarter of the work.
 _INCREASING = (nn.relu, nn.tanh, nn.sigmoid, nn.elu, nn.leaky_relu, nn.softplus)
 
 
@@ -27,10 +27,10 @@ class Cnn(nn.Module):
   Attributes:
     num_outputs: number of classes.
     widths: channels of each convolution.
-    kernel: height and width of its filters.
+    kernel: height and width of the filters.
     padding: 'SAME' or 'VALID'.
     pool: window and stride of the pooling after each convolution, one number for all or
-      one for each; 1 for no pooling.
+      one for each; 1 is no pooling.
     pooling: 'max' or 'average'.
     hidden: widths of the dense layers before the last.
     activation: nn.relu, nn.tanh, nn.sigmoid, nn.gelu, ...
@@ -66,7 +66,7 @@ class Cnn(nn.Module):
     """`[batch, height, width, channels]` -> `[batch, num_outputs]`.
 
     Raises:
-      ValueError: for other than images of floats, or images too small for the poolings.
+      ValueError: unless the inputs are images of floats, large enough to be pooled.
     """
     check_images(self, inputs)
     windows = self.pool if isinstance(self.pool, tuple) else (
@@ -77,7 +77,7 @@ class Cnn(nn.Module):
       x = Conv(width, (self.kernel, self.kernel), padding=self.padding,
                use_bias=not self.batch_norm, kernel_init=self.kernel_init())(x)
       if min(x.shape[1:3]) < window:
-        raise ValueError(f'Cnn: images of {inputs.shape[1:3]} are down to '
+        raise ValueError(f'Cnn: images of {inputs.shape[1:3]} are reduced to '
                          f'{x.shape[1:3]} before a pooling by {window}')
       if self.batch_norm:
         x = BatchNorm(use_running_average=not train)(x)

@@ -17,20 +17,21 @@ from bigmodels.models.validation import check_halvings, check_sizes
 class Dcgan(nn.Module):
   """Generator and discriminator.
 
-  The generator doubles a small picture until it has the size of the images; the
-  discriminator halves them as often. Labels reach the generator as an embedding beside
-  the latents; in the discriminator, the product of another embedding and the features
-  adds to the logit (Miyato and Koyama, *cGANs with projection discriminator*, 2018).
+  The generator doubles the size of a small image until it has the size of the data; the
+  discriminator halves it as often. The generator takes labels as an embedding that is
+  concatenated with the latents. In the discriminator, the product of another embedding
+  and the features is added to the logit (Miyato and Koyama, *cGANs with projection
+  discriminator*, 2018).
 
   Attributes:
     size: (height, width, channels) of the images.
     classes: number of classes; 0 for images without labels.
     latent: length of the latents.
-    width: channels of the convolution next to the images; doubled with every halving.
-    halvings: number of halvings; height and width must be divisible by 2 to its power.
+    width: channels of the convolution next to the images; doubled at every halving.
+    halvings: number of halvings; height and width must be divisible by `2**halvings`.
     embedding: length of the generator's embedding of a label.
-    discriminator_norm: whether the discriminator too has batch normalisation. A
-      gradient penalty (`losses.gradient_penalty`) needs one without.
+    discriminator_norm: whether the discriminator has batch normalisation, too. It must
+      not with a gradient penalty (`losses.gradient_penalty`).
   """
 
   size: tuple[int, int, int]
@@ -54,7 +55,7 @@ class Dcgan(nn.Module):
 
   def __call__(self, latents: jax.Array, labels: jax.Array, images: jax.Array, *,
                train: bool) -> tuple[jax.Array, jax.Array]:
-    """Both parts, for their parameters.
+    """Runs both parts, to initialise their parameters.
 
     Args:
       latents: `[batch, latent]`.
@@ -63,7 +64,7 @@ class Dcgan(nn.Module):
       train: see `generate` and `discriminate`.
 
     Returns:
-      Generated images `[batch, *size]`, and the logits `[batch]` of the given ones.
+      Generated images `[batch, *size]`, and the logits `[batch]` of `images`.
 
     Raises:
       ValueError: for images of another size.
@@ -73,7 +74,7 @@ class Dcgan(nn.Module):
 
   def generate(self, latents: jax.Array, labels: jax.Array, *, train: bool
                ) -> jax.Array:
-    """Images of -1 to 1, `[batch, *size]`.
+    """Images with values from -1 to 1, `[batch, *size]`.
 
     Args:
       latents: `[batch, latent]`.

@@ -1,4 +1,4 @@
-"""The decoder-only transformer: GPT-2 exactly, and the variants in use since.
+"""The decoder-only transformer: GPT-2, and later variants.
 
 Radford et al., *Language models are unsupervised multitask learners* (GPT-2), 2019.
 """
@@ -32,26 +32,26 @@ _NORM = partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False)
 class Gpt(nn.Module):
   """Token and position embeddings, blocks, a norm, and a logit for every token.
 
-  The defaults are GPT-2 of 124 million parameters.
+  The defaults are GPT-2 with 124 million parameters.
 
   Attributes:
     vocabulary: number of tokens.
     length: maximum number of tokens of a text.
     depth: number of blocks.
-    width: of the residual stream.
-    heads: of the attention; they divide the width.
-    kv_heads: of keys and values, see `Attention`.
-    hidden: width of the feed-forward part; None takes 4 times the width, or if it is
-      gated, the multiple of 64 that makes about as many parameters.
+    width: width of the residual stream.
+    heads: number of attention heads, which divides the width.
+    kv_heads: number of key and value heads, see `Attention`.
+    hidden: width of the feed-forward layer; None is 4 times the width, or if gated, the
+      multiple of 64 with about the same number of parameters.
     positions: 'learned', or 'rotary' (`rotary_base`).
     rotary_base: see `layers.positions.rotary`.
     norm: makes a normalisation.
-    activation: of the feed-forward part.
+    activation: activation of the feed-forward layer.
     gated: see `FeedForward`.
-    use_bias: whether dense layers have biases; `norm` decides on those of norms.
+    use_bias: whether dense layers have biases; `norm` determines the biases of norms.
     tied: whether the last layer's weights are the token embeddings.
-    dropout: rate of dropout of the embeddings and of what each part of a block adds.
-    attention_dropout: rate at which weights of the attention are dropped.
+    dropout: rate of dropout of the embeddings and of the output of each sublayer.
+    attention_dropout: rate of dropout of the attention weights.
     remat: see `Stack`.
     unroll: see `Stack`.
   """
@@ -94,11 +94,11 @@ class Gpt(nn.Module):
 
     Args:
       tokens: int `[batch, length]`; the logits at i predict the token at i + 1.
-      segments: int `[batch, length]`; a token sees only those of its own number, whose
-        positions count from the first of them, and 0 is padding. If None, a row is one
-        text.
-      decode: if not 0, the tokens follow those in the cache, which holds this many; see
-        `Attention`.
+      segments: int `[batch, length]`; a token attends only to its own segment, its
+        position is counted from the beginning of the segment, and 0 is padding. If
+        None, a row is one text.
+      decode: if not 0, the tokens follow those in the cache, which holds this many
+        tokens; see `Attention`.
       train: whether to apply dropout.
 
     Raises:
@@ -144,7 +144,7 @@ class Gpt(nn.Module):
     """Where its parameters are in a file of GPT-2.
 
     Raises:
-      ValueError: if it is another model than GPT-2.
+      ValueError: if the model is not GPT-2.
     """
     for name, published in (('positions', 'learned'), ('gated', False),
                             ('use_bias', True), ('activation', nn.gelu)):
@@ -191,7 +191,7 @@ class Gpt(nn.Module):
 
 
 # Rotary positions, RMSNorm, SwiGLU, no biases, as in Touvron et al., *LLaMA*, 2023, and
-# most models since; `kv_heads` makes grouped queries.
+# most later models; `kv_heads` sets grouped-query attention.
 ModernGpt = partial(
   Gpt, positions='rotary', norm=partial(nn.RMSNorm, epsilon=1e-5), activation=nn.silu,
   gated=True, use_bias=False, tied=False)

@@ -1,7 +1,7 @@
 """Where the parameters of a model are in the files of Hugging Face's `transformers`.
 
-A model that is published there has a method `hugging_face() -> Published`, all that
-`storage.published` knows of models.
+A published model has a method `hugging_face() -> Published`, which is all that
+`storage.published` needs to know about it.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,13 +12,13 @@ class Location(NamedTuple):
   """Where one parameter, or batch statistic, is in a file.
 
   Attributes:
-    name: of the array, without the prefix of its model. `{}` stands for the number of a
-      block: the arrays of all blocks are stacked on a leading axis.
-    transposed: whether its axes are in PyTorch's order: `[out, in]` of a dense layer,
-      `[out, in, height, width]` of a convolution.
-    part: index of the part of the last axis, after transposition, that is taken.
+    name: name of the array, without the prefix of its model. `{}` is the number of a
+      block; the arrays of all blocks are stacked on a leading axis.
+    transposed: whether its axes are in PyTorch's order: `[out, in]` in a dense layer,
+      `[out, in, height, width]` in a convolution.
+    part: index of the part of the last axis, after transposition, to take.
     parts: number of equal parts of that axis.
-    merged: sizes of the leading axes, after that, that are merged into one.
+    merged: sizes of leading axes, after that, that are merged into one.
   """
 
   name: str
@@ -29,13 +29,13 @@ class Location(NamedTuple):
 
 
 class Setting(NamedTuple):
-  """The values of a key of `config.json` for which a model computes the same as ours.
+  """The values of a key of `config.json` that our model implements.
 
   Attributes:
-    legal: the values; floats are compared to one part in a million.
-    default: the value that `transformers` assumes where the key is absent.
-    alias: another key of the same meaning, read where the first is absent.
-    of: regular expression of our names: the key matters where one of them is loaded.
+    legal: the values; floats are compared to a relative error of 1e-6.
+    default: the value that `transformers` assumes if the key is absent.
+    alias: another key with the same meaning, read if the first is absent.
+    of: regular expression of our names; the key is checked if one of them is loaded.
   """
 
   legal: tuple[Any, ...]
@@ -45,22 +45,22 @@ class Setting(NamedTuple):
 
 
 class Published(NamedTuple):
-  """How files hold a family of models.
+  """How files store a family of models.
 
   Attributes:
     family: its name, for messages.
     model_type: its name in `config.json`.
-    architecture: how the names of its classes in `architectures` begin.
+    architecture: common prefix of its class names in `architectures`.
     locations: name of a parameter or batch statistic, such as 'norm/scale' or
       'norm/mean', -> where it is.
     rename: name of an array in a file -> name in `locations`.
-    copies: name -> name of an array with the same values, as tied layers have; a file
-      may have only one of them, and two that differ are refused.
+    copies: name -> name of an array with the same values, as in tied layers. A file may
+      have only one of them; if they differ, the file is refused.
     buffers: regular expression of arrays that are not parameters: constants, counters.
-    other: regular expression of arrays of known parts that this model lacks.
-    config: key of `config.json` -> legal values. Sizes that the shapes of arrays show
-      are not among them.
-    unpublished: regular expression of our names that no file has -> why.
+    other: regular expression of arrays of known parts that this model does not have.
+    config: key of `config.json` -> legal values; sizes that follow from the shapes of
+      arrays are omitted.
+    unpublished: regular expression of our names that no file has -> the reason.
   """
 
   family: str
@@ -75,7 +75,7 @@ class Published(NamedTuple):
   unpublished: Mapping[str, str] = {}
 
 
-# Names in `transformers` of the GELU by `erf` and of the one by `tanh`.
+# Names in `transformers` of the GELU with `erf` and of the GELU with `tanh`.
 GELU = ('gelu', 'gelu_python')
 GELU_TANH = ('gelu_new', 'gelu_pytorch_tanh', 'gelu_python_tanh', 'gelu_fast',
              'gelu_accurate')
@@ -87,8 +87,8 @@ def dense(ours: str, theirs: str, *, transposed: bool, part: int = 0,
   """Where the kernel and bias of a dense layer are.
 
   Args:
-    ours: name of our layer.
-    theirs: name of theirs.
+    ours: our name of the layer.
+    theirs: name of the layer in the file.
     transposed: see `Location`.
     part: see `Location`.
     parts: see `Location`.

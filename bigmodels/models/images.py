@@ -1,4 +1,4 @@
-"""Checks of the images that a model is called with, when it is traced."""
+"""Checks of the input images of a model, when it is traced."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ def check_images(model: Any, images: jax.Array, least: int = 0) -> None:
   """Checks that inputs are floats `[batch, height, width, channels]`.
 
   Args:
-    model: for its name.
+    model: the model, for its name.
     images: its inputs.
-    least: height and width must be at least this many pixels.
+    least: minimum height and width, in pixels.
 
   Raises:
     ValueError: if they are not.
@@ -31,7 +31,7 @@ def check_size(model: Any, images: jax.Array) -> None:
   """Checks that images have the model's `size`, (height, width, channels).
 
   Args:
-    model: with a `size`.
+    model: a model with a `size`.
     images: its inputs, `[batch, height, width, channels]`.
 
   Raises:

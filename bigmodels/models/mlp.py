@@ -35,12 +35,12 @@ class Mlp(nn.Module):
 
   Attributes:
     num_outputs: number of classes, or targets of a regression.
-    widths: of the hidden layers.
+    widths: widths of the hidden layers.
     activation: nn.relu, nn.tanh, nn.sigmoid, nn.gelu, ...
     dropout: rate of dropout, in training, of the hidden units.
     batch_norm: whether to normalise by batch statistics before the activations.
     kernel_init: makes the initialiser: `nn.initializers.he_normal`, `glorot_normal`,
-      `partial(nn.initializers.normal, 0.01)`, or the Gaussian of deviation 1/sqrt(n),
+      `partial(nn.initializers.normal, 0.01)`, or a Gaussian of deviation 1/sqrt(n),
       `partial(nn.initializers.variance_scaling, 1.0, 'fan_in', 'normal')`.
   """
 

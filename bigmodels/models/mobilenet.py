@@ -1,8 +1,8 @@
-"""Small networks of depthwise convolutions.
+"""Small networks with depthwise convolutions.
 
 Version 1: Howard et al., *MobileNets*, 2017; version 2: Sandler et al., *MobileNetV2:
-inverted residuals and linear bottlenecks*, 2018. Initial filters, normalisation and
-dropout are those of the authors' code.
+inverted residuals and linear bottlenecks*, 2018. Initialisation, normalisation and
+dropout are as in the authors' code.
 """
 
 from collections.abc import Callable
@@ -37,18 +37,19 @@ _BLOCKS_V2 = ((16, 1), (24, 2), (24, 1), (32, 2), *((32, 1),) * 2, (64, 2),
 
 
 class MobileNetV1(nn.Module):
-  """Pairs of a depthwise 3x3 convolution and a 1x1 convolution of all channels.
+  """Pairs of a depthwise 3x3 convolution and a 1x1 convolution.
 
   Attributes:
     num_outputs: number of classes.
-    multiplier: of all widths.
-    reduction: pixels of an image to one of the last map, 32 as published; less drops
-      the first strides: 8 is for images of about 32 pixels.
+    multiplier: multiplier of all widths.
+    reduction: ratio of the sizes of the image and the last feature map, 32 as
+      published. A smaller one drops the first strides; 8 is for images of about 32
+      pixels.
     padding: 'SAME', as in the authors' code, or 'symmetric', as in PyTorch; see
       `ConvNorm`.
     dropout: rate of dropout, in training, of the averaged features.
     momentum: decay rate of the running statistics, per batch. The authors' 0.9997 takes
-      some ten thousand steps to forget the initial statistics.
+      about ten thousand steps to forget the initial statistics.
     epsilon: added to variances.
     kernel_init: makes the initialiser of the filters.
   """
@@ -71,7 +72,7 @@ class MobileNetV1(nn.Module):
     """`[batch, height, width, channels]` -> `[batch, num_outputs]`.
 
     Raises:
-      ValueError: for other than images of floats, or too small ones.
+      ValueError: unless the inputs are images of floats, and large enough.
     """
     check_images(self, inputs, self.reduction // 2 + 1)
     layer = _layer(self)
@@ -91,7 +92,7 @@ class MobileNetV1(nn.Module):
   def hugging_face(self) -> Published:
     """Where its parameters and statistics are in a file of MobileNetV1.
 
-    The parameters are the same for every `reduction`: a smaller one reads small images
+    The parameters are the same for every `reduction`; a smaller one treats small images
     as if they were large.
     """
     locations = {**hugging_face.conv_norm('stem', 'conv_stem'),
@@ -104,11 +105,11 @@ class MobileNetV1(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-  """Blocks that widen, filter depthwise, narrow, and add to their input.
+  """Inverted residual blocks: expansion, depthwise convolution, projection.
 
   Attributes:
     num_outputs: number of classes.
-    multiplier: of all widths, but of the last layer's only if more than 1.
+    multiplier: multiplier of all widths; of the last layer's only if above 1.
     reduction: see `MobileNetV1`.
     padding: see `MobileNetV1`.
     dropout: see `MobileNetV1`.
@@ -135,7 +136,7 @@ class MobileNetV2(nn.Module):
     """`[batch, height, width, channels]` -> `[batch, num_outputs]`.
 
     Raises:
-      ValueError: for other than images of floats, or too small ones.
+      ValueError: unless the inputs are images of floats, and large enough.
     """
     check_images(self, inputs, self.reduction // 2 + 1)
     layer = _layer(self)
@@ -158,7 +159,7 @@ class MobileNetV2(nn.Module):
               **hugging_face.conv_norm('last', 'conv_1x1'),
               **hugging_face.dense('head', 'classifier', transposed=True)}
     for block in range(len(_BLOCKS_V2)):
-      # Their names count the first block as a part of the stem.
+      # In the files, the first block belongs to the stem.
       part = f'layer.{block - 1}' if block else 'conv_stem'
       for ours, theirs in names.items():
         locations |= hugging_face.conv_norm(
@@ -170,7 +171,7 @@ class MobileNetV2(nn.Module):
 
 
 class _Separable(nn.Module):
-  """A depthwise convolution, and one of all channels at each pixel."""
+  """A depthwise convolution, and a 1x1 convolution."""
 
   layer: Callable
   features: int
@@ -185,7 +186,7 @@ class _Separable(nn.Module):
 
 
 class _Inverted(nn.Module):
-  """An inverted residual: wide within, narrow and without activation at its ends."""
+  """An inverted residual: wide inside, narrow and linear at its ends."""
 
   layer: Callable
   features: int
@@ -199,7 +200,7 @@ class _Inverted(nn.Module):
       y = self.layer(wide, 1, name='expand')(y, train=train)
     y = self.layer(wide, 3, self.stride, groups=wide, name='depthwise')(y, train=train)
     y = self.layer(self.features, 1, activation=None, name='project')(y, train=train)
-    # The first never adds, also where a small multiplier makes all widths 8.
+    # The first has no residual, even if a small multiplier makes all widths 8.
     return x + y if x.shape == y.shape and not first else y
 
 
@@ -234,7 +235,7 @@ def _published(model: MobileNetV1 | MobileNetV2, version: int,
 
 
 def _strides(reduction: int, blocks: tuple[tuple[int, int], ...]) -> list[int]:
-  """Strides of the stem and of each block: the last of the published ones."""
+  """Strides of the stem and of each block: the last of the published strides."""
   strides, left = [2, *(stride for _, stride in blocks)], reduction
   for i in reversed(range(len(strides))):
     strides[i] = min(strides[i], left)
@@ -243,7 +244,7 @@ def _strides(reduction: int, blocks: tuple[tuple[int, int], ...]) -> list[int]:
 
 
 def _in_eights(width: float) -> int:
-  """The nearest multiple of 8 that is not less than nine tenths of a width."""
+  """The nearest multiple of 8 that is at least nine tenths of a width."""
   width = round(width)
   near = max(8, int(width + 4) // 8 * 8)
   return near + 8 if near < 0.9 * width else near

@@ -19,16 +19,16 @@ class RecurrentClassifier(nn.Module):
   Attributes:
     vocabulary: number of tokens.
     num_outputs: number of classes.
-    width: of each layer's state, in each direction.
-    embedding: width of the embedded tokens.
+    width: width of each layer's state, in each direction.
+    embedding: width of the token embeddings.
     depth: number of recurrent layers.
     bidirectional: whether each depth has a second layer that reads backwards (Schuster
       and Paliwal, *Bidirectional recurrent neural networks*, 1997).
     cell: makes a layer, such as `Lstm`, `Gru` or `partial(Lstm, unroll=2)`.
     pooling: 'last' takes the states after the last step read, in each direction; 'mean'
-      and 'max' are over all steps but padding.
-    dropout: rate of dropout, in training, of the input of each layer, the dense one
-      included.
+      and 'max' are over all steps except padding.
+    dropout: rate of dropout, in training, of the input of each layer, including the
+      dense layer.
     recurrent_dropout: rate of dropout, in training, of the states; see `Recurrent`.
     embedding_dropout: rate at which tokens are dropped in training, each at all its
       positions in a sequence or at none (Gal and Ghahramani, *A theoretically grounded
@@ -59,12 +59,12 @@ class RecurrentClassifier(nn.Module):
 
     Args:
       inputs: tokens, int `[batch, length]`.
-      segments: int `[batch, length]`, 0 where it is padding; None for no padding.
+      segments: int `[batch, length]`, 0 for padding; None for no padding.
       train: whether to apply dropout.
 
     Returns:
-      Logits, `[batch, num_outputs]`. Padding changes nothing; 'mean' and 'max' of
-      padding alone are 0.
+      Logits, `[batch, num_outputs]`. Padding does not affect them; 'mean' and 'max' of
+      only padding are 0.
 
     Raises:
       ValueError: for tokens of another shape.
@@ -92,22 +92,22 @@ class RecurrentClassifier(nn.Module):
 
 
 class RecurrentLanguageModel(nn.Module):
-  """Embedded tokens, recurrent layers, a logit for every possible next token.
+  """Embedded tokens, recurrent layers, logits of the next token.
 
   Zaremba et al., *Recurrent neural network regularization*, 2014.
 
   Attributes:
     vocabulary: number of tokens.
-    width: of the embedding and of each layer's state.
+    width: width of the embedding and of each layer's state.
     depth: number of recurrent layers.
     cell: makes a layer, such as `Lstm` or `Gru`.
-    dropout: rate of dropout, in training, of the input of each layer and of the logits'
-      layer, the same at each step of a sequence.
+    dropout: rate of dropout, in training, of the input of each layer and of the last
+      layer; the mask is the same at each step of a sequence.
     recurrent_dropout: rate of dropout, in training, of the states; see `Recurrent`.
     embedding_dropout: rate at which tokens are dropped; see `RecurrentClassifier`.
-    tied: whether the embedding gives the logits as well (Press and Wolf, *Using the
-      output embedding to improve language models*, 2017; Inan et al., *Tying word
-      vectors and word classifiers*, 2017).
+    tied: whether the last layer shares its weights with the embedding (Press and Wolf,
+      *Using the output embedding to improve language models*, 2017; Inan et al., *Tying
+      word vectors and word classifiers*, 2017).
   """
 
   vocabulary: int
@@ -126,16 +126,16 @@ class RecurrentLanguageModel(nn.Module):
   @nn.compact
   def __call__(self, inputs: jax.Array, *, segments: jax.Array | None = None,
                train: bool, decode: bool = False) -> jax.Array:
-    """Predicts the token after each token, from that one and those before it.
+    """Predicts the token after each token.
 
     Args:
       inputs: tokens, int `[batch, length]`.
-      segments: int `[batch, length]`, 0 where it is padding; another document begins
-        where the number changes, and no document sees another.
+      segments: int `[batch, length]`, 0 for padding; a new document begins where the
+        number changes, and documents are independent.
       train: whether to apply dropout.
-      decode: whether to continue where the last call ended. The collection 'cache'
-        holds the states, `[batch, width]` each; without it they are zero. It must be
-        mutable, and is the second result of `apply`: `logits, {'cache': ...}`.
+      decode: whether to continue from the last call. The collection 'cache' holds the
+        states, `[batch, width]` each; without it they are zero. It must be mutable, and
+        is the second result of `apply`: `logits, {'cache': ...}`.
 
     Returns:
       Logits, `[batch, length, vocabulary]`.
@@ -155,11 +155,11 @@ class RecurrentLanguageModel(nn.Module):
         state = self.get_variable('cache', f'state_{depth}')
       x, state = layer(x, segments=segments, state=state, train=train)
       if decode:
-        # `init` makes the cache of a model that has read nothing.
+        # `init` makes the cache of a model that has read no tokens.
         state = jax.tree.map(jnp.zeros_like, state) if self.is_initializing() else state
         self.put_variable('cache', f'state_{depth}', state)
     x = nn.Dropout(self.dropout, broadcast_dims=(1,), deterministic=not train)(x)
-    flat = x.reshape(-1, self.width)  # one product of two matrices is fastest
+    flat = x.reshape(-1, self.width)  # a product of two matrices is fastest
     bias = self.param('bias', nn.initializers.zeros, (self.vocabulary,))
     if self.tied:
       logits = embed.attend(flat)
@@ -187,7 +187,7 @@ def _tokens(inputs):
 
 
 def _without_tokens(x, inputs, vocabulary, rate, train):
-  """Embedded tokens, some kinds of token set to 0; other kinds in each sequence."""
+  """Sets the embeddings of some tokens to 0, different ones in each sequence."""
   if not train or not rate:
     return x
   kept = nn.Dropout(rate, deterministic=False, name='embedding_dropout')(

@@ -1,6 +1,6 @@
 """Residual networks (He et al., *Deep residual learning for image recognition*, 2016).
 
-Their modules are `stem`, `stage1/block1/layer1`, ..., `head`, counted from 1.
+Modules are named `stem`, `stage1/block1/layer1`, ..., `head`, counted from 1.
 """
 
 from collections.abc import Callable
@@ -37,14 +37,16 @@ class ResNet(nn.Module):
   Attributes:
     num_outputs: number of classes.
     depth: 18, 34, 50, 101 or 152 layers.
-    width: channels of the first stage; each of the next three has twice as many.
-      Bottleneck blocks end with four times as many.
-    stem: 'imagenet' is a 7x7 convolution and a pooling, both of stride 2; 'cifar' a 3x3
-      convolution alone, for images of about 32 pixels.
-    stride_first: whether the first convolution of a bottleneck has its stride, as in
-      the paper; otherwise the 3x3 has it, which is more accurate and common ("v1.5").
-    zero_init: whether blocks begin as identities: the scale of each one's last
-      normalisation begins as 0 (Goyal et al., *Accurate, large minibatch SGD*, 2017).
+    width: channels of the first stage; each later stage has twice as many. Bottleneck
+      blocks have four times as many outputs.
+    stem: 'imagenet' is a 7x7 convolution and a pooling, both of stride 2; 'cifar' is a
+      3x3 convolution, for images of about 32 pixels.
+    stride_first: whether the stride of a bottleneck is in its first convolution, as in
+      the paper; otherwise it is in the 3x3 convolution ("v1.5"), which is more accurate
+      and more common.
+    zero_init: whether the scale of the last normalisation of each block is initialised
+      to 0, so that blocks are identities (Goyal et al., *Accurate, large minibatch
+      SGD*, 2017).
     momentum: decay rate of the running statistics, per batch.
     epsilon: added to variances.
     kernel_init: makes the initialiser of the filters.
@@ -72,14 +74,14 @@ class ResNet(nn.Module):
     """`[batch, height, width, channels]` -> `[batch, num_outputs]`.
 
     Raises:
-      ValueError: for other than images of floats, or too small ones.
+      ValueError: unless the inputs are images of floats, and large enough.
     """
     check_images(self, inputs, 17 if self.stem == 'imagenet' else 5)
     layer = partial(ConvNorm, momentum=self.momentum, epsilon=self.epsilon,
                     kernel_init=self.kernel_init)
     if self.stem == 'imagenet':
       x = layer(self.width, 7, 2, activation=None, name='stem')(inputs, train=train)
-      # ReLU commutes with a maximum: after the pooling it is a quarter of the work.
+      # ReLU commutes with a maximum; after the pooling it takes a quarter of the work.
       x = nn.relu(max_pool(x, 3, stride=2, padding=1))
     else:
       x = layer(self.width, name='stem')(inputs, train=train)
@@ -124,14 +126,14 @@ class ResNet(nn.Module):
 
 
 class CifarResNet(nn.Module):
-  """The networks for CIFAR: three stages of n plain blocks, 6 n + 2 layers.
+  """The networks for CIFAR: three stages of n blocks, 6 n + 2 layers.
 
   Attributes:
     num_outputs: number of classes.
     depth: 20, 32, 44, 56, 110, ...: any 6 n + 2.
-    width: channels of the first stage; each of the next two has twice as many.
-    shortcut: past blocks that change the shape: 'zeros' takes every other pixel and
-      appends channels of zeros (the paper's option A), 'projection' is a 1x1
+    width: channels of the first stage; each later stage has twice as many.
+    shortcut: the shortcut of blocks that change the shape: 'zeros' takes every other
+      pixel and appends channels of zeros (the paper's option A), 'projection' is a 1x1
       convolution (option B).
     zero_init: see `ResNet`.
     momentum: see `ResNet`.
@@ -164,7 +166,7 @@ class CifarResNet(nn.Module):
     """`[batch, height, width, channels]` -> `[batch, num_outputs]`.
 
     Raises:
-      ValueError: for other than images of floats, or too small ones.
+      ValueError: unless the inputs are images of floats, and large enough.
     """
     check_images(self, inputs, 3)
     layer = partial(ConvNorm, momentum=self.momentum, epsilon=self.epsilon,
@@ -182,8 +184,9 @@ class _Block(nn.Module):
   Attributes:
     layer: makes a `ConvNorm`.
     features: width of the layers.
-    stride: from input to output.
-    bottleneck: 1x1, 3x3 and a 1x1 layer of four times the features, or two of 3x3.
+    stride: stride of the block.
+    bottleneck: whether the layers are 1x1, 3x3, and 1x1 with four times the features;
+      otherwise they are two of 3x3.
     stride_first: see `ResNet`.
     zeros: see `CifarResNet.shortcut`.
     zero_init: see `ResNet`.
@@ -239,7 +242,7 @@ class _Stage(nn.Module):
 
 def _rest(x: jax.Array, block: Callable, blocks: tuple[int, ...], width: int,
           num_outputs: int, train: bool) -> jax.Array:
-  """All that follows the stem, in the calling module."""
+  """Everything after the stem, in the calling module."""
   for stage, count in enumerate(blocks):
     x = _Stage(partial(block, features=width * 2**stage), count, min(stage + 1, 2),
                name=f'stage{stage + 1}')(x, train=train)

@@ -1,7 +1,7 @@
-"""StyleGAN2 at small sizes: a style-based generator, and its discriminator.
+"""StyleGAN2 for small images: a style-based generator, and its discriminator.
 
-Karras et al., *Analyzing and improving the image quality of StyleGAN*, 2020; the styles
-after Karras et al., *A style-based generator architecture for GANs*, 2019.
+Karras et al., *Analyzing and improving the image quality of StyleGAN*, 2020. Styles are
+from Karras et al., *A style-based generator architecture for GANs*, 2019.
 """
 
 import math
@@ -15,22 +15,22 @@ from bigmodels.layers.pooling import average_pool
 from bigmodels.models.images import check_size
 from bigmodels.models.validation import check_halvings, check_sizes
 
-_SLOPE = 0.2  # of the activation below 0
-_GAIN = math.sqrt(2)  # keeps the variance through the activation
+_SLOPE = 0.2  # slope of the activation below 0
+_GAIN = math.sqrt(2)  # makes the activation preserve the variance
 _LEAST = 1e-8
 
 
 class StyleGan(nn.Module):
   """Generator and discriminator, class-conditional.
 
-  A network of dense layers maps latents to styles. The generator begins with a learned
-  picture that it doubles until it has the size of the images; a style scales every
-  convolution's filters, which are then normalised to unit length, and noise is added to
-  every pixel. The images of all sizes are summed (skip connections). The discriminator
-  is residual, and sees how much a batch varies. Weights are scaled when they are used,
-  so that all learn at the same rate (Karras et al., *Progressive growing of GANs*,
-  2018). Upsampling is bilinear, of two pixels. Path length regularisation and style
-  mixing are left out.
+  A network of dense layers maps latents to styles. The generator starts from a learned
+  constant and doubles its size until it has the size of the images. A style scales the
+  filters of each convolution, which are then normalised to unit length, and noise is
+  added to every pixel. The images of all sizes are summed (skip connections). The
+  discriminator is residual, and has the variation within the batch as an input. Weights
+  are scaled when they are used, which equalises their learning rates (Karras et al.,
+  *Progressive growing of GANs*, 2018). Upsampling is bilinear, between two pixels. Path
+  length regularisation and style mixing are omitted.
 
   Attributes:
     size: (height, width, channels) of the images.
@@ -38,11 +38,11 @@ class StyleGan(nn.Module):
     latent: length of the latents.
     style: length of the styles, and width of the mapping network.
     mapping: number of dense layers of the mapping network.
-    width: channels at the images' size; doubled with every halving.
+    width: channels at the images' size; doubled at every halving.
     widest: maximum number of channels.
-    halvings: number of halvings; height and width must be divisible by 2 to its power.
+    halvings: number of halvings; height and width must be divisible by `2**halvings`.
     group: number of images over which variation is measured; reduced to a divisor of
-      the batch.
+      the batch size.
   """
 
   size: tuple[int, int, int]
@@ -69,12 +69,12 @@ class StyleGan(nn.Module):
 
   @property
   def channels(self) -> tuple[int, ...]:
-    """Channels at each size, from that of the images down."""
+    """Channels at each size, from the size of the images down."""
     return tuple(min(self.width << i, self.widest) for i in range(self.halvings + 1))
 
   def __call__(self, latents: jax.Array, labels: jax.Array, images: jax.Array, *,
                train: bool) -> tuple[jax.Array, jax.Array]:
-    """Both parts, for their parameters.
+    """Runs both parts, to initialise their parameters.
 
     Args:
       latents: `[batch, latent]`.
@@ -83,7 +83,7 @@ class StyleGan(nn.Module):
       train: see `generate` and `discriminate`.
 
     Returns:
-      Generated images `[batch, *size]`, and the logits `[batch]` of the given ones.
+      Generated images `[batch, *size]`, and the logits `[batch]` of `images`.
 
     Raises:
       ValueError: for images of another size.
@@ -93,13 +93,13 @@ class StyleGan(nn.Module):
 
   def generate(self, latents: jax.Array, labels: jax.Array, *, train: bool
                ) -> jax.Array:
-    """Images of about -1 to 1, `[batch, *size]`.
+    """Images with values of about -1 to 1, `[batch, *size]`.
 
     Args:
       latents: `[batch, latent]`.
       labels: int `[batch]`.
-      train: whether every image has its own noise, from the rng `noise`. In evaluations
-        all have the same, so that an image does not depend on the rest of its batch.
+      train: whether each image has its own noise, from the rng `noise`. In evaluations
+        all images share the noise, so that they do not depend on their batch.
     """
     return self.generator(latents, labels, train=train)
 
@@ -110,7 +110,7 @@ class StyleGan(nn.Module):
     Args:
       images: `[batch, *size]`.
       labels: int `[batch]`.
-      train: has no effect.
+      train: not used.
 
     Raises:
       ValueError: for images of another size.
@@ -151,8 +151,8 @@ def _active(x):
 class _Styled(nn.Module):
   """A convolution whose filters are scaled by a style.
 
-  Scaling the input and dividing the output equals other filters for every example, and
-  takes one convolution for all (Karras et al., 2020, section 2.2).
+  Scaling the input and dividing the output is equivalent to separate filters for each
+  example, with one convolution for all (Karras et al., 2020, section 2.2).
   """
 
   features: int
@@ -246,7 +246,7 @@ class _Discriminator(nn.Module):
 
 
 class _Plain(nn.Module):
-  """A convolution, with bias and activation or without both."""
+  """A convolution, optionally with bias and activation."""
 
   features: int
   window: int = 3
@@ -273,7 +273,7 @@ def _doubled(x):
 
 
 def _variation(x, group):
-  """The deviation over a group, `[batch, h, w, 1]` (Karras et al., 2018, section 3)."""
+  """The deviation in a group, `[batch, h, w, 1]` (Karras et al., 2018, section 3)."""
   batch = len(x)
   group = math.gcd(batch, group)
   parts = x.reshape(batch // group, group, *x.shape[1:])

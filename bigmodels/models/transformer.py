@@ -30,12 +30,12 @@ class Transformer(nn.Module):
   Attributes:
     vocabulary: number of tokens of both languages together.
     depth: number of blocks of the encoder, and of the decoder.
-    width: of every layer.
-    heads: of the attention; they divide the width.
-    hidden: width of the feed-forward parts; None takes 4 times the width.
+    width: width of every layer.
+    heads: number of attention heads, which divides the width.
+    hidden: width of the feed-forward layers; None is 4 times the width.
     norm_first: see `Block`; if true, each stack ends with a norm.
-    dropout: rate of dropout of the embeddings and of what each part of a block adds.
-    attention_dropout: rate at which weights of the attention are dropped.
+    dropout: rate of dropout of the embeddings and of the output of each sublayer.
+    attention_dropout: rate of dropout of the attention weights.
     remat: see `Stack`.
     unroll: see `Stack`.
   """
@@ -82,10 +82,10 @@ class Transformer(nn.Module):
     Args:
       source: int `[batch, source length]`.
       target: int `[batch, target length]`, starting with the token that begins a text.
-      segments: of the source, int `[batch, source length]`, 0 where it is padding; the
-        number of a pair where a row has several.
-      decoder_segments: of the target, int `[batch, target length]`, with the same
-        numbers; None if a row has one pair.
+      segments: segments of the source, int `[batch, source length]`, 0 for padding;
+        the number of the pair if a row has several pairs.
+      decoder_segments: segments of the target, int `[batch, target length]`, with the
+        same numbers; None if a row has one pair.
       train: whether to apply dropout.
 
     Returns:
@@ -119,20 +119,20 @@ class Transformer(nn.Module):
 
     Args:
       target: int `[batch, target length]`.
-      memory: of the source, `[batch, source length, width]`; it may have fewer rows
-        than the target, see `Attention`.
-      segments: of the source, int `[batch, source length]`.
-      decoder_segments: of the target, int `[batch, target length]`.
+      memory: the encoded source, `[batch, source length, width]`; it may have fewer
+        rows than the target, see `Attention`.
+      segments: segments of the source, int `[batch, source length]`.
+      decoder_segments: segments of the target, int `[batch, target length]`.
       decode: if not 0, the target follows the tokens in the cache, which holds this
-        many; see `Attention`.
+        many tokens; see `Attention`.
       train: whether to apply dropout.
 
     Returns:
       `[batch, target length, vocabulary]`.
 
     Raises:
-      ValueError: if the rows of the memory do not fit, or more tokens come than the
-        cache holds.
+      ValueError: if the rows of the memory do not fit, or there are more tokens than
+        the cache holds.
     """
     positions = self.next_positions(target, None) if decode else (
       _positions(target, decoder_segments))

@@ -1,4 +1,4 @@
-"""Checks of models' fields, when a model is made: before data is read or compiled."""
+"""Checks of the fields of models, before data is read or programs are compiled."""
 
 import math
 from collections.abc import Collection
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def check_sizes(model: Any, *names: str) -> None:
-  """Checks that fields, tuples included, are >= 1; None is left for the model to fill.
+  """Checks that fields, including tuples, are >= 1; None is allowed.
 
   Raises:
     ValueError: for the first field that is not.
@@ -26,7 +26,7 @@ def check_rates(model: Any, *names: str) -> None:
   """
   for name in names:
     rate = getattr(model, name)
-    if not 0 <= rate < 1:  # nor is NaN
+    if not 0 <= rate < 1:  # also false for NaN
       raise ValueError(f'{name}: must be >= 0 and < 1, got {rate}')
 
 

@@ -33,8 +33,8 @@ class Vgg(nn.Module):
     num_outputs: number of classes.
     depth: 11, 13, 16 or 19 layers.
     width: channels of the first stage; doubled after each of the first three poolings.
-    hidden: widths of the dense layers before the last, which read the whole last map;
-      if empty, the last layer reads the map's average, as is usual on CIFAR.
+    hidden: widths of the dense layers before the last, which read the whole last
+      feature map; if empty, the last layer reads its average, as is usual on CIFAR.
     dropout: rate of dropout, in training, of the hidden dense layers' units.
     batch_norm: whether to normalise by batch statistics before the activations.
     momentum: decay rate of the running statistics, per batch.
@@ -64,7 +64,7 @@ class Vgg(nn.Module):
     """`[batch, height, width, channels]` -> `[batch, num_outputs]`.
 
     Raises:
-      ValueError: for other than images of floats, or images of less than 32x32 pixels.
+      ValueError: unless the inputs are images of floats, of at least 32x32 pixels.
     """
     check_images(self, inputs, 32)
     x = inputs
@@ -75,7 +75,7 @@ class Vgg(nn.Module):
           x = BatchNorm(use_running_average=not train, momentum=self.momentum,
                         epsilon=self.epsilon)(x)
         if layer == count - 1:
-          # ReLU commutes with a maximum: after the pooling it is a quarter of the work.
+          # ReLU commutes with a maximum; after the pooling it is a quarter of the work.
           x = max_pool(x, 2)
         x = nn.relu(x)
     if not self.hidden:

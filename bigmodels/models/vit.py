@@ -1,9 +1,9 @@
 """The transformer that reads an image as a sequence of patches (ViT).
 
-Dosovitskiy et al., *An image is worth 16x16 words*, 2021; Ti and S after Touvron et
-al., *Training data-efficient image transformers* (DeiT), 2021. `pooling='mean',
-positions='sincos'` is the simpler and better variant of Beyer et al., *Better plain ViT
-baselines for ImageNet-1k*, 2022.
+Dosovitskiy et al., *An image is worth 16x16 words*, 2021. The sizes Ti and S are from
+Touvron et al., *Training data-efficient image transformers* (DeiT), 2021.
+`pooling='mean', positions='sincos'` is the simpler and better variant of Beyer et al.,
+*Better plain ViT baselines for ImageNet-1k*, 2022.
 """
 
 from functools import partial
@@ -35,23 +35,23 @@ _NORM = partial(nn.LayerNorm, epsilon=1e-6, use_fast_variance=False)
 class Vit(nn.Module):
   """Patches and their positions, blocks, a norm, and a logit for every class.
 
-  The defaults are ViT-B/16; `VitTi`, `VitS` and `VitL` are its other sizes, as in
+  The defaults are ViT-B/16; `VitTi`, `VitS` and `VitL` are other sizes, used as in
   `VitS(num_outputs=10, size=32, patch=4)`.
 
   Attributes:
     num_outputs: number of classes.
     size: height and width of the images, in pixels.
-    channels: of the images.
+    channels: number of channels of the images.
     patch: height and width of a patch, which divides the size.
     depth: number of blocks.
-    width: of the residual stream.
-    heads: of the attention; they divide the width.
-    hidden: width of the feed-forward part; None takes 4 times the width.
-    pooling: 'first' takes the features of a class token before the patches, as first
-      published; 'mean' has no such token and averages all patches.
+    width: width of the residual stream.
+    heads: number of attention heads, which divides the width.
+    hidden: width of the feed-forward layer; None is 4 times the width.
+    pooling: 'first' takes the features of a class token before the patches, as
+      originally published; 'mean' has no such token and averages all patches.
     positions: 'learned', or 'sincos', which are fixed.
-    dropout: rate of dropout of the embeddings and of what each part of a block adds.
-    attention_dropout: rate at which weights of the attention are dropped.
+    dropout: rate of dropout of the embeddings and of the output of each sublayer.
+    attention_dropout: rate of dropout of the attention weights.
     remat: see `Stack`.
     unroll: see `Stack`.
   """
@@ -89,7 +89,7 @@ class Vit(nn.Module):
     """`[batch, size, size, channels]` -> logits `[batch, num_outputs]`.
 
     Raises:
-      ValueError: for images of another shape, or of integers.
+      ValueError: for images with another shape, or of integers.
     """
     expected = (self.size, self.size, self.channels)
     if inputs.shape[1:] != expected:
@@ -118,7 +118,7 @@ class Vit(nn.Module):
     x = Stack(block, self.depth, self.remat, self.unroll, name='blocks')(x, train=train)
     x = _NORM(name='norm')(x)
     x = x[:, 0] if self.pooling == 'first' else x.mean(1)
-    # All classes begin equally likely, as published.
+    # Initially all classes are equally likely, as published.
     zeros = partial(nn.initializers.constant, 0.0)
     return Dense(self.num_outputs, kernel_init=zeros, name='head')(x)
 
@@ -162,11 +162,11 @@ class Vit(nn.Module):
       config={
         'num_attention_heads': Setting((self.heads,), 12, of=BLOCKS),
         'hidden_act': Setting(hugging_face.GELU, 'gelu', of=BLOCKS),
-        # Their default is 1e-12, though weights were trained with 1e-6: the difference
-        # is within rounding.
+        # The default of `transformers` is 1e-12, but weights were trained with 1e-6.
+        # The difference is within rounding.
         'layer_norm_eps': Setting((1e-12, 1e-6), 1e-12),
         'qkv_bias': Setting((True,), True, of=BLOCKS),
-        # Shapes do not show these: other sides may have as many patches or pixels.
+        # Shapes do not determine these: other sizes may have as many patches or pixels.
         'image_size': Setting(_sides(self.size), 224, of='positions/.*'),
         'patch_size': Setting(_sides(patch), 16, of='patches/.*')})
 
@@ -184,7 +184,7 @@ def _sides(size: int) -> tuple:
 def _patches(images: jax.Array, patch: int) -> jax.Array:
   """Images `[batch, h, w, channels]` -> `[batch, patches, patch * patch * channels]`.
 
-  A dense layer over these is a convolution with strides equal to its window.
+  A dense layer on these is a convolution with strides equal to its window.
   """
   batch, height, width, channels = images.shape
   x = images.reshape(
