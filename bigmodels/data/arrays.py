@@ -8,10 +8,16 @@ from bigmodels.core.errors import listed
 from bigmodels.data import columns as checks
 from bigmodels.data import origins
 from bigmodels.data.origins import Origin
-from bigmodels.data.sources import DataContext, Dataset, held_out, in_memory, length_of
+from bigmodels.data.sources import (
+  RESERVED,
+  DataContext,
+  Dataset,
+  held_out,
+  in_memory,
+  length_of,
+)
 
-# What batches say of their examples under these names, or sources do.
-_RESERVED = ('corrupt', 'epoch', 'epochs', 'mask', 'row', 'rows')
+_RESERVED = ('corrupt', *RESERVED)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

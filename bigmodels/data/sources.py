@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from bigmodels.core.errors import UserError, nearest, one_line
+from bigmodels.core.errors import UserError, listed, nearest, one_line
 from bigmodels.data.origins import Origin
 
 Columns = dict[str, np.ndarray]
@@ -124,6 +124,10 @@ class DataContext:
       )
 
 
+# What batches say of their examples under these names.
+RESERVED = ('epoch', 'epochs', 'mask', 'row', 'rows')
+
+
 class Source(Protocol):
   """A split of a source of examples: a frozen record, which reads nothing when made."""
 
@@ -162,14 +166,20 @@ def in_memory(columns: Columns, classes: tuple[str, ...] | None) -> Dataset:
   """Returns a dataset of arrays that are in memory already.
 
   Args:
-    columns: arrays `[length, ...]`, at least one.
+    columns: arrays of numbers `[length, ...]`, at least one, of at least one row.
     classes: names of the classes that `labels` are, or None.
 
   Raises:
-    ValueError: if columns differ in length, or there is none.
+    ValueError: if columns differ in length, or one has no rows, no numbers or a
+      reserved name.
   """
   length, crc = length_of(columns), 0
   for name, array in sorted(columns.items()):
+    if name in RESERVED:
+      raise ValueError(f'columns: {name!r} is reserved, as are {listed(RESERVED)}')
+    if not length or array.dtype.kind in 'OSUMm':
+      raise ValueError(f'{name}: must be numbers, in at least one row, got '
+                       f'{array.dtype} {array.shape}')
     name = f'{name} {array.dtype} {array.shape}'
     crc = zlib.crc32(np.ascontiguousarray(array).view(np.uint8).ravel(),
                      zlib.crc32(name.encode(), crc))

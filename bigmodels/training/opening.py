@@ -73,14 +73,14 @@ def load(path: str | os.PathLike, *, data_dir: str | None = None,
       trusted.
   """
   devices.skip_absent_tpu()
-  workdir = Workdir(paths.resolved(str(path)))
+  workdir = Workdir(paths.resolved(os.fspath(path)))
   if not workdir.config.is_file() or not any(workdir.checkpoints.glob('*')):
     raise UserError(f'{workdir.path}: there is no run with a checkpoint; must be the '
                     '--workdir of one')
   here = layouts.make_layout(MeshShape(), 'jit', (), jax.local_devices()[:1])._replace(
     abstract=False)
   return open_run(workdir, here, Access(
-    data_dir, paths.checked(str(cache_dir), 'cache_dir'), trust, say))
+    data_dir, paths.checked(os.fspath(cache_dir), 'cache_dir'), trust, say))
 
 
 def open_run(workdir: Workdir, layout: Layout, access: Access, *,

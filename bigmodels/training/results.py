@@ -108,7 +108,8 @@ def _plots(workdir: Workdir, loop: Loop, name: str, outputs: dict[str, np.ndarra
   task, dataset = loop.built.task, loop.built.evals[name].dataset
 
   def inputs(rows):
-    return dataset.read(outputs['row'][rows])['inputs']
+    columns = dataset.read(outputs['row'][rows])
+    return columns[next(column for column in task.inputs if column in columns)]
 
   more = {} if task.snapshot is None else {
     'snapshots': snapshots.read(workdir, name, loop.progress.step, loop.group.say)}

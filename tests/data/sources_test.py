@@ -75,6 +75,20 @@ def test_identity_changes_with_values_rows_and_names():
   assert in_memory(same, None).identity == in_memory(base, None).identity
 
 
+@pytest.mark.parametrize(('columns', 'problem'), [
+  ({'inputs': np.zeros((0, 3))}, r'inputs: must be numbers, in at least one row, got '
+   r'float64 \(0, 3\)'),
+  ({'inputs': np.array(['a', 'b'])}, r'inputs: must be numbers, .*, got <U1 \(2,\)'),
+  ({'inputs': np.array([None, 1])}, r'inputs: must be numbers, .*, got object \(2,\)'),
+  ({'inputs': np.ones(2), 'mask': np.ones(2)}, "columns: 'mask' is reserved, as are "),
+  ({'rows': np.ones(2)}, "columns: 'rows' is reserved"),
+  ({}, 'a dataset needs at least one column'),
+  ({'a': np.ones(2), 'b': np.ones(3)}, 'columns differ in length: a 2, b 3')])
+def test_columns_that_cannot_be_batched(columns, problem):
+  with pytest.raises(ValueError, match=problem):
+    in_memory(columns, None)
+
+
 def test_what_is_kept_is_fitted_once():
   context = DataContext(None, None, {'old': 1})
   assert context.keep('old', lambda: 2) == 1
