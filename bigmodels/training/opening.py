@@ -73,14 +73,17 @@ def load(path: str | os.PathLike, *, data_dir: str | None = None,
       trusted.
   """
   devices.skip_absent_tpu()
-  workdir = Workdir(paths.resolved(os.fspath(path)))
+  for name, value in (('path', path), ('cache_dir', cache_dir)):
+    if not isinstance(value, str | os.PathLike):
+      raise UserError(f'load: {name} must be a path, got {value!r}')
+  workdir = Workdir(paths.resolved(str(path)))
   if not workdir.config.is_file() or not any(workdir.checkpoints.glob('*')):
     raise UserError(f'{workdir.path}: there is no run with a checkpoint; must be the '
                     '--workdir of one')
   here = layouts.make_layout(MeshShape(), 'jit', (), jax.local_devices()[:1])._replace(
     abstract=False)
   return open_run(workdir, here, Access(
-    data_dir, paths.checked(os.fspath(cache_dir), 'cache_dir'), trust, say))
+    data_dir, paths.checked(str(cache_dir), 'cache_dir'), trust, say))
 
 
 def open_run(workdir: Workdir, layout: Layout, access: Access, *,

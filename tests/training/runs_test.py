@@ -254,6 +254,16 @@ def test_folders_without_a_run_are_refused(finished, tmp_path):
     finished.read(tmp_path)
 
 
+@pytest.mark.parametrize(('given', 'problem'), [
+  ((None,), 'load: path must be a path, got None'),
+  ((3,), 'load: path must be a path, got 3')])
+def test_what_is_not_a_path_is_refused(given, problem):
+  with pytest.raises(UserError, match=problem):
+    opening.load(*given)
+  with pytest.raises(UserError, match='load: cache_dir must be a path, got None'):
+    opening.load('runs/a', cache_dir=None)
+
+
 def test_a_run_that_is_no_classifier_is_refused(generator, digits):
   with pytest.raises(UserError, match='is a run of the task generation, which gives '
                      r'no probabilities$'):
