@@ -75,7 +75,7 @@ def load(path: str | os.PathLike, *, data_dir: str | None = None,
   devices.skip_absent_tpu()
   for name, value in (('path', path), ('cache_dir', cache_dir)):
     if not isinstance(value, str | os.PathLike):
-      raise UserError(f'load: {name} must be a path, got {value!r}')
+      raise UserError(f'load: {name} must be a str or a Path, got {value!r}')
   workdir = Workdir(paths.resolved(str(path)))
   if not workdir.config.is_file() or not any(workdir.checkpoints.glob('*')):
     raise UserError(f'{workdir.path}: there is no run with a checkpoint; must be the '

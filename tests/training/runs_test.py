@@ -255,12 +255,12 @@ def test_folders_without_a_run_are_refused(finished, tmp_path):
 
 
 @pytest.mark.parametrize(('given', 'problem'), [
-  ((None,), 'load: path must be a path, got None'),
-  ((3,), 'load: path must be a path, got 3')])
+  ((None,), 'load: path must be a str or a Path, got None'),
+  ((3,), 'load: path must be a str or a Path, got 3')])
 def test_what_is_not_a_path_is_refused(given, problem):
   with pytest.raises(UserError, match=problem):
     opening.load(*given)
-  with pytest.raises(UserError, match='load: cache_dir must be a path, got None'):
+  with pytest.raises(UserError, match='load: cache_dir must be a str or a Path, got None'):
     opening.load('runs/a', cache_dir=None)
 
 
