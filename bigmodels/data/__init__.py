@@ -1,4 +1,4 @@
-"""Sources, batches and transforms. Importing this reads no data and loads no reader."""
+"""Sources, batches and transforms. Importing this reads no data."""
 
 from bigmodels.data import cleaning, images, test_time, texts, tokenizers, transforms
 from bigmodels.data.arrays import Arrays

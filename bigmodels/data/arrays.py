@@ -17,7 +17,7 @@ from bigmodels.data.sources import (
   length_of,
 )
 
-_RESERVED = ('corrupt', *RESERVED)
+_RESERVED = ('corrupt', *RESERVED)  # sources add 'corrupt'
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -27,19 +27,20 @@ class Arrays:
     Arrays(inputs=images, labels=labels)
     Arrays(columns={'user': users, 'item': items, 'rating': ratings})
 
-  A column may be anything that `numpy.asarray` makes real numbers of. What float32
-  cannot hold is refused with its position; what it rounds much is printed; see
-  `columns`.
+  A column may be anything that `numpy.asarray` converts to real numbers. Values that
+  float32 cannot represent are refused, with their position. Large rounding errors are
+  printed; see `columns`.
 
   Attributes:
-    inputs: `[length, ...]`, what models of one input read; None for no such column.
+    inputs: `[length, ...]`, the column that models with one input read; None for no
+      such column.
     labels: `[length, ...]`; integers and bools are classes, floats are targets. None
       for data without labels.
     splits: name -> fraction.
-    selected: the split that `open` gives, or None for all.
+    selected: the split that `open` returns, or None for all.
     classes: names of the classes 0, 1, ...; None numbers them up to the largest label,
       unless hardly any of these has an example.
-    columns: name -> `[length, ...]`, in place of `inputs` or beside them.
+    columns: name -> `[length, ...]`, instead of `inputs` or in addition.
   """
 
   inputs: Any = None
@@ -69,7 +70,7 @@ class Arrays:
     if self.classes is None:
       return
     if not are_names(self.classes):
-      raise ValueError('classes: must be names, each of them once, got '
+      raise ValueError('classes: must be distinct names, got '
                        f'{self.classes!r}')
     if 'labels' not in arrays:
       raise ValueError('classes: names the classes of labels, which are not given')
@@ -78,12 +79,13 @@ class Arrays:
     return dataclasses.replace(self, selected=name)
 
   def open(self, context: DataContext) -> Dataset:
-    """Checks every array, and cuts the split out of them.
+    """Checks every array, and selects the split.
 
     Raises:
-      UserError: for what is not numbers, is beyond float32, or no class.
+      UserError: for values that are not numbers, not in the range of float32, or not
+        classes.
     """
-    say = context.say if self.selected in (None, 'train') else None  # once is enough
+    say = context.say if self.selected in (None, 'train') else None  # print once
     columns, classes = {}, None
     for name, array in self._arrays().items():
       if name == 'labels':
@@ -103,7 +105,7 @@ class Arrays:
 
   def _origin(self, rows: Any) -> Origin:
     arrays = self._arrays()
-    # Two splits may have the same labels; the other columns identify examples.
+    # Two splits may have equal labels, so the other columns identify examples.
     keys = [name for name in sorted(arrays) if name != 'labels'] or ['labels']
     whole = origins.of_arrays(*(arrays[name] for name in keys))
     return Origin({name: origins.some(found, rows) for name, found in whole.items()},
@@ -112,6 +114,6 @@ class Arrays:
 
 
 def are_names(names: Any) -> bool:
-  """Returns whether these are names, each of them once."""
+  """Returns whether these are distinct names."""
   return not isinstance(names, str) and bool(names) and (
     all(isinstance(name, str) for name in names) and len(set(names)) == len(names))

@@ -1,9 +1,9 @@
 """Batches: pure functions of (seed, step), resident on the device or streamed to it.
 
-A split that fits is *resident*: it stays on the device and is gathered inside the
-compiled step, many steps a dispatch. Any other is *streamed*: threads or processes read
-and decode it, one step a dispatch. The batches are the same; augmentation and
-normalisation run inside the step either way.
+A split that fits is *resident*: it is kept on the device, and batches are gathered
+inside the compiled step, with many steps per dispatch. Other splits are *streamed*:
+threads or processes read and decode them, with one step per dispatch. Both give the
+same batches. Augmentation and normalisation always run inside the step.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from bigmodels.data.sources import DataContext, Dataset, Source
 from bigmodels.parallel.layout import Layout
 
 RESIDENT_BYTES = 2 * 2**30
-MOST_STEPS = 64  # in one dispatch: the rows that travel with it stay small
+MOST_STEPS = 64  # in one dispatch, so that the rows sent with it are small
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,20 +30,20 @@ class Batches:
   """How an experiment reads a split.
 
   Attributes:
-    source: a source's split: `Digits().split('train')`.
-    batch_size: examples a step, over all devices; None takes the whole split, and
-      pads it with masked examples to what can be cut over the devices. Or a
-      function of the split, such as `at_most`.
-    transforms: `(batch, key) -> batch` over a whole batch, in this order; they may
-      lack `mean` and `std`, which are then fitted on the training split. Random
-      numbers must be drawn in shapes `[batch, ...]`: these are the same however a
-      batch is cut. One number for a batch, or a key split for each example, would
-      differ between microbatches and between devices.
+    source: the split of a source, such as `Digits().split('train')`.
+    batch_size: examples per step, over all devices; or a function of the split, such as
+      `at_most`. None takes the whole split, padded with masked examples so that it can
+      be divided over the devices.
+    transforms: `(batch, key) -> batch` over a whole batch, in this order. They may omit
+      `mean` and `std`, which are then computed from the training split. Random numbers
+      must have shapes `[batch, ...]`, which are the same however a batch is divided. A
+      single number for a batch, or a key split for each example, would differ between
+      microbatches and between devices.
     resident: whether to keep the decoded split on the device; None decides by its size.
-    workers: processes that read ahead when streamed; 0 reads in threads.
-    corrupt: the most examples that may fail to decode before the run stops; these are
-      masked. None allows one in a thousand of the split, but at least one. Each process
-      of a streamed split counts what it reads itself.
+    workers: number of processes that read ahead when streamed; 0 reads in threads.
+    corrupt: maximum number of examples that may fail to decode before the run stops;
+      these are masked. None allows one in a thousand of the split, but at least one.
+      Each process counts the examples of a streamed split that it reads.
   """
 
   source: Source
@@ -64,15 +64,14 @@ class Batches:
 
 
 def at_most(length: int, cut: int, *, examples: int) -> int | None:
-  """Returns a batch size for data of any length: small data gets small batches.
+  """Returns a batch size that is smaller for small data.
 
   `partial(at_most, examples=128)` is a `Batches.batch_size`.
 
   Args:
-    length: examples of the split.
-    cut: equal parts that a batch is cut into, over devices and microbatches.
-    examples: the batch size if the split has as many; else it is an eighth of the
-      split.
+    length: number of examples of the split.
+    cut: number of equal parts of a batch, over devices and microbatches.
+    examples: maximum batch size; for small splits it is an eighth of the split.
 
   Returns:
     A multiple of `cut`, at most `examples`; None, the whole split, if it has fewer.
@@ -87,7 +86,7 @@ def at_most(length: int, cut: int, *, examples: int) -> int | None:
 
 
 def size_of(batch_size: int | Callable | None, length: int, cut: int) -> int | None:
-  """Returns the examples of a step, None for the whole split.
+  """Returns the number of examples per step, None for the whole split.
 
   Args:
     batch_size: see `Batches`.
@@ -110,17 +109,17 @@ def fits(dataset: Dataset) -> bool:
 class Order(NamedTuple):
   """The rows of the batch of every step.
 
-  Training reads one permutation after the other, each a function of (seed, epoch)
-  alone; a batch may span the end of an epoch, so that every example is seen once an
-  epoch whatever the batch size. Evaluation reads the split once, in order, and pads the
-  last batch with -1.
+  Training reads one permutation after another, each a function of (seed, epoch) only. A
+  batch may span the end of an epoch, so that every example is seen once per epoch for
+  any batch size. Evaluation reads the split once, in order, and pads the last batch
+  with -1.
 
   Attributes:
-    length: examples of the split.
-    batch_size: rows of a step.
-    seed: of the permutations.
-    shuffle: whether to train.
-    padding: number of further rows of every batch; they are -1.
+    length: number of examples of the split.
+    batch_size: number of rows per step.
+    seed: seed of the permutations.
+    shuffle: whether to shuffle, for training.
+    padding: number of additional rows of every batch; they are -1.
   """
 
   length: int
@@ -147,14 +146,14 @@ class Order(NamedTuple):
     return epochs
 
   def seeds(self, step: int) -> np.ndarray:
-    """Returns seeds for what is drawn while a step is read, uint64 `[n, 2]`.
+    """Returns seeds for random numbers while a step is read, uint64 `[n, 2]`.
 
-    They are functions of the seed of the order, the epoch and the row, so that an
-    example is read in the same way wherever and however often its epoch is read.
+    They are functions of the order's seed, the epoch and the row, so that an example is
+    read in the same way wherever and however often its epoch is read.
     """
     rows, epochs = (x.astype(np.uint64) for x in (
       np.maximum(self.rows(step), 0), self.epochs(step)))
-    # The first bit tells these apart from the keys of `permutation`.
+    # The first bit distinguishes these from the keys of `permutation`.
     examples = np.uint64(1) << np.uint64(63) | epochs << np.uint64(32) | rows
     return np.stack([np.full_like(rows, self.seed), examples], 1)
 
@@ -175,37 +174,37 @@ class Order(NamedTuple):
 
 @functools.lru_cache(maxsize=4)
 def permutation(length: int, seed: int, epoch: int) -> np.ndarray:
-  """Returns a permutation of rows, int32 `[length]`: one for each seed and epoch.
+  """Returns the permutation of rows for a seed and an epoch, int32 `[length]`.
 
-  It is the same on every machine and for every release of NumPy.
+  It is the same on every machine and for every NumPy release.
 
   Args:
     length: number of rows.
-    seed: of the order.
-    epoch: from 0.
+    seed: seed of the order.
+    epoch: number of the epoch, from 0.
   """
   raw = np.random.Philox(key=np.array([seed, epoch], np.uint64)).random_raw(length)
   return np.argsort(raw, kind='stable').astype(np.int32)
 
 
 class Loader(NamedTuple):
-  """What hands the batches of an opened split to compiled code.
+  """Passes the batches of an opened split to compiled code.
 
   Attributes:
     order: the rows of every step.
     dataset: the opened split.
-    microbatches: number of parts that a batch is cut into, one after the other.
-    resident: arrays that stay on the device; empty when streamed.
+    microbatches: number of microbatches of a batch, processed one after another.
+    resident: arrays that are kept on the device; empty when streamed.
     host_batch: (first step, number of steps) -> arrays for one dispatch.
     batch: (resident, host_batch, index in the dispatch, a key for each microbatch) ->
       batch; traced. A batch has every column of the dataset; `mask` (float32, 0 for
-      padding and for what cannot be decoded); `row` (int32, of the split, 0 where
+      padding and for corrupt examples); `row` (int32, row of the split, 0 where
       masked); and `epoch` (int32, from 0): each `[batch, ...]`, or `[microbatches,
       batch, ...]` if there are several.
-    most: steps that one dispatch may take.
+    most: maximum number of steps of a dispatch.
     close: stops workers.
-    labels: those of a resident split that are not corrupt, on the host; None when
-      streamed, and for data without labels.
+    labels: labels of the examples of a resident split that are not corrupt, on the
+      host; None when streamed, and for data without labels.
   """
 
   order: Order
@@ -226,19 +225,19 @@ def open_loader(batches: Batches, name: str, context: DataContext, layout: Layou
 
   Args:
     batches: the settings.
-    name: of the split in the experiment, for messages.
-    context: prints lines, and knows the data that the run began with.
-    layout: the devices that batches are cut over.
+    name: name of the split in the experiment, for messages.
+    context: prints lines, and identifies the data that the run began with.
+    layout: the devices over which batches are divided.
     dataset: the opened source.
-    seed: of the order of examples.
+    seed: seed of the order of examples.
     shuffle: whether to train (endless, shuffled) or to evaluate (once, in order).
     steps: number of steps of a shuffled loader.
     transforms: the completed `batches.transforms`.
     microbatches: see `Loader`.
 
   Raises:
-    UserError: for other data than the run began with, a batch size that does not fit,
-      or, of a resident split, examples that cannot be learned from.
+    UserError: if the data has changed since the run began, the batch size does not fit,
+      or a resident split has examples that cannot be learned from.
   """
   context.check(name, dataset.identity)
   cut = layout.shape.data_shards * microbatches
@@ -257,7 +256,7 @@ def open_loader(batches: Batches, name: str, context: DataContext, layout: Layou
   path = name if shuffle else f'evals.{name}'
   say = context.say
   if not resident and jax.process_count() > 1:
-    say = functools.partial(print, flush=True)  # each process reads rows of its own
+    say = functools.partial(print, flush=True)  # each process reads its own rows
   usable = _Usable(path, dataset, batches.corrupt, say)
   if resident:
     columns = dict(dataset.load())
@@ -265,14 +264,14 @@ def open_loader(batches: Batches, name: str, context: DataContext, layout: Layou
     labels = columns.get('labels')
     if labels is not None and not (rows >= 0).all():
       labels = labels[rows >= 0]
-    rows = np.append(rows, np.int32(-1))  # which is row -1
+    rows = np.append(rows, np.int32(-1))  # which becomes row -1
     arrays = {k: layout.replicate(v) for k, v in columns.items()}
     most = MOST_STEPS if shuffle else 1
     return Loader(order, dataset, microbatches, arrays,
                   functools.partial(_rows, order, rows, most, shape),
                   functools.partial(_gather, transforms, layout.shard_rows), MOST_STEPS,
                   lambda: None, labels)
-  from bigmodels.data import stream  # here, as it costs 2 % of a start-up
+  from bigmodels.data import stream  # imported here: it takes 2 % of the startup time
 
   last = steps if shuffle else -(-dataset.length // size)
   positions = layout.local_positions(shape)
@@ -280,7 +279,7 @@ def open_loader(batches: Batches, name: str, context: DataContext, layout: Layou
   reader = stream.Reader(path, order, dataset.read, last, workers, positions)
 
   def host_batch(step, count):
-    assert count == 1, 'a streamed loader takes one step a dispatch'
+    assert count == 1, 'a streamed loader takes one step per dispatch'
     columns = reader.batch(step)
     columns['rows'] = usable.rows(columns, columns['rows'])
     return {k: layout.shard_batch(v, positions, shape) for k, v in columns.items()}
@@ -290,25 +289,25 @@ def open_loader(batches: Batches, name: str, context: DataContext, layout: Layou
 
 
 class _Usable:
-  """Finds the examples of a split that can be learned from; reports others once."""
+  """Selects the examples of a split that can be learned from; reports the others."""
 
   def __init__(self, path: str, dataset: Dataset, most: int | None,
                say: Callable[[str], None]):
     self._path, self._dataset, self._say = path, dataset, say
     self._most = max(1, dataset.length // 1000) if most is None else most
-    self._corrupt: dict[int, None] = {}  # rows, in the order they were met
-    self._finite = np.zeros(dataset.length, bool)  # rows that need no second look
+    self._corrupt: dict[int, None] = {}  # rows, in the order they were read
+    self._finite = np.zeros(dataset.length, bool)  # rows that were checked
 
   def rows(self, columns: dict[str, np.ndarray], rows: np.ndarray) -> np.ndarray:
-    """Returns the rows `[n]` of columns that were read, -1 for what is corrupt.
+    """Returns the rows `[n]` of columns that were read, -1 for corrupt examples.
 
     Args:
-      columns: `[n, ...]`; `corrupt` is taken out.
+      columns: `[n, ...]`; `corrupt` is removed.
       rows: int32 `[n]`; -1 for padding.
 
     Raises:
-      UserError: for more corrupt examples than are allowed, a label outside of the
-        classes, or what is not finite.
+      UserError: for more corrupt examples than allowed, a label that is not a class, or
+        values that are not finite.
     """
     corrupt = columns.pop('corrupt', None)
     if corrupt is not None:
@@ -332,7 +331,7 @@ class _Usable:
       others = ', '.join(map(str, [*self._corrupt][:20]))
       raise UserError(
         f'{self._path}: more corrupt examples than --config.{self._path}.corrupt '
-        f'accepts, {self._most}: rows {others}; the last is {found}')
+        f'allows, {self._most}: rows {others}; the last is {found}')
     self._say(f'{self._path}: skipped as corrupt: {found} '
               f'({len(self._corrupt)} so far, at most {self._most})')
 

@@ -1,6 +1,6 @@
 """Cleaning steps for tables: fitted on the training rows, applied to all rows.
 
-An experiment lists functions, or `partial`s with settings, that return a `Step`:
+An experiment lists functions that return a `Step`, or `partial`s of them:
 
   clean=(cleaning.drop_duplicates, partial(cleaning.one_hot, most=20))
 
@@ -28,14 +28,14 @@ class Step(NamedTuple):
   Attributes:
     fit: (training rows) -> parameters, plain JSON. A step that drops rows is fitted to
       all rows.
-    apply: (parameters, rows) -> cleaned rows; no row may depend on another one.
-    describe: (parameters, all rows before, all rows after) -> what was done, to print.
-    keep: (parameters, rows) -> which of them stay, by index, int `[n]`; None for a step
-      that drops no rows. One that does is applied before the split, wherever it is
+    apply: (parameters, rows) -> cleaned rows; rows must be independent of each other.
+    describe: (parameters, all rows before, all rows after) -> a description to print.
+    keep: (parameters, rows) -> indices of the rows to keep, int `[n]`; None for a step
+      that drops no rows. A step that does is applied before the split, wherever it is
       listed, and gets the label too.
-    losses: (parameters, rows before, rows after) -> column -> how many of its values
+    losses: (parameters, rows before, rows after) -> column -> number of its values that
       are lost, or became equal to other values; 'rows' for rows.
-    loss_note: what happens to those, and the setting that changes it, to print.
+    loss_note: what happens to them, and the setting that changes it, to print.
   """
 
   fit: Callable[[Frame], Parameters]
@@ -72,11 +72,11 @@ def missing(column: np.ndarray) -> np.ndarray:
 
 
 def groups_of(frame: Frame) -> np.ndarray:
-  """Returns the number of the group of each row, int `[rows]`: equal rows share one.
+  """Returns the group number of each row, int `[rows]`; equal rows share a group.
 
-  Rows are compared by hashes of 64 bits: among ten million different rows, two are
-  found equal with a probability of 3e-6. The numbers differ between processes, as
-  hashes of `str` do; the groups do not.
+  Rows are compared by 64-bit hashes: among ten million different rows, the probability
+  of a collision is 3e-6. The numbers differ between processes, as hashes of `str` do;
+  the groups do not.
   """
   total = np.zeros(rows_of(frame), np.uint64)
   with np.errstate(over='ignore'):
@@ -119,15 +119,15 @@ def _row_step(keep: Callable[[Frame], np.ndarray], what: str, instead: str) -> S
 def drop_duplicates() -> Step:
   """Drops every row that equals an earlier one in all columns, label included.
 
-  In a table of codes, equal rows are as common as the cases they describe: without them
-  a rare case counts as much as a common one.
+  In a table of codes, equal rows show how frequent a case is. Without them, a rare case
+  has the same weight as a common one.
   """
 
   def firsts(frame):
     return np.sort(np.unique(groups_of(frame), return_index=True)[1])
 
   return _row_step(firsts, 'equal to an earlier one',
-                   'duplicates=together keeps them, equal rows in one split')
+                   'duplicates=together keeps them, with equal rows in one split')
 
 
 def drop_incomplete() -> Step:
@@ -142,7 +142,7 @@ def drop_incomplete() -> Step:
 
 
 def drop_constant() -> Step:
-  """Drops columns with one value or none in the training rows.
+  """Drops columns with at most one value in the training rows.
 
   A missing number does not count as a value. A missing text does, since its absence
   may be informative (see `fill_missing`).
@@ -166,12 +166,12 @@ def drop_constant() -> Step:
             for n in parameters['dropped'] if rows_of(before)}
 
   return Step(fit, apply, describe, losses=losses, loss_note=(
-    'other than the rest of a column that is dropped; remove drop_constant from clean '
-    'to keep it'))
+    'different from the rest of a dropped column; remove drop_constant from clean to '
+    'keep it'))
 
 
 def fill_missing() -> Step:
-  """Replaces missing numbers by the training median, missing texts by 'missing'.
+  """Replaces missing numbers by the training median, and missing texts by 'missing'.
 
   A number that is missing in every training row becomes 0.
   """
@@ -206,12 +206,12 @@ def fill_missing() -> Step:
 def log_skewed(skewness: float = 1.0) -> Step:
   """Takes the logarithm of numbers with a long tail: log(1 + x / training median).
 
-  Only of columns that are never negative in the training rows, and have more than
-  two values there. For negative numbers in other rows the curve is symmetric.
+  It applies to columns without negative numbers, and with more than two values, in the
+  training rows. For negative numbers in other rows the function is odd.
 
   Args:
-    skewness: smallest third standardised moment in the training rows of a column that
-      is skewed (an exponential distribution has 2, a normal one 0).
+    skewness: minimum third standardised moment of a column in the training rows (it is
+      2 for an exponential distribution and 0 for a normal one).
   """
 
   def scale(column):
@@ -240,13 +240,12 @@ def log_skewed(skewness: float = 1.0) -> Step:
 def clip_outliers(deviations: float = 5.0) -> Step:
   """Clips numbers far from the training median.
 
-  The limits are median +- deviations * IQR / 1.349, where IQR is the distance between
-  the training quartiles: for a normal distribution that is `deviations` standard
-  deviations, and outliers hardly change it. A column whose quartiles are equal stays as
-  it is.
+  The limits are median +- deviations * IQR / 1.349, where IQR is the interquartile
+  range of the training rows. For a normal distribution this is `deviations` standard
+  deviations, and it is robust to outliers. A column with equal quartiles is unchanged.
 
   Args:
-    deviations: of the limits from the median.
+    deviations: distance of the limits from the median.
   """
 
   def limits(column):
@@ -275,18 +274,18 @@ def clip_outliers(deviations: float = 5.0) -> Step:
   return Step(fit, apply, describe, losses=losses, loss_note=(
     'clipped to the limits of the training rows; partial(cleaning.clip_outliers, '
     f'deviations={number(2 * deviations)}) in clean widens the limits, and without '
-    'clip_outliers all stay as they are'))
+    'clip_outliers nothing is clipped'))
 
 
 def one_hot(most: int = 50) -> Step:
-  """Replaces a text column by one of 0 and 1 for each category, `NAME=CATEGORY`.
+  """Replaces a text column by 0/1 columns, one per category, `NAME=CATEGORY`.
 
-  A category that was not in the training rows is 0 in all of them, and so is a
-  missing one unless `fill_missing` comes before. Texts with too many values, such as
-  names, dates and identifiers, are dropped instead.
+  A category that was not in the training rows is 0 in all of them, and so is a missing
+  one unless `fill_missing` comes before. Columns with too many values, such as names,
+  dates and identifiers, are dropped instead.
 
   Args:
-    most: the most categories that a column may have in the training rows.
+    most: maximum number of categories of a column in the training rows.
   """
 
   def fit(train):
@@ -296,7 +295,7 @@ def one_hot(most: int = 50) -> Step:
             for n, v in values.items()}
 
   def names(parameters, frame):
-    """(text column, category) -> a name for its column that is not taken."""
+    """(text column, category) -> an unused name for its column."""
     found, taken = {}, {name for name in frame if name not in parameters}
     for name in filter(parameters.__contains__, frame):
       for category in parameters[name]['categories']:
@@ -326,7 +325,7 @@ def one_hot(most: int = 50) -> Step:
   def describe(parameters, before, after):
     def outcome(name, values, categories):
       if values > most:
-        return f'{name} DROPPED, its {values:,} values are more than {most}'
+        return f'{name} DROPPED, since it has {values:,} values, more than {most}'
       return f'{name} as {len(categories)} columns' + (
         f', {unseen[name]:,} values that are not in training are 0 in all'
         if unseen[name] else '')
@@ -338,14 +337,14 @@ def one_hot(most: int = 50) -> Step:
       [f'the name of another column is taken: {listed(other)}'] if other else [])])
 
   return Step(fit, apply, describe, losses=losses, loss_note=(
-    'not of a category of training, and so 0 in all; a text of more than '
+    'not in a category of training, and so 0 in all; a column with more than '
     f'{most} values has none: partial(cleaning.one_hot, most=N) in clean allows N'))
 
 
 def standardize() -> Step:
   """Replaces numbers by (x - mean) / standard deviation, both of the training rows.
 
-  Columns of only 0 and 1, such as those of `one_hot`, stay as they are: a rare
+  Columns of only 0 and 1, such as those of `one_hot`, are not changed, as a rare
   category would become an outlier.
   """
 
@@ -373,5 +372,5 @@ def standardize() -> Step:
 
 
 def number(value: float) -> str:
-  """Returns a number as it is printed: 435, 0.25."""
+  """Formats a number for printing: 435, 0.25."""
   return f'{value:.10g}'

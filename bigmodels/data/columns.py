@@ -1,7 +1,7 @@
-"""Checks of columns: arrays of any kind become numbers that a device can hold.
+"""Converts arrays of any kind to columns of numbers that a device can represent.
 
-Nothing is lost silently: what cannot be represented is refused with its position, and
-what is rounded is printed.
+Nothing is lost silently: values that cannot be represented are refused, with their
+position, and large rounding errors are printed.
 """
 
 import numbers
@@ -14,25 +14,25 @@ from bigmodels.core.errors import UserError, listed
 
 Say = Callable[[str], None]
 
-_MOST_SPARSE = 1000  # classes, however few of them have examples
-_SPARSE = 10  # times as many classes as have examples are refused beyond that
+_MOST_SPARSE = 1000  # classes that are accepted, however few of them have examples
+_SPARSE = 10  # above that, maximum ratio of classes to classes with examples
 _MOST_TOKENS = 2**20  # classes of labels that are rows themselves, such as tokens
-_ROUNDED = 1e-3  # of the range of a channel: a rounding by more is printed
+_ROUNDED = 1e-3  # fraction of a channel's range: larger rounding errors are printed
 _SAMPLE = 4096  # rows of every channel that are read first
-_EXACT = 2**24  # integers up to here are exact in float32
-_NAMED = 10  # channels that have a line each
+_EXACT = 2**24  # integers up to this are exact in float32
+_NAMED = 10  # maximum number of channels with their own line
 
 
 def numeric(name: str, values: Any, say: Say | None) -> np.ndarray:
   """Returns a column `[length, ...]` in a native dtype, its values unchanged.
 
   Args:
-    name: of the column, for messages.
-    values: what `numpy.asarray` accepts.
-    say: prints a line for what float32 rounds much; None prints none.
+    name: name of the column, for messages.
+    values: anything that `numpy.asarray` accepts.
+    say: prints a line about large rounding errors in float32; None prints none.
 
   Raises:
-    UserError: for what is not real numbers, or what no device can hold.
+    UserError: for values that are not real numbers, or not representable on devices.
   """
   array = _array(name, values)
   if array.dtype.kind == 'b':
@@ -49,12 +49,12 @@ def labels(values: Any, classes: Sequence[str] | None, say: Say | None
   """Returns labels `[length, ...]`: int32 classes and their names, or float32 targets.
 
   Args:
-    values: what `numpy.asarray` accepts; integers and bools are classes.
-    classes: their names; None numbers them, up to the largest label.
-    say: as of `numeric`; also for classes without an example.
+    values: anything that `numpy.asarray` accepts; integers and bools are classes.
+    classes: names of the classes; None numbers them, up to the largest label.
+    say: as in `numeric`; also prints classes without an example.
 
   Raises:
-    UserError: for what is neither, or classes that are not counted from 0.
+    UserError: for labels of another type, or classes that are not counted from 0.
   """
   array = _array('labels', values)
   if array.dtype.kind == 'f':
@@ -80,13 +80,13 @@ def check_finite(path: str, columns: Mapping[str, np.ndarray], rows: np.ndarray,
   """Refuses NaN and infinities; integers cost nothing, floats one sum.
 
   Args:
-    path: of the split, for the message.
+    path: path of the split's settings, for the message.
     columns: `[n, ...]`.
-    rows: of the split, int `[n]`; -1 for what is masked, which may hold anything.
+    rows: rows of the split, int `[n]`; -1 for masked rows, which are not checked.
     describe: row -> where it comes from; see `Dataset`.
 
   Raises:
-    UserError: naming the column, the first such value, and the rows with one.
+    UserError: naming the column, the first such value, and the affected rows.
   """
   for name, values in columns.items():
     if values.dtype.kind != 'f' or _all_finite(values):
@@ -107,11 +107,11 @@ def check_finite(path: str, columns: Mapping[str, np.ndarray], rows: np.ndarray,
     origin = f' ({describe(row)})' if describe else ''
     value = values[first][inside]
     raise UserError(f'{path}: {name}[{index}] is {value}{origin}{more}; '
-                    'fill these, or leave their rows out')
+                    'fill these, or omit their rows')
 
 
 def _all_finite(values: np.ndarray) -> bool:
-  """Whether all is finite; False also where only the sum is too large."""
+  """Whether all values are finite; also False if only their sum overflows."""
   with np.errstate(all='ignore'):
     return bool(np.isfinite(values.sum(dtype=np.result_type(values, np.float32))))
 
@@ -126,8 +126,9 @@ def _array(name: str, values: Any) -> np.ndarray:
   try:
     array = np.asarray(values)
   except (ValueError, TypeError) as error:
-    raise UserError(f'Arrays: {name} cannot be made an array: {error}') from None
-  if array.dtype.isbuiltin == 2:  # bfloat16 and its like, which others registered
+    raise UserError(f'Arrays: {name} is not convertible to an array: {error}'
+                    ) from None
+  if array.dtype.isbuiltin == 2:  # bfloat16 and other registered types
     whole = np.can_cast(array.dtype, np.int32)
     array = array.astype(np.int32 if whole else np.float32)
   if array.dtype.kind not in 'biuf':
@@ -148,7 +149,7 @@ _HINTS = {
 }
 _TEXT = 'take numbers; data.Table reads columns of text, data.Sentences texts'
 _TEXT_LABELS = ('classes, labels = np.unique(labels, return_inverse=True) makes both, '
-                'and classes= keeps the names')
+                'and classes= sets the names')
 
 
 def _no_numbers(name: str, array: np.ndarray) -> str:
@@ -159,9 +160,9 @@ def _no_numbers(name: str, array: np.ndarray) -> str:
                if not isinstance(value, numbers.Real)]
     at = strange[0] if strange else 0
     if not strange:
-      hint = f'{name}.astype(float) makes floats of it, .astype(int) integers'
+      hint = f'{name}.astype(float) converts it to floats, .astype(int) to integers'
     elif not isinstance(array.flat[at], str):
-      hint = 'take real numbers alone'
+      hint = 'use only real numbers'
   legal = 'integers, which are classes, or floats' if name == 'labels' else (
     'real numbers')
   such = ''
@@ -187,7 +188,7 @@ def _check_integers(name: str, array: np.ndarray, say: Say | None) -> None:
         f'for quantities, {name}.astype(float), and '
         'np.unique(..., return_inverse=True)[1] for identifiers')
   if say and abs(int(array.flat[largest])) > _EXACT:
-    say(f'Arrays: {_value_at(name, array, largest)}: float32 does not hold '
+    say(f'Arrays: {_value_at(name, array, largest)}: float32 cannot represent '
         'all integers beyond 2**24')
     _say_rounded(name, array, say)
 
@@ -201,31 +202,31 @@ def _check_floats(name: str, array: np.ndarray, say: Say | None) -> None:
       lost = np.isinf(array.astype(np.float32)) & np.isfinite(array)
     if lost.any():
       raise UserError(f'Arrays: {_value_at(name, array, int(lost.argmax()))}, beyond '
-                      f'float32, which ends at {most:.3g}: scale {name}')
+                      f'float32, whose largest number is {most:.3g}: scale {name}')
   if say:
     _say_rounded(name, array, say)
 
 
 def _say_rounded(name: str, array: np.ndarray, say: Say) -> None:
-  """Prints which channels float32 rounds by much of their range."""
+  """Prints which channels have large rounding errors in float32."""
   table = array if array.ndim == 2 else array.reshape(-1, 1)
   found = rounded(table[:: sample_step(len(table))], lambda column: table[:, column])
   for column, low, high, error in found[:_NAMED]:
     which = f'{name}[:, {column}]' if array.ndim == 2 else name
-    say(f'Arrays: {which} lies between {low} and {high}: float32 rounds it by up to '
+    say(f'Arrays: {which} ranges from {low} to {high}: float32 rounds it by up to '
         f'{error:.3g}; subtract a constant first')
   if len(found) > _NAMED:
-    say(f'Arrays: float32 rounds {len(found) - _NAMED:,} more columns as much')
+    say(f'Arrays: {len(found) - _NAMED:,} more columns have such rounding errors')
 
 
 def sample_step(rows: int) -> int:
-  """Returns the stride that leaves enough rows for `rounded`."""
+  """Returns the stride with which `rounded` still gets enough rows."""
   return max(1, rows // _SAMPLE)
 
 
 def rounded(some: np.ndarray, values_of: Callable[[int], np.ndarray]
             ) -> list[tuple[int, float, float, float]]:
-  """Returns the columns of a table that float32 rounds by much of their range.
+  """Returns the columns of a table with large rounding errors in float32.
 
   Args:
     some: some of the rows, `[n, columns]`.
@@ -234,8 +235,8 @@ def rounded(some: np.ndarray, values_of: Callable[[int], np.ndarray]
   Returns:
     (column, smallest, largest, largest rounding) of each.
   """
-  # More rows widen a column at least by what they add to its largest number: a column
-  # that passes on some rows passes on all.
+  # More rows add at least as much to the range of a column as to its largest number, so
+  # a column that passes on some rows passes on all.
   found = []
   with np.errstate(all='ignore'):
     largest = np.abs(some).max(0) * np.finfo(np.float32).eps

@@ -1,6 +1,6 @@
-"""What `data.json` keeps of the training split: its shapes, without its examples.
+"""The description of the training split in `data.json`: shapes, without examples.
 
-A run that only generates needs no more, so it works where its data is not.
+A run that only generates needs nothing else, so it works without its data.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from bigmodels.data.sources import DataContext, Dataset, zeros
 
 
 def record(dataset: Dataset) -> dict[str, Any]:
-  """Returns what is kept of the training split; JSON."""
+  """Returns the description of the training split, as JSON."""
   columns = dataset.read(np.zeros(1, int))
   return {'length': dataset.length,
           'classes': None if dataset.classes is None else list(dataset.classes),
@@ -27,19 +27,19 @@ def record(dataset: Dataset) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Recorded:
-  """The training split of a run, from what the run keeps; every example is zeros.
+  """The training split of a run, from its description; all examples are zeros.
 
   Attributes:
-    environment: what a split of episodes provides; None for other data.
+    environment: environment of a split of episodes; None for other data.
   """
 
   environment: Any = None
 
   def open(self, context: DataContext) -> Dataset:
-    """Returns a dataset with the length, classes and tokenizer that the run had.
+    """Returns a dataset with the length, classes and tokenizer of the run.
 
     Raises:
-      UserError: if nothing of this is kept.
+      UserError: if there is no description.
     """
     kept = context.kept
     try:

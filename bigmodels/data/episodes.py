@@ -1,4 +1,4 @@
-"""Episodes of an environment as a source: every row is one that has yet to be run."""
+"""Episodes of an environment as a source: a row is an episode, to be run later."""
 
 import dataclasses
 from typing import Any
@@ -17,13 +17,13 @@ _MOST = 2**24  # episodes of a split
 class Episodes:
   """Episodes that agents are trained and evaluated on.
 
-  In training every row is one of the environments that run side by side. An evaluation
-  runs each row once; a row is always the same episode, and splits share none. Opened:
-  `inputs` are zeros of the shape of an observation, `episode` int32 numbers the
-  episode; the classes are the actions. There are no labels.
+  In training, rows are environments that run in parallel. An evaluation runs each row
+  once; a row is always the same episode, and splits share no episodes. Opened: `inputs`
+  are zeros of the shape of an observation, `episode` is the number of the episode,
+  int32, and the classes are the actions. There are no labels.
 
   Attributes:
-    environment: such as `environments.Gymnax('CartPole-v1')`.
+    environment: environment such as `environments.Gymnax('CartPole-v1')`.
     count: number of episodes.
     selected: 'train', 'validation' or 'test'.
   """
@@ -40,7 +40,7 @@ class Episodes:
                        f'{self.selected!r}')
 
   def split(self, name: str, count: int | None = None) -> 'Episodes':
-    """Returns the episodes of another split, `count` of them or as many as here."""
+    """Returns another split, with `count` episodes or the same number as here."""
     return dataclasses.replace(self, selected=name, count=count or self.count)
 
   def open(self, context: DataContext) -> Dataset:

@@ -1,8 +1,8 @@
-"""Crops of images of any size to one size, on the host, while they are read.
+"""Crops images of any size to one size, on the host, while they are read.
 
-Images that differ in size cannot be batched, so this cannot wait for the step. Each is
-`(image, rng, *, ...) -> image`: uint8 `[height, width, 1 or 3]`, and the
-`numpy.random.Generator` of this example and epoch. Set the keywords with
+Images of different sizes cannot be batched, so this cannot be part of the step. Each
+function is `(image, rng, *, ...) -> image`, with uint8 images `[height, width, 1 or 3]`
+and the `numpy.random.Generator` of this example and epoch. Set the keywords with
 `functools.partial`, and pass the result as `Tfds.fit`.
 """
 
@@ -17,12 +17,12 @@ def random_resized_crop(image: np.ndarray, rng: np.random.Generator, *, size: in
   """Returns a random rectangle of an image, resized to a square.
 
   Known as the Inception crop (Szegedy et al., *Going deeper with convolutions*, 2015,
-  section 6), and in torchvision as `RandomResizedCrop`. Where none of ten rectangles
-  fits, the middle of the image is taken, as long as `aspect` allows.
+  section 6), and in torchvision as `RandomResizedCrop`. If none of ten rectangles fits,
+  the largest centre crop that `aspect` allows is taken.
 
   Args:
     image: uint8 `[height, width, channels]`.
-    rng: what the rectangle is drawn from.
+    rng: random generator for the rectangle.
     size: side of the result, in pixels.
     area: smallest and largest fraction of the image.
     aspect: smallest and largest ratio of width to height; its logarithm is uniform.
@@ -58,14 +58,13 @@ def random_resized_crop(image: np.ndarray, rng: np.random.Generator, *, size: in
 
 def centre_crop(image: np.ndarray, rng: np.random.Generator, *, size: int,
                 shorter: int) -> np.ndarray:
-  """Returns the square in the middle of an image that is resized as a whole.
+  """Returns the centre square of a resized image.
 
   Args:
     image: uint8 `[height, width, channels]`.
     rng: not used.
     size: side of the result, in pixels.
-    shorter: what the shorter side of the image is resized to, in pixels; at least
-      `size`.
+    shorter: size of the shorter side of the resized image, in pixels; at least `size`.
 
   Returns:
     uint8 `[size, size, channels]`.

@@ -1,4 +1,4 @@
-"""Which rows of which sources a split has, so that splits that share some are found."""
+"""The source rows of a split, to detect splits that share rows."""
 
 import pathlib
 import zlib
@@ -16,11 +16,11 @@ class Origin(NamedTuple):
   """Where the examples of a split come from.
 
   Attributes:
-    rows: name of a whole source -> the rows of it that are in the split, each once;
-      the lines of a file, for example, or its characters. One source may have several
-      names, such as its path and a digest of it.
-    settings: name -> value of what decides which rows a split gets. Two splits that
-      both have a setting must agree in it.
+    rows: name of a whole source -> its rows in the split, each once; for example lines
+      or characters of a file. A source may have several names, such as its path and its
+      digest.
+    settings: name -> value of a setting that determines the rows of a split. Two splits
+      with the same setting must have the same value.
   """
 
   rows: Mapping[str, Rows]
@@ -31,8 +31,8 @@ class Origin(NamedTuple):
 
     Args:
       index: the examples, int `[n]`.
-      length: examples of the split. A source with another number of rows stays whole:
-        its rows are not examples.
+      length: number of examples of the split. A source with another number of rows is
+        not changed, as its rows are not examples.
     """
     return self._replace(rows={
       name: some(rows, index) if len(rows) == length else rows
@@ -47,9 +47,9 @@ def some(rows: Rows, index: np.ndarray | slice) -> Rows:
 
 
 def shared(ours: Origin, theirs: Origin) -> tuple[str, int]:
-  """Returns the source that two splits share most rows of, and how many.
+  """Returns the source with the most shared rows of two splits, and their number.
 
-  ('', 0) if they share none.
+  ('', 0) if no rows are shared.
   """
   counts = {name: _common(rows, theirs.rows[name])
             for name, rows in ours.rows.items() if name in theirs.rows}
@@ -70,10 +70,10 @@ def _common(ours: Rows, theirs: Rows) -> int:
 
 
 def of_arrays(*arrays: Any) -> dict[str, Rows]:
-  """Names a source that is one or several arrays, and numbers its rows by each name.
+  """Names a source that consists of arrays, and numbers its rows under each name.
 
-  One name is the memory that they lie in, so that views of one array share rows where
-  they overlap; another is their shapes and a sample of their values, so that copies do.
+  One name is the memory of the arrays, so that overlapping views share rows. Another is
+  their shapes and a sample of their values, so that copies share rows.
 
   Args:
     *arrays: `[rows, ...]`, of one length: the columns that identify examples.
@@ -87,7 +87,7 @@ def of_arrays(*arrays: Any) -> dict[str, Rows]:
 
 
 def _sampled(array: np.ndarray) -> str:
-  """A name by the shape and 128 rows."""
+  """A name from the shape and 128 rows."""
   rows = np.unique(np.linspace(0, len(array) - 1, min(len(array), 128)).astype(int))
   sample = array[rows]
   data = repr(sample.tolist()).encode() if sample.dtype.hasobject else (
@@ -96,7 +96,7 @@ def _sampled(array: np.ndarray) -> str:
 
 
 def _located(array: np.ndarray) -> tuple[str, range] | None:
-  """A name of the array that this one is a view of, and which rows of it these are."""
+  """A name of the array of which this is a view, and the range of its rows."""
   owner = array
   while isinstance(owner.base, np.ndarray):
     owner = owner.base
@@ -111,14 +111,14 @@ def _located(array: np.ndarray) -> tuple[str, range] | None:
 
 
 def of_text(path: pathlib.Path, text: str, rows: int) -> dict[str, Rows]:
-  """Names a text file, and numbers its rows by each name.
+  """Names a text file, and numbers its rows under each name.
 
-  One name is its path, links followed; another is a digest of its text, so that copies
-  share rows.
+  One name is its resolved path; another is a digest of its text, so that copies share
+  rows.
 
   Args:
-    path: of the file.
-    text: what is in it.
+    path: path of the file.
+    text: content of the file.
     rows: number of its rows: lines, characters, or records.
   """
   digest = digests.of_bytes(text.encode(errors='surrogatepass'))

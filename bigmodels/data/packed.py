@@ -24,29 +24,29 @@ from bigmodels.data.tokenizers import Tokenizer
 class Packed:
   """Documents as one stream of tokens, cut into blocks: for language models.
 
-  The stream has an 'end' before the first document and after each, if the tokenizer
-  has one, so that every token is predicted once. Without one, the documents are
-  concatenated as they are, and the very first token is only an input.
+  The stream has an 'end' before the first document and after each document, if the
+  tokenizer has one, so that every token is predicted once. Otherwise the documents are
+  simply concatenated, and the very first token is only an input.
 
-  Opened, of `L = length`: `inputs` `[n, L]` and `labels` `[n, L]`, the tokens that
+  Opened, with `L = length`: `inputs` `[n, L]` and `labels` `[n, L]`, the tokens that
   follow the inputs; uint16, or int32 for more than 65,536 tokens. If the last block is
-  padded with zeros, there are `weights` too, uint8 `[n, L]`, 0 for padding.
+  padded with zeros, there are also `weights`, uint8 `[n, L]`, 0 for padding.
 
-  With `separate` there are also `segments`, int32 `[n, L]`: 1, 2, ... for the documents
-  of a block in turn, 0 for padding. The 'end' before a document is its first input,
-  from which its first token is predicted; the 'end' after it is its last label. So
-  inputs and labels of a segment belong to one document, and attention within the
-  segments never sees another.
+  With `separate` there are also `segments`, int32 `[n, L]`: 1, 2, ... for successive
+  documents of a block, 0 for padding. The 'end' before a document is its first input,
+  from which its first token is predicted; the 'end' after it is its last label. Inputs
+  and labels of a segment thus belong to one document, and attention within segments
+  does not mix documents.
 
   Attributes:
-    documents: where they come from; see `texts`. Labels of theirs are not read.
-    tokenizer: its config; see `tokenizers`.
-    length: tokens in a block.
-    separate: whether to give `segments`.
-    stride: tokens from the beginning of one block to that of the next. Below the
-      length, blocks overlap: a token is then predicted in several blocks, and counts
-      in each. None for the length.
-    selected: the split that `open` gives, one of the documents' splits.
+    documents: source of the documents; see `texts`. Their labels are not read.
+    tokenizer: config of the tokenizer; see `tokenizers`.
+    length: number of tokens in a block.
+    separate: whether to return `segments`.
+    stride: number of tokens between the beginnings of two blocks. Below the length,
+      blocks overlap: a token is then predicted in several blocks, and counts in each.
+      None for the length.
+    selected: the split that `open` returns, one of the documents' splits.
   """
 
   documents: Any
@@ -67,17 +67,17 @@ class Packed:
     return dataclasses.replace(self, selected=name)
 
   def open(self, context: DataContext) -> Dataset:
-    """Reads the selected split, fits the tokenizer if needed, and cuts the tokens.
+    """Reads the selected split, fits the tokenizer if needed, and makes blocks.
 
     Raises:
-      UserError: if there is less text than one block, or it cannot be encoded.
+      UserError: if the text is shorter than a block, or cannot be encoded.
     """
     read = functools.cache(lambda split: self.documents.read(split, context))
     found = read(self.selected)
     if found.shapes_only and self.tokenizer.fitted and 'tokenizer' not in context.kept:
       raise UserError(
-        f'{self.documents.name} is not prepared, and its text is needed: the '
-        f'vocabulary of {type(self.tokenizer).__name__} is fitted to it; '
+        f'{self.documents.name} is not prepared, and its text is needed to fit the '
+        f'vocabulary of {type(self.tokenizer).__name__}; '
         '--mode=download prepares it, and tokenizers.Bytes is not fitted')
     tokenizer = tokenizer_of(self, context, lambda: read('train').texts)
     documents = encode(self, tokenizer, found.texts)
@@ -87,14 +87,14 @@ class Packed:
     stream, begins = _stream(documents, end)
     if len(stream) <= self.length:
       raise UserError(
-        f'{self.documents.name}, split {self.selected!r}: {len(stream):,} tokens in '
-        f'all are too few for one block of length {self.length:,}, which needs '
-        f'{self.length + 1:,}')
+        f'{self.documents.name}, split {self.selected!r}: a total of '
+        f'{len(stream):,} tokens is too few for a block of length {self.length:,}, '
+        f'which needs {self.length + 1:,}')
     columns = self._cut(stream, begins, tokenizer)
     bytes_ = sum(len(text.encode()) for text in found.texts)
     tokens = sum(map(len, documents))
     say(self, context, f'{many(len(found.texts), "document")}, {bytes_:,} bytes, '
-         f'{tokens:,} tokens, {bytes_ / max(tokens, 1):.2f} bytes a token; '
+         f'{tokens:,} tokens, {bytes_ / max(tokens, 1):.2f} bytes per token; '
          f'{many(len(columns["inputs"]), "block")} of {self.length:,}', found.note)
     return dataset_of(self, columns, None, tokenizer, found.origin)
 
@@ -105,7 +105,7 @@ class Packed:
     Args:
       stream: int32 `[tokens]`.
       begins: positions of the first inputs of documents.
-      tokenizer: decides the dtype.
+      tokenizer: determines the dtype.
     """
     stride, predictions = self.stride or self.length, len(stream) - 1
     count = 1 + -(-max(predictions - self.length, 0) // stride)

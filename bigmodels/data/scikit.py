@@ -1,4 +1,4 @@
-"""Real data that is part of scikit-learn: it needs no download."""
+"""Real data that is included in scikit-learn, without a download."""
 
 import dataclasses
 import typing
@@ -16,7 +16,7 @@ _SPLITS = {'train': 0.8, 'test': 0.2}
 
 @dataclasses.dataclass(frozen=True)
 class Digits:
-  """1,797 scanned handwritten digits, 8 x 8 pixels of 0 to 16, ten classes.
+  """1,797 scanned handwritten digits, 8 x 8 pixels from 0 to 16, ten classes.
 
   The test set of the UCI "Optical Recognition of Handwritten Digits" data (Alpaydin
   and Kaynak, 1998), in random splits. Opened: `inputs` uint8 `[length, 8, 8, 1]`,

@@ -21,19 +21,19 @@ from bigmodels.data.tokenized import (
 
 @dataclasses.dataclass(frozen=True)
 class Sentences:
-  """Labelled texts, one a row: for classification.
+  """Labelled texts, one per row, for classification.
 
-  Opened, of `L = length`: `inputs` `[n, L]`, uint16 or int32 as in `Packed`, padded;
-  with the tokens 'class' first and 'separator' last, as BERT reads a text, if the
-  tokenizer has them. `segments` int32 `[n, L]`, 1 for a token and 0 for padding.
+  Opened, with `L = length`: `inputs` `[n, L]`, uint16 or int32 as in `Packed`, padded.
+  They begin with the token 'class' and end with 'separator', as in BERT, if the
+  tokenizer has these. `segments` int32 `[n, L]`, 1 for a token and 0 for padding.
   `labels` int32 `[n]`, indices of the sorted labels of the split 'train'. Longer texts
-  are truncated, before the 'separator'.
+  are truncated before the 'separator'.
 
   Attributes:
     documents: a `texts.LabelledCsv`.
-    tokenizer: its config; see `tokenizers`.
-    length: tokens in a row.
-    selected: the split that `open` gives.
+    tokenizer: config of the tokenizer; see `tokenizers`.
+    length: number of tokens in a row.
+    selected: the split that `open` returns.
   """
 
   documents: Any

@@ -1,10 +1,10 @@
-"""What a source of examples is, and what an opened split of it gives.
+"""The interface of data sources, and of their opened splits.
 
 A source is a frozen record with `open(context) -> Dataset`; most have `split(name)`.
-Nothing is read before it is opened. A split is a dictionary of columns of one length:
-whatever the model and the task read, by name. Models of one input read `inputs`; the
-answer they learn is `labels`. Rows are numbered from 0 within a split. A source that
-knows its shapes without its examples reads none where `DataContext.shapes_only` is set.
+Nothing is read before it is opened. A split is a dictionary of columns with the same
+length, by the names that the model and the task use. Models with one input read
+`inputs`; the targets are `labels`. Rows are numbered from 0 within a split. A source
+that knows its shapes reads no examples if `DataContext.shapes_only` is set.
 """
 
 import dataclasses
@@ -30,25 +30,24 @@ class Dataset(NamedTuple):
     nbytes: size of all columns in memory, or None if examples differ in shape.
     load: () -> every column, `[length, ...]`; may be memory-mapped.
     read: (rows `[n]`, seeds uint64 `[n, 2]`) -> these rows of every column, `[n, ...]`,
-      decoded. The seeds are for what is drawn while reading, see `Order.seeds`; left
-      out, they are zeros. A source whose examples may be damaged has a column
-      `corrupt`, bool: where it is True the example could not be decoded, and its other
-      columns are zeros. `load` has that column too.
-    classes: their names where `labels` are class indices, else None.
+      decoded. The seeds are for random numbers while reading, see `Order.seeds`; if
+      omitted, they are zeros. A source with examples that may be damaged has a bool
+      column `corrupt`: where it is True, the example could not be decoded, and its
+      other columns are zeros. `load` has that column too.
+    classes: names of the classes if `labels` are class indices, else None.
     identity: a text that changes when the data does.
-    describe: row -> where the example comes from, and what is wrong with it if it
-      cannot be decoded; None if nothing more than the row is known.
+    describe: row -> where the example comes from, and why it cannot be decoded if so;
+      None if only the row is known.
     labels: () -> the column `labels`, `[length]`, -1 where it cannot be read, if it can
-      be read without the other columns; None if it comes with `load`.
-    shapes_only: whether every example is zeros, in place of those of the data.
-    named: whether `classes` are the names of the classes; a description may only have
-      their number.
-    features: names of the last axis of the inputs, or None.
-    target: the name of what the labels are, or None.
-    origin: which rows of which source these are, or None if that is not known.
-    provides: name -> () -> what only this source knows and a run supplies to its
-      config by that name: `environment` of episodes; of text, the `tokenizer` and its
-      `vocabulary` size.
+      be read without the other columns; None if `load` returns it.
+    shapes_only: whether all examples are zeros, in place of the data.
+    named: whether `classes` are names; a description may have only their number.
+    features: names along the last axis of the inputs, or None.
+    target: the name of the label, or None.
+    origin: the source rows of these examples, or None if unknown.
+    provides: name -> () -> a value that only this source knows, and that a run supplies
+      to its config under that name: the `environment` of episodes; the `tokenizer` of
+      text and its `vocabulary` size.
   """
 
   length: int
@@ -74,18 +73,18 @@ class Dataset(NamedTuple):
 
 @dataclasses.dataclass
 class DataContext:
-  """What sources need to know of a run, and what the run keeps of its data.
+  """Information about a run for its sources, and what the run stores of its data.
 
   Attributes:
-    data_dir: where TFDS datasets are; None for TFDS's own default.
-    cache_dir: where decoded data may be kept from run to run.
-    kept: what was fitted on training data, by name; JSON. A resumed or evaluated run
-      gets it from its workdir, so nothing is ever fitted twice.
+    data_dir: folder of TFDS datasets; None for TFDS's own default.
+    cache_dir: folder in which decoded data is cached across runs.
+    kept: what was fitted on training data, by name, as JSON. A resumed or evaluated run
+      reads it from its workdir, so that nothing is fitted twice.
     say: prints a line for the user.
-    open_run: path -> the finished run there, a `bigmodels.training.runs.Run`;
+    open_run: path -> the finished run at that path, a `bigmodels.training.runs.Run`;
       UserError if there is none.
-    shapes_only: whether nothing is going to be run: a source may then give a dataset
-      that is `shapes_only`, and says what it assumes.
+    shapes_only: whether only shapes are needed. A source may then return a dataset that
+      is `shapes_only`, and prints what it assumes.
     trust: whether another run that is opened may execute whatever it names.
   """
 
@@ -98,20 +97,20 @@ class DataContext:
   trust: bool = False
 
   def keep(self, name: str, fit: Callable[[], Any]) -> Any:
-    """Returns what is kept under a name, fitted now if nothing is."""
+    """Returns the value stored under a name; fits and stores it if there is none."""
     if name not in self.kept:
       self.kept[name] = fit()
     return self.kept[name]
 
   def note(self, line: str) -> None:
-    """Prints a line about the data, once a run, and keeps it for the report."""
+    """Prints a line about the data, once per run, and stores it for the report."""
     lines = self.keep('notes', list)
     if line not in lines:
       lines.append(line)
       self.say(line)
 
   def check(self, name: str, identity: str) -> None:
-    """Refuses data that is not what the run began with.
+    """Refuses data that has changed since the run began.
 
     Raises:
       UserError: naming both identities.
@@ -143,7 +142,7 @@ class Source(Protocol):
 
 
 def in_lines(say: Callable[[str], None]) -> Callable[[str], None]:
-  """Returns a `DataContext.say` that keeps text from data in one line."""
+  """Returns a `DataContext.say` that prints text from data on one line."""
   return lambda text: say(one_line(text))
 
 
@@ -201,7 +200,7 @@ def _take(columns: Columns, rows: np.ndarray, seeds: np.ndarray | None = None
 
 def zeros(columns: Mapping[str, tuple[str, Sequence[int]]], length: int,
           classes: Sequence[str] | None, identity: str, **fields: Any) -> Dataset:
-  """Returns a dataset that is known by its shapes only; its columns take no memory.
+  """Returns a dataset of which only shapes are known; its columns take no memory.
 
   Args:
     columns: name -> dtype and shape of an example.
@@ -230,16 +229,16 @@ def held_out(length: int, split: str, splits: Mapping[str, float],
              groups: np.ndarray | None = None) -> np.ndarray:
   """Returns the rows of one of several random, disjoint splits, int `[n]`, sorted.
 
-  The order is fixed: it does not depend on the seed of an experiment, so that two
+  The order is fixed: it does not depend on the seed of an experiment, so that different
   seeds are tested on the same examples.
 
   Args:
-    length: rows of the whole.
+    length: total number of rows.
     split: name of the split.
     splits: name -> fraction; they add up to 1.
-    groups: the number of the group that each row is in, int `[length]`: rows of one
-      group stay in one split. A split then has as many rows as its fraction says, but
-      for half a group at either end. None: each row is a group of its own.
+    groups: the group number of each row, int `[length]`; rows of a group are in the
+      same split. The size of a split then matches its fraction up to half a group at
+      either end. None: each row is its own group.
 
   Raises:
     UserError: if there is no such split, it has no rows, or the fractions do not add
@@ -259,7 +258,7 @@ def held_out(length: int, split: str, splits: Mapping[str, float],
   else:
     _, firsts, group, sizes = np.unique(
       groups[order], return_index=True, return_inverse=True, return_counts=True)
-    by_first = np.argsort(firsts, kind='stable')  # groups, as their first rows come
+    by_first = np.argsort(firsts, kind='stable')  # groups by their first rows
     ends = np.cumsum(sizes[by_first])
     middles = np.empty(len(sizes))
     middles[by_first] = ends - sizes[by_first] / 2

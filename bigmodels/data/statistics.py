@@ -1,6 +1,6 @@
-"""What is fitted to a training split: means, deviations, and whitening filters.
+"""Statistics of a training split: means, deviations, and whitening filters.
 
-All of it is worked out on the host, in float64, and is plain JSON: a run keeps it.
+They are computed on the host, in float64. They are plain JSON, and stored with a run.
 """
 
 import math
@@ -29,7 +29,7 @@ def channel_statistics(dataset: Dataset) -> tuple[list[float], list[float]]:
   """
   if not fits(dataset):
     raise UserError('mean and std of a split this large are not computed before '
-                    'training: give them in the experiment')
+                    'training: set them in the experiment')
   inputs, rows = _column('inputs', 'mean and std', dataset)
   parts = np.array_split(rows, max(1, min(len(rows), inputs.nbytes // 2**24)))
   if inputs.dtype == np.uint8:
@@ -50,7 +50,7 @@ def channel_statistics(dataset: Dataset) -> tuple[list[float], list[float]]:
 
 def _byte_statistics(inputs: np.ndarray, parts: list[np.ndarray]
                      ) -> tuple[list[float], list[float]]:
-  """`channel_statistics` from a histogram of the bytes: a tenth of the time."""
+  """`channel_statistics` from a histogram of bytes, ten times as fast."""
   counts = np.zeros((inputs.shape[-1], 256), np.int64)
   for part in parts:
     values = inputs[part].reshape(-1, inputs.shape[-1])
@@ -72,7 +72,7 @@ def target_statistics(dataset: Dataset) -> tuple[list[float], list[float]]:
     UserError: if there are no labels, they are classes, or one is not finite.
   """
   if dataset.classes is not None:
-    raise UserError('the task needs numbers for labels, this data has classes: '
+    raise UserError('the task needs numeric labels, this data has classes: '
                     f'{listed(dataset.classes)}; labels of an array are numbers where '
                     'they are floats, labels.astype(float)')
   labels, rows = _column('labels', 'target_mean and target_std', dataset)
@@ -85,15 +85,15 @@ def whitening(dataset: Dataset, mean: Sequence[float], std: Sequence[float], *,
               window: int = 2, images: int = 5000) -> list:
   """Returns filters that whiten standardised patches: unit variances, no correlation.
 
-  They are the eigenvectors of the covariance of the patches, over the roots of their
-  eigenvalues, and the same negated (Jordan, *94% on CIFAR-10 in 3.29 seconds on a
-  single GPU*, 2024).
+  They are the eigenvectors of the covariance of the patches, divided by the square
+  roots of their eigenvalues, and their negatives (Jordan, *94% on CIFAR-10 in 3.29
+  seconds on a single GPU*, 2024).
 
   Args:
     dataset: the training split, with `inputs` `[length, height, width, channels]`.
-    mean, std: of `transforms.standardize`, `[channels]`.
+    mean, std: arguments of `transforms.standardize`, `[channels]`.
     window: height and width of a patch.
-    images: number of images that are read, the first of the split.
+    images: number of images to read, from the beginning of the split.
 
   Returns:
     `[window, window, channels, 2 * window * window * channels]`, nested lists.
@@ -114,7 +114,7 @@ def whitening(dataset: Dataset, mean: Sequence[float], std: Sequence[float], *,
 
 
 def deviations(mean: np.ndarray, std: np.ndarray) -> list[float]:
-  """Returns deviations `[n]` to divide by: 1 where only rounding makes a difference.
+  """Returns deviations `[n]` to divide by: 1 for constants, up to rounding.
 
   Args:
     mean, std: `[n]`.
@@ -124,7 +124,7 @@ def deviations(mean: np.ndarray, std: np.ndarray) -> list[float]:
 
 
 def check_train(dataset: Dataset, columns: Columns) -> None:
-  """Refuses columns of the training split that are not finite, before a fit to them.
+  """Refuses columns of the training split that are not finite, before fitting.
 
   Raises:
     UserError: naming the first such value, its column and its row.
@@ -144,5 +144,5 @@ def _column(name: str, what: str, dataset: Dataset) -> tuple[np.ndarray, np.ndar
 
 def _check_column(name: str, what: str, columns: Columns) -> None:
   if name not in columns:
-    raise UserError(f'train: {what} are fitted to the column {name!r}, which the data '
-                    f'does not have; it has {listed(columns)}')
+    raise UserError(f'train: {what} are computed from the column {name!r}, which is '
+                    f'missing; the data has {listed(columns)}')

@@ -1,7 +1,7 @@
 """Streamed batches: threads or processes read and decode ahead of the step.
 
-They read *steps*, not examples: item `n` is the batch of step `n`, read by its rows. So
-reading starts at any step without replaying the ones before.
+They read *steps*, not examples: item `n` is the batch of step `n`, read by its rows.
+Reading can thus start at any step without replaying earlier ones.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,18 +15,18 @@ _READ_AHEAD = 8
 
 
 class Reader:
-  """Reads the batches of consecutive steps; another step restarts it."""
+  """Reads the batches of consecutive steps; restarts for any other step."""
 
   def __init__(self, path: str, order, read: Callable, last: int, workers: int,
                positions: np.ndarray):
-    """Starts nothing yet.
+    """Only stores the arguments.
 
     Args:
-      path: of the split's settings, for messages.
+      path: path of the split's settings, for messages.
       order: a `batches.Order`.
       read: (rows, seeds) -> columns; picklable if there are workers.
       last: one past the last step.
-      workers: processes; 0 for threads.
+      workers: number of processes; 0 for threads.
       positions: int `[n]`, the positions of a batch that this process reads.
     """
     self._load, self._last = _Load(path, order, read, positions), last
@@ -67,7 +67,7 @@ class Reader:
     self._threads = iter(steps.map(self._found).to_iter_dataset(options))
 
   def _found(self, step: int) -> dict[str, np.ndarray] | UserError:
-    """Returns errors, as Grain would change the text of one that is raised."""
+    """Returns errors, since Grain changes the text of errors that are raised."""
     try:
       return self._load(step)
     except UserError as error:
@@ -108,7 +108,7 @@ class _Load:
       return self._read(rows, seeds)
     except (UserError, MemoryError):
       raise
-    except Exception as error:  # a source, and what it calls, is code of users
+    except Exception as error:  # a source may call code of users
       raise self._blame(rows, seeds, error) from error
 
   def _blame(self, rows: np.ndarray, seeds: np.ndarray, error: Exception) -> UserError:

@@ -1,4 +1,4 @@
-"""Some examples of another source."""
+"""A subset of another source."""
 
 import dataclasses
 import numbers
@@ -17,10 +17,10 @@ class Subset:
 
   Attributes:
     source: a split with classes; all its labels are read.
-    classes: names of the classes that are kept; they become 0, 1, ... in this order.
+    classes: names of the classes to keep, which become 0, 1, ... in this order; None
+      keeps all.
+    each: maximum number of examples of each class, the same examples on every machine;
       None keeps all.
-    each: the most examples of each class, the same ones on every machine; None keeps
-      all.
   """
 
   source: Any
@@ -32,15 +32,15 @@ class Subset:
                                   or self.each < 1):
       raise ValueError(f'each: must be an integer >= 1, got {self.each!r}')
     if self.classes is not None and not are_names(self.classes):
-      raise ValueError('classes: must be names, each of them once, got '
+      raise ValueError('classes: must be distinct names, got '
                        f'{self.classes!r}')
 
   def open(self, context: DataContext) -> Dataset:
     """Opens the other source and reads its labels.
 
     Raises:
-      UserError: if it has no classes, lacks one of these or an example of one, or has a
-        label that is not a class.
+      UserError: if it has no classes, one of these or its examples are missing, or a
+        label is not a class.
     """
     whole = self.source.open(context)
     if whole.classes is None:
@@ -57,7 +57,7 @@ class Subset:
     for name in names:
       of_class, = np.nonzero(labels == whole.classes.index(name))
       if not len(of_class):
-        raise UserError(f'Subset: no example is of the class {name!r}')
+        raise UserError(f'Subset: the class {name!r} has no example')
       if self.each is not None:
         order = np.random.Philox(key=len(labels)).random_raw(len(labels))[of_class]
         of_class = of_class[np.argsort(order, kind='stable')[: self.each]]
@@ -86,7 +86,7 @@ class Subset:
     """The dataset if all classes had the same number of examples."""
     count = len(whole.classes)
     if len(names) > count:
-      raise UserError(f'Subset: {len(names)} classes of a dataset that has {count}')
+      raise UserError(f'Subset: {len(names)} classes of a dataset with {count}')
     each = whole.length // count
     each = each if self.each is None else min(each, self.each)
     length = each * len(names)

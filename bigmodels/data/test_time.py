@@ -1,6 +1,6 @@
 """Test-time augmentation: views of an image whose predictions are averaged.
 
-Each is a function of images `[batch, height, width, channels]`, for the `views` of
+Each is a function of images `[batch, height, width, channels]`, for `test_time` of
 `tasks.classification`. Set the keywords with `functools.partial`.
 """
 
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 
 def same(images: jax.Array) -> jax.Array:
-  """Returns images `[batch, height, width, channels]` as they are."""
+  """Returns images `[batch, height, width, channels]` unchanged."""
   return images
 
 
@@ -34,7 +34,7 @@ def moved(images: jax.Array, *, down: int, right: int, mirror: bool = False
     `[batch, height, width, channels]`.
 
   Raises:
-    ValueError: for as many pixels as an image has, or a fraction of one.
+    ValueError: for a shift that is not an integer, or not smaller than the images.
   """
   _, height, width, _ = images.shape
   for name, pixels in (('down', down), ('right', right)):
@@ -62,7 +62,7 @@ def window(images: jax.Array, *, size: int, down: float = 0.5, right: float = 0.
     `[batch, size, size, channels]`.
 
   Raises:
-    ValueError: for a size that does not fit, or a position outside.
+    ValueError: for a size that does not fit, or a position out of range.
   """
   _, height, width, _ = images.shape
   if not 1 <= size <= min(height, width):
@@ -77,7 +77,7 @@ def window(images: jax.Array, *, size: int, down: float = 0.5, right: float = 0.
 
 
 def ten_windows(size: int) -> tuple:
-  """Returns the windows in the centre and the corners, and the same mirrored.
+  """Returns windows at the centre and the corners, and their mirror images.
 
   Krizhevsky et al., *ImageNet classification with deep convolutional neural networks*,
   2012.
@@ -87,7 +87,7 @@ def ten_windows(size: int) -> tuple:
                for mirror in (False, True) for down, right in positions)
 
 
-# Of Jordan (*94% on CIFAR-10 in 3.29 seconds on a single GPU*, 2024), where the first
+# From Jordan (*94% on CIFAR-10 in 3.29 seconds on a single GPU*, 2024), where the first
 # two have a weight of 2.
 MIRRORED_AND_MOVED = (
   same, mirrored,

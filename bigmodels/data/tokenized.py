@@ -1,7 +1,7 @@
-"""What sources of tokens share: the tokenizer of the run, padding, and the dataset.
+"""Functions that sources of tokens share: the run's tokenizer, padding, datasets.
 
-The tokenizer is fitted to the split 'train' alone and kept with the run, under the name
-'tokenizer'; every other split is read with it.
+The tokenizer is fitted only to the split 'train' and stored with the run, under the
+name 'tokenizer'. All splits are encoded with it.
 """
 
 import functools
@@ -32,12 +32,12 @@ def tokenizer_of(source: Any, context: DataContext,
   """Returns the tokenizer of a run, fitted now if it has none.
 
   Args:
-    source: of tokens, with `documents` and the config of its `tokenizer`.
-    context: keeps the tokenizer under the name 'tokenizer'.
-    texts: () -> what it is fitted to.
+    source: source of tokens, with `documents` and the config of its `tokenizer`.
+    context: stores the tokenizer under the name 'tokenizer'.
+    texts: () -> the texts to fit it to.
 
   Raises:
-    UserError: if it cannot be fitted, or the run has another one.
+    UserError: if it cannot be fitted, or the run has another tokenizer.
   """
 
   def fit():
@@ -60,9 +60,9 @@ def encode(source: Any, tokenizer: Tokenizer, texts: Iterable[str]
   """Returns the tokens of every text, int32 `[n]` each.
 
   Args:
-    source: for the message.
-    tokenizer: of the run.
-    texts: of the selected split.
+    source: source of the texts, for the message.
+    tokenizer: tokenizer of the run.
+    texts: texts of the selected split.
 
   Raises:
     UserError: if a text cannot be encoded.
@@ -74,27 +74,27 @@ def encode(source: Any, tokenizer: Tokenizer, texts: Iterable[str]
                     ) from None
 
 
-@functools.lru_cache(maxsize=4)  # a process may open the same splits several times
+@functools.lru_cache(maxsize=4)  # a process may open a split several times
 def _encoded(tokenizer: Tokenizer, texts: tuple[str, ...]) -> list[np.ndarray]:
   return tokenizer.encode_all(texts)
 
 
 def dtype_of(tokenizer: Tokenizer) -> type:
-  """Returns the dtype of tokens: uint16 where all fit, else int32."""
+  """Returns the dtype of tokens: uint16 if all of them fit, else int32."""
   return np.uint16 if tokenizer.size <= 2**16 else np.int32
 
 
 def padded(name: str, rows: list[np.ndarray], width: int, tokenizer: Tokenizer,
            marks: str = '', marks_dtype: Any = np.uint8) -> Columns:
-  """Returns rows of tokens padded to one width, and which of them are tokens.
+  """Returns rows of tokens padded to one width, and a mask of the tokens.
 
   Args:
-    name: of the column of tokens, `[n, width]`.
+    name: name of the column of tokens, `[n, width]`.
     rows: `n` arrays, each at most `width` long.
-    width: of the column.
-    tokenizer: has the 'pad'; 0 without one.
+    width: width of the column.
+    tokenizer: has the 'pad'; the padding is 0 without one.
     marks: name of a column `[n, width]`, 1 for a token and 0 for padding; '' for none.
-    marks_dtype: of that column.
+    marks_dtype: dtype of that column.
   """
   lengths = np.array([len(row) for row in rows])
   there = np.arange(width) < lengths[:, None]
@@ -105,14 +105,14 @@ def padded(name: str, rows: list[np.ndarray], width: int, tokenizer: Tokenizer,
 
 def dataset_of(source: Any, columns: Columns, classes: tuple[str, ...] | None,
                tokenizer: Tokenizer, origin: Origin | None) -> Dataset:
-  """Returns the dataset of columns of tokens.
+  """Returns a dataset of columns of tokens.
 
   Args:
-    source: of tokens, for the identity.
+    source: source of tokens, for the identity.
     columns: `[n, ...]`.
-    classes: of the labels, or None.
-    tokenizer: that the dataset provides.
-    origin: of the texts.
+    classes: classes of the labels, or None.
+    tokenizer: tokenizer that the dataset provides.
+    origin: origin of the texts.
   """
   dataset = in_memory(columns, classes)
   return dataset._replace(
@@ -121,7 +121,7 @@ def dataset_of(source: Any, columns: Columns, classes: tuple[str, ...] | None,
 
 
 def many(count: int, what: str) -> str:
-  """Returns a count and a noun in its number: '1 pair', '2 pairs'."""
+  """Returns a count with its noun: '1 pair', '2 pairs'."""
   return f'{count:,} {what}{"s" * (count != 1)}'
 
 
@@ -129,9 +129,9 @@ def say(source: Any, context: DataContext, *parts: str) -> None:
   """Prints a line about the selected split.
 
   Args:
-    source: of tokens.
+    source: source of tokens.
     context: prints the line.
-    *parts: of the line; empty ones are left out.
+    *parts: parts of the line; empty ones are omitted.
   """
   context.say(f'{source.documents.name}, {source.selected}: '
               f'{"; ".join(filter(None, parts))}')

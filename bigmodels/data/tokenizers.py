@@ -1,8 +1,8 @@
-"""Configs of tokenizers: bytes, characters, words, byte pairs, and pieces.
+"""Configs of tokenizers: bytes, characters, words, BPE, and SentencePiece.
 
 A config is fitted to the texts of a training split. The result, its *state*, is plain
-JSON that is kept with the run; `load` makes the tokenizer from it, the same on every
-machine. Text that spells a special token never becomes one.
+JSON that is stored with the run. `load` makes the same tokenizer from it on every
+machine. Text that spells a special token is never encoded as that token.
 """
 
 import base64
@@ -32,11 +32,11 @@ class Config:
   fitted: ClassVar[bool] = True
 
   def settings(self) -> dict[str, Any]:
-    """Returns what has to agree with a tokenizer that is kept, as JSON."""
+    """Returns the settings that must match those of a stored tokenizer, as JSON."""
     return json.loads(json.dumps(dataclasses.asdict(self)))
 
   def fit(self, texts: Iterable[str]) -> dict[str, Any]:
-    """Returns the state of a tokenizer that is fitted to texts."""
+    """Returns the state of a tokenizer fitted to texts."""
     raise NotImplementedError
 
   def _state(self, **content) -> dict[str, Any]:
@@ -45,7 +45,7 @@ class Config:
 
 @dataclasses.dataclass(frozen=True)
 class Bytes(Config):
-  """The bytes of the text in UTF-8, with ids 0 to 255; nothing is fitted.
+  """The UTF-8 bytes of the text, with ids 0 to 255; nothing is fitted.
 
   Attributes:
     end: whether there is an 'end', id 256.
@@ -63,7 +63,7 @@ class Bytes(Config):
 class Characters(Config):
   """The characters of the training text, sorted; no special tokens.
 
-  A text with another character is refused.
+  Texts with other characters are refused.
   """
 
   def fit(self, texts: Iterable[str]) -> dict[str, Any]:
@@ -76,13 +76,13 @@ class Characters(Config):
 
 @dataclasses.dataclass(frozen=True)
 class Words(Config):
-  """The most frequent words, separated by white space, as they are written.
+  """The most frequent words, separated by white space, without normalisation.
 
-  Rarer words become 'unknown'. Decoding puts single spaces between words. A word counts
-  for its own bytes, white space for none.
+  Rarer words become 'unknown'. Decoding joins words with single spaces. In bits per
+  byte, only the bytes of words count, not white space.
 
   Attributes:
-    vocabulary: the most tokens, special ones included.
+    vocabulary: maximum number of tokens, including special ones.
     special: special tokens, in the order of their ids, from 0; 'unknown' is required.
   """
 
@@ -138,13 +138,13 @@ class Bpe(Config):
 
 @dataclasses.dataclass(frozen=True)
 class SentencePiece(Config):
-  """Pieces of a unigram model, as SentencePiece fits them; lossless.
+  """A unigram model fitted by SentencePiece; lossless.
 
-  Kudo, *Subword regularization*, 2018. Nothing is normalised, and what no piece covers
-  becomes bytes. Pieces do not span lines.
+  Kudo, *Subword regularization*, 2018. Text is not normalised, and characters that no
+  piece covers become bytes. Pieces do not span lines.
 
   Attributes:
-    vocabulary: number of tokens; fewer if the text is too short for them.
+    vocabulary: number of tokens; fewer if the text is too short.
     special: special tokens, in the order of their ids, from 0. SentencePiece requires
       'unknown', which comes last if it is not named.
   """
@@ -164,8 +164,8 @@ class SentencePiece(Config):
     import sentencepiece
 
     special = self._special()
-    # The library has parameters for four of them; the others are control symbols,
-    # which get the remaining ids, in order.
+    # The library has parameters for four special tokens; the others are control
+    # symbols, which get the remaining ids, in order.
     ids, own = {}, {'pad': 'pad', 'begin': 'bos', 'end': 'eos', 'unknown': 'unk'}
     for name, parameter in own.items():
       ids[f'{parameter}_id'] = special.index(name) if name in special else -1
@@ -188,12 +188,12 @@ class SentencePiece(Config):
 
 @dataclasses.dataclass(frozen=True)
 class TokenizerFile(Config):
-  """A `tokenizer.json`, as Hugging Face's libraries write it: GPT-2's, BERT's.
+  """A `tokenizer.json` of Hugging Face's libraries, such as GPT-2's or BERT's.
 
-  Nothing is fitted; the file is kept with the run. Special tokens are recognised by
-  their usual spellings: `[PAD]`, `</s>`, `<|endoftext|>`. Where the tokenizer changes
-  the text, as BERT's drops case, what is decoded is not what was encoded, and a token
-  counts for its own bytes.
+  Nothing is fitted; the file is stored with the run. Special tokens are recognised by
+  their usual spellings: `[PAD]`, `</s>`, `<|endoftext|>`. If the tokenizer changes the
+  text, as BERT's lowercasing does, decoding does not restore it, and a token counts for
+  its own bytes.
 
   Attributes:
     path: the file.
@@ -203,7 +203,7 @@ class TokenizerFile(Config):
   path: str
 
   def __post_init__(self):
-    # Absolute: a run is resumed from any folder.
+    # Absolute, so that a run can be resumed from any folder.
     object.__setattr__(self, 'path', str(resolved(self.path, 'path')))
 
   def _read(self) -> str:
@@ -237,11 +237,11 @@ class TokenizerFile(Config):
 
 
 def check(config: Config, state: dict[str, Any]) -> None:
-  """Refuses a kept tokenizer that is not what a config makes.
+  """Refuses a stored tokenizer that does not match a config.
 
   Args:
-    config: of a split.
-    state: of the tokenizer that the run keeps.
+    config: config of a split.
+    state: state of the tokenizer of the run.
 
   Raises:
     UserError: naming both.
@@ -256,12 +256,12 @@ def check(config: Config, state: dict[str, Any]) -> None:
     raise UserError(
       f'the run has the tokenizer {_say(state["kind"], state.get("settings", {}))} of '
       f'{size:,} tokens, this needs {_say(type(config).__name__, config.settings())}; '
-      'give every split the same, that of --init_from if there is one, or start a new '
-      'run with another --workdir')
+      'set the same tokenizer for every split, that of --init_from if there is one, or '
+      'start a new run with another --workdir')
 
 
 def provided(tokenizer: Tokenizer) -> dict[str, Callable[[], Any]]:
-  """Returns the `Dataset.provides` of text that a tokenizer has read."""
+  """Returns the `Dataset.provides` of text encoded by a tokenizer."""
   return {'tokenizer': lambda: tokenizer, 'vocabulary': lambda: tokenizer.size}
 
 
@@ -269,14 +269,14 @@ def load(state: dict[str, Any]) -> Tokenizer:
   """Returns the tokenizer of a state; the same object for the same state.
 
   Raises:
-    UserError: if no config makes such a state.
+    UserError: if the state is not valid.
   """
   try:
     return _load(json.dumps(state, sort_keys=True))
   except (UserError, ImportError):
     raise
-  except Exception as error:  # the libraries raise nothing narrower
-    raise UserError('the tokenizer that is kept with the run, in its data.json, is '
+  except Exception as error:  # the libraries raise no narrower type
+    raise UserError('the tokenizer that is stored with the run, in its data.json, is '
                     f'damaged: {type(error).__name__}: {error}') from error
 
 
@@ -311,7 +311,7 @@ def _check_special(special: Sequence[str]) -> None:
       raise ValueError(f'special: must be names of special tokens, got {name!r}'
                        f'{nearest(str(name), vocabularies.SPELLINGS)}')
   if len(set(special)) < len(special):
-    raise ValueError(f'special: must have every name once, got {tuple(special)}')
+    raise ValueError(f'special: must be distinct names, got {tuple(special)}')
 
 
 def _check_vocabulary(vocabulary: int, least: int) -> None:
@@ -320,7 +320,7 @@ def _check_vocabulary(vocabulary: int, least: int) -> None:
 
 
 def _lines(texts: Iterable[str]) -> Iterator[str]:
-  """Yields lines in parts: the library skips those of more than 4,192 bytes."""
+  """Yields lines in parts, as the library skips lines of more than 4,192 bytes."""
   for text in texts:
     for line in vocabularies.valid(text).split('\n'):
       for start in range(0, len(line), 1000):

@@ -22,17 +22,17 @@ from bigmodels.data.tokenizers import Tokenizer
 
 @dataclasses.dataclass(frozen=True)
 class Translations:
-  """Pairs of lines with one vocabulary for both languages: for translation.
+  """Pairs of lines with one vocabulary for both languages, for translation.
 
-  Opened, with `S` and `T` for the longest lines of the split: `inputs` `[n, S]`, the
-  source and 'end'; `segments` int32 `[n, S]`, 1 for a token and 0 for padding;
+  Opened, with `S` and `T` the lengths of the longest lines of the split: `inputs` `[n,
+  S]`, the source and 'end'; `segments` int32 `[n, S]`, 1 for a token and 0 for padding;
   `decoder_inputs` `[n, T]`, 'begin' and the target; `labels` `[n, T]`, the target and
-  'end'; `weights` uint8 `[n, T]`, 1 for a token and 0 for padding. Tokens are uint16
-  or int32 as in `Packed`.
+  'end'; `weights` uint8 `[n, T]`, 1 for a token and 0 for padding. Tokens are uint16 or
+  int32 as in `Packed`.
 
-  Pairs of 'train' where a side with its 'end' is longer than `length` are skipped.
-  Other splits are kept whole, and S and T, multiples of 8, grow with them, so that
-  scores are of the whole split.
+  Pairs of 'train' are skipped if a side with its 'end' is longer than `length`. Other
+  splits are complete, and S and T, multiples of 8, are as large as needed, so that
+  scores are comparable.
 
   With `packed`, several pairs of 'train' share a row of that many tokens on either
   side, with little padding: `segments`, and then `decoder_segments`, int32 `[n, T]`,
@@ -40,11 +40,11 @@ class Translations:
 
   Attributes:
     documents: a `texts.ParallelFiles`.
-    tokenizer: its config, with 'pad', 'begin' and 'end'; see `tokenizers`.
-    length: the most tokens of a side in training, 'end' included.
-    selected: the split that `open` gives.
-    packed: tokens of a row in training, at least the length; None gives each pair a
-      row.
+    tokenizer: config of the tokenizer, with 'pad', 'begin' and 'end'; see `tokenizers`.
+    length: maximum number of tokens of a side in training, including 'end'.
+    selected: the split that `open` returns.
+    packed: number of tokens of a row in training, at least the length; None for one
+      pair per row.
   """
 
   documents: Any
@@ -67,15 +67,15 @@ class Translations:
     """Reads and encodes the selected split; fits the tokenizer if needed.
 
     Raises:
-      UserError: if no pair is left, or the tokenizer lacks a special token.
+      UserError: if no pair is left, or a special token is missing.
     """
     read = functools.cache(lambda split: self.documents.read(split, context))
     tokenizer = tokenizer_of(
       self, context, lambda: [*read('train').sources, *read('train').targets])
     special, needed = tokenizer.special, ('pad', 'begin', 'end')
-    if lacking := [name for name in needed if name not in special]:
+    if missing := [name for name in needed if name not in special]:
       raise UserError(f'tokenizer: translation needs the special tokens {needed}; '
-                      f'{", ".join(map(repr, lacking))} not among {tuple(special)}')
+                      f'{", ".join(map(repr, missing))} not among {tuple(special)}')
     found = read(self.selected)
     sources = encode(self, tokenizer, found.sources)
     targets = encode(self, tokenizer, found.targets)
@@ -145,15 +145,15 @@ def _packed(sources, targets, begin, end, width: int, tokenizer: Tokenizer) -> C
 
 
 def _fitting(sizes: np.ndarray, width: int) -> list[list[int]]:
-  """Packs pairs into rows, first come, best fit.
+  """Packs pairs into rows by best fit, in order.
 
   Args:
-    sizes: tokens of the sides of each pair, int `[n, sides]`.
-    width: the most tokens of a side of a row.
+    sizes: numbers of tokens of the sides of each pair, int `[n, sides]`.
+    width: maximum number of tokens of a side of a row.
 
   Returns:
-    The pairs of each row. A pair goes where least room is left after it, among the last
-    64 rows that were begun.
+    The pairs of each row. A pair is added to the row with the least space left after
+    it, among the last 64 rows.
   """
   rows: list[list[int]] = []
   left = np.zeros((0, sizes.shape[1]), int)  # in each of the last rows

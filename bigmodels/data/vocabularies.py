@@ -1,6 +1,6 @@
-"""Tokenizers: text to tokens and back, made from what their configs have fitted.
+"""Tokenizers: text to tokens and back, made from the states of their configs.
 
-See `tokenizers` for the configs. Every function `of_...` makes a `Tokenizer` from plain
+See `tokenizers` for the configs. Each function `of_...` makes a `Tokenizer` from plain
 data.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from bigmodels.core.errors import UserError
 
-# The names of special tokens, and how well-known vocabularies spell them.
+# The names of special tokens, and their spellings in well-known vocabularies.
 SPELLINGS = {
   'pad': ('[PAD]', '<pad>'),
   'begin': ('<s>', '<bos>', '<|begin_of_text|>', '[BOS]'),
@@ -24,8 +24,8 @@ SPELLINGS = {
   'separator': ('[SEP]', '<sep>'),
   'unknown': ('[UNK]', '<unk>'),
 }
-PART = 1 << 20  # characters that a library gets at a time: its results are large
-SPACE = '▁'  # U+2581, what SentencePiece writes for a space
+PART = 1 << 20  # characters per call of a library, whose results are large
+SPACE = '▁'  # U+2581, SentencePiece's character for a space
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -39,8 +39,8 @@ class Tokenizer:
     byte_counts: float32 `[size]`, the UTF-8 bytes that a token represents; 0 for
       special tokens.
     encode_all: texts -> the int32 ids `[n]` of each; no special tokens are added.
-    decode: ids -> text. Special tokens, and ids of no token, are skipped.
-    token: id -> a readable text of it.
+    decode: ids -> text. Special tokens and invalid ids are skipped.
+    token: id -> readable text.
   """
 
   size: int
@@ -60,7 +60,7 @@ class Tokenizer:
 
 
 def spelling(name: str) -> str:
-  """Returns how the vocabularies that are fitted here spell a special token."""
+  """Returns the spelling of a special token in vocabularies that are fitted here."""
   return f'<|{name}|>'
 
 
@@ -76,14 +76,14 @@ def valid(text: str) -> str:
   """Returns the text, if it can be encoded in UTF-8.
 
   Raises:
-    UserError: if it has half a character.
+    UserError: if it contains a lone surrogate.
   """
   _utf8(text)
   return text
 
 
 def _ids(ids: Iterable[int], size: int) -> np.ndarray:
-  """Those that are ids of tokens: a model may have more outputs."""
+  """The valid ids of tokens, as a model may have more outputs."""
   ids = np.asarray(ids if hasattr(ids, '__array__') else list(ids), np.int64).ravel()
   return ids[(ids >= 0) & (ids < size)]
 
@@ -92,7 +92,7 @@ def _ids(ids: Iterable[int], size: int) -> np.ndarray:
 
 
 def of_bytes(end: bool) -> Tokenizer:
-  """Returns the tokenizer of bytes, with 'end' as id 256 or without."""
+  """Returns the tokenizer of bytes, with or without 'end' as id 256."""
   size = 256 + end
   return Tokenizer(
     size=size,
@@ -107,7 +107,7 @@ def of_bytes(end: bool) -> Tokenizer:
 
 
 def of_characters(known: str) -> Tokenizer:
-  """Returns the tokenizer of sorted characters; others are refused."""
+  """Returns the tokenizer of sorted characters; refuses other characters."""
   points = np.array([ord(c) for c in known], np.uint32)
 
   def encode(text):
@@ -162,7 +162,7 @@ def of_words(words: list[str], special: list[str]) -> Tokenizer:
 
 
 def in_parts(text: str) -> Iterator[str]:
-  """Yields a long text in parts, cut where the tokens of `Bpe` are cut anyway.
+  """Yields a long text in parts, cut at boundaries of tokens of `Bpe`.
 
   GPT-2's pattern ends a token between a letter and a newline.
   """
@@ -181,18 +181,19 @@ def of_library(text: str, parts: Callable[[str], Iterable[str]] = lambda text: (
   """Returns the tokenizer that a `tokenizer.json` describes.
 
   Args:
-    text: of the file.
-    parts: text -> parts that have the same tokens together.
+    text: content of the file.
+    parts: text -> parts that together have the same tokens.
 
   Raises:
-    ValueError: if it has no tokens. For other files, the library raises its own errors.
+    ValueError: if it has no tokens. For invalid files, the library raises its own
+      errors.
   """
   import tokenizers
 
   tokenizer = tokenizers.Tokenizer.from_str(text)
   tokenizer.no_padding()
   tokenizer.no_truncation()
-  tokenizer.encode_special_tokens = True  # that is, as any other text
+  tokenizer.encode_special_tokens = True  # as any other text
   vocabulary = tokenizer.get_vocab(with_added_tokens=True)
   if not vocabulary:
     raise ValueError('its vocabulary is empty')
@@ -252,7 +253,7 @@ def _groups(texts: list[str]) -> Iterator[list[str]]:
 
 
 def _stands_for(token: str, decoder: dict[str, Any]) -> int:
-  """The bytes of text that a token represents, by what decodes it."""
+  """The number of bytes of text that a token represents, by its decoder."""
   inside = (decoder, *decoder.get('decoders', ()))
   kinds = {part.get('type'): part for part in inside}
   if 'ByteLevel' in kinds:
@@ -283,7 +284,7 @@ def of_pieces(model: bytes) -> Tokenizer:
            for i, t in enumerate(tokens)]
   byte_counts = [0 if i in hidden else 1 if processor.is_byte(i) else _length(t)
                  for i, t in enumerate(shown)]
-  # A newline is in no piece, and the library would take its own sign for a space.
+  # No piece contains a newline, and the library would decode its own sign as a space.
   apart = {sign: [processor.piece_to_id(f'<0x{byte:02X}>') for byte in sign.encode()]
            for sign in ('\n', SPACE)}
   pattern = re.compile(f'([{"".join(apart)}])')

@@ -1,7 +1,7 @@
 """Processes that read batches ahead, and pass them on in shared memory.
 
-The reader knows the name of every block before it is made: whatever happens to a
-worker, none of its memory remains when the reader is closed.
+The reader knows the name of every block before it is made, so that closing the reader
+frees all memory of a worker, whatever happens to it.
 """
 
 import collections
@@ -23,7 +23,7 @@ import numpy as np
 
 from bigmodels.core.errors import UserError, message_of
 
-_GRACE = 10  # seconds until a worker ends after a SIGTERM: its run may be saving
+_GRACE = 10  # seconds until a worker ends after a SIGTERM, as its run may be saving
 _ALIGNED = 64  # bytes
 _BLOCKS = '/dev/shm'
 
@@ -33,10 +33,10 @@ class Workers:
 
   def __init__(self, path: str, load: Callable[[int], dict[str, np.ndarray]],
                last: int, count: int, ahead: int):
-    """Starts nothing yet.
+    """Only stores the arguments.
 
     Args:
-      path: of the split's settings, for messages.
+      path: path of the split's settings, for messages.
       load: step -> columns; picklable.
       last: one past the last step.
       count: number of processes.
@@ -50,7 +50,7 @@ class Workers:
     self._prefix, self._blocks = f'bm{secrets.token_hex(4)}', 0
 
   def begin(self, step: int) -> None:
-    """Starts reading at a step; drops what was read ahead before.
+    """Starts reading at a step; discards batches that were read ahead.
 
     Raises:
       UserError: if the source cannot be pickled.
@@ -61,7 +61,7 @@ class Workers:
     self._fill()
 
   def next(self) -> dict[str, np.ndarray]:
-    """Returns the columns of the next step, as `load` gives them: `[n, ...]` each.
+    """Returns the columns of the next step, as `load` returns them, `[n, ...]`.
 
     Raises:
       UserError: if it cannot be read, or a worker dies.
@@ -80,7 +80,7 @@ class Workers:
     return batch
 
   def close(self) -> None:
-    """Stops the processes, and frees what they read."""
+    """Stops the processes, and frees their memory."""
     if self._pool is not None:
       self._pool.shutdown(cancel_futures=True)
       self._pool = None
@@ -89,7 +89,7 @@ class Workers:
   def _start(self) -> concurrent.futures.ProcessPoolExecutor:
     try:
       load = cloudpickle.dumps(self._load)
-    except Exception as error:  # a source may hold anything
+    except Exception as error:  # a source may contain anything
       raise UserError(
         f'{self._path}: the source cannot be sent to worker processes: '
         f'{message_of(error)}; '
@@ -113,7 +113,7 @@ class Workers:
     begun = [each for each in self._pending if not each[-1].cancel()]
     concurrent.futures.wait([future for *_, future in begun])
     for _, block, _ in begun:
-      with contextlib.suppress(FileNotFoundError, ValueError):  # none, or an empty one
+      with contextlib.suppress(FileNotFoundError, ValueError):  # missing or empty
         _free(shared_memory.SharedMemory(block))
     self._pending.clear()
 
@@ -143,9 +143,9 @@ _sent: dict[str, Any] = {}  # what this process was sent, unpickled when needed
 
 
 def _begin(load: bytes) -> None:
-  """A worker ends with its run and not before: a run that is stopped saves first."""
+  """Makes a worker end with its run, not before: a stopped run saves first."""
   _sent['pickled'] = load
-  signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal, which all processes get
+  signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all processes
   signal.signal(signal.SIGTERM, _end_later)
   threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -163,7 +163,7 @@ def _end_with_parent() -> None:
 
 
 def _read(step: int, block: str) -> _Layout | dict[str, np.ndarray]:
-  """Writes the batch of a step to a block; returns it where there is no room."""
+  """Writes the batch of a step to a block; returns it if there is no memory."""
   if 'load' not in _sent:
     _sent['load'] = cloudpickle.loads(_sent['pickled'])
   batch = {name: np.asarray(x) for name, x in _sent['load'](step).items()}
@@ -172,7 +172,7 @@ def _read(step: int, block: str) -> _Layout | dict[str, np.ndarray]:
     layout[name] = (array.dtype, array.shape, size)
     size += -(-array.nbytes // _ALIGNED) * _ALIGNED
   if os.path.isdir(_BLOCKS) and 2 * size > shutil.disk_usage(_BLOCKS).free:
-    return batch  # writing to a full one would end this process
+    return batch  # writing to a full block would kill this process
   memory = shared_memory.SharedMemory(block, create=True, size=max(size, 1))
   try:
     for name, (dtype, shape, first) in layout.items():

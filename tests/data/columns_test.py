@@ -128,7 +128,7 @@ def test_which_classes_there_are_and_what_is_said(labels, classes, names, found,
   (np.arange(6) * 1j, r'got complex128, such as 0j .* imaginary part would be lost'),
   (np.zeros(6, [('a', int), ('b', float)]), r'structured_to_unstructured'),
   (np.ma.array(BOTH, mask=[0, 0, 0, 1, 1, 0]), r'labels\[3\] is masked, one of 2;'),
-  ([[0], [1, 2], [0], [1], [0], [1]], 'labels cannot be made an array: setting an'),
+  ([[0], [1, 2], [0], [1], [0], [1]], 'labels is not convertible to an array: set'),
   (np.zeros((6, 0), int), r'labels is empty, \(6, 0\)'),
   ([0, 1, 0, 1, 0, 1e39], r'labels\[5\] is 1e\+39, beyond float32.*scale labels'),
   (np.arange(6) * 1e300, r'labels\[1\] is 1e\+300, beyond float32'),
@@ -145,7 +145,7 @@ def test_labels_and_names_that_do_not_fit():
   with pytest.raises(UserError, match='classes= is given, but labels are float64'):
     opened(labels=[0.5] * 6, classes=('cat', 'dog'))
   for classes in ('ab', (), ('a', 'a'), (0, 1)):
-    with pytest.raises(ValueError, match='classes: must be names, each of them once'):
+    with pytest.raises(ValueError, match='classes: must be distinct names'):
       opened(classes=classes)
 
 
@@ -164,13 +164,13 @@ def hidden(value, at, dtype=float):
   (hidden('x', (5, 0), object), r"got object, such as 'x' at inputs\[5, 0\]"),
   (np.zeros((6, 1), 'M8[ns]'), r'got datetime64\[ns\].*np\.timedelta64'),
   (np.zeros(6, [('a', float)]), r'structured_to_unstructured'),
-  (hidden(1e39, (4, 1)), r'inputs\[4, 1\] is 1e\+39, beyond float32, which ends at 3'),
+  (hidden(1e39, (4, 1)), r'inputs\[4, 1\] is 1e\+39, beyond float32, whose largest number'),
   (hidden(-1e300, (0, 1)), r'inputs\[0, 1\] is -1e\+300, beyond float32'),
   (hidden(2**31, (1, 0), np.int64), r'inputs\[1, 0\] is 2147483648, beyond int32'),
   (hidden(-(2**40), (5, 1), np.int64), r'inputs\[5, 1\] is -1099511627776, beyond'),
   (hidden(2**32, (2, 0), np.uint64), r'inputs\[2, 0\] is 4294967296, beyond uint32'),
   (np.ma.masked_equal(ROWS, 3), r'inputs\[3, 0\] is masked, one of 1;'),
-  ([[1.0]] * 5 + [[1.0, 2.0]], 'inputs cannot be made an array'),
+  ([[1.0]] * 5 + [[1.0, 2.0]], 'inputs is not convertible to an array'),
   (np.zeros((6, 0)), r'inputs is empty, \(6, 0\)'),
   (dict.fromkeys(range(6)), r'got object, such as \{0: None'),
 ])
@@ -197,15 +197,15 @@ def test_arrays_that_have_no_rows_in_common(inputs, labels, message):
   (ROWS.astype(np.float64), None),
   (hidden(1e30, (2, 0)), None),  # of a range as large
   (np.array([[1e9 + i, i] for i in range(6)]),
-   r'inputs\[:, 0\] lies between 1000000000\.0 and 1000000005\.0: float32 rounds it by '
+   r'inputs\[:, 0\] ranges from 1000000000\.0 to 1000000005\.0: float32 rounds it by '
    r'up to 5;'),
   (np.array([[1e9 + 64e3 * i, i] for i in range(6)]), None),
   (np.arange(6)[:, None] + 2**30,
-   r'inputs\[5, 0\] is 1073741829: float32 does not hold all integers beyond 2\*\*24'),
-  (np.arange(6)[:, None] + 2**24, r'is 16777221: float32 does not hold all integers'),
+   r'inputs\[5, 0\] is 1073741829: float32 cannot represent all integers beyond'),
+  (np.arange(6)[:, None] + 2**24, r'is 16777221: float32 cannot represent all'),
   (np.arange(6)[:, None] + 2**24 - 5, None),
   (np.arange(6)[:, None] - 2**24, None),
-  (np.arange(6, dtype=np.int32)[:, None] - 2**25, r'is -33554432: float32 does not'),
+  (np.arange(6, dtype=np.int32)[:, None] - 2**25, r'is -33554432: float32 cannot'),
   (np.full((6, 4, 4, 1), 65535, np.uint16), None),
   (np.full((6, 1), 1e9 + 1), None),  # never changes
   (hidden(NAN, (0, 0)), None),  # the split says that
@@ -224,7 +224,7 @@ def test_targets_that_float32_rounds_are_printed_once_a_run():
     source = Arrays(inputs=np.zeros((50, 1)), labels=labels).split(split)
     source.open(DataContext(None, None, {}, said.append))
   assert said == lines and len(said) == 1
-  assert re.search(r'labels lies between 1700000000\.0 and .* rounds it by', said[0])
+  assert re.search(r'labels ranges from 1700000000\.0 to .* rounds it by', said[0])
 
 
 # --- what is not finite -----------------------------------------------------------

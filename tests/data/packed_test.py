@@ -102,8 +102,8 @@ def test_blocks_overlap_by_the_stride():
 
 def test_a_split_that_is_too_short():
   source = Packed(given(train=['abc']), Bytes(), 5)
-  with pytest.raises(UserError, match="given, split 'train': 5 tokens in all are too "
-                                      'few for one block of length 5, which needs 6'):
+  with pytest.raises(UserError, match="given, split 'train': a total of 5 tokens is "
+                                      'too few for a block of length 5, which needs 6'):
     source.open(context())
   assert dataclasses.replace(source, length=4).open(context()).length == 1
 

@@ -62,7 +62,7 @@ def test_a_channel_that_never_changes_has_a_deviation_of_1(value, dtype):
 
 def test_statistics_of_a_split_too_large_are_asked_of_the_user():
   for nbytes in (None, 2**40):
-    with pytest.raises(UserError, match='give them in the experiment'):
+    with pytest.raises(UserError, match='set them in the experiment'):
       statistics.channel_statistics(DATA._replace(nbytes=nbytes))
 
 
@@ -97,12 +97,12 @@ def test_target_statistics(labels, mean, std):
 def test_statistics_of_columns_that_are_not_there():
   users = sources.in_memory({'user': np.arange(3), 'item': np.arange(3)}, None)
   for message, fit in (
-    ('mean and std are fitted to', statistics.channel_statistics),
-    ('target_mean and target_std are fitted to', statistics.target_statistics),
-    ('filters of whitening are fitted to',
+    ('mean and std are computed from', statistics.channel_statistics),
+    ('target_mean and target_std are computed from', statistics.target_statistics),
+    ('filters of whitening are computed from',
      lambda data: statistics.whitening(data, 0.0, 1.0))):
     with pytest.raises(UserError, match=rf"^train: {message} the column '\w+', which "
-                       'the data does not have; it has user, item$'):
+                       'is missing; the data has user, item$'):
       fit(users)
 
 
@@ -110,5 +110,5 @@ def test_targets_that_are_classes_or_not_finite():
   labels = {'labels': np.array([1, np.nan, 3], np.float32)}
   with pytest.raises(UserError, match=r'^train: labels\[1\] is nan'):
     statistics.target_statistics(sources.in_memory(labels, None))
-  with pytest.raises(UserError, match='needs numbers for labels, this data has class'):
+  with pytest.raises(UserError, match='needs numeric labels, this data has class'):
     statistics.target_statistics(sources.in_memory(labels, ('cat', 'dog')))

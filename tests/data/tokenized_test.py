@@ -56,7 +56,8 @@ def test_what_is_printed_once_a_split():
   Packed(documents, Bytes(), 2).open(world)
   assert world.said == [
     'tokenizer: Bytes, 257 tokens',
-    'given, train: 2 documents, 5 bytes, 5 tokens, 1.00 bytes a token; 4 blocks of 2; '
+    'given, train: 2 documents, 5 bytes, 5 tokens, 1.00 bytes per token; 4 blocks of '
+    '2; '
     '1 file empty']
 
 

@@ -198,7 +198,7 @@ def test_recipes_refuse():
     Bpe(256)
   with pytest.raises(ValueError, match=r"special: .* got 'ned'; did you mean 'end'"):
     Bpe(300, special=('ned',))
-  with pytest.raises(ValueError, match='special: must have every name once'):
+  with pytest.raises(ValueError, match='special: must be distinct names'):
     Bpe(300, special=('end', 'end'))
   with pytest.raises(ValueError, match="special: must contain 'unknown'"):
     Words(10, special=('pad',))

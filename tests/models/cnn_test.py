@@ -194,7 +194,7 @@ def test_each_convolution_needs_a_window():
 
 
 def test_too_small_images_are_refused():
-  with pytest.raises(ValueError, match=r'\(7, 6\) are down to \(1, 1\)'):
+  with pytest.raises(ValueError, match=r'\(7, 6\) are reduced to \(1, 1\)'):
     shapes(Cnn(2, (4, 4, 4)), 7, 6, 1)
   with pytest.raises(ValueError, match='a 4x4 window is larger than 3x3 images'):
     shapes(Cnn(2, (4,), kernel=4, padding='VALID'), 3, 3, 1)

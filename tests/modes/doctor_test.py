@@ -69,7 +69,7 @@ def test_decoded_data_is_compared(examine, tmp_path, capsys):
     examine(GOOD, cache_dir=tmp_path)
   said = capsys.readouterr().out
   assert '1 compiled programs compared with their checksums: 1 wrong' in said
-  assert f'wrong: {path}: the 262,144 bytes from byte 0 on are not those' in said
+  assert f'wrong: {path}: the 262,144 bytes from byte 0 on differ from' in said
   assert 'from an older version, without checksums; it will be decoded again' in said
   assert '1 folder that killed runs left, 0.5 MB: removed when' in said
   assert left.exists() and '1 programs: all right' in said

@@ -217,7 +217,7 @@ def test_a_model_of_other_classes_or_shapes_is_refused(request_for, tiny, tmp_pa
     train.run(request_for(tiny, tmp_path / 'a', model__num_outputs=5))
   with pytest.raises(UserError, match=r'down to \(8, 8\) before a pooling by 9'):
     train.run(request_for(tiny, tmp_path / 'b', model__pool=9))
-  with pytest.raises(UserError, match='needs numbers for labels, this data has'):
+  with pytest.raises(UserError, match='needs numeric labels, this data has'):
     train.run(request_for(tiny, tmp_path / 'c', task='bigmodels.tasks.regression'))
 
 

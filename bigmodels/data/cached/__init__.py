@@ -1,1 +1,1 @@
-"""Arrays that are cached from run to run, with checksums."""
+"""Arrays that are cached across runs, with checksums."""

@@ -1,10 +1,10 @@
-"""Arrays that are cached from run to run, and checked when they are opened.
+"""Arrays that are cached across runs, and checked when they are opened.
 
-A folder of the cache has a `.npy` file for each array, and two more. `manifest.json`
-has what they were made from, and a checksum of every 256 KiB of them. `seen.json` has
-the inode, size and times that each file had when all of it was last compared. Where
-these are still the same, up to 32 MiB of a file, drawn at random, are compared at an
-opening; else every byte is. What differs is made again.
+A folder of the cache has a `.npy` file for each array, and two more files.
+`manifest.json` records what the arrays were made from, and a checksum of every 256 KiB.
+`seen.json` records the inode, size and times of each file when all of it was last
+compared with its checksums. If these have not changed, opening compares up to 32 MiB of
+a file, at random; otherwise it compares every byte. Damaged arrays are made again.
 """
 
 import contextlib
@@ -31,11 +31,11 @@ class Entry:
   """Where arrays are cached, and what they must have been made from.
 
   Attributes:
-    folder: of the arrays.
-    rules: how they are made; arrays that were made by other rules are not used.
-    digest: of the data that they are made from.
+    folder: folder of the arrays.
+    rules: version of the code that makes them; arrays of other versions are not used.
+    digest: digest of the data that they are made from.
     sources: the files of that data, with their stamps before any was read.
-    sampled: whether the digest is only of parts of these files. Their checksums are
+    sampled: whether the digest covers only parts of these files. Their checksums are
       then compared too, if their stamps have changed.
   """
 
@@ -64,8 +64,8 @@ def cached(entry: Entry, make: Callable[['Writer'], None], *, what: str,
   """Returns the arrays of an entry, memory-mapped, and notes on how they were made.
 
   Args:
-    entry: of the cache.
-    make: writes the arrays where they are missing or damaged.
+    entry: entry of the cache.
+    make: writes the arrays if they are missing or damaged.
     what: what `make` does, such as 'decoding 10 examples of pets train'.
     say: prints a line.
 
@@ -76,22 +76,22 @@ def cached(entry: Entry, make: Callable[['Writer'], None], *, what: str,
     return _opened(entry)
   except Missing:
     since = ''
-    say(f'{what} (once; kept in {entry.folder})')
+    say(f'{what} (once; cached in {entry.folder})')
   except Damaged as damaged:
-    since = f'; it has to be made again, since {damaged}'
-    say(f'{what} again, since {damaged} (kept in {entry.folder})')
+    since = f'; it must be made again, since {damaged}'
+    say(f'{what} again, since {damaged} (cached in {entry.folder})')
   try:
     _make(entry, make)
     return _opened(entry)
   except Unwritable as error:
     raise UserError(f'{error}{since}') from error
   except Damaged as damaged:
-    raise UserError(f'--cache_dir: {damaged}, and it was written just now; set '
+    raise UserError(f'--cache_dir: {damaged}, although it was just written; set '
                     '--cache_dir to another folder') from None
 
 
 def _make(entry: Entry, make: Callable[['Writer'], None]) -> None:
-  """Makes the arrays of an entry beside it, then moves them there."""
+  """Makes the arrays of an entry in a scratch folder, then moves them there."""
   with beside(entry.folder) as scratch:
     with contextlib.closing(Writer(scratch / 'new')) as writer:
       make(writer)
@@ -104,11 +104,11 @@ def _opened(entry: Entry, *, whole: bool = False) -> tuple[Columns, list[str]]:
   """The arrays of an entry and its notes.
 
   Args:
-    entry: of the cache.
-    whole: whether every byte is compared, whatever the stamps.
+    entry: entry of the cache.
+    whole: whether to compare every byte, whatever the stamps.
 
   Raises:
-    Damaged: if they are not what was written there.
+    Damaged: if they differ from what was written.
   """
   folder = entry.folder
   digest, manifest = manifests.read(folder / MANIFEST)
@@ -140,7 +140,7 @@ def _opened(entry: Entry, *, whole: bool = False) -> tuple[Columns, list[str]]:
 class Writer:
   """Writes arrays to a new folder, a few rows of each at a time.
 
-  Plain writes: a process that writes to a memory map dies where the disk is full.
+  It does not use a memory map, as the process would be killed if the disk is full.
   """
 
   def __init__(self, folder: pathlib.Path):
@@ -151,11 +151,11 @@ class Writer:
       folder.mkdir()
 
   def note(self, text: str) -> None:
-    """Keeps a note that is printed whenever the arrays are opened."""
+    """Stores a note that is printed whenever the arrays are opened."""
     self._notes.append(text)
 
   def write(self, columns: Columns, length: int) -> None:
-    """Appends rows `[n, ...]` to every array, of `length` rows altogether."""
+    """Appends rows `[n, ...]` to every array, of `length` rows in total."""
     for name, array in columns.items():
       path = self._folder / f'{name}.npy'
       with writing(path):
@@ -164,7 +164,7 @@ class Writer:
         self._files[name].write(np.ascontiguousarray(array).tobytes())
 
   def finish(self, entry: Entry) -> None:
-    """Writes the manifest; afterwards everything is on disk."""
+    """Writes the manifest, after which everything is on disk."""
     arrays = {}
     for name, file in self._files.items():
       with writing(file.path):
@@ -186,7 +186,7 @@ class _File:
 
   def __init__(self, path: pathlib.Path, array: np.ndarray, length: int):
     self.path, self._size, self._sums, self._rest = path, 0, [], b''
-    self._file = path.open('wb', buffering=0)  # closing writes nothing
+    self._file = path.open('wb', buffering=0)  # closing does not write
     np.lib.format.write_array_header_1_0(header := io.BytesIO(), {
       'descr': np.lib.format.dtype_to_descr(array.dtype), 'fortran_order': False,
       'shape': (length, *array.shape[1:])})
@@ -213,9 +213,9 @@ class _File:
 
 
 def _install(scratch: pathlib.Path, entry: Entry) -> None:
-  """Moves new arrays to their entry, and damaged ones out of the way.
+  """Moves new arrays to their entry, and removes damaged ones.
 
-  A process that has those memory-mapped keeps them.
+  A process that has mapped the damaged ones keeps them.
   """
   for attempt in range(10):
     try:
@@ -237,8 +237,8 @@ class Examined:
   """The result of comparing a whole cache with its checksums.
 
   Attributes:
-    files, nbytes: of the arrays that were compared.
-    damaged: a line for every entry, or array, that is not what was written.
+    files, nbytes: number and total size of the arrays that were compared.
+    damaged: a line for every damaged entry or array.
     older: folders of older versions, which have no checksums.
   """
 
@@ -281,7 +281,7 @@ def examine(root: pathlib.Path) -> Examined:
 
 
 def _is_older(path: pathlib.Path) -> bool:
-  """Whether an older version, which wrote no checksums, wrote this."""
+  """Whether this was written by an older version, without checksums."""
   if path.is_dir():
     return not os.path.lexists(path / MANIFEST) and any(path.glob('*.npy'))
   return path.name.endswith('-labels.npy')

@@ -1,8 +1,8 @@
-"""Manifests of cached arrays: checksums of their parts, and when they were compared.
+"""Manifests of cached arrays: checksums of their parts, and stamps of their files.
 
-A manifest is a file with one line of JSON and its SHA-256, so that it is either what
-was written or refused. A stamp of a file is what the file system says of it: it changes
-when the file does, unless that happens within a tick of the file system's clock.
+A manifest is a file with one line of JSON and its SHA-256, so that it is refused if it
+was changed. The stamp of a file is its metadata in the file system, which changes when
+the file does, unless that happens within a tick of the file system's clock.
 """
 
 import contextlib
@@ -21,15 +21,15 @@ from bigmodels.core import digests, files
 from bigmodels.core.errors import UserError
 
 MANIFEST, SEEN = 'manifest.json', 'seen.json'
-PART = 2**18  # bytes that have a checksum of their own
+PART = 2**18  # bytes per checksum
 _SAMPLED = 128  # parts of a file, 32 MiB, that are compared whenever it is opened
-TICK = 20_000_000  # ns between two times that a file system may give as one
+TICK = 20_000_000  # ns; a file system may record times this close as equal
 
 Stamp = tuple[int, int, int, int]  # inode, size, mtime_ns and ctime_ns of a file
 
 
 class Damaged(Exception):
-  """What is cached cannot be used; one line that names the file and the reason."""
+  """A cached file cannot be used; the message names the file and the reason."""
 
 
 class Missing(Damaged):
@@ -37,10 +37,11 @@ class Missing(Damaged):
 
 
 def stamp(path: pathlib.Path) -> Stamp:
-  """Returns what changes when a file does; see `Stamp`.
+  """Returns the stamp of a file; see `Stamp`.
 
   Raises:
-    OSError: if there is no file, or something else: opening a pipe would block.
+    OSError: if there is no file, or it is not a regular file: opening a pipe would
+      block.
   """
   found = path.stat()
   if not stat.S_ISREG(found.st_mode):
@@ -51,7 +52,7 @@ def stamp(path: pathlib.Path) -> Stamp:
 
 
 def by_name(stamps: Mapping[pathlib.Path, Stamp]) -> dict[str, list[int]]:
-  """Returns stamps by the names of their files; JSON."""
+  """Returns the stamps by file name, as JSON."""
   return {path.name: [*found] for path, found in stamps.items()}
 
 
@@ -68,7 +69,7 @@ def compare(path: pathlib.Path, written: Mapping[str, Any], *, whole: bool) -> N
   """Compares a file with its checksums.
 
   Args:
-    path: of the file.
+    path: path of the file.
     written: its `size` and the `crc32` of its parts.
     whole: whether to compare all parts, or a random sample.
 
@@ -87,15 +88,15 @@ def compare(path: pathlib.Path, written: Mapping[str, Any], *, whole: bool) -> N
     for part in parts:
       file.seek(part * PART)
       if zlib.crc32(file.read(PART)) != sums[part]:
-        raise Damaged(f'{path}: the {PART:,} bytes from byte {part * PART:,} on are '
-                      'not those that were written')
+        raise Damaged(f'{path}: the {PART:,} bytes from byte {part * PART:,} on '
+                      'differ from what was written')
 
 
 def checksums(paths: Iterable[pathlib.Path]) -> dict[str, int]:
   """Returns the checksum of each file of the data, by its name.
 
   Raises:
-    UserError: if one cannot be read.
+    UserError: if a file cannot be read.
   """
   found = {}
   for path in paths:
@@ -123,7 +124,7 @@ def reading(path: pathlib.Path) -> Iterator[None]:
     raise Damaged(f'{path}: is missing') from None
   except OSError as error:
     raise Damaged(f'{path}: cannot be read: {error.strerror or error}') from None
-  except ValueError as error:  # of NumPy
+  except ValueError as error:  # raised by NumPy
     raise Damaged(f'{path}: cannot be read: {error}') from None
 
 
@@ -135,7 +136,7 @@ def read(path: pathlib.Path) -> tuple[str, Any]:
 
   Raises:
     Missing: if there is no folder.
-    Damaged: if the file is not what was written.
+    Damaged: if the file differs from what was written.
   """
   try:
     stamp(path)
@@ -158,9 +159,9 @@ def write(path: pathlib.Path, name: str, content: Any) -> None:
   """Writes a manifest.
 
   Args:
-    path: of the file; it may be moved from there to a file called `name`.
-    name: of the final file; the signature covers it.
-    content: JSON.
+    path: path of the file; it may then be moved to a file called `name`.
+    name: name of the final file; the signature covers it.
+    content: JSON content.
   """
   line = json.dumps(content).encode()
   signature = _signature(name, line).encode()
@@ -187,13 +188,13 @@ def last_seen(folder: pathlib.Path, manifest: str) -> Mapping[str, Any] | None:
 
 def remember(folder: pathlib.Path, manifest: str, arrays: Mapping[str, Stamp],
              sources: Mapping[str, Sequence[int]]) -> None:
-  """Keeps the stamps of files that were compared, if they can be relied on.
+  """Stores the stamps of files that were compared, if they are reliable.
 
-  They cannot where a file has just changed: it may change again within a tick of the
-  file system's clock, which is some milliseconds, or on some file systems a second.
+  They are not if a file has just changed: it may change again within a tick of the file
+  system's clock, which is a few milliseconds, or a second on some file systems.
 
   Args:
-    folder: of the arrays.
+    folder: folder of the arrays.
     manifest: the digest of its manifest.
     arrays: name -> stamp.
     sources: name of a file of the data -> stamp.
@@ -202,7 +203,7 @@ def remember(folder: pathlib.Path, manifest: str, arrays: Mapping[str, Stamp],
   for changed in (found[3] for each in (arrays, sources) for found in each.values()):
     if now - changed < TICK or changed % 10**9 == 0:
       return
-  with contextlib.suppress(OSError):  # a cache that can only be read is as good
+  with contextlib.suppress(OSError):  # the cache may be read-only
     write(folder / SEEN, SEEN, {
       'manifest': manifest, 'sources': sources,
       'arrays': {name: [*found] for name, found in arrays.items()}})

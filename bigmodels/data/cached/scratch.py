@@ -1,6 +1,7 @@
-"""Scratch folders of the cache: where arrays are written, and what killed runs left.
+"""Scratch folders of the cache, in which arrays are written.
 
 A folder is written beside its final path, under a lock, and moved there when complete.
+Folders of killed runs are removed.
 """
 
 import contextlib
@@ -17,7 +18,7 @@ from bigmodels.core.errors import UserError
 
 try:
   import fcntl
-except ImportError:  # not on Windows: folders are then removed by their age
+except ImportError:  # on Windows, folders are removed by their age instead
   fcntl = None
 
 _LOCK = 'lock'
@@ -46,7 +47,7 @@ def writing(path: pathlib.Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def beside(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-  """Makes a new folder beside one of the cache, locked while it is written to."""
+  """Makes a new folder beside a folder of the cache, locked while it is written."""
   with writing(folder.parent):
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = pathlib.Path(tempfile.mkdtemp(prefix=f'.{folder.name}-',
@@ -62,17 +63,17 @@ def beside(folder: pathlib.Path) -> Iterator[pathlib.Path]:
   finally:
     _remove(scratch)
     if lock:
-      with contextlib.suppress(OSError):  # what was not written, on a full disk
+      with contextlib.suppress(OSError):  # a full disk
         lock.close()
 
 
 def _lock(file, *, wait: bool = False) -> bool:
-  """Locks a file; returns whether that is done, or locks do not exist here."""
+  """Locks a file; returns whether it is locked, or locks are not supported."""
   try:
     fcntl and fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
   except BlockingIOError:
     return False
-  except OSError:  # a file system without
+  except OSError:  # a file system without locks
     return True
   return True
 
@@ -97,14 +98,14 @@ def left_over(root: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _is_left_over(scratch: pathlib.Path) -> bool:
-  """Whether no process writes to a folder: its lock is free, or it is old."""
+  """Whether no process writes to a folder: its lock is free, or the folder is old."""
   try:
     with (scratch / _LOCK).open('r+') as lock:
       if not _lock(lock):
         return False
       if fcntl and lock.read() == socket.gethostname():
         return True
-  except FileNotFoundError:  # just made, or by an older version
+  except FileNotFoundError:  # just made, or made by an older version
     pass
   except OSError:
     return False
@@ -116,7 +117,7 @@ def _is_left_over(scratch: pathlib.Path) -> bool:
 
 
 def sweep(root: pathlib.Path, say: Callable[[str], None]) -> None:
-  """Removes what killed runs left in a folder of the cache.
+  """Removes folders of killed runs from a folder of the cache.
 
   Args:
     root: the folder.
@@ -136,8 +137,8 @@ def sweep(root: pathlib.Path, say: Callable[[str], None]) -> None:
 def size_of(folder: pathlib.Path) -> tuple[int, int]:
   """Returns the number of files in a folder, and their bytes."""
   found = []
-  for where, _, names in os.walk(folder):  # it skips what cannot be read
+  for where, _, names in os.walk(folder):  # skips folders that cannot be read
     for name in names:
-      with contextlib.suppress(OSError):  # removed meanwhile
+      with contextlib.suppress(OSError):  # removed in the meantime
         found.append(os.lstat(os.path.join(where, name)).st_size)
   return len(found), sum(found)

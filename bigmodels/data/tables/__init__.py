@@ -1,1 +1,1 @@
-"""CSV files as sources: read strictly, cleaned, fitted to the training rows."""
+"""CSV files as sources: strict parsing, and cleaning fitted to the training rows."""

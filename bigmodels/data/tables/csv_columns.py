@@ -1,7 +1,7 @@
-"""The columns of a CSV file as numbers or text, and how that was inferred.
+"""Infers whether the columns of a CSV file are numbers or text.
 
-A column is numbers if every value in it that is not missing is one, all written in the
-same way. Other columns of the file may decide what '.' and ',' mean.
+A column is numeric if all its values that are not missing are numbers in the same
+format. Other columns of the file may decide what '.' and ',' mean.
 """
 
 import re
@@ -16,7 +16,7 @@ from bigmodels.data.tables import csv_numbers
 from bigmodels.data.tables.csv_dialects import Reading
 from bigmodels.data.tables.csv_numbers import Column
 
-_EXACT = 2**53  # float64 does not have the next integer
+_EXACT = 2**53  # float64 cannot represent the next integer
 _ZEROS = re.compile('[-+]?0[0-9]+$').match
 
 
@@ -25,10 +25,10 @@ class Numbers(NamedTuple):
 
   Attributes:
     frame: column -> `[rows]`, float64 or `object` of `str`; see `cleaning`.
-    exact: column of integers that numbers cannot hold, beyond 2**53 or with leading
-      zeros -> them as text, '' if missing.
-    infinite: column -> how many values were infinite, or too large for float32, and
-      are missing.
+    exact: column of integers beyond 2**53 or with leading zeros, which floats cannot
+      represent -> the integers as text, '' if missing.
+    infinite: column -> number of values that are infinite or too large for float32, and
+      become missing.
     lines: what was inferred, to print.
   """
 
@@ -39,12 +39,12 @@ class Numbers(NamedTuple):
 
 
 class Vote(NamedTuple):
-  """The first number of a column that has only one reading.
+  """The first number of a column with only one possible reading.
 
   Attributes:
-    column: its name.
-    row: of the number.
-    text: of the number, as it is written.
+    column: name of the column.
+    row: row of the number.
+    text: the number as written in the file.
   """
 
   column: str
@@ -54,17 +54,17 @@ class Vote(NamedTuple):
 
 def numbers(columns: Mapping[str, Any], reading: Reading, *, delimiter: str,
             line: Callable[[int], int]) -> Numbers:
-  """Converts the columns that are numbers.
+  """Converts the numeric columns.
 
   Args:
-    columns: name -> chunked array of strings, as Arrow reads it.
-    reading: settings; what is None is inferred.
-    delimiter: of the file. Where it is a comma, '.' is the decimal mark unless all
-      other columns show that ',' is.
+    columns: name -> chunked array of strings, as read by Arrow.
+    reading: settings; None values are inferred.
+    delimiter: delimiter of the file. If it is a comma, '.' is the decimal mark unless
+      all other columns show that ',' is.
     line: row -> line of the file, for messages.
 
   Raises:
-    UserError: if a column has two readings, with the line and the settings.
+    UserError: if a column is ambiguous; it names the line and the settings.
   """
   missing = csv_numbers.MISSING if reading.missing is None else ('', *reading.missing)
   texts = csv_numbers.Texts(columns, missing)
@@ -110,13 +110,13 @@ def numbers(columns: Mapping[str, Any], reading: Reading, *, delimiter: str,
 def _keep(result: Numbers, name: str, values: np.ndarray,
           texts: Callable[[], list[str | None]] | None = None, *,
           zeros: bool = False) -> None:
-  """Adds a column; it is numbers if their texts are given.
+  """Adds a column; it is numeric if `texts` is given.
 
   Args:
-    result: gets the column.
-    name: of the column.
-    values: of the column.
-    texts: () -> the numbers as Python writes them, None where missing.
+    result: the column is added to it.
+    name: name of the column.
+    values: values of the column.
+    texts: () -> the numbers in Python's format, None where missing.
     zeros: whether some integers have leading zeros.
   """
   for table in (result.exact, result.infinite):
@@ -138,10 +138,10 @@ def _keep(result: Numbers, name: str, values: np.ndarray,
 
 def _dotted(texts: csv_numbers.Texts, names: Iterable[str],
             reading: Reading) -> tuple[dict[str, Column], dict[str, Vote]]:
-  """Columns that parse as float64, but where '.' may group digits.
+  """Columns that parse as float64, but in which '.' may group digits.
 
   Returns:
-    Those columns, and the vote of the first other column, where it cannot.
+    Those columns, and the vote of the first column in which it cannot.
   """
   pattern = csv_numbers.pattern(',', csv_numbers.grouping(',', reading.thousands))
   found, votes = {}, {}
@@ -164,7 +164,7 @@ def _dotted(texts: csv_numbers.Texts, names: Iterable[str],
 
 
 def _vote(name: str, column: Column) -> Vote:
-  """The vote of a column whose values have only one decimal mark."""
+  """The vote of a column whose values allow only one decimal mark."""
   [mark] = column.marks
   other = '.' if mark == ',' else ','
   pattern = csv_numbers.pattern(other, csv_numbers.grouping(other, None))
@@ -200,7 +200,7 @@ def _choose(name: str, column: Column, default: str, votes: Mapping[str, Vote],
     for mark, group in column.marks.items())
   raise UserError(
     f'line {line(row)}, column {name!r}: {_at(column, row)!r} may be {readings}, '
-    f'and {"other columns differ in that" if votes else "no other number says which"}; '
+    f'and {"other columns differ" if votes else "no other number decides"}; '
     'set one of them, as in --config.decimal=, --config.thousands=.')
 
 
@@ -216,7 +216,7 @@ def _missing_lines(words: Mapping[str, Mapping[str, int]],
       where.setdefault(word, []).append(name)
   said = listed(f'{count:,} {word!r} in {listed(dict.fromkeys(where[word]))}'
                for word, count in counts.items())
-  return [f'missing: {said} (missing= says which words are)'] if counts else []
+  return [f'missing: {said} (missing= sets these words)'] if counts else []
 
 
 def _number_lines(numeric: Mapping[str, Column], marks: Mapping[str, str],
@@ -233,7 +233,7 @@ def _number_lines(numeric: Mapping[str, Column], marks: Mapping[str, str],
       f'{mark!r} in line {line(vote.row)}, column {vote.column!r}: {vote.text!r}'
       for mark, vote in votes.items())
     lines.append(f'numbers: the file has both decimal marks, {both} (decimal= makes '
-                 'text of the others)')
+                 'the other columns text)')
   for (mark, group), names in ways.items():
     parts = [f'{mark!r} is the decimal mark'] * bool(mark)
     parts += [f'{group!r} groups digits'] * bool(group)
@@ -245,13 +245,13 @@ def _number_lines(numeric: Mapping[str, Column], marks: Mapping[str, str],
   lines += [f'numbers: {affix!r} is dropped in {listed(names)}'
             for affix, names in affixes.items()]
   if bracketed := [name for name, column in numeric.items() if column.bracketed]:
-    lines.append('numbers: those in brackets or with a minus behind them are negative '
+    lines.append('numbers: those in brackets or with a trailing minus are negative '
                  f'in {listed(bracketed)}')
   return lines
 
 
 def _text_line(name: str, column: Column, line: Callable[[int], int]) -> str:
-  """A line about a text column most of whose values look like numbers; else ''."""
+  """A line about a text column of which most values look like numbers, or ''."""
   rows = column.codes[column.codes >= 0]
   values = column.values.to_pylist()
   looks = np.array([bool(csv_numbers.LOOKS.fullmatch(value)) for value in values], bool)
@@ -263,15 +263,15 @@ def _text_line(name: str, column: Column, line: Callable[[int], int]) -> str:
   row = row if texts[row] else int(np.argmax(column.codes >= 0))
   return (f'column {name!r} is text, though {count:,} of {len(rows):,} values look '
           f'like numbers: the first that is not one is {texts[row][:40]!r}, line '
-          f'{line(row)} (missing= names words that are missing values)')
+          f'{line(row)} (missing= sets the words for missing values)')
 
 
 def _rounded_line(name: str, texts: np.ndarray) -> str:
   present = {text for text in texts.tolist() if text}
   floats = len({float(text) for text in present})
   kind = 'with leading zeros' if any(map(_ZEROS, present)) else 'beyond 2**53'
-  return (f'column {name!r} has integers {kind}: classes of them keep their names, but '
-          f'{len(present):,} different ones are {floats:,} as numbers')
+  return (f'column {name!r} has integers {kind}: as classes they keep their names, but '
+          f'{len(present):,} different integers become {floats:,} different numbers')
 
 
 def _few(lines: Iterable[str]) -> list[str]:

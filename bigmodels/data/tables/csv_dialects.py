@@ -22,16 +22,16 @@ _WORDS = {'tab': '\t', r'\t': '\t', 'space': ' '}  # hard to type in a shell
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-  """How a CSV file is read; what is None is inferred from the file.
+  """Settings for reading a CSV file; None values are inferred from the file.
 
   Attributes:
     delimiter: one character, or 'tab' or 'space' (runs of blanks).
     decimal: the decimal mark, '.' or ','.
-    thousands: what groups the digits of a number: '.', ',', ' ' (any blank), "'",
-      '_', or '' for nothing.
-    missing: the words that mean a missing value, in place of the usual ones; an empty
-      cell always does. In a text they are separated by commas.
-    encoding: by its name in Python, such as 'cp1250' or 'utf-16-le'.
+    thousands: separator of groups of digits: '.', ',', ' ' (any blank), "'", '_', or ''
+      for none.
+    missing: words for a missing value, in place of the usual ones; an empty cell is
+      always missing. In a string they are separated by commas.
+    encoding: Python name of the encoding, such as 'cp1250' or 'utf-16-le'.
   """
 
   delimiter: str | None = None
@@ -77,12 +77,12 @@ class Content(NamedTuple):
   """The text of a CSV file, and how its values are separated.
 
   Attributes:
-    text: from the header on, without blanks around quotes.
+    text: text from the header on, without blanks around quotes.
     delimiter: one character.
-    line: the line of the file that the text begins on, from 1.
-    digest: of the bytes of the file.
-    notes: what was found, to print.
-    balanced: whether quotes are only at both ends of values.
+    line: number of the line at which the text begins, from 1.
+    digest: digest of the bytes of the file.
+    notes: what was inferred, to print.
+    balanced: whether quotes occur only at both ends of values.
   """
 
   text: str
@@ -96,7 +96,7 @@ class Content(NamedTuple):
     """Yields the first line and the values of every record; skips blank lines.
 
     Raises:
-      UserError: where the quotes are wrong, with the line.
+      UserError: for wrong quotes, with the line.
     """
     reader, line, wide = _reader(self.text, self.delimiter), self.line, False
     try:
@@ -128,14 +128,14 @@ def content(path: pathlib.Path, reading: Reading) -> Content:
   data = path.read_bytes()
   digest = digests.of_bytes(data)
   text, notes = encodings.decode(data, reading.encoding)
-  text = text.lstrip('\ufeff').removesuffix('\x1a')  # the end of a text of DOS
+  text = text.lstrip('\ufeff').removesuffix('\x1a')  # end-of-file character of DOS
   if not text or text.isspace():
     raise UserError('the file is empty')
   text, hint = _without_hint(text)
   delimiter = reading.delimiter or hint or _delimiter(text)
   if delimiter != ',':
     notes = [*notes, f'delimiter {delimiter!r}' + (
-      ' as its first line says' if delimiter == hint else
+      ' as set by its first line' if delimiter == hint else
       ' (delimiter= sets it)' if not reading.delimiter else '')]
   text, balanced = _tidied(text, delimiter)
   return Content(text, delimiter, 1 + (hint != ''), digest, notes, balanced)
@@ -151,7 +151,7 @@ def _reader(text: str, delimiter: str):
 
 
 def _without_hint(text: str) -> tuple[str, str]:
-  """The text without Excel's first line `sep=;`, and the delimiter it names or ''."""
+  """The text without Excel's first line `sep=;`, and that delimiter or ''."""
   hint = re.match(
     r'"?sep=(\\t|[\t -!#-,/:-@\[-^`{-~])"?\1*[ \t]*(\r\n|\r|\n)', text, re.I)
   if not hint:
@@ -160,10 +160,10 @@ def _without_hint(text: str) -> tuple[str, str]:
 
 
 def _delimiter(text: str) -> str:
-  """The delimiter by which all rows have as many values as the header.
+  """The delimiter with which all rows have as many values as the header.
 
-  Of several, the one by which more values are numbers. If there is none, the one that
-  fits most rows, so that the others can be named.
+  Among several, the one with which more values are numbers. If there is none, the one
+  that fits the most rows, so that the other rows can be reported.
   """
   present = [d for d in _DELIMITERS if d in text[: 1 << 14]] or [',']
   if len(present) == 1 and text.find('\n', 0, 1 << 14) >= 0:
@@ -181,8 +181,8 @@ def _delimiter(text: str) -> str:
   best = [d for d in even if fractions[d] == max(fractions.values())]
   if len(best) > 1 and len(heads[best[0]]) > 1:
     counts = ' or '.join(f'{d!r} ({len(heads[d][0])} columns)' for d in best)
-    raise UserError(f'the delimiter may be {counts}, and nothing in the file decides '
-                    f'it; set delimiter={best[0]!r} or delimiter={best[1]!r}')
+    raise UserError(f'the delimiter may be {counts}, and the file does not '
+                    f'decide; set delimiter={best[0]!r} or delimiter={best[1]!r}')
   return max(best, key=lambda d: len(heads[d][0]))
 
 
@@ -192,9 +192,9 @@ def _separates_header(text: str, delimiter: str) -> bool:
 
 
 def _head(text: str, delimiter: str) -> list[list[str]]:
-  """The first records: at least a header and two rows if there are as many.
+  """The first records: at least a header and two rows, if the file has them.
 
-  If one is malformed, those before it.
+  If a record is malformed, the records before it.
   """
   size = 1 << 14
   while True:
@@ -230,7 +230,7 @@ def _tidied(text: str, delimiter: str) -> tuple[str, bool]:
   """Removes blanks between delimiters and quotes; for ' ', merges runs of blanks.
 
   Returns:
-    The text, and whether quotes are only at both ends of values.
+    The text, and whether quotes occur only at both ends of values.
   """
   if delimiter == ' ':
     text = re.sub(r'(?m)^[ \t]+|[ \t]+$', '', text)

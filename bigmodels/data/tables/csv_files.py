@@ -1,4 +1,4 @@
-"""Reading a CSV file strictly, into columns of numbers or of text."""
+"""Reads a CSV file strictly, into columns of numbers or text."""
 
 import collections
 import functools
@@ -16,17 +16,17 @@ __all__ = ['File', 'Reading', 'read', 'text_row']
 
 
 class File(NamedTuple):
-  """What is in a CSV file.
+  """The content of a CSV file.
 
   Attributes:
     frame: column -> `[rows]`: float64 if every value is a number or missing, else
-      `object` of `str`; see `cleaning`. Shared, and so not to be written to.
-    digest: of the bytes of the file.
-    summary: one line of what was found and inferred.
-    line: (row, from 0) -> the line of the file where it begins, from 1.
-    exact: column of integers that numbers cannot hold, beyond 2**53 or with leading
-      zeros -> `[rows]`, the integers as text, '' where missing.
-    lines: more of what was inferred, and the settings that change it.
+      `object` of `str`; see `cleaning`. It is shared and must not be modified.
+    digest: digest of the bytes of the file.
+    summary: one line about what was found and inferred.
+    line: (row, from 0) -> the line of the file at which it begins, from 1.
+    exact: column of integers beyond 2**53 or with leading zeros, which floats cannot
+      represent -> `[rows]`, the integers as text, '' where missing.
+    lines: more about what was inferred, and the settings that change it.
   """
 
   frame: Frame
@@ -38,15 +38,15 @@ class File(NamedTuple):
 
 
 def read(path: pathlib.Path, reading: Reading = Reading()) -> File:  # noqa: B008
-  """Reads a file; the last one is kept in memory until it changes.
+  """Reads a file; the last one is cached in memory until it changes.
 
   Args:
-    path: of the file.
-    reading: settings; what is None is inferred.
+    path: path of the file.
+    reading: settings; None values are inferred.
 
   Raises:
     UserError: if there is no such file; it is not a CSV file with a header, at least
-      one row, and as many values in every row; or it has two readings.
+      one row, and the same number of values in every row; or it is ambiguous.
   """
   if path.is_dir():
     raise UserError('is a folder; must be a CSV file')
@@ -92,7 +92,7 @@ def _read(path: pathlib.Path, reading: Reading, modified: int, size: int) -> Fil
 
 
 def _columns(content: Content, header: list[str]) -> list:
-  """Every column as Arrow's strings."""
+  """Every column as Arrow strings."""
   import pyarrow as pa
 
   if not content.balanced:
@@ -116,7 +116,7 @@ def _parsed(text: str, delimiter: str, header: list[str]) -> list:
   data = text.encode()
   return arrow.read_csv(
     pa.BufferReader(data),
-    # A row must fit into a block, which must fit into 31 bits.
+    # A row must fit into a block, whose size must fit into 31 bits.
     read_options=arrow.ReadOptions(block_size=min(len(data) + 1, 1 << 30)),
     parse_options=arrow.ParseOptions(delimiter=delimiter, newlines_in_values=True),
     convert_options=arrow.ConvertOptions(
@@ -124,7 +124,7 @@ def _parsed(text: str, delimiter: str, header: list[str]) -> list:
 
 
 def _check(content: Content) -> int:
-  """The number of records. Raises a UserError with the first line that is wrong."""
+  """The number of records. Raises a UserError that names the first wrong line."""
   width, first, count = None, 0, 0
   for line, record in content.records():
     count += 1

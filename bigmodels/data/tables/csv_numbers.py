@@ -8,7 +8,7 @@ import numpy as np
 
 from bigmodels.data.tables.csv_dialects import DECIMALS, THOUSANDS, Reading
 
-# Missing in any column: what pandas reads as missing, and what programs write.
+# Missing in any column: the words of pandas, and those that programs write.
 MISSING = (
   '', '#N/A', '#N/A N/A', '#NA', '-1.#IND', '-1.#QNAN', '-NaN', '-nan', '1.#IND',
   '1.#QNAN', '<NA>', 'N/A', 'NA', 'NULL', 'NaN', 'None', 'n/a', 'nan', 'null',
@@ -35,7 +35,7 @@ _PARTS = (
   rf"(?P<body>[.,]?[0-9](?:[0-9.,_{_QUOTES}{_BLANKS}]*[0-9.,])?(?:[eE][+{_MINUS}]?[0-9]+)?"
   rf'|{_WORDS})[{_BLANKS}]*'
   rf'(?P<after>{_CURRENCY}|[%‰])?[{_BLANKS}]*(?P<behind>[{_MINUS}])?(?P<close>\))?$')
-# What people would call a number, with any digits and a unit after it; for Python.
+# Anything that looks like a number, with any digits and a unit after it; for Python.
 LOOKS = re.compile(
   rf'[^\w\s]{{0,3}}\s*(?:{_CURRENCY})?\s*[+{_MINUS}]?'
   rf'(?:(?:\d{{1,3}}(?:[.,_{_QUOTES}{_BLANKS}]\d{{3}})+|'
@@ -44,19 +44,19 @@ LOOKS = re.compile(
 
 
 class Column(NamedTuple):
-  """A column whose values are not all written as float64 is.
+  """A column whose values do not all parse as float64.
 
   Attributes:
-    codes: `[rows]`, the index of the value, -1 where it is missing.
-    values: the different texts, without those that mean missing.
+    codes: `[rows]`, the index of the value, -1 if it is missing.
+    values: the distinct texts, without those for missing values.
     body: the numbers in them, without sign, currency and percent sign.
-    negative: bool, of the values.
-    affix: what all values have before or after the number, or ''.
-    bracketed: whether some are negative by brackets or a minus after them.
-    marks: decimal mark -> what groups digits, for every reading that all values have;
-      empty if they are not numbers.
+    negative: whether the values are negative, bool.
+    affix: the text before or after the number that all values share, or ''.
+    bracketed: whether some are negative by brackets or a trailing minus.
+    marks: decimal mark -> separator of digit groups, for every reading that all values
+      allow; empty if they are not numbers.
     neutral: whether the decimal mark makes no difference.
-    words: those that are missing only because the other values are numbers -> count.
+    words: word that is missing only because the other values are numbers -> count.
   """
 
   codes: np.ndarray
@@ -71,10 +71,10 @@ class Column(NamedTuple):
 
 
 class Texts:
-  """The columns without blanks around values, null where these are missing.
+  """The columns without blanks around values, null for missing values.
 
   Attributes:
-    words: column that was read -> word that means missing -> how often; without ''.
+    words: column that was read -> word for missing -> count; without ''.
   """
 
   def __init__(self, columns: Mapping[str, Any], missing: Iterable[str]):
@@ -95,7 +95,7 @@ class Texts:
     return self._trimmed(self._columns[name].slice(0, rows))[2].to_pylist()
 
   def have(self, name: str, character: bytes) -> bool:
-    """Returns whether a character may be in a column."""
+    """Returns whether a column may contain a character."""
     return any(character in chunk.buffers()[2].to_pybytes()
                for chunk in self._columns[name].chunks)
 
@@ -122,7 +122,7 @@ def cast(text) -> np.ndarray | None:
 
 
 def is_prose(text) -> bool:
-  """Returns whether some values of a column are not numbers, and few look like one."""
+  """Returns whether a column has values that are not numbers, and few that are."""
   present = text.drop_null()
   rows = np.linspace(0, len(present) - 1, min(len(present), 256)).astype(int)
   some = present.take(rows).to_pylist()
@@ -132,11 +132,11 @@ def is_prose(text) -> bool:
 
 
 def look(text, reading: Reading) -> Column:
-  """Returns what the different values of a column are.
+  """Analyzes the distinct values of a column.
 
   Args:
-    text: of a column, from `Texts`.
-    reading: settings; what is None is inferred.
+    text: a column of `Texts`.
+    reading: settings; None values are inferred.
   """
   import pyarrow as pa
   from pyarrow import compute
@@ -171,11 +171,11 @@ def look(text, reading: Reading) -> Column:
 
 
 def marks_of(body, reading: Reading) -> dict[str, str]:
-  """Returns decimal mark -> what groups digits, for every reading of all numbers.
+  """Returns decimal mark -> digit group separator, for every possible reading.
 
   Args:
     body: the numbers as text.
-    reading: settings; what is None is inferred.
+    reading: settings; None values are inferred.
   """
   marks = {}
   for mark in DECIMALS if reading.decimal is None else (reading.decimal,):
@@ -197,7 +197,7 @@ def _array(values) -> np.ndarray:
 
 
 def grouping(mark: str, thousands: str | None) -> tuple[str, ...]:
-  """Returns what may group digits beside a decimal mark; '' is the first."""
+  """Returns the possible digit group separators for a decimal mark; '' is first."""
   if thousands is not None:
     return '', *([thousands] if thousands not in ('', mark) else [])
   return tuple(group for group in THOUSANDS if group != mark)
@@ -217,10 +217,10 @@ def pattern(mark: str, groups: tuple[str, ...]) -> str:
 
 
 def values(column: Column, mark: str) -> tuple[np.ndarray, Callable[[], list[str]]]:
-  """Returns the numbers `[rows]`, and () -> them as Python writes them.
+  """Returns the numbers `[rows]`, and () -> the numbers in Python's format.
 
   Args:
-    column: of numbers.
+    column: a numeric column.
     mark: the decimal mark.
   """
   import pyarrow as pa
@@ -250,11 +250,11 @@ def strings(text) -> np.ndarray:
 
 
 def text_row(column: np.ndarray) -> int:
-  """Returns the row of a text column `[rows]` that shows that it is not numbers.
+  """Returns the row of a text column `[rows]` that shows that it is not numeric.
 
-  It is the first row that is a number with neither decimal mark, '.' or ','. If there
-  is none, it is the later of the first rows that are no number with one of the marks; a
-  mark with which all rows are numbers counts as row 0.
+  It is the first row that is not a number with either decimal mark, '.' or ','. If
+  there is none, it is the later of the first rows that are not numbers with one of the
+  marks; a mark with which all rows are numbers counts as row 0.
   """
   patterns = [re.compile(pattern(mark, grouping(mark, None))) for mark in DECIMALS]
   fail = [[row for row, text in enumerate(column) if text and not each.fullmatch(text)]

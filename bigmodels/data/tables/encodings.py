@@ -1,4 +1,4 @@
-"""Bytes to text: which encoding they are in, or which format if they are no text."""
+"""Decodes bytes to text: detects their encoding, or their format if not text."""
 
 import codecs
 import re
@@ -27,11 +27,11 @@ def decode(data: bytes, encoding: str | None) -> tuple[str, list[str]]:
   """Returns the text of a file, and notes on its encoding.
 
   Args:
-    data: of the file.
-    encoding: by its name in Python; None infers it.
+    data: content of the file.
+    encoding: Python name of the encoding; None infers it.
 
   Raises:
-    UserError: if it is not text, or not of that encoding, with the line.
+    UserError: if it is not text, or not in that encoding, with the line.
   """
   start = data[:64].lstrip(b'\xef\xbb\xbf \t\r\n').lower()
   for magic, kind in _MARKUP.items():
@@ -70,11 +70,11 @@ def _refuse_binary(data: bytes) -> None:
 
 
 def _of_single_bytes(data: bytes, start: int) -> tuple[str, list[str]]:
-  """Text that is not entirely UTF-8; `start` is the first byte that is not."""
+  """Decodes text that is not entirely UTF-8, from byte `start` on."""
   where = f'line {_line_at(data, start)}'
   text = data.decode('utf-8-sig', 'surrogateescape')
   odd = re.findall('[\udc80-\udcff]', text)
-  several = len(re.findall('[^\0-\x7f]', text)) - len(odd)  # characters, each of bytes
+  several = len(re.findall('[^\0-\x7f]', text)) - len(odd)  # multibyte characters
   if several > len(odd):
     text = re.sub('[\udc80-\udcff]', lambda m: chr(ord(m[0]) - 0xdc00), text)
     note = (f'UTF-8 but for {len(odd):,} byte{"s" * (len(odd) > 1)} (first: {where}), '

@@ -25,8 +25,8 @@ from bigmodels.data.tables.table_fit import (
   step_text,
 )
 
-FITTED = 'table '  # prefix of the names that `DataContext.keep` has fitted tables under
-FILE = 'file of the table'  # the name of the digest of the file that was fitted
+FITTED = 'table '  # prefix of the names of fitted tables in `DataContext.keep`
+FILE = 'file of the table'  # name of the digest of the fitted file
 _SPLITS = {'train': 0.8, 'validation': 0.1, 'test': 0.1}
 _CLEAN = (cleaning.drop_constant, cleaning.fill_missing, cleaning.clip_outliers,
           cleaning.one_hot, cleaning.standardize)
@@ -37,11 +37,11 @@ _APART = ('label', 'task', 'threshold', 'clean', 'categories')
 class Table:
   """A CSV file: one column is the label, the others become features.
 
-  The delimiter (`,` `;` tab `|`), and whether a column is numbers or text, are inferred
-  from the file. Rows without a label are dropped. Everything is fitted on the split
-  'train' and kept with the run: another file with the same settings, such as one of
-  test rows, is cleaned in the same way. What is inferred, dropped or changed is
-  printed; losing more than 5 % of a column is a warning.
+  The delimiter (`,` `;` tab `|`) and the types of columns, numbers or text, are
+  inferred from the file. Rows without a label are dropped. Everything is fitted on the
+  split 'train' and stored with the run, so that another file with the same settings,
+  such as test rows, is cleaned in the same way. Whatever is inferred, dropped or
+  changed is printed; a loss of more than 5 % of a column is a warning.
 
   Opened: `inputs` float32 `[rows, features]`, and `labels` `[rows]`.
 
@@ -50,28 +50,29 @@ class Table:
     label: the column to predict.
     task: 'classification': labels are int32 indices of the sorted distinct values;
       'regression': they are float32 in the units of the file.
-    threshold: makes two classes of a number: up to this one, and above it; 'median'
-      is the median of the training labels.
+    threshold: splits a number into two classes, up to the threshold and above it;
+      'median' is the median of the training labels.
     clean: the steps, in order; see `cleaning`.
     categories: columns of numbers that are categories, `a,b` or `('a', 'b')`: they are
-      read as text. If it is the label, its values are classes, however many there are.
-      Other numbers stay numbers: a lost order cannot be learned, while codes taken for
-      numbers cost little. Columns that may be codes are printed.
-    duplicates: what happens to rows that are equal in all columns but the label.
-      'keep': they are split as all rows are. 'together': all of them are in one split.
+      read as text. If the label is one, its values are classes, however many there are.
+      Other numbers remain numbers: an order that is lost cannot be learned, whereas
+      codes that are treated as numbers do little harm. Columns that may be codes are
+      printed.
+    duplicates: treatment of rows that are equal in all columns except the label.
+      'keep': they are split like other rows. 'together': all of them are in one split.
       'drop': see `cleaning.drop_duplicates`. None chooses 'together' if they are at
-      most 5 %, or if some column has another value in more than half of the different
-      rows: then equal rows are copies, and a copy in the test split of a row that was
-      memorized tests nothing. Else it chooses 'keep': in a table of codes equal rows
-      are different cases, and new cases will equal old ones just as often.
+      most 5 %, or if some column has a different value in more than half of the
+      distinct rows: then equal rows are copies, and a test row that is a copy of a
+      training row tests nothing. Otherwise it chooses 'keep': in a table of codes,
+      equal rows are different cases, and new cases equal old ones just as often.
     splits: name -> fraction.
-    selected: the split that `open` gives.
-    delimiter: of the file; this and the next four are inferred where they are None, see
-      `csv_dialects.Reading`.
+    selected: the split that `open` returns.
+    delimiter: delimiter of the file; this and the next four are inferred if they are
+      None, see `csv_dialects.Reading`.
     decimal: the decimal mark, '.' or ','.
-    thousands: what groups the digits of a number.
-    missing: the words that mean a missing value: a tuple, or separated by commas.
-    encoding: of the file, by its name in Python.
+    thousands: separator of groups of digits.
+    missing: words for a missing value: a tuple, or separated by commas.
+    encoding: Python name of the encoding.
   """
 
   path: str
@@ -91,12 +92,12 @@ class Table:
   encoding: str | None = None
 
   def __post_init__(self):
-    # Absolute: a run is resumed from any folder.
+    # Absolute, so that a run can be resumed from any folder.
     object.__setattr__(self, 'path', str(resolved(self.path, 'path')))
     tasks = ('classification', 'regression')
     if self.task not in tasks:
       raise UserError(f'task: no task {self.task!r}{nearest(str(self.task), tasks)}')
-    self._reading()  # refuses wrong settings
+    self._reading()  # refuses invalid settings
     if isinstance(self.categories, str):
       object.__setattr__(self, 'categories', tuple(
         name.strip() for name in self.categories.split(',') if name.strip()))
@@ -107,14 +108,14 @@ class Table:
     if self.label in self.categories and (
       self.task == 'regression' or self.threshold is not None):
       what = "task='regression'" if self.task == 'regression' else 'a threshold'
-      raise UserError(f'categories: has the label {self.label!r}, whose values are '
-                      f'not classes with {what}')
+      raise UserError(f'categories: contains the label {self.label!r}, whose values '
+                      f'are not classes with {what}')
     if self.threshold is None:
       return
     if self.task == 'regression':
       raise UserError("threshold: makes classes, so it needs task='classification'")
     if self.threshold != 'median':
-      # A number may come as text: an override of 'median' on the command line does.
+      # A number may be given as text, as in an override of 'median'.
       with contextlib.suppress(TypeError, ValueError):
         object.__setattr__(self, 'threshold', float(self.threshold))
       if not isinstance(self.threshold, float) or not math.isfinite(self.threshold):
@@ -132,7 +133,7 @@ class Table:
 
   @property
   def fit_name(self) -> str:
-    """The name that everything fitted is kept under, the same for every file."""
+    """The name under which everything fitted is stored, the same for every file."""
     steps = ', '.join(map(step_text, self.clean))
     settings = f'{self.task}, {self.threshold}, {steps}'
     if self.categories:
@@ -140,9 +141,9 @@ class Table:
     return f'{FITTED}{self.label}: {settings}'
 
   def open(self, context: DataContext) -> Dataset:
-    """Reads the file (once a process), and cleans the selected split.
+    """Reads the file (once per process), and cleans the selected split.
 
-    What the steps did is printed when they are fitted.
+    The effect of the steps is printed when they are fitted.
 
     Raises:
       UserError: if the file and the settings do not give labelled examples.
@@ -182,11 +183,11 @@ class Table:
     for entry, (_, parameters) in zip(steps, fitted['steps'], strict=True):
       step, before = entry(), features
       features = step.apply(parameters, before)
-      if another:  # the fit has not seen these rows
+      if another:  # the fit did not include these rows
         found += table_fit.losses(entry, parameters, before, features)
     if another:
       self._note(context, file, [*lines, f'{self.selected}: {rows_of(chosen):,} rows, '
-                                 'cleaned as those that the run was fitted to', *found])
+                                 'cleaned like those the run was fitted to', *found])
     arrays = {'inputs': table_fit.matrix(features),
               'labels': table_fit.encode(chosen[self.label], fitted['label'])}
     classes = fitted['label'].get('classes')
@@ -213,14 +214,14 @@ class Table:
       for name, value in fields.items()})
 
   def _with_label(self, file: csv_files.File) -> Frame:
-    """The columns; a label whose classes would be equal as numbers is text."""
+    """The columns; a label is text if its classes would be equal as numbers."""
     if self.label in file.exact and (
       (self.task, self.threshold) == ('classification', None)):
       return file.frame | {self.label: file.exact[self.label]}
     return file.frame
 
   def _as_categories(self, frame: Frame, exact: Frame) -> Frame:
-    """The columns; numbers that are categories are text."""
+    """The columns, with categories as text."""
     for name in self.categories:
       if name not in frame:
         raise UserError(f'categories: no column {name!r}{nearest(name, frame)}')
@@ -244,10 +245,10 @@ class Table:
         if len(set(column[firsts].tolist())) > max(9, len(firsts) // 2)), None)
       choice = 'keep' if column is None and not few else 'together'
       found = '' if few else (
-        ', since no column has another value in most rows, as in a table of codes'
-        if column is None else f', since {column} has another value in most rows, so '
-        'that these are copies')
-    result = {'keep': 'are split as all rows are',
+        ', since no column has a different value in most rows, as in a table of codes'
+        if column is None else f', since {column} has a different value in most rows, '
+        'so that these are copies')
+    result = {'keep': 'are split like other rows',
               'together': 'stay together in one split'}[choice]
     other = {'keep': 'together', 'together': 'keep'}[choice]
     line = (f'equal rows: {count - len(firsts):,} of {count:,} rows equal an earlier '
@@ -257,7 +258,7 @@ class Table:
 
   def _check_label(self, file: csv_files.File) -> None:
     if self.label not in file.frame:
-      one = '; the file has one column, delimiter= sets what separates values' * (
+      one = '; the file has one column, delimiter= sets the separator of values' * (
         len(file.frame) == 1)
       raise UserError(f'no column {self.label!r}{nearest(self.label, file.frame)}{one}')
     column = file.frame[self.label]
@@ -267,11 +268,11 @@ class Table:
     found = (f'line {file.line(row)}, column {self.label!r}: '
              f'{column[row]!r} is not a number')
     if self.task == 'regression':
-      raise UserError(f"{found}; task='classification' makes classes of text")
+      raise UserError(f"{found}; task='classification' turns text into classes")
     raise UserError(f'{found}, so it cannot be compared with the threshold')
 
   def _drop_rows(self, frame: Frame) -> tuple[np.ndarray, list[str]]:
-    """The rows with a label that no step drops, and what was done."""
+    """The rows with a label that no step drops, and lines about dropped rows."""
     numbers = np.flatnonzero(~missing(frame[self.label]))
     count = rows_of(frame)
     lines = []

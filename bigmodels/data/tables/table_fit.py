@@ -1,4 +1,4 @@
-"""What a table is fitted to: its label, its cleaning steps, and warnings of losses."""
+"""Fits the label and the cleaning steps of a table, and warns of losses."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -12,8 +12,8 @@ from bigmodels.data.cleaning import Frame, is_text, missing, number, rows_of, ta
 
 WARNING = 'warning: '
 FEW = 0.05  # of the values of a column, or of all rows; losing more is a warning
-_MOST_CLASSES = 100  # of numbers; more of them are a quantity
-_MOST_CODES = 20  # values of a column of integers that may be codes
+_MOST_CLASSES = 100  # of numbers; with more of them the label is a quantity
+_MOST_CODES = 20  # maximum number of values of integers that may be codes
 
 
 def fit(table: Any, frame: Frame, rows: Mapping[str, np.ndarray],
@@ -24,11 +24,11 @@ def fit(table: Any, frame: Frame, rows: Mapping[str, np.ndarray],
     table: a `table.Table`, for its settings.
     frame: the rows of all splits, after the steps that drop rows.
     rows: split -> its rows, int `[n]`.
-    lines: what was done is appended to these.
+    lines: descriptions of the steps are appended to these.
 
   Returns:
-    What a run keeps, JSON: `label`, `columns` (name -> 'text' or 'numbers'), `steps`
-    (name and parameters of each) and `features` (names).
+    The state that a run stores, as JSON: `label`, `columns` (name -> 'text' or
+    'numbers'), `steps` (name and parameters of each) and `features` (names).
 
   Raises:
     UserError: if there is no such split, no feature is left, or the label has no
@@ -44,7 +44,7 @@ def fit(table: Any, frame: Frame, rows: Mapping[str, np.ndarray],
   if codes := [f'{name} ({count} values)' for name, column in features.items()
                if (count := _codes(column[train]))]:
     lines.append(f'numbers that may be codes: {listed(codes)}; '
-                 'categories=A,B makes categories of columns A and B')
+                 'categories=A,B treats columns A and B as categories')
   kinds = {n: 'text' if is_text(c) else 'numbers' for n, c in features.items()}
   steps = []
   for entry in table.clean:
@@ -75,7 +75,7 @@ def _fit_label(table: Any, column: np.ndarray, rows: Mapping[str, np.ndarray],
     few = _codes(column) or len(np.unique(column)) == 2
     lines.append(f'label: {table.label}, {number(column.min())} to '
                  f'{number(column.max())}' + (
-                   '; of its few values task=classification makes classes'
+                   '; task=classification turns its few values into classes'
                    if few else ''))
     return {}
   if table.threshold is not None:
@@ -107,10 +107,10 @@ def _fit_label(table: Any, column: np.ndarray, rows: Mapping[str, np.ndarray],
     f'{c} {n:,}' for c, n in zip(classes, counts, strict=True)))
   for name, part in rows.items():
     there = np.bincount(labels[part], minlength=len(classes))
-    if lacking := [c for c, n in zip(classes, there, strict=True) if not n]:
+    if absent := [c for c, n in zip(classes, there, strict=True) if not n]:
       lines.append(
-        f'{WARNING * (name == "train")}split {name}: no row of {len(lacking):,} of '
-        f'{len(classes):,} classes: {listed(lacking)}')
+        f'{WARNING * (name == "train")}split {name}: no row of {len(absent):,} of '
+        f'{len(classes):,} classes: {listed(absent)}')
   return fitted
 
 
@@ -136,8 +136,8 @@ def losses(entry: Callable[..., cleaning.Step], parameters: cleaning.Parameters,
 
   Args:
     entry: makes the step.
-    parameters: that it was fitted to.
-    before, after: all rows.
+    parameters: its fitted parameters.
+    before, after: all rows before and after the step.
   """
   step, rows = entry(), max(rows_of(before), 1)
   lost = {name: count for name, count in step.losses(
@@ -148,15 +148,15 @@ def losses(entry: Callable[..., cleaning.Step], parameters: cleaning.Parameters,
 
 
 def _rounded_lines(frame: Frame) -> list[str]:
-  """A warning for every column of numbers that float32 rounds by much of its range."""
+  """A warning for every column with large rounding errors in float32."""
   numeric = {name: column for name, column in frame.items() if not is_text(column)}
   names, values = list(numeric), list(numeric.values())
   step = columns.sample_step(rows_of(frame))
   found = columns.rounded(np.stack([v[::step] for v in values], 1), values.__getitem__)
-  lines = [f'{WARNING}column {names[i]!r} lies between {number(low)} and '
+  lines = [f'{WARNING}column {names[i]!r} ranges from {number(low)} to '
            f'{number(high)}: float32 rounds it by up to {number(error)}; subtract a '
            'constant from it in the file' for i, low, high, error in found[:8]]
-  more = [f'{WARNING}float32 rounds {len(found) - 8:,} more columns as much']
+  more = [f'{WARNING}{len(found) - 8:,} more columns have such rounding errors']
   return [*lines, *(more if len(found) > 8 else [])]
 
 
@@ -178,8 +178,8 @@ def encode(column: np.ndarray, fitted: Mapping[str, Any]) -> np.ndarray:
   """Returns labels `[rows]`: int32 class indices, or float32 targets.
 
   Args:
-    column: of the label, `[rows]`.
-    fitted: what `fit` found of it.
+    column: the label column, `[rows]`.
+    fitted: the result of `fit` for the label.
 
   Raises:
     UserError: for a label that is not one of the classes.
@@ -200,11 +200,11 @@ def features_like(frame: Frame, kinds: Mapping[str, str]) -> Frame:
   """Returns the columns that the steps were fitted to.
 
   Args:
-    frame: of any file.
+    frame: columns of any file.
     kinds: name -> 'text' or 'numbers'.
 
   Raises:
-    UserError: if a column is missing, or of another kind.
+    UserError: if a column is missing, or has another type.
   """
   found = {}
   for name, kind in kinds.items():
@@ -229,7 +229,7 @@ def matrix(features: Frame) -> np.ndarray:
   texts = [name for name, column in features.items() if is_text(column)]
   if texts:
     raise UserError(f'still text after cleaning: {listed(texts)}; '
-                    'cleaning.one_hot makes numbers of it')
+                    'cleaning.one_hot converts it to numbers')
   with np.errstate(over='ignore'):
     found = np.stack(list(features.values()), 1).astype(np.float32)
   for name, column in zip(features, found.T, strict=True):

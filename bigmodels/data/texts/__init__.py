@@ -1,9 +1,9 @@
-"""Where text comes from: documents, pairs of translations, and labelled texts.
+"""Sources of text: documents, pairs of translations, and labelled texts.
 
 Each source is a record with a `name` and `read(split, context)`; most have
-`download(context)`. Nothing is read before that. A path is looked up as it is given
-and, where there is nothing, under `--data_dir`. The sources of tokens, such as
-`data.Packed`, read these.
+`download(context)`. Nothing is read before these are called. If nothing is at a path,
+it is looked up under `--data_dir`. The sources of tokens, such as `data.Packed`, read
+these.
 """
 
 from bigmodels.data.texts.documents import (

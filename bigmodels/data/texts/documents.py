@@ -20,13 +20,13 @@ from bigmodels.data.tfds import builders, tfds, tfds_examples
 
 
 class Documents(NamedTuple):
-  """Texts that are independent of each other.
+  """Independent texts.
 
   Attributes:
-    texts: none of them is empty.
+    texts: the texts, none of them empty.
     note: what was skipped or replaced, or ''.
     shapes_only: whether the texts are placeholders; see `DataContext`.
-    origin: where they come from, in characters of files or examples of datasets.
+    origin: source rows of the texts: characters of files, or examples of datasets.
   """
 
   texts: list[str]
@@ -39,8 +39,8 @@ class Documents(NamedTuple):
 class StandardLibrary:
   """The source files of the running Python's standard library, without its tests.
 
-  Splits: 'train', and 'validation', a tenth of the files, chosen by their names. The
-  files differ between versions of Python.
+  Splits: 'train', and 'validation', a tenth of the files, selected by name. The files
+  differ between versions of Python.
   """
 
   @property
@@ -56,7 +56,7 @@ class StandardLibrary:
     del context
     check_split(self.name, split, ('train', 'validation'))
     root = pathlib.Path(sysconfig.get_path('stdlib'))
-    # Beside tests: other packages, and what the build of this Python wrote.
+    # In addition to tests: other packages, and files that the build of Python wrote.
     other = {'test', 'tests', 'idle_test', 'site-packages', 'dist-packages',
              '__pycache__', 'lib-dynload'}
     names = []
@@ -74,14 +74,14 @@ class StandardLibrary:
 class TextFiles:
   """A text file, or the text files of a folder.
 
-  Splits: 'train' and 'validation'. Without a path for validation, a file is cut after
-  90 % of its characters, and a tenth of the files of a folder is held out, chosen by
-  their names. Hidden and binary files are skipped.
+  Splits: 'train' and 'validation'. Without a path for validation, the last 10 % of the
+  characters of a file are held out, or a tenth of the files of a folder, selected by
+  name. Hidden and binary files are skipped.
 
   Attributes:
     path: a file or a folder.
     validation: a file or a folder, or None.
-    pattern: of the files of a folder, as for `pathlib.Path.glob`.
+    pattern: pattern of the files of a folder, as for `pathlib.Path.glob`.
   """
 
   path: str
@@ -123,7 +123,7 @@ class TextFiles:
       {name: characters[part] for name, characters in whole.items()}))
 
 
-# In place of text that is not here; long enough for a batch.
+# Placeholder for missing text; long enough for a batch.
 _PLACEHOLDER = ('to be or not to be ' * 2**16)[: 2**20]
 
 
@@ -131,12 +131,12 @@ _PLACEHOLDER = ('to be or not to be ' * 2**16)[: 2**20]
 class TfdsText:
   """A text feature of a TFDS dataset; every example is a document.
 
-  Splits: those of the dataset, as TFDS writes them; several may be joined:
+  Splits: those of the dataset, in the notation of TFDS; several may be joined, as in
   'validation+test'.
 
   Attributes:
-    name: as TFDS names it; a version may be given.
-    feature: the text.
+    name: name of the dataset in TFDS; a version may be given.
+    feature: name of the text feature.
   """
 
   name: str
@@ -195,7 +195,7 @@ class TfdsText:
 
 
 def _validates(name: str) -> bool:
-  """Whether a file is one of the tenth that is held out, the same everywhere."""
+  """Whether a file is in the tenth that is held out, on every machine."""
   return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) % 10 == 0
 
 
@@ -204,8 +204,8 @@ def _read_files(root: pathlib.Path, names: list[str], split: str | None) -> Docu
   if split is not None:
     chosen = [n for n in names if _validates(n) == (split == 'validation')]
     if not chosen:
-      raise UserError(f'{root}: of {len(names)} files none falls to {split!r}, which '
-                      'is chosen by name; set `validation` to a path of its own')
+      raise UserError(f'{root}: none of {len(names)} files is in {split!r}, which '
+                      'is selected by name; set `validation` to another path')
     names = chosen
   texts, first, taken = [], '', {}
   found = {NOT_UTF8: 0, 'empty, so skipped': 0, 'binary, so skipped': 0}
@@ -219,7 +219,7 @@ def _read_files(root: pathlib.Path, names: list[str], split: str | None) -> Docu
     first = first or name * bad
     if text:
       texts.append(text)
-      # By their paths alone: two files may have the same text.
+      # Only by their paths, since two files may have the same text.
       taken[str((root / name).resolve())] = range(len(text))
     else:
       found['empty, so skipped'] += 1

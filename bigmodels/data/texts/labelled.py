@@ -1,4 +1,4 @@
-"""Texts with labels: CSV files with a column of each."""
+"""Texts with labels: CSV files with a text column and a label column."""
 
 import csv
 import dataclasses
@@ -20,12 +20,12 @@ class Labelled(NamedTuple):
   """Texts with labels.
 
   Attributes:
-    texts: none of them is empty.
-    labels: as written in the file.
+    texts: the texts, none of them empty.
+    labels: labels as written in the file.
     location: index -> the file and the line.
-    note: what should be known about them, or ''.
-    shapes_only: as of `Documents`.
-    origin: where they come from, in rows of files.
+    note: a note to print, or ''.
+    shapes_only: as in `Documents`.
+    origin: source rows of the texts: rows of files.
   """
 
   texts: list[str]
@@ -40,15 +40,15 @@ class Labelled(NamedTuple):
 class LabelledCsv:
   """Texts with labels: a CSV file with a header for every split.
 
-  Unlike in `Table`, a text is read as it is written, 'NA' and white space included.
+  Unlike in `Table`, texts are read unchanged, including 'NA' and white space.
 
   Attributes:
-    folder: of the files.
+    folder: folder of the files.
     names: split -> name of its file.
-    text: the column of texts.
-    label: the column of labels.
-    urls: name of a file -> address, for --mode=download; unpacked if it is gzip.
-    convert: what is at an address -> the text of the file; None if that is the same.
+    text: name of the text column.
+    label: name of the label column.
+    urls: name of a file -> URL, for --mode=download; gzip is unpacked.
+    convert: downloaded text -> text of the file; None for no change.
   """
 
   folder: str
@@ -70,8 +70,8 @@ class LabelledCsv:
     """Reads the texts and labels of a split.
 
     Raises:
-      UserError: for another split, a missing file, or one that is not such a CSV file;
-        with the line.
+      UserError: for another split, a missing file, or a file that is not such a CSV
+        file, with the line.
     """
     check_split(self.name, split, self.names)
     path = files.find(f'{self.folder}/{self.names[split]}', context.data_dir,
@@ -121,8 +121,8 @@ def sst2(folder: str = 'sst2') -> LabelledCsv:
   """Returns SST-2: sentences of film reviews, negative (0) or positive (1).
 
   Socher et al., *Recursive deep models for semantic compositionality over a sentiment
-  treebank*, 2013. Whole sentences only, 6,920 of them for training; the test split has
-  its labels.
+  treebank*, 2013. Only whole sentences, 6,920 of them for training; the test split has
+  labels.
   """
   base = ('https://raw.githubusercontent.com/AcademiaSinicaNLPLab/sentiment_dataset/'
           '23c72429de5fb3d2f3da87bf2efb5559c15b78f7/data')

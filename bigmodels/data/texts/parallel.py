@@ -1,4 +1,4 @@
-"""Pairs of texts: parallel files of two languages."""
+"""Pairs of texts: parallel files in two languages."""
 
 import dataclasses
 import pathlib
@@ -19,7 +19,7 @@ class Pairs(NamedTuple):
   Attributes:
     sources, targets: the texts.
     note: what was skipped or replaced, or ''.
-    origin: where they come from, in lines of files.
+    origin: source rows of the texts: lines of files.
   """
 
   sources: list[str]
@@ -32,14 +32,14 @@ class Pairs(NamedTuple):
 class ParallelFiles:
   """Translations: line N of one file translates line N of the other.
 
-  In 'train', pairs with an empty line are skipped; other splits are kept whole, so that
-  scores are of the whole split.
+  In 'train', pairs with an empty line are skipped. Other splits are complete, so that
+  scores are comparable.
 
   Attributes:
-    folder: of the files.
-    languages: suffixes of the files; the first is translated to the second.
+    folder: folder of the files.
+    languages: suffixes of the files; the first language is translated to the second.
     names: split -> stem of its files.
-    urls: name of a file -> address, for --mode=download; unpacked if it is gzip.
+    urls: name of a file -> URL, for --mode=download; gzip is unpacked.
   """
 
   folder: str

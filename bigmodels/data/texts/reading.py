@@ -1,4 +1,4 @@
-"""What sources of text share: checks of splits, and notes."""
+"""Functions that sources of text share: checks of splits, and notes."""
 
 from collections.abc import Iterable, Mapping
 
@@ -11,9 +11,9 @@ def check_split(name: str, split: str, splits: Iterable[str]) -> None:
   """Refuses a split that a source does not have.
 
   Args:
-    name: of the source.
-    split: to be read.
-    splits: that it has.
+    name: name of the source.
+    split: the split to read.
+    splits: the splits that it has.
 
   Raises:
     UserError: naming the nearest one.
@@ -26,9 +26,9 @@ def note(counts: Mapping[str, int], what: str, first: str = '') -> str:
   """Returns a note such as '2 files not UTF-8, so read with replacements (a.txt)'.
 
   Args:
-    counts: what was found -> how often.
-    what: is counted, in the singular.
-    first: name of the first that is not UTF-8.
+    counts: what was found -> count.
+    what: the counted noun, in the singular.
+    first: name of the first file that is not UTF-8.
   """
   parts = []
   for found, count in counts.items():

@@ -1,7 +1,7 @@
 """Builders of tensorflow-datasets, without TensorFlow.
 
-A dataset is read from what is prepared on disk. Where it is not, its shapes are known
-from its class in the package, without a download.
+A dataset is read from the prepared files on disk. If there are none, its shapes are
+known from its class in the package, without a download.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from bigmodels.data.sources import DataContext
 
 
 def import_tfds():
-  """Returns the package, which takes long to import."""
+  """Returns the package, which is slow to import."""
   import tensorflow_datasets as tfds
 
   return tfds
@@ -30,7 +30,7 @@ def import_tfds():
 def quiet():
   """Drops the hints about TensorFlow that TFDS and its readers print to stderr.
 
-  All threads share stderr: those that read examples leave it as it is.
+  All threads share stderr, so threads that read examples do not use this.
   """
   if threading.current_thread() is threading.main_thread():
     with contextlib.redirect_stderr(io.StringIO()):
@@ -43,7 +43,7 @@ def root(data_dir: str | None) -> pathlib.Path:
   """Returns the folder of datasets; TFDS's own default for None.
 
   Raises:
-    UserError: if the path is not one.
+    UserError: if the path is not valid.
   """
   try:
     return paths.expanded(
@@ -56,11 +56,11 @@ def root(data_dir: str | None) -> pathlib.Path:
 def from_files(name: str, data_dir: str | None):
   """Returns the builder of a prepared dataset.
 
-  It is built from what is on disk, without the class of the dataset, whose code may
-  require TensorFlow, or offer to download.
+  It is built from the files on disk, without the class of the dataset, whose code may
+  require TensorFlow, or download data.
 
   Raises:
-    UserError: if what is on disk names code that does not belong to TFDS.
+    UserError: if the files name code that is not part of TFDS.
   """
   tfds = import_tfds()
   check_features(root(data_dir) / name.partition(':')[0])
@@ -70,10 +70,10 @@ def from_files(name: str, data_dir: str | None):
 
 
 def check_features(folder: pathlib.Path) -> None:
-  """Refuses prepared data that would execute code: TFDS imports what features name.
+  """Refuses prepared data that would execute code, as TFDS imports named classes.
 
   Args:
-    folder: of a dataset, with its versions, and its configurations if it has any.
+    folder: folder of a dataset, with its versions, and its configurations if any.
 
   Raises:
     UserError: naming the file and the class.
@@ -83,7 +83,7 @@ def check_features(folder: pathlib.Path) -> None:
     try:
       features = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
-      continue  # TFDS reports it, if this one is read
+      continue  # TFDS reports it if this file is read
     for name in _classes(features):
       if not name.startswith('tensorflow_datasets.'):
         raise UserError(
@@ -98,7 +98,8 @@ def _classes(features: Any) -> Iterator[str]:
   while left:
     each = left.pop()
     if isinstance(each, dict):
-      # As protocol buffers write it in JSON, its original name, and before TFDS 4.4.
+      # The JSON name of protocol buffers, the original name, and the one before TFDS
+      # 4.4.
       for key in ('pythonClassName', 'python_class_name', 'type'):
         name = each.get(key)
         if isinstance(name, str) and '.' in name:
@@ -112,11 +113,11 @@ def prepared(name: str, context: DataContext):
   """Returns the builder of a dataset that is on disk.
 
   Args:
-    name: of the dataset, with its version or without.
+    name: name of the dataset, with or without a version.
     context: has the folder of datasets.
 
   Raises:
-    UserError: if it is not there, naming what is, or it cannot be read.
+    UserError: if it is missing, with a list of what there is, or it cannot be read.
   """
   folder = root(context.data_dir)
   looked = f'--data_dir: looked for {name!r} in {folder}'
@@ -134,7 +135,7 @@ def prepared(name: str, context: DataContext):
 
 
 def _missing(name: str, folder: pathlib.Path) -> str:
-  """What there is instead of a prepared dataset; '' if it is there."""
+  """What there is instead of a prepared dataset; '' if it is prepared."""
   if not folder.is_dir():
     return ', which is not a folder'
   name, _, version = name.partition(':')
@@ -150,7 +151,7 @@ def _missing(name: str, folder: pathlib.Path) -> str:
 def prepared_in(folder: pathlib.Path) -> list[pathlib.Path]:
   """Returns the folders NAME/VERSION of the datasets prepared in a folder, sorted.
 
-  TFDS writes to another name until a dataset is complete.
+  TFDS writes to another folder until a dataset is complete.
   """
   return sorted(
     path.parent for path in folder.glob('*/*/dataset_info.json')
@@ -167,18 +168,18 @@ def _first_line(error: Exception) -> str:
 
 
 def _in_package(base: str) -> bool:
-  """Whether the package has such a dataset, with TensorFlow at least."""
+  """Whether the package has such a dataset, possibly only with TensorFlow."""
   package = pathlib.Path(import_tfds().__file__).parent
   return any(any(package.glob(f'*/{base}{end}')) for end in ('.py', '/__init__.py'))
 
 
 def of_class(name: str, context: DataContext, **options: Any):
-  """Returns the builder that the package has for a dataset; downloads nothing.
+  """Returns the builder of a dataset in the package; downloads nothing.
 
   Args:
-    name: of the dataset.
+    name: name of the dataset.
     context: has the folder of datasets.
-    **options: of `tfds.builder`.
+    **options: options of `tfds.builder`.
 
   Raises:
     UserError: if there is none, it cannot be made here, or TFDS would download and
@@ -195,7 +196,7 @@ def of_class(name: str, context: DataContext, **options: Any):
                     f'got {name!r}')
   check_features(folder / re.split('[:/]', name)[0])
   try:
-    # Datasets that require TensorFlow say so on stdout.
+    # Datasets that require TensorFlow print this on stdout.
     with quiet(), contextlib.redirect_stdout(io.StringIO()):
       return tfds.builder(name, data_dir=str(folder), **options)
   except tfds.core.DatasetNotFoundError:
@@ -220,7 +221,7 @@ def described(name: str, context: DataContext) -> tuple[Any, bool]:
   """Returns the info of a dataset, and whether the dataset is on disk.
 
   Raises:
-    UserError: if nothing describes it.
+    UserError: if there is no description.
   """
   folder = root(context.data_dir)
   if not _missing(name, folder):

@@ -1,4 +1,4 @@
-"""What is known of a split of a TFDS dataset before an example of it is read.
+"""The description of a split of a TFDS dataset, before an example is read.
 
 In every function `source` is a `tfds.Tfds` and `info` a `tfds.core.DatasetInfo`.
 """
@@ -14,7 +14,7 @@ from bigmodels.data.origins import Origin
 from bigmodels.data.sources import DataContext, Dataset, zeros
 from bigmodels.data.tfds import builders
 
-# Numbers of examples, as published: the package does not know them.
+# Published numbers of examples, which the package does not have.
 _LENGTHS = {
   'cifar10': {'train': 50_000, 'test': 10_000},
   'cifar100': {'train': 50_000, 'test': 10_000},
@@ -23,14 +23,14 @@ _LENGTHS = {
   'kmnist': {'train': 60_000, 'test': 10_000},
   'mnist': {'train': 60_000, 'test': 10_000},
 }
-_LENGTH = 50_000  # assumed of other datasets
-_SIZES = (384, 512), (512, 384)  # assumed of images that may have any
+_LENGTH = 50_000  # assumed for other datasets
+_SIZES = (384, 512), (512, 384)  # assumed for images of any size
 _FIT = (': give Tfds a fit to one shape, for images such as '
         'fit=partial(images.random_resized_crop, size=224)')
 
 
 def columns_of(source) -> dict[str, str]:
-  """Returns column -> feature that it is read from."""
+  """Returns column -> the feature from which it is read."""
   return {'inputs': source.inputs} | (
     {'labels': source.labels} if source.labels else {})
 
@@ -39,7 +39,7 @@ def features(source, info) -> Mapping[str, Any]:
   """Returns the features of a dataset.
 
   Raises:
-    UserError: if one that becomes a column is missing, or not numbers.
+    UserError: if a feature that becomes a column is missing, or not numeric.
   """
   for feature in columns_of(source).values():
     if feature not in info.features:
@@ -57,7 +57,7 @@ def rows(source, splits: Mapping[str, Any]) -> tuple[str, int, int]:
   """Returns the name of the whole split, the first row, and one past the last.
 
   Args:
-    source: whose `selected` is one slice of a split.
+    source: a source whose `selected` is one slice of a split.
     splits: name -> its `SplitInfo`.
 
   Raises:
@@ -85,12 +85,12 @@ def rows(source, splits: Mapping[str, Any]) -> tuple[str, int, int]:
 
 
 def fit_input(source, value: np.ndarray, seed: np.ndarray) -> np.ndarray:
-  """Returns what `fit` makes of an input; the input itself without one.
+  """Applies `fit` to an input; returns the input if there is none.
 
   Args:
     source: has the `fit`.
     value: the input, of any shape.
-    seed: of what is drawn, uint64 `[2]`.
+    seed: seed of the random generator, uint64 `[2]`.
 
   Raises:
     UserError: if `fit` fails.
@@ -113,7 +113,7 @@ def nbytes(source, length: int, dtype: Any, shape: tuple[int | None, ...]
   Args:
     source: the split.
     length: its number of examples.
-    dtype, shape: of an input.
+    dtype, shape: dtype and shape of an input.
   """
   if None in shape or source.fit:
     return None
@@ -122,10 +122,10 @@ def nbytes(source, length: int, dtype: Any, shape: tuple[int | None, ...]
 
 
 def dataset(source, context: DataContext) -> Dataset:
-  """Returns the split with zeros for its examples; prints what is assumed of it.
+  """Returns the split with zeros for its examples; prints what is assumed.
 
-  Shapes are those of `features.json` where the dataset is prepared, and of its class in
-  tensorflow-datasets where it is not.
+  Shapes are those of `features.json` if the dataset is prepared, otherwise those of its
+  class in tensorflow-datasets.
 
   Raises:
     UserError: if the dataset is not known, or the shape of an example is not.
@@ -168,7 +168,7 @@ def dataset(source, context: DataContext) -> Dataset:
 
 
 def _input(source, feature) -> tuple[str, tuple[int | None, ...], str]:
-  """Data type and shape of an input, and what is assumed of it."""
+  """Data type and shape of an input, and what is assumed about it."""
   dtype = np.dtype(feature.np_dtype)
   if source.fit is None:
     return dtype.name, feature.shape, ''
@@ -192,7 +192,7 @@ def _filled(shape: tuple[int | None, ...], size: tuple[int, int]) -> tuple[int, 
 
 
 def _splits(lengths: Mapping[str, int]) -> dict[str, Any]:
-  """`SplitInfo`s of which only the numbers of examples are known."""
+  """`SplitInfo`s with only the numbers of examples."""
   split = builders.import_tfds().core.SplitInfo
   return {name: split(name=name, shard_lengths=[length], num_bytes=0)
           for name, length in lengths.items()}

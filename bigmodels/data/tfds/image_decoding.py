@@ -1,7 +1,8 @@
 """Decoding of images to the channels and the dtype that a dataset declares.
 
-Values are those of TensorFlow's decoders, which TFDS prepares datasets for: of 16 bits
-the upper 8, transparency dropped, orientation and colour profiles not applied.
+Values match TensorFlow's decoders, for which TFDS prepares datasets: 16 bits are
+reduced to the upper 8, transparency is dropped, orientation and colour profiles are not
+applied.
 """
 
 import contextlib
@@ -9,8 +10,8 @@ import io
 
 import numpy as np
 
-# What TensorFlow reads, and others that are plain data. Not EPS: Pillow hands it to
-# Ghostscript, which executes it.
+# The formats of TensorFlow, and others that are plain data. Not EPS: Pillow passes it
+# to Ghostscript, which executes it.
 _FORMATS = ('PNG', 'JPEG', 'GIF', 'BMP', 'WEBP', 'TIFF', 'PPM', 'JPEG2000')
 _MODES = {1: 'L', 2: 'LA', 3: 'RGB', 4: 'RGBA'}
 _GREY = ('1', 'L', 'LA', 'La')
@@ -22,16 +23,16 @@ def decode(data: bytes, channels: int | None, dtype: np.dtype
   """Returns an image `[height, width, channels]`, and notes on what was converted.
 
   Args:
-    data: the encoded image; of several frames, the first is read.
+    data: the encoded image; only the first of several frames is read.
     channels: 1 for grey, 2 with transparency, 3 for RGB, 4 with transparency; None or
-      0 for those that it has.
+      0 for the channels of the image.
     dtype: uint8 or uint16.
 
   Returns:
-    The image, and what may have changed its values: texts that continue 'image'.
+    The image, and notes on changed values, which continue the text 'image'.
 
   Raises:
-    ValueError, OSError: if it cannot be read, or there is no defined conversion.
+    ValueError, OSError: if it cannot be read, or the conversion is not defined.
   """
   from PIL import Image
 
@@ -79,14 +80,14 @@ def _own(image) -> str:
 
 
 def _grey(image):
-  """A grey and transparent PNG of 16 bits, which Pillow reads as RGBA, as grey."""
+  """A grey 16-bit PNG with transparency, which Pillow reads as RGBA, as grey."""
   grey, kind = image.convert('LA'), image.format
   grey.info, grey.format = image.info, kind
   return grey
 
 
 def _as_stored(image):
-  """Yields notes on what is read as it is stored, where a viewer would convert it."""
+  """Yields notes on data that is read as stored, where a viewer would convert it."""
   if getattr(image, 'is_animated', False) and image.format != 'MPO':
     yield 'with several frames cut to the first'
   with contextlib.suppress(Exception):  # a damaged EXIF does not damage the image
@@ -104,7 +105,7 @@ def _bits(image, data: bytes) -> int:
     if image.format == 'PNG':
       return data[24]
     if image.format in ('PPM', 'JPEG2000'):
-      return 16  # to which Pillow scales them
+      return 16  # Pillow scales them to that
     if image.format == 'TIFF' and image.mode.startswith('I;16'):
       return int(np.ravel(image.tag_v2.get(258, 16))[0])
   raise ValueError(f'mode {image.mode} of {image.format} has no defined range of '
@@ -112,7 +113,7 @@ def _bits(image, data: bytes) -> int:
 
 
 def _is_deep(image, data: bytes) -> bool:
-  """Whether an image of several channels has 16 bits each; Pillow reads the upper 8."""
+  """Whether several channels have 16 bits each, of which Pillow reads the upper 8."""
   if image.format == 'TIFF':
     return int(np.max(image.tag_v2.get(258, 8))) > 8
   return image.format == 'PNG' and data[24] == 16

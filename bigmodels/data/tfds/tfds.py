@@ -15,17 +15,18 @@ from bigmodels.data.tfds import builders, descriptions, tfds_cache, tfds_example
 class Tfds:
   """A dataset of tensorflow-datasets in the `array_record` format.
 
-  An example is corrupt if its record cannot be read, or its image cannot be decoded or
-  has another shape than the dataset declares; see `Batches.corrupt`.
+  An example is corrupt if its record cannot be read, its image cannot be decoded, or
+  its shape differs from the declaration of the dataset; see `Batches.corrupt`.
 
   Attributes:
-    name: as TFDS names it; a version may be given, `spoken_digit:1.0.9`.
-    selected: a split as TFDS writes it: 'train', 'test', 'train[:90%]'.
+    name: name of the dataset in TFDS; a version may be given, as in
+      `spoken_digit:1.0.9`.
+    selected: a split in the notation of TFDS: 'train', 'test', 'train[:90%]'.
     inputs: the feature that becomes `inputs`.
     labels: the feature that becomes `labels`; None for no labels.
-    fit: (input, numpy.random.Generator) -> input of one shape, applied while examples
-      are read, for inputs that differ in shape: see `data.images`. It draws for each
-      example and epoch, so such a split is never resident.
+    fit: (input, numpy.random.Generator) -> input of a fixed shape, applied while
+      examples are read, for inputs of different shapes; see `data.images`. It is random
+      for each example and epoch, so such a split is never resident.
   """
 
   name: str

@@ -1,4 +1,4 @@
-"""The cache of a decoded TFDS split: its entry, and how it is filled.
+"""The cache of a decoded TFDS split: its entry, and the code that fills it.
 
 In every function `source` is a `tfds.Tfds`, `info` a `tfds.core.DatasetInfo`, and
 `base` the name of a whole split.
@@ -20,15 +20,15 @@ from bigmodels.data.tfds import tfds_examples
 from bigmodels.data.tfds.builders import import_tfds, quiet
 from bigmodels.data.tfds.tfds_examples import CHUNK
 
-_DIGESTED = 64 << 20  # bytes of a split that identify it: read at every start
-_RULES = '16 bits by their upper 8'  # of decoding: arrays of other rules are not used
+_DIGESTED = 64 << 20  # bytes that identify a split, read at every start
+_RULES = '16 bits by their upper 8'  # of decoding; arrays with other rules are not used
 
 
 def entry_of(source, info, base: str, context: DataContext) -> array_cache.Entry:
   """Returns the cache entry of a whole split.
 
-  Its folder is named by what the arrays depend on, the sizes and times of the files
-  included.
+  The name of its folder depends on everything that determines the arrays, including the
+  sizes and times of the files.
 
   Args:
     source, info, base: the split.
@@ -60,11 +60,11 @@ def entry_of(source, info, base: str, context: DataContext) -> array_cache.Entry
 
 
 def _digest(source, info, base: str, *, sampled: bool) -> str:
-  """A digest of what is read: the same wherever the dataset is copied or prepared.
+  """A digest of the data, the same for every copy and preparation of the dataset.
 
   Args:
     source, info, base: the split.
-    sampled: whether only the sizes and some parts of its files are read.
+    sampled: whether to read only the sizes and some parts of its files.
   """
   root, *paths = _root_and_files(info, base)
   try:
@@ -99,13 +99,13 @@ class Load:
 
   def __init__(self, source, entry: array_cache.Entry, base: str, length: int,
                rows: slice, context: DataContext):
-    """Reads nothing yet.
+    """Only stores the arguments.
 
     Args:
       source, base: the whole split.
-      entry: of it in the cache.
+      entry: its entry in the cache.
       length: its number of examples.
-      rows: those of the selected split.
+      rows: rows of the selected split.
       context: prints lines.
     """
     self._source, self._entry, self._base = source, entry, base
@@ -121,8 +121,8 @@ class Load:
     source = self._source
     if source.fit:
       raise UserError(
-        f'{source.name}: what `fit` draws changes from epoch to epoch, so it cannot be '
-        'held in memory, as resident=True requires')
+        f'{source.name}: the result of `fit` changes from epoch to epoch, so it '
+        'cannot be kept in memory, as resident=True requires')
     columns, notes = array_cache.cached(
       self._entry, self._decode, say=self._context.say,
       what=f'decoding {self._length:,} examples of {source.name} {self._base}')
@@ -149,9 +149,9 @@ class Load:
                   if len(keys) > 1 else f'1 image {note} (example {keys[0]})')
 
   def labels(self) -> np.ndarray:
-    """Returns the labels of the split, int32 `[length]`; leaves inputs undecoded.
+    """Returns the labels of the split, int32 `[length]`, without decoding inputs.
 
-    They are -1 where they cannot be read, and cached as well.
+    They are -1 where they cannot be read, and are cached as well.
     """
     source, length, entry = self._source, self._length, self._entry
 

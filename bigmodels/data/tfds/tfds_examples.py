@@ -1,7 +1,7 @@
 """Examples of a TFDS dataset: read, decoded, and described where they are damaged.
 
 In every function `source` is a `tfds.Tfds`, `base` the name of a whole split, `first`
-the row of it that a selected split begins with, and `keys` are rows of the whole split.
+the row at which the selected split begins, and `keys` are rows of the whole split.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from bigmodels.data.sources import Columns
 from bigmodels.data.tfds import builders, descriptions, image_decoding
 from bigmodels.data.tfds.builders import import_tfds, quiet
 
-CHUNK = 1000  # examples decoded at a time: enough to report, few enough to hold
+CHUNK = 1000  # examples decoded at a time, which must fit in memory
 
 
 class Example(NamedTuple):
@@ -37,13 +37,13 @@ class Corrupt(Exception):
 
 @functools.cache
 def data_source(name: str, data_dir: str | None, base: str):
-  """Returns the examples of a split, with images as they are encoded.
+  """Returns the examples of a split, with encoded images.
 
-  TFDS decodes with OpenCV where that is installed, which accepts truncated files: what
-  is read would depend on other packages.
+  If OpenCV is installed, TFDS decodes with it, which accepts truncated files. The data
+  would then depend on other packages.
 
   Args:
-    name: of the dataset.
+    name: name of the dataset.
     data_dir: folder of datasets; TFDS's own default for None.
     base: name of a whole split.
   """
@@ -78,16 +78,16 @@ def read(source, data_dir: str | None, base: str, first: int, rows: np.ndarray,
   """Decodes some rows: the `Dataset.read` of a split.
 
   Args:
-    source, data_dir, base, first: plain values, so that workers can call this.
+    source, data_dir, base, first: plain values, so that this can run in workers.
     rows: int `[n]`.
-    seeds: uint64 `[n, 2]`, of what `fit` draws.
+    seeds: seeds for `fit`, uint64 `[n, 2]`.
 
   Raises:
     UserError: if examples differ in shape, or none of the first can be decoded.
   """
   keys = [int(first + row) for row in rows]
   found, examples = columns(source, data_dir, base, keys, seeds)
-  if seeds is not None:  # in training, maybe in a process without `DataContext.say`
+  if seeds is not None:  # in training, possibly in a process without `DataContext.say`
     for key, example in zip(keys, examples, strict=True):
       for note in example.notes if example else ():
         _print_once(f'{source.name} {base}: images {note}', key)
@@ -109,7 +109,7 @@ def _print_once(text: str, key: int) -> None:
 
 def columns(source, data_dir: str | None, base: str, keys: list[int],
             seeds: np.ndarray | None = None) -> tuple[Columns, list[Example | None]]:
-  """Returns some examples as columns, `corrupt` among them, and one by one.
+  """Returns examples as columns, including `corrupt`, and as a list.
 
   Args:
     source, data_dir, base: the split.
@@ -117,7 +117,7 @@ def columns(source, data_dir: str | None, base: str, keys: list[int],
     seeds: uint64 `[n, 2]`; None for zeros.
 
   Returns:
-    columns `[n, ...]`; the examples, None for those that are corrupt.
+    Columns `[n, ...]`; and the examples, None for corrupt ones.
 
   Raises:
     UserError: if examples differ in shape, or none of the first can be decoded.
@@ -155,7 +155,7 @@ def columns(source, data_dir: str | None, base: str, keys: list[int],
 
 
 def _fitted(source, example: Example, seed: np.ndarray) -> Columns:
-  """The columns of an example, its input of the shape that `fit` makes."""
+  """The columns of an example, with `fit` applied to its input."""
   fitted = descriptions.fit_input(source, example.columns['inputs'], seed)
   return {**example.columns, 'inputs': fitted}
 
@@ -183,7 +183,7 @@ def _decoded(source, found, keys: list[int]) -> list[Example]:
 
 
 def _example(source, features, found) -> Example:
-  """An example from what `data_source` has of it."""
+  """Decodes an example of `data_source`."""
   arrays, notes = {}, ()
   for column, name in descriptions.columns_of(source).items():
     array, feature = found[name], features[name]
@@ -196,7 +196,7 @@ def _example(source, features, found) -> Example:
 
 
 def of_the_machine(error: Exception) -> bool:
-  """Returns whether this machine is at fault, and not the data."""
+  """Returns whether an error is due to this machine, not to the data."""
   return isinstance(error, ImportError | MemoryError) or bool(
     getattr(error, 'errno', None))
 
@@ -216,7 +216,7 @@ def _first(source, found, base: str) -> Example:
       return _decoded(source, found, [key])[0]
     except Corrupt as error:
       reason = reason or str(error)
-  raise UserError(f'{source.name}: of the first {count:,} examples of {base!r} none '
+  raise UserError(f'{source.name}: none of the first {count:,} examples of {base!r} '
                   f'can be decoded: {reason}')
 
 

@@ -1,10 +1,11 @@
 """Augmentation and normalisation: pure functions of whole batches, inside the step.
 
-Each is `(batch, key, *, ...) -> batch` and changes `batch['inputs']`; those that mix
-examples mix `batch['labels']` too. Images are `[batch, height, width, channels]` of any
-dtype, which all but `standardize` and `noise` keep. Set the keywords with
-`functools.partial`. Random choices are made for each example. `Loader.batch` in
-data/batches.py says what else is in a batch, such as the `row` of an example.
+Each is `(batch, key, *, ...) -> batch` and changes `batch['inputs']`; transforms that
+mix examples also change `batch['labels']`. Images are `[batch, height, width,
+channels]` of any dtype, which all except `standardize` and `noise` preserve. Set the
+keywords with `functools.partial`. Random choices are independent for each example. See
+`Loader.batch` in data/batches.py for the other columns of a batch, such as the `row` of
+an example.
 """
 
 from bigmodels.data.transforms.colour import colour

@@ -1,4 +1,4 @@
-"""Transforms of the colour of bytes, or of floats from 0 to 1; before `standardize`."""
+"""Colour transforms of bytes, or of floats from 0 to 1; before `standardize`."""
 
 import jax
 import jax.numpy as jnp
@@ -14,18 +14,18 @@ from bigmodels.data.transforms.images import (
 
 def colour(batch: Batch, key: jax.Array, *, brightness: float = 0.0,
            contrast: float = 0.0, saturation: float = 0.0, hue: float = 0.0) -> Batch:
-  """Changes brightness, contrast, saturation and hue, in this order: colour jitter.
+  """Colour jitter: changes brightness, contrast, saturation and hue, in this order.
 
   As `ColorJitter` of torchvision, after Howard (*Some improvements on deep
-  convolutional neural network based image classification*, 2013). The first three mix
-  an image with black, its mean grey, and itself in grey. Factors are uniform from
-  `1 - strength`, at least 0, to `1 + strength`.
+  convolutional neural network based image classification*, 2013). The first three blend
+  an image with black, with its mean grey, and with its grey version. Factors are
+  uniform from `1 - strength`, at least 0, to `1 + strength`.
 
   Args:
     batch: images `[batch, height, width, channels]`.
-    key: of the draws.
+    key: PRNG key.
     brightness, contrast, saturation: strengths.
-    hue: largest rotation of the colour circle either way; 0.5 is half of it.
+    hue: largest rotation of the colour circle in either direction; 0.5 is half of it.
 
   Raises:
     ValueError: for strengths below 0, a hue beyond 0.5, or a hue of images that do not
@@ -57,14 +57,14 @@ def mix(images: jax.Array, others: jax.Array, factors: jax.Array) -> jax.Array:
   """Returns `factors * images + (1 - factors) * others`, clipped to 0 to 1.
 
   Args:
-    images, others: `[batch, height, width, channels]`, or what is broadcast to it.
+    images, others: `[batch, height, width, channels]`, or broadcast to it.
     factors: `[batch, 1, 1, 1]`.
   """
   return jnp.clip(others + factors * (images - others), 0, 1)
 
 
 def grey(images: jax.Array) -> jax.Array:
-  """Returns images `[..., channels]` in grey of the same luma (ITU-R BT.601)."""
+  """Returns images `[..., channels]` in grey, with the same luma (ITU-R BT.601)."""
   if images.shape[-1] != 3:
     return images
   import dm_pix

@@ -20,8 +20,8 @@ def flip(batch: Batch, key: jax.Array, *, probability: float = 0.5) -> Batch:
 
   Args:
     batch: images `[batch, height, width, channels]`.
-    key: of the draws.
-    probability: of each image.
+    key: PRNG key.
+    probability: probability for each image.
   """
   images = images_of(batch, 'flip')
   check_range('flip', 0, 1, probability=probability)
@@ -33,9 +33,9 @@ def alternating_flip(batch: Batch, key: jax.Array, *, seed: int = 0) -> Batch:
   """Mirrors images left to right in every other epoch.
 
   From Jordan (*94% on CIFAR-10 in 3.29 seconds on a single GPU*, 2024). Whether an
-  image is mirrored in its first epoch is drawn from its row and the seed alone; from
-  then on it alternates. So two epochs show both sides of every image, where `flip`
-  shows half of them twice from one side.
+  image is mirrored in its first epoch depends only on its row and the seed; from then
+  on it alternates. Two epochs thus show both versions of every image, whereas `flip`
+  shows one version twice for half of the images.
 
   Args:
     batch: images `[batch, height, width, channels]`, with `row` and `epoch`.
@@ -53,16 +53,16 @@ def alternating_flip(batch: Batch, key: jax.Array, *, seed: int = 0) -> Batch:
 
 def shift(batch: Batch, key: jax.Array, *, pixels: int,
           padding: Literal['zeros', 'reflect'] = 'zeros') -> Batch:
-  """Shifts images by up to `pixels` whole pixels each way.
+  """Shifts images by up to `pixels` whole pixels in each direction.
 
-  The usual padding and random crop of CIFAR (Lee et al., *Deeply-supervised nets*,
-  2015): the image is padded by `pixels`, and the old size cropped anywhere.
+  This is the usual padding and random crop for CIFAR (Lee et al., *Deeply-supervised
+  nets*, 2015): the image is padded by `pixels`, and randomly cropped to its size.
 
   Args:
     batch: images `[batch, height, width, channels]`.
-    key: of the draws.
+    key: PRNG key.
     pixels: largest shift.
-    padding: 'zeros', or 'reflect', the image mirrored at its outermost pixels.
+    padding: 'zeros', or 'reflect', which mirrors the image at its outermost pixels.
 
   Raises:
     ValueError: for another padding, or pixels below 0 or too many to reflect.
@@ -86,7 +86,7 @@ def crop(batch: Batch, key: jax.Array, *, size: int) -> Batch:
 
   Args:
     batch: images `[batch, height, width, channels]`.
-    key: of the draws.
+    key: PRNG key.
     size: height and width of the window.
 
   Raises:
@@ -101,7 +101,7 @@ def crop(batch: Batch, key: jax.Array, *, size: int) -> Batch:
 
 
 def centre_crop(batch: Batch, key: jax.Array, *, size: int) -> Batch:
-  """Crops images to the window in their middle.
+  """Crops images to a window at their centre.
 
   Args:
     batch: images `[batch, height, width, channels]`.
@@ -124,7 +124,7 @@ def resize(batch: Batch, key: jax.Array, *, size: int) -> Batch:
   Args:
     batch: images `[batch, height, width, channels]`.
     key: not used.
-    size: of their shorter side, in pixels; their aspect is kept.
+    size: size of their shorter side, in pixels; the aspect ratio is preserved.
 
   Raises:
     ValueError: for a size below 1.
@@ -145,12 +145,12 @@ def resized_crop(batch: Batch, key: jax.Array, *, size: int,
   """Resizes a random rectangle of every image to a square.
 
   Known as the Inception crop (Szegedy et al., *Going deeper with convolutions*, 2015,
-  section 6). Bilinear, antialiased where it shrinks; a rectangle need not lie on whole
-  pixels.
+  section 6). Interpolation is bilinear, antialiased where it shrinks; rectangles are
+  not aligned to whole pixels.
 
   Args:
     batch: images `[batch, height, width, channels]`.
-    key: of the draws.
+    key: PRNG key.
     size: height and width of the result, in pixels.
     area: smallest and largest fraction of the image.
     aspect: smallest and largest ratio of width to height.
@@ -169,11 +169,11 @@ def resized_crop(batch: Batch, key: jax.Array, *, size: int,
 
 
 def translate(batch: Batch, key: jax.Array, *, fraction: float) -> Batch:
-  """Shifts images by up to a fraction of their height and width; zeros come in.
+  """Shifts images by up to a fraction of their height and width, padded with zeros.
 
   Args:
     batch: images `[batch, height, width, channels]`.
-    key: of the draws.
+    key: PRNG key.
     fraction: largest shift, 0 to 1.
 
   Raises:
@@ -189,12 +189,12 @@ def translate(batch: Batch, key: jax.Array, *, fraction: float) -> Batch:
 
 
 def rotate(batch: Batch, key: jax.Array, *, degrees: float) -> Batch:
-  """Rotates images about their centre; zeros come in.
+  """Rotates images about their centre, padded with zeros.
 
   Args:
     batch: images `[batch, height, width, channels]`.
-    key: of the draws.
-    degrees: largest angle either way, 0 to 180.
+    key: PRNG key.
+    degrees: largest angle in either direction, 0 to 180.
 
   Raises:
     ValueError: for another angle.
@@ -210,11 +210,11 @@ def rotate(batch: Batch, key: jax.Array, *, degrees: float) -> Batch:
 
 
 def scale(batch: Batch, key: jax.Array, *, low: float, high: float) -> Batch:
-  """Scales images about their centre; where one shrinks, zeros come in.
+  """Scales images about their centre; smaller images are padded with zeros.
 
   Args:
     batch: images `[batch, height, width, channels]`.
-    key: of the draws.
+    key: PRNG key.
     low, high: smallest and largest factor; its logarithm is uniform.
 
   Raises:
@@ -231,12 +231,12 @@ def scale(batch: Batch, key: jax.Array, *, low: float, high: float) -> Batch:
 
 def resample(images: jax.Array, matrices: jax.Array, offsets: jax.Array | None = None,
              fill: float = 0.0) -> jax.Array:
-  """Returns images under affine maps about their centre, by bilinear interpolation.
+  """Applies affine maps about the centre to images, with bilinear interpolation.
 
   Args:
     images: `[n, height, width, channels]`.
     matrices: `[n, 2, 2]`, output (row, column) to input (row, column).
-    offsets: `[n, 2]`, added to that, in pixels.
+    offsets: `[n, 2]`, added to the input coordinates, in pixels.
     fill: the value around an image.
 
   Returns:

@@ -1,4 +1,4 @@
-"""What transforms of images share: checks, ranges of values, and random rectangles."""
+"""Functions that image transforms share: checks, ranges, and random rectangles."""
 
 import numbers
 
@@ -12,8 +12,8 @@ def images_of(batch: Batch, transform: str) -> jax.Array:
   """Returns the inputs of a batch, `[batch, height, width, channels]`.
 
   Args:
-    batch: of images.
-    transform: that needs them, for the message.
+    batch: a batch of images.
+    transform: name of the transform that needs them, for the message.
 
   Raises:
     ValueError: if there are no inputs, or they are not images.
@@ -42,9 +42,9 @@ def check_range(transform: str, low: float, high: float | None = None, **values
   """Refuses values outside of a range.
 
   Args:
-    transform: whose arguments they are.
-    low, high: of the range, inclusive; None for no upper end.
-    **values: by name.
+    transform: name of the transform with these arguments.
+    low, high: limits of the range, inclusive; None for no upper limit.
+    **values: values by name.
 
   Raises:
     ValueError: naming the first of them.
@@ -57,12 +57,12 @@ def check_range(transform: str, low: float, high: float | None = None, **values
 
 
 def check_pixels(transform: str, low: int, **values) -> None:
-  """Refuses what is not an integer `>= low`.
+  """Refuses values that are not integers `>= low`.
 
   Args:
-    transform: whose arguments they are.
+    transform: name of the transform with these arguments.
     low: smallest legal value.
-    **values: by name.
+    **values: values by name.
 
   Raises:
     ValueError: naming the first of them.
@@ -74,7 +74,7 @@ def check_pixels(transform: str, low: int, **values) -> None:
 
 
 def like(values: jax.Array, dtype) -> jax.Array:
-  """Returns values, of any shape, as a dtype; rounded and clipped if it is integer."""
+  """Casts values of any shape to a dtype; rounds and clips for integer dtypes."""
   if not jnp.issubdtype(dtype, jnp.integer):
     return values.astype(dtype)
   limits = jnp.iinfo(dtype)
@@ -82,7 +82,7 @@ def like(values: jax.Array, dtype) -> jax.Array:
 
 
 def to_unit(images: jax.Array) -> jax.Array:
-  """Returns float32 images from 0 to 1: of integers, 1 is their largest.
+  """Returns float32 images from 0 to 1; for integers, 1 is the largest value.
 
   Args:
     images: of any shape; floats are clipped.
@@ -107,12 +107,12 @@ def from_unit(values: jax.Array, dtype) -> jax.Array:
 def draw_rectangles(key: jax.Array, shape: tuple[int, int, int], *,
                     area: tuple[float, float], aspect: tuple[float, float]
                     ) -> tuple[jax.Array, jax.Array]:
-  """Draws a rectangle anywhere in every image (Szegedy et al., 2015, section 6).
+  """Samples a random rectangle in every image (Szegedy et al., 2015, section 6).
 
-  The first of ten that fits is taken; where none does, the first is cut to fit.
+  The first of ten that fits is taken; if none fits, the first is clipped.
 
   Args:
-    key: of the draws.
+    key: PRNG key.
     shape: (images, height, width).
     area: smallest and largest fraction of the image.
     aspect: smallest and largest ratio of width to height; its logarithm is uniform.

@@ -1,9 +1,9 @@
-"""Transforms that mix pairs of examples and their labels, and a random choice of one.
+"""Transforms that mix pairs of examples and their labels, and a choice of transforms.
 
-Example i is mixed with its neighbour, i + 1 or i - 1. Such pairs stay together in every
-microbatch and data shard of even size, so that the result does not depend on how the
-batch is cut; the last of an odd number is not mixed. Batches are shuffled, so a
-neighbour is any other example.
+Example i is mixed with its neighbour, i + 1 or i - 1. Such pairs are in the same
+microbatch and data shard if these have an even size, so that the result does not depend
+on how the batch is divided. The last of an odd number is not mixed. Batches are
+shuffled, so a neighbour is a random example.
 """
 
 from collections.abc import Callable
@@ -30,13 +30,13 @@ def mixup(batch: Batch, key: jax.Array, *, num_outputs: int, alpha: float = 0.2,
   are not mixed.
 
   Args:
-    batch: inputs of any shape `[batch, ...]`. Labels, where there are some, that are
-      class indices become float `[batch, num_outputs]`, the fraction of each class;
-      others are mixed as they are.
-    key: of the draws.
+    batch: inputs of any shape `[batch, ...]`. Labels that are class indices become
+      float `[batch, num_outputs]`, the fraction of each class; other labels are mixed
+      directly. Labels are optional.
+    key: PRNG key.
     num_outputs: number of classes; an experiment omits it, as the run supplies it.
-    alpha: the fraction of an example is drawn from Beta(alpha, alpha).
-    probability: that an example is mixed.
+    alpha: the fraction of an example is sampled from Beta(alpha, alpha).
+    probability: probability that an example is mixed.
 
   Raises:
     ValueError: for an alpha of 0 or below, or another probability.
@@ -58,11 +58,11 @@ def cutmix(batch: Batch, key: jax.Array, *, num_outputs: int, alpha: float = 1.0
 
   Args:
     batch: images `[batch, height, width, channels]`, and labels as in `mixup`.
-    key: of the draws.
+    key: PRNG key.
     num_outputs: see `mixup`.
-    alpha: the fraction of an image that stays is drawn from Beta(alpha, alpha); more
-      stays where the rectangle, around any point, extends beyond the image.
-    probability: that an example is mixed.
+    alpha: the fraction of an image that is kept is sampled from Beta(alpha, alpha); it
+      is larger if the rectangle extends beyond the image.
+    probability: probability that an example is mixed.
 
   Raises:
     ValueError: for an alpha of 0 or below, or another probability.
@@ -83,13 +83,13 @@ def one_of(batch: Batch, key: jax.Array, *,
            transforms: tuple[Callable[..., Batch], ...]) -> Batch:
   """Applies one of several transforms to every example, each with the same probability.
 
-  All of them are computed for all examples. An example is a choice between `mixup` and
-  `cutmix`.
+  All of them are computed for all examples. A typical use is a choice between `mixup`
+  and `cutmix`.
 
   Args:
     batch: column -> `[batch, ...]`, with `mask`.
-    key: of the choice and of the draws.
-    transforms: to choose from; they have to return the same shapes and dtypes.
+    key: PRNG key.
+    transforms: transforms to choose from; they must return the same shapes and dtypes.
 
   Raises:
     ValueError: if they do not.
@@ -112,7 +112,7 @@ def one_of(batch: Batch, key: jax.Array, *,
 
 
 def neighbours(x: jax.Array) -> jax.Array:
-  """Returns `[n, ...]` with the two of every pair exchanged; an odd last one stays."""
+  """Returns `[n, ...]` with the two of every pair exchanged, except an odd last one."""
   even = len(x) // 2 * 2
   pairs = x[:even].reshape(-1, 2, *x.shape[1:])[:, ::-1].reshape(even, *x.shape[1:])
   return jnp.concatenate([pairs, x[even:]]) if even < len(x) else pairs
@@ -120,13 +120,13 @@ def neighbours(x: jax.Array) -> jax.Array:
 
 def _fractions(batch: Batch, key: jax.Array, alpha: float, probability: float
                ) -> tuple[jax.Array, jax.Array]:
-  """How much of every example stays, float32 `[n]`, and whether it is mixed."""
+  """The fraction of each example to keep, float32 `[n]`, and whether it is mixed."""
   if not 0 < alpha < float('inf'):
     raise ValueError(f'alpha: must be > 0, got {alpha}')
   check_range('mixup, cutmix', 0, 1, probability=probability)
   from scipy.special import betaincinv
 
-  # jax.random.beta draws other numbers for a part of a batch than for the whole.
+  # jax.random.beta gives other numbers for a part of a batch than for the whole.
   n = len(batch['mask'])
   draws = jax.random.uniform(key, (n, 2))
   levels = np.linspace(0, 1, 4097)
@@ -138,7 +138,7 @@ def _fractions(batch: Batch, key: jax.Array, alpha: float, probability: float
 
 def _labels(batch: Batch, num_outputs: int, fraction: jax.Array, mixed: jax.Array
             ) -> Batch:
-  """The mixed labels as a column; no column where there are none."""
+  """The mixed labels as a column; no column without labels."""
   if 'labels' not in batch:
     return {}
   labels = batch['labels']
@@ -150,10 +150,10 @@ def _labels(batch: Batch, num_outputs: int, fraction: jax.Array, mixed: jax.Arra
 def _mean(x: jax.Array, other: jax.Array, fraction: jax.Array, mixed: jax.Array
           ) -> jax.Array:
   fraction = _beside(fraction, x)
-  # What is not mixed is not multiplied by 0 either: the other may hold NaN.
+  # Do not multiply by 0 where examples are not mixed: the other may be NaN.
   return jnp.where(_beside(mixed, x), fraction * x + (1 - fraction) * other, x)
 
 
 def _beside(x: jax.Array, like: jax.Array) -> jax.Array:
-  """`[n]` with axes of 1 for those that another array has."""
+  """`[n]` with trailing axes of size 1, to broadcast against another array."""
   return x.reshape(-1, *[1] * (like.ndim - 1))

@@ -26,21 +26,21 @@ _MOVES = ('rotate', 'shear_x', 'shear_y', 'translate_x', 'translate_y')
 def randaugment(batch: Batch, key: jax.Array, *, layers: int = 2,
                 magnitude: float = 9.0, operations: tuple[str, ...] = OPERATIONS,
                 fill: float = 0.5) -> Batch:
-  """Applies `layers` operations, drawn for each image, one after the other.
+  """Applies `layers` random operations to each image, one after the other.
 
   From Cubuk et al. (*RandAugment: Practical automated data augmentation with a reduced
-  search space*, 2020). At magnitude 10, either way: rotations by 30 degrees, shears by
-  0.3, translations by 0.45 of the image, and factors of 1 - 0.9 or 1 + 0.9 for colour,
-  contrast, brightness and sharpness; solarize inverts all that is brighter than 0, and
-  posterize keeps 4 bits. All are linear in the magnitude (torchvision counts the same
-  to 30).
+  search space*, 2020). At magnitude 10, in either direction: rotations by 30 degrees,
+  shears by 0.3, translations by 0.45 of the image, and factors of 1 - 0.9 or 1 + 0.9
+  for colour, contrast, brightness and sharpness; solarize inverts all that is brighter
+  than 0, and posterize keeps 4 bits. All are linear in the magnitude (torchvision
+  counts the same to 30).
 
   Args:
     batch: images `[batch, height, width, channels]` of bytes, or of floats from 0 to 1.
-    key: of the draws.
+    key: PRNG key.
     layers: number of operations.
-    magnitude: of all of them, 0 to 10.
-    operations: to draw from.
+    magnitude: magnitude of all operations, 0 to 10.
+    operations: operations to choose from.
     fill: the value around an image, 0 to 1.
 
   Raises:
@@ -98,7 +98,7 @@ def _operate(images: jax.Array, chosen: dict[str, jax.Array], strength: float,
 
 
 def _moved(images, chosen, amount, fill):
-  """All five moves in one resampling: an image of another operation gets 0."""
+  """All five moves in one resampling, with 0 for images with other operations."""
   none = jnp.zeros_like(amount)
   turn, shear_x, shear_y, right, down = (
     jnp.where(chosen[name], amount * most, 0) if name in chosen else none
@@ -110,7 +110,7 @@ def _moved(images, chosen, amount, fill):
 
 
 def autocontrast(images: jax.Array) -> jax.Array:
-  """Returns images whose every channel is stretched to 0 to 1.
+  """Returns images with every channel stretched to the range from 0 to 1.
 
   Args:
     images: float32 `[batch, height, width, channels]`, 0 to 1.
@@ -125,7 +125,7 @@ def solarize(images: jax.Array, threshold: float) -> jax.Array:
 
 
 def posterize(images: jax.Array, bits: int) -> jax.Array:
-  """Returns images, of any shape and 0 to 1, of which the upper bits of 8 are kept."""
+  """Returns images, of any shape and 0 to 1, reduced to the upper `bits` of 8."""
   return (_bytes(images) & (256 - 2 ** (8 - bits))) / 255
 
 
@@ -148,7 +148,7 @@ def equalize(images: jax.Array) -> jax.Array:
 
 
 def smooth(images: jax.Array) -> jax.Array:
-  """Returns the mean over 3 x 3 pixels, the middle one 5 times; the border stays.
+  """Returns the mean of 3 x 3 pixels with a central weight of 5; borders are kept.
 
   Args:
     images: float32 `[batch, height, width, channels]`.

@@ -17,8 +17,8 @@ from bigmodels.data.transforms.images import (
 def standardize(batch: Batch, key: jax.Array, *, mean, std) -> Batch:
   """Subtracts a mean and divides by a standard deviation, per channel, in float32.
 
-  An experiment omits `mean` and `std`: they are then fitted on the training split and
-  kept with the run.
+  An experiment omits `mean` and `std`: they are then computed from the training split
+  and stored with the run.
 
   Args:
     batch: inputs `[batch, ..., channels]`.
@@ -26,13 +26,13 @@ def standardize(batch: Batch, key: jax.Array, *, mean, std) -> Batch:
     mean, std: `[channels]`, or one number for all.
 
   Raises:
-    ValueError: for a mean or std of another number of channels.
+    ValueError: for a mean or std with another number of channels.
   """
   del key
   inputs = inputs_of(batch, 'standardize').astype(jnp.float32)
   mean, std = jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32)
   for array in (mean, std):
-    if array.size not in (1, inputs.shape[-1]):  # one channel would become as many
+    if array.size not in (1, inputs.shape[-1]):  # one channel would be broadcast
       raise ValueError(f'standardize: mean and std are of {array.size} channels, the '
                        f'inputs {inputs.shape[1:]} have {inputs.shape[-1]}')
   return {**batch, 'inputs': (inputs - mean) / std}
@@ -43,7 +43,7 @@ def noise(batch: Batch, key: jax.Array, *, std: float) -> Batch:
 
   Args:
     batch: inputs `[batch, ...]`.
-    key: of the draws.
+    key: PRNG key.
     std: standard deviation, in the units of `standardize` if that comes before.
 
   Raises:
@@ -62,8 +62,8 @@ def cutout(batch: Batch, key: jax.Array, *, size: int, fill: float = 0.0) -> Bat
 
   Args:
     batch: images `[batch, height, width, channels]`.
-    key: of the draws.
-    size: of the square, in pixels; at an edge, part of it is outside.
+    key: PRNG key.
+    size: size of the square, in pixels; at an edge, part of it is outside.
     fill: the value; after `standardize`, 0 is the mean.
 
   Raises:
@@ -72,7 +72,7 @@ def cutout(batch: Batch, key: jax.Array, *, size: int, fill: float = 0.0) -> Bat
   n, height, width, _ = images_of(batch, 'cutout').shape
   check_pixels('cutout', 0, size=size)
   centres = jax.random.randint(key, (n, 2), 0, jnp.array([height, width]))
-  corners = centres + 0.5 - size / 2 - 1e-3  # an even size has no middle pixel
+  corners = centres + 0.5 - size / 2 - 1e-3  # an even size has no central pixel
   return _filled(batch, inside(corners, jnp.full((n, 2), size), (height, width)), fill)
 
 
@@ -85,8 +85,8 @@ def erase(batch: Batch, key: jax.Array, *, probability: float = 0.5,
 
   Args:
     batch: images `[batch, height, width, channels]`.
-    key: of the draws.
-    probability: of each image.
+    key: PRNG key.
+    probability: probability for each image.
     area: smallest and largest fraction of the image.
     aspect: smallest and largest ratio of width to height.
     fill: the value; after `standardize`, 0 is the mean.

@@ -40,7 +40,7 @@ def test_what_is_kept_is_what_was_written(opener):
     right(columns)
     assert isinstance(columns['inputs'], np.memmap) and notes == ['3 images scaled']
   assert opener.made == 1
-  assert opener.said == [f'decoding (once; kept in {opener.entry.folder})']
+  assert opener.said == [f'decoding (once; cached in {opener.entry.folder})']
   np.testing.assert_array_equal(np.load(opener.entry.folder / 'inputs.npy'), INPUTS)
   assert sorted(p.name for p in opener.entry.folder.parent.iterdir()) == ['pets']
 
@@ -144,8 +144,8 @@ def test_a_cache_that_can_only_be_read(opener, monkeypatch):
   right(opener()[0])
   labels_moved(opener.entry.folder)
   with pytest.raises(UserError, match=r'--cache_dir: cannot write decoded data to .*: '
-                     'Permission denied; set --cache_dir to another folder; it has '
-                     r'to be made again, since .*labels\.npy: the 262,144 bytes from'):
+                     'Permission denied; set --cache_dir to another folder; it '
+                     r'must be made again, since .*labels\.npy: the 262,144 bytes'):
     opener()
   assert 'labels.npy: the ' in opener.said[-1]
 

@@ -160,7 +160,7 @@ def _of_another_name(folder):
 # name -> what is done to the folder, and the reason that is printed. {}: the folder.
 DAMAGE = {
   'a flipped bit': (_bytes('inputs.npy', _flip(300_000)), (
-    '{}/inputs.npy: the 262,144 bytes from byte 262,144 on are not those that were ')),
+    '{}/inputs.npy: the 262,144 bytes from byte 262,144 on differ from what was ')),
   'a flipped bit of the last part': (_bytes('inputs.npy', _flip(-1)), '524,288 on'),
   'a flipped bit in place': (in_place, '262,144 on'),
   'labels moved by one': (labels_moved, '{}/labels.npy: the 262,144 bytes from byte '

@@ -166,16 +166,16 @@ def test_settings_that_cannot_be(settings, message):
   ('a,b,y\n5%,6%,2\n', ["numbers: '%' is dropped in a, b"]),
   ('a;y\n01.02;1,5\n', [
     "numbers: the file has both decimal marks, '.' in line 2, column 'a': '01.02' and "
-    "',' in line 2, column 'y': '1,5' (decimal= makes text of the others)",
+    "',' in line 2, column 'y': '1,5' (decimal= makes the other columns text)",
     "numbers: ',' is the decimal mark in y, as in line 2, column 'y': '1,5' (decimal= "
     'and thousands= set it)']),
   ('a,y\n07,1\n7,2\n', [
-    "column 'a' has integers with leading zeros: classes of them keep their names, but "
-    '2 different ones are 1 as numbers']),
-  ('a,y\n(5),2\n', ['numbers: those in brackets or with a minus behind them are '
+    "column 'a' has integers with leading zeros: as classes they keep their names, but "
+    '2 different integers become 1 different numbers']),
+  ('a,y\n(5),2\n', ['numbers: those in brackets or with a trailing minus are '
                     'negative in a']),
   ('a,y\n1,1\n-,2\nn/a,3\n-,NA\n', [
-    "missing: 1 'n/a' in a, 1 'NA' in y, 2 '-' in a (missing= says which words are)"]),
+    "missing: 1 'n/a' in a, 1 'NA' in y, 2 '-' in a (missing= sets these words)"]),
 ])
 def test_what_is_inferred_is_printed(read, text, lines):
   assert list(read(text).lines) == lines
@@ -243,7 +243,7 @@ def test_a_missing_word_leaves_a_column_of_numbers(read, word):
   np.testing.assert_array_equal(file.frame['a'], [1.5, NAN, 3])
   said = word.strip(' "')
   assert list(file.lines) == [
-    f'missing: 1 {said!r} in a (missing= says which words are)'] * bool(said)
+    f'missing: 1 {said!r} in a (missing= sets these words)'] * bool(said)
 
 
 @pytest.mark.parametrize('word', PANDAS)
@@ -353,4 +353,4 @@ def test_integers_that_are_more_than_numbers_are_kept_as_text(read, cells, exact
 
 def test_large_integers_as_features_are_named(read):
   [line] = read('a,y\n' + ''.join(f'{i},1\n' for i in IDS)).lines
-  assert '4 different ones are 2 as numbers' in line
+  assert '4 different integers become 2 different numbers' in line

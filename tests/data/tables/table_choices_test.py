@@ -92,12 +92,12 @@ def test_equal_rows_are_counted_and_the_other_choice_is_named(write, context):
   Table(write(copied()), 'y', task='classification').open(context)
   assert line_of(context, 'equal rows:') == (
     'equal rows: 200 of 300 rows equal an earlier one in all columns but y; they stay '
-    'together in one split, since a has another value in most rows, so that these are '
-    'copies (duplicates=keep or drop changes that)')
+    'together in one split, since a has a different value in most rows, so that these '
+    'are copies (duplicates=keep or drop changes that)')
   another = dataclasses.replace(context, kept={})
   Table(write(coded()), 'y', task='classification').open(another)
   told, = [x for x in lines_of(context) if x.startswith('  equal rows: 564 of')]
-  assert 'they are split as all rows are, since no column has' in told
+  assert 'they are split like other rows, since no column has' in told
 
 
 def test_a_table_of_codes_can_be_learned_as_it_is(write, context):
@@ -185,8 +185,8 @@ def test_columns_that_may_be_codes_are_named(write, context, column, found):
   told = [x for x in lines_of(context) if 'may be codes' in x]
   assert bool(told) == bool(found)
   if found:
-    assert told == [f'  numbers that may be codes: k ({found}); categories=A,B makes '
-                    'categories of columns A and B']
+    assert told == [f'  numbers that may be codes: k ({found}); categories=A,B treats '
+                    'columns A and B as categories']
     fits = dataclasses.replace(context, kept={})
     dataclasses.replace(table, categories='k').open(fits)
     assert sum(n.startswith('k=') for n in fitted(fits)['features']) in (
@@ -213,11 +213,11 @@ def test_categories_are_named_by_text_or_tuple(write, context, text, names):
 
 @pytest.mark.parametrize('settings, problem', [
   ({'categories': 'colour'}, "categories: no column 'colour'; did you mean 'color'?"),
-  ({'categories': 'x'}, "categories: column 'x' is lost in one_hot(most=5): not of a "
-   'category of training, and so 0 in all; a text of more than 5 values has '
+  ({'categories': 'x'}, "categories: column 'x' is lost in one_hot(most=5): not in a "
+   'category of training, and so 0 in all; a column with more than 5 values has '
    'none: partial(cleaning.one_hot, most=N) in clean allows N'),
-  ({'categories': 'y', 'task': 'regression'}, "categories: has the label 'y', whose "
-   "values are not classes with task='regression'"),
+  ({'categories': 'y', 'task': 'regression'}, "categories: contains the label 'y', "
+   "whose values are not classes with task='regression'"),
   ({'categories': 'y', 'threshold': 3}, 'not classes with a threshold'),
   ({'duplicates': 'dropp'}, "duplicates: must be one of keep, together, drop or None, "
    "got 'dropp'; did you mean 'drop'?")])

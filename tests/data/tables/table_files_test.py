@@ -113,7 +113,7 @@ def test_unnamed_missing_and_dated_columns(write, context):
   assert columns['inputs'].shape == (80, 1)
   assert '1 columns without a name are skipped' in lines
   assert 'drop_constant: gone dropped' in lines
-  assert 'day DROPPED, its 80 values' in lines
+  assert 'day DROPPED, since it has 80 values' in lines
 
 
 def test_integers_beyond_float32_keep_their_differences(write, context):

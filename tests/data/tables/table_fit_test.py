@@ -78,7 +78,7 @@ def test_few_values_in_a_regression_are_printed(write, context):
   table = Table(write(labelled(numbers([0, 1]))), 'y', task='regression')
   table.open(context)
   assert line_of(context, 'label:') == (
-    'label: y, 0 to 1; of its few values task=classification makes classes')
+    'label: y, 0 to 1; task=classification turns its few values into classes')
 
 
 def test_classes_that_a_split_lacks_are_printed(write, context):
@@ -123,12 +123,12 @@ def filled(fraction, value):
    {'duplicates': 'drop'}, 'drop_duplicates: rows (100 of 200, 50%): dropped; '
    'duplicates=together keeps them'),
   ([('a', 'name', 'y'), *((i % 9, f'n{i}', i % 2) for i in range(200))], {},
-   'one_hot: name (200 of 200, 100%): not of a category of training, and so 0 '
-   'in all; a text of more than 50 values has none: partial(cleaning.one_hot, most=N)'),
+   'one_hot: name (200 of 200, 100%): not in a category of training, and so 0 '
+   'in all; a column with more than 50 values has none: partial(cleaning.one_hot, '),
   ([('a', 'y'), *((i, i % 2 if i % 10 else '') for i in range(200))], {},
    '20 of 200 rows (10%) have no value of y and are dropped'),
   ([('a', 'b', 'y'), *((i, 1 if i % 5 else '', i % 2) for i in range(200))], {},
-   'drop_constant: b (40 of 200, 20%): other than the rest of a column that is'),
+   'drop_constant: b (40 of 200, 20%): different from the rest of a dropped col'),
   ([('a', 'b', 'y'), *((i, '', i % 2) for i in range(200))], {}, None),
   ([('a', 'b', 'y'), *((i, 7, i % 2) for i in range(200))], {}, None)])
 def test_more_than_a_twentieth_is_a_warning(write, context, rows, settings, warning):
@@ -158,10 +158,10 @@ def test_losses_of_another_file_are_warnings_too(write, context):
   found = lines_of(context)[before:]
   assert found[:2] == [
     'new.csv: 100 rows, 1 columns of numbers, 2 of text',
-    '  test: 100 rows, cleaned as those that the run was fitted to']
+    '  test: 100 rows, cleaned like those the run was fitted to']
   clipped, unseen = found[2:]
   assert clipped.startswith('warning: new.csv: clip_outliers: a (')
-  assert unseen.startswith('warning: new.csv: one_hot: w (33 of 100, 33%): not of a c')
+  assert unseen.startswith('warning: new.csv: one_hot: w (33 of 100, 33%): not in a c')
   test.open(context)
   assert len(lines_of(context)) == before + 4  # once
 
@@ -198,11 +198,11 @@ def test_columns_that_only_the_test_file_lacks(write, context, column, train, te
 
 
 @pytest.mark.parametrize(('start', 'step', 'said'), [
-  (0, 1, None), (1_000_000, 1, None), (1_700_000_000, 1, '1700000000 and 1700000099'),
-  (1_700_000_000, 10_000_000, None), (-1_700_000_000, 1, '-1700000000 and -1699999901'),
-  (1e15, 1e9, None), (1e15, 1e8, '1e+15 and 1.0000099e+15'),
-  (16_777_216, 0.25, '16777216 and 16777240.75'),
-  (100_000, 0.001, '100000 and 100000.099'), (0.5, 0.001, None), (1e-30, 1e-32, None)])
+  (0, 1, None), (1_000_000, 1, None), (1_700_000_000, 1, '1700000000 to 1700000099'),
+  (1_700_000_000, 10_000_000, None), (-1_700_000_000, 1, '-1700000000 to -1699999901'),
+  (1e15, 1e9, None), (1e15, 1e8, '1e+15 to 1.0000099e+15'),
+  (16_777_216, 0.25, '16777216 to 16777240.75'),
+  (100_000, 0.001, '100000 to 100000.099'), (0.5, 0.001, None), (1e-30, 1e-32, None)])
 @pytest.mark.parametrize('label', [True, False])
 def test_a_column_that_float32_rounds_much_is_a_warning(
   write, context, start, step, said, label):
@@ -215,7 +215,7 @@ def test_a_column_that_float32_rounds_much_is_a_warning(
   assert len(found) == (said is not None)
   if said:
     name = 'y' if label else 'a'
-    assert f'column {name!r} lies between {said}: float32 rounds it by' in found[0]
+    assert f'column {name!r} ranges from {said}: float32 rounds it by' in found[0]
 
 
 def test_standardized_columns_are_not_rounded_much(write, context):

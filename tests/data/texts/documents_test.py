@@ -77,7 +77,7 @@ def test_text_that_is_not_there(tmp_path, monkeypatch):
     TextFiles('data', pattern='*.md').read('train', HERE)
   with pytest.raises(UserError, match=r"pattern: .* got '/x'"):
     TextFiles('data', pattern='/x').read('train', HERE)
-  with pytest.raises(UserError, match=r"of 1 files none falls to '(train|validation)'"):
+  with pytest.raises(UserError, match=r"none of 1 files is in '(train|validation)'"):
     for split in ('train', 'validation'):
       TextFiles('data').read(split, HERE)
   context = DataContext(str(tmp_path / 'data'), None, {})

@@ -159,7 +159,7 @@ def test_a_subset_of_classes_that_are_not_there(context):
   pets(context)
   with pytest.raises(UserError, match=r"no class 'dogg'; did you mean 'dog'"):
     Subset(Tfds('pets'), ('dogg',)).open(context)
-  with pytest.raises(UserError, match='Subset: 11 classes of a dataset that has 10'):
+  with pytest.raises(UserError, match='Subset: 11 classes of a dataset with 10'):
     Subset(Tfds('cifar10'), tuple('abcdefghijk')).open(context)
 
 

@@ -94,7 +94,7 @@ def test_a_damaged_file_costs_the_examples_that_are_hurt(context):
 def test_a_split_without_a_whole_example_is_refused(context):
   data = pets(context, [TRUNCATED] * 5)
   for read in (data.load, functools.partial(data.read, np.arange(2))):
-    with pytest.raises(UserError, match="pets: of the first 5 examples of 'train' none "
+    with pytest.raises(UserError, match="pets: none of the first 5 examples of 'train' "
                        'can be decoded: OSError'):
       read()
 

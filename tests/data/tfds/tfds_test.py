@@ -53,7 +53,7 @@ def test_what_is_kept_of_a_split_is_without_damage(context):
 
 
 def test_a_fitted_split_is_never_resident(context):
-  with pytest.raises(UserError, match='so it cannot be held in memory'):
+  with pytest.raises(UserError, match='so it cannot be kept in memory'):
     of_any_size(context).open(context).load()
 
 
