@@ -1,9 +1,9 @@
-"""A small BERT that learns to fill in masked words, of movie reviews or any text.
+"""A small BERT that learns to fill in masked words in movie reviews or any text.
 
   python run.py --experiment=bert_mlm --data_dir=DIR      # DIR holds sst2/
   python run.py --experiment=bert_mlm --config.path=FILE_OR_FOLDER
 
-`sst2_bert` can then start from it. Without a path it reads the very sentences that are
+`sst2_bert` can then start from it. Without a path it reads the same sentences that are
 classified later, which helps (Krishna et al., *Downstream datasets make surprisingly
 good pretraining corpora*, 2022). It masks 30 % of a text, twice as much as BERT, and
 learns more from each step (Wettig et al., *Should you mask 15% in masked language

@@ -1,6 +1,6 @@
 """Advantage actor-critic balances a pole: environments, policy and update in one step.
 
-CartPole-v1 gives a reward of 1 a step for at most 500 steps; Gymnasium calls a mean
+CartPole-v1 gives a reward of 1 per step for at most 500 steps; Gymnasium calls a mean
 return of 475 solved. `--config.ppo=True` makes several clipped updates on each rollout.
 """
 

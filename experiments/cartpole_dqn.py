@@ -1,6 +1,6 @@
 """Deep Q-learning balances a pole: double, with a replay buffer and a target network.
 
-CartPole-v1 gives a reward of 1 a step for at most 500 steps; Gymnasium calls a mean
+CartPole-v1 gives a reward of 1 per step for at most 500 steps; Gymnasium calls a mean
 return of 475 solved.
 """
 

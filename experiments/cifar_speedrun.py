@@ -1,8 +1,8 @@
-"""94 % on CIFAR-10 in the least time: Jordan's airbench, 2025, with Muon.
+"""94 % on CIFAR-10 in the shortest time: Jordan's airbench, 2025, with Muon.
 
   python run.py --experiment=cifar_speedrun --data_dir=DIR --require_backend=gpu
 
-The published figure is 2.59 seconds on one A100 for 94.01 %, compilation aside.
+The published result is 94.01 % in 2.59 seconds on one A100, without compilation.
 """
 
 from functools import partial

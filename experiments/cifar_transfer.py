@@ -5,9 +5,9 @@
   python run.py --experiment=cifar_transfer --data_dir=DIR --init_from=runs/six
   python run.py --experiment=cifar_transfer --data_dir=DIR
 
-The second command takes all but the head from the first one's run, the third one learns
-from scratch. --config.body=0 freezes what was taken, batch statistics too; 0.1 lets it
-learn ten times slower than the head.
+The second command loads everything except the head from the first run; the third one
+learns from scratch. --config.body=0 freezes the loaded layers, including their batch
+statistics; 0.1 trains them at a tenth of the learning rate of the head.
 """
 
 from functools import partial
@@ -31,7 +31,7 @@ def config(*, pretrain: bool = False, each: int = 25, steps: int = 300,
            seed: int = 0) -> Experiment:
   cifar = data.Tfds('cifar10')
   if not body and not init_from:
-    raise ValueError('body=0 keeps the layers as they are: needs --init_from')
+    raise ValueError('body=0 freezes the layers: needs --init_from')
   classes = SIX if pretrain else FOUR
   return Experiment(
     model=partial(models.CifarResNet, num_outputs=len(classes), depth=depth),

@@ -1,4 +1,4 @@
-"""A small convolutional network on the digits inside scikit-learn; no download."""
+"""A small convolutional network on the digits of scikit-learn; no download."""
 
 from functools import partial
 

@@ -1,6 +1,6 @@
-"""DCGAN on the digits inside scikit-learn; no download: about a minute on two cores.
+"""DCGAN on the digits of scikit-learn; no download; about a minute on two cores.
 
-`--config.classifier=WORKDIR` of a run of `digits_cnn` measures its images.
+`--config.classifier=WORKDIR`, a run of `digits_cnn`, evaluates its images.
 """
 
 from functools import partial

@@ -1,11 +1,11 @@
-"""GPT-2 of 124 million parameters, as nanoGPT trains it on eight A100.
+"""GPT-2 with 124 million parameters, as nanoGPT trains it on eight A100s.
 
   python run.py --experiment=gpt2_124m --config.path=FOLDER \\
     --config.tokenizer=tokenizer.json
 
-Without a path it reads the Python standard library, without a tokenizer bytes;
-`tokenizer.json` is GPT-2's own, as Hugging Face keeps it. From its published weights:
---init_from=model.safetensors.
+Without a path it reads the Python standard library; without a tokenizer, tokens are
+bytes. `tokenizer.json` is GPT-2's, from Hugging Face. To start from its published
+weights: --init_from=model.safetensors.
 """
 
 from functools import partial

@@ -1,4 +1,4 @@
-"""GPT-3 of 175 billion parameters (Brown et al., 2020), for counting and planning.
+"""GPT-3 with 175 billion parameters (Brown et al., 2020), for planning.
 
   python run.py --experiment=gpt3_175b --mode=shapes
   python run.py --experiment=gpt3_175b --mode=plan --topology=v5p:8x8x8 \\
@@ -27,7 +27,7 @@ def config(*, path: str | None = None, tokenizer: str | None = None,
     model=models.Gpt(vocabulary=50257, length=length, depth=96, width=12288, heads=96,
                      remat='full'),
     task=tasks.next_token,
-    # Table 2.1 and appendix B: 3.2 million tokens a batch, 300 billion in all.
+    # Table 2.1 and appendix B: 3.2 million tokens per batch, 300 billion in total.
     optimizer=partial(
       optax.chain, optax.clip_by_global_norm(1.0), partial(
         optax.adamw, b2=0.95, weight_decay=0.1, mask=optim.weights,

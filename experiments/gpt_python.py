@@ -1,9 +1,9 @@
-"""A GPT that writes Python: trained on the standard library, which is always there.
+"""A GPT that writes Python, trained on the standard library; no download.
 
   python run.py --experiment=gpt_python
   python run.py --mode=sample --workdir=runs/... --prompt="def main():" --tokens=64
 
-Any other text with --config.path=FILE_OR_FOLDER.
+--config.path=FILE_OR_FOLDER trains on any other text.
 """
 
 from functools import partial

@@ -3,10 +3,10 @@
   python run.py --experiment=imagenet_resnet50 --mode=download --data_dir=DIR
   python run.py --experiment=imagenet_resnet50 --data_dir=DIR --workdir=W
 
-Their settings for 256 images a step (*Accurate, large minibatch SGD*, section 5.1),
-with 5 epochs of warm-up. The learning rate grows in proportion to the batch:
+Their settings for 256 images per step (*Accurate, large minibatch SGD*, section 5.1),
+with 5 epochs of warm-up. Scale the learning rate with the batch size:
 --config.batch_size=1024 --config.learning_rate=0.4. The dataset must first be
-downloaded by hand from image-net.org: TFDS says where to put it.
+downloaded manually from image-net.org; TFDS prints where to put it.
 """
 
 from functools import partial
@@ -19,7 +19,7 @@ from bigmodels.data import images, transforms
 from bigmodels.models import sharding_rules
 from bigmodels.optim import schedules
 
-# Of the training images, red, green and blue, as in every implementation.
+# Statistics of the training images: red, green, blue, as in other implementations.
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 

@@ -1,8 +1,8 @@
 """Three convolutions on MNIST: 5 epochs, about a minute on two cores.
 
-With `--config.generated=WORKDIR` of a run such as one of `mnist_dcgan` it learns from
-its images alone: the test accuracy is then the classification accuracy score of that
-generator (Ravuri and Vinyals, 2019).
+With `--config.generated=WORKDIR`, a run of `mnist_dcgan` for example, it learns only
+from generated images. The test accuracy is then the classification accuracy score of
+that generator (Ravuri and Vinyals, 2019).
 """
 
 from functools import partial

@@ -1,9 +1,9 @@
 """DCGAN on MNIST, class-conditional.
 
-`--config.classifier=WORKDIR` of a run of `mnist_cnn` measures the images: how many the
-classifier assigns to the class they were generated for, and Frechet distance, precision
-and recall in the space of its features. For the classification accuracy score train on
-them: `--experiment=mnist_cnn --config.generated=WORKDIR` of this run.
+`--config.classifier=WORKDIR`, a run of `mnist_cnn`, evaluates the images: the fraction
+that the classifier assigns to the intended class, and Frechet distance, precision and
+recall in its feature space. For the classification accuracy score, train on them:
+`--experiment=mnist_cnn --config.generated=WORKDIR` with the workdir of this run.
 """
 
 from functools import partial

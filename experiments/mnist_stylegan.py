@@ -1,4 +1,4 @@
-"""A small StyleGAN2 on MNIST, class-conditional; see `mnist_dcgan` for its measures.
+"""A small StyleGAN2 on MNIST, class-conditional; see `mnist_dcgan` for its evaluation.
 
 The gradient penalty of the discriminator is R1 (Mescheder et al., *Which training
 methods for GANs do actually converge?*, 2018). With a weight of 0.01, that of Karras et

@@ -4,13 +4,14 @@ The numbers are those of the paper's Extended Data Table 1: batches of 32, one u
 every 4 actions, here one in each of 4 games; a target network 10,000 updates old; a
 discount of 0.99; errors and rewards clipped at 1; RMSProp, centred, at 0.00025 with a
 decay of 0.95; the probability of a random action from 1 to 0.1 over the first million
-actions; 50,000 actions before the first update. RMSProp's 0.01 under the root is of
-gradients summed over the batch there, of their mean here: 0.01 / 32^2.
+actions; 50,000 actions before the first update. RMSProp's 0.01 under the root is for
+gradients summed over the batch; here gradients are averaged, so it is 0.01 / 32^2.
 
-Not as in the paper: the buffer keeps 100,000 transitions instead of a million (3.5 GB
-instead of 35, and each checkpoint has it: set `learner.replay_capacity` as memory
-allows), the run is 10 million actions instead of 50, and in the 30 games of an
-evaluation no action is random (there: 5 %), only the number of no-ops at the start.
+Differences from the paper: the buffer has 100,000 transitions instead of a million (3.5
+GB instead of 35, and each checkpoint contains it: set `learner.replay_capacity` as
+memory allows), a run is 10 million actions instead of 50, and in the 30 games of an
+evaluation no action is random (5 % in the paper), only the number of no-ops at the
+start.
 
 The paper's mean score after 50 million actions is 18.9 of at most 21; a human's 9.3,
 random play's -20.7 (its Extended Data Table 2).

@@ -20,7 +20,7 @@ from bigmodels.optim import schedules
 def config(*, steps: int = 2000, batch_size: int = 12, length: int = 64,
            depth: int = 4, heads: int = 4, width: int = 128, dropout: float = 0.0,
            learning_rate: float = 1e-3, seed: int = 0) -> Experiment:
-  # The last tenth, as nanoGPT has it: TFDS halves it.
+  # The last tenth, as in nanoGPT; TFDS halves it.
   source = data.Packed(texts.TfdsText('tiny_shakespeare'), tokenizers.Characters(),
                        length)
   return Experiment(

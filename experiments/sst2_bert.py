@@ -1,9 +1,9 @@
-"""Is a movie review good or bad: a small BERT, from scratch or pre-trained.
+"""Sentiment of movie reviews: a small BERT, from scratch or pre-trained.
 
   python run.py --experiment=sst2_bert --data_dir=DIR     # DIR holds sst2/
   python run.py --experiment=sst2_bert --data_dir=DIR --init_from=RUN_OF_BERT_MLM
 
---config.frozen=1 leaves the embeddings and the lowest block of the encoder as they are.
+--config.frozen=1 freezes the embeddings and the lowest block of the encoder.
 """
 
 from functools import partial
@@ -41,7 +41,7 @@ def config(*, vocabulary: int = 4000, epochs: float = 6, batch_size: int = 32,
     evaluate_every=Duration(epochs=1),
     duration=Duration(epochs=epochs),
     monitor=Monitor(metric='validation/accuracy', goal='max'),
-    # Only looked at with --init_from: the classifier's own layers begin afresh.
+    # Only used with --init_from: the classifier's own layers are initialised.
     init_pattern='encoder/.*',
     rules=sharding_rules.TRANSFORMER,
     seed=seed)

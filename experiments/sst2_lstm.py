@@ -1,4 +1,4 @@
-"""Is a movie review good or bad: an LSTM that reads it both ways.
+"""Sentiment of movie reviews: a bidirectional LSTM.
 
   python run.py --experiment=sst2_lstm --data_dir=DIR     # DIR holds sst2/
 """

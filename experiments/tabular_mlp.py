@@ -1,12 +1,12 @@
-"""A multi-layer perceptron on any CSV file; on a bundled table if none is named.
+"""A multi-layer perceptron on any CSV file, or on a bundled table.
 
   python run.py --experiment=tabular_mlp --config.path=housing.csv \\
     --config.label=median_house_value --config.threshold=median
 
-What is done to the file is printed. --config.categories=a,b makes categories of the
-columns a and b of numbers, or classes of the numbers of the label;
---config.duplicates=keep, together or drop says what becomes of equal rows. The batch is
-of 128 examples, or of an eighth of fewer.
+All changes to the data are printed. --config.categories=a,b treats the numeric columns
+a and b as categories, or the numbers of the label as classes.
+--config.duplicates=keep, together or drop sets the treatment of equal rows. The batch
+size is 128, or an eighth of the training split if that is smaller.
 """
 
 from functools import partial
@@ -38,14 +38,14 @@ def config(*, path: str | None = None, label: str | None = None,
   given = {name: value for name, value in of_file.items() if value is not None}
   if path is None:
     if label is not None or given:
-      raise ValueError(f'{next(iter(given), "label")}: is of a file: set path as well')
+      raise ValueError(f'{next(iter(given), "label")}: is for a file: set path as well')
     bundled = 'breast_cancer' if task == 'classification' else 'diabetes'
     table, clean = data.ScikitTable(bundled, splits=SPLITS), (transforms.standardize,)
   elif label is None:
-    raise ValueError('label: name the column to predict, --config.label=COLUMN')
+    raise ValueError('label: set the column to predict, --config.label=COLUMN')
   else:
     table = data.Table(path, label, task=task, splits=SPLITS, **given)
-    clean = ()  # the table's own steps end with standardising
+    clean = ()  # the table's default steps end with standardize
 
   def batches(split, size):
     return data.Batches(source=table.split(split), batch_size=size, transforms=clean)

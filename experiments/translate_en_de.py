@@ -1,4 +1,4 @@
-"""A small Transformer that translates picture captions from English into German.
+"""A small Transformer that translates image captions from English into German.
 
   python run.py --experiment=translate_en_de --data_dir=DIR     # DIR holds multi30k/
   python run.py --mode=sample --workdir=runs/... --prompt="A dog runs." --beams=4
