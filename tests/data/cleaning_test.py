@@ -23,18 +23,18 @@ def fitted(entry, train, frame):
 def test_drop_duplicates_keeps_the_first_of_each_in_order():
   frame = {'a': np.array([2.0, 1.0, 2.0, np.nan, np.nan, 2.0]),
            'b': texts('x', 'x', 'x', '', '', 'y')}
-  after, told = fitted(cleaning.drop_duplicates, frame, frame)
+  after, description = fitted(cleaning.drop_duplicates, frame, frame)
   np.testing.assert_array_equal(after['a'], [2, 1, np.nan, 2])
   assert after['b'].tolist() == ['x', 'x', '', 'y']
-  assert told == '2 of 6 rows dropped, equal to an earlier one'
+  assert description == '2 of 6 rows dropped, equal to an earlier one'
   assert cleaning.drop_duplicates().drops_rows
 
 
 def test_drop_incomplete_drops_rows_with_any_missing_value():
   frame = {'a': np.array([1.0, np.nan, 3.0]), 'b': texts('x', 'y', '')}
-  after, told = fitted(cleaning.drop_incomplete, frame, frame)
+  after, description = fitted(cleaning.drop_incomplete, frame, frame)
   assert after['a'].tolist() == [1.0] and after['b'].tolist() == ['x']
-  assert told == '2 of 3 rows dropped, with a missing value'
+  assert description == '2 of 3 rows dropped, with a missing value'
 
 
 def test_drop_constant_looks_at_the_training_rows_only():
@@ -43,9 +43,9 @@ def test_drop_constant_looks_at_the_training_rows_only():
            'varied': np.array([1.0, 2.0, 1.0])}
   rows = {name: column[:1] for name, column in train.items()}
   rows['same'] = np.array([7.0])
-  after, told = fitted(cleaning.drop_constant, train, rows)
+  after, description = fitted(cleaning.drop_constant, train, rows)
   assert list(after) == ['sometimes', 'varied']
-  assert told == 'same, none, word dropped'
+  assert description == 'same, none, word dropped'
 
 
 @pytest.fixture
@@ -77,18 +77,18 @@ def test_fill_missing_numbers_as_scikit_learn(numbers):
 def test_fill_missing_texts_as_scikit_learn():
   impute = pytest.importorskip('sklearn.impute')
   column = texts('a', '', 'bb', 'a', '')
-  after, told = fitted(cleaning.fill_missing, {'t': column}, {'t': column})
+  after, description = fitted(cleaning.fill_missing, {'t': column}, {'t': column})
   expected = impute.SimpleImputer(
     missing_values='', strategy='constant', fill_value='missing').fit_transform(
       column[:, None])
   assert after['t'].tolist() == expected[:, 0].tolist()
-  assert told == "2 values of t by the category 'missing'"
+  assert description == "2 values of t by the category 'missing'"
 
 
 def test_fill_missing_tells_number_and_column():
   frame = {'bedrooms': np.array([400.0, np.nan, 470.0, np.nan])}
-  _, told = fitted(cleaning.fill_missing, frame, frame)
-  assert told == '2 values of bedrooms by the training median 435'
+  _, description = fitted(cleaning.fill_missing, frame, frame)
+  assert description == '2 values of bedrooms by the training median 435'
 
 
 def test_one_hot_as_scikit_learn():
@@ -107,10 +107,10 @@ def test_one_hot_as_scikit_learn():
 
 def test_one_hot_drops_texts_with_too_many_values_and_says_so():
   frame = {'name': texts(*'abcdef'), 'kind': texts(*'xyxyxy'), 'n': np.arange(6.0)}
-  after, told = fitted(partial(cleaning.one_hot, most=5), frame, frame)
+  after, description = fitted(partial(cleaning.one_hot, most=5), frame, frame)
   assert list(after) == ['kind=x', 'kind=y', 'n']
-  assert 'name DROPPED, since it has 6 values, more than 5' in told
-  assert 'kind as 2 columns' in told
+  assert 'name DROPPED, since it has 6 values, more than 5' in description
+  assert 'kind as 2 columns' in description
 
 
 def test_standardize_as_scikit_learn(numbers):
@@ -132,16 +132,16 @@ def test_clip_outliers_limits_are_deviations_of_a_normal_distribution():
   train = {'a': np.random.default_rng(2).normal(10, 2, 200_000)}
   rows = {'a': np.array([-1e9, 10.0, 1e9, np.nan])}
   entry = partial(cleaning.clip_outliers, deviations=3)
-  after, told = fitted(entry, train, rows)
+  after, description = fitted(entry, train, rows)
   np.testing.assert_allclose(after['a'], [4, 10, 16, np.nan], atol=0.1)
-  assert told.startswith('2 values of a to ')
+  assert description.startswith('2 values of a to ')
 
 
 def test_clip_outliers_leaves_a_column_whose_quartiles_are_equal():
   frame = {'mostly zero': np.array([0.0] * 9 + [50.0])}
-  after, told = fitted(cleaning.clip_outliers, frame, frame)
+  after, description = fitted(cleaning.clip_outliers, frame, frame)
   assert after['mostly zero'].max() == 50
-  assert told == 'nothing'
+  assert description == 'nothing'
 
 
 def test_log_skewed_takes_only_long_tails():
@@ -149,8 +149,8 @@ def test_log_skewed_takes_only_long_tails():
   train = {'tail': generator.lognormal(3, 1, 500), 'normal': generator.normal(size=500),
            'signed': generator.lognormal(0, 1, 500) - 1,
            'flag': (generator.random(500) < 0.05).astype(float)}
-  after, told = fitted(cleaning.log_skewed, train, train)
-  assert told == 'tail'
+  after, description = fitted(cleaning.log_skewed, train, train)
+  assert description == 'tail'
   median = np.median(train['tail'])
   np.testing.assert_allclose(after['tail'], np.log(1 + train['tail'] / median))
   for name in ('normal', 'signed', 'flag'):

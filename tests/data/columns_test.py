@@ -164,7 +164,7 @@ def hidden(value, at, dtype=float):
   (hidden('x', (5, 0), object), r"got object, such as 'x' at inputs\[5, 0\]"),
   (np.zeros((6, 1), 'M8[ns]'), r'got datetime64\[ns\].*np\.timedelta64'),
   (np.zeros(6, [('a', float)]), r'structured_to_unstructured'),
-  (hidden(1e39, (4, 1)), r'inputs\[4, 1\] is 1e\+39, beyond float32, whose largest number'),
+  (hidden(1e39, (4, 1)), r'inputs\[4, 1\] is 1e\+39, beyond float32, whose largest'),
   (hidden(-1e300, (0, 1)), r'inputs\[0, 1\] is -1e\+300, beyond float32'),
   (hidden(2**31, (1, 0), np.int64), r'inputs\[1, 0\] is 2147483648, beyond int32'),
   (hidden(-(2**40), (5, 1), np.int64), r'inputs\[5, 1\] is -1099511627776, beyond'),

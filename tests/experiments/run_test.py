@@ -65,11 +65,11 @@ OVERRIDES = {
 
 def _made_texts(folder) -> None:
   """Files as the experiments on text want them, of words drawn at random."""
-  chance = np.random.default_rng(0)
+  rng = np.random.default_rng(0)
   words = np.array(['a', 'dog', 'runs', 'over', 'the', 'green', 'field', 'and', 'some'])
 
   def lines(count):
-    return [' '.join(chance.choice(words, chance.integers(3, 9))) for _ in range(count)]
+    return [' '.join(rng.choice(words, rng.integers(3, 9))) for _ in range(count)]
 
   for name, files in {'sst2': ('train', 'dev', 'test'), 'multi30k': (
     'train', 'val', 'test_2016_flickr')}.items():
@@ -85,12 +85,12 @@ def _made_texts(folder) -> None:
 
 def _made_imagenet(folder) -> None:
   """Pictures of many sizes and 1,000 classes, as TFDS prepares ImageNet."""
-  chance = np.random.default_rng(0)
+  rng = np.random.default_rng(0)
 
   def records(count):
-    sizes = chance.integers(30, 60, (count, 2))
+    sizes = rng.integers(30, 60, (count, 2))
     return [prepared.record(
-      prepared.jpeg(chance.integers(0, 256, (*size, 3), dtype=np.uint8)),
+      prepared.jpeg(rng.integers(0, 256, (*size, 3), dtype=np.uint8)),
       37 * i % 1000, f'n{i}.JPEG') for i, size in enumerate(sizes)]
 
   prepared.write(folder, {'train': records(40), 'validation': records(10)},
@@ -122,9 +122,9 @@ def _small(name: str, folder):
       b.source, documents=texts.TextFiles(str(folder / 'text.txt')), selected=k))
       for k, b in every.items()}
   if name in SHAPES:
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     every = {k: dataclasses.replace(b, batch_size=8, source=data.Arrays(
-      inputs=chance.integers(0, 256, (40, *SHAPES[name]), dtype=np.uint8),
+      inputs=rng.integers(0, 256, (40, *SHAPES[name]), dtype=np.uint8),
       labels=np.arange(40) % 4)) for k, b in every.items()}
   return dataclasses.replace(
     experiment, train=every.pop('train'), evals=every, duration=Duration(steps=2))

@@ -11,10 +11,10 @@ from bigmodels.modes import train
 
 def blobs(folder, name, count=150, kinds=('a', 'b', 'c'), swapped=False):
   """Rows of three kinds, far apart."""
-  chance = np.random.default_rng(0)
+  rng = np.random.default_rng(0)
   lines = ['wide,long,kind' if swapped else 'long,wide,kind']
   for i in range(count):
-    row = [f'{chance.normal(4 * (i % 3)):.4f}', f'{chance.normal(-3 * (i % 3)):.4f}']
+    row = [f'{rng.normal(4 * (i % 3)):.4f}', f'{rng.normal(-3 * (i % 3)):.4f}']
     lines.append(','.join([*(row[::-1] if swapped else row), kinds[i % 3]]))
   (folder / name).write_text('\n'.join(lines) + '\n')
   return folder / name

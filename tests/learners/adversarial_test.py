@@ -49,10 +49,10 @@ class Dots(nn.Module):
 
 
 def batch(n=6, first=0, masked=0):
-  chance = np.random.default_rng(first)
+  rng = np.random.default_rng(first)
   rows = np.arange(first, first + n, dtype=np.int32)
   mask = (np.arange(n) < n - masked).astype(np.float32)
-  return {'inputs': chance.uniform(-1, 1, (n, 4, 4, 1)).astype(np.float32),
+  return {'inputs': rng.uniform(-1, 1, (n, 4, 4, 1)).astype(np.float32),
           'labels': rows % 3, 'mask': mask, 'row': np.where(mask > 0, rows, 0)}
 
 
@@ -106,11 +106,12 @@ def test_a_step_is_one_of_the_discriminator_and_then_one_of_the_generator():
   judging, = jax.random.split(judging, 1)
   slope = jax.jit(jax.grad(lambda p: task.discriminator(p, {}, data, judging)[0]))(
     before.params)['discriminator']
-  judge = jax.tree.map(lambda p, g: p - 0.2 * g, before.params['discriminator'], slope)
-  chex.assert_trees_all_close(after.params['discriminator'], judge, rtol=1e-5)
+  updated = jax.tree.map(
+    lambda p, g: p - 0.2 * g, before.params['discriminator'], slope)
+  chex.assert_trees_all_close(after.params['discriminator'], updated, rtol=1e-5)
   loss, slope = jax.jit(jax.value_and_grad(
     lambda p: task.generator(p, {}, data, making)[0]))(
-      {**before.params, 'discriminator': judge})
+      {**before.params, 'discriminator': updated})
   chex.assert_trees_all_close(after.params['generator'], jax.tree.map(
     lambda p, g: p - 0.1 * g, before.params['generator'], slope['generator']),
     rtol=1e-5)

@@ -44,7 +44,7 @@ LAYOUTS = {  # mesh, strategy, microbatches
 }
 
 
-def pictures(size: int, channels: int, length: int = 80) -> data.Arrays:
+def images(size: int, channels: int, length: int = 80) -> data.Arrays:
   """Images of noise that are brighter the higher the class."""
   rng = np.random.default_rng(0)
   labels = np.arange(length) % 10
@@ -58,7 +58,7 @@ def cifar_cnn() -> Experiment:
   experiment = resolving.resolve('cifar_cnn', {
     'learning_rate': '3e-4', 'model.widths': '(16, 32)', 'model.hidden': '(64,)',
   }).experiment
-  made = pictures(32, 3)
+  made = images(32, 3)
   return dataclasses.replace(
     experiment, train=dataclasses.replace(
       experiment.train, source=made.split('train'), batch_size=16),
@@ -68,7 +68,7 @@ def cifar_cnn() -> Experiment:
 
 
 def mlp(batch_norm: bool = False, resident: bool = True) -> Experiment:
-  made = pictures(8, 1)
+  made = images(8, 1)
   return Experiment(
     model=models.Mlp(10, (64, 64), dropout=0.3, batch_norm=batch_norm),
     task=tasks.classification,

@@ -113,7 +113,7 @@ def test_bytes_that_end_early_are_bright_enough_together():
   drawn = plots.classification(_outputs(), lambda rows: images[rows], None)
   shown = [a.images[0].get_array() for a in drawn['Most confident mistakes'].axes
            if a.images]
-  assert shown and all(picture.max() == 1 for picture in shown)
+  assert shown and all(image.max() == 1 for image in shown)
 
 
 @pytest.mark.parametrize('classes', [2, 3, 50])

@@ -133,9 +133,9 @@ def language_model(model, size=16):
   """Advance of a small random model, its full forward pass, and the shapes seen."""
   shapes = jax.eval_shape(partial(model.init, train=False), KEY,
                           jnp.zeros((1, 4), jnp.int32))['params']
-  chance = np.random.default_rng(0)
+  rng = np.random.default_rng(0)
   params = jax.tree.map_with_path(  # with much to say
-    lambda path, p: np.float32((path[-1].key == 'scale') + chance.normal(
+    lambda path, p: np.float32((path[-1].key == 'scale') + rng.normal(
       0, 0.8, p.shape)), shapes)
   seen = []
 

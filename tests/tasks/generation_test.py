@@ -50,8 +50,8 @@ class Dots(nn.Module):
 
 def batch(n=4, masked=0, filled=0.0):
   """The last examples are masked, and hold whatever they are filled with."""
-  chance = np.random.default_rng(0)
-  images = chance.uniform(-1, 1, (n, 4, 4, 1)).astype(np.float32)
+  rng = np.random.default_rng(0)
+  images = rng.uniform(-1, 1, (n, 4, 4, 1)).astype(np.float32)
   mask = (np.arange(n) < n - masked).astype(np.float32)
   images[mask == 0] = filled
   return {'inputs': images, 'labels': np.arange(n, dtype=np.int32) % 3, 'mask': mask}
@@ -85,7 +85,7 @@ def test_no_side_gets_a_gradient_from_the_loss_of_the_other(name, penalty):
     chex.assert_trees_all_equal(
       slopes[other], jax.tree.map(np.zeros_like, params[other]))
     largest = [np.abs(np.asarray(x)).max() for x in jax.tree.leaves(slopes[side])]
-    # Nothing is told by a bias before batch normalisation, nor by one of a linear
+    # A bias before batch normalisation has no effect, nor has one of a linear
     # critic's logit in its slope; but most of them move.
     assert np.mean(np.array(largest) > 0) > 0.75
 
@@ -280,15 +280,15 @@ def classifier(classes=3, names=None, named=True):
 
 
 def outputs(n=30):
-  chance = np.random.default_rng(0)
+  rng = np.random.default_rng(0)
   labels = np.arange(n) % 3
-  noise = chance.integers(0, 5, (2, n, 4, 4, 1))
+  noise = rng.integers(0, 5, (2, n, 4, 4, 1))
   real, made = (10 * labels.reshape(-1, 1, 1, 1) + noise).astype(np.uint8)
   made[:6] = 10 * ((labels[:6].reshape(-1, 1, 1, 1) + 1) % 3)  # of another class
   return {'labels': labels, 'real': real, 'generated': made}
 
 
-def measured(classes=3, told=3):
+def measured(classes=3, given=3):
   asked = []
   train = outputs()['real'][::-1] + 1
 
@@ -300,7 +300,7 @@ def measured(classes=3, told=3):
     assert path == 'somewhere'
     return classifier(classes)
 
-  return tasks.generation(Dots(classes=told), open_run=open_run, examples=examples,
+  return tasks.generation(Dots(classes=given), open_run=open_run, examples=examples,
                           classifier='somewhere'), asked, train
 
 
@@ -320,7 +320,7 @@ def test_nothing_is_measured_without_one():
 
 
 def test_accuracy_says_nothing_of_a_model_that_is_told_no_class():
-  task, _, _ = measured(told=0)
+  task, _, _ = measured(given=0)
   assert set(task.summarize(outputs())) == {
     'frechet', 'frechet_real', 'precision', 'recall'}
 
@@ -349,7 +349,7 @@ def test_a_model_of_another_number_of_classes_is_refused():
   with pytest.raises(UserError, match=r'test: the model makes images of 3 classes, the '
                      r'data has 2: set --config\.model\.classes=2'):
     measured()[0].check(split('test', ('a', 'b'), []))
-  measured(told=0)[0].check(split('test', ('a', 'b'), []))
+  measured(given=0)[0].check(split('test', ('a', 'b'), []))
 
 
 @pytest.mark.parametrize(('ours', 'named', 'said'), [

@@ -152,21 +152,22 @@ class Even(nn.Module):
       'zero', nn.initializers.zeros, ())
 
 
-@pytest.mark.parametrize(('text', 'recipe', 'bits'), [
+@pytest.mark.parametrize(('text', 'tokenizer_config', 'bits'), [
   # log2 of the vocabulary, over the bytes of a token.
   ('any text at all', Bytes(end=False), 8.0),
   ('abcdefghijklmnop', Characters(), 4.0),
   ('àáâãäåæç', Characters(), 1.5),
   ('aaaa bbbb', Words(4, special=('unknown', 'end')), 0.5)])
-def test_bits_per_byte_of_an_even_guess(text, recipe, bits):
-  tokenizer = tokenizers.load(recipe.fit([text]))
+def test_bits_per_byte_of_an_even_guess(text, tokenizer_config, bits):
+  tokenizer = tokenizers.load(tokenizer_config.fit([text]))
   ids = tokenizer.encode(text)[None]
   task = next_token(Even(tokenizer.size), tokenizer=tokenizer)
   batch = {'inputs': ids, 'labels': ids, 'mask': np.ones(1, np.float32)}
   value, (_, sums, _) = jax.jit(partial(task.loss, train=False))(
     {'zero': jnp.zeros(())}, {}, batch, KEY)
   total, count = sums['bits_per_byte']
-  assert count == len(text.replace(' ' * isinstance(recipe, Words), '').encode())
+  spaces = ' ' * isinstance(tokenizer_config, Words)
+  assert count == len(text.replace(spaces, '').encode())
   assert total / count == pytest.approx(bits, rel=1e-6)
   assert value == pytest.approx(np.log(tokenizer.size), rel=1e-6)
 
@@ -443,12 +444,13 @@ def test_the_loss_of_bert_is_that_of_the_masked_tokens():
   assert task.generate is None
 
 
-@pytest.mark.parametrize(('recipe', 'given', 'message'), [
+@pytest.mark.parametrize(('tokenizer_config', 'given', 'message'), [
   (Bytes(), {}, "with the special token 'mask'; it has end"),
   (Characters(), {}, "'mask'; it has none"),
   (Words(11, special=SPECIAL), {'rate': 0}, 'rate: must be > 0 and < 1'),
   (Words(11, special=SPECIAL), {'rate': 1.0}, 'rate: must be .*, got 1.0'),
   (Words(11, special=SPECIAL), {'rate': float('nan')}, 'rate: must be .*, got nan')])
-def test_masks_that_cannot_be(recipe, given, message):
+def test_masks_that_cannot_be(tokenizer_config, given, message):
   with pytest.raises(ValueError, match=message):
-    masked_token(Spy(), tokenizer=tokenizers.load(recipe.fit(['a b'])), **given)
+    masked_token(
+      Spy(), tokenizer=tokenizers.load(tokenizer_config.fit(['a b'])), **given)

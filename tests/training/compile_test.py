@@ -25,7 +25,7 @@ FIXED = (partial(transforms.standardize, mean=0.0, std=1.0),)
 COLOUR, GREY, LARGE = (8, 8, 3), (8, 8, 1), (12, 12, 3)
 
 
-def pictures(shape, first=0):
+def images(shape, first=0):
   rows = np.arange(first, first + 12)
   inputs = np.ones((12, *shape)) * rows.reshape(-1, *[1] * len(shape))
   return data.Arrays(inputs=inputs.astype(np.uint8), labels=rows % 3)
@@ -33,7 +33,7 @@ def pictures(shape, first=0):
 
 def traced(model, train, test, given=FITTED, test_given=None):
   """An experiment on two splits of such shapes, traced and not compiled."""
-  return traced_on(model, pictures(train), pictures(test, 12), given, given
+  return traced_on(model, images(train), images(test, 12), given, given
                    if test_given is None else test_given)
 
 

@@ -136,9 +136,9 @@ def test_other_names_are_refused(run, theirs, ours, problem):
 def test_the_same_names_and_none_are_taken(run, theirs, ours, drop, said):
   path, _ = run(theirs, drop)
   _, lines = begin(path, ours)
-  *told, last = lines
+  *notes, last = lines
   assert last == f'4 parameters from {path}'
-  assert bool(told) == bool(said) and all(said in line for line in told)
+  assert bool(notes) == bool(said) and all(said in line for line in notes)
 
 
 # --- tables ---------------------------------------------------------------------
@@ -146,10 +146,10 @@ def test_the_same_names_and_none_are_taken(run, theirs, ours, drop, said):
 
 def table(folder, name, header, change=lambda row: row, **settings):
   """A file of the columns of a header, and the table of it."""
-  chance = np.random.default_rng(0)
+  rng = np.random.default_rng(0)
   lines = [','.join(header)]
   for i in range(60):
-    row = {'a': f'{chance.normal(3, 2):.4f}', 'b': f'{chance.normal(-1, 5):.4f}',
+    row = {'a': f'{rng.normal(3, 2):.4f}', 'b': f'{rng.normal(-1, 5):.4f}',
            'color': 'rgb'[i % 3], 'y': 'yes' if i % 2 else 'no', 'z': str(i)}
     row = change(row)
     lines.append(','.join(row[n] for n in header))

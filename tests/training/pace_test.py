@@ -48,13 +48,14 @@ def test_a_save_that_was_asked_for_before_it_was_done_is_not_heard_again(before)
     dispatch(pace, number, Votes(save=True, stop=number == before - 1))
   pace.saved()
   assert not pace.agreed.save
-  heard = []
+  received = []
   for number in range(before, before + 5):
     # One more is asked for by the first dispatch after it.
     dispatch(pace, number, Votes(save=number == before))
-    heard.append(tuple(map(bool, pace.agreed[:2])))
-  # Both are heard two dispatches later: the stop of the last before it, and that save.
-  assert heard == [(number == 1, number == 2) for number in range(5)]
+    received.append(tuple(map(bool, pace.agreed[:2])))
+  # Both are received two dispatches later: the stop of the last before it, and the
+  # save.
+  assert received == [(number == 1, number == 2) for number in range(5)]
 
 
 def test_saved_twice_is_saved_once():
@@ -63,11 +64,11 @@ def test_saved_twice_is_saved_once():
     dispatch(pace, number, Votes(save=True))
   pace.saved()
   pace.saved()
-  heard = []
+  received = []
   for number in range(3, 8):
     dispatch(pace, number, Votes(save=number == 3))
-    heard.append(bool(pace.agreed.save))
-  assert heard == [False, False, True, False, False]
+    received.append(bool(pace.agreed.save))
+  assert received == [False, False, True, False, False]
 
 
 class Device:

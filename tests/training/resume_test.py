@@ -73,11 +73,11 @@ def _until(process, workdir: pathlib.Path, step: int):
 
 def _kill(start, workdir: pathlib.Path, targets: tuple[int, ...], *flags: str, **given):
   """Begins a run, or goes on with it, and kills it a little after each of the steps."""
-  chance, kills = random.Random(0), 0
+  rng, kills = random.Random(0), 0
   for target in targets:
     process = start(workdir, *flags, **given)
     _until(process, workdir, target)
-    time.sleep(chance.random() * 0.05)
+    time.sleep(rng.random() * 0.05)
     process.kill()
     process.communicate()
     kills += process.returncode == -signal.SIGKILL

@@ -32,13 +32,13 @@ LABELS = np.arange(24, dtype=np.int32) % 3
 SLOW = pytest.mark.slow('compile deep models')
 
 
-def random(tree, chance):
+def random(tree, rng):
   """Every array random, as large as what keeps activations about as large."""
   def draw(path, x):
     name = jax.tree_util.keystr(path[-1:], simple=True)
     if not np.issubdtype(x.dtype, np.floating):
       return np.zeros(x.shape, x.dtype)
-    noise = chance.normal(size=x.shape)
+    noise = rng.normal(size=x.shape)
     if name in ('var', 'scale'):
       return np.exp(0.2 * noise).astype(x.dtype)
     inside = np.prod(x.shape[:-1]) if name == 'kernel' else 1
@@ -559,46 +559,46 @@ class Pictures:
 NAMES, NUMBERS = ('cat', 'dog', 'elk'), ('0', '1', '2')
 
 
-@pytest.mark.parametrize('classes, judged, named, told, words', [
+@pytest.mark.parametrize('ours, theirs, named, given, words', [
   (NAMES, NAMES, (True, True), 3, None),
   (NAMES, (*NAMES, 'owl'), (True, True), 3, None),  # it knows more
   (NUMBERS, NUMBERS, (False, False), 3, None),
   (NAMES, ('owl', 'cat', 'elk'), (True, True), 0, None),  # no class is asked for
   (NAMES, None, (True, True), 3, None),
-  (NAMES, ('dog', 'cat', 'elk'), (True, True), 3, "refused: class 0 is 'dog' in judge "
+  (NAMES, ('dog', 'cat', 'elk'), (True, True), 3, "refused: class 0 is 'dog' in mnist "
    "in J, and 'cat' in the data of this run: the same classes in another order"),
-  (NAMES, ('cat', 'elk', 'dog'), (True, True), 3, "refused: class 1 is 'elk' in judge "
+  (NAMES, ('cat', 'elk', 'dog'), (True, True), 3, "refused: class 1 is 'elk' in mnist "
    "in J, and 'dog' in the data of this run: the same classes in another order"),
-  (NAMES, ('cat', 'dog', 'owl'), (True, True), 3, "refused: class 2 is 'owl' in judge "
+  (NAMES, ('cat', 'dog', 'owl'), (True, True), 3, "refused: class 2 is 'owl' in mnist "
    "in J, and 'elk' in the data of this run"),
-  (NAMES, ('owl', *NAMES), (True, True), 3, "refused: class 0 is 'owl' in judge in J, "
+  (NAMES, ('owl', *NAMES), (True, True), 3, "refused: class 0 is 'owl' in mnist in J, "
    "and 'cat' in the data of this run"),
-  (NAMES, ('Cat', 'dog', 'elk'), (True, True), 3, "refused: class 0 is 'Cat' in judge "
+  (NAMES, ('Cat', 'dog', 'elk'), (True, True), 3, "refused: class 0 is 'Cat' in mnist "
    "in J, and 'cat' in the data of this run"),
-  (NUMBERS, ('1', '2', '3'), (True, True), 3, "refused: class 0 is '1' in judge in J, "
+  (NUMBERS, ('1', '2', '3'), (True, True), 3, "refused: class 0 is '1' in mnist in J, "
    "and '0' in the data of this run"),
-  (NAMES, NUMBERS, (True, False), 3, "class 0 is '0' in judge in J, and 'cat' in the "
+  (NAMES, NUMBERS, (True, False), 3, "class 0 is '0' in mnist in J, and 'cat' in the "
    'data of this run; one of them has numbers for names, so they are compared by '
    'number'),
-  (NUMBERS, NAMES, (False, True), 3, "class 0 is 'cat' in judge in J, and '0' in the "
+  (NUMBERS, NAMES, (False, True), 3, "class 0 is 'cat' in mnist in J, and '0' in the "
    'data of this run; one of them has numbers for names, so they are compared by '
    'number'),
   (NAMES, ('cat', 'dog'), (True, True), 3, 'refused: --config.task.classifier=J: has '
    '2 classes, the model makes images of 3')])
-def test_a_judge_of_other_classes_is_no_measure(classes, judged, named, told, words):
+def test_a_classifier_of_other_classes_is_no_measure(ours, theirs, named, given, words):
   adam, lines = partial(optax.adam, 1e-3), []
   record = Experiment(
-    model=models.Dcgan(size=(8, 8, 1), classes=told, latent=4, width=2),
+    model=models.Dcgan(size=(8, 8, 1), classes=given, latent=4, width=2),
     task=partial(tasks.generation, classifier='J'), optimizer=adam, evals={},
     learner=partial(learners.adversarial, discriminator_optimizer=adam),
-    train=data.Batches(source=Pictures(classes, named[0]), batch_size=4, transforms=(
+    train=data.Batches(source=Pictures(ours, named[0]), batch_size=4, transforms=(
       partial(transforms.standardize, mean=(127.5,), std=(127.5,)),)),
     duration=Duration(steps=1))
-  judge = SimpleNamespace(
-    name='judge in J', classes=judged, named=named[1],
-    features=lambda images: (None, np.zeros((len(images), len(judged or classes)))))
+  classifier = SimpleNamespace(
+    name='mnist in J', classes=theirs, named=named[1],
+    features=lambda images: (None, np.zeros((len(images), len(theirs or ours)))))
   one = layout.make_layout(MeshShape(), 'jit', (), jax.devices()[:1])
-  context = DataContext(None, pathlib.Path(), {}, lines.append, lambda path: judge)
+  context = DataContext(None, pathlib.Path(), {}, lines.append, lambda path: classifier)
 
   def checked():
     build.check_task(build.build(record, one, context), {}, lines.append)

@@ -96,8 +96,8 @@ def test_equal_rows_are_counted_and_the_other_choice_is_named(write, context):
     'are copies (duplicates=keep or drop changes that)')
   another = dataclasses.replace(context, kept={})
   Table(write(coded()), 'y', task='classification').open(another)
-  told, = [x for x in lines_of(context) if x.startswith('  equal rows: 564 of')]
-  assert 'they are split like other rows, since no column has' in told
+  line, = [x for x in lines_of(context) if x.startswith('  equal rows: 564 of')]
+  assert 'they are split like other rows, since no column has' in line
 
 
 def test_a_table_of_codes_can_be_learned_as_it_is(write, context):
@@ -182,10 +182,10 @@ def test_columns_that_may_be_codes_are_named(write, context, column, found):
   path = write([('k', 'z', 'y'), *zip(column, range(60), numbers('ab'), strict=True)])
   table = Table(path, 'y', task='classification', clean=PLAIN)
   table.open(context)
-  told = [x for x in lines_of(context) if 'may be codes' in x]
-  assert bool(told) == bool(found)
+  line = [x for x in lines_of(context) if 'may be codes' in x]
+  assert bool(line) == bool(found)
   if found:
-    assert told == [f'  numbers that may be codes: k ({found}); categories=A,B treats '
+    assert line == [f'  numbers that may be codes: k ({found}); categories=A,B treats '
                     'columns A and B as categories']
     fits = dataclasses.replace(context, kept={})
     dataclasses.replace(table, categories='k').open(fits)
@@ -266,6 +266,6 @@ def test_no_column_is_lost_to_another_of_its_name(write, context, header, rows, 
         assert inputs[1 - i, at] == 0
       else:
         assert inputs[i, names.index(name)] == row[column]
-  told = line_of(context, 'one_hot:')
-  assert ('the name of another column is taken' in told) == any('(' in n and n not in (
+  line = line_of(context, 'one_hot:')
+  assert ('the name of another column is taken' in line) == any('(' in n and n not in (
     header) for n in names)

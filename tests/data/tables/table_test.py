@@ -258,8 +258,8 @@ def test_the_file_is_read_and_described_once(write, context, monkeypatch):
   for name in SPLITS:
     table.split(name).open(context)
   assert len(calls) == 1
-  told = [line.split(':')[0].strip() for line in _lines(context)]
-  assert told == ['data.csv', 'split', 'label',
+  reported = [line.split(':')[0].strip() for line in _lines(context)]
+  assert reported == ['data.csv', 'split', 'label',
                   *[step.__name__ for step in table.clean]]
   write(csv_text(random_rows(50)))
   table.open(context)
