@@ -70,7 +70,7 @@ _OF_LIBRARIES = {'site-packages', 'dist-packages', '<frozen importlib._bootstrap
 
 @contextlib.contextmanager
 def as_user_error(what: str) -> Iterator[None]:
-  """Turns any error into a `UserError` `what: message`; a `UserError` stays as it is.
+  """Turns any error into a `UserError` `what: message`; a `UserError` is not changed.
 
   Raises:
     UserError: for whatever is raised inside.

@@ -84,12 +84,12 @@ def classification(model, loss: Callable = losses.cross_entropy, *,
                        f'{_hint(labels.dtype, labels.shape)}')
     settings = {'smoothing': smoothing} if smoothing and train else {}
     values = loss(logits, labels, **settings)
-    likeliest = jnp.argmax(labels, -1) if fractions else labels
+    most_likely = jnp.argmax(labels, -1) if fractions else labels
     probabilities = losses.probabilities(logits)
     predictions = jnp.argmax(probabilities, -1)
     value, mean = masked_mean(values, mask)
-    _, accuracy = masked_mean((predictions == likeliest).astype(jnp.float32), mask)
-    outputs = {'labels': likeliest, 'predictions': predictions,
+    _, accuracy = masked_mean((predictions == most_likely).astype(jnp.float32), mask)
+    outputs = {'labels': most_likely, 'predictions': predictions,
                'probabilities': probabilities}
     return value, (model_state, {'loss': mean, 'accuracy': accuracy}, outputs)
 

@@ -160,9 +160,9 @@ def choose(key: jax.Array, logits: jax.Array, *, temperature: float = 1.0,
     reached = jnp.pad(reached, ((0, 0), (1, 0)))  # by the tokens before
     logits = jnp.where(reached < top_p, logits, -jnp.inf)
   keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(len(logits)))
-  drawn = jax.vmap(jax.random.categorical)(keys, logits)[:, None]
-  drawn = drawn if ids is None else jnp.take_along_axis(ids, drawn, 1)
-  return drawn[:, 0].astype(jnp.int32)
+  sampled = jax.vmap(jax.random.categorical)(keys, logits)[:, None]
+  sampled = sampled if ids is None else jnp.take_along_axis(ids, sampled, 1)
+  return sampled[:, 0].astype(jnp.int32)
 
 
 class _Text(NamedTuple):
