@@ -34,7 +34,7 @@ def find(path: str, data_dir: str | None, *, fetched: bool = False) -> pathlib.P
   """Finds a file or folder at a path, or at this path under `--data_dir`.
 
   Args:
-    path: of the file or folder.
+    path: path of the file or folder.
     data_dir: the folder `--data_dir`, or None.
     fetched: whether --mode=download would fetch it, for the error.
 
@@ -140,7 +140,7 @@ def read_text(path: pathlib.Path, name: str = '') -> str:
   A pipe is read until its writers close it; without a writer it is empty.
 
   Args:
-    path: of the file.
+    path: path of the file.
     name: name of the setting, such as `--prompt_file`, for the error.
 
   Raises:

@@ -321,7 +321,7 @@ def test_corrupt_examples_are_masked_and_reported_once(resident, shuffle):
 def test_more_corrupt_examples_than_are_accepted(resident):
   data = damaged(dataset(), [2, 5, 7])
   with pytest.raises(UserError, match=r'more corrupt examples than --config\.evals\.'
-                     r'test\.corrupt accepts, 2: rows 2, 5, 7; the last is row 7'):
+                     r'test\.corrupt allows, 2: rows 2, 5, 7; the last is row 7'):
     opened = loader(data, resident=resident, corrupt=2, shuffle=False, name='test')
     for step in range(3):
       at(opened, step)
@@ -332,7 +332,7 @@ def test_one_in_a_thousand_may_be_corrupt_by_default(length, most):
   said = []
   loader(damaged(dataset(length), range(most)), resident=True, say=said.append)
   assert len(said) == most and f'at most {most})' in said[0]
-  with pytest.raises(UserError, match=rf'corrupt accepts, {most}:'):
+  with pytest.raises(UserError, match=rf'corrupt allows, {most}:'):
     loader(damaged(dataset(length), range(most + 1)), resident=True)
 
 

@@ -73,7 +73,7 @@ def test_both_roads_learn_from_the_rest_and_say_so(
 
 @pytest.mark.parametrize('resident', [True, False])
 def test_too_many_stop_the_run(experiment, request_for, tmp_path, resident):
-  with pytest.raises(UserError, match=r'\.corrupt accepts, 1: rows (3, 8|8, 3); '
+  with pytest.raises(UserError, match=r'\.corrupt allows, 1: rows (3, 8|8, 3); '
                      r'the last is row . \(example . of pets .*: OSError'):
     train.run(request_for(experiment, tmp_path / 'run', data_dir=tmp_path / 'tfds',
                           resident=resident, corrupt=1))

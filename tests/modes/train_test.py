@@ -215,7 +215,7 @@ def test_a_model_of_other_classes_or_shapes_is_refused(request_for, tiny, tmp_pa
   with pytest.raises(UserError, match='has 5 outputs, the data has 10 classes: set '
                      r'--config\.model\.num_outputs=10'):
     train.run(request_for(tiny, tmp_path / 'a', model__num_outputs=5))
-  with pytest.raises(UserError, match=r'down to \(8, 8\) before a pooling by 9'):
+  with pytest.raises(UserError, match=r'reduced to \(8, 8\) before a pooling by 9'):
     train.run(request_for(tiny, tmp_path / 'b', model__pool=9))
   with pytest.raises(UserError, match='needs numeric labels, this data has'):
     train.run(request_for(tiny, tmp_path / 'c', task='bigmodels.tasks.regression'))

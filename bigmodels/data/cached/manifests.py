@@ -176,7 +176,7 @@ def last_seen(folder: pathlib.Path, manifest: str) -> Mapping[str, Any] | None:
   """Returns the stamps that files had when they were last compared, None if unknown.
 
   Args:
-    folder: of the arrays.
+    folder: folder of the arrays.
     manifest: the digest of its manifest.
   """
   try:

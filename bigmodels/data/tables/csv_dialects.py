@@ -118,8 +118,8 @@ def content(path: pathlib.Path, reading: Reading) -> Content:
   """Reads a file.
 
   Args:
-    path: of the file.
-    reading: settings; what is None is inferred.
+    path: path of the file.
+    reading: settings; None values are inferred.
 
   Raises:
     UserError: if it is not text, or its delimiter cannot be found.

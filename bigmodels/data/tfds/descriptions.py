@@ -186,7 +186,7 @@ def _input(source, feature) -> tuple[str, tuple[int | None, ...], str]:
 
 
 def _filled(shape: tuple[int | None, ...], size: tuple[int, int]) -> tuple[int, ...]:
-  """A shape with sizes for what is None in it."""
+  """A shape with sizes in place of None."""
   sizes = itertools.cycle(size)
   return tuple(next(sizes) if n is None else n for n in shape)
 

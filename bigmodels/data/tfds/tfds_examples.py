@@ -225,7 +225,7 @@ def describe(source, data_dir: str | None, base: str, first: int, row: int) -> s
 
   Args:
     source, data_dir, base, first: as in `read`.
-    row: of the selected split.
+    row: row of the selected split.
   """
   found, key = opened(source, data_dir, base), int(first + row)
   features, split = found.dataset_info.features, found.dataset_info.splits[base]

@@ -40,7 +40,7 @@ def alternating_flip(batch: Batch, key: jax.Array, *, seed: int = 0) -> Batch:
   Args:
     batch: images `[batch, height, width, channels]`, with `row` and `epoch`.
     key: not used.
-    seed: of the first draws.
+    seed: seed for the first epoch.
   """
   del key
   images = images_of(batch, 'alternating_flip')

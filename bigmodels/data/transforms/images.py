@@ -85,7 +85,7 @@ def to_unit(images: jax.Array) -> jax.Array:
   """Returns float32 images from 0 to 1; for integers, 1 is the largest value.
 
   Args:
-    images: of any shape; floats are clipped.
+    images: images of any shape; floats are clipped.
   """
   values = images.astype(jnp.float32)
   if jnp.issubdtype(images.dtype, jnp.integer):
@@ -97,8 +97,8 @@ def from_unit(values: jax.Array, dtype) -> jax.Array:
   """Returns values from 0 to 1 as images of a dtype: the inverse of `to_unit`.
 
   Args:
-    values: of any shape.
-    dtype: of the result.
+    values: values of any shape.
+    dtype: dtype of the result.
   """
   white = jnp.iinfo(dtype).max if jnp.issubdtype(dtype, jnp.integer) else 1
   return like(values * white, dtype)

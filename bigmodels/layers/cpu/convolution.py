@@ -35,7 +35,7 @@ def conv(x: jax.Array, kernel: jax.Array, strides: Pair, padding: Sequence[Pair]
     kernel: weights, `[h, w, in // groups, out]`.
     strides: (vertical, horizontal), in pixels.
     padding: zeros, ((above, below), (left, right)), in pixels.
-    groups: of channels.
+    groups: number of groups of channels.
 
   Returns:
     `[batch, out_height, out_width, out]`.
@@ -73,7 +73,7 @@ def conv_by_lax(x: jax.Array, kernel: jax.Array, strides: Pair,
     kernel: weights, `[h, w, in // groups, out]`.
     strides: (vertical, horizontal), in pixels.
     padding: zeros, ((above, below), (left, right)), in pixels.
-    groups: of channels.
+    groups: number of groups of channels.
 
   Returns:
     `[batch, out_height, out_width, out]`.

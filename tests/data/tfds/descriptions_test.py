@@ -169,5 +169,5 @@ def test_text_is_known_as_far_as_no_tokenizer_is_fitted_to_it(context, said):
   assert found.load()['inputs'].shape[1] == 64 and found.tokenizer.size == 257
   assert 'assumed: tiny_shakespeare/1.0.0 is not prepared in' in said[-1]
   context.kept.clear()
-  with pytest.raises(UserError, match='the vocabulary of Characters is fitted to it'):
+  with pytest.raises(UserError, match='needed to fit the vocabulary of Characters'):
     Packed(source, tokenizers.Characters(), 64).open(context)
