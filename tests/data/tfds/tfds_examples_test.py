@@ -124,7 +124,7 @@ def test_images_of_any_size_are_fitted_where_they_are_read(context):
 def test_a_damaged_image_is_zeros_of_the_fitted_shape(context, bad):
   data = of_any_size(context, bad=bad).open(context)
   if len(bad) == 8:
-    with pytest.raises(UserError, match="none of the first . examples of 'train' can be"):
+    with pytest.raises(UserError, match=r'none of the first . examples of'):
       data.read(np.arange(8))
     return
   columns = data.read(np.arange(8))
