@@ -119,7 +119,8 @@ class Experiment:
     keep: number of latest checkpoints to keep, besides the best.
     monitor: selects the best checkpoint by an evaluation metric; None takes the last.
     learner: makes a `Learner` of the task and the optimizer; see `learners.supervised`.
-    gradient: makes the gradient of a loss; `learners.mean_gradient` is the usual one.
+    gradient: makes the gradient of a loss, called with the keywords of the usual one,
+      `learners.mean_gradient`.
     init_from: source of the initial parameters, which are matched by name: a workdir
       (its best checkpoint and its tokenizer), or for published models a `.safetensors`
       file or folder in the format of Hugging Face's `transformers`. A file may be a
