@@ -96,6 +96,7 @@ def same_curve(workdir, whole):
       list(one.values()), list(two.values()), rtol=TOLERANCE, err_msg=str(one['step']))
 
 
+@pytest.mark.slow('run several processes')
 def test_two_processes_of_four_devices(
   start, pair, whole, tmp_path):
   first = tmp_path / 'first'

@@ -94,6 +94,7 @@ def test_nothing_is_allocated(planned):
 
 
 @needs_libtpu
+@pytest.mark.slow('compile for TPUs')
 def test_tpus_that_are_not_here(planned, capsys):
   found = planned('v5e:2x2', 'fsdp:4')
   assert (found['devices'], found['device_kind']) == (4, 'TPU v5 lite')
@@ -110,6 +111,7 @@ def test_tpus_that_are_not_here(planned, capsys):
 
 
 @needs_libtpu
+@pytest.mark.slow('compile for TPUs')
 def test_what_does_not_fit_is_reported_with_the_nearest_that_does(
   planned, tmp_path, capsys):
   with pytest.raises(UserError, match='does not fit; the nearest that does: --mesh='):

@@ -11,6 +11,7 @@ import pytest
 HERE = pathlib.Path(__file__).resolve().parent
 TOLERANCE = 1e-5  # relative, see curves_test
 NAMES = ('gpt', 'modern')
+pytestmark = pytest.mark.slow('train on eight devices', together=True)
 
 
 @pytest.fixture(scope='module')

@@ -84,8 +84,8 @@ def _kill(start, workdir: pathlib.Path, targets: tuple[int, ...], *flags: str, *
   assert kills >= 2, 'the runs were over before they could be killed'
 
 
-@pytest.mark.parametrize('resident', [
-  True, pytest.param(False, marks=pytest.mark.slow('kill runs'))])
+@pytest.mark.slow('kill runs')
+@pytest.mark.parametrize('resident', [True, False])
 def test_killed_at_random_moments_and_resumed_is_uninterrupted(
   start, request_for, tiny, tmp_path, capsys, resident):
   whole, cut = tmp_path / 'whole', tmp_path / 'cut'
