@@ -24,7 +24,7 @@ def result(workdir):
   return json.loads((workdir / 'result.json').read_text())
 
 
-def test_a_small_file_trains_and_is_told_of(request_for, tmp_path, capsys):
+def test_a_small_file_trains_and_is_described(request_for, tmp_path, capsys):
   path = blobs(tmp_path, 'small.csv')
   settings = {'path': path, 'label': 'kind', 'epochs': 6}
   train.run(request_for('tabular_mlp', tmp_path / 'run', **settings))

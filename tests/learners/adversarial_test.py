@@ -88,7 +88,7 @@ def moved(before, after):
 
 
 @pytest.mark.parametrize('model', [Dots(), DCGAN, STYLE])
-def test_both_sides_move_and_what_is_told_is_finite(model):
+def test_both_sides_move_and_metrics_are_finite(model):
   _, _, states, sums = ran(model, 12 if model != STYLE else 2)
   for side in ('generator', 'discriminator'):
     assert all(moved(states[0].params[side], states[2].params[side]))

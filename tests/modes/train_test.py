@@ -274,7 +274,7 @@ def test_a_full_disk_is_one_line_and_what_is_saved_stays(
   train.run(request_for(None, bigger))
 
 
-def test_a_pattern_of_no_parameter_is_told_of_the_optimizer(
+def test_a_pattern_of_no_parameter_names_the_optimizer(
   request_for, tiny, tmp_path):
   fork = tmp_path / 'fork.py'
   fork.write_text('''

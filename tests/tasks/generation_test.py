@@ -319,7 +319,7 @@ def test_nothing_is_measured_without_one():
   assert task_of().summarize(outputs()) == {}
 
 
-def test_accuracy_says_nothing_of_a_model_that_is_told_no_class():
+def test_accuracy_says_nothing_of_an_unconditional_model():
   task, _, _ = measured(given=0)
   assert set(task.summarize(outputs())) == {
     'frechet', 'frechet_real', 'precision', 'recall'}

@@ -225,7 +225,7 @@ def test_early_stopping_restores_the_best(request_for, tiny, tmp_path, capsys):
   assert f'step {result["best_step"]:,} of' in out and 'the same numbers' in out
 
 
-def test_an_init_from_that_is_nowhere_is_told_before_anything_is_read(
+def test_an_init_from_that_is_nowhere_is_refused_before_anything_is_read(
   request_for, tiny, tmp_path, monkeypatch):
   monkeypatch.setattr(train.opening, 'build_run', None)
   with pytest.raises(UserError, match='there is no such file or folder'):
