@@ -142,11 +142,11 @@ def _default(kind: str, default: ast.expr) -> Any:
   """The value of a literal, of the annotated type.
 
   Raises:
-    ValueError: if it is no literal, or of another type.
+    ValueError: if it is not a literal, or of another type.
   """
   value = ast.literal_eval(default)
-  types = {'float': (float, int), 'list[str]': (list, tuple)}.get(kind, ()) or (
-    {'str': str, 'int': int, 'bool': bool}[kind])
+  types = {'str': str, 'int': int, 'float': float | int, 'bool': bool,
+           'list[str]': list | tuple}[kind]
   if value is not None and (not isinstance(value, types) or (
     isinstance(value, bool) and kind != 'bool')):
     raise ValueError(value)

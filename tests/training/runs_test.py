@@ -151,7 +151,7 @@ def test_a_run_of_text_continues_prompts(finished):
     run.generate(['the'], count=0)
   with pytest.raises(UserError, match='temprature'):
     run.generate(['the'], temprature=1)
-  for prompts in ('the cat', [], None, ['the', 3]):  # a text is no list of letters
+  for prompts in ('the cat', [], None, ['the', 3]):  # a str is not a list of texts
     with pytest.raises(UserError, match='prompts: must be a list of texts, got'):
       run.generate(prompts, count=5)
   for seed in (-1, 2**32, 0.5, 'a'):
