@@ -2,12 +2,15 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from bigmodels.core.errors import UserError
-from bigmodels.data.sources import DataContext, Dataset
+from bigmodels.data import tokenizers
+from bigmodels.data.readers.reader import Reader
+from bigmodels.data.sources import Columns, DataContext, Dataset
 from bigmodels.data.tokenized import (
   check_length,
   dataset_of,
@@ -17,6 +20,7 @@ from bigmodels.data.tokenized import (
   say,
   tokenizer_of,
 )
+from bigmodels.data.tokenizers import Tokenizer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +69,26 @@ class Sentences:
       if label not in index:
         raise UserError(f'{found.location(row)}: the label {label!r} is not one of '
                         f'those of the split \'train\': {", ".join(classes[:20])}')
-    rows = encode(self, tokenizer, found.texts)
+    columns, lengths, cut = self._columns(tokenizer, found.texts)
+    note = f'{cut:,} longer than {self.length} tokens, so truncated' * bool(cut)
+    columns['labels'] = np.array([index[label] for label in found.labels], np.int32)
+    say(self, context, f'{many(len(lengths), "text")}, {len(classes)} classes, '
+         f'{sum(lengths):,} tokens', found.note, note)
+    return dataset_of(self, columns, tuple(classes), tokenizer, found.origin)
+
+  def reader(self, context: DataContext) -> Reader:
+    """Returns a reader of new texts, with the run's tokenizer; see `readers`."""
+    from bigmodels.data.readers.texts import TextReader
+
+    tokenizer = tokenizers.load(context.kept['tokenizer'])
+    return TextReader(
+      lambda texts: self._columns(tokenizer, texts)[0], self.documents.text,
+      self.documents.label, context.kept['classes'], context.say)
+
+  def _columns(self, tokenizer: Tokenizer, texts: Sequence[str]
+               ) -> tuple[Columns, list[int], int]:
+    """Columns of texts; the number of tokens of each; and how many were truncated."""
+    rows = encode(self, tokenizer, texts)
     first, last = ([tokenizer.special[name]] if name in tokenizer.special else []
                    for name in ('class', 'separator'))
     room = self.length - len(first) - len(last)
@@ -74,14 +97,8 @@ class Sentences:
                       'special tokens')
     cut = sum(len(row) > room for row in rows)
     rows = [np.concatenate([first, row[:room], last]).astype(np.int32) for row in rows]
-    note = f'{cut:,} longer than {self.length} tokens, so truncated' * bool(cut)
-    columns = {
-      **padded('inputs', rows, self.length, tokenizer, marks='segments',
-                marks_dtype=np.int32),
-      'labels': np.array([index[label] for label in found.labels], np.int32)}
-    say(self, context, f'{many(len(rows), "text")}, {len(classes)} classes, '
-         f'{sum(map(len, rows)):,} tokens', found.note, note)
-    return dataset_of(self, columns, tuple(classes), tokenizer, found.origin)
+    return padded('inputs', rows, self.length, tokenizer, marks='segments',
+                  marks_dtype=np.int32), [*map(len, rows)], cut
 
 
 def _sorted(labels: set[str]) -> list[str]:

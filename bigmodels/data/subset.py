@@ -2,12 +2,14 @@
 
 import dataclasses
 import numbers
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from bigmodels.core.errors import UserError, nearest
 from bigmodels.data.arrays import are_names
+from bigmodels.data.readers.reader import Reader
 from bigmodels.data.sources import Columns, DataContext, Dataset, intact, zeros
 
 
@@ -34,6 +36,11 @@ class Subset:
     if self.classes is not None and not are_names(self.classes):
       raise ValueError('classes: must be distinct names, got '
                        f'{self.classes!r}')
+
+  @property
+  def reader(self) -> Callable[[DataContext], Reader] | None:
+    """Makes the other source's reader of new examples, if it has one."""
+    return getattr(self.source, 'reader', None)
 
   def open(self, context: DataContext) -> Dataset:
     """Opens the other source and reads its labels.

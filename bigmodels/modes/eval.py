@@ -1,17 +1,35 @@
-"""--mode=eval: re-evaluates the best checkpoint of a workdir."""
+"""--mode=eval: evaluates the best checkpoint of a workdir, on its data or on other."""
 
 import contextlib
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 
 from bigmodels.cli.request import Request
+from bigmodels.config import config_file
 from bigmodels.config.resolving import Resolved
-from bigmodels.core import files
-from bigmodels.core.errors import UserError
+from bigmodels.core import files, paths
+from bigmodels.core.errors import UserError, nearest
+from bigmodels.data.readers.paths import found
 from bigmodels.hardware import devices
+from bigmodels.logs import report
+from bigmodels.storage.workdir import Workdir
 from bigmodels.training import opening, results
+from bigmodels.training.runs import Run
 
 
-def run(request: Request) -> None:
+def run(request: Request, *, split: str | None = None, data: list[str] | None = None,
+        output: str | None = None) -> None:
   """Evaluates the best checkpoint, and compares the result with `result.json`.
+
+  Args:
+    request: the flags of every mode.
+    split: evaluate only this one.
+    data: evaluate these files, in place of the data of the split: files, folders or
+      patterns such as 'new/*.csv', with labels; may be given several times.
+    output: write a report of the evaluation to this .html file.
 
   Raises:
     UserError: if there is no workdir, or its run cannot be opened.
@@ -19,6 +37,9 @@ def run(request: Request) -> None:
   if request.workdir is None:
     raise UserError('--mode=eval: set the --workdir of a run')
   workdir, resolved = request.recorded()
+  splits = _splits(resolved, split, data)
+  given = found(data or (), '--data')
+  target = None if output is None else _target(output)
   with contextlib.ExitStack() as stack:
     group = stack.enter_context(request.joined())
     say, text = group.say, files.read_text(workdir.config)
@@ -32,21 +53,67 @@ def run(request: Request) -> None:
     say(f'device: {devices.require_backend(request.require_backend)}')
     access = opening.Access(request.data_dir, request.cache_dir, request.trust, say)
     run = opening.open_run(workdir, request.layout(resolved.experiment), access,
-                           with_data=True, resolved=resolved)
+                           with_data=not given, resolved=resolved)
     stack.callback(run.built.close)
-    found = run.evaluate()
-    for name, value in found.items():
+    metrics, outputs, evaluated = run.evaluated(*splits, data=given)
+    for name, value in metrics.items():
       say(f'  {name}: {value!r}')
-    result = results.read(workdir, say) or {'metrics': {}}
-    before = result['metrics']
-    changed = [k for k, v in found.items() if k in before and before[k] != v]
-    if changed:
-      say('different from result.json: ' + ', '.join(
-        f'{k} was {before[k]!r}' for k in changed))
-      for line in _causes(result, resolved, run.step):
-        say(f'  {line}')
-    elif before:
-      say('the same numbers as in result.json')
+    if not given:
+      _compare(workdir, resolved, run.step, metrics, say)
+    if target and group.main:
+      _report(target, evaluated, metrics, outputs, given, say)
+
+
+def _splits(resolved: Resolved, split: str | None, data: list[str] | None
+            ) -> tuple[str, ...]:
+  """The splits to evaluate; none for all."""
+  names = [*resolved.experiment.evals]
+  if split is not None and split not in names:
+    raise UserError(f'--split={split}: no such split{nearest(split, names)}')
+  if data and split is None and len(names) != 1:
+    raise UserError('--data: set --split as well, to evaluate as the run evaluates '
+                    f'{" or ".join(names)}')
+  return tuple(names if split is None else [split]) if data or split else ()
+
+
+def _target(output: str) -> pathlib.Path:
+  path = paths.checked(output, '--output')
+  if path.suffix.lower() not in ('.html', '.htm'):
+    raise UserError(f'--output={output}: must end in .html')
+  if not path.parent.is_dir():
+    raise UserError(f'--output={output}: there is no folder {path.parent}')
+  return path
+
+
+def _report(path: pathlib.Path, run: Run, metrics: dict[str, Any],
+            outputs: dict[str, dict[str, np.ndarray]], given: list[pathlib.Path],
+            say: Callable[[str], None]) -> None:
+  """Writes the plots and metrics of an evaluation."""
+  plots = {name: results.plots_of(run.built, name, found, say)
+           for name, found in outputs.items()}
+  on = [f'evaluated on {path}' for path in given]
+  report.write(
+    path, title=f'Evaluation of {run.path}', records=(), plots=plots,
+    config_text=config_file.to_text(run.resolved), classes=run.classes,
+    result={'experiment': run.resolved.name, 'metrics': metrics, 'best_step': run.step,
+            'versions': results.versions()},
+    data=[*on, *run.built.data['kept'].get('notes', ())])
+  say(f'report: {path}')
+
+
+def _compare(workdir: Workdir, resolved: Resolved, step: int, found: dict[str, Any],
+             say: Callable[[str], None]) -> None:
+  """Prints whether metrics are those of `result.json`."""
+  result = results.read(workdir, say) or {'metrics': {}}
+  before = result['metrics']
+  changed = [k for k, v in found.items() if k in before and before[k] != v]
+  if changed:
+    say('different from result.json: ' + ', '.join(
+      f'{k} was {before[k]!r}' for k in changed))
+    for line in _causes(result, resolved, step):
+      say(f'  {line}')
+  elif before:
+    say('the same numbers as in result.json')
 
 
 def _causes(result: dict, resolved: Resolved, step: int) -> list[str]:

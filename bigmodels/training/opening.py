@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +15,7 @@ from bigmodels.config.resolving import Resolved
 from bigmodels.core import paths
 from bigmodels.core.errors import UserError
 from bigmodels.data import dataset_spec
+from bigmodels.data.batches import Batches
 from bigmodels.data.sources import DataContext, in_lines
 from bigmodels.hardware import devices
 from bigmodels.parallel import layout as layouts
@@ -87,7 +88,8 @@ def load(path: str | os.PathLike, *, data_dir: str | None = None,
 
 
 def open_run(workdir: Workdir, layout: Layout, access: Access, *,
-             with_data: bool = False, resolved: Resolved | None = None) -> Run:
+             with_data: bool = False, evals: Mapping[str, Batches] | None = None,
+             resolved: Resolved | None = None) -> Run:
   """Opens a run at its best checkpoint.
 
   Args:
@@ -95,6 +97,7 @@ def open_run(workdir: Workdir, layout: Layout, access: Access, *,
     layout: where its arrays lie.
     access: to its data.
     with_data: whether to open its data now.
+    evals: evaluations of other data, which are opened in place of that of the run.
     resolved: what `workdir.recorded` gives; None to read it here.
 
   Raises:
@@ -105,16 +108,17 @@ def open_run(workdir: Workdir, layout: Layout, access: Access, *,
     resolved = workdir.recorded({}, trusted=access.trust)
     for note in resolved.notes:
       access.say(note)
-  built = build_run(resolved.experiment, layout, workdir, access, with_data=with_data)
+  built = build_run(resolved.experiment, layout, workdir, access, with_data=with_data,
+                    evals=evals)
   traced = trace(built.learner, built.train, built.evals, layout)
-  if with_data:
+  if built.evals:
     build.check_task(built, traced.output_shapes, access.say)
   step, carry = best_of_run(workdir, traced.carry, access.say)
   access.say(f'step {step:,} of {workdir.path}, the best checkpoint')
-  reopen = None if with_data else functools.partial(
-    open_run, workdir, layout, access._replace(say=lambda line: None), with_data=True,
-    resolved=resolved)
-  return Run(resolved, workdir.path, built, traced, carry.state, step, reopen)
+  reopen = functools.partial(open_run, workdir, layout, access._replace(
+    say=lambda line: None), resolved=resolved)
+  return Run(resolved, workdir.path, built, traced, carry.state, step, reopen,
+             access.say)
 
 
 def initialized(resolved: Resolved, layout: Layout, access: Access) -> Run:
@@ -144,7 +148,8 @@ def initialized(resolved: Resolved, layout: Layout, access: Access) -> Run:
 
 
 def build_run(experiment: Experiment, layout: Layout, workdir: Workdir,
-              access: Access, *, with_data: bool = True) -> Built:
+              access: Access, *, with_data: bool = True,
+              evals: Mapping[str, Batches] | None = None) -> Built:
   """Builds with what `data.json` of a workdir keeps; see `Built.data` for what is new.
 
   Args:
@@ -162,13 +167,16 @@ def build_run(experiment: Experiment, layout: Layout, workdir: Workdir,
   stored = workdir.stored_data()
   context = access.context(stored)
   if not with_data:
-    experiment = _without_data(experiment, layout, stored.kept)
-    context.open_run = lambda path: None  # only evaluations open another
+    experiment = _without_data(experiment, layout, stored.kept, evals or {})
+    for name in evals or ():
+      context.kept.pop(f'identity {name}', None)
+    if not evals:
+      context.open_run = lambda path: None  # only evaluations open another
   return build.build(experiment, layout, context)
 
 
-def _without_data(experiment: Experiment, layout: Layout, kept: dict[str, Any]
-                  ) -> Experiment:
+def _without_data(experiment: Experiment, layout: Layout, kept: dict[str, Any],
+                  others: Mapping[str, Batches]) -> Experiment:
   """The experiment with the recorded shapes of its data, for as many steps."""
   length = kept.get('train', {}).get('length', 1)
   steps = experiment.duration.step(
@@ -179,5 +187,5 @@ def _without_data(experiment: Experiment, layout: Layout, kept: dict[str, Any]
     source=dataset_spec.Recorded(getattr(experiment.train.source, 'environment', None)),
     transforms=evals[0].transforms if evals else experiment.train.transforms)
   return dataclasses.replace(
-    experiment, train=train, evals={}, monitor=None, accumulate=1,
+    experiment, train=train, evals=others, monitor=None, accumulate=1,
     duration=Duration(steps=steps))

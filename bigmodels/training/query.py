@@ -1,64 +1,78 @@
-"""Columns that a finished run is queried with: checked, batched, transformed."""
+"""What a finished run is asked about: read, batched and transformed as in evaluation.
+"""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+import concurrent.futures
+import os
+import pathlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bigmodels.core.errors import UserError, listed
-from bigmodels.data.tables import table
+from bigmodels.config import Experiment
+from bigmodels.data import batches as batching
+from bigmodels.data.readers.arrays import ArrayReader
+from bigmodels.data.readers.reader import Chunk, Examples, Reader, joined
+from bigmodels.data.sources import Columns, DataContext
 from bigmodels.training.build import Built
 
-_BATCH = 500  # examples at a time
+_MOST = 2**13  # examples of a batch, where the evaluation takes a whole split
+_BATCH = 1024  # then
 
 
-def checked(built: Built, run: str, inputs: Any, others: Mapping[str, Any]
-            ) -> dict[str, np.ndarray]:
-  """The columns `[n, ...]` of a query, checked against what the run reads.
+class Predicted(NamedTuple):
+  """The outputs for some consecutive examples.
 
-  Lists and arrays of float64 become float32 where the run reads that.
+  Attributes:
+    examples: the examples.
+    outputs: name -> `[n, ...]`; those of examples with faults mean nothing.
+  """
+
+  examples: Chunk
+  outputs: dict[str, np.ndarray]
+
+
+# --- reading ----------------------------------------------------------------------
+
+
+def reader_of(built: Built, source: Any, run: str, say: Callable[[str], None]
+              ) -> Reader:
+  """The reader of new examples of a run.
 
   Args:
     built: the run.
+    source: of its training split.
     run: its name, for errors.
-    inputs: the column of this name, or None.
-    others: name -> column.
+    say: prints a line.
 
   Raises:
-    UserError: for columns that do not fit the run.
+    UserError: if the source refuses what the run keeps.
   """
-  kept = built.data['kept']
-  fitted = next((kept[name] for name in kept if name.startswith(table.FITTED)), None)
-  if fitted is not None:
-    raise UserError(
-      f'{run} reads a table with the columns {listed(fitted["columns"])}, cleaned by '
-      'steps that were fitted to it: an array has not gone through them')
-  like, tokenizer = example(built), built.train.dataset.tokenizer
-  reads = [name for name in built.task.inputs if name in like]
-  given = others if inputs is None else {'inputs': inputs, **others}
-  unknown = [name for name in given if name not in reads]
-  if unknown:
-    raise UserError(f'{run} reads {", ".join(reads)}, not {", ".join(unknown)}')
-  columns = {name: _array(name, column, like[name].dtype)
-             for name, column in given.items()}
-  if tokenizer is not None and 'inputs' in columns:
-    columns['inputs'] = _tokens(columns['inputs'], like['inputs'], tokenizer.size, run)
-    pad = tokenizer.special.get('pad')
-    if 'segments' in reads and 'segments' not in columns and pad is not None:
-      later = np.cumsum((columns['inputs'] != pad)[:, ::-1], 1)[:, ::-1]
-      columns['segments'] = (later > 0).astype(like['segments'].dtype)
-  missing = [name for name in reads if name not in columns]
-  if missing:
-    raise UserError(f'{run} needs the column{"s" * (len(missing) > 1)} '
-                    f'{", ".join(missing)}: pass {"=..., ".join(missing)}=...')
-  for name in columns:
-    _check(name, columns, like[name], run)
-  return columns
+  of_source = getattr(source, 'reader', None)
+  if of_source is None:
+    return array_reader(built, run, say)
+  return of_source(DataContext(
+    built.data['data_dir'], pathlib.Path(), built.data['kept'], say))
 
 
-def example(built: Built) -> dict[str, np.ndarray]:
+def array_reader(built: Built, run: str, say: Callable[[str], None]) -> ArrayReader:
+  """The reader of arrays of raw columns; see `reader_of` for the arguments."""
+  like, dataset = example(built), built.train.dataset
+  return ArrayReader(
+    run, [name for name in built.task.inputs if name in like], like, dataset.tokenizer,
+    dataset.features, dataset.target, dataset.classes, say)
+
+
+def are_paths(values: Any) -> bool:
+  """Whether values in memory are the paths of files: `pathlib.Path`s."""
+  return isinstance(values, os.PathLike) or (
+    isinstance(values, list | tuple) and len(values) > 0
+    and all(isinstance(value, os.PathLike) for value in values))
+
+
+def example(built: Built) -> Columns:
   """Every column `[1, ...]` of one example of the training split."""
   return built.train.dataset.read(np.zeros(1, int))
 
@@ -68,18 +82,29 @@ def length(columns: Mapping[str, Any]) -> int:
   return len(next(iter(columns.values())))
 
 
-def batches(columns: Mapping[str, np.ndarray]
-            ) -> Iterator[tuple[dict[str, np.ndarray], int]]:
-  """Batches of columns `[n, ...]`, padded to one size, and the row each begins at.
+# --- batches ----------------------------------------------------------------------
 
-  Raises:
-    UserError: if there are no rows.
+
+def batch_size(experiment: Experiment, rows: int | None, cut: int) -> int:
+  """The examples of a batch: as an evaluation of so many would have.
+
+  Numbers may depend on it in their last bits.
+
+  Args:
+    experiment: its first evaluation is meant.
+    rows: number of examples; None for more than a batch.
+    cut: number of parts that a batch is divided into.
   """
-  rows = length(columns)
-  if not rows:
-    raise UserError(f'{next(iter(columns))}: must have >= 1 row, got 0')
-  size = min(_BATCH, rows)
-  for start in range(0, rows, size):
+  first = next(iter(experiment.evals.values()), None)
+  size = batching.size_of(first.batch_size, rows or _MOST, cut) if first else _BATCH
+  if size is None:
+    size = rows if rows and rows <= _MOST else _BATCH
+  return -(-min(size, rows or size) // cut) * cut
+
+
+def batches(columns: Columns, size: int) -> Iterator[tuple[Columns, int]]:
+  """Batches of columns `[n, ...]`, padded to one size, and the row each begins at."""
+  for start in range(0, length(columns), size):
     parts = {name: x[start : start + size] for name, x in columns.items()}
     yield {name: np.concatenate([
       x, np.zeros((size - len(x), *x.shape[1:]), x.dtype)])
@@ -105,53 +130,87 @@ def batch(built: Built, columns: Mapping[str, Any], first: int = 0
                            [jax.random.PRNGKey(0)])
 
 
-def _array(name: str, column: Any, dtype: np.dtype) -> np.ndarray:
-  if isinstance(column, Mapping) or hasattr(column, 'columns'):
-    raise UserError(f'{name}: must be an array, got {type(column).__name__}')
-  if np.ma.is_masked(column):
-    raise UserError(f'{name}: must be an array without masked values, got '
-                    f'{np.ma.count_masked(column):,} of them')
-  try:
-    array = np.asarray(column)
-  except ValueError as error:  # a ragged list
-    raise UserError(
-      f'{name}: must be an array of rows of one shape ({error})') from None
-  if array.dtype == np.float64 and dtype == np.float32:
-    with np.errstate(over='ignore'):  # an infinity is refused below
-      return array.astype(dtype)
-  return array
+def outputs(program: Callable[[Columns], Any], columns: Columns, size: int) -> Columns:
+  """The outputs `[n, ...]` of a program for columns `[n, ...]`, in batches.
+
+  Args:
+    program: columns `[size, ...]` -> name -> `[size, ...]`.
+    columns: of all examples.
+    size: examples of a batch.
+  """
+  found = jax.device_get([program(part) for part, _ in batches(columns, size)])
+  return {name: np.concatenate([each[name] for each in found])[: length(columns)]
+          for name in found[0]}
 
 
-def _check(name: str, columns: Mapping[str, np.ndarray], like: np.ndarray, run: str
-           ) -> None:
-  array, first = columns[name], next(iter(columns))
-  if array.shape[1:] != like.shape[1:] or array.dtype != like.dtype or not array.ndim:
-    raise _misfit(name, array, like, like.dtype, run)
-  if len(array) != len(columns[first]):
-    raise UserError(f'{name}: must have as many rows as {first}, '
-                    f'{len(columns[first])}, got {len(array)}')
-  if array.dtype.kind == 'f':
-    wrong = ~np.isfinite(array).all(tuple(range(1, array.ndim)))
-    if wrong.any():
-      raise UserError(f'{name}: {wrong.sum():,} of {len(array):,} rows have values '
-                      f'that are not finite in {array.dtype}, the first is row '
-                      f'{wrong.argmax()}')
+def table(parts: Sequence[Predicted], classes: Sequence[str] | None) -> dict[str, Any]:
+  """The predictions of examples as the columns of a table.
+
+  Args:
+    parts: consecutive examples with their outputs.
+    classes: the classes of the run, or None.
+
+  Returns:
+    The name of each example; what is passed on; `prediction`, a class by its name or
+    numbers; `probability`, class -> column; further outputs; and `error`, why there is
+    no prediction. Values are masked where there is none.
+  """
+  chunk = joined([part.examples for part in parts])
+  lost = np.zeros(chunk.length, bool)
+  lost[[*chunk.faults]] = True
+  found: dict[str, Any] = {chunk.named: np.asarray(chunk.names) if isinstance(
+    chunk.names, range) else chunk.names, **chunk.passed}
+  for name in parts[0].outputs:
+    values = np.concatenate([part.outputs[name] for part in parts])
+    name = {'predictions': 'prediction', 'probabilities': 'probability'}.get(name, name)
+    values = values.reshape(len(values), -1)
+    one = values.shape[1] == 1
+    if classes and one and name == 'prediction' and values.dtype.kind in 'iu':
+      found[name] = [None if gone else classes[i] for i, gone in zip(
+        values[:, 0].tolist(), lost.tolist(), strict=True)]
+      continue
+    columns = [np.ma.masked_array(column, lost) if lost.any() else column
+               for column in np.ascontiguousarray(values.T)]
+    keys = classes if classes and len(classes) == len(columns) else (
+      [*map(str, range(len(columns)))])
+    found[name] = columns[0] if one else dict(zip(keys, columns, strict=True))
+  return {**found, 'error': [chunk.faults.get(i) for i in range(chunk.length)]}
 
 
-def _misfit(name: str, array: np.ndarray, like: np.ndarray, kind: Any, run: str
-            ) -> UserError:
-  shape = ', '.join(map(str, ('n', *like.shape[1:])))
-  return UserError(f'{run}: {name}: must be [{shape}] {kind}, got '
-                   f'{[*array.shape]} {array.dtype}')
+# --- streams ----------------------------------------------------------------------
 
 
-def _tokens(inputs: np.ndarray, like: np.ndarray, size: int, run: str) -> np.ndarray:
-  """Tokens in the type of the data, all of them of the vocabulary."""
-  if inputs.dtype.kind not in 'iu' or inputs.shape[1:] != like.shape[1:]:
-    raise _misfit('inputs', inputs, like, 'integers', run)
-  wrong = (inputs < 0) | (inputs >= size)
-  if wrong.any():
-    row, position = np.argwhere(wrong)[0]
-    raise UserError(f'inputs: the token {inputs[row, position]} of row {row} is not in '
-                    f'the vocabulary, 0 to {size - 1}')
-  return inputs.astype(like.dtype)
+def stream(program: Callable[[Columns], Any], examples: Examples, first: int,
+           size_of: Callable[[int | None], int]) -> Iterator[Predicted]:
+  """The outputs for the examples of an input, in order, while it is being read.
+
+  Batches are cut as an evaluation of the whole input would cut them.
+
+  Args:
+    program: columns `[size, ...]` -> name -> `[size, ...]`.
+    examples: of the input.
+    first: example to begin at; a multiple of the size of a batch.
+    size_of: number of examples, or None -> size of a batch.
+  """
+  size, rest = None, []
+  for chunk in _ahead(examples.chunks(first)):
+    chunk = joined([*rest, chunk])
+    if size is None:
+      known = examples.length or (first + chunk.length if chunk.done >= 1 else None)
+      size = size_of(known)
+    whole = chunk.length - chunk.length % size
+    rest = [chunk.part(whole, chunk.length)] if whole < chunk.length else []
+    if whole:
+      part = chunk.part(0, whole)
+      yield Predicted(part, outputs(program, part.columns, size))
+  for chunk in rest:
+    yield Predicted(chunk, outputs(program, chunk.columns, size))
+
+
+def _ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+  """The chunks, each read while the one before is worked on."""
+  with concurrent.futures.ThreadPoolExecutor(1) as thread:
+    pending = thread.submit(next, chunks, None)
+    while (chunk := pending.result()) is not None:
+      pending = thread.submit(next, chunks, None)
+      yield chunk

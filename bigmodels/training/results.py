@@ -21,6 +21,7 @@ from bigmodels.logs.values import mean
 from bigmodels.storage import snapshots
 from bigmodels.storage.records import read_metrics
 from bigmodels.storage.workdir import Workdir
+from bigmodels.training.build import Built
 from bigmodels.training.evaluation import evaluate
 from bigmodels.training.loop import Loop
 
@@ -62,11 +63,9 @@ def write(workdir: Workdir, resolved: resolving.Resolved, loop: Loop, state: Sta
       found, outputs = evaluate(built, loop.programs, name, state)
       metrics |= found
       if main and built.task.plots:
-        try:
-          plots[name] = _plots(workdir, loop, name, outputs)
-        except Exception as error:  # the numbers do not depend on it
-          loop.group.say(f'warning: {name}: the report has no plots: '
-                         f'{message_of(error)}')
+        more = {} if built.task.snapshot is None else {'snapshots': snapshots.read(
+          workdir, name, progress.step, loop.group.say)}
+        plots[name] = plots_of(built, name, outputs, loop.group.say, **more)
   if not main:
     return
   seconds = progress.seconds
@@ -102,21 +101,33 @@ def write(workdir: Workdir, resolved: resolving.Resolved, loop: Loop, state: Sta
   workdir.write_json(workdir.result, {**result, 'digest': digests.of_json(result)})
 
 
-def _plots(workdir: Workdir, loop: Loop, name: str, outputs: dict[str, np.ndarray]
-           ) -> dict[str, Any]:
-  """Title -> figure of a split."""
-  task, dataset = loop.built.task, loop.built.evals[name].dataset
+def plots_of(built: Built, name: str, outputs: dict[str, np.ndarray],
+             say: Callable[[str], None], **more: Any) -> dict[str, Any]:
+  """Title -> figure of a split; none, and a warning, if they cannot be drawn.
+
+  Args:
+    built: the run.
+    name: of the split.
+    outputs: of all its examples; see `evaluation.evaluate`.
+    say: prints a line.
+    **more: further arguments of the task's plots.
+  """
+  task, dataset = built.task, built.evals[name].dataset
 
   def inputs(rows):
     columns = dataset.read(outputs['row'][rows])
     return columns[next(column for column in task.inputs if column in columns)]
 
-  more = {} if task.snapshot is None else {
-    'snapshots': snapshots.read(workdir, name, loop.progress.step, loop.group.say)}
-  figures = task.plots(outputs, inputs, dataset.classes, **more)
-  for title, figure in figures.items():
-    if not isinstance(title, str) or not hasattr(figure, 'savefig'):
-      raise ValueError(f'plots: must be title -> figure, got {title!r}: {figure!r}')
+  if task.plots is None:
+    return {}
+  try:
+    figures = task.plots(outputs, inputs, dataset.classes, **more)
+    for title, figure in figures.items():
+      if not isinstance(title, str) or not hasattr(figure, 'savefig'):
+        raise ValueError(f'plots: must be title -> figure, got {title!r}: {figure!r}')
+  except Exception as error:  # the numbers do not depend on it
+    say(f'warning: {name}: the report has no plots: {message_of(error)}')
+    return {}
   return figures
 
 

@@ -9,8 +9,9 @@ Evaluation, sampling and other runs that are measured by this one open it here.
 
 import dataclasses
 import functools
+import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -21,12 +22,16 @@ import numpy as np
 from bigmodels import losses
 from bigmodels.config import Experiment
 from bigmodels.config.resolving import Resolved
-from bigmodels.core.errors import UserError, nearest
+from bigmodels.core.errors import UserError, listed, nearest
+from bigmodels.data.readers.labelled import Labelled
+from bigmodels.data.readers.reader import Reader
 from bigmodels.learners import State
 from bigmodels.tasks.decoding import Settings, TooLong
 from bigmodels.training import evaluation, query
 from bigmodels.training.build import Built
 from bigmodels.training.compile import Traced, compile_traced
+
+_IMAGES = 500  # generated at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +45,9 @@ class Run:
     traced: the same, traced.
     state: of the learner.
     step: of the checkpoint.
-    reopen: () -> the same run with its data, which `evaluate` needs.
+    reopen: (with_data=..., or evals=...) -> the same run with its data, or with
+      evaluations of other data; see `opening.open_run`.
+    say: prints a line about what is read for a prediction.
   """
 
   resolved: Resolved
@@ -50,6 +57,7 @@ class Run:
   state: State
   step: int
   reopen: Callable[[], 'Run'] | None = None
+  say: Callable[[str], None] = print
 
   @property
   def name(self) -> str:
@@ -103,8 +111,11 @@ class Run:
     """The model's outputs for inputs, as in an evaluation of the run.
 
     Args:
-      inputs: raw, as its data has them, `[n, ...]`: images `[n, height, width,
-        channels]`, tokens `[n, length]`; None if the task reads no such column.
+      inputs: `n` examples, raw, as its data has them: an array `[n, ...]`, such as
+        images `[n, height, width, channels]` or tokens `[n, length]`; of a table a
+        DataFrame, name -> column, or a list of mappings; a list of texts; a
+        `pathlib.Path` of a file or folder, or a list of them. None if the task reads
+        no column `inputs`.
       **columns: the other columns that the task reads, `[n, ...]`. If `segments` are
         left out, they are 0 for the 'pad' tokens at the end of a row, 1 for the others.
 
@@ -113,21 +124,53 @@ class Run:
       classes]`, of a regression `predictions` `[n, targets]`.
 
     Raises:
-      UserError: for columns that do not fit the run, or a task without predictions.
+      UserError: for examples that do not fit the run, or a task without predictions.
+    """
+    self.check_predicts()
+    if query.are_paths(inputs) and not columns:
+      paths = [inputs] if isinstance(inputs, os.PathLike) else inputs
+      parts = [*self.predictions(paths)]
+      for part in parts:
+        for index, why in part.examples.faults.items():
+          raise UserError(f'{part.examples.names[index]}: {why}')
+      return {name: np.concatenate([part.outputs[name] for part in parts])
+              for name in parts[0].outputs}
+    columns = self._columns(inputs, columns)
+    return query.outputs(self._predict, columns, self._batch_size(
+      query.length(columns)))
+
+  def predictions(self, paths: Sequence[os.PathLike], first: int = 0
+                  ) -> Iterator[query.Predicted]:
+    """The model's outputs for the examples of files, in order, as they are read.
+
+    Args:
+      paths: files and folders.
+      first: example to begin at, a multiple of the batch size of an evaluation.
+
+    Raises:
+      UserError: for files that do not fit the run, or a task without predictions.
+    """
+    self.check_predicts()
+    examples = self.reader.examples([*map(pathlib.Path, paths)], labels=False)
+    return query.stream(self._predict, examples, first, self._batch_size)
+
+  def check_predicts(self) -> None:
+    """Refuses a run whose task predicts nothing for single inputs.
+
+    Raises:
+      UserError: naming the task.
     """
     if not self.built.task.predictions:
       raise UserError(f'{self._task}, which has no predictions for single inputs')
-    columns = query.checked(self.built, self.name, inputs, columns)
-    found = [jax.device_get(self._predict(self.state, batch))
-             for batch, _ in query.batches(columns)]
-    return {name: np.concatenate([each[name] for each in found])[
-      : query.length(columns)] for name in found[0]}
 
-  def evaluate(self, *splits: str) -> dict[str, Any]:
-    """Metrics of whole splits, with their data.
+  def evaluate(self, *splits: str, data: os.PathLike | Sequence[os.PathLike] = ()
+               ) -> dict[str, Any]:
+    """Metrics of whole splits, with their data or with other data.
 
     Args:
       *splits: names in the experiment's `evals`; none for all.
+      data: files of labelled examples to evaluate in place of the data of one split,
+        as in an evaluation of it.
 
     Returns:
       flat name -> value, such as `test/accuracy`.
@@ -135,15 +178,36 @@ class Run:
     Raises:
       UserError: if there is no such split, or its data cannot be opened.
     """
+    return self.evaluated(*splits, data=data)[0]
+
+  def evaluated(self, *splits: str, data: os.PathLike | Sequence[os.PathLike] = ()
+                ) -> tuple[dict[str, Any], dict[str, dict[str, np.ndarray]], 'Run']:
+    """What `evaluate` gives; split -> its outputs; and the run with that data."""
     for name in splits:
       if name not in [*self.experiment.evals]:
         raise UserError(f'{self.name} evaluates no split {name!r}'
                         f'{nearest(str(name), self.experiment.evals)}')
-    run = self._with_data
+    paths = [data] if isinstance(data, str | os.PathLike) else [*data]
+    run = self._on(splits, [*map(pathlib.Path, paths)]) if paths else self._with_data
     found: dict[str, Any] = {}
+    outputs: dict[str, dict[str, np.ndarray]] = {}
     for name in splits or run.built.evals:
-      found |= evaluation.evaluate(run.built, run._evaluations, name, self.state)[0]
-    return found
+      metrics, outputs[name] = evaluation.evaluate(
+        run.built, run._evaluations, name, self.state)
+      found |= metrics
+    return found, outputs, run
+
+  def _on(self, splits: Sequence[str], paths: list[pathlib.Path]) -> 'Run':
+    """This run with the labelled examples of files as the data of a split."""
+    splits = splits or tuple(self.experiment.evals)
+    if len(splits) != 1:
+      raise UserError('data: name the split whose evaluation is meant, one of '
+                      f'{", ".join(self.experiment.evals)}')
+    evaluated = self.experiment.evals[splits[0]]
+    source = Labelled(self.reader.examples(paths, labels=True), self.classes,
+                            listed(map(str, paths)), self.say)
+    return self.reopen(evals={splits[0]: dataclasses.replace(
+      evaluated, source=source, resident=None, workers=0)})
 
   def generate(self, prompts: Sequence[str] = ('',), *, seed: int = 0,
                **settings: Any) -> list[str]:
@@ -211,9 +275,9 @@ class Run:
     """
     if 'probabilities' not in self.built.task.predictions:
       raise UserError(f'{self._task}, which gives no probabilities')
-    columns = query.checked(self.built, self.name, inputs, columns)
+    columns = self._columns(inputs, columns)
     found = []
-    for batch, _ in query.batches(columns):
+    for batch, _ in query.batches(columns, self._batch_size(query.length(columns))):
       try:
         answer = self._features(self.state, batch)
       except jax.errors.UnexpectedTracerError:  # the layer is within another program
@@ -247,15 +311,32 @@ class Run:
     if getattr(self.built.model, 'classes', None) == 0:
       raise UserError(f'{self.name} is unconditional: its images are of no class')
     columns = {'labels': np.asarray(labels, np.int32)}
+    if not len(labels):
+      raise UserError('labels: must have >= 1 row, got 0')
     found = [self._generate_images(self.state, batch['labels'], first + start)
-             for batch, start in query.batches(columns)]
+             for batch, start in query.batches(columns, min(_IMAGES, len(labels)))]
     return np.concatenate(jax.device_get(found))[: len(labels)]
+
+  @functools.cached_property
+  def reader(self) -> Reader:
+    """Reads new examples, from files or memory, as the source of the run does."""
+    return query.reader_of(self.built, self.experiment.train.source, self.name,
+                           self.say)
+
+  def _columns(self, inputs: Any, others: dict[str, Any]) -> dict[str, np.ndarray]:
+    if others or inputs is None or (
+      self.reader.takes_arrays and isinstance(inputs, np.ndarray)):
+      return query.array_reader(self.built, self.name, self.say).columns(inputs, others)
+    return self.reader.columns(inputs, others)
+
+  def _batch_size(self, rows: int | None) -> int:
+    return query.batch_size(self.experiment, rows, self.built.layout.shape.data_shards)
 
   # --- programs -----------------------------------------------------------------
 
   @functools.cached_property
   def _with_data(self) -> 'Run':
-    return self.reopen() if self.reopen else self
+    return self.reopen(with_data=True) if self.reopen else self
 
   @functools.cached_property
   def _evaluations(self) -> Any:
@@ -265,11 +346,12 @@ class Run:
   def _predict(self) -> Callable:
     built = self.built
 
+    @jax.jit
     def predict(state, columns):
       outputs = built.learner.evaluate(state, query.batch(built, columns))[1]
       return {name: outputs[name] for name in built.task.predictions}
 
-    return jax.jit(predict)
+    return functools.partial(predict, self.state)
 
   @functools.cached_property
   def _features(self) -> Callable:

@@ -15,6 +15,7 @@ from bigmodels.core.paths import resolved
 from bigmodels.data import cleaning
 from bigmodels.data.cleaning import Frame, is_text, missing, rows_of, take
 from bigmodels.data.origins import Origin
+from bigmodels.data.readers.reader import Reader
 from bigmodels.data.sources import DataContext, Dataset, held_out, in_memory
 from bigmodels.data.tables import csv_files, table_fit
 from bigmodels.data.tables.table_fit import (
@@ -153,6 +154,18 @@ class Table:
       return self._open(context)
     except UserError as error:
       raise UserError(one_line(f'{self.path}: {error}')) from error
+
+  def reader(self, context: DataContext) -> Reader:
+    """Returns a reader of new rows, cleaned by what the run keeps; see `readers`."""
+    from bigmodels.data.readers.tables import TableReader
+
+    fitted = context.kept[self.fit_name]
+    steps = [entry for entry in self.clean if not entry().drops_rows]
+    return TableReader(
+      fitted['columns'], [
+        (step_name(entry), entry(), parameters)
+        for entry, (_, parameters) in zip(steps, fitted['steps'], strict=True)],
+      self.label, fitted['label'], self._reading(), self.categories, context.say)
 
   def _open(self, context: DataContext) -> Dataset:
     path = pathlib.Path(self.path)

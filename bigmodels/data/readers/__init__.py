@@ -1,0 +1,1 @@
+"""Readers of new examples, from files or memory, for a finished run."""

@@ -1,0 +1,114 @@
+"""Reads new texts for a run that classifies texts."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bigmodels.core import files
+from bigmodels.core.errors import UserError, listed, nearest
+from bigmodels.data.readers.paths import of_suffix
+from bigmodels.data.readers.reader import Chunk, Examples
+from bigmodels.data.sources import Columns
+from bigmodels.data.tables import csv_dialects
+
+SUFFIXES = ('.txt', '.csv', '.tsv')
+_TEXTS = 2**13  # of a chunk
+
+
+@dataclasses.dataclass(frozen=True)
+class TextReader:
+  """Reads new texts: the lines of `.txt` files, or a column of CSV files.
+
+  A text that is empty has no prediction.
+
+  Attributes:
+    tokens: texts -> raw columns `[n, ...]`, as the run's source makes them.
+    text: name of the column of texts.
+    label: name of the column of labels.
+    classes: the classes that labels are.
+    say: prints a line.
+  """
+
+  tokens: Callable[[Sequence[str]], Columns]
+  text: str
+  label: str
+  classes: Sequence[str]
+  say: Callable[[str], None] = print
+
+  takes_arrays = True
+
+  def columns(self, values: Any, others: Mapping[str, Any]) -> Columns:
+    """Returns the columns of texts.
+
+    Args:
+      values: a list of texts.
+      others: must be empty.
+
+    Raises:
+      UserError: for anything else.
+    """
+    texts = [values] if isinstance(values, str) else [*values]
+    if others or not texts or not all(
+      isinstance(text, str) and text.strip() for text in texts):
+      raise UserError('a run of texts is asked about a list of texts that are not '
+                      f'empty, got {values!r:.60}')
+    return self.tokens(texts)
+
+  def examples(self, paths: Sequence[pathlib.Path], *, labels: bool) -> Examples:
+    """Returns the texts of files; see `Reader`."""
+    every = [file for path in paths for file in of_suffix(path, SUFFIXES)]
+    read = [(path, *self._read(path, labels)) for path in every]
+    texts = [text for _, found, _ in read for text in found]
+    if not texts:
+      raise UserError(f'{listed(map(str, every))}: there is no text in it')
+    given = [label for _, _, found in read for label in found]
+    index = {name: number for number, name in enumerate(self.classes)}
+
+    def chunks(first: int) -> Iterator[Chunk]:
+      for start in range(first, len(texts), _TEXTS):
+        part = texts[start : start + _TEXTS]
+        faults = {i: 'is empty' for i, text in enumerate(part) if not text.strip()}
+        columns = self.tokens([text if text.strip() else '.' for text in part])
+        encoded = None
+        if labels:
+          encoded = np.array([
+            index[label] for label in given[start : start + _TEXTS]], np.int32)
+        yield Chunk(columns, range(start, start + len(part)),
+                    (start + len(part)) / len(texts), faults=faults, labels=encoded)
+
+    return Examples(chunks, len(texts))
+
+  def _read(self, path: pathlib.Path, labels: bool) -> tuple[list[str], list[str]]:
+    """The texts of a file, and their labels."""
+    if path.suffix.lower() not in ('.csv', '.tsv'):
+      if labels:
+        raise UserError(f'{path}: has no labels; must be a CSV file with the columns '
+                        f'{self.text} and {self.label}')
+      text = files.read_text(path)
+      return text.removesuffix('\n').split('\n') if text else [], []
+    try:
+      content = csv_dialects.content(path, csv_dialects.Reading())
+    except OSError as error:
+      raise UserError(f'{path}: cannot be read: {error.strerror}') from None
+    records = content.records()
+    _, header = next(records, (1, ()))
+    for name in (self.text, *([self.label] if labels else [])):
+      if name not in header:
+        raise UserError(f'{path}: no column {name!r}, which the run reads'
+                        f'{nearest(name, header)}')
+    rows = []
+    for line, values in records:
+      if len(values) != len(header):
+        raise UserError(f'{path}: line {line} has {len(values)} values, the header has '
+                        f'{len(header)}')
+      row = dict(zip(header, values, strict=True))
+      rows.append(row)
+      if labels and row[self.label].strip() not in self.classes:
+        raise UserError(
+          f'{path}: line {line}: the label {row[self.label]!r} is not one of '
+          f'{listed(self.classes)}{nearest(row[self.label], self.classes)}')
+    return [row[self.text] for row in rows], (
+      [row[self.label].strip() for row in rows] if labels else [])

@@ -1,0 +1,119 @@
+"""--mode=predict: predicts new examples with the best checkpoint of a workdir."""
+
+import contextlib
+import os
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+
+from bigmodels.cli.request import Request
+from bigmodels.core import paths
+from bigmodels.core.errors import UserError, listed
+from bigmodels.data.readers.paths import found
+from bigmodels.hardware import devices
+from bigmodels.storage.fingerprint import fingerprint
+from bigmodels.storage.predictions import PredictionsFile
+from bigmodels.training import opening, query
+from bigmodels.training.query import Predicted
+from bigmodels.training.runs import Run
+
+_ROWS = 2**16  # of a part of the output
+_SECONDS = 20.0  # after which a part is written
+_NAMED = 5  # examples without a prediction that are named
+
+
+def run(request: Request, *, input: list[str] | None = None, output: str | None = None,
+        overwrite: bool = False) -> None:
+  """Writes a prediction for each example of files, in their order.
+
+  A command that was stopped goes on where it was, if it is given again.
+
+  Args:
+    request: the flags of every mode.
+    input: a file, a folder or a pattern such as 'photos/*.jpg': a table, texts, images
+      or arrays, as the run reads; may be given several times.
+    output: the file to write: .csv, .jsonl or .parquet.
+    overwrite: replace the output if it exists.
+
+  Raises:
+    UserError: for files that do not fit the run, or a run without predictions.
+  """
+  if request.workdir is None:
+    raise UserError('--mode=predict: set the --workdir of a run')
+  if not input:
+    raise UserError('--mode=predict: set --input=FILE, a folder or a pattern')
+  if not output:
+    raise UserError('--mode=predict: set --output=FILE.csv, .jsonl or .parquet')
+  given, target = found(input, '--input'), paths.checked(output, '--output')
+  workdir, resolved = request.recorded()
+  with contextlib.ExitStack() as stack:
+    group = stack.enter_context(request.joined())
+    if group.count > 1:
+      raise UserError(f'--mode=predict runs in one process, got {group.count}')
+    say = group.say
+    say(f'device: {devices.require_backend(request.require_backend)}')
+    access = opening.Access(request.data_dir, request.cache_dir, request.trust, say)
+    opened = opening.open_run(workdir, request.layout(resolved.experiment), access,
+                              resolved=resolved)
+    stack.callback(opened.built.close)
+    opened.check_predicts()
+    file = PredictionsFile(target, _identity(workdir.path, opened, given),
+                           overwrite=overwrite)
+    if file.rows:
+      say(f'going on after {file.rows:,} examples')
+    start, first = time.perf_counter(), file.rows
+    _write(file, opened, _with_bar(opened.predictions(given, first), stack), say)
+    file.finish()
+    seconds = time.perf_counter() - start
+    say(f'{file.rows:,} predictions in {seconds:.1f} s '
+        f'({(file.rows - first) / max(seconds, 1e-9):,.0f}/s): {target}')
+
+
+def _write(file: PredictionsFile, opened: Run, parts: Iterator[Predicted],
+           say: Callable[[str], None]) -> None:
+  pending, rows, since, without = [], 0, time.perf_counter(), []
+  for part in parts:
+    pending.append(part)
+    rows += part.examples.length
+    without += [f'{part.examples.names[i]} ({why})'
+                for i, why in part.examples.faults.items()]
+    if rows >= _ROWS or time.perf_counter() - since > _SECONDS:
+      file.write(query.table(pending, opened.classes))
+      pending, rows, since = [], 0, time.perf_counter()
+  if pending:
+    file.write(query.table(pending, opened.classes))
+  if without:
+    say(f'warning: {len(without):,} without a prediction: '
+        f'{listed(without[:_NAMED])}' + (', ...' if len(without) > _NAMED else ''))
+
+
+def _with_bar(parts: Iterator[Predicted], stack: contextlib.ExitStack
+              ) -> Iterator[Predicted]:
+  """The same, shown in a bar on a terminal."""
+  if not sys.stderr.isatty():
+    yield from parts
+    return
+  from tqdm import tqdm
+
+  bar = stack.enter_context(tqdm(
+    total=1.0, leave=False, dynamic_ncols=True,
+    bar_format='{percentage:3.0f}% |{bar}| [{elapsed}<{remaining}]'))
+  for part in parts:
+    bar.update(part.examples.done - bar.n)
+    yield part
+
+
+def _identity(workdir: pathlib.Path, opened: Run, given: list[pathlib.Path]) -> Any:
+  """What determines the predictions: the parameters and the files."""
+  def of(path: pathlib.Path):
+    if path.is_dir():
+      return sorted([*map(of, path.iterdir())])
+    stat = path.stat()
+    return [os.fspath(path), stat.st_size, stat.st_mtime_ns]
+
+  parameters = int(fingerprint(jax.tree.leaves(opened.params)))
+  return [str(workdir), opened.step, parameters, [*map(of, given)]]
