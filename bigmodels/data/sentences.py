@@ -82,8 +82,9 @@ class Sentences:
 
     tokenizer = tokenizers.load(context.kept['tokenizer'])
     return TextReader(
-      lambda texts: self._columns(tokenizer, texts)[0], self.documents.text,
-      self.documents.label, context.kept['classes'], context.say)
+      lambda texts: self._columns(tokenizer, texts)[0], getattr(
+        self.documents, 'text', 'text'), getattr(self.documents, 'label', 'label'),
+      context.kept['classes'], context.say)
 
   def _columns(self, tokenizer: Tokenizer, texts: Sequence[str]
                ) -> tuple[Columns, list[int], int]:

@@ -159,6 +159,7 @@ def build_run(experiment: Experiment, layout: Layout, workdir: Workdir,
     access: to its data.
     with_data: whether to open the data; without it there are no evals, and its shapes
       are those that the workdir keeps.
+    evals: evaluations of other data; see `open_run`.
 
   Raises:
     UserError: also if what is kept is not as the run left it, or is gone; see

@@ -58,7 +58,13 @@ def reader_of(built: Built, source: Any, run: str, say: Callable[[str], None]
 
 
 def array_reader(built: Built, run: str, say: Callable[[str], None]) -> ArrayReader:
-  """The reader of arrays of raw columns; see `reader_of` for the arguments."""
+  """The reader of arrays of raw columns.
+
+  Args:
+    built: the run.
+    run: its name, for errors.
+    say: prints a line.
+  """
   like, dataset = example(built), built.train.dataset
   return ArrayReader(
     run, [name for name in built.task.inputs if name in like], like, dataset.tokenizer,
@@ -70,6 +76,13 @@ def are_paths(values: Any) -> bool:
   return isinstance(values, os.PathLike) or (
     isinstance(values, list | tuple) and len(values) > 0
     and all(isinstance(value, os.PathLike) for value in values))
+
+
+def are_texts(values: Any) -> bool:
+  """Whether values in memory are a text, or a list of texts."""
+  return isinstance(values, str) or (
+    isinstance(values, list | tuple) and len(values) > 0
+    and all(isinstance(value, str) for value in values))
 
 
 def example(built: Built) -> Columns:

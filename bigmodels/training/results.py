@@ -108,26 +108,31 @@ def plots_of(built: Built, name: str, outputs: dict[str, np.ndarray],
   Args:
     built: the run.
     name: of the split.
-    outputs: of all its examples; see `evaluation.evaluate`.
+    outputs: of all its examples, `[n, ...]`; see `evaluation.evaluate`.
     say: prints a line.
     **more: further arguments of the task's plots.
   """
+  if built.task.plots is None:
+    return {}
+  try:
+    return _figures(built, name, outputs, more)
+  except Exception as error:  # the numbers do not depend on it
+    say(f'warning: {name}: the report has no plots: {message_of(error)}')
+    return {}
+
+
+def _figures(built: Built, name: str, outputs: dict[str, np.ndarray],
+             more: dict[str, Any]) -> dict[str, Any]:
   task, dataset = built.task, built.evals[name].dataset
 
   def inputs(rows):
     columns = dataset.read(outputs['row'][rows])
     return columns[next(column for column in task.inputs if column in columns)]
 
-  if task.plots is None:
-    return {}
-  try:
-    figures = task.plots(outputs, inputs, dataset.classes, **more)
-    for title, figure in figures.items():
-      if not isinstance(title, str) or not hasattr(figure, 'savefig'):
-        raise ValueError(f'plots: must be title -> figure, got {title!r}: {figure!r}')
-  except Exception as error:  # the numbers do not depend on it
-    say(f'warning: {name}: the report has no plots: {message_of(error)}')
-    return {}
+  figures = task.plots(outputs, inputs, dataset.classes, **more)
+  for title, figure in figures.items():
+    if not isinstance(title, str) or not hasattr(figure, 'savefig'):
+      raise ValueError(f'plots: must be title -> figure, got {title!r}: {figure!r}')
   return figures
 
 

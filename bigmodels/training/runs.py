@@ -182,7 +182,17 @@ class Run:
 
   def evaluated(self, *splits: str, data: os.PathLike | Sequence[os.PathLike] = ()
                 ) -> tuple[dict[str, Any], dict[str, dict[str, np.ndarray]], 'Run']:
-    """What `evaluate` gives; split -> its outputs; and the run with that data."""
+    """What `evaluate` gives, and what it is computed from.
+
+    Args:
+      *splits, data: see `evaluate`.
+
+    Returns:
+      the metrics; split -> name -> outputs `[n, ...]`; the run with that data.
+
+    Raises:
+      UserError: see `evaluate`.
+    """
     for name in splits:
       if name not in [*self.experiment.evals]:
         raise UserError(f'{self.name} evaluates no split {name!r}'
@@ -325,7 +335,7 @@ class Run:
 
   def _columns(self, inputs: Any, others: dict[str, Any]) -> dict[str, np.ndarray]:
     if others or inputs is None or (
-      self.reader.takes_arrays and isinstance(inputs, np.ndarray)):
+      self.reader.takes_arrays and not query.are_texts(inputs)):
       return query.array_reader(self.built, self.name, self.say).columns(inputs, others)
     return self.reader.columns(inputs, others)
 

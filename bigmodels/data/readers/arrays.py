@@ -81,7 +81,11 @@ class ArrayReader:
     return columns
 
   def examples(self, paths: Sequence[pathlib.Path], *, labels: bool) -> Examples:
-    """Returns the examples of files; see `Reader`."""
+    """Returns the examples of files; see `Reader`.
+
+    Raises:
+      UserError: for files of another kind, or without what the run reads.
+    """
     kinds = [(suffixes, of) for suffixes, of in (
       (SUFFIXES, self._of_arrays), (tables.SUFFIXES if self.features else (), (
         lambda paths, labels: self._table.examples(paths, labels=labels))),

@@ -62,7 +62,18 @@ def examples(paths: Sequence[pathlib.Path], shape: tuple[int, int, int],
 
 def read(path: pathlib.Path, shape: tuple[int, int, int]
          ) -> tuple[np.ndarray, tuple[str, ...]]:
-  """Returns the image of a file in the shape of a run, and what was converted."""
+  """Returns the image of a file in the shape of a run, and what was converted.
+
+  Args:
+    path: of the file.
+    shape: height, width and channels.
+
+  Returns:
+    uint8 `[height, width, channels]`; and notes that continue the text 'image'.
+
+  Raises:
+    OSError, ValueError: if it cannot be read or decoded.
+  """
   from PIL import Image, ImageOps
 
   from bigmodels.data.tfds import image_decoding

@@ -60,7 +60,7 @@ class TableReader:
         after cleaning.
     """
     if others:
-      raise UserError(f'a run of a table is asked about rows, not {listed(others)}')
+      raise UserError(f'a run of a table reads rows, not {listed(others)}')
     frame = self._frame(values)
     self._say_extra(frame)
     inputs, faults, _ = self._cleaned(frame)
@@ -71,7 +71,11 @@ class TableReader:
     return {'inputs': inputs}
 
   def examples(self, paths: Sequence[pathlib.Path], *, labels: bool) -> Examples:
-    """Returns the rows of files; see `Reader`."""
+    """Returns the rows of files; see `Reader`.
+
+    Raises:
+      UserError: for labels of a run without a label.
+    """
     if labels and self.label is None:
       raise UserError('this run has no label that could be read')
 
@@ -171,9 +175,9 @@ class TableReader:
       values = {name: [row.get(name) for row in values] for name in names}
     if not isinstance(values, Mapping) and not hasattr(values, 'columns'):
       raise UserError(
-        'a run of a table is asked about rows with the columns '
-        f'{listed(self.kinds)}: name -> values, a DataFrame, or a list of mappings; '
-        f'got {type(values).__name__}')
+        f'a run of a table reads rows with the columns {listed(self.kinds)}, which it '
+        'cleans: name -> values, a DataFrame or a list of mappings; got '
+        f'{type(values).__name__}')
     names = [*(values if isinstance(values, Mapping) else values.columns)]
     frame = {str(name): _column(str(name), values[name], self.kinds.get(str(name)))
              for name in names}

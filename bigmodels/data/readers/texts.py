@@ -53,12 +53,16 @@ class TextReader:
     texts = [values] if isinstance(values, str) else [*values]
     if others or not texts or not all(
       isinstance(text, str) and text.strip() for text in texts):
-      raise UserError('a run of texts is asked about a list of texts that are not '
-                      f'empty, got {values!r:.60}')
+      raise UserError(f'a run of texts reads a list of texts that are not empty, '
+                      f'got {str(values)[:60]!r}')
     return self.tokens(texts)
 
   def examples(self, paths: Sequence[pathlib.Path], *, labels: bool) -> Examples:
-    """Returns the texts of files; see `Reader`."""
+    """Returns the texts of files; see `Reader`.
+
+    Raises:
+      UserError: for files without texts, or without labels that are asked for.
+    """
     every = [file for path in paths for file in of_suffix(path, SUFFIXES)]
     read = [(path, *self._read(path, labels)) for path in every]
     texts = [text for _, found, _ in read for text in found]
