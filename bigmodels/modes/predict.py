@@ -111,7 +111,7 @@ def _identity(workdir: pathlib.Path, opened: Run, given: list[pathlib.Path]) -> 
   """What determines the predictions: the parameters and the files."""
   def of(path: pathlib.Path):
     if path.is_dir():
-      return sorted([*map(of, path.iterdir())])
+      return [of(inside) for inside in sorted(path.iterdir())]
     stat = path.stat()
     return [os.fspath(path), stat.st_size, stat.st_mtime_ns]
 

@@ -1,0 +1,266 @@
+"""Tests of --mode=predict and --mode=eval --data on runs as a user makes them."""
+
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+from pyarrow import parquet
+
+import bigmodels
+from bigmodels.core.errors import UserError
+from bigmodels.modes import eval as evaluate
+from bigmodels.modes import predict, train
+from bigmodels.storage import predictions
+
+ROWS = 600
+
+
+def rows(count, seed=0):
+  """Rows of a table: size, color, and whether it is ripe."""
+  rng = np.random.default_rng(seed)
+  for _ in range(count):
+    size, color = rng.normal(), rng.choice(['red', 'green', 'blue'])
+    ripe = 'yes' if size + (color == 'red') + 0.3 * rng.normal() > 0.5 else 'no'
+    yield {'size': f'{size:.4f}', 'color': color, 'ripe': ripe}
+
+
+def write(path, found, columns=('size', 'color', 'ripe')):
+  with path.open('w', newline='') as file:
+    writer = csv.DictWriter(file, columns, extrasaction='ignore')
+    writer.writeheader()
+    writer.writerows(found)
+  return path
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  return tmp_path_factory.mktemp('predict')
+
+
+@pytest.fixture
+def fruit(folder, request_for, capsys):
+  """The workdir of a run of a table; trained once."""
+  path = folder / 'fruit'
+  if not path.is_dir():
+    write(folder / 'fruit.csv', rows(ROWS))
+    train.run(request_for('tabular_mlp', path, path=str(folder / 'fruit.csv'),
+                          label='ripe', epochs='3', **{'model.widths': '(8,)'}))
+  capsys.readouterr()
+  return path
+
+
+@pytest.fixture
+def digits(folder, request_for, capsys):
+  """The workdir of a run of images."""
+  path = folder / 'digits'
+  if not path.is_dir():
+    train.run(request_for('digits_cnn', path, epochs='1', **{
+      'model.widths': '(8,)', 'model.pool': '(2,)', 'model.hidden': '(12,)'}))
+  capsys.readouterr()
+  return path
+
+
+@pytest.fixture
+def ask(request_for, capsys):
+  """(workdir, inputs, output) -> what is printed."""
+
+  def ask(workdir, *inputs, output, **flags):
+    predict.run(request_for(None, workdir), input=[*map(str, inputs)],
+                output=str(output), **flags)
+    return capsys.readouterr().out
+
+  return ask
+
+
+def probabilities(table, classes):
+  return np.stack([table[f'probability_{name}'].to_numpy() for name in classes], 1)
+
+
+def test_predictions_are_those_of_an_evaluation_to_the_bit(fruit, tmp_path, ask):
+  new = write(tmp_path / 'new.csv', rows(333, seed=1))
+  ask(fruit, new, output=tmp_path / 'p.parquet')
+  run = bigmodels.load(fruit, say=lambda line: None)
+  _, outputs, _ = run.evaluated('test', data=new)
+  table = parquet.read_table(tmp_path / 'p.parquet')
+  assert table.column_names == ['row', 'prediction', 'probability_no',
+                                'probability_yes', 'error']
+  found = probabilities(table, run.classes)
+  assert found.dtype == np.float32
+  np.testing.assert_array_equal(found, outputs['test']['probabilities'])
+  assert table['row'].to_pylist() == [*range(333)]
+  assert table['prediction'].to_pylist() == [
+    run.classes[i] for i in outputs['test']['predictions']]
+  assert table['error'].null_count == 333
+
+
+def test_the_rows_of_a_split_are_predicted_as_the_run_evaluated_them(fruit, folder):
+  run = bigmodels.load(fruit, say=lambda line: None)
+  _, outputs, opened = run.evaluated('test')
+  origin = opened.built.evals['test'].dataset.origin
+  chosen = [*map([*rows(ROWS)].__getitem__, next(iter(origin.rows.values())).tolist())]
+  found = run.predict([{'size': r['size'], 'color': r['color']} for r in chosen])
+  np.testing.assert_array_equal(found['probabilities'],
+                                outputs['test']['probabilities'])
+  of_columns = run.predict({'color': [r['color'] for r in chosen],
+                            'size': np.array([float(r['size']) for r in chosen])})
+  np.testing.assert_array_equal(of_columns['probabilities'], found['probabilities'])
+
+
+def test_an_evaluation_of_new_rows_has_the_metrics_of_its_predictions(
+    fruit, tmp_path, request_for, capsys):
+  found = [*rows(200, seed=2)]
+  new = write(tmp_path / 'new.csv', [*found, {'size': '1.0', 'color': 'red'}])
+  evaluate.run(request_for(None, fruit), split='validation', data=[str(new)],
+               output=str(tmp_path / 'report.html'))
+  out = capsys.readouterr().out
+  run = bigmodels.load(fruit, say=lambda line: None)
+  right = np.mean([run.classes[i] == row['ripe'] for i, row in zip(
+    run.predict(found)['predictions'], found, strict=True)])
+  accuracy = float(re.search(r'validation/accuracy: (\S+)', out)[1])
+  assert accuracy == pytest.approx(right, abs=1e-6)
+  assert f'{new}: left out: row 200: has no value of ripe' in out
+  assert '200 of 201 examples' in out
+  page = (tmp_path / 'report.html').read_text()
+  assert 'Confusion' in page and str(new) in page
+
+
+def test_columns_are_found_by_name_and_others_are_said(fruit, tmp_path, ask):
+  found = [*rows(50, seed=3)]
+  write(tmp_path / 'a.csv', found)
+  write(tmp_path / 'b.csv', [{**r, 'note': 'x'} for r in found],
+        ('note', 'color', 'size'))
+  ask(fruit, tmp_path / 'a.csv', output=tmp_path / 'a.jsonl')
+  out = ask(fruit, tmp_path / 'b.csv', output=tmp_path / 'b.jsonl')
+  assert (tmp_path / 'a.jsonl').read_text() == (tmp_path / 'b.jsonl').read_text()
+  assert 'not read: note' in out
+  first = json.loads((tmp_path / 'a.jsonl').read_text().partition('\n')[0])
+  assert first.keys() == {'row', 'prediction', 'probability', 'error'}
+  assert sum(first['probability'].values()) == pytest.approx(1, abs=1e-6)
+
+
+def test_categories_that_training_did_not_have_are_said(fruit, tmp_path, ask):
+  new = write(tmp_path / 'new.csv', [
+    {'size': '1', 'color': 'purple'}, {'size': '', 'color': 'red'}], ('size', 'color'))
+  out = ask(fruit, new, output=tmp_path / 'p.csv')
+  assert 'one_hot: color (1 of 2): not in a category of training' in out
+  assert 'fill_missing: size (1 of 2): missing and filled in' in out
+  assert len((tmp_path / 'p.csv').read_text().splitlines()) == 3  # no row is lost
+
+
+@pytest.mark.parametrize('text, words', [
+  ('size\n1\n2\n', "no column 'color', which the run was fitted to"),
+  ('Size,color\n1,red\n', "no column 'size', which the run was fitted to"),
+  ('size,color\nbig,red\nsmall,red\n', "column 'size'"),
+  ('size,color\n', 'has a header and no rows'), ('', 'the file is empty')])
+def test_tables_that_do_not_fit(fruit, tmp_path, ask, text, words):
+  (tmp_path / 'new.csv').write_text(text)
+  with pytest.raises(UserError, match=re.escape(words)) as error:
+    ask(fruit, tmp_path / 'new.csv', output=tmp_path / 'p.csv')
+  assert str(tmp_path / 'new.csv') in str(error.value)
+  assert not (tmp_path / 'p.csv').exists()
+
+
+def test_a_label_that_is_not_a_class_is_refused(fruit, tmp_path):
+  new = write(tmp_path / 'new.csv', [{'size': '1', 'color': 'red', 'ripe': 'maybe'}])
+  with pytest.raises(UserError, match="label 'maybe' is not one of the classes"):
+    bigmodels.load(fruit, say=lambda line: None).evaluate('test', data=new)
+
+
+def test_images_of_any_size_and_files_that_are_none(digits, tmp_path, ask):
+  from sklearn.datasets import load_digits
+
+  images = load_digits().images[:4].astype(np.uint8)
+  photos = tmp_path / 'photos'
+  (photos / 'more').mkdir(parents=True)
+  for index, image in enumerate(images):
+    Image.fromarray(image).save(photos / f'{index}.png')
+  Image.fromarray(np.kron(images[0], np.ones((4, 4), np.uint8))).save(
+    photos / 'more' / 'large.png')
+  (photos / 'broken.png').write_bytes(b'\x89PNG\r\n')
+  (photos / 'notes.txt').write_text('these are digits')
+  out = ask(digits, photos, output=tmp_path / 'p.csv')
+  with (tmp_path / 'p.csv').open(newline='') as file:
+    found = {row.pop('file'): row for row in csv.DictReader(file)}
+  run = bigmodels.load(digits, say=lambda line: None)
+  expected = run.predict(images[..., None])['probabilities']
+  for index in range(4):
+    row = found[str(photos / f'{index}.png')]
+    np.testing.assert_allclose(
+      [float(row[f'probability_{c}']) for c in run.classes], expected[index], rtol=1e-5)
+    assert row['prediction'] == run.classes[expected[index].argmax()]
+  large = found[str(photos / 'more' / 'large.png')]
+  np.testing.assert_allclose([float(large[f'probability_{c}']) for c in run.classes],
+                             expected[0], atol=0.2)
+  broken = found[str(photos / 'broken.png')]
+  assert broken['prediction'] == '' and 'cannot be decoded' in broken['error']
+  assert len(found) == 6
+  assert '1 without a prediction' in out and 'broken.png' in out
+
+
+def test_arrays(digits, tmp_path, ask):
+  from sklearn.datasets import load_digits
+
+  images = load_digits().images[..., None].astype(np.uint8)
+  np.save(tmp_path / 'images.npy', images)
+  np.savez(tmp_path / 'images.npz', inputs=images, labels=load_digits().target)
+  run = bigmodels.load(digits, say=lambda line: None)
+  expected = run.predict(images)['probabilities']
+  for name in ('images.npy', 'images.npz'):
+    ask(digits, tmp_path / name, output=tmp_path / f'{name}.parquet')
+    table = parquet.read_table(tmp_path / f'{name}.parquet')
+    np.testing.assert_array_equal(probabilities(table, run.classes), expected)
+  found = run.evaluate('test', data=tmp_path / 'images.npz')
+  assert found['test/accuracy'] == pytest.approx(
+    np.mean(expected.argmax(1) == load_digits().target), abs=1e-6)
+
+
+def test_a_stopped_command_goes_on(fruit, tmp_path, ask, monkeypatch):
+  new = write(tmp_path / 'new.csv', rows(500, seed=4))
+  monkeypatch.setattr(predict, '_ROWS', 1)
+  monkeypatch.setattr('bigmodels.data.readers.tables._ROWS', 64)
+  monkeypatch.setattr('bigmodels.training.query.batch_size', lambda *_: 50)
+  ask(fruit, new, output=tmp_path / 'whole.csv')
+  real, count = predictions.PredictionsFile.write, []
+
+  def write_some(self, table):
+    if len(count) == 3:
+      raise KeyboardInterrupt
+    count.append(self.rows)
+    real(self, table)
+
+  monkeypatch.setattr(predictions.PredictionsFile, 'write', write_some)
+  with pytest.raises(KeyboardInterrupt):
+    ask(fruit, new, output=tmp_path / 'p.csv')
+  assert not (tmp_path / 'p.csv').exists()
+  monkeypatch.setattr(predictions.PredictionsFile, 'write', real)
+  out = ask(fruit, new, output=tmp_path / 'p.csv')
+  assert re.search('going on after [1-9]', out)
+  assert (tmp_path / 'p.csv').read_text() == (tmp_path / 'whole.csv').read_text()
+  assert [*tmp_path.glob('.*')] == []
+
+
+@pytest.mark.parametrize('flags, words', [
+  ({'output': 'p.xlsx'}, '--output=.*p.xlsx: must end in one of .csv, .jsonl, .parquet'),
+  ({'output': 'no/p.csv'}, 'there is no folder'),
+  ({'inputs': ['nothing.csv']}, 'there is no .*nothing.csv'),
+  ({'inputs': ['*.csv.gone']}, r'--input=.*\*.csv.gone: no file matches'),
+  ({'inputs': []}, 'set --input=FILE')])
+def test_flags_that_do_not_fit(fruit, tmp_path, ask, flags, words):
+  inputs = [tmp_path / name for name in flags.get('inputs', ['fruit.csv'])]
+  write(tmp_path / 'fruit.csv', rows(3))
+  with pytest.raises(UserError, match=words):
+    ask(fruit, *inputs, output=tmp_path / flags.get('output', 'p.csv'))
+
+
+def test_an_output_that_exists_is_not_replaced_unasked(fruit, tmp_path, ask):
+  new = write(tmp_path / 'new.csv', rows(3))
+  (tmp_path / 'p.csv').write_text('mine')
+  with pytest.raises(UserError, match='exists; choose another, or replace it with '
+                     '--overwrite'):
+    ask(fruit, new, output=tmp_path / 'p.csv')
+  assert (tmp_path / 'p.csv').read_text() == 'mine'
+  ask(fruit, new, output=tmp_path / 'p.csv', overwrite=True)
+  assert (tmp_path / 'p.csv').read_text().startswith('"row"')
