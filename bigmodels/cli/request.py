@@ -107,15 +107,19 @@ class Request(NamedTuple):
     return layout.make_layout(
       self.mesh or experiment.mesh, self.parallel, experiment.rules, devices)
 
-  def recorded(self) -> tuple[Workdir, resolving.Resolved]:
+  def recorded(self, *, with_data: bool = True
+               ) -> tuple[Workdir, resolving.Resolved]:
     """The workdir of a run with a checkpoint, and the experiment of that run.
+
+    Args:
+      with_data: see `Workdir.recorded`.
 
     Raises:
       UserError: if there is no checkpoint, or the command line names another
         experiment.
     """
     workdir = Workdir(self.workdir)
-    resolved = workdir.recorded({}, trusted=self.trust)
+    resolved = workdir.recorded({}, trusted=self.trust, with_data=with_data)
     if self.experiment or self.overrides:
       workdir.claim(self.resolve())
     if not any(workdir.checkpoints.glob('*')):

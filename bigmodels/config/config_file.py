@@ -5,7 +5,7 @@ import os
 import pathlib
 from collections.abc import Callable, Mapping
 
-from bigmodels.config import resolving, source, trust
+from bigmodels.config import literals, resolving, source, trust
 from bigmodels.config.literals import write
 from bigmodels.config.resolving import Resolved, prefixed
 from bigmodels.config.source import Source
@@ -36,8 +36,8 @@ def to_text(resolved: Resolved) -> str:
 
 
 def from_text(text: str, where: str, overrides: Mapping[str, str], *,
-              copy: pathlib.Path | None = None, trusted: Trust | None = None
-              ) -> Resolved:
+              copy: pathlib.Path | None = None, trusted: Trust | None = None,
+              with_data: bool = True) -> Resolved:
   """Reads what `to_text` wrote, then applies the overrides.
 
   The experiment's `config` is called with the knobs of the text. The text takes
@@ -52,6 +52,8 @@ def from_text(text: str, where: str, overrides: Mapping[str, str], *,
       the file has changed since.
     trusted: what may be executed besides the code of this checkout; None for what the
       user has run before on this machine.
+    with_data: whether `config` must succeed. Otherwise, if it fails, the record is
+      that of the text alone, which has no arrays.
 
   Raises:
     UserError: if the text and the file contradict each other, or the text names code
@@ -67,7 +69,12 @@ def from_text(text: str, where: str, overrides: Mapping[str, str], *,
     knobs = {k.removeprefix('knob.'): v for k, v in values.items()
              if k.startswith('knob.')}
     find_knobs = trust.finder(code.module, values, trusted, 'knob.')
-    called = resolving.call(code, config, knobs, 'knob.', find_knobs)
+    try:
+      called = resolving.call(code, config, knobs, 'knob.', find_knobs)
+    except UserError as error:
+      if with_data or overrides:
+        raise
+      return _without_data(values, code, trusted, str(error))
     before = called.values()
     edits = {k: v for k, v in values.items() if before.get(k) != v
              and k != 'experiment' and not k.startswith('knob.')}
@@ -93,8 +100,32 @@ def from_text(text: str, where: str, overrides: Mapping[str, str], *,
   return resolved._replace(notes=tuple(dict.fromkeys([*notes, *code.notes])))
 
 
+def _without_data(values: Mapping[str, str], code: Source, trusted: Trust, why: str
+                  ) -> Resolved:
+  """The experiment of the text alone."""
+  from bigmodels.config import stored
+
+  trust.check_texts(values, {}, set(), trusted)
+  lines = {k: v for k, v in values.items()
+           if k != 'experiment' and not k.startswith('knob.')}
+  knobs = {k.removeprefix('knob.'): literals.plain(v) for k, v in values.items()
+           if k.startswith('knob.')}
+  try:
+    experiment = stored.read(lines, trust.finder(code.module, values, trusted))
+  except (UserError, TypeError, ValueError) as error:
+    raise UserError(f'{why} (and its config.txt alone does not determine the '
+                    f'experiment: {error})') from error
+  resolved = Resolved(values['experiment'], knobs, experiment, code, (
+    f'its config() fails: {why}', 'opened without its data, from config.txt alone'))
+  if resolved.values() != values:
+    raise UserError(f'{why} (and its config.txt alone does not determine the '
+                    f'experiment: {differences(values, resolved.values())})')
+  return resolved
+
+
 def from_file(path: pathlib.Path, overrides: Mapping[str, str], *,
-              copy: pathlib.Path | None, trusted: bool = False) -> Resolved:
+              copy: pathlib.Path | None, trusted: bool = False,
+              with_data: bool = True) -> Resolved:
   """As `from_text`, for the file `config.txt`.
 
   The executed code is trusted from then on.
@@ -104,12 +135,13 @@ def from_file(path: pathlib.Path, overrides: Mapping[str, str], *,
     overrides: knob or dotted path -> text, as typed by the user.
     copy: folder with a copy of the experiment's code, or None.
     trusted: whether any name in it may be imported and any code executed.
+    with_data: see `from_text`.
 
   Raises:
     UserError: see `from_text`.
   """
   resolved = from_text(files.read_text(path), str(path), overrides, copy=copy,
-                       trusted=trust.of_user(trusted))
+                       trusted=trust.of_user(trusted), with_data=with_data)
   remember(resolved, all_lines=trusted or bool(overrides))
   return resolved
 

@@ -27,6 +27,24 @@ _WORDS = {'true': True, 'false': False, 'none': None,
 _PUBLIC = ('jax.nn', 'jax.numpy', 'jax.nn.initializers')
 
 
+class StoredArray:
+  """An array of which a config has only the text.
+
+  Attributes:
+    text: of the config.
+    dtype, shape: of the array.
+  """
+
+  def __init__(self, text: str, dtype: np.dtype, shape: tuple[int, ...]):
+    self.text, self.dtype, self.shape = text, dtype, shape
+
+  def __len__(self):
+    return self.shape[0]
+
+  def __array__(self, dtype=None, copy=None):
+    raise UserError(f'the run has only the shape of its {self.text}: its data is gone')
+
+
 # --- to text --------------------------------------------------------------------
 
 
@@ -75,6 +93,8 @@ def write(value: Any) -> str:
   text = literal(value)
   if text is not None:
     return text
+  if isinstance(value, StoredArray):
+    return value.text
   if isinstance(getattr(value, 'dtype', None), np.dtype) and hasattr(value, 'shape'):
     array = np.asarray(value)
     data = repr(array.tolist()).encode() if array.dtype.hasobject else array.tobytes()
@@ -98,6 +118,14 @@ def dotted_name(value: Any) -> str:
     if getattr(sys.modules.get(candidate), qualname, None) is value:
       return f'{candidate}.{qualname}' if candidate != 'builtins' else qualname
   return f'{module}.{qualname}'
+
+
+def plain(text: str) -> Any:
+  """The value of a literal; the text itself if it is none."""
+  try:
+    return ast.literal_eval(text)
+  except (ValueError, SyntaxError):
+    return text
 
 
 # --- from text ------------------------------------------------------------------

@@ -36,7 +36,7 @@ def run(request: Request, *, split: str | None = None, data: list[str] | None = 
   """
   if request.workdir is None:
     raise UserError('--mode=eval: set the --workdir of a run')
-  workdir, resolved = request.recorded()
+  workdir, resolved = request.recorded(with_data=not data)
   splits = _splits(resolved, split, data)
   given = found(data or (), '--data')
   target = None if output is None else _target(output)

@@ -49,12 +49,14 @@ def run(request: Request, *, input: list[str] | None = None, output: str | None 
   if not output:
     raise UserError('--mode=predict: set --output=FILE.csv, .jsonl or .parquet')
   given, target = found(input, '--input'), paths.checked(output, '--output')
-  workdir, resolved = request.recorded()
+  workdir, resolved = request.recorded(with_data=False)
   with contextlib.ExitStack() as stack:
     group = stack.enter_context(request.joined())
     if group.count > 1:
       raise UserError(f'--mode=predict runs in one process, got {group.count}')
     say = group.say
+    for note in resolved.notes:
+      say(note)
     say(f'device: {devices.require_backend(request.require_backend)}')
     access = opening.Access(request.data_dir, request.cache_dir, request.trust, say)
     opened = opening.open_run(workdir, request.layout(resolved.experiment), access,

@@ -129,7 +129,7 @@ def _origin(prompt: list[str] | None, prompt_file: str | None, index: int) -> st
 
 def _from_workdir(request: Request, say: Callable[[str], None]) -> Run:
   """A run at its best checkpoint."""
-  workdir, resolved = request.recorded()
+  workdir, resolved = request.recorded(with_data=False)
   for note in resolved.notes:
     say(note)
   say(f'device: {devices.require_backend(request.require_backend)}')

@@ -217,8 +217,8 @@ class Workdir:
     except UserError as error:
       raise UserError(f'{self.config}: {error}') from error
 
-  def recorded(self, overrides: dict[str, str], *, trusted: bool = False
-               ) -> resolving.Resolved:
+  def recorded(self, overrides: dict[str, str], *, trusted: bool = False,
+               with_data: bool = True) -> resolving.Resolved:
     """The experiment of `config.txt`, with overrides applied.
 
     Its code is that of `source/` if the experiment's file has changed since. What is
@@ -227,6 +227,8 @@ class Workdir:
     Args:
       overrides: knob or dotted path -> text.
       trusted: whether all that the run names may be imported and executed.
+      with_data: whether the data that the experiment's `config` reads must be there;
+        see `config_file.from_text`.
 
     Raises:
       UserError: if there is no run here, or it names what is not trusted.
@@ -238,7 +240,7 @@ class Workdir:
       raise UserError(
         f'--workdir={self.path} {there}: nothing to resume; name an --experiment')
     return config_file.from_file(
-      self.config, overrides, copy=self.source, trusted=trusted)
+      self.config, overrides, copy=self.source, trusted=trusted, with_data=with_data)
 
   def claim(self, resolved: resolving.Resolved) -> None:
     """Checks that no other run is here.

@@ -105,7 +105,7 @@ def open_run(workdir: Workdir, layout: Layout, access: Access, *,
       not trusted.
   """
   if resolved is None:
-    resolved = workdir.recorded({}, trusted=access.trust)
+    resolved = workdir.recorded({}, trusted=access.trust, with_data=with_data)
     for note in resolved.notes:
       access.say(note)
   built = build_run(resolved.experiment, layout, workdir, access, with_data=with_data,
