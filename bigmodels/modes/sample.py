@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,9 @@ from bigmodels.tasks import decoding
 from bigmodels.training import initialize, opening
 from bigmodels.training.runs import Run
 
+_BETWEEN = '---'  # a line between prompts of several lines
+_ESCAPES = {'n': '\n', 't': '\t', '\\': '\\'}
+
 
 def run(request: Request, *, prompt: list[str] | None = None,
         prompt_file: str | None = None, tokens: int | None = None,
@@ -26,15 +30,18 @@ def run(request: Request, *, prompt: list[str] | None = None,
 
   Args:
     request: the flags of every mode.
-    prompt: text to continue, or to translate; may be given several times.
-    prompt_file: path of a file with a prompt on each line.
+    prompt: text to continue, or to translate, in which \\n is a newline, \\t a tab and
+      \\\\ a backslash; may be given several times.
+    prompt_file: path of a file with a prompt on each line; or, if some lines are ---,
+      with prompts of several lines between these.
     tokens: maximum number of tokens to generate; if omitted, 256 or as many as the
       model's length allows.
     temperature: logits are divided by it; 1 if omitted, 0 takes the most likely token.
     top_k: sample only from this many of the most likely tokens.
     top_p: sample from the fewest tokens whose probabilities add up to this.
     beams: hypotheses of a beam search, which does not sample.
-    stop: end before this text; may be given several times.
+    stop: end before this text, with \\n and \\t as in a prompt; may be given several
+      times.
     samples: number of texts for each prompt.
     sample_seed: seed of the sampling.
 
@@ -42,7 +49,7 @@ def run(request: Request, *, prompt: list[str] | None = None,
     UserError: for a flag that is out of range, or a run that generates no text.
   """
   settings = _settings(count=tokens, temperature=temperature, top_k=top_k, top_p=top_p,
-                       beams=beams, stop=tuple(stop or ()), samples=samples)
+                       beams=beams, stop=tuple(map(_unescaped, stop or ())), samples=samples)
   if not 0 <= sample_seed < 2**32:
     raise UserError(f'--sample_seed: must be in [0, {2**32 - 1}], got {sample_seed}')
   prompts = _prompts(prompt, prompt_file)
@@ -108,20 +115,37 @@ def _settings(**given: Any) -> decoding.Settings:
 
 def _prompts(prompt: list[str] | None, prompt_file: str | None) -> list[str]:
   """All prompts; the empty one if none is given."""
-  prompts = list(prompt or ())
+  prompts = [*map(_unescaped, prompt or ())]
   if prompt_file is not None:
     path = paths.checked(prompt_file, '--prompt_file')
     text = files.read_text(path, '--prompt_file')
     lines = text.replace('\r\n', '\n').replace('\r', '\n').split('\n')
     if lines == ['']:
       raise UserError(f'--prompt_file={prompt_file}: must have a line, is empty')
-    prompts += lines[:-1] if lines[-1] == '' else lines
+    lines = lines[:-1] if lines[-1] == '' else lines
+    prompts += _between(lines) if _BETWEEN in lines else lines
   return prompts or ['']
+
+
+def _unescaped(text: str) -> str:
+  r"""The text of a flag, in which \n, \t and \\ are escapes."""
+  return re.sub(r'\\([nt\\])', lambda found: _ESCAPES[found[1]], text)
+
+
+def _between(lines: list[str]) -> list[str]:
+  """The texts between lines of ---; one before the first or after the last too."""
+  parts: list[list[str]] = [[]]
+  for line in lines:
+    if line == _BETWEEN:
+      parts.append([])
+    else:
+      parts[-1].append(line)
+  return ['\n'.join(part) for part in parts if part]
 
 
 def _origin(prompt: list[str] | None, prompt_file: str | None, index: int) -> str:
   """The flag, or the line of a file, that gave one of the prompts."""
-  line = index - len(prompt or ())
+  line = index - len(prompt or ())  # without ---, for then no prompt is empty
   if line < 0 or prompt_file is None:
     return '--prompt'
   return f'--prompt_file={prompt_file}, line {line + 1}'

@@ -259,6 +259,20 @@ def test_the_lines_of_a_prompt_file(data, expected, tmp_path):
   assert sample._prompts(['x'], path) == ['x', *expected]
 
 
+def test_prompts_of_several_lines(tmp_path):
+  (tmp_path / 'prompts.txt').write_text('---\nthe quick\n\nbrown\n---\nfox\n---\n')
+  assert sample._prompts(None, str(tmp_path / 'prompts.txt')) == [
+    'the quick\n\nbrown', 'fox']
+
+
+@pytest.mark.parametrize(('typed', 'meant'), [
+  (r'a\nb', 'a\nb'), (r'\t', '\t'), (r'a\\nb', r'a\nb'), (r'C:\dir', r'C:\dir'),
+  ('a\nb', 'a\nb'), (r'\\', '\\')])
+def test_escapes_in_a_prompt(typed, meant):
+  assert sample._prompts([typed], None) == [meant]
+  assert sample._unescaped(typed) == meant
+
+
 @pytest.mark.parametrize(('data', 'message'), [
   (b'', 'must have a line, is empty'), (b'\xef\xbb\xbf', 'must have a line'),
   ('the'.encode('utf-16'), 'it is UTF-16 or UTF-32; save it as UTF-8'),
