@@ -148,26 +148,41 @@ def _plots(plots):
 
 def _metrics(metrics, classes):
   whole, each = {}, {}
+  splits = [*dict.fromkeys(_split(key)[0] for key in metrics)]
+  names = [*dict.fromkeys(_split(key)[1].rpartition('/')[0] for key in metrics
+                          if _is_class(_split(key)[1]))]
   for key, value in metrics.items():
     split, name = _split(key)
     if _is_class(name):
       name, _, index = name.rpartition('/')
-      called = index
-      if classes is not None and int(index) < len(classes):
-        called = classes[int(index)]
-      label = index if called == index else f'{index} {called}'
-      each.setdefault(split, {}).setdefault(label, {})[name] = value
+      each.setdefault(int(index), {})[name, split] = value
     else:
       whole.setdefault(name, {})[split] = value
-  tables = [_table('metric', whole)] if whole else []
-  tables += [_table(f'class, {split}' if len(each) > 1 else 'class', rows, bars=True)
-             for split, rows in each.items()]
+  tables = [_table('metric', whole, splits)] if whole else []
+  if each:
+    found = {split for row in each.values() for _, split in row}
+    of_classes = [split for split in splits if split in found]
+    several = len(of_classes) > 1
+    rows = {_class_name(classes, index): {
+      f'{name}, {split}' if several else name: value
+      for (name, split), value in row.items()} for index, row in sorted(each.items())}
+    tables.append(_table('class', rows, [
+      f'{name}, {split}' if several else name
+      for name in names for split in of_classes], bars=True))
   return _section('Metrics', f'<div class="tables">{"".join(tables)}</div>'
                   ) if tables else ''
 
 
-def _table(corner, rows, bars=False):
-  columns = list(dict.fromkeys(c for row in rows.values() for c in row))
+def _class_name(classes, index):
+  known = classes is not None and index < len(classes)
+  twice = known and [*classes].count(classes[index]) > 1
+  return f'{index} {classes[index]}' if twice else classes[index] if known else (
+    str(index))
+
+
+def _table(corner, rows, order, bars=False):
+  """A table whose columns are those of `order` that have a value."""
+  columns = [c for c in order if any(c in row for row in rows.values())]
   head = ''.join(f'<th>{escape(c or "value")}</th>' for c in columns)
   lines = []
   for name, row in rows.items():

@@ -92,8 +92,8 @@ def test_the_tables_hold_every_metric(tmp_path):
   assert page.rows == [
     ['metric', 'test', 'valid'], ['loss', '0.2500', ''], ['accuracy', '0.9750',
                                                           '0.9000'],
-    ['f1', '0.5000', ''], ['class', 'f1', 'recall'], ['0 cat', '1.0000', ''],
-    ['1 dog', '0.0000', '0.1250']]
+    ['f1', '0.5000', ''], ['class', 'f1', 'recall'], ['cat', '1.0000', ''],
+    ['dog', '0.0000', '0.1250']]
 
 
 def test_a_class_that_is_called_by_its_number_is_so_once(tmp_path):
@@ -256,3 +256,11 @@ def test_lines_about_the_data_are_a_section(tmp_path):
   assert '<h2>Data</h2>' in text
   assert '<strong>warning: a.csv: fill_missing: &lt;b&gt; (3 of 9, 33%)</st' in text
   assert '<h2>Data</h2>' not in _write(tmp_path)[1]
+
+
+def test_the_classes_of_several_splits_are_named_once(tmp_path):
+  metrics = {'test/f1/0': 0.1, 'valid/f1/0': 0.2, 'test/recall/0': 0.3, 'valid/f1/1': 1.0}
+  page, _ = _write(tmp_path, result={'metrics': metrics}, classes=('cat', 'cat'))
+  assert page.rows == [['class', 'f1, test', 'f1, valid', 'recall, test'],
+                       ['0 cat', '0.1000', '0.2000', '0.3000'],
+                       ['1 cat', '', '1.0000', '']]
