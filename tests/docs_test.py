@@ -44,12 +44,17 @@ def folder(tmp_path, monkeypatch):
   """The working directory of a reader who has the files of the placeholders."""
   monkeypatch.chdir(tmp_path)
   monkeypatch.setenv('HOME', str(tmp_path))
-  rows = [f'{i},{"ab"[i % 2]},{i * i % 7}' for i in range(120)]
-  (tmp_path / 'table.csv').write_text('\n'.join(['x,y,kind', *rows]))
+  _table(tmp_path)
   (tmp_path / 'texts').mkdir()
   for i in range(20):
     (tmp_path / 'texts' / f'{i}.txt').write_text('the cat sat on the mat\n' * 200)
   return tmp_path
+
+
+def _table(folder):
+  rows = [f'{i},{"ab"[i % 2]},{i * i % 7}' for i in range(120)]
+  (folder / 'table.csv').write_text('\n'.join(['x,y,kind', *rows]))
+  return folder / 'table.csv'
 
 
 @EACH
@@ -170,7 +175,9 @@ def runs(cache_dir, tmp_path_factory):
   fork = ROOT / 'tests' / 'forks' / 'text.py'
   for name, experiment, overrides in (
     ('a', 'digits_cnn', {'epochs': '1', 'model.widths': '(4,)', 'model.pool': '(2,)'}),
-    ('python', str(fork), {'path': str(text)})):
+    ('python', str(fork), {'path': str(text)}),
+    ('table', 'tabular_mlp', {'path': str(_table(folder)), 'label': 'kind',
+                              'epochs': '1'})):
     with contextlib.redirect_stdout(io.StringIO()):
       train.run(Request(
         experiment=experiment, overrides=overrides, workdir=f'{folder}/runs/{name}',

@@ -48,8 +48,9 @@ def run(request: Request, *, prompt: list[str] | None = None,
   Raises:
     UserError: for a flag that is out of range, or a run that generates no text.
   """
-  settings = _settings(count=tokens, temperature=temperature, top_k=top_k, top_p=top_p,
-                       beams=beams, stop=tuple(map(_unescaped, stop or ())), samples=samples)
+  settings = _settings(
+    count=tokens, temperature=temperature, top_k=top_k, top_p=top_p, beams=beams,
+    stop=tuple(map(_unescaped, stop or ())), samples=samples)
   if not 0 <= sample_seed < 2**32:
     raise UserError(f'--sample_seed: must be in [0, {2**32 - 1}], got {sample_seed}')
   prompts = _prompts(prompt, prompt_file)

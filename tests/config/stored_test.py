@@ -81,7 +81,5 @@ def test_a_fork_whose_arrays_are_gone(tmp_path):
 
 def test_a_closure_is_not_determined_by_its_text(tmp_path):
   text = fork(tmp_path, name='closure')
-  with pytest.raises(UserError, match='FileNotFoundError.*does not determine the '
-                     'experiment: .*closure|FileNotFoundError.*<locals>|'
-                     'FileNotFoundError.*does not determine'):
+  with pytest.raises(UserError, match=r'FileNotFoundError.*does not determine'):
     config_file.from_text(text, 'it', {}, with_data=False)

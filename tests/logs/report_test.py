@@ -259,7 +259,8 @@ def test_lines_about_the_data_are_a_section(tmp_path):
 
 
 def test_the_classes_of_several_splits_are_named_once(tmp_path):
-  metrics = {'test/f1/0': 0.1, 'valid/f1/0': 0.2, 'test/recall/0': 0.3, 'valid/f1/1': 1.0}
+  metrics = {'test/f1/0': 0.1, 'valid/f1/0': 0.2, 'test/recall/0': 0.3,
+             'valid/f1/1': 1.0}
   page, _ = _write(tmp_path, result={'metrics': metrics}, classes=('cat', 'cat'))
   assert page.rows == [['class', 'f1, test', 'f1, valid', 'recall, test'],
                        ['0 cat', '0.1000', '0.2000', '0.3000'],
