@@ -81,10 +81,17 @@ class Sentences:
     from bigmodels.data.readers.texts import TextReader
 
     tokenizer = tokenizers.load(context.kept['tokenizer'])
+
+    def tokens(texts):
+      columns, _, cut = self._columns(tokenizer, texts)
+      if cut:
+        context.say(f'{many(cut, "text")} longer than {self.length} tokens, so '
+                    'truncated')
+      return columns, {}
+
     return TextReader(
-      lambda texts: self._columns(tokenizer, texts)[0], getattr(
-        self.documents, 'text', 'text'), getattr(self.documents, 'label', 'label'),
-      context.kept['classes'], context.say)
+      tokens, getattr(self.documents, 'text', 'text'),
+      getattr(self.documents, 'label', 'label'), context.kept['classes'], context.say)
 
   def _columns(self, tokenizer: Tokenizer, texts: Sequence[str]
                ) -> tuple[Columns, list[int], int]:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from bigmodels.core.errors import UserError
+from bigmodels.data import tokenizers
+from bigmodels.data.readers.reader import Reader
 from bigmodels.data.sources import Columns, DataContext, Dataset
 from bigmodels.data.tokenized import (
   check_length,
@@ -119,6 +121,23 @@ class Translations:
          f'and {sum(map(len, targets)):,} tokens, padded to '
          f'{columns["inputs"].shape[1]} and {columns["labels"].shape[1]}', *notes)
     return dataset_of(self, columns, None, tokenizer, found.origin)
+
+  def reader(self, context: DataContext) -> Reader:
+    """Returns a reader of new texts, with the run's tokenizer; see `readers`."""
+    from bigmodels.data.readers.texts import TextReader
+
+    tokenizer = tokenizers.load(context.kept['tokenizer'])
+    end = [tokenizer.special['end']]
+
+    def tokens(texts):
+      rows = encode(self, tokenizer, texts)
+      faults = {index: f'is longer than {self.length} tokens'
+                for index, row in enumerate(rows) if len(row) >= self.length}
+      rows = [np.append(row[: self.length - 1], end) for row in rows]
+      return padded('inputs', rows, self.length, tokenizer, marks='segments',
+                    marks_dtype=np.int32), faults
+
+    return TextReader(tokens, 'text', say=context.say)
 
 
 def _packed(sources, targets, begin, end, width: int, tokenizer: Tokenizer) -> Columns:

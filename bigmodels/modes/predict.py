@@ -84,10 +84,10 @@ def _write(file: PredictionsFile, opened: Run, parts: Iterator[Predicted],
     without += [f'{part.examples.names[i]} ({why})'
                 for i, why in part.examples.faults.items()]
     if rows >= _ROWS or time.perf_counter() - since > _SECONDS:
-      file.write(query.table(pending, opened.classes))
+      file.write(query.table(opened.built, pending))
       pending, rows, since = [], 0, time.perf_counter()
   if pending:
-    file.write(query.table(pending, opened.classes))
+    file.write(query.table(opened.built, pending))
   if without:
     say(f'warning: {len(without):,} without a prediction: '
         f'{listed(without[:_NAMED])}' + (', ...' if len(without) > _NAMED else ''))

@@ -23,7 +23,8 @@ class Control(NamedTuple):
     environment: the environment in which the agent acts.
     summarize: (outputs of a whole split) -> name -> number.
     plots: (outputs, inputs, classes) -> title -> Figure.
-    inputs, predictions, check, snapshot, generate: as in `Task`; always the defaults.
+    inputs, predictions, check, snapshot, generate, answers: as in `Task`; always the
+      defaults.
   """
 
   init: Callable[..., tuple[Any, Any]]
@@ -36,6 +37,7 @@ class Control(NamedTuple):
   check: None = None
   snapshot: None = None
   generate: None = None
+  answers: None = None
 
 
 def control(model, environment: Any) -> Control:

@@ -36,6 +36,8 @@ class Task(NamedTuple):
       report. `plots` then takes `snapshots`, step -> snapshot.
     generate: (params, model_state, prompts: list of texts, key, `decoding.Settings`)
       -> for each prompt its continuation, and the number of tokens in it.
+    answers: (name -> outputs `[n, ...]` of `predictions`) -> name -> `n` values to
+      write for people in place of these, such as texts.
   """
 
   init: Callable
@@ -47,6 +49,7 @@ class Task(NamedTuple):
   plots: Callable[..., dict[str, Any]] | None = None
   snapshot: Callable[..., dict[str, np.ndarray]] | None = None
   generate: Callable[..., list[tuple[str, int]]] | None = None
+  answers: Callable[..., dict[str, list]] | None = None
 
 
 class Split(NamedTuple):

@@ -110,7 +110,8 @@ def translation(model, *, tokenizer, smoothing: float = 0.1, beams: int = 1,
 
   return Task(partial(init, model, columns), objective, ('inputs', 'segments'),
               ('translations',), summarize=summarize, plots=plots.language,
-              generate=generate)
+              generate=generate, answers=lambda outputs: {'prediction': [
+                tokenizer.decode(ids) for ids in outputs['translations']]})
 
 
 def _longest(length: int) -> int:

@@ -156,25 +156,32 @@ def outputs(program: Callable[[Columns], Any], columns: Columns, size: int) -> C
           for name in found[0]}
 
 
-def table(parts: Sequence[Predicted], classes: Sequence[str] | None) -> dict[str, Any]:
+def table(built: Built, parts: Sequence[Predicted]) -> dict[str, Any]:
   """The predictions of examples as the columns of a table.
 
   Args:
+    built: the run.
     parts: consecutive examples with their outputs.
-    classes: the classes of the run, or None.
 
   Returns:
     The name of each example; what is passed on; `prediction`, a class by its name or
     numbers; `probability`, class -> column; further outputs; and `error`, why there is
     no prediction. Values are masked where there is none.
   """
+  classes = built.train.dataset.classes
   chunk = joined([part.examples for part in parts])
   lost = np.zeros(chunk.length, bool)
   lost[[*chunk.faults]] = True
   found: dict[str, Any] = {chunk.named: np.asarray(chunk.names) if isinstance(
     chunk.names, range) else chunk.names, **chunk.passed}
-  for name in parts[0].outputs:
-    values = np.concatenate([part.outputs[name] for part in parts])
+  outputs = {name: np.concatenate([part.outputs[name] for part in parts])
+             for name in parts[0].outputs}
+  if built.task.answers:
+    for name, values in built.task.answers(outputs).items():
+      found[name] = [None if gone else value for value, gone in zip(
+        values, lost.tolist(), strict=True)]
+    outputs = {}
+  for name, values in outputs.items():
     name = {'predictions': 'prediction', 'probabilities': 'probability'}.get(name, name)
     values = values.reshape(len(values), -1)
     one = values.shape[1] == 1

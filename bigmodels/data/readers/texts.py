@@ -1,4 +1,4 @@
-"""Reads new texts for a run that classifies texts."""
+"""Reads new texts for a run of texts."""
 
 import dataclasses
 import pathlib
@@ -25,17 +25,18 @@ class TextReader:
   A text that is empty has no prediction.
 
   Attributes:
-    tokens: texts -> raw columns `[n, ...]`, as the run's source makes them.
+    tokens: texts -> raw columns `[n, ...]`, as the run's source makes them; and index
+      -> why a text has no prediction.
     text: name of the column of texts.
-    label: name of the column of labels.
+    label: name of the column of labels, or None.
     classes: the classes that labels are.
     say: prints a line.
   """
 
-  tokens: Callable[[Sequence[str]], Columns]
+  tokens: Callable[[Sequence[str]], tuple[Columns, dict[int, str]]]
   text: str
-  label: str
-  classes: Sequence[str]
+  label: str | None = None
+  classes: Sequence[str] = ()
   say: Callable[[str], None] = print
 
   takes_arrays = True
@@ -55,7 +56,10 @@ class TextReader:
       isinstance(text, str) and text.strip() for text in texts):
       raise UserError(f'a run of texts reads a list of texts that are not empty, '
                       f'got {str(values)[:60]!r}')
-    return self.tokens(texts)
+    columns, faults = self.tokens(texts)
+    for index, why in faults.items():
+      raise UserError(f'text {index} {why}')
+    return columns
 
   def examples(self, paths: Sequence[pathlib.Path], *, labels: bool) -> Examples:
     """Returns the texts of files; see `Reader`.
@@ -63,6 +67,8 @@ class TextReader:
     Raises:
       UserError: for files without texts, or without labels that are asked for.
     """
+    if labels and self.label is None:
+      raise UserError('this run has no labels that could be read from files')
     every = [file for path in paths for file in of_suffix(path, SUFFIXES)]
     read = [(path, *self._read(path, labels)) for path in every]
     texts = [text for _, found, _ in read for text in found]
@@ -74,14 +80,15 @@ class TextReader:
     def chunks(first: int) -> Iterator[Chunk]:
       for start in range(first, len(texts), _TEXTS):
         part = texts[start : start + _TEXTS]
-        faults = {i: 'is empty' for i, text in enumerate(part) if not text.strip()}
-        columns = self.tokens([text if text.strip() else '.' for text in part])
+        empty = {i: 'is empty' for i, text in enumerate(part) if not text.strip()}
+        columns, faults = self.tokens([text if text.strip() else '.' for text in part])
         encoded = None
         if labels:
           encoded = np.array([
             index[label] for label in given[start : start + _TEXTS]], np.int32)
         yield Chunk(columns, range(start, start + len(part)),
-                    (start + len(part)) / len(texts), faults=faults, labels=encoded)
+                    (start + len(part)) / len(texts), faults=faults | empty,
+                    labels=encoded)
 
     return Examples(chunks, len(texts))
 
