@@ -74,7 +74,9 @@ class Sentences:
     columns['labels'] = np.array([index[label] for label in found.labels], np.int32)
     say(self, context, f'{many(len(lengths), "text")}, {len(classes)} classes, '
          f'{sum(lengths):,} tokens', found.note, note)
-    return dataset_of(self, columns, tuple(classes), tokenizer, found.origin)
+    dataset = dataset_of(self, columns, tuple(classes), tokenizer, found.origin)
+    return dataset._replace(words=lambda rows: [
+      {'text': found.texts[row]} for row in rows.tolist()])
 
   def reader(self, context: DataContext) -> Reader:
     """Returns a reader of new texts, with the run's tokenizer; see `readers`."""

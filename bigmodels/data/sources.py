@@ -44,6 +44,8 @@ class Dataset(NamedTuple):
     named: whether `classes` are names; a description may have only their number.
     features: names along the last axis of the inputs, or None.
     target: the name of the label, or None.
+    words: rows, int `[k]` -> for each example name -> text for people, such as the
+      text itself or the values of a row of a table; None for data without words.
     origin: the source rows of these examples, or None if unknown.
     provides: name -> () -> a value that only this source knows, and that a run supplies
       to its config under that name: the `environment` of episodes; the `tokenizer` of
@@ -62,6 +64,7 @@ class Dataset(NamedTuple):
   named: bool = True
   features: tuple[str, ...] | None = None
   target: str | None = None
+  words: Callable[[np.ndarray], list[dict[str, str]]] | None = None
   origin: Origin | None = None
   provides: Mapping[str, Callable[[], Any]] = {}
 

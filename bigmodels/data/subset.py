@@ -86,6 +86,7 @@ class Subset:
       nbytes=whole.nbytes and whole.nbytes * len(rows) // whole.length,
       identity=f'{whole.identity}: {len(rows)} rows of {", ".join(names)}',
       describe=whole.describe and (lambda row: whole.describe(int(rows[row]))),
+      words=whole.words and (lambda index: whole.words(rows[index])),
       origin=whole.origin and whole.origin.take(rows, whole.length))
 
   def _shapes(self, whole: Dataset, names: tuple[str, ...], context: DataContext

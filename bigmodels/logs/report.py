@@ -23,7 +23,7 @@ from bigmodels.core import files
 from bigmodels.core.errors import escape_controls
 from bigmodels.logs.page import PAGE, STYLE
 from bigmodels.logs.values import mean, members
-from bigmodels.plots import HALF, NARROW, curve
+from bigmodels.plots import HALF, NARROW, Table, curve
 
 PALETTE = ('#d9622b', '#2a9d6f', '#8e63ce', '#c2447a', '#b08900', '#0f8b9d')
 TRAIN = '#5b94d6'
@@ -46,7 +46,7 @@ def write(path: str | pathlib.Path, *, title: str, config_text: str,
       has a number for each member; members are drawn as lines and shown as their mean.
       None and NaN are missing values; arrays of several axes are skipped.
     result: content of result.json; missing entries are not shown.
-    plots: split -> title -> matplotlib Figure.
+    plots: split -> title -> matplotlib Figure, or `plots.Table`.
     monitor: the most important metric, such as 'validation/accuracy'.
     classes: names for the rows of the table of per-class metrics.
     data: lines about the data: what was found, guessed, dropped and changed.
@@ -134,7 +134,8 @@ def _plots(plots):
   for i, (split, figures) in enumerate(plots.items()):
     cards = []
     for j, (name, figure) in enumerate(figures.items()):
-      card = _card(name, figure, f'f{i}-{j}')
+      card = _words(name, figure) if isinstance(figure, Table) else (
+        _card(name, figure, f'f{i}-{j}'))
       if len(card) > left:
         card = (f'<p class="note">{escape(name)} is left out, to keep this page '
                 'small.</p>')
@@ -231,6 +232,15 @@ def _versions(versions):
 
 def _section(name, content):
   return f'<section><h2>{escape(name)}</h2>\n{content}</section>'
+
+
+def _words(name, table):
+  """A card with a table of text."""
+  head = ''.join(f'<th>{escape(column)}</th>' for column in table.columns)
+  rows = ''.join('<tr>' + ''.join(f'<td>{escape(cell)}</td>' for cell in row) + '</tr>'
+                 for row in table.rows)
+  return (f'<figure class="words"><figcaption>{escape(name)}</figcaption><table>'
+          f'<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></figure>\n')
 
 
 # --- records --------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Plots of an evaluated split: arrays in, matplotlib Figures out.
 
-There is one function per task: `(outputs, inputs, classes) -> title -> Figure`. They do
+There is one function per task: `(outputs, inputs, classes) -> title -> Figure`, or a
+`Table` of text. They do
 not use pyplot, so that no figure is kept in memory; matplotlib is imported when the
 first figure is made. Text and frames are black, and recoloured by the report.
 """
@@ -11,8 +12,9 @@ from bigmodels.plots.curves import curve
 from bigmodels.plots.generation import generation
 from bigmodels.plots.language import language
 from bigmodels.plots.regression import regression
-from bigmodels.plots.style import BLUE, FULL, GREY, HALF, NARROW, ORANGE, WIDE, Inputs
+from bigmodels.plots.style import BLUE, FULL, GREY, HALF, NARROW, ORANGE, WIDE
+from bigmodels.plots.table import Inputs, Table, spread
 
 __all__ = ['BLUE', 'FULL', 'GREY', 'HALF', 'NARROW', 'ORANGE', 'WIDE', 'Inputs',
-           'calibration', 'classification', 'control', 'curve', 'generation',
-           'language', 'regression']
+           'Table', 'calibration', 'classification', 'control', 'curve', 'generation',
+           'language', 'regression', 'spread']

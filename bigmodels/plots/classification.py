@@ -12,21 +12,23 @@ import numpy as np
 
 from bigmodels.plots import style
 from bigmodels.plots.images import to_rgb
+from bigmodels.plots.table import Inputs, Table
 
 if TYPE_CHECKING:
   from matplotlib.figure import Figure
 
 MISTAKES = 24  # maximum number shown
+_LONGEST = 500  # characters of a text that are shown
 
 
-def classification(outputs: Mapping[str, np.ndarray], inputs: style.Inputs | None,
+def classification(outputs: Mapping[str, np.ndarray], inputs: Inputs | None,
                    classes: Sequence[str] | None) -> 'dict[str, Figure]':
   """Draws the confusion matrix, ROC (two classes), reliability, and worst mistakes.
 
   Args:
     outputs: `labels` `[n]`, `predictions` `[n]`, `probabilities` `[n, classes]`.
     inputs: rows `[k]` -> raw inputs `[k, ...]` of the split. Mistakes are shown if
-      these are images `[k, height, width, 1 or 3]`.
+      these are images `[k, height, width, 1 or 3]`, or have words.
     classes: names of the classes; None numbers them.
 
   Returns:
@@ -50,7 +52,11 @@ def classification(outputs: Mapping[str, np.ndarray], inputs: style.Inputs | Non
   result['Reliability'] = _reliability(confidence, labels == predictions)
   wrong = np.flatnonzero(labels != predictions)
   wrong = wrong[np.argsort(-confidence[wrong], kind='stable')][:MISTAKES]
-  if len(wrong) and inputs is not None:
+  if len(wrong) and getattr(inputs, 'words', None):
+    result['Most confident mistakes'] = _mistaken_words(
+      inputs.words(rows[wrong]), labels[wrong], predictions[wrong], confidence[wrong],
+      names)
+  elif len(wrong) and inputs is not None:
     images = np.asarray(inputs(rows[wrong]))
     if images.ndim == 4 and images.shape[-1] in (1, 3):
       result['Most confident mistakes'] = _mistakes(
@@ -150,6 +156,15 @@ def _reliability(confidence, right, bins=15):
   lower.set(xlabel='confidence', ylabel='fraction')
   style.subtitle(upper, f'expected calibration error {error:.4f}')
   return figure
+
+
+def _mistaken_words(words, labels, predictions, confidence, names):
+  columns = [*dict.fromkeys(name for each in words for name in each)]
+  rows = [(names[label], names[prediction], f'{value:.3f}',
+           *(each.get(name, '')[:_LONGEST] for name in columns))
+          for each, label, prediction, value in zip(
+            words, labels, predictions, confidence, strict=True)]
+  return Table(('true', 'predicted', 'confidence', *columns), rows)
 
 
 def _mistakes(images, labels, predictions, confidence, names):

@@ -7,12 +7,13 @@ import numpy as np
 
 from bigmodels.plots import style
 from bigmodels.plots.images import image_grid
+from bigmodels.plots.table import Inputs
 
 if TYPE_CHECKING:
   from matplotlib.figure import Figure
 
 
-def control(outputs: Mapping[str, np.ndarray], inputs: style.Inputs | None,
+def control(outputs: Mapping[str, np.ndarray], inputs: Inputs | None,
             classes: Sequence[str] | None, *, every: int = 1) -> 'dict[str, Figure]':
   """Draws the returns of the episodes, and the observations in three of them.
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from bigmodels.plots import style
 from bigmodels.plots.images import image_grid
+from bigmodels.plots.table import Inputs
 
 if TYPE_CHECKING:
   from matplotlib.figure import Figure
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 _COLUMNS, _SNAPSHOTS = 10, 8  # images in a row, and rows along the run
 
 
-def generation(outputs: Mapping[str, np.ndarray], inputs: style.Inputs | None,
+def generation(outputs: Mapping[str, np.ndarray], inputs: Inputs | None,
                classes: Sequence[str] | None, *,
                snapshots: Mapping[int, Mapping[str, np.ndarray]],
                paths: tuple[int, int], white: int = 255, note: str | None = None

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bigmodels.plots import style
+from bigmodels.plots.table import Inputs
 
 if TYPE_CHECKING:
   from matplotlib.figure import Figure
 
 
-def language(outputs: Mapping[str, np.ndarray], inputs: style.Inputs | None,
+def language(outputs: Mapping[str, np.ndarray], inputs: Inputs | None,
              classes: Sequence[str] | None) -> 'dict[str, Figure]':
   """Draws a histogram of the loss of the texts.
 

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bigmodels.plots import style
+from bigmodels.plots.table import Inputs
 
 if TYPE_CHECKING:
   from matplotlib.figure import Figure
 
 
-def regression(outputs: Mapping[str, np.ndarray], inputs: style.Inputs | None,
+def regression(outputs: Mapping[str, np.ndarray], inputs: Inputs | None,
                classes: Sequence[str] | None) -> 'dict[str, Figure]':
   """Draws predictions against targets, and residuals, with a panel for each target.
 

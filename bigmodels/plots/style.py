@@ -1,9 +1,7 @@
 """Colours, sizes, axes and names that all plots share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 if TYPE_CHECKING:
   from matplotlib.axes import Axes
@@ -14,7 +12,6 @@ DASHED = {'color': GREY, 'linewidth': 0.8, 'linestyle': (0, (4, 3))}  # referenc
 # Inches: a third, a half, two thirds and all of the width of the report.
 NARROW, HALF, WIDE, FULL = 3.09, 4.85, 6.61, 10.14
 POINTS = 2000  # maximum number drawn
-Inputs = Callable[[np.ndarray], np.ndarray]
 
 
 def figure(width: float, height: float, layout: str | None = 'constrained'

@@ -19,6 +19,8 @@ from bigmodels.tasks.task import (
   token_weights,
 )
 
+_SHOWN = 12  # translations in the report
+
 
 def translation(model, *, tokenizer, smoothing: float = 0.1, beams: int = 1,
                 penalty: float = 0.6) -> Task:
@@ -108,8 +110,15 @@ def translation(model, *, tokenizer, smoothing: float = 0.1, beams: int = 1,
       [tokenizer.decode(ids) for ids in outputs['translations']],
       [tokenizer.decode(ids) for ids in outputs['references']])
 
+  def draw(outputs, inputs, classes):
+    rows = plots.spread(len(outputs['translations']), _SHOWN)
+    texts = [map(tokenizer.decode, ids) for ids in (
+      inputs(rows), outputs['translations'][rows], outputs['references'][rows])]
+    return {**plots.language(outputs, inputs, classes), 'Translations': plots.Table(
+      ('source', 'translation', 'reference'), [*zip(*texts, strict=True)])}
+
   return Task(partial(init, model, columns), objective, ('inputs', 'segments'),
-              ('translations',), summarize=summarize, plots=plots.language,
+              ('translations',), summarize=summarize, plots=draw,
               generate=generate, answers=lambda outputs: {'prediction': [
                 tokenizer.decode(ids) for ids in outputs['translations']]})
 

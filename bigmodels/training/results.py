@@ -18,6 +18,7 @@ from bigmodels.core.errors import UserError, message_of
 from bigmodels.learners import State
 from bigmodels.logs import report
 from bigmodels.logs.values import mean
+from bigmodels.plots import Inputs, Table
 from bigmodels.storage import snapshots
 from bigmodels.storage.records import read_metrics
 from bigmodels.storage.workdir import Workdir
@@ -125,14 +126,20 @@ def _figures(built: Built, name: str, outputs: dict[str, np.ndarray],
              more: dict[str, Any]) -> dict[str, Any]:
   task, dataset = built.task, built.evals[name].dataset
 
-  def inputs(rows):
+  def read(rows):
     columns = dataset.read(outputs['row'][rows])
     return columns[next(column for column in task.inputs if column in columns)]
 
+  def words(rows):
+    return dataset.words(outputs['row'][rows])
+
+  inputs = Inputs(read, dataset.words and words)
   figures = task.plots(outputs, inputs, dataset.classes, **more)
   for title, figure in figures.items():
-    if not isinstance(title, str) or not hasattr(figure, 'savefig'):
-      raise ValueError(f'plots: must be title -> figure, got {title!r}: {figure!r}')
+    if not isinstance(title, str) or not (
+      hasattr(figure, 'savefig') or isinstance(figure, Table)):
+      raise ValueError('plots: must be title -> figure or plots.Table, got '
+                       f'{title!r}: {figure!r}')
   return figures
 
 

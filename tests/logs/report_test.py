@@ -8,6 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from bigmodels import plots
+from bigmodels import plots
 from bigmodels.logs import report
 
 VOID = {'meta', 'img', 'br', 'hr', 'link'}
@@ -265,3 +266,10 @@ def test_the_classes_of_several_splits_are_named_once(tmp_path):
   assert page.rows == [['class', 'f1, test', 'f1, valid', 'recall, test'],
                        ['0 cat', '0.1000', '0.2000', '0.3000'],
                        ['1 cat', '', '1.0000', '']]
+
+
+def test_a_table_of_text_among_the_plots(tmp_path):
+  table = plots.Table(('text', 'translation'), [('<b>Hund</b>', 'dog\nhound')])
+  page, _ = _write(tmp_path, result={}, plots={'test': {'Translations': table}})
+  assert ['text', 'translation'] in page.rows
+  assert ['<b>Hund</b>', 'dog\nhound'] in page.rows

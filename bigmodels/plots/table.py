@@ -1,0 +1,40 @@
+"""A table among the plots of a split, for examples that are text."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Table(NamedTuple):
+  """Some examples of a split in words.
+
+  Attributes:
+    columns: names of the columns.
+    rows: the cells of each row.
+  """
+
+  columns: Sequence[str]
+  rows: Sequence[Sequence[str]]
+
+
+class Inputs(NamedTuple):
+  """Reads the inputs of examples of a split.
+
+  Attributes:
+    read: rows `[k]` -> raw inputs `[k, ...]`.
+    words: rows `[k]` -> for each example name -> text for people; None for data
+      without words, such as images.
+  """
+
+  read: Callable[[np.ndarray], np.ndarray]
+  words: Callable[[np.ndarray], Sequence[dict[str, str]]] | None = None
+
+  def __call__(self, rows: np.ndarray) -> np.ndarray:
+    """Returns raw inputs, `[k, ...]`, of rows `[k]`."""
+    return self.read(rows)
+
+
+def spread(count: int, most: int) -> np.ndarray:
+  """Returns at most `most` of the rows 0 to `count` - 1, int `[k]`, evenly spread."""
+  return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
