@@ -21,6 +21,10 @@ from bigmodels.tasks.task import (
   token_weights,
 )
 
+_SHOWN = 4  # texts that are continued in the report
+_BEGINNING = 32  # tokens of a text, of which the first half is given
+_WRITTEN = 64  # tokens of a continuation
+
 
 def next_token(model, *, tokenizer) -> Task:
   """The token that follows each token of a text.
@@ -90,8 +94,24 @@ def next_token(model, *, tokenizer) -> Task:
     return [(decoding.before(tokenizer.decode(ids[:n]), settings.stop), int(n))
             for ids, n in zip(found, lengths, strict=True)]
 
+  def samples(params, model_state, inputs, count):
+    special = [*tokenizer.special.values()]
+    texts = [ids[~np.isin(ids, special)][:_BEGINNING]
+             for ids in np.asarray(inputs(plots.spread(count, _SHOWN)))]
+    prompts = [tokenizer.decode(ids[: len(ids) // 2]) for ids in texts]
+    prompts = [prompt for prompt in prompts if prompt]
+    room = (length or math.inf) - _BEGINNING // 2 - len(special)
+    if not prompts or room < 1:
+      return {}
+    found = generate(params, model_state, prompts, jax.random.PRNGKey(0),
+                     decoding.Settings(count=int(min(_WRITTEN, room))))
+    return {'Texts that the model continues': plots.Table(
+      ('beginning', 'continuation'), [
+        (prompt, text) for prompt, (text, _) in zip(prompts, found, strict=True)])}
+
   return Task(partial(init, model, columns), objective, columns.names,
-              summarize=metrics.language, plots=plots.language, generate=generate)
+              summarize=metrics.language, plots=plots.language, generate=generate,
+              samples=samples)
 
 
 def masked_token(model, *, tokenizer, rate: float = 0.15) -> Task:

@@ -38,6 +38,8 @@ class Task(NamedTuple):
       -> for each prompt its continuation, and the number of tokens in it.
     answers: (name -> outputs `[n, ...]` of `predictions`) -> name -> `n` values to
       write for people in place of these, such as texts.
+    samples: (params, model_state, inputs: rows `[k]` -> raw inputs `[k, ...]`, length
+      of a split) -> title -> `plots.Table` of what the model writes, for the report.
   """
 
   init: Callable
@@ -50,6 +52,7 @@ class Task(NamedTuple):
   snapshot: Callable[..., dict[str, np.ndarray]] | None = None
   generate: Callable[..., list[tuple[str, int]]] | None = None
   answers: Callable[..., dict[str, list]] | None = None
+  samples: Callable[..., dict[str, Any]] | None = None
 
 
 class Split(NamedTuple):

@@ -66,7 +66,8 @@ def write(workdir: Workdir, resolved: resolving.Resolved, loop: Loop, state: Sta
       if main and built.task.plots:
         more = {} if built.task.snapshot is None else {'snapshots': snapshots.read(
           workdir, name, progress.step, loop.group.say)}
-        plots[name] = plots_of(built, name, outputs, loop.group.say, **more)
+        plots[name] = plots_of(built, name, outputs, loop.group.say,
+                               state if loop.group.count == 1 else None, **more)
   if not main:
     return
   seconds = progress.seconds
@@ -103,7 +104,8 @@ def write(workdir: Workdir, resolved: resolving.Resolved, loop: Loop, state: Sta
 
 
 def plots_of(built: Built, name: str, outputs: dict[str, np.ndarray],
-             say: Callable[[str], None], **more: Any) -> dict[str, Any]:
+             say: Callable[[str], None], state: State | None = None, **more: Any
+             ) -> dict[str, Any]:
   """Title -> figure of a split; none, and a warning, if they cannot be drawn.
 
   Args:
@@ -111,36 +113,57 @@ def plots_of(built: Built, name: str, outputs: dict[str, np.ndarray],
     name: of the split.
     outputs: of all its examples, `[n, ...]`; see `evaluation.evaluate`.
     say: prints a line.
+    state: for samples of what the model writes, or None for none.
     **more: further arguments of the task's plots.
   """
-  if built.task.plots is None:
-    return {}
-  try:
-    return _figures(built, name, outputs, more)
-  except Exception as error:  # the numbers do not depend on it
-    say(f'warning: {name}: the report has no plots: {message_of(error)}')
-    return {}
+  found: dict[str, Any] = {}
+  for what, draw in (('plots', _figures), ('samples', _samples)):
+    try:
+      found |= draw(built, name, outputs, state, more)
+    except Exception as error:  # the numbers do not depend on it
+      say(f'warning: {name}: the report has no {what}: '
+          f'{message_of(error)}')
+  return found
 
 
 def _figures(built: Built, name: str, outputs: dict[str, np.ndarray],
-             more: dict[str, Any]) -> dict[str, Any]:
-  task, dataset = built.task, built.evals[name].dataset
-
-  def read(rows):
-    columns = dataset.read(outputs['row'][rows])
-    return columns[next(column for column in task.inputs if column in columns)]
-
-  def words(rows):
-    return dataset.words(outputs['row'][rows])
-
-  inputs = Inputs(read, dataset.words and words)
-  figures = task.plots(outputs, inputs, dataset.classes, **more)
+             state: State | None, more: dict[str, Any]) -> dict[str, Any]:
+  del state
+  if built.task.plots is None:
+    return {}
+  dataset = built.evals[name].dataset
+  figures = built.task.plots(
+    outputs, _inputs(built, name, outputs), dataset.classes, **more)
   for title, figure in figures.items():
     if not isinstance(title, str) or not (
       hasattr(figure, 'savefig') or isinstance(figure, Table)):
       raise ValueError('plots: must be title -> figure or plots.Table, got '
                        f'{title!r}: {figure!r}')
   return figures
+
+
+def _samples(built: Built, name: str, outputs: dict[str, np.ndarray],
+             state: State | None, more: dict[str, Any]) -> dict[str, Any]:
+  """What the model writes; only on one device, where it is compiled in a moment."""
+  del more
+  if state is None or built.task.samples is None or built.layout.mesh.size > 1:
+    return {}
+  return built.task.samples(state.params, state.model_state, _inputs(
+    built, name, outputs), len(outputs['row']))
+
+
+def _inputs(built: Built, name: str, outputs: dict[str, np.ndarray]) -> Inputs:
+  """The inputs of the examples that outputs are of."""
+  dataset = built.evals[name].dataset
+
+  def read(rows):
+    columns = dataset.read(outputs['row'][rows])
+    return columns[next(column for column in built.task.inputs if column in columns)]
+
+  def words(rows):
+    return dataset.words(outputs['row'][rows])
+
+  return Inputs(read, dataset.words and words)
 
 
 def versions() -> dict[str, str]:

@@ -8,7 +8,6 @@ import pytest
 from matplotlib.figure import Figure
 
 from bigmodels import plots
-from bigmodels import plots
 from bigmodels.logs import report
 
 VOID = {'meta', 'img', 'br', 'hr', 'link'}
