@@ -13,21 +13,34 @@ from bigmodels.data import tokenizers
 from bigmodels.data.sources import DataContext, Dataset, zeros
 
 
-def record(dataset: Dataset) -> dict[str, Any]:
-  """Returns the description of the training split, as JSON."""
-  columns = dataset.read(np.zeros(1, int))
+def record(dataset: Dataset, evaluated: Dataset | None = None) -> dict[str, Any]:
+  """Returns the description of the training split, as JSON.
+
+  Args:
+    dataset: the training split.
+    evaluated: the first evaluation, which may have other columns; None for none.
+  """
   return {'length': dataset.length,
           'classes': None if dataset.classes is None else list(dataset.classes),
           'named': dataset.named,
           'features': None if dataset.features is None else list(dataset.features),
           'target': dataset.target,
-          'columns': {name: [array.dtype.name, list(array.shape[1:])]
-                      for name, array in columns.items() if name != 'corrupt'}}
+          'columns': _columns(dataset),
+          'evaluated': None if evaluated is None else _columns(evaluated)}
+
+
+def _columns(dataset: Dataset) -> dict[str, list]:
+  """Column -> dtype and shape of an example."""
+  return {name: [array.dtype.name, list(array.shape[1:])]
+          for name, array in dataset.read(np.zeros(1, int)).items()
+          if name != 'corrupt'}
 
 
 @dataclasses.dataclass(frozen=True)
 class Recorded:
   """The training split of a run, from its description; all examples are zeros.
+
+  Its columns are those of an evaluation.
 
   Attributes:
     environment: environment of a split of episodes; None for other data.
@@ -49,6 +62,7 @@ class Recorded:
     except (KeyError, TypeError):
       raise UserError('the data.json of this run does not describe the training split: '
                       'an older version wrote it; start the run again') from None
+    columns = kept['train'].get('evaluated') or columns
     provides = {}
     if 'tokenizer' in kept:
       provides = tokenizers.provided(tokenizers.load(kept['tokenizer']))

@@ -76,7 +76,8 @@ def build(experiment: Experiment, layout: Layout, context: DataContext) -> Built
   splits.check_names(opened)
   splits.check_scaling(every, context)
   train = opened['train']
-  context.keep('train', lambda: dataset_spec.record(train))
+  evaluated = next((opened[name] for name in experiment.evals), None)
+  context.keep('train', lambda: dataset_spec.record(train, evaluated))
   steps = _steps(experiment, layout, train, context)
   arithmetic = experiment.precision or precision.default(layout.platform)
   supplied = run_context.supplied(train, context, steps)
