@@ -3,12 +3,22 @@
   python run.py --experiment=tabular_mlp --config.path=housing.csv \\
     --config.label=median_house_value --config.threshold=median
 
-All changes to the data are printed. --config.categories=a,b treats the numeric columns
-a and b as categories, or the numbers of the label as classes.
---config.duplicates=keep, together or drop sets the treatment of equal rows. The batch
-size is 128, or an eighth of the training split if that is smaller.
+The file is CSV, Parquet or JSON lines, also compressed; or several: 'data/*.csv'.
+All changes to the data are printed. Names of columns are separated by commas:
+
+  --config.columns=a,b     the features, not all        --config.drop=c    not used
+  --config.categories=a,b  numbers that are categories  --config.id=name   not a feature
+  --config.types=a:text,b:numbers                       --config.weight=w  of each row
+
+Splits are random. --config.stratified=True keeps the fraction of each class,
+--config.group=patient keeps the rows of a patient together, --config.time=date tests on
+the latest rows, --config.split=set names a column with the split of each row,
+--config.test=FILE tests on another file. --config.duplicates=keep, together or drop
+sets the treatment of equal rows. The batch size is 128, or an eighth of the training
+split if that is smaller.
 """
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Literal
 
@@ -17,24 +27,34 @@ import optax
 from bigmodels import data, models, tasks
 from bigmodels.config import Duration, Experiment, Monitor
 from bigmodels.data import transforms
+from bigmodels.data.tables.settings import names_of, types_of
 from bigmodels.optim import schedules
 
 SPLITS = {'train': 0.8, 'validation': 0.1, 'test': 0.1}
 
 
-def config(*, path: str | None = None, label: str | None = None,
+def config(*, path: str | tuple[str, ...] | None = None, label: str | None = None,
            task: Literal['classification', 'regression'] = 'classification',
            threshold: float | str | None = None,
-           categories: str | tuple[str, ...] = (),
+           columns: str | tuple[str, ...] = (), drop: str | tuple[str, ...] = (),
+           id: str | tuple[str, ...] = (), types: str | Mapping[str, str] = '',
+           categories: str | tuple[str, ...] = (), weight: str | None = None,
            duplicates: Literal['keep', 'together', 'drop'] | None = None,
+           stratified: bool | None = None, group: str | None = None,
+           time: str | None = None, split: str | None = None,
+           test: str | tuple[str, ...] | None = None,
            delimiter: str | None = None, decimal: Literal['.', ','] | None = None,
            thousands: str | None = None, missing: tuple[str, ...] | str | None = None,
            encoding: str | None = None, epochs: float = 80,
            batch_size: int | None = None, learning_rate: float = 2e-3,
            seed: int = 0) -> Experiment:
-  of_file = {'threshold': threshold, 'categories': categories or None,
-             'duplicates': duplicates, 'delimiter': delimiter, 'decimal': decimal,
-             'thousands': thousands, 'missing': missing, 'encoding': encoding}
+  kinds = types_of(types) | dict.fromkeys(names_of(categories), 'text')
+  of_file = {'threshold': threshold, 'columns': columns or None, 'drop': drop or None,
+             'id': id or None, 'types': kinds or None, 'weight': weight,
+             'duplicates': duplicates, 'splits': split, 'stratified': stratified,
+             'group': group, 'time': time, 'test': test, 'delimiter': delimiter,
+             'decimal': decimal, 'thousands': thousands, 'missing': missing,
+             'encoding': encoding}
   given = {name: value for name, value in of_file.items() if value is not None}
   if path is None:
     if label is not None or given:
@@ -44,7 +64,7 @@ def config(*, path: str | None = None, label: str | None = None,
   elif label is None:
     raise ValueError('label: set the column to predict, --config.label=COLUMN')
   else:
-    table = data.Table(path, label, task=task, splits=SPLITS, **given)
+    table = data.Table(path, label, task=task, **{'splits': SPLITS, **given})
     clean = ()  # the table's default steps end with standardize
 
   def batches(split, size):

@@ -47,6 +47,8 @@ class Dataset(NamedTuple):
     words: rows, int `[k]` -> for each example name -> text for people, such as the
       text itself or the values of a row of a table; None for data without words.
     origin: the source rows of these examples, or None if unknown.
+    ids: name -> `[length]`, `object` of `str`: columns that name the examples, which no
+      model reads; predictions are written beside them.
     provides: name -> () -> a value that only this source knows, and that a run supplies
       to its config under that name: the `environment` of episodes; the `tokenizer` of
       text and its `vocabulary` size.
@@ -66,6 +68,7 @@ class Dataset(NamedTuple):
   target: str | None = None
   words: Callable[[np.ndarray], list[dict[str, str]]] | None = None
   origin: Origin | None = None
+  ids: Mapping[str, np.ndarray] = {}
   provides: Mapping[str, Callable[[], Any]] = {}
 
   @property
@@ -229,7 +232,8 @@ def intact(columns: Columns) -> np.ndarray:
 
 
 def held_out(length: int, split: str, splits: Mapping[str, float],
-             groups: np.ndarray | None = None) -> np.ndarray:
+             groups: np.ndarray | None = None, classes: np.ndarray | None = None
+             ) -> np.ndarray:
   """Returns the rows of one of several random, disjoint splits, int `[n]`, sorted.
 
   The order is fixed: it does not depend on the seed of an experiment, so that different
@@ -242,6 +246,8 @@ def held_out(length: int, split: str, splits: Mapping[str, float],
     groups: the group number of each row, int `[length]`; rows of a group are in the
       same split. The size of a split then matches its fraction up to half a group at
       either end. None: each row is its own group.
+    classes: the class of each row, int >= 0 `[length]`, to stratify by: every split has
+      its fraction of each class, up to one row or group. None: not stratified.
 
   Raises:
     UserError: if there is no such split, it has no rows, or the fractions do not add
@@ -256,12 +262,15 @@ def held_out(length: int, split: str, splits: Mapping[str, float],
     raise UserError(f'splits: the fractions add up to {cuts[-1]:g}, not 1')
   edges = np.round(cuts * length).astype(int)
   index = names.index(split)
-  if groups is None:
+  if groups is None and classes is None:
     rows = order[edges[index] : edges[index + 1]]
   else:
     _, firsts, group, sizes = np.unique(
-      groups[order], return_index=True, return_inverse=True, return_counts=True)
+      order if groups is None else groups[order], return_index=True,
+      return_inverse=True, return_counts=True)
     by_first = np.argsort(firsts, kind='stable')  # groups by their first rows
+    if classes is not None:
+      by_first = by_first[_interleaved(classes[order], group, sizes, by_first)]
     ends = np.cumsum(sizes[by_first])
     middles = np.empty(len(sizes))
     middles[by_first] = ends - sizes[by_first] / 2
@@ -269,5 +278,31 @@ def held_out(length: int, split: str, splits: Mapping[str, float],
     rows = order[inside[group]]
   if not len(rows):
     raise UserError(f'the split {split!r} of {length} rows is empty: {dict(splits)}' + (
-      '' if groups is None else f'; equal rows stay together, in {len(sizes)} groups'))
+      '' if groups is None else f'; rows stay together in {len(sizes)} groups'))
   return np.sort(rows)
+
+
+def _interleaved(classes: np.ndarray, group: np.ndarray, sizes: np.ndarray,
+                 order: np.ndarray) -> np.ndarray:
+  """The order in which any part of the groups has its fraction of each class.
+
+  Args:
+    classes: the class of each row, `[rows]`.
+    group: the group of each row, `[rows]`.
+    sizes: rows of each group, `[groups]`.
+    order: the groups in random order, `[groups]`.
+
+  Returns:
+    Indices into `order`: by the fraction of a class that comes before a group's middle.
+  """
+  # The class of a group is the rarest that it has: a common one has other groups.
+  counts = np.bincount(classes)
+  by_count = np.lexsort((counts[classes], group))
+  firsts = np.cumsum([0, *sizes])[:-1]
+  of_group = classes[by_count][firsts][order]
+  position = np.empty(len(order))
+  for each in np.unique(of_group):
+    members = np.flatnonzero(of_group == each)
+    ends = np.cumsum(sizes[order[members]])
+    position[members] = (ends - sizes[order[members]] / 2) / ends[-1]
+  return np.argsort(position, kind='stable')

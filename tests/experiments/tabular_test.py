@@ -78,3 +78,29 @@ def test_another_order_of_columns_changes_nothing(request_for, tmp_path):
                      'the run was fitted to: a, b, c'):
     train.run(request_for('tabular_mlp', tmp_path / 'd', **first | again | {
       'path': blobs(tmp_path, 'd.csv', kinds=('a', 'b', 'z'))}))
+
+
+def test_columns_and_splits_from_the_command_line(request_for, tmp_path, capsys):
+  path = blobs(tmp_path, 'a.csv')
+  lines = path.read_text().splitlines()
+  more = [f'{line},n{i},p{i % 20},{i % 2},{i % 7}' for i, line in enumerate(lines[1:])]
+  path.write_text('\n'.join([f'{lines[0]},name,patient,weight,code', *more]))
+  train.run(request_for('tabular_mlp', tmp_path / 'run', path=tmp_path / '*.csv',
+                        label='kind', drop='weight', id='name', group='patient',
+                        categories='code', types='long:numbers', epochs=2))
+  said = capsys.readouterr().out
+  assert 'rows with the same patient stay together, in 20 groups' in said
+  assert 'one_hot: code as 7 columns' in said
+  kept = json.loads((tmp_path / 'run' / 'data.json').read_text())['kept']['train']
+  assert kept['features'] == ['long', 'wide', *(f'code={i}' for i in range(7))]
+  config = (tmp_path / 'run' / 'config.txt').read_text()
+  assert "train.source.types = {'long': 'numbers', 'code': 'text'}" in config
+
+
+@pytest.mark.parametrize('settings, problem', [
+  ({'columns': 'a,b'}, 'columns: is for a file: set path as well'),
+  ({'path': 'x.csv', 'label': 'y', 'types': 'a'}, 'types: must be COLUMN:text or'),
+  ({'path': 'x.csv', 'label': 'y', 'id': 'y'}, "id: 'y' is the label")])
+def test_settings_of_columns_are_checked(request_for, tmp_path, settings, problem):
+  with pytest.raises((UserError, ValueError), match=problem):
+    train.run(request_for('tabular_mlp', tmp_path / 'run', **settings))

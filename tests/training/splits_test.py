@@ -99,7 +99,7 @@ def test_one_cleaning_and_one_split_of_a_table(table, tmp_path):
   for name in THREE:
     for field, value in (('clean', dropped), ('clean', table.clean[1:]),
                          ('splits', THREE), ('duplicates', 'drop'),
-                         ('categories', ('b',))):
+                         ('types', {'b': 'text'})):
       changed = dataclasses.replace(table, selected=name, **{field: value})
       assert f'source.{field}' in refused(**{name: changed}), (name, field)
   text = refused(test=table)

@@ -30,12 +30,29 @@ class Numbers(NamedTuple):
     infinite: column -> number of values that are infinite or too large for float32, and
       become missing.
     lines: what was inferred, to print.
+    formats: numeric column whose values do not all parse as float64, or in which '.'
+      may group digits -> its format.
   """
 
   frame: Frame
   exact: Frame
   infinite: dict[str, int]
   lines: list[str]
+  formats: dict[str, 'Format']
+
+
+class Format(NamedTuple):
+  """How the numbers of a column are written.
+
+  Attributes:
+    mark: the decimal mark; '' if the values do not show it.
+    group: separator of digit groups, or ''.
+    affix: text before or after every number, or ''.
+  """
+
+  mark: str
+  group: str
+  affix: str
 
 
 class Vote(NamedTuple):
@@ -53,7 +70,7 @@ class Vote(NamedTuple):
 
 
 def numbers(columns: Mapping[str, Any], reading: Reading, *, delimiter: str,
-            line: Callable[[int], int]) -> Numbers:
+            where: Callable[[int], str]) -> Numbers:
   """Converts the numeric columns.
 
   Args:
@@ -61,16 +78,19 @@ def numbers(columns: Mapping[str, Any], reading: Reading, *, delimiter: str,
     reading: settings; None values are inferred.
     delimiter: delimiter of the file. If it is a comma, '.' is the decimal mark unless
       all other columns show that ',' is.
-    line: row -> line of the file, for messages.
+    where: row -> its place, such as 'line 5', for messages.
 
   Raises:
     UserError: if a column is ambiguous; it names the line and the settings.
   """
   missing = csv_numbers.MISSING if reading.missing is None else ('', *reading.missing)
   texts = csv_numbers.Texts(columns, missing)
-  result, seen = Numbers({}, {}, {}, []), {}
+  result, seen = Numbers({}, {}, {}, [], {}), {}
   for name in columns:
     text, result.frame[name] = texts[name], None  # in the order of the file
+    if name in reading.text:
+      result.frame[name] = csv_numbers.strings(csv_numbers.integers(text))
+      continue
     values = csv_numbers.cast(text)
     if values is not None:
       _keep(result, name, values, text.to_pylist,
@@ -94,17 +114,30 @@ def numbers(columns: Mapping[str, Any], reading: Reading, *, delimiter: str,
   marks = {}
   for name, column in seen.items():
     usual = delimiter == ',' and (not votes or (len(votes) == 2 and name in dotted))
-    marks[name] = _choose(name, column, '.' if usual else '', votes, line)
+    marks[name] = _choose(name, column, '.' if usual else '', votes, where)
     if marks[name]:
       _keep(result, name, *csv_numbers.values(column, marks[name]))
     else:
       _keep(result, name, csv_numbers.strings(texts[name]))
   numeric = {name: seen[name] for name, mark in marks.items() if mark}
+  result.formats.update({name: Format(
+    '' if column.neutral else marks[name], column.marks[marks[name]], column.affix)
+    for name, column in numeric.items()})
+  _check_numbers(result.frame, reading, where)
   result.lines.extend([
-    *_missing_lines(texts.words, numeric), *_number_lines(numeric, marks, votes, line),
-    *_few(_text_line(name, seen[name], line) for name in marks if name not in numeric),
+    *_missing_lines(texts.words, numeric), *_number_lines(numeric, marks, votes, where),
+    *_few(_text_line(name, seen[name], where) for name in marks if name not in numeric),
     *_few(_rounded_line(*item) for item in result.exact.items())])
   return result
+
+
+def _check_numbers(frame: Frame, reading: Reading, where: Callable[[int], str]) -> None:
+  for name in reading.numbers:
+    if name in frame and is_text(frame[name]):
+      row = csv_numbers.text_row(frame[name])
+      raise UserError(
+        f'{where(row)}, column {name!r}: {frame[name][row][:40]!r} is not a number, as '
+        'types= says; missing= sets the words for missing values')
 
 
 def _keep(result: Numbers, name: str, values: np.ndarray,
@@ -183,7 +216,7 @@ def _at(column: Column, row: int) -> str:
 
 
 def _choose(name: str, column: Column, default: str, votes: Mapping[str, Vote],
-            line: Callable[[int], int]) -> str:
+            where: Callable[[int], str]) -> str:
   """The decimal mark of a column; '' if it is text."""
   if len(column.marks) < 2:
     return next(iter(column.marks), '')
@@ -199,7 +232,7 @@ def _choose(name: str, column: Column, default: str, votes: Mapping[str, Vote],
     f', thousands={group!r}' * bool(group) + ')'
     for mark, group in column.marks.items())
   raise UserError(
-    f'line {line(row)}, column {name!r}: {_at(column, row)!r} may be {readings}, '
+    f'{where(row)}, column {name!r}: {_at(column, row)!r} may be {readings}, '
     f'and {"other columns differ" if votes else "no other number decides"}; '
     'set one of them, as in --config.decimal=, --config.thousands=.')
 
@@ -220,7 +253,7 @@ def _missing_lines(words: Mapping[str, Mapping[str, int]],
 
 
 def _number_lines(numeric: Mapping[str, Column], marks: Mapping[str, str],
-                  votes: Mapping[str, Vote], line: Callable[[int], int]) -> list[str]:
+                  votes: Mapping[str, Vote], where: Callable[[int], str]) -> list[str]:
   lines, ways, affixes = [], {}, {}
   for name, column in numeric.items():
     mark, group = marks[name], column.marks[marks[name]]
@@ -230,7 +263,7 @@ def _number_lines(numeric: Mapping[str, Column], marks: Mapping[str, str],
       affixes.setdefault(column.affix, []).append(name)
   if len(votes) == 2:
     both = ' and '.join(
-      f'{mark!r} in line {line(vote.row)}, column {vote.column!r}: {vote.text!r}'
+      f'{mark!r} in {where(vote.row)}, column {vote.column!r}: {vote.text!r}'
       for mark, vote in votes.items())
     lines.append(f'numbers: the file has both decimal marks, {both} (decimal= makes '
                  'the other columns text)')
@@ -240,7 +273,7 @@ def _number_lines(numeric: Mapping[str, Column], marks: Mapping[str, str],
     way = f'{" and ".join(parts)} in {listed(names)}'
     if mark in votes:
       column, row, text = votes[mark]
-      way += f', as in line {line(row)}, column {column!r}: {text!r}'
+      way += f', as in {where(row)}, column {column!r}: {text!r}'
     lines.append(f'numbers: {way} (decimal= and thousands= set it)')
   lines += [f'numbers: {affix!r} is dropped in {listed(names)}'
             for affix, names in affixes.items()]
@@ -250,7 +283,7 @@ def _number_lines(numeric: Mapping[str, Column], marks: Mapping[str, str],
   return lines
 
 
-def _text_line(name: str, column: Column, line: Callable[[int], int]) -> str:
+def _text_line(name: str, column: Column, where: Callable[[int], str]) -> str:
   """A line about a text column of which most values look like numbers, or ''."""
   rows = column.codes[column.codes >= 0]
   values = column.values.to_pylist()
@@ -262,8 +295,8 @@ def _text_line(name: str, column: Column, line: Callable[[int], int]) -> str:
   row = csv_numbers.text_row(texts)
   row = row if texts[row] else int(np.argmax(column.codes >= 0))
   return (f'column {name!r} is text, though {count:,} of {len(rows):,} values look '
-          f'like numbers: the first that is not one is {texts[row][:40]!r}, line '
-          f'{line(row)} (missing= sets the words for missing values)')
+          f'like numbers: the first that is not one is {texts[row][:40]!r}, '
+          f'{where(row)} (missing= sets the words for missing values)')
 
 
 def _rounded_line(name: str, texts: np.ndarray) -> str:

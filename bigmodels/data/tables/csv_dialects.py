@@ -12,7 +12,7 @@ import numpy as np
 
 from bigmodels.core import digests
 from bigmodels.core.errors import UserError, nearest
-from bigmodels.data.tables import encodings
+from bigmodels.data.tables import compressed, encodings
 
 DECIMALS = ('.', ',')
 THOUSANDS = ('', '.', ',', ' ', "'", '_')
@@ -32,6 +32,9 @@ class Reading:
     missing: words for a missing value, in place of the usual ones; an empty cell is
       always missing. In a string they are separated by commas.
     encoding: Python name of the encoding, such as 'cp1250' or 'utf-16-le'.
+    text: columns that are text, whatever their values look like; an integer written as
+      1.0 becomes 1.
+    numbers: columns that must be numbers.
   """
 
   delimiter: str | None = None
@@ -39,6 +42,8 @@ class Reading:
   thousands: str | None = None
   missing: tuple[str, ...] | str | None = None
   encoding: str | None = None
+  text: tuple[str, ...] = ()
+  numbers: tuple[str, ...] = ()
 
   def __post_init__(self):
     delimiter = _WORDS.get(self.delimiter, self.delimiter)
@@ -115,7 +120,7 @@ class Content(NamedTuple):
 
 
 def content(path: pathlib.Path, reading: Reading) -> Content:
-  """Reads a file.
+  """Reads a file, which may be compressed.
 
   Args:
     path: path of the file.
@@ -125,7 +130,15 @@ def content(path: pathlib.Path, reading: Reading) -> Content:
     UserError: if it is not text, or its delimiter cannot be found.
     OSError: if it cannot be read.
   """
-  data = path.read_bytes()
+  return of_bytes(compressed.read(path), reading)
+
+
+def of_bytes(data: bytes, reading: Reading) -> Content:
+  """Decodes the content of a file; see `content`.
+
+  Raises:
+    UserError: if it is not text, or its delimiter cannot be found.
+  """
   digest = digests.of_bytes(data)
   text, notes = encodings.decode(data, reading.encoding)
   text = text.lstrip('\ufeff').removesuffix('\x1a')  # end-of-file character of DOS

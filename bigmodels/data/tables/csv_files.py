@@ -1,94 +1,81 @@
-"""Reads a CSV file strictly, into columns of numbers or text."""
+"""Reads a CSV file strictly, into columns of text."""
 
 import collections
 import functools
 import pathlib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from bigmodels.core.errors import UserError, nearest
-from bigmodels.data.cleaning import Frame, is_text
-from bigmodels.data.tables import csv_columns, csv_dialects
+from bigmodels.core.errors import UserError
+from bigmodels.data.tables import compressed, csv_dialects
 from bigmodels.data.tables.csv_dialects import Content, Reading
-from bigmodels.data.tables.csv_numbers import text_row
-
-__all__ = ['File', 'Reading', 'read', 'text_row']
 
 
-class File(NamedTuple):
-  """The content of a CSV file.
+class Part(NamedTuple):
+  """The columns of one file, as Arrow arrays.
 
   Attributes:
-    frame: column -> `[rows]`: float64 if every value is a number or missing, else
-      `object` of `str`; see `cleaning`. It is shared and must not be modified.
-    digest: digest of the bytes of the file.
-    summary: one line about what was found and inferred.
+    columns: name -> chunked array `[rows]`: of strings if the file is CSV.
+    delimiter: delimiter of a CSV file, '' for a file with types of its own.
+    digest: digest of the bytes of the file, uncompressed.
+    notes: what was inferred, to print.
     line: (row, from 0) -> the line of the file at which it begins, from 1.
-    exact: column of integers beyond 2**53 or with leading zeros, which floats cannot
-      represent -> `[rows]`, the integers as text, '' where missing.
-    lines: more about what was inferred, and the settings that change it.
+    refused: column whose values are neither numbers nor text -> why.
   """
 
-  frame: Frame
+  columns: dict[str, Any]
+  delimiter: str
   digest: str
-  summary: str
+  notes: list[str]
   line: Callable[[int], int]
-  exact: Frame
-  lines: tuple[str, ...]
+  refused: dict[str, str] = {}
+
+  @property
+  def rows(self) -> int:
+    return len(next(iter(self.columns.values()), ()))
 
 
-def read(path: pathlib.Path, reading: Reading = Reading()) -> File:  # noqa: B008
-  """Reads a file; the last one is cached in memory until it changes.
+def read(path: pathlib.Path, data: bytes, reading: Reading) -> Part:
+  """Reads the columns of a file.
 
   Args:
-    path: path of the file.
+    path: path of the file, which is read again for the numbers of lines.
+    data: its content, uncompressed.
     reading: settings; None values are inferred.
 
   Raises:
-    UserError: if there is no such file; it is not a CSV file with a header, at least
-      one row, and the same number of values in every row; or it is ambiguous.
+    UserError: if it is not a CSV file with a header, at least one row, and the same
+      number of values in every row.
   """
-  if path.is_dir():
-    raise UserError('is a folder; must be a CSV file')
-  try:
-    stat = path.stat()
-    return _read(path, reading, stat.st_mtime_ns, stat.st_size)
-  except FileNotFoundError:
-    if not path.parent.is_dir():
-      raise UserError(f'there is no folder {path.parent}') from None
-    names = [p.name for p in path.parent.glob('*.csv')]
-    raise UserError(f'there is no such file{nearest(path.name, names)}') from None
-  except OSError as error:
-    raise UserError(f'cannot be read: {error.strerror}') from None
-
-
-@functools.lru_cache(maxsize=1)  # the splits of a table are opened one by one
-def _read(path: pathlib.Path, reading: Reading, modified: int, size: int) -> File:
-  del modified, size  # they change when the file does
-  content = csv_dialects.content(path, reading)
+  content = csv_dialects.of_bytes(data, reading)
   _, header = next(content.records(), (0, None))
   if header is None:
     raise UserError('the file is empty')
-  names, notes = [name.strip() for name in header], [*content.notes]
-  counts = collections.Counter(filter(None, names))
-  if twice := sorted(name for name, count in counts.items() if count > 1):
-    raise UserError(f'several columns are called {", ".join(map(repr, twice))}')
+  names = header_names(header)
   columns = _columns(content, header)
   if not len(columns[0]):
     raise UserError('the file has a header and no rows')
-  found = csv_columns.numbers(
-    {n: c for n, c in zip(names, columns, strict=True) if n}, reading,
-    delimiter=content.delimiter, line=functools.partial(_line, content))
-  notes += [f'{count:,} infinite values of {name} are missing'
-            for name, count in found.infinite.items()]
-  if len(found.frame) < len(names):
-    notes += [f'{len(names) - len(found.frame)} columns without a name are skipped']
-  texts = sum(is_text(column) for column in found.frame.values())
-  summary = (f'{len(columns[0]):,} rows, {len(found.frame) - texts} columns of '
-             f'numbers, {texts} of text')
-  return File(found.frame, content.digest, '; '.join([summary, *notes]),
-              lambda row: _line(csv_dialects.content(path, reading), row),
-              found.exact, tuple(found.lines))
+  found = {n: c for n, c in zip(names, columns, strict=True) if n}
+  if not found:
+    raise UserError('no column of the header has a name')
+  notes = [*content.notes]
+  if len(found) < len(names):
+    notes += [f'{len(names) - len(found)} columns without a name are skipped']
+  return Part(found, content.delimiter, content.digest, notes,
+              functools.partial(_line, path, reading))
+
+
+def header_names(header: list[str]) -> list[str]:
+  """Returns the names of columns, '' for a column without one.
+
+  Raises:
+    UserError: if two columns have the same name.
+  """
+  names = [name.strip() for name in header]
+  counts = collections.Counter(filter(None, names))
+  if twice := sorted(name for name, count in counts.items() if count > 1):
+    raise UserError(f'several columns are called {", ".join(map(repr, twice))}')
+  return names
 
 
 def _columns(content: Content, header: list[str]) -> list:
@@ -138,6 +125,7 @@ def _check(content: Content) -> int:
   return count
 
 
-def _line(content: Content, row: int) -> int:
+def _line(path: pathlib.Path, reading: Reading, row: int) -> int:
+  content = csv_dialects.of_bytes(compressed.read(path), reading)
   return next(line for index, (line, _) in enumerate(content.records())
               if index == row + 1)

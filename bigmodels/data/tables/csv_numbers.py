@@ -249,6 +249,13 @@ def strings(text) -> np.ndarray:
   return array
 
 
+def integers(text):
+  """Returns texts in which integers written as 1.0 become 1."""
+  from pyarrow import compute
+
+  return compute.replace_substring_regex(text, r'^([-+]?[0-9]+)\.0*$', r'\1')
+
+
 def text_row(column: np.ndarray) -> int:
   """Returns the row of a text column `[rows]` that shows that it is not numeric.
 

@@ -1,9 +1,8 @@
-"""CSV files as sources: read strictly, cleaned by steps that are fitted on train."""
+"""Tables in files as sources: read strictly, cleaned by steps fitted on train."""
 
 import contextlib
 import dataclasses
 import math
-import pathlib
 from collections.abc import Callable, Mapping
 from typing import Literal
 
@@ -16,57 +15,77 @@ from bigmodels.data import cleaning
 from bigmodels.data.cleaning import Frame, is_text, missing, rows_of, take
 from bigmodels.data.origins import Origin
 from bigmodels.data.readers.reader import Reader
-from bigmodels.data.sources import DataContext, Dataset, held_out, in_memory
-from bigmodels.data.tables import csv_files, table_fit
-from bigmodels.data.tables.table_fit import (
-  FEW,
-  WARNING,
-  class_name,
-  step_name,
-  step_text,
+from bigmodels.data.sources import DataContext, Dataset, in_memory
+from bigmodels.data.tables import (
+  csv_numbers,
+  settings,
+  table_files,
+  table_fit,
+  table_splits,
 )
+from bigmodels.data.tables.settings import names_of, types_of
+from bigmodels.data.tables.table_fit import FEW, WARNING, step_name, step_text
 
 FITTED = 'table '  # prefix of the names of fitted tables in `DataContext.keep`
 FILE = 'file of the table'  # name of the digest of the fitted file
 _SPLITS = {'train': 0.8, 'validation': 0.1, 'test': 0.1}
 _CLEAN = (cleaning.drop_constant, cleaning.fill_missing, cleaning.clip_outliers,
           cleaning.one_hot, cleaning.standardize)
-_APART = ('label', 'task', 'threshold', 'clean', 'categories')
+# Settings that must agree between splits, whatever file each is read from.
+_SAME = ('label', 'task', 'threshold', 'clean', 'columns', 'drop', 'types')
+_IGNORED = ('path', 'test', 'selected', 'id')
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-  """A CSV file: one column is the label, the others become features.
+  """A table in files: one column is the label, others become features.
 
-  The delimiter (`,` `;` tab `|`) and the types of columns, numbers or text, are
-  inferred from the file. Rows without a label are dropped. Everything is fitted on the
-  split 'train' and stored with the run, so that another file with the same settings,
-  such as test rows, is cleaned in the same way. Whatever is inferred, dropped or
-  changed is printed; a loss of more than 5 % of a column is a warning.
+  The files are CSV, Parquet (`.parquet`), or JSON with one object a line (`.jsonl`),
+  and may be compressed (`.gz`, `.zst`). The delimiter of CSV (`,` `;` tab `|`) and
+  the types of its columns, numbers or text, are inferred; Parquet and JSON have
+  types: bools and dates are text. Rows without a label are dropped. Everything is
+  fitted on the split 'train' and stored with the run, so that another file with the
+  same settings is cleaned in the same way. Whatever is inferred, dropped or changed
+  is printed; a loss of more than 5 % of a column is a warning.
 
-  Opened: `inputs` float32 `[rows, features]`, and `labels` `[rows]`.
+  Opened: `inputs` float32 `[rows, features]`, `labels` `[rows]`, and `weights` float32
+  `[rows]` if there is a `weight`.
 
   Attributes:
-    path: the file.
+    path: a file, a pattern such as 'data/*.csv', or several of these: files with the
+      same columns, in any order.
     label: the column to predict.
     task: 'classification': labels are int32 indices of the sorted distinct values;
       'regression': they are float32 in the units of the file.
     threshold: splits a number into two classes, up to the threshold and above it;
       'median' is the median of the training labels.
     clean: the steps, in order; see `cleaning`.
-    categories: columns of numbers that are categories, `a,b` or `('a', 'b')`: they are
-      read as text. If the label is one, its values are classes, however many there are.
-      Other numbers remain numbers: an order that is lost cannot be learned, whereas
+    columns: the columns to use as features, `a,b` or `('a', 'b')`; none means all
+      that have no other use.
+    drop: columns that are not used.
+    id: columns that name the rows: no features, but kept for predictions.
+    types: column -> 'text' or 'numbers', or text such as `zip:text,age:numbers`, where
+      the type that is inferred is not wanted. Numbers that are codes are 'text', so
+      that they become categories: an order that is lost cannot be learned, whereas
       codes that are treated as numbers do little harm. Columns that may be codes are
-      printed.
-    duplicates: treatment of rows that are equal in all columns except the label.
-      'keep': they are split like other rows. 'together': all of them are in one split.
-      'drop': see `cleaning.drop_duplicates`. None chooses 'together' if they are at
-      most 5 %, or if some column has a different value in more than half of the
-      distinct rows: then equal rows are copies, and a test row that is a copy of a
-      training row tests nothing. Otherwise it chooses 'keep': in a table of codes,
-      equal rows are different cases, and new cases equal old ones just as often.
-    splits: name -> fraction.
+      printed. If the label is text, its values are classes, however many there are.
+    weight: column with the weight of each row in the loss, >= 0.
+    duplicates: treatment of rows that are equal in all features. 'keep': they are split
+      like other rows. 'together': all of them are in one split. 'drop': see
+      `cleaning.drop_duplicates`. None chooses 'together' if they are at most 5 %, or if
+      some column has a different value in more than half of the distinct rows: then
+      equal rows are copies, and a test row that is a copy of a training row tests
+      nothing. Otherwise it chooses 'keep': in a table of codes, equal rows are
+      different cases, and new cases equal old ones just as often. Where a file, a
+      column or `time` decides the splits, copies in two of them are refused, or dropped
+      by 'drop'.
+    splits: name -> fraction, or the name of a column with the split of each row.
+    stratified: whether each split has its fraction of each class. None: if a random
+      split would have no row of some class.
+    group: column whose equal values are in one split, such as a patient.
+    time: column of numbers or ISO dates: the earliest rows are the first split, the
+      latest the last one; equal times are in one split.
+    test: file, pattern or several, whose rows are the split 'test'.
     selected: the split that `open` returns.
     delimiter: delimiter of the file; this and the next four are inferred if they are
       None, see `csv_dialects.Reading`.
@@ -76,15 +95,23 @@ class Table:
     encoding: Python name of the encoding.
   """
 
-  path: str
+  path: str | tuple[str, ...]
   label: str
   _: dataclasses.KW_ONLY
   task: Literal['classification', 'regression']
   threshold: float | str | None = None
   clean: tuple[Callable[..., cleaning.Step], ...] = _CLEAN
-  categories: str | tuple[str, ...] = ()
+  columns: str | tuple[str, ...] = ()
+  drop: str | tuple[str, ...] = ()
+  id: str | tuple[str, ...] = ()
+  types: str | Mapping[str, str] = dataclasses.field(default_factory=dict)
+  weight: str | None = None
   duplicates: Literal['keep', 'together', 'drop'] | None = None
-  splits: Mapping[str, float] = dataclasses.field(default_factory=lambda: _SPLITS)
+  splits: str | Mapping[str, float] = dataclasses.field(default_factory=lambda: _SPLITS)
+  stratified: bool | None = None
+  group: str | None = None
+  time: str | None = None
+  test: str | tuple[str, ...] | None = None
   selected: str = 'train'
   delimiter: str | None = None
   decimal: Literal['.', ','] | None = None
@@ -93,24 +120,20 @@ class Table:
   encoding: str | None = None
 
   def __post_init__(self):
-    # Absolute, so that a run can be resumed from any folder.
-    object.__setattr__(self, 'path', str(resolved(self.path, 'path')))
+    for field in ('path', 'test'):  # absolute, so that a run resumes from any folder
+      object.__setattr__(self, field, _absolute(getattr(self, field), field))
     tasks = ('classification', 'regression')
     if self.task not in tasks:
       raise UserError(f'task: no task {self.task!r}{nearest(str(self.task), tasks)}')
+    for field in ('columns', 'drop', 'id'):
+      object.__setattr__(self, field, names_of(getattr(self, field)))
+    object.__setattr__(self, 'types', types_of(self.types))
     self._reading()  # refuses invalid settings
-    if isinstance(self.categories, str):
-      object.__setattr__(self, 'categories', tuple(
-        name.strip() for name in self.categories.split(',') if name.strip()))
     legal = ('keep', 'together', 'drop')
     if self.duplicates not in (None, *legal):
       raise UserError(f'duplicates: must be one of {", ".join(legal)} or None, got '
                       f'{self.duplicates!r}{nearest(str(self.duplicates), legal)}')
-    if self.label in self.categories and (
-      self.task == 'regression' or self.threshold is not None):
-      what = "task='regression'" if self.task == 'regression' else 'a threshold'
-      raise UserError(f'categories: contains the label {self.label!r}, whose values '
-                      f'are not classes with {what}')
+    settings.check_roles(self)
     if self.threshold is None:
       return
     if self.task == 'regression':
@@ -123,11 +146,17 @@ class Table:
         raise UserError(
           f"threshold: must be a number or 'median', got {self.threshold!r}")
 
-  def _reading(self) -> csv_files.Reading:
+  def _reading(self, text: tuple[str, ...] = ()) -> table_files.Reading:
+    """Settings of the files; `text` are more columns that are text."""
     missing = self.missing if isinstance(self.missing, str | None) else (
       tuple(self.missing))
-    return csv_files.Reading(self.delimiter, self.decimal, self.thousands, missing,
-                             self.encoding)
+    kinds = {kind: [n for n, k in self.types.items() if k == kind]
+             for kind in ('text', 'numbers')}
+    texts = (*kinds['text'], *settings.texts(self), *text)
+    numbers = (*kinds['numbers'], *([self.weight] if self.weight else []))
+    return table_files.Reading(
+      self.delimiter, self.decimal, self.thousands, missing, self.encoding,
+      tuple(dict.fromkeys(texts)), tuple(dict.fromkeys(numbers)))
 
   def split(self, name: str) -> 'Table':
     return dataclasses.replace(self, selected=name)
@@ -136,24 +165,27 @@ class Table:
   def fit_name(self) -> str:
     """The name under which everything fitted is stored, the same for every file."""
     steps = ', '.join(map(step_text, self.clean))
-    settings = f'{self.task}, {self.threshold}, {steps}'
-    if self.categories:
-      settings += f', categories {sorted(self.categories)}'
-    return f'{FITTED}{self.label}: {settings}'
+    fields = f'{self.task}, {self.threshold}, {steps}'
+    for name in ('columns', 'drop', 'id', 'types', 'weight', 'group', 'time'):
+      if value := getattr(self, name):
+        fields += f', {name} {sorted(value.items()) if name == "types" else value}'
+    if isinstance(self.splits, str):
+      fields += f', splits {self.splits}'
+    return f'{FITTED}{self.label}: {fields}'
 
   def open(self, context: DataContext) -> Dataset:
-    """Reads the file (once per process), and cleans the selected split.
+    """Reads the files (once per process), and cleans the selected split.
 
     The effect of the steps is printed when they are fitted.
 
     Raises:
-      UserError: if the file and the settings do not give labelled examples.
+      UserError: if the files and the settings do not give labelled examples.
     """
-    files.require_file(pathlib.Path(self.path))
+    shown = self.path if isinstance(self.path, str) else ', '.join(self.path[:2])
     try:
       return self._open(context)
     except UserError as error:
-      raise UserError(one_line(f'{self.path}: {error}')) from error
+      raise UserError(one_line(f'{shown}: {error}')) from error
 
   def reader(self, context: DataContext) -> Reader:
     """Returns a reader of new rows, cleaned by what the run keeps; see `readers`."""
@@ -168,27 +200,45 @@ class Table:
       self.label, fitted['label'], self._reading(), self.categories, context.say)
 
   def _open(self, context: DataContext) -> Dataset:
-    path = pathlib.Path(self.path)
-    file = csv_files.read(path, self._reading())
+    paths = table_files.found(self.path)
+    of_test = table_files.found(self.test) if self.test else ()
+    for path in (*paths, *of_test):
+      files.require_file(path)
+    shown = table_files.listed_names((*paths, *of_test))
+    file = self._read((*paths, *of_test), context.kept.get(self.fit_name))
+    names = settings.features(self, file)
     self._check_label(file)
-    whole = self._as_categories(self._with_label(file), file.exact)
+    whole = {n: file.frame[n] for n in (*names, self.label)}
+    if self.label in file.exact and (
+      (self.task, self.threshold) == ('classification', None)):
+      whole[self.label] = file.exact[self.label]  # floats would make classes equal
     numbers, lines = self._drop_rows(whole)
     frame = take(whole, numbers)
-    groups, equal = self._groups(frame)
-    rows = {name: held_out(len(numbers), name, self.splits, groups)
-            for name in self.splits}
-    if self.selected not in rows:
-      raise UserError(f'no split {self.selected!r}{nearest(self.selected, rows)}')
+    others = take({n: file.frame[n] for n in settings.others(self)}, numbers)
+    test_rows = sum(rows for _, rows in file.parts[len(paths):])
+
+    def where(row: int) -> str:
+      return file.where(int(numbers[row]))
+
+    splits = table_splits.assign(self, table_splits.Rows(
+      {n: frame[n] for n in names}, frame[self.label], others,
+      numbers >= len(whole[self.label]) - test_rows, where))
+    rows = splits.rows
+    table_splits.check_selected(self.selected, rows)
+    if 'train' in rows and self.weight:
+      weights = table_splits.weights(self.weight, others[self.weight], rows['train'],
+                                     where)
 
     def fit():
       context.keep(FILE, lambda: file.digest)
-      found = [*lines, *equal]
-      fitted = table_fit.fit(self, frame, rows, found)
-      self._note(context, file, found)
+      found = [*lines, *splits.lines]
+      fitted = table_fit.fit(self, frame, rows, splits.how, found)
+      self._note(context, shown, file, found)
       return fitted
 
     fitted = context.keep(self.fit_name, fit)
-    chosen = take(frame, rows[self.selected])
+    mine = rows[self.selected]
+    chosen = take(frame, mine)
     features = table_fit.features_like(chosen, fitted['columns'])
     found = []
     steps = [entry for entry in self.clean if not entry().drops_rows]
@@ -199,77 +249,56 @@ class Table:
       if another:  # the fit did not include these rows
         found += table_fit.losses(entry, parameters, before, features)
     if another:
-      self._note(context, file, [*lines, f'{self.selected}: {rows_of(chosen):,} rows, '
-                                 'cleaned like those the run was fitted to', *found])
+      self._note(context, shown, file, [
+        *lines, f'{self.selected}: {len(mine):,} rows, cleaned like those the run was '
+        'fitted to', *found])
     arrays = {'inputs': table_fit.matrix(features),
               'labels': table_fit.encode(chosen[self.label], fitted['label'])}
+    if self.weight:
+      arrays['weights'] = weights[mine]
     classes = fitted['label'].get('classes')
+    how = f', {splits.how}' * bool(splits.how)
     return in_memory(arrays, None if classes is None else tuple(classes))._replace(
-      identity=f'{path.name} sha256 {file.digest}, split {self.selected!r} of '
-               f'{dict(self.splits)}: {len(chosen[self.label]):,} rows',
+      identity=f'{shown} sha256 {file.digest}, split {self.selected!r} of '
+               f'{self.splits if isinstance(self.splits, str) else dict(self.splits)}'
+               f'{how}: {len(mine):,} rows',
       features=tuple(fitted['features']), target=self.label,
-      origin=self._origin(file.digest, numbers[rows[self.selected]]))
+      describe=lambda row: f'{where(mine[row])}' + f' of {shown}' * (not of_test),
+      ids={name: others[name][mine] for name in self.id},
+      origin=self._origin(file, numbers[mine]))
 
-  def _note(self, context: DataContext, file: csv_files.File, lines: list[str]) -> None:
-    name = pathlib.Path(self.path).name
+  def _read(self, paths: tuple, fitted: dict | None) -> table_files.File:
+    """Reads the files; columns that the run was fitted to as text are text again."""
+    file = table_files.read(paths, self._reading())
+    again = tuple(n for n, kind in (fitted or {}).get('columns', {}).items() if (
+      kind == 'text' and n in file.frame and not is_text(file.frame[n])))
+    return table_files.read(paths, self._reading(again)) if again else file
+
+  def _note(self, context: DataContext, name: str, file: table_files.File,
+            lines: list[str]) -> None:
     context.note(f'{name}: {file.summary}')
     for line in [*file.lines, *lines]:
       context.note(f'warning: {name}: {line.removeprefix(WARNING)}'
                    if line.startswith(WARNING) else f'  {line}')
 
-  def _origin(self, digest: str, rows: np.ndarray) -> Origin:
-    """The rows of the file; for other files, fitted settings must be the same too."""
+  def _origin(self, file: table_files.File, rows: np.ndarray) -> Origin:
+    """The rows of each file; other files must agree in what is fitted."""
     fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)
-              if f.name not in ('path', 'selected')}
-    fields |= {'clean': [*map(step_text, self.clean)], 'splits': dict(self.splits)}
-    return Origin({f'the table {digest}': rows}, {
-      name if name in _APART else f'{name} of {digest}': value
-      for name, value in fields.items()})
+              if f.name not in _IGNORED}
+    fields |= {'clean': [*map(step_text, self.clean)], 'types': dict(self.types)}
+    if not isinstance(self.splits, str):
+      fields['splits'] = dict(self.splits)
+    found, start = {}, 0
+    for digest, count in file.parts:
+      found[f'the table {digest}'] = (
+        rows[(rows >= start) & (rows < start + count)] - start)
+      start += count
+    return Origin(found, {
+      key: value for name, value in fields.items()
+      for key in ([name] if name in _SAME else [
+        f'{name} of {digest}' for digest, _ in file.parts])})
 
-  def _with_label(self, file: csv_files.File) -> Frame:
-    """The columns; a label is text if its classes would be equal as numbers."""
-    if self.label in file.exact and (
-      (self.task, self.threshold) == ('classification', None)):
-      return file.frame | {self.label: file.exact[self.label]}
-    return file.frame
-
-  def _as_categories(self, frame: Frame, exact: Frame) -> Frame:
-    """The columns, with categories as text."""
-    for name in self.categories:
-      if name not in frame:
-        raise UserError(f'categories: no column {name!r}{nearest(name, frame)}')
-    return frame | {
-      name: exact[name] if name in exact else np.array(
-        ['' if np.isnan(v) else class_name(v) for v in frame[name].tolist()], object)
-      for name in self.categories if name != self.label and not is_text(frame[name])}
-
-  def _groups(self, frame: Frame) -> tuple[np.ndarray | None, list[str]]:
-    """The group of every row, or None, and a line about equal rows."""
-    features = {n: c for n, c in frame.items() if n != self.label}
-    groups = cleaning.groups_of(features)
-    count, firsts = len(groups), np.unique(groups, return_index=True)[1]
-    if len(firsts) == count or not features:
-      return None, []
-    choice, found = self.duplicates, ''
-    if choice not in ('keep', 'together'):
-      few = count - len(firsts) <= FEW * count
-      column = None if few else next((
-        name for name, column in features.items()
-        if len(set(column[firsts].tolist())) > max(9, len(firsts) // 2)), None)
-      choice = 'keep' if column is None and not few else 'together'
-      found = '' if few else (
-        ', since no column has a different value in most rows, as in a table of codes'
-        if column is None else f', since {column} has a different value in most rows, '
-        'so that these are copies')
-    result = {'keep': 'are split like other rows',
-              'together': 'stay together in one split'}[choice]
-    other = {'keep': 'together', 'together': 'keep'}[choice]
-    line = (f'equal rows: {count - len(firsts):,} of {count:,} rows equal an earlier '
-            f'one in all columns but {self.label}; they {result}{found} '
-            f'(duplicates={other} or drop changes that)')
-    return (groups if choice == 'together' else None), [line]
-
-  def _check_label(self, file: csv_files.File) -> None:
+  def _check_label(self, file: table_files.File) -> None:
     if self.label not in file.frame:
       one = '; the file has one column, delimiter= sets the separator of values' * (
         len(file.frame) == 1)
@@ -277,8 +306,8 @@ class Table:
     column = file.frame[self.label]
     if not is_text(column) or (self.task, self.threshold) == ('classification', None):
       return
-    row = csv_files.text_row(column)
-    found = (f'line {file.line(row)}, column {self.label!r}: '
+    row = csv_numbers.text_row(column)
+    found = (f'{file.where(row)}, column {self.label!r}: '
              f'{column[row]!r} is not a number')
     if self.task == 'regression':
       raise UserError(f"{found}; task='classification' turns text into classes")
@@ -311,3 +340,9 @@ class Table:
     if not rows_of(labelled):
       raise UserError(f'no rows are left; {"; ".join(lines)}')
     return numbers, lines
+
+
+def _absolute(path: str | tuple[str, ...] | None, field: str):
+  if path is None or isinstance(path, str):
+    return path and str(resolved(path, field))
+  return tuple(str(resolved(each, field)) for each in path)

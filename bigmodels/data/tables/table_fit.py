@@ -1,6 +1,7 @@
 """Fits the label and the cleaning steps of a table, and warns of losses."""
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ _MOST_CLASSES = 100  # of numbers; with more of them the label is a quantity
 _MOST_CODES = 20  # maximum number of values of integers that may be codes
 
 
-def fit(table: Any, frame: Frame, rows: Mapping[str, np.ndarray],
+def fit(table: Any, frame: Frame, rows: Mapping[str, np.ndarray], how: str,
         lines: list[str]) -> dict[str, Any]:
   """Fits the label and the cleaning steps of columns on the split 'train'.
 
@@ -24,6 +25,7 @@ def fit(table: Any, frame: Frame, rows: Mapping[str, np.ndarray],
     table: a `table.Table`, for its settings.
     frame: the rows of all splits, after the steps that drop rows.
     rows: split -> its rows, int `[n]`.
+    how: how they were split, to print.
     lines: descriptions of the steps are appended to these.
 
   Returns:
@@ -38,13 +40,14 @@ def fit(table: Any, frame: Frame, rows: Mapping[str, np.ndarray],
     raise UserError("splits: none is called 'train', to fit the cleaning steps on"
                     f'{nearest("train", rows)}')
   train = rows['train']
-  lines.append(f'split: {", ".join(f"{n} {len(r):,}" for n, r in rows.items())} rows')
+  lines.append(f'split: {", ".join(f"{n} {len(r):,}" for n, r in rows.items())} rows' +
+               f'; {how}' * bool(how))
   label = _fit_label(table, frame[table.label], rows, lines)
   features = {n: c for n, c in frame.items() if n != table.label}
   if codes := [f'{name} ({count} values)' for name, column in features.items()
                if (count := _codes(column[train]))]:
     lines.append(f'numbers that may be codes: {listed(codes)}; '
-                 'categories=A,B treats columns A and B as categories')
+                 'types=A:text,B:text treats columns A and B as categories')
   kinds = {n: 'text' if is_text(c) else 'numbers' for n, c in features.items()}
   steps = []
   for entry in table.clean:
@@ -54,9 +57,9 @@ def fit(table: Any, frame: Frame, rows: Mapping[str, np.ndarray],
       features = step.apply(parameters, before)
       lines.append(f'{step_name(entry)}: {step.describe(parameters, before, features)}')
       lost = step.losses(parameters, before, features)
-      for name in table.categories:
-        if lost.get(name) == rows_of(frame):
-          raise UserError(f'categories: column {name!r} is lost in '
+      for name, kind in table.types.items():
+        if kind == 'text' and lost.get(name) == rows_of(frame):
+          raise UserError(f'types: column {name!r} is lost as text in '
                           f'{step_text(entry)}: {step.loss_note}')
       lines += losses(entry, parameters, before, features)
       steps.append([step_name(entry), parameters])
@@ -83,16 +86,16 @@ def _fit_label(table: Any, column: np.ndarray, rows: Mapping[str, np.ndarray],
     fitted = {'threshold': float(at), 'classes': [
       f'low (up to {number(at)})', f'high (above {number(at)})']}
   else:
-    values = np.unique(column).tolist()
+    values = _sorted(np.unique(column).tolist())
     text = is_text(column)
-    if table.label not in table.categories and (
+    if table.types.get(table.label) != 'text' and (
       len(values) > (limit := len(column) // 2) or (
         not text and len(values) > min(limit, _MOST_CLASSES))):
       raise UserError(
         f'column {table.label!r} has {len(values):,} different values in '
         f'{len(column):,} rows, which are not classes; set ' + (
           "threshold='median' or to a number for two classes, task='regression', or "
-          if not text else '') + f'categories={table.label} if they are classes')
+          if not text else '') + f'types={table.label}:text if they are classes')
     fitted = {'values': values,
               'classes': values if text else [class_name(v) for v in values]}
   labels, classes = encode(column, fitted), fitted['classes']
@@ -112,6 +115,12 @@ def _fit_label(table: Any, column: np.ndarray, rows: Mapping[str, np.ndarray],
         f'{WARNING * (name == "train")}split {name}: no row of {len(absent):,} of '
         f'{len(classes):,} classes: {listed(absent)}')
   return fitted
+
+
+def _sorted(values: list[Any]) -> list[Any]:
+  """Distinct values; integers as text are sorted as numbers."""
+  numbers = all(isinstance(v, str) and re.fullmatch('-?[0-9]+', v) for v in values)
+  return sorted(values, key=lambda v: (int(v), v)) if numbers else values
 
 
 def class_name(value: float) -> str:

@@ -105,7 +105,7 @@ def test_odd_but_whole_files(read, text, expected):
 
 def test_lines_are_those_of_the_file(read):
   file = read('sep=;\na;y\n\n"1\n2";x\n   \n3;"y"\n')
-  assert [file.line(row) for row in (0, 1)] == [4, 7]
+  assert [file.where(row) for row in (0, 1)] == ['line 4', 'line 7']
 
 
 def test_one_column_says_that_the_delimiter_can_be_set(tmp_path):

@@ -5,16 +5,16 @@ import pathlib
 import pytest
 
 from bigmodels.core.errors import UserError
-from bigmodels.data.tables import csv_files
-from bigmodels.data.tables.csv_files import Reading
+from bigmodels.data.tables import table_files
+from bigmodels.data.tables.table_files import Reading
 
 
-def read_text(folder: pathlib.Path, text: str | bytes, **settings) -> csv_files.File:
+def read_text(folder: pathlib.Path, text: str | bytes, **settings) -> table_files.File:
   """The CSV file with that content."""
   path = folder / 'data.csv'
   path.write_bytes(text if isinstance(text, bytes) else text.encode())
-  csv_files._read.cache_clear()  # may be written again within one tick of the clock
-  return csv_files.read(path, Reading(**settings))
+  table_files._read.cache_clear()  # may be written again within one tick of the clock
+  return table_files.read([path], Reading(**settings))
 
 
 def columns_of(file):

@@ -185,22 +185,23 @@ def test_columns_that_may_be_codes_are_named(write, context, column, found):
   line = [x for x in lines_of(context) if 'may be codes' in x]
   assert bool(line) == bool(found)
   if found:
-    assert line == [f'  numbers that may be codes: k ({found}); categories=A,B treats '
-                    'columns A and B as categories']
+    assert line == [f'  numbers that may be codes: k ({found}); types=A:text,B:text '
+                    'treats columns A and B as categories']
     fits = dataclasses.replace(context, kept={})
-    dataclasses.replace(table, categories='k').open(fits)
+    dataclasses.replace(table, types='k:text').open(fits)
     assert sum(n.startswith('k=') for n in fitted(fits)['features']) in (
       int(found.split()[0]), int(found.split()[0]) + ('' in column))
 
 
-@pytest.mark.parametrize('text, names', [
-  ('k', ('k',)), ('k,m', ('k', 'm')), (' k , m ', ('k', 'm')), ('', ()), (',', ()),
-  (('k', 'm'), ('k', 'm')), ((), ())])
-def test_categories_are_named_by_text_or_tuple(write, context, text, names):
+@pytest.mark.parametrize('types, names', [
+  ('k:text', ('k',)), ('k:text,m:text', ('k', 'm')), (' k : text , m:text', ('k', 'm')),
+  ('', ()), (',', ()), ({'k': 'text', 'm': 'text'}, ('k', 'm')), ({}, ()),
+  ('k:text,x:numbers', ('k',))])
+def test_types_are_named_by_text_or_a_mapping(write, context, types, names):
   rows = [('k', 'm', 'x', 'y'), *((i % 3, i % 4 / 2, i, 'ab'[i % 2])
                                   for i in range(80))]
-  table = Table(write(rows), 'y', task='classification', categories=text, clean=PLAIN)
-  assert table.categories == names
+  table = Table(write(rows), 'y', task='classification', types=types, clean=PLAIN)
+  assert tuple(n for n, k in table.types.items() if k == 'text') == names
   opened = table.open(context)
   categories = {'k': ('k=0', 'k=1', 'k=2'), 'm': ('m=0', 'm=0.5', 'm=1', 'm=1.5')}
   expected = [n for c in ('k', 'm') for n in (categories[c] if c in names else (c,))]
@@ -212,13 +213,17 @@ def test_categories_are_named_by_text_or_tuple(write, context, text, names):
 
 
 @pytest.mark.parametrize('settings, problem', [
-  ({'categories': 'colour'}, "categories: no column 'colour'; did you mean 'color'?"),
-  ({'categories': 'x'}, "categories: column 'x' is lost in one_hot(most=5): not in a "
-   'category of training, and so 0 in all; a column with more than 5 values has '
+  ({'types': 'colour:text'}, "types: no column 'colour'; did you mean 'color'?"),
+  ({'types': 'x'}, "types: must be COLUMN:text or COLUMN:numbers, got 'x'"),
+  ({'types': 'x:txt'}, "got 'x:txt'; did you mean 'text'?"),
+  ({'types': 'color:numbers'}, "line 2, column 'color': 'r' is not a number, as types= "
+   'says; missing= sets'),
+  ({'types': 'x:text'}, "types: column 'x' is lost as text in one_hot(most=5): not in "
+   'a category of training, and so 0 in all; a column with more than 5 values has '
    'none: partial(cleaning.one_hot, most=N) in clean allows N'),
-  ({'categories': 'y', 'task': 'regression'}, "categories: contains the label 'y', "
-   "whose values are not classes with task='regression'"),
-  ({'categories': 'y', 'threshold': 3}, 'not classes with a threshold'),
+  ({'types': 'y:text', 'task': 'regression'}, "types: the label 'y' is text, whose "
+   "values are not classes with task='regression'"),
+  ({'types': 'y:text', 'threshold': 3}, 'not classes with a threshold'),
   ({'duplicates': 'dropp'}, "duplicates: must be one of keep, together, drop or None, "
    "got 'dropp'; did you mean 'drop'?")])
 def test_settings_that_are_refused(write, context, settings, problem):

@@ -1,0 +1,84 @@
+"""Reads files that may be compressed by gzip or Zstandard, whole or as a stream."""
+
+import pathlib
+from typing import Any
+
+from bigmodels.core.errors import UserError
+
+_CODECS = {b'\x1f\x8b': 'gzip', b'\x28\xb5\x2f\xfd': 'zstd'}
+SUFFIXES = ('.gz', '.zst')
+
+
+def read(path: pathlib.Path) -> bytes:
+  """Returns the content of a file, uncompressed.
+
+  Raises:
+    UserError: if its compressed data is cut or damaged.
+    OSError: if it cannot be read.
+  """
+  data = path.read_bytes()
+  codec = _codec(data[:4])
+  if codec is None:
+    return data
+  import pyarrow as pa
+
+  try:
+    return pa.CompressedInputStream(pa.BufferReader(data), codec).read()
+  except OSError as error:
+    raise damaged(codec, error) from None
+
+
+class Stream:
+  """The uncompressed content of a file, read in pieces.
+
+  Attributes:
+    fraction: fraction of the file, as stored, that has been read, 0 to 1.
+  """
+
+  def __init__(self, path: pathlib.Path):
+    """Opens the file.
+
+    Raises:
+      OSError: if it cannot be read.
+    """
+    self._size = max(path.stat().st_size, 1)
+    self._file: Any = path.open('rb')
+    self._codec = _codec(self._file.peek(4)[:4])
+    self._stream = self._file
+    if self._codec:
+      import pyarrow as pa
+
+      self._stream = pa.CompressedInputStream(pa.PythonFile(self._file, 'r'),
+                                              self._codec)
+
+  def read(self, size: int) -> bytes:
+    """Returns the next bytes; fewer than `size` only at the end.
+
+    Raises:
+      UserError: if the compressed data is cut or damaged.
+    """
+    try:
+      return self._stream.read(size)
+    except OSError as error:
+      if self._codec is None:
+        raise
+      raise damaged(self._codec, error) from None
+
+  @property
+  def fraction(self) -> float:
+    return min(1.0, self._file.tell() / self._size)
+
+  def close(self) -> None:
+    """Closes the file."""
+    self._file.close()
+
+
+def _codec(start: bytes) -> str | None:
+  return next((c for magic, c in _CODECS.items() if start.startswith(magic)), None)
+
+
+def damaged(codec: str, error: Exception) -> UserError:
+  """Returns the error for compressed data that cannot be unpacked."""
+  cut = 'runcated' in str(error)
+  return UserError(f'its {codec} data is ' + (
+    'cut: the file ends before the data does' if cut else f'damaged: {error}'))
