@@ -9,7 +9,7 @@ float64 with NaN for a missing number, or `object` arrays of `str` with '' for a
 text.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,6 +69,18 @@ def is_text(column: np.ndarray) -> bool:
 def missing(column: np.ndarray) -> np.ndarray:
   """Returns which values of a column `[rows]` are missing, bool `[rows]`."""
   return column == '' if is_text(column) else np.isnan(column)
+
+
+def numbers_of(column: np.ndarray, categories: Sequence[str]) -> np.ndarray:
+  """Returns the number of the category of each text, int `[rows]`; -1 for another.
+
+  Args:
+    column: texts, `[rows]`.
+    categories: the categories 0, 1, ...
+  """
+  numbers = {category: i for i, category in enumerate(categories)}
+  return np.fromiter((numbers.get(text, -1) for text in column.tolist()), np.int64,
+                     len(column))
 
 
 def groups_of(frame: Frame) -> np.ndarray:
@@ -313,13 +325,17 @@ def one_hot(most: int = 50) -> Step:
       if name not in parameters:
         result[name] = column
         continue
-      for category in parameters[name]['categories']:
-        result[named[name, category]] = (column == category).astype(np.float64)
+      categories = parameters[name]['categories']
+      hot = np.zeros((len(categories), len(column)))
+      found = numbers_of(column, categories)
+      rows, = np.nonzero(found >= 0)
+      hot[found[rows], rows] = 1
+      for category, row in zip(categories, hot, strict=True):
+        result[named[name, category]] = row
     return result
 
   def losses(parameters, before, after):
-    named, rows = names(parameters, before), rows_of(before)
-    return {name: rows - int(sum(after[named[name, c]].sum() for c in p['categories']))
+    return {name: int((numbers_of(before[name], p['categories']) < 0).sum())
             for name, p in parameters.items()}
 
   def describe(parameters, before, after):

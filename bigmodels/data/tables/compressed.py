@@ -32,7 +32,8 @@ class Stream:
   """The uncompressed content of a file, read in pieces.
 
   Attributes:
-    fraction: fraction of the file, as stored, that has been read, 0 to 1.
+    start: the first bytes, uncompressed.
+    codec: 'gzip', 'zstd' or None.
   """
 
   def __init__(self, path: pathlib.Path):
@@ -43,13 +44,14 @@ class Stream:
     """
     self._size = max(path.stat().st_size, 1)
     self._file: Any = path.open('rb')
-    self._codec = _codec(self._file.peek(4)[:4])
-    self._stream = self._file
-    if self._codec:
+    self.codec = _codec(self._file.peek(4)[:4])
+    self._stream, self._known, self._left = self._file, None, b''
+    if self.codec:
       import pyarrow as pa
 
-      self._stream = pa.CompressedInputStream(pa.PythonFile(self._file, 'r'),
-                                              self._codec)
+      self._stream = pa.CompressedInputStream(
+        pa.PythonFile(self._file, 'r'), self.codec)
+    self.start = self._left = self.read(64)
 
   def read(self, size: int) -> bytes:
     """Returns the next bytes; fewer than `size` only at the end.
@@ -57,19 +59,27 @@ class Stream:
     Raises:
       UserError: if the compressed data is cut or damaged.
     """
+    left, self._left = self._left[:size], self._left[size:]
     try:
-      return self._stream.read(size)
+      return left + self._stream.read(size - len(left))
     except OSError as error:
-      if self._codec is None:
+      if self.codec is None:
         raise
-      raise damaged(self._codec, error) from None
+      raise damaged(self.codec, error) from None
 
   @property
   def fraction(self) -> float:
-    return min(1.0, self._file.tell() / self._size)
+    """Fraction of the file, as stored, that has been read, 0 to 1."""
+    return self._known if self._known is not None else min(
+      1.0, self._file.tell() / self._size)
+
+  def at(self, fraction: float) -> None:
+    """Sets the fraction, for a reader that opens the file itself."""
+    self._known = fraction
 
   def close(self) -> None:
     """Closes the file."""
+    self._known = self.fraction
     self._file.close()
 
 

@@ -32,6 +32,7 @@ class Numbers(NamedTuple):
     lines: what was inferred, to print.
     formats: numeric column whose values do not all parse as float64, or in which '.'
       may group digits -> its format.
+    votes: the decimal marks that some column can only be read with.
   """
 
   frame: Frame
@@ -39,6 +40,7 @@ class Numbers(NamedTuple):
   infinite: dict[str, int]
   lines: list[str]
   formats: dict[str, 'Format']
+  votes: set[str]
 
 
 class Format(NamedTuple):
@@ -85,7 +87,7 @@ def numbers(columns: Mapping[str, Any], reading: Reading, *, delimiter: str,
   """
   missing = csv_numbers.MISSING if reading.missing is None else ('', *reading.missing)
   texts = csv_numbers.Texts(columns, missing)
-  result, seen = Numbers({}, {}, {}, [], {}), {}
+  result, seen = Numbers({}, {}, {}, [], {}, set()), {}
   for name in columns:
     text, result.frame[name] = texts[name], None  # in the order of the file
     if name in reading.text:
@@ -111,6 +113,7 @@ def numbers(columns: Mapping[str, Any], reading: Reading, *, delimiter: str,
     if len(column.marks) == 1:
       votes.setdefault(next(iter(column.marks)), _vote(name, column))
   seen |= dotted
+  result.votes.update(votes)
   marks = {}
   for name, column in seen.items():
     usual = delimiter == ',' and (not votes or (len(votes) == 2 and name in dotted))

@@ -150,7 +150,7 @@ def of_bytes(data: bytes, reading: Reading) -> Content:
     notes = [*notes, f'delimiter {delimiter!r}' + (
       ' as set by its first line' if delimiter == hint else
       ' (delimiter= sets it)' if not reading.delimiter else '')]
-  text, balanced = _tidied(text, delimiter)
+  text, balanced = tidied(text, delimiter)
   return Content(text, delimiter, 1 + (hint != ''), digest, notes, balanced)
 
 
@@ -239,8 +239,12 @@ def _fraction_of_numbers(records: list[list[str]]) -> float:
   return sum(bool(number.fullmatch(c)) for c in cells) / max(len(cells), 1)
 
 
-def _tidied(text: str, delimiter: str) -> tuple[str, bool]:
+def tidied(text: str, delimiter: str) -> tuple[str, bool]:
   """Removes blanks between delimiters and quotes; for ' ', merges runs of blanks.
+
+  Args:
+    text: text of whole records.
+    delimiter: one character.
 
   Returns:
     The text, and whether quotes occur only at both ends of values.

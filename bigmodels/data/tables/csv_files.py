@@ -52,7 +52,7 @@ def read(path: pathlib.Path, data: bytes, reading: Reading) -> Part:
   if header is None:
     raise UserError('the file is empty')
   names = header_names(header)
-  columns = _columns(content, header)
+  columns = columns_of(content, header)
   if not len(columns[0]):
     raise UserError('the file has a header and no rows')
   found = {n: c for n, c in zip(names, columns, strict=True) if n}
@@ -78,8 +78,16 @@ def header_names(header: list[str]) -> list[str]:
   return names
 
 
-def _columns(content: Content, header: list[str]) -> list:
-  """Every column as Arrow strings."""
+def columns_of(content: Content, header: list[str]) -> list:
+  """Returns every column as Arrow strings.
+
+  Args:
+    content: text that begins with the header.
+    header: its values.
+
+  Raises:
+    UserError: if it has no row, or a row with another number of values.
+  """
   import pyarrow as pa
 
   if not content.balanced:

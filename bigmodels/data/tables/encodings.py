@@ -2,6 +2,8 @@
 
 import codecs
 import re
+from collections.abc import Callable
+from typing import Any
 
 from bigmodels.core.errors import UserError
 
@@ -33,11 +35,8 @@ def decode(data: bytes, encoding: str | None) -> tuple[str, list[str]]:
   Raises:
     UserError: if it is not text, or not in that encoding, with the line.
   """
-  start = data[:64].lstrip(b'\xef\xbb\xbf \t\r\n').lower()
-  for magic, kind in _MARKUP.items():
-    if start.startswith(magic):
-      raise UserError(f'is {kind}, not CSV')
-  name = encoding or next((n for b, n in _BOMS.items() if data.startswith(b)), None)
+  _refuse_markup(data)
+  name = encoding or marked(data)
   if not name:
     _refuse_binary(data)
   try:
@@ -50,6 +49,28 @@ def decode(data: bytes, encoding: str | None) -> tuple[str, list[str]]:
   if name and '\0' in text:
     raise UserError(f'is not a text file in {name}: it has NUL characters')
   return text, [f'read as {name}'] if name and not encoding else []
+
+
+def marked(start: bytes) -> str | None:
+  """Returns the encoding that a byte order mark shows, or None."""
+  return next((name for mark, name in _BOMS.items() if start.startswith(mark)), None)
+
+
+def refuse(data: bytes) -> None:
+  """Refuses the first bytes of a file that is no text in UTF-8 or single bytes.
+
+  Raises:
+    UserError: naming what it is.
+  """
+  _refuse_markup(data)
+  _refuse_binary(data)
+
+
+def _refuse_markup(data: bytes) -> None:
+  start = data[:64].lstrip(b'\xef\xbb\xbf \t\r\n').lower()
+  for magic, kind in _MARKUP.items():
+    if start.startswith(magic):
+      raise UserError(f'is {kind}, not CSV')
 
 
 def _refuse_binary(data: bytes) -> None:
@@ -94,3 +115,86 @@ def _of_single_bytes(data: bytes, start: int) -> tuple[str, list[str]]:
 
 def _line_at(data: bytes, position: int) -> int:
   return len(re.findall(rb'\r\n|\r|\n', data[:position])) + 1
+
+
+class _SingleBytes:
+  """Decodes single bytes in pieces: Windows-1252, or Latin-1 where undefined."""
+
+  def decode(self, data: bytes, final: bool = False) -> str:
+    del final
+    return data.decode('latin-1').translate(_WINDOWS)
+
+
+class Utf8:
+  """A stream of UTF-8, from one in another encoding.
+
+  Single bytes that are not UTF-8 decide the encoding where they come first, as
+  `decode` does for whole files.
+  """
+
+  def __init__(self, stream: Any, encoding: str | None,
+               say: Callable[[list[str]], None]):
+    self._stream, self._say, self._lines = stream, say, 0
+    """Only stores the arguments.
+
+    Args:
+      stream: a `compressed.Stream`.
+      encoding: Python name of its encoding; None infers it.
+      say: takes notes on what was inferred.
+    """
+    name = encoding or marked(stream.start)
+    self._name = name
+    self._decoder = None if name in (None, 'utf-8') else codecs.getincrementaldecoder(
+      name)()
+    self._rest, self._begun, self._ascii = b'', False, True
+
+  def read(self, size: int) -> bytes:
+    """Returns the next bytes as UTF-8, of about `size` bytes; b'' at the end.
+
+    Raises:
+      UserError: if they are not text in the encoding, with the line.
+    """
+    data = self._stream.read(size)
+    if self._decoder is not None:
+      try:
+        text = self._decoder.decode(data, final=not data)
+      except UnicodeDecodeError as error:
+        raise UserError(f'line {self._lines + 1} or later is not {self._name}: '
+                        f'{error.reason}') from None
+      if '\0' in text:
+        raise UserError(f'is not a text file in {self._name}: it has NUL characters')
+      data = text.encode(errors='surrogatepass')
+    else:
+      data = self._checked(self._rest + data, last=len(data) < size)
+    if not self._begun:
+      self._begun, data = True, data.removeprefix(codecs.BOM_UTF8)
+    self._lines += data.count(b'\n')
+    return data
+
+  def _checked(self, data: bytes, last: bool) -> bytes:
+    """The UTF-8 of the data, up to a character that is cut off."""
+    self._rest = b''
+    if data.isascii() and not (b'\0' in data[:4096] or not self._begun):
+      return data
+    if not self._begun:
+      refuse(data[: 1 << 16])
+    try:
+      data.decode()
+    except UnicodeDecodeError as error:
+      if not last and error.start >= len(data) - 3:
+        self._rest, data = data[error.start:], data[: error.start]
+      elif self._name is not None or not self._ascii:
+        name = self._name or 'utf-8, as lines before are; set encoding='
+        line = self._lines + data.count(b'\n', 0, error.start) + 1
+        raise UserError(f'line {line} is not {name}') from None
+      else:
+        return self._of_single_bytes(data)
+    self._ascii = self._ascii and data.isascii()
+    return data
+
+  def _of_single_bytes(self, data: bytes) -> bytes:
+    text, notes = decode(data, None)
+    self._say(notes)
+    if not notes[0].startswith('UTF-8'):
+      self._decoder, self._name = _SingleBytes(), 'Windows-1252'
+    return text.encode()

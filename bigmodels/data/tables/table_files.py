@@ -92,17 +92,27 @@ def read(paths: Sequence[pathlib.Path], reading: Reading = Reading()) -> File:  
   stats = []
   for path in paths:
     try:
-      if path.is_dir():
-        raise UserError(f'is a folder; must be a file, such as {path}/*.csv')
-      stat = path.stat()
-      stats.append((stat.st_mtime_ns, stat.st_size))
+      stats.append(require(path))
     except UserError as error:
       raise _of(path, paths, error) from None
-    except FileNotFoundError:
-      raise _of(path, paths, _absent(path)) from None
-    except OSError as error:
-      raise _of(path, paths, _unreadable(error)) from None
   return _read(tuple(paths), reading, tuple(stats))
+
+
+def require(path: pathlib.Path) -> tuple[int, int]:
+  """Returns the time of change and the size of a file.
+
+  Raises:
+    UserError: if it is missing, cannot be read, or is a folder.
+  """
+  try:
+    if path.is_dir():
+      raise UserError(f'is a folder; must be a file, such as {path}/*.csv')
+    stat = path.stat()
+  except FileNotFoundError:
+    raise _absent(path) from None
+  except OSError as error:
+    raise _unreadable(error) from None
+  return stat.st_mtime_ns, stat.st_size
 
 
 def _of(path: pathlib.Path, paths: Sequence, error: UserError) -> UserError:

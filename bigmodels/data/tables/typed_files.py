@@ -170,7 +170,7 @@ def _part(columns: dict[str, Any], digest: str, notes: list[str], line: Any) -> 
 
   refused, kinds = {}, {'bool': [], 'date': []}
   for name, column in columns.items():
-    kind = _kind(column.type)
+    kind = kind_of(column.type)
     if not kind:
       refused[name] = (f'column {name!r} is {column.type}, neither numbers nor text; '
                        f'drop={name}')
@@ -182,13 +182,13 @@ def _part(columns: dict[str, Any], digest: str, notes: list[str], line: Any) -> 
   return Part(columns, '', digest, notes, line, refused)
 
 
-def _kind(arrow_type: Any) -> str:
-  """'number', 'text', 'bool' or 'date'; '' for another type."""
+def kind_of(arrow_type: Any) -> str:
+  """Returns 'number', 'text', 'bool' or 'date'; '' for another type."""
   import pyarrow as pa
 
   types = pa.types
   if types.is_dictionary(arrow_type):
-    return _kind(arrow_type.value_type)
+    return kind_of(arrow_type.value_type)
   if types.is_boolean(arrow_type):
     return 'bool'
   if types.is_integer(arrow_type) or types.is_floating(arrow_type) or (
@@ -221,7 +221,7 @@ def converted(column: Any, want: str, reading: Reading
 
   if pa.types.is_dictionary(column.type):
     column = column.cast(column.type.value_type)
-  kind = _kind(column.type)
+  kind = kind_of(column.type)
   if kind == 'number' and want == 'text':
     return _texts(csv_numbers.integers(column.cast(pa.string())), reading), None
   if kind == 'number' or (kind == 'bool' and want == 'numbers'):
