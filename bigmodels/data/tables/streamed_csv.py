@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ from bigmodels.data.tables import (
 from bigmodels.data.tables.csv_dialects import Reading
 
 BLOCK = 8 << 20  # bytes that are read at a time
+_FIRST = 1 << 18  # bytes of the first block, which decides the format
 _MOST = 1 << 28  # bytes of one record
 _PLAIN = csv_columns.Format('', '', '')
 
@@ -80,6 +82,7 @@ class Csv:
     self._formats: dict[str, csv_columns.Format] = {}
     self._decimal, self._read_dots = reading.decimal, False
     self._line, self._names, self._delimiter = 1, [], ''
+    self._said: set[str] = set()
 
   def blocks(self) -> Iterator[Frame]:
     """Yields the columns of blocks of rows.
@@ -106,11 +109,11 @@ class Csv:
 
   def _start(self) -> bytes | None:
     """Reads the header; returns the bytes after it that were read, None if empty."""
-    data = self._stream.read(BLOCK)
+    data = self._stream.read(min(BLOCK, _FIRST))
     text = data.decode().removesuffix('\x1a')
     if not text or text.isspace():
       return None
-    whole = len(data) < BLOCK
+    whole = len(data) < min(BLOCK, _FIRST)
     head = text if whole else text[: _end(data, True)] if data.isascii() else (
       data[: _end(data, True)].decode())
     content = csv_dialects.of_bytes((head or text).encode(), dataclasses.replace(
@@ -138,8 +141,8 @@ class Csv:
 
   def _is_plain(self) -> bool:
     """Whether Arrow reads numbers as `csv_columns` would, if it reads all of them."""
-    return self._delimiter != ' ' and self._decimal != ',' and (
-      self._delimiter == ',' or self._decimal == '.')
+    return self._delimiter != ' ' and (
+      self._delimiter == ',' or self._decimal is not None)
 
   def _plain(self, block: bytes) -> Frame | None:
     """The columns of a block; None if some value is not plain."""
@@ -162,7 +165,7 @@ class Csv:
           delimiter=self._delimiter, newlines_in_values=quoted),
         convert_options=arrow.ConvertOptions(
           column_types=types, include_columns=list(types), null_values=words,
-          strings_can_be_null=False))
+          strings_can_be_null=False, decimal_point=self._decimal or '.'))
     except pa.ArrowInvalid:
       return None
     if any(self._formats.get(n, _PLAIN).affix for n in self._numeric):
@@ -219,7 +222,11 @@ class Csv:
           'the column was when the run was fitted (missing= sets the words for missing '
           'values)')
     self._check(found)
-    self._owner.say([line for line in found.lines if not line.startswith('column ')])
+    for line in found.lines:  # once, whatever the counts and lines of each block
+      key = re.sub(r"[0-9,]+ (?='|\")|, as in line.*", '', line)
+      if not line.startswith('column ') and key not in self._said:
+        self._said.add(key)
+        self._owner.say([line])
     return {name: found.frame[name] if kind == 'numbers' else
             self._text(name, columns[name]) for name, kind in self._kinds.items()}
 
