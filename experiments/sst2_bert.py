@@ -1,9 +1,11 @@
-"""Sentiment of movie reviews: a small BERT, from scratch or pre-trained.
+"""Sentiment of movie reviews, or any labelled texts: a small BERT.
 
   python run.py --experiment=sst2_bert --data_dir=DIR     # DIR holds sst2/
   python run.py --experiment=sst2_bert --data_dir=DIR --init_from=RUN_OF_BERT_MLM
 
---config.frozen=1 freezes the embeddings and the lowest block of the encoder.
+--config.path=reviews.csv --config.text=review --config.label=stars reads another file,
+split as in sst2_lstm. --config.frozen=1 freezes the embeddings and the lowest block of
+the encoder.
 """
 
 from functools import partial
@@ -16,13 +18,17 @@ from bigmodels.data import texts, tokenizers
 from bigmodels.models import sharding_rules
 from bigmodels.optim import schedules
 from experiments.bert_mlm import SPECIAL
+from experiments.sst2_lstm import SPLITS
 
 
-def config(*, vocabulary: int = 4000, epochs: float = 6, batch_size: int = 32,
-           length: int = 64, depth: int = 2, width: int = 128, heads: int = 4,
+def config(*, path: str | tuple[str, ...] | None = None, text: str = 'text',
+           label: str = 'label', split: str | None = None, vocabulary: int = 4000,
+           epochs: float = 6, batch_size: int = 32, length: int = 64, depth: int = 2, width: int = 128, heads: int = 4,
            learning_rate: float = 5e-4, frozen: int = 0, seed: int = 0) -> Experiment:
+  documents = texts.sst2() if path is None else texts.LabelledTexts(
+    path, text=text, label=label, splits=split or SPLITS)
   source = data.Sentences(
-    texts.sst2(), tokenizers.Bpe(vocabulary, special=SPECIAL), length)
+    documents, tokenizers.Bpe(vocabulary, special=SPECIAL), length)
   frozen_parts = (
     optim.freeze(r'encoder/(tokens|positions|sentences|norm)/.*'),
     optim.freeze(r'encoder/blocks/.*', layers=frozen)) if frozen else ()

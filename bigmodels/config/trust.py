@@ -87,7 +87,7 @@ TEXTS: dict[str, dict[str, tuple[str, str]]] = {
   'bigmodels.data.Tfds': {'name': _DATASET},
   'bigmodels.data.texts.TfdsText': {'name': _DATASET},
   'bigmodels.data.texts.ParallelFiles': {'urls': _ADDRESSES},
-  'bigmodels.data.texts.LabelledCsv': {'urls': _ADDRESSES},
+  'bigmodels.data.texts.LabelledTexts': {'urls': _ADDRESSES},
 }
 _LEGAL = ('the names that a stored config may have, of bigmodels, optax, flax.linen, '
           'jax.nn, jax.numpy, jax.lax or the experiment itself')

@@ -34,7 +34,7 @@ class Sentences:
   are truncated before the 'separator'.
 
   Attributes:
-    documents: a `texts.LabelledCsv`.
+    documents: a `texts.LabelledTexts`.
     tokenizer: config of the tokenizer; see `tokenizers`.
     length: number of tokens in a row.
     selected: the split that `open` returns.

@@ -18,7 +18,7 @@ from bigmodels.config import Duration, Experiment
 
 def config():
   files = {{'dev.csv': 'dev', 'train.csv': 'train'}}
-  documents = texts.LabelledCsv(
+  documents = texts.LabelledTexts(
     'films', urls={{k: f'{address}/{{v}}.csv' for k, v in files.items()}})
   source = data.Sentences(documents, tokenizers.Words(9), 4)
   return Experiment(

@@ -151,7 +151,7 @@ def test_a_file_of_sentences_or_pairs_under_two_names(tmp_path):
   (tmp_path / 'train.csv').write_text('text,label\na b,0\nb c,1\nc d,0\n')
   (tmp_path / 'test.csv').write_text('text,label\na b,0\nb c,1\n')
   files = {'train': 'train.csv', 'test': 'test.csv'}
-  source = data.Sentences(texts.LabelledCsv(str(tmp_path), names=files),
+  source = data.Sentences(texts.LabelledTexts(str(tmp_path), names=files),
                           tokenizers.Bytes(), 8)
   opened({'train': source, 'test': source.split('test')}, tmp_path)
   (tmp_path / 'test.csv').write_text((tmp_path / 'train.csv').read_text())

@@ -12,9 +12,9 @@ from bigmodels.data.texts.documents import (
   TextFiles,
   TfdsText,
 )
-from bigmodels.data.texts.labelled import Labelled, LabelledCsv, label_first, sst2
+from bigmodels.data.texts.labelled import Labelled, LabelledTexts, label_first, sst2
 from bigmodels.data.texts.parallel import Pairs, ParallelFiles, multi30k
 
-__all__ = ['Documents', 'Labelled', 'LabelledCsv', 'Pairs', 'ParallelFiles',
+__all__ = ['Documents', 'Labelled', 'LabelledTexts', 'Pairs', 'ParallelFiles',
            'StandardLibrary', 'TextFiles', 'TfdsText', 'label_first', 'multi30k',
            'sst2']

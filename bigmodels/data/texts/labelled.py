@@ -1,19 +1,26 @@
-"""Texts with labels: CSV files with a text column and a label column."""
+"""Texts with labels: tables with a text column and a label column."""
 
 import csv
 import dataclasses
+import functools
+import glob
 import io
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+import numpy as np
 
 from bigmodels.core import files
-from bigmodels.core.errors import UserError, nearest
-from bigmodels.data import origins
+from bigmodels.core.errors import UserError
+from bigmodels.core.paths import expanded, resolved
 from bigmodels.data.origins import Origin
-from bigmodels.data.sources import DataContext
-from bigmodels.data.tables import csv_dialects
+from bigmodels.data.sources import DataContext, held_out
+from bigmodels.data.tables import table_files, table_splits, text_columns
+from bigmodels.data.tables.csv_dialects import Reading
 from bigmodels.data.texts.reading import check_split
+
+_SPLITS = {'train': 0.8, 'validation': 0.1, 'test': 0.1}
 
 
 class Labelled(NamedTuple):
@@ -37,87 +44,223 @@ class Labelled(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class LabelledCsv:
-  """Texts with labels: a CSV file with a header for every split.
+class LabelledTexts:
+  """Texts with labels: CSV, JSON lines or Parquet, perhaps compressed.
 
-  Unlike in `Table`, texts are read unchanged, including 'NA' and white space.
+  Unlike in `Table`, texts are read unchanged, including 'NA' and white space. Either a
+  folder has a file for each split, or files are split: at random with the fraction of
+  each label in every split and equal texts in one, or by a column.
 
   Attributes:
-    folder: folder of the files.
+    path: a file, a pattern such as 'data/*.csv', or several; with `names`, the folder
+      of the files.
     names: split -> name of its file.
     text: name of the text column.
     label: name of the label column.
+    splits: name -> fraction, or the name of a column with the split of each text; not
+      used with `names`.
+    duplicates: equal texts: 'keep' splits them like others, 'drop' keeps the first.
+      None keeps them in one split, and refuses those that a column puts into two.
+    delimiter: delimiter of CSV; this and the next are inferred if they are None.
+    encoding: Python name of the encoding.
     urls: name of a file -> URL, for --mode=download; gzip is unpacked.
     convert: downloaded text -> text of the file; None for no change.
   """
 
-  folder: str
-  names: Mapping[str, str] = dataclasses.field(default_factory=lambda: {
-    'train': 'train.csv', 'validation': 'dev.csv', 'test': 'test.csv'})
+  path: str | tuple[str, ...]
+  names: Mapping[str, str] | None = None
   text: str = 'text'
   label: str = 'label'
+  splits: str | Mapping[str, float] = dataclasses.field(default_factory=lambda: _SPLITS)
+  duplicates: Literal['keep', 'drop'] | None = None
+  delimiter: str | None = None
+  encoding: str | None = None
   urls: Mapping[str, str] = dataclasses.field(default_factory=dict)
   convert: Callable[[str], str] | None = None
 
   def __post_init__(self):
-    object.__setattr__(self, 'folder', files.absolute(self.folder, 'folder'))
+    path = self.path
+    object.__setattr__(self, 'path', _absolute(path) if isinstance(path, str) else (
+      tuple(map(_absolute, path))))
+    Reading(self.delimiter, encoding=self.encoding)  # refuses invalid settings
+    if self.duplicates not in (None, 'keep', 'drop'):
+      raise UserError('duplicates: must be keep, drop or None, got '
+                      f'{self.duplicates!r}')
+    if self.text == self.label:
+      raise UserError(f'label: {self.label!r} is the text')
 
   @property
   def name(self) -> str:
-    return pathlib.Path(self.folder).name
+    if isinstance(self.path, str):
+      return pathlib.Path(self.path).name
+    return table_files.listed_names([*map(pathlib.Path, self.path)])
 
   def read(self, split: str, context: DataContext) -> Labelled:
     """Reads the texts and labels of a split.
 
     Raises:
-      UserError: for another split, a missing file, or a file that is not such a CSV
-        file, with the line.
+      UserError: for another split, a missing file, or a file that is not such a table,
+        with the line.
     """
-    check_split(self.name, split, self.names)
-    path = files.find(f'{self.folder}/{self.names[split]}', context.data_dir,
-                      fetched=bool(self.urls))
+    if self.names is not None:
+      check_split(self.name, split, self.names)
+      paths = [files.find(f'{self.path}/{self.names[split]}', context.data_dir,
+                          fetched=bool(self.urls))]
+      return self._labelled(self._whole(paths), None)
+    whole = self._whole(self._paths(context))
     try:
-      return self._read(path)
+      rows, note = self._split(whole)
+      table_splits.check_selected(split, rows)
+    except UserError as error:
+      raise UserError(f'{self.name}: {error}') from None
+    return self._labelled(whole, rows[split], note, {
+      'splits': self.splits if isinstance(self.splits, str) else dict(self.splits),
+      'duplicates': self.duplicates, 'label': self.label, 'text': self.text})
+
+  def _paths(self, context: DataContext) -> list[pathlib.Path]:
+    found = []
+    for path in [self.path] if isinstance(self.path, str) else self.path:
+      if _is_pattern(path):
+        places = [expanded(path)]
+        if context.data_dir and not places[0].is_absolute():
+          places.append(expanded(context.data_dir) / path)
+        place = next((p for p in places if glob.glob(str(p))), places[-1])
+        found += table_files.found(str(place))
+      else:
+        found.append(files.find(path, context.data_dir))
+    return found
+
+  def _whole(self, paths: list[pathlib.Path]) -> '_Whole':
+    for path in paths:
+      files.require_file(path)
+    try:
+      stats = tuple(table_files.require(path) for path in paths)
+    except UserError as error:
+      hint = '; names= says which of its files is which split' * (self.names is None)
+      raise UserError(f'{paths[0]}: {error}{hint}') from None
+    names = [self.text, self.label]
+    if self.names is None and isinstance(self.splits, str):
+      names.append(self.splits)
+    return _read(tuple(paths), tuple(names), stats,
+                 Reading(self.delimiter, encoding=self.encoding))
+
+  def _split(self, whole: '_Whole') -> tuple[dict[str, np.ndarray], str]:
+    """The rows of every split, and a note."""
+    texts = np.array(whole.columns[self.text], object)
+    labels = np.unique(whole.columns[self.label], return_inverse=True)[1]
+    groups = np.unique(texts.astype(str), return_inverse=True)[1]
+    firsts = np.unique(groups, return_index=True)[1]
+    equal, note = len(texts) - len(firsts), ''
+    kept = np.sort(firsts) if self.duplicates == 'drop' else np.arange(len(texts))
+    if equal:
+      note = f'; {equal:,} of {len(texts):,} texts equal an earlier one and ' + {
+        'drop': 'are dropped', 'keep': 'are split like others',
+        None: 'are in the same split (duplicates=keep or drop changes that)'}[
+          self.duplicates]
+    if isinstance(self.splits, str):
+      column = np.array(whole.columns[self.splits], object)[kept]
+      if (column == '').any():
+        row = int(kept[np.argmax(column == '')])
+        raise UserError(f'splits: column {self.splits!r} has no value in '
+                        f'{whole.place(row)}')
+      found = {n: kept[part] for n, part in table_splits.column_names(column).items()}
+      if equal and self.duplicates is None:
+        _refuse_shared(found, groups)
+        note = ''
+      return found, f'by the column {self.splits}{note}'
+    apart = groups[kept] if self.duplicates is None and equal else None
+    found = {name: kept[held_out(len(kept), name, self.splits, apart, labels[kept])]
+             for name in self.splits}
+    return found, f'stratified by {self.label}{note}'
+
+  def _labelled(self, whole: '_Whole', rows: np.ndarray | None, note: str = '',
+                settings: Mapping[str, object] | None = None) -> Labelled:
+    texts, labels = (whole.columns[name] for name in (self.text, self.label))
+    index = range(len(texts)) if rows is None else rows.tolist()
+    found, start = {}, 0
+    for path, digest, count in whole.parts:
+      inside = range(count) if rows is None else (
+        rows[(rows >= start) & (rows < start + count)] - start)
+      found |= {str(path.resolve()): inside, f'the text {digest}': inside}
+      start += count
+    return Labelled(
+      [texts[i] for i in index], [labels[i].strip() for i in index],
+      lambda row: whole.place(index[row]),
+      '; '.join(filter(None, [*whole.notes, note])),
+      origin=Origin(found, {f'{key} of {name}': value for name in found
+                            for key, value in (settings or {}).items()}))
+
+  def download(self, context: DataContext) -> str:
+    """Downloads the files that are missing; returns their folder."""
+    return files.download(str(self.path), self.urls, context.data_dir, self.convert)
+
+
+class _Whole(NamedTuple):
+  """The columns of all files, the files with digests and rows, notes, and places."""
+
+  columns: dict[str, list[str]]
+  parts: list[tuple[pathlib.Path, str, int]]
+  notes: list[str]
+  place: Callable[[int], str]
+
+
+@functools.lru_cache(maxsize=4)  # the splits of files are read one by one
+def _read(paths: tuple[pathlib.Path, ...], names: tuple[str, ...], stats: tuple,
+          reading: Reading) -> _Whole:
+  del stats  # they change when a file does
+  columns: dict[str, list[str]] = {name: [] for name in names}
+  parts, notes, lines = [], [], []
+  for path in paths:
+    try:
+      one = text_columns.read(path, names, reading)
+      for name in names[:2]:
+        row = next((i for i, v in enumerate(one.columns[name]) if not v.strip()), None)
+        if row is not None:
+          raise UserError(f'line {one.line(row)}, column {name!r}: is empty')
+      if any(one.digest == digest for _, digest, _ in parts):
+        raise UserError('is a copy of another of these files')
     except UserError as error:
       raise UserError(f'{path}: {error}') from None
     except OSError as error:
       raise UserError(f'{path}: cannot be read: {error.strerror}') from None
+    for name in names:
+      columns[name] += one.columns[name]
+    parts.append((path, one.digest, len(one.columns[names[0]])))
+    notes += [f'{path.name}: {note}' * (len(paths) > 1) or note for note in one.notes]
+    lines.append(one.line)
+  starts = np.cumsum([0, *(count for *_, count in parts)])
 
-  def _read(self, path: pathlib.Path) -> Labelled:
-    content = csv_dialects.content(path, csv_dialects.Reading())
-    records = content.records()
-    _, header = next(records, (1, ()))
-    if not header:
-      raise UserError('the file is empty')
-    for column in (self.text, self.label):
-      if column not in header:
-        raise UserError(f'no column {column!r}{nearest(column, header)}')
-      if header.count(column) > 1:
-        raise UserError(f'several columns are called {column!r}')
-    texts, labels, lines = [], [], []
-    for line, values in records:
-      if len(values) != len(header):
-        raise UserError(f'line {line} has {len(values)} values, the header has '
-                        f'{len(header)}')
-      row = dict(zip(header, values, strict=True))
-      for column in (self.text, self.label):
-        if not row[column].strip():
-          raise UserError(f'line {line}, column {column!r}: is empty')
-      texts.append(row[self.text])
-      labels.append(row[self.label].strip())
-      lines.append(line)
-    if not texts:
-      raise UserError('the file has a header and no rows')
-    return Labelled(texts, labels, lambda index: f'{path}, line {lines[index]}',
-                    '; '.join(content.notes), origin=Origin(
-                      origins.of_text(path, content.text, len(texts))))
+  def place(row: int) -> str:
+    which = int(np.searchsorted(starts, row, 'right')) - 1
+    return f'{paths[which]}, line {lines[which](int(row - starts[which]))}'
 
-  def download(self, context: DataContext) -> str:
-    """Downloads the files that are missing; returns their folder."""
-    return files.download(self.folder, self.urls, context.data_dir, self.convert)
+  return _Whole(columns, parts, notes, place)
 
 
-def sst2(folder: str = 'sst2') -> LabelledCsv:
+def _refuse_shared(found: Mapping[str, np.ndarray], groups: np.ndarray) -> None:
+  earlier = np.zeros(0, groups.dtype)
+  for name, part in found.items():
+    again = np.isin(groups[part], earlier)
+    if again.any():
+      raise UserError(
+        f'{int(again.sum()):,} of {len(part):,} texts of {name} equal one of an '
+        'earlier split, so that they test nothing: duplicates=drop drops them, duplicates=keep '
+        'keeps them')
+    earlier = np.concatenate([earlier, groups[part]])
+
+
+def _is_pattern(path: str) -> bool:
+  return any(c in path for c in '*?[') and not expanded(path).exists()
+
+
+def _absolute(path: str) -> str:
+  """The absolute path if something is there, so that a run resumes from any folder."""
+  if path and _is_pattern(path):
+    return str(resolved(path)) if glob.glob(str(expanded(path))) else path
+  return files.absolute(path, 'path')
+
+
+def sst2(folder: str = 'sst2') -> LabelledTexts:
   """Returns SST-2: sentences of film reviews, negative (0) or positive (1).
 
   Socher et al., *Recursive deep models for semantic compositionality over a sentiment
@@ -126,8 +269,10 @@ def sst2(folder: str = 'sst2') -> LabelledCsv:
   """
   base = ('https://raw.githubusercontent.com/AcademiaSinicaNLPLab/sentiment_dataset/'
           '23c72429de5fb3d2f3da87bf2efb5559c15b78f7/data')
-  return LabelledCsv(folder, convert=label_first, urls={
-    f'{name}.csv': f'{base}/stsa.binary.{name}' for name in ('train', 'dev', 'test')})
+  return LabelledTexts(
+    folder, {'train': 'train.csv', 'validation': 'dev.csv', 'test': 'test.csv'},
+    convert=label_first, urls={
+      f'{name}.csv': f'{base}/stsa.binary.{name}' for name in ('train', 'dev', 'test')})
 
 
 def label_first(text: str) -> str:

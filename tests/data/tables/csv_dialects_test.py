@@ -9,7 +9,7 @@ import pytest
 from bigmodels.core.errors import UserError
 from bigmodels.data.sources import DataContext
 from bigmodels.data.tables.table import Table
-from bigmodels.data.texts import LabelledCsv
+from bigmodels.data.texts import LabelledTexts
 from tests.data.tables.csv_texts import columns_of, read_text, refused
 
 NAN = float('nan')
@@ -151,6 +151,7 @@ def test_header_longer_than_what_is_looked_at_first(read):
 ])
 def test_labelled_texts(tmp_path, data, texts):
   (tmp_path / 'train.csv').write_bytes(data)
-  found = LabelledCsv(str(tmp_path)).read('train', DataContext(None, tmp_path, {}))
+  source = LabelledTexts(str(tmp_path / 'train.csv'), splits={'train': 1.0})
+  found = source.read('train', DataContext(None, tmp_path, {}))
   assert found.texts == texts
   assert found.labels == ['1', '0'][: len(texts)]

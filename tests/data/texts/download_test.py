@@ -8,7 +8,7 @@ import pytest
 
 from bigmodels.core.errors import UserError
 from bigmodels.data.sources import DataContext
-from bigmodels.data.texts import LabelledCsv, ParallelFiles, label_first
+from bigmodels.data.texts import LabelledTexts, ParallelFiles, label_first
 
 
 @pytest.fixture
@@ -52,8 +52,8 @@ def test_files_are_downloaded_once_and_unpacked(server, tmp_path):
 def test_lines_are_converted(server, tmp_path):
   files, address, _ = server
   files['/dev'] = b'1 good , "really"\n0 bad\n'
-  source = LabelledCsv('s', urls={'dev.csv': f'{address}/dev'},
-                       convert=label_first)
+  source = LabelledTexts('s', {'validation': 'dev.csv'}, convert=label_first,
+                         urls={'dev.csv': f'{address}/dev'})
   context = DataContext(str(tmp_path), None, {})
   source.download(context)
   found = source.read('validation', context)
@@ -68,8 +68,8 @@ def test_a_download_that_fails_leaves_nothing(server, tmp_path, data, message):
   files, address, _ = server
   if data is not None:
     files['/dev'] = data
-  source = LabelledCsv('s', urls={'dev.csv': f'{address}/dev'},
-                       convert=label_first)
+  source = LabelledTexts('s', {'validation': 'dev.csv'}, convert=label_first,
+                         urls={'dev.csv': f'{address}/dev'})
   with pytest.raises(UserError, match=f'could not download {address}/dev') as error:
     source.download(DataContext(str(tmp_path), None, {}))
   assert error.match(message)
