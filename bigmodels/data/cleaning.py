@@ -35,6 +35,8 @@ class Step(NamedTuple):
       listed, and gets the label too.
     losses: (parameters, rows before, rows after) -> column -> number of its values that
       are lost, or became equal to other values; 'rows' for rows.
+    unseen: (parameters, rows before) -> text column -> its values `[n]` that are not in
+      training and have no meaning after the step.
     loss_note: what happens to them, and the setting that changes it, to print.
   """
 
@@ -44,6 +46,7 @@ class Step(NamedTuple):
   keep: Callable[[Parameters, Frame], np.ndarray] | None = None
   losses: Callable[[Parameters, Frame, Frame], dict[str, int]] = lambda *_: {}
   loss_note: str = ''
+  unseen: Callable[[Parameters, Frame], dict[str, np.ndarray]] = lambda *_: {}
 
   @property
   def drops_rows(self) -> bool:
@@ -338,21 +341,25 @@ def one_hot(most: int = 50) -> Step:
     return {name: int((numbers_of(before[name], p['categories']) < 0).sum())
             for name, p in parameters.items()}
 
+  def unseen(parameters, before):
+    return {name: before[name][numbers_of(before[name], p['categories']) < 0]
+            for name, p in parameters.items() if p['categories']}
+
   def describe(parameters, before, after):
     def outcome(name, values, categories):
       if values > most:
         return f'{name} DROPPED, since it has {values:,} values, more than {most}'
       return f'{name} as {len(categories)} columns' + (
-        f', {unseen[name]:,} values that are not in training are 0 in all'
-        if unseen[name] else '')
+        f', {lost[name]:,} values that are not in training are 0 in all'
+        if lost[name] else '')
 
-    unseen = losses(parameters, before, after)
+    lost = losses(parameters, before, after)
     other = [f'{new} for {category!r} of {name}' for (name, category), new in names(
       parameters, before).items() if new != f'{name}={category}']
     return '; '.join([listed(outcome(n, **p) for n, p in parameters.items()), *(
       [f'the name of another column is taken: {listed(other)}'] if other else [])])
 
-  return Step(fit, apply, describe, losses=losses, loss_note=(
+  return Step(fit, apply, describe, losses=losses, unseen=unseen, loss_note=(
     'not in a category of training, and so 0 in all; a column with more than '
     f'{most} values has none: partial(cleaning.one_hot, most=N) in clean allows N'))
 

@@ -11,6 +11,7 @@ from bigmodels.core.errors import UserError
 from bigmodels.data import tokenizers
 from bigmodels.data.readers.reader import Reader
 from bigmodels.data.sources import Columns, DataContext, Dataset
+from bigmodels.data.tables.csv_dialects import Reading
 from bigmodels.data.tokenized import (
   check_length,
   dataset_of,
@@ -91,9 +92,13 @@ class Sentences:
                     'truncated')
       return columns, {}
 
+    def setting(name, default=None):  # which other documents may lack
+      return getattr(self.documents, name, default)
+
     return TextReader(
-      tokens, getattr(self.documents, 'text', 'text'),
-      getattr(self.documents, 'label', 'label'), context.kept['classes'], context.say)
+      tokens, setting('text', 'text'), setting('label', 'label'),
+      context.kept['classes'], Reading(
+        setting('delimiter'), encoding=setting('encoding')), context.say)
 
   def _columns(self, tokenizer: Tokenizer, texts: Sequence[str]
                ) -> tuple[Columns, list[int], int]:

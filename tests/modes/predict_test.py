@@ -11,6 +11,7 @@ from pyarrow import parquet
 
 import bigmodels
 from bigmodels.core.errors import UserError
+from bigmodels.data.tables import streamed
 from bigmodels.modes import eval as evaluate
 from bigmodels.modes import predict, train
 from bigmodels.storage import predictions
@@ -145,14 +146,14 @@ def test_categories_that_training_did_not_have_are_said(fruit, tmp_path, ask):
   new = write(tmp_path / 'new.csv', [
     {'size': '1', 'color': 'purple'}, {'size': '', 'color': 'red'}], ('size', 'color'))
   out = ask(fruit, new, output=tmp_path / 'p.csv')
-  assert 'one_hot: color (1 of 2): not in a category of training' in out
+  assert "one_hot: color (1 of 2, such as 'purple'): not in a category of" in out
   assert 'fill_missing: size (1 of 2): missing and filled in' in out
   assert len((tmp_path / 'p.csv').read_text().splitlines()) == 3  # no row is lost
 
 
 @pytest.mark.parametrize('text, words', [
-  ('size\n1\n2\n', "no column 'color', which the run was fitted to"),
-  ('Size,color\n1,red\n', "no column 'size', which the run was fitted to"),
+  ('size\n1\n2\n', "no column 'color'; choose from size"),
+  ('Size,color\n1,red\n', "no column 'size'; did you mean 'Size'?"),
   ('size,color\nbig,red\nsmall,red\n', "column 'size'"),
   ('size,color\n', 'has a header and no rows'), ('', 'the file is empty')])
 def test_tables_that_do_not_fit(fruit, tmp_path, ask, text, words):
@@ -220,7 +221,9 @@ def test_arrays(digits, tmp_path, ask):
 def test_a_stopped_command_goes_on(fruit, tmp_path, ask, monkeypatch):
   new = write(tmp_path / 'new.csv', rows(500, seed=4))
   monkeypatch.setattr(predict, '_ROWS', 1)
-  monkeypatch.setattr('bigmodels.data.readers.tables._ROWS', 64)
+  real_frames = streamed.frames
+  monkeypatch.setattr(streamed, 'frames', lambda *args, **kwargs: real_frames(
+    *args, rows=64, **kwargs))
   monkeypatch.setattr('bigmodels.training.query.batch_size', lambda *_: 50)
   ask(fruit, new, output=tmp_path / 'whole.csv')
   real, count = predictions.PredictionsFile.write, []

@@ -2,23 +2,27 @@
 """
 
 import collections
+import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from bigmodels.core.errors import UserError, listed, nearest, one_line
+from bigmodels.core.errors import UserError, listed, one_line
 from bigmodels.data import cleaning
-from bigmodels.data.cleaning import Frame, is_text, rows_of, take
+from bigmodels.data.cleaning import Frame, is_text, rows_of
+from bigmodels.data.readers.paths import of_suffix
 from bigmodels.data.readers.reader import Chunk, Examples
 from bigmodels.data.sources import Columns
-from bigmodels.data.tables import csv_files, table_fit
+from bigmodels.data.tables import streamed, table_fit
 from bigmodels.data.tables.csv_dialects import Reading
 
-SUFFIXES = ('.csv', '.tsv', '.txt')
-_ROWS = 2**16  # of a chunk
+SUFFIXES = tuple(f'{kind}{packed}' for kind in (
+  '.csv', '.tsv', '.jsonl', '.ndjson', '.parquet', '.txt') for packed in (
+    '', '.gz', '.zst'))
+_NAMED = 5  # values of a category that are named
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +38,9 @@ class TableReader:
     label: name of the label, or None.
     fitted: what was fitted to the label; see `table_fit.fit`.
     reading: settings for reading files.
-    categories: columns of `kinds` whose numbers are read as text.
+    weight: name of the column of weights, which is read with labels, or None.
+    passed: columns to write beside predictions, where they are there.
+    ignored: further columns of the training file that are not features.
     say: prints a line.
   """
 
@@ -43,7 +49,9 @@ class TableReader:
   label: str | None
   fitted: Mapping[str, Any]
   reading: Reading
-  categories: Sequence[str] = ()
+  weight: str | None = None
+  passed: Sequence[str] = ()
+  ignored: Sequence[str] = ()
   say: Callable[[str], None] = print
 
   takes_arrays = False
@@ -63,7 +71,9 @@ class TableReader:
       raise UserError(f'a run of a table reads rows, not {listed(others)}')
     frame = self._frame(values)
     self._say_extra(frame)
-    inputs, faults, _ = self._cleaned(frame)
+    lost = _Lost()
+    inputs, faults = self._cleaned(frame, lost)
+    self._say_lost(lost, len(inputs))
     if faults:
       row, why = next(iter(faults.items()))
       raise UserError(f'{len(faults):,} of {len(inputs):,} rows have no prediction: '
@@ -78,27 +88,49 @@ class TableReader:
     """
     if labels and self.label is None:
       raise UserError('this run has no label that could be read')
+    files = [file for path in paths for file in of_suffix(path, SUFFIXES)]
 
     def chunks(first: int) -> Iterator[Chunk]:
-      lost, read = collections.Counter(), 0
-      for path in paths:
-        with _naming(path):
-          for frame, done in self._frames(path, labels):
-            count = rows_of(frame)
-            skipped = min(max(first - read, 0), count)
-            if skipped < count:
-              yield self._chunk(take(frame, np.arange(skipped, count)), read + skipped,
-                                done, labels, lost)
-            read += count
-      self._say_lost(lost, read - first)
+      lost, begin = _Lost(), first
+      with _naming(files):
+        frames = self._frames(files, labels, first)
+        for frame in frames:
+          yield self._chunk(frame, begin, frames.fraction, labels, lost)
+          begin += rows_of(frame)
+        if not begin:
+          raise UserError('has a header and no rows')
+      if frames.infinite:
+        self.say(f'{frames.infinite:,} values that are infinite are missing')
+      self._say_lost(lost, begin - first)
 
     return Examples(chunks)
 
+  def _frames(self, files: list[pathlib.Path], labels: bool, first: int
+              ) -> streamed.Frames:
+    """The rows of files, from one on: the columns to read, and those to pass on."""
+    kinds = {**self.kinds}
+    if labels:
+      text = all(isinstance(value, str) for value in self.fitted.get('values', [0.0]))
+      kinds[self.label] = 'text' if text else 'numbers'
+      kinds |= {self.weight: 'numbers'} if self.weight else {}
+    frames = streamed.frames(files, self.reading, kinds, first=first)
+    if there := [name for name in self.passed if name in frames.unused]:
+      kinds |= dict.fromkeys(there, 'text')
+      frames = streamed.frames(files, self.reading, kinds, first=first)
+    for line in frames.lines:
+      self.say(line)
+    self._say_extra(frames.unused)
+    return frames
+
   def _chunk(self, frame: Frame, first: int, done: float, labels: bool,
-             lost: collections.Counter) -> Chunk:
-    inputs, faults, found = self._cleaned(frame)
-    lost.update(found)
-    encoded = None
+             lost: '_Lost') -> Chunk:
+    inputs, faults = self._cleaned(frame, lost)
+    columns, encoded = {'inputs': inputs}, None
+    if labels and self.weight:
+      weights = frame[self.weight].astype(np.float32)
+      faults |= dict.fromkeys(np.flatnonzero(~(weights >= 0)).tolist(),
+                              f'{self.weight} must be a number >= 0')
+      columns['weights'] = weights
     if labels:
       column = frame[self.label]
       there = ~cleaning.missing(column)
@@ -106,47 +138,37 @@ class TableReader:
       encoded[there] = table_fit.encode(column[there], self.fitted)
       faults |= dict.fromkeys(np.flatnonzero(~there).tolist(),
                               f'has no value of {self.label}')
-    return Chunk({'inputs': inputs}, range(first, first + len(inputs)), done,
-                 faults=faults, labels=encoded)
+    passed = {name: frame[name].tolist() for name in self.passed if name in frame}
+    return Chunk(columns, range(first, first + len(inputs)), done,
+                 passed=passed, faults=faults, labels=encoded)
 
-  def _frames(self, path: pathlib.Path, labels: bool) -> Iterator[tuple[Frame, float]]:
-    """Frames of the rows of a file, and the fraction that is read after each."""
-    file = csv_files.read(path, self.reading)
-    self._say_extra(file.frame)
-    wanted = [*self.kinds, *([self.label] if labels else [])]
-    for name in wanted:
-      if name not in file.frame:
-        raise UserError(f'no column {name!r}, which the run was fitted to'
-                        f'{nearest(name, file.frame)}')
-    frame = {name: file.frame[name] for name in wanted}
-    rows = rows_of(frame)
-    for start in range(0, rows, _ROWS):
-      part = np.arange(start, min(start + _ROWS, rows))
-      yield take(frame, part), (part[-1] + 1) / rows
-
-  def _say_extra(self, names: Mapping[str, Any]) -> None:
-    extra = [n for n in names if n not in self.kinds and n != self.label]
+  def _say_extra(self, names: Iterable[str]) -> None:
+    extra = [name for name in names if name not in self.kinds
+             and name not in (self.label, *self.passed, *self.ignored)]
     if extra:
       self.say(f'columns that the run was not fitted to, and that are not read: '
                f'{listed(extra)}')
 
-  def _say_lost(self, lost: Mapping[tuple[str, str], int], rows: int) -> None:
+  def _say_lost(self, lost: '_Lost', rows: int) -> None:
     """Prints the values that each step lost, of all rows that were read."""
     for name, step, _ in self.steps:
-      found = [f'{column} ({count:,} of {rows:,})' for (of, column), count
-               in lost.items() if of == name]
+      found = []
+      for (of, column), count in lost.counts.items():
+        if of == name:
+          values = lost.values.get((of, column), {})
+          such = f', such as {listed(map(repr, values))}' if values else ''
+          found.append(f'{column} ({count:,} of {rows:,}{such})')
       if found:
         self.say(f'{name}: {listed(found)}: {step.loss_note.partition(";")[0]}')
 
-  def _cleaned(self, frame: Frame
-               ) -> tuple[np.ndarray, dict[int, str], dict[tuple[str, str], int]]:
-    """The inputs; why rows have no prediction; (step, column) -> values it lost."""
-    features = table_fit.features_like(self._categories(frame), self.kinds)
-    lost: dict[tuple[str, str], int] = {}
+  def _cleaned(self, frame: Frame, lost: '_Lost | None' = None
+               ) -> tuple[np.ndarray, dict[int, str]]:
+    """The inputs, and why rows have no prediction; adds what steps lose to `lost`."""
+    features = table_fit.features_like(frame, self.kinds)
     for name, step, parameters in self.steps:
       before, features = features, step.apply(parameters, features)
-      losses = step.losses(parameters, before, features)
-      lost |= {(name, column): count for column, count in losses.items() if count}
+      if lost is not None:
+        lost.add(name, step, parameters, before, features)
     texts = [name for name, column in features.items() if is_text(column)]
     if texts:
       raise UserError(f'still text after cleaning: {listed(texts)}')
@@ -158,14 +180,7 @@ class TableReader:
       names = [name for name, bad in zip(features, wrong[row], strict=True) if bad]
       faults[row] = f'{listed(names)}: missing or too large after cleaning'
     inputs[wrong.any(1)] = 0
-    return inputs, faults, lost
-
-  def _categories(self, frame: Frame) -> Frame:
-    """The columns, with numbers that are categories as text."""
-    return frame | {
-      name: np.array(['' if np.isnan(v) else table_fit.class_name(v)
-                      for v in frame[name].tolist()], object)
-      for name in self.categories if name in frame and not is_text(frame[name])}
+    return inputs, faults
 
   def _frame(self, values: Any) -> Frame:
     """Values in memory as columns."""
@@ -237,15 +252,35 @@ def _is_number(cell: Any) -> bool:
     return False
 
 
-class _naming:
+class _Lost:
+  """What cleaning steps lost so far.
+
+  Attributes:
+    counts: (step, column) -> number of values.
+    values: (step, column) -> some values that training did not have.
+  """
+
+  def __init__(self):
+    self.counts = collections.Counter()
+    self.values: dict[tuple[str, str], dict[str, None]] = {}
+
+  def add(self, name: str, step: cleaning.Step, parameters: cleaning.Parameters,
+          before: Frame, after: Frame) -> None:
+    losses = step.losses(parameters, before, after)
+    self.counts.update({(name, column): n for column, n in losses.items() if n})
+    if not any(losses.values()):
+      return
+    for column, values in step.unseen(parameters, before).items():
+      known = self.values.setdefault((name, column), {})
+      if len(known) < _NAMED:
+        known.update(dict.fromkeys(np.unique(values).tolist()[: _NAMED - len(known)]))
+
+
+@contextlib.contextmanager
+def _naming(files: Sequence[pathlib.Path]) -> Iterator[None]:
   """Adds the path of a file to errors."""
-
-  def __init__(self, path: pathlib.Path):
-    self._path = path
-
-  def __enter__(self):
-    return self
-
-  def __exit__(self, kind, error, trace):
-    if isinstance(error, UserError) and not str(error).startswith(str(self._path)):
-      raise UserError(one_line(f'{self._path}: {error}')) from error
+  try:
+    yield
+  except UserError as error:
+    where = files[0] if len(files) == 1 else files[0].parent
+    raise UserError(one_line(f'{where}: {error}')) from error

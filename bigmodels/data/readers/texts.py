@@ -9,18 +9,19 @@ import numpy as np
 
 from bigmodels.core import files
 from bigmodels.core.errors import UserError, listed, nearest
+from bigmodels.data.readers import tables
 from bigmodels.data.readers.paths import of_suffix
 from bigmodels.data.readers.reader import Chunk, Examples
 from bigmodels.data.sources import Columns
-from bigmodels.data.tables import csv_dialects
+from bigmodels.data.tables import text_columns
+from bigmodels.data.tables.csv_dialects import Reading
 
-SUFFIXES = ('.txt', '.csv', '.tsv')
 _TEXTS = 2**13  # of a chunk
 
 
 @dataclasses.dataclass(frozen=True)
 class TextReader:
-  """Reads new texts: the lines of `.txt` files, or a column of CSV files.
+  """Reads new texts: the lines of `.txt` files, or a column of tables.
 
   A text that is empty has no prediction.
 
@@ -30,6 +31,7 @@ class TextReader:
     text: name of the column of texts.
     label: name of the column of labels, or None.
     classes: the classes that labels are.
+    reading: settings for reading tables.
     say: prints a line.
   """
 
@@ -37,6 +39,7 @@ class TextReader:
   text: str
   label: str | None = None
   classes: Sequence[str] = ()
+  reading: Reading = Reading()  # noqa: RUF009 (frozen)
   say: Callable[[str], None] = print
 
   takes_arrays = True
@@ -69,7 +72,7 @@ class TextReader:
     """
     if labels and self.label is None:
       raise UserError('this run has no labels that could be read from files')
-    every = [file for path in paths for file in of_suffix(path, SUFFIXES)]
+    every = [file for path in paths for file in of_suffix(path, tables.SUFFIXES)]
     read = [(path, *self._read(path, labels)) for path in every]
     texts = [text for _, found, _ in read for text in found]
     if not texts:
@@ -94,32 +97,23 @@ class TextReader:
 
   def _read(self, path: pathlib.Path, labels: bool) -> tuple[list[str], list[str]]:
     """The texts of a file, and their labels."""
-    if path.suffix.lower() not in ('.csv', '.tsv'):
+    if path.suffix.lower() == '.txt':
       if labels:
-        raise UserError(f'{path}: has no labels; must be a CSV file with the columns '
+        raise UserError(f'{path}: has no labels; must be a table with the columns '
                         f'{self.text} and {self.label}')
       text = files.read_text(path)
       return text.removesuffix('\n').split('\n') if text else [], []
+    names = [self.text, *([self.label] if labels else [])]
     try:
-      content = csv_dialects.content(path, csv_dialects.Reading())
+      found = text_columns.read(path, names, self.reading)
+    except UserError as error:
+      raise UserError(f'{path}: {error}') from None
     except OSError as error:
       raise UserError(f'{path}: cannot be read: {error.strerror}') from None
-    records = content.records()
-    _, header = next(records, (1, ()))
-    for name in (self.text, *([self.label] if labels else [])):
-      if name not in header:
-        raise UserError(f'{path}: no column {name!r}, which the run reads'
-                        f'{nearest(name, header)}')
-    rows = []
-    for line, values in records:
-      if len(values) != len(header):
-        raise UserError(f'{path}: line {line} has {len(values)} values, the header has '
-                        f'{len(header)}')
-      row = dict(zip(header, values, strict=True))
-      rows.append(row)
-      if labels and row[self.label].strip() not in self.classes:
+    given = [label.strip() for label in found.columns[self.label]] if labels else []
+    for row, label in enumerate(given):
+      if label not in self.classes:
         raise UserError(
-          f'{path}: line {line}: the label {row[self.label]!r} is not one of '
-          f'{listed(self.classes)}{nearest(row[self.label], self.classes)}')
-    return [row[self.text] for row in rows], (
-      [row[self.label].strip() for row in rows] if labels else [])
+          f'{path}: line {found.line(row)}: the label {label!r} is not one of '
+          f'{listed(self.classes)}{nearest(label, self.classes)}')
+    return found.columns[self.text], given

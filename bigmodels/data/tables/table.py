@@ -197,7 +197,9 @@ class Table:
       fitted['columns'], [
         (step_name(entry), entry(), parameters)
         for entry, (_, parameters) in zip(steps, fitted['steps'], strict=True)],
-      self.label, fitted['label'], self._reading(), self.categories, context.say)
+      self.label, fitted['label'], self._reading(tuple(
+        name for name, kind in fitted['columns'].items() if kind == 'text')),
+      self.weight, self.id, (*self.drop, *settings.others(self)), context.say)
 
   def _open(self, context: DataContext) -> Dataset:
     paths = table_files.found(self.path)
@@ -265,6 +267,7 @@ class Table:
       features=tuple(fitted['features']), target=self.label,
       describe=lambda row: f'{where(mine[row])}' + f' of {shown}' * (not of_test),
       ids={name: others[name][mine] for name in self.id},
+      words=lambda index: table_fit.words({**take(others, mine), **chosen}, index),
       origin=self._origin(file, numbers[mine]))
 
   def _read(self, paths: tuple, fitted: dict | None) -> table_files.File:

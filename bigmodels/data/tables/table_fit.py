@@ -123,6 +123,15 @@ def _sorted(values: list[Any]) -> list[Any]:
   return sorted(values, key=lambda v: (int(v), v)) if numbers else values
 
 
+def words(frame: Frame, rows: np.ndarray) -> list[dict[str, str]]:
+  """Returns the values of some rows, int `[n]`, as text: column -> text for each."""
+  some = {name: [value if isinstance(value, str) else number(value) if value == value
+                 else '' for value in column.tolist()]
+          for name, column in take(frame, rows).items()}
+  return [dict(zip(some, each, strict=True))
+          for each in zip(*some.values(), strict=True)]
+
+
 def class_name(value: float) -> str:
   """Returns all digits of a number: 435, 12345678901, 0.25."""
   return str(int(value)) if value.is_integer() else repr(value)

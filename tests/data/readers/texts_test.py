@@ -29,7 +29,7 @@ def reviews(tmp_path):
   said = []
   context = DataContext(None, tmp_path, {}, said.append)
   source = data.Sentences(
-    texts.LabelledCsv(str(tmp_path), {'train': 'train.csv'}),
+    texts.LabelledTexts(str(tmp_path), {'train': 'train.csv'}),
     tokenizers.Words(50, special=('pad', 'unknown')), 4)
   return source, source.open(context).load(), context, said
 
@@ -78,11 +78,11 @@ def test_it_begins_where_it_is_told(reviews, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('name, content, labels, words', [
-  ('a.csv', 'review,label\nx,yes\n', False, "no column 'text', which the run reads"),
+  ('a.csv', 'review,label\nx,yes\n', False, "no column 'text'"),
   ('a.csv', 'text\nx\n', True, "no column 'label'"),
   ('a.csv', 'text,label\nx,maybe\n', True, "line 2: the label 'maybe' is not one of"),
   ('a.csv', 'text,label\nx\n', False, 'line 2 has 1 values, the header has 2'),
-  ('a.txt', 'x\n', True, 'has no labels; must be a CSV file with the columns'),
+  ('a.txt', 'x\n', True, 'has no labels; must be a table with the columns'),
   ('a.txt', '', False, 'there is no text in it'),
   ('a.txt', b'\xff\xfe\0', False, 'it is UTF-16')])
 def test_files_that_do_not_fit(reviews, tmp_path, name, content, labels, words):
