@@ -126,6 +126,12 @@ def of_machine(error: Exception, code: pathlib.Path) -> UserError | None:
   return UserError(f'{name}: {error.strerror}')
 
 
+def is_of_machine(error: Exception) -> bool:
+  """Whether an error of reading data is due to this machine, not to the data."""
+  return isinstance(error, ImportError | MemoryError) or bool(
+    getattr(error, 'errno', None))
+
+
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 

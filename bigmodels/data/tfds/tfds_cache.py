@@ -13,7 +13,7 @@ import pathlib
 import numpy as np
 
 from bigmodels.core import digests
-from bigmodels.core.errors import UserError
+from bigmodels.core.errors import UserError, is_of_machine
 from bigmodels.data.cached import array_cache, manifests
 from bigmodels.data.sources import Columns, DataContext
 from bigmodels.data.tfds import tfds_examples
@@ -168,7 +168,7 @@ class Load:
         except Exception as error:
           if isinstance(error, OSError) and error.errno:
             raise _unreadable(source, self._base, error) from error
-          if tfds_examples.of_the_machine(error):
+          if is_of_machine(error):
             raise
       writer.write({'labels': labels}, length)
 

@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bigmodels.core.errors import UserError
+from bigmodels.core.errors import UserError, is_of_machine
+from bigmodels.data import image_decoding
 from bigmodels.data.sources import Columns
-from bigmodels.data.tfds import builders, descriptions, image_decoding
+from bigmodels.data.tfds import builders, descriptions
 from bigmodels.data.tfds.builders import import_tfds, quiet
 
 CHUNK = 1000  # examples decoded at a time, which must fit in memory
@@ -170,7 +171,7 @@ def _decoded(source, found, keys: list[int]) -> list[Example]:
       examples = [_example(source, features, example)
                   for example in found.__getitems__(keys)]
   except Exception as error:
-    if of_the_machine(error):
+    if is_of_machine(error):
       raise
     text = re.sub(' <.* at 0x.*>', '', str(error))
     raise Corrupt(f'{type(error).__name__}: {text}') from error
@@ -193,12 +194,6 @@ def _example(source, features, found) -> Example:
       notes += converted
     arrays[column] = np.asarray(array)
   return Example(arrays, notes)
-
-
-def of_the_machine(error: Exception) -> bool:
-  """Returns whether an error is due to this machine, not to the data."""
-  return isinstance(error, ImportError | MemoryError) or bool(
-    getattr(error, 'errno', None))
 
 
 def _decoded_or_none(source, found, key: int) -> Example | None:

@@ -1,4 +1,4 @@
-"""Tests of bigmodels.data.tfds.image_decoding: every kind of image has its values.
+"""Tests of bigmodels.data.image_decoding: every kind of image has its values.
 
 PNG files of kinds that Pillow does not write are put together here by hand.
 """
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bigmodels.data.tfds import image_decoding
+from bigmodels.data import image_decoding
 
 # 8 x 8 images: 16 bits over all their range, and the upper bytes of it.
 DEEP = (np.arange(64, dtype=np.uint16) * 1024 + 37).reshape(8, 8)

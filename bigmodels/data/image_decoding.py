@@ -1,12 +1,13 @@
 """Decoding of images to the channels and the dtype that a dataset declares.
 
 Values match TensorFlow's decoders, for which TFDS prepares datasets: 16 bits are
-reduced to the upper 8, transparency is dropped, orientation and colour profiles are not
-applied.
+reduced to the upper 8, transparency is dropped, colour profiles are not applied. An
+EXIF orientation is applied if asked for.
 """
 
 import contextlib
 import io
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,10 +17,52 @@ _FORMATS = ('PNG', 'JPEG', 'GIF', 'BMP', 'WEBP', 'TIFF', 'PPM', 'JPEG2000')
 _MODES = {1: 'L', 2: 'LA', 3: 'RGB', 4: 'RGBA'}
 _GREY = ('1', 'L', 'LA', 'La')
 _ORIENTATION = 0x0112  # of EXIF
+_TURNED = {  # EXIF orientation -> the image as it is to be seen
+  2: lambda x: x[:, ::-1], 3: lambda x: x[::-1, ::-1], 4: lambda x: x[::-1],
+  5: lambda x: x.swapaxes(0, 1), 6: lambda x: x.swapaxes(0, 1)[:, ::-1],
+  7: lambda x: x.swapaxes(0, 1)[::-1, ::-1], 8: lambda x: x.swapaxes(0, 1)[::-1]}
 
 
-def decode(data: bytes, channels: int | None, dtype: np.dtype
-           ) -> tuple[np.ndarray, tuple[str, ...]]:
+class Header(NamedTuple):
+  """What the beginning of a file says of an image.
+
+  Attributes:
+    height, width: in pixels, as the image is to be seen.
+    grey: whether it has no colours; a palette counts as colours.
+  """
+
+  height: int
+  width: int
+  grey: bool
+
+
+def header(data: bytes) -> Header:
+  """Returns the size of an encoded image, with its EXIF orientation applied.
+
+  Raises:
+    ValueError, OSError: if it is not an image.
+  """
+  with _opened(data) as image:
+    width, height = image.size
+    if _orientation(image) > 4:
+      width, height = height, width
+    return Header(height, width, _own(image) in ('L', 'LA'))
+
+
+def _opened(data: bytes):
+  """An image whose pixels are not yet decoded."""
+  from PIL import Image, UnidentifiedImageError
+
+  try:
+    return Image.open(io.BytesIO(data), formats=_FORMATS)
+  except UnidentifiedImageError:  # its message has an address
+    raise UnidentifiedImageError('cannot identify image file') from None
+  except Image.DecompressionBombError as error:
+    raise ValueError(str(error)) from None
+
+
+def decode(data: bytes, channels: int | None, dtype: np.dtype, *,
+           orient: bool = False) -> tuple[np.ndarray, tuple[str, ...]]:
   """Returns an image `[height, width, channels]`, and notes on what was converted.
 
   Args:
@@ -27,6 +70,7 @@ def decode(data: bytes, channels: int | None, dtype: np.dtype
     channels: 1 for grey, 2 with transparency, 3 for RGB, 4 with transparency; None or
       0 for the channels of the image.
     dtype: uint8 or uint16.
+    orient: whether to apply an EXIF orientation.
 
   Returns:
     The image, and notes on changed values, which continue the text 'image'.
@@ -36,19 +80,27 @@ def decode(data: bytes, channels: int | None, dtype: np.dtype
   """
   from PIL import Image
 
-  with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+  with _opened(data) as image:
     image.load()
+    # TIFF images are oriented by Pillow, which then removes the tag.
+    orientation = _orientation(image)
+    turned = _TURNED.get(orientation if orient else 1, np.asarray)
     if image.mode == 'RGBA' and image.format == 'PNG' and data[25] == 4:
       image = _grey(image)
     mode = _MODES.get(channels or 0) or _own(image)
-    notes = [*_as_stored(image)]
+    notes = []
+    if getattr(image, 'is_animated', False) and image.format != 'MPO':
+      notes.append('with several frames cut to the first')
+    if orientation != 1 and not orient:
+      notes.append('with an EXIF orientation read as stored')
     if image.mode.startswith('I') or image.mode == 'F':
       bits = _bits(image, data)
       grey = np.asarray(image).astype(np.int64)
       if not 0 <= grey.min() <= grey.max() < 2**bits:
         raise ValueError(f'values of {grey.min()} to {grey.max()} in {bits} bits')
       if dtype == np.uint16 and channels == 1:
-        return (grey << (16 - bits)).astype(np.uint16)[..., None], tuple(notes)
+        grey = (grey << (16 - bits)).astype(np.uint16)
+        return turned(grey[..., None]), tuple(notes)
       notes.append(f'of mode {image.mode} scaled to 8 bits')
       if 'transparency' in image.info:
         notes.append(f'of mode {image.mode} stripped of transparency')
@@ -66,7 +118,7 @@ def decode(data: bytes, channels: int | None, dtype: np.dtype
     if dtype == np.uint16:
       notes.append(f'of mode {image.mode} scaled to 16 bits')
       array = array.astype(np.uint16) * 257
-    return array.reshape(*array.shape[:2], -1), tuple(notes)
+    return turned(array.reshape(*array.shape[:2], -1)), tuple(notes)
 
 
 def _own(image) -> str:
@@ -86,13 +138,13 @@ def _grey(image):
   return grey
 
 
-def _as_stored(image):
-  """Yields notes on data that is read as stored, where a viewer would convert it."""
-  if getattr(image, 'is_animated', False) and image.format != 'MPO':
-    yield 'with several frames cut to the first'
+def _orientation(image) -> int:
+  """The EXIF orientation, from 1 to 8; 1 is as stored."""
   with contextlib.suppress(Exception):  # a damaged EXIF does not damage the image
-    if 'exif' in image.info and image.getexif().get(_ORIENTATION, 1) != 1:
-      yield 'with an EXIF orientation read as stored'
+    if 'exif' in image.info or image.format == 'TIFF':
+      found = image.getexif().get(_ORIENTATION, 1)
+      return found if found in _TURNED else 1
+  return 1
 
 
 def _bits(image, data: bytes) -> int:
