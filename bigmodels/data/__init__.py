@@ -4,6 +4,8 @@ from bigmodels.data import cleaning, images, test_time, texts, tokenizers, trans
 from bigmodels.data.arrays import Arrays
 from bigmodels.data.batches import Batches, at_most
 from bigmodels.data.episodes import Episodes
+from bigmodels.data.folders.audio_folder import AudioFolder
+from bigmodels.data.folders.image_folder import ImageFolder
 from bigmodels.data.generated import Generated
 from bigmodels.data.packed import Packed
 from bigmodels.data.scikit import Digits, ScikitTable
@@ -13,7 +15,8 @@ from bigmodels.data.tables.table import Table
 from bigmodels.data.tfds.tfds import Tfds
 from bigmodels.data.translations import Translations
 
-__all__ = ['Arrays', 'Batches', 'Digits', 'Episodes', 'Generated', 'Packed',
-           'ScikitTable', 'Sentences', 'Subset', 'Table', 'Tfds', 'Translations',
+__all__ = ['Arrays', 'AudioFolder', 'Batches', 'Digits', 'Episodes', 'Generated',
+           'ImageFolder', 'Packed', 'ScikitTable',
+           'Sentences', 'Subset', 'Table', 'Tfds', 'Translations',
            'at_most', 'cleaning', 'images', 'texts', 'tokenizers', 'transforms',
            'test_time']

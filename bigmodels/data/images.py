@@ -3,7 +3,7 @@
 Images of different sizes cannot be batched, so this cannot be part of the step. Each
 function is `(image, rng, *, ...) -> image`, with uint8 images `[height, width, 1 or 3]`
 and the `numpy.random.Generator` of this example and epoch. Set the keywords with
-`functools.partial`, and pass the result as `Tfds.fit`.
+`functools.partial`, and pass the result as `fit` of `Tfds` or `ImageFolder`.
 """
 
 import math
@@ -49,11 +49,11 @@ def random_resized_crop(image: np.ndarray, rng: np.random.Generator, *, size: in
     if 0 < rows <= height and 0 < columns <= width:
       top = int(rng.integers(height - rows + 1))
       left = int(rng.integers(width - columns + 1))
-      return _resized(image, (left, top, left + columns, top + rows), size)
+      return resized(image, (left, top, left + columns, top + rows), (size, size))
   rows = min(height, width / aspect[0])
   columns = min(width, height * aspect[1])
   left, top = (width - columns) / 2, (height - rows) / 2
-  return _resized(image, (left, top, left + columns, top + rows), size)
+  return resized(image, (left, top, left + columns, top + rows), (size, size))
 
 
 def centre_crop(image: np.ndarray, rng: np.random.Generator, *, size: int,
@@ -78,13 +78,24 @@ def centre_crop(image: np.ndarray, rng: np.random.Generator, *, size: int,
   height, width = image.shape[:2]
   side = min(height, width) * size / shorter
   left, top = (width - side) / 2, (height - side) / 2
-  return _resized(image, (left, top, left + side, top + side), size)
+  return resized(image, (left, top, left + side, top + side), (size, size))
 
 
-def _resized(array: np.ndarray, box: tuple[float, ...], size: int) -> np.ndarray:
+def resized(image: np.ndarray, box: tuple[float, float, float, float] | None,
+            size: tuple[int, int]) -> np.ndarray:
+  """Returns a rectangle of an image, resized by an antialiased bilinear filter.
+
+  Args:
+    image: uint8 `[height, width, 1 or 3]`.
+    box: left, top, right and bottom of the rectangle; None for the whole image.
+    size: height and width of the result.
+
+  Returns:
+    uint8 `[*size, channels]`.
+  """
   from PIL import Image
 
-  channels = array.shape[2]
-  image = Image.fromarray(array[:, :, 0] if channels == 1 else array)
-  image = image.resize((size, size), Image.Resampling.BILINEAR, box)
-  return np.asarray(image).reshape(size, size, channels)
+  channels = image.shape[2]
+  picture = Image.fromarray(image[:, :, 0] if channels == 1 else image)
+  picture = picture.resize(size[::-1], Image.Resampling.BILINEAR, box)
+  return np.asarray(picture).reshape(*size, channels)

@@ -10,6 +10,7 @@ import numpy as np
 from bigmodels.core import digests
 
 Rows = range | np.ndarray
+_MOST_ROWS = 2**28  # beyond, numbers are digests of examples, not positions
 
 
 class Origin(NamedTuple):
@@ -64,6 +65,8 @@ def _common(ours: Rows, theirs: Rows) -> int:
     ours.step == theirs.step == 1):
     return max(0, min(ours.stop, theirs.stop) - max(ours.start, theirs.start))
   ours, theirs = np.asarray(ours), np.asarray(theirs)
+  if max(ours.max(), theirs.max()) > _MOST_ROWS:
+    return int(np.count_nonzero(np.isin(theirs, ours)))
   there = np.zeros(max(ours.max(), theirs.max()) + 1, bool)
   there[ours] = True
   return int(np.count_nonzero(there[theirs]))

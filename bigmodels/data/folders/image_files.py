@@ -1,0 +1,180 @@
+"""Image files: decoded, and brought to one size."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+
+from bigmodels.core.errors import UserError
+from bigmodels.data import image_decoding, images
+
+ENDINGS = frozenset(('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.apng', '.gif', '.bmp',
+                     '.dib', '.tif', '.tiff', '.webp', '.ppm', '.pgm', '.pbm', '.pnm',
+                     '.jp2', '.j2k'))
+
+
+def decode(file: bytes | str | pathlib.Path, channels: Literal[1, 3] = 3
+           ) -> tuple[np.ndarray, tuple[str, ...]]:
+  """Returns an image as uint8 `[height, width, channels]`, and notes.
+
+  Its EXIF orientation is applied; 16 bits are reduced to the upper 8; transparency is
+  dropped; of several frames the first is read.
+
+  Args:
+    file: a path, or the content of a file.
+    channels: 1 for grey, 3 for RGB.
+
+  Returns:
+    The image, and what was converted, such as 'of mode CMYK turned to RGB'.
+
+  Raises:
+    ValueError, OSError: if it cannot be decoded.
+  """
+  data = file if isinstance(file, bytes) else pathlib.Path(file).read_bytes()
+  return image_decoding.decode(data, channels, np.dtype(np.uint8), orient=True)
+
+
+def to_size(image: np.ndarray, size: tuple[int, int],
+            resize: Literal['crop', 'squeeze'] = 'crop') -> np.ndarray:
+  """Returns an image in another size, by Pillow's antialiased bilinear filter.
+
+  Args:
+    image: uint8 `[height, width, channels]`.
+    size: the new height and width.
+    resize: 'crop' keeps the aspect, and cuts what is too much at both ends; 'squeeze'
+      keeps the whole image, and changes the aspect.
+
+  Returns:
+    uint8 `[*size, channels]`.
+  """
+  if image.shape[:2] == tuple(size):
+    return image
+  return images.resized(
+    image, cropped(image.shape[:2], size) if resize == 'crop' else None, size)
+
+
+def cropped(shape: tuple[int, int], size: tuple[int, int]
+            ) -> tuple[float, float, float, float]:
+  """Returns the largest centred box of the aspect of `size`: left, top, right, bottom.
+
+  Args:
+    shape: height and width of an image.
+    size: a height and a width.
+  """
+  (height, width), (rows, columns) = shape, size
+  tall, wide = min(height, width * rows / columns), min(width, height * columns / rows)
+  left, top = (width - wide) / 2, (height - tall) / 2
+  return left, top, left + wide, top + tall
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageReading:
+  """How an image file becomes an example; see `decoding.Reading`.
+
+  Attributes:
+    channels: 1 or 3.
+    size: height and width; None with a `fit`.
+    resize: how images of another size are brought to it, see `to_size`; None refuses
+      them.
+    fit: see `ImageFolder`.
+  """
+
+  channels: int
+  size: tuple[int, int] | None
+  resize: Literal['crop', 'squeeze'] | None
+  fit: Callable | None
+
+  kind = 'image'
+  dtype = 'uint8'
+
+  @property
+  def shape(self) -> tuple[int, ...] | None:
+    return None if self.size is None else (*self.size, self.channels)
+
+  @property
+  def fixed(self) -> bool:
+    return self.fit is None
+
+  @property
+  def rules(self) -> str:
+    return (f'images {self.size} {self.channels} {self.resize}, oriented, 16 bits by '
+            'their upper 8')
+
+  def __call__(self, data: bytes, seed: np.ndarray
+               ) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Returns uint8 `[height, width, channels]` and notes; see `decoding.Reading`.
+
+    Raises:
+      ValueError: if the image has another size than all others.
+      UserError: if `fit` fails.
+    """
+    image, notes = decode(data, self.channels)
+    if self.fit is not None:
+      rng = np.random.Generator(np.random.Philox(key=seed))
+      try:
+        return np.asarray(self.fit(image, rng)), notes
+      except Exception as error:
+        raise UserError(f'`fit` fails for an image {image.shape}: '
+                        f'{type(error).__name__}: {error}') from error
+    if self.resize is not None:
+      return to_size(image, self.size, self.resize), notes
+    if image.shape[:2] != self.size:
+      raise ValueError(f'{_pixels(image.shape)}, must be {_pixels(self.size)}')
+    return image, notes
+
+  def lines(self, facts: np.ndarray) -> list[str]:
+    """Returns lines on channels and sizes; see `decoding.Reading`.
+
+    Args:
+      facts: `image_decoding.Header`s, int64 `[n, 3]`.
+    """
+    height, width, grey = facts.T
+    lines, other = [], int(np.count_nonzero(grey == (self.channels == 3)))
+    if other:
+      lines.append(f'channels={self.channels}: {other:,} of {len(facts):,} images are '
+                   + ('grey, and get three equal channels' if self.channels == 3 else
+                      'in colour, and become grey'))
+    if self.resize is None:
+      return lines
+    size = np.array(self.size)
+    changed = (height != size[0]) | (width != size[1])
+    if changed.any():
+      how = ('cut to the aspect at the centre' if self.resize == 'crop' else
+             'squeezed, aspect not kept')
+      other = 'squeeze' if self.resize == 'crop' else 'crop'
+      line = (f'size: {np.count_nonzero(changed):,} of {len(facts):,} images are '
+              f'resized to {_pixels(size)}, {how} (resize={other} changes that)')
+      if small := np.count_nonzero((height < size[0]) | (width < size[1])):
+        line += f'; {small:,} are smaller, and enlarged'
+      lines.append(line)
+    return lines
+
+
+def _pixels(size) -> str:
+  """Width by height, as people write it."""
+  return f'{size[1]} x {size[0]} pixels'
+
+
+def common_size(facts: np.ndarray, names) -> tuple[int, int]:
+  """Returns the height and width that all images have.
+
+  Args:
+    facts: `image_decoding.Header`s, int64 `[n, 3]`; -1 if damaged.
+    names: names of the files.
+
+  Raises:
+    UserError: if they differ.
+  """
+  known = np.flatnonzero(facts[:, 0] >= 0)
+  if not len(known):
+    raise UserError('no image can be read')
+  sizes, firsts = np.unique(facts[known, :2], axis=0, return_index=True)
+  if len(sizes) > 1:
+    one, other = known[firsts[0]], known[firsts[1]]
+    raise UserError(
+      f'images have {len(sizes):,} sizes, such as {_pixels(facts[one])} ({names[one]}) '
+      f'and {_pixels(facts[other])} ({names[other]}): set size=, such as size=64, or '
+      'fit=')
+  return int(sizes[0][0]), int(sizes[0][1])

@@ -1,0 +1,263 @@
+"""The labels and given splits of files: from their folders, or from a CSV file."""
+
+import os
+import pathlib
+import unicodedata
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from bigmodels.core.errors import UserError, listed, nearest, one_line
+from bigmodels.data.folders import listing
+from bigmodels.data.tables import csv_dialects
+
+# Names of splits, and other names for them.
+_ALIASES = {'train': 'train', 'training': 'train',
+            'validation': 'validation', 'valid': 'validation', 'val': 'validation',
+            'dev': 'validation', 'test': 'test', 'testing': 'test'}
+
+
+class Labelled(NamedTuple):
+  """Files with labels.
+
+  Attributes:
+    paths: the files.
+    names: name of each, for lines: its path from the given folder.
+    labels: int32 classes or float32 numbers, `[n]`; None for files without labels.
+    classes: names of the classes, or None.
+    splits: the given split of each file; None if none are given.
+    source: where splits are given, such as 'folders'.
+    lines: what was found and skipped, to print.
+  """
+
+  paths: list[str]
+  names: list[str]
+  labels: np.ndarray | None
+  classes: tuple[str, ...] | None
+  splits: list[str] | None
+  source: str
+  lines: list[str]
+
+
+def canonical(name: str) -> str:
+  """Returns the name of a split: `validation` for `val`, `valid` or `dev`, ..."""
+  return _ALIASES.get(name.strip().lower(), name.strip())
+
+
+# --- folders --------------------------------------------------------------------
+
+
+def of_folders(found: listing.Found, what: str, *, labelled: bool) -> Labelled:
+  """Returns files with the names of their folders as classes.
+
+  A file is `CLASS/...`, or `SPLIT/CLASS/...` if the outer folders are named `train`
+  and perhaps `validation` and `test`. A file of a pattern has the class of its folder.
+
+  Args:
+    found: the files.
+    what: what they are, such as 'image', for messages.
+    labelled: whether there are classes; otherwise files may lie anywhere.
+
+  Raises:
+    UserError: if a class has no file, there are fewer than two, or outer folders are
+      partly splits.
+  """
+  given = {root: _are_splits(names, what) for root, names in found.folders.items()}
+  if len({*given.values()}) > 1:
+    raise UserError('paths: some have folders such as train and test, others not; give '
+                    'folders of one kind')
+  in_splits = True in given.values()
+  depth = in_splits + labelled  # folders above a file
+  kept, outside = [], []
+  for file in found.files:
+    parts = file.name.split('/')
+    if file.root in found.folders:
+      (kept if len(parts) > depth else outside).append((file, parts))
+    else:  # given itself, or matches a pattern
+      kept.append((file, [os.path.basename(os.path.dirname(file.path)), file.name]))
+  lines = [*found.lines]
+  if outside:
+    where = ' and '.join(['split'] * in_splits + ['class'] * labelled)
+    lines.append(f'skipped: {len(outside):,} {what}s in no folder of a {where} (such '
+                 f'as {outside[0][0].name})')
+  if not kept:
+    raise UserError(
+      f'no {what} lies in a folder of a class, as in CLASS/NAME' +
+      (f', only beside them, such as {outside[0][0].name}' if outside else '') +
+      (f' ({found.lines[0]})' if found.lines else '') +
+      '; labels may also be in a CSV file, which is then the path')
+  splits = [canonical(parts[0]) for _, parts in kept] if in_splits else None
+  if in_splits:
+    renamed = sorted({parts[0] for _, parts in kept if parts[0] not in
+                      _ALIASES.values()})
+    lines += [f'the folder {name} is the split {canonical(name)}' for name in renamed]
+  labels, classes = None, None
+  if labelled:
+    texts = [_normal(parts[in_splits]) for _, parts in kept]
+    classes = tuple(sorted({*texts}))
+    _check_folders(found, classes, what, in_splits)
+    number = {name: index for index, name in enumerate(classes)}
+    labels = np.array([number[text] for text in texts], np.int32)
+  return Labelled([file.path for file, _ in kept], _names(found, kept), labels, classes,
+                  splits, 'folders', lines)
+
+
+def _normal(name: str) -> str:
+  """A name whose accents are written in one way: macOS writes them in another."""
+  return unicodedata.normalize('NFC', name)
+
+
+def _are_splits(folders: Sequence[str], what: str) -> bool:
+  """Whether the outer folders are splits."""
+  outer = [name for name in folders if '/' not in name]
+  named = [name for name in outer if name.lower() in _ALIASES]
+  others = [name for name in outer if name not in named]
+  if 'train' not in map(canonical, named) or (others and len(named) < 2):
+    return False
+  if others:
+    raise UserError(f'the folders {listed(named)} are called like splits, and '
+                    f'{listed(others)} are not: leave in the path only splits, or only '
+                    'classes')
+  canonicals = [canonical(name) for name in named]
+  for name in named:
+    if canonicals.count(canonical(name)) > 1:
+      raise UserError(f'the folders {listed(named)} are one split under two names: '
+                      f'{canonical(name)}')
+  return True
+
+
+def _check_folders(found: listing.Found, classes: tuple[str, ...], what: str,
+                   in_splits: bool) -> None:
+  depth = int(in_splits)
+  named = {_normal(name.split('/')[-1]) for names in found.folders.values()
+           for name in names if name.count('/') == depth}
+  empty = sorted(named - {*classes})
+  if empty:
+    raise UserError(f'the folder of the class {empty[0]!r} has no {what}' + (
+      f', as have those of {listed(map(repr, empty[1:]))}' if empty[1:] else '') + (
+      f' ({found.lines[0]})' if found.lines else '') +
+      '; fill or remove it')
+  if len(classes) < 2:
+    raise UserError(f'there is one class, {classes[0]!r}; classification needs two or '
+                    'more folders, as in CLASS/NAME')
+
+
+def _names(found: listing.Found, kept: Sequence[tuple[listing.File, list[str]]]
+           ) -> list[str]:
+  """Names for lines; from two paths they may be the same, and are then whole paths."""
+  names = ['/'.join(parts) for _, parts in kept]
+  if len({*names}) == len(names):
+    return names
+  return [file.path for file, _ in kept]
+
+
+# --- CSV files ------------------------------------------------------------------
+
+
+def of_csv(path: pathlib.Path, what: str, *, folder: pathlib.Path, file: str,
+           label: str | None, split: str | None, numbers: bool) -> Labelled:
+  """Returns the files that a CSV file lists, one a row.
+
+  Args:
+    path: the CSV file, with a header.
+    what: what the files are, such as 'image', for messages.
+    folder: folder to which names of files are relative.
+    file: column of the names of files.
+    label: column of the labels; None for files without labels.
+    split: column of the splits; None for the column `split` if there is one, '' for
+      none.
+    numbers: whether labels are numbers, otherwise classes.
+
+  Raises:
+    UserError: if a column, a file or a split is missing, or a label is not a number.
+  """
+  try:
+    return _of_csv(path, what, folder, file, label, split, numbers)
+  except UserError as error:
+    raise UserError(f'{path}: {error}') from None
+  except OSError as error:
+    raise UserError(f'{path}: cannot be read: {error.strerror}') from None
+
+
+def _of_csv(path, what, folder, file, label, split, numbers) -> Labelled:
+  table = csv_dialects.content(path, csv_dialects.Reading())
+  records = table.records()
+  _, header = next(records, (1, []))
+  header = [name.strip() for name in header]
+  lines = [f'{path.name}: {note}' for note in table.notes]
+  if split is None and header.count('split') == 1 and 'split' not in (file, label):
+    split = 'split'
+    lines.append("splits are those of the column 'split' (split_column='' ignores it)")
+  for field, column in (('file', file), ('label', label), ('split', split)):
+    if column and header.count(column) != 1:
+      how = 'several columns are' if column in header else 'no column is'
+      raise UserError(f'{how} called {column!r}' + (
+        '' if column in header else nearest(column, header)) +
+        f'; {field}_column= sets it')
+  rows, unlabelled, missing = [], [], []
+  for line, values in records:
+    if len(values) != len(header):
+      raise UserError(f'line {line} has {len(values)} values, the header has '
+                      f'{len(header)}')
+    row = dict(zip(header, map(str.strip, values), strict=True))
+    if label and not row[label]:
+      unlabelled.append(line)
+      continue
+    if split and not row[split]:
+      raise UserError(f'line {line}: no value in the column {split!r} of splits')
+    found = _file_at(folder, row[file]) if row[file] else None
+    if found is None:
+      missing.append((line, row[file]))
+    rows.append((found, row[file], label and row[label], split and row[split], line))
+  if missing:
+    raise UserError(
+      f'{len(missing):,} of {len(rows):,} {what}s are not in {folder}, such as '
+      f'{missing[0][1]!r} (line {missing[0][0]}); folder= sets where they are')
+  if not rows:
+    raise UserError('no row has a file and a label')
+  if unlabelled:
+    lines.append(f'skipped: {len(unlabelled):,} rows without a value of {label} (the '
+                 f'first is line {unlabelled[0]})')
+  labels, classes = None, None
+  if label and numbers:
+    labels = np.array([_number(row[2], label, row[4]) for row in rows], np.float32)
+  elif label:
+    classes = _sorted({_normal(row[2]) for row in rows})
+    if len(classes) < 2:
+      raise UserError(f'the column {label!r} has one class, {classes[0]!r}; '
+                      'classification needs two or more')
+    number = {name: index for index, name in enumerate(classes)}
+    labels = np.array([number[_normal(row[2])] for row in rows], np.int32)
+  return Labelled(
+    [row[0] for row in rows], [row[1] for row in rows], labels, classes,
+    [canonical(row[3]) for row in rows] if split else None,
+    f'the column {split!r}', lines)
+
+
+def _file_at(folder: pathlib.Path, name: str) -> str | None:
+  """The file of a name, which may be written on Windows or macOS; None if none is."""
+  forms = [name, unicodedata.normalize('NFC', name), unicodedata.normalize('NFD', name)]
+  if '\\' in name:
+    forms.append(name.replace('\\', '/'))
+  places = (os.path.join(folder, form) for form in forms)
+  return next(filter(os.path.isfile, places), None)
+
+
+def _number(text: str, column: str, line: int) -> float:
+  try:
+    value = float(text)
+  except ValueError:
+    raise UserError(f"line {line}, column {column!r}: {one_line(text, 40)!r} is not a "
+                    "number; task='classification' turns text into classes") from None
+  if not abs(value) <= np.finfo(np.float32).max:
+    raise UserError(f'line {line}, column {column!r}: {text} is not a number that '
+                    'float32 can hold')
+  return value
+
+
+def _sorted(classes: Collection[str]) -> tuple[str, ...]:
+  """Classes sorted as numbers if all are integers, otherwise as text."""
+  if all(name.lstrip('-').isdecimal() and name.isascii() for name in classes):
+    return tuple(sorted(classes, key=lambda name: (int(name), name)))
+  return tuple(sorted(classes))

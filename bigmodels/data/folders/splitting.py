@@ -1,0 +1,219 @@
+"""Divides files into splits by a fixed rule, and finds files that are equal.
+
+The rule does not depend on a seed, a machine, or the names of files: in each class,
+files are sorted by the SHA-256 of their content, and cut at the fractions of the
+splits. Files that are equal are thus in the same split.
+"""
+
+import collections
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from bigmodels.core.errors import UserError, listed, nearest
+
+DEFAULT = {'train': 0.8, 'validation': 0.1, 'test': 0.1}
+KEYS = 'files of equal content'  # the source that `origins` compares
+# Of two equal files, the one in the later split stays.
+_RANK = {'train': 0, 'validation': 1, 'test': 3}  # others 2
+
+
+def assign(digests: np.ndarray, groups: np.ndarray | None, given: Sequence[str] | None,
+           fractions: Mapping[str, float] | None, source: str
+           ) -> tuple[np.ndarray, list[str]]:
+  """Returns the split of each file, and lines about how files were divided.
+
+  Without given splits, all files are divided. Otherwise `train` is divided if there are
+  fractions, into itself and those splits that are not given.
+
+  Args:
+    digests: SHA-256 of each file, uint8 `[n, 32]`.
+    groups: class of each file, int `[n]`, in which the fractions hold; None for none.
+    given: the given split of each file, or None.
+    fractions: split -> fraction; None for `DEFAULT`, and for none if splits are given.
+    source: where splits are given.
+
+  Returns:
+    Names, object `[n]`; and the lines.
+
+  Raises:
+    UserError: if the fractions are not positive, or do not add up to 1.
+  """
+  if fractions is not None:
+    check(fractions)
+  if given is None:
+    fractions = fractions or DEFAULT
+    rows, lines = np.arange(len(digests)), []
+    found = np.empty(len(digests), object)
+  else:
+    found = np.array(given, object)
+    lines = [f'splits are given by {source}']
+    missing = [name for name in fractions or () if name not in {*given}]
+    if not missing or 'train' not in fractions or 'train' not in {*given}:
+      return found, lines
+    rows = np.flatnonzero(found == 'train')
+    rest = {name: fractions[name] for name in ('train', *missing)}
+    fractions = {name: each / sum(rest.values()) for name, each in rest.items()}
+  found[rows] = _cut(digests[rows], None if groups is None else groups[rows], fractions)
+  parts = ', '.join(f'{each:.3g} {name}' for name, each in fractions.items())
+  what = f'the files of train are divided, as {source} give no ' + ', '.join(
+    name for name in fractions if name != 'train') if given is not None else (
+      'the files are divided')
+  return found, [*lines, f'splits: {what}: {"in each class, " * (groups is not None)}'
+                 f'by their SHA-256, {parts} (splits= sets the fractions)']
+
+
+def check(fractions: Mapping[str, float]) -> None:
+  """Refuses fractions that are not positive, or do not add up to 1.
+
+  Raises:
+    ValueError: naming them.
+  """
+  for name, each in fractions.items():
+    if not isinstance(each, int | float) or not 0 < each <= 1:
+      raise ValueError(f'splits: the fraction of {name!r} must be above 0 and at most '
+                       f'1, got {each!r}')
+  if not np.isclose(total := sum(fractions.values()), 1.0):
+    raise ValueError(f'splits: the fractions must add up to 1, got {total:g}')
+
+
+def _cut(digests: np.ndarray, groups: np.ndarray | None,
+         fractions: Mapping[str, float]) -> np.ndarray:
+  """The split of each file, object `[n]`."""
+  names, edges = list(fractions), np.cumsum([*fractions.values()])
+  codes = content_codes(digests)
+  groups = np.zeros(len(digests), int) if groups is None else groups
+  split = np.empty(len(digests), int)
+  for group in np.unique(groups):
+    rows = np.flatnonzero(groups == group)
+    rows = rows[np.argsort(codes[rows], kind='stable')]
+    cuts = np.round(edges[:-1] * len(rows)).astype(int)
+    split[rows] = np.searchsorted(cuts, np.arange(len(rows)), side='right')
+  # Equal files, perhaps of two classes, follow the first of them.
+  _, firsts, inverse = np.unique(codes, return_index=True, return_inverse=True)
+  return np.array(names, object)[split[firsts][inverse]]
+
+
+def content_codes(digests: np.ndarray) -> np.ndarray:
+  """Numbers that are equal for equal files, int64 `[n]`: 63 bits of the SHA-256."""
+  first = np.ascontiguousarray(digests[:, :8]).view('>u8')[:, 0]
+  return (first >> np.uint64(1)).astype(np.int64)
+
+
+def equal_files(digests: np.ndarray, readable: np.ndarray) -> list[np.ndarray]:
+  """Returns groups of files with equal content, each int `[k]` with k > 1.
+
+  Args:
+    digests: uint8 `[n, 32]`.
+    readable: whether a file can be read, bool `[n]`; others, such as empty files, are
+      not compared.
+  """
+  rows = np.flatnonzero(readable)
+  codes = content_codes(digests[rows])
+  order = np.argsort(codes, kind='stable')
+  starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
+  return sorted((rows[group] for group in np.split(order, starts[1:])
+                 if len(group) > 1), key=lambda group: group[0])
+
+
+def settle_equal(split: np.ndarray, digests: np.ndarray, readable: np.ndarray,
+                 labels: np.ndarray | None, names: Sequence[str], *,
+                 drop: bool) -> tuple[np.ndarray, list[str]]:
+  """Refuses or removes files that are in two splits; returns lines about equal files.
+
+  Args:
+    split: name of the split of each file, object `[n]`.
+    digests, readable: see `equal_files`.
+    labels: `[n]`, or None.
+    names: names of the files.
+    drop: whether to remove a file from training if an equal one is in an evaluation.
+
+  Returns:
+    Whether each file is kept, bool `[n]`; and the lines.
+
+  Raises:
+    UserError: if equal files are in two splits, and `drop` is False.
+  """
+  kept, groups = np.ones(len(split), bool), equal_files(digests, readable)
+  lines, across, mixed = [], collections.defaultdict(list), []
+  for group in groups:
+    ranks = [_RANK.get(name, 2) for name in split[group]]
+    last = group[int(np.argmax(ranks))]
+    for row in group:
+      if split[row] != split[last]:
+        across[split[row], split[last]].append((row, last))
+        kept[row] = False
+    if labels is not None and len({*labels[group].tolist()}) > 1:
+      mixed.append(group)
+
+  def pairs(found):
+    return listed((f'{names[a]} = {names[b]}' for a, b in found), 3)
+
+  for (ours, theirs), found in across.items():
+    what = f'{len(found):,} files of {ours} are equal to files of {theirs}'
+    if not drop:
+      raise UserError(
+        f'{what}, so that a score of {theirs} says nothing: {pairs(found)}; '
+        f"duplicates='drop' leaves them out of {ours}")
+    lines.append(f'dropped: {what}: {pairs(found)}')
+  inside = [(row, group[0]) for group in groups for row in group[1:]
+            if kept[row] and split[row] == split[group[0]] and kept[group[0]]]
+  if inside:
+    lines.append(f'equal files: {len(inside):,} are equal to another of their split: '
+                 f'{pairs(inside)}')
+  if mixed:
+    lines.append(f'warning: {len(mixed):,} files occur with two labels: '
+                 + pairs([(group[0], next(
+                   row for row in group if labels[row] != labels[group[0]]))
+                   for group in mixed]))
+  return kept, lines
+
+
+def select(split: np.ndarray, name: str | None, source: str) -> np.ndarray:
+  """Returns the files of a split, int `[n]`; all for None.
+
+  Raises:
+    UserError: if there is no such split.
+  """
+  if name is None:
+    return np.arange(len(split))
+  rows = np.flatnonzero(split == name)
+  if not len(rows):
+    found = sorted({*split} - {''})
+    raise UserError(
+      f'no split {name!r} (of {source}){nearest(name, found)}' + (
+        "; splits= cuts others out of train, such as splits={'train': 0.9, "
+        f"{name!r}: 0.1}}" if 'train' in found else ''))
+  return rows
+
+
+def counts(split: np.ndarray, labels: np.ndarray | None,
+           classes: Sequence[str] | None, what: str) -> list[str]:
+  """Returns lines with the size of each split and class, and which are missing.
+
+  Args:
+    split: name of the split of each file, object `[n]`.
+    labels: `[n]`, or None.
+    classes: names of the classes, or None.
+    what: what the files are, such as 'image'.
+
+  Raises:
+    UserError: if a class is missing in `train`, and not in another split.
+  """
+  lines = []
+  for name in sorted({*split}, key=lambda name: (_RANK.get(name, 2), name)):
+    rows = split == name
+    line = f'{name}: {np.count_nonzero(rows):,} {what}s'
+    if classes is not None:
+      found = np.bincount(labels[rows], minlength=len(classes))
+      line += ': ' + listed((f'{each} {count:,}' for each, count in
+                             zip(classes, found, strict=True)), 20)
+      if missing := [classes[index] for index in np.flatnonzero(found == 0)]:
+        if name == 'train':
+          raise UserError(f'train has no {what} of {listed(missing)}, of which other '
+                          'splits have some')
+        line += f'; warning: none of {listed(missing)}'
+    elif labels is not None and rows.any():
+      line += f', labels from {labels[rows].min():g} to {labels[rows].max():g}'
+    lines.append(line)
+  return lines
