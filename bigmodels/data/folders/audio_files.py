@@ -200,16 +200,18 @@ class AudioReading:
     frames, rates, channels = facts.T
     lines, count = [], f'of {len(facts):,} sounds'
     lengths = resampled(frames, rates, self.rate)
-    for which, what in (
-      (rates != self.rate, f'are resampled to {self.rate:,} Hz'),
-      (channels > 1, 'have several channels, which are averaged'),
-      (lengths > self.length, f'are longer than {self.length:,} samples, of which the '
-       f'{dict(start="first", centre="middle", random="random").get(self.crop)} are '
-       'kept (seconds= and crop= set this)'),
-      (lengths < self.length, f'are shorter than {self.length:,} samples, and padded '
-                              'with zeros (seconds= sets this)')):
-      if (found := np.count_nonzero(which)) and (self.crop or lengths is frames):
-        lines.append(f'{found:,} {count} {what}')
+    part = {'start': 'the first', 'centre': 'the middle', 'random': 'random'}
+    cases = [(rates != self.rate, f'resampled to {self.rate:,} Hz'),
+             (channels > 1, 'several channels, which are averaged')]
+    if self.crop is not None:
+      cases += [
+        (lengths > self.length, f'longer than {self.length:,} samples, of which '
+         f'{part[self.crop]} ones are kept (seconds= and crop= set this)'),
+        (lengths < self.length, f'shorter than {self.length:,} samples, and padded '
+         'with zeros (seconds= sets this)')]
+    for which, what in cases:
+      if found := np.count_nonzero(which):
+        lines.append(f'{found:,} {count}: {what}')
     return lines
 
 

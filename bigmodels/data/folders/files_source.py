@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bigmodels.core import files
-from bigmodels.core.errors import UserError, nearest, one_line
+from bigmodels.core.errors import UserError, listed, nearest, one_line
 from bigmodels.data.cached import scratch
 from bigmodels.data.folders import decoding, index, labels, listing, splitting
 from bigmodels.data.folders.decoding import Reading
@@ -134,6 +134,10 @@ class FilesSource:
     counts = splitting.counts(
       split[kept], None if found.labels is None else found.labels[kept], found.classes,
       self.kind)
+    damaged = np.flatnonzero(~readable)
+    if len(damaged):
+      counts.append(f'corrupt: {len(damaged):,} {self.kind}s whose header cannot '
+                    f'be read: {listed((found.names[row] for row in damaged), 3)}')
     for line in (
       f'{self.name}: {len(found.paths):,} {self.kind}s' + (
         f', {len(found.classes):,} classes' if found.classes else ''),
