@@ -46,6 +46,8 @@ def header(data: bytes) -> Header:
   if found := _jpeg_header(data):
     return found
   with _opened(data) as image:
+    if image.format == 'TIFF':
+      image.load()  # Pillow orients these, some releases when opened
     width, height = image.size
     if _orientation(image) > 4:
       width, height = height, width
@@ -125,7 +127,6 @@ def decode(data: bytes, channels: int | None, dtype: np.dtype, *,
     return array.reshape(*array.shape[:2], -1), ()
   with _opened(data) as image:
     image.load()
-    # TIFF images are oriented by Pillow, which then removes the tag.
     orientation = _orientation(image)
     turned = _TURNED.get(orientation if orient else 1, np.asarray)
     if image.mode == 'RGBA' and image.format == 'PNG' and data[25] == 4:
@@ -182,9 +183,9 @@ def _grey(image):
 
 
 def _orientation(image) -> int:
-  """The EXIF orientation, from 1 to 8; 1 is as stored."""
+  """The EXIF orientation, from 1 to 8; 1 is as stored, and for TIFF."""
   with contextlib.suppress(Exception):  # a damaged EXIF does not damage the image
-    if 'exif' in image.info or image.format == 'TIFF':
+    if 'exif' in image.info:
       found = image.getexif().get(_ORIENTATION, 1)
       return found if found in _TURNED else 1
   return 1
