@@ -21,6 +21,7 @@ from bigmodels.parallel import layout
 from bigmodels.storage.workdir import Workdir
 from bigmodels.training import build, evaluation
 from bigmodels.training.compile import compile_traced, trace
+from tests.data.folders import written
 from tests.data.tfds import prepared
 from tests.environments import libraries
 
@@ -51,6 +52,7 @@ OVERRIDES = {
   'mnist_stylegan': {'model.width': '4', 'model.mapping': '1', 'model.halvings': '1'},
   'imagenet_resnet50': {'model.width': '4', 'model.zero_init': 'False', 'size': '32',
                         'shorter': '36'},
+  'image_folder': {'model.width': '4'},
   'imagenet_vit_s16': {'model.width': '24', 'model.depth': '2', 'model.heads': '2',
                        'size': '32', 'shorter': '36'},
   'gpt2_124m': SMALL_GPT | {'accumulate': '2'},
@@ -98,6 +100,13 @@ def _made_imagenet(folder) -> None:
                  shape=('-1', '-1', '3'))
 
 
+def _made_photos(folder) -> None:
+  """Pictures of many sizes and two classes, as files."""
+  for index in range(60):
+    name = f'photos/{"ab"[index % 2]}/{index}.png'
+    written.write(folder, [name], index, shape=(20 + index, 70 - index))
+
+
 def _small(name: str, folder):
   """The experiment, two steps long, on made data where its own is a download."""
   overrides = OVERRIDES.get(name, {})
@@ -107,6 +116,8 @@ def _small(name: str, folder):
     return dataclasses.replace(experiment, duration=Duration(steps=2))
   if name.startswith('imagenet'):
     _made_imagenet(folder)
+  elif name == 'image_folder':
+    _made_photos(folder)
   elif name in OVERRIDES:
     _made_texts(folder)
   if name.startswith('gpt'):
@@ -131,7 +142,7 @@ def _small(name: str, folder):
 
 
 # Their convolutions take long to compile; cifar_resnet and cifar_vgg have such too.
-DEAR = ('cifar_mobilenet', 'imagenet_resnet50')
+DEAR = ('cifar_mobilenet', 'image_folder', 'imagenet_resnet50')
 
 
 @pytest.mark.parametrize('name', [

@@ -16,6 +16,7 @@ from bigmodels.data.sources import DataContext
 from bigmodels.parallel import layout
 from bigmodels.parallel.sharding import MeshShape
 from bigmodels.training import build, splits
+from tests.data.folders import written
 
 STANDARDIZE = transforms.standardize
 THREE = {'train': 0.6, 'validation': 0.2, 'test': 0.2}
@@ -122,6 +123,23 @@ def test_a_copy_of_a_table_is_the_same_one(table, tmp_path):
                               splits={'train': 0.5, 'test': 0.5})
   with pytest.raises(UserError, match=r'cut from one source in two ways.*clean\.0='):
     opened({'train': table, 'test': clean}, tmp_path)
+
+
+def test_folders_with_equal_images(tmp_path):
+  written.write(tmp_path / 'train', written.many('ab', 6))
+  written.write(tmp_path / 'test', written.many('ab', 3), 50)
+  train, test = (data.ImageFolder(str(tmp_path / name), selected=None)
+                 for name in ('train', 'test'))
+  opened({'train': train, 'test': test}, tmp_path)
+  written.write(tmp_path / 'test', ['b/copy.png'], 4)  # that of train/a/004.png
+  with pytest.raises(UserError, match='test and train share 1 rows of files of equal '
+                                      'content'):
+    opened({'train': train, 'test': test}, tmp_path)
+  three = [dataclasses.replace(train, selected=name, splits=THREE) for name in THREE]
+  opened(dict(zip(THREE, three, strict=True)), tmp_path)
+  with pytest.raises(UserError, match=r'from one source in two ways.*source.splits='):
+    opened({'train': three[0], 'test': dataclasses.replace(
+      train, selected='test', splits={'train': 0.5, 'test': 0.5})}, tmp_path)
 
 
 def test_texts_that_overlap(tmp_path):

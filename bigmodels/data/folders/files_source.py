@@ -136,8 +136,9 @@ class FilesSource:
       self.kind)
     damaged = np.flatnonzero(~readable)
     if len(damaged):
-      counts.append(f'corrupt: {len(damaged):,} {self.kind}s whose header cannot '
-                    f'be read: {listed((found.names[row] for row in damaged), 3)}')
+      names = listed((found.names[row] for row in damaged), 3)
+      counts.append(f'corrupt: {listing.counted(len(damaged), self.kind)} whose header '
+                    f'cannot be read: {names}')
     for line in (
       f'{self.name}: {len(found.paths):,} {self.kind}s' + (
         f', {len(found.classes):,} classes' if found.classes else ''),
@@ -162,7 +163,8 @@ class FilesSource:
       describe=examples.describe,
       labels=None if reading.fixed or ours is None else examples.labels,
       target=self.label_column if self.task == 'regression' else None,
-      origin=Origin({splitting.KEYS: splitting.content_codes(known.digests[rows])}))
+      origin=Origin({splitting.KEYS: splitting.content_codes(known.digests[rows])}, {
+        f'splits of {self.path}': self.splits and dict(self.splits)}))
 
   def _labelled(self, context: DataContext) -> labels.Labelled:
     """The files, with their labels and given splits."""

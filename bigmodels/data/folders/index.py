@@ -147,6 +147,8 @@ def read(paths: Sequence[str], header: Callable[[bytes], tuple]) -> Index:
     data = content(path)
     try:
       facts = tuple(map(int, header(data)))
+    except UserError:
+      raise
     except Exception as error:  # whatever a library raises for damaged data
       if is_of_machine(error):
         raise

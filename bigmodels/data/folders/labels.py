@@ -79,8 +79,8 @@ def of_folders(found: listing.Found, what: str, *, labelled: bool) -> Labelled:
   lines = [*found.lines]
   if outside:
     where = ' and '.join(['split'] * in_splits + ['class'] * labelled)
-    lines.append(f'skipped: {len(outside):,} {what}s in no folder of a {where} (such '
-                 f'as {outside[0][0].name})')
+    lines.append(f'skipped: {listing.counted(len(outside), what)} in no folder of a '
+                 f'{where} (such as {outside[0][0].name})')
   if not kept:
     raise UserError(
       f'no {what} lies in a folder of a class, as in CLASS/NAME' +
@@ -217,8 +217,8 @@ def _of_csv(path, what, folder, file, label, split, numbers) -> Labelled:
   if not rows:
     raise UserError('no row has a file and a label')
   if unlabelled:
-    lines.append(f'skipped: {len(unlabelled):,} rows without a value of {label} (the '
-                 f'first is line {unlabelled[0]})')
+    lines.append(f'skipped: {listing.counted(len(unlabelled), "row")} without a value '
+                 f'of {label} (the first is line {unlabelled[0]})')
   labels, classes = None, None
   if label and numbers:
     labels = np.array([_number(row[2], label, row[4]) for row in rows], np.float32)

@@ -78,8 +78,8 @@ def find(paths: str | Iterable[str], endings: Collection[str], *, what: str,
     seen.setdefault(file.path, file)
   twice = len(walk.files) - len(seen)
   return Found([*seen.values()], walk.folders, [
-    *walk.lines(what), *([f'{twice:,} {what}s are under two of the paths, and counted '
-                          'once'] if twice else [])])
+    *walk.lines(what), *([f'under two of the paths, and read once: '
+                          f'{counted(twice, what)}'] if twice else [])])
 
 
 def _as_paths(paths: str | Iterable[str]) -> list[str]:
@@ -174,16 +174,20 @@ class _Walk:
     if self.others:
       kinds = collections.Counter(
         os.path.splitext(name)[1].lower() or 'no ending' for name in self.others)
-      lines.append(f'skipped: {_counted(self.others, "file")} whose name is not of an '
-                   f'{what}' .replace('an sound', 'a sound') + ': ' + listed(
+      lines.append(f'skipped: {_such_as(self.others, "file")} with endings of no '
+                   f'{what}: ' + listed(
                      f'{kind} {count:,}' for kind, count in kinds.most_common()))
     if self._hidden:
-      lines.append(f'skipped: {_counted(self._hidden, "hidden file")}')
+      lines.append(f'skipped: {_such_as(self._hidden, "hidden file")}')
     if self._broken:
-      lines.append(f'skipped: {_counted(self._broken, "link")} to nothing')
+      lines.append(f'skipped: {_such_as(self._broken, "link")} to nothing')
     return lines
 
 
-def _counted(names: Sequence[str], what: str) -> str:
-  """Such as '2 links (such as a/b.png)'."""
-  return f'{len(names):,} {what}{"s" * (len(names) > 1)} (such as {min(names)})'
+def counted(count: int, what: str) -> str:
+  """Returns such as '1 image' or '2 images'."""
+  return f'{count:,} {what}{"s" * (count != 1)}'
+
+
+def _such_as(names: Sequence[str], what: str) -> str:
+  return f'{counted(len(names), what)} (such as {min(names)})'

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from bigmodels.core.errors import UserError, listed, nearest
+from bigmodels.data.folders.listing import counted
 
 DEFAULT = {'train': 0.8, 'validation': 0.1, 'test': 0.1}
 KEYS = 'files of equal content'  # the source that `origins` compares
@@ -150,7 +151,8 @@ def settle_equal(split: np.ndarray, digests: np.ndarray, readable: np.ndarray,
     return listed((f'{names[a]} = {names[b]}' for a, b in found), 3)
 
   for (ours, theirs), found in across.items():
-    what = f'{len(found):,} files of {ours} are equal to files of {theirs}'
+    what = (f'{counted(len(found), "file")} of {ours} '
+            f'{"is" if len(found) == 1 else "are"} equal to files of {theirs}')
     if not drop:
       raise UserError(
         f'{what}, so that a score of {theirs} says nothing: {pairs(found)}; '
@@ -159,10 +161,10 @@ def settle_equal(split: np.ndarray, digests: np.ndarray, readable: np.ndarray,
   inside = [(row, group[0]) for group in groups for row in group[1:]
             if kept[row] and split[row] == split[group[0]] and kept[group[0]]]
   if inside:
-    lines.append(f'equal files: {len(inside):,} are equal to another of their split: '
-                 f'{pairs(inside)}')
+    lines.append(f'copies: {counted(len(inside), "file")} of a split equal to another '
+                 f'one in it: {pairs(inside)}')
   if mixed:
-    lines.append(f'warning: {len(mixed):,} files occur with two labels: '
+    lines.append(f'warning: {counted(len(mixed), "file")} with two labels: '
                  + pairs([(group[0], next(
                    row for row in group if labels[row] != labels[group[0]]))
                    for group in mixed]))
@@ -171,6 +173,11 @@ def settle_equal(split: np.ndarray, digests: np.ndarray, readable: np.ndarray,
 
 def select(split: np.ndarray, name: str | None, source: str) -> np.ndarray:
   """Returns the files of a split, int `[n]`; all for None.
+
+  Args:
+    split: name of the split of each file, object `[n]`; '' is in none.
+    name: the split, or None.
+    source: where splits are given, for the message.
 
   Raises:
     UserError: if there is no such split.
@@ -203,7 +210,7 @@ def counts(split: np.ndarray, labels: np.ndarray | None,
   lines = []
   for name in sorted({*split}, key=lambda name: (_RANK.get(name, 2), name)):
     rows = split == name
-    line = f'{name}: {np.count_nonzero(rows):,} {what}s'
+    line = f'{name}: {counted(int(np.count_nonzero(rows)), what)}'
     if classes is not None:
       found = np.bincount(labels[rows], minlength=len(classes))
       line += ': ' + listed((f'{each} {count:,}' for each, count in

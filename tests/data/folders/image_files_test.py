@@ -56,7 +56,8 @@ DEEP = (np.arange(64, dtype=np.uint16) * 1024 + 37).reshape(8, 8)
 MODES = {
   'P': (picture(3).quantize(7), 'PNG', lambda x: np.asarray(x.convert('RGB')), ''),
   'LA': (Image.merge('LA', [picture(4, channels=1)] * 2), 'PNG',
-         lambda x: np.asarray(x)[..., [0, 0, 0]], 'of mode LA stripped of transparency'),
+         lambda x: np.asarray(x)[..., [0, 0, 0]],
+         'of mode LA stripped of transparency'),
   'CMYK': (picture(5).convert('CMYK'), 'TIFF',
            lambda x: 255 - np.asarray(x)[..., :3], 'of mode CMYK turned to RGB'),
   'I;16': (Image.fromarray(DEEP), 'PNG',
@@ -121,6 +122,6 @@ def test_an_image_of_that_size_is_not_changed():
 def test_a_common_size():
   facts = np.array([[8, 6, 0], [-1, -1, -1], [8, 6, 1], [9, 6, 0]])
   assert image_files.common_size(facts[:3], 'abcd') == (8, 6)
-  with pytest.raises(UserError, match=r'images have 2 sizes, such as 6 x 8 pixels \(a\) '
-                                      r'and 6 x 9 pixels \(d\): set size='):
+  with pytest.raises(UserError, match=r'images have 2 sizes, such as 6 x 8 pixels '
+                                      r'\(a\) and 6 x 9 pixels \(d\): set size='):
     image_files.common_size(facts, 'abcd')

@@ -34,7 +34,8 @@ def write(root, names, start=0, **options):
 
 def many(classes, count, prefix=''):
   """Names of files, `count` in each class."""
-  return [f'{prefix}{name}/{index:03}.png' for name in classes for index in range(count)]
+  return [f'{prefix}{name}/{index:03}.png'
+          for name in classes for index in range(count)]
 
 
 def context(folder, **kept):
