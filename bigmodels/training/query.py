@@ -2,6 +2,7 @@
 """
 
 import concurrent.futures
+import dataclasses
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,22 +38,24 @@ class Predicted(NamedTuple):
 # --- reading ----------------------------------------------------------------------
 
 
-def reader_of(built: Built, source: Any, run: str, say: Callable[[str], None]
-              ) -> Reader:
+def reader_of(built: Built, experiment: Experiment, run: str,
+              say: Callable[[str], None]) -> Reader:
   """The reader of new examples of a run.
 
   Args:
     built: the run.
-    source: of its training split.
+    experiment: its experiment; the source of its first evaluation is meant.
     run: its name, for errors.
     say: prints a line.
 
   Raises:
     UserError: if the source refuses what the run keeps.
   """
+  source = next(iter(experiment.evals.values()), experiment.train).source
   of_source = getattr(source, 'reader', None)
   if of_source is None:
-    return array_reader(built, run, say)
+    return dataclasses.replace(
+      array_reader(built, run, say), fit=getattr(source, 'fit', None))
   return of_source(DataContext(
     built.data['data_dir'], pathlib.Path(), built.data['kept'], say))
 

@@ -330,8 +330,7 @@ class Run:
   @functools.cached_property
   def reader(self) -> Reader:
     """Reads new examples, from files or memory, as the source of the run does."""
-    return query.reader_of(self.built, self.experiment.train.source, self.name,
-                           self.say)
+    return query.reader_of(self.built, self.experiment, self.name, self.say)
 
   def _columns(self, inputs: Any, others: dict[str, Any]) -> dict[str, np.ndarray]:
     if others or inputs is None or (

@@ -13,7 +13,8 @@ from bigmodels.data.cached import scratch
 from bigmodels.data.folders import decoding, index, labels, listing, splitting
 from bigmodels.data.folders.decoding import Reading
 from bigmodels.data.origins import Origin
-from bigmodels.data.sources import Columns, DataContext, Dataset, zeros
+from bigmodels.data.readers.reader import Reader
+from bigmodels.data.sources import DataContext, Dataset, zeros
 
 TASKS = ('classification', 'regression', None)
 
@@ -181,7 +182,10 @@ class FilesSource:
         numbers=self.task == 'regression')
     if self.task == 'regression':
       raise UserError("task: 'regression' needs a CSV file of numbers as the path")
-    found = self.find_files(paths, context)
+    found = listing.find(paths, self.endings, what=self.kind, data_dir=context.data_dir)
+    if not found.files:
+      raise UserError(f'there is no {self.kind} in {", ".join(paths)}' + (
+        f' ({found.lines[0]})' if found.lines else ''))
     return labels.of_folders(found, self.kind, labelled=self.task is not None)
 
   def _nbytes(self, reading: Reading, length: int) -> int | None:
@@ -217,47 +221,16 @@ class FilesSource:
     return zeros(columns, length, found.classes, f'{self.name} {self.selected}',
                  nbytes=self._nbytes(reading, length))
 
-  # Reading files without labels.
+  # Reading new files.
 
-  def find_files(self, paths: str | Sequence[str], context: DataContext
-                 ) -> listing.Found:
-    """Finds the files of this kind under paths, in the order of `listing.find`.
+  def reader(self, context: DataContext) -> Reader:
+    """Returns a reader of new files, decoded as this source decodes; see `readers`."""
+    from bigmodels.data.readers.files import FileReader
 
-    Args:
-      paths: files, folders and glob patterns.
-      context: has the `data_dir`.
+    def absent():
+      raise UserError(f'this run does not say how its {self.kind}s were read: an older '
+                      'version wrote it')
 
-    Raises:
-      UserError: if there is nothing at a path, or no such file in it.
-    """
-    found = listing.find(paths, self.endings, what=self.kind, data_dir=context.data_dir)
-    if not found.files:
-      where = paths if isinstance(paths, str) else ', '.join(map(str, paths))
-      raise UserError(f'there is no {self.kind} in {where}' + (
-        f' ({found.lines[0]})' if found.lines else ''))
-    return found
-
-  def read_files(self, paths: Sequence[str], context: DataContext
-                 ) -> tuple[Columns, list[str | None]]:
-    """Reads files without labels, as this source reads those of an evaluation.
-
-    Args:
-      paths: the files, `n` of them; see `find_files`.
-      context: has what was found in the training data, such as the channels.
-
-    Returns:
-      `inputs` `[n, ...]`, and why each file cannot be decoded, or None; its input is
-      then zeros.
-
-    Raises:
-      UserError: if a file is missing or cannot be read, or none can be decoded and the
-        shape is not known.
-    """
-    paths = [*map(str, paths)]
-    if not paths:
-      raise UserError(f'there is no {self.kind} to read')
-    reading = self.reading(lambda: index.read(paths, self.header).facts,
-                           paths, context)
-    inputs, reasons, _ = decoding.examples(
-      reading, paths, np.zeros((len(paths), 2), np.uint64), threads=True)
-    return {'inputs': inputs}, reasons
+    kept = context.kept.get('train', {}).get('classes')
+    return FileReader(self.reading(absent, (), context), self.endings, kept,
+                      self.file_column, self.label_column, context.say)

@@ -156,7 +156,8 @@ def _names(found: listing.Found, kept: Sequence[tuple[listing.File, list[str]]]
 
 
 def of_csv(path: pathlib.Path, what: str, *, folder: pathlib.Path, file: str,
-           label: str | None, split: str | None, numbers: bool) -> Labelled:
+           label: str | None, split: str | None, numbers: bool,
+           least: int = 2) -> Labelled:
   """Returns the files that a CSV file lists, one a row.
 
   Args:
@@ -168,19 +169,20 @@ def of_csv(path: pathlib.Path, what: str, *, folder: pathlib.Path, file: str,
     split: column of the splits; None for the column `split` if there is one, '' for
       none.
     numbers: whether labels are numbers, otherwise classes.
+    least: minimum number of classes.
 
   Raises:
     UserError: if a column, a file or a split is missing, or a label is not a number.
   """
   try:
-    return _of_csv(path, what, folder, file, label, split, numbers)
+    return _of_csv(path, what, folder, file, label, split, numbers, least)
   except UserError as error:
     raise UserError(f'{path}: {error}') from None
   except OSError as error:
     raise UserError(f'{path}: cannot be read: {error.strerror}') from None
 
 
-def _of_csv(path, what, folder, file, label, split, numbers) -> Labelled:
+def _of_csv(path, what, folder, file, label, split, numbers, least) -> Labelled:
   table = csv_dialects.content(path, csv_dialects.Reading())
   records = table.records()
   _, header = next(records, (1, []))
@@ -224,7 +226,7 @@ def _of_csv(path, what, folder, file, label, split, numbers) -> Labelled:
     labels = np.array([_number(row[2], label, row[4]) for row in rows], np.float32)
   elif label:
     classes = _sorted({_normal(row[2]) for row in rows})
-    if len(classes) < 2:
+    if len(classes) < least:
       raise UserError(f'the column {label!r} has one class, {classes[0]!r}; '
                       'classification needs two or more')
     number = {name: index for index, name in enumerate(classes)}

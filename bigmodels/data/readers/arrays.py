@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from bigmodels.core.errors import UserError, listed, nearest
-from bigmodels.data.readers import images, tables
+from bigmodels.data.folders import image_files
+from bigmodels.data.readers import tables
+from bigmodels.data.readers.files import FileReader
 from bigmodels.data.readers.paths import of_suffix
 from bigmodels.data.readers.reader import Chunk, Examples
 from bigmodels.data.sources import Columns, length_of
@@ -31,6 +33,8 @@ class ArrayReader:
     features: names along the last axis of the inputs, or None.
     target: name of the label, or None.
     classes: the classes of the labels, or None.
+    fit: (image, numpy.random.Generator) -> image of the shape of inputs; None resizes
+      images of another size.
     say: prints a line.
   """
 
@@ -41,6 +45,7 @@ class ArrayReader:
   features: Sequence[str] | None = None
   target: str | None = None
   classes: Sequence[str] | None = None
+  fit: Callable | None = None
   say: Callable[[str], None] = print
 
   takes_arrays = True
@@ -89,7 +94,8 @@ class ArrayReader:
     kinds = [(suffixes, of) for suffixes, of in (
       (SUFFIXES, self._of_arrays), (tables.SUFFIXES if self.features else (), (
         lambda paths, labels: self._table.examples(paths, labels=labels))),
-      (images.SUFFIXES if self._shape else (), self._of_images)) if suffixes]
+      (tuple(image_files.ENDINGS) if self._shape else (), self._of_images)) if (
+        suffixes)]
     for path in paths:
       kind = next((of for suffixes, of in kinds if of_suffix_any(path, suffixes)), None)
       if kind is None:
@@ -187,8 +193,15 @@ class ArrayReader:
       shape[-1] in (1, 3)) else None
 
   def _of_images(self, paths: list[pathlib.Path], labels: bool) -> Examples:
-    return images.examples(paths, self._shape, self.classes if labels else None,
-                           self.say)
+    height, width, channels = self._shape
+    reading = image_files.ImageReading(
+      channels, None if self.fit else (height, width), None if self.fit else 'crop',
+      self.fit)
+    if self.fit is None:
+      self.say(f'images of another size are resized to {width} x {height} pixels, cut '
+               'to the aspect at the centre')
+    return FileReader(reading, image_files.ENDINGS, self.classes, say=self.say
+                      ).examples(paths, labels=labels)
 
   @property
   def _table(self) -> tables.TableReader:

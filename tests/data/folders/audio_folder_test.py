@@ -143,10 +143,11 @@ def test_damaged_sounds_are_masked_with_the_reason(tmp_path, words):
     'low/none.wav': 'it has no samples',
     'low/cut.wav': 'truncated: has 1,200 of 1,600 bytes',
     'low/text.wav': 'Format not recognised.'}
-  paths = [str(tmp_path / 'words' / 'low' / name) for name in ('text.wav', '0.wav')]
-  found, why = made.read_files(paths, context(tmp_path))
-  assert why == ['Format not recognised.', None] and found['inputs'].shape == (2, 800)
-  np.testing.assert_allclose(found['inputs'][1], sine(200), atol=2**-15)
+  paths = [tmp_path / 'words' / 'low' / name for name in ('text.wav', '0.wav')]
+  found, = made.reader(context(tmp_path)).examples(paths, labels=False).chunks(0)
+  assert found.faults == {0: 'cannot be decoded: Format not recognised.'}
+  assert found.columns['inputs'].shape == (2, 800)
+  np.testing.assert_allclose(found.columns['inputs'][1], sine(200), atol=2**-15)
 
 
 def test_a_random_crop_is_a_function_of_the_seed(tmp_path, words):

@@ -12,7 +12,8 @@ from PIL import Image
 
 from bigmodels import data
 from bigmodels.core.errors import UserError
-from bigmodels.data import origins
+from bigmodels.data import dataset_spec, origins
+from bigmodels.data.readers.reader import joined
 from tests.data.folders.written import context, encoded, many, picture, write
 
 THREE = {'train': 0.6, 'validation': 0.2, 'test': 0.2}
@@ -283,6 +284,11 @@ def test_a_random_fit_is_a_function_of_the_seed(tmp_path, photos):
     broken.read(rows)
 
 
+def ask(made, context, *paths, labels=False):
+  """New examples, as a finished run of the source reads them."""
+  return joined([*made.reader(context).examples([*paths], labels=labels).chunks(0)])
+
+
 @pytest.mark.parametrize('options', [
   {'size': 5}, {}, {'fit': partial(data.images.centre_crop, size=4, shorter=6)}])
 def test_files_are_read_as_those_of_an_evaluation(tmp_path, photos, options):
@@ -290,13 +296,17 @@ def test_files_are_read_as_those_of_an_evaluation(tmp_path, photos, options):
   made = source(tmp_path, selected='test', **options)
   dataset = made.open(asked)
   expected = dataset.read(np.arange(dataset.length))['inputs']
-  paths = [str(tmp_path / 'photos' / dataset.describe(row))
+  paths = [tmp_path / 'photos' / dataset.describe(row)
            for row in range(dataset.length)]
-  found, reasons = made.read_files(paths, asked)
-  np.testing.assert_array_equal(found['inputs'], expected)
-  assert reasons == [None] * dataset.length
-  listed = made.find_files(str(tmp_path / 'photos'), asked)
-  assert [file.name for file in listed.files] == sorted(photos)
+  asked.kept['train'] = dataset_spec.record(dataset)
+  found = ask(made, asked, *paths)
+  np.testing.assert_array_equal(found.columns['inputs'], expected)
+  assert not found.faults and found.names == [*map(str, paths)]
+  labelled = ask(made, asked, *paths, labels=True)
+  np.testing.assert_array_equal(
+    labelled.labels, dataset.read(np.arange(dataset.length))['labels'])
+  whole = ask(made, asked, tmp_path / 'photos')
+  assert whole.names == [str(tmp_path / 'photos' / name) for name in sorted(photos)]
 
 
 def test_files_that_cannot_be_read_are_zeros_with_the_reason(tmp_path, photos):
@@ -305,17 +315,34 @@ def test_files_that_cannot_be_read_are_zeros_with_the_reason(tmp_path, photos):
   made.open(asked)
   write(tmp_path, ['wide.png'], shape=(8, 9))
   (tmp_path / 'bad.png').write_bytes(b'x')
-  found, reasons = made.read_files(
-    [str(tmp_path / name) for name in ('bad.png', 'wide.png', 'photos/cat/000.png')],
-    asked)
-  assert reasons == ['cannot identify image file', '9 x 8 pixels, must be 8 x 8 pixels',
-                     None]
-  assert [image.any() for image in found['inputs']] == [False, False, True]
-  with pytest.raises(UserError, match=r'gone.png: cannot be read: No such file'):
-    made.read_files([str(tmp_path / 'gone.png')], asked)
+  found = ask(made, asked, *(
+    tmp_path / name for name in ('bad.png', 'wide.png', 'photos/cat/000.png')))
+  assert found.faults == {
+    0: 'cannot be decoded: cannot identify image file',
+    1: 'cannot be decoded: 9 x 8 pixels, must be 8 x 8 pixels'}
+  assert [image.any() for image in found.columns['inputs']] == [False, False, True]
   (tmp_path / 'empty').mkdir()
-  with pytest.raises(UserError, match='there is no image in'):
-    made.find_files(str(tmp_path / 'empty'), asked)
+  with pytest.raises(UserError, match='there is no image'):
+    ask(made, asked, tmp_path / 'empty')
+
+
+def test_labels_of_new_images(tmp_path, photos):
+  asked = context(tmp_path)
+  made = source(tmp_path)
+  asked.kept['train'] = dataset_spec.record(made.open(asked))
+  write(tmp_path, ['new/dog/a.png', 'new/cat/deep/b.png', 'other/emu/c.png'])
+  found = ask(made, asked, tmp_path / 'new', labels=True)
+  classes = asked.kept['train']['classes']
+  assert [classes[i] for i in found.labels] == ['cat', 'dog']
+  with pytest.raises(UserError, match=r'emu/c.png: no folder around it has'):
+    ask(made, asked, tmp_path / 'other', labels=True)
+  (tmp_path / 'new.csv').write_text('file,label\nnew/dog/a.png,cat\n')
+  found = ask(made, asked, tmp_path / 'new.csv', labels=True)
+  assert classes[found.labels[0]] == 'cat'
+  (tmp_path / 'new.csv').write_text('file,label\nnew/dog/a.png,emu\n')
+  assert ask(made, asked, tmp_path / 'new.csv').length == 1
+  with pytest.raises(UserError, match="the label 'emu' is not one of the classes"):
+    ask(made, asked, tmp_path / 'new.csv', labels=True)
 
 
 @pytest.mark.parametrize(('options', 'said'), [

@@ -1,0 +1,131 @@
+"""Reads new files, such as images of any size, as the source of a run reads its own."""
+
+import dataclasses
+import pathlib
+import unicodedata
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bigmodels.core.errors import UserError, listed, nearest
+from bigmodels.data.folders import decoding, labels, listing
+from bigmodels.data.readers.reader import Chunk, Examples
+from bigmodels.data.sources import Columns
+
+_FILES = 256  # of a chunk
+
+
+@dataclasses.dataclass(frozen=True)
+class FileReader:
+  """Reads files: those given, those of folders, or those that a CSV file lists.
+
+  Attributes:
+    reading: how a file becomes an example.
+    endings: endings of the names of files in folders.
+    classes: the classes of the run, or None. A file is of the class whose name its
+      folder has, or a folder around that.
+    file_column, label_column: columns of CSV files.
+    say: prints a line.
+  """
+
+  reading: decoding.Reading
+  endings: Collection[str]
+  classes: Sequence[str] | None
+  file_column: str = 'file'
+  label_column: str = 'label'
+  say: Callable[[str], None] = print
+
+  takes_arrays = True
+
+  def columns(self, values: Any, others: Mapping[str, Any]) -> Columns:
+    """Refuses values in memory that are not arrays; see `Reader`.
+
+    Raises:
+      UserError: always.
+    """
+    del others
+    raise UserError(f'a run of {self.reading.kind}s reads arrays or files, which are '
+                    f'pathlib.Path, not {type(values).__name__}')
+
+  def examples(self, paths: Sequence[pathlib.Path], *, labels: bool) -> Examples:
+    """Returns the examples of files and folders; see `Reader`.
+
+    Raises:
+      UserError: if there is no such file, or one without a label that is asked for.
+    """
+    found, given = self._found(paths, labels)
+
+    def chunks(first: int) -> Iterator[Chunk]:
+      notes: dict[str, list[str]] = {}
+      for start in range(first, len(found), _FILES):
+        part = found[start : start + _FILES]
+        inputs, reasons, converted = decoding.examples(
+          self.reading, part, np.zeros((len(part), 2), np.uint64), threads=True)
+        for name, of_file in zip(part, converted, strict=True):
+          for note in of_file:
+            notes.setdefault(note, []).append(name)
+        faults = {index: f'cannot be decoded: {why}'
+                  for index, why in enumerate(reasons) if why is not None}
+        end = start + len(part)
+        yield Chunk({'inputs': inputs}, part, end / len(found), 'file', faults=faults,
+                    labels=None if given is None else given[start:end])
+      for note, names in notes.items():
+        self.say(f'{listing.counted(len(names), self.reading.kind)} {note} (such as '
+                 f'{names[0]})')
+
+    return Examples(chunks, len(found))
+
+  def _found(self, paths: Sequence[pathlib.Path], labelled: bool
+             ) -> tuple[list[str], np.ndarray | None]:
+    """The files, and their labels if these are asked for."""
+    tables = [path for path in paths if path.suffix.lower() == '.csv']
+    if tables:
+      if len(paths) > 1:
+        raise UserError(f'{tables[0]}: a CSV file must be the only input')
+      return self._listed(tables[0], labelled)
+    found = listing.find([*map(str, paths)], self.endings, what=self.reading.kind)
+    for line in found.lines:
+      self.say(line)
+    names = [file.path for file in found.files]
+    if not names:
+      raise UserError(f'{listed(map(str, paths))}: there is no {self.reading.kind}')
+    if not labelled:
+      return names, None
+    if self.classes is None:
+      raise UserError('labels that are numbers must be in a CSV file of the columns '
+                      f'{self.file_column} and {self.label_column}')
+    index = {_normal(name): number for number, name in enumerate(self.classes)}
+    return names, np.array([self._class(name, index) for name in names], np.int32)
+
+  def _listed(self, path: pathlib.Path, labelled: bool
+              ) -> tuple[list[str], np.ndarray | None]:
+    """The files in a CSV file."""
+    found = labels.of_csv(
+      path, self.reading.kind, folder=path.parent, file=self.file_column, split='',
+      label=self.label_column if labelled else None, numbers=self.classes is None,
+      least=1)
+    for line in found.lines:
+      self.say(line)
+    if not labelled or self.classes is None:
+      return found.paths, found.labels
+    for name in found.classes:
+      if name not in self.classes:
+        raise UserError(f'{path}: the label {name!r} is not one of the classes of the '
+                        f'run: {listed(self.classes)}{nearest(name, self.classes)}')
+    number = np.array([[*self.classes].index(name) for name in found.classes], np.int32)
+    return found.paths, number[found.labels]
+
+  def _class(self, name: str, index: Mapping[str, int]) -> int:
+    """The class of a file, by the folders around it, the nearest first."""
+    for folder in reversed(pathlib.Path(name).parts[:-1]):
+      if _normal(folder) in index:
+        return index[_normal(folder)]
+    folder = pathlib.Path(name).parent.name
+    raise UserError(f'{name}: no folder around it has the name of a class: '
+                    f'{listed(self.classes)}{nearest(folder, self.classes)}')
+
+
+def _normal(name: str) -> str:
+  """A name whose accents are written in one way: macOS writes them in another."""
+  return unicodedata.normalize('NFC', name)
