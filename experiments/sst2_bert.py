@@ -23,7 +23,8 @@ from experiments.sst2_lstm import SPLITS
 
 def config(*, path: str | tuple[str, ...] | None = None, text: str = 'text',
            label: str = 'label', split: str | None = None, vocabulary: int = 4000,
-           epochs: float = 6, batch_size: int = 32, length: int = 64, depth: int = 2, width: int = 128, heads: int = 4,
+           epochs: float = 6, batch_size: int = 32, length: int = 64, depth: int = 2,
+           width: int = 128, heads: int = 4,
            learning_rate: float = 5e-4, frozen: int = 0, seed: int = 0) -> Experiment:
   documents = texts.sst2() if path is None else texts.LabelledTexts(
     path, text=text, label=label, splits=split or SPLITS)

@@ -1,6 +1,7 @@
 """Sources, batches and transforms. Importing this reads no data."""
 
 from bigmodels.data import cleaning, images, test_time, texts, tokenizers, transforms
+from bigmodels.data.array_files import ArrayFiles
 from bigmodels.data.arrays import Arrays
 from bigmodels.data.batches import Batches, at_most
 from bigmodels.data.episodes import Episodes
@@ -10,13 +11,13 @@ from bigmodels.data.generated import Generated
 from bigmodels.data.packed import Packed
 from bigmodels.data.scikit import Digits, ScikitTable
 from bigmodels.data.sentences import Sentences
+from bigmodels.data.sequence import Sequence
 from bigmodels.data.subset import Subset
 from bigmodels.data.tables.table import Table
 from bigmodels.data.tfds.tfds import Tfds
 from bigmodels.data.translations import Translations
 
-__all__ = ['Arrays', 'AudioFolder', 'Batches', 'Digits', 'Episodes', 'Generated',
-           'ImageFolder', 'Packed', 'ScikitTable',
-           'Sentences', 'Subset', 'Table', 'Tfds', 'Translations',
-           'at_most', 'cleaning', 'images', 'texts', 'tokenizers', 'transforms',
-           'test_time']
+__all__ = ['ArrayFiles', 'Arrays', 'AudioFolder', 'Batches', 'Digits', 'Episodes',
+           'Generated', 'ImageFolder', 'Packed', 'ScikitTable', 'Sentences', 'Sequence',
+           'Subset', 'Table', 'Tfds', 'Translations', 'at_most', 'cleaning', 'images',
+           'texts', 'tokenizers', 'transforms', 'test_time']

@@ -104,11 +104,13 @@ def build(experiment: Experiment, layout: Layout, context: DataContext) -> Built
     return batches.open_loader(every[name], name, context, layout, dataset=opened[name],
                                transforms=transforms[name], **settings)
 
+  loaders = {
+    'train': loader('train', seed=experiment.seed, shuffle=True, steps=steps,
+                    microbatches=experiment.accumulate),
+    **{name: loader(name, seed=0, shuffle=False, steps=0) for name in experiment.evals}}
+  splits.say_counts(loaders, context)
   return Built(
-    experiment, model, task, learner, layout, arithmetic,
-    loader('train', seed=experiment.seed, shuffle=True, steps=steps,
-           microbatches=experiment.accumulate),
-    {name: loader(name, seed=0, shuffle=False, steps=0) for name in experiment.evals},
+    experiment, model, task, learner, layout, arithmetic, loaders.pop('train'), loaders,
     steps, {'data_dir': context.data_dir, 'kept': context.kept})
 
 

@@ -3,10 +3,12 @@
 import itertools
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from bigmodels.config import tree
-from bigmodels.core.errors import UserError
+from bigmodels.core.errors import UserError, listed, one_line
 from bigmodels.data import origins
-from bigmodels.data.batches import Batches
+from bigmodels.data.batches import Batches, Loader
 from bigmodels.data.sources import DataContext, Dataset
 
 
@@ -65,6 +67,29 @@ def _difference(every: Mapping[str, Batches], ours: str, theirs: str,
     for field in fields[:2]) for name, path in paths.items()}
   return f': {flags[ours]}, but {flags[theirs]}' + (
     '; set both to the same, and so for every other split' if differing else '')
+
+
+def say_counts(loaders: Mapping[str, Loader], context: DataContext) -> None:
+  """Prints the examples of every split with classes, and of every class.
+
+  Args:
+    loaders: split -> its loader; labels that are not known yet are not read.
+    context: prints and keeps the lines.
+  """
+  for name, loader in loaders.items():
+    dataset = loader.dataset
+    labels = loader.labels
+    if labels is None and dataset.labels is not None:
+      labels = dataset.labels()
+    if dataset.classes is None or dataset.shapes_only or labels is None or (
+      np.ndim(labels) != 1):
+      continue
+    counts = np.bincount(labels[labels >= 0], minlength=len(dataset.classes))
+    counts = counts[: len(dataset.classes)]  # other labels are refused later
+    found = listed((f'{one_line(c, 40)} {n:,}' for c, n in zip(
+      dataset.classes, counts, strict=True)), 10) if len(counts) <= 20 else (
+        f'{len(counts):,} classes, {counts.min():,} to {counts.max():,} of each')
+    context.note(f'{name}: {dataset.length:,} examples: {found}')
 
 
 def check_scaling(every: Mapping[str, Batches], context: DataContext) -> None:

@@ -34,7 +34,8 @@ def test_a_small_file_trains_and_is_described(request_for, tmp_path, capsys):
   assert found['step'] == 48 and found['metrics']['test/accuracy'] > 0.8
   report = (tmp_path / 'run' / 'report.html').read_text()
   kept = json.loads((tmp_path / 'run' / 'data.json').read_text())['kept']['notes']
-  assert len(kept) == 9 and all(line.strip() in report for line in kept)
+  assert any(line.startswith('train: 120 examples: a ') for line in kept)
+  assert len(kept) == 12 and all(line.strip() in report for line in kept)
   with pytest.raises(UserError, match=r'--config\.train\.batch_size=128: the split has '
                      'only 120 examples; set it to at most that'):
     train.run(request_for('tabular_mlp', tmp_path / 'big', batch_size=128, **settings))

@@ -249,7 +249,9 @@ def test_a_small_batch_is_printed_and_one_that_was_asked_for_is_refused():
   assert found.train.order.batch_size == 15 and found.steps == 16
   assert found.evals['test'].order.batch_size == 30
   assert lines == ['a batch of 15, for a training split of 120 examples; batch_size=N '
-                   'sets another one']
+                   'sets another one',
+                   'train: 120 examples: setosa 40, versicolor 40, virginica 40',
+                   'test: 30 examples: setosa 10, versicolor 10, virginica 10']
   assert found.data['kept']['notes'] == lines
   with pytest.raises(UserError, match=r'--config\.train\.batch_size=128: the split has '
                      'only 120 examples; set it to at most that'):
