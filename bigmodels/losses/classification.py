@@ -22,7 +22,7 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, *,
   Raises:
     ValueError: if the labels are probabilities with another shape than the logits.
   """
-  logits = _two_sided(logits)
+  logits = two_sided(logits)
   if jnp.issubdtype(labels.dtype, jnp.floating):
     if labels.shape != logits.shape:
       raise ValueError('cross_entropy: float labels must be probabilities of the '
@@ -66,10 +66,11 @@ def probabilities(logits: jax.Array) -> jax.Array:
   Returns:
     `[batch, classes]`.
   """
-  return jax.nn.softmax(_two_sided(logits), axis=-1)
+  return jax.nn.softmax(two_sided(logits), axis=-1)
 
 
-def _two_sided(logits: jax.Array) -> jax.Array:
+def two_sided(logits: jax.Array) -> jax.Array:
+  """Returns the logits `[..., classes]`; of `[..., 1]`, with a logit 0 for class 0."""
   if logits.shape[-1] > 1:
     return logits
   return jnp.concatenate([jnp.zeros_like(logits), logits], axis=-1)
