@@ -25,6 +25,7 @@ from bigmodels.config.literals import (
   write,
 )
 from bigmodels.core.errors import UserError, nearest
+from bigmodels.core.from_run import FROM_RUN
 
 # --- completing -----------------------------------------------------------------
 
@@ -33,9 +34,10 @@ def complete(config: Any, run_context: Mapping[str, Callable[[], Any]]) -> Any:
   """Builds a config tree, supplying the required arguments that only the run knows.
 
   Innermost partials come first. A required argument whose name is in `run_context` is
-  supplied. A partial with all its required arguments is then called; any other remains
-  a function, for its caller to call. A partial in a field of a Linen module that is
-  annotated as `Callable` also remains a function, for the module to call.
+  supplied, and so is one whose default is `FROM_RUN`. A partial with all its required
+  arguments is then called; any other remains a function, for its caller to call. A
+  partial in a field of a Linen module that is annotated as `Callable` also remains a
+  function, for the module to call.
 
   Args:
     config: a partial, a function, a tuple of these, or any other value, which is kept.
@@ -67,8 +69,11 @@ def _supply(config, run_context) -> tuple[functools.partial, bool]:
   given = _given(made)
   missing = [name for name, p in _signature(made.func).items()
              if p.default is EMPTY and name not in given and p.kind not in _VARIADIC]
-  supplied = {name: run_context[name]() for name in missing if name in run_context}
-  return functools.partial(made, **supplied), len(supplied) == len(missing) and bool(
+  optional = [name for name, p in _signature(made.func).items()
+              if p.default is FROM_RUN and name not in given]
+  supplied = {name: run_context[name]() for name in (*missing, *optional)
+              if name in run_context}
+  return functools.partial(made, **supplied), supplied.keys() >= {*missing} and bool(
     supplied or isinstance(config, functools.partial))
 
 
@@ -160,7 +165,8 @@ def field_names(value: Any) -> list[str]:
     given, parameters = _given(value), _signature(value.func)
     # An argument that the run or a caller supplies has no value yet.
     shown = [n for n, p in parameters.items()
-             if p.kind not in _VARIADIC and (n in given or p.default is not EMPTY)]
+             if p.kind not in _VARIADIC and (
+               n in given or p.default not in (EMPTY, FROM_RUN))]
     return [n for n in given if n not in parameters] + shown
   return []
 

@@ -81,6 +81,41 @@ def target_statistics(dataset: Dataset) -> tuple[list[float], list[float]]:
   return mean.tolist(), deviations(mean, std)
 
 
+def class_counts(dataset: Dataset) -> dict[str, float]:
+  """Returns the number of examples of every class, by its name or number.
+
+  Of labels that are fractions of the classes, the fractions are added. If only the
+  shapes of a split are known, every class has one example.
+
+  Args:
+    dataset: the training split, with `labels` `[length]`, class indices, or float
+      `[length, classes]`.
+
+  Raises:
+    UserError: if the labels are not classes, or cannot be read before training.
+  """
+  if dataset.shapes_only and dataset.classes is not None:
+    return dict.fromkeys(dataset.classes, 1)
+  if dataset.labels is not None:
+    labels = dataset.labels()
+    labels = labels[labels >= 0]
+  elif fits(dataset):
+    columns = dataset.load()
+    _check_column('labels', 'class weights', columns)
+    labels = columns['labels'][intact(columns)]
+  else:
+    raise UserError('class weights of a split this large are not computed before '
+                    'training: give each class its weight in the experiment')
+  if dataset.classes is not None and labels.ndim == 1:
+    counts = np.bincount(labels, minlength=len(dataset.classes))
+    return dict(zip(dataset.classes, counts.tolist(), strict=True))
+  if dataset.classes is None and labels.ndim == 2:
+    counts = labels.sum(0, dtype=np.float64).tolist()
+    return {str(index): count for index, count in enumerate(counts)}
+  raise UserError('class weights need labels [length] that are classes, or float '
+                  f'[length, classes], got {labels.dtype} {labels.shape}')
+
+
 def whitening(dataset: Dataset, mean: Sequence[float], std: Sequence[float], *,
               window: int = 2, images: int = 5000) -> list:
   """Returns filters that whiten standardised patches: unit variances, no correlation.

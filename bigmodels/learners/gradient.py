@@ -21,10 +21,11 @@ def mean_gradient(loss: Callable, *, microbatches: int = 1,
                   ) -> Callable:
   """As `jax.value_and_grad` of a mean over examples, however the batch is cut.
 
-  Parts are weighted by the examples they count, so that the result is that of the whole
-  batch in one piece, masks and dropout included. Only batch statistics differ: each
-  microbatch has its own, and their mean is kept; over devices they are of all. What is
-  not a float in `model_state` is kept as the last microbatch leaves it.
+  Parts are weighted by what they count (examples, or the sum of their weights), so that
+  the result is that of the whole batch in one piece, masks and dropout included. Only
+  batch statistics differ: each microbatch has its own, and their mean is kept; over
+  devices they are of all. What is not a float in `model_state` is kept as the last
+  microbatch leaves it.
 
   Args:
     loss: (params, model_state, batch, key) -> loss, (model_state, metrics, outputs);
@@ -85,8 +86,9 @@ def mean_gradient(loss: Callable, *, microbatches: int = 1,
       kept = jax.tree.map(
         lambda x: jax.lax.psum(x, axis_name) if _is_float(x) else x, kept)
     total, grads, weight, metrics = found
+    weight = jnp.where(weight > 0, weight, 1.0)  # weights may be tiny
     value, grads = jax.tree.map(
-      lambda x: x / jnp.maximum(weight, 1e-9).astype(x.dtype), (total, grads))
+      lambda x: x / weight.astype(x.dtype), (total, grads))
     count = microbatches * apart
     kept = jax.tree.map(
       lambda old, x: old + (x / count).astype(x.dtype) if _is_float(x) else x,

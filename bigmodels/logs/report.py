@@ -22,12 +22,13 @@ import numpy as np
 from bigmodels.core import files
 from bigmodels.core.errors import escape_controls
 from bigmodels.logs.page import PAGE, STYLE
-from bigmodels.logs.values import mean, members
+from bigmodels.logs.values import leading, mean, members
 from bigmodels.plots import HALF, NARROW, Table, curve
 
 PALETTE = ('#d9622b', '#2a9d6f', '#8e63ce', '#c2447a', '#b08900', '#0f8b9d')
 TRAIN = '#5b94d6'
 PANELS = 8
+HEADLINES = 4
 LARGEST = 300_000  # characters of one SVG
 ALL_PLOTS = 1_700_000  # characters of all plots
 
@@ -76,6 +77,7 @@ def _header(title, metrics, result, monitor):
     ('experiment', str, None if name == title else name),
     ('steps', _number, result.get('step')),
     ('best step', _number, result.get('best_step')),
+    ('threshold', _threshold, result.get('threshold')),
     ('parameters', _large, result.get('parameters')),
     ('training', _duration, result.get('train_seconds')),
     ('compilation', _duration, result.get('compile_seconds')),
@@ -93,7 +95,7 @@ def _header(title, metrics, result, monitor):
   badge = f'<span class="badge {kind}">{escape(status)}</span>' if status else ''
   headline = ''.join(
     f'<div><b>{_number(metrics[name])}</b><span>{escape(name.replace("/", " "))}</span>'
-    '</div>' for name in _headlines(metrics, monitor))
+    '</div>' for name in leading(metrics, monitor)[:HEADLINES])
   headline = f'<div class="headline">{headline}</div>' if headline else ''
   details = f'<dl>{details}</dl>' if details else ''
   return f'<header><h1>{escape(title)} {badge}</h1>\n{headline}\n{details}</header>'
@@ -294,22 +296,6 @@ def _choose(series):
   return names[:PANELS], constant
 
 
-def _headlines(metrics, monitor, most=4):
-  """Returns the two most important metrics of each evaluated split.
-
-  The monitored metric is first and the loss is last; the rest are in the order of the
-  task.
-  """
-  splits = {}
-  for key in metrics:
-    split, name = _split(key)
-    if split != 'train' and not _is_class(name):
-      rank = name == 'loss', name != _split(monitor or '')[1]
-      splits.setdefault(split, []).append((rank, key))
-  return [key for keys in splits.values()
-          for _, key in sorted(keys, key=lambda pair: pair[0])[:2]][:most]
-
-
 def _split(key):
   """'test/f1/3' -> 'test', 'f1/3'."""
   split, slash, name = key.partition('/')
@@ -379,6 +365,11 @@ def _number(value):
   if isinstance(value, numbers.Integral) or 1000 <= abs(value) < 1e9:
     return f'{value:,.0f}'
   return f'{value:.4f}' if value == 0 or 1e-3 <= abs(value) < 10 else f'{value:.4g}'
+
+
+def _threshold(chosen):
+  how = f', best {chosen["by"]} on {chosen["split"]}' if 'split' in chosen else ''
+  return f'{chosen["value"]:.4g}{how}'
 
 
 def _large(count):

@@ -4,6 +4,7 @@ A metric with one axis is logged as a list in `metrics.jsonl`. Arrays with more 
 logged as nested lists, and not shown.
 """
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,3 +29,43 @@ def mean(value: Any) -> float | None:
   """Returns the mean of a logged value over members, or None if `members` does."""
   array = members(value)
   return None if array is None else float(array.mean())
+
+
+def leading(names: Iterable[str], monitor: str | None, most: int = 2) -> list[str]:
+  """Returns the most important metrics of each evaluated split.
+
+  The monitored metric is first and the loss is last; the rest are in the order of the
+  task. Metrics of single classes such as 'test/f1/3' are left out, unless monitored.
+
+  Args:
+    names: flat names of metrics, such as 'test/accuracy'.
+    monitor: the monitored metric, such as 'validation/loss', or None.
+    most: maximum number of a split.
+  """
+  splits: dict[str, list] = {}
+  monitored = (monitor or '').partition('/')[2]
+  for key in names:
+    split, _, name = key.partition('/')
+    if name and split != 'train' and ('/' not in name or name == monitored):
+      splits.setdefault(split, []).append(((name == 'loss', name != monitored), key))
+  return [key for keys in splits.values()
+          for _, key in sorted(keys, key=lambda pair: pair[0])[:most]]
+
+
+def line(metrics: Mapping[str, Any], monitor: str | None) -> str:
+  """Returns the leading metrics and the loss of each split, for people.
+
+  Args:
+    metrics: flat name -> logged value; of a list, the mean is shown.
+    monitor: the monitored metric, or None.
+  """
+  means = {name: mean(value) for name, value in metrics.items()}
+  means = {name: value for name, value in means.items() if value is not None}
+  shown = {name.partition('/')[0]: [] for name in means}
+  for name in [*leading(means, monitor), *(
+    n for n in means if n.endswith('/loss') and not n.startswith('train/'))]:
+    names = shown[name.partition('/')[0]]
+    if name not in names:
+      names.append(name)
+  return ', '.join(f'{name} {means[name]:.4f}'
+                   for names in shown.values() for name in names)

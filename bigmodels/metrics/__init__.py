@@ -4,12 +4,12 @@ Definitions follow scikit-learn, so that numbers are comparable. The most import
 metrics come first in a result, and in the report.
 """
 
-from bigmodels.metrics.classification import classification
+from bigmodels.metrics.classification import above, at_threshold, classification
 from bigmodels.metrics.generation import frechet, generation, precision_recall
 from bigmodels.metrics.language import language
 from bigmodels.metrics.metric import Mean, Metric
 from bigmodels.metrics.regression import regression
 from bigmodels.metrics.translation import bleu
 
-__all__ = ['Mean', 'Metric', 'bleu', 'classification', 'frechet', 'generation',
-           'language', 'precision_recall', 'regression']
+__all__ = ['Mean', 'Metric', 'above', 'at_threshold', 'bleu', 'classification',
+           'frechet', 'generation', 'language', 'precision_recall', 'regression']

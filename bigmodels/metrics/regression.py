@@ -9,7 +9,8 @@ def regression(outputs: dict[str, np.ndarray]) -> dict[str, float]:
   """Computes R2, MAE and MSE, in the units of the targets.
 
   Args:
-    outputs: `targets` and `predictions`, both `[n, targets]`.
+    outputs: `targets` and `predictions`, both `[n, targets]`; and `weights` `[n]` if
+      examples are weighted, in every metric.
 
   Returns:
     Name -> number. R2 is omitted if a target is constant, as scikit-learn's value of 0
@@ -28,12 +29,22 @@ def regression(outputs: dict[str, np.ndarray]) -> dict[str, float]:
                      f'{predictions.shape}')
   if not (np.all(np.isfinite(targets)) and np.all(np.isfinite(predictions))):
     return {'mae': float('nan'), 'mse': float('nan')}
+  weights = outputs.get('weights')
+  if weights is not None:
+    counted = weights > 0
+    targets, predictions, weights = (
+      x[counted] for x in (targets, predictions, weights))
+  if not len(targets):
+    return {}
   result = {}
   # Not the variance, which rounding can make nonzero for a constant.
   if np.all(np.ptp(targets, axis=0) > 0):
     with warnings.catch_warnings():
       warnings.simplefilter('error')
-      result['r2'] = float(metrics.r2_score(targets, predictions))
-  result['mae'] = float(metrics.mean_absolute_error(targets, predictions))
-  result['mse'] = float(metrics.mean_squared_error(targets, predictions))
+      result['r2'] = float(metrics.r2_score(
+        targets, predictions, sample_weight=weights))
+  result['mae'] = float(metrics.mean_absolute_error(
+    targets, predictions, sample_weight=weights))
+  result['mse'] = float(metrics.mean_squared_error(
+    targets, predictions, sample_weight=weights))
   return result

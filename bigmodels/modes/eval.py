@@ -15,6 +15,7 @@ from bigmodels.core.errors import UserError, nearest
 from bigmodels.data.readers.paths import found
 from bigmodels.hardware import devices
 from bigmodels.logs import report
+from bigmodels.storage.records import read_result
 from bigmodels.storage.workdir import Workdir
 from bigmodels.training import opening, results
 from bigmodels.training.runs import Run
@@ -89,7 +90,8 @@ def _report(path: pathlib.Path, run: Run, metrics: dict[str, Any],
             outputs: dict[str, dict[str, np.ndarray]], given: list[pathlib.Path],
             say: Callable[[str], None]) -> None:
   """Writes the plots and metrics of an evaluation."""
-  plots = {name: results.plots_of(run.built, name, found, say)
+  more = {'threshold': run.threshold} if run.built.task.threshold else {}
+  plots = {name: results.plots_of(run.built, name, found, say, **more)
            for name, found in outputs.items()}
   on = [f'evaluated on {path}' for path in given]
   report.write(
@@ -104,7 +106,7 @@ def _report(path: pathlib.Path, run: Run, metrics: dict[str, Any],
 def _compare(workdir: Workdir, resolved: Resolved, step: int, found: dict[str, Any],
              say: Callable[[str], None]) -> None:
   """Prints whether metrics are those of `result.json`."""
-  result = results.read(workdir, say) or {'metrics': {}}
+  result = read_result(workdir, say) or {'metrics': {}}
   before = result['metrics']
   changed = [k for k, v in found.items() if k in before and before[k] != v]
   if changed:

@@ -18,7 +18,7 @@ from bigmodels.logs.writers import Silent, Writers
 from bigmodels.storage import manifest
 from bigmodels.storage.checkpoint import Checkpoints, Damaged
 from bigmodels.storage.workdir import Workdir
-from bigmodels.training import build, initialize, loop, opening, results
+from bigmodels.training import build, initialize, loop, opening, results, thresholds
 from bigmodels.training.compile import Carry, Programs, compile_traced, trace
 from bigmodels.training.evaluation import check_monitor
 from bigmodels.training.progress import TrainingProgress
@@ -59,7 +59,7 @@ def run(request: Request) -> None:
       finished = json.loads(group.broadcast(
         json.dumps(results.finished(workdir, say)) if group.main else None))
       if finished:
-        say(results.headline(finished))
+        say(results.headline(finished, _monitored(resolved)))
         say(f'this run is finished: {workdir.report}')
         return
       _train(request, resolved, workdir, device, group, stop, start)
@@ -80,6 +80,7 @@ def _train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
     traced = trace(built.learner, built.train, built.evals, layout)
     # A mismatch is reported before anything is compiled or written.
     build.check_task(built, traced.output_shapes, say)
+    thresholds.split_of(built)  # refuses a test split
     taken = initialize.read(built, traced.carry.state, say) if (
       fresh and experiment.init_from) else None
     programs = compile_traced(traced)
@@ -109,11 +110,16 @@ def _train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
     state = _best_state(running) if progress.done else running.carry.state
     results.write(workdir, resolved, running, state, device)
   if progress.done and group.main:
-    say(results.headline(workdir.read_json(workdir.result)))
+    say(results.headline(workdir.read_json(workdir.result), _monitored(resolved)))
     say(f'report: {workdir.report}')
   elif not progress.done:
     say(f'{stop.name or "stopped"}: saved step {progress.step:,} in '
         f'{workdir.checkpoints}; to resume: python run.py --workdir={workdir.path}')
+
+
+def _monitored(resolved: resolving.Resolved) -> str | None:
+  monitor = resolved.experiment.monitor
+  return monitor and monitor.metric
 
 
 def _restored(built: build.Built, programs: Programs, checkpoints: Checkpoints,

@@ -22,14 +22,19 @@ _LONGEST = 500  # characters of a text that are shown
 
 
 def classification(outputs: Mapping[str, np.ndarray], inputs: Inputs | None,
-                   classes: Sequence[str] | None) -> 'dict[str, Figure]':
-  """Draws the confusion matrix, ROC (two classes), reliability, and worst mistakes.
+                   classes: Sequence[str] | None, *, threshold: float | None = None
+                   ) -> 'dict[str, Figure]':
+  """Draws the confusion matrix, two curves, reliability, and worst mistakes.
+
+  The curves are ROC and precision-recall, for two classes.
 
   Args:
-    outputs: `labels` `[n]`, `predictions` `[n]`, `probabilities` `[n, classes]`.
+    outputs: `labels` `[n]`, `predictions` `[n]`, `probabilities` `[n, classes]`; and
+      `weights` `[n]` if examples are weighted, in the curves and the reliability.
     inputs: rows `[k]` -> raw inputs `[k, ...]` of the split. Mistakes are shown if
       these are images `[k, height, width, 1 or 3]`, or have words.
     classes: names of the classes; None numbers them.
+    threshold: the probability of class 1 that is marked on the curves, or None.
 
   Returns:
     Title -> figure. Rows that are not finite are skipped. There are no figures without
@@ -42,14 +47,20 @@ def classification(outputs: Mapping[str, np.ndarray], inputs: Inputs | None,
   if not len(rows):
     return {}
   note = style.finite_note(len(rows), len(labels))
+  weights = np.asarray(outputs.get('weights', np.ones(len(labels))), np.float64)[rows]
   predictions = predictions[rows].astype(int)
   labels, scores = labels[rows], scores[rows]
   names = style.class_names(classes, scores.shape[-1])
   confidence = scores[np.arange(len(rows)), predictions]
   result = {'Confusion matrix': _confusion(labels, predictions, names, note)}
-  if len(names) == 2 and len(np.unique(labels)) == 2:
-    result['ROC curve'] = _roc(labels, scores[:, 1], names[1])
-  result['Reliability'] = _reliability(confidence, labels == predictions)
+  if threshold is not None:
+    result['Confusion matrix at the threshold'] = _confusion(
+      labels, (scores[:, 1] >= threshold).astype(int), names, note)
+  if len(names) == 2 and len(np.unique(labels[weights > 0])) == 2:
+    given = labels, scores[:, 1], weights, names[1], threshold
+    result['ROC curve'] = _roc(*given)
+    result['Precision and recall'] = _precision_recall(*given)
+  result['Reliability'] = _reliability(confidence, labels == predictions, weights)
   wrong = np.flatnonzero(labels != predictions)
   wrong = wrong[np.argsort(-confidence[wrong], kind='stable')][:MISTAKES]
   if len(wrong) and getattr(inputs, 'words', None):
@@ -64,7 +75,8 @@ def classification(outputs: Mapping[str, np.ndarray], inputs: Inputs | None,
   return result
 
 
-def calibration(confidence: np.ndarray, right: np.ndarray, bins: int = 15
+def calibration(confidence: np.ndarray, right: np.ndarray, bins: int = 15, *,
+                weights: np.ndarray | None = None
                 ) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
   """Compares confidence with accuracy.
 
@@ -74,17 +86,19 @@ def calibration(confidence: np.ndarray, right: np.ndarray, bins: int = 15
     confidence: probability of the predicted class, `[n]`.
     right: whether the prediction is right, bool `[n]`.
     bins: number of bins of equal width from 0 to 1; a bin includes its upper edge.
+    weights: weights of the examples, `[n]`; None for 1.
 
   Returns:
-    Expected calibration error; mean confidence, accuracy and count of each bin,
-    `[bins]`, with 0 for an empty bin.
+    Expected calibration error; mean confidence, accuracy and count (total weight) of
+    each bin, `[bins]`, with 0 for an empty bin.
   """
   edge = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-  counts = np.bincount(edge, minlength=bins)
-  some = np.maximum(counts, 1)
-  means = np.bincount(edge, weights=confidence, minlength=bins) / some
-  accuracy = np.bincount(edge, weights=right, minlength=bins) / some
-  error = float(np.sum(counts * np.abs(means - accuracy)) / max(len(confidence), 1))
+  weights = np.ones(len(edge)) if weights is None else weights
+  counts = np.bincount(edge, weights=weights, minlength=bins)
+  some = np.where(counts > 0, counts, 1.0)
+  means = np.bincount(edge, weights=weights * confidence, minlength=bins) / some
+  accuracy = np.bincount(edge, weights=weights * right, minlength=bins) / some
+  error = float(np.sum(counts * np.abs(means - accuracy)) / (counts.sum() or 1.0))
   return error, means, accuracy, counts
 
 
@@ -125,24 +139,65 @@ def _confusion(labels, predictions, names, note):
   return figure
 
 
-def _roc(labels, scores, positive):
+def _roc(labels, scores, weights, positive, threshold):
   from sklearn import metrics
 
-  false, true, _ = metrics.roc_curve(labels, scores)
+  false, true, cuts = metrics.roc_curve(
+    labels, scores, sample_weight=weights, drop_intermediate=threshold is None)
   area = metrics.auc(false, true)
-  keep = np.unique(np.linspace(0, len(false) - 1, style.POINTS).round().astype(int))
-  figure, axes = style.panel(style.NARROW, style.NARROW)
+  axes, figure = _unit_square('false positive rate', 'true positive rate')
   axes.plot([0, 1], [0, 1], **style.DASHED)
-  axes.plot(false[keep], true[keep], color=style.BLUE, linewidth=1.8)
-  axes.fill_between(false[keep], true[keep], color=style.BLUE, alpha=0.12, linewidth=0)
-  axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect='equal',
-           xlabel='false positive rate', ylabel='true positive rate')
+  _curve(axes, false, true)
+  # The cuts fall, from infinity on.
+  at = np.count_nonzero(cuts >= (threshold or 0)) - 1
+  _mark(axes, false[at], true[at], threshold)
   style.subtitle(axes, f'AUC {area:.4f}, positive: {style.shorten(positive, 18)}')
   return figure
 
 
-def _reliability(confidence, right, bins=15):
-  error, means, accuracy, counts = calibration(confidence, right, bins)
+def _precision_recall(labels, scores, weights, positive, threshold):
+  from sklearn import metrics
+
+  precision, recall, cuts = metrics.precision_recall_curve(
+    labels, scores, sample_weight=weights)
+  area = metrics.average_precision_score(labels, scores, sample_weight=weights)
+  prevalence = np.average(labels, weights=weights)
+  axes, figure = _unit_square('recall', 'precision')
+  axes.plot([0, 1], [prevalence] * 2, **style.DASHED)
+  _curve(axes, recall[::-1], precision[::-1], steps=True)
+  # The cuts rise; the last point of the curve, without predictions, has none.
+  at = np.searchsorted(cuts, threshold or 0)
+  _mark(axes, recall[at], precision[at], threshold)
+  style.subtitle(axes, f'average precision {area:.4f}, dashed: {prevalence:.4f} at '
+                 'random', f'positive: {style.shorten(positive, 18)}')
+  return figure
+
+
+def _unit_square(x, y):
+  figure, axes = style.panel(style.NARROW, style.NARROW)
+  axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect='equal',
+           xlabel=x, ylabel=y)
+  return axes, figure
+
+
+def _curve(axes, x, y, steps=False):
+  keep = np.unique(np.linspace(0, len(x) - 1, style.POINTS).round().astype(int))
+  axes.plot(x[keep], y[keep], color=style.BLUE, linewidth=1.8,
+            drawstyle='steps-pre' if steps else 'default')
+  axes.fill_between(x[keep], y[keep], color=style.BLUE, alpha=0.12, linewidth=0,
+                    step='pre' if steps else None)
+
+
+def _mark(axes, x, y, threshold):
+  if threshold is None:
+    return
+  axes.plot([x], [y], 'o', color=style.ORANGE, markersize=6)
+  axes.annotate(f'threshold {threshold:.3f}', (x, y), (0, -12), fontsize=8,
+                textcoords='offset points', ha='right' if x > 0.5 else 'left', va='top')
+
+
+def _reliability(confidence, right, weights, bins=15):
+  error, means, accuracy, counts = calibration(confidence, right, bins, weights=weights)
   some = counts > 0
   centers, wide = (np.arange(bins) + 0.5) / bins, 0.9 / bins
   figure = style.figure(style.NARROW, style.NARROW)
@@ -152,7 +207,8 @@ def _reliability(confidence, right, bins=15):
   upper.plot(means[some], accuracy[some], 'o', color=style.BLUE, markersize=3)
   upper.plot([0, 1], [0, 1], **style.DASHED)
   upper.set(xlim=(0, 1), ylim=(0, 1.03), ylabel='accuracy')
-  lower.bar(centers, counts / counts.sum(), width=wide, color=style.GREY, alpha=0.7)
+  lower.bar(centers, counts / (counts.sum() or 1.0), width=wide, color=style.GREY,
+            alpha=0.7)
   lower.set(xlabel='confidence', ylabel='fraction')
   style.subtitle(upper, f'expected calibration error {error:.4f}')
   return figure

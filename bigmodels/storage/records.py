@@ -1,9 +1,11 @@
-"""Files of records, one JSON object a line: `metrics.jsonl` and `utilization.jsonl`."""
+"""The records of a run: `metrics.jsonl`, `utilization.jsonl`, and `result.json`."""
 
+import contextlib
 import hashlib
 import json
 import os
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 from bigmodels.core import digests
@@ -95,3 +97,16 @@ def read_metrics(workdir: Workdir) -> list[dict[str, Any]]:
     return []
   lines = workdir.metrics.read_text(encoding='utf-8').splitlines()
   return [json.loads(line) for line in lines]
+
+
+def read_result(workdir: Workdir, say: Callable[[str], None]) -> dict[str, Any] | None:
+  """What `result.json` holds; None if there is none, or not as a run wrote it."""
+  if not workdir.result.exists():
+    return None
+  with contextlib.suppress(UserError):
+    result = workdir.read_json(workdir.result)
+    if isinstance(result, dict) and result.get('digest') == digests.of_json(
+      {name: value for name, value in result.items() if name != 'digest'}):
+      return result
+  say(f'{workdir.result} is not as a run wrote it, and is not used')
+  return None

@@ -2,19 +2,24 @@
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Literal
 
 import jax.numpy as jnp
 import numpy as np
 
 from bigmodels import losses, metrics, plots
 from bigmodels.core.errors import UserError, listed
+from bigmodels.core.from_run import FROM_RUN
+from bigmodels.tasks import imbalance
 from bigmodels.tasks.task import (
   Columns,
   Split,
   Task,
   apply,
+  check_weights,
+  example_weights,
   init,
   labels_of,
   masked_mean,
@@ -22,26 +27,45 @@ from bigmodels.tasks.task import (
 
 
 def classification(model, loss: Callable = losses.cross_entropy, *,
-                   smoothing: float = 0.0, test_time: tuple[Callable, ...] = (),
+                   smoothing: float = 0.0,
+                   class_weights: Literal['balanced'] | Mapping[str | int, float]
+                   | None = None,
+                   threshold: Literal['f1', 'balanced_accuracy', 'matthews'] | float
+                   | None = None, test_time: tuple[Callable, ...] = (),
                    test_time_weights: tuple[float, ...] = (),
-                   inputs: tuple[str, ...] = ('inputs',)) -> Task:
+                   inputs: tuple[str, ...] = ('inputs',),
+                   class_counts: Callable[[], Mapping[str, float]] = FROM_RUN) -> Task:
   """Predicts one of several classes for each example.
 
   Labels are class indices, `[batch]`, or float `[batch, classes]`, the fraction of each
   class in a mixed example. Accuracy is measured against the class of the largest
   fraction.
 
+  A column `weights` of the batch, float `[batch]`, weighs the examples in the loss and
+  in all metrics, in training and evaluations. `class_weights` weigh the loss alone, in
+  both: the loss is sum(weight * loss) / sum(weight) over the whole batch or split, and
+  the other metrics (`log_loss` among them) are those of the split as it is.
+
   Args:
     model: Linen module, `[batch, ...]` -> logits `[batch, classes]`; or `[batch, 1]`
       for two classes, where a positive logit means class 1.
     loss: (logits, labels) -> `[batch]`; see `losses`.
     smoothing: label smoothing in training, see `losses.cross_entropy`.
+    class_weights: weights of the classes in the loss. 'balanced' is n / (classes *
+      count) in the training split, as in scikit-learn; or a map of names or numbers of
+      classes, where those left out have weight 1. An example of several classes has
+      the mean of their weights.
+    threshold: for two classes, the probability of class 1 from which on a finished run
+      predicts it; `at_threshold` metrics are given beside those of the more likely
+      class. A metric's name chooses the threshold where the metric is best on a
+      validation split, after training; balanced accuracy is best where Youden's J is.
     test_time: test-time augmentations, functions of `inputs` `[batch, ...]` such as
       those of `data.test_time`. An evaluation makes a forward pass for each, and
       averages the logits.
     test_time_weights: weights of the augmentations in that mean; equal if left out.
     inputs: columns that the model is called with, in this order; `segments` is passed
       by name if the data has it.
+    class_counts: () -> class name -> its training examples; only for `class_weights`.
 
   Raises:
     ValueError: for settings that contradict each other.
@@ -56,6 +80,8 @@ def classification(model, loss: Callable = losses.cross_entropy, *,
     raise ValueError(f'test_time_weights: must be a number > 0 for each of the '
                      f'{len(test_time)} augmentations, got {weights}')
   columns = Columns(inputs, ('segments',))
+  of_class = imbalance.class_weights(class_weights, class_counts)
+  decision = imbalance.threshold(threshold)
 
   def logits_of(params, model_state, batch, key, train):
     logits, model_state = apply(
@@ -76,7 +102,7 @@ def classification(model, loss: Callable = losses.cross_entropy, *,
       logits = mean_logits(params, model_state, batch, key)
     else:
       logits, model_state = logits_of(params, model_state, batch, key, train)
-    labels, mask = labels_of(batch), batch['mask']
+    labels, example = labels_of(batch), example_weights(batch, columns)
     fractions = jnp.issubdtype(labels.dtype, jnp.floating)
     if labels.ndim != 1 + fractions:
       raise ValueError('classification needs labels [batch], or float [batch, '
@@ -87,16 +113,28 @@ def classification(model, loss: Callable = losses.cross_entropy, *,
     most_likely = jnp.argmax(labels, -1) if fractions else labels
     probabilities = losses.probabilities(logits)
     predictions = jnp.argmax(probabilities, -1)
-    value, mean = masked_mean(values, mask)
-    _, accuracy = masked_mean((predictions == most_likely).astype(jnp.float32), mask)
+    if decision and probabilities.shape[-1] != 2:
+      raise ValueError(f'threshold: is for two classes, must be None for '
+                       f'{probabilities.shape[-1]}, got {threshold!r}')
+    both = example
+    if of_class is not None:
+      if len(of_class) != probabilities.shape[-1]:
+        raise ValueError(f'class_weights: the data has {len(of_class)} classes, the '
+                         f'model gives {probabilities.shape[-1]}')
+      both = example * (labels @ of_class if fractions else jnp.take(of_class, labels))
+    value, mean = masked_mean(values, both)
+    right = (predictions == most_likely).astype(jnp.float32)
+    _, accuracy = masked_mean(right, example)
     outputs = {'labels': most_likely, 'predictions': predictions,
                'probabilities': probabilities}
+    if example is not batch['mask']:
+      outputs['weights'] = example
     return value, (model_state, {'loss': mean, 'accuracy': accuracy}, outputs)
 
   return Task(
     partial(init, model, columns), objective, columns.names,
     ('predictions', 'probabilities'), check, metrics.classification,
-    plots.classification)
+    plots.classification, threshold=decision)
 
 
 def _hint(dtype, shape: tuple[int, ...]) -> str:
@@ -117,6 +155,7 @@ def check(split: Split) -> None:
     UserError: also for a model with another number of classes.
   """
   name, classes, labels = split.name, split.classes, split.labels
+  check_weights(split)
   if classes is not None and len(classes) == 1:
     raise UserError(f'{name}: all {split.length:,} labels are of one class, '
                     f'{classes[0]!r}; classification needs two or more')
@@ -145,10 +184,17 @@ def _check_counts(split: Split, counts: np.ndarray) -> None:
   if of_class and int(of_class[2]) < len(classes) and not counts[int(of_class[2])]:
     raise UserError(f'--config.monitor.metric={split.monitor}: the split {name!r} has '
                     f'no example of the class {classes[int(of_class[2])]!r}; there is '
-                    f'{name}/{of_class[1]}')
+                    f'{name}/macro_{of_class[1]}')
   split.say(f'{name}: no example of {len(absent):,} of {len(classes):,} classes: '
             f'{listed(absent)}' + (
-              '' if name == 'train' else '; AUC has no value there'))
+              '' if name == 'train' else _undefined(np.count_nonzero(counts))))
+
+
+def _undefined(classes: int) -> str:
+  """Which metrics have no value for as many classes with examples."""
+  more = '' if classes > 1 else ', Matthews and kappa'
+  both = ', ' if more else ' and '
+  return f'; ROC AUC{both}average precision{more} have no value there'
 
 
 def _check_fractions(name: str, labels: np.ndarray) -> None:

@@ -12,6 +12,8 @@ from bigmodels.tasks.task import (
   Split,
   Task,
   apply,
+  check_weights,
+  example_weights,
   init,
   labels_of,
   masked_mean,
@@ -24,7 +26,8 @@ def regression(model, loss: Callable = losses.squared_error, *, target_mean, tar
 
   The model's output is multiplied by `target_std`, and `target_mean` is added, so that
   it starts in the range of the targets. Metrics and outputs are in the targets' own
-  units; the loss is in units of `target_std`.
+  units; the loss is in units of `target_std`. A column `weights` of the batch, float
+  `[batch]`, weighs the examples in the loss and in all metrics.
 
   Args:
     model: Linen module, `[batch, ...]` -> `[batch, targets]`.
@@ -51,8 +54,11 @@ def regression(model, loss: Callable = losses.squared_error, *, target_mean, tar
         raise ValueError(f'regression: {name} has the shape {value.shape}, the targets '
                          f'are {targets.shape}')
     values = loss(output, (targets - mean) / std)
-    value, total = masked_mean(values, batch['mask'])
+    weights = example_weights(batch, columns)
+    value, total = masked_mean(values, weights)
     outputs = {'targets': targets, 'predictions': output * std + mean}
+    if weights is not batch['mask']:
+      outputs['weights'] = weights
     return value, (model_state, {'loss': total}, outputs)
 
   return Task(partial(init, model, columns), objective, columns.names,
@@ -60,7 +66,12 @@ def regression(model, loss: Callable = losses.squared_error, *, target_mean, tar
 
 
 def check(split: Split) -> None:
-  """Prints which targets are constant in a split, so that R2 is undefined."""
+  """Prints which targets are constant in a split, so that R2 is undefined.
+
+  Raises:
+    UserError: for weights of examples that cannot be used.
+  """
+  check_weights(split)
   if split.labels is None or not len(split.labels):
     return
   targets = np.asarray(split.labels).reshape(len(split.labels), -1)

@@ -22,7 +22,8 @@ class Task(NamedTuple):
   Attributes:
     init: (key, batch) -> params, model_state.
     loss: (params, model_state, batch, key, train) -> loss, (model_state, metrics,
-      outputs). The loss is the mean over unmasked examples. `metrics` maps names to
+      outputs). The loss is a mean over what `metrics['loss'].count` counts, such as
+      unmasked examples. `metrics` maps names to
       `metrics.Metric`s; 'loss' is a `metrics.Mean`. `outputs` maps names to arrays
       `[batch, ...]`.
     inputs: columns of a batch that the model is called with.
@@ -34,6 +35,8 @@ class Task(NamedTuple):
       title -> figure.
     snapshot: (outputs of a split) -> name -> array, saved at each evaluation for the
       report. `plots` then takes `snapshots`, step -> snapshot.
+    threshold: the decision between two classes; see `Threshold`. `plots` then takes
+      `threshold`, a number or None.
     generate: (params, model_state, prompts: list of texts, key, `decoding.Settings`)
       -> for each prompt its continuation, and the number of tokens in it.
     answers: (name -> outputs `[n, ...]` of `predictions`) -> name -> `n` values to
@@ -50,9 +53,28 @@ class Task(NamedTuple):
   summarize: Callable[..., dict[str, float]] | None = None
   plots: Callable[..., dict[str, Any]] | None = None
   snapshot: Callable[..., dict[str, np.ndarray]] | None = None
+  threshold: 'Threshold | None' = None
   generate: Callable[..., list[tuple[str, int]]] | None = None
   answers: Callable[..., dict[str, list]] | None = None
   samples: Callable[..., dict[str, Any]] | None = None
+
+
+class Threshold(NamedTuple):
+  """How two classes are told apart by the probability of the second.
+
+  Attributes:
+    by: the metric that the threshold maximizes on a validation split, after training;
+      or the threshold itself.
+    choose: (outputs of that split) -> the threshold, from 0 to 1, and the value of the
+      metric there; None if it is undefined.
+    decide: (outputs, threshold) -> predictions `[n]`.
+    summarize: (outputs of a split, threshold) -> name -> number.
+  """
+
+  by: str | float
+  choose: Callable[..., tuple[float, float] | None]
+  decide: Callable[..., np.ndarray]
+  summarize: Callable[..., dict[str, float]]
 
 
 class Split(NamedTuple):
@@ -64,8 +86,9 @@ class Split(NamedTuple):
     classes: the classes of the labels, or None.
     named: whether `classes` are names; otherwise they are numbers.
     labels: `[length, ...]`; None if there are none, or they are not in memory.
+    weights: the column `weights` `[length, ...]`, or None likewise.
     outputs: shapes of the outputs of an evaluation; empty for 'train'.
-    monitor: the metric that selects the best checkpoint, such as 'test/f1', or None.
+    monitor: the metric that selects the best checkpoint, such as 'test/loss', or None.
     say: prints a line.
   """
 
@@ -74,6 +97,7 @@ class Split(NamedTuple):
   classes: tuple[str, ...] | None
   named: bool
   labels: np.ndarray | None
+  weights: np.ndarray | None
   outputs: dict[str, jax.ShapeDtypeStruct]
   monitor: str | None
   say: Callable[[str], None]
@@ -202,8 +226,52 @@ def zero_masked(values: jax.Array, mask: jax.Array) -> jax.Array:
   return jnp.where(kept, values, jnp.zeros_like(values))
 
 
+def example_weights(batch, columns: Columns) -> jax.Array:
+  """The weight of each example, float32 `[batch]`: 0 where it is masked.
+
+  Args:
+    batch: column -> `[batch, ...]`, with `mask` `[batch]`; the weights are its column
+      `weights` `[batch]`, or 1.
+    columns: the columns of the model; `weights` among them are not weights of examples.
+
+  Raises:
+    ValueError: for weights of another shape.
+  """
+  mask = batch['mask']
+  if 'weights' not in batch or 'weights' in columns.names:
+    return mask
+  weights = batch['weights']
+  if weights.shape != mask.shape:
+    raise ValueError(f"the column 'weights' must be a number for each example, "
+                     f'{mask.shape}, got {weights.shape}')
+  return zero_masked(weights.astype(jnp.float32), mask)
+
+
+def check_weights(split: Split) -> None:
+  """Refuses weights of examples that cannot be used, and prints their range.
+
+  Raises:
+    UserError: for a negative weight, or none above 0.
+  """
+  weights = split.weights
+  if weights is None or weights.ndim != 1 or not len(weights):
+    return
+  if (weights < 0).any():
+    row = int(np.argmax(weights < 0))
+    raise UserError(f'{split.name}: weights[{row}] is {weights[row]}: weights of '
+                    'examples must be >= 0')
+  if not (weights > 0).any():
+    raise UserError(f'{split.name}: all {len(weights):,} weights of examples are 0')
+  split.say(f'{split.name}: examples are weighted by the column weights, from '
+            f'{weights.min():g} to {weights.max():g}')
+
+
 def masked_mean(values: jax.Array, mask: jax.Array) -> tuple[jax.Array, Mean]:
-  """Mean of `[batch]` values where the mask `[batch]` is 1, and the sums behind it.
+  """Mean of `[batch]` values weighted by the mask, and the sums behind it.
+
+  Args:
+    values: a number for each example.
+    mask: `[batch]`, 0 where an example does not count; or weights of the examples.
 
   Raises:
     ValueError: for values of another shape, which would be broadcast.
@@ -211,9 +279,9 @@ def masked_mean(values: jax.Array, mask: jax.Array) -> tuple[jax.Array, Mean]:
   if values.shape != mask.shape:
     raise ValueError(f'a loss must be one number for each example, {mask.shape}, got '
                      f'{values.shape}')
-  total = jnp.sum(jnp.where(mask > 0, values, 0.0))
+  total = jnp.sum(jnp.where(mask > 0, values * mask, 0.0))
   count = jnp.sum(mask)
-  return total / jnp.maximum(count, 1.0), Mean(total, count)
+  return total / jnp.where(count > 0, count, 1.0), Mean(total, count)
 
 
 def token_weights(batch) -> jax.Array:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import flax.linen as nn
+import numpy as np
 
 from bigmodels.config import Experiment, tree
 from bigmodels.core.errors import UserError, as_user_error, nearest
@@ -186,5 +187,13 @@ def check_task(built: Built, outputs: dict[str, dict],
     dataset = loader.dataset
     built.task.check(Split(
       name, dataset.length, dataset.classes, dataset.named,
-      None if dataset.shapes_only else loader.labels, outputs.get(name, {}),
-      monitor.metric if monitor else None, say))
+      None if dataset.shapes_only else loader.labels, _weights(dataset),
+      outputs.get(name, {}), monitor.metric if monitor else None, say))
+
+
+def _weights(dataset: Dataset) -> np.ndarray | None:
+  """The column `weights` of a split that is in memory, or None."""
+  if dataset.shapes_only or not batches.fits(dataset) or (
+    'weights' not in dataset.read(np.zeros(1, int))):
+    return None
+  return np.asarray(dataset.load()['weights'])

@@ -47,7 +47,8 @@ def number_of_batches(loader: Loader) -> int:
 
 
 def evaluate(built: Built, programs: Programs, name: str, state: Any,
-             most: int | None = None) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+             most: int | None = None, threshold: float | None = None
+             ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
   """Evaluates every example of a split exactly once.
 
   Args:
@@ -56,6 +57,8 @@ def evaluate(built: Built, programs: Programs, name: str, state: Any,
     name: of the split.
     state: to evaluate.
     most: batches to look at; None for all.
+    threshold: of the run, for metrics of its predictions; None for one that the
+      experiment sets, if any.
 
   Returns:
     flat name -> value, such as `test/accuracy`; and the outputs of all examples that
@@ -78,6 +81,11 @@ def evaluate(built: Built, programs: Programs, name: str, state: Any,
     for key, value in (built.task.summarize(outputs) if built.task.summarize else {}
                        ).items():
       summary |= _flat(key, value)
+    if threshold is None and built.task.threshold and (
+      not isinstance(built.task.threshold.by, str)):
+      threshold = built.task.threshold.by
+    if threshold is not None:
+      summary |= built.task.threshold.summarize(outputs, threshold)
   found = summary | values_of(metrics) | summary
   return {f'{name}/{key}': value for key, value in found.items()}, (
     {**outputs, 'row': rows})

@@ -20,6 +20,7 @@ import numpy as np
 from bigmodels.core.errors import UserError
 from bigmodels.distributed.processes import ProcessGroup
 from bigmodels.learners import Signal
+from bigmodels.logs.values import line
 from bigmodels.logs.writers import Writers
 from bigmodels.storage.checkpoint import Checkpoints
 from bigmodels.storage.fingerprint import fingerprint
@@ -200,8 +201,9 @@ class Loop:
       progress.waited += 1
       if experiment.monitor.patience and progress.waited >= experiment.monitor.patience:
         progress.done = 'patience'
-    self.writers.say(_line(progress.step, record, best=(
-      experiment.monitor is not None and progress.best_step == progress.step)))
+    metric = experiment.monitor and experiment.monitor.metric
+    best = ' (best)' if metric and progress.best_step == progress.step else ''
+    self.writers.say(f'step {progress.step:,}: {line(record, metric)}{best}')
     if value is not None:
       sign = 1.0 if experiment.monitor.goal == 'min' else -1.0
       signal = jax.tree.map(
@@ -280,9 +282,3 @@ def copies(tree: Any) -> list[int]:
   # `addressable_data(i)` of a replicated array is the first copy, whatever i.
   return [int(fingerprint([leaf.addressable_shards[i].data for leaf in whole]))
           for i in range(len(whole[0].addressable_shards))]
-
-
-def _line(step: int, record: dict[str, Any], *, best: bool) -> str:
-  """An evaluation in a line, without the metrics of each class."""
-  shown = [f'{k} {np.mean(v):.4f}' for k, v in record.items() if k.count('/') == 1]
-  return f'step {step:,}: ' + ', '.join(shown) + (' (best)' if best else '')

@@ -21,8 +21,9 @@ from bigmodels.hardware import devices
 from bigmodels.parallel import layout as layouts
 from bigmodels.parallel.layout import Layout
 from bigmodels.parallel.sharding import MeshShape
+from bigmodels.storage.records import read_result
 from bigmodels.storage.workdir import StoredData, Workdir, best_of_run
-from bigmodels.training import build, initialize
+from bigmodels.training import build, initialize, thresholds
 from bigmodels.training.build import Built
 from bigmodels.training.compile import trace
 from bigmodels.training.runs import Run
@@ -115,10 +116,12 @@ def open_run(workdir: Workdir, layout: Layout, access: Access, *,
     build.check_task(built, traced.output_shapes, access.say)
   step, carry = best_of_run(workdir, traced.carry, access.say)
   access.say(f'step {step:,} of {workdir.path}, the best checkpoint')
+  threshold = built.task.threshold and thresholds.kept(
+    built, read_result(workdir, access.say), step, access.say)
   reopen = functools.partial(open_run, workdir, layout, access._replace(
     say=lambda line: None), resolved=resolved)
   return Run(resolved, workdir.path, built, traced, carry.state, step, reopen,
-             access.say)
+             threshold, access.say)
 
 
 def initialized(resolved: Resolved, layout: Layout, access: Access) -> Run:

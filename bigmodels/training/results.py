@@ -1,6 +1,5 @@
 """The results of a run: `result.json` for programs, the report for people."""
 
-import contextlib
 import pathlib
 import subprocess
 from collections.abc import Callable
@@ -14,35 +13,23 @@ import optax
 import bigmodels
 from bigmodels.config import config_file, resolving
 from bigmodels.core import digests
-from bigmodels.core.errors import UserError, message_of
+from bigmodels.core.errors import message_of
 from bigmodels.learners import State
 from bigmodels.logs import report
-from bigmodels.logs.values import mean
+from bigmodels.logs.values import line
 from bigmodels.plots import Inputs, Table
 from bigmodels.storage import snapshots
-from bigmodels.storage.records import read_metrics
+from bigmodels.storage.records import read_metrics, read_result
 from bigmodels.storage.workdir import Workdir
+from bigmodels.training import thresholds
 from bigmodels.training.build import Built
 from bigmodels.training.evaluation import evaluate
 from bigmodels.training.loop import Loop
 
 
-def read(workdir: Workdir, say: Callable[[str], None]) -> dict[str, Any] | None:
-  """What `result.json` holds; None if there is none, or not as a run wrote it."""
-  if not workdir.result.exists():
-    return None
-  with contextlib.suppress(UserError):
-    result = workdir.read_json(workdir.result)
-    if isinstance(result, dict) and result.get('digest') == digests.of_json(
-      {name: value for name, value in result.items() if name != 'digest'}):
-      return result
-  say(f'{workdir.result} is not as a run wrote it, and is not used')
-  return None
-
-
 def finished(workdir: Workdir, say: Callable[[str], None]) -> dict[str, Any] | None:
   """The result of a finished run, or None."""
-  result = read(workdir, say)
+  result = read_result(workdir, say)
   return result if result and result['status'] == 'finished' else None
 
 
@@ -58,14 +45,19 @@ def write(workdir: Workdir, resolved: resolving.Resolved, loop: Loop, state: Sta
     device: what it ran on, in words.
   """
   built, progress, main = loop.built, loop.progress, loop.group.main
-  metrics, plots = dict(progress.metrics), {}
+  metrics, plots, chosen = dict(progress.metrics), {}, None
   if progress.done:
+    chosen = thresholds.choose(
+      built, loop.programs, state, progress.best_step, loop.group.say)
+    threshold = chosen and chosen['value']
     for name in built.evals:
-      found, outputs = evaluate(built, loop.programs, name, state)
+      found, outputs = evaluate(built, loop.programs, name, state, threshold=threshold)
       metrics |= found
       if main and built.task.plots:
         more = {} if built.task.snapshot is None else {'snapshots': snapshots.read(
           workdir, name, progress.step, loop.group.say)}
+        if built.task.threshold:
+          more['threshold'] = threshold
         plots[name] = plots_of(built, name, outputs, loop.group.say,
                                state if loop.group.count == 1 else None, **more)
   if not main:
@@ -81,6 +73,7 @@ def write(workdir: Workdir, resolved: resolving.Resolved, loop: Loop, state: Sta
     'epochs': examples / built.train.order.length,
     'best_step': progress.best_step,
     'metrics': metrics,
+    'threshold': chosen,
     'train_seconds': seconds['train'],
     'evaluate_seconds': seconds['evaluate'],
     'checkpoint_seconds': seconds['checkpoint'],
@@ -184,13 +177,15 @@ def _own_version() -> str:
   return f'{bigmodels.__version__}+{commit}' if commit else bigmodels.__version__
 
 
-def headline(result: dict[str, Any]) -> str:
-  """A result in a line; of a metric for each member, the mean."""
-  means = {k: mean(v) for k, v in result['metrics'].items()
-           if k.count('/') == 1 and not k.startswith('train/')}
-  shown = [f'{k} {v:.4f}' for k, v in means.items() if v is not None]
+def headline(result: dict[str, Any], monitor: str | None) -> str:
+  """A result in a line; of a metric for each member, the mean.
+
+  Args:
+    result: as written to `result.json`.
+    monitor: the monitored metric.
+  """
   return (f'step {result["step"]:,}, best {result["best_step"]:,}: '
-          + ', '.join(shown)
+          + line(result['metrics'], monitor)
           + f'; trained {result["train_seconds"]:.1f} s at '
           f'{result["examples_per_second"]:,.0f} examples/s, '
           f'{result["utilization"]["train_fraction"]:.0%} of the time')

@@ -1,8 +1,8 @@
 """What a run supplies to its configs by name: what only the opened data knows.
 
-An argument of a model, task, optimizer or transform that is required and not given, and
-has one of the names in `NAMES`, is supplied when the run is built; see
-`config.tree.complete`. So no experiment repeats what its data says.
+An argument of a model, task, optimizer or transform that is required (or `FROM_RUN` by
+default) and not given, and has one of the names in `NAMES`, is supplied when the run is
+built; see `config.tree.complete`. So no experiment repeats what its data says.
 """
 
 import functools
@@ -27,6 +27,7 @@ NAMES: dict[str, tuple[str, str]] = {
   'whitening': ('filters that whiten patches of the inputs', 'images'),
   'target_mean': ('the mean of the labels by target', 'labelled'),
   'target_std': ('the standard deviation of the labels by target', 'labelled'),
+  'class_counts': ('() -> the training examples of each class, by name', 'any'),
   'examples': ('n -> the first n raw inputs', 'in a column `inputs`'),
   'open_run': ('path -> the finished `Run` there', 'any'),
   'environment': ('what agents act in', 'data.Episodes of one'),
@@ -60,11 +61,15 @@ def supplied(train: Dataset, context: DataContext, steps: int
     return context.keep(
       'targets', lambda: statistics.target_statistics(examples))[index]
 
+  def class_counts():
+    return context.keep('class counts', lambda: statistics.class_counts(train))
+
   def first_inputs(count):
     return train.read(np.arange(min(count, train.length)))['inputs']
 
   found: dict[str, Callable[[], Any]] = {
-    'steps': lambda: steps, 'open_run': lambda: context.open_run}
+    'steps': lambda: steps, 'open_run': lambda: context.open_run,
+    'class_counts': lambda: class_counts}
   if 'inputs' in columns:
     found |= {
       'mean': lambda: inputs(0), 'std': lambda: inputs(1),

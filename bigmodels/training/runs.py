@@ -47,6 +47,8 @@ class Run:
     step: of the checkpoint.
     reopen: (with_data=..., or evals=...) -> the same run with its data, or with
       evaluations of other data; see `opening.open_run`.
+    threshold: the probability of class 1 from which on `predict` answers with it; None
+      if the answer is the more likely class, as without `threshold` of the task.
     say: prints a line about what is read for a prediction.
   """
 
@@ -57,6 +59,7 @@ class Run:
   state: State
   step: int
   reopen: Callable[[], 'Run'] | None = None
+  threshold: float | None = None
   say: Callable[[str], None] = print
 
   @property
@@ -120,8 +123,9 @@ class Run:
         left out, they are 0 for the 'pad' tokens at the end of a row, 1 for the others.
 
     Returns:
-      name -> `[n, ...]`: of a classifier `predictions` `[n]` and `probabilities` `[n,
-      classes]`, of a regression `predictions` `[n, targets]`.
+      name -> `[n, ...]`: of a classifier `predictions` `[n]`, by the run's `threshold`
+      if it has one, and `probabilities` `[n, classes]`; of a regression `predictions`
+      `[n, targets]`.
 
     Raises:
       UserError: for examples that do not fit the run, or a task without predictions.
@@ -136,8 +140,8 @@ class Run:
       return {name: np.concatenate([part.outputs[name] for part in parts])
               for name in parts[0].outputs}
     columns = self._columns(inputs, columns)
-    return query.outputs(self._predict, columns, self._batch_size(
-      query.length(columns)))
+    return self.decided(query.outputs(self._predict, columns, self._batch_size(
+      query.length(columns))))
 
   def predictions(self, paths: Sequence[os.PathLike], first: int = 0
                   ) -> Iterator[query.Predicted]:
@@ -152,7 +156,8 @@ class Run:
     """
     self.check_predicts()
     examples = self.reader.examples([*map(pathlib.Path, paths)], labels=False)
-    return query.stream(self._predict, examples, first, self._batch_size)
+    for part in query.stream(self._predict, examples, first, self._batch_size):
+      yield part._replace(outputs=self.decided(part.outputs))
 
   def check_predicts(self) -> None:
     """Refuses a run whose task predicts nothing for single inputs.
@@ -162,6 +167,13 @@ class Run:
     """
     if not self.built.task.predictions:
       raise UserError(f'{self._task}, which has no predictions for single inputs')
+
+  def decided(self, outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Outputs with `predictions` by the `threshold` of the run, if it has one."""
+    if self.threshold is None:
+      return outputs
+    return {**outputs, 'predictions': self.built.task.threshold.decide(
+      outputs, self.threshold)}
 
   def evaluate(self, *splits: str, data: os.PathLike | Sequence[os.PathLike] = ()
                ) -> dict[str, Any]:
@@ -203,7 +215,7 @@ class Run:
     outputs: dict[str, dict[str, np.ndarray]] = {}
     for name in splits or run.built.evals:
       metrics, outputs[name] = evaluation.evaluate(
-        run.built, run._evaluations, name, self.state)
+        run.built, run._evaluations, name, self.state, threshold=self.threshold)
       found |= metrics
     return found, outputs, run
 

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from bigmodels import plots
-from bigmodels.logs import report
+from bigmodels.logs import report, values
 
 VOID = {'meta', 'img', 'br', 'hr', 'link'}
 
@@ -155,7 +155,7 @@ def test_values_that_cannot_be_drawn_are_skipped(tmp_path, value):
 def test_headlines_are_the_monitored_metric_and_the_first_ones(monitor, expected):
   metrics = ['train/loss', 'test/loss', 'test/length', 'test/f1/1', 'test/return',
              'valid/loss', 'valid/accuracy', 'other/loss']
-  assert report._headlines(dict.fromkeys(metrics, 1.0), monitor) == expected
+  assert values.leading(metrics, monitor)[:4] == expected
 
 
 @pytest.mark.parametrize('records', [

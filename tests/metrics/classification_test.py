@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as scikit
 
-from bigmodels import metrics
+from bigmodels import metrics, plots
 
 
 def outputs(n, classes, seed=0, absent=()):
@@ -35,7 +35,8 @@ def test_each_class_and_macro_equal_scikit_learn(classes):
   assert result['accuracy'] == scikit.accuracy_score(labels, predictions)
   for name, score in (('precision', scikit.precision_score),
                       ('recall', scikit.recall_score), ('f1', scikit.f1_score)):
-    assert result[name] == pytest.approx(score(labels, predictions, average='macro'))
+    assert result[f'macro_{name}'] == pytest.approx(
+      score(labels, predictions, average='macro'))
     each = score(labels, predictions, average=None)
     assert [result[f'{name}/{c}'] for c in range(classes)] == pytest.approx(each)
 
@@ -49,8 +50,8 @@ def test_precision_recall_and_f1_by_hand():
   assert result['precision/0'] == pytest.approx(2 / 3)
   assert result['recall/1'] == pytest.approx(1 / 2)
   assert result['f1/2'] == 1
-  assert result['precision'] == pytest.approx((2 / 3 + 1 / 2 + 1) / 3)
-  assert result['auc'] == pytest.approx(0.5)  # the same score for all
+  assert result['macro_precision'] == pytest.approx((2 / 3 + 1 / 2 + 1) / 3)
+  assert result['roc_auc'] == pytest.approx(0.5)  # the same score for all
 
 
 def test_binary_auc_counts_pairs_in_the_right_order():
@@ -58,7 +59,7 @@ def test_binary_auc_counts_pairs_in_the_right_order():
   out['probabilities'] = np.round(out['probabilities'], 1)  # with ties
   scores, labels = out['probabilities'][:, 1], out['labels']
   expected = area(scores[labels == 1], scores[labels == 0])
-  assert metrics.classification(out)['auc'] == pytest.approx(expected)
+  assert metrics.classification(out)['roc_auc'] == pytest.approx(expected)
   assert 0.5 < expected < 1
 
 
@@ -68,7 +69,7 @@ def test_auc_of_many_classes_is_the_mean_of_one_against_the_rest():
   scores /= scores.sum(-1, keepdims=True)
   expected = np.mean([area(scores[labels == c, c], scores[labels != c, c])
                       for c in range(4)])
-  assert metrics.classification(out)['auc'] == pytest.approx(expected)
+  assert metrics.classification(out)['roc_auc'] == pytest.approx(expected)
 
 
 def test_an_absent_class_leaves_auc_out_and_counts_as_nothing():
@@ -76,10 +77,10 @@ def test_an_absent_class_leaves_auc_out_and_counts_as_nothing():
   labels, predictions = out['labels'], out['predictions']
   assert 2 in predictions
   result = metrics.classification(out)
-  assert 'auc' not in result
+  assert 'roc_auc' not in result
   expected = scikit.recall_score(labels, predictions, labels=range(4),
                                  average='macro', zero_division=0)
-  assert result['recall'] == pytest.approx(expected)
+  assert result['macro_recall'] == pytest.approx(expected)
   assert result['recall/2'] == result['precision/2'] == result['f1/2'] == 0
 
 
@@ -89,7 +90,7 @@ def test_a_class_neither_present_nor_predicted_does_not_count():
   result = metrics.classification(out)
   assert result['accuracy'] == result['f1/0'] == result['f1/2'] == 1
   assert result['f1/1'] == 0
-  assert result['f1'] == result['recall'] == result['precision'] == 1
+  assert result['macro_f1'] == result['macro_recall'] == result['macro_precision'] == 1
 
 
 # Macro values by hand, as fractions of true and predicted examples of each class.
@@ -110,9 +111,9 @@ def test_macro_averages_by_hand(labels, predictions, classes, precision, recall,
   result = metrics.classification({
     'labels': np.array(labels), 'predictions': np.array(predictions),
     'probabilities': np.full((len(labels), classes), 1 / classes, np.float32)})
-  assert result['precision'] == pytest.approx(precision)
-  assert result['recall'] == pytest.approx(recall)
-  assert result['f1'] == pytest.approx(f1)
+  assert result['macro_precision'] == pytest.approx(precision)
+  assert result['macro_recall'] == pytest.approx(recall)
+  assert result['macro_f1'] == pytest.approx(f1)
 
 
 @pytest.mark.filterwarnings('ignore:y_pred contains classes not in y_true',
@@ -134,17 +135,18 @@ def test_small_splits_equal_scikit_learn(seed):
   occurring = np.union1d(labels, predictions)
   for name, score in (('precision', scikit.precision_score),
                       ('recall', scikit.recall_score), ('f1', scikit.f1_score)):
-    assert result[name] == pytest.approx(score(labels, predictions, average='macro'))
+    assert result[f'macro_{name}'] == pytest.approx(
+      score(labels, predictions, average='macro'))
     values = score(labels, predictions, average=None)
     each = dict(zip(occurring, values, strict=True))
     for c in range(classes):
       assert result[f'{name}/{c}'] == pytest.approx(each.get(c, 0))
   present = np.unique(labels)
   if len(present) < classes:
-    assert 'auc' not in result
+    assert 'roc_auc' not in result
   else:
     areas = [area(scores[labels == c, c], scores[labels != c, c]) for c in present]
-    assert result['auc'] == pytest.approx(np.mean(areas))
+    assert result['roc_auc'] == pytest.approx(np.mean(areas))
   recalls = [result[f'recall/{c}'] for c in present]
   assert np.mean(recalls) == pytest.approx(
     scikit.balanced_accuracy_score(labels, predictions))
@@ -152,12 +154,112 @@ def test_small_splits_equal_scikit_learn(seed):
 
 @pytest.mark.parametrize('classes', [2, 3])
 @pytest.mark.parametrize('bad', [np.nan, np.inf])
-def test_probabilities_not_finite_leave_only_auc_out(classes, bad):
+def test_probabilities_not_finite_leave_only_metrics_of_predictions(classes, bad):
   out = outputs(30, classes)
   good = metrics.classification(out)
   out['probabilities'][3] = bad
-  assert good.pop('auc') > 0
+  for name in ('roc_auc', 'average_precision', 'log_loss', 'brier',
+               'calibration_error'):
+    assert good.pop(name) > 0
   assert metrics.classification(out) == good
+
+
+@pytest.mark.parametrize('weighted', [False, True])
+@pytest.mark.parametrize('classes', [2, 3, 12])
+@pytest.mark.parametrize('seed', range(5))
+def test_every_metric_equals_scikit_learn(classes, weighted, seed):
+  out = outputs(90, classes, seed)
+  labels, predictions = out['labels'], out['predictions']
+  scores = out['probabilities'].astype(np.float64)
+  scores /= scores.sum(-1, keepdims=True)
+  weights = np.random.default_rng(seed).uniform(0.1, 3, 90) if weighted else None
+  given = {'sample_weight': weights}
+  result = metrics.classification(out | ({'weights': weights} if weighted else {}))
+  hot = np.eye(classes)[labels][:, 1:] if classes == 2 else np.eye(classes)[labels]
+  ranked = scores[:, 1:] if classes == 2 else scores
+  expected = {
+    'accuracy': scikit.accuracy_score(labels, predictions, **given),
+    'balanced_accuracy': scikit.balanced_accuracy_score(labels, predictions, **given),
+    'matthews': scikit.matthews_corrcoef(labels, predictions, **given),
+    'cohen_kappa': scikit.cohen_kappa_score(labels, predictions, **given),
+    'macro_f1': scikit.f1_score(labels, predictions, average='macro', **given),
+    'roc_auc': scikit.roc_auc_score(hot, ranked, **given),
+    'average_precision': scikit.average_precision_score(hot, ranked, **given),
+    'log_loss': scikit.log_loss(labels, scores, labels=range(classes), **given),
+    'brier': np.average(
+      np.sum((scores - np.eye(classes)[labels])**2, -1) / (1 + (classes == 2)),
+      weights=weights)}
+  if classes >= 10:
+    expected['top5_accuracy'] = scikit.top_k_accuracy_score(
+      labels, scores, k=5, **given)
+  found = {name: result[name] for name in result if '/' not in name}
+  for name in ('calibration_error', 'macro_recall', 'macro_precision'):  # see others
+    del found[name]
+  assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_brier_of_two_classes_equals_scikit_learn():
+  out = outputs(50, 2)
+  assert metrics.classification(out)['brier'] == pytest.approx(
+    scikit.brier_score_loss(out['labels'], out['probabilities'][:, 1]))
+
+
+def test_weights_are_repetitions_and_0_leaves_an_example_out():
+  out = outputs(60, 3)
+  times = np.random.default_rng(0).integers(0, 3, 60)
+  repeated = {name: np.repeat(x, times, 0) for name, x in out.items()}
+  assert metrics.classification(out | {'weights': times}) == pytest.approx(
+    metrics.classification(repeated))
+  assert metrics.classification(out | {'weights': np.zeros(60)}) == {}
+
+
+def test_ties_in_top_5_accuracy_go_to_the_lower_class_as_in_predictions():
+  result = metrics.classification({
+    'labels': np.array([4, 5]), 'predictions': np.array([0, 0]),
+    'probabilities': np.full((2, 10), 0.1, np.float32)})
+  assert result['top5_accuracy'] == 0.5
+
+
+def test_calibration_error_equals_that_of_the_plot():
+  out = outputs(500, 3)
+  confidence = out['probabilities'][np.arange(500), out['predictions']]
+  error, *_ = plots.calibration(confidence, out['labels'] == out['predictions'])
+  assert metrics.classification(out)['calibration_error'] == pytest.approx(
+    error, abs=1e-6)
+
+
+def test_metrics_without_a_value_are_left_out():
+  one = metrics.classification({
+    'labels': np.array([1, 1]), 'predictions': np.array([0, 1]),
+    'probabilities': np.array([[0.6, 0.4], [0.3, 0.7]], np.float32)})
+  for name in ('roc_auc', 'average_precision', 'matthews', 'cohen_kappa',
+               'top5_accuracy'):
+    assert name not in one
+  constant = metrics.classification({
+    'labels': np.array([0, 1, 1]), 'predictions': np.array([1, 1, 1]),
+    'probabilities': np.array([[0.4, 0.6]] * 3, np.float32)})
+  assert constant['matthews'] == constant['cohen_kappa'] == 0  # as in scikit-learn
+
+
+def test_a_probability_of_0_has_a_finite_log_loss():
+  result = metrics.classification({
+    'labels': np.array([0, 1]), 'predictions': np.array([0, 0]),
+    'probabilities': np.array([[1, 0], [1, 0]], np.float32)})
+  assert result['log_loss'] == pytest.approx(-np.log(2**-23) / 2, rel=1e-6)
+
+
+@pytest.mark.parametrize('threshold', [0.2, 0.5, 0.9])
+def test_metrics_at_a_threshold_equal_scikit_learn(threshold):
+  out = outputs(80, 2)
+  above = out['probabilities'][:, 1] >= threshold
+  expected = {
+    'f1': scikit.f1_score, 'precision': scikit.precision_score,
+    'recall': scikit.recall_score, 'accuracy': scikit.accuracy_score,
+    'balanced_accuracy': scikit.balanced_accuracy_score,
+    'matthews': scikit.matthews_corrcoef}
+  assert metrics.at_threshold(out, threshold) == pytest.approx({
+    f'{name}_at_threshold': score(out['labels'], above)
+    for name, score in expected.items()})
 
 
 def test_classification_leaves_its_arguments_alone():

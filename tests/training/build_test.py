@@ -81,18 +81,23 @@ ALL = ('a', 'b', 'c')
   ([0, 1], [1, 0], ('a', 'b'), []),
   ([0, 1, 2], [2, 1, 0], ALL, []),
   ([0, 1, 2], [0, 2], ALL,
-   ['test: no example of 1 of 3 classes: b; AUC has no value there']),
+   ['test: no example of 1 of 3 classes: b; ROC AUC and average '
+    'precision have no value there']),
   ([0, 1, 2], [1, 1], ALL,
-   ['test: no example of 2 of 3 classes: a, c; AUC has no value there']),
+   ['test: no example of 2 of 3 classes: a, c; ROC AUC, average precision, Matthews '
+    'and kappa have no value there']),
   ([0, 1, 1], [0, 1, 2], ALL, ['train: no example of 1 of 3 classes: c']),
   ([0, 1], [0, 1], ALL, ['train: no example of 1 of 3 classes: c',
-   'test: no example of 1 of 3 classes: c; AUC has no value there']),
+   'test: no example of 1 of 3 classes: c; ROC AUC and average '
+    'precision have no value there']),
   ([0, 1], [1], ('a', 'b'),
-   ['test: no example of 1 of 2 classes: a; AUC has no value there']),
+   ['test: no example of 1 of 2 classes: a; ROC AUC, average precision, Matthews and '
+    'kappa have no value there']),
   ([0, 13], [0, 13], tuple('abcdefghijklmn'),
    ['train: no example of 12 of 14 classes: b, c, d, e, f, g, h, i and 4 more',
     'test: no example of 12 of 14 classes: b, c, d, e, f, g, h, i and 4 more'
-    '; AUC has no value there']),
+    '; ROC AUC and average '
+    'precision have no value there']),
   ([[0, 1], [2, 0]], [[0, 1]], ALL, []),  # labels of every token
   ([[0.25, 0.75], [1, 0]], [[0, 1]], None, []),  # shares
 ])
@@ -132,7 +137,7 @@ def test_a_model_for_another_number_of_classes(width):
 
 @pytest.mark.parametrize('metric, refused', [
   ('test/f1/1', True), ('test/recall/1', True), ('test/precision/1', True),
-  ('test/f1/0', False), ('test/f1/2', False), ('test/f1', False),
+  ('test/f1/0', False), ('test/f1/2', False), ('test/macro_f1', False),
   ('test/accuracy', False), ('test/loss', False),
 ])
 def test_a_monitor_of_a_class_without_an_example(metric, refused):
