@@ -16,8 +16,13 @@ the latest rows, --config.split=set names a column with the split of each row,
 --config.test=FILE tests on another file. --config.duplicates=keep, together or drop
 sets the treatment of equal rows. The batch size is 128, or an eighth of the training
 split if that is smaller.
+
+--config.class_weights=balanced gives every class the same weight in the loss.
+--config.bins=48 encodes numbers piecewise linearly, which fits steps and long tails,
+and needs more dropout, --config.dropout=0.3.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from functools import partial
 from typing import Literal
@@ -26,7 +31,7 @@ import optax
 
 from bigmodels import data, models, tasks
 from bigmodels.config import Duration, Experiment, Monitor
-from bigmodels.data import transforms
+from bigmodels.data import cleaning, transforms
 from bigmodels.data.tables.settings import names_of, types_of
 from bigmodels.optim import schedules
 
@@ -45,7 +50,9 @@ def config(*, path: str | tuple[str, ...] | None = None, label: str | None = Non
            test: str | tuple[str, ...] | None = None,
            delimiter: str | None = None, decimal: Literal['.', ','] | None = None,
            thousands: str | None = None, missing: tuple[str, ...] | str | None = None,
-           encoding: str | None = None, epochs: float = 80,
+           encoding: str | None = None, bins: int | None = None,
+           class_weights: Literal['balanced'] | Mapping[str | int, float] | None = None,
+           epochs: float = 80, dropout: float = 0.1,
            batch_size: int | None = None, learning_rate: float = 2e-3,
            seed: int = 0) -> Experiment:
   kinds = types_of(types) | dict.fromkeys(names_of(categories), 'text')
@@ -67,12 +74,25 @@ def config(*, path: str | tuple[str, ...] | None = None, label: str | None = Non
     table = data.Table(path, label, task=task, **{'splits': SPLITS, **given})
     clean = ()  # the table's default steps end with standardize
 
+  if bins is not None:
+    if path is None:
+      raise ValueError('bins: is for a file: set path as well')
+    table = dataclasses.replace(table, clean=(
+      cleaning.drop_constant, cleaning.fill_missing,
+      partial(data.piecewise_linear, bins=bins), cleaning.one_hot,
+      cleaning.standardize))
+  score = tasks.classification if task == 'classification' else tasks.regression
+  if class_weights is not None:
+    if task == 'regression':
+      raise ValueError("class_weights: needs task='classification'")
+    score = partial(score, class_weights=class_weights)
+
   def batches(split, size):
     return data.Batches(source=table.split(split), batch_size=size, transforms=clean)
 
   return Experiment(
-    model=partial(models.Mlp, widths=(128, 128), dropout=0.1),
-    task=tasks.classification if task == 'classification' else tasks.regression,
+    model=partial(models.Mlp, widths=(128, 128), dropout=dropout),
+    task=score,
     optimizer=partial(optax.adamw, weight_decay=1e-4, learning_rate=partial(
       schedules.warmup_cosine, peak=learning_rate)),
     train=batches('train', batch_size or partial(

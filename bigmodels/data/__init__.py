@@ -9,6 +9,7 @@ from bigmodels.data.folders.audio_folder import AudioFolder
 from bigmodels.data.folders.image_folder import ImageFolder
 from bigmodels.data.generated import Generated
 from bigmodels.data.packed import Packed
+from bigmodels.data.piecewise_linear import piecewise_linear
 from bigmodels.data.scikit import Digits, ScikitTable
 from bigmodels.data.sentences import Sentences
 from bigmodels.data.sequence import Sequence
@@ -20,4 +21,4 @@ from bigmodels.data.translations import Translations
 __all__ = ['ArrayFiles', 'Arrays', 'AudioFolder', 'Batches', 'Digits', 'Episodes',
            'Generated', 'ImageFolder', 'Packed', 'ScikitTable', 'Sentences', 'Sequence',
            'Subset', 'Table', 'Tfds', 'Translations', 'at_most', 'cleaning', 'images',
-           'texts', 'tokenizers', 'transforms', 'test_time']
+           'piecewise_linear', 'test_time', 'texts', 'tokenizers', 'transforms']
