@@ -21,6 +21,9 @@ def piecewise_linear(bins: int = 48) -> Step:
 
   Args:
     bins: maximum number of bins of a column; columns with two values are unchanged.
+
+  Raises:
+    ValueError: for fewer than 2 bins.
   """
   if bins < 2:
     raise ValueError(f'bins: must be >= 2, got {bins}')

@@ -77,7 +77,8 @@ def at_threshold(outputs: dict[str, np.ndarray], threshold: float) -> dict[str, 
   """Computes metrics of two classes, where class 1 is predicted from a threshold on.
 
   Args:
-    outputs: see `classification`.
+    outputs: `labels` `[n]`, `probabilities` `[n, 2]`; and `weights`, see
+      `classification`.
     threshold: the smallest probability of class 1 that predicts it.
 
   Returns:

@@ -88,7 +88,8 @@ def best_threshold(outputs: Mapping[str, np.ndarray], *, by: str
   two probabilities of the split; of equally good ones, the nearest to 0.5.
 
   Args:
-    outputs: of a split, see `metrics.classification`.
+    outputs: of a split: `labels` `[n]`, `probabilities` `[n, 2]`; and `weights` `[n]`
+      if examples are weighted.
     by: one of `BY`.
 
   Returns:

@@ -169,7 +169,7 @@ class Run:
       raise UserError(f'{self._task}, which has no predictions for single inputs')
 
   def decided(self, outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Outputs with `predictions` by the `threshold` of the run, if it has one."""
+    """Outputs whose `predictions` `[n]` follow the run's `threshold`, if it has one."""
     if self.threshold is None:
       return outputs
     return {**outputs, 'predictions': self.built.task.threshold.decide(
