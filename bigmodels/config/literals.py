@@ -331,9 +331,12 @@ def imported(text: str, path: str = '') -> tuple[Any, str]:
 def _type_name(kind) -> str:
   origin = typing.get_origin(kind)
   if origin is typing.Literal:
-    return ' or '.join(repr(a) for a in typing.get_args(kind))
+    return ' or '.join(repr(a) for a in typing.get_args(kind) or (Any, Any))
   if kind is types.NoneType:
     return 'None'
+  if origin is Mapping:
+    keys, items = (_type_name(a) for a in typing.get_args(kind) or (Any, Any))
+    return f'a map {{{keys}: {items}}}'
   if kind is Callable:
     return "a function's dotted name, such as jax.nn.relu"
   if origin is type:

@@ -192,7 +192,8 @@ def _get(value, name: str):
   """The value of a field, EMPTY if it has none."""
   if isinstance(value, functools.partial):
     given = _given(value)
-    return given[name] if name in given else _signature(value.func)[name].default
+    default = _signature(value.func)[name].default if name not in given else None
+    return given.get(name, EMPTY if default is FROM_RUN else default)
   if isinstance(value, Mapping):
     return next(item for key, item in value.items() if str(key) == name)
   return value[int(name)] if is_group(value) else getattr(value, name)

@@ -86,10 +86,10 @@ class Split(NamedTuple):
     classes: the classes of the labels, or None.
     named: whether `classes` are names; otherwise they are numbers.
     labels: `[length, ...]`; None if there are none, or they are not in memory.
-    weights: the column `weights` `[length, ...]`, or None likewise.
     outputs: shapes of the outputs of an evaluation; empty for 'train'.
     monitor: the metric that selects the best checkpoint, such as 'test/loss', or None.
     say: prints a line.
+    weights: the column `weights` `[length, ...]`; None as for labels.
   """
 
   name: str
@@ -97,10 +97,10 @@ class Split(NamedTuple):
   classes: tuple[str, ...] | None
   named: bool
   labels: np.ndarray | None
-  weights: np.ndarray | None
   outputs: dict[str, jax.ShapeDtypeStruct]
   monitor: str | None
   say: Callable[[str], None]
+  weights: np.ndarray | None = None
 
 
 class Columns(NamedTuple):

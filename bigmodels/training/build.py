@@ -187,8 +187,9 @@ def check_task(built: Built, outputs: dict[str, dict],
     dataset = loader.dataset
     built.task.check(Split(
       name, dataset.length, dataset.classes, dataset.named,
-      None if dataset.shapes_only else loader.labels, _weights(dataset),
-      outputs.get(name, {}), monitor.metric if monitor else None, say))
+      None if dataset.shapes_only else loader.labels,
+      outputs.get(name, {}), monitor.metric if monitor else None, say,
+      _weights(dataset)))
 
 
 def _weights(dataset: Dataset) -> np.ndarray | None:

@@ -50,7 +50,8 @@ def images(size: int, channels: int, length: int = 80) -> data.Arrays:
   labels = np.arange(length) % 10
   noise = rng.integers(0, 120, (length, size, size, channels))
   return data.Arrays(inputs=(noise + 12 * labels[:, None, None, None]).astype(np.uint8),
-                     labels=labels, splits={'train': 0.6, 'test': 0.4})
+                     labels=labels, splits={'train': 0.6, 'test': 0.4},
+                     columns={'weights': rng.uniform(0.1, 3, length)})
 
 
 def cifar_cnn() -> Experiment:
@@ -71,7 +72,7 @@ def mlp(batch_norm: bool = False, resident: bool = True) -> Experiment:
   made = images(8, 1)
   return Experiment(
     model=models.Mlp(10, (64, 64), dropout=0.3, batch_norm=batch_norm),
-    task=tasks.classification,
+    task=partial(tasks.classification, class_weights={3: 4.0}),
     optimizer=partial(optax.adamw, 3e-3),
     train=data.Batches(source=made.split('train'), batch_size=32, resident=resident,
                        transforms=(transforms.alternating_flip,
