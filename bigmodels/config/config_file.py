@@ -10,7 +10,7 @@ from bigmodels.config.literals import write
 from bigmodels.config.resolving import Resolved, prefixed
 from bigmodels.config.source import Source
 from bigmodels.config.trust import Trust
-from bigmodels.core import files
+from bigmodels.core import config_text, files
 from bigmodels.core.errors import UserError
 
 _HEADER = """\
@@ -18,7 +18,6 @@ _HEADER = """\
 #   python run.py --experiment=config.txt
 # with something else in it, add --config.NAME=VALUE.
 """
-_SHOWN = 8  # paths that differ
 
 
 def to_text(resolved: Resolved) -> str:
@@ -61,7 +60,7 @@ def from_text(text: str, where: str, overrides: Mapping[str, str], *,
   """
   trusted = trust.of_user() if trusted is None else trusted
   with prefixed(f'{where}: '):
-    values = read_values(text)
+    values = config_text.read(text)
     if 'experiment' not in values:
       raise UserError('no line `experiment = NAME`, so not a config.txt')
     code, notes = _stored_code(values['experiment'], copy, trusted)
@@ -84,7 +83,7 @@ def from_text(text: str, where: str, overrides: Mapping[str, str], *,
     if resolved.values() != values:
       raise UserError(
         'it was edited, or the code of the experiment has changed since: '
-        + differences(values, resolved.values()))
+        + config_text.differences(values, resolved.values()))
   typed = resolving.typed_names(code)
   turned = {k: v for k, v in overrides.items() if k in resolved.knobs}
   if turned:
@@ -212,33 +211,3 @@ def kept_code(resolved: Resolved, copy: pathlib.Path) -> list[str]:
   if not os.path.isfile(copy / code.path.name):
     return [f'{code.path.name} is not in {copy}']
   return source.differences(source.read(code.name, code.path, copy), code)
-
-
-def read_values(text: str) -> dict[str, str]:
-  """Parses what `to_text` wrote into path -> text.
-
-  Raises:
-    UserError: with the number of a line that is not `path = value`.
-  """
-  values: dict[str, str] = {}
-  for number, line in enumerate(text.splitlines(), 1):
-    if not line.strip() or line.lstrip().startswith('#'):
-      continue
-    path, equals, value = (part.strip() for part in line.partition('='))
-    if not (path and equals and value):
-      raise UserError(
-        f'line {number} is not `path = value`: {line.strip()[:80]!r}')
-    if path in values:
-      raise UserError(f'line {number}: {path} is there twice')
-    values[path] = value
-  return values
-
-
-def differences(before: Mapping[str, str], after: Mapping[str, str]) -> str:
-  """The first paths whose texts differ: `path: before -> after; ...`."""
-  paths = [path for path in dict.fromkeys([*before, *after])
-           if before.get(path) != after.get(path)]
-  more = f' and {len(paths) - _SHOWN} more' if len(paths) > _SHOWN else ''
-  return '; '.join(
-    f'{path}: {before.get(path, "(absent)")} -> {after.get(path, "(absent)")}'
-    for path in paths[:_SHOWN]) + more

@@ -1,1 +1,1 @@
-"""Logs of a run: printed lines, a progress bar, TensorBoard, and the report."""
+"""Logs of a run: printed lines, a progress bar, TensorBoard, trackers, the report."""

@@ -75,9 +75,10 @@ class ProgressBar:
       self._bar.refresh()
 
   def close(self) -> None:
-    """Removes the bar."""
+    """Removes the bar; what is printed later is plain lines."""
     if self._bar is not None:
       self._bar.close()
+      self._bar = None
 
 
 def _clock(seconds: float) -> str:

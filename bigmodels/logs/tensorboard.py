@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bigmodels.core.errors import escape_controls
-from bigmodels.logs.values import members
+from bigmodels.logs.values import scalars
 from bigmodels.storage.workdir import Workdir
 
 
@@ -44,15 +44,9 @@ class TensorBoard:
     """
     from tensorboardX.proto import summary_pb2
 
-    scalars = {}
-    for name, value in record.items():
-      found = None if value is None else members(value)
-      if found is not None:
-        scalars |= {f'{name}/{i}': v for i, v in enumerate(found)} if found.ndim else {
-          name: found}
     values = [summary_pb2.Summary.Value(tag=escape_controls(name),
                                         simple_value=float(value))
-              for name, value in scalars.items()]
+              for name, value in scalars(record).items()]
     self._add(step=step, summary=summary_pb2.Summary(value=values))
 
   def _add(self, **fields) -> None:

@@ -69,3 +69,19 @@ def line(metrics: Mapping[str, Any], monitor: str | None) -> str:
       names.append(name)
   return ', '.join(f'{name} {means[name]:.4f}'
                    for names in shown.values() for name in names)
+
+
+def scalars(record: Mapping[str, Any]) -> dict[str, float]:
+  """Flattens a record for viewers: member 0 of the list `name` is `name/0`.
+
+  Args:
+    record: flat name -> logged value. None, text, and arrays of several axes are
+      skipped.
+  """
+  found = {}
+  for name, value in record.items():
+    array = None if value is None else members(value)
+    if array is not None:
+      found |= {name: float(array)} if not array.ndim else {
+        f'{name}/{i}': float(v) for i, v in enumerate(array)}
+  return found

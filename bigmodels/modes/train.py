@@ -3,7 +3,7 @@
 import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -14,6 +14,7 @@ from bigmodels.config import config_file, resolving
 from bigmodels.core.tree_paths import name_of
 from bigmodels.distributed.processes import ProcessGroup
 from bigmodels.hardware import devices
+from bigmodels.logs import tracking
 from bigmodels.logs.writers import Silent, Writers
 from bigmodels.storage import manifest
 from bigmodels.storage.checkpoint import Checkpoints, Damaged
@@ -26,13 +27,19 @@ from bigmodels.training.stop import Stop
 from bigmodels.training.throughput import Throughput
 
 
-def run(request: Request) -> None:
+def run(request: Request, *, track: str | None = None) -> None:
   """Trains the experiment in its workdir, from the latest checkpoint there.
 
+  Args:
+    request: the flags of every mode.
+    track: wandb, mlflow, trackio, or the path of a .py file; several with commas. The
+      log is sent there while the run trains; of a finished run, afterwards.
+
   Raises:
-    UserError: if it cannot be built, resumed or written.
+    UserError: if it cannot be built, resumed or written, or a tracker is not installed.
   """
   start = time.perf_counter()
+  trackers = tracking.parse(track)
   resolved = request.resolve()
   with request.joined() as group:
     say, text = group.say, config_file.to_text(resolved)
@@ -60,13 +67,17 @@ def run(request: Request) -> None:
         json.dumps(results.finished(workdir, say)) if group.main else None))
       if finished:
         say(results.headline(finished, _monitored(resolved)))
+        if group.main:
+          with tracking.tracked(trackers, workdir, finished['versions'], say) as sent:
+            sent.status = 'finished'
         say(f'this run is finished: {workdir.report}')
         return
-      _train(request, resolved, workdir, device, group, stop, start)
+      _train(request, resolved, workdir, device, group, stop, start, trackers)
 
 
 def _train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
-           device: str, group: ProcessGroup, stop: Stop, start: float) -> None:
+           device: str, group: ProcessGroup, stop: Stop, start: float,
+           trackers: Sequence[str]) -> None:
   experiment, say = resolved.experiment, group.say
   with contextlib.ExitStack() as stack:
     fresh = not any(workdir.checkpoints.glob('*'))
@@ -101,6 +112,8 @@ def _train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
       Silent(progress.records))
     stack.callback(writers.close)
     _check_log(workdir, writers, progress, say, main=group.main)
+    sent = stack.enter_context(tracking.tracked(
+      trackers if group.main else (), workdir, results.versions(), writers.say))
     progress.seconds['compile'] += programs.seconds
     progress.seconds['start'] += time.perf_counter() - start - programs.seconds
     running = loop.Loop(built, programs, carry, progress, checkpoints, writers, group,
@@ -109,6 +122,7 @@ def _train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
     writers.close()
     state = _best_state(running) if progress.done else running.carry.state
     results.write(workdir, resolved, running, state, device)
+    sent.status = 'finished' if progress.done else 'stopped'
   if progress.done and group.main:
     say(results.headline(workdir.read_json(workdir.result), _monitored(resolved)))
     say(f'report: {workdir.report}')

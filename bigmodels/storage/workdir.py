@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from bigmodels.config import config_file, resolving
 from bigmodels.config.source import Source
-from bigmodels.core import files, paths
+from bigmodels.core import config_text, files, paths
 from bigmodels.core.errors import UserError, why_unwritable
 from bigmodels.storage import seal as seals
 from bigmodels.storage.checkpoint import Checkpoints, Damaged
@@ -213,7 +213,7 @@ class Workdir:
   def _values(self) -> dict[str, str]:
     text = files.read_text(self.config)
     try:
-      return config_file.read_values(text)
+      return config_text.read(text)
     except UserError as error:
       raise UserError(f'{self.config}: {error}') from error
 
@@ -269,7 +269,7 @@ class Workdir:
     copied = (self.source / resolved.source.path.name).exists()
     code = config_file.kept_code(resolved, self.source) if copied else []
     if before != now or code:
-      differences = filter(None, [config_file.differences(before, now), *code])
+      differences = filter(None, [config_text.differences(before, now), *code])
       raise UserError(
         f'--workdir={self.path} holds another run: {"; ".join(differences)}; to resume '
         f'that one: python run.py --workdir={self.path}; to run this one: use '

@@ -7,6 +7,7 @@ import pytest
 from bigmodels import models
 from bigmodels.config import config_file, resolving
 from bigmodels.config.trust import Trust
+from bigmodels.core import config_text
 from bigmodels.core.errors import UserError
 from tests.config.forks import FORK, reread, write
 
@@ -156,14 +157,14 @@ def test_text_whose_experiment_has_changed(fork):
 
 
 def test_differences_name_the_path():
-  assert config_file.differences({'a': '1', 'b': '2', 'c': '3'},
+  assert config_text.differences({'a': '1', 'b': '2', 'c': '3'},
                                {'a': '1', 'b': '4'}) == (
     'b: 2 -> 4; c: 3 -> (absent)')
 
 
 def test_arrays_differ_readably(fork):
   one, two = (resolving.resolve(fork, {'width': w}).values() for w in '12')
-  lines = config_file.differences(one, two).split('; ')
+  lines = config_text.differences(one, two).split('; ')
   assert sorted(line.strip().partition(':')[0] for line in lines) == [
     'knob.width', 'model.width', 'train.source.inputs']
   assert 'float64 array of shape (4, 2), crc32' in one['train.source.inputs']

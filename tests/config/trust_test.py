@@ -12,7 +12,7 @@ import pytest
 from bigmodels.config import config_file, resolving, trust
 from bigmodels.config.literals import EMPTY
 from bigmodels.config.trust import Trust
-from bigmodels.core import digests
+from bigmodels.core import config_text, digests
 from bigmodels.core.errors import UserError
 from bigmodels.modes import download, eval, plan, print, sample, shapes, train
 from bigmodels.storage.workdir import Workdir
@@ -224,7 +224,7 @@ def test_trust_imports_it(lines, made, canary):
 @pytest.mark.parametrize('name', sorted(p.stem for p in GOLDEN.glob('*.txt')))
 def test_every_name_of_the_experiments_is_offered(name):
   resolving.load(resolving.source_of(name))
-  values = config_file.read_values((GOLDEN / f'{name}.txt').read_text())
+  values = config_text.read((GOLDEN / f'{name}.txt').read_text())
   for path, text in values.items():
     if re.fullmatch(r'[a-z]\w*(\.\w+)+', text):
       assert trust.offered(text, f'experiments.{name}') is not EMPTY, (path, text)

@@ -1,6 +1,7 @@
 """What a run leaves behind, and what it refuses, in this process."""
 
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -39,6 +40,27 @@ def test_a_run_leaves_what_it_promises(request_for, tiny, tmp_path, capsys):
   text = (workdir / 'config.txt').read_text()
   assert 'knob.steps = 30' in text
   assert config_file.from_text(text, 'config.txt', {}).knobs['steps'] == 30
+
+
+def test_a_tracker_is_sent_the_log_and_one_that_hangs_changes_nothing(
+    request_for, tiny, tmp_path, monkeypatch, capsys):
+  monkeypatch.setattr('bigmodels.logs.tracking.PATIENCE', 1.0)
+  monkeypatch.setenv('FAKE_TRACKER', str(tmp_path))
+  fake = str(pathlib.Path(__file__).parents[1] / 'logs' / 'fake_tracker.py')
+  request = request_for(tiny, tmp_path / 'work', steps=14)
+  monkeypatch.setenv('FAKE_TRACKER_FAULT', 'start:hang')
+  train.run(request, track=fake)
+  assert 'warning: fake_tracker: still sending' in capsys.readouterr().out
+  monkeypatch.setenv('FAKE_TRACKER_FAULT', '')
+  monkeypatch.setattr('bigmodels.logs.tracking.PATIENCE', 20.0)
+  train.run(request, track=fake)  # it is finished: only sends
+  sent = [json.loads(line) for line in (tmp_path / 'run0').read_text().splitlines()]
+  lines = (tmp_path / 'work' / 'metrics.jsonl').read_text().splitlines()
+  records = [json.loads(line) for line in lines]
+  assert [e[1:] for e in sent if e[0] == 'log'] == [
+    [record.pop('step'), record] for record in records]
+  assert sent[0][2]['knob.steps'] == 14 and sent[0][3].keys() >= {'jax', 'bigmodels'}
+  assert sent[-1][:2] == ['finish', 'finished'] and sent[-1][3] == 'report.html'
 
 
 def test_evaluation_counts_every_example_once(request_for, tiny, tmp_path):
