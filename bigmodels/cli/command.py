@@ -12,8 +12,10 @@ from typing import Any
 from absl import app, flags
 
 from bigmodels.cli import options
+from bigmodels.cli.request import Request
 from bigmodels.core import console, paths
 from bigmodels.core.errors import UserError, escape_controls, of_callback, of_machine
+from bigmodels.distributed.cluster import Address
 
 _CODE = pathlib.Path(__file__).resolve().parents[1]
 
@@ -86,25 +88,15 @@ def main(argv: list[str], overrides: dict[str, str], own: dict[str, Any]) -> Non
   cache_dir = _check_paths()
   if FLAGS.init_from:
     overrides = {**overrides, 'init_from': FLAGS.init_from}
-  try:
-    from bigmodels.cli.request import Request
-    from bigmodels.distributed.cluster import Address
-    from bigmodels.hardware import devices
-    from bigmodels.parallel.sharding import MeshShape
-  except ImportError as error:
-    raise UserError(f'a package cannot be imported: {str(error).splitlines()[0]}; pip '
-                    'install -r requirements.txt in a new virtual environment'
-                    ) from error
-  uncached = devices.configure_jax(cache_dir / 'xla')
+  mode, uncached = _load(FLAGS.mode, cache_dir)
   request = Request(
     experiment=FLAGS.experiment, overrides=overrides, workdir=FLAGS.workdir,
     data_dir=FLAGS.data_dir or os.environ.get('TFDS_DATA_DIR'), cache_dir=cache_dir,
     require_backend=FLAGS.require_backend,
-    mesh=None if FLAGS.mesh is None else MeshShape.parse(FLAGS.mesh),
+    mesh=None if FLAGS.mesh is None else _mesh(FLAGS.mesh),
     parallel=FLAGS.parallel,
     address=Address(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id),
     hang_timeout=FLAGS.hang_timeout, trust=FLAGS.trust)
-  mode = _load(FLAGS.mode)
   if uncached and getattr(mode, 'USES_CACHE', True):
     print(f'warning: --cache_dir={cache_dir}: {uncached}', flush=True)
   mode.run(request, **own)
@@ -118,9 +110,30 @@ def _list() -> None:
     print(f'{name:{max(map(len, names))}}  {text}')
 
 
-def _load(mode: str) -> ModuleType:
-  if mode in options.MODES:
-    return importlib.import_module(f'bigmodels.modes.{mode}')
+def _mesh(text: str):
+  from bigmodels.parallel.sharding import MeshShape
+
+  return MeshShape.parse(text)
+
+
+def _load(name: str, cache_dir: pathlib.Path) -> tuple[ModuleType, str | None]:
+  """The mode, with JAX set up if it needs that; and why there is no cache, or None."""
+  mode = uncached = None
+  try:
+    if name in options.MODES:
+      mode = importlib.import_module(f'bigmodels.modes.{name}')
+    if getattr(mode, 'USES_JAX', True):
+      from bigmodels.hardware import devices
+
+      uncached = devices.configure_jax(cache_dir / 'xla')
+  except ImportError as error:
+    raise UserError(f'a package cannot be imported: {str(error).splitlines()[0]}; pip '
+                    'install -r requirements.txt in a new virtual environment'
+                    ) from error
+  return mode or _execute(name), uncached
+
+
+def _execute(mode: str) -> ModuleType:
   from bigmodels.config import execution, source
 
   path = options.file_of(mode)

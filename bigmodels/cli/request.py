@@ -1,22 +1,25 @@
-"""The part of the command line that all modes share."""
+"""The part of the command line that all modes share.
+
+What a mode asks for imports JAX, not this file: some modes start without it.
+"""
 
 import contextlib
 import functools
 import os
 import pathlib
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from bigmodels.config import Experiment, config_file, resolving
 from bigmodels.core import paths
 from bigmodels.core.errors import UserError
-from bigmodels.data.sources import DataContext, in_lines
-from bigmodels.distributed import processes
 from bigmodels.distributed.cluster import Address
-from bigmodels.distributed.processes import ProcessGroup
-from bigmodels.parallel import layout
-from bigmodels.parallel.layout import Layout
-from bigmodels.parallel.sharding import MeshShape
-from bigmodels.storage.workdir import StoredData, Workdir
+
+if TYPE_CHECKING:
+  from bigmodels.config import Experiment, resolving
+  from bigmodels.data.sources import DataContext
+  from bigmodels.distributed.processes import ProcessGroup
+  from bigmodels.parallel.layout import Layout
+  from bigmodels.parallel.sharding import MeshShape
+  from bigmodels.storage.workdir import Workdir
 
 
 class Request(NamedTuple):
@@ -43,19 +46,21 @@ class Request(NamedTuple):
   data_dir: str | None
   cache_dir: pathlib.Path
   require_backend: str | None
-  mesh: MeshShape | None = None
+  mesh: 'MeshShape | None' = None
   parallel: Literal['jit', 'pmap'] = 'jit'
   address: Address = Address()
   hang_timeout: float = 120.0
   trust: bool = False
 
-  def joined(self) -> contextlib.AbstractContextManager[ProcessGroup]:
+  def joined(self) -> 'contextlib.AbstractContextManager[ProcessGroup]':
     """Joins the processes of the run; see `processes.joined`."""
+    from bigmodels.distributed import processes
+
     # All processes see the workdir, or its parent.
     return processes.joined(self.address, self.hang_timeout,
                             shared=self.workdir or 'runs')
 
-  def agree(self, group: ProcessGroup, config_text: str, code: str) -> None:
+  def agree(self, group: 'ProcessGroup', config_text: str, code: str) -> None:
     """Checks that all processes of a run have the same command line.
 
     Args:
@@ -71,7 +76,7 @@ class Request(NamedTuple):
     group.agree('the code of the experiment', code)
     group.agree('the mesh', f"{self.mesh or 'as in the experiment'} ({self.parallel})")
 
-  def described(self) -> DataContext:
+  def described(self) -> 'DataContext':
     """A context in which data is described, but not read.
 
     Whatever the run in the workdir has fitted, such as a tokenizer, is reused.
@@ -79,6 +84,9 @@ class Request(NamedTuple):
     Raises:
       UserError: if the workdir cannot be read.
     """
+    from bigmodels.data.sources import DataContext, in_lines
+    from bigmodels.storage.workdir import StoredData, Workdir
+
     stored = (Workdir(self.workdir).stored_data() if self.workdir
               else StoredData(None, {}))
     kept = {name: value for name, value in stored.kept.items()
@@ -94,7 +102,8 @@ class Request(NamedTuple):
       self.data_dir or stored.data_dir, self.cache_dir, kept, say, open_run,
       shapes_only=True, trust=self.trust)
 
-  def layout(self, experiment: Experiment, devices: list | None = None) -> Layout:
+  def layout(self, experiment: 'Experiment', devices: list | None = None
+             ) -> 'Layout':
     """The layout of arrays over devices.
 
     Args:
@@ -104,11 +113,13 @@ class Request(NamedTuple):
     Raises:
       UserError: if the mesh does not fit them.
     """
+    from bigmodels.parallel import layout
+
     return layout.make_layout(
       self.mesh or experiment.mesh, self.parallel, experiment.rules, devices)
 
   def recorded(self, *, with_data: bool = True
-               ) -> tuple[Workdir, resolving.Resolved]:
+               ) -> 'tuple[Workdir, resolving.Resolved]':
     """The workdir of a run with a checkpoint, and the experiment of that run.
 
     Args:
@@ -118,6 +129,8 @@ class Request(NamedTuple):
       UserError: if there is no checkpoint, or the command line names another
         experiment.
     """
+    from bigmodels.storage.workdir import Workdir
+
     workdir = Workdir(self.workdir)
     resolved = workdir.recorded({}, trusted=self.trust, with_data=with_data)
     if self.experiment or self.overrides:
@@ -126,7 +139,7 @@ class Request(NamedTuple):
       raise UserError(f'--workdir={workdir.path}: there is no checkpoint')
     return workdir, resolved
 
-  def resolve(self) -> resolving.Resolved:
+  def resolve(self) -> 'resolving.Resolved':
     """The experiment with all overrides.
 
     Code that the user names is trusted on this machine from now on; see `trust`.
@@ -135,6 +148,9 @@ class Request(NamedTuple):
       UserError: if neither the command line nor the workdir names an experiment, or it
         cannot be resolved.
     """
+    from bigmodels.config import config_file, resolving
+    from bigmodels.storage.workdir import Workdir
+
     if self.experiment is None:
       if self.workdir is None:
         names = ', '.join(resolving.summaries())

@@ -13,8 +13,6 @@ import urllib.request
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax
-
 from bigmodels.core.errors import UserError
 
 
@@ -119,6 +117,8 @@ def _number(text: str | None) -> int:
 
 def _tpu_hosts() -> int:
   """The number of hosts of this machine's TPU, in all slices; 0 if JAX uses none."""
+  import jax
+
   platforms = jax.config.jax_platforms
   here = importlib.import_module('jax._src.cloud_tpu_init').running_in_cloud_tpu_vm
   if not here or (platforms and 'tpu' not in platforms):

@@ -4,9 +4,9 @@
 
 It reads `metrics.jsonl` while the run appends to it. Training waits for nothing here:
 this process has no JAX, a session of its own and a low priority, and what fails or
-hangs in a tracker's library ends with it. `trackers/` in the workdir has a copy of what was
-sent, so that a resumed run sends only what is new, and a tracker that is ahead of the
-log, or has other numbers, is given a new run.
+hangs in a tracker's library ends with it. `trackers/` in the workdir has a copy of what
+was sent, so that a resumed run sends only what is new, and a tracker that is ahead of
+the log, or has other numbers, is given a new run.
 """
 
 import collections

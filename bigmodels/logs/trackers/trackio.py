@@ -1,7 +1,7 @@
 """Trackio: a local database, or a Space or a server.
 
-`TRACKIO_SPACE_ID` or `TRACKIO_SERVER_URL` name these, `TRACKIO_PROJECT` the project. The
-other variables of the library, such as `TRACKIO_DIR`, apply.
+`TRACKIO_SPACE_ID` or `TRACKIO_SERVER_URL` name these, `TRACKIO_PROJECT` the project.
+The other variables of the library, such as `TRACKIO_DIR`, apply.
 """
 
 import contextlib
