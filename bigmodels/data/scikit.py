@@ -1,6 +1,11 @@
-"""Real data that is included in scikit-learn, without a download."""
+"""Real data that is included in scikit-learn, without a download.
+
+Its files are read directly: importing scikit-learn takes longer than a small run.
+"""
 
 import dataclasses
+import importlib.util
+import pathlib
 import typing
 from collections.abc import Mapping
 from typing import Literal
@@ -12,6 +17,24 @@ from bigmodels.data.origins import Origin
 from bigmodels.data.sources import DataContext, Dataset, held_out, in_memory
 
 _SPLITS = {'train': 0.8, 'test': 0.2}
+_FEATURES = {name: tuple(text.split(', ')) for name, text in {
+  'breast_cancer':
+    'mean radius, mean texture, mean perimeter, mean area, mean smoothness, mean '
+    'compactness, mean concavity, mean concave points, mean symmetry, mean '
+    'fractal dimension, radius error, texture error, perimeter error, area error, '
+    'smoothness error, compactness error, concavity error, concave points error, '
+    'symmetry error, fractal dimension error, worst radius, worst texture, worst '
+    'perimeter, worst area, worst smoothness, worst compactness, worst concavity, '
+    'worst concave points, worst symmetry, worst fractal dimension',
+  'diabetes':
+    'age, sex, bmi, bp, s1, s2, s3, s4, s5, s6',
+  'iris':
+    'sepal length (cm), sepal width (cm), petal length (cm), petal width (cm)',
+  'wine':
+    'alcohol, malic_acid, ash, alcalinity_of_ash, magnesium, total_phenols, '
+    'flavanoids, nonflavanoid_phenols, proanthocyanins, color_intensity, hue, '
+    'od280/od315_of_diluted_wines, proline',
+}.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,15 +58,13 @@ class Digits:
 
   def open(self, context: DataContext) -> Dataset:
     del context
-    from sklearn import datasets
-
-    digits = datasets.load_digits()
-    rows = held_out(len(digits.target), self.selected, self.splits)
+    table = _read('digits.csv.gz')
+    rows = held_out(len(table), self.selected, self.splits)
     columns = {
-      'inputs': digits.images[rows, :, :, None].astype(np.uint8),
-      'labels': digits.target[rows].astype(np.int32),
+      'inputs': table[rows, :-1].reshape(-1, 8, 8, 1).astype(np.uint8),
+      'labels': table[rows, -1].astype(np.int32),
     }
-    return in_memory(columns, tuple(str(n) for n in digits.target_names))._replace(
+    return in_memory(columns, tuple(map(str, range(10))))._replace(
       origin=_origin('digits', rows, self.splits))
 
 
@@ -75,19 +96,40 @@ class ScikitTable:
 
   def open(self, context: DataContext) -> Dataset:
     del context
-    from sklearn import datasets
-
-    table = getattr(datasets, f'load_{self.name}')()
-    classes = getattr(table, 'target_names', None)
-    classes = None if classes is None else tuple(str(c) for c in classes)
-    rows = held_out(len(table.target), self.selected, self.splits)
+    inputs, targets, classes = _table(self.name)
+    rows = held_out(len(targets), self.selected, self.splits)
     columns = {
-      'inputs': table.data[rows].astype(np.float32),
-      'labels': table.target[rows].astype(np.int32 if classes else np.float32),
+      'inputs': inputs[rows].astype(np.float32),
+      'labels': targets[rows].astype(np.int32 if classes else np.float32),
     }
     return in_memory(columns, classes)._replace(
-      features=tuple(map(str, table.feature_names)),
+      features=_FEATURES[self.name],
       origin=_origin(self.name, rows, self.splits))
+
+
+def _read(file: str, skip: int = 0) -> np.ndarray:
+  """The numbers of a file of scikit-learn, `[rows, columns]`."""
+  return np.loadtxt(_folder() / file, delimiter=',', skiprows=skip, ndmin=2)
+
+
+def _folder() -> pathlib.Path:
+  """The folder of its data; scikit-learn is not imported."""
+  spec = importlib.util.find_spec('sklearn')
+  return pathlib.Path(spec.submodule_search_locations[0]) / 'datasets' / 'data'
+
+
+def _table(name: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...] | None]:
+  """Inputs `[rows, features]`, targets `[rows]` and the classes of a table."""
+  if name == 'diabetes':
+    inputs = np.loadtxt(_folder() / 'diabetes_data_raw.csv.gz')
+    # As `sklearn.datasets.load_diabetes`: every column has mean 0 and norm 1.
+    inputs = (inputs - inputs.mean(0)) / inputs.std(0) / len(inputs) ** 0.5
+    return inputs, np.loadtxt(_folder() / 'diabetes_target.csv.gz'), None
+  file = 'wine_data.csv' if name == 'wine' else f'{name}.csv'
+  with open(_folder() / file, encoding='utf-8') as lines:
+    classes = tuple(next(lines).strip().split(',')[2:])  # after rows and features
+  table = _read(file, skip=1)
+  return table[:, :-1], table[:, -1], classes
 
 
 def _origin(name: str, rows: np.ndarray, splits: Mapping[str, float]) -> Origin:

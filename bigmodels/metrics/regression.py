@@ -1,6 +1,6 @@
 """Metrics of a regression."""
 
-import warnings
+import functools
 
 import numpy as np
 
@@ -20,8 +20,6 @@ def regression(outputs: dict[str, np.ndarray]) -> dict[str, float]:
   Raises:
     ValueError: if the two shapes differ.
   """
-  from sklearn import metrics
-
   targets = outputs['targets'].astype(np.float64)
   predictions = outputs['predictions'].astype(np.float64)
   if targets.shape != predictions.shape:  # they would be broadcast
@@ -29,22 +27,18 @@ def regression(outputs: dict[str, np.ndarray]) -> dict[str, float]:
                      f'{predictions.shape}')
   if not (np.all(np.isfinite(targets)) and np.all(np.isfinite(predictions))):
     return {'mae': float('nan'), 'mse': float('nan')}
-  weights = outputs.get('weights')
-  if weights is not None:
-    counted = weights > 0
-    targets, predictions, weights = (
-      x[counted] for x in (targets, predictions, weights))
+  weights = np.ones(len(targets)) if outputs.get('weights') is None else (
+    np.asarray(outputs['weights'], np.float64))
+  counted = weights > 0
+  targets, predictions, weights = (x[counted] for x in (targets, predictions, weights))
   if not len(targets):
     return {}
-  result = {}
+  result, errors = {}, predictions - targets
+  mean = functools.partial(np.average, axis=0, weights=weights)
   # Not the variance, which rounding can make nonzero for a constant.
   if np.all(np.ptp(targets, axis=0) > 0):
-    with warnings.catch_warnings():
-      warnings.simplefilter('error')
-      result['r2'] = float(metrics.r2_score(
-        targets, predictions, sample_weight=weights))
-  result['mae'] = float(metrics.mean_absolute_error(
-    targets, predictions, sample_weight=weights))
-  result['mse'] = float(metrics.mean_squared_error(
-    targets, predictions, sample_weight=weights))
+    spread = mean((targets - mean(targets)) ** 2)
+    result['r2'] = float(np.mean(1 - mean(errors ** 2) / spread))
+  result['mae'] = float(np.mean(mean(np.abs(errors))))
+  result['mse'] = float(np.mean(mean(errors ** 2)))
   return result

@@ -104,10 +104,10 @@ def calibration(confidence: np.ndarray, right: np.ndarray, bins: int = 15, *,
 
 def _confusion(labels, predictions, names, note):
   from matplotlib.colors import LinearSegmentedColormap, to_rgb
-  from sklearn import metrics
 
   size = len(names)
-  counts = metrics.confusion_matrix(labels, predictions, labels=range(size))
+  counts = np.bincount(labels * size + predictions, minlength=size * size)
+  counts = counts.reshape(size, size)
   fractions = counts / np.maximum(counts.sum(1, keepdims=True), 1)
   # From clear to opaque rather than from white, which would glare on a dark page.
   clear = LinearSegmentedColormap.from_list(
@@ -139,12 +139,19 @@ def _confusion(labels, predictions, names, note):
   return figure
 
 
-def _roc(labels, scores, weights, positive, threshold):
-  from sklearn import metrics
+def _cumulative(labels, scores, weights):
+  """Distinct scores from infinity down, and the weight of each class from there on."""
+  order = np.argsort(-scores, kind='stable')
+  ends = np.flatnonzero(np.diff(scores[order], append=-np.inf))
+  hits, alarms = (np.append(0.0, np.cumsum((weights * (labels == c))[order])[ends])
+                  for c in (1, 0))
+  return np.append(np.inf, scores[order][ends]), hits, alarms
 
-  false, true, cuts = metrics.roc_curve(
-    labels, scores, sample_weight=weights, drop_intermediate=threshold is None)
-  area = metrics.auc(false, true)
+
+def _roc(labels, scores, weights, positive, threshold):
+  cuts, hits, alarms = _cumulative(labels, scores, weights)
+  true, false = hits / hits[-1], alarms / alarms[-1]
+  area = np.trapezoid(true, false)
   axes, figure = _unit_square('false positive rate', 'true positive rate')
   axes.plot([0, 1], [0, 1], **style.DASHED)
   _curve(axes, false, true)
@@ -156,17 +163,16 @@ def _roc(labels, scores, weights, positive, threshold):
 
 
 def _precision_recall(labels, scores, weights, positive, threshold):
-  from sklearn import metrics
-
-  precision, recall, cuts = metrics.precision_recall_curve(
-    labels, scores, sample_weight=weights)
-  area = metrics.average_precision_score(labels, scores, sample_weight=weights)
+  cuts, hits, alarms = _cumulative(labels, scores, weights)
+  found = hits + alarms
+  precision = np.divide(hits, found, out=np.ones(len(found)), where=found > 0)
+  recall = hits / hits[-1]
+  area = np.diff(recall) @ precision[1:]
   prevalence = np.average(labels, weights=weights)
   axes, figure = _unit_square('recall', 'precision')
   axes.plot([0, 1], [prevalence] * 2, **style.DASHED)
-  _curve(axes, recall[::-1], precision[::-1], steps=True)
-  # The cuts rise; the last point of the curve, without predictions, has none.
-  at = np.searchsorted(cuts, threshold or 0)
+  _curve(axes, recall, precision, steps=True)
+  at = np.count_nonzero(cuts >= (threshold or 0)) - 1
   _mark(axes, recall[at], precision[at], threshold)
   style.subtitle(axes, f'average precision {area:.4f}, dashed: {prevalence:.4f} at '
                  'random', f'positive: {style.shorten(positive, 18)}')

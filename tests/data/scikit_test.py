@@ -45,6 +45,9 @@ def test_scikit_tables(name, length, width, classes):
   assert labels.dtype == (np.int32 if classes else np.float32)
   assert (parts[0].classes and len(parts[0].classes)) == classes
   raw = getattr(datasets, f'load_{name}')()
+  assert parts[0].features == tuple(raw.feature_names)
+  if classes:
+    assert parts[0].classes == tuple(raw.target_names)
   rows = np.concatenate([held_out(length, s, {'train': 0.8, 'test': 0.2})
                          for s in ('train', 'test')])
   np.testing.assert_array_equal(inputs, raw.data[rows].astype(np.float32))
