@@ -1,5 +1,6 @@
 """Curves as SVG text, without a drawing library: for pages with many runs."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -72,8 +73,9 @@ def chart(lines: Sequence[Line], label: str) -> str:
       parts.append(
         f'<path class="{line.group}" stroke="{line.color}" d="M{"L".join(where)}{dot}">'
         f'<title>{escape(line.name)}</title></path>')
-  return (f'<svg role="img" aria-label="{escape(label)}" viewBox="0 0 {WIDTH} {HEIGHT}" '
-          f'width="{WIDTH}" height="{HEIGHT}" class="chart">{"".join(parts)}</svg>')
+  return (f'<svg role="img" aria-label="{escape(label)}" '
+          f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
+          f'class="chart">{"".join(parts)}</svg>')
 
 
 def thin(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -81,7 +83,7 @@ def thin(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
   if len(points) <= _MOST:
     return list(points)
   edges = [len(points) * i // _MOST for i in range(_MOST + 1)]
-  sections = [points[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+  sections = [points[a:b] for a, b in itertools.pairwise(edges)]
   return [tuple(math.fsum(p[i] for p in section) / len(section) for i in (0, 1))
           for section in sections]
 

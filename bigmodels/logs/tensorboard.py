@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bigmodels.core.errors import escape_controls
+from bigmodels.logs import event_file
 from bigmodels.logs.values import scalars
 from bigmodels.storage.workdir import Workdir
 
@@ -20,17 +21,13 @@ class TensorBoard:
     Raises:
       UserError: if the disk cannot be written.
     """
-    from tensorboardX import record_writer
-    from tensorboardX.proto import event_pb2
-
-    self._workdir, self._event = workdir, event_pb2.Event
+    self._workdir = workdir
     name = f'events.out.tfevents.{time.time_ns()}.{socket.gethostname()}.{os.getpid()}'
     with workdir.writing():
       workdir.tensorboard.mkdir(exist_ok=True)
-      self._file = record_writer.RecordWriter(str(workdir.tensorboard / name))
-    self._add(file_version='brain.Event:2')
-    start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-    self._add(step=step + 1 if step else 0, session_log=start)
+      self._file = open(workdir.tensorboard / name, 'xb', buffering=0)  # noqa: SIM115
+    self._add(event_file.version(time.time()))
+    self._add(event_file.session_start(time.time(), step + 1 if step else 0))
 
   def write(self, step: int, record: Mapping[str, Any]) -> None:
     """Adds the metrics of a record; member 0 of a list is `name/0`.
@@ -42,18 +39,12 @@ class TensorBoard:
     Raises:
       UserError: if the disk cannot be written.
     """
-    from tensorboardX.proto import summary_pb2
+    values = {escape_controls(name): value for name, value in scalars(record).items()}
+    self._add(event_file.scalars(time.time(), step, values))
 
-    values = [summary_pb2.Summary.Value(tag=escape_controls(name),
-                                        simple_value=float(value))
-              for name, value in scalars(record).items()]
-    self._add(step=step, summary=summary_pb2.Summary(value=values))
-
-  def _add(self, **fields) -> None:
+  def _add(self, event: bytes) -> None:
     with self._workdir.writing():
-      event = self._event(wall_time=time.time(), **fields)
-      self._file.write(event.SerializeToString())
-      self._file.flush()
+      self._file.write(event_file.framed(event))
 
   def close(self) -> None:
     """Closes the file."""

@@ -94,7 +94,7 @@ def test_compatible_releases(jax, jaxlib, flax):
 
 def test_the_installed_releases_are_supported():
   assert releases.unsupported() is None
-  assert {'jax', 'jaxlib', 'flax', 'tensorboardX'} <= set(releases.required())
+  assert {'jax', 'jaxlib', 'flax', 'tqdm'} <= set(releases.required())
 
 
 def test_a_package_that_is_not_installed(monkeypatch):

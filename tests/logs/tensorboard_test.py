@@ -5,6 +5,7 @@ import struct
 from tensorboardX.crc32c import crc32c
 from tensorboardX.proto import event_pb2
 
+from bigmodels.logs import event_file
 from bigmodels.logs.tensorboard import TensorBoard
 from bigmodels.storage.workdir import Workdir
 
@@ -26,6 +27,23 @@ def _events(path):
     assert struct.unpack('<I', data[position:position + 4])[0] == masked(event)
     position += 4
     yield event_pb2.Event.FromString(event)
+
+
+def test_checksums_are_those_of_the_rfc():
+  assert event_file.crc32c(bytes(32)) == 0x8A9136AA  # RFC 3720, appendix B.4
+  assert event_file.crc32c(b'\xff' * 32) == 0x62A8AB43
+  assert event_file.crc32c(bytes(range(32))) == 0x46DD794E
+
+
+def test_numbers_that_do_not_fit_a_float32(tmp_path):
+  board = TensorBoard(Workdir(tmp_path), 0)
+  board.write(2**40, {'large': 1e300, 'nan': float('nan'), 'é' * 200: -1e300})
+  board.close()
+  (path,) = (tmp_path / 'tensorboard').glob('*')
+  *_, event = _events(path)
+  assert event.step == 2**40
+  found = {v.tag: v.simple_value for v in event.summary.value}
+  assert found['large'] == float('inf') and found['é' * 200] == -float('inf')
 
 
 def test_scalars_and_the_step_a_resumed_run_starts_at(tmp_path):
