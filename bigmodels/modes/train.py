@@ -45,6 +45,7 @@ def run(request: Request, *, track: str | None = None) -> None:
     say, text = group.say, config_file.to_text(resolved)
     request.agree(group, text, resolved.source.digest)
     group.agree('the versions', repr(results.versions()))
+    found = request.workdir and Workdir(request.workdir).path.exists()
     if request.workdir:
       workdir = Workdir(request.workdir)
     else:
@@ -54,6 +55,8 @@ def run(request: Request, *, track: str | None = None) -> None:
     with contextlib.ExitStack() as stack:
       # One process locks the folder; the others must see what it wrote there.
       locked = stack.enter_context(workdir.lock()) if group.main else None
+      if group.main and not found:
+        stack.callback(workdir.remove_if_unused)
       group.barrier('locked')
       group.agree('the workdir', locked or workdir.lock_text())
       stop = stack.enter_context(Stop())

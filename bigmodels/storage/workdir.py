@@ -107,6 +107,13 @@ class Workdir:
         os.fsync(file.fileno())
       yield self.lock_text()
 
+  def remove_if_unused(self) -> None:
+    """Removes a folder in which a run that could not start left only its lock."""
+    with contextlib.suppress(OSError):
+      if os.listdir(self.path) == ['.lock']:
+        os.unlink(self.path / '.lock')
+        os.rmdir(self.path)
+
   def lock_text(self) -> str:
     """The text that the run with the lock has written there."""
     path = self.path / '.lock'

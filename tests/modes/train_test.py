@@ -63,6 +63,19 @@ def test_a_tracker_is_sent_the_log_and_one_that_hangs_changes_nothing(
   assert sent[-1][:2] == ['finish', 'finished'] and sent[-1][3] == 'report.html'
 
 
+def test_a_start_that_fails_leaves_no_folder(request_for, tiny, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  for workdir in (None, tmp_path / 'a' / 'b'):
+    with pytest.raises(UserError, match='batch'):
+      train.run(request_for(tiny, workdir, train__batch_size=10**6))
+  assert not [*tmp_path.rglob('.lock')] and not any((tmp_path / 'runs').iterdir())
+  (tmp_path / 'mine').mkdir()
+  (tmp_path / 'mine' / 'notes').write_text('')
+  with pytest.raises(UserError, match='batch'):
+    train.run(request_for(tiny, tmp_path / 'mine', train__batch_size=10**6))
+  assert (tmp_path / 'mine' / 'notes').is_file()
+
+
 def test_evaluation_counts_every_example_once(request_for, tiny, tmp_path):
   workdir = tmp_path / 'run'
   # 359 test examples in batches of 77: the last batch has 51
