@@ -6,8 +6,8 @@
 Sections are told apart by the lines that a run prints: `start`, Python and imports;
 `data`, the data is opened and the step is traced; `compile`; `train`, the loop with its
 evaluations and checkpoints; `results`, the best checkpoint is evaluated and the report
-drawn; `exit`. `fixed` is all but `compile` and `train`. Prints the median of the rounds;
-`--out` writes everything as JSON, with the machine.
+drawn; `exit`. `fixed` is all but `compile` and `train`. Prints the median of the
+rounds; `--out` writes everything as JSON, with the machine.
 """
 
 import argparse

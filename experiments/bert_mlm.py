@@ -8,6 +8,8 @@ classified later, which helps (Krishna et al., *Downstream datasets make surpris
 good pretraining corpora*, 2022). It masks 30 % of a text, twice as much as BERT, and
 learns more from each step (Wettig et al., *Should you mask 15% in masked language
 modeling?*, 2023, found 40 % better for BERT large).
+
+Needs: SST-2 (--data_dir, files), or any text; 6 minutes on two cores.
 """
 
 from functools import partial

@@ -2,6 +2,8 @@
 
 Agrees with `sklearn.linear_model.LogisticRegression(C=...)`, whose objective is
 `|w|^2 / 2 + C * sum of losses`. The loss here is the mean, the penalty 1 / (C * rows).
+
+Needs: no download; 1 s on two cores.
 """
 
 from functools import partial

@@ -2,6 +2,8 @@
 
 CartPole-v1 gives a reward of 1 per step for at most 500 steps; Gymnasium calls a mean
 return of 475 solved. `--config.ppo=True` makes several clipped updates on each rollout.
+
+Needs: requirements-agents.txt; 7 s on two cores.
 """
 
 from functools import partial

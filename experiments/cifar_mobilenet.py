@@ -1,4 +1,7 @@
-"""MobileNetV2 on CIFAR-10, without its first strides for images of 32 pixels."""
+"""MobileNetV2 on CIFAR-10, without its first strides for images of 32 pixels.
+
+Needs: CIFAR-10 (TFDS); a GPU, 19 minutes an epoch on one core.
+"""
 
 from functools import partial
 

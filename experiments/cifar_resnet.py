@@ -1,6 +1,8 @@
 """A residual network of 20 layers on CIFAR-10 (He et al., 2016; 91.25 % in 164 epochs).
 
 --config.model.depth=56 or 110 for their deeper ones.
+
+Needs: CIFAR-10 (TFDS); a GPU, 10 minutes an epoch on two cores.
 """
 
 from functools import partial

@@ -3,6 +3,8 @@
   python run.py --experiment=cifar_speedrun --data_dir=DIR --require_backend=gpu
 
 The published result is 94.01 % in 2.59 seconds on one A100, without compilation.
+
+Needs: CIFAR-10 (TFDS); a GPU, 49 minutes for 12 epochs on two cores.
 """
 
 from functools import partial

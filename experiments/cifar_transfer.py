@@ -8,6 +8,8 @@
 The second command loads everything except the head from the first run; the third one
 learns from scratch. --config.body=0 freezes the loaded layers, including their batch
 statistics; 0.1 trains them at a tenth of the learning rate of the head.
+
+Needs: CIFAR-10 (TFDS).
 """
 
 from functools import partial

@@ -1,6 +1,8 @@
 """Linear regression on scikit-learn's diabetes table, by full-batch gradient descent.
 
 Agrees with the closed-form least squares solution.
+
+Needs: no download; 1 s on two cores.
 """
 
 from functools import partial

@@ -1,4 +1,7 @@
-"""A small convolutional network on the digits of scikit-learn; no download."""
+"""A small convolutional network on the digits of scikit-learn; no download.
+
+Needs: no download; 2 s on two cores.
+"""
 
 from functools import partial
 

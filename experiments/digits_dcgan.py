@@ -1,6 +1,8 @@
 """DCGAN on the digits of scikit-learn; no download; about a minute on two cores.
 
 `--config.classifier=WORKDIR`, a run of `digits_cnn`, evaluates its images.
+
+Needs: no download; 25 s on two cores.
 """
 
 from functools import partial

@@ -6,6 +6,8 @@
 Without a path it reads the Python standard library; without a tokenizer, tokens are
 bytes. `tokenizer.json` is GPT-2's, from Hugging Face. To start from its published
 weights: --init_from=model.safetensors.
+
+Needs: any text; eight GPUs for days.
 """
 
 from functools import partial

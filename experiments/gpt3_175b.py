@@ -3,6 +3,8 @@
   python run.py --experiment=gpt3_175b --mode=shapes
   python run.py --experiment=gpt3_175b --mode=plan --topology=v5p:8x8x8 \\
     --mesh=data:1,fsdp:512
+
+Needs: nothing, for --mode=plan and --mode=shapes.
 """
 
 from functools import partial

@@ -7,6 +7,8 @@ Their settings for 256 images per step (*Accurate, large minibatch SGD*, section
 with 5 epochs of warm-up. Scale the learning rate with the batch size:
 --config.batch_size=1024 --config.learning_rate=0.4. The dataset must first be
 downloaded manually from image-net.org; TFDS prints where to put it.
+
+Needs: ImageNet (TFDS, downloaded by hand); several GPUs.
 """
 
 from functools import partial

@@ -7,6 +7,8 @@ The settings of *Better plain ViT baselines for ImageNet-1k*; their weight decay
 1e-4, which the learning rate does not multiply, is 0.1 for AdamW, and their 10,000
 steps of warm-up are 0.089 of the 90 epochs. The dataset must first be downloaded by
 hand from image-net.org; TFDS prints where to put it.
+
+Needs: ImageNet (TFDS, downloaded by hand); several GPUs.
 """
 
 from functools import partial

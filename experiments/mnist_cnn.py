@@ -3,6 +3,8 @@
 With `--config.generated=WORKDIR`, a run of `mnist_dcgan` for example, it learns only
 from generated images. The test accuracy is then the classification accuracy score of
 that generator (Ravuri and Vinyals, 2019).
+
+Needs: MNIST (TFDS); 36 s on two cores.
 """
 
 from functools import partial

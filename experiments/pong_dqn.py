@@ -15,6 +15,8 @@ start.
 
 The paper's mean score after 50 million actions is 18.9 of at most 21; a human's 9.3,
 random play's -20.7 (its Extended Data Table 2).
+
+Needs: requirements-agents.txt; a GPU, 4 GB of memory.
 """
 
 from functools import partial

@@ -2,6 +2,8 @@
 
   python run.py --experiment=shakespeare_gpt --data_dir=DIR
   python run.py --mode=sample --workdir=runs/... --prompt="ROMEO:"
+
+Needs: Shakespeare's plays (--mode=download); 2 minutes on two cores.
 """
 
 from functools import partial

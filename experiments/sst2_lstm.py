@@ -6,6 +6,8 @@
 
 A file, or 'data/*.jsonl', is split at random with the fraction of each label in every
 split; --config.split=set names a column with the split of each text.
+
+Needs: SST-2 (--data_dir, files); 2 minutes on two cores.
 """
 
 from functools import partial

@@ -20,6 +20,8 @@ split if that is smaller.
 --config.class_weights=balanced gives every class the same weight in the loss.
 --config.bins=48 encodes numbers piecewise linearly, which fits steps and long tails,
 and needs more dropout, --config.dropout=0.3.
+
+Needs: no download, or any CSV; 1 s to 10 s on two cores.
 """
 
 import dataclasses

@@ -11,9 +11,9 @@ from typing import Any
 
 from absl import app, flags
 
-from bigmodels.cli import options
+from bigmodels.cli import completion, options
 from bigmodels.cli.request import Request
-from bigmodels.core import console, paths
+from bigmodels.core import console, experiment_files, paths
 from bigmodels.core.errors import UserError, escape_controls, of_callback, of_machine
 from bigmodels.distributed.cluster import Address
 
@@ -38,6 +38,9 @@ def start(argv: list[str]) -> None:
     own.update(values)
     return rest
 
+  if argv[1:2] == ['--complete']:
+    print('\n'.join(completion.answers(' '.join(argv[2:]))))
+    return
   try:
     argv, overrides = options.split(argv)
     app.run(lambda rest: main(rest, overrides, own), argv, flags_parser=parse)
@@ -85,6 +88,9 @@ def main(argv: list[str], overrides: dict[str, str], own: dict[str, Any]) -> Non
   if FLAGS.list:
     _list()
     return
+  if FLAGS.completion:
+    print(completion.script(FLAGS.completion), end='')
+    return
   cache_dir = _check_paths()
   if FLAGS.init_from:
     overrides = {**overrides, 'init_from': FLAGS.init_from}
@@ -103,11 +109,13 @@ def main(argv: list[str], overrides: dict[str, str], own: dict[str, Any]) -> Non
 
 
 def _list() -> None:
-  from bigmodels.config import resolving
-
-  names = resolving.summaries()
-  for name, text in names.items():
-    print(f'{name:{max(map(len, names))}}  {text}')
+  names = experiment_files.files()
+  width = max(map(len, names))
+  for name, path in names.items():
+    found = experiment_files.describe(path)
+    print(f'{name:{width}}  {found.summary}')
+    if found.needs:
+      print(f'{"":{width}}  needs {found.needs}')
 
 
 def _mesh(text: str):

@@ -9,13 +9,13 @@ import ast
 import itertools
 import math
 import pathlib
-import re
 import sys
 from typing import Any
 
 from absl import flags, logging
 
-from bigmodels.core import files, paths
+from bigmodels.cli import help
+from bigmodels.core import experiment_files, files, paths
 from bigmodels.core.errors import UserError, nearest
 
 MODES = {path.stem: path for path in sorted(
@@ -49,6 +49,8 @@ flags.register_validator('hang_timeout', math.isfinite, 'must be a finite number
 flags.DEFINE_bool('trust', False, 'import and execute anything that a stored run '
                   'names, whether opened by --workdir, config.txt or classifier')
 flags.DEFINE_bool('list', False, 'list the experiments')
+flags.DEFINE_enum('completion', None, ['bash', 'zsh'], 'print what completes command '
+                  'lines in a shell: eval "$(python run.py --completion=bash)"')
 
 # Annotation of an argument of `run`, without `| None` -> how its flag is defined.
 _DEFINE = {'str': flags.DEFINE_string, 'int': flags.DEFINE_integer,
@@ -119,7 +121,7 @@ def of_mode(mode: str) -> flags.FlagValues:
   """
   path = file_of(mode)
   run = _run_of(path)
-  texts = _arguments_of(ast.get_docstring(run) or '')
+  texts = experiment_files.arguments_of(ast.get_docstring(run) or '')
   found = flags.FlagValues()
   for argument, default in zip(run.args.kwonlyargs, run.args.kw_defaults, strict=True):
     name, annotation = argument.arg, argument.annotation
@@ -168,14 +170,6 @@ def _run_of(path: pathlib.Path) -> ast.FunctionDef:
   raise UserError(f'{path}: a mode defines run(request)')
 
 
-def _arguments_of(docstring: str) -> dict[str, str]:
-  """Name -> text, for the `Args:` section of a docstring."""
-  section = re.search(r'^Args:\n((?:  .*\n|\n)*)', f'{docstring}\n', re.MULTILINE)
-  found = re.findall(r'^  (\w+): (.*(?:\n    .*)*)', section[1] if section else '',
-                     re.MULTILINE)
-  return {name: ' '.join(text.split()).removesuffix('.') for name, text in found}
-
-
 def parse(argv: list[str]) -> tuple[list[str], dict[str, Any]]:
   """Parses a command line without overrides.
 
@@ -190,12 +184,15 @@ def parse(argv: list[str]) -> tuple[list[str], dict[str, Any]]:
   known, own = flags.FLAGS, flags.FlagValues()
   try:
     argv = [argv[0], *known.read_flags_from_files(argv[1:], force_gnu=False)]
-    mode = _mode(argv)
+    mode = _given('mode', argv)
+    mode = known['mode'].default if mode is None else mode
     own = of_mode(mode)
     known.append_flag_values(own)
     legal = [*flags_of_every_mode(), *map(own.__getitem__, own)]
-    for flag in legal:
-      known.register_key_flag_for_module(sys.argv[0], flag)  # for --help
+    if {'--help', '-help', '-h', '--h'} & {*argv}:
+      experiment = _given('experiment', argv)
+      print(help.text(mode, file_of(mode), own, known, experiment, MODES), end='')
+      sys.exit(0)
     rest = known(argv)
     for flag in legal:
       if flag.present > 1 and not isinstance(flag, flags.MultiFlag):
@@ -221,14 +218,14 @@ def flags_of_every_mode() -> list[flags.Flag]:
   return flags.FLAGS.get_key_flags_for_module(__name__)
 
 
-def _mode(argv: list[str]) -> str:
-  """The value of --mode, which determines the other flags."""
-  mode = flags.FLAGS['mode'].default
+def _given(flag: str, argv: list[str]) -> str | None:
+  """The value of a flag, before the command line is parsed."""
+  found = None
   for argument, following in zip(argv, [*argv[1:], None], strict=True):
     name, equals, value = argument.partition('=')
-    if name in ('--mode', '-mode'):
-      mode = value if equals else following or mode
-  return mode
+    if name in (f'--{flag}', f'-{flag}'):
+      found = value if equals else following or found
+  return found
 
 
 def _unknown(name: str, legal: list[str]) -> UserError:

@@ -118,7 +118,7 @@ def _without_data(values: Mapping[str, str], code: Source, trusted: Trust, why: 
     f'its config() fails: {why}', 'opened without its data, from config.txt alone'))
   if resolved.values() != values:
     raise UserError(f'{why} (and its config.txt alone does not determine the '
-                    f'experiment: {differences(values, resolved.values())})')
+                    f'experiment: {config_text.differences(values, resolved.values())})')
   return resolved
 
 

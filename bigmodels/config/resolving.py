@@ -1,6 +1,5 @@
 """From the name of an experiment and overrides to a resolved experiment."""
 
-import ast
 import contextlib
 import inspect
 import os
@@ -15,8 +14,8 @@ from bigmodels.config.literals import EMPTY, imported, parse, write
 from bigmodels.config.source import Source
 from bigmodels.core import paths
 from bigmodels.core.errors import UserError, nearest
+from bigmodels.core.experiment_files import EXPERIMENTS, summaries
 
-EXPERIMENTS = pathlib.Path(__file__).resolve().parents[2] / 'experiments'
 Find = Callable[[str, str], tuple[Any, str]]  # see `literals.parse`
 
 
@@ -45,18 +44,6 @@ class Resolved(NamedTuple):
 
 
 # --- finding --------------------------------------------------------------------
-
-
-def summaries() -> dict[str, str]:
-  """Name -> first line of the docstring, for every file in `experiments/`."""
-  found = {}
-  for path in sorted(EXPERIMENTS.glob('[!_]*.py')):
-    try:
-      text = ast.get_docstring(ast.parse(path.read_bytes())) or ''
-    except (SyntaxError, ValueError) as error:
-      text = f'(cannot be read: {error})'
-    found[path.stem] = text.partition('\n')[0]
-  return found
 
 
 def locate(name: str) -> tuple[str, pathlib.Path]:

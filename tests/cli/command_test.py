@@ -175,9 +175,25 @@ def test_where_there_is_no_file_of_a_mode(started):
 
 def test_help_has_the_flags_of_the_mode(mode, started):
   code, out, _ = started(mode, '--help')
-  assert code == 0 and '--start: where counting starts\n' in out
+  assert code == 0 and '--start: where counting starts; default 1\n' in out
   assert '--words: to print;' in out and '--workdir' in out
-  assert '--start' not in started('--help')[1]
+  out = started('--help')[1]
+  assert '--start' not in out and 'several processes:\n  --coordinator: ' in out
+  assert '  print     prints the resolved experiment' in out and 'examples:' in out
+
+
+def test_help_has_the_knobs_of_an_experiment(started, tmp_path):
+  code, out, _ = started('--experiment=digits_cnn', '--help')
+  assert code == 0 and '  --config.epochs (float): default 15\n' in out
+  assert out.startswith('digits_cnn: A small convolutional network')
+  (tmp_path / 'mine.py').write_text('def config(*, x: int): ...')
+  assert '--config.x (int): must be given' in started('--experiment=mine.py', '-h')[1]
+  assert started('--experiment=gone', '--help')[1].startswith('gone: no such experime')
+
+
+def test_completion(started):
+  code, out, _ = started('--completion=bash')
+  assert not code and 'complete -o default -F _bigmodels' in out
 
 
 def test_flags_in_a_file(mode, started, tmp_path):

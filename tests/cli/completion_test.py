@@ -1,0 +1,46 @@
+"""Completion: the answers, and what a shell makes of them."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from bigmodels.cli import completion
+from tests.logs.runs import make
+
+
+@pytest.mark.parametrize(('line', 'expected'), [
+  ('--experiment=digits', ['digits_cnn', 'digits_dcgan']),
+  ('--mode=p', ['plan', 'print']), ('--parallel=', ['jit', 'pmap']),
+  ('--require_backend=g', ['gpu']), ('--workdir=', []),
+  ('--mode=runs --so', ['--sort=']), ('--so', []), ('--tra', ['--track=']),
+  ('--mode=gone --workd', ['--workdir=']),
+  ('--experiment=digits_cnn --config.le', ['--config.learner=',
+                                           '--config.learning_rate=']),
+  ('--config.eva', ['--config.evals=', '--config.evaluate_every='])])
+def test_answers(line, expected):
+  assert completion.answers(f'python run.py {line}') == expected
+
+
+def test_paths_of_a_run(tmp_path):
+  make(tmp_path / 'a')
+  for where in (f'--workdir={tmp_path}/a', f'--experiment={tmp_path}/a/config.txt'):
+    assert completion.answers(f'run.py {where} --config.opt') == [
+      '--config.optimizer.learning_rate.peak=']
+
+
+@pytest.mark.parametrize('shell', ['bash', 'zsh'])
+def test_in_a_shell(shell):
+  if shutil.which(shell) is None:
+    pytest.skip(f'there is no {shell}')
+  text = completion.script(shell)
+  if shell == 'zsh':
+    subprocess.run([shell, '-n'], input=text, text=True, check=True)
+    return
+  line = 'python run.py --experiment=digits_'
+  words = "COMP_WORDS=(python run.py --experiment = digits_) COMP_CWORD=4"
+  done = subprocess.run(
+    ['bash', '-c', f'{text}\nCOMP_LINE="{line}" COMP_POINT={len(line)} {words}\n'
+     '_bigmodels\necho "${COMPREPLY[@]}"\nCOMP_LINE="python x" _bigmodels'],
+    capture_output=True, text=True, check=True)
+  assert done.stdout == 'digits_cnn digits_dcgan\n'
