@@ -237,7 +237,7 @@ PACKAGES = {name: f'bigmodels.{name}' for name in (
   'sharding_rules': 'bigmodels.models.sharding_rules',
   'texts': 'bigmodels.data.texts', 'tokenizers': 'bigmodels.data.tokenizers'}
 FILES = 'data.json', 'metrics.jsonl'
-OF_OTHERS = {'help', 'slice', 'verbosity'}
+OF_OTHERS = {'help', 'logdir', 'slice', 'verbosity'}
 
 
 def _prose(page: pathlib.Path) -> str:

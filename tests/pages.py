@@ -193,7 +193,7 @@ class Shell:
       assert not value.startswith('runs/') or value in self.made, value
     experiment, workdir = given.flags['experiment'], given.flags['workdir']
     if experiment is None:
-      needs_none = '--list' in arguments or '--mode=doctor' in arguments
+      needs_none = {'--list', '--mode=doctor', '--mode=runs'} & {*arguments}
       assert needs_none or workdir in self.made, f'{workdir}: no command made it'
       return
     overrides = given.overrides

@@ -1,6 +1,7 @@
 """--mode=train: trains, or resumes the run in a workdir."""
 
 import contextlib
+import importlib.util
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -129,6 +130,8 @@ def _train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
   if progress.done and group.main:
     say(results.headline(workdir.read_json(workdir.result), _monitored(resolved)))
     say(f'report: {workdir.report}')
+    if importlib.util.find_spec('tensorboard'):
+      say(f'curves: tensorboard --logdir={workdir.path}')
   elif not progress.done:
     say(f'{stop.name or "stopped"}: saved step {progress.step:,} in '
         f'{workdir.checkpoints}; to resume: python run.py --workdir={workdir.path}')
