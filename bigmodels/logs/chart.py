@@ -1,4 +1,4 @@
-"""Curves as SVG text, without a drawing library: for pages with many runs."""
+"""Curves as SVG text: a drawing library would take longer than a small run trains."""
 
 import itertools
 import math
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import NamedTuple
 
-WIDTH, HEIGHT = 480, 270  # of a chart, in pixels
+WIDTH = 466  # of a chart, in pixels
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 8, 38
 _MOST = 400  # points of a line
 _DECADES = 50.0  # a linear axis would hide a larger range
@@ -17,27 +17,39 @@ class Line(NamedTuple):
 
   Attributes:
     name: shown when the pointer is over it.
-    points: step -> value; those that are not finite are left out.
+    points: step -> value; a line has a gap where a value is not finite.
     color: of CSS.
     group: class of its element.
+    width: of the line, in pixels.
+    opacity: from 0 to 1.
+    marked: whether each point has a dot.
   """
 
   name: str
   points: Mapping[int, float]
   color: str
-  group: str
+  group: str = ''
+  width: float = 1.4
+  opacity: float = 1.0
+  marked: bool = False
 
 
-def chart(lines: Sequence[Line], label: str) -> str:
+def chart(lines: Sequence[Line], label: str, *, best: float | None = None,
+          width: int = WIDTH) -> str:
   """Draws curves over the steps.
 
   Args:
     lines: the curves.
     label: what is drawn, for screen readers.
+    best: step of the best checkpoint, marked with a line.
+    width: in pixels.
+
+  Returns:
+    an `<svg>` element, '' if there is no finite value.
   """
-  curves = [(line, thin(sorted((s, v) for s, v in line.points.items()
-                               if math.isfinite(v)))) for line in lines]
-  values = sorted(v for _, points in curves for _, v in points)
+  height = round(0.32 * width + 105)
+  curves = [(line, thin(sorted(line.points.items()))) for line in lines]
+  values = sorted(v for _, points in curves for _, v in points if math.isfinite(v))
   steps = [s for _, points in curves for s, _ in points]
   if not values:
     return ''
@@ -49,42 +61,61 @@ def chart(lines: Sequence[Line], label: str) -> str:
   low, top, last = low - margin, top + margin, max(steps) or 1
 
   def x(step):
-    return _LEFT + (WIDTH - _LEFT - _RIGHT) * step / last
+    return _LEFT + (width - _LEFT - _RIGHT) * step / last
 
   def y(value):
-    return _TOP + (HEIGHT - _TOP - _BOTTOM) * (top - scale(value)) / (top - low)
+    return _TOP + (height - _TOP - _BOTTOM) * (top - scale(value)) / (top - low)
 
   parts = []
   ticks = decades(low, top) if log else nice(low, top)
   for value in ticks:
     at = f'{y(value):.1f}'
-    parts.append(f'<path d="M{_LEFT} {at}H{WIDTH - _RIGHT}" class="grid"/>'
+    parts.append(f'<path d="M{_LEFT} {at}H{width - _RIGHT}" class="grid"/>'
                  f'<text x="{_LEFT - 6}" y="{at}" dy=".32em" text-anchor="end">'
                  f'{value:.6g}</text>')
   for step in nice(0, last, whole=True):
-    parts.append(f'<text x="{x(step):.1f}" y="{HEIGHT - _BOTTOM + 16}" '
+    parts.append(f'<text x="{x(step):.1f}" y="{height - _BOTTOM + 16}" '
                  f'text-anchor="middle">{step:,.0f}</text>')
-  parts.append(f'<text x="{(WIDTH + _LEFT) / 2}" y="{HEIGHT - 4}" '
+  parts.append(f'<text x="{(width + _LEFT) / 2}" y="{height - 4}" '
                'text-anchor="middle">step</text>')
+  if best is not None:
+    parts.append(f'<path d="M{x(best):.1f} {_TOP}V{height - _BOTTOM}" class="mark"/>')
   for line, points in curves:
-    if points:
-      where = [f'{x(s):.1f} {y(v):.1f}' for s, v in points]
-      dot = '' if len(where) > 1 else 'h.01'
-      parts.append(
-        f'<path class="{line.group}" stroke="{line.color}" d="M{"L".join(where)}{dot}">'
-        f'<title>{escape(line.name)}</title></path>')
+    parts += _drawn(line, [(x(s), y(v)) if math.isfinite(v) else None
+                           for s, v in points])
   return (f'<svg role="img" aria-label="{escape(label)}" '
-          f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
+          f'viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
           f'class="chart">{"".join(parts)}</svg>')
 
 
+def _drawn(line: Line, places: Sequence[tuple[float, float] | None]) -> list[str]:
+  """The elements of a line; None is a gap."""
+  path, gap = [], True
+  for place in places:
+    if place is not None:
+      path.append(f'{"M" if gap else "L"}{place[0]:.1f} {place[1]:.1f}')
+    gap = place is None
+  if not path:
+    return []
+  look = f'class="{line.group}" stroke="{line.color}" opacity="{line.opacity}"'
+  found = [f'<path {look} stroke-width="{line.width}" d="{"".join(path)}">'
+           f'<title>{escape(line.name)}</title></path>']
+  if line.marked or len(path) == 1:  # a path of no length, with round ends, is a dot
+    dots = ''.join(f'M{step[1:]}h0' for step in path)
+    found.append(f'<path {look} stroke-width="4.5" d="{dots}"/>')
+  return found
+
+
 def thin(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-  """Averages sections of a curve that has more points than a screen can show."""
+  """Averages sections of a curve that has more points than a screen can show.
+
+  A section with a value that is not finite is NaN.
+  """
   if len(points) <= _MOST:
     return list(points)
   edges = [len(points) * i // _MOST for i in range(_MOST + 1)]
   sections = [points[a:b] for a, b in itertools.pairwise(edges)]
-  return [tuple(math.fsum(p[i] for p in section) / len(section) for i in (0, 1))
+  return [tuple(sum(p[i] for p in section) / len(section) for i in (0, 1))
           for section in sections]
 
 

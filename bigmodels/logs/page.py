@@ -52,6 +52,10 @@ figcaption { font-size: 13px; font-weight: 600; margin: 0 2px 8px; }
 figure svg, figure img { display: block; max-width: 100%; height: auto; }
 figure svg { fill: var(--ink); }
 figure svg text { font-family: inherit !important; }
+.chart path { fill: none; stroke-linejoin: round; stroke-linecap: round; }
+.chart .grid { stroke: var(--line); stroke-width: 1; }
+.chart .mark { stroke: var(--ink); stroke-dasharray: 2 3; }
+figure .chart text { fill: var(--soft); font-size: 11px; }
 .picture { background: #fff; color: #1d2127; }
 .scroll { max-height: 560px; overflow: auto; border: 1px solid var(--line);
   border-radius: 8px; background: var(--card); width: fit-content; max-width: 100%; }

@@ -21,9 +21,10 @@ import numpy as np
 
 from bigmodels.core import files
 from bigmodels.core.errors import escape_controls
+from bigmodels.logs.chart import Line, chart
 from bigmodels.logs.page import PAGE, STYLE
 from bigmodels.logs.values import leading, mean, members
-from bigmodels.plots import HALF, NARROW, Table, curve
+from bigmodels.plots import Table
 
 PALETTE = ('#d9622b', '#2a9d6f', '#8e63ce', '#c2447a', '#b08900', '#0f8b9d')
 TRAIN = '#5b94d6'
@@ -115,10 +116,11 @@ def _curves(records, best):
                    f'{escape(s or "run")}</span>' for s in splits)
   if best is not None:
     legend += f'<span class="key best">best checkpoint, step {_number(best)}</span>'
-  width = HALF if len(chosen) <= 4 else NARROW
+  width = 466 if len(chosen) <= 4 else 296  # pixels: two or three in a row
   cards = ''.join(
-    _card(name, curve(series[name], colors, best=best, width=width), f'c{i}')
-    for i, name in enumerate(chosen))
+    f'<figure class="drawing"><figcaption>{escape(name)}</figcaption>'
+    f'{chart(_lines(series[name], colors), name, best=best, width=width)}</figure>\n'
+    for name in chosen)
   notes = [f'{name} is not a number at {len(steps)} of its steps, first at step '
            f'{_number(min(steps))}.' for name, steps in not_finite.items()]
   if constant:
@@ -129,6 +131,21 @@ def _curves(records, best):
   notes = ''.join(f'<p class="note">{escape(note)}</p>' for note in notes)
   return _section('Curves', f'<div class="legend">{legend}</div>'
                             f'<div class="cards">{cards}</div>{notes}')
+
+
+def _lines(panel, colors):
+  """The lines of a metric: of each split, and thinner ones of its members."""
+  found = []
+  for split, (steps, values) in panel.items():
+    if values.ndim > 1:
+      found += [Line(f'{split} {i}', dict(zip(steps, member, strict=True)),
+                     colors[split], width=0.8, opacity=0.4)
+                for i, member in enumerate(values.T.tolist())]
+      values = values.mean(1)
+    train = split == 'train'
+    found.append(Line(split, dict(zip(steps, values.tolist(), strict=True)),
+                      colors[split], width=1.2 if train else 1.8, marked=not train))
+  return found
 
 
 def _plots(plots):

@@ -19,9 +19,6 @@ DRAWN = 50  # runs with curves
 
 _STYLE = """\
 body { max-width: 1400px; } header { margin-bottom: 28px; }
-.chart path { fill: none; stroke-width: 1.4; stroke-linejoin: round;
-  stroke-linecap: round; } .chart .grid { stroke: var(--line); stroke-width: 1; }
-.chart text { fill: var(--soft); font-size: 11px; }
 .chart path:not(.grid):hover { stroke-width: 3; }
 .scroll { max-height: 70vh; } th, td { min-width: 0; padding: 5px 12px;
   white-space: nowrap; }

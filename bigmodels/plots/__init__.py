@@ -8,7 +8,6 @@ first figure is made. Text and frames are black, and recoloured by the report.
 
 from bigmodels.plots.classification import calibration, classification
 from bigmodels.plots.control import control
-from bigmodels.plots.curves import curve
 from bigmodels.plots.generation import generation
 from bigmodels.plots.language import language
 from bigmodels.plots.regression import regression
@@ -16,5 +15,5 @@ from bigmodels.plots.style import BLUE, FULL, GREY, HALF, NARROW, ORANGE, WIDE
 from bigmodels.plots.table import Inputs, Table, spread
 
 __all__ = ['BLUE', 'FULL', 'GREY', 'HALF', 'NARROW', 'ORANGE', 'WIDE', 'Inputs',
-           'Table', 'calibration', 'classification', 'control', 'curve', 'generation',
-           'language', 'regression', 'spread']
+           'Table', 'calibration', 'classification', 'control', 'generation', 'language',
+           'regression', 'spread']

@@ -15,14 +15,16 @@ from bigmodels.logs.chart import Line
 def points(svg):
   """Coordinates of each curve."""
   return [np.array(re.findall(r'[ML]([\d.]+) ([\d.]+)', path.get('d')), float)
-          for path in ET.fromstring(svg).iter('path') if path.get('class') != 'grid']
+          for path in ET.fromstring(svg).iter('path')
+          if path.get('class') == 'r0' and 'h0' not in path.get('d')]
 
 
 def test_points_lie_on_the_axes_that_the_ticks_describe():
   svg = chart.chart([Line('a', {0: 0.0, 50: 1.0, 100: 0.25}, 'red', 'r0')], 'loss')
   (curve,) = points(svg)
-  texts = {t.text: float(t.get('y')) for t in ET.fromstring(svg).iter('text')}
-  assert curve[0][1] == pytest.approx(texts['0'] if texts['0'] < 240 else curve[0][1])
+  texts = {t.text: float(t.get('y')) for t in ET.fromstring(svg).iter('text')
+           if t.get('text-anchor') == 'end'}
+  assert curve[0][1] == pytest.approx(texts['0'], abs=0.06)
   np.testing.assert_allclose(
     (curve[:, 0] - curve[0, 0]) / (curve[2, 0] - curve[0, 0]), [0, 0.5, 1], atol=1e-3)
   np.testing.assert_allclose(
@@ -32,15 +34,31 @@ def test_points_lie_on_the_axes_that_the_ticks_describe():
 
 def test_decades_have_a_log_axis_and_gaps_are_left_out():
   values = {i: 1e4 * 0.5 ** i for i in range(20)} | {3: math.nan, 4: math.inf}
-  (curve,) = points(chart.chart([Line('a', values, 'red', 'r0')], 'loss'))
+  svg = chart.chart([Line('a', values, 'red', 'r0')], 'loss')
+  (curve,) = points(svg)
   assert len(curve) == 18
   slopes = np.diff(curve[:, 1]) / np.diff(curve[:, 0])
   np.testing.assert_allclose(slopes, slopes[0], rtol=0.02)
+  assert svg.count('M') - svg.count('class="grid"') == 2  # a gap
+
+
+def test_dots_and_the_best_step():
+  svg = chart.chart([Line('a', {0: 1.0, 10: 2.0}, 'red', marked=True),
+                     Line('b', {5: 1.5}, 'blue')], 'loss', best=10)
+  paths = [p.attrib for p in ET.fromstring(svg).iter('path')]
+  curve, dots, one, dot = [p for p in paths if p['class'] == '']
+  assert dots['d'].count('h0') == 2
+  assert dots['d'].startswith(curve['d'].partition('L')[0])
+  assert one['d'] + 'h0' == dot['d'] and dot['stroke'] == 'blue'
+  (best,) = [p for p in paths if p['class'] == 'mark']
+  assert f'M{curve["d"].partition("L")[2].split()[0]} ' in best['d']
 
 
 def test_long_curves_are_thinned_to_means():
   found = chart.thin([(i, 2 * i) for i in range(800)])
   assert len(found) == 400 and found[0] == (0.5, 1.0) and found[-1] == (798.5, 1597.0)
+  found = chart.thin([(i, math.nan if i == 1 else 1.0) for i in range(800)])
+  assert math.isnan(found[0][1]) and found[1] == (2.5, 1.0)
 
 
 @pytest.mark.parametrize('values', [{}, {1: math.nan}, {0: 1.0}, {1: 0.0}, {5: -3.0},
