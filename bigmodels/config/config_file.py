@@ -117,8 +117,9 @@ def _without_data(values: Mapping[str, str], code: Source, trusted: Trust, why: 
   resolved = Resolved(values['experiment'], knobs, experiment, code, (
     f'its config() fails: {why}', 'opened without its data, from config.txt alone'))
   if resolved.values() != values:
+    found = config_text.differences(values, resolved.values())
     raise UserError(f'{why} (and its config.txt alone does not determine the '
-                    f'experiment: {config_text.differences(values, resolved.values())})')
+                    f'experiment: {found})')
   return resolved
 
 

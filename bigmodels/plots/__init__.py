@@ -15,5 +15,5 @@ from bigmodels.plots.style import BLUE, FULL, GREY, HALF, NARROW, ORANGE, WIDE
 from bigmodels.plots.table import Inputs, Table, spread
 
 __all__ = ['BLUE', 'FULL', 'GREY', 'HALF', 'NARROW', 'ORANGE', 'WIDE', 'Inputs',
-           'Table', 'calibration', 'classification', 'control', 'generation', 'language',
-           'regression', 'spread']
+           'Table', 'calibration', 'classification', 'control', 'generation',
+           'language', 'regression', 'spread']
