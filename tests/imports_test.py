@@ -10,21 +10,24 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / 'bigmodels'
 # From top to bottom: a package may import those below it.
 ORDER = (
-  'modes', 'cli', 'training', 'logs', 'storage', 'config', 'learners', 'tasks',
-  'models', 'data', 'environments', 'hardware', 'layers', 'losses', 'metrics', 'plots',
+  'modes', 'cli', 'export', 'training', 'logs', 'storage', 'config', 'learners',
+  'tasks', 'models', 'data', 'environments', 'hardware', 'layers', 'losses', 'metrics', 'plots',
   'optim', 'distributed', 'parallel', 'core')
 # Pure functions: these import only their own files, and `core`.
 PURE = ('layers', 'losses', 'metrics', 'plots', 'optim', 'parallel', 'environments')
 FAMILIES = {'models', 'tasks', 'learners'}
 # What serves every experiment imports no family.
-SPINE = ('cli', 'training', 'logs', 'storage', 'hardware', 'distributed', 'parallel')
+SPINE = ('cli', 'export', 'training', 'logs', 'storage', 'hardware', 'distributed',
+         'parallel')
 # The types of learners and tasks.
 OF_SPINE = {'training': {'learners', 'tasks'}}
 # What few runs need, such as several processes: imported in the functions that do.
 RARE = ('distributed.connected', 'distributed.connection', 'distributed.coordinator',
         'distributed.secret', 'hardware.costs', 'hardware.topologies',
-        'storage.published', 'storage.published_metadata', 'storage.weight_files')
-MACHINERY = {'modes', 'cli', 'training', 'storage', 'logs', 'hardware', 'distributed'}
+        'storage.published', 'storage.published_arrays',
+        'storage.published_metadata', 'storage.weight_files')
+MACHINERY = {'modes', 'cli', 'export', 'training', 'storage', 'logs', 'hardware',
+             'distributed'}
 
 
 def imported(text: str) -> set[str]:

@@ -6,8 +6,9 @@ import gzip
 import os
 import pathlib
 import secrets
+import shutil
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from bigmodels.core.errors import UserError, did_you_mean
 from bigmodels.core.paths import expanded, reason, resolved
@@ -121,6 +122,39 @@ def write(path: pathlib.Path, data: str | bytes, *, mode: int = 0o666,
     with contextlib.suppress(OSError):
       scratch.unlink(missing_ok=True)
     raise
+
+
+@contextlib.contextmanager
+def new_folder(path: pathlib.Path, name: str) -> Iterator[pathlib.Path]:
+  """Writes a folder atomically: as a whole at the end, or not at all.
+
+  A process that is killed while writing may leave a hidden folder beside it.
+
+  Args:
+    path: path of the folder, which must not exist, or be empty.
+    name: name of the setting, such as `--output`, for the error.
+
+  Yields:
+    an empty folder beside it, to write to.
+
+  Raises:
+    UserError: if there is something else, or the folder cannot be written.
+  """
+  if path.is_dir() and any(path.iterdir()):
+    raise UserError(f'{name}={path}: must be a new folder or an empty one, holds '
+                    f'{len([*path.iterdir()])} files')
+  if os.path.lexists(path) and not path.is_dir():
+    raise UserError(f'{name}={path}: must be a folder, is a file')
+  path = path.resolve()
+  scratch = path.with_name(f'.{path.name[:50]}-{secrets.token_hex(4)}')
+  try:
+    scratch.mkdir(parents=True)
+    yield scratch
+    os.replace(scratch, path)  # a folder may replace an empty one
+  except OSError as error:
+    raise UserError(f'{name}={path}: cannot be written: {reason(error)}') from error
+  finally:
+    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def require_file(path: pathlib.Path) -> None:

@@ -249,6 +249,8 @@ def check(config: Config, state: dict[str, Any]) -> None:
   size = load(state).size
   if isinstance(config, TokenizerFile) and not pathlib.Path(config.path).exists():
     same = state['kind'] == type(config).__name__  # the run has a copy
+  elif isinstance(config, TokenizerFile) and isinstance(state.get('tokenizer'), str):
+    same = _meaning(config._read()) == _meaning(state['tokenizer'])
   else:
     expected = (type(config).__name__, config.settings())
     same = (state['kind'], state.get('settings')) == expected
@@ -258,6 +260,14 @@ def check(config: Config, state: dict[str, Any]) -> None:
       f'{size:,} tokens, this needs {_say(type(config).__name__, config.settings())}; '
       'set the same tokenizer for every split, that of --init_from if there is one, or '
       'start a new run with another --workdir')
+
+
+def _meaning(text: str) -> Any:
+  """A `tokenizer.json` without what adds special tokens, which is not used here."""
+  try:
+    return {**json.loads(text), 'post_processor': None}
+  except (ValueError, TypeError):
+    return text
 
 
 def provided(tokenizer: Tokenizer) -> dict[str, Callable[[], Any]]:

@@ -113,7 +113,7 @@ class Bert(nn.Module):
   @nn.nowrap
   def hugging_face(self) -> Published:
     """Where its parameters are in a file of BERT."""
-    return _published(self, '', {}, other=r'pooler\..*|cls\..*')
+    return _published(self, '', {}, 'Model', '', other=r'pooler\..*|cls\..*')
 
 
 class MaskedBert(nn.Module):
@@ -156,6 +156,7 @@ class MaskedBert(nn.Module):
         **_dense('transform', f'{head}.transform.dense'),
         **hugging_face.norm('norm', f'{head}.transform.LayerNorm'),
         'bias': Location(f'{head}.bias')},
+      'ForMaskedLM', 'fill-mask',
       copies={f'{head}.decoder.weight': 'embeddings.word_embeddings.weight',
               f'{head}.decoder.bias': f'{head}.bias'},
       other=r'pooler\..*|cls\.seq_relationship\..*',
@@ -209,10 +210,11 @@ class BertClassifier(nn.Module):
   def hugging_face(self) -> Published:
     """Where its parameters are in a file of BERT."""
     head = {**_dense('pooler', 'pooler.dense'), **_dense('head', 'classifier')}
+    kind = ('ForSequenceClassification', 'text-classification')
     if self.pooling == 'first':
-      return _published(self.encoder, 'encoder/', head)
+      return _published(self.encoder, 'encoder/', head, *kind)
     return _published(
-      self.encoder, 'encoder/', {}, other=r'(pooler|classifier)\..*',
+      self.encoder, 'encoder/', {}, *kind, other=r'(pooler|classifier)\..*',
       unpublished={'(pooler|head)/.*': "published with pooling='first', here it is "
                                        f'{self.pooling!r}'})
 
@@ -220,8 +222,8 @@ class BertClassifier(nn.Module):
 _dense = partial(hugging_face.dense, transposed=True)
 
 
-def _published(encoder: Bert, prefix: str, head: dict[str, Location], *,
-               copies: Mapping[str, str] = {}, other: str = '',
+def _published(encoder: Bert, prefix: str, head: dict[str, Location], kind: str,
+               pipeline: str, *, copies: Mapping[str, str] = {}, other: str = '',
                config: Mapping[str, Setting] = {},
                unpublished: Mapping[str, str] = {}) -> Published:
   """An encoder whose parameters begin with `prefix`, and the head on top of it."""
@@ -240,8 +242,9 @@ def _published(encoder: Bert, prefix: str, head: dict[str, Location], *,
   for name in ('query', 'key', 'value'):
     locations |= _dense(f'{ours}/attention/{name}', f'{theirs}.attention.self.{name}')
   return Published(
-    family='BERT', model_type='bert', architecture='Bert', locations=locations | head,
-    rename=_without_prefix, copies=copies,
+    family='BERT', model_type='bert', architecture='Bert', head=kind,
+    pipeline=pipeline, locations=locations | head,
+    prefix='bert.', unprefixed=r'(cls|classifier)\..*', copies=copies,
     buffers=r'embeddings\.(position_ids|token_type_ids)', other=other,
     config={
       'num_attention_heads': Setting((encoder.heads,), 12, of=BLOCKS),
@@ -250,11 +253,13 @@ def _published(encoder: Bert, prefix: str, head: dict[str, Location], *,
       'position_embedding_type': Setting(('absolute',), 'absolute'),
       'is_decoder': Setting((False,), False, of=BLOCKS),
       'add_cross_attention': Setting((False,), False, of=BLOCKS), **config},
+    unchecked={
+      'vocab_size': encoder.vocabulary, 'max_position_embeddings': encoder.length,
+      'type_vocab_size': encoder.types, 'num_hidden_layers': encoder.depth,
+      'hidden_size': encoder.width,
+      'intermediate_size': encoder.hidden or 4 * encoder.width,
+      'hidden_dropout_prob': encoder.dropout,
+      'attention_probs_dropout_prob': encoder.attention_dropout},
+    spellings={'LayerNorm.gamma': 'LayerNorm.weight',
+               'LayerNorm.beta': 'LayerNorm.bias'},
     unpublished=unpublished)
-
-
-def _without_prefix(name: str) -> str:
-  name = name.removeprefix('bert.')
-  for old, new in (('gamma', 'weight'), ('beta', 'bias')):  # in the oldest files
-    name = name.replace(f'LayerNorm.{old}', f'LayerNorm.{new}')
-  return name

@@ -174,8 +174,9 @@ class Gpt(nn.Module):
     if not self.tied:
       locations['head/kernel'] = Location('lm_head.weight', transposed=True)
     return Published(
-      family='GPT-2', model_type='gpt2', architecture='GPT2', locations=locations,
-      rename=lambda name: name.removeprefix('transformer.'),
+      family='GPT-2', model_type='gpt2', architecture='GPT2', head='LMHeadModel',
+      pipeline='text-generation', locations=locations,
+      prefix='transformer.', unprefixed=r'lm_head\..*',
       copies={'lm_head.weight': 'wte.weight'},
       buffers=r'h\.\d+\.attn\.(bias|masked_bias)', other='',
       config={
@@ -187,7 +188,13 @@ class Gpt(nn.Module):
         'scale_attn_by_inverse_layer_idx': Setting((False,), False, of=BLOCKS),
         'add_cross_attention': Setting((False,), False, of=BLOCKS),
         'tie_word_embeddings': Setting(
-          (True,) if self.tied else (True, False), True, of='tokens/.*')})
+          (True,) if self.tied else (False, True), True, of='tokens/.*')},
+      unchecked={
+        'vocab_size': self.vocabulary, 'n_positions': self.length,
+        'n_layer': self.depth, 'n_embd': self.width,
+        'n_inner': self.hidden or _hidden(self.width, self.gated),
+        'embd_pdrop': self.dropout, 'resid_pdrop': self.dropout,
+        'attn_pdrop': self.attention_dropout})
 
 
 # Rotary positions, RMSNorm, SwiGLU, no biases, as in Touvron et al., *LLaMA*, 2023, and

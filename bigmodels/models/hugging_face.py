@@ -1,10 +1,11 @@
 """Where the parameters of a model are in the files of Hugging Face's `transformers`.
 
-A published model has a method `hugging_face() -> Published`, which is all that
-`storage.published` needs to know about it.
+A published model has a method `hugging_face() -> Published`: one table, by which
+`storage.published` reads such files and `export.safetensors` writes them.
 """
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 
@@ -32,7 +33,8 @@ class Setting(NamedTuple):
   """The values of a key of `config.json` that our model implements.
 
   Attributes:
-    legal: the values; floats are compared to a relative error of 1e-6.
+    legal: the values; the first is written. Floats are compared to a relative error of
+      1e-6.
     default: the value that `transformers` assumes if the key is absent.
     alias: another key with the same meaning, read if the first is absent.
     of: regular expression of our names; the key is checked if one of them is loaded.
@@ -51,28 +53,54 @@ class Published(NamedTuple):
     family: its name, for messages.
     model_type: its name in `config.json`.
     architecture: common prefix of its class names in `architectures`.
+    head: rest of the class name of a model with this head.
+    pipeline: what the Hub calls the task of that class; '' for a model without a head.
     locations: name of a parameter or batch statistic, such as 'norm/scale' or
       'norm/mean', -> where it is.
-    rename: name of an array in a file -> name in `locations`.
+    prefix: of the names in the files of models with a head; the names in `locations`
+      have none.
+    unprefixed: regular expression of names without the prefix: those of the head.
     copies: name -> name of an array with the same values, as in tied layers. A file may
       have only one of them; if they differ, the file is refused.
     buffers: regular expression of arrays that are not parameters: constants, counters.
     other: regular expression of arrays of known parts that this model does not have.
-    config: key of `config.json` -> legal values; sizes that follow from the shapes of
-      arrays are omitted.
+    config: key of `config.json` -> legal values.
+    unchecked: key of `config.json` -> the value that is written. It is not checked when
+      it is read: shapes of arrays determine it, or it matters only in training.
+    spellings: part of an array's name in the oldest files -> the same part since.
     unpublished: regular expression of our names that no file has -> the reason.
+    unlike: why `transformers` computes something else with the same parameters, so that
+      they can be read but not written; '' if it does not.
   """
 
   family: str
   model_type: str
   architecture: str
+  head: str
+  pipeline: str
   locations: Mapping[str, Location]
-  rename: Callable[[str], str]
+  prefix: str
+  unprefixed: str
   copies: Mapping[str, str]
   buffers: str
   other: str
   config: Mapping[str, Setting]
+  unchecked: Mapping[str, Any]
+  spellings: Mapping[str, str] = {}
   unpublished: Mapping[str, str] = {}
+  unlike: str = ''
+
+  def without_prefix(self, name: str) -> str:
+    """The name in `locations` of an array in a file."""
+    name = name.removeprefix(self.prefix)
+    for old, new in self.spellings.items():
+      name = name.replace(old, new)
+    return name
+
+  def with_prefix(self, name: str) -> str:
+    """The name in a file of an array in `locations`; inverts `without_prefix`."""
+    bare = not self.pipeline or re.fullmatch(self.unprefixed, name)
+    return name if bare else self.prefix + name
 
 
 # Names in `transformers` of the GELU with `erf` and of the GELU with `tanh`.

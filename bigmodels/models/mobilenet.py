@@ -226,12 +226,17 @@ def _published(model: MobileNetV1 | MobileNetV2, version: int,
                locations: dict[str, Location], config: dict[str, Setting]) -> Published:
   return Published(
     family=f'MobileNetV{version}', model_type=f'mobilenet_v{version}',
-    architecture=f'MobileNetV{version}', locations=locations,
-    rename=lambda name: name.removeprefix(f'mobilenet_v{version}.'), copies={},
+    architecture=f'MobileNetV{version}', head='ForImageClassification',
+    pipeline='image-classification', locations=locations,
+    prefix=f'mobilenet_v{version}.', unprefixed=r'classifier\..*', copies={},
     buffers=r'.*\.num_batches_tracked', other='',
     config={'hidden_act': Setting(('relu6',), 'relu6'),
             'tf_padding': Setting((model.padding == 'SAME',), True),
-            'layer_norm_eps': Setting((model.epsilon,), 0.001), **config})
+            'layer_norm_eps': Setting((model.epsilon,), 0.001), **config},
+    unchecked={'depth_multiplier': model.multiplier, 'min_depth': 8,
+               'classifier_dropout_prob': model.dropout},
+    unlike='' if model.reduction == 32 else
+    f'reduction: must be 32 in transformers, got {model.reduction}')
 
 
 def _strides(reduction: int, blocks: tuple[tuple[int, int], ...]) -> list[int]:

@@ -112,8 +112,9 @@ class ResNet(nn.Module):
           locations |= hugging_face.conv_norm(
             f'{ours}/layer{layer + 1}', f'{theirs}.layer.{layer}')
     return Published(
-      family='ResNet', model_type='resnet', architecture='ResNet', locations=locations,
-      rename=lambda name: name.removeprefix('resnet.'), copies={},
+      family='ResNet', model_type='resnet', architecture='ResNet',
+      head='ForImageClassification', pipeline='image-classification',
+      locations=locations, prefix='resnet.', unprefixed=r'classifier\..*', copies={},
       buffers=r'.*\.num_batches_tracked', other='',
       config={
         'hidden_act': Setting(('relu',), 'relu'),
@@ -122,7 +123,11 @@ class ResNet(nn.Module):
         'downsample_in_first_stage': Setting((False,), False, of='stage.*'),
         'downsample_in_bottleneck': Setting(
           (self.stride_first,) if bottleneck else (False, True), False,
-          of='stage.*')})
+          of='stage.*')},
+      unchecked={
+        'embedding_size': self.width, 'depths': list(_STAGES[self.depth]),
+        'hidden_sizes': [self.width * 2**stage * (4 if bottleneck else 1)
+                         for stage in range(4)]})
 
 
 class CifarResNet(nn.Module):

@@ -156,19 +156,25 @@ class Vit(nn.Module):
       locations |= dense(f'{ours}/attention/{name}',
                       f'{theirs}.attention.attention.{name}')
     return Published(
-      family='ViT', model_type='vit', architecture='ViT', locations=locations,
-      rename=lambda name: name.removeprefix('vit.'), copies={}, buffers='',
+      family='ViT', model_type='vit', architecture='ViT', head='ForImageClassification',
+      pipeline='image-classification', locations=locations,
+      prefix='vit.', unprefixed=r'classifier\..*', copies={}, buffers='',
       other=r'pooler\..*',
       config={
         'num_attention_heads': Setting((self.heads,), 12, of=BLOCKS),
         'hidden_act': Setting(hugging_face.GELU, 'gelu', of=BLOCKS),
         # The default of `transformers` is 1e-12, but weights were trained with 1e-6.
         # The difference is within rounding.
-        'layer_norm_eps': Setting((1e-12, 1e-6), 1e-12),
+        'layer_norm_eps': Setting((1e-6, 1e-12), 1e-12),
         'qkv_bias': Setting((True,), True, of=BLOCKS),
         # Shapes do not determine these: other sizes may have as many patches or pixels.
         'image_size': Setting(_sides(self.size), 224, of='positions/.*'),
-        'patch_size': Setting(_sides(patch), 16, of='patches/.*')})
+        'patch_size': Setting(_sides(patch), 16, of='patches/.*')},
+      unchecked={
+        'num_channels': self.channels, 'num_hidden_layers': self.depth,
+        'hidden_size': self.width, 'intermediate_size': self.hidden or 4 * self.width,
+        'hidden_dropout_prob': self.dropout,
+        'attention_probs_dropout_prob': self.attention_dropout})
 
 
 VitTi = partial(Vit, width=192, heads=3)

@@ -1,11 +1,10 @@
 """Published parameters, from files as Hugging Face's `transformers` writes them.
 
 A model describes its files by `models.hugging_face.Published`. Here they are compared
-with the model and turned into the arrays of this project.
+with the model and turned into the arrays of this project; `parts` is the way back.
 """
 
 import contextlib
-import math
 import pathlib
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -16,8 +15,8 @@ import jax
 import numpy as np
 
 from bigmodels.core.errors import listed
+from bigmodels.storage import published_arrays, weight_files
 from bigmodels.storage import published_metadata as metadata
-from bigmodels.storage import weight_files
 from bigmodels.storage.compatibility import IncompatibleWeights, check, in_short
 from bigmodels.storage.weight_files import StoredArray
 
@@ -47,7 +46,7 @@ def parameters(path: pathlib.Path, expected: dict[str, jax.Array],
       fit.
   """
   files = weight_files.find(path)
-  published = _published(model)
+  published = of_model(model)
   config = metadata.read_config(path, published, expected, say)
   if config is not None:
     metadata.check_config(config, published, expected)
@@ -55,25 +54,26 @@ def parameters(path: pathlib.Path, expected: dict[str, jax.Array],
       metadata.check_labels(config, classes, lambda line: say(f'{path}: {line}'))
   metadata.check_tokenizer(weight_files.beside(path, 'tokenizer.json'), tokenizer)
   with contextlib.ExitStack() as stack:
-    arrays = weight_files.open_arrays(files, published.rename, stack)
+    arrays = weight_files.open_arrays(files, published.without_prefix, stack,
+                                      lambda line: say(f'{path}: {line}'))
     for copy, source in published.copies.items():
       tied = config is None or config.get('tie_word_embeddings', True)
       if tied and (copy in arrays or source in arrays):
         arrays.setdefault(copy, arrays.get(source))
         arrays.setdefault(source, arrays[copy])
-    sources = {name: _names(published.locations[name], x.shape)
+    sources = {name: published_arrays.names_of(published.locations[name], x.shape)
                for name, x in expected.items() if name in published.locations}
     used = {n for names in sources.values() for n in names}
     left = [n for n in arrays if n not in used and n not in published.copies
             and not re.fullmatch(published.buffers, n)]
     theirs, missing = {}, {}
     for name in expected:
-      names = sources.get(name)
+      names, location = sources.get(name), published.locations.get(name)
       gone = [n for n in names or () if n not in arrays]
       if names is None or gone:
-        missing[name] = ', '.join(in_short(gone)) or _unpublished(published, name)
+        missing[name] = ', '.join(in_short(gone)) or unpublished(published, name)
       else:
-        theirs[name] = _shape(published.locations[name], names, arrays)
+        theirs[name] = published_arrays.shape_of(location, names, arrays)
     unused = [n for n in left if re.fullmatch(published.other, n)]
     check({name: x.shape for name, x in expected.items()}, theirs, missing,
           [n for n in left if n not in unused] if whole else ())
@@ -84,8 +84,8 @@ def parameters(path: pathlib.Path, expected: dict[str, jax.Array],
       _check_copies(published.copies, used, arrays)
     found = {}
     for name, x in expected.items():
-      array = _assemble(published.locations[name], sources[name],
-                        arrays).astype(x.dtype)
+      array = published_arrays.assemble(published.locations[name], sources[name],
+                                        arrays).astype(x.dtype)
       if name.endswith('/var') and (array < 0).any():
         raise IncompatibleWeights(
           f'{", ".join(in_short(sources[name]))}: '
@@ -95,8 +95,12 @@ def parameters(path: pathlib.Path, expected: dict[str, jax.Array],
   return found, len(left)
 
 
-def _published(model: nn.Module):
-  """A model's `models.hugging_face.Published`."""
+def of_model(model: nn.Module):
+  """A model's `models.hugging_face.Published`.
+
+  Raises:
+    IncompatibleWeights: if it has none.
+  """
   if not hasattr(model, 'hugging_face'):
     others = sorted({kind.__name__ for kind in _subclasses(nn.Module)
                      if hasattr(kind, 'hugging_face')})
@@ -118,7 +122,7 @@ def _subclasses(kind: type) -> Iterator[type]:
     yield from _subclasses(each)
 
 
-def _unpublished(published, name: str) -> str:
+def unpublished(published, name: str) -> str:
   """Why no file has a parameter of ours, or its name."""
   return next((why for pattern, why in published.unpublished.items()
                if re.fullmatch(pattern, name)), name)
@@ -133,52 +137,3 @@ def _check_copies(copies: Mapping[str, str], used: set[str],
     if not np.array_equal(arrays[copy].read(), arrays[source].read()):
       raise IncompatibleWeights(
         f'{copy} differs from {source}; in this model they are tied')
-
-
-# --- arrays ---------------------------------------------------------------------
-
-
-def _names(location, shape: tuple[int, ...]) -> list[str]:
-  """The arrays that a parameter of a shape is made of."""
-  if '{}' not in location.name:
-    return [location.name]
-  return [location.name.format(block) for block in range(shape[0])]
-
-
-def _axes(location, number: int) -> tuple[int, ...]:
-  """The order of axes that turns `[out, in, ...]` into `[..., in, out]`."""
-  axes = tuple(range(number))
-  return (*axes[2:], *axes[1::-1]) if location.transposed else axes
-
-
-def _shape(location, names: list[str], arrays: Mapping[str, StoredArray]
-           ) -> tuple[int, ...]:
-  """The shape that a parameter would have."""
-  shapes = []
-  for name in names:
-    shape = arrays[name].shape
-    shape = tuple(shape[axis] for axis in _axes(location, len(shape)))
-    first, rest = shape[: len(location.merged)], shape[len(location.merged) :]
-    # Other sides of the same product stay as they are, which fits nothing.
-    if location.merged and (first == location.merged or math.prod(first) != math.prod(
-      location.merged)):
-      shape = (math.prod(first), *rest)
-    shapes.append((*shape[:-1], shape[-1] / location.parts) if shape else shape)
-  first = tuple(int(n) if n == int(n) else n for n in shapes[0])
-  if any(shape != shapes[0] for shape in shapes):
-    raise IncompatibleWeights(f'{names[0]} to {names[-1]} differ in shape')
-  return (len(names), *first) if '{}' in location.name else first
-
-
-def _assemble(location, names: list[str], arrays: Mapping[str, StoredArray]
-              ) -> np.ndarray:
-  """A parameter: transposed, cut and stacked."""
-  found = []
-  for name in names:
-    array = arrays[name].read()
-    array = array.transpose(_axes(location, array.ndim))
-    if location.merged:
-      array = array.reshape(-1, *array.shape[len(location.merged) :])
-    size = array.shape[-1] // location.parts
-    found.append(array[..., location.part * size : (location.part + 1) * size])
-  return np.stack(found) if '{}' in location.name else found[0]

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from bigmodels.data import tokenizer_files
 from bigmodels.storage.compatibility import ONLY, IncompatibleWeights
 from bigmodels.storage.weight_files import beside, read_json
 
@@ -147,7 +148,8 @@ def check_tokenizer(path: pathlib.Path | None, tokenizer: Mapping[str, Any] | No
     return
   from tokenizers import Tokenizer
 
-  if not isinstance(tokenizer.get('tokenizer'), str):
+  library = tokenizer_files.as_library(tokenizer)
+  if library is None:
     raise IncompatibleWeights(
       f"the run's tokenizer is {tokenizer.get('kind')}, these parameters "
       f'were trained with the {path.name} beside them; give the data that '
@@ -156,7 +158,7 @@ def check_tokenizer(path: pathlib.Path | None, tokenizer: Mapping[str, Any] | No
     theirs = Tokenizer.from_file(str(path)).get_vocab()
   except Exception as error:  # the library raises nothing narrower
     raise IncompatibleWeights(f'{path.name} cannot be read: {error}') from None
-  ours = Tokenizer.from_str(tokenizer['tokenizer']).get_vocab()
+  ours = library.get_vocab()
   if ours != theirs:
     same = len(ours.items() & theirs.items())
     raise IncompatibleWeights(

@@ -165,15 +165,22 @@ class StoredArray(NamedTuple):
     return found
 
 
+# What `torch.nn.DataParallel`, `torch.compile` and trainers put before every name.
+_WRAPPERS = ('module.', '_orig_mod.', 'model.', '_forward_module.')
+
+
 def open_arrays(files: Mapping[pathlib.Path, set[str] | None],
-                rename: Callable[[str], str], stack: contextlib.ExitStack
-                ) -> dict[str, StoredArray]:
+                rename: Callable[[str], str], stack: contextlib.ExitStack,
+                say: Callable[[str], None]) -> dict[str, StoredArray]:
   """Opens files; returns their arrays by the names that a model gives them.
+
+  Prefixes that wrappers of PyTorch put before all names are taken off.
 
   Args:
     files: see `find`.
-    rename: name in a file -> name of the model.
+    rename: name in a file, without such a prefix -> name of the model.
     stack: closes the files.
+    say: prints a line about a prefix.
 
   Raises:
     IncompatibleWeights: for a file that cannot be read, an array that the index has
@@ -181,7 +188,7 @@ def open_arrays(files: Mapping[pathlib.Path, set[str] | None],
   """
   from safetensors import SafetensorError, safe_open
 
-  arrays, origins = {}, {}
+  opened, arrays, origins = [], {}, {}
   for path, indexed in files.items():
     try:
       file = stack.enter_context(safe_open(path, 'numpy'))
@@ -193,11 +200,27 @@ def open_arrays(files: Mapping[pathlib.Path, set[str] | None],
     if gone:
       raise IncompatibleWeights(
         f'{path.name} lacks what the index says is there: {listed(gone)}')
-    for name in names:
-      ours = rename(name)
-      if ours in arrays:
-        raise IncompatibleWeights(
-          f'{ours} is there twice: as {origins[ours]}, and as {name} in '
-          f'{path.name}')
-      arrays[ours], origins[ours] = StoredArray(file, name), f'{name} in {path.name}'
+    opened += [(name, file, path) for name in names]
+  wrapper = _wrapper([name for name, *_ in opened])
+  if wrapper:
+    say(f'the prefix {wrapper} is taken off the names there')
+  for name, file, path in opened:
+    ours = rename(name.removeprefix(wrapper).replace('._orig_mod.', '.'))
+    if ours in arrays:
+      raise IncompatibleWeights(
+        f'{ours} is there twice: as {origins[ours]}, and as {name} in '
+        f'{path.name}')
+    arrays[ours], origins[ours] = StoredArray(file, name), f'{name} in {path.name}'
   return arrays
+
+
+def _wrapper(names: list[str]) -> str:
+  """The prefixes of wrappers that all names share."""
+  found = ''
+  while names:
+    more = next((prefix for prefix in _WRAPPERS if all(
+      name.startswith(found + prefix) for name in names)), '')
+    if not more:
+      break
+    found += more
+  return found

@@ -4,9 +4,15 @@ Parameters mean nothing without the tokenizer, columns and classes they were tra
 with.
 """
 
+import pathlib
+from typing import Any
+
 from bigmodels.config import Experiment
+from bigmodels.core.errors import UserError
 from bigmodels.data.sources import DataContext
 from bigmodels.data.tables import table
+from bigmodels.storage import exported
+from bigmodels.storage.compatibility import IncompatibleWeights
 from bigmodels.storage.workdir import Workdir
 
 
@@ -28,18 +34,43 @@ def take(experiment: Experiment, context: DataContext) -> None:
   whole_table = name is not None and experiment.init_pattern == '.*'
   if 'tokenizer' in context.kept and (not whole_table or name in context.kept):
     return
-  workdir = Workdir(experiment.init_from)
-  kept = workdir.stored_data().kept
+  path = pathlib.Path(experiment.init_from)
+  try:
+    kept = kept_of(path)
+  except IncompatibleWeights as error:
+    raise UserError(f'--config.init_from={path}: {error}') from error
   if 'tokenizer' in kept and 'tokenizer' not in context.kept:
     context.kept['tokenizer'] = kept['tokenizer']
-    context.say(f'also using the tokenizer of {workdir.path} (--config.init_from)')
+    context.say(f'also using the tokenizer of {path} (--config.init_from)')
   if not whole_table or name in context.kept:
     return
   if name in kept:
     names = (name, table.FILE, 'targets')
     context.kept |= {k: kept[k] for k in names if k in kept}
-    context.note(f'also using what was fitted to the table of {workdir.path} '
+    context.note(f'also using what was fitted to the table of {path} '
                  '(--config.init_from): columns and classes are found by their names')
   elif any(key.startswith(table.FITTED) for key in kept):
-    context.note(f'the table of {workdir.path} (--config.init_from) had other settings '
+    context.note(f'the table of {path} (--config.init_from) had other settings '
                  'than this one, which is fitted anew')
+
+
+def kept_of(path: str | pathlib.Path) -> dict[str, Any]:
+  """What a run, or an exported one, keeps of its data; empty of other parameters.
+
+  Args:
+    path: of its workdir, or of where it was exported to.
+
+  Raises:
+    UserError: if it is not as it was left.
+    IncompatibleWeights: if it is an exported run whose record cannot be read.
+  """
+  workdir = Workdir(path)
+  if is_run(workdir):
+    return workdir.stored_data().kept
+  record = exported.record(workdir.path)
+  return {} if record is None else record['kept']
+
+
+def is_run(workdir: Workdir) -> bool:
+  """Whether a run has written to a folder."""
+  return workdir.config.is_file() or workdir.checkpoints.is_dir()

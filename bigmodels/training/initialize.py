@@ -1,9 +1,10 @@
-"""Parameters from elsewhere: the best of another run, or published ones.
+"""Parameters from elsewhere: the best of another run, exported or published ones.
 
 Batch statistics are read together with the parameters of their module, and named like
 them: `stem/norm/mean` beside `stem/norm/scale`.
 """
 
+import dataclasses
 import pathlib
 import re
 from collections.abc import Callable, Mapping
@@ -12,14 +13,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from bigmodels.config import Experiment
 from bigmodels.core import files
 from bigmodels.core.errors import UserError, listed
 from bigmodels.core.tree_paths import name_of
 from bigmodels.learners.learner import State
 from bigmodels.parallel.layout import Layout
+from bigmodels.storage import exported
 from bigmodels.storage.checkpoint import Damaged
 from bigmodels.storage.compatibility import IncompatibleWeights, check
 from bigmodels.storage.workdir import Workdir
+from bigmodels.training import inherited
 from bigmodels.training.build import Built
 from bigmodels.training.compile import Carry
 
@@ -66,17 +70,17 @@ def read(built: Built, state: State, say: Callable[[str], None] = print
            if re.fullmatch(pattern, name) or name.rpartition('/')[0] in modules}
   count, ours, wanted = len(wanted), ours | statistics, wanted | taken
   try:
-    if _is_run(Workdir(path)):
-      _check_names(built.data['kept'].get('train'), Workdir(path), say,
-                   whole=pattern == _WHOLE)
+    theirs, whole = inherited.kept_of(path), pattern == _WHOLE
+    _check_names(built.data['kept'].get('train'), theirs.get('train'), say, whole=whole)
+    if inherited.is_run(Workdir(path)):
       found, left = _of_workdir(path, wanted, kept, built.layout, pattern, say)
       _check_finite(found)
     else:
       from bigmodels.storage import published  # here, as few runs read such files
 
-      found, left = published.parameters(
-        path, wanted, kept, built.model, say, whole=pattern == _WHOLE,
-        classes=_classes(built))
+      found, left = _exported(path, wanted, kept, theirs, pattern) or (
+        published.parameters(path, wanted, kept, built.model, say, whole=whole,
+                             classes=_classes(built)))
   except IncompatibleWeights as error:
     raise UserError(f'--config.init_from={path}: {error}') from error
   others = '' if pattern == _WHOLE else (
@@ -96,6 +100,16 @@ def with_parameters(carry: Carry, found: Mapping[str, jax.Array]) -> Carry:
                                                    model_state=model_state))
 
 
+def named(state: State) -> dict[str, jax.Array]:
+  """Name -> array of any shape, of the parameters and batch statistics of a state."""
+  return _flat(state.params) | _statistics(state.model_state)
+
+
+def of_folder(experiment: Experiment, path: str) -> Experiment:
+  """An experiment that begins with all parameters of a run or file at a path."""
+  return dataclasses.replace(experiment, init_from=path, init_pattern=_WHOLE)
+
+
 def require(path: str) -> None:
   """Refuses a path where nothing of use is, before anything is read or compiled.
 
@@ -106,16 +120,12 @@ def require(path: str) -> None:
   try:
     if not files.exists(workdir.path):
       raise IncompatibleWeights('there is no such file or folder')
-    if not _is_run(workdir):
+    if not inherited.is_run(workdir):
       from bigmodels.storage import weight_files  # see `read`
 
       weight_files.find(workdir.path)
   except IncompatibleWeights as error:
     raise UserError(f'--config.init_from={path}: {error}') from None
-
-
-def _is_run(workdir: Workdir) -> bool:
-  return workdir.config.is_file() or workdir.checkpoints.is_dir()
 
 
 _WHOLE = '.*'  # the pattern of an experiment that names none
@@ -133,11 +143,7 @@ def _flat(tree: Any) -> dict[str, Any]:
 
 def _name_of_statistic(path) -> str | None:
   """The name of a batch statistic as if it were a parameter; None of anything else."""
-  names = name_of(path).split('/')
-  if 'batch_stats' not in names:  # Linen's name for them
-    return None
-  names.remove('batch_stats')
-  return '/'.join(names)
+  return exported.our_name(f'{exported.MODEL_STATE}/{name_of(path)}')
 
 
 def _statistics(model_state: Any) -> dict[str, Any]:
@@ -161,20 +167,19 @@ def _check_finite(found: Mapping[str, jax.Array]) -> None:
 # --- of a run -------------------------------------------------------------------
 
 
-def _check_names(ours: Mapping[str, Any] | None, workdir: Workdir,
+def _check_names(ours: Mapping[str, Any] | None, theirs: Mapping[str, Any] | None,
                  say: Callable[[str], None], *, whole: bool) -> None:
   """Refuses parameters whose inputs or outputs have other names than the data here.
 
   Args:
     ours: what `dataset_spec.record` gives of the training split.
-    workdir: of the other run.
+    theirs: the same of the other run.
     say: prints a line, where only a part of the parameters is taken.
     whole: whether all are.
 
   Raises:
     IncompatibleWeights: naming both sides.
   """
-  theirs = workdir.stored_data().kept.get('train')
   if not ours or not theirs:
     return
   for field, what in (('features', 'input'), ('classes', 'class')):
@@ -218,11 +223,7 @@ def _of_workdir(path: pathlib.Path, wanted: dict[str, jax.Array], kept: Any,
   workdir = Workdir(path)
   if not workdir.checkpoints.is_dir():
     raise IncompatibleWeights('there are no checkpoints')
-  other = workdir.stored_data().kept.get('tokenizer')
-  if None not in (kept, other) and kept != other:
-    raise IncompatibleWeights(
-      'that run has another tokenizer than this one, so its parameters '
-      'mean nothing here')
+  _check_tokenizers(kept, workdir.stored_data().kept)
 
   def like_of(step):
     shapes = checkpoints.shapes(step)
@@ -244,6 +245,24 @@ def _of_workdir(path: pathlib.Path, wanted: dict[str, jax.Array], kept: Any,
   theirs = _all_of(found['state'])
   return {name: jax.device_put(theirs[name].astype(x.dtype), x.sharding)
           for name, x in wanted.items()}, len(theirs) - len(wanted)
+
+
+def _exported(path: pathlib.Path, wanted: dict[str, jax.Array], kept: Any,
+              theirs: Mapping[str, Any], pattern: str
+              ) -> tuple[dict[str, jax.Array], int] | None:
+  """Exported parameters by path, and how many are not taken; None if of other kinds."""
+  found = exported.parameters(path, wanted, lambda name: re.fullmatch(pattern, name))
+  if found is not None:
+    _check_tokenizers(kept, theirs)
+  return found
+
+
+def _check_tokenizers(kept: Any, theirs: Mapping[str, Any]) -> None:
+  other = theirs.get('tokenizer')
+  if None not in (kept, other) and kept != other:
+    raise IncompatibleWeights(
+      'that run has another tokenizer than this one, so its parameters '
+      'mean nothing here')
 
 
 def _all_of(state: Mapping[str, Any]) -> dict[str, Any]:

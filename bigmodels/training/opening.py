@@ -23,7 +23,7 @@ from bigmodels.parallel.layout import Layout
 from bigmodels.parallel.sharding import MeshShape
 from bigmodels.storage.records import read_result
 from bigmodels.storage.workdir import StoredData, Workdir, best_of_run
-from bigmodels.training import build, initialize, thresholds
+from bigmodels.training import build, inherited, initialize, thresholds
 from bigmodels.training.build import Built
 from bigmodels.training.compile import trace
 from bigmodels.training.runs import Run
@@ -138,7 +138,8 @@ def initialized(resolved: Resolved, layout: Layout, access: Access) -> Run:
   """
   experiment = resolved.experiment
   stored = Workdir(experiment.init_from).stored_data()
-  kept = {name: state for name, state in stored.kept.items() if name == 'tokenizer'}
+  kept = {name: state for name, state in inherited.kept_of(
+    experiment.init_from).items() if name == 'tokenizer'}
   built = build.build(experiment, layout, access.context(stored._replace(kept=kept)))
   traced = trace(built.learner, built.train, {}, layout)
   run = Run(resolved, pathlib.Path(experiment.init_from), built, traced,

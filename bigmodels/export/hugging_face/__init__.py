@@ -1,0 +1,1 @@
+"""The files beside weights that Hugging Face's `transformers` loads."""
