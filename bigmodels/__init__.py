@@ -1,9 +1,11 @@
 """Functional deep learning research in JAX: one small file an experiment.
 
     import bigmodels
+    run = bigmodels.train('digits_cnn', epochs=3, workdir='runs/digits')
     run = bigmodels.load('runs/digits')
 """
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 __version__ = '0.1.0'
@@ -25,3 +27,57 @@ def load(path: str, **settings: Any):
   from bigmodels.training import opening  # JAX, which `import bigmodels` does not need
 
   return opening.load(path, **settings)
+
+
+def train(experiment: Any = None, *, config: Mapping[str, Any] = {},
+          say: Callable[[str], None] = print, workdir: Any = None,
+          data_dir: Any = None, cache_dir: Any = '~/.cache/bigmodels',
+          require_backend: str | None = None, mesh: str | None = None,
+          trust: bool = False, **knobs: Any):
+  """Trains an experiment, or resumes it, as `--mode=train` does.
+
+  A first Ctrl-C saves the run and stops it; so does SIGTERM. In a thread other than the
+  main one no signal is caught.
+
+  Args:
+    experiment: a name in `experiments/`, the path of a `.py` file or of a `config.txt`,
+      or an `Experiment`; None resumes the run of the workdir.
+    config: dotted path -> value, such as `{'model.dropout': 0.1}`; knobs may be here,
+      too.
+    say: prints a line. With any other function than `print` there is no progress bar.
+    workdir: folder of the run; a new one under `runs/` if None.
+    data_dir: folder of TFDS datasets; None for that of `$TFDS_DATA_DIR`, or its own.
+    cache_dir: folder of decoded data.
+    require_backend: 'cpu', 'gpu' or 'tpu', to stop if JAX uses another.
+    mesh: devices along each axis, such as 'data:4'; None for that of the experiment.
+    trust: whether to import and execute anything that a stored run names.
+    **knobs: arguments of the experiment's `config()`.
+
+  Returns:
+    a `training.runs.Run` at the best checkpoint.
+
+  Raises:
+    UserError: for whatever the command line refuses, with the same message.
+  """
+  from bigmodels.cli import calls
+  from bigmodels.core.errors import UserError, of_callback, of_machine
+  from bigmodels.modes import train as mode
+  from bigmodels.training import opening
+
+  twice = sorted({*config} & {*knobs})
+  if twice:
+    raise UserError(f'{twice[0]}: given twice, as a keyword and in config')
+  try:
+    request = calls.request(
+      experiment, {**config, **knobs}, workdir=workdir, data_dir=data_dir,
+      cache_dir=cache_dir, require_backend=require_backend, mesh=mesh, trust=trust,
+      say=say)
+    path = mode.run(request)
+  except Exception as error:
+    found = None if isinstance(error, UserError) else (
+      of_callback(error) or of_machine(error, calls.installation()))
+    if found is None:
+      raise
+    raise found from error
+  return opening.load(path, data_dir=data_dir, cache_dir=cache_dir, trust=trust,
+                      say=say)

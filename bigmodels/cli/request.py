@@ -7,6 +7,7 @@ import contextlib
 import functools
 import os
 import pathlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from bigmodels.core import paths
@@ -26,8 +27,8 @@ class Request(NamedTuple):
   """The common flags of all modes.
 
   Attributes:
-    experiment: a name, the path of a `.py` file or of a `config.txt`; None for the
-      experiment of the workdir.
+    experiment: a name, the path of a `.py` file or of a `config.txt`; one that is
+      resolved already; None for the experiment of the workdir.
     overrides: knob or dotted path -> text.
     workdir: a path, or None.
     data_dir: folder of TFDS datasets, or None.
@@ -38,9 +39,10 @@ class Request(NamedTuple):
     address: how to reach the other processes of the run.
     hang_timeout: seconds without a message from another process before this one ends.
     trust: whether to import and execute anything that a stored run names.
+    say: prints a line; None for stdout, with a progress bar on a terminal.
   """
 
-  experiment: str | None
+  experiment: str | resolving.Resolved | None
   overrides: dict[str, str]
   workdir: str | None
   data_dir: str | None
@@ -51,6 +53,7 @@ class Request(NamedTuple):
   address: Address = Address()
   hang_timeout: float = 120.0
   trust: bool = False
+  say: Callable[[str], None] | None = None
 
   def joined(self) -> 'contextlib.AbstractContextManager[ProcessGroup]':
     """Joins the processes of the run; see `processes.joined`."""
@@ -58,7 +61,7 @@ class Request(NamedTuple):
 
     # All processes see the workdir, or its parent.
     return processes.joined(self.address, self.hang_timeout,
-                            shared=self.workdir or 'runs')
+                            shared=self.workdir or 'runs', say=self.say)
 
   def agree(self, group: 'ProcessGroup', config_text: str, code: str) -> None:
     """Checks that all processes of a run have the same command line.
@@ -157,6 +160,11 @@ class Request(NamedTuple):
         raise UserError(
           'name an --experiment, or a --workdir to resume; there is ' + names)
       return Workdir(self.workdir).recorded(self.overrides, trusted=self.trust)
+    if isinstance(self.experiment, resolving.Resolved):
+      found = resolving.edit(self.experiment, self.overrides,
+                             resolving.typed_names(self.experiment.source))
+      config_file.remember(found, all_lines=True)
+      return found
     if self.experiment.endswith('.txt'):
       path = paths.checked(self.experiment, '--experiment')
       if not path.is_file():

@@ -28,3 +28,11 @@ def prepare() -> None:
   from bigmodels.core import console
 
   console.install()  # before a package keeps a reference to a stream
+
+
+def main() -> None:
+  """The command `bigmodels` of an installation, which is run.py of a checkout."""
+  prepare()
+  from bigmodels.cli import command
+
+  command.start(sys.argv)

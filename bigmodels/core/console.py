@@ -13,7 +13,10 @@ import sys
 from collections.abc import Iterator
 
 from bigmodels.core.errors import escape_controls
+from bigmodels.core.paths import CHECKOUT
 
+# How a user starts this program: from a checkout, or by the command of an installation.
+COMMAND = 'bigmodels' if CHECKOUT is None else 'python run.py'
 # The reader is gone, as with `| head` or a closed terminal.
 _LEFT = (errno.EPIPE, errno.EIO, errno.ENXIO, errno.EBADF, errno.ECONNRESET,
          errno.ENOTCONN, errno.ESHUTDOWN)

@@ -9,7 +9,11 @@ import pathlib
 import re
 from typing import NamedTuple
 
-EXPERIMENTS = pathlib.Path(__file__).resolve().parents[2] / 'experiments'
+_PACKAGE = pathlib.Path(__file__).resolve().parents[1]
+# In an installation they are inside of the package, in a checkout beside it.
+EXPERIMENTS = _PACKAGE / 'experiments'
+if not EXPERIMENTS.is_dir():
+  EXPERIMENTS = _PACKAGE.parent / 'experiments'
 
 
 class Knob(NamedTuple):

@@ -5,6 +5,10 @@ import pathlib
 
 from bigmodels.core.errors import UserError
 
+_ROOT = pathlib.Path(__file__).resolve().parents[2]
+# The folder of the checkout that this code is in; None where it was installed.
+CHECKOUT = _ROOT if (_ROOT / 'run.py').is_file() else None
+
 
 def expanded(path: str | os.PathLike, *, strict: bool = False) -> pathlib.Path:
   """A path with `~` replaced by the home folder.

@@ -1,5 +1,7 @@
 """The processes of a run, as the rest of bigmodels sees them."""
 
+from collections.abc import Callable
+
 
 class ProcessGroup:
   """The processes of a run: a single one here, which has nobody to communicate with.
@@ -12,6 +14,14 @@ class ProcessGroup:
 
   rank, count, main = 0, 1, True
 
+  def __init__(self, say: Callable[[str], None] | None = None):
+    """A single process.
+
+    Args:
+      say: prints a line; None for stdout.
+    """
+    self._say = say
+
   def mark_progress(self) -> None:
     """Records that the main thread has reached the next point that all must reach."""
 
@@ -20,7 +30,9 @@ class ProcessGroup:
 
   def say(self, text: str) -> None:
     """Prints a line, on process 0 only."""
-    if self.main:
+    if self._say is not None:
+      self._say(text)
+    elif self.main:
       print(text, flush=True)
 
   def broadcast(self, text: str | None) -> str:

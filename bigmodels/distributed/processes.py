@@ -3,7 +3,7 @@
 import contextlib
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from bigmodels.core.errors import UserError
 from bigmodels.distributed import cluster
@@ -13,13 +13,15 @@ from bigmodels.distributed.group import ProcessGroup
 
 @contextlib.contextmanager
 def joined(address: Address, hang_timeout: float, *,
-           shared: str | os.PathLike | None = None) -> Iterator[ProcessGroup]:
+           shared: str | os.PathLike | None = None,
+           say: Callable[[str], None] | None = None) -> Iterator[ProcessGroup]:
   """Joins the run, and leaves it at the end, reporting an error in the context.
 
   Args:
     address: of the run, as in `join`.
     hang_timeout: seconds, as in `join`.
     shared: folder, as in `join`.
+    say: prints a line, as in `join`.
 
   Yields:
     The processes.
@@ -27,7 +29,7 @@ def joined(address: Address, hang_timeout: float, *,
   Raises:
     UserError: as `join`.
   """
-  group = join(address, hang_timeout, shared=shared)
+  group = join(address, hang_timeout, shared=shared, say=say)
   try:
     yield group
     group.leave()
@@ -42,7 +44,8 @@ def joined(address: Address, hang_timeout: float, *,
 
 
 def join(address: Address, hang_timeout: float, *,
-         shared: str | os.PathLike | None = None) -> ProcessGroup:
+         shared: str | os.PathLike | None = None,
+         say: Callable[[str], None] | None = None) -> ProcessGroup:
   """Connects all processes of the run; to be called before JAX is initialized.
 
   Args:
@@ -51,6 +54,7 @@ def join(address: Address, hang_timeout: float, *,
     hang_timeout: seconds after which a silent or hanging process is lost.
     shared: a folder that all processes see, for the secret of the run if
       `BIGMODELS_SECRET` is not set. It is not touched by a single process.
+    say: prints a line, if this is the only process; None for stdout.
 
   Returns:
     The processes.
@@ -65,7 +69,7 @@ def join(address: Address, hang_timeout: float, *,
   else:
     address, devices = cluster.find(hang_timeout)
   if address.num_processes in (None, 1):
-    return ProcessGroup()
+    return ProcessGroup(say)
   from bigmodels.distributed import connected  # here, as most runs have one process
 
   folder = None if shared is None else pathlib.Path(shared)

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bigmodels.core import console
@@ -13,19 +13,22 @@ from bigmodels.logs.values import mean
 class ProgressBar:
   """Shows the progress of training. A running loop prints all its text by `say`."""
 
-  def __init__(self, steps: int, batch_size: int, first: int):
+  def __init__(self, steps: int, batch_size: int, first: int,
+               say: Callable[[str], None] | None = None):
     """Starts at a step.
 
     Args:
       steps: number of steps of the run.
       batch_size: examples per step.
       first: the first step.
+      say: prints a line, in place of stdout and of a bar.
     """
+    self._say = say
     self._batch_size, self._steps = batch_size, steps
     self._first, self._metrics = first, ''
     self._bar = None
     self._last_line = 0.0
-    if sys.stderr.isatty():
+    if say is None and sys.stderr.isatty():
       from tqdm import tqdm
 
       self._bar = tqdm(
@@ -67,7 +70,9 @@ class ProgressBar:
 
   def say(self, text: str) -> None:
     """Prints a line, above the bar if there is one."""
-    if self._bar is None:
+    if self._say is not None:
+      self._say(text)
+    elif self._bar is None:
       print(text, flush=True)
     else:
       self._bar.clear()

@@ -1,6 +1,6 @@
 """The outputs of a running loop: `metrics.jsonl`, TensorBoard, the progress bar."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,8 @@ class Writers:
     records: number of lines of the log of metrics.
   """
 
-  def __init__(self, workdir: Workdir, step: int, steps: int, batch_size: int):
+  def __init__(self, workdir: Workdir, step: int, steps: int, batch_size: int,
+               say: Callable[[str], None] | None = None):
     """Opens the files and drops every record after `step`.
 
     Args:
@@ -27,6 +28,7 @@ class Writers:
       step: current step of the run.
       steps: number of steps of the whole run.
       batch_size: examples per step.
+      say: prints a line; see `ProgressBar`.
 
     Raises:
       UserError: if a log cannot be read, or the disk cannot be written.
@@ -35,7 +37,7 @@ class Writers:
     self._metrics = RecordsFile(workdir, workdir.metrics, step)
     self._utilization = RecordsFile(workdir, workdir.utilization, step)
     self._tensorboard = TensorBoard(workdir, step)
-    self._progress_bar = ProgressBar(steps, batch_size, step)
+    self._progress_bar = ProgressBar(steps, batch_size, step, say)
     self.records = self._metrics.records
 
   @property

@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import json
+import pathlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 
 from bigmodels.cli.request import Request
 from bigmodels.config import config_file, resolving
+from bigmodels.core import console
 from bigmodels.core.tree_paths import name_of
 from bigmodels.distributed.processes import ProcessGroup
 from bigmodels.hardware import devices
@@ -28,13 +30,16 @@ from bigmodels.training.stop import Stop
 from bigmodels.training.throughput import Throughput
 
 
-def run(request: Request, *, track: str | None = None) -> None:
+def run(request: Request, *, track: str | None = None) -> pathlib.Path:
   """Trains the experiment in its workdir, from the latest checkpoint there.
 
   Args:
     request: the flags of every mode.
     track: wandb, mlflow, trackio, or the path of a .py file; several with commas. The
       log is sent there while the run trains; of a finished run, afterwards.
+
+  Returns:
+    the path of the workdir.
 
   Raises:
     UserError: if it cannot be built, resumed or written, or a tracker is not installed.
@@ -75,8 +80,9 @@ def run(request: Request, *, track: str | None = None) -> None:
           with tracking.tracked(trackers, workdir, finished['versions'], say) as sent:
             sent.status = 'finished'
         say(f'this run is finished: {workdir.report}')
-        return
-      _train(request, resolved, workdir, device, group, stop, start, trackers)
+      else:
+        _train(request, resolved, workdir, device, group, stop, start, trackers)
+  return workdir.path
 
 
 def _train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
@@ -112,7 +118,7 @@ def _train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
       check_monitor(built, programs, carry.state)
     _print_run(built, programs, carry, say)
     writers = Writers(workdir, progress.step, built.steps,
-                      built.train.order.batch_size) if group.main else (
+                      built.train.order.batch_size, request.say) if group.main else (
       Silent(progress.records))
     stack.callback(writers.close)
     _check_log(workdir, writers, progress, say, main=group.main)
@@ -134,7 +140,7 @@ def _train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
       say(f'curves: tensorboard --logdir={workdir.path}')
   elif not progress.done:
     say(f'{stop.name or "stopped"}: saved step {progress.step:,} in '
-        f'{workdir.checkpoints}; to resume: python run.py --workdir={workdir.path}')
+        f'{workdir.checkpoints}; to resume: {console.COMMAND} --workdir={workdir.path}')
 
 
 def _monitored(resolved: resolving.Resolved) -> str | None:

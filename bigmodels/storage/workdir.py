@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from bigmodels.config import config_file, resolving
 from bigmodels.config.source import Source
-from bigmodels.core import config_text, files, paths
+from bigmodels.core import config_text, console, files, paths
 from bigmodels.core.errors import UserError, why_unwritable
 from bigmodels.storage import seal as seals
 from bigmodels.storage.checkpoint import Checkpoints, Damaged
@@ -279,7 +279,7 @@ class Workdir:
       differences = filter(None, [config_text.differences(before, now), *code])
       raise UserError(
         f'--workdir={self.path} holds another run: {"; ".join(differences)}; to resume '
-        f'that one: python run.py --workdir={self.path}; to run this one: use '
+        f'that one: {console.COMMAND} --workdir={self.path}; to run this one: use '
         f'another --workdir (with --init_from={self.path} it starts from the '
         'parameters there)')
 

@@ -1,6 +1,5 @@
 """The results of a run: `result.json` for programs, the report for people."""
 
-import pathlib
 import subprocess
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +13,7 @@ import bigmodels
 from bigmodels.config import config_file, resolving
 from bigmodels.core import digests
 from bigmodels.core.errors import message_of
+from bigmodels.core.paths import CHECKOUT
 from bigmodels.learners import State
 from bigmodels.logs import report
 from bigmodels.logs.values import line
@@ -167,8 +167,10 @@ def versions() -> dict[str, str]:
 
 def _own_version() -> str:
   """The release and, in a checkout, the commit and whether it was changed."""
-  folder = pathlib.Path(__file__).parent
-  command = ['git', '-C', str(folder), 'describe', '--always', '--dirty', '--exclude=*']
+  if CHECKOUT is None:
+    return bigmodels.__version__
+  command = ['git', '-C', str(CHECKOUT), 'describe', '--always', '--dirty',
+             '--exclude=*']
   try:
     commit = subprocess.run(
       command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()

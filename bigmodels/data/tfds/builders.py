@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from bigmodels.core import paths
+from bigmodels.core import console, paths
 from bigmodels.core.errors import UserError, nearest
 from bigmodels.data.sources import DataContext
 
@@ -123,7 +123,7 @@ def prepared(name: str, context: DataContext):
   looked = f'--data_dir: looked for {name!r} in {folder}'
   if reason := _missing(name, folder):
     raise UserError(
-      f'{looked}{reason}; python run.py --experiment=... --mode=download '
+      f'{looked}{reason}; {console.COMMAND} --experiment=... --mode=download '
       f'--data_dir={folder} downloads what an experiment needs')
   try:
     return from_files(name, str(folder))
