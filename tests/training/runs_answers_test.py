@@ -8,12 +8,13 @@ from types import SimpleNamespace
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
 from bigmodels import data, learners, models, tasks
-from bigmodels.config import Duration, Experiment
+from bigmodels.config import Duration, Experiment, resolving
 from bigmodels.core.errors import UserError
 from bigmodels.data import test_time, tokenizers, transforms
 from bigmodels.data.dataset_spec import Recorded
@@ -117,6 +118,17 @@ def test_features_and_logits_of_every_image_classifier(name):
   check(run, IMAGES, of_flax(run, IMAGES), last['kernel'], last['bias'])
 
 
+def test_every_classifier_of_the_experiments_is_among_these():
+  found = set()
+  for name in resolving.summaries():
+    experiment = resolving.resolve(name, {}).experiment
+    if getattr(experiment.task, 'func', experiment.task) is tasks.classification:
+      found.add(getattr(experiment.model, 'func', type(experiment.model)))
+  tested = {type(model) for model, _ in (CHEAP | DEAR).values()} | {
+    models.Vgg, models.Airbench, models.BertClassifier, models.RecurrentClassifier}
+  assert len(found) > 8 and found <= tested
+
+
 @SLOW
 def test_vgg():
   images = CHANCE.normal(size=(5, 32, 32, 3)).astype(np.float32)
@@ -176,7 +188,7 @@ class Wrapped(nn.Module):
 
 
 class Ours(nn.Module):
-  """A forked last layer: of the project, called by keyword, or one that is bare."""
+  """A forked last layer: of the project, called by keyword, or of no module."""
 
   kind: str
 
@@ -191,17 +203,28 @@ class Ours(nn.Module):
       return nn.Dense(3, name='last')(x[:, None])[:, 0]
     if self.kind == 'jitted':
       return nn.jit(nn.Dense)(3, name='last')(x)
-    return x @ self.param('bare', nn.initializers.normal(), (5, 3))
+    if self.kind == 'checkpoint':
+      return nn.remat(nn.Dense)(3, name='last')(x)
+    if self.kind == 'nonlinear':
+      return nn.tanh(nn.Dense(3, name='last')(x))
+    if self.kind == 'pooled':
+      return nn.Dense(3, name='last')(jnp.stack([x, x * x], 1)).mean(1)
+    if self.kind == 'residual':
+      return nn.Dense(3, name='last')(x) + x[:, :3]
+    last = self.param('last', lambda key: {
+      'kernel': jax.random.normal(key, (5, 3)), 'bias': jnp.zeros(3)})
+    return 2 * (last['bias'] + jnp.einsum('ni,io->no', x, last['kernel'])) / 2
 
 
-@pytest.mark.parametrize('kind', ['dense', 'keyword', 'sequence'])
+@pytest.mark.parametrize('kind', ['dense', 'keyword', 'sequence', 'jitted', 'bare',
+                                  'checkpoint'])
 def test_layers_of_forks(kind):
   run = trained(Ours(kind), arrays())
   last = run.state.params['last']
   check(run, IMAGES, of_flax(run, IMAGES), last['kernel'], last['bias'])
 
 
-@pytest.mark.parametrize('kind', ['bare', 'jitted'])
+@pytest.mark.parametrize('kind', ['nonlinear', 'pooled', 'residual'])
 def test_a_model_that_ends_in_no_dense_layer_is_refused(kind):
   run = trained(Ours(kind), arrays())
   with pytest.raises(UserError, match='tiny in RUN: its model, Ours, does not end in '
