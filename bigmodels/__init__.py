@@ -8,7 +8,9 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__version__ = '0.1.0'
+from bigmodels.core.version import VERSION
+
+__version__ = VERSION
 
 
 def load(path: str, **settings: Any):

@@ -42,7 +42,7 @@ class Request(NamedTuple):
     say: prints a line; None for stdout, with a progress bar on a terminal.
   """
 
-  experiment: str | resolving.Resolved | None
+  experiment: 'str | resolving.Resolved | None'
   overrides: dict[str, str]
   workdir: str | None
   data_dir: str | None

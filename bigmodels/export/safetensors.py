@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 
-import bigmodels
 from bigmodels.config import config_file
 from bigmodels.core.errors import UserError
+from bigmodels.core.version import VERSION
 from bigmodels.export.hugging_face import card, config
 from bigmodels.storage import exported, published, published_arrays
 from bigmodels.storage.compatibility import IncompatibleWeights
@@ -50,7 +50,7 @@ def write(run: Run, folder: pathlib.Path, *, dtype: str, shard_bytes: int,
   text = config_file.to_text(run.resolved)
   metadata = {
     'format': 'bigmodels' if layout is None else 'pt',  # transformers asks for 'pt'
-    'bigmodels': bigmodels.__version__, 'experiment': run.resolved.name,
+    'bigmodels': VERSION, 'experiment': run.resolved.name,
     'step': str(run.step), 'config_sha256': hashlib.sha256(text.encode()).hexdigest()}
   size, rounding = _write_arrays(folder, arrays, dtype, shard_bytes, metadata)
   notes = []
@@ -155,7 +155,7 @@ def _record(run: Run, arrays: Mapping[str, Part], text: str, by_path: bool
           if name != 'notes' and not name.startswith('identity')}
   normalization = run.normalization
   return {
-    'format': 1, 'bigmodels': bigmodels.__version__, 'experiment': run.resolved.name,
+    'format': 1, 'bigmodels': VERSION, 'experiment': run.resolved.name,
     'step': run.step, 'model': type(run.model).__name__,
     'layout': 'parameter paths' if by_path else 'transformers',
     'classes': list(run.classes) if run.named and run.classes else None,

@@ -14,9 +14,9 @@ import time
 import jax
 import jaxlib
 
-import bigmodels
 from bigmodels.cli.request import Request
 from bigmodels.core.errors import UserError
+from bigmodels.core.version import VERSION
 from bigmodels.data.cached import array_cache, scratch
 from bigmodels.data.tfds import builders
 from bigmodels.hardware import devices, program_cache, releases
@@ -75,7 +75,7 @@ def _show_machine() -> None:
   except (AttributeError, ValueError, OSError):
     _row('memory', 'unknown')
   _row('Python', f'{platform.python_version()}, {sys.executable}')
-  _row('bigmodels', bigmodels.__version__)
+  _row('bigmodels', VERSION)
 
 
 def _processor() -> str:

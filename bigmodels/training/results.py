@@ -9,11 +9,11 @@ import jax
 import numpy as np
 import optax
 
-import bigmodels
 from bigmodels.config import config_file, resolving
 from bigmodels.core import digests
 from bigmodels.core.errors import message_of
 from bigmodels.core.paths import CHECKOUT
+from bigmodels.core.version import VERSION
 from bigmodels.learners import State
 from bigmodels.logs import report
 from bigmodels.logs.values import line
@@ -168,15 +168,15 @@ def versions() -> dict[str, str]:
 def _own_version() -> str:
   """The release and, in a checkout, the commit and whether it was changed."""
   if CHECKOUT is None:
-    return bigmodels.__version__
+    return VERSION
   command = ['git', '-C', str(CHECKOUT), 'describe', '--always', '--dirty',
              '--exclude=*']
   try:
     commit = subprocess.run(
       command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
   except (OSError, subprocess.SubprocessError):
-    return bigmodels.__version__
-  return f'{bigmodels.__version__}+{commit}' if commit else bigmodels.__version__
+    return VERSION
+  return f'{VERSION}+{commit}' if commit else VERSION
 
 
 def headline(result: dict[str, Any], monitor: str | None) -> str:

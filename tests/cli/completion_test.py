@@ -11,7 +11,7 @@ from tests.logs.runs import make
 
 @pytest.mark.parametrize(('line', 'expected'), [
   ('--experiment=digits', ['digits_cnn', 'digits_dcgan']),
-  ('--mode=p', ['plan', 'print']), ('--parallel=', ['jit', 'pmap']),
+  ('--mode=p', ['plan', 'predict', 'print']), ('--parallel=', ['jit', 'pmap']),
   ('--require_backend=g', ['gpu']), ('--workdir=', []),
   ('--mode=runs --so', ['--sort=']), ('--so', []), ('--tra', ['--track=']),
   ('--mode=gone --workd', ['--workdir=']),

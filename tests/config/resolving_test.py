@@ -7,6 +7,7 @@ import cloudpickle
 import pytest
 
 from bigmodels.config import resolving
+from bigmodels.core import experiment_files
 from bigmodels.core.errors import UserError
 from tests.config.forks import FORK, reread, write
 
@@ -42,7 +43,7 @@ def test_summaries_outlive_a_broken_file(tmp_path, monkeypatch):
   write(tmp_path / 'good.py', '"""Good."""')
   write(tmp_path / 'bad.py', 'def (')
   (tmp_path / 'nul.py').write_bytes(b'\0')
-  monkeypatch.setattr(resolving, 'EXPERIMENTS', tmp_path)
+  monkeypatch.setattr(experiment_files, 'EXPERIMENTS', tmp_path)
   found = resolving.summaries()
   assert list(found) == ['bad', 'good', 'nul'] and found['good'] == 'Good.'
   assert 'cannot be read' in found['bad']

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bigmodels.config import config_file, resolving, stored, trust
+from bigmodels.core import config_text
 from bigmodels.core.errors import UserError
 
 GOLDEN = pathlib.Path(__file__).resolve().parents[1] / 'golden'
@@ -38,7 +39,7 @@ def config(*, steps: int = 3, name: str = 'it'):
 
 
 def lines(text):
-  values = config_file.read_values(text)
+  values = config_text.read(text)
   return {k: v for k, v in values.items()
           if k != 'experiment' and not k.startswith('knob.')}
 

@@ -1,0 +1,3 @@
+"""The version of bigmodels."""
+
+VERSION = '0.1.0'
