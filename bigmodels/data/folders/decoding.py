@@ -51,7 +51,7 @@ class Corrupt(Exception):
   """A file cannot be decoded, and why."""
 
 
-def example(reading: Reading, path: str, seed: np.ndarray
+def example(reading: Reading, path: str, seed: np.ndarray, data: bytes | None = None
             ) -> tuple[np.ndarray, tuple[str, ...]]:
   """Returns the example of a file, of any shape, and notes.
 
@@ -59,12 +59,13 @@ def example(reading: Reading, path: str, seed: np.ndarray
     reading: how it is read.
     path: the file.
     seed: uint64 `[2]`.
+    data: its content, if it was read.
 
   Raises:
     Corrupt: if it cannot be decoded.
     UserError: if it cannot be read.
   """
-  data = index.content(path)
+  data = index.content(path) if data is None else data
   try:
     return reading(data, seed)
   except UserError:
@@ -78,7 +79,7 @@ def example(reading: Reading, path: str, seed: np.ndarray
 
 
 def examples(reading: Reading, paths: Sequence[str], seeds: np.ndarray,
-             *, threads: bool = False
+             *, contents: Sequence[bytes] = (), threads: bool = False
              ) -> tuple[np.ndarray, list[str | None], list[tuple[str, ...]]]:
   """Returns the examples of files; those that cannot be decoded are zeros.
 
@@ -86,6 +87,7 @@ def examples(reading: Reading, paths: Sequence[str], seeds: np.ndarray,
     reading: how they are read.
     paths: `n` files.
     seeds: uint64 `[n, 2]`.
+    contents: those of the files, if they were read.
     threads: whether to decode several at a time.
 
   Returns:
@@ -94,13 +96,14 @@ def examples(reading: Reading, paths: Sequence[str], seeds: np.ndarray,
   Raises:
     UserError: if examples differ in shape, or no example shows their shape.
   """
-  def each(path, seed):
+  def each(path, seed, data):
     try:
-      return *example(reading, path, seed), None
+      return *example(reading, path, seed, data), None
     except Corrupt as error:
       return None, (), str(error)
 
-  found = (index.in_threads if threads else map)(each, paths, seeds)
+  found = (index.in_threads if threads else map)(
+    each, paths, seeds, contents or [None] * len(paths))
   found = [*found]
   reasons = [why for _, _, why in found]
   good = [array for array, _, _ in found if array is not None]
@@ -127,7 +130,8 @@ class Rows:
 
   def __init__(self, reading: Reading, paths: Sequence[str],
                names: Sequence[str], labels: np.ndarray | None, rows: np.ndarray,
-               entry: array_cache.Entry | None, say: Callable[[str], None]):
+               entry: array_cache.Entry | None, say: Callable[[str], None],
+               contents: Sequence[bytes] = ()):
     """Only stores the arguments.
 
     Args:
@@ -137,18 +141,20 @@ class Rows:
       rows: the files of this split, int `[k]`.
       entry: where the examples of all files are cached; None to decode them each time.
       say: prints a line.
+      contents: those of all files, if they were read; see `Index`.
     """
+    self._contents = contents
     self._reading, self._paths, self._names = reading, paths, names
     self._labels, self._rows, self._entry, self._say = labels, rows, entry, say
     self._lock, self._arrays, self._noted = threading.Lock(), None, False
 
   def __getstate__(self) -> dict[str, Any]:
     return {name: x for name, x in vars(self).items()
-            if name not in ('_lock', '_arrays', '_say')}
+            if name not in ('_lock', '_arrays', '_say', '_contents')}
 
   def __setstate__(self, state: Mapping[str, Any]) -> None:
     vars(self).update(state)
-    self._lock, self._arrays = threading.Lock(), None
+    self._lock, self._arrays, self._contents = threading.Lock(), None, ()
     self._say = functools.partial(print, flush=True)
 
   def labels(self) -> np.ndarray:
@@ -195,6 +201,7 @@ class Rows:
         self._arrays, notes = array_cache.cached(
           self._entry, self._write, say=self._say,
           what=f'decoding {len(self._paths):,} {self._reading.kind}s')
+        self._contents = ()
         self._note(notes)
     first = int(whole[0]) if len(whole) else 0
     if np.array_equal(whole, np.arange(first, first + len(whole))):
@@ -230,7 +237,8 @@ class Rows:
     for start in range(0, count, size):
       paths = self._paths[start : start + size]
       inputs, reasons, notes = examples(
-        reading, paths, np.zeros((len(paths), 2), np.uint64), threads=True)
+        reading, paths, np.zeros((len(paths), 2), np.uint64), threads=True,
+        contents=self._contents[start : start + size])
       found += notes
       writer.write({'inputs': inputs, 'corrupt': _are_corrupt(reasons)}, count)
     for line in counted(found, self._names, reading.kind):

@@ -153,7 +153,7 @@ class FilesSource:
     entry = decoding.entry(reading, self.name, found.names, known, context.cache_dir
                            ) if self.cache and reading.fixed else None
     examples = decoding.Rows(reading, found.paths, found.names, found.labels, rows,
-                             entry, context.say)
+                             entry, context.say, known.contents if entry else ())
     ours = None if found.labels is None else found.labels[rows]
     names = [found.names[row] for row in rows]
     return Dataset(

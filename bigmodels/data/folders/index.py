@@ -18,7 +18,8 @@ from bigmodels.data.cached import array_cache, manifests
 from bigmodels.data.sources import DataContext
 
 _THREADS = (os.cpu_count() or 1) + 1  # one waits for files while others decode
-_CHUNK = 4096  # files at a time
+_CHUNK = 1024  # files at a time
+_KEPT = 1 << 26  # bytes of files that are kept in memory until they are decoded
 _TOGETHER = 64  # items that a thread takes at a time, as each may take only 0.1 ms
 
 
@@ -28,10 +29,13 @@ class Index(NamedTuple):
   Attributes:
     digests: SHA-256 of each file, uint8 `[n, 32]`.
     facts: what its header says, int64 `[n, 3]`; -1 if it cannot be read.
+    contents: the content of each file, if they were just read, and are small together;
+      else empty.
   """
 
   digests: np.ndarray
   facts: np.ndarray
+  contents: Sequence[bytes] = ()
 
   def take(self, rows: np.ndarray) -> 'Index':
     """Returns the index of some files, int `[n]`."""
@@ -62,19 +66,22 @@ def of_files(paths: Sequence[str], header: Callable[[bytes], tuple], *,
   stamps = [_stamp(path) for path in paths]
   asked = f'reading {len(paths):,} {kind}s of {name}'
 
+  kept, are_small = [], sum(size for _, size, *_ in stamps) <= _KEPT
+
   def make(writer: array_cache.Writer) -> None:
     for start in range(0, len(paths), _CHUNK):
       part = read(paths[start : start + _CHUNK], header)
       writer.write({'digests': part.digests, 'facts': part.facts}, len(paths))
+      kept.extend(part.contents if are_small else ())
 
   if _may_change_unseen(stamps):
-    return read(paths, header)
+    return read(paths, header)._replace(contents=())
   key = digests.of_json([kind, *(os.fsencode(path).hex() for path in paths)])
   entry = array_cache.Entry(
     context.cache_dir / 'decoded' / f'{folder_name(name)}-index-{key}',
     f'SHA-256 and header of {kind}s', digests.of_json(stamps), {})
   found, _ = array_cache.cached(entry, make, what=asked, say=context.say)
-  return Index(found['digests'], found['facts'])
+  return Index(found['digests'], found['facts'], kept)
 
 
 def in_threads(function: Callable, *items: Sequence) -> list:
@@ -143,7 +150,7 @@ def read(paths: Sequence[str], header: Callable[[bytes], tuple]) -> Index:
     UserError: if a file cannot be read.
   """
 
-  def each(path: str) -> tuple[bytes, tuple]:
+  def each(path: str) -> tuple[bytes, tuple, bytes]:
     data = content(path)
     try:
       facts = tuple(map(int, header(data)))
@@ -153,12 +160,13 @@ def read(paths: Sequence[str], header: Callable[[bytes], tuple]) -> Index:
       if is_of_machine(error):
         raise
       facts = (-1, -1, -1)
-    return hashlib.sha256(data).digest(), facts
+    return hashlib.sha256(data).digest(), facts, data
 
   found = in_threads(each, paths)
   return Index(
-    np.frombuffer(b''.join(digest for digest, _ in found), np.uint8).reshape(-1, 32),
-    np.array([facts for _, facts in found], np.int64).reshape(-1, 3))
+    np.frombuffer(b''.join(each[0] for each in found), np.uint8).reshape(-1, 32),
+    np.array([each[1] for each in found], np.int64).reshape(-1, 3),
+    [each[2] for each in found])
 
 
 def identity(names: Sequence[str], labels: np.ndarray | None, index: Index) -> str:
