@@ -59,6 +59,16 @@ def input_pipeline() -> list[str]:
                  for pipeline, images in found.items()]
 
 
+def folder_input() -> list[str]:
+  """Images a second of a folder of files over those of TFDS: median, least and most."""
+  rows = [*_measured('folder_input_cpu'),
+          '| | images/s of the folder | of TFDS | ratio |', '| --- | --- | --- | --- |']
+  return rows + [
+    f'| {what} | {found["folder"]:,} | {found["tfds"]:,} | {found["ratio"]:.2f} '
+    f'({found["least"]:.2f} to {found["most"]:.2f}) |'
+    for what, found in _read('folder_input_cpu')['results'].items()]
+
+
 def checkpoint_stall() -> list[str]:
   """What a checkpoint costs concurrent training: medians of the rounds."""
   rows = ['| saving | size | training stops | written after |',
@@ -84,7 +94,8 @@ def _read(name: str) -> dict:
   return json.loads((RESULTS / f'{name}.json').read_text())
 
 
-TABLES = (beside_pytorch, beside_release, start_up, input_pipeline, checkpoint_stall)
+TABLES = (beside_pytorch, beside_release, start_up, input_pipeline, folder_input,
+          checkpoint_stall)
 
 if __name__ == '__main__':
   print('\n\n'.join('\n'.join(table()) for table in TABLES))

@@ -169,8 +169,9 @@ class Rows:
     """
     reading = self._reading
     if not reading.fixed:
-      raise UserError(f'{reading.kind}s are cropped at random in every epoch, so they '
-                      'cannot be kept in memory, as resident=True requires')
+      raise UserError(f'{reading.kind}s with `fit` or a random crop change from epoch '
+                      'to epoch, so they cannot be kept in memory, as resident=True '
+                      'requires')
     if self._entry is None:
       return self._decoded(self._rows, threads=True)
     return self._taken(self._rows)
@@ -268,18 +269,18 @@ def counted(notes: Sequence[tuple[str, ...]], names: Sequence[str], kind: str, *
           for note, having in found.items()]
 
 
-def entry(reading: Reading, name: str, names: Sequence[str], files: Index,
+def entry(reading: Reading, name: str, paths: Sequence[str], files: Index,
           cache_dir: pathlib.Path) -> array_cache.Entry:
   """Returns the cache entry of the examples of files.
 
   Args:
     reading: how they are read.
     name: name of their folder.
-    names: names of the files.
+    paths: the files.
     files: their index.
     cache_dir: folder of the cache.
   """
-  key = digests.of_json([reading.rules, [*map(ascii, names)]])
+  key = digests.of_json([reading.rules, [*map(ascii, paths)]])
   shape = 'x'.join(map(str, reading.shape))
   return array_cache.Entry(
     cache_dir / 'decoded' / f'{index.folder_name(name)}-{shape}-{key}', reading.rules,

@@ -149,8 +149,10 @@ class FilesSource:
     if self.selected is None:
       rows = np.flatnonzero(kept)
     else:
-      rows = splitting.select(split, self.selected, found.source)
-    entry = decoding.entry(reading, self.name, found.names, known, context.cache_dir
+      rows = splitting.select(
+        split, self.selected, found.source if found.splits else '',
+        self.splits or splitting.DEFAULT)
+    entry = decoding.entry(reading, self.name, found.paths, known, context.cache_dir
                            ) if self.cache and reading.fixed else None
     examples = decoding.Rows(reading, found.paths, found.names, found.labels, rows,
                              entry, context.say, known.contents if entry else ())

@@ -171,13 +171,15 @@ def settle_equal(split: np.ndarray, digests: np.ndarray, readable: np.ndarray,
   return kept, lines
 
 
-def select(split: np.ndarray, name: str | None, source: str) -> np.ndarray:
+def select(split: np.ndarray, name: str | None, source: str,
+           fractions: Mapping[str, float]) -> np.ndarray:
   """Returns the files of a split, int `[n]`; all for None.
 
   Args:
     split: name of the split of each file, object `[n]`; '' is in none.
     name: the split, or None.
-    source: where splits are given, for the message.
+    source: where splits are given, such as 'folders'; '' if they are not.
+    fractions: split -> fraction, by which files were divided if splits are not given.
 
   Raises:
     UserError: if there is no such split.
@@ -185,13 +187,16 @@ def select(split: np.ndarray, name: str | None, source: str) -> np.ndarray:
   if name is None:
     return np.arange(len(split))
   rows = np.flatnonzero(split == name)
-  if not len(rows):
-    found = sorted({*split} - {''})
-    raise UserError(
-      f'no split {name!r} (of {source}){nearest(name, found)}' + (
-        "; splits= cuts others out of train, such as splits={'train': 0.9, "
-        f"{name!r}: 0.1}}" if 'train' in found else ''))
-  return rows
+  if len(rows):
+    return rows
+  if not source and name in fractions:
+    raise UserError(f'the split {name!r} of {counted(len(split), "file")} is empty: '
+                    f'{dict(fractions)} (splits= sets the fractions)')
+  close = nearest(name, {*split, *(() if source else fractions)} - {''})
+  hint = ("; splits= cuts others out of train, such as splits={'train': 0.9, "
+          f'{name!r}: 0.1}}' if source and 'mean' not in close else '')
+  raise UserError(f'no split {name!r}' + f' given by {source}' * bool(source) + close
+                  + hint)
 
 
 def counts(split: np.ndarray, labels: np.ndarray | None,

@@ -157,7 +157,7 @@ def test_a_random_crop_is_a_function_of_the_seed(tmp_path, words):
   np.testing.assert_array_equal(one, same)
   assert (one != dataset.read(rows, seeds + np.uint64(1))['inputs']).any()
   assert one.shape == (4, 400) and dataset.nbytes is None
-  with pytest.raises(UserError, match='sounds are cropped at random in every epoch'):
+  with pytest.raises(UserError, match='sounds with `fit` or a random crop change'):
     dataset.load()
 
 

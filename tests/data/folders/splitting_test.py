@@ -131,8 +131,16 @@ def test_sizes_and_classes_are_said():
 
 def test_a_split_that_is_not_there():
   split = np.array(['train', 'test'], object)
-  assert splitting.select(split, 'test', 'folders').tolist() == [1]
-  assert splitting.select(split, None, 'folders').tolist() == [0, 1]
-  with pytest.raises(UserError, match=r"no split 'tst' \(of folders\); did you mean "
-                                      r"'test'\?; splits= cuts others out of train"):
-    splitting.select(split, 'tst', 'folders')
+  assert splitting.select(split, 'test', 'folders', NAMED).tolist() == [1]
+  assert splitting.select(split, None, 'folders', NAMED).tolist() == [0, 1]
+  for name, source, said in (
+    ('tst', 'folders', "no split 'tst' given by folders; did you mean 'test'?"),
+    ('holdout', 'folders', "no split 'holdout' given by folders; choose from test, "
+     "train; splits= cuts others out of train, such as splits={'train': 0.9, "
+     "'holdout': 0.1}"),
+    ('validation', '', f"the split 'validation' of 2 files is empty: {NAMED} (splits= "
+     'sets the fractions)'),
+    ('valid', '', "no split 'valid'; did you mean 'validation'?")):
+    with pytest.raises(UserError) as error:
+      splitting.select(split, name, source, NAMED)
+    assert str(error.value) == said
