@@ -113,8 +113,10 @@ def equal_files(digests: np.ndarray, readable: np.ndarray) -> list[np.ndarray]:
   codes = content_codes(digests[rows])
   order = np.argsort(codes, kind='stable')
   starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
-  return sorted((rows[group] for group in np.split(order, starts[1:])
-                 if len(group) > 1), key=lambda group: group[0])
+  sizes = np.diff(starts, append=len(order))
+  several = zip(starts[sizes > 1], sizes[sizes > 1], strict=True)
+  return sorted((rows[order[start : start + size]] for start, size in several),
+                key=lambda group: group[0])
 
 
 def settle_equal(split: np.ndarray, digests: np.ndarray, readable: np.ndarray,
