@@ -39,6 +39,8 @@ def decode(data: bytes, encoding: str | None) -> tuple[str, list[str]]:
   name = encoding or marked(data)
   if not name:
     _refuse_binary(data)
+  elif encoding:
+    _check_wide(data, encoding)
   try:
     text = data.decode(name or 'utf-8-sig')
   except UnicodeDecodeError as error:
@@ -71,6 +73,13 @@ def _refuse_markup(data: bytes) -> None:
   for magic, kind in _MARKUP.items():
     if start.startswith(magic):
       raise UserError(f'is {kind}, not CSV')
+
+
+def _check_wide(data: bytes, name: str) -> None:
+  """Refuses data without the NUL bytes that delimiters have in UTF-16 and UTF-32."""
+  if data and codecs.lookup(name).name.startswith(('utf-16', 'utf-32')) and (
+    b'\0' not in data):
+    raise UserError(f'is not {name}: it has no NUL bytes; encoding= sets another one')
 
 
 def _refuse_binary(data: bytes) -> None:
@@ -143,7 +152,7 @@ class Utf8:
       say: takes notes on what was inferred.
     """
     name = encoding or marked(stream.start)
-    self._name = name
+    self._name, self._given = name, encoding
     self._decoder = None if name in (None, 'utf-8') else codecs.getincrementaldecoder(
       name)()
     self._rest, self._begun, self._ascii = b'', False, True
@@ -156,6 +165,8 @@ class Utf8:
     """
     data = self._stream.read(size)
     if self._decoder is not None:
+      if not self._begun and self._given:
+        _check_wide(data, self._given)
       try:
         text = self._decoder.decode(data, final=not data)
       except UnicodeDecodeError as error:

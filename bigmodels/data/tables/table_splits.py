@@ -303,7 +303,7 @@ def _equal_rows(table: Any, rows: Rows) -> tuple[np.ndarray | None, list[str]]:
             'together': 'stay together in one split'}[choice]
   other = {'keep': 'together', 'together': 'keep'}[choice]
   line = (f'equal rows: {count - len(firsts):,} of {count:,} rows equal an earlier '
-          f'one in all columns but {table.label}; they {result}{found} '
+          f'one in all features; they {result}{found} '
           f'(duplicates={other} or drop changes that)')
   return (groups if choice == 'together' else None), [line]
 

@@ -91,7 +91,7 @@ def test_equal_rows(write, context, rows, duplicates, kept, apart):
 def test_equal_rows_are_counted_and_the_other_choice_is_named(write, context):
   Table(write(copied()), 'y', task='classification').open(context)
   assert line_of(context, 'equal rows:') == (
-    'equal rows: 200 of 300 rows equal an earlier one in all columns but y; they stay '
+    'equal rows: 200 of 300 rows equal an earlier one in all features; they stay '
     'together in one split, since a has a different value in most rows, so that these '
     'are copies (duplicates=keep or drop changes that)')
   another = dataclasses.replace(context, kept={})
