@@ -71,9 +71,13 @@ class ArrayFiles:
         values cannot be represented; see `Arrays`.
     """
     arrays = {name: _opened(name, path) for name, path in self._paths().items()}
+    for name, array in arrays.items():
+      if not array.ndim or not len(array):
+        raise UserError(f'ArrayFiles: {name} must have at least one row, is '
+                        f'{array.shape}')
     try:
       length = length_of(arrays)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
       raise UserError(f'ArrayFiles: {error}') from None
     rows = None if self.selected is None else held_out(
       length, self.selected, self.splits)
@@ -156,6 +160,8 @@ def _opened(field: str, path: str) -> np.ndarray:
     beside = [p.name for p in where.parent.glob('*.np[yz]')]
     raise UserError(f'{field}: there is no {file}{nearest(where.name, beside)}')
   files.require_file(where)
+  if where.is_dir():
+    raise UserError(f'{field}: {file} is a folder; must be a file')
   try:
     found = np.load(file, mmap_mode='r', allow_pickle=False)
     if isinstance(found, np.ndarray):

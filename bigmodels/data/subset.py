@@ -87,7 +87,8 @@ class Subset:
       identity=f'{whole.identity}: {len(rows)} rows of {", ".join(names)}',
       describe=whole.describe and (lambda row: whole.describe(int(rows[row]))),
       words=whole.words and (lambda index: whole.words(rows[index])),
-      origin=whole.origin and whole.origin.take(rows, whole.length))
+      origin=whole.origin and whole.origin.take(rows, whole.length),
+      ids={name: column[rows] for name, column in whole.ids.items()})
 
   def _shapes(self, whole: Dataset, names: tuple[str, ...], context: DataContext
               ) -> Dataset:

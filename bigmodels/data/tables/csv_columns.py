@@ -140,7 +140,7 @@ def _check_numbers(frame: Frame, reading: Reading, where: Callable[[int], str]) 
       row = csv_numbers.text_row(frame[name])
       raise UserError(
         f'{where(row)}, column {name!r}: {frame[name][row][:40]!r} is not a number, as '
-        'types= says; missing= sets the words for missing values')
+        'types= or weight= needs; missing= sets the words for missing values')
 
 
 def _keep(result: Numbers, name: str, values: np.ndarray,

@@ -76,6 +76,8 @@ def check_roles(table: Any) -> None:
     (table.stratified, column, 'stratified and splits=COLUMN')):
     if one and other:
       raise UserError(f'{what}: both say which rows are in which split; set one')
+  if table.stratified not in (None, True, False):
+    raise UserError(f'stratified: must be True, False or None, got {table.stratified!r}')
   if table.stratified and (table.task == 'regression' or table.threshold is not None):
     raise UserError('stratified: needs classes in the file; not with '
                     + ("task='regression'" if table.task == 'regression' else
@@ -117,5 +119,6 @@ def features(table: Any, file: Any) -> list[str]:
     not table.columns or name in table.columns)]
   for name in (*found, table.label, *others(table)):
     if name in file.refused:
-      raise UserError(file.refused[name])
+      why = file.refused[name]
+      raise UserError(why if name in found else why.partition('; ')[0])
   return found

@@ -346,6 +346,10 @@ class Table:
 
 
 def _absolute(path: str | tuple[str, ...] | None, field: str):
-  if path is None or isinstance(path, str):
-    return path and str(resolved(path, field))
+  if path is None and field == 'test':
+    return None
+  if not path or not all([path] if isinstance(path, str) else path):
+    raise UserError(f'{field}: must be the path of a file, or several, got {path!r}')
+  if isinstance(path, str):
+    return str(resolved(path, field))
   return tuple(str(resolved(each, field)) for each in path)

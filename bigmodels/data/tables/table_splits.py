@@ -58,6 +58,9 @@ def assign(table: Any, rows: Rows) -> Splits:
     UserError: if a column does not give splits, or rows that belong together are in
       several splits.
   """
+  if table.test is not None and not rows.of_test.any():
+    raise UserError('test: no row of this file is left, as none has a label or all are '
+                    'dropped')
   equal, lines = _equal_rows(table, rows)
   groups, how = equal, []
   if table.group is not None:
@@ -222,7 +225,8 @@ def _complete(name: str, field: str, rows: Rows) -> np.ndarray:
   gone = missing(column)
   if gone.any():
     raise UserError(f'{field}: column {name!r} has {int(gone.sum()):,} missing values, '
-                    f'the first is in {rows.where(int(np.argmax(gone)))}')
+                    f'the first is in {rows.where(int(np.argmax(gone)))}; fill them, or '
+                    'leave their rows out')
   return column
 
 

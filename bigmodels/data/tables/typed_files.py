@@ -45,7 +45,7 @@ def parquet(data: bytes, reading: Reading) -> Part:
 
   check_settings('Parquet', reading)
   try:
-    table = arrow.read_table(io.BytesIO(data))
+    table = arrow.ParquetFile(io.BytesIO(data)).read()
   except (pa.ArrowException, OSError) as error:
     raise UserError(f'is not a Parquet file: {" ".join(str(error).split())[:200]}'
                     ) from None
@@ -108,7 +108,9 @@ def objects(data: bytes, first: int) -> tuple[list[dict[str, Any]], list[int]]:
     if not text.strip():
       continue
     try:
-      row = json.loads(text)
+      row = json.loads(text, object_pairs_hook=_unique)
+    except UserError as error:
+      raise UserError(f'line {line} {error}') from None
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError too
       hint = '; one object must be on one line' if line == first else ''
       raise UserError(f'line {line} is not JSON: {error}{hint}') from None
@@ -118,6 +120,15 @@ def objects(data: bytes, first: int) -> tuple[list[dict[str, Any]], list[int]]:
     rows.append(row)
     lines.append(line)
   return rows, lines
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+  found = dict(pairs)
+  if len(found) < len(pairs):
+    names = [name for name, _ in pairs]
+    twice = next(name for name in names if names.count(name) > 1)
+    raise UserError(f'has the key {twice!r} twice')
+  return found
 
 
 def json_column(name: str, values: list[Any], lines: list[int]
@@ -152,7 +163,12 @@ def json_column(name: str, values: list[Any], lines: list[int]
             f'{listed(sorted(k.__name__ for k in kinds))}, and is text')
     values = [v if v is None or isinstance(v, str) else json.dumps(v) for v in values]
     return pa.array(values, pa.string()), '', note
-  return pa.array(values, pa.bool_() if kinds == {bool} else pa.string()), '', ''
+  try:
+    return pa.array(values, pa.bool_() if kinds == {bool} else pa.string()), '', ''
+  except UnicodeEncodeError as error:
+    row = values.index(error.object)
+    return (pa.nulls(len(values)), f'line {lines[row]}, column {name!r}: has half of a '
+            'character (a lone surrogate)', '')
 
 
 def _float(value: float) -> float:

@@ -217,7 +217,7 @@ def test_types_are_named_by_text_or_a_mapping(write, context, types, names):
   ({'types': 'x'}, "types: must be COLUMN:text or COLUMN:numbers, got 'x'"),
   ({'types': 'x:txt'}, "got 'x:txt'; did you mean 'text'?"),
   ({'types': 'color:numbers'}, "line 2, column 'color': 'r' is not a number, as types= "
-   'says; missing= sets'),
+   'or weight= needs; missing= sets'),
   ({'types': 'x:text'}, "types: column 'x' is lost as text in one_hot(most=5): not in "
    'a category of training, and so 0 in all; a column with more than 5 values has '
    'none: partial(cleaning.one_hot, most=N) in clean allows N'),

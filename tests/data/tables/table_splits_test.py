@@ -192,13 +192,16 @@ def test_a_file_of_test_rows(write, context):
   ({'weight': 'c'}, ['1', 'inf'] * 50, 'a weight must be a number >= 0, is missing'),
   ({'weight': 'c'}, ['1', 'x'] * 50, "line 3, column 'c': 'x' is not a number"),
   ({'weight': 'c'}, ['0'] * 100, "weight: all weights of train in 'c' are 0"),
+  ({'stratified': 'yes'}, None, "stratified: must be True, False or None, got 'yes'"),
+  ({'path': ()}, None, 'path: must be the path of a file, or several, got ()'),
+  ({'test': ''}, None, "test: must be the path of a file, or several, got ''"),
   ({'threshold': 'median', 'stratified': True}, None, 'stratified: needs classes')])
 def test_settings_that_are_refused(write, context, settings, column, problem):
   columns = {} if column is None else {'c': [*column]}
   if 'g' in settings.values():
     columns['g'] = ['p'] * 100
   with pytest.raises(UserError) as error:
-    ids_of(TABLE(write(rows(100, **columns)), **settings), context)
+    ids_of(TABLE(**{'path': write(rows(100, **columns))} | settings), context)
   assert problem in str(error.value) and '\n' not in str(error.value)
 
 

@@ -95,6 +95,7 @@ def test_absent_keys_and_values_of_several_types_are_said(tmp_path):
   ('a.json', b'[1]', {}, 'line 1 must be an object {"name": value}, got [1]'),
   ('a.json', b'{\n"a": 1}', {}, 'one object must be on one line'),
   ('a.jsonl', b'{"a": "\xff"}', {}, 'line 1 is not JSON: '),
+  ('a.jsonl', b'{"a": 1, "b": 2, "a": 3}', {}, "line 1 has the key 'a' twice"),
   ('a.jsonl', b'{"a": 1}', {'delimiter': ';'}, "delimiter=';': is for CSV, and this is "
    'JSON'),
   ('a.jsonl', b'{"a": "x"}', {'numbers': ('a',)}, "line 1, column 'a': 'x' is not a"),
@@ -108,6 +109,15 @@ def test_files_that_are_none(tmp_path, name, data, settings, problem):
   with pytest.raises(UserError) as error:
     read(tmp_path / name, **settings)
   assert problem in str(error.value) and '\n' not in str(error.value)
+
+
+def test_columns_of_one_name_and_halves_of_characters(tmp_path):
+  parquet.write_table(pa.table([pa.array([1]), pa.array([2])], names=['a', 'a']),
+                      tmp_path / 'a.parquet')
+  with pytest.raises(UserError, match="several columns are called 'a'"):
+    read(tmp_path / 'a.parquet')
+  (tmp_path / 'a.jsonl').write_text('{"a": "\\ud800", "y": 1}\n')
+  assert read(tmp_path / 'a.jsonl').refused['a'].startswith("line 1, column 'a': has half")
 
 
 def test_nested_values_are_refused_where_they_are_used(tmp_path):
