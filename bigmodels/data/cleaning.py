@@ -89,9 +89,16 @@ def numbers_of(column: np.ndarray, categories: Sequence[str]) -> np.ndarray:
 def groups_of(frame: Frame) -> np.ndarray:
   """Returns the group number of each row, int `[rows]`; equal rows share a group.
 
-  Rows are compared by 64-bit hashes: among ten million different rows, the probability
-  of a collision is 3e-6. The numbers differ between processes, as hashes of `str` do;
-  the groups do not.
+  The numbers differ between processes; the groups do not. See `hashes_of`.
+  """
+  return np.unique(hashes_of(frame), return_inverse=True)[1]
+
+
+def hashes_of(frame: Frame) -> np.ndarray:
+  """Returns a hash of each row, uint64 `[rows]`; equal rows have equal hashes.
+
+  Among ten million different rows, the probability of a collision is 3e-6. The hashes
+  differ between processes, as those of `str` do.
   """
   total = np.zeros(rows_of(frame), np.uint64)
   with np.errstate(over='ignore'):
@@ -101,7 +108,7 @@ def groups_of(frame: Frame) -> np.ndarray:
       else:
         bits = np.where(np.isnan(column), np.nan, column + 0.0)  # one NaN, one zero
       total += _mixed(bits.view(np.uint64), position)
-  return np.unique(total, return_inverse=True)[1]
+  return total
 
 
 def _mixed(bits: np.ndarray, position: int) -> np.ndarray:

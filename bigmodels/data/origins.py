@@ -22,10 +22,13 @@ class Origin(NamedTuple):
       digest.
     settings: name -> value of a setting that determines the rows of a split. Two splits
       with the same setting must have the same value.
+    keys: a number of each example, uint64 `[length]`, that equal examples share, in
+      this process; None if unknown, or if equal examples are different cases.
   """
 
   rows: Mapping[str, Rows]
   settings: Mapping[str, Any] = {}
+  keys: np.ndarray | None = None
 
   def take(self, index: np.ndarray, length: int) -> 'Origin':
     """Returns the origin of some examples of a split.
@@ -35,7 +38,8 @@ class Origin(NamedTuple):
       length: number of examples of the split. A source with another number of rows is
         not changed, as its rows are not examples.
     """
-    return self._replace(rows={
+    keys = None if self.keys is None else self.keys[index]
+    return self._replace(keys=keys, rows={
       name: some(rows, index) if len(rows) == length else rows
       for name, rows in self.rows.items()})
 
@@ -56,6 +60,17 @@ def shared(ours: Origin, theirs: Origin) -> tuple[str, int]:
             for name, rows in ours.rows.items() if name in theirs.rows}
   most = max(counts, key=counts.get, default='')
   return (most, counts[most]) if most and counts[most] else ('', 0)
+
+
+def copies(ours: Origin, theirs: Origin) -> int:
+  """Returns the number of rows of another source that equal one of ours.
+
+  0 if the splits have a source in common, which keeps its copies apart itself, or if
+  equal rows of one are different cases.
+  """
+  if ours.keys is None or theirs.keys is None or {*ours.rows} & {*theirs.rows}:
+    return 0
+  return int(np.isin(theirs.keys, ours.keys).sum())
 
 
 def _common(ours: Rows, theirs: Rows) -> int:

@@ -43,6 +43,12 @@ def check_apart(every: Mapping[str, Batches], opened: Mapping[str, Dataset],
         f'{theirs} and {ours} share {count:,} rows of {source}, so that a score of one '
         f'says nothing beside the other{_difference(every, ours, theirs)}; give them '
         f'splits that are apart, or call one {ours}_again if this is meant')
+    again = origins.copies(one, other) if apart else 0
+    if again:
+      raise UserError(
+        f'{again:,} of {opened[theirs].length:,} rows of {theirs} equal one of {ours} '
+        'in all features, though their files differ, so that they test nothing; leave '
+        'them out, or set duplicates=keep for both if they are different cases')
     if count:
       context.note(f'{theirs} is on rows of {ours}, as its name says: {count:,} rows '
                    f'of {source}')

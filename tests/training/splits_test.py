@@ -118,7 +118,12 @@ def test_a_copy_of_a_table_is_the_same_one(table, tmp_path):
   with pytest.raises(UserError, match='cut from one source in two ways'):
     opened({'train': table, 'test': whole}, tmp_path)
   copy.write_text(copy.read_text() + '0.5,1,no\n')  # another file
-  opened({'train': table, 'test': whole}, tmp_path)
+  with pytest.raises(UserError, match='48 of 61 rows of test equal one of train in all '
+                     'features, though their files differ'):
+    opened({'train': table, 'test': whole}, tmp_path)
+  kept = {'duplicates': 'keep'}
+  opened({'train': dataclasses.replace(table, **kept),
+          'test': dataclasses.replace(whole, **kept)}, tmp_path)
   clean = dataclasses.replace(whole, clean=(cleaning.fill_missing, cleaning.one_hot),
                               splits={'train': 0.5, 'test': 0.5})
   with pytest.raises(UserError, match=r'cut from one source in two ways.*clean\.0='):

@@ -77,7 +77,8 @@ def check_roles(table: Any) -> None:
     if one and other:
       raise UserError(f'{what}: both say which rows are in which split; set one')
   if table.stratified not in (None, True, False):
-    raise UserError(f'stratified: must be True, False or None, got {table.stratified!r}')
+    raise UserError('stratified: must be True, False or None, got '
+                    f'{table.stratified!r}')
   if table.stratified and (table.task == 'regression' or table.threshold is not None):
     raise UserError('stratified: needs classes in the file; not with '
                     + ("task='regression'" if table.task == 'regression' else

@@ -128,7 +128,7 @@ class Table:
     for field in ('columns', 'drop', 'id'):
       object.__setattr__(self, field, names_of(getattr(self, field)))
     object.__setattr__(self, 'types', types_of(self.types))
-    self._reading()  # refuses invalid settings
+    self.reading()  # refuses invalid settings
     legal = ('keep', 'together', 'drop')
     if self.duplicates not in (None, *legal):
       raise UserError(f'duplicates: must be one of {", ".join(legal)} or None, got '
@@ -146,8 +146,8 @@ class Table:
         raise UserError(
           f"threshold: must be a number or 'median', got {self.threshold!r}")
 
-  def _reading(self, text: tuple[str, ...] = ()) -> table_files.Reading:
-    """Settings of the files; `text` are more columns that are text."""
+  def reading(self, text: tuple[str, ...] = ()) -> table_files.Reading:
+    """Returns how the files are read; `text` are more columns that are text."""
     missing = self.missing if isinstance(self.missing, str | None) else (
       tuple(self.missing))
     kinds = {kind: [n for n, k in self.types.items() if k == kind]
@@ -268,14 +268,15 @@ class Table:
       describe=lambda row: f'{where(mine[row])}' + f' of {shown}' * (not of_test),
       ids={name: others[name][mine] for name in self.id},
       words=lambda index: table_fit.words({**take(others, mine), **chosen}, index),
-      origin=self._origin(file, numbers[mine]))
+      origin=self._origin(file, numbers[mine])._replace(keys=cleaning.hashes_of(
+        table_fit.features_like(chosen, fitted['columns'])) if splits.copies else None))
 
   def _read(self, paths: tuple, fitted: dict | None) -> table_files.File:
     """Reads the files; columns that the run was fitted to as text are text again."""
-    file = table_files.read(paths, self._reading())
+    file = table_files.read(paths, self.reading())
     again = tuple(n for n, kind in (fitted or {}).get('columns', {}).items() if (
       kind == 'text' and n in file.frame and not is_text(file.frame[n])))
-    return table_files.read(paths, self._reading(again)) if again else file
+    return table_files.read(paths, self.reading(again)) if again else file
 
   def _note(self, context: DataContext, name: str, file: table_files.File,
             lines: list[str]) -> None:

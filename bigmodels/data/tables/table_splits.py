@@ -39,11 +39,13 @@ class Splits(NamedTuple):
   Attributes:
     rows: name -> its rows, int `[n]`, sorted.
     how: how they were made, such as 'stratified by y', or ''.
+    copies: whether equal rows count as copies, which no two splits may have.
     lines: lines to print.
   """
 
   rows: dict[str, np.ndarray]
   how: str
+  copies: bool
   lines: list[str]
 
 
@@ -82,10 +84,11 @@ def assign(table: Any, rows: Rows) -> Splits:
     how.append('test is a file of its own')
   if table.group is not None:
     _check_groups(table.group, of_group, found)
+  line = []
   if equal is not None:
     found, line = _apart(table, equal, found)
-    lines = [*lines, *line]
-  return Splits(found, '; '.join(how), lines)
+  copies = equal is not None or (table.duplicates != 'keep' and not lines)
+  return Splits(found, '; '.join(how), copies, [*lines, *line])
 
 
 def by_fraction(length: int, splits: Mapping[str, float], groups: np.ndarray | None,
@@ -224,9 +227,9 @@ def _complete(name: str, field: str, rows: Rows) -> np.ndarray:
   column = rows.others[name]
   gone = missing(column)
   if gone.any():
-    raise UserError(f'{field}: column {name!r} has {int(gone.sum()):,} missing values, '
-                    f'the first is in {rows.where(int(np.argmax(gone)))}; fill them, or '
-                    'leave their rows out')
+    raise UserError(
+      f'{field}: column {name!r} has {int(gone.sum()):,} missing values, the first is '
+      f'in {rows.where(int(np.argmax(gone)))}; fill them, or leave their rows out')
   return column
 
 

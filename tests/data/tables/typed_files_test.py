@@ -117,7 +117,8 @@ def test_columns_of_one_name_and_halves_of_characters(tmp_path):
   with pytest.raises(UserError, match="several columns are called 'a'"):
     read(tmp_path / 'a.parquet')
   (tmp_path / 'a.jsonl').write_text('{"a": "\\ud800", "y": 1}\n')
-  assert read(tmp_path / 'a.jsonl').refused['a'].startswith("line 1, column 'a': has half")
+  refused = read(tmp_path / 'a.jsonl').refused
+  assert refused['a'].startswith("line 1, column 'a': has half")
 
 
 def test_nested_values_are_refused_where_they_are_used(tmp_path):
