@@ -300,7 +300,8 @@ def test_no_module_offers_what_reads_writes_or_executes():
          for name in trust._names(module, 'x')
          if words.search(name)}
   assert odd == {
-    'bigmodels.data.ArrayFiles', 'bigmodels.data.texts.ParallelFiles', 'bigmodels.data.texts.TextFiles',
+    'bigmodels.data.ArrayFiles',  # without pickles
+    'bigmodels.data.texts.ParallelFiles', 'bigmodels.data.texts.TextFiles',
     'bigmodels.data.tokenizers.TokenizerFile', 'bigmodels.data.tokenizers.load'}
 
 
