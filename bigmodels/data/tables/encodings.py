@@ -205,7 +205,9 @@ class Utf8:
 
   def _of_single_bytes(self, data: bytes) -> bytes:
     text, notes = decode(data, None)
-    self._say(notes)
+    before = self._lines
+    self._say([re.sub(r'(?<=line )[0-9]+', lambda m: f'{before + int(m[0])}', note)
+               for note in notes])
     if not notes[0].startswith('UTF-8'):
       self._decoder, self._name = _SingleBytes(), 'Windows-1252'
     return text.encode()

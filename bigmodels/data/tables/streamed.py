@@ -124,7 +124,9 @@ class Frames:
     for name, kind in self._kinds.items():
       want = kind if kind == 'text' or name in self._reading.numbers else ''
       values, _ = typed_files.converted(columns[name], want, self._reading)
-      if kind == 'numbers' and is_text(values):
+      if want == 'numbers' and is_text(values):
+        values = typed_files.parsed(name, values, self._reading, lambda _: place)
+      elif kind == 'numbers' and is_text(values):
         if (values != '').any():
           raise UserError(f'{place}, column {name!r}: is {columns[name].type}, and was '
                           'numbers when the run was fitted')

@@ -259,10 +259,8 @@ def _typed(part: Part, reading: Reading, infinite: dict[str, int],
       'numbers' if name in reading.numbers else '')
     values, texts = typed_files.converted(column, want, reading)
     if is_text(values) and want == 'numbers':
-      found = csv_columns.numbers(
-        {name: pa.chunked_array([pa.array(values, pa.string())])}, reading,
-        delimiter=',', where=lambda row: where(int(start + row)))
-      values = found.frame[name]
+      values = typed_files.parsed(name, values, reading,
+                                  lambda row: where(int(start + row)))
     if not is_text(values):
       beyond = np.abs(values) > np.finfo(np.float32).max
       if beyond.any():

@@ -3,13 +3,14 @@
 import io
 import json
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from bigmodels.core import digests
 from bigmodels.core.errors import UserError, listed, one_line
-from bigmodels.data.tables import csv_numbers
+from bigmodels.data.tables import csv_columns, csv_numbers
 from bigmodels.data.tables.csv_dialects import Reading
 from bigmodels.data.tables.csv_files import Part, header_names
 
@@ -250,6 +251,26 @@ def converted(column: Any, want: str, reading: Reading
   if kind == 'bool':
     column = compute.if_else(column, 'true', 'false')
   return _texts(column.cast(pa.string()), reading), None
+
+
+def parsed(name: str, texts: np.ndarray, reading: Reading,
+           where: Callable[[int], str]) -> np.ndarray:
+  """Returns the numbers in texts, float64 `[rows]`, read as those of CSV.
+
+  Args:
+    name: name of the column.
+    texts: `[rows]`, `object` of `str`.
+    reading: has the column in `numbers`.
+    where: row -> its place.
+
+  Raises:
+    UserError: for a text that is not a number.
+  """
+  import pyarrow as pa
+
+  column = pa.chunked_array([pa.array(texts, pa.string())])
+  return csv_columns.numbers({name: column}, reading, delimiter=',', where=where
+                             ).frame[name]
 
 
 def _texts(column: Any, reading: Reading) -> np.ndarray:

@@ -228,6 +228,20 @@ def test_files_that_are_refused(tmp_path, name, data, kinds, problem):
   assert problem in str(error.value) and '\n' not in str(error.value)
 
 
+def test_texts_of_json_that_must_be_numbers(tmp_path, block):
+  path = tmp_path / 'a.jsonl'
+  path.write_text(''.join(f'{{"a": "{i}.5", "b": {i}}}\n' for i in range(60)))
+  check(path, numbers=('a',))
+
+
+def test_the_line_that_is_not_utf_8_is_that_of_the_file(tmp_path, monkeypatch):
+  monkeypatch.setattr(streamed_csv, 'BLOCK', 100)
+  path = tmp_path / 'a.csv'
+  path.write_bytes(b'a,w\n' + b'1,x\n' * 98 + b'1,\xe9\n1,x\n')
+  frames = check(path)
+  assert 'not UTF-8 (line 100), so read as Latin-1' in frames.lines[0]
+
+
 def test_a_missing_file_is_named(tmp_path):
   (tmp_path / 'new.csv').write_text('a\n1\n')
   with pytest.raises(UserError, match=r"no such file; did you mean 'new\.csv'"):
