@@ -19,6 +19,7 @@ import pytest
 from bigmodels import models, optim, tasks
 from bigmodels.config import Duration, Monitor, tree
 from bigmodels.core.errors import UserError
+from bigmodels.core.from_run import FROM_RUN
 from bigmodels.optim import schedules
 
 
@@ -357,3 +358,15 @@ def test_bare_functions_take_arguments():
   made = tree.override(Record(function=tasks.classification), 'function.loss', 'abs')
   assert isinstance(made.function, functools.partial)
   assert made.function.keywords == {'loss': abs}
+
+
+def test_an_argument_from_the_run_is_supplied_where_there_is_one():
+  def task(model, *, scale=2, counts=FROM_RUN):
+    return model, scale, counts
+
+  run_context = {'counts': lambda: [3, 1], 'scale': lambda: 9}
+  for config, expected in ((task, ('m', 2, [3, 1])), (partial(task, scale=5), (
+      'm', 5, [3, 1])), (partial(task, counts=0), ('m', 2, 0))):
+    assert tree.complete(config, run_context)('m') == expected
+  assert tree.complete(task, {})('m') == task('m') == ('m', 2, FROM_RUN)
+  assert 'counts' not in tree.field_names(partial(task))

@@ -26,3 +26,16 @@ def test_other_values_are_none(value):
 def test_the_mean_is_that_of_the_members():
   assert values.mean([1.0, 2.0, 6.0]) == 3 and values.mean(4) == 4
   assert math.isnan(values.mean([1.0, None])) and math.isnan(values.mean(None))
+
+
+def test_a_line_has_the_monitored_metric_the_first_ones_and_the_loss():
+  record = {'test/accuracy': 0.5, 'test/roc_auc': 0.75, 'test/brier': [0.0, 0.5],
+            'test/f1/1': 0.1, 'test/loss': 2, 'train/loss': 1, 'other/loss': 3,
+            'test/matrix': [[1, 2]]}
+  assert values.line(record, None) == (
+    'test/accuracy 0.5000, test/roc_auc 0.7500, test/loss 2.0000, other/loss 3.0000')
+  assert values.line(record, 'test/brier') == (
+    'test/brier 0.2500, test/accuracy 0.5000, test/loss 2.0000, other/loss 3.0000')
+  assert values.line(record, 'test/f1/1') == (
+    'test/f1/1 0.1000, test/accuracy 0.5000, test/loss 2.0000, other/loss 3.0000')
+  assert values.line({}, None) == ''

@@ -80,3 +80,13 @@ def test_predictions_not_finite_give_nan(bad):
   result = metrics.regression({'targets': y, 'predictions': np.where(y == 2, bad, y)})
   assert set(result) == {'mse', 'mae'}
   assert all(math.isnan(value) for value in result.values())
+
+
+def test_weights_are_repetitions():
+  rng = np.random.default_rng(0)
+  outputs = {name: rng.normal(size=(20, 2)) for name in ('targets', 'predictions')}
+  times = np.arange(20) % 3
+  repeated = {name: np.repeat(x, times, 0) for name, x in outputs.items()}
+  assert metrics.regression(outputs | {'weights': times}) == pytest.approx(
+    metrics.regression(repeated))
+  assert metrics.regression(outputs | {'weights': np.zeros(20)}) == {}

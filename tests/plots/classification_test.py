@@ -144,3 +144,35 @@ def test_class_names_may_be_long_strange_or_few():
   names = ('a class name\nthat goes on ' * 9, '$x_{', '<script>')
   render(plots.classification(_outputs(), _images(), names))
   render(plots.classification(_outputs(), _images(), ('only one',)))
+
+
+def test_precision_and_recall_have_the_prevalence_and_the_threshold():
+  outputs = _outputs(classes=2)
+  labels, scores = outputs['labels'], outputs['probabilities'][:, 1]
+  drawn = plots.classification(outputs, None, ('no', 'yes'), threshold=0.3)
+  axes = drawn['Precision and recall'].axes[0]
+  area = metrics.average_precision_score(labels, scores)
+  title = axes.get_title(loc='left')
+  assert f'average precision {area:.4f}' in title and 'positive: yes' in title
+  assert axes.lines[0].get_ydata()[0] == pytest.approx(np.mean(labels))
+  (recall,), (precision,) = axes.lines[-1].get_data()
+  assert recall == pytest.approx(metrics.recall_score(labels, scores >= 0.3))
+  assert precision == pytest.approx(metrics.precision_score(labels, scores >= 0.3))
+  (false,), (true,) = drawn['ROC curve'].axes[0].lines[-1].get_data()
+  assert true == pytest.approx(recall)
+  assert false == pytest.approx(np.mean(scores[labels == 0] >= 0.3))
+  assert 'Confusion matrix at the threshold' in drawn
+  plain = plots.classification(outputs, None, None)
+  assert len(plain['ROC curve'].axes[0].lines) == 2
+  assert 'Confusion matrix at the threshold' not in plain
+
+
+def test_weights_count_in_the_curves():
+  outputs = _outputs(classes=2)
+  weights = np.arange(len(outputs['labels'])) % 3
+  repeated = {name: np.repeat(x, weights, 0) for name, x in outputs.items()}
+  one, other = (plots.classification(x, None, None) for x in (
+    {**outputs, 'weights': weights}, repeated))
+  for name in ('ROC curve', 'Precision and recall', 'Reliability'):
+    assert one[name].axes[0].get_title(loc='left') == (
+      other[name].axes[0].get_title(loc='left'))

@@ -10,7 +10,7 @@ from bigmodels import losses
 from bigmodels.core.errors import UserError
 from bigmodels.learners.gradient import mean_gradient
 from bigmodels.models import Linear
-from bigmodels.tasks import classification, imbalance, regression
+from bigmodels.tasks import Split, classification, imbalance, regression
 
 KEY = jax.random.PRNGKey(0)
 RNG = np.random.default_rng(0)
@@ -216,3 +216,28 @@ def test_a_threshold_is_for_two_classes():
   with pytest.raises(ValueError, match='threshold: is for two classes, must be None '
                      "for 3, got 'f1'"):
     task.loss(params, state, data, KEY, True)
+
+
+# --- weights of examples, checked before training -------------------------------
+
+
+def split(weights, lines):
+  return Split('train', len(weights), None, False, None, {}, None, lines.append,
+               np.asarray(weights, np.float32))
+
+
+@pytest.mark.parametrize('weights, message', [
+  ([1, -0.5], r'train: weights\[1\] is -0.5: weights of examples must be >= 0'),
+  ([0, 0], 'train: all 2 weights of examples are 0'),
+])
+@pytest.mark.parametrize('make', [classification(Linear(2)), regression(
+  Linear(1), target_mean=[0.0], target_std=[1.0])], ids=['classes', 'numbers'])
+def test_weights_that_cannot_be_used_are_refused(make, weights, message):
+  with pytest.raises(UserError, match=f'^{message}'):
+    make.check(split(weights, []))
+
+
+def test_weights_are_said():
+  lines = []
+  classification(Linear(2)).check(split([0.5, 3], lines))
+  assert lines == ['train: examples are weighted by the column weights, from 0.5 to 3']

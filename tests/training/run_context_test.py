@@ -60,3 +60,20 @@ def test_data_without_labels_supplies_no_target():
     with pytest.raises(UserError, match='training data must be labelled'):
       found[name]()
   np.testing.assert_allclose(found['mean'](), INPUTS.mean(0), rtol=1e-5)
+
+
+@pytest.mark.parametrize('labels, expected', [
+  (np.array([0, 2, 2, 0, 2]), {'0': 2, '1': 0, '2': 3}),
+  (np.array([[0.5, 0.5], [1, 0], [0.25, 0.75]]), {'0': 1.75, '1': 1.25}),
+])
+def test_examples_of_each_class_are_counted_when_asked_and_kept(labels, expected):
+  found, context = supplied(data.Arrays(inputs=INPUTS[: len(labels)], labels=labels))
+  counts = found['class_counts']()
+  assert 'class counts' not in context.kept  # most tasks do not ask
+  assert counts() == expected == context.kept['class counts']
+
+
+def test_labels_that_are_not_classes_have_no_counts():
+  found, _ = supplied(data.Arrays(inputs=INPUTS, labels=INPUTS[:, 0]))
+  with pytest.raises(UserError, match=r'class weights need labels .* that are classes'):
+    found['class_counts']()()
