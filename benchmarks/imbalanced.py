@@ -23,9 +23,11 @@ import subprocess
 import sys
 import tempfile
 
-from bigmodels.config import Experiment
-
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from bigmodels.config import Experiment  # noqa: E402
+
 PIECEWISE = ('--config.bins=48', '--config.dropout=0.3')
 BALANCED = ('--config.class_weights=balanced',)
 SETTINGS = {
@@ -169,5 +171,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-  sys.path.insert(0, str(ROOT))
   main()

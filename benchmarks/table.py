@@ -1,4 +1,4 @@
-"""Prints the tables of docs/speed.md of measurements on a CPU, from `results/`.
+"""Prints tables of docs/speed.md and docs/data.md, measured on a CPU, from `results/`.
 
   python benchmarks/table.py
 """
@@ -81,6 +81,30 @@ def checkpoint_stall() -> list[str]:
   return rows
 
 
+def adult() -> list[str]:
+  """Adult's official test file, three seeds."""
+  return _imbalanced('adult', {'roc_auc': 'ROC AUC', 'accuracy': 'accuracy',
+                               'f1/1': 'F1', 'f1_at_threshold': 'F1 at the threshold'})
+
+
+def mammography() -> list[str]:
+  """Mammography, five folds."""
+  return _imbalanced('mammography', {
+    'average_precision': 'PR-AUC', 'roc_auc': 'ROC AUC', 'f1/1': 'F1',
+    'f1_at_threshold': 'F1 at the threshold'})
+
+
+def _imbalanced(name: str, metrics: dict[str, str]) -> list[str]:
+  """The mean of each metric, least and most."""
+  rows = [f'| {name} | {" | ".join(metrics.values())} |',
+          '| --- |' + ' --- |' * len(metrics)]
+  for model, found in _read(f'{name}_cpu')['results'].items():
+    cells = [f'{statistics.mean(found[m]):.3f} ({min(found[m]):.3f} to '
+             f'{max(found[m]):.3f})' if m in found else '' for m in metrics]
+    rows.append(f'| {model} | {" | ".join(cells)} |')
+  return rows
+
+
 def _measured(name: str) -> list[str]:
   """The machine, the versions and the date."""
   machine = _read(name)['machine']
@@ -94,8 +118,9 @@ def _read(name: str) -> dict:
   return json.loads((RESULTS / f'{name}.json').read_text())
 
 
-TABLES = (beside_pytorch, beside_release, start_up, input_pipeline, folder_input,
-          checkpoint_stall)
+TABLES = {'speed': (beside_pytorch, beside_release, start_up, input_pipeline,
+                     folder_input, checkpoint_stall), 'data': (mammography, adult)}
 
 if __name__ == '__main__':
-  print('\n\n'.join('\n'.join(table()) for table in TABLES))
+  print('\n\n'.join('\n'.join(table()) for page in TABLES.values()
+                    for table in page))
