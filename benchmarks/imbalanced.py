@@ -14,27 +14,32 @@ The file is also the experiment that is trained: `tabular_mlp`, tested on anothe
 """
 
 import argparse
+import contextlib
 import dataclasses
 import importlib.util
 import json
 import pathlib
 import statistics
-import subprocess
 import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from bigmodels.cli import startup  # noqa: E402
+
+if __name__ == '__main__':
+  startup.prepare()  # before jaxlib is imported
+
 from bigmodels.config import Experiment  # noqa: E402
 
-PIECEWISE = ('--config.bins=48', '--config.dropout=0.3')
-BALANCED = ('--config.class_weights=balanced',)
+PIECEWISE = {'bins': 48, 'dropout': 0.3}
+BALANCED = {'class_weights': 'balanced'}
 SETTINGS = {
-  'mammography': {'tabular_mlp': (), 'tabular_mlp, balanced': BALANCED,
+  'mammography': {'tabular_mlp': {}, 'tabular_mlp, balanced': BALANCED,
                   'tabular_mlp, bins=48': PIECEWISE,
-                  'tabular_mlp, bins=48, balanced': (*PIECEWISE, *BALANCED)},
-  'adult': {'tabular_mlp': (), 'tabular_mlp, bins=48': PIECEWISE}}
+                  'tabular_mlp, bins=48, balanced': PIECEWISE | BALANCED},
+  'adult': {'tabular_mlp': {}, 'tabular_mlp, bins=48': PIECEWISE}}
 METRICS = {'mammography': ('average_precision', 'roc_auc', 'f1/1', 'f1_at_threshold'),
            'adult': ('roc_auc', 'accuracy', 'f1/1', 'f1_at_threshold')}
 LABELS = {'mammography': 'anomaly', 'adult': 'income'}
@@ -60,16 +65,20 @@ def config(*, path: str, label: str, test: str, bins: int | None = None,
 
 
 def network(train: pathlib.Path, test: pathlib.Path, label: str, seed: int,
-            settings: tuple[str, ...]) -> dict[str, float]:
+            settings: dict[str, object]) -> dict[str, float]:
   """The metrics of a run on the rows of `test`."""
-  with tempfile.TemporaryDirectory() as folder:
-    command = [
-      sys.executable, 'run.py', f'--experiment={__file__}', f'--workdir={folder}/run',
-      f'--config.path={train}', f'--config.test={test}', f'--config.label={label}',
-      f'--config.seed={seed}', '--config.task.threshold=f1', *settings]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if done.returncode:
-      sys.exit(done.stdout[-1000:] + done.stderr[-2000:])
+  from bigmodels.cli.request import Request
+  from bigmodels.hardware import devices
+  from bigmodels.modes import train as training
+
+  cache = pathlib.Path('~/.cache/bigmodels').expanduser()
+  devices.configure_jax(cache / 'xla')
+  settings = {'path': train, 'test': test, 'label': label, 'seed': seed,
+              'task.threshold': 'f1', **settings}
+  with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(None):
+    training.run(Request(
+      experiment=__file__, overrides={k: str(v) for k, v in settings.items()},
+      workdir=f'{folder}/run', data_dir=None, cache_dir=cache, require_backend=None))
     found = json.loads(pathlib.Path(folder, 'run', 'result.json').read_text())
   return {name[5:]: value for name, value in found['metrics'].items()
           if name.startswith('test/')}
@@ -161,7 +170,8 @@ def main() -> None:
               for model, settings in SETTINGS[name].items()}
       for model, measured in (each | others(train, test, label, seed)).items():
         found.setdefault(model, []).append(measured)
-        print(model, {m: round(measured[m], 4) for m in METRICS[name] if m in measured})
+        print(model, {m: round(measured[m], 4) for m in METRICS[name] if m in measured},
+              flush=True)
   results = {model: {m: [each[m] for each in measured] for m in METRICS[name]
                      if m in measured[0]} for model, measured in found.items()}
   for model, measured in results.items():
