@@ -1,7 +1,7 @@
 """Measures `tabular_mlp` on unequal classes, beside logistic regression and trees.
 
   python benchmarks/imbalanced.py mammography --data=mammography.csv
-  python benchmarks/imbalanced.py adult --data=FOLDER   # with train.csv and test.csv
+  python benchmarks/imbalanced.py adult --data=DIR   # with train.csv and test.csv
 
 mammography: average precision (PR-AUC) on five stratified folds. adult: ROC AUC and
 accuracy on the official test file, three seeds. A tenth of the training rows is for
