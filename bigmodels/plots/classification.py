@@ -174,8 +174,9 @@ def _precision_recall(labels, scores, weights, positive, threshold):
   _curve(axes, recall, precision, steps=True)
   at = np.count_nonzero(cuts >= (threshold or 0)) - 1
   _mark(axes, recall[at], precision[at], threshold)
-  style.subtitle(axes, f'average precision {area:.4f}, dashed: {prevalence:.4f} at '
-                 'random', f'positive: {style.shorten(positive, 18)}')
+  style.subtitle(axes, f'average precision {area:.4f}',
+                 f'dashed: {prevalence:.4f}, at random',
+                 f'positive: {style.shorten(positive, 18)}')
   return figure
 
 
