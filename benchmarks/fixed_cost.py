@@ -6,7 +6,8 @@
 Sections are told apart by the lines that a run prints: `start`, Python and imports;
 `data`, the data is opened and the step is traced; `compile`; `train`, the loop with its
 evaluations and checkpoints; `results`, the best checkpoint is evaluated and the report
-drawn; `exit`. `fixed` is all but `compile` and `train`. Prints the median of the
+drawn; `exit`. `fixed` is all but `compile` and `train`; `cpu` is the processor time
+of the whole run, which other work on the machine changes less. Prints the median of the
 rounds; `--out` writes everything as JSON, with the machine.
 """
 
@@ -43,7 +44,8 @@ def sections(script: pathlib.Path, experiment: str, cache: str) -> dict[str, flo
                             ('trained', r'step [\d,]+: '), ('done', 'report: ')):
         if re.match(pattern, line):
           times[name] = time.perf_counter()
-    if process.wait() or 'done' not in times:
+    _, status, used = os.wait4(process.pid, 0)
+    if status or 'done' not in times:
       sys.exit(''.join(lines))
     times['end'] = time.perf_counter()
     compiling = json.loads(
@@ -54,6 +56,7 @@ def sections(script: pathlib.Path, experiment: str, cache: str) -> dict[str, flo
     'compile': compiling, 'train': times['trained'] - times['built'],
     'results': times['done'] - times['trained'], 'exit': times['end'] - times['done']}
   found['total'] = sum(found.values())
+  found['cpu'] = used.ru_utime + used.ru_stime
   found['fixed'] = found['total'] - found['compile'] - found['train']
   return found
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from bigmodels.core import config_text
-from bigmodels.core.errors import UserError, listed, nearest, one_line
+from bigmodels.core.errors import UserError, did_you_mean, listed, one_line
 from bigmodels.storage.listing import Listed
 
 FIXED: dict[str, Callable[[Listed], str | float | None]] = {
@@ -54,7 +54,9 @@ def check(column: str, runs: Sequence[Listed], flag: str) -> str:
   names = collections.Counter(name.removeprefix('knob.') for run in runs
                               for name in (*run.metrics, *run.config))
   legal = [*FIXED, *(name for name, _ in names.most_common(_NAMED))]
-  raise UserError(f'{flag}: no run has {one_line(column)!r}{nearest(column, legal)}')
+  close = did_you_mean(column, legal) or (
+    f'; must be one of {", ".join(FIXED)}, a metric, a knob, or a path of config.txt')
+  raise UserError(f'{flag}: no run has {one_line(column)!r}{close}')
 
 
 def where(text: str, runs: Sequence[Listed]) -> list[Listed]:

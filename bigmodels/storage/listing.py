@@ -9,6 +9,7 @@ import json
 import math
 import os
 import pathlib
+import stat
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -132,7 +133,14 @@ def read(path: pathlib.Path, root: pathlib.Path) -> Listed:
     None if monitor == 'None' else str(monitor), config, '; '.join(problems))
 
 
+def _require_file(path: pathlib.Path) -> None:
+  """Refuses a pipe or a device, which could be read for ever."""
+  if not stat.S_ISREG(path.stat().st_mode):
+    raise ValueError('is not a file')
+
+
 def _text(path: pathlib.Path) -> str:
+  _require_file(path)
   if path.stat().st_size > _LARGEST:
     raise ValueError(f'is larger than {_LARGEST >> 20} MB')
   return path.read_text(encoding='utf-8')
@@ -148,6 +156,7 @@ def _result(path: pathlib.Path) -> dict[str, Any]:
 
 def _last_records(path: pathlib.Path) -> dict[str, Any]:
   """The latest value of each metric, near the end of a log."""
+  _require_file(path)
   with open(path, 'rb') as file:
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - _END))
@@ -164,12 +173,13 @@ def _last_records(path: pathlib.Path) -> dict[str, Any]:
 
 def _locked(path: pathlib.Path) -> bool:
   try:
+    _require_file(path)
     with open(path, 'rb') as file:
       fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
       return False
   except BlockingIOError:
     return True
-  except OSError:
+  except (OSError, ValueError):
     return False
 
 
@@ -195,6 +205,7 @@ def curves(path: pathlib.Path, names: set[str]) -> dict[str, dict[int, float]]:
   """
   found: dict[str, dict[int, float]] = {name: {} for name in names}
   try:
+    _require_file(path / 'metrics.jsonl')
     with open(path / 'metrics.jsonl', 'rb') as file:
       for line in file:
         record = json.loads(line)

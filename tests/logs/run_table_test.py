@@ -33,6 +33,7 @@ def test_where(text, expected, runs):
   ('', 'must be COLUMN OPERATOR VALUE'), ('rate', "got 'rate'"),
   ('rate>1 or step=2', "joined by `and`, got 'or step=2'"), ('rate>1 and', 'joined by'),
   ('rate=1 and ', "got ' '"), ('rat=1', "no run has 'rat'; did you mean 'rate'?"),
+  ('qqq=1', 'must be one of run, experiment, state, step, time, a metric, a knob, or'),
   ('__import__("os")', 'must be COLUMN'), ("rate='1", "got")])
 def test_conditions_that_are_refused(text, message, runs):
   with pytest.raises(UserError, match='--where: ') as error:

@@ -84,7 +84,8 @@ def test_trackio(run, tmp_path, monkeypatch):
     assert [(row['step'], row['train/loss']) for row in logs
             if 'train/loss' in row] == expected
   assert found.name.startswith('work-') and found.config['knob.rate'] == 0.5
-  assert logs[-1]['status'] == 'finished' and logs[-1]['result/test/top@5'] == 0.5
+  assert logs[-1]['result/status'] == 'finished'
+  assert logs[-1]['result/test/top@5'] == 0.5
 
 
 def test_wandb_offline(run, tmp_path, monkeypatch):

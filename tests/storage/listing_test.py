@@ -60,6 +60,19 @@ def test_damaged_files_are_named(file, text, problem, tmp_path):
   assert run.state == 'damaged' and run.problem.startswith(problem), run.problem
 
 
+@pytest.mark.parametrize('file', ['config.txt', 'result.json', 'metrics.jsonl'])
+def test_a_pipe_or_a_device_is_not_read(file, tmp_path):
+  path = make(tmp_path / 'a')
+  (path / file).unlink()
+  os.mkfifo(path / file)
+  os.mkfifo(path / '.lock')
+  assert listing.read(path, tmp_path).problem == f'{file}: is not a file'
+  assert listing.curves(path, {'train/loss'}).keys() == {'train/loss'}
+  (path / file).unlink()
+  (path / file).symlink_to('/dev/zero')
+  assert listing.read(path, tmp_path).problem == f'{file}: is not a file'
+
+
 @pytest.mark.skipif(os.getuid() == 0, reason='root may read everything')
 def test_a_folder_that_cannot_be_read_is_a_line(tmp_path):
   (tmp_path / 'a').mkdir(mode=0)

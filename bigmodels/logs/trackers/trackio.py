@@ -53,7 +53,7 @@ def discard(opened: Opened) -> None:
 
 def finish(opened: Opened, status: str, result: dict[str, Any],
            report: pathlib.Path | None) -> None:
-  """Sends the result as the last row, and the report as an artifact.
+  """Sends the result of a finished run as the last row, and the report.
 
   Args:
     opened: the run.
@@ -63,8 +63,9 @@ def finish(opened: Opened, status: str, result: dict[str, Any],
   """
   import trackio
 
-  values = {f'result/{k}': v for k, v in result.items()} | {'status': status}
-  opened.run.log(values, step=int(result.get('step') or 0))
+  if status == 'finished':  # a row cannot be replaced when a stopped run goes on
+    opened.run.log({f'result/{k}': v for k, v in result.items()},
+                   step=int(result['step']))
   if report:
     artifact = trackio.Artifact(f'report-{opened.id}', 'report')
     artifact.add_file(str(report))
