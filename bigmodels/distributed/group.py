@@ -13,6 +13,7 @@ class ProcessGroup:
   """
 
   rank, count, main = 0, 1, True
+  _say: Callable[[str], None] | None = None
 
   def __init__(self, say: Callable[[str], None] | None = None):
     """A single process.
