@@ -103,8 +103,25 @@ def test_a_thread_trains(tmp_path, cache_dir):
   assert found[0].step == 3
 
 
-class Local:
-  """Something that no text names."""
+@pytest.mark.slow('train agents')
+def test_an_agent(tmp_path, cache_dir):
+  """Its state is that of a whole batch of environments, also without its data."""
+  pytest.importorskip('gymnax', reason='gymnax is not installed')
+  lines = []
+  run = bigmodels.train('cartpole_a2c', steps=4, workdir=tmp_path / 'a',
+                        cache_dir=cache_dir, say=lines.append)
+  assert run.step == 4 and not any('damaged' in line for line in lines)
+
+
+def test_no_library_prints(tmp_path):
+  """Not even a warning of Grain, in a process of its own."""
+  found = subprocess.run(
+    [sys.executable, '-c', 'import sys\nimport bigmodels\n'
+     'from tests.library_test import small\n'
+     f"bigmodels.train(small(), workdir={str(tmp_path / 'a')!r}, say=[].append)"],
+    capture_output=True, text=True, check=False, cwd=ROOT,
+    env={**os.environ, 'JAX_PLATFORMS': 'cpu'})
+  assert (found.returncode, found.stdout, found.stderr) == (0, '', '')
 
 
 @pytest.mark.parametrize('arguments, words', [

@@ -59,8 +59,7 @@ class Reader:
     if self._workers is not None:
       self._workers.begin(step)
       return
-    import grain
-
+    grain = _grain()
     self.close()
     steps = grain.MapDataset.range(step, self._last)
     options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=_READ_AHEAD)
@@ -81,6 +80,19 @@ class Reader:
     if close:
       close()
     self._threads = self._next = None
+
+
+def _grain():
+  """Imports Grain without its warning about profiling, which nothing here does."""
+  from absl import logging
+
+  before = logging.get_verbosity()
+  logging.set_verbosity(min(before, logging.ERROR))
+  try:
+    import grain
+  finally:
+    logging.set_verbosity(before)
+  return grain
 
 
 class _Load:

@@ -187,9 +187,13 @@ def _without_data(experiment: Experiment, layout: Layout, kept: dict[str, Any],
   steps = experiment.duration.step(
     1, length / (build.batch_size(experiment, layout, length) or length))
   evals = [*experiment.evals.values()]
+  environment = getattr(experiment.train.source, 'environment', None)
+  # The state of an agent has the environments of a whole batch.
+  size = layout.shape.data_shards if environment is None else (
+    experiment.train.batch_size)
   train = dataclasses.replace(
-    experiment.train, resident=False, batch_size=layout.shape.data_shards,
-    source=dataset_spec.Recorded(getattr(experiment.train.source, 'environment', None)),
+    experiment.train, resident=False, batch_size=size,
+    source=dataset_spec.Recorded(environment),
     transforms=evals[0].transforms if evals else experiment.train.transforms)
   return dataclasses.replace(
     experiment, train=train, evals=others, monitor=None, accumulate=1,
