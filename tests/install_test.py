@@ -23,9 +23,9 @@ def run(*command, cwd, **env):
 
 @pytest.fixture(scope='module')
 def wheel(tmp_path_factory):
-  """The wheel of the files that git tracks."""
+  """The wheel of the files that git does not ignore."""
   source = tmp_path_factory.mktemp('source')
-  files = run('git', 'ls-files', '-z', cwd=ROOT)
+  files = run('git', 'ls-files', '-z', '-co', '--exclude-standard', cwd=ROOT)
   if files.returncode:
     pytest.skip('not a checkout of git')
   for name in filter(None, files.stdout.split('\0')):

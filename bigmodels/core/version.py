@@ -1,3 +1,3 @@
-"""The version of bigmodels."""
+"""The version of bigmodels, in one place: `pyproject.toml` reads it, too."""
 
 VERSION = '0.1.0'
