@@ -119,7 +119,7 @@ def _read(name: str) -> dict:
 
 
 TABLES = {'speed': (beside_pytorch, beside_release, start_up, input_pipeline,
-                     folder_input, checkpoint_stall), 'data': (adult,)}
+                     folder_input, checkpoint_stall), 'data': (mammography, adult)}
 
 if __name__ == '__main__':
   print('\n\n'.join('\n'.join(table()) for page in TABLES.values()
