@@ -22,7 +22,8 @@ def config(*, epochs: float = 200, batch_size: int = 64, learning_rate: float = 
   return Experiment(
     model=models.Dcgan(size=(8, 8, 1), classes=10, latent=32, width=32),
     task=partial(tasks.generation, classifier=classifier, white=16),
-    learner=partial(learners.adversarial, discriminator_optimizer=adam, decay=0.99),
+    learner=partial(learners.adversarial, discriminator_optimizer=adam),
+    average=0.99,
     optimizer=adam,
     train=data.Batches(source=digits.split('train'), batch_size=batch_size,
                        transforms=(centred,)),

@@ -26,6 +26,7 @@ def config(*, epochs: float = 20, batch_size: int = 64, learning_rate: float = 2
     model=models.Dcgan(size=(28, 28, 1), classes=10, width=width),
     task=partial(tasks.generation, classifier=classifier),
     learner=partial(learners.adversarial, discriminator_optimizer=adam),
+    average=0.999,
     optimizer=adam,
     train=data.Batches(source=mnist.split('train'), batch_size=batch_size,
                        transforms=(centred,)),

@@ -28,6 +28,7 @@ def config(*, epochs: float = 10, batch_size: int = 64, learning_rate: float = 2
     task=partial(tasks.generation, penalty=partial(losses.r1, weight=penalty),
                  classifier=classifier),
     learner=partial(learners.adversarial, discriminator_optimizer=adam),
+    average=0.999,
     optimizer=adam,
     train=data.Batches(source=mnist.split('train'), batch_size=batch_size,
                        transforms=(centred,)),

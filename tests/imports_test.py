@@ -10,9 +10,9 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / 'bigmodels'
 # From top to bottom: a package may import those below it.
 ORDER = (
-  'modes', 'cli', 'export', 'training', 'logs', 'storage', 'config', 'learners',
-  'tasks', 'models', 'data', 'environments', 'hardware', 'layers', 'losses', 'metrics',
-  'plots', 'optim', 'distributed', 'parallel', 'core')
+  'modes', 'cli', 'export', 'training', 'logs', 'storage', 'config', 'techniques',
+  'learners', 'tasks', 'models', 'data', 'environments', 'hardware', 'layers', 'losses',
+  'metrics', 'plots', 'optim', 'distributed', 'parallel', 'core')
 # Pure functions: these import only their own files, and `core`.
 PURE = ('layers', 'losses', 'metrics', 'plots', 'optim', 'parallel', 'environments')
 FAMILIES = {'models', 'tasks', 'learners'}

@@ -119,6 +119,8 @@ class Experiment:
     keep: number of latest checkpoints to keep, besides the best.
     monitor: selects the best checkpoint by an evaluation metric; None takes the last.
     learner: makes a `Learner` of the task and the optimizer; see `learners.supervised`.
+    average: decay of the moving average of the parameters, such as 0.999, whose results
+      are then those of the run; see `techniques.averages`. None for no average.
     gradient: makes the gradient of a loss, called with the keywords of the usual one,
       `learners.mean_gradient`.
     init_from: source of the initial parameters, which are matched by name: a workdir
@@ -152,6 +154,7 @@ class Experiment:
   keep: int = 2
   monitor: Monitor | None = None
   learner: Callable = learners.supervised
+  average: float | None = None
   gradient: Callable = learners.mean_gradient
   init_from: str | None = None
   init_pattern: str = '.*'
@@ -180,6 +183,8 @@ class Experiment:
     for name in ('accumulate', 'keep'):
       if getattr(self, name) < 1:
         raise ValueError(f'{name}: must be >= 1, got {getattr(self, name)}')
+    if self.average is not None and not 0 < self.average < 1:
+      raise ValueError(f'average: must be > 0 and < 1, or None, got {self.average}')
     if self.precision not in (None, 'float32', 'bfloat16'):
       raise ValueError("precision: must be 'float32', 'bfloat16' or None, got "
                        f'{self.precision!r}')

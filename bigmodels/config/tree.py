@@ -171,6 +171,22 @@ def field_names(value: Any) -> list[str]:
   return []
 
 
+def named(value: Any, name: str, path: str = '') -> Iterator[tuple[str, Any]]:
+  """The fields of one name, anywhere in a config tree: their paths and values.
+
+  Args:
+    value: a config tree.
+    name: name of the fields.
+    path: path of the value.
+  """
+  for field in field_names(value):
+    found, where = _get(value, field), _join(path, field)
+    if field == name:
+      yield where, found
+    else:
+      yield from named(found, name, where)
+
+
 def argument_names(function: Callable) -> set[str]:
   """The names of the parameters of a function, or of a partial of one."""
   return {*_signature(getattr(function, 'func', function))}

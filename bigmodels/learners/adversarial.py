@@ -10,18 +10,16 @@ from bigmodels.learners.gradient import mean_gradient
 from bigmodels.learners.learner import Learner, init_key, initial_state
 from bigmodels.tasks.generation import PATHS, POINTS, Generation
 
-_WARMUP = 10.0  # steps in which the average follows closely
-
 
 def adversarial(task: Generation, optimizer: optax.GradientTransformation,
                 gradient: Callable = mean_gradient, *,
                 discriminator_optimizer: optax.GradientTransformation,
-                discriminator_updates: int = 1, decay: float = 0.999) -> Learner:
+                discriminator_updates: int = 1) -> Learner:
   """A learner of generative adversarial networks (Goodfellow et al., 2014).
 
   A step makes `discriminator_updates` updates of the discriminator, each with its part
-  of the batch, then one of the generator. Evaluations use the generator's moving
-  average.
+  of the batch, then one of the generator. Its images are better with the moving average
+  of the parameters, `Experiment.average`.
 
   Args:
     task: `tasks.generation`.
@@ -29,8 +27,6 @@ def adversarial(task: Generation, optimizer: optax.GradientTransformation,
     gradient: makes the gradient of a loss; see `learners.gradient`.
     discriminator_optimizer: of the discriminator.
     discriminator_updates: in a step; they divide the batch.
-    decay: of the moving average; smaller in the first steps. 0 evaluates the generator
-      itself.
 
   Raises:
     ValueError: for other settings.
@@ -38,8 +34,6 @@ def adversarial(task: Generation, optimizer: optax.GradientTransformation,
   if discriminator_updates < 1:
     raise ValueError('discriminator_updates: must be >= 1, got '
                      f'{discriminator_updates}')
-  if not 0 <= decay < 1:
-    raise ValueError(f'decay: must be >= 0 and < 1, got {decay}')
   sides = {'discriminator': optax.with_extra_args_support(discriminator_optimizer),
            'generator': optax.with_extra_args_support(optimizer)}
   descents = {'discriminator': gradient(task.discriminator),
@@ -50,17 +44,8 @@ def adversarial(task: Generation, optimizer: optax.GradientTransformation,
     if set(params) != set(sides):
       raise ValueError(f'adversarial needs a model of two parts, {", ".join(sides)}, '
                        f'got {", ".join(params)}')
-    model_state = {'model': variables, 'average': averaged(params, variables)}
-    return initial_state(key, params, model_state, lambda params: {
+    return initial_state(key, params, {'model': variables}, lambda params: {
       side: each.init(params[side]) for side, each in sides.items()})
-
-  def averaged(params, variables):
-    return {'params': params['generator'], 'variables': variables}
-
-  def best(state):
-    """Params and variables with the generator's average."""
-    average = state.model_state['average']
-    return ({**state.params, 'generator': average['params']}, average['variables'])
 
   def update(side, state, batch, key):
     (value, variables, metrics), grads = descents[side](
@@ -71,7 +56,7 @@ def adversarial(task: Generation, optimizer: optax.GradientTransformation,
     params = optax.apply_updates(state.params[side], changes)
     return state._replace(
       params={**state.params, side: params},
-      model_state={**state.model_state, 'model': variables},
+      model_state={'model': variables},
       opt_state={**state.opt_state, side: opt_state}), metrics
 
   def step(state, batch):
@@ -88,20 +73,13 @@ def adversarial(task: Generation, optimizer: optax.GradientTransformation,
       (parts, jax.random.split(of_discriminator, discriminator_updates)))
     state, generated = update(
       'generator', state, jax.tree.map(lambda x: x[0], parts), of_generator)
-    state = state._replace(step=state.step + 1)
-    now = averaged(state.params, state.model_state['model'])
-    left = jnp.minimum(decay, state.step / (state.step + _WARMUP))
-    average = jax.tree.map(
-      lambda mean, new: (left * mean + (1 - left) * new).astype(new.dtype),
-      state.model_state['average'], now)
     metrics = {'loss': generated['loss'], **{
       f'discriminator_{name}': jax.tree.map(lambda x: x.sum(0), value)
       for name, value in discriminated.items()}}
-    return state._replace(
-      model_state={**state.model_state, 'average': average}), metrics
+    return state._replace(step=state.step + 1), metrics
 
   def evaluate(state, batch):
-    params, variables = best(state)
+    params, variables = state.params, state.model_state['model']
     key, rows, labels = jax.random.PRNGKey(0), batch['row'], batch['labels']
     # By the statistics of its batches, as in training: running ones mix both kinds.
     part = jax.random.fold_in(key, rows[0])

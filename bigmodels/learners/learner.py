@@ -42,6 +42,8 @@ class State(NamedTuple):
     key: the root, uint32 `[2]`; the key of step n is `fold_in(key, n)`, so none can
       drift.
     signal: of the evaluations.
+    average: moving average of the parameters and batch statistics, see
+      `techniques.averages`; None without one.
   """
 
   step: jax.Array
@@ -50,6 +52,7 @@ class State(NamedTuple):
   opt_state: Any
   key: jax.Array
   signal: Signal
+  average: Any = None
 
 
 def init_key(key: jax.Array) -> jax.Array:

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import numpy as np
@@ -14,10 +14,12 @@ from bigmodels.data.batches import Loader
 from bigmodels.data.sources import DataContext, Dataset
 from bigmodels.learners import Learner
 from bigmodels.learners.gradient import checked
+from bigmodels.optim.measured import measured
 from bigmodels.parallel import precision
 from bigmodels.parallel.layout import Layout
 from bigmodels.parallel.precision import Precision
 from bigmodels.tasks import Split, Task
+from bigmodels.techniques import averages, measures
 from bigmodels.training import inherited, run_context, splits
 
 
@@ -30,6 +32,8 @@ class Built(NamedTuple):
     task: of the model; or what its learner takes in place of a `Task`, with the same
       host-side functions.
     learner: with model, task and optimizer inside.
+    learning_rates: (length of a run) -> name -> the optimizer's learning rate or
+      schedule, where its config has one.
     layout: where its arrays lie.
     precision: of the model's arithmetic.
     train: the training loader.
@@ -42,6 +46,7 @@ class Built(NamedTuple):
   model: nn.Module
   task: Task
   learner: Learner
+  learning_rates: Callable[[int], dict[str, Any]]
   layout: Layout
   precision: Precision
   train: Loader
@@ -92,12 +97,18 @@ def build(experiment: Experiment, layout: Layout, context: DataContext) -> Built
     if not hasattr(optimizer, 'update'):
       raise ValueError(f'optimizer: must make an optax transformation, made '
                        f'{optimizer!r}')
+    learning_rates = functools.partial(_learning_rates, experiment.optimizer, supplied)
+    optimizer = measured(optimizer, learning_rates(steps), every=_measure_every(
+      experiment, layout, train.length))
     gradient = checked(functools.partial(
       tree.complete(experiment.gradient, supplied), microbatches=experiment.accumulate,
       axis_name=layout.axis_name, guide=layout.constrain_shardings))
     learner = tree.complete(experiment.learner, supplied)(task, optimizer, gradient)
     if not isinstance(learner, Learner):
       raise ValueError(f'learner: must make a learners.Learner, made {learner!r}')
+    if experiment.average is not None:
+      learner = averages.averaged(learner, experiment.average)
+    learner = measures.logged(learner)
     transforms = {name: tree.complete(each.transforms, supplied)
                   for name, each in every.items()}
 
@@ -111,8 +122,31 @@ def build(experiment: Experiment, layout: Layout, context: DataContext) -> Built
     **{name: loader(name, seed=0, shuffle=False, steps=0) for name in experiment.evals}}
   splits.say_counts(loaders, context)
   return Built(
-    experiment, model, task, learner, layout, arithmetic, loaders.pop('train'), loaders,
+    experiment, model, task, learner, learning_rates, layout, arithmetic,
+    loaders.pop('train'), loaders,
     steps, {'data_dir': context.data_dir, 'kept': context.kept})
+
+
+_NORMS_EVERY = 10  # steps: 10 times less than what they cost in every step
+
+
+def _measure_every(experiment: Experiment, layout: Layout, length: int) -> int:
+  """Steps between measurements of norms: each line of the log has one."""
+  size = batch_size(experiment, layout, length) or length
+  each = experiment.log_every.steps or experiment.log_every.epochs * length / size
+  return max(1, min(_NORMS_EVERY, int(each)))
+
+
+def _learning_rates(config: Any, supplied: dict[str, Callable], steps: int
+                    ) -> dict[str, Any]:
+  """Name -> learning rate or schedule, of the arguments `learning_rate` of a config."""
+  found = {path: tree.complete(rate, {**supplied, 'steps': lambda: steps})
+           for path, rate in tree.named(config, 'learning_rate')}
+  found = {path: rate for path, rate in found.items() if rate is not None}
+  if len(found) == 1:
+    return {'learning_rate': rate for rate in found.values()}
+  return {f'learning_rate_{path.removesuffix("learning_rate").strip(".")}'.replace(
+    '.', '_').rstrip('_'): rate for path, rate in found.items()}
 
 
 def batch_size(experiment: Experiment, layout: Layout, length: int) -> int | None:

@@ -23,6 +23,7 @@ from bigmodels.storage import exported
 from bigmodels.storage.checkpoint import Damaged
 from bigmodels.storage.compatibility import IncompatibleWeights, check
 from bigmodels.storage.workdir import Workdir
+from bigmodels.techniques import averages
 from bigmodels.training import inherited
 from bigmodels.training.build import Built
 from bigmodels.training.compile import Carry
@@ -96,8 +97,8 @@ def with_parameters(carry: Carry, found: Mapping[str, jax.Array]) -> Carry:
     lambda path, x: found.get(name_of(path), x), carry.state.params)
   model_state = jax.tree.map_with_path(
     lambda path, x: found.get(_name_of_statistic(path), x), carry.state.model_state)
-  return carry._replace(state=carry.state._replace(params=params,
-                                                   model_state=model_state))
+  return carry._replace(state=averages.restarted(carry.state._replace(
+    params=params, model_state=model_state)))
 
 
 def named(state: State) -> dict[str, jax.Array]:
@@ -266,5 +267,7 @@ def _check_tokenizers(kept: Any, theirs: Mapping[str, Any]) -> None:
 
 
 def _all_of(state: Mapping[str, Any]) -> dict[str, Any]:
-  """Parameters and batch statistics of a state as it was saved."""
+  """Parameters and batch statistics of a state as it was saved; of its average if any.
+  """
+  state = state.get('average') or state
   return _flat(state['params']) | _statistics(state.get('model_state'))

@@ -22,6 +22,7 @@ from bigmodels.distributed.processes import ProcessGroup
 from bigmodels.learners import Signal
 from bigmodels.logs.values import line
 from bigmodels.logs.writers import Writers
+from bigmodels.optim.measured import NORMS
 from bigmodels.storage.checkpoint import Checkpoints
 from bigmodels.storage.fingerprint import fingerprint
 from bigmodels.training import evaluation
@@ -32,6 +33,10 @@ from bigmodels.training.pace import Pace, Votes
 from bigmodels.training.progress import TrainingProgress
 from bigmodels.training.stop import Stop
 from bigmodels.training.throughput import Throughput
+
+
+# In the log and the report, not on the console.
+_QUIET = tuple(f'train/{name}' for name in ('learning_rate', *NORMS))
 
 
 class NotFinite(UserError):
@@ -145,7 +150,8 @@ class Loop:
       self._check(fault)
       record = {f'train/{k}': v for k, v in values_of(jax.device_get(window)).items()}
       self._record(step, record)
-      self.writers.log(step, record, time.perf_counter() - self._begin)
+      shown = {k: v for k, v in record.items() if not k.startswith(_QUIET)}
+      self.writers.log(step, shown, time.perf_counter() - self._begin)
 
   def _record(self, step: int, record: dict[str, Any]) -> None:
     self.progress.metrics |= record

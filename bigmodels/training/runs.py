@@ -27,6 +27,7 @@ from bigmodels.data.readers.labelled import Labelled
 from bigmodels.data.readers.reader import Reader
 from bigmodels.learners import State
 from bigmodels.tasks.decoding import Settings, TooLong
+from bigmodels.techniques import averages
 from bigmodels.training import evaluation, query
 from bigmodels.training.build import Built
 from bigmodels.training.compile import Traced, compile_traced
@@ -79,13 +80,13 @@ class Run:
 
   @property
   def params(self) -> Any:
-    """The tree of parameters."""
-    return self.state.params
+    """The tree of parameters; with `Experiment.average`, of their average."""
+    return self._answering.params
 
   @property
   def model_state(self) -> Any:
     """What is not trained by gradients, such as batch statistics."""
-    return self.state.model_state
+    return self._answering.model_state
 
   @property
   def tokenizer(self) -> Any:
@@ -300,7 +301,7 @@ class Run:
     columns = self._columns(inputs, columns)
     found = []
     for batch, _ in query.batches(columns, self._batch_size(query.length(columns))):
-      reads, logits, expected = jax.device_get(self._features(self.state, batch))
+      reads, logits, expected = jax.device_get(self._features(self._answering, batch))
       if not np.allclose(losses.probabilities(logits), expected, rtol=0, atol=1e-3):
         raise UserError(f'{self._task}, whose probabilities are not those of the mean '
                         "of its model's logits")
@@ -331,7 +332,7 @@ class Run:
     columns = {'labels': np.asarray(labels, np.int32)}
     if not len(labels):
       raise UserError('labels: must have >= 1 row, got 0')
-    found = [self._generate_images(self.state, batch['labels'], first + start)
+    found = [self._generate_images(self._answering, batch['labels'], first + start)
              for batch, start in query.batches(columns, min(_IMAGES, len(labels)))]
     return np.concatenate(jax.device_get(found))[: len(labels)]
 
@@ -339,6 +340,11 @@ class Run:
   def reader(self) -> Reader:
     """Reads new examples, from files or memory, as the source of the run does."""
     return query.reader_of(self.built, self.experiment, self.name, self.say)
+
+  @functools.cached_property
+  def _answering(self) -> State:
+    """The state with the average, if the run has one."""
+    return averages.evaluated(self.state)
 
   def _columns(self, inputs: Any, others: dict[str, Any]) -> dict[str, np.ndarray]:
     if others or inputs is None or (
@@ -368,7 +374,7 @@ class Run:
       outputs = built.learner.evaluate(state, query.batch(built, columns))[1]
       return {name: outputs[name] for name in built.task.predictions}
 
-    return functools.partial(predict, self.state)
+    return functools.partial(predict, self._answering)
 
   @functools.cached_property
   def _features(self) -> Callable:

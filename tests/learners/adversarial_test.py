@@ -71,9 +71,7 @@ def ran(model, steps=12):
   state, sums = jax.device_get(jax.jit(learner.init)(KEY, batch())), []
   # Images that differ, from the first step on.
   generator = jax.tree.map(lambda x: 5 * x, state.params['generator'])
-  average = {**state.model_state['average'], 'params': generator}
-  states = [state._replace(params={**state.params, 'generator': generator},
-                           model_state={**state.model_state, 'average': average})]
+  states = [state._replace(params={**state.params, 'generator': generator})]
   step = jax.jit(learner.step)
   for i in range(steps):
     state, found = jax.device_get(step(states[-1], batch(first=10 * i)))
@@ -157,36 +155,6 @@ def test_each_side_has_its_optimizer():
   assert np.abs(moves['generator']['kernel']).max() > 2e-3
 
 
-@pytest.mark.parametrize('decay', [0.0, 0.2, 0.999])
-def test_the_average_is_that_of_numpy(decay):
-  learner, _ = made(Dots(), decay=decay)
-  state, step = jax.jit(learner.init)(KEY, batch()), jax.jit(learner.step)
-  expected = np.float64(state.params['generator']['kernel'])
-  for i in range(1, 6):
-    state, _ = step(state, batch(first=10 * i))
-    left = min(decay, i / (i + 10))  # a short run is not mostly its beginning
-    expected = left * expected + (1 - left) * state.params['generator']['kernel']
-    np.testing.assert_allclose(
-      state.model_state['average']['params']['kernel'], expected, rtol=1e-5)
-  same = not moved(state.model_state['average']['params']['kernel'],
-                   state.params['generator']['kernel'])[0]
-  assert same == (decay == 0)
-
-
-def test_statistics_of_the_generator_are_averaged_too():
-  _, _, states, _ = ran(DCGAN)
-  name = ('batch_stats', 'generator', 'BatchNorm_0', 'var')
-  expected = None
-  for i, state in enumerate(states):
-    found, mean = (functools.reduce(lambda tree, key: tree[key], name, tree)
-                   for tree in (state.model_state['model'],
-                                state.model_state['average']['variables']))
-    left = min(0.999, i / (i + 10))
-    expected = found if i == 0 else left * expected + (1 - left) * found
-    np.testing.assert_allclose(mean, expected, rtol=1e-5)
-  assert np.abs(mean - found).max() > 1e-4
-
-
 def _evaluate_of(learner):
   return jax.jit(learner.evaluate)
 
@@ -223,27 +191,20 @@ def test_an_evaluation_does_not_depend_on_how_a_split_is_cut(evaluated):
 
 def test_an_evaluation_with_noise_does_not_depend_on_how_a_split_is_cut():
   learner, _, states, _ = ran(STYLE, 2)
-  loud = jax.tree.map_with_path(
-    lambda path, x: x + np.float32('noise' in str(path[-1])),
-    states[-1].model_state['average'])
-  state = states[-1]._replace(model_state={**states[-1].model_state, 'average': loud})
+  state = states[-1]._replace(params=jax.tree.map_with_path(
+    lambda path, x: x + np.float32('noise' in str(path[-1])), states[-1].params))
   (_, one), (_, two) = (_evaluated(learner, state, first + 4, 4, first)
                         for first in (0, 2))
   away = np.abs(one['generated'][2:].astype(int) - two['generated'][:2])
   assert away.max() <= 1
 
 
-def test_what_is_evaluated_is_the_average(evaluated):
+def test_what_is_evaluated_is_the_generator(evaluated):
   _, task, state, sums, outputs = evaluated
-  params = {**state.params, 'generator': state.model_state['average']['params']}
   rows = jnp.arange(70)
   expected = jax.jit(task.generate_images)(
-    params, state.model_state['average']['variables'], _latents(1, rows, 4), rows % 3,
-    KEY)
-  np.testing.assert_array_equal(outputs['generated'], expected)
-  plain = jax.jit(task.generate_images)(
     state.params, state.model_state['model'], _latents(1, rows, 4), rows % 3, KEY)
-  assert (plain != expected).any()
+  np.testing.assert_array_equal(outputs['generated'], expected)
   np.testing.assert_array_equal(outputs['labels'], rows % 3)
   np.testing.assert_array_equal(outputs['real'], task.to_bytes(batch(70)['inputs']))
   assert sums['loss'][1] == sums['discriminator_loss'][1] == 70
@@ -256,8 +217,7 @@ def test_a_path_is_from_one_image_to_another(evaluated):
   numbers = jnp.arange(PATHS)
   for point, end in ((0, 0), (POINTS - 1, 1)):
     expected = jax.jit(task.generate_images)(
-      {**state.params, 'generator': state.model_state['average']['params']},
-      state.model_state['average']['variables'], _latents(2, 2 * numbers + end, 4),
+      state.params, state.model_state['model'], _latents(2, 2 * numbers + end, 4),
       numbers % 3, KEY)
     assert np.abs(ways[:, point].astype(int) - expected).max() <= 1
 
@@ -301,7 +261,7 @@ def test_parts_of_a_batch_give_the_step_of_the_whole():
     if parts > 1:
       data = {name: x.reshape(parts, -1, *x.shape[1:]) for name, x in data.items()}
     after, sums = jax.jit(learner.step)(state, data)
-    outcomes.append((after.params, after.model_state['average'], sums))
+    outcomes.append((after.params, after.model_state, sums))
   chex.assert_trees_all_close(*outcomes, rtol=1e-5, atol=1e-6)
 
 
@@ -329,13 +289,9 @@ def test_updates_that_do_not_divide_the_batch(parts):
     jax.eval_shape(learner.step, state, data)
 
 
-@pytest.mark.parametrize('settings, message', [
-  ({'discriminator_updates': 0}, 'discriminator_updates: must be >= 1, got 0'),
-  ({'decay': 1.0}, 'decay: must be >= 0 and < 1, got 1.0'),
-  ({'decay': -0.1}, 'got -0.1'), ({'decay': float('nan')}, 'got nan')])
-def test_settings_that_cannot_be(settings, message):
-  with pytest.raises(ValueError, match=re.escape(message)):
-    made(Dots(), **settings)
+def test_no_update_of_the_discriminator_is_refused():
+  with pytest.raises(ValueError, match='discriminator_updates: must be >= 1, got 0'):
+    made(Dots(), discriminator_updates=0)
 
 
 def test_a_model_of_other_parts():

@@ -1,0 +1,140 @@
+"""Tests of bigmodels.techniques.averages against optax and a loop in NumPy."""
+
+import json
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import bigmodels
+from bigmodels.learners import supervised
+from bigmodels.models import Mlp
+from bigmodels.modes import train
+from bigmodels.tasks import classification
+from bigmodels.techniques import averages
+
+KEY = jax.random.PRNGKey(0)
+TASK = classification(Mlp(3, (4,), batch_norm=True))
+
+
+def batch(seed):
+  rng = np.random.default_rng(seed)
+  return {'inputs': rng.normal(seed, 1, (8, 5)).astype(np.float32),
+          'labels': rng.integers(0, 3, 8), 'mask': np.ones(8, np.float32)}
+
+
+def ran(decay, steps=15):
+  """The states of a run and its learner."""
+  learner = averages.averaged(supervised(TASK, optax.sgd(0.3)), decay)
+  states, step = [jax.jit(learner.init)(KEY, batch(0))], jax.jit(learner.step)
+  for i in range(steps):
+    states.append(step(states[-1], batch(i))[0])
+  return learner, states
+
+
+def test_it_is_the_average_of_a_loop_in_numpy_with_its_warm_up():
+  _, states = ran(0.5)
+  expected = np.float64(states[0].params['Dense_0']['kernel'])
+  for n, state in enumerate(states[1:]):
+    left = min(0.5, (1 + n) / (10 + n))
+    expected = left * expected + (1 - left) * state.params['Dense_0']['kernel']
+    np.testing.assert_allclose(state.average['params']['Dense_0']['kernel'], expected,
+                               rtol=1e-5, atol=1e-6)
+  assert (1 + n) / (10 + n) > 0.5  # both sides of the minimum were met
+
+
+def test_after_the_warm_up_it_is_that_of_optax():
+  _, states = ran(0.2)
+  before, after = states[-2], states[-1]
+  statistics = {'batch_stats': after.model_state['batch_stats']}
+  expected = optax.incremental_update(
+    {'params': after.params, 'model_state': statistics}, before.average, 0.8)
+  for found, wanted in zip(jax.tree.leaves(after.average), jax.tree.leaves(expected),
+                           strict=True):
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+  assert len(jax.tree.leaves(statistics)) == 2  # they are averaged, too
+
+
+def test_the_parameters_are_those_of_the_learner_without_it():
+  _, states = ran(0.9)
+  plain = supervised(TASK, optax.sgd(0.3))
+  state, step = jax.jit(plain.init)(KEY, batch(0)), jax.jit(plain.step)
+  for i in range(15):
+    state, _ = step(state, batch(i))
+  for found, wanted in zip(jax.tree.leaves(states[-1].params),
+                           jax.tree.leaves(state.params), strict=True):
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+
+
+def test_the_average_is_evaluated_and_the_raw_parameters_beside_it():
+  learner, states = ran(0.9)
+  state, data = states[-1], batch(3)
+  metrics, outputs = jax.jit(learner.evaluate)(state, data)
+  for params, statistics, name in (
+    (state.average['params'], state.average['model_state'], ''),
+    (state.params, state.model_state, 'raw/')):
+    _, (_, expected, found) = jax.jit(
+      lambda p, s: TASK.loss(p, s, data, KEY, train=False))(params, statistics)
+    np.testing.assert_allclose(metrics[f'{name}loss'].total, expected['loss'].total,
+                               rtol=1e-6)
+    if not name:
+      np.testing.assert_allclose(outputs['probabilities'], found['probabilities'],
+                                 rtol=1e-6)
+  assert metrics['loss'].total != metrics['raw/loss'].total
+  once, _ = jax.jit(learner.evaluate)(averages.evaluated(state), data)
+  assert not [name for name in once if name.startswith('raw/')]
+
+
+def test_nothing_else_of_the_model_state_is_averaged():
+  learner, states = ran(0.9, 2)
+  state = states[-1]._replace(model_state={
+    'model': states[-1].model_state, 'replay': jnp.ones(3)})
+  state = averages.restarted(state)
+  assert set(state.average['model_state']) == {'model'}
+  found = averages.evaluated(state)
+  assert found.average is None and set(found.model_state) == {'model', 'replay'}
+
+
+@pytest.mark.parametrize('decay', [0.0, 1.0, -0.1, float('nan')])
+def test_a_decay_out_of_range_is_refused(decay):
+  with pytest.raises(ValueError, match='average: must be > 0 and < 1, got'):
+    averages.averaged(supervised(TASK, optax.sgd(0.1)), decay)
+
+
+def test_a_run_answers_with_the_average(request_for, tiny, tmp_path, capsys):
+  request = request_for(tiny, tmp_path / 'a', average=0.9, steps=30)
+  train.run(request)
+  found = json.loads((tmp_path / 'a' / 'result.json').read_text())['metrics']
+  assert 'raw' not in capsys.readouterr().out  # it would crowd the lines
+  run = bigmodels.load(tmp_path / 'a', cache_dir=request.cache_dir)
+  data = run.reopen().built.evals['test'].dataset.load()
+  mean, std = run.normalization
+
+  def logits(params, model_state):
+    return run.model.apply({'params': params, **model_state},
+                           (data['inputs'] - mean) / std, train=False)
+
+  for name, answer in (('test', logits(run.params, run.model_state)),
+                       ('test/raw', logits(run.state.params, run.state.model_state))):
+    expected = optax.softmax_cross_entropy_with_integer_labels(answer, data['labels'])
+    np.testing.assert_allclose(found[f'{name}/loss'], expected.mean(), rtol=1e-5)
+  assert found['test/loss'] != found['test/raw/loss']
+  np.testing.assert_array_equal(
+    run.predict(data['inputs'])['predictions'],
+    logits(run.params, run.model_state).argmax(-1))
+  assert run.evaluate('test') == {k: v for k, v in found.items()
+                                  if k.startswith('test/')}
+
+
+def test_another_run_begins_with_the_average(request_for, tiny, tmp_path):
+  first = request_for(tiny, tmp_path / 'a', average=0.9, steps=20)
+  train.run(first)
+  run = bigmodels.load(tmp_path / 'a', cache_dir=first.cache_dir)
+  train.run(request_for(tiny, tmp_path / 'b', average=0.9, init_from=tmp_path / 'a',
+                        learning_rate=0.0, steps=2))
+  other = bigmodels.load(tmp_path / 'b', cache_dir=first.cache_dir)
+  for params in (other.params, other.state.params):
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-6), params, run.params)
