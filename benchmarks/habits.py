@@ -3,8 +3,9 @@
   python benchmarks/habits.py --data_dir=DIR --out=benchmarks/results/habits_cpu.json
 
 Each round takes the same number of steps of an experiment in several forms, one after
-the other, in one process. Prints, for each form, the median over the rounds of its time
-divided by that of the plain form; `--out` writes every round as JSON, with the machine.
+the other, in one process, after the first 100 steps. Prints, for each form, the median
+over the rounds of its time divided by that of the plain form: of the time on the cores,
+which other processes disturb less, and of that on the clock; `--out` writes every round as JSON, with the machine.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from train_steps import TrainSteps, build_quietly  # noqa: E402
 
 from bigmodels.config import Experiment, resolving  # noqa: E402
 from bigmodels.hardware import devices  # noqa: E402
+from bigmodels.techniques import averages  # noqa: E402
 from bigmodels.training import build  # noqa: E402
 
 # Form -> decay of the average, and steps between measurements (None: none at all).
@@ -68,22 +70,26 @@ def main() -> None:
     steps = {form: made(experiment, form, args.data_dir, pathlib.Path(folder))
              for form in args.forms.split(';')}
     for each in steps.values():
-      each(args.steps)
+      each(averages._FIRST + 1)
     seconds = {form: [] for form in steps}
     for index in range(args.rounds):
       forms = list(steps)
       for form in forms[index % len(forms):] + forms[: index % len(forms)]:
-        begun = time.perf_counter()
+        begun = time.process_time(), time.perf_counter()
         steps[form](args.steps)
-        seconds[form].append(time.perf_counter() - begun)
+        seconds[form].append((time.process_time() - begun[0],
+                              time.perf_counter() - begun[1]))
   found = {}
   for form, times in seconds.items():
-    ratios = [a / b for a, b in zip(times, seconds['plain'], strict=True)]
-    found[form] = {'ratio': round(statistics.median(ratios), 4),
-                   'fastest': round(min(times) / min(seconds['plain']), 4),
-                   'step_ms': [round(1e3 * t / args.steps, 2) for t in times]}
-    print(f'{form}: {found[form]["ratio"]:.3f} of the time of a plain step (median of '
-          f'{args.rounds} rounds), {found[form]["fastest"]:.3f} (fastest)', flush=True)
+    cores, clock = zip(*times, strict=True)
+    plain = zip(*seconds['plain'], strict=True)
+    ratios = [round(statistics.median(a / b for a, b in zip(*pair, strict=True)), 4)
+              for pair in zip((cores, clock), plain, strict=True)]
+    found[form] = {'ratio_cores': ratios[0], 'ratio_clock': ratios[1],
+                   'cores_ms': [round(1e3 * t / args.steps, 2) for t in cores],
+                   'clock_ms': [round(1e3 * t / args.steps, 2) for t in clock]}
+    print(f'{form}: {ratios[0]:.3f} of a plain step on the cores, {ratios[1]:.3f} on '
+          f'the clock (medians of {args.rounds} rounds)', flush=True)
   if args.out:
     save(pathlib.Path(args.out), f'habits.py --data_dir=DIR --experiment={args.experiment}'
          f' --rounds={args.rounds} --steps={args.steps}', found)

@@ -6,6 +6,7 @@ the command line is checked before anything is imported.
 """
 
 import ast
+import contextlib
 import itertools
 import math
 import pathlib
@@ -200,7 +201,7 @@ def parse(argv: list[str]) -> tuple[list[str], dict[str, Any]]:
   except SystemExit:
     sys.exit(0)  # after --help, where absl would exit with 1
   except flags.UnrecognizedFlagError as error:
-    raise _unknown(error.flagname, [flag.name for flag in legal]) from None
+    raise _unknown(error.flagname, [flag.name for flag in legal], argv) from None
   except flags.Error as error:
     raise UserError(str(error)) from None
   finally:
@@ -228,7 +229,38 @@ def _given(flag: str, argv: list[str]) -> str | None:
   return found
 
 
-def _unknown(name: str, legal: list[str]) -> UserError:
+def _settable(argv: list[str]) -> set[str]:
+  """What --config.NAME may name, as far as files show it: fields, and knobs."""
+  root, experiment = pathlib.Path(__file__).resolve().parents[2], _given(
+    'experiment', argv)
+  found = _names_in(root / 'bigmodels/config/experiment.py', 'Experiment')
+  if experiment:
+    return found | _names_in(pathlib.Path(experiment) if experiment.endswith('.py')
+                             else root / 'experiments' / f'{experiment}.py', 'config')
+  config = pathlib.Path(_given('workdir', argv) or '') / 'config.txt'
+  with contextlib.suppress(OSError, ValueError):
+    found |= {*re.findall(r'^knob\.(\w+) =', config.read_text(), re.MULTILINE)}
+  return found
+
+
+def _names_in(path: pathlib.Path, name: str) -> set[str]:
+  """The arguments of a function of a file, or the fields of a class."""
+  try:
+    body = ast.parse(path.read_bytes()).body
+  except (OSError, SyntaxError, ValueError):
+    return set()
+  node = next((n for n in body if getattr(n, 'name', None) == name), None)
+  if isinstance(node, ast.FunctionDef):
+    return {a.arg for a in (*node.args.args, *node.args.kwonlyargs)}
+  return {field.target.id for field in getattr(node, 'body', ())
+          if isinstance(field, ast.AnnAssign)}
+
+
+def _unknown(name: str, legal: list[str], argv: list[str]) -> UserError:
+  if name.partition('.')[0] in _settable(argv):
+    return UserError(f'--{name}: no such flag; --config.{name} sets it in the experiment')
+  if name in MODES:
+    return UserError(f'--{name}: no such flag; did you mean --mode={name}?')
   others = {mode: [argument.arg for argument in _run_of(path).args.kwonlyargs]
             for mode, path in MODES.items()}
   modes = [f'--mode={mode}' for mode, names in others.items() if name in names]

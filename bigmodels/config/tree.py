@@ -187,6 +187,19 @@ def named(value: Any, name: str, path: str = '') -> Iterator[tuple[str, Any]]:
       yield from named(found, name, where)
 
 
+def replaced(value: Any, path: str, new: Any) -> Any:
+  """A copy of a config tree with another value of a field.
+
+  Args:
+    value: a config tree.
+    path: dotted path of the field, which must exist.
+    new: its new value.
+  """
+  name, _, rest = path.partition('.')
+  return _replace(
+    value, {name: replaced(_get(value, name), rest, new) if rest else new})
+
+
 def argument_names(function: Callable) -> set[str]:
   """The names of the parameters of a function, or of a partial of one."""
   return {*_signature(getattr(function, 'func', function))}

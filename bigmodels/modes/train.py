@@ -22,7 +22,15 @@ from bigmodels.logs.writers import Silent, Writers
 from bigmodels.storage import manifest
 from bigmodels.storage.checkpoint import Checkpoints, Damaged
 from bigmodels.storage.workdir import Workdir
-from bigmodels.training import build, initialize, loop, opening, results, thresholds
+from bigmodels.training import (
+  build,
+  extending,
+  initialize,
+  loop,
+  opening,
+  results,
+  thresholds,
+)
 from bigmodels.training.compile import Carry, Programs, compile_traced, trace
 from bigmodels.training.evaluation import check_monitor
 from bigmodels.training.progress import TrainingProgress
@@ -30,13 +38,15 @@ from bigmodels.training.stop import Stop
 from bigmodels.training.throughput import Throughput
 
 
-def run(request: Request, *, track: str | None = None) -> pathlib.Path:
+def run(request: Request, *, track: str | None = None, extend: str | None = None
+        ) -> pathlib.Path:
   """Trains the experiment in its workdir, from the latest checkpoint there.
 
   Args:
     request: the flags of every mode.
     track: wandb, mlflow, trackio, or the path of a .py file; several with commas. The
       log is sent there while the run trains; of a finished run, afterwards.
+    extend: how much longer a finished run trains, such as 20epochs or 5000steps.
 
   Returns:
     the path of the workdir.
@@ -74,27 +84,54 @@ def run(request: Request, *, track: str | None = None) -> pathlib.Path:
       say(f'device: {device}')
       finished = json.loads(group.broadcast(
         json.dumps(results.finished(workdir, say)) if group.main else None))
-      if finished:
+      if extend is not None:
+        resolved = extending.longer(resolved, workdir, finished, extend)
+        if group.main:
+          workdir.extend(resolved, finished['step'])
+        group.barrier('extended')
+        say(f'extended by {extend}, to a duration of '
+            f'{extending.text(resolved.experiment.duration)}; the results so far are '
+            f'result_{finished["step"]}.json and report_{finished["step"]}.html')
+      elif finished:
         say(results.headline(finished, _monitored(resolved)))
         if group.main:
           with tracking.tracked(trackers, workdir, finished['versions'], say) as sent:
             sent.status = 'finished'
         say(f'this run is finished: {workdir.report}')
-      else:
-        _train(request, resolved, workdir, device, group, stop, start, trackers)
+        return workdir.path
+      train(request, resolved, workdir, device, group, stop, start, trackers=trackers,
+            before=finished if extend else None)
   return workdir.path
 
 
-def _train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
-           device: str, group: ProcessGroup, stop: Stop, start: float,
-           trackers: Sequence[str]) -> None:
+def train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
+          device: str, group: ProcessGroup, stop: Stop, start: float, *,
+          trackers: Sequence[str] = (), before: dict[str, Any] | None = None,
+          batches: int | None = None) -> None:
+  """Trains in a workdir that no other run uses, and writes the results.
+
+  Args:
+    request: the flags of every mode.
+    resolved: the experiment.
+    workdir: of the run.
+    device: what it runs on, in words.
+    group: the processes of the run.
+    stop: asked after every dispatch.
+    start: time of the start, of `time.perf_counter`.
+    trackers: where the log is sent; see `tracking.parse`.
+    before: the result of the run if it is extended now.
+    batches: batches of a split that an evaluation looks at; None for all.
+
+  Raises:
+    UserError: if the run cannot be built, resumed or written.
+  """
   experiment, say = resolved.experiment, group.say
   with contextlib.ExitStack() as stack:
     fresh = not any(workdir.checkpoints.glob('*'))
     if fresh and experiment.init_from:
       initialize.require(experiment.init_from)
     layout = request.layout(experiment)
-    manifest.read_all(workdir.checkpoints, workdir.seal())
+    manifest.read_all(workdir.checkpoints, workdir.seal(), workdir.earlier_seals())
     access = opening.Access(request.data_dir, request.cache_dir, request.trust, say)
     built = opening.build_run(experiment, layout, workdir, access)
     stack.callback(built.close)
@@ -109,10 +146,15 @@ def _train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
       workdir.store(resolved, built.data)
     group.barrier('stored')
     with workdir.writing():
-      checkpoints = Checkpoints(workdir.checkpoints, experiment.keep, workdir.seal())
+      checkpoints = Checkpoints(workdir.checkpoints, experiment.keep, workdir.seal(),
+                                workdir.earlier_seals())
     stack.callback(checkpoints.release)
     carry, progress = _restored(built, programs, checkpoints, say) or (
       _initial(built, programs, taken, workdir, say), TrainingProgress())
+    extending.reopen(progress, built.data['kept'])
+    if before:
+      for line in extending.rates(built, carry.state, before['steps']):
+        say(line)
     group.agree('the parameters', str(loop.copies(carry.state.params)[0]))
     if progress.step == 0:
       check_monitor(built, programs, carry.state)
@@ -127,7 +169,7 @@ def _train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
     progress.seconds['compile'] += programs.seconds
     progress.seconds['start'] += time.perf_counter() - start - programs.seconds
     running = loop.Loop(built, programs, carry, progress, checkpoints, writers, group,
-                        Throughput(built, traced.step), stop)
+                        Throughput(built, traced.step), stop, batches)
     running.run()
     writers.close()
     state = _best_state(running) if progress.done else running.carry.state

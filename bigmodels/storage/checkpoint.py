@@ -12,7 +12,7 @@ import logging
 import pathlib
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -33,15 +33,16 @@ class Checkpoints:
   Attributes:
     folder: has one folder a step.
     seal: of the run: saved with each checkpoint, and required of what is restored.
+    earlier: seals that the run had before it was extended, which are as good.
     unfinished: names of checkpoints that were half written when a run stopped.
   """
 
-  def __init__(self, folder: pathlib.Path, keep: int, seal: Seal, *,
-               read_only: bool = False):
+  def __init__(self, folder: pathlib.Path, keep: int, seal: Seal,
+               earlier: Sequence[Seal] = (), *, read_only: bool = False):
     """Opens a folder of checkpoints, and makes it unless `read_only`.
 
     Args:
-      folder, seal: see the class.
+      folder, seal, earlier: see the class.
       keep: how many of the latest are preserved, beside the best.
       read_only: whether nothing may be written or removed.
 
@@ -51,10 +52,10 @@ class Checkpoints:
     import orbax.checkpoint as ocp
 
     _silence_event_loops()
-    self._ocp, self.folder, self.seal = ocp, folder, seal
+    self._ocp, self.folder, self.seal, self.earlier = ocp, folder, seal, earlier
     self._keep, self._best, self._done = keep, None, False
     self._saved: int | None = None
-    found = manifest.read_all(folder, seal)
+    found = manifest.read_all(folder, seal, earlier)
     self._known = set(found)  # a folder of anything else stays, whatever its name
     self._half_removed = manifest.half_removed(folder)
     # Steps that every run saves: see `_preserved`.
@@ -160,7 +161,7 @@ class Checkpoints:
     reason = 'another process cannot read its part'
     try:
       found = manifest.read(self.folder, step)
-      if found['seal'] != self.seal:
+      if found['seal'] not in (self.seal, *self.earlier):
         raise Damaged('it is of another run: '
                       + seals.differences(found['seal'], self.seal))
       carry = self._manager.restore(

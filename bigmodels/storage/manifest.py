@@ -9,7 +9,7 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bigmodels.core import digests
@@ -88,12 +88,14 @@ def _digests(manifest: Mapping[str, Any]) -> dict[str, str]:
   return found
 
 
-def read_all(folder: pathlib.Path, seal: Seal) -> dict[int, dict[str, Any]]:
+def read_all(folder: pathlib.Path, seal: Seal, earlier: Sequence[Seal] = ()
+             ) -> dict[int, dict[str, Any]]:
   """Step -> manifest, of the checkpoints in a folder whose manifest is whole.
 
   Args:
     folder: of the checkpoints; it need not exist.
     seal: of the run.
+    earlier: seals that it had before it was extended.
 
   Raises:
     UserError: if there are checkpoints, but none of a run with this seal; or if there
@@ -108,7 +110,8 @@ def read_all(folder: pathlib.Path, seal: Seal) -> dict[int, dict[str, Any]]:
     if re.fullmatch(r'\d+', path.name):
       with contextlib.suppress(Damaged):
         found[int(path.name)] = read(folder, int(path.name))
-  if found and all(manifest['seal'] != seal for manifest in found.values()):
+  if found and all(manifest['seal'] not in (seal, *earlier)
+                   for manifest in found.values()):
     step = max(found)
     raise UserError(
       f'{folder.parent} is not as it was when the checkpoint of step {step} was saved: '

@@ -15,6 +15,7 @@ from bigmodels.config import config_file, resolving
 from bigmodels.config.source import Source
 from bigmodels.core import config_text, console, files, paths
 from bigmodels.core.errors import UserError, why_unwritable
+from bigmodels.storage import extension
 from bigmodels.storage import seal as seals
 from bigmodels.storage.checkpoint import Checkpoints, Damaged
 from bigmodels.storage.seal import Seal
@@ -183,7 +184,13 @@ class Workdir:
              'version') if older else '; restore it'
       raise UserError(f'{self.data} is not as a run writes it{why}, or begin with '
                       'another --workdir')
-    now = self._seal(found['kept'])
+    kept, now = found['kept'], self._seal(found['kept'])
+    if entries := kept.get(extension.NAME):
+      *entries, last = entries
+      if now == {**found['seal'], **last['before']}:  # `extend` was killed half way
+        kept = {name: value for name, value in kept.items() if name != extension.NAME}
+        kept |= {extension.NAME: entries} if entries else {}
+        return StoredData(found['data_dir'], kept)
     if now != found['seal']:
       raise UserError(
         f'{self.path} is not as the run left it: '
@@ -199,8 +206,14 @@ class Workdir:
     """
     return self._seal(self.stored_data().kept)
 
-  def _seal(self, kept: dict[str, Any]) -> Seal:
-    values = self._values() if self.config.is_file() else {}
+  def earlier_seals(self) -> list[Seal]:
+    """The seals of the run before it was extended; see `extension.earlier`."""
+    kept = self.stored_data().kept
+    return extension.earlier(self._seal(kept), kept)
+
+  def _seal(self, kept: dict[str, Any], values: dict[str, str] | None = None) -> Seal:
+    if values is None:
+      values = self._values() if self.config.is_file() else {}
     source = {path.relative_to(self.source).as_posix(): files.read(path)
               for path in self._code() if path.is_file()}
     return seals.of(values, kept, source)
@@ -311,6 +324,31 @@ class Workdir:
     if self.read_json(self.data) != data:
       self.write_json(self.data, data)
 
+  def extend(self, resolved: resolving.Resolved, step: int) -> None:
+    """Turns a finished run into one that is to go on; its results are kept.
+
+    They are `result_STEP.json` and `report_STEP.html` from then on. Killed at any
+    moment, the run is either as before, without results, or extended.
+
+    Args:
+      resolved: its experiment, with a longer duration.
+      step: at which it had ended.
+
+    Raises:
+      UserError: for a disk that cannot be written.
+    """
+    data_dir, kept = self.stored_data()
+    values = resolved.values()
+    entry = extension.entry(step, self._seal(kept), self._seal(kept, values))
+    kept = {**kept, extension.NAME: [*kept.get(extension.NAME, ()), entry]}
+    with self.writing():
+      for path in (self.report, self.result):
+        if path.is_file():
+          path.replace(path.with_name(f'{path.stem}_{step}{path.suffix}'))
+    self.write_json(self.data, {
+      'data_dir': data_dir, 'kept': kept, 'seal': self._seal(kept, values)})
+    self.write(self.config, config_file.to_text(resolved))
+
   def _store_source(self, code: Source) -> None:
     """Copies the code of the experiment, all of it or nothing."""
     if self.source.is_dir():
@@ -331,7 +369,8 @@ class Workdir:
     Raises:
       UserError: if there are some, but none of this run; see also `stored_data`.
     """
-    checkpoints = Checkpoints(self.checkpoints, 1, self.seal(), read_only=True)
+    checkpoints = Checkpoints(
+      self.checkpoints, 1, self.seal(), self.earlier_seals(), read_only=True)
     try:
       yield checkpoints
     finally:

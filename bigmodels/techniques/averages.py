@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from bigmodels.learners.learner import Learner, State
 
 _STATISTICS = 'batch_stats'  # Linen's name for the statistics of batch normalization
+_EVERY = 8  # steps at most between two that are averaged, ...
+_FIRST = 100  # ... after this many, which are averaged each
 
 
 def averaged(learner: Learner, decay: float) -> Learner:
@@ -17,7 +19,9 @@ def averaged(learner: Learner, decay: float) -> Learner:
   Polyak and Juditsky, *Acceleration of Stochastic Approximation by Averaging*, 1992;
   the exponential form and its warm-up are those of TensorFlow and timm: the decay after
   n steps is at most (1 + n) / (10 + n), so that short runs forget their first
-  parameters.
+  parameters. To cost little, the average takes in only some steps after the first 100: so
+  many that the parameters of ten are within its time 1 / (1 - decay), at most every
+  eighth, with the decay of the steps between them.
 
   The running statistics of batch normalization are averaged with the same decay, as in
   timm: they are those of the parameters that are averaged, and need no further pass
@@ -37,14 +41,21 @@ def averaged(learner: Learner, decay: float) -> Learner:
   if not 0 < decay < 1:
     raise ValueError(f'average: must be > 0 and < 1, got {decay}')
 
+  every = max(1, min(_EVERY, int(0.1 / (1 - decay))))
+
   def init(key, batch):
     return restarted(learner.init(key, batch)._replace(average=()))
 
   def step(state, batch):
     new, metrics = learner.step(state, batch)
-    left = jnp.minimum(decay, (1 + state.step) / (10 + state.step))
-    average = jax.tree.map(lambda mean, x: (x + left * (mean - x)).astype(x.dtype),
-                           state.average, _start(new))
+    first = state.step < _FIRST
+    left = jnp.minimum(decay, (1 + state.step) / (10 + state.step)) ** jnp.where(
+      first, 1, every)
+    average = jax.lax.cond(
+      first | (new.step % every == 0),
+      lambda average, now: jax.tree.map(
+        lambda mean, x: (x + left * (mean - x)).astype(x.dtype), average, now),
+      lambda average, now: average, state.average, _start(new))
     return new._replace(average=average), metrics
 
   def evaluate(state, batch):

@@ -9,6 +9,7 @@ ends with the same bits.
 import collections
 import contextlib
 import dataclasses
+import functools
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -57,6 +58,8 @@ class Loop:
     group: the processes of the run.
     throughput: counts what the devices could do.
     stop: asked after every dispatch.
+    batches: batches of a split that an evaluation looks at, if its monitored metric
+      has a value then; None for all.
   """
 
   built: Built
@@ -68,6 +71,7 @@ class Loop:
   group: ProcessGroup
   throughput: Throughput
   stop: Stop
+  batches: int | None = None
 
   def run(self) -> None:
     """Trains to the end, or until stopped; everything is saved when it returns.
@@ -221,13 +225,25 @@ class Loop:
   def _evaluate_splits(self) -> dict[str, Any]:
     record = {}
     for name in self.built.evals:
-      found, outputs = evaluation.evaluate(
-        self.built, self.programs, name, self.carry.state)
+      found, outputs = self.evaluate(name, self.carry.state)
       record |= found
       if self.built.task.snapshot:
         self.writers.snapshot(
           self.progress.step, name, self.built.task.snapshot(outputs))
     return record
+
+  def evaluate(self, name: str, state: Any, threshold: float | None = None
+               ) -> tuple[dict[str, Any], dict]:
+    """See `evaluation.evaluate`, for the batches that the run looks at."""
+    evaluate = functools.partial(
+      evaluation.evaluate, self.built, self.programs, name, state,
+      threshold=threshold)
+    found, outputs = evaluate(self.batches)
+    monitor = self.built.experiment.monitor
+    if self.batches and monitor and monitor.metric not in found and (
+      monitor.metric.partition('/')[0] == name):
+      return evaluate(None)
+    return found, outputs
 
   def _scheduled(self, per_epoch: float) -> bool:
     """Whether every run of this experiment has a checkpoint here."""

@@ -23,7 +23,6 @@ from bigmodels.storage.records import read_metrics, read_result
 from bigmodels.storage.workdir import Workdir
 from bigmodels.training import thresholds
 from bigmodels.training.build import Built
-from bigmodels.training.evaluation import evaluate
 from bigmodels.training.loop import Loop
 
 
@@ -51,7 +50,7 @@ def write(workdir: Workdir, resolved: resolving.Resolved, loop: Loop, state: Sta
       built, loop.programs, state, progress.best_step, loop.group.say)
     threshold = chosen and chosen['value']
     for name in built.evals:
-      found, outputs = evaluate(built, loop.programs, name, state, threshold=threshold)
+      found, outputs = loop.evaluate(name, state, threshold)
       metrics |= found
       if main and built.task.plots:
         more = {} if built.task.snapshot is None else {'snapshots': snapshots.read(

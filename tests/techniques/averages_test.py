@@ -46,6 +46,19 @@ def test_it_is_the_average_of_a_loop_in_numpy_with_its_warm_up():
   assert (1 + n) / (10 + n) > 0.5  # both sides of the minimum were met
 
 
+def test_a_slow_average_takes_in_some_of_the_later_steps(monkeypatch):
+  monkeypatch.setattr(averages, '_FIRST', 4)
+  _, states = ran(0.98)
+  expected = np.float64(states[0].params['Dense_0']['kernel'])
+  for n, state in enumerate(states[1:]):
+    left = min(0.98, (1 + n) / (10 + n))  # 5 steps are a tenth of 1 / (1 - 0.98)
+    if n < 4 or (n + 1) % 5 == 0:
+      left = left if n < 4 else left**5
+      expected = left * expected + (1 - left) * state.params['Dense_0']['kernel']
+    np.testing.assert_allclose(state.average['params']['Dense_0']['kernel'], expected,
+                               rtol=1e-5, atol=1e-6)
+
+
 def test_after_the_warm_up_it_is_that_of_optax():
   _, states = ran(0.2)
   before, after = states[-2], states[-1]
