@@ -25,8 +25,7 @@ def config(*, epochs: float = 8, batch_size: int = 2000, filters: float = 0.24,
   return Experiment(
     model=partial(models.Airbench, num_outputs=10),
     task=partial(tasks.classification, smoothing=smoothing,
-                 test_time=test_time.MIRRORED_AND_MOVED,
-                 test_time_weights=(2, 2, 1, 1, 1, 1)),
+                 test_time=test_time.mirrored_and_moved),
     optimizer=partial(
       muon_and_sgd, batch_size=batch_size, filters=filters, biases=biases, head=head,
       decay=decay, whitening=3 / epochs),

@@ -31,8 +31,7 @@ def classification(model, loss: Callable = losses.cross_entropy, *,
                    class_weights: Literal['balanced'] | Mapping[str | int, float]
                    | None = None,
                    threshold: Literal['f1', 'balanced_accuracy', 'matthews'] | float
-                   | None = None, test_time: tuple[Callable, ...] = (),
-                   test_time_weights: tuple[float, ...] = (),
+                   | None = None, test_time: Callable | None = None,
                    inputs: tuple[str, ...] = ('inputs',),
                    class_counts: Callable[[], Mapping[str, float]] = FROM_RUN) -> Task:
   """Predicts one of several classes for each example.
@@ -59,10 +58,9 @@ def classification(model, loss: Callable = losses.cross_entropy, *,
       predicts it; `at_threshold` metrics are given beside those of the more likely
       class. A metric's name chooses the threshold where the metric is best on a
       validation split, after training; balanced accuracy is best where Youden's J is.
-    test_time: test-time augmentations, functions of `inputs` `[batch, ...]` such as
-      those of `data.test_time`. An evaluation makes a forward pass for each, and
-      averages the logits.
-    test_time_weights: weights of the augmentations in that mean; equal if left out.
+    test_time: test-time augmentation, `inputs` `[batch, ...]` -> pairs of a weight and
+      a view `[batch, ...]`, such as `data.test_time.mirrored`. An evaluation makes a
+      forward pass for each view, and averages the logits. None for none.
     inputs: columns that the model is called with, in this order; `segments` is passed
       by name if the data has it.
     class_counts: () -> class name -> its training examples; only for `class_weights`.
@@ -75,10 +73,6 @@ def classification(model, loss: Callable = losses.cross_entropy, *,
   if smoothing and 'smoothing' not in inspect.signature(loss).parameters:
     raise ValueError(f'smoothing: must be 0 with a loss that does not accept it, got '
                      f'{smoothing}')
-  weights = test_time_weights
-  if weights and (len(weights) != len(test_time) or min(weights) <= 0):
-    raise ValueError(f'test_time_weights: must be a number > 0 for each of the '
-                     f'{len(test_time)} augmentations, got {weights}')
   columns = Columns(inputs, ('segments',))
   of_class = imbalance.class_weights(class_weights, class_counts)
   decision = imbalance.threshold(threshold)
@@ -92,13 +86,14 @@ def classification(model, loss: Callable = losses.cross_entropy, *,
     return logits.astype(jnp.float32), model_state
 
   def mean_logits(params, model_state, batch, key):
-    parts = weights or (1,) * len(test_time)
-    return sum(part / sum(parts) * logits_of(
-      params, model_state, {**batch, 'inputs': augment(batch['inputs'])}, key, False)[0]
-      for part, augment in zip(parts, test_time, strict=True))
+    views = test_time(batch['inputs'])
+    total = sum(weight for weight, _ in views)
+    return sum(weight / total * logits_of(
+      params, model_state, {**batch, 'inputs': view}, key, False)[0]
+      for weight, view in views)
 
   def objective(params, model_state, batch, key, train):
-    if test_time and not train:
+    if test_time is not None and not train:
       logits = mean_logits(params, model_state, batch, key)
     else:
       logits, model_state = logits_of(params, model_state, batch, key, train)

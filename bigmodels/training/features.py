@@ -27,7 +27,7 @@ def program(built: Built, batch_of: Callable[[Built, Any], Any], no_dense: str
     no_dense: the error for a model that does not end in a dense layer.
   """
   built = _in_float32(built)
-  weights = _test_time_weights(built.experiment.task)
+  test_time = _test_time(built.experiment.task)
 
   def answer(state, columns):
     batch, recorder = batch_of(built, columns), _Recorder()
@@ -36,6 +36,7 @@ def program(built: Built, batch_of: Callable[[Built, Any], Any], no_dense: str
     calls = recorder.calls
     if not calls or not all(features is not None for features, _ in calls):
       raise UserError(no_dense)
+    weights = [weight for weight, _ in test_time(batch['inputs'])] if test_time else []
     parts = weights if len(weights) == len(calls) else (1,) * len(calls)
     features, logits = (sum(part / sum(parts) * x for part, x in zip(
       parts, each, strict=True)) for each in zip(*calls, strict=True))
@@ -54,13 +55,13 @@ def _in_float32(built: Built) -> Built:
                      built.layout, context)
 
 
-def _test_time_weights(task: Any) -> tuple[float, ...]:
-  """Those of the augmentations of a task, where its config has some."""
+def _test_time(task: Any) -> Callable | None:
+  """The test-time augmentation of a task, where its config has one."""
   while isinstance(task, functools.partial):
-    if task.keywords.get('test_time_weights'):
-      return task.keywords['test_time_weights']
+    if task.keywords.get('test_time'):
+      return task.keywords['test_time']
     task = task.keywords.get('task', task.func)
-  return ()
+  return None
 
 
 class _Recorder:

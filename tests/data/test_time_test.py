@@ -29,7 +29,7 @@ def test_windows():
 
 
 def test_ten_windows_are_those_of_krizhevsky():
-  found = {np.asarray(view(IMAGES)).tobytes() for view in test_time.ten_windows(3)}
+  found = {np.asarray(view).tobytes() for _, view in test_time.ten_crop(IMAGES, size=3)}
   cuts = [IMAGES[:, i : i + 3, j : j + 3]
           for i, j in ((0, 0), (0, 4), (2, 0), (2, 4), (1, 2))]
   assert found == {cut.tobytes() for c in cuts for cut in (c, c[:, :, ::-1])}
@@ -38,11 +38,17 @@ def test_ten_windows_are_those_of_krizhevsky():
 def test_mirrored_and_moved_are_the_six_of_airbench():
   padded = np.pad(IMAGES, ((0, 0), (1, 1), (1, 1), (0, 0)), 'reflect')
   cuts = [IMAGES, padded[:, :5, :7], padded[:, 2:, 2:]]
-  found = [np.asarray(view(IMAGES)).tobytes() for view in test_time.MIRRORED_AND_MOVED]
+  views = test_time.mirrored_and_moved(IMAGES)
+  found = [np.asarray(view).tobytes() for _, view in views]
+  assert [weight for weight, _ in views] == [2, 2, 1, 1, 1, 1]
   assert set(found) == {cut.tobytes() for c in cuts for cut in (c, c[:, :, ::-1])}
   assert set(found[:2]) == {IMAGES.tobytes(), IMAGES[:, :, ::-1].tobytes()}
 
 
 def test_views_of_every_dtype_and_under_jit():
-  for view in (*test_time.MIRRORED_AND_MOVED, *test_time.ten_windows(4)):
-    assert jax.eval_shape(view, IMAGES.astype(np.uint8)).dtype == np.uint8
+  for each in (test_time.mirrored, test_time.mirrored_and_moved, test_time.ten_crop):
+    for _, view in jax.eval_shape(each, IMAGES.astype(np.uint8)):
+      assert view.dtype == np.uint8
+  (_, whole), (_, other) = test_time.mirrored(IMAGES)
+  np.testing.assert_array_equal(whole, IMAGES)
+  np.testing.assert_array_equal(other, IMAGES[:, :, ::-1])

@@ -16,7 +16,7 @@ import pytest
 from bigmodels import data, learners, models, tasks
 from bigmodels.config import Duration, Experiment, resolving
 from bigmodels.core.errors import UserError
-from bigmodels.data import test_time, tokenizers, transforms
+from bigmodels.data import tokenizers, transforms
 from bigmodels.data.dataset_spec import Recorded
 from bigmodels.data.sources import DataContext, in_memory
 from bigmodels.data.texts import Documents, Labelled
@@ -145,27 +145,25 @@ def test_airbench_divides_what_its_last_layer_makes():
   check(run, IMAGES, of_flax(run, IMAGES), kernel, 0, 1 / kernel.shape[0])
 
 
-def mirrored_up(images):
-  return images[:, ::-1]
+def mirrored_up(images, weights=(1, 1)):
+  return tuple(zip(weights, (images, images[:, ::-1]), strict=True))
 
 
-@pytest.mark.parametrize('weights, frozen', [((), False), ((3, 1), True)])
+@pytest.mark.parametrize('weights, frozen', [((1, 1), False), ((3, 1), True)])
 def test_augmentations_are_averaged_as_in_an_evaluation(weights, frozen):
-  task = partial(tasks.classification, test_time=(test_time.same, mirrored_up),
-                 test_time_weights=weights)
+  task = partial(tasks.classification, test_time=partial(mirrored_up, weights=weights))
   if frozen:
     task = partial(tasks.frozen_statistics, task=task, patterns=('.*',))
   run = trained(models.Mlp(3, (5,), batch_norm=True), arrays(), task)
   one, two = of_flax(run, IMAGES), of_flax(run, IMAGES[:, ::-1])
   assert np.abs(one - two).max() > 0.1
-  expected = 0.75 * one + 0.25 * two if weights else (one + two) / 2
+  expected = (weights[0] * one + weights[1] * two) / sum(weights)
   last = run.state.params['Dense_1']
   check(run, IMAGES, expected, last['kernel'], last['bias'])
 
 
 def weighted(model):
-  return tasks.classification(model, test_time=(test_time.same, mirrored_up),
-                              test_time_weights=(3, 1))
+  return tasks.classification(model, test_time=partial(mirrored_up, weights=(3, 1)))
 
 
 def test_weights_that_no_config_has_are_refused():
