@@ -5,7 +5,8 @@
 Each round takes the same number of steps of an experiment in several forms, one after
 the other, in one process, after the first 100 steps. Prints, for each form, the median
 over the rounds of its time divided by that of the plain form: of the time on the cores,
-which other processes disturb less, and of that on the clock; `--out` writes every round as JSON, with the machine.
+which other processes disturb less, and of that on the clock; `--out` writes every round
+as JSON, with the machine.
 """
 
 import argparse
@@ -91,8 +92,9 @@ def main() -> None:
     print(f'{form}: {ratios[0]:.3f} of a plain step on the cores, {ratios[1]:.3f} on '
           f'the clock (medians of {args.rounds} rounds)', flush=True)
   if args.out:
-    save(pathlib.Path(args.out), f'habits.py --data_dir=DIR --experiment={args.experiment}'
-         f' --rounds={args.rounds} --steps={args.steps}', found)
+    command = f'habits.py --data_dir=DIR --experiment={args.experiment}'
+    save(pathlib.Path(args.out), f'{command} --rounds={args.rounds} '
+         f'--steps={args.steps}', found)
 
 
 if __name__ == '__main__':

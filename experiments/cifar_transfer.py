@@ -37,8 +37,7 @@ def config(*, pretrain: bool = False, each: int = 25, steps: int = 300,
   classes = SIX if pretrain else FOUR
   return Experiment(
     model=partial(models.CifarResNet, num_outputs=len(classes), depth=depth),
-    task=tasks.classification if body else partial(
-      tasks.frozen_statistics, task=tasks.classification, patterns=(BODY,)),
+    task=tasks.classification,
     optimizer=partial(
       optax.chain, partial(optim.l2, weight_decay), partial(
         optax.sgd, momentum=0.9, nesterov=True, learning_rate=partial(
@@ -55,6 +54,7 @@ def config(*, pretrain: bool = False, each: int = 25, steps: int = 300,
       transforms=(transforms.standardize,))},
     init_from=init_from,
     init_pattern=BODY,
+    freeze=None if body else BODY,
     evaluate_every=Duration(steps=100),
     log_every=Duration(steps=100),
     duration=Duration(steps=steps),

@@ -258,7 +258,8 @@ def _names_in(path: pathlib.Path, name: str) -> set[str]:
 
 def _unknown(name: str, legal: list[str], argv: list[str]) -> UserError:
   if name.partition('.')[0] in _settable(argv):
-    return UserError(f'--{name}: no such flag; --config.{name} sets it in the experiment')
+    return UserError(f'--{name}: no such flag; --config.{name} sets it in the '
+                     'experiment')
   if name in MODES:
     return UserError(f'--{name}: no such flag; did you mean --mode={name}?')
   others = {mode: [argument.arg for argument in _run_of(path).args.kwonlyargs]

@@ -121,6 +121,11 @@ class Experiment:
     learner: makes a `Learner` of the task and the optimizer; see `learners.supervised`.
     average: decay of the moving average of the parameters, such as 0.999, whose results
       are then those of the run; see `techniques.averages`. None for no average.
+    freeze: regular expression of whole names, such as `(stem|stage).*`, of parameters
+      that are not trained, nor in supervised learning the batch statistics beside them.
+      None trains all.
+    layer_decay: factor of the learning rate from each layer to the one below it, see
+      `optim.layerwise_decay`. None for one learning rate.
     gradient: makes the gradient of a loss, called with the keywords of the usual one,
       `learners.mean_gradient`.
     init_from: source of the initial parameters, which are matched by name: a workdir
@@ -155,6 +160,8 @@ class Experiment:
   monitor: Monitor | None = None
   learner: Callable = learners.supervised
   average: float | None = None
+  freeze: str | None = None
+  layer_decay: float | None = None
   gradient: Callable = learners.mean_gradient
   init_from: str | None = None
   init_pattern: str = '.*'
@@ -175,11 +182,12 @@ class Experiment:
         raise ValueError("init_from: must be the path of a file or folder, got ''")
       path = paths.resolved_except_last(self.init_from, 'init_from')
       object.__setattr__(self, 'init_from', str(path))
-    try:
-      re.compile(self.init_pattern)
-    except re.error as error:
-      raise ValueError(f'init_pattern: must be a regular expression, got '
-                       f'{self.init_pattern!r}: {error}') from None
+    for name in ('init_pattern', 'freeze'):
+      try:
+        re.compile(getattr(self, name) or '')
+      except re.error as error:
+        raise ValueError(f'{name}: must be a regular expression, got '
+                         f'{getattr(self, name)!r}: {error}') from None
     for name in ('accumulate', 'keep'):
       if getattr(self, name) < 1:
         raise ValueError(f'{name}: must be >= 1, got {getattr(self, name)}')

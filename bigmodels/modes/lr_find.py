@@ -14,6 +14,7 @@ from bigmodels.config import Duration, tree
 from bigmodels.config.resolving import Resolved
 from bigmodels.core import paths
 from bigmodels.core.errors import UserError, nearest
+from bigmodels.hardware import devices
 from bigmodels.plots import style
 from bigmodels.storage.workdir import StoredData, Workdir
 from bigmodels.training import build, initialize, opening
@@ -23,6 +24,7 @@ from bigmodels.training.pace import Votes
 
 _SMOOTHING = 0.9  # of the loss: weight of the past
 _DIVERGED = 4  # times the lowest loss
+_NOISY = 10  # steps over which a slope is measured, and that are left out at first
 
 
 def run(request: Request, *, steps: int = 100, low: float = 1e-7, high: float = 10.0,
@@ -45,11 +47,12 @@ def run(request: Request, *, steps: int = 100, low: float = 1e-7, high: float = 
   Raises:
     UserError: for an optimizer that takes no learning rate, or values out of range.
   """
-  if steps < 10:
-    raise UserError(f'--steps={steps}: must be >= 10')
+  if steps < 30:
+    raise UserError(f'--steps={steps}: must be >= 30')
   if not 0 < low < high < math.inf:
     raise UserError(f'--low={low} --high={high}: must be 0 < low < high')
   output = _output(output, request.workdir)
+  devices.require_backend(request.require_backend)
   resolved = request.resolve()
   path = _path(resolved, rate)
   schedule = optax.exponential_decay(low, steps - 1, high / low)
@@ -100,10 +103,13 @@ def suggestions(rates: Sequence[float], losses: np.ndarray) -> dict[str, float]:
     losses: smoothed losses `[n]`.
   """
   lowest = int(np.argmin(losses))
-  if lowest == 0:
+  if lowest <= _NOISY:  # the first means are of few losses
     return {}
-  slopes = np.gradient(losses, np.log(rates))[: lowest + 1]
-  return {'where the loss falls fastest': float(rates[int(np.argmin(slopes))]),
+  logs, middle = np.log(rates), np.arange(_NOISY, lowest + 1)
+  left = middle - _NOISY // 2
+  right = np.minimum(middle + _NOISY // 2, len(losses) - 1)
+  slopes = (losses[right] - losses[left]) / (logs[right] - logs[left])
+  return {'where the loss falls fastest': float(rates[middle[int(np.argmin(slopes))]]),
           'a tenth of where it is lowest': float(rates[lowest] / 10)}
 
 
@@ -155,7 +161,8 @@ def _flag(resolved: Resolved, path: str) -> str:
   value = dict(tree.named(resolved.experiment.optimizer, 'learning_rate'))[
     path.removeprefix('optimizer.')]
   peak = dict(tree.named(value, 'peak')).get('peak')
-  if resolved.knobs.get('learning_rate') in (value, peak):
+  knobs = resolved.knobs
+  if 'learning_rate' in knobs and knobs['learning_rate'] in (value, peak):
     return '--config.learning_rate'
   return f'--config.{path}' + '.peak' * (peak is not None)
 

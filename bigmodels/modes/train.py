@@ -22,6 +22,7 @@ from bigmodels.logs.writers import Silent, Writers
 from bigmodels.storage import manifest
 from bigmodels.storage.checkpoint import Checkpoints, Damaged
 from bigmodels.storage.workdir import Workdir
+from bigmodels.techniques import freezing
 from bigmodels.training import (
   build,
   extending,
@@ -56,6 +57,8 @@ def run(request: Request, *, track: str | None = None, extend: str | None = None
   """
   start = time.perf_counter()
   trackers = tracking.parse(track)
+  if extend is not None:
+    extending.check(extend, request.workdir)
   resolved = request.resolve()
   with request.joined() as group:
     say, text = group.say, config_file.to_text(resolved)
@@ -228,7 +231,9 @@ def _print_run(built: build.Built, programs: Programs, carry: Carry,
   if statistics and padding:
     say(f'{padding} masked examples pad the batch for {layout.shape}: batch '
         'statistics include them')
-  parameters = sum(p.size for p in jax.tree.leaves(carry.state.params))
+  frozen, parameters = freezing.sizes(carry.state.params, built.experiment.freeze)
+  if frozen:
+    say(f'{frozen:,} of {parameters:,} parameters are frozen')
   say(f'{parameters:,} parameters in {built.precision}, {built.steps:,} steps of '
       f'{size} examples over {layout.shape} ({layout.strategy}), compiled in '
       f'{programs.seconds:.1f} s')

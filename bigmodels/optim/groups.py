@@ -48,6 +48,76 @@ def multiply_rate(*patterns: str, factor: float, layers: int | None = None
   return _where_named(patterns, layers, lambda update: factor * update)
 
 
+def layerwise_decay(decay: float, *groups: str) -> optax.GradientTransformation:
+  """Multiplies the learning rate of each layer by `decay` for every layer above it.
+
+  Clark et al., *ELECTRA*, 2020; Bao et al., *BEiT*, 2022. Without `groups` the layers
+  are the blocks of a `Stack`, of which a model must have one. What is before them, such
+  as embeddings and patches, is a layer below; what is after them, such as the head, has
+  the whole rate. It goes last in `optax.chain`, as `multiply_rate`.
+
+  Args:
+    decay: factor from a layer to the one below it, > 0 and <= 1; 0.65 to 0.9 is usual.
+    *groups: layers from the input to the output, as regular expressions of whole names
+      such as `stem.*`; other parameters are after them.
+
+  Raises:
+    ValueError: immediately for a decay out of range or an invalid pattern; at
+      initialization if a pattern matches no parameter, or without patterns if there is
+      no stack, or several.
+  """
+  if not 0 < decay <= 1:
+    raise ValueError(f'layer_decay: must be > 0 and <= 1, got {decay}')
+  if groups:
+    check_patterns(groups)
+
+  def init(params):
+    names = [name_of(path) for path, _ in jax.tree.leaves_with_path(params)]
+    for group in groups:
+      matching(group, names, 'parameter')
+    stacks = {found[1] for name in names if (found := re.fullmatch(_BLOCKS, name))}
+    if not groups and len(stacks) != 1:
+      raise ValueError(
+        f'layer_decay: needs a model with one stack of blocks, such as Bert or Vit, '
+        f'got {len(stacks)}; optim.layerwise_decay takes patterns of the layers of '
+        'others')
+    return optax.EmptyState()
+
+  def factors(params):
+    """Name -> factor, of one layer or `[layers]`."""
+    shapes = {name_of(path): jnp.shape(x)
+              for path, x in jax.tree.leaves_with_path(params)}
+    if groups:
+      return {name: next((decay ** (len(groups) - i) for i, group in enumerate(groups)
+                          if re.fullmatch(group, name)), 1.0) for name in shapes}
+    stacked = {name: found[1] for name in shapes
+               if (found := re.fullmatch(_BLOCKS, name))}
+    prefix = next(iter(stacked.values()))
+    depth = shapes[next(iter(stacked))][0]
+    layers = decay ** jnp.arange(depth, 0, -1, dtype=jnp.float32)
+    below = {name for name in shapes if name not in stacked and (
+      re.fullmatch(_BELOW, name) or (prefix and name.startswith(prefix)))}
+    return {name: layers if name in stacked else
+            decay ** (depth + 1) if name in below else 1.0 for name in shapes}
+
+  def update(updates, state, params=None):
+    del params
+    by_name = factors(updates)
+
+    def scaled(path, u):
+      factor = jnp.asarray(by_name[name_of(path)], u.dtype)
+      return u * factor.reshape(factor.shape + (1,) * (u.ndim - factor.ndim))
+
+    return jax.tree.map_with_path(scaled, updates), state
+
+  return optax.GradientTransformation(init, update)
+
+
+# Parameters of a stack of blocks, and of what our models have before one.
+_BLOCKS = '((?:.*/)?)blocks/.*'
+_BELOW = '(.*/)?(patches|positions|class_token|tokens|sentences|stem)(/.*)?'
+
+
 def _where_named(patterns: tuple[str, ...], layers: int | None, change: Callable
                  ) -> optax.GradientTransformation:
   """Changes the updates of parameters by name; see `freeze`."""

@@ -2,7 +2,7 @@
 
 from bigmodels.tasks.classification import classification
 from bigmodels.tasks.control import Control, control
-from bigmodels.tasks.frozen import frozen_statistics
+from bigmodels.tasks.frozen import frozen_statistics, with_frozen_statistics
 from bigmodels.tasks.generation import Generation, generation
 from bigmodels.tasks.language import masked_token, next_token
 from bigmodels.tasks.regression import regression
@@ -11,4 +11,4 @@ from bigmodels.tasks.translation import translation
 
 __all__ = ['Control', 'Generation', 'Split', 'Task', 'classification', 'control',
            'frozen_statistics', 'generation', 'masked_token', 'next_token',
-           'regression', 'translation']
+           'regression', 'translation', 'with_frozen_statistics']

@@ -31,6 +31,7 @@ def frozen_statistics(model, *, task: Callable, patterns: tuple[str, ...]) -> Ta
   """
   check_patterns(patterns)
   made = task(model)
+  frozen = with_frozen_statistics(made, patterns)
 
   def init(key, batch):
     known = set()
@@ -51,10 +52,25 @@ def frozen_statistics(model, *, task: Callable, patterns: tuple[str, ...]) -> Ta
                            'in a flax.linen.BatchNorm; only those can be frozen')
     return params, model_state
 
+  return frozen._replace(init=init)
+
+
+def with_frozen_statistics(made: Task, patterns: tuple[str, ...]) -> Task:
+  """As `frozen_statistics`, of a task that was made, if there are such statistics.
+
+  A module is frozen, too, if all its parameters match.
+
+  Args:
+    made: the task.
+    patterns: as in `frozen_statistics`.
+  """
+  def matches(name):
+    return any(re.fullmatch(pattern, name) for pattern in patterns)
+
   def intercept(call, args, kwargs, context):
     module = context.module
-    if _is_norm(context) and any(
-      re.fullmatch(pattern, name) for pattern in patterns for name in _names(module)):
+    if _is_norm(context) and (
+      any(map(matches, _names(module))) or all(map(matches, _parameters(module)))):
       object.__setattr__(module, 'use_running_average', None)  # Linen freezes modules
       return call(*args[:1], **{**kwargs, 'use_running_average': True})
     return call(*args, **kwargs)
@@ -63,11 +79,16 @@ def frozen_statistics(model, *, task: Callable, patterns: tuple[str, ...]) -> Ta
     with nn.intercept_methods(intercept):
       return made.loss(params, model_state, batch, key, train)
 
-  return made._replace(init=init, loss=loss)
+  return made._replace(loss=loss)
 
 
 def _is_norm(context) -> bool:
   return isinstance(context.module, nn.BatchNorm) and context.method_name == '__call__'
+
+
+def _parameters(module: nn.BatchNorm) -> list[str]:
+  used = {'scale': module.use_scale, 'bias': module.use_bias}
+  return ['/'.join((*module.path, name)) for name in used if used[name]] or ['']
 
 
 def _names(module: nn.BatchNorm) -> list[str]:

@@ -19,9 +19,9 @@ def averaged(learner: Learner, decay: float) -> Learner:
   Polyak and Juditsky, *Acceleration of Stochastic Approximation by Averaging*, 1992;
   the exponential form and its warm-up are those of TensorFlow and timm: the decay after
   n steps is at most (1 + n) / (10 + n), so that short runs forget their first
-  parameters. To cost little, the average takes in only some steps after the first 100: so
-  many that the parameters of ten are within its time 1 / (1 - decay), at most every
-  eighth, with the decay of the steps between them.
+  parameters. After the first 100 steps not all are averaged, as that costs a few
+  percent of a small one: at most every eighth is, and at least ten within
+  1 / (1 - decay) steps, with the decay of all steps between them.
 
   The running statistics of batch normalization are averaged with the same decay, as in
   timm: they are those of the parameters that are averaged, and need no further pass

@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import numpy as np
+import optax
 
+from bigmodels import optim
 from bigmodels.config import Experiment, tree
 from bigmodels.core.errors import UserError, as_user_error, nearest
 from bigmodels.data import batches, dataset_spec
@@ -18,8 +20,8 @@ from bigmodels.optim.measured import measured
 from bigmodels.parallel import precision
 from bigmodels.parallel.layout import Layout
 from bigmodels.parallel.precision import Precision
-from bigmodels.tasks import Split, Task
-from bigmodels.techniques import averages, measures
+from bigmodels.tasks import Split, Task, with_frozen_statistics
+from bigmodels.techniques import averages, freezing, measures
 from bigmodels.training import inherited, run_context, splits
 
 
@@ -32,27 +34,27 @@ class Built(NamedTuple):
     task: of the model; or what its learner takes in place of a `Task`, with the same
       host-side functions.
     learner: with model, task and optimizer inside.
-    learning_rates: (length of a run) -> name -> the optimizer's learning rate or
-      schedule, where its config has one.
     layout: where its arrays lie.
     precision: of the model's arithmetic.
     train: the training loader.
     evals: split -> loader.
     steps: length of the run.
     data: what is kept of the data with the run, for `data.json`.
+    learning_rates: (length of a run) -> name -> the optimizer's learning rate or
+      schedule, where its config has one.
   """
 
   experiment: Experiment
   model: nn.Module
   task: Task
   learner: Learner
-  learning_rates: Callable[[int], dict[str, Any]]
   layout: Layout
   precision: Precision
   train: Loader
   evals: dict[str, Loader]
   steps: int
   data: dict
+  learning_rates: Callable[[int], dict[str, Any]] = lambda steps: {}
 
   def close(self) -> None:
     """Stops the loaders' workers."""
@@ -97,15 +99,24 @@ def build(experiment: Experiment, layout: Layout, context: DataContext) -> Built
     if not hasattr(optimizer, 'update'):
       raise ValueError(f'optimizer: must make an optax transformation, made '
                        f'{optimizer!r}')
+    if experiment.layer_decay is not None:
+      optimizer = optax.chain(optimizer, optim.layerwise_decay(experiment.layer_decay))
     learning_rates = functools.partial(_learning_rates, experiment.optimizer, supplied)
     optimizer = measured(optimizer, learning_rates(steps), every=_measure_every(
       experiment, layout, train.length))
+    gradient, freeze = tree.complete(experiment.gradient, supplied), experiment.freeze
+    if freeze is not None:
+      gradient = freezing.without_gradient(gradient, freeze)
+      if isinstance(task, Task):
+        task = with_frozen_statistics(task, (freeze,))
     gradient = checked(functools.partial(
-      tree.complete(experiment.gradient, supplied), microbatches=experiment.accumulate,
+      gradient, microbatches=experiment.accumulate,
       axis_name=layout.axis_name, guide=layout.constrain_shardings))
     learner = tree.complete(experiment.learner, supplied)(task, optimizer, gradient)
     if not isinstance(learner, Learner):
       raise ValueError(f'learner: must make a learners.Learner, made {learner!r}')
+    if freeze is not None:
+      learner = freezing.frozen(learner, freeze)
     if experiment.average is not None:
       learner = averages.averaged(learner, experiment.average)
     learner = measures.logged(learner)
@@ -122,9 +133,8 @@ def build(experiment: Experiment, layout: Layout, context: DataContext) -> Built
     **{name: loader(name, seed=0, shuffle=False, steps=0) for name in experiment.evals}}
   splits.say_counts(loaders, context)
   return Built(
-    experiment, model, task, learner, learning_rates, layout, arithmetic,
-    loaders.pop('train'), loaders,
-    steps, {'data_dir': context.data_dir, 'kept': context.kept})
+    experiment, model, task, learner, layout, arithmetic, loaders.pop('train'), loaders,
+    steps, {'data_dir': context.data_dir, 'kept': context.kept}, learning_rates)
 
 
 _NORMS_EVERY = 10  # steps: 10 times less than what they cost in every step
@@ -144,7 +154,7 @@ def _learning_rates(config: Any, supplied: dict[str, Callable], steps: int
            for path, rate in tree.named(config, 'learning_rate')}
   found = {path: rate for path, rate in found.items() if rate is not None}
   if len(found) == 1:
-    return {'learning_rate': rate for rate in found.values()}
+    return dict(zip(['learning_rate'], found.values(), strict=True))
   return {f'learning_rate_{path.removesuffix("learning_rate").strip(".")}'.replace(
     '.', '_').rstrip('_'): rate for path, rate in found.items()}
 

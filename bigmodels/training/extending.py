@@ -15,6 +15,27 @@ from bigmodels.training.build import Built
 from bigmodels.training.progress import TrainingProgress
 
 
+def check(extend: str, workdir: str | None) -> None:
+  """Checks `--extend` before anything is made.
+
+  Raises:
+    UserError: for another text than such as '20epochs', or without a run.
+  """
+  _parsed(extend)
+  if workdir is None or not Workdir(workdir).config.is_file():
+    raise UserError(f'--extend={extend}: needs the --workdir of a finished run' + (
+      '' if workdir is None else f', there is no run in {workdir}'))
+
+
+def _parsed(extend: str) -> tuple[float, str]:
+  """The amount, and 'epochs' or 'steps'."""
+  found = re.fullmatch(r'(\d+(?:\.\d+)?) ?(epoch|step)s?', extend)
+  if not found or not float(found[1]) or (found[2] == 'step' and '.' in found[1]):
+    raise UserError(f'--extend={extend}: must be a number of epochs or steps > 0, such '
+                    'as 20epochs or 5000steps')
+  return float(found[1]), f'{found[2]}s'
+
+
 def longer(resolved: Resolved, workdir: Workdir, finished: Mapping[str, Any] | None,
            extend: str) -> Resolved:
   """The experiment with a longer duration.
@@ -29,18 +50,12 @@ def longer(resolved: Resolved, workdir: Workdir, finished: Mapping[str, Any] | N
     extend: what is added to the steps that it has taken, such as '20epochs'.
 
   Raises:
-    UserError: for a run that is not finished, or another text.
+    UserError: for a run that is not finished, or a duration that cannot be.
   """
-  found = re.fullmatch(r'(\d+(?:\.\d+)?) ?(epoch|step)s?', extend)
-  if not found or not float(found[1]) or (found[2] == 'step' and '.' in found[1]):
-    raise UserError(f'--extend={extend}: must be a number of epochs or steps > 0, such '
-                    'as 20epochs or 5000steps')
-  if not workdir.config.is_file():
-    raise UserError(f'--extend={extend}: there is no run in {workdir.path}')
+  amount, unit = _parsed(extend)
   if finished is None:
     raise UserError(f'--extend={extend}: the run in {workdir.path} is not finished; to '
                     f'resume: python run.py --workdir={workdir.path}')
-  unit, amount = f'{found[2]}s', float(found[1])
   before = getattr(resolved.experiment.duration, unit)
   if before is None or finished['stopped_by'] != 'steps':
     if unit == 'epochs':
@@ -56,7 +71,8 @@ def longer(resolved: Resolved, workdir: Workdir, finished: Mapping[str, Any] | N
 
 def text(duration: Duration) -> str:
   """A duration in words, such as '40 epochs'."""
-  return next(f'{value:,.12g} {unit}' for unit, value in vars(duration).items() if value)
+  return next(f'{amount:,.12g} {unit}'
+              for unit, amount in vars(duration).items() if amount)
 
 
 def reopen(progress: TrainingProgress, kept: Mapping[str, Any]) -> None:

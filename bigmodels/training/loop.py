@@ -35,7 +35,6 @@ from bigmodels.training.progress import TrainingProgress
 from bigmodels.training.stop import Stop
 from bigmodels.training.throughput import Throughput
 
-
 # In the log and the report, not on the console.
 _QUIET = tuple(f'train/{name}' for name in ('learning_rate', *NORMS))
 

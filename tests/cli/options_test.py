@@ -88,3 +88,19 @@ def test_a_file_that_is_no_text_of_python_is_named(tmp_path):
   path.write_bytes(b'\x00')
   with pytest.raises(UserError, match=r'mine\.py, line 1: SyntaxError'):
     options.of_mode(str(path))
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+  (['--experiment=digits_cnn', '--epochs=3'],
+   '--epochs: no such flag; --config.epochs sets it in the experiment'),
+  (['--experiment', 'digits_cnn', '--model.dropout=0.1'],
+   '--model.dropout: no such flag; --config.model.dropout sets it in'),
+  (['--seed=3'], '--seed: no such flag; --config.seed sets it in the experiment'),
+  (['--workdir=RUN', '--width=3'], '--width: no such flag; --config.width sets it'),
+  (['--experiment=digits_cnn', '--wide=3'], '--wide: no such flag'),
+  (['--smoke'], r'--smoke: no such flag; did you mean --mode=smoke\?')])
+def test_an_unknown_flag_that_a_config_has_is_suggested(arguments, message, tmp_path):
+  (tmp_path / 'config.txt').write_text('experiment = x\nknob.width = 4\n')
+  arguments = [a.replace('RUN', str(tmp_path)) for a in arguments]
+  with pytest.raises(UserError, match=f'^{message}'):
+    options.parse(['run.py', *arguments])

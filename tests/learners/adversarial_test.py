@@ -1,7 +1,6 @@
 """Tests of bigmodels.learners.adversarial against loops in NumPy."""
 
 import functools
-import re
 from functools import partial
 
 import chex

@@ -82,3 +82,38 @@ def test_freeze_refuses_at_once(patterns, layers, words):
 def test_freeze_refuses_parameters(patterns, layers, words):
   with pytest.raises(ValueError, match=f'^{words}'):
     optim.freeze(*patterns, layers=layers).init(BLOCKS)
+
+
+# --- layer-wise decay -----------------------------------------------------------
+
+
+def test_layerwise_decay_is_that_of_beit():
+  params = {**BLOCKS, 'norm': {'scale': jnp.ones(2)}}
+  optimizer = optax.chain(optax.sgd(1.0), optim.layerwise_decay(0.5))
+  found = named(optimizer.update(params, optimizer.init(params), params)[0])
+  # Three blocks: the last is one layer below the head, the embeddings are four below.
+  for name in ('encoder/blocks/kernel', 'encoder/blocks/bias'):
+    for layer, factor in enumerate((0.125, 0.25, 0.5)):
+      np.testing.assert_allclose(found[name][layer], -factor)
+  np.testing.assert_allclose(found['encoder/tokens'], -0.0625)
+  np.testing.assert_allclose(found['head/kernel'], -1)
+  np.testing.assert_allclose(found['norm/scale'], -1)
+
+
+def test_layerwise_decay_of_named_layers():
+  params = {name: jnp.ones(2) for name in ('stem', 'stage1', 'stage2', 'head')}
+  optimizer = optim.layerwise_decay(0.5, 'stem', 'stage1', 'stage2')
+  found = named(optimizer.update(params, optimizer.init(params))[0])
+  assert {name: float(x[0]) for name, x in found.items()} == {
+    'stem': 0.125, 'stage1': 0.25, 'stage2': 0.5, 'head': 1}
+
+
+@pytest.mark.parametrize(('arguments', 'params', 'message'), [
+  ((0.0,), BLOCKS, 'layer_decay: must be > 0 and <= 1, got 0.0'),
+  ((1.5,), BLOCKS, 'layer_decay: must be > 0 and <= 1, got 1.5'),
+  ((0.5,), {'a': jnp.ones(2)}, 'needs a model with one stack of blocks, such as'),
+  ((0.5, 'b'), {'a': jnp.ones(2)}, "'b' matches the whole name of no parameter"),
+  ((0.5, '('), {'a': jnp.ones(2)}, 'must be regular expressions')])
+def test_layerwise_decay_that_cannot_be(arguments, params, message):
+  with pytest.raises(ValueError, match=message):
+    optim.layerwise_decay(*arguments).init(params)

@@ -102,7 +102,7 @@ def test_the_average_is_evaluated_and_the_raw_parameters_beside_it():
 
 
 def test_nothing_else_of_the_model_state_is_averaged():
-  learner, states = ran(0.9, 2)
+  _, states = ran(0.9, 2)
   state = states[-1]._replace(model_state={
     'model': states[-1].model_state, 'replay': jnp.ones(3)})
   state = averages.restarted(state)

@@ -84,7 +84,7 @@ def test_a_schedule_follows_the_new_length_and_patience_is_counted_anew(
                                     '3minutes', '', 'nan epochs'])
 def test_another_text_is_refused(extend, request_for, tiny, tmp_path):
   train.run(request_for(tiny, tmp_path / 'a', steps=2))
-  with pytest.raises(UserError, match='--extend=.*: must be a number of epochs or st'):
+  with pytest.raises(UserError, match=r'--extend=.*: must be a number of epochs or '):
     train.run(request_for(None, tmp_path / 'a'), extend=extend)
   assert result(tmp_path / 'a')['steps'] == 2
 
@@ -93,7 +93,7 @@ def test_a_run_that_is_not_finished_or_not_there_is_refused(
   request_for, tiny, tmp_path):
   train.run(request_for(tiny, tmp_path / 'a', steps=2))
   (tmp_path / 'a' / 'result.json').unlink()
-  with pytest.raises(UserError, match='not finished; to resume: python run.py --work'):
+  with pytest.raises(UserError, match=r'not finished; to resume: python run\.py --'):
     train.run(request_for(None, tmp_path / 'a'), extend='2steps')
   with pytest.raises(UserError, match='there is no run in'):
     train.run(request_for(tiny, tmp_path / 'b'), extend='2steps')
