@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import math
 import pathlib
+import re
 import sys
 from typing import Any
 
