@@ -342,7 +342,7 @@ class Workdir:
     entry = extension.entry(step, self._seal(kept), self._seal(kept, values))
     kept = {**kept, extension.NAME: [*kept.get(extension.NAME, ()), entry]}
     with self.writing():
-      for path in (self.report, self.result):
+      for path in (self.result, self.report):
         if path.is_file():
           path.replace(path.with_name(f'{path.stem}_{step}{path.suffix}'))
     self.write_json(self.data, {
