@@ -14,7 +14,9 @@ def logged(learner: Learner) -> Learner:
   def step(state, batch):
     new, metrics = learner.step(
       state._replace(opt_state=measured.cleared(state.opt_state)), batch)
-    found = {name: Mean(*sums) for name, sums in measured.sums(new.opt_state).items()}
-    return new, {**found, **metrics}
+    # Members of a learner of several have a leading axis.
+    found = {name: Mean(sums[..., 0], sums[..., 1])
+             for name, sums in measured.sums(new.opt_state).items()}
+    return new, {**found, **metrics} if metrics else metrics
 
   return learner._replace(step=step)

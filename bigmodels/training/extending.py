@@ -4,6 +4,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import jax
+import numpy as np
+
 from bigmodels.config import Duration
 from bigmodels.config.resolving import Resolved, edit, typed_names
 from bigmodels.core.errors import UserError
@@ -98,7 +101,7 @@ def rates(built: Built, state: State, steps: int) -> Iterator[str]:
   """
   opt_state = unmeasured(state.opt_state)
   before, now = (
-    {name: applied(rate, opt_state, opt_state)
+    {name: _mean(applied(rate, opt_state, opt_state))
      for name, rate in built.learning_rates(length).items()}
     for length in (steps, built.steps))
   yield (f'schedules are now those of {built.steps:,} steps, where they were of '
@@ -106,6 +109,10 @@ def rates(built: Built, state: State, steps: int) -> Iterator[str]:
   for name, rate in now.items():
     if rate is None:
       continue
-    same = float(rate) == float(before[name])
-    yield f'{name}: stays at {rate:.3g}' if same else (
+    yield f'{name}: stays at {rate:.3g}' if rate == before[name] else (
       f'{name}: was {before[name]:.3g} at the end, goes on at {rate:.3g}')
+
+
+def _mean(rate: jax.Array | None) -> float | None:
+  """A learning rate, the mean over members of a run of several."""
+  return None if rate is None else float(np.mean(rate))
