@@ -1,14 +1,10 @@
 """--mode=predict: predicts new examples with the best checkpoint of a workdir."""
 
 import contextlib
-import os
-import pathlib
+import itertools
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
-
-import jax
 
 from bigmodels.cli.request import Request
 from bigmodels.core import paths
@@ -63,12 +59,14 @@ def run(request: Request, *, input: list[str] | None = None, output: str | None 
                               resolved=resolved)
     stack.callback(opened.built.close)
     opened.check_predicts()
-    file = PredictionsFile(target, _identity(workdir.path, opened, given),
-                           overwrite=overwrite)
+    examples = opened.examples(given)
+    file = PredictionsFile(target, [
+      str(workdir.path), opened.step, int(fingerprint(opened.params)),
+      opened.threshold, examples.identity()], overwrite=overwrite)
     if file.rows:
       say(f'going on after {file.rows:,} examples')
     start, first = time.perf_counter(), file.rows
-    _write(file, opened, _with_bar(opened.predictions(given, first), stack), say)
+    _write(file, opened, _with_bar(opened.predictions(examples, first), stack), say)
     file.finish()
     seconds = time.perf_counter() - start
     say(f'{file.rows:,} predictions in {seconds:.1f} s '
@@ -77,20 +75,22 @@ def run(request: Request, *, input: list[str] | None = None, output: str | None 
 
 def _write(file: PredictionsFile, opened: Run, parts: Iterator[Predicted],
            say: Callable[[str], None]) -> None:
-  pending, rows, since, without = [], 0, time.perf_counter(), []
+  pending, rows, since = [], 0, time.perf_counter()
+  without, count = [], 0
   for part in parts:
     pending.append(part)
     rows += part.examples.length
-    without += [f'{part.examples.names[i]} ({why})'
-                for i, why in part.examples.faults.items()]
+    count += len(part.examples.faults)
+    without += [f'{part.examples.names[i]} ({why})' for i, why in itertools.islice(
+      part.examples.faults.items(), _NAMED - len(without))]
     if rows >= _ROWS or time.perf_counter() - since > _SECONDS:
       file.write(query.table(opened.built, pending))
       pending, rows, since = [], 0, time.perf_counter()
   if pending:
     file.write(query.table(opened.built, pending))
-  if without:
-    say(f'warning: {len(without):,} without a prediction: '
-        f'{listed(without[:_NAMED])}' + (', ...' if len(without) > _NAMED else ''))
+  if count:
+    say(f'warning: {count:,} without a prediction: {listed(without)}' + (
+      ', ...' if count > _NAMED else ''))
 
 
 def _with_bar(parts: Iterator[Predicted], stack: contextlib.ExitStack
@@ -107,15 +107,3 @@ def _with_bar(parts: Iterator[Predicted], stack: contextlib.ExitStack
   for part in parts:
     bar.update(part.examples.done - bar.n)
     yield part
-
-
-def _identity(workdir: pathlib.Path, opened: Run, given: list[pathlib.Path]) -> Any:
-  """What determines the predictions: the parameters and the files."""
-  def of(path: pathlib.Path):
-    if path.is_dir():
-      return [of(inside) for inside in sorted(path.iterdir())]
-    stat = path.stat()
-    return [os.fspath(path), stat.st_size, stat.st_mtime_ns]
-
-  parameters = int(fingerprint(jax.tree.leaves(opened.params)))
-  return [str(workdir), opened.step, parameters, [*map(of, given)]]

@@ -19,6 +19,7 @@ from bigmodels.data.readers.reader import Chunk, Examples, Reader, joined
 from bigmodels.data.sources import Columns, DataContext
 from bigmodels.training.build import Built
 
+_COLUMNS = ('prediction', 'probability', 'error')  # of a table of predictions
 _MOST = 2**13  # examples of a batch, where the evaluation takes a whole split
 _BATCH = 1024  # then
 
@@ -167,7 +168,8 @@ def table(built: Built, parts: Sequence[Predicted]) -> dict[str, Any]:
     parts: consecutive examples with their outputs.
 
   Returns:
-    The name of each example; what is passed on; `prediction`, a class by its name or
+    The name of each example; what is passed on, as `id_NAME` if its name is taken;
+    `prediction`, a class by its name or
     numbers; `probability`, class -> column; further outputs; and `error`, why there is
     no prediction. Values are masked where there is none.
   """
@@ -176,7 +178,9 @@ def table(built: Built, parts: Sequence[Predicted]) -> dict[str, Any]:
   lost = np.zeros(chunk.length, bool)
   lost[[*chunk.faults]] = True
   found: dict[str, Any] = {chunk.named: np.asarray(chunk.names) if isinstance(
-    chunk.names, range) else chunk.names, **chunk.passed}
+    chunk.names, range) else chunk.names}
+  for name, values in chunk.passed.items():
+    found[f'id_{name}' if name in (*found, *_COLUMNS) else name] = values
   outputs = {name: np.concatenate([part.outputs[name] for part in parts])
              for name in parts[0].outputs}
   if built.task.answers:

@@ -16,7 +16,6 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from bigmodels import losses
@@ -24,15 +23,12 @@ from bigmodels.config import Experiment
 from bigmodels.config.resolving import Resolved
 from bigmodels.core.errors import UserError, listed, nearest
 from bigmodels.data.readers.labelled import Labelled
-from bigmodels.data.readers.reader import Reader
+from bigmodels.data.readers.reader import Examples, Reader
 from bigmodels.learners import State
-from bigmodels.tasks.decoding import Settings, TooLong
 from bigmodels.techniques import averages
-from bigmodels.training import evaluation, query
+from bigmodels.training import evaluation, query, writing
 from bigmodels.training.build import Built
 from bigmodels.training.compile import Traced, compile_traced
-
-_IMAGES = 500  # generated at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +130,7 @@ class Run:
     self.check_predicts()
     if query.are_paths(inputs) and not columns:
       paths = [inputs] if isinstance(inputs, os.PathLike) else inputs
-      parts = [*self.predictions(paths)]
+      parts = [*self.predictions(self.examples(paths))]
       for part in parts:
         for index, why in part.examples.faults.items():
           raise UserError(f'{part.examples.names[index]}: {why}')
@@ -144,19 +140,30 @@ class Run:
     return self.decided(query.outputs(self._predict, columns, self._batch_size(
       query.length(columns))))
 
-  def predictions(self, paths: Sequence[os.PathLike], first: int = 0
-                  ) -> Iterator[query.Predicted]:
-    """The model's outputs for the examples of files, in order, as they are read.
+  def examples(self, paths: Sequence[os.PathLike], *, labels: bool = False) -> Examples:
+    """The examples of files and folders, which are read when they are needed.
 
     Args:
-      paths: files and folders.
+      paths: files and folders, of the kind that the run reads.
+      labels: whether to read labels as well.
+
+    Raises:
+      UserError: for files that do not fit the run.
+    """
+    return self.reader.examples([*map(pathlib.Path, paths)], labels=labels)
+
+  def predictions(self, examples: Examples, first: int = 0
+                  ) -> Iterator[query.Predicted]:
+    """The model's outputs for examples, in order, as they are read.
+
+    Args:
+      examples: see `Run.examples`.
       first: example to begin at, a multiple of the batch size of an evaluation.
 
     Raises:
       UserError: for files that do not fit the run, or a task without predictions.
     """
     self.check_predicts()
-    examples = self.reader.examples([*map(pathlib.Path, paths)], labels=False)
     for part in query.stream(self._predict, examples, first, self._batch_size):
       yield part._replace(outputs=self.decided(part.outputs))
 
@@ -227,7 +234,7 @@ class Run:
       raise UserError('data: name the split whose evaluation is meant, one of '
                       f'{", ".join(self.experiment.evals)}')
     evaluated = self.experiment.evals[splits[0]]
-    source = Labelled(self.reader.examples(paths, labels=True), self.classes,
+    source = Labelled(self.examples(paths, labels=True), self.classes,
                             listed(map(str, paths)), self.say)
     return self.reopen(evals={splits[0]: dataclasses.replace(
       evaluated, source=source, resident=None, workers=0)})
@@ -244,20 +251,7 @@ class Run:
     Raises:
       UserError: for a task that writes no text, or settings that do not fit it.
     """
-    texts = [] if isinstance(prompts, str | None) else [*prompts]
-    if not texts or not all(isinstance(text, str) for text in texts):
-      raise UserError(f'prompts: must be a list of texts, got {prompts!r}')
-    if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
-      raise UserError(f'seed: must be in [0, {2**32 - 1}], got {seed!r}')
-    try:
-      chosen = Settings(**settings)
-    except (TypeError, ValueError) as error:
-      raise UserError(f'generate: {error}') from None
-    try:
-      found = self.writer(texts, jax.random.PRNGKey(seed), chosen)
-    except TooLong as error:
-      raise UserError(f'count={chosen.count}: {error}') from None
-    return [text for text, _ in found]
+    return writing.texts(self.writer, prompts, seed, settings)
 
   @property
   def writer(self) -> Callable[..., list[tuple[str, int]]]:
@@ -329,12 +323,8 @@ class Run:
       raise UserError(f'{self._task}, which generates no images')
     if getattr(self.built.model, 'classes', None) == 0:
       raise UserError(f'{self.name} is unconditional: its images are of no class')
-    columns = {'labels': np.asarray(labels, np.int32)}
-    if not len(labels):
-      raise UserError('labels: must have >= 1 row, got 0')
-    found = [self._generate_images(self._answering, batch['labels'], first + start)
-             for batch, start in query.batches(columns, min(_IMAGES, len(labels)))]
-    return np.concatenate(jax.device_get(found))[: len(labels)]
+    return writing.images(
+      functools.partial(self._generate_images, self._answering), labels, first)
 
   @functools.cached_property
   def reader(self) -> Reader:
@@ -384,14 +374,7 @@ class Run:
 
   @functools.cached_property
   def _generate_images(self) -> Callable:
-    built, like = self.built, query.example(self.built)['inputs']
-
-    def generate(state, labels, first):
-      images = jnp.zeros((len(labels), *like.shape[1:]), like.dtype)
-      batch = query.batch(built, {'inputs': images, 'labels': labels}, first)
-      return built.learner.evaluate(state, batch)[1]['generated']
-
-    return jax.jit(generate)
+    return writing.image_program(self.built)
 
   # --- errors -------------------------------------------------------------------
 

@@ -267,3 +267,49 @@ def test_an_output_that_exists_is_not_replaced_unasked(fruit, tmp_path, ask):
   assert (tmp_path / 'p.csv').read_text() == 'mine'
   ask(fruit, new, output=tmp_path / 'p.csv', overwrite=True)
   assert (tmp_path / 'p.csv').read_text().startswith('"row"')
+
+
+def test_a_folder_with_dead_links_and_the_output_in_it(digits, tmp_path, ask,
+                                                      monkeypatch):
+  photos = tmp_path / 'photos'
+  photos.mkdir()
+  for index in range(5):
+    Image.new('L', (8, 8), index * 3).save(photos / f'{index}.png')
+  (photos / 'dead.png').symlink_to('nothing')
+  (photos / 'loop').symlink_to(photos)
+  monkeypatch.setattr(predict, '_ROWS', 1)
+  monkeypatch.setattr('bigmodels.training.query.batch_size', lambda *_: 2)
+  monkeypatch.setattr('bigmodels.data.readers.files._FILES', 2)
+  real, count = predictions.PredictionsFile.write, []
+
+  def write_some(self, table):
+    if count:
+      raise KeyboardInterrupt
+    count.append(1)
+    real(self, table)
+
+  monkeypatch.setattr(predictions.PredictionsFile, 'write', write_some)
+  with pytest.raises(KeyboardInterrupt):
+    ask(digits, photos, output=photos / 'p.csv')
+  monkeypatch.setattr(predictions.PredictionsFile, 'write', real)
+  out = ask(digits, photos, output=photos / 'p.csv')
+  assert 'going on after 2 examples' in out
+  with (photos / 'p.csv').open(newline='') as file:
+    assert [row['file'][-5:] for row in csv.DictReader(file)] == [
+      f'{i}.png' for i in range(5)]
+
+
+def test_a_file_that_changed_is_predicted_again(fruit, tmp_path, ask, monkeypatch):
+  new = write(tmp_path / 'new.csv', rows(10))
+  monkeypatch.setattr(predictions.PredictionsFile, 'finish', lambda self: None)
+  ask(fruit, new, output=tmp_path / 'p.csv')
+  assert 'going on after 10' in ask(fruit, new, output=tmp_path / 'p.csv')
+  write(new, rows(12, seed=1))
+  assert 'going on' not in ask(fruit, new, output=tmp_path / 'p.csv')
+
+
+def test_images_and_arrays_are_not_mixed(digits, tmp_path, ask):
+  np.save(tmp_path / 'a.npy', np.zeros((2, 8, 8, 1), np.uint8))
+  Image.new('L', (8, 8)).save(tmp_path / 'b.png')
+  with pytest.raises(UserError, match=r'a.npy and .*b.png are files of different kinds'):
+    ask(digits, tmp_path / 'a.npy', tmp_path / 'b.png', output=tmp_path / 'p.csv')

@@ -96,19 +96,24 @@ class ArrayReader:
         lambda paths, labels: self._table.examples(paths, labels=labels))),
       (tuple(image_files.ENDINGS) if self._shape else (), self._of_images)) if (
         suffixes)]
+    first = None
     for path in paths:
-      kind = next((of for suffixes, of in kinds if of_suffix_any(path, suffixes)), None)
+      kind = next((of for suffixes, of in kinds if has_suffix(path, suffixes)), None)
       if kind is None:
         legal = [suffix for suffixes, _ in kinds for suffix in suffixes]
         raise UserError(f'{path}: {self.run} reads files that end in {listed(legal)}')
-    return kind([*paths], labels)
+      first = first or kind
+      if kind is not first:
+        raise UserError(f'{paths[0]} and {path} are files of different kinds; give one '
+                        'kind at a time')
+    return first([*paths], labels)
 
   # --- arrays -------------------------------------------------------------------
 
   def _of_arrays(self, paths: list[pathlib.Path], labels: bool) -> Examples:
     names = [*self.reads, *(['labels'] if labels else [])]
-    files = [self._open(file, names) for path in paths
-             for file in of_suffix(path, SUFFIXES)]
+    every = [file for path in paths for file in of_suffix(path, SUFFIXES)]
+    files = [self._open(file, names) for file in every]
     lengths = [length_of(columns) for columns in files]
     total = sum(lengths)
     each = max(1, sum(column[:1].nbytes for column in files[0].values()))
@@ -127,7 +132,7 @@ class ArrayReader:
                       (begin + start + count) / total, faults=faults, labels=given)
         begin += length
 
-    return Examples(chunks, total)
+    return Examples(chunks, every, total)
 
   def _open(self, path: pathlib.Path, names: Sequence[str]) -> Columns:
     """The columns of a file, memory-mapped if it is `.npy`."""
@@ -250,7 +255,7 @@ class ArrayReader:
                      f'{[*array.shape]} {array.dtype}')
 
 
-def of_suffix_any(path: pathlib.Path, suffixes: Sequence[str]) -> bool:
+def has_suffix(path: pathlib.Path, suffixes: Sequence[str]) -> bool:
   """Whether a file, or a file in a folder, ends in a suffix."""
   if not path.is_dir():
     return path.name.lower().endswith(tuple(suffixes))

@@ -74,7 +74,7 @@ class FileReader:
         self.say(f'{listing.counted(len(names), self.reading.kind)} {note} (such as '
                  f'{names[0]})')
 
-    return Examples(chunks, len(found))
+    return Examples(chunks, found, len(found))
 
   def _found(self, paths: Sequence[pathlib.Path], labelled: bool
              ) -> tuple[list[str], np.ndarray | None]:
@@ -96,7 +96,9 @@ class FileReader:
       raise UserError('labels that are numbers must be in a CSV file of the columns '
                       f'{self.file_column} and {self.label_column}')
     index = {_normal(name): number for number, name in enumerate(self.classes)}
-    return names, np.array([self._class(name, index) for name in names], np.int32)
+    return names, np.array([
+      self._class(file, index, inside=file.root in found.folders)
+      for file in found.files], np.int32)
 
   def _listed(self, path: pathlib.Path, labelled: bool
               ) -> tuple[list[str], np.ndarray | None]:
@@ -116,14 +118,23 @@ class FileReader:
     number = np.array([[*self.classes].index(name) for name in found.classes], np.int32)
     return found.paths, number[found.labels]
 
-  def _class(self, name: str, index: Mapping[str, int]) -> int:
-    """The class of a file, by the folders around it, the nearest first."""
-    for folder in reversed(pathlib.Path(name).parts[:-1]):
+  def _class(self, file: listing.File, index: Mapping[str, int], *, inside: bool
+             ) -> int:
+    """The class of a file, by the folders around it, the nearest first.
+
+    Args:
+      file: the file.
+      index: name of a class -> its number.
+      inside: whether it lies in a folder that was given; folders around that do not
+        count. Otherwise its own folder does.
+    """
+    folders = pathlib.Path(file.name if inside else file.path).parts[:-1]
+    for folder in reversed(folders if inside else folders[-1:]):
       if _normal(folder) in index:
         return index[_normal(folder)]
-    folder = pathlib.Path(name).parent.name
-    raise UserError(f'{name}: no folder around it has the name of a class: '
-                    f'{listed(self.classes)}{nearest(folder, self.classes)}')
+    where = folders[-1] if folders else ''
+    raise UserError(f'{file.path}: no folder around it has the name of a class: '
+                    f'{listed(self.classes)}{nearest(where, self.classes)}')
 
 
 def _normal(name: str) -> str:

@@ -5,12 +5,14 @@ settings of the source and what the run keeps of its training split. Runs of oth
 sources are asked about arrays and images, see `arrays.ArrayReader`.
 """
 
+import os
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from bigmodels.core.errors import UserError
 from bigmodels.data.sources import Columns
 
 
@@ -81,11 +83,25 @@ class Examples(NamedTuple):
 
   Attributes:
     chunks: first example -> chunks from there to the end.
+    files: the files that are read, in their order.
     length: number of examples, or None if it is known only at the end.
   """
 
   chunks: Callable[[int], Iterator[Chunk]]
+  files: Sequence[str | pathlib.Path]
   length: int | None = None
+
+  def identity(self) -> list[list]:
+    """Returns path, size and time of change of every file, as JSON.
+
+    Raises:
+      UserError: if one is gone.
+    """
+    try:
+      stats = [(str(file), os.stat(file)) for file in self.files]
+    except OSError as error:
+      raise UserError(f'{error.filename}: cannot be read: {error.strerror}') from None
+    return [[path, stat.st_size, stat.st_mtime_ns] for path, stat in stats]
 
 
 class Reader(Protocol):

@@ -103,7 +103,7 @@ class TableReader:
         self.say(f'{frames.infinite:,} values that are infinite are missing')
       self._say_lost(lost, begin - first)
 
-    return Examples(chunks)
+    return Examples(chunks, files)
 
   def _frames(self, files: list[pathlib.Path], labels: bool, first: int
               ) -> streamed.Frames:

@@ -93,7 +93,7 @@ class TextReader:
                     (start + len(part)) / len(texts), faults=faults | empty,
                     labels=encoded)
 
-    return Examples(chunks, len(texts))
+    return Examples(chunks, every, len(texts))
 
   def _read(self, path: pathlib.Path, labels: bool) -> tuple[list[str], list[str]]:
     """The texts of a file, and their labels."""

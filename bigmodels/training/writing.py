@@ -1,0 +1,79 @@
+"""What a finished run writes: texts that follow prompts, and images of classes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bigmodels.core.errors import UserError
+from bigmodels.tasks.decoding import Settings, TooLong
+from bigmodels.training import query
+from bigmodels.training.build import Built
+
+_IMAGES = 500  # generated at a time
+
+
+def texts(writer: Callable[..., list[tuple[str, int]]], prompts: Sequence[str],
+          seed: int, settings: Mapping[str, Any]) -> list[str]:
+  """The texts that follow prompts.
+
+  Args:
+    writer: see `Run.writer`.
+    prompts: texts.
+    seed: of the draws.
+    settings: of `decoding.Settings`.
+
+  Raises:
+    UserError: for prompts, a seed or settings that are not legal.
+  """
+  given = [] if isinstance(prompts, str | None) else [*prompts]
+  if not given or not all(isinstance(text, str) for text in given):
+    raise UserError(f'prompts: must be a list of texts, got {prompts!r}')
+  if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
+    raise UserError(f'seed: must be in [0, {2**32 - 1}], got {seed!r}')
+  try:
+    chosen = Settings(**settings)
+  except (TypeError, ValueError) as error:
+    raise UserError(f'generate: {error}') from None
+  try:
+    found = writer(given, jax.random.PRNGKey(seed), chosen)
+  except TooLong as error:
+    raise UserError(f'count={chosen.count}: {error}') from None
+  return [text for text, _ in found]
+
+
+def image_program(built: Built) -> Callable:
+  """(state, labels, number of the first) -> images `[n, height, width, channels]`.
+
+  Args:
+    built: of a task that generates images.
+  """
+  like = query.example(built)['inputs']
+
+  def generate(state, labels, first):
+    images = jnp.zeros((len(labels), *like.shape[1:]), like.dtype)
+    batch = query.batch(built, {'inputs': images, 'labels': labels}, first)
+    return built.learner.evaluate(state, batch)[1]['generated']
+
+  return jax.jit(generate)
+
+
+def images(program: Callable[..., Any], labels: np.ndarray, first: int) -> np.ndarray:
+  """Images of classes, `[n, height, width, channels]`.
+
+  Args:
+    program: (labels, number of the first) -> images.
+    labels: int `[n]`.
+    first: number of the first.
+
+  Raises:
+    UserError: if there are no labels.
+  """
+  columns = {'labels': np.asarray(labels, np.int32)}
+  if not len(labels):
+    raise UserError('labels: must have >= 1 row, got 0')
+  found = [program(batch['labels'], first + start)
+           for batch, start in query.batches(columns, min(_IMAGES, len(labels)))]
+  return np.concatenate(jax.device_get(found))[: len(labels)]
