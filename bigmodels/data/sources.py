@@ -134,7 +134,18 @@ RESERVED = ('epoch', 'epochs', 'mask', 'row', 'rows')
 
 
 class Source(Protocol):
-  """A split of a source of examples: a frozen record, which reads nothing when made."""
+  """A split of a source of examples: a frozen record, which reads nothing when made.
+
+  A source may have more:
+
+  - `split(name)`: the source with another split selected.
+  - `download(context)`: fetches what is missing, for --mode=download.
+  - `reader(context)`: makes a reader of new examples; see `readers.reader`.
+  - `fit`: (image, numpy.random.Generator) -> image of the shape of `inputs`.
+  - `inherited(kept)`: what a run takes, with the parameters of another run, of what
+    that keeps; and a line to print, or ''.
+  - `environment`: what agents act in.
+  """
 
   def open(self, context: DataContext) -> Dataset:
     """Opens the split.

@@ -10,7 +10,6 @@ from typing import Any
 from bigmodels.config import Experiment
 from bigmodels.core.errors import UserError
 from bigmodels.data.sources import DataContext
-from bigmodels.data.tables import table
 from bigmodels.storage import exported
 from bigmodels.storage.compatibility import IncompatibleWeights
 from bigmodels.storage.workdir import Workdir
@@ -30,9 +29,11 @@ def take(experiment: Experiment, context: DataContext) -> None:
   """
   if experiment.init_from is None:
     return
-  name = getattr(experiment.train.source, 'fit_name', None)
-  whole_table = name is not None and experiment.init_pattern == '.*'
-  if 'tokenizer' in context.kept and (not whole_table or name in context.kept):
+  # The columns of some parameters say nothing of the others.
+  inherited = getattr(experiment.train.source, 'inherited', None) if (
+    experiment.init_pattern == '.*') else None
+  fitted = inherited is None or bool(inherited(context.kept)[0])
+  if 'tokenizer' in context.kept and fitted:
     return
   path = pathlib.Path(experiment.init_from)
   try:
@@ -42,16 +43,11 @@ def take(experiment: Experiment, context: DataContext) -> None:
   if 'tokenizer' in kept and 'tokenizer' not in context.kept:
     context.kept['tokenizer'] = kept['tokenizer']
     context.say(f'also using the tokenizer of {path} (--config.init_from)')
-  if not whole_table or name in context.kept:
-    return
-  if name in kept:
-    names = (name, table.FILE, 'targets')
-    context.kept |= {k: kept[k] for k in names if k in kept}
-    context.note(f'also using what was fitted to the table of {path} '
-                 '(--config.init_from): columns and classes are found by their names')
-  elif any(key.startswith(table.FITTED) for key in kept):
-    context.note(f'the table of {path} (--config.init_from) had other settings '
-                 'than this one, which is fitted anew')
+  if not fitted:
+    found, line = inherited(kept)
+    context.kept |= found
+    if line:
+      context.note(f'{path} (--config.init_from): {line}')
 
 
 def kept_of(path: str | pathlib.Path) -> dict[str, Any]:

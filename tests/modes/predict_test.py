@@ -311,5 +311,5 @@ def test_a_file_that_changed_is_predicted_again(fruit, tmp_path, ask, monkeypatc
 def test_images_and_arrays_are_not_mixed(digits, tmp_path, ask):
   np.save(tmp_path / 'a.npy', np.zeros((2, 8, 8, 1), np.uint8))
   Image.new('L', (8, 8)).save(tmp_path / 'b.png')
-  with pytest.raises(UserError, match=r'a.npy and .*b.png are files of different kinds'):
+  with pytest.raises(UserError, match=r'b.png are files of different kinds'):
     ask(digits, tmp_path / 'a.npy', tmp_path / 'b.png', output=tmp_path / 'p.csv')

@@ -171,7 +171,7 @@ def test_columns_are_found_by_their_names(run, header, tmp_path):
     np.testing.assert_array_equal(built.train.dataset.load()[name], column)
   assert built.train.dataset.classes == ('no', 'yes')
   assert lines[0] == (
-    f'also using what was fitted to the table of {path} (--config.init_from): columns '
+    f'{path} (--config.init_from): also using what was fitted to its table: columns '
     'and classes are found by their names')
 
 
@@ -216,8 +216,8 @@ def test_other_settings_are_fitted_anew_and_the_names_compared(run, tmp_path):
   path, _ = run(table(tmp_path, 'a.csv', HEADER))
   clean = (cleaning.fill_missing, cleaning.one_hot)
   _, lines = begin(path, table(tmp_path, 'b.csv', HEADER, clean=clean))
-  assert lines[0] == (f'the table of {path} (--config.init_from) had other settings '
-                      'than this one, which is fitted anew')
+  assert lines[0] == (f'{path} (--config.init_from): its table had other settings '
+                      'than this one, which is fitted again')
   with pytest.raises(UserError, match="input 0 is 'a' there and 'b' here"):
     begin(path, table(tmp_path, 'b.csv', ('b', 'a', 'color', 'y'), clean=clean))
 

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -186,6 +186,17 @@ class Table:
       return self._open(context)
     except UserError as error:
       raise UserError(one_line(f'{shown}: {error}')) from error
+
+  def inherited(self, kept: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """Returns what a table takes of what another run keeps, and a line to print."""
+    if self.fit_name in kept:
+      names = (self.fit_name, FILE, 'targets')
+      return {name: kept[name] for name in names if name in kept}, (
+        'also using what was fitted to its table: columns and classes are found by '
+        'their names')
+    if any(name.startswith(FITTED) for name in kept):
+      return {}, 'its table had other settings than this one, which is fitted again'
+    return {}, ''
 
   def reader(self, context: DataContext) -> Reader:
     """Returns a reader of new rows, cleaned by what the run keeps; see `readers`."""
