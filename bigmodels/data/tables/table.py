@@ -208,7 +208,7 @@ class Table:
       fitted['columns'], [
         (step_name(entry), entry(), parameters)
         for entry, (_, parameters) in zip(steps, fitted['steps'], strict=True)],
-      self.label, fitted['label'], self._reading(tuple(
+      self.label, fitted['label'], self.reading(tuple(
         name for name, kind in fitted['columns'].items() if kind == 'text')),
       self.weight, self.id, (*self.drop, *settings.others(self)), context.say)
 
