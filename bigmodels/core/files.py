@@ -2,25 +2,26 @@
 
 import codecs
 import contextlib
+import glob as globbing
 import gzip
 import os
 import pathlib
 import secrets
 import shutil
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from bigmodels.core.errors import UserError, did_you_mean
-from bigmodels.core.paths import expanded, reason, resolved
+from bigmodels.core.paths import checked, expanded, reason, resolved
 
 
 def absolute(path: str, field: str) -> str:
-  """The absolute path if something is there, else the path unchanged.
+  """The absolute path or pattern if something is there, else the path unchanged.
 
   A run can thus be resumed from any working directory.
 
   Args:
-    path: path of a file or folder.
+    path: path of a file or folder, or a pattern.
     field: name of the field that holds the path, for the error.
 
   Raises:
@@ -28,7 +29,71 @@ def absolute(path: str, field: str) -> str:
   """
   if not str(path):
     raise ValueError(f'{field}: must be the path of a file or folder, got {path!r}')
-  return str(resolved(path)) if os.path.exists(expanded(path)) else str(path)
+  if not is_pattern(path):
+    return str(resolved(path)) if os.path.exists(expanded(path)) else str(path)
+  # The working directory may have the name of a pattern.
+  pattern = os.path.normpath(
+    os.path.join(globbing.escape(os.getcwd()), expanded(path)))
+  return pattern if next(globbing.iglob(pattern, recursive=True), None) else str(path)
+
+
+def is_pattern(path: str, data_dir: str | None = None) -> bool:
+  """Whether a path is a pattern of `glob`, and not the name of something that exists.
+
+  Args:
+    path: path or pattern.
+    data_dir: the folder `--data_dir`, or None.
+  """
+  return globbing.has_magic(str(path)) and not any(
+    map(os.path.lexists, _places(path, data_dir)))
+
+
+def matching(paths: str | Iterable[str], data_dir: str | None, name: str = ''
+             ) -> list[pathlib.Path]:
+  """Finds files and folders at paths, and those that match patterns.
+
+  A relative path or pattern is looked up in the working directory, then under
+  `--data_dir`. The matches of a pattern are sorted. Names that begin with a dot do not
+  match `*`. With `**`, only files match.
+
+  Args:
+    paths: a path, a pattern such as 'photos/*.jpg' (`**` is any depth), or several.
+    data_dir: the folder `--data_dir`, or None.
+    name: name of the setting, such as `--input`, for the error.
+
+  Raises:
+    UserError: if nothing is at a path, or nothing matches a pattern, or a path is that
+      of a pipe or device.
+  """
+  result: list[pathlib.Path] = []
+  for path in [paths] if isinstance(paths, str | os.PathLike) else paths:
+    if name:
+      checked(path, name)
+    if not is_pattern(path, data_dir):
+      result.append(find(path, data_dir))
+      require_file(result[-1])
+      continue
+    places = _places('.', data_dir) if not expanded(path).is_absolute() else [
+      pathlib.Path('/')]
+    for place in places:
+      matches = [place / match for match in sorted(globbing.glob(
+        str(expanded(path)), root_dir=place, recursive=True))]
+      if '**' in str(path):  # a folder matches, and so do the files in it
+        matches = [match for match in matches if not match.is_dir()]
+      if matches:
+        result += matches
+        break
+    else:
+      raise UserError(f'{f"{name}={path}: " * bool(name)}no file matches ' + (
+        ' or '.join(str(place / expanded(path)) for place in places)))
+  return result
+
+
+def _places(path: str, data_dir: str | None) -> list[pathlib.Path]:
+  """Where a path is looked up."""
+  given = expanded(path)
+  return [given.absolute(), *([expanded(data_dir).absolute() / given] if (
+    data_dir and not given.is_absolute()) else [])]
 
 
 def find(path: str, data_dir: str | None, *, fetched: bool = False) -> pathlib.Path:
@@ -43,9 +108,7 @@ def find(path: str, data_dir: str | None, *, fetched: bool = False) -> pathlib.P
     UserError: if it is not found; suggests a name that is close.
   """
   given = expanded(path)
-  places = [given.absolute()]
-  if data_dir and not given.is_absolute():
-    places.append(expanded(data_dir).absolute() / given)
+  places = _places(path, data_dir)
   for place in places:
     if exists(place):
       return place

@@ -12,7 +12,6 @@ from bigmodels.config import config_file
 from bigmodels.config.resolving import Resolved
 from bigmodels.core import files, paths
 from bigmodels.core.errors import UserError, nearest
-from bigmodels.data.readers.paths import found
 from bigmodels.hardware import devices
 from bigmodels.logs import report
 from bigmodels.storage.records import read_result
@@ -39,7 +38,7 @@ def run(request: Request, *, split: str | None = None, data: list[str] | None = 
     raise UserError('--mode=eval: set the --workdir of a run')
   workdir, resolved = request.recorded(with_data=not data)
   splits = _splits(resolved, split, data)
-  given = found(data or (), '--data')
+  given = files.matching(data or (), request.data_dir, '--data')
   target = None if output is None else _target(output)
   with contextlib.ExitStack() as stack:
     group = stack.enter_context(request.joined())

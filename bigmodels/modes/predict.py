@@ -7,9 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 
 from bigmodels.cli.request import Request
-from bigmodels.core import paths
+from bigmodels.core import files, paths
 from bigmodels.core.errors import UserError, listed
-from bigmodels.data.readers.paths import found
 from bigmodels.hardware import devices
 from bigmodels.storage.fingerprint import fingerprint
 from bigmodels.storage.predictions import PredictionsFile
@@ -44,7 +43,8 @@ def run(request: Request, *, input: list[str] | None = None, output: str | None 
     raise UserError('--mode=predict: set --input=FILE, a folder or a pattern')
   if not output:
     raise UserError('--mode=predict: set --output=FILE.csv, .jsonl or .parquet')
-  given, target = found(input, '--input'), paths.checked(output, '--output')
+  given = files.matching(input, request.data_dir, '--input')
+  target = paths.checked(output, '--output')
   workdir, resolved = request.recorded(with_data=False)
   with contextlib.ExitStack() as stack:
     group = stack.enter_context(request.joined())

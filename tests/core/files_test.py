@@ -52,6 +52,51 @@ def test_what_may_not_be_read(tmp_path):
       look()
 
 
+# --- patterns -------------------------------------------------------------------
+
+
+def test_absolute_paths_and_patterns(tmp_path, monkeypatch):
+  (tmp_path / 'a').mkdir()
+  (tmp_path / 'a' / '1.png').write_bytes(b'x')
+  monkeypatch.chdir(tmp_path)
+  assert files.absolute('a', 'path') == str(tmp_path / 'a')
+  assert files.absolute('*/*.png', 'path') == str(tmp_path / '*' / '*.png')
+  assert files.absolute('gone', 'path') == 'gone'
+  assert files.absolute('gone*', 'path') == 'gone*'
+  for path in ('', '~nobody-is-called-so/*'):
+    if path:
+      assert files.absolute(path, 'path') == path
+      continue
+    with pytest.raises(ValueError, match='path: must be the path of a file or folder'):
+      files.absolute(path, 'path')
+
+
+def test_patterns_here_and_under_data_dir(tmp_path, monkeypatch):
+  here, there = tmp_path / 'here[1]', tmp_path / 'there[2]'
+  for place in (here, there):
+    (place / 'b').mkdir(parents=True)
+    for name in ('2.csv', '10.csv', '.3.csv', 'b/4.csv'):
+      (place / name).write_text(name)
+  (there / 'c[5].csv').write_text('c')
+  monkeypatch.chdir(here)
+
+  def found(*paths, data_dir=str(there)):
+    return [str(p.relative_to(tmp_path)) for p in files.matching(paths, data_dir)]
+
+  assert found('*.csv') == ['here[1]/10.csv', 'here[1]/2.csv']
+  assert found('c*', '2.csv') == ['there[2]/c[5].csv', 'here[1]/2.csv']
+  assert found('c[5].csv') == ['there[2]/c[5].csv']  # its name, not a pattern
+  assert found('**') == ['here[1]/10.csv', 'here[1]/2.csv', 'here[1]/b/4.csv']
+  assert found('b*') == ['here[1]/b']
+  assert files.matching(files.absolute('*.csv', 'path'), None) == [
+    here / '10.csv', here / '2.csv']
+  with pytest.raises(UserError, match=r'^--input=d\*: no file matches .*/here.*/d\* or '
+                     r'.*/there\[2\]/d\*$'):
+    files.matching(['d*'], str(there), '--input')
+  with pytest.raises(UserError, match=r"^--input: must be the path .* got ''$"):
+    files.matching([''], None, '--input')
+
+
 # --- text -----------------------------------------------------------------------
 
 

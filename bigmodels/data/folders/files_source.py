@@ -58,8 +58,8 @@ class FilesSource:
     if several and not self.path:
       raise ValueError('path: must be at least one path, got none')
     object.__setattr__(self, 'path', tuple(
-      listing.absolute(path, 'path') for path in self.path) if several else
-      listing.absolute(self.path, 'path'))
+      files.absolute(path, 'path') for path in self.path) if several else
+      files.absolute(self.path, 'path'))
     if self.folder is not None:
       object.__setattr__(self, 'folder', files.absolute(self.folder, 'folder'))
     if self.task not in TASKS:

@@ -1,17 +1,14 @@
 """Finds the files under paths: of files, folders and glob patterns."""
 
 import collections
-import glob
 import os
 import pathlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from bigmodels.core import files
 from bigmodels.core.errors import UserError, listed
-from bigmodels.core.paths import expanded, reason
-
-_MAGIC = frozenset('*?[')
+from bigmodels.core.paths import reason
 
 
 class File(NamedTuple):
@@ -53,9 +50,7 @@ def find(paths: str | Iterable[str], endings: Collection[str], *, what: str,
   links to nothing; a file that is given itself is taken whatever its ending.
 
   Args:
-    paths: files, folders, and patterns as of `glob` (`**` is any depth). Something that
-      has the name of a pattern is not a pattern. A relative path is also looked up
-      under `data_dir`.
+    paths: files, folders and patterns; see `files.matching`.
     endings: endings of names in lower case, such as '.png'.
     what: what they are, such as 'image', for lines.
     data_dir: the folder `--data_dir`, or None.
@@ -63,16 +58,19 @@ def find(paths: str | Iterable[str], endings: Collection[str], *, what: str,
   Raises:
     UserError: if there is nothing at a path, or a folder may not be read.
   """
-  walk = _Walk(frozenset(endings))
+  walk = _Walk(tuple(endings))
   for root, path in enumerate(_as_paths(paths)):
-    for place, given in _matches(path, data_dir):
+    given = not files.is_pattern(path, data_dir)
+    for place in files.matching(path, data_dir):
       if place.is_dir():
         walk.folder(place, root)
-      elif given or place.suffix.lower() in walk.endings:
+      elif not given and not place.name.lower().endswith(walk.endings):
+        walk.others.append(place.name)
+      elif not files.exists(place):
+        walk.broken.append(place.name)
+      else:
         files.require_file(place)
         walk.files.append(File(str(place), place.name, root))
-      else:
-        walk.others.append(place.name)
   seen: dict[str, File] = {}
   for file in walk.files:
     seen.setdefault(file.path, file)
@@ -86,42 +84,6 @@ def _as_paths(paths: str | Iterable[str]) -> list[str]:
   return [paths] if isinstance(paths, str | os.PathLike) else [*paths]
 
 
-def is_pattern(path: str) -> bool:
-  """Whether a path is a pattern, and not the name of something that is there."""
-  return bool(_MAGIC & {*str(path)}) and not os.path.lexists(expanded(path))
-
-
-def absolute(path: str, field: str) -> str:
-  """The absolute path, or pattern, if something is there; see `files.absolute`.
-
-  Args:
-    path: path or pattern.
-    field: name of the field that holds it, for the error.
-  """
-  if not is_pattern(path):
-    return files.absolute(path, field)
-  pattern = os.path.abspath(expanded(path))
-  return pattern if next(glob.iglob(pattern, recursive=True), None) else str(path)
-
-
-def _matches(path: str, data_dir: str | None) -> Iterator[tuple[pathlib.Path, bool]]:
-  """What is at a path, and whether the path names it."""
-  if not is_pattern(path):
-    yield files.find(path, data_dir), True
-    return
-  places = [expanded(path)]
-  if data_dir and not places[0].is_absolute():
-    places.append(expanded(data_dir) / path)
-  for place in places:
-    if found := sorted(glob.glob(str(place), recursive=True)):
-      for match in found:
-        # With '**' a folder matches, and so do the files in it.
-        if not (os.path.isdir(match) and '**' in str(path)):
-          yield pathlib.Path(match).absolute(), False
-      return
-  raise UserError(f'nothing matches {" or ".join(map(str, places))}')
-
-
 def _is_hidden(name: str) -> bool:
   return name.startswith('.') or name == '__MACOSX'  # of archives made by macOS
 
@@ -129,13 +91,13 @@ def _is_hidden(name: str) -> bool:
 class _Walk:
   """Collects files and what is skipped."""
 
-  def __init__(self, endings: frozenset[str]):
+  def __init__(self, endings: tuple[str, ...]):
     self.endings = endings
     self.files: list[File] = []
     self.folders: dict[int, list[str]] = {}
     self.others: list[str] = []  # names with other endings
+    self.broken: list[str] = []  # links to nothing
     self._hidden: list[str] = []
-    self._broken: list[str] = []
 
   def folder(self, folder: pathlib.Path, root: int) -> None:
     found: list[tuple[str, str]] = []
@@ -161,12 +123,12 @@ class _Walk:
         if name.count('/') < 2:
           inner.append(name)
         self._enter(entry.path, f'{name}/', (*above, key), found, inner)
-      elif os.path.splitext(name)[1].lower() not in self.endings:
+      elif not name.lower().endswith(self.endings):
         self.others.append(name)
       elif entry.is_file():
         found.append((name, entry.path))
       else:
-        self._broken.append(name)
+        self.broken.append(name)
 
   def lines(self, what: str) -> list[str]:
     """Lines about what was skipped."""
@@ -179,8 +141,8 @@ class _Walk:
                      f'{kind} {count:,}' for kind, count in kinds.most_common()))
     if self._hidden:
       lines.append(f'skipped: {_such_as(self._hidden, "hidden file")}')
-    if self._broken:
-      lines.append(f'skipped: {_such_as(self._broken, "link")} to nothing')
+    if self.broken:
+      lines.append(f'skipped: {_such_as(self.broken, "link")} to nothing')
     return lines
 
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from bigmodels.core import files
 from bigmodels.core.errors import UserError, nearest, one_line
-from bigmodels.core.paths import resolved
 from bigmodels.data import cleaning
 from bigmodels.data.cleaning import Frame, is_text, missing, rows_of, take
 from bigmodels.data.origins import Origin
@@ -53,7 +52,7 @@ class Table:
 
   Attributes:
     path: a file, a pattern such as 'data/*.csv', or several of these: files with the
-      same columns, in any order.
+      same columns, in any order. A relative path is also looked up under `--data_dir`.
     label: the column to predict.
     task: 'classification': labels are int32 indices of the sorted distinct values;
       'regression': they are float32 in the units of the file.
@@ -213,10 +212,8 @@ class Table:
       self.weight, self.id, (*self.drop, *settings.others(self)), context.say)
 
   def _open(self, context: DataContext) -> Dataset:
-    paths = table_files.found(self.path)
-    of_test = table_files.found(self.test) if self.test else ()
-    for path in (*paths, *of_test):
-      files.require_file(path)
+    paths = table_files.found(self.path, context.data_dir)
+    of_test = table_files.found(self.test, context.data_dir) if self.test else ()
     shown = table_files.listed_names((*paths, *of_test))
     file = self._read((*paths, *of_test), context.kept.get(self.fit_name))
     names = settings.features(self, file)
@@ -363,5 +360,5 @@ def _absolute(path: str | tuple[str, ...] | None, field: str):
   if not path or not all([path] if isinstance(path, str) else path):
     raise UserError(f'{field}: must be the path of a file, or several, got {path!r}')
   if isinstance(path, str):
-    return str(resolved(path, field))
-  return tuple(str(resolved(each, field)) for each in path)
+    return files.absolute(path, field)
+  return tuple(files.absolute(each, field) for each in path)

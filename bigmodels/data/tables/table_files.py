@@ -1,16 +1,14 @@
 """Reads one or several files as one table, into columns of numbers or text."""
 
 import functools
-import glob
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from bigmodels.core import digests
+from bigmodels.core import digests, files
 from bigmodels.core.errors import UserError, listed, nearest
-from bigmodels.core.paths import expanded
 from bigmodels.data.cleaning import Frame, is_text, missing
 from bigmodels.data.tables import (
   compressed,
@@ -52,28 +50,29 @@ class File(NamedTuple):
   refused: dict[str, str]
 
 
-def found(path: str | Sequence[str]) -> tuple[pathlib.Path, ...]:
+def found(path: str | Sequence[str], data_dir: str | None) -> tuple[pathlib.Path, ...]:
   """Returns the files of a path, of a pattern such as `data/*.csv`, or of several.
 
+  Args:
+    path: paths and patterns; see `files.matching`.
+    data_dir: the folder `--data_dir`, or None.
+
   Raises:
-    UserError: if nothing matches a pattern, or a file is given twice.
+    UserError: if nothing is at a path or matches a pattern, a path is a folder, or a
+      file is given twice.
   """
-  files = []
+  result: dict[pathlib.Path, pathlib.Path] = {}
   for each in [path] if isinstance(path, str) else path:
-    one = expanded(each)
-    if any(c in str(one) for c in '*?[') and not one.exists():
-      matching = sorted(p for p in glob.glob(str(one), recursive=True)
-                        if pathlib.Path(p).is_file())
-      if not matching:
-        raise UserError(f'no file matches {each}')
-      files += map(pathlib.Path, matching)
-    else:
-      files.append(one)
-  if len({file.resolve() for file in files}) < len(files):
-    twice = next(file for file in files if files.count(file) > 1 or sum(
-      other.resolve() == file.resolve() for other in files) > 1)
-    raise UserError(f'{twice} is given twice')
-  return tuple(files)
+    of_pattern = files.is_pattern(each, data_dir)
+    matches = files.matching(each, data_dir)
+    kept = [match for match in matches if not of_pattern or not match.is_dir()]
+    if not kept:
+      raise UserError(f'no file matches {each}, only folders such as {matches[0]}')
+    for file in kept:
+      files.require_file(file)
+      if result.setdefault(file.resolve(), file) is not file:
+        raise UserError(f'{file} is given twice')
+  return tuple(result.values())
 
 
 def read(paths: Sequence[pathlib.Path], reading: Reading = Reading()) -> File:  # noqa: B008

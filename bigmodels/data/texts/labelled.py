@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import functools
-import glob
 import io
 import pathlib
 from collections.abc import Callable, Mapping
@@ -13,7 +12,6 @@ import numpy as np
 
 from bigmodels.core import files
 from bigmodels.core.errors import UserError
-from bigmodels.core.paths import expanded, resolved
 from bigmodels.data.origins import Origin
 from bigmodels.data.sources import DataContext, held_out
 from bigmodels.data.tables import table_files, table_splits, text_columns
@@ -80,8 +78,9 @@ class LabelledTexts:
 
   def __post_init__(self):
     path = self.path
-    object.__setattr__(self, 'path', _absolute(path) if isinstance(path, str) else (
-      tuple(map(_absolute, path))))
+    object.__setattr__(
+      self, 'path', files.absolute(path, 'path') if isinstance(path, str) else (
+        tuple(files.absolute(each, 'path') for each in path)))
     Reading(self.delimiter, encoding=self.encoding)  # refuses invalid settings
     if self.duplicates not in (None, 'keep', 'drop'):
       raise UserError('duplicates: must be keep, drop or None, got '
@@ -107,7 +106,7 @@ class LabelledTexts:
       paths = [files.find(f'{self.path}/{self.names[split]}', context.data_dir,
                           fetched=bool(self.urls))]
       return self._labelled(self._whole(paths), None)
-    whole = self._whole(self._paths(context))
+    whole = self._whole([*table_files.found(self.path, context.data_dir)])
     try:
       rows, note = self._split(whole)
       table_splits.check_selected(split, rows)
@@ -116,19 +115,6 @@ class LabelledTexts:
     return self._labelled(whole, rows[split], note, {
       'splits': self.splits if isinstance(self.splits, str) else dict(self.splits),
       'duplicates': self.duplicates, 'label': self.label, 'text': self.text})
-
-  def _paths(self, context: DataContext) -> list[pathlib.Path]:
-    found = []
-    for path in [self.path] if isinstance(self.path, str) else self.path:
-      if _is_pattern(path):
-        places = [expanded(path)]
-        if context.data_dir and not places[0].is_absolute():
-          places.append(expanded(context.data_dir) / path)
-        place = next((p for p in places if glob.glob(str(p))), places[-1])
-        found += table_files.found(str(place))
-      else:
-        found.append(files.find(path, context.data_dir))
-    return found
 
   def _whole(self, paths: list[pathlib.Path]) -> '_Whole':
     for path in paths:
@@ -247,17 +233,6 @@ def _refuse_shared(found: Mapping[str, np.ndarray], groups: np.ndarray) -> None:
         'earlier split, so that they test nothing: duplicates=drop drops them, '
         'duplicates=keep keeps them')
     earlier = np.concatenate([earlier, groups[part]])
-
-
-def _is_pattern(path: str) -> bool:
-  return any(c in path for c in '*?[') and not expanded(path).exists()
-
-
-def _absolute(path: str) -> str:
-  """The absolute path if something is there, so that a run resumes from any folder."""
-  if path and _is_pattern(path):
-    return str(resolved(path)) if glob.glob(str(expanded(path))) else path
-  return files.absolute(path, 'path')
 
 
 def sst2(folder: str = 'sst2') -> LabelledTexts:

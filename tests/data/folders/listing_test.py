@@ -63,22 +63,18 @@ def test_files_patterns_and_several_paths_in_their_order(tmp_path, monkeypatch):
   assert names('[ab]', data_dir=str(tmp_path))[0] == ['2.png', '1.png']
 
 
-def test_absolute_paths_and_patterns(tmp_path, monkeypatch):
-  touch(tmp_path, 'a/1.png')
-  monkeypatch.chdir(tmp_path)
-  assert listing.absolute('a', 'path') == str(tmp_path / 'a')
-  assert listing.absolute('*/*.png', 'path') == str(tmp_path / '*' / '*.png')
-  assert listing.absolute('gone', 'path') == 'gone'
-  assert listing.absolute('gone*', 'path') == 'gone*'
-  with pytest.raises(ValueError, match="path: must be the path of a file or folder"):
-    listing.absolute('', 'path')
+def test_a_link_to_nothing_that_matches_a_pattern_is_said(tmp_path):
+  touch(tmp_path, '1.png')
+  (tmp_path / '2.png').symlink_to(tmp_path / 'gone.png')
+  assert names(str(tmp_path / '*.png')) == (
+    ['1.png'], ['skipped: 1 link (such as 2.png) to nothing'])
 
 
 def test_errors_name_the_path(tmp_path):
   with pytest.raises(UserError, match=f'there is no {tmp_path}/phots; did you mean'):
     touch(tmp_path, 'photos/1.png')
     names(str(tmp_path / 'phots'))
-  with pytest.raises(UserError, match=r'nothing matches .*gone'):
+  with pytest.raises(UserError, match=r'no file matches .*gone'):
     names(str(tmp_path / 'gone*'))
   os.mkfifo(tmp_path / 'pipe')
   with pytest.raises(UserError, match='is a pipe or device'):

@@ -130,9 +130,9 @@ def test_files_that_are_not_there(write, context, tmp_path):
   write(small(), 'housing.csv')
   table = partial(Table, label='y', task='regression')
   text = message(table(str(tmp_path / 'housing.cvs')), context)
-  assert text == ": there is no such file; did you mean 'housing.csv'?"
+  assert text.endswith("housing.cvs; did you mean 'housing.csv'?")
   assert 'is a folder' in message(table(str(tmp_path)), context)
-  assert 'there is no folder' in message(table(str(tmp_path / 'x' / 'y.csv')), context)
+  assert 'x/y.csv' in message(table(str(tmp_path / 'x' / 'y.csv')), context)
 
 
 @pytest.mark.parametrize('data, problem', [

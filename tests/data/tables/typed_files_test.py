@@ -141,7 +141,7 @@ def test_files_with_the_same_columns_are_one_table(tmp_path):
   (tmp_path / '2.csv').write_text('y;b;a\n0;x;3,5\n1;w;4\n')
   as_json(tmp_path, [{'b': 'v', 'a': 5, 'y': 0}], '3.jsonl')
   as_parquet(tmp_path, {'y': [1], 'a': [6.5], 'b': ['x']}, '4.parquet')
-  paths = table_files.found(str(tmp_path / '*'))
+  paths = table_files.found(str(tmp_path / '*'), None)
   assert [p.name for p in paths] == ['1.csv', '2.csv', '3.jsonl', '4.parquet']
   file = read(*paths)
   assert file.frame['a'].tolist() == [1, 2, 3.5, 4, 5, 6.5]
@@ -178,11 +178,30 @@ def test_files_that_do_not_fit_together(tmp_path, second, problem):
 def test_paths_of_files(tmp_path):
   (tmp_path / '1.csv').write_text('a,y\n1,2\n')
   with pytest.raises(UserError, match=r'no file matches .*\*\.txt'):
-    table_files.found(str(tmp_path / '*.txt'))
+    table_files.found(str(tmp_path / '*.txt'), None)
   with pytest.raises(UserError, match=r'1\.csv is given twice'):
-    table_files.found((str(tmp_path / '*.csv'), str(tmp_path / '1.csv')))
+    table_files.found((str(tmp_path / '*.csv'), str(tmp_path / '1.csv')), None)
   (tmp_path / 'a[1].csv').write_text('a,y\n1,2\n')
-  assert table_files.found(str(tmp_path / 'a[1].csv')) == (tmp_path / 'a[1].csv',)
+  path = str(tmp_path / 'a[1].csv')
+  assert table_files.found(path, None) == (tmp_path / 'a[1].csv',)
+  (tmp_path / 'b').mkdir()
+  with pytest.raises(UserError, match=r'no file matches .*/b\*, only folders'):
+    table_files.found(str(tmp_path / 'b*'), None)
+
+
+def test_a_relative_path_is_also_looked_up_under_data_dir(tmp_path, monkeypatch):
+  (tmp_path / 'there').mkdir()
+  (tmp_path / 'here').mkdir()
+  monkeypatch.chdir(tmp_path / 'here')
+  for name in ('a', 'b'):
+    (tmp_path / 'there' / f'{name}.csv').write_text(
+      'a,y\n' + ''.join(f'{i}{ord(name)},{i}\n' for i in range(40)))
+  context = printing(tmp_path)
+  context.data_dir = str(tmp_path / 'there')
+  for path, rows in (('a.csv', 32), ('*.csv', 64), (('a.csv', 'b.csv'), 64)):
+    table = Table(path, 'y', task='regression', duplicates='keep')
+    assert table.path == path
+    assert table.open(context).length == rows
 
 
 def test_a_table_of_another_format_is_cleaned_as_the_first(tmp_path):
