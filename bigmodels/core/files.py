@@ -255,6 +255,19 @@ def read_text(path: pathlib.Path, name: str = '') -> str:
     raise UserError(f'{start}{reason(error)}') from error
   if len(data) > _MOST_BYTES:
     raise UserError(f'{start}it has more than {_MOST_BYTES:,} bytes')
+  return text_of(data, start)
+
+
+def text_of(data: bytes, start: str = '') -> str:
+  """The text of UTF-8 data, without a byte order mark.
+
+  Args:
+    data: the content of a file.
+    start: start of the error, such as 'a.txt: '.
+
+  Raises:
+    UserError: see `read_text`.
+  """
   if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
     raise UserError(f'{start}it is UTF-16 or UTF-32; save it as UTF-8')
   try:

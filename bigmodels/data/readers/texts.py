@@ -13,7 +13,7 @@ from bigmodels.data.readers import tables
 from bigmodels.data.readers.paths import of_suffix
 from bigmodels.data.readers.reader import Chunk, Examples
 from bigmodels.data.sources import Columns
-from bigmodels.data.tables import text_columns
+from bigmodels.data.tables import compressed, text_columns
 from bigmodels.data.tables.csv_dialects import Reading
 
 _TEXTS = 2**13  # of a chunk
@@ -21,7 +21,8 @@ _TEXTS = 2**13  # of a chunk
 
 @dataclasses.dataclass(frozen=True)
 class TextReader:
-  """Reads new texts: the lines of `.txt` files, or a column of tables.
+  """Reads new texts: the lines of `.txt` files, or a column of tables, all of which may
+  be compressed.
 
   A text that is empty has no prediction.
 
@@ -97,14 +98,13 @@ class TextReader:
 
   def _read(self, path: pathlib.Path, labels: bool) -> tuple[list[str], list[str]]:
     """The texts of a file, and their labels."""
-    if path.suffix.lower() == '.txt':
-      if labels:
-        raise UserError(f'{path}: has no labels; must be a table with the columns '
-                        f'{self.text} and {self.label}')
-      text = files.read_text(path)
-      return text.removesuffix('\n').split('\n') if text else [], []
+    if _inner_suffix(path) == '.txt' and labels:
+      raise UserError(f'{path}: has no labels; must be a table with the columns '
+                      f'{self.text} and {self.label}')
     names = [self.text, *([self.label] if labels else [])]
     try:
+      if _inner_suffix(path) == '.txt':
+        return _lines(compressed.read(path)), []
       found = text_columns.read(path, names, self.reading)
     except UserError as error:
       raise UserError(f'{path}: {error}') from None
@@ -117,3 +117,17 @@ class TextReader:
           f'{path}: line {found.line(row)}: the label {label!r} is not one of '
           f'{listed(self.classes)}{nearest(label, self.classes)}')
     return found.columns[self.text], given
+
+
+def _inner_suffix(path: pathlib.Path) -> str:
+  """The suffix of a file, without that of its compression."""
+  if path.suffix.lower() in compressed.SUFFIXES:
+    path = path.with_suffix('')
+  return path.suffix.lower()
+
+
+def _lines(data: bytes) -> list[str]:
+  """The lines of a text file, which end in LF or CRLF."""
+  text = files.text_of(data)
+  lines = text.removesuffix('\n').split('\n') if text else []
+  return [line.removesuffix('\r') for line in lines]

@@ -1,9 +1,12 @@
 """Tests of bigmodels.data.readers.texts: texts of files and in memory."""
 
+import dataclasses
+import gzip
 import pathlib
 import re
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from bigmodels import data
@@ -60,6 +63,22 @@ def test_lines_of_a_text_file_and_empty_ones(reviews, tmp_path):
                                 expected['inputs'][:2])
 
 
+@pytest.mark.parametrize('name, packed', [
+  ('new.txt', bytes), ('new.TXT.gz', gzip.compress),
+  ('new.txt.zst', lambda data: pa.compress(data, 'zstd', asbytes=True))])
+def test_text_files_of_any_system_and_compressed(reviews, tmp_path, name, packed):
+  source, expected, context, _ = reviews
+  content = '\ufeffa good film\r\na bad film\r\n"good" good\r\n'.encode()
+  (tmp_path / 'new').mkdir()
+  (tmp_path / 'new' / name).write_bytes(packed(content))
+  seen, reader = [], source.reader(context)
+  found = read(dataclasses.replace(
+    reader, tokens=lambda texts: seen.extend(texts) or reader.tokens(texts)),
+    tmp_path / 'new')  # the folder
+  assert seen == ['a good film', 'a bad film', '"good" good'] and not found.faults
+  np.testing.assert_array_equal(found.columns['inputs'][:2], expected['inputs'][:2])
+
+
 def test_longer_texts_are_said(reviews, tmp_path):
   source, _, context, said = reviews
   (tmp_path / 'new.txt').write_text('a a a a a a a\n')
@@ -84,7 +103,10 @@ def test_it_begins_where_it_is_told(reviews, tmp_path, monkeypatch):
   ('a.csv', 'text,label\nx\n', False, 'line 2 has 1 values, the header has 2'),
   ('a.txt', 'x\n', True, 'has no labels; must be a table with the columns'),
   ('a.txt', '', False, 'there is no text in it'),
-  ('a.txt', b'\xff\xfe\0', False, 'it is UTF-16')])
+  ('a.txt', b'\xff\xfe\0', False, 'it is UTF-16'),
+  ('a.txt', b'x\n\xff', False, 'line 2: byte 0xff is not UTF-8'),
+  ('a.txt.gz', gzip.compress(b'x' * 99)[:20], False, 'its gzip data is cut'),
+  ('a.txt.gz', gzip.compress(b'x'), True, 'has no labels; must be a table')])
 def test_files_that_do_not_fit(reviews, tmp_path, name, content, labels, words):
   source, _, context, _ = reviews
   path = tmp_path / name
