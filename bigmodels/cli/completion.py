@@ -1,10 +1,9 @@
 """Completion of command lines by bash and zsh: `run.py --completion=bash`.
 
-The shell asks `run.py --complete LINE`, which answers from the text of files, without
-JAX.
+The command of an installation, `bigmodels`, is completed in the same way. The shell
+asks `run.py --complete LINE`, which answers from the text of files, without JAX.
 """
 
-import ast
 import contextlib
 import pathlib
 import re
@@ -12,18 +11,18 @@ import shlex
 import sys
 
 from bigmodels.cli import options
-from bigmodels.core import config_text, experiment_files, files
+from bigmodels.core import config_text, experiment_files, files, paths
 from bigmodels.core.errors import UserError
 
 _SCRIPT = """\
-# To install: eval "$(python run.py --completion=SHELL)"
+# To install: eval "$(COMMAND --completion=SHELL)"
 _bigmodels() {
-  case $COMP_LINE in *run.py*) ;; *) return ;; esac
+  case $COMP_LINE in *run.py*|*bigmodels\\ *) ;; *) return ;; esac
   local IFS=$'\\n'
   COMPREPLY=($(PROGRAM --complete "${COMP_LINE:0:$COMP_POINT}" 2>/dev/null))
   case ${COMPREPLY[0]} in *=|*.) compopt -o nospace 2>/dev/null ;; esac
 }
-complete -o default -F _bigmodels python python3 run.py ./run.py
+complete -o default -F _bigmodels python python3 run.py ./run.py bigmodels
 """
 
 
@@ -33,14 +32,13 @@ def script(shell: str) -> str:
   Args:
     shell: 'bash' or 'zsh'.
   """
-  program = f'{shlex.quote(sys.executable)} {shlex.quote(str(_run_py()))}'
-  text = _SCRIPT.replace('PROGRAM', program).replace('SHELL', shell)
+  program = ['-c', 'from bigmodels.cli.startup import main; main()'] if (
+    paths.CHECKOUT is None) else [str(paths.CHECKOUT / 'run.py')]
+  command = 'bigmodels' if paths.CHECKOUT is None else 'python run.py'
+  text = _SCRIPT.replace('COMMAND', command).replace('SHELL', shell).replace(
+    'PROGRAM', shlex.join([sys.executable, *program]))
   zsh = 'autoload -U bashcompinit && bashcompinit\n'
   return text if shell == 'bash' else zsh + text
-
-
-def _run_py() -> pathlib.Path:
-  return pathlib.Path(__file__).resolve().parents[2] / 'run.py'
 
 
 def answers(line: str) -> list[str]:
@@ -93,14 +91,5 @@ def _paths(given: dict[str, str]) -> list[str]:
     values = config_text.read(files.read_text(pathlib.Path(text))) if text else {}
     if values:
       return [path.removeprefix('knob.') for path in values if path != 'experiment']
-  path = experiment_files.files().get(experiment, pathlib.Path(experiment))
-  knobs = [knob.name for knob in experiment_files.describe(path).knobs]
-  return knobs + _fields()
-
-
-def _fields() -> list[str]:
-  """The fields of `Experiment`, from its text."""
-  path = pathlib.Path(__file__).resolve().parents[1] / 'config' / 'experiment.py'
-  record = next(node for node in ast.parse(path.read_bytes()).body
-                if isinstance(node, ast.ClassDef) and node.name == 'Experiment')
-  return [node.target.id for node in record.body if isinstance(node, ast.AnnAssign)]
+  described = experiment_files.describe(experiment_files.named(experiment))
+  return [*(knob.name for knob in described.knobs), *experiment_files.fields()]

@@ -9,6 +9,7 @@ import ast
 import contextlib
 import itertools
 import math
+import os
 import pathlib
 import re
 import sys
@@ -232,29 +233,15 @@ def _given(flag: str, argv: list[str]) -> str | None:
 
 def _settable(argv: list[str]) -> set[str]:
   """What --config.NAME may name, as far as files show it: fields, and knobs."""
-  root, experiment = pathlib.Path(__file__).resolve().parents[2], _given(
-    'experiment', argv)
-  found = _names_in(root / 'bigmodels/config/experiment.py', 'Experiment')
-  if experiment:
-    return found | _names_in(pathlib.Path(experiment) if experiment.endswith('.py')
-                             else root / 'experiments' / f'{experiment}.py', 'config')
-  config = pathlib.Path(_given('workdir', argv) or '') / 'config.txt'
+  found, experiment = {*experiment_files.fields()}, _given('experiment', argv) or ''
+  if experiment and not experiment.endswith('.txt'):
+    described = experiment_files.describe(experiment_files.named(experiment))
+    return found | {knob.name for knob in described.knobs}
+  config = experiment or os.path.join(_given('workdir', argv) or '', 'config.txt')
   with contextlib.suppress(OSError, ValueError):
-    found |= {*re.findall(r'^knob\.(\w+) =', config.read_text(), re.MULTILINE)}
+    found |= {*re.findall(r'^knob\.(\w+) =', pathlib.Path(config).read_text(),
+                          re.MULTILINE)}
   return found
-
-
-def _names_in(path: pathlib.Path, name: str) -> set[str]:
-  """The arguments of a function of a file, or the fields of a class."""
-  try:
-    body = ast.parse(path.read_bytes()).body
-  except (OSError, SyntaxError, ValueError):
-    return set()
-  node = next((n for n in body if getattr(n, 'name', None) == name), None)
-  if isinstance(node, ast.FunctionDef):
-    return {a.arg for a in (*node.args.args, *node.args.kwonlyargs)}
-  return {field.target.id for field in getattr(node, 'body', ())
-          if isinstance(field, ast.AnnAssign)}
 
 
 def _unknown(name: str, legal: list[str], argv: list[str]) -> UserError:

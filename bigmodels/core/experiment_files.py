@@ -58,6 +58,11 @@ def summaries() -> dict[str, str]:
   return {name: describe(path).summary for name, path in files().items()}
 
 
+def named(experiment: str) -> pathlib.Path:
+  """The path of an experiment: of a name in `experiments/`, else the path given."""
+  return files().get(experiment, pathlib.Path(experiment))
+
+
 def describe(path: pathlib.Path) -> Described:
   """Reads an experiment; its code is not executed."""
   try:
@@ -82,6 +87,15 @@ def _knobs(config: ast.FunctionDef) -> tuple[Knob, ...]:
          ast.unparse(default) if default else '', texts.get(a.arg, ''))
     for a, default in zip([*positional, *given.kwonlyargs],
                           [*defaults, *given.kw_defaults], strict=True))
+
+
+def fields() -> tuple[str, ...]:
+  """The names of the fields of `Experiment`, from the text of its file."""
+  tree = ast.parse((_PACKAGE / 'config' / 'experiment.py').read_bytes())
+  record = next(node for node in tree.body
+                if isinstance(node, ast.ClassDef) and node.name == 'Experiment')
+  return tuple(node.target.id for node in record.body
+               if isinstance(node, ast.AnnAssign))
 
 
 def arguments_of(docstring: str) -> dict[str, str]:

@@ -1,11 +1,13 @@
 """Completion: the answers, and what a shell makes of them."""
 
+import pathlib
 import shutil
 import subprocess
 
 import pytest
 
 from bigmodels.cli import completion
+from bigmodels.core import paths
 from tests.logs.runs import make
 
 
@@ -44,3 +46,16 @@ def test_in_a_shell(shell):
      '_bigmodels\necho "${COMPREPLY[@]}"\nCOMP_LINE="python x" _bigmodels'],
     capture_output=True, text=True, check=True)
   assert done.stdout == 'digits_cnn digits_dcgan\n'
+
+
+def test_the_command_of_an_installation(monkeypatch):
+  monkeypatch.setattr(paths, 'CHECKOUT', None)
+  text = completion.script('bash')
+  assert text.startswith('# To install: eval "$(bigmodels --completion=bash)"')
+  line = '/opt/bin/bigmodels --mode=pr'
+  done = subprocess.run(
+    ['bash', '-c', f'{text}\nCOMP_LINE="{line}" COMP_POINT={len(line)}\n'
+     '_bigmodels\necho "${COMPREPLY[@]}"\ncomplete -p bigmodels'],
+    capture_output=True, text=True, check=True,
+    cwd=pathlib.Path(completion.__file__).parents[2])
+  assert done.stdout.splitlines()[0] == 'predict print'

@@ -97,6 +97,7 @@ def test_a_file_that_is_no_text_of_python_is_named(tmp_path):
    '--model.dropout: no such flag; --config.model.dropout sets it in'),
   (['--seed=3'], '--seed: no such flag; --config.seed sets it in the experiment'),
   (['--workdir=RUN', '--width=3'], '--width: no such flag; --config.width sets it'),
+  (['--experiment=RUN/config.txt', '--width=3'], '--width: no such flag; --config.wi'),
   (['--experiment=digits_cnn', '--wide=3'], '--wide: no such flag'),
   (['--smoke'], r'--smoke: no such flag; did you mean --mode=smoke\?')])
 def test_an_unknown_flag_that_a_config_has_is_suggested(arguments, message, tmp_path):

@@ -1,10 +1,12 @@
 """What the files of experiments say, read without executing them."""
 
+import dataclasses
 import inspect
 
 import pytest
 
 from bigmodels.config import resolving
+from bigmodels.config.experiment import Experiment
 from bigmodels.core import experiment_files
 
 
@@ -17,6 +19,11 @@ def test_knobs_are_the_arguments_of_config(name):
   for knob, parameter in zip(found.knobs, parameters.values(), strict=True):
     assert eval(knob.default) == parameter.default
   assert found.needs and len(found.needs) < 80
+
+
+def test_fields_are_those_of_the_record():
+  names = [field.name for field in dataclasses.fields(Experiment)]
+  assert [*experiment_files.fields()] == names
 
 
 def test_a_file_of_ones_own(tmp_path):
