@@ -17,6 +17,12 @@ def of_hash(sha256: Any) -> str:
   return sha256.hexdigest()[:_DIGITS]
 
 
+def is_intact(record: Any) -> bool:
+  """Whether a JSON value is a record whose `digest` is `of_json` of its other items."""
+  return isinstance(record, dict) and record.get('digest') == of_json(
+    {name: value for name, value in record.items() if name != 'digest'})
+
+
 def of_json(value: Any) -> str:
   """As `of_bytes`, of a JSON value; the order of keys does not matter."""
   read = json.loads(json.dumps(value))  # keys as text, tuples as lists

@@ -148,8 +148,7 @@ def _text(path: pathlib.Path) -> str:
 
 def _result(path: pathlib.Path) -> dict[str, Any]:
   result = json.loads(_text(path))
-  if not isinstance(result, dict) or result.get('digest') != digests.of_json(
-    {name: value for name, value in result.items() if name != 'digest'}):
+  if not digests.is_intact(result):
     raise ValueError('is not as a run wrote it')
   return result
 

@@ -105,8 +105,7 @@ def read_result(workdir: Workdir, say: Callable[[str], None]) -> dict[str, Any] 
     return None
   with contextlib.suppress(UserError):
     result = workdir.read_json(workdir.result)
-    if isinstance(result, dict) and result.get('digest') == digests.of_json(
-      {name: value for name, value in result.items() if name != 'digest'}):
+    if digests.is_intact(result):
       return result
   say(f'{workdir.result} is not as a run wrote it, and is not used')
   return None

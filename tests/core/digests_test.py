@@ -31,3 +31,11 @@ def test_digests_tell_values_apart():
 
 def test_a_tuple_and_a_key_that_is_a_number_are_what_json_makes_of_them():
   assert digests.of_json((1, {2: 3})) == digests.of_json([1, {'2': 3}])
+
+
+def test_a_record_with_its_digest_is_intact():
+  record = {'a': 1, 'b': [2.5, None]}
+  sealed = {**record, 'digest': digests.of_json(record)}
+  assert digests.is_intact(dict(reversed(sealed.items())))
+  for other in ({**sealed, 'a': 2}, record, {**sealed, 'c': 1}, [sealed], None):
+    assert not digests.is_intact(other)

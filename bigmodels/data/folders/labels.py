@@ -45,6 +45,11 @@ def canonical(name: str) -> str:
   return _ALIASES.get(name.strip().lower(), name.strip())
 
 
+def normalized(name: str) -> str:
+  """Returns a name with composed accents (NFC); macOS writes decomposed ones."""
+  return unicodedata.normalize('NFC', name)
+
+
 # --- folders --------------------------------------------------------------------
 
 
@@ -63,7 +68,7 @@ def of_folders(found: listing.Found, what: str, *, labelled: bool) -> Labelled:
     UserError: if a class has no file, there are fewer than two, or outer folders are
       partly splits.
   """
-  given = {root: _are_splits(names, what) for root, names in found.folders.items()}
+  given = {root: _are_splits(names) for root, names in found.folders.items()}
   if len({*given.values()}) > 1:
     raise UserError('paths: some have folders such as train and test, others not; give '
                     'folders of one kind')
@@ -94,21 +99,16 @@ def of_folders(found: listing.Found, what: str, *, labelled: bool) -> Labelled:
     lines += [f'the folder {name} is the split {canonical(name)}' for name in renamed]
   labels, classes = None, None
   if labelled:
-    texts = [_normal(parts[in_splits]) for _, parts in kept]
+    texts = [normalized(parts[in_splits]) for _, parts in kept]
     classes = tuple(sorted({*texts}))
     _check_folders(found, classes, what, in_splits)
     number = {name: index for index, name in enumerate(classes)}
     labels = np.array([number[text] for text in texts], np.int32)
-  return Labelled([file.path for file, _ in kept], _names(found, kept), labels, classes,
+  return Labelled([file.path for file, _ in kept], _names(kept), labels, classes,
                   splits, 'folders', lines)
 
 
-def _normal(name: str) -> str:
-  """A name whose accents are written in one way: macOS writes them in another."""
-  return unicodedata.normalize('NFC', name)
-
-
-def _are_splits(folders: Sequence[str], what: str) -> bool:
+def _are_splits(folders: Sequence[str]) -> bool:
   """Whether the outer folders are splits."""
   outer = [name for name in folders if '/' not in name]
   named = [name for name in outer if name.lower() in _ALIASES]
@@ -130,7 +130,7 @@ def _are_splits(folders: Sequence[str], what: str) -> bool:
 def _check_folders(found: listing.Found, classes: tuple[str, ...], what: str,
                    in_splits: bool) -> None:
   depth = int(in_splits)
-  named = {_normal(name.split('/')[-1]) for names in found.folders.values()
+  named = {normalized(name.split('/')[-1]) for names in found.folders.values()
            for name in names if name.count('/') == depth}
   empty = sorted(named - {*classes})
   if empty:
@@ -143,8 +143,7 @@ def _check_folders(found: listing.Found, classes: tuple[str, ...], what: str,
                     'more folders, as in CLASS/NAME')
 
 
-def _names(found: listing.Found, kept: Sequence[tuple[listing.File, list[str]]]
-           ) -> list[str]:
+def _names(kept: Sequence[tuple[listing.File, list[str]]]) -> list[str]:
   """Names for lines; from two paths they may be the same, and are then whole paths."""
   names = ['/'.join(parts) for _, parts in kept]
   if len({*names}) == len(names):
@@ -225,12 +224,12 @@ def _of_csv(path, what, folder, file, label, split, numbers, least) -> Labelled:
   if label and numbers:
     labels = np.array([_number(row[2], label, row[4]) for row in rows], np.float32)
   elif label:
-    classes = _sorted({_normal(row[2]) for row in rows})
+    classes = _sorted({normalized(row[2]) for row in rows})
     if len(classes) < least:
       raise UserError(f'the column {label!r} has one class, {classes[0]!r}; '
                       'classification needs two or more')
     number = {name: index for index, name in enumerate(classes)}
-    labels = np.array([number[_normal(row[2])] for row in rows], np.int32)
+    labels = np.array([number[normalized(row[2])] for row in rows], np.int32)
   return Labelled(
     [row[0] for row in rows], [row[1] for row in rows], labels, classes,
     [canonical(row[3]) for row in rows] if split else None,

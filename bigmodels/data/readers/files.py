@@ -2,7 +2,6 @@
 
 import dataclasses
 import pathlib
-import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from bigmodels.core.errors import UserError, listed, nearest
 from bigmodels.data.folders import decoding, labels, listing
+from bigmodels.data.folders.labels import normalized
 from bigmodels.data.readers.reader import Chunk, Examples
 from bigmodels.data.sources import Columns
 
@@ -95,7 +95,7 @@ class FileReader:
     if self.classes is None:
       raise UserError('labels that are numbers must be in a CSV file of the columns '
                       f'{self.file_column} and {self.label_column}')
-    index = {_normal(name): number for number, name in enumerate(self.classes)}
+    index = {normalized(name): number for number, name in enumerate(self.classes)}
     return names, np.array([
       self._class(file, index, inside=file.root in found.folders)
       for file in found.files], np.int32)
@@ -130,13 +130,8 @@ class FileReader:
     """
     folders = pathlib.Path(file.name if inside else file.path).parts[:-1]
     for folder in reversed(folders if inside else folders[-1:]):
-      if _normal(folder) in index:
-        return index[_normal(folder)]
+      if normalized(folder) in index:
+        return index[normalized(folder)]
     where = folders[-1] if folders else ''
     raise UserError(f'{file.path}: no folder around it has the name of a class: '
                     f'{listed(self.classes)}{nearest(where, self.classes)}')
-
-
-def _normal(name: str) -> str:
-  """A name whose accents are written in one way: macOS writes them in another."""
-  return unicodedata.normalize('NFC', name)
