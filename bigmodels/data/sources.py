@@ -21,6 +21,13 @@ from bigmodels.data.origins import Origin
 
 Columns = dict[str, np.ndarray]
 
+# The splits of data that is divided at random, and their fractions of it.
+FRACTIONS = {'train': 0.8, 'validation': 0.1, 'test': 0.1}
+# Names of splits, and other names for them in data.
+SPLIT_NAMES = {'train': 'train', 'training': 'train',
+               'validation': 'validation', 'valid': 'validation', 'val': 'validation',
+               'dev': 'validation', 'test': 'test', 'testing': 'test'}
+
 
 class Dataset(NamedTuple):
   """One opened split, with random access.
@@ -242,6 +249,36 @@ def intact(columns: Columns) -> np.ndarray:
   return np.arange(length_of(columns)) if corrupt is None else np.flatnonzero(~corrupt)
 
 
+def canonical(name: str) -> str:
+  """Returns the name of a split: `validation` for `val`, `valid` or `dev`, ..."""
+  return SPLIT_NAMES.get(name.strip().lower(), name.strip())
+
+
+def renamed_splits(names: Sequence[str], what: str) -> list[str]:
+  """Returns lines about the names that `canonical` changes.
+
+  Args:
+    names: as they are in the data.
+    what: what has these names, such as 'the folder'.
+  """
+  return [f'{what} {name} is the split {canonical(name)}'
+          for name in sorted({*names}) if name != canonical(name)]
+
+
+def check_fractions(splits: Mapping[str, float]) -> None:
+  """Refuses fractions of splits that are not positive, or do not add up to 1.
+
+  Raises:
+    UserError: naming them.
+  """
+  for name, each in splits.items():
+    if not isinstance(each, int | float) or not 0 < each <= 1:
+      raise UserError(f'splits: the fraction of {name!r} must be > 0 and <= 1, got '
+                      f'{each!r}')
+  if not np.isclose(total := sum(splits.values()), 1.0):
+    raise UserError(f'splits: the fractions must add up to 1, got {total:g}')
+
+
 def held_out(length: int, split: str, splits: Mapping[str, float],
              groups: np.ndarray | None = None, classes: np.ndarray | None = None
              ) -> np.ndarray:
@@ -261,16 +298,15 @@ def held_out(length: int, split: str, splits: Mapping[str, float],
       its fraction of each class, up to one row or group. None: not stratified.
 
   Raises:
-    UserError: if there is no such split, it has no rows, or the fractions do not add
-      up to 1.
+    UserError: if there is no such split, it has no rows, or for fractions that
+      `check_fractions` refuses.
   """
   if split not in splits:
     raise UserError(f'no split {split!r}{nearest(split, splits)}')
+  check_fractions(splits)
   # A bit generator's raw stream is stable across NumPy releases; shuffles are not.
   order = np.argsort(np.random.Philox(key=length).random_raw(length), kind='stable')
   names, cuts = list(splits), np.cumsum([0.0, *splits.values()])
-  if not np.isclose(cuts[-1], 1.0):
-    raise UserError(f'splits: the fractions add up to {cuts[-1]:g}, not 1')
   edges = np.round(cuts * length).astype(int)
   index = names.index(split)
   if groups is None and classes is None:

@@ -7,9 +7,12 @@ from bigmodels.core.errors import UserError
 from bigmodels.data.sources import (
   DataContext,
   Dataset,
+  canonical,
+  check_fractions,
   held_out,
   in_memory,
   intact,
+  renamed_splits,
   zeros,
 )
 
@@ -47,10 +50,30 @@ def test_held_out_rows_are_known():
 def test_held_out_refuses():
   with pytest.raises(UserError, match="no split 'tset'; did you mean 'test'"):
     held_out(10, 'tset', {'train': 0.8, 'test': 0.2})
-  with pytest.raises(UserError, match=r'add up to 0\.9, not 1'):
-    held_out(10, 'test', {'train': 0.8, 'test': 0.1})
   with pytest.raises(UserError, match="'test' of 2 rows is empty"):
     held_out(2, 'test', {'train': 0.9, 'test': 0.1})
+
+
+@pytest.mark.parametrize(('splits', 'said'), [
+  ({'train': 0.8, 'test': 0.1}, 'the fractions must add up to 1, got 0.9'),
+  ({'train': 1.2, 'test': -0.2}, "the fraction of 'train' must be > 0 and <= 1, got 1"),
+  ({'train': 1.0, 'test': 0}, "the fraction of 'test' must be > 0 and <= 1, got 0"),
+  ({'train': 'a'}, "the fraction of 'train' must be > 0 and <= 1, got 'a'"),
+  ({}, 'the fractions must add up to 1, got 0')])
+def test_fractions_that_are_refused(splits, said):
+  with pytest.raises(UserError, match=f'splits: {said}'):
+    check_fractions(splits)
+  if splits:
+    with pytest.raises(UserError, match=f'splits: {said}'):
+      held_out(10, 'train', splits)
+
+
+def test_other_names_of_splits():
+  names = ['val', 'Valid', 'dev', 'train', ' Testing', 'fold 2 ']
+  assert [*map(canonical, names)] == [
+    'validation', 'validation', 'validation', 'train', 'test', 'fold 2']
+  assert renamed_splits(['train', 'val', 'val'], 'the folder') == [
+    'the folder val is the split validation']
 
 
 def test_the_numbers_of_groups_are_only_names():

@@ -14,7 +14,13 @@ from bigmodels.data.folders import decoding, index, labels, listing, splitting
 from bigmodels.data.folders.decoding import Reading
 from bigmodels.data.origins import Origin
 from bigmodels.data.readers.reader import Reader
-from bigmodels.data.sources import DataContext, Dataset, zeros
+from bigmodels.data.sources import (
+  FRACTIONS,
+  DataContext,
+  Dataset,
+  check_fractions,
+  zeros,
+)
 
 TASKS = ('classification', 'regression', None)
 
@@ -69,7 +75,7 @@ class FilesSource:
       raise ValueError(f"duplicates: must be 'refuse' or 'drop', got "
                        f'{self.duplicates!r}')
     if self.splits is not None:
-      splitting.check(self.splits)
+      check_fractions(self.splits)
 
   # What a kind of file defines.
 
@@ -151,7 +157,7 @@ class FilesSource:
     else:
       rows = splitting.select(
         split, self.selected, found.source if found.splits else '',
-        self.splits or splitting.DEFAULT)
+        self.splits or FRACTIONS)
     entry = decoding.entry(reading, self.name, found.paths, known, context.cache_dir
                            ) if self.cache and reading.fixed else None
     examples = decoding.Rows(reading, found.paths, found.names, found.labels, rows,
@@ -211,7 +217,7 @@ class FilesSource:
       self.selected in found.splits):
       length = found.splits.count(self.selected)
     elif self.selected is not None:
-      fractions = self.splits or splitting.DEFAULT
+      fractions = self.splits or FRACTIONS
       if self.selected not in fractions:
         raise UserError(
           f'no split {self.selected!r}{nearest(self.selected, fractions)}')

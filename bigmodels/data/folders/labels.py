@@ -10,12 +10,8 @@ import numpy as np
 
 from bigmodels.core.errors import UserError, listed, nearest, one_line
 from bigmodels.data.folders import listing
+from bigmodels.data.sources import SPLIT_NAMES, canonical, renamed_splits
 from bigmodels.data.tables import csv_dialects
-
-# Names of splits, and other names for them.
-_ALIASES = {'train': 'train', 'training': 'train',
-            'validation': 'validation', 'valid': 'validation', 'val': 'validation',
-            'dev': 'validation', 'test': 'test', 'testing': 'test'}
 
 
 class Labelled(NamedTuple):
@@ -38,11 +34,6 @@ class Labelled(NamedTuple):
   splits: list[str] | None
   source: str
   lines: list[str]
-
-
-def canonical(name: str) -> str:
-  """Returns the name of a split: `validation` for `val`, `valid` or `dev`, ..."""
-  return _ALIASES.get(name.strip().lower(), name.strip())
 
 
 def normalized(name: str) -> str:
@@ -94,9 +85,7 @@ def of_folders(found: listing.Found, what: str, *, labelled: bool) -> Labelled:
       '; labels may also be in a CSV file, which is then the path')
   splits = [canonical(parts[0]) for _, parts in kept] if in_splits else None
   if in_splits:
-    renamed = sorted({parts[0] for _, parts in kept if parts[0] not in
-                      _ALIASES.values()})
-    lines += [f'the folder {name} is the split {canonical(name)}' for name in renamed]
+    lines += renamed_splits([parts[0] for _, parts in kept], 'the folder')
   labels, classes = None, None
   if labelled:
     texts = [normalized(parts[in_splits]) for _, parts in kept]
@@ -111,7 +100,7 @@ def of_folders(found: listing.Found, what: str, *, labelled: bool) -> Labelled:
 def _are_splits(folders: Sequence[str]) -> bool:
   """Whether the outer folders are splits."""
   outer = [name for name in folders if '/' not in name]
-  named = [name for name in outer if name.lower() in _ALIASES]
+  named = [name for name in outer if name.lower() in SPLIT_NAMES]
   others = [name for name in outer if name not in named]
   if 'train' not in map(canonical, named) or (others and len(named) < 2):
     return False
@@ -230,6 +219,8 @@ def _of_csv(path, what, folder, file, label, split, numbers, least) -> Labelled:
                       'classification needs two or more')
     number = {name: index for index, name in enumerate(classes)}
     labels = np.array([number[normalized(row[2])] for row in rows], np.int32)
+  if split:
+    lines += renamed_splits([row[3] for row in rows], f'in the column {split!r},')
   return Labelled(
     [row[0] for row in rows], [row[1] for row in rows], labels, classes,
     [canonical(row[3]) for row in rows] if split else None,

@@ -12,8 +12,8 @@ import numpy as np
 
 from bigmodels.core.errors import UserError, listed, nearest
 from bigmodels.data.folders.listing import counted
+from bigmodels.data.sources import FRACTIONS, check_fractions
 
-DEFAULT = {'train': 0.8, 'validation': 0.1, 'test': 0.1}
 KEYS = 'files of equal content'  # the source that `origins` compares
 # Of two equal files, the one in the later split stays.
 _RANK = {'train': 0, 'validation': 1, 'test': 3}  # others 2
@@ -31,7 +31,8 @@ def assign(digests: np.ndarray, groups: np.ndarray | None, given: Sequence[str] 
     digests: SHA-256 of each file, uint8 `[n, 32]`.
     groups: class of each file, int `[n]`, in which the fractions hold; None for none.
     given: the given split of each file, or None.
-    fractions: split -> fraction; None for `DEFAULT`, and for none if splits are given.
+    fractions: split -> fraction; None for `sources.FRACTIONS`, and for none if splits
+      are given.
     source: where splits are given.
 
   Returns:
@@ -41,9 +42,9 @@ def assign(digests: np.ndarray, groups: np.ndarray | None, given: Sequence[str] 
     UserError: if the fractions are not positive, or do not add up to 1.
   """
   if fractions is not None:
-    check(fractions)
+    check_fractions(fractions)
   if given is None:
-    fractions = fractions or DEFAULT
+    fractions = fractions or FRACTIONS
     rows, lines = np.arange(len(digests)), []
     found = np.empty(len(digests), object)
   else:
@@ -62,20 +63,6 @@ def assign(digests: np.ndarray, groups: np.ndarray | None, given: Sequence[str] 
       'the files are divided')
   return found, [*lines, f'splits: {what}: {"in each class, " * (groups is not None)}'
                  f'by their SHA-256, {parts} (splits= sets the fractions)']
-
-
-def check(fractions: Mapping[str, float]) -> None:
-  """Refuses fractions that are not positive, or do not add up to 1.
-
-  Raises:
-    ValueError: naming them.
-  """
-  for name, each in fractions.items():
-    if not isinstance(each, int | float) or not 0 < each <= 1:
-      raise ValueError(f'splits: the fraction of {name!r} must be above 0 and at most '
-                       f'1, got {each!r}')
-  if not np.isclose(total := sum(fractions.values()), 1.0):
-    raise ValueError(f'splits: the fractions must add up to 1, got {total:g}')
 
 
 def _cut(digests: np.ndarray, groups: np.ndarray | None,

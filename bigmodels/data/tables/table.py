@@ -14,7 +14,7 @@ from bigmodels.data import cleaning
 from bigmodels.data.cleaning import Frame, is_text, missing, rows_of, take
 from bigmodels.data.origins import Origin
 from bigmodels.data.readers.reader import Reader
-from bigmodels.data.sources import DataContext, Dataset, in_memory
+from bigmodels.data.sources import FRACTIONS, DataContext, Dataset, in_memory
 from bigmodels.data.tables import (
   csv_numbers,
   settings,
@@ -27,7 +27,6 @@ from bigmodels.data.tables.table_fit import FEW, WARNING, step_name, step_text
 
 FITTED = 'table '  # prefix of the names of fitted tables in `DataContext.keep`
 FILE = 'file of the table'  # name of the digest of the fitted file
-_SPLITS = {'train': 0.8, 'validation': 0.1, 'test': 0.1}
 _CLEAN = (cleaning.drop_constant, cleaning.fill_missing, cleaning.clip_outliers,
           cleaning.one_hot, cleaning.standardize)
 # Settings that must agree between splits, whatever file each is read from.
@@ -78,7 +77,8 @@ class Table:
       different cases, and new cases equal old ones just as often. Where a file, a
       column or `time` decides the splits, copies in two of them are refused, or dropped
       by 'drop'.
-    splits: name -> fraction, or the name of a column with the split of each row.
+    splits: name -> fraction, or the name of a column with the split of each row, where
+      `val`, `valid` and `dev` name 'validation'.
     stratified: whether each split has its fraction of each class. None: if a random
       split would have no row of some class.
     group: column whose equal values are in one split, such as a patient.
@@ -106,7 +106,8 @@ class Table:
   types: str | Mapping[str, str] = dataclasses.field(default_factory=dict)
   weight: str | None = None
   duplicates: Literal['keep', 'together', 'drop'] | None = None
-  splits: str | Mapping[str, float] = dataclasses.field(default_factory=lambda: _SPLITS)
+  splits: str | Mapping[str, float] = dataclasses.field(
+    default_factory=lambda: FRACTIONS)
   stratified: bool | None = None
   group: str | None = None
   time: str | None = None

@@ -9,10 +9,16 @@ import numpy as np
 from bigmodels.core.errors import UserError, listed, nearest
 from bigmodels.data import cleaning
 from bigmodels.data.cleaning import Frame, is_text, missing
-from bigmodels.data.sources import held_out
+from bigmodels.data.sources import (
+  FRACTIONS,
+  canonical,
+  check_fractions,
+  held_out,
+  renamed_splits,
+)
 
 FEW = 0.05  # of all rows; more equal rows are not taken as copies without evidence
-_USUAL = ('train', 'validation', 'test')
+_USUAL = (*FRACTIONS,)
 
 
 class Rows(NamedTuple):
@@ -64,6 +70,7 @@ def assign(table: Any, rows: Rows) -> Splits:
     raise UserError('test: no row of this file is left, as none has a label or all are '
                     'dropped')
   equal, lines = _equal_rows(table, rows)
+  copies = equal is not None or (table.duplicates != 'keep' and not lines)
   groups, how = equal, []
   if table.group is not None:
     of_group = _complete(table.group, 'group', rows)
@@ -72,7 +79,8 @@ def assign(table: Any, rows: Rows) -> Splits:
     how.append(f'rows with the same {table.group} stay together, in '
                f'{codes.max() + 1:,} groups')
   if isinstance(table.splits, str):
-    found = _by_column(table.splits, rows)
+    found, renamed = _by_column(table.splits, rows)
+    lines += renamed
     how.append(f'by the column {table.splits}')
   elif table.time is not None:
     found, line = _by_time(table, rows)
@@ -87,7 +95,6 @@ def assign(table: Any, rows: Rows) -> Splits:
   line = []
   if equal is not None:
     found, line = _apart(table, equal, found)
-  copies = equal is not None or (table.duplicates != 'keep' and not lines)
   return Splits(found, '; '.join(how), copies, [*lines, *line])
 
 
@@ -104,22 +111,31 @@ def by_fraction(length: int, splits: Mapping[str, float], groups: np.ndarray | N
   return {name: held_out(length, name, splits, groups, classes) for name in splits}
 
 
-def column_names(column: np.ndarray) -> dict[str, np.ndarray]:
-  """Returns the rows of every split that a column `[rows]` of text names."""
-  names = [*dict.fromkeys(column.tolist())]
+def column_names(name: str, column: np.ndarray
+                 ) -> tuple[dict[str, np.ndarray], list[str]]:
+  """Returns the rows of every split that a column names, and lines about the names.
+
+  Args:
+    name: of the column.
+    column: names of splits, or other names for these, `object` `[rows]` of `str`.
+  """
+  written = [*dict.fromkeys(column.tolist())]
+  found = np.array([canonical(value) for value in column.tolist()], object)
+  names = [*dict.fromkeys(map(canonical, written))]
   names.sort(key=lambda n: _USUAL.index(n) if n in _USUAL else len(_USUAL))
-  return {name: np.flatnonzero(column == name) for name in names}
+  return {each: np.flatnonzero(found == each) for each in names}, renamed_splits(
+    written, f'in the column {name!r},')
 
 
 # --- ways to split --------------------------------------------------------------
 
 
-def _by_column(name: str, rows: Rows) -> dict[str, np.ndarray]:
-  found = column_names(_complete(name, 'splits', rows))
+def _by_column(name: str, rows: Rows) -> tuple[dict[str, np.ndarray], list[str]]:
+  found, lines = column_names(name, _complete(name, 'splits', rows))
   if len(found) > 20:
     raise UserError(f'splits: column {name!r} has {len(found):,} different values, '
                     f'which are not names of splits: {listed(found, 3)}')
-  return found
+  return found, lines
 
 
 def _by_fraction(table: Any, rows: Rows, groups: np.ndarray | None
@@ -168,9 +184,8 @@ def _by_time(table: Any, rows: Rows) -> tuple[dict[str, np.ndarray], str]:
   times = _times(table.time, text, rows.where)
   rest = np.flatnonzero(~rows.of_test)
   splits = fractions(table)
+  check_fractions(splits)
   cuts = np.cumsum([0.0, *splits.values()])
-  if not np.isclose(cuts[-1], 1.0):
-    raise UserError(f'splits: the fractions add up to {cuts[-1]:g}, not 1')
   _, moment, sizes = np.unique(times[rest], return_inverse=True, return_counts=True)
   ends = np.cumsum(sizes)
   edges = np.round(cuts * len(rest))

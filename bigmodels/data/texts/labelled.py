@@ -13,12 +13,10 @@ import numpy as np
 from bigmodels.core import files
 from bigmodels.core.errors import UserError
 from bigmodels.data.origins import Origin
-from bigmodels.data.sources import DataContext, held_out
+from bigmodels.data.sources import FRACTIONS, DataContext, held_out
 from bigmodels.data.tables import table_files, table_splits, text_columns
 from bigmodels.data.tables.csv_dialects import Reading
 from bigmodels.data.texts.reading import check_split
-
-_SPLITS = {'train': 0.8, 'validation': 0.1, 'test': 0.1}
 
 
 class Labelled(NamedTuple):
@@ -55,8 +53,8 @@ class LabelledTexts:
     names: split -> name of its file.
     text: name of the text column.
     label: name of the label column.
-    splits: name -> fraction, or the name of a column with the split of each text; not
-      used with `names`.
+    splits: name -> fraction, or the name of a column with the split of each text, where
+      `val`, `valid` and `dev` name 'validation'; not used with `names`.
     duplicates: equal texts: 'keep' splits them like others, 'drop' keeps the first.
       None keeps them in one split, and refuses those that a column puts into two.
     delimiter: delimiter of CSV; this and the next are inferred if they are None.
@@ -69,7 +67,8 @@ class LabelledTexts:
   names: Mapping[str, str] | None = None
   text: str = 'text'
   label: str = 'label'
-  splits: str | Mapping[str, float] = dataclasses.field(default_factory=lambda: _SPLITS)
+  splits: str | Mapping[str, float] = dataclasses.field(
+    default_factory=lambda: FRACTIONS)
   duplicates: Literal['keep', 'drop'] | None = None
   delimiter: str | None = None
   encoding: str | None = None
@@ -149,11 +148,12 @@ class LabelledTexts:
         row = int(kept[np.argmax(column == '')])
         raise UserError(f'splits: column {self.splits!r} has no value in '
                         f'{whole.place(row)}')
-      found = {n: kept[part] for n, part in table_splits.column_names(column).items()}
+      parts, renamed = table_splits.column_names(self.splits, column)
+      found = {name: kept[part] for name, part in parts.items()}
       if equal and self.duplicates is None:
         _refuse_shared(found, groups)
         note = ''
-      return found, f'by the column {self.splits}{note}'
+      return found, '; '.join([f'by the column {self.splits}{note}', *renamed])
     apart = groups[kept] if self.duplicates is None and equal else None
     found = {name: kept[held_out(len(kept), name, self.splits, apart, labels[kept])]
              for name in self.splits}

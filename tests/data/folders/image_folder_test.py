@@ -353,12 +353,16 @@ def test_labels_of_new_images(tmp_path, photos):
   ({'channels': 4}, 'channels: must be 1 or 3, got 4'),
   ({'task': 'classify'}, "task: no task 'classify'; did you mean 'classification'"),
   ({'duplicates': 'keep'}, "duplicates: must be 'refuse' or 'drop', got 'keep'"),
-  ({'splits': {'train': 0.5}}, 'splits: the fractions must add up to 1, got 0.5'),
   ({'path': ''}, 'path: must be the path of a file or folder'),
   ({'path': ()}, 'path: must be at least one path, got none')])
 def test_settings_that_are_refused(options, said):
   with pytest.raises(ValueError, match=said):
     data.ImageFolder(**{'path': 'photos', **options})
+
+
+def test_fractions_are_refused_before_files_are_read():
+  with pytest.raises(UserError, match=r'the fractions must add up to 1, got 0\.5$'):
+    data.ImageFolder('photos', splits={'train': 0.5})
 
 
 @pytest.mark.parametrize(('options', 'said'), [

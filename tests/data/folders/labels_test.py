@@ -115,7 +115,9 @@ def test_a_csv_of_numbers_and_splits(tmp_path):
   assert found.classes is None and found.splits == ['train', 'validation']
   assert found.lines == [
     "labels.csv: delimiter ';' (delimiter= sets it)",
-    "splits are those of the column 'split' (split_column='' ignores it)"]
+    "splits are those of the column 'split' (split_column='' ignores it)",
+    "in the column 'split', Training is the split train",
+    "in the column 'split', val is the split validation"]
   assert csv(tmp_path, 'file,label,split\n1.png,a,x\nsub/2.png,b,y\n', split='',
              ).splits is None
 

@@ -66,16 +66,6 @@ def test_given_splits_are_kept_and_train_is_divided_if_asked():
     'SHA-256, 0.889 train, 0.111 validation (splits= sets the fractions)')
 
 
-@pytest.mark.parametrize(('splits', 'said'), [
-  ({'train': 0.8, 'test': 0.1}, 'the fractions must add up to 1, got 0.9'),
-  ({'train': 1.2, 'test': -0.2}, "the fraction of 'train' must be above 0 and at most"),
-  ({'train': 'a'}, "the fraction of 'train' must be above 0"),
-  ({}, 'the fractions must add up to 1, got 0')])
-def test_fractions_that_are_refused(splits, said):
-  with pytest.raises(ValueError, match=f'splits: {said}'):
-    splitting.check(splits)
-
-
 # --- equal files ----------------------------------------------------------------
 
 

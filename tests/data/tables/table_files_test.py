@@ -176,7 +176,7 @@ def test_splits_must_be_there(write, context):
   unnamed = dataclasses.replace(table, splits={'all': 1.0}, selected='all')
   assert "none is called 'train'" in message(unnamed, context)
   short = dataclasses.replace(table, splits={'train': 0.5, 'test': 0.4})
-  assert 'add up to 0.9' in message(short, context)
+  assert 'must add up to 1, got 0.9' in message(short, context)
 
 
 @pytest.mark.parametrize('values, threshold, problem', [

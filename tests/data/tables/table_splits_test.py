@@ -147,6 +147,15 @@ def test_a_column_names_the_splits(write, context):
     'split: train 150, validation 20, test 30 rows; by the column set')
 
 
+def test_other_names_of_splits_in_a_column(write, context):
+  names = ['Train'] * 150 + ['test'] * 30 + ['val'] * 15 + ['dev'] * 5
+  found = ids_of(TABLE(write(rows(set=names)), splits='set', id='n'), context)
+  assert {n: len(ids['n']) for n, ids in found.items()} == {
+    'train': 150, 'validation': 20, 'test': 30}
+  for name, split in (('Train', 'train'), ('val', 'validation'), ('dev', 'validation')):
+    assert line_of(context, f"in the column 'set', {name} is the split {split}")
+
+
 def test_a_file_of_test_rows(write, context):
   data = rows(200)
   table = TABLE(write(data[:151], 'a.csv'), id='n',

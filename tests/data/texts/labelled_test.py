@@ -128,6 +128,17 @@ def test_a_column_names_the_splits(tmp_path):
     source.read('tets', HERE)
 
 
+def test_other_names_of_splits_in_a_column(tmp_path):
+  rows = [(f'text {i}', 'ab'[i % 2], ('train', 'val', 'test')[i % 3])
+          for i in range(90)]
+  source = LabelledTexts(written_as(tmp_path, 'csv', rows), text='review',
+                         label='stars', splits='set')
+  found = source.read('validation', HERE)
+  assert len(found.texts) == 30
+  assert found.note.endswith(
+    "by the column set; in the column 'set', val is the split validation")
+
+
 def test_several_files_of_any_kind(tmp_path):
   paths = (written_as(tmp_path, 'csv', ROWS[:50]), written_as(
     tmp_path, 'jsonl', ROWS[50:], 'more'))
