@@ -18,7 +18,9 @@ from bigmodels.export.hugging_face import card, config
 from bigmodels.storage import exported, published, published_arrays
 from bigmodels.storage.compatibility import IncompatibleWeights
 from bigmodels.storage.published_arrays import Part
-from bigmodels.training import initialize, query, results
+from bigmodels.storage.records import read_result
+from bigmodels.storage.workdir import Workdir
+from bigmodels.training import initialize, query
 from bigmodels.training.runs import Run
 
 DTYPES = {'float32': np.float32, 'bfloat16': ml_dtypes.bfloat16, 'float16': np.float16}
@@ -68,7 +70,7 @@ def write(run: Run, folder: pathlib.Path, *, dtype: str, shard_bytes: int,
   config.write_json(folder / exported.FILE, _record(run, arrays, text, layout is None))
   for note in notes:
     say(note)
-  result = results.read(results.Workdir(run.path), say) if run.path.is_dir() else None
+  result = read_result(Workdir(run.path), say) if run.path.is_dir() else None
   (folder / 'README.md').write_text(card.text(run, layout, result, notes),
                                     encoding='utf-8')
   if dtype != 'float32':
