@@ -1,7 +1,8 @@
 """The results of a run: `result.json` for programs, the report for people."""
 
+import contextlib
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import flax
@@ -21,6 +22,7 @@ from bigmodels.plots import Inputs, Table
 from bigmodels.storage import snapshots
 from bigmodels.storage.records import read_metrics, read_result
 from bigmodels.storage.workdir import Workdir
+from bigmodels.techniques import averages
 from bigmodels.training import thresholds
 from bigmodels.training.build import Built
 from bigmodels.training.loop import Loop
@@ -109,23 +111,29 @@ def plots_of(built: Built, name: str, outputs: dict[str, np.ndarray],
     **more: further arguments of the task's plots.
   """
   found: dict[str, Any] = {}
-  for what, draw in (('plots', _figures), ('samples', _samples)):
-    try:
-      found |= draw(built, name, outputs, state, more)
-    except Exception as error:  # the numbers do not depend on it
-      say(f'warning: {name}: the report has no {what}: '
-          f'{message_of(error)}')
+  inputs = _inputs(built, name, outputs)
+  with _reported('plots', name, say):
+    found |= _figures(built, name, outputs, inputs, **more)
+  with _reported('samples', name, say):
+    found |= _samples(built, len(outputs['row']), inputs, state)
   return found
 
 
-def _figures(built: Built, name: str, outputs: dict[str, np.ndarray],
-             state: State | None, more: dict[str, Any]) -> dict[str, Any]:
-  del state
+@contextlib.contextmanager
+def _reported(what: str, name: str, say: Callable[[str], None]) -> Iterator[None]:
+  """Turns an error into a warning: the numbers do not depend on it."""
+  try:
+    yield
+  except Exception as error:
+    say(f'warning: {name}: the report has no {what}: {message_of(error)}')
+
+
+def _figures(built: Built, name: str, outputs: dict[str, np.ndarray], inputs: Inputs,
+             **more: Any) -> dict[str, Any]:
   if built.task.plots is None:
     return {}
-  dataset = built.evals[name].dataset
   figures = built.task.plots(
-    outputs, _inputs(built, name, outputs), dataset.classes, **more)
+    outputs, inputs, built.evals[name].dataset.classes, **more)
   for title, figure in figures.items():
     if not isinstance(title, str) or not (
       hasattr(figure, 'savefig') or isinstance(figure, Table)):
@@ -134,14 +142,13 @@ def _figures(built: Built, name: str, outputs: dict[str, np.ndarray],
   return figures
 
 
-def _samples(built: Built, name: str, outputs: dict[str, np.ndarray],
-             state: State | None, more: dict[str, Any]) -> dict[str, Any]:
+def _samples(built: Built, count: int, inputs: Inputs, state: State | None
+             ) -> dict[str, Any]:
   """What the model writes; only on one device, where it is compiled in a moment."""
-  del more
   if state is None or built.task.samples is None or built.layout.mesh.size > 1:
     return {}
-  return built.task.samples(state.params, state.model_state, _inputs(
-    built, name, outputs), len(outputs['row']))
+  state = averages.evaluated(state)
+  return built.task.samples(state.params, state.model_state, inputs, count)
 
 
 def _inputs(built: Built, name: str, outputs: dict[str, np.ndarray]) -> Inputs:

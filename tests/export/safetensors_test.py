@@ -1,5 +1,6 @@
 """Tests of weights that are written and read back, without `transformers`."""
 
+import dataclasses
 import json
 import os
 from functools import partial
@@ -11,12 +12,14 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
+import bigmodels
 from bigmodels import data, models, tasks
 from bigmodels.core.errors import UserError
 from bigmodels.data import tokenizers
 from bigmodels.data.texts.documents import Documents
 from bigmodels.export import safetensors
 from bigmodels.modes import export, train
+from bigmodels.storage import exported
 from bigmodels.training import initialize
 from tests.export.runs import run_of
 from tests.models.loading import started
@@ -170,15 +173,14 @@ def test_types(tmp_path):
       np.testing.assert_allclose(a, b, rtol=2.0**-bits, atol=1e-7)
   big = run.state._replace(params=jax.tree.map(lambda x: x * 1e6, run.params))
   with pytest.raises(UserError, match=r'--dtype=float16: params/.* beyond its range'):
-    written(run.__class__(**{**vars(run), 'state': big}), tmp_path / 'x',
-            dtype='float16')
+    written(dataclasses.replace(run, state=big), tmp_path / 'x', dtype='float16')
 
 
 def test_values_that_are_not_finite_are_not_written(tmp_path):
   run = RUNS['cnn']()
   bad = run.state._replace(params=jax.tree.map(lambda x: x * np.nan, run.params))
   with pytest.raises(UserError, match='params/Conv_0/bias: 4 of 4 values are not fini'):
-    written(run.__class__(**{**vars(run), 'state': bad}), tmp_path)
+    written(dataclasses.replace(run, state=bad), tmp_path)
 
 
 ONE_STEP = {'duration.steps': '1', 'duration.epochs': 'None'}
@@ -216,6 +218,21 @@ def test_a_run_is_exported_and_another_begins_with_it(
   with pytest.raises(UserError, match=rf'--output={folder}: must be a new folder or an '
                      'empty one, holds 3 files'):
     exporting(request_for, trained, output=str(folder))
+
+
+def test_the_average_is_exported(request_for, tiny, tmp_path):
+  workdir, folder = tmp_path / 'a', tmp_path / 'out'
+  train.run(request_for(tiny, workdir, average=0.9, duration__steps=2,
+                        duration__epochs='None'))
+  exporting(request_for, workdir, output=str(folder))
+  arrays = load_file(folder / 'model.safetensors')
+  state = bigmodels.load(workdir).state
+  last, average = (exported.by_path(x) for x in (
+    state, state._replace(**state.average)))
+  assert arrays.keys() == last.keys() == average.keys()
+  for name, array in arrays.items():
+    np.testing.assert_array_equal(array, average[name])
+    assert not np.array_equal(array, last[name])
 
 
 @pytest.mark.parametrize('flags, words', [
