@@ -8,8 +8,10 @@ import os
 import pathlib
 import secrets
 import shutil
+import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import BinaryIO
 
 from bigmodels.core.errors import UserError, did_you_mean
 from bigmodels.core.paths import checked, expanded, reason, resolved
@@ -218,6 +220,29 @@ def new_folder(path: pathlib.Path, name: str) -> Iterator[pathlib.Path]:
     raise UserError(f'{name}={path}: cannot be written: {reason(error)}') from error
   finally:
     shutil.rmtree(scratch, ignore_errors=True)
+
+
+def locked(file: BinaryIO, seconds: float) -> bool:
+  """Locks a file, until it is closed, against other processes that lock it.
+
+  Args:
+    file: an open file.
+    seconds: how long to try.
+
+  Returns:
+    whether it is locked; if not, another process holds it.
+  """
+  import fcntl  # not on Windows
+
+  until = time.monotonic() + seconds
+  while True:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      return True
+    except BlockingIOError:
+      if time.monotonic() >= until:
+        return False
+    time.sleep(0.02)
 
 
 def require_file(path: pathlib.Path) -> None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime
-import fcntl
 import json
 import os
 import pathlib
@@ -19,6 +18,8 @@ from bigmodels.storage import extension
 from bigmodels.storage import seal as seals
 from bigmodels.storage.checkpoint import Checkpoints, Damaged
 from bigmodels.storage.seal import Seal
+
+_LOCK_SECONDS = 0.5  # `listing` tests locks, and holds each for a moment
 
 
 class StoredData(NamedTuple):
@@ -97,11 +98,8 @@ class Workdir:
       # Unbuffered: what a full disk refuses is not tried again when it is closed.
       file = open(self.path / '.lock', 'ab+', buffering=0)  # noqa: SIM115
     with file:
-      try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      except BlockingIOError:
-        raise UserError(
-          f'--workdir={self.path}: another run is writing there') from None
+      if not files.locked(file, _LOCK_SECONDS):
+        raise UserError(f'--workdir={self.path}: another run is writing there')
       with self.writing():
         file.truncate(0)
         file.write(uuid.uuid4().hex.encode())

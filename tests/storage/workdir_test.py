@@ -1,13 +1,15 @@
 """Tests of the files of a finished run that are damaged or replaced."""
 
+import fcntl
 import json
 import shutil
+import threading
 
 import pytest
 
 from bigmodels.core.errors import UserError
 from bigmodels.modes import train
-from bigmodels.storage.workdir import best_of_run
+from bigmodels.storage.workdir import Workdir, best_of_run
 from bigmodels.training import results
 from tests.storage.damage import edit, manifest_of
 
@@ -67,3 +69,12 @@ def test_the_best_checkpoint_of_a_run(run):
   shutil.rmtree(run.checkpoints)
   with pytest.raises(UserError, match='there is no checkpoint in '):
     best_of_run(run, None, lines.append)
+
+
+def test_a_listing_does_not_keep_a_run_from_starting(tmp_path):
+  (tmp_path / '.lock').touch()
+  with open(tmp_path / '.lock', 'rb') as file:
+    fcntl.flock(file, fcntl.LOCK_SH)  # as `listing` does, for a moment
+    threading.Timer(0.2, lambda: fcntl.flock(file, fcntl.LOCK_UN)).start()
+    with Workdir(tmp_path).lock() as text:
+      assert text == (tmp_path / '.lock').read_text() != ''
