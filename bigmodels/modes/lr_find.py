@@ -54,6 +54,8 @@ def run(request: Request, *, steps: int = 100, low: float = 1e-7, high: float = 
   output = _output(output, request.workdir)
   devices.require_backend(request.require_backend)
   resolved = request.resolve()
+  for note in resolved.notes:
+    print(note)
   path = _path(resolved, rate)
   schedule = optax.exponential_decay(low, steps - 1, high / low)
   experiment = dataclasses.replace(
@@ -172,10 +174,6 @@ def _output(output: str | None, workdir: str | None) -> pathlib.Path:
     paths.checked(output, '--output'))
   if path.suffix not in ('.svg', '.png', '.pdf'):
     raise UserError(f'--output={path}: must end in .svg, .png or .pdf')
-  try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-  except OSError as error:
-    raise UserError(f'--output={path}: {error.strerror}') from None
   return path
 
 
@@ -193,6 +191,7 @@ def _plot(path: pathlib.Path, rates: Sequence[float], losses: Sequence[float],
            ylim=(lowest - margin, max(first, smooth.min()) + 3 * margin))
   axes.legend(fontsize=8, frameon=False)
   try:
+    path.parent.mkdir(parents=True, exist_ok=True)  # a workdir without a run
     figure.savefig(path)
   except OSError as error:
     raise UserError(f'--output={path}: {error.strerror}') from None

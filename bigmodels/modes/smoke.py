@@ -49,7 +49,7 @@ def run(request: Request, *, steps: int = 4, batches: int = 2) -> None:
     # Restores and verifies the checkpoint, as `bigmodels.load` does.
     opening.open_run(workdir, request.layout(resolved.experiment), opening.Access(
       request.data_dir, request.cache_dir, request.trust, lambda line: None),
-      resolved=resolved)
+      resolved=resolved).built.close()
   splits = ', '.join(resolved.experiment.evals) or 'no split'
   print(f'smoke test passed in {time.perf_counter() - start:.0f} s: {steps} steps, '
         f'checkpoints, evaluation of {splits} on at most {batches} batches, results, '

@@ -48,3 +48,11 @@ def test_wrong_settings_are_refused(settings, message, request_for, tiny):
 def test_an_optimizer_without_a_learning_rate_is_refused(request_for):
   with pytest.raises(UserError, match='cifar_speedrun has no argument learning_rate'):
     lr_find.run(request_for('cifar_speedrun'))
+
+
+@pytest.mark.parametrize(('experiment', 'settings'), [
+  ('gone', {}), ('tests/forks/tiny.py', {'rate': 'gone'}), ('cifar_speedrun', {})])
+def test_a_failed_start_leaves_nothing(experiment, settings, request_for, tmp_path):
+  with pytest.raises(UserError):
+    lr_find.run(request_for(experiment, tmp_path / 'new'), **settings)
+  assert not [*tmp_path.iterdir()]
