@@ -196,7 +196,7 @@ def new_folder(path: pathlib.Path, name: str) -> Iterator[pathlib.Path]:
   A process that is killed while writing may leave a hidden folder beside it.
 
   Args:
-    path: path of the folder, which must not exist, or be empty.
+    path: path of the folder, which must not exist, or be empty; see `paths.output`.
     name: name of the setting, such as `--output`, for the error.
 
   Yields:
@@ -213,7 +213,7 @@ def new_folder(path: pathlib.Path, name: str) -> Iterator[pathlib.Path]:
   path = path.resolve()
   scratch = path.with_name(f'.{path.name[:50]}-{secrets.token_hex(4)}')
   try:
-    scratch.mkdir(parents=True)
+    scratch.mkdir()
     yield scratch
     os.replace(scratch, path)  # a folder may replace an empty one
   except OSError as error:

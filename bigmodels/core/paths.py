@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from collections.abc import Sequence
 
 from bigmodels.core.errors import UserError
 
@@ -119,6 +120,33 @@ def folder(path: str, name: str) -> pathlib.Path:
                     ) from None
   what = 'is a link to a missing path' if found.is_symlink() else 'is not a folder'
   raise UserError(f'{name}={path}: {what}')
+
+
+def output(path: str | os.PathLike, suffixes: Sequence[str], name: str = '--output'
+           ) -> pathlib.Path:
+  """The path of a file that can be written, or of a folder that can be made.
+
+  Args:
+    path: as given.
+    suffixes: the legal ones of a file, in lower case; none for a folder.
+    name: name of the setting, for the error.
+
+  Raises:
+    UserError: see `checked` and `folder`; also for another suffix, a folder in place of
+      a file, or a path in a folder that is absent or cannot be written.
+  """
+  found = checked(os.fspath(path), name) if suffixes else folder(os.fspath(path), name)
+  if suffixes and found.suffix.lower() not in suffixes:
+    *others, last = suffixes
+    legal = f'{", ".join(others)} or {last}' if others else last
+    raise UserError(f'{name}={path}: must end in {legal}')
+  if suffixes and found.is_dir():
+    raise UserError(f'{name}={path}: is a folder; must be a file')
+  if not found.parent.is_dir():
+    raise UserError(f'{name}={path}: there is no folder {found.parent}')
+  if not os.access(found.parent, os.W_OK | os.X_OK):
+    raise UserError(f'{name}={path}: cannot be written: Permission denied')
+  return found
 
 
 def reason(error: Exception) -> str:

@@ -39,7 +39,7 @@ def run(request: Request, *, split: str | None = None, data: list[str] | None = 
   workdir, resolved = request.recorded(with_data=not data)
   splits = _splits(resolved, split, data)
   given = files.matching(data or (), request.data_dir, '--data')
-  target = None if output is None else _target(output)
+  target = None if output is None else paths.output(output, ('.html', '.htm'))
   with contextlib.ExitStack() as stack:
     group = stack.enter_context(request.joined())
     say, text = group.say, files.read_text(workdir.config)
@@ -74,15 +74,6 @@ def _splits(resolved: Resolved, split: str | None, data: list[str] | None
     raise UserError('--data: set --split as well, to evaluate as the run evaluates '
                     f'{" or ".join(names)}')
   return tuple(names if split is None else [split]) if data or split else ()
-
-
-def _target(output: str) -> pathlib.Path:
-  path = paths.checked(output, '--output')
-  if path.suffix.lower() not in ('.html', '.htm'):
-    raise UserError(f'--output={output}: must end in .html')
-  if not path.parent.is_dir():
-    raise UserError(f'--output={output}: there is no folder {path.parent}')
-  return path
 
 
 def _report(path: pathlib.Path, run: Run, metrics: dict[str, Any],

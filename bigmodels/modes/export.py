@@ -40,7 +40,7 @@ def run(request: Request, *, to: str = 'safetensors', output: str | None = None,
     raise UserError(f'--dtype={dtype}: no such type{nearest(dtype, dtypes)}')
   if not 0 < shard_gb < 1e6:
     raise UserError(f'--shard_gb={shard_gb}: must be > 0 and finite')
-  folder = paths.folder(output, '--output')
+  folder = paths.output(output, ())
   workdir, resolved = request.recorded()
   with contextlib.ExitStack() as stack:
     scratch = stack.enter_context(files.new_folder(folder, '--output'))

@@ -51,7 +51,9 @@ def run(request: Request, *, steps: int = 100, low: float = 1e-7, high: float = 
     raise UserError(f'--steps={steps}: must be >= 30')
   if not 0 < low < high < math.inf:
     raise UserError(f'--low={low} --high={high}: must be 0 < low < high')
-  output = _output(output, request.workdir)
+  target = paths.expanded(request.workdir or '.', strict=True) / 'lr_find.svg'
+  if output is not None:
+    target = paths.output(output, ('.svg', '.png', '.pdf'))
   devices.require_backend(request.require_backend)
   resolved = request.resolve()
   for note in resolved.notes:
@@ -76,7 +78,7 @@ def run(request: Request, *, steps: int = 100, low: float = 1e-7, high: float = 
                     'loss; a lower --low may help')
   smooth = smoothed(losses)
   found = suggestions(rates, smooth)
-  _plot(output, rates, losses, smooth, found)
+  _plot(target, rates, losses, smooth, found)
   print(f'{len(losses)} of {steps} steps, from a rate of {rates[0]:.1e} to '
         f'{rates[-1]:.1e}; the loss was lowest, {smooth.min():.4g}, at '
         f'{rates[smooth.argmin()]:.1e}')
@@ -85,7 +87,7 @@ def run(request: Request, *, steps: int = 100, low: float = 1e-7, high: float = 
     print(f'{rule}: {flag}={value:.1e}')
   if not found:
     print('the loss never fell, so no rate is suggested')
-  print(f'plot: {output}')
+  print(f'plot: {target}')
 
 
 def smoothed(losses: Sequence[float]) -> np.ndarray:
@@ -169,14 +171,6 @@ def _flag(resolved: Resolved, path: str) -> str:
   return f'--config.{path}' + '.peak' * (peak is not None)
 
 
-def _output(output: str | None, workdir: str | None) -> pathlib.Path:
-  path = pathlib.Path(workdir or '.') / 'lr_find.svg' if output is None else (
-    paths.checked(output, '--output'))
-  if path.suffix not in ('.svg', '.png', '.pdf'):
-    raise UserError(f'--output={path}: must end in .svg, .png or .pdf')
-  return path
-
-
 def _plot(path: pathlib.Path, rates: Sequence[float], losses: Sequence[float],
           smooth: np.ndarray, found: dict[str, float]) -> None:
   figure, axes = style.panel(style.WIDE, 3.6)
@@ -191,7 +185,7 @@ def _plot(path: pathlib.Path, rates: Sequence[float], losses: Sequence[float],
            ylim=(lowest - margin, max(first, smooth.min()) + 3 * margin))
   axes.legend(fontsize=8, frameon=False)
   try:
-    path.parent.mkdir(parents=True, exist_ok=True)  # a workdir without a run
+    path.parent.mkdir(parents=True, exist_ok=True)  # a new workdir
     figure.savefig(path)
   except OSError as error:
     raise UserError(f'--output={path}: {error.strerror}') from None

@@ -11,7 +11,7 @@ from bigmodels.core import files, paths
 from bigmodels.core.errors import UserError, listed
 from bigmodels.hardware import devices
 from bigmodels.storage.fingerprint import fingerprint
-from bigmodels.storage.predictions import PredictionsFile
+from bigmodels.storage.predictions import SUFFIXES, PredictionsFile
 from bigmodels.training import opening, query
 from bigmodels.training.query import Predicted
 from bigmodels.training.runs import Run
@@ -44,7 +44,7 @@ def run(request: Request, *, input: list[str] | None = None, output: str | None 
   if not output:
     raise UserError('--mode=predict: set --output=FILE.csv, .jsonl or .parquet')
   given = files.matching(input, request.data_dir, '--input')
-  target = paths.checked(output, '--output')
+  target = paths.output(output, SUFFIXES)
   workdir, resolved = request.recorded(with_data=False)
   with contextlib.ExitStack() as stack:
     group = stack.enter_context(request.joined())

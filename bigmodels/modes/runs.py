@@ -37,6 +37,8 @@ def run(request: Request, *, sort: str | None = None, where: str | None = None,
   if request.workdir is None:
     raise UserError('--mode=runs: name the folder of the runs, --workdir=runs')
   root = paths.expanded(request.workdir, strict=True)
+  page = root / 'index.html' if output is None else paths.output(
+    output, ('.html', '.htm'))
   if not root.is_dir():
     raise UserError(f'--workdir={root}: there is no such folder')
   runs = listing.find(root, _say)
@@ -67,7 +69,6 @@ def run(request: Request, *, sort: str | None = None, where: str | None = None,
       print(f'{each.name} is damaged: {each.problem}')
   print(f'{len(runs):,} of {len(every):,} runs' if len(runs) < len(every) else
         f'{len(runs):,} runs')
-  page = root / 'index.html' if output is None else paths.expanded(output, strict=True)
   if output is None and not os.access(root, os.W_OK):
     _say(f'{root} cannot be written: no page; --output=FILE.html writes one')
     return
@@ -78,7 +79,7 @@ def _write(page: pathlib.Path, root, runs, columns, drawn):
   try:
     runs_page.write(page, f'Runs in {root}', runs, columns, drawn, _say)
   except OSError as error:
-    raise UserError(f'--output: {page}: {error.strerror}') from error
+    raise UserError(f'--output={page}: {error.strerror}') from error
   print(f'page: {page}')
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from bigmodels.core import files
-from bigmodels.core.errors import UserError, nearest
+from bigmodels.core.errors import UserError
 
 SUFFIXES = ('.csv', '.jsonl', '.parquet')
 
@@ -35,23 +35,17 @@ class PredictionsFile:
     """Opens the parts of an earlier run with the same identity, or begins anew.
 
     Args:
-      path: of the file; its suffix is the format.
+      path: of the file; its suffix, one of `SUFFIXES`, is the format.
       identity: JSON, which changes when the predictions do.
       overwrite: whether an existing file may be replaced.
 
     Raises:
-      UserError: for another suffix, or a file that cannot be written or exists.
+      UserError: for a file that cannot be written or exists.
     """
     self.path, self._suffix = path, path.suffix.lower()
-    if self._suffix not in SUFFIXES:
-      raise UserError(f'--output={path}: must end in one of {", ".join(SUFFIXES)}'
-                      f'{nearest(self._suffix, SUFFIXES)}')
-    if path.is_dir() or (files.exists(path) and not overwrite):
-      raise UserError(f'--output={path}: ' + (
-        'is a folder; must be a file' if path.is_dir() else
-        'exists; choose another, or replace it with --overwrite'))
-    if not path.parent.is_dir():
-      raise UserError(f'--output={path}: there is no folder {path.parent}')
+    if files.exists(path) and not overwrite:
+      raise UserError(f'--output={path}: exists; choose another, or replace it with '
+                      '--overwrite')
     self._folder = path.with_name(f'.{path.name}.parts')
     identity = json.loads(json.dumps(identity))
     self._state = {'identity': identity, 'rows': []}
@@ -64,7 +58,6 @@ class PredictionsFile:
     with self._writing():
       if not self.rows:
         shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder.mkdir()
 
   def write(self, table: Table) -> None:
     """Writes rows as the next part.
@@ -78,6 +71,7 @@ class PredictionsFile:
     rows, part = _rows_of(table), self._part(len(self._state['rows']))
     scratch = part.with_suffix('.tmp')
     with self._writing():
+      self._folder.mkdir(exist_ok=True)
       if self._suffix == '.jsonl':
         scratch.write_text(''.join(_lines(table)), encoding='utf-8')
       else:
@@ -96,6 +90,7 @@ class PredictionsFile:
     scratch = self._folder / 'whole'
     parts = [self._part(index) for index in range(len(self._state['rows']))]
     with self._writing():
+      self._folder.mkdir(exist_ok=True)
       if self._suffix == '.parquet':
         _join_parquet(parts, scratch)
       else:

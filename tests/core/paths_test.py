@@ -122,6 +122,31 @@ def test_what_is_said_of_a_folder(path, message, odd):
   assert message in str(error.value) and str(error.value).startswith('--workdir')
 
 
+@pytest.mark.parametrize(('path', 'suffixes', 'message'), [
+  ('a.txt', ('.html',), '--output=a.txt: must end in .html'),
+  ('a', ('.html', '.htm'), '--output=a: must end in .html or .htm'),
+  ('a.x', ('.a', '.b', '.c'), '--output=a.x: must end in .a, .b or .c'),
+  ('gone/a.html', ('.html',), '--output=gone/a.html: there is no folder gone'),
+  ('gone/a', (), '--output=gone/a: there is no folder gone'),
+  ('page.html', ('.html',), '--output=page.html: is a folder; must be a file'),
+  ('file/a.html', ('.html',), '--output=file/a.html: there is no folder file'),
+  ('', ('.html',), "--output: must be the path of a file or folder, got ''"),
+  ('file', (), '--output=file: is not a folder')])
+def test_an_output_that_cannot_be_written(path, suffixes, message, odd):
+  pathlib.Path('page.html').mkdir()
+  with pytest.raises(UserError) as error:
+    paths.output(path, suffixes)
+  assert str(error.value) == message
+
+
+def test_an_output(odd, monkeypatch):
+  assert paths.output('a.HTML', ('.html',)) == pathlib.Path('a.HTML')
+  assert paths.output('new', ()) == pathlib.Path('new')
+  monkeypatch.setattr(os, 'access', lambda *_: False)  # root may write all
+  with pytest.raises(UserError, match=r'^--output=a.csv: cannot be written: Permission'):
+    paths.output('a.csv', ('.csv',))
+
+
 @pytest.mark.parametrize(('path', 'expected'), [
   ('~', '/home/a'), ('~/x', '/home/a/x'), ('~/', '/home/a'), ('x/~', 'x/~'),
   ('./~x', '~x'), ('/~', '/~'), ('x', 'x'), ('a b', 'a b'), ('~/~', '/home/a/~'),

@@ -9,11 +9,11 @@ from bigmodels.modes import lr_find
 
 def test_it_prints_the_flag_of_two_rates_and_draws(request_for, tiny, tmp_path, capsys):
   lr_find.run(request_for(tiny), steps=60, low=1e-5, high=3.0,
-              output=str(tmp_path / 'a' / 'plot.svg'))
+              output=str(tmp_path / 'plot.svg'))
   out = capsys.readouterr().out
   assert 'where the loss falls fastest: --config.learning_rate=' in out
   assert 'a tenth of where it is lowest: --config.learning_rate=' in out
-  text = (tmp_path / 'a' / 'plot.svg').read_text()
+  text = (tmp_path / 'plot.svg').read_text()
   assert '<svg' in text and 'href="http' not in text
 
 
@@ -38,7 +38,8 @@ def test_smoothing_is_without_bias():
   ({'steps': 5}, '--steps=5: must be >= 30'),
   ({'low': 1.0, 'high': 0.1}, '--low=1.0 --high=0.1: must be 0 < low < high'),
   ({'high': float('inf')}, 'must be 0 < low < high'),
-  ({'output': 'plot.txt'}, r'must end in \.svg, \.png or \.pdf'),
+  ({'output': 'plot.txt'}, r'--output=plot\.txt: must end in \.svg, \.png or \.pdf'),
+  ({'output': 'gone/plot.svg'}, '--output=gone/plot.svg: there is no folder gone'),
   ({'rate': 'optimizer.learning_rate'}, '--rate=optimizer.learning_rate: no such')])
 def test_wrong_settings_are_refused(settings, message, request_for, tiny):
   with pytest.raises(UserError, match=message):

@@ -246,7 +246,7 @@ def test_a_stopped_command_goes_on(fruit, tmp_path, ask, monkeypatch):
 
 
 @pytest.mark.parametrize('flags, words', [
-  ({'output': 'p.xlsx'}, 'p.xlsx: must end in one of .csv, .jsonl, .parquet'),
+  ({'output': 'p.xlsx'}, 'p.xlsx: must end in .csv, .jsonl or .parquet'),
   ({'output': 'no/p.csv'}, 'there is no folder'),
   ({'inputs': ['nothing.csv']}, 'there is no .*nothing.csv'),
   ({'inputs': ['*.csv.gone']}, r'--input=.*\*.csv.gone: no file matches'),

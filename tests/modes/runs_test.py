@@ -61,7 +61,7 @@ def test_what_is_refused(listed, tmp_path):
     listed(columns='run,rtae')
   with pytest.raises(UserError, match="--curves: no run has 'x'"):
     listed(curves='x')
-  with pytest.raises(UserError, match=r'--output: .*gone'):
+  with pytest.raises(UserError, match=r'--output=.*: there is no folder .*gone'):
     listed(output=str(tmp_path / 'gone' / 'x.html'))
 
 

@@ -129,7 +129,7 @@ def test_the_step_is_traced_before_training_and_never_again(
 
 @pytest.mark.parametrize('drawn, why', [
   ('1 / 0', 'ZeroDivisionError: division by zero'),
-  ('{"errors": 3}', "plots: must be title -> figure, got 'errors': 3"),
+  ('{"errors": 3}', "plots: must be title -> figure or plots.Table, got 'errors': 3"),
   ('None', "AttributeError: 'NoneType' object has no attribute 'items'")])
 def test_plots_that_cannot_be_drawn_cost_no_numbers(
   drawn, why, request_for, tiny, tmp_path, capsys):
