@@ -7,6 +7,8 @@ The folder may have train/, validation/ and test/, with a folder for each class 
 what is missing is divided by a fixed rule. A CSV file has the columns file and label,
 and perhaps split; --config.task=regression if its labels are numbers. The batch size is
 64, or an eighth of the training split if that is smaller.
+
+Needs: a folder of pictures, or a CSV file of them; a GPU for more than a few thousand.
 """
 
 from functools import partial

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+_FEW = 6  # metrics of a split that are all shown
+
 
 def members(value: Any) -> np.ndarray | None:
   """Converts a logged value into an array.
@@ -53,7 +55,7 @@ def leading(names: Iterable[str], monitor: str | None, most: int = 2) -> list[st
 
 
 def line(metrics: Mapping[str, Any], monitor: str | None) -> str:
-  """Returns the leading metrics and the loss of each split, for people.
+  """Returns the metrics of each split for people: all of a few, else the leading ones.
 
   Args:
     metrics: flat name -> logged value; of a list, the mean is shown.
@@ -62,8 +64,11 @@ def line(metrics: Mapping[str, Any], monitor: str | None) -> str:
   means = {name: mean(value) for name, value in metrics.items()}
   means = {name: value for name, value in means.items() if value is not None}
   shown = {name.partition('/')[0]: [] for name in means}
-  for name in [*leading(means, monitor), *(
-    n for n in means if n.endswith('/loss') and not n.startswith('train/'))]:
+  whole = [n for n in means if n.count('/') == 1 and not n.startswith('train/')]
+  few = [n for n in whole if sum(
+    n.partition('/')[0] == other.partition('/')[0] for other in whole) <= _FEW]
+  for name in [*leading(means, monitor), *few, *(
+    n for n in whole if n.endswith('/loss'))]:
     names = shown[name.partition('/')[0]]
     if name not in names:
       names.append(name)

@@ -233,7 +233,13 @@ class Loop:
 
   def evaluate(self, name: str, state: Any, threshold: float | None = None
                ) -> tuple[dict[str, Any], dict]:
-    """See `evaluation.evaluate`, for the batches that the run looks at."""
+    """See `evaluation.evaluate`, for the batches that the run looks at.
+
+    Args:
+      name: of the split.
+      state: to evaluate.
+      threshold: of the run, or None.
+    """
     evaluate = functools.partial(
       evaluation.evaluate, self.built, self.programs, name, state,
       threshold=threshold)

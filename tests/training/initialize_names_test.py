@@ -84,7 +84,7 @@ def begin(path, source, pattern='.*'):
   """The run that begins with the parameters of another, and what is said."""
   built, lines = built_of(source, init_from=path, init_pattern=pattern)
   initialize.read(built, carry_of(built).state, lines.append)
-  return built, lines
+  return built, [line for line in lines if ' examples: ' not in line]
 
 
 @pytest.mark.parametrize('theirs, ours, problem', [

@@ -68,7 +68,8 @@ def test_what_is_not_prepared_is_described_by_the_package(context, said):
   assert recorded(found) == {
     'length': 45_000, 'classes': [str(n) for n in range(10)],
     'named': False, 'features': None, 'target': None,
-    'columns': {'inputs': ['uint8', [32, 32, 3]], 'labels': ['int32', []]}}
+    'columns': {'inputs': ['uint8', [32, 32, 3]], 'labels': ['int32', []]},
+    'evaluated': None}
   assert found.nbytes == 45_000 * (32 * 32 * 3 + 4)
   assert said == [
     f'assumed: cifar10/3.0.2 train[:90%] is not prepared in {context.data_dir}; shapes '

@@ -49,7 +49,8 @@ def test_what_is_kept_of_a_split_is_without_damage(context):
   assert json.loads(json.dumps(found)) == {
     'length': 9, 'classes': ['cat', 'dog', 'newt'],
     'named': True, 'features': None, 'target': None,
-    'columns': {'inputs': ['uint8', [8, 8, 3]], 'labels': ['int32', []]}}
+    'columns': {'inputs': ['uint8', [8, 8, 3]], 'labels': ['int32', []]},
+    'evaluated': None}
 
 
 def test_a_fitted_split_is_never_resident(context):
