@@ -31,7 +31,8 @@ def test_the_mean_is_that_of_the_members():
 def test_a_line_has_the_monitored_metric_the_first_ones_and_the_loss():
   record = {'test/accuracy': 0.5, 'test/roc_auc': 0.75, 'test/brier': [0.0, 0.5],
             'test/f1/1': 0.1, 'test/loss': 2, 'train/loss': 1, 'other/loss': 3,
-            'test/matrix': [[1, 2]]}
+            'test/matrix': [[1, 2]], 'test/log_loss': 1, 'test/kappa': 1,
+            'test/matthews': 1}
   assert values.line(record, None) == (
     'test/accuracy 0.5000, test/roc_auc 0.7500, test/loss 2.0000, other/loss 3.0000')
   assert values.line(record, 'test/brier') == (
@@ -39,3 +40,10 @@ def test_a_line_has_the_monitored_metric_the_first_ones_and_the_loss():
   assert values.line(record, 'test/f1/1') == (
     'test/f1/1 0.1000, test/accuracy 0.5000, test/loss 2.0000, other/loss 3.0000')
   assert values.line({}, None) == ''
+
+
+def test_a_line_has_all_of_a_few_metrics():
+  record = {'test/r2': 0.5, 'test/mae': 1, 'test/mse': 2, 'test/rms': 3, 'test/loss': 4}
+  assert values.line(record, None) == (
+    'test/r2 0.5000, test/mae 1.0000, test/mse 2.0000, test/rms 3.0000, '
+    'test/loss 4.0000')

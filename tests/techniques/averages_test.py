@@ -123,7 +123,7 @@ def test_a_run_answers_with_the_average(request_for, tiny, tmp_path, capsys):
   found = json.loads((tmp_path / 'a' / 'result.json').read_text())['metrics']
   assert 'raw' not in capsys.readouterr().out  # it would crowd the lines
   run = bigmodels.load(tmp_path / 'a', cache_dir=request.cache_dir)
-  data = run.reopen().built.evals['test'].dataset.load()
+  data = run.reopen(with_data=True).built.evals['test'].dataset.load()
   mean, std = run.normalization
 
   def logits(params, model_state):
