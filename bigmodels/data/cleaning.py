@@ -4,19 +4,26 @@ An experiment lists functions that return a `Step`, or `partial`s of them:
 
   clean=(cleaning.drop_duplicates, partial(cleaning.one_hot, most=20))
 
-A new step is a function that returns a `Step`. Steps get columns as arrays `[rows]`:
-float64 with NaN for a missing number, or `object` arrays of `str` with '' for a missing
-text.
+A new step is a function that returns a `Step`. Steps get columns as in `frames`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bigmodels.core.errors import listed
+from bigmodels.data.frames import (
+  Frame,
+  groups_of,
+  is_text,
+  missing,
+  number,
+  numbers_of,
+  rows_of,
+  take,
+)
 
-Frame = dict[str, np.ndarray]
 Parameters = dict[str, Any]
 
 MISSING = 'missing'  # the category that a missing text becomes
@@ -52,78 +59,6 @@ class Step(NamedTuple):
   def drops_rows(self) -> bool:
     """Whether it drops rows, and so is applied before the split."""
     return self.keep is not None
-
-
-def rows_of(frame: Frame) -> int:
-  """Returns the number of rows."""
-  return len(next(iter(frame.values()), ()))
-
-
-def take(frame: Frame, rows: np.ndarray) -> Frame:
-  """Returns some rows: by index, int `[n]`, or by mask, bool `[rows]`."""
-  return {name: column[rows] for name, column in frame.items()}
-
-
-def is_text(column: np.ndarray) -> bool:
-  """Returns whether a column `[rows]` is text, not numbers."""
-  return column.dtype == object
-
-
-def missing(column: np.ndarray) -> np.ndarray:
-  """Returns which values of a column `[rows]` are missing, bool `[rows]`."""
-  return column == '' if is_text(column) else np.isnan(column)
-
-
-def numbers_of(column: np.ndarray, categories: Sequence[str]) -> np.ndarray:
-  """Returns the number of the category of each text, int `[rows]`; -1 for another.
-
-  Args:
-    column: texts, `[rows]`.
-    categories: the categories 0, 1, ...
-  """
-  numbers = {category: i for i, category in enumerate(categories)}
-  return np.fromiter((numbers.get(text, -1) for text in column.tolist()), np.int64,
-                     len(column))
-
-
-def groups_of(frame: Frame) -> np.ndarray:
-  """Returns the group number of each row, int `[rows]`; equal rows share a group.
-
-  The numbers differ between processes; the groups do not. See `hashes_of`.
-  """
-  return np.unique(hashes_of(frame), return_inverse=True)[1]
-
-
-def hashes_of(frame: Frame) -> np.ndarray:
-  """Returns a hash of each row, uint64 `[rows]`; equal rows have equal hashes.
-
-  Among ten million different rows, the probability of a collision is 3e-6. The hashes
-  differ between processes, as those of `str` do.
-  """
-  total = np.zeros(rows_of(frame), np.uint64)
-  with np.errstate(over='ignore'):
-    for position, column in enumerate(frame.values()):
-      if is_text(column):
-        bits = np.fromiter(map(hash, column.tolist()), np.int64, len(column))
-      else:
-        bits = np.where(np.isnan(column), np.nan, column + 0.0)  # one NaN, one zero
-      total += _mixed(bits.view(np.uint64), position)
-  return total
-
-
-def _mixed(bits: np.ndarray, position: int) -> np.ndarray:
-  """Hashes of 64 bits (splitmix64) that depend on the position of the column."""
-  bits = _mix(bits + np.uint64(0x9E3779B97F4A7C15 * (position + 1) % 2**64))
-  return _mix(bits ^ np.uint64(0xD1B54A32D192ED03 * (position + 1) % 2**64))
-
-
-def _mix(bits: np.ndarray) -> np.ndarray:
-  bits = (bits ^ bits >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
-  bits = (bits ^ bits >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
-  return bits ^ bits >> np.uint64(31)
-
-
-# --- rows, before the split -----------------------------------------------------
 
 
 def _row_step(keep: Callable[[Frame], np.ndarray], what: str, instead: str) -> Step:
@@ -396,11 +331,3 @@ def standardize() -> Step:
     return f'{listed(parameters)} to mean 0, deviation 1 in training'
 
   return Step(fit, apply, describe)
-
-
-# --- printing --------------------------------------------------------------------
-
-
-def number(value: float) -> str:
-  """Formats a number for printing: 435, 0.25."""
-  return f'{value:.10g}'

@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 
 from bigmodels.core.errors import listed
-from bigmodels.data.cleaning import Step, is_text, missing
+from bigmodels.data.cleaning import Step
+from bigmodels.data.frames import is_text, missing
 
 
 def piecewise_linear(bins: int = 48) -> Step:

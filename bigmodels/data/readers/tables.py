@@ -12,7 +12,7 @@ import numpy as np
 
 from bigmodels.core.errors import UserError, listed, one_line
 from bigmodels.data import cleaning
-from bigmodels.data.cleaning import Frame, is_text, rows_of
+from bigmodels.data.frames import Frame, is_text, missing, rows_of
 from bigmodels.data.readers.paths import of_suffix
 from bigmodels.data.readers.reader import Chunk, Examples
 from bigmodels.data.sources import Columns
@@ -133,7 +133,7 @@ class TableReader:
       columns['weights'] = weights
     if labels:
       column = frame[self.label]
-      there = ~cleaning.missing(column)
+      there = ~missing(column)
       encoded = np.full(len(column), -1, np.int32 if self.fitted else np.float32)
       encoded[there] = table_fit.encode(column[there], self.fitted)
       faults |= dict.fromkeys(np.flatnonzero(~there).tolist(),

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bigmodels.core.errors import UserError, listed
-from bigmodels.data.cleaning import Frame, is_text, number
+from bigmodels.data.frames import Frame, is_text, number
 from bigmodels.data.tables import csv_numbers
 from bigmodels.data.tables.csv_dialects import Reading
 from bigmodels.data.tables.csv_numbers import Column
@@ -24,7 +24,7 @@ class Numbers(NamedTuple):
   """The columns of a file.
 
   Attributes:
-    frame: column -> `[rows]`, float64 or `object` of `str`; see `cleaning`.
+    frame: column -> `[rows]`, float64 or `object` of `str`; see `frames`.
     exact: column of integers beyond 2**53 or with leading zeros, which floats cannot
       represent -> the integers as text, '' if missing.
     infinite: column -> number of values that are infinite or too large for float32, and

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bigmodels.core.errors import UserError, nearest
-from bigmodels.data.cleaning import Frame, is_text, rows_of
+from bigmodels.data.frames import Frame, is_text, rows_of
 from bigmodels.data.tables import (
   compressed,
   streamed_csv,
@@ -208,7 +208,7 @@ def frames(paths: Sequence[pathlib.Path], reading: Reading, kinds: Mapping[str, 
     first: number of rows, over all files, to skip.
 
   Returns:
-    An iterator of frames, see `cleaning`: float64 `[rows]` with NaN, or `object` of
+    An iterator of frames, see `frames`: float64 `[rows]` with NaN, or `object` of
     `str`. Its attributes say what was not used and how much has been read.
 
   Raises:

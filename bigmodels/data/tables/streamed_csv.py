@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bigmodels.core.errors import UserError
-from bigmodels.data.cleaning import Frame, is_text, rows_of
+from bigmodels.data.frames import Frame, is_text, rows_of
 from bigmodels.data.tables import (
   csv_columns,
   csv_dialects,

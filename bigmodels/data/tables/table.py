@@ -10,8 +10,8 @@ import numpy as np
 
 from bigmodels.core import files
 from bigmodels.core.errors import UserError, nearest, one_line
-from bigmodels.data import cleaning
-from bigmodels.data.cleaning import Frame, is_text, missing, rows_of, take
+from bigmodels.data import cleaning, frames
+from bigmodels.data.frames import Frame, is_text, missing, rows_of, take
 from bigmodels.data.origins import Origin
 from bigmodels.data.readers.reader import Reader
 from bigmodels.data.sources import FRACTIONS, DataContext, Dataset, in_memory
@@ -276,8 +276,8 @@ class Table:
       features=tuple(fitted['features']), target=self.label,
       describe=lambda row: f'{where(mine[row])}' + f' of {shown}' * (not of_test),
       ids={name: others[name][mine] for name in self.id},
-      words=lambda index: table_fit.words({**take(others, mine), **chosen}, index),
-      origin=self._origin(file, numbers[mine])._replace(keys=cleaning.hashes_of(
+      words=lambda index: frames.words({**take(others, mine), **chosen}, index),
+      origin=self._origin(file, numbers[mine])._replace(keys=frames.hashes_of(
         table_fit.features_like(chosen, fitted['columns'])) if splits.copies else None))
 
   def _read(self, paths: tuple, fitted: dict | None) -> table_files.File:

@@ -9,7 +9,7 @@ import numpy as np
 
 from bigmodels.core import digests, files
 from bigmodels.core.errors import UserError, listed, nearest
-from bigmodels.data.cleaning import Frame, is_text, missing
+from bigmodels.data.frames import Frame, is_text, missing
 from bigmodels.data.tables import (
   compressed,
   csv_columns,
@@ -28,7 +28,7 @@ class File(NamedTuple):
 
   Attributes:
     frame: column -> `[rows]`: float64 if every value is a number or missing, else
-      `object` of `str`; see `cleaning`. It is shared and must not be modified.
+      `object` of `str`; see `frames`. It is shared and must not be modified.
     digest: digest of the bytes of the files.
     parts: digest and number of rows of each file.
     summary: one line about what was found and inferred.

@@ -9,7 +9,7 @@ import numpy as np
 
 from bigmodels.core.errors import UserError, listed, nearest
 from bigmodels.data import cleaning, columns
-from bigmodels.data.cleaning import Frame, is_text, missing, number, rows_of, take
+from bigmodels.data.frames import Frame, is_text, missing, number, rows_of, take
 
 WARNING = 'warning: '
 FEW = 0.05  # of the values of a column, or of all rows; losing more is a warning
@@ -121,15 +121,6 @@ def _sorted(values: list[Any]) -> list[Any]:
   """Distinct values; integers as text are sorted as numbers."""
   numbers = all(isinstance(v, str) and re.fullmatch('-?[0-9]+', v) for v in values)
   return sorted(values, key=lambda v: (int(v), v)) if numbers else values
-
-
-def words(frame: Frame, rows: np.ndarray) -> list[dict[str, str]]:
-  """Returns the values of some rows, int `[n]`, as text: column -> text for each."""
-  some = {name: [value if isinstance(value, str) else number(value) if value == value
-                 else '' for value in column.tolist()]
-          for name, column in take(frame, rows).items()}
-  return [dict(zip(some, each, strict=True))
-          for each in zip(*some.values(), strict=True)]
 
 
 def class_name(value: float) -> str:

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bigmodels.core.errors import UserError, listed, nearest
-from bigmodels.data import cleaning
-from bigmodels.data.cleaning import Frame, is_text, missing
+from bigmodels.data.frames import Frame, groups_of, is_text, missing
 from bigmodels.data.sources import (
   FRACTIONS,
   canonical,
@@ -306,7 +305,7 @@ def _apart(table: Any, equal: np.ndarray, found: dict[str, np.ndarray]
 def _equal_rows(table: Any, rows: Rows) -> tuple[np.ndarray | None, list[str]]:
   """The group of equal rows of every row, or None, and a line about them."""
   features = rows.features
-  groups = cleaning.groups_of(features)
+  groups = groups_of(features)
   count, firsts = len(groups), np.unique(groups, return_index=True)[1]
   if len(firsts) == count or not features:
     return None, []

@@ -220,7 +220,7 @@ def kind_of(arrow_type: Any) -> str:
 
 def converted(column: Any, want: str, reading: Reading
               ) -> tuple[np.ndarray, np.ndarray | None]:
-  """Returns a column `[rows]`: float64 with NaN, or `object` of `str`, see `cleaning`.
+  """Returns a column `[rows]`: float64 with NaN, or `object` of `str`, see `frames`.
 
   Args:
     column: chunked array of numbers, text, bools or dates.

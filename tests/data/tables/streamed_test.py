@@ -10,7 +10,7 @@ import pytest
 from pyarrow import csv, parquet
 
 from bigmodels.core.errors import UserError
-from bigmodels.data.cleaning import is_text
+from bigmodels.data.frames import is_text
 from bigmodels.data.tables import streamed, streamed_csv, table_files
 from bigmodels.data.tables.csv_dialects import Reading
 

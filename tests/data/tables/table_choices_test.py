@@ -132,24 +132,6 @@ def test_labels_do_not_part_equal_rows(write, context):
   assert together(found) == 0 and sum(map(len, found.values())) == 200
 
 
-def test_groups_are_those_of_equal_rows():
-  rng = np.random.default_rng(0)
-  frame = {'a': rng.integers(0, 3, 500) / 3, 'b': np.array(
-    list('xyz'), object)[rng.integers(0, 3, 500)],
-    'c': rng.integers(0, 3, 500) / 3}
-  frame['c'][:50] = np.nan
-  frame['a'][:25] = -0.0
-  rows = [tuple('nan' if v != v else v for v in row) for row in zip(
-    *(c.tolist() for c in frame.values()), strict=True)]
-  groups = cleaning.groups_of(frame)
-  numbers = {}
-  for row, group in zip(rows, groups, strict=True):
-    assert numbers.setdefault(row, group) == group
-  assert len({*numbers.values()}) == len(numbers) == groups.max() + 1
-  swapped = {'c': frame['a'], 'b': frame['b'], 'a': frame['c']}
-  assert len(np.unique(cleaning.groups_of(swapped))) == len(numbers)
-
-
 @pytest.mark.parametrize('sizes', [[1] * 100, [2] * 50, [5] * 20, [30] + [1] * 70,
                                    [1] * 99 + [2], [10, 20, 30, 40], [50, 50, 1]])
 def test_groups_stay_together_and_splits_near_their_size(sizes):
