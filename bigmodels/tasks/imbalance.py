@@ -10,7 +10,8 @@ from bigmodels.core.errors import UserError, nearest
 from bigmodels.core.from_run import FROM_RUN
 from bigmodels.tasks.task import Threshold
 
-BY = ('f1', 'balanced_accuracy', 'matthews')  # what a threshold may maximize
+# What a threshold may maximize.
+THRESHOLD_METRICS = ('f1', 'balanced_accuracy', 'matthews')
 
 
 def class_weights(setting: str | Mapping[str | int, float] | None,
@@ -63,13 +64,14 @@ def threshold(setting: str | float | None) -> Threshold | None:
     setting: see `tasks.classification`.
 
   Raises:
-    ValueError: for a setting that is neither one of `BY` nor between 0 and 1.
+    ValueError: for a setting that is neither one of `THRESHOLD_METRICS` nor between 0
+      and 1.
   """
   if setting is None:
     return None
-  if isinstance(setting, str) and setting not in BY:
+  if isinstance(setting, str) and setting not in THRESHOLD_METRICS:
     raise ValueError(f'threshold: cannot be chosen by {setting!r}; must be one of '
-                     f'{", ".join(BY)}, or a number between 0 and 1')
+                     f'{", ".join(THRESHOLD_METRICS)}, or a number between 0 and 1')
   if not isinstance(setting, str) and not 0 < setting < 1:
     raise ValueError(f'threshold: must be between 0 and 1, got {setting}')
 
@@ -90,7 +92,7 @@ def best_threshold(outputs: Mapping[str, np.ndarray], *, by: str
   Args:
     outputs: of a split: `labels` `[n]`, `probabilities` `[n, 2]`; and `weights` `[n]`
       if examples are weighted.
-    by: one of `BY`.
+    by: one of `THRESHOLD_METRICS`.
 
   Returns:
     The threshold, and the metric there; None unless both classes have examples.

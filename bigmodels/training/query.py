@@ -168,7 +168,7 @@ def table(built: Built, parts: Sequence[Predicted]) -> dict[str, Any]:
     parts: consecutive examples with their outputs.
 
   Returns:
-    The name of each example; what is passed on, as `id_NAME` if its name is taken;
+    The name of each example; extra columns, as `id_NAME` if a name is taken;
     `prediction`, a class by its name or
     numbers; `probability`, class -> column; further outputs; and `error`, why there is
     no prediction. Values are masked where there is none.
@@ -177,9 +177,9 @@ def table(built: Built, parts: Sequence[Predicted]) -> dict[str, Any]:
   chunk = joined([part.examples for part in parts])
   lost = np.zeros(chunk.length, bool)
   lost[[*chunk.faults]] = True
-  found: dict[str, Any] = {chunk.named: np.asarray(chunk.names) if isinstance(
+  found: dict[str, Any] = {chunk.unit: np.asarray(chunk.names) if isinstance(
     chunk.names, range) else chunk.names}
-  for name, values in chunk.passed.items():
+  for name, values in chunk.extra.items():
     found[f'id_{name}' if name in (*found, *_COLUMNS) else name] = values
   outputs = {name: np.concatenate([part.outputs[name] for part in parts])
              for name in parts[0].outputs}

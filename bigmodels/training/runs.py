@@ -22,7 +22,7 @@ from bigmodels import losses
 from bigmodels.config import Experiment
 from bigmodels.config.resolving import Resolved
 from bigmodels.core.errors import UserError, listed, nearest
-from bigmodels.data.readers.labelled import Labelled
+from bigmodels.data.readers.labelled import LabelledExamples
 from bigmodels.data.readers.reader import Examples, Reader
 from bigmodels.learners import State
 from bigmodels.techniques import averages
@@ -234,8 +234,8 @@ class Run:
       raise UserError('data: name the split whose evaluation is meant, one of '
                       f'{", ".join(self.experiment.evals)}')
     evaluated = self.experiment.evals[splits[0]]
-    source = Labelled(self.examples(paths, labels=True), self.classes,
-                            listed(map(str, paths)), self.say)
+    source = LabelledExamples(self.examples(paths, labels=True), self.classes,
+                              listed(map(str, paths)), self.say)
     return self.reopen(evals={splits[0]: dataclasses.replace(
       evaluated, source=source, resident=None, workers=0)})
 

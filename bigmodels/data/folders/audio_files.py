@@ -9,7 +9,7 @@ import numpy as np
 
 from bigmodels.core.errors import UserError
 
-ENDINGS = frozenset(('.wav', '.flac', '.ogg', '.oga', '.opus', '.mp3', '.aif', '.aiff',
+SUFFIXES = frozenset(('.wav', '.flac', '.ogg', '.oga', '.opus', '.mp3', '.aif', '.aiff',
                      '.aifc', '.au', '.snd', '.caf', '.w64'))
 
 

@@ -38,7 +38,7 @@ class AudioFolder(FilesSource):
   crop: Literal['start', 'centre', 'random'] = 'start'
 
   kind = 'sound'
-  endings = audio_files.ENDINGS
+  suffixes = audio_files.SUFFIXES
 
   def __post_init__(self):
     super().__post_init__()

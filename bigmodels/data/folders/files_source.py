@@ -80,7 +80,7 @@ class FilesSource:
   # What a kind of file defines.
 
   kind = 'file'
-  endings = frozenset()
+  suffixes = frozenset()
 
   def header(self, data: bytes) -> tuple[int, int, int]:
     """Returns what the header of a file says, as three integers."""
@@ -175,7 +175,7 @@ class FilesSource:
       origin=Origin({splitting.KEYS: splitting.content_codes(known.digests[rows])}, {
         f'splits of {self.path}': self.splits and dict(self.splits)}))
 
-  def _labelled(self, context: DataContext) -> labels.Labelled:
+  def _labelled(self, context: DataContext) -> labels.FileLabels:
     """The files, with their labels and given splits."""
     paths = (self.path,) if isinstance(self.path, str) else self.path
     if any(pathlib.Path(path).suffix.lower() == '.csv' for path in paths):
@@ -190,7 +190,8 @@ class FilesSource:
         numbers=self.task == 'regression')
     if self.task == 'regression':
       raise UserError("task: 'regression' needs a CSV file of numbers as the path")
-    found = listing.find(paths, self.endings, what=self.kind, data_dir=context.data_dir)
+    found = listing.find(paths, self.suffixes, what=self.kind,
+                         data_dir=context.data_dir)
     if not found.files:
       raise UserError(f'there is no {self.kind} in {", ".join(paths)}' + (
         f' ({found.lines[0]})' if found.lines else ''))
@@ -202,7 +203,7 @@ class FilesSource:
     each = int(np.prod(reading.shape)) * np.dtype(reading.dtype).itemsize
     return length * (each + (0 if self.task is None else 4))
 
-  def _shapes(self, found: labels.Labelled, context: DataContext) -> Dataset:
+  def _shapes(self, found: labels.FileLabels, context: DataContext) -> Dataset:
     """The split with zeros for its examples; only the first headers are read."""
     first = [path for path in found.paths[:8]]
     reading = self.reading(lambda: index.read(first, self.header).facts,
@@ -240,5 +241,5 @@ class FilesSource:
                       'version wrote it')
 
     kept = context.kept.get('train', {}).get('classes')
-    return FileReader(self.reading(absent, (), context), self.endings, kept,
+    return FileReader(self.reading(absent, (), context), self.suffixes, kept,
                       self.file_column, self.label_column, context.say)

@@ -10,7 +10,7 @@ import numpy as np
 from bigmodels.core.errors import UserError
 from bigmodels.data import image_decoding, images
 
-ENDINGS = frozenset(('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.apng', '.gif', '.bmp',
+SUFFIXES = frozenset(('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.apng', '.gif', '.bmp',
                      '.dib', '.tif', '.tiff', '.webp', '.ppm', '.pgm', '.pbm', '.pnm',
                      '.jp2', '.j2k'))
 

@@ -41,7 +41,7 @@ class ImageFolder(FilesSource):
   channels: Literal[1, 3] | None = None
 
   kind = 'image'
-  endings = image_files.ENDINGS
+  suffixes = image_files.SUFFIXES
 
   def __post_init__(self):
     super().__post_init__()

@@ -14,7 +14,7 @@ from bigmodels.data.sources import SPLIT_NAMES, canonical, renamed_splits
 from bigmodels.data.tables import csv_dialects
 
 
-class Labelled(NamedTuple):
+class FileLabels(NamedTuple):
   """Files with labels.
 
   Attributes:
@@ -44,7 +44,7 @@ def normalized(name: str) -> str:
 # --- folders --------------------------------------------------------------------
 
 
-def of_folders(found: listing.Found, what: str, *, labelled: bool) -> Labelled:
+def of_folders(found: listing.Found, what: str, *, labelled: bool) -> FileLabels:
   """Returns files with the names of their folders as classes.
 
   A file is `CLASS/...`, or `SPLIT/CLASS/...` if the outer folders are named `train`
@@ -93,8 +93,8 @@ def of_folders(found: listing.Found, what: str, *, labelled: bool) -> Labelled:
     _check_folders(found, classes, what, in_splits)
     number = {name: index for index, name in enumerate(classes)}
     labels = np.array([number[text] for text in texts], np.int32)
-  return Labelled([file.path for file, _ in kept], _names(kept), labels, classes,
-                  splits, 'folders', lines)
+  return FileLabels([file.path for file, _ in kept], _names(kept), labels, classes,
+                    splits, 'folders', lines)
 
 
 def _are_splits(folders: Sequence[str]) -> bool:
@@ -145,7 +145,7 @@ def _names(kept: Sequence[tuple[listing.File, list[str]]]) -> list[str]:
 
 def of_csv(path: pathlib.Path, what: str, *, folder: pathlib.Path, file: str,
            label: str | None, split: str | None, numbers: bool,
-           least: int = 2) -> Labelled:
+           least: int = 2) -> FileLabels:
   """Returns the files that a CSV file lists, one a row.
 
   Args:
@@ -170,7 +170,7 @@ def of_csv(path: pathlib.Path, what: str, *, folder: pathlib.Path, file: str,
     raise UserError(f'{path}: cannot be read: {error.strerror}') from None
 
 
-def _of_csv(path, what, folder, file, label, split, numbers, least) -> Labelled:
+def _of_csv(path, what, folder, file, label, split, numbers, least) -> FileLabels:
   table = csv_dialects.content(path, csv_dialects.Reading())
   records = table.records()
   _, header = next(records, (1, []))
@@ -221,7 +221,7 @@ def _of_csv(path, what, folder, file, label, split, numbers, least) -> Labelled:
     labels = np.array([number[normalized(row[2])] for row in rows], np.int32)
   if split:
     lines += renamed_splits([row[3] for row in rows], f'in the column {split!r},')
-  return Labelled(
+  return FileLabels(
     [row[0] for row in rows], [row[1] for row in rows], labels, classes,
     [canonical(row[3]) for row in rows] if split else None,
     f'the column {split!r}', lines)

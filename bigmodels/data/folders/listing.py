@@ -41,30 +41,30 @@ class Found(NamedTuple):
   lines: list[str]
 
 
-def find(paths: str | Iterable[str], endings: Collection[str], *, what: str,
+def find(paths: str | Iterable[str], suffixes: Collection[str], *, what: str,
          data_dir: str | None = None) -> Found:
-  """Finds files by the endings of their names, at any depth.
+  """Finds files by their suffixes, at any depth.
 
   The order is that of the given paths; in a folder or pattern, that of the names as
-  text. Links are followed. Skipped are hidden files and folders, other endings, and
+  text. Links are followed. Skipped are hidden files and folders, other suffixes, and
   links to nothing; a file that is given itself is taken whatever its ending.
 
   Args:
     paths: files, folders and patterns; see `files.matching`.
-    endings: endings of names in lower case, such as '.png'.
+    suffixes: in lower case, such as '.png'.
     what: what they are, such as 'image', for lines.
     data_dir: the folder `--data_dir`, or None.
 
   Raises:
     UserError: if there is nothing at a path, or a folder may not be read.
   """
-  walk = _Walk(tuple(endings))
+  walk = _Walk(tuple(suffixes))
   for root, path in enumerate(_as_paths(paths)):
     given = not files.is_pattern(path, data_dir)
     for place in files.matching(path, data_dir):
       if place.is_dir():
         walk.folder(place, root)
-      elif not given and not place.name.lower().endswith(walk.endings):
+      elif not given and not place.name.lower().endswith(walk.suffixes):
         walk.others.append(place.name)
       elif not files.exists(place):
         walk.broken.append(place.name)
@@ -91,11 +91,11 @@ def _is_hidden(name: str) -> bool:
 class _Walk:
   """Collects files and what is skipped."""
 
-  def __init__(self, endings: tuple[str, ...]):
-    self.endings = endings
+  def __init__(self, suffixes: tuple[str, ...]):
+    self.suffixes = suffixes
     self.files: list[File] = []
     self.folders: dict[int, list[str]] = {}
-    self.others: list[str] = []  # names with other endings
+    self.others: list[str] = []  # names with other suffixes
     self.broken: list[str] = []  # links to nothing
     self._hidden: list[str] = []
 
@@ -123,7 +123,7 @@ class _Walk:
         if name.count('/') < 2:
           inner.append(name)
         self._enter(entry.path, f'{name}/', (*above, key), found, inner)
-      elif not name.lower().endswith(self.endings):
+      elif not name.lower().endswith(self.suffixes):
         self.others.append(name)
       elif entry.is_file():
         found.append((name, entry.path))

@@ -94,7 +94,7 @@ class ArrayReader:
     kinds = [(suffixes, of) for suffixes, of in (
       (SUFFIXES, self._of_arrays), (tables.SUFFIXES if self.features else (), (
         lambda paths, labels: self._table.examples(paths, labels=labels))),
-      (tuple(image_files.ENDINGS) if self._shape else (), self._of_images)) if (
+      (tuple(image_files.SUFFIXES) if self._shape else (), self._of_images)) if (
         suffixes)]
     first = None
     for path in paths:
@@ -205,7 +205,7 @@ class ArrayReader:
     if self.fit is None:
       self.say(f'images of another size are resized to {width} x {height} pixels, cut '
                'to the aspect at the centre')
-    return FileReader(reading, image_files.ENDINGS, self.classes, say=self.say
+    return FileReader(reading, image_files.SUFFIXES, self.classes, say=self.say
                       ).examples(paths, labels=labels)
 
   @property

@@ -22,7 +22,7 @@ class FileReader:
 
   Attributes:
     reading: how a file becomes an example.
-    endings: endings of the names of files in folders.
+    suffixes: suffixes of the files in folders, in lower case.
     classes: the classes of the run, or None. A file is of the class whose name its
       folder has, or a folder around that.
     file_column, label_column: columns of CSV files.
@@ -30,7 +30,7 @@ class FileReader:
   """
 
   reading: decoding.Reading
-  endings: Collection[str]
+  suffixes: Collection[str]
   classes: Sequence[str] | None
   file_column: str = 'file'
   label_column: str = 'label'
@@ -84,7 +84,7 @@ class FileReader:
       if len(paths) > 1:
         raise UserError(f'{tables[0]}: a CSV file must be the only input')
       return self._listed(tables[0], labelled)
-    found = listing.find([*map(str, paths)], self.endings, what=self.reading.kind)
+    found = listing.find([*map(str, paths)], self.suffixes, what=self.reading.kind)
     for line in found.lines:
       self.say(line)
     names = [file.path for file in found.files]

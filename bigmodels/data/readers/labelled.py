@@ -13,7 +13,7 @@ _NAMED = 5  # examples that are left out and named
 
 
 @dataclasses.dataclass(frozen=True)
-class Labelled:
+class LabelledExamples:
   """Labelled examples as a source; those without a label, or damaged, are left out.
 
   Attributes:
@@ -38,11 +38,11 @@ class Labelled:
     whole = joined([*self.examples.chunks(0)])
     left = np.array([i for i in range(whole.length) if i not in whole.faults], int)
     for index, why in [*whole.faults.items()][:_NAMED]:
-      self.say(f'{self.name}: left out: {whole.named} {whole.names[index]}: {why}')
+      self.say(f'{self.name}: left out: {whole.unit} {whole.names[index]}: {why}')
     self.say(f'{self.name}: {len(left):,} of {whole.length:,} examples')
     if not len(left):
       raise UserError(f'{self.name}: there is no labelled example')
     columns = {**whole.columns, 'labels': whole.labels}
     return in_memory({name: column[left] for name, column in columns.items()},
                      None if self.classes is None else tuple(self.classes))._replace(
-      describe=lambda row: f'{whole.named} {whole.names[left[row]]}')
+      describe=lambda row: f'{whole.unit} {whole.names[left[row]]}')

@@ -23,8 +23,8 @@ class Chunk(NamedTuple):
     columns: raw columns, `[n, ...]`, as the run's source has them.
     names: of each example: the number of a row, from 0, or the path of a file.
     done: fraction of the whole input that is read after this chunk.
-    named: what `names` are: 'row' or 'file'.
-    passed: name -> column `[n]` that is not read, but written beside predictions.
+    unit: what `names` are: 'row' or 'file'.
+    extra: name -> column `[n]` that is not read, but written beside predictions.
     faults: index in the chunk -> why this example has no prediction.
     labels: `[n]`, as the source has them, if they were asked for.
   """
@@ -32,8 +32,8 @@ class Chunk(NamedTuple):
   columns: Columns
   names: Sequence[int] | Sequence[str]
   done: float
-  named: str = 'row'
-  passed: Mapping[str, Sequence] = {}
+  unit: str = 'row'
+  extra: Mapping[str, Sequence] = {}
   faults: Mapping[int, str] = {}
   labels: np.ndarray | None = None
 
@@ -50,7 +50,7 @@ class Chunk(NamedTuple):
     return self._replace(
       columns={name: cut(column) for name, column in self.columns.items()},
       names=cut(self.names),
-      passed={name: cut(column) for name, column in self.passed.items()},
+      extra={name: cut(column) for name, column in self.extra.items()},
       faults={index - start: why for index, why in self.faults.items()
               if start <= index < end},
       labels=None if self.labels is None else cut(self.labels))
@@ -74,7 +74,7 @@ def joined(chunks: Sequence[Chunk]) -> Chunk:
   return last._replace(
     columns={name: join(c.columns[name] for c in chunks) for name in last.columns},
     names=join(c.names for c in chunks), faults=faults,
-    passed={name: join(c.passed[name] for c in chunks) for name in last.passed},
+    extra={name: join(c.extra[name] for c in chunks) for name in last.extra},
     labels=None if last.labels is None else join(c.labels for c in chunks))
 
 

@@ -39,7 +39,7 @@ class TableReader:
     fitted: what was fitted to the label; see `table_fit.fit`.
     reading: settings for reading files.
     weight: name of the column of weights, which is read with labels, or None.
-    passed: columns to write beside predictions, where they are there.
+    extra: columns to write beside predictions, where they are there.
     ignored: further columns of the training file that are not features.
     say: prints a line.
   """
@@ -50,7 +50,7 @@ class TableReader:
   fitted: Mapping[str, Any]
   reading: Reading
   weight: str | None = None
-  passed: Sequence[str] = ()
+  extra: Sequence[str] = ()
   ignored: Sequence[str] = ()
   say: Callable[[str], None] = print
 
@@ -70,7 +70,7 @@ class TableReader:
     if others:
       raise UserError(f'a run of a table reads rows, not {listed(others)}')
     frame = self._frame(values)
-    self._say_extra(frame)
+    self._say_unused(frame)
     lost = _Lost()
     inputs, faults = self._cleaned(frame, lost)
     self._say_lost(lost, len(inputs))
@@ -114,12 +114,12 @@ class TableReader:
       kinds[self.label] = 'text' if text else 'numbers'
       kinds |= {self.weight: 'numbers'} if self.weight else {}
     frames = streamed.frames(files, self.reading, kinds, first=first)
-    if there := [name for name in self.passed if name in frames.unused]:
+    if there := [name for name in self.extra if name in frames.unused]:
       kinds |= dict.fromkeys(there, 'text')
       frames = streamed.frames(files, self.reading, kinds, first=first)
     for line in frames.lines:
       self.say(line)
-    self._say_extra(frames.unused)
+    self._say_unused(frames.unused)
     return frames
 
   def _chunk(self, frame: Frame, first: int, done: float, labels: bool,
@@ -138,16 +138,16 @@ class TableReader:
       encoded[there] = table_fit.encode(column[there], self.fitted)
       faults |= dict.fromkeys(np.flatnonzero(~there).tolist(),
                               f'has no value of {self.label}')
-    passed = {name: frame[name].tolist() for name in self.passed if name in frame}
+    extra = {name: frame[name].tolist() for name in self.extra if name in frame}
     return Chunk(columns, range(first, first + len(inputs)), done,
-                 passed=passed, faults=faults, labels=encoded)
+                 extra=extra, faults=faults, labels=encoded)
 
-  def _say_extra(self, names: Iterable[str]) -> None:
-    extra = [name for name in names if name not in self.kinds
-             and name not in (self.label, *self.passed, *self.ignored)]
-    if extra:
+  def _say_unused(self, names: Iterable[str]) -> None:
+    unused = [name for name in names if name not in self.kinds
+             and name not in (self.label, *self.extra, *self.ignored)]
+    if unused:
       self.say(f'columns that the run was not fitted to, and that are not read: '
-               f'{listed(extra)}')
+               f'{listed(unused)}')
 
   def _say_lost(self, lost: '_Lost', rows: int) -> None:
     """Prints the values that each step lost, of all rows that were read."""
