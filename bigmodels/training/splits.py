@@ -40,15 +40,16 @@ def check_apart(every: Mapping[str, Batches], opened: Mapping[str, Dataset],
                       f'{_difference(every, ours, theirs, differing)}')
     if count and apart:
       raise UserError(
-        f'{theirs} and {ours} share {count:,} rows of {source}, so that a score of one '
-        f'says nothing beside the other{_difference(every, ours, theirs)}; give them '
+        f'{theirs} and {ours} share {count:,} rows of {source}, which makes scores on '
+        f'{theirs} meaningless{_difference(every, ours, theirs)}; give them '
         f'splits that are apart, or call one {ours}_again if this is meant')
     again = origins.copies(one, other) if apart else 0
     if again:
       raise UserError(
         f'{again:,} of {opened[theirs].length:,} rows of {theirs} equal one of {ours} '
-        'in all features, though their files differ, so that they test nothing; leave '
-        'them out, or set duplicates=keep for both if they are different cases')
+        'in all features, though their files differ, which makes scores on '
+        f'{theirs} meaningless; leave them out, or set duplicates=keep for both if '
+        'they are different cases')
     if count:
       context.note(f'{theirs} is on rows of {ours}, as its name says: {count:,} rows '
                    f'of {source}')
@@ -99,7 +100,7 @@ def say_counts(loaders: Mapping[str, Loader], context: DataContext) -> None:
 
 
 def check_scaling(every: Mapping[str, Batches], context: DataContext) -> None:
-  """Warns of evaluations whose inputs are standardised otherwise than in training.
+  """Warns of evaluations whose inputs are standardized otherwise than in training.
 
   Args:
     every: split -> its `Batches`.

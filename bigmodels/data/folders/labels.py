@@ -105,9 +105,9 @@ def _are_splits(folders: Sequence[str]) -> bool:
   if 'train' not in map(canonical, named) or (others and len(named) < 2):
     return False
   if others:
-    raise UserError(f'the folders {listed(named)} are called like splits, and '
-                    f'{listed(others)} are not: leave in the path only splits, or only '
-                    'classes')
+    raise UserError(f'the folders {listed(named)} are names of splits, '
+                    f'{listed(others)} {"is" if len(others) == 1 else "are"} not; use '
+                    'only splits or only classes')
   canonicals = [canonical(name) for name in named]
   for name in named:
     if canonicals.count(canonical(name)) > 1:

@@ -135,9 +135,10 @@ class _Walk:
     lines = []
     if self.others:
       kinds = collections.Counter(
-        os.path.splitext(name)[1].lower() or 'no ending' for name in self.others)
-      lines.append(f'skipped: {_such_as(self.others, "file")} with endings of no '
-                   f'{what}: ' + listed(
+        os.path.splitext(name)[1].lower() or 'no suffix' for name in self.others)
+      article = 'an' if what[0] in 'aeiou' else 'a'
+      lines.append(f'skipped: {_such_as(self.others, "file")} whose suffix is not that '
+                   f'of {article} {what}: ' + listed(
                      f'{kind} {count:,}' for kind, count in kinds.most_common()))
     if self._hidden:
       lines.append(f'skipped: {_such_as(self._hidden, "hidden file")}')

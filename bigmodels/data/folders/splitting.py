@@ -144,7 +144,7 @@ def settle_equal(split: np.ndarray, digests: np.ndarray, readable: np.ndarray,
             f'{"is" if len(found) == 1 else "are"} equal to files of {theirs}')
     if not drop:
       raise UserError(
-        f'{what}, so that a score of {theirs} says nothing: {pairs(found)}; '
+        f'{what}, which makes scores on {theirs} meaningless: {pairs(found)}; '
         f"duplicates='drop' leaves them out of {ours}")
     lines.append(f'dropped: {what}: {pairs(found)}')
   inside = [(row, group[0]) for group in groups for row in group[1:]

@@ -54,8 +54,8 @@ def check_roles(table: Any) -> None:
             'splits': names(table.splits if isinstance(table.splits, str) else None)}
   for field, columns in fields.items():
     if table.label in columns:
-      raise UserError(f'{field}: {table.label!r} is the label, which cannot be used '
-                      'otherwise')
+      raise UserError(f'{field}: {table.label!r} is the label, which can have no other '
+                      'role')
   for field in ('id', 'weight', 'group', 'time', 'splits'):
     for other in ('drop', 'columns'):
       if both := [name for name in fields[field] if name in fields[other]]:

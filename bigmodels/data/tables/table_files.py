@@ -191,8 +191,8 @@ def _check(names: list[str], parts: list[Part]) -> None:
       raise UserError(f'{name}: no column {lacks[0]!r}, which {names[0]} has'
                       f'{nearest(lacks[0], part.columns)}')
     if more := [c for c in part.columns if c not in first]:
-      raise UserError(f'{name}: has a column {more[0]!r}, which {names[0]} has not'
-                      f'{nearest(more[0], first)}')
+      raise UserError(f'{name}: has a column {more[0]!r}, which {names[0]} does not '
+                      f'have{nearest(more[0], first)}')
     if (other := digests_seen.setdefault(part.digest, name)) is not name:
       raise UserError(f'{name}: is a copy of {other}, whose rows would count twice')
 

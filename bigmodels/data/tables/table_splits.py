@@ -139,7 +139,7 @@ def _by_column(name: str, rows: Rows) -> tuple[dict[str, np.ndarray], list[str]]
 
 def _by_fraction(table: Any, rows: Rows, groups: np.ndarray | None
                  ) -> tuple[dict[str, np.ndarray], str]:
-  """At random, stratified if that is set, or if a class would miss in a split."""
+  """At random, stratified if that is set, or if a split would lack a class."""
   rest = np.flatnonzero(~rows.of_test)
   splits = fractions(table)
   inside = None if groups is None else groups[rest]
@@ -290,8 +290,9 @@ def _apart(table: Any, equal: np.ndarray, found: dict[str, np.ndarray]
     if again.any() and table.duplicates != 'drop':
       raise UserError(
         f'{int(again.sum()):,} of {len(part):,} rows of {name} equal one of '
-        f'{" or ".join(result)} in all features, so that they test nothing: '
-        'duplicates=drop drops them, duplicates=keep keeps them as different cases')
+        f'{" or ".join(result)} in all features, which makes scores on {name} '
+        'meaningless: duplicates=drop drops them, duplicates=keep keeps them as '
+        'different cases')
     if again.any():
       lines.append(f'drop_duplicates: {int(again.sum()):,} of {len(part):,} rows of '
                    f'{name} dropped, equal to one of {" or ".join(result)}')

@@ -230,8 +230,8 @@ def _refuse_shared(found: Mapping[str, np.ndarray], groups: np.ndarray) -> None:
     if again.any():
       raise UserError(
         f'{int(again.sum()):,} of {len(part):,} texts of {name} equal one of an '
-        'earlier split, so that they test nothing: duplicates=drop drops them, '
-        'duplicates=keep keeps them')
+        f'earlier split, which makes scores on {name} meaningless: duplicates=drop '
+        'drops them, duplicates=keep keeps them')
     earlier = np.concatenate([earlier, groups[part]])
 
 

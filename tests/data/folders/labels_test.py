@@ -70,7 +70,7 @@ def test_files_without_labels_lie_anywhere(tmp_path):
    '1.png; labels may also be in a CSV file'),
   (['train/1.png', 'test/2.png'], 'no image lies in a folder of a class'),
   (['train/a/1.png', 'val/a/1.png', 'cats/1.png'],
-   'the folders train, val are called like splits, and cats are not'),
+   'the folders train, val are names of splits, cats is not; use only splits or'),
   (['train/a/1.png', 'val/a/1.png', 'valid/a/1.png'],
    'the folders train, val, valid are one split under two names: validation'),
   (['train/a/1.png', 'train/b/1.txt', 'test/a/1.png'],

@@ -22,7 +22,7 @@ def names(*paths, **options):
   return [file.name for file in found.files], found.lines
 
 
-def test_the_order_is_that_of_names_and_endings_count_in_any_case(tmp_path):
+def test_the_order_is_that_of_names_and_suffixes_count_in_any_case(tmp_path):
   touch(tmp_path, 'b/2.png', 'b/10.PNG', 'a/ä ö.jpg', 'a/x y/1.Jpg', 'z.png')
   found, lines = names(str(tmp_path))
   assert found == ['a/x y/1.Jpg', 'a/ä ö.jpg', 'b/10.PNG', 'b/2.png', 'z.png']
@@ -36,7 +36,8 @@ def test_what_is_skipped_is_said(tmp_path):
   found, lines = names(str(tmp_path))
   assert found == ['a/1.png']
   assert lines == [
-    'skipped: 3 files (such as README) with endings of no image: .txt 2, no ending 1',
+    'skipped: 3 files (such as README) whose suffix is not that of an image: .txt 2, '
+    'no suffix 1',
     'skipped: 3 hidden files (such as .git)',
     'skipped: 1 link (such as a/5.png) to nothing']
 

@@ -81,8 +81,8 @@ def test_equal_files_in_two_splits_are_refused_with_their_names():
   with pytest.raises(UserError) as error:
     settle('abcab', ['train', 'train', 'train', 'test', 'test'])
   assert str(error.value) == (
-    '2 files of train are equal to files of test, so that a score of test says '
-    "nothing: f0 = f3, f1 = f4; duplicates='drop' leaves them out of train")
+    '2 files of train are equal to files of test, which makes scores on test '
+    "meaningless: f0 = f3, f1 = f4; duplicates='drop' leaves them out of train")
 
 
 def test_drop_leaves_them_out_of_training_and_says_so():

@@ -294,8 +294,8 @@ def test_copies_in_splits_of_a_column_are_named(write, context):
   data[95][1] = data[4][1]  # with another label
   table = TABLE(write(data), splits='set', id='n')
   text = refusal(table, context)
-  assert ('1 of 10 rows of test equal one of train or validation in all features, so '
-          'that they test nothing: duplicates=drop drops them') in text
+  assert ('1 of 10 rows of test equal one of train or validation in all features, '
+          'which makes scores on test meaningless: duplicates=drop drops them') in text
   dropped = dataclasses.replace(table, duplicates='drop')
   assert dropped.split('test').open(context).length == 9
   assert any('1 of 10 rows of test dropped' in line for line in lines_of(context))

@@ -164,7 +164,7 @@ def test_numbers_of_one_file_and_text_of_another_are_text(tmp_path):
 
 @pytest.mark.parametrize('second, problem', [
   ('a,z\n1,2\n', "2.csv: no column 'y', which 1.csv has; did you mean"),
-  ('a,y,z\n1,2,3\n', "2.csv: has a column 'z', which 1.csv has not"),
+  ('a,y,z\n1,2,3\n', "2.csv: has a column 'z', which 1.csv does not have"),
   ('a,y\n1,2\n3,4\n', '2.csv: is a copy of 1.csv, whose rows would count twice'),
   ('a,y\n1\n', '2.csv: line 2 has 1 values'), ('', '2.csv: the file is empty')])
 def test_files_that_do_not_fit_together(tmp_path, second, problem):
