@@ -1,4 +1,4 @@
-"""Two convolutions (64, 128) and a dense layer (1024) on CIFAR-10, regularised.
+"""Two convolutions (64, 128) and a dense layer (1024) on CIFAR-10, regularized.
 
 Needs: CIFAR-10 (TFDS); 7 s on an H100, 18 minutes on two cores.
 """

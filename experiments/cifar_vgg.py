@@ -1,4 +1,4 @@
-"""VGG-16 on CIFAR-10, with batch normalisation and without wide dense layers.
+"""VGG-16 on CIFAR-10, with batch normalization and without wide dense layers.
 
 Needs: CIFAR-10 (TFDS); a GPU, 19 minutes an epoch on one core.
 """

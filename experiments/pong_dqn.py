@@ -2,7 +2,7 @@
 
 The numbers are those of the paper's Extended Data Table 1: batches of 32, one update
 every 4 actions, here one in each of 4 games; a target network 10,000 updates old; a
-discount of 0.99; errors and rewards clipped at 1; RMSProp, centred, at 0.00025 with a
+discount of 0.99; errors and rewards clipped at 1; RMSProp, centered, at 0.00025 with a
 decay of 0.95; the probability of a random action from 1 to 0.1 over the first million
 actions; 50,000 actions before the first update. RMSProp's 0.01 under the root is for
 gradients summed over the batch; here gradients are averaged, so it is 0.01 / 32^2.

@@ -50,7 +50,7 @@ def config(*, path: str | tuple[str, ...] | None = None, text: str = 'text',
     evaluate_every=Duration(epochs=1),
     duration=Duration(epochs=epochs),
     monitor=Monitor(metric='validation/accuracy', goal='max'),
-    # Only used with --init_from: the classifier's own layers are initialised.
+    # Only used with --init_from: the classifier's own layers are initialized.
     init_pattern='encoder/.*',
     rules=sharding_rules.TRANSFORMER,
     seed=seed)

@@ -3,7 +3,7 @@
 A split that fits is *resident*: it is kept on the device, and batches are gathered
 inside the compiled step, with many steps per dispatch. Other splits are *streamed*:
 threads or processes read and decode them, with one step per dispatch. Both give the
-same batches. Augmentation and normalisation always run inside the step.
+same batches. Augmentation and normalization always run inside the step.
 """
 
 import dataclasses

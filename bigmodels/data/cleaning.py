@@ -167,7 +167,7 @@ def log_skewed(skewness: float = 1.0) -> Step:
   training rows. For negative numbers in other rows the function is odd.
 
   Args:
-    skewness: minimum third standardised moment of a column in the training rows (it is
+    skewness: minimum third standardized moment of a column in the training rows (it is
       2 for an exponential distribution and 0 for a normal one).
   """
 

@@ -18,7 +18,7 @@ def random_resized_crop(image: np.ndarray, rng: np.random.Generator, *, size: in
 
   Known as the Inception crop (Szegedy et al., *Going deeper with convolutions*, 2015,
   section 6), and in torchvision as `RandomResizedCrop`. If none of ten rectangles fits,
-  the largest centre crop that `aspect` allows is taken.
+  the largest center crop that `aspect` allows is taken.
 
   Args:
     image: uint8 `[height, width, channels]`.
@@ -58,7 +58,7 @@ def random_resized_crop(image: np.ndarray, rng: np.random.Generator, *, size: in
 
 def centre_crop(image: np.ndarray, rng: np.random.Generator, *, size: int,
                 shorter: int) -> np.ndarray:
-  """Returns the centre square of a resized image.
+  """Returns the center square of a resized image.
 
   Args:
     image: uint8 `[height, width, channels]`.

@@ -118,7 +118,7 @@ def class_counts(dataset: Dataset) -> dict[str, float]:
 
 def whitening(dataset: Dataset, mean: Sequence[float], std: Sequence[float], *,
               window: int = 2, images: int = 5000) -> list:
-  """Returns filters that whiten standardised patches: unit variances, no correlation.
+  """Returns filters that whiten standardized patches: unit variances, no correlation.
 
   They are the eigenvectors of the covariance of the patches, divided by the square
   roots of their eigenvalues, and their negatives (Jordan, *94% on CIFAR-10 in 3.29

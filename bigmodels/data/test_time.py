@@ -51,7 +51,7 @@ def mirrored_and_moved(images: jax.Array, *, pixels: int = 1) -> Views:
 
 
 def ten_crop(images: jax.Array, *, size: int | None = None) -> Views:
-  """Windows at the centre and the corners, and their mirror images.
+  """Windows at the center and the corners, and their mirror images.
 
   Krizhevsky et al., *ImageNet classification with deep convolutional neural networks*,
   2012. The model must take images of this size.

@@ -76,7 +76,7 @@ class Characters(Config):
 
 @dataclasses.dataclass(frozen=True)
 class Words(Config):
-  """The most frequent words, separated by white space, without normalisation.
+  """The most frequent words, separated by white space, without normalization.
 
   Rarer words become 'unknown'. Decoding joins words with single spaces. In bits per
   byte, only the bytes of words count, not white space.
@@ -140,7 +140,7 @@ class Bpe(Config):
 class SentencePiece(Config):
   """A unigram model fitted by SentencePiece; lossless.
 
-  Kudo, *Subword regularization*, 2018. Text is not normalised, and characters that no
+  Kudo, *Subword regularization*, 2018. Text is not normalized, and characters that no
   piece covers become bytes. Pieces do not span lines.
 
   Attributes:
@@ -190,7 +190,7 @@ class SentencePiece(Config):
 class TokenizerFile(Config):
   """A `tokenizer.json` of Hugging Face's libraries, such as GPT-2's or BERT's.
 
-  Nothing is fitted; the file is stored with the run. Special tokens are recognised by
+  Nothing is fitted; the file is stored with the run. Special tokens are recognized by
   their usual spellings: `[PAD]`, `</s>`, `<|endoftext|>`. If the tokenizer changes the
   text, as BERT's lowercasing does, decoding does not restore it, and a token counts for
   its own bytes.

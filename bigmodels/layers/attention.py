@@ -82,8 +82,8 @@ class Attention(nn.Module):
     rotary: base of rotary positions, see `positions.rotary`; None for none.
     use_bias: whether the projections have biases.
     dropout: rate of dropout, in training, of the weights.
-    kernel_init: makes the initialiser of the projections of queries, keys and values.
-    out_init: makes the initialiser of the output projection.
+    kernel_init: makes the initializer of the projections of queries, keys and values.
+    out_init: makes the initializer of the output projection.
   """
 
   heads: int

@@ -119,8 +119,8 @@ class Conv(nn.Module):
     padding: 'SAME', 'VALID' or pixels on every side; see `conv`.
     groups: number of groups of channels; see `conv`.
     use_bias: whether to add a bias per output channel.
-    kernel_init: initialiser of `kernel`, `[h, w, in // groups, features]`.
-    bias_init: initialiser of `bias`, `[features]`.
+    kernel_init: initializer of `kernel`, `[h, w, in // groups, features]`.
+    bias_init: initializer of `bias`, `[features]`.
     dtype: dtype of the computation; None promotes the dtypes of input and parameters.
   """
 
@@ -162,7 +162,7 @@ class ConvTranspose(nn.Module):
     padding: pixels cropped on every side; a window of 4 with a stride of 2 and a
       padding of 1 doubles the size.
     use_bias: whether to add a bias per output channel.
-    kernel_init: initialiser of `kernel`, `[h, w, features, in]`.
+    kernel_init: initializer of `kernel`, `[h, w, features, in]`.
   """
 
   features: int
@@ -190,7 +190,7 @@ class ConvTranspose(nn.Module):
 
 
 class ConvNorm(nn.Module):
-  """A convolution, batch normalisation and an activation.
+  """A convolution, batch normalization and an activation.
 
   Ioffe and Szegedy, *Batch normalization*, 2015.
 
@@ -201,11 +201,11 @@ class ConvNorm(nn.Module):
     padding: 'symmetric', as many zeros on every side, as in PyTorch; 'SAME', as in
       TensorFlow. They differ where the stride is 2.
     groups: number of groups of channels; see `conv`.
-    activation: activation after the normalisation; None for none.
+    activation: activation after the normalization; None for none.
     momentum: decay rate of the running statistics, per batch.
     epsilon: added to the variance.
-    kernel_init: makes the initialiser of the filters.
-    scale_init: initialiser of the normalisation's scale.
+    kernel_init: makes the initializer of the filters.
+    scale_init: initializer of the normalization's scale.
   """
 
   features: int

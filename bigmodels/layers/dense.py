@@ -15,7 +15,7 @@ class Dense(nn.Module):
   Attributes:
     features: number of output features.
     use_bias: whether to add a bias.
-    kernel_init: makes the initialiser of `kernel`, `[in, features]`.
+    kernel_init: makes the initializer of `kernel`, `[in, features]`.
   """
 
   features: int
@@ -41,7 +41,7 @@ class Embedding(nn.Module):
   Attributes:
     size: number of indices.
     width: length of the vectors.
-    embedding_init: makes the initialiser of `embedding`, `[size, width]`.
+    embedding_init: makes the initializer of `embedding`, `[size, width]`.
   """
 
   size: int

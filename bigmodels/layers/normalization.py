@@ -1,4 +1,4 @@
-"""Normalisation."""
+"""Normalization."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ class BatchNorm(nn.BatchNorm):
   Ioffe and Szegedy, *Batch normalization*, 2015. Names and results are the same: a
   batch is divided by its biased standard deviation, which also updates the running
   statistics. Here each value is multiplied by one number and added to another, both
-  computed per channel, so that XLA stores no centred copy for the gradient. Rounding
+  computed per channel, so that XLA stores no centered copy for the gradient. Rounding
   errors are relative to the values, not to their distance from the mean; the variance
   is that of `use_fast_variance`. Other axes, masks and groups of devices are not
   supported.

@@ -21,8 +21,8 @@ class FeedForward(nn.Module):
     gated: whether a second product gates the first one; with `nn.silu` this is SwiGLU
       (Shazeer, *GLU variants improve transformer*, 2020).
     use_bias: whether the layers have biases.
-    kernel_init: makes the initialiser of the weights.
-    out_init: makes the initialiser of the last layer's weights.
+    kernel_init: makes the initializer of the weights.
+    out_init: makes the initializer of the last layer's weights.
   """
 
   hidden: int
@@ -53,7 +53,7 @@ class Block(nn.Module):
   Attributes:
     attention: makes the self-attention.
     feed_forward: makes the part after it.
-    norm: makes a normalisation.
+    norm: makes a normalization.
     cross: makes the cross-attention between the two; None for none.
     norm_first: whether norms come before the parts, which trains deep stacks without
       warm-up (Xiong et al., *On layer normalization in the transformer architecture*,

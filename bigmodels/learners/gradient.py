@@ -142,7 +142,7 @@ def _add_floats(total: jax.Array, value: jax.Array) -> jax.Array:
 
 @contextlib.contextmanager
 def _statistics_over(axis_name: str | None) -> Iterator[None]:
-  """Has batch normalisation in here take its statistics over all devices of an axis."""
+  """Has batch normalization in here take its statistics over all devices of an axis."""
 
   def intercept(call, args, kwargs, context):
     module = context.module

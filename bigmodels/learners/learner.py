@@ -22,7 +22,7 @@ class Signal(NamedTuple):
 
   Attributes:
     value: the monitored metric at the last evaluation, lower is better (the loop
-      flips the sign of one to be maximised), float32 `[]`; NaN before the first.
+      flips the sign of one to be maximized), float32 `[]`; NaN before the first.
     count: evaluations so far, int32 `[]`.
   """
 

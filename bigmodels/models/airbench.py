@@ -23,8 +23,8 @@ from bigmodels.models.validation import check_rates, check_sizes
 class Airbench(nn.Module):
   """A fixed whitening convolution, groups of two convolutions, a linear layer.
 
-  Each group is a 3x3 convolution, max-pooling by 2, batch normalisation, GELU, and a
-  3x3 convolution, batch normalisation, GELU. Convolutions are initialised as the
+  Each group is a 3x3 convolution, max-pooling by 2, batch normalization, GELU, and a
+  3x3 convolution, batch normalization, GELU. Convolutions are initialized as the
   identity for their first filters. Norms have a bias but no scale.
 
   Attributes:
@@ -47,7 +47,7 @@ class Airbench(nn.Module):
 
   @nn.compact
   def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
-    """Standardised `[batch, height, width, channels]` -> `[batch, num_outputs]`.
+    """Standardized `[batch, height, width, channels]` -> `[batch, num_outputs]`.
 
     Raises:
       ValueError: unless the inputs are images of floats with the whitening's channels,

@@ -22,7 +22,7 @@ class Cnn(nn.Module):
   """Convolutions with pooling, then dense layers.
 
   LeCun et al., *Gradient-based learning applied to document recognition*, 1998. Each
-  block is convolution, optional batch normalisation, activation, pooling, dropout.
+  block is convolution, optional batch normalization, activation, pooling, dropout.
 
   Attributes:
     num_outputs: number of classes.
@@ -36,8 +36,8 @@ class Cnn(nn.Module):
     activation: nn.relu, nn.tanh, nn.sigmoid, nn.gelu, ...
     dropout: rate of dropout, in training, of the dense layers' units.
     conv_dropout: rate of dropout, in training, of the convolutions' outputs.
-    batch_norm: whether to normalise by batch statistics before the activations.
-    kernel_init: makes the initialiser of weights; see `Mlp`.
+    batch_norm: whether to normalize by batch statistics before the activations.
+    kernel_init: makes the initializer of weights; see `Mlp`.
   """
 
   num_outputs: int

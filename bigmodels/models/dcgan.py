@@ -30,7 +30,7 @@ class Dcgan(nn.Module):
     width: channels of the convolution next to the images; doubled at every halving.
     halvings: number of halvings; height and width must be divisible by `2**halvings`.
     embedding: length of the generator's embedding of a label.
-    discriminator_norm: whether the discriminator has batch normalisation, too. It must
+    discriminator_norm: whether the discriminator has batch normalization, too. It must
       not with a gradient penalty (`losses.gradient_penalty`).
   """
 
@@ -55,7 +55,7 @@ class Dcgan(nn.Module):
 
   def __call__(self, latents: jax.Array, labels: jax.Array, images: jax.Array, *,
                train: bool) -> tuple[jax.Array, jax.Array]:
-    """Runs both parts, to initialise their parameters.
+    """Runs both parts, to initialize their parameters.
 
     Args:
       latents: `[batch, latent]`.
@@ -79,7 +79,7 @@ class Dcgan(nn.Module):
     Args:
       latents: `[batch, latent]`.
       labels: int `[batch]`.
-      train: whether to normalise by the statistics of the batch.
+      train: whether to normalize by the statistics of the batch.
     """
     return self.generator(latents, labels, train=train)
 
@@ -90,7 +90,7 @@ class Dcgan(nn.Module):
     Args:
       images: `[batch, *size]`.
       labels: int `[batch]`.
-      train: whether to normalise by the statistics of the batch.
+      train: whether to normalize by the statistics of the batch.
 
     Raises:
       ValueError: for images of another size.

@@ -45,7 +45,7 @@ class Gpt(nn.Module):
       multiple of 64 with about the same number of parameters.
     positions: 'learned', or 'rotary' (`rotary_base`).
     rotary_base: see `layers.positions.rotary`.
-    norm: makes a normalisation.
+    norm: makes a normalization.
     activation: activation of the feed-forward layer.
     gated: see `FeedForward`.
     use_bias: whether dense layers have biases; `norm` determines the biases of norms.

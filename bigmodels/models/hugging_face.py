@@ -126,7 +126,7 @@ def dense(ours: str, theirs: str, *, transposed: bool, part: int = 0,
 
 
 def norm(ours: str, theirs: str) -> dict[str, Location]:
-  """Where the scale and bias of a normalisation are."""
+  """Where the scale and bias of a normalization are."""
   return {f'{ours}/scale': Location(f'{theirs}.weight'),
           f'{ours}/bias': Location(f'{theirs}.bias')}
 

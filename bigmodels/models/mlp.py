@@ -14,7 +14,7 @@ class Linear(nn.Module):
 
   Attributes:
     num_outputs: number of classes, or targets of a regression.
-    kernel_init: makes the initialiser of the weights.
+    kernel_init: makes the initializer of the weights.
   """
 
   num_outputs: int
@@ -31,15 +31,15 @@ class Linear(nn.Module):
 class Mlp(nn.Module):
   """Dense layers with an activation between them.
 
-  Each hidden layer is dense, optional batch normalisation, activation, dropout.
+  Each hidden layer is dense, optional batch normalization, activation, dropout.
 
   Attributes:
     num_outputs: number of classes, or targets of a regression.
     widths: widths of the hidden layers.
     activation: nn.relu, nn.tanh, nn.sigmoid, nn.gelu, ...
     dropout: rate of dropout, in training, of the hidden units.
-    batch_norm: whether to normalise by batch statistics before the activations.
-    kernel_init: makes the initialiser: `nn.initializers.he_normal`, `glorot_normal`,
+    batch_norm: whether to normalize by batch statistics before the activations.
+    kernel_init: makes the initializer: `nn.initializers.he_normal`, `glorot_normal`,
       `partial(nn.initializers.normal, 0.01)`, or a Gaussian of deviation 1/sqrt(n),
       `partial(nn.initializers.variance_scaling, 1.0, 'fan_in', 'normal')`.
   """

@@ -1,7 +1,7 @@
 """Small networks with depthwise convolutions.
 
 Version 1: Howard et al., *MobileNets*, 2017; version 2: Sandler et al., *MobileNetV2:
-inverted residuals and linear bottlenecks*, 2018. Initialisation, normalisation and
+inverted residuals and linear bottlenecks*, 2018. Initialization, normalization and
 dropout are as in the authors' code.
 """
 
@@ -51,7 +51,7 @@ class MobileNetV1(nn.Module):
     momentum: decay rate of the running statistics, per batch. The authors' 0.9997 takes
       about ten thousand steps to forget the initial statistics.
     epsilon: added to variances.
-    kernel_init: makes the initialiser of the filters.
+    kernel_init: makes the initializer of the filters.
   """
 
   num_outputs: int
@@ -115,7 +115,7 @@ class MobileNetV2(nn.Module):
     dropout: see `MobileNetV1`.
     momentum: decay rate of the running statistics, per batch.
     epsilon: added to variances.
-    kernel_init: makes the initialiser of the filters.
+    kernel_init: makes the initializer of the filters.
   """
 
   num_outputs: int

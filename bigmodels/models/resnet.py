@@ -44,12 +44,12 @@ class ResNet(nn.Module):
     stride_first: whether the stride of a bottleneck is in its first convolution, as in
       the paper; otherwise it is in the 3x3 convolution ("v1.5"), which is more accurate
       and more common.
-    zero_init: whether the scale of the last normalisation of each block is initialised
+    zero_init: whether the scale of the last normalization of each block is initialized
       to 0, so that blocks are identities (Goyal et al., *Accurate, large minibatch
       SGD*, 2017).
     momentum: decay rate of the running statistics, per batch.
     epsilon: added to variances.
-    kernel_init: makes the initialiser of the filters.
+    kernel_init: makes the initializer of the filters.
   """
 
   num_outputs: int

@@ -25,12 +25,12 @@ class StyleGan(nn.Module):
 
   A network of dense layers maps latents to styles. The generator starts from a learned
   constant and doubles its size until it has the size of the images. A style scales the
-  filters of each convolution, which are then normalised to unit length, and noise is
+  filters of each convolution, which are then normalized to unit length, and noise is
   added to every pixel. The images of all sizes are summed (skip connections). The
   discriminator is residual, and has the variation within the batch as an input. Weights
   are scaled when they are used, which equalises their learning rates (Karras et al.,
   *Progressive growing of GANs*, 2018). Upsampling is bilinear, between two pixels. Path
-  length regularisation and style mixing are omitted.
+  length regularization and style mixing are omitted.
 
   Attributes:
     size: (height, width, channels) of the images.
@@ -74,7 +74,7 @@ class StyleGan(nn.Module):
 
   def __call__(self, latents: jax.Array, labels: jax.Array, images: jax.Array, *,
                train: bool) -> tuple[jax.Array, jax.Array]:
-    """Runs both parts, to initialise their parameters.
+    """Runs both parts, to initialize their parameters.
 
     Args:
       latents: `[batch, latent]`.

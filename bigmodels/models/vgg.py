@@ -36,10 +36,10 @@ class Vgg(nn.Module):
     hidden: widths of the dense layers before the last, which read the whole last
       feature map; if empty, the last layer reads its average, as is usual on CIFAR.
     dropout: rate of dropout, in training, of the hidden dense layers' units.
-    batch_norm: whether to normalise by batch statistics before the activations.
+    batch_norm: whether to normalize by batch statistics before the activations.
     momentum: decay rate of the running statistics, per batch.
     epsilon: added to variances.
-    kernel_init: makes the initialiser of weights.
+    kernel_init: makes the initializer of weights.
   """
 
   num_outputs: int

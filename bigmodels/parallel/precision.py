@@ -2,7 +2,7 @@
 
 Micikevicius et al., *Mixed precision training*, 2018: parameters, optimizer and losses
 stay in float32; the model computes in bfloat16, whose range needs no loss scaling.
-Linen's normalisations compute their statistics in float32 for any input. Gradients are
+Linen's normalizations compute their statistics in float32 for any input. Gradients are
 float32, and summed in it over microbatches and under pmap; over the devices of a jit
 the compiler sums them in bfloat16, the type of the products they come from.
 """

@@ -303,7 +303,7 @@ def beam_search(advance: Callable, cache: Any, first: jax.Array, *, beams: int,
     beams: number of hypotheses, and of texts returned.
     count: maximum number of tokens of a text, including the one that ends it.
     end: the token that ends a text.
-    penalty: length penalty; 0 favours short texts, larger values longer ones.
+    penalty: length penalty; 0 favors short texts, larger values longer ones.
     axes: axes of the cache, from `batch_axes`; needed only with a cache.
 
   Returns:

@@ -13,7 +13,7 @@ from bigmodels.tasks.task import Task
 def frozen_statistics(model, *, task: Callable, patterns: tuple[str, ...]) -> Task:
   """A task that trains with the running statistics of some layers, unchanged.
 
-  In training, batch normalisation uses the statistics of the batch and updates its
+  In training, batch normalization uses the statistics of the batch and updates its
   running statistics, even where `optim.freeze` freezes the parameters. With this task,
   the chosen layers behave in training as in an evaluation.
 
@@ -25,7 +25,7 @@ def frozen_statistics(model, *, task: Callable, patterns: tuple[str, ...]) -> Ta
       whole layers for `optim.freeze`, such as `(stem|stage1)/.*`, work here too.
 
   Raises:
-    ValueError: immediately for an invalid pattern; at initialisation for a pattern that
+    ValueError: immediately for an invalid pattern; at initialization for a pattern that
       matches no statistics, or statistics of a module other than
       `flax.linen.BatchNorm`.
   """

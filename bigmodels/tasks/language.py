@@ -1,4 +1,4 @@
-"""Language modelling: the next token, or tokens that were masked."""
+"""Language modeling: the next token, or tokens that were masked."""
 
 import math
 from functools import partial
@@ -193,13 +193,13 @@ def masked_token(model, *, tokenizer, rate: float = 0.15) -> Task:
 
 def _logits(logits: jax.Array, labels: jax.Array, tokenizer) -> jax.Array:
   if labels.ndim != 2:
-    raise ValueError('language modelling needs labels [batch, length], the data has '
+    raise ValueError('language modeling needs labels [batch, length], the data has '
                      f'{labels.shape}')
   if logits.shape[:-1] != labels.shape:
-    raise ValueError(f'language modelling needs logits {labels.shape} + vocabulary, '
+    raise ValueError(f'language modeling needs logits {labels.shape} + vocabulary, '
                      f'the model gives {logits.shape}')
   if logits.shape[-1] < tokenizer.size:
-    raise ValueError(f'language modelling needs logits of {tokenizer.size} tokens, the '
+    raise ValueError(f'language modeling needs logits of {tokenizer.size} tokens, the '
                      f'model gives {logits.shape[-1]}')
   return logits.astype(jnp.float32)
 

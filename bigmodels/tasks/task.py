@@ -133,7 +133,7 @@ class Columns(NamedTuple):
 
 
 def init(model, columns: Columns, key: jax.Array, batch) -> tuple[Any, Any]:
-  """Initialises the params and the other variable collections of a Linen module.
+  """Initializes the params and the other variable collections of a Linen module.
 
   Args:
     model: the module.

@@ -1,4 +1,4 @@
-"""What the devices did of what they could: rates, model FLOPs utilisation, memory."""
+"""What the devices did of what they could: rates, model FLOPs utilization, memory."""
 
 import time
 from typing import Any

@@ -114,7 +114,7 @@ def _check_complete(data: bytes) -> None:
 
 
 def to_length(samples: np.ndarray, length: int,
-              crop: Literal['start', 'centre', 'random'] = 'start',
+              crop: Literal['start', 'center', 'random'] = 'start',
               rng: np.random.Generator | None = None) -> np.ndarray:
   """Returns a sound of a length: cut, or padded with zeros at its end.
 
@@ -130,7 +130,7 @@ def to_length(samples: np.ndarray, length: int,
   spare = len(samples) - length
   if spare < 0:
     return np.pad(samples, (0, -spare))
-  start = {'start': lambda: 0, 'centre': lambda: spare // 2,
+  start = {'start': lambda: 0, 'center': lambda: spare // 2,
            'random': lambda: int(rng.integers(spare + 1))}[crop]()
   return samples[start : start + length]
 
@@ -159,7 +159,7 @@ class AudioReading:
 
   rate: int
   length: int
-  crop: Literal['start', 'centre', 'random'] | None
+  crop: Literal['start', 'center', 'random'] | None
 
   kind = 'sound'
   dtype = 'float32'
@@ -200,7 +200,7 @@ class AudioReading:
     frames, rates, channels = facts.T
     lines, count = [], f'of {len(facts):,} sounds'
     lengths = resampled(frames, rates, self.rate)
-    part = {'start': 'the first', 'centre': 'the middle', 'random': 'random'}
+    part = {'start': 'the first', 'center': 'the middle', 'random': 'random'}
     cases = [(rates != self.rate, f'resampled to {self.rate:,} Hz'),
              (channels > 1, 'several channels, which are averaged')]
     if self.crop is not None:

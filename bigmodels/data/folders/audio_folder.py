@@ -11,7 +11,7 @@ from bigmodels.data.folders import audio_files
 from bigmodels.data.folders.files_source import FilesSource
 from bigmodels.data.sources import DataContext
 
-_CROPS = ('start', 'centre', 'random')
+_CROPS = ('start', 'center', 'random')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,13 +29,13 @@ class AudioFolder(FilesSource):
       all files have.
     seconds: length; longer sounds are cut, shorter ones padded with zeros at their end.
       None for the length that all files have.
-    crop: the part of a longer sound that is kept: 'start', 'centre', or 'random', which
+    crop: the part of a longer sound that is kept: 'start', 'center', or 'random', which
       differs from epoch to epoch; such a split is streamed.
   """
 
   rate: int | None = None
   seconds: float | None = None
-  crop: Literal['start', 'centre', 'random'] = 'start'
+  crop: Literal['start', 'center', 'random'] = 'start'
 
   kind = 'sound'
   suffixes = audio_files.SUFFIXES

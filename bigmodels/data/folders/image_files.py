@@ -57,7 +57,7 @@ def to_size(image: np.ndarray, size: tuple[int, int],
 
 def cropped(shape: tuple[int, int], size: tuple[int, int]
             ) -> tuple[float, float, float, float]:
-  """Returns the largest centred box of the aspect of `size`: left, top, right, bottom.
+  """Returns the largest centered box of the aspect of `size`: left, top, right, bottom.
 
   Args:
     shape: height and width of an image.
@@ -141,7 +141,7 @@ class ImageReading:
     size = np.array(self.size)
     changed = (height != size[0]) | (width != size[1])
     if changed.any():
-      how = ('cut to the aspect at the centre' if self.resize == 'crop' else
+      how = ('cut to the aspect at the center' if self.resize == 'crop' else
              'squeezed, aspect not kept')
       other = 'squeeze' if self.resize == 'crop' else 'crop'
       line = (f'size: {np.count_nonzero(changed):,} of {len(facts):,} images are '

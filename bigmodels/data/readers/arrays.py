@@ -204,7 +204,7 @@ class ArrayReader:
       self.fit)
     if self.fit is None:
       self.say(f'images of another size are resized to {width} x {height} pixels, cut '
-               'to the aspect at the centre')
+               'to the aspect at the center')
     return FileReader(reading, image_files.SUFFIXES, self.classes, say=self.say
                       ).examples(paths, labels=labels)
 

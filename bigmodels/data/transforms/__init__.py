@@ -1,4 +1,4 @@
-"""Augmentation and normalisation: pure functions of whole batches, inside the step.
+"""Augmentation and normalization: pure functions of whole batches, inside the step.
 
 Each is `(batch, key, *, ...) -> batch` and changes `batch['inputs']`; transforms that
 mix examples also change `batch['labels']`. Images are `[batch, height, width,

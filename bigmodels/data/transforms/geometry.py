@@ -101,7 +101,7 @@ def crop(batch: Batch, key: jax.Array, *, size: int) -> Batch:
 
 
 def centre_crop(batch: Batch, key: jax.Array, *, size: int) -> Batch:
-  """Crops images to a window at their centre.
+  """Crops images to a window at their center.
 
   Args:
     batch: images `[batch, height, width, channels]`.
@@ -189,7 +189,7 @@ def translate(batch: Batch, key: jax.Array, *, fraction: float) -> Batch:
 
 
 def rotate(batch: Batch, key: jax.Array, *, degrees: float) -> Batch:
-  """Rotates images about their centre, padded with zeros.
+  """Rotates images about their center, padded with zeros.
 
   Args:
     batch: images `[batch, height, width, channels]`.
@@ -210,7 +210,7 @@ def rotate(batch: Batch, key: jax.Array, *, degrees: float) -> Batch:
 
 
 def scale(batch: Batch, key: jax.Array, *, low: float, high: float) -> Batch:
-  """Scales images about their centre; smaller images are padded with zeros.
+  """Scales images about their center; smaller images are padded with zeros.
 
   Args:
     batch: images `[batch, height, width, channels]`.
@@ -231,7 +231,7 @@ def scale(batch: Batch, key: jax.Array, *, low: float, high: float) -> Batch:
 
 def resample(images: jax.Array, matrices: jax.Array, offsets: jax.Array | None = None,
              fill: float = 0.0) -> jax.Array:
-  """Applies affine maps about the centre to images, with bilinear interpolation.
+  """Applies affine maps about the center to images, with bilinear interpolation.
 
   Args:
     images: `[n, height, width, channels]`.

@@ -143,7 +143,7 @@ def draw_rectangles(key: jax.Array, shape: tuple[int, int, int], *,
 
 
 def inside(corners: jax.Array, sizes: jax.Array, shape: tuple[int, int]) -> jax.Array:
-  """Returns whether the centre of each pixel is in the rectangle of its image.
+  """Returns whether the center of each pixel is in the rectangle of its image.
 
   Args:
     corners: (top, left), `[n, 2]`, pixels.

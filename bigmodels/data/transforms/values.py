@@ -1,4 +1,4 @@
-"""Transforms of values: normalisation, noise, and erased regions."""
+"""Transforms of values: normalization, noise, and erased regions."""
 
 import jax
 import jax.numpy as jnp

@@ -44,9 +44,9 @@ def text(run: Run, published, result: dict[str, Any] | None, notes: list[str]) -
             *_training(run, result),
             'The whole config, which `python run.py --experiment=FILE` reads:', '',
             '```text', config_file.to_text(run.resolved).rstrip(), '```', '',
-            '## Licence', '',
+            '## License', '',
             'None is stated. Whoever publishes these weights has to choose one; the '
-            'licence of the data may restrict the choice.', '']
+            'license of the data may restrict the choice.', '']
   del experiment
   return '\n'.join(lines)
 

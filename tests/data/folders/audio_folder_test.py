@@ -86,7 +86,7 @@ def test_values_beyond_one_are_clipped_and_said(tmp_path):
 def test_lengths():
   samples, rng = np.arange(1, 8, dtype=np.float32), np.random.default_rng(0)
   np.testing.assert_array_equal(audio_files.to_length(samples, 3), [1, 2, 3])
-  np.testing.assert_array_equal(audio_files.to_length(samples, 3, 'centre'), [3, 4, 5])
+  np.testing.assert_array_equal(audio_files.to_length(samples, 3, 'center'), [3, 4, 5])
   np.testing.assert_array_equal(audio_files.to_length(samples[:2], 4), [1, 2, 0, 0])
   starts = {int(audio_files.to_length(samples, 3, 'random', rng)[0])
             for _ in range(200)}
@@ -164,7 +164,7 @@ def test_a_random_crop_is_a_function_of_the_seed(tmp_path, words):
 @pytest.mark.parametrize(('options', 'said'), [
   ({'rate': 0}, 'rate: must be >= 1, got 0'),
   ({'seconds': 0}, 'seconds: must be above 0, got 0'),
-  ({'crop': 'center', 'seconds': 1}, "crop: no part 'center'; did you mean 'centre'"),
+  ({'crop': 'centre', 'seconds': 1}, "crop: no part 'centre'; did you mean 'center'"),
   ({'crop': 'random'}, "crop: 'random' needs seconds=")])
 def test_settings_that_are_refused(options, said):
   with pytest.raises(ValueError, match=said):

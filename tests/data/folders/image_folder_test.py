@@ -72,7 +72,7 @@ def test_images_of_any_size_are_brought_to_one_as_by_pillow(tmp_path):
   for name, image in expected.items():
     np.testing.assert_array_equal(found[name][0], image)
   assert ('  size: 4 of 5 images are resized to 16 x 16 pixels, cut to the aspect at '
-          'the centre (resize=squeeze changes that); 2 are smaller, and enlarged'
+          'the center (resize=squeeze changes that); 2 are smaller, and enlarged'
           ) in asked.said
   squeezed = source(tmp_path, size=(12, 16), resize='squeeze', selected=None)
   columns = squeezed.open(asked).read(np.array([0]))
