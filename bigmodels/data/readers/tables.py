@@ -88,7 +88,7 @@ class TableReader:
     """
     if labels and self.label is None:
       raise UserError('this run has no label that could be read')
-    files = [file for path in paths for file in of_suffix(path, SUFFIXES)]
+    files = [file for path in paths for file in of_suffix(path, SUFFIXES, self.say)]
 
     def chunks(first: int) -> Iterator[Chunk]:
       lost, begin = _Lost(), first

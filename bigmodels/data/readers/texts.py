@@ -73,7 +73,8 @@ class TextReader:
     """
     if labels and self.label is None:
       raise UserError('this run has no labels that could be read from files')
-    every = [file for path in paths for file in of_suffix(path, tables.SUFFIXES)]
+    every = [file for path in paths
+             for file in of_suffix(path, tables.SUFFIXES, self.say)]
     read = [(path, *self._read(path, labels)) for path in every]
     texts = [text for _, found, _ in read for text in found]
     if not texts:

@@ -11,8 +11,13 @@ def test_hidden_files_and_links_to_nothing_are_skipped(tmp_path):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text('x')
   (tmp_path / 'g.csv').symlink_to(tmp_path / 'gone.csv')
-  assert of_suffix(tmp_path, ('.csv', '.csv.gz')) == [
+  lines = []
+  assert of_suffix(tmp_path, ('.csv', '.csv.gz'), lines.append) == [
     tmp_path / 'a' / '1.CSV', tmp_path / 'b.csv.gz']
+  assert lines == [
+    'skipped: 1 file (such as n.txt) whose suffix is not that of a table: .txt 1',
+    'skipped: 3 hidden files (such as .c.csv)',
+    'skipped: 1 link (such as g.csv) to nothing']
   assert of_suffix(tmp_path / 'n.txt', ('.csv',)) == [tmp_path / 'n.txt']
   with pytest.raises(UserError, match=r'no file in it ends in \.npy'):
     of_suffix(tmp_path, ('.npy',))
