@@ -7,10 +7,10 @@ import contextlib
 import functools
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from bigmodels.core import paths
+from bigmodels.core import files, paths
 from bigmodels.core.errors import UserError
 from bigmodels.distributed.cluster import Address
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
   from bigmodels.parallel.layout import Layout
   from bigmodels.parallel.sharding import MeshShape
   from bigmodels.storage.workdir import Workdir
+  from bigmodels.training.runs import Run
 
 
 class Request(NamedTuple):
@@ -55,13 +56,28 @@ class Request(NamedTuple):
   trust: bool = False
   say: Callable[[str], None] | None = None
 
-  def joined(self) -> 'contextlib.AbstractContextManager[ProcessGroup]':
-    """Joins the processes of the run; see `processes.joined`."""
+  @contextlib.contextmanager
+  def joined(self, *, alone: str = '') -> 'Iterator[ProcessGroup]':
+    """Joins the processes of the run; see `processes.joined`.
+
+    Args:
+      alone: name of the mode, if that runs in one process.
+
+    Raises:
+      UserError: also if it does, and there are several.
+    """
     from bigmodels.distributed import processes
 
+    def check(count):
+      if alone and count > 1:
+        raise UserError(f'--mode={alone} runs in one process, got {count}')
+
+    check(self.address.num_processes or 1)  # before it waits for the others
     # All processes see the workdir, or its parent.
-    return processes.joined(self.address, self.hang_timeout,
-                            shared=self.workdir or 'runs', say=self.say)
+    with processes.joined(self.address, self.hang_timeout,
+                          shared=self.workdir or 'runs', say=self.say) as group:
+      check(group.count)
+      yield group
 
   def agree(self, group: 'ProcessGroup', config_text: str, code: str) -> None:
     """Checks that all processes of a run have the same command line.
@@ -129,11 +145,13 @@ class Request(NamedTuple):
       with_data: see `Workdir.recorded`.
 
     Raises:
-      UserError: if there is no checkpoint, or the command line names another
-        experiment.
+      UserError: if no workdir is given, there is no checkpoint, or the command line
+        names another experiment.
     """
     from bigmodels.storage.workdir import Workdir
 
+    if self.workdir is None:
+      raise UserError('set the --workdir of a run')
     workdir = Workdir(self.workdir)
     resolved = workdir.recorded({}, trusted=self.trust, with_data=with_data)
     if self.experiment or self.overrides:
@@ -141,6 +159,43 @@ class Request(NamedTuple):
     if not any(workdir.checkpoints.glob('*')):
       raise UserError(f'--workdir={workdir.path}: there is no checkpoint')
     return workdir, resolved
+
+  @contextlib.contextmanager
+  def opened(self, workdir: 'Workdir | None', resolved: 'resolving.Resolved', *,
+             alone: str = '', with_data: bool = False
+             ) -> 'Iterator[tuple[ProcessGroup, Run]]':
+    """Joins the processes, and opens a run at its best checkpoint.
+
+    Args:
+      workdir: of the run; None for an experiment with the parameters of `init_from`.
+      resolved: the experiment.
+      alone: see `joined`.
+      with_data: whether to open its data now.
+
+    Raises:
+      UserError: if the processes differ, or the run cannot be opened.
+    """
+    from bigmodels.hardware import devices
+    from bigmodels.training import opening
+
+    with self.joined(alone=alone) as group:
+      if workdir is not None and group.count > 1:
+        self.agree(group, files.read_text(workdir.config), resolved.source.digest)
+        # Compares the file, not its text, which may be the same in two runs.
+        group.agree('the workdir', str(workdir.config.stat().st_mtime_ns))
+        group.announce()
+      for note in resolved.notes:
+        group.say(note)
+      group.say(f'device: {devices.require_backend(self.require_backend)}')
+      access = opening.Access(self.data_dir, self.cache_dir, self.trust, group.say)
+      layout = self.layout(resolved.experiment)
+      run = opening.initialized(resolved, layout, access) if workdir is None else (
+        opening.open_run(workdir, layout, access, with_data=with_data,
+                         resolved=resolved))
+      try:
+        yield group, run
+      finally:
+        run.built.close()
 
   def resolve(self) -> 'resolving.Resolved':
     """The experiment with all overrides.

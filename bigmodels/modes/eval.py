@@ -1,6 +1,5 @@
 """--mode=eval: evaluates the best checkpoint of a workdir, on its data or on other."""
 
-import contextlib
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -12,11 +11,10 @@ from bigmodels.config import config_file
 from bigmodels.config.resolving import Resolved
 from bigmodels.core import files, paths
 from bigmodels.core.errors import UserError, nearest
-from bigmodels.hardware import devices
 from bigmodels.logs import report
 from bigmodels.storage.records import read_result
 from bigmodels.storage.workdir import Workdir
-from bigmodels.training import opening, results
+from bigmodels.training import results
 from bigmodels.training.runs import Run
 
 
@@ -34,27 +32,12 @@ def run(request: Request, *, split: str | None = None, data: list[str] | None = 
   Raises:
     UserError: if there is no workdir, or its run cannot be opened.
   """
-  if request.workdir is None:
-    raise UserError('--mode=eval: set the --workdir of a run')
   workdir, resolved = request.recorded(with_data=not data)
   splits = _splits(resolved, split, data)
   given = files.matching(data or (), request.data_dir, '--data')
   target = None if output is None else paths.output(output, ('.html', '.htm'))
-  with contextlib.ExitStack() as stack:
-    group = stack.enter_context(request.joined())
-    say, text = group.say, files.read_text(workdir.config)
-    request.agree(group, text, resolved.source.digest)
-    # Compares the file, not its text, which may be the same in two runs.
-    group.agree('the workdir', str(workdir.config.stat().st_mtime_ns))
-    group.announce()
-    say(f'workdir: {workdir.path}')
-    for note in resolved.notes:
-      say(note)
-    say(f'device: {devices.require_backend(request.require_backend)}')
-    access = opening.Access(request.data_dir, request.cache_dir, request.trust, say)
-    run = opening.open_run(workdir, request.layout(resolved.experiment), access,
-                           with_data=not given, resolved=resolved)
-    stack.callback(run.built.close)
+  with request.opened(workdir, resolved, with_data=not given) as (group, run):
+    say = group.say
     metrics, outputs, evaluated = run.evaluated(*splits, data=given)
     for name, value in metrics.items():
       say(f'  {name}: {value!r}')

@@ -1,6 +1,5 @@
 """--mode=export: writes the weights of a run for other programs."""
 
-import contextlib
 import importlib
 import pathlib
 
@@ -8,8 +7,6 @@ from bigmodels import export
 from bigmodels.cli.request import Request
 from bigmodels.core import files, paths
 from bigmodels.core.errors import UserError, nearest
-from bigmodels.hardware import devices
-from bigmodels.training import opening
 
 FORMATS = sorted(path.stem for path in pathlib.Path(
   export.__file__).parent.glob('[!_]*.py'))
@@ -29,8 +26,6 @@ def run(request: Request, *, to: str = 'safetensors', output: str | None = None,
   Raises:
     UserError: for a wrong flag, or a run that cannot be opened or written so.
   """
-  if request.workdir is None:
-    raise UserError('--mode=export: set the --workdir of a run')
   if output is None:
     raise UserError('--mode=export: set the --output folder')
   if to not in FORMATS:
@@ -42,19 +37,8 @@ def run(request: Request, *, to: str = 'safetensors', output: str | None = None,
     raise UserError(f'--shard_gb={shard_gb}: must be > 0 and finite')
   folder = paths.output(output, ())
   workdir, resolved = request.recorded()
-  with contextlib.ExitStack() as stack:
-    scratch = stack.enter_context(files.new_folder(folder, '--output'))
-    group = stack.enter_context(request.joined())
-    if group.count > 1:
-      raise UserError(f'--mode=export runs in one process, got {group.count}')
-    say = group.say
-    for note in resolved.notes:
-      say(note)
-    say(f'device: {devices.require_backend(request.require_backend)}')
-    access = opening.Access(request.data_dir, request.cache_dir, request.trust, say)
-    opened = opening.open_run(
-      workdir, request.layout(resolved.experiment), access, resolved=resolved)
-    stack.callback(opened.built.close)
+  with (files.new_folder(folder, '--output') as scratch,
+        request.opened(workdir, resolved, alone='export') as (group, opened)):
     importlib.import_module(f'bigmodels.export.{to}').write(
-      opened, scratch, dtype=dtype, shard_bytes=int(shard_gb * 1e9), say=say)
+      opened, scratch, dtype=dtype, shard_bytes=int(shard_gb * 1e9), say=group.say)
   print(f'exported to {folder}', flush=True)

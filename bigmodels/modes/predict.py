@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator
 from bigmodels.cli.request import Request
 from bigmodels.core import files, paths
 from bigmodels.core.errors import UserError, listed
-from bigmodels.hardware import devices
 from bigmodels.storage.fingerprint import fingerprint
 from bigmodels.storage.predictions import SUFFIXES, PredictionsFile
-from bigmodels.training import opening, query
+from bigmodels.training import query
 from bigmodels.training.query import Predicted
 from bigmodels.training.runs import Run
 
@@ -37,8 +36,6 @@ def run(request: Request, *, input: list[str] | None = None, output: str | None 
   Raises:
     UserError: for files that do not fit the run, or a run without predictions.
   """
-  if request.workdir is None:
-    raise UserError('--mode=predict: set the --workdir of a run')
   if not input:
     raise UserError('--mode=predict: set --input=FILE, a folder or a pattern')
   if not output:
@@ -46,18 +43,9 @@ def run(request: Request, *, input: list[str] | None = None, output: str | None 
   given = files.matching(input, request.data_dir, '--input')
   target = paths.output(output, SUFFIXES)
   workdir, resolved = request.recorded(with_data=False)
-  with contextlib.ExitStack() as stack:
-    group = stack.enter_context(request.joined())
-    if group.count > 1:
-      raise UserError(f'--mode=predict runs in one process, got {group.count}')
+  with (request.opened(workdir, resolved, alone='predict') as (group, opened),
+        contextlib.ExitStack() as stack):
     say = group.say
-    for note in resolved.notes:
-      say(note)
-    say(f'device: {devices.require_backend(request.require_backend)}')
-    access = opening.Access(request.data_dir, request.cache_dir, request.trust, say)
-    opened = opening.open_run(workdir, request.layout(resolved.experiment), access,
-                              resolved=resolved)
-    stack.callback(opened.built.close)
     opened.check_predicts()
     examples = opened.examples(given)
     file = PredictionsFile(target, [

@@ -1,21 +1,18 @@
 """--mode=sample: generates text from the best checkpoint of a workdir."""
 
-import contextlib
 import dataclasses
 import re
 import time
-from collections.abc import Callable
 from typing import Any
 
 import jax
 
 from bigmodels.cli.request import Request
+from bigmodels.config.resolving import Resolved
 from bigmodels.core import files, paths
 from bigmodels.core.errors import UserError
-from bigmodels.hardware import devices
 from bigmodels.tasks import decoding
-from bigmodels.training import initialize, opening
-from bigmodels.training.runs import Run
+from bigmodels.training import initialize
 
 _BETWEEN = '---'  # a line between prompts of several lines
 _ESCAPES = {'n': '\n', 't': '\t', '\\': '\\'}
@@ -54,16 +51,10 @@ def run(request: Request, *, prompt: list[str] | None = None,
   if not 0 <= sample_seed < 2**32:
     raise UserError(f'--sample_seed: must be in [0, {2**32 - 1}], got {sample_seed}')
   prompts = _prompts(prompt, prompt_file)
-  if (request.address.num_processes or 1) > 1:
-    raise UserError(f'--num_processes={request.address.num_processes}: --mode=sample '
-                    'runs in one process')
-  with contextlib.ExitStack() as stack:
-    group = stack.enter_context(request.joined())
-    if group.count > 1:
-      raise UserError(f'--mode=sample runs in one process, got {group.count}')
+  workdir, resolved = request.recorded(with_data=False) if request.workdir else (
+    None, _initialized(request))
+  with request.opened(workdir, resolved, alone='sample') as (group, opened):
     say = group.say
-    opened = (_from_workdir if request.workdir else _from_experiment)(request, say)
-    stack.callback(opened.built.close)
     tokenizer, writer = opened.tokenizer, opened.writer
     if '' in prompts and tokenizer and 'end' not in tokenizer.special:
       raise UserError(f'{_origin(prompt, prompt_file, prompts.index(""))}: must not be '
@@ -152,27 +143,11 @@ def _origin(prompt: list[str] | None, prompt_file: str | None, index: int) -> st
   return f'--prompt_file={prompt_file}, line {line + 1}'
 
 
-def _from_workdir(request: Request, say: Callable[[str], None]) -> Run:
-  """A run at its best checkpoint."""
-  workdir, resolved = request.recorded(with_data=False)
-  for note in resolved.notes:
-    say(note)
-  say(f'device: {devices.require_backend(request.require_backend)}')
-  access = opening.Access(request.data_dir, request.cache_dir, request.trust, say)
-  return opening.open_run(
-    workdir, request.layout(resolved.experiment), access, resolved=resolved)
-
-
-def _from_experiment(request: Request, say: Callable[[str], None]) -> Run:
-  """An experiment with the parameters, and the tokenizer, of `init_from`."""
+def _initialized(request: Request) -> Resolved:
+  """An experiment whose `init_from` names parameters."""
   resolved = request.resolve()
-  for note in resolved.notes:
-    say(note)
-  experiment = resolved.experiment
-  if not experiment.init_from:
+  if not resolved.experiment.init_from:
     raise UserError('--mode=sample: set the --workdir of a run, or --experiment and '
                     '--init_from, the source of its parameters')
-  initialize.require(experiment.init_from)
-  say(f'device: {devices.require_backend(request.require_backend)}')
-  access = opening.Access(request.data_dir, request.cache_dir, request.trust, say)
-  return opening.initialized(resolved, request.layout(experiment), access)
+  initialize.require(resolved.experiment.init_from)
+  return resolved

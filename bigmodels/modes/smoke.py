@@ -34,11 +34,8 @@ def run(request: Request, *, steps: int = 4, batches: int = 2) -> None:
   start = time.perf_counter()
   resolved = request.resolve()
   resolved = resolved._replace(experiment=_small(resolved.experiment, steps))
-  with (request.joined() as group, Stop() as stop,
+  with (request.joined(alone='smoke') as group, Stop() as stop,
         tempfile.TemporaryDirectory(prefix='smoke-') as folder):
-    if group.count > 1:
-      raise UserError('--mode=smoke: runs in one process, got '
-                      f'{group.count}')
     for note in resolved.notes:
       group.say(note)
     device = devices.require_backend(request.require_backend)

@@ -143,7 +143,7 @@ def test_an_output(odd, monkeypatch):
   assert paths.output('a.HTML', ('.html',)) == pathlib.Path('a.HTML')
   assert paths.output('new', ()) == pathlib.Path('new')
   monkeypatch.setattr(os, 'access', lambda *_: False)  # root may write all
-  with pytest.raises(UserError, match=r'--output=a.csv: cannot be written: Perm'):
+  with pytest.raises(UserError, match=r'^--output=.*: cannot be written'):
     paths.output('a.csv', ('.csv',))
 
 

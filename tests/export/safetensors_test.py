@@ -258,7 +258,7 @@ def test_a_failure_leaves_nothing(request_for, trained, tmp_path, monkeypatch):
   with pytest.raises(ZeroDivisionError):
     exporting(request_for, trained, output=str(tmp_path / 'x'))
   assert os.listdir(tmp_path) == []
-  with pytest.raises(UserError, match='--mode=export: set the --workdir of a run'):
+  with pytest.raises(UserError, match='set the --workdir of a run'):
     exporting(request_for, None, output=str(tmp_path / 'x'))
 
 

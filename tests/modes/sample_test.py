@@ -231,8 +231,9 @@ def test_where_there_is_nothing_to_write_with(
     write(None, tmp_path / 'nothing')
   with pytest.raises(UserError, match='classification, which writes no text'):
     write(tiny, None, overrides={'init_from': trained})
-  with pytest.raises(UserError, match='--num_processes=2: --mode=sample runs in one'):
-    sample.run(request_for(tiny)._replace(address=Address('localhost:1', 2, 0)))
+  with pytest.raises(UserError, match='--mode=sample runs in one process, got 2'):
+    sample.run(request_for(None, trained)._replace(
+      address=Address('localhost:1', 2, 0)))
 
 
 @pytest.mark.parametrize(('flags', 'message'), [
