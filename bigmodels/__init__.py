@@ -8,6 +8,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from bigmodels.core.paths import CACHE
 from bigmodels.core.version import VERSION
 
 __version__ = VERSION
@@ -33,7 +34,7 @@ def load(path: str, **settings: Any):
 
 def train(experiment: Any = None, *, config: Mapping[str, Any] = {},
           say: Callable[[str], None] = print, workdir: Any = None,
-          data_dir: Any = None, cache_dir: Any = '~/.cache/bigmodels',
+          data_dir: Any = None, cache_dir: Any = CACHE,
           require_backend: str | None = None, mesh: str | None = None,
           trust: bool = False, **knobs: Any):
   """Trains an experiment, or resumes it, as `--mode=train` does.

@@ -14,15 +14,14 @@ from bigmodels.core.errors import UserError
 from bigmodels.hardware import devices
 from bigmodels.parallel.sharding import MeshShape
 from bigmodels.storage.workdir import Workdir
-from bigmodels.training.opening import CACHE
 
 
 def request(experiment: str | os.PathLike | Experiment | None,
             overrides: Mapping[str, Any], *, workdir: str | os.PathLike | None = None,
             data_dir: str | os.PathLike | None = None,
-            cache_dir: str | os.PathLike = CACHE, require_backend: str | None = None,
-            mesh: str | None = None, trust: bool = False,
-            say: Callable[[str], None] = print) -> Request:
+            cache_dir: str | os.PathLike = paths.CACHE,
+            require_backend: str | None = None, mesh: str | None = None,
+            trust: bool = False, say: Callable[[str], None] = print) -> Request:
   """A request for a mode.
 
   Args:

@@ -142,13 +142,9 @@ def _load(name: str, cache_dir: pathlib.Path) -> tuple[ModuleType, str | None]:
 
 
 def _execute(mode: str) -> ModuleType:
-  from bigmodels.config import execution, source
+  from bigmodels.config import execution
 
-  path = options.file_of(mode)
-  code = source.read(str(path), path)._replace(package='modes')
-  for note in code.notes:
-    print(note, file=sys.stderr)
-  return execution.execute(code)
+  return execution.of_file(options.file_of(mode), package='modes')
 
 
 def _check_paths() -> pathlib.Path:

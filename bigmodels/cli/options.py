@@ -18,11 +18,10 @@ from typing import Any
 from absl import flags, logging
 
 from bigmodels.cli import help
-from bigmodels.core import experiment_files, files, paths
+from bigmodels.core import experiment_files, paths, plugin_files
 from bigmodels.core.errors import UserError, nearest
 
-MODES = {path.stem: path for path in sorted(
-  (pathlib.Path(__file__).resolve().parents[1] / 'modes').glob('[!_]*.py'))}
+MODES = plugin_files.names(pathlib.Path(__file__).resolve().parents[1] / 'modes')
 
 flags.DEFINE_string('experiment', None, 'a name in experiments/ or the path of a .py '
                     'file; or the config.txt of a run')
@@ -32,8 +31,8 @@ flags.DEFINE_string('mode', 'train', f'{", ".join(MODES)}, or the path of a .py 
                     'for the flags of a mode: --mode=NAME --help')
 flags.DEFINE_string('data_dir', None, 'folder of TFDS datasets; $TFDS_DATA_DIR or '
                     "TFDS's own default if left out")
-flags.DEFINE_string('cache_dir', '~/.cache/bigmodels', 'folder of compiled programs '
-                    'and decoded data that runs share')
+flags.DEFINE_string('cache_dir', paths.CACHE, 'folder of compiled programs and decoded '
+                    'data that runs share')
 flags.DEFINE_string('init_from', None, 'a workdir to read the initial parameters from; '
                     'the same as --config.init_from')
 flags.DEFINE_enum('require_backend', None, ['cpu', 'gpu', 'tpu'], 'stop if JAX uses '
@@ -103,14 +102,7 @@ def file_of(mode: str) -> pathlib.Path:
   Raises:
     UserError: if there is no such file.
   """
-  if mode in MODES:
-    return MODES[mode]
-  if not mode.endswith('.py'):
-    raise UserError(f'--mode={mode}: no such mode{nearest(mode, MODES)}')
-  path = paths.checked(str(paths.resolved(mode, '--mode')), '--mode')
-  if not path.is_file():
-    raise UserError(f'--mode={mode}: there is no file {path}')
-  return path
+  return plugin_files.file_of(mode, MODES, flag='--mode', what='mode')
 
 
 def of_mode(mode: str) -> flags.FlagValues:
@@ -159,18 +151,13 @@ def _default(kind: str, default: ast.expr) -> Any:
 
 
 def _run_of(path: pathlib.Path) -> ast.FunctionDef:
-  try:
-    body = ast.parse(files.read(path)).body
-  except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-    raise UserError(f'{path}, line {getattr(error, "lineno", None) or 1}: '
-                    f'{type(error).__name__}: {getattr(error, "msg", error)}') from None
-  for node in reversed(body):  # the last one is what Python calls
-    if isinstance(node, ast.FunctionDef) and node.name == 'run':
-      if len(node.args.posonlyargs + node.args.args) != 1:
-        raise UserError(f'{path}, line {node.lineno}: run must take one argument, '
-                        'request, and its flags after a *: run(request, *, ...)')
-      return node
-  raise UserError(f'{path}: a mode defines run(request)')
+  run = plugin_files.function_of(path, 'run')
+  if run is None:
+    raise UserError(f'{path}: a mode defines run(request)')
+  if len(run.args.posonlyargs + run.args.args) != 1:
+    raise UserError(f'{path}, line {run.lineno}: run must take one argument, request, '
+                    'and its flags after a *: run(request, *, ...)')
+  return run
 
 
 def parse(argv: list[str]) -> tuple[list[str], dict[str, Any]]:

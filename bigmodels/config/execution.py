@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import importlib.machinery
+import pathlib
 import sys
 import traceback
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any
 
 import cloudpickle
 
-from bigmodels.config.source import Imports, Source
+from bigmodels.config.source import Imports, Source, read
 from bigmodels.core.errors import UserError, nearest
 
 _BESIDE = '__beside__'  # replaces an import from beside the file
@@ -35,6 +36,22 @@ def execute(source: Source) -> ModuleType:
   with blamed(source):
     _run(module, source, file, Beside(source))
   return module
+
+
+def of_file(path: pathlib.Path, *, package: str) -> ModuleType:
+  """Executes a plug-in that the command line names; see `execute`.
+
+  Args:
+    path: of the file.
+    package: see `Source`.
+
+  Raises:
+    UserError: if it cannot be read, or raises.
+  """
+  code = read(str(path), path)._replace(package=package)
+  for note in code.notes:
+    print(note, file=sys.stderr)
+  return execute(code)
 
 
 @contextlib.contextmanager

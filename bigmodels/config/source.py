@@ -31,7 +31,7 @@ class Source(NamedTuple):
     files: name relative to the folder, such as 'parts/heads.py' -> content; the file of
       `path` comes first.
     notes: lines to print about the files.
-    package: package of the module, `experiments` or `modes`.
+    package: package of the module, `experiments`, `modes` or `export`.
   """
 
   name: str

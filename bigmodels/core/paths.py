@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from bigmodels.core.errors import UserError
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
+CACHE = '~/.cache/bigmodels'  # of compiled programs and decoded data, for all runs
 # The folder of the checkout that this code is in; None where it was installed.
 CHECKOUT = _ROOT if (_ROOT / 'run.py').is_file() else None
 

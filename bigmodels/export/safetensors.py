@@ -1,6 +1,5 @@
 """--to=safetensors: weights as `transformers` loads them, or by parameter path."""
 
-import dataclasses
 import hashlib
 import json
 import pathlib
@@ -21,7 +20,6 @@ from bigmodels.storage.compatibility import IncompatibleWeights
 from bigmodels.storage.published_arrays import Part
 from bigmodels.storage.records import read_result
 from bigmodels.storage.workdir import Workdir
-from bigmodels.techniques import averages
 from bigmodels.training import initialize, query
 from bigmodels.training.runs import Run
 
@@ -34,7 +32,7 @@ def write(run: Run, folder: pathlib.Path, *, dtype: str, shard_bytes: int,
   """Writes `model.safetensors` and the files beside it.
 
   Args:
-    run: at its best checkpoint; its average, if it has one, is written.
+    run: see `bigmodels.export`.
     folder: an empty one.
     dtype: a key of `DTYPES`.
     shard_bytes: maximum size of a file of weights.
@@ -43,7 +41,6 @@ def write(run: Run, folder: pathlib.Path, *, dtype: str, shard_bytes: int,
   Raises:
     UserError: for weights that the dtype cannot hold, or a file that reads differently.
   """
-  run = dataclasses.replace(run, state=averages.evaluated(run.state))
   layout, why = _layout(run)
   if layout is None:
     say(f'weights by parameter path: {why}')

@@ -17,12 +17,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from bigmodels.core import files, paths
-from bigmodels.core.errors import UserError, nearest
+from bigmodels.core import plugin_files
+from bigmodels.core.errors import UserError
 from bigmodels.storage.workdir import Workdir
 
-TRACKERS = {path.stem: path for path in sorted(
-  (pathlib.Path(__file__).resolve().parent / 'trackers').glob('[!_]*.py'))}
+TRACKERS = plugin_files.names(pathlib.Path(__file__).resolve().parent / 'trackers')
 FUNCTIONS = ('start', 'log', 'discard', 'finish')
 PATIENCE = 30.0  # seconds to wait at the end of a run
 
@@ -45,7 +44,7 @@ def parse(text: str | None) -> tuple[str, ...]:
     name = name.strip()
     if not name and not text:
       continue
-    path = _file_of(name)
+    path = plugin_files.file_of(name, TRACKERS, flag='--track', what='tracker')
     _check(path)
     if path.stem in found:
       raise UserError(f'--track: {path.stem} is given twice')
@@ -53,24 +52,8 @@ def parse(text: str | None) -> tuple[str, ...]:
   return tuple(found.values())
 
 
-def _file_of(name: str) -> pathlib.Path:
-  if name in TRACKERS:
-    return TRACKERS[name]
-  if not name.endswith('.py'):
-    raise UserError(f'--track={name}: no such tracker{nearest(name, TRACKERS)}; or the '
-                    'path of a .py file')
-  path = paths.checked(str(paths.resolved(name, '--track')), '--track')
-  if not path.is_file():
-    raise UserError(f'--track={name}: there is no file {path}')
-  return path
-
-
 def _check(path: pathlib.Path) -> None:
-  try:
-    body = ast.parse(files.read(path)).body
-  except (SyntaxError, ValueError) as error:
-    raise UserError(f'--track: {path}, line {getattr(error, "lineno", 1)}: '
-                    f'{type(error).__name__}: {error}') from None
+  body = plugin_files.body_of(path)
   defined = {node.name for node in body if isinstance(node, ast.FunctionDef)}
   if missing := [name for name in FUNCTIONS if name not in defined]:
     raise UserError(f'--track: {path}: a tracker defines {", ".join(FUNCTIONS)}; '

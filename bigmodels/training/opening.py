@@ -28,8 +28,6 @@ from bigmodels.training.build import Built
 from bigmodels.training.compile import trace
 from bigmodels.training.runs import Run
 
-CACHE = '~/.cache/bigmodels'
-
 
 class Access(NamedTuple):
   """Where the data of a run is, and what opening it may execute and print.
@@ -57,7 +55,7 @@ class Access(NamedTuple):
 
 
 def load(path: str | os.PathLike, *, data_dir: str | None = None,
-         cache_dir: str | os.PathLike = CACHE, trust: bool = False,
+         cache_dir: str | os.PathLike = paths.CACHE, trust: bool = False,
          say: Callable[[str], None] = print) -> Run:
   """Opens the run in a workdir, at its best checkpoint, on one device.
 

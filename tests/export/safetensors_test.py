@@ -235,6 +235,26 @@ def test_the_average_is_exported(request_for, tiny, tmp_path):
     assert not np.array_equal(array, last[name])
 
 
+def test_a_format_of_ones_own(request_for, trained, tmp_path):
+  mine = tmp_path / 'mine.py'
+  mine.write_text(
+    'import numpy as np\n'
+    'from bigmodels.storage import exported\n'
+    'def write(run, folder, *, dtype, shard_bytes, say):\n'
+    '  np.savez(folder / "all.npz", **exported.by_path(run.state))\n'
+    '  say(f"{dtype}, {shard_bytes}")\n')
+  exporting(request_for, trained, to=str(mine), output=str(tmp_path / 'out'))
+  exporting(request_for, trained, output=str(tmp_path / 'other'))
+  ours = np.load(tmp_path / 'out' / 'all.npz')
+  equal(dict(ours), load_file(tmp_path / 'other' / 'model.safetensors'))
+  mine.write_text('def wirte(): pass')
+  with pytest.raises(UserError, match=r'mine.py: a format defines write\(run, folder'):
+    exporting(request_for, trained, to=str(mine), output=str(tmp_path / 'x'))
+  with pytest.raises(UserError, match=r'--to=.*gone.py: there is no file'):
+    exporting(request_for, trained, to=str(tmp_path / 'gone.py'),
+              output=str(tmp_path / 'x'))
+
+
 @pytest.mark.parametrize('flags, words', [
   ({}, '--mode=export: set the --output folder'),
   ({'output': 'x', 'to': 'safetensor'}, '--to=safetensor: no such format; did you mean '
