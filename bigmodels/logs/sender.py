@@ -155,7 +155,7 @@ class Sender:
     """
     self.advance()
     if status == 'finished' and self._same < len(self._sent):
-      self._restart()  # the tracker has lines that the log has no more
+      self._restart()  # the tracker has lines that are no longer in the log
       self.advance()
     result = _flat(_read_json(self._about.workdir / 'result.json'))
     ended = digests.of_json([status, result])

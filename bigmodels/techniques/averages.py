@@ -81,7 +81,7 @@ def restarted(state: State) -> State:
   """The state whose average, if there is one, starts at its parameters."""
   if state.average is None:
     return state
-  # Copies: a step takes the memory of both over.
+  # Copies: a step donates both buffers.
   return state._replace(average=jax.tree.map(jnp.copy, _start(state)))
 
 

@@ -81,7 +81,7 @@ def text(duration: Duration) -> str:
 def reopen(progress: TrainingProgress, kept: Mapping[str, Any]) -> None:
   """Lets a run go on from the step at which it was extended.
 
-  Patience is counted anew.
+  The patience counter is reset.
 
   Args:
     progress: as it was restored.

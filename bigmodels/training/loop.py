@@ -237,8 +237,8 @@ class Loop:
 
     Args:
       name: of the split.
-      state: to evaluate.
-      threshold: of the run, or None.
+      state: of the learner.
+      threshold: of `predictions`, or None.
     """
     evaluate = functools.partial(
       evaluation.evaluate, self.built, self.programs, name, state,

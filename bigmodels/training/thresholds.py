@@ -54,8 +54,8 @@ def choose(built: Built, programs: Programs, state: Any, step: int | None,
     return {'value': decision.by, 'by': 'setting'}
   found = decision.choose(evaluate(built, programs, name, state)[1])
   if found is None:
-    say(f'threshold={decision.by}: cannot be chosen on {name}, which has not both '
-        'classes; the more likely class is predicted')
+    say(f'threshold={decision.by}: cannot be chosen on {name}, which does not '
+        'have both classes; the more likely class is predicted')
     return None
   value, score = found
   say(f'threshold {value:.4g}: the best {decision.by} on {name}, {score:.4f}')
