@@ -54,6 +54,9 @@ def test_what_is_in_the_wheel(wheel):
                  for p in (ROOT / 'experiments').glob('*.py')}
   assert {n for n in names if n.startswith('bigmodels/')} == ours | experiments
   assert 'Requires-Dist: optax' in about
+  for extra in ROOT.glob('requirements-*.txt'):
+    name = extra.stem.partition('-')[2]
+    assert name == 'dev' or f'; extra == "{name}"' in about, name
   assert 'gymnax<2,>=1.0.1; extra == "agents"' in about
 
 
