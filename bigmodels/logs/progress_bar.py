@@ -7,6 +7,7 @@ from typing import Any
 
 from bigmodels.core import console
 from bigmodels.core.errors import escape_controls
+from bigmodels.logs.formats import duration
 from bigmodels.logs.values import mean
 
 
@@ -66,7 +67,7 @@ class ProgressBar:
       left = (self._steps - step) / max(rate, 1e-9)
       self._last_line = now
       self.say(f'step {step:,}/{self._steps:,}{self._metrics}, {rate:,.4g} steps/s, '
-               f'{rate * self._batch_size:,.0f} examples/s, {_clock(left)} left')
+               f'{rate * self._batch_size:,.0f} examples/s, {duration(left)} left')
 
   def say(self, text: str) -> None:
     """Prints a line, above the bar if there is one."""
@@ -84,9 +85,3 @@ class ProgressBar:
     if self._bar is not None:
       self._bar.close()
       self._bar = None
-
-
-def _clock(seconds: float) -> str:
-  minutes, seconds = divmod(round(seconds), 60)
-  hours, minutes = divmod(minutes, 60)
-  return f'{hours}:{minutes:02}:{seconds:02}' if hours else f'{minutes}:{seconds:02}'

@@ -1,18 +1,12 @@
 """The report of a run: one self-contained HTML page.
 
-Plots are inline SVG. Black, white and grey are replaced by colours of the page, so that
-plots follow its light or dark scheme. A plot that would be larger than a PNG becomes a
-PNG on a white card.
+Plots are inline SVG or PNG, see `logs.figures`.
 """
 
-import base64
-import io
 import math
-import numbers
 import pathlib
 import re
 import string
-import warnings
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -21,7 +15,9 @@ import numpy as np
 
 from bigmodels.core import files
 from bigmodels.core.errors import escape_controls
+from bigmodels.logs import figures
 from bigmodels.logs.chart import Line, chart
+from bigmodels.logs.formats import duration, large, number
 from bigmodels.logs.page import PAGE, STYLE
 from bigmodels.logs.values import leading, mean, members
 from bigmodels.plots import Table
@@ -30,7 +26,6 @@ PALETTE = ('#d9622b', '#2a9d6f', '#8e63ce', '#c2447a', '#b08900', '#0f8b9d')
 TRAIN = '#5b94d6'
 PANELS = 8
 HEADLINES = 4
-LARGEST = 300_000  # characters of one SVG
 ALL_PLOTS = 1_700_000  # characters of all plots
 
 
@@ -76,12 +71,12 @@ def _header(title, metrics, result, monitor):
   name, used = result.get('experiment'), result.get('utilization') or {}
   rows = (
     ('experiment', str, None if name == title else name),
-    ('steps', _number, result.get('step')),
-    ('best step', _number, result.get('best_step')),
+    ('steps', number, result.get('step')),
+    ('best step', number, result.get('best_step')),
     ('threshold', _threshold, result.get('threshold')),
-    ('parameters', _large, result.get('parameters')),
-    ('training', _duration, result.get('train_seconds')),
-    ('compilation', _duration, result.get('compile_seconds')),
+    ('parameters', large, result.get('parameters')),
+    ('training', duration, result.get('train_seconds')),
+    ('compilation', duration, result.get('compile_seconds')),
     ('speed', '{:,.0f} examples/s'.format, result.get('examples_per_second')),
     ('time in training', '{:.0%}'.format, used.get('train_fraction')),
     ('MFU', '{:.1%}'.format, used.get('mfu')),
@@ -95,11 +90,16 @@ def _header(title, metrics, result, monitor):
   kind = 'good' if status == 'finished' else 'other'
   badge = f'<span class="badge {kind}">{escape(status)}</span>' if status else ''
   headline = ''.join(
-    f'<div><b>{_number(metrics[name])}</b><span>{escape(name.replace("/", " "))}</span>'
+    f'<div><b>{number(metrics[name])}</b><span>{escape(name.replace("/", " "))}</span>'
     '</div>' for name in leading(metrics, monitor)[:HEADLINES])
   headline = f'<div class="headline">{headline}</div>' if headline else ''
   details = f'<dl>{details}</dl>' if details else ''
   return f'<header><h1>{escape(title)} {badge}</h1>\n{headline}\n{details}</header>'
+
+
+def _threshold(chosen):
+  how = f', best {chosen["by"]} on {chosen["split"]}' if 'split' in chosen else ''
+  return f'{chosen["value"]:.4g}{how}'
 
 
 def _curves(records, best):
@@ -115,14 +115,14 @@ def _curves(records, best):
   legend = ''.join(f'<span style="--c:{colors[s]}" class="key {_kind(s)}">'
                    f'{escape(s or "run")}</span>' for s in splits)
   if best is not None:
-    legend += f'<span class="key best">best checkpoint, step {_number(best)}</span>'
+    legend += f'<span class="key best">best checkpoint, step {number(best)}</span>'
   width = 466 if len(chosen) <= 4 else 296  # pixels: two or three in a row
   cards = ''.join(
     f'<figure class="drawing"><figcaption>{escape(name)}</figcaption>'
     f'{chart(_lines(series[name], colors), name, best=best, width=width)}</figure>\n'
     for name in chosen)
   notes = [f'{name} is not a number at {len(steps)} of its steps, first at step '
-           f'{_number(min(steps))}.' for name, steps in not_finite.items()]
+           f'{number(min(steps))}.' for name, steps in not_finite.items()]
   if constant:
     notes.append(f'Not drawn, as they never change: {", ".join(constant)}.')
   left = [n for n in series if n not in chosen and n not in constant]
@@ -150,11 +150,11 @@ def _lines(panel, colors):
 
 def _plots(plots):
   sections, left = [], ALL_PLOTS
-  for i, (split, figures) in enumerate(plots.items()):
+  for i, (split, found) in enumerate(plots.items()):
     cards = []
-    for j, (name, figure) in enumerate(figures.items()):
+    for j, (name, figure) in enumerate(found.items()):
       card = _words(name, figure) if isinstance(figure, Table) else (
-        _card(name, figure, f'f{i}-{j}'))
+        figures.card(name, figure, f'f{i}-{j}'))
       if len(card) > left:
         card = (f'<p class="note">{escape(name)} is left out, to keep this page '
                 'small.</p>')
@@ -217,7 +217,7 @@ def _cell(value, bar):
   if value is None:
     return '<td></td>'
   style = f' class="bar" style="--v:{value:.3f}"' if bar and 0 <= value <= 1 else ''
-  return f'<td{style}>{_number(value)}</td>'
+  return f'<td{style}>{number(value)}</td>'
 
 
 def _data(lines):
@@ -325,82 +325,3 @@ def _is_class(name):
 
 def _kind(split):
   return 'train' if split == 'train' else 'evaluated'
-
-
-# --- plots ----------------------------------------------------------------------
-
-
-def _card(name, figure, prefix):
-  plot, kind = _svg(figure, prefix, name), 'drawing'
-  if len(plot) > LARGEST:
-    picture = _png(figure, name)
-    if len(picture) < len(plot):
-      plot, kind = picture, 'picture'
-  return (f'<figure class="{kind}"><figcaption>{escape(name)}</figcaption>'
-          f'{plot}</figure>\n')
-
-
-def _svg(figure, prefix, name):
-  metadata = dict.fromkeys(('Creator', 'Date', 'Format', 'Type'))
-  # Text instead of outlines: it uses the page's font, and can be searched and copied.
-  text = _save(figure, {'svg.fonttype': 'none', 'svg.hashsalt': prefix}, format='svg',
-               facecolor='none', metadata=metadata).decode()
-  text = text[text.index('<svg'):]
-  # Ids must be unique on the page.
-  text = re.sub(r'(<[^>]*?\bid="|href="#|url\(#)', rf'\g<1>{prefix}-', text)
-  for color, variable in (('#000000', 'ink'), ('#ffffff', 'card'),
-                          ('#b0b0b0', 'line'), ('#cccccc', 'line')):
-    text = re.sub(rf'(fill|stroke): {color}', rf'\g<1>: var(--{variable})', text)
-  return text.replace('<svg', f'<svg role="img" aria-label="{escape(name)}"', 1)
-
-
-def _png(figure, name):
-  data = base64.b64encode(_save(figure, {}, format='png', facecolor='white', dpi=144))
-  width = figure.get_figwidth() * 96
-  return (f'<img alt="{escape(name)}" width="{width:.0f}" '
-          f'src="data:image/png;base64,{data.decode()}">')
-
-
-def _save(figure, settings, **options):
-  import matplotlib
-
-  buffer = io.BytesIO()
-  with matplotlib.rc_context(settings), warnings.catch_warnings():
-    # A browser has glyphs that matplotlib's font may not have.
-    warnings.filterwarnings('ignore', 'Glyph', UserWarning)
-    figure.savefig(buffer, **options)
-  return buffer.getvalue()
-
-
-# --- numbers --------------------------------------------------------------------
-
-
-def _number(value):
-  value = math.nan if value is None else value
-  if not math.isfinite(value):
-    return str(value).replace('nan', 'NaN')
-  if isinstance(value, numbers.Integral) or 1000 <= abs(value) < 1e9:
-    return f'{value:,.0f}'
-  return f'{value:.4f}' if value == 0 or 1e-3 <= abs(value) < 10 else f'{value:.4g}'
-
-
-def _threshold(chosen):
-  how = f', best {chosen["by"]} on {chosen["split"]}' if 'split' in chosen else ''
-  return f'{chosen["value"]:.4g}{how}'
-
-
-def _large(count):
-  if count < 1e6:
-    return f'{count:,}'
-  unit, name = next(x for x in ((1e12, 'T'), (1e9, 'B'), (1e6, 'M')) if count >= x[0])
-  return f'{count / unit:.3g} {name}'
-
-
-def _duration(seconds):
-  if seconds < 60:
-    return f'{seconds:.2g} s' if seconds < 10 else f'{seconds:.0f} s'
-  minutes, seconds = divmod(round(seconds), 60)
-  hours, minutes = divmod(minutes, 60)
-  if not hours:
-    return f'{minutes} min {seconds:02} s'
-  return f'{hours} h {minutes:02} min'

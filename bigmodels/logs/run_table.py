@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from bigmodels.core import config_text
 from bigmodels.core.errors import UserError, did_you_mean, listed, one_line
+from bigmodels.logs.formats import duration
 from bigmodels.storage.listing import Listed
 
 FIXED: dict[str, Callable[[Listed], str | float | None]] = {
@@ -160,9 +161,7 @@ def shown(run: Listed, column: str) -> str:
   if found is None:
     return ''
   if column == 'time':
-    minutes, seconds = divmod(round(found), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f'{hours}:{minutes:02}:{seconds:02}' if hours else f'{minutes}:{seconds:02}'
+    return duration(found)
   if isinstance(found, bool | str):
     return one_line(str(found), 60)
   if isinstance(found, int):

@@ -11,7 +11,7 @@ def test_a_line_has_the_metrics_of_training(capsys):
   bar.close()
   assert capsys.readouterr().out == (
     'step 60/100, loss 0.25, members 2, 10 steps/s, 80 examples/s, '
-    '0:04 left\n')
+    '4 s left\n')
 
 
 def test_lines_are_seldom_but_the_last_is_printed(capsys):

@@ -65,5 +65,5 @@ def test_a_table_fits(runs):
     'b    finished         0.9500  0.02',
     'c    failed           0.9000   0.1']
   lines = run_table.table(runs, ['run', 'time'], ['rate', 'experiment'], 14)
-  assert lines[1] == 'a    1:05' and lines[3] == 'c' and lines[-1].startswith(
+  assert lines[1] == 'a    1 min 05 s' and lines[3] == 'c' and lines[-1].startswith(
     '2 more settings differ: rate, experiment')
