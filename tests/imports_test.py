@@ -85,6 +85,11 @@ def test_imports_go_downwards(path):
     assert packages(names) & FAMILIES <= OF_SPINE.get(package, set())
 
 
+@pytest.mark.parametrize('path', _files(), ids=_module)
+def test_a_file_has_at_most_400_lines(path):
+  assert len(path.read_text().splitlines()) <= 400
+
+
 def test_training_imports_nothing_that_few_runs_need():
   modules = {_module(path): path for path in _files()}
   found, new = set(), {'bigmodels.cli.command', 'bigmodels.modes.train'}

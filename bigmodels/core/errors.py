@@ -160,6 +160,11 @@ def listed(items: Iterable, most: int = 8) -> str:
   return ', '.join(map(str, items[:most])) + more if items else 'nothing'
 
 
+def number(value: float) -> str:
+  """A number for a message: 435, 0.25."""
+  return f'{value:.10g}'
+
+
 def nearest(name: str, choices: Iterable[str]) -> str:
   """'; did you mean X?' if a choice is close, or else '; choose from X, Y'.
 

@@ -12,13 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bigmodels.core.errors import listed
+from bigmodels.core.errors import listed, number
 from bigmodels.data.frames import (
   Frame,
   groups_of,
   is_text,
   missing,
-  number,
   numbers_of,
   rows_of,
   take,

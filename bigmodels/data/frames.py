@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bigmodels.core.errors import number
+
 Frame = dict[str, np.ndarray]
 
 
@@ -84,11 +86,6 @@ def _mix(bits: np.ndarray) -> np.ndarray:
 
 
 # --- printing --------------------------------------------------------------------
-
-
-def number(value: float) -> str:
-  """Formats a number for printing: 435, 0.25."""
-  return f'{value:.10g}'
 
 
 def words(frame: Frame, rows: np.ndarray) -> list[dict[str, str]]:

@@ -17,14 +17,14 @@ from bigmodels.training import build
 from bigmodels.training.build import Built
 
 
-def program(built: Built, batch_of: Callable[[Built, Any], Any], no_dense: str
+def program(built: Built, batch_of: Callable[[Built, Any], Any], name: str
             ) -> Callable:
-  """(state, columns) -> features `[n, width]`, logits and probabilities `[n, classes]`.
+  """(state, columns) -> `features`, `[n, width]`; `logits`, `probabilities`, `[n, k]`.
 
   Args:
     built: of a task that gives probabilities; its model works in float32 here.
     batch_of: (built, columns) -> batch, traced.
-    no_dense: the error for a model that does not end in a dense layer.
+    name: of the run, for the error of a model that does not end in a dense layer.
   """
   built = _in_float32(built)
   test_time = _test_time(built.experiment.task)
@@ -35,12 +35,14 @@ def program(built: Built, batch_of: Callable[[Built, Any], Any], no_dense: str
       _, outputs = built.learner.evaluate(state, batch)
     calls = recorder.calls
     if not calls or not all(features is not None for features, _ in calls):
-      raise UserError(no_dense)
+      raise UserError(f'{name}: its model, {type(built.model).__name__}, does not end '
+                      'in a dense layer that makes its logits')
     weights = [weight for weight, _ in test_time(batch['inputs'])] if test_time else []
     parts = weights if len(weights) == len(calls) else (1,) * len(calls)
     features, logits = (sum(part / sum(parts) * x for part, x in zip(
       parts, each, strict=True)) for each in zip(*calls, strict=True))
-    return features, logits, outputs['probabilities']
+    return {'features': features, 'logits': logits,
+            'probabilities': outputs['probabilities']}
 
   return jax.jit(answer)
 

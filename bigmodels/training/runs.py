@@ -101,8 +101,7 @@ class Run:
 
   @property
   def normalization(self) -> tuple[np.ndarray, np.ndarray] | None:
-    """Mean and standard deviation `[channels]` that were fitted to its inputs, or None.
-    """
+    """Mean and standard deviation `[channels]`, as fitted to its inputs, or None."""
     fitted = self.built.data['kept'].get('inputs')
     return None if fitted is None else tuple(np.asarray(x) for x in fitted)
 
@@ -219,8 +218,7 @@ class Run:
                         f'{nearest(str(name), self.experiment.evals)}')
     paths = [data] if isinstance(data, str | os.PathLike) else [*data]
     run = self._on(splits, [*map(pathlib.Path, paths)]) if paths else self._with_data
-    found: dict[str, Any] = {}
-    outputs: dict[str, dict[str, np.ndarray]] = {}
+    found, outputs = {}, {}
     for name in splits or run.built.evals:
       metrics, outputs[name] = evaluation.evaluate(
         run.built, run._evaluations, name, self.state, threshold=self.threshold)
@@ -293,18 +291,15 @@ class Run:
     if 'probabilities' not in self.built.task.predictions:
       raise UserError(f'{self._task}, which gives no probabilities')
     columns = self._columns(inputs, columns)
-    found = []
-    for batch, _ in query.batches(columns, self._batch_size(query.length(columns))):
-      reads, logits, expected = jax.device_get(self._features(self._answering, batch))
-      if not np.allclose(losses.probabilities(logits), expected, rtol=0, atol=1e-3):
-        raise UserError(f'{self._task}, whose probabilities are not those of the mean '
-                        "of its model's logits")
-      found.append((reads, logits))
-    found, logits = (np.concatenate(parts)[: query.length(columns)]
-                     for parts in zip(*found, strict=True))
+    found = query.outputs(
+      self._features, columns, self._batch_size(query.length(columns)))
+    logits, expected = found['logits'], found['probabilities']
+    if not np.allclose(losses.probabilities(logits), expected, rtol=0, atol=1e-3):
+      raise UserError(f'{self._task}, whose probabilities are not those of the mean of '
+                      "its model's logits")
     if logits.shape[-1] == 1:
       logits = np.concatenate([np.zeros_like(logits), logits], -1)
-    return found, logits
+    return found['features'], logits
 
   def generate_images(self, labels: np.ndarray, first: int = 0) -> np.ndarray:
     """Images of a generator.
@@ -370,7 +365,8 @@ class Run:
   def _features(self) -> Callable:
     from bigmodels.training import features  # most runs are asked for none
 
-    return features.program(self.built, query.batch, self._no_dense)
+    return functools.partial(
+      features.program(self.built, query.batch, self.name), self._answering)
 
   @functools.cached_property
   def _generate_images(self) -> Callable:
@@ -385,8 +381,3 @@ class Run:
       task = task.keywords.get('task', task.func)
     name = getattr(task, '__name__', type(task).__name__)
     return f'{self.name} is a run of the task {name}'
-
-  @property
-  def _no_dense(self) -> str:
-    return (f'{self.name}: its model, {type(self.model).__name__}, does not end in a '
-            'dense layer that makes its logits')

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bigmodels.core.errors import UserError, listed
-from bigmodels.data.frames import Frame, is_text, number
+from bigmodels.core.errors import UserError, listed, number
+from bigmodels.data.frames import Frame, is_text
 from bigmodels.data.tables import csv_numbers
 from bigmodels.data.tables.csv_dialects import Reading
 from bigmodels.data.tables.csv_numbers import Column

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from bigmodels.core.errors import UserError, listed, nearest
+from bigmodels.core.errors import UserError, listed, nearest, number
 from bigmodels.data import cleaning, columns
-from bigmodels.data.frames import Frame, is_text, missing, number, rows_of, take
+from bigmodels.data.frames import Frame, is_text, missing, rows_of, take
 
 WARNING = 'warning: '
 FEW = 0.05  # of the values of a column, or of all rows; losing more is a warning
