@@ -113,9 +113,14 @@ def open_run(workdir: Workdir, layout: Layout, access: Access, *,
   if built.evals:
     build.check_task(built, traced.output_shapes, access.say)
   step, carry = best_of_run(workdir, traced.carry, access.say)
-  access.say(f'step {step:,} of {workdir.path}, the best checkpoint')
+  # A result that is damaged matters for a threshold alone.
+  result = read_result(workdir, access.say if built.task.threshold else (
+    lambda line: None))
+  so_far = '' if result and result['status'] == 'finished' else (
+    ' so far: this run is not finished')
+  access.say(f'step {step:,} of {workdir.path}, the best checkpoint{so_far}')
   threshold = built.task.threshold and thresholds.kept(
-    built, read_result(workdir, access.say), step, access.say)
+    built, result, step, access.say)
   reopen = functools.partial(open_run, workdir, layout, access._replace(
     say=lambda line: None), resolved=resolved)
   return Run(resolved, workdir.path, built, traced, carry.state, step, reopen,

@@ -313,3 +313,22 @@ def test_images_and_arrays_are_not_mixed(digits, tmp_path, ask):
   Image.new('L', (8, 8)).save(tmp_path / 'b.png')
   with pytest.raises(UserError, match=r'b.png are files of different kinds'):
     ask(digits, tmp_path / 'a.npy', tmp_path / 'b.png', output=tmp_path / 'p.csv')
+
+
+def test_predictions_of_a_regression_are_in_the_units_of_the_label(
+    folder, request_for, tmp_path, ask, capsys):
+  rng = np.random.default_rng(0)
+  sizes = rng.normal(size=300)
+  lines = [f'{x:.4f},{1000 + 50 * x:.3f},{i}' for i, x in enumerate(sizes)]
+  (tmp_path / 'price.csv').write_text('size,price,name\n' + '\n'.join(lines) + '\n')
+  train.run(request_for(
+    'tabular_mlp', tmp_path / 'run', path=str(tmp_path / 'price.csv'), label='price',
+    task='regression', id='name', epochs='40', **{'model.widths': '(16,)'}))
+  out = ask(tmp_path / 'run', tmp_path / 'price.csv', output=tmp_path / 'p.csv')
+  with (tmp_path / 'p.csv').open(newline='') as file:
+    found = [*csv.DictReader(file)]
+  assert [*found[0]] == ['row', 'name', 'prediction', 'error']
+  assert [row['name'] for row in found] == [*map(str, range(300))]
+  np.testing.assert_allclose([float(row['prediction']) for row in found],
+                             1000 + 50 * sizes, atol=25)
+  assert 'not read' not in out  # the label is known, and no line is needed
