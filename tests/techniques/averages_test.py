@@ -138,6 +138,8 @@ def test_a_run_answers_with_the_average(request_for, tiny, tmp_path, capsys):
   np.testing.assert_array_equal(
     run.predict(data['inputs'])['predictions'],
     logits(run.params, run.model_state).argmax(-1))
+  np.testing.assert_allclose(run.features(data['inputs'])[1], logits(
+    run.params, run.model_state), rtol=1e-4, atol=1e-4)
   assert run.evaluate('test') == {k: v for k, v in found.items()
                                   if k.startswith('test/')}
 
