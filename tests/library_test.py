@@ -51,6 +51,7 @@ def test_an_import_is_quiet_and_light():
   assert (found.stdout, found.stderr) == (f'{bigmodels.__version__}\n', '')
 
 
+@pytest.mark.slow('train')
 def test_the_bits_are_those_of_the_command_line(tiny, run_py, tmp_path, cache_dir):
   flags = ['--config.steps=12', '--config.width=3', '--config.model.dropout=0.1']
   assert run_py(f'--experiment={tiny}', f'--workdir={tmp_path}/a',

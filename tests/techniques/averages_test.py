@@ -144,6 +144,7 @@ def test_a_run_answers_with_the_average(request_for, tiny, tmp_path, capsys):
                                   if k.startswith('test/')}
 
 
+@pytest.mark.slow('train')
 def test_another_run_begins_with_the_average(request_for, tiny, tmp_path):
   first = request_for(tiny, tmp_path / 'a', average=0.9, steps=20)
   train.run(first)

@@ -34,6 +34,7 @@ def same_bits(one, other):
   jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
+@pytest.mark.slow('train')
 def test_two_epochs_and_two_more_are_four(request_for, tiny, tmp_path, capsys):
   whole, parts = tmp_path / 'whole', tmp_path / 'parts'
   request = request_for(tiny, whole, duration__epochs=4, **CONSTANT)
@@ -101,6 +102,7 @@ def test_a_run_that_is_not_finished_or_not_there_is_refused(
     train.run(request_for(None, tmp_path / 'a', seed=9), extend='2steps')
 
 
+@pytest.mark.slow('kill runs')
 def test_killed_between_two_writes_it_is_the_run_before(
   request_for, tiny, tmp_path, monkeypatch, capsys):
   at = tmp_path / 'a'
