@@ -45,7 +45,8 @@ def config(*, path: str | tuple[str, ...] = 'photos', size: int = 64,
       learning_rate=partial(schedules.warmup_cosine, peak=learning_rate, warmup=0.1)),
     train=data.Batches(
       source=folder.split('train'),
-      batch_size=batch_size or partial(data.at_most, examples=64),
+      batch_size=(partial(data.at_most, examples=64) if batch_size is None
+                  else batch_size),
       transforms=(transforms.flip, shift, transforms.standardize)),
     evals={name: data.Batches(
       source=folder.split(name), batch_size=256,

@@ -97,8 +97,8 @@ def config(*, path: str | tuple[str, ...] | None = None, label: str | None = Non
     task=score,
     optimizer=partial(optax.adamw, weight_decay=1e-4, learning_rate=partial(
       schedules.warmup_cosine, peak=learning_rate)),
-    train=batches('train', batch_size or partial(
-      data.at_most, examples=128)),
+    train=batches('train', partial(
+      data.at_most, examples=128) if batch_size is None else batch_size),
     evals={name: batches(name, 1024) for name in ('validation', 'test')},
     evaluate_every=Duration(epochs=2),
     duration=Duration(epochs=epochs),

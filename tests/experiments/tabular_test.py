@@ -39,6 +39,8 @@ def test_a_small_file_trains_and_is_described(request_for, tmp_path, capsys):
   with pytest.raises(UserError, match=r'--config\.train\.batch_size=128: the split has '
                      'only 120 examples; set it to at most that'):
     train.run(request_for('tabular_mlp', tmp_path / 'big', batch_size=128, **settings))
+  with pytest.raises(UserError, match='batch_size: must be >= 1, got 0'):
+    train.run(request_for('tabular_mlp', tmp_path / 'none', batch_size=0, **settings))
 
 
 @pytest.mark.slow('train on tables')
