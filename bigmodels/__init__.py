@@ -67,6 +67,9 @@ def train(experiment: Any = None, *, config: Mapping[str, Any] = {},
   from bigmodels.modes import train as mode
   from bigmodels.training import opening
 
+  if not isinstance(config, Mapping) or not all(isinstance(x, str) for x in config):
+    raise UserError('config: must be a map {path: value}, such as '
+                    f"{{'model.dropout': 0.1}}, got {config!r}")
   twice = sorted({*config} & {*knobs})
   if twice:
     raise UserError(f'{twice[0]}: given twice, as a keyword and in config')

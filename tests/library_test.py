@@ -145,6 +145,12 @@ def test_errors_are_those_of_the_command_line(tmp_path, monkeypatch, arguments, 
   assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize('config', ['seed', ['seed'], {3: 4}, None])
+def test_a_config_that_is_no_map_of_paths(config):
+  with pytest.raises(UserError, match=r'^config: must be a map \{path: value\}, '):
+    bigmodels.train('digits_cnn', config=config)
+
+
 def test_what_is_given_twice(tmp_path):
   with pytest.raises(UserError, match='epochs: given twice, as a keyword and in '):
     bigmodels.train('digits_cnn', epochs=3, config={'epochs': 4})
