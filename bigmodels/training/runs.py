@@ -216,7 +216,11 @@ class Run:
       if name not in [*self.experiment.evals]:
         raise UserError(f'{self.name} evaluates no split {name!r}'
                         f'{nearest(str(name), self.experiment.evals)}')
-    paths = [data] if isinstance(data, str | os.PathLike) else [*data]
+    paths = [data] if isinstance(data, str | os.PathLike) else data
+    if not isinstance(paths, list | tuple) or not all(
+      isinstance(path, str | os.PathLike) for path in paths):
+      raise UserError('data: must be the path of a file or folder, or a list of them, '
+                      f'got {type(data).__name__}')
     run = self._on(splits, [*map(pathlib.Path, paths)]) if paths else self._with_data
     found, outputs = {}, {}
     for name in splits or run.built.evals:
@@ -312,14 +316,17 @@ class Run:
       raw, as the data has them, `[n, height, width, channels]`.
 
     Raises:
-      UserError: if the task generates no images, or the generator is unconditional.
+      UserError: if the task generates no images, the generator is unconditional, or
+        labels are no classes.
     """
     if 'generated' not in self.built.task.predictions:
       raise UserError(f'{self._task}, which generates no images')
-    if getattr(self.built.model, 'classes', None) == 0:
+    classes = getattr(self.built.model, 'classes', None)
+    if classes == 0:
       raise UserError(f'{self.name} is unconditional: its images are of no class')
     return writing.images(
-      functools.partial(self._generate_images, self._answering), labels, first)
+      functools.partial(self._generate_images, self._answering), labels, first,
+      classes or len(self.classes))
 
   @functools.cached_property
   def reader(self) -> Reader:

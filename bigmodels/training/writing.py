@@ -60,20 +60,30 @@ def image_program(built: Built) -> Callable:
   return jax.jit(generate)
 
 
-def images(program: Callable[..., Any], labels: np.ndarray, first: int) -> np.ndarray:
+def images(program: Callable[..., Any], labels: np.ndarray, first: int, classes: int
+           ) -> np.ndarray:
   """Images of classes, `[n, height, width, channels]`.
 
   Args:
     program: (labels, number of the first) -> images.
     labels: int `[n]`.
     first: number of the first.
+    classes: how many classes there are.
 
   Raises:
-    UserError: if there are no labels.
+    UserError: for labels that are no classes, or none.
   """
-  columns = {'labels': np.asarray(labels, np.int32)}
+  labels = np.asarray(labels)
+  if labels.ndim != 1 or (labels.size and labels.dtype.kind not in 'iu'):
+    raise UserError(f'labels: must be [n] integers, got {[*labels.shape]} '
+                    f'{labels.dtype}')
   if not len(labels):
     raise UserError('labels: must have >= 1 row, got 0')
+  wrong = (labels < 0) | (labels >= classes)
+  if wrong.any():
+    raise UserError(f'labels: must be 0 to {classes - 1} for {classes} classes, got '
+                    f'{labels[wrong.argmax()]}')
+  columns = {'labels': labels.astype(np.int32)}
   found = [program(batch['labels'], first + start)
            for batch, start in query.batches(columns, min(_IMAGES, len(labels)))]
   return np.concatenate(jax.device_get(found))[: len(labels)]

@@ -210,6 +210,17 @@ def test_no_images_are_made_for_no_labels(generator):
     generator.generate_images(np.arange(0))
 
 
+@pytest.mark.parametrize('labels, words', [
+  ([3, 10], 'must be 0 to 9 for 10 classes, got 10'),
+  ([-1], 'must be 0 to 9 for 10 classes, got -1'),
+  (['a'], r'must be \[n\] integers, got \[1\] <U1'),
+  ([0.5], r'must be \[n\] integers, got \[1\] float64'),
+  (3, r'must be \[n\] integers, got \[\] int64')])
+def test_no_images_are_made_for_what_is_no_class(generator, labels, words):
+  with pytest.raises(UserError, match=f'^labels: {words}$'):
+    generator.generate_images(labels)
+
+
 def test_what_is_generated_is_what_the_run_evaluated(
   finished, generator, classifier, digits):
   made = generator.generate_images(digits['labels'])
