@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -48,6 +49,9 @@ def run(request: Request, *, input: list[str] | None = None, output: str | None 
     say = group.say
     opened.check_predicts()
     examples = opened.examples(given)
+    if target.exists() and any(os.path.samefile(target, x) for x in examples.files):
+      raise UserError(f'--output={output}: is a file of --input, which would be lost; '
+                      'choose another')
     file = PredictionsFile(target, [
       str(workdir.path), opened.step, int(fingerprint(opened.params)),
       opened.threshold, examples.identity()], overwrite=overwrite)

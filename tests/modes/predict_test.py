@@ -5,6 +5,7 @@ import json
 import re
 
 import numpy as np
+import pyarrow
 import pytest
 from PIL import Image
 from pyarrow import parquet
@@ -323,7 +324,8 @@ def test_predictions_of_a_regression_are_in_the_units_of_the_label(
   (tmp_path / 'price.csv').write_text('size,price,name\n' + '\n'.join(lines) + '\n')
   train.run(request_for(
     'tabular_mlp', tmp_path / 'run', path=str(tmp_path / 'price.csv'), label='price',
-    task='regression', id='name', epochs='40', **{'model.widths': '(16,)'}))
+    task='regression', id='name', epochs='40', batch_size='16',
+    **{'model.widths': '(16,)'}))
   out = ask(tmp_path / 'run', tmp_path / 'price.csv', output=tmp_path / 'p.csv')
   with (tmp_path / 'p.csv').open(newline='') as file:
     found = [*csv.DictReader(file)]
@@ -333,3 +335,69 @@ def test_predictions_of_a_regression_are_in_the_units_of_the_label(
   assert np.corrcoef(prices, sizes)[0, 1] > 0.9
   assert abs(np.mean(prices) - 1000) < 30 and 10 < np.std(prices) < 60
   assert 'not read' not in out  # the label is known, and no line is needed
+
+
+def test_an_output_that_is_an_input_is_refused(fruit, tmp_path, ask):
+  new = write(tmp_path / 'new.csv', rows(3))
+  before = new.read_text()
+  (tmp_path / 'link.csv').symlink_to(new)
+  for given in (new, tmp_path / 'link.csv'):
+    with pytest.raises(UserError, match=r'new\.csv: is a file of --input, which '
+                       'would be lost; choose another'):
+      ask(fruit, given, output=new, overwrite=True)
+  assert new.read_text() == before
+
+
+@pytest.mark.parametrize('name, array, words', [
+  ('a.npy', np.array(3, np.uint8),
+   r'inputs: must be \[n, 8, 8, 1\] uint8, got one number'),
+  ('b.npy', np.array([None]), 'is not an array of NumPy: [^`]*$')])
+def test_arrays_that_are_no_rows(digits, tmp_path, ask, name, array, words):
+  np.save(tmp_path / name, array)
+  with pytest.raises(UserError, match=words):
+    ask(digits, tmp_path / name, output=tmp_path / 'p.csv')
+
+
+def test_labels_of_another_length_are_refused(digits, tmp_path):
+  np.savez(tmp_path / 'a.npz', inputs=np.zeros((5, 8, 8, 1), np.uint8),
+           labels=np.arange(4))
+  run = bigmodels.load(digits, say=lambda line: None)
+  with pytest.raises(UserError, match=r'a\.npz: labels: must have as many rows as '
+                     'inputs, 5, got 4'):
+    run.evaluate('test', data=tmp_path / 'a.npz')
+
+
+@pytest.mark.parametrize('data', [np.zeros((2, 8, 8, 1)), 3, [3], {'a': [1]}])
+def test_an_evaluation_takes_paths_only(digits, data):
+  run = bigmodels.load(digits, say=lambda line: None)
+  with pytest.raises(UserError, match='data: must be the path of a file or folder, or '
+                     f'a list of them, got {type(data).__name__}'):
+    run.evaluate('test', data=data)
+
+
+@pytest.mark.parametrize('trained_on', ['csv', 'parquet'])
+def test_true_and_false_are_the_same_in_every_kind_of_file(
+    tmp_path, request_for, ask, capsys, trained_on):
+  """CSV files of pandas have True, JSON and Parquet have true."""
+  rng = np.random.default_rng(0)
+  flags, sizes = rng.integers(0, 2, 200) > 0, rng.normal(size=200).round(4)
+  found = [{'size': x, 'flag': bool(f), 'ripe': 'yes' if f else 'no'}
+           for x, f in zip(sizes.tolist(), flags, strict=True)]
+  write(tmp_path / 'a.csv', found, ('size', 'flag', 'ripe'))
+  (tmp_path / 'a.jsonl').write_text(''.join(json.dumps(row) + '\n' for row in found))
+  parquet.write_table(pyarrow.Table.from_pylist(found), tmp_path / 'a.parquet')
+  train.run(request_for(
+    'tabular_mlp', tmp_path / 'run', path=str(tmp_path / f'a.{trained_on}'),
+    label='ripe', epochs='1', **{'model.widths': '(8,)'}))
+  capsys.readouterr()
+  texts = {}
+  for kind in ('csv', 'jsonl', 'parquet'):
+    out = ask(tmp_path / 'run', tmp_path / f'a.{kind}', output=tmp_path / f'{kind}.csv')
+    texts[kind] = (tmp_path / f'{kind}.csv').read_text()
+    assert ('is read as' in out) == ((kind == 'csv') != (trained_on == 'csv')), out
+    assert 'not in a category' not in out
+  assert texts['csv'] == texts['jsonl'] == texts['parquet']
+  run = bigmodels.load(tmp_path / 'run', say=lambda line: None)
+  of_memory = run.predict({'size': sizes, 'flag': flags})
+  of_file = run.predict(tmp_path / f'a.{trained_on}')
+  np.testing.assert_array_equal(of_memory['probabilities'], of_file['probabilities'])

@@ -100,7 +100,7 @@ class ArrayReader:
     for path in paths:
       kind = next((of for suffixes, of in kinds if has_suffix(path, suffixes)), None)
       if kind is None:
-        legal = [suffix for suffixes, _ in kinds for suffix in suffixes]
+        legal = [suffix for suffixes, _ in kinds for suffix in sorted(suffixes)]
         raise UserError(f'{path}: {self.run} reads files that end in {listed(legal)}')
       first = first or kind
       if kind is not first:
@@ -142,7 +142,12 @@ class ArrayReader:
       columns = {'inputs': found} if isinstance(found, np.ndarray) else {
         name: found[name] for name in found.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-      raise UserError(f'{path}: is not an array of NumPy: {error}') from None
+      why = str(error).partition(' If you trust')[0]  # NumPy's advice to unpickle
+      raise UserError(f'{path}: is not an array of NumPy: {why}') from None
+    for name in names:
+      if name in columns and not columns[name].ndim:
+        raise UserError(f'{path}: {name}: must be {self._shape_of(name)}, got one '
+                        'number')
     for name in names:
       if name not in columns and name != 'segments':
         hint = '' if path.suffix == '.npz' else '; an .npz file holds several columns'
@@ -168,6 +173,9 @@ class ArrayReader:
       labels.dtype.kind in 'iub') != (like.dtype.kind in 'iu'):
       raise UserError(f'{path}: labels: must be {self._shape_of("labels")}, got '
                       f'{[*labels.shape]} {labels.dtype}')
+    if len(labels) != length_of(read):
+      raise UserError(f'{path}: labels: must have as many rows as {next(iter(read))}, '
+                      f'{length_of(read)}, got {len(labels)}')
     return {**read, 'labels': labels.astype(like.dtype)}
 
   def _not_finite(self, columns: Columns) -> tuple[dict[int, str], Columns]:

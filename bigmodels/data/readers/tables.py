@@ -22,6 +22,8 @@ from bigmodels.data.tables.csv_dialects import Reading
 SUFFIXES = tuple(f'{kind}{packed}' for kind in (
   '.csv', '.tsv', '.jsonl', '.ndjson', '.parquet', '.txt') for packed in (
     '', '.gz', '.zst'))
+_BOOLEANS = {spelled for word in ('true', 'false') for spelled in (
+  word, word.title(), word.upper())}
 _NAMED = 5  # values of a category that are named
 
 
@@ -151,6 +153,8 @@ class TableReader:
 
   def _say_lost(self, lost: '_Lost', rows: int) -> None:
     """Prints the values that each step lost, of all rows that were read."""
+    if lost.respelled:
+      self.say(f'{listed(lost.respelled)}, as in training')
     for name, step, _ in self.steps:
       found = []
       for (of, column), count in lost.counts.items():
@@ -164,7 +168,7 @@ class TableReader:
   def _cleaned(self, frame: Frame, lost: '_Lost | None' = None
                ) -> tuple[np.ndarray, dict[int, str]]:
     """The inputs, and why rows have no prediction; adds what steps lose to `lost`."""
-    features = table_fit.features_like(frame, self.kinds)
+    features = self._respelled(table_fit.features_like(frame, self.kinds), lost)
     for name, step, parameters in self.steps:
       before, features = features, step.apply(parameters, features)
       if lost is not None:
@@ -181,6 +185,23 @@ class TableReader:
       faults[row] = f'{listed(names)}: missing or too large after cleaning'
     inputs[wrong.any(1)] = 0
     return inputs, faults
+
+  def _respelled(self, features: Frame, lost: '_Lost | None') -> Frame:
+    """True and false as training spells them: typed files, CSV and NumPy differ."""
+    for _, step, parameters in self.steps:
+      there = {name: p for name, p in parameters.items() if name in features}
+      for name, values in step.unseen(there, features).items():
+        for value in sorted({*values} & _BOOLEANS):
+          same = [x for x in sorted(_BOOLEANS) if x.lower() == value.lower()]
+          unseen = step.unseen({name: there[name]}, {name: np.array(same, object)})
+          known = [x for x in same if x not in unseen[name]]
+          if len(known) == 1:
+            column = features[name].copy()
+            column[column == value] = known[0]
+            features = {**features, name: column}
+            if lost is not None:
+              lost.respelled[f'{name}: {value!r} is read as {known[0]!r}'] = None
+    return features
 
   def _frame(self, values: Any) -> Frame:
     """Values in memory as columns."""
@@ -258,11 +279,13 @@ class _Lost:
   Attributes:
     counts: (step, column) -> number of values.
     values: (step, column) -> some values that training did not have.
+    respelled: lines about values that training spells in another way.
   """
 
   def __init__(self):
     self.counts = collections.Counter()
     self.values: dict[tuple[str, str], dict[str, None]] = {}
+    self.respelled: dict[str, None] = {}
 
   def add(self, name: str, step: cleaning.Step, parameters: cleaning.Parameters,
           before: Frame, after: Frame) -> None:
