@@ -19,15 +19,16 @@ from bigmodels.training.runs import Run
 
 
 def run(request: Request, *, split: str | None = None, data: list[str] | None = None,
-        output: str | None = None) -> None:
+        output: str | None = None, overwrite: bool = False) -> None:
   """Evaluates the best checkpoint, and compares the result with `result.json`.
 
   Args:
     request: the flags of every mode.
     split: evaluate only this one.
     data: evaluate these files, in place of the data of the split: files, folders or
-      patterns such as 'new/*.csv', with labels; may be given several times.
+      patterns such as 'new/*.csv', with labels.
     output: write a report of the evaluation to this .html file.
+    overwrite: replace the report if it exists.
 
   Raises:
     UserError: if there is no workdir, or its run cannot be opened.
@@ -36,6 +37,9 @@ def run(request: Request, *, split: str | None = None, data: list[str] | None = 
   splits = _splits(resolved, split, data)
   given = files.matching(data or (), request.data_dir, '--data')
   target = None if output is None else paths.output(output, ('.html', '.htm'))
+  if target and files.exists(target) and not overwrite:
+    raise UserError(f'--output={target}: exists; choose another, or replace it with '
+                    '--overwrite')
   with request.opened(workdir, resolved, with_data=not given) as (group, run):
     say = group.say
     metrics, outputs, evaluated = run.evaluated(*splits, data=given)

@@ -30,7 +30,7 @@ def run(request: Request, *, input: list[str] | None = None, output: str | None 
   Args:
     request: the flags of every mode.
     input: a file, a folder or a pattern such as 'photos/*.jpg': a table, texts, images
-      or arrays, as the run reads; may be given several times.
+      or arrays, as the run reads.
     output: the file to write: .csv, .jsonl or .parquet.
     overwrite: replace the output if it exists.
 
@@ -61,7 +61,7 @@ def run(request: Request, *, input: list[str] | None = None, output: str | None 
     _write(file, opened, _with_bar(opened.predictions(examples, first), stack), say)
     file.finish()
     seconds = time.perf_counter() - start
-    say(f'{file.rows:,} predictions in {seconds:.1f} s '
+    say(f'{file.rows:,} prediction{"s" * (file.rows != 1)} in {seconds:.1f} s '
         f'({(file.rows - first) / max(seconds, 1e-9):,.0f}/s): {target}')
 
 

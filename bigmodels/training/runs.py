@@ -174,6 +174,9 @@ class Run:
     """
     if not self.built.task.predictions:
       raise UserError(f'{self._task}, which has no predictions for single inputs')
+    if 'generated' in self.built.task.predictions:
+      raise UserError(f'{self._task}, which predicts nothing of an input; '
+                      'Run.generate_images gives its images')
 
   def decided(self, outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Outputs whose `predictions` `[n]` follow the run's `threshold`, if it has one."""

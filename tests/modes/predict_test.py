@@ -127,6 +127,9 @@ def test_an_evaluation_of_new_rows_has_the_metrics_of_its_predictions(
   assert '200 of 201 examples' in out
   page = (tmp_path / 'report.html').read_text()
   assert 'Confusion' in page and str(new) in page
+  with pytest.raises(UserError, match='exists; choose another, or replace it with'):
+    evaluate.run(request_for(None, fruit), split='validation', data=[str(new)],
+                 output=str(tmp_path / 'report.html'))
 
 
 def test_columns_are_found_by_name_and_others_are_said(fruit, tmp_path, ask):
@@ -335,6 +338,10 @@ def test_predictions_of_a_regression_are_in_the_units_of_the_label(
   assert np.corrcoef(prices, sizes)[0, 1] > 0.9
   assert abs(np.mean(prices) - 1000) < 30 and 10 < np.std(prices) < 60
   assert 'not read' not in out  # the label is known, and no line is needed
+  (tmp_path / 'new.csv').write_text('size\n1\n')
+  out = ask(tmp_path / 'run', tmp_path / 'new.csv', output=tmp_path / 'new.jsonl')
+  assert "no column 'name', which names the rows: it is left out" in out
+  assert '1 prediction in' in out
 
 
 def test_an_output_that_is_an_input_is_refused(fruit, tmp_path, ask):

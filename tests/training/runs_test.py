@@ -281,6 +281,12 @@ def test_a_run_that_is_no_classifier_is_refused(generator, digits):
     generator.features(digits['inputs'])
 
 
+def test_a_generator_predicts_nothing_of_an_image(generator, digits):
+  with pytest.raises(UserError, match='predicts nothing of an input; '
+                     'Run.generate_images gives its images'):
+    generator.predict(digits['inputs'])
+
+
 def test_a_run_that_generates_no_images_is_refused(classifier):
   with pytest.raises(UserError, match=r'digits_cnn in .* is a run of the task '
                      'classification, which generates no images$'):

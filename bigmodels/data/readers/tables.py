@@ -116,6 +116,9 @@ class TableReader:
       kinds[self.label] = 'text' if text else 'numbers'
       kinds |= {self.weight: 'numbers'} if self.weight else {}
     frames = streamed.frames(files, self.reading, kinds, first=first)
+    for name in self.extra:
+      if name not in frames.unused:
+        self.say(f'no column {name!r}, which names the rows: it is left out')
     if there := [name for name in self.extra if name in frames.unused]:
       kinds |= dict.fromkeys(there, 'text')
       frames = streamed.frames(files, self.reading, kinds, first=first)
@@ -212,8 +215,8 @@ class TableReader:
     if not isinstance(values, Mapping) and not hasattr(values, 'columns'):
       raise UserError(
         f'a run of a table reads rows with the columns {listed(self.kinds)}, which it '
-        'cleans: name -> values, a DataFrame or a list of mappings; got '
-        f'{type(values).__name__}')
+        'cleans: name -> values, a DataFrame or a list of mappings, or files as '
+        f'pathlib.Path; got {type(values).__name__}')
     names = [*(values if isinstance(values, Mapping) else values.columns)]
     frame = {str(name): _column(str(name), values[name], self.kinds.get(str(name)))
              for name in names}
