@@ -554,7 +554,7 @@ def test_an_array_is_no_row_of_a_table(tmp_path, inputs):
     str(path), 'kind', task='classification'))
   with pytest.raises(UserError, match='a run of a table reads rows with the '
                      'columns height, color, which it cleans: name -> values, a '
-                     'DataFrame or a list of mappings, or files as pathlib.Path; got ndarray'):
+                     'DataFrame or a list of mappings, or files as pathlib'):
     run.features(inputs)
 
 

@@ -282,8 +282,7 @@ def test_a_run_that_is_no_classifier_is_refused(generator, digits):
 
 
 def test_a_generator_predicts_nothing_of_an_image(generator, digits):
-  with pytest.raises(UserError, match='predicts nothing of an input; '
-                     'Run.generate_images gives its images'):
+  with pytest.raises(UserError, match='which predicts nothing of an input'):
     generator.predict(digits['inputs'])
 
 
