@@ -116,8 +116,9 @@ def open_run(workdir: Workdir, layout: Layout, access: Access, *,
   # A result that is damaged matters for a threshold alone.
   result = read_result(workdir, access.say if built.task.threshold else (
     lambda line: None))
-  so_far = '' if result and result['status'] == 'finished' else (
-    ' so far: this run is not finished')
+  unfinished = result['status'] != 'finished' if result else (
+    not workdir.result.exists())
+  so_far = ' so far: this run is not finished' * unfinished
   access.say(f'step {step:,} of {workdir.path}, the best checkpoint{so_far}')
   threshold = built.task.threshold and thresholds.kept(
     built, result, step, access.say)

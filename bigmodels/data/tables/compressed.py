@@ -79,8 +79,9 @@ class Stream:
 
   def close(self) -> None:
     """Closes the file."""
-    self._known = self.fraction
-    self._file.close()
+    if not self._file.closed:
+      self._known = self.fraction
+      self._file.close()
 
 
 def _codec(start: bytes) -> str | None:
