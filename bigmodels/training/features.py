@@ -158,7 +158,9 @@ def _evaluated(jaxpr: Any, consts: list[_Value], inputs: list[_Value]) -> list[_
       made = _evaluated(getattr(inner, 'jaxpr', inner), [
         *map(_Value, getattr(inner, 'consts', ()))], given)
     else:
-      functions, params = step.primitive.get_bind_params(step.params)
+      bound = step.primitive.get_bind_params(step.params)
+      # Since JAX 0.12 the parameters alone.
+      functions, params = bound if isinstance(bound, tuple) else ((), bound)
       arrays = step.primitive.bind(*functions, *(x.array for x in given), **params)
       arrays = arrays if step.primitive.multiple_results else [arrays]
       layer, reads = _layer(step, given, arrays), any(x.of_inputs for x in given)
