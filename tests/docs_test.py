@@ -101,6 +101,7 @@ def _runnable(words: list[str]) -> bool:
   return ('run.py' in words[:3] and 'require_backend' not in text
           and '--mode=doctor' not in text  # tests/modes/doctor_test.py runs it
           and '--mode=plan' not in text  # tests/modes/plan_test.py does
+          and '--track' not in text  # tests/logs/trackers_test.py does
           and not re.search(rf'=({"|".join(ELSEWHERE)})\b', text)
           and (name is None or '--mode=print' in text or name[1] in SHORT
                or name[1].endswith('config.txt'))
