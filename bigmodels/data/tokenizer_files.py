@@ -100,7 +100,8 @@ def _characters(state):
 def _words(state):
   from tokenizers import Tokenizer, models, pre_tokenizers
 
-  special = [vocabularies.spelling(name) for name in state['settings']['special']]
+  names = state['settings'].get('special', ())
+  special = [vocabularies.spelling(name) for name in names]
   tokens = [*special, *state['words']]
   if len({*tokens}) < len(tokens):  # a word spells a special token
     return None
