@@ -3,7 +3,7 @@
   python benchmarks/fixed_cost.py
   python benchmarks/fixed_cost.py --beside=OTHER/run.py    # in turns with another
 
-Sections are told apart by the lines that a run prints: `start`, Python and imports;
+The lines that a run prints delimit the sections: `start`, Python and imports;
 `data`, the data is opened and the step is traced; `compile`; `train`, the loop with its
 evaluations and checkpoints; `results`, the best checkpoint is evaluated and the report
 drawn; `exit`. `fixed` is all but `compile` and `train`; `cpu` is the processor time

@@ -175,7 +175,7 @@ def _opened(field: str, path: str) -> np.ndarray:
   except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
     objects = 'pickle' in str(error) or 'Python objects' in str(error)
     reason = 'it has Python objects' if objects else str(error)
-    raise UserError(f'{field}: {file} is no array of NumPy: {reason}') from None
+    raise UserError(f'{field}: {file} is not a NumPy array: {reason}') from None
   raise UserError(f'{field}: {file} has several arrays: set {file}:NAME'
                   f'{nearest(name, names)}')
 

@@ -256,7 +256,7 @@ def main(name: str, folder: str) -> None:
           timer.start()
       sender.finish(status)
     say(done=True)
-  except BaseException as error:  # told to the process that trains
+  except BaseException as error:  # reported to the process that trains
     text = str(error) if isinstance(error, UserError) else (
       f'{type(error).__name__}: {error}')
     say(error=one_line(text.strip().partition('\n')[0], _LONGEST))

@@ -89,25 +89,20 @@ def read(path: pathlib.Path, root: pathlib.Path) -> Listed:
     path: of its workdir.
     root: the folder of all runs.
   """
-  problems, config, result, last = [], {}, {}, {}
-  try:
-    config = config_text.read(_text(path / 'config.txt'))
-  except FileNotFoundError:
-    pass
-  except (OSError, ValueError, UserError) as error:
-    problems.append(f'config.txt: {error}')
-  try:
-    result = _result(path / 'result.json')
-  except FileNotFoundError:
-    pass
-  except (OSError, ValueError, RecursionError) as error:
-    problems.append(f'result.json: {error}')
-  try:
-    last = _last_records(path / 'metrics.jsonl')
-  except FileNotFoundError:
-    pass
-  except (OSError, ValueError, RecursionError) as error:
-    problems.append(f'metrics.jsonl: {error}')
+  problems: list[str] = []
+
+  def read_file(name, how):
+    try:
+      return how(path / name)
+    except FileNotFoundError:
+      return {}
+    except (OSError, ValueError, RecursionError, UserError) as error:
+      problems.append(f'{name}: {error}')
+      return {}
+
+  config = read_file('config.txt', lambda file: config_text.read(_text(file)))
+  result = read_file('result.json', _result)
+  last = read_file('metrics.jsonl', _last_records)
   step = last.get('step')
   if result.get('status') == 'finished':
     state = 'finished'

@@ -60,7 +60,7 @@ class Task(NamedTuple):
 
 
 class Threshold(NamedTuple):
-  """How two classes are told apart by the probability of the second.
+  """The decision between two classes, by the probability of the second.
 
   Attributes:
     by: the metric that the threshold maximizes on a validation split, after training;

@@ -74,8 +74,8 @@ def test_paths_are_absolute(saved, monkeypatch):
   (('z.npy', 'y.npy'), r"inputs: there is no .*z\.npy; did you mean"),
   (('both.npz',), 'has several arrays: set .*both.npz:NAME; choose from x_train, y_'),
   (('both.npz:x_tran',), "did you mean 'x_train'"),
-  (('text.npy',), 'is no array of NumPy'),
-  (('cut.npy',), 'is no array of NumPy'), (('objects.npy',), 'it has Python objects'),
+  (('text.npy',), 'is not a NumPy array'),
+  (('cut.npy',), 'is not a NumPy array'), (('objects.npy',), 'it has Python objects'),
   (('x.npy', 'short.npy'), 'columns differ in length: inputs 100, labels 5'),
   (('nan.npy', 'y.npy'), 'Arrays: inputs'), (('words.npy',), 'must be real numbers')])
 def test_files_that_are_refused(saved, context, arguments, problem):

@@ -1,4 +1,4 @@
-"""A tracker that keeps what it is sent in a file, and fails as it is told to.
+"""A tracker that keeps what it is sent in a file, and fails where its settings say so.
 
 `$FAKE_TRACKER` is the folder of its runs; `$FAKE_TRACKER_FAULT` is `FUNCTION:FAULT`,
 with FAULT one of raise, hang, die.

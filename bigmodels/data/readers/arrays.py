@@ -143,7 +143,7 @@ class ArrayReader:
         name: found[name] for name in found.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
       why = str(error).partition(' If you trust')[0]  # NumPy's advice to unpickle
-      raise UserError(f'{path}: is not an array of NumPy: {why}') from None
+      raise UserError(f'{path}: is not a NumPy array: {why}') from None
     for name in names:
       if name in columns and not columns[name].ndim:
         raise UserError(f'{path}: {name}: must be {self._shape_of(name)}, got one '

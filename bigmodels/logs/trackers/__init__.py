@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 
 class About(NamedTuple):
-  """What a tracker is told of a run.
+  """What a tracker is given about a run.
 
   Attributes:
     workdir: of the run.
