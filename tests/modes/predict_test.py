@@ -358,7 +358,7 @@ def test_an_output_that_is_an_input_is_refused(fruit, tmp_path, ask):
 @pytest.mark.parametrize('name, array, words', [
   ('a.npy', np.array(3, np.uint8),
    r'inputs: must be \[n, 8, 8, 1\] uint8, got one number'),
-  ('b.npy', np.array([None]), 'is not an array of NumPy: [^`]*$')])
+  ('b.npy', np.array([None]), 'is not a NumPy array: [^`]*$')])
 def test_arrays_that_are_no_rows(digits, tmp_path, ask, name, array, words):
   np.save(tmp_path / name, array)
   with pytest.raises(UserError, match=words):
