@@ -58,7 +58,7 @@ class Costs(NamedTuple):
 
 def compile_with_text(lowered: jax.stages.Lowered,
                       device_kind: str) -> tuple[jax.stages.Compiled, str]:
-  """Compiles anew, and returns the optimized program as XLA wrote it down as well.
+  """Compiles again, and returns the optimized program as XLA wrote it down as well.
 
   `as_text()` of the result would do, could jaxlib read back all that libtpu makes
   (0.10.2 cannot, of collectives that run beside products).

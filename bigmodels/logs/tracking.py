@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from bigmodels.core import plugin_files
+from bigmodels.core import console, plugin_files
 from bigmodels.core.errors import UserError
 from bigmodels.storage.workdir import Workdir
 
@@ -153,7 +153,7 @@ class _Sender:
 
   def _fail(self, problem):
     self._say(f'warning: {self._tracker}: {problem} (more in {self._log}); the run is '
-              'not affected. To send it later: python run.py '
+              f'not affected. To send it later: {console.COMMAND} '
               f'--workdir={self._workdir.path} --track={self._name}')
 
   def end(self, status):

@@ -32,7 +32,7 @@ class PredictionsFile:
   """
 
   def __init__(self, path: pathlib.Path, identity: Any, *, overwrite: bool = False):
-    """Opens the parts of an earlier run with the same identity, or begins anew.
+    """Opens the parts of an earlier run with the same identity, or starts again.
 
     Args:
       path: of the file; its suffix, one of `SUFFIXES`, is the format.

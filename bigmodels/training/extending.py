@@ -9,6 +9,7 @@ import numpy as np
 
 from bigmodels.config import Duration
 from bigmodels.config.resolving import Resolved, edit, typed_names
+from bigmodels.core import console
 from bigmodels.core.errors import UserError
 from bigmodels.learners import State
 from bigmodels.optim.measured import applied, unmeasured
@@ -58,7 +59,7 @@ def longer(resolved: Resolved, workdir: Workdir, finished: Mapping[str, Any] | N
   amount, unit = _parsed(extend)
   if finished is None:
     raise UserError(f'--extend={extend}: the run in {workdir.path} is not finished; to '
-                    f'resume: python run.py --workdir={workdir.path}')
+                    f'resume: {console.COMMAND} --workdir={workdir.path}')
   before = getattr(resolved.experiment.duration, unit)
   if before is None or finished['stopped_by'] != 'steps':
     if unit == 'epochs':

@@ -169,9 +169,9 @@ def table(built: Built, parts: Sequence[Predicted]) -> dict[str, Any]:
 
   Returns:
     The name of each example; extra columns, as `id_NAME` if a name is taken;
-    `prediction`, a class by its name or
-    numbers; `probability`, class -> column; further outputs; and `error`, why there is
-    no prediction. Values are masked where there is none.
+    `prediction`, a class by its name, or numbers; `probability`, class -> column;
+    further outputs; and `error`, why there is no prediction. Values are masked where
+    there is none.
   """
   classes = built.train.dataset.classes
   chunk = joined([part.examples for part in parts])
@@ -235,7 +235,7 @@ def stream(program: Callable[[Columns], Any], examples: Examples, first: int,
 
 
 def _ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
-  """The chunks, each read while the one before is worked on."""
+  """The chunks, each read while the previous one is processed."""
   with concurrent.futures.ThreadPoolExecutor(1) as thread:
     pending = thread.submit(next, chunks, None)
     while (chunk := pending.result()) is not None:

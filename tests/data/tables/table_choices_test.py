@@ -15,23 +15,11 @@ from tests.data.tables.rows import (
   line_of,
   lines_of,
   numbers,
-  printing,
-  write_csv,
 )
 
 SPLITS = ('train', 'validation', 'test')
 PLAIN = (cleaning.fill_missing, cleaning.one_hot)
 WHOLE = {'train': 1.0}
-
-
-@pytest.fixture
-def context(tmp_path):
-  return printing(tmp_path)
-
-
-@pytest.fixture
-def write(tmp_path):
-  return partial(write_csv, tmp_path)
 
 
 # --- equal rows -----------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from functools import partial
 
 import numpy as np
 import pytest
@@ -14,24 +13,12 @@ from tests.data.tables.rows import (
   line_of,
   lines_of,
   numbers,
-  printing,
   refusal,
-  write_csv,
 )
 
 SPLITS = ('train', 'validation', 'test')
 PLAIN = (cleaning.fill_missing, cleaning.one_hot)
 WHOLE = {'train': 1.0}
-
-
-@pytest.fixture
-def context(tmp_path):
-  return printing(tmp_path)
-
-
-@pytest.fixture
-def write(tmp_path):
-  return partial(write_csv, tmp_path)
 
 
 # --- labels ---------------------------------------------------------------------

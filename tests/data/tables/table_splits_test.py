@@ -25,16 +25,6 @@ FRACTIONS = {'train': 0.8, 'validation': 0.1, 'test': 0.1}
 TABLE = partial(Table, label='y', task='classification', clean=(cleaning.one_hot,))
 
 
-@pytest.fixture
-def context(tmp_path):
-  return printing(tmp_path)
-
-
-@pytest.fixture
-def write(tmp_path):
-  return partial(write_csv, tmp_path)
-
-
 def ids_of(table, context, names=SPLITS):
   """Split -> the values of the id columns of its rows."""
   return {name: table.split(name).open(context).ids for name in names}
