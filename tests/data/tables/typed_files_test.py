@@ -99,7 +99,8 @@ def test_absent_keys_and_values_of_several_types_are_said(tmp_path):
   ('a.jsonl', b'{"a": 1}', {'delimiter': ';'}, "delimiter=';': is for CSV, and this is "
    'JSON'),
   ('a.jsonl', b'{"a": "x"}', {'numbers': ('a',)}, "line 1, column 'a': 'x' is not a"),
-  ('a.csv.gz', gzip.compress(b'a,b\n1,2\n' * 99, mtime=0)[:-9], {}, 'its gzip data is cut'),
+  ('a.csv.gz', gzip.compress(b'a,b\n1,2\n' * 99, mtime=0)[:-9], {},
+   'its gzip data is cut'),
   ('a.csv.zst', pa.compress(b'a,b\n1,2\n' * 99, 'zstd', asbytes=True)[:-2], {},
    'its zstd data is cut'),
   ('a.csv.gz', gzip.compress(b'', mtime=0), {}, 'the file is empty'),
