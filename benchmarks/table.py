@@ -69,6 +69,20 @@ def folder_input() -> list[str]:
     for what, found in _read('folder_input_cpu')['results'].items()]
 
 
+def predict_table() -> list[str]:
+  """Seconds of the predictions of a million rows, and memory."""
+  rows = [*_measured('predict_table_cpu'),
+          '| columns, with text | features | reading | model | `--mode=predict` | ratio '
+          '| whole command | memory |', '| --- |' + ' --- |' * 7]
+  tables = [found for found in _read('predict_table_cpu')['results'].values()
+            if isinstance(found, dict)]
+  return rows + [
+    f'| {found["columns"]}, {found["of_text"]} | {found["features"]} | '
+    f'{found["read"]:.1f} s | {found["model"]:.1f} s | {found["predict"]:.1f} s | '
+    f'{found["ratio"]:.2f} | {found["command"]:.1f} s | {found["memory_mb"]:.0f} MB |'
+    for found in tables]
+
+
 def checkpoint_stall() -> list[str]:
   """What a checkpoint costs concurrent training: medians of the rounds."""
   rows = ['| saving | size | training stops | written after |',
@@ -119,7 +133,7 @@ def _read(name: str) -> dict:
 
 
 TABLES = {'speed': (beside_pytorch, beside_release, start_up, input_pipeline,
-                     folder_input, checkpoint_stall), 'data': (mammography, adult)}
+                     folder_input, predict_table, checkpoint_stall), 'data': (mammography, adult)}
 
 if __name__ == '__main__':
   print('\n\n'.join('\n'.join(table()) for page in TABLES.values()

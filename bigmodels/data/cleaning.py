@@ -139,9 +139,12 @@ def fill_missing() -> Step:
   def fit(train):
     return {n: MISSING if is_text(c) else middle(c) for n, c in train.items()}
 
+  def filled(column, value):
+    gone = missing(column)
+    return np.where(gone, value, column).astype(column.dtype) if gone.any() else column
+
   def apply(parameters, frame):
-    return {n: np.where(missing(c), parameters[n], c).astype(c.dtype)
-            for n, c in frame.items()}
+    return {n: filled(c, parameters[n]) for n, c in frame.items()}
 
   def losses(parameters, before, after):
     return {n: int(missing(c).sum()) for n, c in before.items()}
@@ -279,8 +282,10 @@ def one_hot(most: int = 50) -> Step:
     return result
 
   def losses(parameters, before, after):
-    return {name: int((numbers_of(before[name], p['categories']) < 0).sum())
-            for name, p in parameters.items()}
+    found = {name: rows_of(before) for name in parameters}
+    for (name, _), new in names(parameters, before).items():
+      found[name] -= int(after[new].sum())
+    return found
 
   def unseen(parameters, before):
     return {name: before[name][numbers_of(before[name], p['categories']) < 0]

@@ -4,6 +4,7 @@ Columns are arrays `[rows]`: float64 with NaN for a missing number, or `object` 
 of `str` with '' for a missing text.
 """
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -41,7 +42,7 @@ def numbers_of(column: np.ndarray, categories: Sequence[str]) -> np.ndarray:
     categories: the categories 0, 1, ...
   """
   numbers = {category: i for i, category in enumerate(categories)}
-  return np.fromiter((numbers.get(text, -1) for text in column.tolist()), np.int64,
+  return np.fromiter(map(numbers.get, column.tolist(), itertools.repeat(-1)), np.int64,
                      len(column))
 
 

@@ -150,8 +150,10 @@ def _arrow_column(values: Any) -> Any:
 
   if isinstance(values, np.ma.MaskedArray):
     return pa.array(values.data, mask=np.ma.getmaskarray(values))
-  return pa.array(values, pa.string()) if isinstance(values, list) and all(
-    isinstance(value, str | None) for value in values) else pa.array(values)
+  with contextlib.suppress(pa.ArrowException):
+    if isinstance(values, list):  # a part without any value has the same type
+      return pa.array(values, pa.string())
+  return pa.array(values)
 
 
 def _lines(table: Table) -> Iterator[str]:

@@ -1,7 +1,6 @@
 """What a finished run is asked about: read, batched and transformed as in evaluation.
 """
 
-import concurrent.futures
 import dataclasses
 import os
 import pathlib
@@ -13,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bigmodels.config import Experiment
+from bigmodels.core.prefetching import prefetch
 from bigmodels.data import batches as batching
 from bigmodels.data.readers.arrays import ArrayReader
 from bigmodels.data.readers.reader import Chunk, Examples, Reader, joined
@@ -22,6 +22,7 @@ from bigmodels.training.build import Built
 _COLUMNS = ('prediction', 'probability', 'error')  # of a table of predictions
 _MOST = 2**13  # examples of a batch, where the evaluation takes a whole split
 _BATCH = 1024  # then
+_AHEAD = 2  # chunks that are read while others are predicted
 
 
 class Predicted(NamedTuple):
@@ -123,7 +124,7 @@ def batches(columns: Columns, size: int) -> Iterator[tuple[Columns, int]]:
   """Batches of columns `[n, ...]`, padded to one size, and the row each begins at."""
   for start in range(0, length(columns), size):
     parts = {name: x[start : start + size] for name, x in columns.items()}
-    yield {name: np.concatenate([
+    yield {name: x if len(x) == size else np.concatenate([
       x, np.zeros((size - len(x), *x.shape[1:]), x.dtype)])
       for name, x in parts.items()}, start
 
@@ -174,11 +175,12 @@ def table(built: Built, parts: Sequence[Predicted]) -> dict[str, Any]:
     there is none.
   """
   classes = built.train.dataset.classes
-  chunk = joined([part.examples for part in parts])
+  chunk = joined([part.examples._replace(columns={}) for part in parts])
   lost = np.zeros(chunk.length, bool)
   lost[[*chunk.faults]] = True
-  found: dict[str, Any] = {chunk.unit: np.asarray(chunk.names) if isinstance(
-    chunk.names, range) else chunk.names}
+  found: dict[str, Any] = {chunk.unit: np.arange(
+    chunk.names.start, chunk.names.stop) if isinstance(
+      chunk.names, range) else chunk.names}
   for name, values in chunk.extra.items():
     found[f'id_{name}' if name in (*found, *_COLUMNS) else name] = values
   outputs = {name: np.concatenate([part.outputs[name] for part in parts])
@@ -193,15 +195,16 @@ def table(built: Built, parts: Sequence[Predicted]) -> dict[str, Any]:
     values = values.reshape(len(values), -1)
     one = values.shape[1] == 1
     if classes and one and name == 'prediction' and values.dtype.kind in 'iu':
-      found[name] = [None if gone else classes[i] for i, gone in zip(
-        values[:, 0].tolist(), lost.tolist(), strict=True)]
-      continue
+      values = np.array(classes, object)[values]
     columns = [np.ma.masked_array(column, lost) if lost.any() else column
                for column in np.ascontiguousarray(values.T)]
     keys = classes if classes and len(classes) == len(columns) else (
       [*map(str, range(len(columns)))])
     found[name] = columns[0] if one else dict(zip(keys, columns, strict=True))
-  return {**found, 'error': [chunk.faults.get(i) for i in range(chunk.length)]}
+  errors: list[str | None] = [None] * chunk.length
+  for index, why in chunk.faults.items():
+    errors[index] = why
+  return {**found, 'error': errors}
 
 
 # --- streams ----------------------------------------------------------------------
@@ -219,25 +222,22 @@ def stream(program: Callable[[Columns], Any], examples: Examples, first: int,
     first: example to begin at; a multiple of the size of a batch.
     size_of: number of examples, or None -> size of a batch.
   """
-  size, rest = None, []
-  for chunk in _ahead(examples.chunks(first)):
-    chunk = joined([*rest, chunk])
-    if size is None:
-      known = examples.length or (first + chunk.length if chunk.done >= 1 else None)
-      size = size_of(known)
-    whole = chunk.length - chunk.length % size
-    rest = [chunk.part(whole, chunk.length)] if whole < chunk.length else []
+  size, held = None, []
+  least = max(size_of(None), _MOST + 1)  # with so many, the size is that of any number
+  for chunk in prefetch(examples.chunks(first), _AHEAD):
+    held.append(chunk)
+    count = sum(each.length for each in held)
+    if size is None and (examples.length or first + count >= least):
+      size = size_of(examples.length)
+    whole = count - count % size if size else 0
     if whole:
-      part = chunk.part(0, whole)
-      yield Predicted(part, outputs(program, part.columns, size))
-  for chunk in rest:
-    yield Predicted(chunk, outputs(program, chunk.columns, size))
+      chunk = joined(held)
+      held = [chunk.part(whole, count)] if whole < count else []
+      yield _predicted(program, chunk.part(0, whole), size)
+  if held:
+    chunk = joined(held)
+    yield _predicted(program, chunk, size or size_of(first + chunk.length))
 
 
-def _ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
-  """The chunks, each read while the previous one is processed."""
-  with concurrent.futures.ThreadPoolExecutor(1) as thread:
-    pending = thread.submit(next, chunks, None)
-    while (chunk := pending.result()) is not None:
-      pending = thread.submit(next, chunks, None)
-      yield chunk
+def _predicted(program: Callable[[Columns], Any], chunk: Chunk, size: int) -> Predicted:
+  return Predicted(chunk, outputs(program, chunk.columns, size))

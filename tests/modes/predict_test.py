@@ -226,9 +226,10 @@ def test_a_stopped_command_goes_on(fruit, tmp_path, ask, monkeypatch):
   new = write(tmp_path / 'new.csv', rows(500, seed=4))
   monkeypatch.setattr(predict, '_ROWS', 1)
   real_frames = streamed.frames
-  monkeypatch.setattr(streamed, 'frames', lambda *args, **kwargs: real_frames(
-    *args, rows=64, **kwargs))
+  monkeypatch.setattr(streamed, 'frames', lambda files, reading, kinds, rows, first:
+                      real_frames(files, reading, kinds, 64, first))
   monkeypatch.setattr('bigmodels.training.query.batch_size', lambda *_: 50)
+  monkeypatch.setattr('bigmodels.training.query._MOST', 100)
   ask(fruit, new, output=tmp_path / 'whole.csv')
   real, count = predictions.PredictionsFile.write, []
 

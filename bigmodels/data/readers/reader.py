@@ -67,6 +67,8 @@ def joined(chunks: Sequence[Chunk]) -> Chunk:
 
   def join(parts: Iterable[Any]) -> Any:
     parts = [*parts]
+    if isinstance(parts[0], range):
+      return range(parts[0].start, parts[-1].stop)
     return np.concatenate(parts) if isinstance(parts[0], np.ndarray) else [
       value for part in parts for value in part]
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from bigmodels.core.errors import UserError, listed, one_line
+from bigmodels.core.prefetching import prefetch
 from bigmodels.data import cleaning
 from bigmodels.data.frames import Frame, is_text, missing, rows_of
 from bigmodels.data.readers.paths import of_suffix
@@ -25,6 +26,8 @@ SUFFIXES = tuple(f'{kind}{packed}' for kind in (
 _BOOLEANS = {spelled for word in ('true', 'false') for spelled in (
   word, word.title(), word.upper())}
 _NAMED = 5  # values of a category that are named
+_AHEAD = 4  # frames that are parsed while others are cleaned
+_VALUES = 2**20  # maximum number of a frame with many columns
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,11 +99,15 @@ class TableReader:
       lost, begin = _Lost(), first
       with _naming(files):
         frames = self._frames(files, labels, first)
-        for frame in frames:
-          yield self._chunk(frame, begin, frames.fraction, labels, lost)
+        said = len(frames.lines)
+        parsed = ((frame, frames.fraction) for frame in frames)
+        for frame, done in prefetch(parsed, _AHEAD):
+          yield self._chunk(frame, begin, done, labels, lost)
           begin += rows_of(frame)
         if not begin:
           raise UserError('has a header and no rows')
+      for line in frames.lines[said:]:
+        self.say(line)
       if frames.infinite:
         self.say(f'{frames.infinite:,} values that are infinite are missing')
       self._say_lost(lost, begin - first)
@@ -115,13 +122,14 @@ class TableReader:
       text = all(isinstance(value, str) for value in self.fitted.get('values', [0.0]))
       kinds[self.label] = 'text' if text else 'numbers'
       kinds |= {self.weight: 'numbers'} if self.weight else {}
-    frames = streamed.frames(files, self.reading, kinds, first=first)
+    rows = max(2**10, min(2**14, _VALUES // len(kinds)))
+    frames = streamed.frames(files, self.reading, kinds, rows, first)
     for name in self.extra:
       if name not in frames.unused:
         self.say(f'no column {name!r}, which names the rows: it is left out')
     if there := [name for name in self.extra if name in frames.unused]:
       kinds |= dict.fromkeys(there, 'text')
-      frames = streamed.frames(files, self.reading, kinds, first=first)
+      frames = streamed.frames(files, self.reading, kinds, rows, first)
     for line in frames.lines:
       self.say(line)
     self._say_unused(frames.unused)
@@ -179,20 +187,28 @@ class TableReader:
     texts = [name for name, column in features.items() if is_text(column)]
     if texts:
       raise UserError(f'still text after cleaning: {listed(texts)}')
+    inputs = np.empty((rows_of(frame), len(features)), np.float32)
     with np.errstate(over='ignore', invalid='ignore'):
-      inputs = np.stack([*features.values()], 1).astype(np.float32)
+      for index, column in enumerate(features.values()):
+        inputs[:, index] = column
     wrong = ~np.isfinite(inputs)
     faults = {}
-    for row in np.flatnonzero(wrong.any(1)).tolist():
-      names = [name for name, bad in zip(features, wrong[row], strict=True) if bad]
-      faults[row] = f'{listed(names)}: missing or too large after cleaning'
-    inputs[wrong.any(1)] = 0
+    if wrong.any():
+      rows = np.flatnonzero(wrong.any(1))
+      for row in rows.tolist():
+        names = [name for name, bad in zip(features, wrong[row], strict=True) if bad]
+        faults[row] = f'{listed(names)}: missing or too large after cleaning'
+      inputs[rows] = 0
     return inputs, faults
 
   def _respelled(self, features: Frame, lost: '_Lost | None') -> Frame:
     """True and false as training spells them: typed files, CSV and NumPy differ."""
+    suspects = {name for name, column in features.items()
+                if is_text(column) and not _BOOLEANS.isdisjoint(column.tolist())}
+    if not suspects:
+      return features
     for _, step, parameters in self.steps:
-      there = {name: p for name, p in parameters.items() if name in features}
+      there = {name: p for name, p in parameters.items() if name in suspects}
       for name, values in step.unseen(there, features).items():
         for value in sorted({*values} & _BOOLEANS):
           same = [x for x in sorted(_BOOLEANS) if x.lower() == value.lower()]
@@ -296,7 +312,8 @@ class _Lost:
     self.counts.update({(name, column): n for column, n in losses.items() if n})
     if not any(losses.values()):
       return
-    for column, values in step.unseen(parameters, before).items():
+    lossy = {column: p for column, p in parameters.items() if losses.get(column)}
+    for column, values in step.unseen(lossy, before).items():
       known = self.values.setdefault((name, column), {})
       if len(known) < _NAMED:
         known.update(dict.fromkeys(np.unique(values).tolist()[: _NAMED - len(known)]))

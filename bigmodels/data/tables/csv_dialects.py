@@ -239,6 +239,21 @@ def _fraction_of_numbers(records: list[list[str]]) -> float:
   return sum(bool(number.fullmatch(c)) for c in cells) / max(len(cells), 1)
 
 
+def balanced(data: bytes, delimiter: str) -> bool:
+  """Returns whether quotes occur only at both ends of values.
+
+  Args:
+    data: whole records.
+    delimiter: one character.
+  """
+  array = np.frombuffer(b'\n%b\n' % data, np.uint8)
+  at = np.flatnonzero(array == ord('"'))
+  ends = np.zeros(256, bool)
+  ends[[ord(delimiter), ord('\r'), ord('\n')]] = True
+  return len(at) % 2 == 0 and bool(
+    ends[array[at[::2] - 1]].all() and ends[array[at[1::2] + 1]].all())
+
+
 def tidied(text: str, delimiter: str) -> tuple[str, bool]:
   """Removes blanks between delimiters and quotes; for ' ', merges runs of blanks.
 
@@ -252,17 +267,10 @@ def tidied(text: str, delimiter: str) -> tuple[str, bool]:
   if delimiter == ' ':
     text = re.sub(r'(?m)^[ \t]+|[ \t]+$', '', text)
     return re.sub(r'("(?:[^"]|"")*")|[ \t]+', lambda m: m[1] or ' ', text), False
-  if '"' not in text:
+  if balanced(text.encode(), delimiter):
     return text, True
-  data = np.frombuffer(f'\n{text}\n'.encode(), np.uint8)
-  at = np.flatnonzero(data == ord('"'))
-  ends = np.zeros(256, bool)
-  ends[[ord(delimiter), ord('\r'), ord('\n')]] = True
-  before, after = data[at - 1], data[at + 1]
-  balanced = (ends[before] ^ ends[after]).all() and (
-    2 * np.count_nonzero(ends[before]) == len(at))
-  if balanced or not ((before == ord(' ')) | (after == ord(' '))).any():
-    return text, bool(balanced)
+  if ' "' not in text and '" ' not in text:
+    return text, False
   end = f'[{re.escape(delimiter)}\\r\\n]'
   pattern = rf'(^|{end}) *("(?:[^"]|"")*") *(?={end}|\Z)'
   return re.sub(pattern, r'\1\2', text), False

@@ -243,10 +243,25 @@ def values(column: Column, mark: str) -> tuple[np.ndarray, Callable[[], list[str
 
 
 def strings(text) -> np.ndarray:
-  """Returns a column of text, `object` `[rows]`, '' where it is missing."""
-  array = text.fill_null('').to_numpy().astype(object)
+  """Returns a column of text, `object` `[rows]`, '' where it is missing.
+
+  Equal texts are one object: a column with few different ones needs little memory, and
+  comparisons are fast.
+  """
+  encoded = text.fill_null('').combine_chunks().dictionary_encode()
+  array = of_codes(encoded.indices, encoded.dictionary)
   array.flags.writeable = False
   return array
+
+
+def of_codes(codes, values) -> np.ndarray:
+  """Returns `object` `[rows]`: the text of each code, '' for null.
+
+  Args:
+    codes: index into `values` of each row.
+    values: different texts.
+  """
+  return _array(values.fill_null('')).astype(object)[_array(codes)]
 
 
 def integers(text):

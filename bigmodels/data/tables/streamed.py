@@ -195,7 +195,7 @@ class Frames:
 
 
 def frames(paths: Sequence[pathlib.Path], reading: Reading, kinds: Mapping[str, str],
-           *, rows: int = 65_536, first: int = 0) -> Frames:
+           rows: int = 2**14, first: int = 0) -> Frames:
   """Yields the rows of files as frames, in memory that does not grow with the files.
 
   The values are those of `table_files.read`, or the file is refused.

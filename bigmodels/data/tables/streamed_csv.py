@@ -55,12 +55,17 @@ def _end(data: bytes, quotes: bool) -> int:
   end = data.rfind(newline) + 1
   if not quotes or not end:
     return end
-  open_ = data.count(b'"', 0, end) % 2
+  open_ = _count(data, b'"', 0, end) % 2
   while end and open_:
     before = data.rfind(newline, 0, end - 1) + 1
-    open_ ^= data.count(b'"', before, end) % 2
+    open_ ^= _count(data, b'"', before, end) % 2
     end = before
   return end
+
+
+def _count(data: bytes, byte: bytes, start: int = 0, end: int | None = None) -> int:
+  """The same as `bytes.count`, and faster."""
+  return np.count_nonzero(np.frombuffer(data, np.uint8)[start:end] == ord(byte))
 
 
 class Csv:
@@ -100,7 +105,7 @@ class Csv:
       if frame is None:
         frame = self._any(block)
       self._read_dots = self._read_dots or b'.' in block
-      self._line += block.count(b'\n') or block.count(b'\r')
+      self._line += _count(block, b'\n') or _count(block, b'\r')
       if frame:
         rows += rows_of(frame)
         yield frame
@@ -150,10 +155,11 @@ class Csv:
     from pyarrow import csv as arrow
 
     quoted = b'"' in block
-    if quoted and (not csv_dialects.tidied(block.decode(), self._delimiter)[1]):
+    if quoted and not csv_dialects.balanced(block, self._delimiter):
       return None
     words = self._words()
-    types = {name: pa.float64() if kind == 'numbers' else pa.string()
+    types = {name: pa.float64() if kind == 'numbers' else (
+      pa.dictionary(pa.int32(), pa.string()))
              for name, kind in self._kinds.items()}
     try:
       table = arrow.read_csv(
@@ -185,13 +191,15 @@ class Csv:
     import pyarrow as pa
     from pyarrow import compute
 
-    text = compute.utf8_trim_whitespace(column)
+    encoded = column.combine_chunks()
+    if not pa.types.is_dictionary(encoded.type):
+      encoded = encoded.dictionary_encode()
+    text = compute.utf8_trim_whitespace(encoded.dictionary)
     gone = compute.is_in(text, value_set=pa.array(self._words()))
-    if compute.any(gone).as_py():
-      text = compute.if_else(gone, pa.scalar(None, pa.string()), text)
+    text = compute.if_else(gone, pa.scalar(None, pa.string()), text)
     if name in self._reading.text:
       text = csv_numbers.integers(text)
-    return csv_numbers.strings(text)
+    return csv_numbers.of_codes(encoded.indices, text)
 
   # --- anything else ------------------------------------------------------------------
 
