@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from bigmodels.core import files, paths
-from bigmodels.core.errors import UserError
+from bigmodels.core.errors import UserError, listed
 from bigmodels.distributed.cluster import Address
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
   from bigmodels.parallel.sharding import MeshShape
   from bigmodels.storage.workdir import Workdir
   from bigmodels.training.runs import Run
+
+# Settings of `csv_dialects.Reading`, which a new file may need and a run does not.
+_READING = ('delimiter', 'decimal', 'thousands', 'missing', 'encoding')
 
 
 class Request(NamedTuple):
@@ -159,6 +162,34 @@ class Request(NamedTuple):
     if not any(workdir.checkpoints.glob('*')):
       raise UserError(f'--workdir={workdir.path}: there is no checkpoint')
     return workdir, resolved
+
+  def matching(self, given: list[str], flag: str) -> tuple[list[pathlib.Path], list[str]]:
+    """Finds new files; see `files.matching`.
+
+    Args:
+      given: paths and patterns.
+      flag: for errors, such as `--input`.
+
+    Returns:
+      The files and folders, and lines on what was skipped.
+
+    Raises:
+      UserError: if nothing is at a path, or matches a pattern.
+    """
+    broken: list[str] = []
+    found = files.matching(given, self.data_dir, flag, broken)
+    return found, [f'skipped: links to nothing: {listed(broken)}'] if broken else []
+
+  def reading(self) -> 'tuple[Request, dict[str, str | None]]':
+    """Splits off the overrides that say how new files are written.
+
+    Returns:
+      This request without them; and setting -> value, see `Run.examples`.
+    """
+    found = {name: None if text == 'None' else text
+             for name, text in self.overrides.items() if name in _READING}
+    return self._replace(overrides={
+      name: text for name, text in self.overrides.items() if name not in found}), found
 
   @contextlib.contextmanager
   def opened(self, workdir: 'Workdir | None', resolved: 'resolving.Resolved', *,

@@ -50,8 +50,8 @@ def is_pattern(path: str, data_dir: str | None = None) -> bool:
     map(os.path.lexists, _places(path, data_dir)))
 
 
-def matching(paths: str | Iterable[str], data_dir: str | None, name: str = ''
-             ) -> list[pathlib.Path]:
+def matching(paths: str | Iterable[str], data_dir: str | None, name: str = '',
+             broken: list[str] | None = None) -> list[pathlib.Path]:
   """Finds files and folders at paths, and those that match patterns.
 
   A relative path or pattern is looked up in the working directory, then under
@@ -62,6 +62,8 @@ def matching(paths: str | Iterable[str], data_dir: str | None, name: str = ''
     paths: a path, a pattern such as 'photos/*.jpg' (`**` is any depth), or several.
     data_dir: the folder `--data_dir`, or None.
     name: name of the setting, such as `--input`, for the error.
+    broken: the names of links to nothing that match a pattern are added to this list;
+      None to return them too.
 
   Raises:
     UserError: if nothing is at a path, or nothing matches a pattern, or a path is that
@@ -82,6 +84,9 @@ def matching(paths: str | Iterable[str], data_dir: str | None, name: str = ''
         str(expanded(path)), root_dir=place, recursive=True))]
       if '**' in str(path):  # a folder matches, and so do the files in it
         matches = [match for match in matches if not match.is_dir()]
+      if broken is not None:
+        broken += [match.name for match in matches if not exists(match)]
+        matches = [match for match in matches if exists(match)]
       if matches:
         result += matches
         break

@@ -155,3 +155,8 @@ def reason(error: Exception) -> str:
   if isinstance(error, RuntimeError):  # of pathlib, before Python 3.13
     return 'Too many levels of symbolic links'
   return getattr(error, 'strerror', None) or str(error)
+
+
+def readable(path: str) -> str:
+  r"""Returns a path as text; bytes that are not UTF-8 are written as `\xff`."""
+  return os.fsencode(path).decode(errors='backslashreplace')

@@ -13,6 +13,10 @@ from bigmodels.core.errors import number
 
 Frame = dict[str, np.ndarray]
 
+# The spellings of true and false: of JSON and Arrow, of Python, of R and spreadsheets.
+BOOLEANS = frozenset(spelled for word in ('true', 'false') for spelled in (
+  word, word.title(), word.upper()))
+
 
 def rows_of(frame: Frame) -> int:
   """Returns the number of rows."""
@@ -32,6 +36,13 @@ def is_text(column: np.ndarray) -> bool:
 def missing(column: np.ndarray) -> np.ndarray:
   """Returns which values of a column `[rows]` are missing, bool `[rows]`."""
   return column == '' if is_text(column) else np.isnan(column)
+
+
+def booleans_of(column: np.ndarray) -> set[str]:
+  """Returns the spellings of true and false in a column `[rows]`."""
+  if not is_text(column) or BOOLEANS.isdisjoint(column.tolist()):
+    return set()
+  return {*BOOLEANS.intersection(column.tolist())}
 
 
 def numbers_of(column: np.ndarray, categories: Sequence[str]) -> np.ndarray:

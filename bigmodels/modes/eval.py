@@ -33,16 +33,19 @@ def run(request: Request, *, split: str | None = None, data: list[str] | None = 
   Raises:
     UserError: if there is no workdir, or its run cannot be opened.
   """
+  request, reading = request.reading() if data else (request, {})
   workdir, resolved = request.recorded(with_data=not data)
   splits = _splits(resolved, split, data)
-  given = files.matching(data or (), request.data_dir, '--data')
+  given, skipped = request.matching(data, '--data') if data else ([], [])
   target = None if output is None else paths.output(output, ('.html', '.htm'))
   if target and files.exists(target) and not overwrite:
     raise UserError(f'--output={target}: exists; choose another, or replace it with '
                     '--overwrite')
   with request.opened(workdir, resolved, with_data=not given) as (group, run):
     say = group.say
-    metrics, outputs, evaluated = run.evaluated(*splits, data=given)
+    for line in skipped:
+      say(line)
+    metrics, outputs, evaluated = run.evaluated(*splits, data=given, **reading)
     for name, value in metrics.items():
       say(f'  {name}: {value!r}')
     if not given:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from bigmodels.cli.request import Request
-from bigmodels.core import files, paths
+from bigmodels.core import paths
 from bigmodels.core.errors import UserError, listed
 from bigmodels.storage.fingerprint import fingerprint
 from bigmodels.storage.predictions import SUFFIXES, PredictionsFile
@@ -25,7 +25,9 @@ def run(request: Request, *, input: list[str] | None = None, output: str | None 
         overwrite: bool = False) -> None:
   """Writes a prediction for each example of files, in their order.
 
-  A command that was stopped goes on where it was, if it is given again.
+  A command that was stopped goes on where it was, if it is given again. How a table is
+  written is found out; --config.delimiter, decimal, thousands, missing and encoding say
+  it.
 
   Args:
     request: the flags of every mode.
@@ -41,20 +43,23 @@ def run(request: Request, *, input: list[str] | None = None, output: str | None 
     raise UserError('--mode=predict: set --input=FILE, a folder or a pattern')
   if not output:
     raise UserError('--mode=predict: set --output=FILE.csv, .jsonl or .parquet')
-  given = files.matching(input, request.data_dir, '--input')
+  given, skipped = request.matching(input, '--input')
   target = paths.output(output, SUFFIXES)
+  request, reading = request.reading()
   workdir, resolved = request.recorded(with_data=False)
   with (request.opened(workdir, resolved, alone='predict') as (group, opened),
         contextlib.ExitStack() as stack):
     say = group.say
+    for line in skipped:
+      say(line)
     opened.check_predicts()
-    examples = opened.examples(given)
+    examples = opened.examples(given, **reading)
     if target.exists() and any(os.path.samefile(target, x) for x in examples.files):
       raise UserError(f'--output={output}: is a file of --input, which would be lost; '
                       'choose another')
     file = PredictionsFile(target, [
       str(workdir.path), opened.step, int(fingerprint(opened.params)),
-      opened.threshold, examples.identity()], overwrite=overwrite)
+      opened.threshold, examples.identity(), reading], overwrite=overwrite)
     if file.rows:
       say(f'going on after {file.rows:,} examples')
     start, first = time.perf_counter(), file.rows

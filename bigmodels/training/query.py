@@ -12,11 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from bigmodels.config import Experiment
+from bigmodels.core.errors import UserError, listed, nearest
 from bigmodels.core.prefetching import prefetch
 from bigmodels.data import batches as batching
 from bigmodels.data.readers.arrays import ArrayReader
 from bigmodels.data.readers.reader import Chunk, Examples, Reader, joined
 from bigmodels.data.sources import Columns, DataContext
+from bigmodels.data.tables.csv_dialects import Reading
 from bigmodels.training.build import Built
 
 _COLUMNS = ('prediction', 'probability', 'error')  # of a table of predictions
@@ -60,6 +62,29 @@ def reader_of(built: Built, experiment: Experiment, run: str,
       array_reader(built, run, say), fit=getattr(source, 'fit', None))
   return of_source(DataContext(
     built.data['data_dir'], pathlib.Path(), built.data['kept'], say))
+
+
+def with_settings(reader: Reader, settings: Mapping[str, Any]) -> Reader:
+  """A reader with other settings for reading tables.
+
+  Args:
+    reader: of a run.
+    settings: fields of `csv_dialects.Reading` but `text` and `numbers` -> value.
+
+  Raises:
+    UserError: if the reader reads no tables, or a setting is unknown or not legal.
+  """
+  if not settings:
+    return reader
+  legal = [field.name for field in dataclasses.fields(Reading)
+           if field.name not in ('text', 'numbers')]
+  for name in settings:
+    if name not in legal:
+      raise UserError(f'no setting {name!r} of files{nearest(name, legal)}')
+  if not isinstance(getattr(reader, 'reading', None), Reading):
+    raise UserError(f'{listed(settings)}: of tables, which this run does not read')
+  return dataclasses.replace(
+    reader, reading=dataclasses.replace(reader.reading, **settings))
 
 
 def array_reader(built: Built, run: str, say: Callable[[str], None]) -> ArrayReader:

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -117,6 +117,7 @@ class Run:
         no column `inputs`.
       **columns: the other columns that the task reads, `[n, ...]`. If `segments` are
         left out, they are 0 for the 'pad' tokens at the end of a row, 1 for the others.
+        With files the settings of `examples`.
 
     Returns:
       name -> `[n, ...]`: of a classifier `predictions` `[n]`, by the run's `threshold`
@@ -127,9 +128,9 @@ class Run:
       UserError: for examples that do not fit the run, or a task without predictions.
     """
     self.check_predicts()
-    if query.are_paths(inputs) and not columns:
+    if query.are_paths(inputs):
       paths = [inputs] if isinstance(inputs, os.PathLike) else inputs
-      parts = [*self.predictions(self.examples(paths))]
+      parts = [*self.predictions(self.examples(paths, **columns))]
       for part in parts:
         for index, why in part.examples.faults.items():
           raise UserError(f'{part.examples.names[index]}: {why}')
@@ -139,17 +140,21 @@ class Run:
     return self.decided(query.outputs(self._predict, columns, self._batch_size(
       query.length(columns))))
 
-  def examples(self, paths: Sequence[os.PathLike], *, labels: bool = False) -> Examples:
+  def examples(self, paths: Sequence[os.PathLike], *, labels: bool = False,
+               **settings: Any) -> Examples:
     """The examples of files and folders, which are read when they are needed.
 
     Args:
       paths: files and folders, of the kind that the run reads.
       labels: whether to read labels as well.
+      **settings: of tables: `delimiter`, `decimal`, `thousands`, `missing` and
+        `encoding`, as in `data.Table`; those of the run if they are left out.
 
     Raises:
-      UserError: for files that do not fit the run.
+      UserError: for files that do not fit the run, or settings that do not fit them.
     """
-    return self.reader.examples([*map(pathlib.Path, paths)], labels=labels)
+    reader = query.with_settings(self.reader, settings)
+    return reader.examples([*map(pathlib.Path, paths)], labels=labels)
 
   def predictions(self, examples: Examples, first: int = 0
                   ) -> Iterator[query.Predicted]:
@@ -185,14 +190,15 @@ class Run:
     return {**outputs, 'predictions': self.built.task.threshold.decide(
       outputs, self.threshold)}
 
-  def evaluate(self, *splits: str, data: os.PathLike | Sequence[os.PathLike] = ()
-               ) -> dict[str, Any]:
+  def evaluate(self, *splits: str, data: os.PathLike | Sequence[os.PathLike] = (),
+               **settings: Any) -> dict[str, Any]:
     """Metrics of whole splits, with their data or with other data.
 
     Args:
       *splits: names in the experiment's `evals`; none for all.
       data: files of labelled examples to evaluate in place of the data of one split,
         as in an evaluation of it.
+      **settings: see `examples`.
 
     Returns:
       flat name -> value, such as `test/accuracy`.
@@ -200,14 +206,14 @@ class Run:
     Raises:
       UserError: if there is no such split, or its data cannot be opened.
     """
-    return self.evaluated(*splits, data=data)[0]
+    return self.evaluated(*splits, data=data, **settings)[0]
 
-  def evaluated(self, *splits: str, data: os.PathLike | Sequence[os.PathLike] = ()
-                ) -> tuple[dict[str, Any], dict[str, dict[str, np.ndarray]], 'Run']:
+  def evaluated(self, *splits: str, data: os.PathLike | Sequence[os.PathLike] = (),
+                **settings: Any) -> tuple[dict[str, Any], dict[str, dict[str, np.ndarray]], 'Run']:
     """What `evaluate` gives, and what it is computed from.
 
     Args:
-      *splits, data: see `evaluate`.
+      *splits, data, **settings: see `evaluate`.
 
     Returns:
       the metrics; split -> name -> outputs `[n, ...]`; the run with that data.
@@ -224,7 +230,10 @@ class Run:
       isinstance(path, str | os.PathLike) for path in paths):
       raise UserError('data: must be the path of a file or folder, or a list of them, '
                       f'got {type(data).__name__}')
-    run = self._on(splits, [*map(pathlib.Path, paths)]) if paths else self._with_data
+    if settings and not paths:
+      raise UserError(f'{listed(settings)}: how new files are read; set data')
+    run = self._on(splits, [*map(pathlib.Path, paths)], settings) if paths else (
+      self._with_data)
     found, outputs = {}, {}
     for name in splits or run.built.evals:
       metrics, outputs[name] = evaluation.evaluate(
@@ -232,14 +241,15 @@ class Run:
       found |= metrics
     return found, outputs, run
 
-  def _on(self, splits: Sequence[str], paths: list[pathlib.Path]) -> 'Run':
+  def _on(self, splits: Sequence[str], paths: list[pathlib.Path],
+          settings: Mapping[str, Any]) -> 'Run':
     """This run with the labelled examples of files as the data of a split."""
     splits = splits or tuple(self.experiment.evals)
     if len(splits) != 1:
       raise UserError('data: name the split whose evaluation is meant, one of '
                       f'{", ".join(self.experiment.evals)}')
     evaluated = self.experiment.evals[splits[0]]
-    source = LabelledExamples(self.examples(paths, labels=True), self.classes,
+    source = LabelledExamples(self.examples(paths, labels=True, **settings), self.classes,
                               listed(map(str, paths)), self.say)
     return self.reopen(evals={splits[0]: dataclasses.replace(
       evaluated, source=source, resident=None, workers=0)})

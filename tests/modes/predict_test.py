@@ -409,3 +409,50 @@ def test_true_and_false_are_the_same_in_every_kind_of_file(
   of_memory = run.predict({'size': sizes, 'flag': flags})
   of_file = run.predict(tmp_path / f'a.{trained_on}')
   np.testing.assert_array_equal(of_memory['probabilities'], of_file['probabilities'])
+
+
+def test_settings_say_how_a_new_file_is_written(fruit, tmp_path, request_for, capsys):
+  """`1,500` may be 1.5 or 1500, and NEANT is a word for missing of this file only."""
+  path = tmp_path / 'new.csv'
+  path.write_text('color;size;ripe\nred;"1,500";yes\nNEANT;"2,250";no\n')
+  run = bigmodels.load(fruit, say=lambda line: None)
+  with pytest.raises(UserError, match=r"'1,500' may be 1500 .* or 1.5 .*; set one of"):
+    run.predict(path)
+  expected = run.predict({'size': [1.5, 2.25], 'color': ['red', '']})
+  found = run.predict(path, decimal=',', missing='NEANT')
+  np.testing.assert_array_equal(found['probabilities'], expected['probabilities'])
+  # On the command line the same words follow --config.
+  flags = {'decimal': ',', 'missing': 'NEANT'}
+  predict.run(request_for(None, fruit, **flags), input=[str(path)],
+              output=str(tmp_path / 'p.parquet'))
+  np.testing.assert_array_equal(
+    probabilities(parquet.read_table(tmp_path / 'p.parquet'), run.classes),
+    expected['probabilities'])
+  capsys.readouterr()
+  evaluate.run(request_for(None, fruit, **flags), split='test', data=[str(path)])
+  metrics = run.evaluate('test', data=path, **flags)
+  assert f"test/loss: {metrics['test/loss']!r}" in capsys.readouterr().out
+  for settings, words in (
+    ({'decmal': ','}, "no setting 'decmal' of files; did you mean 'decimal'"),
+    ({'decimal': ';'}, "decimal: must be one of '.' ',', got ';'")):
+    with pytest.raises(UserError, match=words):
+      run.predict(path, **settings)
+  with pytest.raises(UserError, match='decimal: how new files are read; set data'):
+    run.evaluate('test', decimal=',')
+
+
+def test_files_are_not_the_tables_of_settings(digits, tmp_path):
+  Image.new('L', (8, 8)).save(tmp_path / 'a.png')
+  run = bigmodels.load(digits, say=lambda line: None)
+  with pytest.raises(UserError, match='decimal: of tables, which this run does not'):
+    run.predict(tmp_path / 'a.png', decimal=',')
+
+
+def test_a_pattern_skips_links_to_nothing(fruit, tmp_path, ask):
+  write(tmp_path / 'a.csv', rows(5))
+  (tmp_path / 'b.csv').symlink_to(tmp_path / 'gone.csv')
+  out = ask(fruit, tmp_path / '*.csv', output=tmp_path / 'p.parquet')
+  assert 'skipped: links to nothing: b.csv' in out
+  assert parquet.read_table(tmp_path / 'p.parquet').num_rows == 5
+  with pytest.raises(UserError, match='b.csv'):  # named itself
+    ask(fruit, tmp_path / 'b.csv', output=tmp_path / 'q.parquet')

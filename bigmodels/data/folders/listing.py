@@ -61,13 +61,11 @@ def find(paths: str | Iterable[str], suffixes: Collection[str], *, what: str,
   walk = _Walk(tuple(suffixes))
   for root, path in enumerate(_as_paths(paths)):
     given = not files.is_pattern(path, data_dir)
-    for place in files.matching(path, data_dir):
+    for place in files.matching(path, data_dir, broken=walk.broken):
       if place.is_dir():
         walk.folder(place, root)
       elif not given and not place.name.lower().endswith(walk.suffixes):
         walk.others.append(place.name)
-      elif not files.exists(place):
-        walk.broken.append(place.name)
       else:
         files.require_file(place)
         walk.files.append(File(str(place), place.name, root))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bigmodels.core.errors import UserError, listed, nearest
+from bigmodels.core.paths import readable
 from bigmodels.data.folders import decoding, labels, listing
 from bigmodels.data.folders.labels import normalized
 from bigmodels.data.readers.reader import Chunk, Examples
@@ -68,7 +69,8 @@ class FileReader:
         faults = {index: f'cannot be decoded: {why}'
                   for index, why in enumerate(reasons) if why is not None}
         end = start + len(part)
-        yield Chunk({'inputs': inputs}, part, end / len(found), 'file', faults=faults,
+        yield Chunk({'inputs': inputs}, [*map(readable, part)], end / len(found),
+                    'file', faults=faults,
                     labels=None if given is None else given[start:end])
       for note, names in notes.items():
         self.say(f'{listing.counted(len(names), self.reading.kind)} {note} (such as '

@@ -23,8 +23,6 @@ from bigmodels.data.tables.csv_dialects import Reading
 SUFFIXES = tuple(f'{kind}{packed}' for kind in (
   '.csv', '.tsv', '.jsonl', '.ndjson', '.parquet', '.txt') for packed in (
     '', '.gz', '.zst'))
-_BOOLEANS = {spelled for word in ('true', 'false') for spelled in (
-  word, word.title(), word.upper())}
 _NAMED = 5  # values of a category that are named
 _AHEAD = 4  # frames that are parsed while others are cleaned
 _VALUES = 2**20  # maximum number of a frame with many columns
@@ -179,7 +177,11 @@ class TableReader:
   def _cleaned(self, frame: Frame, lost: '_Lost | None' = None
                ) -> tuple[np.ndarray, dict[int, str]]:
     """The inputs, and why rows have no prediction; adds what steps lose to `lost`."""
-    features = self._respelled(table_fit.features_like(frame, self.kinds), lost)
+    features, respelled = table_fit.respelled(
+      table_fit.features_like(frame, self.kinds),
+      [(step, parameters) for _, step, parameters in self.steps])
+    if lost is not None:
+      lost.respelled |= dict.fromkeys(respelled)
     for name, step, parameters in self.steps:
       before, features = features, step.apply(parameters, features)
       if lost is not None:
@@ -200,27 +202,6 @@ class TableReader:
         faults[row] = f'{listed(names)}: missing or too large after cleaning'
       inputs[rows] = 0
     return inputs, faults
-
-  def _respelled(self, features: Frame, lost: '_Lost | None') -> Frame:
-    """True and false as training spells them: typed files, CSV and NumPy differ."""
-    suspects = {name for name, column in features.items()
-                if is_text(column) and not _BOOLEANS.isdisjoint(column.tolist())}
-    if not suspects:
-      return features
-    for _, step, parameters in self.steps:
-      there = {name: p for name, p in parameters.items() if name in suspects}
-      for name, values in step.unseen(there, features).items():
-        for value in sorted({*values} & _BOOLEANS):
-          same = [x for x in sorted(_BOOLEANS) if x.lower() == value.lower()]
-          unseen = step.unseen({name: there[name]}, {name: np.array(same, object)})
-          known = [x for x in same if x not in unseen[name]]
-          if len(known) == 1:
-            column = features[name].copy()
-            column[column == value] = known[0]
-            features = {**features, name: column}
-            if lost is not None:
-              lost.respelled[f'{name}: {value!r} is read as {known[0]!r}'] = None
-    return features
 
   def _frame(self, values: Any) -> Frame:
     """Values in memory as columns."""

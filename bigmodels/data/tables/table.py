@@ -254,6 +254,11 @@ class Table:
     found = []
     steps = [entry for entry in self.clean if not entry().drops_rows]
     another = context.kept.get(FILE) != file.digest
+    if another:
+      features, respelled = table_fit.respelled(features, [
+        (entry(), parameters) for entry, (_, parameters) in zip(
+          steps, fitted['steps'], strict=True)])
+      found += respelled
     for entry, (_, parameters) in zip(steps, fitted['steps'], strict=True):
       step, before = entry(), features
       features = step.apply(parameters, before)

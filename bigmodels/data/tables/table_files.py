@@ -9,7 +9,7 @@ import numpy as np
 
 from bigmodels.core import digests, files
 from bigmodels.core.errors import UserError, listed, nearest
-from bigmodels.data.frames import Frame, is_text, missing
+from bigmodels.data.frames import Frame, booleans_of, is_text, missing
 from bigmodels.data.tables import (
   compressed,
   csv_columns,
@@ -156,7 +156,8 @@ def _read(paths: tuple[pathlib.Path, ...], reading: Reading, stats: tuple) -> Fi
   single = len(parts) == 1
   notes = parts[0].notes if single else []
   if not single:
-    lines = [*_differing(names, parts), *lines]
+    frame, respelled = _respelled(frame)
+    lines = [*_differing(names, parts), *lines, *respelled]
   texts = sum(is_text(column) for column in frame.values())
   summary = (f'{f"{len(parts):,} files, " * (not single)}{starts[-1]:,} rows, '
              f'{len(frame) - texts} columns of numbers, {texts} of text')
@@ -291,6 +292,25 @@ def _merged(name: str, groups: list, reading: Reading, lines: list[str]
       (exact if precise else result)[rows] = written
   result.flags.writeable = False
   return result, exact if precise else None
+
+
+def _respelled(frame: Frame) -> tuple[Frame, list[str]]:
+  """One spelling of true and of false in each column, and lines about the others."""
+  lines, result = [], dict(frame)
+  for name, column in frame.items():
+    found = booleans_of(column)
+    for word in ('true', 'false'):
+      same = [text for text in found if text.lower() == word]
+      if len(same) > 1:
+        counts = {text: int((result[name] == text).sum()) for text in sorted(same)}
+        kept = max(counts, key=counts.get)
+        lines.append(f'column {name!r}: read as {kept!r}: ' + listed(
+          f'{text!r} ({count:,})' for text, count in counts.items()
+          if text != kept))
+        column = np.where(np.isin(column, same), kept, column)
+        column.flags.writeable = False
+        result[name] = column
+  return result, lines
 
 
 def _written(name: str, column: np.ndarray, texts: dict | None, reading: Reading

@@ -2,14 +2,22 @@
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from bigmodels.core.errors import UserError, listed, nearest, number
 from bigmodels.data import cleaning, columns
-from bigmodels.data.frames import Frame, is_text, missing, rows_of, take
+from bigmodels.data.frames import (
+  BOOLEANS,
+  Frame,
+  booleans_of,
+  is_text,
+  missing,
+  rows_of,
+  take,
+)
 
 WARNING = 'warning: '
 FEW = 0.05  # of the values of a column, or of all rows; losing more is a warning
@@ -227,6 +235,35 @@ def features_like(frame: Frame, kinds: Mapping[str, str]) -> Frame:
       raise UserError(f'column {name!r} was {kind} when the run was fitted')
     found[name] = column
   return found
+
+
+def respelled(features: Frame,
+              steps: Sequence[tuple[cleaning.Step, cleaning.Parameters]]
+              ) -> tuple[Frame, list[str]]:
+  """Spells true and false as in training; typed files, CSV and NumPy differ.
+
+  Args:
+    features: the columns that the steps were fitted to.
+    steps: the steps and their parameters.
+
+  Returns:
+    The columns, and a line for each spelling that was changed.
+  """
+  suspects = {name for name, column in features.items() if booleans_of(column)}
+  lines = []
+  for step, parameters in steps if suspects else ():
+    there = {name: p for name, p in parameters.items() if name in suspects}
+    for name, values in step.unseen(there, features).items():
+      for value in sorted(BOOLEANS.intersection(values)):
+        same = [x for x in sorted(BOOLEANS) if x.lower() == value.lower()]
+        unseen = step.unseen({name: there[name]}, {name: np.array(same, object)})
+        known = [x for x in same if x not in unseen[name]]
+        if len(known) == 1:
+          column = features[name].copy()
+          column[column == value] = known[0]
+          features = {**features, name: column}
+          lines.append(f'{name}: {value!r} is read as {known[0]!r}')
+  return features, lines
 
 
 def matrix(features: Frame) -> np.ndarray:

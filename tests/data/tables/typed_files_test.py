@@ -224,3 +224,16 @@ def test_a_table_of_another_format_is_cleaned_as_the_first(tmp_path):
   found = numbers.open(context)
   assert found.features[0] == 'k=7' and found.load()['inputs'][:, 0].tolist() == [1, 1]
   assert not [line for line in lines_of(context) if 'one_hot: k (' in line]
+
+
+def test_files_that_spell_true_and_false_differently_have_one_spelling(tmp_path):
+  """CSV files of pandas have True, those of R TRUE, JSON and Arrow true."""
+  (tmp_path / 'a.csv').write_text('flag,y\nTrue,1\nFalse,2\nTrue,3\n')
+  (tmp_path / 'r.csv').write_text('flag,y\nTRUE,4\n')
+  parquet.write_table(pa.table({'flag': [True, False], 'y': [5, 6]}),
+                      tmp_path / 'b.parquet')
+  file = read(*(tmp_path / name for name in ('a.csv', 'r.csv', 'b.parquet')))
+  assert file.frame['flag'].tolist() == [
+    'True', 'False', 'True', 'True', 'True', 'False']
+  assert "column 'flag': read as 'True': 'TRUE' (1), 'true' (1)" in file.lines
+  assert "column 'flag': read as 'False': 'false' (1)" in file.lines
