@@ -72,8 +72,8 @@ def folder_input() -> list[str]:
 def predict_table() -> list[str]:
   """Seconds of the predictions of a million rows, and memory."""
   rows = [*_measured('predict_table_cpu'),
-          '| columns, with text | features | reading | model | `--mode=predict` | ratio '
-          '| whole command | memory |', '| --- |' + ' --- |' * 7]
+          '| columns, with text | features | reading | model | `--mode=predict` | '
+          'ratio | whole command | memory |', '| --- |' + ' --- |' * 7]
   tables = [found for found in _read('predict_table_cpu')['results'].values()
             if isinstance(found, dict)]
   return rows + [
@@ -133,7 +133,8 @@ def _read(name: str) -> dict:
 
 
 TABLES = {'speed': (beside_pytorch, beside_release, start_up, input_pipeline,
-                     folder_input, predict_table, checkpoint_stall), 'data': (mammography, adult)}
+                     folder_input, predict_table, checkpoint_stall),
+          'data': (mammography, adult)}
 
 if __name__ == '__main__':
   print('\n\n'.join('\n'.join(table()) for page in TABLES.values()

@@ -163,7 +163,8 @@ class Request(NamedTuple):
       raise UserError(f'--workdir={workdir.path}: there is no checkpoint')
     return workdir, resolved
 
-  def matching(self, given: list[str], flag: str) -> tuple[list[pathlib.Path], list[str]]:
+  def matching(self, given: list[str], flag: str
+               ) -> tuple[list[pathlib.Path], list[str]]:
     """Finds new files; see `files.matching`.
 
     Args:

@@ -159,7 +159,12 @@ def call(code: Source, config: Callable[..., Experiment], texts: Mapping[str, st
   if missing:
     raise UserError(f'{code.name}: set --config.{missing[0]}=..., it has no default')
   with execution.blamed(code):
-    experiment = config(**knobs)
+    try:
+      experiment = config(**knobs)
+    except ValueError as error:  # `raise ValueError('knob: what is wrong')` in it
+      if str(error).partition(': ')[0] in knobs:
+        raise UserError(f'{prefix}{error}') from error
+      raise
   if not isinstance(experiment, Experiment):
     raise UserError(f'{code.path}: config() must return an Experiment, got a '
                     f'{type(experiment).__name__}')

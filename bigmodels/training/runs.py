@@ -209,7 +209,8 @@ class Run:
     return self.evaluated(*splits, data=data, **settings)[0]
 
   def evaluated(self, *splits: str, data: os.PathLike | Sequence[os.PathLike] = (),
-                **settings: Any) -> tuple[dict[str, Any], dict[str, dict[str, np.ndarray]], 'Run']:
+                **settings: Any
+                ) -> tuple[dict[str, Any], dict[str, dict[str, np.ndarray]], 'Run']:
     """What `evaluate` gives, and what it is computed from.
 
     Args:
@@ -244,13 +245,17 @@ class Run:
   def _on(self, splits: Sequence[str], paths: list[pathlib.Path],
           settings: Mapping[str, Any]) -> 'Run':
     """This run with the labelled examples of files as the data of a split."""
+    if not self.built.task.predictions:
+      raise UserError(f'{self._task}, which has no predictions for the labelled '
+                      'examples of files')
     splits = splits or tuple(self.experiment.evals)
     if len(splits) != 1:
       raise UserError('data: name the split whose evaluation is meant, one of '
                       f'{", ".join(self.experiment.evals)}')
     evaluated = self.experiment.evals[splits[0]]
-    source = LabelledExamples(self.examples(paths, labels=True, **settings), self.classes,
-                              listed(map(str, paths)), self.say)
+    source = LabelledExamples(
+      self.examples(paths, labels=True, **settings), self.classes,
+      listed(map(str, paths)), self.say)
     return self.reopen(evals={splits[0]: dataclasses.replace(
       evaluated, source=source, resident=None, workers=0)})
 

@@ -40,9 +40,10 @@ def check_apart(every: Mapping[str, Batches], opened: Mapping[str, Dataset],
                       f'{_difference(every, ours, theirs, differing)}')
     if count and apart:
       raise UserError(
-        f'{theirs} and {ours} share {count:,} rows of {source}, which makes scores on '
-        f'{theirs} meaningless{_difference(every, ours, theirs)}; give them '
-        f'splits that are apart, or call one {ours}_again if this is meant')
+        f'{theirs} and {ours} share {count:,} row{"s" * (count != 1)} of {source}, '
+        f'which makes scores on {theirs} meaningless'
+        f'{_difference(every, ours, theirs)}; give them splits that are apart, or call '
+        f'one {ours}_again if this is meant')
     again = origins.copies(one, other) if apart else 0
     if again:
       raise UserError(

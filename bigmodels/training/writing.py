@@ -1,5 +1,6 @@
 """What a finished run writes: texts that follow prompts, and images of classes."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -7,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bigmodels.core.errors import UserError
+from bigmodels.core.errors import UserError, nearest
 from bigmodels.tasks.decoding import Settings, TooLong
 from bigmodels.training import query
 from bigmodels.training.build import Built
@@ -33,6 +34,10 @@ def texts(writer: Callable[..., list[tuple[str, int]]], prompts: Sequence[str],
     raise UserError(f'prompts: must be a list of texts, got {prompts!r}')
   if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
     raise UserError(f'seed: must be in [0, {2**32 - 1}], got {seed!r}')
+  legal = [field.name for field in dataclasses.fields(Settings)]
+  for name in settings:
+    if name not in legal:
+      raise UserError(f'generate: no setting {name!r}{nearest(name, legal)}')
   try:
     chosen = Settings(**settings)
   except (TypeError, ValueError) as error:

@@ -79,6 +79,16 @@ def test_a_bad_file_is_reported_with_its_line(tmp_path, text, message):
   assert message in said and '\n' not in said
 
 
+def test_a_value_error_about_a_knob_names_the_flag(tmp_path):
+  path = write(tmp_path / 'mine.py', "def config(*, bins=1, other=2):\n"
+               "  raise ValueError('bins: must be > 1, got 1')")
+  assert _refused(path, {}) == '--config.bins: must be > 1, got 1'
+  # Of a field of a model, which is no knob, the line of the file is named.
+  path = write(tmp_path / 'other.py',
+               "def config(*, other=2):\n  raise ValueError('bins: too few')")
+  assert 'other.py, line 2: ValueError: bins: too few' in _refused(path, {})
+
+
 def test_a_syntax_error_of_an_imported_file_names_that_file(tmp_path, monkeypatch):
   write(tmp_path / 'half_module.py', 'a = 1\nb = (')
   monkeypatch.syspath_prepend(tmp_path)

@@ -454,5 +454,43 @@ def test_a_pattern_skips_links_to_nothing(fruit, tmp_path, ask):
   out = ask(fruit, tmp_path / '*.csv', output=tmp_path / 'p.parquet')
   assert 'skipped: links to nothing: b.csv' in out
   assert parquet.read_table(tmp_path / 'p.parquet').num_rows == 5
-  with pytest.raises(UserError, match='b.csv'):  # named itself
+  with pytest.raises(UserError, match=r'b\.csv'):  # named itself
     ask(fruit, tmp_path / 'b.csv', output=tmp_path / 'q.parquet')
+
+
+def test_an_evaluation_of_the_training_file_is_told(fruit, folder, tmp_path, capsys):
+  said = []
+  run = bigmodels.load(fruit, say=said.append)
+  run.evaluate('test', data=folder / 'fruit.csv')
+  assert any('fruit.csv: what the run was trained on; rows of the training split'
+             in line for line in said)
+  said.clear()
+  run.evaluate('test', data=write(tmp_path / 'new.csv', rows(20, seed=7)))
+  assert not any('trained on' in line for line in said)
+
+
+def test_a_list_of_images_for_a_run_of_arrays(digits, tmp_path):
+  for name in ('a.png', 'b.png'):
+    Image.new('L', (8, 8), 40).save(tmp_path / name)
+  (tmp_path / 'list.csv').write_text('file,label\na.png,3\nb.png,7\n')
+  run = bigmodels.load(digits, say=lambda line: None)
+  assert len(run.predict(tmp_path / 'list.csv')['predictions']) == 2
+  assert run.evaluate('test', data=tmp_path / 'list.csv')['test/accuracy'] <= 0.5
+
+
+@pytest.mark.parametrize('name, values, words', [
+  ('fruit', 'new.csv', r"a file is given as pathlib.Path\('new.csv'\)"),
+  ('digits', 'a.png', r"a file is given as pathlib.Path\('a.png'\)"),
+  ('fruit', [], 'must have >= 1 row, got 0')])
+def test_values_that_are_no_examples(name, values, words, request):
+  run = bigmodels.load(request.getfixturevalue(name), say=lambda line: None)
+  with pytest.raises(UserError, match=words):
+    run.predict(values)
+
+
+def test_the_shape_of_an_array_in_a_file_is_that_of_all_rows(digits, tmp_path):
+  np.save(tmp_path / 'a.npy', np.zeros((5, 9, 9, 1), np.uint8))
+  run = bigmodels.load(digits, say=lambda line: None)
+  with pytest.raises(UserError, match=r'a.npy: inputs: must be \[n, 8, 8, 1\] uint8, '
+                     r'got \[5, 9, 9, 1\] uint8'):
+    run.predict(tmp_path / 'a.npy')

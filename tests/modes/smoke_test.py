@@ -13,7 +13,7 @@ def test_everything_is_run_once_and_nothing_is_left(
   # Such as AUC, which a batch may have no value for.
   smoke.run(request_for(tiny, steps=10**6, patience=1), steps=3, batches=1)
   out = capsys.readouterr().out
-  assert '3 steps of 50 examples' in out and 'report: ' in out
+  assert '3 steps of 50 examples' in out and 'report: ' not in out
   assert 'smoke test passed in ' in out
   assert 'evaluation of validation, test on at most 1 batches' in out
   assert not [*tmp_path.iterdir()]

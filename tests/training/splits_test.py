@@ -137,7 +137,7 @@ def test_folders_with_equal_images(tmp_path):
                  for name in ('train', 'test'))
   opened({'train': train, 'test': test}, tmp_path)
   written.write(tmp_path / 'test', ['b/copy.png'], 4)  # that of train/a/004.png
-  with pytest.raises(UserError, match='test and train share 1 rows of files of equal '
+  with pytest.raises(UserError, match='test and train share 1 row of files of equal '
                                       'content'):
     opened({'train': train, 'test': test}, tmp_path)
   three = [dataclasses.replace(train, selected=name, splits=THREE) for name in THREE]

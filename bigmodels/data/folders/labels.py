@@ -182,9 +182,8 @@ def _of_csv(path, what, folder, file, label, split, numbers, least) -> FileLabel
   for field, column in (('file', file), ('label', label), ('split', split)):
     if column and header.count(column) != 1:
       how = 'several columns are' if column in header else 'no column is'
-      raise UserError(f'{how} called {column!r}' + (
-        '' if column in header else nearest(column, header)) +
-        f'; {field}_column= sets it')
+      raise UserError(f'{how} called {column!r} ({field}_column= sets it)' + (
+        '' if column in header else nearest(column, header)))
   rows, unlabelled, missing = [], [], []
   for line, values in records:
     if len(values) != len(header):

@@ -66,6 +66,8 @@ class ArrayReader:
     if self.features and not others and (
       isinstance(values, Mapping) or hasattr(values, 'columns')):
       return self._table.columns(values, others)
+    if isinstance(values, str) and pathlib.Path(values).suffix:
+      raise UserError(f'a file is given as pathlib.Path({values!r})')
     given = others if values is None else {'inputs': values, **others}
     unknown = [name for name in given if name not in self.reads]
     if unknown:
@@ -94,7 +96,7 @@ class ArrayReader:
     kinds = [(suffixes, of) for suffixes, of in (
       (SUFFIXES, self._of_arrays), (tables.SUFFIXES if self.features else (), (
         lambda paths, labels: self._table.examples(paths, labels=labels))),
-      (tuple(image_files.SUFFIXES) if self._shape else (), self._of_images)) if (
+      ((*image_files.SUFFIXES, '.csv') if self._shape else (), self._of_images)) if (
         suffixes)]
     first = None
     for path in paths:
@@ -157,6 +159,10 @@ class ArrayReader:
       self.say(f'{path}: columns that are not read: {listed(extra)}')
     read = {name: columns[name] for name in names if name in columns}
     labels = read.pop('labels', None)
+    for name, column in read.items():
+      if column.shape[1:] != self.like[name].shape[1:]:
+        raise UserError(f'{path}: {name}: must be {self._shape_of(name)}, got '
+                        f'{[*column.shape]} {column.dtype}')
     try:
       some = {name: column[:1] for name, column in read.items()}
       if not length_of(read):

@@ -17,7 +17,7 @@ from bigmodels.data.frames import Frame, is_text, missing, rows_of
 from bigmodels.data.readers.paths import of_suffix
 from bigmodels.data.readers.reader import Chunk, Examples
 from bigmodels.data.sources import Columns
-from bigmodels.data.tables import streamed, table_fit
+from bigmodels.data.tables import compressed, streamed, table_files, table_fit
 from bigmodels.data.tables.csv_dialects import Reading
 
 SUFFIXES = tuple(f'{kind}{packed}' for kind in (
@@ -44,6 +44,7 @@ class TableReader:
     weight: name of the column of weights, which is read with labels, or None.
     extra: columns to write beside predictions, where they are there.
     ignored: further columns of the training file that are not features.
+    fitted_to: digest of the files of the training split, or ''.
     say: prints a line.
   """
 
@@ -55,6 +56,7 @@ class TableReader:
   weight: str | None = None
   extra: Sequence[str] = ()
   ignored: Sequence[str] = ()
+  fitted_to: str = ''
   say: Callable[[str], None] = print
 
   takes_arrays = False
@@ -92,6 +94,12 @@ class TableReader:
     if labels and self.label is None:
       raise UserError('this run has no label that could be read')
     files = [file for path in paths for file in of_suffix(path, SUFFIXES, self.say)]
+    if labels and self.fitted_to:
+      for file in files:
+        table_files.require(file)
+      if self.fitted_to == table_files.digest_of([*map(compressed.digest, files)]):
+        self.say(f'warning: {listed(map(str, files))}: what the run was trained on; '
+                 'rows of the training split are evaluated too')
 
     def chunks(first: int) -> Iterator[Chunk]:
       lost, begin = _Lost(), first
@@ -103,11 +111,14 @@ class TableReader:
           yield self._chunk(frame, begin, done, labels, lost)
           begin += rows_of(frame)
         if not begin:
-          raise UserError('has a header and no rows')
+          raise UserError(f'{listed(map(str, files))}: no rows' if len(files) > 1 else
+                          'has a header and no rows')
       for line in frames.lines[said:]:
         self.say(line)
       if frames.infinite:
-        self.say(f'{frames.infinite:,} values that are infinite are missing')
+        self.say('missing: infinite or too large for float32: ' + listed(
+          f'{name} ({count:,} of {begin - first:,})'
+          for name, count in frames.infinite.items()))
       self._say_lost(lost, begin - first)
 
     return Examples(chunks, files)
@@ -205,6 +216,10 @@ class TableReader:
 
   def _frame(self, values: Any) -> Frame:
     """Values in memory as columns."""
+    if isinstance(values, str) and pathlib.Path(values).suffix:
+      raise UserError(f'a file is given as pathlib.Path({values!r})')
+    if isinstance(values, Sequence) and not len(values):
+      raise UserError('must have >= 1 row, got 0')
     if isinstance(values, Sequence) and values and all(
       isinstance(row, Mapping) for row in values):
       names = dict.fromkeys(name for row in values for name in row)
@@ -302,9 +317,9 @@ class _Lost:
 
 @contextlib.contextmanager
 def _naming(files: Sequence[pathlib.Path]) -> Iterator[None]:
-  """Adds the path of a file to errors."""
+  """Adds the path of a file to errors; of several they have it."""
   try:
     yield
   except UserError as error:
-    where = files[0] if len(files) == 1 else files[0].parent
-    raise UserError(one_line(f'{where}: {error}')) from error
+    where = f'{files[0]}: ' if len(files) == 1 else ''
+    raise UserError(one_line(f'{where}{error}')) from error

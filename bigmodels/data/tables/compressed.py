@@ -1,8 +1,10 @@
 """Reads files that may be compressed by gzip or Zstandard, whole or as a stream."""
 
+import hashlib
 import pathlib
 from typing import Any
 
+from bigmodels.core import digests
 from bigmodels.core.errors import UserError
 
 _CODECS = {b'\x1f\x8b': 'gzip', b'\x28\xb5\x2f\xfd': 'zstd'}
@@ -26,6 +28,22 @@ def read(path: pathlib.Path) -> bytes:
     return pa.CompressedInputStream(pa.BufferReader(data), codec).read()
   except OSError as error:
     raise damaged(codec, error) from None
+
+
+def digest(path: pathlib.Path) -> str:
+  """Returns the digest of the content of a file, uncompressed; see `digests.of_bytes`.
+
+  Raises:
+    UserError: if its compressed data is cut or damaged.
+    OSError: if it cannot be read.
+  """
+  stream, sha256 = Stream(path), hashlib.sha256()
+  try:
+    while data := stream.read(1 << 20):
+      sha256.update(data)
+  finally:
+    stream.close()
+  return digests.of_hash(sha256)
 
 
 class Stream:

@@ -31,7 +31,8 @@ class Frames:
   Attributes:
     unused: columns of the files that were not asked for.
     lines: what was inferred so far, to print.
-    infinite: number of values so far that are infinite in float32, and are missing.
+    infinite: column -> number of values so far that are infinite or too large for
+      float32, and are missing.
   """
 
   def __init__(self, paths: Sequence[pathlib.Path], reading: Reading,
@@ -39,7 +40,7 @@ class Frames:
     """Opens the first file; see `frames`."""
     self.unused: list[str] = []
     self.lines: list[str] = []
-    self.infinite = 0
+    self.infinite: dict[str, int] = {}
     self._paths, self._file = paths, 0
     self._stream: Any = None
     self._sizes = [max(path.stat().st_size, 1) for path in paths]
@@ -76,7 +77,7 @@ class Frames:
             yield {name: column[skipped:] for name, column in frame.items()}
       except UserError as error:
         raise error if len(self._paths) == 1 else UserError(
-          f'{path.name}: {error}') from None
+          f'{path}: {error}') from None
       finally:
         if self._stream is not None:
           self._stream.close()
@@ -114,7 +115,7 @@ class Frames:
       if not is_text(column):
         beyond = np.abs(column) > _LARGEST
         if beyond.any():
-          self.infinite += int(beyond.sum())
+          self.infinite[name] = self.infinite.get(name, 0) + int(beyond.sum())
           frame = frame | {name: np.where(beyond, np.nan, column)}
     return frame
 
@@ -128,8 +129,9 @@ class Frames:
         values = typed_files.parsed(name, values, self._reading, lambda _: place)
       elif kind == 'numbers' and is_text(values):
         if (values != '').any():
-          raise UserError(f'{place}, column {name!r}: is {columns[name].type}, and was '
-                          'numbers when the run was fitted')
+          raise UserError(f'{place}, column {name!r}: is '
+                          f'{typed_files.kind_of(columns[name].type)}, and was numbers '
+                          'when the run was fitted')
         values = np.full(len(values), np.nan)
       frame[name] = values
     return frame

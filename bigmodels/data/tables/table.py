@@ -210,7 +210,8 @@ class Table:
         for entry, (_, parameters) in zip(steps, fitted['steps'], strict=True)],
       self.label, fitted['label'], self.reading(tuple(
         name for name, kind in fitted['columns'].items() if kind == 'text')),
-      self.weight, self.id, (*self.drop, *settings.others(self)), context.say)
+      self.weight, self.id, (*self.drop, *settings.others(self)),
+      context.kept.get(FILE, ''), context.say)
 
   def _open(self, context: DataContext) -> Dataset:
     paths = table_files.found(self.path, context.data_dir)

@@ -161,13 +161,18 @@ def _read(paths: tuple[pathlib.Path, ...], reading: Reading, stats: tuple) -> Fi
   texts = sum(is_text(column) for column in frame.values())
   summary = (f'{f"{len(parts):,} files, " * (not single)}{starts[-1]:,} rows, '
              f'{len(frame) - texts} columns of numbers, {texts} of text')
-  notes = [*notes, *(f'{count:,} infinite values of {name} are missing'
-                     for name, count in infinite.items())]
-  digest = parts[0].digest if single else digests.of_json([p.digest for p in parts])
+  notes = [*notes, *(['missing: infinite or too large for float32: ' + listed(
+    f'{name} ({count:,})' for name, count in infinite.items())] if infinite else [])]
+  digest = digest_of([part.digest for part in parts])
   return File(frame, digest, tuple((p.digest, p.rows) for p in parts),
               '; '.join([summary, *notes]), where, exact, tuple(lines),
               {name: _where_of(names, i, why) for i, part in enumerate(parts)
                for name, why in part.refused.items()})
+
+
+def digest_of(parts: Sequence[str]) -> str:
+  """Returns the digest of several files, of the digests of each."""
+  return parts[0] if len(parts) == 1 else digests.of_json([*parts])
 
 
 def _where_of(names: list[str], index: int, why: str) -> str:

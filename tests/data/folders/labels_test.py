@@ -130,7 +130,7 @@ def test_the_form_of_unicode_of_a_name_does_not_matter(tmp_path):
 @pytest.mark.parametrize(('text', 'options', 'said'), [
   ('name,label\n1.png,a\n', {}, "no column is called 'file'; did you mean|choose from"),
   ('file,lable\n1.png,a\n', {},
-   "no column is called 'label'; did you mean 'lable'.; label_column= sets it"),
+   r"no column is called 'label' \(label_column= sets it\); did you mean 'lable'"),
   ('file,file,label\n1.png,1.png,a\n', {}, "several columns are called 'file'"),
   ('file,label\n1.png,a\nno.png,b\nnot.png,b\n', {},
    r"2 of 3 images are not in .*, such as 'no.png' \(line 3\); folder= sets"),

@@ -217,7 +217,7 @@ def test_other_formats(tmp_path, block, ending):
    'gzip data is cut'),
   ('a.jsonl', b'{"a": 1}\n[2]\n', 'a', 'line 2 must be an object'),
   ('a.jsonl', b'{"a": 1}\n{"a": {"b": 2}}\n', 'a', "line 2, column 'a': is nested"),
-  ('a.jsonl', b'{"a": "x"}\n', 'a', "column 'a': is string, and was numbers"),
+  ('a.jsonl', b'{"a": "x"}\n', 'a', "column 'a': is text, and was numbers"),
   ('a.jsonl', b'\n', 'a', 'the file is empty'),
   ('a.jsonl', b'{"a": 1\n', 'a', 'line 1 is not JSON'),
   ('a.parquet', b'a,b\n1,2\n', 'a', 'is not a Parquet file')])

@@ -69,7 +69,7 @@ def test_missing_values_and_infinities(write, context):
   path = write('a,y\n?,1\nNA,2\n NaN ,3\nnull,4\n"",5\ninf,6\n1e300,7\n8,8\n10,9\n')
   columns = values_of(path, context)
   np.testing.assert_array_equal(columns['inputs'][:, 0], [9] * 7 + [8, 10])
-  assert '2 infinite values of a are missing' in _lines(context)[0]
+  assert 'missing: infinite or too large for float32: a (2)' in _lines(context)[0]
   assert '  fill_missing: 7 values of a by the training median 9' in _lines(context)
 
 
