@@ -116,11 +116,22 @@ def shared_tfds() -> pathlib.Path:
 
 
 @pytest.fixture
-def request_for(cache_dir):
-  """(experiment, workdir, overrides) -> what a mode is asked for, in this process."""
+def plots():
+  """Lets runs of `request_for` draw the plots of their reports."""
+
+
+@pytest.fixture
+def request_for(cache_dir, request, monkeypatch):
+  """(experiment, workdir, overrides) -> what a mode is asked for, in this process.
+
+  Drawing takes longer than training what is small: only tests that ask for the fixture
+  `plots` have plots.
+  """
   from bigmodels.cli.request import Request
 
   devices.configure_jax(cache_dir / 'xla')
+  if 'plots' not in request.fixturenames:
+    monkeypatch.setattr('bigmodels.training.results.plots_of', lambda *_, **__: {})
 
   def make(experiment, workdir=None, data_dir=None, require_backend=None, **overrides):
     return Request(

@@ -31,8 +31,8 @@ def file_of(value: str, known: dict[str, pathlib.Path], *, flag: str, what: str
   if value in known:
     return known[value]
   if not value.endswith('.py'):
-    raise UserError(f'{flag}={value}: no such {what}{nearest(value, known)}; or the '
-                    'path of a .py file')
+    raise UserError(f'{flag}={value}: no such {what}, nor the path of a .py file'
+                    f'{nearest(value, known)}')
   path = paths.checked(str(paths.resolved(value, flag)), flag)
   if not path.is_file():
     raise UserError(f'{flag}={value}: there is no file {path}')

@@ -4,7 +4,7 @@
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -106,6 +106,20 @@ def are_paths(values: Any) -> bool:
   return isinstance(values, os.PathLike) or (
     isinstance(values, list | tuple) and len(values) > 0
     and all(isinstance(value, os.PathLike) for value in values))
+
+
+def paths_of(data: Any) -> list[pathlib.Path]:
+  """The paths of files or folders, given as one or as a list.
+
+  Raises:
+    UserError: for anything else.
+  """
+  paths = [data] if isinstance(data, str | os.PathLike) else data
+  if not isinstance(paths, list | tuple) or not all(
+    isinstance(path, str | os.PathLike) for path in paths):
+    raise UserError('data: must be the path of a file or folder, or a list of them, '
+                    f'got {type(data).__name__}')
+  return [*map(pathlib.Path, paths)]
 
 
 def are_texts(values: Any) -> bool:
@@ -262,6 +276,20 @@ def stream(program: Callable[[Columns], Any], examples: Examples, first: int,
   if held:
     chunk = joined(held)
     yield _predicted(program, chunk, size or size_of(first + chunk.length))
+
+
+def whole(parts: Iterable[Predicted]) -> dict[str, np.ndarray]:
+  """The outputs `[n, ...]` of all examples.
+
+  Raises:
+    UserError: for the first example that has no prediction.
+  """
+  parts = [*parts]
+  for part in parts:
+    for index, why in part.examples.faults.items():
+      raise UserError(f'{part.examples.names[index]}: {why}')
+  return {name: np.concatenate([part.outputs[name] for part in parts])
+          for name in parts[0].outputs}
 
 
 def _predicted(program: Callable[[Columns], Any], chunk: Chunk, size: int) -> Predicted:

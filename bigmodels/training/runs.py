@@ -130,12 +130,7 @@ class Run:
     self.check_predicts()
     if query.are_paths(inputs):
       paths = [inputs] if isinstance(inputs, os.PathLike) else inputs
-      parts = [*self.predictions(self.examples(paths, **columns))]
-      for part in parts:
-        for index, why in part.examples.faults.items():
-          raise UserError(f'{part.examples.names[index]}: {why}')
-      return {name: np.concatenate([part.outputs[name] for part in parts])
-              for name in parts[0].outputs}
+      return query.whole(self.predictions(self.examples(paths, **columns)))
     columns = self._columns(inputs, columns)
     return self.decided(query.outputs(self._predict, columns, self._batch_size(
       query.length(columns))))
@@ -226,15 +221,10 @@ class Run:
       if name not in [*self.experiment.evals]:
         raise UserError(f'{self.name} evaluates no split {name!r}'
                         f'{nearest(str(name), self.experiment.evals)}')
-    paths = [data] if isinstance(data, str | os.PathLike) else data
-    if not isinstance(paths, list | tuple) or not all(
-      isinstance(path, str | os.PathLike) for path in paths):
-      raise UserError('data: must be the path of a file or folder, or a list of them, '
-                      f'got {type(data).__name__}')
+    paths = query.paths_of(data)
     if settings and not paths:
       raise UserError(f'{listed(settings)}: how new files are read; set data')
-    run = self._on(splits, [*map(pathlib.Path, paths)], settings) if paths else (
-      self._with_data)
+    run = self._on(splits, paths, settings) if paths else self._with_data
     found, outputs = {}, {}
     for name in splits or run.built.evals:
       metrics, outputs[name] = evaluation.evaluate(

@@ -170,7 +170,7 @@ def test_a_mode_that_is_the_value_of_another_flag(mode, started):
 
 def test_where_there_is_no_file_of_a_mode(started):
   assert started('--mode=gone.py')[2].startswith('error: --mode=gone.py: there is no ')
-  assert started('--mode=')[2].startswith('error: --mode=: no such mode; choose from ')
+  assert started('--mode=')[2].startswith('error: --mode=: no such mode, nor ')
 
 
 def test_help_has_the_flags_of_the_mode(mode, started):

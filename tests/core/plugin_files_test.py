@@ -22,7 +22,7 @@ def test_they_are_found_by_name_or_path(known, tmp_path):
 
 
 @pytest.mark.parametrize(('value', 'message'), [
-  ('c', '--to=c: no such format; choose from a, b; or the path of a .py file'),
+  ('c', '--to=c: no such format, nor the path of a .py file; choose from a, b'),
   ('d.txt', '--to=d.txt: no such format'),
   ('gone.py', '--to=gone.py: there is no file'),
   ('', '--to=: no such format')])

@@ -25,6 +25,7 @@ from tests.data.folders import written
 from tests.data.tfds import prepared
 from tests.environments import libraries
 
+pytestmark = pytest.mark.usefixtures('plots')
 SHAPES = dict.fromkeys(
   ('mnist_cnn', 'mnist_dcgan', 'mnist_stylegan'), (28, 28, 1)) | dict.fromkeys(
   ('cifar_cnn', 'cifar_mobilenet', 'cifar_resnet', 'cifar_speedrun', 'cifar_transfer',

@@ -21,8 +21,8 @@ from bigmodels.export import safetensors
 from bigmodels.modes import export, train
 from bigmodels.storage import exported
 from bigmodels.training import initialize
-from tests.export.runs import run_of
 from tests.models.loading import started
+from tests.training.untrained import run_of
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (10, 33, 33, 3)).astype(np.uint8)
 NAMES = ('ant', 'bee', 'cow')
@@ -257,8 +257,8 @@ def test_a_format_of_ones_own(request_for, trained, tmp_path):
 
 @pytest.mark.parametrize('flags, words', [
   ({}, '--mode=export: set the --output folder'),
-  ({'output': 'x', 'to': 'safetensor'}, '--to=safetensor: no such format; did you mean '
-                                        "'safetensors'?"),
+  ({'output': 'x', 'to': 'safetensor'}, '--to=safetensor: no such format, nor the path '
+                                        "of a .py file; did you mean 'safetensors'?"),
   ({'output': 'x', 'dtype': 'bf16'}, '--dtype=bf16: no such type; did you mean '),
   ({'output': 'x', 'shard_gb': 0.0}, '--shard_gb=0.0: must be > 0 and finite'),
   ({'output': 'x', 'shard_gb': float('nan')}, '--shard_gb=nan: must be > 0'),

@@ -14,8 +14,8 @@ from bigmodels.data import tokenizers, transforms
 from bigmodels.data.texts import Labelled
 from bigmodels.data.texts.documents import Documents
 from bigmodels.export import safetensors
-from tests.export.runs import logits_of, run_of
 from tests.models.published import torch, transformers
+from tests.training.untrained import logits_of, run_of
 
 pytestmark = pytest.mark.reference
 

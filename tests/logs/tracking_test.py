@@ -127,7 +127,8 @@ def test_a_tracker_that_fails_is_said_once_and_sends_later(fault, message, run,
 
 
 @pytest.mark.parametrize(('text', 'message'), [
-  ('wndb', "no such tracker; did you mean 'wandb'?"), ('gone.py', 'there is no file'),
+  ('wndb', "no such tracker, nor the path of a .py file; did you mean 'wandb'?"),
+  ('gone.py', 'there is no file'),
   (',', '--track=: no such tracker'), (f'{FAKE},{FAKE}', 'fake_tracker is given twice'),
   ('half.py', 'a tracker defines start, log, discard, finish; log is missing'),
   ('wrong.py', r'wrong\.py, line 1: SyntaxError'),

@@ -112,7 +112,7 @@ def test_the_rows_of_a_split_are_predicted_as_the_run_evaluated_them(fruit, fold
 
 
 def test_an_evaluation_of_new_rows_has_the_metrics_of_its_predictions(
-    fruit, tmp_path, request_for, capsys):
+    plots, fruit, tmp_path, request_for, capsys):
   found = [*rows(200, seed=2)]
   new = write(tmp_path / 'new.csv', [*found, {'size': '1.0', 'color': 'red'}])
   evaluate.run(request_for(None, fruit), split='validation', data=[str(new)],

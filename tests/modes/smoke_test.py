@@ -7,7 +7,7 @@ from bigmodels.modes import smoke
 
 
 def test_everything_is_run_once_and_nothing_is_left(
-  request_for, tiny, tmp_path, capsys, monkeypatch):
+  plots, request_for, tiny, tmp_path, capsys, monkeypatch):
   monkeypatch.setenv('TMPDIR', str(tmp_path))
   monkeypatch.setattr('tempfile.tempdir', None)
   # Such as AUC, which a batch may have no value for.

@@ -12,7 +12,7 @@ from bigmodels.modes import eval as eval_mode
 from bigmodels.modes import train
 
 
-def test_a_run_leaves_what_it_promises(request_for, tiny, tmp_path, capsys):
+def test_a_run_leaves_what_it_promises(plots, request_for, tiny, tmp_path, capsys):
   workdir = tmp_path / 'run'
   train.run(request_for(tiny, workdir, steps=30))
   out = capsys.readouterr().out
@@ -35,7 +35,8 @@ def test_a_run_leaves_what_it_promises(request_for, tiny, tmp_path, capsys):
   evaluated = [r['step'] for r in records if 'test/loss' in r]
   assert trained == [7, 14, 21, 28, 30] and evaluated == [11, 22, 30]
   assert list((workdir / 'tensorboard').glob('events.out.tfevents.*'))
-  assert '</html>' in (workdir / 'report.html').read_text()
+  page = (workdir / 'report.html').read_text()
+  assert '</html>' in page and 'Confusion matrix' in page
   assert (workdir / 'checkpoints' / '30').is_dir()
   text = (workdir / 'config.txt').read_text()
   assert 'knob.steps = 30' in text
@@ -132,7 +133,7 @@ def test_the_step_is_traced_before_training_and_never_again(
   ('{"errors": 3}', "plots: must be title -> figure or plots.Table, got 'errors': 3"),
   ('None', "AttributeError: 'NoneType' object has no attribute 'items'")])
 def test_plots_that_cannot_be_drawn_cost_no_numbers(
-  drawn, why, request_for, tiny, tmp_path, capsys):
+  drawn, why, plots, request_for, tiny, tmp_path, capsys):
   fork = tmp_path / 'undrawn.py'
   fork.write_text(
     'import importlib.util, dataclasses\n'

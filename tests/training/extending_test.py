@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -28,6 +29,19 @@ def result(workdir):
 def trained(path, request):
   run = bigmodels.load(path, cache_dir=request.cache_dir)
   return run.step, run.state
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  return tmp_path_factory.mktemp('extending')
+
+
+@pytest.fixture
+def finished(folder, request_for, tiny):
+  """The workdir of a run of two steps, which no test changes."""
+  if not (folder / 'run').is_dir():
+    train.run(request_for(tiny, folder / 'run', steps=2))
+  return folder / 'run'
 
 
 def same_bits(one, other):
@@ -83,16 +97,15 @@ def test_a_schedule_follows_the_new_length_and_patience_is_counted_anew(
 
 @pytest.mark.parametrize('extend', ['20', '-2epochs', '0steps', '1.5steps', 'epochs',
                                     '3minutes', '', 'nan epochs'])
-def test_another_text_is_refused(extend, request_for, tiny, tmp_path):
-  train.run(request_for(tiny, tmp_path / 'a', steps=2))
+def test_another_text_is_refused(extend, request_for, finished):
   with pytest.raises(UserError, match=r'--extend=.*: must be a number of epochs or '):
-    train.run(request_for(None, tmp_path / 'a'), extend=extend)
-  assert result(tmp_path / 'a')['steps'] == 2
+    train.run(request_for(None, finished), extend=extend)
+  assert result(finished)['steps'] == 2
 
 
 def test_a_run_that_is_not_finished_or_not_there_is_refused(
-  request_for, tiny, tmp_path):
-  train.run(request_for(tiny, tmp_path / 'a', steps=2))
+  request_for, tiny, finished, tmp_path):
+  shutil.copytree(finished, tmp_path / 'a')
   (tmp_path / 'a' / 'result.json').unlink()
   with pytest.raises(UserError, match=r'not finished; to resume: python run\.py --'):
     train.run(request_for(None, tmp_path / 'a'), extend='2steps')
