@@ -5,21 +5,24 @@
     run = bigmodels.load('runs/digits')
 """
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bigmodels.core.paths import CACHE
+from bigmodels.core.paths import CACHE, CODE
 from bigmodels.core.version import VERSION
 
 __version__ = VERSION
 
 
-def load(path: str, **settings: Any):
+def load(path: str | os.PathLike, *, data_dir: Any = None, cache_dir: Any = CACHE,
+         trust: bool = False, say: Callable[[str], None] = print):
   """Opens a finished run: its model, parameters, predictions, metrics and texts.
 
   Args:
     path: of its workdir.
-    **settings: see `training.opening.load`: `data_dir`, `cache_dir`, `trust`, `say`.
+    data_dir, cache_dir, trust: the flags of the command line of these names.
+    say: prints a line.
 
   Returns:
     a `training.runs.Run`.
@@ -29,7 +32,8 @@ def load(path: str, **settings: Any):
   """
   from bigmodels.training import opening  # JAX, which `import bigmodels` does not need
 
-  return opening.load(path, **settings)
+  return opening.load(
+    path, data_dir=data_dir, cache_dir=cache_dir, trust=trust, say=say)
 
 
 def train(experiment: Any = None, *, config: Mapping[str, Any] = {},
@@ -81,7 +85,7 @@ def train(experiment: Any = None, *, config: Mapping[str, Any] = {},
     path = mode.run(request)
   except Exception as error:
     found = None if isinstance(error, UserError) else (
-      of_callback(error) or of_machine(error, calls.installation()))
+      of_callback(error) or of_machine(error, CODE))
     if found is None:
       raise
     raise found from error

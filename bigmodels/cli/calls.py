@@ -2,7 +2,6 @@
 
 import functools
 import os
-import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -77,8 +76,3 @@ def _text(path: str, value: Any) -> str:
                     f'these, or a function, got a {type(value).__name__}; for others '
                     'change the Experiment and pass that')
   return write(value)
-
-
-def installation() -> pathlib.Path:
-  """The folder of the code."""
-  return pathlib.Path(__file__).resolve().parents[1]

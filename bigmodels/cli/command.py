@@ -17,8 +17,6 @@ from bigmodels.core import console, experiment_files, paths
 from bigmodels.core.errors import UserError, escape_controls, of_callback, of_machine
 from bigmodels.distributed.cluster import Address
 
-_CODE = pathlib.Path(__file__).resolve().parents[1]
-
 
 @console.exit_if_lost()
 def start(argv: list[str]) -> None:
@@ -47,7 +45,7 @@ def start(argv: list[str]) -> None:
   except UserError as error:
     _exit_with(error)
   except Exception as error:
-    if user_error := of_callback(error) or of_machine(error, _CODE):
+    if user_error := of_callback(error) or of_machine(error, paths.CODE):
       _exit_with(user_error)
     if not re.search('RESOURCE_EXHAUSTED|Out of memory', str(error)):  # of XLA
       raise

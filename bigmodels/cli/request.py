@@ -23,10 +23,6 @@ if TYPE_CHECKING:
   from bigmodels.storage.workdir import Workdir
   from bigmodels.training.runs import Run
 
-# Settings of `csv_dialects.Reading`, which a new file may need and a run does not.
-_READING = ('delimiter', 'decimal', 'thousands', 'missing', 'encoding')
-
-
 class Request(NamedTuple):
   """The common flags of all modes.
 
@@ -187,8 +183,10 @@ class Request(NamedTuple):
     Returns:
       This request without them; and setting -> value, see `Run.examples`.
     """
+    from bigmodels.data.tables.csv_dialects import SETTINGS
+
     found = {name: None if text == 'None' else text
-             for name, text in self.overrides.items() if name in _READING}
+             for name, text in self.overrides.items() if name in SETTINGS}
     return self._replace(overrides={
       name: text for name, text in self.overrides.items() if name not in found}), found
 

@@ -119,6 +119,8 @@ def find(path: str, data_dir: str | None, *, fetched: bool = False) -> pathlib.P
   for place in places:
     if exists(place):
       return place
+    if place.is_symlink():
+      raise UserError(f'{place} is a link to nothing')
   last = places[-1]
   close = did_you_mean(last.name, [
     p.name for p in last.parent.iterdir()

@@ -8,6 +8,7 @@ from bigmodels.core.errors import UserError
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 CACHE = '~/.cache/bigmodels'  # of compiled programs and decoded data, for all runs
+CODE = _ROOT / 'bigmodels'  # the folder of the code
 # The folder of the checkout that this code is in; None where it was installed.
 CHECKOUT = _ROOT if (_ROOT / 'run.py').is_file() else None
 

@@ -5,7 +5,7 @@ of `str` with '' for a missing text.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -43,6 +43,12 @@ def booleans_of(column: np.ndarray) -> set[str]:
   if not is_text(column) or BOOLEANS.isdisjoint(column.tolist()):
     return set()
   return {*BOOLEANS.intersection(column.tolist())}
+
+
+def style_of(boolean: str) -> Callable[[str], str]:
+  """Returns the way in which one of `BOOLEANS` is spelled, as a function of a text."""
+  return next(style for style in (str.lower, str.title, str.upper)
+              if style(boolean) == boolean)
 
 
 def numbers_of(column: np.ndarray, categories: Sequence[str]) -> np.ndarray:

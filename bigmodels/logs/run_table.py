@@ -1,6 +1,7 @@
 """Columns of a table of runs: values, conditions on them, and which ones differ."""
 
 import collections
+import operator
 import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -8,22 +9,22 @@ from typing import NamedTuple
 from bigmodels.core import config_text
 from bigmodels.core.errors import UserError, did_you_mean, listed, one_line
 from bigmodels.logs.formats import duration
-from bigmodels.storage.listing import Listed
+from bigmodels.storage.listing import RunSummary
 
-FIXED: dict[str, Callable[[Listed], str | float | None]] = {
+FIXED: dict[str, Callable[[RunSummary], str | float | None]] = {
   'run': lambda run: run.name,
   'experiment': lambda run: run.experiment.rpartition('/')[2],
   'state': lambda run: run.state, 'step': lambda run: run.step,
   'time': lambda run: run.seconds}
 _COMPARE = {
-  '=': lambda a, b: a == b, '!=': lambda a, b: a != b, '<': lambda a, b: a < b,
-  '<=': lambda a, b: a <= b, '>': lambda a, b: a > b, '>=': lambda a, b: a >= b}
+  '=': operator.eq, '!=': operator.ne, '<': operator.lt, '<=': operator.le,
+  '>': operator.gt, '>=': operator.ge}
 _CONDITION = re.compile(r'\s*([^\s=!<>]+)\s*(==?|!=|<=|>=|<|>)\s*'
                         r"('[^']*'|\"[^\"]*\"|[^\s'\"]+)\s*")
 _NAMED = 200  # names that an error looks through for a near one
 
 
-def value(run: Listed, column: str) -> str | float | None:
+def value(run: RunSummary, column: str) -> str | float | None:
   """The value of a column for a run; None if it has none.
 
   Args:
@@ -38,7 +39,7 @@ def value(run: Listed, column: str) -> str | float | None:
   return None if text is None else config_text.plain(text)
 
 
-def check(column: str, runs: Sequence[Listed], flag: str) -> str:
+def check(column: str, runs: Sequence[RunSummary], flag: str) -> str:
   """Returns the name of a column.
 
   Args:
@@ -60,7 +61,7 @@ def check(column: str, runs: Sequence[Listed], flag: str) -> str:
   raise UserError(f'{flag}: no run has {one_line(column)!r}{close}')
 
 
-def where(text: str, runs: Sequence[Listed]) -> list[Listed]:
+def where(text: str, runs: Sequence[RunSummary]) -> list[RunSummary]:
   """The runs for which all conditions hold.
 
   Args:
@@ -102,7 +103,7 @@ def _holds(compare, found, wanted) -> bool:
   return compare(found, wanted)
 
 
-def ordered(runs: Sequence[Listed], column: str) -> list[Listed]:
+def ordered(runs: Sequence[RunSummary], column: str) -> list[RunSummary]:
   """Sorts runs by a column, `-COLUMN` for the largest first; those without it are last.
 
   Raises:
@@ -132,7 +133,7 @@ class Columns(NamedTuple):
   settings: list[str]
 
 
-def columns(runs: Sequence[Listed]) -> Columns:
+def columns(runs: Sequence[RunSummary]) -> Columns:
   """Chooses the columns of runs."""
   counts = collections.Counter(filter(None, (run.monitor for run in runs)))
   for run in runs:
@@ -155,7 +156,7 @@ def columns(runs: Sequence[Listed]) -> Columns:
   return Columns([name for name, _ in counts.most_common(3)], settings)
 
 
-def shown(run: Listed, column: str) -> str:
+def shown(run: RunSummary, column: str) -> str:
   """The value of a column as text."""
   found = value(run, column)
   if found is None:
@@ -170,7 +171,7 @@ def shown(run: Listed, column: str) -> str:
     f'{found:.6g}')
 
 
-def table(runs: Sequence[Listed], names: Sequence[str], settings: Sequence[str],
+def table(runs: Sequence[RunSummary], names: Sequence[str], settings: Sequence[str],
           width: int | None) -> list[str]:
   """The lines of a table.
 

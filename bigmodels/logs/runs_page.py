@@ -11,7 +11,7 @@ from bigmodels.logs.chart import Line, chart
 from bigmodels.logs.page import PAGE, STYLE
 from bigmodels.logs.run_table import shown, value
 from bigmodels.storage import listing
-from bigmodels.storage.listing import Listed
+from bigmodels.storage.listing import RunSummary
 
 PALETTE = ('#5b94d6', '#d9622b', '#2a9d6f', '#8e63ce', '#c2447a', '#b08900', '#0f8b9d',
            '#7a8794', '#b5574b', '#4f6bd1')
@@ -48,7 +48,7 @@ body.onclick = event => {
 """
 
 
-def write(path: pathlib.Path, title: str, runs: Sequence[Listed],
+def write(path: pathlib.Path, title: str, runs: Sequence[RunSummary],
           columns: Sequence[str], metrics: Sequence[str],
           say: Callable[[str], None]) -> None:
   """Writes the page atomically; it needs no other file and no network.
@@ -88,7 +88,7 @@ def write(path: pathlib.Path, title: str, runs: Sequence[Listed],
   files.write(path, escape_controls(page))
 
 
-def _row(run: Listed, columns: Sequence[str], drawn: Mapping[str, tuple[str, str]],
+def _row(run: RunSummary, columns: Sequence[str], drawn: Mapping[str, tuple[str, str]],
          folder: pathlib.Path) -> str:
   cells = []
   for i, column in enumerate(columns):

@@ -94,7 +94,6 @@ class Tracking:
       UserError: for a disk that cannot be written.
     """
     self.status = 'failed'
-    self._workdir, self._say = workdir, say
     first = json.dumps({'name': workdir.path.resolve().name, 'versions': dict(versions),
                         'patience': PATIENCE}) + '\n'
     with workdir.writing():
@@ -113,7 +112,7 @@ class Tracking:
       sender.end(self.status)
     until = time.monotonic() + patience
     for sender in self._senders:
-      sender.wait(until - time.monotonic())
+      sender.wait(until - time.monotonic(), patience)
 
 
 class _Sender:
@@ -159,12 +158,12 @@ class _Sender:
   def end(self, status):
     self._tell(f'{status}\n')
 
-  def wait(self, seconds):
+  def wait(self, seconds, patience):
     try:
       self._process.wait(max(seconds, 0.1))
     except subprocess.TimeoutExpired:
       self._problem = self._problem or 'timeout'
-      self._fail(f'still sending after {PATIENCE:.0f} s, ended')
+      self._fail(f'still sending after {patience:.0f} s, ended')
     with contextlib.suppress(ProcessLookupError):  # with what it has started
       os.killpg(self._process.pid, signal.SIGKILL)
     self._process.wait()

@@ -41,13 +41,13 @@ def earlier(seal: Seal, kept: Mapping[str, Any]) -> list[Seal]:
   """
   found, entries = [], list(kept.get(NAME, ()))
   while entries:
-    seal = undone(seal, entries)
+    seal = _undone(seal, entries)
     found.append(seal)
     entries.pop()
   return found
 
 
-def undone(seal: Seal, entries: list[dict[str, Any]]) -> Seal:
+def _undone(seal: Seal, entries: list[dict[str, Any]]) -> Seal:
   """The seal before the last of these extensions."""
   seal = {**seal, **entries[-1]['before']}
   del seal[_PART]

@@ -22,7 +22,7 @@ _LARGEST = 1 << 24  # bytes of a config or a result
 _FILES = ('config.txt', 'metrics.jsonl', '.lock')
 
 
-class Listed(NamedTuple):
+class RunSummary(NamedTuple):
   """A run, as its files describe it.
 
   Attributes:
@@ -52,7 +52,7 @@ class Listed(NamedTuple):
   problem: str = ''
 
 
-def find(root: pathlib.Path, say: Callable[[str], None]) -> list[Listed]:
+def find(root: pathlib.Path, say: Callable[[str], None]) -> list[RunSummary]:
   """All runs below a folder, or in it, the oldest first.
 
   Args:
@@ -82,7 +82,7 @@ def _folders(root: pathlib.Path, say) -> Iterator[tuple[float, pathlib.Path]]:
                   if entry.is_dir(follow_symlinks=False)]
 
 
-def read(path: pathlib.Path, root: pathlib.Path) -> Listed:
+def read(path: pathlib.Path, root: pathlib.Path) -> RunSummary:
   """Reads a run.
 
   Args:
@@ -118,7 +118,7 @@ def read(path: pathlib.Path, root: pathlib.Path) -> Listed:
   monitor = config_text.plain(config.get('monitor.metric', 'None'))
   seconds = [result.get(f'{name}_seconds') for name in ('train', 'evaluate',
                                                         'checkpoint')]
-  return Listed(
+  return RunSummary(
     str(path.relative_to(root)) if path != root else path.resolve().name, path,
     str(config_text.plain(config.get('experiment', str(result.get('experiment', ''))))),
     'damaged' if problems else state, result.get('step', step),

@@ -1,7 +1,8 @@
 """Published parameters, from files as Hugging Face's `transformers` writes them.
 
 A model describes its files by `models.hugging_face.Published`. Here they are compared
-with the model and turned into the arrays of this project; `parts` is the way back.
+with the model and turned into the arrays of this project; `published_arrays.parts` is
+the way back.
 """
 
 import contextlib

@@ -41,7 +41,7 @@ class Workdir:
   Attributes:
     path: of the folder, which need not exist.
     config, source, data, metrics, utilization, result, report, checkpoints,
-      tensorboard: paths in it.
+      tensorboard, snapshots: paths in it.
   """
 
   def __init__(self, path: str | os.PathLike):

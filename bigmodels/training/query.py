@@ -18,7 +18,7 @@ from bigmodels.data import batches as batching
 from bigmodels.data.readers.arrays import ArrayReader
 from bigmodels.data.readers.reader import Chunk, Examples, Reader, joined
 from bigmodels.data.sources import Columns, DataContext
-from bigmodels.data.tables.csv_dialects import Reading
+from bigmodels.data.tables.csv_dialects import SETTINGS, Reading
 from bigmodels.training.build import Built
 
 _COLUMNS = ('prediction', 'probability', 'error')  # of a table of predictions
@@ -69,18 +69,16 @@ def with_settings(reader: Reader, settings: Mapping[str, Any]) -> Reader:
 
   Args:
     reader: of a run.
-    settings: fields of `csv_dialects.Reading` but `text` and `numbers` -> value.
+    settings: one of `csv_dialects.SETTINGS` -> value.
 
   Raises:
     UserError: if the reader reads no tables, or a setting is unknown or not legal.
   """
   if not settings:
     return reader
-  legal = [field.name for field in dataclasses.fields(Reading)
-           if field.name not in ('text', 'numbers')]
   for name in settings:
-    if name not in legal:
-      raise UserError(f'no setting {name!r} of files{nearest(name, legal)}')
+    if name not in SETTINGS:
+      raise UserError(f'no setting {name!r} of files{nearest(name, SETTINGS)}')
   if not isinstance(getattr(reader, 'reading', None), Reading):
     raise UserError(f'{listed(settings)}: of tables, which this run does not read')
   return dataclasses.replace(
@@ -98,7 +96,8 @@ def array_reader(built: Built, run: str, say: Callable[[str], None]) -> ArrayRea
   like, dataset = example(built), built.train.dataset
   return ArrayReader(
     run, [name for name in built.task.inputs if name in like], like, dataset.tokenizer,
-    dataset.features, dataset.target, dataset.classes, say)
+    dataset.features, dataset.target, dataset.classes,
+    reading=Reading() if dataset.features else None, say=say)
 
 
 def are_paths(values: Any) -> bool:

@@ -251,12 +251,13 @@ class Run:
 
   def generate(self, prompts: Sequence[str] = ('',), *, seed: int = 0,
                **settings: Any) -> list[str]:
-    """The texts that follow prompts, or translate them.
+    """The texts that follow prompts, or translate them: those of `--mode=sample`.
 
     Args:
       prompts: texts.
-      seed: of the draws.
-      **settings: of `decoding.Settings`, such as `count=100` or `temperature=0`.
+      seed: of the draws, `--sample_seed`.
+      **settings: of `decoding.Settings`, such as `count=100` or `temperature=0`. With
+        `samples` the texts of a prompt follow each other.
 
     Raises:
       UserError: for a task that writes no text, or settings that do not fit it.

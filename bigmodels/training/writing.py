@@ -18,7 +18,7 @@ _IMAGES = 500  # generated at a time
 
 def texts(writer: Callable[..., list[tuple[str, int]]], prompts: Sequence[str],
           seed: int, settings: Mapping[str, Any]) -> list[str]:
-  """The texts that follow prompts.
+  """The texts that follow prompts, those of a prompt one after the other.
 
   Args:
     writer: see `Run.writer`.
@@ -42,11 +42,13 @@ def texts(writer: Callable[..., list[tuple[str, int]]], prompts: Sequence[str],
     chosen = Settings(**settings)
   except (TypeError, ValueError) as error:
     raise UserError(f'generate: {error}') from None
+  key = jax.random.PRNGKey(seed)
   try:
-    found = writer(given, jax.random.PRNGKey(seed), chosen)
+    found = [writer(given, jax.random.fold_in(key, sample), chosen)
+             for sample in range(chosen.samples)]
   except TooLong as error:
     raise UserError(f'count={chosen.count}: {error}') from None
-  return [text for text, _ in found]
+  return [text for of_prompt in zip(*found, strict=True) for text, _ in of_prompt]
 
 
 def image_program(built: Built) -> Callable:

@@ -494,3 +494,55 @@ def test_the_shape_of_an_array_in_a_file_is_that_of_all_rows(digits, tmp_path):
   with pytest.raises(UserError, match=r'a.npy: inputs: must be \[n, 8, 8, 1\] uint8, '
                      r'got \[5, 9, 9, 1\] uint8'):
     run.predict(tmp_path / 'a.npy')
+
+
+@pytest.mark.parametrize('trained_on', ['csv', 'parquet'])
+def test_blanks_around_texts_are_no_part_of_them(
+    tmp_path, request_for, ask, trained_on):
+  found = [{'size': x['size'], 'color': f' {x["color"]} ', 'ripe': x['ripe']}
+           for x in rows(200)]
+  write(tmp_path / 'a.csv', found)
+  (tmp_path / 'a.jsonl').write_text(''.join(json.dumps(
+    {**row, 'size': float(row['size'])}) + '\n' for row in found))
+  parquet.write_table(pyarrow.Table.from_pylist([
+    {**row, 'size': float(row['size'])} for row in found]), tmp_path / 'a.parquet')
+  train.run(request_for(
+    'tabular_mlp', tmp_path / 'run', path=str(tmp_path / f'a.{trained_on}'),
+    label='ripe', epochs='1', **{'model.widths': '(8,)'}))
+  run = bigmodels.load(tmp_path / 'run', say=lambda line: None)
+  expected = run.predict(tmp_path / f'a.{trained_on}')['probabilities']
+  assert np.ptp(expected) > 0
+  for kind in ('csv', 'jsonl', 'parquet'):
+    np.testing.assert_array_equal(
+      run.predict(tmp_path / f'a.{kind}')['probabilities'], expected, err_msg=kind)
+  np.testing.assert_array_equal(run.predict([
+    {'size': float(row['size']), 'color': row['color']} for row in found])[
+      'probabilities'], expected)
+
+
+def test_ids_are_passed_on_as_they_are_written(tmp_path, request_for, ask):
+  found = [{**row, 'code': f'c{i}'} for i, row in enumerate(rows(200))]
+  columns = ('code', 'size', 'color', 'ripe')
+  write(tmp_path / 'a.csv', found, columns)
+  train.run(request_for(
+    'tabular_mlp', tmp_path / 'run', path=str(tmp_path / 'a.csv'), label='ripe',
+    id='code', epochs='1', **{'model.widths': '(8,)'}))
+  codes = ['NA', 'None', '?', '007', '', 'x']
+  new = [{**row, 'code': code} for row, code in zip(rows(6), codes, strict=True)]
+  write(tmp_path / 'new.csv', new, columns)
+  ask(tmp_path / 'run', tmp_path / 'new.csv', output=tmp_path / 'p.parquet')
+  assert parquet.read_table(tmp_path / 'p.parquet')['code'].to_pylist() == codes
+
+
+def test_a_label_is_spelled_as_its_classes(tmp_path, request_for, ask):
+  """True and false of a label, as those of a feature."""
+  found = [{**row, 'ripe': str(row['ripe'] == 'yes')} for row in rows(200)]
+  write(tmp_path / 'a.csv', found)
+  train.run(request_for('tabular_mlp', tmp_path / 'run', path=str(tmp_path / 'a.csv'),
+                        label='ripe', epochs='1', **{'model.widths': '(8,)'}))
+  write(tmp_path / 'b.csv', [{**row, 'ripe': row['ripe'].lower()} for row in found])
+  said = []
+  run = bigmodels.load(tmp_path / 'run', say=said.append)
+  assert run.evaluate('test', data=tmp_path / 'b.csv') == (
+    run.evaluate('test', data=tmp_path / 'a.csv'))
+  assert any("ripe: 'true' is read as 'True'" in line for line in said)

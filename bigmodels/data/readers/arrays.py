@@ -15,6 +15,8 @@ from bigmodels.data.readers.files import FileReader
 from bigmodels.data.readers.paths import of_suffix
 from bigmodels.data.readers.reader import Chunk, Examples
 from bigmodels.data.sources import Columns, length_of
+from bigmodels.data.tables.csv_dialects import Reading
+from bigmodels.data.tables.table_files import SUFFIXES as TABLES
 
 SUFFIXES = ('.npy', '.npz')
 _BYTES = 2**26  # of a chunk
@@ -35,6 +37,7 @@ class ArrayReader:
     classes: the classes of the labels, or None.
     fit: (image, numpy.random.Generator) -> image of the shape of inputs; None resizes
       images of another size.
+    reading: settings for reading CSV files; None if features have no names.
     say: prints a line.
   """
 
@@ -46,6 +49,7 @@ class ArrayReader:
   target: str | None = None
   classes: Sequence[str] | None = None
   fit: Callable | None = None
+  reading: Reading | None = None
   say: Callable[[str], None] = print
 
   takes_arrays = True
@@ -94,13 +98,13 @@ class ArrayReader:
       UserError: for files of another kind, or without what the run reads.
     """
     kinds = [(suffixes, of) for suffixes, of in (
-      (SUFFIXES, self._of_arrays), (tables.SUFFIXES if self.features else (), (
+      (SUFFIXES, self._of_arrays), (TABLES if self.features else (), (
         lambda paths, labels: self._table.examples(paths, labels=labels))),
       ((*image_files.SUFFIXES, '.csv') if self._shape else (), self._of_images)) if (
         suffixes)]
     first = None
     for path in paths:
-      kind = next((of for suffixes, of in kinds if has_suffix(path, suffixes)), None)
+      kind = next((of for suffixes, of in kinds if _has_suffix(path, suffixes)), None)
       if kind is None:
         legal = [suffix for suffixes, _ in kinds for suffix in sorted(suffixes)]
         raise UserError(f'{path}: {self.run} reads files that end in {listed(legal)}')
@@ -114,7 +118,8 @@ class ArrayReader:
 
   def _of_arrays(self, paths: list[pathlib.Path], labels: bool) -> Examples:
     names = [*self.reads, *(['labels'] if labels else [])]
-    every = [file for path in paths for file in of_suffix(path, SUFFIXES)]
+    every = [file for path in paths for file in of_suffix(
+      path, SUFFIXES, self.say)]
     files = [self._open(file, names) for file in every]
     lengths = [length_of(columns) for columns in files]
     total = sum(lengths)
@@ -160,7 +165,11 @@ class ArrayReader:
     read = {name: columns[name] for name in names if name in columns}
     labels = read.pop('labels', None)
     for name, column in read.items():
-      if column.shape[1:] != self.like[name].shape[1:]:
+      like = self.like[name]
+      fits = column.dtype == like.dtype or (
+        column.dtype == np.float64 and like.dtype == np.float32) or (
+          self.tokenizer is not None and column.dtype.kind in 'iu')
+      if column.shape[1:] != like.shape[1:] or not fits:
         raise UserError(f'{path}: {name}: must be {self._shape_of(name)}, got '
                         f'{[*column.shape]} {column.dtype}')
     try:
@@ -224,7 +233,8 @@ class ArrayReader:
 
   @property
   def _table(self) -> tables.TableReader:
-    return tables.of_features(self.features, self.target, self.classes, self.say)
+    return tables.of_features(self.features, self.target, self.classes, self.reading,
+                              self.say)
 
   # --- checks -------------------------------------------------------------------
 
@@ -269,7 +279,7 @@ class ArrayReader:
                      f'{[*array.shape]} {array.dtype}')
 
 
-def has_suffix(path: pathlib.Path, suffixes: Sequence[str]) -> bool:
+def _has_suffix(path: pathlib.Path, suffixes: Sequence[str]) -> bool:
   """Whether a file, or a file in a folder, ends in a suffix."""
   if not path.is_dir():
     return path.name.lower().endswith(tuple(suffixes))

@@ -19,10 +19,8 @@ from bigmodels.data.readers.reader import Chunk, Examples
 from bigmodels.data.sources import Columns
 from bigmodels.data.tables import compressed, streamed, table_files, table_fit
 from bigmodels.data.tables.csv_dialects import Reading
+from bigmodels.data.tables.table_files import SUFFIXES
 
-SUFFIXES = tuple(f'{kind}{packed}' for kind in (
-  '.csv', '.tsv', '.jsonl', '.ndjson', '.parquet', '.txt') for packed in (
-    '', '.gz', '.zst'))
 _NAMED = 5  # values of a category that are named
 _AHEAD = 4  # frames that are parsed while others are cleaned
 _VALUES = 2**20  # maximum number of a frame with many columns
@@ -93,7 +91,8 @@ class TableReader:
     """
     if labels and self.label is None:
       raise UserError('this run has no label that could be read')
-    files = [file for path in paths for file in of_suffix(path, SUFFIXES, self.say)]
+    files = [file for path in paths for file in of_suffix(
+      path, SUFFIXES, self.say)]
     if labels and self.fitted_to:
       for file in files:
         table_files.require(file)
@@ -137,7 +136,7 @@ class TableReader:
       if name not in frames.unused:
         self.say(f'no column {name!r}, which names the rows: it is left out')
     if there := [name for name in self.extra if name in frames.unused]:
-      kinds |= dict.fromkeys(there, 'text')
+      kinds |= dict.fromkeys(there, 'written')
       frames = streamed.frames(files, self.reading, kinds, rows, first)
     for line in frames.lines:
       self.say(line)
@@ -154,7 +153,9 @@ class TableReader:
                               f'{self.weight} must be a number >= 0')
       columns['weights'] = weights
     if labels:
-      column = frame[self.label]
+      column, respelled = table_fit.respelled_label(
+        self.label, frame[self.label], self.fitted)
+      lost.respelled |= dict.fromkeys(respelled)
       there = ~missing(column)
       encoded = np.full(len(column), -1, np.int32 if self.fitted else np.float32)
       encoded[there] = table_fit.encode(column[there], self.fitted)
@@ -185,18 +186,15 @@ class TableReader:
       if found:
         self.say(f'{name}: {listed(found)}: {step.loss_note.partition(";")[0]}')
 
-  def _cleaned(self, frame: Frame, lost: '_Lost | None' = None
-               ) -> tuple[np.ndarray, dict[int, str]]:
+  def _cleaned(self, frame: Frame, lost: '_Lost') -> tuple[np.ndarray, dict[int, str]]:
     """The inputs, and why rows have no prediction; adds what steps lose to `lost`."""
     features, respelled = table_fit.respelled(
       table_fit.features_like(frame, self.kinds),
       [(step, parameters) for _, step, parameters in self.steps])
-    if lost is not None:
-      lost.respelled |= dict.fromkeys(respelled)
+    lost.respelled |= dict.fromkeys(respelled)
     for name, step, parameters in self.steps:
       before, features = features, step.apply(parameters, features)
-      if lost is not None:
-        lost.add(name, step, parameters, before, features)
+      lost.add(name, step, parameters, before, features)
     texts = [name for name, column in features.items() if is_text(column)]
     if texts:
       raise UserError(f'still text after cleaning: {listed(texts)}')
@@ -242,18 +240,19 @@ class TableReader:
 
 
 def of_features(features: Sequence[str], target: str | None,
-                classes: Sequence[str] | None, say: Callable[[str], None]
-                ) -> TableReader:
+                classes: Sequence[str] | None, reading: Reading,
+                say: Callable[[str], None]) -> TableReader:
   """Returns a reader for inputs whose features have names, and no cleaning.
 
   Args:
     features: the columns, all of numbers.
     target: name of the label, or None.
     classes: the classes of the label, or None if it is a number.
+    reading: settings for reading files.
     say: prints a line.
   """
   fitted = {} if classes is None else {'values': [*classes], 'classes': [*classes]}
-  return TableReader(dict.fromkeys(features, 'numbers'), (), target, fitted, Reading(),
+  return TableReader(dict.fromkeys(features, 'numbers'), (), target, fitted, reading,
                      say=say)
 
 
@@ -304,12 +303,17 @@ class _Lost:
 
   def add(self, name: str, step: cleaning.Step, parameters: cleaning.Parameters,
           before: Frame, after: Frame) -> None:
-    losses = step.losses(parameters, before, after)
-    self.counts.update({(name, column): n for column, n in losses.items() if n})
-    if not any(losses.values()):
+    losses = {column: count for column, count in step.losses(
+      parameters, before, after).items() if count}
+    if not losses:
       return
-    lossy = {column: p for column, p in parameters.items() if losses.get(column)}
-    for column, values in step.unseen(lossy, before).items():
+    unseen = step.unseen({column: p for column, p in parameters.items()
+                          if column in losses}, before)
+    self.counts.update({
+      (name, column): count for column, count in losses.items()
+      # A column that training dropped is not lost here.
+      if column in after or column in unseen or count < rows_of(before)})
+    for column, values in unseen.items():
       known = self.values.setdefault((name, column), {})
       if len(known) < _NAMED:
         known.update(dict.fromkeys(np.unique(values).tolist()[: _NAMED - len(known)]))

@@ -9,11 +9,10 @@ import numpy as np
 
 from bigmodels.core import files
 from bigmodels.core.errors import UserError, listed, nearest
-from bigmodels.data.readers import tables
 from bigmodels.data.readers.paths import of_suffix
 from bigmodels.data.readers.reader import Chunk, Examples
 from bigmodels.data.sources import Columns
-from bigmodels.data.tables import compressed, text_columns
+from bigmodels.data.tables import compressed, table_files, text_columns
 from bigmodels.data.tables.csv_dialects import Reading
 
 _TEXTS = 2**13  # of a chunk
@@ -74,7 +73,7 @@ class TextReader:
     if labels and self.label is None:
       raise UserError('this run has no labels that could be read from files')
     every = [file for path in paths
-             for file in of_suffix(path, tables.SUFFIXES, self.say)]
+             for file in of_suffix(path, table_files.SUFFIXES, self.say)]
     read = [(path, *self._read(path, labels)) for path in every]
     texts = [text for _, found, _ in read for text in found]
     if not texts:

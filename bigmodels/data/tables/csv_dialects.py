@@ -1,5 +1,6 @@
 """The text of a CSV file: its encoding, its delimiter, and its records."""
 
+import codecs
 import csv
 import dataclasses
 import io
@@ -17,7 +18,14 @@ from bigmodels.data.tables import compressed, encodings
 DECIMALS = ('.', ',')
 THOUSANDS = ('', '.', ',', ' ', "'", '_')
 _DELIMITERS = ',;\t|'
+# Encodings of Python for names and literals, not for files.
+_NOT_OF_FILES = ('idna', 'punycode', 'raw-unicode-escape', 'undefined',
+                 'unicode-escape')
 _WORDS = {'tab': '\t', r'\t': '\t', 'space': ' '}  # hard to type in a shell
+
+
+# The fields of `Reading` that say how a file is written; the others name columns.
+SETTINGS = ('delimiter', 'decimal', 'thousands', 'missing', 'encoding')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +80,9 @@ class Reading:
     if self.encoding is not None:
       try:
         ''.encode(self.encoding)
-      except (LookupError, TypeError):
+        if codecs.lookup(self.encoding).name.replace('_', '-') in _NOT_OF_FILES:
+          raise LookupError
+      except (LookupError, TypeError, UnicodeError):
         names = ('utf-8', 'cp1252', 'latin-1', 'utf-16', 'cp1250', 'cp850', 'shift_jis')
         raise UserError(f'encoding: Python has no encoding {self.encoding!r}'
                         f'{nearest(str(self.encoding), names)}') from None

@@ -14,7 +14,7 @@ MISSING = (
   '1.#QNAN', '<NA>', 'N/A', 'NA', 'NULL', 'NaN', 'None', 'n/a', 'nan', 'null',
   '?', r'\N', 'NaT', '#DIV/0!', '#NAME?', '#NULL!', '#NUM!', '#REF!', '#VALUE!')
 # Missing in upper or lower case, where all other values are numbers.
-_AMONG_NUMBERS = (
+AMONG_NUMBERS = (
   *map(str.lower, MISSING), '-', '--', '---', '\u2013', '\u2014', '.', '..', '...',
   '*', '**', '??', 'n.a.', 'n.a', 'n. a.', 'nil', 'nan.', '(null)', '<null>', '[null]',
   '(none)', '<none>', '<nan>', 'missing', '<missing>', 'unknown', 'undefined',
@@ -128,7 +128,7 @@ def is_prose(text) -> bool:
   some = present.take(rows).to_pylist()
   looks = sum(bool(LOOKS.fullmatch(t)) for t in some)
   return 4 * looks < len(some) and any(
-    not re.fullmatch(_PARTS, t) and t.lower() not in _AMONG_NUMBERS for t in some)
+    not re.fullmatch(_PARTS, t) and t.lower() not in AMONG_NUMBERS for t in some)
 
 
 def look(text, reading: Reading) -> Column:
@@ -146,7 +146,7 @@ def look(text, reading: Reading) -> Column:
   everything = Column(codes, values)
   words = {}
   if reading.missing is None:
-    known = pa.array(_AMONG_NUMBERS)
+    known = pa.array(AMONG_NUMBERS)
     gone = _array(compute.is_in(compute.utf8_lower(values), value_set=known))
     counts = np.bincount(codes[codes >= 0], minlength=len(values))
     words = {values[i].as_py(): int(counts[i]) for i in np.flatnonzero(gone).tolist()}

@@ -143,14 +143,14 @@ class Utf8:
 
   def __init__(self, stream: Any, encoding: str | None,
                say: Callable[[list[str]], None]):
-    self._stream, self._say, self._lines = stream, say, 0
-    """Only stores the arguments.
+    """Chooses the decoder, if the encoding is given or marked.
 
     Args:
       stream: a `compressed.Stream`.
       encoding: Python name of its encoding; None infers it.
       say: takes notes on what was inferred.
     """
+    self._stream, self._say, self._lines = stream, say, 0
     name = encoding or marked(stream.start)
     self._name, self._given = name, encoding
     self._decoder = None if name in (None, 'utf-8') else codecs.getincrementaldecoder(

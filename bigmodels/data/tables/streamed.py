@@ -123,8 +123,10 @@ class Frames:
     """Columns with types, in the kinds that are asked for."""
     frame = {}
     for name, kind in self._kinds.items():
-      want = kind if kind == 'text' or name in self._reading.numbers else ''
-      values, _ = typed_files.converted(columns[name], want, self._reading)
+      want = 'text' if kind != 'numbers' else (
+        kind if name in self._reading.numbers else '')
+      values, _ = typed_files.converted(columns[name], want, self._reading,
+                                        trim=True)
       if want == 'numbers' and is_text(values):
         values = typed_files.parsed(name, values, self._reading, lambda _: place)
       elif kind == 'numbers' and is_text(values):
@@ -146,14 +148,14 @@ class Frames:
       self.columns([n for n in file.schema_arrow.names
                     if not n.startswith('__index_level_')])
       self._refuse_types(file.schema_arrow)
-      groups, meta = [], file.metadata
+      groups, done, meta = [], 0, file.metadata
       for index in range(meta.num_row_groups):  # whole groups are skipped unread
         count = meta.row_group(index).num_rows
         if groups or self._skip < count:
           groups.append(index)
         else:
           self._skip -= count
-      done = 0
+          done += count
       for batch in file.iter_batches(1 << 16, groups, list(self._kinds)):
         table = pa.Table.from_batches([batch])
         yield self._typed({n: table.column(n) for n in self._kinds},
@@ -205,7 +207,8 @@ def frames(paths: Sequence[pathlib.Path], reading: Reading, kinds: Mapping[str, 
   Args:
     paths: CSV, JSON lines or Parquet, perhaps compressed; at least one.
     reading: settings; None values are inferred from the first rows.
-    kinds: the columns to read, by name, in any order -> 'text' or 'numbers'.
+    kinds: the columns to read, by name, in any order -> 'text' or 'numbers'; or
+      'written', text of which no word means that it is missing.
     rows: number of rows of a frame; the last one may have fewer.
     first: number of rows, over all files, to skip.
 

@@ -1,6 +1,7 @@
 """Reads a CSV file of any size in blocks of records; see `streamed`."""
 
 import dataclasses
+import io
 import itertools
 import re
 from collections.abc import Iterator, Mapping
@@ -8,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bigmodels.core.errors import UserError
+from bigmodels.core.errors import UserError, listed
 from bigmodels.data.frames import Frame, is_text, rows_of
 from bigmodels.data.tables import (
   csv_columns,
@@ -79,13 +80,15 @@ class Csv:
       owner: a `streamed.Frames`, which checks the columns and keeps lines to print.
       stream: a `compressed.Stream`.
       reading: settings; None values are inferred from the first rows.
-      kinds: column -> 'text' or 'numbers'.
+      kinds: column -> 'text' or 'numbers'; or 'written', text of which no word means
+        that it is missing.
     """
     self._owner, self._reading, self._kinds = owner, reading, kinds
     self._numeric = [name for name, kind in kinds.items() if kind == 'numbers']
     self._stream = encodings.Utf8(stream, reading.encoding, owner.say)
     self._formats: dict[str, csv_columns.Format] = {}
     self._decimal, self._read_dots = reading.decimal, False
+    self._votes: set[str] = set()
     self._line, self._names, self._delimiter = 1, [], ''
     self._said: set[str] = set()
 
@@ -114,11 +117,15 @@ class Csv:
 
   def _start(self) -> bytes | None:
     """Reads the header; returns the bytes after it that were read, None if empty."""
-    data = self._stream.read(min(BLOCK, _FIRST))
+    size = min(BLOCK, _FIRST)
+    data = self._stream.read(size)
+    whole = len(data) < size
+    while not whole and not _end(data, True) and len(data) < _MOST:  # a long header
+      more = self._stream.read(len(data))
+      whole, data = len(more) < len(data), data + more
     text = data.decode().removesuffix('\x1a')
     if not text or text.isspace():
       return None
-    whole = len(data) < min(BLOCK, _FIRST)
     head = text if whole else text[: _end(data, True)] if data.isascii() else (
       data[: _end(data, True)].decode())
     content = csv_dialects.of_bytes((head or text).encode(), dataclasses.replace(
@@ -131,10 +138,10 @@ class Csv:
       return None
     self._names = csv_files.header_names(header)
     # The header ends where the text does with which one record is complete.
-    body = text if content.line == 1 else text.split('\n', 1)[1]
+    body = text if content.line == 1 else re.split('\r\n|\r|\n', text, maxsplit=1)[1]
     body = body.lstrip('\ufeff')
     end = count = 0
-    for line in body.splitlines(keepends=True):
+    for line in io.StringIO(body, newline=''):
       end, count = end + len(line), count + 1
       if line.strip() and body.count('"', 0, end) % 2 == 0:
         break
@@ -195,7 +202,8 @@ class Csv:
     if not pa.types.is_dictionary(encoded.type):
       encoded = encoded.dictionary_encode()
     text = compute.utf8_trim_whitespace(encoded.dictionary)
-    gone = compute.is_in(text, value_set=pa.array(self._words()))
+    gone = compute.is_in(text, value_set=pa.array(
+      self._words() if self._kinds[name] == 'text' else ['']))
     text = compute.if_else(gone, pa.scalar(None, pa.string()), text)
     if name in self._reading.text:
       text = csv_numbers.integers(text)
@@ -223,7 +231,12 @@ class Csv:
                                 delimiter=self._delimiter, where=where)
     for name in self._numeric:
       column = found.frame[name]
-      if is_text(column):
+      if is_text(column) and self._reading.missing is None and not (
+        {*map(str.lower, column.tolist())} - {*csv_numbers.AMONG_NUMBERS}):
+        found.frame[name] = np.full(len(column), np.nan)  # in a column of numbers
+        self._owner.say([f'missing: {listed(sorted({*column.tolist()} - {""}))} in '
+                         f'{name}'])
+      elif is_text(column):
         row = csv_numbers.text_row(column)
         raise UserError(
           f'{where(row)}, column {name!r}: {column[row][:40]!r} is not a number, as '
@@ -240,18 +253,25 @@ class Csv:
 
   def _check(self, found: csv_columns.Numbers) -> None:
     """Refuses a format that earlier blocks did not have."""
-    if len(found.votes) == 2 or (
-      found.votes == {','} and self._decimal is None and self._read_dots):
+    new = found.votes - self._votes
+    if self._decimal is None and (
+      (new == {','} and (self._read_dots or any(
+        each.mark == '.' for each in self._formats.values())))
+      or (new and self._votes)):
       raise UserError(f'the lines from {self._line} on show that the decimal mark is '
-                      "',', and others that it is '.'; set decimal=")
-    if self._decimal is None and found.votes:
-      [self._decimal] = found.votes
+                      f"{min(new)!r}, and those before were read as if it was "
+                      f"{'.' if min(new) == ',' else ','!r}; set decimal=")
+    self._votes |= found.votes
+    if self._decimal is None and len(self._votes) == 1:
+      [self._decimal] = self._votes
     for name in self._numeric:
       now = found.formats.get(name, _PLAIN)
       before = self._formats.get(name, now)
-      if now.affix != before.affix or (
-        now.group and before.group and now.group != before.group):
+      if now.affix != before.affix or any(
+        one and other and one != other for one, other in (
+          (now.group, before.group), (now.mark, before.mark))):
         raise UserError(f'column {name!r}: the numbers from line {self._line} on are '
                         'written in another way than those before')
       if not np.isnan(found.frame[name]).all():
-        self._formats[name] = now._replace(group=now.group or before.group)
+        self._formats[name] = now._replace(
+          group=now.group or before.group, mark=now.mark or before.mark)

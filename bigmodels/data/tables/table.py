@@ -67,7 +67,7 @@ class Table:
       that they become categories: an order that is lost cannot be learned, whereas
       codes that are treated as numbers do little harm. Columns that may be codes are
       printed. If the label is text, its values are classes, however many there are.
-    weight: column with the weight of each row in the loss, >= 0.
+    weight: column with the weight of each row in the loss and metrics, >= 0.
     duplicates: treatment of rows that are equal in all features. 'keep': they are split
       like other rows. 'together': all of them are in one split. 'drop': see
       `cleaning.drop_duplicates`. None chooses 'together' if they are at most 5 %, or if
@@ -259,7 +259,10 @@ class Table:
       features, respelled = table_fit.respelled(features, [
         (entry(), parameters) for entry, (_, parameters) in zip(
           steps, fitted['steps'], strict=True)])
-      found += respelled
+      label, of_label = table_fit.respelled_label(
+        self.label, chosen[self.label], fitted['label'])
+      chosen = {**chosen, self.label: label}
+      found += [*respelled, *of_label]
     for entry, (_, parameters) in zip(steps, fitted['steps'], strict=True):
       step, before = entry(), features
       features = step.apply(parameters, before)

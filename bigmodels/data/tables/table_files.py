@@ -9,7 +9,7 @@ import numpy as np
 
 from bigmodels.core import digests, files
 from bigmodels.core.errors import UserError, listed, nearest
-from bigmodels.data.frames import Frame, booleans_of, is_text, missing
+from bigmodels.data.frames import Frame, booleans_of, is_text, missing, style_of
 from bigmodels.data.tables import (
   compressed,
   csv_columns,
@@ -20,7 +20,10 @@ from bigmodels.data.tables import (
 from bigmodels.data.tables.csv_dialects import Reading
 from bigmodels.data.tables.csv_files import Part
 
-__all__ = ['File', 'Reading', 'found', 'read']
+# The usual names of tables; a file that is given itself may have any.
+SUFFIXES = tuple(kind + packed for kind in (
+  '.csv', '.tsv', '.txt', *typed_files.JSON_NAMES, *typed_files.PARQUET_NAMES)
+  for packed in ('', *compressed.SUFFIXES))
 
 
 class File(NamedTuple):
@@ -121,9 +124,7 @@ def _of(path: pathlib.Path, paths: Sequence, error: UserError) -> UserError:
 def _absent(path: pathlib.Path) -> UserError:
   if not path.parent.is_dir():
     return UserError(f'there is no folder {path.parent}')
-  kinds = ('.csv', '.tsv', '.txt', *typed_files.JSON_NAMES, *typed_files.PARQUET_NAMES)
-  kinds += tuple(k + c for k in kinds for c in compressed.SUFFIXES)
-  names = [p.name for p in path.parent.iterdir() if p.name.lower().endswith(kinds)]
+  names = [p.name for p in path.parent.iterdir() if p.name.lower().endswith(SUFFIXES)]
   return UserError(f'there is no such file{nearest(path.name, names)}')
 
 
@@ -262,7 +263,7 @@ def _typed(part: Part, reading: Reading, infinite: dict[str, int],
       column = pa.chunked_array([column])
     want = 'text' if name in reading.text else (
       'numbers' if name in reading.numbers else '')
-    values, texts = typed_files.converted(column, want, reading)
+    values, texts = typed_files.converted(column, want, reading, trim=True)
     if is_text(values) and want == 'numbers':
       values = typed_files.parsed(name, values, reading,
                                   lambda row: where(int(start + row)))
@@ -300,21 +301,25 @@ def _merged(name: str, groups: list, reading: Reading, lines: list[str]
 
 
 def _respelled(frame: Frame) -> tuple[Frame, list[str]]:
-  """One spelling of true and of false in each column, and lines about the others."""
+  """One spelling of true and false in each column, and lines about the others."""
   lines, result = [], dict(frame)
   for name, column in frame.items():
     found = booleans_of(column)
-    for word in ('true', 'false'):
-      same = [text for text in found if text.lower() == word]
-      if len(same) > 1:
-        counts = {text: int((result[name] == text).sum()) for text in sorted(same)}
-        kept = max(counts, key=counts.get)
-        lines.append(f'column {name!r}: read as {kept!r}: ' + listed(
-          f'{text!r} ({count:,})' for text, count in counts.items()
-          if text != kept))
-        column = np.where(np.isin(column, same), kept, column)
-        column.flags.writeable = False
-        result[name] = column
+    if len({text.lower() for text in found}) == len(found):
+      continue
+    counts = {text: int((column == text).sum()) for text in sorted(found)}
+    styles = {}
+    for text, count in counts.items():
+      styles[style_of(text)] = styles.get(style_of(text), 0) + count
+    style = max(styles, key=styles.get)
+    column = column.copy()
+    for text in counts:
+      column[column == text] = style(text)
+    lines.append(f'column {name!r}: ' + listed(
+      f'{text!r} ({count:,}) is read as {style(text)!r}'
+      for text, count in counts.items() if text != style(text)))
+    column.flags.writeable = False
+    result[name] = column
   return result, lines
 
 

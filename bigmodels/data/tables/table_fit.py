@@ -191,6 +191,19 @@ def _codes(column: np.ndarray) -> int:
   return len(found) if few and (found == np.floor(found)).all() else 0
 
 
+def respelled_label(name: str, column: np.ndarray, fitted: Mapping[str, Any]
+                    ) -> tuple[np.ndarray, list[str]]:
+  """Spells true and false in a label as its classes do; see `respelled`."""
+  known, lines = BOOLEANS.intersection(fitted.get('values', ())), []
+  for value in sorted(booleans_of(column) - known) if known else ():
+    same = [x for x in known if x.lower() == value.lower()]
+    if len(same) == 1:
+      column = column.copy()
+      column[column == value] = same[0]
+      lines.append(f'{name}: {value!r} is read as {same[0]!r}')
+  return column, lines
+
+
 def encode(column: np.ndarray, fitted: Mapping[str, Any]) -> np.ndarray:
   """Returns labels `[rows]`: int32 class indices, or float32 targets.
 

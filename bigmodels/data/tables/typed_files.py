@@ -218,7 +218,7 @@ def kind_of(arrow_type: Any) -> str:
     arrow_type) else ''
 
 
-def converted(column: Any, want: str, reading: Reading
+def converted(column: Any, want: str, reading: Reading, *, trim: bool = False
               ) -> tuple[np.ndarray, np.ndarray | None]:
   """Returns a column `[rows]`: float64 with NaN, or `object` of `str`, see `frames`.
 
@@ -226,6 +226,7 @@ def converted(column: Any, want: str, reading: Reading
     column: chunked array of numbers, text, bools or dates.
     want: 'text' or 'numbers'; '' for the type that it has.
     reading: `missing` are words of text that are missing values.
+    trim: whether blanks around texts are removed, as in a table of CSV.
 
   Returns:
     The column, and its integers as text if float64 cannot represent them, or None.
@@ -250,7 +251,8 @@ def converted(column: Any, want: str, reading: Reading
     return values, exact
   if kind == 'bool':
     column = compute.if_else(column, 'true', 'false')
-  return _texts(column.cast(pa.string()), reading), None
+  column = column.cast(pa.string())
+  return _texts(compute.utf8_trim_whitespace(column) if trim else column, reading), None
 
 
 def parsed(name: str, texts: np.ndarray, reading: Reading,

@@ -138,8 +138,9 @@ def test_random_files_are_read_alike_or_refused(tmp_path, monkeypatch):
   for _ in range(120):
     delimiter = rng.choice([',', ';', '\t'])
     some = rng.choice(numbers, size=rng.integers(1, 4))
-    rows = [f'a{delimiter}b', *(f'"{rng.choice(some)}"{delimiter}{rng.integers(9)}'
-                                for _ in range(40))]
+    written = [*rng.choice(some, size=40), rng.choice([*some, *numbers])]
+    rows = [f'a{delimiter}b', *(f'"{number}"{delimiter}{rng.integers(9)}'
+                                for number in written)]
     path = tmp_path / 'a.csv'
     path.write_text('\n'.join(rows))
     try:
@@ -257,3 +258,46 @@ def test_formats_that_a_later_block_contradicts_are_refused(tmp_path, monkeypatc
     path.write_text('a,b\n' + '1.250,7\n' * 40 + f'{late},7\n' * 40)
     with pytest.raises(UserError, match=problem):
       joined(streamed.frames([path], Reading(), {'a': 'numbers'}))
+
+
+def test_a_decimal_mark_that_comes_late_is_refused(tmp_path, monkeypatch):
+  """Before it, 1,100 was read as 1100."""
+  monkeypatch.setattr(streamed_csv, 'BLOCK', 160)
+  path = tmp_path / 'a.csv'
+  path.write_text('x,z\n' + ''.join(f'"1,{i}",2\n' for i in range(100, 300)) +
+                  '"3,5",2\n')
+  kinds = {'x': 'numbers', 'z': 'numbers'}
+  with pytest.raises(UserError, match=r"show that the decimal mark is ',', and those "
+                     r"before were read as if it was '\.'; set decimal="):
+    joined(streamed.frames([path], Reading(), kinds))
+  found = joined(streamed.frames([path], Reading(decimal=','), kinds))
+  assert found['x'][[0, -1]].tolist() == [1.1, 3.5]
+
+
+def test_columns_with_both_decimal_marks_are_read_as_in_training(tmp_path):
+  path = tmp_path / 'a.csv'
+  path.write_text('a,b\n' + ''.join(f'1.{i},"7,{i}"\n' for i in (29, 45, 5)))
+  found = joined(streamed.frames([path], Reading(), {'a': 'numbers', 'b': 'numbers'}))
+  assert found['a'].tolist() == [1.29, 1.45, 1.5]
+  assert found['b'].tolist() == [7.29, 7.45, 7.5]
+
+
+def test_words_that_are_missing_among_numbers_are_so_alone(tmp_path):
+  path = tmp_path / 'a.csv'
+  path.write_text('a,b\nunknown,1\n')
+  frames = streamed.frames([path], Reading(), {'a': 'numbers', 'b': 'numbers'})
+  assert np.isnan(joined(frames)['a']).all()
+  assert 'missing: unknown in a' in frames.lines
+
+
+@pytest.mark.parametrize('text', [
+  'a,x\x0bnote\n1,2\n', 'sep=;\ra;x\r1;2\r',
+  ','.join(f'column_number_{i:08}' for i in range(20_000)) + '\n' +
+  ','.join(map(str, range(20_000))) + '\n'])
+def test_unusual_headers(tmp_path, text):
+  path = tmp_path / 'a.csv'
+  path.write_bytes(text.encode())
+  expected = whole(path)
+  found = joined(streamed.frames([path], Reading(), kinds_of(expected)))
+  for name, column in expected.items():
+    np.testing.assert_array_equal(found[name], column)
