@@ -46,7 +46,7 @@ def run(request: Request, *, prompt: list[str] | None = None,
     UserError: for a flag that is out of range, or a run that generates no text.
   """
   settings = _settings(
-    count=tokens, temperature=temperature, top_k=top_k, top_p=top_p, beams=beams,
+    tokens=tokens, temperature=temperature, top_k=top_k, top_p=top_p, beams=beams,
     stop=tuple(map(_unescaped, stop or ())), samples=samples)
   if not 0 <= sample_seed < 2**32:
     raise UserError(f'--sample_seed: must be in [0, {2**32 - 1}], got {sample_seed}')
@@ -69,7 +69,7 @@ def run(request: Request, *, prompt: list[str] | None = None,
           'RESOURCE_EXHAUSTED' not in str(error)):
           raise
         raise UserError(
-          f'--tokens={settings.count}: not enough memory for so many tokens '
+          f'--tokens={settings.tokens}: not enough memory for so many tokens '
           f'after {len(prompts)} prompts' + (
             f' with --beams={settings.beams}' if settings.beams else '')) from error
 
@@ -82,7 +82,7 @@ def run(request: Request, *, prompt: list[str] | None = None,
       if tokens is not None:
         raise UserError(f'--tokens={tokens}: {error}') from None
       say(f'{error}: --tokens={error.room}')
-      settings = dataclasses.replace(settings, count=error.room)
+      settings = dataclasses.replace(settings, tokens=error.room)
       write(0, settings)
     first, times, total = time.perf_counter() - start, [], 0
     for sample in range(samples):
@@ -102,7 +102,7 @@ def _settings(**given: Any) -> decoding.Settings:
   try:
     return decoding.Settings(**{k: v for k, v in given.items() if v is not None})
   except ValueError as error:
-    raise UserError(f'--{error}'.replace('--count', '--tokens')) from None
+    raise UserError(f'--{error}') from None
 
 
 def _prompts(prompt: list[str] | None, prompt_file: str | None) -> list[str]:

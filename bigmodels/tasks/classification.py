@@ -129,7 +129,7 @@ def classification(model, loss: Callable = losses.cross_entropy, *,
   return Task(
     partial(init, model, columns), objective, columns.names,
     ('predictions', 'probabilities'), check, metrics.classification,
-    plots.classification, threshold=decision)
+    plots.classification, threshold=decision, test_time=test_time)
 
 
 def _hint(dtype, shape: tuple[int, ...]) -> str:

@@ -27,7 +27,7 @@ class Settings:
   """Settings of text generation.
 
   Attributes:
-    count: maximum number of new tokens.
+    tokens: maximum number of new tokens.
     temperature: logits are divided by it; 0 takes the most likely token.
     top_k: sample only from this many of the most likely tokens; None for all.
     top_p: sample from the fewest tokens whose probabilities add up to it; None for all.
@@ -37,7 +37,7 @@ class Settings:
     samples: number of texts to generate for each prompt, one call for each.
   """
 
-  count: int = 256
+  tokens: int = 256
   temperature: float = 1.0
   top_k: int | None = None
   top_p: float | None = None
@@ -48,7 +48,7 @@ class Settings:
 
   def __post_init__(self):
     for name, least in (
-      ('count', 1), ('beams', 1), ('top_k', 1), ('samples', 1)):
+      ('tokens', 1), ('beams', 1), ('top_k', 1), ('samples', 1)):
       value = getattr(self, name)
       if value is not None and not isinstance(value, int | np.integer):
         raise ValueError(f'{name}: must be an integer, got {value!r}')
@@ -190,7 +190,7 @@ def generate(advance: Callable, tokens: jax.Array, segments: jax.Array, key: jax
     tokens: the prompts, int `[batch, n]`, padded on the left.
     segments: int `[batch, n]`: 1, or 0 for padding.
     key: PRNG key; token i is sampled with `fold_in(key, i)`.
-    count: maximum number of new tokens.
+    tokens: maximum number of new tokens.
     temperature, top_k, top_p: see `choose`.
     stop_tokens: tokens that end a text, and are not part of it.
 

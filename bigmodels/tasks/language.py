@@ -78,7 +78,7 @@ def next_token(model, *, tokenizer) -> Task:
       raise UserError("--prompt='': this tokenizer has no 'end' to begin a text "
                       'with; give a prompt')
     width = max(map(len, texts))
-    decoding.require_room(width, settings.count, length)
+    decoding.require_room(width, settings.tokens, length)
     tokens = np.zeros((len(texts), width), np.int32)
     segments = np.zeros_like(tokens)
     for row, text in enumerate(texts):
@@ -89,7 +89,7 @@ def next_token(model, *, tokenizer) -> Task:
              if len(ids) == 1 and tokenizer.decode(ids) == stop}
     stops = tuple(sorted({*stops, *start}))
     found, lengths = jax.device_get(continue_texts(
-      params, model_state, tokens, segments, key, count=settings.count,
+      params, model_state, tokens, segments, key, count=settings.tokens,
       stop_tokens=stops, **settings.choice))
     return [(decoding.before(tokenizer.decode(ids[:n]), settings.stop), int(n))
             for ids, n in zip(found, lengths, strict=True)]
@@ -104,7 +104,7 @@ def next_token(model, *, tokenizer) -> Task:
     if not prompts or room < 1:
       return {}
     found = generate(params, model_state, prompts, jax.random.PRNGKey(0),
-                     decoding.Settings(count=int(min(_WRITTEN, room))))
+                     decoding.Settings(tokens=int(min(_WRITTEN, room))))
     return {'Texts that the model continues': plots.Table(
       ('beginning', 'continuation'), [
         (prompt, text) for prompt, (text, _) in zip(prompts, found, strict=True)])}

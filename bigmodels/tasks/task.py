@@ -41,6 +41,8 @@ class Task(NamedTuple):
       -> for each prompt its continuation, and the number of tokens in it.
     answers: (name -> outputs `[n, ...]` of `predictions`) -> name -> `n` values to
       write for people in place of these, such as texts.
+    test_time: test-time augmentation of an evaluation, whose logits are the mean over
+      views: inputs `[batch, ...]` -> pairs of a weight and a view.
     samples: (params, model_state, inputs: rows `[k]` -> raw inputs `[k, ...]`, length
       of a split) -> title -> `plots.Table` of what the model writes, for the report.
   """
@@ -56,6 +58,7 @@ class Task(NamedTuple):
   threshold: 'Threshold | None' = None
   generate: Callable[..., list[tuple[str, int]]] | None = None
   answers: Callable[..., dict[str, list]] | None = None
+  test_time: Callable[..., Any] | None = None
   samples: Callable[..., dict[str, Any]] | None = None
 
 

@@ -100,7 +100,7 @@ def translation(model, *, tokenizer, smoothing: float = 0.1, beams: int = 1,
     for row, text in enumerate(texts):
       inputs[row, : len(text)], segments[row, : len(text)] = text, 1
     found = np.asarray(compiled(params, inputs, segments, beams=settings.beams or beams,
-                                penalty=settings.penalty, count=settings.count))
+                                penalty=settings.penalty, count=settings.tokens))
     lengths = np.where((found == end).any(1), (found == end).argmax(1), found.shape[1])
     return [(decoding.before(tokenizer.decode(ids[:n]), settings.stop), int(n))
             for ids, n in zip(found, lengths, strict=True)]

@@ -1,7 +1,6 @@
 """Features: what the last dense layer of a classifier reads."""
 
 import dataclasses
-import functools
 import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,24 +12,22 @@ from jax.extend.core import Literal
 
 from bigmodels.core.errors import UserError
 from bigmodels.data.sources import DataContext
-from bigmodels.training import build
+from bigmodels.training import build, query
 from bigmodels.training.build import Built
 
 
-def program(built: Built, batch_of: Callable[[Built, Any], Any], name: str
-            ) -> Callable:
+def program(built: Built, name: str) -> Callable:
   """(state, columns) -> `features`, `[n, width]`; `logits`, `probabilities`, `[n, k]`.
 
   Args:
     built: of a task that gives probabilities; its model works in float32 here.
-    batch_of: (built, columns) -> batch, traced.
     name: of the run, for the error of a model that does not end in a dense layer.
   """
   built = _in_float32(built)
-  test_time = _test_time(built.experiment.task)
+  test_time = built.task.test_time
 
   def answer(state, columns):
-    batch, recorder = batch_of(built, columns), _Recorder()
+    batch, recorder = query.batch(built, columns), _Recorder()
     with nn.intercept_methods(recorder):
       _, outputs = built.learner.evaluate(state, batch)
     calls = recorder.calls
@@ -55,15 +52,6 @@ def _in_float32(built: Built) -> Built:
                         lambda line: None, lambda path: None)
   return build.build(dataclasses.replace(built.experiment, precision='float32'),
                      built.layout, context)
-
-
-def _test_time(task: Any) -> Callable | None:
-  """The test-time augmentation of a task, where its config has one."""
-  while isinstance(task, functools.partial):
-    if task.keywords.get('test_time'):
-      return task.keywords['test_time']
-    task = task.keywords.get('task', task.func)
-  return None
 
 
 class _Recorder:

@@ -256,7 +256,7 @@ class Run:
     Args:
       prompts: texts.
       seed: of the draws, `--sample_seed`.
-      **settings: of `decoding.Settings`, such as `count=100` or `temperature=0`. With
+      **settings: of `decoding.Settings`, such as `tokens=100` or `temperature=0`. With
         `samples` the texts of a prompt follow each other.
 
     Raises:
@@ -382,7 +382,7 @@ class Run:
     from bigmodels.training import features  # most runs are asked for none
 
     return functools.partial(
-      features.program(self.built, query.batch, self.name), self._answering)
+      features.program(self.built, self.name), self._answering)
 
   @functools.cached_property
   def _generate_images(self) -> Callable:

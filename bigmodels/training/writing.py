@@ -47,7 +47,7 @@ def texts(writer: Callable[..., list[tuple[str, int]]], prompts: Sequence[str],
     found = [writer(given, jax.random.fold_in(key, sample), chosen)
              for sample in range(chosen.samples)]
   except TooLong as error:
-    raise UserError(f'count={chosen.count}: {error}') from None
+    raise UserError(f'tokens={chosen.tokens}: {error}') from None
   return [text for of_prompt in zip(*found, strict=True) for text, _ in of_prompt]
 
 

@@ -25,14 +25,14 @@ MODELS = {
 
 
 @pytest.mark.parametrize(('given', 'message'), [
-  ({'count': 0}, 'count: must be >= 1, got 0'),
+  ({'tokens': 0}, 'tokens: must be >= 1, got 0'),
   ({'beams': 0}, 'beams: must be >= 1'), ({'top_k': 0}, 'top_k: must be >= 1'),
   ({'temperature': -1}, 'temperature: must be a number >= 0, got -1'),
   ({'temperature': float('nan')}, 'temperature: must be'),
   ({'penalty': -0.1}, 'penalty: must be'),
   ({'top_p': 0.0}, 'top_p: must be > 0 and <= 1, got 0'),
   ({'top_p': 1.1}, 'top_p: must be'), ({'top_p': float('nan')}, 'top_p: must be'),
-  ({'count': 2.5}, 'count: must be an integer, got 2.5'),
+  ({'tokens': 2.5}, 'tokens: must be an integer, got 2.5'),
   ({'top_k': '3'}, "top_k: must be an integer, got '3'"),
   ({'temperature': 'hot'}, "temperature: must be a number, got 'hot'"),
   ({'penalty': None}, 'penalty: must be a number, got None'),

@@ -224,7 +224,7 @@ def test_a_text_goes_on_as_without_a_cache(gpt):
   task, params, _ = gpt
   prompts = ['a bb ccc', '', 'éé', 'f a dddd a']
   # The longest prompt and what follows fill the model's 12 positions; one is not read.
-  settings = decoding.Settings(count=8, temperature=0)
+  settings = decoding.Settings(tokens=8, temperature=0)
   found = task.generate(params, {}, prompts, KEY, settings)
   expected = [greedy(params, prompt, 8) for prompt in prompts]
   assert [count for _, count in found] == [len(ids) for ids in expected]
@@ -237,7 +237,7 @@ def test_stops_of_a_text(gpt):
   task, params, _ = gpt
   words = [PLAIN[i - 5] for i in greedy(params, 'a bb ccc', 7) if i >= 5]
   stop = next(word for word in words[1:] if word != words[0])
-  settings = decoding.Settings(count=7, temperature=0, stop=(stop,))
+  settings = decoding.Settings(tokens=7, temperature=0, stop=(stop,))
   (text, count), = task.generate(params, {}, ['a bb ccc'], KEY, settings)
   assert text.split() == words[: words.index(stop)]
   assert count < len(words)
@@ -253,7 +253,7 @@ def test_a_stop_that_is_no_token_stops_at_no_other():
 
   task = next_token(Unknown(), tokenizer=WORDS)
   found = task.generate({'zero': jnp.zeros(())}, {}, ['a'], KEY, decoding.Settings(
-    count=4, temperature=0, stop=('never-seen',)))
+    tokens=4, temperature=0, stop=('never-seen',)))
   assert found == [('', 4)]
 
 
@@ -261,16 +261,16 @@ def test_what_cannot_go_on(gpt):
   task, params, _ = gpt
   with pytest.raises(UserError, match='--beams=3: continuations are sampled; '
                      'beam search is for translation'):
-    task.generate(params, {}, ['a'], KEY, decoding.Settings(count=2, beams=3))
+    task.generate(params, {}, ['a'], KEY, decoding.Settings(tokens=2, beams=3))
   with pytest.raises(decoding.TooLong, match='has 2 tokens and 12 new tokens were'):
-    task.generate(params, {}, ['a'], KEY, decoding.Settings(count=12))
+    task.generate(params, {}, ['a'], KEY, decoding.Settings(tokens=12))
   without = next_token(GPT, tokenizer=tokenizers.load(Characters().fit(['abc'])))
   with pytest.raises(UserError, match="no 'end' to begin a text with"):
-    without.generate(params, {}, [''], KEY, decoding.Settings(count=2))
+    without.generate(params, {}, [''], KEY, decoding.Settings(tokens=2))
   for flag, prompt, stop in (('--prompt', 'ax', ()), ('--stop', 'a', ('x',))):
     with pytest.raises(UserError, match=f"{flag}: the character 'x' at position"):
       without.generate(params, {}, [prompt], KEY, decoding.Settings(
-        count=2, stop=stop))
+        tokens=2, stop=stop))
 
 
 # --- masked tokens --------------------------------------------------------------

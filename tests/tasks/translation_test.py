@@ -202,27 +202,27 @@ def test_several_beams_find_likelier_texts():
 
 def test_prompts_of_several_lengths_are_translated_as_alone():
   task = translation(MODEL, tokenizer=WORDS)
-  settings = decoding.Settings(count=COUNT)
+  settings = decoding.Settings(tokens=COUNT)
   found = task.generate(params(), {}, SOURCES, KEY, settings)
   for source, (said, count) in zip(SOURCES, found, strict=True):
     expected = greedy(source)
     assert said == text(expected)
     assert count == len(expected) - (expected[-1] == END)
-  settings = decoding.Settings(count=COUNT, temperature=0)
+  settings = decoding.Settings(tokens=COUNT, temperature=0)
   assert task.generate(params(), {}, SOURCES, KEY, settings) == found
 
 
 def test_beams_and_stops_of_the_command_line():
   task, _, _, (_, (_, _, outputs)) = evaluated(beams=3)
   found = task.generate(params(), {}, SOURCES, KEY,
-                        decoding.Settings(count=COUNT, beams=3))
+                        decoding.Settings(tokens=COUNT, beams=3))
   texts = [text(row) for row in outputs['translations']]
   for row in (0, 1, 2, 4, 5):
     assert found[row][0] == texts[row]
   longest = max((said for said, _ in found), key=len)
   stop = longest.split()[-1]
   cut = task.generate(params(), {}, SOURCES, KEY,
-                      decoding.Settings(count=COUNT, beams=3, stop=(stop,)))
+                      decoding.Settings(tokens=COUNT, beams=3, stop=(stop,)))
   assert [said for said, _ in cut] == [said.split(stop)[0] for said, _ in found]
 
 

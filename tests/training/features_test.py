@@ -116,9 +116,20 @@ def weighted(model):
   return tasks.classification(model, test_time=partial(mirrored_up, weights=(3, 1)))
 
 
-def test_weights_that_no_config_has_are_refused():
+def test_augmentations_of_a_task_that_a_fork_defines():
   run = run_of(models.Linear(3), arrays(), weighted)
-  with pytest.raises(UserError, match='tiny in RUN is a run of the task weighted, '
+  last = run.state.params['Dense_0']
+  expected = (3 * logits_of(run, IMAGES) + logits_of(run, IMAGES[:, ::-1])) / 4
+  check(run, IMAGES, expected, last['kernel'], last['bias'])
+
+
+def hidden(model):
+  return weighted(model)._replace(test_time=None)
+
+
+def test_weights_that_no_task_has_are_refused():
+  run = run_of(models.Linear(3), arrays(), hidden)
+  with pytest.raises(UserError, match='tiny in RUN is a run of the task hidden, '
                      r"whose probabilities are not those of the mean of its model's "
                      'logits$'):
     run.features(IMAGES)

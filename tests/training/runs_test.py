@@ -128,8 +128,8 @@ def test_more_tokens_than_a_model_can_look_at_are_refused(classifier):
 
   task = classifier.built.task._replace(generate=generate)
   run = dataclasses.replace(classifier, built=classifier.built._replace(task=task))
-  with pytest.raises(UserError, match=r'count=99: .* leaves room for 14'):
-    run.generate(['the'], count=99)
+  with pytest.raises(UserError, match=r'tokens=99: .* leaves room for 14'):
+    run.generate(['the'], tokens=99)
 
 
 def test_a_split_that_is_no_name_is_refused(classifier):
@@ -143,20 +143,24 @@ def test_a_run_of_text_continues_prompts(finished):
   path.write_text('the cat sat on the mat and the dog sat on the cat\n' * 40)
   fork = pathlib.Path(__file__).resolve().parents[1] / 'forks' / 'text.py'
   run = finished.read(finished.run(str(fork), finished.folder / 'text', path=str(path)))
-  texts = run.generate(['the cat', 'the dog sat'], count=5, temperature=0)
+  texts = run.generate(['the cat', 'the dog sat'], tokens=5, temperature=0)
   assert len(texts) == 2 and all(isinstance(text, str) for text in texts)
-  assert texts == run.generate(['the cat', 'the dog sat'], count=5, temperature=0)
+  assert texts == run.generate(['the cat', 'the dog sat'], tokens=5, temperature=0)
   assert run.tokenizer.size > 5
-  with pytest.raises(UserError, match='generate: count: must be >= 1, got 0'):
-    run.generate(['the'], count=0)
-  with pytest.raises(UserError, match='temprature'):
+  # With several samples those of a prompt follow each other; the first are the same.
+  one = run.generate(['the cat', 'the dog sat'], tokens=5, seed=3)
+  several = run.generate(['the cat', 'the dog sat'], tokens=5, seed=3, samples=3)
+  assert several[::3] == one and len({*several[:3]}) > 1
+  with pytest.raises(UserError, match='generate: tokens: must be >= 1, got 0'):
+    run.generate(['the'], tokens=0)
+  with pytest.raises(UserError, match="no setting 'temprature'; did you mean 'tempera"):
     run.generate(['the'], temprature=1)
   for prompts in ('the cat', [], None, ['the', 3]):  # a str is not a list of texts
     with pytest.raises(UserError, match='prompts: must be a list of texts, got'):
-      run.generate(prompts, count=5)
+      run.generate(prompts, tokens=5)
   for seed in (-1, 2**32, 0.5, 'a'):
     with pytest.raises(UserError, match=r'seed: must be in \[0, 4294967295\], got'):
-      run.generate(['the'], count=5, seed=seed)
+      run.generate(['the'], tokens=5, seed=seed)
   with pytest.raises(UserError, match='task next_token, which has no predictions'):
     run.predict(np.zeros((1, 16), np.uint16))
 
