@@ -20,7 +20,7 @@ from bigmodels.storage.compatibility import IncompatibleWeights
 from bigmodels.storage.published_arrays import Part
 from bigmodels.storage.records import read_result
 from bigmodels.storage.workdir import Workdir
-from bigmodels.training import initialize, query
+from bigmodels.training import inference, initialize
 from bigmodels.training.runs import Run
 
 DTYPES = {'float32': np.float32, 'bfloat16': ml_dtypes.bfloat16, 'float16': np.float16}
@@ -219,12 +219,12 @@ def _outputs(run: Run) -> Callable[[Any], dict[str, Any]] | None:
       return rng.integers(0, most, shape).astype(like.dtype)
     return (np.zeros if name == 'labels' else np.ones)(shape, like.dtype)
 
-  columns = {name: draw(name, like) for name, like in query.example(built).items()
+  columns = {name: draw(name, like) for name, like in inference.example(built).items()
              if name != 'corrupt'}
 
   @jax.jit
   def answer(state):
-    outputs = built.learner.evaluate(state, query.batch(built, columns))[1]
+    outputs = built.learner.evaluate(state, inference.batch(built, columns))[1]
     return {name: x for name, x in outputs.items()
             if jnp.issubdtype(x.dtype, jnp.floating)}
 

@@ -12,8 +12,8 @@ from bigmodels.core import paths
 from bigmodels.core.errors import UserError, listed
 from bigmodels.storage.fingerprint import fingerprint
 from bigmodels.storage.predictions import SUFFIXES, PredictionsFile
-from bigmodels.training import query
-from bigmodels.training.query import Predicted
+from bigmodels.training import inference
+from bigmodels.training.inference import Predicted
 from bigmodels.training.runs import Run
 
 _ROWS = 2**16  # of a part of the output
@@ -81,10 +81,10 @@ def _write(file: PredictionsFile, opened: Run, parts: Iterator[Predicted],
     without += [f'{part.examples.names[i]} ({why})' for i, why in itertools.islice(
       part.examples.faults.items(), _NAMED - len(without))]
     if rows >= _ROWS or time.perf_counter() - since > _SECONDS:
-      file.write(query.table(opened.built, pending))
+      file.write(inference.table(opened.built, pending))
       pending, rows, since = [], 0, time.perf_counter()
   if pending:
-    file.write(query.table(opened.built, pending))
+    file.write(inference.table(opened.built, pending))
   if count:
     say(f'warning: {count:,} without a prediction: {listed(without)}' + (
       ', ...' if count > _NAMED else ''))

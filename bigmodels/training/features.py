@@ -12,7 +12,7 @@ from jax.extend.core import Literal
 
 from bigmodels.core.errors import UserError
 from bigmodels.data.sources import DataContext
-from bigmodels.training import build, query
+from bigmodels.training import build, inference
 from bigmodels.training.build import Built
 
 
@@ -27,7 +27,7 @@ def program(built: Built, name: str) -> Callable:
   test_time = built.task.test_time
 
   def answer(state, columns):
-    batch, recorder = query.batch(built, columns), _Recorder()
+    batch, recorder = inference.batch(built, columns), _Recorder()
     with nn.intercept_methods(recorder):
       _, outputs = built.learner.evaluate(state, batch)
     calls = recorder.calls

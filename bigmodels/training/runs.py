@@ -26,7 +26,7 @@ from bigmodels.data.readers.labelled import LabelledExamples
 from bigmodels.data.readers.reader import Examples, Reader
 from bigmodels.learners import State
 from bigmodels.techniques import averages
-from bigmodels.training import evaluation, query, writing
+from bigmodels.training import evaluation, generation, inference
 from bigmodels.training.build import Built
 from bigmodels.training.compile import Traced, compile_traced
 
@@ -128,12 +128,12 @@ class Run:
       UserError: for examples that do not fit the run, or a task without predictions.
     """
     self.check_predicts()
-    if query.are_paths(inputs):
+    if inference.are_paths(inputs):
       paths = [inputs] if isinstance(inputs, os.PathLike) else inputs
-      return query.whole(self.predictions(self.examples(paths, **columns)))
+      return inference.whole(self.predictions(self.examples(paths, **columns)))
     columns = self._columns(inputs, columns)
-    return self.decided(query.outputs(self._predict, columns, self._batch_size(
-      query.length(columns))))
+    return self.decided(inference.outputs(self._predict, columns, self._batch_size(
+      inference.length(columns))))
 
   def examples(self, paths: Sequence[os.PathLike], *, labels: bool = False,
                **settings: Any) -> Examples:
@@ -148,11 +148,11 @@ class Run:
     Raises:
       UserError: for files that do not fit the run, or settings that do not fit them.
     """
-    reader = query.with_settings(self.reader, settings)
+    reader = inference.with_settings(self.reader, settings)
     return reader.examples([*map(pathlib.Path, paths)], labels=labels)
 
   def predictions(self, examples: Examples, first: int = 0
-                  ) -> Iterator[query.Predicted]:
+                  ) -> Iterator[inference.Predicted]:
     """The model's outputs for examples, in order, as they are read.
 
     Args:
@@ -163,7 +163,7 @@ class Run:
       UserError: for files that do not fit the run, or a task without predictions.
     """
     self.check_predicts()
-    for part in query.stream(self._predict, examples, first, self._batch_size):
+    for part in inference.stream(self._predict, examples, first, self._batch_size):
       yield part._replace(outputs=self.decided(part.outputs))
 
   def check_predicts(self) -> None:
@@ -221,7 +221,7 @@ class Run:
       if name not in [*self.experiment.evals]:
         raise UserError(f'{self.name} evaluates no split {name!r}'
                         f'{nearest(str(name), self.experiment.evals)}')
-    paths = query.paths_of(data)
+    paths = inference.paths_of(data)
     if settings and not paths:
       raise UserError(f'{listed(settings)}: how new files are read; set data')
     run = self._on(splits, paths, settings) if paths else self._with_data
@@ -262,7 +262,7 @@ class Run:
     Raises:
       UserError: for a task that writes no text, or settings that do not fit it.
     """
-    return writing.texts(self.writer, prompts, seed, settings)
+    return generation.texts(self.writer, prompts, seed, settings)
 
   @property
   def writer(self) -> Callable[..., list[tuple[str, int]]]:
@@ -304,8 +304,8 @@ class Run:
     if 'probabilities' not in self.built.task.predictions:
       raise UserError(f'{self._task}, which gives no probabilities')
     columns = self._columns(inputs, columns)
-    found = query.outputs(
-      self._features, columns, self._batch_size(query.length(columns)))
+    found = inference.outputs(
+      self._features, columns, self._batch_size(inference.length(columns)))
     logits, expected = found['logits'], found['probabilities']
     if not np.allclose(losses.probabilities(logits), expected, rtol=0, atol=1e-3):
       raise UserError(f'{self._task}, whose probabilities are not those of the mean of '
@@ -333,14 +333,14 @@ class Run:
     classes = getattr(self.built.model, 'classes', None)
     if classes == 0:
       raise UserError(f'{self.name} is unconditional: its images are of no class')
-    return writing.images(
+    return generation.images(
       functools.partial(self._generate_images, self._answering), labels, first,
       classes or len(self.classes))
 
   @functools.cached_property
   def reader(self) -> Reader:
     """Reads new examples, from files or memory, as the source of the run does."""
-    return query.reader_of(self.built, self.experiment, self.name, self.say)
+    return inference.reader_of(self.built, self.experiment, self.name, self.say)
 
   @functools.cached_property
   def _answering(self) -> State:
@@ -348,13 +348,14 @@ class Run:
     return averages.evaluated(self.state)
 
   def _columns(self, inputs: Any, others: dict[str, Any]) -> dict[str, np.ndarray]:
-    if others or inputs is None or (
-      self.reader.takes_arrays and not query.are_texts(inputs)):
-      return query.array_reader(self.built, self.name, self.say).columns(inputs, others)
+    if others or inputs is None or not self.reader.takes(inputs):
+      reader = inference.array_reader(self.built, self.name, self.say)
+      return reader.columns(inputs, others)
     return self.reader.columns(inputs, others)
 
   def _batch_size(self, rows: int | None) -> int:
-    return query.batch_size(self.experiment, rows, self.built.layout.shape.data_shards)
+    return inference.batch_size(
+      self.experiment, rows, self.built.layout.shape.data_shards)
 
   # --- programs -----------------------------------------------------------------
 
@@ -372,7 +373,7 @@ class Run:
 
     @jax.jit
     def predict(state, columns):
-      outputs = built.learner.evaluate(state, query.batch(built, columns))[1]
+      outputs = built.learner.evaluate(state, inference.batch(built, columns))[1]
       return {name: outputs[name] for name in built.task.predictions}
 
     return functools.partial(predict, self._answering)
@@ -386,7 +387,7 @@ class Run:
 
   @functools.cached_property
   def _generate_images(self) -> Callable:
-    return writing.image_program(self.built)
+    return generation.image_program(self.built)
 
   # --- errors -------------------------------------------------------------------
 

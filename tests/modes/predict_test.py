@@ -228,8 +228,8 @@ def test_a_stopped_command_goes_on(fruit, tmp_path, ask, monkeypatch):
   real_frames = streamed.frames
   monkeypatch.setattr(streamed, 'frames', lambda files, reading, kinds, rows, first:
                       real_frames(files, reading, kinds, 64, first))
-  monkeypatch.setattr('bigmodels.training.query.batch_size', lambda *_: 50)
-  monkeypatch.setattr('bigmodels.training.query._MOST', 100)
+  monkeypatch.setattr('bigmodels.training.inference.batch_size', lambda *_: 50)
+  monkeypatch.setattr('bigmodels.training.inference._MOST', 100)
   ask(fruit, new, output=tmp_path / 'whole.csv')
   real, count = predictions.PredictionsFile.write, []
 
@@ -283,7 +283,7 @@ def test_a_folder_with_dead_links_and_the_output_in_it(digits, tmp_path, ask,
   (photos / 'dead.png').symlink_to('nothing')
   (photos / 'loop').symlink_to(photos)
   monkeypatch.setattr(predict, '_ROWS', 1)
-  monkeypatch.setattr('bigmodels.training.query.batch_size', lambda *_: 2)
+  monkeypatch.setattr('bigmodels.training.inference.batch_size', lambda *_: 2)
   monkeypatch.setattr('bigmodels.data.readers.files._FILES', 2)
   real, count = predictions.PredictionsFile.write, []
 

@@ -22,7 +22,7 @@ from bigmodels.modes import train
 from bigmodels.parallel import layout
 from bigmodels.storage.workdir import Workdir
 from bigmodels.tasks.decoding import TooLong
-from bigmodels.training import opening, query, writing
+from bigmodels.training import generation, inference, opening
 from bigmodels.training.compile import trace
 
 SMALL = {'epochs': '4', 'learning_rate': '0.01', 'model.width': '2',
@@ -186,7 +186,7 @@ def test_features_are_what_the_last_dense_layer_reads(classifier, digits):
 def test_answers_do_not_depend_on_how_images_are_cut(classifier, digits, monkeypatch):
   images = digits['inputs'][:50]
   whole = classifier.features(images)
-  monkeypatch.setattr(query, 'batch_size', lambda *_: 16)
+  monkeypatch.setattr(inference, 'batch_size', lambda *_: 16)
   for one, two in zip(whole, classifier.features(images), strict=True):
     np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
 
@@ -198,7 +198,7 @@ def test_what_is_generated_is_of_number_and_label_alone(generator, monkeypatch):
   assert len(np.unique(whole.reshape(40, -1), axis=0)) > 35 and whole.max() <= 16
   parts = [generator.generate_images(labels[:25]),
            generator.generate_images(labels[25:], 25)]
-  monkeypatch.setattr(writing, '_IMAGES', 15)
+  monkeypatch.setattr(generation, '_IMAGES', 15)
   for again in (np.concatenate(parts), generator.generate_images(labels)):
     # Programs of other sizes may round another way.
     away = np.abs(again.astype(int) - whole)

@@ -52,7 +52,9 @@ class ArrayReader:
   reading: Reading | None = None
   say: Callable[[str], None] = print
 
-  takes_arrays = True
+  def takes(self, values: Any) -> bool:
+    """See `Reader.takes`."""
+    return True
 
   def columns(self, values: Any, others: Mapping[str, Any]) -> Columns:
     """Returns columns `[n, ...]`, checked against what the run reads.

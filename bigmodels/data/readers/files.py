@@ -11,7 +11,7 @@ from bigmodels.core.errors import UserError, listed, nearest
 from bigmodels.core.paths import readable
 from bigmodels.data.folders import decoding, labels, listing
 from bigmodels.data.folders.labels import normalized
-from bigmodels.data.readers.reader import Chunk, Examples
+from bigmodels.data.readers.reader import Chunk, Examples, are_texts
 from bigmodels.data.sources import Columns
 
 _FILES = 256  # of a chunk
@@ -37,7 +37,9 @@ class FileReader:
   label_column: str = 'label'
   say: Callable[[str], None] = print
 
-  takes_arrays = True
+  def takes(self, values: Any) -> bool:
+    """See `Reader.takes`; texts, perhaps paths, are refused by `columns`."""
+    return are_texts(values)
 
   def columns(self, values: Any, others: Mapping[str, Any]) -> Columns:
     """Refuses values in memory that are not arrays; see `Reader`.

@@ -107,13 +107,14 @@ class Examples(NamedTuple):
 
 
 class Reader(Protocol):
-  """Reads new examples, as the source of a run reads its own.
+  """Reads new examples, as the source of a run reads its own."""
 
-  Attributes:
-    takes_arrays: whether a run may also be asked about arrays of raw columns.
-  """
+  def takes(self, values: Any) -> bool:
+    """Whether `columns` is for such values; others are raw columns, see `ArrayReader`.
 
-  takes_arrays: bool
+    Args:
+      values: in memory.
+    """
 
   def columns(self, values: Any, others: Mapping[str, Any]) -> Columns:
     """Returns raw columns `[n, ...]` of values in memory.
@@ -136,3 +137,10 @@ class Reader(Protocol):
     Raises:
       UserError: for files of another kind, or without what the run reads.
     """
+
+
+def are_texts(values: Any) -> bool:
+  """Returns whether values in memory are a text, or a list of texts."""
+  return isinstance(values, str) or (
+    isinstance(values, list | tuple) and len(values) > 0
+    and all(isinstance(value, str) for value in values))

@@ -57,7 +57,9 @@ class TableReader:
   fitted_to: str = ''
   say: Callable[[str], None] = print
 
-  takes_arrays = False
+  def takes(self, values: Any) -> bool:
+    """See `Reader.takes`."""
+    return True
 
   def columns(self, values: Any, others: Mapping[str, Any]) -> Columns:
     """Returns the inputs of rows, float32 `[n, features]`.

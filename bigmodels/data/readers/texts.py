@@ -10,7 +10,7 @@ import numpy as np
 from bigmodels.core import files
 from bigmodels.core.errors import UserError, listed, nearest
 from bigmodels.data.readers.paths import of_suffix
-from bigmodels.data.readers.reader import Chunk, Examples
+from bigmodels.data.readers.reader import Chunk, Examples, are_texts
 from bigmodels.data.sources import Columns
 from bigmodels.data.tables import compressed, table_files, text_columns
 from bigmodels.data.tables.csv_dialects import Reading
@@ -42,7 +42,9 @@ class TextReader:
   reading: Reading = Reading()  # noqa: RUF009 (frozen)
   say: Callable[[str], None] = print
 
-  takes_arrays = True
+  def takes(self, values: Any) -> bool:
+    """See `Reader.takes`."""
+    return are_texts(values)
 
   def columns(self, values: Any, others: Mapping[str, Any]) -> Columns:
     """Returns the columns of texts.

@@ -10,7 +10,7 @@ import numpy as np
 
 from bigmodels.core import files
 from bigmodels.data import tokenizer_files, transforms
-from bigmodels.training import query
+from bigmodels.training import inference
 from bigmodels.training.runs import Run
 
 # The ids of special tokens that `config.json` has, besides `tokenizer_config.json`.
@@ -34,7 +34,7 @@ def model_config(run: Run, published, dtype: str) -> dict[str, Any]:
     found |= {'id2label': {str(id): label for id, label in enumerate(labels)},
               'label2id': {label: id for id, label in enumerate(labels)}}
   if published.pipeline == 'image-classification':
-    found['num_channels'] = query.example(run.built)['inputs'].shape[-1]
+    found['num_channels'] = inference.example(run.built)['inputs'].shape[-1]
   if run.tokenizer is not None:
     special = run.tokenizer.special
     found |= {key: special.get(name) for name, key in _IDS.items()}
@@ -88,7 +88,7 @@ def preprocessor_config(run: Run) -> tuple[dict[str, Any], list[str]]:
   Args:
     run: of images.
   """
-  like = query.example(run.built)['inputs']
+  like = inference.example(run.built)['inputs']
   height, width, channels = like.shape[1:]
   found = {'image_processor_type': 'ViTImageProcessor', 'do_resize': True,
            'size': {'height': height, 'width': width}, 'resample': 2,

@@ -1,4 +1,4 @@
-"""What a finished run writes: texts that follow prompts, and images of classes."""
+"""Generation by a finished run: of texts after prompts, and of images of classes."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +10,7 @@ import numpy as np
 
 from bigmodels.core.errors import UserError, nearest
 from bigmodels.tasks.decoding import Settings, TooLong
-from bigmodels.training import query
+from bigmodels.training import inference
 from bigmodels.training.build import Built
 
 _IMAGES = 500  # generated at a time
@@ -57,11 +57,11 @@ def image_program(built: Built) -> Callable:
   Args:
     built: of a task that generates images.
   """
-  like = query.example(built)['inputs']
+  like = inference.example(built)['inputs']
 
   def generate(state, labels, first):
     images = jnp.zeros((len(labels), *like.shape[1:]), like.dtype)
-    batch = query.batch(built, {'inputs': images, 'labels': labels}, first)
+    batch = inference.batch(built, {'inputs': images, 'labels': labels}, first)
     return built.learner.evaluate(state, batch)[1]['generated']
 
   return jax.jit(generate)
@@ -92,5 +92,5 @@ def images(program: Callable[..., Any], labels: np.ndarray, first: int, classes:
                     f'{labels[wrong.argmax()]}')
   columns = {'labels': labels.astype(np.int32)}
   found = [program(batch['labels'], first + start)
-           for batch, start in query.batches(columns, min(_IMAGES, len(labels)))]
+           for batch, start in inference.batches(columns, min(_IMAGES, len(labels)))]
   return np.concatenate(jax.device_get(found))[: len(labels)]

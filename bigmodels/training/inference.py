@@ -1,5 +1,4 @@
-"""What a finished run is asked about: read, batched and transformed as in evaluation.
-"""
+"""Inference: new examples are read, batched and transformed as in an evaluation."""
 
 import dataclasses
 import os
@@ -119,13 +118,6 @@ def paths_of(data: Any) -> list[pathlib.Path]:
     raise UserError('data: must be the path of a file or folder, or a list of them, '
                     f'got {type(data).__name__}')
   return [*map(pathlib.Path, paths)]
-
-
-def are_texts(values: Any) -> bool:
-  """Whether values in memory are a text, or a list of texts."""
-  return isinstance(values, str) or (
-    isinstance(values, list | tuple) and len(values) > 0
-    and all(isinstance(value, str) for value in values))
 
 
 def example(built: Built) -> Columns:
