@@ -190,7 +190,7 @@ def generate(advance: Callable, tokens: jax.Array, segments: jax.Array, key: jax
     tokens: the prompts, int `[batch, n]`, padded on the left.
     segments: int `[batch, n]`: 1, or 0 for padding.
     key: PRNG key; token i is sampled with `fold_in(key, i)`.
-    tokens: maximum number of new tokens.
+    count: maximum number of new tokens.
     temperature, top_k, top_p: see `choose`.
     stop_tokens: tokens that end a text, and are not part of it.
 

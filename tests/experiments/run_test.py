@@ -25,7 +25,6 @@ from tests.data.folders import written
 from tests.data.tfds import prepared
 from tests.environments import libraries
 
-pytestmark = pytest.mark.usefixtures('plots')
 SHAPES = dict.fromkeys(
   ('mnist_cnn', 'mnist_dcgan', 'mnist_stylegan'), (28, 28, 1)) | dict.fromkeys(
   ('cifar_cnn', 'cifar_mobilenet', 'cifar_resnet', 'cifar_speedrun', 'cifar_transfer',
@@ -142,8 +141,9 @@ def _small(name: str, folder):
     experiment, train=every.pop('train'), evals=every, duration=Duration(steps=2))
 
 
-# Their convolutions take long to compile; cifar_resnet and cifar_vgg have such too.
-DEAR = ('cifar_mobilenet', 'image_folder', 'imagenet_resnet50')
+# They take long to compile; others have such layers and learners too.
+DEAR = ('cifar_mobilenet', 'image_folder', 'imagenet_resnet50', 'mnist_stylegan',
+        'pong_dqn')
 
 
 @pytest.mark.parametrize('name', [

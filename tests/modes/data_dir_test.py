@@ -28,6 +28,7 @@ def test_absent_empty_and_lacking(request_for, tmp_path):
     train.run(request_for('cifar_cnn', tmp_path / 'd', data_dir=empty))
 
 
+@pytest.mark.slow('train')
 def test_real_mnist_decodes_once_and_trains(request_for, shared_tfds, tmp_path, capsys):
   for name in ('first', 'second'):
     train.run(request_for(

@@ -193,7 +193,16 @@ def _codes(column: np.ndarray) -> int:
 
 def respelled_label(name: str, column: np.ndarray, fitted: Mapping[str, Any]
                     ) -> tuple[np.ndarray, list[str]]:
-  """Spells true and false in a label as its classes do; see `respelled`."""
+  """Spells true and false in a label as its classes do; see `respelled`.
+
+  Args:
+    name: of the label.
+    column: the label, `[rows]`.
+    fitted: the result of `fit` for the label.
+
+  Returns:
+    The column, and a line for each spelling that was changed.
+  """
   known, lines = BOOLEANS.intersection(fitted.get('values', ())), []
   for value in sorted(booleans_of(column) - known) if known else ():
     same = [x for x in known if x.lower() == value.lower()]
