@@ -23,6 +23,7 @@ if TYPE_CHECKING:
   from bigmodels.storage.workdir import Workdir
   from bigmodels.training.runs import Run
 
+
 class Request(NamedTuple):
   """The common flags of all modes.
 

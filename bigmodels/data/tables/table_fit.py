@@ -78,6 +78,7 @@ def fit(table: Any, frame: Frame, rows: Mapping[str, np.ndarray], how: str,
   return {'label': label, 'columns': kinds, 'steps': steps,
           'features': list(features)}
 
+
 def _fit_label(table: Any, column: np.ndarray, rows: Mapping[str, np.ndarray],
                lines: list[str]) -> dict[str, Any]:
   """The classes of a label, or the threshold between two; {} for regression."""
