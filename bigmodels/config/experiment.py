@@ -9,7 +9,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from bigmodels import learners
 from bigmodels.core import paths
@@ -136,7 +136,10 @@ class Experiment:
       parameters that are read from `init_from`, and must be in it. Batch statistics are
       read with the parameters of their normalization.
     precision: dtype of the model's arithmetic; parameters, optimizer and losses are
-      always float32. None is bfloat16 on a GPU or TPU and float32 on a CPU.
+      always float32. 'bfloat16_products' is float32 with the operands of matrix
+      products rounded to bfloat16. None is 'bfloat16' on a GPU or TPU,
+      'bfloat16_products' on a CPU with matrix units (AMX; needs jaxlib >= 0.12) and
+      'float32' on any other.
     accumulate: number of microbatches into which a batch is split. They run one after
       the other, with less memory and the same gradient.
     mesh: mesh of devices. It is not part of a run's identity; `--mesh` sets another.
@@ -193,8 +196,9 @@ class Experiment:
         raise ValueError(f'{name}: must be >= 1, got {getattr(self, name)}')
     if self.average is not None and not 0 < self.average < 1:
       raise ValueError(f'average: must be > 0 and < 1, or None, got {self.average}')
-    if self.precision not in (None, 'float32', 'bfloat16'):
-      raise ValueError("precision: must be 'float32', 'bfloat16' or None, got "
+    legal = (*get_args(Precision), None)
+    if self.precision not in legal:
+      raise ValueError(f'precision: must be one of {", ".join(map(repr, legal))}; got '
                        f'{self.precision!r}')
     if not 0 <= self.seed < 2**32:
       raise ValueError(f'seed: must be in [0, 2**32 - 1], got {self.seed}')

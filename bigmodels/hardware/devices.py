@@ -100,6 +100,19 @@ def compiler_options(platform: str) -> dict[str, str]:
   return options
 
 
+@functools.cache
+def has_matrix_units() -> bool:
+  """Whether this CPU multiplies matrices of bfloat16 faster than of float32.
+
+  It does with AMX, up to seven times, if jaxlib has kernels for it that work.
+  """
+  try:
+    processor = pathlib.Path('/proc/cpuinfo').read_text()
+  except OSError:  # not Linux
+    return False
+  return ' amx_bf16' in processor and not releases.refuses_bfloat16_products()
+
+
 def configure_jax(cache_dir: pathlib.Path) -> str | None:
   """Configures JAX before it starts: compiled programs are cached in a folder.
 

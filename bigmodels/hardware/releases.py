@@ -142,6 +142,15 @@ def logs_false_errors() -> bool:
   return _numbers(installed('jaxlib') or '') < (0, 12)
 
 
+def refuses_bfloat16_products() -> bool:
+  """Whether jaxlib fails on some products of bfloat16 with results of float32.
+
+  On a CPU, XLA before 0.12 compiles some of those with a transposed operand, and raises
+  "Unsupported element type for DotThunk::Execute" when they run.
+  """
+  return _numbers(installed('jaxlib') or '') < (0, 12)
+
+
 def installed(name: str) -> str | None:
   """The release of a package, or None; the package is not imported."""
   # Python 3.7 lacks this module, and only calls `old_python`.

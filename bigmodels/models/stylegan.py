@@ -166,7 +166,8 @@ class _Styled(nn.Module):
     y = conv(x * scale[:, None, None], kernel)
     if self.normalize:
       power = jnp.square(kernel).sum((0, 1))  # [in, out]
-      length = jax.lax.rsqrt(jnp.square(scale) @ power + _LEAST)
+      length = jax.lax.rsqrt(
+        jnp.matmul(jnp.square(scale), power, precision='highest') + _LEAST)
       y = y * length[:, None, None]
     return y
 

@@ -5,6 +5,9 @@ stay in float32; the model computes in bfloat16, whose range needs no loss scali
 Linen's normalizations compute their statistics in float32 for any input. Gradients are
 float32, and summed in it over microbatches and under pmap; over the devices of a jit
 the compiler sums them in bfloat16, the type of the products they come from.
+
+With 'bfloat16_products', for CPUs with matrix units, the model computes in float32 as
+well, and only the operands of its matrix products are rounded; see `products`.
 """
 
 from typing import Any, Literal, NamedTuple
@@ -12,12 +15,22 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-Precision = Literal['float32', 'bfloat16']
+from bigmodels.parallel import products
+
+Precision = Literal['float32', 'bfloat16', 'bfloat16_products']
 
 
-def default(platform: str) -> Precision:
-  """The fast precision of a platform: most CPUs multiply bfloat16 slowly."""
-  return 'float32' if platform == 'cpu' else 'bfloat16'
+def default(platform: str, *, matrix_units: bool = False) -> Precision:
+  """The fast precision of a platform.
+
+  Args:
+    platform: 'cpu', 'gpu' or 'tpu'.
+    matrix_units: whether a CPU multiplies matrices of bfloat16 faster than of float32.
+      It emulates other arithmetic in bfloat16.
+  """
+  if platform != 'cpu':
+    return 'bfloat16'
+  return 'bfloat16_products' if matrix_units else 'float32'
 
 
 def in_precision(model: Any, precision: Precision) -> Any:
@@ -25,12 +38,28 @@ def in_precision(model: Any, precision: Precision) -> Any:
 
   Args:
     model: a Linen module, or anything with its `init` and `apply`.
-    precision: 'float32' or 'bfloat16'.
+    precision: its arithmetic. For 'bfloat16_products' the products are marked; what is
+      compiled is to be a function `products.rounded`, otherwise they are of float32.
 
   Returns:
     For 'float32' the model itself; else an object with its `init` and `apply`.
   """
-  return model if precision == 'float32' else _InBfloat16(model)
+  if precision == 'float32':
+    return model
+  return _InBfloat16(model) if precision == 'bfloat16' else _WithMarkedProducts(model)
+
+
+class _WithMarkedProducts(NamedTuple):
+  """A model in float32 with marked products, with `init` and `apply` of a module."""
+
+  model: Any
+
+  def init(self, *args, **kwargs):
+    return self.model.init(*args, **kwargs)
+
+  def apply(self, *args, **kwargs):
+    with products.marked():
+      return self.model.apply(*args, **kwargs)
 
 
 class _InBfloat16(NamedTuple):

@@ -14,10 +14,11 @@ from bigmodels.core.errors import UserError, as_user_error, nearest
 from bigmodels.data import batches, dataset_spec
 from bigmodels.data.batches import Loader
 from bigmodels.data.sources import DataContext, Dataset
+from bigmodels.hardware import devices
 from bigmodels.learners import Learner
 from bigmodels.learners.gradient import checked
 from bigmodels.optim.measured import measured
-from bigmodels.parallel import precision
+from bigmodels.parallel import precision, products
 from bigmodels.parallel.layout import Layout
 from bigmodels.parallel.precision import Precision
 from bigmodels.tasks import Split, Task, with_frozen_statistics
@@ -87,7 +88,8 @@ def build(experiment: Experiment, layout: Layout, context: DataContext) -> Built
   evaluated = next((opened[name] for name in experiment.evals), None)
   context.keep('train', lambda: dataset_spec.record(train, evaluated))
   steps = _steps(experiment, layout, train, context)
-  arithmetic = experiment.precision or precision.default(layout.platform)
+  arithmetic = experiment.precision or precision.default(
+    layout.platform, matrix_units=devices.has_matrix_units())
   supplied = run_context.supplied(train, context, steps)
   with as_user_error('the experiment cannot be built'):
     model = tree.complete(experiment.model, supplied)
@@ -120,6 +122,8 @@ def build(experiment: Experiment, layout: Layout, context: DataContext) -> Built
     if experiment.average is not None:
       learner = averages.averaged(learner, experiment.average)
     learner = measures.logged(learner)
+    if arithmetic == 'bfloat16_products':
+      learner = _with_rounded_products(learner, layout.platform)
     transforms = {name: tree.complete(each.transforms, supplied)
                   for name, each in every.items()}
 
@@ -135,6 +139,15 @@ def build(experiment: Experiment, layout: Layout, context: DataContext) -> Built
   return Built(
     experiment, model, task, learner, layout, arithmetic, loaders.pop('train'), loaders,
     steps, {'data_dir': context.data_dir, 'kept': context.kept}, learning_rates)
+
+
+def _with_rounded_products(learner: Learner, platform: str) -> Learner:
+  """A learner with the products that 'bfloat16_products' marks in its model rounded."""
+  on_cpu = platform == 'cpu'
+  step, evaluate = (
+    products.rounded(function, native=not on_cpu or devices.has_matrix_units(),
+                     in_order=on_cpu) for function in (learner.step, learner.evaluate))
+  return learner._replace(step=step, evaluate=evaluate)
 
 
 _NORMS_EVERY = 10  # steps: 10 times less than what they cost in every step

@@ -23,7 +23,7 @@ class Throughput:
     devices = [*built.layout.mesh.devices.flat]
     self._local = [d for d in devices if d.process_index == jax.process_index()]
     spec = device_specs.find(devices[0].device_kind)
-    peak = spec and (spec.bfloat16 if built.precision == 'bfloat16' else spec.float32)
+    peak = spec and (spec.float32 if built.precision == 'float32' else spec.bfloat16)
     self._peak = peak * len(devices) if peak else None
 
   def start(self, step: int, seconds: dict[str, float]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
+from bigmodels.hardware import flops
 from bigmodels.models import Cnn, Mlp
 from bigmodels.parallel import precision
 from bigmodels.tasks import classification
@@ -103,10 +104,29 @@ def test_float32_is_the_module_itself():
   assert precision.in_precision(model, 'float32') is model
 
 
-@pytest.mark.parametrize('platform, expected', [
-  ('cpu', 'float32'), ('gpu', 'bfloat16'), ('tpu', 'bfloat16')])
-def test_each_platform_has_its_precision(platform, expected):
-  assert precision.default(platform) == expected
+@pytest.mark.parametrize('platform, matrix_units, expected', [
+  ('cpu', False, 'float32'), ('cpu', True, 'bfloat16_products'),
+  ('gpu', False, 'bfloat16'), ('tpu', False, 'bfloat16')])
+def test_each_platform_has_its_precision(platform, matrix_units, expected):
+  assert precision.default(platform, matrix_units=matrix_units) == expected
+
+
+@pytest.mark.parametrize('model, products, others', [
+  (Mlp(3, (5,)), 2, 0),
+  # Patches of 2 channels and 3 x 3 pixels: a convolution, which is not rounded.
+  (Cnn(3, (8,), hidden=(16,), pooling='average', batch_norm=True), 2, 2),
+  (Cnn(3, (8,), kernel=1, hidden=()), 2, 0)])
+def test_with_bfloat16_products_the_products_of_a_model_are_marked(
+    model, products, others):
+  model = precision.in_precision(model, 'bfloat16_products')
+  inputs = images()['inputs']
+  variables = model.init(KEY, inputs, train=False)
+  traced = jax.make_jaxpr(lambda v: model.apply(v, inputs, train=False))(variables)
+  marks = [eqn.params['precision'] for eqn in flops.equations(traced)
+           if eqn.primitive.name == 'dot_general']
+  default, highest = jax.lax.Precision.DEFAULT, jax.lax.Precision.HIGHEST
+  assert marks.count((default,) * 2) == products
+  assert marks.count((highest,) * 2) == len(marks) - products <= others
 
 
 def test_a_collection_keeps_its_types():

@@ -13,6 +13,7 @@ from bigmodels.config import Duration, Experiment, Monitor
 from bigmodels.core.errors import UserError
 from bigmodels.data.batches import Order
 from bigmodels.data.sources import DataContext, in_memory
+from bigmodels.hardware import devices, flops
 from bigmodels.modes import train
 from bigmodels.parallel import layout
 from bigmodels.parallel.sharding import MeshShape
@@ -42,13 +43,13 @@ def given(labels, classes=None, inputs=None):
 
 
 def built(train, test, task=tasks.classification, monitor=None,
-          learner=learners.supervised, **batches):
+          learner=learners.supervised, precision=None, **batches):
   batches = {'batch_size': 2} | batches
   experiment = Experiment(
     model=models.Linear, task=task, optimizer=partial(optax.sgd, 0.1),
     train=data.Batches(source=train, **batches),
     evals={'test': data.Batches(source=test, **batches)}, monitor=monitor,
-    learner=learner, duration=Duration(steps=2))
+    learner=learner, precision=precision, duration=Duration(steps=2))
   return build.build(experiment, ONE, DataContext(None, None, {}, lambda line: None))
 
 
@@ -72,6 +73,26 @@ def test_a_prediction_that_is_no_output_is_refused():
 def test_a_learner_of_another_kind_is_refused():
   with pytest.raises(UserError, match=r'must make a learners\.Learner, made 3'):
     built(given([0.0, 1.0]), given([1.0, 0.0]), learner=lambda *parts: 3)
+
+
+@pytest.mark.parametrize('units, given_, expected', [
+  (True, None, 'bfloat16_products'), (False, None, 'float32'),
+  (True, 'float32', 'float32'), (False, 'bfloat16_products', 'bfloat16_products')])
+def test_a_cpu_with_matrix_units_multiplies_bfloat16(
+    monkeypatch, units, given_, expected):
+  monkeypatch.setattr(devices, 'has_matrix_units', lambda: units)
+  ready = built(given([0, 1, 0], ALL[:2]), given([1, 0], ALL[:2]), precision=given_)
+  assert ready.precision == expected
+  traced = trace(ready.learner, ready.train, ready.evals, ONE)
+  products = [eqn for eqn in flops.equations(traced.step)
+              if eqn.primitive.name == 'dot_general']
+  native = [eqn for eqn in products if eqn.invars[0].aval.dtype == np.dtype('bfloat16')]
+  # The one product of a linear model forward, the other for the gradient of its kernel.
+  assert len(products) == 2
+  assert len(native) == (2 if units and expected == 'bfloat16_products' else 0)
+  rounded = [eqn for eqn in flops.equations(traced.step)
+             if eqn.primitive.name == 'reduce_precision']
+  assert len(rounded) == (4 if not units and expected == 'bfloat16_products' else 0)
 
 
 ALL = ('a', 'b', 'c')

@@ -91,8 +91,10 @@ def _patches_times_matrix(x, kernel, strides, padding):
   """Patches `[batch * out_height * out_width, h * w * in]` times a matrix."""
   out = kernel.shape[3]
   patches = jnp.concatenate(_shifted(x, kernel.shape[:2], strides, padding), axis=-1)
-  # Two axes only: the product's gradients take a fraction of the time.
-  y = patches.reshape(-1, patches.shape[-1]) @ kernel.reshape(-1, out)
+  # Two axes only: the product's gradients take a fraction of the time. A window of one
+  # pixel makes a product of matrices; others are convolutions, which remain float32.
+  y = jnp.matmul(patches.reshape(-1, patches.shape[-1]), kernel.reshape(-1, out),
+                 precision=None if math.prod(kernel.shape[:2]) == 1 else 'highest')
   return y.reshape(*patches.shape[:-1], out)
 
 

@@ -61,4 +61,5 @@ def global_average_pool(x: jax.Array) -> jax.Array:
   """
   pixels = x.shape[1] * x.shape[2]
   weights = jnp.full(pixels, 1 / pixels, x.dtype)
-  return jnp.einsum('p,bpc->bc', weights, x.reshape(len(x), pixels, x.shape[3]))
+  return jnp.einsum('p,bpc->bc', weights, x.reshape(len(x), pixels, x.shape[3]),
+                    precision='highest')
