@@ -25,6 +25,9 @@ def program(built: Built, name: str) -> Callable:
   """
   built = _in_float32(built)
   test_time = built.task.test_time
+  if built.task.confident < 1:
+    raise UserError(f'{name}: features are the mean over all views of an example; its '
+                    f'task has confident={built.task.confident}, which must be 1')
 
   def answer(state, columns):
     batch, recorder = inference.batch(built, columns), _Recorder()
