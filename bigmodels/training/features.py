@@ -21,7 +21,10 @@ def program(built: Built, name: str) -> Callable:
 
   Args:
     built: of a task that gives probabilities; its model works in float32 here.
-    name: of the run, for the error of a model that does not end in a dense layer.
+    name: of the run, for errors.
+
+  Raises:
+    UserError: for a task that does not compute all views of every example.
   """
   built = _in_float32(built)
   test_time = built.task.test_time
