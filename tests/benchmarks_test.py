@@ -64,7 +64,7 @@ def test_a_part_reports_what_it_measured_before_it_failed():
   assert run_part('import os; os._exit(3)')['error'] == 'exit code 3'
 
 
-@pytest.mark.slow('start processes')
+@pytest.mark.slow('run several processes')
 def test_a_part_is_stopped_with_all_that_it_started(tmp_path):
   """A process that it started, and that holds its output open."""
   child = f'import time; time.sleep(6); open({str(tmp_path / "left")!r}, "w")'
@@ -155,7 +155,7 @@ def test_every_part_measures_small_models(tmp_path):
   assert {*results['vit_s16']} == {'batch_2', 'batch_2_augmented'}
 
 
-@pytest.mark.slow('start processes')
+@pytest.mark.slow('run several processes')
 def test_without_a_gpu_a_part_says_so(tmp_path):
   done = subprocess.run(
     [sys.executable, str(ROOT / 'benchmarks/gpu.py'), '--parts=muon',
