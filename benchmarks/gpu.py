@@ -18,9 +18,9 @@ the others follow. `--out` is written after each measurement, as JSON with the m
   model FLOPs utilization (MFU), as nanoGPT counts it.
 - gpt_pytorch: the same in PyTorch, compiled, if `--pytorch` has it.
 - resnet50, vit_s16: train steps in bfloat16 of random images of 224 x 224 pixels that
-  are on the device. Those named 'augmented' have the transforms of the experiment.
-- generation: tokens per second of GPT-2 with a cache, and the prompt of 128 tokens.
-- population: small models trained together by `vmap`, compared with one at a time.
+  are on the device, without augmentation, except for those named 'augmented'.
+- generation: 256 tokens after a prompt of 128, by GPT-2 with a cache.
+- population: small models trained together by `vmap`, and one after the other.
 
 Times are medians of five rounds, with the shortest and the longest. `--tiny` measures
 small models on any device, in one to two minutes on two cores: it tests this script.
