@@ -126,6 +126,8 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
   flags.parts = flags.parts.split(',')
   if unknown := [part for part in flags.parts if part not in PARTS]:
     parser.error(f'--parts: choose from {", ".join(PARTS)}; got {unknown[0]!r}')
+  if flags.out and not flags.out.absolute().parent.is_dir():
+    parser.error(f'--out: there is no folder {flags.out.parent}')
   return flags
 
 

@@ -44,6 +44,9 @@ def test_a_part_that_is_none_is_refused(capsys):
           "vit_s16, generation, population, muon; got 'resnet'"
           ) in capsys.readouterr().err
   assert gpu.arguments(['--parts=muon']).parts == ['muon']
+  with pytest.raises(SystemExit):
+    gpu.arguments(['--out=gone/found.json'])
+  assert '--out: there is no folder gone' in capsys.readouterr().err
 
 
 def test_all_parts_take_eight_minutes_at_most():
