@@ -1,5 +1,6 @@
 """The machine of a measurement, and results as files."""
 
+import functools
 import importlib.metadata
 import json
 import os
@@ -8,6 +9,9 @@ import platform
 import subprocess
 import sys
 import time
+
+CUDA = ('jax-cuda12-plugin', 'jax-cuda13-plugin', 'nvidia-cudnn-cu12',
+        'nvidia-cudnn-cu13')
 
 
 def save(path: pathlib.Path, command: str, results: dict, *,
@@ -24,13 +28,15 @@ def save(path: pathlib.Path, command: str, results: dict, *,
   if torch != sys.executable:
     code = 'import importlib.metadata as m; print(m.version("torch"))'
     found['torch'] = subprocess.check_output([torch, '-c', code], text=True).strip()
-  path.write_text(json.dumps(
+  written = path.with_name(f'{path.name}.part')
+  written.write_text(json.dumps(
     {'command': f'python benchmarks/{command}', 'machine': found,
      'results': results}, indent=2) + '\n')
+  written.replace(path)  # a process that is killed leaves the last whole file
 
 
 def machine() -> dict[str, str | int]:
-  """The CPU, its vector instructions, cores, system, versions, and the date."""
+  """The CPU, its vector instructions, cores, system, GPUs, versions, and the date."""
   lines = pathlib.Path('/proc/cpuinfo').read_text().splitlines() if (
     sys.platform == 'linux') else []
   names = [line.partition(': ')[2] for line in lines if line.startswith('model name')]
@@ -39,10 +45,24 @@ def machine() -> dict[str, str | int]:
   vectors = next((name for name in ('avx512f', 'avx2', 'asimd') if name in known), '')
   found = {'cpu': names[0] if names else platform.processor(), 'vectors': vectors,
            'cores': os.cpu_count(), 'system': platform.system(),
-           'python': platform.python_version()}
-  for package in ('jax', 'jaxlib', 'torch'):
+           'python': platform.python_version()} | gpus()
+  for package in ('jax', 'jaxlib', *CUDA, 'torch'):
     try:
       found[package] = importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
       continue
   return {**found, 'date': time.strftime('%Y-%m-%d')}
+
+
+@functools.cache
+def gpus() -> dict[str, str]:
+  """The names of NVIDIA's GPUs, their power limits, and the driver; or nothing."""
+  try:
+    lines = subprocess.check_output(
+      ['nvidia-smi', '--query-gpu=name,power.limit,driver_version',
+       '--format=csv,noheader'], text=True, timeout=60).strip().splitlines()
+    found = [line.rsplit(', ', 2) for line in lines]
+    return {'gpus': ', '.join(f'{name} at {limit}' for name, limit, _ in found),
+            'driver': found[0][2]}
+  except (OSError, subprocess.SubprocessError, IndexError, ValueError):
+    return {}

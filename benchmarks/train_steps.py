@@ -33,6 +33,7 @@ class TrainSteps:
 
   Attributes:
     built: the experiment.
+    programs: compiled from it.
     carry: after the last step.
     most: steps in a dispatch.
   """
@@ -45,15 +46,15 @@ class TrainSteps:
       repeat: whether each call and dispatch takes the first batches again.
     """
     self.built, self._repeat = built, repeat
-    self._programs = compile_traced(trace(built.learner, built.train, {}, built.layout))
-    self.carry = self._programs.init(np.asarray(jax.random.PRNGKey(0)))
-    self.most = self._programs.traced.most
+    self.programs = compile_traced(trace(built.learner, built.train, {}, built.layout))
+    self.carry = self.programs.init(np.asarray(jax.random.PRNGKey(0)))
+    self.most = self.programs.traced.most
 
   def __call__(self, times: int) -> None:
     """Takes this number of steps and waits for them."""
     for step in range(0, times, self.most):
       count = min(self.most, times - step)
       host_batch = self.built.train.host_batch(0 if self._repeat else step, count)
-      self.carry, _ = self._programs.advance(
+      self.carry, _ = self.programs.advance(
         self.carry, host_batch, count, False, [0, 0, 0])
     jax.block_until_ready(self.carry.fault)

@@ -4,7 +4,7 @@ Jordan, *94% on CIFAR-10 in 3.29 seconds on a single GPU*, 2024, and the
 `airbench94_muon`, its successor of 2025.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import flax.linen as nn
@@ -23,9 +23,9 @@ from bigmodels.models.validation import check_rates, check_sizes
 class Airbench(nn.Module):
   """A fixed whitening convolution, groups of two convolutions, a linear layer.
 
-  Each group is a 3x3 convolution, max-pooling by 2, batch normalization, GELU, and a
-  3x3 convolution, batch normalization, GELU. Convolutions are initialized as the
-  identity for their first filters. Norms have a bias but no scale.
+  Each group is a 3x3 convolution, max-pooling by 2, batch normalization, activation,
+  and a 3x3 convolution, batch normalization, activation. Convolutions are initialized
+  as the identity for their first filters. Norms have a bias but no scale.
 
   Attributes:
     num_outputs: number of classes.
@@ -33,12 +33,14 @@ class Airbench(nn.Module):
       computes it from its training images, see `data.statistics`.
     widths: widths of the groups.
     momentum: decay rate of the running statistics, per batch.
+    activation: activation of the groups; GELU follows the whitening in any case.
   """
 
   num_outputs: int
   whitening: Sequence
   widths: tuple[int, ...] = (64, 256, 256)
   momentum: float = 0.4
+  activation: Callable = gelu
 
   def __post_init__(self):
     check_sizes(self, 'num_outputs', 'widths')
@@ -68,8 +70,8 @@ class Airbench(nn.Module):
     norm = partial(BatchNorm, use_running_average=not train, epsilon=1e-12,
                    momentum=self.momentum, use_scale=False)
     for width in self.widths:
-      x = gelu(norm()(max_pool(convolution(width)(x), 2)))
-      x = gelu(norm()(convolution(width)(x)))
+      x = self.activation(norm()(max_pool(convolution(width)(x), 2)))
+      x = self.activation(norm()(convolution(width)(x)))
     x = max_pool(x, 3)
     x = x.reshape(len(x), -1)
     head = nn.Dense(self.num_outputs, use_bias=False, name='head',

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -32,7 +33,7 @@ def classification(model, loss: Callable = losses.cross_entropy, *,
                    | None = None,
                    threshold: Literal['f1', 'balanced_accuracy', 'matthews'] | float
                    | None = None, test_time: Callable | None = None,
-                   inputs: tuple[str, ...] = ('inputs',),
+                   confident: float = 1.0, inputs: tuple[str, ...] = ('inputs',),
                    class_counts: Callable[[], Mapping[str, float]] = FROM_RUN) -> Task:
   """Predicts one of several classes for each example.
 
@@ -61,6 +62,10 @@ def classification(model, loss: Callable = losses.cross_entropy, *,
     test_time: test-time augmentation, `inputs` `[batch, ...]` -> pairs of a weight and
       a view `[batch, ...]`, such as `data.test_time.mirrored`. An evaluation makes a
       forward pass for each view, and averages the logits. None for none.
+    confident: probability of the most likely class in the first view of an example
+      above which its other views are not computed; 1 computes all views of all. The
+      answer for an example does not depend on the others of its batch. A batch with
+      few examples below it takes less time.
     inputs: columns that the model is called with, in this order; `segments` is passed
       by name if the data has it.
     class_counts: () -> class name -> its training examples; only for `class_weights`.
@@ -73,6 +78,10 @@ def classification(model, loss: Callable = losses.cross_entropy, *,
   if smoothing and 'smoothing' not in inspect.signature(loss).parameters:
     raise ValueError(f'smoothing: must be 0 with a loss that does not accept it, got '
                      f'{smoothing}')
+  if not 0 <= confident <= 1:
+    raise ValueError(f'confident: must be 0 to 1, got {confident}')
+  if confident < 1 and test_time is None:
+    raise ValueError(f'confident: must be 1 without test_time, got {confident}')
   columns = Columns(inputs, ('segments',))
   of_class = imbalance.class_weights(class_weights, class_counts)
   decision = imbalance.threshold(threshold)
@@ -85,16 +94,25 @@ def classification(model, loss: Callable = losses.cross_entropy, *,
                        f'gives {logits.shape}')
     return logits.astype(jnp.float32), model_state
 
-  def mean_logits(params, model_state, batch, key):
+  def mean_logits(params, model_state, key, batch):
     views = test_time(batch['inputs'])
     total = sum(weight for weight, _ in views)
     return sum(weight / total * logits_of(
       params, model_state, {**batch, 'inputs': view}, key, False)[0]
       for weight, view in views)
 
+  def augmented_logits(params, model_state, batch, key):
+    mean = partial(mean_logits, params, model_state, key)
+    if confident == 1:
+      return mean(batch)
+    (_, view), *_ = test_time(batch['inputs'])
+    first, _ = logits_of(params, model_state, {**batch, 'inputs': view}, key, False)
+    unsure = losses.probabilities(first).max(-1) <= confident
+    return replaced(first, unsure & (batch['mask'] > 0), mean, batch)
+
   def objective(params, model_state, batch, key, train):
     if test_time is not None and not train:
-      logits = mean_logits(params, model_state, batch, key)
+      logits = augmented_logits(params, model_state, batch, key)
     else:
       logits, model_state = logits_of(params, model_state, batch, key, train)
     labels, example = labels_of(batch), example_weights(batch, columns)
@@ -129,7 +147,43 @@ def classification(model, loss: Callable = losses.cross_entropy, *,
   return Task(
     partial(init, model, columns), objective, columns.names,
     ('predictions', 'probabilities'), check, metrics.classification,
-    plots.classification, threshold=decision, test_time=test_time)
+    plots.classification, threshold=decision, test_time=test_time,
+    confident=confident)
+
+
+_PARTS = 8  # of a batch, of which the unsure examples are taken one after the other
+
+
+def replaced(values: jax.Array, chosen: jax.Array, function: Callable, batch: dict
+             ) -> jax.Array:
+  """Replaces the values of some examples by those of a function of them.
+
+  It calls the function with an eighth of the batch at a time, as often as necessary for
+  the chosen examples.
+
+  Args:
+    values: `[batch, ...]`.
+    chosen: bool `[batch]`.
+    function: columns `[n, ...]` of some examples -> their values `[n, ...]`.
+    batch: columns `[batch, ...]`.
+
+  Returns:
+    `[batch, ...]`.
+  """
+  size, count = -(-len(chosen) // _PARTS), jnp.sum(chosen)
+  order = jnp.argsort(~chosen)  # stable: first the chosen ones
+
+  def going(loop):
+    return loop[0] < count
+
+  def replace(loop):
+    start, values = loop
+    rows = jax.lax.dynamic_slice_in_dim(order, start, size)  # those that end the batch
+    part = function({name: column[rows] for name, column in batch.items()})
+    kept = chosen[rows].reshape(-1, *(1,) * (part.ndim - 1))
+    return start + size, values.at[rows].set(jnp.where(kept, part, values[rows]))
+
+  return jax.lax.while_loop(going, replace, (0, values))[1]
 
 
 def _hint(dtype, shape: tuple[int, ...]) -> str:

@@ -43,6 +43,8 @@ class Task(NamedTuple):
       write for people in place of these, such as texts.
     test_time: test-time augmentation of an evaluation, whose logits are the mean over
       views: inputs `[batch, ...]` -> pairs of a weight and a view.
+    confident: the probability above which the first view is the only one; see
+      `classification`.
     samples: (params, model_state, inputs: rows `[k]` -> raw inputs `[k, ...]`, length
       of a split) -> title -> `plots.Table` of what the model writes, for the report.
   """
@@ -59,6 +61,7 @@ class Task(NamedTuple):
   generate: Callable[..., list[tuple[str, int]]] | None = None
   answers: Callable[..., dict[str, list]] | None = None
   test_time: Callable[..., Any] | None = None
+  confident: float = 1.0
   samples: Callable[..., dict[str, Any]] | None = None
 
 

@@ -21,10 +21,16 @@ def program(built: Built, name: str) -> Callable:
 
   Args:
     built: of a task that gives probabilities; its model works in float32 here.
-    name: of the run, for the error of a model that does not end in a dense layer.
+    name: of the run, for errors.
+
+  Raises:
+    UserError: for a task that does not compute all views of every example.
   """
   built = _in_float32(built)
   test_time = built.task.test_time
+  if built.task.confident < 1:
+    raise UserError(f'{name}: features are the mean over all views of an example; its '
+                    f'task has confident={built.task.confident}, which must be 1')
 
   def answer(state, columns):
     batch, recorder = inference.batch(built, columns), _Recorder()

@@ -32,22 +32,22 @@ def test_convolutions_begin_as_the_identity_of_their_channels():
   assert np.abs(rest).max() <= 1 / 6 and rest.std() > 0.07  # 1 / 6 / sqrt(3) = 0.096
 
 
-def test_the_first_layer_is_the_given_kernel_and_shape():
+@pytest.mark.parametrize('activation', [
+  partial(jax.nn.gelu, approximate=False), jax.nn.silu])
+def test_the_first_layer_is_the_given_kernel_and_shape(activation):
   """Widths so small that the layers after the first can be followed by hand."""
   kernel = np.zeros((1, 1, 1, 2), np.float32)
   kernel[..., 0], kernel[..., 1] = 1, -1
-  model = Airbench(3, kernel.tolist(), widths=(2,))
+  given = {} if activation is not jax.nn.silu else {'activation': activation}
+  model = Airbench(3, kernel.tolist(), widths=(2,), **given)
   x = jax.random.normal(jax.random.key(0), (4, 8, 8, 1))
   variables = jax.jit(partial(model.init, train=False))(jax.random.key(1), x)
   found = jax.jit(partial(model.apply, train=False))(variables, x)
 
-  def gelu(x):
-    return jax.nn.gelu(x, approximate=False)
-
   # The identity, twice, and statistics of a mean 0 and a variance 1.
-  y = gelu(np.concatenate([x, -x], -1))
+  y = jax.nn.gelu(np.concatenate([x, -x], -1), approximate=False)
   y = y.reshape(4, 4, 2, 4, 2, 2).max((2, 4))
-  y = gelu(gelu(y))[:, :3, :3].max((1, 2))
+  y = activation(activation(y))[:, :3, :3].max((1, 2))
   expected = y @ variables['params']['head']['kernel'] / 2
   np.testing.assert_allclose(found, expected, atol=1e-5)
 

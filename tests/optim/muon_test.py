@@ -1,5 +1,7 @@
 """Tests of optim.muon_filters and optim.with_norms against NumPy."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,6 +28,24 @@ def test_muon_of_filters_equals_the_published_steps():
     momentum = 0.6 * momentum + grad
     expected = orthogonal((grad + 0.6 * momentum).reshape(-1, 6).T).T
     np.testing.assert_allclose(found, expected.reshape(grad.shape), atol=1e-5)
+
+
+def test_stacked_filters_are_orthogonalized_as_one_by_one():
+  """The kernels of airbench, smaller: two widths, windows of different sizes."""
+  rng, shapes = np.random.default_rng(0), {
+    'a': (3, 3, 2, 8), 'b': (3, 3, 8, 8), 'c': (3, 3, 8, 16), 'd': (1, 1, 3, 16)}
+  grads = [{name: jnp.float32(rng.normal(size=shape)) for name, shape in shapes.items()}
+           for _ in range(3)]
+  apart, stacked = (optim.muon_filters(stacked=stacked) for stacked in (False, True))
+  states = apart.init(grads[0]), stacked.init(grads[0])
+  for grad in grads:
+    expected, first = apart.update(grad, states[0])
+    found, second = stacked.update(grad, states[1])
+    states = first, second
+    jax.tree.map(partial(np.testing.assert_allclose, atol=2e-6), found, expected)
+  products = [str(jax.make_jaxpr(each.update)(grads[0], state)).count('dot_general')
+              for each, state in zip((apart, stacked), states, strict=True)]
+  assert products[0] == 2 * products[1] > 0  # four kernels, two stacks
 
 
 def test_with_norms_rescales_before_the_update():

@@ -13,6 +13,7 @@ from bigmodels import losses
 from bigmodels.data import test_time
 from bigmodels.models import Linear, Mlp
 from bigmodels.tasks import classification
+from bigmodels.tasks.classification import replaced
 
 KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)
@@ -276,6 +277,47 @@ def test_augmentations_leave_batch_statistics_as_they_are():
   params, model_state = task.init(KEY, data)
   _, (after, _, _) = task.loss(params, model_state, data, KEY, False)
   jax.tree.map(np.testing.assert_array_equal, after, model_state)
+
+
+@pytest.mark.parametrize('confident', [0.0, 0.4, 0.5, 0.9, 0.999999])
+def test_confident_examples_have_one_view(confident):
+  """Of 37 examples, which no eighth divides, and with the last ones masked."""
+  rng = np.random.default_rng(0)
+  mask = np.r_[np.ones(30), np.zeros(7)].astype(np.float32)
+  data = {'inputs': rng.normal(size=(37, 5)).astype(np.float32),
+          'labels': rng.integers(0, 3, 37), 'mask': mask}
+  task = classification(Linear(3), test_time=views, confident=confident)
+  params, model_state = task.init(KEY, data)
+
+  def softmax(x):
+    p = np.exp(x - x.max(-1, keepdims=True))
+    return p / p.sum(-1, keepdims=True)
+
+  each = [logits(params, {**data, 'inputs': view}) for _, view in views(data['inputs'])]
+  first, every = softmax(each[0]), softmax(np.mean(each, axis=0))
+  unsure = first.max(-1) <= confident
+  assert confident in (0, 0.999999) or 0 < unsure[:30].sum() < 30
+  _, (_, _, outputs) = jax.jit(task.loss, static_argnums=4)(
+    params, model_state, data, KEY, False)
+  np.testing.assert_allclose(
+    outputs['probabilities'][:30], np.where(unsure[:, None], every, first)[:30],
+    rtol=1e-5)
+
+
+def test_a_confidence_of_one_is_that_of_all_views():
+  """In the loop, which `confident=1` does not take."""
+  values, data = jnp.zeros((11, 2)), {'x': jnp.arange(11.0), 'y': jnp.ones((11, 3))}
+  found = replaced(values, jnp.ones(11, bool), lambda part: jnp.stack(
+    [part['x'], part['y'].sum(-1)], -1), data)
+  np.testing.assert_array_equal(found, np.stack([np.arange(11.0), np.full(11, 3)], -1))
+
+
+@pytest.mark.parametrize('given, message', [
+  ({'confident': 1.5, 'test_time': views}, 'confident: must be 0 to 1, got 1.5'),
+  ({'confident': 0.5}, 'confident: must be 1 without test_time, got 0.5')])
+def test_confidences_that_are_refused(given, message):
+  with pytest.raises(ValueError, match=message):
+    classification(Linear(3), **given)
 
 
 @pytest.mark.parametrize('each', [

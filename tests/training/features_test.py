@@ -112,6 +112,13 @@ def test_augmentations_are_averaged_as_in_an_evaluation(weights, frozen):
   check(run, IMAGES, expected, last['kernel'], last['bias'])
 
 
+def test_features_of_confident_examples_are_refused():
+  task = partial(tasks.classification, test_time=mirrored_up, confident=0.5)
+  run = run_of(models.Linear(3), arrays(), task)
+  with pytest.raises(UserError, match=r'has confident=0\.5, which must be 1$'):
+    run.features(IMAGES)
+
+
 def weighted(model):
   return tasks.classification(model, test_time=partial(mirrored_up, weights=(3, 1)))
 
