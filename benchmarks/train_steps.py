@@ -35,6 +35,7 @@ class TrainSteps:
     built: the experiment.
     carry: after the last step.
     most: steps in a dispatch.
+    hlo: () -> their optimized program.
   """
 
   def __init__(self, built: Built, *, repeat: bool = False):
@@ -47,7 +48,7 @@ class TrainSteps:
     self.built, self._repeat = built, repeat
     self._programs = compile_traced(trace(built.learner, built.train, {}, built.layout))
     self.carry = self._programs.init(np.asarray(jax.random.PRNGKey(0)))
-    self.most = self._programs.traced.most
+    self.most, self.hlo = self._programs.traced.most, self._programs.hlo
 
   def __call__(self, times: int) -> None:
     """Takes this number of steps and waits for them."""

@@ -26,6 +26,7 @@ _KINDS = {
 }
 # They name values, and do not run.
 _VALUES = ('bitcast', 'get-tuple-element', 'tuple')
+_FAR = 4  # instructions from one without metadata to the one whose layer it is given
 CONTAINERS = ('while', 'conditional', 'call')
 _PARTS = ('body', 'condition', 'to_apply', 'branch_computations', 'true_computation',
           'false_computation')
@@ -85,7 +86,7 @@ class Operations:
     kind, part, computation = self._kind(op, self._computation[name])
     ops = self.program.computations[computation]
     layer, direction, primitive = located(
-      part.op_name or op.op_name or self._inside(op) or self._read(op))
+      part.op_name or op.op_name or self._inside(op) or self._nearby(op))
     shapes = ''
     if part.opcode in _CALCULATING:
       types = [ops[name].type for name in part.operands[:2]] + [part.type]
@@ -146,16 +147,20 @@ class Operations:
              if part.opcode not in ('parameter', 'constant', 'broadcast')]
     return max(names, key=lambda name: (len(located(name)[0]), len(name)), default='')
 
-  def _read(self, op: Instruction) -> str:
-    """The place of what an instruction that XLA has added reads."""
-    ops = self.program.computations[self._computation[op.name]]
-    for _ in range(4):
-      source = next((ops[name] for name in op.operands if name in ops), None)
-      if source is None or source.opcode in ('parameter', 'get-tuple-element'):
-        return ''
-      if source.op_name:
-        return source.op_name.rpartition('/')[0] + '/'
-      op = source
+  def _nearby(self, op: Instruction) -> str:
+    """The place of what reads, or else makes, the values of one that XLA has added."""
+    computation = self._computation[op.name]
+    ops, users = self.program.computations[computation], self._users[computation]
+    for neighbours in (
+      lambda each: users.get(each.name, ()),
+      lambda each: (ops[name] for name in each.operands if name in ops)):
+      near = op
+      for _ in range(_FAR):
+        near = next(iter(neighbours(near)), None)
+        if near is None or near.opcode in ('tuple', 'parameter'):
+          break
+        if name := near.op_name or self._inside(near):
+          return name.partition(';')[0].rpartition('/')[0] + '/'
     return ''
 
 
@@ -171,7 +176,7 @@ def kind_of(op: Instruction) -> str:
 
 _SKIPPED = re.compile(
   r'jit|pjit|while|body|cond|branch_\d+_fun|closed_call|checkpoint|custom_[jv][jv]p_call'
-  r'|rematted_computation|shard_map|scan|remat|.*->.*')
+  r'|eval_jaxpr|rematted_computation|shard_map|scan|remat|.*->.*')
 
 
 def located(op_name: str) -> tuple[str, str, str]:

@@ -1,19 +1,17 @@
 """Where the time of a step goes, by the operations of its program.
 
-`recorded` has JAX's profiler write a trace; `read` adds it up. What a trace of each
-backend contains: on a CPU, an event for each operation on the thread that starts it,
-and one for its end, which may be on another thread; on a GPU, kernels on streams; on a
-TPU, a line of operations, in which a loop contains those of its body. The last two are
-as the sources of XLA describe them, and untested.
+`start` and `stop` have JAX's profiler write a trace; `read` adds it up. What a trace of
+each backend contains: on a CPU, an event for each operation on the thread that starts
+it, and one for its end, which may be on another thread; on a GPU, kernels on streams;
+on a TPU, a line of operations, in which a loop contains those of its body. The last two
+are as the sources of XLA describe them, and untested.
 """
 
 import bisect
-import contextlib
 import math
 import pathlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
@@ -181,7 +179,8 @@ def _of_cpu(plane: jax.profiler.ProfilePlane, operations: Operations
     starts[event.name].append(event.start_ns)
   for times in starts.values():
     times.sort()
-  after = {name: [starts[other] for other in operations.after(name)] for name in starts}
+  after = {name: [starts[other] for other in operations.after(name) if other in starts]
+           for name in starts}
 
   def end(event, stats):
     """Of what may go on after its event, which is that of the thread that started it.
@@ -284,19 +283,12 @@ def table(profile: Profile, most: int = 10) -> list[str]:
     ms = sum(row.ms for row in rest)
     lines.append(f'{ms:8.3f} {ms / profile.ms:6.1%} {sum(r.times for r in rest):6.4g} '
                  f'{"":>8}  {len(rest)} more rows')
-  sums = {kind: profile.of_kind(kind) for kind in KINDS} | profile.left
-  lines.append('by kind: ' + ', '.join(
+  return [*lines, f'by kind: {sums(profile)}']
+
+
+def sums(profile: Profile) -> str:
+  """The milliseconds of each kind, and what is left, in words."""
+  found = {kind: profile.of_kind(kind) for kind in KINDS} | profile.left
+  return ', '.join(
     f'{name} {ms:.3f} ms ({ms / profile.ms:.1%})' for name, ms in sorted(
-      sums.items(), key=lambda item: -item[1]) if ms))
-  return lines
-
-
-@contextlib.contextmanager
-def recorded(folder: pathlib.Path) -> Iterator[list[pathlib.Path]]:
-  """Records what runs in the context; the list is then the paths of `stop`."""
-  start(folder)
-  paths: list[pathlib.Path] = []
-  try:
-    yield paths
-  finally:
-    paths += stop(folder)
+      found.items(), key=lambda item: -item[1]) if ms)

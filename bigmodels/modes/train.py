@@ -195,8 +195,8 @@ def train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
                         Throughput(built, traced.step), stop, batches, startup)
     if profiled:
       running.profiler = profiler.StepProfiler(
-        profiled, workdir.path / 'profile', programs.hlo(), step=progress.step,
-        steps=built.steps, record=group.main, say=writers.say)
+        profiled, workdir, programs.hlo(), step=progress.step, steps=built.steps,
+        record=group.main, say=writers.say)
       stack.callback(running.profiler.close)
     watch.mark('config and workdir')
     running.run()

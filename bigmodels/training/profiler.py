@@ -1,6 +1,5 @@
 """`--profile`: where the time of a step, or of the start of a run, goes."""
 
-import pathlib
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -13,8 +12,10 @@ from bigmodels.core.import_times import ImportTimes
 from bigmodels.core.stopwatch import IMPORTS, Stopwatch
 from bigmodels.hardware import profile
 from bigmodels.hardware.hlo import Program
+from bigmodels.storage.workdir import Workdir
 
-WARM_UP = 5  # steps before a trace: until it is known how many a dispatch should take
+WARM_UP = 8  # dispatches before a trace: until the pace of the loop is steady
+_LEAST = 5  # steps before a trace
 
 
 def parse(text: str | None) -> int | None:
@@ -41,11 +42,11 @@ def check_length(count: int, steps: int) -> None:
   Raises:
     UserError: if not.
   """
-  most = (steps - WARM_UP) // 2
+  most = (steps - _LEAST) // 2
   if count > max(most, 0):
     raise UserError(
-      f'--profile=steps:{count}: takes {WARM_UP} + 2 * {count} steps, of which the '
-      f'last {count} are counted; this run has {steps} left, ' + (
+      f'--profile=steps:{count}: takes at least {_LEAST} + 2 * {count} steps, of '
+      f'which the last are counted; this run has {steps} left, ' + (
         f'enough for steps:{most}' if most > 0 else 'too few to profile any'))
 
 
@@ -72,17 +73,18 @@ class StepProfiler:
   """Records some steps of a loop, which may start at any step.
 
   After the warm-up, the devices finish what they have been given, and the trace begins.
-  Its first dispatch fills the pipeline and is not counted, so that the next ones wait
-  for the host as little as in any other part of the run.
+  Its first dispatch fills the pipeline and is not counted. Whole dispatches follow, at
+  the pace of the run, until there are as many steps as were asked for: so the devices
+  wait for the host as they do in the rest of the run.
   """
 
-  def __init__(self, count: int, folder: pathlib.Path, hlo: str, *, step: int,
+  def __init__(self, count: int, workdir: Workdir, hlo: str, *, step: int,
                steps: int, record: bool, say: Callable[[str], None]):
     """Checks that the run is long enough.
 
     Args:
-      count: of steps to profile.
-      folder: for the trace.
+      count: of steps to profile, at least.
+      workdir: of the run, in which it writes the folder `profile`.
       hlo: the program of a dispatch.
       step: at which the loop starts.
       steps: at which it ends.
@@ -94,38 +96,51 @@ class StepProfiler:
       UserError: if it is not.
     """
     check_length(count, steps - step)
-    self._count, self._folder, self._hlo = count, folder, hlo
-    self._record, self._say, self._running = record, say, False
-    self._begin, self._lead, self._end = step + WARM_UP, 0, step + WARM_UP
+    self._count, self._workdir, self._hlo = count, workdir, hlo
+    self._folder = workdir.path / 'profile'
+    self._record, self._say, self._steps = record, say, steps
+    self._dispatches, self._latest = 0, steps - 2 * count
+    self._running, self._begin, self._lead, self._end = False, 0, 0, 0
 
   def cut(self, step: int, end: int, pace: int) -> int:
     """See `Profiler`."""
-    if step == self._begin:
-      self._lead = min(pace, self._count, end - step)
-      self._end = step + self._lead + self._count
+    if self._running and not self._end:
+      self._lead = min(pace, self._steps - self._count - step, end - step)
+      self._end = min(self._steps, step + self._lead + max(pace, self._count))
       return step + self._lead
-    return min(end, self._end) if step < self._end else end
+    if self._running:
+      return min(end, self._end)
+    self._dispatches += 1
+    return end if self._end else min(end, step + pace, self._latest)
 
   def due(self, step: int) -> bool:
     """Whether the trace begins or ends."""
-    return step == (self._end if self._running else self._begin)
+    if self._running or self._end:
+      return self._running and step == self._end
+    return self._dispatches >= WARM_UP or step >= self._latest
 
   def reached(self, step: int) -> None:
-    """Begins or ends the trace, and prints what it says."""
+    """Begins or ends the trace, and prints what it says.
+
+    Raises:
+      UserError: if it cannot be written.
+    """
     self._running = not self._running
+    self._begin = step if self._running else self._begin
     if not self._record:
       return
     if self._running:
       profile.start(self._folder)
       return
-    trace, perfetto = profile.stop(self._folder)
-    found = profile.read(
-      trace, Program(self._hlo), lead=self._lead, steps=self._count)
+    with self._workdir.writing():
+      trace, perfetto = profile.stop(self._folder)
+    count = step - self._begin - self._lead
+    found = profile.read(trace, Program(self._hlo), lead=self._lead, steps=count)
     path = self._folder / 'operations.txt'
-    path.write_text('\n'.join(profile.table(found, len(found.rows))) + '\n')
+    self._workdir.write(path, '\n'.join(profile.table(found, len(found.rows))) + '\n')
     of = f' of {found.device}' if found.device else ''
-    self._say(f'profile of steps {step - self._count + 1:,} to {step:,}{of}: '
-              f'{found.ms:.3f} ms a step')
+    self._say(f'profile of steps {step - count + 1:,} to {step:,}{of}: '
+              f'{found.ms:.3f} ms a step, in dispatches of {self._lead}')
     for line in profile.table(found):
       self._say(line)
     self._say(f'all operations: {path}')
