@@ -40,7 +40,11 @@ class ImportTimes:
   def find_spec(self, name: str, path: Sequence[str] | None = None,
                 target: ModuleType | None = None
                 ) -> importlib.machinery.ModuleSpec | None:
-    """As of `importlib.abc.MetaPathFinder`."""
+    """Asks the other finders, and has what they find timed.
+
+    Args:
+      name, path, target: see `importlib.abc.MetaPathFinder`.
+    """
     for finder in sys.meta_path:
       if finder is self or not hasattr(finder, 'find_spec'):
         continue

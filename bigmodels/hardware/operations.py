@@ -148,7 +148,7 @@ class Operations:
     return max(names, key=lambda name: (len(located(name)[0]), len(name)), default='')
 
   def _nearby(self, op: Instruction) -> str:
-    """The place of what reads, or else makes, the values of one that XLA has added."""
+    """The place of what XLA has added: of a neighbour, or of the loop that it is in."""
     computation = self._computation[op.name]
     ops, users = self.program.computations[computation], self._users[computation]
     for neighbours in (
@@ -160,8 +160,15 @@ class Operations:
         if near is None or near.opcode in ('tuple', 'parameter'):
           break
         if name := near.op_name or self._inside(near):
-          return name.partition(';')[0].rpartition('/')[0] + '/'
-    return ''
+          return _scope(name)
+    # A copy of what a loop carries.
+    return next((_scope(name) for container in self.containers(op.name)
+                 if (name := self._instruction(container).op_name)), '')
+
+
+def _scope(op_name: str) -> str:
+  """The same place, without the primitive."""
+  return op_name.partition(';')[0].rpartition('/')[0] + '/'
 
 
 def kind_of(op: Instruction) -> str:
