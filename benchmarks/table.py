@@ -45,7 +45,7 @@ def where_time_goes() -> list[str]:
            'elementwise': 'elementwise', 'layout': 'layout', 'reduction': 'reductions'}
   rows = [*_measured('where_time_goes_cpu'),
           f'| ms of a train step | step | {" | ".join(kinds.values())} | other | '
-          'dispatch | GFLOP/s of products | without a trace |',
+          'between | GFLOP/s of products | without a trace |',
           '| --- |' + ' --- |' * (len(kinds) + 5)]
   for network, found in _read('where_time_goes_cpu')['results'].items():
     other = sum(ms for kind, ms in found['kinds'].items() if kind not in kinds)

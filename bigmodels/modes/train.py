@@ -162,7 +162,8 @@ def train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
     taken = initialize.read(built, traced.carry.state, say) if (
       fresh and experiment.init_from) else None
     watch.mark('initializing')
-    programs = compile_traced(traced, mark=watch.mark)
+    with profiler.names_compiled(profiled):
+      programs = compile_traced(traced, mark=watch.mark)
     if group.main:
       workdir.store(resolved, built.data)
     group.barrier('stored')

@@ -1,8 +1,9 @@
 """`--profile`: where the time of a step, or of the start of a run, goes."""
 
+import contextlib
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import jax
@@ -48,6 +49,24 @@ def check_length(count: int, steps: int) -> None:
       f'--profile=steps:{count}: takes at least {_LEAST} + 2 * {count} steps, of '
       f'which the last are counted; this run has {steps} left, ' + (
         f'enough for steps:{most}' if most > 0 else 'too few to profile any'))
+
+
+@contextlib.contextmanager
+def names_compiled(profiled: int | None) -> Iterator[None]:
+  """Programs compiled in this context have the names of layers of this source.
+
+  Otherwise one in the cache may be the same but for names that were changed since.
+
+  Args:
+    profiled: see `parse`; without steps to profile, this does nothing.
+  """
+  option = 'jax_compilation_cache_include_metadata_in_key'
+  before = getattr(jax.config, option)
+  jax.config.update(option, before or bool(profiled))
+  try:
+    yield
+  finally:
+    jax.config.update(option, before)
 
 
 class Profiler(Protocol):

@@ -3,13 +3,17 @@
 import re
 
 import chex
+import jax
+import jax.numpy as jnp
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 import bigmodels
 from bigmodels.core.errors import UserError
+from bigmodels.hardware import devices
 from bigmodels.modes import train
 from bigmodels.storage.workdir import Workdir
-from bigmodels.training.profiler import StepProfiler, check_length, parse
+from bigmodels.training.profiler import StepProfiler, check_length, names_compiled, parse
 
 
 @pytest.mark.parametrize(('text', 'expected'), [
@@ -126,3 +130,23 @@ def test_a_run_that_stops_early_says_so(tmp_path, monkeypatch, capsys):
   assert calls == [(name, tmp_path / 'profile') for name in ('start', 'stop')]
   assert capsys.readouterr().out == (
     '--profile: the run stopped before 3 steps were profiled\n')
+
+
+def test_the_names_are_not_those_of_an_older_program_in_the_cache(tmp_path):
+  def text(scope):
+    @jax.jit
+    def f(x):
+      with jax.named_scope(scope):
+        return jnp.sin(x @ x)
+
+    return f.lower(jnp.ones((3, 3))).compile().as_text()
+
+  devices.configure_jax(tmp_path)
+  compilation_cache.reset_cache()
+  before = text('older')
+  assert 'older' in before and 'newer' not in before
+  assert 'older' in text('newer')  # what is avoided
+  with names_compiled(10):
+    assert 'newer' in text('newer') and 'older' not in text('newer')
+  with names_compiled(None):
+    assert not jax.config.jax_compilation_cache_include_metadata_in_key
