@@ -39,6 +39,23 @@ def beside_release() -> list[str]:
   return rows
 
 
+def where_time_goes() -> list[str]:
+  """Milliseconds of a train step by kinds of operations, and the rate of products."""
+  kinds = {'product': 'products', 'convolution': 'convolutions',
+           'elementwise': 'elementwise', 'layout': 'layout', 'reduction': 'reductions'}
+  rows = [*_measured('where_time_goes_cpu'),
+          f'| ms of a train step | step | {" | ".join(kinds.values())} | other | '
+          'between | GFLOP/s of products | without a trace |',
+          '| --- |' + ' --- |' * (len(kinds) + 5)]
+  for network, found in _read('where_time_goes_cpu')['results'].items():
+    other = sum(ms for kind, ms in found['kinds'].items() if kind not in kinds)
+    cells = [found['ms'], *(found['kinds'][kind] for kind in kinds), other,
+             sum(found['left'].values())]
+    rows.append(f'| `{network}` | {" | ".join(f"{ms:.1f}" for ms in cells)} | '
+                f'{found["gflops"]["product"]:.0f} | {found["untraced_ms"]:.1f} |')
+  return rows
+
+
 def start_up() -> list[str]:
   """Seconds to the first step."""
   rows = ['| seconds to the first step | first start | second start |',

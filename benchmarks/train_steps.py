@@ -36,6 +36,7 @@ class TrainSteps:
     programs: compiled from it.
     carry: after the last step.
     most: steps in a dispatch.
+    hlo: () -> their optimized program.
   """
 
   def __init__(self, built: Built, *, repeat: bool = False):
@@ -48,7 +49,7 @@ class TrainSteps:
     self.built, self._repeat = built, repeat
     self.programs = compile_traced(trace(built.learner, built.train, {}, built.layout))
     self.carry = self.programs.init(np.asarray(jax.random.PRNGKey(0)))
-    self.most = self.programs.traced.most
+    self.most, self.hlo = self.programs.traced.most, self.programs.hlo
 
   def __call__(self, times: int) -> None:
     """Takes this number of steps and waits for them."""

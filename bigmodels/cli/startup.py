@@ -7,6 +7,7 @@ of Python 3.7, and imports only `releases` and the standard library.
 import atexit
 import gc
 import os
+import re
 import sys
 
 from bigmodels.hardware import releases
@@ -26,6 +27,10 @@ def prepare() -> None:
     os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
 
   from bigmodels.core import console
+  from bigmodels.core.import_times import ImportTimes
+
+  if re.search('-profile[= ]startup', ' '.join(sys.argv)):
+    ImportTimes.install()
 
   console.install()  # before a package keeps a reference to a stream
 

@@ -86,6 +86,7 @@ def reset(environment: Environment, keys: jax.Array) -> EnvironmentState:
     state, observation, jnp.zeros(len(keys)), jnp.zeros(len(keys), jnp.int32))
 
 
+@jax.named_scope('environment')
 def step(environment: Environment, key: jax.Array, state: EnvironmentState,
          actions: jax.Array) -> tuple[EnvironmentState, Transition, EnvironmentState]:
   """Takes a step in every episode; a new episode starts where one is done.

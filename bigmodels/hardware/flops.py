@@ -81,12 +81,27 @@ def _convolution_flops(eqn) -> float:
   left, right = (v.aval.shape for v in eqn.invars)
   out, p = eqn.outvars[0].aval.shape, eqn.params
   lhs, rhs, result = p['dimension_numbers']
-  pairs = 1.0
-  for d in range(len(left) - 2):
-    size = (left[lhs[d + 2]] - 1) * p['lhs_dilation'][d] + 1
-    tap, position = np.arange(right[rhs[d + 2]]), np.arange(out[result[d + 2]])
-    at = (position[:, None] * p['window_strides'][d] - p['padding'][d][0]
-          + tap * p['rhs_dilation'][d])
-    pairs *= np.count_nonzero(
-      (at >= 0) & (at < size) & (at % p['lhs_dilation'][d] == 0))
+  pairs = math.prod(
+    window_pairs(left[lhs[d + 2]], right[rhs[d + 2]], out[result[d + 2]],
+                 stride=p['window_strides'][d], low=p['padding'][d][0],
+                 input_dilation=p['lhs_dilation'][d],
+                 window_dilation=p['rhs_dilation'][d])
+    for d in range(len(left) - 2))
   return 2.0 * pairs * out[result[0]] * out[result[1]] * right[rhs[1]]
+
+
+def window_pairs(inputs: int, taps: int, outputs: int, *, stride: int, low: int,
+                 input_dilation: int, window_dilation: int) -> int:
+  """Pairs of an output and an element of the input that a convolution multiplies.
+
+  Args:
+    inputs, taps, outputs: sizes along one dimension of the input, the window and the
+      result.
+    stride: of the window.
+    low: padding before the input.
+    input_dilation, window_dilation: of the input and of the window.
+  """
+  size = (inputs - 1) * input_dilation + 1
+  at = (np.arange(outputs)[:, None] * stride - low
+        + np.arange(taps) * window_dilation)
+  return int(np.count_nonzero((at >= 0) & (at < size) & (at % input_dilation == 0)))

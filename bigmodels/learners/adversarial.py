@@ -50,10 +50,11 @@ def adversarial(task: Generation, optimizer: optax.GradientTransformation,
   def update(side, state, batch, key):
     (value, variables, metrics), grads = descents[side](
       state.params, state.model_state['model'], batch, key)
-    changes, opt_state = sides[side].update(
-      grads[side], state.opt_state[side], state.params[side], value=value,
-      signal=state.signal)
-    params = optax.apply_updates(state.params[side], changes)
+    with jax.named_scope('optimizer'):
+      changes, opt_state = sides[side].update(
+        grads[side], state.opt_state[side], state.params[side], value=value,
+        signal=state.signal)
+      params = optax.apply_updates(state.params[side], changes)
     return state._replace(
       params={**state.params, side: params},
       model_state={'model': variables},

@@ -117,10 +117,12 @@ def update(descent: Callable, optimizer: optax.GradientTransformationExtraArgs,
   """
   (value, variables, metrics), grads = descent(
     state.params, state.model_state['model'], batch, key)
-  updates, opt_state = optimizer.update(
-    grads, state.opt_state, state.params, value=value, signal=state.signal)
+  with jax.named_scope('optimizer'):
+    updates, opt_state = optimizer.update(
+      grads, state.opt_state, state.params, value=value, signal=state.signal)
+    params = optax.apply_updates(state.params, updates)
   return state._replace(
-    params=optax.apply_updates(state.params, updates), opt_state=opt_state,
+    params=params, opt_state=opt_state,
     model_state={**state.model_state, 'model': variables}), metrics
 
 

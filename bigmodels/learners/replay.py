@@ -50,11 +50,12 @@ def add(buffer: ReplayBuffer, items: Any) -> ReplayBuffer:
   if count > most:
     raise ValueError(
       f'{count} items cannot be added at once to a buffer of capacity {most}')
-  positions = (buffer.num_added + jnp.arange(count)) % most
-  num_added = buffer.num_added + count
-  num_added = jnp.where(num_added >= 2 * most, num_added - most, num_added)
-  return ReplayBuffer(jax.tree.map(
-    lambda old, new: old.at[positions].set(new), buffer.items, items), num_added)
+  with jax.named_scope('replay'):
+    positions = (buffer.num_added + jnp.arange(count)) % most
+    num_added = buffer.num_added + count
+    num_added = jnp.where(num_added >= 2 * most, num_added - most, num_added)
+    return ReplayBuffer(jax.tree.map(
+      lambda old, new: old.at[positions].set(new), buffer.items, items), num_added)
 
 
 def sample(buffer: ReplayBuffer, key: jax.Array, count: int) -> Any:
@@ -65,5 +66,6 @@ def sample(buffer: ReplayBuffer, key: jax.Array, count: int) -> Any:
     key: of the draws.
     count: items to draw.
   """
-  positions = jax.random.randint(key, (count,), 0, jnp.maximum(size(buffer), 1))
-  return jax.tree.map(lambda items: items[positions], buffer.items)
+  with jax.named_scope('replay'):
+    positions = jax.random.randint(key, (count,), 0, jnp.maximum(size(buffer), 1))
+    return jax.tree.map(lambda items: items[positions], buffer.items)

@@ -32,11 +32,13 @@ def supervised(task: Task, optimizer: optax.GradientTransformation,
     key = jax.random.fold_in(state.key, state.step)
     (value, model_state, metrics), grads = descent(
       state.params, state.model_state, batch, key)
-    updates, opt_state = optimizer.update(
-      grads, state.opt_state, state.params, value=value, signal=state.signal)
+    with jax.named_scope('optimizer'):
+      updates, opt_state = optimizer.update(
+        grads, state.opt_state, state.params, value=value, signal=state.signal)
+      params = optax.apply_updates(state.params, updates)
     return state._replace(
-      step=state.step + 1, params=optax.apply_updates(state.params, updates),
-      model_state=model_state, opt_state=opt_state), metrics
+      step=state.step + 1, params=params, model_state=model_state,
+      opt_state=opt_state), metrics
 
   def evaluate(state, batch):
     _, (_, metrics, outputs) = task.loss(

@@ -7,6 +7,7 @@ import time
 from bigmodels.cli.request import Request
 from bigmodels.config import Duration, Experiment
 from bigmodels.core.errors import UserError
+from bigmodels.core.stopwatch import Stopwatch
 from bigmodels.hardware import devices
 from bigmodels.modes.train import train
 from bigmodels.storage.workdir import Workdir
@@ -31,7 +32,7 @@ def run(request: Request, *, steps: int = 4, batches: int = 2) -> None:
   for name, value in (('steps', steps), ('batches', batches)):
     if value < 1:
       raise UserError(f'--{name}={value}: must be >= 1')
-  start = time.perf_counter()
+  watch = Stopwatch()
   resolved = request.resolve()
   resolved = resolved._replace(experiment=_small(resolved.experiment, steps))
   with (request.joined(alone='smoke') as group, Stop() as stop,
@@ -40,7 +41,7 @@ def run(request: Request, *, steps: int = 4, batches: int = 2) -> None:
       group.say(note)
     device = devices.require_backend(request.require_backend)
     workdir = Workdir(folder)
-    train(request, resolved, workdir, device, group, stop, start, batches=batches)
+    train(request, resolved, workdir, device, group, stop, watch, batches=batches)
     if stop.name:
       raise UserError(f'--mode=smoke: stopped by {stop.name}')
     # Restores and verifies the checkpoint, as `bigmodels.load` does.
@@ -48,7 +49,8 @@ def run(request: Request, *, steps: int = 4, batches: int = 2) -> None:
       request.data_dir, request.cache_dir, request.trust, lambda line: None),
       resolved=resolved).built.close()
   splits = ', '.join(resolved.experiment.evals) or 'no split'
-  print(f'smoke test passed in {time.perf_counter() - start:.0f} s: {steps} steps, '
+  seconds = time.perf_counter() - watch.begin
+  print(f'smoke test passed in {seconds:.0f} s: {steps} steps, '
         f'checkpoints, evaluation of {splits} on at most {batches} batches, results, '
         'report, and the run opened again; nothing is kept')
 

@@ -14,6 +14,8 @@ import numpy as np
 from bigmodels.cli.request import Request
 from bigmodels.config import config_file, resolving
 from bigmodels.core import console
+from bigmodels.core.errors import UserError
+from bigmodels.core.stopwatch import Stopwatch
 from bigmodels.core.tree_paths import name_of
 from bigmodels.distributed.processes import ProcessGroup
 from bigmodels.hardware import devices
@@ -29,6 +31,7 @@ from bigmodels.training import (
   initialize,
   loop,
   opening,
+  profiler,
   results,
   thresholds,
 )
@@ -39,8 +42,8 @@ from bigmodels.training.stop import Stop
 from bigmodels.training.throughput import Throughput
 
 
-def run(request: Request, *, track: str | None = None, extend: str | None = None
-        ) -> pathlib.Path:
+def run(request: Request, *, track: str | None = None, extend: str | None = None,
+        profile: str | None = None) -> pathlib.Path:
   """Trains the experiment in its workdir, from the latest checkpoint there.
 
   Args:
@@ -48,6 +51,8 @@ def run(request: Request, *, track: str | None = None, extend: str | None = None
     track: wandb, mlflow, trackio, or the path of a .py file; several with commas. The
       log is sent there while the run trains; of a finished run, afterwards.
     extend: how much longer a finished run trains, such as 20epochs or 5000steps.
+    profile: steps:N for a trace of N steps and a table of their operations, or startup
+      for the phases until the first step.
 
   Returns:
     the path of the workdir.
@@ -55,8 +60,8 @@ def run(request: Request, *, track: str | None = None, extend: str | None = None
   Raises:
     UserError: if it cannot be built, resumed or written, or a tracker is not installed.
   """
-  start = time.perf_counter()
-  trackers = tracking.parse(track)
+  watch = Stopwatch()
+  trackers, profiled = tracking.parse(track), profiler.parse(profile)
   if extend is not None:
     extending.check(extend, request.workdir)
   resolved = request.resolve()
@@ -82,7 +87,9 @@ def run(request: Request, *, track: str | None = None, extend: str | None = None
       workdir.claim(resolved)
       for note in resolved.notes:
         say(note)
+      watch.mark('config and workdir')
       device = devices.require_backend(request.require_backend)
+      watch.mark('starting JAX')
       group.announce()
       say(f'device: {device}')
       finished = json.loads(group.broadcast(
@@ -96,21 +103,24 @@ def run(request: Request, *, track: str | None = None, extend: str | None = None
             f'{extending.text(resolved.experiment.duration)}; the results so far are '
             f'result_{finished["step"]}.json and report_{finished["step"]}.html')
       elif finished:
+        if profiled is not None:
+          raise UserError(f'--profile={profile}: this run is finished; --extend trains '
+                          'it further')
         say(results.headline(finished, _monitored(resolved)))
         if group.main:
           with tracking.tracked(trackers, workdir, finished['versions'], say) as sent:
             sent.status = 'finished'
         say(f'this run is finished: {workdir.report}')
         return workdir.path
-      train(request, resolved, workdir, device, group, stop, start, trackers=trackers,
-            before=finished if extend else None)
+      train(request, resolved, workdir, device, group, stop, watch, trackers=trackers,
+            before=finished if extend else None, profiled=profiled)
   return workdir.path
 
 
 def train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
-          device: str, group: ProcessGroup, stop: Stop, start: float, *,
+          device: str, group: ProcessGroup, stop: Stop, watch: Stopwatch, *,
           trackers: Sequence[str] = (), before: dict[str, Any] | None = None,
-          batches: int | None = None) -> None:
+          batches: int | None = None, profiled: int | None = None) -> None:
   """Trains in a workdir that no other run uses, and writes the results.
 
   Args:
@@ -120,31 +130,40 @@ def train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
     device: what it runs on, in words.
     group: the processes of the run.
     stop: asked after every dispatch.
-    start: time of the start, of `time.perf_counter`.
+    watch: since the start.
     trackers: where the log is sent; see `tracking.parse`.
     before: the result of the run if it is extended now.
     batches: batches of a split that an evaluation looks at; None for all.
+    profiled: see `profiler.parse`.
 
   Raises:
     UserError: if the run cannot be built, resumed or written.
   """
   experiment, say = resolved.experiment, group.say
   with contextlib.ExitStack() as stack:
+    startup = profiler.StartupProfiler(watch, say) if profiled == 0 else None
+    if startup:
+      stack.callback(startup.close)
     fresh = not any(workdir.checkpoints.glob('*'))
     if fresh and experiment.init_from:
       initialize.require(experiment.init_from)
     layout = request.layout(experiment)
     manifest.read_all(workdir.checkpoints, workdir.seal(), workdir.earlier_seals())
     access = opening.Access(request.data_dir, request.cache_dir, request.trust, say)
-    built = opening.build_run(experiment, layout, workdir, access)
+    watch.mark('config and workdir')
+    built = opening.build_run(experiment, layout, workdir, access, mark=watch.mark)
     stack.callback(built.close)
+    profiler.check_length(profiled or 0, built.steps)
     traced = trace(built.learner, built.train, built.evals, layout)
+    watch.mark('tracing')
     # A mismatch is reported before anything is compiled or written.
     build.check_task(built, traced.output_shapes, say)
     thresholds.split_of(built)  # refuses a test split
     taken = initialize.read(built, traced.carry.state, say) if (
       fresh and experiment.init_from) else None
-    programs = compile_traced(traced)
+    watch.mark('initializing')
+    with profiler.names_compiled(profiled):
+      programs = compile_traced(traced, mark=watch.mark)
     if group.main:
       workdir.store(resolved, built.data)
     group.barrier('stored')
@@ -152,6 +171,7 @@ def train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
       checkpoints = Checkpoints(workdir.checkpoints, experiment.keep, workdir.seal(),
                                 workdir.earlier_seals())
     stack.callback(checkpoints.release)
+    watch.mark('config and workdir')
     carry, progress = _restored(built, programs, checkpoints, say) or (
       _initial(built, programs, taken, workdir, say), TrainingProgress())
     extending.reopen(progress, built.data['kept'])
@@ -161,6 +181,7 @@ def train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
     group.agree('the parameters', str(loop.copies(carry.state.params)[0]))
     if progress.step == 0:
       check_monitor(built, programs, carry.state)
+    watch.mark('initializing')
     _print_run(built, programs, carry, say)
     writers = Writers(workdir, progress.step, built.steps,
                       built.train.order.batch_size, request.say) if group.main else (
@@ -170,9 +191,15 @@ def train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
     sent = stack.enter_context(tracking.tracked(
       trackers if group.main else (), workdir, results.versions(), writers.say))
     progress.seconds['compile'] += programs.seconds
-    progress.seconds['start'] += time.perf_counter() - start - programs.seconds
+    progress.seconds['start'] += time.perf_counter() - watch.begin - programs.seconds
     running = loop.Loop(built, programs, carry, progress, checkpoints, writers, group,
-                        Throughput(built, traced.step), stop, batches)
+                        Throughput(built, traced.step), stop, batches, startup)
+    if profiled:
+      running.profiler = profiler.StepProfiler(
+        profiled, workdir, programs.hlo(), step=progress.step, steps=built.steps,
+        record=group.main, say=writers.say)
+      stack.callback(running.profiler.close)
+    watch.mark('config and workdir')
     running.run()
     writers.close()
     state = _best_state(running) if progress.done else running.carry.state

@@ -63,13 +63,15 @@ class Built(NamedTuple):
       loader.close()
 
 
-def build(experiment: Experiment, layout: Layout, context: DataContext) -> Built:
+def build(experiment: Experiment, layout: Layout, context: DataContext, *,
+          mark: Callable[[str], None] = lambda phase: None) -> Built:
   """Opens the data and completes the configs with what it says.
 
   Args:
     experiment: what to build.
     layout: where its arrays lie.
     context: what sources need of the world, and what is kept with the run.
+    mark: told the end of a phase.
 
   Raises:
     UserError: if data is missing or does not fit the experiment.
@@ -88,6 +90,7 @@ def build(experiment: Experiment, layout: Layout, context: DataContext) -> Built
   evaluated = next((opened[name] for name in experiment.evals), None)
   context.keep('train', lambda: dataset_spec.record(train, evaluated))
   steps = _steps(experiment, layout, train, context)
+  mark('opening the data')
   arithmetic = experiment.precision or precision.default(
     layout.platform, matrix_units=devices.has_matrix_units())
   supplied = run_context.supplied(train, context, steps)
@@ -126,6 +129,7 @@ def build(experiment: Experiment, layout: Layout, context: DataContext) -> Built
       learner = _with_rounded_products(learner, layout.platform)
     transforms = {name: tree.complete(each.transforms, supplied)
                   for name, each in every.items()}
+  mark('building')
 
   def loader(name, **settings):
     return batches.open_loader(every[name], name, context, layout, dataset=opened[name],
@@ -136,6 +140,7 @@ def build(experiment: Experiment, layout: Layout, context: DataContext) -> Built
                     microbatches=experiment.accumulate),
     **{name: loader(name, seed=0, shuffle=False, steps=0) for name in experiment.evals}}
   splits.say_counts(loaders, context)
+  mark('loading the data')
   return Built(
     experiment, model, task, learner, layout, arithmetic, loaders.pop('train'), loaders,
     steps, {'data_dir': context.data_dir, 'kept': context.kept}, learning_rates)

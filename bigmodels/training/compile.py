@@ -72,6 +72,7 @@ class Programs(NamedTuple):
     advance: (carry, host_batch, number of steps, whether to clear the window, votes) ->
       Carry, votes agreed on; takes the state's memory over.
     evaluate: (split, state, host_batch) -> metrics, outputs.
+    hlo: () -> the optimized program of `advance` as text.
     seconds: spent compiling, not tracing.
   """
 
@@ -79,27 +80,32 @@ class Programs(NamedTuple):
   init: Callable[[jax.Array], Carry]
   advance: Callable[..., tuple[Carry, jax.Array]]
   evaluate: Callable[..., tuple]
+  hlo: Callable[[], str]
   seconds: float
 
 
 WHOLE = PartitionSpec()  # a copy on every device
 
 
-def compile_traced(traced: Traced, only: tuple[str, ...] | None = None) -> Programs:
+def compile_traced(traced: Traced, only: tuple[str, ...] | None = None, *,
+                   mark: Callable[[str], None] = lambda phase: None) -> Programs:
   """Compiles what was traced.
 
   Args:
     traced: see `trace`.
     only: names in `traced.lower`; None for all.
+    mark: told the end of a phase.
   """
   start = time.perf_counter()
   names = tuple(traced.lower) if only is None else only
   lowered = [traced.lower[name]() for name in names]
+  mark('lowering')
   # XLA compiles outside Python's lock: side by side.
   with concurrent.futures.ThreadPoolExecutor() as pool:
     options = devices.compiler_options(traced.layout.platform)
     programs = pool.map(lambda program: program.compile(options), lowered)
     compiled = dict(zip(names, programs, strict=True))
+  mark('compiling')
 
   def advance(carry: Carry, host_batch, count: int, clear: bool, votes):
     return compiled['advance'](
@@ -110,7 +116,8 @@ def compile_traced(traced: Traced, only: tuple[str, ...] | None = None) -> Progr
     return compiled[name](state, traced.evals[name].resident, host_batch)
 
   return Programs(
-    traced, compiled.get('init'), advance, evaluate, time.perf_counter() - start)
+    traced, compiled.get('init'), advance, evaluate,
+    lambda: compiled['advance'].as_text(), time.perf_counter() - start)
 
 
 def trace(learner: Learner, train: Loader, evals: dict[str, Loader],
@@ -136,7 +143,8 @@ def trace(learner: Learner, train: Loader, evals: dict[str, Loader],
   one_step = jax.jit(learner.step)  # which remembers its trace
 
   def batch_of(state, resident, host_batch, index):
-    return train.batch(resident, host_batch, index, data_keys(state, train, layout))
+    with jax.named_scope('data'):
+      return train.batch(resident, host_batch, index, data_keys(state, train, layout))
 
   def step_of(state, resident, host_batch):
     return one_step(state, batch_of(state, resident, host_batch, 0))
@@ -218,11 +226,12 @@ def _advance(one_step: Callable, batch_of: Callable, layout: Layout, *, loops: b
       number = carry.state.step
       state, metrics = one_step(
         carry.state, batch_of(carry.state, resident, host_batch, index))
-      window = jax.tree.map(jnp.add, carry.window, metrics)
-      good = jnp.stack([all_finite(metrics[name]) for name in sorted(metrics)])
-      # Counted from 1: the step that was just taken.
-      fault = jnp.where(jnp.all(good), carry.fault,
-                        jnp.stack([number + 1, jnp.argmin(good)]).astype(jnp.int32))
+      with jax.named_scope('metrics'):
+        window = jax.tree.map(jnp.add, carry.window, metrics)
+        good = jnp.stack([all_finite(metrics[name]) for name in sorted(metrics)])
+        # Counted from 1: the step that was just taken.
+        fault = jnp.where(jnp.all(good), carry.fault,
+                          jnp.stack([number + 1, jnp.argmin(good)]).astype(jnp.int32))
       return index + 1, Carry(state, window, fault)
 
     first = (0, Carry(state, window, fault))

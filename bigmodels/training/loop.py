@@ -20,6 +20,7 @@ import numpy as np
 
 from bigmodels.core.errors import UserError
 from bigmodels.distributed.processes import ProcessGroup
+from bigmodels.hardware import profile
 from bigmodels.learners import Signal
 from bigmodels.logs.values import line
 from bigmodels.logs.writers import Writers
@@ -31,6 +32,7 @@ from bigmodels.training.build import Built
 from bigmodels.training.compile import Carry, Programs, all_finite
 from bigmodels.training.evaluation import values_of
 from bigmodels.training.pace import Pace, Votes
+from bigmodels.training.profiler import Profiler
 from bigmodels.training.progress import TrainingProgress
 from bigmodels.training.stop import Stop
 from bigmodels.training.throughput import Throughput
@@ -59,6 +61,7 @@ class Loop:
     stop: asked after every dispatch.
     batches: batches of a split that an evaluation looks at, if its monitored metric
       has a value then; None for all.
+    profiler: of `--profile`, or None.
   """
 
   built: Built
@@ -71,6 +74,7 @@ class Loop:
   throughput: Throughput
   stop: Stop
   batches: int | None = None
+  profiler: Profiler | None = None
 
   def run(self) -> None:
     """Trains to the end, or until stopped; everything is saved when it returns.
@@ -91,7 +95,12 @@ class Loop:
       end = min(*ends.values(), self.built.steps)
       if experiment.checkpoint_every.minutes is None:
         end = min(end, experiment.checkpoint_every.after(progress.step, per_epoch))
+      if self.profiler:
+        end = self.profiler.cut(progress.step, end, self._pace.count)
       self._advance(end)
+      if self.profiler and self.profiler.due(progress.step):
+        with self._clock('start'):
+          self.profiler.reached(progress.step)
       last = progress.step == self.built.steps
       if progress.step == ends['log'] or last:
         self._log()
@@ -116,7 +125,8 @@ class Loop:
       count = min(end - progress.step, self._pace.count)
       self.group.mark_progress()
       start = time.perf_counter()
-      host_batch = self.built.train.host_batch(progress.step, count)
+      with profile.annotated(profile.READING):
+        host_batch = self.built.train.host_batch(progress.step, count)
       if self.carry.fault.is_ready():  # nothing was left to do meanwhile
         waited = time.perf_counter() - start
         progress.seconds['data'] += waited
@@ -294,7 +304,8 @@ class Loop:
     start = time.perf_counter()
     seconds['train'] += start - self._train_begin
     try:
-      yield
+      with profile.annotated(name):
+        yield
     finally:
       self._pace.paused()
       self._train_begin = time.perf_counter()

@@ -157,7 +157,8 @@ def initialized(resolved: Resolved, layout: Layout, access: Access) -> Run:
 
 def build_run(experiment: Experiment, layout: Layout, workdir: Workdir,
               access: Access, *, with_data: bool = True,
-              evals: Mapping[str, Batches] | None = None) -> Built:
+              evals: Mapping[str, Batches] | None = None,
+              mark: Callable[[str], None] = lambda phase: None) -> Built:
   """Builds with what `data.json` of a workdir keeps; see `Built.data` for what is new.
 
   Args:
@@ -168,6 +169,7 @@ def build_run(experiment: Experiment, layout: Layout, workdir: Workdir,
     with_data: whether to open the data; without it there are no evals, and its shapes
       are those that the workdir keeps.
     evals: evaluations of other data; see `open_run`.
+    mark: told the end of a phase.
 
   Raises:
     UserError: also if what is kept is not as the run left it, or is gone; see
@@ -181,7 +183,7 @@ def build_run(experiment: Experiment, layout: Layout, workdir: Workdir,
       context.kept.pop(f'identity {name}', None)
     if not evals:
       context.open_run = lambda path: None  # only evaluations open another
-  return build.build(experiment, layout, context)
+  return build.build(experiment, layout, context, mark=mark)
 
 
 def _without_data(experiment: Experiment, layout: Layout, kept: dict[str, Any],

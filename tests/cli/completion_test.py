@@ -16,6 +16,7 @@ from tests.logs.runs import make
   ('--mode=p', ['plan', 'predict', 'print']), ('--parallel=', ['jit', 'pmap']),
   ('--require_backend=g', ['gpu']), ('--workdir=', []),
   ('--mode=runs --so', ['--sort=']), ('--so', []), ('--tra', ['--track=']),
+  ('--prof', ['--profile=']),
   ('--mode=gone --workd', ['--workdir=']),
   ('--experiment=digits_cnn --config.le', ['--config.learner=',
                                            '--config.learning_rate=']),
