@@ -11,17 +11,23 @@ RESULTS = pathlib.Path(__file__).resolve().parent / 'results'
 
 
 def beside_pytorch() -> list[str]:
-  """PyTorch's time over ours: median, least and most of the rounds."""
+  """The other side's time over ours: median, least and most of the rounds."""
   rows = [*_measured('beside_pytorch_cpu'),
-          '| PyTorch\'s time over ours | train step | inference of 1 | of 256 |',
-          '| --- | --- | --- | --- |']
-  for network, found in _read('beside_pytorch_cpu')['results'].items():
-    for side in ('eager', 'compiled'):
-      cells = [f'{each[side]["ratio"]:.2f} ({each[side]["least"]:.2f} to '
-               f'{each[side]["most"]:.2f})' for each in found.values() if side in each]
-      if cells:
-        rows.append(f'| `{network}`, {side} | {" | ".join(cells)} |')
+          '| the other\'s time over ours | precision | train step | inference of 1 | '
+          'of many |', '| --- | --- | --- | --- | --- |']
+  for network, precisions in _read('beside_pytorch_cpu')['results'].items():
+    for precision, sides in precisions.items():
+      for side, found in sides.items():
+        cells = [''] * 3
+        for name, each in found.items():
+          cells[0 if name == 'train' else 1 if name.endswith('_1') else 2] = (
+            f'{each["ratio"]:.2f} ({each["least"]:.2f} to {each["most"]:.2f})')
+        rows.append(f'| `{network}`, {_SIDES[side]} | {precision} | '
+                    f'{" | ".join(cells)} |')
   return rows
+
+
+_SIDES = {'eager': 'PyTorch eager', 'compiled': 'PyTorch compiled', 'keras': 'Keras'}
 
 
 def beside_release() -> list[str]:
@@ -123,7 +129,7 @@ def _measured(name: str) -> list[str]:
   """The machine, the versions and the date."""
   machine = _read(name)['machine']
   versions = ', '.join(f'{package} {machine[package]}' for package in (
-    'jax', 'torch') if package in machine)
+    'jax', 'torch', 'keras') if package in machine)
   return [f'{machine["cpu"]} ({machine["vectors"]}), {machine["cores"]} cores, '
           f'{versions}, {machine["date"]}:', '']
 
