@@ -88,8 +88,10 @@ def compare(network: str, precision: str, pythons: dict[str, str], rounds: int
     if side == 'keras' and side not in NETWORKS[network].other:
       continue
     worker = Worker(command(python, side, network, precision))
-    if worker.absent:
-      print(f'{network}, {precision}: {side} is left out: {worker.absent}', flush=True)
+    for what, why in worker.failed.items():
+      print(f'{network}, {precision}, {side}: no {what}: {why}', flush=True)
+    if not worker.timed:
+      worker.close()
       if side == 'ours':
         return {}
       continue

@@ -11,39 +11,52 @@ from collections.abc import Callable, Sequence
 from networks import Side
 
 SECONDS = 1.0  # of one timing, at least
+MOST_SECONDS = 30.0  # of one call; a side that takes longer is left out
 
 
 def serve(make: Callable[[], Side], *, optional: bool) -> None:
-  """Answers each line 'NAME TIMES' on stdin with seconds on stdout.
+  """Calls each function once, then answers lines 'NAME TIMES' on stdin with seconds.
 
   Args:
-    make: makes the side, one step of which is trained first.
-    optional: whether an error of these makes the side absent, or ends the process.
+    make: makes the side.
+    optional: whether a function that fails is left out, or ends the process.
   """
+  failed: dict[str, str] = {}
+  parameters, work = 0, {}
   try:
-    side = make()
-    side.work['train'](1)
+    parameters, work = make()
   except Exception as error:
     if not optional:
       raise
-    line = ' '.join(str(error).split())[:200]
-    print('absent', json.dumps(f'{type(error).__name__}: {line}'), flush=True)
-    return
-  print('ready', json.dumps([side.parameters, [*side.work]]), flush=True)
+    failed['everything'] = _line_of(error)
+  for name, call in work.items():
+    try:
+      call(1)
+    except Exception as error:
+      if not optional:
+        raise
+      failed[name] = _line_of(error)
+  print('ready', json.dumps(
+    [parameters, [name for name in work if name not in failed], failed]), flush=True)
   for line in sys.stdin:
     name, times = line.split()
     start = time.perf_counter()
-    side.work[name](int(times))
+    work[name](int(times))
     print(time.perf_counter() - start, flush=True)
+
+
+def _line_of(error):
+  line = ' '.join(str(error).split())
+  return f'{type(error).__name__}: {line[:200]}'
 
 
 class Worker:
   """A process for one side of a network, which calls `serve`.
 
   Attributes:
-    absent: why it does not work, or ''.
     parameters: number of the network's parameters.
     timed: names of what it can do.
+    failed: name of what it cannot do -> why.
   """
 
   def __init__(self, command: Sequence[str]):
@@ -52,10 +65,9 @@ class Worker:
       command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
       env=os.environ | {'JAX_PLATFORMS': 'cpu'})
     state = ''
-    while state not in ('ready', 'absent'):
+    while state != 'ready':
       state, _, found = self._line().strip().partition(' ')
-    self.absent = json.loads(found) if state == 'absent' else ''
-    self.parameters, self.timed = (0, []) if self.absent else json.loads(found)
+    self.parameters, self.timed, self.failed = json.loads(found)
 
   def __call__(self, name: str, times: int) -> float:
     """Runs a function of this side, and returns the seconds."""
@@ -88,11 +100,17 @@ def in_turn(workers: dict[str, Worker], timed: Sequence[str], rounds: int
   """
   found, ours = {}, next(iter(workers))
   for name in timed:
-    times, order = {}, [side for side in workers if name in workers[side].timed]
+    if name not in workers[ours].timed:
+      continue
+    times = {}
+    for side in [side for side in workers if name in workers[side].timed]:
+      seconds = workers[side](name, 1)
+      if seconds > MOST_SECONDS and side != ours:
+        print(f'{side}: {name} is left out: it takes {seconds:.0f} s', flush=True)
+        continue
+      times[side] = max(1, round(SECONDS / seconds))
+    order = list(times)
     taken: dict[str, list[float]] = {side: [] for side in order}
-    for side in order:
-      workers[side](name, 1)  # compiles, or allocates
-      times[side] = max(1, round(SECONDS / workers[side](name, 1)))
     for _ in range(rounds):
       for side in order:
         if times[side] > 1:

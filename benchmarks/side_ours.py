@@ -149,7 +149,8 @@ def _model(name):
 def _tokenizer(size: int) -> Tokenizer:
   """A tokenizer of texts that are tokens already."""
   return Tokenizer(
-    size=size, special={'begin': BEGIN, 'end': END},
+    # No token ends a text, so that all translations have the same length.
+    size=size, special={'begin': BEGIN, 'end': -1},
     byte_counts=np.ones(size, np.float32), encode_all=list, decode=list,
     token=lambda token: str(max(token, FIRST)))
 
