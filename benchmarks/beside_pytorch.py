@@ -133,9 +133,9 @@ def main() -> None:
     for side in sides if side != 'keras' or flags.keras}
   if len(pythons) == 1:
     parser.error('--sides: no side to compare with; keras needs --keras=PYTHON')
-  here = machine(**{package: python for package, python in (
-    ('torch', flags.pytorch), ('keras', flags.keras)) if python})
-  results = earlier(flags.out, here)
+  results, here = earlier(flags.out, machine(**{
+    'keras' if side == 'keras' else 'torch': pythons[side] for side in sides
+    if side in pythons}))
   for network in networks:
     for precision in precisions:
       begun = time.perf_counter()

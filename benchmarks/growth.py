@@ -214,8 +214,7 @@ def main() -> None:
   absl_flags.FLAGS.mark_as_parsed()  # Grain's workers read them
   devices.skip_absent_tpu()
   devices.require_backend(None)
-  here = machine()
-  results = earlier(flags.out, here)
+  results, here = earlier(flags.out, machine())
   parts = {'rows': lambda: rows_part(flags.rounds, [*map(int, flags.rows.split(','))]),
            'batch': lambda: batch_part(flags.rounds, flags.networks.split(',')),
            'depth': depth_part}

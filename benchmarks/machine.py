@@ -25,25 +25,29 @@ def save(path: pathlib.Path, command: str, results: dict, *,
      'results': results}, indent=2) + '\n')
 
 
-def earlier(path: pathlib.Path | None, found: dict[str, str | int]) -> dict:
+def earlier(path: pathlib.Path | None, found: dict[str, str | int]
+            ) -> tuple[dict, dict[str, str | int]]:
   """The results in a file, to which others are added; none if it does not exist.
 
   Args:
     path: of the file, or None.
     found: the machine.
 
+  Returns:
+    The results, and the machine with all versions that were used.
+
   Raises:
     SystemExit: if they are of another machine, or of other releases.
   """
   if path is None or not path.exists():
-    return {}
+    return {}, found
   kept = json.loads(path.read_text())
   differ = [f'{name} {kept["machine"].get(name)}, here {value}'
             for name, value in found.items()
             if name != 'date' and kept['machine'].get(name, value) != value]
   if differ:
     sys.exit(f'--out={path}: has results of {"; ".join(differ)}: name another file')
-  return kept['results']
+  return kept['results'], {**kept['machine'], **found}
 
 
 def machine(**pythons: str) -> dict[str, str | int]:

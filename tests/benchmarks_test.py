@@ -37,8 +37,9 @@ def test_the_networks_that_are_compared_have_as_many_parameters(name):
 
 def test_results_of_another_machine_are_not_added_to(tmp_path):
   path, here = tmp_path / 'results.json', {'cpu': 'one', 'date': '2026-01-01'}
-  assert machine.earlier(path, here) == {}
-  path.write_text(json.dumps({'machine': here, 'results': {'mlp': 1}}))
-  assert machine.earlier(path, {**here, 'date': '2026-01-02'}) == {'mlp': 1}
+  assert machine.earlier(path, here) == ({}, here)
+  path.write_text(json.dumps({'machine': {**here, 'torch': '2'}, 'results': {'a': 1}}))
+  later = {**here, 'date': '2026-01-02'}
+  assert machine.earlier(path, later) == ({'a': 1}, {**later, 'torch': '2'})
   with pytest.raises(SystemExit, match='cpu one, here other'):
     machine.earlier(path, {**here, 'cpu': 'other'})
