@@ -16,6 +16,7 @@ forward pass in evaluation mode, of 1 and of 256 examples.
 other one with bfloat16 by `torch.autocast`, and in Keras with `mixed_bfloat16`.
 
 - `lstm`: PyTorch reads packed sequences, which skips the padding; ours are padded.
+  PyTorch drops features anew at every token, ours for a whole sequence.
 - `translation`: pairs are padded, not packed in rows; 'decode' is greedy decoding of 32
   tokens with a cache, in `transformers` by `generate`, which is not compiled.
 - `dcgan`: a step updates both parts. PyTorch's generates images once for both, ours

@@ -101,6 +101,28 @@ def checkpoint_stall() -> list[str]:
   return rows
 
 
+def growth() -> list[str]:
+  """Costs by rows, batch and depth: of those parts that were measured."""
+  results, rows = _read('growth_cpu')['results'], _measured('growth_cpu')
+  for part, head, cell in (
+    ('rows', 'time of an example, by rows', _ratios),
+    ('batch', 'time of an example, by batch', _ratios),
+    ('depth', 'memory of a step of `gpt`, by blocks and `remat`',
+     lambda found: f'{found["temporary"] / 2**20:.0f} MiB')):
+    found = results.get(part, {})
+    if not found:
+      continue
+    sizes = [f'{int(size):,}' for size in next(iter(found.values()))]
+    rows += [f'| {head} | {" | ".join(sizes)} |', '| --- |' + ' --- |' * len(sizes)]
+    rows += [f'| {name} | {" | ".join(map(cell, each.values()))} |'
+             for name, each in found.items()] + ['']
+  return rows[:-1]
+
+
+def _ratios(found):
+  return f'{found["ratio_cores"]:.2f} ({found["ratio_clock"]:.2f})'
+
+
 def adult() -> list[str]:
   """Adult's official test file, three seeds."""
   return _imbalanced('adult', {'roc_auc': 'ROC AUC', 'accuracy': 'accuracy',
@@ -139,7 +161,7 @@ def _read(name: str) -> dict:
 
 
 TABLES = {'speed': (beside_pytorch, beside_release, start_up, input_pipeline,
-                     folder_input, predict_table, checkpoint_stall),
+                     folder_input, predict_table, checkpoint_stall, growth),
           'data': (mammography, adult)}
 
 if __name__ == '__main__':
