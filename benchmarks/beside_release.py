@@ -21,8 +21,10 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / 'benchmarks')]
 
-from beside_pytorch import NETWORKS, Worker, in_turn  # noqa: E402
+from beside_pytorch import command  # noqa: E402
+from in_turn import Worker, in_turn  # noqa: E402
 from machine import save  # noqa: E402
+from networks import NETWORKS  # noqa: E402
 
 
 def release_of(python: str) -> str:
@@ -49,7 +51,7 @@ def main() -> None:
     parser.error(f'the releases must differ, got {", ".join(pythons)}')
   results = {}
   for network in networks:
-    workers = {name: Worker('ours', network, python)
+    workers = {name: Worker(command(python, 'ours', network))
                for name, python in pythons.items()}
     results[network] = in_turn(workers, ('train',), flags.rounds)['train']
     ours, *others = pythons

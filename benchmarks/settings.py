@@ -36,7 +36,8 @@ SETTINGS: dict[str, dict[str, str]] = {  # name -> variables of the environment
   'vectors of 512 bits': _xla('--xla_cpu_prefer_vector_width=512'),
   'vectors of 256 bits': _xla('--xla_cpu_prefer_vector_width=256'),
   'no vectorizer of straight-line code': _xla('--xla_cpu_disable_slp_vectorizer'),
-  'larger loops in one thread': _xla('--xla_cpu_small_while_loop_byte_threshold=100000'),
+  'larger loops in one thread': _xla(
+    '--xla_cpu_small_while_loop_byte_threshold=100000'),
   'synchronous dispatch': {'JAX_CPU_ENABLE_ASYNC_DISPATCH': 'false'},
   'huge pages': {'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1'},
 }

@@ -11,17 +11,23 @@ RESULTS = pathlib.Path(__file__).resolve().parent / 'results'
 
 
 def beside_pytorch() -> list[str]:
-  """PyTorch's time over ours: median, least and most of the rounds."""
+  """The other side's time over ours: median, least and most of the rounds."""
   rows = [*_measured('beside_pytorch_cpu'),
-          '| PyTorch\'s time over ours | train step | inference of 1 | of 256 |',
-          '| --- | --- | --- | --- |']
-  for network, found in _read('beside_pytorch_cpu')['results'].items():
-    for side in ('eager', 'compiled'):
-      cells = [f'{each[side]["ratio"]:.2f} ({each[side]["least"]:.2f} to '
-               f'{each[side]["most"]:.2f})' for each in found.values() if side in each]
-      if cells:
-        rows.append(f'| `{network}`, {side} | {" | ".join(cells)} |')
+          '| the other\'s time over ours | precision | train step | inference of 1 | '
+          'of many |', '| --- | --- | --- | --- | --- |']
+  for network, precisions in _read('beside_pytorch_cpu')['results'].items():
+    for precision, sides in precisions.items():
+      for side, found in sides.items():
+        cells = [''] * 3
+        for name, each in found.items():
+          cells[0 if name == 'train' else 1 if name.endswith('_1') else 2] = (
+            f'{each["ratio"]:.2f} ({each["least"]:.2f} to {each["most"]:.2f})')
+        rows.append(f'| `{network}`, {_SIDES[side]} | {precision} | '
+                    f'{" | ".join(cells)} |')
   return rows
+
+
+_SIDES = {'eager': 'PyTorch eager', 'compiled': 'PyTorch compiled', 'keras': 'Keras'}
 
 
 def beside_release() -> list[str]:
@@ -112,6 +118,31 @@ def checkpoint_stall() -> list[str]:
   return rows
 
 
+def growth() -> list[str]:
+  """Costs by rows, batch and depth: of those parts that were measured.
+
+  It is not in `TABLES` until `growth_cpu.json` is there.
+  """
+  results, rows = _read('growth_cpu')['results'], _measured('growth_cpu')
+  for part, head, cell in (
+    ('rows', 'time of an example, by rows', _ratios),
+    ('batch', 'time of an example, by batch', _ratios),
+    ('depth', 'memory of a step of `gpt`, by blocks and `remat`',
+     lambda found: f'{found["temporary"] / 2**20:.0f} MiB')):
+    found = results.get(part, {})
+    if not found:
+      continue
+    sizes = [f'{int(size):,}' for size in next(iter(found.values()))]
+    rows += [f'| {head} | {" | ".join(sizes)} |', '| --- |' + ' --- |' * len(sizes)]
+    rows += [f'| {name} | {" | ".join(map(cell, each.values()))} |'
+             for name, each in found.items()] + ['']
+  return rows[:-1]
+
+
+def _ratios(found):
+  return f'{found["ratio_cores"]:.2f} ({found["ratio_clock"]:.2f})'
+
+
 def adult() -> list[str]:
   """Adult's official test file, three seeds."""
   return _imbalanced('adult', {'roc_auc': 'ROC AUC', 'accuracy': 'accuracy',
@@ -140,7 +171,7 @@ def _measured(name: str) -> list[str]:
   """The machine, the versions and the date."""
   machine = _read(name)['machine']
   versions = ', '.join(f'{package} {machine[package]}' for package in (
-    'jax', 'torch') if package in machine)
+    'jax', 'torch', 'keras') if package in machine)
   return [f'{machine["cpu"]} ({machine["vectors"]}), {machine["cores"]} cores, '
           f'{versions}, {machine["date"]}:', '']
 

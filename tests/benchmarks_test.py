@@ -1,4 +1,4 @@
-"""Tests of benchmarks/: the tables of the docs, and the script for GPUs."""
+"""Tests of benchmarks/: the tables of the docs, and what the scripts compare."""
 
 import dataclasses
 import json
@@ -20,6 +20,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / 'benchmarks'))
 
 import gpu  # noqa: E402
+import machine  # noqa: E402
+import networks  # noqa: E402
 import table  # noqa: E402
 import timing  # noqa: E402
 
@@ -167,3 +169,25 @@ def test_without_a_gpu_a_part_says_so(tmp_path):
   assert done.returncode == 1
   found = json.loads((tmp_path / 'found.json').read_text())['results']['muon']
   assert found['error'].startswith('UserError: --require_backend=gpu: JAX uses cpu')
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize('name', networks.NETWORKS)
+def test_the_networks_that_are_compared_have_as_many_parameters(name):
+  for package in ('torch', 'transformers'):
+    pytest.importorskip(package)
+  import networks_pytorch
+  import side_ours
+
+  theirs = networks_pytorch.size(networks_pytorch.NETWORKS[name]())
+  assert side_ours.parameters(name) == theirs
+
+
+def test_results_of_another_machine_are_not_added_to(tmp_path):
+  path, here = tmp_path / 'results.json', {'cpu': 'one', 'date': '2026-01-01'}
+  assert machine.earlier(path, here) == ({}, here)
+  path.write_text(json.dumps({'machine': {**here, 'torch': '2'}, 'results': {'a': 1}}))
+  later = {**here, 'date': '2026-01-02'}
+  assert machine.earlier(path, later) == ({'a': 1}, {**later, 'torch': '2'})
+  with pytest.raises(SystemExit, match='cpu one, here other'):
+    machine.earlier(path, {**here, 'cpu': 'other'})

@@ -126,8 +126,13 @@ def _states(tree: Any, kinds: Any) -> list[Any]:
 
 
 def _norm(tree: Any) -> jax.Array:
-  return jnp.sqrt(sum(jnp.sum(jnp.square(x.astype(jnp.float32)))
-                      for x in jax.tree.leaves(tree)))
+  return jnp.sqrt(sum(_squares(x.astype(jnp.float32)) for x in jax.tree.leaves(tree)))
+
+
+def _squares(x):
+  # A product, since a CPU would write the squares of all parameters to memory.
+  every = tuple(range(x.ndim))
+  return jax.lax.dot_general(x, x, ((every, every), ((), ())), precision='highest')
 
 
 def _counted(value: jax.Array, count: jax.Array) -> jax.Array:

@@ -103,3 +103,29 @@ def test_updates_are_those_of_the_optimizer():
     (_, found), (_, plain) = (run(measured(each, {})) for each in (
       optimizer, optax.chain(optimizer)))
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-6), found[-1], plain[-1])
+
+
+def test_measuring_takes_less_memory_than_two_copies_of_the_parameters():
+  params = {name: jnp.zeros((256, 256)) for name in 'abcd'}
+  x, size = jnp.ones((8, 256)), 4 * 4 * 256**2
+
+  def temporary(optimizer):
+    def loss(params):
+      h = x
+      for name in params:
+        h = jnp.tanh(h @ params[name])
+      return jnp.sum(h**2)
+
+    def body(_, carry):
+      updates, state = optimizer.update(jax.grad(loss)(carry[0]), carry[1], carry[0])
+      return optax.apply_updates(carry[0], updates), state
+
+    def steps(params, state, count):
+      return jax.lax.fori_loop(0, count, body, (params, state))
+
+    compiled = jax.jit(steps, donate_argnums=(0, 1)).lower(
+      params, optimizer.init(params), 3).compile()
+    return compiled.memory_analysis().temp_size_in_bytes
+
+  adam = optax.adam(1e-3)
+  assert temporary(measured(adam, {}, every=10)) < temporary(adam) + 2 * size
