@@ -133,7 +133,10 @@ def trace(learner: Learner, train: Loader, evals: dict[str, Loader],
   host_batch = train.host_batch(0, 1)
   cut, every = _cut(train), PartitionSpec(layout.mesh.axis_names)
   examples = PartitionSpec(*(None,) * (train.microbatches > 1), BATCH_AXES)
-  one_step = jax.jit(learner.step)  # which remembers its trace
+  replicated = layout.sharding()
+  seed = jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=replicated)
+  # These remember their traces, for arguments that lie alike.
+  one_step, init = jax.jit(learner.step), jax.jit(learner.init)
 
   def batch_of(state, resident, host_batch, index):
     return train.batch(resident, host_batch, index, data_keys(state, train, layout))
@@ -149,7 +152,7 @@ def trace(learner: Learner, train: Loader, evals: dict[str, Loader],
       key_only, train.resident, host_batch, 0)
     if train.microbatches > 1:
       batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), batch)
-    state = jax.jit(learner.init).eval_shape(key, batch)
+    state = init.eval_shape(seed, batch)
     state = layout.with_shardings(state, state.params)
     traced = jax.jit(layout.shard_map(step_of, (WHOLE, WHOLE, cut), WHOLE)).trace(
       state, train.resident, host_batch)
@@ -168,20 +171,18 @@ def trace(learner: Learner, train: Loader, evals: dict[str, Loader],
 
   def fresh(key):
     zeros = _zeros(batch)
-    return Carry(learner.init(key, zeros), _zeros(metrics), jnp.full(2, -1, jnp.int32))
+    return Carry(init(key, zeros), _zeros(metrics), jnp.full(2, -1, jnp.int32))
 
-  carry = jax.eval_shape(fresh, key)
+  carry = jax.eval_shape(fresh, seed)
   carry = layout.with_shardings(carry, carry.state.params)
   advance = _advance(one_step, batch_of, layout, loops=loops)
-  replicated = layout.sharding()
   shardings = jax.tree.map(lambda x: x.sharding, carry)
 
   def scalar(dtype):
     return jax.ShapeDtypeStruct((), dtype, sharding=replicated)
 
   lower = {
-    'init': lambda: jax.jit(fresh, out_shardings=shardings).lower(
-      jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=replicated)),
+    'init': lambda: jax.jit(fresh, out_shardings=shardings).lower(seed),
     'advance': lambda: jax.jit(
       layout.shard_map(advance, (WHOLE,) * 4 + (cut, WHOLE, WHOLE, every), WHOLE),
       donate_argnums=0, out_shardings=(shardings, replicated)).lower(
