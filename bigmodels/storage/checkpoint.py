@@ -66,7 +66,7 @@ class Checkpoints:
 
   @property
   def _untouched(self) -> bool:
-    """Whether there is nothing yet that Orbax, which is slow to import, is needed for."""
+    """Whether nothing was saved yet, so that Orbax need not be imported."""
     return '_manager' not in vars(self) and not any(self.folder.glob('*'))
 
   @functools.cached_property
