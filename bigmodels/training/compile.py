@@ -94,12 +94,12 @@ def compile_traced(traced: Traced, only: tuple[str, ...] | None = None) -> Progr
   """
   start = time.perf_counter()
   names = tuple(traced.lower) if only is None else only
-  lowered = [traced.lower[name]() for name in names]
-  # XLA compiles outside Python's lock: side by side.
+  options = devices.compiler_options(traced.layout.platform)
+  # XLA compiles outside Python's lock: side by side, while others are still lowered.
   with concurrent.futures.ThreadPoolExecutor() as pool:
-    options = devices.compiler_options(traced.layout.platform)
-    programs = pool.map(lambda program: program.compile(options), lowered)
-    compiled = dict(zip(names, programs, strict=True))
+    futures = {name: pool.submit(traced.lower[name]().compile, options)
+               for name in names}
+  compiled = {name: future.result() for name, future in futures.items()}
 
   def advance(carry: Carry, host_batch, count: int, clear: bool, votes):
     return compiled['advance'](
@@ -181,13 +181,13 @@ def trace(learner: Learner, train: Loader, evals: dict[str, Loader],
   def scalar(dtype):
     return jax.ShapeDtypeStruct((), dtype, sharding=replicated)
 
-  lower = {
-    'init': lambda: jax.jit(fresh, out_shardings=shardings).lower(seed),
+  lower = {  # the longest first, and so compiled first
     'advance': lambda: jax.jit(
       layout.shard_map(advance, (WHOLE,) * 4 + (cut, WHOLE, WHOLE, every), WHOLE),
       donate_argnums=0, out_shardings=(shardings, replicated)).lower(
         *carry, train.resident, host_batch, scalar(jnp.int32), scalar(jnp.bool),
         layout.shard_votes(np.array(Votes(), np.int32))),
+    'init': lambda: jax.jit(fresh, out_shardings=shardings).lower(seed),
   } | {
     name: lambda name=name: jax.jit(
       evaluations[name], out_shardings=replicated).lower(
