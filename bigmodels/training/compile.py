@@ -146,7 +146,7 @@ def trace(learner: Learner, train: Loader, evals: dict[str, Loader],
 
   # Each function is traced once, here, where the errors of a model are reported.
   with _fitting(train):
-    key_only = State(jnp.int32(0), None, None, None, key, None)
+    key_only = State(np.int32(0), None, None, None, key, None)
     batch = jax.eval_shape(
       layout.shard_map(batch_of, (WHOLE, WHOLE, cut, WHOLE), examples),
       key_only, train.resident, host_batch, 0)
