@@ -6,7 +6,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from networks import Side
 
@@ -59,11 +60,13 @@ class Worker:
     failed: name of what it cannot do -> why.
   """
 
-  def __init__(self, command: Sequence[str]):
+  def __init__(self, command: Sequence[str],
+               variables: Mapping[str, str] = MappingProxyType({})):
+    """Starts the process, with more variables in its environment."""
     self._command = command
     self._process = subprocess.Popen(
       command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-      env=os.environ | {'JAX_PLATFORMS': 'cpu'})
+      env=os.environ | {'JAX_PLATFORMS': 'cpu', **variables})
     state = ''
     while state != 'ready':
       state, _, found = self._line().strip().partition(' ')

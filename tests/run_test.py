@@ -1,5 +1,6 @@
 """Tests of run.py as a program: what is refused, how, and with which exit code."""
 
+import json
 import os
 import pathlib
 import re
@@ -80,6 +81,36 @@ finally:
   (tmp_path / 'config.txt').write_text(first.stdout)
   again = _command('--experiment=config.txt', '--mode=print', cwd=tmp_path)
   assert again.stdout == first.stdout
+
+
+def test_what_a_run_imports_and_compiles_before_its_first_step(tmp_path):
+  code = f'''
+import json, os, sys
+sys.argv[0] = {str(ROOT / 'run.py')!r}
+from bigmodels.cli import command
+from bigmodels.training import loop
+import jax
+compiled = []
+jax.monitoring.register_event_duration_secs_listener(
+  lambda event, seconds, **more: event.endswith('backend_compile_duration')
+  and compiled.append(more['fun_name']))
+def dispatched(self, *args):
+  heavy = ('tensorflow_datasets', 'grain', 'sklearn', 'matplotlib', 'orbax.checkpoint',
+           'PIL', 'tensorboardX', 'pandas', 'pyarrow', 'scipy.stats', 'rlax', 'gymnax')
+  print(json.dumps([compiled, [name for name in heavy if name in sys.modules]]),
+        flush=True)
+  os._exit(0)
+loop.Pace.dispatched = dispatched
+command.start(sys.argv)
+'''
+  done = _command('--experiment=diabetes_linear', f'--cache_dir={tmp_path}',
+                  cwd=tmp_path, code=code)
+  compiled, imported = json.loads(done.stdout.splitlines()[-1])
+  assert imported == []
+  names = [re.sub(r'^jit\((.*)\)$', r'\1', name) for name in compiled]
+  assert sorted(n for n in names if n in ('advance', 'evaluate', 'fresh')) == [
+    'advance', 'evaluate', 'fresh']
+  assert len(names) <= 7, names  # the others make constants, and the seed
 
 
 @pytest.mark.parametrize(('flags', 'message'), [

@@ -80,7 +80,7 @@ class Packed:
         f'vocabulary of {type(self.tokenizer).__name__}; '
         '--mode=download prepares it, and tokenizers.Bytes is not fitted')
     tokenizer = tokenizer_of(self, context, lambda: read('train').texts)
-    documents = encode(self, tokenizer, found.texts)
+    documents = encode(self, tokenizer, found.texts, context)
     end = tokenizer.special.get('end')
     if self.separate and end is None:
       raise UserError("separate: needs a tokenizer with an 'end' between documents")

@@ -31,9 +31,9 @@ def channel_statistics(dataset: Dataset) -> tuple[list[float], list[float]]:
     raise UserError('mean and std of a split this large are not computed before '
                     'training: set them in the experiment')
   inputs, rows = _column('inputs', 'mean and std', dataset)
-  parts = np.array_split(rows, max(1, min(len(rows), inputs.nbytes // 2**24)))
   if inputs.dtype == np.uint8:
-    return _byte_statistics(inputs, parts)
+    return _byte_statistics(inputs, rows)
+  parts = np.array_split(rows, max(1, min(len(rows), inputs.nbytes // 2**24)))
   axes = tuple(range(inputs.ndim - 1))
   total = np.zeros(inputs.shape[-1])
   squares = np.zeros(inputs.shape[-1])
@@ -48,11 +48,12 @@ def channel_statistics(dataset: Dataset) -> tuple[list[float], list[float]]:
   return mean.tolist(), deviations(mean, std)
 
 
-def _byte_statistics(inputs: np.ndarray, parts: list[np.ndarray]
+def _byte_statistics(inputs: np.ndarray, rows: np.ndarray
                      ) -> tuple[list[float], list[float]]:
   """`channel_statistics` from a histogram of bytes, ten times as fast."""
   counts = np.zeros((inputs.shape[-1], 256), np.int64)
-  for part in parts:
+  # `bincount` makes eight bytes of each; those of a part should stay in the cache.
+  for part in np.array_split(rows, max(1, min(len(rows), inputs.nbytes // 2**20))):
     values = inputs[part].reshape(-1, inputs.shape[-1])
     for channel, of_channel in enumerate(counts):
       of_channel += np.bincount(values[:, channel], minlength=256)

@@ -5,6 +5,7 @@ name 'tokenizer'. All splits are encoded with it.
 """
 
 import functools
+import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from bigmodels.core.errors import UserError
 from bigmodels.data import tokenizers
+from bigmodels.data.cached.token_cache import TokenCache
 from bigmodels.data.origins import Origin
 from bigmodels.data.sources import Columns, DataContext, Dataset, in_memory
 from bigmodels.data.tokenizers import Tokenizer
@@ -41,9 +43,11 @@ def tokenizer_of(source: Any, context: DataContext,
   """
 
   def fit():
-    found = texts()
+    found, config = texts(), source.tokenizer
+    # The code of a config that is not of this package may change.
+    known = config.fitted and type(config).__module__ == tokenizers.__name__
     try:
-      state = source.tokenizer.fit(found)
+      state = (_cache(context).fitted(config, found) if known else config.fit(found))
     except UserError as error:
       raise UserError(f'{source.documents.name}: {error}') from None
     context.say(f'tokenizer: {type(source.tokenizer).__name__}, '
@@ -55,28 +59,37 @@ def tokenizer_of(source: Any, context: DataContext,
   return tokenizers.load(state)
 
 
-def encode(source: Any, tokenizer: Tokenizer, texts: Iterable[str]
-           ) -> list[np.ndarray]:
+def encode(source: Any, tokenizer: Tokenizer, texts: Iterable[str],
+           context: DataContext | None = None) -> list[np.ndarray]:
   """Returns the tokens of every text, int32 `[n]` each.
 
   Args:
     source: source of the texts, for the message.
     tokenizer: tokenizer of the run.
     texts: texts of the selected split.
+    context: has the cache, in which tokens of long texts are kept; None for no cache.
 
   Raises:
     UserError: if a text cannot be encoded.
   """
   try:
-    return _encoded(tokenizer, tuple(texts))
+    if context is None:
+      return tokenizer.encode_all(tuple(texts))
+    return _encoded(tokenizer, tuple(texts), _cache(context),
+                    json.dumps(context.kept['tokenizer']))
   except UserError as error:
     raise UserError(f'{source.documents.name}, split {source.selected!r}: {error}'
                     ) from None
 
 
 @functools.lru_cache(maxsize=4)  # a process may open a split several times
-def _encoded(tokenizer: Tokenizer, texts: tuple[str, ...]) -> list[np.ndarray]:
-  return tokenizer.encode_all(texts)
+def _encoded(tokenizer: Tokenizer, texts: tuple[str, ...], cache: TokenCache,
+             state: str) -> list[np.ndarray]:
+  return cache.encoded(state, tokenizer.encode_all, texts)
+
+
+def _cache(context: DataContext) -> TokenCache:
+  return TokenCache(context.cache_dir, context.say)
 
 
 def dtype_of(tokenizer: Tokenizer) -> type:

@@ -79,8 +79,8 @@ class Translations:
       raise UserError(f'tokenizer: translation needs the special tokens {needed}; '
                       f'{", ".join(map(repr, missing))} not among {tuple(special)}')
     found = read(self.selected)
-    sources = encode(self, tokenizer, found.sources)
-    targets = encode(self, tokenizer, found.targets)
+    sources = encode(self, tokenizer, found.sources, context)
+    targets = encode(self, tokenizer, found.targets, context)
     notes, training = [found.note], self.selected == 'train'
     if training:
       pairs = [(s, t) for s, t in zip(sources, targets, strict=True)

@@ -7,8 +7,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from bigmodels.core.deferred_imports import deferred
 from bigmodels.core.errors import UserError, nearest
 from bigmodels.environments.environment import Environment
+
+# What gymnax imports to draw, which is slow to import.
+_DRAWING = ('matplotlib', 'matplotlib.animation', 'matplotlib.colors',
+            'matplotlib.pyplot', 'seaborn')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +49,8 @@ class Gymnax:
 @functools.lru_cache(maxsize=8)
 def _open(name: str, max_episode_steps: int | None) -> Environment:
   try:
-    import gymnax
+    with deferred(*_DRAWING):
+      import gymnax
   except ImportError as error:
     raise UserError(
       f'the environment {name!r} needs gymnax, which is not installed ({error}): '

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from bigmodels import environments
+from bigmodels.core.deferred_imports import deferred
 from bigmodels.core.errors import UserError
 from bigmodels.environments import EnvironmentState
 from bigmodels.learners.learner import Batch, State, init_key
@@ -24,7 +25,9 @@ def require_rlax() -> ModuleType:
     UserError: if it is not installed.
   """
   try:
-    import rlax
+    # It imports TensorFlow Probability, for functions that are not used here.
+    with deferred('distrax', annotations=['DistributionLike']):
+      import rlax
   except ImportError as error:
     raise UserError(f'agents need rlax, which is not installed ({error}): '
                     'pip install -r requirements-agents.txt') from None

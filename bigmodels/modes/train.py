@@ -178,7 +178,8 @@ def train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
     if before:
       for line in extending.rates(built, carry.state, before['steps']):
         say(line)
-    group.agree('the parameters', str(loop.copies(carry.state.params)[0]))
+    if group.count > 1:  # a fingerprint is another program to compile
+      group.agree('the parameters', str(loop.copies(carry.state.params)[0]))
     if progress.step == 0:
       check_monitor(built, programs, carry.state)
     watch.mark('initializing')

@@ -49,11 +49,9 @@ class Checkpoints:
     Raises:
       UserError: if there are checkpoints, but none of a run with this seal.
     """
-    import orbax.checkpoint as ocp
-
-    _silence_event_loops()
-    self._ocp, self.folder, self.seal, self.earlier = ocp, folder, seal, earlier
+    self.folder, self.seal, self.earlier = folder, seal, earlier
     self._keep, self._best, self._done = keep, None, False
+    self._read_only = read_only
     self._saved: int | None = None
     found = manifest.read_all(folder, seal, earlier)
     self._known = set(found)  # a folder of anything else stays, whatever its name
@@ -61,30 +59,45 @@ class Checkpoints:
     # Steps that every run saves: see `_preserved`.
     self._scheduled = {step for step, each in found.items() if each['scheduled']}
     self.unfinished = sorted(p.name for p in folder.glob('*orbax-checkpoint-tmp*'))
+    if not read_only:
+      folder.mkdir(parents=True, exist_ok=True)
+    if not self._untouched:
+      _ = self._manager  # so that what is wrong is reported now
+
+  @property
+  def _untouched(self) -> bool:
+    """Whether nothing was saved yet, so that Orbax need not be imported."""
+    return '_manager' not in vars(self) and not any(self.folder.glob('*'))
+
+  @functools.cached_property
+  def _manager(self):
+    import orbax.checkpoint as ocp
+
+    _silence_event_loops()
     try:
       with _without_warnings():  # that a folder is opened to read is no warning
-        self._manager = ocp.CheckpointManager(
-          folder.resolve(),
+        return ocp.CheckpointManager(
+          self.folder.resolve(),
           item_handlers={'carry': ocp.StandardCheckpointHandler(),
                          'progress': ocp.JsonCheckpointHandler()},
           options=ocp.CheckpointManagerOptions(
-            create=not read_only,
-            read_only=read_only,
-            cleanup_tmp_directories=not read_only,
+            create=not self._read_only,
+            read_only=self._read_only,
+            cleanup_tmp_directories=not self._read_only,
             save_root_metadata=False,
             preservation_policy=_Policy(self._preserved),
           ),
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
       raise UserError(
-        f'{folder}: the metadata of Orbax there is not as it was written '
+        f'{self.folder}: the metadata of Orbax there is not as it was written '
         f'({type(error).__name__}: {error}); remove the file _CHECKPOINT_METADATA of '
         'the checkpoint that was changed, on which nothing depends') from error
 
   @property
   def steps(self) -> list[int]:
     """Steps with a checkpoint, ascending."""
-    return sorted(self._manager.all_steps())
+    return [] if self._untouched else sorted(self._manager.all_steps())
 
   def save(self, step: int, carry: Any, progress: Mapping[str, Any], *,
            best: int | None, scheduled: bool = True, done: bool = False) -> None:
@@ -105,7 +118,9 @@ class Checkpoints:
     if step in self._manager.all_steps():
       return
     self.wait()  # reports a failure of the save before as its own
-    ocp, self._best, self._done = self._ocp, best, done
+    import orbax.checkpoint as ocp
+
+    self._best, self._done = best, done
     self._known.add(step)
     if scheduled:
       self._scheduled.add(step)
@@ -137,13 +152,15 @@ class Checkpoints:
     Raises:
       UserError: if the last one cannot be written.
     """
-    with self._writing(self._saved):
-      self._manager.wait_until_finished()
+    if self._saved is not None:
+      with self._writing(self._saved):
+        self._manager.wait_until_finished()
 
   def release(self) -> None:
     """Closes threads and files; `wait` has reported what could not be written."""
-    with contextlib.suppress(Exception):
-      self._manager.close()
+    if '_manager' in vars(self):
+      with contextlib.suppress(Exception):
+        self._manager.close()
 
   def restore(self, step: int, like: Any = None) -> tuple[Any, dict]:
     """Restores and verifies the carry and progress of a step.
@@ -156,7 +173,8 @@ class Checkpoints:
     Raises:
       Damaged: if it cannot be read, is not as it was written, or is of another run.
     """
-    ocp = self._ocp
+    import orbax.checkpoint as ocp
+
     carry = found = None
     reason = 'another process cannot read its part'
     try:
