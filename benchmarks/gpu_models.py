@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import beside_pytorch
 import generate
 import jax
 import jax.numpy as jnp
 import numpy as np
+from networks import NETWORKS, examples
+from side_ours import experiment as experiment_of
 from timing import Report, rates, reporting, timed, utilization
 from train_steps import TrainSteps, build_quietly
 
@@ -221,11 +222,11 @@ def population(report: Report, flags: argparse.Namespace) -> None:
   require(flags)
   steps, counts = (2, (2,)) if flags.tiny else (100, (4, 16, 64))
   for network in ('mlp',) if flags.tiny else ('mlp', 'mnist_cnn'):
-    learner = build_quietly(dataclasses.replace(
-      beside_pytorch.our_experiment(network), precision=None)).learner
-    size = beside_pytorch.batch_of(network)
-    inputs, labels = map(jnp.asarray, beside_pytorch.examples(network, size))
-    batch = {'inputs': inputs, 'labels': labels, 'mask': jnp.ones(size)}
+    learner = build_quietly(experiment_of(network, None)).learner
+    size = NETWORKS[network].batch
+    batch = {name: jnp.asarray(column)
+             for name, column in examples(network, size).items()}
+    batch['mask'] = jnp.ones(size)
     alone = None
     for count in (1, *counts):
       with reporting(report, f'{network}_{count}') as found:

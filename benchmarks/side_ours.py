@@ -27,7 +27,7 @@ from bigmodels.config import Duration, Experiment
 from bigmodels.data import transforms
 from bigmodels.data.vocabularies import Tokenizer
 from bigmodels.hardware import devices
-from bigmodels.parallel import precision
+from bigmodels.parallel import precision, products
 from bigmodels.tasks.decoding import Settings
 from experiments import cifar_cnn, mnist_cnn, mnist_dcgan, shakespeare_gpt
 
@@ -60,10 +60,15 @@ def side(name: str, arithmetic: str) -> Side:
 
   model = precision.in_precision(built.model, built.precision)
   options = {'method': 'generate'} if name == 'dcgan' else {}
+
+  def apply(params, model_state, inputs, others):
+    return model.apply({'params': params, **model_state}, *inputs, **others,
+                       train=False, **options)
+
+  if built.precision == 'bfloat16_products':
+    apply = products.rounded(apply, native=devices.has_matrix_units(), in_order=True)
   forward = jax.jit(
-    lambda params, model_state, inputs, others: model.apply(
-      {'params': params, **model_state}, *inputs, **others, train=False, **options),
-    compiler_options=devices.compiler_options(built.layout.platform))
+    apply, compiler_options=devices.compiler_options(built.layout.platform))
 
   def infer(inputs, others, times):
     state = steps.carry.state
@@ -95,12 +100,12 @@ def side(name: str, arithmetic: str) -> Side:
   return Side(_size(steps.carry.state.params), work)
 
 
-def experiment(name: str, arithmetic: str) -> Experiment:
+def experiment(name: str, arithmetic: str | None) -> Experiment:
   """The experiment of a network, on random examples.
 
   Args:
     name: of the network.
-    arithmetic: its precision.
+    arithmetic: its precision; None for that of the platform.
   """
   network = NETWORKS[name]
   adam = partial(optax.adam, network.learning_rate)

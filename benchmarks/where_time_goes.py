@@ -19,8 +19,9 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / 'benchmarks')]
 
-from beside_pytorch import NETWORKS, our_experiment  # noqa: E402
 from machine import save  # noqa: E402
+from networks import NETWORKS  # noqa: E402
+from side_ours import experiment  # noqa: E402
 from train_steps import TrainSteps, build_quietly  # noqa: E402
 
 from bigmodels.hardware import devices, profile  # noqa: E402
@@ -31,9 +32,9 @@ SECONDS = 1.0  # of the steps that are counted, about
 LEAST, MOST = 3, 20  # steps
 
 
-def measure(network: str) -> tuple[profile.Profile, float]:
+def measure(network: str, precision: str) -> tuple[profile.Profile, float]:
   """The profile of a network's train step, and its milliseconds without a trace."""
-  train = TrainSteps(build_quietly(our_experiment(network)), repeat=True)
+  train = TrainSteps(build_quietly(experiment(network, precision)), repeat=True)
   train(1)
   start = time.perf_counter()
   train(1)
@@ -55,6 +56,7 @@ def measure(network: str) -> tuple[profile.Profile, float]:
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('--networks', default=','.join(NETWORKS))
+  parser.add_argument('--precision', default='float32', help='of the experiments')
   parser.add_argument('--out', type=pathlib.Path, help='a JSON file')
   flags = parser.parse_args()
   networks = flags.networks.split(',')
@@ -63,7 +65,7 @@ def main() -> None:
   devices.require_backend(None)
   results = {}
   for network in networks:
-    found, untraced = measure(network)
+    found, untraced = measure(network, flags.precision)
     results[network] = {
       'steps': found.steps, 'ms': round(found.ms, 3), 'untraced_ms': round(untraced, 3),
       'kinds': {kind: round(found.of_kind(kind), 3) for kind in KINDS},
@@ -75,7 +77,8 @@ def main() -> None:
           f'{profile.sums(found)}; products {found.gflops("product"):.0f} GFLOP/s',
           flush=True)
     if flags.out:
-      save(flags.out, f'where_time_goes.py --networks={flags.networks}', results)
+      save(flags.out, f'where_time_goes.py --networks={flags.networks} '
+                      f'--precision={flags.precision}', results)
 
 
 if __name__ == '__main__':
