@@ -15,6 +15,7 @@ from typing import NamedTuple
 import jax
 
 from bigmodels.hardware import devices, topologies
+from bigmodels.hardware.program import Op, Program, elements, type_bytes
 
 
 class Collective(NamedTuple):
@@ -74,29 +75,10 @@ def compile_with_text(lowered: jax.stages.Lowered,
 
 def program_costs(text: str) -> Costs:
   """Reads the costs from the text of a compiled program, `compiled.as_text()`."""
-  return _Program(text).costs()
+  return Counted(text).costs()
 
 
-class _Op(NamedTuple):
-  """One instruction: `name = type opcode(arguments), attributes`."""
-
-  name: str
-  root: bool
-  type: str
-  opcode: str
-  arguments: str
-  attributes: str
-
-  @property
-  def operands(self) -> list[str]:
-    return re.findall(r'%([\w.\-]+)', self.arguments)
-
-  def called(self, attribute: str) -> list[str]:
-    found = re.search(attribute + r'=\{?((?:%[\w.\-]+(?:, )?)+)', self.attributes)
-    return re.findall(r'%([\w.\-]+)', found[1]) if found else []
-
-
-_COLLECTIVES = ('all-gather', 'reduce-scatter', 'all-reduce', 'all-to-all',
+COLLECTIVES = ('all-gather', 'reduce-scatter', 'all-reduce', 'all-to-all',
                 'collective-permute', 'collective-broadcast', 'ragged-all-to-all')
 # They move nothing: they name existing values, or their bodies are counted.
 _FREE = {'parameter', 'constant', 'tuple', 'get-tuple-element', 'bitcast', 'after-all',
@@ -108,70 +90,8 @@ _RESHAPING = {'bitcast', 'convert', 'copy', 'reshape', 'transpose', 'pad'}
 _SLICES = {'dynamic-slice', 'slice', 'gather'}
 
 
-def _bytes(types: str, in_memory: bool = False) -> float:
-  """The bytes of all arrays of a type; `in_memory` excludes a TPU's on-chip memory.
-
-  `S(1)` in a layout with tiles is the VMEM; higher numbers are registers and the host.
-  """
-  total = 0.0
-  for kind, shape, layout in re.findall(r'(\w+)\[([\d,<=]*)\](?:\{([^}]*)\})?', types):
-    if in_memory and 'S(' in layout and ('T(' in layout or not shape):
-      continue
-    bits = re.match(r'[a-z]+(\d+)', kind)  # the first number: f8e4m3fn has 8
-    width = 1 if kind == 'pred' else int(bits[1]) / 8 if bits else 0
-    total += width * math.prod(int(n) for n in re.findall(r'\d+', shape))
-  return total
-
-
-def _elements(types: str) -> list[str]:
-  """The types of a tuple's elements, or the type of an array alone."""
-  if not types.startswith('('):
-    return [types]
-  found, depth, start = [], 0, 1
-  for match in re.finditer(r'[(\[{]|[)\]}]|, ', types):
-    depth += 1 if match[0] in '([{' else -1 if match[0] in ')]}' else 0
-    if not depth or (match[0] == ', ' and depth == 1):
-      found.append(types[start:match.start()])
-      start = match.end()
-  return found
-
-
-def _closing(text: str, start: int) -> int:
-  """The position of the parenthesis that closes the one at `start`."""
-  depth = 0
-  for match in re.compile(r'[()]').finditer(text, start):
-    depth += 1 if match[0] == '(' else -1
-    if not depth:
-      return match.start()
-  return len(text)
-
-
-class _Program:
-  """An optimized HLO module, as text."""
-
-  def __init__(self, text: str):
-    self.computations: dict[str, dict[str, _Op]] = {}
-    self.loops: dict[str, tuple[str, _Op]] = {}  # (computation, loop)
-    header = text[:text.find('\n')]
-    self.devices = math.prod(int(n) for n in re.findall(
-      r'(?:num_partitions|replica_count)=(\d+)', header))
-    ops, self.entry = {}, ''
-    for line in text.splitlines():
-      if start := re.match(r'(ENTRY )?%?([\w.\-]+) .*\{$', line):
-        ops = self.computations[start[2]] = {}
-        self.entry = start[2] if start[1] else self.entry
-      elif match := re.match(r'\s+(ROOT )?%?([\w.\-]+) = ', line):
-        at = match.end()
-        end = (_closing(line, at) + 1 if line[at] == '(' else line.find(' ', at))
-        left = line.find('(', end)
-        right = _closing(line, left)
-        op = ops[match[2]] = _Op(match[2], bool(match[1]), line[at:end],
-                                 line[end:left].strip(), line[left + 1:right],
-                                 line[right + 1:])
-        if op.opcode == 'while':
-          where = next(reversed(self.computations))
-          for part in op.called('body') + op.called('condition'):
-            self.loops[part] = where, op
+class Counted(Program):
+  """A program whose traffic is counted."""
 
   def costs(self) -> Costs:
     counts, loops = self.count(self.entry)
@@ -208,7 +128,7 @@ class _Program:
       self.count_collectives(op, ops, counts)
     return counts, loops
 
-  def count_collectives(self, op: _Op, ops: dict[str, _Op], counts: Counter) -> None:
+  def count_collectives(self, op: Op, ops: dict[str, Op], counts: Counter) -> None:
     """Adds a collective to the counts, or those inside a fusion."""
     if op.opcode == 'fusion':
       for name in op.called('calls'):
@@ -225,10 +145,10 @@ class _Program:
             self.count_collectives(part, inner, counts)
       return
     kind = op.opcode.removesuffix('-start')
-    if kind not in _COLLECTIVES:
+    if kind not in COLLECTIVES:
       return
     group = self.group_size(op.attributes)
-    size = sum(_bytes(ops[name].type) for name in op.operands)
+    size = sum(type_bytes(ops[name].type) for name in op.operands)
     size *= group if kind == 'all-gather' else 1
     fraction = 1.0 if kind in ('collective-permute', 'collective-broadcast') else (
       (group - 1) / group * (2 if kind == 'all-reduce' else 1))
@@ -248,18 +168,19 @@ class _Program:
         r"'([^']+)'(?::\(\d+\)(\d+))?", found[2]))
     return self.devices
 
-  def bytes_moved(self, op: _Op, ops: dict[str, _Op]) -> float:
+  def bytes_moved(self, op: Op, ops: dict[str, Op]) -> float:
     """Bytes that one operation reads from and writes to memory."""
     if op.opcode in _FREE or op.opcode.endswith(('-done', '-update')) or any(
         f'"{target}"' in op.attributes for target in _FREE_CALLS):
       return 0.0
     kind = op.opcode.removesuffix('-start')
-    read = [_bytes(ops[name].type, True) for name in op.operands]
+    read = [type_bytes(ops[name].type, True) for name in op.operands]
     if kind in _SLICES:
-      result = _elements(op.type)[op.opcode != kind]
-      return _bytes(result) * bool(read[0]) + _bytes(result, True) + sum(read[1:])
+      result = elements(op.type)[op.opcode != kind]
+      whole = type_bytes(result) * bool(read[0])
+      return whole + type_bytes(result, True) + sum(read[1:])
     if kind == 'dynamic-update-slice':
-      return read[1] + _bytes(ops[op.operands[1]].type) * bool(read[0])
+      return read[1] + type_bytes(ops[op.operands[1]].type) * bool(read[0])
     if kind == 'fusion':
       inner = self.computations[op.called('calls')[0]]
       for parameter in [o for o in inner.values() if o.opcode == 'parameter']:
@@ -269,10 +190,10 @@ class _Program:
           read[at] = min(read[at], size)
       return sum(read) + self.bytes_written(inner, op.type)
     if op.opcode != kind and op.type.startswith('(') and kind != 'all-reduce':
-      return _bytes(op.type, True)  # its operands are in the type
-    return sum(read) + _bytes(op.type, True)
+      return type_bytes(op.type, True)  # its operands are in the type
+    return sum(read) + type_bytes(op.type, True)
 
-  def bytes_read(self, ops: dict[str, _Op], name: str) -> tuple[float, bool]:
+  def bytes_read(self, ops: dict[str, Op], name: str) -> tuple[float, bool]:
     """What a fused computation reads of a value.
 
     Returns:
@@ -285,7 +206,7 @@ class _Program:
         continue
       same = op.opcode in _RESHAPING
       if op.opcode in _SLICES and operands[0] == name:
-        total += _bytes(op.type)
+        total += type_bytes(op.type)
       elif op.opcode == 'fusion':
         inner = self.computations[op.called('calls')[0]]
         for part in inner.values():
@@ -301,76 +222,20 @@ class _Program:
         total, returned = total + size, returned or again
     return total, returned
 
-  def bytes_written(self, ops: dict[str, _Op], types: str) -> float:
+  def bytes_written(self, ops: dict[str, Op], types: str) -> float:
     """Bytes that a fused computation writes; of an update in place, the slice."""
     root = next(op for op in ops.values() if op.root)
     names = root.operands if root.opcode == 'tuple' else [root.name]
     total = 0.0
-    for name, kind in zip(names, _elements(types), strict=False):
-      size, op = _bytes(kind, True), ops[name]
+    for name, kind in zip(names, elements(types), strict=False):
+      size, op = type_bytes(kind, True), ops[name]
       while op.opcode in _RESHAPING:
         op = ops[op.operands[0]]
       if size and op.opcode == 'dynamic-update-slice':
-        size = min(size, _bytes(ops[op.operands[1]].type))
+        size = min(size, type_bytes(ops[op.operands[1]].type))
       elif size and op.opcode == 'fusion':
         inner = self.computations[op.called('calls')[0]]
         size = min(size, self.bytes_written(inner, op.type))
       total += size
     return total
 
-  def trip_count(self, computation: str, loop: _Op) -> float | None:
-    """The trip count of a loop: as annotated, or from `i < n` and `i + step`."""
-    if known := re.search(r'known_trip_count\W+n\W+(\d+)', loop.attributes):
-      return float(known[1])
-    condition, body = loop.called('condition')[0], loop.called('body')[0]
-    test = next(op for op in self.computations[condition].values() if op.root)
-    if test.opcode != 'compare' or 'direction=LT' not in test.attributes:
-      return None
-    index = self.carry_index(condition, test.operands[0])
-    limit = self.constant(condition, test.operands[1])
-    root = next(op for op in self.computations[body].values() if op.root)
-    if index is None or limit is None or root.opcode != 'tuple':
-      return None
-    start = self.constant(computation, self.source(
-      computation, loop.operands[0]).operands[index])
-    advance = self.source(body, root.operands[index])
-    if start is None or advance.opcode != 'add':
-      return None
-    steps = [self.constant(body, name) for name in advance.operands
-             if self.carry_index(body, name) != index]
-    if len(steps) != 1 or not steps[0]:
-      return None
-    return max(0.0, math.ceil((limit - start) / steps[0]))
-
-  def source(self, computation: str, name: str) -> _Op:
-    """The operation that computed a value, behind copies of it."""
-    ops = self.computations[computation]
-    while ops[name].opcode in ('copy', 'bitcast', 'copy-start', 'copy-done'):
-      name = ops[name].operands[0]
-    return ops[name]
-
-  def carry_index(self, computation: str, name: str) -> int | None:
-    """The index of a value in the tuple that a loop's body or condition takes."""
-    op = self.source(computation, name)
-    if op.opcode != 'get-tuple-element':
-      return None
-    source = self.computations[computation][op.operands[0]]
-    return int(re.search(r'index=(\d+)', op.attributes)[1]) if (
-      source.opcode == 'parameter') else None
-
-  def constant(self, computation: str, name: str) -> int | None:
-    """The value of a constant integer, also one that a loop carries unchanged."""
-    op = self.source(computation, name)
-    if op.opcode == 'constant':
-      return int(op.arguments) if re.fullmatch(r'-?\d+', op.arguments) else None
-    index = self.carry_index(computation, name)
-    if index is None or computation not in self.loops:
-      return None
-    where, loop = self.loops[computation]
-    body = loop.called('body')[0]
-    root = next(op for op in self.computations[body].values() if op.root)
-    if root.opcode != 'tuple' or self.carry_index(body, root.operands[index]) != index:
-      return None
-    given = self.source(where, loop.operands[0])
-    return self.constant(where, given.operands[index]) if given.opcode == 'tuple' else (
-      None)

@@ -129,6 +129,14 @@ def trace(learner: Learner, train: Loader, evals: dict[str, Loader],
   Raises:
     UserError: if the model refuses the shapes of the data.
   """
+  with layout.in_use():
+    traced = _trace(learner, train, evals, layout)
+  return traced._replace(lower={
+    name: layout.in_use()(lower) for name, lower in traced.lower.items()})
+
+
+def _trace(learner: Learner, train: Loader, evals: dict[str, Loader], layout: Layout
+           ) -> Traced:
   key = jax.eval_shape(lambda: jax.random.PRNGKey(0))
   host_batch = train.host_batch(0, 1)
   cut, every = _cut(train), PartitionSpec(layout.mesh.axis_names)
