@@ -129,7 +129,13 @@ class Counted(Program):
     return counts, loops
 
   def count_collectives(self, op: Op, ops: dict[str, Op], counts: Counter) -> None:
-    """Adds a collective to the counts, or those inside a fusion."""
+    """Adds a collective to the counts, or those inside a fusion.
+
+    Args:
+      op: any operation.
+      ops: the operations of its computation.
+      counts: of (kind of collective, quantity).
+    """
     if op.opcode == 'fusion':
       for name in op.called('calls'):
         inner = self.computations[name]

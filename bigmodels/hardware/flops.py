@@ -23,9 +23,9 @@ def flops(jaxpr: core.ClosedJaxpr | core.Jaxpr, *, model: bool = False) -> float
 
   Args:
     jaxpr: such as `jax.jit(step).trace(...).jaxpr`.
-    model: whether that kernel counts as plain attention instead, two products of all
-      queries and keys forward and four backward, as in model FLOPs utilization
-      (Chowdhery et al., *PaLM*, 2022).
+    model: whether that kernel counts only what attention needs, as in model FLOPs
+      utilization (Chowdhery et al., *PaLM*, 2022): of the blocks that it computes, two
+      products forward and four backward.
 
   Returns:
     The number of operations.
@@ -64,9 +64,8 @@ def _share(kernel, model: bool) -> float:
   if not found:
     return 1.0
   phase, segmented = found.groups()
-  if model:
-    # Of the seven products backward, 'dkv' has the four of plain attention.
-    return 0.0 if phase == 'dq' else 1.0
+  if model and phase == 'dq':
+    return 0.0  # of the seven products backward, 'dkv' has the four that are needed
   # A mask that is computed has an operand of its own, the positions of the queries,
   # after two of indices, three of arrays and, backward, three of gradients.
   masked = len(kernel.invars) > 5 + 2 * bool(segmented) + 3 * (phase != 'fwd')

@@ -7,7 +7,16 @@ from typing import NamedTuple
 
 
 class Op(NamedTuple):
-  """One instruction: `name = type opcode(arguments), attributes`."""
+  """One instruction: `name = type opcode(arguments), attributes`.
+
+  Attributes:
+    name: without the percent sign.
+    root: whether it is the result of its computation.
+    type: of the result, with layouts.
+    opcode: such as 'fusion' or 'all-reduce-start'.
+    arguments: the operands; of a parameter its number, of a constant its value.
+    attributes: the rest of the line.
+  """
 
   name: str
   root: bool
@@ -18,9 +27,11 @@ class Op(NamedTuple):
 
   @property
   def operands(self) -> list[str]:
+    """Names of the operands."""
     return re.findall(r'%([\w.\-]+)', self.arguments)
 
   def called(self, attribute: str) -> list[str]:
+    """Names of the computations in an attribute, such as 'body'."""
     found = re.search(attribute + r'=\{?((?:%[\w.\-]+(?:, )?)+)', self.attributes)
     return re.findall(r'%([\w.\-]+)', found[1]) if found else []
 

@@ -11,11 +11,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from bigmodels.core import target
 from bigmodels.layers.cpu import attention as cpu
 from bigmodels.layers.dense import Dense
 from bigmodels.layers.positions import rotary
 from bigmodels.layers.tpu import attention as tpu
-from bigmodels.parallel import target
 
 
 def attend(query: jax.Array, key: jax.Array, value: jax.Array, *,

@@ -12,9 +12,9 @@ from flax import linen as nn
 from flax.typing import Dtype, Initializer
 from jax import lax
 
+from bigmodels.core import target
 from bigmodels.layers.cpu import convolution as cpu
 from bigmodels.layers.normalization import BatchNorm
-from bigmodels.parallel import target
 
 # 'SAME' is as in TensorFlow: of an odd number of zeros, the larger half is at the
 # bottom and right. A number pads every side, as in PyTorch. They differ for a stride of

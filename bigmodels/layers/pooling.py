@@ -7,8 +7,8 @@ to rounding, in forms whose gradients are several times faster there.
 import jax
 from flax import linen as nn
 
+from bigmodels.core import target
 from bigmodels.layers.cpu import pooling as cpu
-from bigmodels.parallel import target
 
 
 def max_pool(x: jax.Array, window: int, *, stride: int | None = None,

@@ -68,7 +68,7 @@ class Plan(NamedTuple):
     total_bytes: peak memory of all these.
     memory_bytes: memory of the device; None if unknown.
     flops: FLOPs of matrix products, on all devices, including recomputation.
-    model_flops: without recomputation, of all pairs of tokens; see `flops.flops`.
+    model_flops: as `flops`, without recomputation.
     costs: costs of the program.
     roofline: None for an unknown device.
     checkpoint_bytes: size of a checkpoint on disk.

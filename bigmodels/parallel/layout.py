@@ -11,8 +11,9 @@ from jax.experimental import mesh_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from bigmodels.core.errors import UserError
+from bigmodels.core.target import BATCH_AXES
 from bigmodels.parallel import sharding
-from bigmodels.parallel.sharding import BATCH_AXES, MeshShape, Rule
+from bigmodels.parallel.sharding import MeshShape, Rule
 
 
 class Layout(NamedTuple):
@@ -36,7 +37,7 @@ class Layout(NamedTuple):
 
   @contextlib.contextmanager
   def in_use(self) -> Iterator[None]:
-    """Has programs that are traced in it see this mesh; see `parallel.target`."""
+    """Has programs that are traced in it see this mesh; see `core.target`."""
     with jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh):
       yield
 

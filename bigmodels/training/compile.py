@@ -15,12 +15,12 @@ from jax.sharding import PartitionSpec
 
 from bigmodels.core import tree_paths
 from bigmodels.core.errors import UserError, message_of
+from bigmodels.core.target import BATCH_AXES
 from bigmodels.data.batches import Loader
 from bigmodels.hardware import devices, flops
 from bigmodels.learners.learner import Learner, Metrics, State
 from bigmodels.parallel.layout import Layout
 from bigmodels.parallel.random import slice_key
-from bigmodels.parallel.sharding import BATCH_AXES
 from bigmodels.training.pace import Votes
 
 

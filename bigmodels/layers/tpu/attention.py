@@ -11,11 +11,12 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
-from bigmodels.parallel import target
-from bigmodels.parallel.sharding import BATCH_AXES
+from bigmodels.core import target
 
-_HEADS = PartitionSpec(BATCH_AXES, None, 'tensor', None)
-_TOKENS = PartitionSpec(BATCH_AXES, None)
+# Of what the backward pass needs of the kernel, for `jax.checkpoint`'s policies.
+NAME = 'attention'
+_HEADS = PartitionSpec(target.BATCH_AXES, None, 'tensor', None)
+_TOKENS = PartitionSpec(target.BATCH_AXES, None)
 _BLOCKS = (512, 256, 128)  # of queries and keys; larger ones have less overhead
 
 
@@ -66,7 +67,7 @@ def _attend(query, key, value, segments, *, causal, interpret):
     block_sizes=splash.BlockSizes(
       block_q=rows, block_kv=columns, block_q_dkv=rows, block_kv_dkv=columns,
       block_q_dq=rows, block_kv_dq=columns),
-    head_shards=1, q_seq_shards=1, interpret=interpret)
+    head_shards=1, q_seq_shards=1, residual_checkpoint_name=NAME, interpret=interpret)
   ids = segments and splash_attention_kernel.SegmentIds(*segments)
   answer = jax.vmap(kernel)(*(x.swapaxes(1, 2) for x in (query, key, value)), ids)
   return answer.swapaxes(1, 2)

@@ -9,6 +9,8 @@ from typing import Any
 import jax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+BATCH_AXES = ('data', 'fsdp')  # of the mesh, along which a batch is sharded
+
 
 def platform() -> str:
   """'cpu', 'gpu' or 'tpu': of the mesh in use, or without one that of JAX."""
