@@ -31,7 +31,7 @@ _FOUR = ('v5e:2x2', 'v5p:2x2x1', 'v6e:2x2', 'tpu7x:2x2x1')  # chips of one host
 # chip of tpu7x is two devices.
 CASES = {
   'gpt2_124m': (('--config.accumulate=30',), dict.fromkeys(_FOUR, ())),
-  'imagenet_vit_s16': (('--config.batch_size=1024',), dict.fromkeys(_FOUR, ())),
+  'imagenet_vit_s16': (('--config.batch_size=512',), dict.fromkeys(_FOUR, ())),
   'imagenet_resnet50': (('--config.batch_size=512',), dict.fromkeys(_FOUR, ())),
   'gpt3_175b': ((), {
     slice: (f'--mesh=fsdp:{devices}', f'--config.batch_size={devices}')
