@@ -89,8 +89,9 @@ def compiler_options(platform: str) -> dict[str, str]:
   0.10 on, take up to twice as long, and their gradients three times. YNNPACK computes
   the products, and the sums in releases where they are correct.
 
-  On a TPU they run collectives beside products: by default libtpu gathers parameters
-  that are sharded over hundreds of chips by an all-reduce, twice the traffic, and waits.
+  On a TPU they run collectives beside products. By default libtpu gathers parameters
+  that are sharded over hundreds of chips by an all-reduce, with twice the traffic, and
+  waits for it.
 
   A release without these options gets none; a TPU that is not here is not asked.
 
