@@ -74,11 +74,8 @@ def _retain_freed_memory() -> None:
 _TRIM_THRESHOLD, _TOP_PAD, _MMAPS, _ARENAS = -1, -2, -4, -8  # of <malloc.h>
 
 
-_TPU_OPTIONS = dict.fromkeys((
-  'xla_tpu_prefer_async_allgather_to_allreduce', 'xla_enable_async_all_reduce',
-  'xla_tpu_enable_async_collective_fusion',
-  'xla_tpu_enable_async_collective_fusion_fuse_all_reduce',
-  'xla_tpu_enable_async_collective_fusion_fuse_reduce_scatter'), 'true')
+# Others, which fuse all-reduces with products, are refused for some generations.
+_TPU_OPTIONS = {'xla_tpu_prefer_async_allgather_to_allreduce': 'true'}
 
 
 @functools.cache
@@ -89,8 +86,8 @@ def compiler_options(platform: str) -> dict[str, str]:
   0.10 on, take up to twice as long, and their gradients three times. YNNPACK computes
   the products, and the sums in releases where they are correct.
 
-  On a TPU they run collectives beside products. By default libtpu gathers parameters
-  that are sharded over hundreds of chips by an all-reduce, with twice the traffic, and
+  On a TPU, parameters that are sharded over hundreds of chips are gathered beside
+  products. By default libtpu gathers them by an all-reduce, with twice the traffic, and
   waits for it.
 
   A release without these options gets none; a TPU that is not here is not asked.
