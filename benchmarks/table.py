@@ -1,4 +1,4 @@
-"""Prints tables of docs/speed.md and docs/data.md, measured on a CPU, from `results/`.
+"""Prints tables of docs/speed.md, docs/data.md and docs/growing.md, from `results/`.
 
   python benchmarks/table.py
 """
@@ -167,6 +167,28 @@ def _imbalanced(name: str, metrics: dict[str, str]) -> list[str]:
   return rows
 
 
+def plan_tpu() -> list[str]:
+  """Least times of steps on TPUs, before and after the forms for TPUs."""
+  before, after = (_read(name)['results'] for name in ('plan_tpu_before', 'plan_tpu'))
+  rows = ['| plan | ms a step | bound by | MFU | memory | moved | waited for |',
+          '| --- |' + ' --- |' * 6]
+  for name, new in after.items():
+    old = before.get(name)
+    experiment, _, topology = name.partition(' on ')
+    if not (old and old['fits'] and new['fits']):
+      continue
+    # By the same model FLOPs, of the blocks that a causal mask leaves.
+    old['mfu'] = new['mfu'] * new['step_ms'] / old['step_ms']
+    for each in (old, new):
+      each['exposed_gb'] = each['overheads']['exposed_bytes'] / 1e9
+    cells = [f'{old[key]:{form}} -> {new[key]:{form}}{unit}' for key, form, unit in (
+      ('step_ms', ',.1f', ''), ('bound', '', ''), ('mfu', '.0%', ''),
+      ('memory_gb', '.1f', ' GB'), ('moved_gb', ',.0f', ' GB'),
+      ('exposed_gb', ',.2f', ' GB'))]
+    rows.append(f'| `{experiment}`, `{topology}` | {" | ".join(cells)} |')
+  return rows
+
+
 def _measured(name: str) -> list[str]:
   """The machine, the versions and the date."""
   machine = _read(name)['machine']
@@ -182,7 +204,7 @@ def _read(name: str) -> dict:
 
 TABLES = {'speed': (beside_pytorch, beside_release, start_up, input_pipeline,
                      folder_input, predict_table, checkpoint_stall),
-          'data': (mammography, adult)}
+          'data': (mammography, adult), 'growing': (plan_tpu,)}
 
 if __name__ == '__main__':
   print('\n\n'.join('\n'.join(table()) for page in TABLES.values()

@@ -75,10 +75,10 @@ def compile_with_text(lowered: jax.stages.Lowered,
 
 def program_costs(text: str) -> Costs:
   """Reads the costs from the text of a compiled program, `compiled.as_text()`."""
-  return _Program(text).costs()
+  return Counted(text).costs()
 
 
-_COLLECTIVES = ('all-gather', 'reduce-scatter', 'all-reduce', 'all-to-all',
+COLLECTIVES = ('all-gather', 'reduce-scatter', 'all-reduce', 'all-to-all',
                 'collective-permute', 'collective-broadcast', 'ragged-all-to-all')
 # They move nothing: they name existing values, or their bodies are counted.
 _FREE = {'parameter', 'constant', 'tuple', 'get-tuple-element', 'bitcast', 'after-all',
@@ -90,8 +90,8 @@ _RESHAPING = {'bitcast', 'convert', 'copy', 'reshape', 'transpose', 'pad'}
 _SLICES = {'dynamic-slice', 'slice', 'gather'}
 
 
-class _Program(Program):
-  """A program whose costs are counted."""
+class Counted(Program):
+  """A program whose traffic is counted."""
 
   def costs(self) -> Costs:
     counts, loops = self.count(self.entry)
@@ -130,7 +130,13 @@ class _Program(Program):
 
   def count_collectives(self, op: Instruction, ops: dict[str, Instruction],
                         counts: Counter) -> None:
-    """Adds a collective to the counts, or those inside a fusion."""
+    """Adds a collective to the counts, or those inside a fusion.
+
+    Args:
+      op: any operation.
+      ops: the operations of its computation.
+      counts: of (kind of collective, quantity).
+    """
     if op.opcode == 'fusion':
       for name in op.called('calls'):
         inner = self.computations[name]
@@ -146,7 +152,7 @@ class _Program(Program):
             self.count_collectives(part, inner, counts)
       return
     kind = op.opcode.removesuffix('-start')
-    if kind not in _COLLECTIVES:
+    if kind not in COLLECTIVES:
       return
     group = self.group_size(op.attributes)
     size = sum(bytes_of(ops[name].type) for name in op.operands)
@@ -178,7 +184,8 @@ class _Program(Program):
     read = [bytes_of(ops[name].type, True) for name in op.operands]
     if kind in _SLICES:
       result = elements(op.type)[op.opcode != kind]
-      return bytes_of(result) * bool(read[0]) + bytes_of(result, True) + sum(read[1:])
+      whole = bytes_of(result) * bool(read[0])
+      return whole + bytes_of(result, True) + sum(read[1:])
     if kind == 'dynamic-update-slice':
       return read[1] + bytes_of(ops[op.operands[1]].type) * bool(read[0])
     if kind == 'fusion':

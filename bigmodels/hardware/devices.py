@@ -74,25 +74,40 @@ def _retain_freed_memory() -> None:
 _TRIM_THRESHOLD, _TOP_PAD, _MMAPS, _ARENAS = -1, -2, -4, -8  # of <malloc.h>
 
 
+# Others, which fuse all-reduces with products, are refused for some generations.
+_TPU_OPTIONS = {'xla_tpu_prefer_async_allgather_to_allreduce': 'true'}
+
+
 @functools.cache
 def compiler_options(platform: str) -> dict[str, str]:
   """The options of XLA for the programs of a run.
 
   On a CPU they select Eigen for convolutions: those of YNNPACK, jaxlib's default from
   0.10 on, take up to twice as long, and their gradients three times. YNNPACK computes
-  the products, and the sums in releases where they are correct. A release without this
-  option gets none.
+  the products, and the sums in releases where they are correct.
+
+  On a TPU, parameters that are sharded over hundreds of chips are gathered beside
+  products. By default libtpu gathers them by an all-reduce, with twice the traffic, and
+  waits for it.
+
+  A release without these options gets none; a TPU that is not here is not asked.
 
   Args:
-    platform: 'cpu', 'gpu' or 'tpu'; or a device kind, which is 'cpu' for a CPU.
+    platform: 'cpu', 'gpu' or 'tpu'; or a device kind, such as 'cpu' or 'TPU v5'.
   """
+  if platform.lower().startswith('tpu'):
+    return _known(_TPU_OPTIONS) if jax.default_backend() == 'tpu' else _TPU_OPTIONS
   if platform != 'cpu':
     return {}
   fusions = ['LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT']
   if not any(bug.in_reductions for bug in releases.known_bugs(
     jaxlib.__version__, platform)):
     fusions.append('LIBRARY_FUSION_TYPE_REDUCE')
-  options = {'xla_cpu_experimental_ynn_fusion_type': ','.join(fusions)}
+  return _known({'xla_cpu_experimental_ynn_fusion_type': ','.join(fusions)})
+
+
+def _known(options: dict[str, str]) -> dict[str, str]:
+  """The options, or none if this release does not have them."""
   try:
     jax.jit(lambda: 0).lower().compile(options)
   except jax.errors.JaxRuntimeError:

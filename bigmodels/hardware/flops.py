@@ -1,6 +1,7 @@
 """The floating-point operations of a traced program, before XLA optimizes it."""
 
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 from jax.extend import core
 
 
-def flops(jaxpr: core.ClosedJaxpr | core.Jaxpr) -> float:
+def flops(jaxpr: core.ClosedJaxpr | core.Jaxpr, *, model: bool = False) -> float:
   """Counts the operations of the matrix products and convolutions of a program.
 
   A multiply-add counts as two; the devices are added up. In a convolution only elements
@@ -17,24 +18,31 @@ def flops(jaxpr: core.ClosedJaxpr | core.Jaxpr) -> float:
   recomputation, a `while_loop` one iteration, a `cond` its most expensive branch, a
   Pallas kernel its grid. Element-wise operations count nothing.
 
+  JAX's attention kernel for TPUs counts the blocks that it computes: it skips what a
+  causal mask excludes, and its backward pass computes the scores twice.
+
   Args:
     jaxpr: such as `jax.jit(step).trace(...).jaxpr`.
+    model: whether that kernel counts only what attention needs, as in model FLOPs
+      utilization (Chowdhery et al., *PaLM*, 2022): of the blocks that it computes, two
+      products forward and four backward.
 
   Returns:
     The number of operations.
   """
-  return sum(_flops(eqn) for eqn in getattr(jaxpr, 'jaxpr', jaxpr).eqns)
+  return sum(_flops(eqn, model) for eqn in getattr(jaxpr, 'jaxpr', jaxpr).eqns)
 
 
-def _flops(eqn) -> float:
+def _flops(eqn, model: bool) -> float:
   name, params = eqn.primitive.name, eqn.params
   if name in ('dot_general', 'ragged_dot_general'):
     return _product_flops(eqn)
   if name == 'conv_general_dilated':
     return _convolution_flops(eqn)
   if name == 'cond':
-    return max(flops(branch) for branch in params['branches'])
-  inner = sum(flops(jaxpr) for value in params.values() for jaxpr in _jaxprs(value))
+    return max(flops(branch, model=model) for branch in params['branches'])
+  inner = sum(flops(jaxpr, model=model) for value in params.values()
+              for jaxpr in _jaxprs(value))
   if not inner:
     return 0.0
   if name == 'scan':
@@ -45,8 +53,30 @@ def _flops(eqn) -> float:
   if name == 'xla_pmap':
     return inner * params['global_axis_size']
   if name == 'pallas_call':
-    return inner * math.prod(params['grid_mapping'].grid)
+    return inner * math.prod(params['grid_mapping'].grid) * _share(eqn, model)
   return inner
+
+
+def _share(kernel, model: bool) -> float:
+  """The share of a kernel's grid that counts."""
+  name = kernel.params['name'] or ''
+  found = re.match(r'splash_m[hq]a_(fwd|dq|dkv)(_segmented)?_', name)
+  if not found:
+    return 1.0
+  phase, segmented = found.groups()
+  if model and phase == 'dq':
+    return 0.0  # of the seven products backward, 'dkv' has the four that are needed
+  # A mask that is computed has an operand of its own, the positions of the queries,
+  # after two of indices, three of arrays and, backward, three of gradients.
+  masked = len(kernel.invars) > 5 + 2 * bool(segmented) + 3 * (phase != 'fwd')
+  if not masked:
+    return 1.0
+  *_, rows, columns = kernel.params['grid_mapping'].grid
+  if phase == 'dkv':
+    *_, columns, _, rows = kernel.params['grid_mapping'].grid
+  computed = sum(min(columns, math.ceil((row + 1) * columns / rows))
+                 for row in range(rows))
+  return computed / (rows * columns)
 
 
 def equations(jaxpr: core.ClosedJaxpr | core.Jaxpr) -> Iterator[core.JaxprEqn]:

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 
@@ -110,6 +111,33 @@ class Program:
           where = next(reversed(self.computations))
           for part in op.called('body') + op.called('condition'):
             self.loops[part] = where, op
+
+  def walk(self, computation: str | None = None, times: float = 1.0
+           ) -> Iterator[tuple[Instruction, dict[str, Instruction], float]]:
+    """Every operation that runs, those of loops included, but not of fusions.
+
+    Args:
+      computation: where to begin; None for the program.
+      times: how often it runs.
+
+    Yields:
+      The operation, the operations of its computation, and how often it runs; once in
+      loops whose trip count is not in the program. Of branches each.
+    """
+    computation = computation or self.entry
+    for op in self.computations[computation].values():
+      yield op, self.computations[computation], times
+      trips, parts = 1.0, []
+      if op.opcode == 'while':
+        trips, parts = self.trip_count(computation, op) or 1.0, op.called('body')
+      elif op.opcode == 'conditional':
+        parts = [name for attribute in (
+          'branch_computations', 'true_computation', 'false_computation')
+          for name in op.called(attribute)]
+      elif op.opcode in ('call', 'async-start'):
+        parts = op.called('calls') + op.called('to_apply')
+      for part in parts:
+        yield from self.walk(part, times * trips)
 
   def trip_count(self, computation: str, loop: Instruction) -> float | None:
     """The trip count of a loop: as annotated, or from `i < n` and `i + step`."""

@@ -11,25 +11,32 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from bigmodels.core import target
 from bigmodels.layers.cpu import attention as cpu
 from bigmodels.layers.dense import Dense
 from bigmodels.layers.positions import rotary
+from bigmodels.layers.tpu import attention as tpu
 
 
 def attend(query: jax.Array, key: jax.Array, value: jax.Array, *,
-           mask: jax.Array | None = None, causal: bool = False, dropout: float = 0.0,
-           dropout_key: jax.Array | None = None) -> jax.Array:
+           mask: jax.Array | None = None,
+           segments: tuple[jax.Array, jax.Array] | None = None, causal: bool = False,
+           dropout: float = 0.0, dropout_key: jax.Array | None = None) -> jax.Array:
   """Scaled dot-product attention, softmax in float32.
 
   It is `jax.nn.dot_product_attention` with dropout, and with another implementation on
-  a CPU. A GPU's fused kernel is used for half precision, no mask except the causal one,
-  and no dropout.
+  a CPU. A fused kernel is used for half precision and no dropout: on a GPU without any
+  mask except the causal one, on a TPU (bfloat16, lengths in multiples of 128, heads in
+  multiples of 64) also with segments.
 
   Args:
     query: `[batch, queries, heads, width]`.
     key, value: `[batch, keys, kv heads, width]`.
     mask: bool `[batch, 1 or heads, queries or 1, keys]`, True where a query
       attends to a key. A query without any key gets the mean of all values.
+    segments: of queries and keys, int `[batch, queries]` and `[batch, keys]`; a query
+      attends only to keys of its own segment, and none of segment 0. What a query of
+      segment 0 gets depends on the form.
     causal: whether query i attends only to the keys up to i.
     dropout: rate of dropout of the weights.
     dropout_key: PRNG key for dropout; None for no dropout.
@@ -44,11 +51,18 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array, *,
   if heads % kv_heads:
     raise ValueError(f'heads: must be a multiple of {kv_heads}, the heads of the keys, '
                      f'got {heads}')
-  if dropout_key is not None or jax.default_backend() == 'cpu':
+  platform = target.platform()
+  if (platform == 'tpu' and mask is None and dropout_key is None
+      and tpu.fits(query, key)):
+    return tpu.attend(query, key, value, segments=segments, causal=causal)
+  if segments is not None:
+    same = same_segment(*segments)
+    mask = same if mask is None else mask & same
+  if dropout_key is not None or platform == 'cpu':
     return cpu.attend(query, key, value, mask=mask, causal=causal, dropout=dropout,
                       dropout_key=dropout_key)
   # cuDNN 9 is fastest if lengths are a multiple of the tile.
-  fused = (jax.default_backend() == 'gpu' and mask is None
+  fused = (platform == 'gpu' and mask is None
            and query.dtype in (jnp.bfloat16, jnp.float16)
            and query.shape[-1] in (64, 128)
            and query.shape[1] % 64 == key.shape[1] % 64 == 0)
@@ -161,7 +175,7 @@ class Attention(nn.Module):
     if self.rotary is not None:
       query = rotary(query, positions, self.rotary)
       key = rotary(key, positions, self.rotary)
-    mask, causal = None, self.causal
+    mask, seen, causal = None, None, self.causal
     if memory is not None:
       if len(memory) != len(x):
         if len(x) % len(memory) or segments is not None:
@@ -172,16 +186,17 @@ class Attention(nn.Module):
         self.put_variable('cache', 'keys', key)
         self.put_variable('cache', 'values', value)
       if memory_segments is not None and segments is not None:
-        mask = same_segment(segments, memory_segments)
+        seen = segments, memory_segments
       elif memory_segments is not None:
         mask = (memory_segments > 0)[:, None, None, :]
     elif decode:
       key, value, mask = self._remember(key, value, segments, decode)
       causal = False
     elif segments is not None:
-      mask = same_segment(segments, segments)
+      seen = segments, segments
     answer = attend(
-      query, key, value, mask=mask, causal=causal, dropout=self.dropout * train,
+      query, key, value, mask=mask, segments=seen, causal=causal,
+      dropout=self.dropout * train,
       dropout_key=self.make_rng('dropout') if self.dropout and train else None)
     return Dense(width, use_bias=self.use_bias, kernel_init=self.out_init,
                  name='out')(answer.reshape(x.shape))

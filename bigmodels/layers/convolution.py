@@ -12,6 +12,7 @@ from flax import linen as nn
 from flax.typing import Dtype, Initializer
 from jax import lax
 
+from bigmodels.core import target
 from bigmodels.layers.cpu import convolution as cpu
 from bigmodels.layers.normalization import BatchNorm
 
@@ -25,8 +26,8 @@ def conv(x: jax.Array, kernel: jax.Array, *, strides: tuple[int, int] = (1, 1),
          padding: Padding = 'SAME', groups: int = 1) -> jax.Array:
   """Cross-correlates images with a kernel, in the fastest form for the backend.
 
-  The backend is `jax.default_backend()` when traced; running on another device changes
-  the speed, but not the result. On a CPU only reverse-mode differentiation is
+  The backend is `target.platform()` when traced; running on another device changes the
+  speed, but not the result. On a CPU only reverse-mode differentiation is
   supported, to any order.
 
   Args:
@@ -45,7 +46,7 @@ def conv(x: jax.Array, kernel: jax.Array, *, strides: tuple[int, int] = (1, 1),
     ValueError: for another padding, or shapes that do not fit.
   """
   pads = _pads(x.shape, kernel.shape, strides, padding, groups)
-  if jax.default_backend() == 'cpu':
+  if target.platform() == 'cpu':
     return cpu.conv(x, kernel, strides, pads, groups)
   return lax.conv_general_dilated(
     x, kernel, strides, pads, dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
@@ -101,7 +102,7 @@ def conv_transpose(x: jax.Array, kernel: jax.Array, *,
     raise ValueError(f'padding: {padding} pixels leave {size[0]}x{size[1]} images of '
                      f'{x.shape[1]}x{x.shape[2]} and a {kernel.shape[0]}x'
                      f'{kernel.shape[1]} window')
-  if jax.default_backend() == 'cpu':
+  if target.platform() == 'cpu':
     return cpu.conv_transpose(x, kernel, size, strides, ((padding, padding),) * 2)
   transposed = jax.linear_transpose(
     lambda images: conv(images, kernel, strides=strides, padding=padding),

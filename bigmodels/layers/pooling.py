@@ -7,6 +7,7 @@ to rounding, in forms whose gradients are several times faster there.
 import jax
 from flax import linen as nn
 
+from bigmodels.core import target
 from bigmodels.layers.cpu import pooling as cpu
 
 
@@ -41,7 +42,7 @@ def max_pool(x: jax.Array, window: int, *, stride: int | None = None,
     padded = f', padded by {padding}' if padding else ''
     raise ValueError(f'a {window}x{window} window is larger than a {x.shape[1]}x'
                      f'{x.shape[2]} image{padded}')
-  if jax.default_backend() == 'cpu':
+  if target.platform() == 'cpu':
     return cpu.max_pool(x, window, stride, padding)
   return nn.max_pool(x, (window,) * 2, (stride,) * 2, ((padding,) * 2,) * 2)
 
@@ -73,6 +74,6 @@ def average_pool(x: jax.Array, window: int) -> jax.Array:
 
 def global_average_pool(x: jax.Array) -> jax.Array:
   """The mean over pixels: `[batch, height, width, channels]` -> `[batch, channels]`."""
-  if jax.default_backend() == 'cpu':
+  if target.platform() == 'cpu':
     return cpu.global_average_pool(x)
   return x.mean((1, 2))

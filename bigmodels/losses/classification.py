@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from bigmodels.core import target
+
 
 def cross_entropy(logits: jax.Array, labels: jax.Array, *,
                   smoothing: float = 0.0) -> jax.Array:
@@ -29,12 +31,26 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, *,
                        f'classes, {logits.shape}, got labels {labels.shape}')
     values = optax.softmax_cross_entropy(logits, labels)
   else:
-    values = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    values = _of_indices(logits, labels)
   if not smoothing:
     return values
   # The mean over all classes of -log p, without one-hot labels.
   spread = jax.nn.logsumexp(logits, axis=-1) - logits.mean(-1)
   return (1 - smoothing) * values + smoothing * spread
+
+
+def _of_indices(logits: jax.Array, labels: jax.Array) -> jax.Array:
+  """Cross-entropy of class indices, `[..., classes]` and `[...]` -> `[...]`."""
+  if target.platform() == 'cpu':
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+  # To gather the labels' logits a TPU writes all of them to memory, in float32. This is
+  # part of a sum that is computed anyway; NaN for a label out of range, as there.
+  classes = logits.shape[-1]
+  labels = jnp.where(labels < 0, labels + classes, labels)
+  at_label = jnp.arange(classes) == labels[..., None]
+  found = jnp.where(at_label, logits, 0).sum(-1)
+  found = jnp.where((labels >= 0) & (labels < classes), found, jnp.nan)
+  return jax.nn.logsumexp(logits, axis=-1) - found
 
 
 def hinge(logits: jax.Array, labels: jax.Array) -> jax.Array:

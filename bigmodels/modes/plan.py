@@ -1,7 +1,8 @@
 """--mode=plan: whether a run fits in memory, and its maximum speed.
 
 The real step is compiled from shapes alone, for the devices of this machine or for
-other TPUs. No parameters are allocated.
+other TPUs. No parameters are allocated. `plan.json` has the numbers, `program.txt` the
+compiled program.
 """
 
 import dataclasses
@@ -73,6 +74,7 @@ class Plan(NamedTuple):
     checkpoint_bytes: size of a checkpoint on disk.
     host_bytes: memory of a process while it saves a checkpoint.
     compile_seconds: time to compile on this machine.
+    program: text of the compiled program.
   """
 
   parameters: int
@@ -91,6 +93,7 @@ class Plan(NamedTuple):
   checkpoint_bytes: int
   host_bytes: int
   compile_seconds: float
+  program: str
 
   @property
   def fits(self) -> bool:
@@ -102,7 +105,7 @@ class TooLarge(Exception):
 
 
 def run(request: Request, *, topology: str | None = None) -> None:
-  """Prints the plan of an experiment, and writes `plan.json`.
+  """Prints the plan of an experiment, and writes `plan.json` and `program.txt`.
 
   Args:
     request: the flags of every mode.
@@ -150,6 +153,8 @@ def run(request: Request, *, topology: str | None = None) -> None:
     workdir.path.mkdir(parents=True, exist_ok=True)
   path = workdir.path / 'plan.json'
   workdir.write_json(path, found)
+  if plan:
+    (workdir.path / 'program.txt').write_text(plan.program)
   print(f'plan: {path}')
   if not found['fits']:
     nearest = found['nearest']
@@ -182,7 +187,8 @@ def _plan(request: Request, experiment: Experiment, targets: list,
   memory = compiled.memory_analysis()
   cost = costs.program_costs(text)
   state = traced.carry.state
-  step_flops, model_flops = flops.flops(traced.step), flops.flops(unsaved.step)
+  step_flops, model_flops = flops.flops(traced.step), flops.flops(
+    unsaved.step, model=True)
   local = sum(d.process_index == targets[0].process_index for d in targets)
   whole = _bytes(traced.carry)
   return Plan(
@@ -204,7 +210,7 @@ def _plan(request: Request, experiment: Experiment, targets: list,
       float32=built.precision == 'float32'),
     checkpoint_bytes=whole,
     host_bytes=min(whole, _device_bytes(traced.carry) * local),
-    compile_seconds=seconds)
+    compile_seconds=seconds, program=text)
 
 
 def _summary(error: str) -> str:
@@ -323,6 +329,7 @@ def _print(experiment: Experiment, spec: DeviceSpec | None, plan: Plan) -> None:
 
 def _as_json(plan: Plan) -> dict[str, Any]:
   found = plan._asdict() | {'fits': plan.fits}
+  del found['program']
   found['costs'] = plan.costs._asdict() | {
     'collectives': {k: v._asdict() for k, v in plan.costs.collectives.items()}}
   found['roofline'] = plan.roofline and plan.roofline._asdict()

@@ -1,6 +1,7 @@
 """Where arrays live: a mesh of devices, and which rows of a batch a process reads."""
 
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
@@ -10,8 +11,9 @@ from jax.experimental import mesh_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from bigmodels.core.errors import UserError
+from bigmodels.core.target import BATCH_AXES
 from bigmodels.parallel import sharding
-from bigmodels.parallel.sharding import BATCH_AXES, MeshShape, Rule
+from bigmodels.parallel.sharding import MeshShape, Rule
 
 
 class Layout(NamedTuple):
@@ -32,6 +34,12 @@ class Layout(NamedTuple):
   strategy: Literal['jit', 'pmap']
   rules: tuple[Rule, ...]
   abstract: bool = False
+
+  @contextlib.contextmanager
+  def in_use(self) -> Iterator[None]:
+    """Has programs that are traced in it see this mesh; see `core.target`."""
+    with jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh):
+      yield
 
   def sharding(self, *axes: Any) -> NamedSharding:
     """The sharding of an array with these mesh axes along its own; none: replicated."""

@@ -17,7 +17,6 @@ from jax.sharding import PartitionSpec
 from bigmodels.core.errors import UserError, nearest
 from bigmodels.core.tree_paths import name_of
 
-BATCH_AXES = ('data', 'fsdp')  # along which a batch is sharded
 _SMALL = 2**12  # elements: gathering fewer costs more than a copy on every device
 
 

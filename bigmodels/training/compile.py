@@ -15,12 +15,12 @@ from jax.sharding import PartitionSpec
 
 from bigmodels.core import tree_paths
 from bigmodels.core.errors import UserError, message_of
+from bigmodels.core.target import BATCH_AXES
 from bigmodels.data.batches import Loader
 from bigmodels.hardware import devices, flops
 from bigmodels.learners.learner import Learner, Metrics, State
 from bigmodels.parallel.layout import Layout
 from bigmodels.parallel.random import slice_key
-from bigmodels.parallel.sharding import BATCH_AXES
 from bigmodels.training.pace import Votes
 
 
@@ -136,6 +136,14 @@ def trace(learner: Learner, train: Loader, evals: dict[str, Loader],
   Raises:
     UserError: if the model refuses the shapes of the data.
   """
+  with layout.in_use():
+    traced = _trace(learner, train, evals, layout)
+  return traced._replace(lower={
+    name: layout.in_use()(lower) for name, lower in traced.lower.items()})
+
+
+def _trace(learner: Learner, train: Loader, evals: dict[str, Loader], layout: Layout
+           ) -> Traced:
   key = jax.eval_shape(lambda: jax.random.PRNGKey(0))
   host_batch = train.host_batch(0, 1)
   cut, every = _cut(train), PartitionSpec(layout.mesh.axis_names)

@@ -19,7 +19,8 @@ class Throughput:
       built: the experiment.
       step: jaxpr of one step; what it recomputes to save memory counts as work.
     """
-    self._flops, self._batch_size = flops.flops(step), built.train.order.batch_size
+    self._flops = flops.flops(step, model=True)
+    self._batch_size = built.train.order.batch_size
     devices = [*built.layout.mesh.devices.flat]
     self._local = [d for d in devices if d.process_index == jax.process_index()]
     spec = device_specs.find(devices[0].device_kind)

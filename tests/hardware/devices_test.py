@@ -39,3 +39,12 @@ def test_a_full_disk_is_noticed_in_advance(configure, monkeypatch, tmp_path):
   full = lambda **_: open('/dev/full', 'wb', buffering=0)  # noqa: E731, SIM115
   monkeypatch.setattr(tempfile, 'TemporaryFile', full)
   assert 'cannot be written to: No space left on device' in configure(tmp_path)
+
+
+def test_options_that_a_release_does_not_have_are_left_out(monkeypatch):
+  planned = devices.compiler_options('TPU v5')
+  assert set(planned.values()) == {'true'}
+  assert devices.compiler_options('gpu') == {}
+  # On a TPU the compiler is asked; here it is that of a CPU, which has none of them.
+  monkeypatch.setattr(jax, 'default_backend', lambda: 'tpu')
+  assert devices.compiler_options.__wrapped__('tpu') == {}

@@ -8,6 +8,7 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 from bigmodels.hardware import flops
+from bigmodels.layers.tpu import attention
 
 float32 = jnp.float32
 
@@ -140,3 +141,21 @@ def test_it_agrees_with_xla(f):
   theirs = step.lower().compile().cost_analysis()['flops']
   # XLA counts element-wise operations too, and removes unused results.
   assert flops.flops(step.jaxpr) == pytest.approx(theirs, rel=0.05)
+
+
+@pytest.mark.parametrize('causal, computed', [(False, 1), (True, 6 / 9)])
+@pytest.mark.parametrize('segmented', [False, True])
+def test_an_attention_kernel_counts_the_blocks_that_it_computes(
+  segmented, causal, computed):
+  def total(query, key, value, ids):
+    return attention.attend(query, key, value, causal=causal,
+                            segments=(ids, ids) if segmented else None).sum()
+
+  heads = jax.ShapeDtypeStruct((2, 384, 4, 64), float32)  # three blocks of 128
+  ids = jax.ShapeDtypeStruct((2, 384), jnp.int32)
+  program = jax.jit(jax.grad(total, (0, 1, 2))).trace(heads, heads, heads, ids).jaxpr
+  product = 2 * 2 * 4 * 384 * 384 * 64
+  # The scores are computed three times; plain attention has two products and four.
+  assert flops.flops(program) == pytest.approx(9 * computed * product, rel=1e-3)
+  assert flops.flops(program, model=True) == pytest.approx(
+    6 * computed * product, rel=1e-3)

@@ -173,3 +173,28 @@ def test_dropout_of_a_part_is_a_part_of_the_dropout():
   parts = [answer(slice_key(key, n), x[2 * n:2 * n + 2]) for n in range(2)]
   assert_close(jnp.concatenate(parts), whole)
   assert np.abs(whole - apply({'params': params}, x, train=False)).max() > 0.1
+
+
+# --- what the backward pass recomputes ------------------------------------------
+
+
+@pytest.mark.parametrize('gated', [False, True])
+def test_accelerators_recompute_norms_and_activations(monkeypatch, gated):
+  layer = block(feed_forward=partial(FeedForward, HIDDEN, nn.gelu, gated))
+  x = normal(2, 5, WIDTH)
+  params = drawn(partial(layer.init, train=False), x)
+
+  def total(params, x):
+    return jnp.sum(jnp.sin(layer.apply({'params': params}, x, train=True)))
+
+  def stored_and_gradients():
+    _, backward = jax.vjp(total, params, x)  # a tree of what it stores
+    hidden = [kept for kept in jax.tree.leaves(backward)
+              if kept.shape in ((2, 5, HIDDEN), (10, HIDDEN))]
+    return len(hidden), backward(1.0)
+
+  many, expected = stored_and_gradients()
+  monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+  few, found = stored_and_gradients()
+  assert few <= (3 if gated else 2) < many  # inputs, and the result for a product
+  jax.tree.map(partial(assert_close, tolerance=2e-5), found, expected)

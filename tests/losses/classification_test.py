@@ -144,3 +144,19 @@ def test_probabilities_are_softmax_and_sigmoid():
   p = sigmoid(ONE[:, 0])
   np.testing.assert_allclose(
     losses.probabilities(ONE), np.stack([1 - p, p], -1), rtol=2e-5, atol=1e-7)
+
+
+def test_class_indices_on_devices_that_gather_slowly(monkeypatch):
+  logits = (3 * RNG.normal(size=(2, 3, 7))).astype(np.float32)
+  labels = np.array([[0, 6, 3], [-1, 7, 2]])  # from the end; out of range
+
+  def loss(logits):
+    values = losses.cross_entropy(logits, labels)
+    return jnp.sum(jnp.where(labels < 7, jnp.sin(values), 0)), values
+
+  expected = jax.grad(loss, has_aux=True)(logits)
+  monkeypatch.setattr(jax, 'default_backend', lambda: 'tpu')
+  found = jax.grad(loss, has_aux=True)(logits)
+  assert np.isnan(found[1][1, 1]) and np.isfinite(found[1]).sum() == 5
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6),
+               found, expected)

@@ -7,7 +7,7 @@ def matmul(x: jax.Array, kernel: jax.Array, *, transposed: bool = False) -> jax.
   """`x @ kernel` as one product of two matrices.
 
   On a CPU, forward and backward take half the time of a product with `[batch, length,
-  in]`. Other backends are equally fast for both, so layers use this form everywhere.
+  in]`.
 
   Args:
     x: `[..., in]`.
