@@ -19,12 +19,13 @@ def flops(jaxpr: core.ClosedJaxpr | core.Jaxpr, *, model: bool = False) -> float
   Pallas kernel its grid. Element-wise operations count nothing.
 
   JAX's attention kernel for TPUs counts the blocks that it computes: it skips what a
-  causal mask excludes, and its backward pass computes the scores twice.
+  causal mask excludes, and its backward pass computes the scores twice. That of cuDNN
+  for GPUs counts the pairs of tokens that the mask includes, and the scores once.
 
   Args:
     jaxpr: such as `jax.jit(step).trace(...).jaxpr`.
-    model: whether that kernel counts only what attention needs, as in model FLOPs
-      utilization (Chowdhery et al., *PaLM*, 2022): of the blocks that it computes, two
+    model: whether these kernels count only what attention needs, as in model FLOPs
+      utilization (Chowdhery et al., *PaLM*, 2022): of the pairs that they compute, two
       products forward and four backward.
 
   Returns:
@@ -39,6 +40,8 @@ def _flops(eqn, model: bool) -> float:
     return _product_flops(eqn)
   if name == 'conv_general_dilated':
     return _convolution_flops(eqn)
+  if kernel := re.match('dot_product_attention_(fwd|bwd)', name):
+    return _cudnn_flops(eqn, 2 if kernel[1] == 'fwd' else 5 - model)
   if name == 'cond':
     return max(flops(branch, model=model) for branch in params['branches'])
   inner = sum(flops(jaxpr, model=model) for value in params.values()
@@ -55,6 +58,15 @@ def _flops(eqn, model: bool) -> float:
   if name == 'pallas_call':
     return inner * math.prod(params['grid_mapping'].grid) * _share(eqn, model)
   return inner
+
+
+def _cudnn_flops(kernel, products: int) -> float:
+  """Of the attention of cuDNN on `[batch, length, heads, width]`."""
+  query, key = (v.aval.shape for v in kernel.invars[:2])
+  pairs = query[1] * key[1]
+  if 'CAUSAL' in kernel.params['mask_type'].name:
+    pairs = sum(min(row + 1, key[1]) for row in range(query[1]))
+  return 2.0 * products * pairs * query[0] * query[2] * query[3]
 
 
 def _share(kernel, model: bool) -> float:

@@ -159,3 +159,22 @@ def test_an_attention_kernel_counts_the_blocks_that_it_computes(
   assert flops.flops(program) == pytest.approx(9 * computed * product, rel=1e-3)
   assert flops.flops(program, model=True) == pytest.approx(
     6 * computed * product, rel=1e-3)
+
+
+@pytest.mark.parametrize('causal', [False, True])
+def test_attention_of_cudnn_counts_as_that_of_xla(monkeypatch, causal):
+  kernels = 'jax._src.cudnn.fused_attention_stablehlo'  # which ask for a GPU
+  monkeypatch.setattr(f'{kernels}.check_cudnn_version', lambda: 91000)
+  monkeypatch.setattr(f'{kernels}.check_compute_capability', lambda *_: True)
+  query, key = jnp.ones((2, 128, 4, 64), jnp.bfloat16), jnp.ones(
+    (2, 128, 2, 64), jnp.bfloat16)
+
+  def step(implementation):
+    return jax.make_jaxpr(jax.value_and_grad(lambda q, k: jax.nn.dot_product_attention(
+      q, k, k, is_causal=causal, implementation=implementation).astype(
+        jnp.float32).sum(), (0, 1)))(query, key)
+
+  # XLA computes all scores; with a causal mask, 129 of 256 pairs are needed.
+  expected = flops.flops(step('xla')) * (129 / 256 if causal else 1)
+  assert flops.flops(step('cudnn'), model=True) == expected
+  assert flops.flops(step('cudnn')) == pytest.approx(7 / 6 * expected)
