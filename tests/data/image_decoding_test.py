@@ -3,6 +3,7 @@
 PNG files of kinds that Pillow does not write are put together here by hand.
 """
 
+import contextlib
 import io
 import struct
 import zlib
@@ -238,3 +239,23 @@ def test_what_cannot_be_converted_is_an_error(kind):
   data, dtype, said = NONE[kind]
   with pytest.raises((ValueError, OSError), match=said):
     image_decoding.decode(data, 3, np.dtype(dtype))
+
+
+@pytest.mark.parametrize(('mode', 'channels'), [('L', 1), ('RGB', 3), ('LA', 2)])
+def test_every_png_is_decoded_as_by_pillow_or_refused(mode, channels):
+  rng = np.random.default_rng(0)
+  array = rng.integers(0, 256, (9, 7, channels)).astype(np.uint8).squeeze()
+  with io.BytesIO() as file:
+    Image.fromarray(array, mode).save(file, 'PNG')
+    data = file.getvalue()
+  decoded, notes = image_decoding.decode(data, channels, np.uint8)
+  np.testing.assert_array_equal(decoded, array.reshape(decoded.shape))
+  assert notes == ()
+  # A byte that is changed, or a file that ends early: its pixels are right or it fails.
+  for at in range(8, len(data)):
+    changed = bytearray(data)
+    changed[at] ^= 255
+    for damaged in (bytes(changed), data[:at]):
+      with contextlib.suppress(ValueError, OSError, SyntaxError):
+        decoded, _ = image_decoding.decode(damaged, channels, np.uint8)
+        np.testing.assert_array_equal(decoded, array.reshape(decoded.shape))
