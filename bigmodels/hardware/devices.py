@@ -6,6 +6,7 @@ import functools
 import importlib.util
 import os
 import pathlib
+import re
 import tempfile
 from collections.abc import Iterator
 
@@ -119,8 +120,12 @@ def _known(options: dict[str, str]) -> dict[str, str]:
 def has_matrix_units() -> bool:
   """Whether this CPU multiplies matrices of bfloat16 faster than of float32.
 
-  It does with AMX, up to seven times, if jaxlib has kernels for it that work.
+  It does with AMX, up to seven times, if jaxlib has kernels for it that work, and
+  XLA_FLAGS does not exclude it (`--xla_cpu_max_isa=AVX512`).
   """
+  limit = re.search(r'--xla_cpu_max_isa=(\w+)', os.environ.get('XLA_FLAGS', ''))
+  if limit and not limit[1].upper().startswith('AMX'):
+    return False
   try:
     processor = pathlib.Path('/proc/cpuinfo').read_text()
   except OSError:  # not Linux

@@ -1,12 +1,13 @@
-"""bigmodels.hardware.devices: the folder of the compilation cache."""
+"""bigmodels.hardware.devices: the folder of the compilation cache, matrix units."""
 
 import os
+import pathlib
 import tempfile
 
 import jax
 import pytest
 
-from bigmodels.hardware import devices
+from bigmodels.hardware import devices, releases
 
 
 @pytest.fixture
@@ -48,3 +49,23 @@ def test_options_that_a_release_does_not_have_are_left_out(monkeypatch):
   # On a TPU the compiler is asked; here it is that of a CPU, which has none of them.
   monkeypatch.setattr(jax, 'default_backend', lambda: 'tpu')
   assert devices.compiler_options.__wrapped__('tpu') == {}
+
+
+@pytest.mark.parametrize('processor, flags, refuses, expected', [
+  ('flags : fpu avx512f amx_bf16 avx512_fp16 amx_tile', '', False, True),
+  ('flags : fpu avx512f amx_bf16', '--xla_cpu_max_isa=AMX_FP16', False, True),
+  ('flags : fpu avx512f amx_bf16', '--a=b --xla_cpu_max_isa=avx512', False, False),
+  ('flags : fpu avx512f amx_bf16', '', True, False),
+  ('flags : fpu avx512f avx512_bf16', '', False, False), (None, '', False, False)])
+def test_only_a_cpu_with_amx_has_matrix_units(
+    monkeypatch, processor, flags, refuses, expected):
+  def read(path):
+    assert str(path) == '/proc/cpuinfo'
+    if processor is None:
+      raise FileNotFoundError
+    return processor
+
+  monkeypatch.setattr(pathlib.Path, 'read_text', read)
+  monkeypatch.setattr(releases, 'refuses_bfloat16_products', lambda: refuses)
+  monkeypatch.setenv('XLA_FLAGS', flags)
+  assert devices.has_matrix_units.__wrapped__() == expected

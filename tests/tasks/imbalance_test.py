@@ -81,7 +81,7 @@ def test_the_loss_is_a_weighted_mean_and_accuracy_is_not_weighted_by_class(train
   both = some * np.array([1, 4, 0.25])[data['labels'][:6]]
   assert value == pytest.approx(np.sum(both * each) / np.sum(both), rel=1e-5)
   assert sums['loss'].count == pytest.approx(both.sum(), rel=1e-6)
-  right = outputs['predictions'][:6] == data['labels'][:6]
+  right = np.asarray(outputs['predictions'][:6] == data['labels'][:6])
   assert sums['accuracy'] == pytest.approx((np.sum(some * right), some.sum()))
   np.testing.assert_array_equal(outputs['weights'], np.append(some, [0, 0]))
 
