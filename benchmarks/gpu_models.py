@@ -64,7 +64,7 @@ def in_half(experiment: Experiment, flags: argparse.Namespace) -> Experiment:
 
 
 def memory() -> dict[str, int]:
-  """The most bytes that this process has used of the device, if it tells."""
+  """The most bytes that this process has used of the device, if it reports them."""
   peak = (jax.devices()[0].memory_stats() or {}).get('peak_bytes_in_use')
   return {'peak_bytes': peak} if peak else {}
 

@@ -101,7 +101,7 @@ def stop(folder: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
 
 
 class _Span(NamedTuple):
-  """An event, in ns; `run` tells executions of the program apart."""
+  """An event, in ns; `run` identifies the execution of the program."""
 
   begin: float
   end: float

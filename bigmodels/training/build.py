@@ -71,7 +71,7 @@ def build(experiment: Experiment, layout: Layout, context: DataContext, *,
     experiment: what to build.
     layout: where its arrays lie.
     context: what sources need of the world, and what is kept with the run.
-    mark: told the end of a phase.
+    mark: called with the name of a phase when it has ended.
 
   Raises:
     UserError: if data is missing or does not fit the experiment.

@@ -94,7 +94,7 @@ def compile_traced(traced: Traced, only: tuple[str, ...] | None = None, *,
   Args:
     traced: see `trace`.
     only: names in `traced.lower`; None for all.
-    mark: told the end of a phase.
+    mark: called with the name of a phase when it has ended.
   """
   start = time.perf_counter()
   names = tuple(traced.lower) if only is None else only

@@ -169,7 +169,7 @@ def build_run(experiment: Experiment, layout: Layout, workdir: Workdir,
     with_data: whether to open the data; without it there are no evals, and its shapes
       are those that the workdir keeps.
     evals: evaluations of other data; see `open_run`.
-    mark: told the end of a phase.
+    mark: called with the name of a phase when it has ended.
 
   Raises:
     UserError: also if what is kept is not as the run left it, or is gone; see
