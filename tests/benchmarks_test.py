@@ -134,15 +134,20 @@ def test_the_runs_of_one_program_have_the_order_of_their_seed():
   assert (found['rows'] != first['rows']).any()
 
 
+def measured_on_a_cpu(flag, out):
+  """The finished process of gpu.py, and what it saved."""
+  done = subprocess.run(
+    [sys.executable, str(ROOT / 'benchmarks/gpu.py'), flag, f'--out={out}'],
+    capture_output=True, text=True, env=os.environ | {'JAX_PLATFORMS': 'cpu'},
+    check=False)
+  return done, json.loads(out.read_text())
+
+
 @pytest.mark.slow('compile')
 def test_every_part_measures_small_models(tmp_path):
   """On a machine without a GPU, in processes that print what they like."""
-  done = subprocess.run(
-    [sys.executable, str(ROOT / 'benchmarks/gpu.py'), '--tiny',
-     f'--out={tmp_path / "found.json"}'], capture_output=True, text=True,
-    env=os.environ | {'JAX_PLATFORMS': 'cpu'}, check=False)
+  done, saved = measured_on_a_cpu('--tiny', tmp_path / 'found.json')
   assert done.returncode == 0, done.stdout + done.stderr
-  saved = json.loads((tmp_path / 'found.json').read_text())
   assert saved['command'] == (
     f'python benchmarks/gpu.py --parts={",".join(gpu.PARTS)} --tiny')
   assert saved['machine']['jax'] == jax.__version__
@@ -162,12 +167,9 @@ def test_every_part_measures_small_models(tmp_path):
 
 @pytest.mark.slow('run several processes')
 def test_without_a_gpu_a_part_says_so(tmp_path):
-  done = subprocess.run(
-    [sys.executable, str(ROOT / 'benchmarks/gpu.py'), '--parts=muon',
-     f'--out={tmp_path / "found.json"}'], capture_output=True, text=True,
-    env=os.environ | {'JAX_PLATFORMS': 'cpu'}, check=False)
+  done, saved = measured_on_a_cpu('--parts=muon', tmp_path / 'found.json')
   assert done.returncode == 1
-  found = json.loads((tmp_path / 'found.json').read_text())['results']['muon']
+  found = saved['results']['muon']
   assert found['error'].startswith('UserError: --require_backend=gpu: JAX uses cpu')
 
 

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 
 from bigmodels.core import target
-from bigmodels.layers.cpu import dense as cpu
 
 
 def matmul(x: jax.Array, kernel: jax.Array, *, transposed: bool = False) -> jax.Array:
@@ -21,10 +20,13 @@ def matmul(x: jax.Array, kernel: jax.Array, *, transposed: bool = False) -> jax.
   Returns:
     `[..., out]`.
   """
-  # On a TPU the CPU's form copies texts and images whose length is not a multiple of 8.
-  if target.platform() == 'cpu':
-    return cpu.matmul(x, kernel, transposed=transposed)
-  return x @ (kernel.T if transposed else kernel)
+  kernel = kernel.T if transposed else kernel
+  # A CPU computes one product of two matrices, forward and backward, in half the time
+  # of one with `[batch, length, in]`. A TPU would copy the inputs for it if their
+  # length is not a multiple of 8.
+  if target.platform() != 'cpu':
+    return x @ kernel
+  return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], kernel.shape[1])
 
 
 class Dense(nn.Module):
