@@ -7,7 +7,7 @@ The networks and steps are those of `beside_pytorch.py`; the time is added up fr
 trace, as by `--profile=steps:N` of a run. The step is timed without a trace as well:
 the difference is what recording costs. Prints a line for every network; `--out` writes
 everything as JSON, with the machine: milliseconds a step of each kind, GFLOP/s of the
-products and of the convolutions, and the dearest operations.
+products and of the convolutions, and the most expensive operations.
 """
 
 import argparse
@@ -72,7 +72,7 @@ def main() -> None:
       'left': {name: round(ms, 3) for name, ms in found.left.items()},
       'gflops': {kind: round(found.gflops(kind), 1)
                  for kind in ('product', 'convolution')},
-      'dearest': [row._asdict() for row in found.rows[:10]]}
+      'most_expensive': [row._asdict() for row in found.rows[:10]]}
     print(f'{network}: {found.ms:.2f} ms a step (without a trace {untraced:.2f}), '
           f'{profile.sums(found)}; products {found.gflops("product"):.0f} GFLOP/s',
           flush=True)

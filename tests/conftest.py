@@ -29,8 +29,6 @@ if jax.__version_info__ < (0, 11):
                 '--xla_cpu_use_fusion_emitters=false']  # a choice that later ones lack
 else:  # at level 0 jaxlib 0.12.0.1 computes changes of hue wrongly
   XLA_FLAGS += ['--xla_backend_optimization_level=1']
-# What tests compare with is of float32, which is no CPU's default then.
-XLA_FLAGS += ['--xla_cpu_max_isa=AVX512']
 os.environ['XLA_FLAGS'] = ' '.join([*XLA_FLAGS, os.environ.get('XLA_FLAGS', '')])
 
 

@@ -137,9 +137,8 @@ class Experiment:
       read with the parameters of their normalization.
     precision: dtype of the model's arithmetic; parameters, optimizer and losses are
       always float32. 'bfloat16_products' is float32 with the operands of matrix
-      products rounded to bfloat16. None is 'bfloat16' on a GPU or TPU,
-      'bfloat16_products' on a CPU with matrix units (AMX; needs jaxlib >= 0.12) and
-      'float32' on any other.
+      products rounded to bfloat16, for CPUs with matrix units (AMX; jaxlib >= 0.12).
+      None is 'bfloat16' on a GPU or TPU and 'float32' on a CPU.
     accumulate: number of microbatches into which a batch is split. They run one after
       the other, with less memory and the same gradient.
     mesh: mesh of devices. It is not part of a run's identity; `--mesh` sets another.

@@ -18,7 +18,6 @@ import numpy as np
 _FORMATS = ('PNG', 'JPEG', 'GIF', 'BMP', 'WEBP', 'TIFF', 'PPM', 'JPEG2000')
 _MODES = {1: 'L', 2: 'LA', 3: 'RGB', 4: 'RGBA'}
 _GREY = ('1', 'L', 'LA', 'La')
-_MOST_PIXELS = 2**26  # beyond, Pillow decides whether to decode
 _PNG = b'\x89PNG\r\n\x1a\n\0\0\0\rIHDR'
 _ORIENTATION = 0x0112  # of EXIF
 _TURNED = {  # EXIF orientation -> the image as it is to be seen
@@ -75,6 +74,13 @@ def _jpeg_header(data: bytes) -> Header | None:
   return None
 
 
+def _is_large(pixels: int) -> bool:
+  """Whether `Image.open` warns of an image of so many pixels, or refuses it."""
+  from PIL import Image
+
+  return Image.MAX_IMAGE_PIXELS is not None and pixels > Image.MAX_IMAGE_PIXELS
+
+
 def _plain_jpeg(data: bytes, mode: str | None):
   """A JPEG that needs no conversion, in half the time of `Image.open`; or None.
 
@@ -83,7 +89,7 @@ def _plain_jpeg(data: bytes, mode: str | None):
   from PIL import Image
 
   header = _jpeg_header(data)
-  if header is None or header.height * header.width > _MOST_PIXELS:
+  if header is None or _is_large(header.height * header.width):
     return None
   own = 'L' if header.grey else 'RGB'
   if mode not in (None, own):
@@ -103,8 +109,8 @@ def _plain_png(data: bytes, mode: str | None):
 
   width, height, *form = struct.unpack('>IIBBBBB', data[16:29])
   own = {0: 'L', 2: 'RGB'}.get(form[1])
-  if own is None or form != [8, form[1], 0, 0, 0] or mode not in (None, own) or not (
-    0 < width * height <= _MOST_PIXELS):
+  if own is None or form != [8, form[1], 0, 0, 0] or mode not in (None, own) or (
+    not width * height or _is_large(width * height)):
     return None
   at, pixels = 8, []
   while at + 12 <= len(data):

@@ -53,7 +53,7 @@ class Profile(NamedTuple):
   Attributes:
     steps: how many.
     ms: wall time of a step, without evaluations and checkpoints.
-    rows: dearest first.
+    rows: the most expensive first.
     left: milliseconds in which no operation runs: 'between operations' of a dispatch;
       between dispatches 'reading the batch', or 'dispatch' for anything else that the
       host does.
@@ -269,7 +269,7 @@ def _rows(found: list[tuple[Operation, float, float]]) -> tuple[Row, ...]:
 
 
 def table(profile: Profile, most: int = 10) -> list[str]:
-  """The dearest rows of a profile, and sums, as lines of text."""
+  """The most expensive rows of a profile, and sums, as lines of text."""
   lines = [f'{"ms":>8} {"share":>6} {"times":>6} {"GFLOP/s":>8}  {"kind":13} '
            f'{"pass":10} layer: operation']
   for row in profile.rows[:most]:

@@ -16,8 +16,8 @@ from bigmodels.layers.dense import Dense
 def _recomputed(function: Callable, remat: Callable = jax.checkpoint) -> Callable:
   """A function whose backward pass recomputes it instead of reading what it stored.
 
-  That is faster where memory is slow beside arithmetic, on all but CPUs: the derivative
-  of a GELU reads five arrays otherwise, that of a normalization two in float32.
+  That moves fewer bytes: otherwise the derivative of a GELU reads five arrays, that of
+  a normalization two in float32. On a CPU it is the function itself.
   """
   return function if target.platform() == 'cpu' else remat(function, prevent_cse=False)
 

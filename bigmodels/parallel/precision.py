@@ -20,17 +20,12 @@ from bigmodels.parallel import products
 Precision = Literal['float32', 'bfloat16', 'bfloat16_products']
 
 
-def default(platform: str, *, matrix_units: bool = False) -> Precision:
-  """The fast precision of a platform.
+def default(platform: str) -> Precision:
+  """The precision of a platform, 'cpu', 'gpu' or 'tpu', unless another one is set.
 
-  Args:
-    platform: 'cpu', 'gpu' or 'tpu'.
-    matrix_units: whether a CPU multiplies matrices of bfloat16 faster than of float32.
-      It emulates other arithmetic in bfloat16.
+  A CPU emulates elementwise arithmetic in bfloat16, which is slow.
   """
-  if platform != 'cpu':
-    return 'bfloat16'
-  return 'bfloat16_products' if matrix_units else 'float32'
+  return 'float32' if platform == 'cpu' else 'bfloat16'
 
 
 def in_precision(model: Any, precision: Precision) -> Any:

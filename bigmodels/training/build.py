@@ -91,8 +91,7 @@ def build(experiment: Experiment, layout: Layout, context: DataContext, *,
   context.keep('train', lambda: dataset_spec.record(train, evaluated))
   steps = _steps(experiment, layout, train, context)
   mark('opening the data')
-  arithmetic = experiment.precision or precision.default(
-    layout.platform, matrix_units=devices.has_matrix_units())
+  arithmetic = experiment.precision or precision.default(layout.platform)
   supplied = run_context.supplied(train, context, steps)
   with as_user_error('the experiment cannot be built'):
     model = tree.complete(experiment.model, supplied)

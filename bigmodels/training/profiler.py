@@ -218,12 +218,12 @@ class StartupProfiler:
     return lines
 
   def _packages(self) -> str:
-    """The dearest packages."""
+    """The packages whose imports took longest."""
     times = ImportTimes.installed()
     if times is None:
       return ''
-    dearest = sorted(times.seconds.items(), key=lambda item: -item[1])[:6]
-    return ': ' + ', '.join(f'{name} {each:.2f}' for name, each in dearest)
+    longest = sorted(times.seconds.items(), key=lambda item: -item[1])[:6]
+    return ': ' + ', '.join(f'{name} {each:.2f}' for name, each in longest)
 
   def _compiled(self) -> str:
     """How many programs the cache had."""

@@ -112,6 +112,6 @@ ENTRY %main (x: f32[8,8]) -> f32[8] {{
    'convolution'),
   ('all-reduce(%p), to_apply=%add', 'reduce(%e), to_apply=%add', 'communication'),
 ])
-def test_a_fusion_is_of_the_kind_of_its_dearest_part(inner, root, kind):
+def test_a_fusion_is_of_the_kind_of_its_most_expensive_part(inner, root, kind):
   operations = Operations(Program(HLO.format(inner=inner, root=root)))
   assert operations['fusion'].kind == kind

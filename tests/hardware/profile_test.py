@@ -208,9 +208,9 @@ def test_a_real_trace(tmp_path):
   trace, perfetto = profile.stop(tmp_path)
   assert re.fullmatch(r'perfetto_trace\.json\.gz', perfetto.name) and perfetto.is_file()
   found = profile.read(trace, program, lead=1, steps=4)
-  dearest = found.rows[0]
-  assert (dearest.layer, dearest.times) == ('waiting', 1)
-  assert 20 <= dearest.ms <= found.ms and adds_up(found)
+  longest = found.rows[0]
+  assert (longest.layer, longest.times) == ('waiting', 1)
+  assert 20 <= longest.ms <= found.ms and adds_up(found)
   product = next(row for row in found.rows if row.kind == 'product')
   assert (product.layer, product.times) == ('multiplying', 1)
   assert product.gflops * product.ms * 1e6 == pytest.approx(2 * 64**3)

@@ -104,11 +104,10 @@ def test_float32_is_the_module_itself():
   assert precision.in_precision(model, 'float32') is model
 
 
-@pytest.mark.parametrize('platform, matrix_units, expected', [
-  ('cpu', False, 'float32'), ('cpu', True, 'bfloat16_products'),
-  ('gpu', False, 'bfloat16'), ('tpu', False, 'bfloat16')])
-def test_each_platform_has_its_precision(platform, matrix_units, expected):
-  assert precision.default(platform, matrix_units=matrix_units) == expected
+@pytest.mark.parametrize('platform, expected', [
+  ('cpu', 'float32'), ('gpu', 'bfloat16'), ('tpu', 'bfloat16')])
+def test_each_platform_has_its_precision(platform, expected):
+  assert precision.default(platform) == expected
 
 
 @pytest.mark.parametrize('model, products, others', [

@@ -75,25 +75,23 @@ def test_a_learner_of_another_kind_is_refused():
     built(given([0.0, 1.0]), given([1.0, 0.0]), learner=lambda *parts: 3)
 
 
-@pytest.mark.parametrize('units, given_, expected', [
-  (True, None, 'bfloat16_products'), (False, None, 'float32'),
-  (True, 'float32', 'float32'), (False, 'bfloat16_products', 'bfloat16_products')])
-def test_a_cpu_with_matrix_units_multiplies_bfloat16(
-    monkeypatch, units, given_, expected):
+@pytest.mark.parametrize('units', [False, True])
+@pytest.mark.parametrize('precision', [None, 'float32', 'bfloat16_products'])
+def test_products_are_rounded_as_the_cpu_multiplies(monkeypatch, units, precision):
   monkeypatch.setattr(devices, 'has_matrix_units', lambda: units)
-  ready = built(given([0, 1, 0], ALL[:2]), given([1, 0], ALL[:2]), precision=given_)
-  assert ready.precision == expected
+  ready = built(given([0, 1, 0], ALL[:2]), given([1, 0], ALL[:2]), precision=precision)
+  assert ready.precision == (precision or 'float32')
   traced = trace(ready.learner, ready.train, ready.evals, ONE)
-  products = [eqn for eqn in flops.equations(traced.step)
-              if eqn.primitive.name == 'dot_general'
+  equations = [*flops.equations(traced.step)]
+  products = [eqn for eqn in equations if eqn.primitive.name == 'dot_general'
               and eqn.outvars[0].aval.ndim == 2]  # those of norms are numbers
   native = [eqn for eqn in products if eqn.invars[0].aval.dtype == np.dtype('bfloat16')]
+  rounded = [eqn for eqn in equations if eqn.primitive.name == 'reduce_precision']
   # The one product of a linear model forward, the other for the gradient of its kernel.
+  both = precision == 'bfloat16_products'
   assert len(products) == 2
-  assert len(native) == (2 if units and expected == 'bfloat16_products' else 0)
-  rounded = [eqn for eqn in flops.equations(traced.step)
-             if eqn.primitive.name == 'reduce_precision']
-  assert len(rounded) == (4 if not units and expected == 'bfloat16_products' else 0)
+  assert len(native) == (2 if both and units else 0)
+  assert len(rounded) == (4 if both and not units else 0)
 
 
 ALL = ('a', 'b', 'c')

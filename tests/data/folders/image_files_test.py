@@ -90,10 +90,11 @@ def test_other_formats_and_a_path(kind, tmp_path):
   np.testing.assert_array_equal(image_files.decode(tmp_path / 'x')[0], expected)
 
 
-def test_an_image_that_is_too_large_is_an_error(monkeypatch):
+@pytest.mark.parametrize('kind', ['PNG', 'JPEG', 'BMP'])
+def test_an_image_that_is_too_large_is_an_error(monkeypatch, kind):
   monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 10)
   with pytest.raises(ValueError, match='exceeds limit'):
-    image_files.decode(encoded(picture(1)))
+    image_files.decode(encoded(picture(1), kind))
 
 
 # --- sizes ----------------------------------------------------------------------
