@@ -1,6 +1,14 @@
 """Sources, batches and transforms. Importing this reads no data."""
 
-from bigmodels.data import cleaning, images, test_time, texts, tokenizers, transforms
+from bigmodels.data import (
+  cleaning,
+  images,
+  recordings,
+  test_time,
+  texts,
+  tokenizers,
+  transforms,
+)
 from bigmodels.data.array_files import ArrayFiles
 from bigmodels.data.arrays import Arrays
 from bigmodels.data.batches import Batches, at_most
@@ -13,6 +21,7 @@ from bigmodels.data.piecewise_linear import piecewise_linear
 from bigmodels.data.scikit import Digits, ScikitTable
 from bigmodels.data.sentences import Sentences
 from bigmodels.data.sequence import Sequence
+from bigmodels.data.speech import Speech
 from bigmodels.data.subset import Subset
 from bigmodels.data.tables.table import Table
 from bigmodels.data.tfds.tfds import Tfds
@@ -20,5 +29,6 @@ from bigmodels.data.translations import Translations
 
 __all__ = ['ArrayFiles', 'Arrays', 'AudioFolder', 'Batches', 'Digits', 'Episodes',
            'Generated', 'ImageFolder', 'Packed', 'ScikitTable', 'Sentences', 'Sequence',
-           'Subset', 'Table', 'Tfds', 'Translations', 'at_most', 'cleaning', 'images',
-           'piecewise_linear', 'test_time', 'texts', 'tokenizers', 'transforms']
+           'Speech', 'Subset', 'Table', 'Tfds', 'Translations', 'at_most', 'cleaning',
+           'images', 'piecewise_linear', 'recordings', 'test_time', 'texts',
+           'tokenizers', 'transforms']

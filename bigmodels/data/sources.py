@@ -59,6 +59,8 @@ class Dataset(NamedTuple):
     provides: name -> () -> a value that only this source knows, and that a run supplies
       to its config under that name: the `environment` of episodes; the `tokenizer` of
       text and its `vocabulary` size.
+    lengths: int `[length]`, the steps of each example along the first axis of its
+      inputs that are not padding; None if all examples are of one length.
   """
 
   length: int
@@ -77,6 +79,7 @@ class Dataset(NamedTuple):
   origin: Origin | None = None
   ids: Mapping[str, np.ndarray] = {}
   provides: Mapping[str, Callable[[], Any]] = {}
+  lengths: np.ndarray | None = None
 
   @property
   def tokenizer(self) -> Any:

@@ -1,6 +1,7 @@
 """Losses: pure functions that return a number per example, without a reduction."""
 
 from bigmodels.losses.classification import cross_entropy, hinge, probabilities
+from bigmodels.losses.ctc import alignable, ctc
 from bigmodels.losses.focal import focal
 from bigmodels.losses.gan import (
   gradient_penalty,
@@ -11,6 +12,6 @@ from bigmodels.losses.gan import (
 )
 from bigmodels.losses.regression import absolute_error, squared_error
 
-__all__ = ['absolute_error', 'cross_entropy', 'focal', 'gradient_penalty', 'hinge',
-           'hinge_gan', 'non_saturating_gan', 'probabilities', 'r1', 'squared_error',
-           'wasserstein_gan']
+__all__ = ['absolute_error', 'alignable', 'cross_entropy', 'ctc', 'focal',
+           'gradient_penalty', 'hinge', 'hinge_gan', 'non_saturating_gan',
+           'probabilities', 'r1', 'squared_error', 'wasserstein_gan']

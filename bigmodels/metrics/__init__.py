@@ -9,7 +9,8 @@ from bigmodels.metrics.generation import frechet, generation, precision_recall
 from bigmodels.metrics.language import language
 from bigmodels.metrics.metric import Mean, Metric
 from bigmodels.metrics.regression import regression
+from bigmodels.metrics.speech import error_rates
 from bigmodels.metrics.translation import bleu
 
 __all__ = ['Mean', 'Metric', 'above', 'at_threshold', 'bleu', 'classification',
-           'frechet', 'generation', 'language', 'precision_recall', 'regression']
+           'error_rates', 'frechet', 'generation', 'language', 'precision_recall', 'regression']

@@ -4,19 +4,22 @@ from bigmodels.models.agents import ActorCritic, NatureCnn, QNetwork
 from bigmodels.models.airbench import Airbench
 from bigmodels.models.bert import Bert, BertClassifier, MaskedBert
 from bigmodels.models.cnn import Cnn
+from bigmodels.models.conformer import Conformer
 from bigmodels.models.dcgan import Dcgan
 from bigmodels.models.gpt import Gpt, ModernGpt
 from bigmodels.models.mlp import Linear, Mlp
 from bigmodels.models.mobilenet import MobileNetV1, MobileNetV2
 from bigmodels.models.recurrent import RecurrentClassifier, RecurrentLanguageModel
+from bigmodels.models.recurrent_ctc import RecurrentCtc
 from bigmodels.models.resnet import CifarResNet, ResNet
+from bigmodels.models.speech_transformer import SpeechTransformer
 from bigmodels.models.stylegan import StyleGan
 from bigmodels.models.transformer import Transformer
 from bigmodels.models.vgg import Vgg
 from bigmodels.models.vit import Vit, VitB, VitL, VitS, VitTi
 
 __all__ = ['ActorCritic', 'Airbench', 'Bert', 'BertClassifier', 'CifarResNet', 'Cnn',
-           'Dcgan', 'Gpt', 'Linear', 'MaskedBert', 'Mlp', 'MobileNetV1',
+           'Conformer', 'Dcgan', 'Gpt', 'Linear', 'MaskedBert', 'Mlp', 'MobileNetV1',
            'MobileNetV2', 'ModernGpt', 'NatureCnn', 'QNetwork', 'RecurrentClassifier',
-           'RecurrentLanguageModel', 'ResNet', 'StyleGan', 'Transformer', 'Vgg',
-           'Vit', 'VitB', 'VitL', 'VitS', 'VitTi']
+           'RecurrentCtc', 'RecurrentLanguageModel', 'ResNet', 'SpeechTransformer',
+           'StyleGan', 'Transformer', 'Vgg', 'Vit', 'VitB', 'VitL', 'VitS', 'VitTi']

@@ -2,13 +2,15 @@
 
 from bigmodels.tasks.classification import classification
 from bigmodels.tasks.control import Control, control
+from bigmodels.tasks.ctc import ctc
 from bigmodels.tasks.frozen import frozen_statistics, with_frozen_statistics
 from bigmodels.tasks.generation import Generation, generation
 from bigmodels.tasks.language import masked_token, next_token
 from bigmodels.tasks.regression import regression
 from bigmodels.tasks.task import Split, Task
+from bigmodels.tasks.transcription import transcription
 from bigmodels.tasks.translation import translation
 
 __all__ = ['Control', 'Generation', 'Split', 'Task', 'classification', 'control',
-           'frozen_statistics', 'generation', 'masked_token', 'next_token',
-           'regression', 'translation', 'with_frozen_statistics']
+           'ctc', 'frozen_statistics', 'generation', 'masked_token', 'next_token',
+           'regression', 'transcription', 'translation', 'with_frozen_statistics']

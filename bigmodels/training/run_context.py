@@ -33,6 +33,8 @@ NAMES: dict[str, tuple[str, str]] = {
   'environment': ('what agents act in', 'data.Episodes of one'),
   'tokenizer': ('what made the tokens', 'text that a tokenizer has read'),
   'vocabulary': ('the number of tokens', 'text that a tokenizer has read'),
+  'ngram_counts': ('n -> how often each sequence of up to n labels occurs in training',
+                   'labelled by rows of tokens'),
 }
 
 
@@ -64,6 +66,10 @@ def supplied(train: Dataset, context: DataContext, steps: int
   def class_counts():
     return context.keep('class counts', lambda: statistics.class_counts(train))
 
+  def ngram_counts(order):
+    return context.keep(
+      f'{order}-grams', lambda: statistics.ngram_counts(train, order))
+
   def first_inputs(count):
     return train.read(np.arange(min(count, train.length)))['inputs']
 
@@ -77,7 +83,8 @@ def supplied(train: Dataset, context: DataContext, steps: int
         examples, inputs(0), inputs(1))),
       'examples': lambda: first_inputs}
   if 'labels' in columns:
-    found |= {'target_mean': lambda: targets(0), 'target_std': lambda: targets(1)}
+    found |= {'target_mean': lambda: targets(0), 'target_std': lambda: targets(1),
+              'ngram_counts': lambda: ngram_counts}
   if 'labels' in columns or train.classes is not None:  # actions are classes, too
     found['num_outputs'] = lambda: _num_outputs(train)
   found |= train.provides

@@ -32,9 +32,9 @@ def speed(batch: Batch, key: jax.Array, *, low: float = 0.9, high: float = 1.1
     ValueError: for other factors.
   """
   inputs, lengths = _sequences(batch, 'speed')
-  check_range('speed', 0.25, 4, low=low, high=high)
-  if low > high:
-    raise ValueError(f'speed: low must be <= high, {high}, got {low}')
+  if not 0.25 <= low <= high <= 4:
+    raise ValueError('speed: low and high must be in order, 0.25 to 4, got '
+                     f'{low} and {high}')
   factors = jax.random.uniform(key, (len(inputs),), minval=low, maxval=high)
   size = max(1, int(inputs.shape[1] / min(low, 1)))
   new = jnp.minimum((lengths / factors).astype(jnp.int32), size)
