@@ -26,9 +26,10 @@ from bigmodels.data.subset import Subset
 from bigmodels.data.tables.table import Table
 from bigmodels.data.tfds.tfds import Tfds
 from bigmodels.data.translations import Translations
+from bigmodels.data.waveforms import Waveforms
 
 __all__ = ['ArrayFiles', 'Arrays', 'AudioFolder', 'Batches', 'Digits', 'Episodes',
            'Generated', 'ImageFolder', 'Packed', 'ScikitTable', 'Sentences', 'Sequence',
-           'Speech', 'Subset', 'Table', 'Tfds', 'Translations', 'at_most', 'cleaning',
+           'Speech', 'Subset', 'Table', 'Tfds', 'Translations', 'Waveforms', 'at_most', 'cleaning',
            'images', 'piecewise_linear', 'recordings', 'test_time', 'texts',
            'tokenizers', 'transforms']

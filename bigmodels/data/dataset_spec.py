@@ -66,6 +66,8 @@ class Recorded:
     provides = {}
     if 'tokenizer' in kept:
       provides = tokenizers.provided(tokenizers.load(kept['tokenizer']))
+    if 'rate' in kept:
+      provides['rate'] = lambda: kept['rate']
     if self.environment is not None:
       provides['environment'] = lambda: self.environment
     return zeros(

@@ -58,7 +58,7 @@ class Dataset(NamedTuple):
       model reads; predictions are written beside them.
     provides: name -> () -> a value that only this source knows, and that a run supplies
       to its config under that name: the `environment` of episodes; the `tokenizer` of
-      text and its `vocabulary` size.
+      text and its `vocabulary` size; the `rate` of sounds.
     lengths: int `[length]`, the steps of each example along the first axis of its
       inputs that are not padding; None if all examples are of one length.
   """

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bigmodels.core.errors import UserError, listed, nearest
+from bigmodels.core.errors import UserError, nearest
 from bigmodels.data.sources import Columns, DataContext, Dataset, zeros
 from bigmodels.data.tokenized import many, say
 
@@ -50,6 +50,10 @@ class Waveforms:
     if len(found.shape) != 1:
       raise UserError(f'{self.documents.name}: has features {found.shape}, must have '
                       'sounds')
+    rate = context.keep('rate', lambda: found.rate)
+    if rate != found.rate:
+      raise UserError(f'{self.documents.name}: {self.selected} has {found.rate:,} '
+                      f'samples per second, training {rate:,}: set rate={rate}')
     lengths = np.asarray(found.lengths, np.int32)
     say(self, context, f'{many(len(lengths), "recording")}, '
         f'{lengths.sum() / found.rate / 60:,.1f} minutes at {found.rate:,} Hz, the '
@@ -70,7 +74,7 @@ class Waveforms:
         int(np.prod(found.shape)) * np.dtype(found.dtype).itemsize + 8),
       'words': lambda rows: [{'recording': found.names[row], 'text': found.texts[row]}
                              for row in np.asarray(rows).tolist()],
-      'provides': {'rate': lambda: found.rate}}
+      'provides': {'rate': lambda: rate}}
     if context.shapes_only:
       return zeros({'inputs': (found.dtype, found.shape), **{
         name: (column.dtype.name, ()) for name, column in columns.items()}},
@@ -104,5 +108,5 @@ class Waveforms:
     for row, name in enumerate(names):
       if name not in numbers:
         raise UserError(f'{found.where(row)}: the {self.labels} {name[:40]!r} is none '
-                        f'of train, {listed(classes)}{nearest(name, classes)}')
+                        f'of train{nearest(name, classes)}')
     return np.array([numbers[name] for name in names], np.int32)

@@ -11,6 +11,8 @@ from bigmodels.metrics.metric import Mean, Metric
 from bigmodels.metrics.regression import regression
 from bigmodels.metrics.speech import error_rates
 from bigmodels.metrics.translation import bleu
+from bigmodels.metrics.waveforms import linear_prediction_bits, unigram_bits
 
 __all__ = ['Mean', 'Metric', 'above', 'at_threshold', 'bleu', 'classification',
-           'error_rates', 'frechet', 'generation', 'language', 'precision_recall', 'regression']
+           'error_rates', 'frechet', 'generation', 'language', 'linear_prediction_bits',
+           'precision_recall', 'regression', 'unigram_bits']

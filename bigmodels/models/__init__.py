@@ -17,9 +17,10 @@ from bigmodels.models.stylegan import StyleGan
 from bigmodels.models.transformer import Transformer
 from bigmodels.models.vgg import Vgg
 from bigmodels.models.vit import Vit, VitB, VitL, VitS, VitTi
+from bigmodels.models.wavenet import WaveNet
 
 __all__ = ['ActorCritic', 'Airbench', 'Bert', 'BertClassifier', 'CifarResNet', 'Cnn',
            'Conformer', 'Dcgan', 'Gpt', 'Linear', 'MaskedBert', 'Mlp', 'MobileNetV1',
            'MobileNetV2', 'ModernGpt', 'NatureCnn', 'QNetwork', 'RecurrentClassifier',
            'RecurrentCtc', 'RecurrentLanguageModel', 'ResNet', 'SpeechTransformer',
-           'StyleGan', 'Transformer', 'Vgg', 'Vit', 'VitB', 'VitL', 'VitS', 'VitTi']
+           'StyleGan', 'Transformer', 'Vgg', 'Vit', 'VitB', 'VitL', 'VitS', 'VitTi', 'WaveNet']

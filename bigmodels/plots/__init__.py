@@ -1,9 +1,9 @@
 """Plots of an evaluated split: arrays in, matplotlib Figures out.
 
 There is one function per task: `(outputs, inputs, classes) -> title -> Figure`, or a
-`Table` of text. They do
-not use pyplot, so that no figure is kept in memory; matplotlib is imported when the
-first figure is made. Text and frames are black, and recoloured by the report.
+`Table` of texts and sounds. They do not use pyplot, so that no figure is kept in
+memory; matplotlib is imported when the first figure is made. Text and frames are black,
+and recoloured by the report.
 """
 
 from bigmodels.plots.classification import calibration, classification
@@ -11,10 +11,11 @@ from bigmodels.plots.control import control
 from bigmodels.plots.generation import generation
 from bigmodels.plots.language import language
 from bigmodels.plots.regression import regression
+from bigmodels.plots.sounds import Sound, spectrograms
 from bigmodels.plots.speech import speech
 from bigmodels.plots.style import BLUE, FULL, GREY, HALF, NARROW, ORANGE, WIDE
 from bigmodels.plots.table import Inputs, Table, spread
 
 __all__ = ['BLUE', 'FULL', 'GREY', 'HALF', 'NARROW', 'ORANGE', 'WIDE', 'Inputs',
-           'Table', 'calibration', 'classification', 'control', 'generation',
-           'language', 'regression', 'speech', 'spread']
+           'Sound', 'Table', 'calibration', 'classification', 'control', 'generation',
+           'language', 'regression', 'spectrograms', 'speech', 'spread']

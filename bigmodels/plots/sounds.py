@@ -20,10 +20,12 @@ class Sound(NamedTuple):
   Attributes:
     samples: `[samples]`, in [-1, 1].
     rate: samples per second.
+    note: for people, such as that it was cut; may be empty.
   """
 
   samples: np.ndarray
   rate: int
+  note: str = ''
 
   @property
   def seconds(self) -> float:

@@ -10,7 +10,9 @@ from bigmodels.tasks.regression import regression
 from bigmodels.tasks.task import Split, Task
 from bigmodels.tasks.transcription import transcription
 from bigmodels.tasks.translation import translation
+from bigmodels.tasks.waveforms import waveform
 
 __all__ = ['Control', 'Generation', 'Split', 'Task', 'classification', 'control',
            'ctc', 'frozen_statistics', 'generation', 'masked_token', 'next_token',
-           'regression', 'transcription', 'translation', 'with_frozen_statistics']
+           'regression', 'transcription', 'translation', 'waveform',
+           'with_frozen_statistics']

@@ -23,8 +23,8 @@ class Control(NamedTuple):
     environment: the environment in which the agent acts.
     summarize: (outputs of a whole split) -> name -> number.
     plots: (outputs, inputs, classes) -> title -> Figure.
-    inputs, predictions, check, snapshot, generate, answers, samples, threshold: as in
-      `Task`; always the defaults.
+    inputs, predictions, check, snapshot, generate, answers, samples, sounds,
+      threshold: as in `Task`; always the defaults.
   """
 
   init: Callable[..., tuple[Any, Any]]
@@ -39,6 +39,7 @@ class Control(NamedTuple):
   generate: None = None
   answers: None = None
   samples: None = None
+  sounds: None = None
   threshold: None = None
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 
 from bigmodels import metrics, plots
-from bigmodels.core.errors import UserError, listed, nearest
+from bigmodels.core.errors import UserError, nearest
 from bigmodels.layers.companding import from_mu_law, mu_law
 from bigmodels.metrics import Mean
 from bigmodels.tasks import decoding
@@ -200,6 +200,5 @@ def _class(prompt: str, classes, count: int) -> int:
                       'leave it out')
     return 0
   if prompt not in classes:
-    raise UserError(f'--prompt={prompt!r}: must be a class, one of {listed(classes)}'
-                    f'{nearest(prompt, classes)}')
+    raise UserError(f'--prompt={prompt!r}: must be a class{nearest(prompt, classes)}')
   return classes.index(prompt)
