@@ -30,6 +30,6 @@ from bigmodels.data.waveforms import Waveforms
 
 __all__ = ['ArrayFiles', 'Arrays', 'AudioFolder', 'Batches', 'Digits', 'Episodes',
            'Generated', 'ImageFolder', 'Packed', 'ScikitTable', 'Sentences', 'Sequence',
-           'Speech', 'Subset', 'Table', 'Tfds', 'Translations', 'Waveforms', 'at_most', 'cleaning',
-           'images', 'piecewise_linear', 'recordings', 'test_time', 'texts',
+           'Speech', 'Subset', 'Table', 'Tfds', 'Translations', 'Waveforms', 'at_most',
+           'cleaning', 'images', 'piecewise_linear', 'recordings', 'test_time', 'texts',
            'tokenizers', 'transforms']

@@ -1,5 +1,6 @@
 """Losses: pure functions that return a number per example, without a reduction."""
 
+from bigmodels.losses.attention import guided_attention
 from bigmodels.losses.classification import cross_entropy, hinge, probabilities
 from bigmodels.losses.ctc import alignable, ctc
 from bigmodels.losses.focal import focal
@@ -13,5 +14,6 @@ from bigmodels.losses.gan import (
 from bigmodels.losses.regression import absolute_error, squared_error
 
 __all__ = ['absolute_error', 'alignable', 'cross_entropy', 'ctc', 'focal',
-           'gradient_penalty', 'hinge', 'hinge_gan', 'non_saturating_gan',
-           'probabilities', 'r1', 'squared_error', 'wasserstein_gan']
+           'gradient_penalty', 'guided_attention', 'hinge', 'hinge_gan',
+           'non_saturating_gan', 'probabilities', 'r1', 'squared_error',
+           'wasserstein_gan']

@@ -10,9 +10,10 @@ from bigmodels.metrics.language import language
 from bigmodels.metrics.metric import Mean, Metric
 from bigmodels.metrics.regression import regression
 from bigmodels.metrics.speech import error_rates
+from bigmodels.metrics.synthesis import mel_cepstral_distortion
 from bigmodels.metrics.translation import bleu
 from bigmodels.metrics.waveforms import linear_prediction_bits, unigram_bits
 
 __all__ = ['Mean', 'Metric', 'above', 'at_threshold', 'bleu', 'classification',
            'error_rates', 'frechet', 'generation', 'language', 'linear_prediction_bits',
-           'precision_recall', 'regression', 'unigram_bits']
+           'mel_cepstral_distortion', 'precision_recall', 'regression', 'unigram_bits']

@@ -14,6 +14,7 @@ from bigmodels.models.recurrent_ctc import RecurrentCtc
 from bigmodels.models.resnet import CifarResNet, ResNet
 from bigmodels.models.speech_transformer import SpeechTransformer
 from bigmodels.models.stylegan import StyleGan
+from bigmodels.models.tacotron import Tacotron
 from bigmodels.models.transformer import Transformer
 from bigmodels.models.vgg import Vgg
 from bigmodels.models.vit import Vit, VitB, VitL, VitS, VitTi
@@ -23,4 +24,5 @@ __all__ = ['ActorCritic', 'Airbench', 'Bert', 'BertClassifier', 'CifarResNet', '
            'Conformer', 'Dcgan', 'Gpt', 'Linear', 'MaskedBert', 'Mlp', 'MobileNetV1',
            'MobileNetV2', 'ModernGpt', 'NatureCnn', 'QNetwork', 'RecurrentClassifier',
            'RecurrentCtc', 'RecurrentLanguageModel', 'ResNet', 'SpeechTransformer',
-           'StyleGan', 'Transformer', 'Vgg', 'Vit', 'VitB', 'VitL', 'VitS', 'VitTi', 'WaveNet']
+           'StyleGan', 'Tacotron', 'Transformer', 'Vgg', 'Vit', 'VitB', 'VitL', 'VitS',
+           'VitTi', 'WaveNet']

@@ -32,8 +32,8 @@ def run(request: Request, *, prompt: list[str] | None = None,
 
   Args:
     request: the flags of every mode.
-    prompt: text to continue, to translate or to speak, in which \\n is a newline, \\t a tab and
-      \\\\ a backslash; may be given several times.
+    prompt: text to continue, to translate or to speak, in which \\n is a newline, \\t a
+      tab and \\\\ a backslash; may be given several times.
     prompt_file: path of a file with a prompt on each line; or, if some lines are ---,
       with prompts of several lines between these.
     tokens: maximum number of tokens to generate; if omitted, 256 or as many as the

@@ -14,8 +14,10 @@ from bigmodels.plots.regression import regression
 from bigmodels.plots.sounds import Sound, spectrograms
 from bigmodels.plots.speech import speech
 from bigmodels.plots.style import BLUE, FULL, GREY, HALF, NARROW, ORANGE, WIDE
+from bigmodels.plots.synthesis import synthesis
 from bigmodels.plots.table import Inputs, Table, spread
 
 __all__ = ['BLUE', 'FULL', 'GREY', 'HALF', 'NARROW', 'ORANGE', 'WIDE', 'Inputs',
            'Sound', 'Table', 'calibration', 'classification', 'control', 'generation',
-           'language', 'regression', 'spectrograms', 'speech', 'spread']
+           'language', 'regression', 'spectrograms', 'speech', 'spread',
+           'synthesis']

@@ -7,6 +7,7 @@ from bigmodels.tasks.frozen import frozen_statistics, with_frozen_statistics
 from bigmodels.tasks.generation import Generation, generation
 from bigmodels.tasks.language import masked_token, next_token
 from bigmodels.tasks.regression import regression
+from bigmodels.tasks.synthesis import synthesis
 from bigmodels.tasks.task import Split, Task
 from bigmodels.tasks.transcription import transcription
 from bigmodels.tasks.translation import translation
@@ -14,5 +15,5 @@ from bigmodels.tasks.waveforms import waveform
 
 __all__ = ['Control', 'Generation', 'Split', 'Task', 'classification', 'control',
            'ctc', 'frozen_statistics', 'generation', 'masked_token', 'next_token',
-           'regression', 'transcription', 'translation', 'waveform',
+           'regression', 'synthesis', 'transcription', 'translation', 'waveform',
            'with_frozen_statistics']
