@@ -13,4 +13,5 @@ from bigmodels.metrics.speech import error_rates
 from bigmodels.metrics.translation import bleu
 
 __all__ = ['Mean', 'Metric', 'above', 'at_threshold', 'bleu', 'classification',
-           'error_rates', 'frechet', 'generation', 'language', 'precision_recall', 'regression']
+           'error_rates', 'frechet', 'generation', 'language', 'precision_recall',
+           'regression']
