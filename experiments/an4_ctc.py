@@ -21,7 +21,7 @@ def config(*, epochs: float = 40, batch_size: int = 16, width: int = 256,
            weight: float = 0.5, bonus: float = 0.5, seed: int = 0) -> Experiment:
   source = data.Speech(
     recordings.an4(validation=validation), tokenizers.Characters(special=('pad',)),
-    stride=3)
+    stride=3, buckets=3)
   features = (partial(transforms.with_deltas, order=2), transforms.normalize_frames)
   return Experiment(
     model=partial(models.RecurrentCtc, width=width, depth=depth, stack=3,

@@ -36,7 +36,7 @@ def config(*, path: str = 'speech_commands_ar/index.csv', label: str = 'word',
         schedules.warmup_cosine, peak=learning_rate, warmup=0.1)),
     train=data.Batches(
       source=sounds.split('train'), batch_size=batch_size, transforms=(
-        partial(transforms.speed, low=0.8, high=1.25),
+        partial(transforms.speed, low=0.8, high=1.25, grow=False),
         partial(transforms.delay, steps=rate // 10),
         partial(transforms.background, decibels=(5, 40)), *spectrogram,
         partial(transforms.spec_augment, band=8, gap=15), transforms.with_channel)),

@@ -2,9 +2,9 @@
 
   python run.py --experiment=spoken_digit_conformer --data_dir=DIR
 
-Digits of the Free Spoken Digit Dataset (TFDS spoken_digit) are joined to strings of 3 to
-7. The split 'validation' has other recordings of the speakers of 'train', 'test' has a
-speaker that training does not know: --config.unknown=theo chooses another.
+Digits of the Free Spoken Digit Dataset (TFDS spoken_digit) are joined to strings of 3
+to 7. The split 'validation' has other recordings of the speakers of 'train', 'test' has
+a speaker that training does not know: --config.unknown=theo chooses another.
 
 Needs: TFDS spoken_digit (--data_dir) and requirements-audio.txt.
 """
@@ -32,7 +32,8 @@ def config(*, unknown: str = 'jackson', strings: int = 3000, epochs: float = 12,
       speakers={'train': known, 'validation': known, 'test': (unknown,)},
       counts={'train': strings, 'validation': 200, 'test': 300},
       held_out={'train': (5, 50), 'validation': (0, 5)}),
-    tokenizers.Words(12, special=('pad', 'unknown')), stride=320)
+    tokenizers.Words(12, special=('pad', 'unknown')), stride=320,
+    buckets=2)
   mel = Mel(rate=8000, window=200, hop=80, bins=40, low=60)
   spectrogram = (partial(transforms.log_mel, mel=mel), transforms.normalize_frames)
   return Experiment(

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from bigmodels.core.errors import UserError, listed, nearest, one_line
+from bigmodels.data.order import Buckets
 from bigmodels.data.origins import Origin
 
 Columns = dict[str, np.ndarray]
@@ -59,8 +60,9 @@ class Dataset(NamedTuple):
     provides: name -> () -> a value that only this source knows, and that a run supplies
       to its config under that name: the `environment` of episodes; the `tokenizer` of
       text and its `vocabulary` size; the `rate` of sounds.
-    lengths: int `[length]`, the steps of each example along the first axis of its
-      inputs that are not padding; None if all examples are of one length.
+    buckets: the lengths to which training batches are padded, along the first axis of
+      the inputs; each is a form of the step that is compiled. None for one length, to
+      which evaluations are always padded.
   """
 
   length: int
@@ -79,7 +81,7 @@ class Dataset(NamedTuple):
   origin: Origin | None = None
   ids: Mapping[str, np.ndarray] = {}
   provides: Mapping[str, Callable[[], Any]] = {}
-  lengths: np.ndarray | None = None
+  buckets: Buckets | None = None
 
   @property
   def tokenizer(self) -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 
 from bigmodels.core.errors import UserError, listed
 from bigmodels.data import tokenizers
+from bigmodels.data.order import Buckets
 from bigmodels.data.recordings.recording import Recordings
 from bigmodels.data.sources import Columns, DataContext, Dataset, zeros
 from bigmodels.data.tokenized import encode, many, padded, say, tokenizer_of
@@ -30,6 +31,8 @@ class Speech:
     case: 'lower' or 'upper' changes the case of transcripts.
     stride: samples or frames for each output of the model. Recordings of 'train' with
       too few outputs for their transcript, which CTC cannot align, are left out.
+    buckets: number of lengths to which training batches are padded; recordings of
+      similar lengths then share a batch.
   """
 
   documents: Any
@@ -38,12 +41,14 @@ class Speech:
   _: dataclasses.KW_ONLY
   case: Literal['keep', 'lower', 'upper'] = 'keep'
   stride: int = 1
+  buckets: int = 1
 
   def __post_init__(self):
     if self.case not in ('keep', 'lower', 'upper'):
       raise ValueError(f"case: must be 'keep', 'lower' or 'upper', got {self.case!r}")
-    if self.stride < 1:
-      raise ValueError(f'stride: must be >= 1, got {self.stride}')
+    for name in ('stride', 'buckets'):
+      if getattr(self, name) < 1:
+        raise ValueError(f'{name}: must be >= 1, got {getattr(self, name)}')
 
   def split(self, name: str) -> 'Speech':
     return dataclasses.replace(self, selected=name)
@@ -101,7 +106,8 @@ class Speech:
       'nbytes': len(rows) * (int(np.prod(found.shape)) * np.dtype(
         found.dtype).itemsize + labels.itemsize * labels.shape[1] + 4),
       'provides': tokenizers.provided(tokenizer),
-      'lengths': lengths}
+      'buckets': None if self.buckets == 1 else Buckets.of_lengths(
+        lengths, self.buckets)}
     identity = f'{found.identity}, {len(rows):,} kept, tokens {labels.shape[1]}'
     if context.shapes_only:
       return zeros({'inputs': (found.dtype, found.shape), 'lengths': ('int32', ()),

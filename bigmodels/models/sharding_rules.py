@@ -49,3 +49,24 @@ TRANSFORMER = (
   Rule(r'head/kernel', ('tensor', None)),
   Rule(r'(head/)?bias|class_token', (None,)),
 )
+
+# `models.Conformer` and `models.SpeechTransformer`. The convolutions are whole on every
+# device: the halves of a gate would lie on different ones.
+SPEECH = (
+  Rule(r'stack/block/(first|second)/in/kernel', (None, None, 'tensor')),
+  Rule(r'stack/block/(first|second)/in/bias', (None, 'tensor')),
+  Rule(r'stack/block/(first|second)/out/kernel', (None, 'tensor', None)),
+  Rule(r'stack/block/(first|second)/out/bias', (None, None)),
+  Rule(r'stack/block/((first|second|convolution)_)?norm/(scale|bias)', (None, None)),
+  Rule(r'stack/block/convolution/depthwise/kernel', (None,) * 5),
+  Rule(r'stack/block/convolution/(in|out)/kernel', (None, None, None)),
+  Rule(r'stack/block/convolution/(in|out|depthwise)/bias', (None, None)),
+  Rule(r'stack/block/convolution/norm/(scale|bias)', (None, None)),
+  Rule(r'subsampling/conv_\d+/kernel', (None, None, None, 'tensor')),
+  Rule(r'subsampling/conv_\d+/bias', ('tensor',)),
+  Rule(r'subsampling/out/kernel', ('tensor', None)),
+  Rule(r'subsampling/out/bias', (None,)),
+  Rule(r'ctc/kernel', ('tensor', None)),
+  Rule(r'ctc/bias', (None,)),
+  *TRANSFORMER,
+)

@@ -1,6 +1,6 @@
 """Plots of transcripts: the worst of them, errors by length, spectrograms."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np

@@ -134,7 +134,7 @@ def prefix_beams(logits: jax.Array, lengths: jax.Array, *, beams: int,
     int32 `[batch, beams, length]`, best first, 0 after the last token; and their
     scores, float32 `[batch, beams]`.
   """
-  batch, length, tokens = logits.shape
+  _, length, tokens = logits.shape
   logs = jax.nn.log_softmax(logits.astype(jnp.float32))
   table = jnp.zeros((1, tokens)) if model is None else jnp.asarray(model.table)
   never = jnp.full(beams, _NEVER)

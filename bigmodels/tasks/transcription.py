@@ -15,10 +15,10 @@ _MORE = 8  # tokens of a transcript, beyond the outputs of the encoder
 
 def transcription(model, *, tokenizer, smoothing: float = 0.1, ctc: float = 0.3,
                   beams: int = 1, penalty: float = 0.0) -> Task:
-  """Transcribes recordings token by token, with the CTC of the encoder as a second loss.
+  """Transcribes recordings token by token; the CTC of the encoder is a second loss.
 
-  Watanabe et al., *Hybrid CTC/attention architecture for end-to-end speech recognition*,
-  2017. The search uses the decoder alone.
+  Watanabe et al., *Hybrid CTC/attention architecture for end-to-end speech
+  recognition*, 2017. The search uses the decoder alone.
 
   Args:
     model: `models.SpeechTransformer`, or a module with its methods.

@@ -39,7 +39,8 @@ def summarize(tokenizer, outputs: Mapping[str, np.ndarray]) -> dict[str, float]:
   """The error rates of a split; see `metrics.error_rates`.
 
   Args:
-    tokenizer, outputs: see `texts_of`.
+    tokenizer: of the run.
+    outputs: `predictions` and `labels`, tokens int `[n, length]`.
   """
   return metrics.error_rates(*texts_of(tokenizer, outputs))
 

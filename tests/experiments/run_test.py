@@ -22,6 +22,8 @@ from bigmodels.storage.workdir import Workdir
 from bigmodels.training import build, evaluation
 from bigmodels.training.compile import compile_traced, trace
 from tests.data.folders import written
+from tests.data.recordings import digits
+from tests.data.recordings import written as recordings
 from tests.data.tfds import prepared
 from tests.environments import libraries
 
@@ -33,6 +35,8 @@ SMALL_GPT = {'length': '32', 'model.depth': '2', 'model.width': '32',
              'model.heads': '2', 'model.vocabulary': '300'}
 AGENTS = {'cartpole_a2c': ('gymnax', 'rlax'), 'cartpole_dqn': ('gymnax', 'rlax'),
           'pong_dqn': ('gymnasium', 'ale_py', 'cv2', 'rlax')}
+SPEECH = {'an4_ctc': ('jiwer',), 'spoken_digit_conformer': ('jiwer',),
+          'speech_commands': ('soundfile', 'soxr')}
 # What makes a large experiment small: the same code, fewer of everything.
 OVERRIDES = {
   'cifar_mobilenet': {'model.multiplier': '0.25'},
@@ -59,6 +63,11 @@ OVERRIDES = {
   'gpt3_175b': SMALL_GPT,
   'gpt_python': {'length': '32', 'width': '32', 'depth': '1', 'vocabulary': '300'},
   'shakespeare_gpt': {'width': '32', 'depth': '1'},
+  'an4_ctc': {'width': '16', 'depth': '1', 'beams': '2'},
+  'speech_commands': {'model.widths': '(4, 4)', 'model.hidden': '(8,)', 'rate': '4000',
+                      'seconds': '0.2'},
+  'spoken_digit_conformer': {'width': '16', 'depth': '1', 'strings': '24',
+                             'model.channels': '4'},
   'sst2_bert': {'width': '32', 'depth': '1'},
   'sst2_lstm': {'width': '32'},
   'translate_en_de': {'width': '32', 'hidden': '64', 'depth': '1'},
@@ -107,6 +116,26 @@ def _made_photos(folder) -> None:
     written.write(folder, [name], index, shape=(20 + index, 70 - index))
 
 
+def _made_recordings(name: str, folder) -> None:
+  """Cepstra, words in a table, or spoken digits, all of noise."""
+  rng = np.random.default_rng(0)
+  if name == 'an4_ctc':
+    for split in ('train', 'test'):
+      recordings.features(folder / 'an4', rng.integers(20, 60, 24),
+                          rng.choice(['AB', 'B A', 'BAB'], 24), split)
+  elif name == 'spoken_digit_conformer':
+    digits.write(folder)
+  else:
+    import soundfile
+
+    rows = [{'file': f'{i}.wav', 'word': 'ab'[i % 2],
+             'split': ('train', 'validation', 'test')[i % 3]} for i in range(60)]
+    recordings.table(folder / 'speech_commands_ar' / 'index.csv', rows)
+    for row in rows:
+      soundfile.write(folder / 'speech_commands_ar' / row['file'],
+                      rng.uniform(-0.5, 0.5, 800), 4000)
+
+
 def _small(name: str, folder):
   """The experiment, two steps long, on made data where its own is a download."""
   overrides = OVERRIDES.get(name, {})
@@ -114,7 +143,12 @@ def _small(name: str, folder):
     libraries.require(*AGENTS[name])
     experiment = resolving.resolve(name, overrides).experiment
     return dataclasses.replace(experiment, duration=Duration(steps=2))
-  if name.startswith('imagenet'):
+  for library in SPEECH.get(name, ()):
+    pytest.importorskip(library, reason=f'{library} is not installed: pip install -r '
+                                        'requirements-audio.txt')
+  if name in SPEECH:
+    _made_recordings(name, folder)
+  elif name.startswith('imagenet'):
     _made_imagenet(folder)
   elif name == 'image_folder':
     _made_photos(folder)

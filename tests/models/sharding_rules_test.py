@@ -14,6 +14,7 @@ from bigmodels.models import (
   BertClassifier,
   CifarResNet,
   Cnn,
+  Conformer,
   Gpt,
   MaskedBert,
   Mlp,
@@ -21,6 +22,7 @@ from bigmodels.models import (
   MobileNetV2,
   ModernGpt,
   ResNet,
+  SpeechTransformer,
   Transformer,
   Vgg,
   Vit,
@@ -159,6 +161,26 @@ def test_rules_of_vit(pooling):
   blocks = {name for name in found if name.startswith('blocks/block/')}
   assert len(blocks) == 16
   assert {name: spec for name, spec in found.items() if name not in blocks} == expected
+
+
+@pytest.mark.parametrize('model, inputs, others', [
+  (Conformer(6, width=8, depth=2, heads=2, kernel=3), (), {
+    'stack/block/first/in/kernel': P(None, None, 'tensor'),
+    'stack/block/second/out/kernel': P(None, 'tensor'),
+    'stack/block/convolution/depthwise/kernel': P(),
+    'stack/block/attention/query/kernel': P(None, None, 'tensor'),
+    'stack/block/norm/scale': P(), 'head/kernel': P('tensor'), 'head/bias': P()}),
+  (SpeechTransformer(6, width=8, depth=2, decoder_depth=1, heads=2), (
+    jnp.zeros((1, 4), int),), {
+    'decoder/block/cross/key/kernel': P(None, None, 'tensor'),
+    'subsampling/out/kernel': P('tensor'), 'ctc/kernel': P('tensor'),
+    'tokens/embedding': P(None, 'tensor'), 'encoder_norm/scale': P()})],
+  ids=lambda x: type(x).__name__)
+def test_rules_of_speech(model, inputs, others):
+  params = jax.eval_shape(lambda: model.init(
+    jax.random.key(0), jnp.zeros((1, 12, 8)), *inputs, train=False))['params']
+  found = by_name(parameter_specs(params, sharding_rules.SPEECH, TENSOR))
+  assert {name: found[name] for name in others} == others
 
 
 def test_keys_and_values_that_tensor_does_not_divide_are_refused():

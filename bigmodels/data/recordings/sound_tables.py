@@ -197,5 +197,5 @@ class SoundTable:
     for name in self.splits:
       found[divided(speakers, length, name, self.splits, self.name)] = name
     by = f'by the column {self.speaker!r}' if self.speaker else 'at random'
-    return found, [f'divided {by}: {listed(f"{v:g} {k}" for k, v in self.splits.items())}'
-                   ' (splits= sets the fractions)']
+    parts = listed(f'{value:g} {name}' for name, value in self.splits.items())
+    return found, [f'divided {by}: {parts} (splits= sets the fractions)']

@@ -1,8 +1,9 @@
 """Transforms of sounds and of sequences of features, of different lengths.
 
-`batch['inputs']` is `[batch, length, ...]`: the samples of sounds, or frames. The column
-`lengths`, int `[batch]`, says how many of them are real; the rest is padding, which no
-transform reads. Without it nothing is padding. Sounds of integers are scaled to [-1, 1].
+`batch['inputs']` is `[batch, length, ...]`: the samples of sounds, or frames. The
+column `lengths`, int `[batch]`, says how many of them are real; the rest is padding,
+which no transform reads. Without it nothing is padding. Sounds of integers are scaled
+to [-1, 1].
 """
 
 import jax
@@ -16,17 +17,19 @@ from bigmodels.layers.spectra import Mel
 # --- sounds -----------------------------------------------------------------------
 
 
-def speed(batch: Batch, key: jax.Array, *, low: float = 0.9, high: float = 1.1
-          ) -> Batch:
+def speed(batch: Batch, key: jax.Array, *, low: float = 0.9, high: float = 1.1,
+          grow: bool = True) -> Batch:
   """Plays each example at a random speed, which changes pitch and duration.
 
   Ko et al., *Audio augmentation for speech recognition*, 2015. Values between two steps
-  are interpolated linearly. The length of the batch grows by `1 / low`.
+  are interpolated linearly.
 
   Args:
     batch: inputs `[batch, length, ...]`.
     key: PRNG key.
     low, high: limits of the factor, which is uniform.
+    grow: whether the length of the batch grows by `1 / low`; otherwise the ends of
+      examples that become too long are lost.
 
   Raises:
     ValueError: for other factors.
@@ -36,7 +39,7 @@ def speed(batch: Batch, key: jax.Array, *, low: float = 0.9, high: float = 1.1
     raise ValueError('speed: low and high must be in order, 0.25 to 4, got '
                      f'{low} and {high}')
   factors = jax.random.uniform(key, (len(inputs),), minval=low, maxval=high)
-  size = max(1, int(inputs.shape[1] / min(low, 1)))
+  size = int(inputs.shape[1] / min(low, 1)) if grow else inputs.shape[1]
   new = jnp.minimum((lengths / factors).astype(jnp.int32), size)
   new = jnp.where(lengths > 0, jnp.maximum(new, 1), 0)
   last = jnp.maximum(lengths - 1, 0)[:, None]
