@@ -19,6 +19,7 @@ from bigmodels import data, models, tasks
 from bigmodels.config import Duration, Experiment
 from bigmodels.data import recordings, tokenizers, transforms
 from bigmodels.layers.spectra import Mel
+from bigmodels.models import sharding_rules
 from bigmodels.optim import schedules
 
 MEL = Mel(rate=16_000, window=800, hop=200, fft=1024, bins=80, low=125, high=7600,
@@ -31,7 +32,8 @@ def config(*, path: str = 'arctic_voice/index.csv', split: str | None = 'split',
            guided: float = 1.0, recognizer: str | None = None, seed: int = 0
            ) -> Experiment:
   documents = recordings.SoundTable(path, rate=MEL.rate, split=split)
-  source = data.Speech(documents, tokenizers.Characters(special=('pad',)), case='lower')
+  source = data.Speech(documents, tokenizers.Characters(special=('pad',)), case='lower',
+                       buckets=3)
   spectrogram = (partial(transforms.log_mel, mel=MEL),)
   return Experiment(
     model=partial(models.Tacotron, bins=MEL.bins, width=width, decoder=decoder,
@@ -48,4 +50,5 @@ def config(*, path: str = 'arctic_voice/index.csv', split: str | None = 'split',
     evaluate_every=Duration(steps=steps),
     log_every=Duration(steps=25),
     duration=Duration(steps=steps),
+    rules=sharding_rules.TACOTRON,
     seed=seed)

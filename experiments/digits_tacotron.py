@@ -21,6 +21,7 @@ from bigmodels import data, models, tasks
 from bigmodels.config import Duration, Experiment
 from bigmodels.data import recordings, tokenizers, transforms
 from bigmodels.layers.spectra import Mel
+from bigmodels.models import sharding_rules
 from bigmodels.optim import schedules
 
 MEL = Mel(rate=8000, window=400, hop=100, fft=1024, bins=60, low=60, power=1,
@@ -36,7 +37,8 @@ def config(*, speaker: str = 'jackson', path: str | None = None, steps: int = 15
     counts={'train': 1500, 'test': 50}, digits=(1, 4), pause=0.1,
     held_out={'train': (5, 50), 'test': (0, 5)}
   ) if path is None else recordings.SoundTable(path, rate=MEL.rate)
-  source = data.Speech(documents, tokenizers.Characters(special=('pad',)), case='lower')
+  source = data.Speech(documents, tokenizers.Characters(special=('pad',)), case='lower',
+                       buckets=3)
   spectrogram = (partial(transforms.log_mel, mel=MEL),)
   return Experiment(
     model=partial(models.Tacotron, bins=MEL.bins, width=width, decoder=decoder,
@@ -55,4 +57,5 @@ def config(*, speaker: str = 'jackson', path: str | None = None, steps: int = 15
     evaluate_every=Duration(steps=steps),
     log_every=Duration(steps=25),
     duration=Duration(steps=steps),
+    rules=sharding_rules.TACOTRON,
     seed=seed)

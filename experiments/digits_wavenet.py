@@ -19,6 +19,7 @@ import optax
 from bigmodels import data, models, tasks
 from bigmodels.config import Duration, Experiment
 from bigmodels.data import recordings, transforms
+from bigmodels.models import sharding_rules
 from bigmodels.optim import schedules
 
 
@@ -42,9 +43,10 @@ def config(*, path: str | None = None, rate: int = 8000,
     train=data.Batches(
       source=source.split('train'), batch_size=batch_size, transforms=(partial(
         transforms.excerpt, length=length, context=model().receptive_field),)),
-    evals={'test': data.Batches(source=source.split('test'), batch_size=10)},
+    evals={'test': data.Batches(source=source.split('test'), batch_size=5)},
     evaluate_every=Duration(epochs=1000),
     log_every=Duration(steps=50),
     duration=Duration(steps=steps),
     average=0.999,
+    rules=sharding_rules.WAVENET,
     seed=seed)

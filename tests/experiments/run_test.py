@@ -36,7 +36,10 @@ SMALL_GPT = {'length': '32', 'model.depth': '2', 'model.width': '32',
 AGENTS = {'cartpole_a2c': ('gymnax', 'rlax'), 'cartpole_dqn': ('gymnax', 'rlax'),
           'pong_dqn': ('gymnasium', 'ale_py', 'cv2', 'rlax')}
 SPEECH = {'an4_ctc': ('jiwer',), 'spoken_digit_conformer': ('jiwer',),
-          'speech_commands': ('soundfile', 'soxr')}
+          'speech_commands': ('soundfile', 'soxr'), 'digits_wavenet': (),
+          'digits_tacotron': (), 'arctic_tacotron': ('soundfile', 'soxr')}
+SMALL_TACOTRON = {'width': '8', 'decoder': '8', 'model.prenet': '8', 'buckets': '1',
+                  'task.seconds': '0.1', 'task.iterations': '2'}
 # What makes a large experiment small: the same code, fewer of everything.
 OVERRIDES = {
   'cifar_mobilenet': {'model.multiplier': '0.25'},
@@ -68,6 +71,10 @@ OVERRIDES = {
                       'seconds': '0.2'},
   'spoken_digit_conformer': {'width': '16', 'depth': '1', 'strings': '24',
                              'model.channels': '4'},
+  'digits_wavenet': {'length': '64', 'width': '4', 'skip': '4', 'depth': '3',
+                     'stacks': '1'},
+  'digits_tacotron': SMALL_TACOTRON,
+  'arctic_tacotron': SMALL_TACOTRON,
   'sst2_bert': {'width': '32', 'depth': '1'},
   'sst2_lstm': {'width': '32'},
   'translate_en_de': {'width': '32', 'hidden': '64', 'depth': '1'},
@@ -123,17 +130,18 @@ def _made_recordings(name: str, folder) -> None:
     for split in ('train', 'test'):
       recordings.features(folder / 'an4', rng.integers(20, 60, 24),
                           rng.choice(['AB', 'B A', 'BAB'], 24), split)
-  elif name == 'spoken_digit_conformer':
+  elif name in ('spoken_digit_conformer', 'digits_wavenet', 'digits_tacotron'):
     digits.write(folder)
   else:
     import soundfile
 
-    rows = [{'file': f'{i}.wav', 'word': 'ab'[i % 2],
+    place = folder / ('arctic_voice' if name == 'arctic_tacotron' else
+                      'speech_commands_ar')
+    rows = [{'file': f'{i}.wav', 'word': 'ab'[i % 2], 'text': 'ab'[: 1 + i % 2],
              'split': ('train', 'validation', 'test')[i % 3]} for i in range(60)]
-    recordings.table(folder / 'speech_commands_ar' / 'index.csv', rows)
+    recordings.table(place / 'index.csv', rows)
     for row in rows:
-      soundfile.write(folder / 'speech_commands_ar' / row['file'],
-                      rng.uniform(-0.5, 0.5, 800), 4000)
+      soundfile.write(place / row['file'], rng.uniform(-0.5, 0.5, 800), 4000)
 
 
 def _small(name: str, folder):
