@@ -1,6 +1,7 @@
 """Tests of bigmodels.metrics.synthesis: closed forms and plain recursion."""
 
 import functools
+import itertools
 import math
 
 import numpy as np
@@ -55,7 +56,7 @@ def test_the_path_has_the_smallest_sum():
 
     path = warped(distances)
     assert path[0] == (0, 0) and path[-1] == (shape[0] - 1, shape[1] - 1)
-    moves = {(b[0] - a[0], b[1] - a[1]) for a, b in zip(path, path[1:], strict=False)}
+    moves = {(b[0] - a[0], b[1] - a[1]) for a, b in itertools.pairwise(path)}
     assert moves <= {(0, 1), (1, 0), (1, 1)}
     assert sum(distances[at] for at in path) == pytest.approx(
       least(shape[0] - 1, shape[1] - 1))

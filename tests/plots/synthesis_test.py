@@ -21,7 +21,7 @@ def drawn(dtype, hop=20):
     'tokens': np.array([[1, 2, 3, 4, 5], [1, 2, 0, 0, 0], [1, 1, 1, 0, 0],
                         [2, 0, 0, 0, 0]])}
   samples = rng.uniform(-1, 1, (4, 160))
-  raw = samples if dtype == float else np.round(samples * 2**15 - 0.5).astype(dtype)
+  raw = samples if dtype is float else np.round(samples * 2**15 - 0.5).astype(dtype)
 
   def to_sounds(frames, lengths):
     return [Sound(np.full(int(n), each[0, 0]), 1000) for each, n in zip(

@@ -202,7 +202,7 @@ def test_prompts_in_another_case_and_with_other_characters(variables):
 @pytest.mark.parametrize('given', [
   {'temperature': 0.5}, {'top_k': 3}, {'top_p': 0.5}, {'beams': 2}, {'stop': ('a',)}])
 def test_settings_of_tokens_are_refused(variables, given):
-  name, value = next(iter(given.items()))
+  name, = given
   with pytest.raises(UserError, match=f'--{name}='):
     TASK.sounds(*variables, ['ab'], KEY, decoding.Settings(**given), None)
 
