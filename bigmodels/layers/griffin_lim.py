@@ -111,11 +111,11 @@ def magnitudes_of(log_mel: jax.Array, mel: Mel) -> jax.Array:
   """
   filters = spectra.filters(mel)
   target = jnp.exp(log_mel)
-  gram = filters @ filters.T
   numerator = target @ filters.T
 
   def update(powers, _):
-    return powers * numerator / jnp.maximum(powers @ gram, 1e-20), None
+    found = (powers @ filters) @ filters.T
+    return powers * numerator / jnp.maximum(found, 1e-20), None
 
   inverse = np.linalg.pinv(filters)
   first = jnp.maximum(target @ inverse, 1e-3 * numerator)

@@ -20,7 +20,7 @@ from bigmodels.metrics.synthesis import attention
 from bigmodels.plots import Sound
 from bigmodels.tasks.task import Split, Task, encode, labels_of, zero_masked
 
-_MULTIPLE = 16  # of the length of prompts, so that few programs are compiled
+_MULTIPLE = 16  # of the length of prompts and spectrograms
 _STOP = 5.0  # weight of the last step, which is one of many
 
 
@@ -189,9 +189,11 @@ class _Sounds:
   def __call__(self, frames: np.ndarray, lengths: np.ndarray) -> list[Sound]:
     """Log mel spectrograms `[n, frames, bins]`, and how many frames of each are real.
     """
-    found = []
-    for each, length in zip(np.asarray(frames), np.asarray(lengths), strict=True):
-      # Silence, not 0, beyond the end; one program for all.
+    found, lengths = [], np.asarray(lengths)
+    # A multiple, so that few programs are compiled.
+    size = -(-int(lengths.max(initial=1)) // _MULTIPLE) * _MULTIPLE
+    for each, length in zip(np.asarray(frames)[:, :size], lengths, strict=True):
+      # Silence, not 0, beyond the end.
       each = np.where(np.arange(len(each))[:, None] < length, each,
                       np.log(self._mel.floor))
       made = np.asarray(self._invert(jnp.asarray(each[None], jnp.float32),

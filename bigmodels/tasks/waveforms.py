@@ -105,8 +105,8 @@ def waveform(model, *, rate: int, training) -> Task:
     names = classes[:_SHOWN] if module.classes else ('',) * 4
     made = sounds(params, model_state, names, jax.random.PRNGKey(0),
                   decoding.Settings(), None)
-    real = [plots.Sound(np.asarray(_floats(jnp.asarray(each))), rate) for each in (
-      inputs(plots.spread(count, 2)))]
+    real = [plots.Sound(np.trim_zeros(_floats(jnp.asarray(each)), 'b'), rate)
+            for each in np.asarray(inputs(plots.spread(count, 2)))]
     drawn = {f'generated {name}'.strip(): sound for name, sound in zip(
       names[:3] if module.classes else (1, 2, 3), made, strict=False)}
     return {
@@ -126,8 +126,9 @@ def waveform(model, *, rate: int, training) -> Task:
                       f'{len(split.classes)}: set --config.model.classes='
                       f'{len(split.classes)}')
 
+  draw = partial(plots.language, example='sound', unit='sample')
   return Task(start, objective, columns.names, check=check, summarize=summarize,
-              plots=plots.language, samples=samples, sounds=sounds)
+              plots=draw, samples=samples, sounds=sounds)
 
 
 def generated(advance, batch: int, key: jax.Array, levels: int, *, count: int, **choice
