@@ -142,6 +142,9 @@ def test_tables_that_do_not_fit(tmp_path, talk):
   write(talk / '9.wav', sine(0.1, 300))  # as 0.wav, which is of another split
   with pytest.raises(UserError, match='makes scores on validation meaningless'):
     SoundTable(path, split='split').read('train', context(tmp_path))
+  found = SoundTable(path, split='split', duplicates='drop').read(
+    'train', context(tmp_path))
+  assert '0.wav' not in found.names and len(found.names) == 8
 
 
 def test_new_sounds_of_any_length(tmp_path, talk):
