@@ -100,5 +100,5 @@ def test_settings_are_checked(settings, message):
 def test_sounds_that_are_too_short():
   mel = Mel(center=False)
   assert mel.frames(399) == 0 and mel.frames(400) == 1
-  with pytest.raises(ValueError, match='of 399 samples are shorter than a frame of 400'):
+  with pytest.raises(ValueError, match='399 samples are shorter than a frame of 400'):
     spectra.stft(jnp.zeros((1, 399)), mel)

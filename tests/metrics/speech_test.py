@@ -58,5 +58,5 @@ def test_an_absent_library_is_named(monkeypatch):
     return real(name, *args, **kwargs)
 
   monkeypatch.setattr(builtins, '__import__', refuse)
-  with pytest.raises(UserError, match='need the package jiwer .*requirements-audio'):
+  with pytest.raises(UserError, match=r'need the package jiwer .*requirements-audio'):
     metrics.error_rates(['a'], ['a'])

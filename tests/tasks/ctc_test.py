@@ -142,5 +142,5 @@ def test_models_and_data_that_do_not_fit():
     task.loss(params, state, batch(), KEY, True)
   pytest.importorskip('jiwer', reason='jiwer is not installed')
   split = Split('train', 3, None, False, np.zeros(3, int), {}, None, print)
-  with pytest.raises(UserError, match=r'train: labels must be tokens \[n, length\], got'):
+  with pytest.raises(UserError, match=r'labels must be tokens \[n, length\], got'):
     ctc(SMALL, tokenizer=TOKENIZER).check(split)

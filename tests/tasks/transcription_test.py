@@ -1,4 +1,4 @@
-"""Tests of tasks.transcription: one batch is learned, losses by optax and alignments."""
+"""Tests of tasks.transcription: one batch is learned; losses against optax."""
 
 from functools import partial
 

@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 
@@ -62,6 +63,8 @@ class SoundTable:
     speaker: column of speakers; None if there is none.
     split: column of splits; None divides by `splits`.
     splits: split -> fraction, with every speaker in one split.
+    duplicates: treatment of a sound that is equal to one of another split: 'refuse', or
+      'drop', which leaves it out of training.
     folder: folder to which names of files are relative; None for that of the table.
     cache: whether to keep decoded sounds on disk, in `--cache_dir`.
   """
@@ -75,6 +78,7 @@ class SoundTable:
   speaker: str | None = None
   split: str | None = None
   splits: Mapping[str, float] = dataclasses.field(default_factory=lambda: FRACTIONS)
+  duplicates: Literal['refuse', 'drop'] = 'refuse'
   folder: str | None = None
   cache: bool = True
 
@@ -86,6 +90,9 @@ class SoundTable:
       raise ValueError(f'rate: must be >= 1, got {self.rate}')
     if self.seconds is not None and not self.seconds > 0:
       raise ValueError(f'seconds: must be > 0, got {self.seconds}')
+    if self.duplicates not in ('refuse', 'drop'):
+      raise ValueError(f"duplicates: must be 'refuse' or 'drop', got "
+                       f'{self.duplicates!r}')
     check_fractions(self.splits)
 
   @property
@@ -111,8 +118,10 @@ class SoundTable:
     speakers = columns[self.speaker] if self.speaker else None
     splits, notes = self._splits(columns, speakers, len(paths))
     names = columns[self.file]
-    _, equal = splitting.settle_equal(
-      splits, known.digests, known.readable, None, names, drop=False)
+    kept, equal = splitting.settle_equal(
+      splits, known.digests, known.readable, None, names,
+      drop=self.duplicates == 'drop')
+    splits[~kept] = ''
     rows = splitting.select(splits, split, f'the column {self.split!r}'
                             if self.split else '', self.splits)
     rate = self.rate or context.keep('sample rate', lambda: audio_files.common(

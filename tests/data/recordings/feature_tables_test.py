@@ -66,7 +66,7 @@ def test_files_that_are_missing_or_of_another_kind(tmp_path):
                                                 'int64 (5,)')):
     FeatureTable(folder).read('train', context(tmp_path))
   (tmp_path / 'speech' / 'train.npy').write_bytes(b'none')
-  with pytest.raises(UserError, match='train.npy: is not a NumPy array'):
+  with pytest.raises(UserError, match=r'train.npy: is not a NumPy array'):
     FeatureTable(folder).read('train', context(tmp_path))
 
 
