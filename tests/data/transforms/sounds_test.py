@@ -38,9 +38,11 @@ OF_WAVES = [partial(transforms.mfcc, mel=MEL), transforms.speed,
             partial(transforms.delay, steps=50)]
 OF_FRAMES = [transforms.with_deltas, transforms.normalize_frames]
 # Of their random numbers, or what is cut, there are more if there is more padding.
-OTHERS = [(partial(transforms.speed, grow=False), waves), (transforms.background, frames),
+OTHERS = [(partial(transforms.speed, grow=False), waves),
+          (transforms.background, frames),
           (partial(transforms.spec_augment, band=3, gap=5), frames)]
-STABLE = [*((each, waves) for each in OF_WAVES), *((each, frames) for each in OF_FRAMES)]
+STABLE = [*((each, waves) for each in OF_WAVES),
+          *((each, frames) for each in OF_FRAMES)]
 
 
 @pytest.mark.parametrize(('transform', 'made'), [*STABLE, *OTHERS])
