@@ -15,7 +15,7 @@ from bigmodels.data import recordings, tokenizers, transforms
 from bigmodels.optim import schedules
 
 
-def config(*, epochs: float = 40, batch_size: int = 16, width: int = 256,
+def config(*, epochs: float = 40, batch_size: int = 16, width: int = 160,
            depth: int = 3, learning_rate: float = 2e-3, dropout: float = 0.3,
            validation: float = 0.0, beams: int = 16, order: int = 4,
            weight: float = 0.5, bonus: float = 0.5, seed: int = 0) -> Experiment:

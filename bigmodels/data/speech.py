@@ -140,7 +140,8 @@ class Speech:
     """The recordings that CTC can align, int `[n]`, and a line about the others."""
     needed = np.array([len(t) + np.count_nonzero(t[1:] == t[:-1]) for t in tokens])
     outputs = -(-np.asarray(found.lengths) // self.stride)
-    short = np.flatnonzero(outputs < needed)
+    # What cannot be read has length 0: batches report it.
+    short = np.flatnonzero((outputs < needed) & (outputs > 0))
     if len(short) == len(tokens):
       raise UserError(
         f'{self.documents.name}: no recording of train is long enough for its '

@@ -55,7 +55,8 @@ def test_sounds_with_their_lengths_and_transcripts(tmp_path, talk):
     assert not columns['inputs'][row, len(expected) :].any()
   dataset = written.speech(source, selected='validation').open(asked)
   assert dataset.length == 3 and dataset.load()['inputs'].shape == (3, 1680)
-  assert 'in the column \'split\', dev is the split validation' in asked.said[-1]
+  assert any("in the column 'split', dev is the split validation" in line
+             for line in asked.said)
 
 
 def test_speakers_divide_what_has_no_splits(tmp_path, talk):
@@ -67,7 +68,7 @@ def test_speakers_divide_what_has_no_splits(tmp_path, talk):
   assert "divided by the column 'speaker': 0.5 train, 0.5 test" in (
     found['train'].notes[0])
   given = SoundTable(str(talk / 'index.csv'), speaker='text', split='split')
-  assert 'warning: 6 of 6 speakers are in several splits' in given.read(
+  assert 'warning: 3 of 6 speakers are in several splits' in given.read(
     'train', context(tmp_path)).notes[-1]
 
 
