@@ -21,6 +21,7 @@ from bigmodels.plots import Sound
 from bigmodels.tasks.task import Split, Task, encode, labels_of, zero_masked
 
 _MULTIPLE = 16  # of the length of prompts and spectrograms
+_CEPSTRA = 13  # of mel-cepstral distortion, if there are as many bins
 _STOP = 5.0  # weight of the last step, which is one of many
 
 
@@ -254,7 +255,8 @@ def _distortions(outputs, copies: Sequence[Sound], mel: Mel) -> dict[str, float]
     true = outputs['true'][row][: outputs['true_lengths'][row]]
     if not len(true):
       continue
-    distance = partial(metrics.mel_cepstral_distortion, true=true, power=mel.power)
+    distance = partial(metrics.mel_cepstral_distortion, true=true, power=mel.power,
+                       count=min(_CEPSTRA, mel.bins - 1))
     made.append(distance(outputs['made'][row][: outputs['lengths'][row]]))
     copied.append(distance(np.asarray(spectra.log_mel(
       jnp.asarray(copy.samples)[None], mel))[0]))
