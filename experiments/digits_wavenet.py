@@ -4,8 +4,8 @@
   python run.py --mode=sample --workdir=runs/... --prompt=seven --output=seven.wav
 
 --config.path=TABLE takes your own recordings: a table, CSV or JSON lines, with the
-columns file and text, the sounds beside it. They are resampled to --config.rate. The
-classes are the different texts; --config.labels=speaker takes the speakers of a column
+columns file and text, the sounds beside it. They are resampled to 8,000 Hz. The classes
+are the different texts, as many as --config.classes; --config.labels=speaker takes the speakers of a column
 'speaker', --config.labels=None has no classes.
 
 Needs: TFDS spoken_digit (--data_dir); with --config.path requirements-audio.txt.
@@ -23,13 +23,13 @@ from bigmodels.models import sharding_rules
 from bigmodels.optim import schedules
 
 
-def config(*, path: str | None = None, rate: int = 8000,
+def config(*, path: str | None = None,
            labels: Literal['text', 'speaker'] | None = 'text', classes: int = 10,
-           steps: int = 3000, batch_size: int = 8, length: int = 2048, width: int = 32,
-           skip: int = 64, depth: int = 9, stacks: int = 2,
+           steps: int = 2000, batch_size: int = 6, length: int = 2048, width: int = 32,
+           skip: int = 64, depth: int = 8, stacks: int = 2,
            learning_rate: float = 2e-3, seed: int = 0) -> Experiment:
   documents = recordings.SpokenDigits() if path is None else recordings.SoundTable(
-    path, rate=rate, speaker='speaker' if labels == 'speaker' else None)
+    path, rate=8000, speaker='speaker' if labels == 'speaker' else None)
   source = data.Waveforms(documents, labels=labels)
   model = partial(models.WaveNet, classes=classes if labels else 0, width=width,
                   skip=skip, depth=depth, stacks=stacks)

@@ -23,8 +23,9 @@ class Control(NamedTuple):
     environment: the environment in which the agent acts.
     summarize: (outputs of a whole split) -> name -> number.
     plots: (outputs, inputs, classes) -> title -> Figure.
-    inputs, predictions, check, snapshot, generate, answers, samples, sounds,
-      threshold: as in `Task`; always the defaults.
+    inputs, predictions, check, snapshot, generate, answers: as in `Task`; always the
+      defaults, as are the others.
+    samples, sounds, threshold: as in `Task`.
   """
 
   init: Callable[..., tuple[Any, Any]]
