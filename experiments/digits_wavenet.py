@@ -5,8 +5,8 @@
 
 --config.path=TABLE takes your own recordings: a table, CSV or JSON lines, with the
 columns file and text, the sounds beside it. They are resampled to 8,000 Hz. The classes
-are the different texts, as many as --config.classes; --config.labels=speaker takes the speakers of a column
-'speaker', --config.labels=None has no classes.
+are the different texts, as many as --config.classes; --config.labels=speaker takes the
+speakers of a column 'speaker', --config.labels=None has no classes.
 
 Needs: TFDS spoken_digit (--data_dir); with --config.path requirements-audio.txt.
 """
