@@ -10,15 +10,18 @@ from bigmodels.data.folders.image_folder import ImageFolder
 from bigmodels.data.generated import Generated
 from bigmodels.data.packed import Packed
 from bigmodels.data.piecewise_linear import piecewise_linear
+from bigmodels.data.question_windows import QuestionWindows
 from bigmodels.data.scikit import Digits, ScikitTable
 from bigmodels.data.sentences import Sentences
 from bigmodels.data.sequence import Sequence
+from bigmodels.data.story_questions import StoryQuestions
 from bigmodels.data.subset import Subset
 from bigmodels.data.tables.table import Table
 from bigmodels.data.tfds.tfds import Tfds
 from bigmodels.data.translations import Translations
 
 __all__ = ['ArrayFiles', 'Arrays', 'AudioFolder', 'Batches', 'Digits', 'Episodes',
-           'Generated', 'ImageFolder', 'Packed', 'ScikitTable', 'Sentences', 'Sequence',
-           'Subset', 'Table', 'Tfds', 'Translations', 'at_most', 'cleaning', 'images',
-           'piecewise_linear', 'test_time', 'texts', 'tokenizers', 'transforms']
+           'Generated', 'ImageFolder', 'Packed', 'QuestionWindows', 'ScikitTable',
+           'Sentences', 'Sequence', 'StoryQuestions', 'Subset', 'Table', 'Tfds',
+           'Translations', 'at_most', 'cleaning', 'images', 'piecewise_linear',
+           'test_time', 'texts', 'tokenizers', 'transforms']

@@ -66,6 +66,8 @@ class Recorded:
     provides = {}
     if 'tokenizer' in kept:
       provides = tokenizers.provided(tokenizers.load(kept['tokenizer']))
+    if 'groups' in kept:
+      provides['groups'] = lambda: tuple(kept['groups'])
     if self.environment is not None:
       provides['environment'] = lambda: self.environment
     return zeros(

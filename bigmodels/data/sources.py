@@ -58,7 +58,7 @@ class Dataset(NamedTuple):
       model reads; predictions are written beside them.
     provides: name -> () -> a value that only this source knows, and that a run supplies
       to its config under that name: the `environment` of episodes; the `tokenizer` of
-      text and its `vocabulary` size.
+      text and its `vocabulary` size; the names of the `groups` of examples.
   """
 
   length: int

@@ -4,12 +4,15 @@ Definitions follow scikit-learn, so that numbers are comparable. The most import
 metrics come first in a result, and in the report.
 """
 
+from bigmodels.metrics.answers import answers, best, exact_match, f1
 from bigmodels.metrics.classification import above, at_threshold, classification
 from bigmodels.metrics.generation import frechet, generation, precision_recall
+from bigmodels.metrics.groups import error_by_group
 from bigmodels.metrics.language import language
 from bigmodels.metrics.metric import Mean, Metric
 from bigmodels.metrics.regression import regression
 from bigmodels.metrics.translation import bleu
 
-__all__ = ['Mean', 'Metric', 'above', 'at_threshold', 'bleu', 'classification',
-           'frechet', 'generation', 'language', 'precision_recall', 'regression']
+__all__ = ['Mean', 'Metric', 'above', 'answers', 'at_threshold', 'best', 'bleu',
+           'classification', 'error_by_group', 'exact_match', 'f1', 'frechet',
+           'generation', 'language', 'precision_recall', 'regression']

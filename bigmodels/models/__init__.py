@@ -2,10 +2,11 @@
 
 from bigmodels.models.agents import ActorCritic, NatureCnn, QNetwork
 from bigmodels.models.airbench import Airbench
-from bigmodels.models.bert import Bert, BertClassifier, MaskedBert
+from bigmodels.models.bert import Bert, BertClassifier, BertSpans, MaskedBert
 from bigmodels.models.cnn import Cnn
 from bigmodels.models.dcgan import Dcgan
 from bigmodels.models.gpt import Gpt, ModernGpt
+from bigmodels.models.memory import MemoryNetwork
 from bigmodels.models.mlp import Linear, Mlp
 from bigmodels.models.mobilenet import MobileNetV1, MobileNetV2
 from bigmodels.models.recurrent import RecurrentClassifier, RecurrentLanguageModel
@@ -15,8 +16,8 @@ from bigmodels.models.transformer import Transformer
 from bigmodels.models.vgg import Vgg
 from bigmodels.models.vit import Vit, VitB, VitL, VitS, VitTi
 
-__all__ = ['ActorCritic', 'Airbench', 'Bert', 'BertClassifier', 'CifarResNet', 'Cnn',
-           'Dcgan', 'Gpt', 'Linear', 'MaskedBert', 'Mlp', 'MobileNetV1',
-           'MobileNetV2', 'ModernGpt', 'NatureCnn', 'QNetwork', 'RecurrentClassifier',
-           'RecurrentLanguageModel', 'ResNet', 'StyleGan', 'Transformer', 'Vgg',
-           'Vit', 'VitB', 'VitL', 'VitS', 'VitTi']
+__all__ = ['ActorCritic', 'Airbench', 'Bert', 'BertClassifier', 'BertSpans',
+           'CifarResNet', 'Cnn', 'Dcgan', 'Gpt', 'Linear', 'MaskedBert', 'MemoryNetwork', 'Mlp',
+           'MobileNetV1', 'MobileNetV2', 'ModernGpt', 'NatureCnn', 'QNetwork',
+           'RecurrentClassifier', 'RecurrentLanguageModel', 'ResNet', 'StyleGan',
+           'Transformer', 'Vgg', 'Vit', 'VitB', 'VitL', 'VitS', 'VitTi']

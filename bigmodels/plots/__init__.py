@@ -6,14 +6,16 @@ not use pyplot, so that no figure is kept in memory; matplotlib is imported when
 first figure is made. Text and frames are black, and recoloured by the report.
 """
 
+from bigmodels.plots.answers import answers
 from bigmodels.plots.classification import calibration, classification
 from bigmodels.plots.control import control
 from bigmodels.plots.generation import generation
+from bigmodels.plots.groups import error_by_group
 from bigmodels.plots.language import language
 from bigmodels.plots.regression import regression
 from bigmodels.plots.style import BLUE, FULL, GREY, HALF, NARROW, ORANGE, WIDE
 from bigmodels.plots.table import Inputs, Table, spread
 
 __all__ = ['BLUE', 'FULL', 'GREY', 'HALF', 'NARROW', 'ORANGE', 'WIDE', 'Inputs',
-           'Table', 'calibration', 'classification', 'control', 'generation',
-           'language', 'regression', 'spread']
+           'Table', 'answers', 'calibration', 'classification', 'control',
+           'error_by_group', 'generation', 'language', 'regression', 'spread']

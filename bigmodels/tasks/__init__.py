@@ -6,9 +6,11 @@ from bigmodels.tasks.frozen import frozen_statistics, with_frozen_statistics
 from bigmodels.tasks.generation import Generation, generation
 from bigmodels.tasks.language import masked_token, next_token
 from bigmodels.tasks.regression import regression
+from bigmodels.tasks.spans import answer_spans
+from bigmodels.tasks.stories import story_questions
 from bigmodels.tasks.task import Split, Task
 from bigmodels.tasks.translation import translation
 
-__all__ = ['Control', 'Generation', 'Split', 'Task', 'classification', 'control',
-           'frozen_statistics', 'generation', 'masked_token', 'next_token',
-           'regression', 'translation', 'with_frozen_statistics']
+__all__ = ['Control', 'Generation', 'Split', 'Task', 'answer_spans', 'classification',
+           'control', 'frozen_statistics', 'generation', 'masked_token', 'next_token',
+           'regression', 'story_questions', 'translation', 'with_frozen_statistics']

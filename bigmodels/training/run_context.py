@@ -30,6 +30,7 @@ NAMES: dict[str, tuple[str, str]] = {
   'class_counts': ('() -> the training examples of each class, by name', 'any'),
   'examples': ('n -> the first n raw inputs', 'in a column `inputs`'),
   'open_run': ('path -> the finished `Run` there', 'any'),
+  'groups': ('the names of the groups of examples', 'in groups'),
   'environment': ('what agents act in', 'data.Episodes of one'),
   'tokenizer': ('what made the tokens', 'text that a tokenizer has read'),
   'vocabulary': ('the number of tokens', 'text that a tokenizer has read'),

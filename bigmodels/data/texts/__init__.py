@@ -14,7 +14,9 @@ from bigmodels.data.texts.documents import (
 )
 from bigmodels.data.texts.labelled import Labelled, LabelledTexts, label_first, sst2
 from bigmodels.data.texts.parallel import Pairs, ParallelFiles, multi30k
+from bigmodels.data.texts.questions import Answer, QuestionFiles, Questions, squad
+from bigmodels.data.texts.stories import Stories, StoryFiles, babi
 
-__all__ = ['Documents', 'Labelled', 'LabelledTexts', 'Pairs', 'ParallelFiles',
-           'StandardLibrary', 'TextFiles', 'TfdsText', 'label_first', 'multi30k',
-           'sst2']
+__all__ = ['Answer', 'Documents', 'Labelled', 'LabelledTexts', 'Pairs', 'ParallelFiles',
+           'QuestionFiles', 'Questions', 'StandardLibrary', 'Stories', 'StoryFiles',
+           'TextFiles', 'TfdsText', 'babi', 'label_first', 'multi30k', 'squad', 'sst2']
