@@ -11,6 +11,7 @@ from bigmodels.data.generated import Generated
 from bigmodels.data.packed import Packed
 from bigmodels.data.piecewise_linear import piecewise_linear
 from bigmodels.data.question_windows import QuestionWindows
+from bigmodels.data.replies import Candidates, Replies
 from bigmodels.data.scikit import Digits, ScikitTable
 from bigmodels.data.sentences import Sentences
 from bigmodels.data.sequence import Sequence
@@ -20,8 +21,8 @@ from bigmodels.data.tables.table import Table
 from bigmodels.data.tfds.tfds import Tfds
 from bigmodels.data.translations import Translations
 
-__all__ = ['ArrayFiles', 'Arrays', 'AudioFolder', 'Batches', 'Digits', 'Episodes',
-           'Generated', 'ImageFolder', 'Packed', 'QuestionWindows', 'ScikitTable',
-           'Sentences', 'Sequence', 'StoryQuestions', 'Subset', 'Table', 'Tfds',
-           'Translations', 'at_most', 'cleaning', 'images', 'piecewise_linear',
-           'test_time', 'texts', 'tokenizers', 'transforms']
+__all__ = ['ArrayFiles', 'Arrays', 'AudioFolder', 'Batches', 'Candidates', 'Digits',
+           'Episodes', 'Generated', 'ImageFolder', 'Packed', 'QuestionWindows',
+           'Replies', 'ScikitTable', 'Sentences', 'Sequence', 'StoryQuestions',
+           'Subset', 'Table', 'Tfds', 'Translations', 'at_most', 'cleaning', 'images',
+           'piecewise_linear', 'test_time', 'texts', 'tokenizers', 'transforms']

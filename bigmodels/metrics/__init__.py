@@ -11,8 +11,11 @@ from bigmodels.metrics.groups import error_by_group
 from bigmodels.metrics.language import language
 from bigmodels.metrics.metric import Mean, Metric
 from bigmodels.metrics.regression import regression
+from bigmodels.metrics.selection import ranks, selection
+from bigmodels.metrics.slots import slots
 from bigmodels.metrics.translation import bleu
 
 __all__ = ['Mean', 'Metric', 'above', 'answers', 'at_threshold', 'best', 'bleu',
            'classification', 'error_by_group', 'exact_match', 'f1', 'frechet',
-           'generation', 'language', 'precision_recall', 'regression']
+           'generation', 'language', 'precision_recall', 'ranks', 'regression',
+           'selection', 'slots']

@@ -5,6 +5,7 @@ from bigmodels.models.airbench import Airbench
 from bigmodels.models.bert import Bert, BertClassifier, BertSpans, MaskedBert
 from bigmodels.models.cnn import Cnn
 from bigmodels.models.dcgan import Dcgan
+from bigmodels.models.dual_encoder import DualEncoder
 from bigmodels.models.gpt import Gpt, ModernGpt
 from bigmodels.models.memory import MemoryNetwork
 from bigmodels.models.mlp import Linear, Mlp
@@ -17,7 +18,8 @@ from bigmodels.models.vgg import Vgg
 from bigmodels.models.vit import Vit, VitB, VitL, VitS, VitTi
 
 __all__ = ['ActorCritic', 'Airbench', 'Bert', 'BertClassifier', 'BertSpans',
-           'CifarResNet', 'Cnn', 'Dcgan', 'Gpt', 'Linear', 'MaskedBert', 'MemoryNetwork', 'Mlp',
-           'MobileNetV1', 'MobileNetV2', 'ModernGpt', 'NatureCnn', 'QNetwork',
-           'RecurrentClassifier', 'RecurrentLanguageModel', 'ResNet', 'StyleGan',
-           'Transformer', 'Vgg', 'Vit', 'VitB', 'VitL', 'VitS', 'VitTi']
+           'CifarResNet', 'Cnn', 'Dcgan', 'DualEncoder', 'Gpt', 'Linear', 'MaskedBert',
+           'MemoryNetwork', 'Mlp', 'MobileNetV1', 'MobileNetV2', 'ModernGpt',
+           'NatureCnn', 'QNetwork', 'RecurrentClassifier', 'RecurrentLanguageModel',
+           'ResNet', 'StyleGan', 'Transformer', 'Vgg', 'Vit', 'VitB', 'VitL', 'VitS',
+           'VitTi']

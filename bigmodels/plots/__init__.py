@@ -13,9 +13,11 @@ from bigmodels.plots.generation import generation
 from bigmodels.plots.groups import error_by_group
 from bigmodels.plots.language import language
 from bigmodels.plots.regression import regression
+from bigmodels.plots.selection import ranks
 from bigmodels.plots.style import BLUE, FULL, GREY, HALF, NARROW, ORANGE, WIDE
 from bigmodels.plots.table import Inputs, Table, spread
 
 __all__ = ['BLUE', 'FULL', 'GREY', 'HALF', 'NARROW', 'ORANGE', 'WIDE', 'Inputs',
            'Table', 'answers', 'calibration', 'classification', 'control',
-           'error_by_group', 'generation', 'language', 'regression', 'spread']
+           'error_by_group', 'generation', 'language', 'ranks', 'regression',
+           'spread']

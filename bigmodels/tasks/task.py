@@ -1,7 +1,7 @@
 """The type of a task, and functions that tasks share."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -39,6 +39,9 @@ class Task(NamedTuple):
       `threshold`, a number or None.
     generate: (params, model_state, prompts: list of texts, key, `decoding.Settings`)
       -> for each prompt its continuation, and the number of tokens in it.
+    stream: (params, model_state, prompt, key, `decoding.Settings`) -> yields the text
+      that `generate` would give, in pieces; None for a task whose texts do not continue
+      their prompts.
     answers: (name -> outputs `[n, ...]` of `predictions`) -> name -> `n` values to
       write for people in place of these, such as texts.
     test_time: test-time augmentation of an evaluation, whose logits are the mean over
@@ -59,6 +62,7 @@ class Task(NamedTuple):
   snapshot: Callable[..., dict[str, np.ndarray]] | None = None
   threshold: 'Threshold | None' = None
   generate: Callable[..., list[tuple[str, int]]] | None = None
+  stream: Callable[..., Iterator[str]] | None = None
   answers: Callable[..., dict[str, list]] | None = None
   test_time: Callable[..., Any] | None = None
   confident: float = 1.0
