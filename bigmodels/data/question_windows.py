@@ -19,6 +19,7 @@ from bigmodels.data.tokenized import (
   check_length,
   dataset_of,
   dtype_of,
+  encode,
   many,
   say,
   tokenizer_of,
@@ -173,8 +174,8 @@ class QuestionWindows:
     trimmed = [_trimmed(text, places) for text, (_, places) in zip(
       found.contexts, contexts, strict=True)]
     windows, cut = [], 0
-    for of, ids, answers in zip(found.of, tokenizer.encode_all(found.questions),
-                                found.answers, strict=True):
+    for of, ids, answers in zip(
+      found.of, encode(self, tokenizer, found.questions), found.answers, strict=True):
       cut += len(ids) > self.question
       asked, (tokens, _), places = ids[: self.question], contexts[of], trimmed[of]
       inside = _tokens_of(places, _span(answers))

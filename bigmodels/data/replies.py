@@ -82,7 +82,7 @@ class Replies:
     turns = _encoded(self, tokenizer, [t for turns in found.contexts for t in turns],
                      '\n')
     texts = _encoded(self, tokenizer, [t for each in found.responses for t in each])
-    rows, weights, prompts, short, cut, origins = [], [], [], 0, 0, []
+    rows, weights, prompts, short, cut, origins = [], [], [], set(), 0, []
     room = self.length - self.prompt if self.prompt else self.length
     for number, (before, responses) in enumerate(zip(
       found.contexts, found.responses, strict=True)):
@@ -92,7 +92,7 @@ class Replies:
         answer = [*answer[: self.length // 2], end]
         most = min(self.length + 1 - len(answer), room) - 1
         history, left = _fitting([turns[turn] for turn in before], most)
-        short += left
+        short |= {number} if left else set()
         rows.append(np.array([end, *history, *answer], np.int32))
         weights.append(np.arange(1, len(rows[-1])) > len(history))
         prompts.append(np.array([end, *history], np.int32))
@@ -107,7 +107,7 @@ class Replies:
       columns |= _left(prompts, room, tokenizer)
     say(self, context, f'{many(len(found.contexts), "context")}, '
         f'{many(len(rows), "response")}, padded to {self.length} tokens', found.note,
-        f'{many(short, "context")} without their oldest turns' * bool(short),
+        f'{many(len(short), "context")} without their oldest turns' * bool(short),
         f'{many(cut, "response")} truncated to {self.length // 2} tokens' * bool(cut))
     origin = found.origin and found.origin._replace(keys=None)
     dataset = dataset_of(self, columns, None, tokenizer, origin)

@@ -72,7 +72,8 @@ class MemoryNetwork(nn.Module):
     linear = self._linear(train)
     for hop in range(self.hops):
       products = jnp.einsum('bd,bsd->bs', state, memory[hop])
-      softmax = jax.nn.softmax(jnp.where(real, products, -jnp.inf), where=real)
+      # Not -inf: of a story without sentences the gradient would be NaN.
+      softmax = jax.nn.softmax(jnp.where(real, products, -1e9))
       weights = jnp.where(real, jnp.where(linear, products, softmax), 0.0)
       state = state + jnp.einsum('bs,bsd->bd', weights, memory[hop + 1])
     state = nn.Dropout(self.dropout, deterministic=not train)(state)

@@ -20,7 +20,7 @@ def run(request: Request, *, tokens: int | None = None,
         temperature: float | None = None, top_k: int | None = None,
         top_p: float | None = None, beams: int | None = None,
         stop: list[str] | None = None, user: str = '', reply: str = '',
-        between: str = '\n', after: str = '', history: int | None = None,
+        between: str = '\\n', after: str = '', history: int | None = None,
         sample_seed: int = 0) -> None:
   """Reads a message a line from the terminal, or stdin, and prints replies to them.
 
@@ -140,7 +140,8 @@ def _messages(say: Callable[[str], None]) -> Iterator[str]:
     try:
       message = input('> ' if sys.stdin.isatty() else '')
     except (EOFError, KeyboardInterrupt):
-      print()
+      if sys.stdin.isatty():
+        print()
       return
     except UnicodeDecodeError:
       say('error: the message is not UTF-8')

@@ -42,13 +42,14 @@ def test_the_oldest_turns_are_left_out_first_and_this_is_told():
   columns = opened(12, world=world)
   rows = [text(row[: mark.sum()]) for row, mark in zip(
     columns['inputs'], columns['segments'], strict=True)]
-  assert rows[2] == '|hm\nwell'  # 13 tokens with its end
+  assert rows[2] == '|hm\nwell'
   assert '1 context without their oldest turns' in world.said[-1]
   columns = opened(6, world=world)
   rows = [text(row[: mark.sum()]) for row, mark in zip(
     columns['inputs'], columns['segments'], strict=True)]
   assert rows == ['|yo\nok', '|yo\nno', '|m\nwel']  # the end of the last turn
-  assert '1 response truncated to 3 tokens' in world.said[-1]
+  assert '2 contexts without their oldest turns; 1 response truncated to 3 tokens' in (
+    world.said[-1])
 
 
 def test_prompts_are_padded_on_the_left():

@@ -48,7 +48,12 @@ OVERRIDES = {
                'evals.validation.source.count': '8', 'evals.test.source.count': '8',
                **{f'{split}.source.environment.max_episode_steps': '20' for split in (
                  'train', 'evals.validation', 'evals.test')}},
+  'babi_memory': {'width': '8'},
   'bert_mlm': {'width': '32', 'depth': '1', 'length': '32'},
+  'camrest_gpt': {'width': '32', 'depth': '1', 'vocabulary': '300', 'length': '64',
+                  'prompt': '8'},
+  'dialog_gpt': {'width': '32', 'depth': '1', 'vocabulary': '300', 'length': '32'},
+  'dialog_selection': {'width': '32', 'length': '16'},
   'mnist_stylegan': {'model.width': '4', 'model.mapping': '1', 'model.halvings': '1'},
   'imagenet_resnet50': {'model.width': '4', 'model.zero_init': 'False', 'size': '32',
                         'shorter': '36'},
@@ -59,6 +64,8 @@ OVERRIDES = {
   'gpt3_175b': SMALL_GPT,
   'gpt_python': {'length': '32', 'width': '32', 'depth': '1', 'vocabulary': '300'},
   'shakespeare_gpt': {'width': '32', 'depth': '1'},
+  'squad_bert': {'width': '32', 'depth': '1', 'length': '64', 'stride': '8'},
+  'squad_mlm': {'width': '32', 'depth': '1', 'length': '32'},
   'sst2_bert': {'width': '32', 'depth': '1'},
   'sst2_lstm': {'width': '32'},
   'translate_en_de': {'width': '32', 'hidden': '64', 'depth': '1'},
@@ -83,6 +90,39 @@ def _made_texts(folder) -> None:
       for language in ('en', 'de') * (name == 'multi30k'):
         (folder / name / f'{file}.{language}').write_text('\n'.join(lines(200)) + '\n')
   (folder / 'text.txt').write_text('\n'.join(lines(500)))
+
+
+def _made_questions(folder) -> None:
+  """Files as the experiments on questions and dialogues want them."""
+  rng = np.random.default_rng(0)
+  words = np.array(['dog', 'cat', 'runs', 'sleeps', 'here', 'there', 'today'])
+
+  def text(count):
+    return ' '.join(rng.choice(words, count))
+
+  for name in ('babi', 'squad', 'dailydialog_pp', 'camrest'):
+    (folder / name).mkdir()
+  for split in ('train', 'test'):
+    (folder / f'babi/qa1_{split}.txt').write_text(''.join(
+      f'1 {text(3)}.\n2 {text(4)}.\n3 {text(3)}?\t{words[i % 3]}\t1\n'
+      for i in range(60)))
+  contexts = [text(40 + i % 9) for i in range(40)]
+  (folder / 'squad/train_contexts.csv').write_text('\n'.join(
+    ['context,text', *(f'{i},{each}' for i, each in enumerate(contexts))]))
+  (folder / 'squad/train_questions.csv').write_text('\n'.join(
+    ['context,question,answer,first_token,last_token', *(
+      f'{i},{text(4)} ?,{" ".join(each.split()[i : i + 2])},{i},{i + 1}'
+      for i, each in enumerate(contexts))]))
+  (folder / 'squad/test.json').write_text(json.dumps({'data': [{'paragraphs': [
+    {'context': each, 'qas': [{'id': str(i), 'question': text(3), 'answers': [
+      {'text': each[:5], 'answer_start': 0}]}]} for i, each in enumerate(contexts)]}]}))
+  (folder / 'dailydialog_pp/positives.jsonl').write_text('\n'.join(json.dumps(
+    {'context': [f'{i} {text(4)}', text(3)], 'positive_responses': [text(6), text(9)]})
+    for i in range(100)))
+  turn = {'usr': {'transcript': text(4), 'slu': [
+    {'act': 'inform', 'slots': [['food', 'thai']]}]}, 'sys': {'sent': text(5)}}
+  (folder / 'camrest/CamRest676.json').write_text(json.dumps(
+    [{'dial': [turn] * 2}] * 40))
 
 
 def _made_imagenet(folder) -> None:
@@ -118,6 +158,8 @@ def _small(name: str, folder):
     _made_imagenet(folder)
   elif name == 'image_folder':
     _made_photos(folder)
+  elif name.startswith(('babi', 'camrest', 'dialog', 'squad')):
+    _made_questions(folder)
   elif name in OVERRIDES:
     _made_texts(folder)
   if name.startswith('gpt'):

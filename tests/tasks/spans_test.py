@@ -95,7 +95,7 @@ def test_the_loss_is_that_of_a_loop_over_windows():
       logp = [logits[there, i] - np.log(np.exp(logits[there, i]).sum()) for i in (0, 1)]
       index = np.cumsum(there) - 1
       values.append(-(logp[0][index[first]] + logp[1][index[last]]) / 2)
-  assert found['loss'].count == len(values) == 2 + 6 + 4 - 1 or len(values) > 5
+  assert found['loss'].count == len(values) > 5
   np.testing.assert_allclose(loss, np.mean(values), rtol=1e-4)
   summary = task.summarize({k: np.asarray(v)[[0, 1, 3]] for k, v in outputs.items()})
   assert set(summary) == {'f1', 'exact_match'} and 0 <= summary['f1'] <= 100

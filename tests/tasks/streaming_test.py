@@ -26,7 +26,8 @@ def made(model, config):
     'inputs': np.zeros((1, 8), np.int32)})
   assert not state
   rng = np.random.default_rng(0)
-  return task, jax.tree.map(lambda x: np.float32(0.5 * rng.normal(size=x.shape)), shapes)
+  return task, jax.tree.map(
+    lambda x: np.float32(0.5 * rng.normal(size=x.shape)), shapes)
 
 
 @pytest.mark.parametrize(('model', 'config'), [
