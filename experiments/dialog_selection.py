@@ -46,5 +46,5 @@ def config(*, path: str | None = None, context: str = 'context',
     log_every=Duration(steps=50),
     duration=Duration(epochs=epochs),
     monitor=Monitor(metric='validation/hits@1', goal='max'),
-    rules=sharding_rules.TRANSFORMER,
+    rules=sharding_rules.DUAL_ENCODER,
     seed=seed)

@@ -26,8 +26,7 @@ CNN = (
   *MLP,
 )
 
-# `models.Gpt`, `models.Transformer`, `models.Vit`, the heads of `models.Bert`, and
-# `models.DualEncoder`. The
+# `models.Gpt`, `models.Transformer`, `models.Vit` and the heads of `models.Bert`. The
 # parameters of a block have an axis of the depth before their own. Its input layers are
 # sharded along their outputs and its output layers along their inputs: two all-reduces
 # a block. Each device has some of the heads; keys and values of fewer heads than
@@ -47,7 +46,12 @@ TRANSFORMER = (
   Rule(r'(encoder/)?((encoder|decoder)_)?norm/(scale|bias)', (None,)),
   Rule(r'(patches|pooler|transform)/kernel', (None, 'tensor')),
   Rule(r'(patches|pooler|transform)/bias', ('tensor',)),
-  Rule(r'((context|response)_)?head/kernel', ('tensor', None)),
+  Rule(r'head/kernel', ('tensor', None)),
   Rule(r'(head/)?bias|class_token', (None,)),
+)
+# `models.DualEncoder`.
+DUAL_ENCODER = (
+  Rule(r'(context|response)_head/kernel', ('tensor', None)),
   Rule(r'log_scale', ()),
+  *TRANSFORMER,
 )

@@ -98,7 +98,11 @@ def run(request: Request, *, prompt: list[str] | None = None,
 
 
 def settings_of(**given: Any) -> decoding.Settings:
-  """The settings of decoding, with defaults in place of None."""
+  """The settings of decoding, with defaults in place of None.
+
+  Raises:
+    UserError: for a setting that is out of range.
+  """
   try:
     return decoding.Settings(**{k: v for k, v in given.items() if v is not None})
   except ValueError as error:

@@ -1,5 +1,6 @@
 """Plots of answers to questions on a context."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,7 @@ def answers(scores: Mapping[str, np.ndarray], predictions: Sequence[str],
 
 def kind_of(question: str) -> str:
   """Returns the first of who, what, when, ... in a question, or 'other'."""
-  found = f' {question.lower()} '
+  found = ' '.join(['', *re.findall(r'\w+', question.lower()), ''])
   places = {kind: found.find(f' {kind} ') for kind in _KINDS}
   return min((place, -len(kind), kind) for kind, place in (
     *places.items(), ('other', len(found))) if place >= 0)[2]

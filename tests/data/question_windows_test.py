@@ -12,7 +12,7 @@ from tests.data.given import Given, context
 
 SPECIAL = ('pad', 'unknown', 'class', 'separator')
 CONTEXTS = [*(' '.join(f'w{i}' for i in range(n)) for n in (3, 20, 31)),
-  "Ça  coûte\n6½ €,\tdit-elle à l'Été; “NON”! 日本語 naïve-té."]
+  "Ça  coûte\n6½ € hier,\tdit-elle à l'Été; “NON” ! 日本語 naïve-té."]
 
 
 def questions(*spans, contexts=CONTEXTS):

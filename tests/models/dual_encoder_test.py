@@ -49,5 +49,6 @@ def test_a_candidate_alone_and_padding_change_nothing():
 
 
 def test_the_scale_begins_as_set():
-  made = MODEL.init(jax.random.key(0), CONTEXTS, RESPONSES, train=False)
+  made = jax.jit(partial(MODEL.init, train=False))(
+    jax.random.key(0), CONTEXTS, RESPONSES)
   np.testing.assert_allclose(made['params']['log_scale'], np.log(10), rtol=1e-6)

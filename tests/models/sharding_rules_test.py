@@ -12,8 +12,10 @@ from bigmodels.core.tree_paths import name_of
 from bigmodels.models import (
   Bert,
   BertClassifier,
+  BertSpans,
   CifarResNet,
   Cnn,
+  DualEncoder,
   Gpt,
   MaskedBert,
   Mlp,
@@ -133,6 +135,7 @@ def test_rules_of_gpt():
   (BertClassifier(Bert(**SMALL), 3), 1, {
     'pooler/kernel': P(None, 'tensor'), 'pooler/bias': P('tensor'),
     'head/kernel': P('tensor'), 'head/bias': P()}),
+  (BertSpans(Bert(**SMALL)), 1, {'head/kernel': P('tensor'), 'head/bias': P()}),
   (Transformer(**SMALL, norm_first=True), 2, {
     'tokens/embedding': P(None, 'tensor'), 'encoder_norm/scale': P(),
     'decoder_norm/bias': P(), 'decoder/block/cross_norm/scale': P(),
@@ -144,6 +147,16 @@ def test_rules_of_transformers(model, texts, others):
   params = transformer_params(model, texts)  # all are covered, or it raises
   found = by_name(parameter_specs(params, sharding_rules.TRANSFORMER, TENSOR))
   assert {name: found[name] for name in others} == others
+
+
+def test_rules_of_the_dual_encoder():
+  tokens = jnp.zeros((1, 4), int)
+  params = jax.eval_shape(lambda: DualEncoder(Bert(**SMALL)).init(
+    jax.random.key(0), tokens, tokens[None], train=False))['params']
+  found = by_name(parameter_specs(params, sharding_rules.DUAL_ENCODER, TENSOR))
+  assert found['context_head/kernel'] == found['response_head/kernel'] == P('tensor')
+  assert found['log_scale'] == P()
+  assert found['encoder/tokens/embedding'] == P(None, 'tensor')
 
 
 @pytest.mark.parametrize('pooling', ['first', 'mean'])

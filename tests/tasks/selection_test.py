@@ -36,14 +36,15 @@ def params_of(batch):
 
 
 def vectors(params, batch):
-  return map(np.float64, MODEL.apply(
-    {'params': params}, batch['inputs'], batch['responses'], train=False))
+  return map(np.float64, jax.jit(partial(MODEL.apply, train=False))(
+    {'params': params}, batch['inputs'], batch['responses']))
 
 
 def test_negatives_are_responses_of_other_contexts_that_are_not_masked():
   batch = batch_of(6, 1, contexts=[0, 0, 1, 2, 3, 3], masked=[4])
   params = params_of(batch)
-  loss, (_, found, outputs) = TASK.loss(params, {}, batch, KEY, True)
+  loss, (_, found, outputs) = jax.jit(partial(TASK.loss, train=True))(
+    params, {}, batch, KEY)
   contexts, responses = vectors(params, batch)
   values = []
   for row in (0, 1, 2, 3, 5):
@@ -58,7 +59,8 @@ def test_negatives_are_responses_of_other_contexts_that_are_not_masked():
 def test_an_evaluation_ranks_the_candidates_of_each_row():
   batch = batch_of(5, 4)
   params = params_of(batch)
-  loss, (_, _, outputs) = TASK.loss(params, {}, batch, KEY, False)
+  loss, (_, _, outputs) = jax.jit(partial(TASK.loss, train=False))(
+    params, {}, batch, KEY)
   contexts, responses = vectors(params, batch)
   scores = np.array([[contexts[i] @ responses[i, k] for k in range(4)]
                      for i in range(5)])
@@ -78,7 +80,7 @@ def test_an_evaluation_ranks_the_candidates_of_each_row():
 
 def test_it_learns_one_batch():
   batch = batch_of(8, 1)
-  params, _ = TASK.init(KEY, batch)
+  params, _ = jax.jit(TASK.init)(KEY, batch)
   optimizer = optax.adam(1e-2)
   state = optimizer.init(params)
 

@@ -1,5 +1,7 @@
 """Tests of bigmodels.tasks.stories."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,8 +20,9 @@ BATCH = {'inputs': RNG.integers(0, 9, (8, 5, 4)),
 def test_errors_are_told_by_task():
   task = story_questions(MemoryNetwork(9, 3, width=4), groups=('a', 'b', 'c'))
   batch = jax.tree.map(jnp.asarray, BATCH)
-  params, state = task.init(jax.random.key(0), batch)
-  _, (_, found, outputs) = task.loss(params, state, batch, jax.random.key(0), False)
+  params, state = jax.jit(task.init)(jax.random.key(0), batch)
+  _, (_, found, outputs) = jax.jit(partial(task.loss, train=False))(
+    params, state, batch, jax.random.key(0))
   outputs = jax.device_get(outputs)
   wrong = outputs['predictions'] != BATCH['labels']
   expected = [wrong[BATCH['tasks'] == i].mean() for i in range(3)]
