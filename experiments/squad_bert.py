@@ -23,12 +23,13 @@ from experiments.squad_mlm import SPECIAL
 
 def config(*, path: str | None = None, test: str | None = None, vocabulary: int = 6000,
            epochs: float = 10, batch_size: int = 16, length: int = 256,
-           stride: int = 128, match: bool = True, depth: int = 2, width: int = 128,
-           heads: int = 4, learning_rate: float = 5e-4, seed: int = 0) -> Experiment:
+           stride: int = 128, question: int = 40, match: bool = True, depth: int = 2,
+           width: int = 128, heads: int = 4, learning_rate: float = 5e-4,
+           seed: int = 0) -> Experiment:
   documents = texts.squad() if path is None else texts.QuestionFiles(path, test)
   source = data.QuestionWindows(
     documents, tokenizers.WordPiece(vocabulary, special=SPECIAL), length, stride=stride,
-    question=40, match=match)
+    question=question, match=match)
   return Experiment(
     model=partial(models.BertSpans, encoder=partial(
       models.Bert, length=length, depth=depth, width=width, heads=heads, types=3,

@@ -75,12 +75,21 @@ def test_a_conversation_is_a_prompt_that_grows(talk, writes):
   first = writes('a dog\\n', stop=['\\n'], **flags)
   second = writes(f'a dog\\n{first}\\nthe cat\\n', stop=['\\n'], **flags)
   assert one == [first, second]
+
+
+SLOW = pytest.mark.slow('conversations')
+
+
+@SLOW
+def test_names_and_history(talk, writes):
+  flags = {'temperature': 0.0, 'tokens': 5}
   named = talk('a dog', user='the ', reply='cat> ', **flags).splitlines()[-1]
   assert named == writes('the a dog\\ncat> ', stop=['\\n'], **flags)
   alone = talk('a dog', 'the cat', history=1, **flags).splitlines()[-1]
   assert alone == writes('the cat\\n', stop=['\\n'], **flags)
 
 
+@SLOW
 def test_a_reply_ends_before_a_stop_text(talk, writes):
   flags = {'temperature': 0.0, 'tokens': 20}
   whole = writes('a dog\\n', **flags)
@@ -89,20 +98,20 @@ def test_a_reply_ends_before_a_stop_text(talk, writes):
   assert out == whole.partition(letter)[0].partition('\n')[0]
 
 
-def test_the_oldest_turns_are_left_out_if_they_do_not_fit(talk, writes):
+def test_the_oldest_turns_are_left_out_if_they_do_not_fit(talk):
   flags = {'temperature': 0.0, 'tokens': 20}
-  out = talk('the cat sat', 'a dog ran', 'the dog', **flags)
-  assert 'turns are left out: they do not fit' in out
-  # A message that leaves less room than the default number of tokens gets that.
+  out = talk('the cat sat on the dog and', 'a dog', **flags)  # 27 and 6 and 20 tokens
+  assert '(the oldest ' in out and 'turns are left out: they do not fit' in out
+  out = talk('the cat ' * 8, 'the cat ' * 5, **flags)
+  assert 'error: the message is too long: the prompt has 64 tokens' in out
+  assert 'error: --tokens=20: the prompt has 40 tokens' in out
+
+
+@SLOW
+def test_a_message_that_leaves_less_room_gets_that(talk, writes):
   out = talk('the cat ' * 4, temperature=0.0).splitlines()
-  assert 'error' not in out[-1]
   assert out[-1] == writes('the cat ' * 3 + 'the cat\\n', temperature=0.0, tokens=17,
                            stop=['\\n'])
-  out = talk('the cat ' * 8, 'a dog', **flags)
-  assert 'error: the message is too long: the prompt has 64 tokens' in out
-  assert out.splitlines()[-1] == writes('a dog\\n', stop=['\\n'], **flags)
-  out = talk('the cat ' * 5, **flags)
-  assert 'error: --tokens=20: the prompt has 40 tokens' in out
 
 
 def test_messages_that_cannot_be_read_are_told_and_the_talk_goes_on(talk, writes):
@@ -114,6 +123,7 @@ def test_messages_that_cannot_be_read_are_told_and_the_talk_goes_on(talk, writes
   assert out[-1] == writes('a dog\\n', stop=['\\n'], **flags)
 
 
+@SLOW
 def test_what_is_kept_of_a_reply(talk, writes):
   flags = {'temperature': 0.0, 'tokens': 6}
   first = writes('a dog\\n', stop=['\\n'], **flags)
@@ -151,12 +161,12 @@ def test_flags_are_checked(talk, flags, message):
 
 
 def test_a_run_that_writes_no_text(request_for, tmp_path, talk, capsys):
-  train.run(request_for('diabetes_linear', tmp_path / 'run', epochs='1'))
+  train.run(request_for('diabetes_linear', tmp_path / 'run', steps=2))
   with pytest.raises(UserError, match='the task regression, which writes no text'):
     talk('hello', workdir=tmp_path / 'run')
 
 
-@pytest.mark.slow('processes')
+@SLOW
 def test_a_process_ends_with_its_input(trained, command):
   found = subprocess.run(
     command('--mode=chat', f'--workdir={trained}', '--tokens=3', '--temperature=0'),

@@ -34,10 +34,9 @@ def made(model, config):
   ('gpt', Bytes()), ('modern', Bpe(300)), ('recurrent', Characters())], ids=str)
 def test_a_stream_is_the_text_that_is_generated_at_once(model, config):
   task, params = made(model, config)
-  for settings in ({'tokens': 12}, {'tokens': 9, 'temperature': 0.7, 'top_k': 20},
-                   {'tokens': 16, 'stop': ('t', 'ca')}, {'tokens': 1}):
-    settings = decoding.Settings(**settings)
-    for prompt in ('the cat', 'a dog sat'):
+  for stop in ((), ('t', 'ca')):
+    settings = decoding.Settings(tokens=12, temperature=0.7, top_k=20, stop=stop)
+    for prompt in ('the cat', 'the mat'):
       (text, count), = task.generate(params, {}, [prompt], KEY, settings)
       pieces = [*task.stream(params, {}, prompt, KEY, settings)]
       assert ''.join(pieces) == text and all(pieces)
