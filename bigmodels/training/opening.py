@@ -22,7 +22,8 @@ from bigmodels.parallel import layout as layouts
 from bigmodels.parallel.layout import Layout
 from bigmodels.parallel.sharding import MeshShape
 from bigmodels.storage.records import read_result
-from bigmodels.storage.workdir import StoredData, Workdir, best_of_run
+from bigmodels.storage.stored_data import StoredData
+from bigmodels.storage.workdir import Workdir, best_of_run
 from bigmodels.training import build, inherited, initialize, thresholds
 from bigmodels.training.build import Built
 from bigmodels.training.compile import trace
