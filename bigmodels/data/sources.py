@@ -152,6 +152,7 @@ class Source(Protocol):
   - `inherited(kept)`: what a run takes, with the parameters of another run, of what
     that keeps; and a line to print, or ''.
   - `environment`: what agents act in.
+  - `recorded(kept)`: what its splits provide, of what a run keeps, without the data.
   """
 
   def open(self, context: DataContext) -> Dataset:

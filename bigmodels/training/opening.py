@@ -200,7 +200,8 @@ def _without_data(experiment: Experiment, layout: Layout, kept: dict[str, Any],
     experiment.train.batch_size)
   train = dataclasses.replace(
     experiment.train, resident=False, batch_size=size,
-    source=dataset_spec.Recorded(environment),
+    source=dataset_spec.Recorded(
+      environment, getattr(experiment.train.source, 'recorded', None)),
     transforms=evals[0].transforms if evals else experiment.train.transforms)
   return dataclasses.replace(
     experiment, train=train, evals=others, monitor=None, accumulate=1,

@@ -33,6 +33,11 @@ NAMES: dict[str, tuple[str, str]] = {
   'environment': ('what agents act in', 'data.Episodes of one'),
   'tokenizer': ('what made the tokens', 'text that a tokenizer has read'),
   'vocabulary': ('the number of tokens', 'text that a tokenizer has read'),
+  'catalog': ('the users and items', 'data.Interactions or data.Histories'),
+  'num_users': ('the number of users', 'data.Interactions or data.Histories'),
+  'num_items': ('the number of items', 'data.Interactions or data.Histories'),
+  'num_categories': ('the number of categories of all features of users and items',
+                     'data.Interactions or data.Histories'),
 }
 
 
