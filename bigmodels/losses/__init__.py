@@ -9,8 +9,14 @@ from bigmodels.losses.gan import (
   r1,
   wasserstein_gan,
 )
+from bigmodels.losses.ranking import (
+  binary_ranking,
+  in_batch_softmax,
+  softmax_ranking,
+)
 from bigmodels.losses.regression import absolute_error, squared_error
 
-__all__ = ['absolute_error', 'cross_entropy', 'focal', 'gradient_penalty', 'hinge',
-           'hinge_gan', 'non_saturating_gan', 'probabilities', 'r1', 'squared_error',
-           'wasserstein_gan']
+__all__ = ['absolute_error', 'binary_ranking', 'cross_entropy', 'focal',
+           'gradient_penalty', 'hinge', 'hinge_gan', 'in_batch_softmax',
+           'non_saturating_gan', 'probabilities', 'r1', 'softmax_ranking',
+           'squared_error', 'wasserstein_gan']

@@ -8,8 +8,10 @@ from bigmodels.metrics.classification import above, at_threshold, classification
 from bigmodels.metrics.generation import frechet, generation, precision_recall
 from bigmodels.metrics.language import language
 from bigmodels.metrics.metric import Mean, Metric
+from bigmodels.metrics.ranking import ranking, recommendation
 from bigmodels.metrics.regression import regression
 from bigmodels.metrics.translation import bleu
 
 __all__ = ['Mean', 'Metric', 'above', 'at_threshold', 'bleu', 'classification',
-           'frechet', 'generation', 'language', 'precision_recall', 'regression']
+           'frechet', 'generation', 'language', 'precision_recall', 'ranking',
+           'recommendation', 'regression']

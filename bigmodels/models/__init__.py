@@ -8,15 +8,18 @@ from bigmodels.models.dcgan import Dcgan
 from bigmodels.models.gpt import Gpt, ModernGpt
 from bigmodels.models.mlp import Linear, Mlp
 from bigmodels.models.mobilenet import MobileNetV1, MobileNetV2
+from bigmodels.models.recommenders import Dlrm, MatrixFactorization, NeuMf, TwoTower
 from bigmodels.models.recurrent import RecurrentClassifier, RecurrentLanguageModel
 from bigmodels.models.resnet import CifarResNet, ResNet
+from bigmodels.models.sasrec import SasRec
 from bigmodels.models.stylegan import StyleGan
 from bigmodels.models.transformer import Transformer
 from bigmodels.models.vgg import Vgg
 from bigmodels.models.vit import Vit, VitB, VitL, VitS, VitTi
 
 __all__ = ['ActorCritic', 'Airbench', 'Bert', 'BertClassifier', 'CifarResNet', 'Cnn',
-           'Dcgan', 'Gpt', 'Linear', 'MaskedBert', 'Mlp', 'MobileNetV1',
-           'MobileNetV2', 'ModernGpt', 'NatureCnn', 'QNetwork', 'RecurrentClassifier',
-           'RecurrentLanguageModel', 'ResNet', 'StyleGan', 'Transformer', 'Vgg',
-           'Vit', 'VitB', 'VitL', 'VitS', 'VitTi']
+           'Dcgan', 'Dlrm', 'Gpt', 'Linear', 'MaskedBert', 'MatrixFactorization', 'Mlp',
+           'MobileNetV1', 'MobileNetV2', 'ModernGpt', 'NatureCnn', 'NeuMf', 'QNetwork',
+           'RecurrentClassifier', 'RecurrentLanguageModel', 'ResNet', 'SasRec',
+           'StyleGan', 'Transformer', 'TwoTower', 'Vgg', 'Vit', 'VitB', 'VitL', 'VitS',
+           'VitTi']

@@ -49,3 +49,15 @@ TRANSFORMER = (
   Rule(r'head/kernel', ('tensor', None)),
   Rule(r'(head/)?bias|class_token', (None,)),
 )
+
+# `models.MatrixFactorization` and the other models of users and items: the rows of
+# their tables are sharded along `fsdp`, vectors along `tensor`. The tables have a
+# multiple of 64 rows. Dense layers are small, and replicated.
+RECOMMENDER = (
+  Rule(r'\w*biases/table/embedding', ('fsdp', None)),
+  Rule(r'\w+/table/embedding', ('fsdp', 'tensor')),
+  Rule(r'\w+/kernel', (None, None)),
+  Rule(r'\w+/bias', (None,)),
+)
+# `models.SasRec`: the items as above, the rest as in other transformers.
+SASREC = (Rule(r'items/table/embedding', ('fsdp', 'tensor')), *TRANSFORMER)

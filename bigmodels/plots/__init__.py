@@ -10,10 +10,11 @@ from bigmodels.plots.classification import calibration, classification
 from bigmodels.plots.control import control
 from bigmodels.plots.generation import generation
 from bigmodels.plots.language import language
+from bigmodels.plots.recommendation import ratings, recommendation
 from bigmodels.plots.regression import regression
 from bigmodels.plots.style import BLUE, FULL, GREY, HALF, NARROW, ORANGE, WIDE
 from bigmodels.plots.table import Inputs, Table, spread
 
 __all__ = ['BLUE', 'FULL', 'GREY', 'HALF', 'NARROW', 'ORANGE', 'WIDE', 'Inputs',
            'Table', 'calibration', 'classification', 'control', 'generation',
-           'language', 'regression', 'spread']
+           'language', 'ratings', 'recommendation', 'regression', 'spread']

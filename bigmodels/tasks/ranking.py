@@ -1,0 +1,150 @@
+"""Rankings of the items of a catalog, as tasks of recommendation share them."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bigmodels.data.interactions import catalog as catalogs
+from bigmodels.data.interactions.catalog import PARTS, Catalog, Known, Sampler
+
+_CHUNK = 1024  # items that are scored at a time
+
+
+class Ranker(NamedTuple):
+  """Ranks what users got next among the items that they did not have.
+
+  Attributes:
+    catalog: the users and items.
+    known: the items that users have in all splits.
+    sampler: draws other items.
+    candidates: number of items to draw for each example.
+    popularity: interactions of each item in training, float32 `[items]`.
+    offered: bool `[items]`, which items may be recommended.
+    top: number of items to recommend.
+  """
+
+  catalog: Catalog
+  known: Known
+  sampler: Sampler
+  candidates: int
+  popularity: np.ndarray
+  offered: np.ndarray
+  top: int
+
+  def sampled(self, batch: dict[str, jax.Array], users: jax.Array) -> jax.Array:
+    """The drawn items of each example, int32 `[batch, candidates]`.
+
+    They depend only on the row of the example, so that every evaluation has the same.
+
+    Args:
+      batch: has the `row` of each example.
+      users: int `[batch]`.
+    """
+    key = jax.random.key(0)
+    return jax.vmap(lambda row, user: self.sampler.draw(
+      jax.random.fold_in(key, row), user, self.candidates))(batch['row'], users)
+
+  def outputs(self, scores: jax.Array, batch: dict[str, jax.Array], users: jax.Array,
+              targets: jax.Array) -> dict[str, jax.Array]:
+    """What `metrics.recommendation` reads, and what is recommended.
+
+    Args:
+      scores: of every item for each user, `[batch, items]`.
+      batch: has `seen`, see `data.Interactions`, and `row`.
+      users: int `[batch]`.
+      targets: the item that each user got, int `[batch]`.
+    """
+    size = len(self.catalog.items)
+    every = jnp.full(len(users), len(PARTS))
+    free = ~catalogs.having(self.known, users, size, every)
+    targets = jnp.maximum(targets, 0)
+    free &= jnp.arange(size) != targets[:, None]  # the target of an unknown user
+    drawn = self.sampled(batch, users)
+    popularity = jnp.broadcast_to(jnp.asarray(self.popularity), scores.shape)
+    found = {}
+    for prefix, values in (('', scores), ('popularity_', popularity)):
+      score = jnp.take_along_axis(values, targets[:, None], 1)
+      of_drawn = jnp.take_along_axis(values, drawn, 1)
+      for name, others, counted in ((prefix, values, free),
+                                    (f'{prefix}sampled_', of_drawn, True)):
+        # If a score is NaN, nothing is below it: the worst rank.
+        found[f'{name}above'] = jnp.sum(counted & ~(others <= score), 1)
+        found[f'{name}equal'] = jnp.sum(counted & (others == score), 1)
+    return {**found, **self.recommended(scores, batch, users),
+            'items': jnp.full(len(users), size)}
+
+  def recommended(self, scores: jax.Array, batch: dict[str, jax.Array],
+                  users: jax.Array) -> dict[str, jax.Array]:
+    """The items with the highest scores among those that users do not have.
+
+    Args:
+      scores, batch, users: see `outputs`.
+
+    Returns:
+      `recommended` int32 `[batch, top]`, -1 where there is no other item, and their
+      `scores` `[batch, top]`.
+    """
+    size = len(self.catalog.items)
+    free = jnp.asarray(self.offered) & ~catalogs.having(
+      self.known, users, size, batch['seen'])
+    values, items = jax.lax.top_k(
+      jnp.where(free, scores, -jnp.inf), min(self.top, size))
+    there = values > -jnp.inf
+    return {'recommended': jnp.where(there, items, -1), 'scores': values}
+
+  def nothing(self, count: int) -> dict[str, jax.Array]:
+    """What `recommended` gives if there is no item, for `count` users."""
+    shape = count, min(self.top, len(self.catalog.items))
+    return {'recommended': jnp.full(shape, -1), 'scores': jnp.full(shape, -jnp.inf)}
+
+  def answers(self, outputs: dict[str, np.ndarray]) -> dict[str, list]:
+    """The recommended items by name, and their scores: a column for each place."""
+    items, scores = outputs['recommended'], outputs['scores']
+    found = {}
+    for place in range(items.shape[1]):
+      found[f'item_{place + 1}'] = [
+        self.catalog.items[item] if item >= 0 else None
+        for item in items[:, place].tolist()]
+      found[f'score_{place + 1}'] = [
+        float(score) if item >= 0 else None
+        for item, score in zip(items[:, place].tolist(), scores[:, place], strict=True)]
+    return found
+
+
+def ranker(catalog: Catalog, *, candidates: int, top: int,
+           offered: np.ndarray | None = None) -> Ranker:
+  """A ranker of the items of a catalog.
+
+  Args:
+    catalog: the users and items.
+    candidates, top, offered: see `Ranker`; `offered` is all items if None.
+
+  Raises:
+    ValueError: for a number below 1.
+    UserError: if a user has all items.
+  """
+  for name, value in (('candidates', candidates), ('top', top)):
+    if value < 1:
+      raise ValueError(f'{name}: must be >= 1, got {value}')
+  if offered is None:
+    offered = np.ones(len(catalog.items), bool)
+  return Ranker(catalog, catalog.known(), catalogs.sampler(catalog), candidates,
+                catalog.popularity, offered, top)
+
+
+def in_chunks(score: Callable[[jax.Array], jax.Array], size: int) -> jax.Array:
+  """Scores of all items, `[batch, size]`, of some at a time, which saves memory.
+
+  Args:
+    score: items int `[k]` -> scores `[batch, k]`.
+    size: number of items.
+  """
+  if size <= _CHUNK:
+    return score(jnp.arange(size))
+  count = -(-size // _CHUNK)
+  items = jnp.minimum(jnp.arange(count * _CHUNK), size - 1).reshape(count, _CHUNK)
+  parts = jax.lax.map(score, items)  # [count, batch, chunk]
+  return jnp.moveaxis(parts, 0, 1).reshape(parts.shape[1], -1)[:, :size]
