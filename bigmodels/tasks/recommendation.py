@@ -75,9 +75,9 @@ def ratings(model, *, catalog: Catalog, target_mean, target_std, top: int = 10) 
       **lists})
 
   def summarize(outputs):
-    found = _errors(outputs, 'predictions')
-    return found | {f'biases_{name}': value
-                    for name, value in _errors(outputs, 'of_biases').items()}
+    model, biases = (_errors(outputs, name) for name in ('predictions', 'of_biases'))
+    return {name: value for metric in model for name, value in (
+      (metric, model[metric]), (f'biases_{metric}', biases[metric]))}
 
   def answers(outputs):
     if (outputs['asked'] >= 0).any():
@@ -127,9 +127,10 @@ def implicit(model, *, catalog: Catalog,
   def in_batch(params, model_state, users, items, mask, key, train):
     scores, penalty = _scores(
       model, catalog, params, model_state, users, items, key, train)
-    had = catalogs.having(in_train, users, len(catalog.items),
-                          jnp.zeros_like(users))[:, items]
-    others = ~had & (mask[None] > 0) & (items[None] != items[:, None])
+    had = catalogs.items_of(in_train, users, len(catalog.items), 0)
+    marked = jnp.zeros((len(users), len(catalog.items)), bool).at[
+      jnp.arange(len(users))[:, None], had].set(True, mode='drop')
+    others = ~marked[:, items] & (mask[None] > 0) & (items[None] != items[:, None])
     return losses.in_batch_softmax(scores, log_q[items], others) + penalty
 
   def objective(params, model_state, batch, key, train):

@@ -202,26 +202,26 @@ def sampler(catalog: Catalog, last: int = len(PARTS)) -> Sampler:
                  len(catalog.items), known.most)
 
 
-def having(known: Known, users: jax.Array, size: int, last: jax.Array) -> jax.Array:
-  """Marks the items that users have, bool `[batch, size]`.
+def items_of(known: Known, users: jax.Array, size: int, last: jax.Array | int
+             ) -> jax.Array:
+  """Returns the items of users, int32 `[batch, most]`, `size` where there is none.
 
   Args:
     known: the items of every user.
     users: int `[batch]`; a negative one has none.
     size: number of all items.
-    last: index of the last split that counts for each, int `[batch]`.
+    last: index of the last split that counts, for each int `[batch]`, or for all.
   """
   if not known.most:
-    return jnp.zeros((len(users), size), bool)
+    return jnp.full((len(users), 0), size)
   starts = jnp.asarray(known.starts)
   row = jnp.maximum(users, 0)
   place = starts[row][:, None] + jnp.arange(known.most)
   there = (place < starts[row + 1][:, None]) & (users >= 0)[:, None]
   place = jnp.where(there, place, 0)
-  there &= jnp.asarray(known.parts)[place] <= last[:, None]
-  items = jnp.where(there, jnp.asarray(known.items)[place], size)
-  rows = jnp.arange(len(users))[:, None]
-  return jnp.zeros((len(users), size), bool).at[rows, items].set(True, mode='drop')
+  last = jnp.broadcast_to(last, users.shape)[:, None]
+  there &= jnp.asarray(known.parts)[place] <= last
+  return jnp.where(there, jnp.asarray(known.items)[place], size)
 
 
 def numbers_of(names: Sequence[str], known: Sequence[str]) -> np.ndarray:
