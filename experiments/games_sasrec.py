@@ -4,9 +4,9 @@
   python run.py --experiment=games_sasrec --config.path=events.csv \\
     --config.user=user --config.item=item --config.time=date
 
-The last item of each user is the test, the one before it validates. Other files have a
-header, and may be of any order. --config.loss=full_softmax takes longer for an epoch
-and needs fewer.
+The last item of each user is the test, the one before it validates. A batch has 20 rows
+of 50 items, which several users share. --config.loss=full_softmax takes longer for an
+epoch, and needs fewer.
 
 Needs: Amazon Games (--data_dir, files), or any events; 20 minutes on two cores.
 """
@@ -40,7 +40,8 @@ def config(*, path: str | tuple[str, ...] | None = None, user: str = 'user',
                   dropout=dropout, unroll=True),
     task=partial(tasks.next_item, loss=loss, negatives=negatives),
     optimizer=partial(optax.adam, learning_rate, b2=0.98),
-    train=data.Batches(source=source.split('train'), batch_size=batch_size),
+    train=data.Batches(source=source.split('train'), batch_size=partial(
+      data.at_most, examples=batch_size)),
     evals={name: data.Batches(source=source.split(name), batch_size=256)
            for name in ('validation', 'test')},
     evaluate_every=Duration(epochs=20),

@@ -1,14 +1,16 @@
-"""What users choose or rate, by neural collaborative filtering or other models.
+"""What users choose or rate, by neural collaborative filtering and similar models.
 
   python run.py --experiment=movielens_neumf --data_dir=DIR    # DIR holds ml-100k/
   python run.py --experiment=movielens_neumf --config.path=clicks.csv --config.time=date
   python run.py --experiment=movielens_neumf --data_dir=DIR --config.kind=explicit
 
 --config.kind=implicit learns which films users rated, whatever the rating: the last
-film of each user is the test, the one before it validates. explicit predicts ratings,
-split at random. --config.model selects neumf, gmf, mlp, two_tower, or dlrm, which reads
-features of users and films: for other files, --config.user_features and item_features
-name tables that have the columns of user and item.
+film of each user is the test, the one before it validates. --config.least=4 with
+--config.rating=COLUMN drops low ratings. explicit predicts ratings, split at random.
+
+--config.model selects neumf, gmf, mlp, two_tower or dlrm. The last one reads features
+of users and films; --config.user_features=FILE and item_features=FILE name tables with
+the columns of users and items.
 
 Needs: MovieLens 100K (--data_dir, files), or any interactions; 2 minutes on two cores.
 """
@@ -24,12 +26,20 @@ from bigmodels.data.sources import FRACTIONS
 from bigmodels.models import sharding_rules
 
 GENRES = tuple(f'genre_{number}' for number in range(19))
+USERS = data.Features(
+  'ml-100k/u.user', 'user', ('age', 'sex', 'occupation'), delimiter='|',
+  header=('user', 'age', 'sex', 'occupation', 'zip'))
+FILMS = data.Features(
+  'ml-100k/u.item', 'item', GENRES, delimiter='|', encoding='latin-1',
+  header=('item', 'title', 'date', 'video', 'address', *GENRES))
 
 
 def config(*, path: str | tuple[str, ...] | None = None, user: str = 'user',
            item: str = 'item', rating: str | None = None, time: str | None = None,
-           delimiter: str | None = None, splits: str | None = None,
-           user_features: str | None = None, item_features: str | None = None,
+           split: str | None = None, least: float | None = None,
+           duplicates: Literal['last', 'keep'] | None = None,
+           delimiter: str | None = None, user_features: str | None = None,
+           item_features: str | None = None,
            kind: Literal['implicit', 'explicit'] = 'implicit',
            model: Literal['neumf', 'gmf', 'mlp', 'two_tower', 'dlrm'] = 'neumf',
            loss: Literal['binary', 'softmax', 'in_batch'] | None = None,
@@ -39,50 +49,43 @@ def config(*, path: str | tuple[str, ...] | None = None, user: str = 'user',
   explicit = kind == 'explicit'
   if explicit and path is not None and rating is None:
     raise ValueError('rating: set the column of ratings, --config.rating=COLUMN')
-  if explicit and (model == 'two_tower' or loss is not None):
-    raise ValueError("kind: 'explicit' is of ratings, which model=two_tower and loss "
-                     'are not for')
-  options = {'splits': splits or (FRACTIONS if explicit else 'leave_last_out')}
+  if explicit and (model == 'two_tower' or loss is not None or least is not None):
+    raise ValueError("kind: 'explicit' is of ratings, which model=two_tower, loss and "
+                     'least are not for')
+  if model != 'dlrm' and (user_features or item_features):
+    raise ValueError(f'user_features, item_features: are for model=dlrm, got {model}')
+  splits = split or (FRACTIONS if explicit else 'leave_last_out')
   if path is None:
-    source = data.Interactions(
-      'ml-100k/u.data', rating='rating' if explicit else None, time='time',
-      header=('user', 'item', 'rating', 'time'), delimiter='tab', **options)
-    features = (
-      data.Features('ml-100k/u.user', 'user', ('age', 'sex', 'occupation'),
-                    header=('user', 'age', 'sex', 'occupation', 'zip'), delimiter='|'),
-      data.Features('ml-100k/u.item', 'item', GENRES, header=(
-        'item', 'title', 'date', 'video', 'address', *GENRES), delimiter='|',
-        encoding='latin-1'))
+    rating, time, delimiter = 'rating', 'time', 'tab'
+    features = {'user_features': USERS, 'item_features': FILMS}
   else:
-    source = data.Interactions(
-      path, user, item, rating=rating if explicit else None, time=time,
-      delimiter=delimiter, **options)
-    features = tuple(table and data.Features(table, name) for table, name in (
-      (user_features, user), (item_features, item)))
-  if model == 'dlrm':
-    source = data.Interactions(**{
-      **vars(source), 'user_features': features[0], 'item_features': features[1]})
+    features = {
+      'user_features': user_features and data.Features(user_features, user),
+      'item_features': item_features and data.Features(item_features, item)}
+  interactions = data.Interactions(
+    path or 'ml-100k/u.data', user, item, time=time, splits=splits, least=least,
+    rating=rating if explicit or least is not None else None, duplicates=duplicates,
+    header=None if path else ('user', 'item', 'rating', 'time'), delimiter=delimiter,
+    **(features if model == 'dlrm' else {}))
   hidden = (2 * width, width, width // 2)
+  neumf = partial(models.NeuMf, dropout=dropout, penalty=penalty)
   network = {
-    'neumf': partial(models.NeuMf, width=width, hidden=hidden, dropout=dropout,
-                     penalty=penalty),
-    'gmf': partial(models.NeuMf, width=width, hidden=(), dropout=dropout,
-                   penalty=penalty),
-    'mlp': partial(models.NeuMf, width=0, hidden=hidden, dropout=dropout,
-                   penalty=penalty),
+    'neumf': partial(neumf, width=width, hidden=hidden),
+    'gmf': partial(neumf, width=width, hidden=()),
+    'mlp': partial(neumf, width=0, hidden=hidden),
     'two_tower': partial(models.TwoTower, width=width, hidden=(2 * width,),
                          dropout=dropout),
     'dlrm': partial(models.Dlrm, width=width, top=hidden, dropout=dropout,
                     penalty=penalty)}[model]
-  if loss is None:
-    loss = 'in_batch' if model == 'two_tower' else 'binary'
+  loss = loss or ('in_batch' if model == 'two_tower' else 'binary')
   return Experiment(
     model=network,
     task=tasks.ratings if explicit else partial(
       tasks.implicit, loss=loss, negatives=negatives),
     optimizer=partial(optax.adam, learning_rate),
-    train=data.Batches(source=source.split('train'), batch_size=batch_size),
-    evals={name: data.Batches(source=source.split(name), batch_size=128)
+    train=data.Batches(source=interactions.split('train'), batch_size=partial(
+      data.at_most, examples=batch_size)),
+    evals={name: data.Batches(source=interactions.split(name), batch_size=128)
            for name in ('validation', 'test')},
     evaluate_every=Duration(epochs=1),
     duration=Duration(epochs=epochs),

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 
 from bigmodels import losses, metrics, plots
-from bigmodels.core.errors import UserError
 from bigmodels.data.interactions import catalog as catalogs
 from bigmodels.data.interactions.catalog import Catalog
 from bigmodels.metrics import Mean
@@ -69,8 +68,8 @@ def next_item(model, *, catalog: Catalog,
     missing = [name for name in ('inputs', 'segments', 'users', 'labels')
                if name not in batch]
     if missing:
-      raise UserError(f'the task needs the column {missing[0]!r}, as of data.Histories; '
-                      f'the data has {", ".join(batch)}')
+      raise ValueError(f'the task needs the column {missing[0]!r}, as of '
+                       f'data.Histories; the data has {", ".join(batch)}')
     inputs, segments, users, labels = (zero_masked(batch[name], batch['mask'])
                                        for name in ('inputs', 'segments', 'users',
                                                     'labels'))

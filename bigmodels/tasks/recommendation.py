@@ -80,7 +80,7 @@ def ratings(model, *, catalog: Catalog, target_mean, target_std, top: int = 10) 
       (metric, model[metric]), (f'biases_{metric}', biases[metric]))}
 
   def answers(outputs):
-    if (outputs['asked'] >= 0).any():
+    if (outputs['asked'] != NONE).any():
       return {'prediction': outputs['predictions'][:, 0].tolist()}
     return ranked.answers(outputs)
 

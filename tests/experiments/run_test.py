@@ -62,6 +62,9 @@ OVERRIDES = {
   'sst2_bert': {'width': '32', 'depth': '1'},
   'sst2_lstm': {'width': '32'},
   'translate_en_de': {'width': '32', 'hidden': '64', 'depth': '1'},
+  'games_sasrec': {'width': '8', 'depth': '1', 'length': '8'},
+  'movielens_mf': {'width': '8'},
+  'movielens_neumf': {'width': '8'},
 }
 
 
@@ -83,6 +86,20 @@ def _made_texts(folder) -> None:
       for language in ('en', 'de') * (name == 'multi30k'):
         (folder / name / f'{file}.{language}').write_text('\n'.join(lines(200)) + '\n')
   (folder / 'text.txt').write_text('\n'.join(lines(500)))
+
+
+def _made_interactions(folder) -> None:
+  """Ratings of films, and games in the order of time, as those that are downloaded."""
+  rng = np.random.default_rng(0)
+  pairs = rng.choice(40 * 30, 600, replace=False)
+  lines = [f'{pair // 30}\t{pair % 30}\t{rng.integers(1, 6)}\t{time}\n'
+           for time, pair in enumerate(pairs)]
+  (folder / 'ml-100k').mkdir()
+  for name, part in (('u.data', lines), ('u1.base', lines[:480]), (
+    'u1.test', lines[480:])):
+    (folder / 'ml-100k' / name).write_text(''.join(part))
+  (folder / 'Video.txt').write_text(''.join(
+    f'{pair // 30} {pair % 30}\n' for pair in pairs))
 
 
 def _made_imagenet(folder) -> None:
@@ -118,6 +135,8 @@ def _small(name: str, folder):
     _made_imagenet(folder)
   elif name == 'image_folder':
     _made_photos(folder)
+  elif name in ('games_sasrec', 'movielens_mf', 'movielens_neumf'):
+    _made_interactions(folder)
   elif name in OVERRIDES:
     _made_texts(folder)
   if name.startswith('gpt'):

@@ -195,8 +195,8 @@ def sampler(catalog: Catalog, last: int = len(PARTS)) -> Sampler:
   counts = np.diff(known.starts)
   if known.most >= len(catalog.items):
     name = catalog.users[int(np.argmax(counts))]
-    raise UserError(f'user {name!r} has all {len(catalog.items):,} items, so that there '
-                    'is no negative to draw; leave this user out')
+    raise UserError(f'user {name!r} has all {len(catalog.items):,} items, so that no '
+                    'negative can be drawn; leave this user out')
   place = np.arange(len(known.items)) - np.repeat(known.starts[:-1], counts)
   return Sampler(known.starts, (known.items - place).astype(np.int32),
                  len(catalog.items), known.most)

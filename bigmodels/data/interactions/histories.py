@@ -88,8 +88,8 @@ class Histories:
     known = catalogs.of_kept(context.kept[KEPT])
     return UserReader(
       known, self.interactions.user, None,
-      Reading(encoding=self.interactions.encoding), lambda users: before(known, users, np.full(len(users), len(PARTS)), self.length),
-      context.say)
+      Reading(encoding=self.interactions.encoding), lambda users: before(
+        known, users, np.full(len(users), len(PARTS)), self.length), context.say)
 
   def recorded(self, kept: Mapping[str, Any]) -> Mapping[str, Callable[[], Any]]:
     """Returns what a split provides, of what a run keeps; see `Source`."""

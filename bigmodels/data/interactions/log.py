@@ -158,12 +158,12 @@ def without_repeats(log: Log, keep: str | None, fixed: bool) -> Log:
       raise UserError(
         f'{int(across.sum()):,} interactions are in two splits, such as that of user '
         f'{log.users[log.user[first]]!r} with item {log.items[log.item[first]]!r} in '
-        f'{log.where(int(log.row[first]))} and {log.where(int(log.row[second]))}, which '
+        f'{log.where(int(log.row[first]))} and {log.where(int(log.row[second]))}; this '
         'makes scores meaningless; duplicates=last keeps the last of them')
   kept = np.sort(order[~again])
-  return log.take(kept, f'{count:,} of {len(pair):,} interactions are repeated later by '
-                  'the same user with the same item, and dropped (duplicates=keep keeps '
-                  'them)')
+  return log.take(kept, f'{count:,} of {len(pair):,} interactions are repeated later, '
+                  'by the same user with the same item, and dropped (duplicates=keep '
+                  'keeps them)')
 
 
 def check_ratings(log: Log, name: str, scale: tuple[float, float] | None,
@@ -216,9 +216,10 @@ def parts_by_last(log: Log) -> tuple[np.ndarray, list[str]]:
   return parts, [
     f'the last interaction of each of {int(enough.sum()):,} users is to test, the one '
     'before it to validate',
-    *([f'{few:,} users with fewer than 3 interactions are only trained on'] * (few > 0)),
+    *([f'{few:,} users with fewer than 3 interactions are only trained on'] if few
+      else []),
     *([f'{tied:,} users have equal times among their last interactions, which are in '
-       'the order of the file'] * (tied > 0))]
+       'the order of the file'] if tied else [])]
 
 
 def shown(paths: str | Sequence[str]) -> str:

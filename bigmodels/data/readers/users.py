@@ -110,17 +110,28 @@ class UserReader:
 
   def _numbered(self, frame: Frame) -> tuple[Columns, dict[int, str]]:
     """The columns of names, and why rows have no prediction."""
-    users = numbers_of(frame[self.user].tolist(), self.catalog.users)
-    faults = {row: f'the run does not know the {self.user} {frame[self.user][row]!r}'
-              for row in np.flatnonzero(users < 0).tolist()}
+    users, faults = self._found(frame, self.user, self.catalog.users, self.catalog.user)
     columns = {'users': users, 'seen': np.full(len(users), len(PARTS), np.int32)}
     if self.history is not None:
       return {**columns, **self.history(users)}, faults
     columns['items'] = np.full(len(users), NONE, np.int32)
     if self.item in frame:
-      columns['items'] = numbers_of(frame[self.item].tolist(), self.catalog.items)
-      faults = {row: f'the run does not know the {self.item} {frame[self.item][row]!r}'
-                for row in np.flatnonzero(columns['items'] < 0).tolist()} | faults
+      columns['items'], more = self._found(
+        frame, self.item, self.catalog.items, self.catalog.item)
+      faults = more | faults
     return columns, faults
 
-
+  def _found(self, frame: Frame, name: str, known: Sequence[str], used: np.ndarray
+             ) -> tuple[np.ndarray, dict[int, str]]:
+    """The numbers of the names in a column, -1 for those with a fault."""
+    numbers = numbers_of(frame[name].tolist(), known)
+    faults = {row: f'the run does not know the {name} {frame[name][row]!r}'
+              for row in np.flatnonzero(numbers < 0).tolist()}
+    if self.history is None:
+      trained = np.zeros(len(known), bool)
+      trained[used[self.catalog.part == 0]] = True
+      without = (numbers >= 0) & ~trained[numbers]
+      faults |= {row: f'the {name} {frame[name][row]!r} has no interaction in training'
+                 for row in np.flatnonzero(without).tolist()}
+      numbers = np.where(without, -1, numbers).astype(np.int32)
+    return numbers, faults

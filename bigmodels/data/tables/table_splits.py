@@ -207,7 +207,8 @@ def _by_time(table: Any, rows: Rows) -> tuple[dict[str, np.ndarray], str]:
   return found, f'chronological by {table.time}: {", ".join(spans)}'
 
 
-def parsed_times(name: str, text: np.ndarray, where: Callable[[int], str]) -> np.ndarray:
+def parsed_times(name: str, text: np.ndarray, where: Callable[[int], str]
+                 ) -> np.ndarray:
   """Returns numbers or ISO dates as float64 `[rows]`, to compare.
 
   Args:
