@@ -25,14 +25,6 @@ from bigmodels.config import Duration, Experiment, Monitor
 from bigmodels.data.sources import FRACTIONS
 from bigmodels.models import sharding_rules
 
-GENRES = tuple(f'genre_{number}' for number in range(19))
-USERS = data.Features(
-  'ml-100k/u.user', 'user', ('age', 'sex', 'occupation'), delimiter='|',
-  header=('user', 'age', 'sex', 'occupation', 'zip'))
-FILMS = data.Features(
-  'ml-100k/u.item', 'item', GENRES, delimiter='|', encoding='latin-1',
-  header=('item', 'title', 'date', 'video', 'address', *GENRES))
-
 
 def config(*, path: str | tuple[str, ...] | None = None, user: str = 'user',
            item: str = 'item', rating: str | None = None, time: str | None = None,
@@ -57,7 +49,14 @@ def config(*, path: str | tuple[str, ...] | None = None, user: str = 'user',
   splits = split or (FRACTIONS if explicit else 'leave_last_out')
   if path is None:
     rating, time, delimiter = 'rating', 'time', 'tab'
-    features = {'user_features': USERS, 'item_features': FILMS}
+    genres = tuple(f'genre_{number}' for number in range(19))
+    features = {
+      'user_features': data.Features(
+        'ml-100k/u.user', 'user', ('age', 'sex', 'occupation'), delimiter='|',
+        header=('user', 'age', 'sex', 'occupation', 'zip')),
+      'item_features': data.Features(
+        'ml-100k/u.item', 'item', genres, delimiter='|', encoding='latin-1',
+        header=('item', 'title', 'date', 'video', 'address', *genres))}
   else:
     features = {
       'user_features': user_features and data.Features(user_features, user),

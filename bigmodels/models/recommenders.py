@@ -4,13 +4,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from bigmodels.layers.dense import Dense, Embedding
+from bigmodels.layers.dense import Dense
 from bigmodels.models.validation import check_positive, check_rates, check_sizes
 
 _ROWS = 64  # tables have a multiple of these, so that any usual mesh divides them
 
 
-class Table(nn.Module):
+class Vectors(nn.Module):
   """A vector for each user or item, and zeros for one that is not known.
 
   Attributes:
@@ -21,25 +21,16 @@ class Table(nn.Module):
 
   size: int
   width: int
-  deviation: float
+  deviation: float = 0.1
 
   @nn.compact
   def __call__(self, numbers: jax.Array) -> jax.Array:
     """Numbers `[...]`, negative if not known -> vectors `[..., width]`."""
     rows = -(-self.size // _ROWS) * _ROWS
-    found = Embedding(rows, self.width,
-                      lambda: nn.initializers.normal(self.deviation),
-                      name='table')(jnp.maximum(numbers, 0))
+    table = self.param('embedding', nn.initializers.normal(self.deviation),
+                       (rows, self.width))
+    found = jnp.take(table, jnp.maximum(numbers, 0), axis=0, mode='clip')
     return jnp.where((numbers >= 0)[..., None], found, jnp.zeros_like(found))
-
-
-def _of_users(users: jax.Array, items: jax.Array) -> jax.Array:
-  """Vectors `[batch, width]` as `[batch, 1, width]`, to combine with those of items.
-
-  Items `[k]`, the same for all users, have vectors `[k, width]`, which broadcast.
-  """
-  del items
-  return users[:, None]
 
 
 class MatrixFactorization(nn.Module):
@@ -76,10 +67,10 @@ class MatrixFactorization(nn.Module):
       train: not used.
     """
     del train
-    user = Table(self.num_users, self.width, 0.1, name='users')(users)
-    item = Table(self.num_items, self.width, 0.1, name='items')(items)
-    of_user = Table(self.num_users, 1, 0.0, name='user_biases')(users)
-    of_item = Table(self.num_items, 1, 0.0, name='item_biases')(items)[..., 0]
+    user = Vectors(self.num_users, self.width, name='users')(users)
+    item = Vectors(self.num_items, self.width, name='items')(items)
+    of_user = Vectors(self.num_users, 1, 0.0, name='user_biases')(users)
+    of_item = Vectors(self.num_items, 1, 0.0, name='item_biases')(items)[..., 0]
     penalize(self, self.penalty, user, item)
     penalize(self, self.bias_penalty, of_user, of_item[..., None])
     if items.ndim == 1:
@@ -95,9 +86,9 @@ def penalize(module: nn.Module, strength: float, user: jax.Array, item: jax.Arra
     module: the model.
     strength: strength of the penalty.
     user: vectors of users, `[batch, width]`.
-    item: vectors of items, `[batch, k, width]`; others are not penalized.
+    item: vectors of items, `[batch, k, width]` or `[k, width]`; their mean counts.
   """
-  if strength and item.ndim == 3 and not module.is_initializing():
+  if strength and not module.is_initializing():
     squares = jnp.sum(user**2, -1) + jnp.mean(jnp.sum(item**2, -1), -1)
     module.sow('losses', 'penalty', strength * squares)
 
@@ -145,25 +136,25 @@ class NeuMf(nn.Module):
     drop = nn.Dropout(self.dropout, deterministic=not train)
     parts = []
     if self.width:
-      user = Table(self.num_users, self.width, 0.1, name='product_users')(users)
-      item = Table(self.num_items, self.width, 0.1, name='product_items')(items)
+      user = Vectors(self.num_users, self.width, name='product_users')(users)
+      item = Vectors(self.num_items, self.width, name='product_items')(items)
       penalize(self, self.penalty, user, item)
-      parts.append(drop(_of_users(user, items) * item))
+      parts.append(drop(user[:, None] * item))
     if self.hidden:
       half = max(1, self.hidden[0] // 2)
-      user = Table(self.num_users, half, 0.1, name='users')(users)
-      item = Table(self.num_items, half, 0.1, name='items')(items)
+      user = Vectors(self.num_users, half, name='users')(users)
+      item = Vectors(self.num_items, half, name='items')(items)
       penalize(self, self.penalty, user, item)
       # The first layer of the two vectors in a row, without repeating either.
       first = Dense(self.hidden[0], name='user_in')(drop(user))
-      x = nn.relu(_of_users(first, items) + Dense(
+      x = nn.relu(first[:, None] + Dense(
         self.hidden[0], use_bias=False, name='item_in')(drop(item)))
       for index, width in enumerate(self.hidden[1:]):
         x = nn.relu(Dense(width, name=f'hidden_{index}')(drop(x)))
       parts.append(x)
     x = jnp.concatenate(parts, -1) if len(parts) > 1 else parts[0]
-    of_item = Table(self.num_items, 1, 0.0, name='item_biases')(items)[..., 0]
-    of_user = Table(self.num_users, 1, 0.0, name='user_biases')(users)
+    of_item = Vectors(self.num_items, 1, 0.0, name='item_biases')(items)[..., 0]
+    of_user = Vectors(self.num_users, 1, 0.0, name='user_biases')(users)
     return Dense(1, name='out')(x)[..., 0] + of_item + of_user
 
 
@@ -206,7 +197,7 @@ class TwoTower(nn.Module):
       train: whether to apply dropout.
     """
     def tower(name, size, numbers):
-      x = Table(size, self.width, 0.1, name=f'{name}s')(numbers)
+      x = Vectors(size, self.width, name=f'{name}s')(numbers)
       x = nn.Dropout(self.dropout, deterministic=not train)(x)
       for index, width in enumerate(self.hidden):
         x = nn.relu(Dense(width, name=f'{name}_hidden_{index}')(x))
@@ -267,12 +258,12 @@ class Dlrm(nn.Module):
       train: whether to apply dropout.
     """
     shape = len(users), items.shape[-1]
-    user = Table(self.num_users, self.width, 0.1, name='users')(users)
-    item = Table(self.num_items, self.width, 0.1, name='items')(items)
+    user = Vectors(self.num_users, self.width, name='users')(users)
+    item = Vectors(self.num_items, self.width, name='items')(items)
     penalize(self, self.penalty, user, item)
     vectors = [user[:, None, None], item[..., None, :]]  # [..., features, width]
     if user_categories is not None or item_categories is not None:
-      table = Table(self.num_categories, self.width, 0.1, name='categories')
+      table = Vectors(self.num_categories, self.width, name='categories')
       if user_categories is not None:
         vectors.append(table(user_categories)[:, None])
       if item_categories is not None:
@@ -296,6 +287,6 @@ class Dlrm(nn.Module):
       x = jnp.concatenate([x, dense], -1)
     for index, width in enumerate(self.top):
       x = nn.relu(Dense(width, name=f'top_{index}')(x))
-    of_item = Table(self.num_items, 1, 0.0, name='item_biases')(items)[..., 0]
-    of_user = Table(self.num_users, 1, 0.0, name='user_biases')(users)
+    of_item = Vectors(self.num_items, 1, 0.0, name='item_biases')(items)[..., 0]
+    of_user = Vectors(self.num_users, 1, 0.0, name='user_biases')(users)
     return Dense(1, name='out')(x)[..., 0] + of_item + of_user

@@ -14,7 +14,7 @@ from bigmodels.layers.dense import Embedding
 from bigmodels.layers.positions import segment_positions
 from bigmodels.layers.stack import Stack
 from bigmodels.layers.transformer import Block, FeedForward
-from bigmodels.models.recommenders import Table
+from bigmodels.models.recommenders import Vectors
 from bigmodels.models.validation import check_heads, check_rates, check_sizes
 
 
@@ -53,7 +53,7 @@ class SasRec(nn.Module):
     super().__post_init__()
 
   def setup(self):
-    self.items = Table(self.num_items, self.width, self.width**-0.5)
+    self.items = Vectors(self.num_items, self.width, 0.01)
     self.positions = Embedding(self.length, self.width,
                                partial(nn.initializers.normal, 0.02))
     block = partial(

@@ -54,10 +54,10 @@ TRANSFORMER = (
 # their tables are sharded along `fsdp`, vectors along `tensor`. The tables have a
 # multiple of 64 rows. Dense layers are small, and replicated.
 RECOMMENDER = (
-  Rule(r'\w*biases/table/embedding', ('fsdp', None)),
-  Rule(r'\w+/table/embedding', ('fsdp', 'tensor')),
+  Rule(r'\w*biases/embedding', ('fsdp', None)),
+  Rule(r'\w+/embedding', ('fsdp', 'tensor')),
   Rule(r'\w+/kernel', (None, None)),
   Rule(r'\w+/bias', (None,)),
 )
 # `models.SasRec`: the items as above, the rest as in other transformers.
-SASREC = (Rule(r'items/table/embedding', ('fsdp', 'tensor')), *TRANSFORMER)
+SASREC = (Rule(r'items/embedding', ('fsdp', 'tensor')), *TRANSFORMER)

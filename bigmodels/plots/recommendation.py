@@ -124,11 +124,10 @@ def _errors_by_popularity(outputs, popularity):
 
 
 def _by_count(axes, counts, values, of_mean=lambda x: x):
-  """Means of values in groups of counts, each twice as wide as the one before."""
-  group = np.where(counts > 0, np.floor(np.log2(np.maximum(counts, 1))) + 1, 0)
+  """Means of values in groups of counts, each four times as wide as the one before."""
+  group = np.where(counts > 0, np.floor(np.log2(np.maximum(counts, 1)) / 2) + 1, 0)
   groups = np.unique(group)
-  labels = ['0' if g == 0 else '1' if g == 1 else f'{2**(g - 1):.0f}-{2**g - 1:.0f}'
-            for g in groups]
+  labels = [f'{4**(g - 1):.0f}-{4**g - 1:.0f}' if g else '0' for g in groups]
   for (name, each), colour in zip(values.items(), (style.BLUE, style.ORANGE),
                                   strict=False):
     axes.plot(range(len(groups)), [of_mean(each[group == g].mean()) for g in groups],

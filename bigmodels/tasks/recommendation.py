@@ -41,7 +41,12 @@ def ratings(model, *, catalog: Catalog, target_mean, target_std, top: int = 10) 
     target_mean: mean of the training ratings, `[1]`; supplied by the run.
     target_std: their standard deviation, `[1]`; supplied by the run.
     top: number of items to recommend.
+
+  Raises:
+    ValueError: for a catalog without ratings.
   """
+  if catalog.biases is None:
+    raise ValueError('ratings: needs data.Interactions with a rating, and no least')
   mean, std = (jnp.asarray(x, jnp.float32).reshape(()) for x in (
     target_mean, target_std))
   biases = {name: jnp.asarray(x) for name, x in catalog.biases.items()}
@@ -114,10 +119,17 @@ def implicit(model, *, catalog: Catalog,
     top: number of items to recommend.
 
   Raises:
-    ValueError: for another loss, or a number out of range.
+    ValueError: for another loss, a number out of range, or a catalog of ratings.
     UserError: if a user has all items.
   """
-  _check_loss(loss, ('binary', 'softmax', 'in_batch'), negatives)
+  legal = ('binary', 'softmax', 'in_batch')
+  if loss not in legal:
+    raise ValueError(f'loss: must be one of {", ".join(legal)}, got {loss!r}')
+  if negatives < 1:
+    raise ValueError(f'negatives: must be >= 1, got {negatives}')
+  if catalog.biases is not None:
+    raise ValueError('implicit: needs data.Interactions without a rating, or with '
+                     'least')
   ranked = ranker(catalog, candidates=candidates, top=top)
   of_train = catalogs.sampler(catalog, last=0)
   in_train = catalog.known(0)
@@ -158,13 +170,6 @@ def implicit(model, *, catalog: Catalog,
               ('recommended', 'scores'), summarize=metrics.recommendation,
               plots=partial(plots.recommendation, popularity=ranked.popularity),
               answers=ranked.answers)
-
-
-def _check_loss(loss: str, legal: tuple[str, ...], negatives: int) -> None:
-  if loss not in legal:
-    raise ValueError(f'loss: must be one of {", ".join(legal)}, got {loss!r}')
-  if negatives < 1:
-    raise ValueError(f'negatives: must be >= 1, got {negatives}')
 
 
 def _pairs(batch: Mapping[str, jax.Array]) -> tuple[jax.Array, jax.Array]:

@@ -12,7 +12,7 @@ def test_binary_is_the_mean_log_loss():
   from sklearn.metrics import log_loss
 
   rng = np.random.default_rng(0)
-  logits = rng.normal(size=(7, 5))
+  logits = rng.normal(size=(7, 5)).astype(np.float32)
   found = losses.binary_ranking(logits[:, 0], logits[:, 1:])
   for row in range(7):
     probabilities = 1 / (1 + np.exp(-logits[row]))

@@ -37,8 +37,8 @@ def test_the_same_items_for_all_users_have_the_same_scores(name):
 
 
 def tables(found):
-  return {name: np.asarray(value['table']['embedding'])
-          for name, value in found['params'].items() if 'table' in value}
+  return {name: np.asarray(value['embedding'])
+          for name, value in found['params'].items() if 'embedding' in value}
 
 
 def test_matrix_factorization_is_a_product_and_biases():
@@ -107,7 +107,7 @@ def test_an_unknown_user_has_a_vector_of_zeros(name):
     return np.asarray(model.apply(found, USERS, ITEMS, train=False))
 
   changed = jax.tree_util.tree_map_with_path(
-    lambda path, x: x + 1 if 'user' in path[1].key and 'table' in str(path) else x,
+    lambda path, x: x + 1 if 'user' in path[1].key and 'embedding' in str(path) else x,
     found)
   assert (score(changed)[3] == score(found)[3]).all()
   assert (score(changed)[:3] != score(found)[:3]).all()

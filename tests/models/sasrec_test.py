@@ -28,11 +28,11 @@ def test_no_state_depends_on_a_later_item(params):
   """The gradient of each state by the vectors of later items is zero."""
   def of_vectors(vectors, position):
     changed = jax.tree.map(lambda x: x, params)
-    changed['params']['items']['table']['embedding'] = vectors
+    changed['params']['items']['embedding'] = vectors
     return MODEL.apply(changed, jnp.arange(8)[None], train=False,
                        method='encode')[0, position].sum() ** 2
 
-  vectors = params['params']['items']['table']['embedding']
+  vectors = params['params']['items']['embedding']
   for position in range(8):
     gradient = np.abs(jax.grad(of_vectors)(vectors, position)).sum(1)
     assert (gradient[: position + 1] > 0).all()
@@ -57,7 +57,7 @@ def test_users_who_share_a_row_do_not_meet(params):
 def test_scores_are_products_with_the_vectors_of_the_items(params):
   items = np.random.default_rng(2).integers(0, 30, (2, 8, 3))
   found = MODEL.apply(params, INPUTS, items, train=False)
-  vectors = np.asarray(params['params']['items']['table']['embedding'])[items]
+  vectors = np.asarray(params['params']['items']['embedding'])[items]
   expected = np.einsum('blw,blkw->blk', states(params, INPUTS), vectors)
   np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
   every = MODEL.apply(params, INPUTS, jnp.arange(30), train=False)

@@ -186,11 +186,13 @@ def test_rules_of_models_of_users_and_items(model):
   """Rows of tables are sharded along fsdp, vectors along tensor."""
   found = by_name(parameter_specs(recommender_params(model), sharding_rules.RECOMMENDER,
                                   MeshShape(data=1, fsdp=4, tensor=2)))
-  tables = {name for name in found if name.endswith('table/embedding')}
+  tables = {name for name in found if name.endswith('/embedding')}
   assert len(tables) >= 2
   for name, spec in found.items():
-    assert spec == (P() if name not in tables else P('fsdp') if 'biases' in name else
-                    P('fsdp', 'tensor')), name
+    if name in tables:
+      assert spec == (P('fsdp') if 'biases' in name else P('fsdp', 'tensor')), name
+    else:  # large ones along fsdp
+      assert 'tensor' not in spec, name
 
 
 def test_rules_of_sasrec():
@@ -199,5 +201,5 @@ def test_rules_of_sasrec():
     jax.random.key(0), items, items[..., None], train=False))['params']
   found = by_name(parameter_specs(
     params, sharding_rules.SASREC, MeshShape(data=1, fsdp=4, tensor=2)))
-  assert found['items/table/embedding'] == P('fsdp', 'tensor')
+  assert found['items/embedding'] == P('fsdp', 'tensor')
   assert found['blocks/block/attention/query/kernel'] == P(None, None, 'tensor')

@@ -237,7 +237,7 @@ def test_unknown_users_and_items_are_rated_by_what_is_known():
   one = {**one, 'items': jnp.full_like(one['items'], -1)}
   outputs = task.loss(params, state, one, KEY, train=False)[1][2]
   users = np.asarray(one['users'])
-  bias = np.asarray(params['user_biases']['table']['embedding'])[users]
+  bias = np.asarray(params['user_biases']['embedding'])[users]
   np.testing.assert_allclose(outputs['predictions'], 3 + 2 * bias, rtol=1e-5)
   np.testing.assert_allclose(
     outputs['of_biases'][:, 0], found.biases['mean'] + found.biases['users'][users],
@@ -275,7 +275,7 @@ def test_the_penalty_is_part_of_the_loss_in_training_only():
     for train in (True, False):
       values[penalty, train] = float(task.loss(params, state, one, KEY, train=train)[0])
   assert values[0.0, True] == values[0.0, False] == values[1.0, False]
-  p = {name: np.asarray(params[name]['table']['embedding']) for name in (
+  p = {name: np.asarray(params[name]['embedding']) for name in (
     'users', 'items')}
   expected = np.mean((p['users'][np.asarray(one['users'])] ** 2).sum(1)
                      + (p['items'][np.asarray(one['items'])] ** 2).sum(1))

@@ -13,6 +13,7 @@ from bigmodels.data.interactions.interactions import (
   KEPT,
   Interactions,
   dataset,
+  say_unseen,
   seen_before,
 )
 from bigmodels.data.readers.reader import Reader
@@ -73,6 +74,7 @@ class Histories:
           f'; {lost:,} items more than {self.length} before the last of a user are not '
           'used' if lost else ''))
     else:
+      say_unseen(source, context, log, parts, mine)
       users = log.user[mine]
       columns = {
         **before(catalog, users, np.full(len(users), PARTS.index(self.selected)),

@@ -139,7 +139,7 @@ class Interactions:
     log, parts, found = self.opened(context)
     mine = np.flatnonzero(parts == PARTS.index(self.selected))
     user, item = log.user[mine], log.item[mine]
-    self._say_unseen(context, log, parts, mine)
+    say_unseen(self, context, log, parts, mine)
     trained = [np.bincount(column[parts == 0], minlength=len(names)) > 0
                for column, names in ((log.user, log.users), (log.item, log.items))]
     columns = {
@@ -225,14 +225,6 @@ class Interactions:
       '' if scale is None else f'; {self.rating} from {scale[0]:g} to {scale[1]:g}')
     return log, parts, [*log.lines, *lines, summary], scale
 
-  def _say_unseen(self, context: DataContext, log: Log, parts: np.ndarray,
-                  mine: np.ndarray) -> None:
-    for what, column in (('user', log.user), ('item', log.item)):
-      unseen = int((~np.isin(column[mine], column[parts == 0])).sum())
-      if unseen:
-        context.note(f'{self.name}: {self.selected}: {unseen:,} of {len(mine):,} '
-                     f'interactions are with {what}s that train does not have')
-
   def reader(self, context: DataContext) -> Reader:
     """Returns a reader of the users to recommend to; see `readers`."""
     from bigmodels.data.readers.users import UserReader
@@ -244,6 +236,25 @@ class Interactions:
   def recorded(self, kept: Mapping[str, Any]) -> Mapping[str, Callable[[], Any]]:
     """Returns what a split provides, of what a run keeps; see `Source`."""
     return catalogs.provided(catalogs.of_kept(kept[KEPT]))
+
+
+def say_unseen(source: Any, context: DataContext, log: Log, parts: np.ndarray,
+               mine: np.ndarray) -> None:
+  """Prints how many interactions are with users or items that train does not have.
+
+  Args:
+    source: an `Interactions`.
+    context: prints and keeps the lines.
+    log: the interactions.
+    parts: the split of each, int8 `[n]`.
+    mine: the interactions of a split, int `[k]`.
+  """
+  for what, column in (('users', log.user), ('items', log.item)):
+    unseen = int((~np.isin(column[mine], column[parts == 0])).sum())
+    if unseen:
+      context.note(one_line(
+        f'{source.name}: {source.selected}: {unseen:,} of {len(mine):,} interactions '
+        f'are with {what} that train does not have'))
 
 
 def seen_before(split: str) -> int:
