@@ -127,7 +127,7 @@ def _by_count(axes, counts, values, of_mean=lambda x: x):
   """Means of values in groups of counts, each four times as wide as the one before."""
   group = np.where(counts > 0, np.floor(np.log2(np.maximum(counts, 1)) / 2) + 1, 0)
   groups = np.unique(group)
-  labels = [f'{4**(g - 1):.0f}-{4**g - 1:.0f}' if g else '0' for g in groups]
+  labels = [f'{4**(g - 1):.0f}+' if g else '0' for g in groups]
   for (name, each), colour in zip(values.items(), (style.BLUE, style.ORANGE),
                                   strict=False):
     axes.plot(range(len(groups)), [of_mean(each[group == g].mean()) for g in groups],

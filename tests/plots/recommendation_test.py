@@ -50,7 +50,7 @@ def test_the_hit_rate_by_popularity():
     made, None, None, popularity=np.array([0.0] * 5 + [6, 7] + [1.0] * 33)))
   axes, = drawn['Hit rate by popularity of the item'].axes
   assert axes.lines[0].get_ydata().tolist() == [1.0, pytest.approx(1 / 3)]
-  assert [text.get_text() for text in axes.get_xticklabels()] == ['0\n(1)', '4-15\n(3)']
+  assert [text.get_text() for text in axes.get_xticklabels()] == ['0\n(1)', '4+\n(3)']
 
 
 def ratings(count=60):

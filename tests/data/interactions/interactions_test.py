@@ -133,7 +133,8 @@ REFUSED = [
   ('user,item,r\na,x,3\na,y,9\n', {'rating': 'r', 'scale': (1, 5)},
    "line 3, column 'r': the rating 9 is not on the scale 1 to 5; scale="),
   ('user,item,r\na,x,3\na,y,3\n', {'rating': 'r'}, 'every rating of the training'),
-  ('user,item,t\na,x,2024-01-01\na,y,soon\n', {'time': 't'}, "line 3, column 't': 'soon' is"),
+  ('user,item,t\na,x,2024-01-01\na,y,soon\n', {'time': 't'},
+   "line 3, column 't': 'soon' is"),
   ('user,item\na,x\nb,y\n', {'splits': 'leave_last_out'}, 'no user has >= 3 inter'),
   ('user,item,r\na,x,3\n', {'rating': 'r', 'least': 4}, 'least: no r is >= 4'),
 ]
