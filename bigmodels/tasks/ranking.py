@@ -20,7 +20,7 @@ class Ranker(NamedTuple):
   Attributes:
     catalog: the users and items.
     known: the items that users have in all splits.
-    sampler: draws other items.
+    sampler: draws other items; None if nothing is ranked.
     candidates: number of items to draw for each example.
     popularity: interactions of each item in training, float32 `[items]`.
     offered: bool `[items]`, which items may be recommended.
@@ -29,7 +29,7 @@ class Ranker(NamedTuple):
 
   catalog: Catalog
   known: Known
-  sampler: Sampler
+  sampler: Sampler | None
   candidates: int
   popularity: np.ndarray
   offered: np.ndarray
@@ -121,25 +121,27 @@ class Ranker(NamedTuple):
     return found
 
 
-def ranker(catalog: Catalog, *, candidates: int, top: int,
+def ranker(catalog: Catalog, *, candidates: int | None = None, top: int,
            offered: np.ndarray | None = None) -> Ranker:
   """A ranker of the items of a catalog.
 
   Args:
     catalog: the users and items.
-    candidates, top, offered: see `Ranker`; `offered` is all items if None.
+    candidates, top, offered: see `Ranker`. If `candidates` are None, it recommends
+      only; `offered` is all items if None.
 
   Raises:
     ValueError: for a number below 1.
-    UserError: if a user has all items.
+    UserError: if a user has all items, so that there are no candidates.
   """
   for name, value in (('candidates', candidates), ('top', top)):
-    if value < 1:
+    if value is not None and value < 1:
       raise ValueError(f'{name}: must be >= 1, got {value}')
   if offered is None:
     offered = np.ones(len(catalog.items), bool)
-  return Ranker(catalog, catalog.known(), catalogs.sampler(catalog), candidates,
-                catalog.popularity, offered, top)
+  sampler = None if candidates is None else catalogs.sampler(catalog)
+  return Ranker(catalog, catalog.known(), sampler, candidates or 0, catalog.popularity,
+                offered, top)
 
 
 def counts(scores: jax.Array, score: jax.Array, counted: jax.Array | bool = True

@@ -51,7 +51,7 @@ def ratings(model, *, catalog: Catalog, target_mean, target_std, top: int = 10) 
     target_mean, target_std))
   biases = {name: jnp.asarray(x) for name, x in catalog.biases.items()}
   low, high = catalog.scale
-  ranked = ranker(catalog, candidates=1, top=top, offered=catalog.popularity > 0)
+  ranked = ranker(catalog, top=top, offered=catalog.popularity > 0)
 
   def clipped(output):
     return jnp.clip(output * std + mean, low, high)
@@ -139,15 +139,12 @@ def implicit(model, *, catalog: Catalog,
   def in_batch(params, model_state, users, items, mask, key, train):
     scores, penalty = _scores(
       model, catalog, params, model_state, users, items, key, train)
-    had = catalogs.items_of(in_train, users, len(catalog.items), 0)
-    marked = jnp.zeros((len(users), len(catalog.items)), bool).at[
-      jnp.arange(len(users))[:, None], had].set(True, mode='drop')
-    others = ~marked[:, items] & (mask[None] > 0) & (items[None] != items[:, None])
+    others = ~catalogs.has(in_train, users, items) & (mask[None] > 0)
     return losses.in_batch_softmax(scores, log_q[items], others) + penalty
 
   def objective(params, model_state, batch, key, train):
     users, items = _pairs(batch)
-    items, mask = jnp.maximum(items, 0), batch['mask']
+    items, mask = jnp.maximum(items, 0), batch['mask']  # those of predictions are NONE
     draws, key = jax.random.split(key)
     if loss == 'in_batch' and train:
       values = in_batch(params, model_state, users, items, mask, key, train)

@@ -324,6 +324,16 @@ def test_a_catalog_without_a_negative_is_refused():
     part=np.append(found.part, (every * 0).astype(np.int8)))
   with pytest.raises(UserError, match="user 'u0' has all 30 items"):
     tasks.implicit(MF, catalog=found)
+  # Ratings need none.
+  rated = found._replace(scale=(1, 5), biases=catalog(ratings=True).biases)
+  tasks.ratings(MF, catalog=rated, **FIXED)
+
+
+def test_ratings_and_choices_are_not_mixed_up():
+  with pytest.raises(ValueError, match='ratings: needs data'):
+    tasks.ratings(MF, catalog=catalog(), **FIXED)
+  with pytest.raises(ValueError, match='implicit: needs data'):
+    tasks.implicit(MF, catalog=catalog(ratings=True))
 
 
 def test_other_data_is_refused():

@@ -162,23 +162,52 @@ class Sampler(NamedTuple):
       users: int `[...]`; of a negative one, any item is drawn.
       count: number of items for each.
     """
-    starts = jnp.asarray(self.starts)
-    row = jnp.maximum(users, 0)
-    first = starts[row][..., None]
-    last = jnp.where(users >= 0, starts[row + 1], starts[row])[..., None]
+    first, last = (end[..., None] for end in _ends(self.starts, users))
     drawn = jax.random.randint(
       key, (*users.shape, count), 0, self.size - (last - first))
-    low = jnp.broadcast_to(first, drawn.shape)
-    high = jnp.broadcast_to(last, drawn.shape)
-    if not len(self.shifted):
-      return drawn
-    shifted = jnp.asarray(self.shifted)
-    for _ in range(self.most.bit_length()):
-      middle = (low + high) // 2
-      below = (low < high) & (shifted[middle] <= drawn)
-      low, high = jnp.where(below, middle + 1, low), jnp.where(
-        below | (low >= high), high, middle)
-    return drawn + low - first
+    return drawn + _up_to(self.shifted, first, last, drawn, self.most)
+
+
+def has(known: Known, users: jax.Array, items: jax.Array) -> jax.Array:
+  """Returns whether each user has each item, bool `[batch, n]`.
+
+  Args:
+    known: the items of every user.
+    users: int `[batch]`; a negative one has none.
+    items: int `[n]`.
+  """
+  first, last = (end[:, None] for end in _ends(known.starts, users))
+  count = _up_to(known.items, first, last, items[None], known.most)
+  if not known.most:
+    return count > 0
+  found = jnp.asarray(known.items)[jnp.maximum(first + count - 1, 0)]
+  return (count > 0) & (found == items)
+
+
+def _ends(starts: np.ndarray, users: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Where the items of users begin and end, int32 `[...]`."""
+  starts, row = jnp.asarray(starts), jnp.maximum(users, 0)
+  return starts[row], jnp.where(users >= 0, starts[row + 1], starts[row])
+
+
+def _up_to(ordered: np.ndarray, first: jax.Array, last: jax.Array, value: jax.Array,
+           most: int) -> jax.Array:
+  """How many numbers of a part are <= a value, int32, by bisection.
+
+  Args:
+    ordered: `[n]`, sorted within each part.
+    first, last: ends of the parts, which broadcast with the values.
+    value: `[...]`.
+    most: maximum length of a part.
+  """
+  shape = jnp.broadcast_shapes(first.shape, value.shape)
+  low, high = (jnp.broadcast_to(end, shape) for end in (first, last))
+  for _ in range(most.bit_length()):
+    middle = (low + high) // 2
+    below = (low < high) & (jnp.asarray(ordered)[middle] <= value)
+    low, high = jnp.where(below, middle + 1, low), jnp.where(
+      below | (low >= high), high, middle)
+  return low - first
 
 
 def sampler(catalog: Catalog, last: int = len(PARTS)) -> Sampler:

@@ -35,8 +35,8 @@ class Histories:
   `[n]`; and `seen` `[n]`, as in `Interactions`.
 
   Attributes:
-    interactions: the interactions, by default with `splits='leave_last_out'` and
-      `duplicates='keep'`.
+    interactions: the interactions, with `splits='leave_last_out'`; with
+      `duplicates='keep'`, an item can come again.
     length: maximum number of items that the next one is predicted from.
     selected: the split that `open` returns.
   """

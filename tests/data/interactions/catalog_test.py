@@ -1,6 +1,7 @@
 """Tests of the catalog: who has what, and negatives."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -80,6 +81,7 @@ def test_without_any_interaction_everything_is_a_negative():
   drawn = catalogs.sampler(catalog).draw(jax.random.key(0), np.arange(40), 3)
   assert drawn.shape == (40, 3)
   assert catalogs.items_of(catalog.known(), np.arange(40), 25, 2).shape == (40, 0)
+  assert not catalogs.has(catalog.known(), np.arange(40), jnp.arange(25)).any()
 
 
 def test_the_items_of_users_up_to_a_split():
@@ -88,6 +90,15 @@ def test_the_items_of_users_up_to_a_split():
   found = np.asarray(catalogs.items_of(catalog.known(), users, 25, last))
   for row, (user, part) in enumerate(zip(users, last, strict=True)):
     assert set(found[row].tolist()) - {25} == having(catalog, user, part)
+
+
+@pytest.mark.parametrize('last', [0, 2])
+def test_who_has_what(last):
+  catalog = made()
+  users = np.arange(-1, 40)
+  found = np.asarray(catalogs.has(catalog.known(last), users, jnp.arange(25)))
+  for user, row in zip(users, found, strict=True):
+    assert {*np.flatnonzero(row).tolist()} == having(catalog, user, last)
 
 
 def test_an_item_that_a_user_has_twice_counts_once_in_its_first_split():
