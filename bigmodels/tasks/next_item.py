@@ -5,6 +5,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from bigmodels import losses, metrics, plots
 from bigmodels.data.interactions import catalog as catalogs
@@ -85,12 +86,13 @@ def next_item(model, *, catalog: Catalog,
         model_state, {'loss': total}, {})
     last = jnp.maximum((segments > 0).sum(1) - 1, 0)
     states = jnp.take_along_axis(states, last[:, None, None], 1)[:, 0]
-    drawn = ranked._replace(candidates=negatives).sampled(batch, users)
+    sampled = ranked.sampled(batch, users)
+    drawn = sampled[:, np.arange(negatives) % candidates]
     value, total = masked_mean(values_of(params, states, labels, drawn), batch['mask'])
     scores = in_chunks(lambda items: call(
       params, 'score', states, items).astype(jnp.float32), size)
     return value, (model_state, {'loss': total}, {
-      **ranked.outputs(scores, batch, users, labels), 'targets': labels})
+      **ranked.outputs(scores, batch, users, labels, sampled), 'targets': labels})
 
   return Task(start, objective, ('inputs', 'segments', 'users', 'seen'),
               ('recommended', 'scores'), summarize=metrics.recommendation,

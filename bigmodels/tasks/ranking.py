@@ -49,20 +49,20 @@ class Ranker(NamedTuple):
       jax.random.fold_in(key, row), user, self.candidates))(batch['row'], users)
 
   def outputs(self, scores: jax.Array, batch: dict[str, jax.Array], users: jax.Array,
-              targets: jax.Array) -> dict[str, jax.Array]:
+              targets: jax.Array, drawn: jax.Array) -> dict[str, jax.Array]:
     """What `metrics.recommendation` reads, and what is recommended.
 
     Args:
       scores: of every item for each user, `[batch, items]`.
-      batch: has `seen`, see `data.Interactions`, and `row`.
+      batch: has `seen`, see `data.Interactions`.
       users: int `[batch]`.
       targets: the item that each user got, int `[batch]`.
+      drawn: the sampled candidates, int `[batch, candidates]`; see `sampled`.
     """
     size = len(self.catalog.items)
     targets = jnp.maximum(targets, 0)
     had = catalogs.items_of(self.known, users, size, len(PARTS))
     had = jnp.where(had == targets[:, None], size, had)
-    drawn = self.sampled(batch, users)
     score = jnp.take_along_axis(scores, targets[:, None], 1)
     popularity, more, same = map(jnp.asarray, (
       self.popularity, *_counts_of_each(self.popularity)))

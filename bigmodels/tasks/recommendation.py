@@ -150,8 +150,11 @@ def implicit(model, *, catalog: Catalog,
       values = in_batch(params, model_state, users, items, mask, key, train)
       value, total = masked_mean(values, mask)
       return value, (model_state, {'loss': total}, {})
-    drawn = of_train.draw(draws, users, negatives) if train else (
-      ranked._replace(candidates=negatives).sampled(batch, users))
+    if train:
+      drawn = of_train.draw(draws, users, negatives)
+    else:
+      sampled = ranked.sampled(batch, users)
+      drawn = sampled[:, np.arange(negatives) % candidates]
     scores, penalty = _scores(
       model, catalog, params, model_state, users,
       jnp.concatenate([items[:, None], drawn], 1), key, train)
@@ -161,7 +164,7 @@ def implicit(model, *, catalog: Catalog,
       return value, (model_state, {'loss': total}, {})
     every = _all_scores(model, catalog, params, model_state, users, key)
     return value, (model_state, {'loss': total}, {
-      **ranked.outputs(every, batch, users, items), 'targets': items})
+      **ranked.outputs(every, batch, users, items, sampled), 'targets': items})
 
   return Task(partial(_init, model, catalog), objective, ('users', 'seen'),
               ('recommended', 'scores'), summarize=metrics.recommendation,

@@ -8,7 +8,16 @@ import pytest
 
 from bigmodels import learners, models, tasks
 from bigmodels.data.interactions import histories
-from tests.tasks.recommending import ITEMS, KEY, batch, catalog, had, ranks
+from tests.tasks.recommending import (
+  ITEMS,
+  KEY,
+  batch,
+  catalog,
+  had,
+  parameters,
+  ranks,
+  score,
+)
 
 MODEL = models.SasRec(ITEMS, length=16, depth=1, width=16, unroll=True)
 
@@ -28,26 +37,30 @@ def evaluation(found, part, padding=0):
 
 def made(found, **settings):
   task = tasks.next_item(MODEL, catalog=found, **settings)
-  params, state = task.init(KEY, training(found))
-  return task, params, state
+  return task, jax.tree.map(lambda x: 0.3 * x, parameters(task, training(found)))
+
+
+@jax.jit
+def all_scores(params, inputs, segments):
+  return MODEL.apply({'params': params}, inputs, jnp.arange(ITEMS), segments=segments,
+                     train=False)
 
 
 @pytest.mark.parametrize('part', [1, 2])
 def test_ranks_are_those_of_a_plain_loop(part):
   found = catalog()
-  task, params, state = made(found, candidates=9, top=3)
+  task, params = made(found, candidates=9, top=3)
   one = evaluation(found, part, padding=2)
-  value, (_, metrics, outputs) = jax.jit(
-    lambda: task.loss(params, state, one, KEY, train=False))()
+  value, metrics, outputs = score(task, params, one)
+  every = np.asarray(all_scores(params, one['inputs'], one['segments']))
   assert np.isfinite(value) and metrics['loss'].count == 12
   for row, (user, target) in enumerate(zip(
     found.user[found.part == part], found.item[found.part == part], strict=True)):
     items = found.item[(found.user == user) & (found.part < part)][-16:]
-    scores = np.asarray(MODEL.apply(
-      {'params': params}, items[None], jnp.arange(ITEMS), train=False))[0, -1]
+    assert one['inputs'][row, : len(items)].tolist() == items.tolist()
+    scores = every[row, len(items) - 1]
     above, equal = ranks(scores, target, {*range(ITEMS)} - had(found, user))
-    assert abs(int(outputs['above'][row]) - above) == 0
-    assert outputs['equal'][row] == equal
+    assert (int(outputs['above'][row]), int(outputs['equal'][row])) == (above, equal)
     free = {*range(ITEMS)} - had(found, user, part - 1)
     assert outputs['recommended'][row].tolist() == sorted(
       free, key=lambda item: -scores[item])[:3]
@@ -55,13 +68,11 @@ def test_ranks_are_those_of_a_plain_loop(part):
 
 def test_the_full_softmax_is_the_cross_entropy_over_all_items():
   found = catalog()
-  task, params, state = made(found, loss='full_softmax')
+  task, params = made(found, loss='full_softmax')
   one = training(found)
-  value = float(task.loss(params, state, one, KEY, train=True)[0])
+  value, *_ = score(task, params, one, train=True)
   total, count = 0.0, 0
-  scores = np.asarray(MODEL.apply(
-    {'params': params}, one['inputs'], jnp.arange(ITEMS), segments=one['segments'],
-    train=True), np.float64)
+  scores = np.asarray(all_scores(params, one['inputs'], one['segments']), np.float64)
   for row, position in np.argwhere(np.asarray(one['segments']) > 0):
     logits = scores[row, position]
     total += np.log(np.exp(logits).sum()) - logits[int(one['labels'][row, position])]
@@ -71,13 +82,14 @@ def test_the_full_softmax_is_the_cross_entropy_over_all_items():
 
 def test_padding_has_no_loss_and_no_gradient():
   found = catalog()
-  task, params, state = made(found, loss='full_softmax')
+  task, params = made(found, loss='full_softmax')
   one = training(found)
   padded = {name: jnp.concatenate([x, jnp.zeros_like(x)]) for name, x in one.items()}
 
+  @jax.jit
   def descent(batch):
     return jax.value_and_grad(
-      lambda p: task.loss(p, state, batch, KEY, train=True)[0])(params)
+      lambda p: task.loss(p, {}, batch, KEY, train=True)[0])(params)
 
   (value, gradient), (again, other) = descent(one), descent(padded)
   assert again == pytest.approx(float(value), rel=1e-6)
@@ -90,19 +102,16 @@ def test_padding_has_no_loss_and_no_gradient():
 def test_overfits_the_histories_of_users(loss, negatives):
   """What comes next in training is then the best of what a user does not have."""
   found = catalog()
-  task, *_ = made(found, loss=loss, negatives=negatives)
+  task, _ = made(found, loss=loss, negatives=negatives)
   learner = learners.supervised(task, optax.adam(0.01))
   one = training(found)
-  state = learner.init(KEY, one)
 
   @jax.jit
-  def train(state):
-    return jax.lax.fori_loop(0, 250, lambda _, s: learner.step(s, one)[0], state)
+  def trained():
+    return jax.lax.fori_loop(0, 250, lambda _, s: learner.step(s, one)[0],
+                             learner.init(KEY, one))
 
-  state = train(state)
-  scores = np.asarray(MODEL.apply(
-    {'params': state.params}, one['inputs'], jnp.arange(ITEMS),
-    segments=one['segments'], train=False))
+  scores = np.asarray(all_scores(trained().params, one['inputs'], one['segments']))
   hits = []
   for row, position in np.argwhere(np.asarray(one['segments']) > 0):
     user = int(one['users'][row, position])

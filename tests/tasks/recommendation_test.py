@@ -1,5 +1,6 @@
 """Tests of tasks.ratings and tasks.implicit, against plain loops."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +11,17 @@ from bigmodels import learners, models, tasks
 from bigmodels.core.errors import UserError
 from bigmodels.data.interactions import catalog as catalogs
 from bigmodels.data.readers.users import NONE
-from tests.tasks.recommending import ITEMS, KEY, USERS, batch, catalog, had, ranks
+from tests.tasks.recommending import (
+  ITEMS,
+  KEY,
+  USERS,
+  batch,
+  catalog,
+  had,
+  parameters,
+  ranks,
+  score,
+)
 
 MF = models.MatrixFactorization(USERS, ITEMS, width=4)
 FIXED = {'target_mean': np.array([3.0]), 'target_std': np.array([2.0])}
@@ -18,11 +29,12 @@ FIXED = {'target_mean': np.array([3.0]), 'target_std': np.array([2.0])}
 
 def implicit(found, model=MF, **settings):
   task = tasks.implicit(model, catalog=found, **settings)
-  params, state = task.init(KEY, batch(found, 0))
-  rng = np.random.default_rng(0)
-  params = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), x.dtype),
-                        params)
-  return task, params, state
+  return task, parameters(task, batch(found, 0))
+
+
+def all_scores(model, params, users, **features):
+  return np.asarray(jax.jit(lambda: model.apply(
+    {'params': params}, users, np.arange(ITEMS), **features, train=False))())
 
 
 def rating_batch(found, part, padding=0, seed=0):
@@ -37,14 +49,12 @@ def rating_batch(found, part, padding=0, seed=0):
 @pytest.mark.parametrize('part', [1, 2])
 def test_ranks_are_those_of_a_plain_loop(part):
   found = catalog()
-  task, params, state = implicit(found, candidates=7)
+  task, params = implicit(found, candidates=7)
   one = batch(found, part)
-  _, (_, _, outputs) = jax.jit(
-    lambda: task.loss(params, state, one, KEY, train=False))()
-  scores = np.asarray(MF.apply({'params': params}, one['users'], jnp.arange(ITEMS),
-                               train=False))
+  _, _, outputs = score(task, params, one)
+  scores = all_scores(MF, params, one['users'])
   popularity = found.popularity
-  top = np.asarray(outputs['recommended'])
+  top = outputs['recommended']
   for row, (user, target) in enumerate(zip(
     np.asarray(one['users']), np.asarray(one['items']), strict=True)):
     others = {*range(ITEMS)} - had(found, user)
@@ -60,54 +70,49 @@ def test_ranks_are_those_of_a_plain_loop(part):
 
 def test_sampled_ranks_are_among_items_that_the_user_does_not_have():
   found = catalog()
-  task, params, state = implicit(found, candidates=500)
+  task, params = implicit(found, candidates=500)
   one = batch(found, 2)
-  outputs = task.loss(params, state, one, KEY, train=False)[1][2]
-  sampler = catalogs.sampler(found)
+  _, _, outputs = score(task, params, one)
+  scores = all_scores(MF, params, one['users'])
+  draw = jax.jit(lambda row, user: catalogs.sampler(found).draw(
+    jax.random.fold_in(jax.random.key(0), row), user, 500))
   for row, (user, target) in enumerate(zip(
     np.asarray(one['users']), np.asarray(one['items']), strict=True)):
-    drawn = np.asarray(sampler.draw(
-      jax.random.fold_in(jax.random.key(0), row), jnp.int32(user), 500))
+    drawn = np.asarray(draw(row, user))
     assert not {*drawn.tolist()} & had(found, user)
-    scores = np.asarray(MF.apply(
-      {'params': params}, one['users'][row : row + 1], jnp.arange(ITEMS),
-      train=False))[0]
     assert (int(outputs['sampled_above'][row]), int(outputs['sampled_equal'][row])) == (
-      ranks(scores, target, drawn.tolist()))
+      ranks(scores[row], target, drawn.tolist()))
     assert outputs['popularity_sampled_equal'][row] == (
       found.popularity[drawn] == found.popularity[target]).sum()
 
 
 def test_equal_scores_are_ties_and_nan_is_the_worst_rank():
   found = catalog()
-  task, params, state = implicit(found)
+  task, params = implicit(found)
   one = batch(found, 2)
-  zeros = jax.tree.map(jnp.zeros_like, params)
-  outputs = task.loss(zeros, state, one, KEY, train=False)[1][2]
+  _, _, outputs = score(task, jax.tree.map(np.zeros_like, params), one)
   for row, user in enumerate(np.asarray(one['users'])):
     assert outputs['above'][row] == 0
     assert outputs['equal'][row] == ITEMS - len(had(found, user))
     assert outputs['sampled_equal'][row] == 99
-  nan = jax.tree.map(lambda x: x * jnp.nan, params)
-  outputs = task.loss(nan, state, one, KEY, train=False)[1][2]
+  nan = jax.tree.map(lambda x: x * np.float32('nan'), params)
+  _, _, outputs = score(task, nan, one)
   for row, user in enumerate(np.asarray(one['users'])):
     assert outputs['above'][row] >= ITEMS - len(had(found, user))
 
 
 def test_masked_rows_change_nothing():
   found = catalog()
-  for loss in ('binary', 'softmax', 'in_batch'):
-    task, params, state = implicit(found, loss=loss)
-    one, more = batch(found, 2), batch(found, 2, padding=3)
-    value, (_, metrics, outputs) = task.loss(params, state, one, KEY, train=False)
-    padded, (_, again, found_again) = task.loss(params, state, more, KEY, train=False)
-    assert padded == pytest.approx(float(value), rel=1e-6)
-    assert metrics['loss'].count == again['loss'].count == len(one['users'])
-    for name, array in outputs.items():
-      np.testing.assert_allclose(found_again[name][: len(array)], array, rtol=1e-5)
-  value = task.loss(params, state, one, KEY, train=True)[0]
-  padded = task.loss(params, state, more, KEY, train=True)[0]
-  assert padded == pytest.approx(float(value), rel=1e-5)
+  task, params = implicit(found, loss='in_batch')
+  one, more = batch(found, 2), batch(found, 2, padding=3)
+  value, metrics, outputs = score(task, params, one)
+  padded, again, found_again = score(task, params, more)
+  assert padded == pytest.approx(value, rel=1e-6)
+  assert metrics['loss'].count == again['loss'].count == len(one['users'])
+  for name, array in outputs.items():
+    np.testing.assert_allclose(found_again[name][: len(array)], array, rtol=1e-5)
+  value, padded = (score(task, params, each, train=True)[0] for each in (one, more))
+  assert padded == pytest.approx(value, rel=1e-5)
 
 
 # --- losses -----------------------------------------------------------------------
@@ -116,16 +121,18 @@ def test_masked_rows_change_nothing():
 def test_negatives_of_a_step_are_a_function_of_seed_and_step():
   """Two learners at the same step have the same bits; other seeds and steps not."""
   found = catalog()
-  task, *_ = implicit(found)
+  task, _ = implicit(found)
   learner = learners.supervised(task, optax.sgd(0.0))
   one = batch(found, 0)
 
+  init, step = jax.jit(learner.init), jax.jit(learner.step)
+
   def losses_of(seed, steps):
-    state = learner.init(jax.random.PRNGKey(seed), one)
+    state = init(jax.random.PRNGKey(seed), one)
     state = state._replace(params=jax.tree.map(lambda x: x + 0.5, state.params))
     out = []
     for _ in range(steps):
-      state, metrics = jax.jit(learner.step)(state, one)
+      state, metrics = step(state, one)
       out.append(float(metrics['loss'].total))
     return out
 
@@ -138,30 +145,30 @@ def test_training_draws_no_item_that_the_user_has_in_training():
   """With a score of -1e4 for those of training, no other item may cost anything."""
   found = catalog()
 
-  class Known(models.MatrixFactorization):
-    def __call__(self, users, items, *, train):
-      self.param('unused', lambda key: jnp.zeros(()))
-      known = np.zeros((USERS, ITEMS), bool)
-      known[found.user[found.part == 0], found.item[found.part == 0]] = True
-      return jnp.where(jnp.asarray(known)[users[:, None], items], 1e4, -1e4)
+  known = np.zeros((USERS, ITEMS), bool)
+  known[found.user[found.part == 0], found.item[found.part == 0]] = True
 
-  Known.__call__ = __import__('flax').linen.compact(Known.__call__)
+  class Known(nn.Module):
+    @nn.compact
+    def __call__(self, users, items, *, train):
+      scale = self.param('scale', lambda key: jnp.ones(()))
+      return scale * jnp.where(jnp.asarray(known)[users[:, None], items], 1e4, -1e4)
+
   for loss in ('binary', 'softmax'):
-    task = tasks.implicit(Known(USERS, ITEMS), catalog=found, loss=loss, negatives=64)
-    one = batch(found, 0)
-    params, state = task.init(KEY, one)
-    value = task.loss(params, state, one, KEY, train=True)[0]
-    assert float(value) == 0.0
+    task = tasks.implicit(Known(), catalog=found, loss=loss, negatives=64)
+    ones = {'scale': np.float32(1)}
+    assert score(task, ones, batch(found, 0), train=True)[0] == 0.0
+    # Those of other splits are drawn: they are not known in training.
+    assert score(task, ones, batch(found, 2), train=True)[0] > 100
 
 
 def test_in_batch_negatives_are_items_of_other_rows_that_the_user_does_not_have():
   found = catalog()
-  task, params, state = implicit(found, loss='in_batch')
+  task, params = implicit(found, loss='in_batch')
   one = batch(found, 0)
   users, items = (np.asarray(one[name]) for name in ('users', 'items'))
-  value = task.loss(params, state, one, KEY, train=True)[0]
-  scores = np.asarray(MF.apply({'params': params}, users, jnp.asarray(items),
-                               train=False), np.float64)
+  value, *_ = score(task, params, one, train=True)
+  scores = all_scores(MF, params, users)[:, items].astype(np.float64)
   q = np.bincount(items, minlength=ITEMS) / len(items)
   total = 0.0
   for row, user in enumerate(users):
@@ -169,7 +176,7 @@ def test_in_batch_negatives_are_items_of_other_rows_that_the_user_does_not_have(
     logits += [scores[row, j] - np.log(q[items[j]]) for j in range(len(items))
                if items[j] not in had(found, user, 0)]
     total += np.log(np.sum(np.exp(logits))) - logits[0]
-  assert float(value) == pytest.approx(total / len(users), rel=1e-4)
+  assert value == pytest.approx(total / len(users), rel=1e-4)
 
 
 @pytest.mark.parametrize(('model', 'loss'), [
@@ -182,15 +189,13 @@ def test_overfits_what_users_have(model, loss):
   task = tasks.implicit(model, catalog=found, loss=loss)
   learner = learners.supervised(task, optax.adam(0.02))
   one = batch(found, 0)
-  state = learner.init(KEY, one)
 
   @jax.jit
-  def train(state):
-    return jax.lax.fori_loop(0, 300, lambda _, s: learner.step(s, one)[0], state)
+  def trained():
+    return jax.lax.fori_loop(0, 300, lambda _, s: learner.step(s, one)[0],
+                             learner.init(KEY, one))
 
-  state = train(state)
-  scores = np.asarray(model.apply({'params': state.params}, np.arange(USERS),
-                                  jnp.arange(ITEMS), train=False))
+  scores = all_scores(model, trained().params, np.arange(USERS))
   for user in range(USERS):
     mine = [*had(found, user, 0)]
     others = [*({*range(ITEMS)} - {*mine})]
@@ -204,24 +209,21 @@ def test_ratings_are_scaled_clipped_and_beside_the_biases():
   found = catalog(ratings=True)
   task = tasks.ratings(MF, catalog=found, **FIXED)
   one = rating_batch(found, 2, padding=2)
-  params, state = task.init(KEY, one)
-  params = jax.tree.map(lambda x: x + 3 * jax.random.normal(KEY, x.shape), params)
-  value, (_, metrics, outputs) = task.loss(params, state, one, KEY, train=False)
+  params = parameters(task, one)
+  value, metrics, outputs = score(task, params, one)
   users, items, targets = (np.asarray(one[name])[:-2]
                            for name in ('users', 'items', 'labels'))
-  raw = np.asarray(MF.apply({'params': params}, users, items[:, None], train=False))
-  raw = raw[:, 0]
+  raw = all_scores(MF, params, users)[np.arange(len(users)), items]
   np.testing.assert_allclose(outputs['predictions'][:-2, 0], np.clip(2 * raw + 3, 1, 5),
                              rtol=1e-5)
   assert metrics['loss'].count == len(users)
   expected = np.mean((raw - (targets - 3) / 2) ** 2)
-  assert float(value) == pytest.approx(expected, rel=1e-5)
+  assert value == pytest.approx(expected, rel=1e-5)
   biases = found.biases
   expected = np.clip(
     biases['mean'] + biases['users'][users] + biases['items'][items], 1, 5)
   np.testing.assert_allclose(outputs['of_biases'][:-2, 0], expected, rtol=1e-5)
-  kept = {name: np.asarray(x)[:-2] for name, x in outputs.items()}
-  summary = task.summarize(kept)
+  summary = task.summarize({name: x[:-2] for name, x in outputs.items()})
   assert summary['rmse'] == pytest.approx(
     np.sqrt(np.mean((np.clip(2 * raw + 3, 1, 5) - targets) ** 2)), rel=1e-5)
   assert summary['biases_rmse'] == pytest.approx(
@@ -232,13 +234,13 @@ def test_unknown_users_and_items_are_rated_by_what_is_known():
   found = catalog(ratings=True)
   task = tasks.ratings(MF, catalog=found, **FIXED)
   one = rating_batch(found, 2)
-  params, state = task.init(KEY, one)
-  params = jax.tree.map(lambda x: x + 0.1, params)
+  params = jax.tree.map(lambda x: 0.3 * x, parameters(task, one))
   one = {**one, 'items': jnp.full_like(one['items'], -1)}
-  outputs = task.loss(params, state, one, KEY, train=False)[1][2]
+  _, _, outputs = score(task, params, one)
   users = np.asarray(one['users'])
-  bias = np.asarray(params['user_biases']['embedding'])[users]
-  np.testing.assert_allclose(outputs['predictions'], 3 + 2 * bias, rtol=1e-5)
+  bias = params['user_biases']['embedding'][users]
+  np.testing.assert_allclose(outputs['predictions'], np.clip(3 + 2 * bias, 1, 5),
+                             rtol=1e-5)
   np.testing.assert_allclose(
     outputs['of_biases'][:, 0], found.biases['mean'] + found.biases['users'][users],
     rtol=1e-5)
@@ -248,11 +250,10 @@ def test_lists_are_of_rated_items_that_the_user_does_not_have():
   found = catalog(ratings=True)
   task = tasks.ratings(MF, catalog=found, top=4, **FIXED)
   one = rating_batch(found, 2)
-  params, state = task.init(KEY, one)
+  params = parameters(task, one)
   asked = {**one, 'items': jnp.full_like(one['items'], NONE),
            'seen': jnp.full_like(one['seen'], 3)}
-  outputs = {name: np.asarray(x) for name, x in task.loss(
-    params, state, asked, KEY, train=False)[1][2].items()}
+  _, _, outputs = score(task, params, asked)
   rated = {*np.flatnonzero(found.popularity).tolist()}
   for row, user in enumerate(np.asarray(one['users'])):
     assert {*outputs['recommended'][row].tolist()} <= rated - had(found, user)
@@ -260,8 +261,7 @@ def test_lists_are_of_rated_items_that_the_user_does_not_have():
   assert [*answers] == ['item_1', 'score_1', 'item_2', 'score_2', 'item_3', 'score_3',
                         'item_4', 'score_4']
   assert answers['item_1'][0] == found.items[outputs['recommended'][0, 0]]
-  pairs = task.loss(params, state, one, KEY, train=False)[1][2]
-  assert [*task.answers({n: np.asarray(x) for n, x in pairs.items()})] == ['prediction']
+  assert [*task.answers(score(task, params, one)[2])] == ['prediction']
 
 
 def test_the_penalty_is_part_of_the_loss_in_training_only():
@@ -270,13 +270,12 @@ def test_the_penalty_is_part_of_the_loss_in_training_only():
   values = {}
   for penalty in (0.0, 1.0):
     task = tasks.ratings(MF.clone(penalty=penalty), catalog=found, **FIXED)
-    params, state = task.init(KEY, one)
-    assert state == {}
+    params = parameters(task, one)
     for train in (True, False):
-      values[penalty, train] = float(task.loss(params, state, one, KEY, train=train)[0])
-  assert values[0.0, True] == values[0.0, False] == values[1.0, False]
-  p = {name: np.asarray(params[name]['embedding']) for name in (
-    'users', 'items')}
+      values[penalty, train] = score(task, params, one, train)[0]
+  assert values[0.0, True] == pytest.approx(values[0.0, False], rel=1e-6)
+  assert values[0.0, False] == values[1.0, False]
+  p = {name: params[name]['embedding'] for name in ('users', 'items')}
   expected = np.mean((p['users'][np.asarray(one['users'])] ** 2).sum(1)
                      + (p['items'][np.asarray(one['items'])] ** 2).sum(1))
   assert values[1.0, True] - values[0.0, True] == pytest.approx(expected, rel=1e-4)
@@ -289,14 +288,13 @@ def test_features_are_those_of_the_users_and_items():
     'user_numbers': rng.normal(size=(USERS, 2)).astype(np.float32),
     'item_categories': rng.integers(0, 5, (ITEMS, 3)).astype(np.int32)})
   model = models.Dlrm(USERS, ITEMS, 5, width=4)
-  task, params, state = implicit(found, model)
+  task, params = implicit(found, model)
   one = batch(found, 2)
-  outputs = task.loss(params, state, one, KEY, train=False)[1][2]
+  _, _, outputs = score(task, params, one)
   users = np.asarray(one['users'])
-  scores = np.asarray(model.apply(
-    {'params': params}, users, jnp.arange(ITEMS),
-    user_numbers=found.features['user_numbers'][users],
-    item_categories=found.features['item_categories'], train=False))
+  scores = all_scores(
+    model, params, users, user_numbers=found.features['user_numbers'][users],
+    item_categories=found.features['item_categories'])
   for row, (user, target) in enumerate(zip(
     users, np.asarray(one['items']), strict=True)):
     above, _ = ranks(scores[row], target, {*range(ITEMS)} - had(found, user))

@@ -54,3 +54,18 @@ def ranks(scores, target, candidates) -> tuple[int, int]:
 
 
 KEY = jax.random.PRNGKey(0)
+
+
+def parameters(task, example, seed=0):
+  """Parameters that are all drawn, without compiling anything."""
+  shapes, state = jax.eval_shape(task.init, KEY, example)
+  assert state == {}
+  rng = np.random.default_rng(seed)
+  return jax.tree.map(lambda x: rng.normal(size=x.shape).astype(x.dtype), shapes)
+
+
+def score(task, params, batch, train=False, key=KEY):
+  """The loss, the metrics and the outputs, compiled."""
+  value, (_, metrics, outputs) = jax.jit(
+    lambda params, batch: task.loss(params, {}, batch, key, train=train))(params, batch)
+  return float(value), metrics, {name: np.asarray(x) for name, x in outputs.items()}
