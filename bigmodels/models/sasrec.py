@@ -87,7 +87,14 @@ class SasRec(nn.Module):
 
   def encode(self, inputs: jax.Array, *, segments: jax.Array | None = None,
              train: bool) -> jax.Array:
-    """The state after each item, `[batch, length, width]`; see `__call__`."""
+    """The state after each item, `[batch, length, width]`.
+
+    Args:
+      inputs, segments, train: see `__call__`.
+
+    Raises:
+      ValueError: for more items than `length`.
+    """
     if inputs.shape[1] > self.length:
       raise ValueError(f'a sequence of {inputs.shape[1]:,} items is longer than the '
                        f'model accepts: {self.length:,} (length)')

@@ -103,12 +103,16 @@ class Ranker(NamedTuple):
     return {'recommended': jnp.where(there, items, -1), 'scores': values}
 
   def nothing(self, count: int) -> dict[str, jax.Array]:
-    """What `recommended` gives if there is no item, for `count` users."""
+    """What `recommended` gives if there is no item, `[count, top]`."""
     shape = count, min(self.top, len(self.catalog.items))
     return {'recommended': jnp.full(shape, -1), 'scores': jnp.full(shape, -jnp.inf)}
 
   def answers(self, outputs: dict[str, np.ndarray]) -> dict[str, list]:
-    """The recommended items by name, and their scores: a column for each place."""
+    """The recommended items by name, and their scores: a column for each place.
+
+    Args:
+      outputs: `recommended` and `scores`, both `[n, top]`.
+    """
     items, scores = outputs['recommended'], outputs['scores']
     found = {}
     for place in range(items.shape[1]):
@@ -127,8 +131,8 @@ def ranker(catalog: Catalog, *, candidates: int | None = None, top: int,
 
   Args:
     catalog: the users and items.
-    candidates, top, offered: see `Ranker`. If `candidates` are None, it recommends
-      only; `offered` is all items if None.
+    candidates, top: see `Ranker`. If `candidates` are None, it recommends only.
+    offered: bool `[items]`, which items may be recommended; all if None.
 
   Raises:
     ValueError: for a number below 1.

@@ -46,6 +46,8 @@ def joined(users: Features | None, items: Features | None, log: Log,
            data_dir: str | None) -> tuple[dict[str, np.ndarray], int, list[str]]:
   """Returns `Catalog.features`, the number of categories, and lines about them.
 
+  The features are `[users, k]` or `[items, k]`.
+
   Args:
     users, items: the tables, or None.
     log: has the names of the users and items.

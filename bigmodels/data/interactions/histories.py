@@ -16,6 +16,7 @@ from bigmodels.data.interactions.interactions import (
   say_unseen,
   seen_before,
 )
+from bigmodels.data.interactions.log import LAST
 from bigmodels.data.readers.reader import Reader
 from bigmodels.data.sources import Columns, DataContext, Dataset
 from bigmodels.data.tables.csv_dialects import Reading
@@ -50,7 +51,7 @@ class Histories:
       raise ValueError(f'length: must be >= 1, got {self.length}')
     if not self.interactions.by_time:
       raise UserError('interactions: what comes next needs splits that follow in time: '
-                      f'splits={Interactions.LAST}')
+                      f'splits={LAST}')
 
   def split(self, name: str) -> 'Histories':
     return dataclasses.replace(self, selected=name)

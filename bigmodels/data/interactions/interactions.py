@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -62,8 +62,6 @@ class Interactions:
     delimiter, encoding: see `csv_dialects.Reading`.
   """
 
-  LAST: ClassVar[str] = 'leave_last_out'
-
   path: str | tuple[str, ...]
   user: str = 'user'
   item: str = 'item'
@@ -116,7 +114,7 @@ class Interactions:
   @property
   def by_time(self) -> bool:
     """Whether the splits follow each other in time."""
-    return self.splits == self.LAST
+    return self.splits == logs.LAST
 
   def reading(self) -> Reading:
     """Returns how the files are read."""

@@ -12,6 +12,9 @@ from bigmodels.data.frames import missing
 from bigmodels.data.tables import table_files, table_splits
 from bigmodels.data.tables.csv_dialects import Reading
 
+# What `Interactions.splits` is for the last interactions of each user.
+LAST = 'leave_last_out'
+
 
 class Log(NamedTuple):
   """Interactions, by user and in the order of time.
@@ -67,7 +70,7 @@ def read(source: Any, data_dir: str | None) -> Log:
   paths = table_files.found(source.path, data_dir)
   of_test = table_files.found(source.test, data_dir) if source.test else ()
   stats = tuple(table_files.require(path) for path in (*paths, *of_test))
-  column = None if source.splits == source.LAST or not isinstance(
+  column = None if source.splits == LAST or not isinstance(
     source.splits, str) else source.splits
   return _read(paths, of_test, stats, source.reading(),
                (source.user, source.item, source.rating, source.time, column))
