@@ -86,6 +86,7 @@ def next_item(model, *, catalog: Catalog,
         model_state, {'loss': total}, {})
     last = jnp.maximum((segments > 0).sum(1) - 1, 0)
     states = jnp.take_along_axis(states, last[:, None, None], 1)[:, 0]
+    labels, users = labels[jnp.arange(len(labels)), last], users[:, 0]
     sampled = ranked.sampled(batch, users)
     drawn = sampled[:, np.arange(negatives) % candidates]
     value, total = masked_mean(values_of(params, states, labels, drawn), batch['mask'])

@@ -87,6 +87,7 @@ def test_ratings_of_a_users_own_file(request_for, tmp_path, plots):
   assert "does not know the item 'i999'" in found[1]['error']
 
 
+@pytest.mark.slow('train')
 @pytest.mark.parametrize(('kind', 'model'), [
   ('implicit', 'two_tower'), ('implicit', 'mlp'), ('implicit', 'dlrm'),
   ('explicit', 'neumf')])

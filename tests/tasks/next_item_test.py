@@ -31,8 +31,10 @@ def training(found, length=16):
 
 def evaluation(found, part, padding=0):
   at = found.part == part
-  columns = histories.before(found, found.user[at], np.full(at.sum(), part), 16)
-  return batch(found, part, padding, **columns, labels=found.item[at])
+  columns = histories.before(found, found.user[at], part, 16)
+  labels = np.zeros_like(columns['inputs'])
+  labels[np.arange(at.sum()), columns['segments'].sum(1) - 1] = found.item[at]
+  return batch(found, part, padding, **columns, labels=labels)
 
 
 def made(found, **settings):

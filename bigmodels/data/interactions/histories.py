@@ -26,14 +26,13 @@ from bigmodels.data.tables.csv_dialects import Reading
 class Histories:
   """The items of each user in the order of time, to predict the next one.
 
-  Opened for training, with `L = length`: `inputs` int32 `[n, L]`, the items before each
-  of `labels` `[n, L]`; `users` int32 `[n, L]`, whose they are; and `segments` int32
-  `[n, L]`, 1, 2, ... for the users who share a row, 0 for padding. A user's last L + 1
-  items are used. Rows have several users, as most have few items.
+  Opened, with `L = length`, all int32 `[n, L]`: `inputs`, items; `labels`, the item
+  after each of them; `users`, whose they are; and `segments`, 1, 2, ... for the users
+  who share a row, 0 for padding. A user's last L + 1 items are used. In training,
+  several users share a row, as most have few items.
 
-  Another split has a row for each user: `inputs` `[n, L]`, the last L items before the
-  one to predict, which is `labels` `[n]`; `segments` `[n, L]`, 1 for an item; `users`
-  `[n]`; and `seen` `[n]`, as in `Interactions`.
+  Another split has a row for each user, whose last label is the item to predict; and
+  `seen` int32 `[n]`, as in `Interactions`.
 
   Attributes:
     interactions: the interactions, with `splits='leave_last_out'`; with
@@ -76,12 +75,12 @@ class Histories:
           'used' if lost else ''))
     else:
       say_unseen(source, context, log, parts, mine)
-      users = log.user[mine]
-      columns = {
-        **before(catalog, users, np.full(len(users), PARTS.index(self.selected)),
-                 self.length),
-        'labels': log.item[mine],
-        'seen': np.full(len(users), seen_before(self.selected), np.int32)}
+      columns = before(catalog, log.user[mine], PARTS.index(self.selected), self.length)
+      labels = np.roll(columns['inputs'], -1, 1)
+      last = np.maximum((columns['segments'] > 0).sum(1) - 1, 0)
+      labels[np.arange(len(mine)), last] = log.item[mine]
+      columns['labels'] = np.where(columns['segments'] > 0, labels, 0)
+      columns['seen'] = np.full(len(mine), seen_before(self.selected), np.int32)
     return dataset(source, log, mine, columns, catalog)
 
   def reader(self, context: DataContext) -> Reader:
@@ -92,35 +91,35 @@ class Histories:
     return UserReader(
       known, self.interactions.user, None,
       Reading(encoding=self.interactions.encoding), lambda users: before(
-        known, users, np.full(len(users), len(PARTS)), self.length), context.say)
+        known, users, len(PARTS), self.length), context.say)
 
   def recorded(self, kept: Mapping[str, Any]) -> Mapping[str, Callable[[], Any]]:
     """Returns what a split provides, of what a run keeps; see `Source`."""
     return self.interactions.recorded(kept)
 
 
-def before(catalog: Catalog, users: np.ndarray, parts: np.ndarray, length: int
-           ) -> Columns:
+def before(catalog: Catalog, users: np.ndarray, part: int, length: int) -> Columns:
   """Returns the last items of users in the splits before one.
 
   Args:
     catalog: the users and items.
     users: int `[n]`; a negative one has no items.
-    parts: index of the split that they are before, int `[n]`.
+    part: index of that split.
     length: maximum number of items.
 
   Returns:
-    `inputs` and `segments` int32 `[n, length]`, and `users` int32 `[n]`.
+    `inputs`, `segments` and `users`, int32 `[n, length]`; see `Histories`.
   """
   starts = np.searchsorted(catalog.user, np.arange(len(catalog.users) + 1))
   inputs = np.zeros((len(users), length), np.int32)
   segments = np.zeros_like(inputs)
-  for row, (user, part) in enumerate(zip(users.tolist(), parts.tolist(), strict=True)):
+  for row, user in enumerate(users.tolist()):
     if user >= 0:
       span = slice(starts[user], starts[user + 1])
       items = catalog.item[span][catalog.part[span] < part][-length:]
       inputs[row, : len(items)], segments[row, : len(items)] = items, 1
-  return {'inputs': inputs, 'segments': segments, 'users': users.astype(np.int32)}
+  return {'inputs': inputs, 'segments': segments,
+          'users': np.repeat(users.astype(np.int32)[:, None], length, 1)}
 
 
 def _packed(catalog: Catalog, length: int) -> tuple[Columns, int]:

@@ -63,17 +63,21 @@ def test_an_evaluation_knows_all_that_came_before(tmp_path, split, after):
   known = sequences(path)
   assert dataset.length == sum(len(items) > 2 for items in known.values())
   for row in range(dataset.length):
-    items = known[catalog.users[columns['users'][row]]]
+    user, = {*columns['users'][row].tolist()}
+    items = known[catalog.users[user]]
     there = columns['segments'][row] > 0
     assert [catalog.items[i] for i in columns['inputs'][row][there]] == (
       items[:after][-6:])
-    assert catalog.items[columns['labels'][row]] == items[after]
+    assert [catalog.items[i] for i in columns['labels'][row][there]] == (
+      items[: len(items) + after + 1][-there.sum():])
     assert columns['seen'][row] == (split == 'test')
 
 
 def test_repeats_are_kept_if_set(tmp_path):
   path = write(tmp_path, 'user,item\na,x\na,y\na,x\na,x\n')
-  assert read(path, 5, 'test', duplicates='keep').load()['labels'].tolist() == [0]
+  found = read(path, 5, 'test', duplicates='keep').load()
+  assert found['labels'].tolist() == [[1, 0, 0, 0, 0]]
+  assert found['inputs'].tolist() == [[0, 1, 0, 0, 0]]
   found = read(path, 5, duplicates='keep').load()
   assert found['inputs'][0].tolist() == [0, 0, 0, 0, 0]
   assert found['labels'][0].tolist() == [1, 0, 0, 0, 0]

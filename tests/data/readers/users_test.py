@@ -59,7 +59,7 @@ def test_histories_have_all_that_a_user_got(tmp_path, path):
   reader = reader_of(data.Histories(data.Interactions(path, time='time'), 4))
   columns = reader.columns(['u5'], {})
   catalog = reader.catalog
-  items = catalog.item[catalog.user == columns['users'][0]]
+  items = catalog.item[catalog.user == columns['users'][0, 0]]
   assert columns['inputs'][0].tolist() == items[-4:].tolist()
   assert columns['segments'][0].tolist() == [1] * 4
 
