@@ -13,6 +13,7 @@ a file, or predicts the ratings of its pairs of users and items.
 Needs: MovieLens 100K (--data_dir, files), or any ratings; 10 s on two cores.
 """
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Literal
 
@@ -27,7 +28,8 @@ from bigmodels.optim import schedules
 
 def config(*, path: str | tuple[str, ...] | None = None, user: str = 'user',
            item: str = 'item', rating: str = 'rating', time: str | None = None,
-           split: str | None = None, test: str | tuple[str, ...] | None = None,
+           split: str | Mapping[str, float] | None = None,
+           test: str | tuple[str, ...] | None = None,
            scale: tuple[float, float] | None = None,
            duplicates: Literal['last', 'keep'] | None = None,
            delimiter: str | None = None, width: int = 100, penalty: float = 0.12,

@@ -15,6 +15,7 @@ the columns of users and items.
 Needs: MovieLens 100K (--data_dir, files), or any interactions; 2 minutes on two cores.
 """
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Literal
 
@@ -28,7 +29,7 @@ from bigmodels.models import sharding_rules
 
 def config(*, path: str | tuple[str, ...] | None = None, user: str = 'user',
            item: str = 'item', rating: str | None = None, time: str | None = None,
-           split: str | None = None, least: float | None = None,
+           split: str | Mapping[str, float] | None = None, least: float | None = None,
            duplicates: Literal['last', 'keep'] | None = None,
            delimiter: str | None = None, user_features: str | None = None,
            item_features: str | None = None,

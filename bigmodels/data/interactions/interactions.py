@@ -122,8 +122,7 @@ class Interactions:
     texts = (self.user, self.item, self.time, column)
     return Reading(
       self.delimiter, missing=(), encoding=self.encoding,
-      text=tuple(name for name in texts if name),
-      numbers=(self.rating,) if self.rating else (), header=self.header)
+      text=tuple(name for name in texts if name), header=self.header)
 
   def split(self, name: str) -> 'Interactions':
     return dataclasses.replace(self, selected=name)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bigmodels.core.errors import UserError, nearest
-from bigmodels.data.frames import missing
+from bigmodels.data.frames import is_text, missing
 from bigmodels.data.tables import table_files, table_splits
 from bigmodels.data.tables.csv_dialects import Reading
 
@@ -95,6 +95,11 @@ def _read(paths: tuple[pathlib.Path, ...], of_test: tuple[pathlib.Path, ...],
                       f'value; {int(empty.sum()):,} rows are without one')
   user, item, rating, time, split = (
     None if name is None else file.frame[name] for name in names)
+  if rating is not None and is_text(rating):
+    row = next((i for i, value in enumerate(rating.tolist()) if not _is_number(value)),
+               0)
+    raise UserError(f'{file.where(row)}, column {names[2]!r}: {rating[row]!r} is not a '
+                    'number')
   users, user = _numbered(user)
   items, item = _numbered(item)
   lines = [file.summary, *file.lines]
@@ -108,6 +113,13 @@ def _read(paths: tuple[pathlib.Path, ...], of_test: tuple[pathlib.Path, ...],
     order >= sum(count for _, count in file.parts[: len(paths)]),
     None if split is None else split[order], tied, file.digest, file.where,
     tuple(lines))
+
+
+def _is_number(text: str) -> bool:
+  try:
+    return np.isfinite(float(text))
+  except ValueError:
+    return False
 
 
 def _numbered(column: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
@@ -210,7 +222,7 @@ def parts_by_last(log: Log) -> tuple[np.ndarray, list[str]]:
   enough = count >= 3
   if not enough.any():
     raise UserError('no user has >= 3 interactions, one each to train, to validate and '
-                    'to test; set splits to fractions, such as '
+                    'to test; split by fractions, such as '
                     "{'train': 0.8, 'validation': 0.1, 'test': 0.1}")
   parts = np.zeros(len(log.user), np.int8)
   parts[last[enough]], parts[last[enough] - 1] = 2, 1
