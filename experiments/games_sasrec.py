@@ -8,7 +8,7 @@ The last item of each user is the test, the one before it validates. A batch has
 of 50 items, which several users share. --config.loss=full_softmax takes longer for an
 epoch, and needs fewer.
 
-Needs: Amazon Games (--data_dir, files), or any events; 20 minutes on two cores.
+Needs: Amazon Games (--data_dir, files), or any events; 40 minutes on two busy cores.
 """
 
 from functools import partial
@@ -26,7 +26,7 @@ def config(*, path: str | tuple[str, ...] | None = None, user: str = 'user',
            duplicates: Literal['keep', 'last'] = 'keep', length: int = 50,
            loss: Literal['binary', 'softmax', 'full_softmax'] = 'binary',
            negatives: int = 1, width: int = 50, depth: int = 2, dropout: float = 0.5,
-           epochs: float = 200, batch_size: int = 20, learning_rate: float = 1e-3,
+           epochs: float = 100, batch_size: int = 20, learning_rate: float = 1e-3,
            seed: int = 0) -> Experiment:
   if path is None:
     interactions = data.Interactions(
@@ -44,7 +44,7 @@ def config(*, path: str | tuple[str, ...] | None = None, user: str = 'user',
       data.at_most, examples=batch_size)),
     evals={name: data.Batches(source=source.split(name), batch_size=256)
            for name in ('validation', 'test')},
-    evaluate_every=Duration(epochs=20),
+    evaluate_every=Duration(epochs=25),
     duration=Duration(epochs=epochs),
     monitor=Monitor(metric='validation/ndcg10', goal='max'),
     rules=sharding_rules.SASREC,
