@@ -12,7 +12,7 @@ film of each user is the test, the one before it validates. --config.least=4 wit
 of users and films; --config.user_features=FILE and item_features=FILE name tables with
 the columns of users and items.
 
-Needs: MovieLens 100K (--data_dir, files), or any interactions; 3 minutes on two busy cores.
+Needs: MovieLens 100K (--data_dir, files), or any interactions; 3 minutes on two cores.
 """
 
 from collections.abc import Mapping
