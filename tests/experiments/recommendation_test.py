@@ -39,6 +39,7 @@ def rows(path):
     return [*csv.DictReader(file)]
 
 
+@pytest.mark.slow('train on tables')
 def test_a_users_own_clicks_train_and_recommend(request_for, tmp_path, plots):
   """Items of a user's own kind are recommended; the file is not needed for that."""
   path, workdir = blocks(tmp_path), tmp_path / 'run'
@@ -102,6 +103,7 @@ def test_other_models_train(request_for, tmp_path, kind, model):
   assert result(tmp_path / 'run')['status'] == 'finished'
 
 
+@pytest.mark.slow('train on tables')
 def test_sequences_of_a_users_own_file(request_for, tmp_path):
   """Items follow each other in a circle: the next one is the best recommendation."""
   lines, rng = ['who,what,when'], np.random.default_rng(0)
