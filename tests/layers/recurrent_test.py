@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 
 from bigmodels.hardware.flops import equations
 from bigmodels.layers.recurrent import Gru, Lstm
@@ -107,6 +108,18 @@ def test_unrolled_it_is_the_same(cell):
   expected = _apply(cell(WIDTH), params, x, segments=SEGMENTS)
   unrolled = cell(WIDTH, unroll=3)
   _assert_close(_apply(unrolled, params, x, segments=SEGMENTS), expected)
+
+
+@pytest.mark.parametrize('cell', CELLS)
+def test_first_and_second_derivatives_are_those_of_finite_differences(cell):
+  x = _inputs(2, 4, 3)
+  layer = cell(3)
+
+  def value(params, x):
+    return jnp.sum(_apply(layer, params, x)[0] ** 2)
+
+  check_grads(value, (_params(layer, x), x), order=2, modes=['rev'], atol=2e-2,
+              rtol=2e-2)
 
 
 @pytest.mark.parametrize('cell', CELLS)
