@@ -29,12 +29,27 @@ SPLIT_NAMES = {'train': 'train', 'training': 'train',
                'dev': 'validation', 'test': 'test', 'testing': 'test'}
 
 
+class Compact(NamedTuple):
+  """Columns that are gathered from smaller arrays, such as windows of a series.
+
+  Attributes:
+    load: () -> arrays of any shape, which stay on the device if the split is resident.
+      They are finite.
+    gather: (these arrays, rows int `[...]`) -> these rows of every column,
+      `[..., ...]`; traced.
+  """
+
+  load: Callable[[], Columns]
+  gather: Callable[[Mapping[str, Any], Any], dict[str, Any]]
+
+
 class Dataset(NamedTuple):
   """One opened split, with random access.
 
   Attributes:
     length: number of examples.
-    nbytes: size of all columns in memory, or None if examples differ in shape.
+    nbytes: size of all columns in memory, or of the arrays of `compact`; None if
+      examples differ in shape.
     load: () -> every column, `[length, ...]`; may be memory-mapped.
     read: (rows `[n]`, seeds uint64 `[n, 2]`) -> these rows of every column, `[n, ...]`,
       decoded. The seeds are for random numbers while reading, see `Order.seeds`; if
@@ -59,6 +74,7 @@ class Dataset(NamedTuple):
     provides: name -> () -> a value that only this source knows, and that a run supplies
       to its config under that name: the `environment` of episodes; the `tokenizer` of
       text and its `vocabulary` size.
+    compact: how the split is kept on a device, if not as its columns.
   """
 
   length: int
@@ -77,6 +93,7 @@ class Dataset(NamedTuple):
   origin: Origin | None = None
   ids: Mapping[str, np.ndarray] = {}
   provides: Mapping[str, Callable[[], Any]] = {}
+  compact: Compact | None = None
 
   @property
   def tokenizer(self) -> Any:
