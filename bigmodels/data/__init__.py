@@ -16,6 +16,7 @@ from bigmodels.data.piecewise_linear import piecewise_linear
 from bigmodels.data.scikit import Digits, ScikitTable
 from bigmodels.data.sentences import Sentences
 from bigmodels.data.sequence import Sequence
+from bigmodels.data.series.series import Series
 from bigmodels.data.subset import Subset
 from bigmodels.data.tables.table import Table
 from bigmodels.data.tfds.tfds import Tfds
@@ -23,6 +24,6 @@ from bigmodels.data.translations import Translations
 
 __all__ = ['ArrayFiles', 'Arrays', 'AudioFolder', 'Batches', 'Digits', 'Episodes',
            'Features', 'Generated', 'Histories', 'ImageFolder', 'Interactions',
-           'Packed', 'ScikitTable', 'Sentences', 'Sequence', 'Subset', 'Table', 'Tfds',
-           'Translations', 'at_most', 'cleaning', 'images', 'piecewise_linear',
-           'test_time', 'texts', 'tokenizers', 'transforms']
+           'Packed', 'ScikitTable', 'Sentences', 'Sequence', 'Series', 'Subset',
+           'Table', 'Tfds', 'Translations', 'at_most', 'cleaning', 'images',
+           'piecewise_linear', 'test_time', 'texts', 'tokenizers', 'transforms']

@@ -209,15 +209,15 @@ def _by_time(table: Any, rows: Rows) -> tuple[dict[str, np.ndarray], str]:
 
 def parsed_times(name: str, text: np.ndarray, where: Callable[[int], str]
                  ) -> np.ndarray:
-  """Returns numbers or ISO dates as float64 `[rows]`, to compare.
+  """Returns numbers, or ISO dates in microseconds since 1970, float64 `[rows]`.
 
   Args:
     name: name of the column.
-    text: `object` `[rows]` of `str`.
+    text: its values, none of them missing, `object` `[rows]` of `str`.
     where: row -> its place in the file.
 
   Raises:
-    UserError: for a value that is neither.
+    UserError: for a value that is neither, or if only some have a time zone.
   """
   try:
     found = text.astype(np.float64)
