@@ -2,6 +2,7 @@
 
 from bigmodels.losses.classification import cross_entropy, hinge, probabilities
 from bigmodels.losses.focal import focal
+from bigmodels.losses.forecasting import pinball
 from bigmodels.losses.gan import (
   gradient_penalty,
   hinge_gan,
@@ -18,5 +19,5 @@ from bigmodels.losses.regression import absolute_error, squared_error
 
 __all__ = ['absolute_error', 'binary_ranking', 'cross_entropy', 'focal',
            'gradient_penalty', 'hinge', 'hinge_gan', 'in_batch_softmax',
-           'non_saturating_gan', 'probabilities', 'r1', 'softmax_ranking',
+           'non_saturating_gan', 'pinball', 'probabilities', 'r1', 'softmax_ranking',
            'squared_error', 'wasserstein_gan']

@@ -2,6 +2,7 @@
 
 from bigmodels.tasks.classification import classification
 from bigmodels.tasks.control import Control, control
+from bigmodels.tasks.forecasting import forecasting
 from bigmodels.tasks.frozen import frozen_statistics, with_frozen_statistics
 from bigmodels.tasks.generation import Generation, generation
 from bigmodels.tasks.language import masked_token, next_token
@@ -12,6 +13,6 @@ from bigmodels.tasks.task import Split, Task
 from bigmodels.tasks.translation import translation
 
 __all__ = ['Control', 'Generation', 'Split', 'Task', 'classification', 'control',
-           'frozen_statistics', 'generation', 'implicit', 'masked_token', 'next_item',
-           'next_token', 'ratings', 'regression', 'translation',
+           'forecasting', 'frozen_statistics', 'generation', 'implicit', 'masked_token',
+           'next_item', 'next_token', 'ratings', 'regression', 'translation',
            'with_frozen_statistics']
