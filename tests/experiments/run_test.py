@@ -65,7 +65,12 @@ OVERRIDES = {
   'games_sasrec': {'width': '8', 'depth': '1', 'length': '8'},
   'movielens_mf': {'width': '8'},
   'movielens_neumf': {'width': '8'},
+  'etth1_dlinear': {'days': '(4, 2, 2)', 'length': '24', 'horizon': '4'},
+  'etth1_patchtst': {'days': '(4, 2, 2)', 'length': '24', 'horizon': '4'},
+  'traffic_gru': {'graph': 'True', 'width': '4'},
+  'stocks_lstm': {'width': '4'},
 }
+SERIES = ('etth1_dlinear', 'etth1_patchtst', 'traffic_gru', 'stocks_lstm')
 
 
 def _made_texts(folder) -> None:
@@ -124,6 +129,26 @@ def _made_photos(folder) -> None:
     written.write(folder, [name], index, shape=(20 + index, 70 - index))
 
 
+def _made_series(folder) -> None:
+  """Files of series as the experiments want them, random walks."""
+  rng = np.random.default_rng(0)
+  days = np.arange('2013-12-01', '2016-01-04', dtype='datetime64[D]').astype(str)
+  hours = np.arange('2020-01-01T00', '2020-01-10T00', dtype='datetime64[h]').astype(
+    'datetime64[s]').astype(str)
+  prices = [f'{day},{share},' + ','.join(f'{x:.4f}' for x in rng.uniform(50, 99, 6))
+            for share in 'AB' for day in days]
+  files = {
+    'ett/ETTh1.csv': ['date,a,b', *(f'{hour},{x:.3f},{y:.3f}' for hour, (x, y) in zip(
+      hours, rng.normal(size=(len(hours), 2)).cumsum(0), strict=True))],
+    'los_loop/los_speed.csv': ['1,2,3', *(f'{x:.2f},{y:.2f},{z:.2f}' for x, y, z in (
+      rng.uniform(20, 70, (2016, 3))))],
+    'los_loop/los_adj.csv': ['1,0.5,0', '0.5,1,0', '0,0,1'],
+    'stocks/prices.csv': ['date,symbol,open,high,low,close,adj_close,volume', *prices]}
+  for name, lines in files.items():
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text('\n'.join(lines) + '\n')
+
+
 def _small(name: str, folder):
   """The experiment, two steps long, on made data where its own is a download."""
   overrides = OVERRIDES.get(name, {})
@@ -137,6 +162,8 @@ def _small(name: str, folder):
     _made_photos(folder)
   elif name in ('games_sasrec', 'movielens_mf', 'movielens_neumf'):
     _made_interactions(folder)
+  elif name in SERIES:
+    _made_series(folder)
   elif name in OVERRIDES:
     _made_texts(folder)
   if name.startswith('gpt'):
