@@ -47,7 +47,8 @@ def smape(forecasts: jax.Array, targets: jax.Array, weights: jax.Array) -> Mean:
   competition*, 2020). It depends on where the units have their zero.
 
   Args:
-    forecasts, targets, weights: see `of_errors`; in the units of the file.
+    forecasts, targets, weights: `[batch, horizon, targets]`, see `of_errors`; in the
+      units of the file.
   """
   size = jnp.abs(forecasts) + jnp.abs(targets)
   values = jnp.where(size > 0, jnp.abs(forecasts - targets) / jnp.where(
@@ -78,7 +79,7 @@ def coverage(lower: jax.Array, upper: jax.Array, targets: jax.Array,
   """Counts the targets in their intervals, bounds included.
 
   Args:
-    lower, upper, targets, weights: see `of_errors`.
+    lower, upper, targets, weights: `[batch, horizon, targets]`, see `of_errors`.
   """
   inside = (targets >= lower) & (targets <= upper)
   return mean_of(inside.astype(jnp.float32), weights)

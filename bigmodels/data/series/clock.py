@@ -59,7 +59,7 @@ class Clock(NamedTuple):
     return moment - _of_months(first) + _of_months(first + self.step * steps)
 
   def text(self, moments: np.ndarray) -> np.ndarray:
-    """Returns how moments are written, `object` of `str` of their shape."""
+    """Returns how moments `[...]` are written, `object` of `str` `[...]`."""
     return np.array([self._one(m) for m in moments.ravel().tolist()], object).reshape(
       moments.shape)
 

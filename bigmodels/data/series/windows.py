@@ -146,6 +146,13 @@ def check_any(name: str, rows: Rows, border: np.ndarray, shape: Shape, *,
               reach: bool) -> None:
   """Refuses a split without a window.
 
+  Args:
+    name: name of the split.
+    rows: of the file.
+    border: the first row and the end of the split in each series, `[series, 2]`.
+    shape: of the windows.
+    reach: whether inputs may be rows before the split.
+
   Raises:
     UserError: naming the rows that it has, and those that a window needs.
   """

@@ -9,7 +9,11 @@ import pytest
 
 from bigmodels import data
 from bigmodels.core.errors import UserError
+from bigmodels.data import batches
+from bigmodels.data.batches import Batches
 from bigmodels.data.sources import DataContext
+from bigmodels.parallel import layout
+from bigmodels.parallel.sharding import MeshShape
 from tests.conftest import SHARED
 from tests.data.series.written import hourly, numbers, opened, write
 
@@ -77,18 +81,27 @@ def test_a_resident_split_holds_rows_and_gathers_the_windows_that_it_reads(file)
     np.testing.assert_array_equal(column.reshape(6, *column.shape[2:]), expected[name])
 
 
-def test_resident_and_streamed_batches_are_the_same(request_for, file, tmp_path):
-  from bigmodels.modes import train
+def test_resident_and_streamed_batches_are_the_same(file):
+  found, _, _ = opened(series(file(), season=4, calendar='day'))
+  one = layout.make_layout(MeshShape(), 'jit', ())
+  key = jax.random.key(0)[None]
 
-  path, results = file(), []
-  for resident in (True, False):
-    workdir = tmp_path / f'{resident}'
-    train.run(request_for(
-      'etth1_dlinear', workdir, path=path, time='time', days='None', length='7',
-      horizon='3', season='4', epochs='1', batch_size='8', train__resident=resident,
-      evals__test__resident=resident))
-    results.append(json.loads((workdir / 'result.json').read_text())['metrics'])
-  assert results[0] == pytest.approx(results[1], rel=1e-6)
+  def loader(name, resident):
+    return batches.open_loader(
+      Batches(source=None, batch_size=5, resident=resident), name,
+      DataContext(None, None, {}, print), one, dataset=found[name], seed=0,
+      shuffle=name == 'train', steps=9, transforms=())
+
+  for name in ('train', 'test'):
+    ours, theirs = (loader(name, resident) for resident in (True, False))
+    for step in range(2 if name == 'test' else 9):
+      one_, other = (each.batch(each.resident, each.host_batch(step, 1), 0, key)
+                     for each in (ours, theirs))
+      assert one_.keys() == other.keys()
+      for column, values in one_.items():
+        real = np.asarray(one_['mask']) > 0
+        np.testing.assert_array_equal(values[real], other[column][real])
+    theirs.close()
 
 
 # --- the future -----------------------------------------------------------------
