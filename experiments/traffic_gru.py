@@ -8,7 +8,7 @@
 do not reach over its border, as published; the last tenth of the others validates. The
 published script also leaves the last window unused, and so does this file.
 
-Needs: los_loop (--data_dir, files); 5 minutes on two cores.
+Needs: los_loop (--data_dir, files); 10 minutes on two cores.
 """
 
 from functools import partial
