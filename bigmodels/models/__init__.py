@@ -9,8 +9,8 @@ from bigmodels.models.dlinear import DLinear
 from bigmodels.models.gpt import Gpt, ModernGpt
 from bigmodels.models.mlp import Linear, Mlp
 from bigmodels.models.mobilenet import MobileNetV1, MobileNetV2
-from bigmodels.models.recommenders import Dlrm, MatrixFactorization, NeuMf, TwoTower
 from bigmodels.models.patch_tst import PatchTst
+from bigmodels.models.recommenders import Dlrm, MatrixFactorization, NeuMf, TwoTower
 from bigmodels.models.recurrent import RecurrentClassifier, RecurrentLanguageModel
 from bigmodels.models.recurrent_series import RecurrentForecaster, SeriesClassifier
 from bigmodels.models.resnet import CifarResNet, ResNet
