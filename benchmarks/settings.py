@@ -5,6 +5,7 @@
 
 Each setting trains, and answers for 1 example, in its own process, in turn, as in
 `beside_pytorch.py`. A ratio above 1 means that the run is faster without the setting.
+'nothing' changes nothing: how far its ratio is from 1 is what a process adds by chance.
 Settings that a release does not know are left out. Nothing else should run on the
 machine.
 """
@@ -29,8 +30,10 @@ def _xla(flags: str) -> dict[str, str]:
 
 
 SETTINGS: dict[str, dict[str, str]] = {  # name -> variables of the environment
+  'nothing': {},
   'one thread': _xla('--xla_cpu_multi_thread_eigen=false'),
-  'scheduled for concurrency': _xla('--xla_cpu_enable_concurrency_optimized_scheduler'),
+  'scheduled for memory': _xla(
+    '--xla_cpu_enable_concurrency_optimized_scheduler=false'),
   'fast math': _xla('--xla_cpu_enable_fast_math'),
   'fast minima and maxima': _xla('--xla_cpu_enable_fast_min_max'),
   'vectors of 512 bits': _xla('--xla_cpu_prefer_vector_width=512'),

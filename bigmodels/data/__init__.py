@@ -16,11 +16,15 @@ from bigmodels.data.episodes import Episodes
 from bigmodels.data.folders.audio_folder import AudioFolder
 from bigmodels.data.folders.image_folder import ImageFolder
 from bigmodels.data.generated import Generated
+from bigmodels.data.interactions.features import Features
+from bigmodels.data.interactions.histories import Histories
+from bigmodels.data.interactions.interactions import Interactions
 from bigmodels.data.packed import Packed
 from bigmodels.data.piecewise_linear import piecewise_linear
 from bigmodels.data.scikit import Digits, ScikitTable
 from bigmodels.data.sentences import Sentences
 from bigmodels.data.sequence import Sequence
+from bigmodels.data.series.series import Series
 from bigmodels.data.speech import Speech
 from bigmodels.data.subset import Subset
 from bigmodels.data.tables.table import Table
@@ -28,7 +32,8 @@ from bigmodels.data.tfds.tfds import Tfds
 from bigmodels.data.translations import Translations
 
 __all__ = ['ArrayFiles', 'Arrays', 'AudioFolder', 'Batches', 'Digits', 'Episodes',
-           'Generated', 'ImageFolder', 'Packed', 'ScikitTable', 'Sentences', 'Sequence',
-           'Speech', 'Subset', 'Table', 'Tfds', 'Translations', 'at_most', 'cleaning',
-           'images', 'piecewise_linear', 'recordings', 'test_time', 'texts',
-           'tokenizers', 'transforms']
+           'Features', 'Generated', 'Histories', 'ImageFolder', 'Interactions',
+           'Packed', 'ScikitTable', 'Sentences', 'Sequence', 'Series', 'Speech',
+           'Subset', 'Table', 'Tfds', 'Translations', 'at_most', 'cleaning', 'images',
+           'piecewise_linear', 'recordings', 'test_time', 'texts', 'tokenizers',
+           'transforms']

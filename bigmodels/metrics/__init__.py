@@ -5,13 +5,23 @@ metrics come first in a result, and in the report.
 """
 
 from bigmodels.metrics.classification import above, at_threshold, classification
+from bigmodels.metrics.forecasting import (
+  RootMean,
+  coverage,
+  mase,
+  mean_of,
+  of_errors,
+  smape,
+)
 from bigmodels.metrics.generation import frechet, generation, precision_recall
 from bigmodels.metrics.language import language
 from bigmodels.metrics.metric import Mean, Metric
+from bigmodels.metrics.ranking import ranking, recommendation
 from bigmodels.metrics.regression import regression
 from bigmodels.metrics.speech import error_rates
 from bigmodels.metrics.translation import bleu
 
-__all__ = ['Mean', 'Metric', 'above', 'at_threshold', 'bleu', 'classification',
-           'error_rates', 'frechet', 'generation', 'language', 'precision_recall',
-           'regression']
+__all__ = ['Mean', 'Metric', 'RootMean', 'above', 'at_threshold', 'bleu',
+           'classification', 'coverage', 'error_rates', 'frechet', 'generation',
+           'language', 'mase', 'mean_of', 'of_errors', 'precision_recall', 'ranking',
+           'recommendation', 'regression', 'smape']

@@ -70,3 +70,15 @@ SPEECH = (
   Rule(r'ctc/bias', (None,)),
   *TRANSFORMER,
 )
+
+# `models.MatrixFactorization` and the other models of users and items: the rows of
+# their tables are sharded along `fsdp`, vectors along `tensor`. The tables have a
+# multiple of 64 rows. Dense layers are small, and replicated.
+RECOMMENDER = (
+  Rule(r'\w*biases/embedding', ('fsdp', None)),
+  Rule(r'\w+/embedding', ('fsdp', 'tensor')),
+  Rule(r'\w+/kernel', (None, None)),
+  Rule(r'\w+/bias', (None,)),
+)
+# `models.SasRec`: the items as above, the rest as in other transformers.
+SASREC = (Rule(r'items/embedding', ('fsdp', 'tensor')), *TRANSFORMER)

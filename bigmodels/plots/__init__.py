@@ -8,13 +8,16 @@ first figure is made. Text and frames are black, and recoloured by the report.
 
 from bigmodels.plots.classification import calibration, classification
 from bigmodels.plots.control import control
+from bigmodels.plots.forecasting import forecasting
 from bigmodels.plots.generation import generation
 from bigmodels.plots.language import language
+from bigmodels.plots.recommendation import ratings, recommendation
 from bigmodels.plots.regression import regression
 from bigmodels.plots.speech import speech
 from bigmodels.plots.style import BLUE, FULL, GREY, HALF, NARROW, ORANGE, WIDE
 from bigmodels.plots.table import Inputs, Table, spread
 
-__all__ = ['BLUE', 'FULL', 'GREY', 'HALF', 'NARROW', 'ORANGE', 'WIDE', 'Inputs',
-           'Table', 'calibration', 'classification', 'control', 'generation',
-           'language', 'regression', 'speech', 'spread']
+__all__ = ['BLUE', 'FULL', 'GREY', 'HALF', 'Inputs', 'NARROW', 'ORANGE', 'Table',
+           'WIDE', 'calibration', 'classification', 'control', 'forecasting',
+           'generation', 'language', 'ratings', 'recommendation', 'regression',
+           'speech', 'spread']

@@ -123,14 +123,15 @@ def test_recordings_in_batches_of_several_lengths_resume_exactly(
 
 FORKS = pathlib.Path(__file__).resolve().parents[1] / 'forks'
 GYMNASIUM = str(FORKS / 'gymnasium_cartpole.py')
+WALK = str(FORKS / 'walk.py')
 
 
 @pytest.mark.slow('kill runs')
 @pytest.mark.parametrize(('name', 'settings', 'needed'), [
   ('cartpole_dqn', {'learner__min_replay_size': 500}, ('gymnax', 'rlax')),
   ('cartpole_a2c', {}, ('gymnax', 'rlax')), (GYMNASIUM, {}, ('gymnasium', 'rlax')),
-  ('digits_dcgan', {'model__width': 8}, ())],
-  ids=['cartpole_dqn', 'cartpole_a2c', 'gymnasium', 'digits_dcgan'])
+  ('digits_dcgan', {'model__width': 8}, ()), (WALK, {}, ())],
+  ids=['cartpole_dqn', 'cartpole_a2c', 'gymnasium', 'digits_dcgan', 'walk'])
 def test_other_learners_killed_and_resumed_are_uninterrupted(
   start, request_for, tmp_path, capsys, name, settings, needed):
   """Episodes under way and what is remembered of them are among the bits."""
