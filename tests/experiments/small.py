@@ -175,7 +175,9 @@ FILES = {
   **dict.fromkeys(('games_sasrec', 'movielens_mf', 'movielens_neumf'), _interactions),
   **dict.fromkeys(('etth1_dlinear', 'etth1_patchtst', 'stocks_lstm', 'traffic_gru'),
                   _series),
-  'an4_ctc': _cepstra, 'speech_commands': _words, 'spoken_digit_conformer': digits.write,
+  'an4_ctc': _cepstra,
+  'speech_commands': _words,
+  'spoken_digit_conformer': digits.write,
 }
 
 
