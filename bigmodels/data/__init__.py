@@ -1,6 +1,14 @@
 """Sources, batches and transforms. Importing this reads no data."""
 
-from bigmodels.data import cleaning, images, test_time, texts, tokenizers, transforms
+from bigmodels.data import (
+  cleaning,
+  images,
+  recordings,
+  test_time,
+  texts,
+  tokenizers,
+  transforms,
+)
 from bigmodels.data.array_files import ArrayFiles
 from bigmodels.data.arrays import Arrays
 from bigmodels.data.batches import Batches, at_most
@@ -8,6 +16,9 @@ from bigmodels.data.episodes import Episodes
 from bigmodels.data.folders.audio_folder import AudioFolder
 from bigmodels.data.folders.image_folder import ImageFolder
 from bigmodels.data.generated import Generated
+from bigmodels.data.interactions.features import Features
+from bigmodels.data.interactions.histories import Histories
+from bigmodels.data.interactions.interactions import Interactions
 from bigmodels.data.packed import Packed
 from bigmodels.data.piecewise_linear import piecewise_linear
 from bigmodels.data.question_windows import QuestionWindows
@@ -15,6 +26,8 @@ from bigmodels.data.replies import Candidates, Replies
 from bigmodels.data.scikit import Digits, ScikitTable
 from bigmodels.data.sentences import Sentences
 from bigmodels.data.sequence import Sequence
+from bigmodels.data.series.series import Series
+from bigmodels.data.speech import Speech
 from bigmodels.data.story_questions import StoryQuestions
 from bigmodels.data.subset import Subset
 from bigmodels.data.tables.table import Table
@@ -22,7 +35,9 @@ from bigmodels.data.tfds.tfds import Tfds
 from bigmodels.data.translations import Translations
 
 __all__ = ['ArrayFiles', 'Arrays', 'AudioFolder', 'Batches', 'Candidates', 'Digits',
-           'Episodes', 'Generated', 'ImageFolder', 'Packed', 'QuestionWindows',
-           'Replies', 'ScikitTable', 'Sentences', 'Sequence', 'StoryQuestions',
-           'Subset', 'Table', 'Tfds', 'Translations', 'at_most', 'cleaning', 'images',
-           'piecewise_linear', 'test_time', 'texts', 'tokenizers', 'transforms']
+           'Episodes', 'Features', 'Generated', 'Histories', 'ImageFolder',
+           'Interactions', 'Packed', 'QuestionWindows', 'Replies', 'ScikitTable',
+           'Sentences', 'Sequence', 'Series', 'Speech', 'StoryQuestions', 'Subset',
+           'Table', 'Tfds', 'Translations', 'at_most', 'cleaning', 'images',
+           'piecewise_linear', 'recordings', 'test_time', 'texts', 'tokenizers',
+           'transforms']

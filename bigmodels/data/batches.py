@@ -18,6 +18,7 @@ import numpy as np
 
 from bigmodels.core.errors import UserError, as_user_error
 from bigmodels.data.columns import check_finite
+from bigmodels.data.order import Order
 from bigmodels.data.sources import DataContext, Dataset, Source
 from bigmodels.parallel.layout import Layout
 
@@ -106,87 +107,6 @@ def fits(dataset: Dataset) -> bool:
   return dataset.nbytes is not None and dataset.nbytes <= RESIDENT_BYTES
 
 
-class Order(NamedTuple):
-  """The rows of the batch of every step.
-
-  Training reads one permutation after another, each a function of (seed, epoch) only. A
-  batch may span the end of an epoch, so that every example is seen once per epoch for
-  any batch size. Evaluation reads the split once, in order, and pads the last batch
-  with -1.
-
-  Attributes:
-    length: number of examples of the split.
-    batch_size: number of rows per step.
-    seed: seed of the permutations.
-    shuffle: whether to shuffle, for training.
-    padding: number of additional rows of every batch; they are -1.
-  """
-
-  length: int
-  batch_size: int
-  seed: int
-  shuffle: bool
-  padding: int = 0
-
-  @property
-  def steps_per_epoch(self) -> float:
-    return self.length / self.batch_size
-
-  def rows(self, step: int) -> np.ndarray:
-    """Returns the rows of a step, int32 `[batch_size + padding]`."""
-    rows = np.full(self.batch_size + self.padding, -1, np.int32)
-    rows[: self.batch_size] = self._rows(step)
-    return rows
-
-  def epochs(self, step: int) -> np.ndarray:
-    """Returns the epoch of each row, from 0, int32 `[batch_size + padding]`."""
-    epochs = np.zeros(self.batch_size + self.padding, np.int32)
-    if self.shuffle:
-      epochs[: self.batch_size] = self._positions(step) // self.length
-    return epochs
-
-  def seeds(self, step: int) -> np.ndarray:
-    """Returns seeds for random numbers while a step is read, uint64 `[n, 2]`.
-
-    They are functions of the order's seed, the epoch and the row, so that an example is
-    read in the same way wherever and however often its epoch is read.
-    """
-    rows, epochs = (x.astype(np.uint64) for x in (
-      np.maximum(self.rows(step), 0), self.epochs(step)))
-    # The first bit distinguishes these from the keys of `permutation`.
-    examples = np.uint64(1) << np.uint64(63) | epochs << np.uint64(32) | rows
-    return np.stack([np.full_like(rows, self.seed), examples], 1)
-
-  def _positions(self, step: int) -> np.ndarray:
-    return np.arange(step * self.batch_size, (step + 1) * self.batch_size)
-
-  def _rows(self, step: int) -> np.ndarray:
-    positions = self._positions(step)
-    if not self.shuffle:
-      return np.where(positions < self.length, positions, -1).astype(np.int32)
-    epochs, positions = positions // self.length, positions % self.length
-    rows = np.empty(self.batch_size, np.int32)
-    for epoch in range(epochs[0], epochs[-1] + 1):
-      here = epochs == epoch
-      rows[here] = permutation(self.length, self.seed, epoch)[positions[here]]
-    return rows
-
-
-@functools.lru_cache(maxsize=4)
-def permutation(length: int, seed: int, epoch: int) -> np.ndarray:
-  """Returns the permutation of rows for a seed and an epoch, int32 `[length]`.
-
-  It is the same on every machine and for every NumPy release.
-
-  Args:
-    length: number of rows.
-    seed: seed of the order.
-    epoch: number of the epoch, from 0.
-  """
-  raw = np.random.Philox(key=np.array([seed, epoch], np.uint64)).random_raw(length)
-  return np.argsort(raw, kind='stable').astype(np.int32)
-
-
 class Loader(NamedTuple):
   """Passes the batches of an opened split to compiled code.
 
@@ -196,11 +116,11 @@ class Loader(NamedTuple):
     microbatches: number of microbatches of a batch, processed one after another.
     resident: arrays that are kept on the device; empty when streamed.
     host_batch: (first step, number of steps) -> arrays for one dispatch.
-    batch: (resident, host_batch, index in the dispatch, a key for each microbatch) ->
-      batch; traced. A batch has every column of the dataset; `mask` (float32, 0 for
-      padding and for corrupt examples); `row` (int32, row of the split, 0 where
-      masked); and `epoch` (int32, from 0): each `[batch, ...]`, or `[microbatches,
-      batch, ...]` if there are several.
+    batch: (resident, host_batch, index in the dispatch, a key for each microbatch,
+      length=None) -> batch; traced. Inputs are cut to the length. A batch has every
+      column of the dataset; `mask` (float32, 0 for padding and for corrupt examples);
+      `row` (int32, row of the split, 0 where masked); and `epoch` (int32, from 0): each
+      `[batch, ...]`, or `[microbatches, batch, ...]` if there are several.
     most: maximum number of steps of a dispatch.
     close: stops workers.
     labels: labels of the examples of a resident split that are not corrupt, on the
@@ -216,6 +136,16 @@ class Loader(NamedTuple):
   most: int
   close: Callable[[], None]
   labels: np.ndarray | None = None
+
+  @property
+  def lengths(self) -> tuple[int, ...]:
+    """The lengths of batches, if there are several."""
+    return self.order.buckets.lengths if self.order.buckets else ()
+
+  def bucket(self, host_batch: dict[str, jax.Array], index: jax.Array) -> jax.Array:
+    """Which of `lengths` a batch of a dispatch has, a scalar; traced."""
+    found = host_batch['buckets']  # the same on all devices
+    return jnp.max(found[index] if self.resident else found)
 
 
 def open_loader(batches: Batches, name: str, context: DataContext, layout: Layout, *,
@@ -250,7 +180,8 @@ def open_loader(batches: Batches, name: str, context: DataContext, layout: Layou
                     f'{dataset.length} examples; set it to at most that')
   elif asked:
     layout.check_batch(size, microbatches, name, dataset.length)
-  order = Order(dataset.length, size, seed, shuffle, -size % cut)
+  order = Order(dataset.length, size, seed, shuffle, -size % cut,
+                dataset.buckets if shuffle else None)
   shape = (microbatches, (size + order.padding) // microbatches)
   resident = fits(dataset) if batches.resident is None else batches.resident
   path = name if shuffle else f'evals.{name}'
@@ -259,8 +190,12 @@ def open_loader(batches: Batches, name: str, context: DataContext, layout: Layou
     say = functools.partial(print, flush=True)  # each process reads its own rows
   usable = _Usable(path, dataset, batches.corrupt, say)
   if resident:
-    columns = dict(dataset.load())
-    rows = usable.rows(columns, np.arange(dataset.length, dtype=np.int32))
+    rows, gather = np.arange(dataset.length, dtype=np.int32), _take
+    if dataset.compact:
+      columns, gather = dataset.compact.load(), dataset.compact.gather
+    else:
+      columns = dict(dataset.load())
+      rows = usable.rows(columns, rows)
     labels = columns.get('labels')
     if labels is not None and not (rows >= 0).all():
       labels = labels[rows >= 0]
@@ -269,8 +204,8 @@ def open_loader(batches: Batches, name: str, context: DataContext, layout: Layou
     most = MOST_STEPS if shuffle else 1
     return Loader(order, dataset, microbatches, arrays,
                   functools.partial(_rows, order, rows, most, shape),
-                  functools.partial(_gather, transforms, layout.shard_rows), MOST_STEPS,
-                  lambda: None, labels)
+                  functools.partial(_gather, gather, transforms, layout.shard_rows),
+                  MOST_STEPS, lambda: None, labels)
   from bigmodels.data import stream  # imported here: it takes 2 % of the startup time
 
   last = steps if shuffle else -(-dataset.length // size)
@@ -282,6 +217,8 @@ def open_loader(batches: Batches, name: str, context: DataContext, layout: Layou
     assert count == 1, 'a streamed loader takes one step per dispatch'
     columns = reader.batch(step)
     columns['rows'] = usable.rows(columns, columns['rows'])
+    if order.buckets:
+      columns['buckets'] = np.full_like(columns['rows'], order.bucket(step))
     return {k: layout.shard_batch(v, positions, shape) for k, v in columns.items()}
 
   return Loader(order, dataset, microbatches, {}, host_batch,
@@ -360,23 +297,35 @@ def _rows(order: Order, known: np.ndarray, most: int, shape: tuple, step: int,
   for index in range(count):
     rows[index] = known[order.rows(step + index)]
     epochs[index] = order.epochs(step + index)
-  return {'rows': rows.reshape(most, *shape), 'epochs': epochs.reshape(most, *shape)}
+  found = {'rows': rows, 'epochs': epochs}
+  if order.buckets:
+    found['buckets'] = np.zeros_like(rows)
+    for index in range(count):
+      found['buckets'][index] = order.bucket(step + index)
+  return {name: array.reshape(most, *shape) for name, array in found.items()}
 
 
-def _gather(transforms, shard, resident, host_batch, index, keys):
+def _take(columns, rows):
+  return {name: column[rows] for name, column in columns.items()}
+
+
+def _gather(gather, transforms, shard, resident, host_batch, index, keys, length=None):
   rows, epochs = (shard(host_batch[name][index]) for name in ('rows', 'epochs'))
-  batch = {k: v[jnp.maximum(rows, 0)] for k, v in resident.items()}
-  return _transform(transforms, batch, rows, epochs, keys)
+  batch = gather(resident, jnp.maximum(rows, 0))
+  return _transform(transforms, batch, rows, epochs, keys, length)
 
 
-def _streamed(transforms, resident, host_batch, index, keys):
+def _streamed(transforms, resident, host_batch, index, keys, length=None):
   del resident, index
   batch = dict(host_batch)
+  batch.pop('buckets', None)
   rows, epochs = batch.pop('rows'), batch.pop('epochs')
-  return _transform(transforms, batch, rows, epochs, keys)
+  return _transform(transforms, batch, rows, epochs, keys, length)
 
 
-def _transform(transforms, batch, rows, epochs, keys):
+def _transform(transforms, batch, rows, epochs, keys, length):
+  if length is not None:  # of [microbatches, batch, length, ...]
+    batch['inputs'] = batch['inputs'][:, :, :length]
   batch['mask'] = (rows >= 0).astype(jnp.float32)
   batch['row'], batch['epoch'] = jnp.maximum(rows, 0), epochs
 

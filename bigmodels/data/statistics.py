@@ -3,6 +3,7 @@
 They are computed on the host, in float64. They are plain JSON, and stored with a run.
 """
 
+import collections
 import math
 from collections.abc import Sequence
 
@@ -115,6 +116,38 @@ def class_counts(dataset: Dataset) -> dict[str, float]:
     return {str(index): count for index, count in enumerate(counts)}
   raise UserError('class weights need labels [length] that are classes, or float '
                   f'[length, classes], got {labels.dtype} {labels.shape}')
+
+
+def ngram_counts(dataset: Dataset, order: int) -> dict[str, int]:
+  """Returns how often each sequence of tokens occurs in the labels, by its tokens.
+
+  Labels are preceded by `order - 1` zeros, and followed by one.
+
+  Args:
+    dataset: the training split, with `labels` `[length, tokens]`, 0 for padding.
+    order: largest number of tokens of a sequence.
+
+  Returns:
+    Tokens, as '3 1 4' -> count.
+
+  Raises:
+    UserError: if there are no such labels, or the split is too large to be resident.
+  """
+  if not fits(dataset):
+    raise UserError('n-grams of a split this large are not counted before training')
+  columns = dataset.load()
+  _check_column('labels', 'n-grams', columns)
+  labels = np.asarray(columns['labels'])[intact(columns)]
+  if labels.ndim != 2 or not np.issubdtype(labels.dtype, np.integer):
+    raise UserError('n-grams need labels [length, tokens] of integers, got '
+                    f'{labels.dtype} {labels.shape}')
+  counts: collections.Counter[str] = collections.Counter()
+  for row in labels:
+    tokens = [*[0] * (order - 1), *row[row > 0].tolist(), 0]
+    for end in range(order, len(tokens) + 1):
+      for size in range(1, order + 1):
+        counts[' '.join(map(str, tokens[end - size : end]))] += 1
+  return dict(sorted(counts.items()))
 
 
 def whitening(dataset: Dataset, mean: Sequence[float], std: Sequence[float], *,

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -88,7 +88,11 @@ class StoryQuestions:
     dataset = dataset_of(self, columns, tuple(classes), tokenizer, found.origin)
     return dataset._replace(
       words=lambda rows: [_words(found.questions[row]) for row in rows.tolist()],
-      provides={**dataset.provides, 'groups': lambda: tuple(names)})
+      provides={**dataset.provides, **_provided(names)})
+
+  def recorded(self, kept: Mapping[str, Any]) -> Mapping[str, Callable[[], Any]]:
+    """Returns what a split provides, of what a run keeps; see `Source`."""
+    return _provided(kept['groups'])
 
   def reader(self, context: DataContext) -> Reader:
     """Returns a reader of new stories, with the run's tokenizer; see `readers`."""
@@ -135,6 +139,11 @@ class StoryQuestions:
 def plain(text: str) -> str:
   """Returns the words of a text, in lower case, without punctuation."""
   return ' '.join(re.findall(r"\w+(?:['-]\w+)*", text.lower()))
+
+
+def _provided(names: Sequence[str]) -> dict[str, Callable[[], Any]]:
+  """What a dataset provides of the names of the tasks."""
+  return {'groups': lambda: tuple(names)}
 
 
 def _padded(tokenizer: Tokenizer, texts: Sequence[str]) -> np.ndarray:

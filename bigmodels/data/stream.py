@@ -23,7 +23,7 @@ class Reader:
 
     Args:
       path: path of the split's settings, for messages.
-      order: a `batches.Order`.
+      order: a `order.Order`.
       read: (rows, seeds) -> columns; picklable if there are workers.
       last: one past the last step.
       workers: number of processes; 0 for threads.

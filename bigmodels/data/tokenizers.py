@@ -61,10 +61,22 @@ class Bytes(Config):
 
 @dataclasses.dataclass(frozen=True)
 class Characters(Config):
-  """The characters of the training text, sorted; no special tokens.
+  """The characters of the training text, sorted, after special tokens.
 
   Texts with other characters are refused.
+
+  Attributes:
+    special: special tokens, in the order of their ids, from 0.
   """
+
+  special: tuple[str, ...] = ()
+
+  def __post_init__(self):
+    _check_special(self.special)
+
+  def settings(self) -> dict[str, Any]:
+    """See `Config.settings`; empty without special tokens, as in older runs."""
+    return super().settings() if self.special else {}
 
   def fit(self, texts: Iterable[str]) -> dict[str, Any]:
     """See `Config.fit`. Raises UserError if the texts have no characters."""
@@ -340,7 +352,8 @@ def _load(text: str) -> Tokenizer:
     case 'Bytes':
       return vocabularies.of_bytes(state['settings']['end'])
     case 'Characters':
-      return vocabularies.of_characters(state['characters'])
+      return vocabularies.of_characters(
+        state['characters'], state['settings'].get('special', ()))
     case 'Words':
       return vocabularies.of_words(state['words'], state['settings']['special'])
     case 'Bpe':

@@ -109,9 +109,13 @@ def of_bytes(end: bool) -> Tokenizer:
       chr(id) if id < 128 else f'<0x{id:02X}>'))
 
 
-def of_characters(known: str) -> Tokenizer:
-  """Returns the tokenizer of sorted characters; refuses other characters."""
+def of_characters(known: str, special: Sequence[str] = ()) -> Tokenizer:
+  """Returns the tokenizer of special tokens, followed by sorted characters.
+
+  It refuses other characters.
+  """
   points = np.array([ord(c) for c in known], np.uint32)
+  first, size = len(special), len(special) + len(known)
 
   def encode(text):
     found = np.frombuffer(text.encode('utf-32-le', 'surrogatepass'), '<u4')
@@ -122,15 +126,15 @@ def of_characters(known: str) -> Tokenizer:
         f'the character {text[at]!r} at position {at} of {_excerpt(text, at)} is not '
         f'in the training text, whose {len(known)} characters are '
         f'{_excerpt(known, 0, 200)}')
-    return ids.astype(np.int32)
+    return ids.astype(np.int32) + first
 
   return Tokenizer(
-    size=len(known),
-    special={},
-    byte_counts=np.array([_length(c) for c in known], np.float32),
+    size=size,
+    special={name: id for id, name in enumerate(special)},
+    byte_counts=np.array([0] * first + [_length(c) for c in known], np.float32),
     encode_all=lambda texts: [encode(text) for text in texts],
-    decode=lambda ids: ''.join(known[i] for i in _ids(ids, len(known))),
-    token=lambda id: known[id])
+    decode=lambda ids: ''.join(known[i - first] for i in _ids(ids, size) if i >= first),
+    token=lambda id: spelling(special[id]) if id < first else known[id - first])
 
 
 def _excerpt(text: str, position: int, most: int = 40) -> str:

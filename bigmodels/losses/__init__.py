@@ -1,7 +1,9 @@
 """Losses: pure functions that return a number per example, without a reduction."""
 
 from bigmodels.losses.classification import cross_entropy, hinge, probabilities
+from bigmodels.losses.ctc import alignable, ctc
 from bigmodels.losses.focal import focal
+from bigmodels.losses.forecasting import pinball
 from bigmodels.losses.gan import (
   gradient_penalty,
   hinge_gan,
@@ -9,8 +11,14 @@ from bigmodels.losses.gan import (
   r1,
   wasserstein_gan,
 )
+from bigmodels.losses.ranking import (
+  binary_ranking,
+  in_batch_softmax,
+  softmax_ranking,
+)
 from bigmodels.losses.regression import absolute_error, squared_error
 
-__all__ = ['absolute_error', 'cross_entropy', 'focal', 'gradient_penalty', 'hinge',
-           'hinge_gan', 'non_saturating_gan', 'probabilities', 'r1', 'squared_error',
-           'wasserstein_gan']
+__all__ = ['absolute_error', 'alignable', 'binary_ranking', 'cross_entropy', 'ctc',
+           'focal', 'gradient_penalty', 'hinge', 'hinge_gan', 'in_batch_softmax',
+           'non_saturating_gan', 'pinball', 'probabilities', 'r1', 'softmax_ranking',
+           'squared_error', 'wasserstein_gan']

@@ -6,16 +6,26 @@ metrics come first in a result, and in the report.
 
 from bigmodels.metrics.answers import answers, best, exact_match, f1
 from bigmodels.metrics.classification import above, at_threshold, classification
+from bigmodels.metrics.forecasting import (
+  RootMean,
+  coverage,
+  mase,
+  mean_of,
+  of_errors,
+  smape,
+)
 from bigmodels.metrics.generation import frechet, generation, precision_recall
 from bigmodels.metrics.groups import error_by_group
 from bigmodels.metrics.language import language
 from bigmodels.metrics.metric import Mean, Metric
+from bigmodels.metrics.ranking import ranking, recommendation
 from bigmodels.metrics.regression import regression
 from bigmodels.metrics.selection import ranks, selection
 from bigmodels.metrics.slots import slots
 from bigmodels.metrics.translation import bleu
 
-__all__ = ['Mean', 'Metric', 'above', 'answers', 'at_threshold', 'best', 'bleu',
-           'classification', 'error_by_group', 'exact_match', 'f1', 'frechet',
-           'generation', 'language', 'precision_recall', 'ranks', 'regression',
-           'selection', 'slots']
+__all__ = ['Mean', 'Metric', 'RootMean', 'above', 'answers', 'at_threshold', 'best',
+           'bleu', 'classification', 'coverage', 'error_by_group', 'error_rates',
+           'exact_match', 'f1', 'frechet', 'generation', 'language', 'mase', 'mean_of',
+           'of_errors', 'precision_recall', 'ranking', 'ranks', 'recommendation',
+           'regression', 'selection', 'slots', 'smape']

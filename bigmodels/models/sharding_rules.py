@@ -55,3 +55,36 @@ DUAL_ENCODER = (
   Rule(r'log_scale', ()),
   *TRANSFORMER,
 )
+
+# `models.Conformer` and `models.SpeechTransformer`. The convolutions are whole on every
+# device: the halves of a gate would lie on different ones.
+SPEECH = (
+  Rule(r'stack/block/(first|second)/in/kernel', (None, None, 'tensor')),
+  Rule(r'stack/block/(first|second)/in/bias', (None, 'tensor')),
+  Rule(r'stack/block/(first|second)/out/kernel', (None, 'tensor', None)),
+  Rule(r'stack/block/(first|second)/out/bias', (None, None)),
+  Rule(r'stack/block/((first|second|convolution)_)?norm/(scale|bias)', (None, None)),
+  Rule(r'stack/block/convolution/depthwise/kernel', (None,) * 5),
+  Rule(r'stack/block/convolution/(in|out)/kernel', (None, None, None)),
+  Rule(r'stack/block/convolution/(in|out|depthwise)/bias', (None, None)),
+  Rule(r'stack/block/convolution/norm/(scale|bias)', (None, None)),
+  Rule(r'subsampling/conv_\d+/kernel', (None, None, None, 'tensor')),
+  Rule(r'subsampling/conv_\d+/bias', ('tensor',)),
+  Rule(r'subsampling/out/kernel', ('tensor', None)),
+  Rule(r'subsampling/out/bias', (None,)),
+  Rule(r'ctc/kernel', ('tensor', None)),
+  Rule(r'ctc/bias', (None,)),
+  *TRANSFORMER,
+)
+
+# `models.MatrixFactorization` and the other models of users and items: the rows of
+# their tables are sharded along `fsdp`, vectors along `tensor`. The tables have a
+# multiple of 64 rows. Dense layers are small, and replicated.
+RECOMMENDER = (
+  Rule(r'\w*biases/embedding', ('fsdp', None)),
+  Rule(r'\w+/embedding', ('fsdp', 'tensor')),
+  Rule(r'\w+/kernel', (None, None)),
+  Rule(r'\w+/bias', (None,)),
+)
+# `models.SasRec`: the items as above, the rest as in other transformers.
+SASREC = (Rule(r'items/embedding', ('fsdp', 'tensor')), *TRANSFORMER)

@@ -9,15 +9,17 @@ first figure is made. Text and frames are black, and recoloured by the report.
 from bigmodels.plots.answers import answers
 from bigmodels.plots.classification import calibration, classification
 from bigmodels.plots.control import control
+from bigmodels.plots.forecasting import forecasting
 from bigmodels.plots.generation import generation
 from bigmodels.plots.groups import error_by_group
 from bigmodels.plots.language import language
+from bigmodels.plots.recommendation import ratings, recommendation
 from bigmodels.plots.regression import regression
 from bigmodels.plots.selection import ranks
 from bigmodels.plots.style import BLUE, FULL, GREY, HALF, NARROW, ORANGE, WIDE
 from bigmodels.plots.table import Inputs, Table, spread
 
-__all__ = ['BLUE', 'FULL', 'GREY', 'HALF', 'NARROW', 'ORANGE', 'WIDE', 'Inputs',
-           'Table', 'answers', 'calibration', 'classification', 'control',
-           'error_by_group', 'generation', 'language', 'ranks', 'regression',
-           'spread']
+__all__ = ['BLUE', 'FULL', 'GREY', 'HALF', 'Inputs', 'NARROW', 'ORANGE', 'Table',
+           'WIDE', 'answers', 'calibration', 'classification', 'control',
+           'error_by_group', 'forecasting', 'generation', 'language', 'ranks',
+           'ratings', 'recommendation', 'regression', 'speech', 'spread']

@@ -153,12 +153,19 @@ def _trace(learner: Learner, train: Loader, evals: dict[str, Loader], layout: La
   # These remember their traces, for arguments that lie alike.
   one_step, init = jax.jit(learner.step), jax.jit(learner.init)
 
-  def batch_of(state, resident, host_batch, index):
+  def batch_of(state, resident, host_batch, index, length=None):
     with jax.named_scope('data'):
-      return train.batch(resident, host_batch, index, data_keys(state, train, layout))
+      return train.batch(
+        resident, host_batch, index, data_keys(state, train, layout), length)
 
-  def step_of(state, resident, host_batch):
-    return one_step(state, batch_of(state, resident, host_batch, 0))
+  def step_of(state, resident, host_batch, index=0):
+    def of_length(length):
+      return one_step(state, batch_of(state, resident, host_batch, index, length))
+
+    if len(train.lengths) < 2:
+      return of_length(None)
+    return jax.lax.switch(train.bucket(host_batch, index), [
+      functools.partial(of_length, length) for length in train.lengths])
 
   # Each function is traced once, here, where the errors of a model are reported.
   with _fitting(train):
@@ -191,7 +198,7 @@ def _trace(learner: Learner, train: Loader, evals: dict[str, Loader], layout: La
 
   carry = jax.eval_shape(fresh, seed)
   carry = layout.with_shardings(carry, carry.state.params)
-  advance = _advance(one_step, batch_of, layout, loops=loops)
+  advance = _advance(step_of, layout, loops=loops)
   shardings = jax.tree.map(lambda x: x.sharding, carry)
 
   def scalar(dtype):
@@ -213,13 +220,11 @@ def _trace(learner: Learner, train: Loader, evals: dict[str, Loader], layout: La
                 tuple(sorted(metrics)), train.most if loops else 1, shapes)
 
 
-def _advance(one_step: Callable, batch_of: Callable, layout: Layout, *, loops: bool
-             ) -> Callable:
+def _advance(step_of: Callable, layout: Layout, *, loops: bool) -> Callable:
   """A dispatch: takes its number of steps, or fewer if the metrics are not finite.
 
   Args:
-    one_step: (state, batch) -> state, metrics.
-    batch_of: (state, resident, host_batch, index in the dispatch) -> batch.
+    step_of: (state, resident, host_batch, index in the dispatch) -> state, metrics.
     layout: where arrays lie.
     loops: whether the number may be other than 1.
   """
@@ -233,8 +238,7 @@ def _advance(one_step: Callable, batch_of: Callable, layout: Layout, *, loops: b
     def step(loop):
       index, carry = loop
       number = carry.state.step
-      state, metrics = one_step(
-        carry.state, batch_of(carry.state, resident, host_batch, index))
+      state, metrics = step_of(carry.state, resident, host_batch, index)
       with jax.named_scope('metrics'):
         window = jax.tree.map(jnp.add, carry.window, metrics)
         good = jnp.stack([all_finite(metrics[name]) for name in sorted(metrics)])

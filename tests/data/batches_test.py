@@ -11,7 +11,8 @@ import pytest
 
 from bigmodels.core.errors import UserError
 from bigmodels.data import batches, sources, transforms
-from bigmodels.data.batches import Batches, Order
+from bigmodels.data.batches import Batches
+from bigmodels.data.order import Order, permutation
 from bigmodels.parallel import layout
 from bigmodels.parallel.random import slice_key
 from bigmodels.parallel.sharding import MeshShape
@@ -56,6 +57,31 @@ def at(opened, step, key=KEY):
     opened.resident, opened.host_batch(step, 1), 0, keys))
 
 
+# --- rows gathered from smaller arrays -------------------------------------------
+
+
+@pytest.mark.parametrize('microbatches', [1, 2])
+def test_columns_that_are_gathered_are_those_of_any_split(microbatches):
+  """Only the arrays of the split are on the device, not its columns."""
+  line, width = np.arange(100.0, 130.0, dtype=np.float32), 5
+  windows = np.lib.stride_tricks.sliding_window_view(line, width)
+  plain = sources.in_memory({'inputs': windows}, None)
+
+  def gather(arrays, rows):
+    return {'inputs': arrays['line'][rows[..., None] + np.arange(width)]}
+
+  compact = plain._replace(
+    nbytes=line.nbytes, compact=sources.Compact(lambda: {'line': line}, gather))
+  ours, theirs = (loader(data, batch_size=8, microbatches=microbatches)
+                  for data in (compact, plain))
+  assert [array.shape for array in ours.resident.values()] == [(30,)]
+  for step in range(4):
+    found, expected = at(ours, step), at(theirs, step)
+    assert found.keys() == expected.keys()
+    for name in expected:
+      np.testing.assert_array_equal(found[name], expected[name])
+
+
 # --- order ----------------------------------------------------------------------
 
 
@@ -84,7 +110,7 @@ def test_epochs_and_seeds_have_orders_of_their_own():
 def test_rows_depend_on_seed_and_step_alone():
   forwards, backwards = Order(10, 4, 7, True), Order(10, 4, 7, True)
   expected = {step: forwards.rows(step).tolist() for step in range(40)}
-  batches.permutation.cache_clear()
+  permutation.cache_clear()
   for step in reversed(range(40)):
     rows = backwards.rows(step)
     assert rows.tolist() == expected[step]
@@ -101,7 +127,7 @@ def test_rows_do_not_depend_on_the_batch_size():
 
 def test_permutations_are_evenly_spread():
   counts = collections.Counter(
-    tuple(batches.permutation(3, seed, epoch).tolist())
+    tuple(permutation(3, seed, epoch).tolist())
     for seed in range(40) for epoch in range(30))
   assert len(counts) == 6
   expected = 40 * 30 / 6
@@ -119,7 +145,7 @@ def test_a_late_step_is_exact():
   order = Order(10, 3, 0, True)
   step = 2**40
   epoch, place = divmod(step * 3, 10)
-  expected = batches.permutation(10, 0, epoch)[place : place + 3]
+  expected = permutation(10, 0, epoch)[place : place + 3]
   np.testing.assert_array_equal(order.rows(step)[: len(expected)], expected)
   assert order.epochs(2**32 // 3)[0] == (2**32 // 3) * 3 // 10
 

@@ -114,6 +114,18 @@ def test_characters_are_those_of_the_training_text():
     Characters().fit([])
 
 
+def test_characters_follow_special_tokens():
+  tokenizer = fitted(Characters(special=('pad', 'end')), 'abba')
+  assert tokenizer.size == 4 and tokenizer.special == {'pad': 0, 'end': 1}
+  assert tokenizer.encode('ab').tolist() == [2, 3]
+  assert tokenizer.decode([0, 3, 1, 2]) == 'ba'
+  assert tokenizer.byte_counts.tolist() == [0, 0, 1, 1]
+  assert [tokenizer.token(i) for i in (0, 2)] == ['<|pad|>', 'a']
+  # Runs of versions without special tokens have no settings.
+  assert Characters().fit(['ab']) == {
+    'kind': 'Characters', 'settings': {}, 'characters': 'ab'}
+
+
 def test_words_are_the_most_frequent_ones():
   tokenizer = fitted(Words(5), 'b a a c', 'c a\nb d')
   assert [tokenizer.token(i) for i in range(5)] == [

@@ -15,7 +15,7 @@ import pytest
 
 from bigmodels.core.errors import UserError
 from bigmodels.data import stream, workers
-from bigmodels.data.batches import Order
+from bigmodels.data.order import Order
 
 BLOCKS = pathlib.Path('/dev/shm')
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent

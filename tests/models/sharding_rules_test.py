@@ -15,15 +15,22 @@ from bigmodels.models import (
   BertSpans,
   CifarResNet,
   Cnn,
+  Conformer,
+  Dlrm,
   DualEncoder,
   Gpt,
   MaskedBert,
+  MatrixFactorization,
   Mlp,
   MobileNetV1,
   MobileNetV2,
   ModernGpt,
+  NeuMf,
   ResNet,
+  SasRec,
+  SpeechTransformer,
   Transformer,
+  TwoTower,
   Vgg,
   Vit,
   sharding_rules,
@@ -174,8 +181,60 @@ def test_rules_of_vit(pooling):
   assert {name: spec for name, spec in found.items() if name not in blocks} == expected
 
 
+@pytest.mark.parametrize('model, inputs, others', [
+  (Conformer(6, width=8, depth=2, heads=2, kernel=3), (), {
+    'stack/block/first/in/kernel': P(None, None, 'tensor'),
+    'stack/block/second/out/kernel': P(None, 'tensor'),
+    'stack/block/convolution/depthwise/kernel': P(),
+    'stack/block/attention/query/kernel': P(None, None, 'tensor'),
+    'stack/block/norm/scale': P(), 'head/kernel': P('tensor'), 'head/bias': P()}),
+  (SpeechTransformer(6, width=8, depth=2, decoder_depth=1, heads=2), (
+    jnp.zeros((1, 4), int),), {
+    'decoder/block/cross/key/kernel': P(None, None, 'tensor'),
+    'subsampling/out/kernel': P('tensor'), 'ctc/kernel': P('tensor'),
+    'tokens/embedding': P(None, 'tensor'), 'encoder_norm/scale': P()})],
+  ids=lambda x: type(x).__name__)
+def test_rules_of_speech(model, inputs, others):
+  params = jax.eval_shape(lambda: model.init(
+    jax.random.key(0), jnp.zeros((1, 12, 8)), *inputs, train=False))['params']
+  found = by_name(parameter_specs(params, sharding_rules.SPEECH, TENSOR))
+  assert {name: found[name] for name in others} == others
+
+
 def test_keys_and_values_that_tensor_does_not_divide_are_refused():
   params = transformer_params(Gpt(**{**SMALL, 'heads': 4}, kv_heads=1))
   words = ('tensor:4', 'block/attention/key/bias (2, 2)', 'axis of 2')
   with pytest.raises(UserError, match='.*'.join(map(re.escape, words))):
     parameter_specs(params, sharding_rules.TRANSFORMER, MeshShape(data=1, tensor=4))
+
+
+def recommender_params(model):
+  numbers = jnp.zeros(2, int)
+  return jax.eval_shape(lambda: model.init(
+    jax.random.key(0), numbers, numbers[:, None], train=False))['params']
+
+
+@pytest.mark.parametrize('model', [
+  MatrixFactorization(100, 90, width=64), NeuMf(100, 90), TwoTower(100, 90),
+  Dlrm(100, 90, 0)], ids=lambda model: type(model).__name__)
+def test_rules_of_models_of_users_and_items(model):
+  """Rows of tables are sharded along fsdp, vectors along tensor."""
+  found = by_name(parameter_specs(recommender_params(model), sharding_rules.RECOMMENDER,
+                                  MeshShape(data=1, fsdp=4, tensor=2)))
+  tables = {name for name in found if name.endswith('/embedding')}
+  assert len(tables) >= 2
+  for name, spec in found.items():
+    if name in tables:
+      assert spec == (P('fsdp') if 'biases' in name else P('fsdp', 'tensor')), name
+    else:  # large ones along fsdp
+      assert 'tensor' not in spec, name
+
+
+def test_rules_of_sasrec():
+  items = jnp.zeros((1, 4), int)
+  params = jax.eval_shape(lambda: SasRec(90, length=4, width=8, heads=2).init(
+    jax.random.key(0), items, items[..., None], train=False))['params']
+  found = by_name(parameter_specs(
+    params, sharding_rules.SASREC, MeshShape(data=1, fsdp=4, tensor=2)))
+  assert found['items/embedding'] == P('fsdp', 'tensor')
+  assert found['blocks/block/attention/query/kernel'] == P(None, None, 'tensor')

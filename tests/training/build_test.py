@@ -11,7 +11,7 @@ import pytest
 from bigmodels import data, learners, models, tasks
 from bigmodels.config import Duration, Experiment, Monitor
 from bigmodels.core.errors import UserError
-from bigmodels.data.batches import Order
+from bigmodels.data.order import Order
 from bigmodels.data.sources import DataContext, in_memory
 from bigmodels.hardware import devices, flops
 from bigmodels.modes import train

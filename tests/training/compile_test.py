@@ -3,6 +3,8 @@
 import re
 from functools import partial
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -12,11 +14,13 @@ from bigmodels import data, models, tasks
 from bigmodels.config import Duration, Experiment
 from bigmodels.core.errors import UserError
 from bigmodels.data import transforms
+from bigmodels.data.recordings import FeatureTable
 from bigmodels.data.sources import DataContext
 from bigmodels.parallel import layout
 from bigmodels.parallel.sharding import MeshShape
 from bigmodels.training import build
-from bigmodels.training.compile import trace
+from bigmodels.training.compile import compile_traced, trace
+from tests.data.recordings import written
 
 CNN = models.Cnn(num_outputs=3, widths=(4,), hidden=(4,))
 VIT = models.Vit(num_outputs=3, size=8, patch=4, depth=1, width=8, heads=2)
@@ -154,3 +158,58 @@ def test_data_without_inputs_is_named():
   with pytest.raises(UserError, match=(
     r"'train' do not fit: the task needs the column 'inputs', the data has .*item")):
     trace(built.learner, built.train, built.evals, one)
+
+
+# --- batches of several lengths ---------------------------------------------------
+
+
+def of_recordings(folder, resident, strategy='jit', mesh=MeshShape(), accumulate=1):  # noqa: B008
+  """An experiment on recordings of two lengths, built on a mesh."""
+  rng = np.random.default_rng(0)
+  counts = rng.choice([6, 8, 20, 24], 40)
+  folder = written.features(folder, counts, rng.choice(['AB', 'B', 'BAB'], 40))
+  source = written.speech(FeatureTable(folder), buckets=2)
+  experiment = Experiment(
+    model=partial(models.RecurrentCtc, width=4, depth=1), task=tasks.ctc,
+    optimizer=partial(optax.sgd, 0.1), accumulate=accumulate,
+    train=data.Batches(source=source, batch_size=8, resident=resident,
+                       transforms=(transforms.normalize_frames,)),
+    evals={}, duration=Duration(steps=6))
+  return build.build(experiment, layout.make_layout(mesh, strategy, ()),
+                     DataContext(None, None, {}, say=lambda line: None))
+
+
+def advanced(built, steps=6):
+  """The parameters after some steps, and the sum of the metrics."""
+  programs = compile_traced(trace(built.learner, built.train, {}, built.layout))
+  carry = programs.init(jax.random.PRNGKey(0))
+  for step in range(steps):
+    carry, _ = programs.advance(
+      carry, built.train.host_batch(step, 1), 1, step == 0, (0, 0, -1))
+  built.close()
+  return jax.device_get((carry.state.params, carry.window))
+
+
+@pytest.mark.parametrize('settings', [
+  {'resident': True}, {'resident': False}, {'resident': True, 'accumulate': 2},
+  {'resident': True, 'strategy': 'pmap'}], ids=str)
+def test_cut_batches_are_whole_batches(tmp_path, settings):
+  """Steps on batches that are cut to their bucket equal steps on padded ones."""
+  built = of_recordings(tmp_path / 'speech', **settings)
+  order, columns = built.train.order, built.train.dataset.load()
+  assert built.train.lengths == (8, 24)
+  assert {order.bucket(step) for step in range(6)} == {0, 1}
+  params, window = advanced(built)
+  whole = of_recordings(tmp_path / 'speech', True)
+  state, total = whole.learner.init(jax.random.PRNGKey(0), {
+    **{name: x[:8] for name, x in columns.items()}, 'mask': np.ones(8)}), []
+  step = jax.jit(whole.learner.step)
+  for number in range(6):
+    rows = order.rows(number)
+    batch = {name: jnp.asarray(x[rows]) for name, x in columns.items()}
+    batch = transforms.normalize_frames(batch, None)
+    state, metrics = step(state, {**batch, 'mask': jnp.ones(8)})
+    total.append(metrics['loss'])
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+               params, jax.device_get(state.params))
+  np.testing.assert_allclose(window['loss'].total, sum(m.total for m in total), 1e-4)

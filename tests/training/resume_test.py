@@ -24,6 +24,7 @@ from bigmodels.storage.checkpoint import (
   fingerprint,
 )
 from bigmodels.storage.workdir import Workdir
+from tests.data.recordings import written as recordings
 from tests.environments import libraries
 
 
@@ -99,16 +100,38 @@ def test_killed_at_random_moments_and_resumed_is_uninterrupted(
   _same_bits(whole, cut)
 
 
+@pytest.mark.slow('kill runs')
+def test_recordings_in_batches_of_several_lengths_resume_exactly(
+  start, request_for, tmp_path, capsys):
+  pytest.importorskip('jiwer', reason='jiwer is not installed: pip install -r '
+                                      'requirements-audio.txt')
+  rng = np.random.default_rng(0)
+  for split in ('train', 'test'):
+    recordings.features(tmp_path / 'an4', rng.integers(20, 60, 80),
+                        rng.choice(['AB', 'B A', 'BAB'], 80), split)
+  whole, cut = tmp_path / 'whole', tmp_path / 'cut'
+  few = {'width': 8, 'depth': 2, 'epochs': 60, 'beams': 2, 'log_every__steps': 5,
+         'checkpoint_every__steps': 20}
+  train.run(request_for('an4_ctc', whole, data_dir=tmp_path, **few))
+  _kill(start, cut, (20, 90, 180), f'--data_dir={tmp_path}', *_flags(few),
+        experiment='an4_ctc')
+  capsys.readouterr()
+  train.run(request_for(None, cut))
+  assert 'resuming from step' in capsys.readouterr().out
+  _same_bits(whole, cut)
+
+
 FORKS = pathlib.Path(__file__).resolve().parents[1] / 'forks'
 GYMNASIUM = str(FORKS / 'gymnasium_cartpole.py')
+WALK = str(FORKS / 'walk.py')
 
 
 @pytest.mark.slow('kill runs')
 @pytest.mark.parametrize(('name', 'settings', 'needed'), [
   ('cartpole_dqn', {'learner__min_replay_size': 500}, ('gymnax', 'rlax')),
   ('cartpole_a2c', {}, ('gymnax', 'rlax')), (GYMNASIUM, {}, ('gymnasium', 'rlax')),
-  ('digits_dcgan', {'model__width': 8}, ())],
-  ids=['cartpole_dqn', 'cartpole_a2c', 'gymnasium', 'digits_dcgan'])
+  ('digits_dcgan', {'model__width': 8}, ()), (WALK, {}, ())],
+  ids=['cartpole_dqn', 'cartpole_a2c', 'gymnasium', 'digits_dcgan', 'walk'])
 def test_other_learners_killed_and_resumed_are_uninterrupted(
   start, request_for, tmp_path, capsys, name, settings, needed):
   """Episodes under way and what is remembered of them are among the bits."""

@@ -195,7 +195,7 @@ def _of_csv(path, what, folder, file, label, split, numbers, least) -> FileLabel
       continue
     if split and not row[split]:
       raise UserError(f'line {line}: no value in the column {split!r} of splits')
-    found = _file_at(folder, row[file]) if row[file] else None
+    found = file_at(folder, row[file]) if row[file] else None
     if found is None:
       missing.append((line, row[file]))
     rows.append((found, row[file], label and row[label], split and row[split], line))
@@ -226,8 +226,8 @@ def _of_csv(path, what, folder, file, label, split, numbers, least) -> FileLabel
     f'the column {split!r}', lines)
 
 
-def _file_at(folder: pathlib.Path, name: str) -> str | None:
-  """The file of a name, which may be written on Windows or macOS; None if none is."""
+def file_at(folder: pathlib.Path, name: str) -> str | None:
+  """Returns the file of a name, which Windows or macOS may have written, or None."""
   forms = [name, unicodedata.normalize('NFC', name), unicodedata.normalize('NFD', name)]
   if '\\' in name:
     forms.append(name.replace('\\', '/'))

@@ -180,7 +180,7 @@ def fractions(table: Any) -> dict[str, float]:
 def _by_time(table: Any, rows: Rows) -> tuple[dict[str, np.ndarray], str]:
   """The earliest rows first; equal times are in one split."""
   text = _complete(table.time, 'time', rows)
-  times = _times(table.time, text, rows.where)
+  times = parsed_times(table.time, text, rows.where)
   rest = np.flatnonzero(~rows.of_test)
   splits = fractions(table)
   check_fractions(splits)
@@ -207,8 +207,18 @@ def _by_time(table: Any, rows: Rows) -> tuple[dict[str, np.ndarray], str]:
   return found, f'chronological by {table.time}: {", ".join(spans)}'
 
 
-def _times(name: str, text: np.ndarray, where: Callable[[int], str]) -> np.ndarray:
-  """Numbers or ISO dates as float64 `[rows]`, to compare."""
+def parsed_times(name: str, text: np.ndarray, where: Callable[[int], str]
+                 ) -> np.ndarray:
+  """Returns numbers, or ISO dates in microseconds since 1970, float64 `[rows]`.
+
+  Args:
+    name: name of the column.
+    text: its values, none of them missing, `object` `[rows]` of `str`.
+    where: row -> its place in the file.
+
+  Raises:
+    UserError: for a value that is neither, or if only some have a time zone.
+  """
   try:
     found = text.astype(np.float64)
     if np.isfinite(found).all():

@@ -3,9 +3,9 @@
 Each is `(batch, key, *, ...) -> batch` and changes `batch['inputs']`; transforms that
 mix examples also change `batch['labels']`. Images are `[batch, height, width,
 channels]` of any dtype, which all except `standardize` and `noise` preserve. Set the
-keywords with `functools.partial`. Random choices are independent for each example. See
-`Loader.batch` in data/batches.py for the other columns of a batch, such as the `row` of
-an example.
+keywords with `functools.partial`. Random choices are independent for each example.
+Transforms of sounds, and of features over time, are in `sounds`. See `Loader.batch` in
+data/batches.py for the other columns of a batch, such as the `row` of an example.
 """
 
 from bigmodels.data.transforms.colour import colour
@@ -23,8 +23,21 @@ from bigmodels.data.transforms.geometry import (
 )
 from bigmodels.data.transforms.mixing import cutmix, mixup, one_of
 from bigmodels.data.transforms.randaugment import randaugment
+from bigmodels.data.transforms.sounds import (
+  background,
+  delay,
+  log_mel,
+  mfcc,
+  normalize_frames,
+  spec_augment,
+  speed,
+  with_channel,
+  with_deltas,
+)
 from bigmodels.data.transforms.values import cutout, erase, noise, standardize
 
-__all__ = ['alternating_flip', 'centre_crop', 'colour', 'crop', 'cutmix', 'cutout',
-           'erase', 'flip', 'mixup', 'noise', 'one_of', 'randaugment', 'resize',
-           'resized_crop', 'rotate', 'scale', 'shift', 'standardize', 'translate']
+__all__ = ['alternating_flip', 'background', 'centre_crop', 'colour', 'crop', 'cutmix',
+           'cutout', 'delay', 'erase', 'flip', 'log_mel', 'mfcc', 'mixup', 'noise',
+           'normalize_frames', 'one_of', 'randaugment', 'resize', 'resized_crop',
+           'rotate', 'scale', 'shift', 'spec_augment', 'speed', 'standardize',
+           'translate', 'with_channel', 'with_deltas']
