@@ -22,6 +22,7 @@ from bigmodels.metrics.ranking import ranking, recommendation
 from bigmodels.metrics.regression import regression
 from bigmodels.metrics.selection import ranks, selection
 from bigmodels.metrics.slots import slots
+from bigmodels.metrics.speech import error_rates
 from bigmodels.metrics.translation import bleu
 
 __all__ = ['Mean', 'Metric', 'RootMean', 'above', 'answers', 'at_threshold', 'best',

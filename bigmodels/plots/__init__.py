@@ -16,6 +16,7 @@ from bigmodels.plots.language import language
 from bigmodels.plots.recommendation import ratings, recommendation
 from bigmodels.plots.regression import regression
 from bigmodels.plots.selection import ranks
+from bigmodels.plots.speech import speech
 from bigmodels.plots.style import BLUE, FULL, GREY, HALF, NARROW, ORANGE, WIDE
 from bigmodels.plots.table import Inputs, Table, spread
 
