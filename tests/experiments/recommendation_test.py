@@ -163,9 +163,10 @@ def test_a_run_that_was_killed_ends_with_the_same_bits(
     command(f'--experiment={name}', f'--workdir={cut}', *(
       f'--config.{key}={value}' for key, value in settings.items())),
     cwd=tmp_path, env=os.environ | {'JAX_PLATFORMS': 'cpu'})
-  log = cut / 'metrics.jsonl'
+  log, saved = cut / 'metrics.jsonl', cut / 'checkpoints'
   while process.poll() is None and (
-    not log.is_file() or len(log.read_text().splitlines()) < 15):
+    not log.is_file() or len(log.read_text().splitlines()) < 15
+    or not any(path.name.isdecimal() for path in saved.glob('*'))):
     time.sleep(0.002)
   process.kill()
   process.wait()
