@@ -28,9 +28,13 @@ def config(*, path: str | tuple[str, ...] | None = None, user: str = 'user',
            negatives: int = 1, width: int = 50, depth: int = 2, dropout: float = 0.5,
            epochs: float = 100, batch_size: int = 20, learning_rate: float = 1e-3,
            seed: int = 0) -> Experiment:
+  of_file = {'time': time, 'delimiter': delimiter}
   if path is None:
+    if given := [name for name, value in of_file.items() if value is not None]:
+      raise ValueError(f'{given[0]}: is for a file: set path as well')
     interactions = data.Interactions(
-      'Video.txt', header=('user', 'item'), delimiter='space', duplicates=duplicates)
+      'Video.txt', user, item, header=('user', 'item'), delimiter='space',
+      duplicates=duplicates)
   else:
     interactions = data.Interactions(path, user, item, time=time, delimiter=delimiter,
                                      duplicates=duplicates)

@@ -35,9 +35,13 @@ def config(*, path: str | tuple[str, ...] | None = None, user: str = 'user',
            delimiter: str | None = None, width: int = 100, penalty: float = 0.12,
            bias_penalty: float = 0.02, epochs: float = 30, batch_size: int = 1000,
            learning_rate: float = 3e-3, seed: int = 0) -> Experiment:
+  of_file = {'time': time, 'split': split, 'test': test, 'scale': scale,
+             'duplicates': duplicates, 'delimiter': delimiter}
   if path is None:
+    if given := [name for name, value in of_file.items() if value is not None]:
+      raise ValueError(f'{given[0]}: is for a file: set path as well')
     ratings = data.Interactions(
-      'ml-100k/u1.base', test='ml-100k/u1.test', rating='rating', time='time',
+      'ml-100k/u1.base', user, item, test='ml-100k/u1.test', rating=rating, time='time',
       splits={'train': 1.0}, scale=(1, 5), delimiter='tab',
       header=('user', 'item', 'rating', 'time'))
   else:

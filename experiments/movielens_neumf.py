@@ -40,6 +40,13 @@ def config(*, path: str | tuple[str, ...] | None = None, user: str = 'user',
            penalty: float = 0.01, epochs: float = 20, batch_size: int = 256,
            learning_rate: float = 1e-3, seed: int = 0) -> Experiment:
   explicit = kind == 'explicit'
+  of_file = {'rating': rating, 'time': time, 'delimiter': delimiter,
+             'user_features': user_features, 'item_features': item_features}
+  given = [name for name, value in of_file.items() if value is not None]
+  if path is None and given:
+    raise ValueError(f'{given[0]}: is for a file: set path as well')
+  if rating is not None and not explicit and least is None:
+    raise ValueError("rating: is for kind='explicit', or with least")
   if explicit and path is not None and rating is None:
     raise ValueError('rating: set the column of ratings, --config.rating=COLUMN')
   if explicit and (model == 'two_tower' or loss is not None or least is not None):

@@ -5,7 +5,12 @@ import jax
 import jax.numpy as jnp
 
 from bigmodels.layers.dense import Dense
-from bigmodels.models.validation import check_positive, check_rates, check_sizes
+from bigmodels.models.validation import (
+  check_not_negative,
+  check_positive,
+  check_rates,
+  check_sizes,
+)
 
 _ROWS = 64  # tables have a multiple of these, so that any usual mesh divides them
 
@@ -55,6 +60,7 @@ class MatrixFactorization(nn.Module):
 
   def __post_init__(self):
     check_sizes(self, 'num_users', 'num_items', 'width')
+    check_not_negative(self, 'penalty', 'bias_penalty')
     super().__post_init__()
 
   @nn.compact
@@ -119,6 +125,7 @@ class NeuMf(nn.Module):
   def __post_init__(self):
     check_sizes(self, 'num_users', 'num_items', 'hidden')
     check_rates(self, 'dropout')
+    check_not_negative(self, 'penalty')
     if self.width < 0 or not (self.width or self.hidden):
       raise ValueError(f'width: must be >= 0, and >= 1 without hidden, got '
                        f'{self.width}')
@@ -240,6 +247,7 @@ class Dlrm(nn.Module):
   def __post_init__(self):
     check_sizes(self, 'num_users', 'num_items', 'width', 'bottom', 'top')
     check_rates(self, 'dropout')
+    check_not_negative(self, 'penalty')
     super().__post_init__()
 
   @nn.compact

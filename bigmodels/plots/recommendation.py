@@ -44,7 +44,7 @@ def ratings(outputs: Mapping[str, np.ndarray], inputs: Inputs | None,
 
   Args:
     outputs: `targets`, `predictions` and `of_biases`, all `[n, 1]`; and `asked` `[n]`,
-      the items, -1 for one without a rating in training.
+      the items.
     inputs: not used.
     classes: not used.
     popularity: ratings of each item in training, `[items]`.
@@ -112,7 +112,7 @@ def _hits_by_popularity(outputs, popularity):
 
 
 def _errors_by_popularity(outputs, popularity):
-  counts = np.where(outputs['asked'] >= 0, popularity[outputs['asked']], 0)
+  counts = popularity[outputs['asked']]
   targets = outputs['targets'][:, 0].astype(np.float64)
   figure, axes = style.panel(style.HALF, 3.6)
   _by_count(axes, counts, {

@@ -199,14 +199,22 @@ def _init(model, catalog: Catalog, key: jax.Array, batch) -> tuple[Any, Any]:
 def _scores(model, catalog: Catalog, params, model_state, users, items, key, train
             ) -> tuple[jax.Array, jax.Array]:
   """Scores `[batch, k]`, and the penalty of each example `[batch]`, 0 for none."""
+  features, (of_users, of_items) = _features(catalog, users, items), catalog.trained
+  users = _without(users, of_users)
+  if catalog.biases is not None:  # other tasks learn such items, as negatives
+    items = _without(items, of_items)
   scores, found = model.apply(
-    {'params': params, **model_state}, users, items,
-    **_features(catalog, users, items), train=train,
+    {'params': params, **model_state}, users, items, **features, train=train,
     rngs={'dropout': key} if train else None, mutable=['losses'])
   zero = jnp.zeros(len(users))
   penalties = jax.tree.leaves(found.get('losses', {})) if train else []
   return scores.astype(jnp.float32), sum(
     (each.astype(jnp.float32) for each in penalties), zero)
+
+
+def _without(numbers: jax.Array, trained: np.ndarray) -> jax.Array:
+  """Numbers of users or items, -1 for those that have nothing in training."""
+  return jnp.where(jnp.asarray(trained)[jnp.maximum(numbers, 0)], numbers, -1)
 
 
 def _all_scores(model, catalog: Catalog, params, model_state, users, key) -> jax.Array:

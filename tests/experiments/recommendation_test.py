@@ -72,6 +72,7 @@ def test_a_users_own_clicks_train_and_recommend(request_for, tmp_path, plots):
   assert run.predict(['u4'])['recommended'].shape == (1, 10)
 
 
+@pytest.mark.slow('train on tables')
 def test_ratings_of_a_users_own_file(request_for, tmp_path, plots):
   path, workdir = drawn(tmp_path), tmp_path / 'run'
   train.run(request_for('movielens_mf', workdir, path=path, time='time',
@@ -93,12 +94,12 @@ def test_ratings_of_a_users_own_file(request_for, tmp_path, plots):
   ('implicit', 'two_tower'), ('implicit', 'mlp'), ('implicit', 'dlrm'),
   ('explicit', 'neumf')])
 def test_other_models_train(request_for, tmp_path, kind, model):
-  path = drawn(tmp_path)
+  path, rating = drawn(tmp_path), 'rating' if kind == 'explicit' else None
   ages = write(tmp_path, 'user,age,sex\n' + ''.join(
     f'u{n},{20 + n},{"mf"[n % 2]}\n' for n in range(30)), 'users.csv')
   more = {'user_features': ages} if model == 'dlrm' else {}
   train.run(request_for('movielens_neumf', tmp_path / 'run', path=path, kind=kind,
-                        model=model, rating='rating', time='time', batch_size=64,
+                        model=model, rating=rating, time='time', batch_size=64,
                         **more, **SMALL))
   assert result(tmp_path / 'run')['status'] == 'finished'
 
@@ -127,6 +128,10 @@ def test_sequences_of_a_users_own_file(request_for, tmp_path):
 
 
 @pytest.mark.parametrize(('name', 'settings', 'message'), [
+  ('movielens_neumf', {'rating': 'rating'}, "rating: is for kind='explicit', or with"),
+  ('movielens_neumf', {'path': None, 'time': 'date'}, 'time: is for a file: set path'),
+  ('movielens_mf', {'path': None, 'split': 'set'}, 'split: is for a file: set path'),
+  ('games_sasrec', {'path': None, 'time': 'date'}, 'time: is for a file: set path'),
   ('movielens_neumf', {'kind': 'explicit'}, 'rating: set the column of ratings'),
   ('movielens_neumf', {'kind': 'explicit', 'rating': 'rating', 'model': 'two_tower'},
    "kind: 'explicit' is of ratings"),
@@ -138,7 +143,8 @@ def test_sequences_of_a_users_own_file(request_for, tmp_path):
   ('games_sasrec', {'length': 0}, 'length: must be >= 1, got 0')])
 def test_what_does_not_fit_is_refused(request_for, tmp_path, name, settings, message):
   with pytest.raises(UserError, match=message):
-    train.run(request_for(name, tmp_path / 'run', path=drawn(tmp_path), **settings))
+    train.run(request_for(
+      name, tmp_path / 'run', **{'path': drawn(tmp_path), **settings}))
 
 
 @pytest.mark.slow('kill runs')
@@ -157,9 +163,10 @@ def test_a_run_that_was_killed_ends_with_the_same_bits(
     command(f'--experiment={name}', f'--workdir={cut}', *(
       f'--config.{key}={value}' for key, value in settings.items())),
     cwd=tmp_path, env=os.environ | {'JAX_PLATFORMS': 'cpu'})
-  log = cut / 'metrics.jsonl'
+  log, saved = cut / 'metrics.jsonl', cut / 'checkpoints'
   while process.poll() is None and (
-    not log.is_file() or len(log.read_text().splitlines()) < 15):
+    not log.is_file() or len(log.read_text().splitlines()) < 15
+    or not any(path.name.isdecimal() for path in saved.glob('*'))):
     time.sleep(0.002)
   process.kill()
   process.wait()

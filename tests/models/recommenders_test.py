@@ -141,6 +141,10 @@ def test_the_penalty_is_of_the_vectors_of_each_example():
 @pytest.mark.parametrize(('make', 'message'), [
   (lambda: NeuMf(2, 2, width=0, hidden=()), 'width: must be >= 0, and >= 1 without'),
   (lambda: MatrixFactorization(2, 2, width=0), 'width: must be >= 1'),
+  (lambda: MatrixFactorization(2, 2, penalty=-1), 'penalty: must be >= 0'),
+  (lambda: MatrixFactorization(2, 2, bias_penalty=-1), 'bias_penalty: must be >= 0'),
+  (lambda: NeuMf(2, 2, penalty=-1), 'penalty: must be >= 0'),
+  (lambda: Dlrm(2, 2, 0, penalty=-1), 'penalty: must be >= 0'),
   (lambda: TwoTower(2, 2, temperature=0), 'temperature: must be > 0'),
   (lambda: Dlrm(2, 2, 0, dropout=1), 'dropout: must be >= 0 and < 1')])
 def test_settings_out_of_range_are_refused(make, message):

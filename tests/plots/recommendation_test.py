@@ -57,7 +57,7 @@ def ratings(count=60):
   rng = np.random.default_rng(0)
   targets = rng.integers(1, 6, (count, 1)).astype(np.float32)
   return {'targets': targets, 'predictions': targets + 0.5, 'of_biases': targets - 1,
-          'asked': rng.integers(-1, 9, count)}
+          'asked': rng.integers(0, 9, count)}
 
 
 def test_errors_of_ratings_by_popularity_beside_the_biases():

@@ -46,10 +46,17 @@ def rating_batch(found, part, padding=0, seed=0):
 # --- rankings ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('part', [1, 2])
-def test_ranks_are_those_of_a_plain_loop(part):
+def test_ranks_are_those_of_a_plain_loop():
+  """Among all items that the user does not have, and among a sample of these."""
   found = catalog()
-  task, params = implicit(found, candidates=7)
+  task, params = implicit(found, candidates=500)
+  draw = jax.jit(lambda row, user: catalogs.sampler(found).draw(
+    jax.random.fold_in(jax.random.key(0), row), user, 500))
+  for part in (1, 2):
+    check_ranks(found, task, params, part, draw)
+
+
+def check_ranks(found, task, params, part, draw):
   one = batch(found, part)
   _, _, outputs = score(task, params, one)
   scores = all_scores(MF, params, one['users'])
@@ -66,24 +73,12 @@ def test_ranks_are_those_of_a_plain_loop(part):
     free = {*range(ITEMS)} - had(found, user, part - 1)
     best = sorted(free, key=lambda item: -scores[row][item])[:10]
     assert top[row].tolist() == best
-
-
-def test_sampled_ranks_are_among_items_that_the_user_does_not_have():
-  found = catalog()
-  task, params = implicit(found, candidates=500)
-  one = batch(found, 2)
-  _, _, outputs = score(task, params, one)
-  scores = all_scores(MF, params, one['users'])
-  draw = jax.jit(lambda row, user: catalogs.sampler(found).draw(
-    jax.random.fold_in(jax.random.key(0), row), user, 500))
-  for row, (user, target) in enumerate(zip(
-    np.asarray(one['users']), np.asarray(one['items']), strict=True)):
     drawn = np.asarray(draw(row, user))
     assert not {*drawn.tolist()} & had(found, user)
     assert (int(outputs['sampled_above'][row]), int(outputs['sampled_equal'][row])) == (
       ranks(scores[row], target, drawn.tolist()))
     assert outputs['popularity_sampled_equal'][row] == (
-      found.popularity[drawn] == found.popularity[target]).sum()
+      popularity[drawn] == popularity[target]).sum()
 
 
 def test_equal_scores_are_ties_and_nan_is_the_worst_rank():
@@ -101,18 +96,20 @@ def test_equal_scores_are_ties_and_nan_is_the_worst_rank():
     assert outputs['above'][row] >= ITEMS - len(had(found, user))
 
 
-def test_masked_rows_change_nothing():
+@pytest.mark.parametrize('train', [True, False])
+def test_masked_rows_change_nothing(train):
+  """Whatever is in them; and the mean is over the others."""
   found = catalog()
   task, params = implicit(found, loss='in_batch')
-  one, more = batch(found, 2), batch(found, 2, padding=3)
-  value, metrics, outputs = score(task, params, one)
-  padded, again, found_again = score(task, params, more)
-  assert padded == pytest.approx(value, rel=1e-6)
-  assert metrics['loss'].count == again['loss'].count == len(one['users'])
+  one = batch(found, 2, padding=3)
+  two = {**one, **{name: one[name].at[-3:].set(5) for name in ('users', 'items')}}
+  value, metrics, outputs = score(task, params, one, train)
+  again, other, found_again = score(task, params, two, train)
+  assert again == value == pytest.approx(
+    float(metrics['loss'].total) / USERS, rel=1e-6)
+  assert metrics['loss'].count == other['loss'].count == USERS
   for name, array in outputs.items():
-    np.testing.assert_allclose(found_again[name][: len(array)], array, rtol=1e-5)
-  value, padded = (score(task, params, each, train=True)[0] for each in (one, more))
-  assert padded == pytest.approx(value, rel=1e-5)
+    np.testing.assert_array_equal(found_again[name][:-3], array[:-3])
 
 
 # --- losses -----------------------------------------------------------------------
@@ -156,10 +153,11 @@ def test_training_draws_no_item_that_the_user_has_in_training():
 
   for loss in ('binary', 'softmax'):
     task = tasks.implicit(Known(), catalog=found, loss=loss, negatives=64)
-    ones = {'scale': np.float32(1)}
-    assert score(task, ones, batch(found, 0), train=True)[0] == 0.0
+    ones, of_train = {'scale': np.float32(1)}, batch(found, 0)
+    assert score(task, ones, of_train, train=True)[0] == 0.0
     # Those of other splits are drawn: they are not known in training.
-    assert score(task, ones, batch(found, 2), train=True)[0] > 4
+    of_test = batch(found, 2, padding=len(of_train['users']) - USERS)
+    assert score(task, ones, of_test, train=True)[0] > 4
 
 
 def test_in_batch_negatives_are_items_of_other_rows_that_the_user_does_not_have():
@@ -179,6 +177,7 @@ def test_in_batch_negatives_are_items_of_other_rows_that_the_user_does_not_have(
   assert value == pytest.approx(total / len(users), rel=1e-4)
 
 
+@pytest.mark.slow('train')
 @pytest.mark.parametrize(('model', 'loss'), [
   (models.NeuMf(USERS, ITEMS, width=8, hidden=(16, 8)), 'binary'),
   (models.TwoTower(USERS, ITEMS, width=16, hidden=(32,)), 'in_batch')],
@@ -284,24 +283,53 @@ def test_the_penalty_is_part_of_the_loss_in_training_only():
   assert values[1.0, True] - values[0.0, True] == pytest.approx(expected, rel=1e-4)
 
 
-def test_features_are_those_of_the_users_and_items():
-  found = catalog()
+def without_training(found, user):
+  """The catalog, with the interactions of a user in training moved to the test."""
+  moved = (found.user == user) & (found.part == 0)
+  return found._replace(part=np.where(moved, 2, found.part).astype(np.int8))
+
+
+def test_users_who_are_only_tested_have_no_vector_and_keep_their_items():
+  """Their features are theirs, and none of their items is a candidate."""
+  found = without_training(catalog(), 3)
   rng = np.random.default_rng(0)
+  features = rng.normal(size=(USERS, 2)).astype(np.float32)
+  categories = rng.integers(0, 5, (ITEMS, 3)).astype(np.int32)
   found = found._replace(num_categories=5, features={
-    'user_numbers': rng.normal(size=(USERS, 2)).astype(np.float32),
-    'item_categories': rng.integers(0, 5, (ITEMS, 3)).astype(np.int32)})
-  model = models.Dlrm(USERS, ITEMS, 5, width=4)
-  task, params = implicit(found, model)
+    'user_numbers': features, 'item_categories': categories})
+  model = models.Dlrm(USERS, ITEMS, 5, width=4, bottom=(8,), top=(8,))
+  task, params = implicit(found, model, candidates=200)
   one = batch(found, 2)
+  users, items = (np.asarray(one[name]) for name in ('users', 'items'))
   _, _, outputs = score(task, params, one)
-  users = np.asarray(one['users'])
-  scores = all_scores(
-    model, params, users, user_numbers=found.features['user_numbers'][users],
-    item_categories=found.features['item_categories'])
-  for row, (user, target) in enumerate(zip(
-    users, np.asarray(one['items']), strict=True)):
-    above, _ = ranks(scores[row], target, {*range(ITEMS)} - had(found, user))
-    assert outputs['above'][row] == above
+  scores = all_scores(model, params, np.where(users == 3, -1, users),
+                      user_numbers=features[users], item_categories=categories)
+  assert (users == 3).sum() > 3
+  for row, (user, target) in enumerate(zip(users, items, strict=True)):
+    others = {*range(ITEMS)} - had(found, user)
+    assert (outputs['above'][row], outputs['equal'][row]) == ranks(
+      scores[row], target, others)
+    assert outputs['sampled_equal'][row] == 0  # the item itself is not drawn
+
+
+def test_ratings_of_users_and_items_without_training_are_by_what_is_left():
+  found = catalog(ratings=True)
+  found = found._replace(part=np.where(
+    (found.user == 3) | (found.item == found.item[0]), 2, found.part).astype(np.int8))
+  task = tasks.ratings(MF, catalog=found, **FIXED)
+  one = rating_batch(found, 2)
+  params = jax.tree.map(lambda x: 0.3 * x, parameters(task, one))
+  _, _, outputs = score(task, params, one)
+  users, items = (np.asarray(one[name]) for name in ('users', 'items'))
+  t = {name: params[name]['embedding'] for name in params}
+  cold_user, cold_item = users == 3, ~found.trained[1][items]
+  assert cold_user.any() and cold_item.any()
+  expected = np.where(cold_user | cold_item, 0, (t['users'][users] * t['items'][items]
+                                                 ).sum(1))
+  expected += np.where(cold_user, 0, t['user_biases'][users, 0])
+  expected += np.where(cold_item, 0, t['item_biases'][items, 0])
+  np.testing.assert_allclose(outputs['predictions'][:, 0],
+                             np.clip(3 + 2 * expected, 1, 5), rtol=1e-5)
 
 
 # --- refusals ---------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """Small catalogs, batches and models for tests of tasks of recommendation."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -65,7 +67,12 @@ def parameters(task, example, seed=0):
 
 
 def score(task, params, batch, train=False, key=KEY):
-  """The loss, the metrics and the outputs, compiled."""
-  value, (_, metrics, outputs) = jax.jit(
-    lambda params, batch: task.loss(params, {}, batch, key, train=train))(params, batch)
+  """The loss, the metrics and the outputs, compiled once for each task and shape."""
+  value, (_, metrics, outputs) = _compiled(task, train)(params, batch, key)
   return float(value), metrics, {name: np.asarray(x) for name, x in outputs.items()}
+
+
+@functools.cache
+def _compiled(task, train):
+  return jax.jit(lambda params, batch, key: task.loss(
+    params, {}, batch, key, train=train))

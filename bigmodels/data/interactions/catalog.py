@@ -70,6 +70,13 @@ class Catalog(NamedTuple):
                  part[first], int(count.max(initial=0)))
 
   @property
+  def trained(self) -> tuple[np.ndarray, np.ndarray]:
+    """Which users and which items have an interaction in training, bool `[n]` each."""
+    here = self.part == 0
+    return tuple(np.bincount(column[here], minlength=len(names)) > 0 for column, names
+                 in ((self.user, self.users), (self.item, self.items)))
+
+  @property
   def popularity(self) -> np.ndarray:
     """The number of interactions of each item in training, float32 `[items]`."""
     return np.bincount(self.item[self.part == 0],

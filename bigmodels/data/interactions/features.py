@@ -54,48 +54,60 @@ def joined(users: Features | None, items: Features | None, log: Log,
     data_dir: the folder `--data_dir`, or None.
 
   Raises:
-    UserError: if a table is missing, lacks a column, or has two rows of one name.
+    UserError: if a table is missing, lacks a column, has two rows of one name, or none
+      of a name of the log.
   """
   found, lines, count = {}, [], 0
   for what, table, names in (('user', users, log.users), ('item', items, log.items)):
     if table is None:
       continue
     try:
-      numbers, categories, count, line = _of(table, names, count, data_dir)
+      numbers, categories, count, more = _of(table, names, count, data_dir)
     except UserError as error:
       raise UserError(f'{what}_features: {shown(table.path)}: {error}') from error
     found |= {f'{what}_{kind}': array for kind, array in (
       ('numbers', numbers), ('categories', categories)) if array.shape[1]}
-    lines.append(f'{shown(table.path)}: {line}')
+    lines += [f'{shown(table.path)}: {line}' for line in more]
   return found, count, lines
 
 
 def _of(table: Features, names: tuple[str, ...], first: int, data_dir: str | None
-        ) -> tuple[np.ndarray, np.ndarray, int, str]:
-  """Numbers and categories `[names, k]`, the next category, and a line."""
+        ) -> tuple[np.ndarray, np.ndarray, int, list[str]]:
+  """Numbers and categories `[names, k]`, the next category, and lines."""
   file = table_files.read(table_files.found(table.path, data_dir), Reading(
     table.delimiter, encoding=table.encoding, text=(table.id,), header=table.header))
   wanted = table.columns or tuple(n for n in file.frame if n != table.id)
+  if table.id in wanted:
+    raise UserError(f'columns: {table.id!r} is the id, which is no feature')
   for name in (table.id, *wanted):
     if name not in file.frame:
       raise UserError(f'no column {name!r}{nearest(name, file.frame)}')
     if name in file.refused:
       raise UserError(file.refused[name])
+  if not wanted:
+    raise UserError(f'has no column beside {table.id!r}')
   place: dict[str, int] = {}
   for row, name in enumerate(file.frame[table.id].tolist()):
+    if not name:
+      raise UserError(f'{file.where(row)}, column {table.id!r}: has no value')
     if name in place:
       raise UserError(f'{file.where(row)}: {table.id} {name!r} has two rows')
     place[name] = row
   rows = np.array([place.get(name, -1) for name in names])
   there, numbers, categories, kinds = rows >= 0, [], [], []
+  if not there.any():
+    raise UserError(f'column {table.id!r}: no name is one of the interactions: they '
+                    f'have such as {names[0]!r}, this {next(iter(place))!r}')
   for name in wanted:
     column = file.frame[name]
+    gone = int(missing(column).sum())
+    none = f', {gone:,} missing' if gone else ''
     if is_text(column):
       values = sorted({*column[~missing(column)].tolist()})
       index = {value: first + 1 + i for i, value in enumerate(values)}
       codes = np.array([index.get(value, first) for value in column.tolist()], np.int32)
       categories.append(np.where(there, codes[rows], first))
-      kinds.append(f'{name} ({len(values):,} categories)')
+      kinds.append(f'{name} ({len(values):,} categories{none})')
       first += len(values) + 1  # the first one is a missing value
     else:
       spread = np.nanstd(column) if not np.isnan(column).all() else 0.0
@@ -104,7 +116,7 @@ def _of(table: Features, names: tuple[str, ...], first: int, data_dir: str | Non
         continue
       scaled = (column - np.nanmean(column)) / spread
       numbers.append(np.where(there, np.nan_to_num(scaled)[rows], 0.0))
-      kinds.append(f'{name} (number)')
+      kinds.append(f'{name} (number{none})')
 
   def stacked(columns, dtype):
     return np.stack(columns, 1).astype(dtype) if columns else (
@@ -113,4 +125,5 @@ def _of(table: Features, names: tuple[str, ...], first: int, data_dir: str | Non
   lost = int((~there).sum())
   line = listed(kinds, 40) + (
     f'; {lost:,} of {len(names):,} have no row, and missing values' if lost else '')
-  return stacked(numbers, np.float32), stacked(categories, np.int32), first, line
+  return stacked(numbers, np.float32), stacked(categories, np.int32), first, [
+    file.summary, *file.lines, line]

@@ -90,7 +90,7 @@ class Histories:
     known = catalogs.of_kept(context.kept[KEPT])
     return UserReader(
       known, self.interactions.user, None,
-      Reading(encoding=self.interactions.encoding), lambda users: before(
+      Reading(missing=(), encoding=self.interactions.encoding), lambda users: before(
         known, users, len(PARTS), self.length), context.say)
 
   def recorded(self, kept: Mapping[str, Any]) -> Mapping[str, Callable[[], Any]]:

@@ -39,8 +39,7 @@ class Interactions:
 
   Opened: `users` and `items` int32 `[n]`, numbers of `Catalog.users` and
   `Catalog.items`; `seen` int32 `[n]`, the last split whose interactions are known when
-  this one is predicted; and `labels` float32 `[n]` if there is a `rating`. A user or
-  item without an interaction in training is -1 there.
+  this one is predicted; and `labels` float32 `[n]` if there is a `rating`.
 
   Attributes:
     path: a file, a pattern such as 'data/*.csv', or several.
@@ -93,8 +92,10 @@ class Interactions:
     if self.duplicates not in (None, 'last', 'keep'):
       raise UserError(f'duplicates: must be last, keep or None, got '
                       f'{self.duplicates!r}')
-    if self.least is not None and self.rating is None:
-      raise UserError('least: is for ratings: set rating, the name of their column')
+    for field in ('least', 'scale'):
+      if getattr(self, field) is not None and self.rating is None:
+        raise UserError(f'{field}: is for ratings: set rating, the name of their '
+                        'column')
     if self.scale is not None and not self.scale[0] < self.scale[1]:
       raise UserError(f'scale: must be (LOW, HIGH), got {self.scale}')
     if not isinstance(self.splits, str):
@@ -137,12 +138,8 @@ class Interactions:
     mine = np.flatnonzero(parts == PARTS.index(self.selected))
     user, item = log.user[mine], log.item[mine]
     say_unseen(self, context, log, parts, mine)
-    trained = [np.bincount(column[parts == 0], minlength=len(names)) > 0
-               for column, names in ((log.user, log.users), (log.item, log.items))]
     columns = {
-      'users': np.where(trained[0][user], user, -1).astype(np.int32),
-      'items': (item if self.ranked else np.where(trained[1][item], item, -1)).astype(
-        np.int32),
+      'users': user, 'items': item,
       'seen': np.full(len(mine), seen_before(self.selected), np.int32)}
     if not self.ranked:
       columns['labels'] = log.rating[mine]
@@ -213,7 +210,7 @@ class Interactions:
                         if self.test is not None else rows)
     if not (parts == 0).any():
       raise UserError("the split 'train' is empty")
-    scale = None if self.rating is None else logs.check_ratings(
+    scale = None if self.ranked and self.scale is None else logs.check_ratings(
       log, self.rating, self.scale, parts == 0)
     counts = ', '.join(f'{name} {int((parts == index).sum()):,}'
                        for index, name in enumerate(PARTS) if (parts == index).any())
@@ -228,7 +225,7 @@ class Interactions:
 
     known = catalogs.of_kept(context.kept[KEPT])
     return UserReader(known, self.user, None if self.ranked else self.item,
-                      Reading(encoding=self.encoding), say=context.say)
+                      Reading(missing=(), encoding=self.encoding), say=context.say)
 
   def recorded(self, kept: Mapping[str, Any]) -> Mapping[str, Callable[[], Any]]:
     """Returns what a split provides, of what a run keeps; see `Source`."""
@@ -238,6 +235,8 @@ class Interactions:
 def say_unseen(source: Any, context: DataContext, log: Log, parts: np.ndarray,
                mine: np.ndarray) -> None:
   """Prints how many interactions are with users or items that train does not have.
+
+  And how many train has, too, if repeats are kept.
 
   Args:
     source: an `Interactions`.
@@ -252,6 +251,12 @@ def say_unseen(source: Any, context: DataContext, log: Log, parts: np.ndarray,
       context.note(one_line(
         f'{source.name}: {source.selected}: {unseen:,} of {len(mine):,} interactions '
         f'are with {what} that train does not have'))
+  if source.duplicates == 'keep' and source.selected != 'train':
+    pair = log.user.astype(np.int64) * len(log.items) + log.item
+    if again := int(np.isin(pair[mine], pair[parts == 0]).sum()):
+      context.note(one_line(
+        f'{source.name}: {source.selected}: {again:,} of {len(mine):,} interactions '
+        'are with an item that the user has in train, too (duplicates=keep)'))
 
 
 def seen_before(split: str) -> int:

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bigmodels.core.errors import UserError, nearest
-from bigmodels.data.frames import is_text, missing
-from bigmodels.data.tables import table_files, table_splits
+from bigmodels.data.frames import is_text, missing, numbers_of
+from bigmodels.data.tables import csv_numbers, table_files, table_splits
 from bigmodels.data.tables.csv_dialects import Reading
 
 # What `Interactions.splits` is for the last interactions of each user.
@@ -26,7 +26,7 @@ class Log(NamedTuple):
     row: its row in the files, int `[n]`.
     of_test: whether it is of the file of the split 'test', bool `[n]`.
     column: the name of its split in the files, `object` `[n]` of `str`, or None.
-    tied: whether it has the time of the one before it, of the same user, bool `[n]`.
+    time: float64 `[n]`, to compare; or None.
     digest: digest of the files.
     where: row of the files -> its place, such as 'line 5'.
     lines: what was found, inferred and dropped.
@@ -40,7 +40,7 @@ class Log(NamedTuple):
   row: np.ndarray
   of_test: np.ndarray
   column: np.ndarray | None
-  tied: np.ndarray
+  time: np.ndarray | None
   digest: str
   where: Callable[[int], str]
   lines: tuple[str, ...]
@@ -53,7 +53,7 @@ class Log(NamedTuple):
     return self._replace(
       user=some(self.user), item=some(self.item), rating=some(self.rating),
       row=some(self.row), of_test=some(self.of_test), column=some(self.column),
-      tied=some(self.tied), lines=(*self.lines, *lines))
+      time=some(self.time), lines=(*self.lines, *lines))
 
 
 def read(source: Any, data_dir: str | None) -> Log:
@@ -91,58 +91,39 @@ def _read(paths: tuple[pathlib.Path, ...], of_test: tuple[pathlib.Path, ...],
       raise UserError(file.refused[name])
     empty = missing(file.frame[name])
     if empty.any():
-      raise UserError(f'{file.where(int(np.argmax(empty)))}, column {name!r}: has no '
-                      f'value; {int(empty.sum()):,} rows are without one')
+      what = 'no value' if is_text(file.frame[name]) else 'no finite float32 number'
+      raise UserError(f'{file.where(int(np.argmax(empty)))}, column {name!r}: has '
+                      f'{what}; {int(empty.sum()):,} rows have none')
   user, item, rating, time, split = (
     None if name is None else file.frame[name] for name in names)
   if rating is not None and is_text(rating):
-    row = next((i for i, value in enumerate(rating.tolist()) if not _is_number(value)),
-               0)
+    row = csv_numbers.text_row(rating)
     raise UserError(f'{file.where(row)}, column {names[2]!r}: {rating[row]!r} is not a '
                     'number')
   users, user = _numbered(user)
   items, item = _numbered(item)
   lines = [file.summary, *file.lines]
-  order, tied = _ordered(user, None if time is None else table_splits.parsed_times(
-    names[3], time, file.where))
   if time is None:
+    order = np.argsort(user, kind='stable')
     lines.append('no time is set: the rows of a user are in the order of the file')
+  else:
+    time = table_splits.parsed_times(names[3], time, file.where)
+    order = np.lexsort((time, user))  # equal times are in the order of the file
   return Log(
     users, items, user[order], item[order],
     None if rating is None else rating[order].astype(np.float32), order,
     order >= sum(count for _, count in file.parts[: len(paths)]),
-    None if split is None else split[order], tied, file.digest, file.where,
+    None if split is None else split[order], None if time is None else time[order],
+    file.digest, file.where,
     tuple(lines))
-
-
-def _is_number(text: str) -> bool:
-  try:
-    return np.isfinite(float(text))
-  except ValueError:
-    return False
 
 
 def _numbered(column: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
   """The distinct names, sorted: as numbers if all are; and the number of each row."""
-  names, codes = np.unique(column.astype(str), return_inverse=True)
-  if all(name.isdecimal() for name in names.tolist()):
-    order = np.lexsort((names, [int(name) for name in names.tolist()]))
-    places = np.empty_like(order)
-    places[order] = np.arange(len(order))
-    names, codes = names[order], places[codes]
-  return tuple(names.tolist()), codes.astype(np.int32)
-
-
-def _ordered(user: np.ndarray, time: np.ndarray | None
-             ) -> tuple[np.ndarray, np.ndarray]:
-  """Rows by user and time; and whether each has the time of the one before it."""
-  if time is None:
-    order = np.argsort(user, kind='stable')
-    return order, np.zeros(len(order), bool)
-  order = np.lexsort((time, user))  # equal times are in the order of the file
-  same = (np.diff(user[order], prepend=-1) == 0) & (
-    np.diff(time[order], prepend=np.nan) == 0)
-  return order, same
+  names = sorted({*column.tolist()})
+  if all(name.isascii() and name.isdecimal() for name in names):
+    names.sort(key=lambda name: (len(name.lstrip('0')), name.lstrip('0')))
+  return tuple(names), numbers_of(column, names).astype(np.int32)
 
 
 def without_repeats(log: Log, keep: str | None, fixed: bool) -> Log:
@@ -227,7 +208,9 @@ def parts_by_last(log: Log) -> tuple[np.ndarray, list[str]]:
   parts = np.zeros(len(log.user), np.int8)
   parts[last[enough]], parts[last[enough] - 1] = 2, 1
   few = int(((count > 0) & ~enough).sum())
-  tied = int((log.tied[last] | log.tied[np.maximum(last - 1, 0)])[enough].sum())
+  ends = last[enough]
+  tied = 0 if log.time is None else int((np.diff(log.time[
+    ends[:, None] - [2, 1, 0]]) == 0).any(1).sum())
   return parts, [
     f'the last interaction of each of {int(enough.sum()):,} users is to test, the one '
     'before it to validate',

@@ -58,13 +58,16 @@ class UserReader:
     Raises:
       UserError: for anything else, or a user or item that is not known.
     """
-    given = values if isinstance(values, Mapping) else {
-      self.user: [values] if isinstance(values, str) else values}
-    if others or self.user not in given or not len(given[self.user]):
+    names = [name for name in (self.user, self.item) if name]
+    given = values if isinstance(values, Mapping) else {self.user: values}
+    frame = {name: np.array([column] if isinstance(column, str) else [
+      str(each) for each in column], object) for name, column in given.items()}
+    if others or not len(frame.get(self.user, ())) or not {*frame} <= {*names}:
       raise UserError(f'a run of interactions reads names of users, or a mapping with '
-                      f'{self.user!r}, got {str(values)[:60]!r}')
-    frame = {name: np.array([str(each) for each in column], object)
-             for name, column in given.items() if name in (self.user, self.item)}
+                      f'{" and ".join(map(repr, names))}, got {str(values)[:60]!r}')
+    if len({len(column) for column in frame.values()}) > 1:
+      raise UserError(f'{" and ".join(map(repr, names))}: must have as many names, got '
+                      f'{" and ".join(str(len(frame[name])) for name in names)}')
     columns, faults = self._numbered(frame)
     for row, why in faults.items():
       raise UserError(f'row {row}: {why}')
@@ -86,6 +89,13 @@ class UserReader:
       header=None)
     frames = [self._frame(file, reading) for file in files]
     names = [name for name in (self.user, self.item) if name in frames[0]]
+    for file, each in zip(files, frames, strict=True):
+      if (self.item in each) != (self.item in names):
+        has, lacks = (file, files[0]) if self.item in each else (files[0], file)
+        raise UserError(f'{lacks}: no column {self.item!r}, which {has} has')
+    if self.item is not None and self.item not in names:
+      self.say(f'no column {self.item!r}: recommends to each user; with it, each pair '
+               'gets a rating')
     frame = {name: np.concatenate([each[name] for each in frames]) for name in names}
     total = rows_of(frame)
 
@@ -104,34 +114,40 @@ class UserReader:
       found = table_files.read([path], reading)
       if self.user not in found.frame:
         raise UserError(f'no column {self.user!r}{nearest(self.user, found.frame)}')
+      if why := found.refused.get(self.user) or found.refused.get(self.item):
+        raise UserError(why)
     except UserError as error:
       raise UserError(f'{path}: {error}') from None
     return found.frame
 
   def _numbered(self, frame: Frame) -> tuple[Columns, dict[int, str]]:
     """The columns of names, and why rows have no prediction."""
-    users, faults = self._found(frame, self.user, self.catalog.users, self.catalog.user)
+    of_users, of_items = self.catalog.trained
+    users, faults = self._found(frame, self.user, self.catalog.users, of_users)
     columns = {'users': users, 'seen': np.full(len(users), len(PARTS), np.int32)}
     if self.history is not None:
       return {**columns, **self.history(users)}, faults
     columns['items'] = np.full(len(users), NONE, np.int32)
     if self.item in frame:
       columns['items'], more = self._found(
-        frame, self.item, self.catalog.items, self.catalog.item)
-      faults = more | faults
+        frame, self.item, self.catalog.items, of_items)
+      faults = dict(sorted((more | faults).items()))
     return columns, faults
 
-  def _found(self, frame: Frame, name: str, known: Sequence[str], used: np.ndarray
+  def _found(self, frame: Frame, name: str, known: Sequence[str], trained: np.ndarray
              ) -> tuple[np.ndarray, dict[int, str]]:
-    """The numbers of the names in a column, -1 for those with a fault."""
+    """The numbers of the names in a column, -1 for those with a fault.
+
+    Args:
+      frame: has the column.
+      name: name of the column.
+      known: all names, `[n]`.
+      trained: which of them have an interaction in training, bool `[n]`.
+    """
     numbers = numbers_of(frame[name].tolist(), known)
     faults = {row: f'the run does not know the {name} {frame[name][row]!r}'
               for row in np.flatnonzero(numbers < 0).tolist()}
-    if self.history is None:
-      trained = np.zeros(len(known), bool)
-      trained[used[self.catalog.part == 0]] = True
-      without = (numbers >= 0) & ~trained[numbers]
-      faults |= {row: f'the {name} {frame[name][row]!r} has no interaction in training'
-                 for row in np.flatnonzero(without).tolist()}
-      numbers = np.where(without, -1, numbers).astype(np.int32)
-    return numbers, faults
+    without = (numbers >= 0) & ~trained[numbers]
+    faults |= {row: f'the {name} {frame[name][row]!r} has no interaction in training'
+               for row in np.flatnonzero(without).tolist()}
+    return np.where(without, -1, numbers).astype(np.int32), faults

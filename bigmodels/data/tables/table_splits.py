@@ -1,6 +1,7 @@
 """Splits the rows of a table: at random, by class, group, time, column or file."""
 
 import datetime
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -225,12 +226,23 @@ def parsed_times(name: str, text: np.ndarray, where: Callable[[int], str]
       return found
   except ValueError:
     pass
+
+  def is_finite(value):
+    try:
+      return math.isfinite(float(value))
+    except ValueError:
+      return False
+
   moments, zones = {}, set()
   for value in dict.fromkeys(text.tolist()):
     try:
       moment = datetime.datetime.fromisoformat(value)
     except ValueError:
       row = int(np.argmax(text == value))
+      if is_finite(value):  # it is another one that is not a number
+        odd = next(i for i, each in enumerate(text.tolist()) if not is_finite(each))
+        raise UserError(f'{where(odd)}, column {name!r}: {text[odd]!r} is not a number,'
+                        f' as {value!r} in {where(row)} is') from None
       raise UserError(f'{where(row)}, column {name!r}: {value!r} is neither a number '
                       'nor a date such as 2024-01-31 or 2024-01-31T12:00:00') from None
     zones.add(moment.tzinfo is None)

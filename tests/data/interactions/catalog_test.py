@@ -49,8 +49,8 @@ def test_negatives_are_a_function_of_the_key():
   catalog = made()
   sampler = catalogs.sampler(catalog, 0)
   users = np.arange(40)
-  one, again, other = (np.asarray(sampler.draw(jax.random.key(seed), users, 8))
-                       for seed in (0, 0, 1))
+  draw = jax.jit(lambda key: sampler.draw(key, users, 8))
+  one, again, other = (np.asarray(draw(jax.random.key(seed))) for seed in (0, 0, 1))
   np.testing.assert_array_equal(one, again)
   assert (one != other).mean() > 0.5
 
@@ -59,9 +59,14 @@ def test_a_slice_of_a_batch_gets_the_negatives_of_the_whole():
   catalog = made()
   sampler = catalogs.sampler(catalog, 0)
   users, key = np.arange(40), jax.random.PRNGKey(3)
-  whole = np.asarray(sampler.draw(slice_key(key, 0), users, 4))
-  parts = [np.asarray(sampler.draw(slice_key(key, part), users[10 * part :][:10], 4))
-           for part in range(4)]
+
+  @jax.jit
+  def drawn():
+    parts = [sampler.draw(slice_key(key, part), users[10 * part :][:10], 4)
+             for part in range(4)]
+    return sampler.draw(slice_key(key, 0), users, 4), parts
+
+  whole, parts = drawn()
   np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 
@@ -87,7 +92,8 @@ def test_without_any_interaction_everything_is_a_negative():
 def test_the_items_of_users_up_to_a_split():
   catalog = made()
   users, last = np.array([3, -1, 7, 7]), np.array([0, 2, 1, 2])
-  found = np.asarray(catalogs.items_of(catalog.known(), users, 25, last))
+  found = np.asarray(jax.jit(lambda: catalogs.items_of(
+    catalog.known(), users, 25, last))())
   for row, (user, part) in enumerate(zip(users, last, strict=True)):
     assert set(found[row].tolist()) - {25} == having(catalog, user, part)
 
@@ -96,7 +102,8 @@ def test_the_items_of_users_up_to_a_split():
 def test_who_has_what(last):
   catalog = made()
   users = np.arange(-1, 40)
-  found = np.asarray(catalogs.has(catalog.known(last), users, jnp.arange(25)))
+  found = np.asarray(jax.jit(lambda: catalogs.has(
+    catalog.known(last), users, jnp.arange(25)))())
   for user, row in zip(users, found, strict=True):
     assert {*np.flatnonzero(row).tolist()} == having(catalog, user, last)
 

@@ -52,6 +52,33 @@ def test_names_are_text_and_sorted_as_numbers_if_all_are(tmp_path):
   assert catalog.users == ('9', '10') and catalog.items == ('007', '7', 'NA')
 
 
+def test_long_numbers_are_names_in_order(tmp_path):
+  """Beyond 64 bits, and beyond what Python converts."""
+  names = ['3', '0012', '12', str(2**64), str(2**64 + 1), '9' * 5000]
+  path = write(tmp_path, 'user,item\n' + ''.join(f'{n},x\n' for n in names[::-1]))
+  columns, catalog = opened(path, splits={'train': 1.0})
+  assert catalog.users == tuple(names)
+  assert columns['users'].tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_ties_are_of_what_is_left(tmp_path):
+  """The repeat at time 2 is dropped, and with it the only tie."""
+  path = write(tmp_path, 'user,item,t\na,w,1\na,x,2\na,y,2\na,x,3\n')
+  said = []
+  opened(path, time='t', said=said)
+  assert any('1 of 4 interactions are repeated' in line for line in said)
+  assert not any('equal times' in line for line in said)
+  opened(path, time='t', said=said, duplicates='keep')
+  assert any('1 users have equal times' in line for line in said)
+
+
+def test_kept_repeats_across_splits_are_told(tmp_path):
+  path, said = write(tmp_path, 'user,item\na,x\na,y\na,z\na,x\n'), []
+  opened(path, 'test', said, duplicates='keep')
+  assert any('test: 1 of 1 interactions are with an item that the user has in train'
+             in line for line in said)
+
+
 def test_seen_is_the_split_before(tmp_path):
   path = drawn(tmp_path)
   found = [set(opened(path, split, time='time')[0]['seen'].tolist()) for split in EACH]
@@ -67,8 +94,10 @@ def test_a_header_of_names_and_another_file_to_test(tmp_path):
   said = []
   columns, catalog = opened(train, 'test', said, **settings)
   assert catalog.users == ('1', '2', '3') and catalog.items == ('5', '6', '7')
-  # What has no rating in training is not known.
-  assert columns['users'].tolist() == [0, -1] and columns['items'].tolist() == [1, -1]
+  assert columns['users'].tolist() == [0, 2] and columns['items'].tolist() == [1, 2]
+  # What has no rating in training is known by name only.
+  users, items = catalog.trained
+  assert users.tolist() == [True, True, False] == items.tolist()
   assert columns['labels'].tolist() == [5, 2]
   assert any('1 of 2 interactions are with users that train does' in s for s in said)
   assert len(opened(train, **settings)[0]['users']) == 3
@@ -120,6 +149,8 @@ def test_low_ratings_are_no_interactions(tmp_path):
   kept = len(columns['users'])
   assert any(f'{400 - kept:,} of 400 interactions with a rating below 4' in line
              for line in said) and 0 < kept < 400
+  # No rating is learned, so that all that are left may be equal.
+  assert len(opened(path, rating='rating', least=5, splits={'train': 1.0})[0]['users'])
 
 
 REFUSED = [
@@ -129,7 +160,11 @@ REFUSED = [
   ('user,item\na,x\n', {'time': 'tme'}, "time: no column 'tme'"),
   ('user,item\na,x\n,y\n', {}, "line 3, column 'user': has no value"),
   ('user,item,r\na,x,good\n', {'rating': 'r'}, "line 2, column 'r'.*'good'"),
-  ('user,item,r\na,x,3\na,y,\n', {'rating': 'r'}, "line 3, column 'r': has no value"),
+  *((f'user,item,r\na,x,3\na,y,{value}\n', {'rating': 'r'},
+     "line 3, column 'r': has no finite float32 number; 1 rows")
+    for value in ('', 'nan', 'inf', '1e300')),
+  ('user,item,t\na,x,3\na,y,inf\n', {'time': 't'},
+   "line 3, column 't': 'inf' is not a number, as '3' in line 2 is"),
   ('user,item,r\na,x,3\na,y,9\n', {'rating': 'r', 'scale': (1, 5)},
    "line 3, column 'r': the rating 9 is not on the scale 1 to 5; scale="),
   ('user,item,r\na,x,3\na,y,3\n', {'rating': 'r'}, 'every rating of the training'),
@@ -141,7 +176,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(('text', 'settings', 'message'), REFUSED,
-                         ids=[case[2][:24] for case in REFUSED])
+                         ids=[f'{case[2][:24]} {i}' for i, case in enumerate(REFUSED)])
 def test_what_cannot_be_used_is_refused_with_its_place(tmp_path, text, settings,
                                                        message):
   path = write(tmp_path, text)
@@ -152,7 +187,8 @@ def test_what_cannot_be_used_is_refused_with_its_place(tmp_path, text, settings,
 @pytest.mark.parametrize(('settings', 'message'), [
   ({'item': 'user'}, "must be different columns, got 'user' twice"),
   ({'least': 3}, 'least: is for ratings'),
-  ({'scale': (5, 1)}, 'scale: must be'),
+  ({'scale': (1, 5)}, 'scale: is for ratings'),
+  ({'scale': (5, 1), 'rating': 'rating'}, 'scale: must be'),
   ({'splits': {'train': 0.5, 'tset': 0.5}}, "no split 'tset'"),
   ({'splits': {'train': 0.5}}, 'must add up to 1'),
   ({'test': 'b.csv'}, 'test: splits must be fractions'),
@@ -204,9 +240,31 @@ def test_features_are_standardized_or_categories(tmp_path):
   assert catalog.features['user_categories'][:, 0].tolist() == [1, 0, 2]
   assert catalog.num_categories == 3
   assert any('1 of 3 have no row' in line for line in said)
-  twice = write(tmp_path, 'user,age\na,1\na,2\n', 'twice.csv')
-  with pytest.raises(UserError, match="line 3: user 'a' has two rows"):
-    opened(path, splits={'train': 1.0}, user_features=data.Features(twice, 'user'))
+
+
+def test_missing_and_infinite_features_are_counted(tmp_path):
+  path, said = write(tmp_path, 'user,item\na,x\nb,x\nc,y\n'), []
+  table = write(tmp_path, 'user,age,sex\na,30,m\nb,inf,\nc,10,f\n', 'users.csv')
+  _, catalog = opened(path, said=said, splits={'train': 1.0},
+                      user_features=data.Features(table, 'user'))
+  assert catalog.features['user_numbers'][:, 0].tolist() == [1, 0, -1]
+  assert catalog.features['user_categories'][:, 0].tolist() == [2, 0, 1]
+  assert any('infinite or too large for float32: age (1)' in line for line in said)
+  assert any('age (number, 1 missing), sex (2 categories, 1 missing)' in line
+             for line in said)
+
+
+@pytest.mark.parametrize(('text', 'columns', 'message'), [
+  ('user,age\na,1\na,2\n', (), "line 3: user 'a' has two rows"),
+  ('user,age\na,1\n,2\n', (), "line 3, column 'user': has no value"),
+  ('user\na\n', (), "has no column beside 'user'"),
+  ('user,age\na,1\n', 'age,user', "'user' is the id, which is no feature"),
+  ('user,age\nA,1\n', (), "they have such as 'a', this 'A'")])
+def test_tables_that_do_not_fit_are_refused(tmp_path, text, columns, message):
+  path = write(tmp_path, 'user,item\na,x\nb,x\n')
+  table = data.Features(write(tmp_path, text, 'users.csv'), 'user', columns)
+  with pytest.raises(UserError, match=f'user_features: users.csv: .*{message}'):
+    opened(path, splits={'train': 1.0}, user_features=table)
 
 
 def test_biases_are_the_ridge_regression_on_indicators():

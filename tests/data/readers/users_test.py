@@ -64,6 +64,33 @@ def test_histories_have_all_that_a_user_got(tmp_path, path):
   assert columns['segments'][0].tolist() == [1] * 4
 
 
+def test_a_user_without_an_interaction_has_no_history(tmp_path):
+  path = write(tmp_path, 'user,item,r\n' + ''.join(
+    f'a,{item},5\n' for item in 'wxyz') + 'b,w,1\n')
+  reader = reader_of(data.Histories(data.Interactions(path, rating='r', least=4), 4))
+  with pytest.raises(UserError, match="row 1: the user 'b' has no interaction in"):
+    reader.columns(['a', 'b'], {})
+
+
+def test_words_for_missing_values_are_names(tmp_path):
+  """As they are in training."""
+  path = write(tmp_path, 'user,item\n' + ''.join(
+    f'{user},{item}\n' for user in ('NA', 'null') for item in 'wxyz'))
+  file = write(tmp_path, 'user\nnull\nNA\n', 'who.csv')
+  for source in (data.Interactions(path), data.Histories(data.Interactions(path), 4)):
+    chunk, = examples(reader_of(source), file)
+    assert not chunk.faults and chunk.extra == {'user': ['null', 'NA']}
+
+
+def test_files_are_all_of_pairs_or_all_of_users(tmp_path, path):
+  reader = reader_of(data.Interactions(path, rating='rating', time='time'))
+  pairs = pathlib.Path(write(tmp_path, 'user,item\nu1,i1\n', 'pairs.csv'))
+  users = pathlib.Path(write(tmp_path, 'user\nu1\n', 'users.csv'))
+  for files in ([pairs, users], [users, pairs]):
+    with pytest.raises(UserError, match=r"users.csv: no column 'item', which .*pa"):
+      reader.examples(files, labels=False)
+
+
 @pytest.mark.parametrize(('text', 'message'), [
   ('usr\nu1\n', "no column 'user'"), ('', 'the file is empty'),
   ('user\n', 'a header and no rows')])
@@ -80,5 +107,12 @@ def test_values_that_are_no_users_are_refused(path):
     reader.columns(['u1', 'x'], {})
   with pytest.raises(UserError, match="reads names of users, or a mapping with 'user'"):
     reader.columns({'usr': ['u1']}, {})
+  pairs = reader_of(data.Interactions(path, rating='rating', time='time'))
+  with pytest.raises(UserError, match="'user' and 'item': must have as many names, got "
+                     '2 and 1'):
+    pairs.columns({'user': ['u1', 'u2'], 'item': ['i1']}, {})
+  with pytest.raises(UserError, match="a mapping with 'user' and 'item', got"):
+    pairs.columns({'user': ['u1'], 'itm': ['i1']}, {})
+  assert pairs.columns({'user': 'u1', 'item': 'i1'}, {})['items'].shape == (1,)
   with pytest.raises(UserError, match='evaluated on its own splits only'):
     reader.examples([pathlib.Path(path)], labels=True)
