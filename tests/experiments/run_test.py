@@ -22,8 +22,8 @@ from bigmodels.training.compile import compile_traced, trace
 from tests.experiments.small import AGENTS, small
 
 # They take long to compile; others have such layers and learners too.
-DEAR = ('cifar_mobilenet', 'image_folder', 'imagenet_resnet50', 'mnist_stylegan',
-        'pong_dqn')
+DEAR = ('an4_ctc', 'cifar_mobilenet', 'image_folder', 'imagenet_resnet50',
+        'mnist_stylegan', 'pong_dqn')
 
 
 @pytest.mark.parametrize('name', [
