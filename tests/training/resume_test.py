@@ -111,7 +111,7 @@ def test_recordings_in_batches_of_several_lengths_resume_exactly(
                         rng.choice(['AB', 'B A', 'BAB'], 80), split)
   whole, cut = tmp_path / 'whole', tmp_path / 'cut'
   few = {'width': 8, 'depth': 2, 'epochs': 60, 'beams': 2, 'log_every__steps': 5,
-         'checkpoint_every__steps': 20}
+         'checkpoint_every__steps': 20, 'checkpoint_every__minutes': None}
   train.run(request_for('an4_ctc', whole, data_dir=tmp_path, **few))
   _kill(start, cut, (20, 90, 180), f'--data_dir={tmp_path}', *_flags(few),
         experiment='an4_ctc')
