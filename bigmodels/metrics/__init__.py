@@ -4,6 +4,8 @@ Definitions follow scikit-learn, so that numbers are comparable. The most import
 metrics come first in a result, and in the report.
 """
 
+from bigmodels.metrics.anomaly import anomaly, flagged
+from bigmodels.metrics.calibration import at_temperature, temperature
 from bigmodels.metrics.classification import above, at_threshold, classification
 from bigmodels.metrics.forecasting import (
   RootMean,
@@ -20,7 +22,7 @@ from bigmodels.metrics.ranking import ranking, recommendation
 from bigmodels.metrics.regression import regression
 from bigmodels.metrics.translation import bleu
 
-__all__ = ['Mean', 'Metric', 'RootMean', 'above', 'at_threshold', 'bleu',
-           'classification', 'coverage', 'frechet', 'generation', 'language', 'mase',
-           'mean_of', 'of_errors', 'precision_recall', 'ranking', 'recommendation',
-           'regression', 'smape']
+__all__ = ['Mean', 'Metric', 'RootMean', 'above', 'anomaly', 'at_temperature',
+           'at_threshold', 'bleu', 'classification', 'coverage', 'flagged', 'frechet',
+           'generation', 'language', 'mase', 'mean_of', 'of_errors', 'precision_recall',
+           'ranking', 'recommendation', 'regression', 'smape', 'temperature']

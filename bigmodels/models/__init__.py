@@ -2,6 +2,7 @@
 
 from bigmodels.models.agents import ActorCritic, NatureCnn, QNetwork
 from bigmodels.models.airbench import Airbench
+from bigmodels.models.anomaly import Autoencoder, DeepSvdd
 from bigmodels.models.bert import Bert, BertClassifier, MaskedBert
 from bigmodels.models.cnn import Cnn
 from bigmodels.models.dcgan import Dcgan
@@ -22,10 +23,10 @@ from bigmodels.models.transformer import Transformer
 from bigmodels.models.vgg import Vgg
 from bigmodels.models.vit import Vit, VitB, VitL, VitS, VitTi
 
-__all__ = ['ActorCritic', 'Airbench', 'Bert', 'BertClassifier', 'CifarResNet', 'Cnn',
-           'DLinear', 'Dcgan', 'Dlrm', 'Gpt', 'Linear', 'MaskedBert',
-           'MatrixFactorization', 'Mlp', 'MobileNetV1', 'MobileNetV2', 'ModernGpt',
-           'NatureCnn', 'NeuMf', 'PatchTst', 'QNetwork', 'RecurrentClassifier',
-           'RecurrentForecaster', 'RecurrentLanguageModel', 'ResNet', 'SasRec',
-           'SeriesClassifier', 'StyleGan', 'Tcn', 'Tgcn', 'Transformer', 'TwoTower',
-           'Vgg', 'Vit', 'VitB', 'VitL', 'VitS', 'VitTi']
+__all__ = ['ActorCritic', 'Airbench', 'Autoencoder', 'Bert', 'BertClassifier',
+           'CifarResNet', 'Cnn', 'DLinear', 'Dcgan', 'DeepSvdd', 'Dlrm', 'Gpt',
+           'Linear', 'MaskedBert', 'MatrixFactorization', 'Mlp', 'MobileNetV1',
+           'MobileNetV2', 'ModernGpt', 'NatureCnn', 'NeuMf', 'PatchTst', 'QNetwork',
+           'RecurrentClassifier', 'RecurrentForecaster', 'RecurrentLanguageModel',
+           'ResNet', 'SasRec', 'SeriesClassifier', 'StyleGan', 'Tcn', 'Tgcn',
+           'Transformer', 'TwoTower', 'Vgg', 'Vit', 'VitB', 'VitL', 'VitS', 'VitTi']

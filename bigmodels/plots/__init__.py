@@ -6,6 +6,7 @@ not use pyplot, so that no figure is kept in memory; matplotlib is imported when
 first figure is made. Text and frames are black, and recoloured by the report.
 """
 
+from bigmodels.plots.anomaly import anomaly
 from bigmodels.plots.classification import calibration, classification
 from bigmodels.plots.control import control
 from bigmodels.plots.forecasting import forecasting
@@ -15,8 +16,10 @@ from bigmodels.plots.recommendation import ratings, recommendation
 from bigmodels.plots.regression import regression
 from bigmodels.plots.style import BLUE, FULL, GREY, HALF, NARROW, ORANGE, WIDE
 from bigmodels.plots.table import Inputs, Table, spread
+from bigmodels.plots.two_classes import net_benefit
 
 __all__ = ['BLUE', 'FULL', 'GREY', 'HALF', 'Inputs', 'NARROW', 'ORANGE', 'Table',
-           'WIDE', 'calibration', 'classification', 'control', 'forecasting',
-           'generation', 'language', 'ratings', 'recommendation', 'regression',
+           'WIDE', 'anomaly', 'calibration', 'classification', 'control', 'forecasting',
+           'generation', 'language', 'net_benefit', 'ratings', 'recommendation',
+           'regression']
            'spread']

@@ -1,5 +1,6 @@
 """Tasks: what is learned, and how a model's output for a batch is scored."""
 
+from bigmodels.tasks.anomaly import anomaly
 from bigmodels.tasks.classification import classification
 from bigmodels.tasks.control import Control, control
 from bigmodels.tasks.forecasting import forecasting
@@ -12,7 +13,8 @@ from bigmodels.tasks.regression import regression
 from bigmodels.tasks.task import Split, Task
 from bigmodels.tasks.translation import translation
 
-__all__ = ['Control', 'Generation', 'Split', 'Task', 'classification', 'control',
-           'forecasting', 'frozen_statistics', 'generation', 'implicit', 'masked_token',
+__all__ = ['Control', 'Generation', 'Split', 'Task', 'anomaly', 'classification',
+           'control', 'forecasting', 'frozen_statistics', 'generation', 'implicit',
+           'masked_token']
            'next_item', 'next_token', 'ratings', 'regression', 'translation',
            'with_frozen_statistics']

@@ -1,0 +1,132 @@
+"""Curves of scores of two classes, over all thresholds.
+
+Their arguments are `labels`, 0 or 1, `scores` and `weights`, all `[n]`; the name of
+class 1; and the threshold that is marked, or None. Both classes have weight.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bigmodels.plots import style
+
+if TYPE_CHECKING:
+  from matplotlib.figure import Figure
+
+
+def roc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray, positive: str,
+        threshold: float | None) -> 'Figure':
+  """Draws the true positive rate against the false positive rate."""
+  cuts, hits, alarms = _cumulative(labels, scores, weights)
+  true, false = hits / hits[-1], alarms / alarms[-1]
+  area = np.trapezoid(true, false)
+  axes, figure = _unit_square('false positive rate', 'true positive rate')
+  axes.plot([0, 1], [0, 1], **style.DASHED)
+  _curve(axes, false, true)
+  _mark(axes, false, true, cuts, threshold)
+  style.subtitle(axes, f'AUC {area:.4f}, positive: {style.shorten(positive, 18)}')
+  return figure
+
+
+def precision_recall(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray,
+                     positive: str, threshold: float | None) -> 'Figure':
+  """Draws precision against recall."""
+  cuts, hits, alarms = _cumulative(labels, scores, weights)
+  found = hits + alarms
+  precision = np.divide(hits, found, out=np.ones(len(found)), where=found > 0)
+  recall = hits / hits[-1]
+  area = np.diff(recall) @ precision[1:]
+  prevalence = np.average(labels, weights=weights)
+  axes, figure = _unit_square('recall', 'precision')
+  axes.plot([0, 1], [prevalence] * 2, **style.DASHED)
+  _curve(axes, recall, precision, steps=True)
+  _mark(axes, recall, precision, cuts, threshold)
+  style.subtitle(axes, f'average precision {area:.4f}',
+                 f'dashed: {prevalence:.4f}, at random',
+                 f'positive: {style.shorten(positive, 18)}')
+  return figure
+
+
+def decision_curve(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray,
+                   positive: str, threshold: float | None) -> 'Figure':
+  """Draws the net benefit of acting on class 1; `scores` are probabilities.
+
+  Beside it are those of acting on everyone and on no one. Vickers and Elkin, *Decision
+  Curve Analysis*, 2006; see `net_benefit`.
+  """
+  cuts = np.linspace(0, 0.99, 199)
+  ours, everyone = (net_benefit(labels, p, cuts, weights)
+                    for p in (scores, np.ones(len(labels))))
+  figure, axes = style.panel(style.NARROW, style.NARROW)
+  top = np.average(labels, weights=weights)
+  axes.set(xlim=(0, 1), ylim=(-0.25 * top, 1.05 * top), xlabel='threshold probability',
+           ylabel='net benefit')
+  axes.plot(cuts, everyone, color=style.GREY, linewidth=1.2, label='act on all')
+  axes.plot([0, 1], [0, 0], **style.DASHED, label='act on none')
+  axes.plot(cuts, ours, color=style.BLUE, linewidth=1.8, label='act by the model')
+  if threshold is not None:
+    axes.axvline(threshold, color=style.ORANGE, linewidth=0.8,
+                 label=f'threshold {threshold:.3f}')
+  axes.legend(fontsize=7.5, frameon=False, loc='upper right')
+  style.subtitle(axes, f'positive: {style.shorten(positive, 18)}')
+  return figure
+
+
+def net_benefit(labels: np.ndarray, probabilities: np.ndarray, thresholds: np.ndarray,
+                weights: np.ndarray | None = None) -> np.ndarray:
+  """Computes the net benefit of acting on class 1 from each threshold on.
+
+  It is (true positives - false positives * t / (1 - t)) / n at the threshold t: whoever
+  acts from a probability of t on takes a false positive to cost t / (1 - t) of what a
+  true positive is worth. Vickers and Elkin, *Decision Curve Analysis*, 2006.
+
+  Args:
+    labels: 0 or 1, `[n]`.
+    probabilities: of class 1, `[n]`. All 1 is to act on everyone, at every threshold.
+    thresholds: >= 0 and < 1, `[k]`.
+    weights: weights of the examples, `[n]`; None for 1.
+
+  Returns:
+    float64 `[k]`, in true positives for each example.
+  """
+  weights = np.ones(len(labels)) if weights is None else np.asarray(weights, np.float64)
+  order = np.argsort(probabilities, kind='stable')
+  at = np.searchsorted(np.float64(probabilities)[order], thresholds, 'left')
+  true, false = (np.append(np.cumsum((weights * (labels == c))[order][::-1])[::-1], 0)
+                 for c in (1, 0))
+  return (true[at] - false[at] * thresholds / (1 - thresholds)) / weights.sum()
+
+
+def _cumulative(labels, scores, weights):
+  """Distinct scores from infinity down, and the weight of each class from there on."""
+  order = np.argsort(-scores, kind='stable')
+  ends = np.flatnonzero(np.diff(scores[order], append=-np.inf))
+  hits, alarms = (np.append(0.0, np.cumsum((weights * (labels == c))[order])[ends])
+                  for c in (1, 0))
+  return np.append(np.inf, scores[order][ends]), hits, alarms
+
+
+def _unit_square(x, y):
+  figure, axes = style.panel(style.NARROW, style.NARROW)
+  axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect='equal',
+           xlabel=x, ylabel=y)
+  return axes, figure
+
+
+def _curve(axes, x, y, steps=False):
+  keep = np.unique(np.linspace(0, len(x) - 1, style.POINTS).round().astype(int))
+  axes.plot(x[keep], y[keep], color=style.BLUE, linewidth=1.8,
+            drawstyle='steps-pre' if steps else 'default')
+  axes.fill_between(x[keep], y[keep], color=style.BLUE, alpha=0.12, linewidth=0,
+                    step='pre' if steps else None)
+
+
+def _mark(axes, x, y, cuts, threshold):
+  """Marks the point `[n]` at a threshold; the cuts `[n]` fall, from infinity on."""
+  if threshold is None:
+    return
+  at = np.count_nonzero(cuts >= threshold) - 1
+  axes.plot([x[at]], [y[at]], 'o', color=style.ORANGE, markersize=6)
+  axes.annotate(f'threshold {threshold:.3f}', (x[at], y[at]), (0, -12), fontsize=8,
+                textcoords='offset points', ha='right' if x[at] > 0.5 else 'left',
+                va='top')
