@@ -39,7 +39,7 @@ def flagged(outputs: dict[str, np.ndarray], threshold: float) -> dict[str, float
   """Computes what a threshold flags: the examples whose score is at least that.
 
   Args:
-    outputs: see `anomaly`.
+    outputs: `scores` `[n]`, and the others of `anomaly`.
     threshold: the smallest score that is flagged.
 
   Returns:

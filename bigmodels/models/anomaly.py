@@ -40,7 +40,11 @@ class Autoencoder(nn.Module):
 
   @nn.compact
   def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
-    """`[batch, ...]` -> scores `[batch]`, means over the values of an input."""
+    """`[batch, ...]` -> scores `[batch]`, means over the values of an input.
+
+    Raises:
+      ValueError: if no layer is narrower than the input.
+    """
     inputs = inputs.reshape(len(inputs), -1)
     if min(self.widths) >= inputs.shape[-1]:  # it could pass everything
       raise ValueError(f'widths: one must be < {inputs.shape[-1]}, the values of an '

@@ -46,9 +46,9 @@ def anomaly(outputs: Mapping[str, np.ndarray], inputs: Inputs | None,
   result: dict = {'Scores': _histogram(
     scores, labels, threshold, style.finite_note(len(rows), len(every)))}
   if labels is not None and len(np.unique(labels[weights > 0])) == 2:
-    given = labels, scores, weights, 'anomaly', threshold
-    result['ROC curve'] = two_classes.roc(*given)
-    result['Precision and recall'] = two_classes.precision_recall(*given)
+    given = two_classes.Scored(labels, scores, weights, 'anomaly', threshold)
+    result['ROC curve'] = two_classes.roc(given)
+    result['Precision and recall'] = two_classes.precision_recall(given)
   result['Highest scores'] = _highest(found, scores, rows, inputs)
   return result
 

@@ -57,10 +57,10 @@ def classification(outputs: Mapping[str, np.ndarray], inputs: Inputs | None,
     result['Confusion matrix at the threshold'] = _confusion(
       labels, (scores[:, 1] >= threshold).astype(int), names, note)
   if len(names) == 2 and len(np.unique(labels[weights > 0])) == 2:
-    given = labels, scores[:, 1], weights, names[1], threshold
-    result['ROC curve'] = two_classes.roc(*given)
-    result['Precision and recall'] = two_classes.precision_recall(*given)
-    result['Decision curve'] = two_classes.decision_curve(*given)
+    given = two_classes.Scored(labels, scores[:, 1], weights, names[1], threshold)
+    result['ROC curve'] = two_classes.roc(given)
+    result['Precision and recall'] = two_classes.precision_recall(given)
+    result['Decision curve'] = two_classes.decision_curve(given)
   result['Reliability'] = _reliability(confidence, labels == predictions, weights)
   wrong = np.flatnonzero(labels != predictions)
   wrong = wrong[np.argsort(-confidence[wrong], kind='stable')][:MISTAKES]

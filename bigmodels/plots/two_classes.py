@@ -1,10 +1,6 @@
-"""Curves of scores of two classes, over all thresholds.
+"""Curves of scores of two classes, over all thresholds."""
 
-Their arguments are `labels`, 0 or 1, `scores` and `weights`, all `[n]`; the name of
-class 1; and the threshold that is marked, or None. Both classes have weight.
-"""
-
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -14,61 +10,78 @@ if TYPE_CHECKING:
   from matplotlib.figure import Figure
 
 
-def roc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray, positive: str,
-        threshold: float | None) -> 'Figure':
+class Scored(NamedTuple):
+  """Examples of two classes with scores; both classes have weight.
+
+  Attributes:
+    labels: 0 or 1, `[n]`.
+    scores: high for class 1, `[n]`.
+    weights: weights of the examples, `[n]`.
+    positive: name of class 1.
+    threshold: the smallest score that is taken for class 1, which is marked, or None.
+  """
+
+  labels: np.ndarray
+  scores: np.ndarray
+  weights: np.ndarray
+  positive: str
+  threshold: float | None
+
+
+def roc(given: Scored) -> 'Figure':
   """Draws the true positive rate against the false positive rate."""
-  cuts, hits, alarms = _cumulative(labels, scores, weights)
+  cuts, hits, alarms = _cumulative(given)
   true, false = hits / hits[-1], alarms / alarms[-1]
   area = np.trapezoid(true, false)
   axes, figure = _unit_square('false positive rate', 'true positive rate')
   axes.plot([0, 1], [0, 1], **style.DASHED)
   _curve(axes, false, true)
-  _mark(axes, false, true, cuts, threshold)
-  style.subtitle(axes, f'AUC {area:.4f}, positive: {style.shorten(positive, 18)}')
+  _mark(axes, false, true, cuts, given.threshold)
+  style.subtitle(
+    axes, f'AUC {area:.4f}, positive: {style.shorten(given.positive, 18)}')
   return figure
 
 
-def precision_recall(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray,
-                     positive: str, threshold: float | None) -> 'Figure':
+def precision_recall(given: Scored) -> 'Figure':
   """Draws precision against recall."""
-  cuts, hits, alarms = _cumulative(labels, scores, weights)
+  cuts, hits, alarms = _cumulative(given)
   found = hits + alarms
   precision = np.divide(hits, found, out=np.ones(len(found)), where=found > 0)
   recall = hits / hits[-1]
   area = np.diff(recall) @ precision[1:]
-  prevalence = np.average(labels, weights=weights)
+  prevalence = np.average(given.labels, weights=given.weights)
   axes, figure = _unit_square('recall', 'precision')
   axes.plot([0, 1], [prevalence] * 2, **style.DASHED)
   _curve(axes, recall, precision, steps=True)
-  _mark(axes, recall, precision, cuts, threshold)
+  _mark(axes, recall, precision, cuts, given.threshold)
   style.subtitle(axes, f'average precision {area:.4f}',
                  f'dashed: {prevalence:.4f}, at random',
-                 f'positive: {style.shorten(positive, 18)}')
+                 f'positive: {style.shorten(given.positive, 18)}')
   return figure
 
 
-def decision_curve(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray,
-                   positive: str, threshold: float | None) -> 'Figure':
-  """Draws the net benefit of acting on class 1; `scores` are probabilities.
+def decision_curve(given: Scored) -> 'Figure':
+  """Draws the net benefit of acting on class 1 by its probability, the score.
 
   Beside it are those of acting on everyone and on no one. Vickers and Elkin, *Decision
   Curve Analysis*, 2006; see `net_benefit`.
   """
   cuts = np.linspace(0, 0.99, 199)
-  ours, everyone = (net_benefit(labels, p, cuts, weights)
-                    for p in (scores, np.ones(len(labels))))
+  ours, everyone = (
+    net_benefit(given.labels, probabilities, cuts, given.weights)
+    for probabilities in (given.scores, np.ones(len(given.labels))))
   figure, axes = style.panel(style.NARROW, style.NARROW)
-  top = np.average(labels, weights=weights)
+  top = np.average(given.labels, weights=given.weights)
   axes.set(xlim=(0, 1), ylim=(-0.25 * top, 1.05 * top), xlabel='threshold probability',
            ylabel='net benefit')
   axes.plot(cuts, everyone, color=style.GREY, linewidth=1.2, label='act on all')
   axes.plot([0, 1], [0, 0], **style.DASHED, label='act on none')
   axes.plot(cuts, ours, color=style.BLUE, linewidth=1.8, label='act by the model')
-  if threshold is not None:
-    axes.axvline(threshold, color=style.ORANGE, linewidth=0.8,
-                 label=f'threshold {threshold:.3f}')
+  if given.threshold is not None:
+    axes.axvline(given.threshold, color=style.ORANGE, linewidth=0.8,
+                 label=f'threshold {given.threshold:.3f}')
   axes.legend(fontsize=7.5, frameon=False, loc='upper right')
-  style.subtitle(axes, f'positive: {style.shorten(positive, 18)}')
+  style.subtitle(axes, f'positive: {style.shorten(given.positive, 18)}')
   return figure
 
 
@@ -97,8 +110,9 @@ def net_benefit(labels: np.ndarray, probabilities: np.ndarray, thresholds: np.nd
   return (true[at] - false[at] * thresholds / (1 - thresholds)) / weights.sum()
 
 
-def _cumulative(labels, scores, weights):
+def _cumulative(given):
   """Distinct scores from infinity down, and the weight of each class from there on."""
+  labels, scores, weights = given.labels, given.scores, given.weights
   order = np.argsort(-scores, kind='stable')
   ends = np.flatnonzero(np.diff(scores[order], append=-np.inf))
   hits, alarms = (np.append(0.0, np.cumsum((weights * (labels == c))[order])[ends])

@@ -38,7 +38,7 @@ def anomaly(model, *, contamination: float | None = None,
 
   An evaluation also gives the `TOP` values of each input that contribute most to its
   score: those with the largest product of the value and the score's gradient by it,
-  which is to first order what the score would lose if the value were 0, the mean of
+  which is to first order what the score would lose if the value were 0, the centre of
   standardized inputs.
 
   Args:

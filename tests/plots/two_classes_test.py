@@ -49,8 +49,8 @@ def test_acting_on_all_is_a_closed_form():
 
 def test_the_decision_curve_has_three_strategies_and_the_threshold():
   labels, probabilities = examples()
-  figure = two_classes.decision_curve(
-    labels, probabilities, np.ones(300), 'disease', 0.2)
+  figure = two_classes.decision_curve(two_classes.Scored(
+    labels, probabilities, np.ones(300), 'disease', 0.2))
   axes, = figure.axes
   lines = {line.get_label(): line for line in axes.lines}
   assert [*lines] == ['act on all', 'act on none', 'act by the model',
