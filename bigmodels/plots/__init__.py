@@ -18,8 +18,7 @@ from bigmodels.plots.style import BLUE, FULL, GREY, HALF, NARROW, ORANGE, WIDE
 from bigmodels.plots.table import Inputs, Table, spread
 from bigmodels.plots.two_classes import net_benefit
 
-__all__ = ['BLUE', 'FULL', 'GREY', 'HALF', 'Inputs', 'NARROW', 'ORANGE', 'Table',
-           'WIDE', 'anomaly', 'calibration', 'classification', 'control', 'forecasting',
-           'generation', 'language', 'net_benefit', 'ratings', 'recommendation',
-           'regression']
-           'spread']
+__all__ = ['BLUE', 'FULL', 'GREY', 'HALF', 'NARROW', 'ORANGE', 'WIDE', 'Inputs',
+           'Table', 'anomaly', 'calibration', 'classification', 'control',
+           'forecasting', 'generation', 'language', 'net_benefit', 'ratings',
+           'recommendation', 'regression', 'spread']

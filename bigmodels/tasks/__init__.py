@@ -15,6 +15,6 @@ from bigmodels.tasks.translation import translation
 
 __all__ = ['Control', 'Generation', 'Split', 'Task', 'anomaly', 'classification',
            'control', 'forecasting', 'frozen_statistics', 'generation', 'implicit',
-           'masked_token']
+           'masked_token',
            'next_item', 'next_token', 'ratings', 'regression', 'translation',
            'with_frozen_statistics']
