@@ -13,8 +13,8 @@ columns.
 --config.label=fraud names a column of labels, which are never learned from: they are
 compared with the scores. --config.normal=ok names the class of its normal rows.
 
-All rows are learned from and scored. --config.held_out=0.2 keeps rows for a test,
---config.time=date the latest, --config.split=set those that a column names,
+All rows are learned from and scored. --config.held_out=0.2 keeps rows for a test, with
+--config.time=date the latest; --config.split=set those that a column names,
 --config.test=FILE those of another file. The columns and the format of the file have
 the settings of `tabular_mlp`.
 
@@ -33,9 +33,10 @@ from bigmodels.data import cleaning, transforms
 from bigmodels.data.tables.settings import names_of, types_of
 from bigmodels.optim import schedules
 
-# No step clips outliers: they are what is looked for.
+# No step clips outliers, or divides by a deviation that they make large: they are what
+# is looked for.
 CLEAN = (cleaning.drop_constant, cleaning.fill_missing, cleaning.one_hot,
-         cleaning.standardize)
+         partial(cleaning.standardize, robust=True))
 
 
 def config(*, path: str | tuple[str, ...] | None = None, label: str | None = None,
