@@ -99,6 +99,7 @@ def test_labels_change_no_bit_of_what_is_learned(method, request_for, tmp_path,
           'train_again/roc_auc'} <= ours.keys()
 
 
+@pytest.mark.slow('train on tables')
 def test_the_centre_is_resumed(request_for, tmp_path, cache_dir):
   whole, cut = tmp_path / 'whole', tmp_path / 'cut'
   train.run(request_for(
