@@ -4,7 +4,9 @@ Definitions follow scikit-learn, so that numbers are comparable. The most import
 metrics come first in a result, and in the report.
 """
 
+from bigmodels.metrics.anomaly import anomaly, flagged
 from bigmodels.metrics.answers import answers, best, exact_match, f1
+from bigmodels.metrics.calibration import at_temperature, temperature
 from bigmodels.metrics.classification import above, at_threshold, classification
 from bigmodels.metrics.forecasting import (
   RootMean,
@@ -25,8 +27,9 @@ from bigmodels.metrics.slots import slots
 from bigmodels.metrics.speech import error_rates
 from bigmodels.metrics.translation import bleu
 
-__all__ = ['Mean', 'Metric', 'RootMean', 'above', 'answers', 'at_threshold', 'best',
-           'bleu', 'classification', 'coverage', 'error_by_group', 'error_rates',
-           'exact_match', 'f1', 'frechet', 'generation', 'language', 'mase', 'mean_of',
-           'of_errors', 'precision_recall', 'ranking', 'ranks', 'recommendation',
-           'regression', 'selection', 'slots', 'smape']
+__all__ = ['Mean', 'Metric', 'RootMean', 'above', 'anomaly', 'answers',
+           'at_temperature', 'at_threshold', 'best', 'bleu', 'classification',
+           'coverage', 'error_by_group', 'error_rates', 'exact_match', 'f1', 'flagged',
+           'frechet', 'generation', 'language', 'mase', 'mean_of', 'of_errors',
+           'precision_recall', 'ranking', 'ranks', 'recommendation', 'regression',
+           'selection', 'slots', 'smape', 'temperature']

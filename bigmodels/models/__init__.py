@@ -2,6 +2,7 @@
 
 from bigmodels.models.agents import ActorCritic, NatureCnn, QNetwork
 from bigmodels.models.airbench import Airbench
+from bigmodels.models.anomaly import Autoencoder, DeepSvdd
 from bigmodels.models.bert import Bert, BertClassifier, BertSpans, MaskedBert
 from bigmodels.models.cnn import Cnn
 from bigmodels.models.conformer import Conformer
@@ -27,11 +28,12 @@ from bigmodels.models.transformer import Transformer
 from bigmodels.models.vgg import Vgg
 from bigmodels.models.vit import Vit, VitB, VitL, VitS, VitTi
 
-__all__ = ['ActorCritic', 'Airbench', 'Bert', 'BertClassifier', 'BertSpans',
-           'CifarResNet', 'Cnn', 'Conformer', 'DLinear', 'Dcgan', 'Dlrm', 'DualEncoder',
-           'Gpt', 'Linear', 'MaskedBert', 'MatrixFactorization', 'MemoryNetwork', 'Mlp',
-           'MobileNetV1', 'MobileNetV2', 'ModernGpt', 'NatureCnn', 'NeuMf', 'PatchTst',
-           'QNetwork', 'RecurrentClassifier', 'RecurrentCtc', 'RecurrentForecaster',
+__all__ = ['ActorCritic', 'Airbench', 'Autoencoder', 'Bert', 'BertClassifier',
+           'BertSpans', 'CifarResNet', 'Cnn', 'Conformer', 'DLinear', 'Dcgan',
+           'DeepSvdd', 'Dlrm', 'DualEncoder', 'Gpt', 'Linear', 'MaskedBert',
+           'MatrixFactorization', 'MemoryNetwork', 'Mlp', 'MobileNetV1', 'MobileNetV2',
+           'ModernGpt', 'NatureCnn', 'NeuMf', 'PatchTst', 'QNetwork',
+           'RecurrentClassifier', 'RecurrentCtc', 'RecurrentForecaster',
            'RecurrentLanguageModel', 'ResNet', 'SasRec', 'SeriesClassifier',
            'SpeechTransformer', 'StyleGan', 'Tcn', 'Tgcn', 'Transformer', 'TwoTower',
            'Vgg', 'Vit', 'VitB', 'VitL', 'VitS', 'VitTi']

@@ -5,7 +5,8 @@ Models contain no sharding: the rules match the names of their parameters.
 
 from bigmodels.parallel.sharding import Rule
 
-# The dense layers of `models.Mlp`, also as the head of `models.Cnn`: every other layer
+# The dense layers of `models.Mlp`, also as the head of `models.Cnn`, and those of
+# `models.Autoencoder` and `models.DeepSvdd`: every other layer
 # is sharded along its outputs and the next along its inputs, so that two layers need
 # one all-reduce. Convolutions are sharded along their outputs.
 MLP = (

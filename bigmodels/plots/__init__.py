@@ -6,6 +6,7 @@ not use pyplot, so that no figure is kept in memory; matplotlib is imported when
 first figure is made. Text and frames are black, and recoloured by the report.
 """
 
+from bigmodels.plots.anomaly import anomaly
 from bigmodels.plots.answers import answers
 from bigmodels.plots.classification import calibration, classification
 from bigmodels.plots.control import control
@@ -19,8 +20,9 @@ from bigmodels.plots.selection import ranks
 from bigmodels.plots.speech import speech
 from bigmodels.plots.style import BLUE, FULL, GREY, HALF, NARROW, ORANGE, WIDE
 from bigmodels.plots.table import Inputs, Table, spread
+from bigmodels.plots.two_classes import net_benefit
 
 __all__ = ['BLUE', 'FULL', 'GREY', 'HALF', 'Inputs', 'NARROW', 'ORANGE', 'Table',
-           'WIDE', 'answers', 'calibration', 'classification', 'control',
-           'error_by_group', 'forecasting', 'generation', 'language', 'ranks',
-           'ratings', 'recommendation', 'regression', 'speech', 'spread']
+           'WIDE', 'anomaly', 'answers', 'calibration', 'classification', 'control',
+           'error_by_group', 'forecasting', 'generation', 'language', 'net_benefit',
+           'ranks', 'ratings', 'recommendation', 'regression', 'speech', 'spread']

@@ -1,5 +1,6 @@
 """Tasks: what is learned, and how a model's output for a batch is scored."""
 
+from bigmodels.tasks.anomaly import anomaly
 from bigmodels.tasks.classification import classification
 from bigmodels.tasks.control import Control, control
 from bigmodels.tasks.ctc import ctc
@@ -18,8 +19,8 @@ from bigmodels.tasks.task import Split, Task
 from bigmodels.tasks.transcription import transcription
 from bigmodels.tasks.translation import translation
 
-__all__ = ['Control', 'Generation', 'Split', 'Task', 'answer_spans', 'classification',
-           'control', 'ctc', 'forecasting', 'frozen_statistics', 'generation',
-           'implicit', 'masked_token', 'next_item', 'next_token', 'ratings',
-           'regression', 'response_selection', 'slot_responses', 'story_questions',
-           'transcription', 'translation', 'with_frozen_statistics']
+__all__ = ['Control', 'Generation', 'Split', 'Task', 'anomaly', 'answer_spans',
+           'classification', 'control', 'ctc', 'forecasting', 'frozen_statistics',
+           'generation', 'implicit', 'masked_token', 'next_item', 'next_token',
+           'ratings', 'regression', 'response_selection', 'slot_responses',
+           'story_questions', 'transcription', 'translation', 'with_frozen_statistics']

@@ -70,21 +70,26 @@ class Task(NamedTuple):
 
 
 class Threshold(NamedTuple):
-  """The decision between two classes, by the probability of the second.
+  """The decision between two classes, by a score such as a probability of the second.
 
   Attributes:
-    by: the metric that the threshold maximizes on a validation split, after training;
-      or the threshold itself.
-    choose: (outputs of that split) -> the threshold, from 0 to 1, and the value of the
-      metric there; None if it is undefined.
+    by: the metric that the threshold is chosen by on a validation split, after
+      training; or the threshold itself.
+    choose: (outputs of that split) -> the threshold, and the value of the metric there;
+      None if it is undefined.
     decide: (outputs, threshold) -> predictions `[n]`.
     summarize: (outputs of a split, threshold) -> name -> number.
+    labelled: whether `choose` reads labels. If not, a threshold may be chosen on rows
+      of training, in a run without a validation split.
+    otherwise: what is predicted without a threshold, to print.
   """
 
   by: str | float
   choose: Callable[..., tuple[float, float] | None]
   decide: Callable[..., np.ndarray]
   summarize: Callable[..., dict[str, float]]
+  labelled: bool = True
+  otherwise: str = 'the more likely class is predicted'
 
 
 class Split(NamedTuple):

@@ -125,6 +125,16 @@ def _imagenet(folder) -> None:
                  shape=('-1', '-1', '3'))
 
 
+def _patients(folder) -> None:
+  """Rows with the columns of the Cleveland data."""
+  names = ('age', 'sex', 'cp', 'trestbps', 'chol', 'fbs', 'restecg', 'thalach', 'exang',
+           'oldpeak', 'slope', 'ca', 'thal', 'num')
+  rows = np.random.default_rng(0).integers(0, 4, (80, len(names))).tolist()
+  (folder / 'heart').mkdir()
+  (folder / 'heart' / 'cleveland.csv').write_text('\n'.join(
+    ','.join(map(str, row)) for row in (names, *rows)))
+
+
 def _photos(folder) -> None:
   """Pictures of many sizes and two classes, as files."""
   for index in range(60):
@@ -212,6 +222,7 @@ FILES = {
                    'shakespeare_gpt', 'sst2_bert', 'sst2_lstm', 'translate_en_de'),
                   _texts),
   **dict.fromkeys(('imagenet_resnet50', 'imagenet_vit_s16'), _imagenet),
+  'heart_mlp': _patients,
   'image_folder': _photos,
   **dict.fromkeys(('games_sasrec', 'movielens_mf', 'movielens_neumf'), _interactions),
   **dict.fromkeys(('etth1_dlinear', 'etth1_patchtst', 'stocks_lstm', 'traffic_gru'),

@@ -10,12 +10,14 @@ from jax.sharding import PartitionSpec as P
 from bigmodels.core.errors import UserError
 from bigmodels.core.tree_paths import name_of
 from bigmodels.models import (
+  Autoencoder,
   Bert,
   BertClassifier,
   BertSpans,
   CifarResNet,
   Cnn,
   Conformer,
+  DeepSvdd,
   Dlrm,
   DualEncoder,
   Gpt,
@@ -64,6 +66,17 @@ def test_rules_of_mlp(depth, batch_norm):
   for n in range(depth if batch_norm else 0):
     expected |= {f'BatchNorm_{n}/{name}': P() for name in ('scale', 'bias')}
   assert by_name(parameter_specs(params, sharding_rules.MLP, TENSOR)) == expected
+
+
+@pytest.mark.parametrize('model, layers', [
+  (Autoencoder((8, 4)), 4), (Autoencoder((8, 6, 4)), 6), (DeepSvdd((8, 4)), 2)])
+def test_rules_of_mlp_are_those_of_models_of_anomalies(model, layers):
+  found = by_name(parameter_specs(params_of(model, 6), sharding_rules.MLP, TENSOR))
+  assert {name: spec for name, spec in found.items() if name.endswith('kernel')} == {
+    f'Dense_{n}/kernel': P('tensor') if n % 2 else P(None, 'tensor')
+    for n in range(layers)}
+  assert all(spec == (P() if int(name[6]) % 2 else P('tensor'))
+             for name, spec in found.items() if name.endswith('bias'))
 
 
 @pytest.mark.parametrize('batch_norm', [False, True])
