@@ -146,18 +146,40 @@ def _ratios(found):
 
 def adult() -> list[str]:
   """Adult's official test file, three seeds."""
-  return _imbalanced('adult', {'roc_auc': 'ROC AUC', 'accuracy': 'accuracy',
+  return _measures('adult', {'roc_auc': 'ROC AUC', 'accuracy': 'accuracy',
                                'f1/1': 'F1', 'f1_at_threshold': 'F1 at the threshold'})
 
 
 def mammography() -> list[str]:
   """Mammography, five folds."""
-  return _imbalanced('mammography', {
+  return _measures('mammography', {
     'average_precision': 'PR-AUC', 'roc_auc': 'ROC AUC', 'f1/1': 'F1',
     'f1_at_threshold': 'F1 at the threshold'})
 
 
-def _imbalanced(name: str, metrics: dict[str, str]) -> list[str]:
+def anomalies() -> list[str]:
+  """Mean and range of ROC AUC, and mean of average precision, of each table."""
+  results = _read('anomalies_cpu')['results']
+  rows = [f'| ROC AUC; PR-AUC | {" | ".join(results)} |',
+          '| --- |' + ' --- |' * len(results)]
+  for model in next(iter(results.values())):
+    cells = []
+    for found in results.values():
+      area = found[model]['roc_auc']
+      cells.append(f'{statistics.mean(area):.3f} ({min(area):.3f} to {max(area):.3f}); '
+                   f'{statistics.mean(found[model]["average_precision"]):.3f}')
+    rows.append(f'| {model} | {" | ".join(cells)} |')
+  return rows
+
+
+def heart() -> list[str]:
+  """Heart disease, ten folds that are pooled, five ways to cut them."""
+  return _measures('heart', {
+    'accuracy': 'accuracy', 'roc_auc': 'ROC AUC', 'log_loss': 'log loss',
+    'brier': 'Brier score', 'calibration_error': 'calibration error'})
+
+
+def _measures(name: str, metrics: dict[str, str]) -> list[str]:
   """The mean of each metric, least and most."""
   rows = [f'| {name} | {" | ".join(metrics.values())} |',
           '| --- |' + ' --- |' * len(metrics)]
@@ -205,7 +227,8 @@ def _read(name: str) -> dict:
 
 TABLES = {'speed': (where_time_goes, beside_pytorch, beside_release, start_up,
                      input_pipeline, folder_input, predict_table, checkpoint_stall),
-          'data': (mammography, adult), 'growing': (plan_tpu,)}
+          'data': (mammography, adult),
+          'anomalies': (anomalies,), 'medicine': (heart,), 'growing': (plan_tpu,)}
 
 if __name__ == '__main__':
   print('\n\n'.join('\n'.join(table()) for page in TABLES.values()

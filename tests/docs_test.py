@@ -85,7 +85,7 @@ def test_a_wrong_command_is_found(folder):
 # Experiment that needs only this repository -> knobs of a run of seconds.
 SHORT = {
   'digits_cnn': {'epochs': '1'}, 'digits_dcgan': {'epochs': '2'},
-  'tabular_mlp': {'epochs': '2'},
+  'tabular_mlp': {'epochs': '2'}, 'anomaly_table': {'epochs': '2'},
   'gpt_python': {'steps': '4', 'width': '32', 'depth': '1', 'path': 'texts',
                  'vocabulary': '300'},
   'cartpole_a2c': {'steps': '4'}, 'cartpole_dqn': {'steps': '4'},

@@ -104,7 +104,8 @@ class Request(NamedTuple):
       UserError: if the workdir cannot be read.
     """
     from bigmodels.data.sources import DataContext, in_lines
-    from bigmodels.storage.workdir import StoredData, Workdir
+    from bigmodels.storage.stored_data import StoredData
+    from bigmodels.storage.workdir import Workdir
 
     stored = (Workdir(self.workdir).stored_data() if self.workdir
               else StoredData(None, {}))

@@ -16,20 +16,29 @@ from bigmodels.data.episodes import Episodes
 from bigmodels.data.folders.audio_folder import AudioFolder
 from bigmodels.data.folders.image_folder import ImageFolder
 from bigmodels.data.generated import Generated
+from bigmodels.data.interactions.features import Features
+from bigmodels.data.interactions.histories import Histories
+from bigmodels.data.interactions.interactions import Interactions
 from bigmodels.data.packed import Packed
 from bigmodels.data.piecewise_linear import piecewise_linear
+from bigmodels.data.question_windows import QuestionWindows
+from bigmodels.data.replies import Candidates, Replies
 from bigmodels.data.scikit import Digits, ScikitTable
 from bigmodels.data.sentences import Sentences
 from bigmodels.data.sequence import Sequence
+from bigmodels.data.series.series import Series
 from bigmodels.data.speech import Speech
+from bigmodels.data.story_questions import StoryQuestions
 from bigmodels.data.subset import Subset
 from bigmodels.data.tables.table import Table
 from bigmodels.data.tfds.tfds import Tfds
 from bigmodels.data.translations import Translations
 from bigmodels.data.waveforms import Waveforms
 
-__all__ = ['ArrayFiles', 'Arrays', 'AudioFolder', 'Batches', 'Digits', 'Episodes',
-           'Generated', 'ImageFolder', 'Packed', 'ScikitTable', 'Sentences', 'Sequence',
-           'Speech', 'Subset', 'Table', 'Tfds', 'Translations', 'Waveforms', 'at_most',
-           'cleaning', 'images', 'piecewise_linear', 'recordings', 'test_time', 'texts',
+__all__ = ['ArrayFiles', 'Arrays', 'AudioFolder', 'Batches', 'Candidates', 'Digits',
+           'Episodes', 'Features', 'Generated', 'Histories', 'ImageFolder',
+           'Interactions', 'Packed', 'QuestionWindows', 'Replies', 'ScikitTable',
+           'Sentences', 'Sequence', 'Series', 'Speech', 'StoryQuestions', 'Subset',
+           'Table', 'Tfds', 'Translations', 'Waveforms', 'at_most', 'cleaning',
+           'images', 'piecewise_linear', 'recordings', 'test_time', 'texts',
            'tokenizers', 'transforms']

@@ -190,8 +190,12 @@ def open_loader(batches: Batches, name: str, context: DataContext, layout: Layou
     say = functools.partial(print, flush=True)  # each process reads its own rows
   usable = _Usable(path, dataset, batches.corrupt, say)
   if resident:
-    columns = dict(dataset.load())
-    rows = usable.rows(columns, np.arange(dataset.length, dtype=np.int32))
+    rows, gather = np.arange(dataset.length, dtype=np.int32), _take
+    if dataset.compact:
+      columns, gather = dataset.compact.load(), dataset.compact.gather
+    else:
+      columns = dict(dataset.load())
+      rows = usable.rows(columns, rows)
     labels = columns.get('labels')
     if labels is not None and not (rows >= 0).all():
       labels = labels[rows >= 0]
@@ -200,8 +204,8 @@ def open_loader(batches: Batches, name: str, context: DataContext, layout: Layou
     most = MOST_STEPS if shuffle else 1
     return Loader(order, dataset, microbatches, arrays,
                   functools.partial(_rows, order, rows, most, shape),
-                  functools.partial(_gather, transforms, layout.shard_rows), MOST_STEPS,
-                  lambda: None, labels)
+                  functools.partial(_gather, gather, transforms, layout.shard_rows),
+                  MOST_STEPS, lambda: None, labels)
   from bigmodels.data import stream  # imported here: it takes 2 % of the startup time
 
   last = steps if shuffle else -(-dataset.length // size)
@@ -301,9 +305,13 @@ def _rows(order: Order, known: np.ndarray, most: int, shape: tuple, step: int,
   return {name: array.reshape(most, *shape) for name, array in found.items()}
 
 
-def _gather(transforms, shard, resident, host_batch, index, keys, length=None):
+def _take(columns, rows):
+  return {name: column[rows] for name, column in columns.items()}
+
+
+def _gather(gather, transforms, shard, resident, host_batch, index, keys, length=None):
   rows, epochs = (shard(host_batch[name][index]) for name in ('rows', 'epochs'))
-  batch = {k: v[jnp.maximum(rows, 0)] for k, v in resident.items()}
+  batch = gather(resident, jnp.maximum(rows, 0))
   return _transform(transforms, batch, rows, epochs, keys, length)
 
 

@@ -310,17 +310,26 @@ def one_hot(most: int = 50) -> Step:
     f'{most} values has none: partial(cleaning.one_hot, most=N) in clean allows N'))
 
 
-def standardize() -> Step:
+def standardize(robust: bool = False) -> Step:
   """Replaces numbers by (x - mean) / standard deviation, both of the training rows.
 
   Columns of only 0 and 1, such as those of `one_hot`, are not changed, as a rare
   category would become an outlier.
+
+  Args:
+    robust: the median in place of the mean, and 1.2533 times the mean distance from it
+      in place of the deviation, which it is for a normal distribution. Few outliers
+      make a deviation large, and so hide themselves (Iglewicz and Hoaglin, *How to
+      Detect and Handle Outliers*, 1993).
   """
 
   def moments(values):
+    centre = np.median(values) if robust else values.mean()
+    spread = np.sqrt(np.pi / 2) * np.abs(values - centre).mean() if (
+      robust) else values.std()
     # By rounding, a constant column may have a deviation of about 1e-16 of its mean.
     varied = values.min() < values.max()
-    return [float(values.mean()), float(values.std()) or 1.0 if varied else 1.0]
+    return [float(centre), float(spread) or 1.0 if varied else 1.0]
 
   def fit(train):
     numbers = {n: c[~missing(c)] for n, c in train.items() if not is_text(c)}
@@ -332,6 +341,8 @@ def standardize() -> Step:
                     for n, (mean, std) in parameters.items()}
 
   def describe(parameters, before, after):
-    return f'{listed(parameters)} to mean 0, deviation 1 in training'
+    centre, spread = ('median', 'mean distance 0.798 from it') if robust else (
+      'mean', 'deviation 1')
+    return f'{listed(parameters)} to {centre} 0, {spread} in training'
 
   return Step(fit, apply, describe)

@@ -4,6 +4,7 @@ A run that only generates needs nothing else, so it works without its data.
 """
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -44,9 +45,11 @@ class Recorded:
 
   Attributes:
     environment: environment of a split of episodes; None for other data.
+    recorded: what the source provides without its data; see `sources.Source`.
   """
 
   environment: Any = None
+  recorded: Callable[[Mapping[str, Any]], Mapping[str, Callable]] | None = None
 
   def open(self, context: DataContext) -> Dataset:
     """Returns a dataset with the length, classes and tokenizer of the run.
@@ -66,10 +69,10 @@ class Recorded:
     provides = {}
     if 'tokenizer' in kept:
       provides = tokenizers.provided(tokenizers.load(kept['tokenizer']))
-    if 'rate' in kept:
-      provides['rate'] = lambda: kept['rate']
     if self.environment is not None:
       provides['environment'] = lambda: self.environment
+    if self.recorded is not None:
+      provides |= self.recorded(kept)
     return zeros(
       columns, length, classes, identity, named=kept['train']['named'],
       target=kept['train'].get('target'),

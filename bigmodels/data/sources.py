@@ -30,12 +30,27 @@ SPLIT_NAMES = {'train': 'train', 'training': 'train',
                'dev': 'validation', 'test': 'test', 'testing': 'test'}
 
 
+class Compact(NamedTuple):
+  """Columns that are gathered from smaller arrays, such as windows of a series.
+
+  Attributes:
+    load: () -> arrays of any shape, which stay on the device if the split is resident.
+      They are finite.
+    gather: (these arrays, rows int `[...]`) -> these rows of every column,
+      `[..., ...]`; traced.
+  """
+
+  load: Callable[[], Columns]
+  gather: Callable[[Mapping[str, Any], Any], dict[str, Any]]
+
+
 class Dataset(NamedTuple):
   """One opened split, with random access.
 
   Attributes:
     length: number of examples.
-    nbytes: size of all columns in memory, or None if examples differ in shape.
+    nbytes: size of all columns in memory, or of the arrays of `compact`; None if
+      examples differ in shape.
     load: () -> every column, `[length, ...]`; may be memory-mapped.
     read: (rows `[n]`, seeds uint64 `[n, 2]`) -> these rows of every column, `[n, ...]`,
       decoded. The seeds are for random numbers while reading, see `Order.seeds`; if
@@ -59,7 +74,9 @@ class Dataset(NamedTuple):
       model reads; predictions are written beside them.
     provides: name -> () -> a value that only this source knows, and that a run supplies
       to its config under that name: the `environment` of episodes; the `tokenizer` of
-      text and its `vocabulary` size; the `rate` of sounds.
+      text and its `vocabulary` size; the names of the `groups` of examples; the
+      `rate` of sounds.
+    compact: how the split is kept on a device, if not as its columns.
     buckets: the lengths to which training batches are padded, along the first axis of
       the inputs; each is a form of the step that is compiled. None for one length, to
       which evaluations are always padded.
@@ -81,6 +98,7 @@ class Dataset(NamedTuple):
   origin: Origin | None = None
   ids: Mapping[str, np.ndarray] = {}
   provides: Mapping[str, Callable[[], Any]] = {}
+  compact: Compact | None = None
   buckets: Buckets | None = None
 
   @property
@@ -157,6 +175,7 @@ class Source(Protocol):
   - `inherited(kept)`: what a run takes, with the parameters of another run, of what
     that keeps; and a line to print, or ''.
   - `environment`: what agents act in.
+  - `recorded(kept)`: what its splits provide, of what a run keeps, without the data.
   """
 
   def open(self, context: DataContext) -> Dataset:

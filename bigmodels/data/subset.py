@@ -83,7 +83,8 @@ class Subset:
 
     return whole._replace(
       length=len(rows), load=load, read=read, classes=tuple(names), labels=None,
-      nbytes=whole.nbytes and whole.nbytes * len(rows) // whole.length,
+      compact=None, nbytes=None if whole.compact else (
+        whole.nbytes and whole.nbytes * len(rows) // whole.length),
       identity=f'{whole.identity}: {len(rows)} rows of {", ".join(names)}',
       describe=whole.describe and (lambda row: whole.describe(int(rows[row]))),
       words=whole.words and (lambda index: whole.words(rows[index])),

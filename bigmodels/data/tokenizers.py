@@ -1,4 +1,4 @@
-"""Configs of tokenizers: bytes, characters, words, BPE, and SentencePiece.
+"""Configs of tokenizers: bytes, characters, words, BPE, WordPiece and SentencePiece.
 
 A config is fitted to the texts of a training split. The result, its *state*, is plain
 JSON that is stored with the run. `load` makes the same tokenizer from it on every
@@ -145,6 +145,49 @@ class Bpe(Config):
       vocab_size=self.vocabulary, show_progress=False,
       special_tokens=[vocabularies.spelling(name) for name in self.special],
       initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet())))
+    return self._state(tokenizer=tokenizer.to_str())
+
+
+@dataclasses.dataclass(frozen=True)
+class WordPiece(Config):
+  """WordPiece as in BERT: lower case, without accents, words apart from punctuation.
+
+  Devlin et al., *BERT*, 2019. It does not depend on white space, which decoding does
+  not restore. A word that no pieces cover is 'unknown'.
+
+  Attributes:
+    vocabulary: number of tokens; fewer if the text has no more pieces.
+    special: special tokens, in the order of their ids, from 0; 'unknown' is required.
+  """
+
+  vocabulary: int
+  special: tuple[str, ...] = ('pad', 'unknown', 'class', 'separator', 'mask')
+
+  def __post_init__(self):
+    _check_special(self.special)
+    if 'unknown' not in self.special:
+      raise ValueError(f"special: must contain 'unknown', got {self.special}")
+    _check_vocabulary(self.vocabulary, len(self.special) + 1)
+
+  def fit(self, texts: Iterable[str]) -> dict[str, Any]:
+    from tokenizers import (
+      Tokenizer,
+      decoders,
+      models,
+      normalizers,
+      pre_tokenizers,
+      trainers,
+    )
+
+    tokenizer = Tokenizer(models.WordPiece(
+      unk_token=vocabularies.spelling('unknown')))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.train_from_iterator(map(vocabularies.valid, texts), (
+      trainers.WordPieceTrainer(
+        vocab_size=self.vocabulary, show_progress=False,
+        special_tokens=[vocabularies.spelling(name) for name in self.special])))
     return self._state(tokenizer=tokenizer.to_str())
 
 
@@ -317,7 +360,7 @@ def _load(text: str) -> Tokenizer:
       return vocabularies.of_library(state['tokenizer'], vocabularies.in_parts)
     case 'SentencePiece':
       return vocabularies.of_pieces(base64.b64decode(state['model'], validate=True))
-    case 'TokenizerFile':
+    case 'TokenizerFile' | 'WordPiece':
       return vocabularies.of_library(state['tokenizer'])
   raise UserError(f'the run has a tokenizer of the unknown kind {state["kind"]!r}')
 

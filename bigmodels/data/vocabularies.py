@@ -41,6 +41,8 @@ class Tokenizer:
     encode_all: texts -> the int32 ids `[n]` of each; no special tokens are added.
     decode: ids -> text. Special tokens and invalid ids are skipped.
     token: id -> readable text.
+    offsets: text -> its ids, int32 `[n]`, and the first character of each token and
+      the one after its last, int32 `[n, 2]`; None if it cannot say.
   """
 
   size: int
@@ -49,6 +51,7 @@ class Tokenizer:
   encode_all: Callable[[Sequence[str]], list[np.ndarray]]
   decode: Callable[[Iterable[int]], str]
   token: Callable[[int], str]
+  offsets: Callable[[str], tuple[np.ndarray, np.ndarray]] | None = None
 
   def encode(self, text: str) -> np.ndarray:
     """Returns the ids of a text, int32 `[n]`, without special tokens.
@@ -150,6 +153,12 @@ def of_words(words: list[str], special: list[str]) -> Tokenizer:
   first, size = len(special), len(special) + len(words)
   known = {word: first + i for i, word in enumerate(words)}
   unknown = named['unknown']
+
+  def offsets(text):
+    found = [*re.finditer(r'\S+', text)]
+    return (np.array([known.get(word[0], unknown) for word in found], np.int32),
+            np.array([word.span() for word in found], np.int32).reshape(-1, 2))
+
   return Tokenizer(
     size=size,
     special=named,
@@ -159,7 +168,8 @@ def of_words(words: list[str], special: list[str]) -> Tokenizer:
       for text in texts],
     decode=lambda ids: ' '.join(words[i - first] for i in _ids(ids, size)
                                 if i >= first),
-    token=lambda id: spelling(special[id]) if id < first else words[id - first])
+    token=lambda id: spelling(special[id]) if id < first else words[id - first],
+    offsets=offsets)
 
 
 # --- the library `tokenizers` ---------------------------------------------------
@@ -226,6 +236,11 @@ def of_library(text: str, parts: Callable[[str], Iterable[str]] = lambda text: (
     return [array[0] if len(array) == 1 else np.concatenate(array)
             for array in ([next(rest) for _ in of_text] for of_text in pieces)]
 
+  def offsets(text):
+    found = tokenizer.encode(valid(text), add_special_tokens=False)
+    return (np.array(found.ids, np.int32),
+            np.array(found.offsets, np.int32).reshape(-1, 2))
+
   def readable(id):
     token = tokenizer.id_to_token(int(id)) or ''
     if token in hidden or id in added or not tokenizer.decoder:
@@ -240,7 +255,8 @@ def of_library(text: str, parts: Callable[[str], Iterable[str]] = lambda text: (
     encode_all=encode_all,
     decode=lambda ids: tokenizer.decode(
       _ids(ids, size).tolist(), skip_special_tokens=True),
-    token=readable)
+    token=readable,
+    offsets=offsets)
 
 
 def _groups(texts: list[str]) -> Iterator[list[str]]:

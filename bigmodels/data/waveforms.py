@@ -1,6 +1,7 @@
 """Recordings as waveforms, for models of sounds."""
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -74,7 +75,7 @@ class Waveforms:
         int(np.prod(found.shape)) * np.dtype(found.dtype).itemsize + 8),
       'words': lambda rows: [{'recording': found.names[row], 'text': found.texts[row]}
                              for row in np.asarray(rows).tolist()],
-      'provides': {'rate': lambda: rate}}
+      'provides': _provided(rate)}
     if context.shapes_only:
       return zeros({'inputs': (found.dtype, found.shape), **{
         name: (column.dtype.name, ()) for name, column in columns.items()}},
@@ -83,6 +84,10 @@ class Waveforms:
       length=len(lengths), load=lambda: read(np.arange(len(lengths))), read=read,
       classes=classes, identity=f'{found.identity}, labels {self.labels}',
       origin=found.origin, **facts)
+
+  def recorded(self, kept: Mapping[str, Any]) -> Mapping[str, Callable[[], Any]]:
+    """Returns what a split provides, of what a run keeps; see `Source`."""
+    return _provided(kept['rate'])
 
   def _names(self, found) -> list[str]:
     """The class of each recording."""
@@ -110,3 +115,8 @@ class Waveforms:
         raise UserError(f'{found.where(row)}: the {self.labels} {name[:40]!r} is none '
                         f'of train{nearest(name, classes)}')
     return np.array([numbers[name] for name in names], np.int32)
+
+
+def _provided(rate: int) -> dict[str, Callable[[], Any]]:
+  """What a dataset provides of its sounds."""
+  return {'rate': lambda: rate}

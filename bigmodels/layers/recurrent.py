@@ -6,6 +6,7 @@ many steps require. `segments` mark padding and packed documents.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -46,7 +47,8 @@ class Recurrent(nn.Module):
     super().__post_init__()
 
   def _run(self, cell: Callable, initial: Any, input_kernel: jax.Array,
-           input_bias: jax.Array, recurrent_kernel: jax.Array, x: jax.Array,
+           input_bias: jax.Array, recurrent_kernel: jax.Array,
+           recurrent_bias: jax.Array | None, x: jax.Array,
            segments: jax.Array | None, train: bool) -> tuple[jax.Array, Any]:
     """Scans a cell over time; see `Lstm.__call__`.
 
@@ -56,6 +58,7 @@ class Recurrent(nn.Module):
       input_kernel: `[features, gates * width]`.
       input_bias: `[gates * width]`.
       recurrent_kernel: `[width, gates * width]`.
+      recurrent_bias: `[gates * width]`, added to the product of h; None for none.
       x: `[batch, length, features]`.
       segments: int `[batch, length]` or None.
       train: whether to apply dropout.
@@ -73,25 +76,87 @@ class Recurrent(nn.Module):
     kept = nn.Dropout(self.recurrent_dropout, deterministic=not train)(
       jnp.ones((batch, self.width), given.dtype))
 
-    def step(state, at):
-      given, real, first = at
+    def step(kernel, fixed, state, at):
+      kept, bias = fixed
+      given, real, first, gradient = at
       if first is not None:
         state = jax.tree.map(lambda s: jnp.where(first[:, None], 0, s), state)
-      h = jax.tree.leaves(state)[0].astype(given.dtype)
-      new = cell(given, (h * kept) @ recurrent_kernel, state)
+      h = jax.tree.leaves(state)[0].astype(given.dtype) * kept
+      recurrent = _product(h, kernel, gradient)
+      if bias is not None:
+        recurrent += bias
+      new = cell(given, recurrent, state)
       out = jax.tree.leaves(new)[0].astype(x.dtype)
       if real is not None:
         new = jax.tree.map(lambda n, s: jnp.where(real[:, None], n, s), new, state)
         out = jnp.where(real[:, None], out, 0)
-      return new, out
+      return new, (out, h)
 
     real = first = None
     if segments is not None:
       real, first = segments != 0, _begins(segments, self.reverse)
     by_time = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), (given, real, first))
-    state, outputs = lax.scan(step, initial, by_time, reverse=self.reverse,
-                              unroll=self.unroll)
+    scan = partial(lax.scan, reverse=self.reverse, unroll=self.unroll)
+    state, outputs = _scan_product(step, scan, recurrent_kernel, (
+      (kept, recurrent_bias), initial, by_time))
     return jnp.swapaxes(outputs, 0, 1), state
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _scan_product(step: Callable, scan: Callable, kernel: jax.Array, loop: Any
+                  ) -> tuple[Any, jax.Array]:
+  """A scan over time, of which each step multiplies by the same kernel.
+
+  The kernel's gradient is one product of all steps. JAX's own adds up a small product
+  in each step of the backward scan, and on several devices a sum over them.
+
+  Args:
+    step: (kernel, fixed, state, (*by_time, gradient)) -> state, (output, h). The
+      product is `_product(h, kernel, gradient)`.
+    scan: `lax.scan` with its options.
+    kernel: `[width, gates * width]`.
+    loop: `fixed`, the initial state, and `by_time`, arrays `[length, batch, ...]`, the
+      first of which has the shape of the products.
+
+  Returns:
+    The last state, and the outputs `[length, batch, width]`.
+  """
+  return _scanned(step, scan, kernel, loop, None)[0]
+
+
+def _scanned(step, scan, kernel, loop, gradient):
+  fixed, initial, by_time = loop
+  state, (outputs, h) = scan(
+    partial(step, kernel, fixed), initial, (*by_time, gradient))
+  return (state, outputs), h
+
+
+def _scan_forward(step, scan, kernel, loop):
+  results, pull, h = jax.vjp(partial(_scanned, step, scan, kernel), loop,
+                             jnp.zeros_like(loop[2][0]), has_aux=True)
+  return results, (pull, h)
+
+
+def _scan_backward(step, scan, saved, gradients):
+  del step, scan
+  pull, h = saved
+  loop, products = pull(gradients)
+  return jnp.einsum('lbw,lbg->wg', h, products), loop
+
+
+_scan_product.defvjp(_scan_forward, _scan_backward)
+
+
+@jax.custom_vjp
+def _product(h: jax.Array, kernel: jax.Array, gradient: jax.Array | None) -> jax.Array:
+  """`h @ kernel`, whose own gradient becomes that of the argument `gradient`."""
+  del gradient
+  return h @ kernel
+
+
+_product.defvjp(
+  lambda h, kernel, gradient: (h @ kernel, kernel),
+  lambda kernel, product: (product @ kernel.T, jnp.zeros_like(kernel), product))
 
 
 class Lstm(Recurrent):
@@ -134,7 +199,8 @@ class Lstm(Recurrent):
       return nn.sigmoid(o) * nn.tanh(c), c
 
     initial = tuple(_initial(self, x, s) for s in state or (None, None))
-    return self._run(cell, initial, kernels[0], bias, kernels[1], x, segments, train)
+    return self._run(cell, initial, kernels[0], bias, kernels[1], None, x, segments,
+                     train)
 
 
 class Gru(Recurrent):
@@ -171,12 +237,12 @@ class Gru(Recurrent):
 
     def cell(given, recurrent, h):
       r, z, n = jnp.split(given.astype(h.dtype), 3, -1)
-      r_, z_, n_ = jnp.split((recurrent + recurrent_bias).astype(h.dtype), 3, -1)
+      r_, z_, n_ = jnp.split(recurrent.astype(h.dtype), 3, -1)
       z = nn.sigmoid(z + z_)
       return (1 - z) * nn.tanh(n + nn.sigmoid(r + r_) * n_) + z * h
 
     return self._run(cell, _initial(self, x, state), kernels[0], input_bias, kernels[1],
-                     x, segments, train)
+                     recurrent_bias, x, segments, train)
 
 
 def _kernels(layer, x, gates):

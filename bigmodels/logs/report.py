@@ -99,7 +99,7 @@ def _header(title, metrics, result, monitor):
 
 
 def _threshold(chosen):
-  how = f', best {chosen["by"]} on {chosen["split"]}' if 'split' in chosen else ''
+  how = f', by {chosen["by"]} on {chosen["split"]}' if 'split' in chosen else ''
   return f'{chosen["value"]:.4g}{how}'
 
 

@@ -4,16 +4,35 @@ Definitions follow scikit-learn, so that numbers are comparable. The most import
 metrics come first in a result, and in the report.
 """
 
+from bigmodels.metrics.anomaly import anomaly, flagged
+from bigmodels.metrics.answers import answers, best, exact_match, f1
+from bigmodels.metrics.calibration import at_temperature, temperature
 from bigmodels.metrics.classification import above, at_threshold, classification
+from bigmodels.metrics.forecasting import (
+  RootMean,
+  coverage,
+  mase,
+  mean_of,
+  of_errors,
+  smape,
+)
 from bigmodels.metrics.generation import frechet, generation, precision_recall
+from bigmodels.metrics.groups import error_by_group
 from bigmodels.metrics.language import language
 from bigmodels.metrics.metric import Mean, Metric
+from bigmodels.metrics.ranking import ranking, recommendation
 from bigmodels.metrics.regression import regression
+from bigmodels.metrics.selection import ranks, selection
+from bigmodels.metrics.slots import slots
 from bigmodels.metrics.speech import error_rates
 from bigmodels.metrics.synthesis import mel_cepstral_distortion
 from bigmodels.metrics.translation import bleu
 from bigmodels.metrics.waveforms import linear_prediction_bits, unigram_bits
 
-__all__ = ['Mean', 'Metric', 'above', 'at_threshold', 'bleu', 'classification',
-           'error_rates', 'frechet', 'generation', 'language', 'linear_prediction_bits',
-           'mel_cepstral_distortion', 'precision_recall', 'regression', 'unigram_bits']
+__all__ = ['Mean', 'Metric', 'RootMean', 'above', 'anomaly', 'answers',
+           'at_temperature', 'at_threshold', 'best', 'bleu', 'classification',
+           'coverage', 'error_by_group', 'error_rates', 'exact_match', 'f1', 'flagged',
+           'frechet', 'generation', 'language', 'linear_prediction_bits', 'mase',
+           'mean_of', 'mel_cepstral_distortion', 'of_errors', 'precision_recall',
+           'ranking', 'ranks', 'recommendation', 'regression', 'selection', 'slots',
+           'smape', 'temperature', 'unigram_bits']

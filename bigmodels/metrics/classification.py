@@ -53,7 +53,7 @@ def classification(outputs: dict[str, np.ndarray]) -> dict[str, float]:
   if finite and (true > 0).all():
     columns = np.ascontiguousarray(scores.T)
     given = weights if 'weights' in outputs else None
-    ranked = [_ranking(columns[c], labels == c, given)
+    ranked = [ranking(columns[c], labels == c, given)
               for c in (range(classes) if classes > 2 else [1])]
     result['roc_auc'], result['average_precision'] = map(
       float, np.mean(ranked, axis=0))
@@ -116,9 +116,15 @@ def confusion(labels: np.ndarray, predictions: np.ndarray, weights: np.ndarray,
   return np.bincount(pairs, weights, classes**2).reshape(classes, classes)
 
 
-def _ranking(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray | None
-             ) -> tuple[float, float]:
-  """The area under the ROC curve, and the average precision, of one class."""
+def ranking(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray | None
+            ) -> tuple[float, float]:
+  """Computes the area under the ROC curve, and the average precision, of one class.
+
+  Args:
+    scores: finite scores, high for the class, `[n]`.
+    positive: whether an example is of the class, bool `[n]`; both kinds occur.
+    weights: weights of the examples, `[n]`, > 0; None for 1.
+  """
   everyone, every = _sorted(scores, weights)
   wins, hits = _sorted(scores[positive], None if weights is None else weights[positive])
   low, high = (np.searchsorted(everyone, wins, side) for side in ('left', 'right'))

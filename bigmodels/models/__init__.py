@@ -2,27 +2,40 @@
 
 from bigmodels.models.agents import ActorCritic, NatureCnn, QNetwork
 from bigmodels.models.airbench import Airbench
-from bigmodels.models.bert import Bert, BertClassifier, MaskedBert
+from bigmodels.models.anomaly import Autoencoder, DeepSvdd
+from bigmodels.models.bert import Bert, BertClassifier, BertSpans, MaskedBert
 from bigmodels.models.cnn import Cnn
 from bigmodels.models.conformer import Conformer
 from bigmodels.models.dcgan import Dcgan
+from bigmodels.models.dlinear import DLinear
+from bigmodels.models.dual_encoder import DualEncoder
 from bigmodels.models.gpt import Gpt, ModernGpt
+from bigmodels.models.memory import MemoryNetwork
 from bigmodels.models.mlp import Linear, Mlp
 from bigmodels.models.mobilenet import MobileNetV1, MobileNetV2
+from bigmodels.models.patch_tst import PatchTst
+from bigmodels.models.recommenders import Dlrm, MatrixFactorization, NeuMf, TwoTower
 from bigmodels.models.recurrent import RecurrentClassifier, RecurrentLanguageModel
 from bigmodels.models.recurrent_ctc import RecurrentCtc
+from bigmodels.models.recurrent_series import RecurrentForecaster, SeriesClassifier
 from bigmodels.models.resnet import CifarResNet, ResNet
+from bigmodels.models.sasrec import SasRec
 from bigmodels.models.speech_transformer import SpeechTransformer
 from bigmodels.models.stylegan import StyleGan
 from bigmodels.models.tacotron import Tacotron
+from bigmodels.models.tcn import Tcn
+from bigmodels.models.tgcn import Tgcn
 from bigmodels.models.transformer import Transformer
 from bigmodels.models.vgg import Vgg
 from bigmodels.models.vit import Vit, VitB, VitL, VitS, VitTi
 from bigmodels.models.wavenet import WaveNet
 
-__all__ = ['ActorCritic', 'Airbench', 'Bert', 'BertClassifier', 'CifarResNet', 'Cnn',
-           'Conformer', 'Dcgan', 'Gpt', 'Linear', 'MaskedBert', 'Mlp', 'MobileNetV1',
-           'MobileNetV2', 'ModernGpt', 'NatureCnn', 'QNetwork', 'RecurrentClassifier',
-           'RecurrentCtc', 'RecurrentLanguageModel', 'ResNet', 'SpeechTransformer',
-           'StyleGan', 'Tacotron', 'Transformer', 'Vgg', 'Vit', 'VitB', 'VitL', 'VitS',
-           'VitTi', 'WaveNet']
+__all__ = ['ActorCritic', 'Airbench', 'Autoencoder', 'Bert', 'BertClassifier',
+           'BertSpans', 'CifarResNet', 'Cnn', 'Conformer', 'DLinear', 'Dcgan',
+           'DeepSvdd', 'Dlrm', 'DualEncoder', 'Gpt', 'Linear', 'MaskedBert',
+           'MatrixFactorization', 'MemoryNetwork', 'Mlp', 'MobileNetV1', 'MobileNetV2',
+           'ModernGpt', 'NatureCnn', 'NeuMf', 'PatchTst', 'QNetwork',
+           'RecurrentClassifier', 'RecurrentCtc', 'RecurrentForecaster',
+           'RecurrentLanguageModel', 'ResNet', 'SasRec', 'SeriesClassifier',
+           'SpeechTransformer', 'StyleGan', 'Tacotron', 'Tcn', 'Tgcn', 'Transformer',
+           'TwoTower', 'Vgg', 'Vit', 'VitB', 'VitL', 'VitS', 'VitTi', 'WaveNet']

@@ -1,4 +1,4 @@
-"""The bidirectional encoder, with two heads.
+"""The bidirectional encoder, with three heads.
 
 Devlin et al., *BERT: pre-training of deep bidirectional transformers*, 2019.
 """
@@ -219,6 +219,40 @@ class BertClassifier(nn.Module):
                                        f'{self.pooling!r}'})
 
 
+class BertSpans(nn.Module):
+  """The head for answers that are spans of a text.
+
+  Attributes:
+    encoder: the encoder of the tokens.
+  """
+
+  encoder: Bert
+
+  @nn.compact
+  def __call__(self, tokens: jax.Array, *, segments: jax.Array | None = None,
+               types: jax.Array | None = None, train: bool) -> jax.Array:
+    """Logits of the first and of the last token of the answer, `[batch, length, 2]`.
+
+    Args:
+      tokens: int `[batch, length]`.
+      segments: int `[batch, length]`, see `Bert`.
+      types: int `[batch, length]`, see `Bert`.
+      train: whether to apply dropout.
+
+    Raises:
+      ValueError: for more tokens than the encoder's `length`.
+    """
+    x = self.encoder(tokens, segments=segments, types=types, train=train)
+    return Dense(2, kernel_init=_SMALL, name='head')(x)
+
+  @nn.nowrap
+  def hugging_face(self) -> Published:
+    """Where its parameters are in a file of BERT."""
+    return _published(self.encoder, 'encoder/', _dense('head', 'qa_outputs'),
+                      'ForQuestionAnswering', 'question-answering',
+                      other=r'pooler\..*|cls\..*')
+
+
 _dense = partial(hugging_face.dense, transposed=True)
 
 
@@ -244,7 +278,7 @@ def _published(encoder: Bert, prefix: str, head: dict[str, Location], kind: str,
   return Published(
     family='BERT', model_type='bert', architecture='Bert', head=kind,
     pipeline=pipeline, locations=locations | head,
-    prefix='bert.', unprefixed=r'(cls|classifier)\..*', copies=copies,
+    prefix='bert.', unprefixed=r'(cls|classifier|qa_outputs)\..*', copies=copies,
     buffers=r'embeddings\.(position_ids|token_type_ids)', other=other,
     config={
       'num_attention_heads': Setting((encoder.heads,), 12, of=BLOCKS),

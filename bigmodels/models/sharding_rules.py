@@ -5,7 +5,8 @@ Models contain no sharding: the rules match the names of their parameters.
 
 from bigmodels.parallel.sharding import Rule
 
-# The dense layers of `models.Mlp`, also as the head of `models.Cnn`: every other layer
+# The dense layers of `models.Mlp`, also as the head of `models.Cnn`, and those of
+# `models.Autoencoder` and `models.DeepSvdd`: every other layer
 # is sharded along its outputs and the next along its inputs, so that two layers need
 # one all-reduce. Convolutions are sharded along their outputs.
 MLP = (
@@ -48,6 +49,12 @@ TRANSFORMER = (
   Rule(r'(patches|pooler|transform)/bias', ('tensor',)),
   Rule(r'head/kernel', ('tensor', None)),
   Rule(r'(head/)?bias|class_token', (None,)),
+)
+# `models.DualEncoder`.
+DUAL_ENCODER = (
+  Rule(r'(context|response)_head/kernel', ('tensor', None)),
+  Rule(r'log_scale', ()),
+  *TRANSFORMER,
 )
 
 # `models.Conformer` and `models.SpeechTransformer`. The convolutions are whole on every
@@ -99,3 +106,15 @@ TACOTRON = (
   Rule(r'cell/(.*_kernel|query|location|energy)', (None, None)),
   Rule(r'cell/.*_bias', (None,)),
 )
+
+# `models.MatrixFactorization` and the other models of users and items: the rows of
+# their tables are sharded along `fsdp`, vectors along `tensor`. The tables have a
+# multiple of 64 rows. Dense layers are small, and replicated.
+RECOMMENDER = (
+  Rule(r'\w*biases/embedding', ('fsdp', None)),
+  Rule(r'\w+/embedding', ('fsdp', 'tensor')),
+  Rule(r'\w+/kernel', (None, None)),
+  Rule(r'\w+/bias', (None,)),
+)
+# `models.SasRec`: the items as above, the rest as in other transformers.
+SASREC = (Rule(r'items/embedding', ('fsdp', 'tensor')), *TRANSFORMER)

@@ -42,6 +42,18 @@ def check_positive(model: Any, *names: str) -> None:
       raise ValueError(f'{name}: must be > 0 and finite, got {value}')
 
 
+def check_not_negative(model: Any, *names: str) -> None:
+  """Checks that fields, such as strengths of penalties, are >= 0 and finite.
+
+  Raises:
+    ValueError: for the first field that is not.
+  """
+  for name in names:
+    value = getattr(model, name)
+    if not 0 <= value < math.inf:
+      raise ValueError(f'{name}: must be >= 0 and finite, got {value}')
+
+
 def check_choices(model: Any, **choices: Collection) -> None:
   """Checks that each named field is one of its choices.
 

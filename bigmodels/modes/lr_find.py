@@ -16,7 +16,8 @@ from bigmodels.core import paths
 from bigmodels.core.errors import UserError, nearest
 from bigmodels.hardware import devices
 from bigmodels.plots import style
-from bigmodels.storage.workdir import StoredData, Workdir
+from bigmodels.storage.stored_data import StoredData
+from bigmodels.storage.workdir import Workdir
 from bigmodels.training import build, initialize, opening
 from bigmodels.training.compile import compile_traced, trace
 from bigmodels.training.evaluation import values_of

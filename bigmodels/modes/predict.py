@@ -61,9 +61,10 @@ def run(request: Request, *, input: list[str] | None = None, output: str | None 
       str(workdir.path), opened.step, int(fingerprint(opened.params)),
       opened.threshold, examples.identity(), reading], overwrite=overwrite)
     if file.rows:
-      say(f'going on after {file.rows:,} examples')
+      say(f'going on after {file.rows // examples.steps:,} examples')
     start, first = time.perf_counter(), file.rows
-    _write(file, opened, _with_bar(opened.predictions(examples, first), stack), say)
+    _write(file, opened, _with_bar(opened.predictions(
+      examples, first // examples.steps), stack), say)
     file.finish()
     seconds = time.perf_counter() - start
     say(f'{file.rows:,} prediction{"s" * (file.rows != 1)} in {seconds:.1f} s '

@@ -53,9 +53,9 @@ def run(request: Request, *, prompt: list[str] | None = None,
   Raises:
     UserError: for a flag that is out of range, or a run that generates nothing.
   """
-  settings = _settings(
+  settings = settings_of(
     tokens=tokens, temperature=temperature, top_k=top_k, top_p=top_p, beams=beams,
-    stop=tuple(map(_unescaped, stop or ())), samples=samples)
+    stop=tuple(map(unescaped, stop or ())), samples=samples)
   if not 0 <= sample_seed < 2**32:
     raise UserError(f'--sample_seed: must be in [0, {2**32 - 1}], got {sample_seed}')
   generation.check_seconds(seconds, '--seconds')
@@ -160,8 +160,12 @@ def _write_sounds(run: Run, prompts: list[str], target: pathlib.Path,
   say(f'--- {total:.1f} s of sound in {took:.1f} s, with compilation')
 
 
-def _settings(**given: Any) -> decoding.Settings:
-  """The settings of decoding, with defaults in place of None."""
+def settings_of(**given: Any) -> decoding.Settings:
+  """The settings of decoding, with defaults in place of None.
+
+  Raises:
+    UserError: for a setting that is out of range.
+  """
   try:
     return decoding.Settings(**{k: v for k, v in given.items() if v is not None})
   except ValueError as error:
@@ -170,7 +174,7 @@ def _settings(**given: Any) -> decoding.Settings:
 
 def _prompts(prompt: list[str] | None, prompt_file: str | None) -> list[str]:
   """All prompts; the empty one if none is given."""
-  prompts = [*map(_unescaped, prompt or ())]
+  prompts = [*map(unescaped, prompt or ())]
   if prompt_file is not None:
     path = paths.checked(prompt_file, '--prompt_file')
     text = files.read_text(path, '--prompt_file')
@@ -182,7 +186,7 @@ def _prompts(prompt: list[str] | None, prompt_file: str | None) -> list[str]:
   return prompts or ['']
 
 
-def _unescaped(text: str) -> str:
+def unescaped(text: str) -> str:
   r"""The text of a flag, in which \n, \t and \\ are escapes."""
   return re.sub(r'\\([nt\\])', lambda found: _ESCAPES[found[1]], text)
 

@@ -6,18 +6,26 @@ memory; matplotlib is imported when the first figure is made. Text and frames ar
 and recoloured by the report.
 """
 
+from bigmodels.plots.anomaly import anomaly
+from bigmodels.plots.answers import answers
 from bigmodels.plots.classification import calibration, classification
 from bigmodels.plots.control import control
+from bigmodels.plots.forecasting import forecasting
 from bigmodels.plots.generation import generation
+from bigmodels.plots.groups import error_by_group
 from bigmodels.plots.language import language
+from bigmodels.plots.recommendation import ratings, recommendation
 from bigmodels.plots.regression import regression
+from bigmodels.plots.selection import ranks
 from bigmodels.plots.sounds import Sound, spectrograms
 from bigmodels.plots.speech import speech
 from bigmodels.plots.style import BLUE, FULL, GREY, HALF, NARROW, ORANGE, WIDE
 from bigmodels.plots.synthesis import synthesis
 from bigmodels.plots.table import Inputs, Table, spread
+from bigmodels.plots.two_classes import net_benefit
 
-__all__ = ['BLUE', 'FULL', 'GREY', 'HALF', 'NARROW', 'ORANGE', 'WIDE', 'Inputs',
-           'Sound', 'Table', 'calibration', 'classification', 'control', 'generation',
-           'language', 'regression', 'spectrograms', 'speech', 'spread',
-           'synthesis']
+__all__ = ['BLUE', 'FULL', 'GREY', 'HALF', 'Inputs', 'NARROW', 'ORANGE', 'Sound',
+           'Table', 'WIDE', 'anomaly', 'answers', 'calibration', 'classification',
+           'control', 'error_by_group', 'forecasting', 'generation', 'language',
+           'net_benefit', 'ranks', 'ratings', 'recommendation', 'regression',
+           'spectrograms', 'speech', 'spread', 'synthesis']

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bigmodels.plots import style
+from bigmodels.plots import style, two_classes
 from bigmodels.plots.images import to_rgb
 from bigmodels.plots.table import Inputs, Table
 
@@ -24,9 +24,9 @@ _LONGEST = 500  # characters of a text that are shown
 def classification(outputs: Mapping[str, np.ndarray], inputs: Inputs | None,
                    classes: Sequence[str] | None, *, threshold: float | None = None
                    ) -> 'dict[str, Figure]':
-  """Draws the confusion matrix, two curves, reliability, and worst mistakes.
+  """Draws the confusion matrix, three curves, reliability, and worst mistakes.
 
-  The curves are ROC and precision-recall, for two classes.
+  The curves are for two classes: ROC, precision-recall, and the decision curve.
 
   Args:
     outputs: `labels` `[n]`, `predictions` `[n]`, `probabilities` `[n, classes]`; and
@@ -57,9 +57,10 @@ def classification(outputs: Mapping[str, np.ndarray], inputs: Inputs | None,
     result['Confusion matrix at the threshold'] = _confusion(
       labels, (scores[:, 1] >= threshold).astype(int), names, note)
   if len(names) == 2 and len(np.unique(labels[weights > 0])) == 2:
-    given = labels, scores[:, 1], weights, names[1], threshold
-    result['ROC curve'] = _roc(*given)
-    result['Precision and recall'] = _precision_recall(*given)
+    given = two_classes.Scored(labels, scores[:, 1], weights, names[1], threshold)
+    result['ROC curve'] = two_classes.roc(given)
+    result['Precision and recall'] = two_classes.precision_recall(given)
+    result['Decision curve'] = two_classes.decision_curve(given)
   result['Reliability'] = _reliability(confidence, labels == predictions, weights)
   wrong = np.flatnonzero(labels != predictions)
   wrong = wrong[np.argsort(-confidence[wrong], kind='stable')][:MISTAKES]
@@ -137,70 +138,6 @@ def _confusion(labels, predictions, names, note):
     bar.set_label('fraction of the true class', fontsize=8)
   style.subtitle(axes, note)
   return figure
-
-
-def _cumulative(labels, scores, weights):
-  """Distinct scores from infinity down, and the weight of each class from there on."""
-  order = np.argsort(-scores, kind='stable')
-  ends = np.flatnonzero(np.diff(scores[order], append=-np.inf))
-  hits, alarms = (np.append(0.0, np.cumsum((weights * (labels == c))[order])[ends])
-                  for c in (1, 0))
-  return np.append(np.inf, scores[order][ends]), hits, alarms
-
-
-def _roc(labels, scores, weights, positive, threshold):
-  cuts, hits, alarms = _cumulative(labels, scores, weights)
-  true, false = hits / hits[-1], alarms / alarms[-1]
-  area = np.trapezoid(true, false)
-  axes, figure = _unit_square('false positive rate', 'true positive rate')
-  axes.plot([0, 1], [0, 1], **style.DASHED)
-  _curve(axes, false, true)
-  # The cuts fall, from infinity on.
-  at = np.count_nonzero(cuts >= (threshold or 0)) - 1
-  _mark(axes, false[at], true[at], threshold)
-  style.subtitle(axes, f'AUC {area:.4f}, positive: {style.shorten(positive, 18)}')
-  return figure
-
-
-def _precision_recall(labels, scores, weights, positive, threshold):
-  cuts, hits, alarms = _cumulative(labels, scores, weights)
-  found = hits + alarms
-  precision = np.divide(hits, found, out=np.ones(len(found)), where=found > 0)
-  recall = hits / hits[-1]
-  area = np.diff(recall) @ precision[1:]
-  prevalence = np.average(labels, weights=weights)
-  axes, figure = _unit_square('recall', 'precision')
-  axes.plot([0, 1], [prevalence] * 2, **style.DASHED)
-  _curve(axes, recall, precision, steps=True)
-  at = np.count_nonzero(cuts >= (threshold or 0)) - 1
-  _mark(axes, recall[at], precision[at], threshold)
-  style.subtitle(axes, f'average precision {area:.4f}',
-                 f'dashed: {prevalence:.4f}, at random',
-                 f'positive: {style.shorten(positive, 18)}')
-  return figure
-
-
-def _unit_square(x, y):
-  figure, axes = style.panel(style.NARROW, style.NARROW)
-  axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect='equal',
-           xlabel=x, ylabel=y)
-  return axes, figure
-
-
-def _curve(axes, x, y, steps=False):
-  keep = np.unique(np.linspace(0, len(x) - 1, style.POINTS).round().astype(int))
-  axes.plot(x[keep], y[keep], color=style.BLUE, linewidth=1.8,
-            drawstyle='steps-pre' if steps else 'default')
-  axes.fill_between(x[keep], y[keep], color=style.BLUE, alpha=0.12, linewidth=0,
-                    step='pre' if steps else None)
-
-
-def _mark(axes, x, y, threshold):
-  if threshold is None:
-    return
-  axes.plot([x], [y], 'o', color=style.ORANGE, markersize=6)
-  axes.annotate(f'threshold {threshold:.3f}', (x, y), (0, -12), fontsize=8,
-                textcoords='offset points', ha='right' if x > 0.5 else 'left', va='top')
 
 
 def _reliability(confidence, right, weights, bins=15):

@@ -27,10 +27,12 @@ class Inputs(NamedTuple):
     read: rows `[k]` -> raw inputs `[k, ...]`.
     words: rows `[k]` -> for each example name -> text for people; None for data
       without words, such as images.
+    features: names along the last axis of the inputs, or None.
   """
 
   read: Callable[[np.ndarray], np.ndarray]
   words: Callable[[np.ndarray], Sequence[dict[str, str]]] | None = None
+  features: Sequence[str] | None = None
 
   def __call__(self, rows: np.ndarray) -> np.ndarray:
     """Returns raw inputs, `[k, ...]`, of rows `[k]`."""

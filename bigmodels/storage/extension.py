@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bigmodels.core import digests
+from bigmodels.storage import seal as seals
 from bigmodels.storage.seal import Seal
 
 NAME = 'extended'
@@ -25,6 +26,18 @@ def entry(step: int, before: Seal, now: Seal) -> dict[str, Any]:
   lines = {part: text for part, text in before.items()
            if part.startswith('config.txt: ') and now.get(part) != text}
   return {'step': step, 'before': lines}
+
+
+def is_record(found: Any) -> bool:
+  """Whether some JSON has the form of the record of extensions.
+
+  Args:
+    found: the JSON.
+  """
+  return isinstance(found, list) and all(
+    isinstance(each, dict) and each.keys() == {'step', 'before'}
+    and isinstance(each['step'], int) and seals.is_seal(each['before'])
+    for each in found)
 
 
 def steps(kept: Mapping[str, Any]) -> list[int]:

@@ -49,12 +49,13 @@ class PredictionsFile:
     self._folder = path.with_name(f'.{path.name}.parts')
     identity = json.loads(json.dumps(identity))
     self._state = {'identity': identity, 'rows': []}
-    with contextlib.suppress(OSError, ValueError):
+    self.rows = 0
+    with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
       found = json.loads((self._folder / 'state.json').read_text())
       if found.keys() == self._state.keys() and found['identity'] == identity and all(
         self._part(index).is_file() for index in range(len(found['rows']))):
+        self.rows = sum(found['rows'])
         self._state = found
-    self.rows = sum(self._state['rows'])
     with self._writing():
       if not self.rows:
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -34,6 +34,16 @@ def of(values: Mapping[str, str], kept: Mapping[str, Any],
   return lines | entries | files
 
 
+def is_seal(found: Any) -> bool:
+  """Whether some JSON has the form of a seal.
+
+  Args:
+    found: the JSON.
+  """
+  return isinstance(found, dict) and all(
+    isinstance(text, str) for text in found.values())
+
+
 def _short(text: str) -> str:
   if len(text) <= _SHOWN:
     return text

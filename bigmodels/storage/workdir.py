@@ -8,31 +8,19 @@ import pathlib
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from bigmodels.config import config_file, resolving
 from bigmodels.config.source import Source
 from bigmodels.core import config_text, console, files, paths
 from bigmodels.core.errors import UserError, why_unwritable
-from bigmodels.storage import extension
+from bigmodels.storage import extension, stored_data
 from bigmodels.storage import seal as seals
 from bigmodels.storage.checkpoint import Checkpoints, Damaged
 from bigmodels.storage.seal import Seal
+from bigmodels.storage.stored_data import StoredData
 
 _LOCK_SECONDS = 0.5  # `listing` tests locks, and holds each for a moment
-
-
-class StoredData(NamedTuple):
-  """The content of `data.json`.
-
-  Attributes:
-    data_dir: the folder of TFDS datasets; None for TFDS's own default.
-    kept: name -> JSON, which the data of the run keeps for the next start: what was
-      fitted to the training split, identities of the splits, notes.
-  """
-
-  data_dir: str | None
-  kept: dict[str, Any]
 
 
 class Workdir:
@@ -175,8 +163,7 @@ class Workdir:
           '--workdir')
       return StoredData(None, {})
     found = self.read_json(self.data)
-    if not isinstance(found, dict) or found.keys() != {'data_dir', 'kept', 'seal'} or (
-      not all(isinstance(found[name], dict) for name in ('kept', 'seal'))):
+    if not stored_data.is_whole(found):
       older = isinstance(found, dict) and found.keys() == {'data_dir', 'kept'}
       why = (': an older version of bigmodels did, which had no seal; resume with that '
              'version') if older else '; restore it'

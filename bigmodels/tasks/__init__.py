@@ -1,19 +1,29 @@
 """Tasks: what is learned, and how a model's output for a batch is scored."""
 
+from bigmodels.tasks.anomaly import anomaly
 from bigmodels.tasks.classification import classification
 from bigmodels.tasks.control import Control, control
 from bigmodels.tasks.ctc import ctc
+from bigmodels.tasks.dialogue import slot_responses
+from bigmodels.tasks.forecasting import forecasting
 from bigmodels.tasks.frozen import frozen_statistics, with_frozen_statistics
 from bigmodels.tasks.generation import Generation, generation
 from bigmodels.tasks.language import masked_token, next_token
+from bigmodels.tasks.next_item import next_item
+from bigmodels.tasks.recommendation import implicit, ratings
 from bigmodels.tasks.regression import regression
+from bigmodels.tasks.selection import response_selection
+from bigmodels.tasks.spans import answer_spans
+from bigmodels.tasks.stories import story_questions
 from bigmodels.tasks.synthesis import synthesis
 from bigmodels.tasks.task import Split, Task
 from bigmodels.tasks.transcription import transcription
 from bigmodels.tasks.translation import translation
 from bigmodels.tasks.waveforms import waveform
 
-__all__ = ['Control', 'Generation', 'Split', 'Task', 'classification', 'control',
-           'ctc', 'frozen_statistics', 'generation', 'masked_token', 'next_token',
-           'regression', 'synthesis', 'transcription', 'translation', 'waveform',
+__all__ = ['Control', 'Generation', 'Split', 'Task', 'anomaly', 'answer_spans',
+           'classification', 'control', 'ctc', 'forecasting', 'frozen_statistics',
+           'generation', 'implicit', 'masked_token', 'next_item', 'next_token',
+           'ratings', 'regression', 'response_selection', 'slot_responses',
+           'story_questions', 'synthesis', 'transcription', 'translation', 'waveform',
            'with_frozen_statistics']

@@ -1,6 +1,7 @@
 """Classification into two or more classes."""
 
 import inspect
+import math
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -32,7 +33,8 @@ def classification(model, loss: Callable = losses.cross_entropy, *,
                    class_weights: Literal['balanced'] | Mapping[str | int, float]
                    | None = None,
                    threshold: Literal['f1', 'balanced_accuracy', 'matthews'] | float
-                   | None = None, test_time: Callable | None = None,
+                   | None = None, temperature: float = 1.0,
+                   test_time: Callable | None = None,
                    confident: float = 1.0, inputs: tuple[str, ...] = ('inputs',),
                    class_counts: Callable[[], Mapping[str, float]] = FROM_RUN) -> Task:
   """Predicts one of several classes for each example.
@@ -59,6 +61,9 @@ def classification(model, loss: Callable = losses.cross_entropy, *,
       predicts it; `at_threshold` metrics are given beside those of the more likely
       class. A metric's name chooses the threshold where the metric is best on a
       validation split, after training; balanced accuracy is best where Youden's J is.
+    temperature: the number, > 0, by which evaluations and predictions divide the
+      logits, to calibrate the probabilities (Guo et al. 2017): above 1 they are less
+      sure. `metrics.temperature` fits it to examples that were not learned.
     test_time: test-time augmentation, `inputs` `[batch, ...]` -> pairs of a weight and
       a view `[batch, ...]`, such as `data.test_time.mirrored`. An evaluation makes a
       forward pass for each view, and averages the logits. None for none.
@@ -78,6 +83,8 @@ def classification(model, loss: Callable = losses.cross_entropy, *,
   if smoothing and 'smoothing' not in inspect.signature(loss).parameters:
     raise ValueError(f'smoothing: must be 0 with a loss that does not accept it, got '
                      f'{smoothing}')
+  if not 0 < temperature < math.inf:
+    raise ValueError(f'temperature: must be > 0 and finite, got {temperature}')
   if not 0 <= confident <= 1:
     raise ValueError(f'confident: must be 0 to 1, got {confident}')
   if confident < 1 and test_time is None:
@@ -115,6 +122,7 @@ def classification(model, loss: Callable = losses.cross_entropy, *,
       logits = augmented_logits(params, model_state, batch, key)
     else:
       logits, model_state = logits_of(params, model_state, batch, key, train)
+    logits = logits if train else logits / temperature
     labels, example = labels_of(batch), example_weights(batch, columns)
     fractions = jnp.issubdtype(labels.dtype, jnp.floating)
     if labels.ndim != 1 + fractions:

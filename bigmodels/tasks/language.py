@@ -10,7 +10,7 @@ import numpy as np
 from bigmodels import metrics, plots
 from bigmodels.core.errors import UserError
 from bigmodels.metrics import Mean
-from bigmodels.tasks import decoding
+from bigmodels.tasks import decoding, streaming
 from bigmodels.tasks.task import (
   Columns,
   Task,
@@ -24,6 +24,7 @@ from bigmodels.tasks.task import (
 _SHOWN = 4  # texts that are continued in the report
 _BEGINNING = 32  # tokens of a text, of which the first half is given
 _WRITTEN = 64  # tokens of a continuation
+_WIDTH = 64  # prompts of a stream are padded to multiples of it
 
 
 def next_token(model, *, tokenizer) -> Task:
@@ -66,28 +67,53 @@ def next_token(model, *, tokenizer) -> Task:
     size = tokens.shape[1] + count - 1  # the last one is never read
     return decoding.generate(advance, tokens, segments, key, count=count, **settings)
 
-  def generate(params, model_state, prompts, key, settings):
+  @partial(jax.jit, static_argnames=('size', 'temperature', 'top_k', 'top_p'))
+  def read(params, model_state, cache, tokens, segments, key, *, size, **choice):
+    logits, cache = model.apply(
+      {'params': params, **model_state, **(cache or {})}, tokens, segments=segments,
+      decode=size, train=False, mutable=['cache'])
+    return decoding.choose(key, logits[:, -1], **choice), cache
+
+  # As in training, where an 'end' precedes each document.
+  start = [] if end is None else [end]
+
+  def encoded(prompts, settings):
+    """The tokens of prompts, and those that end a text."""
     if (settings.beams or 1) > 1:
       raise UserError(f'--beams={settings.beams}: continuations are sampled; beam '
                       'search is for translation')
-    # As in training, where an 'end' precedes each document.
-    start = [] if end is None else [end]
     texts = [np.append(start, encode(tokenizer, '--prompt', prompt))
              for prompt in prompts]
     if not all(map(len, texts)):
       raise UserError("--prompt='': this tokenizer has no 'end' to begin a text "
                       'with; give a prompt')
+    # Only stop texts that are a token: others would stop at any 'unknown'.
+    known = [(stop, encode(tokenizer, '--stop', stop)) for stop in settings.stop]
+    stops = {int(ids[0]) for stop, ids in known
+             if len(ids) == 1 and tokenizer.decode(ids) == stop}
+    return texts, tuple(sorted({*stops, *start}))
+
+  def stream(params, model_state, prompt, key, settings):
+    (text,), stops = encoded([prompt], settings)
+    decoding.require_room(len(text), settings.tokens, length)
+    # Few widths, so that the turns of a conversation need few programs.
+    width = -(-len(text) // _WIDTH) * _WIDTH
+    if length is not None:
+      width = max(len(text), min(width, length - settings.tokens + 1))
+    ids = streaming.tokens(
+      partial(read, params, model_state, size=width + settings.tokens - 1,
+              **settings.choice),
+      text.astype(np.int32), key, count=settings.tokens, width=width, stop_tokens=stops)
+    return streaming.pieces(ids, tokenizer.decode, settings.stop)
+
+  def generate(params, model_state, prompts, key, settings):
+    texts, stops = encoded(prompts, settings)
     width = max(map(len, texts))
     decoding.require_room(width, settings.tokens, length)
     tokens = np.zeros((len(texts), width), np.int32)
     segments = np.zeros_like(tokens)
     for row, text in enumerate(texts):
       tokens[row, width - len(text):], segments[row, width - len(text):] = text, 1
-    # Only stop texts that are a token: others would stop at any 'unknown'.
-    known = [(stop, encode(tokenizer, '--stop', stop)) for stop in settings.stop]
-    stops = {int(ids[0]) for stop, ids in known
-             if len(ids) == 1 and tokenizer.decode(ids) == stop}
-    stops = tuple(sorted({*stops, *start}))
     found, lengths = jax.device_get(continue_texts(
       params, model_state, tokens, segments, key, count=settings.tokens,
       stop_tokens=stops, **settings.choice))
@@ -111,7 +137,7 @@ def next_token(model, *, tokenizer) -> Task:
 
   return Task(partial(init, model, columns), objective, columns.names,
               summarize=metrics.language, plots=plots.language, generate=generate,
-              samples=samples)
+              stream=stream, samples=samples)
 
 
 def masked_token(model, *, tokenizer, rate: float = 0.15) -> Task:

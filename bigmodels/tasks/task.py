@@ -1,7 +1,7 @@
 """The type of a task, and functions that tasks share."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -39,6 +39,9 @@ class Task(NamedTuple):
       `threshold`, a number or None.
     generate: (params, model_state, prompts: list of texts, key, `decoding.Settings`)
       -> for each prompt its continuation, and the number of tokens in it.
+    stream: (params, model_state, prompt, key, `decoding.Settings`) -> yields the text
+      that `generate` would give, in pieces; None for a task whose texts do not continue
+      their prompts.
     answers: (name -> outputs `[n, ...]` of `predictions`) -> name -> `n` values to
       write for people in place of these, such as texts.
     test_time: test-time augmentation of an evaluation, whose logits are the mean over
@@ -62,6 +65,7 @@ class Task(NamedTuple):
   snapshot: Callable[..., dict[str, np.ndarray]] | None = None
   threshold: 'Threshold | None' = None
   generate: Callable[..., list[tuple[str, int]]] | None = None
+  stream: Callable[..., Iterator[str]] | None = None
   answers: Callable[..., dict[str, list]] | None = None
   test_time: Callable[..., Any] | None = None
   confident: float = 1.0
@@ -70,21 +74,26 @@ class Task(NamedTuple):
 
 
 class Threshold(NamedTuple):
-  """The decision between two classes, by the probability of the second.
+  """The decision between two classes, by a score such as a probability of the second.
 
   Attributes:
-    by: the metric that the threshold maximizes on a validation split, after training;
-      or the threshold itself.
-    choose: (outputs of that split) -> the threshold, from 0 to 1, and the value of the
-      metric there; None if it is undefined.
+    by: the metric that the threshold is chosen by on a validation split, after
+      training; or the threshold itself.
+    choose: (outputs of that split) -> the threshold, and the value of the metric there;
+      None if it is undefined.
     decide: (outputs, threshold) -> predictions `[n]`.
     summarize: (outputs of a split, threshold) -> name -> number.
+    labelled: whether `choose` reads labels. If not, a threshold may be chosen on rows
+      of training, in a run without a validation split.
+    otherwise: what is predicted without a threshold, to print.
   """
 
   by: str | float
   choose: Callable[..., tuple[float, float] | None]
   decide: Callable[..., np.ndarray]
   summarize: Callable[..., dict[str, float]]
+  labelled: bool = True
+  otherwise: str = 'the more likely class is predicted'
 
 
 class Split(NamedTuple):

@@ -223,19 +223,31 @@ def table(built: Built, parts: Sequence[Predicted]) -> dict[str, Any]:
     The name of each example; extra columns, as `id_NAME` if a name is taken;
     `prediction`, a class by its name, or numbers; `probability`, class -> column;
     further outputs; and `error`, why there is no prediction. Values are masked where
-    there is none.
+    there is none. An example with several steps has a row for each.
   """
   classes = built.train.dataset.classes
   chunk = joined([part.examples._replace(columns={}) for part in parts])
-  lost = np.zeros(chunk.length, bool)
-  lost[[*chunk.faults]] = True
-  found: dict[str, Any] = {chunk.unit: np.arange(
-    chunk.names.start, chunk.names.stop) if isinstance(
-      chunk.names, range) else chunk.names}
-  for name, values in chunk.extra.items():
-    found[f'id_{name}' if name in (*found, *_COLUMNS) else name] = values
   outputs = {name: np.concatenate([part.outputs[name] for part in parts])
              for name in parts[0].outputs}
+  steps, given = 1, {**chunk.extra}
+  if chunk.steps:
+    steps = next(iter(chunk.steps.values())).shape[1]
+    outputs = {name: values.reshape(-1, *values.shape[2:])
+               for name, values in outputs.items()}
+    given = {name: np.repeat(values, steps) for name, values in given.items()} | {
+      name: values.ravel() for name, values in chunk.steps.items()}
+
+  def each(values):
+    return values if steps == 1 else np.repeat(values, steps)
+
+  lost = np.zeros(chunk.length, bool)
+  lost[[*chunk.faults]] = True
+  lost = each(lost)
+  found: dict[str, Any] = {chunk.unit: each(np.arange(
+    chunk.names.start, chunk.names.stop) if isinstance(
+      chunk.names, range) else chunk.names)}
+  for name, values in given.items():
+    found[f'id_{name}' if name in (*found, *_COLUMNS) else name] = values
   if built.task.answers:
     for name, values in built.task.answers(outputs).items():
       found[name] = [None if gone else value for value, gone in zip(
@@ -249,13 +261,14 @@ def table(built: Built, parts: Sequence[Predicted]) -> dict[str, Any]:
       values = np.array(classes, object)[values]
     columns = [np.ma.masked_array(column, lost) if lost.any() else column
                for column in np.ascontiguousarray(values.T)]
-    keys = classes if classes and len(classes) == len(columns) else (
+    names = chunk.targets or classes
+    keys = names if names and len(names) == len(columns) else (
       [*map(str, range(len(columns)))])
     found[name] = columns[0] if one else dict(zip(keys, columns, strict=True))
   errors: list[str | None] = [None] * chunk.length
   for index, why in chunk.faults.items():
     errors[index] = why
-  return {**found, 'error': errors}
+  return {**found, 'error': [why for why in errors for _ in range(steps)]}
 
 
 # --- streams ----------------------------------------------------------------------

@@ -22,7 +22,8 @@ from bigmodels.parallel import layout as layouts
 from bigmodels.parallel.layout import Layout
 from bigmodels.parallel.sharding import MeshShape
 from bigmodels.storage.records import read_result
-from bigmodels.storage.workdir import StoredData, Workdir, best_of_run
+from bigmodels.storage.stored_data import StoredData
+from bigmodels.storage.workdir import Workdir, best_of_run
 from bigmodels.training import build, inherited, initialize, thresholds
 from bigmodels.training.build import Built
 from bigmodels.training.compile import trace
@@ -200,7 +201,8 @@ def _without_data(experiment: Experiment, layout: Layout, kept: dict[str, Any],
     experiment.train.batch_size)
   train = dataclasses.replace(
     experiment.train, resident=False, batch_size=size,
-    source=dataset_spec.Recorded(environment),
+    source=dataset_spec.Recorded(
+      environment, getattr(experiment.train.source, 'recorded', None)),
     transforms=evals[0].transforms if evals else experiment.train.transforms)
   return dataclasses.replace(
     experiment, train=train, evals=others, monitor=None, accumulate=1,

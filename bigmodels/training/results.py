@@ -162,7 +162,7 @@ def _inputs(built: Built, name: str, outputs: dict[str, np.ndarray]) -> Inputs:
   def words(rows):
     return dataset.words(outputs['row'][rows])
 
-  return Inputs(read, dataset.words and words)
+  return Inputs(read, dataset.words and words, dataset.features)
 
 
 def versions() -> dict[str, str]:

@@ -27,9 +27,15 @@ NAMES: dict[str, tuple[str, str]] = {
   'whitening': ('filters that whiten patches of the inputs', 'images'),
   'target_mean': ('the mean of the labels by target', 'labelled'),
   'target_std': ('the standard deviation of the labels by target', 'labelled'),
+  'horizon': ('the number of steps of a forecast', 'labelled by series, such as '
+              'data.Series'),
+  'targets': ('the number of variables that are forecast', 'labelled by series, such '
+              'as data.Series'),
+  'adjacency': ('the weights of the edges between targets', 'data.Series with a graph'),
   'class_counts': ('() -> the training examples of each class, by name', 'any'),
   'examples': ('n -> the first n raw inputs', 'in a column `inputs`'),
   'open_run': ('path -> the finished `Run` there', 'any'),
+  'groups': ('the names of the groups of examples', 'in groups'),
   'environment': ('what agents act in', 'data.Episodes of one'),
   'tokenizer': ('what made the tokens', 'text that a tokenizer has read'),
   'vocabulary': ('the number of tokens', 'text that a tokenizer has read'),
@@ -37,6 +43,11 @@ NAMES: dict[str, tuple[str, str]] = {
   'training': ('the opened training split, a `Dataset`', 'any'),
   'ngram_counts': ('n -> how often each sequence of up to n labels occurs in training',
                    'labelled by rows of tokens'),
+  'catalog': ('the users and items', 'data.Interactions or data.Histories'),
+  'num_users': ('the number of users', 'data.Interactions or data.Histories'),
+  'num_items': ('the number of items', 'data.Interactions or data.Histories'),
+  'num_categories': ('the number of categories of all features of users and items',
+                     'data.Interactions or data.Histories'),
 }
 
 
@@ -87,6 +98,9 @@ def supplied(train: Dataset, context: DataContext, steps: int
   if 'labels' in columns:
     found |= {'target_mean': lambda: targets(0), 'target_std': lambda: targets(1),
               'ngram_counts': lambda: ngram_counts}
+  if 'labels' in columns and columns['labels'].ndim == 3:
+    found |= {name: functools.partial(columns['labels'].shape.__getitem__, axis)
+              for axis, name in ((1, 'horizon'), (2, 'targets'))}
   if 'labels' in columns or train.classes is not None:  # actions are classes, too
     found['num_outputs'] = lambda: _num_outputs(train)
   found |= train.provides

@@ -13,7 +13,8 @@ def split_of(built: Built) -> str | None:
   """The split that the threshold is chosen on; None if it is not chosen.
 
   It is the split of the monitor, or else 'validation'; never one of training or test
-  rows, as a score there would say nothing.
+  rows, as a score there would say nothing. Only a threshold that needs no labels may be
+  chosen on training rows.
 
   Raises:
     UserError: if there is no such split.
@@ -21,16 +22,17 @@ def split_of(built: Built) -> str | None:
   decision = built.task.threshold
   if decision is None or not isinstance(decision.by, str):
     return None
-  monitor = built.experiment.monitor
-  for name in (*([monitor.metric.partition('/')[0]] if monitor else []), 'validation'):
-    if name in built.experiment.evals and name.partition('_')[0] not in (
-      'train', 'test'):
+  monitor, evals = built.experiment.monitor, built.experiment.evals
+  never = ('train', 'test') if decision.labelled else ('test',)
+  for name in (*([monitor.metric.partition('/')[0]] if monitor else []), 'validation',
+               *([] if decision.labelled else evals)):
+    if name in evals and name.partition('_')[0] not in never:
       return name
   raise UserError(
     f'threshold={decision.by}: is chosen on the split of the monitor or on one called '
-    'validation, never on rows of training or test; evals has '
-    f'{", ".join(built.experiment.evals) or "none"}. Add a validation split, or set a '
-    'number')
+    f'validation{"" if decision.labelled else " or train_again"}, never on rows of '
+    f'{" or ".join(n.replace("train", "training") for n in never)}; evals has '
+    f'{", ".join(evals) or "none"}. Add a validation split, or set a number')
 
 
 def choose(built: Built, programs: Programs, state: Any, step: int | None,
@@ -54,11 +56,13 @@ def choose(built: Built, programs: Programs, state: Any, step: int | None,
     return {'value': decision.by, 'by': 'setting'}
   found = decision.choose(evaluate(built, programs, name, state)[1])
   if found is None:
-    say(f'threshold={decision.by}: cannot be chosen on {name}, which does not '
-        'have both classes; the more likely class is predicted')
+    why = 'which does not have both classes' if decision.labelled else (
+      'where not all scores are finite')
+    say(f'threshold={decision.by}: cannot be chosen on {name}, {why}; '
+        f'{decision.otherwise}')
     return None
   value, score = found
-  say(f'threshold {value:.4g}: the best {decision.by} on {name}, {score:.4f}')
+  say(f'threshold {value:.4g}, by {decision.by} on {name}: {score:.4f}')
   return {'value': value, 'by': decision.by, 'split': name, 'score': score,
           'step': step}
 
@@ -80,10 +84,10 @@ def kept(built: Built, result: Mapping[str, Any] | None, step: int,
   if found is None:
     why = 'could not be chosen' if result and result['status'] == 'finished' else (
       'is chosen when the run finishes')
-    say(f'threshold={decision.by}: {why}; the more likely class is predicted')
+    say(f'threshold={decision.by}: {why}; {decision.otherwise}')
     return None
   if found['step'] != step:
     say(f'the threshold in result.json was chosen at step {found["step"]}, this is '
-        f'step {step}: it is not used, and the more likely class is predicted')
+        f'step {step}: it is not used, and {decision.otherwise}')
     return None
   return found['value']

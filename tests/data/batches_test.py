@@ -57,6 +57,31 @@ def at(opened, step, key=KEY):
     opened.resident, opened.host_batch(step, 1), 0, keys))
 
 
+# --- rows gathered from smaller arrays -------------------------------------------
+
+
+@pytest.mark.parametrize('microbatches', [1, 2])
+def test_columns_that_are_gathered_are_those_of_any_split(microbatches):
+  """Only the arrays of the split are on the device, not its columns."""
+  line, width = np.arange(100.0, 130.0, dtype=np.float32), 5
+  windows = np.lib.stride_tricks.sliding_window_view(line, width)
+  plain = sources.in_memory({'inputs': windows}, None)
+
+  def gather(arrays, rows):
+    return {'inputs': arrays['line'][rows[..., None] + np.arange(width)]}
+
+  compact = plain._replace(
+    nbytes=line.nbytes, compact=sources.Compact(lambda: {'line': line}, gather))
+  ours, theirs = (loader(data, batch_size=8, microbatches=microbatches)
+                  for data in (compact, plain))
+  assert [array.shape for array in ours.resident.values()] == [(30,)]
+  for step in range(4):
+    found, expected = at(ours, step), at(theirs, step)
+    assert found.keys() == expected.keys()
+    for name in expected:
+      np.testing.assert_array_equal(found[name], expected[name])
+
+
 # --- order ----------------------------------------------------------------------
 
 

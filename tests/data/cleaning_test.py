@@ -121,6 +121,19 @@ def test_standardize_as_scikit_learn(numbers):
   np.testing.assert_allclose(matrix(after), expected, rtol=1e-12, atol=1e-12)
 
 
+def test_robust_standardize_is_the_same_for_normal_numbers_and_resists_outliers():
+  normal = {'a': np.random.default_rng(0).normal(5, 3, 200_000)}
+  robust = partial(cleaning.standardize, robust=True)
+  after, _ = fitted(robust, normal, normal)
+  plain, _ = fitted(cleaning.standardize, normal, normal)
+  np.testing.assert_allclose(after['a'], plain['a'], atol=0.03)
+  train = {'a': np.array([0.0, 1.0, 2.0, 3.0, 1000.0])}
+  after, description = fitted(robust, train, train)
+  distance = (2 + 1 + 0 + 1 + 998) / 5 * np.sqrt(np.pi / 2)
+  np.testing.assert_allclose(after['a'], (train['a'] - 2) / distance)
+  assert 'a to median 0, mean distance 0.798 from it' in description
+
+
 def test_standardize_leaves_flags_and_survives_constants():
   train = {'flag': np.array([0.0, 1.0, 0.0]), 'same': np.full(3, 0.1)}
   after, _ = fitted(cleaning.standardize, train, train)

@@ -1,6 +1,5 @@
 """Every experiment runs: two steps of its own model, task and optimizer, small."""
 
-import dataclasses
 import importlib.util
 import json
 from functools import partial
@@ -11,9 +10,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from bigmodels import data
-from bigmodels.config import Duration, resolving
-from bigmodels.data import scikit, texts
+from bigmodels.config import resolving
+from bigmodels.data import scikit
 from bigmodels.data.sources import DataContext
 from bigmodels.hardware import topologies
 from bigmodels.modes import train
@@ -21,178 +19,18 @@ from bigmodels.parallel import layout
 from bigmodels.storage.workdir import Workdir
 from bigmodels.training import build, evaluation
 from bigmodels.training.compile import compile_traced, trace
-from tests.data.folders import written
-from tests.data.recordings import digits
-from tests.data.recordings import written as recordings
-from tests.data.tfds import prepared
-from tests.environments import libraries
-
-SHAPES = dict.fromkeys(
-  ('mnist_cnn', 'mnist_dcgan', 'mnist_stylegan'), (28, 28, 1)) | dict.fromkeys(
-  ('cifar_cnn', 'cifar_mobilenet', 'cifar_resnet', 'cifar_speedrun', 'cifar_transfer',
-   'cifar_vgg', 'cifar_vit'), (32, 32, 3))
-SMALL_GPT = {'length': '32', 'model.depth': '2', 'model.width': '32',
-             'model.heads': '2', 'model.vocabulary': '300'}
-AGENTS = {'cartpole_a2c': ('gymnax', 'rlax'), 'cartpole_dqn': ('gymnax', 'rlax'),
-          'pong_dqn': ('gymnasium', 'ale_py', 'cv2', 'rlax')}
-SPEECH = {'an4_ctc': ('jiwer',), 'spoken_digit_conformer': ('jiwer',),
-          'speech_commands': ('soundfile', 'soxr'), 'digits_wavenet': (),
-          'digits_tacotron': (), 'arctic_tacotron': ('soundfile', 'soxr')}
-SMALL_TACOTRON = {'width': '8', 'decoder': '8', 'model.prenet': '8', 'buckets': '1',
-                  'task.seconds': '0.1', 'task.iterations': '2'}
-# What makes a large experiment small: the same code, fewer of everything.
-OVERRIDES = {
-  'cifar_mobilenet': {'model.multiplier': '0.25'},
-  'cifar_resnet': {'model.width': '4', 'model.depth': '8'},
-  'cifar_speedrun': {'model.widths': '(8, 8, 8)'},
-  'cifar_transfer': {'model.width': '4'},
-  'cifar_vgg': {'model.width': '4', 'model.depth': '11'},
-  'cifar_vit': {'width': '24', 'depth': '2'},
-  'cartpole_a2c': {'num_environments': '8'},
-  'cartpole_dqn': {'learner.min_replay_size': '1'},
-  'pong_dqn': {'num_environments': '8', 'learner.min_replay_size': '1',
-               'learner.replay_capacity': '64',
-               'evals.validation.source.count': '8', 'evals.test.source.count': '8',
-               **{f'{split}.source.environment.max_episode_steps': '20' for split in (
-                 'train', 'evals.validation', 'evals.test')}},
-  'bert_mlm': {'width': '32', 'depth': '1', 'length': '32'},
-  'mnist_stylegan': {'model.width': '4', 'model.mapping': '1', 'model.halvings': '1'},
-  'imagenet_resnet50': {'model.width': '4', 'model.zero_init': 'False', 'size': '32',
-                        'shorter': '36'},
-  'image_folder': {'model.width': '4'},
-  'imagenet_vit_s16': {'model.width': '24', 'model.depth': '2', 'model.heads': '2',
-                       'size': '32', 'shorter': '36'},
-  'gpt2_124m': SMALL_GPT | {'accumulate': '2'},
-  'gpt3_175b': SMALL_GPT,
-  'gpt_python': {'length': '32', 'width': '32', 'depth': '1', 'vocabulary': '300'},
-  'shakespeare_gpt': {'width': '32', 'depth': '1'},
-  'an4_ctc': {'width': '16', 'depth': '1', 'beams': '2'},
-  'speech_commands': {'model.widths': '(4, 4)', 'model.hidden': '(8,)', 'rate': '4000',
-                      'seconds': '0.2'},
-  'spoken_digit_conformer': {'width': '16', 'depth': '1', 'strings': '24',
-                             'model.channels': '4'},
-  'digits_wavenet': {'length': '64', 'width': '4', 'skip': '4', 'depth': '3',
-                     'stacks': '1'},
-  'digits_tacotron': SMALL_TACOTRON,
-  'arctic_tacotron': SMALL_TACOTRON,
-  'sst2_bert': {'width': '32', 'depth': '1'},
-  'sst2_lstm': {'width': '32'},
-  'translate_en_de': {'width': '32', 'hidden': '64', 'depth': '1'},
-}
-
-
-def _made_texts(folder) -> None:
-  """Files as the experiments on text want them, of words drawn at random."""
-  rng = np.random.default_rng(0)
-  words = np.array(['a', 'dog', 'runs', 'over', 'the', 'green', 'field', 'and', 'some'])
-
-  def lines(count):
-    return [' '.join(rng.choice(words, rng.integers(3, 9))) for _ in range(count)]
-
-  for name, files in {'sst2': ('train', 'dev', 'test'), 'multi30k': (
-    'train', 'val', 'test_2016_flickr')}.items():
-    (folder / name).mkdir()
-    for file in files:
-      if name == 'sst2':
-        rows = [f'{line},{i % 2}' for i, line in enumerate(lines(48))]
-        (folder / name / f'{file}.csv').write_text('\n'.join(['text,label', *rows]))
-      for language in ('en', 'de') * (name == 'multi30k'):
-        (folder / name / f'{file}.{language}').write_text('\n'.join(lines(200)) + '\n')
-  (folder / 'text.txt').write_text('\n'.join(lines(500)))
-
-
-def _made_imagenet(folder) -> None:
-  """Pictures of many sizes and 1,000 classes, as TFDS prepares ImageNet."""
-  rng = np.random.default_rng(0)
-
-  def records(count):
-    sizes = rng.integers(30, 60, (count, 2))
-    return [prepared.record(
-      prepared.jpeg(rng.integers(0, 256, (*size, 3), dtype=np.uint8)),
-      37 * i % 1000, f'n{i}.JPEG') for i, size in enumerate(sizes)]
-
-  prepared.write(folder, {'train': records(40), 'validation': records(10)},
-                 name='imagenet2012', classes=tuple(f'n{i:08}' for i in range(1000)),
-                 shape=('-1', '-1', '3'))
-
-
-def _made_photos(folder) -> None:
-  """Pictures of many sizes and two classes, as files."""
-  for index in range(60):
-    name = f'photos/{"ab"[index % 2]}/{index}.png'
-    written.write(folder, [name], index, shape=(20 + index, 70 - index))
-
-
-def _made_recordings(name: str, folder) -> None:
-  """Cepstra, words in a table, or spoken digits, all of noise."""
-  rng = np.random.default_rng(0)
-  if name == 'an4_ctc':
-    for split in ('train', 'test'):
-      recordings.features(folder / 'an4', rng.integers(20, 60, 24),
-                          rng.choice(['AB', 'B A', 'BAB'], 24), split)
-  elif name in ('spoken_digit_conformer', 'digits_wavenet', 'digits_tacotron'):
-    digits.write(folder)
-  else:
-    import soundfile
-
-    place = folder / ('arctic_voice' if name == 'arctic_tacotron' else
-                      'speech_commands_ar')
-    rows = [{'file': f'{i}.wav', 'word': 'ab'[i % 2], 'text': 'ab'[: 1 + i % 2],
-             'split': ('train', 'validation', 'test')[i % 3]} for i in range(60)]
-    recordings.table(place / 'index.csv', rows)
-    for row in rows:
-      soundfile.write(place / row['file'], rng.uniform(-0.5, 0.5, 800), 4000)
-
-
-def _small(name: str, folder):
-  """The experiment, two steps long, on made data where its own is a download."""
-  overrides = OVERRIDES.get(name, {})
-  if name in AGENTS:
-    libraries.require(*AGENTS[name])
-    experiment = resolving.resolve(name, overrides).experiment
-    return dataclasses.replace(experiment, duration=Duration(steps=2))
-  for library in SPEECH.get(name, ()):
-    pytest.importorskip(library, reason=f'{library} is not installed: pip install -r '
-                                        'requirements-audio.txt')
-  if name in SPEECH:
-    _made_recordings(name, folder)
-  elif name.startswith('imagenet'):
-    _made_imagenet(folder)
-  elif name == 'image_folder':
-    _made_photos(folder)
-  elif name in OVERRIDES:
-    _made_texts(folder)
-  if name.startswith('gpt'):
-    overrides = {'path': str(folder / 'text.txt'), **overrides}
-  experiment = resolving.resolve(name, overrides).experiment
-  every = {'train': experiment.train, **experiment.evals}
-  if name in OVERRIDES:
-    rows = 8 * experiment.accumulate
-    every = {k: dataclasses.replace(b, batch_size=rows, workers=0)
-             for k, b in every.items()}
-  if name == 'shakespeare_gpt':
-    every = {k: dataclasses.replace(b, source=dataclasses.replace(
-      b.source, documents=texts.TextFiles(str(folder / 'text.txt')), selected=k))
-      for k, b in every.items()}
-  if name in SHAPES:
-    rng = np.random.default_rng(0)
-    every = {k: dataclasses.replace(b, batch_size=8, source=data.Arrays(
-      inputs=rng.integers(0, 256, (40, *SHAPES[name]), dtype=np.uint8),
-      labels=np.arange(40) % 4)) for k, b in every.items()}
-  return dataclasses.replace(
-    experiment, train=every.pop('train'), evals=every, duration=Duration(steps=2))
-
+from tests.experiments.small import AGENTS, small
 
 # They take long to compile; others have such layers and learners too.
-DEAR = ('cifar_mobilenet', 'image_folder', 'imagenet_resnet50', 'mnist_stylegan',
-        'pong_dqn')
+DEAR = ('an4_ctc', 'cifar_mobilenet', 'image_folder', 'imagenet_resnet50',
+        'mnist_stylegan', 'pong_dqn')
 
 
 @pytest.mark.parametrize('name', [
   pytest.param(name, marks=pytest.mark.slow('train') if name in DEAR else ())
   for name in resolving.summaries()])
 def test_two_steps(name, tmp_path):
-  experiment = _small(name, tmp_path)
+  experiment = small(name, tmp_path)
   one = layout.make_layout(experiment.mesh, 'jit', experiment.rules)
   context = DataContext(str(tmp_path), tmp_path, {}, say=lambda _: None)
   built = build.build(experiment, one, context)
@@ -230,7 +68,7 @@ def test_the_step_compiles_for_tpus_that_are_not_here(name, topology, tmp_path):
   if importlib.util.find_spec('libtpu') is None:
     pytest.skip('libtpu, which compiles for TPUs, is not installed: pip install '
                 '"jax[tpu]"')
-  experiment = _small(name, tmp_path)
+  experiment = small(name, tmp_path)
   slice_ = layout.make_layout(
     experiment.mesh, 'jit', (), topologies.devices_of(topology))
   built = build.build(experiment, slice_,

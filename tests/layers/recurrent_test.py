@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 
+from bigmodels.hardware.flops import equations
 from bigmodels.layers.recurrent import Gru, Lstm
 from bigmodels.parallel.random import slice_key
 
@@ -106,6 +108,18 @@ def test_unrolled_it_is_the_same(cell):
   expected = _apply(cell(WIDTH), params, x, segments=SEGMENTS)
   unrolled = cell(WIDTH, unroll=3)
   _assert_close(_apply(unrolled, params, x, segments=SEGMENTS), expected)
+
+
+@pytest.mark.parametrize('cell', CELLS)
+def test_first_and_second_derivatives_are_those_of_finite_differences(cell):
+  x = _inputs(2, 4, 3)
+  layer = cell(3)
+
+  def value(params, x):
+    return jnp.sum(_apply(layer, params, x)[0] ** 2)
+
+  check_grads(value, (_params(layer, x), x), order=2, modes=['rev'], atol=2e-2,
+              rtol=2e-2)
 
 
 @pytest.mark.parametrize('cell', CELLS)
@@ -275,22 +289,32 @@ def test_parts_of_a_batch_have_the_masks_of_the_whole(cell):
 # --- what they cost -------------------------------------------------------------
 
 
+def _products(jaxpr):
+  """The shapes of the products outside of loops, and inside."""
+  loops = [e for e in equations(jaxpr) if e.primitive.name == 'scan']
+  inside = [e for loop in loops for e in equations(loop.params['jaxpr'])]
+  found = [[v.aval.shape for v in e.invars] for e in equations(jaxpr)
+           if e.primitive.name == 'dot_general' and e not in inside]
+  return found, [[v.aval.shape for v in e.invars] for e in inside
+                 if e.primitive.name == 'dot_general']
+
+
 @pytest.mark.parametrize('cell', CELLS)
 def test_only_the_state_is_multiplied_in_the_loop(cell):
-  def dots(length):
-    x = jax.ShapeDtypeStruct((BATCH, length, FEATURES), jnp.float32)
-    params = _params(cell(WIDTH), x)
-    jaxpr = jax.make_jaxpr(partial(_apply.__wrapped__, cell(WIDTH)))(params, x)
-    (loop,) = (e for e in jaxpr.eqns if e.primitive.name == 'scan')
-    outside = [e for e in jaxpr.eqns if e.primitive.name == 'dot_general']
-    inside = [e for e in loop.params['jaxpr'].eqns
-              if e.primitive.name == 'dot_general']
-    return [[v.aval.shape for v in e.invars] for e in (*outside, *inside)]
-
   columns = (4 if cell is Lstm else 3) * WIDTH
   for length in (3, 30):
-    assert dots(length) == [[(BATCH * length, FEATURES), (FEATURES, columns)],
-                            [(BATCH, WIDTH), (WIDTH, columns)]]
+    x = jax.ShapeDtypeStruct((BATCH, length, FEATURES), jnp.float32)
+    params = _params(cell(WIDTH), x)
+    run = partial(_apply.__wrapped__, cell(WIDTH))
+    forward = [(BATCH * length, FEATURES), (FEATURES, columns)]
+    step = [(BATCH, WIDTH), (WIDTH, columns)]
+    assert _products(jax.make_jaxpr(run)(params, x)) == ([forward], [step])
+    outside, inside = _products(jax.make_jaxpr(jax.grad(
+      lambda *given, run=run: jnp.sum(run(*given)[0])))(params, x))
+    # The kernel's gradient is one product of all steps.
+    assert inside == [step, [(BATCH, columns), (columns, WIDTH)]]
+    assert forward in outside and [
+      (length, BATCH, WIDTH), (length, BATCH, columns)] in [sorted(s) for s in outside]
 
 
 # --- what they refuse -----------------------------------------------------------

@@ -1,28 +1,14 @@
 """Tests of losses.ctc: against all alignments, and PyTorch."""
 
-import itertools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from bigmodels import losses
+from tests.losses.alignments import by_alignments
 
 RNG = np.random.default_rng(0)
-
-
-def collapsed(path):
-  return tuple(token for token, _ in itertools.groupby(path) if token)
-
-
-def by_alignments(logits, labels):
-  """-log of the probability of all alignments of labels, one after another."""
-  logs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-  paths = itertools.product(range(logits.shape[1]), repeat=len(logits))
-  total = [sum(logs[t, c] for t, c in enumerate(path)) for path in paths
-           if collapsed(path) == tuple(labels)]
-  return -np.logaddexp.reduce(total) if total else np.inf
 
 
 CASES = [(1, 2), (2,), (1, 1), (), (2, 1, 2)]

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bigmodels.models import Bert, BertClassifier, MaskedBert
+from bigmodels.models import Bert, BertClassifier, BertSpans, MaskedBert
 from bigmodels.parallel.precision import in_precision
 
 VOCABULARY, LENGTH = 31, 8
@@ -55,6 +55,20 @@ def test_padding_on_the_right_changes_nothing():
   graded = jax.jit(jax.value_and_grad(loss, has_aux=True))
   alone = graded(variables, TOKENS[:1, :5], None)
   assert_close(graded(variables, TOKENS[:1], segments), alone, 1e-4)
+
+
+def test_types_matter_and_padding_does_not_change_spans():
+  model, variables = BertSpans(SMALL), variables_of(BertSpans(SMALL))
+  types = np.array([[0, 0, 1, 1, 1]])
+  short = TOKENS[:1, :5]
+  spans = jax.jit(partial(model.apply, train=False))
+  alone = spans(variables, short, types=types)
+  assert alone.shape == (1, 5, 2)
+  padded = spans(variables, TOKENS[:1], types=np.pad(types, ((0, 0), (0, 3))),
+                 segments=(np.arange(LENGTH) < 5).astype(np.int32)[None])
+  assert_close(padded[:, :5], alone, 1e-4)
+  assert not np.allclose(spans(variables, short), alone)
+  assert_close(spans(variables, short, types=0 * types), spans(variables, short))
 
 
 def test_documents_in_one_row_do_not_see_each_other():

@@ -11,6 +11,7 @@ from bigmodels.core.errors import UserError
 from bigmodels.models import (
   Bert,
   BertClassifier,
+  BertSpans,
   Gpt,
   MaskedBert,
   Mlp,
@@ -166,6 +167,21 @@ def test_bert_of_the_first_files(masked_bert, tmp_path):
     'not taken, since this model has no such parts: cls.seq_relationship.bias, '
     'cls.seq_relationship.weight, pooler.dense.bias, pooler.dense.weight')
   assert len(lines) == 3
+
+
+def test_bert_for_question_answering_answers_the_same(tmp_path):
+  answering = perturbed(transformers.BertForQuestionAnswering(bert_config()))
+  answering.save_pretrained(tmp_path)
+  model = BertSpans(BERT)
+  types = np.random.default_rng(1).integers(0, 2, TOKENS.shape)
+  params = load(model, tmp_path)
+  found = answer(model, params, segments=SEGMENTS, types=types)
+  with torch.no_grad():
+    output = answering(torch.tensor(TOKENS), attention_mask=torch.tensor(SEGMENTS),
+                       token_type_ids=torch.tensor(types))
+  for index, logits in enumerate((output.start_logits, output.end_logits)):
+    real = SEGMENTS > 0
+    close(found[..., index][real], logits.numpy()[real])
 
 
 def test_bert_classifies_the_same(tmp_path):

@@ -11,11 +11,11 @@ FEATURES = RNG.normal(size=(4, 37, 6)).astype(np.float32)
 LENGTHS = np.array([37, 20, 5, 1])
 
 
-def variables_of(model, *inputs):
+def variables_of(model, *inputs, seed=1):
   """As large as initial values, none of them zero."""
   shapes = jax.eval_shape(
     partial(model.init, train=False), jax.random.key(0), *inputs)
-  rng = np.random.default_rng(1)
+  rng = np.random.default_rng(seed)
   return jax.tree.map_with_path(
     lambda path, p: np.float32((path[-1].key == 'scale') + rng.normal(
       0, 0.3, p.shape)), shapes)

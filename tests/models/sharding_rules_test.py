@@ -10,21 +10,30 @@ from jax.sharding import PartitionSpec as P
 from bigmodels.core.errors import UserError
 from bigmodels.core.tree_paths import name_of
 from bigmodels.models import (
+  Autoencoder,
   Bert,
   BertClassifier,
+  BertSpans,
   CifarResNet,
   Cnn,
   Conformer,
+  DeepSvdd,
+  Dlrm,
+  DualEncoder,
   Gpt,
   MaskedBert,
+  MatrixFactorization,
   Mlp,
   MobileNetV1,
   MobileNetV2,
   ModernGpt,
+  NeuMf,
   ResNet,
+  SasRec,
   SpeechTransformer,
   Tacotron,
   Transformer,
+  TwoTower,
   Vgg,
   Vit,
   WaveNet,
@@ -59,6 +68,17 @@ def test_rules_of_mlp(depth, batch_norm):
   for n in range(depth if batch_norm else 0):
     expected |= {f'BatchNorm_{n}/{name}': P() for name in ('scale', 'bias')}
   assert by_name(parameter_specs(params, sharding_rules.MLP, TENSOR)) == expected
+
+
+@pytest.mark.parametrize('model, layers', [
+  (Autoencoder((8, 4)), 4), (Autoencoder((8, 6, 4)), 6), (DeepSvdd((8, 4)), 2)])
+def test_rules_of_mlp_are_those_of_models_of_anomalies(model, layers):
+  found = by_name(parameter_specs(params_of(model, 6), sharding_rules.MLP, TENSOR))
+  assert {name: spec for name, spec in found.items() if name.endswith('kernel')} == {
+    f'Dense_{n}/kernel': P('tensor') if n % 2 else P(None, 'tensor')
+    for n in range(layers)}
+  assert all(spec == (P() if int(name[6]) % 2 else P('tensor'))
+             for name, spec in found.items() if name.endswith('bias'))
 
 
 @pytest.mark.parametrize('batch_norm', [False, True])
@@ -137,6 +157,7 @@ def test_rules_of_gpt():
   (BertClassifier(Bert(**SMALL), 3), 1, {
     'pooler/kernel': P(None, 'tensor'), 'pooler/bias': P('tensor'),
     'head/kernel': P('tensor'), 'head/bias': P()}),
+  (BertSpans(Bert(**SMALL)), 1, {'head/kernel': P('tensor'), 'head/bias': P()}),
   (Transformer(**SMALL, norm_first=True), 2, {
     'tokens/embedding': P(None, 'tensor'), 'encoder_norm/scale': P(),
     'decoder_norm/bias': P(), 'decoder/block/cross_norm/scale': P(),
@@ -148,6 +169,16 @@ def test_rules_of_transformers(model, texts, others):
   params = transformer_params(model, texts)  # all are covered, or it raises
   found = by_name(parameter_specs(params, sharding_rules.TRANSFORMER, TENSOR))
   assert {name: found[name] for name in others} == others
+
+
+def test_rules_of_the_dual_encoder():
+  tokens = jnp.zeros((1, 4), int)
+  params = jax.eval_shape(lambda: DualEncoder(Bert(**SMALL)).init(
+    jax.random.key(0), tokens, tokens[None], train=False))['params']
+  found = by_name(parameter_specs(params, sharding_rules.DUAL_ENCODER, TENSOR))
+  assert found['context_head/kernel'] == found['response_head/kernel'] == P('tensor')
+  assert found['log_scale'] == P()
+  assert found['encoder/tokens/embedding'] == P(None, 'tensor')
 
 
 @pytest.mark.parametrize('pooling', ['first', 'mean'])
@@ -217,3 +248,35 @@ def test_keys_and_values_that_tensor_does_not_divide_are_refused():
   words = ('tensor:4', 'block/attention/key/bias (2, 2)', 'axis of 2')
   with pytest.raises(UserError, match='.*'.join(map(re.escape, words))):
     parameter_specs(params, sharding_rules.TRANSFORMER, MeshShape(data=1, tensor=4))
+
+
+def recommender_params(model):
+  numbers = jnp.zeros(2, int)
+  return jax.eval_shape(lambda: model.init(
+    jax.random.key(0), numbers, numbers[:, None], train=False))['params']
+
+
+@pytest.mark.parametrize('model', [
+  MatrixFactorization(100, 90, width=64), NeuMf(100, 90), TwoTower(100, 90),
+  Dlrm(100, 90, 0)], ids=lambda model: type(model).__name__)
+def test_rules_of_models_of_users_and_items(model):
+  """Rows of tables are sharded along fsdp, vectors along tensor."""
+  found = by_name(parameter_specs(recommender_params(model), sharding_rules.RECOMMENDER,
+                                  MeshShape(data=1, fsdp=4, tensor=2)))
+  tables = {name for name in found if name.endswith('/embedding')}
+  assert len(tables) >= 2
+  for name, spec in found.items():
+    if name in tables:
+      assert spec == (P('fsdp') if 'biases' in name else P('fsdp', 'tensor')), name
+    else:  # large ones along fsdp
+      assert 'tensor' not in spec, name
+
+
+def test_rules_of_sasrec():
+  items = jnp.zeros((1, 4), int)
+  params = jax.eval_shape(lambda: SasRec(90, length=4, width=8, heads=2).init(
+    jax.random.key(0), items, items[..., None], train=False))['params']
+  found = by_name(parameter_specs(
+    params, sharding_rules.SASREC, MeshShape(data=1, fsdp=4, tensor=2)))
+  assert found['items/embedding'] == P('fsdp', 'tensor')
+  assert found['blocks/block/attention/query/kernel'] == P(None, None, 'tensor')

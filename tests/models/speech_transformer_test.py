@@ -26,12 +26,16 @@ def test_padding_changes_nothing():
 def test_the_decoder_reads_all_of_a_recording_and_the_tokens_before():
   variables = sequences.variables_of(SMALL, sequences.FEATURES, TARGET)
 
-  def at(step, inputs):
+  @jax.jit
+  @jax.grad
+  def slope_of(inputs, variables):
     logits, *_ = SMALL.apply(variables, inputs, TARGET, lengths=jnp.asarray(
       sequences.LENGTHS), train=False)
-    return logits[:, step].sum()
+    return logits[:, 2].sum()
 
-  slope = np.abs(jax.grad(lambda x: at(2, x))(sequences.FEATURES)).sum(-1)
+  # Of several models, as units that are 0 may hide a step of one.
+  slope = sum(np.abs(slope_of(sequences.FEATURES, sequences.variables_of(
+    SMALL, sequences.FEATURES, TARGET, seed=seed))).sum(-1) for seed in range(4))
   real = np.arange(37) < sequences.LENGTHS[:, None]
   assert (slope[real] > 0).all() and not slope[~real].any()
   changed = TARGET.copy()

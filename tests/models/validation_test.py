@@ -25,6 +25,9 @@ def model(**given):
    'base: must be > 0 and finite, got nan'),
   (validation.check_positive, {'base': math.inf},
    'base: must be > 0 and finite, got inf'),
+  (validation.check_not_negative, {'penalty': -1.0},
+   'penalty: must be >= 0 and finite, got -1.0'),
+  (validation.check_not_negative, {'penalty': math.nan}, 'penalty: .*, got nan'),
 ])
 def test_a_wrong_field_is_named(check, given, message):
   with pytest.raises(ValueError, match=message):

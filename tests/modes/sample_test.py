@@ -271,7 +271,7 @@ def test_prompts_of_several_lines(tmp_path):
   ('a\nb', 'a\nb'), (r'\\', '\\')])
 def test_escapes_in_a_prompt(typed, meant):
   assert sample._prompts([typed], None) == [meant]
-  assert sample._unescaped(typed) == meant
+  assert sample.unescaped(typed) == meant
 
 
 @pytest.mark.parametrize(('data', 'message'), [

@@ -1,6 +1,9 @@
 """Tests of seals: any change of what checkpoints depend on is found and named."""
 
+import copy
+import functools
 import json
+import operator
 import shutil
 
 import pytest
@@ -9,7 +12,7 @@ from bigmodels.core import digests
 from bigmodels.core.errors import UserError
 from bigmodels.modes import eval as eval_mode
 from bigmodels.modes import train
-from bigmodels.storage import seal
+from bigmodels.storage import extension, seal
 from tests.storage.damage import edit
 
 
@@ -92,6 +95,37 @@ def test_an_edited_data_json_is_named(run, request_for, change, message):
     train.run(request_for(None, run.path))
   with pytest.raises(UserError, match=message):
     eval_mode.run(request_for(None, run.path))
+
+
+def _parts(value, path=()):
+  """The paths of a JSON value and of all that it holds."""
+  yield path
+  if isinstance(value, dict | list):
+    for key in value if isinstance(value, dict) else range(len(value)):
+      yield from _parts(value[key], (*path, key))
+
+
+def test_no_part_of_a_data_json_may_be_of_another_type(run):
+  entry = {'step': 20, 'before': {'config.txt: steps': '20'}}
+  edit(run.data, lambda d: d['kept'].update({extension.NAME: [entry]}))
+  found = json.loads(run.data.read_text())
+  found['seal'] = run._seal(found['kept'])
+  tried = 0
+  for path in _parts(found):
+    for other in (None, True, 0, 1.5, 'text', [], ['text'], [[]], {}, {'text': 0}):
+      changed = copy.deepcopy(found)
+      holder = {'all': changed}
+      *above, last = ('all', *path)
+      place = functools.reduce(operator.getitem, above, holder)
+      if place[last] == other or (path == ('data_dir',) and isinstance(
+        other, str | None)):  # no part of the seal: it may be moved
+        continue
+      place[last] = other
+      run.data.write_text(json.dumps(holder['all']))
+      tried += 1
+      with pytest.raises(UserError, match='is not as'):
+        run.stored_data()
+  assert tried > 500
 
 
 def test_a_data_json_of_another_run_is_named(run, request_for):

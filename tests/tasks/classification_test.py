@@ -232,9 +232,26 @@ def test_smoothing_is_of_training_only():
   assert value(task, data, True) != value(plain, data, True)
 
 
+def test_the_temperature_is_of_evaluations_only():
+  plain, task = classification(Linear(3)), classification(Linear(3), temperature=2.0)
+  data = batch()
+  params, state = plain.init(KEY, data)
+  value, (_, sums, outputs) = task.loss(params, state, data, KEY, False)
+  scores = np.exp(logits(params, data) / 2)
+  expected = scores / scores.sum(-1, keepdims=True)
+  np.testing.assert_allclose(outputs['probabilities'][:4], expected[:4], rtol=1e-5)
+  loss = log_loss(data['labels'][:4], expected[:4], labels=range(3))
+  assert value == pytest.approx(loss, rel=1e-5)
+  assert sums['loss'].compute() == pytest.approx(loss, rel=1e-5)
+  assert task.loss(params, state, data, KEY, True)[0] == (
+    plain.loss(params, state, data, KEY, True)[0])
+
+
 @pytest.mark.parametrize('given, message', [
   ({'smoothing': 1.0}, 'smoothing: must be >= 0 and < 1, got 1.0'),
   ({'smoothing': 0.1, 'loss': losses.hinge}, 'smoothing: must be 0 with a loss'),
+  ({'temperature': 0.0}, 'temperature: must be > 0 and finite, got 0.0'),
+  ({'temperature': float('nan')}, 'temperature: must be > 0 and finite, got nan'),
 ])
 def test_wrong_settings_are_refused(given, message):
   with pytest.raises(ValueError, match=f'^{message}'):

@@ -11,7 +11,7 @@ import pytest
 
 from bigmodels.data import sources, statistics
 from bigmodels.tasks import ctc_decoding
-from tests.losses.ctc_test import collapsed
+from tests.losses.alignments import collapsed
 
 RNG = np.random.default_rng(1)
 TOKENS = 3

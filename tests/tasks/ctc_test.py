@@ -9,28 +9,13 @@ import optax
 import pytest
 
 from bigmodels.core.errors import UserError
-from bigmodels.data import tokenizers
 from bigmodels.models import Conformer, RecurrentCtc
 from bigmodels.tasks import ctc
 from bigmodels.tasks.task import Split
-from tests.losses.ctc_test import by_alignments
+from tests.losses.alignments import by_alignments
+from tests.tasks.transcribing import KEY, TEXTS, TOKENIZER, batch
 
-KEY = jax.random.PRNGKey(0)
-TEXTS = ['ABBA', 'CA B', 'B', 'ACAC', '']
-TOKENIZER = tokenizers.load(tokenizers.Characters(special=('pad',)).fit(TEXTS))
 SMALL = RecurrentCtc(TOKENIZER.size, width=24, depth=1, stack=2)
-
-
-def batch(lengths=(30, 22, 9, 25, 14), more=0, masked=()):
-  rng = np.random.default_rng(0)
-  inputs = rng.normal(size=(5, 30 + more, 6)).astype(np.float32)
-  inputs[:, :30] = np.random.default_rng(1).normal(size=(5, 30, 6))
-  labels = np.zeros((5, 5), np.uint16)
-  for row, text in enumerate(TEXTS):
-    labels[row, : len(text)] = TOKENIZER.encode(text)
-  return {'inputs': jnp.asarray(inputs), 'lengths': jnp.asarray(lengths),
-          'labels': jnp.asarray(labels),
-          'mask': jnp.asarray(~np.isin(np.arange(5), masked), jnp.float32)}
 
 
 def started(model, **settings):
@@ -45,8 +30,9 @@ def evaluated(task, params, state, data):
 
 
 @pytest.mark.parametrize('model', [
-  SMALL, Conformer(TOKENIZER.size, width=16, depth=1, heads=2, kernel=3, halvings=1,
-                   channels=4, dropout=0.0)])
+  SMALL, pytest.param(
+    Conformer(TOKENIZER.size, width=16, depth=1, heads=2, kernel=3, halvings=1,
+              channels=4, dropout=0.0), marks=pytest.mark.slow('train'))])
 def test_one_batch_is_learned(model):
   pytest.importorskip('jiwer', reason='jiwer is not installed')
   task, params, state = started(model)

@@ -11,8 +11,8 @@ import pytest
 from bigmodels.data import tokenizers
 from bigmodels.models import SpeechTransformer
 from bigmodels.tasks import transcription
-from tests.tasks import ctc_test
-from tests.tasks.ctc_test import KEY, TEXTS
+from tests.tasks import transcribing
+from tests.tasks.transcribing import KEY, TEXTS
 
 SPECIAL = ('pad', 'begin', 'end')
 TOKENIZER = tokenizers.load(tokenizers.Characters(special=SPECIAL).fit(TEXTS))
@@ -21,11 +21,12 @@ SMALL = SpeechTransformer(TOKENIZER.size, width=24, depth=1, decoder_depth=1, he
 
 
 def batch(**settings):
-  data = ctc_test.batch(**settings)
+  data = transcribing.batch(**settings)
   labels = data['labels']
   return {**data, 'labels': jnp.where(labels > 0, labels + 2, 0)}
 
 
+@pytest.mark.slow('train')
 @pytest.mark.parametrize('beams', [1, 3])
 def test_one_batch_is_learned(beams):
   task = transcription(SMALL, tokenizer=TOKENIZER, smoothing=0.0, beams=beams)
@@ -79,7 +80,7 @@ def test_the_loss_is_that_of_tokens_and_of_alignments():
 
 def test_settings_are_checked():
   with pytest.raises(ValueError, match="needs a tokenizer with the special token 'beg"):
-    transcription(SMALL, tokenizer=ctc_test.TOKENIZER)
+    transcription(SMALL, tokenizer=transcribing.TOKENIZER)
   for settings, message in (({'ctc': 1.0}, 'ctc: must be >= 0 and < 1, got 1.0'),
                             ({'smoothing': -1}, 'smoothing: must be >= 0 and < 1'),
                             ({'beams': 0}, 'beams: must be >= 1, got 0')):

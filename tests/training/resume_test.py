@@ -38,13 +38,13 @@ def _carry(workdir: pathlib.Path, step: int):
           for k, v in jax.tree.leaves_with_path(tree)}
 
 
-def _same_bits(a: pathlib.Path, b: pathlib.Path):
+def _same_bits(a: pathlib.Path, b: pathlib.Path, arrays: int = 20):
   assert (a / 'metrics.jsonl').read_bytes() == (b / 'metrics.jsonl').read_bytes()
   results = [json.loads((x / 'result.json').read_text()) for x in (a, b)]
   for key in ('metrics', 'step', 'best_step', 'parameters', 'status'):
     assert results[0][key] == results[1][key], key
   one, two = (_carry(x, results[0]['step']) for x in (a, b))
-  assert one.keys() == two.keys() and len(one) > 20
+  assert one.keys() == two.keys() and len(one) > arrays
   for name in one:
     assert one[name].tobytes() == two[name].tobytes(), name
 
@@ -112,7 +112,7 @@ def test_recordings_in_batches_of_several_lengths_resume_exactly(
                         rng.choice(['AB', 'B A', 'BAB'], 80), split)
   whole, cut = tmp_path / 'whole', tmp_path / 'cut'
   few = {'width': 8, 'depth': 2, 'epochs': 60, 'beams': 2, 'log_every__steps': 5,
-         'checkpoint_every__steps': 20}
+         'checkpoint_every__steps': 20, 'checkpoint_every__minutes': None}
   train.run(request_for('an4_ctc', whole, data_dir=tmp_path, **few))
   _kill(start, cut, (20, 90, 180), f'--data_dir={tmp_path}', *_flags(few),
         experiment='an4_ctc')
@@ -124,14 +124,15 @@ def test_recordings_in_batches_of_several_lengths_resume_exactly(
 
 FORKS = pathlib.Path(__file__).resolve().parents[1] / 'forks'
 GYMNASIUM = str(FORKS / 'gymnasium_cartpole.py')
+WALK = str(FORKS / 'walk.py')
 
 
 @pytest.mark.slow('kill runs')
 @pytest.mark.parametrize(('name', 'settings', 'needed'), [
   ('cartpole_dqn', {'learner__min_replay_size': 500}, ('gymnax', 'rlax')),
   ('cartpole_a2c', {}, ('gymnax', 'rlax')), (GYMNASIUM, {}, ('gymnasium', 'rlax')),
-  ('digits_dcgan', {'model__width': 8}, ())],
-  ids=['cartpole_dqn', 'cartpole_a2c', 'gymnasium', 'digits_dcgan'])
+  ('digits_dcgan', {'model__width': 8}, ()), (WALK, {}, ())],
+  ids=['cartpole_dqn', 'cartpole_a2c', 'gymnasium', 'digits_dcgan', 'walk'])
 def test_other_learners_killed_and_resumed_are_uninterrupted(
   start, request_for, tmp_path, capsys, name, settings, needed):
   """Episodes under way and what is remembered of them are among the bits."""
@@ -168,6 +169,29 @@ def test_models_of_sounds_killed_and_resumed_are_uninterrupted(
   train.run(request_for(None, cut))
   assert 'resuming from step' in capsys.readouterr().out
   _same_bits(whole, cut)
+
+
+def test_a_memory_killed_in_its_linear_start_is_uninterrupted(
+  start, request_for, tmp_path, capsys):
+  """The steps that are counted in the model's state are among the bits."""
+  whole, cut = tmp_path / 'whole', tmp_path / 'cut'
+  rng = np.random.default_rng(0)
+  (tmp_path / 'stories').mkdir()
+  for split in ('train', 'test'):
+    stories = [f'1 Mary went to the {place}.\n2 John left.\n3 Where is Mary?\t{place}\n'
+               for place in rng.choice(['hall', 'garden', 'kitchen'], 200)]
+    (tmp_path / f'stories/a_{split}.txt').write_text(''.join(stories))
+  often = {'folder': tmp_path / 'stories', 'linear': 300, 'batch_size': 16,
+           'duration__steps': 600, 'duration__epochs': None, 'width': 8,
+           'checkpoint_every__minutes': None, 'checkpoint_every__steps': 50,
+           'log_every__steps': 10, 'evaluate_every__steps': 300,
+           'evaluate_every__epochs': None}
+  train.run(request_for('babi_memory', whole, **often))
+  _kill(start, cut, (60, 250, 450), *_flags(often), experiment='babi_memory')
+  capsys.readouterr()
+  train.run(request_for(None, cut))
+  assert 'resuming from step' in capsys.readouterr().out
+  _same_bits(whole, cut, arrays=10)
 
 
 def test_sigterm_saves_says_where_and_goes_on(

@@ -56,7 +56,7 @@ def test_it_is_the_best_on_validation_and_test_metrics_are_given_at_it(
   assert run.evaluate('test') == {
     name: value for name, value in found['metrics'].items() if name[:5] == 'test/'}
   report = (finished / 'report.html').read_text()
-  assert f'{value:.4g}, best f1 on validation' in report
+  assert f'{value:.4g}, by f1 on validation' in report
   assert 'Confusion matrix at the threshold' in report
 
 

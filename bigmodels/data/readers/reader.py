@@ -27,6 +27,9 @@ class Chunk(NamedTuple):
     extra: name -> column `[n]` that is not read, but written beside predictions.
     faults: index in the chunk -> why this example has no prediction.
     labels: `[n]`, as the source has them, if they were asked for.
+    steps: name -> `[n, steps]`, if an example has outputs `[steps, ...]`: each step is
+      a row of a table of predictions, with these columns.
+    targets: names along the last axis of outputs `[n, steps, targets]`.
   """
 
   columns: Columns
@@ -36,6 +39,8 @@ class Chunk(NamedTuple):
   extra: Mapping[str, Sequence] = {}
   faults: Mapping[int, str] = {}
   labels: np.ndarray | None = None
+  steps: Mapping[str, np.ndarray] = {}
+  targets: Sequence[str] = ()
 
   @property
   def length(self) -> int:
@@ -53,7 +58,8 @@ class Chunk(NamedTuple):
       extra={name: cut(column) for name, column in self.extra.items()},
       faults={index - start: why for index, why in self.faults.items()
               if start <= index < end},
-      labels=None if self.labels is None else cut(self.labels))
+      labels=None if self.labels is None else cut(self.labels),
+      steps={name: cut(column) for name, column in self.steps.items()})
 
 
 def joined(chunks: Sequence[Chunk]) -> Chunk:
@@ -77,7 +83,8 @@ def joined(chunks: Sequence[Chunk]) -> Chunk:
     columns={name: join(c.columns[name] for c in chunks) for name in last.columns},
     names=join(c.names for c in chunks), faults=faults,
     extra={name: join(c.extra[name] for c in chunks) for name in last.extra},
-    labels=None if last.labels is None else join(c.labels for c in chunks))
+    labels=None if last.labels is None else join(c.labels for c in chunks),
+    steps={name: join(c.steps[name] for c in chunks) for name in last.steps})
 
 
 class Examples(NamedTuple):
@@ -87,11 +94,13 @@ class Examples(NamedTuple):
     chunks: first example -> chunks from there to the end.
     files: the files that are read, in their order.
     length: number of examples, or None if it is known only at the end.
+    steps: number of rows of each example in a table of predictions.
   """
 
   chunks: Callable[[int], Iterator[Chunk]]
   files: Sequence[str | pathlib.Path]
   length: int | None = None
+  steps: int = 1
 
   def identity(self) -> list[list]:
     """Returns path, size and time of change of every file, as JSON.

@@ -43,6 +43,8 @@ class Reading:
     text: columns that are text, whatever their values look like; an integer written as
       1.0 becomes 1.
     numbers: columns that must be numbers.
+    header: names of the columns of a file without a header; None if its first record
+      has them.
   """
 
   delimiter: str | None = None
@@ -52,6 +54,7 @@ class Reading:
   encoding: str | None = None
   text: tuple[str, ...] = ()
   numbers: tuple[str, ...] = ()
+  header: tuple[str, ...] | None = None
 
   def __post_init__(self):
     delimiter = _WORDS.get(self.delimiter, self.delimiter)
@@ -161,7 +164,16 @@ def of_bytes(data: bytes, reading: Reading) -> Content:
       ' as set by its first line' if delimiter == hint else
       ' (delimiter= sets it)' if not reading.delimiter else '')]
   text, balanced = tidied(text, delimiter)
-  return Content(text, delimiter, 1 + (hint != ''), digest, notes, balanced)
+  line = 1 + (hint != '')
+  if reading.header is not None:
+    text, line = _record(reading.header, delimiter) + text, line - 1
+  return Content(text, delimiter, line, digest, notes, balanced)
+
+
+def _record(values: tuple[str, ...], delimiter: str) -> str:
+  written = io.StringIO()
+  csv.writer(written, delimiter=delimiter, lineterminator='\n').writerow(values)
+  return written.getvalue()
 
 
 def _reader(text: str, delimiter: str):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bigmodels.core.errors import UserError, nearest
+from bigmodels.data.folds import check_fold
 
 KINDS = ('text', 'numbers')
 
@@ -48,6 +49,7 @@ def check_roles(table: Any) -> None:
   Raises:
     UserError: naming the settings.
   """
+  _check_label(table)
   fields = {'drop': table.drop, 'id': table.id, 'columns': table.columns,
             'weight': names(table.weight), 'group': names(table.group),
             'time': names(table.time),
@@ -67,8 +69,13 @@ def check_roles(table: Any) -> None:
     raise UserError(f'weight: {table.weight!r} has another use too')
   if table.types.get(table.weight) == 'text':
     raise UserError(f'types: {table.weight!r} is the weight, which is a number')
-  column = isinstance(table.splits, str)
+  column, folds = isinstance(table.splits, str), table.fold is not None
+  if folds:
+    check_fold(table.fold, table.folds)
   for one, other, what in (
+    (folds, table.time, 'fold and time'),
+    (folds, table.test, 'fold and test'),
+    (folds, column, 'fold and splits=COLUMN'),
     (table.group, table.time, 'group and time'),
     (column, table.time, 'splits=COLUMN and time'),
     (column, table.test, 'splits=COLUMN and test'),
@@ -79,15 +86,30 @@ def check_roles(table: Any) -> None:
   if table.stratified not in (None, True, False):
     raise UserError('stratified: must be True, False or None, got '
                     f'{table.stratified!r}')
-  if table.stratified and (table.task == 'regression' or table.threshold is not None):
+  if table.stratified and (
+    table.task != 'classification' or table.threshold == 'median'):
     raise UserError('stratified: needs classes in the file; not with '
-                    + ("task='regression'" if table.task == 'regression' else
-                       'a threshold'))
+                    + (f'task={table.task!r}' if table.task != 'classification' else
+                       "threshold='median'"))
   if table.types.get(table.label) == 'text' and (
     table.task == 'regression' or table.threshold is not None):
     what = "task='regression'" if table.task == 'regression' else 'a threshold'
     raise UserError(f'types: the label {table.label!r} is text, whose values are not '
                     f'classes with {what}')
+
+
+def _check_label(table: Any) -> None:
+  """Refuses a label without a task, and a task or a threshold without a label."""
+  tasks = ('classification', 'regression')
+  if table.task is not None and table.task not in tasks:
+    raise UserError(f'task: no task {table.task!r}{nearest(str(table.task), tasks)}')
+  if table.label is None:
+    for name in ('task', 'threshold'):
+      if getattr(table, name) is not None:
+        raise UserError(f'{name}: is for a label, which is not set')
+  elif table.task is None:
+    raise UserError(f'task: must be one of {", ".join(tasks)}, for the label '
+                    f'{table.label!r}')
 
 
 def names(value: str | None) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ _IGNORED = ('path', 'test', 'selected', 'id')
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-  """A table in files: one column is the label, others become features.
+  """A table in files: one column may be the label, others become features.
 
   The files are CSV, Parquet (`.parquet`), or JSON with one object a line (`.jsonl`),
   and may be compressed (`.gz`, `.zst`). The delimiter of CSV (`,` `;` tab `|`) and
@@ -46,15 +46,15 @@ class Table:
   same settings is cleaned in the same way. Whatever is inferred, dropped or changed
   is printed; a loss of more than 5 % of a column is a warning.
 
-  Opened: `inputs` float32 `[rows, features]`, `labels` `[rows]`, and `weights` float32
-  `[rows]` if there is a `weight`.
+  Opened: `inputs` float32 `[rows, features]`, `labels` `[rows]` if there is a `label`,
+  and `weights` float32 `[rows]` if there is a `weight`.
 
   Attributes:
     path: a file, a pattern such as 'data/*.csv', or several of these: files with the
       same columns, in any order. A relative path is also looked up under `--data_dir`.
-    label: the column to predict.
-    task: 'classification': labels are int32 indices of the sorted distinct values;
-      'regression': they are float32 in the units of the file.
+    label: the column to predict; None for rows without labels.
+    task: None without a label. 'classification': labels are int32 indices of the sorted
+      distinct values; 'regression': they are float32 in the units of the file.
     threshold: splits a number into two classes, up to the threshold and above it;
       'median' is the median of the training labels.
     clean: the steps, in order; see `cleaning`.
@@ -80,7 +80,11 @@ class Table:
     splits: name -> fraction, or the name of a column with the split of each row, where
       `val`, `valid` and `dev` name 'validation'.
     stratified: whether each split has its fraction of each class. None: if a random
-      split would have no row of some class.
+      split would have no row of some class, and for folds.
+    fold: the fold, from 0, that is the split 'test'; the other rows have the other
+      `splits`. None for no folds.
+    folds: number of folds; see `folds.fold_of`.
+    fold_seed: seed of the folds.
     group: column whose equal values are in one split, such as a patient.
     time: column of numbers or ISO dates: the earliest rows are the first split, the
       latest the last one; equal times are in one split.
@@ -95,9 +99,9 @@ class Table:
   """
 
   path: str | tuple[str, ...]
-  label: str
+  label: str | None = None
   _: dataclasses.KW_ONLY
-  task: Literal['classification', 'regression']
+  task: Literal['classification', 'regression'] | None = None
   threshold: float | str | None = None
   clean: tuple[Callable[..., cleaning.Step], ...] = _CLEAN
   columns: str | tuple[str, ...] = ()
@@ -109,6 +113,9 @@ class Table:
   splits: str | Mapping[str, float] = dataclasses.field(
     default_factory=lambda: FRACTIONS)
   stratified: bool | None = None
+  fold: int | None = None
+  folds: int = 10
+  fold_seed: int = 0
   group: str | None = None
   time: str | None = None
   test: str | tuple[str, ...] | None = None
@@ -122,9 +129,6 @@ class Table:
   def __post_init__(self):
     for field in ('path', 'test'):  # absolute, so that a run resumes from any folder
       object.__setattr__(self, field, _absolute(getattr(self, field), field))
-    tasks = ('classification', 'regression')
-    if self.task not in tasks:
-      raise UserError(f'task: no task {self.task!r}{nearest(str(self.task), tasks)}')
     for field in ('columns', 'drop', 'id'):
       object.__setattr__(self, field, names_of(getattr(self, field)))
     object.__setattr__(self, 'types', types_of(self.types))
@@ -171,7 +175,7 @@ class Table:
         fields += f', {name} {sorted(value.items()) if name == "types" else value}'
     if isinstance(self.splits, str):
       fields += f', splits {self.splits}'
-    return f'{FITTED}{self.label}: {fields}'
+    return f'{FITTED}{self.label or "without a label"}: {fields}'
 
   def open(self, context: DataContext) -> Dataset:
     """Reads the files (once per process), and cleans the selected split.
@@ -219,8 +223,10 @@ class Table:
     shown = table_files.listed_names((*paths, *of_test))
     file = self._read((*paths, *of_test), context.kept.get(self.fit_name))
     names = settings.features(self, file)
-    self._check_label(file)
-    whole = {n: file.frame[n] for n in (*names, self.label)}
+    if self.label is not None:
+      self._check_label(file)
+    labels = settings.names(self.label)
+    whole = {n: file.frame[n] for n in (*names, *labels)}
     if self.label in file.exact and (
       (self.task, self.threshold) == ('classification', None)):
       whole[self.label] = file.exact[self.label]  # floats would make classes equal
@@ -233,8 +239,8 @@ class Table:
       return file.where(int(numbers[row]))
 
     splits = table_splits.assign(self, table_splits.Rows(
-      {n: frame[n] for n in names}, frame[self.label], others,
-      numbers >= len(whole[self.label]) - test_rows, where))
+      {n: frame[n] for n in names}, frame[self.label] if labels else None, others,
+      numbers >= rows_of(whole) - test_rows, where))
     rows = splits.rows
     table_splits.check_selected(self.selected, rows)
     if 'train' in rows and self.weight:
@@ -259,10 +265,11 @@ class Table:
       features, respelled = table_fit.respelled(features, [
         (entry(), parameters) for entry, (_, parameters) in zip(
           steps, fitted['steps'], strict=True)])
-      label, of_label = table_fit.respelled_label(
-        self.label, chosen[self.label], fitted['label'])
-      chosen = {**chosen, self.label: label}
-      found += [*respelled, *of_label]
+      found += respelled
+      for name in labels:
+        label, of_label = table_fit.respelled_label(name, chosen[name], fitted['label'])
+        chosen = {**chosen, name: label}
+        found += of_label
     for entry, (_, parameters) in zip(steps, fitted['steps'], strict=True):
       step, before = entry(), features
       features = step.apply(parameters, before)
@@ -272,8 +279,9 @@ class Table:
       self._note(context, shown, file, [
         *lines, f'{self.selected}: {len(mine):,} rows, cleaned like those the run was '
         'fitted to', *found])
-    arrays = {'inputs': table_fit.matrix(features),
-              'labels': table_fit.encode(chosen[self.label], fitted['label'])}
+    arrays = {'inputs': table_fit.matrix(features)}
+    if self.label is not None:
+      arrays['labels'] = table_fit.encode(chosen[self.label], fitted['label'])
     if self.weight:
       arrays['weights'] = weights[mine]
     classes = fitted['label'].get('classes')
@@ -337,8 +345,9 @@ class Table:
 
   def _drop_rows(self, frame: Frame) -> tuple[np.ndarray, list[str]]:
     """The rows with a label that no step drops, and lines about dropped rows."""
-    numbers = np.flatnonzero(~missing(frame[self.label]))
     count = rows_of(frame)
+    numbers = np.arange(count) if self.label is None else (
+      np.flatnonzero(~missing(frame[self.label])))
     lines = []
     if gone := count - len(numbers):
       lines.append(f'drop_unlabelled: {gone:,} of {count:,} rows dropped, without a '

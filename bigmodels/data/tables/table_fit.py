@@ -50,7 +50,12 @@ def fit(table: Any, frame: Frame, rows: Mapping[str, np.ndarray], how: str,
   train = rows['train']
   lines.append(f'split: {", ".join(f"{n} {len(r):,}" for n, r in rows.items())} rows' +
                f'; {how}' * bool(how))
-  label = _fit_label(table, frame[table.label], rows, lines)
+  label = {}
+  if table.label is None:
+    lines.append('label: none, all columns are features (label=, drop= and id= change '
+                 'that)')
+  else:
+    label = _fit_label(table, frame[table.label], rows, lines)
   features = {n: c for n, c in frame.items() if n != table.label}
   if codes := [f'{name} ({count} values)' for name, column in features.items()
                if (count := _codes(column[train]))]:
@@ -108,12 +113,11 @@ def _fit_label(table: Any, column: np.ndarray, rows: Mapping[str, np.ndarray],
     fitted = {'values': values,
               'classes': values if text else [class_name(v) for v in values]}
   labels, classes = encode(column, fitted), fitted['classes']
-  for which, part in (('', labels), (' in the training split', labels[train])):
-    if len(np.unique(part)) < 2:
-      spread = '' if is_text(column) else (
-        f' ({number(column.min())} to {number(column.max())})')
-      raise UserError(f'column {table.label!r}{spread}: all {len(part):,} labels'
-                      f'{which} are {classes[part[0]]!r}; two classes are needed')
+  if len(np.unique(labels)) < 2:
+    spread = '' if is_text(column) else (
+      f' ({number(column.min())} to {number(column.max())})')
+    raise UserError(f'column {table.label!r}{spread}: all {len(labels):,} labels are '
+                    f'{classes[labels[0]]!r}; two classes are needed')
   counts = np.bincount(labels, minlength=len(classes))
   lines.append(f'label: {table.label}, {len(classes)} classes: ' + listed(
     f'{c} {n:,}' for c, n in zip(classes, counts, strict=True)))

@@ -1,12 +1,12 @@
 """Splits the rows of a table: at random, by class, group, time, column or file."""
 
-import datetime
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bigmodels.core.errors import UserError, listed, nearest
+from bigmodels.data.folds import fold_of
 from bigmodels.data.frames import Frame, groups_of, is_text, missing
 from bigmodels.data.sources import (
   FRACTIONS,
@@ -15,6 +15,7 @@ from bigmodels.data.sources import (
   held_out,
   renamed_splits,
 )
+from bigmodels.data.tables.times import parsed
 
 FEW = 0.05  # of all rows; more equal rows are not taken as copies without evidence
 _USUAL = (*FRACTIONS,)
@@ -25,14 +26,14 @@ class Rows(NamedTuple):
 
   Attributes:
     features: the columns that become features, `[rows]`.
-    label: the column to predict, `[rows]`.
+    label: the column to predict, `[rows]`, or None.
     others: other columns that the split needs, as text, `[rows]`.
     of_test: which rows are of a file of test rows, bool `[rows]`.
     where: row -> its place in the file.
   """
 
   features: Frame
-  label: np.ndarray
+  label: np.ndarray | None
   others: Frame
   of_test: np.ndarray
   where: Callable[[int], str]
@@ -139,14 +140,22 @@ def _by_column(name: str, rows: Rows) -> tuple[dict[str, np.ndarray], list[str]]
 
 def _by_fraction(table: Any, rows: Rows, groups: np.ndarray | None
                  ) -> tuple[dict[str, np.ndarray], str]:
-  """At random, stratified if that is set, or if a split would lack a class."""
-  rest = np.flatnonzero(~rows.of_test)
+  """At random, stratified if that is set, or if a split would lack a class.
+
+  Folds are stratified if there are classes, unless that is set.
+  """
+  classes, of_test, how = _classes(table, rows.label), rows.of_test, []
+  choice, why = table.stratified, ''
+  if table.fold is not None:
+    choice = classes is not None if choice is None else choice
+    of_test = table.fold == fold_of(
+      len(of_test), table.folds, seed=table.fold_seed, groups=groups,
+      classes=classes if choice else None)
+    how.append(f'fold {table.fold} of {table.folds} is test')
+  rest = np.flatnonzero(~of_test)
   splits = fractions(table)
   inside = None if groups is None else groups[rest]
-  classes = None
-  if table.task == 'classification' and table.threshold is None:
-    classes = np.unique(rows.label, return_inverse=True)[1][rest]
-  choice, why = table.stratified, ''
+  classes = None if classes is None else classes[rest]
   if choice is None and classes is not None and len(splits) > 1:
     found = by_fraction(len(rest), splits, inside, None)
     counts = np.bincount(classes)
@@ -158,29 +167,39 @@ def _by_fraction(table: Any, rows: Rows, groups: np.ndarray | None
     why = f', since a random {missing_in} lacks a class (stratified=False changes that)'
   found = by_fraction(len(rest), splits, inside, classes if choice else None)
   found = {name: rest[part] for name, part in found.items()}
-  if rows.of_test.any():
-    found['test'] = np.flatnonzero(rows.of_test)
-  return found, f'stratified by {table.label}{why}' if choice else ''
+  if of_test.any():
+    found['test'] = np.flatnonzero(of_test)
+  how += [f'stratified by {table.label}{why}'] * bool(choice)
+  return found, ', '.join(how)
+
+
+def _classes(table: Any, label: np.ndarray | None) -> np.ndarray | None:
+  """The class of every row, if the label has classes before anything is fitted."""
+  if table.task != 'classification' or table.threshold == 'median':
+    return None
+  values = label if table.threshold is None else label > table.threshold
+  return np.unique(values, return_inverse=True)[1]
 
 
 def fractions(table: Any) -> dict[str, float]:
-  """Returns the fractions of the rows that are not of a file of test rows.
+  """Returns the fractions of the rows that are not of a file or fold of test rows.
 
   Raises:
     UserError: if no other split has any.
   """
-  if table.test is None:
+  if table.test is None and table.fold is None:
     return dict(table.splits)
   rest = {name: value for name, value in table.splits.items() if name != 'test'}
   if not sum(rest.values()):
-    raise UserError('splits: has no split beside test, and test= is a file')
+    raise UserError('splits: has no split beside test, and test= is a file' if (
+      table.test) else 'splits: has no split beside test, which is a fold')
   return {name: value / sum(rest.values()) for name, value in rest.items()}
 
 
 def _by_time(table: Any, rows: Rows) -> tuple[dict[str, np.ndarray], str]:
   """The earliest rows first; equal times are in one split."""
   text = _complete(table.time, 'time', rows)
-  times = _times(table.time, text, rows.where)
+  times = parsed(table.time, text, rows.where)
   rest = np.flatnonzero(~rows.of_test)
   splits = fractions(table)
   check_fractions(splits)
@@ -205,35 +224,6 @@ def _by_time(table: Any, rows: Rows) -> tuple[dict[str, np.ndarray], str]:
     spans.append(f'{name} {text[first]} to {text[last]}')
     before = name, last
   return found, f'chronological by {table.time}: {", ".join(spans)}'
-
-
-def _times(name: str, text: np.ndarray, where: Callable[[int], str]) -> np.ndarray:
-  """Numbers or ISO dates as float64 `[rows]`, to compare."""
-  try:
-    found = text.astype(np.float64)
-    if np.isfinite(found).all():
-      return found
-  except ValueError:
-    pass
-  moments, zones = {}, set()
-  for value in dict.fromkeys(text.tolist()):
-    try:
-      moment = datetime.datetime.fromisoformat(value)
-    except ValueError:
-      row = int(np.argmax(text == value))
-      raise UserError(f'{where(row)}, column {name!r}: {value!r} is neither a number '
-                      'nor a date such as 2024-01-31 or 2024-01-31T12:00:00') from None
-    zones.add(moment.tzinfo is None)
-    if len(zones) > 1:
-      row = int(np.argmax(text == value))
-      raise UserError(f'{where(row)}, column {name!r}: {value!r}: only some times '
-                      'have a time zone')
-    moment = moment.replace(tzinfo=moment.tzinfo or datetime.UTC)
-    moments[value] = (moment - _EPOCH) / datetime.timedelta(microseconds=1)
-  return np.array([moments[value] for value in text.tolist()])
-
-
-_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 
 def _complete(name: str, field: str, rows: Rows) -> np.ndarray:

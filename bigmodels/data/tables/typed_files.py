@@ -16,7 +16,7 @@ from bigmodels.data.tables.csv_files import Part, header_names
 
 JSON_NAMES = ('.jsonl', '.ndjson', '.json')
 PARQUET_NAMES = ('.parquet', '.pq')
-_FOR_CSV = ('delimiter', 'decimal', 'thousands', 'encoding')
+_FOR_CSV = ('delimiter', 'decimal', 'thousands', 'encoding', 'header')
 _EXACT = 2**53  # float64 cannot represent the next integer
 
 

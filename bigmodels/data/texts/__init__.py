@@ -1,4 +1,4 @@
-"""Sources of text: documents, pairs of translations, and labelled texts.
+"""Sources of text: documents, translations, labelled texts, questions, dialogues.
 
 Each source is a record with a `name` and `read(split, context)`; most have
 `download(context)`. Nothing is read before these are called. If nothing is at a path,
@@ -6,6 +6,7 @@ it is looked up under `--data_dir`. The sources of tokens, such as `data.Packed`
 these.
 """
 
+from bigmodels.data.texts.dialogues import DialogueFile, Dialogues, dailydialog
 from bigmodels.data.texts.documents import (
   Documents,
   StandardLibrary,
@@ -14,7 +15,12 @@ from bigmodels.data.texts.documents import (
 )
 from bigmodels.data.texts.labelled import Labelled, LabelledTexts, label_first, sst2
 from bigmodels.data.texts.parallel import Pairs, ParallelFiles, multi30k
+from bigmodels.data.texts.questions import Answer, QuestionFiles, Questions, squad
+from bigmodels.data.texts.slot_dialogues import SlotDialogueFile, camrest
+from bigmodels.data.texts.stories import Stories, StoryFiles, babi
 
-__all__ = ['Documents', 'Labelled', 'LabelledTexts', 'Pairs', 'ParallelFiles',
-           'StandardLibrary', 'TextFiles', 'TfdsText', 'label_first', 'multi30k',
-           'sst2']
+__all__ = ['Answer', 'DialogueFile', 'Dialogues', 'Documents', 'Labelled',
+           'LabelledTexts', 'Pairs', 'ParallelFiles', 'QuestionFiles', 'Questions',
+           'SlotDialogueFile', 'StandardLibrary', 'Stories', 'StoryFiles', 'TextFiles',
+           'TfdsText', 'babi', 'camrest', 'dailydialog', 'label_first', 'multi30k',
+           'squad', 'sst2']

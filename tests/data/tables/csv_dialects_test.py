@@ -1,5 +1,6 @@
 """Tests of csv_dialects and csv_files: delimiters, quotes, and lines."""
 
+import dataclasses
 import time
 from functools import partial
 
@@ -8,6 +9,8 @@ import pytest
 
 from bigmodels.core.errors import UserError
 from bigmodels.data.sources import DataContext
+from bigmodels.data.tables import table_files
+from bigmodels.data.tables.csv_dialects import Reading
 from bigmodels.data.tables.table import Table
 from bigmodels.data.texts import LabelledTexts
 from tests.data.tables.csv_texts import columns_of, read_text, refused
@@ -155,3 +158,23 @@ def test_labelled_texts(tmp_path, data, texts):
   found = source.read('train', DataContext(None, tmp_path, {}))
   assert found.texts == texts
   assert found.labels == ['1', '0'][: len(texts)]
+
+
+def test_a_file_without_a_header_is_given_the_names_of_its_columns(tmp_path):
+  path = tmp_path / 'data.csv'
+  path.write_text('1\t2\n3\tx\n')
+  reading = Reading(header=('a b', 'c'))
+  assert columns_of_file(path, reading) == {'a b': [1, 3], 'c': ['2', 'x']}
+  path.write_text('1 2\n3  4\n')
+  spaced = dataclasses.replace(reading, delimiter='space')
+  assert columns_of_file(path, spaced) == {'a b': [1, 3], 'c': [2, 4]}
+  with pytest.raises(UserError, match=r"line 2, column 'c'.*'x'"):
+    path.write_text('1,2\n3,x\n')
+    columns_of_file(path, dataclasses.replace(reading, numbers=('c',)))
+  with pytest.raises(UserError, match='line 1 has 2 values, the header has 3'):
+    columns_of_file(path, Reading(header=('a', 'b', 'c')))
+
+
+def columns_of_file(path, reading):
+  frame = table_files.read([path], reading).frame
+  return {name: column.tolist() for name, column in frame.items()}

@@ -194,12 +194,15 @@ def test_labels_that_are_no_classes(write, context, values, threshold, problem):
   assert problem in message(table, context)
 
 
-def test_the_training_split_needs_two_classes(write, context):
+def test_a_training_split_of_one_class_is_a_warning(write, context):
   test = set(held_out(20, 'test', {'train': 0.8, 'validation': 0.1, 'test': 0.1}))
   rows = [(i, 'rare' if i in test else 'common') for i in range(20)]
-  table = Table(write(csv_text([('a', 'y'), *rows])), 'y', task='classification')
-  text = message(table, context)
-  assert "all 16 labels in the training split are 'common'" in text
+  table = Table(write(csv_text([('a', 'y'), *rows])), 'y', task='classification',
+                stratified=False)
+  columns = table.open(context).load()
+  assert set(columns['labels']) == {0}
+  assert any('split train: no row of 1 of 2 classes: rare' in line
+             and line.startswith('warning: ') for line in context.kept['notes'])
 
 
 @pytest.mark.parametrize('cell, problem', [

@@ -1,0 +1,1 @@
+"""Time series in files as sources of windows."""
