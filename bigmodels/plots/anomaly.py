@@ -75,7 +75,7 @@ def _histogram(scores, labels, threshold, note):
     note = f'{note}\n' * bool(note) + (
       f'threshold {threshold:.4g}: {np.mean(scores >= threshold):.2%} are flagged')
   if labels is not None:
-    axes.legend(fontsize=8, frameon=False, loc='upper right')
+    axes.legend(fontsize=8, frameon=False, loc='upper left')
   style.subtitle(axes, note)
   return figure
 

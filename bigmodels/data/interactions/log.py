@@ -9,7 +9,7 @@ import numpy as np
 
 from bigmodels.core.errors import UserError, nearest
 from bigmodels.data.frames import is_text, missing, numbers_of
-from bigmodels.data.tables import csv_numbers, table_files, table_splits
+from bigmodels.data.tables import csv_numbers, table_files, times
 from bigmodels.data.tables.csv_dialects import Reading
 
 # What `Interactions.splits` is for the last interactions of each user.
@@ -107,7 +107,7 @@ def _read(paths: tuple[pathlib.Path, ...], of_test: tuple[pathlib.Path, ...],
     order = np.argsort(user, kind='stable')
     lines.append('no time is set: the rows of a user are in the order of the file')
   else:
-    time = table_splits.parsed_times(names[3], time, file.where)
+    time = times.parsed(names[3], time, file.where)
     order = np.lexsort((time, user))  # equal times are in the order of the file
   return Log(
     users, items, user[order], item[order],

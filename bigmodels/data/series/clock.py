@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bigmodels.core.errors import UserError, number
-from bigmodels.data.tables import table_splits
+from bigmodels.data.tables import times
 
 _SECOND = 10**6  # microseconds
 _DAY = 86_400 * _SECOND
@@ -92,7 +92,7 @@ def read(name: str, text: np.ndarray, where: Callable[[int], str]
   """
   if (text == '').any():
     raise UserError(f'{where(int(np.argmax(text == "")))}: time: no value of {name!r}')
-  moments = table_splits.parsed_times(name, text, where)
+  moments = times.parsed(name, text, where)
   longest = max(text[:64], key=len)
   try:
     float(longest)

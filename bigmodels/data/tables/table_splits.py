@@ -1,7 +1,5 @@
 """Splits the rows of a table: at random, by class, group, time, column or file."""
 
-import datetime
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -17,6 +15,7 @@ from bigmodels.data.sources import (
   held_out,
   renamed_splits,
 )
+from bigmodels.data.tables.times import parsed
 
 FEW = 0.05  # of all rows; more equal rows are not taken as copies without evidence
 _USUAL = (*FRACTIONS,)
@@ -200,7 +199,7 @@ def fractions(table: Any) -> dict[str, float]:
 def _by_time(table: Any, rows: Rows) -> tuple[dict[str, np.ndarray], str]:
   """The earliest rows first; equal times are in one split."""
   text = _complete(table.time, 'time', rows)
-  times = parsed_times(table.time, text, rows.where)
+  times = parsed(table.time, text, rows.where)
   rest = np.flatnonzero(~rows.of_test)
   splits = fractions(table)
   check_fractions(splits)
@@ -225,56 +224,6 @@ def _by_time(table: Any, rows: Rows) -> tuple[dict[str, np.ndarray], str]:
     spans.append(f'{name} {text[first]} to {text[last]}')
     before = name, last
   return found, f'chronological by {table.time}: {", ".join(spans)}'
-
-
-def parsed_times(name: str, text: np.ndarray, where: Callable[[int], str]
-                 ) -> np.ndarray:
-  """Returns numbers, or ISO dates in microseconds since 1970, float64 `[rows]`.
-
-  Args:
-    name: name of the column.
-    text: its values, none of them missing, `object` `[rows]` of `str`.
-    where: row -> its place in the file.
-
-  Raises:
-    UserError: for a value that is neither, or if only some have a time zone.
-  """
-  try:
-    found = text.astype(np.float64)
-    if np.isfinite(found).all():
-      return found
-  except ValueError:
-    pass
-
-  def is_finite(value):
-    try:
-      return math.isfinite(float(value))
-    except ValueError:
-      return False
-
-  moments, zones = {}, set()
-  for value in dict.fromkeys(text.tolist()):
-    try:
-      moment = datetime.datetime.fromisoformat(value)
-    except ValueError:
-      row = int(np.argmax(text == value))
-      if is_finite(value):  # it is another one that is not a number
-        odd = next(i for i, each in enumerate(text.tolist()) if not is_finite(each))
-        raise UserError(f'{where(odd)}, column {name!r}: {text[odd]!r} is not a number,'
-                        f' as {value!r} in {where(row)} is') from None
-      raise UserError(f'{where(row)}, column {name!r}: {value!r} is neither a number '
-                      'nor a date such as 2024-01-31 or 2024-01-31T12:00:00') from None
-    zones.add(moment.tzinfo is None)
-    if len(zones) > 1:
-      row = int(np.argmax(text == value))
-      raise UserError(f'{where(row)}, column {name!r}: {value!r}: only some times '
-                      'have a time zone')
-    moment = moment.replace(tzinfo=moment.tzinfo or datetime.UTC)
-    moments[value] = (moment - _EPOCH) / datetime.timedelta(microseconds=1)
-  return np.array([moments[value] for value in text.tolist()])
-
-
-_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 
 def _complete(name: str, field: str, rows: Rows) -> np.ndarray:
