@@ -31,6 +31,7 @@ MODULES: dict[str, tuple[str, ...]] = {
   'bigmodels.data': (),
   'bigmodels.data.cleaning': (),
   'bigmodels.data.images': (),
+  'bigmodels.data.recordings': (),
   'bigmodels.data.texts': (),
   'bigmodels.data.tokenizers': (),
   'bigmodels.data.transforms': (),

@@ -65,7 +65,7 @@ def _histogram(scores, labels, threshold, note):
   parts = [(np.ones(len(scores), bool), style.BLUE, '')] if labels is None else [
     (labels == 0, style.BLUE, 'others'), (labels == 1, style.ORANGE, 'anomalies')]
   for some, color, name in parts:
-    if some.any():  # each kind by itself, or a few anomalies could not be seen
+    if some.any():  # scaled apart, so that few anomalies are visible
       axes.hist(values[some], bins=bins, weights=np.full(some.sum(), 1 / some.sum()),
                 color=color, alpha=0.55, label=f'{name}, {some.sum():,}')
   axes.set(xscale='log', xlabel='score',
@@ -75,7 +75,7 @@ def _histogram(scores, labels, threshold, note):
     note = f'{note}\n' * bool(note) + (
       f'threshold {threshold:.4g}: {np.mean(scores >= threshold):.2%} are flagged')
   if labels is not None:
-    axes.legend(fontsize=8, frameon=False, loc='upper right')
+    axes.legend(fontsize=8, frameon=False, loc='upper left')
   style.subtitle(axes, note)
   return figure
 

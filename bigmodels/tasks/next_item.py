@@ -25,10 +25,10 @@ def next_item(model, *, catalog: Catalog,
   Args:
     model: `models.SasRec`, or a module with its methods.
     catalog: the users and items; supplied by the run.
-    loss: 'binary' tells the item from each negative, as in the paper; 'softmax' chooses
-      it among them; 'full_softmax' among all items, which trains in fewer epochs
-      (Klenitskiy and Vasilev, *Turning dross into gold loss*, 2023) and takes memory
-      for a score of each item after each item.
+    loss: 'binary' classifies the item and each negative, as in the paper; 'softmax'
+      chooses it among them; 'full_softmax' among all items, which trains in fewer
+      epochs (Klenitskiy and Vasilev, *Turning dross into gold loss*, 2023) and takes
+      memory for a score of each item after each item.
     negatives: number of negatives for each item; not used by 'full_softmax'.
     candidates: number of sampled candidates in an evaluation.
     top: number of items to recommend.

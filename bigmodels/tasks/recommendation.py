@@ -109,7 +109,7 @@ def implicit(model, *, catalog: Catalog,
   Args:
     model: as of `ratings`.
     catalog: the users and items; supplied by the run.
-    loss: 'binary' tells the item from each negative (He et al., 2017); 'softmax'
+    loss: 'binary' classifies the item and each negative (He et al., 2017); 'softmax'
       chooses it among them; 'in_batch' among the items of the other rows of a batch
       that the user does not have, corrected by their popularity (see
       `losses.in_batch_softmax`). The last depends on the size of a microbatch and, by

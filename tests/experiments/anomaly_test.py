@@ -80,7 +80,8 @@ def test_a_file_without_labels_is_scored_and_flagged(
     assert f'<td>{top}</td><td>{scores[top]:.4g}</td><td>c ' in report
 
 
-@METHODS
+@pytest.mark.slow('train on tables')
+@pytest.mark.parametrize('method', ['autoencoder', 'deep_svdd'])
 def test_labels_change_no_bit_of_what_is_learned(method, request_for, tmp_path,
                                                  cache_dir):
   ends = []

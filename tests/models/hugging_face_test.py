@@ -276,7 +276,8 @@ def test_what_the_shapes_do_not_tell_is_refused(gpt, tmp_path):
 
 
 @pytest.mark.parametrize('model, words', [
-  (Mlp(2), 'Mlp has no published parameters, as these have: Bert, BertClassifier, Gpt'),
+  (Mlp(2), 'Mlp has no published parameters, as these have: Bert, BertClassifier, '
+           'BertSpans, Gpt'),
   (ModernGpt(61, depth=1, width=32, heads=4), 'positions: must be learned for GPT-2'),
   (GPT.clone(activation=nn.relu), 'activation: must be <function gelu'),
   (GPT.clone(kv_heads=2), 'kv_heads: must be 4 for GPT-2, got 2')])

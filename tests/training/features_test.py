@@ -75,7 +75,8 @@ def test_every_classifier_of_the_experiments_is_among_these():
     if getattr(experiment.task, 'func', experiment.task) is tasks.classification:
       found.add(getattr(experiment.model, 'func', type(experiment.model)))
   tested = {type(model) for model, _ in (CHEAP | DEAR).values()} | {
-    models.Vgg, models.Airbench, models.BertClassifier, models.RecurrentClassifier}
+    models.Vgg, models.Airbench, models.BertClassifier, models.RecurrentClassifier,
+    models.SeriesClassifier}
   assert len(found) > 8 and found <= tested
 
 
@@ -86,6 +87,13 @@ def test_vgg():
   last = run.state.params['head']
   last = last[max(last)]  # Dense_1
   check(run, images, logits_of(run, images), last['kernel'], last['bias'])
+
+
+def test_series():
+  series = np.random.default_rng(0).normal(size=(24, 6, 2)).astype(np.float32)
+  run = run_of(models.SeriesClassifier(3, width=5, dropout=0.5), arrays(series))
+  last = run.state.params['head']
+  check(run, series, logits_of(run, series), last['kernel'], last['bias'])
 
 
 @SLOW

@@ -20,7 +20,8 @@ def test_a_headline_has_means_over_members_and_no_matrices():
 def test_the_samples_of_a_report_are_those_of_the_average():
   found, lines = [], []
   built = SimpleNamespace(
-    evals={'test': SimpleNamespace(dataset=SimpleNamespace(words=None))},
+    evals={'test': SimpleNamespace(
+      dataset=SimpleNamespace(words=None, features=None))},
     layout=SimpleNamespace(mesh=SimpleNamespace(size=1)),
     task=SimpleNamespace(plots=None, samples=lambda *given: found.append(given) or {}))
   state = State(0, 'last', {}, (), None, (), {'params': 'mean', 'model_state': {}})

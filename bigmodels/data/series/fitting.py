@@ -228,7 +228,7 @@ def known(frame: Frame, names: Sequence[str], rows: Rows, calendar: tuple[str, .
   return np.concatenate(parts, 1)
 
 
-# --- what is told ---------------------------------------------------------------
+# --- reports --------------------------------------------------------------------
 
 
 def lines_of(found: Values, names: Sequence[str], targets: int, mean: np.ndarray,

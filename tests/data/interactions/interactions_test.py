@@ -1,4 +1,4 @@
-"""Tests of data.Interactions: splits, what is told, and what is refused."""
+"""Tests of data.Interactions: splits, what is printed, and what is refused."""
 
 import numpy as np
 import pytest
