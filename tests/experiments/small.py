@@ -26,7 +26,7 @@ AGENTS = {'cartpole_a2c': ('gymnax', 'rlax'), 'cartpole_dqn': ('gymnax', 'rlax')
 SPEECH = {'an4_ctc': ('jiwer',), 'spoken_digit_conformer': ('jiwer',),
           'speech_commands': ('soundfile', 'soxr'),
           'arctic_tacotron': ('soundfile', 'soxr')}
-SMALL_TACOTRON = {'width': '8', 'decoder': '8', 'model.prenet': '8', 'buckets': '1',
+SMALL_TACOTRON = {'width': '8', 'decoder': '8', 'model.prenet': '8',
                   'task.seconds': '0.1', 'task.iterations': '2'}
 # What makes a large experiment small: the same code, fewer of everything.
 OVERRIDES = {
