@@ -33,11 +33,12 @@ from bigmodels.data.subset import Subset
 from bigmodels.data.tables.table import Table
 from bigmodels.data.tfds.tfds import Tfds
 from bigmodels.data.translations import Translations
+from bigmodels.data.waveforms import Waveforms
 
 __all__ = ['ArrayFiles', 'Arrays', 'AudioFolder', 'Batches', 'Candidates', 'Digits',
            'Episodes', 'Features', 'Generated', 'Histories', 'ImageFolder',
            'Interactions', 'Packed', 'QuestionWindows', 'Replies', 'ScikitTable',
            'Sentences', 'Sequence', 'Series', 'Speech', 'StoryQuestions', 'Subset',
-           'Table', 'Tfds', 'Translations', 'at_most', 'cleaning', 'images',
-           'piecewise_linear', 'recordings', 'test_time', 'texts', 'tokenizers',
-           'transforms']
+           'Table', 'Tfds', 'Translations', 'Waveforms', 'at_most', 'cleaning',
+           'images', 'piecewise_linear', 'recordings', 'test_time', 'texts',
+           'tokenizers', 'transforms']

@@ -1,8 +1,9 @@
 """The report of a run: one self-contained HTML page.
 
-Plots are inline SVG or PNG, see `logs.figures`.
+Plots are inline SVG or PNG, see `logs.figures`; sounds are inline WAV.
 """
 
+import base64
 import math
 import pathlib
 import re
@@ -20,7 +21,7 @@ from bigmodels.logs.chart import Line, chart
 from bigmodels.logs.formats import duration, large, number
 from bigmodels.logs.page import PAGE, STYLE
 from bigmodels.logs.values import leading, mean, members
-from bigmodels.plots import Table
+from bigmodels.plots import Sound, Table
 
 PALETTE = ('#d9622b', '#2a9d6f', '#8e63ce', '#c2447a', '#b08900', '#0f8b9d')
 TRAIN = '#5b94d6'
@@ -254,12 +255,21 @@ def _section(name, content):
 
 
 def _words(name, table):
-  """A card with a table of text."""
+  """A card with a table of texts and sounds."""
   head = ''.join(f'<th>{escape(column)}</th>' for column in table.columns)
-  rows = ''.join('<tr>' + ''.join(f'<td>{escape(cell)}</td>' for cell in row) + '</tr>'
-                 for row in table.rows)
+  rows = ''.join('<tr>' + ''.join(f'<td>{_content(cell)}</td>' for cell in row)
+                 + '</tr>' for row in table.rows)
   return (f'<figure class="words"><figcaption>{escape(name)}</figcaption><table>'
           f'<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></figure>\n')
+
+
+def _content(cell):
+  """A text, or a player of a sound."""
+  if not isinstance(cell, Sound):
+    return escape(cell)
+  data = base64.b64encode(cell.wav()).decode()
+  return ('<audio controls preload="metadata" '
+          f'src="data:audio/wav;base64,{data}"></audio>')
 
 
 # --- records --------------------------------------------------------------------

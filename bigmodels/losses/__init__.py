@@ -1,5 +1,6 @@
 """Losses: pure functions that return a number per example, without a reduction."""
 
+from bigmodels.losses.attention import guided_attention
 from bigmodels.losses.classification import cross_entropy, hinge, probabilities
 from bigmodels.losses.ctc import alignable, ctc
 from bigmodels.losses.focal import focal
@@ -11,14 +12,10 @@ from bigmodels.losses.gan import (
   r1,
   wasserstein_gan,
 )
-from bigmodels.losses.ranking import (
-  binary_ranking,
-  in_batch_softmax,
-  softmax_ranking,
-)
+from bigmodels.losses.ranking import binary_ranking, in_batch_softmax, softmax_ranking
 from bigmodels.losses.regression import absolute_error, squared_error
 
 __all__ = ['absolute_error', 'alignable', 'binary_ranking', 'cross_entropy', 'ctc',
-           'focal', 'gradient_penalty', 'hinge', 'hinge_gan', 'in_batch_softmax',
-           'non_saturating_gan', 'pinball', 'probabilities', 'r1', 'softmax_ranking',
-           'squared_error', 'wasserstein_gan']
+           'focal', 'gradient_penalty', 'guided_attention', 'hinge', 'hinge_gan',
+           'in_batch_softmax', 'non_saturating_gan', 'pinball', 'probabilities', 'r1',
+           'softmax_ranking', 'squared_error', 'wasserstein_gan']

@@ -25,11 +25,14 @@ from bigmodels.metrics.regression import regression
 from bigmodels.metrics.selection import ranks, selection
 from bigmodels.metrics.slots import slots
 from bigmodels.metrics.speech import error_rates
+from bigmodels.metrics.synthesis import mel_cepstral_distortion
 from bigmodels.metrics.translation import bleu
+from bigmodels.metrics.waveforms import linear_prediction_bits, unigram_bits
 
 __all__ = ['Mean', 'Metric', 'RootMean', 'above', 'anomaly', 'answers',
            'at_temperature', 'at_threshold', 'best', 'bleu', 'classification',
            'coverage', 'error_by_group', 'error_rates', 'exact_match', 'f1', 'flagged',
-           'frechet', 'generation', 'language', 'mase', 'mean_of', 'of_errors',
-           'precision_recall', 'ranking', 'ranks', 'recommendation', 'regression',
-           'selection', 'slots', 'smape', 'temperature']
+           'frechet', 'generation', 'language', 'linear_prediction_bits', 'mase',
+           'mean_of', 'mel_cepstral_distortion', 'of_errors', 'precision_recall',
+           'ranking', 'ranks', 'recommendation', 'regression', 'selection', 'slots',
+           'smape', 'temperature', 'unigram_bits']

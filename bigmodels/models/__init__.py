@@ -22,11 +22,13 @@ from bigmodels.models.resnet import CifarResNet, ResNet
 from bigmodels.models.sasrec import SasRec
 from bigmodels.models.speech_transformer import SpeechTransformer
 from bigmodels.models.stylegan import StyleGan
+from bigmodels.models.tacotron import Tacotron
 from bigmodels.models.tcn import Tcn
 from bigmodels.models.tgcn import Tgcn
 from bigmodels.models.transformer import Transformer
 from bigmodels.models.vgg import Vgg
 from bigmodels.models.vit import Vit, VitB, VitL, VitS, VitTi
+from bigmodels.models.wavenet import WaveNet
 
 __all__ = ['ActorCritic', 'Airbench', 'Autoencoder', 'Bert', 'BertClassifier',
            'BertSpans', 'CifarResNet', 'Cnn', 'Conformer', 'DLinear', 'Dcgan',
@@ -35,5 +37,5 @@ __all__ = ['ActorCritic', 'Airbench', 'Autoencoder', 'Bert', 'BertClassifier',
            'ModernGpt', 'NatureCnn', 'NeuMf', 'PatchTst', 'QNetwork',
            'RecurrentClassifier', 'RecurrentCtc', 'RecurrentForecaster',
            'RecurrentLanguageModel', 'ResNet', 'SasRec', 'SeriesClassifier',
-           'SpeechTransformer', 'StyleGan', 'Tcn', 'Tgcn', 'Transformer', 'TwoTower',
-           'Vgg', 'Vit', 'VitB', 'VitL', 'VitS', 'VitTi']
+           'SpeechTransformer', 'StyleGan', 'Tacotron', 'Tcn', 'Tgcn', 'Transformer',
+           'TwoTower', 'Vgg', 'Vit', 'VitB', 'VitL', 'VitS', 'VitTi', 'WaveNet']

@@ -78,6 +78,35 @@ SPEECH = (
   *TRANSFORMER,
 )
 
+# `models.WaveNet`. The layers are narrow: they are whole on every device.
+WAVENET = (
+  Rule(r'(levels|levels_before|classes)/embedding', (None, None)),
+  Rule(r'(gates|class|residual)_\d+/kernel', (None, None)),
+  Rule(r'(gates|residual)_\d+/bias', (None,)),
+  Rule(r'(skip|head)/kernel', (None, 'tensor')),
+  Rule(r'(skip|head)/bias', ('tensor',)),
+  Rule(r'hidden/kernel', ('tensor', None)),
+  Rule(r'hidden/bias', (None,)),
+)
+
+# `models.Tacotron`. The loop over steps has no all-reduce.
+TACOTRON = (
+  Rule(r'embedding/embedding', (None, 'tensor')),
+  Rule(r'(encoder|postnet_layers)/conv_\d+/kernel', (None, None, None, 'tensor')),
+  Rule(r'(encoder|postnet_layers)/norm_\d+/(scale|bias)', (None,)),
+  Rule(r'(forward|backward)/(input|recurrent)_kernel', (None, None)),
+  Rule(r'(forward|backward)/bias', (None,)),
+  Rule(r'prenet_layers_0/kernel', (None, 'tensor')),
+  Rule(r'prenet_layers_0/bias', ('tensor',)),
+  Rule(r'prenet_layers_1/kernel', ('tensor', None)),
+  Rule(r'prenet_layers_1/bias', (None,)),
+  Rule(r'(given|memory|frame|stop)/kernel', (None, None)),
+  Rule(r'(frame|stop)/bias', (None,)),
+  Rule(r'cell/location_filters', (None,) * 4),
+  Rule(r'cell/(.*_kernel|query|location|energy)', (None, None)),
+  Rule(r'cell/.*_bias', (None,)),
+)
+
 # `models.MatrixFactorization` and the other models of users and items: the rows of
 # their tables are sharded along `fsdp`, vectors along `tensor`. The tables have a
 # multiple of 64 rows. Dense layers are small, and replicated.

@@ -1,8 +1,10 @@
-"""--mode=sample: generates text from the best checkpoint of a workdir."""
+"""--mode=sample: generates text or sounds from the best checkpoint of a workdir."""
 
 import dataclasses
+import pathlib
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,7 +14,8 @@ from bigmodels.config.resolving import Resolved
 from bigmodels.core import files, paths
 from bigmodels.core.errors import UserError
 from bigmodels.tasks import decoding
-from bigmodels.training import initialize
+from bigmodels.training import generation, initialize
+from bigmodels.training.runs import Run
 
 _BETWEEN = '---'  # a line between prompts of several lines
 _ESCAPES = {'n': '\n', 't': '\t', '\\': '\\'}
@@ -22,13 +25,15 @@ def run(request: Request, *, prompt: list[str] | None = None,
         prompt_file: str | None = None, tokens: int | None = None,
         temperature: float | None = None, top_k: int | None = None,
         top_p: float | None = None, beams: int | None = None,
-        stop: list[str] | None = None, samples: int = 1, sample_seed: int = 0) -> None:
-  """Prints texts, and how fast they were generated.
+        stop: list[str] | None = None, samples: int = 1, sample_seed: int = 0,
+        output: str | None = None, seconds: float | None = None,
+        overwrite: bool = False) -> None:
+  """Prints texts, or writes sounds, and how fast they were generated.
 
   Args:
     request: the flags of every mode.
-    prompt: text to continue, or to translate, in which \\n is a newline, \\t a tab and
-      \\\\ a backslash; may be given several times.
+    prompt: text to continue, to translate or to speak, in which \\n is a newline, \\t a
+      tab and \\\\ a backslash; may be given several times.
     prompt_file: path of a file with a prompt on each line; or, if some lines are ---,
       with prompts of several lines between these.
     tokens: maximum number of tokens to generate; if omitted, 256 or as many as the
@@ -41,21 +46,38 @@ def run(request: Request, *, prompt: list[str] | None = None,
       times.
     samples: number of texts for each prompt.
     sample_seed: seed of the sampling.
+    output: the file of a sound, .wav; of several, NAME-1.wav, NAME-2.wav, ...
+    seconds: maximum length of a sound; if omitted, as the task says.
+    overwrite: replace files of sounds that exist.
 
   Raises:
-    UserError: for a flag that is out of range, or a run that generates no text.
+    UserError: for a flag that is out of range, or a run that generates nothing.
   """
   settings = settings_of(
     tokens=tokens, temperature=temperature, top_k=top_k, top_p=top_p, beams=beams,
     stop=tuple(map(unescaped, stop or ())), samples=samples)
   if not 0 <= sample_seed < 2**32:
     raise UserError(f'--sample_seed: must be in [0, {2**32 - 1}], got {sample_seed}')
+  generation.check_seconds(seconds, '--seconds')
+  target = paths.output(output, ('.wav',)) if output is not None else None
   prompts = _prompts(prompt, prompt_file)
   workdir, resolved = request.recorded(with_data=False) if request.workdir else (
     None, _initialized(request))
   with request.opened(workdir, resolved, alone='sample') as (group, opened):
     say = group.say
+    if opened.built.task.sounds is not None:
+      if target is None:
+        raise UserError('--output: this run makes sounds; set the path of a .wav file')
+      if tokens is not None:
+        raise UserError(f'--tokens={tokens}: this run makes sounds; set --seconds')
+      _write_sounds(opened, prompts, target, seconds, sample_seed, settings,
+                    overwrite=overwrite, say=say)
+      return
     tokenizer, writer = opened.tokenizer, opened.writer
+    for name, value in (('output', output), ('seconds', seconds)):
+      if value is not None:
+        raise UserError(f'--{name}={value}: of runs that make sounds; this run writes '
+                        'text, which is printed')
     if '' in prompts and tokenizer and 'end' not in tokenizer.special:
       raise UserError(f'{_origin(prompt, prompt_file, prompts.index(""))}: must not be '
                       "empty: the tokenizer has no 'end' to begin a text with")
@@ -95,6 +117,47 @@ def run(request: Request, *, prompt: list[str] | None = None,
         say(text)
     say(f'--- compiled in {max(first - times[0], 0):.1f} s; {total:,} tokens in '
         f'{sum(times):.2f} s: {total / sum(times):,.0f} tokens/s')
+
+
+def _write_sounds(run: Run, prompts: list[str], target: pathlib.Path,
+                  seconds: float | None, seed: int, settings: decoding.Settings, *,
+                  overwrite: bool, say: Callable[[str], None]) -> None:
+  """Writes the sounds of prompts.
+
+  Args:
+    run: that makes them.
+    prompts: texts.
+    target: the file of a single sound.
+    seconds: maximum length; None for the task's own.
+    seed: of the draws.
+    settings: of the draws.
+    overwrite: whether to replace files.
+    say: prints a line.
+  """
+  count = len(prompts) * settings.samples
+  targets = [target] if count == 1 else [
+    target.with_name(f'{target.stem}-{i + 1}{target.suffix}') for i in range(count)]
+  there = [path for path in targets if path.exists()]
+  if there and not overwrite:
+    raise UserError(f'--output: {there[0]} exists; set --overwrite to replace it')
+  start = time.perf_counter()
+  sounds = run.generate_sounds(
+    prompts, seconds=seconds, seed=seed, **dataclasses.asdict(settings))
+  took = time.perf_counter() - start
+  for index, (path, sound) in enumerate(zip(targets, sounds, strict=True)):
+    prompt = prompts[index // settings.samples]
+    try:
+      data = sound.wav()
+    except ValueError as error:
+      raise UserError(f'{prompt!r}: {error}; was the run trained?') from None
+    files.write(path, data)
+    loudest = float(abs(sound.samples).max(initial=0))
+    notes = [f'louder than a file can be, so divided by {loudest:.2f}'
+             ] if loudest > 1 else ['silent'] if not loudest else []
+    say('; '.join([f'{prompt!r}: {sound.seconds:.2f} s at {sound.rate:,} Hz: {path}',
+                   *filter(None, (sound.note, *notes))]))
+  total = sum(sound.seconds for sound in sounds)
+  say(f'--- {total:.1f} s of sound in {took:.1f} s, with compilation')
 
 
 def settings_of(**given: Any) -> decoding.Settings:

@@ -1,9 +1,9 @@
 """Plots of an evaluated split: arrays in, matplotlib Figures out.
 
 There is one function per task: `(outputs, inputs, classes) -> title -> Figure`, or a
-`Table` of text. They do
-not use pyplot, so that no figure is kept in memory; matplotlib is imported when the
-first figure is made. Text and frames are black, and recoloured by the report.
+`Table` of texts and sounds. They do not use pyplot, so that no figure is kept in
+memory; matplotlib is imported when the first figure is made. Text and frames are black,
+and recoloured by the report.
 """
 
 from bigmodels.plots.anomaly import anomaly
@@ -17,12 +17,15 @@ from bigmodels.plots.language import language
 from bigmodels.plots.recommendation import ratings, recommendation
 from bigmodels.plots.regression import regression
 from bigmodels.plots.selection import ranks
+from bigmodels.plots.sounds import Sound, spectrograms
 from bigmodels.plots.speech import speech
 from bigmodels.plots.style import BLUE, FULL, GREY, HALF, NARROW, ORANGE, WIDE
+from bigmodels.plots.synthesis import synthesis
 from bigmodels.plots.table import Inputs, Table, spread
 from bigmodels.plots.two_classes import net_benefit
 
-__all__ = ['BLUE', 'FULL', 'GREY', 'HALF', 'Inputs', 'NARROW', 'ORANGE', 'Table',
-           'WIDE', 'anomaly', 'answers', 'calibration', 'classification', 'control',
-           'error_by_group', 'forecasting', 'generation', 'language', 'net_benefit',
-           'ranks', 'ratings', 'recommendation', 'regression', 'speech', 'spread']
+__all__ = ['BLUE', 'FULL', 'GREY', 'HALF', 'Inputs', 'NARROW', 'ORANGE', 'Sound',
+           'Table', 'WIDE', 'anomaly', 'answers', 'calibration', 'classification',
+           'control', 'error_by_group', 'forecasting', 'generation', 'language',
+           'net_benefit', 'ranks', 'ratings', 'recommendation', 'regression',
+           'spectrograms', 'speech', 'spread', 'synthesis']

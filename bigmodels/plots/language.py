@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 
 def language(outputs: Mapping[str, np.ndarray], inputs: Inputs | None,
-             classes: Sequence[str] | None) -> 'dict[str, Figure]':
+             classes: Sequence[str] | None, *, example: str = 'text',
+             unit: str = 'token') -> 'dict[str, Figure]':
   """Draws a histogram of the loss of the texts.
 
   Args:
@@ -21,6 +22,7 @@ def language(outputs: Mapping[str, np.ndarray], inputs: Inputs | None,
       both `[n]`.
     inputs: not used.
     classes: not used.
+    example, unit: what an example is called, and what the loss is counted in.
 
   Returns:
     Title -> figure; empty if no text has tokens and a finite loss.
@@ -34,8 +36,8 @@ def language(outputs: Mapping[str, np.ndarray], inputs: Inputs | None,
   axes.hist(each, bins=min(60, max(10, len(each) // 10)), color=style.BLUE)
   mean = nats[rows].sum() / tokens[rows].sum()
   axes.axvline(mean, color=style.ORANGE, linewidth=1.2)
-  axes.set_xlabel('loss of a text, nats per token')
-  axes.set_ylabel('texts')
-  style.subtitle(axes, f'the line: {mean:.3f}, the mean over all tokens',
+  axes.set_xlabel(f'loss of a {example}, nats per {unit}')
+  axes.set_ylabel(f'{example}s')
+  style.subtitle(axes, f'the line: {mean:.3f}, the mean over all {unit}s',
                  style.finite_note(rows.sum(), len(rows)))
-  return {'Loss of each text': figure}
+  return {f'Loss of each {example}': figure}

@@ -1,21 +1,23 @@
-"""A table among the plots of a split, for examples that are text."""
+"""A table among the plots of a split, for examples that are text or sounds."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from bigmodels.plots.sounds import Sound
+
 
 class Table(NamedTuple):
-  """Some examples of a split in words.
+  """Some examples of a split in words and sounds.
 
   Attributes:
     columns: names of the columns.
-    rows: the cells of each row.
+    rows: the cells of each row; a sound can be listened to.
   """
 
   columns: Sequence[str]
-  rows: Sequence[Sequence[str]]
+  rows: Sequence[Sequence[str | Sound]]
 
 
 class Inputs(NamedTuple):

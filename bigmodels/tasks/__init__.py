@@ -15,12 +15,15 @@ from bigmodels.tasks.regression import regression
 from bigmodels.tasks.selection import response_selection
 from bigmodels.tasks.spans import answer_spans
 from bigmodels.tasks.stories import story_questions
+from bigmodels.tasks.synthesis import synthesis
 from bigmodels.tasks.task import Split, Task
 from bigmodels.tasks.transcription import transcription
 from bigmodels.tasks.translation import translation
+from bigmodels.tasks.waveforms import waveform
 
 __all__ = ['Control', 'Generation', 'Split', 'Task', 'anomaly', 'answer_spans',
            'classification', 'control', 'ctc', 'forecasting', 'frozen_statistics',
            'generation', 'implicit', 'masked_token', 'next_item', 'next_token',
            'ratings', 'regression', 'response_selection', 'slot_responses',
-           'story_questions', 'transcription', 'translation', 'with_frozen_statistics']
+           'story_questions', 'synthesis', 'transcription', 'translation', 'waveform',
+           'with_frozen_statistics']

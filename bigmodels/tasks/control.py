@@ -23,8 +23,9 @@ class Control(NamedTuple):
     environment: the environment in which the agent acts.
     summarize: (outputs of a whole split) -> name -> number.
     plots: (outputs, inputs, classes) -> title -> Figure.
-    inputs, predictions, check, snapshot, generate, answers, samples, threshold: as in
-      `Task`; always the defaults.
+    inputs, predictions, check, snapshot, generate, answers: as in `Task`; always the
+      defaults, as are the others.
+    samples, sounds, threshold: as in `Task`.
   """
 
   init: Callable[..., tuple[Any, Any]]
@@ -39,6 +40,7 @@ class Control(NamedTuple):
   generate: None = None
   answers: None = None
   samples: None = None
+  sounds: None = None
   threshold: None = None
 
 

@@ -32,8 +32,8 @@ class Generation(NamedTuple):
     generate_images: (params, model_state, latents `[n, latent]`, labels `[n]`, key) ->
       images as in the data, uint8 `[n, height, width, channels]`.
     to_bytes: images as in the model, from -1 to 1 -> images as in the data.
-    check, summarize, inputs, predictions, generate, answers, samples, threshold: as in
-      `Task`.
+    check, summarize, inputs, predictions, generate, answers: as in `Task`.
+    samples, sounds, threshold: as in `Task`.
     plots: also takes `snapshots`, step -> the result of `snapshot` at that step.
     snapshot: (outputs of a split) -> name -> arrays that are saved for the report.
   """
@@ -54,6 +54,7 @@ class Generation(NamedTuple):
   generate: None = None
   answers: None = None
   samples: None = None
+  sounds: None = None
   threshold: None = None
 
 

@@ -49,7 +49,10 @@ class Task(NamedTuple):
     confident: the probability above which the first view is the only one; see
       `classification`.
     samples: (params, model_state, inputs: rows `[k]` -> raw inputs `[k, ...]`, length
-      of a split) -> title -> `plots.Table` of what the model writes, for the report.
+      of a split) -> title -> `plots.Table` or figure of what the model makes, for the
+      report.
+    sounds: (params, model_state, prompts: list of texts, key, `decoding.Settings`,
+      seconds or None) -> for each prompt a `plots.Sound`, of at most so many seconds.
   """
 
   init: Callable
@@ -67,6 +70,7 @@ class Task(NamedTuple):
   test_time: Callable[..., Any] | None = None
   confident: float = 1.0
   samples: Callable[..., dict[str, Any]] | None = None
+  sounds: Callable[..., list['plots.Sound']] | None = None
 
 
 class Threshold(NamedTuple):

@@ -1,4 +1,4 @@
-"""Generation by a finished run: of texts after prompts, and of images of classes."""
+"""Generation by a finished run: of texts after prompts, sounds, images of classes."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -9,11 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from bigmodels.core.errors import UserError, nearest
+from bigmodels.plots import Sound
 from bigmodels.tasks.decoding import Settings, TooLong
 from bigmodels.training import inference
 from bigmodels.training.build import Built
 
 _IMAGES = 500  # generated at a time
+_LONGEST = 3600  # seconds of a generated sound
 
 
 def texts(writer: Callable[..., list[tuple[str, int]]], prompts: Sequence[str],
@@ -29,6 +31,54 @@ def texts(writer: Callable[..., list[tuple[str, int]]], prompts: Sequence[str],
   Raises:
     UserError: for prompts, a seed or settings that are not legal.
   """
+  try:
+    found = _each_sample(writer, prompts, seed, settings)
+  except TooLong as error:
+    raise UserError(f'tokens={settings.get("tokens", Settings.tokens)}: {error}'
+                    ) from None
+  return [text for text, _ in found]
+
+
+def sounds(maker: Callable[..., list[Sound]], prompts: Sequence[str],
+           seconds: float | None, seed: int, settings: Mapping[str, Any]
+           ) -> list[Sound]:
+  """The sounds of prompts, those of a prompt one after the other.
+
+  Args:
+    maker: (prompts, key, `decoding.Settings`, seconds) -> sounds.
+    prompts: texts.
+    seconds: maximum length; None for the task's own.
+    seed: of the draws.
+    settings: of `decoding.Settings`.
+
+  Raises:
+    UserError: for prompts, a seed, seconds or settings that are not legal.
+  """
+  check_seconds(seconds, 'seconds')
+  return _each_sample(lambda *given: maker(*given, seconds), prompts, seed, settings)
+
+
+def check_seconds(seconds: float | None, name: str) -> None:
+  """Refuses a length that is not positive.
+
+  Raises:
+    UserError: naming the setting.
+  """
+  if seconds is not None and not 0 < seconds <= _LONGEST:
+    raise UserError(f'{name}: must be > 0 and <= {_LONGEST:,}, got {seconds:g}')
+
+
+def _each_sample(make: Callable[..., list], prompts: Sequence[str], seed: int,
+                 settings: Mapping[str, Any]) -> list:
+  """What is made of prompts, the samples of a prompt one after the other.
+
+  Args:
+    make: (prompts, key, `decoding.Settings`) -> what it makes of each prompt.
+    prompts, seed, settings: see `texts`.
+
+  Raises:
+    UserError: see `texts`.
+  """
   given = [] if isinstance(prompts, str | None) else [*prompts]
   if not given or not all(isinstance(text, str) for text in given):
     raise UserError(f'prompts: must be a list of texts, got {prompts!r}')
@@ -43,12 +93,9 @@ def texts(writer: Callable[..., list[tuple[str, int]]], prompts: Sequence[str],
   except (TypeError, ValueError) as error:
     raise UserError(f'generate: {error}') from None
   key = jax.random.PRNGKey(seed)
-  try:
-    found = [writer(given, jax.random.fold_in(key, sample), chosen)
-             for sample in range(chosen.samples)]
-  except TooLong as error:
-    raise UserError(f'tokens={chosen.tokens}: {error}') from None
-  return [text for of_prompt in zip(*found, strict=True) for text, _ in of_prompt]
+  found = [make(given, jax.random.fold_in(key, sample), chosen)
+           for sample in range(chosen.samples)]
+  return [each for of_prompt in zip(*found, strict=True) for each in of_prompt]
 
 
 def image_program(built: Built) -> Callable:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bigmodels import losses
 from bigmodels.config import Experiment
 from bigmodels.core.errors import UserError, listed, nearest
 from bigmodels.core.prefetching import prefetch
@@ -189,6 +190,26 @@ def outputs(program: Callable[[Columns], Any], columns: Columns, size: int) -> C
   found = jax.device_get([program(part) for part, _ in batches(columns, size)])
   return {name: np.concatenate([each[name] for each in found])[: length(columns)]
           for name in found[0]}
+
+
+def logits(outputs: Columns, task: str) -> np.ndarray:
+  """The logits of two or more classes, `[n, classes]`.
+
+  Args:
+    outputs: `logits` and `probabilities` `[n, classes]`; or `logits` `[n, 1]` of class
+      1, to which zeros are added for class 0.
+    task: what gave them, for the error.
+
+  Raises:
+    UserError: if the probabilities are not those of the logits.
+  """
+  found = outputs['logits']
+  expected = outputs['probabilities']
+  if not np.allclose(losses.probabilities(found), expected, rtol=0, atol=1e-3):
+    raise UserError(f"{task}, whose probabilities are not those of the mean of its "
+                    "model's logits")
+  return found if found.shape[-1] > 1 else np.concatenate(
+    [np.zeros_like(found), found], -1)
 
 
 def table(built: Built, parts: Sequence[Predicted]) -> dict[str, Any]:

@@ -130,7 +130,7 @@ def open_run(workdir: Workdir, layout: Layout, access: Access, *,
 
 
 def initialized(resolved: Resolved, layout: Layout, access: Access) -> Run:
-  """An experiment that writes text, with its `init_from`, as a run of step 0.
+  """An experiment that writes text or makes sounds, with its `init_from`, at step 0.
 
   Args:
     resolved: the experiment.
@@ -138,7 +138,7 @@ def initialized(resolved: Resolved, layout: Layout, access: Access) -> Run:
     access: to the data of the run that `init_from` names, if it is one.
 
   Raises:
-    UserError: if its task writes no text, or the parameters are not there or do not
+    UserError: if its task does neither, or the parameters are not there or do not
       fit.
   """
   experiment = resolved.experiment
@@ -149,7 +149,8 @@ def initialized(resolved: Resolved, layout: Layout, access: Access) -> Run:
   traced = trace(built.learner, built.train, {}, layout)
   run = Run(resolved, pathlib.Path(experiment.init_from), built, traced,
             traced.carry.state, 0)
-  run.check_writes()  # before parameters are read, which may not fit either
+  if built.task.sounds is None:
+    _ = run.writer  # refuses, before parameters are read, which may not fit either
   init = traced.lower['init']().compile(devices.compiler_options(layout.platform))
   carry = init(layout.replicate(np.asarray(jax.random.PRNGKey(experiment.seed))))
   return dataclasses.replace(run, state=initialize.start(

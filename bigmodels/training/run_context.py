@@ -39,6 +39,8 @@ NAMES: dict[str, tuple[str, str]] = {
   'environment': ('what agents act in', 'data.Episodes of one'),
   'tokenizer': ('what made the tokens', 'text that a tokenizer has read'),
   'vocabulary': ('the number of tokens', 'text that a tokenizer has read'),
+  'rate': ('the samples per second', 'data.Waveforms'),
+  'training': ('the opened training split, a `Dataset`', 'any'),
   'ngram_counts': ('n -> how often each sequence of up to n labels occurs in training',
                    'labelled by rows of tokens'),
   'catalog': ('the users and items', 'data.Interactions or data.Histories'),
@@ -86,7 +88,7 @@ def supplied(train: Dataset, context: DataContext, steps: int
 
   found: dict[str, Callable[[], Any]] = {
     'steps': lambda: steps, 'open_run': lambda: context.open_run,
-    'class_counts': lambda: class_counts}
+    'class_counts': lambda: class_counts, 'training': lambda: train}
   if 'inputs' in columns:
     found |= {
       'mean': lambda: inputs(0), 'std': lambda: inputs(1),

@@ -3,8 +3,6 @@
     run = bigmodels.load('runs/digits')
     run.predict(images)['probabilities']
     run.evaluate('test')
-
-Evaluation, sampling and other runs that are measured by this one open it here.
 """
 
 import dataclasses
@@ -18,13 +16,13 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from bigmodels import losses
 from bigmodels.config import Experiment
 from bigmodels.config.resolving import Resolved
 from bigmodels.core.errors import UserError, listed, nearest
 from bigmodels.data.readers.labelled import LabelledExamples
 from bigmodels.data.readers.reader import Examples, Reader
 from bigmodels.learners import State
+from bigmodels.plots import Sound
 from bigmodels.techniques import averages
 from bigmodels.training import evaluation, generation, inference
 from bigmodels.training.build import Built
@@ -271,17 +269,27 @@ class Run:
     Raises:
       UserError: for a task that writes no text.
     """
-    self.check_writes()
-    return functools.partial(self.built.task.generate, self.params, self.model_state)
-
-  def check_writes(self) -> None:
-    """Refuses a run whose task writes no text.
-
-    Raises:
-      UserError: naming the task.
-    """
     if self.built.task.generate is None:
       raise UserError(f'{self._task}, which writes no text')
+    return functools.partial(self.built.task.generate, self.params, self.model_state)
+
+  def generate_sounds(self, prompts: Sequence[str] = ('',), *,
+                      seconds: float | None = None, seed: int = 0, **settings: Any
+                      ) -> list[Sound]:
+    """Sounds of prompts, such as texts to be spoken: those of `--mode=sample`.
+
+    Args:
+      prompts: texts, or names of classes.
+      seconds: maximum length of a sound; None for the task's own.
+      seed, **settings: see `generate`.
+
+    Raises:
+      UserError: for a task that makes no sounds, or settings that do not fit it.
+    """
+    if (make := self.built.task.sounds) is None:
+      raise UserError(f'{self._task}, which makes no sounds')
+    make = functools.partial(make, self.params, self.model_state)
+    return generation.sounds(make, prompts, seconds, seed, settings)
 
   def features(self, inputs: np.ndarray | None = None, **columns: np.ndarray
                ) -> tuple[np.ndarray, np.ndarray]:
@@ -304,15 +312,9 @@ class Run:
     if 'probabilities' not in self.built.task.predictions:
       raise UserError(f'{self._task}, which gives no probabilities')
     columns = self._columns(inputs, columns)
-    found = inference.outputs(
-      self._features, columns, self._batch_size(inference.length(columns)))
-    logits, expected = found['logits'], found['probabilities']
-    if not np.allclose(losses.probabilities(logits), expected, rtol=0, atol=1e-3):
-      raise UserError(f'{self._task}, whose probabilities are not those of the mean of '
-                      "its model's logits")
-    if logits.shape[-1] == 1:
-      logits = np.concatenate([np.zeros_like(logits), logits], -1)
-    return found['features'], logits
+    size = self._batch_size(inference.length(columns))
+    found = inference.outputs(self._features, columns, size)
+    return found['features'], inference.logits(found, self._task)
 
   def generate_images(self, labels: np.ndarray, first: int = 0) -> np.ndarray:
     """Images of a generator.
@@ -348,10 +350,10 @@ class Run:
     return averages.evaluated(self.state)
 
   def _columns(self, inputs: Any, others: dict[str, Any]) -> dict[str, np.ndarray]:
-    if others or inputs is None or not self.reader.takes(inputs):
-      reader = inference.array_reader(self.built, self.name, self.say)
-      return reader.columns(inputs, others)
-    return self.reader.columns(inputs, others)
+    raw = others or inputs is None or not self.reader.takes(inputs)
+    reader = inference.array_reader(self.built, self.name, self.say) if raw else (
+      self.reader)
+    return reader.columns(inputs, others)
 
   def _batch_size(self, rows: int | None) -> int:
     return inference.batch_size(
@@ -388,8 +390,6 @@ class Run:
   @functools.cached_property
   def _generate_images(self) -> Callable:
     return generation.image_program(self.built)
-
-  # --- errors -------------------------------------------------------------------
 
   @property
   def _task(self) -> str:

@@ -12,7 +12,7 @@ from tests.logs.runs import make
 
 
 @pytest.mark.parametrize(('line', 'expected'), [
-  ('--experiment=digits', ['digits_cnn', 'digits_dcgan']),
+  ('--experiment=digits_c', ['digits_cnn']),
   ('--mode=p', ['plan', 'predict', 'print']), ('--parallel=', ['jit', 'pmap']),
   ('--require_backend=g', ['gpu']), ('--workdir=', []),
   ('--mode=runs --so', ['--sort=']), ('--so', []), ('--tra', ['--track=']),
@@ -46,7 +46,7 @@ def test_in_a_shell(shell):
     ['bash', '-c', f'{text}\nCOMP_LINE="{line}" COMP_POINT={len(line)} {words}\n'
      '_bigmodels\necho "${COMPREPLY[@]}"\nCOMP_LINE="python x" _bigmodels'],
     capture_output=True, text=True, check=True)
-  assert done.stdout == 'digits_cnn digits_dcgan\n'
+  assert done.stdout == 'digits_cnn digits_dcgan digits_tacotron digits_wavenet\n'
 
 
 def test_the_command_of_an_installation(monkeypatch):

@@ -22,7 +22,8 @@ from bigmodels.training.compile import compile_traced, trace
 from tests.experiments.small import AGENTS, small
 
 # They take long to compile; others have such layers and learners too.
-DEAR = ('an4_ctc', 'cifar_mobilenet', 'image_folder', 'imagenet_resnet50',
+DEAR = ('an4_ctc', 'arctic_tacotron', 'cifar_mobilenet', 'digits_tacotron',
+        'image_folder', 'imagenet_resnet50',
         'mnist_stylegan', 'pong_dqn')
 
 

@@ -24,7 +24,10 @@ SMALL_GPT = {'length': '32', 'model.depth': '2', 'model.width': '32',
 AGENTS = {'cartpole_a2c': ('gymnax', 'rlax'), 'cartpole_dqn': ('gymnax', 'rlax'),
           'pong_dqn': ('gymnasium', 'ale_py', 'cv2', 'rlax')}
 SPEECH = {'an4_ctc': ('jiwer',), 'spoken_digit_conformer': ('jiwer',),
-          'speech_commands': ('soundfile', 'soxr')}
+          'speech_commands': ('soundfile', 'soxr'),
+          'arctic_tacotron': ('soundfile', 'soxr')}
+SMALL_TACOTRON = {'width': '8', 'decoder': '8', 'model.prenet': '8',
+                  'task.seconds': '0.1', 'task.iterations': '2'}
 # What makes a large experiment small: the same code, fewer of everything.
 OVERRIDES = {
   'cifar_mobilenet': {'model.multiplier': '0.25'},
@@ -73,6 +76,10 @@ OVERRIDES = {
                       'seconds': '0.2'},
   'spoken_digit_conformer': {'width': '16', 'depth': '1', 'strings': '24',
                              'model.channels': '4'},
+  'digits_wavenet': {'length': '64', 'width': '4', 'skip': '4', 'depth': '3',
+                     'stacks': '1'},
+  'digits_tacotron': SMALL_TACOTRON,
+  'arctic_tacotron': SMALL_TACOTRON,
 }
 
 
@@ -170,17 +177,17 @@ def _cepstra(folder) -> None:
                         rng.choice(['AB', 'B A', 'BAB'], 24), split)
 
 
-def _words(folder) -> None:
-  """Words in a table, of noise."""
+def _sounds(folder) -> None:
+  """Words and sentences in tables, of noise."""
   import soundfile
 
   rng = np.random.default_rng(0)
-  rows = [{'file': f'{i}.wav', 'word': 'ab'[i % 2],
+  rows = [{'file': f'{i}.wav', 'word': 'ab'[i % 2], 'text': 'ab'[: 1 + i % 2],
            'split': ('train', 'validation', 'test')[i % 3]} for i in range(60)]
-  recordings.table(folder / 'speech_commands_ar' / 'index.csv', rows)
-  for row in rows:
-    soundfile.write(folder / 'speech_commands_ar' / row['file'],
-                    rng.uniform(-0.5, 0.5, 800), 4000)
+  for name in ('arctic_voice', 'speech_commands_ar'):
+    recordings.table(folder / name / 'index.csv', rows)
+    for row in rows:
+      soundfile.write(folder / name / row['file'], rng.uniform(-0.5, 0.5, 800), 4000)
 
 
 def _questions(folder) -> None:
@@ -230,8 +237,9 @@ FILES = {
   **dict.fromkeys(('babi_memory', 'camrest_gpt', 'dialog_gpt', 'dialog_selection',
                    'squad_bert', 'squad_mlm'), _questions),
   'an4_ctc': _cepstra,
-  'speech_commands': _words,
-  'spoken_digit_conformer': digits.write,
+  **dict.fromkeys(('arctic_tacotron', 'speech_commands'), _sounds),
+  **dict.fromkeys(('digits_tacotron', 'digits_wavenet', 'spoken_digit_conformer'),
+                  digits.write),
 }
 
 

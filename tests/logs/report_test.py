@@ -1,5 +1,6 @@
 """Tests of the report: a browser's view of the page, as far as html.parser has one."""
 
+import base64
 import html.parser
 import math
 
@@ -265,6 +266,20 @@ def test_the_classes_of_several_splits_are_named_once(tmp_path):
   assert page.rows == [['class', 'f1, test', 'f1, valid', 'recall, test'],
                        ['0 cat', '0.1000', '0.2000', '0.3000'],
                        ['1 cat', '', '1.0000', '']]
+
+
+def test_sounds_among_the_plots(tmp_path):
+  sound = plots.Sound(np.sin(np.arange(800) / 3), 8000)
+  table = plots.Table(('text', 'sound'), [('<a>', sound), ('b', sound)])
+  page, text = _write(tmp_path, plots={'test': {'Spoken texts': table}})
+  assert ['<a>', ''] in page.rows and page.tags.count('audio') == 2
+  assert text.count('<audio controls') == 2
+  link = next(link for link in page.links if link.startswith('data:audio/wav;base64,'))
+  assert base64.b64decode(link.partition(',')[2]) == sound.wav()
+  long = plots.Table(('sound',), [(plots.Sound(np.zeros(10**6), 8000),)])
+  page, text = _write(tmp_path, plots={'test': {'Long': long, 'Short': table}})
+  assert 'Long is left out, to keep this page small.' in text
+  assert page.tags.count('audio') == 2
 
 
 def test_a_table_of_text_among_the_plots(tmp_path):

@@ -31,10 +31,12 @@ from bigmodels.models import (
   ResNet,
   SasRec,
   SpeechTransformer,
+  Tacotron,
   Transformer,
   TwoTower,
   Vgg,
   Vit,
+  WaveNet,
   sharding_rules,
 )
 from bigmodels.parallel.sharding import MeshShape, parameter_specs
@@ -212,6 +214,33 @@ def test_rules_of_speech(model, inputs, others):
     jax.random.key(0), jnp.zeros((1, 12, 8)), *inputs, train=False))['params']
   found = by_name(parameter_specs(params, sharding_rules.SPEECH, TENSOR))
   assert {name: found[name] for name in others} == others
+
+
+def test_rules_of_wavenet():
+  model = WaveNet(levels=8, classes=2, width=4, skip=8, depth=2, stacks=1)
+  params = jax.eval_shape(lambda: model.init(
+    jax.random.key(0), jnp.zeros((1, 4), int), jnp.zeros(1, int), train=False))[
+      'params']
+  found = by_name(parameter_specs(params, sharding_rules.WAVENET, TENSOR))
+  sharded = {'skip/kernel': P(None, 'tensor'), 'skip/bias': P('tensor'),
+             'hidden/kernel': P('tensor'), 'head/kernel': P(None, 'tensor'),
+             'head/bias': P('tensor')}
+  assert {name: spec for name, spec in found.items() if spec != P()} == sharded
+
+
+def test_rules_of_tacotron():
+  model = Tacotron(9, bins=4, width=8, attention=4, filters=4, filter_size=3, prenet=4,
+                   decoder=4, postnet=8)
+  key = jax.random.key(0)
+  params = jax.eval_shape(lambda: model.init(
+    {'params': key, 'dropout': key}, jnp.ones((1, 3), int), jnp.zeros((1, 5, 4)),
+    train=False))['params']
+  found = by_name(parameter_specs(params, sharding_rules.TACOTRON, TENSOR))
+  sharded = {name for name, spec in found.items() if spec != P()}
+  assert sharded == {
+    'embedding/embedding', *(f'encoder/conv_{i}/kernel' for i in range(3)),
+    *(f'postnet_layers/conv_{i}/kernel' for i in range(5)),
+    'prenet_layers_0/kernel', 'prenet_layers_0/bias', 'prenet_layers_1/kernel'}
 
 
 def test_keys_and_values_that_tensor_does_not_divide_are_refused():

@@ -24,6 +24,7 @@ from bigmodels.storage.checkpoint import (
   fingerprint,
 )
 from bigmodels.storage.workdir import Workdir
+from tests.data.recordings import digits
 from tests.data.recordings import written as recordings
 from tests.environments import libraries
 
@@ -150,6 +151,26 @@ def test_other_learners_killed_and_resumed_are_uninterrupted(
 
 
 @pytest.mark.slow('kill runs')
+@pytest.mark.parametrize(('name', 'settings'), [
+  ('digits_wavenet', {'length': 64, 'width': 4, 'skip': 4, 'depth': 3, 'stacks': 1}),
+  ('digits_tacotron', {'width': 8, 'decoder': 8, 'model__prenet': 8,
+                       'task__seconds': 0.1, 'task__iterations': 2})])
+def test_models_of_sounds_killed_and_resumed_are_uninterrupted(
+  start, request_for, tmp_path, capsys, name, settings):
+  digits.write(tmp_path, 7)
+  whole, cut = tmp_path / 'whole', tmp_path / 'cut'
+  often = {'batch_size': 4, 'duration__steps': 120, 'log_every__steps': 5,
+           'checkpoint_every__minutes': None, 'checkpoint_every__steps': 10,
+           'evaluate_every__steps': 60, 'evaluate_every__epochs': None, **settings}
+  train.run(request_for(name, whole, data_dir=tmp_path, **often))
+  _kill(start, cut, (10, 50, 80), f'--data_dir={tmp_path}', *_flags(often),
+        experiment=name)
+  capsys.readouterr()
+  train.run(request_for(None, cut))
+  assert 'resuming from step' in capsys.readouterr().out
+  _same_bits(whole, cut)
+
+
 def test_a_memory_killed_in_its_linear_start_is_uninterrupted(
   start, request_for, tmp_path, capsys):
   """The steps that are counted in the model's state are among the bits."""

@@ -65,7 +65,7 @@ class DigitStrings:
     if split not in self.speakers:
       raise UserError(f'{self.name}: no split {split!r}{nearest(split, self.speakers)}')
     builder = builders.prepared(self.name, context)
-    sounds, labels, speakers, numbers = _recordings(
+    sounds, labels, speakers, numbers = single_digits(
       self.name, str(builders.root(context.data_dir)))
     start, end = self.held_out.get(split, (0, np.inf))
     chosen = (numbers >= start) & (numbers < end)
@@ -122,8 +122,18 @@ class DigitStrings:
 
 
 @functools.lru_cache(maxsize=1)
-def _recordings(name: str, data_dir: str):
-  """Sounds int16 `[samples]`, digits `[n]`, speakers `[n]` and their numbers `[n]`."""
+def single_digits(name: str, data_dir: str) -> tuple[
+    list[np.ndarray], np.ndarray, np.ndarray, np.ndarray]:
+  """Returns all recordings of single digits.
+
+  Args:
+    name: name of the dataset in TFDS.
+    data_dir: folder of datasets.
+
+  Returns:
+    Sounds int16 `[samples]`, digits `[n]`, speakers `[n]`, and `[n]` numbers of each
+    digit and speaker.
+  """
   with builders.quiet():
     source = builders.from_files(name, data_dir).as_data_source(split='train')
   sounds, labels, speakers, numbers = [], [], [], []

@@ -9,6 +9,7 @@ data/batches.py for the other columns of a batch, such as the `row` of an exampl
 """
 
 from bigmodels.data.transforms.colour import colour
+from bigmodels.data.transforms.excerpts import excerpt
 from bigmodels.data.transforms.geometry import (
            alternating_flip,
            centre_crop,
@@ -37,7 +38,7 @@ from bigmodels.data.transforms.sounds import (
 from bigmodels.data.transforms.values import cutout, erase, noise, standardize
 
 __all__ = ['alternating_flip', 'background', 'centre_crop', 'colour', 'crop', 'cutmix',
-           'cutout', 'delay', 'erase', 'flip', 'log_mel', 'mfcc', 'mixup', 'noise',
-           'normalize_frames', 'one_of', 'randaugment', 'resize', 'resized_crop',
-           'rotate', 'scale', 'shift', 'spec_augment', 'speed', 'standardize',
-           'translate', 'with_channel', 'with_deltas']
+           'cutout', 'delay', 'erase', 'excerpt', 'flip', 'log_mel', 'mfcc', 'mixup',
+           'noise', 'normalize_frames', 'one_of', 'randaugment', 'resize',
+           'resized_crop', 'rotate', 'scale', 'shift', 'spec_augment', 'speed',
+           'standardize', 'translate', 'with_channel', 'with_deltas']
