@@ -6,7 +6,7 @@
 A line of the file is {"context": ["Are you tired?"], "responses": ["Not really."]};
 --config.context=KEY and --config.responses=KEY name other keys.
 
-Needs: DailyDialog++ (--data_dir, files); 10 minutes on two cores.
+Needs: DailyDialog++ (--data_dir, files); 2 minutes on two cores.
 """
 
 from functools import partial
@@ -22,17 +22,16 @@ from bigmodels.optim import schedules
 
 def config(*, path: str | None = None, context: str = 'context',
            responses: str = 'responses', candidates: int = 10, vocabulary: int = 4000,
-           epochs: float = 8, batch_size: int = 64, length: int = 48, depth: int = 1,
-           width: int = 128, heads: int = 4, dropout: float = 0.2,
-           learning_rate: float = 1e-3, seed: int = 0) -> Experiment:
+           epochs: float = 8, batch_size: int = 256, length: int = 48,
+           width: int = 512, dropout: float = 0.4, learning_rate: float = 1e-3,
+           seed: int = 0) -> Experiment:
   documents = texts.dailydialog() if path is None else texts.DialogueFile(
     path, context, responses)
   source = data.Candidates(
     documents, tokenizers.WordPiece(vocabulary), length, candidates=candidates)
   return Experiment(
-    model=partial(models.DualEncoder, width=width, dropout=dropout, encoder=partial(
-      models.Bert, length=length, depth=depth, width=width, heads=heads,
-      dropout=dropout, unroll=True)),
+    model=partial(models.DualEncoder, width=width, dropout=0.0, encoder=partial(
+      models.BagOfWords, width=width, dropout=dropout)),
     task=tasks.response_selection,
     optimizer=partial(
       optax.chain, optax.clip_by_global_norm(1.0), partial(

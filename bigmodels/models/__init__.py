@@ -3,6 +3,7 @@
 from bigmodels.models.agents import ActorCritic, NatureCnn, QNetwork
 from bigmodels.models.airbench import Airbench
 from bigmodels.models.anomaly import Autoencoder, DeepSvdd
+from bigmodels.models.bag_of_words import BagOfWords
 from bigmodels.models.bert import Bert, BertClassifier, BertSpans, MaskedBert
 from bigmodels.models.cnn import Cnn
 from bigmodels.models.conformer import Conformer
@@ -30,9 +31,9 @@ from bigmodels.models.vgg import Vgg
 from bigmodels.models.vit import Vit, VitB, VitL, VitS, VitTi
 from bigmodels.models.wavenet import WaveNet
 
-__all__ = ['ActorCritic', 'Airbench', 'Autoencoder', 'Bert', 'BertClassifier',
-           'BertSpans', 'CifarResNet', 'Cnn', 'Conformer', 'DLinear', 'Dcgan',
-           'DeepSvdd', 'Dlrm', 'DualEncoder', 'Gpt', 'Linear', 'MaskedBert',
+__all__ = ['ActorCritic', 'Airbench', 'Autoencoder', 'BagOfWords', 'Bert',
+           'BertClassifier', 'BertSpans', 'CifarResNet', 'Cnn', 'Conformer', 'DLinear',
+           'Dcgan', 'DeepSvdd', 'Dlrm', 'DualEncoder', 'Gpt', 'Linear', 'MaskedBert',
            'MatrixFactorization', 'MemoryNetwork', 'Mlp', 'MobileNetV1', 'MobileNetV2',
            'ModernGpt', 'NatureCnn', 'NeuMf', 'PatchTst', 'QNetwork',
            'RecurrentClassifier', 'RecurrentCtc', 'RecurrentForecaster',

@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 
 from bigmodels.layers.dense import Dense
-from bigmodels.models.bert import Bert
 from bigmodels.models.validation import check_positive, check_rates, check_sizes
 
 
@@ -19,16 +18,16 @@ class DualEncoder(nn.Module):
   """One encoder for contexts and responses, with a last layer for each.
 
   A text is the mean of the features of its tokens, a dense layer, and divided by its
-  norm.
+  norm. The dense layers begin as the identity: texts with the same words are near.
 
   Attributes:
-    encoder: the encoder of the tokens.
+    encoder: the encoder of the tokens, such as `BagOfWords` or `Bert`.
     width: length of the vectors.
     scale: initial factor of the products, which are cosines.
     dropout: rate of dropout, in training, of the means.
   """
 
-  encoder: Bert
+  encoder: nn.Module
   width: int = 128
   scale: float = 10.0
   dropout: float = 0.1
@@ -40,7 +39,7 @@ class DualEncoder(nn.Module):
     super().__post_init__()
 
   def setup(self):
-    dense = partial(Dense, self.width, use_bias=False)
+    dense = partial(Dense, self.width, use_bias=False, kernel_init=lambda: _identity)
     self.context_head, self.response_head = dense(), dense()
     self.drop = nn.Dropout(self.dropout)
     self.log_scale = self.param('log_scale', nn.initializers.constant(
@@ -75,6 +74,11 @@ class DualEncoder(nn.Module):
     real = (jnp.ones_like(tokens) if segments is None else segments)[..., None] > 0
     x = jnp.where(real, x, 0).sum(1) / jnp.maximum(real.sum(1), 1)
     return self.drop(x, deterministic=not train)
+
+
+def _identity(key, shape, dtype=jnp.float32):
+  del key
+  return jnp.eye(*shape, dtype=dtype)
 
 
 def _unit(x):

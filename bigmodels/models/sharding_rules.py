@@ -54,6 +54,7 @@ TRANSFORMER = (
 DUAL_ENCODER = (
   Rule(r'(context|response)_head/kernel', ('tensor', None)),
   Rule(r'log_scale', ()),
+  Rule(r'encoder/weights', (None,)),
   *TRANSFORMER,
 )
 

@@ -5,7 +5,7 @@ from functools import partial
 import jax
 import numpy as np
 
-from bigmodels.models import Bert, DualEncoder
+from bigmodels.models import BagOfWords, Bert, DualEncoder
 
 MODEL = DualEncoder(
   Bert(20, length=8, depth=1, width=16, heads=2, unroll=True), width=6)
@@ -52,3 +52,15 @@ def test_the_scale_begins_as_set():
   made = jax.jit(partial(MODEL.init, train=False))(
     jax.random.key(0), CONTEXTS, RESPONSES)
   np.testing.assert_allclose(made['params']['log_scale'], np.log(10), rtol=1e-6)
+
+
+def test_at_first_texts_with_the_same_words_are_nearest():
+  model = DualEncoder(BagOfWords(20, width=64, dropout=0.0), width=64, dropout=0.0)
+  responses = np.stack([CONTEXTS[:, ::-1], *RESPONSES.transpose(1, 0, 2)], 1)
+  made = jax.jit(partial(model.init, train=False))(
+    jax.random.key(0), CONTEXTS, responses)
+  contexts, found = jax.jit(partial(model.apply, train=False))(
+    made, CONTEXTS, responses)
+  products = np.einsum('bd,bcd->bc', contexts, found)
+  np.testing.assert_allclose(products[:, 0], 10, rtol=1e-5)
+  assert (products[:, 1:] < 9.9).all()

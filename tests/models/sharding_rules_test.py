@@ -11,6 +11,7 @@ from bigmodels.core.errors import UserError
 from bigmodels.core.tree_paths import name_of
 from bigmodels.models import (
   Autoencoder,
+  BagOfWords,
   Bert,
   BertClassifier,
   BertSpans,
@@ -171,9 +172,10 @@ def test_rules_of_transformers(model, texts, others):
   assert {name: found[name] for name in others} == others
 
 
-def test_rules_of_the_dual_encoder():
+@pytest.mark.parametrize('encoder', [Bert(**SMALL), BagOfWords(20, 8)])
+def test_rules_of_the_dual_encoder(encoder):
   tokens = jnp.zeros((1, 4), int)
-  params = jax.eval_shape(lambda: DualEncoder(Bert(**SMALL)).init(
+  params = jax.eval_shape(lambda: DualEncoder(encoder).init(
     jax.random.key(0), tokens, tokens[None], train=False))['params']
   found = by_name(parameter_specs(params, sharding_rules.DUAL_ENCODER, TENSOR))
   assert found['context_head/kernel'] == found['response_head/kernel'] == P('tensor')
