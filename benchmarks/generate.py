@@ -51,6 +51,38 @@ def uncached(model, count, params, prompt):
   return lax.fori_loop(length, length + count, step, text)[:, length:]
 
 
+def compared(functions, inputs, repeats, unit, count):
+  """Compiles functions of the same result, and times them in turn.
+
+  Args:
+    functions: {'cached': function, 'uncached': function}, both (*inputs) -> tokens.
+    inputs: of both.
+    repeats: number of times that each is run.
+    unit: of what a function makes, such as 'tokens'.
+    count: number of these.
+  """
+  found, times, compiling = {}, {method: [] for method in functions}, {}
+  programs = {method: jax.jit(function) for method, function in functions.items()}
+  for method, program in programs.items():
+    start = time.perf_counter()
+    programs[method] = program.lower(*inputs).compile()
+    compiling[method] = round(time.perf_counter() - start, 2)
+    found[method] = jax.device_get(programs[method](*inputs))
+  for _ in range(repeats):
+    for method, program in programs.items():
+      start = time.perf_counter()
+      jax.block_until_ready(program(*inputs))
+      times[method].append(time.perf_counter() - start)
+  median = {method: statistics.median(each) for method, each in times.items()}
+  return {
+    f'same_{unit}': float((found['cached'] == found['uncached']).mean()),
+    'compile_seconds': compiling,
+    'seconds': {method: [round(t, 4) for t in each] for method, each in times.items()},
+    f'{unit}_per_second': {
+      method: round(count / t, 1) for method, t in median.items()},
+    'ratio': round(median['uncached'] / median['cached'], 2)}
+
+
 def main():
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   for name, value in (('depth', 4), ('width', 128), ('heads', 4), ('length', 320),
@@ -69,28 +101,12 @@ def main():
                               given.vocabulary)
   params = jax.jit(partial(model.init, train=False))(
     jax.random.PRNGKey(0), prompt)['params']
-  found, times, compiling = {}, {'cached': [], 'uncached': []}, {}
-  programs = {method: jax.jit(partial(function, model, given.tokens))
-              for method, function in (('cached', cached), ('uncached', uncached))}
-  for method, program in programs.items():
-    start = time.perf_counter()
-    programs[method] = program.lower(params, prompt).compile()
-    compiling[method] = round(time.perf_counter() - start, 2)
-    found[method] = jax.device_get(programs[method](params, prompt))
-  for _ in range(given.repeats):
-    for method, program in programs.items():
-      start = time.perf_counter()
-      jax.block_until_ready(program(params, prompt))
-      times[method].append(time.perf_counter() - start)
-  median = {method: statistics.median(each) for method, each in times.items()}
+  functions = {'cached': cached, 'uncached': uncached}
   print(json.dumps({
     'device': jax.devices()[0].device_kind, 'precision': arithmetic, **vars(given),
-    'same_tokens': float((found['cached'] == found['uncached']).mean()),
-    'compile_seconds': compiling,
-    'seconds': {method: [round(t, 4) for t in each] for method, each in times.items()},
-    'tokens_per_second': {
-      method: round(given.batch * given.tokens / t, 1) for method, t in median.items()},
-    'ratio': round(median['uncached'] / median['cached'], 2)}))
+    **compared({method: partial(function, model, given.tokens)
+                for method, function in functions.items()}, (params, prompt),
+               given.repeats, 'tokens', given.batch * given.tokens)}))
 
 
 if __name__ == '__main__':

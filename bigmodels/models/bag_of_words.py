@@ -14,7 +14,6 @@ import jax.numpy as jnp
 from bigmodels.layers.dense import Embedding
 from bigmodels.models.validation import check_rates, check_sizes
 
-
 _UNIT = partial(nn.initializers.variance_scaling, 1.0, 'fan_out', 'normal')
 
 
