@@ -177,7 +177,7 @@ def test_sigterm_saves_says_where_and_goes_on(
   start, request_for, tiny, tmp_path, capsys):
   whole, cut = tmp_path / 'whole', tmp_path / 'cut'
   # Checkpoints so rare that only the signal can have saved one.
-  rare = {'steps': 1200, 'checkpoint': 10000, 'evaluate_every__epochs': 50}
+  rare = {'steps': 700, 'checkpoint': 10000, 'evaluate_every__epochs': 25}
   process = start(cut, *_flags(rare))
   _until(process, cut, 100)
   process.send_signal(signal.SIGTERM)
@@ -185,7 +185,7 @@ def test_sigterm_saves_says_where_and_goes_on(
   assert process.returncode == 0, err
   assert 'SIGTERM: saved step' in out and f'--workdir={cut}' in out
   stopped = json.loads((cut / 'result.json').read_text())
-  assert stopped['status'] == 'stopped' and 100 <= stopped['step'] < 1200
+  assert stopped['status'] == 'stopped' and 100 <= stopped['step'] < 700
   train.run(request_for(tiny, cut, **rare))
   assert f'resuming from step {stopped["step"]:,}' in capsys.readouterr().out
   train.run(request_for(tiny, whole, **rare))
@@ -256,7 +256,8 @@ def test_one_flipped_bit_is_noticed(request_for, tiny, tmp_path, capsys):
 
 def test_early_stopping_restores_the_best(request_for, tiny, tmp_path, capsys):
   workdir = tmp_path / 'run'
-  train.run(request_for(tiny, workdir, patience=2, steps=3000, learning_rate=0.05))
+  train.run(request_for(tiny, workdir, patience=2, steps=3000, learning_rate=0.05,
+                        checkpoint=10000))
   result = json.loads((workdir / 'result.json').read_text())
   records = [json.loads(line) for line in
              (workdir / 'metrics.jsonl').read_text().splitlines()]
@@ -282,7 +283,7 @@ def test_an_init_from_that_is_nowhere_is_refused_before_anything_is_read(
 def test_init_from_takes_the_best_parameters_and_refuses_what_does_not_fit(
   request_for, tiny, tmp_path):
   first, second = tmp_path / 'first', tmp_path / 'second'
-  train.run(request_for(tiny, first, steps=90))
+  train.run(request_for(tiny, first, steps=30))
   best = json.loads((first / 'result.json').read_text())['best_step']
   train.run(request_for(tiny, second, init_from=first, steps=1, learning_rate=1e-12))
   theirs, ours = _carry(first, best), _carry(second, 1)
