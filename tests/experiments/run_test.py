@@ -23,10 +23,10 @@ from tests.experiments.small import AGENTS, small
 
 # They take long to compile; others have such layers and learners too.
 DEAR = ('an4_ctc', 'camrest_gpt', 'cifar_cnn', 'cifar_mobilenet', 'cifar_transfer',
-        'cifar_vgg', 'etth1_patchtst', 'gpt2_124m', 'gpt3_175b', 'image_folder',
-        'imagenet_resnet50', 'imagenet_vit_s16', 'mnist_dcgan', 'mnist_stylegan',
-        'movielens_neumf', 'pong_dqn', 'shakespeare_gpt', 'spoken_digit_conformer',
-        'squad_mlm', 'sst2_bert')
+        'cifar_vgg', 'dialog_selection', 'etth1_patchtst', 'gpt2_124m', 'gpt3_175b',
+        'image_folder', 'imagenet_resnet50', 'imagenet_vit_s16', 'mnist_dcgan',
+        'mnist_stylegan', 'movielens_neumf', 'pong_dqn', 'shakespeare_gpt',
+        'spoken_digit_conformer', 'squad_mlm', 'sst2_bert', 'translate_en_de')
 
 
 @pytest.mark.parametrize('name', [
@@ -119,7 +119,8 @@ def test_diabetes_linear_is_the_least_squares_solution(request_for, tmp_path):
     rtol=1e-3)
 
 
-@pytest.mark.parametrize('strength', [1.0, 0.1])
+@pytest.mark.parametrize('strength', [
+  1.0, pytest.param(0.1, marks=pytest.mark.slow('train'))])
 def test_cancer_logistic_is_scikit_learns(request_for, tmp_path, strength):
   kernel, bias, _ = _trained(
     'cancer_logistic', partial(request_for, C=strength), tmp_path / 'run')

@@ -130,8 +130,8 @@ def texts_of(kind) -> dict[str, str]:
   environment = os.environ | {
     'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT),
     'XLA_FLAGS': '--xla_force_host_platform_device_count=8'}
-  process = subprocess.run([sys.executable, __file__, kind], capture_output=True, text=True,
-                           timeout=600, check=False, env=environment)
+  process = subprocess.run([sys.executable, __file__, kind], capture_output=True,
+                           text=True, timeout=600, check=False, env=environment)
   assert process.returncode == 0, process.stderr
   return json.loads(process.stdout)
 
@@ -139,6 +139,7 @@ def texts_of(kind) -> dict[str, str]:
 @pytest.fixture(scope='module')
 def compiled():
   """(name of a program) -> its costs; skips those for a TPU without libtpu."""
+
   def costs_of(name):
     texts = texts_of('tpu' if name.startswith('tpu ') else 'all')
     if name not in texts and not name.startswith('cpu'):
