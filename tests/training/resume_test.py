@@ -283,7 +283,7 @@ def test_an_init_from_that_is_nowhere_is_refused_before_anything_is_read(
 def test_init_from_takes_the_best_parameters_and_refuses_what_does_not_fit(
   request_for, tiny, tmp_path):
   first, second = tmp_path / 'first', tmp_path / 'second'
-  train.run(request_for(tiny, first, steps=30))
+  train.run(request_for(tiny, first, steps=90))
   best = json.loads((first / 'result.json').read_text())['best_step']
   train.run(request_for(tiny, second, init_from=first, steps=1, learning_rate=1e-12))
   theirs, ours = _carry(first, best), _carry(second, 1)
