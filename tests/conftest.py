@@ -1,6 +1,7 @@
 """What several tests share: the tiers, the command line as a user has it, real data."""
 
 import collections
+import gc
 import os
 import pathlib
 import subprocess
@@ -43,6 +44,13 @@ def pytest_collection_modifyitems(config, items):
     items[:], left = slices.share(items, config.getoption('slice'))
     if left:
       config.hook.pytest_deselected(items=left)
+
+
+def pytest_collection_finish():
+  """Tracing makes objects by the million; all that is here by now stays."""
+  gc.collect()
+  gc.freeze()
+  gc.set_threshold(50_000, 20, 50)
 
 
 def pytest_deselected(items):

@@ -23,6 +23,7 @@ from tests.processes import of_devices
 
 ROOT = pathlib.Path(processes.__file__).parent.parent.parent
 HOST = socket.gethostname()
+SLOW = pytest.mark.slow('run several processes')
 START = '''
 import multiprocessing, os, sys, time
 import jax
@@ -155,7 +156,7 @@ def test_two_processes(run):
   assert list((run.folder / 'shared').iterdir()) == []
 
 
-@pytest.mark.slow('run several processes')
+@SLOW
 def test_other_clients_connect_first(run):
   """They claim rank 1 and rank 77, with escape codes, or send lines without an end."""
   long, clients = b'a' * 2**23, []
@@ -189,7 +190,8 @@ def test_other_clients_connect_first(run):
     client.close()
 
 
-@pytest.mark.parametrize(('odd', 'count', 'usual'), [(1, 2, 0), (0, 3, 1)])
+@pytest.mark.parametrize(('odd', 'count', 'usual'), [
+  pytest.param(1, 2, 0, marks=SLOW), (0, 3, 1)])
 def test_the_process_that_differs_is_named_by_all(run, odd, count, usual):
   run.start_all(f'''
   group.agree('the config',
@@ -241,7 +243,7 @@ def _alive(pid: int) -> bool:
   return False
 
 
-@pytest.mark.parametrize('victim', [0, 1])
+@pytest.mark.parametrize('victim', [0, pytest.param(1, marks=SLOW)])
 def test_stopped(run, victim):
   run.start_all(FOR_EVER.format(who=-1, what='pass'), hang_timeout=4)
   run.await_ready()
@@ -259,7 +261,7 @@ def test_a_main_thread_that_hangs(run):
     assert f'process 1 of 2 ({HOST}) hangs' in error and 'for 4 s' in error
 
 
-@pytest.mark.parametrize('who', [0, 1])
+@pytest.mark.parametrize('who', [pytest.param(0, marks=SLOW), 1])
 def test_a_user_error_ends_all_at_once(run, who):
   run.start_all(FOR_EVER.format(who=who, what="raise UserError('no such thing')"))
   assert run.only_error(who) == 'error: no such thing\n'
@@ -268,7 +270,8 @@ def test_a_user_error_ends_all_at_once(run, who):
 
 
 @pytest.mark.parametrize('error', [
-  ValueError('a bug'), jax.errors.JaxRuntimeError('Gloo: connection lost, it seems')])
+  pytest.param(ValueError('a bug'), marks=SLOW),
+  jax.errors.JaxRuntimeError('Gloo: connection lost, it seems')])
 def test_an_exception_ends_all(run, error):
   """Also one like those of a lost process, after a time without a report."""
   name = 'jax.errors.' * (type(error) is not ValueError) + type(error).__name__

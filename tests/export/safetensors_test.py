@@ -220,6 +220,7 @@ def test_a_run_is_exported_and_another_begins_with_it(
     exporting(request_for, trained, output=str(folder))
 
 
+@pytest.mark.slow('train')
 def test_the_average_is_exported(request_for, tiny, tmp_path):
   workdir, folder = tmp_path / 'a', tmp_path / 'out'
   train.run(request_for(tiny, workdir, average=0.9, duration__steps=2,

@@ -5,6 +5,7 @@ is installed, and prints the programs: one process for all tests here.
 """
 
 import contextlib
+import functools
 import importlib.util
 import json
 import os
@@ -26,6 +27,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 WIDTH = 512
 LAYER = 2 * WIDTH**2  # parameters of a layer of the stacks below
 float32 = jnp.float32
+SLOW = pytest.mark.slow('compile for TPUs', together=True)
 
 
 # Programs for several devices.
@@ -107,6 +109,13 @@ def programs() -> dict[str, str]:
       with contextlib.suppress(UserError):
         found |= {f'{name} {kind}': t for kind, t in
                   collective_programs(topologies.devices_of(name)).items()}
+  return found
+
+
+def tpu_programs() -> dict[str, str]:
+  """Those that take longest."""
+  found = {}
+  if importlib.util.find_spec('libtpu'):
     tpus = topologies.devices_of('v5e:4x4')
     found['tpu fsdp 4'] = stack_program(tpus, 4, jnp.bfloat16)
     found['tpu copies'] = stack_program(
@@ -115,18 +124,24 @@ def programs() -> dict[str, str]:
   return found
 
 
-@pytest.fixture(scope='module')
-def compiled():
-  """(name of a program) -> its costs; skips those for a TPU without libtpu."""
+@functools.cache
+def texts_of(kind) -> dict[str, str]:
+  """What this file prints as a program."""
   environment = os.environ | {
     'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT),
     'XLA_FLAGS': '--xla_force_host_platform_device_count=8'}
-  process = subprocess.run([sys.executable, __file__], capture_output=True, text=True,
-                           timeout=600, check=False, env=environment)
+  process = subprocess.run([sys.executable, __file__, kind], capture_output=True,
+                           text=True, timeout=600, check=False, env=environment)
   assert process.returncode == 0, process.stderr
-  texts = json.loads(process.stdout)
+  return json.loads(process.stdout)
+
+
+@pytest.fixture(scope='module')
+def compiled():
+  """(name of a program) -> its costs; skips those for a TPU without libtpu."""
 
   def costs_of(name):
+    texts = texts_of('tpu' if name.startswith('tpu ') else 'all')
     if name not in texts and not name.startswith('cpu'):
       pytest.skip('libtpu is not installed, or older: pip install "jax[tpu]"')
     return costs.program_costs(texts[name])
@@ -161,7 +176,8 @@ def test_a_collective_of_a_group(compiled):
   assert found == {'all-reduce': (1, size, 2 * 3 / 4 * size)}
 
 
-@pytest.mark.parametrize(('where', 'width'), [('cpu', 4), ('tpu', 2)])
+@pytest.mark.parametrize(('where', 'width'), [
+  ('cpu', 4), pytest.param('tpu', 2, marks=SLOW)])
 def test_replicated_parameters_reduce_every_gradient_once(compiled, where, width):
   found = compiled(f'{where} copies').collectives
   assert list(found) == ['all-reduce']
@@ -177,6 +193,7 @@ def test_fully_sharded_on_a_cpu(compiled):
   assert found.link_bytes == 7 / 8 * 4 * LAYER * 4 * (2 + 2)
 
 
+@SLOW
 def test_fully_sharded_on_a_tpu(compiled):
   # Two gathers and a reduce-scatter of bfloat16, in any form: as such, as rings of
   # permutes with two steps more than necessary, or with an all-reduce for the last.
@@ -192,7 +209,7 @@ def test_the_costs_of_a_scan_are_proportional_to_its_length(compiled):
   assert four.uncounted_loops == two.uncounted_loops == ()
 
 
-@pytest.mark.parametrize('where', ['cpu', 'tpu'])
+@pytest.mark.parametrize('where', ['cpu', pytest.param('tpu', marks=SLOW)])
 def test_a_loop_of_unknown_trip_count_counts_once(compiled, where):
   loop, step = compiled(f'{where} loop'), compiled(f'{where} fsdp 4')
   assert len(loop.uncounted_loops) == 1
@@ -366,4 +383,4 @@ def test_of_a_conditional_the_largest_branch_counts():
 
 
 if __name__ == '__main__':
-  json.dump(programs(), sys.stdout)
+  json.dump((tpu_programs if sys.argv[1] == 'tpu' else programs)(), sys.stdout)

@@ -56,8 +56,12 @@ def _learner(environment=None, dueling=False, **settings):
 
 
 @pytest.mark.parametrize('settings', [
-  {'double': False}, {'double': True}, {'dueling': True}, {'huber_delta': 1.0},
-  {'rollout_length': 2, 'updates_per_step': 2}])
+  {'double': False}, {
+    'double': True, 'dueling': True, 'huber_delta': 1.0, 'rollout_length': 2,
+    'updates_per_step': 2},
+  *(pytest.param(alone, marks=pytest.mark.slow('train agents')) for alone in (
+    {'double': True}, {'dueling': True}, {'huber_delta': 1.0},
+    {'rollout_length': 2, 'updates_per_step': 2}))])
 def test_finds_the_exact_values(settings):
   learner, task = _learner(**settings)
   state = jax.jit(learner.init)(jax.random.PRNGKey(0), BATCH)
@@ -69,7 +73,7 @@ def test_finds_the_exact_values(settings):
     state.params, {}, jnp.eye(ROOMS), jax.random.PRNGKey(0), False)
   np.testing.assert_allclose(values[:, 1], best, atol=0.3)
   np.testing.assert_allclose(values[:, 0], -1 + DISCOUNT * best, atol=0.3)
-  metrics, outputs = learner.evaluate(state, BATCH)
+  metrics, outputs = jax.jit(learner.evaluate)(state, BATCH)
   assert metrics['return'] == Mean(32, 4)
   assert outputs['length'].tolist() == [3, 3, 3, 3]
 
@@ -91,7 +95,7 @@ def test_rewards_are_clipped_in_what_is_learned_and_not_in_the_returns():
     state.params, {}, jnp.eye(ROOMS), jax.random.PRNGKey(0), False)
   np.testing.assert_allclose(values[:, 1], best, atol=0.2)
   assert float(most) == 8  # 10 - 2, not clipped
-  assert learner.evaluate(state, BATCH)[0]['return'] == Mean(32, 4)
+  assert jax.jit(learner.evaluate)(state, BATCH)[0]['return'] == Mean(32, 4)
 
 
 def test_stacked_frames_are_kept_once():
@@ -108,7 +112,7 @@ def test_stacked_frames_are_kept_once():
     environment = Environment(jax.ShapeDtypeStruct((ROOMS,), jnp.float32), ('0', '1'),
                               4, reset, step, stacked_frames=stacked)
     learner, _ = _learner(environment)
-    state = learner.init(jax.random.PRNGKey(0), BATCH)
+    state = jax.jit(learner.init)(jax.random.PRNGKey(0), BATCH)
     ended[stacked] = jax.jit(lambda state, step=learner.step: jax.lax.fori_loop(
       0, 40, lambda i, state: step(state, BATCH)[0], state))(state)
   for name in ('params', 'opt_state'):

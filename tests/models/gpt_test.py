@@ -73,7 +73,9 @@ def test_a_token_sees_itself_and_what_is_before_it(model):
   assert np.all(found[np.tri(LENGTH, dtype=bool)] > 1e-4)
 
 
-@both
+@pytest.mark.parametrize('model', [
+  pytest.param(MODELS[name], id=name, marks=(
+    () if name == 'modern' else pytest.mark.slow('compile'))) for name in MODELS])
 def test_padding_on_the_left_changes_nothing(model):
   variables, lengths, batch = variables_of(model), (5, 3), np.full((2, LENGTH), 7)
   segments = np.zeros((2, LENGTH), np.int32)

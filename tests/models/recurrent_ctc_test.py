@@ -41,9 +41,10 @@ def test_is_two_directions_a_norm_and_a_dense_layer():
 def test_dropout_is_for_training():
   variables = sequences.variables_of(SMALL, sequences.FEATURES)
 
-  def run(key):
+  @jax.jit
+  def run(seed):
     return SMALL.apply(variables, jnp.asarray(sequences.FEATURES), train=True,
-                       rngs={'dropout': jax.random.key(key)})[0]
+                       rngs={'dropout': jax.random.key(seed)})[0]
 
   assert (np.asarray(run(0)) != np.asarray(run(1))).any()
   np.testing.assert_array_equal(run(0), run(0))

@@ -1,5 +1,7 @@
 """Tests of models.SpeechTransformer: padding, causality, and token by token."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -51,13 +53,14 @@ def test_token_by_token_is_all_at_once():
   lengths = jnp.asarray(sequences.LENGTHS)
   expected, *_ = sequences.answer(
     SMALL, variables, sequences.FEATURES, TARGET, lengths=lengths)
-  memory, lengths = SMALL.apply(variables, sequences.FEATURES, lengths=lengths,
-                                train=False, method='encode')
+  memory, lengths = jax.jit(partial(SMALL.apply, train=False, method='encode'))(
+    variables, sequences.FEATURES, lengths=lengths)
+  next_token = jax.jit(partial(SMALL.apply, decode=5, train=False, method='decode',
+                               mutable=['cache']))
   cache = {}
   for step in range(TARGET.shape[1]):
-    logits, cache = SMALL.apply(
-      {**variables, **cache}, TARGET[:, step : step + 1], memory, lengths=lengths,
-      decode=5, train=False, method='decode', mutable=['cache'])
+    logits, cache = next_token(
+      {**variables, **cache}, TARGET[:, step : step + 1], memory, lengths=lengths)
     np.testing.assert_allclose(logits[:, 0], expected[:, step], atol=2e-5)
 
 

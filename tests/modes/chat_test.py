@@ -70,8 +70,13 @@ def writes(request_for, trained, capsys):
 
 
 def test_a_conversation_is_a_prompt_that_grows(talk, writes):
+  """Messages that cannot be read are told, and the talk goes on."""
   flags = {'temperature': 0.0, 'tokens': 5}
-  one = talk('a dog', 'the cat', **flags).splitlines()[-2:]
+  out = talk('a dog Ω', '', '   ', 'bad \udcff', 'a dog', 'the cat', **flags)
+  errors = [line for line in out.splitlines() if line.startswith('error')]
+  assert len(errors) == 2 and "the character 'Ω'" in errors[0]
+  assert errors[1] == 'error: the message is not UTF-8'
+  one = out.splitlines()[-2:]
   first = writes('a dog\\n', stop=['\\n'], **flags)
   second = writes(f'a dog\\n{first}\\nthe cat\\n', stop=['\\n'], **flags)
   assert one == [first, second]
@@ -112,15 +117,6 @@ def test_a_message_that_leaves_less_room_gets_that(talk, writes):
   out = talk('the cat ' * 4, temperature=0.0).splitlines()
   assert out[-1] == writes('the cat ' * 3 + 'the cat\\n', temperature=0.0, tokens=17,
                            stop=['\\n'])
-
-
-def test_messages_that_cannot_be_read_are_told_and_the_talk_goes_on(talk, writes):
-  flags = {'temperature': 0.0, 'tokens': 4}
-  out = talk('a dog Ω', '', '   ', 'bad \udcff', 'a dog', **flags).splitlines()
-  errors = [line for line in out if line.startswith('error')]
-  assert len(errors) == 2 and "the character 'Ω'" in errors[0]
-  assert errors[1] == 'error: the message is not UTF-8'
-  assert out[-1] == writes('a dog\\n', stop=['\\n'], **flags)
 
 
 @SLOW

@@ -383,7 +383,8 @@ def test_an_evaluation_takes_paths_only(digits, data):
     run.evaluate('test', data=data)
 
 
-@pytest.mark.parametrize('trained_on', ['csv', 'parquet'])
+@pytest.mark.parametrize('trained_on', [
+  'csv', pytest.param('parquet', marks=pytest.mark.slow('train on tables'))])
 def test_true_and_false_are_the_same_in_every_kind_of_file(
     tmp_path, request_for, ask, capsys, trained_on):
   """CSV files of pandas have True, JSON and Parquet have true."""

@@ -112,6 +112,7 @@ def test_no_data_is_needed(write, trained, experiment):
     gone.rename(text)
 
 
+@pytest.mark.slow('train on eight devices')
 def test_more_devices_than_its_batch_could_be_cut_over(trained, command):
   found = subprocess.run(
     command('--mode=sample', f'--workdir={trained}', '--prompt=the', '--tokens=3'),

@@ -129,9 +129,11 @@ def test_the_step_is_traced_before_training_and_never_again(
 
 
 @pytest.mark.parametrize('drawn, why', [
-  ('1 / 0', 'ZeroDivisionError: division by zero'),
-  ('{"errors": 3}', "plots: must be title -> figure or plots.Table, got 'errors': 3"),
-  ('None', "AttributeError: 'NoneType' object has no attribute 'items'")])
+  ('1 / 0', 'ZeroDivisionError: division by zero'), *(
+    pytest.param(*each, marks=pytest.mark.slow('train')) for each in (
+      ('{"errors": 3}',
+       "plots: must be title -> figure or plots.Table, got 'errors': 3"),
+      ('None', "AttributeError: 'NoneType' object has no attribute 'items'")))])
 def test_plots_that_cannot_be_drawn_cost_no_numbers(
   drawn, why, plots, request_for, tiny, tmp_path, capsys):
   fork = tmp_path / 'undrawn.py'
@@ -280,6 +282,7 @@ def test_parameters_that_are_not_finite_are_never_saved(request_for, tiny, tmp_p
                if not isinstance(x, dict))
 
 
+@pytest.mark.slow('damaged runs')
 def test_a_full_disk_is_one_line_and_what_is_saved_stays(
   command, tiny, tmp_path, request_for):
   import os

@@ -143,12 +143,10 @@ def train(experiment: Experiment, mesh: str, strategy: str, microbatches: int) -
           'bytes': sum(p.addressable_shards[0].data.nbytes for p in params)}
 
 
-if __name__ == '__main__':
-  streamed = ('plain', 'fsdp:8', 'pmap', 'accumulate 2, pmap')
-  found = {
-    name: {key: train(EXPERIMENTS[name](), *each) for key, each in LAYOUTS.items()
-           if name != 'mlp, streamed' or key in streamed}
-    for name in sys.argv[1:]}
-  found['initial'] = {name: {mesh: initial(experiment(), mesh) for mesh in MESHES}
-                      for name, experiment in UNEVEN.items()}
+if __name__ == '__main__':  # NAME LAYOUT ..., or initial NAME
+  name, *chosen = sys.argv[1:]
+  if name == 'initial':
+    found = {mesh: initial(UNEVEN[chosen[0]](), mesh) for mesh in MESHES}
+  else:
+    found = {key: train(EXPERIMENTS[name](), *LAYOUTS[key]) for key in chosen}
   print(json.dumps(found))

@@ -20,7 +20,7 @@ SMALL = RecurrentCtc(TOKENIZER.size, width=24, depth=1, stack=2)
 
 def started(model, **settings):
   task = ctc(model, tokenizer=TOKENIZER, **settings)
-  return task, *task.init(KEY, batch())
+  return task, *jax.jit(task.init)(KEY, batch())
 
 
 def evaluated(task, params, state, data):
@@ -58,8 +58,8 @@ def test_the_loss_is_of_all_alignments_per_token():
   task, params, state = started(SMALL)
   data = batch((8, 10, 5, 9, 4))
   metrics, outputs = evaluated(task, params, state, data)
-  logits, sizes = SMALL.apply({'params': params}, data['inputs'],
-                              lengths=data['lengths'], train=False)
+  logits, sizes = jax.jit(partial(SMALL.apply, train=False))(
+    {'params': params}, data['inputs'], lengths=data['lengths'])
   expected = []
   for row, size in enumerate(np.asarray(sizes)):
     labels = [int(c) for c in data['labels'][row] if c]
@@ -75,9 +75,10 @@ def test_the_loss_is_of_all_alignments_per_token():
 def test_padding_and_masked_examples_change_nothing():
   task, params, state = started(SMALL)
 
+  graded = jax.jit(jax.value_and_grad(partial(task.loss, train=True), has_aux=True))
+
   def found(data):
-    (value, (_, metrics, _)), slope = jax.jit(jax.value_and_grad(
-      partial(task.loss, train=True), has_aux=True))(params, state, data, KEY)
+    (value, (_, metrics, _)), slope = graded(params, state, data, KEY)
     return value, metrics, slope
 
   expected = found(batch())

@@ -46,7 +46,8 @@ def test_an_evaluation_continues_each_context(params):
   loss, (_, found, outputs) = jax.jit(partial(task.loss, train=False))(
     params, {}, batch, KEY)
   plain = next_token(MODEL, tokenizer=TOKENIZER)
-  expected, (_, means, _) = plain.loss(params, {}, batch, KEY, False)
+  expected, (_, means, _) = jax.jit(partial(plain.loss, train=False))(
+    params, {}, batch, KEY)
   np.testing.assert_allclose(loss, expected, rtol=1e-5)
   assert found['loss'].count == means['loss'].count == sum(
     len(each) + 1 for each, in TALK.responses)

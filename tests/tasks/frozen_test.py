@@ -1,5 +1,6 @@
 """Tests of bigmodels.tasks.frozen."""
 
+import functools
 from functools import partial
 
 import flax.linen as nn
@@ -23,11 +24,16 @@ def _task(*patterns, model=MODEL):
     model, task=tasks.classification, patterns=patterns or ('.*',))
 
 
-def _started(task):
-  params, model_state = jax.jit(task.init)(KEY, BATCH)
+@functools.cache
+def _fresh(model):
+  return jax.jit(tasks.classification(model).init)(KEY, BATCH)
+
+
+def _started(model=MODEL):
+  params, model_state = _fresh(model)
   # Others than at the start, so that it shows which are used.
-  params['head']['kernel'] *= 100
-  return params, jax.tree.map(lambda x: x + 0.5, model_state)
+  head = {**params['head'], 'kernel': params['head']['kernel'] * 100}
+  return {**params, 'head': head}, jax.tree.map(lambda x: x + 0.5, model_state)
 
 
 @jax.jit
@@ -37,21 +43,22 @@ def _same(a, b):
 
 @pytest.mark.parametrize('precision', ['float32', 'bfloat16'])
 def test_all_frozen_answers_as_an_evaluation(precision):
-  task = _task(model=in_precision(MODEL, precision))
-  params, model_state = _started(task)
+  model = in_precision(MODEL, precision)
+  task = _task(model=model)
+  params, model_state = _started(model)
   train, test = (jax.jit(partial(task.loss, train=train))(params, model_state, BATCH,
                                                           KEY)
                  for train in (True, False))
   np.testing.assert_allclose(train[0], test[0], rtol=1e-6)
   jax.tree.map(np.testing.assert_array_equal, train[1][0], model_state)
-  own, _ = jax.jit(partial(tasks.classification(in_precision(
-    MODEL, precision)).loss, train=True))(params, model_state, BATCH, KEY)
+  own, _ = jax.jit(partial(tasks.classification(model).loss, train=True))(
+    params, model_state, BATCH, KEY)
   assert abs(own - test[0]) > 0.01
 
 
 def test_only_those_named_stay():
   task = _task('stage[12]/.*', 'stem/norm/var')
-  params, model_state = _started(task)
+  params, model_state = _started()
   _, (after, _, _) = jax.jit(partial(task.loss, train=True))(
     params, model_state, BATCH, KEY)
   same = _same(after, model_state)['batch_stats']
@@ -69,7 +76,7 @@ def test_the_gradient_is_that_of_fixed_numbers():
 
   task = _task(model=Model())
   batch = {**BATCH, 'inputs': BATCH['inputs'][:, 0, 0]}
-  params, model_state = task.init(KEY, batch)
+  params, _ = jax.jit(task.init)(KEY, batch)
   model_state = {'batch_stats': {'norm': {'mean': np.float32([1, 2]),
                                     'var': np.float32([4, 9])}}}
 
@@ -79,9 +86,10 @@ def test_the_gradient_is_that_of_fixed_numbers():
     return -jax.nn.log_softmax(y)[np.arange(8), batch['labels'] % 2].mean()
 
   batch['labels'] = batch['labels'] % 2
-  gradient = jax.grad(lambda p: task.loss(p, model_state, batch, KEY, True)[0])(params)
+  gradient = jax.jit(jax.grad(
+    lambda p: task.loss(p, model_state, batch, KEY, True)[0]))(params)
   np.testing.assert_allclose(
-    gradient['w'], jax.grad(by_hand)(params['w']), rtol=1e-4, atol=1e-6)
+    gradient['w'], jax.jit(jax.grad(by_hand))(params['w']), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize('patterns, message', [
@@ -97,9 +105,9 @@ def test_what_is_no_pattern(patterns, message):
 def test_a_pattern_that_matches_nothing():
   with pytest.raises(ValueError, match=r"'stem' matches .* no batch statistics, "
                                        'such as stem/norm'):
-    _task('stem').init(KEY, BATCH)
+    jax.eval_shape(_task('stem').init, KEY, BATCH)
   with pytest.raises(ValueError, match='there are none'):
-    _task(model=models.Mlp(3)).init(KEY, BATCH)
+    jax.eval_shape(_task(model=models.Mlp(3)).init, KEY, BATCH)
 
 
 def test_statistics_of_something_else_are_refused():
@@ -110,13 +118,14 @@ def test_statistics_of_something_else_are_refused():
       return nn.Dense(3)(inputs.reshape(len(inputs), -1) - seen.value)
 
   with pytest.raises(ValueError, match=r"'\.\*' matches mean, which is not in a flax"):
-    _task(model=Own()).init(KEY, BATCH)
+    jax.eval_shape(_task(model=Own()).init, KEY, BATCH)
 
 
-@pytest.mark.parametrize('parts', [3, 5, 7])
+@pytest.mark.parametrize('parts', [
+  3, *(pytest.param(parts, marks=pytest.mark.slow('compile')) for parts in (5, 7))])
 def test_parts_of_a_batch_leave_what_is_frozen_to_the_bit(parts):
   task = _task('stage[12]/.*')
-  params, model_state = _started(task)
+  params, model_state = _started()
   model_state = jax.tree.map(lambda x: x * 1.1, model_state)  # no round numbers
   batch = jax.tree.map(lambda x: np.stack([x] * parts), BATCH)
   gradient = mean_gradient(partial(task.loss, train=True), microbatches=parts)

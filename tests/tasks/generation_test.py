@@ -74,7 +74,8 @@ def slopes_of(task, side):
 
 
 @pytest.mark.parametrize('name, penalty', [
-  ('dcgan', None), ('plain', 'slope'), ('style', None), ('style', 'r1')])
+  ('dcgan', None), ('plain', 'slope'), ('style', 'r1'),
+  pytest.param('style', None, marks=pytest.mark.slow('compile'))])
 def test_no_side_gets_a_gradient_from_the_loss_of_the_other(name, penalty):
   task = task_of(MODELS[name], PENALTIES[penalty])
   data = batch()
@@ -141,7 +142,8 @@ def test_masked_examples_change_neither_loss_nor_gradient(side, penalty):
   chex.assert_trees_all_close(found, wanted, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize('name', MODELS)
+@pytest.mark.parametrize('name', [
+  'dcgan', 'plain', pytest.param('style', marks=pytest.mark.slow('compile'))])
 def test_what_a_masked_example_holds_is_never_seen(name):
   task = task_of(MODELS[name])
   zeros, nans = batch(4, masked=1), batch(4, masked=1, filled=np.nan)

@@ -31,7 +31,9 @@ def made(model, config):
 
 
 @pytest.mark.parametrize(('model', 'config'), [
-  ('gpt', Bytes()), ('modern', Bpe(300)), ('recurrent', Characters())], ids=str)
+  ('gpt', Bytes()), ('recurrent', Bpe(300)), *(
+    pytest.param(*each, marks=pytest.mark.slow('compile'))
+    for each in (('modern', Bpe(300)), ('recurrent', Characters())))], ids=str)
 def test_a_stream_is_the_text_that_is_generated_at_once(model, config):
   task, params = made(model, config)
   for stop in ((), ('t', 'ca')):

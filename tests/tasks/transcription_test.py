@@ -54,13 +54,14 @@ def test_one_batch_is_learned(beams):
 def test_the_loss_is_that_of_tokens_and_of_alignments():
   task = transcription(SMALL, tokenizer=TOKENIZER, smoothing=0.1, ctc=0.25)
   data = batch(masked=(1,))
-  params, state = task.init(KEY, data)
-  value, (_, metrics, _) = task.loss(params, state, data, KEY, True)
+  params, state = jax.jit(task.init)(KEY, data)
+  value, (_, metrics, _) = jax.jit(partial(task.loss, train=True))(
+    params, state, data, KEY)
   begin, end = 1, 2
   labels = np.asarray(data['labels'], int)
   inputs = np.concatenate([np.full((5, 1), begin), labels], 1)
-  logits, outputs, sizes = SMALL.apply(
-    {'params': params}, data['inputs'], inputs, lengths=data['lengths'], train=False)
+  logits, outputs, sizes = jax.jit(partial(SMALL.apply, train=False))(
+    {'params': params}, data['inputs'], inputs, lengths=data['lengths'])
   tokens, alignments, count = 0.0, 0.0, 0
   for row in (0, 2, 3, 4):
     text = [c for c in labels[row] if c]

@@ -126,6 +126,7 @@ def test_a_run_answers_with_the_average(request_for, tiny, tmp_path, capsys):
   data = run.reopen(with_data=True).built.evals['test'].dataset.load()
   mean, std = run.normalization
 
+  @jax.jit
   def logits(params, model_state):
     return run.model.apply({'params': params, **model_state},
                            (data['inputs'] - mean) / std, train=False)

@@ -191,8 +191,9 @@ def advanced(built, steps=6):
 
 
 @pytest.mark.parametrize('settings', [
-  {'resident': True}, {'resident': False}, {'resident': True, 'accumulate': 2},
-  {'resident': True, 'strategy': 'pmap'}], ids=str)
+  {'resident': True}, {'resident': False}, *(
+    pytest.param({'resident': True, **more}, marks=pytest.mark.slow('compile'))
+    for more in ({'accumulate': 2}, {'strategy': 'pmap'}))], ids=str)
 def test_cut_batches_are_whole_batches(tmp_path, settings):
   """Steps on batches that are cut to their bucket equal steps on padded ones."""
   built = of_recordings(tmp_path / 'speech', **settings)

@@ -198,7 +198,7 @@ def test_sigterm_saves_says_where_and_goes_on(
   start, request_for, tiny, tmp_path, capsys):
   whole, cut = tmp_path / 'whole', tmp_path / 'cut'
   # Checkpoints so rare that only the signal can have saved one.
-  rare = {'steps': 2000, 'checkpoint': 10000, 'evaluate_every__epochs': 50}
+  rare = {'steps': 700, 'checkpoint': 10000, 'evaluate_every__epochs': 25}
   process = start(cut, *_flags(rare))
   _until(process, cut, 100)
   process.send_signal(signal.SIGTERM)
@@ -206,7 +206,7 @@ def test_sigterm_saves_says_where_and_goes_on(
   assert process.returncode == 0, err
   assert 'SIGTERM: saved step' in out and f'--workdir={cut}' in out
   stopped = json.loads((cut / 'result.json').read_text())
-  assert stopped['status'] == 'stopped' and 100 <= stopped['step'] < 2000
+  assert stopped['status'] == 'stopped' and 100 <= stopped['step'] < 700
   train.run(request_for(tiny, cut, **rare))
   assert f'resuming from step {stopped["step"]:,}' in capsys.readouterr().out
   train.run(request_for(tiny, whole, **rare))
@@ -277,7 +277,8 @@ def test_one_flipped_bit_is_noticed(request_for, tiny, tmp_path, capsys):
 
 def test_early_stopping_restores_the_best(request_for, tiny, tmp_path, capsys):
   workdir = tmp_path / 'run'
-  train.run(request_for(tiny, workdir, patience=2, steps=3000, learning_rate=0.05))
+  train.run(request_for(tiny, workdir, patience=2, steps=3000, learning_rate=0.05,
+                        checkpoint=10000))
   result = json.loads((workdir / 'result.json').read_text())
   records = [json.loads(line) for line in
              (workdir / 'metrics.jsonl').read_text().splitlines()]

@@ -41,8 +41,10 @@ def finished(cache_dir, tmp_path_factory):
                       data_dir=None, cache_dir=cache_dir, require_backend=None))
     return workdir
 
-  classifier = run('digits_cnn', folder / 'classifier', **{
-    'epochs': '5', 'model.dropout': '0.0', **CLASSIFIER})
+  with pytest.MonkeyPatch.context() as patch:  # no test looks at its plots
+    patch.setattr('bigmodels.training.results.plots_of', lambda *_, **__: {})
+    classifier = run('digits_cnn', folder / 'classifier', **{
+      'epochs': '5', 'model.dropout': '0.0', **CLASSIFIER})
   generator = run('digits_dcgan', folder / 'generator', classifier=str(classifier),
                   **SMALL)
   return SimpleNamespace(
@@ -138,7 +140,13 @@ def test_a_split_that_is_no_name_is_refused(classifier):
       classifier.evaluate(split)
 
 
-def test_a_run_of_text_continues_prompts(finished):
+@pytest.fixture
+def no_plots(monkeypatch):
+  """Drawing takes longer than training what is small."""
+  monkeypatch.setattr('bigmodels.training.results.plots_of', lambda *_, **__: {})
+
+
+def test_a_run_of_text_continues_prompts(finished, no_plots):
   path = finished.folder / 'text.txt'
   path.write_text('the cat sat on the mat and the dog sat on the cat\n' * 40)
   fork = pathlib.Path(__file__).resolve().parents[1] / 'forks' / 'text.py'
@@ -347,7 +355,7 @@ def test_a_run_that_is_opened_is_as_long_as_it_was(finished, cache_dir):
   assert one == two
 
 
-def test_a_run_on_generated_images(finished):
+def test_a_run_on_generated_images(finished, no_plots):
   fork = finished.folder / 'from_generated.py'
   fork.write_text(f'''
 import dataclasses
