@@ -47,7 +47,9 @@ def main() -> None:
 
   parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
   parser.add_argument('--data_dir', required=True)
-  context = DataContext(parser.parse_args().data_dir, ROOT, {}, say=lambda line: None)
+  cache = pathlib.Path('~/.cache/bigmodels').expanduser()
+  context = DataContext(
+    parser.parse_args().data_dir, cache, {}, say=lambda line: None)
   experiment = resolving.resolve('speech_commands', {}).experiment
   splits = {'train': experiment.train.source, **{
     name: batches.source for name, batches in experiment.evals.items()}}

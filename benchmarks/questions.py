@@ -98,7 +98,9 @@ def main() -> None:
   """Prints the baselines of the data that is there."""
   parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
   parser.add_argument('--data_dir', required=True)
-  context = DataContext(parser.parse_args().data_dir, ROOT, {}, say=lambda line: None)
+  cache = pathlib.Path('~/.cache/bigmodels').expanduser()
+  context = DataContext(
+    parser.parse_args().data_dir, cache, {}, say=lambda line: None)
   print(json.dumps({each.__name__: {k: round(v, 4) for k, v in each(context).items()}
                     for each in (babi, dialog, squad)}))
 

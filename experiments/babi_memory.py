@@ -6,7 +6,7 @@
 A folder has `TASK_train.txt` and `TASK_test.txt` for each task. The report shows the
 error of each.
 
-Needs: bAbI (--data_dir, files); 4 minutes on two cores.
+Needs: bAbI (--data_dir, files); 8 minutes on two cores.
 """
 
 from functools import partial

@@ -74,11 +74,11 @@ def test_the_wheel_trains_far_from_the_checkout(wheel, tmp_path, cache_dir):
   assert 'digits_cnn' in listed.stdout, listed.stderr
   hinted = run(str(command), '--experiment=digits_cnn', '--epochs=1', cwd=tmp_path)
   assert '--config.epochs sets it in the experiment' in hinted.stderr
-  line = 'bigmodels --experiment=digits_'
+  line = 'bigmodels --experiment=cartpole_'
   completed = run(
     'bash', '-c', f'eval "$({command} --completion=bash)"; COMP_LINE="{line}" '
     f'COMP_POINT={len(line)}; _bigmodels; echo "${{COMPREPLY[@]}}"', cwd=tmp_path)
-  assert completed.stdout == 'digits_cnn digits_dcgan\n', completed.stderr
+  assert completed.stdout == 'cartpole_a2c cartpole_dqn\n', completed.stderr
   first = run(str(command), '--experiment=digits_cnn', '--config.epochs=1',
               '--workdir=a', f'--cache_dir={cache_dir}', cwd=tmp_path,
               JAX_PLATFORMS='cpu')

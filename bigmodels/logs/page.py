@@ -66,7 +66,7 @@ thead th { position: sticky; top: 0; background: var(--card); color: var(--soft)
   font-weight: 500; font-size: 13px; box-shadow: 0 1px var(--line); }
 tbody tr + tr > * { border-top: 1px solid var(--line); }
 .words { flex-basis: 100%; } .words th:first-child { font-weight: 500; }
-.words th, .words td { text-align: left; vertical-align: top; min-width: 0;
+.words th, .words td { text-align: left; vertical-align: top; min-width: 12ch;
   padding: 5px 18px 5px 2px; overflow-wrap: anywhere; white-space: pre-wrap; }
 .words th { white-space: nowrap; position: static; box-shadow: none; }
 .bar { background: linear-gradient(var(--bar), var(--bar)) no-repeat 8px 50% /

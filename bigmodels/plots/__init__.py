@@ -21,11 +21,11 @@ from bigmodels.plots.sounds import Sound, spectrograms
 from bigmodels.plots.speech import speech
 from bigmodels.plots.style import BLUE, FULL, GREY, HALF, NARROW, ORANGE, WIDE
 from bigmodels.plots.synthesis import synthesis
-from bigmodels.plots.table import Inputs, Table, spread
+from bigmodels.plots.table import Inputs, Table, ending, spread
 from bigmodels.plots.two_classes import net_benefit
 
 __all__ = ['BLUE', 'FULL', 'GREY', 'HALF', 'Inputs', 'NARROW', 'ORANGE', 'Sound',
            'Table', 'WIDE', 'anomaly', 'answers', 'calibration', 'classification',
-           'control', 'error_by_group', 'forecasting', 'generation', 'language',
-           'net_benefit', 'ranks', 'ratings', 'recommendation', 'regression',
-           'spectrograms', 'speech', 'spread', 'synthesis']
+           'control', 'ending', 'error_by_group', 'forecasting', 'generation',
+           'language', 'net_benefit', 'ranks', 'ratings', 'recommendation',
+           'regression', 'spectrograms', 'speech', 'spread', 'synthesis']

@@ -39,6 +39,15 @@ class Inputs(NamedTuple):
     return self.read(rows)
 
 
+def ending(text: str, longest: int) -> str:
+  """The last words of a text, at most `longest` letters; a longer one is marked."""
+  if len(text) <= longest:
+    return text
+  kept = text[-longest:]
+  _, space, words = kept.partition(' ')
+  return f'… {words if space and words else kept}'
+
+
 def spread(count: int, most: int) -> np.ndarray:
   """Returns at most `most` of the rows 0 to `count` - 1, int `[k]`, evenly spread."""
   return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))

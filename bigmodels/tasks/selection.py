@@ -48,9 +48,10 @@ def response_selection(model) -> Task:
     if not getattr(inputs, 'words', None):
       return figures
     rows = plots.spread(len(scores), _SHOWN)
-    shown = [(each['context'][-_LETTERS:], each[f'candidate {int(np.argmax(s))}'],
-              each['candidate 0'], str(rank)) for each, s, rank in zip(
-                inputs.words(rows), scores[rows], found[rows], strict=True)]
+    shown = [(plots.ending(each['context'], _LETTERS),
+              each[f'candidate {int(np.argmax(s))}'], each['candidate 0'], str(rank))
+             for each, s, rank in zip(
+               inputs.words(rows), scores[rows], found[rows], strict=True)]
     return {**figures, 'Responses': plots.Table(
       ('context', 'chosen', 'right', 'rank of the right one'), shown)}
 

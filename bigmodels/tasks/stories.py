@@ -6,6 +6,7 @@ from bigmodels import metrics, plots
 from bigmodels.tasks.classification import classification
 
 _SHOWN = 12  # questions in the report
+_LETTERS = 300  # of the end of a story
 
 
 def story_questions(model, *, groups: tuple[str, ...]):
@@ -37,7 +38,7 @@ def story_questions(model, *, groups: tuple[str, ...]):
     rows = plots.spread(len(outputs['labels']), _SHOWN)
     answers = [[classes[i] for i in outputs[name][rows]]
                for name in ('predictions', 'labels')]
-    words = [(groups[outputs['tasks'][row]], each['story'][-_LETTERS:],
+    words = [(groups[outputs['tasks'][row]], plots.ending(each['story'], _LETTERS),
               each['question']) for row, each in zip(
                 rows, inputs.words(rows), strict=True)]
     return {**found, 'Questions': plots.Table(
@@ -45,9 +46,6 @@ def story_questions(model, *, groups: tuple[str, ...]):
       [(*each, *pair) for each, *pair in zip(words, *answers, strict=True)])}
 
   return made._replace(loss=loss, summarize=summarize, plots=draw)
-
-
-_LETTERS = 300  # of the end of a story
 
 
 def _by_task(outputs):

@@ -40,13 +40,13 @@ def test_in_a_shell(shell):
   if shell == 'zsh':
     subprocess.run([shell, '-n'], input=text, text=True, check=True)
     return
-  line = 'python run.py --experiment=digits_'
-  words = "COMP_WORDS=(python run.py --experiment = digits_) COMP_CWORD=4"
+  line = 'python run.py --experiment=cartpole_'
+  words = "COMP_WORDS=(python run.py --experiment = cartpole_) COMP_CWORD=4"
   done = subprocess.run(
     ['bash', '-c', f'{text}\nCOMP_LINE="{line}" COMP_POINT={len(line)} {words}\n'
      '_bigmodels\necho "${COMPREPLY[@]}"\nCOMP_LINE="python x" _bigmodels'],
     capture_output=True, text=True, check=True)
-  assert done.stdout == 'digits_cnn digits_dcgan digits_tacotron digits_wavenet\n'
+  assert done.stdout == 'cartpole_a2c cartpole_dqn\n'
 
 
 def test_the_command_of_an_installation(monkeypatch):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import pathlib
@@ -215,7 +216,17 @@ async def test_a_slow_hello_ends_the_connection(monkeypatch):
     await run.register_both()
 
 
+@pytest.fixture
+def usual_collection():
+  """Garbage is collected as often as outside of tests, see `conftest.py`."""
+  before = gc.get_threshold()
+  gc.set_threshold(700, 10, 10)
+  yield
+  gc.set_threshold(*before)
+
+
 @pytest.mark.skipif(not pathlib.Path('/proc/self/statm').exists(), reason='of Linux')
+@pytest.mark.usefixtures('usual_collection')
 @asynchronous
 async def test_memory_of_long_lines():
   """100 connections that send 4 MB each, without an end of the line."""

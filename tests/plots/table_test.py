@@ -10,6 +10,12 @@ def test_rows_are_spread_evenly():
   assert plots.spread(101, 3).tolist() == [0, 50, 100]
 
 
+def test_the_end_of_a_text_begins_with_a_whole_word():
+  assert plots.ending('one two', 7) == 'one two'
+  assert plots.ending('one two three', 8) == '… three'
+  assert plots.ending('onetwothree', 5) == '… three'
+
+
 def test_mistakes_are_shown_in_words():
   texts = ['good', 'bad', 'so so', 'fine']
   inputs = plots.Inputs(np.arange(4).__getitem__, lambda rows: [
