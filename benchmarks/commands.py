@@ -7,7 +7,6 @@ columns are scaled by the training split. Its regularization was chosen on valid
 Prints the accuracy of each split as JSON.
 """
 
-import argparse
 import functools
 import json
 import pathlib
@@ -17,6 +16,8 @@ import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+from questions import parsed  # noqa: E402
 
 from bigmodels.config import resolving  # noqa: E402
 from bigmodels.data.sources import DataContext  # noqa: E402
@@ -45,11 +46,7 @@ def main() -> None:
   from sklearn.pipeline import make_pipeline
   from sklearn.preprocessing import StandardScaler
 
-  parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
-  parser.add_argument('--data_dir', required=True)
-  cache = pathlib.Path('~/.cache/bigmodels').expanduser()
-  context = DataContext(
-    parser.parse_args().data_dir, cache, {}, say=lambda line: None)
+  context = parsed(__doc__)
   experiment = resolving.resolve('speech_commands', {}).experiment
   splits = {'train': experiment.train.source, **{
     name: batches.source for name, batches in experiment.evals.items()}}

@@ -44,7 +44,7 @@ def config(*, path: str | None = None,
       source=source.split('train'), batch_size=batch_size, transforms=(partial(
         transforms.excerpt, length=length, context=model().receptive_field),)),
     evals={'test': data.Batches(source=source.split('test'), batch_size=5)},
-    evaluate_every=Duration(epochs=1000),
+    evaluate_every=Duration(steps=steps),
     log_every=Duration(steps=50),
     duration=Duration(steps=steps),
     average=0.999,

@@ -47,7 +47,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_collection_finish():
-  """Tracing makes objects by the million; all that is here by now stays."""
+  """Collects garbage less often: tracing makes objects by the million."""
   gc.collect()
   gc.freeze()
   gc.set_threshold(50_000, 20, 50)

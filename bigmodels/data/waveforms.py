@@ -45,7 +45,7 @@ class Waveforms:
     """Reads the table of a split; its sounds are read when they are needed.
 
     Raises:
-      UserError: for features in place of sounds, or a class that 'train' has not.
+      UserError: for features in place of sounds, or a class that is not in 'train'.
     """
     found = self.documents.read(self.selected, context)
     if len(found.shape) != 1:
@@ -112,8 +112,8 @@ class Waveforms:
     numbers = {name: index for index, name in enumerate(classes)}
     for row, name in enumerate(names):
       if name not in numbers:
-        raise UserError(f'{found.where(row)}: the {self.labels} {name[:40]!r} is none '
-                        f'of train{nearest(name, classes)}')
+        raise UserError(f'{found.where(row)}: the {self.labels} {name[:40]!r} is not '
+                        f'in train{nearest(name, classes)}')
     return np.array([numbers[name] for name in names], np.int32)
 
 

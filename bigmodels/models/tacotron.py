@@ -28,7 +28,7 @@ class Spoken(NamedTuple):
     stop: logits that a step is the last one, `[batch, steps]`.
     alignment: weights of the characters in each step, `[batch, steps, characters]`.
     lengths: frames until the end, int32 `[batch]`.
-    ended: whether a decoder ended by itself, bool `[batch]`.
+    ended: whether the decoder predicted the end, bool `[batch]`.
   """
 
   before: jax.Array

@@ -35,7 +35,8 @@ def synthesis(model, *, tokenizer, mel: Mel, open_run: Callable,
   speaks every text without the true frames, and compares with these:
   `mel_cepstral_distortion` in decibels, and that of `copied`, the true spectrogram made
   a sound and analyzed again, the best that Griffin-Lim can do; `ended`, the fraction of
-  texts that ended by themselves; and measures of attention, see `metrics.synthesis`.
+  texts whose end the model predicted; and measures of attention, see
+  `metrics.synthesis`.
   With a recognizer it gives the error rates of what this hears, of sounds and of copies
   of the recordings.
 
@@ -144,7 +145,7 @@ def synthesis(model, *, tokenizer, mel: Mel, open_run: Callable,
                                      key, steps=most(limit)))
       notes = [note] if note else []
       if not said.ended[0]:
-        notes.append(f'did not end by itself: cut at {limit:g} s (--seconds)')
+        notes.append(f'no end was predicted: cut at {limit:g} s (--seconds)')
       found, = to_sounds(said.after, said.lengths)
       made.append(found._replace(note='; '.join(notes)))
     return made

@@ -59,10 +59,10 @@ def test_shapes_alone(root):
     assert dataset.load()[name].dtype == column.dtype
 
 
-class Told:
+class Changed:
   """Recordings that are changed before they are read."""
 
-  name = 'told'
+  name = 'recordings'
 
   def __init__(self, **changes):
     self.changes = changes
@@ -74,12 +74,12 @@ class Told:
 
 
 @pytest.mark.parametrize(('source', 'message'), [
-  (Waveforms(Told(speakers=lambda *_: None), labels='speaker'), 'has no speakers'),
-  (Waveforms(Told(texts=lambda split, texts: [f'{i}' for i, _ in enumerate(
+  (Waveforms(Changed(speakers=lambda *_: None), labels='speaker'), 'has no speakers'),
+  (Waveforms(Changed(texts=lambda split, texts: [f'{i}' for i, _ in enumerate(
     texts * 20)][: len(texts) * 20]), labels='text'), 'at most 1,000 can be classes'),
-  (Waveforms(Told(texts=lambda split, texts: ['tow', *texts[1:]] if split == 'test'
+  (Waveforms(Changed(texts=lambda split, texts: ['tow', *texts[1:]] if split == 'test'
                   else texts), 'test', labels='text'),
-   "the text 'tow' is none of train; did you mean 'two'")])
+   "the text 'tow' is not in train; did you mean 'two'")])
 def test_classes_that_cannot_be(root, source, message):
   with pytest.raises(UserError, match=message):
     source.open(context(root))
@@ -87,7 +87,7 @@ def test_classes_that_cannot_be(root, source, message):
 
 def test_other_rates_and_features(root, tmp_path):
   asked = context(root)
-  source = Waveforms(Told(rate=lambda split, rate: rate + (split == 'test')))
+  source = Waveforms(Changed(rate=lambda split, rate: rate + (split == 'test')))
   source.open(asked)
   with pytest.raises(UserError, match='test has 8,001 samples per second, training '
                                       '8,000: set rate=8000'):

@@ -70,7 +70,7 @@ def writes(request_for, trained, capsys):
 
 
 def test_a_conversation_is_a_prompt_that_grows(talk, writes):
-  """Messages that cannot be read are told, and the talk goes on."""
+  """Messages that cannot be read are reported, and the conversation continues."""
   flags = {'temperature': 0.0, 'tokens': 5}
   out = talk('a dog Ω', '', '   ', 'bad \udcff', 'a dog', 'the cat', **flags)
   errors = [line for line in out.splitlines() if line.startswith('error')]

@@ -125,7 +125,7 @@ def test_overfits_one_batch_and_then_speaks(variables):
   assert losses[-20:].mean() < 0.15 * losses[:5].mean()
   said = TASK.sounds(params, state, ['abba', 'ab'], KEY, decoding.Settings(), None)
   lengths = [sound.seconds for sound in said]
-  assert not any(sound.note for sound in said)  # both ended by themselves
+  assert not any(sound.note for sound in said)  # of both the end was predicted
   np.testing.assert_allclose(lengths, [0.32, 0.16], atol=0.081)
   found = jax.device_get(jax.jit(partial(TASK.loss, train=False))(
     params, state, batch(), KEY)[1][2])
@@ -143,7 +143,7 @@ def test_what_an_evaluation_says(outputs):
 
 
 def run_of(said, rate=1000, answers=True):
-  """A run that hears what it is told to."""
+  """A recognizer that returns given transcripts."""
   heard = []
 
   def predict(sounds):
@@ -182,7 +182,7 @@ def test_speech_that_does_not_end_is_cut_and_said(variables):
   params = jax.tree.map(lambda x: x, params)
   params['stop']['bias'] = jnp.full(1, -50.0)
   one, = TASK.sounds(params, state, ['ab'], KEY, decoding.Settings(), None)
-  assert one.note == 'did not end by itself: cut at 0.4 s (--seconds)'
+  assert one.note == 'no end was predicted: cut at 0.4 s (--seconds)'
   assert one.seconds == pytest.approx(0.4, abs=0.03)
   one, = TASK.sounds(params, state, ['ab'], KEY, decoding.Settings(), 0.2)
   assert 'cut at 0.2 s' in one.note and one.seconds == pytest.approx(0.2, abs=0.03)

@@ -80,8 +80,8 @@ def test_two_epochs_and_two_more_are_four(request_for, tiny, tmp_path, capsys):
 def test_a_schedule_follows_the_new_length_and_patience_is_counted_anew(
   request_for, tiny, tmp_path, capsys):
   at = tmp_path / 'a'
-  # A rate of almost 0: the loss falls as the statistics settle, so it never rises to
-  # a new maximum, and the run stops early.
+  # With a rate of almost 0 no loss exceeds that of the first evaluation: the run stops
+  # early.
   train.run(request_for(tiny, at, learning_rate=1e-30, patience=2, steps=500,
                         monitor__goal='max'))
   assert result(at)['stopped_by'] == 'patience'
