@@ -93,7 +93,11 @@ class Waveforms:
     """The class of each recording."""
     if self.labels == 'speaker' and found.speakers is None:
       raise UserError(f"labels='speaker': {self.documents.name} has no speakers")
-    return [*map(str, found.texts if self.labels == 'text' else found.speakers)]
+    names = [*map(str, found.texts if self.labels == 'text' else found.speakers)]
+    if '' in names:
+      raise UserError(f'{found.where(names.index(""))}: has no {self.labels}, which is '
+                      'its class')
+    return names
 
   def _classes(self, context: DataContext, names: list[str]) -> list[str]:
     """The classes of 'train'."""

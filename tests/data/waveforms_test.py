@@ -79,7 +79,9 @@ class Changed:
     texts * 20)][: len(texts) * 20]), labels='text'), 'at most 1,000 can be classes'),
   (Waveforms(Changed(texts=lambda split, texts: ['tow', *texts[1:]] if split == 'test'
                   else texts), 'test', labels='text'),
-   "the text 'tow' is not in train; did you mean 'two'")])
+   "the text 'tow' is not in train; did you mean 'two'"),
+  (Waveforms(Changed(texts=lambda split, texts: ['one', '', *texts[2:]]),
+             labels='text'), 'has no text, which is its class')])
 def test_classes_that_cannot_be(root, source, message):
   with pytest.raises(UserError, match=message):
     source.open(context(root))

@@ -11,6 +11,7 @@ from bigmodels.core.errors import UserError
 
 SUFFIXES = frozenset(('.wav', '.flac', '.ogg', '.oga', '.opus', '.mp3', '.aif', '.aiff',
                      '.aifc', '.au', '.snd', '.caf', '.w64'))
+_PLAUSIBLE = 10_000  # samples of a byte; silence in FLAC has a few hundred
 
 
 class Header(NamedTuple):
@@ -48,6 +49,7 @@ def header(data: bytes) -> Header:
   soundfile, _ = _libraries()
   try:
     with soundfile.SoundFile(io.BytesIO(data)) as file:
+      _check_frames(file.frames, data)
       found = Header(file.frames, file.samplerate, file.channels)
   except soundfile.SoundFileError as error:
     raise ValueError(_reason(error)) from None
@@ -76,6 +78,7 @@ def decode(file: bytes | str | pathlib.Path, rate: int | None = None
   try:
     with soundfile.SoundFile(io.BytesIO(data)) as opened:
       frames, own = opened.frames, opened.samplerate
+      _check_frames(frames, data)
       samples = opened.read(dtype='float32', always_2d=True)
   except soundfile.SoundFileError as error:
     raise ValueError(_reason(error)) from None
@@ -91,6 +94,14 @@ def decode(file: bytes | str | pathlib.Path, rate: int | None = None
   if len(samples) and np.abs(samples).max() > 1:
     return np.clip(samples, -1, 1), rate or own, ('clipped to [-1, 1]',)
   return samples, rate or own, ()
+
+
+def _check_frames(frames: int, data: bytes) -> None:
+  """Refuses a header that does not know the length, as that of FLAC from a pipe."""
+  if frames > _PLAUSIBLE * len(data):
+    raise ValueError(
+      f'its header does not say how many samples it has: {frames:,} cannot be in '
+      f'{len(data):,} bytes; write the file again, not to a pipe')
 
 
 def _reason(error: Exception) -> str:

@@ -45,7 +45,7 @@ class SoundReader:
       others: must be empty.
 
     Raises:
-      UserError: for anything else.
+      UserError: for anything else, and values that are not finite.
     """
     sounds = [np.asarray(each) for each in values]
     if others or not sounds or any(
@@ -54,8 +54,14 @@ class SoundReader:
                       f'[samples], in [-1, 1], at {self.rate:,} samples per second')
     lengths = np.array([*map(len, sounds)], np.int32)
     inputs = np.zeros((len(sounds), lengths.max()), np.float32)
-    for row, sound in zip(inputs, sounds, strict=True):
-      row[: len(sound)] = sound
+    loud = 0
+    for row, sound in enumerate(sounds):
+      if not np.isfinite(sound).all():
+        raise UserError(f'sound {row}: has values that are not finite')
+      loud += np.abs(sound).max() > 1
+      inputs[row, : len(sound)] = np.clip(sound, -1, 1)
+    if loud:
+      self.say(f'{loud:,} of {len(sounds):,} sounds clipped to [-1, 1]')
     return {'inputs': inputs, 'lengths': lengths}
 
   def examples(self, paths: Sequence[pathlib.Path], *, labels: bool) -> Examples:

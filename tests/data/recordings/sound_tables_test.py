@@ -122,6 +122,28 @@ def test_damaged_sounds_are_masked_with_the_reason(tmp_path, talk):
     only.read('train', context(tmp_path))
 
 
+def test_a_header_without_a_length_is_damage(tmp_path, talk):
+  write(talk / 'pipe.flac', sine(0.1))
+  data = bytearray((talk / 'pipe.flac').read_bytes())
+  data[21] &= 0xf0  # the number of samples is 36 bits, all 0 if it is written to a pipe
+  data[22:26] = bytes(4)
+  (talk / 'pipe.flac').write_bytes(data)
+  data[21] |= 0xf
+  data[22:26] = b'\xff' * 4
+  (talk / 'huge.flac').write_bytes(data)
+  write(talk / 'calm.flac', np.zeros(80_000))  # few bytes, and right
+  names = ('calm.flac', 'pipe.flac', 'huge.flac')
+  source = table(talk, [{'file': name, 'text': 'a'} for name in names])
+  object.__setattr__(source, 'splits', {'train': 1.0})
+  dataset = written.speech(source).open(context(tmp_path))
+  assert dataset.load()['corrupt'].tolist() == [False, True, True]
+  assert '68,719,476,735 cannot be in' in dataset.describe(2)
+  reader = written.speech(source).reader(context(tmp_path))
+  chunk, = reader.examples([talk / 'pipe.flac', talk / '0.wav'], labels=False).chunks(0)
+  assert 'its header does not say how many samples it has' in chunk.faults[0]
+  assert chunk.columns['inputs'].shape == (2, 800) and [*chunk.faults] == [0]
+
+
 def test_tables_that_do_not_fit(tmp_path, talk):
   path = str(talk / 'index.csv')
   for settings, message in (
@@ -171,10 +193,15 @@ def test_new_sounds_of_any_length(tmp_path, talk):
 
 def test_sounds_in_memory(tmp_path, talk):
   reader = written.speech(SoundTable(str(talk / 'index.csv'), rate=RATE)).reader(
-    context(tmp_path))
+    asked := context(tmp_path))
   columns = reader.columns([sine(0.1), sine(0.2)], {})
   assert columns['inputs'].shape == (2, 1600)
   assert columns['lengths'].tolist() == [800, 1600]
   for wrong in (['a.wav'], [np.zeros((2, 3))], [np.zeros(4, np.int16)], []):
     with pytest.raises(UserError, match='reads sounds: a list of float arrays'):
       reader.columns(wrong, {})
+  loud = reader.columns([sine(0.1), 3 * sine(0.1)], {})['inputs']
+  np.testing.assert_array_equal(loud[1], np.clip(3 * sine(0.1), -1, 1))
+  assert asked.said == ['1 of 2 sounds clipped to [-1, 1]']
+  with pytest.raises(UserError, match='sound 1: has values that are not finite'):
+    reader.columns([sine(0.1), np.array([0.0, np.nan])], {})
