@@ -342,8 +342,9 @@ def glob(root: pathlib.Path, pattern: str) -> list[str]:
   Raises:
     UserError: if no file matches, or the folder may not be read.
   """
-  if not os.access(root, os.R_OK | os.X_OK):
-    raise UserError(f'{root}: cannot be read: Permission denied')
+  if root.is_file() or not os.access(root, os.R_OK | os.X_OK):
+    raise UserError(f'{root}: ' + ('is a file; must be a folder' if root.is_file() else
+                                   'cannot be read: Permission denied'))
   try:
     names = [p.relative_to(root).as_posix() for p in root.glob(pattern) if p.is_file()]
   except (ValueError, NotImplementedError) as error:

@@ -143,6 +143,9 @@ class QuestionWindows:
         starts, parts, strict=False) for i in part.of], *(
           [each for part in parts for each in getattr(part, name)]
           for name in ('questions', 'answers', 'ids')))
+      for path, part in zip(paths, parts, strict=True):
+        if note := (questions.noted(part) if labels else part).note:
+          context.say(f'{path.name}: {note}')
       windows, cut = self._windows(tokenizer, found)
       if cut:
         context.say(cut)

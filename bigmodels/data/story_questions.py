@@ -55,7 +55,7 @@ class StoryQuestions:
   selected: str = 'train'
 
   def __post_init__(self):
-    check_length(self.sentences)
+    check_length(self.sentences, 'sentences')
 
   def split(self, name: str) -> 'StoryQuestions':
     return dataclasses.replace(self, selected=name)
@@ -80,11 +80,9 @@ class StoryQuestions:
     columns, cut = self._columns(tokenizer, found.questions)
     columns['labels'] = _labels(found, classes)
     columns['tasks'] = _tasks(found, names)
-    other = int((columns['labels'] == len(classes) - 1).sum())
     say(self, context, f'{many(len(found.questions), "question")} of '
         f'{many(len(found.names), "task")}, {len(classes) - 1} answers', found.note,
-        self._cut(cut), f'{many(other, "question")} with an answer that the split '
-        "'train' lacks, which cannot be found" if other else '')
+        self._cut(cut), _unknown(columns['labels'], classes))
     dataset = dataset_of(self, columns, tuple(classes), tokenizer, found.origin)
     return dataset._replace(
       words=lambda rows: [_words(found.questions[row]) for row in rows.tolist()],
@@ -105,14 +103,15 @@ class StoryQuestions:
       del reading
       found = stories.read_files([*paths], answered=labels)
       columns, cut = self._columns(tokenizer, found.questions)
-      if cut:
-        context.say(self._cut(cut))
+      given = _labels(found, classes) if labels else None
       if labels:
         columns['tasks'] = _tasks(found, names)
+      for line in (found.note, self._cut(cut), labels and _unknown(given, classes)):
+        if line:
+          context.say(line)
       return Chunk(
-        columns, range(len(found.questions)), 1.0,
-        extra={'question': [each.question for each in found.questions]},
-        labels=_labels(found, classes) if labels else None)
+        columns, range(len(found.questions)), 1.0, labels=given,
+        extra={'question': [each.question for each in found.questions]})
 
     return WholeReader(read, ('.txt',), say=context.say)
 
@@ -160,6 +159,13 @@ def _labels(found: Stories, classes: Sequence[str]) -> np.ndarray:
   index = {answer: number for number, answer in enumerate(classes[:-1])}
   return np.array([index.get(question.answer, len(index))
                    for question in found.questions], np.int32)
+
+
+def _unknown(labels: np.ndarray, classes: Sequence[str]) -> str:
+  """A note on answers that are none of the classes, or ''."""
+  count = int((labels == len(classes) - 1).sum())
+  return (f'{many(count, "question")} with an answer that the split \'train\' lacks, '
+          'which cannot be found') if count else ''
 
 
 def _tasks(found: Stories, names: Sequence[str]) -> np.ndarray:

@@ -19,14 +19,14 @@ from bigmodels.data.sources import Columns, DataContext, Dataset, in_memory
 from bigmodels.data.tokenizers import Tokenizer
 
 
-def check_length(length: int) -> None:
+def check_length(length: int, name: str = 'length') -> None:
   """Refuses a length below 1.
 
   Raises:
-    ValueError: for one.
+    ValueError: for one, with the name of the setting.
   """
   if length < 1:
-    raise ValueError(f'length: must be >= 1, got {length}')
+    raise ValueError(f'{name}: must be >= 1, got {length}')
 
 
 def tokenizer_of(source: Any, context: DataContext,

@@ -1,5 +1,7 @@
 """Tests of bigmodels.data.question_windows: no token and no question is lost."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -120,6 +122,24 @@ def test_long_questions_are_truncated_and_told():
   QuestionWindows(Given({'train': found}), Words(200, special=SPECIAL), 20, stride=6,
                   question=8).open(said)
   assert '5 questions longer than 8 tokens, so truncated' in said.said[-1]
+
+
+def test_what_new_questions_lack_is_told(tmp_path):
+  (tmp_path / 'a.json').write_text(json.dumps({'data': [{'paragraphs': [{
+    'context': 'w1 w2', 'qas': [{'id': 'x', 'question': 'w1 ?', 'answers': [
+      {'text': text, 'answer_start': 0}]} for text in ('w1', 'gone')]}]}]}))
+  world = context()
+  source = QuestionWindows(Given({'train': EVERY}), Words(200, special=SPECIAL), 20,
+                           question=8)
+  source.open(world)
+  world.said.clear()
+  source.reader(world).examples([tmp_path / 'a.json'], labels=True)
+  assert world.said == ['a.json: 1 of the file with the id of an earlier question (x); '
+                        '1 with an answer that is no span of the context (x)']
+  world.said.clear()
+  source.reader(world).examples([tmp_path / 'a.json'], labels=False)
+  assert world.said == [
+    'a.json: 1 of the file with the id of an earlier question (x)']
 
 
 def test_what_is_refused():

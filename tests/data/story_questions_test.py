@@ -87,3 +87,11 @@ def test_new_stories_are_read_as_those_of_the_run(tmp_path):
   assert found.extra['question'] == ['Where is Mary?', 'Did John leave?']
   with pytest.raises(UserError, match='reads new examples from files'):
     source.reader(world).columns(None, {})
+  path.write_text('1 So.\n1 John left.\n2 Where is Mary?\tcinema\t1\n')
+  world.said.clear()
+  found, = source.reader(world).examples([path], labels=True).chunks(0)
+  assert found.labels.tolist() == [3] and world.said == [
+    '1 of the stories have no question, and are skipped',
+    "1 question with an answer that the split 'train' lacks, which cannot be found"]
+  with pytest.raises(ValueError, match='sentences: must be >= 1, got 0'):
+    StoryQuestions(Given({'train': TRAIN}), WORDS, 0)

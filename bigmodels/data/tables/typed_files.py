@@ -1,5 +1,6 @@
 """Reads tables whose values have types: Parquet, and JSON with one object a line."""
 
+import codecs
 import io
 import json
 import pathlib
@@ -105,6 +106,8 @@ def objects(data: bytes, first: int) -> tuple[list[dict[str, Any]], list[int]]:
     UserError: for a line that is no object.
   """
   rows, lines = [], []
+  if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+    raise UserError('is UTF-16 or UTF-32; save it as UTF-8')
   for line, text in enumerate(data.removeprefix(b'\xef\xbb\xbf').split(b'\n'), first):
     if not text.strip():
       continue

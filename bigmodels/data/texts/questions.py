@@ -14,7 +14,7 @@ from bigmodels.data.origins import Origin
 from bigmodels.data.sources import DataContext, held_out
 from bigmodels.data.tables import text_columns
 from bigmodels.data.tables.csv_dialects import Reading
-from bigmodels.data.texts.reading import check_split
+from bigmodels.data.texts.reading import check_split, json_of
 
 SUFFIXES = ('.json', '.csv', '.tsv', '.jsonl', '.parquet')
 _NAMED = 3  # questions that are named in a note
@@ -128,7 +128,7 @@ class QuestionFiles:
     check_split(self.name, split, ('train', 'validation', 'test'))
     if split == 'test' and self.test:
       path = files.find(self.test, context.data_dir)
-      return _noted(_answered(read_file(path), str(path)))
+      return noted(_answered(read_file(path), str(path)))
     path = files.find(self.path, context.data_dir)
     contexts = self.contexts and files.find(self.contexts, context.data_dir)
     whole = _answered(read_file(path, contexts, self.position), str(path))
@@ -136,7 +136,7 @@ class QuestionFiles:
     if not len(rows):
       raise UserError(f'{path}: its {len(whole.of):,} questions on '
                       f'{len(whole.contexts):,} contexts leave none for {split!r}')
-    return _noted(whole.take(rows.tolist()))._replace(origin=Origin(
+    return noted(whole.take(rows.tolist()))._replace(origin=Origin(
       {name: rows for name in whole.origin.rows},
       {f'splits of {name}': dict(self.splits) for name in whole.origin.rows}))
 
@@ -166,7 +166,7 @@ def read_file(path: pathlib.Path, contexts: pathlib.Path | None = None,
   numbers = range(len(rows))
   return Questions(
     [*distinct], [distinct[row[0]] for row in rows], [row[1] for row in rows],
-    [row[2] for row in rows], [row[3] for row in rows],
+    [row[2] for row in rows], [row[3] for row in rows], _repeated(rows),
     origin=Origin({str(path.resolve()): numbers, f'the text {digest}': numbers}))
 
 
@@ -188,11 +188,7 @@ _Row = tuple[str, str, tuple[Answer, ...], str]
 
 
 def _squad(path: pathlib.Path, answered: bool) -> tuple[list[_Row], str]:
-  data = files.read(path)
-  try:
-    whole = json.loads(files.text_of(data, f'{path}: cannot be read: '))
-  except json.JSONDecodeError as error:
-    raise UserError(f'{path}, line {error.lineno}: is not JSON: {error.msg}') from None
+  whole, data = json_of(path)
   rows = []
 
   def get(record: Any, key: str, kind: type, place: str) -> Any:
@@ -222,7 +218,8 @@ def _squad(path: pathlib.Path, answered: bool) -> tuple[list[_Row], str]:
           text = get(answer, 'text', str, f'{here}.answers[{i}]')
           start = get(answer, 'answer_start', int, f'{here}.answers[{i}]')
           answers.append(_at(context, text, start))
-        rows.append((context, question, tuple(answers), str(asked.get('id', here))))
+        name = here if asked.get('id') is None else str(asked['id'])
+        rows.append((context, question, tuple(answers), name))
   return rows, digests.of_bytes(data)
 
 
@@ -237,7 +234,12 @@ def _table(path: pathlib.Path, contexts: pathlib.Path | None, position: tuple[st
   columns, texts = found.columns, found.columns['context']
   if contexts is not None:
     table = _columns(contexts, ['context', 'text'], Reading())
-    known = dict(zip(table.columns['context'], table.columns['text'], strict=True))
+    known: dict[str, str] = {}
+    for row, (name, text) in enumerate(zip(
+      table.columns['context'], table.columns['text'], strict=True)):
+      if known.setdefault(name, text) != text:
+        raise UserError(f'{contexts}, line {table.line(row)}: the context {name!r} has '
+                        'another text in an earlier line')
     for row, name in enumerate(texts):
       if name not in known:
         raise UserError(f'{path}, line {found.line(row)}: no context {name!r} in '
@@ -294,6 +296,13 @@ def _at(context: str, text: str, start: int) -> Answer:
   return Answer(text, start, start + len(text)) if there else Answer(text, -1, -1)
 
 
+def _repeated(rows: Sequence[_Row]) -> str:
+  """A note about questions with the id of an earlier one."""
+  seen: set[str] = set()
+  again = [id for *_, id in rows if id in seen or seen.add(id)]
+  return _note(again, 'of the file with the id of an earlier question')
+
+
 def _answered(found: Questions, path: str) -> Questions:
   """The questions that have an answer, and a note about the others."""
   kept = [row for row, answers in enumerate(found.answers) if answers]
@@ -303,10 +312,11 @@ def _answered(found: Questions, path: str) -> Questions:
              if not answers]
   return found.take(kept)._replace(
     origin=found.origin.take(np.array(kept), len(found.of)),
-    note=_note(without, 'of the file without an answer, so left out'))
+    note='; '.join(filter(None, (found.note, _note(
+      without, 'of the file without an answer, so left out')))))
 
 
-def _noted(found: Questions) -> Questions:
+def noted(found: Questions) -> Questions:
   """The same, with a note about answers that are unusual."""
   nowhere, other = [], []
   for of, answers, name in zip(found.of, found.answers, found.ids, strict=True):

@@ -1,7 +1,11 @@
-"""Functions that sources of text share: checks of splits, and notes."""
+"""Functions that sources of text share: JSON, checks of splits, and notes."""
 
+import json
+import pathlib
 from collections.abc import Iterable, Mapping
+from typing import Any
 
+from bigmodels.core import files
 from bigmodels.core.errors import UserError, nearest
 
 NOT_UTF8 = 'not UTF-8, so read with replacements'
@@ -20,6 +24,21 @@ def check_split(name: str, split: str, splits: Iterable[str]) -> None:
   """
   if split not in splits:
     raise UserError(f'{name} has no split {split!r}{nearest(split, splits)}')
+
+
+def json_of(path: pathlib.Path) -> tuple[Any, bytes]:
+  """Returns the value in a JSON file, and the bytes of the file.
+
+  Raises:
+    UserError: for a file that cannot be read, or is not JSON.
+  """
+  data = files.read(path)
+  try:
+    return json.loads(files.text_of(data, f'{path}: cannot be read: ')), data
+  except json.JSONDecodeError as error:
+    raise UserError(f'{path}, line {error.lineno}: is not JSON: {error.msg}') from None
+  except (ValueError, RecursionError) as error:  # too long a number, too deep a list
+    raise UserError(f'{path}: is JSON that cannot be read: {error}') from None
 
 
 def note(counts: Mapping[str, int], what: str, first: str = '') -> str:

@@ -13,7 +13,7 @@ from bigmodels.core.errors import UserError, nearest
 from bigmodels.data.origins import Origin
 from bigmodels.data.sources import DataContext
 from bigmodels.data.texts.dialogues import Dialogues, plain
-from bigmodels.data.texts.reading import check_split
+from bigmodels.data.texts.reading import check_split, json_of
 
 BAR = ' | '  # between the slots and what the system says
 
@@ -56,12 +56,7 @@ class SlotDialogueFile:
     """
     check_split(self.name, split, self.splits)
     path = files.find(self.path, context.data_dir)
-    data = files.read(path)
-    try:
-      whole = json.loads(files.text_of(data, f'{path}: cannot be read: '))
-    except json.JSONDecodeError as error:
-      raise UserError(f'{path}, line {error.lineno}: is not JSON: {error.msg}'
-                      ) from None
+    whole, data = json_of(path)
     if not isinstance(whole, list) or not whole:
       raise UserError(f'{path}: must be a list of dialogues')
     names = [*self.splits]

@@ -95,6 +95,11 @@ class StoryFiles:
     root = files.find(self.folder, context.data_dir)
     pattern = self.patterns['test' if split == 'test' else 'train']
     paths = [root / name for name in sorted(files.glob(root, pattern), key=_numbered)]
+    files_of: dict[str, pathlib.Path] = {}
+    for path in paths:
+      if (first := files_of.setdefault(_task(path), path)) != path:
+        raise UserError(f'{first} and {path.name} are both of the task {_task(path)!r}, '
+                        'the part before the first _; each task must have one file')
     return read_files(paths, None if split == 'test' else split)
 
 
@@ -114,7 +119,10 @@ def read_files(paths: list[pathlib.Path], split: str | None = None, *,
   counts = {NOT_UTF8: 0, 'without a question, so skipped': 0}
   first, without, taken = '', 0, {}
   for task, path in enumerate(paths):
-    text, bad = files.decode(files.read(path))
+    data = files.read(path)
+    if b'\0' in data[:4]:
+      files.text_of(data, f'{path}: ')  # refuses it: UTF-16, or no text
+    text, bad = files.decode(data)
     counts[NOT_UTF8] += bad
     first = first or path.name * bad
     stories = stories_of(text, str(path), answered=answered)
@@ -135,7 +143,7 @@ def read_files(paths: list[pathlib.Path], split: str | None = None, *,
            f'{without:,} of the stories have no question, and are skipped' * bool(
              without))
   tasks, questions = map(list, zip(*found, strict=True))
-  return Stories(questions, tasks, tuple(path.stem.partition('_')[0] for path in paths),
+  return Stories(questions, tasks, tuple(map(_task, paths)),
                  [paths[task] for task in tasks], '; '.join(filter(None, notes)),
                  Origin(taken))
 
@@ -185,6 +193,11 @@ def stories_of(text: str, name: str, *, answered: bool = True) -> list[list[Ques
 def babi(folder: str = 'babi') -> StoryFiles:
   """Returns bAbI in English: 20 tasks with 1,000 questions for training each."""
   return StoryFiles(folder, {'train': 'qa*_train.txt', 'test': 'qa*_test.txt'})
+
+
+def _task(path: pathlib.Path) -> str:
+  """The name of the task of a file: 'qa1'."""
+  return path.stem.partition('_')[0]
 
 
 def _numbered(name: str) -> tuple:

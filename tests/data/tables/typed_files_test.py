@@ -95,6 +95,7 @@ def test_absent_keys_and_values_of_several_types_are_said(tmp_path):
   ('a.json', b'[1]', {}, 'line 1 must be an object {"name": value}, got [1]'),
   ('a.json', b'{\n"a": 1}', {}, 'one object must be on one line'),
   ('a.jsonl', b'{"a": "\xff"}', {}, 'line 1 is not JSON: '),
+  ('a.jsonl', '{"a": 1}\n{"a": 2}\n'.encode('utf-16'), {}, 'is UTF-16 or UTF-32'),
   ('a.jsonl', b'{"a": 1, "b": 2, "a": 3}', {}, "line 1 has the key 'a' twice"),
   ('a.jsonl', b'{"a": 1}', {'delimiter': ';'}, "delimiter=';': is for CSV, and this is "
    'JSON'),

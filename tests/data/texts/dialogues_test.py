@@ -87,7 +87,8 @@ def test_dialogues_that_are_not_in_the_format(tmp_path, change, message):
 
 @pytest.mark.parametrize(('text', 'message'), [
   ('[', 'line 1: is not JSON'), ('{}', 'must be a list of dialogues'),
-  ('[]', 'must be a list of dialogues')])
+  ('[]', 'must be a list of dialogues'), ('[' * 100_000, 'is JSON that cannot be read'),
+  ('[' + '9' * 5000 + ']', 'is JSON that cannot be read')])
 def test_files_that_are_no_list(tmp_path, text, message):
   write(tmp_path, a_json=text)
   with pytest.raises(UserError, match=message):

@@ -48,6 +48,15 @@ def test_answers_that_are_no_span_are_counted_and_named(tmp_path):
     'span of the context (off by one, Who?, before)')
 
 
+def test_questions_of_one_id_are_counted_and_named(tmp_path):
+  path = squad_file(tmp_path, asked(('Ann', 0), id='x'), asked(('Ben', 8), id='x'),
+                    asked(id='x'), asked(('Ann', 0), id=None))
+  assert read_file(path).ids == ['x', 'x', 'x', 'data[0].paragraphs[0].qas[3]']
+  assert QuestionFiles('unused', test=str(path)).read('test', HERE).note == (
+    '2 of the file with the id of an earlier question (x, x); 1 of the file without an '
+    'answer, so left out (x)')
+
+
 @pytest.mark.parametrize(('change', 'message'), [
   (lambda w: w.pop('data'), "the file has no 'data'"),
   (lambda w: w.update(data={}), 'data: must be a list, got {}'),
@@ -74,7 +83,9 @@ def test_files_that_are_not_in_the_format(tmp_path, change, message):
 
 @pytest.mark.parametrize(('data', 'message'), [
   (b'{"data": [\n{"par', r'a\.json, line 2: is not JSON'), (b'', 'line 1: is not JSON'),
-  (b'{"data": "\xff"}', 'cannot be read: line 1: byte 0xff is not UTF-8')])
+  (b'{"data": "\xff"}', 'cannot be read: line 1: byte 0xff is not UTF-8'),
+  (b'[' * 100_000, r'a\.json: is JSON that cannot be read: maximum recursion'),
+  (b'{"data": ' + b'9' * 5000 + b'}', 'is JSON that cannot be read: Exceeds the lim')])
 def test_broken_json(tmp_path, data, message):
   write(tmp_path, a_json=data)
   with pytest.raises(UserError, match=message):
@@ -101,6 +112,9 @@ def test_tables_and_positions(tmp_path):
   with pytest.raises(UserError, match=r"c\.csv, line 2: no context 'k' in"):
     read_file(tmp_path / 'c.csv', tmp_path / 'other.csv') if write(
       tmp_path, other_csv='context,text\nj,x\n') else None
+  write(tmp_path, twice_csv=f'context,text\nk,{text}\nk,{text}\nk,other\n')
+  with pytest.raises(UserError, match=r"twice\.csv, line 4: the context 'k' has"):
+    read_file(tmp_path / 'c.csv', tmp_path / 'twice.csv')
   write(tmp_path, e_csv='context,question,answer,at\na,b,c,x\n')
   with pytest.raises(UserError, match="line 2, column 'at': must be a number from 0"):
     read_file(tmp_path / 'e.csv', position=('at',))

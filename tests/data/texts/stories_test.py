@@ -65,6 +65,21 @@ def test_files_without_questions(tmp_path):
     [tmp_path / 'c.txt']).note
   with pytest.raises(UserError, match='there is no'):
     StoryFiles(str(tmp_path / 'gone')).read('train', HERE)
+  with pytest.raises(UserError, match=r'b\.txt: is a file; must be a folder'):
+    StoryFiles(str(tmp_path / 'b.txt')).read('train', HERE)
+  for encoding in ('utf-16', 'utf-16-le'):
+    (tmp_path / 'd.txt').write_bytes(STORY.encode(encoding))
+    with pytest.raises(UserError, match=r'd\.txt: (it is UTF-16|line 1: has a zero)'):
+      read_files([tmp_path / 'd.txt'])
+
+
+def test_two_files_of_one_task_are_refused(tmp_path):
+  for name in ('qa1_a_train.txt', 'qa1_b_train.txt'):
+    (tmp_path / name).write_text(STORY * 2)
+  with pytest.raises(UserError, match=r"qa1_a_train\.txt and qa1_b_train\.txt are both "
+                                      r"of the task 'qa1'"):
+    StoryFiles(str(tmp_path)).read('train', HERE)
+  assert read_files([*tmp_path.glob('*.txt')]).names == ('qa1', 'qa1')  # new stories
 
 
 def test_questions_without_answers_end_in_a_question_mark():
