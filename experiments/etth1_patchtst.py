@@ -33,7 +33,7 @@ def config(*, path: str = 'ett/ETTh1.csv', time: str | None = 'date',
   splits = dict(zip(('train', 'validation', 'test'), sizes, strict=True))
   source = data.Series(
     path, length, horizon, targets=targets, time=time, series=series, splits=splits,
-    gaps=gaps, season=season or rows_per_day)
+    gaps=gaps, season=rows_per_day if season is None else season)
   return Experiment(
     model=partial(models.PatchTst, width=16, heads=4, hidden=128, dropout=dropout,
                   head_dropout=dropout, quantiles=len(quantiles) or None, unroll=True),

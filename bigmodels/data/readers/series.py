@@ -11,7 +11,7 @@ from bigmodels.core.errors import UserError, listed
 from bigmodels.data.readers.paths import of_suffix
 from bigmodels.data.readers.reader import Chunk, Examples
 from bigmodels.data.series import clock as clocks
-from bigmodels.data.series import prepared, windows
+from bigmodels.data.series import fitting, prepared, windows
 from bigmodels.data.series.rows import Rows
 from bigmodels.data.sources import Columns
 from bigmodels.data.tables import table_files
@@ -79,7 +79,7 @@ class SeriesReader:
       chunk = self._windows(file) if labels else self._last(file)
     except UserError as error:
       raise UserError(f'{listed(map(str, files), 2)}: {error}') from error
-    for line in file.lines:
+    for line in (file.summary, *file.lines):
       self.say(line)
 
     def chunks(first: int) -> Iterator[Chunk]:
@@ -92,7 +92,7 @@ class SeriesReader:
   # --- windows ----------------------------------------------------------------------
 
   def _prepared(self, file: table_files.File
-                ) -> tuple[Rows, dict[str, np.ndarray], np.ndarray]:
+                ) -> tuple[Rows, dict[str, np.ndarray], fitting.Values]:
     rows = self.series.arranged(file)
     ours, theirs = rows.clock, clocks.of_json(self.fitted['clock'])
     if None not in (ours, theirs) and (ours.step, ours.monthly) != (
@@ -101,21 +101,30 @@ class SeriesReader:
                       f'{theirs}')
     for line in rows.lines:
       self.say(line)
-    arrays, levels = prepared.arrays(self.series, file, rows, self.fitted)
-    return rows, arrays, levels
+    return rows, *prepared.arrays(self.series, file, rows, self.fitted)
 
   def _windows(self, file: table_files.File) -> Chunk:
     """Every window of a file, with its labels."""
-    rows, arrays, levels = self._prepared(file)
+    rows, arrays, values = self._prepared(file)
     series, shape = self.series, self.series.shape
+    for line in fitting.missing_lines(
+      values.observed, self.fitted['channels'], shape.targets):
+      self.say(line)
     whole = np.stack([rows.starts[:-1], rows.starts[1:]], 1)
     first, number = windows.firsts(rows, whole, shape, reach=False)
     if not len(first):
       windows.check_any('file', rows, whole, shape, reach=False)
+    for line in windows.too_short(rows, np.bincount(
+      number, minlength=len(rows.names))):
+      self.say(line)
     if series.directions is not None:
-      labels = prepared.directions(
-        levels, first, series.length, series.horizon, series.directions)
+      labels = prepared.directions(values.levels[:, 0], first, series.length,
+                                   series.horizon, series.directions)
+      said = f'{len(first):,} windows{prepared.left_out(labels, series.directions)}'
       kept = labels >= 0
+      if not kept.any():
+        raise UserError(said)
+      self.say(said)
       first, number, arrays['labels'] = first[kept], number[kept], labels[kept]
     found = windows.gather(
       shape, {**arrays, 'first': first, 'series': number}, np.arange(len(first)))
@@ -123,25 +132,26 @@ class SeriesReader:
 
   def _last(self, file: table_files.File) -> Chunk:
     """The window at the end of each series."""
-    rows, arrays, _ = self._prepared(file)
+    rows, arrays, values = self._prepared(file)
     series, (length, horizon, targets, _) = self.series, self.series.shape
-    observed = arrays.pop('observed', None)
-    ends, faults, filled, ahead = [], {}, 0, 0
+    names, observed = self.fitted['channels'], values.observed
+    ends, faults, filled, ahead = [], {}, np.zeros(len(names), int), 0
     for index, (begin, end) in enumerate(zip(
       rows.starts[:-1].tolist(), rows.starts[1:].tolist(), strict=True)):
-      if observed is not None:
-        there = np.flatnonzero(observed[begin:end].any(1))
-        ahead += end - begin - (there[-1] + 1 if len(there) else 0)
-        end = begin + (int(there[-1]) + 1 if len(there) else 0)
-        filled += int((observed[max(end - length, begin) : end] == 0).sum())
+      there = np.flatnonzero(observed[begin:end, :targets].any(1))
+      ahead += end - begin - (there[-1] + 1 if len(there) else 0)
+      end = begin + (int(there[-1]) + 1 if len(there) else 0)
+      filled += (~observed[max(end - length, begin) : end]).sum(0)
       if end - begin < length:
         faults[index] = (f'has {end - begin:,} rows, a forecast needs {length:,}')
         end = begin + length  # of any rows: their forecast is not used
       ends.append(end)
     if ahead:
       self.say(f'{ahead:,} rows after the last one with a target: these are forecast')
-    if filled:
-      self.say(f'missing: {filled:,} values of targets; the last value is repeated')
+    if filled.any():
+      counts = listed(f'{name} {count:,}' for name, count in zip(
+        names, filled.tolist(), strict=True) if count)
+      self.say(f'missing: {counts} of the inputs; the last value is repeated')
     first = np.array(ends) - length
     size = len(arrays['values'])
     past = np.minimum(first[:, None] + np.arange(length), size - 1)

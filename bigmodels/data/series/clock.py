@@ -66,7 +66,10 @@ class Clock(NamedTuple):
   def _one(self, moment: float) -> str:
     if not self.dates:
       return number(moment)
-    found = _EPOCH + datetime.timedelta(microseconds=moment)
+    try:
+      found = _EPOCH + datetime.timedelta(microseconds=moment)
+    except OverflowError:
+      raise UserError('times: one is beyond the years 1 to 9999') from None
     if self.style == 'date':
       return found.date().isoformat()
     return found.replace(tzinfo=None).isoformat(self.style) + self.zone

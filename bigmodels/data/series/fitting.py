@@ -80,7 +80,8 @@ def moments_of(found: Values, number: np.ndarray, count: int, train: np.ndarray,
   used = found.observed & train[:, None]
   for name, any_ in zip(names, used.any(0), strict=True):
     if not any_:
-      raise UserError(f'column {name!r} has no value in the training rows')
+      raise UserError(f'column {name!r} has no value in the training rows: all are '
+                      'missing, infinite or too large for float32')
   mean, std = np.zeros((count, len(names))), np.ones((count, len(names)))
   for group in range(count):
     rows = number == group
@@ -231,6 +232,25 @@ def known(frame: Frame, names: Sequence[str], rows: Rows, calendar: tuple[str, .
 # --- reports --------------------------------------------------------------------
 
 
+def missing_lines(observed: np.ndarray, names: Sequence[str], targets: int
+                  ) -> list[str]:
+  """Returns a line about missing values, if there are some.
+
+  Args:
+    observed: whether a value is in the file, bool `[rows, channels]`.
+    names: names of the columns.
+    targets: number of columns that are forecast.
+  """
+  gone = (~observed).sum(0)
+  if not gone.any():
+    return []
+  counts = listed(f'{name} {count:,}' for name, count in zip(
+    names, gone.tolist(), strict=True) if count)
+  return [f'missing: of {len(observed):,} rows {counts}; inputs repeat the last value '
+          'of the series, the mean before there is one' + (
+            '; forecasts of missing values do not count' * bool(gone[:targets].any()))]
+
+
 def lines_of(found: Values, names: Sequence[str], targets: int, mean: np.ndarray,
              train: np.ndarray) -> list[str]:
   """Returns lines about missing values and constant columns.
@@ -242,15 +262,7 @@ def lines_of(found: Values, names: Sequence[str], targets: int, mean: np.ndarray
     mean: of the training rows, `[groups, channels]`.
     train: whether a row is one of training, bool `[rows]`.
   """
-  lines, total = [], len(found.values)
-  gone = (~found.observed).sum(0)
-  if gone.any():
-    counts = listed(f'{name} {count:,}' for name, count in zip(
-      names, gone.tolist(), strict=True) if count)
-    lines.append(f'missing: of {total:,} rows {counts}; inputs repeat the last value '
-                 'of the series, the mean before there is one' + (
-                   '; forecasts of missing values do not count'
-                   if gone[:targets].any() else ''))
+  lines = missing_lines(found.observed, names, targets)
   constant = [
     f'{name} ({number(mean[0, i])})' for i, name in enumerate(names)
     if np.ptp(found.values[train & found.observed[:, i], i]) == 0]

@@ -51,9 +51,10 @@ def fit(series: Any, file: table_files.File, rows: Rows, border: np.ndarray
     'static': fitting.fit_static(file.frame, series.static, rows, train),
     'clock': None if rows.clock is None else [*rows.clock]}, lines
 
+
 def arrays(series: Any, file: table_files.File, rows: Rows, fitted: Mapping[str, Any]
-           ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-  """Returns the arrays of `windows.gather` but those of windows, and levels `[rows]`.
+           ) -> tuple[dict[str, np.ndarray], fitting.Values]:
+  """Returns the arrays of `windows.gather` but those of windows, and the columns.
 
   Args:
     series: a `Series` with its targets.
@@ -65,10 +66,10 @@ def arrays(series: Any, file: table_files.File, rows: Rows, fitted: Mapping[str,
     UserError: for a series that the run was not fitted to, if it scales each.
   """
   count = len(series.targets)
+  known = {name: i for i, name in enumerate(fitted['names'])}
   found = fitting.values_of(file.frame, fitted['channels'], rows, series.change)
   place = np.zeros(len(rows.names), int)
   if len(fitted['center']) > 1:
-    known = {name: i for i, name in enumerate(fitted['names'])}
     if new := [name for name in rows.names if name not in known]:
       raise UserError(f'series: {shown(new)} not among the series that the run '
                       f"scales, {shown(fitted['names'])}; scale='column' has one "
@@ -80,21 +81,24 @@ def arrays(series: Any, file: table_files.File, rows: Rows, fitted: Mapping[str,
     'values': fitting.scaled(found.values, center, scale, place[rows.number]),
     'center': center[place, :count].astype(np.float32),
     'scale': scale[place, :count].astype(np.float32)}
-  if [*rows.names] == fitted['names']:
-    arrays['naive_error'] = naive.astype(np.float32)
+  if known.keys() >= {*rows.names}:
+    arrays['naive_error'] = naive[[known[name] for name in rows.names]].astype(
+      np.float32)
   if not found.observed[:, :count].all():
     arrays['observed'] = found.observed[:, :count].astype(np.uint8)
-  known = fitting.known(file.frame, series.known, rows, series.calendar, fitted)
-  if known is not None:
-    arrays['known'] = known
+  ahead = fitting.known(file.frame, series.known, rows, series.calendar, fitted)
+  if ahead is not None:
+    arrays['known'] = ahead
   if series.static:
     arrays['static'] = fitting.static(file.frame, fitted['static'], rows)
-  return arrays, found.levels[:, 0]
+  return arrays, found
 
 
 def directions(levels: np.ndarray, first: np.ndarray, length: int, horizon: int,
                limits: tuple[float, float]) -> np.ndarray:
   """Returns 1 for windows after which a value rises, 0 if it falls, -1 for neither.
+
+  It is -2 where one of the two values is missing.
 
   Args:
     levels: values of a target, NaN where missing, `[rows]`.
@@ -106,5 +110,17 @@ def directions(levels: np.ndarray, first: np.ndarray, length: int, horizon: int,
   before = levels[first + length - 1]
   with np.errstate(all='ignore'):
     change = levels[first + length + horizon - 1] / before - 1
-  return np.where(change > limits[1], 1, np.where(change <= limits[0], 0, -1)
-                  ).astype(np.int32)
+  found = np.where(change > limits[1], 1, np.where(change <= limits[0], 0, -1))
+  return np.where(np.isnan(change), -2, found).astype(np.int32)
+
+
+def left_out(labels: np.ndarray, limits: tuple[float, float]) -> str:
+  """Returns how many windows have no class, and why.
+
+  Args:
+    labels, limits: see `directions`.
+  """
+  missing = int((labels == -2).sum())
+  return (f', of which {(labels == -1).sum():,} are left out: they change by more than '
+          f'{limits[0]:g} and at most {limits[1]:g}' +
+          f'; {missing:,} have no value to compare' * bool(missing))

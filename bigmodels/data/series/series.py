@@ -13,7 +13,7 @@ from bigmodels.data.frames import is_text
 from bigmodels.data.origins import Origin
 from bigmodels.data.readers.reader import Reader
 from bigmodels.data.series import clock, graphs, prepared, windows
-from bigmodels.data.series.rows import Gaps, Rows, arranged, shown
+from bigmodels.data.series.rows import Gaps, Rows, arranged
 from bigmodels.data.sources import Compact, DataContext, Dataset
 from bigmodels.data.tables import table_files
 from bigmodels.data.tables.settings import names_of
@@ -193,7 +193,10 @@ class Series:
       for name in (value,) if isinstance(value, str) else value or ():
         if name not in file.frame:
           raise UserError(f'{field}: no column {name!r}{nearest(name, file.frame)}')
-    return arranged(file.frame, self.series, self.time, self.gaps, file.where)
+    found = arranged(file.frame, self.series, self.time, self.gaps, file.where)
+    if self.calendar and found.clock is not None and not found.clock.dates:
+      raise UserError(f'calendar: {self.time!r} has numbers, must have dates')
+    return found
 
   def _open(self, context: DataContext) -> Dataset:
     paths = table_files.found(self.path, context.data_dir)
@@ -221,8 +224,8 @@ class Series:
       if fitted['settings'][name] != ours:
         raise UserError(f'{name}: is {ours!r} here and {fitted["settings"][name]!r} in '
                         'another split; must be the same')
-    arrays, levels = prepared.arrays(source, file, rows, fitted)
-    arrays |= self._windows(rows, border[self.selected], levels, context)
+    arrays, found = prepared.arrays(source, file, rows, fitted)
+    arrays |= self._windows(rows, border[self.selected], found.levels[:, 0], context)
     first, number = arrays['first'], arrays['series']
     gather = functools.partial(windows.gather, source.shape)
 
@@ -273,9 +276,8 @@ class Series:
     if not len(first):
       windows.check_any(name, rows, border, shape, reach=self.reach)
     counts = np.bincount(number, minlength=len(rows.names))
-    if without := [rows.names[i] for i in np.flatnonzero(counts == 0)]:
-      context.note(f'{name}: {len(without):,} of {len(rows.names):,} series have too '
-                   f'few rows for a window: {shown(without)}')
+    for line in windows.too_short(rows, counts):
+      context.note(f'{name}: {line}')
     said = f'{name}: {len(first):,} windows{self._span(rows, border)}'
     if self.directions is None:
       context.note(said)
@@ -283,8 +285,7 @@ class Series:
     labels = prepared.directions(
       levels, first, self.length, self.horizon, self.directions)
     kept = labels >= 0
-    said += (f', of which {(~kept).sum():,} are left out: they change by more than '
-             f'{self.directions[0]:g} and at most {self.directions[1]:g}')
+    said += prepared.left_out(labels, self.directions)
     if not kept.any():
       raise UserError(said)
     context.note(said)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bigmodels.core.errors import UserError, listed
-from bigmodels.data.series.rows import Rows
+from bigmodels.data.series.rows import Rows, shown
 from bigmodels.data.sources import check_fractions
 
 PER_SERIES = ('static', 'center', 'scale', 'naive_error')
@@ -168,6 +168,18 @@ def check_any(name: str, rows: Rows, border: np.ndarray, shape: Shape, *,
   raise UserError(f'the split {name!r} has no window: length={shape.length} and '
                   f'horizon={shape.horizon} need {shape.length + shape.horizon:,} rows '
                   f'up to its end, there are {before:,}')
+
+
+def too_short(rows: Rows, counts: np.ndarray) -> list[str]:
+  """Returns a line about series without a window, if there are some.
+
+  Args:
+    rows: of the file.
+    counts: windows of each series, int `[series]`.
+  """
+  names = [rows.names[i] for i in np.flatnonzero(counts == 0)]
+  return [f'{len(names):,} of {len(rows.names):,} series have too few rows for a '
+          f'window: {shown(names)}'] if names else []
 
 
 def described(splits: Mapping[str, Any]) -> str:

@@ -115,6 +115,22 @@ def test_windows_of_a_file_are_evaluated_like_those_of_a_split(
     assert found[f'test/{name}'] == pytest.approx(result[f'test/{name}'], rel=1e-5)
 
 
+def test_what_new_files_lack_is_told(request_for, plain, tmp_path, capsys):
+  new = columns(40)
+  new['load'] = ['inf' if i == 38 else x for i, x in enumerate(new['load'])]
+  new['price'] = [None if 10 <= i < 20 else x for i, x in enumerate(new['price'])]
+  path = write(tmp_path / 'new.csv', new)
+  forecast(request_for, plain, path, tmp_path / 'out.csv')
+  said = capsys.readouterr().out
+  assert 'missing: infinite or too large for float32: load (1)' in said
+  assert 'missing: load 1 of the inputs; the last value is repeated' in said
+  lines = []
+  bigmodels.load(plain, say=lines.append).evaluate('test', data=[path])
+  assert ('missing: of 40 rows load 1, price 10; inputs repeat the last value of the '
+          'series, the mean before there is one; forecasts of missing values do not '
+          'count') in lines
+
+
 def test_intervals_of_quantiles_and_series_with_names(request_for, trained, tmp_path):
   values = {'shop': ['x'] * COUNT + ['y'] * COUNT, 'time': hourly(COUNT) * 2,
             'load': np.concatenate([numbers(COUNT, 1), numbers(COUNT, 2) + 20])}
@@ -122,6 +138,16 @@ def test_intervals_of_quantiles_and_series_with_names(request_for, trained, tmp_
     'quantiles': '(0.1, 0.5, 0.9)', 'targets': 'load', 'series': 'shop'})
   metrics = json.loads((workdir / 'result.json').read_text())['metrics']
   assert 0 <= metrics['test/coverage'] <= 1 and metrics['test/crps'] > 0
+  lines = []
+  run = bigmodels.load(workdir, say=lines.append)
+  only = {'shop': ['y'] * COUNT + ['x'] * 5, 'time': hourly(COUNT) + hourly(5),
+          'load': [*values['load'][COUNT:], *values['load'][:5]]}
+  scores = run.evaluate('test', data=[write(tmp_path / 'y.csv', only)])
+  y, scale = values['load'][COUNT:], run.built.data['kept']['series']['scale'][0][0]
+  naive = np.abs(y[4:63] - y[:59]).mean()  # in 63 training rows, with season=4
+  assert scores['test/mase'] == pytest.approx(
+    scores['test/mae'] * scale / naive, rel=1e-4)
+  assert '1 of 2 series have too few rows for a window: x' in lines
   new = {'shop': ['z'] * 30 + ['w'] * 5, 'time': hourly(30) + hourly(5),
          'load': numbers(35, 5)}
   rows = forecast(request_for, workdir, write(tmp_path / 'new.csv', new),

@@ -5,6 +5,7 @@ import datetime
 import numpy as np
 import pytest
 
+from bigmodels.core.errors import UserError
 from bigmodels.data.series import clock
 
 
@@ -31,6 +32,13 @@ def test_times_go_on_as_they_are_written(times, after, step):
   assert str(found) == step
   np.testing.assert_array_equal(found.ticks(moments), np.arange(len(times)))
   assert clock.of_json([*found]) == found
+
+
+def test_times_after_the_last_year():
+  moments, found = read('9999-12-29', '9999-12-30')
+  assert found.text(found.after(moments[-1], 1)).tolist() == ['9999-12-31']
+  with pytest.raises(UserError, match='beyond the years 1 to 9999'):
+    found.text(found.after(moments[-1], 2))
 
 
 def test_the_step_is_the_most_frequent_one():

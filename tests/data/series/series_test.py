@@ -350,10 +350,12 @@ def test_a_constant_column_is_told_and_becomes_zero(file):
   ({'time': ['soon'] * COUNT}, {}, "column 'time': 'soon' is neither a number nor"),
   ({'time': [None, *hourly(59)]}, {}, 'line 2: time: no value'),
   ({'b': [None] * 45 + [1] * 15}, {}, "column 'b' has no value in the training rows"),
+  ({'b': ['1e300', 'inf'] * 30}, {}, 'all are missing, infinite or too large for floa'),
   ({}, {'targets': 'a', 'past': 'a'}, "past: 'a' is in targets too"),
   ({}, {'season': 8}, 'season: must be at most 7, the length'),
   ({}, {'calendar': 'daily'}, "calendar: no cycle 'daily'; did you mean 'day'"),
   ({}, {'time': None, 'targets': 'a', 'calendar': 'day'}, 'calendar: needs time='),
+  ({'time': range(COUNT)}, {'calendar': 'day'}, "calendar: 'time' has numbers, must"),
   ({}, {'scale': 'colum'}, "scale: must be 'column' or 'series' or None, got 'colum'"),
   ({}, {'directions': (1, 0)}, 'directions: must be two relative changes in order'),
   ({'size': range(COUNT)}, {'targets': 'a', 'static': 'size'},
@@ -407,6 +409,19 @@ def test_directions_are_those_of_a_plain_loop(file):
       np.testing.assert_allclose(row[1:, 0], changes[begin + 1 : begin + LENGTH],
                                  atol=1e-6)
   assert any('are left out: they change by more than -0.005 and at' in x for x in lines)
+
+
+def test_directions_without_a_value_are_told_apart(file):
+  prices = [100.0] * COUNT
+  prices[20] = None
+  prices[40:] = [103.0] * 20
+  _, lines, _ = opened(series(file(a=prices), targets='a', directions=(-0.01, 0.01),
+                              splits={'train': 1.0}))
+  # 3 windows forecast over the rise; of the others two begin or end at the gap.
+  count = COUNT - LENGTH - HORIZON + 1
+  assert lines[-1].endswith(
+    f', of which {count - HORIZON - 2} are left out: they change by more than -0.01 '
+    'and at most 0.01; 2 have no value to compare')
 
 
 # --- published protocols --------------------------------------------------------
