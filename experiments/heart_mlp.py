@@ -7,8 +7,8 @@ The Cleveland data of the UCI repository (Detrano et al., 1989): 13 columns, and
 folds; the network learns from all other rows, for a fixed time, as there are too few
 for a validation split. The report has the reliability of the probabilities and the
 decision curve; --config.task.temperature=1.2 makes the probabilities less sure. It
-shows how such data is worked on, and is not for use: docs/data.md says why, and has the
-figures of all folds.
+shows how such data is worked on, and is not for use: docs/medicine.md says why, and has
+the figures of all folds.
 
 Needs: the file (--data_dir, files); 2 s on two cores.
 """
