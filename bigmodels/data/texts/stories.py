@@ -97,9 +97,10 @@ class StoryFiles:
     paths = [root / name for name in sorted(files.glob(root, pattern), key=_numbered)]
     files_of: dict[str, pathlib.Path] = {}
     for path in paths:
-      if (first := files_of.setdefault(_task(path), path)) != path:
-        raise UserError(f'{first} and {path.name} are both of the task {_task(path)!r}, '
-                        'the part before the first _; each task must have one file')
+      task = _task(path)
+      if (first := files_of.setdefault(task, path)) != path:
+        raise UserError(f'{first} and {path.name} are both of the task {task!r}, the '
+                        'part before the first _; each task must have one file')
     return read_files(paths, None if split == 'test' else split)
 
 
