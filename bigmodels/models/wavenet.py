@@ -11,6 +11,8 @@ from jax import lax
 from bigmodels.layers.dense import Dense, Embedding
 from bigmodels.models.validation import check_sizes
 
+_DEPTH = 20  # of a stack, so that a sample has a number in int32
+
 
 class WaveNet(nn.Module):
   """Predicts the level of the next sample from the levels so far.
@@ -37,6 +39,9 @@ class WaveNet(nn.Module):
 
   def __post_init__(self):
     check_sizes(self, 'levels', 'width', 'skip', 'depth', 'stacks')
+    if self.depth > _DEPTH:
+      raise ValueError(f'depth: must be <= {_DEPTH}, a dilation of '
+                       f'{2**(_DEPTH - 1):,} samples, got {self.depth}')
     if self.classes < 0:
       raise ValueError(f'classes: must be >= 0, got {self.classes}')
     super().__post_init__()

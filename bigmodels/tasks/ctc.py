@@ -1,5 +1,6 @@
 """Speech recognition by connectionist temporal classification."""
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -41,6 +42,9 @@ def ctc(model, *, tokenizer, beams: int = 1, order: int = 0, weight: float = 0.5
   for name, value, least in (('beams', beams, 1), ('order', order, 0)):
     if value < least:
       raise ValueError(f'{name}: must be >= {least}, got {value}')
+  if not (0 <= weight < math.inf and math.isfinite(bonus)):
+    raise ValueError(f'weight, bonus: must be finite, and weight >= 0, got {weight} '
+                     f'and {bonus}')
   if order and beams == 1:
     raise ValueError(f'beams: must be > 1 with n-grams of order {order}, got 1')
   if order and ngram_counts is FROM_RUN:

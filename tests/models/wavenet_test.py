@@ -114,6 +114,7 @@ def test_what_is_refused():
     MODEL.apply({'params': PARAMS}, TOKENS, train=False, decode=True,
                 mutable=['cache'])
   for given, message in (({'depth': 0}, 'depth: must be >= 1, got 0'),
+                         ({'depth': 40}, 'depth: must be <= 20, a dilation of 524,288'),
                          ({'classes': -1}, 'classes: must be >= 0, got -1')):
     with pytest.raises(ValueError, match=message):
       WaveNet(**given)

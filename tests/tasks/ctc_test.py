@@ -1,5 +1,6 @@
 """Tests of tasks.ctc: one batch is learned; padding and masks count for nothing."""
 
+import math
 from functools import partial
 
 import jax
@@ -115,7 +116,9 @@ def test_a_search_is_guided_by_the_transcripts():
 @pytest.mark.parametrize(('settings', 'message'), [
   ({'beams': 0}, 'beams: must be >= 1, got 0'),
   ({'order': 3}, 'beams: must be > 1 with n-grams of order 3, got 1'),
-  ({'order': -1}, 'order: must be >= 0, got -1')])
+  ({'order': -1}, 'order: must be >= 0, got -1'),
+  ({'weight': -1.0}, 'weight >= 0, got -1.0 and 0.0'),
+  ({'bonus': math.nan}, 'must be finite, and weight >= 0, got 0.5 and nan')])
 def test_settings_are_checked(settings, message):
   with pytest.raises(ValueError, match=message):
     ctc(SMALL, tokenizer=TOKENIZER, **settings)

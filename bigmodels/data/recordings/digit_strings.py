@@ -49,6 +49,9 @@ class DigitStrings:
     if {*self.speakers} != {*self.counts}:
       raise ValueError(f'counts: must be of the splits of speakers, '
                        f'{", ".join(self.speakers)}; got {", ".join(self.counts)}')
+    for split, count in self.counts.items():
+      if count < 1:
+        raise ValueError(f'counts: {split!r} must be >= 1, got {count}')
     if not self.pause >= 0:
       raise ValueError(f'pause: must be >= 0, got {self.pause}')
 

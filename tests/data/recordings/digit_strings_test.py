@@ -61,6 +61,8 @@ def test_what_is_missing_is_named(root, tmp_path):
     DigitStrings({'train': ('nicholas',)}, {'train': 2}).read('train', context(root))
   for settings, message in (({'digits': (3, 2)}, 'digits: must be'),
                             ({'counts': {}}, 'counts: must be of the splits'),
+                            ({'counts': {'train': 0}},
+                             "counts: 'train' must be >= 1, got 0"),
                             ({'pause': -1.0}, 'pause: must be >= 0, got -1.0')):
     with pytest.raises(ValueError, match=message):
       DigitStrings(**{'speakers': {'train': ('theo',)}, 'counts': {'train': 1},
