@@ -11,6 +11,7 @@ from bigmodels.core.errors import UserError
 
 SUFFIXES = frozenset(('.wav', '.flac', '.ogg', '.oga', '.opus', '.mp3', '.aif', '.aiff',
                      '.aifc', '.au', '.snd', '.caf', '.w64'))
+_FASTEST = 10**6  # samples per second
 _PLAUSIBLE = 10_000  # samples of a byte; silence in FLAC has a few hundred
 
 
@@ -122,6 +123,16 @@ def _check_complete(data: bytes) -> None:
         raise ValueError(f'truncated: has {held:,} of {size:,} bytes')
       return
     at += 8 + size + size % 2
+
+
+def check_rate(rate: int | None) -> None:
+  """Refuses a rate that sounds cannot be resampled to.
+
+  Raises:
+    ValueError: for one.
+  """
+  if rate is not None and not 1 <= rate <= _FASTEST:
+    raise ValueError(f'rate: must be 1 to {_FASTEST:,} samples per second, got {rate}')
 
 
 def to_length(samples: np.ndarray, length: int,

@@ -42,8 +42,7 @@ class AudioFolder(FilesSource):
 
   def __post_init__(self):
     super().__post_init__()
-    if self.rate is not None and self.rate < 1:
-      raise ValueError(f'rate: must be >= 1, got {self.rate}')
+    audio_files.check_rate(self.rate)
     if self.seconds is not None and not 0 < self.seconds < float('inf'):
       raise ValueError(f'seconds: must be above 0, got {self.seconds}')
     if self.crop not in _CROPS:

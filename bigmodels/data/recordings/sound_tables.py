@@ -86,8 +86,7 @@ class SoundTable:
     for name in ('path', 'folder'):
       if getattr(self, name) is not None:
         object.__setattr__(self, name, files.absolute(getattr(self, name), name))
-    if self.rate is not None and self.rate < 1:
-      raise ValueError(f'rate: must be >= 1, got {self.rate}')
+    audio_files.check_rate(self.rate)
     if self.seconds is not None and not self.seconds > 0:
       raise ValueError(f'seconds: must be > 0, got {self.seconds}')
     if self.duplicates not in ('refuse', 'drop'):

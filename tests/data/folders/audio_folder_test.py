@@ -162,7 +162,8 @@ def test_a_random_crop_is_a_function_of_the_seed(tmp_path, words):
 
 
 @pytest.mark.parametrize(('options', 'said'), [
-  ({'rate': 0}, 'rate: must be >= 1, got 0'),
+  ({'rate': 0}, 'rate: must be 1 to 1,000,000 samples per second, got 0'),
+  ({'rate': 10**9}, 'got 1000000000'),
   ({'seconds': 0}, 'seconds: must be above 0, got 0'),
   ({'crop': 'centre', 'seconds': 1}, "crop: no part 'centre'; did you mean 'center'"),
   ({'crop': 'random'}, "crop: 'random' needs seconds=")])
