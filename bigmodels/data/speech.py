@@ -74,9 +74,14 @@ class Speech:
     texts = self._texts(found)
     tokens = self._encoded(tokenizer, texts, found, context)
     notes, rows = [*found.notes], np.arange(len(texts))
-    if self.selected == 'train':
-      rows, note = self._alignable(tokens, found)
-      notes.append(note)
+    short, names = self._short(tokens, found)
+    if len(short) and self.selected == 'train':
+      rows = np.delete(rows, short)
+      notes.append(f'{many(len(short), "recording")} left out, too short for their '
+                   f'transcripts ({names})')
+    elif len(short):
+      notes.append(f'{many(len(short), "recording")} too short for a right transcript '
+                   f'({names})')
     empty = [found.names[row] for row in rows if not len(tokens[row])]
     notes.append(f'{many(len(empty), "empty transcript")} (such as {empty[0]})'
                  if empty else '')
@@ -135,21 +140,16 @@ class Speech:
           raise UserError(f'{found.where(row)}: {error}') from None
       raise
 
-  def _alignable(self, tokens: list[np.ndarray], found: Recordings
-                 ) -> tuple[np.ndarray, str]:
-    """The recordings that CTC can align, int `[n]`, and a line about the others."""
+  def _short(self, tokens: list[np.ndarray], found: Recordings
+             ) -> tuple[np.ndarray, str]:
+    """The recordings that CTC cannot align, int `[n]`, and what they lack."""
     needed = np.array([len(t) + np.count_nonzero(t[1:] == t[:-1]) for t in tokens])
     outputs = -(-np.asarray(found.lengths) // self.stride)
     # What cannot be read has length 0: batches report it.
     short = np.flatnonzero((outputs < needed) & (outputs > 0))
-    if len(short) == len(tokens):
+    if len(short) == len(tokens) and self.selected == 'train':
       raise UserError(
         f'{self.documents.name}: no recording of train is long enough for its '
         f'transcript at an output every {self.stride:,} samples or frames (stride)')
-    if not len(short):
-      return np.arange(len(tokens)), ''
-    names = listed((f'{found.names[row]}: {needed[row]} tokens in {outputs[row]} '
-                    'outputs' for row in short), 3)
-    return np.delete(np.arange(len(tokens)), short), (
-      f'{many(len(short), "recording")} left out, too short for their transcripts '
-      f'({names})')
+    return short, listed((f'{found.names[row]}: {needed[row]} tokens in '
+                          f'{outputs[row]} outputs' for row in short), 3)

@@ -47,7 +47,8 @@ def run(request: Request, *, tokens: int | None = None,
     sample_seed: seed of the sampling.
 
   Raises:
-    UserError: for a flag that is out of range, or a run that generates no text.
+    UserError: for a flag that is out of range, or a run that generates no text; from a
+      pipe, at the end, if a message had no reply.
   """
   between, user, reply, after = map(unescaped, (between, user, reply, after))
   settings = settings_of(
@@ -68,7 +69,14 @@ def run(request: Request, *, tokens: int | None = None,
     else:
       stream = functools.partial(stream, opened.params, opened.model_state)
     turns: list[str] = []
-    for number, message in enumerate(_messages(group.say)):
+    failed = 0
+
+    def refuse(why: object) -> None:
+      nonlocal failed
+      failed += 1
+      group.say(f'error: {why}')
+
+    for number, message in enumerate(_messages(refuse)):
       key = jax.random.fold_in(jax.random.PRNGKey(sample_seed), number)
       given = [*turns, message if stream is None else f'{user}{message}']
       given = given[-history:] if history else given
@@ -81,13 +89,15 @@ def run(request: Request, *, tokens: int | None = None,
           functools.partial(_stream, stream, key, between, reply), given, settings,
           tokens, group.say)
       except UserError as error:
-        group.say(f'error: {error}')
+        refuse(error)
         continue
       if left:
         group.say(f'(the oldest {left} of {len(given)} turns are left out: they do not '
                   "fit in the model's length)")
       said = _printed(pieces)
       turns = [*given[left:], f'{reply}{said.rpartition(after)[2] if after else said}']
+    if failed and not sys.stdin.isatty():
+      raise UserError(f'{failed:,} message{"s" * (failed != 1)} without a reply')
 
 
 def _stream(stream: Callable, key: jax.Array, between: str, reply: str,
@@ -134,7 +144,7 @@ def _printed(pieces: Iterator[str]) -> str:
   return found
 
 
-def _messages(say: Callable[[str], None]) -> Iterator[str]:
+def _messages(refuse: Callable[[str], None]) -> Iterator[str]:
   """The messages that are not empty."""
   while True:
     try:
@@ -144,12 +154,12 @@ def _messages(say: Callable[[str], None]) -> Iterator[str]:
         print()
       return
     except UnicodeDecodeError:
-      say('error: the message is not UTF-8')
+      refuse('the message is not UTF-8')
       continue
     try:
       message.encode()
     except UnicodeEncodeError:
-      say('error: the message is not UTF-8')
+      refuse('the message is not UTF-8')
       continue
     if message.strip():
       yield message.strip()

@@ -63,16 +63,19 @@ def run(request: Request, *, input: list[str] | None = None, output: str | None 
     if file.rows:
       say(f'going on after {file.rows // examples.steps:,} examples')
     start, first = time.perf_counter(), file.rows
-    _write(file, opened, _with_bar(opened.predictions(
+    without = _write(file, opened, _with_bar(opened.predictions(
       examples, first // examples.steps), stack), say)
     file.finish()
+    if without and without * examples.steps == file.rows:
+      raise UserError(f'no example has a prediction; {target} says why')
     seconds = time.perf_counter() - start
     say(f'{file.rows:,} prediction{"s" * (file.rows != 1)} in {seconds:.1f} s '
         f'({(file.rows - first) / max(seconds, 1e-9):,.0f}/s): {target}')
 
 
 def _write(file: PredictionsFile, opened: Run, parts: Iterator[Predicted],
-           say: Callable[[str], None]) -> None:
+           say: Callable[[str], None]) -> int:
+  """Writes predictions; returns the number of examples without one."""
   pending, rows, since = [], 0, time.perf_counter()
   without, count = [], 0
   for part in parts:
@@ -89,6 +92,7 @@ def _write(file: PredictionsFile, opened: Run, parts: Iterator[Predicted],
   if count:
     say(f'warning: {count:,} without a prediction: {listed(without)}' + (
       ', ...' if count > _NAMED else ''))
+  return count
 
 
 def _with_bar(parts: Iterator[Predicted], stack: contextlib.ExitStack

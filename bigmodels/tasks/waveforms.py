@@ -34,9 +34,13 @@ def waveform(model, *, rate: int, training) -> Task:
     model: `models.WaveNet`, or a module with its `levels`, `classes` and decoding.
     rate: samples per second; supplied by the run.
     training: the opened training split; supplied by the run.
+
+  Raises:
+    UserError: for a model of another number of classes than the data.
   """
   module = getattr(model, 'model', model)  # within its precision
   levels, classes = module.levels, training.classes or ()
+  _check_classes(module.classes, len(classes))
   columns = Columns(('inputs', 'labels') if module.classes else ('inputs',))
 
   def prepared(batch):
@@ -116,18 +120,8 @@ def waveform(model, *, rate: int, training) -> Task:
         **{f'recorded {index + 1}': sound for index, sound in enumerate(real)},
         **{str(name): sound for name, sound in drawn.items()}})}
 
-  def check(split):
-    if module.classes and not split.classes:
-      raise UserError(f'{split.name}: the model has classes, the data has none: set '
-                      "labels='text' or labels='speaker' of data.Waveforms, or "
-                      '--config.model.classes=0')
-    if module.classes and module.classes != len(split.classes):
-      raise UserError(f'{split.name}: the model has {module.classes} classes, the data '
-                      f'{len(split.classes)}: set --config.model.classes='
-                      f'{len(split.classes)}')
-
   draw = partial(plots.language, example='sound', unit='sample')
-  return Task(start, objective, columns.names, check=check, summarize=summarize,
+  return Task(start, objective, columns.names, summarize=summarize,
               plots=draw, samples=samples, sounds=sounds)
 
 
@@ -191,6 +185,16 @@ def _sounds(values: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
   """The levels of each sound, without padding and empty sounds."""
   return [each[:length].astype(np.int64) for each, length in zip(
     np.asarray(values), np.asarray(lengths), strict=True) if length]
+
+
+def _check_classes(of_model: int, of_data: int) -> None:
+  """Refuses a model that does not fit the classes of the data."""
+  if of_model and not of_data:
+    raise UserError("the model has classes, the data has none: set labels='text' or "
+                    "labels='speaker' of data.Waveforms, or --config.model.classes=0")
+  if of_model and of_model != of_data:
+    raise UserError(f'the model has {of_model:,} classes, the data {of_data:,}: set '
+                    f'--config.model.classes={of_data}')
 
 
 def _class(prompt: str, classes, count: int) -> int:

@@ -1,5 +1,6 @@
 """Tests of --mode=chat: what is read, what is kept, and how it ends."""
 
+import contextlib
 import io
 import subprocess
 import sys
@@ -48,11 +49,13 @@ def trained(folder, request_for, capsys):
 
 @pytest.fixture
 def talk(request_for, trained, monkeypatch, capsys):
-  """(messages, flags) -> the lines after those about the run."""
+  """(messages, flags) -> what is printed, through a pipe; `failed` have no reply."""
 
-  def talk(*messages, workdir=trained, **flags):
+  def talk(*messages, workdir=trained, failed=0, **flags):
     monkeypatch.setattr(sys, 'stdin', io.StringIO(''.join(f'{m}\n' for m in messages)))
-    chat.run(request_for(None, workdir), **flags)
+    with (pytest.raises(UserError, match=f'{failed} messages? without a reply')
+          if failed else contextlib.nullcontext()):
+      chat.run(request_for(None, workdir), **flags)
     return capsys.readouterr().out
 
   return talk
@@ -72,7 +75,8 @@ def writes(request_for, trained, capsys):
 def test_a_conversation_is_a_prompt_that_grows(talk, writes):
   """Messages that cannot be read are reported, and the conversation continues."""
   flags = {'temperature': 0.0, 'tokens': 5}
-  out = talk('a dog Ω', '', '   ', 'bad \udcff', 'a dog', 'the cat', **flags)
+  out = talk('a dog Ω', '', '   ', 'bad \udcff', 'a dog', 'the cat', failed=2,
+             **flags)
   errors = [line for line in out.splitlines() if line.startswith('error')]
   assert len(errors) == 2 and "the character 'Ω'" in errors[0]
   assert errors[1] == 'error: the message is not UTF-8'
@@ -107,7 +111,7 @@ def test_the_oldest_turns_are_left_out_if_they_do_not_fit(talk):
   flags = {'temperature': 0.0, 'tokens': 20}
   out = talk('the cat sat on the dog and', 'a dog', **flags)  # 27 and 6 and 20 tokens
   assert '(the oldest ' in out and 'turns are left out: they do not fit' in out
-  out = talk('the cat ' * 8, 'the cat ' * 5, **flags)
+  out = talk('the cat ' * 8, 'the cat ' * 5, failed=2, **flags)
   assert 'error: the message is too long: the prompt has 64 tokens' in out
   assert 'error: --tokens=20: the prompt has 40 tokens' in out
 
@@ -167,5 +171,6 @@ def test_a_process_ends_with_its_input(trained, command):
   found = subprocess.run(
     command('--mode=chat', f'--workdir={trained}', '--tokens=3', '--temperature=0'),
     input=b'a dog\n\xff\xfe\nthe cat\n', capture_output=True, timeout=200, check=False)
-  assert found.returncode == 0, found.stderr
+  assert found.returncode == 2, found.stderr
   assert b'error: the message is not UTF-8' in found.stdout
+  assert b'1 message without a reply' in found.stderr + found.stdout

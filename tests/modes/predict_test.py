@@ -203,6 +203,9 @@ def test_images_of_any_size_and_files_that_are_none(digits, tmp_path, ask):
   assert broken['prediction'] == '' and 'cannot be decoded' in broken['error']
   assert len(found) == 6
   assert '1 without a prediction' in out and 'broken.png' in out
+  with pytest.raises(UserError, match=r'no example has a prediction; .*q\.csv'):
+    ask(digits, photos / 'broken.png', output=tmp_path / 'q.csv')
+  assert 'cannot be decoded' in (tmp_path / 'q.csv').read_text()
 
 
 def test_arrays(digits, tmp_path, ask):

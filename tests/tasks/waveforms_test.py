@@ -13,7 +13,7 @@ from bigmodels.data.sources import in_memory
 from bigmodels.layers.companding import from_mu_law, mu_law
 from bigmodels.metrics import linear_prediction_bits, unigram_bits
 from bigmodels.models import WaveNet
-from bigmodels.tasks import Split, decoding, waveform
+from bigmodels.tasks import decoding, waveform
 
 MODEL = WaveNet(levels=32, classes=2, width=8, skip=12, depth=4, stacks=1)
 PLAIN = WaveNet(levels=32, width=4, skip=4, depth=2, stacks=1)
@@ -148,16 +148,14 @@ def test_what_is_refused(model, prompt, settings, message):
     task.sounds({}, {}, [prompt], KEY, decoding.Settings(**settings), None)
 
 
-def test_classes_that_do_not_fit():
-  def split(classes):
-    return Split('train', 4, classes, True, None, {}, None, print)
-
-  TASK.check(split(('low', 'high')))
-  waveform(PLAIN, rate=100, training=TRAINING).check(split(None))
-  with pytest.raises(UserError, match='the model has 2 classes, the data 3: set --con'):
-    TASK.check(split(('a', 'b', 'c')))
-  with pytest.raises(UserError, match='the model has classes, the data has none'):
-    TASK.check(split(None))
+@pytest.mark.parametrize(('classes', 'message'), [
+  (('a', 'b', 'c'), 'the model has 2 classes, the data 3: set --config.model.cl'),
+  (None, 'the model has classes, the data has none')])
+def test_classes_that_do_not_fit(classes, message):
+  training = TRAINING._replace(classes=classes)
+  waveform(PLAIN, rate=100, training=training)
+  with pytest.raises(UserError, match=message):
+    waveform(MODEL, rate=100, training=training)
 
 
 def test_samples_for_the_report(params):

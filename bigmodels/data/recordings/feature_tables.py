@@ -132,6 +132,11 @@ def an4(folder: str = 'an4', *, validation: float = 0.0) -> FeatureTable:
     folder: the folder.
     validation: fraction of the training recordings, of speakers of their own, that are
       the split 'validation'.
+
+  Raises:
+    UserError: for a fraction outside of [0, 1).
   """
+  if not 0 <= validation < 1:
+    raise UserError(f'validation: must be >= 0 and < 1, got {validation}')
   return FeatureTable(folder, splits={} if not validation else {
     'train': 1 - validation, 'validation': validation})

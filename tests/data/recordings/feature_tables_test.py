@@ -70,6 +70,11 @@ def test_files_that_are_missing_or_of_another_kind(tmp_path):
     FeatureTable(folder).read('train', context(tmp_path))
 
 
+def test_a_fraction_for_validation_must_be_one():
+  with pytest.raises(UserError, match=r'validation: must be >= 0 and < 1, got 2'):
+    recordings.an4(validation=2)
+
+
 @pytest.mark.skipif(not (SHARED / 'data' / 'an4').is_dir(),
                     reason='the real AN4 of ../shared/data is not here')
 def test_an4_is_its_official_split():
