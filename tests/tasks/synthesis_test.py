@@ -106,6 +106,7 @@ def test_halves_add_up(variables):
   np.testing.assert_allclose(parts[1][2]['made'][1:], whole[2]['made'][1:], atol=1e-4)
 
 
+@pytest.mark.slow('train')
 def test_overfits_one_batch_and_then_speaks(variables):
   optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(3e-3))
   train_loss = jax.value_and_grad(partial(TASK.loss, train=True), has_aux=True)

@@ -171,6 +171,7 @@ def test_models_of_sounds_killed_and_resumed_are_uninterrupted(
   _same_bits(whole, cut)
 
 
+@pytest.mark.slow('kill runs')
 def test_a_memory_killed_in_its_linear_start_is_uninterrupted(
   start, request_for, tmp_path, capsys):
   """The steps that are counted in the model's state are among the bits."""
