@@ -41,8 +41,10 @@ def test_every_knob_changes_the_record(name):
   for knob, value in resolved.knobs.items():
     if type(value) not in (int, float):
       continue
-    after = resolving.resolve(name, {knob: repr(value + 1 if value >= 1 else value / 2
-                                             if value else 1)}).values()
+    other = value + 1 if value >= 1 else value / 2
+    if not value:
+      other = 1 if type(value) is int else 0.5
+    after = resolving.resolve(name, {knob: repr(other)}).values()
     changed = {k for k, v in after.items() if before.get(k) != v}
     assert changed - {f'knob.{knob}'}, knob
 

@@ -62,6 +62,9 @@ def arrays(series: Any, file: table_files.File, rows: Rows, fitted: Mapping[str,
     rows: its rows in order.
     fitted: what `fit` gives.
 
+  Returns:
+    Name -> array `[rows, ...]` or `[series, ...]`, and the columns `[rows, channels]`.
+
   Raises:
     UserError: for a series that the run was not fitted to, if it scales each.
   """
@@ -118,7 +121,8 @@ def left_out(labels: np.ndarray, limits: tuple[float, float]) -> str:
   """Returns how many windows have no class, and why.
 
   Args:
-    labels, limits: see `directions`.
+    labels: int `[windows]`, as of `directions`.
+    limits: see `directions`.
   """
   missing = int((labels == -2).sum())
   return (f', of which {(labels == -1).sum():,} are left out: they change by more than '
