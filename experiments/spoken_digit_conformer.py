@@ -47,8 +47,10 @@ def config(*, unknown: str = 'jackson', strings: int = 3000, epochs: float = 12,
                               warmup=0.1))),
     train=data.Batches(
       source=source.split('train'), batch_size=batch_size, transforms=(
-        partial(transforms.speed, low=0.75, high=1.35),
-        partial(transforms.background, decibels=(5, 50)), *spectrogram,
+        partial(transforms.speed, low=0.8, high=1.3),
+        partial(transforms.background, decibels=(5, 50)), spectrogram[0],
+        partial(transforms.warp_bands, low=0.85, high=1.15),
+        partial(transforms.speed, low=0.8, high=1.4), spectrogram[1],
         partial(transforms.spec_augment, band=8, gap=20))),
     evals={name: data.Batches(source=source.split(name), batch_size=50,
                               transforms=spectrogram)

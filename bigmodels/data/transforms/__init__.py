@@ -32,6 +32,7 @@ from bigmodels.data.transforms.sounds import (
   normalize_frames,
   spec_augment,
   speed,
+  warp_bands,
   with_channel,
   with_deltas,
 )
@@ -41,4 +42,4 @@ __all__ = ['alternating_flip', 'background', 'centre_crop', 'colour', 'crop', 'c
            'cutout', 'delay', 'erase', 'excerpt', 'flip', 'log_mel', 'mfcc', 'mixup',
            'noise', 'normalize_frames', 'one_of', 'randaugment', 'resize',
            'resized_crop', 'rotate', 'scale', 'shift', 'spec_augment', 'speed',
-           'standardize', 'translate', 'with_channel', 'with_deltas']
+           'standardize', 'translate', 'warp_bands', 'with_channel', 'with_deltas']

@@ -190,6 +190,35 @@ def normalize_frames(batch: Batch, key: jax.Array, *, std: bool = True) -> Batch
   return {**batch, 'inputs': centred}
 
 
+def warp_bands(batch: Batch, key: jax.Array, *, low: float = 0.9, high: float = 1.1
+               ) -> Batch:
+  """Stretches the axis of features by a random factor, as another vocal tract does.
+
+  Jaitly and Hinton, *Vocal tract length perturbation improves speech recognition*,
+  2013; here on the scale of the features, such as mel. Values between two features are
+  interpolated linearly, and the last feature is repeated.
+
+  Args:
+    batch: inputs `[batch, length, features]`, such as spectrograms.
+    key: PRNG key.
+    low, high: limits of the factor of frequencies, which is uniform.
+
+  Raises:
+    ValueError: for other factors, or inputs of another rank.
+  """
+  inputs, lengths = _frames(batch, 'warp_bands')
+  if not 0.25 <= low <= high <= 4:
+    raise ValueError('warp_bands: low and high must be in order, 0.25 to 4, got '
+                     f'{low} and {high}')
+  features = inputs.shape[-1]
+  factors = jax.random.uniform(key, (len(inputs), 1), minval=low, maxval=high)
+  at = jnp.minimum(jnp.arange(features) / factors, features - 1)
+  # Each row of weights adds two neighbours.
+  near = 1 - jnp.abs(at[..., None] - jnp.arange(features))
+  warped = jnp.einsum('blf,bnf->bln', inputs, jnp.maximum(near, 0))
+  return {**batch, 'inputs': zero_padding(warped, lengths)}
+
+
 def spec_augment(batch: Batch, key: jax.Array, *, bands: int = 2, band: int = 27,
                  gaps: int = 2, gap: int = 100, most: float = 1.0, fill: float = 0.0
                  ) -> Batch:

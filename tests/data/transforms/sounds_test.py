@@ -36,7 +36,7 @@ def frames(padding=0.0, more=0):
 
 OF_WAVES = [partial(transforms.mfcc, mel=MEL), transforms.speed,
             partial(transforms.delay, steps=50)]
-OF_FRAMES = [transforms.with_deltas, transforms.normalize_frames]
+OF_FRAMES = [transforms.with_deltas, transforms.normalize_frames, transforms.warp_bands]
 # Of their random numbers, or what is cut, there are more if there is more padding.
 OTHERS = [(partial(transforms.speed, grow=False), waves),
           (transforms.background, frames),
@@ -126,6 +126,22 @@ def test_frames_are_normalized_over_what_is_real():
     np.testing.assert_allclose(found[row, :count], expected, atol=1e-4)
 
 
+def test_bands_are_stretched():
+  """A band moves up by the factor, and what is between two features is mixed."""
+  batch = {'inputs': jnp.zeros((1, 3, 20)).at[:, :, 6].set(1.0)}
+  found = np.asarray(sounds.warp_bands(batch, KEY, low=1.5, high=1.5)['inputs'])
+  expected = np.zeros(20)
+  expected[[8, 9, 10]] = 1 / 3, 1, 1 / 3
+  np.testing.assert_allclose(found, np.broadcast_to(expected, (1, 3, 20)), atol=1e-6)
+  constant = {'inputs': jnp.ones((1, 3, 20))}
+  for factor in (0.5, 2.0):  # the last feature is repeated
+    np.testing.assert_allclose(
+      sounds.warp_bands(constant, KEY, low=factor, high=factor)['inputs'],
+      1, atol=1e-6)
+  several = sounds.warp_bands(frames(), KEY, low=0.5, high=2.0)['inputs']
+  assert not several[2, 1:].any() and np.abs(several - frames()['inputs'])[0].max() > 0.1
+
+
 def test_spec_augment_fills_bands_and_gaps():
   batch = {'inputs': jnp.ones((300, 40, 12)), 'lengths': jnp.full(300, 30)}
   found = np.asarray(sounds.spec_augment(
@@ -149,6 +165,7 @@ def test_spec_augment_fills_bands_and_gaps():
 @pytest.mark.parametrize(('transform', 'message'), [
   (partial(transforms.log_mel, mel=MEL), r'log_mel: inputs must be sounds \[batch, '),
   (partial(transforms.spec_augment, most=2), 'most must be 0 to 1, got 2'),
+  (partial(transforms.warp_bands, low=2, high=1), 'warp_bands: low and high must be'),
   (partial(transforms.delay, steps=-1), 'delay: steps must be >= 0, got -1')])
 def test_wrong_settings_and_shapes_are_refused(transform, message):
   with pytest.raises(ValueError, match=message):
