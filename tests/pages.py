@@ -22,8 +22,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted(ROOT.glob('docs/*.md'))]
 # What a command has in place of a name of the reader's own -> what the tests have.
 PLACEHOLDERS = {
-  'DIR': 'data', 'FILE.csv': 'table.csv', 'COLUMN': 'kind', 'FILE_OR_FOLDER': 'texts',
-  'SHARED': 'shared', 'HOST:PORT': '127.0.0.1:1'}
+  'DIR': 'data', 'FILE.csv': 'table.csv', 'COLUMN': 'kind', 'FOLDER': 'texts',
+  'FILE_OR_FOLDER': 'texts', 'SHARED': 'shared', 'HOST:PORT': '127.0.0.1:1'}
 
 
 class Block(NamedTuple):
