@@ -8,6 +8,7 @@ from bigmodels.models.bert import Bert, BertClassifier, BertSpans, MaskedBert
 from bigmodels.models.cnn import Cnn
 from bigmodels.models.conformer import Conformer
 from bigmodels.models.dcgan import Dcgan
+from bigmodels.models.dit import Dit
 from bigmodels.models.dlinear import DLinear
 from bigmodels.models.dual_encoder import DualEncoder
 from bigmodels.models.gpt import Gpt, ModernGpt
@@ -27,16 +28,17 @@ from bigmodels.models.tacotron import Tacotron
 from bigmodels.models.tcn import Tcn
 from bigmodels.models.tgcn import Tgcn
 from bigmodels.models.transformer import Transformer
+from bigmodels.models.unet import Unet
 from bigmodels.models.vgg import Vgg
 from bigmodels.models.vit import Vit, VitB, VitL, VitS, VitTi
 from bigmodels.models.wavenet import WaveNet
 
 __all__ = ['ActorCritic', 'Airbench', 'Autoencoder', 'BagOfWords', 'Bert',
            'BertClassifier', 'BertSpans', 'CifarResNet', 'Cnn', 'Conformer', 'DLinear',
-           'Dcgan', 'DeepSvdd', 'Dlrm', 'DualEncoder', 'Gpt', 'Linear', 'MaskedBert',
-           'MatrixFactorization', 'MemoryNetwork', 'Mlp', 'MobileNetV1', 'MobileNetV2',
-           'ModernGpt', 'NatureCnn', 'NeuMf', 'PatchTst', 'QNetwork',
+           'Dcgan', 'DeepSvdd', 'Dit', 'Dlrm', 'DualEncoder', 'Gpt', 'Linear',
+           'MaskedBert', 'MatrixFactorization', 'MemoryNetwork', 'Mlp', 'MobileNetV1',
+           'MobileNetV2', 'ModernGpt', 'NatureCnn', 'NeuMf', 'PatchTst', 'QNetwork',
            'RecurrentClassifier', 'RecurrentCtc', 'RecurrentForecaster',
            'RecurrentLanguageModel', 'ResNet', 'SasRec', 'SeriesClassifier',
            'SpeechTransformer', 'StyleGan', 'Tacotron', 'Tcn', 'Tgcn', 'Transformer',
-           'TwoTower', 'Vgg', 'Vit', 'VitB', 'VitL', 'VitS', 'VitTi', 'WaveNet']
+           'TwoTower', 'Unet', 'Vgg', 'Vit', 'VitB', 'VitL', 'VitS', 'VitTi', 'WaveNet']

@@ -11,7 +11,7 @@ from bigmodels.plots.answers import answers
 from bigmodels.plots.classification import calibration, classification
 from bigmodels.plots.control import control
 from bigmodels.plots.forecasting import forecasting
-from bigmodels.plots.generation import generation
+from bigmodels.plots.generation import denoised, generation
 from bigmodels.plots.groups import error_by_group
 from bigmodels.plots.language import language
 from bigmodels.plots.recommendation import ratings, recommendation
@@ -26,6 +26,7 @@ from bigmodels.plots.two_classes import net_benefit
 
 __all__ = ['BLUE', 'FULL', 'GREY', 'HALF', 'Inputs', 'NARROW', 'ORANGE', 'Sound',
            'Table', 'WIDE', 'anomaly', 'answers', 'calibration', 'classification',
-           'control', 'ending', 'error_by_group', 'forecasting', 'generation',
-           'language', 'net_benefit', 'ranks', 'ratings', 'recommendation',
-           'regression', 'spectrograms', 'speech', 'spread', 'synthesis']
+           'control', 'denoised', 'ending', 'error_by_group', 'forecasting',
+           'generation', 'language', 'net_benefit', 'ranks', 'ratings',
+           'recommendation', 'regression', 'spectrograms', 'speech', 'spread',
+           'synthesis']

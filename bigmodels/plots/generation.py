@@ -7,29 +7,31 @@ import numpy as np
 
 from bigmodels.plots import style
 from bigmodels.plots.images import image_grid
-from bigmodels.plots.table import Inputs
+from bigmodels.plots.table import Inputs, spread
 
 if TYPE_CHECKING:
   from matplotlib.figure import Figure
 
 
-_COLUMNS, _SNAPSHOTS = 10, 8  # images in a row, and rows along the run
+# Images in a row, rows along the run, and images from noise to an image.
+_COLUMNS, _SNAPSHOTS, _STEPS = 10, 8, 10
 
 
 def generation(outputs: Mapping[str, np.ndarray], inputs: Inputs | None,
                classes: Sequence[str] | None, *,
                snapshots: Mapping[int, Mapping[str, np.ndarray]],
-               paths: tuple[int, int], white: int = 255, note: str | None = None
+               paths: tuple[int, int] = (0, 0), white: int = 255,
+               note: str | None = None
                ) -> 'dict[str, Figure]':
   """Draws samples beside real images, samples along the run, and interpolations.
 
   Args:
-    outputs: `generated`, `real` and `between`, uint8 `[n, height, width, 1 or 3]`, and
-      `labels` `[n]`. The first rows of `between` are images on paths between two
+    outputs: `generated` and `real`, uint8 `[n, height, width, 1 or 3]`, and `labels`
+      `[n]`. With paths also `between`, whose first rows are images on paths between two
       latents, one path after the other.
     inputs: not used.
     classes: names of the classes; None numbers them.
-    snapshots: step -> `generated` `[k, height, width, 1 or 3]`, for the same latents.
+    snapshots: step -> `generated` `[k, height, width, 1 or 3]`, for the same noise.
     paths: number of paths, and number of images on each.
     white: value of white pixels.
     note: a line above the samples.
@@ -59,10 +61,22 @@ def generation(outputs: Mapping[str, np.ndarray], inputs: Inputs | None,
     steps = [every[i] for i in np.unique(np.ceil(
       (len(every) - 1) * np.linspace(0, 1, _SNAPSHOTS) ** 2).astype(int))]
     grid('Along the run', [snapshots[step]['generated'] for step in steps],
-         [f'{step:,}' for step in steps], 'the same latents at different steps')
+         [f'{step:,}' for step in steps], 'of the same noise, at different steps')
   count, points = paths
-  if len(labels) >= count * points:
+  if 0 < count * points <= len(labels):
     grid('Between two latents',
          [outputs['between'][i * points : (i + 1) * points] for i in range(count)],
          [''] * count, 'along the great circle, left to right')
   return result
+
+
+def denoised(images: np.ndarray, white: int) -> 'Figure':
+  """Draws the images that a sampler predicts on the way from noise, a row each.
+
+  Args:
+    images: uint8 `[steps, n, height, width, 1 or 3]`.
+    white: value of white pixels.
+  """
+  rows = images[spread(len(images), _STEPS)].swapaxes(0, 1)
+  return image_grid([*rows], [''] * len(rows), white=white, width=style.HALF,
+                    note='what is predicted at the steps of the sampler')

@@ -5,6 +5,7 @@ from bigmodels.tasks.classification import classification
 from bigmodels.tasks.control import Control, control
 from bigmodels.tasks.ctc import ctc
 from bigmodels.tasks.dialogue import slot_responses
+from bigmodels.tasks.diffusion import diffusion
 from bigmodels.tasks.forecasting import forecasting
 from bigmodels.tasks.frozen import frozen_statistics, with_frozen_statistics
 from bigmodels.tasks.generation import Generation, generation
@@ -22,8 +23,8 @@ from bigmodels.tasks.translation import translation
 from bigmodels.tasks.waveforms import waveform
 
 __all__ = ['Control', 'Generation', 'Split', 'Task', 'anomaly', 'answer_spans',
-           'classification', 'control', 'ctc', 'forecasting', 'frozen_statistics',
-           'generation', 'implicit', 'masked_token', 'next_item', 'next_token',
-           'ratings', 'regression', 'response_selection', 'slot_responses',
-           'story_questions', 'synthesis', 'transcription', 'translation', 'waveform',
-           'with_frozen_statistics']
+           'classification', 'control', 'ctc', 'diffusion', 'forecasting',
+           'frozen_statistics', 'generation', 'implicit', 'masked_token', 'next_item',
+           'next_token', 'ratings', 'regression', 'response_selection',
+           'slot_responses', 'story_questions', 'synthesis', 'transcription',
+           'translation', 'waveform', 'with_frozen_statistics']

@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bigmodels import losses, metrics, plots
-from bigmodels.core.errors import UserError
+from bigmodels import losses, plots
+from bigmodels.tasks import generated_images
+from bigmodels.tasks.generated_images import check_batch
 from bigmodels.tasks.task import Split, labels_of, masked_mean, zero_masked
 
 PATHS, POINTS = 6, 10  # paths between two latents in an evaluation, and images on each
-SNAPSHOT = 10  # images of the same latents at every evaluation
 
 
 class Generation(NamedTuple):
@@ -91,20 +91,14 @@ def generation(model, loss: Callable = losses.non_saturating_gan,
   if missing:
     raise ValueError(f'generation needs a model with {", ".join(missing)}, such as '
                      f'models.Dcgan, got {type(module).__name__}')
-  if not 1 <= white <= 255:
-    raise ValueError(f'white: must be >= 1 and <= 255, got {white}')
-  measured_by = open_run(classifier) if classifier else None
-  if measured_by is not None:  # before anything is trained
-    known = measured_by.features(np.asarray(examples(1)))[1].shape[-1]
-    if module.classes > known:
-      raise UserError(f'--config.task.classifier={classifier}: has {known} classes, '
-                      f'the model makes images of {module.classes}')
+  generated_images.check_white(white)
+  measured = generated_images.measured(module.classes, classifier, open_run, examples)
 
   def latents_of(key, batch):
     return jax.random.normal(key, (len(batch['mask']), module.latent))
 
   def init(key, batch):
-    _check(batch)
+    check_batch(batch)
     first, noise = jax.random.split(key)
     variables = dict(model.init(
       {'params': first, 'noise': noise}, latents_of(key, batch), batch['labels'],
@@ -117,19 +111,8 @@ def generation(model, loss: Callable = losses.non_saturating_gan,
       rngs={'noise': key}, mutable=list(model_state) if train else [])
     return answer, {**model_state, **updated}
 
-  def _check(batch):
-    labels, images = batch['labels'], batch['inputs']
-    if labels.ndim != 1 or not jnp.issubdtype(labels.dtype, jnp.integer):
-      raise ValueError('generation needs labels [batch] of classes, got '
-                       f'{labels.dtype} {labels.shape}')
-    if images.ndim != 4 or not jnp.issubdtype(images.dtype, jnp.floating):
-      raise ValueError(
-        'generation needs images [batch, height, width, channels] from -1 to 1, got '
-        f'{images.dtype} {images.shape}: end the transforms with standardize, with '
-        'mean and std half the brightest value')
-
   def discriminator(params, model_state, batch, key):
-    _check(batch)
+    check_batch(batch)
     params = {**params, 'generator': jax.lax.stop_gradient(params['generator'])}
     labels, mask = labels_of(batch), batch['mask']
     real = zero_masked(batch['inputs'], mask)
@@ -166,62 +149,14 @@ def generation(model, loss: Callable = losses.non_saturating_gan,
     return value, (model_state, {'loss': total}, {})
 
   def to_bytes(images):
-    return jnp.clip(jnp.round((images + 1) * (white / 2)), 0, white).astype(jnp.uint8)
+    return generated_images.to_bytes(images, white)
 
   def generate_images(params, model_state, latents, labels, key):
     return to_bytes(call(params, model_state, latents, labels, method='generate',
                          train=False, key=key)[0])
 
-  def summarize(outputs):
-    if measured_by is None:
-      return {}
-    images = {'generated': outputs['generated'], 'real': outputs['real'],
-              'train': np.asarray(examples(len(outputs['real'])))}
-    answers = {name: measured_by.features(each) for name, each in images.items()}
-    accuracy = {f'accuracy{end}': float(np.mean(
-      answers[name][1].argmax(-1) == outputs['labels']))
-      for name, end in (('generated', ''), ('real', '_real'))}
-    features = {name: found for name, (found, _) in answers.items()}
-    return (accuracy if module.classes else {}) | metrics.generation(features)
-
-  def check(split):
-    if split.classes and module.classes not in (0, len(split.classes)):
-      raise UserError(
-        f'{split.name}: the model makes images of {module.classes} classes, the data '
-        f'has {len(split.classes)}: set --config.model.classes={len(split.classes)}')
-    if measured_by is not None and module.classes:
-      _check_classes(split, measured_by)
-
-  note = None if measured_by is None else f'measured by {measured_by.name}'
   return Generation(
     module.latent, module.classes, init, discriminator, generator, generate_images,
-    to_bytes, check, summarize,
-    partial(plots.generation, paths=(PATHS, POINTS), white=white, note=note), snapshot)
-
-
-def _check_classes(split: Split, run: Any) -> None:
-  """Refuses a classifier whose class 3, say, is another class than in the data."""
-  ours, theirs = split.classes, run.classes
-  pairs = enumerate(zip(ours or (), theirs or (), strict=False))
-  index = next((i for i, (a, b) in pairs if a != b), None)
-  if index is None:
-    return
-  differ = (f'class {index} is {theirs[index]!r} in {run.name}, and {ours[index]!r} in '
-            'the data of this run')
-  if split.named and run.named:
-    same = sorted(ours) == sorted(theirs)
-    raise UserError(differ + ': the same classes in another order' * same)
-  if split.name == 'train':  # once
-    split.say(f'{differ}; one of them has numbers for names, so they are compared by '
-              'number')
-
-
-def snapshot(outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-  """A few generated images, one of each class first, always of the same latents.
-
-  Args:
-    outputs: `generated` `[n, height, width, channels]` and `labels` `[n]`.
-  """
-  _, firsts = np.unique(outputs['labels'], return_index=True)
-  others = np.setdiff1d(np.arange(len(outputs['labels'])), firsts)
-  return {'generated': outputs['generated'][np.append(firsts, others)[:SNAPSHOT]]}
+    to_bytes, measured.check, measured.summarize,
+    partial(plots.generation, paths=(PATHS, POINTS), white=white, note=measured.note),
+    generated_images.snapshot)

@@ -16,9 +16,10 @@ from tests.data.tfds import prepared
 from tests.environments import libraries
 
 SHAPES = dict.fromkeys(
-  ('mnist_cnn', 'mnist_dcgan', 'mnist_stylegan'), (28, 28, 1)) | dict.fromkeys(
-  ('cifar_cnn', 'cifar_mobilenet', 'cifar_resnet', 'cifar_speedrun', 'cifar_transfer',
-   'cifar_vgg', 'cifar_vit'), (32, 32, 3))
+  ('mnist_cnn', 'mnist_dcgan', 'mnist_ddpm', 'mnist_stylegan'),
+  (28, 28, 1)) | dict.fromkeys(
+  ('cifar_cnn', 'cifar_flow', 'cifar_mobilenet', 'cifar_resnet', 'cifar_speedrun',
+   'cifar_transfer', 'cifar_vgg', 'cifar_vit'), (32, 32, 3))
 SMALL_GPT = {'length': '32', 'model.depth': '2', 'model.width': '32',
              'model.heads': '2', 'model.vocabulary': '300'}
 AGENTS = {'cartpole_a2c': ('gymnax', 'rlax'), 'cartpole_dqn': ('gymnax', 'rlax'),
@@ -28,8 +29,13 @@ SPEECH = {'an4_ctc': ('jiwer',), 'spoken_digit_conformer': ('jiwer',),
           'arctic_tacotron': ('soundfile', 'soxr')}
 SMALL_TACOTRON = {'width': '8', 'decoder': '8', 'model.prenet': '8',
                   'task.seconds': '0.1', 'task.iterations': '2'}
+SMALL_UNET = {'width': '8', 'model.multipliers': '(1, 1)', 'model.attention': '(1,)',
+              'model.blocks': '1', 'model.zero_init': 'False', 'steps': '2'}
 # What makes a large experiment small: the same code, fewer of everything.
 OVERRIDES = {
+  'cifar_flow': SMALL_UNET,
+  'digits_ddpm': SMALL_UNET,
+  'mnist_ddpm': SMALL_UNET,
   'cifar_mobilenet': {'model.multiplier': '0.25'},
   'cifar_resnet': {'model.width': '4', 'model.depth': '8'},
   'cifar_speedrun': {'model.widths': '(8, 8, 8)'},

@@ -17,7 +17,7 @@ from bigmodels.core.errors import UserError
 from bigmodels.data import transforms
 from bigmodels.parallel.precision import in_precision
 from bigmodels.tasks import Split
-from bigmodels.tasks.generation import SNAPSHOT, snapshot
+from bigmodels.tasks.generated_images import SNAPSHOT, snapshot
 
 KEY = jax.random.PRNGKey(0)
 DCGAN = models.Dcgan(size=(4, 4, 1), classes=3, latent=4, width=2, embedding=2)

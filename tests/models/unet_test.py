@@ -1,0 +1,83 @@
+"""Tests of bigmodels.models.unet: shapes, what it depends on, first values."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bigmodels.models import Unet
+
+SMALL = Unet(classes=3, width=8, multipliers=(1, 2), blocks=1, attention=(1,), groups=4,
+             heads=2, zero_init=False, dropout=0.5)
+IMAGES = np.random.default_rng(0).normal(size=(4, 7, 5, 3)).astype(np.float32)
+TIMES, LABELS = jnp.array([0.1, 0.1, 0.9, 0.1]), jnp.array([0, 1, 0, 3])
+
+
+@pytest.fixture(scope='module')
+def variables():
+  return jax.jit(partial(SMALL.init, train=False))(
+    jax.random.PRNGKey(0), IMAGES, TIMES, LABELS)
+
+
+@pytest.fixture(scope='module')
+def answer(variables):
+  return jax.jit(lambda images, times, labels: SMALL.apply(
+    variables, images, times, labels, train=False))
+
+
+def test_images_of_odd_sides(answer):
+  found = answer(IMAGES, TIMES, LABELS)
+  assert found.shape == IMAGES.shape and np.isfinite(found).all()
+
+
+def test_time_and_class_matter_and_other_images_do_not(answer):
+  same = np.broadcast_to(IMAGES[:1], IMAGES.shape)
+  found = np.asarray(answer(same, TIMES, LABELS))
+  for other in (1, 2, 3):  # another class, another time, no class
+    assert np.abs(found[other] - found[0]).max() > 1e-3
+  changed = np.array(IMAGES)
+  changed[1:] = 5.0
+  np.testing.assert_allclose(answer(changed, TIMES, LABELS)[0],
+                             answer(IMAGES, TIMES, LABELS)[0], atol=1e-5)
+
+
+def test_every_pixel_depends_on_all(answer):
+  """By attention at the lowest resolution, and its residual connection."""
+  slope = jax.jit(jax.grad(lambda x: answer(x, TIMES, LABELS)[0, 3, 2].sum()))(IMAGES)
+  assert (np.abs(slope[0]).sum(-1) > 0).all() and not slope[1:].any()
+
+
+def test_dropout_in_training_only(variables):
+  def call(key, train):
+    return SMALL.apply(variables, IMAGES, TIMES, LABELS, train=train,
+                       rngs={'dropout': key})
+  one, other = (jax.jit(call, static_argnums=1)(jax.random.PRNGKey(i), True)
+                for i in (0, 1))
+  assert np.abs(one - other).max() > 1e-3
+
+
+def test_it_begins_with_zeros():
+  model = SMALL.clone(zero_init=True, blocks=1, attention=())
+  variables = jax.jit(partial(model.init, train=False))(
+    jax.random.PRNGKey(0), IMAGES, TIMES, LABELS)
+  found = model.apply(variables, IMAGES, TIMES, LABELS, train=False)
+  assert not found.any()
+
+
+@pytest.mark.parametrize('settings, message', [
+  ({'width': 10}, 'width: must be even, and a multiple of the groups and heads, 8 and'),
+  ({'multipliers': (1, 0)}, 'multipliers: must be >= 1'),
+  ({'attention': (3,)}, 'attention: must be 0 to 2, the resolutions, got 3'),
+  ({'classes': -1}, 'classes: must be >= 0, got -1'),
+  ({'dropout': 1.0}, 'dropout: must be >= 0 and < 1')])
+def test_settings_out_of_range(settings, message):
+  with pytest.raises(ValueError, match=message):
+    Unet(**settings)
+
+
+def test_images_of_integers():
+  with pytest.raises(ValueError, match='Unet needs images of floats, got int32'):
+    jax.eval_shape(partial(SMALL.init, train=False), jax.random.PRNGKey(0),
+                   jnp.zeros((1, 8, 8, 1), int), TIMES[:1], LABELS[:1])
