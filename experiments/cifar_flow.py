@@ -27,8 +27,8 @@ def config(*, transformer: bool = False, epochs: float = 400, batch_size: int = 
   cifar = data.Tfds('cifar10')
   centred = partial(transforms.standardize, mean=(127.5,) * 3, std=(127.5,) * 3)
   return Experiment(
-    model=models.Dit(classes=10, width=3 * width) if transformer else models.Unet(
-      classes=10, width=width, multipliers=(1, 2, 2, 2), attention=(1,)),
+    model=partial(models.Dit, classes=10, width=3 * width) if transformer else partial(
+      models.Unet, classes=10, width=width, multipliers=(1, 2, 2, 2), attention=(1,)),
     task=partial(tasks.diffusion, schedule=noising.straight,
                  prediction=noising.of_velocity, classifier=classifier,
                  guidance=guidance, sampler=partial(samplers.ddim, steps=steps)),

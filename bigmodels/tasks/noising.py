@@ -21,7 +21,7 @@ _LEAST = 1e-4  # signal, so that an image can be computed from a prediction of n
 
 
 def cosine(time: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Returns the levels of the cosine schedule at times in [0, 1].
+  """Returns the levels of the cosine schedule at times `[...]` in [0, 1].
 
   Nichol and Dhariwal, *Improved denoising diffusion probabilistic models*, 2021, in the
   form of Salimans and Ho, *Progressive distillation for fast sampling of diffusion
@@ -32,7 +32,7 @@ def cosine(time: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def linear(time: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Returns the levels of DDPM's schedule at times in [0, 1].
+  """Returns the levels of DDPM's schedule at times `[...]` in [0, 1].
 
   Variances that grow linearly from 0.0001 to 0.02 over 1,000 steps (Ho et al., 2020),
   with steps of no length (Song et al., *Score-based generative modeling through
@@ -43,7 +43,7 @@ def linear(time: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def straight(time: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Returns the levels of a straight line from image to noise, at times in [0, 1].
+  """Returns the levels of a line from image to noise, at times `[...]` in [0, 1].
 
   Liu et al., *Flow straight and fast*, 2023; Lipman et al., 2023.
   """
@@ -51,35 +51,38 @@ def straight(time: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def of_noise(signal: jax.Array, noise: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """A model predicts the noise (Ho et al., 2020)."""
+  """A model predicts the noise (Ho et al., 2020); factors `[...]` of levels `[...]`."""
   return jnp.zeros_like(signal), jnp.ones_like(noise)
 
 
 def of_image(signal: jax.Array, noise: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """A model predicts the image."""
+  """A model predicts the image; factors `[...]` of levels `[...]`."""
   return jnp.ones_like(signal), jnp.zeros_like(noise)
 
 
 def of_v(signal: jax.Array, noise: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """A model predicts `signal * e - noise * image` (Salimans and Ho, 2022)."""
+  """A model predicts `signal * e - noise * image` (Salimans and Ho, 2022).
+
+  Factors `[...]` of levels `[...]`.
+  """
   return -noise, signal
 
 
 def of_velocity(signal: jax.Array, noise: jax.Array) -> tuple[jax.Array, jax.Array]:
   """A model predicts `e - image`, the velocity on a straight line (Liu et al., 2023).
 
-  It is for the schedule `straight`.
+  It is for the schedule `straight`. Factors `[...]` of levels `[...]`.
   """
   return -jnp.ones_like(signal), jnp.ones_like(noise)
 
 
 def image_of(noisy: jax.Array, predicted: jax.Array,
              levels: tuple[jax.Array, jax.Array], prediction: Prediction) -> jax.Array:
-  """Returns the image that a prediction stands for, of the shape of `noisy`.
+  """Returns the images that predictions stand for, `[batch, ...]`.
 
   Args:
-    noisy: images at some time.
-    predicted: the model's prediction for them.
+    noisy: images at some time, `[batch, ...]`.
+    predicted: the model's predictions for them, of the same shape.
     levels: signal and noise at that time, which broadcast to `noisy`.
     prediction: what it predicts.
   """

@@ -27,7 +27,9 @@ def ddim(denoise: Callable, schedule: Schedule, noise: jax.Array, keys: jax.Arra
   Euler's steps along the flow. With `eta=1` it is the ancestral sampler of DDPM.
 
   Args:
-    denoise, schedule, noise, keys: see the module.
+    denoise, schedule: see the module.
+    noise: `[batch, ...]`.
+    keys: a PRNG key for each row.
     steps: number of times that the model is called.
     power: see the module.
     eta: how much of the noise is drawn anew in each step, in [0, 1].
@@ -61,7 +63,9 @@ def dpm_solver(denoise: Callable, schedule: Schedule, noise: jax.Array,
   It needs fewer steps than `ddim`. The first step and the last are of first order.
 
   Args:
-    denoise, schedule, noise, keys: see the module; the keys are not used.
+    denoise, schedule: see the module.
+    noise: `[batch, ...]`.
+    keys: not used.
     steps: number of times that the model is called.
     power: see the module.
 
@@ -98,8 +102,8 @@ def posterior_std(levels: tuple[jax.Array, jax.Array],
   Ho et al., 2020, equation 7, for any levels.
 
   Args:
-    levels: signal and noise of the noisier one.
-    after: those of the less noisy one.
+    levels: signal and noise of the noisier one, `[...]`.
+    after: those of the less noisy one, `[...]`.
   """
   (signal, noise), (next_signal, next_noise) = levels, after
   added = jnp.maximum(noise**2 - (signal / next_signal * next_noise) ** 2, 0)
