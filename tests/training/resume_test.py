@@ -131,9 +131,11 @@ WALK = str(FORKS / 'walk.py')
 @pytest.mark.parametrize(('name', 'settings', 'needed'), [
   ('cartpole_dqn', {'learner__min_replay_size': 500}, ('gymnax', 'rlax')),
   ('cartpole_a2c', {}, ('gymnax', 'rlax')), (GYMNASIUM, {}, ('gymnasium', 'rlax')),
-  ('digits_dcgan', {'model__width': 8}, ()), (WALK, {}, ())],
-  ids=['cartpole_dqn', 'cartpole_a2c', 'gymnasium', 'digits_dcgan', 'walk'])
-def test_other_learners_killed_and_resumed_are_uninterrupted(
+  ('digits_dcgan', {'model__width': 8}, ()),
+  ('digits_ddpm', {'width': 8, 'steps': 2}, ()), (WALK, {}, ())],
+  ids=['cartpole_dqn', 'cartpole_a2c', 'gymnasium', 'digits_dcgan', 'digits_ddpm',
+       'walk'])
+def test_other_experiments_killed_and_resumed_are_uninterrupted(
   start, request_for, tmp_path, capsys, name, settings, needed):
   """Episodes under way and what is remembered of them are among the bits."""
   libraries.require(*needed)
