@@ -97,6 +97,10 @@ def check_batch(batch) -> None:
   Raises:
     ValueError: for one.
   """
+  missing = [name for name in ('inputs', 'labels') if name not in batch]
+  if missing:
+    raise ValueError(f'generation needs the column {missing[0]!r}, the data has '
+                     f'{", ".join(batch)}')
   labels, images = batch['labels'], batch['inputs']
   if labels.ndim != 1 or not jnp.issubdtype(labels.dtype, jnp.integer):
     raise ValueError('generation needs labels [batch] of classes, got '
