@@ -141,7 +141,7 @@ def test_settings_out_of_range(settings, message):
 @pytest.mark.parametrize('change, message', [
   ({'labels': None}, "generation needs the column 'labels', the data has i"),
   ({'labels': np.zeros((4, 2), np.int32)}, 'generation needs labels'),
-  ({'inputs': np.zeros((4, 2, 3, 1), np.uint8)}, 'end the transforms with standardize')])
+  ({'inputs': np.zeros((4, 2, 3, 1), np.uint8)}, 'end the transforms with stand')])
 def test_data_that_is_not_of_images_with_classes(change, message):
   given = {name: x for name, x in (batch(range(4)) | change).items() if x is not None}
   with pytest.raises(ValueError, match=message):
