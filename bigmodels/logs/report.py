@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from bigmodels.core import files
-from bigmodels.core.errors import escape_controls
+from bigmodels.core.errors import escape_controls, message_of
 from bigmodels.logs import figures
 from bigmodels.logs.chart import Line, chart
 from bigmodels.logs.formats import duration, large, number
@@ -154,8 +154,12 @@ def _plots(plots):
   for i, (split, found) in enumerate(plots.items()):
     cards = []
     for j, (name, figure) in enumerate(found.items()):
-      card = _words(name, figure) if isinstance(figure, Table) else (
-        figures.card(name, figure, f'f{i}-{j}'))
+      try:
+        card = _words(name, figure) if isinstance(figure, Table) else (
+          figures.card(name, figure, f'f{i}-{j}'))
+      except Exception as error:  # the numbers do not depend on it
+        card = (f'<p class="note">{escape(name)} cannot be drawn: '
+                f'{escape(message_of(error))}</p>')
       if len(card) > left:
         card = (f'<p class="note">{escape(name)} is left out, to keep this page '
                 'small.</p>')

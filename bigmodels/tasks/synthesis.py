@@ -175,7 +175,7 @@ def synthesis(model, *, tokenizer, mel: Mel, open_run: Callable,
       raise UserError("tokenizer: the first special token must be 'pad'; it has "
                       f'{", ".join(tokenizer.special) or "none"}')
 
-  return Task(init, objective, ('labels', 'inputs', 'lengths'), check=check,
+  return Task(init, objective, ('inputs', 'labels', 'lengths'), check=check,
               summarize=summarize, plots=draw, sounds=sounds)
 
 

@@ -236,16 +236,26 @@ def test_the_page_stays_small_by_leaving_plots_out(tmp_path, monkeypatch):
 
 def test_a_failure_leaves_the_report_of_before(tmp_path):
   _write(tmp_path, title='before')
-  with pytest.raises(ZeroDivisionError):
-    report.write(tmp_path / 'report.html', title='after', config_text='', records=[],
-                 result={}, plots={'test': {'broken': _Broken()}})
+  with pytest.raises(AttributeError):
+    report.write(tmp_path / 'report.html', title='after', config_text=None, records=[],
+                 result={}, plots={})
   assert 'before' in (tmp_path / 'report.html').read_text()
   assert [p.name for p in tmp_path.iterdir()] == ['report.html']
 
 
+def test_what_cannot_be_drawn_is_named_and_the_rest_is_there(tmp_path):
+  silent = plots.Table(('sound',), [(plots.Sound(np.full(9, np.nan), 8000),)])
+  table = plots.Table(('text',), [('seen',)])
+  page, text = _write(tmp_path, plots={'test': {
+    '<Broken>': _Broken(), 'Sounds': silent, 'Texts': table}})
+  assert '&lt;Broken&gt; cannot be drawn: no &lt;axes&gt;' in text
+  assert 'Sounds cannot be drawn: a sound must have finite samples' in text
+  assert ['seen'] in page.rows
+
+
 class _Broken:
   def savefig(self, *args, **kwargs):
-    raise ZeroDivisionError
+    raise ValueError('no <axes>')
 
 
 def test_lines_about_the_data_are_a_section(tmp_path):

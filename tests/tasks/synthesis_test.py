@@ -232,6 +232,7 @@ def test_columns_that_cannot_be():
 
 
 def test_plots(outputs):
+  assert TASK.inputs[0] == 'inputs'  # of which a report reads the recordings
   samples, _ = sounds()
   found = TASK.plots(outputs, Inputs(lambda rows: samples[rows]), None)
   table = found['Spoken texts']
