@@ -44,7 +44,8 @@ def synthesis(model, *, tokenizer, mel: Mel, open_run: Callable,
     model: `models.Tacotron`, or a module with its methods.
     tokenizer: tokenizer of the texts, whose token 0 is 'pad'; supplied by the run.
     mel: settings of the spectrograms, those of the transform `log_mel`.
-    open_run: path -> the `Run` at that path; supplied by the run.
+    open_run: path -> the `Run` at that path, None where nothing is evaluated; supplied
+      by the run.
     guided: weight of `losses.guided_attention`; 0 for none.
     seconds: maximum length of what is spoken.
     iterations: iterations of Griffin-Lim.
@@ -64,7 +65,7 @@ def synthesis(model, *, tokenizer, mel: Mel, open_run: Callable,
     raise ValueError('mel: must be centered and without preemphasis to be inverted')
   module = getattr(model, 'model', model)  # within its precision
   each = module.frames_per_step
-  heard = _recognizer(open_run(recognizer), recognizer, mel) if recognizer else None
+  heard = _recognizer(open_run, recognizer, mel)
 
   def call(params, model_state, batch, key, train):
     _check(batch, module, mel)
@@ -232,8 +233,12 @@ def _encoded(tokenizer, prompt: str) -> tuple[np.ndarray, str]:
     raise
 
 
-def _recognizer(run, path: str, mel: Mel) -> Callable[[Sequence[Sound]], list[str]]:
-  """(sounds) -> what the run hears."""
+def _recognizer(open_run: Callable, path: str | None, mel: Mel
+                ) -> Callable[[Sequence[Sound]], list[str]] | None:
+  """(sounds) -> what a run hears; None without one."""
+  run = open_run(path) if path else None
+  if run is None:
+    return None
   rate = getattr(run.reader, 'rate', None)
   if run.built.task.answers is None or rate is None:
     raise UserError(f'--config.task.recognizer={path}: {run.name} transcribes no '

@@ -174,6 +174,7 @@ def test_a_recognizer_hears_what_was_said(outputs):
   (run_of([], rate=8000), 'runs/x: it hears 8,000 samples per second, these .* 1,000'),
   (run_of([], answers=False), 'runs/x: hearer transcribes no sounds')])
 def test_recognizers_that_do_not_fit(run, message):
+  make(recognizer='runs/x', open_run=lambda path: None)  # as to sample
   with pytest.raises(UserError, match=f'--config.task.recognizer={message}'):
     make(recognizer='runs/x', open_run=lambda path: run)
 
