@@ -69,7 +69,7 @@ tbody tr + tr > * { border-top: 1px solid var(--line); }
 .words th, .words td { text-align: left; vertical-align: top; min-width: 12ch;
   padding: 5px 18px 5px 2px; overflow-wrap: anywhere; white-space: pre-wrap; }
 .words th { white-space: nowrap; position: static; box-shadow: none; }
-.words audio { width: 100%; min-width: 11rem; max-width: 20rem; }
+.words audio { width: 15rem; max-width: 23vw; }
 .bar { background: linear-gradient(var(--bar), var(--bar)) no-repeat 8px 50% /
   calc((100% - 16px) * var(--v)) 76%; }
 .tables { display: flex; flex-wrap: wrap; gap: 16px; align-items: flex-start; }
