@@ -24,7 +24,7 @@ SPEAKERS = ('george', 'jackson', 'nicolas', 'theo', 'yweweler')
 
 def config(*, unknown: str = 'jackson', strings: int = 3000, epochs: float = 12,
            batch_size: int = 16, width: int = 96, depth: int = 4,
-           learning_rate: float = 1e-3, dropout: float = 0.1, seed: int = 0
+           learning_rate: float = 1e-3, dropout: float = 0.2, seed: int = 0
            ) -> Experiment:
   known = tuple(name for name in SPEAKERS if name != unknown)
   source = data.Speech(
@@ -55,7 +55,7 @@ def config(*, unknown: str = 'jackson', strings: int = 3000, epochs: float = 12,
     evals={name: data.Batches(source=source.split(name), batch_size=50,
                               transforms=spectrogram)
            for name in ('validation', 'test')},
-    evaluate_every=Duration(epochs=2),
+    evaluate_every=Duration(epochs=3),
     duration=Duration(epochs=epochs),
     monitor=Monitor(metric='validation/wer', goal='min'),
     seed=seed)
