@@ -75,7 +75,7 @@ class Dataset(NamedTuple):
     provides: name -> () -> a value that only this source knows, and that a run supplies
       to its config under that name: the `environment` of episodes; the `tokenizer` of
       text and its `vocabulary` size; the names of the `groups` of examples; the
-      `rate` of sounds.
+      `rate` of sounds; the `scale` of images.
     compact: how the split is kept on a device, if not as its columns.
     buckets: the lengths to which training batches are padded, along the first axis of
       the inputs; each is a form of the step that is compiled. None for one length, to

@@ -3,13 +3,15 @@
 import contextlib
 import itertools
 import os
+import pathlib
 import sys
 import time
 from collections.abc import Callable, Iterator
 
 from bigmodels.cli.request import Request
-from bigmodels.core import paths
+from bigmodels.core import files, paths
 from bigmodels.core.errors import UserError, listed
+from bigmodels.data.folders import image_files, listing
 from bigmodels.storage.fingerprint import fingerprint
 from bigmodels.storage.predictions import SUFFIXES, PredictionsFile
 from bigmodels.training import inference
@@ -27,13 +29,13 @@ def run(request: Request, *, input: list[str] | None = None, output: str | None 
 
   A command that was stopped goes on where it was, if it is given again. How a table is
   written is found out; --config.delimiter, decimal, thousands, missing and encoding say
-  it.
+  it. A run that makes images of images, such as larger ones, writes them as PNG files.
 
   Args:
     request: the flags of every mode.
     input: a file, a folder or a pattern such as 'photos/*.jpg': a table, texts, images
       or arrays, as the run reads.
-    output: the file to write: .csv, .jsonl or .parquet.
+    output: the file to write: .csv, .jsonl or .parquet; of images a folder.
     overwrite: replace the output if it exists.
 
   Raises:
@@ -42,9 +44,12 @@ def run(request: Request, *, input: list[str] | None = None, output: str | None 
   if not input:
     raise UserError('--mode=predict: set --input=FILE, a folder or a pattern')
   if not output:
-    raise UserError('--mode=predict: set --output=FILE.csv, .jsonl or .parquet')
+    raise UserError('--mode=predict: set --output=FILE.csv, .jsonl or .parquet, or a '
+                    'folder for images')
   given, skipped = request.matching(input, '--input')
-  target = paths.output(output, SUFFIXES)
+  target = pathlib.Path(output)
+  if target.suffix:
+    target = paths.output(output, SUFFIXES)
   request, reading = request.reading()
   workdir, resolved = request.recorded(with_data=False)
   with (request.opened(workdir, resolved, alone='predict') as (group, opened),
@@ -52,6 +57,14 @@ def run(request: Request, *, input: list[str] | None = None, output: str | None 
     say = group.say
     for line in skipped:
       say(line)
+    if opened.built.task.image_to_image is not None:
+      if reading:
+        raise UserError(f'--config.{listed(reading)}: of tables, which this run does '
+                        'not read')
+      _write_images(opened, given, paths.output(output, ()), overwrite=overwrite,
+                    say=say)
+      return
+    target = paths.output(output, SUFFIXES)
     opened.check_predicts()
     examples = opened.examples(given, **reading)
     if target.exists() and any(os.path.samefile(target, x) for x in examples.files):
@@ -93,6 +106,58 @@ def _write(file: PredictionsFile, opened: Run, parts: Iterator[Predicted],
     say(f'warning: {count:,} without a prediction: {listed(without)}' + (
       ', ...' if count > _NAMED else ''))
   return count
+
+
+def _write_images(run: Run, given: list[pathlib.Path], folder: pathlib.Path, *,
+                  overwrite: bool, say: Callable[[str], None]) -> None:
+  """Writes the image that a run makes of each image, as PNG files with their names.
+
+  Args:
+    run: that makes them.
+    given: files, and folders of images at any depth.
+    folder: of the files.
+    overwrite: whether to replace files.
+    say: prints a line.
+  """
+  found = listing.find(given, image_files.SUFFIXES, what='image')
+  for line in found.lines:
+    say(line)
+  if not found.files:
+    raise UserError(f'--input={listed(map(str, given))}: has no images')
+  targets: dict[pathlib.Path, str] = {}
+  for file in found.files:
+    target = (folder / file.name).with_suffix('.png')
+    if target in targets:
+      raise UserError(f'--input: {targets[target]} and {file.path} would both be '
+                      f'written to {target}; give them in two commands')
+    if target.exists() and (not overwrite or os.path.samefile(target, file.path)):
+      raise UserError(f'--output={folder}: {target} exists; ' + (
+        'set --overwrite to replace it' if not overwrite else
+        'it is a file of --input, which would be lost; choose another folder'))
+    targets[target] = file.path
+  start, faults = time.perf_counter(), []
+  for target, path in targets.items():
+    try:
+      image, notes = image_files.decode_own(path)
+    except (OSError, ValueError) as error:
+      faults.append(f'{path} ({error})')
+      continue
+    made = run.image_to_image(image)
+    try:
+      target.parent.mkdir(parents=True, exist_ok=True)
+      files.write(target, image_files.png(made))
+    except OSError as error:
+      raise UserError(f'--output={folder}: cannot be written: '
+                      f'{error.strerror or error}') from None
+    say('; '.join([f'{target}: {made.shape[1]} x {made.shape[0]} pixels, from '
+                   f'{image.shape[1]} x {image.shape[0]}', *(
+                     f'image {note}' for note in notes)]))
+  if faults:
+    say(f'warning: {len(faults):,} without a prediction: {listed(faults[:_NAMED])}' + (
+      ', ...' if len(faults) > _NAMED else ''))
+  count = len(targets) - len(faults)
+  say(f'{listing.counted(count, "image")} in {time.perf_counter() - start:.1f} s: '
+      f'{folder}')
 
 
 def _with_bar(parts: Iterator[Predicted], stack: contextlib.ExitStack

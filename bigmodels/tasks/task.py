@@ -53,6 +53,8 @@ class Task(NamedTuple):
       report.
     sounds: (params, model_state, prompts: list of texts, key, `decoding.Settings`,
       seconds or None) -> for each prompt a `plots.Sound`, of at most so many seconds.
+    image_to_image: (params, model_state, image uint8 `[height, width, 1 or 3]`, of any
+      size) -> an image of as many channels, which `--mode=predict` writes to a file.
   """
 
   init: Callable
@@ -71,6 +73,7 @@ class Task(NamedTuple):
   confident: float = 1.0
   samples: Callable[..., dict[str, Any]] | None = None
   sounds: Callable[..., list['plots.Sound']] | None = None
+  image_to_image: Callable[..., np.ndarray] | None = None
 
 
 class Threshold(NamedTuple):

@@ -68,6 +68,18 @@ def check_seconds(seconds: float | None, name: str) -> None:
     raise UserError(f'{name}: must be > 0 and <= {_LONGEST:,}, got {seconds:g}')
 
 
+def check_image(image: np.ndarray) -> None:
+  """Refuses what is no image that `Run.image_to_image` takes.
+
+  Raises:
+    UserError: with its dtype and shape.
+  """
+  if image.dtype != np.uint8 or image.ndim != 3 or not image.size or (
+    image.shape[2] not in (1, 3)):
+    raise UserError('image: must be uint8 [height, width, 1 or 3], got '
+                    f'{image.dtype} {[*image.shape]}')
+
+
 def _each_sample(make: Callable[..., list], prompts: Sequence[str], seed: int,
                  settings: Mapping[str, Any]) -> list:
   """What is made of prompts, the samples of a prompt one after the other.

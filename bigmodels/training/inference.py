@@ -16,6 +16,7 @@ from bigmodels.core.errors import UserError, listed, nearest
 from bigmodels.core.prefetching import prefetch
 from bigmodels.data import batches as batching
 from bigmodels.data.readers.arrays import ArrayReader
+from bigmodels.data.readers.labelled import LabelledExamples
 from bigmodels.data.readers.reader import Chunk, Examples, Reader, joined
 from bigmodels.data.sources import Columns, DataContext
 from bigmodels.data.tables.csv_dialects import SETTINGS, Reading
@@ -129,6 +130,31 @@ def example(built: Built) -> Columns:
 def length(columns: Mapping[str, Any]) -> int:
   """The number of rows of columns `[n, ...]`."""
   return len(next(iter(columns.values())))
+
+
+def on_files(run: Any, splits: Sequence[str], paths: Sequence[pathlib.Path],
+             settings: Mapping[str, Any]) -> Any:
+  """A `Run` with the labelled examples of files as the data of a split.
+
+  Args:
+    run: to open again.
+    splits: the split whose evaluation is meant; none if there is only one.
+    paths: the files.
+    settings: see `Run.examples`.
+
+  Raises:
+    UserError: for several splits, or files that do not fit the run.
+  """
+  evals = run.experiment.evals
+  splits = splits or tuple(evals)
+  if len(splits) != 1:
+    raise UserError('data: name the split whose evaluation is meant, one of '
+                    f'{", ".join(evals)}')
+  source = LabelledExamples(
+    run.examples(paths, labels=True, **settings), run.classes,
+    listed(map(str, paths)), run.say)
+  return run.reopen(evals={splits[0]: dataclasses.replace(
+    evals[splits[0]], source=source, resident=None, workers=0)})
 
 
 # --- batches ----------------------------------------------------------------------

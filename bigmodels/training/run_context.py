@@ -40,6 +40,7 @@ NAMES: dict[str, tuple[str, str]] = {
   'tokenizer': ('what made the tokens', 'text that a tokenizer has read'),
   'vocabulary': ('the number of tokens', 'text that a tokenizer has read'),
   'rate': ('the samples per second', 'data.Waveforms'),
+  'scale': ('how many times larger labels are than inputs', 'data.Downscaled'),
   'training': ('the opened training split, a `Dataset`', 'any'),
   'ngram_counts': ('n -> how often each sequence of up to n labels occurs in training',
                    'labelled by rows of tokens'),

@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -19,7 +19,6 @@ import numpy as np
 from bigmodels.config import Experiment
 from bigmodels.config.resolving import Resolved
 from bigmodels.core.errors import UserError, listed, nearest
-from bigmodels.data.readers.labelled import LabelledExamples
 from bigmodels.data.readers.reader import Examples, Reader
 from bigmodels.learners import State
 from bigmodels.plots import Sound
@@ -222,30 +221,17 @@ class Run:
     paths = inference.paths_of(data)
     if settings and not paths:
       raise UserError(f'{listed(settings)}: how new files are read; set data')
-    run = self._on(splits, paths, settings) if paths else self._with_data
+    if paths and not self.built.task.predictions:
+      raise UserError(f'{self._task}, which has no predictions for the labelled '
+                      'examples of files')
+    run = inference.on_files(self, splits, paths, settings) if paths else (
+      self._with_data)
     found, outputs = {}, {}
     for name in splits or run.built.evals:
       metrics, outputs[name] = evaluation.evaluate(
         run.built, run._evaluations, name, self.state, threshold=self.threshold)
       found |= metrics
     return found, outputs, run
-
-  def _on(self, splits: Sequence[str], paths: list[pathlib.Path],
-          settings: Mapping[str, Any]) -> 'Run':
-    """This run with the labelled examples of files as the data of a split."""
-    if not self.built.task.predictions:
-      raise UserError(f'{self._task}, which has no predictions for the labelled '
-                      'examples of files')
-    splits = splits or tuple(self.experiment.evals)
-    if len(splits) != 1:
-      raise UserError('data: name the split whose evaluation is meant, one of '
-                      f'{", ".join(self.experiment.evals)}')
-    evaluated = self.experiment.evals[splits[0]]
-    source = LabelledExamples(
-      self.examples(paths, labels=True, **settings), self.classes,
-      listed(map(str, paths)), self.say)
-    return self.reopen(evals={splits[0]: dataclasses.replace(
-      evaluated, source=source, resident=None, workers=0)})
 
   def generate(self, prompts: Sequence[str] = ('',), *, seed: int = 0,
                **settings: Any) -> list[str]:
@@ -290,6 +276,20 @@ class Run:
       raise UserError(f'{self._task}, which makes no sounds')
     make = functools.partial(make, self.params, self.model_state)
     return generation.sounds(make, prompts, seconds, seed, settings)
+
+  def image_to_image(self, image: np.ndarray) -> np.ndarray:
+    """The image that the model makes of one, as `--mode=predict` writes it.
+
+    Args:
+      image: uint8 `[height, width, 1 or 3]`, grey or RGB, of any size.
+
+    Raises:
+      UserError: for another image, or a task that makes no images of images.
+    """
+    if (make := self.built.task.image_to_image) is None:
+      raise UserError(f'{self._task}, which makes no images of images')
+    generation.check_image(image)
+    return make(self.params, self.model_state, image)
 
   def features(self, inputs: np.ndarray | None = None, **columns: np.ndarray
                ) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,7 @@
 """Image files: decoded, and brought to one size."""
 
 import dataclasses
+import io
 import pathlib
 from collections.abc import Callable
 from typing import Literal
@@ -34,6 +35,21 @@ def decode(file: bytes | str | pathlib.Path, channels: Literal[1, 3] = 3
   """
   data = file if isinstance(file, bytes) else pathlib.Path(file).read_bytes()
   return image_decoding.decode(data, channels, np.dtype(np.uint8), orient=True)
+
+
+def decode_own(file: str | pathlib.Path) -> tuple[np.ndarray, tuple[str, ...]]:
+  """As `decode`, with one channel if the image is grey, otherwise three."""
+  data = pathlib.Path(file).read_bytes()
+  return decode(data, 1 if image_decoding.header(data).grey else 3)
+
+
+def png(image: np.ndarray) -> bytes:
+  """Returns an image uint8 `[height, width, 1 or 3]` as a PNG file."""
+  from PIL import Image
+
+  file = io.BytesIO()
+  Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, 'PNG')
+  return file.getvalue()
 
 
 def to_size(image: np.ndarray, size: tuple[int, int],
