@@ -12,6 +12,7 @@ from bigmodels.data import (
 from bigmodels.data.array_files import ArrayFiles
 from bigmodels.data.arrays import Arrays
 from bigmodels.data.batches import Batches, at_most
+from bigmodels.data.downscaled import Downscaled
 from bigmodels.data.episodes import Episodes
 from bigmodels.data.folders.audio_folder import AudioFolder
 from bigmodels.data.folders.image_folder import ImageFolder
@@ -36,9 +37,9 @@ from bigmodels.data.translations import Translations
 from bigmodels.data.waveforms import Waveforms
 
 __all__ = ['ArrayFiles', 'Arrays', 'AudioFolder', 'Batches', 'Candidates', 'Digits',
-           'Episodes', 'Features', 'Generated', 'Histories', 'ImageFolder',
-           'Interactions', 'Packed', 'QuestionWindows', 'Replies', 'ScikitTable',
-           'Sentences', 'Sequence', 'Series', 'Speech', 'StoryQuestions', 'Subset',
-           'Table', 'Tfds', 'Translations', 'Waveforms', 'at_most', 'cleaning',
-           'images', 'piecewise_linear', 'recordings', 'test_time', 'texts',
-           'tokenizers', 'transforms']
+           'Downscaled', 'Episodes', 'Features', 'Generated', 'Histories',
+           'ImageFolder', 'Interactions', 'Packed', 'QuestionWindows', 'Replies',
+           'ScikitTable', 'Sentences', 'Sequence', 'Series', 'Speech',
+           'StoryQuestions', 'Subset', 'Table', 'Tfds', 'Translations', 'Waveforms',
+           'at_most', 'cleaning', 'images', 'piecewise_linear', 'recordings',
+           'test_time', 'texts', 'tokenizers', 'transforms']

@@ -18,6 +18,7 @@ from bigmodels.metrics.forecasting import (
 )
 from bigmodels.metrics.generation import frechet, generation, precision_recall
 from bigmodels.metrics.groups import error_by_group
+from bigmodels.metrics.images import psnr, ssim
 from bigmodels.metrics.language import language
 from bigmodels.metrics.metric import Mean, Metric
 from bigmodels.metrics.ranking import ranking, recommendation
@@ -34,5 +35,5 @@ __all__ = ['Mean', 'Metric', 'RootMean', 'above', 'anomaly', 'answers',
            'coverage', 'error_by_group', 'error_rates', 'exact_match', 'f1', 'flagged',
            'frechet', 'generation', 'language', 'linear_prediction_bits', 'mase',
            'mean_of', 'mel_cepstral_distortion', 'of_errors', 'precision_recall',
-           'ranking', 'ranks', 'recommendation', 'regression', 'selection', 'slots',
-           'smape', 'temperature', 'unigram_bits']
+           'psnr', 'ranking', 'ranks', 'recommendation', 'regression', 'selection',
+           'slots', 'smape', 'ssim', 'temperature', 'unigram_bits']

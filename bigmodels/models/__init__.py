@@ -11,6 +11,8 @@ from bigmodels.models.dcgan import Dcgan
 from bigmodels.models.dit import Dit
 from bigmodels.models.dlinear import DLinear
 from bigmodels.models.dual_encoder import DualEncoder
+from bigmodels.models.edsr import Edsr
+from bigmodels.models.espcn import Espcn
 from bigmodels.models.gpt import Gpt, ModernGpt
 from bigmodels.models.memory import MemoryNetwork
 from bigmodels.models.mlp import Linear, Mlp
@@ -35,10 +37,10 @@ from bigmodels.models.wavenet import WaveNet
 
 __all__ = ['ActorCritic', 'Airbench', 'Autoencoder', 'BagOfWords', 'Bert',
            'BertClassifier', 'BertSpans', 'CifarResNet', 'Cnn', 'Conformer', 'DLinear',
-           'Dcgan', 'DeepSvdd', 'Dit', 'Dlrm', 'DualEncoder', 'Gpt', 'Linear',
-           'MaskedBert', 'MatrixFactorization', 'MemoryNetwork', 'Mlp', 'MobileNetV1',
-           'MobileNetV2', 'ModernGpt', 'NatureCnn', 'NeuMf', 'PatchTst', 'QNetwork',
-           'RecurrentClassifier', 'RecurrentCtc', 'RecurrentForecaster',
+           'Dcgan', 'DeepSvdd', 'Dit', 'Dlrm', 'DualEncoder', 'Edsr', 'Espcn', 'Gpt',
+           'Linear', 'MaskedBert', 'MatrixFactorization', 'MemoryNetwork', 'Mlp',
+           'MobileNetV1', 'MobileNetV2', 'ModernGpt', 'NatureCnn', 'NeuMf', 'PatchTst',
+           'QNetwork', 'RecurrentClassifier', 'RecurrentCtc', 'RecurrentForecaster',
            'RecurrentLanguageModel', 'ResNet', 'SasRec', 'SeriesClassifier',
            'SpeechTransformer', 'StyleGan', 'Tacotron', 'Tcn', 'Tgcn', 'Transformer',
            'TwoTower', 'Unet', 'Vgg', 'Vit', 'VitB', 'VitL', 'VitS', 'VitTi', 'WaveNet']

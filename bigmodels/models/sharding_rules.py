@@ -27,6 +27,15 @@ CNN = (
   *MLP,
 )
 
+# `models.Espcn` and `models.Edsr`: convolutions are sharded along their outputs, except
+# the last of `models.Edsr`, which has one.
+SUPER_RESOLUTION = (
+  Rule(r'head/kernel', (None, None, 'tensor', None)),
+  Rule(r'head/bias', (None,)),
+  Rule(r'\w+/kernel', (None, None, None, 'tensor')),
+  Rule(r'\w+/bias', ('tensor',)),
+)
+
 # `models.Gpt`, `models.Transformer`, `models.Vit` and the heads of `models.Bert`. The
 # parameters of a block have an axis of the depth before their own. Its input layers are
 # sharded along their outputs and its output layers along their inputs: two all-reduces

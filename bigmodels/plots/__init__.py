@@ -20,6 +20,7 @@ from bigmodels.plots.selection import ranks
 from bigmodels.plots.sounds import Sound, spectrograms
 from bigmodels.plots.speech import speech
 from bigmodels.plots.style import BLUE, FULL, GREY, HALF, NARROW, ORANGE, WIDE
+from bigmodels.plots.super_resolution import super_resolution
 from bigmodels.plots.synthesis import synthesis
 from bigmodels.plots.table import Inputs, Table, ending, spread
 from bigmodels.plots.two_classes import net_benefit
@@ -29,4 +30,4 @@ __all__ = ['BLUE', 'FULL', 'GREY', 'HALF', 'Inputs', 'NARROW', 'ORANGE', 'Sound'
            'control', 'denoised', 'ending', 'error_by_group', 'forecasting',
            'generation', 'language', 'net_benefit', 'ranks', 'ratings',
            'recommendation', 'regression', 'spectrograms', 'speech', 'spread',
-           'synthesis']
+           'super_resolution', 'synthesis']

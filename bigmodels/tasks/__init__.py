@@ -16,6 +16,7 @@ from bigmodels.tasks.regression import regression
 from bigmodels.tasks.selection import response_selection
 from bigmodels.tasks.spans import answer_spans
 from bigmodels.tasks.stories import story_questions
+from bigmodels.tasks.super_resolution import super_resolution
 from bigmodels.tasks.synthesis import synthesis
 from bigmodels.tasks.task import Split, Task
 from bigmodels.tasks.transcription import transcription
@@ -26,5 +27,5 @@ __all__ = ['Control', 'Generation', 'Split', 'Task', 'anomaly', 'answer_spans',
            'classification', 'control', 'ctc', 'diffusion', 'forecasting',
            'frozen_statistics', 'generation', 'implicit', 'masked_token', 'next_item',
            'next_token', 'ratings', 'regression', 'response_selection',
-           'slot_responses', 'story_questions', 'synthesis', 'transcription',
-           'translation', 'waveform', 'with_frozen_statistics']
+           'slot_responses', 'story_questions', 'super_resolution', 'synthesis',
+           'transcription', 'translation', 'waveform', 'with_frozen_statistics']

@@ -78,7 +78,7 @@ def shift(batch: Batch, key: jax.Array, *, pixels: int,
   margin = ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))
   padded = jnp.pad(images, margin, 'constant' if padding == 'zeros' else padding)
   corners = jax.random.randint(key, (n, 2), 0, 2 * pixels + 1)
-  return {**batch, 'inputs': _cut(padded, corners, (height, width))}
+  return {**batch, 'inputs': cut(padded, corners, (height, width))}
 
 
 def crop(batch: Batch, key: jax.Array, *, size: int) -> Batch:
@@ -97,7 +97,7 @@ def crop(batch: Batch, key: jax.Array, *, size: int) -> Batch:
   _check_crop('crop', size, images)
   limits = jnp.array([height - size + 1, width - size + 1])
   corners = jax.random.randint(key, (n, 2), 0, limits)
-  return {**batch, 'inputs': _cut(images, corners, (size, size))}
+  return {**batch, 'inputs': cut(images, corners, (size, size))}
 
 
 def centre_crop(batch: Batch, key: jax.Array, *, size: int) -> Batch:
@@ -256,8 +256,17 @@ def resample(images: jax.Array, matrices: jax.Array, offsets: jax.Array | None =
   return like(look_up(images.astype(jnp.float32), pixels), images.dtype)
 
 
-def _cut(images: jax.Array, corners: jax.Array, sizes: tuple[int, int]) -> jax.Array:
-  """A window of (height, width) of every image, from its own (top, left)."""
+def cut(images: jax.Array, corners: jax.Array, sizes: tuple[int, int]) -> jax.Array:
+  """Cuts a window out of every image.
+
+  Args:
+    images: `[n, height, width, channels]`.
+    corners: the top and left of each window, int `[n, 2]`.
+    sizes: the height and width of all windows.
+
+  Returns:
+    `[n, *sizes, channels]`.
+  """
   return jax.vmap(lambda image, corner: jax.lax.dynamic_slice(
     image, (*corner, 0), (*sizes, image.shape[-1])))(images, corners)
 

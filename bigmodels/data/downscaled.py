@@ -1,0 +1,155 @@
+"""Images beside smaller versions of them, for networks that enlarge images."""
+
+import collections
+import dataclasses
+import hashlib
+import pathlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from bigmodels.core.errors import UserError, listed, one_line
+from bigmodels.data.folders import image_files, listing
+from bigmodels.data.origins import Origin
+from bigmodels.data.sources import DataContext, Dataset, in_memory
+from bigmodels.layers import bicubic, ycbcr
+
+_LEAST = 32  # pixels of a side
+_SCALES = range(2, 9)
+_MOST_BYTES = 8 * 2**30  # of a split, padded
+
+
+@dataclasses.dataclass(frozen=True)
+class Downscaled:
+  """The luma of images, made smaller as the field does.
+
+  An image is cut to a multiple of the scale, at the bottom and right; its luma (see
+  `layers.ycbcr`) is rounded to 8 bits, made smaller by `layers.bicubic`, and rounded
+  again. Grey images are luma already. All images of a split are padded with zeros to
+  the largest, and kept in memory.
+
+  Opened, with H x W the largest smaller image: `inputs` uint8 `[n, H, W, 1]`; `labels`
+  uint8 `[n, H * scale, W * scale, 1]`; `inside` bool `[n, H, W]`, False for padding.
+
+  Attributes:
+    paths: folders, files or patterns of images.
+    scale: how many times smaller height and width become, 2 to 8.
+  """
+
+  paths: str | tuple[str, ...]
+  scale: int
+
+  def __post_init__(self):
+    if self.scale not in _SCALES:
+      raise ValueError(f'scale: must be {_SCALES[0]} to {_SCALES[-1]}, got '
+                       f'{self.scale!r}')
+
+  def open(self, context: DataContext) -> Dataset:
+    """Reads all images.
+
+    Raises:
+      UserError: if there are none, or one is damaged or too small; or if they take too
+        much memory.
+    """
+    found = listing.find(self.paths, image_files.SUFFIXES, what='image',
+                         data_dir=context.data_dir)
+    where = listed([self.paths] if isinstance(self.paths, str) else self.paths)
+    for line in found.lines:
+      context.note(f'{where}: {line}')
+    if not found.files:
+      raise UserError(f'{where}: has no images: files that end in '
+                      f'{listed(sorted(image_files.SUFFIXES))}')
+    images, notes, grey = [], collections.Counter(), 0
+    for file in found.files:
+      try:
+        image, lines = image_files.decode_own(file.path)
+      except (OSError, ValueError) as error:
+        raise UserError(f'{file.path}: cannot be read as an image: {error}') from None
+      grey += image.shape[-1] == 1
+      notes.update(lines)
+      images.append(self._cut(np.round(_luma(image)), file.path))
+    names = [file.name for file in found.files]
+    for line in self._lines(images, names, notes, grey):
+      context.note(f'{where}: {line}')
+    dataset = in_memory(self._columns(images, names), None)
+
+    def words(rows: np.ndarray) -> list[dict[str, str]]:
+      return [{'image': one_line(names[row])} for row in np.asarray(rows).tolist()]
+
+    return dataset._replace(
+      identity=f'{dataset.identity}, scale {self.scale}', words=words,
+      describe=lambda row: found.files[row].path, origin=_origin(found.files, images),
+      provides={'scale': self._scale})
+
+  def recorded(self, kept) -> dict[str, Callable[[], int]]:
+    """Returns what a split provides, of what a run keeps; see `Source`."""
+    del kept
+    return {'scale': self._scale}
+
+  def _scale(self) -> int:
+    return self.scale
+
+  def _cut(self, image: np.ndarray, path: str) -> np.ndarray:
+    """An image cut to a multiple of the scale."""
+    height, width = image.shape
+    if min(height, width) < _LEAST:
+      raise UserError(f'{path}: has {width} x {height} pixels, must have at least '
+                      f'{_LEAST} x {_LEAST}')
+    return image[: height - height % self.scale, : width - width % self.scale]
+
+  def _lines(self, images: Sequence[np.ndarray], names: Sequence[str],
+             notes: collections.Counter, grey: int) -> list[str]:
+    """Lines about what was read."""
+    sizes = sorted((image.size, image.shape) for image in images)
+    (_, (low, wide)), (_, (high, broad)) = sizes[0], sizes[-1]
+    lines = [f'{listing.counted(len(names), "image")}, of {wide} x {low} to {broad} x '
+             f'{high} pixels, of which {self.scale} times smaller ones are made']
+    if 0 < grey < len(names):
+      lines.append(f'{grey} of {listing.counted(len(names), "image")} '
+                   f'{"is" if grey == 1 else "are"} grey, with values from 0 to 255 '
+                   'taken as luma; the luma of the others is from 16 to 235')
+    return lines + [f'{listing.counted(count, "image")} {note}'
+                    for note, count in sorted(notes.items())]
+
+  def _columns(self, images: Sequence[np.ndarray], names: Sequence[str]
+               ) -> dict[str, np.ndarray]:
+    """The padded columns of a split."""
+    scale, count = self.scale, len(images)
+    height, width = (max(image.shape[axis] for image in images) for axis in (0, 1))
+    size = count * height * width
+    if size > _MOST_BYTES:
+      name = names[int(np.argmax([image.size for image in images]))]
+      raise UserError(
+        f'{count:,} images padded to {width} x {height} pixels, as the largest '
+        f'({one_line(name)}), take {size / 2**30:.0f} GiB, more than '
+        f'{_MOST_BYTES / 2**30:.0f}: cut large images into several')
+    low = (count, height // scale, width // scale)
+    columns = {'inputs': np.zeros((*low, 1), np.uint8), 'inside': np.zeros(low, bool),
+               'labels': np.zeros((count, height, width, 1), np.uint8)}
+    for row, image in enumerate(images):
+      small = bicubic.resize(image, 1, scale)
+      area = row, *map(slice, small.shape)
+      columns['inputs'][area] = np.clip(np.round(small), 0, 255)[..., None]
+      columns['inside'][area] = True
+      columns['labels'][row, : len(image), : image.shape[1], 0] = image
+    return columns
+
+
+def _luma(image: np.ndarray) -> np.ndarray:
+  """Returns the luma of an image, float64 `[height, width]`, 0 to 255, not rounded.
+
+  Args:
+    image: uint8 `[height, width, 1 or 3]`: grey, which is luma already; or RGB.
+  """
+  image = image.astype(np.float64)
+  return (image if image.shape[-1] == 1 else ycbcr.from_rgb(image))[..., 0]
+
+
+def _origin(files: Sequence[listing.File], images: Sequence[np.ndarray]) -> Origin:
+  """The images, by their paths and by their pixels."""
+  rows = {}
+  for file, image in zip(files, images, strict=True):
+    rows[str(pathlib.Path(file.path).resolve())] = range(1)
+    digest = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
+    rows[f'pixels {digest[:16]}'] = range(1)
+  return Origin(rows)
