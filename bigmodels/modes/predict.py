@@ -61,6 +61,9 @@ def run(request: Request, *, input: list[str] | None = None, output: str | None 
       if reading:
         raise UserError(f'--config.{listed(reading)}: of tables, which this run does '
                         'not read')
+      if target.suffix:
+        raise UserError(f'--output={output}: must be a folder, for this run makes '
+                        'images')
       _write_images(opened, given, paths.output(output, ()), overwrite=overwrite,
                     say=say)
       return

@@ -84,6 +84,8 @@ OVERRIDES = {
                              'model.channels': '4'},
   'digits_wavenet': {'length': '64', 'width': '4', 'skip': '4', 'depth': '3',
                      'stacks': '1'},
+  'espcn_x3': {'model.widths': '(4,)', 'patch': '8'},
+  'edsr_x2': {'width': '4', 'depth': '1', 'patch': '8'},
   'digits_tacotron': SMALL_TACOTRON,
   'arctic_tacotron': SMALL_TACOTRON,
 }
@@ -229,12 +231,21 @@ def _questions(folder) -> None:
     [{'dial': [turn] * 2}] * 40))
 
 
+def _enlarged(folder) -> None:
+  """Pictures of many sizes, to be made smaller."""
+  for name in ('t91', 'bsd_train', 'set5', 'set14'):
+    for index in range(8):
+      written.write(folder, [f'sr/{name}/{index}.png'], len(name) * 10 + index,
+                    shape=(32 + index, 40 - index))
+
+
 # What writes the files of experiments whose data is a download.
 FILES = {
   **dict.fromkeys(('bert_mlm', 'gpt2_124m', 'gpt3_175b', 'gpt_python',
                    'shakespeare_gpt', 'sst2_bert', 'sst2_lstm', 'translate_en_de'),
                   _texts),
   **dict.fromkeys(('imagenet_resnet50', 'imagenet_vit_s16'), _imagenet),
+  **dict.fromkeys(('edsr_x2', 'espcn_x3'), _enlarged),
   'heart_mlp': _patients,
   'image_folder': _photos,
   **dict.fromkeys(('games_sasrec', 'movielens_mf', 'movielens_neumf'), _interactions),

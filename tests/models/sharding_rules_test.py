@@ -21,6 +21,8 @@ from bigmodels.models import (
   DeepSvdd,
   Dlrm,
   DualEncoder,
+  Edsr,
+  Espcn,
   Gpt,
   MaskedBert,
   MatrixFactorization,
@@ -101,6 +103,20 @@ def test_rules_of_cnn(depth, batch_norm):
   else:
     expected['head/Dense_0/bias'] = P('tensor')
   assert by_name(parameter_specs(params, sharding_rules.CNN, TENSOR)) == expected
+
+
+@pytest.mark.parametrize('model', [Espcn(2, widths=(8, 4)), Edsr(2, depth=1, width=4)],
+                         ids=lambda model: type(model).__name__)
+def test_rules_of_super_resolution(model):
+  """Filters are sharded along their outputs, or the one output's along their inputs."""
+  params = jax.eval_shape(lambda x, inside: model.init(
+    jax.random.key(0), x, inside, train=False), jnp.zeros((1, 8, 8, 1)),
+    jnp.ones((1, 8, 8), bool))['params']
+  specs = by_name(parameter_specs(params, sharding_rules.SUPER_RESOLUTION, TENSOR))
+  for name, spec in specs.items():
+    expected = P(None, None, None, 'tensor') if name.endswith('kernel') else P('tensor')
+    assert spec == {'head/kernel': P(None, None, 'tensor'), 'head/bias': P()}.get(
+      name, expected), name
 
 
 @pytest.mark.parametrize('model', [

@@ -24,6 +24,7 @@ from bigmodels.storage.checkpoint import (
   fingerprint,
 )
 from bigmodels.storage.workdir import Workdir
+from tests.data.folders import written as images
 from tests.data.recordings import digits
 from tests.data.recordings import written as recordings
 from tests.environments import libraries
@@ -171,6 +172,25 @@ def test_models_of_sounds_killed_and_resumed_are_uninterrupted(
   train.run(request_for(None, cut))
   assert 'resuming from step' in capsys.readouterr().out
   _same_bits(whole, cut)
+
+
+@pytest.mark.slow('kill runs')
+def test_windows_of_images_resume_exactly(start, request_for, tmp_path, capsys):
+  """Where the windows lie is a function of the step, and the average is kept."""
+  for index, name in enumerate(('t91', 'set5', 'set14')):
+    images.write(tmp_path / 'sr' / name, [f'{i}.png' for i in range(6)], 6 * index,
+                 shape=(40, 36))
+  whole, cut = tmp_path / 'whole', tmp_path / 'cut'
+  often = {'batch_size': 4, 'patch': 8, 'model__widths': '(4,)', 'steps': 400,
+           'log_every__steps': 5, 'checkpoint_every__minutes': None,
+           'checkpoint_every__steps': 20}
+  train.run(request_for('espcn_x3', whole, data_dir=tmp_path, **often))
+  _kill(start, cut, (20, 100, 200), f'--data_dir={tmp_path}', *_flags(often),
+        experiment='espcn_x3')
+  capsys.readouterr()
+  train.run(request_for(None, cut))
+  assert 'resuming from step' in capsys.readouterr().out
+  _same_bits(whole, cut, arrays=10)
 
 
 @pytest.mark.slow('kill runs')
