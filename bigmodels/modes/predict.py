@@ -133,10 +133,12 @@ def _write_images(run: Run, given: list[pathlib.Path], folder: pathlib.Path, *,
     if target in targets:
       raise UserError(f'--input: {targets[target]} and {file.path} would both be '
                       f'written to {target}; give them in two commands')
-    if target.exists() and (not overwrite or os.path.samefile(target, file.path)):
-      raise UserError(f'--output={folder}: {target} exists; ' + (
-        'set --overwrite to replace it' if not overwrite else
-        'it is a file of --input, which would be lost; choose another folder'))
+    if target.exists() and os.path.samefile(target, file.path):
+      raise UserError(f'--output={folder}: {target} is a file of --input, which would '
+                      'be lost; choose another folder')
+    if target.exists() and not overwrite:
+      raise UserError(f'--output={folder}: {target} exists; set --overwrite to replace '
+                      'it')
     targets[target] = file.path
   start, faults = time.perf_counter(), []
   for target, path in targets.items():
