@@ -69,7 +69,7 @@ def check_seconds(seconds: float | None, name: str) -> None:
 
 
 def check_image(image: np.ndarray) -> None:
-  """Refuses what is no image that `Run.image_to_image` takes.
+  """Refuses what is no image uint8 `[height, width, 1 or 3]`.
 
   Raises:
     UserError: with its dtype and shape.

@@ -38,7 +38,11 @@ def decode(file: bytes | str | pathlib.Path, channels: Literal[1, 3] = 3
 
 
 def decode_own(file: str | pathlib.Path) -> tuple[np.ndarray, tuple[str, ...]]:
-  """As `decode`, with one channel if the image is grey, otherwise three."""
+  """Returns an image as uint8 `[height, width, 1]` if grey, else `[..., 3]`; notes.
+
+  Raises:
+    ValueError, OSError: if it cannot be decoded; see `decode`.
+  """
   data = pathlib.Path(file).read_bytes()
   return decode(data, 1 if image_decoding.header(data).grey else 3)
 

@@ -41,7 +41,8 @@ def dihedral(batch: Batch, key: jax.Array) -> Batch:
   """Mirrors and rotates each image in one of the eight ways that keep a square.
 
   Args:
-    batch: square images and their larger versions; see `paired_crop`.
+    batch: images `[batch, side, side, channels]` and their larger versions; see
+      `paired_crop`.
     key: PRNG key.
 
   Raises:
