@@ -7,7 +7,7 @@
 they are made. --config.scale is 2, 3 or 4. --config.depth=16 --config.width=64 is the
 baseline of the paper, for a GPU.
 
-Needs: T91, BSDS, Set5, Set14 (--data_dir, files), or any images; 1 hour on two cores.
+Needs: T91, BSDS, Set5, Set14 (--data_dir, files), or any images.
 """
 
 from functools import partial

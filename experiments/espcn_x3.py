@@ -6,7 +6,7 @@
 --config.path=FOLDER trains on other images, which need no smaller versions: they are
 made. --config.scale=N enlarges N times, from 2 to 8.
 
-Needs: T91, Set5 and Set14 (--data_dir, files), or any images; 30 minutes on two cores.
+Needs: T91, Set5 and Set14 (--data_dir, files), or any images.
 """
 
 from functools import partial
