@@ -21,7 +21,7 @@ from bigmodels.models import sharding_rules
 from bigmodels.optim import schedules
 
 
-def config(*, path: str = 'sr/t91', scale: int = 3, steps: int = 12_000,
+def config(*, path: str = 'sr/t91', scale: int = 3, steps: int = 40_000,
            batch_size: int = 16, patch: int = 20, learning_rate: float = 2e-3,
            seed: int = 0) -> Experiment:
   return Experiment(
