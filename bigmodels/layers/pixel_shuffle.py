@@ -6,6 +6,8 @@ sub-pixel convolutional neural network*, 2016.
 
 import jax
 
+FACTORS = {2: (2,), 3: (3,), 4: (2, 2)}  # scale -> those of its pixel shuffles
+
 
 def pixel_shuffle(x: jax.Array, scale: int) -> jax.Array:
   """Enlarges images: each pixel becomes a square of `scale * scale` pixels.

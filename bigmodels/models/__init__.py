@@ -25,6 +25,7 @@ from bigmodels.models.recurrent_series import RecurrentForecaster, SeriesClassif
 from bigmodels.models.resnet import CifarResNet, ResNet
 from bigmodels.models.sasrec import SasRec
 from bigmodels.models.speech_transformer import SpeechTransformer
+from bigmodels.models.srresnet import SrResNet
 from bigmodels.models.stylegan import StyleGan
 from bigmodels.models.tacotron import Tacotron
 from bigmodels.models.tcn import Tcn
@@ -42,5 +43,6 @@ __all__ = ['ActorCritic', 'Airbench', 'Autoencoder', 'BagOfWords', 'Bert',
            'MobileNetV1', 'MobileNetV2', 'ModernGpt', 'NatureCnn', 'NeuMf', 'PatchTst',
            'QNetwork', 'RecurrentClassifier', 'RecurrentCtc', 'RecurrentForecaster',
            'RecurrentLanguageModel', 'ResNet', 'SasRec', 'SeriesClassifier',
-           'SpeechTransformer', 'StyleGan', 'Tacotron', 'Tcn', 'Tgcn', 'Transformer',
-           'TwoTower', 'Unet', 'Vgg', 'Vit', 'VitB', 'VitL', 'VitS', 'VitTi', 'WaveNet']
+           'SpeechTransformer', 'SrResNet', 'StyleGan', 'Tacotron', 'Tcn', 'Tgcn',
+           'Transformer', 'TwoTower', 'Unet', 'Vgg', 'Vit', 'VitB', 'VitL', 'VitS',
+           'VitTi', 'WaveNet']

@@ -10,11 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from bigmodels.layers.convolution import Conv
-from bigmodels.layers.pixel_shuffle import pixel_shuffle
+from bigmodels.layers.pixel_shuffle import FACTORS, pixel_shuffle
 from bigmodels.models.images import check_images
 from bigmodels.models.validation import check_choices, check_positive, check_sizes
-
-_SHUFFLES = {2: (2,), 3: (3,), 4: (2, 2)}  # scale -> pixel shuffles
 
 
 class Edsr(nn.Module):
@@ -35,7 +33,7 @@ class Edsr(nn.Module):
   kernel_init: Callable = nn.initializers.lecun_normal
 
   def __post_init__(self):
-    check_choices(self, scale=_SHUFFLES)
+    check_choices(self, scale=FACTORS)
     check_sizes(self, 'depth', 'width')
     check_positive(self, 'residual')
     super().__post_init__()
@@ -74,7 +72,7 @@ class Edsr(nn.Module):
       y = nn.relu(conv(x, self.width, f'block_{block}_in'))
       x = x + self.residual * conv(y, self.width, f'block_{block}_out')
     x = first + conv(x, self.width, 'last')
-    for layer, scale in enumerate(_SHUFFLES[self.scale]):
+    for layer, scale in enumerate(FACTORS[self.scale]):
       x = conv(x, self.width * scale**2, f'enlarge_{layer}')
       x = pixel_shuffle(x, scale)
       inside = jnp.repeat(jnp.repeat(inside, scale, 1), scale, 2)

@@ -27,11 +27,13 @@ CNN = (
   *MLP,
 )
 
-# `models.Espcn` and `models.Edsr`: convolutions are sharded along their outputs, except
-# the last of `models.Edsr`, which has one.
+# `models.Espcn`, `models.Edsr` and `models.SrResNet`: convolutions are sharded along
+# their outputs, except the head, which has one.
 SUPER_RESOLUTION = (
   Rule(r'head/kernel', (None, None, 'tensor', None)),
   Rule(r'head/bias', (None,)),
+  Rule(r'\w+_norm/(scale|bias)', (None,)),
+  Rule(r'\w+_prelu/negative_slope', ()),
   Rule(r'\w+/kernel', (None, None, None, 'tensor')),
   Rule(r'\w+/bias', ('tensor',)),
 )

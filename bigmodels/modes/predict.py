@@ -3,15 +3,14 @@
 import contextlib
 import itertools
 import os
-import pathlib
 import sys
 import time
 from collections.abc import Callable, Iterator
 
 from bigmodels.cli.request import Request
-from bigmodels.core import files, paths
+from bigmodels.core import paths
 from bigmodels.core.errors import UserError, listed
-from bigmodels.data.folders import image_files, listing
+from bigmodels.storage import image_predictions
 from bigmodels.storage.fingerprint import fingerprint
 from bigmodels.storage.predictions import SUFFIXES, PredictionsFile
 from bigmodels.training import inference
@@ -29,7 +28,7 @@ def run(request: Request, *, input: list[str] | None = None, output: str | None 
 
   A command that was stopped goes on where it was, if it is given again. How a table is
   written is found out; --config.delimiter, decimal, thousands, missing and encoding say
-  it. A run that makes images of images, such as larger ones, writes them as PNG files.
+  it. A run that makes images of images writes them to a folder, as PNG files.
 
   Args:
     request: the flags of every mode.
@@ -44,12 +43,9 @@ def run(request: Request, *, input: list[str] | None = None, output: str | None 
   if not input:
     raise UserError('--mode=predict: set --input=FILE, a folder or a pattern')
   if not output:
-    raise UserError('--mode=predict: set --output=FILE.csv, .jsonl or .parquet, or a '
-                    'folder for images')
+    raise UserError('--mode=predict: set --output=FILE.csv, .jsonl or .parquet; of '
+                    'images a folder')
   given, skipped = request.matching(input, '--input')
-  target = pathlib.Path(output)
-  if target.suffix:
-    target = paths.output(output, SUFFIXES)
   request, reading = request.reading()
   workdir, resolved = request.recorded(with_data=False)
   with (request.opened(workdir, resolved, alone='predict') as (group, opened),
@@ -58,14 +54,9 @@ def run(request: Request, *, input: list[str] | None = None, output: str | None 
     for line in skipped:
       say(line)
     if opened.built.task.image_to_image is not None:
-      if reading:
-        raise UserError(f'--config.{listed(reading)}: of tables, which this run does '
-                        'not read')
-      if target.suffix:
-        raise UserError(f'--output={output}: must be a folder, for this run makes '
-                        'images')
-      _write_images(opened, given, paths.output(output, ()), overwrite=overwrite,
-                    say=say)
+      inference.with_settings(opened.reader, reading)
+      image_predictions.write(opened.image_to_image, given, output,
+                              overwrite=overwrite, say=say)
       return
     target = paths.output(output, SUFFIXES)
     opened.check_predicts()
@@ -109,60 +100,6 @@ def _write(file: PredictionsFile, opened: Run, parts: Iterator[Predicted],
     say(f'warning: {count:,} without a prediction: {listed(without)}' + (
       ', ...' if count > _NAMED else ''))
   return count
-
-
-def _write_images(run: Run, given: list[pathlib.Path], folder: pathlib.Path, *,
-                  overwrite: bool, say: Callable[[str], None]) -> None:
-  """Writes the image that a run makes of each image, as PNG files with their names.
-
-  Args:
-    run: that makes them.
-    given: files, and folders of images at any depth.
-    folder: of the files.
-    overwrite: whether to replace files.
-    say: prints a line.
-  """
-  found = listing.find(given, image_files.SUFFIXES, what='image')
-  for line in found.lines:
-    say(line)
-  if not found.files:
-    raise UserError(f'--input={listed(map(str, given))}: has no images')
-  targets: dict[pathlib.Path, str] = {}
-  for file in found.files:
-    target = (folder / file.name).with_suffix('.png')
-    if target in targets:
-      raise UserError(f'--input: {targets[target]} and {file.path} would both be '
-                      f'written to {target}; give them in two commands')
-    if target.exists() and os.path.samefile(target, file.path):
-      raise UserError(f'--output={folder}: {target} is a file of --input, which would '
-                      'be lost; choose another folder')
-    if target.exists() and not overwrite:
-      raise UserError(f'--output={folder}: {target} exists; set --overwrite to replace '
-                      'it')
-    targets[target] = file.path
-  start, faults = time.perf_counter(), []
-  for target, path in targets.items():
-    try:
-      image, notes = image_files.decode_own(path)
-    except (OSError, ValueError) as error:
-      faults.append(f'{path} ({error})')
-      continue
-    made = run.image_to_image(image)
-    try:
-      target.parent.mkdir(parents=True, exist_ok=True)
-      files.write(target, image_files.png(made))
-    except OSError as error:
-      raise UserError(f'--output={folder}: cannot be written: '
-                      f'{error.strerror or error}') from None
-    say('; '.join([f'{target}: {made.shape[1]} x {made.shape[0]} pixels, from '
-                   f'{image.shape[1]} x {image.shape[0]}', *(
-                     f'image {note}' for note in notes)]))
-  if faults:
-    say(f'warning: {len(faults):,} without a prediction: {listed(faults[:_NAMED])}' + (
-      ', ...' if len(faults) > _NAMED else ''))
-  count = len(targets) - len(faults)
-  say(f'{listing.counted(count, "image")} in {time.perf_counter() - start:.1f} s: '
-      f'{folder}')
 
 
 def _with_bar(parts: Iterator[Predicted], stack: contextlib.ExitStack

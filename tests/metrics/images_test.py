@@ -70,10 +70,9 @@ def test_only_what_counts_is_read(measure):
 
 def test_smooth_images_keep_their_digits():
   """The variances of bright images are small differences of large numbers."""
-  smooth = 250 + np.zeros((1, 16, 16), np.float32)
-  noisy = smooth + RNG.choice([-1, 1], smooth.shape)
-  expected = np.mean([window(noisy[0, i : i + 11, j : j + 11].astype(float),
-                             smooth[0, :11, :11].astype(float))
-                      for i in range(6) for j in range(6)])
-  found = ssim(noisy.astype(np.float32), smooth, np.ones(smooth.shape, bool))
-  assert float(found[0]) == pytest.approx(expected, abs=1e-4)
+  smooth = np.full(TARGETS.shape, 250, np.float32)
+  noisy = smooth + RNG.choice([-1, 1], smooth.shape).astype(np.float32)
+  expected = [np.mean([window(image[i : i + 11, j : j + 11].astype(float),
+                              smooth[0, :11, :11].astype(float))
+                       for i in range(14) for j in range(21)]) for image in noisy]
+  np.testing.assert_allclose(ssim(noisy, smooth, ALL), expected, atol=1e-4)

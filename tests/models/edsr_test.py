@@ -42,9 +42,8 @@ def test_as_in_pytorch(scale):
                              expected.numpy().transpose(0, 2, 3, 1), atol=1e-5)
 
 
-@pytest.mark.parametrize('scale', [2, 4])
-def test_padding_changes_nothing(scale):
-  super_resolution.check_padding_changes_nothing(Edsr(scale, depth=1, width=4))
+def test_padding_changes_nothing():
+  super_resolution.check_padding_changes_nothing(Edsr(4, depth=1, width=4))
 
 
 @pytest.mark.parametrize('scale', [2, 4])

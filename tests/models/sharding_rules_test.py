@@ -34,6 +34,7 @@ from bigmodels.models import (
   ResNet,
   SasRec,
   SpeechTransformer,
+  SrResNet,
   Tacotron,
   Transformer,
   TwoTower,
@@ -105,8 +106,9 @@ def test_rules_of_cnn(depth, batch_norm):
   assert by_name(parameter_specs(params, sharding_rules.CNN, TENSOR)) == expected
 
 
-@pytest.mark.parametrize('model', [Espcn(2, widths=(8, 4)), Edsr(2, depth=1, width=4)],
-                         ids=lambda model: type(model).__name__)
+@pytest.mark.parametrize('model', [
+  Espcn(2, widths=(8, 4)), Edsr(2, depth=1, width=4), SrResNet(2, depth=1, width=4)],
+  ids=lambda model: type(model).__name__)
 def test_rules_of_super_resolution(model):
   """Filters are sharded along their outputs, or the one output's along their inputs."""
   params = jax.eval_shape(lambda x, inside: model.init(
@@ -114,7 +116,11 @@ def test_rules_of_super_resolution(model):
     jnp.ones((1, 8, 8), bool))['params']
   specs = by_name(parameter_specs(params, sharding_rules.SUPER_RESOLUTION, TENSOR))
   for name, spec in specs.items():
-    expected = P(None, None, None, 'tensor') if name.endswith('kernel') else P('tensor')
+    layer, _, kind = name.partition('/')
+    if layer.endswith(('_norm', '_prelu')):
+      expected = P()
+    else:
+      expected = {'kernel': P(None, None, None, 'tensor'), 'bias': P('tensor')}[kind]
     assert spec == {'head/kernel': P(None, None, 'tensor'), 'head/bias': P()}.get(
       name, expected), name
 

@@ -1,0 +1,89 @@
+"""Images that are made of images: a PNG file for each, in a folder."""
+
+import os
+import pathlib
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from bigmodels.core import files, paths
+from bigmodels.core.errors import UserError, listed
+from bigmodels.data.folders import image_files, listing
+from bigmodels.storage.predictions import SUFFIXES
+
+
+def write(make: Callable[[np.ndarray], np.ndarray], given: Sequence[pathlib.Path],
+          output: str, *, overwrite: bool, say: Callable[[str], None]) -> None:
+  """Writes the image that is made of each image, as a PNG file with its name.
+
+  An image of a folder keeps its place in it. One that cannot be read is named, and has
+  no file.
+
+  Args:
+    make: image uint8 `[height, width, 1 or 3]` -> another one.
+    given: images, and folders of images at any depth.
+    output: the folder to write to, `--output`; it is made if it does not exist.
+    overwrite: whether to replace files.
+    say: prints a line.
+
+  Raises:
+    UserError: if there are no images, or none can be read; or for files that cannot be
+      written, or exist.
+  """
+  if pathlib.Path(output).suffix.lower() in SUFFIXES:
+    raise UserError(f'--output={output}: must be a folder, for this run makes images')
+  folder = paths.output(output, ())
+  found = listing.find(given, image_files.SUFFIXES, what='image')
+  for line in found.lines:
+    say(line)
+  if not found.files:
+    raise UserError(f'--input={listed(map(str, given))}: has no images: files that end '
+                    f'in {listed(sorted(image_files.SUFFIXES))}')
+  targets = _targets(found.files, folder, overwrite=overwrite)
+  start, count = time.perf_counter(), 0
+  for file, target in zip(found.files, targets, strict=True):
+    try:
+      image, notes = image_files.decode_own(file.path)
+    except (OSError, ValueError) as error:
+      say(f'warning: {file.path}: cannot be read as an image: {error}')
+      continue
+    made = make(image)
+    try:
+      target.parent.mkdir(parents=True, exist_ok=True)
+      files.write(target, image_files.png(made))
+    except OSError as error:
+      raise UserError(f'--output={output}: cannot be written: {paths.reason(error)}'
+                      ) from None
+    count += 1
+    say('; '.join([f'{target}: {_pixels(made)} pixels, from {_pixels(image)}', *(
+      f'image {note}' for note in notes)]))
+  if not count:
+    raise UserError(f'--input={listed(map(str, given))}: no image can be read')
+  say(f'{listing.counted(count, "image")} of {len(targets):,} in '
+      f'{time.perf_counter() - start:.1f} s: {folder}')
+
+
+def _targets(found: Sequence[listing.File], folder: pathlib.Path, *, overwrite: bool
+             ) -> list[pathlib.Path]:
+  """The file to write for each image, no two the same."""
+  sources = {os.path.realpath(file.path) for file in found}
+  targets: dict[pathlib.Path, str] = {}
+  for file in found:
+    target = (folder / file.name).with_suffix('.png')
+    if target in targets:
+      raise UserError(f'--input: {targets[target]} and {file.path} would both be '
+                      f'written to {target}; give them in two commands')
+    if os.path.realpath(target) in sources:
+      raise UserError(f'--output={folder}: {target} is a file of --input, which would '
+                      'be lost; choose another folder')
+    if files.exists(target) and not overwrite:
+      raise UserError(f'--output={folder}: {target} exists; choose another, or replace '
+                      'it with --overwrite')
+    targets[target] = file.path
+  return [*targets]
+
+
+def _pixels(image: np.ndarray) -> str:
+  """Width by height, as people write it."""
+  return f'{image.shape[1]} x {image.shape[0]}'
