@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from bigmodels.core.errors import UserError, listed, one_line
-from bigmodels.data.folders import image_files, listing
+from bigmodels.data.folders import decoding, image_files, listing
 from bigmodels.data.origins import Origin
 from bigmodels.data.sources import DataContext, Dataset, in_memory
 from bigmodels.layers import bicubic, ycbcr
 
-_LEAST = 32  # pixels of a side
+_LEAST = 32  # pixels of a side: SSIM needs 11 inside of both borders
 _SCALES = range(2, 9)
 _MOST_BYTES = 8 * 2**30  # of a split, padded
 
@@ -62,8 +62,8 @@ class Downscaled:
     images, notes, grey = [], collections.Counter(), 0
     for file in found.files:
       try:
-        image, lines = image_files.decode_own(file.path)
-      except (OSError, ValueError) as error:
+        image, lines = image_files.read(file.path)
+      except decoding.Corrupt as error:
         raise UserError(f'{file.path}: cannot be read as an image: {error}') from None
       grey += image.shape[-1] == 1
       notes.update(lines)
@@ -93,17 +93,17 @@ class Downscaled:
     """An image cut to a multiple of the scale."""
     height, width = image.shape
     if min(height, width) < _LEAST:
-      raise UserError(f'{path}: has {width} x {height} pixels, must have at least '
-                      f'{_LEAST} x {_LEAST}')
+      raise UserError(f'{path}: has {image_files.pixels(image.shape)}, must have at '
+                      f'least {_LEAST} x {_LEAST}')
     return image[: height - height % self.scale, : width - width % self.scale]
 
   def _lines(self, images: Sequence[np.ndarray], names: Sequence[str],
              notes: collections.Counter, grey: int) -> list[str]:
     """Lines about what was read."""
-    sizes = sorted((image.size, image.shape) for image in images)
-    (_, (low, wide)), (_, (high, broad)) = sizes[0], sizes[-1]
-    lines = [f'{listing.counted(len(names), "image")}, of {wide} x {low} to {broad} x '
-             f'{high} pixels, of which {self.scale} times smaller ones are made']
+    ends = [image_files.pixels(pick(images, key=np.size).shape) for pick in (min, max)]
+    sizes = ' to '.join(dict.fromkeys(ends))
+    lines = [f'{listing.counted(len(names), "image")}, of {sizes}, of which '
+             f'{self.scale} times smaller ones are made']
     if 0 < grey < len(names):
       lines.append(f'{grey} of {listing.counted(len(names), "image")} '
                    f'{"is" if grey == 1 else "are"} grey, with values from 0 to 255 '
@@ -120,8 +120,8 @@ class Downscaled:
     if size > _MOST_BYTES:
       name = names[int(np.argmax([image.size for image in images]))]
       raise UserError(
-        f'{count:,} images padded to {width} x {height} pixels, as the largest '
-        f'({one_line(name)}), take {size / 2**30:.0f} GiB, more than '
+        f'{count:,} images padded to {image_files.pixels((height, width))}, as the '
+        f'largest ({one_line(name)}), take {size / 2**30:.0f} GiB, more than '
         f'{_MOST_BYTES / 2**30:.0f}: cut large images into several')
     low = (count, height // scale, width // scale)
     columns = {'inputs': np.zeros((*low, 1), np.uint8), 'inside': np.zeros(low, bool),

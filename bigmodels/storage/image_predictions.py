@@ -9,7 +9,7 @@ import numpy as np
 
 from bigmodels.core import files, paths
 from bigmodels.core.errors import UserError, listed
-from bigmodels.data.folders import image_files, listing
+from bigmodels.data.folders import decoding, image_files, listing
 from bigmodels.storage.predictions import SUFFIXES
 
 
@@ -44,8 +44,8 @@ def write(make: Callable[[np.ndarray], np.ndarray], given: Sequence[pathlib.Path
   start, count = time.perf_counter(), 0
   for file, target in zip(found.files, targets, strict=True):
     try:
-      image, notes = image_files.decode_own(file.path)
-    except (OSError, ValueError) as error:
+      image, notes = image_files.read(file.path)
+    except decoding.Corrupt as error:
       say(f'warning: {file.path}: cannot be read as an image: {error}')
       continue
     made = make(image)
@@ -56,8 +56,8 @@ def write(make: Callable[[np.ndarray], np.ndarray], given: Sequence[pathlib.Path
       raise UserError(f'--output={output}: cannot be written: {paths.reason(error)}'
                       ) from None
     count += 1
-    say('; '.join([f'{target}: {_pixels(made)} pixels, from {_pixels(image)}', *(
-      f'image {note}' for note in notes)]))
+    sizes = f'{image_files.pixels(made.shape)}, from {image_files.pixels(image.shape)}'
+    say('; '.join([f'{target}: {sizes}', *(f'image {note}' for note in notes)]))
   if not count:
     raise UserError(f'--input={listed(map(str, given))}: no image can be read')
   say(f'{listing.counted(count, "image")} of {len(targets):,} in '
@@ -82,8 +82,3 @@ def _targets(found: Sequence[listing.File], folder: pathlib.Path, *, overwrite: 
                       'it with --overwrite')
     targets[target] = file.path
   return [*targets]
-
-
-def _pixels(image: np.ndarray) -> str:
-  """Width by height, as people write it."""
-  return f'{image.shape[1]} x {image.shape[0]}'

@@ -118,9 +118,10 @@ def _scored(batch, output: jax.Array, scale: int
       values = measure(each, targets.astype(jnp.float32), counted)
       found[name + suffix] = metrics.mean_of(values, batch['mask'])
       outputs[name + suffix] = values
-  return found, {**outputs, 'targets': targets, 'sizes': sizes * scale, **{
-    name: images[suffix].astype(jnp.uint8)
-    for name, suffix in (('predictions', ''), ('bicubic', '_bicubic'))}}
+  return found, {
+    **outputs, 'targets': targets, 'sizes': sizes * scale,
+    'predictions': images[''].astype(jnp.uint8),
+    'bicubic': images['_bicubic'].astype(jnp.uint8)}
 
 
 def _without_border(shape: tuple[int, int], sizes: jax.Array, border: int) -> jax.Array:

@@ -27,8 +27,8 @@ def test_columns(tmp_path):
            for i, (name, shape) in enumerate(shapes.items())}
   dataset, said = opened(tmp_path)
   columns = dataset.load()
-  assert said == ['pictures: 2 images, of 33 x 39 to 48 x 33 pixels, of which 3 times '
-                  'smaller ones are made']
+  assert said == ['pictures: 2 images, of 33 x 39 pixels to 48 x 33 pixels, of which 3 '
+                  'times smaller ones are made']
   assert {name: (x.dtype.name, x.shape) for name, x in columns.items()} == {
     'inputs': ('uint8', (2, 13, 16, 1)), 'labels': ('uint8', (2, 39, 48, 1)),
     'inside': ('bool', (2, 13, 16))}
@@ -85,7 +85,7 @@ def test_other_images_are_converted_which_is_said(tmp_path):
   np.testing.assert_array_equal(dataset.load()['labels'][2, ..., 0], deep >> 8)
   assert [line.removeprefix('pictures: ') for line in said if 'grey' not in line] == [
     'skipped: 1 file (such as notes.txt) whose suffix is not that of an image: .txt 1',
-    '3 images, of 36 x 36 to 36 x 36 pixels, of which 3 times smaller ones are made',
+    '3 images, of 36 x 36 pixels, of which 3 times smaller ones are made',
     '1 image of mode CMYK turned to RGB', '1 image of mode I;16 scaled to 8 bits',
     '1 image of mode RGBA stripped of transparency']
 

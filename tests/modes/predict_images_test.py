@@ -37,7 +37,7 @@ def test_every_image_is_enlarged(workdir, request_for, tmp_path, capsys):
   predict.run(request_for(None, workdir), input=[str(tmp_path / 'in')],
               output=str(tmp_path / 'out'))
   out = capsys.readouterr().out
-  assert f'{tmp_path}/out/inner/two.png: 93 x 60 pixels, from 31 x 20\n' in out
+  assert f'{tmp_path}/out/inner/two.png: 93 x 60 pixels, from 31 x 20 pixels\n' in out
   grey, colours = (Image.open(tmp_path / 'out' / name)
                    for name in ('grey.png', 'inner/two.png'))
   assert (grey.mode, grey.size) == ('L', (15, 27))

@@ -38,7 +38,7 @@ def test_every_image_is_a_png_file_at_its_place(tmp_path, mirrored):
     np.testing.assert_array_equal(np.asarray(found), image[:, ::-1])
   assert len([x for x in (tmp_path / 'out').rglob('*') if x.is_file()]) == 3
   assert said[0].startswith('skipped: 1 file (such as notes.txt)')
-  assert 'out/inner/two.png: 31 x 20 pixels, from 31 x 20' in said
+  assert 'out/inner/two.png: 31 x 20 pixels, from 31 x 20 pixels' in said
   assert re.fullmatch(r'3 images of 3 in [\d.]+ s: out', said[-1])
 
 

@@ -3,20 +3,21 @@
 import dataclasses
 import io
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
 
 from bigmodels.core.errors import UserError
 from bigmodels.data import image_decoding, images
+from bigmodels.data.folders import decoding
 
 SUFFIXES = frozenset(('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.apng', '.gif', '.bmp',
                      '.dib', '.tif', '.tiff', '.webp', '.ppm', '.pgm', '.pbm', '.pnm',
                      '.jp2', '.j2k'))
 
 
-def decode(file: bytes | str | pathlib.Path, channels: Literal[1, 3] = 3
+def decode(file: bytes | str | pathlib.Path, channels: Literal[1, 3] | None = 3
            ) -> tuple[np.ndarray, tuple[str, ...]]:
   """Returns an image as uint8 `[height, width, channels]`, and notes.
 
@@ -25,7 +26,7 @@ def decode(file: bytes | str | pathlib.Path, channels: Literal[1, 3] = 3
 
   Args:
     file: a path, or the content of a file.
-    channels: 1 for grey, 3 for RGB.
+    channels: 1 for grey, 3 for RGB; None for 1 if the image is grey, else 3.
 
   Returns:
     The image, and what was converted, such as 'of mode CMYK turned to RGB'.
@@ -34,17 +35,19 @@ def decode(file: bytes | str | pathlib.Path, channels: Literal[1, 3] = 3
     ValueError, OSError: if it cannot be decoded.
   """
   data = file if isinstance(file, bytes) else pathlib.Path(file).read_bytes()
+  channels = channels or (1 if image_decoding.header(data).grey else 3)
   return image_decoding.decode(data, channels, np.dtype(np.uint8), orient=True)
 
 
-def decode_own(file: str | pathlib.Path) -> tuple[np.ndarray, tuple[str, ...]]:
-  """Returns an image as uint8 `[height, width, 1]` if grey, else `[..., 3]`; notes.
+def read(path: str) -> tuple[np.ndarray, tuple[str, ...]]:
+  """Returns an image in its own size, grey or RGB, and notes; see `decode`.
 
   Raises:
-    ValueError, OSError: if it cannot be decoded; see `decode`.
+    decoding.Corrupt: if it cannot be decoded.
+    UserError: if it cannot be read.
   """
-  data = pathlib.Path(file).read_bytes()
-  return decode(data, 1 if image_decoding.header(data).grey else 3)
+  return decoding.example(
+    lambda data, _: decode(data, None), path, np.zeros(2, np.uint64))
 
 
 def png(image: np.ndarray) -> bytes:
@@ -141,7 +144,7 @@ class ImageReading:
     if self.resize is not None:
       return to_size(image, self.size, self.resize), notes
     if image.shape[:2] != self.size:
-      raise ValueError(f'{_pixels(image.shape)}, must be {_pixels(self.size)}')
+      raise ValueError(f'{pixels(image.shape)}, must be {pixels(self.size)}')
     return image, notes
 
   def lines(self, facts: np.ndarray) -> list[str]:
@@ -165,15 +168,15 @@ class ImageReading:
              'squeezed, aspect not kept')
       other = 'squeeze' if self.resize == 'crop' else 'crop'
       line = (f'size: {np.count_nonzero(changed):,} of {len(facts):,} images are '
-              f'resized to {_pixels(size)}, {how} (resize={other} changes that)')
+              f'resized to {pixels(size)}, {how} (resize={other} changes that)')
       if small := np.count_nonzero((height < size[0]) | (width < size[1])):
         line += f'; {small:,} are smaller, and enlarged'
       lines.append(line)
     return lines
 
 
-def _pixels(size) -> str:
-  """Width by height, as people write it."""
+def pixels(size: Sequence[int]) -> str:
+  """Returns (height, width, ...) as people write it: width by height."""
   return f'{size[1]} x {size[0]} pixels'
 
 
@@ -194,7 +197,7 @@ def common_size(facts: np.ndarray, names) -> tuple[int, int]:
   if len(sizes) > 1:
     one, other = known[firsts[0]], known[firsts[1]]
     raise UserError(
-      f'images have {len(sizes):,} sizes, such as {_pixels(facts[one])} ({names[one]}) '
-      f'and {_pixels(facts[other])} ({names[other]}): set size=, such as size=64, or '
+      f'images have {len(sizes):,} sizes, such as {pixels(facts[one])} ({names[one]}) '
+      f'and {pixels(facts[other])} ({names[other]}): set size=, such as size=64, or '
       'fit=')
   return int(sizes[0][0]), int(sizes[0][1])
