@@ -44,7 +44,8 @@ def ssim(images: jax.Array, targets: jax.Array, counted: jax.Array) -> jax.Array
   low, high = (0.01 * 255) ** 2, (0.03 * 255) ** 2
   # Centered values keep the variances from cancellation in float32.
   x, y = images - 128.0, targets - 128.0
-  mean_x, mean_y, xx, yy, xy = map(_smooth, (x, y, x * x, y * y, x * y))
+  mean_x, mean_y, xx, yy, xy = jnp.split(
+    _smooth(jnp.concatenate([x, y, x * x, y * y, x * y])), 5)
   variances = xx - mean_x**2 + yy - mean_y**2
   covariance = xy - mean_x * mean_y
   mean_x, mean_y = mean_x + 128.0, mean_y + 128.0

@@ -109,19 +109,19 @@ def _scored(batch, output: jax.Array, scale: int
   low = batch['inputs'][..., 0].astype(jnp.float32)
   smooth = jax.vmap(lambda image, size: bicubic.resize(image, scale, sizes=size))(
     low, jnp.maximum(sizes, 1))
+  images = _rounded(jnp.stack([output[..., 0], smooth]))
   targets = batch['labels'][..., 0]
-  images = {'': _rounded(output[..., 0]), '_bicubic': _rounded(smooth)}
   counted = _without_border(targets.shape[1:], sizes * scale, scale)
-  found, outputs = {}, {}
+  outputs = {}
   for name, measure in (('psnr', metrics.psnr), ('ssim', metrics.ssim)):
-    for suffix, each in images.items():
-      values = measure(each, targets.astype(jnp.float32), counted)
-      found[name + suffix] = metrics.mean_of(values, batch['mask'])
-      outputs[name + suffix] = values
-  return found, {
-    **outputs, 'targets': targets, 'sizes': sizes * scale,
-    'predictions': images[''].astype(jnp.uint8),
-    'bicubic': images['_bicubic'].astype(jnp.uint8)}
+    values = jax.vmap(measure, (0, None, None))(
+      images, targets.astype(jnp.float32), counted)
+    outputs |= {name: values[0], f'{name}_bicubic': values[1]}
+  found = {name: metrics.mean_of(values, batch['mask'])
+           for name, values in outputs.items()}
+  predictions, baseline = images.astype(jnp.uint8)
+  return found, {**outputs, 'targets': targets, 'sizes': sizes * scale,
+                 'predictions': predictions, 'bicubic': baseline}
 
 
 def _without_border(shape: tuple[int, int], sizes: jax.Array, border: int) -> jax.Array:

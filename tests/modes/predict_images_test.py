@@ -9,14 +9,17 @@ from PIL import Image
 import bigmodels
 from bigmodels.core.errors import UserError
 from bigmodels.modes import predict, train
-from tests.data.folders.written import encoded, picture, write
+from tests.conftest import ROOT
+from tests.data.folders.written import write
+
+FORK = ROOT / 'tests' / 'forks' / 'enlarge.py'
 
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
   folder = tmp_path_factory.mktemp('enlarge')
-  for seed, name in enumerate(('t91', 'set5', 'set14')):
-    write(folder / 'sr' / name, ['a.png', 'b.png', 'c.png'], 10 * seed, shape=(36, 40))
+  for seed, name in enumerate(('train', 'test', 'sr/t91', 'sr/set5', 'sr/set14')):
+    write(folder / name, ['a.png', 'b.png', 'c.png'], 10 * seed, shape=(36, 40))
   return folder
 
 
@@ -25,8 +28,7 @@ def workdir(folder, request_for, plots, capsys):
   """The workdir of a run; trained once."""
   path = folder / 'run'
   if not path.is_dir():
-    train.run(request_for('espcn_x3', path, data_dir=folder, steps=2, batch_size=2,
-                          patch=8, **{'model.widths': '(4,)'}))
+    train.run(request_for(FORK, path, folder=folder))
   capsys.readouterr()
   return path
 
@@ -54,18 +56,8 @@ def test_the_report_and_metrics_of_a_run(workdir):
   page = (workdir / 'report.html').read_text()
   assert 'Enlarged images' in page and 'PSNR of each image' in page
   found = json.loads((workdir / 'result.json').read_text())['metrics']
-  assert {'set5/psnr', 'set5/ssim_bicubic', 'set14/psnr_bicubic'} <= {*found}
-
-
-def test_a_run_without_images_makes_none(request_for, tiny, tmp_path):
-  train.run(request_for(tiny, tmp_path / 'run', steps=2))
-  run = bigmodels.load(tmp_path / 'run', say=lambda line: None)
-  with pytest.raises(UserError, match='classification, which makes no images of'):
-    run.image_to_image(np.zeros((8, 8, 1), np.uint8))
-  (tmp_path / 'a.png').write_bytes(encoded(picture(0)))
-  with pytest.raises(UserError, match=r'must end in \.csv, \.jsonl or \.parquet'):
-    predict.run(request_for(None, tmp_path / 'run'), input=[str(tmp_path / 'a.png')],
-                output=str(tmp_path / 'out'))
+  assert {'test/psnr', 'test/ssim', 'test/psnr_bicubic', 'test/ssim_bicubic'} <= {
+    *found}
 
 
 @pytest.mark.parametrize('settings, message', [

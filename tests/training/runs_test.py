@@ -124,6 +124,11 @@ def test_a_run_that_writes_no_text_is_named(classifier):
     classifier.generate(['a'])
 
 
+def test_a_run_that_makes_no_images_of_images_is_named(classifier):
+  with pytest.raises(UserError, match='classification, which makes no images of image'):
+    classifier.image_to_image(np.zeros((8, 8, 1), np.uint8))
+
+
 def test_more_tokens_than_a_model_can_look_at_are_refused(classifier):
   def generate(*arguments):
     raise TooLong(prompt=3, count=99, length=16)
