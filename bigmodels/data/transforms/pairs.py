@@ -27,8 +27,8 @@ def paired_crop(batch: Batch, key: jax.Array, *, size: int) -> Batch:
   if size > min(inputs.shape[1:3]):
     raise ValueError(
       f'paired_crop: size {size} is above that of all images, which have at most '
-      f'{inputs.shape[1]} x {inputs.shape[2]} pixels, enlarged {scale} times '
-      f'{labels.shape[1]} x {labels.shape[2]}')
+      f'{inputs.shape[2]} x {inputs.shape[1]} pixels, enlarged {scale} times '
+      f'{labels.shape[2]} x {labels.shape[1]}')
   sizes = jnp.stack([inside.any(2).sum(1), inside.any(1).sum(1)], -1)
   corners = jax.random.randint(key, sizes.shape, 0, jnp.maximum(sizes - size, 0) + 1)
   return {
@@ -51,7 +51,7 @@ def dihedral(batch: Batch, key: jax.Array) -> Batch:
   inputs, _, _, _ = _columns(batch, 'dihedral')
   if inputs.shape[1] != inputs.shape[2]:
     raise ValueError('dihedral: images must be square, got '
-                     f'{inputs.shape[1]} x {inputs.shape[2]}; crop them before')
+                     f'{inputs.shape[2]} x {inputs.shape[1]}; crop them before')
   chosen = jax.random.bernoulli(key, 0.5, (len(inputs), 3))
 
   def turned(x):

@@ -75,9 +75,9 @@ def test_the_eight_symmetries():
 
 @pytest.mark.parametrize('call, message', [
   (lambda b, k: transforms.paired_crop(b, k, size=10),
-   'size 10 is above that of all images, which have at most 9 x 12 pixels'),
+   'size 10 is above that of all images, which have at most 12 x 9 pixels'),
   (lambda b, k: transforms.paired_crop(b, k, size=0), 'size must be an integer >= 1'),
-  (transforms.dihedral, 'must be square, got 9 x 12; crop them before'),
+  (transforms.dihedral, 'must be square, got 12 x 9; crop them before'),
   (lambda b, k: transforms.dihedral({'inputs': b['inputs']}, k),
    "dihedral: needs the column 'labels', the batch has inputs")])
 def test_what_cannot_be_cut(call, message):
