@@ -40,7 +40,9 @@ def decode(file: bytes | str | pathlib.Path, channels: Literal[1, 3] | None = 3
 
 
 def read(path: str) -> tuple[np.ndarray, tuple[str, ...]]:
-  """Returns an image in its own size, grey or RGB, and notes; see `decode`.
+  """Returns an image uint8 `[height, width, 1 or 3]`, grey or RGB, and notes.
+
+  See `decode`.
 
   Raises:
     decoding.Corrupt: if it cannot be decoded.
