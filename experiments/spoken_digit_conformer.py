@@ -48,7 +48,8 @@ def config(*, unknown: str = 'jackson', strings: int = 3000, epochs: float = 12,
     train=data.Batches(
       source=source.split('train'), batch_size=batch_size, transforms=(
         partial(transforms.speed, low=0.8, high=1.3),
-        partial(transforms.background, decibels=(5, 50)), spectrogram[0],
+        transforms.tilt, partial(transforms.background, decibels=(5, 50)),
+        spectrogram[0],
         partial(transforms.warp_bands, low=0.85, high=1.15),
         partial(transforms.speed, low=0.8, high=1.4), spectrogram[1],
         partial(transforms.spec_augment, band=8, gap=20))),
@@ -57,5 +58,6 @@ def config(*, unknown: str = 'jackson', strings: int = 3000, epochs: float = 12,
            for name in ('validation', 'test')},
     evaluate_every=Duration(epochs=3),
     duration=Duration(epochs=epochs),
+    average=0.998,
     monitor=Monitor(metric='validation/wer', goal='min'),
     seed=seed)

@@ -33,6 +33,7 @@ from bigmodels.data.transforms.sounds import (
   normalize_frames,
   spec_augment,
   speed,
+  tilt,
   warp_bands,
   with_channel,
   with_deltas,
@@ -43,5 +44,5 @@ __all__ = ['alternating_flip', 'background', 'centre_crop', 'colour', 'crop', 'c
            'cutout', 'delay', 'dihedral', 'erase', 'excerpt', 'flip', 'log_mel', 'mfcc',
            'mixup', 'noise', 'normalize_frames', 'one_of', 'paired_crop', 'randaugment',
            'resize', 'resized_crop', 'rotate', 'scale', 'shift', 'spec_augment',
-           'speed', 'standardize', 'translate', 'warp_bands', 'with_channel',
+           'speed', 'standardize', 'tilt', 'translate', 'warp_bands', 'with_channel',
            'with_deltas']

@@ -72,6 +72,32 @@ def delay(batch: Batch, key: jax.Array, *, steps: int) -> Batch:
   return {**batch, 'inputs': zero_padding(jnp.where(inside, moved, 0), lengths)}
 
 
+def tilt(batch: Batch, key: jax.Array, *, low: float = -0.5, high: float = 0.8
+         ) -> Batch:
+  """Adds to each sample a random multiple of the one before, as another microphone.
+
+  A factor above 0 makes low frequencies louder than high ones, by `(1 + factor) / (1 -
+  factor)` at the ends; one below 0 the reverse.
+
+  Args:
+    batch: inputs `[batch, length, ...]`.
+    key: PRNG key.
+    low, high: limits of the factor, which is uniform.
+
+  Raises:
+    ValueError: for factors that are not in order, or not between -1 and 1.
+  """
+  inputs, lengths = _sequences(batch, 'tilt')
+  if not -1 < low <= high < 1:
+    raise ValueError('tilt: low and high must be in order, between -1 and 1, got '
+                     f'{low} and {high}')
+  factors = jax.random.uniform(key, (len(inputs),), minval=low, maxval=high)
+  inputs = zero_padding(inputs, lengths)
+  before = jnp.roll(inputs, 1, 1).at[:, 0].set(0)
+  factors = factors.reshape(-1, *[1] * (inputs.ndim - 1))
+  return {**batch, 'inputs': zero_padding(inputs + factors * before, lengths)}
+
+
 def background(batch: Batch, key: jax.Array, *, decibels: tuple[float, float] = (10, 50)
                ) -> Batch:
   """Adds white noise at a random ratio of the energies of signal and noise.

@@ -35,7 +35,7 @@ def frames(padding=0.0, more=0):
 
 
 OF_WAVES = [partial(transforms.mfcc, mel=MEL), transforms.speed,
-            partial(transforms.delay, steps=50)]
+            partial(transforms.delay, steps=50), transforms.tilt]
 OF_FRAMES = [transforms.with_deltas, transforms.normalize_frames, transforms.warp_bands]
 # Of their random numbers, or what is cut, there are more if there is more padding.
 OTHERS = [(partial(transforms.speed, grow=False), waves),
@@ -126,6 +126,19 @@ def test_frames_are_normalized_over_what_is_real():
     np.testing.assert_allclose(found[row, :count], expected, atol=1e-4)
 
 
+def test_tilts_are_of_two_taps():
+  found = np.asarray(sounds.tilt(waves(), KEY, low=0.5, high=0.5)['inputs'])
+  for row, count in enumerate(LENGTHS):
+    expected = np.convolve(WAVES[row, :count], [1, 0.5])[:count] if count else []
+    np.testing.assert_allclose(found[row, :count], expected, atol=1e-6)
+    assert not found[row, count:].any()
+  alternating = {'inputs': jnp.asarray((-1.0) ** np.arange(64))[None]}
+  constant = {'inputs': jnp.ones((1, 64))}
+  for batch, size in ((alternating, 0.5), (constant, 1.5)):
+    made = sounds.tilt(batch, KEY, low=0.5, high=0.5)['inputs'][0, 1:]
+    np.testing.assert_allclose(np.abs(made), size, atol=1e-6)
+
+
 def test_bands_are_stretched():
   """A band moves up by the factor, and what is between two features is mixed."""
   batch = {'inputs': jnp.zeros((1, 3, 20)).at[:, :, 6].set(1.0)}
@@ -165,6 +178,7 @@ def test_spec_augment_fills_bands_and_gaps():
 @pytest.mark.parametrize(('transform', 'message'), [
   (partial(transforms.log_mel, mel=MEL), r'log_mel: inputs must be sounds \[batch, '),
   (partial(transforms.spec_augment, most=2), 'most must be 0 to 1, got 2'),
+  (partial(transforms.tilt, high=1.0), 'tilt: low and high must be in order'),
   (partial(transforms.warp_bands, low=2, high=1), 'warp_bands: low and high must be'),
   (partial(transforms.delay, steps=-1), 'delay: steps must be >= 0, got -1')])
 def test_wrong_settings_and_shapes_are_refused(transform, message):
