@@ -5,8 +5,8 @@ Each takes `denoise`, (noisy images, time) -> images; a schedule of `noising`; n
 predicted at each step, `[steps, batch, ...]`.
 
 Step i begins at the time `(1 - i / steps) ** power`. With a power of 1 times are
-uniform. With 2, the 'quadratic' choice of DDIM, steps are shorter near the images, and
-as many are more exact.
+uniform. With 2, the 'quadratic' choice of DDIM, steps are shorter near the images,
+where details appear.
 """
 
 import math
