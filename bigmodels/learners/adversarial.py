@@ -8,6 +8,7 @@ import optax
 
 from bigmodels.learners.gradient import mean_gradient
 from bigmodels.learners.learner import Learner, init_key, initial_state
+from bigmodels.tasks.generated_images import noise_of
 from bigmodels.tasks.generation import PATHS, POINTS, Generation
 
 
@@ -104,8 +105,7 @@ def adversarial(task: Generation, optimizer: optax.GradientTransformation,
 
 def _latents(kind: int, numbers: jax.Array, length: int) -> jax.Array:
   """Latents `[n, length]` that are a function of the numbers `[n]` alone."""
-  keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.PRNGKey(kind), numbers)
-  return jax.vmap(lambda key: jax.random.normal(key, (length,)))(keys)
+  return noise_of(kind, numbers, (length,))
 
 
 def _on_path(numbers: jax.Array, fraction: jax.Array, length: int) -> jax.Array:

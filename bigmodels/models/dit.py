@@ -11,13 +11,14 @@ import jax.numpy as jnp
 
 from bigmodels.layers.activations import gelu
 from bigmodels.layers.attention import Attention
+from bigmodels.layers.conditions import conditions
 from bigmodels.layers.dense import Dense
+from bigmodels.layers.patches import images_of, patches
 from bigmodels.layers.positions import sinusoidal_2d
 from bigmodels.layers.stack import Remat, Stack
 from bigmodels.layers.transformer import FeedForward
 from bigmodels.models.images import check_images
-from bigmodels.models.unet import conditions
-from bigmodels.models.validation import check_heads, check_sizes
+from bigmodels.models.validation import check_classes, check_heads, check_sizes
 
 _zeros = partial(nn.initializers.constant, 0.0)
 _NORM = partial(nn.LayerNorm, epsilon=1e-6, use_bias=False, use_scale=False)
@@ -52,39 +53,34 @@ class Dit(nn.Module):
   def __post_init__(self):
     check_sizes(self, 'patch', 'depth', 'width')
     check_heads(self)
-    if self.classes < 0:
-      raise ValueError(f'classes: must be >= 0, got {self.classes}')
+    check_classes(self)
     if self.width % 4:
       raise ValueError(f'width: must be a multiple of 4, got {self.width}')
     super().__post_init__()
 
   @nn.compact
-  def __call__(self, images: jax.Array, times: jax.Array, labels: jax.Array, *,
+  def __call__(self, images: jax.Array, labels: jax.Array, times: jax.Array, *,
                train: bool) -> jax.Array:
     """Returns a prediction for noisy images, of their shape.
 
     Args:
       images: `[batch, height, width, channels]`.
-      times: from 0, images, to 1, noise; `[batch]`.
       labels: int `[batch]`; `classes` stands for no class.
+      times: from 0, images, to 1, noise; float32 `[batch]` in any precision.
       train: not used.
 
     Raises:
       ValueError: for images of integers, or with sides that are not divisible.
     """
     check_images(self, images)
-    batch, height, width, channels = images.shape
-    patch = self.patch
+    (height, width, channels), patch = images.shape[1:], self.patch
     if height % patch or width % patch:
       raise ValueError(f'patch: must divide the sides of images, {height}x{width}, got '
                        f'{patch}')
-    rows, columns = height // patch, width // patch
     context = conditions(
       times, labels, self.classes, 256, self.width, images.dtype)[:, None]
-    x = images.reshape(batch, rows, patch, columns, patch, channels)
-    x = x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, rows * columns, -1)
-    x = Dense(self.width, name='patches')(x)
-    x = x + sinusoidal_2d(rows, columns, self.width).astype(x.dtype)
+    x = Dense(self.width, name='patches')(patches(images, patch))
+    x = x + sinusoidal_2d(height // patch, width // patch, self.width).astype(x.dtype)
     x = Stack(partial(_Block, self.heads, self.zero_init), self.depth, self.remat,
               self.unroll, name='blocks')(x, train=train, context=context)
     init = _zeros if self.zero_init else nn.initializers.lecun_normal
@@ -92,8 +88,7 @@ class Dit(nn.Module):
       Dense(2 * self.width, kernel_init=init, name='modulation')(context), 2, -1)
     x = Dense(patch * patch * channels, kernel_init=init, name='head')(
       _NORM(name='norm')(x) * (1 + scale) + shift)
-    x = x.reshape(batch, rows, columns, patch, patch, channels)
-    return x.transpose(0, 1, 3, 2, 4, 5).reshape(images.shape)
+    return images_of(x, patch, (height, width, channels))
 
 
 class _Block(nn.Module):

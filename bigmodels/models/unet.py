@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 
 from bigmodels.layers.attention import Attention
+from bigmodels.layers.conditions import conditions
 from bigmodels.layers.convolution import Conv
-from bigmodels.layers.dense import Dense, Embedding
-from bigmodels.layers.positions import sinusoidal
+from bigmodels.layers.dense import Dense
 from bigmodels.models.images import check_images
-from bigmodels.models.validation import check_rates, check_sizes
+from bigmodels.models.validation import check_classes, check_rates, check_sizes
 
 _zeros = partial(nn.initializers.constant, 0.0)
 
@@ -53,8 +53,7 @@ class Unet(nn.Module):
   def __post_init__(self):
     check_sizes(self, 'width', 'multipliers', 'blocks', 'heads', 'groups')
     check_rates(self, 'dropout')
-    if self.classes < 0:
-      raise ValueError(f'classes: must be >= 0, got {self.classes}')
+    check_classes(self)
     if self.width % self.groups or self.width % self.heads or self.width % 2:
       raise ValueError('width: must be even, and a multiple of the groups and heads, '
                        f'{self.groups} and {self.heads}, got {self.width}')
@@ -65,14 +64,14 @@ class Unet(nn.Module):
     super().__post_init__()
 
   @nn.compact
-  def __call__(self, images: jax.Array, times: jax.Array, labels: jax.Array, *,
+  def __call__(self, images: jax.Array, labels: jax.Array, times: jax.Array, *,
                train: bool) -> jax.Array:
     """Returns a prediction for noisy images, of their shape.
 
     Args:
       images: `[batch, height, width, channels]`.
-      times: from 0, images, to 1, noise; `[batch]`.
       labels: int `[batch]`; `classes` stands for no class.
+      times: from 0, images, to 1, noise; float32 `[batch]` in any precision.
       train: whether to apply dropout.
 
     Raises:
@@ -110,25 +109,6 @@ class Unet(nn.Module):
         x = Conv(x.shape[-1], name=f'up{level}')(x)
     x = nn.silu(nn.GroupNorm(self.groups, name='norm')(x))
     return Conv(images.shape[-1], kernel_init=_last(self.zero_init), name='out')(x)
-
-
-def conditions(times: jax.Array, labels: jax.Array, classes: int, encoded: int,
-               width: int, dtype: jnp.dtype) -> jax.Array:
-  """Encodes time and class, for the layers of the calling module, `[batch, width]`.
-
-  Args:
-    times: in [0, 1], `[batch]`.
-    labels: int `[batch]`; `classes` stands for no class.
-    classes: number of classes; 0 for none.
-    encoded: width of the encoding of the time, even.
-    width: of the result.
-    dtype: of the result.
-  """
-  x = sinusoidal(1000 * times.astype(jnp.float32), encoded).astype(dtype)
-  x = Dense(width, name='time')(x)
-  if classes:
-    x = x + Embedding(classes + 1, width, name='classes')(labels).astype(dtype)
-  return nn.silu(Dense(width, name='conditions')(nn.silu(x)))
 
 
 def _last(zero_init: bool):

@@ -77,14 +77,23 @@ def check_heads(model: Any) -> None:
     raise ValueError(f'heads: must divide the width, {model.width}, got {model.heads}')
 
 
-def check_halvings(model: Any) -> None:
-  """Checks that `size` can be halved `halvings` times, and that `classes` are >= 0.
+def check_classes(model: Any) -> None:
+  """Checks that `classes`, 0 for none, are >= 0.
 
   Raises:
     ValueError: if they are not.
   """
   if model.classes < 0:
     raise ValueError(f'classes: must be >= 0, got {model.classes}')
+
+
+def check_halvings(model: Any) -> None:
+  """Checks that `size` can be halved `halvings` times, and that `classes` are >= 0.
+
+  Raises:
+    ValueError: if they are not.
+  """
+  check_classes(model)
   least = 2**model.halvings
   if len(model.size) != 3 or min(model.size) < 1 or any(
     n % least for n in model.size[:2]):

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from bigmodels.layers.activations import gelu
 from bigmodels.layers.attention import Attention
 from bigmodels.layers.dense import Dense, Embedding
+from bigmodels.layers.patches import patches
 from bigmodels.layers.positions import sinusoidal_2d
 from bigmodels.layers.stack import Remat, Stack
 from bigmodels.layers.transformer import Block, FeedForward
@@ -97,7 +98,7 @@ class Vit(nn.Module):
                        f'{tuple(inputs.shape[1:])}')
     check_images(self, inputs)
     batch, rows = len(inputs), self.size // self.patch
-    x = Dense(self.width, name='patches')(_patches(inputs, self.patch))
+    x = Dense(self.width, name='patches')(patches(inputs, self.patch))
     if self.positions == 'sincos':
       x = x + sinusoidal_2d(rows, rows, self.width).astype(x.dtype)
     if self.pooling == 'first':
@@ -135,13 +136,13 @@ class Vit(nn.Module):
                          f'{getattr(self, name)!r}')
     dense = partial(hugging_face.dense, transposed=True)
     ours, theirs = 'blocks/block', 'encoder.layer.{}'
-    patches = 'embeddings.patch_embeddings.projection'
+    projection = 'embeddings.patch_embeddings.projection'
     patch, count = self.patch, (self.size // self.patch) ** 2 + 1
     locations = {
       # A convolution's [width, channels, patch, patch].
       'patches/kernel': Location(
-        f'{patches}.weight', transposed=True, merged=(patch, patch, self.channels)),
-      'patches/bias': Location(f'{patches}.bias'),
+        f'{projection}.weight', transposed=True, merged=(patch, patch, self.channels)),
+      'patches/bias': Location(f'{projection}.bias'),
       'class_token': Location('embeddings.cls_token', merged=(1, 1, self.width)),
       'positions/embedding': Location(
         'embeddings.position_embeddings', merged=(1, count)),
@@ -185,14 +186,3 @@ VitL = partial(Vit, depth=24, width=1024, heads=16)
 
 def _sides(size: int) -> tuple:
   return size, [size, size]
-
-
-def _patches(images: jax.Array, patch: int) -> jax.Array:
-  """Images `[batch, h, w, channels]` -> `[batch, patches, patch * patch * channels]`.
-
-  A dense layer on these is a convolution with strides equal to its window.
-  """
-  batch, height, width, channels = images.shape
-  x = images.reshape(
-    batch, height // patch, patch, width // patch, patch, channels)
-  return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, -1, patch * patch * channels)

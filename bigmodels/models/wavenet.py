@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from bigmodels.layers.dense import Dense, Embedding
-from bigmodels.models.validation import check_sizes
+from bigmodels.models.validation import check_classes, check_sizes
 
 _DEPTH = 20  # of a stack, so that a sample has a number in int32
 
@@ -42,8 +42,7 @@ class WaveNet(nn.Module):
     if self.depth > _DEPTH:
       raise ValueError(f'depth: must be <= {_DEPTH}, a dilation of '
                        f'{2**(_DEPTH - 1):,} samples, got {self.depth}')
-    if self.classes < 0:
-      raise ValueError(f'classes: must be >= 0, got {self.classes}')
+    check_classes(self)
     super().__post_init__()
 
   @property

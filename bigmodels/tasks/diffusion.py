@@ -1,5 +1,6 @@
 """Diffusion models and flow matching: images made of noise, step by step."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -9,8 +10,19 @@ import numpy as np
 
 from bigmodels import plots
 from bigmodels.tasks import generated_images, noising, samplers
-from bigmodels.tasks.task import Task, labels_of, masked_mean, zero_masked
+from bigmodels.tasks.generated_images import keys_of, noise_of
+from bigmodels.tasks.task import (
+  Columns,
+  Task,
+  apply,
+  init,
+  labels_of,
+  masked_mean,
+  zero_masked,
+)
 
+# Keywords are not rounded to bfloat16, which has too few bits for times.
+_COLUMNS = Columns(('inputs', 'labels'), ('times',))
 _NOISE, _TIMES, _LOSSES = 1, 2, 3  # what the random numbers of an evaluation are for
 
 
@@ -28,7 +40,7 @@ def diffusion(model, *, schedule: noising.Schedule = noising.cosine,
   are measured, see `generated_images.measured`.
 
   Args:
-    model: Linen module with `classes`, (images, times `[batch]`, labels `[batch]`) ->
+    model: Linen module with `classes`, (images, labels `[batch]`, times `[batch]`) ->
       what is predicted, of the shape of the images. The label `classes` stands for no
       class. Such as `models.Unet` or `models.Dit`.
     schedule: levels of image and noise at each time; see `noising`.
@@ -55,8 +67,8 @@ def diffusion(model, *, schedule: noising.Schedule = noising.cosine,
                      f'{type(module).__name__}')
   if not 0 <= drop < 1:
     raise ValueError(f'drop: must be >= 0 and < 1, got {drop}')
-  if not guidance >= 0:
-    raise ValueError(f'guidance: must be >= 0, got {guidance}')
+  if not 0 <= guidance < math.inf:
+    raise ValueError(f'guidance: must be >= 0 and finite, got {guidance}')
   if guidance != 1 and not (module.classes and drop):
     raise ValueError(f'guidance: must be 1 without classes, or with drop=0, got '
                      f'{guidance}')
@@ -64,17 +76,16 @@ def diffusion(model, *, schedule: noising.Schedule = noising.cosine,
   measured = generated_images.measured(module.classes, classifier, open_run, examples)
   none = module.classes  # the label that stands for no class
 
-  def init(key, batch):
+  def start(key, batch):
     generated_images.check_batch(batch)
-    variables = dict(model.init(
-      key, batch['inputs'], jnp.zeros(len(batch['labels'])), batch['labels'],
-      train=False))
-    return variables.pop('params'), variables
+    return init(model, _COLUMNS, key, {
+      **batch, 'times': jnp.zeros(len(batch['labels']))})
 
-  def predict(params, noisy, times, labels, *, key=None):
-    return model.apply(
-      {'params': params}, noisy, times, labels, train=key is not None,
-      rngs=None if key is None else {'dropout': key}).astype(jnp.float32)
+  def predict(params, model_state, noisy, times, labels, mask, key=None):
+    batch = {'inputs': noisy, 'times': times, 'labels': labels, 'mask': mask}
+    found, model_state = apply(model, _COLUMNS, params, model_state, batch, key=key,
+                               train=key is not None)
+    return found.astype(jnp.float32), model_state
 
   def loss(params, model_state, batch, key, train):
     generated_images.check_batch(batch)
@@ -86,29 +97,31 @@ def diffusion(model, *, schedule: noising.Schedule = noising.cosine,
       times = jax.random.uniform(timing, mask.shape)
       given = jnp.where(jax.random.bernoulli(dropping, drop, mask.shape), none, labels)
     else:  # of the row alone, so that every evaluation is the same
-      noise = _normal(_LOSSES, batch['row'], images.shape[1:])
+      noise = noise_of(_LOSSES, batch['row'], images.shape[1:])
       given, dropout = labels, None
-      times = jax.vmap(jax.random.uniform)(_keys(_TIMES, batch['row']))
+      times = jax.vmap(jax.random.uniform)(keys_of(_TIMES, batch['row']))
     signal, level = schedule(_over(times, images))
     image_factor, noise_factor = prediction(signal, level)
-    predicted = predict(
-      params, signal * images + level * noise, times, given, key=dropout)
+    predicted, after = predict(
+      params, model_state, signal * images + level * noise, times, given, mask, dropout)
     errors = predicted - (image_factor * images + noise_factor * noise)
     value, total = masked_mean(jnp.mean(errors**2, (1, 2, 3)), mask)
     outputs = {} if train else {
       'generated': generated_images.to_bytes(
-        generate(params, labels, batch['row'], images.shape[1:])[0], white),
+        generate(params, model_state, labels, batch['row'], images.shape[1:])[0],
+        white),
       'real': generated_images.to_bytes(images, white), 'labels': labels}
-    return value, (model_state, {'loss': total}, outputs)
+    return value, (after, {'loss': total}, outputs)
 
-  def generate(params, labels, rows, shape):
+  def generate(params, model_state, labels, rows, shape):
     """Images from -1 to 1, and those predicted on the way, `[steps, ...]`."""
     guided = guidance != 1
     given = jnp.concatenate([labels, jnp.full_like(labels, none)]) if guided else labels
 
     def denoise(noisy, time):
       twice = jnp.concatenate([noisy, noisy]) if guided else noisy
-      predicted = predict(params, twice, jnp.full(len(twice), time), given)
+      predicted, _ = predict(params, model_state, twice, jnp.full(len(twice), time),
+                             given, jnp.ones(len(twice)))
       if guided:
         with_class, without = jnp.split(predicted, 2)
         predicted = without + guidance * (with_class - without)
@@ -116,7 +129,7 @@ def diffusion(model, *, schedule: noising.Schedule = noising.cosine,
       return jnp.clip(image, -1, 1)
 
     images, along = sampler(
-      denoise, schedule, _normal(_NOISE, rows, shape), _keys(_NOISE, rows))
+      denoise, schedule, noise_of(_NOISE, rows, shape), keys_of(_NOISE, rows))
     return jnp.clip(images, -1, 1), along
 
   def samples(params, model_state, inputs, count):
@@ -126,25 +139,15 @@ def diffusion(model, *, schedule: noising.Schedule = noising.cosine,
     if shape[-1] not in (1, 3):
       return {}
     along = jax.jit(partial(generate, shape=shape))(
-      params, labels, jnp.arange(len(labels)))[1]
+      params, model_state, labels, jnp.arange(len(labels)))[1]
     return {'From noise to images': plots.denoised(
       np.asarray(generated_images.to_bytes(along, white)), white)}
 
   return Task(
-    init, loss, predictions=('generated',), check=measured.check,
+    start, loss, predictions=('generated',), check=measured.check,
     summarize=measured.summarize, samples=samples,
     plots=partial(plots.generation, white=white, note=measured.note),
     snapshot=generated_images.snapshot)
-
-
-def _keys(kind: int, rows: jax.Array) -> jax.Array:
-  """A key for each row, a function of the kind and the row alone."""
-  return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.PRNGKey(kind), rows)
-
-
-def _normal(kind: int, rows: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-  """Normal noise of each row, `[rows, *shape]`."""
-  return jax.vmap(lambda key: jax.random.normal(key, shape))(_keys(kind, rows))
 
 
 def _over(times: jax.Array, images: jax.Array) -> jax.Array:

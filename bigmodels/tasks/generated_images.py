@@ -122,6 +122,27 @@ def check_white(white: int) -> None:
     raise ValueError(f'white: must be >= 1 and <= 255, got {white}')
 
 
+def keys_of(kind: int, numbers: jax.Array) -> jax.Array:
+  """Returns a PRNG key for each number, a function of it and the kind alone.
+
+  Args:
+    kind: what the keys are for.
+    numbers: int `[n]`, such as rows of a split.
+  """
+  return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.PRNGKey(kind), numbers)
+
+
+def noise_of(kind: int, numbers: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+  """Returns normal noise for each number, `[n, *shape]`; see `keys_of`.
+
+  Args:
+    kind: what it is for.
+    numbers: int `[n]`.
+    shape: of the noise of each.
+  """
+  return jax.vmap(lambda key: jax.random.normal(key, shape))(keys_of(kind, numbers))
+
+
 def to_bytes(images: jax.Array, white: int) -> jax.Array:
   """Returns images as in the data, uint8, of images from -1 to 1.
 

@@ -12,12 +12,12 @@ from bigmodels.models import Dit
 
 SMALL = Dit(classes=3, depth=2, width=16, heads=2, zero_init=False)
 IMAGES = np.random.default_rng(0).normal(size=(3, 6, 4, 1)).astype(np.float32)
-TIMES, LABELS = jnp.array([0.1, 0.9, 0.1]), jnp.array([0, 0, 3])
+LABELS, TIMES = jnp.array([0, 0, 3]), jnp.array([0.1, 0.9, 0.1])
 
 
 def initialized(model):
   return jax.jit(partial(model.init, train=False))(
-    jax.random.PRNGKey(0), IMAGES, TIMES, LABELS)
+    jax.random.PRNGKey(0), IMAGES, LABELS, TIMES)
 
 
 @pytest.mark.parametrize('model, millions', [
@@ -26,14 +26,14 @@ def test_as_many_parameters_as_published(model, millions):
   """S/2 and B/2 on latents of ImageNet; theirs predict a variance, too."""
   shapes = jax.eval_shape(partial(model(classes=1000).init, train=False),
                           jax.random.PRNGKey(0), jnp.zeros((1, 32, 32, 4)),
-                          jnp.zeros(1), jnp.zeros(1, int))
+                          jnp.zeros(1, int), jnp.zeros(1))
   count = sum(math.prod(x.shape) for x in jax.tree.leaves(shapes))
   assert count / 1e6 == pytest.approx(millions, rel=0.02)
 
 
 def test_time_and_class_matter_and_every_pixel_depends_on_all():
   variables = initialized(SMALL)
-  answer = jax.jit(lambda x: SMALL.apply(variables, x, TIMES, LABELS, train=False))
+  answer = jax.jit(lambda x: SMALL.apply(variables, x, LABELS, TIMES, train=False))
   found = np.asarray(answer(np.broadcast_to(IMAGES[:1], IMAGES.shape)))
   assert found.shape == IMAGES.shape
   for other in (1, 2):
@@ -44,7 +44,7 @@ def test_time_and_class_matter_and_every_pixel_depends_on_all():
 
 def test_it_begins_with_zeros():
   model = SMALL.clone(zero_init=True)
-  assert not model.apply(initialized(model), IMAGES, TIMES, LABELS, train=False).any()
+  assert not model.apply(initialized(model), IMAGES, LABELS, TIMES, train=False).any()
 
 
 @pytest.mark.parametrize('settings, message', [
@@ -59,4 +59,4 @@ def test_settings_out_of_range(settings, message):
 def test_patches_that_do_not_fit():
   with pytest.raises(ValueError, match='patch: must divide the sides of images, 6x4, '):
     jax.eval_shape(partial(SMALL.clone(patch=4).init, train=False),
-                   jax.random.PRNGKey(0), IMAGES, TIMES, LABELS)
+                   jax.random.PRNGKey(0), IMAGES, LABELS, TIMES)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bigmodels import tasks
+from bigmodels.parallel.precision import in_precision
 from bigmodels.tasks import noising, samplers
 
 KEY = jax.random.PRNGKey(0)
@@ -20,7 +21,7 @@ class Gain(nn.Module):
   classes: int = 3
 
   @nn.compact
-  def __call__(self, images, times, labels, *, train):
+  def __call__(self, images, labels, times, *, train):
     gain = self.param('gain', nn.initializers.ones, ())
     return gain * images + (labels + times)[:, None, None, None]
 
@@ -72,6 +73,45 @@ def test_the_loss_is_that_of_numpy(schedule, prediction, masked):
   np.testing.assert_allclose(sums['loss'], [np.sum(errors), 9 - masked], rtol=1e-4)
 
 
+class Clock(nn.Module):
+  """Predicts the time."""
+
+  classes: int = 3
+
+  @nn.compact
+  def __call__(self, images, labels, times, *, train):
+    self.param('gain', nn.initializers.ones, ())
+    return jnp.zeros_like(images) + times[:, None, None, None]
+
+
+def test_times_are_as_exact_in_bfloat16():
+  values = [jax.jit(partial(task_of(model).loss, train=True))(
+    PARAMS, {}, batch(range(9)), KEY)[0]
+    for model in (Clock(), in_precision(Clock(), 'bfloat16'))]
+  np.testing.assert_allclose(*values, rtol=1e-6)
+
+
+class Normed(nn.Module):
+  """A model with statistics of batches."""
+
+  classes: int = 3
+
+  @nn.compact
+  def __call__(self, images, labels, times, *, train):
+    return nn.BatchNorm(use_running_average=not train)(images)
+
+
+def test_statistics_of_batches_are_kept():
+  task = task_of(Normed())
+  params, state = jax.jit(task.init)(KEY, batch(range(9)))
+  _, (after, _, _) = jax.jit(partial(task.loss, train=True))(
+    params, state, batch(range(9)), KEY)
+  moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), state, after)
+  assert min(jax.tree.leaves(moved)) > 1e-4
+  assert jax.jit(partial(task.loss, train=False))(
+    params, after, batch(range(9)), KEY)[1][2]['generated'].shape == (9, 2, 3, 1)
+
+
 def test_an_evaluation_does_not_depend_on_how_a_split_is_cut():
   task = task_of(sampler=partial(samplers.ddim, steps=3, eta=1.0))
   _, (_, whole, outputs) = evaluated(task, range(9))
@@ -116,7 +156,7 @@ class Shifted(nn.Module):
   def setup(self):
     self.gain = self.param('gain', nn.initializers.ones, ())
 
-  def __call__(self, images, times, labels, *, train):
+  def __call__(self, images, labels, times, *, train):
     return self.gain * images + (2 * labels - 3 + times)[:, None, None, None]
 
 
@@ -128,7 +168,8 @@ def test_the_report_shows_the_way_from_noise():
 
 @pytest.mark.parametrize('settings, message', [
   ({'drop': 1.0}, 'drop: must be >= 0 and < 1, got 1.0'),
-  ({'guidance': -1.0}, 'guidance: must be >= 0, got -1.0'),
+  ({'guidance': -1.0}, 'guidance: must be >= 0 and finite, got -1.0'),
+  ({'guidance': np.inf}, 'guidance: must be >= 0 and finite, got inf'),
   ({'guidance': 2.0, 'drop': 0.0}, 'guidance: must be 1 without classes, or with drop'),
   ({'guidance': 2.0, 'model': Gain(0)}, 'guidance: must be 1 without classes'),
   ({'white': 0}, 'white: must be >= 1 and <= 255, got 0'),
