@@ -46,13 +46,13 @@ class QuestionWindows:
     for tokens of the context that the question has too.
   - `labels` int32 `[n, W, 2]`: the first and the last token of the answer in the
     window; 0, the 'class', if the window does not have all of it; -1 if the answer is
-    no span of the context. Of several answers the first that is a span is meant.
+    not a span of the context. Of several answers the first that is a span is meant.
   - `offsets` int32 `[n, W, L, 2]`: the first character in the context of each token,
     and the one after its last; -1 where no token of an answer can be.
   - except in 'train': `context` uint8 `[n, bytes]` and `answers` uint8 `[n, bytes]`,
     see `text_bytes`; of several answers the texts are separated by newlines.
 
-  In 'train', questions whose answer is no span are left out.
+  In 'train', questions whose answer is not a span are left out.
 
   Attributes:
     documents: a `texts.QuestionFiles`.

@@ -80,8 +80,8 @@ class Speech:
       notes.append(f'{many(len(short), "recording")} left out, too short for their '
                    f'transcripts ({names})')
     elif len(short):
-      notes.append(f'{many(len(short), "recording")} too short for a right transcript '
-                   f'({names})')
+      notes.append(f'{many(len(short), "recording")} evaluated, though too short for '
+                   f'their transcripts ({names})')
     empty = [found.names[row] for row in rows if not len(tokens[row])]
     notes.append(f'{many(len(empty), "empty transcript")} (such as {empty[0]})'
                  if empty else '')

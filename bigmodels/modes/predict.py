@@ -28,7 +28,8 @@ def run(request: Request, *, input: list[str] | None = None, output: str | None 
 
   A command that was stopped goes on where it was, if it is given again. How a table is
   written is found out; --config.delimiter, decimal, thousands, missing and encoding say
-  it. A run that makes images of images writes them to a folder, as PNG files.
+  it. A run that makes images of images writes them to a folder, as PNG files, and
+  begins anew.
 
   Args:
     request: the flags of every mode.

@@ -135,7 +135,7 @@ def test_what_new_questions_lack_is_told(tmp_path):
   world.said.clear()
   source.reader(world).examples([tmp_path / 'a.json'], labels=True)
   assert world.said == ['a.json: 1 of the file with the id of an earlier question (x); '
-                        '1 with an answer that is no span of the context (x)']
+                        '1 with an answer that is not a span of the context (x)']
   world.said.clear()
   source.reader(world).examples([tmp_path / 'a.json'], labels=False)
   assert world.said == [

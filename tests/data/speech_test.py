@@ -43,8 +43,8 @@ def test_recordings_that_are_too_short_to_align_are_left_out_of_training(tmp_pat
   # An evaluation has every recording, and names those that are too short.
   dataset, asked = opened(tmp_path, (9,), ('AB',), test='ABABABABAB', stride=2)
   assert dataset.length == 1
-  assert asked.said[-1].endswith('1 recording too short for a right transcript (test0: '
-                                 '10 tokens in 3 outputs)')
+  assert asked.said[-1].endswith('1 recording evaluated, though too short for their '
+                                 'transcripts (test0: 10 tokens in 3 outputs)')
 
 
 def test_other_characters_are_refused_with_their_place(tmp_path):

@@ -26,7 +26,7 @@ class Answer(NamedTuple):
   Attributes:
     text: text of the answer.
     start, end: its first character in the context and the one after its last; -1 if it
-      is no span of the context.
+      is not a span of the context.
   """
 
   text: str
@@ -325,7 +325,7 @@ def noted(found: Questions) -> Questions:
     other += [name] * any(text[answer.start : answer.end] != answer.text
                           for answer in answers if answer.start >= 0)
   return found._replace(note='; '.join(filter(None, (
-    found.note, _note(nowhere, 'with an answer that is no span of the context'),
+    found.note, _note(nowhere, 'with an answer that is not a span of the context'),
     _note(other, 'with an answer that is spelt differently in the context')))))
 
 

@@ -44,8 +44,8 @@ def test_answers_that_are_no_span_are_counted_and_named(tmp_path):
   found = QuestionFiles('unused', test=str(path)).read('test', HERE)
   assert len(found.of) == 4 and found.answers[0][0].start == -1
   assert found.note == (
-    '1 of the file without an answer, so left out (none); 3 with an answer that is no '
-    'span of the context (off by one, Who?, before)')
+    '1 of the file without an answer, so left out (none); 3 with an answer that is not '
+    'a span of the context (off by one, Who?, before)')
 
 
 def test_questions_of_one_id_are_counted_and_named(tmp_path):

@@ -13,7 +13,7 @@ SIZES = ((9, 7), (4, 12), (9, 12), (3, 3))
 def batch(count=1):
   """Pixels that tell where they are: 1 + 16 * row + column of the smaller image.
 
-  The larger image tells the same of the pixel that it enlarges; padding is 0.
+  The larger image has the same values as the pixel that it enlarges; padding is 0.
   """
   place = 1 + 16 * np.arange(9)[:, None] + np.arange(12)
   inside = np.array([(np.arange(9)[:, None] < h) & (np.arange(12) < w)
