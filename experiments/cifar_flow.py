@@ -6,7 +6,7 @@
 `--config.classifier=WORKDIR`, a run of `cifar_cnn`, evaluates the images. With
 `--config.transformer=True` a DiT takes the place of the U-Net.
 
-Needs: CIFAR-10 (TFDS), and an accelerator: the U-Net has 30 million parameters.
+Needs: CIFAR-10 (TFDS), and an accelerator: the U-Net has 37 million parameters.
 """
 
 from functools import partial

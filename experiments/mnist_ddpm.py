@@ -5,7 +5,7 @@
 `--config.classifier=WORKDIR`, a run of `mnist_cnn`, evaluates the images; see
 `mnist_dcgan`. Images are sampled by DPM-Solver++ in `--config.steps` steps.
 
-Needs: MNIST (TFDS); 60 minutes on two cores.
+Needs: MNIST (TFDS).
 """
 
 from functools import partial
