@@ -26,6 +26,7 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 from machine import save  # noqa: E402
 
+from bigmodels.core import rounding  # noqa: E402
 from bigmodels.hardware import devices  # noqa: E402
 from bigmodels.layers.activations import gelu  # noqa: E402
 from bigmodels.parallel import products  # noqa: E402
@@ -77,7 +78,7 @@ def product_rates(name: str) -> dict[str, float]:
     return multiply(left, right, transposed)
 
   def marked(left, right):
-    with products.marked():
+    with rounding.marked():
       return plain(left, right)
 
   rounded = products.rounded(marked, native=devices.has_matrix_units(), in_order=True)

@@ -12,8 +12,9 @@ from flax import linen as nn
 from flax.typing import Dtype, Initializer
 from jax import lax
 
-from bigmodels.core import target
+from bigmodels.core import rounding, target
 from bigmodels.layers.cpu import convolution as cpu
+from bigmodels.layers.cpu import convolution_by_products as by_products
 from bigmodels.layers.normalization import BatchNorm
 
 # 'SAME' is as in TensorFlow: of an odd number of zeros, the larger half is at the
@@ -47,6 +48,8 @@ def conv(x: jax.Array, kernel: jax.Array, *, strides: tuple[int, int] = (1, 1),
   """
   pads = _pads(x.shape, kernel.shape, strides, padding, groups)
   if target.platform() == 'cpu':
+    if rounding.marks() and by_products.pays(kernel.shape, groups):
+      return by_products.conv_by_products(x, kernel, strides, pads)
     return cpu.conv(x, kernel, strides, pads, groups)
   return lax.conv_general_dilated(
     x, kernel, strides, pads, dimension_numbers=('NHWC', 'HWIO', 'NHWC'),

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from bigmodels.parallel import products
+from bigmodels.core import rounding
 
 Precision = Literal['float32', 'bfloat16', 'bfloat16_products']
 
@@ -53,7 +53,7 @@ class _WithMarkedProducts(NamedTuple):
     return self.model.init(*args, **kwargs)
 
   def apply(self, *args, **kwargs):
-    with products.marked():
+    with rounding.marked():
       return self.model.apply(*args, **kwargs)
 
 

@@ -4,15 +4,15 @@ Matrix units, such as AMX in CPUs, multiply bfloat16 several times faster than f
 and add in float32. Elementwise arithmetic gains nothing: a CPU emulates bfloat16. So
 only the operands of products are rounded, and everything else remains float32.
 
-JAX's own precision marks these products: those traced inside `marked()`, and all their
-derivatives, to which JAX passes the precision on. A product with a precision of its
-own, such as 'highest', is not rounded, nor is a convolution.
+JAX's own precision marks these products: those traced inside `core.rounding.marked()`,
+and all their derivatives, to which JAX passes the precision on. A product with a
+precision of its own, such as 'highest', is not rounded. Nor is a convolution, unless it
+is written as products: `layers.cpu.convolution_by_products`.
 """
 
 import functools
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
@@ -20,13 +20,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.extend import core
 
-
-def marked() -> AbstractContextManager:
-  """A context: the operands of products that are traced in it may be rounded."""
-  return jax.default_matmul_precision('bfloat16')
-
-
-_MARK = (lax.Precision.DEFAULT, lax.Precision.DEFAULT)  # without the context it is None
+from bigmodels.core.rounding import MARK
 
 
 def rounded(function: Callable, *, native: bool, in_order: bool) -> Callable:
@@ -81,7 +75,7 @@ class _Rounding:
   def _equation(self, eqn: core.JaxprEqn) -> core.JaxprEqn:
     if eqn.primitive.name == 'dot_general':
       operands = [v.aval for v in eqn.invars]
-      if eqn.params['precision'] != _MARK or any(
+      if eqn.params['precision'] != MARK or any(
           each.dtype != jnp.float32 for each in operands):
         return eqn
       def product(left, right):

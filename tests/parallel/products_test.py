@@ -9,6 +9,7 @@ import optax
 import pytest
 from jax import lax
 
+from bigmodels.core import rounding
 from bigmodels.hardware import flops, releases
 from bigmodels.parallel import products
 
@@ -31,7 +32,7 @@ def normal(*shape):
 def marked(function):
   @functools.wraps(function)
   def call(*args):
-    with products.marked():
+    with rounding.marked():
       return function(*args)
 
   return call

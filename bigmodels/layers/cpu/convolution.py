@@ -11,8 +11,9 @@ support only reverse-mode differentiation, to any order.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -90,7 +91,7 @@ def conv_by_lax(x: jax.Array, kernel: jax.Array, strides: Pair,
 def _patches_times_matrix(x, kernel, strides, padding):
   """Patches `[batch * out_height * out_width, h * w * in]` times a matrix."""
   out = kernel.shape[3]
-  patches = jnp.concatenate(_shifted(x, kernel.shape[:2], strides, padding), axis=-1)
+  patches = jnp.concatenate(shifted(x, kernel.shape[:2], strides, padding), axis=-1)
   # Two axes only: the product's gradients take a fraction of the time. A window of one
   # pixel makes a product of matrices; others are convolutions, which remain float32.
   y = jnp.matmul(patches.reshape(-1, patches.shape[-1]), kernel.reshape(-1, out),
@@ -159,7 +160,7 @@ def _in_order_forward(x, kernel, strides, padding):
 
 def _in_order_backward(strides, padding, kept, cotangent):
   x, kernel = kept
-  return (_by_input(x, kernel, cotangent, strides, padding),
+  return (by_input(x, kernel, cotangent, strides, padding),
           _by_kernel(x, kernel, cotangent, strides, padding))
 
 
@@ -182,7 +183,7 @@ def conv_transpose(x: jax.Array, kernel: jax.Array, size: Pair, strides: Pair,
     `[batch, *size, out]`.
   """
   images = jax.ShapeDtypeStruct((len(x), *size, kernel.shape[2]), x.dtype)
-  return _by_input(images, kernel, x, strides, padding)
+  return by_input(images, kernel, x, strides, padding)
 
 
 def _transpose_forward(x, kernel, size, strides, padding):
@@ -199,17 +200,30 @@ def _transpose_backward(size, strides, padding, kept, cotangent):
 conv_transpose.defvjp(_transpose_forward, _transpose_backward)
 
 
-def _by_input(x, kernel, cotangent, strides, padding):
+def by_input(x: Any, kernel: jax.Array, cotangent: jax.Array, strides: Pair,
+             padding: Sequence[Pair], conv: Callable[..., jax.Array] = conv_in_order
+             ) -> jax.Array:
   """The gradient of `conv_by_lax` with respect to its images, as convolutions.
 
   There is one convolution for each phase, the offset of a pixel within a stride. This
   avoids the zeros between the values of the cotangent, which would take part in most
   products.
+
+  Args:
+    x: images, or their shape and dtype, `[batch, height, width, in]`.
+    kernel: weights, `[h, w, in, out]`.
+    cotangent: of the result, `[batch, out_height, out_width, out]`.
+    strides: (vertical, horizontal), in pixels.
+    padding: zeros, ((above, below), (left, right)), in pixels.
+    conv: form of the convolutions, with the arguments of `conv_in_order`.
+
+  Returns:
+    `[batch, height, width, in]`.
   """
   down, across = (_phases(*sizes) for sizes in zip(
     x.shape[1:3], cotangent.shape[1:3], kernel.shape[:2], strides, padding,
     strict=True))
-  rows = [jnp.stack([_of_phase(cotangent, kernel, vertical, horizontal)
+  rows = [jnp.stack([_of_phase(cotangent, kernel, vertical, horizontal, conv)
                      for horizontal in across], axis=3) for vertical in down]
   found = jnp.stack(rows, axis=2)  # [batch, rows, stride, columns, stride, in]
   batch, height, _, width, _, channels = found.shape
@@ -234,7 +248,7 @@ def _phases(size, outputs, window, stride, padding) -> list[tuple]:
   return found
 
 
-def _of_phase(cotangent, kernel, vertical, horizontal):
+def _of_phase(cotangent, kernel, vertical, horizontal, conv):
   """The gradient with respect to the pixels at one offset within the strides."""
   (top, down, above), (left, across, beside) = vertical, horizontal
   taps = kernel[top::down, left::across][::-1, ::-1].swapaxes(2, 3)
@@ -247,7 +261,7 @@ def _of_phase(cotangent, kernel, vertical, horizontal):
     cotangent = lax.pad(cotangent, jnp.zeros((), cotangent.dtype), (
       (0, 0, 0), (*above, 0), (*beside, 0), (0, 0, 0)))
     above = beside = (0, 0)
-  return conv_in_order(cotangent, taps, (1, 1), (above, beside))
+  return conv(cotangent, taps, (1, 1), (above, beside))
 
 
 def _by_kernel(x, kernel, cotangent, strides, padding):
@@ -283,8 +297,9 @@ def _by_kernel(x, kernel, cotangent, strides, padding):
 # --- depthwise: a sum over the taps of the window ---
 
 
-def _shifted(x, window, strides, padding) -> list[jax.Array]:
-  """The pixels under each tap of the window.
+def shifted(x: jax.Array, window: Pair, strides: Pair, padding: Sequence[Pair]
+            ) -> list[jax.Array]:
+  """Returns the pixels under each tap of the window.
 
   Args:
     x: images, `[batch, height, width, channels]`.
@@ -296,18 +311,18 @@ def _shifted(x, window, strides, padding) -> list[jax.Array]:
     h * w arrays `[batch, out_height, out_width, channels]`, row by row.
   """
   x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-  return [tap for row in _shifted_along(x, 1, window[0], strides[0])
-          for tap in _shifted_along(row, 2, window[1], strides[1])]
+  return [tap for row in _along(x, 1, window[0], strides[0])
+          for tap in _along(row, 2, window[1], strides[1])]
 
 
-def _shifted_along(x, axis, window, stride) -> list[jax.Array]:
+def _along(x, axis, window, stride) -> list[jax.Array]:
   """The pixels under each tap of the window along one axis."""
   end = x.shape[axis] - window + 1  # one past the last pixel at which a window starts
   return [lax.slice_in_dim(x, i, i + end, stride, axis) for i in range(window)]
 
 
 def _weighted_taps(x, kernel, strides, padding):
-  taps = _shifted(x, kernel.shape[:2], strides, padding)
+  taps = shifted(x, kernel.shape[:2], strides, padding)
   return sum(map(jnp.multiply, taps, kernel.reshape(-1, kernel.shape[3])))
 
 
@@ -335,7 +350,7 @@ def _shifts_forward(x, kernel, strides, padding):
 def _shifts_backward(strides, padding, kept, cotangent):
   x, kernel = kept
   _, to_x = jax.vjp(lambda x: _weighted_taps(x, kernel, strides, padding), x)
-  taps = _shifted(x, kernel.shape[:2], strides, padding)
+  taps = shifted(x, kernel.shape[:2], strides, padding)
   exact = jnp.promote_types(x.dtype, jnp.float32)
   sums = _sums([(tap * cotangent).astype(exact) for tap in taps])
   return *to_x(cotangent), jnp.stack(sums).reshape(kernel.shape).astype(kernel.dtype)
