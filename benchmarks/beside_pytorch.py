@@ -13,7 +13,8 @@ exists already, eagerly and with `torch.compile`. Inputs are random. Inference i
 forward pass in evaluation mode, of 1 and of 256 examples.
 
 `--precisions` are those of our experiments: float32 is compared with float32, every
-other one with bfloat16 by `torch.autocast`, and in Keras with `mixed_bfloat16`.
+other one with bfloat16 by `torch.autocast`, in Keras with `mixed_bfloat16`, and with
+eager PyTorch in float32.
 
 - `lstm`: PyTorch reads packed sequences, which skips the padding; ours are padded.
   PyTorch drops features anew at every token, ours for a whole sequence.
@@ -45,7 +46,7 @@ from in_turn import Worker, in_turn, serve  # noqa: E402
 from machine import earlier, machine, save  # noqa: E402
 from networks import NETWORKS, Side  # noqa: E402
 
-SIDES = ('eager', 'compiled', 'keras')  # besides ours
+SIDES = ('eager', 'compiled', 'float32', 'keras')  # besides ours
 PRECISIONS = ('float32', 'bfloat16_products')  # of ours
 
 
@@ -61,7 +62,8 @@ def side_of(side: str, network: str, precision: str) -> Side:
     return side_keras.side(network, precision)
   import side_pytorch
 
-  return side_pytorch.side(network, precision, compiled=side == 'compiled')
+  return side_pytorch.side(network, 'float32' if side == 'float32' else precision,
+                           compiled=side == 'compiled')
 
 
 def command(python: str, side: str, network: str, precision: str = 'float32'
@@ -86,7 +88,7 @@ def compare(network: str, precision: str, pythons: dict[str, str], rounds: int
   """
   workers = {}
   for side, python in pythons.items():
-    if side == 'keras' and side not in NETWORKS[network].other:
+    if (side == 'keras' and side not in NETWORKS[network].other) or side == precision:
       continue
     worker = Worker(command(python, side, network, precision))
     for what, why in worker.failed.items():

@@ -67,7 +67,8 @@ def machine(**pythons: str) -> dict[str, str | int]:
   names = [line.partition(': ')[2] for line in lines if line.startswith('model name')]
   known = {word for line in lines if line.startswith(('flags', 'Features'))
            for word in line.split()}
-  vectors = next((name for name in ('avx512f', 'avx2', 'asimd') if name in known), '')
+  vectors = next((name for name in ('amx_bf16', 'avx512f', 'avx2', 'asimd')
+                  if name in known), '')
   found = {'cpu': names[0] if names else platform.processor(), 'vectors': vectors,
            'cores': os.cpu_count(), 'system': platform.system(),
            'python': platform.python_version()} | gpus()

@@ -10,12 +10,12 @@ import statistics
 RESULTS = pathlib.Path(__file__).resolve().parent / 'results'
 
 
-def beside_pytorch() -> list[str]:
+def beside_pytorch(file: str = 'beside_pytorch_cpu') -> list[str]:
   """The other side's time over ours: median, least and most of the rounds."""
-  rows = [*_measured('beside_pytorch_cpu'),
+  rows = [*_measured(file),
           '| the other\'s time over ours | precision | train step | inference of 1 | '
           'of many |', '| --- | --- | --- | --- | --- |']
-  for network, precisions in _read('beside_pytorch_cpu')['results'].items():
+  for network, precisions in _read(file)['results'].items():
     for precision, sides in precisions.items():
       for side, found in sides.items():
         cells = [''] * 3
@@ -27,7 +27,8 @@ def beside_pytorch() -> list[str]:
   return rows
 
 
-_SIDES = {'eager': 'PyTorch eager', 'compiled': 'PyTorch compiled', 'keras': 'Keras'}
+_SIDES = {'eager': 'PyTorch eager', 'compiled': 'PyTorch compiled', 'keras': 'Keras',
+          'float32': 'PyTorch eager in float32'}
 
 
 def beside_release() -> list[str]:

@@ -25,6 +25,12 @@ EINSUMS = ['mk,kn->mn', 'km,kn->mn', 'mk,nk->mn', 'km,nk->nm', 'mk,k->m', 'k,k->
 SIZES = {'m': 16, 'k': 24, 'n': 7, 'b': 3, 'q': 5, 'h': 2, 'd': 4, 'a': 1}
 
 
+@pytest.fixture(autouse=True)
+def whatever_pays(monkeypatch):
+  """Small products are rounded too."""
+  monkeypatch.setattr(products, '_LEAST_USES', 0)
+
+
 def normal(*shape):
   return jnp.asarray(RNG.normal(size=shape), jnp.float32)
 
@@ -201,3 +207,27 @@ def test_equal_calls_are_traced_once():
   traced = jax.make_jaxpr(products.rounded(function, **FORMS['native']))(normal(3, 4))
   calls = [eqn.params['jaxpr'] for eqn in traced.eqns if 'jaxpr' in eqn.params]
   assert len(calls) == 5 and len(set(map(id, calls))) == 1
+
+
+@pytest.mark.parametrize('native', [False, True])
+@pytest.mark.parametrize('rows, rounds', [(1, False), (16, False), (128, True)])
+def test_products_that_do_not_pay_remain_float32(monkeypatch, rows, rounds, native):
+  """Of a few rows and a kernel: rounding the kernel takes longer than the product."""
+  monkeypatch.undo()
+  x, kernel = jnp.zeros((rows, 256)), jnp.zeros((256, 512))
+  rounded = products.rounded(marked(jnp.matmul), native=native, in_order=True)
+  names = [eqn.primitive.name for eqn in flops.equations(
+    jax.make_jaxpr(rounded)(x, kernel))]
+  assert ('convert_element_type' in names) == (rounds and native)
+  assert ('reduce_precision' in names) == (rounds and not native)
+
+
+@pytest.mark.parametrize('inputs, outputs', [(8, 32), (32, 8)])
+def test_the_gradient_of_a_kernel_transposes_the_smaller_operand(inputs, outputs):
+  x, kernel, rows = normal(512, inputs), normal(inputs, outputs), 512
+  gradient = products.rounded(
+    jax.grad(marked(lambda kernel, x: (x @ kernel).sum())), **FORMS['in order'])
+  moved = {eqn.invars[0].aval.size for eqn in flops.equations(
+    jax.make_jaxpr(gradient)(kernel, x)) if eqn.primitive.name == 'transpose'
+    and eqn.params['permutation'] != tuple(range(eqn.invars[0].aval.ndim))}
+  assert rows * max(inputs, outputs) not in moved

@@ -78,12 +78,12 @@ conv_by_products.defvjp(_forward, _backward)
 
 
 def _by_kernel(x, kernel, cotangent, strides, padding):
-  """The gradient by the kernel: cotangents times patches, summed over the batch."""
+  """The gradient by the kernel: patches times cotangents, summed over the batch."""
 
   def of(images, cotangent):
     patches = _patches(images, kernel.shape[:2], strides, padding)
-    return _product(cotangent.reshape(-1, kernel.shape[3]),
-                    patches.reshape(-1, patches.shape[-1]), over=0)
+    return _product(patches.reshape(-1, patches.shape[-1]),
+                    cotangent.reshape(-1, kernel.shape[3]), over=0)
 
   operands = x.astype(jnp.bfloat16), cotangent.astype(jnp.bfloat16)
   count = _at_once(operands[0], kernel.shape[:2], strides, padding)
@@ -92,9 +92,9 @@ def _by_kernel(x, kernel, cotangent, strides, padding):
   else:
     found, _ = lax.scan(
       lambda total, some: (total + of(*some), None),
-      jnp.zeros((kernel.shape[3], math.prod(kernel.shape[:3]))),
+      jnp.zeros((math.prod(kernel.shape[:3]), kernel.shape[3])),
       tuple(each.reshape(-1, count, *each.shape[1:]) for each in operands))
-  return found.T.reshape(kernel.shape)
+  return found.reshape(kernel.shape)
 
 
 def _patches(images, window, strides, padding) -> jax.Array:
