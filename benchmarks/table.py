@@ -3,6 +3,7 @@
   python benchmarks/table.py
 """
 
+import functools
 import json
 import pathlib
 import statistics
@@ -226,7 +227,9 @@ def _read(name: str) -> dict:
   return json.loads((RESULTS / f'{name}.json').read_text())
 
 
-TABLES = {'speed': (where_time_goes, beside_pytorch, beside_release, start_up,
+TABLES = {'speed': (where_time_goes, beside_pytorch,
+                     functools.partial(beside_pytorch, 'beside_pytorch_amx'),
+                     beside_release, start_up,
                      input_pipeline, folder_input, predict_table, checkpoint_stall),
           'data': (mammography, adult),
           'anomalies': (anomalies,), 'medicine': (heart,), 'growing': (plan_tpu,)}
