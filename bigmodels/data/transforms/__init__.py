@@ -23,6 +23,7 @@ from bigmodels.data.transforms.geometry import (
            translate,
 )
 from bigmodels.data.transforms.mixing import cutmix, mixup, one_of
+from bigmodels.data.transforms.mosaic import mosaic
 from bigmodels.data.transforms.pairs import dihedral, paired_crop
 from bigmodels.data.transforms.randaugment import randaugment
 from bigmodels.data.transforms.sounds import (
@@ -41,8 +42,8 @@ from bigmodels.data.transforms.sounds import (
 from bigmodels.data.transforms.values import cutout, erase, noise, standardize
 
 __all__ = ['alternating_flip', 'background', 'centre_crop', 'colour', 'crop', 'cutmix',
-           'cutout', 'delay', 'dihedral', 'erase', 'excerpt', 'flip', 'log_mel', 'mfcc',
-           'mixup', 'noise', 'normalize_frames', 'one_of', 'paired_crop', 'randaugment',
-           'resize', 'resized_crop', 'rotate', 'scale', 'shift', 'spec_augment',
-           'speed', 'standardize', 'tilt', 'translate', 'warp_bands', 'with_channel',
-           'with_deltas']
+           'cutout', 'delay', 'dihedral', 'erase', 'excerpt', 'flip', 'log_mel',
+           'mfcc', 'mixup', 'mosaic', 'noise', 'normalize_frames', 'one_of',
+           'paired_crop', 'randaugment', 'resize', 'resized_crop', 'rotate', 'scale',
+           'shift', 'spec_augment', 'speed', 'standardize', 'tilt', 'translate',
+           'warp_bands', 'with_channel', 'with_deltas']

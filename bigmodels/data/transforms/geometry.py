@@ -1,10 +1,14 @@
-"""Geometric transforms: images mirrored, shifted, cropped, rotated, and resized."""
+"""Geometric transforms: images mirrored, shifted, cropped, rotated, and resized.
+
+All but `rotate` move the boxes of `data.Detection` with their images.
+"""
 
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
+from bigmodels.data.transforms import boxes
 from bigmodels.data.transforms.images import (
   Batch,
   check_pixels,
@@ -26,7 +30,8 @@ def flip(batch: Batch, key: jax.Array, *, probability: float = 0.5) -> Batch:
   images = images_of(batch, 'flip')
   check_range('flip', 0, 1, probability=probability)
   mirrored = jax.random.bernoulli(key, float(probability), (len(images), 1, 1, 1))
-  return {**batch, 'inputs': jnp.where(mirrored, images[:, :, ::-1], images)}
+  return {**batch, **boxes.mirrored(batch, mirrored[:, 0, 0, 0]),
+          'inputs': jnp.where(mirrored, images[:, :, ::-1], images)}
 
 
 def alternating_flip(batch: Batch, key: jax.Array, *, seed: int = 0) -> Batch:
@@ -47,7 +52,7 @@ def alternating_flip(batch: Batch, key: jax.Array, *, seed: int = 0) -> Batch:
   root = jax.random.key(seed, impl='threefry2x32')
   first = jax.vmap(lambda row: jax.random.bernoulli(jax.random.fold_in(root, row)))
   mirrored = (first(batch['row']) + batch['epoch']) % 2 == 1
-  return {**batch, 'inputs': jnp.where(
+  return {**batch, **boxes.mirrored(batch, mirrored), 'inputs': jnp.where(
     mirrored[:, None, None, None], images[:, :, ::-1], images)}
 
 
@@ -75,10 +80,13 @@ def shift(batch: Batch, key: jax.Array, *, pixels: int,
   if padding == 'reflect' and pixels >= min(height, width):
     raise ValueError(f'shift: images of {height} x {width} cannot be reflected by '
                      f'{pixels} pixels')
+  if padding == 'reflect':
+    boxes.refuse(batch, 'shift with padding=reflect', 'padding=zeros')
   margin = ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))
   padded = jnp.pad(images, margin, 'constant' if padding == 'zeros' else padding)
   corners = jax.random.randint(key, (n, 2), 0, 2 * pixels + 1)
-  return {**batch, 'inputs': cut(padded, corners, (height, width))}
+  return {**batch, **boxes.moved(batch, 1.0, pixels - corners, (height, width)),
+          'inputs': cut(padded, corners, (height, width))}
 
 
 def crop(batch: Batch, key: jax.Array, *, size: int) -> Batch:
@@ -97,7 +105,8 @@ def crop(batch: Batch, key: jax.Array, *, size: int) -> Batch:
   _check_crop('crop', size, images)
   limits = jnp.array([height - size + 1, width - size + 1])
   corners = jax.random.randint(key, (n, 2), 0, limits)
-  return {**batch, 'inputs': cut(images, corners, (size, size))}
+  return {**batch, **boxes.moved(batch, 1.0, -corners, (size, size)),
+          'inputs': cut(images, corners, (size, size))}
 
 
 def centre_crop(batch: Batch, key: jax.Array, *, size: int) -> Batch:
@@ -115,7 +124,8 @@ def centre_crop(batch: Batch, key: jax.Array, *, size: int) -> Batch:
   images = images_of(batch, 'centre_crop')
   _check_crop('centre_crop', size, images)
   top, left = ((length - size) // 2 for length in images.shape[1:3])
-  return {**batch, 'inputs': images[:, top : top + size, left : left + size]}
+  return {**batch, **boxes.moved(batch, 1.0, jnp.array([-top, -left]), (size, size)),
+          'inputs': images[:, top : top + size, left : left + size]}
 
 
 def resize(batch: Batch, key: jax.Array, *, size: int) -> Batch:
@@ -136,7 +146,9 @@ def resize(batch: Batch, key: jax.Array, *, size: int) -> Batch:
   short = min(height, width)
   shape = (n, round(height * size / short), round(width * size / short), channels)
   result = jax.image.resize(images.astype(jnp.float32), shape, 'bilinear')
-  return {**batch, 'inputs': like(result, images.dtype)}
+  scales = jnp.array([shape[1] / height, shape[2] / width])
+  return {**batch, **boxes.moved(batch, scales, 0.0, shape[1:3]),
+          'inputs': like(result, images.dtype)}
 
 
 def resized_crop(batch: Batch, key: jax.Array, *, size: int,
@@ -165,7 +177,8 @@ def resized_crop(batch: Batch, key: jax.Array, *, size: int,
   result = jax.vmap(lambda image, corner, factor: jax.image.scale_and_translate(
     image, shape, (0, 1), factor, -corner * factor, 'bilinear'))(
       images.astype(jnp.float32), corners, size / sizes)
-  return {**batch, 'inputs': like(result, images.dtype)}
+  found = boxes.moved(batch, size / sizes, -corners * size / sizes, (size, size))
+  return {**batch, **found, 'inputs': like(result, images.dtype)}
 
 
 def translate(batch: Batch, key: jax.Array, *, fraction: float) -> Batch:
@@ -183,9 +196,10 @@ def translate(batch: Batch, key: jax.Array, *, fraction: float) -> Batch:
   check_range('translate', 0, 1, fraction=fraction)
   n, height, width, _ = images.shape
   amounts = jax.random.uniform(key, (n, 2), minval=-fraction, maxval=fraction)
-  images = resample(images, jnp.broadcast_to(jnp.eye(2), (n, 2, 2)),
-                    amounts * jnp.array([height, width]))
-  return {**batch, 'inputs': images}
+  amounts *= jnp.array([height, width])
+  images = resample(images, jnp.broadcast_to(jnp.eye(2), (n, 2, 2)), amounts)
+  return {**batch, **boxes.moved(batch, 1.0, -amounts, (height, width)),
+          'inputs': images}
 
 
 def rotate(batch: Batch, key: jax.Array, *, degrees: float) -> Batch:
@@ -200,6 +214,7 @@ def rotate(batch: Batch, key: jax.Array, *, degrees: float) -> Batch:
     ValueError: for another angle.
   """
   images = images_of(batch, 'rotate')
+  boxes.refuse(batch, 'rotate')
   check_range('rotate', 0, 180, degrees=degrees)
   n = len(images)
   angle = jax.random.uniform(key, (n,), minval=-1.0, maxval=1.0)
@@ -223,10 +238,12 @@ def scale(batch: Batch, key: jax.Array, *, low: float, high: float) -> Batch:
   if not 0 < low <= high < float('inf'):
     raise ValueError(f'scale: must be 0 < low <= high, got {low} and {high}')
   images = images_of(batch, 'scale')
-  n = len(images)
+  n, *shape, _ = images.shape
   factor = jnp.exp(jax.random.uniform(
     key, (n, 1, 1), minval=jnp.log(low), maxval=jnp.log(high)))
-  return {**batch, 'inputs': resample(images, jnp.eye(2) / factor)}
+  offsets = (1 - factor[..., 0]) * jnp.array(shape) / 2
+  return {**batch, **boxes.moved(batch, factor[..., 0], offsets, tuple(shape)),
+          'inputs': resample(images, jnp.eye(2) / factor)}
 
 
 def resample(images: jax.Array, matrices: jax.Array, offsets: jax.Array | None = None,

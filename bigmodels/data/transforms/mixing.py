@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bigmodels.data.transforms import boxes
 from bigmodels.data.transforms.images import (
   Batch,
   check_range,
@@ -42,6 +43,7 @@ def mixup(batch: Batch, key: jax.Array, *, num_outputs: int, alpha: float = 0.2,
     ValueError: for an alpha of 0 or below, or another probability.
   """
   inputs = inputs_of(batch, 'mixup')
+  boxes.refuse(batch, 'mixup', 'mosaic')
   fraction, mixed = _fractions(batch, key, alpha, probability)
   other = neighbours(inputs).astype(jnp.float32)
   values = _mean(inputs.astype(jnp.float32), other, fraction, mixed)
@@ -68,6 +70,7 @@ def cutmix(batch: Batch, key: jax.Array, *, num_outputs: int, alpha: float = 1.0
     ValueError: for an alpha of 0 or below, or another probability.
   """
   images = images_of(batch, 'cutmix')
+  boxes.refuse(batch, 'cutmix', 'mosaic')
   shape = images.shape[1:3]
   fraction, mixed = _fractions(batch, jax.random.fold_in(key, 0), alpha, probability)
   sizes = jnp.sqrt(1 - fraction)[:, None] * jnp.array(shape)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from bigmodels.core.errors import nearest
+from bigmodels.data.transforms import boxes
 from bigmodels.data.transforms.colour import grey, mean_grey, mix
 from bigmodels.data.transforms.geometry import resample
 from bigmodels.data.transforms.images import (
@@ -53,6 +54,7 @@ def randaugment(batch: Batch, key: jax.Array, *, layers: int = 2,
     if name not in OPERATIONS:
       raise ValueError(f'randaugment: no operation {name!r}{nearest(name, OPERATIONS)}')
   images = images_of(batch, 'randaugment')
+  boxes.refuse(batch, 'randaugment')
   values, strength = to_unit(images), magnitude / 10
   for layer in range(layers):
     own = jax.random.fold_in(key, layer)
