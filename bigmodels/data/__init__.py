@@ -1,6 +1,7 @@
 """Sources, batches and transforms. Importing this reads no data."""
 
 from bigmodels.data import (
+  boxes,
   cleaning,
   images,
   recordings,
@@ -12,6 +13,7 @@ from bigmodels.data import (
 from bigmodels.data.array_files import ArrayFiles
 from bigmodels.data.arrays import Arrays
 from bigmodels.data.batches import Batches, at_most
+from bigmodels.data.detection import Detection
 from bigmodels.data.downscaled import Downscaled
 from bigmodels.data.episodes import Episodes
 from bigmodels.data.folders.audio_folder import AudioFolder
@@ -36,10 +38,10 @@ from bigmodels.data.tfds.tfds import Tfds
 from bigmodels.data.translations import Translations
 from bigmodels.data.waveforms import Waveforms
 
-__all__ = ['ArrayFiles', 'Arrays', 'AudioFolder', 'Batches', 'Candidates', 'Digits',
-           'Downscaled', 'Episodes', 'Features', 'Generated', 'Histories',
+__all__ = ['ArrayFiles', 'Arrays', 'AudioFolder', 'Batches', 'Candidates', 'Detection',
+           'Digits', 'Downscaled', 'Episodes', 'Features', 'Generated', 'Histories',
            'ImageFolder', 'Interactions', 'Packed', 'QuestionWindows', 'Replies',
            'ScikitTable', 'Sentences', 'Sequence', 'Series', 'Speech',
            'StoryQuestions', 'Subset', 'Table', 'Tfds', 'Translations', 'Waveforms',
-           'at_most', 'cleaning', 'images', 'piecewise_linear', 'recordings',
+           'at_most', 'boxes', 'cleaning', 'images', 'piecewise_linear', 'recordings',
            'test_time', 'texts', 'tokenizers', 'transforms']

@@ -1,9 +1,10 @@
 """Losses: pure functions that return a number per example, without a reduction."""
 
 from bigmodels.losses.attention import guided_attention
+from bigmodels.losses.boxes import giou
 from bigmodels.losses.classification import cross_entropy, hinge, probabilities
 from bigmodels.losses.ctc import alignable, ctc
-from bigmodels.losses.focal import focal
+from bigmodels.losses.focal import focal, heatmap_focal
 from bigmodels.losses.forecasting import pinball
 from bigmodels.losses.gan import (
   gradient_penalty,
@@ -16,6 +17,6 @@ from bigmodels.losses.ranking import binary_ranking, in_batch_softmax, softmax_r
 from bigmodels.losses.regression import absolute_error, squared_error
 
 __all__ = ['absolute_error', 'alignable', 'binary_ranking', 'cross_entropy', 'ctc',
-           'focal', 'gradient_penalty', 'guided_attention', 'hinge', 'hinge_gan',
-           'in_batch_softmax', 'non_saturating_gan', 'pinball', 'probabilities', 'r1',
-           'softmax_ranking', 'squared_error', 'wasserstein_gan']
+           'focal', 'giou', 'gradient_penalty', 'guided_attention', 'heatmap_focal',
+           'hinge', 'hinge_gan', 'in_batch_softmax', 'non_saturating_gan', 'pinball',
+           'probabilities', 'r1', 'softmax_ranking', 'squared_error', 'wasserstein_gan']

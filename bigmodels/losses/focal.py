@@ -1,4 +1,4 @@
-"""The focal loss."""
+"""Focal losses."""
 
 from collections.abc import Sequence
 
@@ -59,3 +59,26 @@ def _weights(alpha: float | Sequence[float] | None, classes: int) -> np.ndarray:
                      f'classes{", or a number from 0 to 1" * (classes == 2)}, got '
                      f'{alpha}')
   return weights
+
+
+def heatmap_focal(logits: jax.Array, targets: jax.Array, *, alpha: float = 2.0,
+                  beta: float = 4.0) -> jax.Array:
+  """Computes the focal loss of maps whose peaks are surrounded by Gaussians.
+
+  At a peak, where the target is 1, it is `-(1 - p)^alpha log p`; elsewhere
+  `-(1 - target)^beta p^alpha log(1 - p)`, which counts less near to a peak (Law and
+  Deng, *CornerNet*, 2018, equation 1). Without Gaussians it is the binary focal loss.
+
+  Args:
+    logits: `[...]`.
+    targets: `[...]`, 0 to 1.
+    alpha: how much less what is right counts.
+    beta: how much less what is near to a peak counts.
+
+  Returns:
+    `[...]`.
+  """
+  log_p, log_q = jax.nn.log_sigmoid(logits), jax.nn.log_sigmoid(-logits)
+  peak = -jnp.exp(alpha * log_q) * log_p
+  other = -((1 - targets) ** beta) * jnp.exp(alpha * log_p) * log_q
+  return jnp.where(targets == 1, peak, other)

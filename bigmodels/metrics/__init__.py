@@ -8,6 +8,7 @@ from bigmodels.metrics.anomaly import anomaly, flagged
 from bigmodels.metrics.answers import answers, best, exact_match, f1
 from bigmodels.metrics.calibration import at_temperature, temperature
 from bigmodels.metrics.classification import above, at_threshold, classification
+from bigmodels.metrics.detection import detection
 from bigmodels.metrics.forecasting import (
   RootMean,
   coverage,
@@ -32,8 +33,9 @@ from bigmodels.metrics.waveforms import linear_prediction_bits, unigram_bits
 
 __all__ = ['Mean', 'Metric', 'RootMean', 'above', 'anomaly', 'answers',
            'at_temperature', 'at_threshold', 'best', 'bleu', 'classification',
-           'coverage', 'error_by_group', 'error_rates', 'exact_match', 'f1', 'flagged',
-           'frechet', 'generation', 'language', 'linear_prediction_bits', 'mase',
-           'mean_of', 'mel_cepstral_distortion', 'of_errors', 'precision_recall',
-           'psnr', 'ranking', 'ranks', 'recommendation', 'regression', 'selection',
-           'slots', 'smape', 'ssim', 'temperature', 'unigram_bits']
+           'coverage', 'detection', 'error_by_group', 'error_rates', 'exact_match',
+           'f1', 'flagged', 'frechet', 'generation', 'language',
+           'linear_prediction_bits', 'mase', 'mean_of', 'mel_cepstral_distortion',
+           'of_errors', 'precision_recall', 'psnr', 'ranking', 'ranks',
+           'recommendation', 'regression', 'selection', 'slots', 'smape', 'ssim',
+           'temperature', 'unigram_bits']

@@ -5,6 +5,7 @@ from bigmodels.models.airbench import Airbench
 from bigmodels.models.anomaly import Autoencoder, DeepSvdd
 from bigmodels.models.bag_of_words import BagOfWords
 from bigmodels.models.bert import Bert, BertClassifier, BertSpans, MaskedBert
+from bigmodels.models.centernet import CenterNet
 from bigmodels.models.cnn import Cnn
 from bigmodels.models.conformer import Conformer
 from bigmodels.models.dcgan import Dcgan
@@ -37,12 +38,12 @@ from bigmodels.models.vit import Vit, VitB, VitL, VitS, VitTi
 from bigmodels.models.wavenet import WaveNet
 
 __all__ = ['ActorCritic', 'Airbench', 'Autoencoder', 'BagOfWords', 'Bert',
-           'BertClassifier', 'BertSpans', 'CifarResNet', 'Cnn', 'Conformer', 'DLinear',
-           'Dcgan', 'DeepSvdd', 'Dit', 'Dlrm', 'DualEncoder', 'Edsr', 'Espcn', 'Gpt',
-           'Linear', 'MaskedBert', 'MatrixFactorization', 'MemoryNetwork', 'Mlp',
-           'MobileNetV1', 'MobileNetV2', 'ModernGpt', 'NatureCnn', 'NeuMf', 'PatchTst',
-           'QNetwork', 'RecurrentClassifier', 'RecurrentCtc', 'RecurrentForecaster',
-           'RecurrentLanguageModel', 'ResNet', 'SasRec', 'SeriesClassifier',
-           'SpeechTransformer', 'SrResNet', 'StyleGan', 'Tacotron', 'Tcn', 'Tgcn',
-           'Transformer', 'TwoTower', 'Unet', 'Vgg', 'Vit', 'VitB', 'VitL', 'VitS',
-           'VitTi', 'WaveNet']
+           'BertClassifier', 'BertSpans', 'CenterNet', 'CifarResNet', 'Cnn',
+           'Conformer', 'DLinear', 'Dcgan', 'DeepSvdd', 'Dit', 'Dlrm', 'DualEncoder',
+           'Edsr', 'Espcn', 'Gpt', 'Linear', 'MaskedBert', 'MatrixFactorization',
+           'MemoryNetwork', 'Mlp', 'MobileNetV1', 'MobileNetV2', 'ModernGpt',
+           'NatureCnn', 'NeuMf', 'PatchTst', 'QNetwork', 'RecurrentClassifier',
+           'RecurrentCtc', 'RecurrentForecaster', 'RecurrentLanguageModel', 'ResNet',
+           'SasRec', 'SeriesClassifier', 'SpeechTransformer', 'SrResNet', 'StyleGan',
+           'Tacotron', 'Tcn', 'Tgcn', 'Transformer', 'TwoTower', 'Unet', 'Vgg', 'Vit',
+           'VitB', 'VitL', 'VitS', 'VitTi', 'WaveNet']

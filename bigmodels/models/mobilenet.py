@@ -40,7 +40,8 @@ class MobileNetV1(nn.Module):
   """Pairs of a depthwise 3x3 convolution and a 1x1 convolution.
 
   Attributes:
-    num_outputs: number of classes.
+    num_outputs: number of classes; None for the body alone, whose outputs are the last
+      map of each size, from a quarter of the image on.
     multiplier: multiplier of all widths.
     reduction: ratio of the sizes of the image and the last feature map, 32 as
       published. A smaller one drops the first strides; 8 is for images of about 32
@@ -54,7 +55,7 @@ class MobileNetV1(nn.Module):
     kernel_init: makes the initializer of the filters.
   """
 
-  num_outputs: int
+  num_outputs: int | None
   multiplier: float = 1.0
   reduction: int = 32
   padding: Literal['SAME', 'symmetric'] = 'SAME'
@@ -68,8 +69,9 @@ class MobileNetV1(nn.Module):
     super().__post_init__()
 
   @nn.compact
-  def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
-    """`[batch, height, width, channels]` -> `[batch, num_outputs]`.
+  def __call__(self, inputs: jax.Array, *, train: bool
+               ) -> jax.Array | tuple[jax.Array, ...]:
+    """`[batch, height, width, channels]` -> `[batch, num_outputs]`, or maps.
 
     Raises:
       ValueError: unless the inputs are images of floats, and large enough.
@@ -81,11 +83,14 @@ class MobileNetV1(nn.Module):
       return max(int(channels * self.multiplier), 8)
 
     first, *strides = _strides(self.reduction, _BLOCKS_V1)
-    x = layer(width(32), 3, first, name='stem')(inputs, train=train)
+    x, maps = layer(width(32), 3, first, name='stem')(inputs, train=train), []
     for number, ((channels, _), stride) in enumerate(
         zip(_BLOCKS_V1, strides, strict=True), 1):
       x = _Separable(layer, width(channels), stride, name=f'block{number}')(
         x, train=train)
+      maps.append(x)
+    if self.num_outputs is None:
+      return _last_of_each_size(maps)
     return _head(self, x, train)
 
   @nn.nowrap
@@ -108,7 +113,7 @@ class MobileNetV2(nn.Module):
   """Inverted residual blocks: expansion, depthwise convolution, projection.
 
   Attributes:
-    num_outputs: number of classes.
+    num_outputs: see `MobileNetV1`.
     multiplier: multiplier of all widths; of the last layer's only if above 1.
     reduction: see `MobileNetV1`.
     padding: see `MobileNetV1`.
@@ -118,7 +123,7 @@ class MobileNetV2(nn.Module):
     kernel_init: makes the initializer of the filters.
   """
 
-  num_outputs: int
+  num_outputs: int | None
   multiplier: float = 1.0
   reduction: int = 32
   padding: Literal['SAME', 'symmetric'] = 'SAME'
@@ -132,8 +137,9 @@ class MobileNetV2(nn.Module):
     super().__post_init__()
 
   @nn.compact
-  def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
-    """`[batch, height, width, channels]` -> `[batch, num_outputs]`.
+  def __call__(self, inputs: jax.Array, *, train: bool
+               ) -> jax.Array | tuple[jax.Array, ...]:
+    """`[batch, height, width, channels]` -> `[batch, num_outputs]`, or maps.
 
     Raises:
       ValueError: unless the inputs are images of floats, and large enough.
@@ -141,12 +147,15 @@ class MobileNetV2(nn.Module):
     check_images(self, inputs, self.reduction // 2 + 1)
     layer = _layer(self)
     first, *strides = _strides(self.reduction, _BLOCKS_V2)
-    x = layer(_in_eights(32 * self.multiplier), 3, first, name='stem')(
-      inputs, train=train)
+    x, maps = layer(_in_eights(32 * self.multiplier), 3, first, name='stem')(
+      inputs, train=train), []
     for number, ((channels, _), stride) in enumerate(
         zip(_BLOCKS_V2, strides, strict=True), 1):
       x = _Inverted(layer, _in_eights(channels * self.multiplier), stride,
                     1 if number == 1 else 6, name=f'block{number}')(x, train=train)
+      maps.append(x)
+    if self.num_outputs is None:
+      return _last_of_each_size(maps)
     x = layer(_in_eights(1280 * max(1.0, self.multiplier)), 1, name='last')(
       x, train=train)
     return _head(self, x, train)
@@ -220,6 +229,12 @@ def _layer(model: MobileNetV1 | MobileNetV2) -> Callable:
 def _head(model: MobileNetV1 | MobileNetV2, x: jax.Array, train: bool) -> jax.Array:
   x = nn.Dropout(model.dropout, deterministic=not train)(global_average_pool(x))
   return Dense(model.num_outputs, kernel_init=_HEAD, name='head')(x)
+
+
+def _last_of_each_size(maps: list[jax.Array]) -> tuple[jax.Array, ...]:
+  """The last of the maps of each size, the first size left out: it has few channels."""
+  last = {x.shape[1:3]: x for x in maps}
+  return tuple(last.values())[1:]
 
 
 def _published(model: MobileNetV1 | MobileNetV2, version: int,

@@ -35,7 +35,8 @@ class ResNet(nn.Module):
   """The networks for ImageNet.
 
   Attributes:
-    num_outputs: number of classes.
+    num_outputs: number of classes; None for the body alone, whose outputs are the maps
+      of all stages.
     depth: 18, 34, 50, 101 or 152 layers.
     width: channels of the first stage; each later stage has twice as many. Bottleneck
       blocks have four times as many outputs.
@@ -52,7 +53,7 @@ class ResNet(nn.Module):
     kernel_init: makes the initializer of the filters.
   """
 
-  num_outputs: int
+  num_outputs: int | None
   depth: int = 50
   width: int = 64
   stem: Literal['imagenet', 'cifar'] = 'imagenet'
@@ -70,8 +71,9 @@ class ResNet(nn.Module):
     super().__post_init__()
 
   @nn.compact
-  def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
-    """`[batch, height, width, channels]` -> `[batch, num_outputs]`.
+  def __call__(self, inputs: jax.Array, *, train: bool
+               ) -> jax.Array | tuple[jax.Array, ...]:
+    """`[batch, height, width, channels]` -> `[batch, num_outputs]`, or maps.
 
     Raises:
       ValueError: unless the inputs are images of floats, and large enough.
@@ -134,7 +136,7 @@ class CifarResNet(nn.Module):
   """The networks for CIFAR: three stages of n blocks, 6 n + 2 layers.
 
   Attributes:
-    num_outputs: number of classes.
+    num_outputs: see `ResNet`.
     depth: 20, 32, 44, 56, 110, ...: any 6 n + 2.
     width: channels of the first stage; each later stage has twice as many.
     shortcut: the shortcut of blocks that change the shape: 'zeros' takes every other
@@ -146,7 +148,7 @@ class CifarResNet(nn.Module):
     kernel_init: see `ResNet`.
   """
 
-  num_outputs: int
+  num_outputs: int | None
   depth: int = 20
   width: int = 16
   shortcut: Literal['zeros', 'projection'] = 'zeros'
@@ -167,8 +169,9 @@ class CifarResNet(nn.Module):
     super().__post_init__()
 
   @nn.compact
-  def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
-    """`[batch, height, width, channels]` -> `[batch, num_outputs]`.
+  def __call__(self, inputs: jax.Array, *, train: bool
+               ) -> jax.Array | tuple[jax.Array, ...]:
+    """`[batch, height, width, channels]` -> `[batch, num_outputs]`, or maps.
 
     Raises:
       ValueError: unless the inputs are images of floats, and large enough.
@@ -246,9 +249,13 @@ class _Stage(nn.Module):
 
 
 def _rest(x: jax.Array, block: Callable, blocks: tuple[int, ...], width: int,
-          num_outputs: int, train: bool) -> jax.Array:
+          num_outputs: int | None, train: bool) -> jax.Array | tuple[jax.Array, ...]:
   """Everything after the stem, in the calling module."""
+  maps = []
   for stage, count in enumerate(blocks):
     x = _Stage(partial(block, features=width * 2**stage), count, min(stage + 1, 2),
                name=f'stage{stage + 1}')(x, train=train)
+    maps.append(x)
+  if num_outputs is None:
+    return tuple(maps)
   return Dense(num_outputs, kernel_init=_SMALL, name='head')(global_average_pool(x))

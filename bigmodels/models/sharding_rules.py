@@ -38,6 +38,15 @@ SUPER_RESOLUTION = (
   Rule(r'\w+/bias', ('tensor',)),
 )
 
+# `models.CenterNet`, on any body: the heads have few outputs, and are sharded along
+# their inputs.
+DETECTION = (
+  Rule(r'(centres|sizes|offsets)/kernel', (None, None, 'tensor', None)),
+  Rule(r'(centres|sizes|offsets)/bias', (None,)),
+  Rule(r'(.*/)?conv/kernel', (None, None, None, 'tensor')),
+  Rule(r'(.*/)?norm/(scale|bias)', (None,)),
+)
+
 # `models.Gpt`, `models.Transformer`, `models.Vit` and the heads of `models.Bert`. The
 # parameters of a block have an axis of the depth before their own. Its input layers are
 # sharded along their outputs and its output layers along their inputs: two all-reduces

@@ -149,7 +149,8 @@ def _show_data(data_dir: str | None) -> None:
   folder = builders.root(data_dir)
   try:
     if folder.is_dir():
-      prepared = [f'{p.parent.name}:{p.name}' for p in builders.prepared_in(folder)]
+      prepared = [f'{builders.name_of(p, folder)}:{p.name}'
+                  for p in builders.prepared_in(folder)]
       found = ', '.join(prepared) or 'no dataset is prepared there'
     elif folder.exists():
       found = 'problem: is not a folder; choose another with --data_dir'

@@ -1,9 +1,11 @@
 """Tasks: what is learned, and how a model's output for a batch is scored."""
 
+from bigmodels.tasks import detectors
 from bigmodels.tasks.anomaly import anomaly
 from bigmodels.tasks.classification import classification
 from bigmodels.tasks.control import Control, control
 from bigmodels.tasks.ctc import ctc
+from bigmodels.tasks.detection import detection
 from bigmodels.tasks.dialogue import slot_responses
 from bigmodels.tasks.diffusion import diffusion
 from bigmodels.tasks.forecasting import forecasting
@@ -24,8 +26,9 @@ from bigmodels.tasks.translation import translation
 from bigmodels.tasks.waveforms import waveform
 
 __all__ = ['Control', 'Generation', 'Split', 'Task', 'anomaly', 'answer_spans',
-           'classification', 'control', 'ctc', 'diffusion', 'forecasting',
-           'frozen_statistics', 'generation', 'implicit', 'masked_token', 'next_item',
-           'next_token', 'ratings', 'regression', 'response_selection',
-           'slot_responses', 'story_questions', 'super_resolution', 'synthesis',
-           'transcription', 'translation', 'waveform', 'with_frozen_statistics']
+           'classification', 'control', 'ctc', 'detection', 'detectors', 'diffusion',
+           'forecasting', 'frozen_statistics', 'generation', 'implicit',
+           'masked_token', 'next_item', 'next_token', 'ratings', 'regression',
+           'response_selection', 'slot_responses', 'story_questions',
+           'super_resolution', 'synthesis', 'transcription', 'translation', 'waveform',
+           'with_frozen_statistics']

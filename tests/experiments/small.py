@@ -9,6 +9,7 @@ import pytest
 from bigmodels import data
 from bigmodels.config import Duration, resolving
 from bigmodels.data import texts
+from tests.data.boxes import written as boxes
 from tests.data.folders import written
 from tests.data.recordings import digits
 from tests.data.recordings import written as recordings
@@ -27,12 +28,14 @@ AGENTS = {'cartpole_a2c': ('gymnax', 'rlax'), 'cartpole_dqn': ('gymnax', 'rlax')
 SPEECH = {'an4_ctc': ('jiwer',), 'spoken_digit_conformer': ('jiwer',),
           'speech_commands': ('soundfile', 'soxr'),
           'arctic_tacotron': ('soundfile', 'soxr')}
+DETECTION = ('bccd_centernet',)
 SMALL_TACOTRON = {'width': '8', 'decoder': '8', 'model.prenet': '8',
                   'task.seconds': '0.1', 'task.iterations': '2'}
 SMALL_UNET = {'width': '8', 'model.multipliers': '(1, 1)', 'model.attention': '(1,)',
               'model.blocks': '1', 'model.zero_init': 'False', 'steps': '2'}
 # What makes a large experiment small: the same code, fewer of everything.
 OVERRIDES = {
+  'bccd_centernet': {'width': '4', 'size': '(32, 64)'},
   'cifar_flow': SMALL_UNET,
   'digits_ddpm': SMALL_UNET,
   'mnist_ddpm': SMALL_UNET,
@@ -239,6 +242,11 @@ def _enlarged(folder) -> None:
                     shape=(32 + index, 40 - index))
 
 
+def _bccd(folder) -> None:
+  """Pictures of rectangles."""
+  boxes.tfds(folder, 'bccd', {'train': 10, 'validation': 4, 'test': 3})
+
+
 # What writes the files of experiments whose data is a download.
 FILES = {
   **dict.fromkeys(('bert_mlm', 'gpt2_124m', 'gpt3_175b', 'gpt_python',
@@ -246,6 +254,7 @@ FILES = {
                   _texts),
   **dict.fromkeys(('imagenet_resnet50', 'imagenet_vit_s16'), _imagenet),
   **dict.fromkeys(('edsr_x2', 'espcn_x3'), _enlarged),
+  'bccd_centernet': _bccd,
   'heart_mlp': _patients,
   'image_folder': _photos,
   **dict.fromkeys(('games_sasrec', 'movielens_mf', 'movielens_neumf'), _interactions),
@@ -270,6 +279,9 @@ def small(name: str, folder):
   for library in SPEECH.get(name, ()):
     pytest.importorskip(library, reason=f'{library} is not installed: pip install -r '
                                         'requirements-audio.txt')
+  if name in DETECTION:
+    pytest.importorskip('pycocotools', reason='pycocotools is not installed: pip '
+                                              'install -r requirements-detection.txt')
   if name in FILES:
     FILES[name](folder)
   if name.startswith('gpt'):

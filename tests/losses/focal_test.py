@@ -75,3 +75,21 @@ def test_wrong_settings_are_refused(given, message):
 def test_fractions_of_other_classes_are_refused():
   with pytest.raises(ValueError, match=r'\(20, 3\), got labels \(20, 2\)'):
     losses.focal(LOGITS, np.ones((20, 2), np.float32))
+
+
+def test_the_loss_of_a_heatmap_without_gaussians_is_torchvisions():
+  targets = (LABELS % 2).astype(np.float32)
+  found = losses.heatmap_focal(LOGITS[:, 0], targets)
+  np.testing.assert_allclose(found, torchvision(
+    LOGITS[:, 0].astype(np.float64), targets, None, 2), rtol=2e-5, atol=1e-6)
+
+
+def test_the_loss_of_a_heatmap_is_that_of_the_paper():
+  """Equation 1 of CornerNet, with alpha 2 and beta 4."""
+  targets = RNG.choice([0.0, 0.3, 0.9, 1.0], 20)
+  p = 1 / (1 + np.exp(-LOGITS[:, 1].astype(np.float64)))
+  expected = np.where(targets == 1, -(1 - p) ** 2 * np.log(p),
+                      -((1 - targets) ** 4) * p**2 * np.log(1 - p))
+  np.testing.assert_allclose(
+    losses.heatmap_focal(LOGITS[:, 1], targets.astype(np.float32)), expected,
+    rtol=1e-4, atol=1e-6)

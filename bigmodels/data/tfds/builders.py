@@ -142,25 +142,31 @@ def _missing(name: str, folder: pathlib.Path) -> str:
   names = _names(folder)
   if name not in names:
     return f'; prepared there: {", ".join(names) or "nothing"}'
-  versions = [p.name for p in prepared_in(folder) if p.parent.name == name]
+  versions = [p.name for p in prepared_in(folder) if name_of(p, folder) == name]
   if version and version not in versions:
     return f'; prepared there: versions {", ".join(versions)}'
   return ''
 
 
 def prepared_in(folder: pathlib.Path) -> list[pathlib.Path]:
-  """Returns the folders NAME/VERSION of the datasets prepared in a folder, sorted.
+  """Returns the folders NAME/VERSION and NAME/CONFIG/VERSION in a folder, sorted.
 
   TFDS writes to another folder until a dataset is complete.
   """
   return sorted(
-    path.parent for path in folder.glob('*/*/dataset_info.json')
+    path.parent for pattern in ('*/*', '*/*/*')
+    for path in folder.glob(f'{pattern}/dataset_info.json')
     if re.fullmatch(r'\d+\.\d+\.\d+', path.parent.name)
     and path.is_file() and (path.parent / 'features.json').is_file())
 
 
 def _names(folder: pathlib.Path) -> list[str]:
-  return sorted({path.parent.name for path in prepared_in(folder)})
+  return sorted({name_of(path, folder) for path in prepared_in(folder)})
+
+
+def name_of(path: pathlib.Path, folder: pathlib.Path) -> str:
+  """Returns NAME or NAME/CONFIG of the folder of a version among datasets."""
+  return path.parent.relative_to(folder).as_posix()
 
 
 def _first_line(error: Exception) -> str:

@@ -23,7 +23,7 @@ _LENGTHS = {
   'kmnist': {'train': 60_000, 'test': 10_000},
   'mnist': {'train': 60_000, 'test': 10_000},
 }
-_LENGTH = 50_000  # assumed for other datasets
+LENGTH = 50_000  # assumed for other datasets
 _SIZES = (384, 512), (512, 384)  # assumed for images of any size
 _FIT = (': give Tfds a fit to one shape, for images such as '
         'fit=partial(images.random_resized_crop, size=224)')
@@ -147,7 +147,7 @@ def dataset(source, context: DataContext) -> Dataset:
   published = _LENGTHS.get(info.name, {})
   base = source.selected.partition('[')[0]
   base, first, last = rows(
-    source, _splits(lengths or published or {base: _LENGTH}))
+    source, _splits(lengths or published or {base: LENGTH}))
   length, identity = last - first, f'{info.full_name} {source.selected}'
   named = there or names is None or [*names] != [str(n) for n in range(len(names))]
   if not there:

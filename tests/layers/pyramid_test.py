@@ -1,0 +1,73 @@
+"""Tests of layers.pyramid: what reaches a map, and bodies that do not fit."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bigmodels import models
+from bigmodels.layers.pyramid import FeaturePyramid, body_maps, enlarged
+
+
+def test_enlarged_repeats_pixels():
+  x = np.arange(6.0).reshape(1, 2, 3, 1)
+  np.testing.assert_array_equal(
+    enlarged(x, (4, 9))[0, ..., 0], np.kron(x[0, ..., 0], np.ones((2, 3))))
+
+
+def test_every_map_depends_on_the_coarser_ones_alone():
+  sides = (8, 4, 2)
+  maps = [np.ones((1, n, n, 3), np.float32) for n in sides]
+  pyramid = FeaturePyramid(4)
+  variables = pyramid.init(jax.random.key(0), maps, train=False)
+
+  def total(maps, level):
+    return jnp.abs(pyramid.apply(variables, maps, train=False)[level] - 1).sum()
+
+  for level in range(3):
+    gradients = jax.grad(total)(maps, level)
+    assert [bool(np.any(g)) for g in gradients] == [
+      level <= other for other in range(3)]
+  found = pyramid.apply(variables, maps, train=False)
+  assert [x.shape for x in found] == [(1, n, n, 4) for n in sides]
+  assert len(FeaturePyramid(4, 1).apply(variables, maps, train=False)) == 1
+
+
+@pytest.mark.parametrize('body, strides', [
+  (models.ResNet(None, depth=18, width=4), (4, 8, 16, 32)),
+  (models.ResNet(None, depth=50, width=4, stem='cifar'), (1, 2, 4, 8)),
+  (models.CifarResNet(None, depth=8, width=4), (1, 2, 4)),
+  (models.MobileNetV1(None, multiplier=0.1), (4, 8, 16, 32)),
+  (models.MobileNetV2(None, multiplier=0.1), (4, 8, 16, 32)),
+  (models.MobileNetV2(None, multiplier=0.1, reduction=8), (2, 4, 8))])
+def test_bodies_have_a_map_of_each_stride(body, strides):
+  class Maps(nn.Module):
+    body: nn.Module
+
+    def __call__(self, x):
+      return body_maps(self.body, x, strides, train=False)
+
+  found = jax.eval_shape(
+    lambda x: Maps(body).init_with_output(jax.random.key(0), x)[0],
+    jax.ShapeDtypeStruct((1, 64, 32, 3), jnp.float32))
+  assert [x.shape[1:3] for x in found] == [(64 // n, 32 // n) for n in strides]
+
+
+def call(body, strides, shape=(1, 64, 32, 3)):
+  return jax.eval_shape(
+    lambda x: models.CenterNet(2, body, 4, strides).init(
+      jax.random.key(0), x, train=False),
+    jax.ShapeDtypeStruct(shape, jnp.float32))
+
+
+@pytest.mark.parametrize('body, strides, shape, message', [
+  (models.ResNet(None, depth=18, width=4), (4, 64), (1, 64, 64, 3),
+   'strides: ResNet has maps of the strides 4, 8, 16, 32, got 64'),
+  (models.ResNet(None, depth=18, width=4), (4, 32), (1, 64, 40, 3),
+   'images must have sides that 32 divides, the largest stride, got 40 x 64'),
+  (models.ResNet(3, depth=18, width=4), (4, 8), (1, 64, 64, 3),
+   'body: ResNet must be without a head: num_outputs=None')])
+def test_bodies_that_do_not_fit(body, strides, shape, message):
+  with pytest.raises(ValueError, match=message):
+    call(body, strides, shape)

@@ -1,0 +1,23 @@
+"""Objects in small images, for the tests of detectors."""
+
+import numpy as np
+
+from bigmodels.tasks.detectors import Truth
+
+SHAPE = 32, 40
+
+
+def truth(seed, images=3, most=4) -> Truth:
+  """Boxes of three classes with centers in different cells of 4 pixels."""
+  rng = np.random.default_rng(seed)
+  boxes = np.zeros((images, most, 4), np.float32)
+  for image in range(images):
+    cells = rng.permutation(8 * 10)[:most]
+    middles = np.stack([cells // 10, cells % 10], -1) * 4 + rng.uniform(0.5, 3.5, (
+      most, 2))
+    sizes = rng.uniform(4, 16, (most, 2))
+    boxes[image] = np.concatenate([middles - sizes / 2, middles + sizes / 2], -1)
+  present = np.arange(most) < rng.integers(1, most + 1, images)[:, None]
+  present[-1] = False  # an image without objects
+  return Truth(np.where(present[..., None], boxes, 0), np.where(
+    present, rng.integers(0, 3, (images, most)), 0), present)
