@@ -11,8 +11,9 @@ from bigmodels.core.errors import UserError, listed
 from bigmodels.data import image_decoding
 from bigmodels.data.boxes import annotations, pictures
 from bigmodels.data.boxes.annotations import Annotations, Objects
-from bigmodels.data.folders import index
+from bigmodels.data.folders import image_files, index
 from bigmodels.data.folders.listing import counted
+from bigmodels.data.readers.reader import Reader
 from bigmodels.data.sources import Columns, DataContext, Dataset, zeros
 
 _ASSUMED = 100  # boxes of a picture, where no example is read; COCO has up to 93
@@ -101,12 +102,11 @@ class Detection:
       identity=f'{found.identity}, {self.size} {self.channels}', words=words,
       describe=read.describe, origin=found.origin)
 
-  @property
-  def reader(self):
-    """The reader of new pictures; see `readers`."""
-    from bigmodels.data.readers.pictures import PictureReader
+  def reader(self, context: DataContext) -> Reader:
+    """Returns a reader of new pictures; see `readers`."""
+    from bigmodels.data.readers import pictures as reading
 
-    return lambda context: PictureReader(self.size, self.channels, context.say)
+    return reading.reader(self.size, self.channels, context.say)
 
   def _columns(self, most: int) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Column -> dtype and shape of an example."""
@@ -163,7 +163,7 @@ class _Read:
       matched: the class of training of each class of the split.
     """
     self._example, self._size, self._channels = found.example, size, channels
-    self._most, self._matched, self._name = most, matched, found.name
+    self._most, self._matched, self._where = most, matched, found.where
 
   def __call__(self, rows: np.ndarray, seeds: np.ndarray | None = None) -> Columns:
     """Returns rows `[n]` of every column, `[n, ...]`.
@@ -182,21 +182,30 @@ class _Read:
 
   def describe(self, row: int) -> str:
     """Returns where an example is from, and why it cannot be decoded if so."""
+    where = self._where(row)
     try:
-      self._picture(self._example(row).picture)
+      self._picture(self._example(row), where)
     except (ValueError, OSError) as error:
-      return f'{self._name}, picture {row}: {error}'
-    return f'{self._name}, picture {row}'
+      return f'{where}: {error}'
+    return where
 
-  def _picture(self, picture: bytes | np.ndarray) -> np.ndarray:
-    if isinstance(picture, np.ndarray):
-      return picture
-    return image_decoding.decode(
-      picture, self._channels, np.dtype(np.uint8), orient=True)[0]
+  def _picture(self, example: annotations.Example, where: str) -> np.ndarray:
+    """The decoded picture; boxes may be annotated before it is turned to be seen."""
+    data = example.picture
+    if isinstance(data, np.ndarray):
+      return data
+    data = index.content(data) if isinstance(data, str) else data
+    for orient in (True, False):
+      picture, _ = image_decoding.decode(
+        data, self._channels, np.dtype(np.uint8), orient=orient)
+      if picture.shape[:2] == tuple(example.size):
+        return picture
+    raise UserError(f'{where}: is annotated as {image_files.pixels(example.size)}, the '
+                    f'file has {image_files.pixels(picture.shape)}')
 
   def _columns(self, row: int) -> Columns:
     example, most = self._example(row), self._most
-    where = f'{self._name}, picture {row}'
+    where = self._where(row)
     objects, _ = annotations.checked(example.objects, example.size, where)
     count = len(objects.labels)
     if count > most:
@@ -207,7 +216,7 @@ class _Read:
              'scales': np.ones(2, np.float32), 'corrupt': np.array(False)}
     try:
       found['inputs'], found['scales'] = pictures.fit(
-        self._picture(example.picture), self._size)
+        self._picture(example, where), self._size)
     except (ValueError, OSError):
       found['corrupt'] = np.array(True)
     return found | _padded(objects, found['scales'], most, self._matched)

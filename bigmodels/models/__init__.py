@@ -27,6 +27,7 @@ from bigmodels.models.resnet import CifarResNet, ResNet
 from bigmodels.models.sasrec import SasRec
 from bigmodels.models.speech_transformer import SpeechTransformer
 from bigmodels.models.srresnet import SrResNet
+from bigmodels.models.ssd import Ssd
 from bigmodels.models.stylegan import StyleGan
 from bigmodels.models.tacotron import Tacotron
 from bigmodels.models.tcn import Tcn
@@ -36,6 +37,7 @@ from bigmodels.models.unet import Unet
 from bigmodels.models.vgg import Vgg
 from bigmodels.models.vit import Vit, VitB, VitL, VitS, VitTi
 from bigmodels.models.wavenet import WaveNet
+from bigmodels.models.yolo import Yolo
 
 __all__ = ['ActorCritic', 'Airbench', 'Autoencoder', 'BagOfWords', 'Bert',
            'BertClassifier', 'BertSpans', 'CenterNet', 'CifarResNet', 'Cnn',
@@ -44,6 +46,6 @@ __all__ = ['ActorCritic', 'Airbench', 'Autoencoder', 'BagOfWords', 'Bert',
            'MemoryNetwork', 'Mlp', 'MobileNetV1', 'MobileNetV2', 'ModernGpt',
            'NatureCnn', 'NeuMf', 'PatchTst', 'QNetwork', 'RecurrentClassifier',
            'RecurrentCtc', 'RecurrentForecaster', 'RecurrentLanguageModel', 'ResNet',
-           'SasRec', 'SeriesClassifier', 'SpeechTransformer', 'SrResNet', 'StyleGan',
-           'Tacotron', 'Tcn', 'Tgcn', 'Transformer', 'TwoTower', 'Unet', 'Vgg', 'Vit',
-           'VitB', 'VitL', 'VitS', 'VitTi', 'WaveNet']
+           'SasRec', 'SeriesClassifier', 'SpeechTransformer', 'SrResNet', 'Ssd',
+           'StyleGan', 'Tacotron', 'Tcn', 'Tgcn', 'Transformer', 'TwoTower', 'Unet',
+           'Vgg', 'Vit', 'VitB', 'VitL', 'VitS', 'VitTi', 'WaveNet', 'Yolo']

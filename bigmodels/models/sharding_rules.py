@@ -38,11 +38,12 @@ SUPER_RESOLUTION = (
   Rule(r'\w+/bias', ('tensor',)),
 )
 
-# `models.CenterNet`, on any body: the heads have few outputs, and are sharded along
-# their inputs.
+# `models.CenterNet`, `models.Ssd` and `models.Yolo`, on any body: the heads have few
+# outputs, and are sharded along their inputs.
 DETECTION = (
-  Rule(r'(centres|sizes|offsets)/kernel', (None, None, 'tensor', None)),
-  Rule(r'(centres|sizes|offsets)/bias', (None,)),
+  Rule(r'(centres|sizes|offsets|classes|objects|boxes)\d*/kernel',
+       (None, None, 'tensor', None)),
+  Rule(r'(centres|sizes|offsets|classes|objects|boxes)\d*/bias', (None,)),
   Rule(r'(.*/)?conv/kernel', (None, None, None, 'tensor')),
   Rule(r'(.*/)?norm/(scale|bias)', (None,)),
 )

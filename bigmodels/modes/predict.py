@@ -3,9 +3,12 @@
 import contextlib
 import itertools
 import os
+import pathlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
 
 from bigmodels.cli.request import Request
 from bigmodels.core import paths
@@ -29,7 +32,8 @@ def run(request: Request, *, input: list[str] | None = None, output: str | None 
   A command that was stopped goes on where it was, if it is given again. How a table is
   written is found out; --config.delimiter, decimal, thousands, missing and encoding say
   it. A run that makes images of images writes them to a folder, as PNG files, and
-  begins anew.
+  begins anew; so does one that finds something in images, if `output` is no table: it
+  draws it, and writes it as JSON.
 
   Args:
     request: the flags of every mode.
@@ -56,8 +60,14 @@ def run(request: Request, *, input: list[str] | None = None, output: str | None 
       say(line)
     if opened.built.task.image_to_image is not None:
       inference.with_settings(opened.reader, reading)
-      image_predictions.write(opened.image_to_image, given, output,
-                              overwrite=overwrite, say=say)
+      image_predictions.write(
+        lambda image, file: opened.image_to_image(image), given, output,
+        overwrite=overwrite, say=say)
+      return
+    if opened.built.task.findings is not None and (
+      pathlib.Path(output).suffix.lower() not in SUFFIXES):
+      inference.with_settings(opened.reader, reading)
+      _draw(opened, given, output, overwrite, say)
       return
     target = paths.output(output, SUFFIXES)
     opened.check_predicts()
@@ -101,6 +111,37 @@ def _write(file: PredictionsFile, opened: Run, parts: Iterator[Predicted],
     say(f'warning: {count:,} without a prediction: {listed(without)}' + (
       ', ...' if count > _NAMED else ''))
   return count
+
+
+def _draw(opened: Run, given: list[pathlib.Path], output: str, overwrite: bool,
+          say: Callable[[str], None]) -> None:
+  """Draws what is found in images, and writes it as JSON."""
+  findings, examples = opened.built.task.findings, opened.examples(given)
+  found = ((path, {name: values[index] for name, values in part.outputs.items()})
+           for part, paths in _with_paths(opened.predictions(examples), examples.files)
+           for index, path in enumerate(paths))
+  names, sizes, outputs = [], [], []
+
+  def make(image, file):
+    of = next(outputs for path, outputs in found if path == file.path)
+    names.append(file.name)
+    sizes.append(image.shape[:2])
+    outputs.append(of)
+    return findings.draw(image, of)
+
+  folder = image_predictions.write(make, given, output, overwrite=overwrite, say=say)
+  image_predictions.write_json(folder / findings.file, findings.document(
+    names, sizes, {name: np.stack([each[name] for each in outputs])
+                   for name in outputs[0]}), overwrite=overwrite, say=say)
+
+
+def _with_paths(parts: Iterator[Predicted], files: Sequence
+                ) -> Iterator[tuple[Predicted, Sequence[str]]]:
+  """Each part with the files that it is of."""
+  first = 0
+  for part in parts:
+    yield part, [*map(str, files[first : first + part.examples.length])]
+    first += part.examples.length
 
 
 def _with_bar(parts: Iterator[Predicted], stack: contextlib.ExitStack

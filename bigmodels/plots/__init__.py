@@ -10,7 +10,7 @@ from bigmodels.plots.anomaly import anomaly
 from bigmodels.plots.answers import answers
 from bigmodels.plots.classification import calibration, classification
 from bigmodels.plots.control import control
-from bigmodels.plots.detection import detection
+from bigmodels.plots.detection import detection, draw_boxes
 from bigmodels.plots.forecasting import forecasting
 from bigmodels.plots.generation import denoised, generation
 from bigmodels.plots.groups import error_by_group
@@ -28,7 +28,7 @@ from bigmodels.plots.two_classes import net_benefit
 
 __all__ = ['BLUE', 'FULL', 'GREY', 'HALF', 'Inputs', 'NARROW', 'ORANGE', 'Sound',
            'Table', 'WIDE', 'anomaly', 'answers', 'calibration', 'classification',
-           'control', 'denoised', 'detection', 'ending', 'error_by_group',
-           'forecasting', 'generation', 'language', 'net_benefit', 'ranks', 'ratings',
-           'recommendation', 'regression', 'spectrograms', 'speech', 'spread',
-           'super_resolution', 'synthesis']
+           'control', 'denoised', 'detection', 'draw_boxes', 'ending',
+           'error_by_group', 'forecasting', 'generation', 'language', 'net_benefit',
+           'ranks', 'ratings', 'recommendation', 'regression', 'spectrograms',
+           'speech', 'spread', 'super_resolution', 'synthesis']

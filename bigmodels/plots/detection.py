@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _SHOWN = 6  # images
 _SIDE = 320  # pixels of an image, at most
 _CURVES = 8  # classes
+_COLORS = ('#3b7dd8', '#d9622b', '#2a9d6f', '#8e63ce', '#c2447a', '#b08900')
 _CERTAIN = 0.3  # the smallest score of a box that is drawn, and counts as wrong
 
 
@@ -72,6 +73,37 @@ def _curves(precision: np.ndarray, names: Sequence[str]) -> 'Figure':
     axes.legend(fontsize=7.5, frameon=False, loc='lower left')
   figure.axes[0].set(ylabel='precision')
   return figure
+
+
+def draw_boxes(image: np.ndarray, boxes: np.ndarray, labels: np.ndarray,
+               texts: Sequence[str]) -> np.ndarray:
+  """Draws boxes on an image.
+
+  Args:
+    image: uint8 `[height, width, 1 or 3]`.
+    boxes: `[n, 4]`, in pixels, see `core.boxes`.
+    labels: classes, which have colors, int `[n]`.
+    texts: `n` texts, one for each box.
+
+  Returns:
+    uint8 `[height, width, 3]`.
+  """
+  from PIL import Image, ImageDraw, ImageFont
+
+  picture = Image.fromarray(np.ascontiguousarray(np.broadcast_to(
+    image, (*image.shape[:2], 3))))
+  draw, font = ImageDraw.Draw(picture), ImageFont.load_default()
+  width = max(1, round(max(image.shape[:2]) / 300))
+  for (top, left, bottom, right), label, text in zip(
+    np.round(boxes).astype(int).tolist(), labels.tolist(), texts, strict=True):
+    color = _COLORS[label % len(_COLORS)]
+    right, bottom = max(right - 1, left), max(bottom - 1, top)
+    draw.rectangle((left, top, right, bottom), outline=color, width=width)
+    if text:
+      corner = left, max(top - 11, 0)
+      draw.rectangle(draw.textbbox(corner, text, font=font), fill=color)
+      draw.text(corner, text, fill='white', font=font)
+  return np.asarray(picture)
 
 
 class _Drawing:

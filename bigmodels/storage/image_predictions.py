@@ -1,9 +1,11 @@
 """Images that are made of images: a PNG file for each, in a folder."""
 
+import json
 import os
 import pathlib
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,19 +15,23 @@ from bigmodels.data.folders import decoding, image_files, listing
 from bigmodels.storage.predictions import SUFFIXES
 
 
-def write(make: Callable[[np.ndarray], np.ndarray], given: Sequence[pathlib.Path],
-          output: str, *, overwrite: bool, say: Callable[[str], None]) -> None:
+def write(make: Callable[[np.ndarray, listing.File], np.ndarray],
+          given: Sequence[pathlib.Path], output: str, *, overwrite: bool,
+          say: Callable[[str], None]) -> pathlib.Path:
   """Writes the image that is made of each image, as a PNG file with its name.
 
   An image of a folder keeps its place in it. One that cannot be read is named, and has
   no file.
 
   Args:
-    make: image uint8 `[height, width, 1 or 3]` -> another one.
+    make: (image uint8 `[height, width, 1 or 3]`, its file) -> another one.
     given: images, and folders of images at any depth.
     output: the folder to write to, `--output`; it is made if it does not exist.
     overwrite: whether to replace files.
     say: prints a line.
+
+  Returns:
+    The folder.
 
   Raises:
     UserError: if there are no images, or none can be read; or for files that cannot be
@@ -48,7 +54,7 @@ def write(make: Callable[[np.ndarray], np.ndarray], given: Sequence[pathlib.Path
     except decoding.Corrupt as error:
       say(f'warning: {file.path}: cannot be read as an image: {error}')
       continue
-    made = make(image)
+    made = make(image, file)
     try:
       target.parent.mkdir(parents=True, exist_ok=True)
       files.write(target, image_files.png(made))
@@ -62,6 +68,31 @@ def write(make: Callable[[np.ndarray], np.ndarray], given: Sequence[pathlib.Path
     raise UserError(f'--input={listed(map(str, given))}: no image can be read')
   say(f'{listing.counted(count, "image")} of {len(targets):,} in '
       f'{time.perf_counter() - start:.1f} s: {folder}')
+  return folder
+
+
+def write_json(path: pathlib.Path, value: Any, *, overwrite: bool,
+               say: Callable[[str], None]) -> None:
+  """Writes a JSON value.
+
+  Args:
+    path: the file.
+    value: what to write.
+    overwrite: whether to replace the file.
+    say: prints a line.
+
+  Raises:
+    UserError: if it exists, or cannot be written.
+  """
+  if files.exists(path) and not overwrite:
+    raise UserError(f'--output: {path} exists; choose another folder, or replace it '
+                    'with --overwrite')
+  try:
+    files.write(path, json.dumps(value))
+  except OSError as error:
+    raise UserError(f'--output: {path} cannot be written: {paths.reason(error)}'
+                    ) from None
+  say(str(path))
 
 
 def _targets(found: Sequence[listing.File], folder: pathlib.Path, *, overwrite: bool

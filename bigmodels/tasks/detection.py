@@ -10,17 +10,20 @@ import jax.numpy as jnp
 from bigmodels import metrics, plots
 from bigmodels.core import boxes as geometry
 from bigmodels.core.errors import UserError
+from bigmodels.core.from_run import FROM_RUN
 from bigmodels.layers.suppression import suppress
 from bigmodels.metrics import Mean
 from bigmodels.metrics.detection import evaluate, library, matches
+from bigmodels.tasks import found_boxes
 from bigmodels.tasks.detectors import Detector, Truth
-from bigmodels.tasks.task import Columns, Split, Task, apply, init
+from bigmodels.tasks.task import Columns, Findings, Split, Task, apply, init
 
 _COLUMNS = ('boxes', 'labels', 'present', 'crowd')  # of `data.Detection`
 
 
 def detection(model, detector: Callable[[], Detector], *, most: int = 100,
-              candidates: int = 1000, least: float = 0.01) -> Task:
+              candidates: int = 1000, least: float = 0.01, drawn: float = 0.3,
+              training: Any = FROM_RUN) -> Task:
   """Finds the objects in images, as boxes with a class and a score.
 
   The loss is a sum over images, divided by the number of positives of the whole batch,
@@ -39,6 +42,8 @@ def detection(model, detector: Callable[[], Detector], *, most: int = 100,
     most: maximum number of boxes that are found in an image; COCO counts 100.
     candidates: number of boxes with the highest scores, before overlaps are dropped.
     least: minimum score of a box that is found.
+    drawn: minimum score of a box that `--mode=predict` draws.
+    training: the opened training split, whose classes have names; supplied by the run.
 
   Raises:
     ValueError: for settings out of range.
@@ -49,6 +54,7 @@ def detection(model, detector: Callable[[], Detector], *, most: int = 100,
   if not 0 <= least < 1:
     raise ValueError(f'least: must be >= 0 and < 1, got {least}')
   columns, how = Columns(('inputs',)), detector()
+  classes = getattr(training, 'classes', None)
 
   def objective(params, model_state, batch, key, train):
     outputs, model_state = apply(
@@ -71,8 +77,10 @@ def detection(model, detector: Callable[[], Detector], *, most: int = 100,
 
   return Task(
     partial(init, model, columns), objective, columns.names,
-    ('found_boxes', 'found_labels', 'found_scores'), check,
-    metrics.detection, _plots)
+    ('found_boxes', 'found_labels', 'found_scores'), check, metrics.detection, _plots,
+    answers=partial(found_boxes.texts, classes), findings=Findings(
+      partial(found_boxes.draw, classes, drawn),
+      partial(found_boxes.coco, classes), 'found.json'))
 
 
 def check(split: Split) -> None:

@@ -55,6 +55,7 @@ class Task(NamedTuple):
       seconds or None) -> for each prompt a `plots.Sound`, of at most so many seconds.
     image_to_image: (params, model_state, image uint8 `[height, width, 1 or 3]`, of any
       size) -> an image of as many channels, which `--mode=predict` writes to a file.
+    findings: how what is found in images is drawn and written; see `Findings`.
   """
 
   init: Callable
@@ -74,6 +75,23 @@ class Task(NamedTuple):
   samples: Callable[..., dict[str, Any]] | None = None
   sounds: Callable[..., list['plots.Sound']] | None = None
   image_to_image: Callable[..., np.ndarray] | None = None
+  findings: 'Findings | None' = None
+
+
+class Findings(NamedTuple):
+  """How `--mode=predict` shows what is found in images, to a folder.
+
+  Attributes:
+    draw: (image uint8 `[height, width, 1 or 3]`, name -> output of `predictions` for
+      it, `[...]`) -> the image with what was found, uint8 `[height, width, 3]`.
+    document: (names of images, their (height, width), name -> outputs `[n, ...]`) ->
+      JSON of all images.
+    file: name of the file of that JSON.
+  """
+
+  draw: Callable[[np.ndarray, Any], np.ndarray]
+  document: Callable[..., Any]
+  file: str
 
 
 class Threshold(NamedTuple):

@@ -180,7 +180,7 @@ def test_a_split_can_be_sent_to_workers():
 @pytest.mark.parametrize('settings, message', [
   ({'digits': (3, 2)}, r'digits: must be \(smallest, largest\), from 0'),
   ({'enlarged': (0, 2)}, r'enlarged: must be \(smallest, largest\), from 1'),
-  ({'size': (20, 90)}, 'size: must be >= 32, the largest digit'),
+  ({'size': (20, 90)}, 'size: must be >= 40, the largest digit'),
   ({'counts': {'test': 0}}, "counts: 'test' must be >= 1, got 0")])
 def test_wrong_canvases(settings, message):
   with pytest.raises(ValueError, match=message):

@@ -19,7 +19,7 @@ def mirrored(tmp_path, monkeypatch):
   def ask(*inputs, output='out', overwrite=False):
     said = []
     image_predictions.write(
-      lambda image: np.ascontiguousarray(image[:, ::-1]),
+      lambda image, file: np.ascontiguousarray(image[:, ::-1]),
       [tmp_path / name for name in inputs], output, overwrite=overwrite,
       say=said.append)
     return said

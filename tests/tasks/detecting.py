@@ -21,3 +21,18 @@ def truth(seed, images=3, most=4) -> Truth:
   present[-1] = False  # an image without objects
   return Truth(np.where(present[..., None], boxes, 0), np.where(
     present, rng.integers(0, 3, (images, most)), 0), present)
+
+
+def drawn_outputs(seed, features, scale=1.0):
+  """Outputs of maps with the strides 4 and 8: name -> features of a cell."""
+  rng = np.random.default_rng(seed)
+  return tuple({name: (scale * rng.normal(size=(3, *size, *shape))).astype(np.float32)
+                for name, shape in features.items()} for size in ((8, 10), (4, 5)))
+
+
+def iou(box, other) -> float:
+  """The intersection over union of two boxes."""
+  start, end = np.maximum(box, other)[:2], np.minimum(box, other)[2:]
+  both = np.prod(np.maximum(end - start, 0))
+  areas = [np.prod(each[2:] - each[:2]) for each in (box, other)]
+  return float(both / (sum(areas) - both))

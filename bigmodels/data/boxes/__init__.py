@@ -3,7 +3,10 @@
 A source has `read(split, context) -> Annotations`.
 """
 
+from bigmodels.data.boxes.coco import Coco
 from bigmodels.data.boxes.digit_canvas import DigitCanvas
 from bigmodels.data.boxes.tfds_objects import TfdsObjects
+from bigmodels.data.boxes.voc import Voc
+from bigmodels.data.boxes.yolo import Yolo
 
-__all__ = ['DigitCanvas', 'TfdsObjects']
+__all__ = ['Coco', 'DigitCanvas', 'TfdsObjects', 'Voc', 'Yolo']

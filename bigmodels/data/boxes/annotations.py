@@ -39,12 +39,12 @@ class Example(NamedTuple):
   """A picture and its objects.
 
   Attributes:
-    picture: an encoded image, or uint8 `[height, width, channels]`.
-    size: height and width.
+    picture: an encoded image, the path of a file, or uint8 `[height, width, channels]`.
+    size: height and width, as annotated; zeros if the image is damaged.
     objects: what is in it, as annotated.
   """
 
-  picture: bytes | np.ndarray
+  picture: bytes | str | np.ndarray
   size: tuple[int, int]
   objects: Objects
 
@@ -57,7 +57,8 @@ class Annotations(NamedTuple):
     length: number of pictures.
     classes: names of the classes.
     example: row -> `Example`; it can be sent to worker processes.
-    where: row -> where its objects are from, for messages.
+    where: row -> where its objects are from, for messages; it can be sent to worker
+      processes.
     identity: a text that changes when the data does.
     notes: lines to print.
     origin: source rows.

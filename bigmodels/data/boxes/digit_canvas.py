@@ -36,8 +36,8 @@ class DigitCanvas:
 
   counts: Mapping[str, int]
   size: tuple[int, int] = (96, 96)
-  digits: tuple[int, int] = (1, 6)
-  enlarged: tuple[int, int] = (2, 4)
+  digits: tuple[int, int] = (1, 5)
+  enlarged: tuple[int, int] = (3, 5)
 
   def __post_init__(self):
     for name, least in (('digits', 0), ('enlarged', 1)):
@@ -70,7 +70,7 @@ class DigitCanvas:
       functools.partial(
         _example, columns['inputs'][..., 0], columns['labels'], seed, self.size,
         self.digits, self.enlarged),
-      lambda row: f'canvas {row}', f'canvases {digests.of_json(facts)}',
+      'canvas {}'.format, f'canvases {digests.of_json(facts)}',
       origin=Origin({f'canvases {split}': range(self.counts[split])}))
 
 

@@ -48,7 +48,7 @@ class TfdsObjects:
     return Annotations(
       self.name, last - first, classes,
       functools.partial(_example, self.name, root, base, first),
-      lambda row: f'{self.name} {base}, example {first + row}',
+      functools.partial(_where, self.name, base, first),
       f'{info.full_name} {split}, {digests.of_json([files, list(classes)])}',
       origin=Origin({f'{info.full_name} {base}': range(first, last)}))
 
@@ -91,9 +91,13 @@ class _Selected:
   selected: str
 
 
+def _where(name: str, base: str, first: int, row: int) -> str:
+  return f'{name} {base}, example {first + row}'
+
+
 def _example(name: str, root: str, base: str, first: int, row: int) -> Example:
   found = tfds_examples.data_source(name, root, base)[int(first + row)]
-  where = f'{name} {base}, example {first + row}'
+  where = _where(name, base, first, row)
   data, objects = found['image'], found['objects']
   try:
     height, width, _ = image_decoding.header(data)
