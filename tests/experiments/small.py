@@ -28,7 +28,7 @@ AGENTS = {'cartpole_a2c': ('gymnax', 'rlax'), 'cartpole_dqn': ('gymnax', 'rlax')
 SPEECH = {'an4_ctc': ('jiwer',), 'spoken_digit_conformer': ('jiwer',),
           'speech_commands': ('soundfile', 'soxr'),
           'arctic_tacotron': ('soundfile', 'soxr')}
-DETECTION = ('bccd_centernet',)
+DETECTION = ('bccd_centernet', 'bccd_ssd', 'coco_centernet', 'digits_yolo')
 SMALL_TACOTRON = {'width': '8', 'decoder': '8', 'model.prenet': '8',
                   'task.seconds': '0.1', 'task.iterations': '2'}
 SMALL_UNET = {'width': '8', 'model.multipliers': '(1, 1)', 'model.attention': '(1,)',
@@ -36,6 +36,9 @@ SMALL_UNET = {'width': '8', 'model.multipliers': '(1, 1)', 'model.attention': '(
 # What makes a large experiment small: the same code, fewer of everything.
 OVERRIDES = {
   'bccd_centernet': {'width': '4', 'size': '(32, 64)'},
+  'bccd_ssd': {'multiplier': '0.1', 'width': '8', 'size': '(64, 64)'},
+  'coco_centernet': {'width': '4', 'size': '(32, 64)'},
+  'digits_yolo': {'width': '4', 'canvases': '16'},
   'cifar_flow': SMALL_UNET,
   'digits_ddpm': SMALL_UNET,
   'mnist_ddpm': SMALL_UNET,
@@ -242,9 +245,10 @@ def _enlarged(folder) -> None:
                     shape=(32 + index, 40 - index))
 
 
-def _bccd(folder) -> None:
-  """Pictures of rectangles."""
-  boxes.tfds(folder, 'bccd', {'train': 10, 'validation': 4, 'test': 3})
+def _rectangles(folder) -> None:
+  """Pictures of rectangles, as TFDS prepares BCCD and COCO."""
+  for name in ('bccd', 'coco/2017'):
+    boxes.tfds(folder, name, {'train': 10, 'validation': 4, 'test': 3})
 
 
 # What writes the files of experiments whose data is a download.
@@ -254,7 +258,7 @@ FILES = {
                   _texts),
   **dict.fromkeys(('imagenet_resnet50', 'imagenet_vit_s16'), _imagenet),
   **dict.fromkeys(('edsr_x2', 'espcn_x3'), _enlarged),
-  'bccd_centernet': _bccd,
+  **dict.fromkeys(('bccd_centernet', 'bccd_ssd', 'coco_centernet'), _rectangles),
   'heart_mlp': _patients,
   'image_folder': _photos,
   **dict.fromkeys(('games_sasrec', 'movielens_mf', 'movielens_neumf'), _interactions),
