@@ -8,7 +8,7 @@ import pytest
 
 from bigmodels import models
 from bigmodels.tasks import detection, detectors
-from tests.tasks.detecting import SHAPE, truth
+from tests.tasks.detecting import SHAPE, painted, truth
 
 BODY = models.CifarResNet(None, depth=8, width=4)
 MODEL = models.CenterNet(3, BODY, width=8, strides=(4,))
@@ -31,15 +31,7 @@ def test_wrong_settings():
 def test_one_batch_is_learned_by_heart():
   """And its boxes are found again."""
   given = truth(0, images=2, most=2)
-  inputs = np.zeros((2, *SHAPE, 3), np.float32)
-  for image, index in zip(*np.nonzero(given.present), strict=True):
-    top, left, bottom, right = np.maximum(np.round(given.boxes[image, index]), 0
-                                          ).astype(int)
-    inputs[image, top:bottom, left:right, given.labels[image, index]] = 1
-  batch = {
-    'inputs': inputs, 'boxes': given.boxes, 'labels': given.labels,
-    'present': given.present, 'crowd': ~given.present & False,
-    'areas': np.ones(given.labels.shape, np.float32), 'mask': np.ones(2, np.float32)}
+  batch = painted(given)
   task = detection(MODEL, detectors.centernet, most=4)
   params, model_state = jax.jit(task.init)(jax.random.PRNGKey(1), batch)
   optimizer = optax.adam(2e-2)

@@ -15,6 +15,7 @@ from bigmodels.models import (
   Bert,
   BertClassifier,
   BertSpans,
+  CenterNet,
   CifarResNet,
   Cnn,
   Conformer,
@@ -35,12 +36,14 @@ from bigmodels.models import (
   SasRec,
   SpeechTransformer,
   SrResNet,
+  Ssd,
   Tacotron,
   Transformer,
   TwoTower,
   Vgg,
   Vit,
   WaveNet,
+  Yolo,
   sharding_rules,
 )
 from bigmodels.parallel.sharding import MeshShape, parameter_specs
@@ -57,6 +60,19 @@ def params_of(model, *example):
   key = jax.random.key(0)
   return jax.eval_shape(
     lambda x: model.init(key, x, train=False), jnp.zeros((1, *example)))['params']
+
+
+@pytest.mark.parametrize('model, heads', [
+  (CenterNet, ('centres', 'sizes', 'offsets')), (Ssd, ('classes1', 'offsets1')),
+  (Yolo, ('classes1', 'objects1', 'boxes1'))])
+def test_rules_of_detectors(model, heads):
+  params = params_of(model(3, CifarResNet(None, depth=8, width=4), 8, (4,)), 16, 16, 3)
+  found = by_name(parameter_specs(params, sharding_rules.DETECTION, TENSOR))
+  for head in heads:
+    assert found[f'{head}/kernel'] == P(None, None, 'tensor')
+    assert found[f'{head}/bias'] == P()
+  assert found['pyramid/level1/conv/kernel'] == P(None, None, None, 'tensor')
+  assert found['body/stage3/block1/layer1/norm/scale'] == P()
 
 
 @pytest.mark.parametrize('batch_norm', [False, True])

@@ -133,13 +133,17 @@ WALK = str(FORKS / 'walk.py')
   ('cartpole_dqn', {'learner__min_replay_size': 500}, ('gymnax', 'rlax')),
   ('cartpole_a2c', {}, ('gymnax', 'rlax')), (GYMNASIUM, {}, ('gymnasium', 'rlax')),
   ('digits_dcgan', {'model__width': 8}, ()),
-  ('digits_ddpm', {'width': 8, 'steps': 2}, ()), (WALK, {}, ())],
+  ('digits_ddpm', {'width': 8, 'steps': 2}, ()), (WALK, {}, ()),
+  ('digits_yolo', {'width': 4, 'canvases': 40, 'batch_size': 4}, ())],
   ids=['cartpole_dqn', 'cartpole_a2c', 'gymnasium', 'digits_dcgan', 'digits_ddpm',
-       'walk'])
+       'walk', 'digits_yolo'])
 def test_other_experiments_killed_and_resumed_are_uninterrupted(
   start, request_for, tmp_path, capsys, name, settings, needed):
   """Episodes under way and what is remembered of them are among the bits."""
   libraries.require(*needed)
+  if name == 'digits_yolo':
+    pytest.importorskip('pycocotools', reason='pycocotools is not installed: pip '
+                                              'install -r requirements-detection.txt')
   whole, cut = tmp_path / 'whole', tmp_path / 'cut'
   often = {'duration__steps': 600, 'duration__epochs': None,
            'checkpoint_every__minutes': None, 'checkpoint_every__steps': 50,

@@ -110,11 +110,11 @@ def test_a_batch_divided_in_groups_has_the_same_mosaics():
   batch, key = drawn(3), jax.random.PRNGKey(1)
   from bigmodels.parallel.random import slice_key
 
-  whole = transforms.mosaic(batch, key)
+  mosaic = jax.jit(transforms.mosaic)
+  whole = mosaic(batch, key)
   for part in range(2):
     rows = slice(4 * part, 4 * part + 4)
-    found = transforms.mosaic({k: v[rows] for k, v in batch.items()},
-                              slice_key(key, part))
+    found = mosaic({k: v[rows] for k, v in batch.items()}, slice_key(key, part))
     for name in ('inputs', 'boxes', 'present'):
       np.testing.assert_array_equal(found[name], np.asarray(whole[name])[rows], name)
 
