@@ -1,14 +1,14 @@
 """Sources, batches and transforms. Importing this reads no data."""
 
 from bigmodels.data import (
-  boxes,
-  cleaning,
-  images,
-  recordings,
-  test_time,
-  texts,
-  tokenizers,
-  transforms,
+           boxes,
+           cleaning,
+           images,
+           recordings,
+           test_time,
+           texts,
+           tokenizers,
+           transforms,
 )
 from bigmodels.data.array_files import ArrayFiles
 from bigmodels.data.arrays import Arrays
@@ -23,6 +23,8 @@ from bigmodels.data.interactions.features import Features
 from bigmodels.data.interactions.histories import Histories
 from bigmodels.data.interactions.interactions import Interactions
 from bigmodels.data.packed import Packed
+from bigmodels.data.pairs import Pairs
+from bigmodels.data.per_class import PerClass
 from bigmodels.data.piecewise_linear import piecewise_linear
 from bigmodels.data.question_windows import QuestionWindows
 from bigmodels.data.replies import Candidates, Replies
@@ -40,8 +42,9 @@ from bigmodels.data.waveforms import Waveforms
 
 __all__ = ['ArrayFiles', 'Arrays', 'AudioFolder', 'Batches', 'Candidates', 'Detection',
            'Digits', 'Downscaled', 'Episodes', 'Features', 'Generated', 'Histories',
-           'ImageFolder', 'Interactions', 'Packed', 'QuestionWindows', 'Replies',
-           'ScikitTable', 'Sentences', 'Sequence', 'Series', 'Speech',
-           'StoryQuestions', 'Subset', 'Table', 'Tfds', 'Translations', 'Waveforms',
-           'at_most', 'boxes', 'cleaning', 'images', 'piecewise_linear', 'recordings',
-           'test_time', 'texts', 'tokenizers', 'transforms']
+           'ImageFolder', 'Interactions', 'Packed', 'Pairs', 'PerClass',
+           'QuestionWindows', 'Replies', 'ScikitTable', 'Sentences', 'Sequence',
+           'Series', 'Speech', 'StoryQuestions', 'Subset', 'Table', 'Tfds',
+           'Translations', 'Waveforms', 'at_most', 'boxes', 'cleaning', 'images',
+           'piecewise_linear', 'recordings', 'test_time', 'texts', 'tokenizers',
+           'transforms']

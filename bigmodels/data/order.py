@@ -46,6 +46,53 @@ class Buckets:
     return cls(tuple(found.tolist()), np.searchsorted(found, lengths))
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Groups:
+  """Batches of a few examples of each of some groups, such as people.
+
+  Every pass deals the groups into batches, in an order that is a function of (seed,
+  pass); those that do not fill the last batch are left out of this pass. Examples of a
+  group are adjacent in a batch. They are distinct if the group has enough, a function
+  of (seed, pass, group); the examples of a smaller group are repeated, each as often as
+  another or once more.
+
+  Attributes:
+    of: the group of each example, int `[length]`: 0, 1, ..., each with examples.
+    each: number of examples of a group in a batch.
+  """
+
+  of: np.ndarray
+  each: int
+
+  @functools.cached_property
+  def members(self) -> tuple[np.ndarray, ...]:
+    """The rows of each group, int32."""
+    order = np.argsort(self.of, kind='stable').astype(np.int32)
+    return tuple(np.split(order, np.cumsum(np.bincount(self.of))[:-1]))
+
+  def rows(self, batch_size: int, seed: int, step: int) -> np.ndarray:
+    """Returns the rows of a step, int32 `[batch_size]`.
+
+    Args:
+      batch_size: a multiple of `each`, for at most as many groups as there are.
+      seed: seed of the order.
+      step: number of the step, from 0.
+    """
+    count, per_batch = len(self.members), batch_size // self.each
+    number, place = divmod(step, count // per_batch)
+    dealt = permutation(count, seed, number)[place * per_batch :][:per_batch]
+    return np.concatenate([self._drawn(group, seed, number) for group in dealt])
+
+  def _drawn(self, group: int, seed: int, number: int) -> np.ndarray:
+    members = self.members[group]
+    # The first bits distinguish these from the keys of `permutation` and `Order.seeds`.
+    key = np.uint64(3) << np.uint64(62) | np.uint64(number) << np.uint64(31) | (
+      np.uint64(group))
+    raw = np.random.Philox(key=np.array([seed, key], np.uint64)).random_raw(
+      len(members))
+    return np.resize(members[np.argsort(raw, kind='stable')], self.each)
+
+
 class Order(NamedTuple):
   """The rows of the batch of every step.
 
@@ -63,6 +110,8 @@ class Order(NamedTuple):
     buckets: the lengths of batches; None for one length. Examples of a bucket then
       share batches in random composition and order. The batches in which an epoch ends
       have examples of all lengths.
+    groups: the groups that training batches are composed of; None for none. An epoch is
+      then as many batches as without, in which an example may be any number of times.
   """
 
   length: int
@@ -71,6 +120,7 @@ class Order(NamedTuple):
   shuffle: bool
   padding: int = 0
   buckets: 'Buckets | None' = None
+  groups: 'Groups | None' = None
 
   @property
   def steps_per_epoch(self) -> float:
@@ -108,6 +158,8 @@ class Order(NamedTuple):
     positions = self._positions(step)
     if not self.shuffle:
       return np.where(positions < self.length, positions, -1).astype(np.int32)
+    if self.groups is not None:
+      return self.groups.rows(self.batch_size, self.seed, step)
     epochs, positions = positions // self.length, positions % self.length
     rows = np.empty(self.batch_size, np.int32)
     for epoch in range(epochs[0], epochs[-1] + 1):

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from bigmodels.core.errors import UserError, listed, nearest, one_line
-from bigmodels.data.order import Buckets
+from bigmodels.data.order import Buckets, Groups
 from bigmodels.data.origins import Origin
 
 Columns = dict[str, np.ndarray]
@@ -100,6 +100,7 @@ class Dataset(NamedTuple):
   provides: Mapping[str, Callable[[], Any]] = {}
   compact: Compact | None = None
   buckets: Buckets | None = None
+  groups: Groups | None = None
 
   @property
   def tokenizer(self) -> Any:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,7 +59,7 @@ class Subset:
                         f'{nearest(name, whole.classes)}')
     if whole.shapes_only:
       return self._shapes(whole, names, context)
-    labels = _labels(whole, context)
+    labels = known_labels(whole, context, 'Subset')
     found = []
     for name in names:
       of_class, = np.nonzero(labels == whole.classes.index(name))
@@ -69,27 +69,7 @@ class Subset:
         order = np.random.Philox(key=len(labels)).random_raw(len(labels))[of_class]
         of_class = of_class[np.argsort(order, kind='stable')[: self.each]]
       found.append(of_class)
-    rows = np.sort(np.concatenate(found))
-    number = np.full(len(whole.classes), -1, np.int32)
-    number[[whole.classes.index(name) for name in names]] = np.arange(len(names))
-
-    def read(index: np.ndarray, seeds: np.ndarray | None = None) -> Columns:
-      columns = whole.read(rows[index], seeds)
-      return {**columns, 'labels': number[columns['labels']]}
-
-    def load() -> Columns:
-      columns = {name: array[rows] for name, array in whole.load().items()}
-      return {**columns, 'labels': number[columns['labels']]}
-
-    return whole._replace(
-      length=len(rows), load=load, read=read, classes=tuple(names), labels=None,
-      compact=None, nbytes=None if whole.compact else (
-        whole.nbytes and whole.nbytes * len(rows) // whole.length),
-      identity=f'{whole.identity}: {len(rows)} rows of {", ".join(names)}',
-      describe=whole.describe and (lambda row: whole.describe(int(rows[row]))),
-      words=whole.words and (lambda index: whole.words(rows[index])),
-      origin=whole.origin and whole.origin.take(rows, whole.length),
-      ids={name: column[rows] for name, column in whole.ids.items()})
+    return of_rows(whole, np.sort(np.concatenate(found)), names)
 
   def _shapes(self, whole: Dataset, names: tuple[str, ...], context: DataContext
               ) -> Dataset:
@@ -109,8 +89,47 @@ class Subset:
       nbytes=whole.nbytes and whole.nbytes * length // whole.length)
 
 
-def _labels(dataset: Dataset, context: DataContext) -> np.ndarray:
-  """The class of every row, -1 where it cannot be read."""
+def of_rows(whole: Dataset, rows: np.ndarray, names: Sequence[str]) -> Dataset:
+  """Returns some rows of a split, whose labels are numbered anew.
+
+  Args:
+    whole: a split with classes.
+    rows: int `[n]`, of the classes that are kept.
+    names: the classes that are kept, which become 0, 1, ... in this order.
+  """
+  number = np.full(len(whole.classes), -1, np.int32)
+  number[[whole.classes.index(name) for name in names]] = np.arange(len(names))
+
+  def read(index: np.ndarray, seeds: np.ndarray | None = None) -> Columns:
+    columns = whole.read(rows[index], seeds)
+    return {**columns, 'labels': number[columns['labels']]}
+
+  def load() -> Columns:
+    columns = {name: array[rows] for name, array in whole.load().items()}
+    return {**columns, 'labels': number[columns['labels']]}
+
+  return whole._replace(
+    length=len(rows), load=load, read=read, classes=tuple(names), labels=None,
+    compact=None, nbytes=None if whole.compact else (
+      whole.nbytes and whole.nbytes * len(rows) // whole.length),
+    identity=f'{whole.identity}: {len(rows)} rows of {", ".join(names)}',
+    describe=whole.describe and (lambda row: whole.describe(int(rows[row]))),
+    words=whole.words and (lambda index: whole.words(rows[index])),
+    origin=whole.origin and whole.origin.take(rows, whole.length),
+    ids={name: column[rows] for name, column in whole.ids.items()})
+
+
+def known_labels(dataset: Dataset, context: DataContext, name: str) -> np.ndarray:
+  """Returns the class of every row, int `[length]`, -1 where it cannot be read.
+
+  Args:
+    dataset: a split with classes.
+    context: prints which rows cannot be read.
+    name: what reads the labels, for the line.
+
+  Raises:
+    UserError: for a label that is not a class.
+  """
   if dataset.labels:
     labels = np.asarray(dataset.labels())
   else:
@@ -120,10 +139,10 @@ def _labels(dataset: Dataset, context: DataContext) -> np.ndarray:
     labels[rows] = columns['labels'][rows]
     wrong = rows[(labels[rows] < 0) | (labels[rows] >= len(dataset.classes))]
     if len(wrong):
-      raise UserError(f'Subset: the label of row {wrong[0]} is {labels[wrong[0]]}, '
+      raise UserError(f'{name}: the label of row {wrong[0]} is {labels[wrong[0]]}, '
                       f'must be 0 to {len(dataset.classes) - 1}')
   lost, = np.nonzero(labels < 0)
   if len(lost):
-    context.say(f'Subset: {len(lost)} of {dataset.length:,} examples are corrupt and '
+    context.say(f'{name}: {len(lost)} of {dataset.length:,} examples are corrupt and '
                 f'skipped: rows {", ".join(map(str, lost[:20]))}')
   return labels

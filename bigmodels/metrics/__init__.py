@@ -10,12 +10,12 @@ from bigmodels.metrics.calibration import at_temperature, temperature
 from bigmodels.metrics.classification import above, at_threshold, classification
 from bigmodels.metrics.detection import detection
 from bigmodels.metrics.forecasting import (
-  RootMean,
-  coverage,
-  mase,
-  mean_of,
-  of_errors,
-  smape,
+           RootMean,
+           coverage,
+           mase,
+           mean_of,
+           of_errors,
+           smape,
 )
 from bigmodels.metrics.generation import frechet, generation, precision_recall
 from bigmodels.metrics.groups import error_by_group
@@ -29,13 +29,20 @@ from bigmodels.metrics.slots import slots
 from bigmodels.metrics.speech import error_rates
 from bigmodels.metrics.synthesis import mel_cepstral_distortion
 from bigmodels.metrics.translation import bleu
+from bigmodels.metrics.verification import (
+           best_similarity,
+           pairs,
+           rank_1,
+           verification,
+           verified,
+)
 from bigmodels.metrics.waveforms import linear_prediction_bits, unigram_bits
 
 __all__ = ['Mean', 'Metric', 'RootMean', 'above', 'anomaly', 'answers',
-           'at_temperature', 'at_threshold', 'best', 'bleu', 'classification',
-           'coverage', 'detection', 'error_by_group', 'error_rates', 'exact_match',
-           'f1', 'flagged', 'frechet', 'generation', 'language',
+           'at_temperature', 'at_threshold', 'best', 'best_similarity', 'bleu',
+           'classification', 'coverage', 'detection', 'error_by_group', 'error_rates',
+           'exact_match', 'f1', 'flagged', 'frechet', 'generation', 'language',
            'linear_prediction_bits', 'mase', 'mean_of', 'mel_cepstral_distortion',
-           'of_errors', 'precision_recall', 'psnr', 'ranking', 'ranks',
-           'recommendation', 'regression', 'selection', 'slots', 'smape', 'ssim',
-           'temperature', 'unigram_bits']
+           'of_errors', 'pairs', 'precision_recall', 'psnr', 'rank_1', 'ranking',
+           'ranks', 'recommendation', 'regression', 'selection', 'slots', 'smape',
+           'ssim', 'temperature', 'unigram_bits', 'verification', 'verified']

@@ -19,6 +19,7 @@ from bigmodels.models.memory import MemoryNetwork
 from bigmodels.models.mlp import Linear, Mlp
 from bigmodels.models.mobilenet import MobileNetV1, MobileNetV2
 from bigmodels.models.patch_tst import PatchTst
+from bigmodels.models.prototypes import WithPrototypes
 from bigmodels.models.recommenders import Dlrm, MatrixFactorization, NeuMf, TwoTower
 from bigmodels.models.recurrent import RecurrentClassifier, RecurrentLanguageModel
 from bigmodels.models.recurrent_ctc import RecurrentCtc
@@ -48,4 +49,5 @@ __all__ = ['ActorCritic', 'Airbench', 'Autoencoder', 'BagOfWords', 'Bert',
            'RecurrentCtc', 'RecurrentForecaster', 'RecurrentLanguageModel', 'ResNet',
            'SasRec', 'SeriesClassifier', 'SpeechTransformer', 'SrResNet', 'Ssd',
            'StyleGan', 'Tacotron', 'Tcn', 'Tgcn', 'Transformer', 'TwoTower', 'Unet',
-           'Vgg', 'Vit', 'VitB', 'VitL', 'VitS', 'VitTi', 'WaveNet', 'Yolo']
+           'Vgg', 'Vit', 'VitB', 'VitL', 'VitS', 'VitTi', 'WaveNet', 'WithPrototypes',
+           'Yolo']

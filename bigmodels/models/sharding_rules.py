@@ -27,6 +27,14 @@ CNN = (
   *MLP,
 )
 
+# The same as networks of embeddings, also within `models.WithPrototypes`.
+EMBEDDING = (
+  Rule(r'prototypes', (None, 'tensor')),
+  Rule(r'network/head/kernel', ('tensor', None)),
+  Rule(r'network/head/bias', (None,)),
+  *CNN,
+)
+
 # `models.Espcn`, `models.Edsr` and `models.SrResNet`: convolutions are sharded along
 # their outputs, except the head, which has one.
 SUPER_RESOLUTION = (

@@ -25,10 +25,11 @@ from bigmodels.plots.super_resolution import super_resolution
 from bigmodels.plots.synthesis import synthesis
 from bigmodels.plots.table import Inputs, Table, ending, spread
 from bigmodels.plots.two_classes import net_benefit
+from bigmodels.plots.verification import verification
 
 __all__ = ['BLUE', 'FULL', 'GREY', 'HALF', 'Inputs', 'NARROW', 'ORANGE', 'Sound',
            'Table', 'WIDE', 'anomaly', 'answers', 'calibration', 'classification',
-           'control', 'denoised', 'detection', 'draw_boxes', 'ending',
-           'error_by_group', 'forecasting', 'generation', 'language', 'net_benefit',
-           'ranks', 'ratings', 'recommendation', 'regression', 'spectrograms',
-           'speech', 'spread', 'super_resolution', 'synthesis']
+           'control', 'denoised', 'detection', 'draw_boxes', 'ending', 'error_by_group',
+           'forecasting', 'generation', 'language', 'net_benefit', 'ranks', 'ratings',
+           'recommendation', 'regression', 'spectrograms', 'speech', 'spread',
+           'super_resolution', 'synthesis', 'verification']

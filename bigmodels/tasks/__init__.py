@@ -8,6 +8,7 @@ from bigmodels.tasks.ctc import ctc
 from bigmodels.tasks.detection import detection
 from bigmodels.tasks.dialogue import slot_responses
 from bigmodels.tasks.diffusion import diffusion
+from bigmodels.tasks.embedding import embedding
 from bigmodels.tasks.forecasting import forecasting
 from bigmodels.tasks.frozen import frozen_statistics, with_frozen_statistics
 from bigmodels.tasks.generation import Generation, generation
@@ -27,7 +28,7 @@ from bigmodels.tasks.waveforms import waveform
 
 __all__ = ['Control', 'Generation', 'Split', 'Task', 'anomaly', 'answer_spans',
            'classification', 'control', 'ctc', 'detection', 'detectors', 'diffusion',
-           'forecasting', 'frozen_statistics', 'generation', 'implicit',
+           'embedding', 'forecasting', 'frozen_statistics', 'generation', 'implicit',
            'masked_token', 'next_item', 'next_token', 'ratings', 'regression',
            'response_selection', 'slot_responses', 'story_questions',
            'super_resolution', 'synthesis', 'transcription', 'translation', 'waveform',

@@ -42,8 +42,9 @@ class Task(NamedTuple):
     stream: (params, model_state, prompt, key, `decoding.Settings`) -> yields the text
       that `generate` would give, in pieces; None for a task whose texts do not continue
       their prompts.
-    answers: (name -> outputs `[n, ...]` of `predictions`) -> name -> `n` values to
-      write for people in place of these, such as texts.
+    answers: (name -> outputs `[n, ...]` of `predictions`) -> name -> what to write for
+      people in place of these: a list of `n` values, such as texts; or an array
+      `[n, ...]`.
     test_time: test-time augmentation of an evaluation, whose logits are the mean over
       views: inputs `[batch, ...]` -> pairs of a weight and a view.
     confident: the probability above which the first view is the only one; see

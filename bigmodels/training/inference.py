@@ -275,10 +275,13 @@ def table(built: Built, parts: Sequence[Predicted]) -> dict[str, Any]:
   for name, values in given.items():
     found[f'id_{name}' if name in (*found, *_COLUMNS) else name] = values
   if built.task.answers:
-    for name, values in built.task.answers(outputs).items():
-      found[name] = [None if gone else value for value, gone in zip(
-        values, lost.tolist(), strict=True)]
-    outputs = {}
+    answers, outputs = built.task.answers(outputs), {}
+    for name, values in answers.items():
+      if isinstance(values, np.ndarray):
+        outputs[name] = values
+      else:
+        found[name] = [None if gone else value for value, gone in zip(
+          values, lost.tolist(), strict=True)]
   for name, values in outputs.items():
     name = {'predictions': 'prediction', 'probabilities': 'probability'}.get(name, name)
     values = values.reshape(len(values), -1)
@@ -287,7 +290,7 @@ def table(built: Built, parts: Sequence[Predicted]) -> dict[str, Any]:
       values = np.array(classes, object)[values]
     columns = [np.ma.masked_array(column, lost) if lost.any() else column
                for column in np.ascontiguousarray(values.T)]
-    names = chunk.targets or classes
+    names = chunk.targets or (classes if name == 'probability' else None)
     keys = names if names and len(names) == len(columns) else (
       [*map(str, range(len(columns)))])
     found[name] = columns[0] if one else dict(zip(keys, columns, strict=True))

@@ -37,6 +37,9 @@ class FilesSource:
       without labels.
     splits: split -> fraction of the files that no folder or column puts in a split; see
       `splitting.assign`. None is 0.8, 0.1 and 0.1 if no splits are given.
+    divide: what splits divide: 'files', which have the same classes in every split; or
+      'classes', which are then each in one split only, and numbered there. Fractions
+      cut the classes by the SHA-256 of their names.
     duplicates: treatment of a file that is equal to one of another given split:
       'refuse', or 'drop', which leaves it out of training.
     file_column, label_column: columns of a CSV file.
@@ -51,6 +54,7 @@ class FilesSource:
   selected: str | None = 'train'
   task: Literal['classification', 'regression'] | None = 'classification'
   splits: Mapping[str, float] | None = None
+  divide: Literal['files', 'classes'] = 'files'
   duplicates: Literal['refuse', 'drop'] = 'refuse'
   file_column: str = 'file'
   label_column: str = 'label'
@@ -74,6 +78,10 @@ class FilesSource:
     if self.duplicates not in ('refuse', 'drop'):
       raise ValueError(f"duplicates: must be 'refuse' or 'drop', got "
                        f'{self.duplicates!r}')
+    if self.divide not in ('files', 'classes'):
+      raise ValueError(f"divide: must be 'files' or 'classes', got {self.divide!r}")
+    if self.divide == 'classes' and self.task != 'classification':
+      raise ValueError(f"divide: must be 'files' with task={self.task!r}")
     if self.splits is not None:
       check_fractions(self.splits)
 
@@ -130,8 +138,11 @@ class FilesSource:
     if not readable.any():
       raise UserError(f'none of {len(readable):,} {self.kind}s can be read, such as '
                       f'{found.names[0]}')
+    apart = self.divide == 'classes'
     groups = found.labels if self.task == 'classification' else None
-    split, lines = splitting.assign(
+    split, lines = splitting.assign_classes(
+      found.labels, found.classes, found.splits, self.splits, found.source
+    ) if apart else splitting.assign(
       known.digests, groups, found.splits, self.splits, found.source)
     kept, equal = splitting.settle_equal(
       split, known.digests, readable, found.labels, found.names,
@@ -140,7 +151,7 @@ class FilesSource:
     reading = self.reading(lambda: known.facts, found.names, context)
     counts = splitting.counts(
       split[kept], None if found.labels is None else found.labels[kept], found.classes,
-      self.kind)
+      self.kind, apart=apart)
     damaged = np.flatnonzero(~readable)
     if len(damaged):
       names = listed((found.names[row] for row in damaged), 3)
@@ -158,6 +169,8 @@ class FilesSource:
       rows = splitting.select(
         split, self.selected, found.source if found.splits else '',
         self.splits or FRACTIONS)
+    if apart:
+      found = found.numbered(rows)
     entry = decoding.entry(reading, self.name, found.paths, known, context.cache_dir
                            ) if self.cache and reading.fixed else None
     examples = decoding.Rows(reading, found.paths, found.names, found.labels, rows,
@@ -172,6 +185,7 @@ class FilesSource:
       describe=examples.describe,
       labels=None if reading.fixed or ours is None else examples.labels,
       target=self.label_column if self.task == 'regression' else None,
+      ids={'file': np.array(names, object)},
       origin=Origin({splitting.KEYS: splitting.content_codes(known.digests[rows])}, {
         f'splits of {self.path}': self.splits and dict(self.splits)}))
 
@@ -214,7 +228,14 @@ class FilesSource:
         reading, first, np.zeros((len(first), 2), np.uint64))
       shape, dtype = example.shape[1:], example.dtype.name
     length = len(found.paths)
-    if self.selected is not None and found.splits is not None and (
+    if self.divide == 'classes' and self.selected is not None:
+      split, _ = splitting.assign_classes(
+        found.labels, found.classes, found.splits, self.splits, found.source)
+      rows = splitting.select(
+        split, self.selected, found.source if found.splits else '',
+        self.splits or FRACTIONS)
+      found, length = found.numbered(rows), len(rows)
+    elif self.selected is not None and found.splits is not None and (
       self.selected in found.splits):
       length = found.splits.count(self.selected)
     elif self.selected is not None:

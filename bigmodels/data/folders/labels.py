@@ -35,6 +35,18 @@ class FileLabels(NamedTuple):
   source: str
   lines: list[str]
 
+  def numbered(self, rows: np.ndarray) -> 'FileLabels':
+    """Returns the same with the classes of some files only, numbered anew.
+
+    Args:
+      rows: the files, int `[k]`; the labels of others become -1.
+    """
+    present = np.unique(self.labels[rows])
+    number = np.full(len(self.classes), -1, np.int32)
+    number[present] = np.arange(len(present))
+    return self._replace(labels=number[self.labels],
+                         classes=tuple(self.classes[i] for i in present))
+
 
 def normalized(name: str) -> str:
   """Returns a name with composed accents (NFC); macOS writes decomposed ones."""

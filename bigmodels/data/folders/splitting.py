@@ -6,6 +6,7 @@ splits. Files that are equal are thus in the same split.
 """
 
 import collections
+import hashlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -20,8 +21,8 @@ _RANK = {'train': 0, 'validation': 1, 'test': 3}  # others 2
 
 
 def assign(digests: np.ndarray, groups: np.ndarray | None, given: Sequence[str] | None,
-           fractions: Mapping[str, float] | None, source: str
-           ) -> tuple[np.ndarray, list[str]]:
+           fractions: Mapping[str, float] | None, source: str, what: str = 'files',
+           by: str = 'their SHA-256') -> tuple[np.ndarray, list[str]]:
   """Returns the split of each file, and lines about how files were divided.
 
   Without given splits, all files are divided. Otherwise `train` is divided if there are
@@ -34,6 +35,7 @@ def assign(digests: np.ndarray, groups: np.ndarray | None, given: Sequence[str] 
     fractions: split -> fraction; None for `sources.FRACTIONS`, and for none if splits
       are given.
     source: where splits are given.
+    what, by: what is divided, and by what, for the lines.
 
   Returns:
     Names, object `[n]`; and the lines.
@@ -58,11 +60,46 @@ def assign(digests: np.ndarray, groups: np.ndarray | None, given: Sequence[str] 
     fractions = {name: each / sum(rest.values()) for name, each in rest.items()}
   found[rows] = _cut(digests[rows], None if groups is None else groups[rows], fractions)
   parts = ', '.join(f'{each:.3g} {name}' for name, each in fractions.items())
-  what = f'the files of train are divided, as {source} give no ' + ', '.join(
+  how = f'the {what} of train are divided, as {source} give no ' + ', '.join(
     name for name in fractions if name != 'train') if given is not None else (
-      'the files are divided')
-  return found, [*lines, f'splits: {what}: {"in each class, " * (groups is not None)}'
-                 f'by their SHA-256, {parts} (splits= sets the fractions)']
+      f'the {what} are divided')
+  return found, [*lines, f'splits: {how}: {"in each class, " * (groups is not None)}'
+                 f'by {by}, {parts} (splits= sets the fractions)']
+
+
+def assign_classes(labels: np.ndarray, classes: Sequence[str],
+                   given: Sequence[str] | None, fractions: Mapping[str, float] | None,
+                   source: str) -> tuple[np.ndarray, list[str]]:
+  """Returns the split of each file, all files of a class in the same; and lines.
+
+  Args:
+    labels: the class of each file, int `[n]`.
+    classes: names of the classes.
+    given, fractions, source: see `assign`.
+
+  Returns:
+    Names, object `[n]`; and the lines.
+
+  Raises:
+    UserError: if a class is given in two splits, or as `assign`.
+  """
+  of_class = None
+  if given is not None:
+    names, codes = np.unique(np.array(given, object).astype(str), return_inverse=True)
+    pairs = np.unique(np.stack([labels, codes]), axis=1)
+    twice = np.flatnonzero(np.diff(pairs[0]) == 0)
+    if len(twice):
+      number, first = pairs[:, twice[0]]
+      raise UserError(
+        f'the class {classes[number]!r} has files in {names[first]} and in '
+        f'{names[pairs[1, twice[0] + 1]]}, as have {len(twice) - 1:,} others; with '
+        "divide='classes' a class is in one split")
+    of_class = [str(names[code]) for code in pairs[1]]
+  digests = np.array([[*hashlib.sha256(name.encode()).digest()] for name in classes],
+                     np.uint8)
+  split, lines = assign(digests, None, of_class, fractions, source, 'classes',
+                        'the SHA-256 of their names')
+  return split[labels], lines
 
 
 def _cut(digests: np.ndarray, groups: np.ndarray | None,
@@ -189,7 +226,8 @@ def select(split: np.ndarray, name: str | None, source: str,
 
 
 def counts(split: np.ndarray, labels: np.ndarray | None,
-           classes: Sequence[str] | None, what: str) -> list[str]:
+           classes: Sequence[str] | None, what: str, *, apart: bool = False
+           ) -> list[str]:
   """Returns lines with the size of each split and class, and which are missing.
 
   Args:
@@ -197,6 +235,7 @@ def counts(split: np.ndarray, labels: np.ndarray | None,
     labels: `[n]`, or None.
     classes: names of the classes, or None.
     what: what the files are, such as 'image'.
+    apart: whether each split has its own classes.
 
   Raises:
     UserError: if a class is missing in `train`, and not in another split.
@@ -205,7 +244,9 @@ def counts(split: np.ndarray, labels: np.ndarray | None,
   for name in sorted({*split}, key=lambda name: (_RANK.get(name, 2), name)):
     rows = split == name
     line = f'{name}: {counted(int(np.count_nonzero(rows)), what)}'
-    if classes is not None:
+    if apart:
+      line += f' of {len(np.unique(labels[rows])):,} classes'
+    elif classes is not None:
       found = np.bincount(labels[rows], minlength=len(classes))
       line += ': ' + listed((f'{each} {count:,}' for each, count in
                              zip(classes, found, strict=True)), 20)
