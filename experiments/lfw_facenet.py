@@ -2,11 +2,11 @@
 
   python run.py --experiment=lfw_facenet --data_dir=DIR      # DIR: lfw/
   python run.py --experiment=lfw_facenet --config.loss=arc_face
-  python run.py --experiment=lfw_facenet --config.path=people.csv --config.pairs=pairs.csv
+  python run.py --experiment=lfw_facenet --config.path=people.csv --config.pairs=p.csv
 
 `people.csv` has the columns file, person and split (train and test), or is a folder
 PERSON/NAME; no person is in two splits. A tenth of the people of train is held out for
-validation, on whose pairs the threshold is chosen. `pairs.csv` has the columns a, b and
+validation, on whose pairs the threshold is chosen. `p.csv` has the columns a, b and
 same, the pairs of the test; without it pairs are drawn.
 
 Needs: faces of LFW (--data_dir, files).

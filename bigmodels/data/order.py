@@ -51,10 +51,10 @@ class Groups:
   """Batches of a few examples of each of some groups, such as people.
 
   Every pass deals the groups into batches, in an order that is a function of (seed,
-  pass); those that do not fill the last batch are left out of this pass. Examples of a
-  group are adjacent in a batch. They are distinct if the group has enough, a function
-  of (seed, pass, group); the examples of a smaller group are repeated, each as often as
-  another or once more.
+  pass); those that do not fill the last batch are left out of this pass. The examples
+  of a group are dealt to its passes alike, in an order that is a function of (seed,
+  round, group): those of a batch are distinct, and adjacent. If a group has fewer, they
+  are repeated, each as often as another or once more.
 
   Attributes:
     of: the group of each example, int `[length]`: 0, 1, ..., each with examples.
@@ -85,12 +85,14 @@ class Groups:
 
   def _drawn(self, group: int, seed: int, number: int) -> np.ndarray:
     members = self.members[group]
+    number, place = divmod(number, max(1, len(members) // self.each))
     # The first bits distinguish these from the keys of `permutation` and `Order.seeds`.
     key = np.uint64(3) << np.uint64(62) | np.uint64(number) << np.uint64(31) | (
       np.uint64(group))
     raw = np.random.Philox(key=np.array([seed, key], np.uint64)).random_raw(
       len(members))
-    return np.resize(members[np.argsort(raw, kind='stable')], self.each)
+    dealt = members[np.argsort(raw, kind='stable')][place * self.each :]
+    return np.resize(dealt, self.each)
 
 
 class Order(NamedTuple):

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from bigmodels.data.order import Buckets, Order, permutation
+from bigmodels.data.order import Buckets, Groups, Order, permutation
 
 LENGTHS = np.random.default_rng(0).gamma(2, 50, 203).astype(int) + 1
 
@@ -80,3 +80,61 @@ def test_padding_is_in_no_bucket():
   order = Order(203, 16, 0, True, 5, Buckets.of_lengths(LENGTHS, 3))
   assert order.rows(3)[16:].tolist() == [-1] * 5
   assert order.bucket(3) == order.buckets.of[order.rows(3)[:16]].max()
+
+
+# --- batches of groups -----------------------------------------------------------
+
+SIZES = (1, 2, 3, 7, 4, 5, 30, 2, 4)  # of the groups
+
+
+def grouped(each=4, batch_size=12, seed=0):
+  of = np.random.default_rng(1).permutation(np.repeat(np.arange(len(SIZES)), SIZES))
+  order = Order(len(of), batch_size, seed, True, groups=Groups(of, each))
+  return of, [order.rows(step) for step in range(40)], order
+
+
+@pytest.mark.parametrize(('each', 'batch_size'), [(4, 12), (3, 27), (1, 5)])
+def test_every_batch_has_as_many_examples_of_as_many_groups(each, batch_size):
+  of, batches, _ = grouped(each, batch_size)
+  for rows in batches:
+    counts = np.bincount(of[rows], minlength=len(SIZES))
+    assert np.count_nonzero(counts) == batch_size // each
+    assert {*counts[counts > 0].tolist()} == {each}
+    assert (of[rows].reshape(-1, each) == of[rows][::each, None]).all()  # adjacent
+    for group in np.unique(of[rows]):  # distinct, or repeated evenly
+      _, times = np.unique(rows[of[rows] == group], return_counts=True)
+      assert len(times) == min(each, SIZES[group])
+      assert times.max() - times.min() <= 1
+
+
+def test_a_pass_deals_every_group_at_most_once_and_all_come_to_their_turn():
+  of, batches, _ = grouped()
+  left_out = []
+  for start in range(0, 39, 3):  # 9 groups, 3 in a batch
+    dealt = np.concatenate([of[rows][::4] for rows in batches[start : start + 3]])
+    assert sorted(dealt) == list(range(9))
+  of, batches, _ = grouped(batch_size=16)  # 4 in a batch: one is left out of a pass
+  for start in range(0, 40, 2):
+    dealt = np.concatenate([of[rows][::4] for rows in batches[start : start + 2]])
+    assert len({*dealt.tolist()}) == 8
+    left_out += {*range(9)} - {*dealt.tolist()}
+  assert len({*left_out}) > 4
+
+
+def test_examples_of_a_group_come_again_when_the_others_have_come():
+  of, batches, _ = grouped(batch_size=4 * len(SIZES))
+  for group, size in enumerate(SIZES):
+    passes = [rows[of[rows] == group] for rows in batches]
+    per_round = max(1, size // 4)
+    for start in range(0, 40 - per_round + 1, per_round):
+      dealt = np.concatenate(passes[start : start + per_round])
+      assert len({*dealt.tolist()}) == min(size, 4 * per_round)
+    assert len({*np.concatenate(passes).tolist()}) == size  # those left out come later
+
+
+def test_a_batch_of_groups_is_a_function_of_seed_and_step():
+  _, batches, order = grouped(seed=5)
+  for step in (33, 2, 17):  # in any order
+    np.testing.assert_array_equal(grouped(seed=5)[2].rows(step), batches[step])
+  assert any((a != b).any() for a, b in zip(batches, grouped(seed=6)[1], strict=True))
+  assert order.epochs(39).max() == (40 * 12 - 1) // sum(SIZES)

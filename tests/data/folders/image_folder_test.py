@@ -381,3 +381,35 @@ def test_a_folder_of_damaged_files_is_refused(tmp_path):
     path.write_bytes(b'x')
   with pytest.raises(UserError, match=r'none of 2 images can be read, such as a/1'):
     source(tmp_path, size=4).open(context(tmp_path))
+
+
+# --- splits of classes -----------------------------------------------------------
+
+
+def test_each_split_may_have_its_own_classes(tmp_path):
+  names = [f'{person}/{i}.png' for person in 'abcdefghij' for i in range(3)]
+  photos, asked, seen = write(tmp_path / 'photos', names), context(tmp_path), {}
+  for split in THREE:
+    given = source(tmp_path, divide='classes', splits=THREE).split(split)
+    dataset = given.open(asked)
+    assert dataset.length == 3 * len(dataset.classes)
+    found = pixels(dataset)
+    assert {*dataset.ids['file']} == {*found}
+    for name, (image, label, _) in found.items():
+      np.testing.assert_array_equal(image, photos[name])
+      assert dataset.classes[label] == name[0]
+    assert not seen.keys() & found.keys()
+    seen |= found
+    asked.shapes_only = True  # the same classes without decoding
+    assumed = given.open(asked)
+    assert (assumed.length, assumed.classes) == (dataset.length, dataset.classes)
+    asked.shapes_only = False
+  assert seen.keys() == photos.keys()
+  assert '  train: 18 images of 6 classes' in asked.said
+
+
+def test_settings_of_splits_of_classes(tmp_path):
+  with pytest.raises(ValueError, match="divide: must be 'files' or 'classes', got 'a'"):
+    source(tmp_path, divide='a')
+  with pytest.raises(ValueError, match="divide: must be 'files' with task=None"):
+    source(tmp_path, divide='classes', task=None)

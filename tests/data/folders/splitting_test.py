@@ -134,3 +134,25 @@ def test_a_split_that_is_not_there():
     with pytest.raises(UserError) as error:
       splitting.select(split, name, source, NAMED)
     assert str(error.value) == said
+
+
+def test_classes_are_divided_by_the_rule_for_their_names():
+  classes = [f'person {i}' for i in range(50)]
+  labels = np.arange(200) % 50
+  found, lines = splitting.assign_classes(labels, classes, None, NAMED, 'folders')
+  expected = by_hand(classes, NAMED)
+  assert found.tolist() == [expected[label] for label in labels]
+  assert lines == ['splits: the classes are divided: by the SHA-256 of their names, '
+                   '0.8 train, 0.1 validation, 0.1 test (splits= sets the fractions)']
+
+
+def test_of_given_classes_those_of_train_are_divided():
+  classes = [*map(str, range(30))]
+  labels = np.arange(90) % 30
+  given = np.where(labels < 20, 'train', 'test').tolist()
+  found, _ = splitting.assign_classes(labels, classes, given, NAMED, 'folders')
+  train = by_hand(classes[:20], {'train': 8 / 9, 'validation': 1 / 9})
+  assert found.tolist() == [train[i] if i < 20 else 'test' for i in labels]
+  given[5], given[7] = 'test', 'test'
+  with pytest.raises(UserError, match="'5' has files in test and in train, as have 1 "):
+    splitting.assign_classes(labels, classes, given, NAMED, 'folders')
