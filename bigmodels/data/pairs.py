@@ -65,8 +65,14 @@ class Pairs:
 
   @property
   def reader(self) -> Callable[[DataContext], Reader] | None:
-    """Makes the other source's reader of new examples, if it has one."""
-    return getattr(self.source, 'reader', None)
+    """Makes the other source's reader, of identities with any names, if it has one."""
+    made = getattr(self.source, 'reader', None)
+    return made and (lambda context: dataclasses.replace(
+      made(context), any_class=True))
+
+  def around(self, source: Any) -> 'Pairs':
+    """Returns pairs that are drawn of the examples of another source."""
+    return dataclasses.replace(self, source=source, path=None)
 
   def open(self, context: DataContext) -> Dataset:
     """Opens the other source, reads its labels, and reads or draws the pairs.

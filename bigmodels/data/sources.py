@@ -172,6 +172,8 @@ class Source(Protocol):
   - `split(name)`: the source with another split selected.
   - `download(context)`: fetches what is missing, for --mode=download.
   - `reader(context)`: makes a reader of new examples; see `readers.reader`.
+  - `around(source)`: itself with the examples of another source, such as labelled files
+    that a run is evaluated on.
   - `fit`: (image, numpy.random.Generator) -> image of the shape of `inputs`.
   - `inherited(kept)`: what a run takes, with the parameters of another run, of what
     that keeps; and a line to print, or ''.

@@ -150,11 +150,17 @@ def on_files(run: Any, splits: Sequence[str], paths: Sequence[pathlib.Path],
   if len(splits) != 1:
     raise UserError('data: name the split whose evaluation is meant, one of '
                     f'{", ".join(evals)}')
+  examples = run.examples(paths, labels=True, **settings)
   source = LabelledExamples(
-    run.examples(paths, labels=True, **settings), run.classes,
-    listed(map(str, paths)), run.say)
-  return run.reopen(evals={splits[0]: dataclasses.replace(
+    examples, examples.classes or run.classes, listed(map(str, paths)), run.say)
+  around = getattr(evals[splits[0]].source, 'around', None)
+  source = source if around is None else around(source)
+  opened = run.reopen(evals={splits[0]: dataclasses.replace(
     evals[splits[0]], source=source, resident=None, workers=0)})
+  for line in opened.built.data['kept'].get('notes', ()):
+    if line not in run.built.data['kept'].get('notes', ()):
+      run.say(line)
+  return opened
 
 
 # --- batches ----------------------------------------------------------------------

@@ -28,6 +28,8 @@ class FileReader:
       folder has, or a folder around that.
     file_column, label_column: columns of CSV files.
     say: prints a line.
+    any_class: whether labels may be any names, such as people that a run has not seen:
+      those of the folders that the files are in, or of the column.
   """
 
   reading: decoding.Reading
@@ -36,6 +38,7 @@ class FileReader:
   file_column: str = 'file'
   label_column: str = 'label'
   say: Callable[[str], None] = print
+  any_class: bool = False
 
   def takes(self, values: Any) -> bool:
     """See `Reader.takes`; texts, perhaps paths, are refused by `columns`."""
@@ -57,7 +60,7 @@ class FileReader:
     Raises:
       UserError: if there is no such file, or one without a label that is asked for.
     """
-    found, given = self._found(paths, labels)
+    found, given, classes = self._found(paths, labels)
 
     def chunks(first: int) -> Iterator[Chunk]:
       notes: dict[str, list[str]] = {}
@@ -78,11 +81,11 @@ class FileReader:
         self.say(f'{listing.counted(len(names), self.reading.kind)} {note} (such as '
                  f'{names[0]})')
 
-    return Examples(chunks, found, len(found))
+    return Examples(chunks, found, len(found), classes=classes)
 
   def _found(self, paths: Sequence[pathlib.Path], labelled: bool
-             ) -> tuple[list[str], np.ndarray | None]:
-    """The files, and their labels if these are asked for."""
+             ) -> tuple[list[str], np.ndarray | None, Sequence[str] | None]:
+    """The files, and their labels if these are asked for, and classes."""
     tables = [path for path in paths if path.suffix.lower() == '.csv']
     if tables:
       if len(paths) > 1:
@@ -95,32 +98,37 @@ class FileReader:
     if not names:
       raise UserError(f'{listed(map(str, paths))}: there is no {self.reading.kind}')
     if not labelled:
-      return names, None
+      return names, None, None
+    if self.any_class:
+      folders = [normalized(pathlib.Path(file.path).parent.name)
+                 for file in found.files]
+      classes, numbers = np.unique(folders, return_inverse=True)
+      return names, numbers.astype(np.int32), [*map(str, classes)]
     if self.classes is None:
       raise UserError('labels that are numbers must be in a CSV file of the columns '
                       f'{self.file_column} and {self.label_column}')
     index = {normalized(name): number for number, name in enumerate(self.classes)}
     return names, np.array([
       self._class(file, index, inside=file.root in found.folders)
-      for file in found.files], np.int32)
+      for file in found.files], np.int32), None
 
   def _listed(self, path: pathlib.Path, labelled: bool
-              ) -> tuple[list[str], np.ndarray | None]:
+              ) -> tuple[list[str], np.ndarray | None, Sequence[str] | None]:
     """The files in a CSV file."""
     found = labels.of_csv(
       path, self.reading.kind, folder=path.parent, file=self.file_column, split='',
-      label=self.label_column if labelled else None, numbers=self.classes is None,
-      least=1)
+      label=self.label_column if labelled else None,
+      numbers=self.classes is None and not self.any_class, least=1)
     for line in found.lines:
       self.say(line)
-    if not labelled or self.classes is None:
-      return found.paths, found.labels
+    if not labelled or self.any_class or self.classes is None:
+      return found.paths, found.labels, found.classes if self.any_class else None
     for name in found.classes:
       if name not in self.classes:
         raise UserError(f'{path}: the label {name!r} is not one of the classes of the '
                         f'run: {listed(self.classes)}{nearest(name, self.classes)}')
     number = np.array([[*self.classes].index(name) for name in found.classes], np.int32)
-    return found.paths, number[found.labels]
+    return found.paths, number[found.labels], None
 
   def _class(self, file: listing.File, index: Mapping[str, int], *, inside: bool
              ) -> int:

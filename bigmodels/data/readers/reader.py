@@ -95,12 +95,14 @@ class Examples(NamedTuple):
     files: the files that are read, in their order.
     length: number of examples, or None if it is known only at the end.
     steps: number of rows of each example in a table of predictions.
+    classes: the classes of the labels, if these are not those of the run.
   """
 
   chunks: Callable[[int], Iterator[Chunk]]
   files: Sequence[str | pathlib.Path]
   length: int | None = None
   steps: int = 1
+  classes: Sequence[str] | None = None
 
   def identity(self) -> list[list]:
     """Returns path, size and time of change of every file, as JSON.

@@ -33,8 +33,9 @@ def write(folder: pathlib.Path, size: int = 16, counts: dict | None = None) -> N
         lines.append(f'{name},{split} {person},{split}')
         of.setdefault(split, []).append((name, person))
   (folder / 'index.csv').write_text('\n'.join(lines))
-  pairs = [f'{a},{b},{int(i == j)}' for k, (a, i) in enumerate(of['test'])
-           for b, j in of['test'][k + 1 :]]
+  test = of.get('test', [])
+  pairs = [f'{a},{b},{int(i == j)}' for k, (a, i) in enumerate(test)
+           for b, j in test[k + 1 :]]
   (folder / 'pairs_test.csv').write_text('\n'.join(['a,b,same', *pairs]))
 
 
