@@ -10,7 +10,7 @@ from bigmodels import data
 from bigmodels.config import Duration, resolving
 from bigmodels.data import texts
 from tests.data.boxes import written as boxes
-from tests.data.folders import written
+from tests.data.folders import people, written
 from tests.data.recordings import digits
 from tests.data.recordings import written as recordings
 from tests.data.tfds import prepared
@@ -90,6 +90,7 @@ OVERRIDES = {
                              'model.channels': '4'},
   'digits_wavenet': {'length': '64', 'width': '4', 'skip': '4', 'depth': '3',
                      'stacks': '1'},
+  'lfw_facenet': {'channels': '4', 'size': '24'},
   'espcn_x3': {'model.widths': '(4,)', 'patch': '8'},
   'edsr_x2': {'width': '4', 'depth': '1', 'patch': '8'},
   'digits_tacotron': SMALL_TACOTRON,
@@ -260,6 +261,7 @@ FILES = {
   **dict.fromkeys(('edsr_x2', 'espcn_x3'), _enlarged),
   **dict.fromkeys(('bccd_centernet', 'bccd_ssd', 'coco_centernet'), _rectangles),
   'heart_mlp': _patients,
+  'lfw_facenet': lambda folder: people.write(folder / 'lfw', 24),
   'image_folder': _photos,
   **dict.fromkeys(('games_sasrec', 'movielens_mf', 'movielens_neumf'), _interactions),
   **dict.fromkeys(('etth1_dlinear', 'etth1_patchtst', 'stocks_lstm', 'traffic_gru'),

@@ -24,6 +24,8 @@ from bigmodels.storage.checkpoint import (
   fingerprint,
 )
 from bigmodels.storage.workdir import Workdir
+from tests.conftest import ROOT
+from tests.data.folders import people
 from tests.data.folders import written as images
 from tests.data.recordings import digits
 from tests.data.recordings import written as recordings
@@ -191,6 +193,22 @@ def test_windows_of_images_resume_exactly(start, request_for, tmp_path, capsys):
   train.run(request_for('espcn_x3', whole, data_dir=tmp_path, **often))
   _kill(start, cut, (20, 100, 200), f'--data_dir={tmp_path}', *_flags(often),
         experiment='espcn_x3')
+  capsys.readouterr()
+  train.run(request_for(None, cut))
+  assert 'resuming from step' in capsys.readouterr().out
+  _same_bits(whole, cut, arrays=10)
+
+
+@pytest.mark.slow('kill runs')
+def test_batches_of_people_resume_exactly(start, request_for, tmp_path, capsys):
+  """The mean embeddings of people are among the bits."""
+  people.write(tmp_path / 'people')
+  fork = ROOT / 'tests' / 'forks' / 'people.py'
+  whole, cut = tmp_path / 'whole', tmp_path / 'cut'
+  often = {'path': tmp_path / 'people' / 'index.csv', 'steps': 900, 'checkpoint': 20,
+           'log_every__steps': 5, 'evaluate_every__steps': 300}
+  train.run(request_for(fork, whole, **often))
+  _kill(start, cut, (60, 300, 600), *_flags(often), experiment=fork)
   capsys.readouterr()
   train.run(request_for(None, cut))
   assert 'resuming from step' in capsys.readouterr().out

@@ -1,0 +1,57 @@
+"""As `curves.py`, for losses that compare the examples of a batch with each other."""
+
+import json
+from functools import partial
+
+import curves  # first: it makes eight devices of the CPU
+import jax
+import numpy as np
+import optax
+
+from bigmodels import data, losses, models, tasks
+from bigmodels.config import Duration, Experiment
+from bigmodels.data import transforms
+from bigmodels.models import sharding_rules
+
+LAYOUTS = {
+  'plain': ('', 'jit', 1),
+  'jit data:8': ('data:8', 'jit', 1),
+  'data:2,fsdp:2,tensor:2': ('data:2,fsdp:2,tensor:2', 'jit', 1),
+  'pmap': ('data:8', 'pmap', 1),
+}
+LOSSES = {
+  'semi_hard': losses.triplet,
+  'batch_hard': partial(losses.triplet, mining='batch_hard', margin=None),
+  'supervised_contrastive': losses.supervised_contrastive,
+  'arc_face': losses.arc_face,
+}
+
+
+def experiment(name: str) -> Experiment:
+  made = curves.images(8, 1, length=120)
+  network = partial(models.Mlp, hidden=(64,), batch_norm=True)
+  return Experiment(
+    model=partial(models.WithPrototypes, network, width=16) if name == 'arc_face'
+    else partial(network, num_outputs=16),
+    task=partial(tasks.embedding, loss=LOSSES[name]),
+    optimizer=partial(optax.adam, 3e-3),
+    train=data.Batches(source=data.PerClass(made.split('train'), each=4),
+                       batch_size=32, transforms=(transforms.standardize,)),
+    evals={'test': data.Batches(source=data.Pairs(made.split('test'), count=20),
+                                batch_size=24, transforms=(transforms.standardize,))},
+    duration=Duration(steps=curves.STEPS), rules=sharding_rules.EMBEDDING)
+
+
+def rows(mesh: str, strategy: str) -> list:
+  """The rows of the first batches."""
+  built, _ = curves.built_on(experiment('semi_hard'), mesh, strategy)
+  return [np.asarray(jax.device_get(built.train.host_batch(step, 1)['rows']))[
+    0].ravel()[:32].tolist() for step in range(6)]
+
+
+if __name__ == '__main__':
+  curves.STEPS = 10
+  print(json.dumps({
+    **{name: {key: curves.train(experiment(name), *each)
+              for key, each in LAYOUTS.items()} for name in LOSSES},
+    'rows': {key: rows(*each[:2]) for key, each in LAYOUTS.items()}}))
