@@ -12,6 +12,7 @@ from bigmodels import data, losses, models, tasks
 from bigmodels.config import Duration, Experiment
 from bigmodels.data import transforms
 from bigmodels.models import sharding_rules
+from bigmodels.training.compile import compile_traced, trace
 
 LAYOUTS = {
   'plain': ('', 'jit', 1),
@@ -29,7 +30,7 @@ LOSSES = {
 
 def experiment(name: str) -> Experiment:
   made = curves.images(8, 1, length=120)
-  network = partial(models.Mlp, hidden=(64,), batch_norm=True)
+  network = partial(models.Mlp, widths=(64,), batch_norm=True)
   return Experiment(
     model=partial(models.WithPrototypes, network, width=16) if name == 'arc_face'
     else partial(network, num_outputs=16),
@@ -49,9 +50,21 @@ def rows(mesh: str, strategy: str) -> list:
     0].ravel()[:32].tolist() for step in range(6)]
 
 
+def means(mesh: str, strategy: str) -> list:
+  """The mean embeddings of the identities after two steps."""
+  built, here = curves.built_on(experiment('semi_hard'), mesh, strategy)
+  programs = compile_traced(trace(built.learner, built.train, {}, here))
+  carry = programs.init(here.replicate(np.asarray(jax.random.PRNGKey(0))))
+  for step in range(2):
+    carry, _ = programs.advance(
+      carry, built.train.host_batch(step, 1), 1, True, (0, 0, -1))
+  return np.asarray(carry.state.model_state['identities']).tolist()
+
+
 if __name__ == '__main__':
   curves.STEPS = 10
   print(json.dumps({
     **{name: {key: curves.train(experiment(name), *each)
               for key, each in LAYOUTS.items()} for name in LOSSES},
+    'means': {key: means(*LAYOUTS[key][:2]) for key in ('plain', 'pmap')},
     'rows': {key: rows(*each[:2]) for key, each in LAYOUTS.items()}}))

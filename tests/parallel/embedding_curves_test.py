@@ -42,3 +42,9 @@ def test_the_same_curve_and_metrics(curves, loss, layout):
 @pytest.mark.parametrize('layout', LAYOUTS)
 def test_the_same_people_and_pictures(curves, layout):
   assert curves['rows'][layout] == curves['rows']['plain']
+
+
+def test_the_same_means_of_identities(curves):
+  plain, other = (np.array(curves['means'][key]) for key in ('plain', 'pmap'))
+  assert (np.abs(plain).sum(1) > 0).sum() > 8  # of two batches
+  np.testing.assert_allclose(other, plain, atol=1e-5)
