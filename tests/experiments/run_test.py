@@ -28,9 +28,9 @@ DEAR = ('an4_ctc', 'arctic_tacotron', 'bccd_centernet', 'bccd_ssd', 'bert_mlm',
         'digits_tacotron', 'digits_wavenet', 'digits_yolo', 'edsr_x2',
         'etth1_patchtst', 'gpt2_124m', 'gpt3_175b', 'image_folder',
         'imagenet_resnet50', 'imagenet_vit_s16', 'lfw_facenet', 'mnist_dcgan',
-        'mnist_ddpm', 'mnist_stylegan', 'movielens_neumf', 'pong_dqn', 'shakespeare_gpt',
-        'spoken_digit_conformer', 'squad_bert', 'squad_mlm', 'sst2_bert',
-        'translate_en_de')
+        'mnist_ddpm', 'mnist_stylegan', 'movielens_neumf', 'pong_dqn',
+        'shakespeare_gpt', 'spoken_digit_conformer', 'squad_bert', 'squad_mlm',
+        'sst2_bert', 'translate_en_de')
 
 
 @pytest.mark.parametrize('name', [
