@@ -35,5 +35,5 @@ def config(*, epochs: float = 30, batch_size: int = 128, learning_rate: float = 
       transforms=(transforms.standardize,))},
     log_every=Duration(steps=100),
     duration=Duration(epochs=epochs),
-    rules=sharding_rules.CNN,
+    rules=sharding_rules.VGG,
     seed=seed)

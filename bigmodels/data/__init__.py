@@ -1,14 +1,14 @@
 """Sources, batches and transforms. Importing this reads no data."""
 
 from bigmodels.data import (
-           boxes,
-           cleaning,
-           images,
-           recordings,
-           test_time,
-           texts,
-           tokenizers,
-           transforms,
+  boxes,
+  cleaning,
+  images,
+  recordings,
+  test_time,
+  texts,
+  tokenizers,
+  transforms,
 )
 from bigmodels.data.array_files import ArrayFiles
 from bigmodels.data.arrays import Arrays
@@ -34,6 +34,7 @@ from bigmodels.data.sequence import Sequence
 from bigmodels.data.series.series import Series
 from bigmodels.data.speech import Speech
 from bigmodels.data.story_questions import StoryQuestions
+from bigmodels.data.style_pairs import StylePairs
 from bigmodels.data.subset import Subset
 from bigmodels.data.tables.table import Table
 from bigmodels.data.tfds.tfds import Tfds
@@ -44,7 +45,7 @@ __all__ = ['ArrayFiles', 'Arrays', 'AudioFolder', 'Batches', 'Candidates', 'Dete
            'Digits', 'Downscaled', 'Episodes', 'Features', 'Generated', 'Histories',
            'ImageFolder', 'Interactions', 'Packed', 'Pairs', 'PerClass',
            'QuestionWindows', 'Replies', 'ScikitTable', 'Sentences', 'Sequence',
-           'Series', 'Speech', 'StoryQuestions', 'Subset', 'Table', 'Tfds',
-           'Translations', 'Waveforms', 'at_most', 'boxes', 'cleaning', 'images',
-           'piecewise_linear', 'recordings', 'test_time', 'texts', 'tokenizers',
-           'transforms']
+           'Series', 'Speech', 'StoryQuestions', 'StylePairs', 'Subset', 'Table',
+           'Tfds', 'Translations', 'Waveforms', 'at_most', 'boxes', 'cleaning',
+           'images', 'piecewise_linear', 'recordings', 'test_time', 'texts',
+           'tokenizers', 'transforms']

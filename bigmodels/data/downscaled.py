@@ -1,16 +1,12 @@
 """Images beside smaller versions of them, for networks that enlarge images."""
 
-import collections
 import dataclasses
-import hashlib
-import pathlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from bigmodels.core.errors import UserError, listed, one_line
-from bigmodels.data.folders import decoding, image_files, listing
-from bigmodels.data.origins import Origin
+from bigmodels.core.errors import UserError, one_line
+from bigmodels.data.folders import image_files, listing
 from bigmodels.data.sources import DataContext, Dataset, in_memory
 from bigmodels.layers import bicubic, ycbcr
 
@@ -51,26 +47,11 @@ class Downscaled:
       UserError: if there are none, or one is damaged or too small; or if they take too
         much memory.
     """
-    found = listing.find(self.paths, image_files.SUFFIXES, what='image',
-                         data_dir=context.data_dir)
-    where = listed([self.paths] if isinstance(self.paths, str) else self.paths)
-    for line in found.lines:
-      context.note(f'{where}: {line}')
-    if not found.files:
-      raise UserError(f'{where}: has no images: files that end in '
-                      f'{listed(sorted(image_files.SUFFIXES))}')
-    images, notes, grey = [], collections.Counter(), 0
-    for file in found.files:
-      try:
-        image, lines = image_files.read(file.path)
-      except decoding.Corrupt as error:
-        raise UserError(f'{file.path}: cannot be read as an image: {error}') from None
-      grey += image.shape[-1] == 1
-      notes.update(lines)
-      images.append(self._cut(np.round(_luma(image)), file.path))
-    names = [file.name for file in found.files]
-    for line in self._lines(images, names, notes, grey):
-      context.note(f'{where}: {line}')
+    found = image_files.read_all(self.paths, context)
+    images = [self._cut(np.round(_luma(image)), file.path)
+              for image, file in zip(found.arrays, found.files, strict=True)]
+    found.say(self._lines(found, images), context)
+    names = found.names
     dataset = in_memory(self._columns(images, names), None)
 
     def words(rows: np.ndarray) -> list[dict[str, str]]:
@@ -78,7 +59,8 @@ class Downscaled:
 
     return dataset._replace(
       identity=f'{dataset.identity}, scale {self.scale}', words=words,
-      describe=lambda row: found.files[row].path, origin=_origin(found.files, images),
+      describe=lambda row: found.files[row].path,
+      origin=found._replace(arrays=images).origin(),
       provides={'scale': self._scale})
 
   def recorded(self, kept) -> dict[str, Callable[[], int]]:
@@ -97,19 +79,17 @@ class Downscaled:
                       f'least {_LEAST} x {_LEAST}')
     return image[: height - height % self.scale, : width - width % self.scale]
 
-  def _lines(self, images: Sequence[np.ndarray], names: Sequence[str],
-             notes: collections.Counter, grey: int) -> list[str]:
-    """Lines about what was read."""
-    ends = [image_files.pixels(pick(images, key=np.size).shape) for pick in (min, max)]
-    sizes = ' to '.join(dict.fromkeys(ends))
-    lines = [f'{listing.counted(len(names), "image")}, of {sizes}, of which '
+  def _lines(self, found: image_files.Images, images: list[np.ndarray]) -> list[str]:
+    """Lines about what was read, and what was made of it."""
+    count, grey = len(images), sum(image.shape[-1] == 1 for image in found.arrays)
+    sizes = found._replace(arrays=images).sizes()
+    lines = [f'{listing.counted(count, "image")}, of {sizes}, of which '
              f'{self.scale} times smaller ones are made']
-    if 0 < grey < len(names):
-      lines.append(f'{grey} of {listing.counted(len(names), "image")} '
+    if 0 < grey < count:
+      lines.append(f'{grey} of {listing.counted(count, "image")} '
                    f'{"is" if grey == 1 else "are"} grey, with values from 0 to 255 '
                    'taken as luma; the luma of the others is from 16 to 235')
-    return lines + [f'{listing.counted(count, "image")} {note}'
-                    for note, count in sorted(notes.items())]
+    return lines
 
   def _columns(self, images: Sequence[np.ndarray], names: Sequence[str]
                ) -> dict[str, np.ndarray]:
@@ -143,13 +123,3 @@ def _luma(image: np.ndarray) -> np.ndarray:
   """
   image = image.astype(np.float64)
   return (image if image.shape[-1] == 1 else ycbcr.from_rgb(image))[..., 0]
-
-
-def _origin(files: Sequence[listing.File], images: Sequence[np.ndarray]) -> Origin:
-  """The images, by their paths and by their pixels."""
-  rows = {}
-  for file, image in zip(files, images, strict=True):
-    rows[str(pathlib.Path(file.path).resolve())] = range(1)
-    digest = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
-    rows[f'pixels {digest[:16]}'] = range(1)
-  return Origin(rows)

@@ -7,24 +7,31 @@ from bigmodels.losses.ctc import alignable, ctc
 from bigmodels.losses.focal import focal, heatmap_focal
 from bigmodels.losses.forecasting import pinball
 from bigmodels.losses.gan import (
-           gradient_penalty,
-           hinge_gan,
-           non_saturating_gan,
-           r1,
-           wasserstein_gan,
+  gradient_penalty,
+  hinge_gan,
+  non_saturating_gan,
+  r1,
+  wasserstein_gan,
 )
 from bigmodels.losses.metric_learning import (
-           arc_face,
-           supervised_contrastive,
-           triplet,
-           unit_length,
+  arc_face,
+  supervised_contrastive,
+  triplet,
+  unit_length,
 )
 from bigmodels.losses.ranking import binary_ranking, in_batch_softmax, softmax_ranking
 from bigmodels.losses.regression import absolute_error, squared_error
+from bigmodels.losses.style import (
+  content_distance,
+  gram_matrix,
+  style_distance,
+  total_variation,
+)
 
-__all__ = ['absolute_error', 'alignable', 'arc_face', 'binary_ranking', 'cross_entropy',
-           'ctc', 'focal', 'giou', 'gradient_penalty', 'guided_attention',
-           'heatmap_focal', 'hinge', 'hinge_gan', 'in_batch_softmax',
-           'non_saturating_gan', 'pinball', 'probabilities', 'r1', 'softmax_ranking',
-           'squared_error', 'supervised_contrastive', 'triplet', 'unit_length',
+__all__ = ['absolute_error', 'alignable', 'arc_face', 'binary_ranking',
+           'content_distance', 'cross_entropy', 'ctc', 'focal', 'giou',
+           'gradient_penalty', 'gram_matrix', 'guided_attention', 'heatmap_focal',
+           'hinge', 'hinge_gan', 'in_batch_softmax', 'non_saturating_gan', 'pinball',
+           'probabilities', 'r1', 'softmax_ranking', 'squared_error', 'style_distance',
+           'supervised_contrastive', 'total_variation', 'triplet', 'unit_length',
            'wasserstein_gan']

@@ -29,13 +29,14 @@ from bigmodels.models.sasrec import SasRec
 from bigmodels.models.speech_transformer import SpeechTransformer
 from bigmodels.models.srresnet import SrResNet
 from bigmodels.models.ssd import Ssd
+from bigmodels.models.style_transfer import Pictures, StyleNet, StyleTransfer
 from bigmodels.models.stylegan import StyleGan
 from bigmodels.models.tacotron import Tacotron
 from bigmodels.models.tcn import Tcn
 from bigmodels.models.tgcn import Tgcn
 from bigmodels.models.transformer import Transformer
 from bigmodels.models.unet import Unet
-from bigmodels.models.vgg import Vgg
+from bigmodels.models.vgg import Vgg, VggFeatures
 from bigmodels.models.vit import Vit, VitB, VitL, VitS, VitTi
 from bigmodels.models.wavenet import WaveNet
 from bigmodels.models.yolo import Yolo
@@ -45,9 +46,10 @@ __all__ = ['ActorCritic', 'Airbench', 'Autoencoder', 'BagOfWords', 'Bert',
            'Conformer', 'DLinear', 'Dcgan', 'DeepSvdd', 'Dit', 'Dlrm', 'DualEncoder',
            'Edsr', 'Espcn', 'Gpt', 'Linear', 'MaskedBert', 'MatrixFactorization',
            'MemoryNetwork', 'Mlp', 'MobileNetV1', 'MobileNetV2', 'ModernGpt',
-           'NatureCnn', 'NeuMf', 'PatchTst', 'QNetwork', 'RecurrentClassifier',
-           'RecurrentCtc', 'RecurrentForecaster', 'RecurrentLanguageModel', 'ResNet',
-           'SasRec', 'SeriesClassifier', 'SpeechTransformer', 'SrResNet', 'Ssd',
-           'StyleGan', 'Tacotron', 'Tcn', 'Tgcn', 'Transformer', 'TwoTower', 'Unet',
-           'Vgg', 'Vit', 'VitB', 'VitL', 'VitS', 'VitTi', 'WaveNet', 'WithPrototypes',
-           'Yolo']
+           'NatureCnn', 'NeuMf', 'PatchTst', 'Pictures', 'QNetwork',
+           'RecurrentClassifier', 'RecurrentCtc', 'RecurrentForecaster',
+           'RecurrentLanguageModel', 'ResNet', 'SasRec', 'SeriesClassifier',
+           'SpeechTransformer', 'SrResNet', 'Ssd', 'StyleGan', 'StyleNet',
+           'StyleTransfer', 'Tacotron', 'Tcn', 'Tgcn', 'Transformer', 'TwoTower',
+           'Unet', 'Vgg', 'VggFeatures', 'Vit', 'VitB', 'VitL', 'VitS', 'VitTi',
+           'WaveNet', 'WithPrototypes', 'Yolo']

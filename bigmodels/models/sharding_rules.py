@@ -26,6 +26,13 @@ CNN = (
   Rule(r'head/bias', (None,)),
   *MLP,
 )
+# `models.Vgg`.
+VGG = (
+  Rule(r'features/conv\d_\d/kernel', (None, None, None, 'tensor')),
+  Rule(r'features/conv\d_\d/bias', ('tensor',)),
+  Rule(r'features/norm\d_\d/(scale|bias)', (None,)),
+  *MLP,
+)
 
 # The same as networks of embeddings, also within `models.WithPrototypes`.
 EMBEDDING = (
@@ -54,6 +61,16 @@ DETECTION = (
   Rule(r'(centres|sizes|offsets|classes|objects|boxes)\d*/bias', (None,)),
   Rule(r'(.*/)?conv/kernel', (None, None, None, 'tensor')),
   Rule(r'(.*/)?norm/(scale|bias)', (None,)),
+)
+
+# `models.StyleTransfer`, with `models.Pictures` or `models.StyleNet`.
+STYLE_TRANSFER = (
+  *VGG,
+  Rule(r'network/pictures', (None,) * 4),
+  Rule(r'network/\w+_conv/kernel', (None, None, None, 'tensor')),
+  Rule(r'network/\w+_norm/(scale|bias)', (None,)),
+  Rule(r'network/last/kernel', (None, None, 'tensor', None)),
+  Rule(r'network/last/bias', (None,)),
 )
 
 # `models.Gpt`, `models.Transformer`, `models.Vit` and the heads of `models.Bert`. The

@@ -262,7 +262,9 @@ def _print_run(built: build.Built, programs: Programs, carry: Carry,
         'statistics include them')
   frozen, parameters = freezing.sizes(carry.state.params, built.experiment.freeze)
   if frozen:
-    say(f'{frozen:,} of {parameters:,} parameters are frozen')
+    fresh = '' if built.experiment.init_from else (
+      ' at their random initial values: --init_from=PATH gives them others')
+    say(f'{frozen:,} of {parameters:,} parameters are frozen{fresh}')
   say(f'{parameters:,} parameters in {built.precision}, {built.steps:,} steps of '
       f'{size} examples over {layout.shape} ({layout.strategy}), compiled in '
       f'{programs.seconds:.1f} s')

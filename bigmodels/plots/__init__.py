@@ -21,6 +21,7 @@ from bigmodels.plots.selection import ranks
 from bigmodels.plots.sounds import Sound, spectrograms
 from bigmodels.plots.speech import speech
 from bigmodels.plots.style import BLUE, FULL, GREY, HALF, NARROW, ORANGE, WIDE
+from bigmodels.plots.style_transfer import style_transfer
 from bigmodels.plots.super_resolution import super_resolution
 from bigmodels.plots.synthesis import synthesis
 from bigmodels.plots.table import Inputs, Table, ending, spread
@@ -32,4 +33,4 @@ __all__ = ['BLUE', 'FULL', 'GREY', 'HALF', 'Inputs', 'NARROW', 'ORANGE', 'Sound'
            'control', 'denoised', 'detection', 'draw_boxes', 'ending', 'error_by_group',
            'forecasting', 'generation', 'language', 'net_benefit', 'ranks', 'ratings',
            'recommendation', 'regression', 'spectrograms', 'speech', 'spread',
-           'super_resolution', 'synthesis', 'verification']
+           'style_transfer', 'super_resolution', 'synthesis', 'verification']

@@ -33,9 +33,9 @@ def read_config(path: pathlib.Path, published, names: Iterable[str],
   """
   file = beside(path, 'config.json')
   if file is None:
-    keys = ', '.join(_settings(published, names))
-    say(f'{path}: no config.json beside it, so what shapes do not show is not checked: '
-        f'{keys}')
+    if keys := ', '.join(_settings(published, names)):
+      say(f'{path}: no config.json beside it, so what shapes do not show is not '
+          f'checked: {keys}')
     return None
   return read_json(file)
 

@@ -19,6 +19,7 @@ from bigmodels.tasks.regression import regression
 from bigmodels.tasks.selection import response_selection
 from bigmodels.tasks.spans import answer_spans
 from bigmodels.tasks.stories import story_questions
+from bigmodels.tasks.style_transfer import style_transfer
 from bigmodels.tasks.super_resolution import super_resolution
 from bigmodels.tasks.synthesis import synthesis
 from bigmodels.tasks.task import Split, Task
@@ -30,6 +31,6 @@ __all__ = ['Control', 'Generation', 'Split', 'Task', 'anomaly', 'answer_spans',
            'classification', 'control', 'ctc', 'detection', 'detectors', 'diffusion',
            'embedding', 'forecasting', 'frozen_statistics', 'generation', 'implicit',
            'masked_token', 'next_item', 'next_token', 'ratings', 'regression',
-           'response_selection', 'slot_responses', 'story_questions',
+           'response_selection', 'slot_responses', 'story_questions', 'style_transfer',
            'super_resolution', 'synthesis', 'transcription', 'translation', 'waveform',
            'with_frozen_statistics']

@@ -33,6 +33,7 @@ SMALL_TACOTRON = {'width': '8', 'decoder': '8', 'model.prenet': '8',
                   'task.seconds': '0.1', 'task.iterations': '2'}
 SMALL_UNET = {'width': '8', 'model.multipliers': '(1, 1)', 'model.attention': '(1,)',
               'model.blocks': '1', 'model.zero_init': 'False', 'steps': '2'}
+SMALL_STYLE = {'size': '40', 'style_size': '32', 'model.features.width': '2'}
 # What makes a large experiment small: the same code, fewer of everything.
 OVERRIDES = {
   'bccd_centernet': {'width': '4', 'size': '(32, 64)'},
@@ -93,6 +94,8 @@ OVERRIDES = {
   'lfw_facenet': {'channels': '4', 'size': '24'},
   'espcn_x3': {'model.widths': '(4,)', 'patch': '8'},
   'edsr_x2': {'width': '4', 'depth': '1', 'patch': '8'},
+  'style_fast': SMALL_STYLE | {'patch': '32', 'width': '4', 'depth': '1'},
+  'style_gatys': SMALL_STYLE | {'photographs': 'sr/set14'},
   'digits_tacotron': SMALL_TACOTRON,
   'arctic_tacotron': SMALL_TACOTRON,
 }
@@ -252,6 +255,12 @@ def _rectangles(folder) -> None:
     boxes.tfds(folder, name, {'train': 10, 'validation': 4, 'test': 3})
 
 
+def _paintings(folder) -> None:
+  """Photographs, and the paintings whose style they take."""
+  _enlarged(folder)
+  written.write(folder, ['style/paintings/starry_night.jpg'], shape=(50, 40))
+
+
 # What writes the files of experiments whose data is a download.
 FILES = {
   **dict.fromkeys(('bert_mlm', 'gpt2_124m', 'gpt3_175b', 'gpt_python',
@@ -260,6 +269,7 @@ FILES = {
   **dict.fromkeys(('imagenet_resnet50', 'imagenet_vit_s16'), _imagenet),
   **dict.fromkeys(('edsr_x2', 'espcn_x3'), _enlarged),
   **dict.fromkeys(('bccd_centernet', 'bccd_ssd', 'coco_centernet'), _rectangles),
+  **dict.fromkeys(('style_fast', 'style_gatys'), _paintings),
   'heart_mlp': _patients,
   'lfw_facenet': lambda folder: people.write(folder / 'lfw', 24),
   'image_folder': _photos,

@@ -4,11 +4,13 @@ import re
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
 from bigmodels.core.errors import UserError
 from bigmodels.core.tree_paths import name_of
+from bigmodels.data.sources import in_memory
 from bigmodels.models import (
   Autoencoder,
   BagOfWords,
@@ -32,15 +34,19 @@ from bigmodels.models import (
   MobileNetV2,
   ModernGpt,
   NeuMf,
+  Pictures,
   ResNet,
   SasRec,
   SpeechTransformer,
   SrResNet,
   Ssd,
+  StyleNet,
+  StyleTransfer,
   Tacotron,
   Transformer,
   TwoTower,
   Vgg,
+  VggFeatures,
   Vit,
   WaveNet,
   Yolo,
@@ -147,7 +153,8 @@ def test_rules_of_super_resolution(model):
 def test_rules_of_convolutional_networks(model):
   """Filters are sharded along their outputs, a head along its inputs."""
   params = params_of(model, 64, 64, 3)
-  specs = by_name(parameter_specs(params, sharding_rules.CNN, TENSOR))
+  rules = sharding_rules.VGG if isinstance(model, Vgg) else sharding_rules.CNN
+  specs = by_name(parameter_specs(params, rules, TENSOR))
   ranks = {name: leaf.ndim for name, leaf in by_name(params).items()}
   for name, spec in specs.items():
     if ranks[name] == 4:
@@ -157,6 +164,26 @@ def test_rules_of_convolutional_networks(model):
     elif '/norm/' in name or name == 'head/bias':
       assert spec == P(), name
   assert 4 in ranks.values()
+
+
+@pytest.mark.parametrize('network', [
+  StyleNet(4, 1),
+  Pictures('noise', in_memory({'inputs': np.zeros((2, 32, 32, 3))}, None))],
+  ids=lambda model: type(model).__name__)
+def test_rules_of_style_transfer(network):
+  """Filters are sharded along their outputs, those of three along their inputs."""
+  model = StyleTransfer(network, VggFeatures(11, 4, True))
+  params = jax.eval_shape(lambda x, row: model.init(
+    jax.random.key(0), x, row, train=False), jnp.zeros((2, 32, 32, 3)),
+    jnp.zeros(2, int))['params']
+  specs = by_name(parameter_specs(params, sharding_rules.STYLE_TRANSFER, TENSOR))
+  exceptions = {'network/pictures': P(), 'network/last/bias': P(),
+                'network/last/kernel': P(None, None, 'tensor')}
+  for name, spec in specs.items():
+    layer, _, kind = name.rpartition('/')
+    expected = P() if 'norm' in layer else {
+      'kernel': P(None, None, None, 'tensor'), 'bias': P('tensor')}.get(kind)
+    assert spec == exceptions.get(name, expected), name
 
 
 SMALL = {'vocabulary': 6, 'depth': 2, 'width': 8, 'heads': 2}

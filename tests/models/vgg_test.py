@@ -68,16 +68,16 @@ def test_equals_flax(batch_norm, hidden):
 
   @jax.jit
   def reference(x):
-    layer = 0
-    for stage, convolutions in enumerate((1, 1, 2, 2, 2)):
-      for _ in range(convolutions):
-        conv = nn.Conv(4 * min(2**stage, 8), (3, 3), padding=1)
-        x = conv.apply({'params': params[f'Conv_{layer}']}, x)
+    for stage, convolutions in enumerate((1, 1, 2, 2, 2), 1):
+      for layer in range(1, convolutions + 1):
+        name = f'{stage}_{layer}'
+        conv = nn.Conv(4 * min(2 ** (stage - 1), 8), (3, 3), padding=1)
+        x = conv.apply({'params': params['features'][f'conv{name}']}, x)
         if batch_norm:
-          name = f'BatchNorm_{layer}'
-          x = nn.BatchNorm(use_running_average=True).apply(
-            {'params': params[name], 'batch_stats': statistics[name]}, x)
-        x, layer = nn.relu(x), layer + 1
+          x = nn.BatchNorm(use_running_average=True).apply({
+            'params': params['features'][f'norm{name}'],
+            'batch_stats': statistics['features'][f'norm{name}']}, x)
+        x = nn.relu(x)
       x = nn.max_pool(x, (2, 2), (2, 2))
     x = x.reshape(len(x), -1) if hidden else x.mean((1, 2))
     head = params['head']

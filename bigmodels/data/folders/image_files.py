@@ -1,16 +1,20 @@
 """Image files: decoded, and brought to one size."""
 
+import collections
 import dataclasses
+import hashlib
 import io
 import pathlib
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from bigmodels.core.errors import UserError
+from bigmodels.core.errors import UserError, listed
 from bigmodels.data import image_decoding, images
-from bigmodels.data.folders import decoding
+from bigmodels.data.folders import decoding, listing
+from bigmodels.data.origins import Origin
+from bigmodels.data.sources import DataContext
 
 SUFFIXES = frozenset(('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.apng', '.gif', '.bmp',
                      '.dib', '.tif', '.tiff', '.webp', '.ppm', '.pgm', '.pbm', '.pnm',
@@ -50,6 +54,74 @@ def read(path: str) -> tuple[np.ndarray, tuple[str, ...]]:
   """
   return decoding.example(
     lambda data, _: decode(data, None), path, np.zeros(2, np.uint64))
+
+
+class Images(NamedTuple):
+  """Images of different sizes, in memory.
+
+  Attributes:
+    where: their paths, as they were given.
+    files: their files.
+    arrays: the images, each uint8 `[height, width, 1 or 3]`.
+    notes: what was converted -> the number of images.
+  """
+
+  where: str
+  files: list[listing.File]
+  arrays: list[np.ndarray]
+  notes: collections.Counter
+
+  @property
+  def names(self) -> list[str]:
+    return [file.name for file in self.files]
+
+  def say(self, lines: Sequence[str], context: DataContext) -> None:
+    """Prints lines about these images, and what was converted."""
+    for line in (*lines, *(f'{listing.counted(count, "image")} {note}'
+                           for note, count in sorted(self.notes.items()))):
+      context.note(f'{self.where}: {line}')
+
+  def sizes(self) -> str:
+    """Returns the smallest and the largest size."""
+    ends = [pixels(pick(self.arrays, key=np.size).shape) for pick in (min, max)]
+    return ' to '.join(dict.fromkeys(ends))
+
+  def origin(self) -> Origin:
+    """Returns the images as sources, by their paths and by their pixels."""
+    rows = {}
+    for file, image in zip(self.files, self.arrays, strict=True):
+      rows[str(pathlib.Path(file.path).resolve())] = range(1)
+      digest = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
+      rows[f'pixels {digest[:16]}'] = range(1)
+    return Origin(rows)
+
+
+def read_all(paths: str | Sequence[str], context: DataContext) -> Images:
+  """Reads all images under paths, at any depth.
+
+  Args:
+    paths: folders, files or patterns; see `listing.find`.
+    context: of the run.
+
+  Raises:
+    UserError: if there are none, or one is damaged.
+  """
+  found = listing.find(paths, SUFFIXES, what='image', data_dir=context.data_dir)
+  where = listed([paths] if isinstance(paths, str) else paths)
+  for line in found.lines:
+    context.note(f'{where}: {line}')
+  if not found.files:
+    raise UserError(f'{where}: has no images: files that end in '
+                    f'{listed(sorted(SUFFIXES))}')
+  arrays, notes = [], collections.Counter()
+  for file in found.files:
+    try:
+      image, lines = read(file.path)
+    except decoding.Corrupt as error:
+      raise UserError(f'{file.path}: cannot be read as an image: {error}') from None
+    notes.update(lines)
+    arrays.append(image)
+  return Images(where, found.files, arrays, notes)
 
 
 def png(image: np.ndarray) -> bytes:
