@@ -216,6 +216,24 @@ def test_batches_of_people_resume_exactly(start, request_for, tmp_path, capsys):
 
 
 @pytest.mark.slow('kill runs')
+def test_pictures_that_are_parameters_resume_exactly(
+  start, request_for, tmp_path, capsys):
+  images.write(tmp_path / 'photographs', ['a.png', 'b.png'], shape=(40, 36))
+  images.write(tmp_path, ['style.png'], 7, shape=(36, 36))
+  whole, cut = tmp_path / 'whole', tmp_path / 'cut'
+  often = {'photographs': 'photographs', 'style': 'style.png', 'size': 36, 'steps': 300,
+           'style_size': 32, 'model__features__width': 2, 'log_every__steps': 5,
+           'checkpoint_every__minutes': None, 'checkpoint_every__steps': 20}
+  train.run(request_for('style_gatys', whole, data_dir=tmp_path, **often))
+  _kill(start, cut, (20, 100, 200), f'--data_dir={tmp_path}', *_flags(often),
+        experiment='style_gatys')
+  capsys.readouterr()
+  train.run(request_for(None, cut))
+  assert 'resuming from step' in capsys.readouterr().out
+  _same_bits(whole, cut)
+
+
+@pytest.mark.slow('kill runs')
 def test_a_memory_killed_in_its_linear_start_is_uninterrupted(
   start, request_for, tmp_path, capsys):
   """The steps that are counted in the model's state are among the bits."""
