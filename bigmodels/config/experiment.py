@@ -130,8 +130,9 @@ class Experiment:
       `learners.mean_gradient`.
     init_from: source of the initial parameters, which are matched by name: a workdir
       (its best checkpoint and its tokenizer), or for published models a `.safetensors`
-      file or folder in the format of Hugging Face's `transformers`. A file may be a
-      link, as in the Hugging Face cache; its `config.json` is beside the link.
+      file or folder in the format of Hugging Face's `transformers`, of VGG in that of
+      torchvision. A file may be a link, as in the Hugging Face cache; its `config.json`
+      is beside the link.
     init_pattern: regular expression of whole names, such as `encoder/.*`, of the
       parameters that are read from `init_from`, and must be in it. Batch statistics are
       read with the parameters of their normalization.

@@ -55,7 +55,7 @@ class Task(NamedTuple):
     sounds: (params, model_state, prompts: list of texts, key, `decoding.Settings`,
       seconds or None) -> for each prompt a `plots.Sound`, of at most so many seconds.
     image_to_image: (params, model_state, image uint8 `[height, width, 1 or 3]`, of any
-      size) -> an image of as many channels, which `--mode=predict` writes to a file.
+      size) -> another such image, which `--mode=predict` writes to a file.
     findings: how what is found in images is drawn and written; see `Findings`.
   """
 
