@@ -41,7 +41,7 @@ def config(*, path: str | None = None, pairs: str | None = None,
   return Experiment(
     model=partial(models.WithPrototypes, network, width=width) if loss == 'arc_face'
     else partial(network, num_outputs=width),
-    task=partial(tasks.embedding, loss={
+    task=partial(tasks.embedding, test_time=data.test_time.mirrored, loss={
       'triplet': partial(losses.triplet, mining=mining),
       'supervised_contrastive': losses.supervised_contrastive,
       'arc_face': losses.arc_face}[loss]),
@@ -54,6 +54,8 @@ def config(*, path: str | None = None, pairs: str | None = None,
       transforms=(transforms.flip,
                   partial(transforms.shift, pixels=max(1, size // 16),
                           padding='reflect'),
+                  partial(transforms.colour, brightness=0.3, contrast=0.3),
+                  partial(transforms.erase, probability=0.5),
                   transforms.standardize)),
     evals={
       name: data.Batches(

@@ -18,7 +18,7 @@ import numpy as np
 
 from bigmodels.core.errors import UserError, as_user_error
 from bigmodels.data.columns import check_finite
-from bigmodels.data.order import Groups, Order
+from bigmodels.data.order import Composition, Order
 from bigmodels.data.sources import DataContext, Dataset, Source
 from bigmodels.parallel.layout import Layout
 
@@ -180,10 +180,10 @@ def open_loader(batches: Batches, name: str, context: DataContext, layout: Layou
                     f'{dataset.length} examples; set it to at most that')
   elif asked:
     layout.check_batch(size, microbatches, name, dataset.length)
-  if shuffle and dataset.groups is not None:
-    _check_groups(dataset.groups, size, microbatches, name)
+  if shuffle and dataset.composition is not None:
+    _check_composition(dataset.composition, size, microbatches, name)
   order = Order(dataset.length, size, seed, shuffle, -size % cut,
-                *((dataset.buckets, dataset.groups) if shuffle else ()))
+                *((dataset.buckets, dataset.composition) if shuffle else ()))
   shape = (microbatches, (size + order.padding) // microbatches)
   resident = fits(dataset) if batches.resident is None else batches.resident
   path = name if shuffle else f'evals.{name}'
@@ -227,17 +227,18 @@ def open_loader(batches: Batches, name: str, context: DataContext, layout: Layou
                 functools.partial(_streamed, transforms), 1, reader.close)
 
 
-def _check_groups(groups: Groups, size: int, microbatches: int, name: str) -> None:
-  """Refuses batches that cannot be composed of whole groups."""
-  count, each = len(groups.members), groups.each * microbatches
-  if size % each or size > count * groups.each:
-    most = count * groups.each // each * each
-    near = min(most, max(each, round(size / each) * each))
+def _check_composition(composition: Composition, size: int, microbatches: int,
+                       name: str) -> None:
+  """Refuses batches whose microbatches cannot be composed of whole classes."""
+  count, each = len(composition.members), composition.each * microbatches
+  most = count * composition.each // each * each
+  if size % each or size > most:
     why = f'of {microbatches} microbatches, ' * (microbatches > 1)
+    near = min(most, max(each, round(size / each) * each))
     raise UserError(
       f'--config.{name}.batch_size={size}: must be a multiple of {each} ({why}'
-      f'{groups.each} examples of a group), and at most {most} for {count:,} groups; '
-      + (f'the nearest is {near}' if most else 'there are too few groups'))
+      f'{composition.each} examples of a class), and at most {most} for {count:,} '
+      'classes; ' + (f'the nearest is {near}' if most else 'there are too few classes'))
 
 
 class _Usable:

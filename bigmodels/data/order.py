@@ -47,18 +47,18 @@ class Buckets:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Groups:
-  """Batches of a few examples of each of some groups, such as people.
+class Composition:
+  """Batches of a few examples of each of some classes, such as people.
 
-  Every pass deals the groups into batches, in an order that is a function of (seed,
+  Every pass deals the classes into batches, in an order that is a function of (seed,
   pass); those that do not fill the last batch are left out of this pass. The examples
-  of a group are dealt to its passes alike, in an order that is a function of (seed,
-  round, group): those of a batch are distinct, and adjacent. If a group has fewer, they
+  of a class are dealt to its passes alike, in an order that is a function of (seed,
+  round, class): those of a batch are distinct, and adjacent. If a class has fewer, they
   are repeated, each as often as another or once more.
 
   Attributes:
-    of: the group of each example, int `[length]`: 0, 1, ..., each with examples.
-    each: number of examples of a group in a batch.
+    of: the class of each example, int `[length]`: 0, 1, ..., each with examples.
+    each: number of examples of a class in a batch.
   """
 
   of: np.ndarray
@@ -66,7 +66,7 @@ class Groups:
 
   @functools.cached_property
   def members(self) -> tuple[np.ndarray, ...]:
-    """The rows of each group, int32."""
+    """The rows of each class, int32 `[n]`."""
     order = np.argsort(self.of, kind='stable').astype(np.int32)
     return tuple(np.split(order, np.cumsum(np.bincount(self.of))[:-1]))
 
@@ -74,21 +74,22 @@ class Groups:
     """Returns the rows of a step, int32 `[batch_size]`.
 
     Args:
-      batch_size: a multiple of `each`, for at most as many groups as there are.
+      batch_size: a multiple of `each`, for at most as many classes as there are.
       seed: seed of the order.
       step: number of the step, from 0.
     """
     count, per_batch = len(self.members), batch_size // self.each
     number, place = divmod(step, count // per_batch)
     dealt = permutation(count, seed, number)[place * per_batch :][:per_batch]
-    return np.concatenate([self._drawn(group, seed, number) for group in dealt])
+    return np.concatenate([self._dealt(index, seed, number) for index in dealt])
 
-  def _drawn(self, group: int, seed: int, number: int) -> np.ndarray:
-    members = self.members[group]
+  def _dealt(self, index: int, seed: int, number: int) -> np.ndarray:
+    """The examples of a class in a pass."""
+    members = self.members[index]
     number, place = divmod(number, max(1, len(members) // self.each))
     # The first bits distinguish these from the keys of `permutation` and `Order.seeds`.
     key = np.uint64(3) << np.uint64(62) | np.uint64(number) << np.uint64(31) | (
-      np.uint64(group))
+      np.uint64(index))
     raw = np.random.Philox(key=np.array([seed, key], np.uint64)).random_raw(
       len(members))
     dealt = members[np.argsort(raw, kind='stable')][place * self.each :]
@@ -112,8 +113,8 @@ class Order(NamedTuple):
     buckets: the lengths of batches; None for one length. Examples of a bucket then
       share batches in random composition and order. The batches in which an epoch ends
       have examples of all lengths.
-    groups: the groups that training batches are composed of; None for none. An epoch is
-      then as many batches as without, in which an example may be any number of times.
+    composition: of the batches; None for batches of any examples. With one, an epoch is
+      as many batches as without, in which an example may be any number of times.
   """
 
   length: int
@@ -122,7 +123,7 @@ class Order(NamedTuple):
   shuffle: bool
   padding: int = 0
   buckets: 'Buckets | None' = None
-  groups: 'Groups | None' = None
+  composition: 'Composition | None' = None
 
   @property
   def steps_per_epoch(self) -> float:
@@ -160,8 +161,8 @@ class Order(NamedTuple):
     positions = self._positions(step)
     if not self.shuffle:
       return np.where(positions < self.length, positions, -1).astype(np.int32)
-    if self.groups is not None:
-      return self.groups.rows(self.batch_size, self.seed, step)
+    if self.composition is not None:
+      return self.composition.rows(self.batch_size, self.seed, step)
     epochs, positions = positions // self.length, positions % self.length
     rows = np.empty(self.batch_size, np.int32)
     for epoch in range(epochs[0], epochs[-1] + 1):

@@ -21,7 +21,13 @@ _TRIES = 50  # for each pair that is drawn
 
 
 class Listed(NamedTuple):
-  """A row of a file of pairs: its line, two names, and whether they are the same."""
+  """A row of a file of pairs.
+
+  Attributes:
+    line: its number.
+    first, second: names of two files.
+    same: whether they are of one identity.
+  """
 
   line: int
   first: str

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bigmodels.core.errors import UserError
-from bigmodels.data.order import Groups
+from bigmodels.data.order import Composition
 from bigmodels.data.readers.reader import Reader
 from bigmodels.data.sources import DataContext, Dataset
 from bigmodels.data.subset import known_labels, of_rows
@@ -19,7 +19,7 @@ class PerClass:
   """A split with classes, whose training batches are P classes with K examples each.
 
   P is the batch size / K (Hermans et al., *In defense of the triplet loss*, 2017). The
-  batch of a step is a function of (seed, step); see `order.Groups`.
+  batch of a step is a function of (seed, step); see `order.Composition`.
 
   Attributes:
     source: a split with classes; all its labels are read.
@@ -57,7 +57,8 @@ class PerClass:
       count = min(len(whole.classes), whole.length)
       context.say(f'assumed: each of {count:,} classes has {self.least} or more '
                   'examples')
-      return whole._replace(groups=Groups(np.arange(whole.length) % count, self.each))
+      return whole._replace(composition=Composition(
+        np.arange(whole.length) % count, self.each))
     labels = known_labels(whole, context, 'PerClass')
     counts = np.bincount(labels[labels >= 0], minlength=len(whole.classes))
     kept = np.flatnonzero(counts >= self.least)
@@ -78,7 +79,7 @@ class PerClass:
     found = of_rows(whole, rows, [whole.classes[number] for number in kept])
     number = np.cumsum(counts >= self.least) - 1
     return found._replace(
-      groups=Groups(number[labels[rows]], self.each),
+      composition=Composition(number[labels[rows]], self.each),
       identity=f'{whole.identity}: {len(rows)} rows of {len(kept)} classes with '
                f'{self.least} or more')
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from bigmodels.core.errors import UserError, listed, nearest, one_line
-from bigmodels.data.order import Buckets, Groups
+from bigmodels.data.order import Buckets, Composition
 from bigmodels.data.origins import Origin
 
 Columns = dict[str, np.ndarray]
@@ -80,6 +80,8 @@ class Dataset(NamedTuple):
     buckets: the lengths to which training batches are padded, along the first axis of
       the inputs; each is a form of the step that is compiled. None for one length, to
       which evaluations are always padded.
+    composition: of training batches, such as of a few examples of each of some classes;
+      None for batches of any examples.
   """
 
   length: int
@@ -100,7 +102,7 @@ class Dataset(NamedTuple):
   provides: Mapping[str, Callable[[], Any]] = {}
   compact: Compact | None = None
   buckets: Buckets | None = None
-  groups: Groups | None = None
+  composition: Composition | None = None
 
   @property
   def tokenizer(self) -> Any:

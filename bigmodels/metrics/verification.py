@@ -65,7 +65,7 @@ def verification(outputs: Mapping[str, np.ndarray],
     identity, among those that have another example of it.
 
   Args:
-    outputs: see `pairs`.
+    outputs: `embeddings` `[n, width]` and others, see `pairs`.
     rates: values of R; those below one of the pairs of two identities are left out.
 
   Returns:
@@ -110,7 +110,7 @@ def best_similarity(outputs: Mapping[str, np.ndarray]) -> tuple[float, float] | 
   """Returns the threshold of similarities at which most pairs are decided rightly.
 
   Args:
-    outputs: see `pairs`.
+    outputs: `embeddings` `[n, width]` and others, see `pairs`.
 
   Returns:
     The threshold, halfway between two similarities; and the accuracy there. Both kinds
@@ -133,7 +133,7 @@ def verified(outputs: Mapping[str, np.ndarray], threshold: float) -> dict[str, f
   """Computes how pairs are decided by a threshold: accepted if they reach it.
 
   Args:
-    outputs: see `pairs`.
+    outputs: `embeddings` `[n, width]` and others, see `pairs`.
     threshold: the smallest similarity that is accepted.
 
   Returns:

@@ -28,7 +28,7 @@ _IDENTITIES = 'identities'  # a collection of the model state
 
 def embedding(model, loss: Callable = losses.triplet, *,
               threshold: float | None = None, nearest: int = 5, rate: float = 0.2,
-              training: Any = FROM_RUN) -> Task:
+              test_time: Callable | None = None, training: Any = FROM_RUN) -> Task:
   """Learns embeddings of identities, such as people, also of those not seen.
 
   The loss compares an example with the others of the whole batch: over all devices,
@@ -53,6 +53,9 @@ def embedding(model, loss: Callable = losses.triplet, *,
     threshold: a similarity, > -1 and < 1, in place of the one that is chosen.
     nearest: number of nearest identities that are predicted.
     rate: of the moving averages, > 0 and <= 1: the weight of the latest batch.
+    test_time: test-time augmentation, `inputs` `[batch, ...]` -> pairs of a weight and
+      a view, such as `data.test_time.mirrored`: an embedding is then the mean over the
+      views, of length 1. None for none.
     training: the opened training split; supplied by the run.
 
   Raises:
@@ -76,16 +79,27 @@ def embedding(model, loss: Callable = losses.triplet, *,
     width = (output[0] if isinstance(output, tuple) else output).shape[-1]
     return params, {**state, _IDENTITIES: jnp.zeros((len(names), width))}
 
-  def objective(params, model_state, batch, key, train):
-    state = {name: x for name, x in model_state.items() if name != _IDENTITIES}
+  def embedded(params, state, batch, key, train):
     output, state = apply(
       model, columns, params, state, batch, key=key, train=train)
     vectors, *prototypes = output if isinstance(output, tuple) else (output,)
     if vectors.ndim != 2:
       raise ValueError(f'embedding needs vectors [batch, width], the model gives '
                        f'{vectors.shape}')
-    vectors, mask, means = losses.unit_length(vectors), batch['mask'], (
-      model_state[_IDENTITIES])
+    return losses.unit_length(vectors), prototypes, state
+
+  def views_of(params, state, batch, key):
+    found = [(weight, embedded(params, state, {**batch, 'inputs': view}, key, False))
+             for weight, view in test_time(batch['inputs'])]
+    mean = sum(weight * vectors for weight, (vectors, *_) in found)
+    return losses.unit_length(mean), *found[0][1][1:]
+
+  def objective(params, model_state, batch, key, train):
+    state = {name: x for name, x in model_state.items() if name != _IDENTITIES}
+    vectors, prototypes, state = views_of(params, state, batch, key) if (
+      test_time is not None and not train) else embedded(
+        params, state, batch, key, train)
+    mask, means = batch['mask'], model_state[_IDENTITIES]
     found, outputs = {'loss': metrics.Mean(jnp.zeros(()), jnp.zeros(()))}, {}
     value = found['loss'].total
     if 'labels' in batch and (train or not prototypes):

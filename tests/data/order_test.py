@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from bigmodels.data.order import Buckets, Groups, Order, permutation
+from bigmodels.data.order import Buckets, Composition, Order, permutation
 
 LENGTHS = np.random.default_rng(0).gamma(2, 50, 203).astype(int) + 1
 
@@ -82,19 +82,19 @@ def test_padding_is_in_no_bucket():
   assert order.bucket(3) == order.buckets.of[order.rows(3)[:16]].max()
 
 
-# --- batches of groups -----------------------------------------------------------
+# --- batches of a few examples of some classes -----------------------------------
 
-SIZES = (1, 2, 3, 7, 4, 5, 30, 2, 4)  # of the groups
+SIZES = (1, 2, 3, 7, 4, 5, 30, 2, 4)  # of the classes
 
 
 def grouped(each=4, batch_size=12, seed=0):
   of = np.random.default_rng(1).permutation(np.repeat(np.arange(len(SIZES)), SIZES))
-  order = Order(len(of), batch_size, seed, True, groups=Groups(of, each))
+  order = Order(len(of), batch_size, seed, True, composition=Composition(of, each))
   return of, [order.rows(step) for step in range(40)], order
 
 
 @pytest.mark.parametrize(('each', 'batch_size'), [(4, 12), (3, 27), (1, 5)])
-def test_every_batch_has_as_many_examples_of_as_many_groups(each, batch_size):
+def test_every_batch_has_as_many_examples_of_as_many_classes(each, batch_size):
   of, batches, _ = grouped(each, batch_size)
   for rows in batches:
     counts = np.bincount(of[rows], minlength=len(SIZES))
@@ -107,10 +107,10 @@ def test_every_batch_has_as_many_examples_of_as_many_groups(each, batch_size):
       assert times.max() - times.min() <= 1
 
 
-def test_a_pass_deals_every_group_at_most_once_and_all_come_to_their_turn():
+def test_a_pass_deals_every_class_at_most_once_and_all_come_to_their_turn():
   of, batches, _ = grouped()
   left_out = []
-  for start in range(0, 39, 3):  # 9 groups, 3 in a batch
+  for start in range(0, 39, 3):  # 9 classes, 3 in a batch
     dealt = np.concatenate([of[rows][::4] for rows in batches[start : start + 3]])
     assert sorted(dealt) == list(range(9))
   of, batches, _ = grouped(batch_size=16)  # 4 in a batch: one is left out of a pass
@@ -132,7 +132,7 @@ def test_examples_of_a_group_come_again_when_the_others_have_come():
     assert len({*np.concatenate(passes).tolist()}) == size  # those left out come later
 
 
-def test_a_batch_of_groups_is_a_function_of_seed_and_step():
+def test_a_composed_batch_is_a_function_of_seed_and_step():
   _, batches, order = grouped(seed=5)
   for step in (33, 2, 17):  # in any order
     np.testing.assert_array_equal(grouped(seed=5)[2].rows(step), batches[step])

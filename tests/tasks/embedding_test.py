@@ -84,6 +84,17 @@ def test_the_nearest_identities_have_the_highest_mean_cosine():
   np.testing.assert_array_equal(state['identities'], means)
 
 
+def test_an_embedding_may_be_the_mean_over_views():
+  task = embedding(MODEL, LOSS, training=TRAINING, test_time=lambda x: (
+    (1, x), (3, x[:, ::-1])))
+  batch = batch_of(3, mask=(1,) * 6)
+  _, (_, _, outputs) = jax.jit(partial(task.loss, train=False))(
+    PARAMS, STATE, batch, KEY)
+  mean = vectors(batch) + 3 * vectors({**batch, 'inputs': batch['inputs'][:, ::-1]})
+  mean /= np.linalg.norm(mean, axis=1, keepdims=True)
+  np.testing.assert_allclose(outputs['embeddings'], mean, atol=1e-5)
+
+
 def test_unknown_people_have_no_identity():
   outputs = {'embeddings': np.eye(3, dtype=np.float32),
              'nearest': np.array([[1, 0], [3, 2], [0, 1]]),
@@ -104,7 +115,8 @@ def test_a_loss_with_prototypes_has_no_value_for_other_people():
   batch = batch_of(mask=(1,) * 6)
   params, state = task.init(KEY, batch)
   assert params['prototypes'].shape == (4, 3) and state['identities'].shape == (4, 3)
-  value, (_, found, _) = task.loss(params, state, batch, KEY, True)
+  value, (_, found, _) = jax.jit(partial(task.loss, train=True))(
+    params, state, batch, KEY)
   layer = jax.tree.map(np.float64, params)
   x = np.float64(batch['inputs']) @ layer['network']['Dense_0']['kernel']
   cosines = losses.unit_length(x) @ losses.unit_length(params['prototypes']).T
@@ -112,7 +124,8 @@ def test_a_loss_with_prototypes_has_no_value_for_other_people():
   # Without a margin the loss would be smaller: it is that of the cosines.
   plain = -jax.nn.log_softmax(64 * cosines)[np.arange(6), batch['labels']].mean()
   assert value > plain > 0
-  _, (_, found, outputs) = task.loss(params, state, batch, KEY, False)
+  _, (_, found, outputs) = jax.jit(partial(task.loss, train=False))(
+    params, state, batch, KEY)
   assert found['loss'].compute() is None and outputs['embeddings'].shape == (6, 3)
 
 
