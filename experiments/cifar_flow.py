@@ -28,7 +28,8 @@ def config(*, transformer: bool = False, epochs: float = 400, batch_size: int = 
   centred = partial(transforms.standardize, mean=(127.5,) * 3, std=(127.5,) * 3)
   return Experiment(
     model=partial(models.Dit, classes=10, width=3 * width) if transformer else partial(
-      models.Unet, classes=10, width=width, multipliers=(1, 2, 2, 2), attention=(1,)),
+      models.DiffusionUnet, classes=10, width=width, multipliers=(1, 2, 2, 2),
+      attention=(1,)),
     task=partial(tasks.diffusion, schedule=noising.straight,
                  prediction=noising.of_velocity, classifier=classifier,
                  guidance=guidance, sampler=partial(samplers.ddim, steps=steps)),

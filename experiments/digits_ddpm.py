@@ -24,8 +24,8 @@ def config(*, epochs: float = 200, batch_size: int = 64, width: int = 32,
   digits = data.Digits()
   centred = partial(transforms.standardize, mean=(8.0,), std=(8.0,))
   return Experiment(
-    model=partial(models.Unet, classes=10, width=width, multipliers=(1, 2), blocks=1,
-                  attention=(1,)),
+    model=partial(models.DiffusionUnet, classes=10, width=width, multipliers=(1, 2),
+                  blocks=1, attention=(1,)),
     task=partial(tasks.diffusion, classifier=classifier, guidance=guidance, white=16,
                  sampler=partial(samplers.dpm_solver, steps=steps)),
     average=0.999,

@@ -25,8 +25,8 @@ def config(*, epochs: float = 8, batch_size: int = 64, width: int = 32,
   mnist = data.Tfds('mnist')
   centred = partial(transforms.standardize, mean=(127.5,), std=(127.5,))
   return Experiment(
-    model=partial(models.Unet, classes=10, width=width, multipliers=(1, 2, 2), blocks=1,
-                  attention=(2,)),
+    model=partial(models.DiffusionUnet, classes=10, width=width,
+                  multipliers=(1, 2, 2), blocks=1, attention=(2,)),
     task=partial(tasks.diffusion, classifier=classifier, guidance=guidance,
                  sampler=partial(samplers.dpm_solver, steps=steps)),
     average=0.999,

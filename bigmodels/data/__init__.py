@@ -14,6 +14,7 @@ from bigmodels.data.array_files import ArrayFiles
 from bigmodels.data.arrays import Arrays
 from bigmodels.data.batches import Batches, at_most
 from bigmodels.data.detection import Detection
+from bigmodels.data.digit_masks import DigitMasks
 from bigmodels.data.downscaled import Downscaled
 from bigmodels.data.episodes import Episodes
 from bigmodels.data.folders.audio_folder import AudioFolder
@@ -42,8 +43,8 @@ from bigmodels.data.translations import Translations
 from bigmodels.data.waveforms import Waveforms
 
 __all__ = ['ArrayFiles', 'Arrays', 'AudioFolder', 'Batches', 'Candidates', 'Detection',
-           'Digits', 'Downscaled', 'Episodes', 'Features', 'Generated', 'Histories',
-           'ImageFolder', 'Interactions', 'Packed', 'Pairs', 'PerClass',
+           'DigitMasks', 'Digits', 'Downscaled', 'Episodes', 'Features', 'Generated',
+           'Histories', 'ImageFolder', 'Interactions', 'Packed', 'Pairs', 'PerClass',
            'QuestionWindows', 'Replies', 'ScikitTable', 'Sentences', 'Sequence',
            'Series', 'Speech', 'StoryQuestions', 'StylePairs', 'Subset', 'Table',
            'Tfds', 'Translations', 'Waveforms', 'at_most', 'boxes', 'cleaning',

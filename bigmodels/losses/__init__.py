@@ -21,6 +21,7 @@ from bigmodels.losses.metric_learning import (
 )
 from bigmodels.losses.ranking import binary_ranking, in_batch_softmax, softmax_ranking
 from bigmodels.losses.regression import absolute_error, squared_error
+from bigmodels.losses.segmentation import dice
 from bigmodels.losses.style import (
   content_distance,
   gram_matrix,
@@ -29,7 +30,7 @@ from bigmodels.losses.style import (
 )
 
 __all__ = ['absolute_error', 'alignable', 'arc_face', 'binary_ranking',
-           'content_distance', 'cross_entropy', 'ctc', 'focal', 'giou',
+           'content_distance', 'cross_entropy', 'ctc', 'dice', 'focal', 'giou',
            'gradient_penalty', 'gram_matrix', 'guided_attention', 'heatmap_focal',
            'hinge', 'hinge_gan', 'in_batch_softmax', 'non_saturating_gan', 'pinball',
            'probabilities', 'r1', 'softmax_ranking', 'squared_error', 'style_distance',

@@ -10,12 +10,12 @@ from bigmodels.metrics.calibration import at_temperature, temperature
 from bigmodels.metrics.classification import above, at_threshold, classification
 from bigmodels.metrics.detection import detection
 from bigmodels.metrics.forecasting import (
-           RootMean,
-           coverage,
-           mase,
-           mean_of,
-           of_errors,
-           smape,
+  RootMean,
+  coverage,
+  mase,
+  mean_of,
+  of_errors,
+  smape,
 )
 from bigmodels.metrics.generation import frechet, generation, precision_recall
 from bigmodels.metrics.groups import error_by_group
@@ -24,17 +24,18 @@ from bigmodels.metrics.language import language
 from bigmodels.metrics.metric import Mean, Metric
 from bigmodels.metrics.ranking import ranking, recommendation
 from bigmodels.metrics.regression import regression
+from bigmodels.metrics.segmentation import pixel_confusion, segmentation
 from bigmodels.metrics.selection import ranks, selection
 from bigmodels.metrics.slots import slots
 from bigmodels.metrics.speech import error_rates
 from bigmodels.metrics.synthesis import mel_cepstral_distortion
 from bigmodels.metrics.translation import bleu
 from bigmodels.metrics.verification import (
-           best_similarity,
-           pairs,
-           rank_1,
-           verification,
-           verified,
+  best_similarity,
+  pairs,
+  rank_1,
+  verification,
+  verified,
 )
 from bigmodels.metrics.waveforms import linear_prediction_bits, unigram_bits
 
@@ -43,6 +44,7 @@ __all__ = ['Mean', 'Metric', 'RootMean', 'above', 'anomaly', 'answers',
            'classification', 'coverage', 'detection', 'error_by_group', 'error_rates',
            'exact_match', 'f1', 'flagged', 'frechet', 'generation', 'language',
            'linear_prediction_bits', 'mase', 'mean_of', 'mel_cepstral_distortion',
-           'of_errors', 'pairs', 'precision_recall', 'psnr', 'rank_1', 'ranking',
-           'ranks', 'recommendation', 'regression', 'selection', 'slots', 'smape',
-           'ssim', 'temperature', 'unigram_bits', 'verification', 'verified']
+           'of_errors', 'pairs', 'pixel_confusion', 'precision_recall', 'psnr',
+           'rank_1', 'ranking', 'ranks', 'recommendation', 'regression', 'segmentation',
+           'selection', 'slots', 'smape', 'ssim', 'temperature', 'unigram_bits',
+           'verification', 'verified']

@@ -9,6 +9,7 @@ from bigmodels.models.centernet import CenterNet
 from bigmodels.models.cnn import Cnn
 from bigmodels.models.conformer import Conformer
 from bigmodels.models.dcgan import Dcgan
+from bigmodels.models.diffusion_unet import DiffusionUnet
 from bigmodels.models.dit import Dit
 from bigmodels.models.dlinear import DLinear
 from bigmodels.models.dual_encoder import DualEncoder
@@ -26,6 +27,7 @@ from bigmodels.models.recurrent_ctc import RecurrentCtc
 from bigmodels.models.recurrent_series import RecurrentForecaster, SeriesClassifier
 from bigmodels.models.resnet import CifarResNet, ResNet
 from bigmodels.models.sasrec import SasRec
+from bigmodels.models.segmentation_unet import SegmentationUnet
 from bigmodels.models.speech_transformer import SpeechTransformer
 from bigmodels.models.srresnet import SrResNet
 from bigmodels.models.ssd import Ssd
@@ -35,7 +37,6 @@ from bigmodels.models.tacotron import Tacotron
 from bigmodels.models.tcn import Tcn
 from bigmodels.models.tgcn import Tgcn
 from bigmodels.models.transformer import Transformer
-from bigmodels.models.unet import Unet
 from bigmodels.models.vgg import Vgg, VggFeatures
 from bigmodels.models.vit import Vit, VitB, VitL, VitS, VitTi
 from bigmodels.models.wavenet import WaveNet
@@ -43,13 +44,13 @@ from bigmodels.models.yolo import Yolo
 
 __all__ = ['ActorCritic', 'Airbench', 'Autoencoder', 'BagOfWords', 'Bert',
            'BertClassifier', 'BertSpans', 'CenterNet', 'CifarResNet', 'Cnn',
-           'Conformer', 'DLinear', 'Dcgan', 'DeepSvdd', 'Dit', 'Dlrm', 'DualEncoder',
-           'Edsr', 'Espcn', 'Gpt', 'Linear', 'MaskedBert', 'MatrixFactorization',
-           'MemoryNetwork', 'Mlp', 'MobileNetV1', 'MobileNetV2', 'ModernGpt',
-           'NatureCnn', 'NeuMf', 'PatchTst', 'Pictures', 'QNetwork',
+           'Conformer', 'DLinear', 'Dcgan', 'DeepSvdd', 'DiffusionUnet', 'Dit', 'Dlrm',
+           'DualEncoder', 'Edsr', 'Espcn', 'Gpt', 'Linear', 'MaskedBert',
+           'MatrixFactorization', 'MemoryNetwork', 'Mlp', 'MobileNetV1', 'MobileNetV2',
+           'ModernGpt', 'NatureCnn', 'NeuMf', 'PatchTst', 'Pictures', 'QNetwork',
            'RecurrentClassifier', 'RecurrentCtc', 'RecurrentForecaster',
-           'RecurrentLanguageModel', 'ResNet', 'SasRec', 'SeriesClassifier',
-           'SpeechTransformer', 'SrResNet', 'Ssd', 'StyleGan', 'StyleNet',
-           'StyleTransfer', 'Tacotron', 'Tcn', 'Tgcn', 'Transformer', 'TwoTower',
-           'Unet', 'Vgg', 'VggFeatures', 'Vit', 'VitB', 'VitL', 'VitS', 'VitTi',
+           'RecurrentLanguageModel', 'ResNet', 'SasRec', 'SegmentationUnet',
+           'SeriesClassifier', 'SpeechTransformer', 'SrResNet', 'Ssd', 'StyleGan',
+           'StyleNet', 'StyleTransfer', 'Tacotron', 'Tcn', 'Tgcn', 'Transformer',
+           'TwoTower', 'Vgg', 'VggFeatures', 'Vit', 'VitB', 'VitL', 'VitS', 'VitTi',
            'WaveNet', 'WithPrototypes', 'Yolo']

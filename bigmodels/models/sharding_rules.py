@@ -73,6 +73,13 @@ STYLE_TRANSFER = (
   Rule(r'network/last/bias', (None,)),
 )
 
+# `models.SegmentationUnet`; the outputs of a transposed convolution come third.
+SEGMENTATION = (
+  Rule(r'enlarge\d+/kernel', (None, None, 'tensor', None)),
+  Rule(r'enlarge\d+/bias', ('tensor',)),
+  *CNN,
+)
+
 # `models.Gpt`, `models.Transformer`, `models.Vit` and the heads of `models.Bert`. The
 # parameters of a block have an axis of the depth before their own. Its input layers are
 # sharded along their outputs and its output layers along their inputs: two all-reduces

@@ -62,7 +62,7 @@ def run(request: Request, *, input: list[str] | None = None, output: str | None 
       inference.with_settings(opened.reader, reading)
       image_predictions.write(
         lambda image, file: opened.image_to_image(image), given, output,
-        overwrite=overwrite, say=say)
+        overwrite=overwrite, say=say, channels=opened.built.task.channels)
       return
     if opened.built.task.findings is not None and (
       pathlib.Path(output).suffix.lower() not in SUFFIXES):

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
   from matplotlib.axes import Axes
   from matplotlib.figure import Figure
@@ -48,6 +50,21 @@ def subtitle(axes: 'Axes', *lines: str) -> None:
   """Writes lines above axes, left-aligned; empty ones are skipped."""
   axes.set_title('\n'.join(filter(None, lines)), fontsize=8.5, loc='left',
                  parse_math=False)
+
+
+def mask_colours() -> np.ndarray:
+  """Returns a colour for each class of a mask, uint8 `[256, 3]`; the first is black.
+
+  They are those of Pascal VOC: the bits of a number, from the lowest, are in turn the
+  highest bits of red, green and blue.
+  """
+  numbers, colours = np.arange(256), np.zeros((256, 3), np.uint8)
+  for bit in range(8):
+    for channel in range(3):
+      if 3 * bit + channel < 8:
+        colours[:, channel] |= ((numbers >> (3 * bit + channel) & 1) << (7 - bit)
+                                ).astype(np.uint8)
+  return colours
 
 
 def finite_note(finite: int, total: int) -> str:

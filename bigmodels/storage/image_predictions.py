@@ -1,11 +1,11 @@
-"""Images that are made of images: a PNG file for each, in a folder."""
+"""Images and masks that are made of images: a PNG file for each, in a folder."""
 
 import json
 import os
 import pathlib
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,18 +17,21 @@ from bigmodels.storage.predictions import SUFFIXES
 
 def write(make: Callable[[np.ndarray, listing.File], np.ndarray],
           given: Sequence[pathlib.Path], output: str, *, overwrite: bool,
-          say: Callable[[str], None]) -> pathlib.Path:
+          say: Callable[[str], None], channels: Literal[1, 3] | None = None
+          ) -> pathlib.Path:
   """Writes the image that is made of each image, as a PNG file with its name.
 
   An image of a folder keeps its place in it. One that cannot be read is named, and has
   no file.
 
   Args:
-    make: (image uint8 `[height, width, 1 or 3]`, its file) -> another one.
+    make: (image uint8 `[height, width, 1 or 3]`, its file) -> another one, or a mask
+      uint8 `[height, width]`.
     given: images, and folders of images at any depth.
     output: the folder to write to, `--output`; it is made if it does not exist.
     overwrite: whether to replace files.
     say: prints a line.
+    channels: of images for `make`; None for 1 of those that are grey, and 3 of others.
 
   Returns:
     The folder.
@@ -50,7 +53,7 @@ def write(make: Callable[[np.ndarray, listing.File], np.ndarray],
   start, count = time.perf_counter(), 0
   for file, target in zip(found.files, targets, strict=True):
     try:
-      image, notes = image_files.read(file.path)
+      image, notes = image_files.read(file.path, channels)
     except decoding.Corrupt as error:
       say(f'warning: {file.path}: cannot be read as an image: {error}')
       continue

@@ -16,6 +16,7 @@ from bigmodels.tasks.language import masked_token, next_token
 from bigmodels.tasks.next_item import next_item
 from bigmodels.tasks.recommendation import implicit, ratings
 from bigmodels.tasks.regression import regression
+from bigmodels.tasks.segmentation import segmentation
 from bigmodels.tasks.selection import response_selection
 from bigmodels.tasks.spans import answer_spans
 from bigmodels.tasks.stories import story_questions
@@ -31,6 +32,6 @@ __all__ = ['Control', 'Generation', 'Split', 'Task', 'anomaly', 'answer_spans',
            'classification', 'control', 'ctc', 'detection', 'detectors', 'diffusion',
            'embedding', 'forecasting', 'frozen_statistics', 'generation', 'implicit',
            'masked_token', 'next_item', 'next_token', 'ratings', 'regression',
-           'response_selection', 'slot_responses', 'story_questions', 'style_transfer',
-           'super_resolution', 'synthesis', 'transcription', 'translation', 'waveform',
-           'with_frozen_statistics']
+           'response_selection', 'segmentation', 'slot_responses', 'story_questions',
+           'style_transfer', 'super_resolution', 'synthesis', 'transcription',
+           'translation', 'waveform', 'with_frozen_statistics']

@@ -42,7 +42,7 @@ def diffusion(model, *, schedule: noising.Schedule = noising.cosine,
   Args:
     model: Linen module with `classes`, (images, labels `[batch]`, times `[batch]`) ->
       what is predicted, of the shape of the images. The label `classes` stands for no
-      class. Such as `models.Unet` or `models.Dit`.
+      class. Such as `models.DiffusionUnet` or `models.Dit`.
     schedule: levels of image and noise at each time; see `noising`.
     prediction: what the model predicts; see `noising`.
     sampler: how images are sampled; see `samplers`.
@@ -63,7 +63,8 @@ def diffusion(model, *, schedule: noising.Schedule = noising.cosine,
   """
   module = getattr(model, 'model', model)  # within its precision
   if not hasattr(module, 'classes'):
-    raise ValueError('diffusion needs a model with classes, such as models.Unet, got '
+    raise ValueError('diffusion needs a model with classes, such as '
+                     'models.DiffusionUnet, got '
                      f'{type(module).__name__}')
   if not 0 <= drop < 1:
     raise ValueError(f'drop: must be >= 0 and < 1, got {drop}')

@@ -55,7 +55,9 @@ class Task(NamedTuple):
     sounds: (params, model_state, prompts: list of texts, key, `decoding.Settings`,
       seconds or None) -> for each prompt a `plots.Sound`, of at most so many seconds.
     image_to_image: (params, model_state, image uint8 `[height, width, 1 or 3]`, of any
-      size) -> another such image, which `--mode=predict` writes to a file.
+      size) -> an image, which `--mode=predict` writes to a file: of as many channels;
+      or `[height, width]`, a mask of class indices.
+    channels: of the images that `image_to_image` takes; None for 1 and 3.
     findings: how what is found in images is drawn and written; see `Findings`.
   """
 
@@ -76,6 +78,7 @@ class Task(NamedTuple):
   samples: Callable[..., dict[str, Any]] | None = None
   sounds: Callable[..., list['plots.Sound']] | None = None
   image_to_image: Callable[..., np.ndarray] | None = None
+  channels: int | None = None
   findings: 'Findings | None' = None
 
 

@@ -13,10 +13,10 @@ def in_tiles(enlarge: Callable[[np.ndarray, np.ndarray], np.ndarray],
   no seams. All are of one size, for which the network is compiled once.
 
   Args:
-    enlarge: (a part, bool: which of its pixels are inside the image), both `[side,
-      side]` -> the part enlarged, `[side * scale, side * scale]`. Pixels that are not
-      inside are zeros.
-    image: `[height, width]`.
+    enlarge: (a part `[side, side, ...]`, which of its pixels are inside the image, bool
+      `[side, side]`) -> the part enlarged, `[side * scale, side * scale]`. Pixels that
+      are not inside are zeros.
+    image: `[height, width, ...]`.
     scale: how many times it is enlarged.
     radius: pixels around a pixel that its enlargement depends on.
     tile: side of a tile, in pixels of the image.
@@ -24,10 +24,10 @@ def in_tiles(enlarge: Callable[[np.ndarray, np.ndarray], np.ndarray],
   Returns:
     float32 `[height * scale, width * scale]`.
   """
-  height, width = image.shape
-  margin = [(radius, radius + -length % tile) for length in image.shape]
-  padded = np.pad(image, margin)
-  inside = np.pad(np.ones(image.shape, bool), margin)
+  height, width = image.shape[:2]
+  margin = [(radius, radius + -length % tile) for length in (height, width)]
+  padded = np.pad(image, [*margin, *[(0, 0)] * (image.ndim - 2)])
+  inside = np.pad(np.ones((height, width), bool), margin)
   result = np.zeros((len(padded) * scale, padded.shape[1] * scale), np.float32)
   first, last = radius * scale, (radius + tile) * scale
   for top in range(0, height, tile):

@@ -68,16 +68,20 @@ def check_seconds(seconds: float | None, name: str) -> None:
     raise UserError(f'{name}: must be > 0 and <= {_LONGEST:,}, got {seconds:g}')
 
 
-def check_image(image: np.ndarray) -> None:
-  """Refuses what is no image uint8 `[height, width, 1 or 3]`.
+def check_image(image: np.ndarray, channels: int | None = None) -> None:
+  """Refuses what is no image uint8 `[height, width, channels]`.
+
+  Args:
+    image: of any shape.
+    channels: how many it must have; None for 1 or 3.
 
   Raises:
     UserError: with its dtype and shape.
   """
   if image.dtype != np.uint8 or image.ndim != 3 or not image.size or (
-    image.shape[2] not in (1, 3)):
-    raise UserError('image: must be uint8 [height, width, 1 or 3], got '
-                    f'{image.dtype} {[*image.shape]}')
+    image.shape[2] not in ((channels,) if channels else (1, 3))):
+    raise UserError(f'image: must be uint8 [height, width, {channels or "1 or 3"}], '
+                    f'got {image.dtype} {[*image.shape]}')
 
 
 def _each_sample(make: Callable[..., list], prompts: Sequence[str], seed: int,

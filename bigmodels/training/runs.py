@@ -278,7 +278,7 @@ class Run:
     return generation.sounds(make, prompts, seconds, seed, settings)
 
   def image_to_image(self, image: np.ndarray) -> np.ndarray:
-    """The image that the model makes of one, as `--mode=predict` writes it.
+    """The image or mask that the model makes of one, as `--mode=predict` writes it.
 
     Args:
       image: uint8 `[height, width, 1 or 3]`, grey or RGB, of any size.
@@ -288,7 +288,7 @@ class Run:
     """
     if (make := self.built.task.image_to_image) is None:
       raise UserError(f'{self._task}, which makes no images of images')
-    generation.check_image(image)
+    generation.check_image(image, self.built.task.channels)
     return make(self.params, self.model_state, image)
 
   def features(self, inputs: np.ndarray | None = None, **columns: np.ndarray

@@ -96,6 +96,8 @@ OVERRIDES = {
   'edsr_x2': {'width': '4', 'depth': '1', 'patch': '8'},
   'style_fast': SMALL_STYLE | {'patch': '32', 'width': '4', 'depth': '1'},
   'style_gatys': SMALL_STYLE | {'photographs': 'sr/set14'},
+  'digits_unet': {'width': '4', 'halvings': '1', 'train.source.counts': "{'train': 24}",
+                  'evals.test.source.counts': "{'test': 9}"},
   'digits_tacotron': SMALL_TACOTRON,
   'arctic_tacotron': SMALL_TACOTRON,
 }

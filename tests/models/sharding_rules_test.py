@@ -37,6 +37,7 @@ from bigmodels.models import (
   Pictures,
   ResNet,
   SasRec,
+  SegmentationUnet,
   SpeechTransformer,
   SrResNet,
   Ssd,
@@ -145,6 +146,17 @@ def test_rules_of_super_resolution(model):
       expected = {'kernel': P(None, None, None, 'tensor'), 'bias': P('tensor')}[kind]
     assert spec == {'head/kernel': P(None, None, 'tensor'), 'head/bias': P()}.get(
       name, expected), name
+
+
+def test_rules_of_segmentation():
+  params = params_of(SegmentationUnet(3, width=4, halvings=1), 4, 4, 1)
+  specs = by_name(parameter_specs(params, sharding_rules.SEGMENTATION, TENSOR))
+  for name, leaf in by_name(params).items():
+    expected = P('tensor') if name == 'enlarge0/bias' else P()
+    if leaf.ndim == 4:  # of a transposed one, outputs come third
+      expected = P(None, None, 'tensor') if name == 'enlarge0/kernel' else (
+        P(None, None, None, 'tensor'))
+    assert specs[name] == (P('tensor') if name == 'head/kernel' else expected), name
 
 
 @pytest.mark.parametrize('model', [

@@ -15,6 +15,7 @@ from bigmodels.data import image_decoding, images
 from bigmodels.data.folders import decoding, listing
 from bigmodels.data.origins import Origin
 from bigmodels.data.sources import DataContext
+from bigmodels.plots import style
 
 SUFFIXES = frozenset(('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.apng', '.gif', '.bmp',
                      '.dib', '.tif', '.tiff', '.webp', '.ppm', '.pgm', '.pbm', '.pnm',
@@ -43,17 +44,22 @@ def decode(file: bytes | str | pathlib.Path, channels: Literal[1, 3] | None = 3
   return image_decoding.decode(data, channels, np.dtype(np.uint8), orient=True)
 
 
-def read(path: str) -> tuple[np.ndarray, tuple[str, ...]]:
+def read(path: str, channels: Literal[1, 3] | None = None
+         ) -> tuple[np.ndarray, tuple[str, ...]]:
   """Returns an image uint8 `[height, width, 1 or 3]`, grey or RGB, and notes.
 
   See `decode`.
+
+  Args:
+    path: of the file.
+    channels: 1 or 3; None for 1 if the image is grey, else 3.
 
   Raises:
     decoding.Corrupt: if it cannot be decoded.
     UserError: if it cannot be read.
   """
   return decoding.example(
-    lambda data, _: decode(data, None), path, np.zeros(2, np.uint64))
+    lambda data, _: decode(data, channels), path, np.zeros(2, np.uint64))
 
 
 class Images(NamedTuple):
@@ -125,11 +131,19 @@ def read_all(paths: str | Sequence[str], context: DataContext) -> Images:
 
 
 def png(image: np.ndarray) -> bytes:
-  """Returns an image uint8 `[height, width, 1 or 3]` as a PNG file."""
+  """Returns an image as a PNG file.
+
+  Args:
+    image: uint8 `[height, width, 1 or 3]`; or `[height, width]`, a mask of class
+      indices, which is written with a palette.
+  """
   from PIL import Image
 
   file = io.BytesIO()
-  Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, 'PNG')
+  picture = Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image)
+  if image.ndim == 2:
+    picture.putpalette(style.mask_colours().tobytes())
+  picture.save(file, 'PNG')
   return file.getvalue()
 
 

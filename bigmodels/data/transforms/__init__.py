@@ -11,17 +11,18 @@ data/batches.py for the other columns of a batch, such as the `row` of an exampl
 from bigmodels.data.transforms.colour import colour
 from bigmodels.data.transforms.excerpts import excerpt
 from bigmodels.data.transforms.geometry import (
-           alternating_flip,
-           centre_crop,
-           crop,
-           flip,
-           resize,
-           resized_crop,
-           rotate,
-           scale,
-           shift,
-           translate,
+  alternating_flip,
+  centre_crop,
+  crop,
+  flip,
+  resize,
+  resized_crop,
+  rotate,
+  scale,
+  shift,
+  translate,
 )
+from bigmodels.data.transforms.masks import with_masks
 from bigmodels.data.transforms.mixing import cutmix, mixup, one_of
 from bigmodels.data.transforms.mosaic import mosaic
 from bigmodels.data.transforms.pairs import dihedral, paired_crop
@@ -42,8 +43,8 @@ from bigmodels.data.transforms.sounds import (
 from bigmodels.data.transforms.values import cutout, erase, noise, standardize
 
 __all__ = ['alternating_flip', 'background', 'centre_crop', 'colour', 'crop', 'cutmix',
-           'cutout', 'delay', 'dihedral', 'erase', 'excerpt', 'flip', 'log_mel',
-           'mfcc', 'mixup', 'mosaic', 'noise', 'normalize_frames', 'one_of',
-           'paired_crop', 'randaugment', 'resize', 'resized_crop', 'rotate', 'scale',
-           'shift', 'spec_augment', 'speed', 'standardize', 'tilt', 'translate',
-           'warp_bands', 'with_channel', 'with_deltas']
+           'cutout', 'delay', 'dihedral', 'erase', 'excerpt', 'flip', 'log_mel', 'mfcc',
+           'mixup', 'mosaic', 'noise', 'normalize_frames', 'one_of', 'paired_crop',
+           'randaugment', 'resize', 'resized_crop', 'rotate', 'scale', 'shift',
+           'spec_augment', 'speed', 'standardize', 'tilt', 'translate', 'warp_bands',
+           'with_channel', 'with_deltas', 'with_masks']

@@ -1,4 +1,4 @@
-"""Tests of bigmodels.models.unet: shapes, what it depends on, first values."""
+"""Tests of models.diffusion_unet: shapes, what it depends on, first values."""
 
 from functools import partial
 
@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bigmodels.models import Unet
+from bigmodels.models import DiffusionUnet
 
-SMALL = Unet(classes=3, width=8, multipliers=(1, 2), blocks=1, attention=(1,), groups=4,
-             heads=2, zero_init=False, dropout=0.5)
+SMALL = DiffusionUnet(classes=3, width=8, multipliers=(1, 2), blocks=1, attention=(1,),
+                      groups=4, heads=2, zero_init=False, dropout=0.5)
 IMAGES = np.random.default_rng(0).normal(size=(4, 7, 5, 3)).astype(np.float32)
 LABELS, TIMES = jnp.array([0, 1, 0, 3]), jnp.array([0.1, 0.1, 0.9, 0.1])
 
@@ -76,7 +76,7 @@ def test_it_begins_with_zeros():
   ({'dropout': 1.0}, 'dropout: must be >= 0 and < 1')])
 def test_settings_out_of_range(settings, message):
   with pytest.raises(ValueError, match=message):
-    Unet(**settings)
+    DiffusionUnet(**settings)
 
 
 def test_images_of_integers():

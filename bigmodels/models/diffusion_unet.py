@@ -1,4 +1,6 @@
-"""The U-Net of diffusion models.
+"""The U-Net of diffusion models, called with noisy images, labels and times.
+
+`models.SegmentationUnet` is the one that finds the class of each pixel.
 
 Ho et al., *Denoising diffusion probabilistic models*, 2020, with the time in scales and
 shifts after normalization as in Dhariwal and Nichol, *Diffusion models beat GANs on
@@ -21,7 +23,7 @@ from bigmodels.models.validation import check_classes, check_rates, check_sizes
 _zeros = partial(nn.initializers.constant, 0.0)
 
 
-class Unet(nn.Module):
+class DiffusionUnet(nn.Module):
   """Residual blocks at falling and rising resolutions, with a skip for each block.
 
   Sides of any length are halved, and rounded up.
