@@ -23,6 +23,7 @@ from bigmodels.data.generated import Generated
 from bigmodels.data.interactions.features import Features
 from bigmodels.data.interactions.histories import Histories
 from bigmodels.data.interactions.interactions import Interactions
+from bigmodels.data.med_mnist import MedMnist
 from bigmodels.data.packed import Packed
 from bigmodels.data.pairs import Pairs
 from bigmodels.data.per_class import PerClass
@@ -44,9 +45,9 @@ from bigmodels.data.waveforms import Waveforms
 
 __all__ = ['ArrayFiles', 'Arrays', 'AudioFolder', 'Batches', 'Candidates', 'Detection',
            'DigitMasks', 'Digits', 'Downscaled', 'Episodes', 'Features', 'Generated',
-           'Histories', 'ImageFolder', 'Interactions', 'Packed', 'Pairs', 'PerClass',
-           'QuestionWindows', 'Replies', 'ScikitTable', 'Sentences', 'Sequence',
-           'Series', 'Speech', 'StoryQuestions', 'StylePairs', 'Subset', 'Table',
-           'Tfds', 'Translations', 'Waveforms', 'at_most', 'boxes', 'cleaning',
+           'Histories', 'ImageFolder', 'Interactions', 'MedMnist', 'Packed', 'Pairs',
+           'PerClass', 'QuestionWindows', 'Replies', 'ScikitTable', 'Sentences',
+           'Sequence', 'Series', 'Speech', 'StoryQuestions', 'StylePairs', 'Subset',
+           'Table', 'Tfds', 'Translations', 'Waveforms', 'at_most', 'boxes', 'cleaning',
            'images', 'piecewise_linear', 'recordings', 'test_time', 'texts',
            'tokenizers', 'transforms']

@@ -74,7 +74,8 @@ def _header(title, metrics, result, monitor):
     ('experiment', str, None if name == title else name),
     ('steps', number, result.get('step')),
     ('best step', number, result.get('best_step')),
-    ('threshold', _threshold, result.get('threshold')),
+    ('temperature', _chosen, result.get('temperature')),
+    ('threshold', _chosen, result.get('threshold')),
     ('parameters', large, result.get('parameters')),
     ('training', duration, result.get('train_seconds')),
     ('compilation', duration, result.get('compile_seconds')),
@@ -98,7 +99,7 @@ def _header(title, metrics, result, monitor):
   return f'<header><h1>{escape(title)} {badge}</h1>\n{headline}\n{details}</header>'
 
 
-def _threshold(chosen):
+def _chosen(chosen):
   how = f', by {chosen["by"]} on {chosen["split"]}' if 'split' in chosen else ''
   return f'{chosen["value"]:.4g}{how}'
 

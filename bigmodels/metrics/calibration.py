@@ -6,7 +6,8 @@ _LARGEST = 100.0  # temperatures from 1/100 to 100 are searched
 _TINY = np.finfo(np.float32).tiny
 
 
-def temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
+def temperature(labels: np.ndarray, probabilities: np.ndarray,
+                weights: np.ndarray | None = None) -> float:
   """Fits the temperature at which probabilities have the smallest log loss.
 
   Guo et al., *On Calibration of Modern Neural Networks*, 2017. A temperature above 1
@@ -15,16 +16,18 @@ def temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
   Args:
     labels: int `[n]`, of a validation split.
     probabilities: of the classes, `[n, classes]`.
+    weights: of the examples, `[n]`; None for 1.
 
   Returns:
     From 1/100 to 100, to a relative error of 1e-6.
   """
   logits = np.log(np.maximum(np.float64(probabilities), _TINY))
   rows = np.arange(len(labels))
+  weights = np.ones(len(labels)) if weights is None else np.float64(weights)
 
   def slope(inverse):  # of the log loss, by 1 / temperature, in which it is convex
-    tempered = _softmax(inverse * logits)
-    return np.sum(tempered * logits) - np.sum(logits[rows, labels])
+    means = np.sum(_softmax(inverse * logits) * logits, -1)
+    return weights @ (means - logits[rows, labels])
 
   low, high = 1 / _LARGEST, _LARGEST
   while high > low * (1 + 1e-6):

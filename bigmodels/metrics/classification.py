@@ -10,7 +10,8 @@ BINS = 15  # of the calibration error
 _MANY = 10  # fewer classes than that have no top-5 accuracy
 
 
-def classification(outputs: dict[str, np.ndarray]) -> dict[str, float]:
+def classification(outputs: dict[str, np.ndarray], *,
+                   specificity: float | None = None) -> dict[str, float]:
   """Computes the metrics of a split, most of them by scikit-learn's definitions.
 
   - `accuracy`, `balanced_accuracy` (the mean recall of the classes that have examples),
@@ -24,16 +25,20 @@ def classification(outputs: dict[str, np.ndarray]) -> dict[str, float]:
   - `top5_accuracy`, of ten or more classes: the label is among the five most likely.
   - `log_loss`, in nats, of probabilities clipped at 1.2e-7; and `brier`, the squared
     error of the probability of class 1 of two classes, or the sum over more classes.
+  - `sensitivity_at_specificity_0.9`, of two classes, if the specificity is 0.9: the
+    largest recall of class 1 where that of class 0 is at least 0.9, over all
+    thresholds; see `at_specificity`.
   - `calibration_error`: the expected calibration error, in 15 bins of the confidence
     (Guo et al., *On Calibration of Modern Neural Networks*, 2017).
 
   Args:
     outputs: `labels` `[n]`, `predictions` `[n]`, `probabilities` `[n, classes]`; and
       `weights` `[n]` if examples are weighted, in every metric.
+    specificity: of `sensitivity_at_specificity`, or None for no such metric.
 
   Returns:
-    Name -> number. `roc_auc` and `average_precision` are omitted if a class has no
-    example, `matthews` and `cohen_kappa` if only one class has examples. If a
+    Name -> number. `roc_auc`, `average_precision` and that are omitted if a class has
+    no example, `matthews` and `cohen_kappa` if only one class has examples. If a
     probability is not finite, there are only the metrics of predictions.
   """
   labels, predictions = outputs['labels'], outputs['predictions']
@@ -57,6 +62,9 @@ def classification(outputs: dict[str, np.ndarray]) -> dict[str, float]:
               for c in (range(classes) if classes > 2 else [1])]
     result['roc_auc'], result['average_precision'] = map(
       float, np.mean(ranked, axis=0))
+    if specificity is not None and classes == 2:
+      result[f'sensitivity_at_specificity_{specificity:g}'] = at_specificity(
+        labels, columns[1], specificity, given)[1]
   right = np.diagonal(counts)
   precision, recall, f1 = (
     np.divide(a, b, out=np.zeros(classes), where=b > 0) for a, b in (
@@ -84,14 +92,46 @@ def at_threshold(outputs: dict[str, np.ndarray], threshold: float) -> dict[str, 
   Returns:
     Name -> number: `accuracy_at_threshold`, `balanced_accuracy_at_threshold`,
     `matthews_at_threshold`; of class 1 `f1_at_threshold`, `precision_at_threshold` and
-    `recall_at_threshold`. They are omitted where `classification` omits them.
+    `recall_at_threshold`, the sensitivity; `specificity_at_threshold`, the recall of
+    class 0. They are omitted where `classification` omits them.
   """
   found = classification({**outputs, 'predictions': above(
     outputs['probabilities'], threshold)})
   names = {'f1/1': 'f1', 'precision/1': 'precision', 'recall/1': 'recall',
+           'recall/0': 'specificity',
            **{name: name for name in ('accuracy', 'balanced_accuracy', 'matthews')}}
   return {f'{new}_at_threshold': found[name] for name, new in names.items()
           if name in found}
+
+
+def at_specificity(labels: np.ndarray, scores: np.ndarray, specificity: float,
+                   weights: np.ndarray | None = None) -> tuple[float, float]:
+  """Finds the largest sensitivity at a specificity, over all thresholds.
+
+  Args:
+    labels: int `[n]`, 0 or 1; both occur.
+    scores: high for class 1, finite, `[n]`.
+    specificity: the least recall of class 0.
+    weights: weights of the examples, `[n]`; None for 1.
+
+  Returns:
+    The threshold, from which on class 1 is predicted, halfway between two scores: of
+    those with the largest sensitivity, the one with the largest specificity; and that
+    sensitivity, the recall of class 1.
+  """
+  scores = np.float64(scores)
+  weights = np.ones(len(labels)) if weights is None else np.float64(weights)
+  order = np.argsort(-scores, kind='stable')
+  scores, positive = scores[order], labels[order] == 1
+  ends = np.flatnonzero(np.append(scores[1:] < scores[:-1], True))  # of equal scores
+  true, false = (np.append(0.0, np.cumsum(weights[order] * of_class)[ends])
+                 for of_class in (positive, ~positive))
+  allowed = false <= false[-1] * (1 - specificity) + 1e-12 * false[-1]
+  found = int(np.argmax(np.where(allowed, true, -1.0)))  # the first: fewest alarms
+  levels = np.append(scores[ends], scores[-1])
+  threshold = np.nextafter(levels[0], np.inf) if found == 0 else (
+    levels[found - 1] + levels[found]) / 2
+  return float(threshold), float(true[found] / true[-1])
 
 
 def above(probabilities: np.ndarray, threshold: float) -> np.ndarray:

@@ -77,7 +77,8 @@ def run(request: Request, *, input: list[str] | None = None, output: str | None 
                       'choose another')
     file = PredictionsFile(target, [
       str(workdir.path), opened.step, int(fingerprint(opened.params)),
-      opened.threshold, examples.identity(), reading], overwrite=overwrite)
+      opened.threshold, opened.temperature, examples.identity(), reading],
+      overwrite=overwrite)
     if file.rows:
       say(f'going on after {file.rows // examples.steps:,} examples')
     start, first = time.perf_counter(), file.rows

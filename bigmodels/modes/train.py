@@ -33,6 +33,7 @@ from bigmodels.training import (
   opening,
   profiler,
   results,
+  temperatures,
   thresholds,
 )
 from bigmodels.training.compile import Carry, Programs, compile_traced, trace
@@ -158,7 +159,8 @@ def train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
     watch.mark('tracing')
     # A mismatch is reported before anything is compiled or written.
     build.check_task(built, traced.output_shapes, say)
-    thresholds.split_of(built)  # refuses a test split
+    for chosen in (thresholds, temperatures):
+      chosen.split_of(built)  # refuses a test split
     taken = initialize.read(built, traced.carry.state, say) if (
       fresh and experiment.init_from) else None
     watch.mark('initializing')

@@ -16,6 +16,7 @@ from bigmodels.core.errors import UserError, listed
 from bigmodels.core.from_run import FROM_RUN
 from bigmodels.tasks import imbalance
 from bigmodels.tasks.task import (
+  Calibration,
   Columns,
   Split,
   Task,
@@ -32,8 +33,10 @@ def classification(model, loss: Callable = losses.cross_entropy, *,
                    smoothing: float = 0.0,
                    class_weights: Literal['balanced'] | Mapping[str | int, float]
                    | None = None,
-                   threshold: Literal['f1', 'balanced_accuracy', 'matthews'] | float
-                   | None = None, temperature: float = 1.0,
+                   threshold: Literal['f1', 'balanced_accuracy', 'matthews',
+                                      'sensitivity'] | float | None = None,
+                   specificity: float | None = None,
+                   temperature: float | Literal['fit'] = 1.0,
                    test_time: Callable | None = None,
                    confident: float = 1.0, inputs: tuple[str, ...] = ('inputs',),
                    class_counts: Callable[[], Mapping[str, float]] = FROM_RUN) -> Task:
@@ -61,9 +64,14 @@ def classification(model, loss: Callable = losses.cross_entropy, *,
       predicts it; `at_threshold` metrics are given beside those of the more likely
       class. A metric's name chooses the threshold where the metric is best on a
       validation split, after training; balanced accuracy is best where Youden's J is.
+      'sensitivity', the recall of class 1, is best at a `specificity`.
+    specificity: for two classes, the recall of class 0 at which the sensitivity is
+      measured: a metric such as `sensitivity_at_specificity_0.9`.
     temperature: the number, > 0, by which evaluations and predictions divide the
       logits, to calibrate the probabilities (Guo et al. 2017): above 1 they are less
-      sure. `metrics.temperature` fits it to examples that were not learned.
+      sure. 'fit' fits it on a validation split, after training, by
+      `metrics.temperature`; thresholds are of the calibrated probabilities, and of the
+      metrics only `loss` is not.
     test_time: test-time augmentation, `inputs` `[batch, ...]` -> pairs of a weight and
       a view `[batch, ...]`, such as `data.test_time.mirrored`. An evaluation makes a
       forward pass for each view, and averages the logits. None for none.
@@ -83,15 +91,17 @@ def classification(model, loss: Callable = losses.cross_entropy, *,
   if smoothing and 'smoothing' not in inspect.signature(loss).parameters:
     raise ValueError(f'smoothing: must be 0 with a loss that does not accept it, got '
                      f'{smoothing}')
-  if not 0 < temperature < math.inf:
-    raise ValueError(f'temperature: must be > 0 and finite, got {temperature}')
+  fitted = temperature == 'fit'
+  if not fitted and (isinstance(temperature, str) or not 0 < temperature < math.inf):
+    raise ValueError("temperature: must be > 0 and finite, or 'fit', got "
+                     f'{temperature!r}')
   if not 0 <= confident <= 1:
     raise ValueError(f'confident: must be 0 to 1, got {confident}')
   if confident < 1 and test_time is None:
     raise ValueError(f'confident: must be 1 without test_time, got {confident}')
   columns = Columns(inputs, ('segments',))
   of_class = imbalance.class_weights(class_weights, class_counts)
-  decision = imbalance.threshold(threshold)
+  decision = imbalance.threshold(threshold, specificity)
 
   def logits_of(params, model_state, batch, key, train):
     logits, model_state = apply(
@@ -122,7 +132,7 @@ def classification(model, loss: Callable = losses.cross_entropy, *,
       logits = augmented_logits(params, model_state, batch, key)
     else:
       logits, model_state = logits_of(params, model_state, batch, key, train)
-    logits = logits if train else logits / temperature
+    logits = logits if train or fitted else logits / temperature
     labels, example = labels_of(batch), example_weights(batch, columns)
     fractions = jnp.issubdtype(labels.dtype, jnp.floating)
     if labels.ndim != 1 + fractions:
@@ -134,9 +144,10 @@ def classification(model, loss: Callable = losses.cross_entropy, *,
     most_likely = jnp.argmax(labels, -1) if fractions else labels
     probabilities = losses.probabilities(logits)
     predictions = jnp.argmax(probabilities, -1)
-    if decision and probabilities.shape[-1] != 2:
-      raise ValueError(f'threshold: is for two classes, must be None for '
-                       f'{probabilities.shape[-1]}, got {threshold!r}')
+    for name, value in (('threshold', threshold), ('specificity', specificity)):
+      if value is not None and probabilities.shape[-1] != 2:
+        raise ValueError(f'{name}: is for two classes, must be None for '
+                         f'{probabilities.shape[-1]}, got {value!r}')
     both = example
     if of_class is not None:
       if len(of_class) != probabilities.shape[-1]:
@@ -154,9 +165,26 @@ def classification(model, loss: Callable = losses.cross_entropy, *,
 
   return Task(
     partial(init, model, columns), objective, columns.names,
-    ('predictions', 'probabilities'), check, metrics.classification,
+    ('predictions', 'probabilities'), check,
+    partial(metrics.classification, specificity=specificity),
     plots.classification, threshold=decision, test_time=test_time,
-    confident=confident)
+    confident=confident, calibration=Calibration(_temperature, _calibrated)
+    if fitted else None)
+
+
+def _temperature(outputs: Mapping[str, np.ndarray]) -> float | None:
+  """The temperature of outputs of a validation split; None if they are not finite."""
+  if not np.isfinite(outputs['probabilities']).all():
+    return None
+  return metrics.temperature(
+    outputs['labels'], outputs['probabilities'], outputs.get('weights'))
+
+
+def _calibrated(outputs: Mapping[str, np.ndarray], temperature: float
+                ) -> dict[str, np.ndarray]:
+  """Outputs with the probabilities of a temperature, `[n, classes]`."""
+  found = metrics.at_temperature(outputs['probabilities'], temperature)
+  return {**outputs, 'probabilities': found.astype(np.float32)}
 
 
 _PARTS = 8  # of a batch, of which the unsure examples are taken one after the other

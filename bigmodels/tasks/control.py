@@ -25,7 +25,7 @@ class Control(NamedTuple):
     plots: (outputs, inputs, classes) -> title -> Figure.
     inputs, predictions, check, snapshot, generate, answers: as in `Task`; always the
       defaults, as are the others.
-    samples, sounds, image_to_image, threshold: as in `Task`.
+    samples, sounds, image_to_image, threshold, calibration: as in `Task`.
   """
 
   init: Callable[..., tuple[Any, Any]]
@@ -42,6 +42,7 @@ class Control(NamedTuple):
   samples: None = None
   sounds: None = None
   image_to_image: None = None
+  calibration: None = None
   threshold: None = None
 
 

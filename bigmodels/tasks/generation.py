@@ -33,7 +33,7 @@ class Generation(NamedTuple):
       images as in the data, uint8 `[n, height, width, channels]`.
     to_bytes: images as in the model, from -1 to 1 -> images as in the data.
     check, summarize, inputs, predictions, generate, answers: as in `Task`.
-    samples, sounds, image_to_image, threshold: as in `Task`.
+    samples, sounds, image_to_image, threshold, calibration: as in `Task`.
     plots: also takes `snapshots`, step -> the result of `snapshot` at that step.
     snapshot: (outputs of a split) -> name -> arrays that are saved for the report.
   """
@@ -56,6 +56,7 @@ class Generation(NamedTuple):
   samples: None = None
   sounds: None = None
   image_to_image: None = None
+  calibration: None = None
   threshold: None = None
 
 

@@ -10,8 +10,8 @@ from bigmodels.core.errors import UserError, nearest
 from bigmodels.core.from_run import FROM_RUN
 from bigmodels.tasks.task import Threshold
 
-# What a threshold may maximize.
-THRESHOLD_METRICS = ('f1', 'balanced_accuracy', 'matthews')
+# What a threshold may maximize; the sensitivity, at a specificity.
+THRESHOLD_METRICS = ('f1', 'balanced_accuracy', 'matthews', 'sensitivity')
 
 
 def class_weights(setting: str | Mapping[str | int, float] | None,
@@ -57,16 +57,19 @@ def class_weights(setting: str | Mapping[str | int, float] | None,
   return result
 
 
-def threshold(setting: str | float | None) -> Threshold | None:
+def threshold(setting: str | float | None, specificity: float | None = None
+              ) -> Threshold | None:
   """The decision between two classes; None without a setting.
 
   Args:
-    setting: see `tasks.classification`.
+    setting, specificity: see `tasks.classification`.
 
   Raises:
     ValueError: for a setting that is neither one of `THRESHOLD_METRICS` nor between 0
-      and 1.
+      and 1; or a specificity that is not between 0 and 1, or missing.
   """
+  if specificity is not None and not 0 < specificity < 1:
+    raise ValueError(f'specificity: must be between 0 and 1, got {specificity}')
   if setting is None:
     return None
   if isinstance(setting, str) and setting not in THRESHOLD_METRICS:
@@ -74,16 +77,20 @@ def threshold(setting: str | float | None) -> Threshold | None:
                      f'{", ".join(THRESHOLD_METRICS)}, or a number between 0 and 1')
   if not isinstance(setting, str) and not 0 < setting < 1:
     raise ValueError(f'threshold: must be between 0 and 1, got {setting}')
+  if setting == 'sensitivity' and specificity is None:
+    raise ValueError("threshold='sensitivity': is the largest at a specificity: set "
+                     'it too, such as specificity=0.9')
 
   def decide(outputs, value):
     return metrics.above(outputs['probabilities'], value)
 
-  return Threshold(setting, partial(best_threshold, by=setting), decide,
-                   metrics.at_threshold)
+  return Threshold(
+    setting, partial(best_threshold, by=setting, specificity=specificity), decide,
+    metrics.at_threshold)
 
 
-def best_threshold(outputs: Mapping[str, np.ndarray], *, by: str
-                   ) -> tuple[float, float] | None:
+def best_threshold(outputs: Mapping[str, np.ndarray], *, by: str,
+                   specificity: float | None = None) -> tuple[float, float] | None:
   """The threshold of class 1 at which a metric is largest.
 
   Every threshold that changes a prediction is compared. The result is halfway between
@@ -93,6 +100,7 @@ def best_threshold(outputs: Mapping[str, np.ndarray], *, by: str
     outputs: of a split: `labels` `[n]`, `probabilities` `[n, 2]`; and `weights` `[n]`
       if examples are weighted.
     by: one of `THRESHOLD_METRICS`.
+    specificity: the least of it, for 'sensitivity'; see `metrics.at_specificity`.
 
   Returns:
     The threshold, and the metric there; None unless both classes have examples.
@@ -109,6 +117,9 @@ def best_threshold(outputs: Mapping[str, np.ndarray], *, by: str
   positives, negatives = true[-1], false[-1]
   if not positives or not negatives or not np.isfinite(scores).all():
     return None
+  if by == 'sensitivity':
+    return metrics.at_specificity(
+      outputs['labels'][order], scores, specificity, weights)
   levels = scores[last]
   between = (levels + np.append(levels[1:], 0.0)) / 2
   if by == 'f1':

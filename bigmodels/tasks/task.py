@@ -37,6 +37,7 @@ class Task(NamedTuple):
       report. `plots` then takes `snapshots`, step -> snapshot.
     threshold: the decision between two classes; see `Threshold`. `plots` then takes
       `threshold`, a number or None.
+    calibration: of probabilities, after training; see `Calibration`.
     generate: (params, model_state, prompts: list of texts, key, `decoding.Settings`)
       -> for each prompt its continuation, and the number of tokens in it.
     stream: (params, model_state, prompt, key, `decoding.Settings`) -> yields the text
@@ -79,6 +80,7 @@ class Task(NamedTuple):
   sounds: Callable[..., list['plots.Sound']] | None = None
   image_to_image: Callable[..., np.ndarray] | None = None
   channels: int | None = None
+  calibration: 'Calibration | None' = None
   findings: 'Findings | None' = None
 
 
@@ -119,6 +121,18 @@ class Threshold(NamedTuple):
   summarize: Callable[..., dict[str, float]]
   labelled: bool = True
   otherwise: str = 'the more likely class is predicted'
+
+
+class Calibration(NamedTuple):
+  """The calibration of probabilities by one number, the temperature.
+
+  Attributes:
+    fit: (outputs of a validation split) -> the temperature; None if it is undefined.
+    apply: (outputs, temperature) -> outputs, with these probabilities.
+  """
+
+  fit: Callable[..., float | None]
+  apply: Callable[..., dict[str, np.ndarray]]
 
 
 class Split(NamedTuple):

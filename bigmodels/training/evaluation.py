@@ -47,7 +47,8 @@ def number_of_batches(loader: Loader) -> int:
 
 
 def evaluate(built: Built, programs: Programs, name: str, state: Any,
-             most: int | None = None, threshold: float | None = None
+             most: int | None = None, threshold: float | None = None,
+             temperature: float | None = None
              ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
   """Evaluates every example of a split exactly once.
 
@@ -59,6 +60,8 @@ def evaluate(built: Built, programs: Programs, name: str, state: Any,
     most: batches to look at; None for all.
     threshold: of the run, for metrics of its predictions; None for one that the
       experiment sets, if any.
+    temperature: of the run's probabilities, which those metrics are of that come from
+      the outputs; None if they are not calibrated.
 
   Returns:
     flat name -> value, such as `test/accuracy`; and the outputs of all examples that
@@ -75,6 +78,8 @@ def evaluate(built: Built, programs: Programs, name: str, state: Any,
              for key in parts[0][1]}
   rows = np.flatnonzero(outputs.pop('mask') > 0)  # evaluation goes in order
   outputs = {key: values[rows] for key, values in outputs.items()}
+  if temperature is not None:
+    outputs = built.task.calibration.apply(outputs, temperature)
   # The summary comes first: the report shows the first metrics as headlines.
   summary: dict[str, Any] = {}
   with as_user_error(f'{name}: the outputs cannot be summarized by the task'):

@@ -241,18 +241,19 @@ class Loop:
           self.progress.step, name, self.built.task.snapshot(outputs))
     return record
 
-  def evaluate(self, name: str, state: Any, threshold: float | None = None
-               ) -> tuple[dict[str, Any], dict]:
+  def evaluate(self, name: str, state: Any, threshold: float | None = None,
+               temperature: float | None = None) -> tuple[dict[str, Any], dict]:
     """See `evaluation.evaluate`, for the batches that the run looks at.
 
     Args:
       name: of the split.
       state: of the learner.
       threshold: of `predictions`, or None.
+      temperature: of `probabilities`, or None.
     """
     evaluate = functools.partial(
       evaluation.evaluate, self.built, self.programs, name, state,
-      threshold=threshold)
+      threshold=threshold, temperature=temperature)
     found, outputs = evaluate(self.batches)
     monitor = self.built.experiment.monitor
     if self.batches and monitor and monitor.metric not in found and (

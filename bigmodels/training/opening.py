@@ -24,7 +24,7 @@ from bigmodels.parallel.sharding import MeshShape
 from bigmodels.storage.records import read_result
 from bigmodels.storage.stored_data import StoredData
 from bigmodels.storage.workdir import Workdir, best_of_run
-from bigmodels.training import build, inherited, initialize, thresholds
+from bigmodels.training import build, inherited, initialize, temperatures, thresholds
 from bigmodels.training.build import Built
 from bigmodels.training.compile import trace
 from bigmodels.training.runs import Run
@@ -114,19 +114,20 @@ def open_run(workdir: Workdir, layout: Layout, access: Access, *,
   if built.evals:
     build.check_task(built, traced.output_shapes, access.say)
   step, carry = best_of_run(workdir, traced.carry, access.say)
-  # A result that is damaged matters for a threshold alone.
-  result = read_result(workdir, access.say if built.task.threshold else (
-    lambda line: None))
+  # A result that is damaged matters for what was chosen after training alone.
+  matters = built.task.threshold or built.task.calibration
+  result = read_result(workdir, access.say if matters else (lambda line: None))
   unfinished = result['status'] != 'finished' if result else (
     not workdir.result.exists())
   so_far = ' so far: this run is not finished' * unfinished
   access.say(f'step {step:,} of {workdir.path}, the best checkpoint{so_far}')
   threshold = built.task.threshold and thresholds.kept(
     built, result, step, access.say)
+  temperature = temperatures.kept(built, result, step, access.say)
   reopen = functools.partial(open_run, workdir, layout, access._replace(
     say=lambda line: None), resolved=resolved)
   return Run(resolved, workdir.path, built, traced, carry.state, step, reopen,
-             threshold, access.say)
+             threshold, access.say, temperature)
 
 
 def initialized(resolved: Resolved, layout: Layout, access: Access) -> Run:

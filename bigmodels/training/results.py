@@ -23,7 +23,7 @@ from bigmodels.storage import snapshots
 from bigmodels.storage.records import read_metrics, read_result
 from bigmodels.storage.workdir import Workdir
 from bigmodels.techniques import averages
-from bigmodels.training import thresholds
+from bigmodels.training import temperatures, thresholds
 from bigmodels.training.build import Built
 from bigmodels.training.loop import Loop
 
@@ -46,13 +46,15 @@ def write(workdir: Workdir, resolved: resolving.Resolved, loop: Loop, state: Sta
     device: what it ran on, in words.
   """
   built, progress, main = loop.built, loop.progress, loop.group.main
-  metrics, plots, chosen = dict(progress.metrics), {}, None
+  metrics, plots, chosen, fitted = dict(progress.metrics), {}, None, None
   if progress.done:
-    chosen = thresholds.choose(
-      built, loop.programs, state, progress.best_step, loop.group.say)
+    given = built, loop.programs, state, progress.best_step, loop.group.say
+    fitted = temperatures.fit(*given)
+    temperature = fitted and fitted['value']
+    chosen = thresholds.choose(*given, temperature)
     threshold = chosen and chosen['value']
     for name in built.evals:
-      found, outputs = loop.evaluate(name, state, threshold)
+      found, outputs = loop.evaluate(name, state, threshold, temperature)
       metrics |= found
       if main and built.task.plots:
         more = {} if built.task.snapshot is None else {'snapshots': snapshots.read(
@@ -75,6 +77,7 @@ def write(workdir: Workdir, resolved: resolving.Resolved, loop: Loop, state: Sta
     'best_step': progress.best_step,
     'metrics': metrics,
     'threshold': chosen,
+    'temperature': fitted,
     'train_seconds': seconds['train'],
     'evaluate_seconds': seconds['evaluate'],
     'checkpoint_seconds': seconds['checkpoint'],

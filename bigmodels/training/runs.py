@@ -44,6 +44,7 @@ class Run:
     threshold: the probability of class 1 from which on `predict` answers with it; None
       if the answer is the more likely class, as without `threshold` of the task.
     say: prints a line about what is read for a prediction.
+    temperature: by which the logits of probabilities are divided, or None.
   """
 
   resolved: Resolved
@@ -55,6 +56,7 @@ class Run:
   reopen: Callable[[], 'Run'] | None = None
   threshold: float | None = None
   say: Callable[[str], None] = print
+  temperature: float | None = None
 
   @property
   def name(self) -> str:
@@ -164,11 +166,7 @@ class Run:
       yield part._replace(outputs=self.decided(part.outputs))
 
   def check_predicts(self) -> None:
-    """Refuses a run whose task predicts nothing for single inputs.
-
-    Raises:
-      UserError: naming the task.
-    """
+    """Raises a `UserError` if the task predicts nothing for single inputs."""
     if not self.built.task.predictions:
       raise UserError(f'{self._task}, which has no predictions for single inputs')
     if 'generated' in self.built.task.predictions:
@@ -176,11 +174,13 @@ class Run:
                       'Run.generate_images gives its images')
 
   def decided(self, outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Outputs whose `predictions` `[n]` follow the run's `threshold`, if it has one."""
+    """Outputs `[n, ...]` at the run's `temperature` and by its `threshold`, if any."""
+    task = self.built.task
+    if self.temperature is not None:
+      outputs = task.calibration.apply(outputs, self.temperature)
     if self.threshold is None:
       return outputs
-    return {**outputs, 'predictions': self.built.task.threshold.decide(
-      outputs, self.threshold)}
+    return {**outputs, 'predictions': task.threshold.decide(outputs, self.threshold)}
 
   def evaluate(self, *splits: str, data: os.PathLike | Sequence[os.PathLike] = (),
                **settings: Any) -> dict[str, Any]:
@@ -229,7 +229,8 @@ class Run:
     found, outputs = {}, {}
     for name in splits or run.built.evals:
       metrics, outputs[name] = evaluation.evaluate(
-        run.built, run._evaluations, name, self.state, threshold=self.threshold)
+        run.built, run._evaluations, name, self.state, threshold=self.threshold,
+        temperature=self.temperature)
       found |= metrics
     return found, outputs, run
 
@@ -252,8 +253,7 @@ class Run:
   def writer(self) -> Callable[..., list[tuple[str, int]]]:
     """(prompts, key, `decoding.Settings`) -> texts, and of how many tokens each is.
 
-    Raises:
-      UserError: for a task that writes no text.
+    Raises a `UserError` for a task that writes no text.
     """
     if self.built.task.generate is None:
       raise UserError(f'{self._task}, which writes no text')

@@ -22,21 +22,36 @@ def split_of(built: Built) -> str | None:
   decision = built.task.threshold
   if decision is None or not isinstance(decision.by, str):
     return None
+  return validation_of(built, f'threshold={decision.by}', labelled=decision.labelled)
+
+
+def validation_of(built: Built, setting: str, *, labelled: bool = True) -> str:
+  """The split that something is chosen on after training.
+
+  Args:
+    built: the experiment.
+    setting: what asks for it, for the error.
+    labelled: whether labels are read; if not, it may be of training rows.
+
+  Raises:
+    UserError: if there is no such split.
+  """
   monitor, evals = built.experiment.monitor, built.experiment.evals
-  never = ('train', 'test') if decision.labelled else ('test',)
+  never = ('train', 'test') if labelled else ('test',)
   for name in (*([monitor.metric.partition('/')[0]] if monitor else []), 'validation',
-               *([] if decision.labelled else evals)):
+               *([] if labelled else evals)):
     if name in evals and name.partition('_')[0] not in never:
       return name
   raise UserError(
-    f'threshold={decision.by}: is chosen on the split of the monitor or on one called '
-    f'validation{"" if decision.labelled else " or train_again"}, never on rows of '
+    f'{setting}: is chosen on the split of the monitor or on one called '
+    f'validation{"" if labelled else " or train_again"}, never on rows of '
     f'{" or ".join(n.replace("train", "training") for n in never)}; evals has '
     f'{", ".join(evals) or "none"}. Add a validation split, or set a number')
 
 
 def choose(built: Built, programs: Programs, state: Any, step: int | None,
-           say: Callable[[str], None]) -> dict[str, Any] | None:
+           say: Callable[[str], None], temperature: float | None = None
+           ) -> dict[str, Any] | None:
   """The threshold, and how it was chosen, for `result.json`; None without a threshold.
 
   A function of the parameters and the split, so that a run that is killed before it is
@@ -48,13 +63,15 @@ def choose(built: Built, programs: Programs, state: Any, step: int | None,
     state: of the best checkpoint.
     step: of that.
     say: prints a line.
+    temperature: of the run's probabilities, or None.
   """
   decision, name = built.task.threshold, split_of(built)
   if decision is None:
     return None
   if name is None:
     return {'value': decision.by, 'by': 'setting'}
-  found = decision.choose(evaluate(built, programs, name, state)[1])
+  found = decision.choose(evaluate(
+    built, programs, name, state, temperature=temperature)[1])
   if found is None:
     why = 'which does not have both classes' if decision.labelled else (
       'where not all scores are finite')

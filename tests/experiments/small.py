@@ -49,6 +49,7 @@ OVERRIDES = {
   'cifar_transfer': {'model.width': '4'},
   'cifar_vgg': {'model.width': '4', 'model.depth': '11'},
   'cifar_vit': {'width': '24', 'depth': '2'},
+  'pneumonia_resnet': {'width': '4', 'depth': '8'},
   'cartpole_a2c': {'num_environments': '8'},
   'cartpole_dqn': {'learner.min_replay_size': '1'},
   'pong_dqn': {'num_environments': '8', 'learner.min_replay_size': '1',
@@ -160,6 +161,17 @@ def _patients(folder) -> None:
   (folder / 'heart').mkdir()
   (folder / 'heart' / 'cleveland.csv').write_text('\n'.join(
     ','.join(map(str, row)) for row in (names, *rows)))
+
+
+def _xrays(folder) -> None:
+  """Noise as the files of MedMNIST have it."""
+  rng = np.random.default_rng(0)
+  (folder / 'pneumonia').mkdir()
+  np.savez(folder / 'pneumonia/pneumoniamnist.npz', **{
+    key: value for name, count in (('train', 24), ('val', 9), ('test', 9))
+    for key, value in (
+      (f'{name}_images', rng.integers(0, 256, (count, 28, 28)).astype(np.uint8)),
+      (f'{name}_labels', (np.arange(count) % 2).astype(np.uint8)[:, None]))})
 
 
 def _photos(folder) -> None:
@@ -274,6 +286,7 @@ FILES = {
   **dict.fromkeys(('style_fast', 'style_gatys'), _paintings),
   'heart_mlp': _patients,
   'lfw_facenet': lambda folder: people.write(folder / 'lfw', 24),
+  'pneumonia_resnet': _xrays,
   'image_folder': _photos,
   **dict.fromkeys(('games_sasrec', 'movielens_mf', 'movielens_neumf'), _interactions),
   **dict.fromkeys(('etth1_dlinear', 'etth1_patchtst', 'stocks_lstm', 'traffic_gru'),

@@ -30,6 +30,14 @@ def test_it_is_the_minimum_that_scipy_finds(classes, sharpness):
   assert found == pytest.approx(np.exp(theirs.x), rel=1e-4)
 
 
+def test_weights_are_as_examples_that_occur_more_often():
+  labels, probabilities = examples(n=60)
+  weights = np.arange(60) % 4
+  found = metrics.temperature(labels, probabilities, weights)
+  assert found == pytest.approx(metrics.temperature(
+    labels.repeat(weights), probabilities.repeat(weights, 0)), rel=1e-5)
+
+
 def test_probabilities_that_were_made_too_sure_are_made_right_again():
   labels, probabilities = examples(20_000, sharpness=3.0)
   assert metrics.temperature(labels, probabilities) == pytest.approx(3, rel=0.05)

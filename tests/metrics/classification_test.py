@@ -256,10 +256,43 @@ def test_metrics_at_a_threshold_equal_scikit_learn(threshold):
     'f1': scikit.f1_score, 'precision': scikit.precision_score,
     'recall': scikit.recall_score, 'accuracy': scikit.accuracy_score,
     'balanced_accuracy': scikit.balanced_accuracy_score,
-    'matthews': scikit.matthews_corrcoef}
+    'matthews': scikit.matthews_corrcoef,
+    'specificity': lambda labels, above: scikit.recall_score(
+      labels, above, pos_label=0)}
   assert metrics.at_threshold(out, threshold) == pytest.approx({
     f'{name}_at_threshold': score(out['labels'], above)
     for name, score in expected.items()})
+
+
+@pytest.mark.parametrize('weighted', [False, True])
+@pytest.mark.parametrize('specificity', [0.5, 0.9, 0.999])
+def test_sensitivity_at_a_specificity_is_the_best_of_scikit_learns_roc_curve(
+    specificity, weighted):
+  out = outputs(80, 2)
+  scores = np.round(out['probabilities'][:, 1], 2)  # with ties
+  labels, rng = out['labels'], np.random.default_rng(0)
+  weights = rng.uniform(0.5, 2, 80) if weighted else None
+  threshold, found = metrics.at_specificity(labels, scores, specificity, weights)
+  false, true, _ = scikit.roc_curve(
+    labels, scores, sample_weight=weights, drop_intermediate=False)
+  assert found == pytest.approx(true[1 - false >= specificity - 1e-9].max())
+  above = scores >= threshold
+
+  def recall(of):
+    return scikit.recall_score(labels, above, pos_label=of, sample_weight=weights)
+
+  assert recall(1) == pytest.approx(found) and recall(0) >= specificity - 1e-9
+  out['probabilities'] = np.stack([1 - scores, scores], 1)
+  given = out | ({'weights': weights} if weighted else {})
+  name = f'sensitivity_at_specificity_{specificity}'
+  assert metrics.classification(given, specificity=specificity)[name] == (
+    pytest.approx(found))
+
+
+def test_sensitivity_at_a_specificity_that_only_no_alarm_has():
+  labels, scores = np.array([0, 1, 1]), np.array([0.9, 0.8, 0.1])
+  threshold, found = metrics.at_specificity(labels, scores, 0.9)
+  assert found == 0 and threshold > 0.9
 
 
 def test_classification_leaves_its_arguments_alone():

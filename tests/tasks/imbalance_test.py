@@ -184,6 +184,20 @@ def test_balanced_accuracy_is_youdens_j():
   assert 2 * value - 1 == pytest.approx(np.max(true - false))
 
 
+def test_the_threshold_of_sensitivity_keeps_a_specificity():
+  rng = np.random.default_rng(0)
+  labels = np.arange(90) % 3 // 2
+  positive = np.clip(rng.normal(0.4 + 0.2 * labels, 0.2), 0, 1)
+  outputs = {'labels': labels, 'probabilities': np.stack([1 - positive, positive], 1)}
+  decision = imbalance.threshold('sensitivity', 0.9)
+  threshold, value = decision.choose(outputs)
+  found = decision.decide(outputs, threshold)
+  assert scikit.recall_score(labels, found) == pytest.approx(value)
+  cuts = [positive >= cut for cut in positive]
+  assert value == max(scikit.recall_score(labels, cut) for cut in cuts
+                      if scikit.recall_score(labels, cut, pos_label=0) >= 0.9)
+
+
 def test_a_split_of_one_class_has_no_best_threshold():
   outputs = {'labels': np.zeros(3, int), 'probabilities': np.full((3, 2), 0.5)}
   assert imbalance.best_threshold(outputs, by='f1') is None

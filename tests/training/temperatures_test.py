@@ -1,0 +1,110 @@
+"""The temperature of a run: fitted on validation, kept, and used by whoever opens it.
+
+And a threshold of its probabilities, chosen at a specificity.
+"""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn import metrics as scikit
+from sklearn.datasets import load_breast_cancer
+
+from bigmodels import metrics
+from bigmodels.cli.request import Request
+from bigmodels.core.errors import UserError
+from bigmodels.hardware import devices
+from bigmodels.modes import train
+from bigmodels.training import evaluation, opening
+
+INPUTS = load_breast_cancer().data.astype(np.float32)
+
+
+@pytest.fixture(scope='module')
+def finished(cache_dir, tmp_path_factory):
+  devices.configure_jax(cache_dir / 'xla')
+  workdir = tmp_path_factory.mktemp('temperatures') / 'run'
+  overrides = {'epochs': '3', 'model.widths': '(8,)', 'task.temperature': 'fit',
+               'task.threshold': 'sensitivity', 'task.specificity': '0.8'}
+  train.run(Request(
+    experiment='tabular_mlp', overrides=overrides, workdir=str(workdir), data_dir=None,
+    cache_dir=cache_dir, require_backend=None))
+  return workdir
+
+
+@pytest.fixture(scope='module')
+def run(finished, cache_dir):
+  return opening.load(finished, cache_dir=cache_dir, say=lambda line: None)
+
+
+@pytest.fixture(scope='module')
+def raw(run):
+  """Outputs of both splits that are not calibrated."""
+  whole = run._with_data
+  return {name: evaluation.evaluate(whole.built, whole._evaluations, name, run.state)[1]
+          for name in ('validation', 'test')}
+
+
+def result(workdir):
+  return json.loads((workdir / 'result.json').read_text())
+
+
+def test_it_is_that_of_validation_and_test_metrics_are_at_it(finished, run, raw):
+  found = result(finished)
+  value = metrics.temperature(
+    raw['validation']['labels'], raw['validation']['probabilities'])
+  assert found['temperature'] == {
+    'value': value, 'by': 'log_loss', 'split': 'validation', 'step': found['best_step']}
+  for name in ('validation', 'test'):
+    calibrated = metrics.at_temperature(raw[name]['probabilities'], value)
+    assert found['metrics'][f'{name}/log_loss'] == pytest.approx(
+      scikit.log_loss(raw[name]['labels'], calibrated), rel=1e-5)
+  before = -np.log(raw['validation']['probabilities'][
+    np.arange(len(raw['validation']['labels'])), raw['validation']['labels']]).mean()
+  assert found['metrics']['validation/log_loss'] < before
+  assert run.evaluate('test') == {
+    name: value for name, value in found['metrics'].items() if name[:5] == 'test/'}
+  assert f'{value:.4g}, by log_loss on validation' in (
+    finished / 'report.html').read_text()
+
+
+def test_the_threshold_is_of_calibrated_probabilities(finished, raw):
+  found = result(finished)
+  value, chosen = found['temperature']['value'], found['threshold']
+  labels = raw['validation']['labels']
+  scores = metrics.at_temperature(raw['validation']['probabilities'], value)[:, 1]
+  above = scores >= chosen['value']
+  assert chosen['by'] == 'sensitivity'
+  assert np.mean(~above[labels == 0]) >= 0.8
+  assert np.mean(above[labels == 1]) == pytest.approx(chosen['score'])
+  name = 'validation/sensitivity_at_specificity_0.8'
+  assert found['metrics'][name] == pytest.approx(chosen['score'])
+  assert found['metrics']['validation/specificity_at_threshold'] >= 0.8
+
+
+def test_predictions_follow_both(run, raw):
+  found = run.predict(INPUTS)
+  np.testing.assert_allclose(found['probabilities'].sum(-1), 1, rtol=1e-6)
+  np.testing.assert_array_equal(
+    found['predictions'], np.float64(found['probabilities'][:, 1]) >= run.threshold)
+  one, expected = run.evaluated('test')[1]['test'], metrics.at_temperature(
+    raw['test']['probabilities'], run.temperature)
+  np.testing.assert_allclose(one['probabilities'], expected, rtol=1e-5)
+
+
+def test_it_is_never_fitted_on_test(tmp_path, request_for):
+  with pytest.raises(UserError, match=(
+      'temperature=fit: is chosen on the split of the monitor or on one called '
+      'validation, never on rows of training or test; evals has test')):
+    train.run(request_for(
+      'cancer_logistic', tmp_path / 'run', task__temperature='fit'))
+
+
+@pytest.mark.parametrize('settings, message', [
+  ({'task__temperature': 'fitted'}, 'temperature: must be'),
+  ({'task__temperature': 0.0}, "temperature: must be > 0 and finite, or 'fit', got 0"),
+  ({'task__specificity': 1.0}, 'specificity: must be between 0 and 1, got 1.0'),
+  ({'task__threshold': 'sensitivity'}, "threshold='sensitivity': is the largest at a")])
+def test_wrong_settings_are_refused_in_a_line(settings, message, tmp_path, request_for):
+  with pytest.raises(UserError, match=message):
+    train.run(request_for('tabular_mlp', tmp_path / 'run', **settings))
