@@ -16,9 +16,11 @@ from bigmodels.data.batches import Batches, at_most
 from bigmodels.data.detection import Detection
 from bigmodels.data.digit_masks import DigitMasks
 from bigmodels.data.downscaled import Downscaled
+from bigmodels.data.ellipse_masks import EllipseMasks
 from bigmodels.data.episodes import Episodes
 from bigmodels.data.folders.audio_folder import AudioFolder
 from bigmodels.data.folders.image_folder import ImageFolder
+from bigmodels.data.folders.mask_folder import MaskFolder
 from bigmodels.data.generated import Generated
 from bigmodels.data.interactions.features import Features
 from bigmodels.data.interactions.histories import Histories
@@ -44,10 +46,10 @@ from bigmodels.data.translations import Translations
 from bigmodels.data.waveforms import Waveforms
 
 __all__ = ['ArrayFiles', 'Arrays', 'AudioFolder', 'Batches', 'Candidates', 'Detection',
-           'DigitMasks', 'Digits', 'Downscaled', 'Episodes', 'Features', 'Generated',
-           'Histories', 'ImageFolder', 'Interactions', 'MedMnist', 'Packed', 'Pairs',
-           'PerClass', 'QuestionWindows', 'Replies', 'ScikitTable', 'Sentences',
-           'Sequence', 'Series', 'Speech', 'StoryQuestions', 'StylePairs', 'Subset',
-           'Table', 'Tfds', 'Translations', 'Waveforms', 'at_most', 'boxes', 'cleaning',
-           'images', 'piecewise_linear', 'recordings', 'test_time', 'texts',
-           'tokenizers', 'transforms']
+           'DigitMasks', 'Digits', 'Downscaled', 'EllipseMasks', 'Episodes', 'Features',
+           'Generated', 'Histories', 'ImageFolder', 'Interactions', 'MaskFolder',
+           'MedMnist', 'Packed', 'Pairs', 'PerClass', 'QuestionWindows', 'Replies',
+           'ScikitTable', 'Sentences', 'Sequence', 'Series', 'Speech', 'StoryQuestions',
+           'StylePairs', 'Subset', 'Table', 'Tfds', 'Translations', 'Waveforms',
+           'at_most', 'boxes', 'cleaning', 'images', 'piecewise_linear', 'recordings',
+           'test_time', 'texts', 'tokenizers', 'transforms']

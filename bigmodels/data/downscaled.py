@@ -47,7 +47,7 @@ class Downscaled:
       UserError: if there are none, or one is damaged or too small; or if they take too
         much memory.
     """
-    found = image_files.read_all(self.paths, context)
+    found = image_files.opened(self.paths, context)
     images = [self._cut(np.round(_luma(image)), file.path)
               for image, file in zip(found.arrays, found.files, strict=True)]
     found.say(self._lines(found, images), context)

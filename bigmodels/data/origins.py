@@ -1,8 +1,9 @@
 """The source rows of a split, to detect splits that share rows."""
 
+import hashlib
 import pathlib
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -126,6 +127,21 @@ def _located(array: np.ndarray) -> tuple[str, range] | None:
   if rest or first < 0:
     return None
   return f'array at {address:#x}', range(first, first + step * len(array), step)
+
+
+def of_images(paths: Sequence[str], images: Sequence[np.ndarray]) -> Origin:
+  """The images of files, by their paths and by their pixels.
+
+  Args:
+    paths: of the files.
+    images: of any shape, such as `[height, width, channels]`.
+  """
+  rows = {}
+  for path, image in zip(paths, images, strict=True):
+    rows[str(pathlib.Path(path).resolve())] = range(1)
+    digest = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
+    rows[f'pixels {digest[:16]}'] = range(1)
+  return Origin(rows)
 
 
 def of_text(path: pathlib.Path, text: str, rows: int) -> dict[str, Rows]:

@@ -46,7 +46,7 @@ class StylePairs:
     Raises:
       UserError: if there are no photographs or no styles, or one is damaged.
     """
-    photographs, styles = (image_files.read_all(paths, context)
+    photographs, styles = (image_files.opened(paths, context)
                            for paths in (self.photographs, self.styles))
     inputs = _resized(photographs, self.size, 'photograph', context)
     style = _resized(styles, self.style_size, 'style', context)

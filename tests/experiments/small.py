@@ -9,8 +9,9 @@ import pytest
 from bigmodels import data
 from bigmodels.config import Duration, resolving
 from bigmodels.data import texts
+from tests.data import objects
 from tests.data.boxes import written as boxes
-from tests.data.folders import people, written
+from tests.data.folders import masked, people, written
 from tests.data.recordings import digits
 from tests.data.recordings import written as recordings
 from tests.data.tfds import prepared
@@ -49,6 +50,8 @@ OVERRIDES = {
   'cifar_transfer': {'model.width': '4'},
   'cifar_vgg': {'model.width': '4', 'model.depth': '11'},
   'cifar_vit': {'width': '24', 'depth': '2'},
+  'bccd_unet': {'width': '4', 'halvings': '1', 'patch': '16'},
+  'mask_folder': {'width': '4', 'halvings': '1', 'patch': '16'},
   'pneumonia_resnet': {'width': '4', 'depth': '8'},
   'cartpole_a2c': {'num_environments': '8'},
   'cartpole_dqn': {'learner.min_replay_size': '1'},
@@ -174,6 +177,17 @@ def _xrays(folder) -> None:
       (f'{name}_labels', (np.arange(count) % 2).astype(np.uint8)[:, None]))})
 
 
+def _cells(folder) -> None:
+  """Noise with boxes, as TFDS prepares BCCD."""
+  objects.write(folder, {'train': 10, 'validation': 4, 'test': 4}, shape=(40, 56))
+
+
+def _masked(folder) -> None:
+  """Pictures of several sizes, and masks of three classes."""
+  for index in range(30):
+    masked.write(folder, f'{index}', index, shape=(33 + index % 3, 40))
+
+
 def _photos(folder) -> None:
   """Pictures of many sizes and two classes, as files."""
   for index in range(60):
@@ -286,6 +300,8 @@ FILES = {
   **dict.fromkeys(('style_fast', 'style_gatys'), _paintings),
   'heart_mlp': _patients,
   'lfw_facenet': lambda folder: people.write(folder / 'lfw', 24),
+  'bccd_unet': _cells,
+  'mask_folder': _masked,
   'pneumonia_resnet': _xrays,
   'image_folder': _photos,
   **dict.fromkeys(('games_sasrec', 'movielens_mf', 'movielens_neumf'), _interactions),

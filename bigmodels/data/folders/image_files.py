@@ -2,18 +2,16 @@
 
 import collections
 import dataclasses
-import hashlib
 import io
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from bigmodels.core.errors import UserError, listed
-from bigmodels.data import image_decoding, images
+from bigmodels.data import image_decoding, images, origins
 from bigmodels.data.folders import decoding, listing
-from bigmodels.data.origins import Origin
 from bigmodels.data.sources import DataContext
 from bigmodels.plots import style
 
@@ -92,17 +90,56 @@ class Images(NamedTuple):
     ends = [pixels(pick(self.arrays, key=np.size).shape) for pick in (min, max)]
     return ' to '.join(dict.fromkeys(ends))
 
-  def origin(self) -> Origin:
+  def origin(self) -> origins.Origin:
     """Returns the images as sources, by their paths and by their pixels."""
-    rows = {}
-    for file, image in zip(self.files, self.arrays, strict=True):
-      rows[str(pathlib.Path(file.path).resolve())] = range(1)
-      digest = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
-      rows[f'pixels {digest[:16]}'] = range(1)
-    return Origin(rows)
+    return origins.of_images([file.path for file in self.files], self.arrays)
 
 
-def read_all(paths: str | Sequence[str], context: DataContext) -> Images:
+def find(paths: str | Iterable[str], context: DataContext, what: str = 'image'
+         ) -> list[listing.File]:
+  """Finds image files, and prints what was skipped; see `listing.find`.
+
+  Args:
+    paths: files, folders and patterns.
+    context: has `--data_dir`, and prints.
+    what: what they are, for lines.
+
+  Raises:
+    UserError: if there are none.
+  """
+  found = listing.find(paths, SUFFIXES, what=what, data_dir=context.data_dir)
+  where = listed([paths] if isinstance(paths, str) else paths)
+  for line in found.lines:
+    context.note(f'{where}: {line}')
+  if not found.files:
+    raise UserError(f'{where}: has no {what}s: files that end in '
+                    f'{listed(sorted(SUFFIXES))}')
+  return found.files
+
+
+def read_all(files: Sequence[listing.File], channels: Literal[1, 3] | None = None
+             ) -> tuple[list[np.ndarray], list[str]]:
+  """Returns images uint8 `[height, width, 1 or 3]`, and notes on what was converted.
+
+  Args:
+    files: the files.
+    channels: see `read`.
+
+  Raises:
+    UserError: for one that cannot be decoded.
+  """
+  images, notes = [], []
+  for file in files:
+    try:
+      image, lines = read(file.path, channels)
+    except decoding.Corrupt as error:
+      raise UserError(f'{file.path}: cannot be read as an image: {error}') from None
+    images.append(image)
+    notes += lines
+  return images, notes
+
+
+def opened(paths: str | Sequence[str], context: DataContext) -> Images:
   """Reads all images under paths, at any depth.
 
   Args:
@@ -112,22 +149,10 @@ def read_all(paths: str | Sequence[str], context: DataContext) -> Images:
   Raises:
     UserError: if there are none, or one is damaged.
   """
-  found = listing.find(paths, SUFFIXES, what='image', data_dir=context.data_dir)
+  files = find(paths, context)
+  arrays, notes = read_all(files)
   where = listed([paths] if isinstance(paths, str) else paths)
-  for line in found.lines:
-    context.note(f'{where}: {line}')
-  if not found.files:
-    raise UserError(f'{where}: has no images: files that end in '
-                    f'{listed(sorted(SUFFIXES))}')
-  arrays, notes = [], collections.Counter()
-  for file in found.files:
-    try:
-      image, lines = read(file.path)
-    except decoding.Corrupt as error:
-      raise UserError(f'{file.path}: cannot be read as an image: {error}') from None
-    notes.update(lines)
-    arrays.append(image)
-  return Images(where, found.files, arrays, notes)
+  return Images(where, files, arrays, collections.Counter(notes))
 
 
 def png(image: np.ndarray) -> bytes:

@@ -1,4 +1,8 @@
-"""Transforms of images beside larger versions of them, as of `data.Downscaled`."""
+"""Transforms of images and of labels that lie over them.
+
+Larger versions of the images, as of `data.Downscaled`; or masks, as of
+`data.MaskFolder`.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -8,14 +12,14 @@ from bigmodels.data.transforms.images import Batch, check_pixels, images_of
 
 
 def paired_crop(batch: Batch, key: jax.Array, *, size: int) -> Batch:
-  """Crops a random window of each image, and the same of its larger version.
+  """Crops a random window of each image, and the same of its larger version or mask.
 
   A window of an image that is smaller than it has all of the image, and padding.
 
   Args:
     batch: `inputs` `[batch, height, width, channels]`; `inside` bool `[batch, height,
-      width]`, False for padding at the bottom and right; `labels` `[batch, height *
-      scale, width * scale, channels]`.
+      width]`, False for padding at the bottom and right, or absent without padding;
+      `labels` `[batch, height * scale, width * scale, channels]`, or without channels.
     key: PRNG key.
     size: height and width of the window of inputs, in pixels.
 
@@ -23,6 +27,7 @@ def paired_crop(batch: Batch, key: jax.Array, *, size: int) -> Batch:
     ValueError: for a size below 1, or above that of all images.
   """
   inputs, labels, inside, scale = _columns(batch, 'paired_crop')
+  labels = labels.reshape(*labels.shape[:3], -1)
   check_pixels('paired_crop', 1, size=size)
   if size > min(inputs.shape[1:3]):
     raise ValueError(
@@ -31,18 +36,19 @@ def paired_crop(batch: Batch, key: jax.Array, *, size: int) -> Batch:
       f'{labels.shape[2]} x {labels.shape[1]}')
   sizes = jnp.stack([inside.any(2).sum(1), inside.any(1).sum(1)], -1)
   corners = jax.random.randint(key, sizes.shape, 0, jnp.maximum(sizes - size, 0) + 1)
-  return {
-    **batch, 'inputs': cut(inputs, corners, (size, size)),
-    'inside': cut(inside[..., None], corners, (size, size))[..., 0],
-    'labels': cut(labels, corners * scale, (size * scale, size * scale))}
+  cropped = cut(labels, corners * scale, (size * scale, size * scale))
+  found = {'inputs': cut(inputs, corners, (size, size)),
+           'inside': cut(inside[..., None], corners, (size, size))[..., 0],
+           'labels': cropped.reshape(*cropped.shape[:3], *batch['labels'].shape[3:])}
+  return {**batch, **{name: x for name, x in found.items() if name in batch}}
 
 
 def dihedral(batch: Batch, key: jax.Array) -> Batch:
   """Mirrors and rotates each image in one of the eight ways that keep a square.
 
   Args:
-    batch: images `[batch, side, side, channels]` and their larger versions; see
-      `paired_crop`.
+    batch: images `[batch, side, side, channels]` and their larger versions or masks;
+      see `paired_crop`.
     key: PRNG key.
 
   Raises:
@@ -61,16 +67,16 @@ def dihedral(batch: Batch, key: jax.Array) -> Batch:
     return x
 
   return {**batch, **{name: turned(batch[name])
-                      for name in ('inputs', 'labels', 'inside')}}
+                      for name in ('inputs', 'labels', 'inside') if name in batch}}
 
 
 def _columns(batch: Batch, transform: str
              ) -> tuple[jax.Array, jax.Array, jax.Array, int]:
   """Inputs, labels, `inside` and the scale of a batch."""
   inputs = images_of(batch, transform)
-  for name in ('labels', 'inside'):
-    if name not in batch:
-      raise ValueError(f'{transform}: needs the column {name!r}, the batch has '
-                       f'{", ".join(batch)}')
+  if 'labels' not in batch:
+    raise ValueError(f"{transform}: needs the column 'labels', the batch has "
+                     f'{", ".join(batch)}')
   scale = batch['labels'].shape[1] // inputs.shape[1]
-  return inputs, batch['labels'], batch['inside'], scale
+  inside = batch.get('inside', jnp.ones(inputs.shape[:3], bool))
+  return inputs, batch['labels'], inside, scale

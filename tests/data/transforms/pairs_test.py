@@ -52,6 +52,20 @@ def test_windows_lie_in_the_images_everywhere():
       np.testing.assert_array_equal(window[real], expected[real])
 
 
+@pytest.mark.parametrize('padded', [True, False])
+def test_masks_are_cropped_and_turned_with_their_images(padded):
+  given = batch(2)
+  given['labels'] = given['inputs'][..., 0].astype(np.uint8)  # no channels
+  if not padded:
+    del given['inside']
+  found = jax.tree.map(np.asarray, jax.jit(lambda b, key: transforms.dihedral(
+    transforms.paired_crop(b, key, size=4), key))(given, jax.random.key(0)))
+  assert found.keys() == given.keys() and found['labels'].shape == (8, 4, 4)
+  np.testing.assert_array_equal(found['labels'], found['inputs'][..., 0])
+  if padded:
+    np.testing.assert_array_equal(found['inside'], found['labels'] > 0)
+
+
 def test_a_window_is_a_function_of_the_key():
   cut = jax.jit(lambda key: transforms.paired_crop(batch(5), key, size=3)['inputs'])
   one, again, other = (cut(jax.random.key(seed)) for seed in (0, 0, 1))
