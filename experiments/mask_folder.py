@@ -45,7 +45,7 @@ def config(*, images: str = 'photos', masks: str = 'masks',
     evals={name: data.Batches(source=folder.split(name), batch_size=1)
            for name in ('validation', 'test')},
     evaluate_every=Duration(epochs=10),
-    monitor=Monitor('validation/mean_iou', 'max'),
+    monitor=Monitor(metric='validation/mean_iou', goal='max'),
     duration=Duration(epochs=epochs),
     rules=sharding_rules.SEGMENTATION,
     seed=seed)
