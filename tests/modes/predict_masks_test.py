@@ -12,6 +12,8 @@ from bigmodels.modes import predict, train
 from bigmodels.plots.style import mask_colours
 from tests.data.folders import masked, written
 
+pytestmark = pytest.mark.slow('train')
+
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
@@ -22,7 +24,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def workdir(folder, request_for, capsys):
+def workdir(folder, request_for, plots, capsys):
   """The workdir of a run; trained once."""
   path = folder / 'run'
   if not path.is_dir():
