@@ -72,7 +72,7 @@ def test_a_training_batch_has_p_classes_with_k_examples(microbatches):
   (10, 1, r'batch_size=10: must be a multiple of 4 \(4 examples of a class\), and at '
           'most 16 for 4 classes; the nearest is 8'),
   (12, 2, r'batch_size=12: must be a multiple of 8 \(of 2 microbatches, 4 examples of '
-          'a group.*; the nearest is 16'),
+          'a class.*; the nearest is 16'),
   (None, 1, 'batch_size=18: must be a multiple of 4')])
 def test_batches_that_cannot_be_composed(size, microbatches, message):
   with pytest.raises(UserError, match=message):

@@ -1,6 +1,7 @@
 """Tests of bigmodels.losses.metric_learning: against loops over triplets and pairs."""
 
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -68,18 +69,18 @@ def check(result, expected):
   (0.2, 'squared'), (0.7, 'euclidean'), (None, 'euclidean')])
 @pytest.mark.parametrize('mining', ['all', 'semi_hard', 'batch_hard'])
 def test_triplets_are_those_of_a_loop(mining, margin, distance):
+  loss = jax.jit(partial(losses.triplet, margin=margin, mining=mining,
+                         distance=distance))
   for seed in range(3):
     x = vectors(seed)
-    check(losses.triplet(x, LABELS, MASK, margin=margin, mining=mining,
-                         distance=distance),
-          by_hand(x, mining, margin, distance == 'euclidean'))
+    check(loss(x, LABELS, MASK), by_hand(x, mining, margin, distance == 'euclidean'))
 
 
 def test_semi_hard_takes_the_farthest_negative_where_none_is_farther():
   # On a line: anchor 0, positive 3, negatives 1 and 2.
   x = np.array([[0.0], [3.0], [1.0], [-2.0]], np.float32)
-  values, counted = losses.triplet(
-    x, np.array([0, 0, 1, 2]), np.ones(4), margin=0.5, distance='euclidean')
+  values, counted = jax.jit(partial(losses.triplet, margin=0.5, distance='euclidean'))(
+    x, np.array([0, 0, 1, 2]), np.ones(4))
   assert counted.tolist() == [1, 1, 0, 0]
   # d(0, 3) = 3 and the farthest negative is at 2; of 3, -2 is farther, at 5.
   np.testing.assert_allclose(values, [3 - 2 + 0.5, 0, 0, 0], atol=1e-6)
@@ -92,7 +93,7 @@ def test_gradients_of_triplets_are_numerical_ones(mining):
   def total(x):
     return losses.triplet(x, LABELS, MASK, margin=0.6, mining=mining)[0].sum()
 
-  gradient = np.asarray(jax.grad(total)(jnp.float32(x)))
+  gradient = np.asarray(jax.jit(jax.grad(total))(jnp.float32(x)))
 
   def numerical(i, j, step=1e-5):
     moved = [sum(by_hand(x + sign * step * _at(i, j), mining, 0.6, False).values())
@@ -112,8 +113,8 @@ def _at(i, j):
 
 @pytest.mark.parametrize('mining', ['all', 'semi_hard', 'batch_hard'])
 def test_equal_embeddings_have_finite_gradients(mining):
-  gradient = jax.grad(lambda x: losses.triplet(
-    x, LABELS, MASK, mining=mining, distance='euclidean')[0].sum())(
+  gradient = jax.jit(jax.grad(lambda x: losses.triplet(
+    x, LABELS, MASK, mining=mining, distance='euclidean')[0].sum()))(
       jnp.ones((N, WIDTH)))
   assert np.isfinite(gradient).all()
 
@@ -125,8 +126,8 @@ def test_supervised_contrastive_is_equation_2():
       total = sum(np.exp(x[a] @ x[i] / temperature) for i in positives + negatives)
       expected[a] = -np.mean([np.log(np.exp(x[a] @ x[p] / temperature) / total)
                               for p in positives])
-  check(losses.supervised_contrastive(
-    vectors(), LABELS, MASK, temperature=temperature), expected)
+  loss = jax.jit(partial(losses.supervised_contrastive, temperature=temperature))
+  check(loss(vectors(), LABELS, MASK), expected)
 
 
 def test_arc_face_adds_the_margin_to_the_angle():
@@ -145,15 +146,15 @@ def test_arc_face_adds_the_margin_to_the_angle():
       np.cos(own) - margin * np.sin(margin))
   logits *= scale
   expected = np.log(np.exp(logits).sum(1)) - logits[np.arange(N), LABELS]
-  values, counted = losses.arc_face(
-    jnp.float32(x), LABELS, MASK, prototypes, margin=margin, scale=scale)
+  def loss(x, margin):
+    return losses.arc_face(x, LABELS, MASK, prototypes, margin=margin, scale=scale)
+
+  values, counted = jax.jit(partial(loss, margin=margin))(jnp.float32(x))
   np.testing.assert_allclose(values, np.where(MASK, expected, 0), atol=1e-3)
   np.testing.assert_array_equal(counted, MASK)
-  plain, _ = losses.arc_face(jnp.float32(x), LABELS, MASK, prototypes, margin=0.0,
-                             scale=scale)
+  plain, _ = jax.jit(partial(loss, margin=0.0))(jnp.float32(x))
   assert (np.asarray(plain) <= np.asarray(values) + 1e-6).all()
-  gradient = jax.grad(lambda x: losses.arc_face(
-    x, LABELS, MASK, prototypes, margin=margin, scale=scale)[0].sum())(jnp.float32(x))
+  gradient = jax.jit(jax.grad(lambda x: loss(x, margin)[0].sum()))(jnp.float32(x))
   assert np.isfinite(gradient).all()
 
 
