@@ -4,17 +4,10 @@ import numpy as np
 import pytest
 
 from bigmodels import losses
+from tests.losses.grams import gram
 
 RNG = np.random.default_rng(0)
 ONE, OTHER = RNG.normal(size=(2, 3, 5, 4, 6)).astype(np.float32)
-
-
-def gram(features):
-  """Of one image, channel by channel."""
-  height, width, channels = features.shape
-  return np.array([[np.sum(features[..., i].astype(float) * features[..., j])
-                    for j in range(channels)] for i in range(channels)]) / (
-                      height * width * channels)
 
 
 def test_gram_matrices_are_mean_products_of_channels():

@@ -12,7 +12,7 @@ import pytest
 from bigmodels import models
 from bigmodels.data.sources import in_memory
 from bigmodels.tasks import style_transfer
-from tests.losses.style_test import gram
+from tests.losses.grams import gram
 
 KEY = jax.random.PRNGKey(0)
 RNG = np.random.default_rng(0)
