@@ -6,7 +6,7 @@
 BCCD has boxes and no masks. The masks here are ellipses in the boxes: weak labels, and
 so are those that the test IoU is measured with; see `data.EllipseMasks`.
 
-Needs: BCCD (TFDS); half an hour on two cores.
+Needs: BCCD (TFDS).
 """
 
 from functools import partial

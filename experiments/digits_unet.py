@@ -6,7 +6,7 @@
 The canvases are made of scikit-learn's digits, with exact masks; see
 `data.DigitMasks`. --config.dice=0 trains with the cross-entropy alone.
 
-Needs: no download; minutes on two cores.
+Needs: no download.
 """
 
 from functools import partial

@@ -9,7 +9,7 @@ the threshold chosen there that has the largest sensitivity at the specificity; 
 report and test metrics are of both. It shows how such data is worked on, and is not
 for use: docs/medicine.md says why.
 
-Needs: the file (--data_dir, files); up to an hour on two cores.
+Needs: the file (--data_dir, files).
 """
 
 from functools import partial
