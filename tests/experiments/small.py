@@ -38,9 +38,10 @@ SMALL_STYLE = {'size': '40', 'style_size': '32', 'model.features.width': '2'}
 # What makes a large experiment small: the same code, fewer of everything.
 OVERRIDES = {
   'bccd_centernet': {'width': '4', 'size': '(32, 64)'},
-  'bccd_ssd': {'multiplier': '0.1', 'width': '8', 'size': '(64, 64)'},
+  'bccd_ssd': {'multiplier': '0.1', 'width': '8', 'size': '(64, 64)',
+               'model.strides': '(8,)'},
   'coco_centernet': {'width': '4', 'size': '(32, 64)'},
-  'digits_yolo': {'width': '4', 'canvases': '16'},
+  'digits_yolo': {'width': '4', 'canvases': '16', 'model.strides': '(8,)'},
   'cifar_flow': SMALL_UNET,
   'digits_ddpm': SMALL_UNET,
   'mnist_ddpm': SMALL_UNET,

@@ -63,12 +63,12 @@ def call(body, strides, shape=(1, 64, 32, 3)):
 
 
 @pytest.mark.parametrize('body, strides, shape, message', [
-  (models.ResNet(None, depth=18, width=4), (4, 64), (1, 64, 64, 3),
-   'strides: ResNet has maps of the strides 4, 8, 16, 32, got 64'),
-  (models.ResNet(None, depth=18, width=4), (4, 32), (1, 64, 40, 3),
-   'images must have sides that 32 divides, the largest stride, got 40 x 64'),
-  (models.ResNet(3, depth=18, width=4), (4, 8), (1, 64, 64, 3),
-   'body: ResNet must be without a head: num_outputs=None')])
+  (models.CifarResNet(None, depth=8, width=4), (4, 8), (1, 64, 64, 3),
+   'strides: CifarResNet has maps of the strides 1, 2, 4, got 8'),
+  (models.CifarResNet(None, depth=8, width=4), (2, 4), (1, 64, 42, 3),
+   'images must have sides that 4 divides, the largest stride, got 42 x 64'),
+  (models.CifarResNet(3, depth=8, width=4), (2, 4), (1, 64, 64, 3),
+   'body: CifarResNet must be without a head: num_outputs=None')])
 def test_bodies_that_do_not_fit(body, strides, shape, message):
   with pytest.raises(ValueError, match=message):
     call(body, strides, shape)

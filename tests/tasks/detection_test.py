@@ -34,7 +34,8 @@ class Cells(nn.Module):
                                 ('offsets', 2))}
 
 
-TASK = detection(Cells(), detectors.centernet)
+TASK, DETECTOR = detection(Cells(), detectors.centernet), detectors.centernet()
+cells = jax.jit(lambda params, x: Cells().apply({'params': params}, x, train=False))
 
 
 def batch(seed=0, images=4, **fields):
@@ -51,7 +52,7 @@ def batch(seed=0, images=4, **fields):
 
 @pytest.fixture(scope='module')
 def params():
-  return TASK.init(KEY, batch())[0]
+  return jax.jit(TASK.init)(KEY, batch())[0]
 
 
 @pytest.fixture(scope='module')
@@ -68,8 +69,8 @@ def test_losses_are_divided_by_all_positives(params, loss):
   """By objects, not images; an image without objects counts as one."""
   given = batch()
   value, (_, found, _) = loss(params, {}, given, KEY)
-  outputs = Cells().apply({'params': params}, given['inputs'], train=True)
-  parts = detectors.centernet().loss(outputs, truth(0, 4), SHAPE).parts
+  outputs = cells(params, given['inputs'])
+  parts = jax.jit(DETECTOR.loss, static_argnums=2)(outputs, truth(0, 4), SHAPE).parts
   objects = np.maximum(given['present'].sum(1), 1).sum()
   assert found['loss'].count == objects
   total = sum(float(part.sum()) for part in parts.values())
@@ -83,23 +84,27 @@ def test_parts_of_a_batch_add_up_whatever_they_have(params):
   given = batch(5, images=4)
   given['present'] = given['present'] & (np.arange(4) % 3 == 0)[:, None]
   given['present'][0] = True
-  expected = mean_gradient(partial(TASK.loss, train=True))(params, {}, given, KEY)
+  train = partial(TASK.loss, train=True)
+  expected = jax.jit(mean_gradient(train))(params, {}, given, KEY)
   parts = {name: x.reshape(4, 1, *x.shape[1:]) for name, x in given.items()}
-  found = mean_gradient(partial(TASK.loss, train=True), microbatches=4)(
-    params, {}, parts, KEY)
+  found = jax.jit(mean_gradient(train, microbatches=4))(params, {}, parts, KEY)
   jax.tree.map(partial(np.testing.assert_allclose, rtol=2e-4, atol=1e-5),
                found[1], expected[1])
   assert found[0][0] == pytest.approx(float(expected[0][0]), rel=1e-5)
 
 
 def test_masked_images_and_crowds_change_nothing(params, loss):
-  given = batch(1)
-  value = loss(params, {}, given, KEY)[0]
-  more = {name: np.concatenate([x, x[:2]]) for name, x in given.items()}
-  more['mask'][4:] = 0
-  more['inputs'][4:] = np.nan
-  assert jax.jit(partial(TASK.loss, train=True))(
-    params, {}, more, KEY)[0] == pytest.approx(float(value), rel=1e-6)
+  values = []
+  for seed in (1, 2):
+    given, other = batch(1), batch(seed)
+    masked = {name: np.concatenate([x[:2], other[name][2:]])
+              for name, x in given.items()}
+    masked['mask'][2:] = 0
+    masked['inputs'][2:] = np.nan
+    value, (_, found, _) = loss(params, {}, masked, KEY)
+    values.append(float(value))
+    assert found['loss'].count == np.maximum(given['present'][:2].sum(1), 1).sum()
+  assert np.isfinite(values[0]) and values[0] == values[1]
   crowd = batch(1)
   crowd['crowd'][:, 0] = crowd['present'][:, 0]
   without = batch(1)
@@ -111,8 +116,9 @@ def test_masked_images_and_crowds_change_nothing(params, loss):
 def test_boxes_are_found_in_pixels_of_the_originals(params, evaluate):
   given = batch(2)
   _, (_, _, found) = evaluate(params, {}, given, KEY)
-  outputs = Cells().apply({'params': params}, given['inputs'], train=False)
-  boxes, scores = map(np.asarray, detectors.centernet().decode(outputs, SHAPE))
+  outputs = cells(params, given['inputs'])
+  boxes, scores = map(np.asarray, jax.jit(
+    DETECTOR.decode, static_argnums=1)(outputs, SHAPE))
   for image in range(4):
     order = np.argsort(-scores[image].ravel(), kind='stable')[:100]
     order = order[scores[image].ravel()[order] >= 0.01]
@@ -151,7 +157,8 @@ def test_overlapping_boxes_are_dropped_in_the_step():
   given = {name: x[:1] for name, x in batch(0).items()} | {
     'scales': np.ones((1, 2), np.float32), 'sizes': np.array([SHAPE]),
     'labels': np.zeros((1, 4), np.int32)}
-  found = task.loss(task.init(KEY, given)[0], {}, given, KEY, False)[1][2]
+  params = jax.jit(task.init)(KEY, given)[0]
+  found = jax.jit(partial(task.loss, train=False))(params, {}, given, KEY)[1][2]
   np.testing.assert_allclose(found['found_scores'], [[0.9, 0.3, 0.2, 0]])
   np.testing.assert_array_equal(found['found_labels'], [[0, 1, 0, 0]])
   np.testing.assert_allclose(found['found_boxes'][0, 2], [20, 20, 30, 30])

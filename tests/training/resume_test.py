@@ -136,7 +136,8 @@ WALK = str(FORKS / 'walk.py')
   ('cartpole_a2c', {}, ('gymnax', 'rlax')), (GYMNASIUM, {}, ('gymnasium', 'rlax')),
   ('digits_dcgan', {'model__width': 8}, ()),
   ('digits_ddpm', {'width': 8, 'steps': 2}, ()), (WALK, {}, ()),
-  ('digits_yolo', {'width': 4, 'canvases': 40, 'batch_size': 4}, ())],
+  ('digits_yolo', {'width': 4, 'canvases': 40, 'batch_size': 4,
+                   'model__strides': '(8,)'}, ())],
   ids=['cartpole_dqn', 'cartpole_a2c', 'gymnasium', 'digits_dcgan', 'digits_ddpm',
        'walk', 'digits_yolo'])
 def test_other_experiments_killed_and_resumed_are_uninterrupted(

@@ -9,6 +9,7 @@ import pytest
 from bigmodels.data import transforms
 
 SHAPE = (32, 40)
+mosaic = jax.jit(transforms.mosaic)
 TRANSFORMS = {
   'flip': (transforms.flip, 0),
   'alternating_flip': (transforms.alternating_flip, 0),
@@ -19,7 +20,7 @@ TRANSFORMS = {
   'scale': (partial(transforms.scale, low=0.6, high=1.6), 1),
   'resize': (partial(transforms.resize, size=48), 1),
   'resized_crop': (partial(transforms.resized_crop, size=32, area=(0.4, 1.0)), 1.6),
-  'mosaic': (transforms.mosaic, 0),
+  'mosaic': (mosaic, 0),
   'colour': (partial(transforms.colour, brightness=0.1), 0),
 }
 
@@ -47,7 +48,7 @@ def drawn(seed, count=8):
 def test_a_rectangle_stays_under_its_box(name):
   transform, tolerance = TRANSFORMS[name]
   before = drawn(1)
-  batch = jax.tree.map(np.asarray, transform(before, jax.random.PRNGKey(3)))
+  batch = jax.tree.map(np.asarray, jax.jit(transform)(before, jax.random.PRNGKey(3)))
   shape, moved, checked = batch['inputs'].shape[1:3], False, 0
   for row in range(len(batch['inputs'])):
     present = batch['present'][row]
@@ -90,7 +91,7 @@ def test_a_box_that_leaves_the_image_is_dropped():
 
 def test_a_mosaic_has_the_parts_of_four_images():
   batch = drawn(2)
-  found = jax.tree.map(np.asarray, transforms.mosaic(batch, jax.random.PRNGKey(0)))
+  found = jax.tree.map(np.asarray, mosaic(batch, jax.random.PRNGKey(0)))
   assert found['boxes'].shape == (8, 12, 4) and found['crowd'].shape == (8, 12)
   # All that is bright is in a box of its class, but for boxes that were mostly cut.
   outside = 0
@@ -110,7 +111,6 @@ def test_a_batch_divided_in_groups_has_the_same_mosaics():
   batch, key = drawn(3), jax.random.PRNGKey(1)
   from bigmodels.parallel.random import slice_key
 
-  mosaic = jax.jit(transforms.mosaic)
   whole = mosaic(batch, key)
   for part in range(2):
     rows = slice(4 * part, 4 * part + 4)
@@ -121,7 +121,7 @@ def test_a_batch_divided_in_groups_has_the_same_mosaics():
 
 def test_masked_images_are_in_no_mosaic():
   batch = drawn(3) | {'mask': np.array([1, 1, 1, 0, 1, 1, 1, 1], np.float32)}
-  found = transforms.mosaic(batch, jax.random.PRNGKey(1))
+  found = mosaic(batch, jax.random.PRNGKey(1))
   np.testing.assert_array_equal(found['inputs'][:4], batch['inputs'][:4])
   np.testing.assert_array_equal(found['boxes'][:4, :3], batch['boxes'][:4])
   assert not np.asarray(found['present'])[:4, 3:].any()

@@ -1,18 +1,17 @@
 """Tests of the detector of CenterNet: its targets against plain loops."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from bigmodels.core import boxes as geometry
 from bigmodels.tasks import detectors
-from bigmodels.tasks.detectors import Truth
 from bigmodels.tasks.detectors.centernet import peaks, radius
 from tests.tasks.detecting import SHAPE, truth
 
 DETECTOR = detectors.centernet()
 CELLS = 8, 10  # of a map with a stride of 4
+loss = jax.jit(DETECTOR.loss, static_argnums=2)
 
 
 def perfect(given, scale=10.0):
@@ -66,7 +65,7 @@ def test_peaks_are_the_gaussians_of_a_loop():
 def test_perfect_outputs_have_no_loss_and_give_the_boxes():
   given = truth(1)
   outputs = perfect(given, 20.0)
-  found = jax.jit(DETECTOR.loss, static_argnums=2)(outputs, given, SHAPE)
+  found = loss(outputs, given, SHAPE)
   np.testing.assert_allclose(found.parts['sizes'], 0, atol=1e-5)
   np.testing.assert_allclose(found.parts['offsets'], 0, atol=1e-5)
   assert np.asarray(found.parts['centres']).max() < 1e-4
@@ -86,7 +85,7 @@ def test_the_losses_are_those_of_a_loop():
   given, rng = truth(2), np.random.default_rng(3)
   outputs = {name: rng.normal(size=x.shape).astype(np.float32)
              for name, x in perfect(given).items()}
-  found = jax.jit(DETECTOR.loss, static_argnums=2)(outputs, given, SHAPE)
+  found = loss(outputs, given, SHAPE)
   sizes, offsets = (np.zeros(len(given.boxes)) for _ in range(2))
   for image, index in zip(*np.nonzero(given.present), strict=True):
     box = given.boxes[image, index] / 4
@@ -106,8 +105,7 @@ def test_absent_boxes_change_nothing():
     boxes=np.where(given.present[..., None], given.boxes, 9.0).astype(np.float32),
     labels=np.where(given.present, given.labels, 2))
   outputs = perfect(truth(3))
-  ours, theirs = (DETECTOR.loss(outputs, Truth(*map(jnp.asarray, each)), SHAPE)
-                  for each in (given, other))
+  ours, theirs = (loss(outputs, each, SHAPE) for each in (given, other))
   jax.tree.map(np.testing.assert_array_equal, ours, theirs)
 
 

@@ -17,6 +17,8 @@ from tests.tasks.detecting import SHAPE, drawn_outputs, iou, truth
 
 SETTINGS = {'scales': (2.0, 4.0), 'ratios': (1.0, 2.0)}
 DETECTOR = detectors.ssd(**SETTINGS)
+loss = jax.jit(DETECTOR.loss, static_argnums=2)
+decode = jax.jit(DETECTOR.decode, static_argnums=1)
 
 
 def outputs_of(seed):
@@ -79,7 +81,7 @@ def test_the_hardest_of_the_background():
 
 def test_the_losses_are_those_of_a_loop():
   given = truth(4)
-  found = jax.jit(DETECTOR.loss, static_argnums=2)(OUTPUTS, given, SHAPE)
+  found = loss(OUTPUTS, given, SHAPE)
   logits, offsets = (np.concatenate([
     level[name].reshape(3, -1, level[name].shape[-1]) for level in OUTPUTS], 1).astype(
       np.float64) for name in ('classes', 'offsets'))
@@ -101,7 +103,7 @@ def test_the_losses_are_those_of_a_loop():
 
 
 def test_decoded_boxes_have_the_probabilities_of_classes():
-  boxes, scores = jax.jit(DETECTOR.decode, static_argnums=1)(OUTPUTS, SHAPE)
+  boxes, scores = decode(OUTPUTS, SHAPE)
   assert boxes.shape == (3, len(BOXES), 4) and scores.shape == (3, len(BOXES), 3)
   logits = OUTPUTS[0]['classes'][0, 0, 0, 1]
   expected = np.exp(logits) / np.exp(logits).sum()

@@ -9,6 +9,8 @@ from bigmodels.tasks.detectors.yolo import Cells, assign, cells_of
 from tests.tasks.detecting import SHAPE, drawn_outputs, iou, truth
 
 DETECTOR = detectors.yolo()
+loss = jax.jit(DETECTOR.loss, static_argnums=2)
+decode = jax.jit(DETECTOR.decode, static_argnums=1)
 OUTPUTS = drawn_outputs(1, {'classes': (3,), 'objects': (1,), 'boxes': (4,)}, 0.7)
 for level in OUTPUTS:
   level['boxes'][..., 2:] += 0.8  # boxes of about the sizes of objects
@@ -78,7 +80,7 @@ def test_assignment_is_that_of_a_loop(cells):
 
 
 def test_the_losses_are_those_of_a_loop(cells):
-  found = jax.jit(DETECTOR.loss, static_argnums=2)(OUTPUTS, GIVEN, SHAPE)
+  found = loss(OUTPUTS, GIVEN, SHAPE)
   for image in range(3):
     expected = assigned(cells, image)
     objects, classes = sigmoid(cells.objects[image]), sigmoid(cells.classes[image])
@@ -102,7 +104,7 @@ def test_the_losses_are_those_of_a_loop(cells):
 
 
 def test_scores_are_of_objects_and_classes(cells):
-  boxes, scores = jax.jit(DETECTOR.decode, static_argnums=1)(OUTPUTS, SHAPE)
+  boxes, scores = decode(OUTPUTS, SHAPE)
   np.testing.assert_allclose(scores, sigmoid(cells.objects)[..., None] * sigmoid(
     cells.classes), rtol=1e-4)
   np.testing.assert_allclose(boxes, cells.boxes, rtol=1e-5)

@@ -1,4 +1,4 @@
-"""Tests of models.Yolo and models.Ssd: their outputs, and batches learned by heart."""
+"""Tests of models.Yolo and models.Ssd; and batches that detectors learn by heart."""
 
 import jax
 import numpy as np
@@ -12,6 +12,7 @@ from tests.tasks.detecting import SHAPE, painted, truth
 BODY = models.CifarResNet(None, depth=8, width=4)
 YOLO = models.Yolo(3, BODY, 8, (4,), depth=1)
 SSD = models.Ssd(3, BODY, 8, (4,))
+CENTERNET = models.CenterNet(3, BODY, 8, (4,))
 
 
 def shapes(model):
@@ -38,7 +39,8 @@ def test_wrong_settings(model):
 
 @pytest.mark.slow('train')
 @pytest.mark.parametrize('model, detector', [
-  (YOLO, detectors.yolo), (SSD, detectors.ssd)], ids=['yolo', 'ssd'])
+  (CENTERNET, detectors.centernet), (YOLO, detectors.yolo), (SSD, detectors.ssd)],
+  ids=['centernet', 'yolo', 'ssd'])
 def test_one_batch_is_learned_by_heart(model, detector):
   """And its boxes are found again."""
   given = truth(0, images=2, most=2)
