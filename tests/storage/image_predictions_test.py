@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from bigmodels.core.errors import UserError
+from bigmodels.plots.style import mask_colours
 from bigmodels.storage import image_predictions
 from tests.data.folders.written import encoded, picture, write
 
@@ -40,6 +41,25 @@ def test_every_image_is_a_png_file_at_its_place(tmp_path, mirrored):
   assert said[0].startswith('skipped: 1 file (such as notes.txt)')
   assert 'out/inner/two.png: 31 x 20 pixels, from 31 x 20 pixels' in said
   assert re.fullmatch(r'3 images of 3 in [\d.]+ s: out', said[-1])
+
+
+def test_a_mask_is_a_png_file_with_a_palette(tmp_path):
+  given = write(tmp_path / 'in', ['grey.png'], shape=(9, 5), channels=1)
+  write(tmp_path / 'in', ['two.png'], 1, shape=(4, 6))
+  shapes = []
+
+  def make(image):
+    shapes.append(image.shape)
+    return image[..., 0] % 3
+
+  image_predictions.write(make, [tmp_path / 'in'], str(tmp_path / 'out'),
+                          overwrite=False, say=lambda line: None, channels=3)
+  assert shapes == [(9, 5, 3), (4, 6, 3)]
+  found = Image.open(tmp_path / 'out' / 'grey.png')
+  assert found.mode == 'P'
+  np.testing.assert_array_equal(np.asarray(found), given['grey.png'] % 3)
+  np.testing.assert_array_equal(
+    np.asarray(found.convert('RGB')), mask_colours()[given['grey.png'] % 3])
 
 
 def test_what_is_converted_is_told(tmp_path, mirrored):

@@ -3,6 +3,7 @@
 And a threshold of its probabilities, chosen at a specificity.
 """
 
+import dataclasses
 import json
 
 import numpy as np
@@ -14,8 +15,10 @@ from bigmodels import metrics
 from bigmodels.cli.request import Request
 from bigmodels.core.errors import UserError
 from bigmodels.hardware import devices
+from bigmodels.models import Linear
 from bigmodels.modes import train
-from bigmodels.training import evaluation, opening
+from bigmodels.tasks import classification
+from bigmodels.training import evaluation, opening, temperatures
 
 INPUTS = load_breast_cancer().data.astype(np.float32)
 
@@ -92,19 +95,32 @@ def test_predictions_follow_both(run, raw):
   np.testing.assert_allclose(one['probabilities'], expected, rtol=1e-5)
 
 
-def test_it_is_never_fitted_on_test(tmp_path, request_for):
+def test_it_is_never_fitted_on_test(run):
+  built = run._with_data.built
+  without = dataclasses.replace(built.experiment, monitor=None, evals={
+    'test': built.experiment.evals['test']})
+  assert temperatures.split_of(built) == 'validation'
   with pytest.raises(UserError, match=(
       'temperature=fit: is chosen on the split of the monitor or on one called '
       'validation, never on rows of training or test; evals has test')):
-    train.run(request_for(
-      'cancer_logistic', tmp_path / 'run', task__temperature='fit'))
+    temperatures.split_of(built._replace(experiment=without))
+
+
+def test_a_temperature_of_another_checkpoint_or_none_is_not_used(run):
+  found, lines = {'status': 'finished', 'temperature': {'value': 2.0, 'step': 3}}, []
+  assert temperatures.kept(run.built, found, 3, lines.append) == 2.0 and not lines
+  assert temperatures.kept(run.built, found, 4, lines.append) is None
+  assert temperatures.kept(run.built, None, 4, lines.append) is None
+  assert 'was fitted at step 3, this is step 4: it is not used' in lines[0]
+  assert lines[1] == ('temperature=fit: is fitted when the run finishes; probabilities '
+                      'are not calibrated')
 
 
 @pytest.mark.parametrize('settings, message', [
-  ({'task__temperature': 'fitted'}, 'temperature: must be'),
-  ({'task__temperature': 0.0}, "temperature: must be > 0 and finite, or 'fit', got 0"),
-  ({'task__specificity': 1.0}, 'specificity: must be between 0 and 1, got 1.0'),
-  ({'task__threshold': 'sensitivity'}, "threshold='sensitivity': is the largest at a")])
-def test_wrong_settings_are_refused_in_a_line(settings, message, tmp_path, request_for):
-  with pytest.raises(UserError, match=message):
-    train.run(request_for('tabular_mlp', tmp_path / 'run', **settings))
+  ({'temperature': 'fitted'}, "temperature: must be > 0 and finite, or 'fit', got"),
+  ({'temperature': 0.0}, "temperature: must be > 0 and finite, or 'fit', got 0.0"),
+  ({'specificity': 1.0}, 'specificity: must be between 0 and 1, got 1.0'),
+  ({'threshold': 'sensitivity'}, "threshold='sensitivity': is the largest at a")])
+def test_wrong_settings_are_refused(settings, message):
+  with pytest.raises(ValueError, match=message):
+    classification(Linear(2), **settings)

@@ -31,14 +31,14 @@ def moved(*given, key=KEY, **more):
 
 
 @pytest.mark.parametrize('transform', [
-  transforms.flip, transforms.alternating_flip,
-  partial(transforms.shift, pixels=4),
-  partial(transforms.shift, pixels=4, padding='reflect'),
-  partial(transforms.crop, size=9), partial(transforms.centre_crop, size=11),
-  partial(transforms.resize, size=25), partial(transforms.resize, size=9),
-  partial(transforms.resized_crop, size=14, area=(0.4, 1.0)),
-  partial(transforms.translate, fraction=0.3), partial(transforms.rotate, degrees=60),
-  partial(transforms.scale, low=0.6, high=1.6)])
+  transforms.flip, partial(transforms.shift, pixels=4, padding='reflect'),
+  partial(transforms.crop, size=9), partial(transforms.rotate, degrees=60),
+  *(pytest.param(each, marks=pytest.mark.slow('transforms')) for each in (
+    transforms.alternating_flip, partial(transforms.shift, pixels=4),
+    partial(transforms.centre_crop, size=11), partial(transforms.resize, size=25),
+    partial(transforms.resize, size=9), partial(transforms.translate, fraction=0.3),
+    partial(transforms.resized_crop, size=14, area=(0.4, 1.0)),
+    partial(transforms.scale, low=0.6, high=1.6)))])
 def test_masks_follow_their_images(transform):
   found, before = moved(transform), batch()
   alone = jax.jit(transform)(before, jax.random.fold_in(KEY, 0))['inputs']
