@@ -28,15 +28,21 @@ def folder(tmp_path_factory):
   return folder
 
 
+@pytest.fixture(scope='module')
+def opened():
+  return []
+
+
 @pytest.fixture
-def run(folder, request_for, plots, capsys, cache_dir):
-  """A run that is trained once, and what it said."""
-  path = folder / 'run'
-  if not path.is_dir():
+def run(folder, opened, request_for, plots, capsys, cache_dir):
+  """A run that is trained and opened once; what it said is in `said`."""
+  if not opened:
+    path = folder / 'run'
     train.run(request_for(FORK, path, path=folder / 'index.csv',
                           pairs=folder / 'pairs_test.csv'))
     (folder / 'said').write_text(capsys.readouterr().out)
-  return bigmodels.load(path, cache_dir=cache_dir, say=lambda line: None)
+    opened.append(bigmodels.load(path, cache_dir=cache_dir, say=lambda line: None))
+  return opened[0]
 
 
 def pixels(folder, rows):
