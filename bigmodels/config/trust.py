@@ -29,6 +29,7 @@ from bigmodels.core.errors import UserError, nearest
 # write no file, read none but data, and import or execute no text.
 MODULES: dict[str, tuple[str, ...]] = {
   'bigmodels.data': (),
+  'bigmodels.data.boxes': (),
   'bigmodels.data.cleaning': (),
   'bigmodels.data.images': (),
   'bigmodels.data.recordings': (),
@@ -85,7 +86,9 @@ _ADDRESSES = r'\{\}', 'these are downloaded and written to files'
 TEXTS: dict[str, dict[str, tuple[str, str]]] = {
   'bigmodels.environments.Gymnasium': {
     'name': (r"'[\w./-]+'", 'the module before a colon is imported')},
+  'bigmodels.data.EllipseMasks': {'name': _DATASET},
   'bigmodels.data.Tfds': {'name': _DATASET},
+  'bigmodels.data.boxes.TfdsObjects': {'name': _DATASET},
   'bigmodels.data.texts.TfdsText': {'name': _DATASET},
   'bigmodels.data.texts.ParallelFiles': {'urls': _ADDRESSES},
   'bigmodels.data.texts.LabelledTexts': {'urls': _ADDRESSES},

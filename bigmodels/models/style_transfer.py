@@ -7,7 +7,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from bigmodels.core.from_run import FROM_RUN
 from bigmodels.layers.convolution import Conv
 from bigmodels.models.hugging_face import Published
 from bigmodels.models.images import check_images
@@ -74,12 +73,12 @@ class Pictures(nn.Module):
   """Images that are parameters: one for each photograph of the training split.
 
   Attributes:
-    start: the initial values: 'photograph', or 'noise', uniform from 0 to 1.
     training: the opened training split; supplied by the run.
+    start: the initial values: 'photograph', or 'noise', uniform from 0 to 1.
   """
 
+  training: Any
   start: Literal['photograph', 'noise'] = 'photograph'
-  training: Any = FROM_RUN
 
   def __post_init__(self):
     check_choices(self, start=('photograph', 'noise'))

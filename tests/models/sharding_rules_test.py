@@ -180,7 +180,7 @@ def test_rules_of_convolutional_networks(model):
 
 @pytest.mark.parametrize('network', [
   StyleNet(4, 1),
-  Pictures('noise', in_memory({'inputs': np.zeros((2, 32, 32, 3))}, None))],
+  Pictures(in_memory({'inputs': np.zeros((2, 32, 32, 3))}, None), 'noise')],
   ids=lambda model: type(model).__name__)
 def test_rules_of_style_transfer(network):
   """Filters are sharded along their outputs, those of three along their inputs."""

@@ -90,7 +90,8 @@ def test_sides_that_are_refused(size, message):
 
 @pytest.mark.parametrize('make, message', [
   (lambda: StyleNet(width=0), 'width: must be >= 1, got 0'),
-  (lambda: models.Pictures('white'), "start: must be one of 'photograph', 'noise'"),
+  (lambda: models.Pictures(None, 'white'),
+   "start: must be one of 'photograph', 'noise'"),
   (lambda: VggFeatures(pool='min'), "pool: must be one of 'max', 'average'; got 'min'"),
   (lambda: StyleTransfer(MODEL, VggFeatures(), std=(1.0, 0.0, 1.0)), 'std: must be > 0')
 ])

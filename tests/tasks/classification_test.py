@@ -251,8 +251,9 @@ def test_the_temperature_is_of_evaluations_only():
 @pytest.mark.parametrize('given, message', [
   ({'smoothing': 1.0}, 'smoothing: must be >= 0 and < 1, got 1.0'),
   ({'smoothing': 0.1, 'loss': losses.hinge}, 'smoothing: must be 0 with a loss'),
-  ({'temperature': 0.0}, 'temperature: must be > 0 and finite, got 0.0'),
-  ({'temperature': float('nan')}, 'temperature: must be > 0 and finite, got nan'),
+  ({'temperature': 0.0}, "temperature: must be > 0 and finite, or 'fit', got 0.0"),
+  ({'temperature': float('nan')},
+   "temperature: must be > 0 and finite, or 'fit', got nan"),
 ])
 def test_wrong_settings_are_refused(given, message):
   with pytest.raises(ValueError, match=f'^{message}'):

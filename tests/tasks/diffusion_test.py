@@ -173,7 +173,7 @@ def test_the_report_shows_the_way_from_noise():
   ({'guidance': 2.0, 'drop': 0.0}, 'guidance: must be 1 without classes, or with drop'),
   ({'guidance': 2.0, 'model': Gain(0)}, 'guidance: must be 1 without classes'),
   ({'white': 0}, 'white: must be >= 1 and <= 255, got 0'),
-  ({'model': nn.Dense(3)}, 'diffusion needs a model with classes, such as models.U')])
+  ({'model': nn.Dense(3)}, 'diffusion needs a model with classes, such as models.D')])
 def test_settings_out_of_range(settings, message):
   with pytest.raises(ValueError, match=message):
     task_of(**settings)

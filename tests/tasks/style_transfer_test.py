@@ -37,7 +37,7 @@ def powers(images):
 
 
 MODEL = models.StyleTransfer(
-  models.Pictures('noise', in_memory({'inputs': PHOTOGRAPHS}, None)), Powers(),
+  models.Pictures(in_memory({'inputs': PHOTOGRAPHS}, None), 'noise'), Powers(),
   mean=(100.0, 120.0, 140.0), std=(50.0, 60.0, 70.0))
 WEIGHTS = {'content': 2.0, 'style': 3.0, 'variation': 5.0}
 TASK = style_transfer(
@@ -110,7 +110,7 @@ def test_masked_photographs_change_nothing():
 
 @pytest.mark.parametrize('start', ['photograph', 'noise'])
 def test_pictures_start_as(start):
-  pictures = models.Pictures(start, in_memory({'inputs': PHOTOGRAPHS}, None))
+  pictures = models.Pictures(in_memory({'inputs': PHOTOGRAPHS}, None), start)
   task = style_transfer(MODEL.clone(network=pictures), content=('values',),
                         style=('values',))
   params, state = task.init(KEY, jax.tree.map(jnp.zeros_like, BATCH))

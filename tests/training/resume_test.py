@@ -135,11 +135,14 @@ WALK = str(FORKS / 'walk.py')
   ('cartpole_dqn', {'learner__min_replay_size': 500}, ('gymnax', 'rlax')),
   ('cartpole_a2c', {}, ('gymnax', 'rlax')), (GYMNASIUM, {}, ('gymnasium', 'rlax')),
   ('digits_dcgan', {'model__width': 8}, ()),
-  ('digits_ddpm', {'width': 8, 'steps': 2}, ()), (WALK, {}, ()),
+  ('digits_ddpm', {'width': 8, 'steps': 2}, ()),
+  ('digits_unet', {'width': 4, 'halvings': 1, 'batch_size': 4,
+                   'train__source__counts': {'train': 64},
+                   'evals__test__source__counts': {'test': 16}}, ()),
   ('digits_yolo', {'width': 4, 'canvases': 40, 'batch_size': 4,
-                   'model__strides': '(8,)'}, ())],
+                   'model__strides': '(8,)'}, ()), (WALK, {}, ())],
   ids=['cartpole_dqn', 'cartpole_a2c', 'gymnasium', 'digits_dcgan', 'digits_ddpm',
-       'walk', 'digits_yolo'])
+       'digits_unet', 'digits_yolo', 'walk'])
 def test_other_experiments_killed_and_resumed_are_uninterrupted(
   start, request_for, tmp_path, capsys, name, settings, needed):
   """Episodes under way and what is remembered of them are among the bits."""
