@@ -116,7 +116,7 @@ class VggFeatures(nn.Module):
       locations=locations, prefix='', unprefixed='', copies={},
       buffers=r'.*\.num_batches_tracked', other=r'(classifier|head|pre_logits)\..*',
       config={}, unchecked={},
-      unpublished={'head/.*': 'dense layers, which are not read from files of VGG'},
+      unpublished={'head/.*': 'the dense layers are not read from such files'},
       unlike='transformers has no VGG')
 
 
