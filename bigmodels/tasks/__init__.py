@@ -1,6 +1,7 @@
 """Tasks: what is learned, and how a model's output for a batch is scored."""
 
 from bigmodels.tasks import detectors
+from bigmodels.tasks.adversaries import Adversaries
 from bigmodels.tasks.anomaly import anomaly
 from bigmodels.tasks.classification import classification
 from bigmodels.tasks.control import Control, control
@@ -11,7 +12,7 @@ from bigmodels.tasks.diffusion import diffusion
 from bigmodels.tasks.embedding import embedding
 from bigmodels.tasks.forecasting import forecasting
 from bigmodels.tasks.frozen import frozen_statistics, with_frozen_statistics
-from bigmodels.tasks.generation import Generation, generation
+from bigmodels.tasks.generation import generation
 from bigmodels.tasks.language import masked_token, next_token
 from bigmodels.tasks.next_item import next_item
 from bigmodels.tasks.recommendation import implicit, ratings
@@ -28,7 +29,7 @@ from bigmodels.tasks.transcription import transcription
 from bigmodels.tasks.translation import translation
 from bigmodels.tasks.waveforms import waveform
 
-__all__ = ['Control', 'Generation', 'Split', 'Task', 'anomaly', 'answer_spans',
+__all__ = ['Adversaries', 'Control', 'Split', 'Task', 'anomaly', 'answer_spans',
            'classification', 'control', 'ctc', 'detection', 'detectors', 'diffusion',
            'embedding', 'forecasting', 'frozen_statistics', 'generation', 'implicit',
            'masked_token', 'next_item', 'next_token', 'ratings', 'regression',

@@ -2,68 +2,23 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from bigmodels import losses, plots
 from bigmodels.tasks import generated_images
-from bigmodels.tasks.generated_images import check_batch
-from bigmodels.tasks.task import Split, labels_of, masked_mean, zero_masked
+from bigmodels.tasks.adversaries import Adversaries
+from bigmodels.tasks.generated_images import check_batch, noise_of
+from bigmodels.tasks.task import labels_of, masked_mean, zero_masked
 
 PATHS, POINTS = 6, 10  # paths between two latents in an evaluation, and images on each
-
-
-class Generation(NamedTuple):
-  """A generator and a discriminator, as the learner of GANs needs them.
-
-  The params have the parts `generator` and `discriminator`. The gradient of each loss
-  is zero for the other part. See `Task` for the other fields.
-
-  Attributes:
-    latent: length of the latents.
-    classes: number of classes, 0 for an unconditional model.
-    init: (key, batch) -> params, model_state.
-    discriminator: (params, model_state, batch, key) -> loss, (model_state, metrics,
-      outputs).
-    generator: as `discriminator`.
-    generate_images: (params, model_state, latents `[n, latent]`, labels `[n]`, key) ->
-      images as in the data, uint8 `[n, height, width, channels]`.
-    to_bytes: images as in the model, from -1 to 1 -> images as in the data.
-    check, summarize, inputs, predictions, generate, answers: as in `Task`.
-    samples, sounds, image_to_image, threshold, calibration: as in `Task`.
-    plots: also takes `snapshots`, step -> the result of `snapshot` at that step.
-    snapshot: (outputs of a split) -> name -> arrays that are saved for the report.
-  """
-
-  latent: int
-  classes: int
-  init: Callable[..., tuple[Any, Any]]
-  discriminator: Callable
-  generator: Callable
-  generate_images: Callable
-  to_bytes: Callable
-  check: Callable[[Split], None]
-  summarize: Callable[..., dict[str, float]]
-  plots: Callable[..., dict[str, Any]]
-  snapshot: Callable[..., dict[str, np.ndarray]]
-  inputs: tuple[str, ...] = ('inputs',)
-  predictions: tuple[str, ...] = ('generated',)
-  generate: None = None
-  answers: None = None
-  samples: None = None
-  sounds: None = None
-  image_to_image: None = None
-  calibration: None = None
-  threshold: None = None
 
 
 def generation(model, loss: Callable = losses.non_saturating_gan,
                penalty: Callable | None = None, *, open_run: Callable,
                examples: Callable, classifier: str | None = None,
-               white: int = 255) -> Generation:
+               white: int = 255) -> Adversaries:
   """A generator and a discriminator, with the loss of each.
 
   With a classifier, the images generated for the labels of a split are evaluated in its
@@ -150,15 +105,56 @@ def generation(model, loss: Callable = losses.non_saturating_gan,
     value, total = masked_mean(values, mask)
     return value, (model_state, {'loss': total}, {})
 
-  def to_bytes(images):
+  def generate_images(params, model_state, latents, labels):
+    images, _ = call(params, model_state, latents, labels, method='generate',
+                     train=False, key=jax.random.PRNGKey(0))
     return generated_images.to_bytes(images, white)
 
-  def generate_images(params, model_state, latents, labels, key):
-    return to_bytes(call(params, model_state, latents, labels, method='generate',
-                         train=False, key=key)[0])
+  def evaluate(params, model_state, batch):
+    rows, labels = batch['row'], batch['labels']
+    # By the statistics of its batches, as in training: running ones mix both kinds.
+    part = jax.random.fold_in(jax.random.PRNGKey(0), rows[0])
+    _, (_, judged, _) = discriminator(params, model_state, batch, part)
+    _, (_, made, _) = generator(params, model_state, batch, part)
+    use = partial(generate_images, params, model_state)
+    generated = use(_latents(1, rows, module.latent), labels)
+    path, point = rows // POINTS, rows % POINTS
+    # The first rows of a split carry the images on the paths.
+    between = jax.lax.cond(
+      jnp.any(rows < PATHS * POINTS),
+      lambda: use(_on_path(path, point / (POINTS - 1), module.latent),
+                  path % max(module.classes, 1)),
+      lambda: jnp.zeros_like(generated))
+    real = generated_images.to_bytes(batch['inputs'], white)
+    judged = {f'discriminator_{name}': value for name, value in judged.items()}
+    return judged | made, {
+      'generated': generated, 'real': real, 'labels': labels, 'between': between}
 
-  return Generation(
-    module.latent, module.classes, init, discriminator, generator, generate_images,
-    to_bytes, measured.check, measured.summarize,
-    partial(plots.generation, paths=(PATHS, POINTS), white=white, note=measured.note),
-    generated_images.snapshot)
+  return Adversaries(
+    init, discriminator, generator, evaluate, predictions=('generated',),
+    check=measured.check, summarize=measured.summarize,
+    plots=partial(plots.generation, paths=(PATHS, POINTS), white=white,
+                  note=measured.note),
+    snapshot=generated_images.snapshot)
+
+
+def _latents(kind: int, numbers: jax.Array, length: int) -> jax.Array:
+  """Latents `[n, length]` that are a function of the numbers `[n]` alone."""
+  return noise_of(kind, numbers, (length,))
+
+
+def _on_path(numbers: jax.Array, fraction: jax.Array, length: int) -> jax.Array:
+  """Latents on the great circle between two, whose lengths are as likely (White, 2016).
+
+  Args:
+    numbers: of the path, int `[n]`.
+    fraction: of the way along it, `[n]`.
+    length: of the latents.
+  """
+  start, end = (_latents(2, 2 * numbers + i, length) for i in (0, 1))
+  cosine = (start * end).sum(-1) / (
+    jnp.linalg.norm(start, axis=-1) * jnp.linalg.norm(end, axis=-1))
+  angle = jnp.arccos(jnp.clip(cosine, -1, 1))
+  one, other = (jnp.sin(part * angle) / jnp.sin(angle)
+                for part in (1 - fraction, fraction))
+  return one[:, None] * start + other[:, None] * end

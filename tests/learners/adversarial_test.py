@@ -12,18 +12,17 @@ import optax
 import pytest
 
 from bigmodels import losses, models, tasks
-from bigmodels.learners.adversarial import _latents as plain_latents
-from bigmodels.learners.adversarial import _on_path as plain_on_path
 from bigmodels.learners.adversarial import adversarial
 from bigmodels.learners.gradient import mean_gradient
+from bigmodels.tasks.generated_images import to_bytes
 from bigmodels.tasks.generation import PATHS, POINTS
+from bigmodels.tasks.generation import _latents as plain_latents
 
 KEY = jax.random.PRNGKey(0)
 DCGAN = models.Dcgan(size=(4, 4, 1), classes=3, latent=4, width=2, embedding=2)
 STYLE = models.StyleGan(size=(4, 4, 1), classes=3, latent=4, style=4, mapping=1,
                         width=2, widest=4, halvings=1)
 _latents = jax.jit(plain_latents, static_argnums=2)
-_on_path = jax.jit(plain_on_path, static_argnums=2)
 
 
 class Dots(nn.Module):
@@ -202,57 +201,32 @@ def test_an_evaluation_with_noise_does_not_depend_on_how_a_split_is_cut():
   assert away.max() <= 1
 
 
+@jax.jit
+def images_of(state, latents, labels):
+  """Images of the DCGAN as in the data."""
+  return to_bytes(DCGAN.apply(
+    {'params': state.params, **state.model_state}, latents, labels, train=False,
+    method='generate'), 255)
+
+
 def test_what_is_evaluated_is_the_generator(evaluated):
-  _, task, state, sums, outputs = evaluated
+  _, _, state, sums, outputs = evaluated
   rows = jnp.arange(70)
-  expected = jax.jit(task.generate_images)(
-    state.params, state.model_state['model'], _latents(1, rows, 4), rows % 3, KEY)
+  expected = images_of(state, _latents(1, rows, 4), rows % 3)
   np.testing.assert_array_equal(outputs['generated'], expected)
   np.testing.assert_array_equal(outputs['labels'], rows % 3)
-  np.testing.assert_array_equal(outputs['real'], task.to_bytes(batch(70)['inputs']))
+  np.testing.assert_array_equal(outputs['real'], to_bytes(batch(70)['inputs'], 255))
   assert sums['loss'][1] == sums['discriminator_loss'][1] == 70
   assert sums['loss'][0] != sums['discriminator_loss'][0]  # that of the generator
 
 
 def test_a_path_is_from_one_image_to_another(evaluated):
-  _, task, state, _, outputs = evaluated
+  _, _, state, _, outputs = evaluated
   ways = outputs['between'][: PATHS * POINTS].reshape(PATHS, POINTS, 4, 4, 1)
   numbers = jnp.arange(PATHS)
   for point, end in ((0, 0), (POINTS - 1, 1)):
-    expected = jax.jit(task.generate_images)(
-      state.params, state.model_state['model'], _latents(2, 2 * numbers + end, 4),
-      numbers % 3, KEY)
+    expected = images_of(state, _latents(2, 2 * numbers + end, 4), numbers % 3)
     assert np.abs(ways[:, point].astype(int) - expected).max() <= 1
-
-
-def test_paths_are_great_circles():
-  length, numbers = 200, jnp.repeat(jnp.arange(30), 11)
-  shares = jnp.tile(jnp.linspace(0, 1, 11), 30)
-  found = np.float64(_on_path(numbers, shares, length)).reshape(30, 11, length)
-  start, end = (np.float64(_latents(2, 2 * jnp.arange(30) + i, length))
-                for i in (0, 1))
-  np.testing.assert_allclose(found[:, 0], start, atol=1e-4)
-  np.testing.assert_allclose(found[:, -1], end, atol=1e-4)
-  # A straight line would be of 0.7 of the length halfway.
-  lengths = np.linalg.norm(found, axis=-1)
-  assert np.abs(lengths / np.sqrt(length) - 1).max() < 0.25
-  # On a circle the halves of a way are as long, and what is halfway is no nearer to
-  # the centre than the ends.
-  one, two = (np.linalg.norm(x, axis=-1) for x in (start, end))
-  unit = found / lengths[..., None]
-  angle = np.arccos((unit[:, 0] * unit[:, -1]).sum(-1))
-  expected = (np.sin(angle / 2) / np.sin(angle))[:, None] * (start + end)
-  np.testing.assert_allclose(found[:, 5], expected, atol=1e-4)
-  assert (lengths[:, 5] > 0.9 * np.minimum(one, two)).all()
-
-
-def test_latents_are_normal_and_of_their_number_alone():
-  found = _latents(1, jnp.arange(2000), 5)
-  np.testing.assert_allclose(np.mean(found, 0), 0, atol=0.1)
-  np.testing.assert_allclose(np.cov(np.asarray(found).T), np.eye(5), atol=0.12)
-  np.testing.assert_array_equal(_latents(1, jnp.array([7, 3]), 5),
-                                found[np.array([7, 3])])
-  assert np.abs(_latents(0, jnp.arange(9), 5) - found[:9]).min() > 0
 
 
 def test_parts_of_a_batch_give_the_step_of_the_whole():

@@ -17,7 +17,9 @@ from bigmodels.core.errors import UserError
 from bigmodels.data import transforms
 from bigmodels.parallel.precision import in_precision
 from bigmodels.tasks import Split
-from bigmodels.tasks.generated_images import SNAPSHOT, snapshot
+from bigmodels.tasks.generated_images import SNAPSHOT, snapshot, to_bytes
+from bigmodels.tasks.generation import _latents as plain_latents
+from bigmodels.tasks.generation import _on_path as plain_on_path
 
 KEY = jax.random.PRNGKey(0)
 DCGAN = models.Dcgan(size=(4, 4, 1), classes=3, latent=4, width=2, embedding=2)
@@ -25,6 +27,8 @@ PLAIN = DCGAN.clone(discriminator_norm=False)
 STYLE = models.StyleGan(size=(4, 4, 1), classes=3, latent=4, style=4, mapping=1,
                         width=2, widest=4, halvings=1)
 MODELS = {'dcgan': DCGAN, 'plain': PLAIN, 'style': STYLE}
+_latents = jax.jit(plain_latents, static_argnums=2)
+_on_path = jax.jit(plain_on_path, static_argnums=2)
 PENALTIES = {None: None, 'r1': losses.r1, 'slope': losses.gradient_penalty}
 
 
@@ -218,26 +222,56 @@ def test_to_bytes_undoes_the_standardisation(white):
   half = (white / 2,)
   images = transforms.standardize({'inputs': every}, KEY, mean=half, std=half)['inputs']
   assert (images.min(), images.max()) == (-1, 1)
-  task = task_of(white=white)
-  found = jax.jit(task.to_bytes)(images)
+  found = jax.jit(to_bytes, static_argnums=1)(images, white)
   assert found.dtype == np.uint8
   np.testing.assert_array_equal(found, every)
-  beyond = task.to_bytes(jnp.float32([-9, -1.001, 1.001, 9]))
+  beyond = to_bytes(jnp.float32([-9, -1.001, 1.001, 9]), white)
   np.testing.assert_array_equal(beyond, [0, 0, white, white])
 
 
 @pytest.mark.parametrize('name', MODELS)
-def test_generated_images_are_bytes_of_latents_and_labels(name):
+def test_evaluated_images_are_bytes_of_latents_and_labels(name):
   task, model = task_of(MODELS[name], white=16), MODELS[name]
   params, model_state = started(MODELS[name])
-  latents, labels = jax.random.normal(KEY, (5, 4)), jnp.arange(5) % 3
-  made = jax.jit(task.generate_images)(params, model_state, latents, labels, KEY)
+  data = {**batch(5), 'row': jnp.arange(5)}
+  _, outputs = jax.jit(task.evaluate)(params, model_state, data)
   floats = jax.jit(partial(model.apply, method='generate', train=False))(
-    {'params': params, **model_state}, latents, labels, rngs={'noise': KEY})
+    {'params': params, **model_state}, _latents(1, data['row'], 4), data['labels'],
+    rngs={'noise': KEY})
+  made = outputs['generated']
   assert made.shape == (5, 4, 4, 1) and made.dtype == np.uint8
   expected = np.clip((np.float64(floats) + 1) * 8, 0, 16)
   assert np.abs(made - expected).max() <= 0.5001
-  assert (task.latent, task.classes) == (4, 3)
+
+
+def test_paths_are_great_circles():
+  length, numbers = 200, jnp.repeat(jnp.arange(30), 11)
+  shares = jnp.tile(jnp.linspace(0, 1, 11), 30)
+  found = np.float64(_on_path(numbers, shares, length)).reshape(30, 11, length)
+  start, end = (np.float64(_latents(2, 2 * jnp.arange(30) + i, length))
+                for i in (0, 1))
+  np.testing.assert_allclose(found[:, 0], start, atol=1e-4)
+  np.testing.assert_allclose(found[:, -1], end, atol=1e-4)
+  # A straight line would be of 0.7 of the length halfway.
+  lengths = np.linalg.norm(found, axis=-1)
+  assert np.abs(lengths / np.sqrt(length) - 1).max() < 0.25
+  # On a circle the halves of a way are as long, and what is halfway is no nearer to
+  # the centre than the ends.
+  one, two = (np.linalg.norm(x, axis=-1) for x in (start, end))
+  unit = found / lengths[..., None]
+  angle = np.arccos((unit[:, 0] * unit[:, -1]).sum(-1))
+  expected = (np.sin(angle / 2) / np.sin(angle))[:, None] * (start + end)
+  np.testing.assert_allclose(found[:, 5], expected, atol=1e-4)
+  assert (lengths[:, 5] > 0.9 * np.minimum(one, two)).all()
+
+
+def test_latents_are_normal_and_of_their_number_alone():
+  found = _latents(1, jnp.arange(2000), 5)
+  np.testing.assert_allclose(np.mean(found, 0), 0, atol=0.1)
+  np.testing.assert_allclose(np.cov(np.asarray(found).T), np.eye(5), atol=0.12)
+  np.testing.assert_array_equal(_latents(1, jnp.array([7, 3]), 5),
+                                found[np.array([7, 3])])
+  assert np.abs(_latents(0, jnp.arange(9), 5) - found[:9]).min() > 0
 
 
 @pytest.mark.parametrize('change, message', [
