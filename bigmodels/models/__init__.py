@@ -29,6 +29,7 @@ from bigmodels.models.resnet import CifarResNet, ResNet
 from bigmodels.models.sasrec import SasRec
 from bigmodels.models.segmentation_unet import SegmentationUnet
 from bigmodels.models.speech_transformer import SpeechTransformer
+from bigmodels.models.srgan import SrDiscriminator, SrGan
 from bigmodels.models.srresnet import SrResNet
 from bigmodels.models.ssd import Ssd
 from bigmodels.models.style_transfer import Pictures, StyleNet, StyleTransfer
@@ -50,7 +51,7 @@ __all__ = ['ActorCritic', 'Airbench', 'Autoencoder', 'BagOfWords', 'Bert',
            'ModernGpt', 'NatureCnn', 'NeuMf', 'PatchTst', 'Pictures', 'QNetwork',
            'RecurrentClassifier', 'RecurrentCtc', 'RecurrentForecaster',
            'RecurrentLanguageModel', 'ResNet', 'SasRec', 'SegmentationUnet',
-           'SeriesClassifier', 'SpeechTransformer', 'SrResNet', 'Ssd', 'StyleGan',
-           'StyleNet', 'StyleTransfer', 'Tacotron', 'Tcn', 'Tgcn', 'Transformer',
-           'TwoTower', 'Vgg', 'VggFeatures', 'Vit', 'VitB', 'VitL', 'VitS', 'VitTi',
-           'WaveNet', 'WithPrototypes', 'Yolo']
+           'SeriesClassifier', 'SpeechTransformer', 'SrDiscriminator', 'SrGan',
+           'SrResNet', 'Ssd', 'StyleGan', 'StyleNet', 'StyleTransfer', 'Tacotron',
+           'Tcn', 'Tgcn', 'Transformer', 'TwoTower', 'Vgg', 'VggFeatures', 'Vit',
+           'VitB', 'VitL', 'VitS', 'VitTi', 'WaveNet', 'WithPrototypes', 'Yolo']

@@ -53,6 +53,21 @@ SUPER_RESOLUTION = (
   Rule(r'\w+/bias', ('tensor',)),
 )
 
+# `models.SrGan`: as its parts; the dense layers of the discriminator in turn along
+# their outputs and their inputs.
+SRGAN = (
+  *VGG,
+  Rule(r'generator/head/kernel', (None, None, 'tensor', None)),
+  Rule(r'generator/head/bias', (None,)),
+  Rule(r'generator/\w+_prelu/negative_slope', ()),
+  Rule(r'discriminator/hidden/kernel', (None, 'tensor')),
+  Rule(r'discriminator/logit/kernel', ('tensor', None)),
+  Rule(r'discriminator/logit/bias', (None,)),
+  Rule(r'(generator|discriminator)/\w+_norm/(scale|bias)', (None,)),
+  Rule(r'(generator|discriminator)/\w+/kernel', (None, None, None, 'tensor')),
+  Rule(r'(generator|discriminator)/\w+/bias', ('tensor',)),
+)
+
 # `models.CenterNet`, `models.Ssd` and `models.Yolo`, on any body: the heads have few
 # outputs, and are sharded along their inputs.
 DETECTION = (

@@ -1,6 +1,7 @@
 """Tasks: what is learned, and how a model's output for a batch is scored."""
 
 from bigmodels.tasks import detectors
+from bigmodels.tasks.adversarial_super_resolution import adversarial_super_resolution
 from bigmodels.tasks.adversaries import Adversaries
 from bigmodels.tasks.anomaly import anomaly
 from bigmodels.tasks.classification import classification
@@ -29,10 +30,11 @@ from bigmodels.tasks.transcription import transcription
 from bigmodels.tasks.translation import translation
 from bigmodels.tasks.waveforms import waveform
 
-__all__ = ['Adversaries', 'Control', 'Split', 'Task', 'anomaly', 'answer_spans',
-           'classification', 'control', 'ctc', 'detection', 'detectors', 'diffusion',
-           'embedding', 'forecasting', 'frozen_statistics', 'generation', 'implicit',
-           'masked_token', 'next_item', 'next_token', 'ratings', 'regression',
-           'response_selection', 'segmentation', 'slot_responses', 'story_questions',
-           'style_transfer', 'super_resolution', 'synthesis', 'transcription',
-           'translation', 'waveform', 'with_frozen_statistics']
+__all__ = ['Adversaries', 'Control', 'Split', 'Task', 'adversarial_super_resolution',
+           'anomaly', 'answer_spans', 'classification', 'control', 'ctc', 'detection',
+           'detectors', 'diffusion', 'embedding', 'forecasting', 'frozen_statistics',
+           'generation', 'implicit', 'masked_token', 'next_item', 'next_token',
+           'ratings', 'regression', 'response_selection', 'segmentation',
+           'slot_responses', 'story_questions', 'style_transfer', 'super_resolution',
+           'synthesis', 'transcription', 'translation', 'waveform',
+           'with_frozen_statistics']

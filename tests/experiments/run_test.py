@@ -32,8 +32,8 @@ DEAR = ('an4_ctc', 'arctic_tacotron', 'bccd_centernet', 'bccd_ssd', 'bccd_unet',
         'image_folder', 'imagenet_resnet50', 'imagenet_vit_s16', 'lfw_facenet',
         'mask_folder', 'mnist_dcgan', 'mnist_ddpm', 'mnist_stylegan',
         'movielens_neumf', 'pneumonia_resnet', 'pong_dqn', 'shakespeare_gpt',
-        'spoken_digit_conformer', 'squad_bert', 'squad_mlm', 'sst2_bert', 'style_fast',
-        'style_gatys', 'translate_en_de')
+        'spoken_digit_conformer', 'squad_bert', 'squad_mlm', 'srgan_x4', 'srresnet_x4',
+        'sst2_bert', 'style_fast', 'style_gatys', 'translate_en_de')
 
 
 @pytest.mark.parametrize('name', [

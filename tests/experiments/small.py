@@ -34,6 +34,7 @@ SMALL_TACOTRON = {'width': '8', 'decoder': '8', 'model.prenet': '8',
                   'task.seconds': '0.1', 'task.iterations': '2'}
 SMALL_UNET = {'width': '8', 'model.multipliers': '(1, 1)', 'model.attention': '(1,)',
               'model.blocks': '1', 'model.zero_init': 'False', 'steps': '2'}
+SMALL_SRGAN = {'width': '4', 'depth': '1', 'patch': '4'}
 SMALL_STYLE = {'size': '40', 'style_size': '32', 'model.features.width': '2'}
 # What makes a large experiment small: the same code, fewer of everything.
 OVERRIDES = {
@@ -99,6 +100,9 @@ OVERRIDES = {
   'lfw_facenet': {'channels': '4', 'size': '24'},
   'espcn_x3': {'model.widths': '(4,)', 'patch': '8'},
   'edsr_x2': {'width': '4', 'depth': '1', 'patch': '8'},
+  'srgan_x4': SMALL_SRGAN | {'model.discriminator.width': '2',
+                             'model.discriminator.hidden': '4'},
+  'srresnet_x4': SMALL_SRGAN,
   'style_fast': SMALL_STYLE | {'patch': '32', 'width': '4', 'depth': '1'},
   'style_gatys': SMALL_STYLE | {'photographs': 'sr/set14'},
   'digits_unet': {'width': '4', 'halvings': '1', 'train.source.counts': "{'train': 24}",
@@ -296,7 +300,7 @@ FILES = {
                    'shakespeare_gpt', 'sst2_bert', 'sst2_lstm', 'translate_en_de'),
                   _texts),
   **dict.fromkeys(('imagenet_resnet50', 'imagenet_vit_s16'), _imagenet),
-  **dict.fromkeys(('edsr_x2', 'espcn_x3'), _enlarged),
+  **dict.fromkeys(('edsr_x2', 'espcn_x3', 'srgan_x4', 'srresnet_x4'), _enlarged),
   **dict.fromkeys(('bccd_centernet', 'bccd_ssd', 'coco_centernet'), _rectangles),
   **dict.fromkeys(('style_fast', 'style_gatys'), _paintings),
   'heart_mlp': _patients,

@@ -39,6 +39,8 @@ from bigmodels.models import (
   SasRec,
   SegmentationUnet,
   SpeechTransformer,
+  SrDiscriminator,
+  SrGan,
   SrResNet,
   Ssd,
   StyleNet,
@@ -146,6 +148,25 @@ def test_rules_of_super_resolution(model):
       expected = {'kernel': P(None, None, None, 'tensor'), 'bias': P('tensor')}[kind]
     assert spec == {'head/kernel': P(None, None, 'tensor'), 'head/bias': P()}.get(
       name, expected), name
+
+
+def test_rules_of_srgan():
+  """Of each part as of it alone; the dense layers in turn."""
+  model = SrGan(
+    SrResNet(2, depth=1, width=4), SrDiscriminator(2, 4), VggFeatures(11, 2))
+  params = jax.eval_shape(lambda x, inside: model.init(
+    jax.random.key(0), x, inside, train=False), jnp.zeros((1, 16, 16, 1)),
+    jnp.ones((1, 16, 16), bool))['params']
+  specs = by_name(parameter_specs(params, sharding_rules.SRGAN, TENSOR))
+  exceptions = {
+    'generator/head/kernel': P(None, None, 'tensor'), 'generator/head/bias': P(),
+    'discriminator/hidden/kernel': P(None, 'tensor'),
+    'discriminator/logit/kernel': P('tensor'), 'discriminator/logit/bias': P()}
+  for name, spec in specs.items():
+    layer, _, kind = name.rpartition('/')
+    expected = P() if layer.endswith(('_norm', '_prelu')) else {
+      'kernel': P(None, None, None, 'tensor'), 'bias': P('tensor')}[kind]
+    assert spec == exceptions.get(name, expected), name
 
 
 def test_rules_of_segmentation():

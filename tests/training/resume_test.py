@@ -185,18 +185,22 @@ def test_models_of_sounds_killed_and_resumed_are_uninterrupted(
 
 
 @pytest.mark.slow('kill runs')
-def test_windows_of_images_resume_exactly(start, request_for, tmp_path, capsys):
+@pytest.mark.parametrize('name, settings', [
+  ('espcn_x3', {'model__widths': '(4,)'}),
+  ('srgan_x4', {'width': 4, 'depth': 1, 'model__discriminator__width': 2,
+                'model__discriminator__hidden': 4})])
+def test_windows_of_images_resume_exactly(
+  start, request_for, tmp_path, capsys, name, settings):
   """Where the windows lie is a function of the step, and the average is kept."""
-  for index, name in enumerate(('t91', 'set5', 'set14')):
-    images.write(tmp_path / 'sr' / name, [f'{i}.png' for i in range(6)], 6 * index,
+  for index, split in enumerate(('t91', 'bsd_train', 'set5', 'set14')):
+    images.write(tmp_path / 'sr' / split, [f'{i}.png' for i in range(6)], 6 * index,
                  shape=(40, 36))
   whole, cut = tmp_path / 'whole', tmp_path / 'cut'
-  often = {'batch_size': 4, 'patch': 8, 'model__widths': '(4,)', 'steps': 400,
-           'log_every__steps': 5, 'checkpoint_every__minutes': None,
-           'checkpoint_every__steps': 20}
-  train.run(request_for('espcn_x3', whole, data_dir=tmp_path, **often))
+  often = {'batch_size': 4, 'patch': 8, 'steps': 400, 'log_every__steps': 5,
+           'checkpoint_every__minutes': None, 'checkpoint_every__steps': 20, **settings}
+  train.run(request_for(name, whole, data_dir=tmp_path, **often))
   _kill(start, cut, (20, 100, 200), f'--data_dir={tmp_path}', *_flags(often),
-        experiment='espcn_x3')
+        experiment=name)
   capsys.readouterr()
   train.run(request_for(None, cut))
   assert 'resuming from step' in capsys.readouterr().out
