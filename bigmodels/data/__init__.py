@@ -13,6 +13,8 @@ from bigmodels.data import (
 from bigmodels.data.array_files import ArrayFiles
 from bigmodels.data.arrays import Arrays
 from bigmodels.data.batches import Batches, at_most
+from bigmodels.data.captioned_images import CaptionedImages
+from bigmodels.data.class_captions import ClassCaptions
 from bigmodels.data.detection import Detection
 from bigmodels.data.digit_masks import DigitMasks
 from bigmodels.data.downscaled import Downscaled
@@ -45,11 +47,12 @@ from bigmodels.data.tfds.tfds import Tfds
 from bigmodels.data.translations import Translations
 from bigmodels.data.waveforms import Waveforms
 
-__all__ = ['ArrayFiles', 'Arrays', 'AudioFolder', 'Batches', 'Candidates', 'Detection',
-           'DigitMasks', 'Digits', 'Downscaled', 'EllipseMasks', 'Episodes', 'Features',
-           'Generated', 'Histories', 'ImageFolder', 'Interactions', 'MaskFolder',
-           'MedMnist', 'Packed', 'Pairs', 'PerClass', 'QuestionWindows', 'Replies',
-           'ScikitTable', 'Sentences', 'Sequence', 'Series', 'Speech', 'StoryQuestions',
-           'StylePairs', 'Subset', 'Table', 'Tfds', 'Translations', 'Waveforms',
-           'at_most', 'boxes', 'cleaning', 'images', 'piecewise_linear', 'recordings',
-           'test_time', 'texts', 'tokenizers', 'transforms']
+__all__ = ['ArrayFiles', 'Arrays', 'AudioFolder', 'Batches', 'Candidates',
+           'CaptionedImages', 'ClassCaptions', 'Detection', 'DigitMasks', 'Digits',
+           'Downscaled', 'EllipseMasks', 'Episodes', 'Features', 'Generated',
+           'Histories', 'ImageFolder', 'Interactions', 'MaskFolder', 'MedMnist',
+           'Packed', 'Pairs', 'PerClass', 'QuestionWindows', 'Replies', 'ScikitTable',
+           'Sentences', 'Sequence', 'Series', 'Speech', 'StoryQuestions', 'StylePairs',
+           'Subset', 'Table', 'Tfds', 'Translations', 'Waveforms', 'at_most', 'boxes',
+           'cleaning', 'images', 'piecewise_linear', 'recordings', 'test_time',
+           'texts', 'tokenizers', 'transforms']

@@ -3,6 +3,7 @@
 from bigmodels.losses.attention import guided_attention
 from bigmodels.losses.boxes import giou
 from bigmodels.losses.classification import cross_entropy, hinge, probabilities
+from bigmodels.losses.contrastive import sigmoid_contrastive, softmax_contrastive
 from bigmodels.losses.ctc import alignable, ctc
 from bigmodels.losses.focal import focal, heatmap_focal
 from bigmodels.losses.forecasting import pinball
@@ -33,6 +34,7 @@ __all__ = ['absolute_error', 'alignable', 'arc_face', 'binary_ranking',
            'content_distance', 'cross_entropy', 'ctc', 'dice', 'focal', 'giou',
            'gradient_penalty', 'gram_matrix', 'guided_attention', 'heatmap_focal',
            'hinge', 'hinge_gan', 'in_batch_softmax', 'non_saturating_gan', 'pinball',
-           'probabilities', 'r1', 'softmax_ranking', 'squared_error', 'style_distance',
+           'probabilities', 'r1', 'sigmoid_contrastive', 'softmax_contrastive',
+           'softmax_ranking', 'squared_error', 'style_distance',
            'supervised_contrastive', 'total_variation', 'triplet', 'unit_length',
            'wasserstein_gan']

@@ -29,6 +29,7 @@ from bigmodels.metrics.language import language
 from bigmodels.metrics.metric import Mean, Metric
 from bigmodels.metrics.ranking import ranking, recommendation
 from bigmodels.metrics.regression import regression
+from bigmodels.metrics.retrieval import retrieval, retrieval_ranks
 from bigmodels.metrics.segmentation import pixel_confusion, segmentation
 from bigmodels.metrics.selection import ranks, selection
 from bigmodels.metrics.slots import slots
@@ -51,5 +52,6 @@ __all__ = ['Mean', 'Metric', 'RootMean', 'above', 'anomaly', 'answers',
            'generation', 'language', 'linear_prediction_bits', 'mase', 'mean_of',
            'mel_cepstral_distortion', 'of_errors', 'pairs', 'pixel_confusion',
            'precision_recall', 'psnr', 'rank_1', 'ranking', 'ranks', 'recommendation',
-           'regression', 'segmentation', 'selection', 'slots', 'smape', 'ssim',
-           'temperature', 'unigram_bits', 'verification', 'verified']
+           'regression', 'retrieval', 'retrieval_ranks', 'segmentation', 'selection',
+           'slots', 'smape', 'ssim', 'temperature', 'unigram_bits', 'verification',
+           'verified']

@@ -6,6 +6,7 @@ from bigmodels.models.anomaly import Autoencoder, DeepSvdd
 from bigmodels.models.bag_of_words import BagOfWords
 from bigmodels.models.bert import Bert, BertClassifier, BertSpans, MaskedBert
 from bigmodels.models.centernet import CenterNet
+from bigmodels.models.clip import Clip
 from bigmodels.models.cnn import Cnn
 from bigmodels.models.conformer import Conformer
 from bigmodels.models.dcgan import Dcgan
@@ -44,7 +45,7 @@ from bigmodels.models.wavenet import WaveNet
 from bigmodels.models.yolo import Yolo
 
 __all__ = ['ActorCritic', 'Airbench', 'Autoencoder', 'BagOfWords', 'Bert',
-           'BertClassifier', 'BertSpans', 'CenterNet', 'CifarResNet', 'Cnn',
+           'BertClassifier', 'BertSpans', 'CenterNet', 'CifarResNet', 'Clip', 'Cnn',
            'Conformer', 'DLinear', 'Dcgan', 'DeepSvdd', 'DiffusionUnet', 'Dit', 'Dlrm',
            'DualEncoder', 'Edsr', 'Espcn', 'Gpt', 'Linear', 'MaskedBert',
            'MatrixFactorization', 'MemoryNetwork', 'Mlp', 'MobileNetV1', 'MobileNetV2',

@@ -126,6 +126,19 @@ DUAL_ENCODER = (
   *TRANSFORMER,
 )
 
+# `models.Clip`: an encoder of texts, a network of images without its head, two heads.
+CLIP = (
+  Rule(r'(image|text)_head/kernel', ('tensor', None)),
+  Rule(r'log_scale|bias', ()),
+  Rule(r'image/patches/kernel', (None, 'tensor')),
+  Rule(r'image/patches/bias', ('tensor',)),
+  Rule(r'image/(norm/(scale|bias)|class_token)', (None,)),
+  Rule(r'image/Conv_\d+/kernel', (None, None, None, 'tensor')),
+  Rule(r'image/Conv_\d+/bias', ('tensor',)),
+  Rule(r'encoder/weights', (None,)),
+  *TRANSFORMER,
+  *CNN,
+)
 # `models.Conformer` and `models.SpeechTransformer`. The convolutions are whole on every
 # device: the halves of a gate would lie on different ones.
 SPEECH = (

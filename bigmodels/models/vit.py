@@ -40,7 +40,7 @@ class Vit(nn.Module):
   `VitS(num_outputs=10, size=32, patch=4)`.
 
   Attributes:
-    num_outputs: number of classes.
+    num_outputs: number of classes; None for the features, `[batch, width]`.
     size: height and width of the images, in pixels.
     channels: number of channels of the images.
     patch: height and width of a patch, which divides the size.
@@ -57,7 +57,7 @@ class Vit(nn.Module):
     unroll: see `Stack`.
   """
 
-  num_outputs: int
+  num_outputs: int | None
   size: int = 224
   channels: int = 3
   patch: int = 16
@@ -87,7 +87,7 @@ class Vit(nn.Module):
 
   @nn.compact
   def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
-    """`[batch, size, size, channels]` -> logits `[batch, num_outputs]`.
+    """`[batch, size, size, channels]` -> logits `[batch, num_outputs]`, or features.
 
     Raises:
       ValueError: for images with another shape, or of integers.
@@ -119,6 +119,8 @@ class Vit(nn.Module):
     x = Stack(block, self.depth, self.remat, self.unroll, name='blocks')(x, train=train)
     x = _NORM(name='norm')(x)
     x = x[:, 0] if self.pooling == 'first' else x.mean(1)
+    if self.num_outputs is None:
+      return x
     # Initially all classes are equally likely, as published.
     zeros = partial(nn.initializers.constant, 0.0)
     return Dense(self.num_outputs, kernel_init=zeros, name='head')(x)

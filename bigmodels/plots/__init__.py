@@ -17,6 +17,7 @@ from bigmodels.plots.groups import error_by_group
 from bigmodels.plots.language import language
 from bigmodels.plots.recommendation import ratings, recommendation
 from bigmodels.plots.regression import regression
+from bigmodels.plots.retrieval import recalls
 from bigmodels.plots.segmentation import segmentation
 from bigmodels.plots.selection import ranks
 from bigmodels.plots.sounds import Sound, spectrograms
@@ -33,5 +34,6 @@ __all__ = ['BLUE', 'FULL', 'GREY', 'HALF', 'Inputs', 'NARROW', 'ORANGE', 'Sound'
            'Table', 'WIDE', 'anomaly', 'answers', 'calibration', 'classification',
            'control', 'denoised', 'detection', 'draw_boxes', 'ending', 'error_by_group',
            'forecasting', 'generation', 'language', 'net_benefit', 'ranks', 'ratings',
-           'recommendation', 'regression', 'segmentation', 'spectrograms', 'speech',
-           'spread', 'style_transfer', 'super_resolution', 'synthesis', 'verification']
+           'recalls', 'recommendation', 'regression', 'segmentation', 'spectrograms',
+           'speech', 'spread', 'style_transfer', 'super_resolution', 'synthesis',
+           'verification']

@@ -14,6 +14,7 @@ from bigmodels.tasks.embedding import embedding
 from bigmodels.tasks.forecasting import forecasting
 from bigmodels.tasks.frozen import frozen_statistics, with_frozen_statistics
 from bigmodels.tasks.generation import generation
+from bigmodels.tasks.image_text import image_text
 from bigmodels.tasks.language import masked_token, next_token
 from bigmodels.tasks.next_item import next_item
 from bigmodels.tasks.recommendation import implicit, ratings
@@ -29,12 +30,13 @@ from bigmodels.tasks.task import Split, Task
 from bigmodels.tasks.transcription import transcription
 from bigmodels.tasks.translation import translation
 from bigmodels.tasks.waveforms import waveform
+from bigmodels.tasks.zero_shot import zero_shot
 
 __all__ = ['Adversaries', 'Control', 'Split', 'Task', 'adversarial_super_resolution',
            'anomaly', 'answer_spans', 'classification', 'control', 'ctc', 'detection',
            'detectors', 'diffusion', 'embedding', 'forecasting', 'frozen_statistics',
-           'generation', 'implicit', 'masked_token', 'next_item', 'next_token',
-           'ratings', 'regression', 'response_selection', 'segmentation',
+           'generation', 'image_text', 'implicit', 'masked_token', 'next_item',
+           'next_token', 'ratings', 'regression', 'response_selection', 'segmentation',
            'slot_responses', 'story_questions', 'style_transfer', 'super_resolution',
            'synthesis', 'transcription', 'translation', 'waveform',
-           'with_frozen_statistics']
+           'with_frozen_statistics', 'zero_shot']

@@ -39,6 +39,7 @@ NAMES: dict[str, tuple[str, str]] = {
   'environment': ('what agents act in', 'data.Episodes of one'),
   'tokenizer': ('what made the tokens', 'text that a tokenizer has read'),
   'vocabulary': ('the number of tokens', 'text that a tokenizer has read'),
+  'prompts': ('the captions of each class', 'data.ClassCaptions'),
   'rate': ('the samples per second', 'data.Waveforms'),
   'scale': ('how many times larger labels are than inputs', 'data.Downscaled'),
   'training': ('the opened training split, a `Dataset`', 'any'),

@@ -26,14 +26,15 @@ from tests.experiments.small import AGENTS, small
 # They take long to compile; others have such layers and learners too.
 DEAR = ('an4_ctc', 'arctic_tacotron', 'bccd_centernet', 'bccd_ssd', 'bccd_unet',
         'bert_mlm', 'camrest_gpt', 'cifar_cnn', 'cifar_flow', 'cifar_mobilenet',
-        'cifar_speedrun', 'cifar_transfer', 'cifar_vgg', 'coco_centernet',
-        'digits_ddpm', 'digits_tacotron', 'digits_unet', 'digits_wavenet',
-        'digits_yolo', 'edsr_x2', 'etth1_patchtst', 'gpt2_124m', 'gpt3_175b',
-        'image_folder', 'imagenet_resnet50', 'imagenet_vit_s16', 'lfw_facenet',
-        'mask_folder', 'mnist_dcgan', 'mnist_ddpm', 'mnist_stylegan',
-        'movielens_neumf', 'pneumonia_resnet', 'pong_dqn', 'shakespeare_gpt',
-        'spoken_digit_conformer', 'squad_bert', 'squad_mlm', 'srgan_x4', 'srresnet_x4',
-        'sst2_bert', 'style_fast', 'style_gatys', 'translate_en_de')
+        'cifar_speedrun', 'cifar_transfer', 'cifar_vgg', 'cifar_zeroshot',
+        'coco_centernet', 'digits_ddpm', 'digits_tacotron', 'digits_unet',
+        'digits_wavenet', 'digits_yolo', 'edsr_x2', 'etth1_patchtst',
+        'flickr8k_siglip', 'gpt2_124m', 'gpt3_175b', 'image_folder',
+        'imagenet_resnet50', 'imagenet_vit_s16', 'lfw_facenet', 'mask_folder',
+        'mnist_dcgan', 'mnist_ddpm', 'mnist_stylegan', 'movielens_neumf',
+        'pneumonia_resnet', 'pong_dqn', 'shakespeare_gpt', 'spoken_digit_conformer',
+        'squad_bert', 'squad_mlm', 'srgan_x4', 'srresnet_x4', 'sst2_bert',
+        'style_fast', 'style_gatys', 'translate_en_de')
 
 
 @pytest.mark.parametrize('name', [

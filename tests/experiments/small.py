@@ -11,7 +11,7 @@ from bigmodels.config import Duration, resolving
 from bigmodels.data import texts
 from tests.data import objects
 from tests.data.boxes import written as boxes
-from tests.data.folders import masked, people, written
+from tests.data.folders import captioned, masked, people, written
 from tests.data.recordings import digits
 from tests.data.recordings import written as recordings
 from tests.data.tfds import prepared
@@ -21,7 +21,7 @@ SHAPES = dict.fromkeys(
   ('mnist_cnn', 'mnist_dcgan', 'mnist_ddpm', 'mnist_stylegan'),
   (28, 28, 1)) | dict.fromkeys(
   ('cifar_cnn', 'cifar_flow', 'cifar_mobilenet', 'cifar_resnet', 'cifar_speedrun',
-   'cifar_transfer', 'cifar_vgg', 'cifar_vit'), (32, 32, 3))
+   'cifar_transfer', 'cifar_vgg', 'cifar_vit', 'cifar_zeroshot'), (32, 32, 3))
 SMALL_GPT = {'length': '32', 'model.depth': '2', 'model.width': '32',
              'model.heads': '2', 'model.vocabulary': '300'}
 AGENTS = {'cartpole_a2c': ('gymnax', 'rlax'), 'cartpole_dqn': ('gymnax', 'rlax'),
@@ -52,6 +52,8 @@ OVERRIDES = {
   'cifar_transfer': {'model.width': '4'},
   'cifar_vgg': {'model.width': '4', 'model.depth': '11'},
   'cifar_vit': {'width': '24', 'depth': '2'},
+  'cifar_zeroshot': {'width': '16', 'model.image.widths': '(4, 4)',
+                     'model.image.hidden': '(8,)'},
   'bccd_unet': {'width': '4', 'halvings': '1', 'patch': '16'},
   'mask_folder': {'width': '4', 'halvings': '1', 'patch': '16'},
   'pneumonia_resnet': {'width': '4', 'depth': '8'},
@@ -98,6 +100,8 @@ OVERRIDES = {
   'digits_wavenet': {'length': '64', 'width': '4', 'skip': '4', 'depth': '3',
                      'stacks': '1'},
   'lfw_facenet': {'channels': '4', 'size': '24'},
+  'flickr8k_siglip': {'width': '16', 'channels': '4', 'depth': '1', 'size': '32',
+                      'vocabulary': '100', 'length': '8'},
   'espcn_x3': {'model.widths': '(4,)', 'patch': '8'},
   'edsr_x2': {'width': '4', 'depth': '1', 'patch': '8'},
   'srgan_x4': SMALL_SRGAN | {'model.discriminator.width': '2',
@@ -305,6 +309,7 @@ FILES = {
   **dict.fromkeys(('style_fast', 'style_gatys'), _paintings),
   'heart_mlp': _patients,
   'lfw_facenet': lambda folder: people.write(folder / 'lfw', 24),
+  'flickr8k_siglip': lambda folder: captioned.write(folder / 'flickr8k'),
   'bccd_unet': _cells,
   'mask_folder': _masked,
   'pneumonia_resnet': _xrays,
@@ -350,8 +355,14 @@ def small(name: str, folder):
       for k, b in every.items()}
   if name in SHAPES:
     rng = np.random.default_rng(0)
-    every = {k: dataclasses.replace(b, batch_size=8, source=data.Arrays(
-      inputs=rng.integers(0, 256, (40, *SHAPES[name]), dtype=np.uint8),
-      labels=np.arange(40) % 4)) for k, b in every.items()}
+
+    def noise(source):
+      made = data.Arrays(
+        inputs=rng.integers(0, 256, (40, *SHAPES[name]), dtype=np.uint8),
+        labels=np.arange(40) % 4)
+      return source.around(made) if isinstance(source, data.ClassCaptions) else made
+
+    every = {k: dataclasses.replace(b, batch_size=8, source=noise(b.source))
+             for k, b in every.items()}
   return dataclasses.replace(
     experiment, train=every.pop('train'), evals=every, duration=Duration(steps=2))

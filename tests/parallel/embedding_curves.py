@@ -28,7 +28,38 @@ LOSSES = {
 }
 
 
+CONTRASTIVE = {
+  'sigmoid_contrastive': losses.sigmoid_contrastive,
+  'softmax_contrastive': losses.softmax_contrastive,
+}
+
+
+def captioned(name: str) -> Experiment:
+  """Images with two captions each, of the class and the brightness."""
+  made, rng = curves.images(8, 1, length=120), np.random.default_rng(0)
+  captions = np.stack([made.labels, made.labels + 10], 1)[..., None] + np.array([0, 5])
+  source = data.Arrays(made.inputs, columns={
+    'captions': captions.astype(np.int32),
+    'caption_segments': np.ones(captions.shape, np.int32),
+    'caption_groups': rng.integers(0, 60, (120, 2)).astype(np.int32)})
+  return Experiment(
+    model=partial(
+      models.Clip, models.Mlp(num_outputs=32, widths=(64,)), models.BagOfWords(
+        40, width=16, dropout=0.0), width=16, scale=10.0,
+      bias=-10.0 if name == 'sigmoid_contrastive' else None),
+    task=partial(tasks.image_text, loss=CONTRASTIVE[name]),
+    optimizer=partial(optax.adam, 3e-3),
+    train=data.Batches(source=source.split('train'), batch_size=32, transforms=(
+      transforms.one_caption, transforms.standardize)),
+    evals={'test': data.Batches(source=source.split('test'), batch_size=24,
+                                transforms=(transforms.standardize,))},
+    duration=Duration(steps=curves.STEPS),
+    rules=(*sharding_rules.CLIP, *sharding_rules.RECOMMENDER))
+
+
 def experiment(name: str) -> Experiment:
+  if name in CONTRASTIVE:
+    return captioned(name)
   made = curves.images(8, 1, length=120)
   network = partial(models.Mlp, widths=(64,), batch_norm=True)
   return Experiment(
@@ -65,6 +96,6 @@ if __name__ == '__main__':
   curves.STEPS = 10
   print(json.dumps({
     **{name: {key: curves.train(experiment(name), *each)
-              for key, each in LAYOUTS.items()} for name in LOSSES},
+              for key, each in LAYOUTS.items()} for name in (*LOSSES, *CONTRASTIVE)},
     'means': {key: means(*LAYOUTS[key][:2]) for key in ('plain', 'pmap')},
     'rows': {key: rows(*each[:2]) for key, each in LAYOUTS.items()}}))

@@ -81,7 +81,7 @@ class ArrayReader:
                       f'{", ".join(unknown)}')
     columns = {name: _array(name, column, self.like[name].dtype)
                for name, column in given.items()}
-    if self.tokenizer is not None and 'inputs' in columns:
+    if self.tokenizer is not None and 'inputs' in columns and not self._shape:
       self._add_segments(columns)
     missing = [name for name in self.reads if name not in columns]
     if missing:

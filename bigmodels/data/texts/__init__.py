@@ -6,6 +6,7 @@ it is looked up under `--data_dir`. The sources of tokens, such as `data.Packed`
 these.
 """
 
+from bigmodels.data.texts.captions import CaptionFile, Captions, flickr8k
 from bigmodels.data.texts.dialogues import DialogueFile, Dialogues, dailydialog
 from bigmodels.data.texts.documents import (
   Documents,
@@ -19,8 +20,8 @@ from bigmodels.data.texts.questions import Answer, QuestionFiles, Questions, squ
 from bigmodels.data.texts.slot_dialogues import SlotDialogueFile, camrest
 from bigmodels.data.texts.stories import Stories, StoryFiles, babi
 
-__all__ = ['Answer', 'DialogueFile', 'Dialogues', 'Documents', 'Labelled',
-           'LabelledTexts', 'Pairs', 'ParallelFiles', 'QuestionFiles', 'Questions',
-           'SlotDialogueFile', 'StandardLibrary', 'Stories', 'StoryFiles', 'TextFiles',
-           'TfdsText', 'babi', 'camrest', 'dailydialog', 'label_first', 'multi30k',
-           'squad', 'sst2']
+__all__ = ['Answer', 'CaptionFile', 'Captions', 'DialogueFile', 'Dialogues',
+           'Documents', 'Labelled', 'LabelledTexts', 'Pairs', 'ParallelFiles',
+           'QuestionFiles', 'Questions', 'SlotDialogueFile', 'StandardLibrary',
+           'Stories', 'StoryFiles', 'TextFiles', 'TfdsText', 'babi', 'camrest',
+           'dailydialog', 'flickr8k', 'label_first', 'multi30k', 'squad', 'sst2']

@@ -8,6 +8,7 @@ Transforms of sounds, and of features over time, are in `sounds`. See `Loader.ba
 data/batches.py for the other columns of a batch, such as the `row` of an example.
 """
 
+from bigmodels.data.transforms.captions import one_caption
 from bigmodels.data.transforms.colour import colour
 from bigmodels.data.transforms.excerpts import excerpt
 from bigmodels.data.transforms.geometry import (
@@ -44,7 +45,7 @@ from bigmodels.data.transforms.values import cutout, erase, noise, standardize
 
 __all__ = ['alternating_flip', 'background', 'centre_crop', 'colour', 'crop', 'cutmix',
            'cutout', 'delay', 'dihedral', 'erase', 'excerpt', 'flip', 'log_mel', 'mfcc',
-           'mixup', 'mosaic', 'noise', 'normalize_frames', 'one_of', 'paired_crop',
-           'randaugment', 'resize', 'resized_crop', 'rotate', 'scale', 'shift',
-           'spec_augment', 'speed', 'standardize', 'tilt', 'translate', 'warp_bands',
-           'with_channel', 'with_deltas', 'with_masks']
+           'mixup', 'mosaic', 'noise', 'normalize_frames', 'one_caption', 'one_of',
+           'paired_crop', 'randaugment', 'resize', 'resized_crop', 'rotate', 'scale',
+           'shift', 'spec_augment', 'speed', 'standardize', 'tilt', 'translate',
+           'warp_bands', 'with_channel', 'with_deltas', 'with_masks']

@@ -1,0 +1,149 @@
+"""Images with their captions as rows of tokens."""
+
+import collections
+import dataclasses
+import functools
+from typing import Any
+
+import numpy as np
+
+from bigmodels.core.errors import one_line
+from bigmodels.data import origins
+from bigmodels.data.folders import image_files, listing
+from bigmodels.data.readers.reader import Reader
+from bigmodels.data.sources import Columns, DataContext, Dataset
+from bigmodels.data.tokenized import (
+  check_length,
+  dataset_of,
+  encode,
+  many,
+  padded,
+  say,
+  tokenizer_of,
+)
+from bigmodels.data.tokenizers import Tokenizer
+
+
+@dataclasses.dataclass(frozen=True)
+class CaptionedImages:
+  """Images of one size, in RGB, and the captions of each.
+
+  Opened, with `C` the most captions of an image and `L = length`: `inputs` uint8 `[n,
+  size, size, 3]`; `captions` `[n, C, L]`, uint16 or int32 as in `Packed`;
+  `caption_segments` int32 `[n, C, L]`, 1 for a token and 0 for padding;
+  `caption_groups` int32 `[n, C]`, the number of the text, which equal captions share,
+  or -1 where an image has fewer captions. `transforms.one_caption` draws one.
+
+  Captions begin with the token 'begin' or 'class' and end with 'end' or 'separator',
+  if the tokenizer has these; longer ones are truncated before the last token. Images
+  are kept in memory.
+
+  Attributes:
+    documents: a `texts.CaptionFile`.
+    tokenizer: config of the tokenizer; see `tokenizers`.
+    length: number of tokens of a caption.
+    size: side of the images in pixels; others are cut to the aspect and resized.
+    selected: the split that `open` returns.
+  """
+
+  documents: Any
+  tokenizer: Any
+  length: int
+  size: int = 64
+  selected: str = 'train'
+
+  def __post_init__(self):
+    check_length(self.length)
+    check_length(self.size, 'size')
+
+  def split(self, name: str) -> 'CaptionedImages':
+    return dataclasses.replace(self, selected=name)
+
+  def open(self, context: DataContext) -> Dataset:
+    """Reads the images and captions of the split; fits the tokenizer if needed.
+
+    Raises:
+      UserError: if an image is damaged, or a caption cannot be encoded.
+    """
+    read = functools.cache(lambda split: self.documents.read(split, context))
+    tokenizer = tokenizer_of(self, context, lambda: [
+      text for each in read('train').captions for text in each])
+    found = read(self.selected)
+    images = self._images(found.images, context)
+    columns, cut = caption_columns(self, tokenizer, found.captions)
+    say(self, context, f'{many(len(images), "image")}, '
+        f'{many(sum(map(len, found.captions)), "caption")}', *found.notes,
+        f'{many(cut, "caption")} longer than {self.length} tokens, so truncated'
+        * bool(cut))
+    names = [file.name for file in found.images]
+
+    def words(rows: np.ndarray) -> list[dict[str, str]]:
+      return [{'image': one_line(names[row]), **{
+        f'caption {number}': text
+        for number, text in enumerate(found.captions[row], 1)}}
+        for row in np.asarray(rows).tolist()]
+
+    dataset = dataset_of(self, {'inputs': images, **columns}, None, tokenizer,
+                         origins.of_images([file.path for file in found.images],
+                                           images))
+    return dataset._replace(
+      words=words, describe=lambda row: found.images[row].path,
+      ids={'file': np.array(names, object)})
+
+  def reader(self, context: DataContext) -> Reader:
+    """Returns a reader of new images; see `readers`."""
+    from bigmodels.data.readers.files import FileReader
+
+    return FileReader(
+      image_files.ImageReading(3, (self.size, self.size), 'crop', None),
+      image_files.SUFFIXES, None, say=context.say)
+
+  def _images(self, files: list[listing.File], context: DataContext) -> np.ndarray:
+    """The images of files, uint8 `[n, size, size, 3]`; says what was converted."""
+    arrays, notes = image_files.read_all(files)
+    grey = sum(image.shape[-1] == 1 for image in arrays)
+    other = sum(image.shape[:2] != (self.size, self.size) for image in arrays)
+    pixels = image_files.pixels((self.size, self.size))
+    lines = collections.Counter(notes)
+    lines |= {'grey, with three equal channels': grey,
+              f'cut to the aspect at the center and resized to {pixels}': other}
+    for note, count in lines.items():
+      if count:
+        context.note(f'{self.documents.name}, {self.selected}: '
+                     f'{listing.counted(count, "image")} {note}')
+    return np.stack([np.broadcast_to(
+      image_files.to_size(image, (self.size, self.size)), (self.size, self.size, 3))
+      for image in arrays])
+
+
+def caption_columns(source: Any, tokenizer: Tokenizer, captions: list[list[str]]
+                    ) -> tuple[Columns, int]:
+  """Returns the columns of captions; see `CaptionedImages`.
+
+  Args:
+    source: has the `length`, and what `tokenized.encode` needs.
+    tokenizer: of the run.
+    captions: of each of `n` images.
+
+  Returns:
+    `captions`, `caption_segments` and `caption_groups`; how many were truncated.
+  """
+  distinct = [*dict.fromkeys(text for each in captions for text in each)]
+  rows = encode(source, tokenizer, distinct)
+  first, last = ([tokenizer.special[name] for name in names
+                  if name in tokenizer.special][:1]
+                 for names in (('begin', 'class'), ('end', 'separator')))
+  room = source.length - len(first) - len(last)
+  long = {text for text, row in zip(distinct, rows, strict=True) if len(row) > room}
+  found = padded(
+    'captions', [np.concatenate([first, row[:room], last]).astype(np.int32)
+                 for row in rows], source.length, tokenizer, marks='caption_segments',
+    marks_dtype=np.int32)
+  number = {text: index for index, text in enumerate(distinct)}
+  groups = np.full((len(captions), max(map(len, captions))), -1, np.int32)
+  for row, texts in zip(groups, captions, strict=True):
+    row[: len(texts)] = [number[text] for text in texts]
+  columns = {name: np.where((groups >= 0)[..., None], column[groups], 0).astype(
+    column.dtype) for name, column in found.items()}
+  return {**columns, 'caption_groups': groups}, sum(
+    text in long for each in captions for text in each)

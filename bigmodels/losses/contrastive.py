@@ -1,0 +1,86 @@
+"""Contrastive losses of images and their captions, over the batch of all devices.
+
+Each compares the images of a device with the captions of all of them: under jit the
+compiler divides the matrix of logits by its rows, under pmap collectives bring what
+other devices have; see `parallel.whole_batch`. A loss is a number for each image; the
+loss of a batch is the mean over those that count.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from bigmodels.parallel import whole_batch
+
+
+def softmax_contrastive(images: jax.Array, captions: jax.Array, texts: jax.Array,
+                        mask: jax.Array, *, factor: jax.Array | float,
+                        bias: jax.Array | float = 0.0) -> jax.Array:
+  """Computes the cross-entropy of choosing the caption of an image, and the reverse.
+
+  Radford et al., *Learning transferable visual models from natural language
+  supervision* (CLIP), 2021; the mean of both directions.
+
+  Args:
+    images: of length 1, `[batch, width]`.
+    captions: of length 1, one for each image, `[batch, width]`.
+    texts: int `[batch]`, equal for captions that say the same: those of another image
+      are then no negatives.
+    mask: `[batch]`, 0 for pairs that are no negatives.
+    factor: of the cosines, > 0, the inverse of the temperature.
+    bias: of the logits, which does not change the loss.
+
+  Returns:
+    `[batch]`, in nats.
+  """
+  del bias
+  mine = (texts, mask, whole_batch.numbers(len(images)))
+  every_image, every_caption, *theirs = whole_batch.gathered((images, captions, *mine))
+  right, counted = _relations(mine, theirs)
+
+  def surprise(vectors, others):
+    logits = jnp.where(counted, factor * _products(vectors, others), -1e9)
+    return jax.nn.logsumexp(logits, 1) - jnp.where(right, logits, 0.0).sum(1)
+
+  return (surprise(images, every_caption) + surprise(captions, every_image)) / 2
+
+
+def sigmoid_contrastive(images: jax.Array, captions: jax.Array, texts: jax.Array,
+                        mask: jax.Array, *, factor: jax.Array | float,
+                        bias: jax.Array | float) -> jax.Array:
+  """Computes the cross-entropy of telling, for each pair, whether it is a true one.
+
+  Zhai et al., *Sigmoid loss for language image pre-training* (SigLIP), 2023. Under pmap
+  the captions of a device are passed round, so that none has the logits of the whole
+  batch.
+
+  Args:
+    images, captions, texts, mask, factor: see `softmax_contrastive`.
+    bias: of the logits; initially negative, as most pairs are false.
+
+  Returns:
+    For each image the sum over all captions, `[batch]`, in nats.
+  """
+  mine = (texts, mask, whole_batch.numbers(len(images)))
+
+  def against(others):
+    theirs, *facts = others
+    right, counted = _relations(mine, facts)
+    logits = factor * _products(images, theirs) + bias
+    costs = jax.nn.softplus(jnp.where(right, -logits, logits))
+    return jnp.where(counted, costs, 0.0).sum(1)
+
+  return whole_batch.summed_over_devices(against, (captions, *mine))
+
+
+def _relations(mine, theirs) -> tuple[jax.Array, jax.Array]:
+  """Which pairs are true, and which count, bool `[n, m]`."""
+  texts, _, numbers = mine
+  other_texts, other_mask, other_numbers = theirs
+  right = numbers[:, None] == other_numbers
+  return right, right | ((texts[:, None] != other_texts) & (other_mask > 0))
+
+
+def _products(one: jax.Array, other: jax.Array) -> jax.Array:
+  """`[n, width]`, `[m, width]` -> `[n, m]`, in float32 on every device."""
+  return jnp.matmul(one.astype(jnp.float32), other.astype(jnp.float32).T,
+                    precision=jax.lax.Precision.HIGHEST)

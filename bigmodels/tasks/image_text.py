@@ -1,0 +1,116 @@
+"""Images and their captions: vectors that are near each other where they belong."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bigmodels import losses, metrics, plots
+from bigmodels.core.errors import UserError
+from bigmodels.tasks.task import Columns, Split, Task, apply, init, masked_mean
+
+_SHOWN = 16  # images in the report
+COLUMNS = Columns(('inputs',), ('captions', 'caption_segments'))
+
+
+def image_text(model, loss: Callable = losses.sigmoid_contrastive) -> Task:
+  """Learns vectors of images and captions, to find each by the other.
+
+  The loss compares an image with the captions of the whole batch: over all devices,
+  but within a microbatch. `transforms.one_caption` draws a caption for each image. In
+  an evaluation the loss is that of first captions within a batch, so it depends on the
+  batch size; the metrics, see `metrics.retrieval`, are of the whole split.
+
+  Predictions are the vectors of images, of length 1.
+
+  Args:
+    model: `models.Clip`, or a module called alike.
+    loss: (images, captions, texts, mask, factor=, bias=) -> `[batch]`; see
+      `losses.contrastive`.
+  """
+
+  def objective(params, model_state, batch, key, train):
+    found, model_state = towers(model, params, model_state, batch, key, train)
+    images, captions, *_ = found
+    if captions is None:
+      return jnp.zeros(()), (model_state, {'loss': metrics.Mean(
+        jnp.zeros(()), jnp.zeros(()))}, {'images': images})
+    value, mean = contrast(loss, found, batch, train)
+    return value, (model_state, {'loss': mean}, {} if train else {
+      'images': images, 'captions': captions,
+      'caption_groups': batch['caption_groups']})
+
+  return Task(partial(init, model, COLUMNS), objective, ('inputs',), ('images',),
+              _check, metrics.retrieval, _draw, answers=_answers)
+
+
+def towers(model, params, model_state, batch: Mapping[str, jax.Array], key: jax.Array,
+           train: bool) -> tuple[tuple, Any]:
+  """What a model like `models.Clip` gives, with vectors of length 1; and its state."""
+  (images, captions, *rest), model_state = apply(
+    model, COLUMNS, params, model_state, batch, key=key, train=train)
+  if captions is not None:
+    captions = losses.unit_length(captions)
+  return (losses.unit_length(images), captions, *rest), model_state
+
+
+def contrast(loss: Callable, found: tuple, batch: Mapping[str, jax.Array], train: bool
+             ) -> tuple[jax.Array, metrics.Mean]:
+  """The mean of a contrastive loss over a batch, of its first captions.
+
+  Args:
+    loss: see `image_text`.
+    found: what `towers` gives.
+    batch: has `caption_groups` `[batch, captions]` and the mask.
+    train: whether there must be one caption for each image.
+
+  Raises:
+    ValueError: for several captions of an image in training.
+  """
+  images, captions, scale, bias = found
+  if train and captions.shape[1] != 1:
+    raise ValueError(f'training needs one caption for each image, the batch has '
+                     f'{captions.shape[1]}: end the transforms with one_caption')
+  values = loss(images, captions[:, 0], batch['caption_groups'][:, 0], batch['mask'],
+                factor=scale, bias=bias)
+  return masked_mean(values, batch['mask'])
+
+
+def _check(split: Split) -> None:
+  """Refuses an evaluation without captions.
+
+  Raises:
+    UserError: for one.
+  """
+  if split.outputs and 'captions' not in split.outputs:
+    raise UserError(f'{split.name}: has no captions, which image_text needs')
+
+
+def _answers(outputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
+  return {'embedding': outputs['images']}
+
+
+def _draw(outputs: Mapping[str, np.ndarray], inputs: plots.Inputs, classes: Any
+          ) -> dict[str, Any]:
+  """Recall against k; and the captions that are nearest to some images."""
+  del classes
+  count = len(outputs['images'])
+  if not metrics.retrieval(outputs):
+    return {}
+  of_images, of_texts = metrics.retrieval_ranks(outputs)
+  figures = plots.recalls({'image to text': of_images, 'text to image': of_texts},
+                          count)
+  if not getattr(inputs, 'words', None):
+    return figures
+  owner, place = np.nonzero(outputs['caption_groups'] >= 0)
+  rows = plots.spread(count, _SHOWN)
+  products = outputs['images'][rows] @ outputs['captions'][owner, place].T
+  nearest = products.argmax(1)
+  shown = [(each['image'], other[f'caption {place[best] + 1}'], each['caption 1'])
+           for each, other, best in zip(
+             inputs.words(rows), inputs.words(owner[nearest]), nearest, strict=True)]
+  return {**figures, 'Nearest captions': plots.Table(
+    ('image', 'nearest caption', 'its first caption'), shown)}
