@@ -2,14 +2,14 @@
 
 Each compares the images of a device with the captions of all of them: under jit the
 compiler divides the matrix of logits by its rows, under pmap collectives bring what
-other devices have; see `parallel.whole_batch`. A loss is a number for each image; the
+other devices have; see `core.whole_batch`. A loss is a number for each image; the
 loss of a batch is the mean over those that count.
 """
 
 import jax
 import jax.numpy as jnp
 
-from bigmodels.parallel import whole_batch
+from bigmodels.core import whole_batch
 
 
 def softmax_contrastive(images: jax.Array, captions: jax.Array, texts: jax.Array,

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from bigmodels import losses, metrics, plots
+from bigmodels.core import whole_batch
 from bigmodels.core.errors import UserError
 from bigmodels.core.from_run import FROM_RUN
-from bigmodels.parallel import whole_batch
 from bigmodels.tasks.task import (
   Columns,
   Split,
