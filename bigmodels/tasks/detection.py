@@ -28,7 +28,8 @@ def detection(model, detector: Callable[[], Detector], *, most: int = 100,
 
   The loss is a sum over images, divided by the number of positives of the whole batch,
   over all devices and microbatches. An image without positives counts as one, so that
-  what it has is learned. Groups of objects (`crowd`) are neither learned nor counted.
+  what it has is learned. Groups of objects (`crowd`) are learned as background, and an
+  evaluation ignores them.
 
   An evaluation gives COCO's average precision, `ap` over the intersections over union
   0.5 to 0.95, `ap50` and `ap75`, `ap_small`, `ap_medium` and `ap_large`, by boxes in

@@ -19,8 +19,8 @@ class Objects(NamedTuple):
   Attributes:
     boxes: float64 `[k, 4]`, top, left, bottom and right, in pixels of the picture.
     labels: int `[k]`, classes.
-    crowd: bool `[k]`: groups of objects, which are neither learned nor counted; None
-      for none.
+    crowd: bool `[k]`: groups of objects, which are learned as background and ignored
+      in evaluations; None for none.
     areas: float64 `[k]`, areas in pixels by which objects are small or large; None for
       those of the boxes.
   """

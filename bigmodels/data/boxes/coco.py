@@ -99,8 +99,9 @@ def _pictures(found: Any, path: pathlib.Path, folder: pathlib.Path
     what = f'no {error}' if isinstance(error, KeyError) else str(error)
     raise UserError(f'{path}: an entry is not as COCO has it: {what}') from None
   crowds = sum(int(each.objects.crowd.sum()) for each in pictures)
-  return pictures, classes, [
-    f'{crowds:,} groups of objects, neither learned nor counted'] if crowds else []
+  notes = [f'{crowds:,} groups of objects, learned as background and ignored in '
+           'evaluations'] if crowds else []
+  return pictures, classes, notes
 
 
 def _objects(given: list[dict], numbers: Mapping[Any, int], where: str) -> Objects:

@@ -31,7 +31,7 @@ class Voc:
 
   It has an XML file for each picture in `Annotations`, and the pictures in
   `JPEGImages`. Splits are lists of names, `ImageSets/Main/SPLIT.txt`, if there are any.
-  `difficult` objects are neither learned nor counted.
+  `difficult` objects are learned as background and ignored in evaluations.
 
   Attributes:
     path: the folder.
@@ -77,8 +77,10 @@ class Voc:
     notes = [*found.lines]
     chosen, lines = self._chosen(pictures, split, root)
     hard = sum(int(picture.objects.crowd.sum()) for picture in chosen)
-    notes += [*lines, *([f'{hard:,} difficult objects, neither learned nor counted']
-                        if hard else [])]
+    notes += lines
+    if hard:
+      notes.append(f'{hard:,} difficult objects, learned as background and ignored in '
+                   'evaluations')
     return picture_files.annotated(root.name, chosen, classes, notes)
 
   def _chosen(self, pictures: Mapping[str, Picture], split: str, root: pathlib.Path

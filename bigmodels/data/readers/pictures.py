@@ -75,8 +75,8 @@ class PictureReader(FileReader):
       UserError: if labels are asked for, which are boxes.
     """
     if labels:
-      raise UserError('pictures are evaluated with their boxes: set --config.evals.... '
-                      '.source to data.Detection of them')
+      raise UserError('the boxes of pictures are read by data.Detection, as the source '
+                      'of an evaluation; files have no labels for them')
     found = super().examples(paths, labels=False)
 
     def chunks(first: int) -> Iterator[Chunk]:
