@@ -26,7 +26,7 @@ def config(*, epochs: float = 40, canvases: int = 3000, batch_size: int = 32,
     {'train': canvases, 'test': 500}), size=(96, 96), channels=1)
   return Experiment(
     model=partial(models.Yolo, body=models.ResNet(None, depth=18, width=width),
-                  width=3 * width, strides=(4, 8, 16)),
+                  width=3 * width, strides=(4, 8, 16, 32)),
     task=partial(tasks.detection, detector=detectors.yolo),
     optimizer=partial(
       optax.chain, optax.clip_by_global_norm(10.0), partial(

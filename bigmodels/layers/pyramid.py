@@ -19,8 +19,8 @@ def body_maps(body: nn.Module, images: jax.Array, strides: Sequence[int], *,
     train: whether this is a training step.
 
   Raises:
-    ValueError: if the body has no map of a stride, or the largest stride does not
-      divide the images.
+    ValueError: if the body has no map of a stride, or has coarser ones, whose layers
+      would not be used; or if the largest stride does not divide the images.
   """
   height, width = images.shape[1:3]
   if height % strides[-1] or width % strides[-1]:
@@ -35,6 +35,9 @@ def body_maps(body: nn.Module, images: jax.Array, strides: Sequence[int], *,
     if stride not in found:
       raise ValueError(f'strides: {type(body).__name__} has maps of the strides '
                        f'{", ".join(map(str, found))}, got {stride}')
+  if strides[-1] != max(found):
+    raise ValueError(f'strides: must end with {max(found)}, that of the coarsest map of '
+                     f'{type(body).__name__}, got {strides[-1]}')
   return [found[stride] for stride in strides]
 
 

@@ -140,7 +140,7 @@ WALK = str(FORKS / 'walk.py')
                    'train__source__counts': {'train': 64},
                    'evals__test__source__counts': {'test': 16}}, ()),
   ('digits_yolo', {'width': 4, 'canvases': 40, 'batch_size': 4,
-                   'model__strides': '(8,)'}, ()), (WALK, {}, ())],
+                   'model__strides': '(8, 32)'}, ()), (WALK, {}, ())],
   ids=['cartpole_dqn', 'cartpole_a2c', 'gymnasium', 'digits_dcgan', 'digits_ddpm',
        'digits_unet', 'digits_yolo', 'walk'])
 def test_other_experiments_killed_and_resumed_are_uninterrupted(
