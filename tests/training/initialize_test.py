@@ -1,5 +1,6 @@
 """bigmodels.training.initialize between runs; published ones: tests/models/."""
 
+import dataclasses
 from functools import partial
 
 import jax
@@ -19,7 +20,9 @@ from bigmodels.storage.checkpoint import Checkpoints
 from bigmodels.storage.workdir import Workdir
 from bigmodels.training import build, initialize
 from bigmodels.training.compile import Carry
+from tests.experiments.small import small
 
+ROWS = {'inputs': np.zeros((10, 4), np.float32)}
 STATE = {'kind': 'Words', 'settings': {}, 'words': ['a']}
 
 
@@ -43,10 +46,9 @@ def built_of(record, kept=None):
   return found, lines
 
 
-def carry_of(built, scale):
+def carry_of(built, scale, batch=ROWS):
   """Parameters that tell where they come from: `scale` and up."""
-  state = jax.eval_shape(built.learner.init, jax.random.PRNGKey(0), {
-    'inputs': np.zeros((10, 4), np.float32)})
+  state = jax.eval_shape(built.learner.init, jax.random.PRNGKey(0), batch)
   values = iter(range(1000))
   state = jax.tree.map(
     lambda x: jax.numpy.full(x.shape, scale + next(values)).astype(x.dtype), state)
@@ -229,3 +231,35 @@ def test_half_of_what_a_pattern_matches_is_refused(workdir):
   lines = refusal(experiment((6,), init_from=str(path), init_pattern='Dense_[02]/.*'))
   assert lines[1:-1] == ['  Dense_2/bias: unexpected',
                          '  Dense_2/kernel: unexpected']
+
+
+def test_a_generator_that_was_trained_alone_begins_an_adversarial_run(tmp_path):
+  """`srgan_x4`: its batch statistics come with it, and the discriminator is fresh."""
+  batch = {'inputs': np.zeros((8, 4, 4, 1), np.uint8), 'mask': np.ones(8, np.float32),
+           'inside': np.ones((8, 4, 4), bool),
+           'labels': np.zeros((8, 16, 16, 1), np.uint8)}
+  one = layout.make_layout(MeshShape(), 'jit', (), jax.devices()[:1])
+
+  def started(name, **others):
+    record = dataclasses.replace(
+      small(name, tmp_path), rules=(), average=None, **others)
+    built = build.build(record, one, DataContext(
+      str(tmp_path), tmp_path, {}, lambda _: None))
+    built.close()
+    return built, carry_of(built, 100 if others else 500, batch)
+
+  _, carry = started('srresnet_x4')
+  run = Workdir(tmp_path / 'run')
+  run.path.mkdir()
+  run.store_data({'data_dir': None, 'kept': {}})
+  checkpoints = Checkpoints(run.checkpoints, 1, run.seal())
+  checkpoints.save(1, carry, {'best': 0.5, 'best_step': 1, 'done': None}, best=1)
+  checkpoints.wait()
+  checkpoints.release()
+  built, fresh = started('srgan_x4', init_from=str(run.path))
+  state = initialize.start(built, fresh, lambda _: None).state
+  for side, (theirs, *_) in (('generator', carry), ('discriminator', fresh)):
+    for ours, others in (
+      (state.params, theirs.params),
+      (state.model_state['batch_stats'], theirs.model_state['batch_stats'])):
+      jax.tree.map(np.testing.assert_array_equal, ours[side], others[side])
