@@ -7,6 +7,7 @@ metrics come first in a result, and in the report.
 from bigmodels.metrics.anomaly import anomaly, flagged
 from bigmodels.metrics.answers import answers, best, exact_match, f1
 from bigmodels.metrics.calibration import at_temperature, temperature
+from bigmodels.metrics.captions import caption_bleu
 from bigmodels.metrics.classification import (
   above,
   at_specificity,
@@ -47,11 +48,11 @@ from bigmodels.metrics.waveforms import linear_prediction_bits, unigram_bits
 
 __all__ = ['Mean', 'Metric', 'RootMean', 'above', 'anomaly', 'answers',
            'at_specificity', 'at_temperature', 'at_threshold', 'best',
-           'best_similarity', 'bleu', 'classification', 'coverage', 'detection',
-           'error_by_group', 'error_rates', 'exact_match', 'f1', 'flagged', 'frechet',
-           'generation', 'language', 'linear_prediction_bits', 'mase', 'mean_of',
-           'mel_cepstral_distortion', 'of_errors', 'pairs', 'pixel_confusion',
-           'precision_recall', 'psnr', 'rank_1', 'ranking', 'ranks', 'recommendation',
-           'regression', 'retrieval', 'retrieval_ranks', 'segmentation', 'selection',
-           'slots', 'smape', 'ssim', 'temperature', 'unigram_bits', 'verification',
-           'verified']
+           'best_similarity', 'bleu', 'caption_bleu', 'classification', 'coverage',
+           'detection', 'error_by_group', 'error_rates', 'exact_match', 'f1',
+           'flagged', 'frechet', 'generation', 'language', 'linear_prediction_bits',
+           'mase', 'mean_of', 'mel_cepstral_distortion', 'of_errors', 'pairs',
+           'pixel_confusion', 'precision_recall', 'psnr', 'rank_1', 'ranking', 'ranks',
+           'recommendation', 'regression', 'retrieval', 'retrieval_ranks',
+           'segmentation', 'selection', 'slots', 'smape', 'ssim', 'temperature',
+           'unigram_bits', 'verification', 'verified']

@@ -5,6 +5,7 @@ from bigmodels.models.airbench import Airbench
 from bigmodels.models.anomaly import Autoencoder, DeepSvdd
 from bigmodels.models.bag_of_words import BagOfWords
 from bigmodels.models.bert import Bert, BertClassifier, BertSpans, MaskedBert
+from bigmodels.models.captioner import Captioner
 from bigmodels.models.centernet import CenterNet
 from bigmodels.models.clip import Clip
 from bigmodels.models.cnn import Cnn
@@ -45,12 +46,12 @@ from bigmodels.models.wavenet import WaveNet
 from bigmodels.models.yolo import Yolo
 
 __all__ = ['ActorCritic', 'Airbench', 'Autoencoder', 'BagOfWords', 'Bert',
-           'BertClassifier', 'BertSpans', 'CenterNet', 'CifarResNet', 'Clip', 'Cnn',
-           'Conformer', 'DLinear', 'Dcgan', 'DeepSvdd', 'DiffusionUnet', 'Dit', 'Dlrm',
-           'DualEncoder', 'Edsr', 'Espcn', 'Gpt', 'Linear', 'MaskedBert',
-           'MatrixFactorization', 'MemoryNetwork', 'Mlp', 'MobileNetV1', 'MobileNetV2',
-           'ModernGpt', 'NatureCnn', 'NeuMf', 'PatchTst', 'Pictures', 'QNetwork',
-           'RecurrentClassifier', 'RecurrentCtc', 'RecurrentForecaster',
+           'BertClassifier', 'BertSpans', 'Captioner', 'CenterNet', 'CifarResNet',
+           'Clip', 'Cnn', 'Conformer', 'DLinear', 'Dcgan', 'DeepSvdd', 'DiffusionUnet',
+           'Dit', 'Dlrm', 'DualEncoder', 'Edsr', 'Espcn', 'Gpt', 'Linear',
+           'MaskedBert', 'MatrixFactorization', 'MemoryNetwork', 'Mlp', 'MobileNetV1',
+           'MobileNetV2', 'ModernGpt', 'NatureCnn', 'NeuMf', 'PatchTst', 'Pictures',
+           'QNetwork', 'RecurrentClassifier', 'RecurrentCtc', 'RecurrentForecaster',
            'RecurrentLanguageModel', 'ResNet', 'SasRec', 'SegmentationUnet',
            'SeriesClassifier', 'SpeechTransformer', 'SrDiscriminator', 'SrGan',
            'SrResNet', 'Ssd', 'StyleGan', 'StyleNet', 'StyleTransfer', 'Tacotron',

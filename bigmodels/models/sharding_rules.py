@@ -139,6 +139,14 @@ CLIP = (
   *TRANSFORMER,
   *CNN,
 )
+# `models.Captioner`.
+CAPTIONER = (
+  Rule(r'places/kernel', (None, 'tensor')),
+  Rule(r'places/bias', ('tensor',)),
+  Rule(r'image_norm/(scale|bias)', (None,)),
+  *CLIP,
+)
+
 # `models.Conformer` and `models.SpeechTransformer`. The convolutions are whole on every
 # device: the halves of a gate would lie on different ones.
 SPEECH = (

@@ -4,6 +4,7 @@ from bigmodels.tasks import detectors
 from bigmodels.tasks.adversarial_super_resolution import adversarial_super_resolution
 from bigmodels.tasks.adversaries import Adversaries
 from bigmodels.tasks.anomaly import anomaly
+from bigmodels.tasks.captioning import captioning
 from bigmodels.tasks.classification import classification
 from bigmodels.tasks.control import Control, control
 from bigmodels.tasks.ctc import ctc
@@ -33,10 +34,10 @@ from bigmodels.tasks.waveforms import waveform
 from bigmodels.tasks.zero_shot import zero_shot
 
 __all__ = ['Adversaries', 'Control', 'Split', 'Task', 'adversarial_super_resolution',
-           'anomaly', 'answer_spans', 'classification', 'control', 'ctc', 'detection',
-           'detectors', 'diffusion', 'embedding', 'forecasting', 'frozen_statistics',
-           'generation', 'image_text', 'implicit', 'masked_token', 'next_item',
-           'next_token', 'ratings', 'regression', 'response_selection', 'segmentation',
-           'slot_responses', 'story_questions', 'style_transfer', 'super_resolution',
-           'synthesis', 'transcription', 'translation', 'waveform',
+           'anomaly', 'answer_spans', 'captioning', 'classification', 'control', 'ctc',
+           'detection', 'detectors', 'diffusion', 'embedding', 'forecasting',
+           'frozen_statistics', 'generation', 'image_text', 'implicit', 'masked_token',
+           'next_item', 'next_token', 'ratings', 'regression', 'response_selection',
+           'segmentation', 'slot_responses', 'story_questions', 'style_transfer',
+           'super_resolution', 'synthesis', 'transcription', 'translation', 'waveform',
            'with_frozen_statistics', 'zero_shot']

@@ -29,12 +29,12 @@ DEAR = ('an4_ctc', 'arctic_tacotron', 'bccd_centernet', 'bccd_ssd', 'bccd_unet',
         'cifar_speedrun', 'cifar_transfer', 'cifar_vgg', 'cifar_zeroshot',
         'coco_centernet', 'digits_ddpm', 'digits_tacotron', 'digits_unet',
         'digits_wavenet', 'digits_yolo', 'edsr_x2', 'etth1_patchtst',
-        'flickr8k_siglip', 'gpt2_124m', 'gpt3_175b', 'image_folder',
-        'imagenet_resnet50', 'imagenet_vit_s16', 'lfw_facenet', 'mask_folder',
-        'mnist_dcgan', 'mnist_ddpm', 'mnist_stylegan', 'movielens_neumf',
-        'pneumonia_resnet', 'pong_dqn', 'shakespeare_gpt', 'spoken_digit_conformer',
-        'squad_bert', 'squad_mlm', 'srgan_x4', 'srresnet_x4', 'sst2_bert',
-        'style_fast', 'style_gatys', 'translate_en_de')
+        'flickr8k_caption', 'flickr8k_siglip', 'gpt2_124m', 'gpt3_175b',
+        'image_folder', 'imagenet_resnet50', 'imagenet_vit_s16', 'lfw_facenet',
+        'mask_folder', 'mnist_dcgan', 'mnist_ddpm', 'mnist_stylegan',
+        'movielens_neumf', 'pneumonia_resnet', 'pong_dqn', 'shakespeare_gpt',
+        'spoken_digit_conformer', 'squad_bert', 'squad_mlm', 'srgan_x4', 'srresnet_x4',
+        'sst2_bert', 'style_fast', 'style_gatys', 'translate_en_de')
 
 
 @pytest.mark.parametrize('name', [
