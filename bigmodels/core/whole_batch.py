@@ -50,7 +50,11 @@ def own(tree: Any) -> Any:
 
 
 def numbers(count: int) -> jax.Array:
-  """The positions in the batch of the `count` examples of this device; traced."""
+  """The positions in the batch of this device's examples, int `[count]`; traced.
+
+  Args:
+    count: number of the examples of this device.
+  """
   first = jax.lax.axis_index(BATCH_AXES) * count if _divided() else 0
   return first + jnp.arange(count)
 

@@ -36,8 +36,8 @@ def body_maps(body: nn.Module, images: jax.Array, strides: Sequence[int], *,
       raise ValueError(f'strides: {type(body).__name__} has maps of the strides '
                        f'{", ".join(map(str, found))}, got {stride}')
   if strides[-1] != max(found):
-    raise ValueError(f'strides: must end with {max(found)}, that of the coarsest map of '
-                     f'{type(body).__name__}, got {strides[-1]}')
+    raise ValueError(f'strides: must end with {max(found)}, that of the coarsest map '
+                     f'of {type(body).__name__}, got {strides[-1]}')
   return [found[stride] for stride in strides]
 
 

@@ -49,7 +49,19 @@ def image_text(model, loss: Callable = losses.sigmoid_contrastive) -> Task:
 
 def towers(model, params, model_state, batch: Mapping[str, jax.Array], key: jax.Array,
            train: bool) -> tuple[tuple, Any]:
-  """What a model like `models.Clip` gives, with vectors of length 1; and its state."""
+  """What a model such as `models.Clip` gives, with vectors of length 1.
+
+  Args:
+    model: see `image_text`.
+    params, model_state: of the model.
+    batch: has `COLUMNS`, and the mask `[batch]`.
+    key: of dropout.
+    train: whether this is a training step.
+
+  Returns:
+    Vectors of images `[batch, width]` and of captions `[texts, most, width]`, None
+    without captions, and what else the model gives; and the new `model_state`.
+  """
   (images, captions, *rest), model_state = apply(
     model, COLUMNS, params, model_state, batch, key=key, train=train)
   if captions is not None:

@@ -65,6 +65,8 @@ def call(body, strides, shape=(1, 64, 32, 3)):
 @pytest.mark.parametrize('body, strides, shape, message', [
   (models.CifarResNet(None, depth=8, width=4), (4, 8), (1, 64, 64, 3),
    'strides: CifarResNet has maps of the strides 1, 2, 4, got 8'),
+  (models.CifarResNet(None, depth=8, width=4), (1, 2), (1, 64, 64, 3),
+   'strides: must end with 4, that of the coarsest map of CifarResNet, got 2'),
   (models.CifarResNet(None, depth=8, width=4), (2, 4), (1, 64, 42, 3),
    'images must have sides that 4 divides, the largest stride, got 42 x 64'),
   (models.CifarResNet(3, depth=8, width=4), (2, 4), (1, 64, 64, 3),
