@@ -40,7 +40,7 @@ SMALL_STYLE = {'size': '40', 'style_size': '32', 'model.features.width': '2'}
 OVERRIDES = {
   'bccd_centernet': {'width': '4', 'size': '(32, 64)'},
   'bccd_ssd': {'multiplier': '0.1', 'width': '8', 'size': '(64, 64)',
-               'model.strides': '(8, 32)'},
+               'model.strides': '(32,)'},
   'coco_centernet': {'width': '4', 'size': '(32, 64)'},
   'digits_yolo': {'width': '4', 'canvases': '16', 'model.strides': '(8, 32)'},
   'cifar_flow': SMALL_UNET,
