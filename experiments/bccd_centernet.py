@@ -3,7 +3,7 @@
   python run.py --experiment=bccd_centernet --data_dir=DIR
 
 A small residual network and a feature pyramid, from scratch, on 205 images of 0.4
-times their size. --config.model.body=models.MobileNetV2(None) takes another body.
+times their size.
 
 Needs: BCCD (TFDS), requirements-detection.txt.
 """

@@ -4,7 +4,8 @@
   python run.py --experiment=cifar_zeroshot --config.templates="('a {}.',)"
 
 Its captions are names of classes in templates, such as 'a photo of a frog.'; a class is
-the mean of the vectors of its captions. Compare with `cifar_cnn`.
+the mean of the vectors of its captions. The templates are of those that Radford et
+al., 2021, use for CIFAR. Compare with `cifar_cnn`.
 
 Needs: CIFAR-10 (TFDS).
 """
@@ -16,15 +17,19 @@ import optax
 
 from bigmodels import data, losses, models, optim, tasks
 from bigmodels.config import Duration, Experiment
-from bigmodels.data import class_captions, tokenizers, transforms
+from bigmodels.data import tokenizers, transforms
 from bigmodels.models import sharding_rules
 from bigmodels.optim import schedules
 
 
 def config(*, loss: Literal['sigmoid_contrastive', 'softmax_contrastive'] =
            'softmax_contrastive',
-           templates: tuple[str, ...] = class_captions.TEMPLATES, width: int = 128,
-           depth: int = 1, epochs: float = 20, batch_size: int = 64,
+           templates: tuple[str, ...] = (
+             'a photo of a {}.', 'a blurry photo of a {}.',
+             'a low contrast photo of a {}.', 'a bad photo of a {}.',
+             'a good photo of a {}.', 'a photo of a small {}.',
+             'a photo of a big {}.'),
+           width: int = 128, depth: int = 1, epochs: float = 20, batch_size: int = 64,
            learning_rate: float = 1e-3, weight_decay: float = 5e-2, pixels: int = 3,
            seed: int = 0) -> Experiment:
   cifar, length = data.Tfds('cifar10'), 16

@@ -14,11 +14,6 @@ from bigmodels.data.sources import Columns, DataContext, Dataset
 from bigmodels.data.tokenized import check_length, many, tokenizer_of
 from bigmodels.data.tokenizers import Tokenizer
 
-# Of those that Radford et al., 2021, use for CIFAR.
-TEMPLATES = ('a photo of a {}.', 'a blurry photo of a {}.', 'a low contrast photo of a '
-             '{}.', 'a bad photo of a {}.', 'a good photo of a {}.',
-             'a photo of a small {}.', 'a photo of a big {}.')
-
 
 class Prompts(NamedTuple):
   """The names of classes in templates, as tokens.
@@ -50,8 +45,8 @@ class ClassCaptions:
 
   source: Any
   tokenizer: Any
-  length: int = 16
-  templates: tuple[str, ...] = TEMPLATES
+  length: int
+  templates: tuple[str, ...]
 
   name = 'class names'  # for messages, as those of texts
   selected = 'train'

@@ -48,7 +48,8 @@ def test_a_mask_is_a_png_file_with_a_palette(tmp_path):
   write(tmp_path / 'in', ['two.png'], 1, shape=(4, 6))
   shapes = []
 
-  def make(image):
+  def make(image, file):
+    del file
     shapes.append(image.shape)
     return image[..., 0] % 3
 
