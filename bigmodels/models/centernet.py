@@ -60,8 +60,9 @@ class CenterNet(nn.Module):
     def head(name: str, features: int, bias: Callable) -> jax.Array:
       y = ConvNorm(self.width, momentum=self.momentum, name=f'{name}_layer')(
         x, train=train)
-      return Conv(features, (1, 1), bias_init=bias, name=name,
-                  kernel_init=nn.initializers.normal(0.001))(y)
+      # With weights of 0.001, as the paper's code has, rare classes end in a layer
+      # whose units are all 0.
+      return Conv(features, (1, 1), bias_init=bias, name=name)(y)
 
     zeros = nn.initializers.zeros_init()
     return {'centres': head('centres', self.num_outputs, prior),
