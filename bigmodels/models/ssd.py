@@ -55,7 +55,7 @@ class Ssd(nn.Module):
 
     def head(name, x, features):
       y = Conv(self.boxes * features, (3, 3), name=name,
-               kernel_init=nn.initializers.normal(0.01))(x)
+               kernel_init=nn.initializers.xavier_uniform())(x)
       return y.reshape(*y.shape[:3], self.boxes, features)
 
     return tuple({'classes': head(f'classes{level}', x, 1 + self.num_outputs),

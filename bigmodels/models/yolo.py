@@ -55,7 +55,6 @@ class Yolo(nn.Module):
     maps = body_maps(self.body, inputs, self.strides, train=train)
     maps = FeaturePyramid(self.width, momentum=self.momentum, name='pyramid')(
       maps, train=train)
-    head = nn.initializers.normal(0.01)
     prior = nn.initializers.constant(jnp.log(self.prior / (1 - self.prior)))
     found = []
     for level, x in enumerate(maps, 1):
@@ -66,8 +65,7 @@ class Yolo(nn.Module):
         return y
 
       def outputs(name, y, features, bias, level=level):
-        return Conv(features, (1, 1), kernel_init=head, bias_init=bias,
-                    name=f'{name}{level}')(y)
+        return Conv(features, (1, 1), bias_init=bias, name=f'{name}{level}')(y)
 
       of_class, of_box = branch('classes', x), branch('boxes', x)
       found.append({
