@@ -5,6 +5,7 @@ from Karras et al., *A style-based generator architecture for GANs*, 2019.
 """
 
 import math
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -27,10 +28,10 @@ class StyleGan(nn.Module):
   constant and doubles its size until it has the size of the images. A style scales the
   filters of each convolution, which are then normalized to unit length, and noise is
   added to every pixel. The images of all sizes are summed (skip connections). The
-  discriminator is residual, and has the variation within the batch as an input. Weights
-  are scaled when they are used, which equalises their learning rates (Karras et al.,
-  *Progressive growing of GANs*, 2018). Upsampling is bilinear, between two pixels. Path
-  length regularization and style mixing are omitted.
+  discriminator is residual, and has as an input the variation within the batch, among
+  the images of each class. Weights are scaled when they are used, which equalises their
+  learning rates (Karras et al., *Progressive growing of GANs*, 2018). Upsampling is
+  bilinear, between two pixels. Path length regularization and style mixing are omitted.
 
   Attributes:
     size: (height, width, channels) of the images.
@@ -41,23 +42,19 @@ class StyleGan(nn.Module):
     width: channels at the images' size; doubled at every halving.
     widest: maximum number of channels.
     halvings: number of halvings; height and width must be divisible by `2**halvings`.
-    group: number of images over which variation is measured; reduced to a divisor of
-      the batch size.
   """
 
   size: tuple[int, int, int]
   classes: int = 0
   latent: int = 64
   style: int = 64
-  mapping: int = 4
+  mapping: int = 2
   width: int = 16
   widest: int = 64
   halvings: int = 2
-  group: int = 4
 
   def __post_init__(self):
-    check_sizes(self, 'latent', 'style', 'mapping', 'width', 'widest', 'halvings',
-                'group')
+    check_sizes(self, 'latent', 'style', 'mapping', 'width', 'widest', 'halvings')
     check_halvings(self)
     super().__post_init__()
 
@@ -65,7 +62,7 @@ class StyleGan(nn.Module):
     self.generator = _Generator(
       self.size, self.classes, self.style, self.mapping, self.channels, self.halvings)
     self.discriminator = _Discriminator(
-      self.classes, self.channels, self.halvings, self.group)
+      self.classes, self.channels, self.halvings)
 
   @property
   def channels(self) -> tuple[int, ...]:
@@ -222,7 +219,6 @@ class _Discriminator(nn.Module):
   classes: int
   channels: tuple[int, ...]
   halvings: int
-  group: int
 
   @nn.compact
   def __call__(self, images, labels):
@@ -233,7 +229,7 @@ class _Discriminator(nn.Module):
       x = _Plain(self.channels[i], name=f'deep_{i}')(x)
       x = average_pool(_Plain(self.channels[i + 1], name=f'wide_{i}')(x), 2)
       x = (x + beside) / _GAIN
-    x = jnp.concatenate([x, _variation(x, self.group)], -1)
+    x = jnp.concatenate([x, _variation(x, labels, self.classes)], -1)
     x = _Plain(self.channels[-1], name='end')(x)
     x = _active(_Dense(self.channels[-1], name='dense')(x.reshape(len(x), -1)))
     if not self.classes:
@@ -273,11 +269,20 @@ def _doubled(x):
   return jax.image.resize(x, (batch, 2 * height, 2 * width, channels), 'bilinear')
 
 
-def _variation(x, group):
-  """The deviation in a group, `[batch, h, w, 1]` (Karras et al., 2018, section 3)."""
+def _variation(x, labels, classes):
+  """The deviation among the images of a class, `[batch, h, w, 1]`.
+
+  Karras et al., 2018, section 3, have it for the whole batch. In a batch of several
+  classes it says little of how the images of each differ.
+  """
   batch = len(x)
-  group = math.gcd(batch, group)
-  parts = x.reshape(batch // group, group, *x.shape[1:])
-  spread = jnp.sqrt(parts.var(1) + _LEAST).mean((1, 2, 3))
-  each = jnp.repeat(spread, group)[:, None, None, None]
-  return jnp.broadcast_to(each, (*x.shape[:3], 1))
+  rows = x.reshape(batch, -1).astype(jnp.float32)
+  member = (jax.nn.one_hot(labels, classes) if classes  # [batch, classes]
+            else jnp.ones((batch, 1)))
+  share = member / jnp.maximum(member.sum(0), 1)
+  product = partial(jnp.matmul, precision='highest')
+  mean = product(member, product(share.T, rows))
+  variance = product(share.T, jnp.square(rows - mean))  # [classes, h * w * channels]
+  spread = product(member, jnp.sqrt(variance + _LEAST).mean(1))
+  return jnp.broadcast_to(spread[:, None, None, None].astype(x.dtype),
+                          (*x.shape[:3], 1))

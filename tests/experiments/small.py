@@ -70,6 +70,7 @@ OVERRIDES = {
                   'prompt': '8'},
   'dialog_gpt': {'width': '32', 'depth': '1', 'vocabulary': '300', 'length': '32'},
   'dialog_selection': {'width': '32', 'length': '16'},
+  'digits_stylegan': {'model.width': '4', 'model.mapping': '1'},
   'mnist_stylegan': {'model.width': '4', 'model.mapping': '1', 'model.halvings': '1'},
   'imagenet_resnet50': {'model.width': '4', 'model.zero_init': 'False', 'size': '32',
                         'shorter': '36'},

@@ -21,7 +21,7 @@ def test_shapes_and_the_prior():
   assert {name: x.shape for name, x in outputs.items()} == {
     'centres': (2, 8, 10, 3), 'sizes': (2, 8, 10, 2), 'offsets': (2, 8, 10, 2)}
   assert np.mean(outputs['centres']) == pytest.approx(np.log(0.1 / 0.9), abs=0.5)
-  # Features count from the beginning; otherwise a class with few objects is never found.
+  # Features count from the beginning; otherwise rare classes are never found.
   assert np.std(outputs['centres']) > 0.1
 
 

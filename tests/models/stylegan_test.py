@@ -101,14 +101,14 @@ def test_convolutions_keep_the_variance(layer):
   assert np.mean(inside**2) == pytest.approx(wanted, rel=0.1)
 
 
-@pytest.mark.parametrize('batch, group, size', [(8, 4, 4), (6, 4, 2), (5, 4, 1),
-                                                (4, 8, 4), (3, 1, 1)])
-def test_variation_is_the_mean_deviation_of_a_group(batch, group, size):
-  x = np.random.default_rng(0).normal(size=(batch, 3, 2, 5))
-  found = np.asarray(stylegan._variation(jnp.float32(x), group))
-  assert found.shape == (batch, 3, 2, 1)
-  for i in range(batch):
-    own = x[i // size * size : (i // size + 1) * size]
+@pytest.mark.parametrize('labels', [None, [1, 0, 1, 1, 0, 3], [2] * 6])
+def test_variation_is_the_mean_deviation_of_a_class(labels):
+  x = 2 + np.random.default_rng(0).normal(size=(6, 3, 2, 5))
+  found = np.asarray(stylegan._variation(
+    jnp.float32(x), labels and jnp.array(labels), 4 if labels else 0))
+  assert found.shape == (6, 3, 2, 1)
+  for i in range(6):
+    own = x if labels is None else x[np.equal(labels, labels[i])]
     total = 0
     for place in np.ndindex(3, 2, 5):
       values = own[(slice(None), *place)]
@@ -117,7 +117,7 @@ def test_variation_is_the_mean_deviation_of_a_group(batch, group, size):
 
 
 def test_variation_of_the_same_has_a_slope():
-  slope = jax.jit(jax.grad(lambda x: stylegan._variation(x, 4).sum()))(
+  slope = jax.jit(jax.grad(lambda x: stylegan._variation(x, LABELS, 5).sum()))(
     jnp.ones((4, 2, 2, 3)))
   assert np.isfinite(slope).all()
 
@@ -219,19 +219,17 @@ def test_upsampling_is_bilinear():
     found[0, :, 0, 0], [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3], atol=1e-6)
 
 
-def test_the_discriminator_knows_the_class_and_the_group():
+def test_the_discriminator_knows_the_class_and_how_its_images_vary():
   model = StyleGan(**SMALL)
   variables = started(model)
   logits = discriminate(model, variables, IMAGES, LABELS)
   changed = discriminate(model, variables, IMAGES, LABELS.at[0].set(3))
   assert abs(changed - logits)[0] > 1e-4
   np.testing.assert_allclose(changed[1:], logits[1:], rtol=1e-5)
-  same = discriminate(model, variables, IMAGES.at[1:].set(IMAGES[0]), LABELS)
-  assert abs(same - logits)[0] > 1e-4  # it sees that the others are alike
-  alone = StyleGan(**SMALL, group=1)
-  one, two = (discriminate(alone, variables, images, LABELS)[0]
-              for images in (IMAGES, IMAGES.at[1:].set(IMAGES[0])))
-  assert one == pytest.approx(float(two), abs=1e-5)
+  # Images 1 and 3 are of one class.
+  same = discriminate(model, variables, IMAGES.at[3].set(IMAGES[1]), LABELS)
+  assert abs(same - logits)[1] > 1e-4
+  np.testing.assert_allclose(same[::2], logits[::2], rtol=1e-5)
 
 
 @pytest.mark.parametrize('fields, message', [
@@ -239,7 +237,7 @@ def test_the_discriminator_knows_the_class_and_the_group():
    'divisible by 4, got (28, 30, 1)'),
   ({'size': (8, 8)}, 'divisible by 4, got (8, 8)'),
   *(({name: 0}, f'{name}: must be >= 1, got 0') for name in (
-    'latent', 'style', 'mapping', 'width', 'widest', 'halvings', 'group'))])
+    'latent', 'style', 'mapping', 'width', 'widest', 'halvings'))])
 def test_wrong_fields_are_named(fields, message):
   with pytest.raises(ValueError, match=re.escape(message)):
     StyleGan(**{**SMALL, **fields})
