@@ -60,7 +60,6 @@ def adversarial_super_resolution(
       raise ValueError(f'{which}_weight: must be finite and >= 0, got {weight}')
   if layer is not None:
     _check_layer(layer, module)
-  plain = super_resolution(model, jnp.square, scale=scale)
 
   def only(side, params):
     """The params, whose gradient is zero for all other parts."""
@@ -121,13 +120,8 @@ def adversarial_super_resolution(
       'loss': total, 'content': mean(content)[1],
       'adversarial': mean(adversarial)[1]}, {})
 
-  def evaluate(params, model_state, batch):
-    _, (_, metrics, outputs) = plain.loss(params, model_state, batch, None, train=False)
-    return metrics, outputs
-
-  return Adversaries(
-    plain.init, discriminator, generator, evaluate, plain.inputs, plots=plain.plots,
-    image_to_image=plain.image_to_image)
+  return Adversaries(super_resolution(model, jnp.square, scale=scale), discriminator,
+                     generator)
 
 
 def _check_layer(layer: str, module) -> None:
