@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from bigmodels.core import whole_batch
+from bigmodels.core.vectors import products
 
 
 def softmax_contrastive(images: jax.Array, captions: jax.Array, texts: jax.Array,
@@ -38,7 +39,7 @@ def softmax_contrastive(images: jax.Array, captions: jax.Array, texts: jax.Array
   right, counted = _relations(mine, theirs)
 
   def surprise(vectors, others):
-    logits = jnp.where(counted, factor * _products(vectors, others), -1e9)
+    logits = jnp.where(counted, factor * products(vectors, others), -1e9)
     return jax.nn.logsumexp(logits, 1) - jnp.where(right, logits, 0.0).sum(1)
 
   return (surprise(images, every_caption) + surprise(captions, every_image)) / 2
@@ -65,7 +66,7 @@ def sigmoid_contrastive(images: jax.Array, captions: jax.Array, texts: jax.Array
   def against(others):
     theirs, *facts = others
     right, counted = _relations(mine, facts)
-    logits = factor * _products(images, theirs) + bias
+    logits = factor * products(images, theirs) + bias
     costs = jax.nn.softplus(jnp.where(right, -logits, logits))
     return jnp.where(counted, costs, 0.0).sum(1)
 
@@ -78,9 +79,3 @@ def _relations(mine, theirs) -> tuple[jax.Array, jax.Array]:
   other_texts, other_mask, other_numbers = theirs
   right = numbers[:, None] == other_numbers
   return right, right | ((texts[:, None] != other_texts) & (other_mask > 0))
-
-
-def _products(one: jax.Array, other: jax.Array) -> jax.Array:
-  """`[n, width]`, `[m, width]` -> `[n, m]`, in float32 on every device."""
-  return jnp.matmul(one.astype(jnp.float32), other.astype(jnp.float32).T,
-                    precision=jax.lax.Precision.HIGHEST)

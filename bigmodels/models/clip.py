@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from bigmodels.layers.dense import Dense
-from bigmodels.layers.pooling import global_average_pool
+from bigmodels.layers.pooling import global_average_pool, mean_pool
 from bigmodels.models.validation import check_positive, check_sizes
 
 
@@ -75,7 +75,5 @@ class Clip(nn.Module):
     tokens = captions.reshape(-1, length)
     segments = None if segments is None else segments.reshape(-1, length)
     x = self.encoder(tokens, segments=segments, train=train)
-    real = (jnp.ones_like(tokens) if segments is None else segments)[..., None] > 0
-    x = jnp.where(real, x, 0).sum(1) / jnp.maximum(real.sum(1), 1)
-    x = Dense(self.width, use_bias=False, name='text_head')(x)
+    x = Dense(self.width, use_bias=False, name='text_head')(mean_pool(x, segments))
     return x.reshape(count, most, self.width)

@@ -10,6 +10,7 @@ import numpy as np
 
 from bigmodels import losses, metrics, plots
 from bigmodels.core.errors import UserError
+from bigmodels.core.vectors import unit_length
 from bigmodels.tasks.task import Columns, Split, Task, apply, init, masked_mean
 
 _SHOWN = 16  # images in the report
@@ -65,8 +66,8 @@ def towers(model, params, model_state, batch: Mapping[str, jax.Array], key: jax.
   (images, captions, *rest), model_state = apply(
     model, COLUMNS, params, model_state, batch, key=key, train=train)
   if captions is not None:
-    captions = losses.unit_length(captions)
-  return (losses.unit_length(images), captions, *rest), model_state
+    captions = unit_length(captions)
+  return (unit_length(images), captions, *rest), model_state
 
 
 def contrast(loss: Callable, found: tuple, batch: Mapping[str, jax.Array], train: bool
