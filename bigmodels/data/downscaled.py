@@ -81,7 +81,7 @@ class Downscaled:
 
   def _lines(self, found: image_files.Images, images: list[np.ndarray]) -> list[str]:
     """Lines about what was read, and what was made of it."""
-    count, grey = len(images), sum(image.shape[-1] == 1 for image in found.arrays)
+    count, grey = len(images), found.grey
     sizes = found._replace(arrays=images).sizes()
     lines = [f'{listing.counted(count, "image")}, of {sizes}, of which '
              f'{self.scale} times smaller ones are made']

@@ -196,10 +196,7 @@ class BertClassifier(nn.Module):
       ValueError: for more tokens than the encoder's `length`.
     """
     x = self.encoder(tokens, segments=segments, train=train)
-    if self.pooling == 'first':
-      x = x[:, 0]
-    else:
-      x = mean_pool(x, segments)
+    x = x[:, 0] if self.pooling == 'first' else mean_pool(x, segments)
     x = nn.tanh(Dense(x.shape[-1], kernel_init=_SMALL, name='pooler')(x))
     x = nn.Dropout(self.encoder.dropout, deterministic=not train)(x)
     return Dense(self.num_outputs, kernel_init=_SMALL, name='head')(x)
