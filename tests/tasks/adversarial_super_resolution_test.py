@@ -82,7 +82,7 @@ def by_hand(params, data, name):
       content = np.mean((2 * (real - made)[:rows, :columns]) ** 2)
     else:
       kernel = np.float64(params['features']['Dense_0']['kernel'])
-      content = np.mean((255 * (real - made) / MODEL.std @ kernel) ** 2)
+      content = np.mean(((real - made) @ kernel) ** 2)
     kernel, bias = (np.float64(params['discriminator']['Dense_0'][each])
                     for each in ('kernel', 'bias'))
     found.append((content, *(
