@@ -5,6 +5,7 @@ Rows grow downwards: a box has an area if bottom > top and right > left.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 _TINY = 1e-7  # in place of an area of 0
 
@@ -93,6 +94,19 @@ def of_centres(centres: jax.Array, sizes: jax.Array) -> jax.Array:
     `[..., 4]`.
   """
   return jnp.concatenate([centres - sizes / 2, centres + sizes / 2], -1)
+
+
+def xywh(boxes: np.ndarray) -> np.ndarray:
+  """Returns left, top, width and height of boxes, as COCO has them, by NumPy.
+
+  Args:
+    boxes: `[n, 4]`.
+
+  Returns:
+    float64 `[n, 4]`.
+  """
+  top, left, bottom, right = np.asarray(boxes, np.float64).reshape(-1, 4).T
+  return np.stack([left, top, right - left, bottom - top], -1)
 
 
 def clipped(boxes: jax.Array, shape: jax.Array) -> jax.Array:

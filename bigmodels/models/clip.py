@@ -25,8 +25,8 @@ class Clip(nn.Module):
       `Vit` or `ResNet` with `num_outputs=None`.
     encoder: the encoder of the tokens, such as `Bert` or `BagOfWords`.
     width: length of the vectors.
-    scale: initial factor of the cosines, the inverse of the temperature.
-    highest: the largest factor, as in CLIP.
+    scale: initial scale of the cosines, the inverse of the temperature.
+    max_scale: what the scale is limited to, as in CLIP.
     bias: initial bias of the logits, as in SigLIP; None for no bias.
   """
 
@@ -34,12 +34,12 @@ class Clip(nn.Module):
   encoder: nn.Module
   width: int = 128
   scale: float = 1 / 0.07
-  highest: float = 100.0
+  max_scale: float = 100.0
   bias: float | None = None
 
   def __post_init__(self):
     check_sizes(self, 'width')
-    check_positive(self, 'scale', 'highest')
+    check_positive(self, 'scale', 'max_scale')
     super().__post_init__()
 
   @nn.compact
@@ -67,7 +67,7 @@ class Clip(nn.Module):
       jnp.log(self.scale)), ())
     bias = jnp.zeros(()) if self.bias is None else self.param(
       'bias', nn.initializers.constant(self.bias), ())
-    scale = jnp.exp(jnp.minimum(log_scale, jnp.log(self.highest)))
+    scale = jnp.exp(jnp.minimum(log_scale, jnp.log(self.max_scale)))
     return images, texts, scale, bias
 
   def _texts(self, captions, segments, train):

@@ -21,7 +21,7 @@ def zero_shot(model, loss: Callable = losses.sigmoid_contrastive, *,
   Training is that of `image_text`. An evaluation gives each class the mean of the
   vectors of its prompts (Radford et al., *Learning transferable visual models from
   natural language supervision*, 2021), of length 1. The product of that with an image,
-  times the factor of the model, is the logit of the class; the loss is the
+  times the scale of the model, is the logit of the class; the loss is the
   cross-entropy.
 
   Args:
