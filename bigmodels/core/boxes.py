@@ -11,7 +11,7 @@ _TINY = 1e-7  # in place of an area of 0
 
 
 def area(boxes: jax.Array) -> jax.Array:
-  """Computes the area of each box, `[..., 4]` -> `[...]`; 0 for one turned over."""
+  """Computes the area of each box, `[..., 4]` -> `[...]`; 0 if corners are swapped."""
   top, left, bottom, right = jnp.moveaxis(boxes, -1, 0)
   return jnp.maximum(bottom - top, 0) * jnp.maximum(right - left, 0)
 
@@ -29,7 +29,7 @@ def intersection(boxes: jax.Array, others: jax.Array) -> jax.Array:
 
 
 def _product(boxes: jax.Array, others: jax.Array, start, end) -> jax.Array:
-  """The area from `start` to `end` of both, 0 if that is turned over.
+  """The area from `start` to `end` of both; 0 if the end is before the start.
 
   Coordinates are taken one by one: an axis of two is slow on a CPU.
   """

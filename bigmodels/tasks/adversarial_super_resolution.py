@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from bigmodels import losses
 from bigmodels.core.errors import nearest
 from bigmodels.tasks.adversaries import Adversaries
-from bigmodels.tasks.super_resolution import super_resolution
+from bigmodels.tasks.super_resolution import counted_pixels, super_resolution
 from bigmodels.tasks.task import Columns, apply, labels_of, masked_mean
 
 _COLUMNS = Columns(('inputs', 'inside'))
@@ -76,8 +76,7 @@ def adversarial_super_resolution(
     if images.shape != labels.shape:
       raise ValueError(f'super_resolution: the model gives {images.shape}, must be '
                        f'{labels.shape}')
-    inside = batch['inside'] & (batch['mask'] > 0)[:, None, None]
-    inside = jnp.repeat(jnp.repeat(inside, scale, 1), scale, 2)[..., None]
+    inside = counted_pixels(batch, scale)
     real = labels.astype(jnp.float32) / 255
     return (*(jnp.where(inside, x, 0.0) for x in (real, images)), inside), model_state
 

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from bigmodels.core.errors import UserError, listed
+from bigmodels.core.errors import UserError, listed, one_line
 from bigmodels.data import image_decoding, images, origins
 from bigmodels.data.folders import decoding, listing
 from bigmodels.data.sources import DataContext
@@ -18,6 +18,7 @@ from bigmodels.plots import style
 SUFFIXES = frozenset(('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.apng', '.gif', '.bmp',
                      '.dib', '.tif', '.tiff', '.webp', '.ppm', '.pgm', '.pbm', '.pnm',
                      '.jp2', '.j2k'))
+_MOST_BYTES = 8 * 2**30  # of a split, padded
 
 
 def decode(file: bytes | str | pathlib.Path, channels: Literal[1, 3] | None = 3
@@ -302,6 +303,29 @@ class ImageReading:
         line += f'; {small:,} are smaller, and enlarged'
       lines.append(line)
     return lines
+
+
+def padded_size(images: Sequence[np.ndarray], names: Sequence[str], width: int
+                ) -> tuple[int, int]:
+  """Returns the largest height and width of images, to which a split is padded.
+
+  Args:
+    images: `[height, width, ...]` each.
+    names: of the images, for the error.
+    width: bytes that the split has for each pixel.
+
+  Raises:
+    UserError: if the padded split takes too much memory.
+  """
+  height, columns = np.max([image.shape[:2] for image in images], 0).tolist()
+  size = len(images) * height * columns * width
+  if size > _MOST_BYTES:
+    largest = one_line(names[int(np.argmax([np.prod(x.shape[:2]) for x in images]))])
+    raise UserError(
+      f'{len(images):,} images padded to {pixels((height, columns))}, as the largest '
+      f'({largest}), take {size / 2**30:.0f} GiB, more than {_MOST_BYTES / 2**30:.0f}: '
+      'cut large images into several')
+  return height, columns
 
 
 def pixels(size: Sequence[int]) -> str:
