@@ -12,7 +12,7 @@ from bigmodels import losses, metrics, plots
 from bigmodels.core import whole_batch
 from bigmodels.core.errors import UserError
 from bigmodels.core.from_run import FROM_RUN
-from bigmodels.core.vectors import unit_length
+from bigmodels.core.vectors import products, unit_length
 from bigmodels.tasks.task import (
   Columns,
   Split,
@@ -111,7 +111,7 @@ def embedding(model, loss: Callable = losses.triplet, *,
         _, found['active'] = masked_mean((values > 0).astype(jnp.float32), counted)
         means = _updated(means, *whole, rate=rate)
     if not train:
-      similar = jnp.where((means != 0).any(1), vectors @ means.T, -jnp.inf)
+      similar = jnp.where((means != 0).any(1), products(vectors, means), -jnp.inf)
       similarities, which = jax.lax.top_k(similar, min(nearest, len(names)))
       outputs = {'embeddings': vectors, 'nearest': which, 'similarities': similarities,
                  **{name: batch[name] for name in ('labels', 'partners', 'row')
