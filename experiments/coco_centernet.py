@@ -2,8 +2,8 @@
 
   python run.py --experiment=coco_centernet --data_dir=DIR --workdir=W
 
-The settings of the paper: images of 512 x 512, 140 epochs, batches of 128. It has
-transposed convolutions in place of the feature pyramid.
+The settings of the paper: images of 512 x 512, 140 epochs, batches of 128. The paper's
+network has transposed convolutions where this one has a feature pyramid.
 
 Needs: COCO (TFDS, coco/2017), requirements-detection.txt; several GPUs.
 """

@@ -23,12 +23,8 @@ from bigmodels.data import transforms
 from bigmodels.models import sharding_rules
 from bigmodels.optim import schedules
 
-FEATURES = {
-  'none': models.SrGan,
-  'cifar_vgg': partial(
-    models.SrGan, mean=(125.3, 123.0, 113.9), std=(63.0, 62.1, 66.7),
-    features=partial(models.VggFeatures, depth=16, batch_norm=True)),
-  'vgg19': partial(models.SrGan, features=partial(models.VggFeatures, depth=19))}
+FEATURES = {'none': None, 'cifar_vgg': models.CifarVggFeatures,
+            'vgg19': models.Vgg19Features}
 CONTENT = {
   'none': tasks.adversarial_super_resolution,
   'cifar_vgg': partial(tasks.adversarial_super_resolution, layer='relu5_3',
@@ -46,8 +42,8 @@ def config(*, paths: tuple[str, ...] = ('sr/t91', 'sr/bsd_train'), scale: int = 
     schedules.step, peak=learning_rate, at=(0.5,)))
   return Experiment(
     model=partial(
-      FEATURES[features], discriminator=models.SrDiscriminator(),
-      generator=partial(models.SrResNet, depth=depth, width=width)),
+      models.SrGan, generator=partial(models.SrResNet, depth=depth, width=width),
+      discriminator=models.SrDiscriminator(), features=FEATURES[features]),
     task=partial(CONTENT[features], adversarial_weight=adversarial_weight),
     learner=partial(learners.adversarial, discriminator_optimizer=adam),
     optimizer=adam,

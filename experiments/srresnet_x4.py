@@ -20,12 +20,8 @@ from bigmodels.config import Duration, Experiment
 from bigmodels.data import transforms
 from bigmodels.models import sharding_rules
 
-FEATURES = {
-  'none': models.SrGan,
-  'cifar_vgg': partial(
-    models.SrGan, mean=(125.3, 123.0, 113.9), std=(63.0, 62.1, 66.7),
-    features=partial(models.VggFeatures, depth=16, batch_norm=True)),
-  'vgg19': partial(models.SrGan, features=partial(models.VggFeatures, depth=19))}
+FEATURES = {'none': None, 'cifar_vgg': models.CifarVggFeatures,
+            'vgg19': models.Vgg19Features}
 
 
 def config(*, paths: tuple[str, ...] = ('sr/t91', 'sr/bsd_train'), scale: int = 4,
@@ -34,7 +30,7 @@ def config(*, paths: tuple[str, ...] = ('sr/t91', 'sr/bsd_train'), scale: int = 
            depth: int = 16, width: int = 64, learning_rate: float = 1e-4,
            seed: int = 0) -> Experiment:
   return Experiment(
-    model=partial(FEATURES[features], generator=partial(
+    model=partial(models.SrGan, features=FEATURES[features], generator=partial(
       models.SrResNet, depth=depth, width=width)),
     task=partial(tasks.super_resolution, error=jnp.square),
     optimizer=partial(optax.adam, learning_rate=learning_rate),

@@ -22,13 +22,6 @@ from bigmodels.data import transforms
 from bigmodels.models import sharding_rules
 from bigmodels.optim import schedules
 
-FEATURES = {
-  'cifar_vgg': partial(
-    models.StyleTransfer, mean=(125.3, 123.0, 113.9), std=(63.0, 62.1, 66.7),
-    features=partial(models.VggFeatures, depth=16, batch_norm=True)),
-  'vgg19': partial(
-    models.StyleTransfer, features=partial(models.VggFeatures, depth=19))}
-
 
 def config(*, photographs: str | tuple[str, ...] = 'sr/bsd_train',
            style: str = 'style/paintings/starry_night.jpg', size: int = 256,
@@ -38,8 +31,10 @@ def config(*, photographs: str | tuple[str, ...] = 'sr/bsd_train',
            width: int = 32, depth: int = 5, steps: int = 4000, batch_size: int = 4,
            learning_rate: float = 1e-3, seed: int = 0) -> Experiment:
   return Experiment(
-    model=partial(FEATURES[features], network=partial(
-      models.StyleNet, width=width, depth=depth)),
+    model=partial(
+      models.StyleTransfer, features={
+        'cifar_vgg': models.CifarVggFeatures, 'vgg19': models.Vgg19Features}[features],
+      network=partial(models.StyleNet, width=width, depth=depth)),
     task=partial(tasks.style_transfer, content=('relu3_3',),
                  style=('relu1_2', 'relu2_2', 'relu3_3', 'relu4_3'),
                  style_weight=style_weight, variation_weight=variation_weight),

@@ -23,13 +23,6 @@ from bigmodels.config import Duration, Experiment
 from bigmodels.models import sharding_rules
 from bigmodels.optim import schedules
 
-FEATURES = {
-  'cifar_vgg': partial(
-    models.StyleTransfer, mean=(125.3, 123.0, 113.9), std=(63.0, 62.1, 66.7),
-    features=partial(models.VggFeatures, depth=16, batch_norm=True)),
-  'vgg19': partial(
-    models.StyleTransfer, features=partial(models.VggFeatures, depth=19))}
-
 
 def config(*, photographs: str | tuple[str, ...] = 'sr/set5/butterfly.png',
            style: str = 'style/paintings/starry_night.jpg',
@@ -41,7 +34,9 @@ def config(*, photographs: str | tuple[str, ...] = 'sr/set5/butterfly.png',
   pictures = data.Batches(
     source=data.StylePairs(photographs, style, size, style_size), batch_size=None)
   return Experiment(
-    model=partial(FEATURES[features], network=partial(models.Pictures, start=start)),
+    model=partial(
+      models.StyleTransfer, network=partial(models.Pictures, start=start), features={
+        'cifar_vgg': models.CifarVggFeatures, 'vgg19': models.Vgg19Features}[features]),
     task=partial(tasks.style_transfer, style_weight=style_weight,
                  variation_weight=variation_weight),
     optimizer=partial(optax.adam, learning_rate=partial(

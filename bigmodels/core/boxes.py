@@ -5,12 +5,13 @@ Rows grow downwards: a box has an area if bottom > top and right > left.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 _TINY = 1e-7  # in place of an area of 0
 
 
 def area(boxes: jax.Array) -> jax.Array:
-  """Computes the area of each box, `[..., 4]` -> `[...]`; 0 for one turned over."""
+  """Computes the area of each box, `[..., 4]` -> `[...]`; 0 if corners are swapped."""
   top, left, bottom, right = jnp.moveaxis(boxes, -1, 0)
   return jnp.maximum(bottom - top, 0) * jnp.maximum(right - left, 0)
 
@@ -28,7 +29,7 @@ def intersection(boxes: jax.Array, others: jax.Array) -> jax.Array:
 
 
 def _product(boxes: jax.Array, others: jax.Array, start, end) -> jax.Array:
-  """The area from `start` to `end` of both, 0 if that is turned over.
+  """The area from `start` to `end` of both; 0 if the end is before the start.
 
   Coordinates are taken one by one: an axis of two is slow on a CPU.
   """
@@ -93,6 +94,19 @@ def of_centres(centres: jax.Array, sizes: jax.Array) -> jax.Array:
     `[..., 4]`.
   """
   return jnp.concatenate([centres - sizes / 2, centres + sizes / 2], -1)
+
+
+def xywh(boxes: np.ndarray) -> np.ndarray:
+  """Returns left, top, width and height of boxes, as COCO has them, by NumPy.
+
+  Args:
+    boxes: `[n, 4]`.
+
+  Returns:
+    float64 `[n, 4]`.
+  """
+  top, left, bottom, right = np.asarray(boxes, np.float64).reshape(-1, 4).T
+  return np.stack([left, top, right - left, bottom - top], -1)
 
 
 def clipped(boxes: jax.Array, shape: jax.Array) -> jax.Array:

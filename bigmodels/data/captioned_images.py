@@ -1,6 +1,5 @@
 """Images with their captions as rows of tokens."""
 
-import collections
 import dataclasses
 import functools
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from bigmodels.core.errors import one_line
-from bigmodels.data import origins
 from bigmodels.data.folders import image_files, listing
 from bigmodels.data.readers.reader import Reader
 from bigmodels.data.sources import Columns, DataContext, Dataset
@@ -69,13 +67,16 @@ class CaptionedImages:
     tokenizer = tokenizer_of(self, context, lambda: [
       text for each in read('train').captions for text in each])
     found = read(self.selected)
-    images = self._images(found.images, context)
+    photographs = image_files.read_all(
+      found.images, f'{self.documents.name}, {self.selected}')
+    images = photographs.rgb((self.size, self.size))
+    photographs.say(self._lines(photographs), context)
     columns, cut = caption_columns(self, tokenizer, found.captions)
     say(self, context, f'{many(len(images), "image")}, '
         f'{many(sum(map(len, found.captions)), "caption")}', *found.notes,
         f'{many(cut, "caption")} longer than {self.length} tokens, so truncated'
         * bool(cut))
-    names = [file.name for file in found.images]
+    names = photographs.names
 
     def words(rows: np.ndarray) -> list[dict[str, str]]:
       return [{'image': one_line(names[row]), **{
@@ -84,8 +85,7 @@ class CaptionedImages:
         for row in np.asarray(rows).tolist()]
 
     dataset = dataset_of(self, {'inputs': images, **columns}, None, tokenizer,
-                         origins.of_images([file.path for file in found.images],
-                                           images))
+                         photographs._replace(arrays=[*images]).origin())
     return dataset._replace(
       words=words, describe=lambda row: found.images[row].path,
       ids={'file': np.array(names, object)})
@@ -98,22 +98,16 @@ class CaptionedImages:
       image_files.ImageReading(3, (self.size, self.size), 'crop', None),
       image_files.SUFFIXES, None, say=context.say)
 
-  def _images(self, files: list[listing.File], context: DataContext) -> np.ndarray:
-    """The images of files, uint8 `[n, size, size, 3]`; says what was converted."""
-    arrays, notes = image_files.read_all(files)
-    grey = sum(image.shape[-1] == 1 for image in arrays)
-    other = sum(image.shape[:2] != (self.size, self.size) for image in arrays)
-    pixels = image_files.pixels((self.size, self.size))
-    lines = collections.Counter(notes)
-    lines |= {'grey, with three equal channels': grey,
-              f'cut to the aspect at the center and resized to {pixels}': other}
-    for note, count in lines.items():
-      if count:
-        context.note(f'{self.documents.name}, {self.selected}: '
-                     f'{listing.counted(count, "image")} {note}')
-    return np.stack([np.broadcast_to(
-      image_files.to_size(image, (self.size, self.size)), (self.size, self.size, 3))
-      for image in arrays])
+  def _lines(self, images: image_files.Images) -> list[str]:
+    """Lines about how many images change channels and size."""
+    size = (self.size, self.size)
+    changed = {
+      'grey, with three equal channels': images.grey,
+      'cut to the aspect at the center and resized to '
+      f'{image_files.pixels(size)}': sum(
+        image.shape[:2] != size for image in images.arrays)}
+    return [f'{listing.counted(count, "image")} {line}'
+            for line, count in changed.items() if count]
 
 
 def caption_columns(source: Any, tokenizer: Tokenizer, captions: list[list[str]]

@@ -12,7 +12,6 @@ from bigmodels.layers import bicubic, ycbcr
 
 _LEAST = 32  # pixels of a side: SSIM needs 11 inside of both borders
 _SCALES = range(2, 9)
-_MOST_BYTES = 8 * 2**30  # of a split, padded
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +80,7 @@ class Downscaled:
 
   def _lines(self, found: image_files.Images, images: list[np.ndarray]) -> list[str]:
     """Lines about what was read, and what was made of it."""
-    count, grey = len(images), sum(image.shape[-1] == 1 for image in found.arrays)
+    count, grey = len(images), found.grey
     sizes = found._replace(arrays=images).sizes()
     lines = [f'{listing.counted(count, "image")}, of {sizes}, of which '
              f'{self.scale} times smaller ones are made']
@@ -95,14 +94,7 @@ class Downscaled:
                ) -> dict[str, np.ndarray]:
     """The padded columns of a split."""
     scale, count = self.scale, len(images)
-    height, width = (max(image.shape[axis] for image in images) for axis in (0, 1))
-    size = count * height * width
-    if size > _MOST_BYTES:
-      name = names[int(np.argmax([image.size for image in images]))]
-      raise UserError(
-        f'{count:,} images padded to {image_files.pixels((height, width))}, as the '
-        f'largest ({one_line(name)}), take {size / 2**30:.0f} GiB, more than '
-        f'{_MOST_BYTES / 2**30:.0f}: cut large images into several')
+    height, width = image_files.padded_size(images, names, 1)
     low = (count, height // scale, width // scale)
     columns = {'inputs': np.zeros((*low, 1), np.uint8), 'inside': np.zeros(low, bool),
                'labels': np.zeros((count, height, width, 1), np.uint8)}

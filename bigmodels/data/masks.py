@@ -4,12 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bigmodels.core.errors import UserError, one_line
 from bigmodels.data.folders import image_files
 from bigmodels.data.sources import Columns
 
 IGNORED = 255  # the label of pixels that do not count
-_MOST_BYTES = 8 * 2**30  # of a split, padded
 
 
 def columns(images: Sequence[np.ndarray], masks: Sequence[np.ndarray],
@@ -29,16 +27,8 @@ def columns(images: Sequence[np.ndarray], masks: Sequence[np.ndarray],
   Raises:
     UserError: if they take too much memory.
   """
-  sizes = np.array([image.shape[:2] for image in images])
-  shape = (len(images), *sizes.max(0).tolist())
   channels = images[0].shape[-1]
-  size = int(np.prod(shape)) * (channels + 2)
-  if size > _MOST_BYTES:
-    largest = one_line(names[int(np.argmax(sizes.prod(1)))])
-    raise UserError(
-      f'{len(images):,} images padded to {image_files.pixels(shape[1:])}, as the '
-      f'largest ({largest}), take {size / 2**30:.0f} GiB, more than '
-      f'{_MOST_BYTES / 2**30:.0f}: cut large images into several')
+  shape = (len(images), *image_files.padded_size(images, names, channels + 2))
   found = {'inputs': np.zeros((*shape, channels), np.uint8),
            'labels': np.full(shape, IGNORED, np.uint8)}
   inside = np.zeros(shape, bool)

@@ -82,17 +82,14 @@ def _resized(found: image_files.Images, size: int | tuple[int, int], what: str,
              context: DataContext) -> np.ndarray:
   """Images in RGB and of one size, uint8 `[n, height, width, 3]`; says what changed."""
   sides = _sides(size)
-  grey = sum(image.shape[-1] == 1 for image in found.arrays)
   small = sum(any(n < side for n, side in zip(image.shape, sides, strict=False))
               for image in found.arrays)
   lines = [f'{listing.counted(len(found.arrays), what)}, of {found.sizes()}, cut and '
            f'resized to {image_files.pixels(sides)}']
-  for count, line in ((grey, 'grey, with three equal channels'),
+  for count, line in ((found.grey, 'grey, with three equal channels'),
                       (small, 'smaller, and enlarged')):
     if count:
       lines.append(f'{listing.counted(count, what)} {"is" if count == 1 else "are"} '
                    f'{line}')
   found.say(lines, context)
-  return np.stack([
-    np.broadcast_to(image_files.to_size(image, sides), (*sides, 3))
-    for image in found.arrays])
+  return found.rgb(sides)

@@ -1,4 +1,4 @@
-"""Places on images that the pixels of a map stand for."""
+"""The points and default boxes of the cells of a map, in pixels of the image."""
 
 from collections.abc import Sequence
 

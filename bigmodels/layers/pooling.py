@@ -1,10 +1,11 @@
-"""Pooling of images.
+"""Pooling of images, and of sequences.
 
 On a CPU, `layers.cpu.pooling` computes bitwise the same maxima, and the same means up
 to rounding, in forms whose gradients are several times faster there.
 """
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
 from bigmodels.core import target
@@ -77,3 +78,19 @@ def global_average_pool(x: jax.Array) -> jax.Array:
   if target.platform() == 'cpu':
     return cpu.global_average_pool(x)
   return x.mean((1, 2))
+
+
+def mean_pool(x: jax.Array, segments: jax.Array | None) -> jax.Array:
+  """Takes the mean over the tokens of each sequence; 0 if it has none.
+
+  Args:
+    x: `[batch, length, width]`.
+    segments: int `[batch, length]`, 0 for padding; None for no padding.
+
+  Returns:
+    `[batch, width]`.
+  """
+  if segments is None:
+    return x.mean(1)
+  tokens = (segments > 0)[..., None]
+  return jnp.where(tokens, x, 0).sum(1) / jnp.maximum(tokens.sum(1), 1)

@@ -1,4 +1,4 @@
-"""Feature pyramids: maps of several sizes that all know of the coarsest."""
+"""Feature pyramids: maps of several strides, each combined with all coarser ones."""
 
 from collections.abc import Sequence
 

@@ -11,7 +11,7 @@ from bigmodels.learners.learner import Learner, init_key, initial_state
 from bigmodels.tasks.adversaries import Adversaries
 
 
-def adversarial(task: Adversaries, optimizer: optax.GradientTransformation,
+def adversarial(adversaries: Adversaries, optimizer: optax.GradientTransformation,
                 gradient: Callable = mean_gradient, *,
                 discriminator_optimizer: optax.GradientTransformation,
                 discriminator_updates: int = 1) -> Learner:
@@ -22,7 +22,7 @@ def adversarial(task: Adversaries, optimizer: optax.GradientTransformation,
   of the parameters, `Experiment.average`.
 
   Args:
-    task: `tasks.generation` or another of `Adversaries`.
+    adversaries: of `tasks.generation`, say.
     optimizer: of the generator: any optax transformation.
     gradient: makes the gradient of a loss; see `learners.gradient`.
     discriminator_optimizer: of the discriminator.
@@ -36,11 +36,11 @@ def adversarial(task: Adversaries, optimizer: optax.GradientTransformation,
                      f'{discriminator_updates}')
   sides = {'discriminator': optax.with_extra_args_support(discriminator_optimizer),
            'generator': optax.with_extra_args_support(optimizer)}
-  descents = {'discriminator': gradient(task.discriminator),
-              'generator': gradient(task.generator)}
+  descents = {'discriminator': gradient(adversaries.discriminator),
+              'generator': gradient(adversaries.generator)}
 
   def init(key, batch):
-    params, variables = task.init(init_key(key), batch)
+    params, variables = adversaries.task.init(init_key(key), batch)
     if not set(sides) <= set(params):
       raise ValueError(f'adversarial needs a model of two parts, {", ".join(sides)}, '
                        f'got {", ".join(params)}')
@@ -80,7 +80,9 @@ def adversarial(task: Adversaries, optimizer: optax.GradientTransformation,
     return state._replace(step=state.step + 1), metrics
 
   def evaluate(state, batch):
-    return task.evaluate(state.params, state.model_state, batch)
+    _, (_, metrics, outputs) = adversaries.task.loss(
+      state.params, state.model_state, batch, None, train=False)
+    return metrics, outputs
 
   return Learner(init, step, evaluate)
 

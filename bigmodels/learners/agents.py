@@ -78,12 +78,12 @@ def check_whole(batch: Batch) -> None:
                      'set --config.accumulate=1')
 
 
-def initialize(task: Control, key: jax.Array, batch: Batch
+def initialize(control: Control, key: jax.Array, batch: Batch
                ) -> tuple[Any, Any, EnvironmentState, Any]:
   """The state of an agent before training.
 
   Args:
-    task: of the model.
+    control: the model and its environment.
     key: the root key of the run.
     batch: of `data.Episodes`, `inputs` `[n, ...]`.
 
@@ -96,11 +96,11 @@ def initialize(task: Control, key: jax.Array, batch: Batch
   """
   check_whole(batch)
   model_key, environment_key = jax.random.split(init_key(key))
-  params, variables = task.init(model_key, batch)
+  params, variables = control.task.init(model_key, batch)
   output, _ = jax.eval_shape(
-    partial(task.apply, train=False), params, variables, batch['inputs'], key)
+    partial(control.apply, train=False), params, variables, batch['inputs'], key)
   state = environments.reset(
-    task.environment, jax.random.split(environment_key, len(batch['mask'])))
+    control.environment, jax.random.split(environment_key, len(batch['mask'])))
   return params, variables, state, output
 
 

@@ -18,7 +18,6 @@ from bigmodels.losses.metric_learning import (
   arc_face,
   supervised_contrastive,
   triplet,
-  unit_length,
 )
 from bigmodels.losses.ranking import binary_ranking, in_batch_softmax, softmax_ranking
 from bigmodels.losses.regression import absolute_error, squared_error
@@ -36,5 +35,4 @@ __all__ = ['absolute_error', 'alignable', 'arc_face', 'binary_ranking',
            'hinge', 'hinge_gan', 'in_batch_softmax', 'non_saturating_gan', 'pinball',
            'probabilities', 'r1', 'sigmoid_contrastive', 'softmax_contrastive',
            'softmax_ranking', 'squared_error', 'style_distance',
-           'supervised_contrastive', 'total_variation', 'triplet', 'unit_length',
-           'wasserstein_gan']
+           'supervised_contrastive', 'total_variation', 'triplet', 'wasserstein_gan']

@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 
 from bigmodels.core import whole_batch
+from bigmodels.core.vectors import products
 
 
-def softmax_contrastive(images: jax.Array, captions: jax.Array, texts: jax.Array,
-                        mask: jax.Array, *, factor: jax.Array | float,
+def softmax_contrastive(images: jax.Array, captions: jax.Array, groups: jax.Array,
+                        mask: jax.Array, *, scale: jax.Array | float,
                         bias: jax.Array | float = 0.0) -> jax.Array:
   """Computes the cross-entropy of choosing the caption of an image, and the reverse.
 
@@ -23,29 +24,30 @@ def softmax_contrastive(images: jax.Array, captions: jax.Array, texts: jax.Array
   Args:
     images: of length 1, `[batch, width]`.
     captions: of length 1, one for each image, `[batch, width]`.
-    texts: int `[batch]`, equal for captions that say the same: those of another image
-      are then no negatives.
+    groups: int `[batch]`, equal for captions that say the same: those of another
+      image are then no negatives.
     mask: `[batch]`, 0 for pairs that are no negatives.
-    factor: of the cosines, > 0, the inverse of the temperature.
+    scale: of the cosines, > 0, the inverse of the temperature.
     bias: of the logits, which does not change the loss.
 
   Returns:
     `[batch]`, in nats.
   """
   del bias
-  mine = (texts, mask, whole_batch.numbers(len(images)))
+  mine = (groups, mask, whole_batch.numbers(len(images)))
   every_image, every_caption, *theirs = whole_batch.gathered((images, captions, *mine))
   right, counted = _relations(mine, theirs)
 
-  def surprise(vectors, others):
-    logits = jnp.where(counted, factor * _products(vectors, others), -1e9)
+  def cross_entropy(vectors, others):
+    logits = jnp.where(counted, scale * products(vectors, others), -1e9)
     return jax.nn.logsumexp(logits, 1) - jnp.where(right, logits, 0.0).sum(1)
 
-  return (surprise(images, every_caption) + surprise(captions, every_image)) / 2
+  return (cross_entropy(images, every_caption)
+          + cross_entropy(captions, every_image)) / 2
 
 
-def sigmoid_contrastive(images: jax.Array, captions: jax.Array, texts: jax.Array,
-                        mask: jax.Array, *, factor: jax.Array | float,
+def sigmoid_contrastive(images: jax.Array, captions: jax.Array, groups: jax.Array,
+                        mask: jax.Array, *, scale: jax.Array | float,
                         bias: jax.Array | float) -> jax.Array:
   """Computes the cross-entropy of telling, for each pair, whether it is a true one.
 
@@ -54,18 +56,18 @@ def sigmoid_contrastive(images: jax.Array, captions: jax.Array, texts: jax.Array
   batch.
 
   Args:
-    images, captions, texts, mask, factor: see `softmax_contrastive`.
+    images, captions, groups, mask, scale: see `softmax_contrastive`.
     bias: of the logits; initially negative, as most pairs are false.
 
   Returns:
     For each image the sum over all captions, `[batch]`, in nats.
   """
-  mine = (texts, mask, whole_batch.numbers(len(images)))
+  mine = (groups, mask, whole_batch.numbers(len(images)))
 
   def against(others):
     theirs, *facts = others
     right, counted = _relations(mine, facts)
-    logits = factor * _products(images, theirs) + bias
+    logits = scale * products(images, theirs) + bias
     costs = jax.nn.softplus(jnp.where(right, -logits, logits))
     return jnp.where(counted, costs, 0.0).sum(1)
 
@@ -74,13 +76,7 @@ def sigmoid_contrastive(images: jax.Array, captions: jax.Array, texts: jax.Array
 
 def _relations(mine, theirs) -> tuple[jax.Array, jax.Array]:
   """Which pairs are true, and which count, bool `[n, m]`."""
-  texts, _, numbers = mine
-  other_texts, other_mask, other_numbers = theirs
+  groups, _, numbers = mine
+  other_groups, other_mask, other_numbers = theirs
   right = numbers[:, None] == other_numbers
-  return right, right | ((texts[:, None] != other_texts) & (other_mask > 0))
-
-
-def _products(one: jax.Array, other: jax.Array) -> jax.Array:
-  """`[n, width]`, `[m, width]` -> `[n, m]`, in float32 on every device."""
-  return jnp.matmul(one.astype(jnp.float32), other.astype(jnp.float32).T,
-                    precision=jax.lax.Precision.HIGHEST)
+  return right, right | ((groups[:, None] != other_groups) & (other_mask > 0))

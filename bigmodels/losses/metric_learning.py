@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bigmodels.core.vectors import products, unit_length
 from bigmodels.losses.classification import cross_entropy
 
 Mining = Literal['all', 'semi_hard', 'batch_hard']
@@ -106,7 +107,7 @@ def supervised_contrastive(embeddings: jax.Array, labels: jax.Array, mask: jax.A
   if not temperature > 0:
     raise ValueError(f'temperature: must be > 0, got {temperature}')
   positive, negative = _relations(labels, mask)
-  scores = _products(embeddings, embeddings) / temperature
+  scores = products(embeddings, embeddings) / temperature
   total = jax.nn.logsumexp(jnp.where(positive | negative, scores, -1e9), 1)
   values = jnp.where(positive, total[:, None] - scores, 0.0)
   return _mean(values, positive, 1), positive.any(1).astype(jnp.float32)
@@ -140,7 +141,7 @@ def arc_face(embeddings: jax.Array, labels: jax.Array, mask: jax.Array,
     raise ValueError(f'margin: must be >= 0 and < pi, got {margin}')
   if not scale > 0:
     raise ValueError(f'scale: must be > 0, got {scale}')
-  cosines = _products(embeddings, unit_length(prototypes))
+  cosines = products(embeddings, unit_length(prototypes))
   own = jnp.take_along_axis(cosines, labels[:, None], 1)
   sine = jnp.sqrt(jnp.maximum(1 - own**2, 1e-9))
   moved = jnp.where(own > -np.cos(margin), own * np.cos(margin) - sine * np.sin(margin),
@@ -149,13 +150,6 @@ def arc_face(embeddings: jax.Array, labels: jax.Array, mask: jax.Array,
   logits = scale * jnp.where(right, moved, cosines)
   kept = (mask > 0).astype(jnp.float32)
   return jnp.where(kept > 0, cross_entropy(logits, labels), 0.0), kept
-
-
-def unit_length(vectors: jax.Array) -> jax.Array:
-  """Scales vectors `[..., width]` to length 1, in float32; zeros remain zeros."""
-  vectors = vectors.astype(jnp.float32)
-  squares = jnp.sum(vectors**2, -1, keepdims=True)
-  return vectors * jax.lax.rsqrt(jnp.maximum(squares, 1e-12))
 
 
 def _relations(labels: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -167,17 +161,11 @@ def _relations(labels: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array
   return both & same & ~jnp.eye(len(labels), dtype=bool), both & ~same
 
 
-def _products(one: jax.Array, other: jax.Array) -> jax.Array:
-  """`[n, width]`, `[m, width]` -> `[n, m]`, in float32 on every device."""
-  return jnp.matmul(one.astype(jnp.float32), other.astype(jnp.float32).T,
-                    precision=jax.lax.Precision.HIGHEST)
-
-
 def _distances(embeddings: jax.Array, distance: str) -> jax.Array:
   """Between all examples, `[batch, batch]`."""
-  products = _products(embeddings, embeddings)
-  squares = jnp.diagonal(products)
-  squared = jnp.maximum(squares[:, None] + squares - 2 * products, 0.0)
+  found = products(embeddings, embeddings)
+  squares = jnp.diagonal(found)
+  squared = jnp.maximum(squares[:, None] + squares - 2 * found, 0.0)
   if distance == 'squared':
     return squared
   # The root has no gradient at 0.

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bigmodels.core.boxes import xywh
 from bigmodels.core.errors import UserError
 
 _SIZES = ('all', 'small', 'medium', 'large')  # up to 32 x 32, 96 x 96 pixels, and above
@@ -77,10 +78,10 @@ def evaluate(outputs: Mapping[str, np.ndarray]) -> Evaluation:
     images = [{'id': image} for image in range(len(found))]
     theirs = _indexed(tools, images, classes, {
       'image_id': np.nonzero(present)[0], 'category_id': truth,
-      'bbox': _corner_and_size(outputs['boxes'][present]),
+      'bbox': xywh(outputs['boxes'][present]),
       'area': outputs['areas'][present].astype(np.float64),
       'iscrowd': outputs['crowd'][present].astype(int)})
-    boxes = _corner_and_size(outputs['found_boxes'][found])
+    boxes = xywh(outputs['found_boxes'][found])
     ours = _indexed(tools, images, classes, {
       'image_id': np.nonzero(found)[0], 'category_id': labels, 'bbox': boxes,
       'area': boxes[:, 2] * boxes[:, 3],
@@ -143,12 +144,6 @@ def _indexed(tools, images: list[dict], classes: int, columns: Mapping[str, np.n
                     for index, row in enumerate(rows, 1)]}
   found.createIndex()
   return found
-
-
-def _corner_and_size(boxes: np.ndarray) -> np.ndarray:
-  """Left, top, width and height, float64 `[n, 4]`, as COCO has boxes."""
-  top, left, bottom, right = np.asarray(boxes, np.float64).reshape(-1, 4).T
-  return np.stack([left, top, right - left, bottom - top], -1)
 
 
 def library():

@@ -40,20 +40,21 @@ from bigmodels.models.tacotron import Tacotron
 from bigmodels.models.tcn import Tcn
 from bigmodels.models.tgcn import Tgcn
 from bigmodels.models.transformer import Transformer
-from bigmodels.models.vgg import Vgg, VggFeatures
+from bigmodels.models.vgg import CifarVggFeatures, Vgg, Vgg19Features, VggFeatures
 from bigmodels.models.vit import Vit, VitB, VitL, VitS, VitTi
 from bigmodels.models.wavenet import WaveNet
 from bigmodels.models.yolo import Yolo
 
 __all__ = ['ActorCritic', 'Airbench', 'Autoencoder', 'BagOfWords', 'Bert',
            'BertClassifier', 'BertSpans', 'Captioner', 'CenterNet', 'CifarResNet',
-           'Clip', 'Cnn', 'Conformer', 'DLinear', 'Dcgan', 'DeepSvdd', 'DiffusionUnet',
-           'Dit', 'Dlrm', 'DualEncoder', 'Edsr', 'Espcn', 'Gpt', 'Linear',
-           'MaskedBert', 'MatrixFactorization', 'MemoryNetwork', 'Mlp', 'MobileNetV1',
-           'MobileNetV2', 'ModernGpt', 'NatureCnn', 'NeuMf', 'PatchTst', 'Pictures',
-           'QNetwork', 'RecurrentClassifier', 'RecurrentCtc', 'RecurrentForecaster',
-           'RecurrentLanguageModel', 'ResNet', 'SasRec', 'SegmentationUnet',
-           'SeriesClassifier', 'SpeechTransformer', 'SrDiscriminator', 'SrGan',
-           'SrResNet', 'Ssd', 'StyleGan', 'StyleNet', 'StyleTransfer', 'Tacotron',
-           'Tcn', 'Tgcn', 'Transformer', 'TwoTower', 'Vgg', 'VggFeatures', 'Vit',
-           'VitB', 'VitL', 'VitS', 'VitTi', 'WaveNet', 'WithPrototypes', 'Yolo']
+           'CifarVggFeatures', 'Clip', 'Cnn', 'Conformer', 'DLinear', 'Dcgan',
+           'DeepSvdd', 'DiffusionUnet', 'Dit', 'Dlrm', 'DualEncoder', 'Edsr', 'Espcn',
+           'Gpt', 'Linear', 'MaskedBert', 'MatrixFactorization', 'MemoryNetwork', 'Mlp',
+           'MobileNetV1', 'MobileNetV2', 'ModernGpt', 'NatureCnn', 'NeuMf', 'PatchTst',
+           'Pictures', 'QNetwork', 'RecurrentClassifier', 'RecurrentCtc',
+           'RecurrentForecaster', 'RecurrentLanguageModel', 'ResNet', 'SasRec',
+           'SegmentationUnet', 'SeriesClassifier', 'SpeechTransformer',
+           'SrDiscriminator', 'SrGan', 'SrResNet', 'Ssd', 'StyleGan', 'StyleNet',
+           'StyleTransfer', 'Tacotron', 'Tcn', 'Tgcn', 'Transformer', 'TwoTower', 'Vgg',
+           'Vgg19Features', 'VggFeatures', 'Vit', 'VitB', 'VitL', 'VitS', 'VitTi',
+           'WaveNet', 'WithPrototypes', 'Yolo']

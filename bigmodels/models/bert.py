@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from bigmodels.layers.activations import gelu
 from bigmodels.layers.attention import Attention
 from bigmodels.layers.dense import Dense, Embedding
+from bigmodels.layers.pooling import mean_pool
 from bigmodels.layers.positions import segment_positions
 from bigmodels.layers.stack import Remat, Stack
 from bigmodels.layers.transformer import Block, FeedForward
@@ -195,13 +196,7 @@ class BertClassifier(nn.Module):
       ValueError: for more tokens than the encoder's `length`.
     """
     x = self.encoder(tokens, segments=segments, train=train)
-    if self.pooling == 'first':
-      x = x[:, 0]
-    elif segments is None:
-      x = x.mean(1)
-    else:
-      real = (segments > 0)[..., None]
-      x = jnp.where(real, x, 0).sum(1) / jnp.maximum(real.sum(1), 1)
+    x = x[:, 0] if self.pooling == 'first' else mean_pool(x, segments)
     x = nn.tanh(Dense(x.shape[-1], kernel_init=_SMALL, name='pooler')(x))
     x = nn.Dropout(self.encoder.dropout, deterministic=not train)(x)
     return Dense(self.num_outputs, kernel_init=_SMALL, name='head')(x)

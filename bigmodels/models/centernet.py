@@ -15,8 +15,8 @@ from bigmodels.models.validation import check_rates, check_sizes
 class CenterNet(nn.Module):
   """A body, a feature pyramid, and three heads on its finest map.
 
-  The paper enlarges the last map of a body by transposed convolutions; a pyramid takes
-  the maps before it too.
+  The paper enlarges the last map of the body by transposed convolutions; here a feature
+  pyramid combines all of its maps.
 
   Attributes:
     num_outputs: number of classes.

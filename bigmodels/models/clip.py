@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from bigmodels.layers.dense import Dense
-from bigmodels.layers.pooling import global_average_pool
+from bigmodels.layers.pooling import global_average_pool, mean_pool
 from bigmodels.models.validation import check_positive, check_sizes
 
 
@@ -25,8 +25,8 @@ class Clip(nn.Module):
       `Vit` or `ResNet` with `num_outputs=None`.
     encoder: the encoder of the tokens, such as `Bert` or `BagOfWords`.
     width: length of the vectors.
-    scale: initial factor of the cosines, the inverse of the temperature.
-    highest: the largest factor, as in CLIP.
+    scale: initial scale of the cosines, the inverse of the temperature.
+    max_scale: what the scale is limited to, as in CLIP.
     bias: initial bias of the logits, as in SigLIP; None for no bias.
   """
 
@@ -34,12 +34,12 @@ class Clip(nn.Module):
   encoder: nn.Module
   width: int = 128
   scale: float = 1 / 0.07
-  highest: float = 100.0
+  max_scale: float = 100.0
   bias: float | None = None
 
   def __post_init__(self):
     check_sizes(self, 'width')
-    check_positive(self, 'scale', 'highest')
+    check_positive(self, 'scale', 'max_scale')
     super().__post_init__()
 
   @nn.compact
@@ -67,7 +67,7 @@ class Clip(nn.Module):
       jnp.log(self.scale)), ())
     bias = jnp.zeros(()) if self.bias is None else self.param(
       'bias', nn.initializers.constant(self.bias), ())
-    scale = jnp.exp(jnp.minimum(log_scale, jnp.log(self.highest)))
+    scale = jnp.exp(jnp.minimum(log_scale, jnp.log(self.max_scale)))
     return images, texts, scale, bias
 
   def _texts(self, captions, segments, train):
@@ -75,7 +75,5 @@ class Clip(nn.Module):
     tokens = captions.reshape(-1, length)
     segments = None if segments is None else segments.reshape(-1, length)
     x = self.encoder(tokens, segments=segments, train=train)
-    real = (jnp.ones_like(tokens) if segments is None else segments)[..., None] > 0
-    x = jnp.where(real, x, 0).sum(1) / jnp.maximum(real.sum(1), 1)
-    x = Dense(self.width, use_bias=False, name='text_head')(x)
+    x = Dense(self.width, use_bias=False, name='text_head')(mean_pool(x, segments))
     return x.reshape(count, most, self.width)

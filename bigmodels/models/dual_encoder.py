@@ -10,7 +10,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from bigmodels.core.vectors import unit_length
 from bigmodels.layers.dense import Dense
+from bigmodels.layers.pooling import mean_pool
 from bigmodels.models.validation import check_positive, check_rates, check_sizes
 
 
@@ -66,21 +68,14 @@ class DualEncoder(nn.Module):
     flat = None if response_segments is None else response_segments.reshape(-1, length)
     first = self.context_head(self._mean(contexts, segments, train))
     second = self.response_head(self._mean(responses.reshape(-1, length), flat, train))
-    return (_unit(first) * jnp.exp(self.log_scale),
-            _unit(second).reshape(batch, count, self.width))
+    return (unit_length(first) * jnp.exp(self.log_scale),
+            unit_length(second).reshape(batch, count, self.width))
 
   def _mean(self, tokens, segments, train):
     x = self.encoder(tokens, segments=segments, train=train)
-    real = (jnp.ones_like(tokens) if segments is None else segments)[..., None] > 0
-    x = jnp.where(real, x, 0).sum(1) / jnp.maximum(real.sum(1), 1)
-    return self.drop(x, deterministic=not train)
+    return self.drop(mean_pool(x, segments), deterministic=not train)
 
 
 def _identity(key, shape, dtype=jnp.float32):
   del key
   return jnp.eye(*shape, dtype=dtype)
-
-
-def _unit(x):
-  x = x.astype(jnp.float32)
-  return x * jax.lax.rsqrt(jnp.sum(x * x, -1, keepdims=True) + 1e-12)

@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from bigmodels.layers.convolution import Conv
 from bigmodels.layers.normalization import BatchNorm
@@ -27,21 +26,13 @@ class SrGan(nn.Module):
       `[batch, height, width, 1]` from -1 to 1 -> logits `[batch]`, such as
       `SrDiscriminator`; None for a generator that is trained alone.
     features: Linen module called as `features(images, train=False)`, images `[batch,
-      height, width, 3]` -> layer -> `[batch, ...]`, such as `VggFeatures`; or None.
-    mean, std: by channel, of the images that the features were trained on, from 0 to
-      255. The default is that of ImageNet, as in torchvision.
+      height, width, 1]` about 0 to 1 -> layer -> `[batch, ...]`, such as
+      `Vgg19Features`; or None.
   """
 
   generator: nn.Module
   discriminator: nn.Module | None = None
   features: nn.Module | None = None
-  mean: tuple[float, ...] = (123.675, 116.28, 103.53)
-  std: tuple[float, ...] = (58.395, 57.12, 57.375)
-
-  def __post_init__(self):
-    if min(self.std) <= 0:
-      raise ValueError(f'std: must be > 0, got {self.std}')
-    super().__post_init__()
 
   @property
   def scale(self) -> int:
@@ -80,13 +71,8 @@ class SrGan(nn.Module):
     return self.discriminator(2 * images - 1, train=train)
 
   def describe(self, images: jax.Array) -> dict[str, jax.Array]:
-    """Layer -> features of images, whose luma is each of the three colours.
-
-    Args:
-      images: about 0 to 1, `[batch, height, width, 1]`.
-    """
-    mean, std = (jnp.array(each, images.dtype) for each in (self.mean, self.std))
-    return self.features((255 * images - mean) / std, train=False)
+    """Layer -> features of images about 0 to 1, `[batch, height, width, 1]`."""
+    return self.features(images, train=False)
 
   @nn.nowrap
   def hugging_face(self) -> Published:
@@ -98,10 +84,9 @@ class SrGan(nn.Module):
     if not hasattr(self.features, 'published'):
       raise ValueError('features: must be VggFeatures, got '
                        f'{type(self.features).__name__}')
-    published = self.features.published()
-    return published._replace(unpublished=published.unpublished | {
-      '(generator|discriminator)/.*': 'what makes and judges images, which only a run '
-                                      'of this project has'})
+    return self.features.published(
+      generator='what makes images, which only a run of this project has',
+      discriminator='what judges images, which only a run of this project has')
 
 
 class SrDiscriminator(nn.Module):

@@ -12,7 +12,7 @@ from bigmodels.models.validation import check_rates, check_sizes
 class Ssd(nn.Module):
   """A body, a feature pyramid, and a 3x3 convolution on each of its maps.
 
-  The paper has no pyramid: its finest maps know less.
+  The paper has no pyramid: its heads read the maps of the body.
 
   Attributes:
     num_outputs: number of classes.

@@ -21,20 +21,11 @@ class StyleTransfer(nn.Module):
       `[batch, height, width, 3]` from 0 to 1 -> images of the same shape; such as
       `Pictures` or `StyleNet`.
     features: Linen module called as `features(images, train=False)` -> layer ->
-      features `[batch, ...]`; such as `VggFeatures`.
-    mean, std: by channel, of the images that the features were trained on, from 0 to
-      255. The default is that of ImageNet, as in torchvision.
+      features `[batch, ...]`; such as `Vgg19Features`.
   """
 
   network: nn.Module
   features: nn.Module
-  mean: tuple[float, ...] = (123.675, 116.28, 103.53)
-  std: tuple[float, ...] = (58.395, 57.12, 57.375)
-
-  def __post_init__(self):
-    if min(self.std) <= 0:
-      raise ValueError(f'std: must be > 0, got {self.std}')
-    super().__post_init__()
 
   def __call__(self, inputs: jax.Array, row: jax.Array, *, train: bool) -> jax.Array:
     """The images that the network makes, `[batch, height, width, 3]`.
@@ -51,8 +42,7 @@ class StyleTransfer(nn.Module):
 
   def describe(self, images: jax.Array) -> dict[str, jax.Array]:
     """Layer -> the features of images from 0 to 1, `[batch, height, width, 3]`."""
-    mean, std = (jnp.array(each, images.dtype) for each in (self.mean, self.std))
-    return self.features((255 * images - mean) / std, train=False)
+    return self.features(images, train=False)
 
   @nn.nowrap
   def hugging_face(self) -> Published:
@@ -64,9 +54,8 @@ class StyleTransfer(nn.Module):
     if not hasattr(self.features, 'published'):
       raise ValueError('features: must be VggFeatures, got '
                        f'{type(self.features).__name__}')
-    published = self.features.published()
-    return published._replace(unpublished=published.unpublished | {
-      'network/.*': 'what makes the images, which only a run of this project has'})
+    return self.features.published(
+      network='what makes the images, which only a run of this project has')
 
 
 class Pictures(nn.Module):

@@ -5,10 +5,12 @@ recognition* (VGG), 2015.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Literal
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from bigmodels.layers.convolution import Conv
 from bigmodels.layers.normalization import BatchNorm
@@ -41,6 +43,9 @@ class VggFeatures(nn.Module):
     batch_norm: whether to normalize by batch statistics before the activations.
     pool: 'max' as published, or 'average', which Gatys et al. prefer for images made
       of features.
+    mean, std: by channel, of the images that it was trained on, from 0 to 255: inputs
+      are images from 0 to 1, and are standardized by them. None for inputs that are
+      standardized already.
     momentum: decay rate of the running statistics, per batch.
     epsilon: added to variances.
     kernel_init: makes the initializer of weights.
@@ -50,6 +55,8 @@ class VggFeatures(nn.Module):
   width: int = 64
   batch_norm: bool = False
   pool: Literal['max', 'average'] = 'max'
+  mean: tuple[float, ...] | None = None
+  std: tuple[float, ...] | None = None
   momentum: float = 0.9
   epsilon: float = 1e-5
   kernel_init: Callable = nn.initializers.he_normal
@@ -59,19 +66,25 @@ class VggFeatures(nn.Module):
     check_sizes(self, 'width')
     check_rates(self, 'momentum')
     check_positive(self, 'epsilon')
+    if (self.mean is None) != (self.std is None) or min(self.std or (1.0,)) <= 0:
+      raise ValueError('mean, std: must both be None, or numbers by channel, and std > '
+                       f'0; got {self.mean} and {self.std}')
     super().__post_init__()
 
   @nn.compact
   def __call__(self, inputs: jax.Array, *, train: bool) -> dict[str, jax.Array]:
     """`[batch, height, width, channels]` -> layer -> `[batch, ..., channels]`.
 
-    The layers are those of `layers`.
+    The layers are those of `layers`. A grey image is each of the channels of `mean`.
 
     Raises:
       ValueError: unless the inputs are images of floats, of at least 32x32 pixels.
     """
     check_images(self, inputs, 32)
     x, found = inputs, {}
+    if self.mean is not None:
+      mean, std = (jnp.array(each, x.dtype) for each in (self.mean, self.std))
+      x = (255 * x - mean) / std
     for stage, layer, last in _convolutions(self.depth):
       name = f'{stage}_{layer}'
       x = Conv(self.width * min(2 ** (stage - 1), 8), kernel_init=self.kernel_init(),
@@ -96,8 +109,12 @@ class VggFeatures(nn.Module):
             'pool5')
 
   @nn.nowrap
-  def published(self) -> Published:
-    """Where its parameters are in a file of torchvision's VGG; names as in `Vgg`."""
+  def published(self, **unpublished: str) -> Published:
+    """Where its parameters are in a file of torchvision's VGG; names as in `Vgg`.
+
+    Args:
+      **unpublished: other parts of the model that has these features -> what they are.
+    """
     locations, index = {}, 0
     for stage, layer, last in _convolutions(self.depth):
       ours, theirs = f'features/{{}}{stage}_{layer}', 'features.{}'.format
@@ -116,7 +133,7 @@ class VggFeatures(nn.Module):
       locations=locations, prefix='', unprefixed='', copies={},
       buffers=r'.*\.num_batches_tracked', other=r'(classifier|head|pre_logits)\..*',
       config={}, unchecked={},
-      unpublished={'head/.*': 'the dense layers are not read from such files'},
+      unpublished={f'{part}/.*': what for part, what in unpublished.items()},
       unlike='transformers has no VGG')
 
 
@@ -171,7 +188,17 @@ class Vgg(nn.Module):
   @nn.nowrap
   def hugging_face(self) -> Published:
     """Where the parameters of its convolutions are in a file of torchvision's VGG."""
-    return self._features(parent=None).published()
+    return self._features(parent=None).published(
+      head='the dense layers are not read from such files')
+
+
+# The features that images are compared by: of a run of `cifar_vgg`, whose images have
+# these statistics, and of torchvision's file, trained on ImageNet.
+CifarVggFeatures = partial(
+  VggFeatures, depth=16, batch_norm=True, mean=(125.3, 123.0, 113.9),
+  std=(63.0, 62.1, 66.7))
+Vgg19Features = partial(
+  VggFeatures, depth=19, mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
 
 
 def _convolutions(depth: int) -> Iterator[tuple[int, int, bool]]:

@@ -6,7 +6,7 @@ import os
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -118,17 +118,16 @@ def _draw(opened: Run, given: list[pathlib.Path], output: str, overwrite: bool,
           say: Callable[[str], None]) -> None:
   """Draws what is found in images, and writes it as JSON."""
   findings, examples = opened.built.task.findings, opened.examples(given)
-  found = ((path, {name: values[index] for name, values in part.outputs.items()})
-           for part, paths in _with_paths(opened.predictions(examples), examples.files)
-           for index, path in enumerate(paths))
+  found = zip(map(str, examples.files), _rows(opened.predictions(examples)),
+              strict=True)
   names, sizes, outputs = [], [], []
 
   def make(image, file):
-    of = next(outputs for path, outputs in found if path == file.path)
+    # Both are in the order of files; those that cannot be read are left out here.
+    outputs.append(next(row for path, row in found if path == file.path))
     names.append(file.name)
     sizes.append(image.shape[:2])
-    outputs.append(of)
-    return findings.draw(image, of)
+    return findings.draw(image, outputs[-1])
 
   folder = image_predictions.write(make, given, output, overwrite=overwrite, say=say)
   image_predictions.write_json(folder / findings.file, findings.document(
@@ -136,13 +135,11 @@ def _draw(opened: Run, given: list[pathlib.Path], output: str, overwrite: bool,
                    for name in outputs[0]}), overwrite=overwrite, say=say)
 
 
-def _with_paths(parts: Iterator[Predicted], files: Sequence
-                ) -> Iterator[tuple[Predicted, Sequence[str]]]:
-  """Each part with the files that it is of."""
-  first = 0
+def _rows(parts: Iterator[Predicted]) -> Iterator[dict[str, np.ndarray]]:
+  """The outputs of each example, name -> `[...]`."""
   for part in parts:
-    yield part, [*map(str, files[first : first + part.examples.length])]
-    first += part.examples.length
+    for row in range(part.examples.length):
+      yield {name: values[row] for name, values in part.outputs.items()}
 
 
 def _with_bar(parts: Iterator[Predicted], stack: contextlib.ExitStack

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from bigmodels import losses
 from bigmodels.core.errors import nearest
 from bigmodels.tasks.adversaries import Adversaries
-from bigmodels.tasks.super_resolution import super_resolution
+from bigmodels.tasks.super_resolution import counted_pixels, super_resolution
 from bigmodels.tasks.task import Columns, apply, labels_of, masked_mean
 
 _COLUMNS = Columns(('inputs', 'inside'))
@@ -60,7 +60,6 @@ def adversarial_super_resolution(
       raise ValueError(f'{which}_weight: must be finite and >= 0, got {weight}')
   if layer is not None:
     _check_layer(layer, module)
-  plain = super_resolution(model, jnp.square, scale=scale)
 
   def only(side, params):
     """The params, whose gradient is zero for all other parts."""
@@ -77,8 +76,7 @@ def adversarial_super_resolution(
     if images.shape != labels.shape:
       raise ValueError(f'super_resolution: the model gives {images.shape}, must be '
                        f'{labels.shape}')
-    inside = batch['inside'] & (batch['mask'] > 0)[:, None, None]
-    inside = jnp.repeat(jnp.repeat(inside, scale, 1), scale, 2)[..., None]
+    inside = counted_pixels(batch, scale)
     real = labels.astype(jnp.float32) / 255
     return (*(jnp.where(inside, x, 0.0) for x in (real, images)), inside), model_state
 
@@ -121,13 +119,8 @@ def adversarial_super_resolution(
       'loss': total, 'content': mean(content)[1],
       'adversarial': mean(adversarial)[1]}, {})
 
-  def evaluate(params, model_state, batch):
-    _, (_, metrics, outputs) = plain.loss(params, model_state, batch, None, train=False)
-    return metrics, outputs
-
-  return Adversaries(
-    plain.init, discriminator, generator, evaluate, plain.inputs, plots=plain.plots,
-    image_to_image=plain.image_to_image)
+  return Adversaries(super_resolution(model, jnp.square, scale=scale), discriminator,
+                     generator)
 
 
 def _check_layer(layer: str, module) -> None:

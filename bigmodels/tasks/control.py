@@ -10,40 +10,22 @@ import numpy as np
 
 from bigmodels import plots
 from bigmodels.environments import Environment, frame_interval
-from bigmodels.tasks.task import Columns, apply, init
+from bigmodels.tasks.task import Columns, Task, apply, init
 
 
 class Control(NamedTuple):
   """A model and its environment, as the learners of agents need them.
 
   Attributes:
-    init: (key, batch) -> params, model_state.
+    task: what a run evaluates and plots; it has no `loss`, learners have their own.
     apply: (params, model_state, observations `[batch, ...]`, key, train) -> the
       model's output, float32, and model_state.
     environment: the environment in which the agent acts.
-    summarize: (outputs of a whole split) -> name -> number.
-    plots: (outputs, inputs, classes) -> title -> Figure.
-    inputs, predictions, check, snapshot, generate, answers: as in `Task`; always the
-      defaults, as are the others.
-    samples, sounds, image_to_image, threshold, calibration: as in `Task`.
   """
 
-  init: Callable[..., tuple[Any, Any]]
+  task: Task
   apply: Callable[..., tuple[Any, Any]]
   environment: Environment
-  summarize: Callable[..., dict[str, float]]
-  plots: Callable[..., dict[str, Any]]
-  inputs: tuple[str, ...] = ('inputs',)
-  predictions: tuple[str, ...] = ()
-  check: None = None
-  snapshot: None = None
-  generate: None = None
-  answers: None = None
-  samples: None = None
-  sounds: None = None
-  image_to_image: None = None
-  calibration: None = None
-  threshold: None = None
 
 
 def control(model, environment: Any) -> Control:
@@ -75,8 +57,9 @@ def control(model, environment: Any) -> Control:
       model, Columns(), params, model_state, batch, key=key, train=train)
     return jax.tree.map(lambda x: x.astype(jnp.float32), output), model_state
 
-  return Control(start, forward, environment, summarize, partial(
-    plots.control, every=frame_interval(environment)))
+  return Control(
+    Task(start, None, summarize=summarize, plots=partial(
+      plots.control, every=frame_interval(environment))), forward, environment)
 
 
 def summarize(outputs: dict[str, np.ndarray]) -> dict[str, float]:

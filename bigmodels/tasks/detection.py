@@ -43,7 +43,7 @@ def detection(model, detector: Callable[[], Detector], *, most: int = 100,
     most: maximum number of boxes that are found in an image; COCO counts 100.
     candidates: number of boxes with the highest scores, before overlaps are dropped.
     least: minimum score of a box that is found.
-    drawn: minimum score of a box that `--mode=predict` draws.
+    drawn: minimum score of a box that the report and `--mode=predict` draw.
     training: the opened training split, whose classes have names; supplied by the run.
 
   Raises:
@@ -78,7 +78,8 @@ def detection(model, detector: Callable[[], Detector], *, most: int = 100,
 
   return Task(
     partial(init, model, columns), objective, columns.names,
-    ('found_boxes', 'found_labels', 'found_scores'), check, metrics.detection, _plots,
+    ('found_boxes', 'found_labels', 'found_scores'), check, metrics.detection,
+    partial(_plots, drawn=drawn),
     answers=partial(found_boxes.texts, classes), findings=Findings(
       partial(found_boxes.draw, classes, drawn),
       partial(found_boxes.coco, classes), 'found.json'))
@@ -96,11 +97,11 @@ def check(split: Split) -> None:
                     f'data.Detection; got {split.labels.dtype} {split.labels.shape}')
 
 
-def _plots(outputs, inputs: plots.Inputs, classes) -> dict[str, Any]:
+def _plots(outputs, inputs: plots.Inputs, classes, *, drawn: float) -> dict[str, Any]:
   """See `plots.detection`."""
   found, seen = zip(*(matches(outputs, image) for image in range(
     len(outputs['present']))), strict=True)
-  return plots.detection(outputs, inputs, classes, found=found, seen=seen,
+  return plots.detection(outputs, inputs, classes, found=found, seen=seen, drawn=drawn,
                          precision=evaluate(outputs).precision)
 
 

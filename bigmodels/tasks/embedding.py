@@ -12,6 +12,7 @@ from bigmodels import losses, metrics, plots
 from bigmodels.core import whole_batch
 from bigmodels.core.errors import UserError
 from bigmodels.core.from_run import FROM_RUN
+from bigmodels.core.vectors import products, unit_length
 from bigmodels.tasks.task import (
   Columns,
   Split,
@@ -86,13 +87,13 @@ def embedding(model, loss: Callable = losses.triplet, *,
     if vectors.ndim != 2:
       raise ValueError(f'embedding needs vectors [batch, width], the model gives '
                        f'{vectors.shape}')
-    return losses.unit_length(vectors), prototypes, state
+    return unit_length(vectors), prototypes, state
 
   def views_of(params, state, batch, key):
     found = [(weight, embedded(params, state, {**batch, 'inputs': view}, key, False))
              for weight, view in test_time(batch['inputs'])]
     mean = sum(weight * vectors for weight, (vectors, *_) in found)
-    return losses.unit_length(mean), *found[0][1][1:]
+    return unit_length(mean), *found[0][1][1:]
 
   def objective(params, model_state, batch, key, train):
     state = {name: x for name, x in model_state.items() if name != _IDENTITIES}
@@ -110,7 +111,7 @@ def embedding(model, loss: Callable = losses.triplet, *,
         _, found['active'] = masked_mean((values > 0).astype(jnp.float32), counted)
         means = _updated(means, *whole, rate=rate)
     if not train:
-      similar = jnp.where((means != 0).any(1), vectors @ means.T, -jnp.inf)
+      similar = jnp.where((means != 0).any(1), products(vectors, means), -jnp.inf)
       similarities, which = jax.lax.top_k(similar, min(nearest, len(names)))
       outputs = {'embeddings': vectors, 'nearest': which, 'similarities': similarities,
                  **{name: batch[name] for name in ('labels', 'partners', 'row')

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from bigmodels import plots
+from bigmodels.core.boxes import xywh
 from bigmodels.plots import style
 
 
@@ -56,7 +57,7 @@ def coco(classes: Sequence[str] | None, names: Sequence[str],
   """
   annotations, most = [], int(outputs['found_labels'].max(initial=0)) + 1
   for image, (boxes, labels, scores) in enumerate(_each(outputs), 1):
-    for label, box, score in zip(labels.tolist(), _corner_and_size(boxes),
+    for label, box, score in zip(labels.tolist(), _rounded(boxes),
                                  _digits(scores), strict=True):
       annotations.append({
         'id': len(annotations) + 1, 'image_id': image, 'category_id': label + 1,
@@ -82,13 +83,12 @@ def _each(outputs: Mapping[str, np.ndarray]):
 
 def _named(classes, boxes, labels, scores):
   names = style.class_names(classes, int(labels.max(initial=0)) + 1)
-  return [names[label] for label in labels], _digits(scores), _corner_and_size(boxes)
+  return [names[label] for label in labels], _digits(scores), _rounded(boxes)
 
 
-def _corner_and_size(boxes: np.ndarray) -> list[list[float]]:
-  """Left, top, width and height, as COCO has boxes."""
-  top, left, bottom, right = boxes.astype(np.float64).T
-  return np.round(np.stack([left, top, right - left, bottom - top], -1), 2).tolist()
+def _rounded(boxes: np.ndarray) -> list[list[float]]:
+  """Left, top, width and height of boxes, to a hundredth of a pixel."""
+  return np.round(xywh(boxes), 2).tolist()
 
 
 def _digits(scores: np.ndarray) -> list[float]:

@@ -10,7 +10,7 @@ from bigmodels import losses, plots
 from bigmodels.tasks import generated_images
 from bigmodels.tasks.adversaries import Adversaries
 from bigmodels.tasks.generated_images import check_batch, noise_of
-from bigmodels.tasks.task import labels_of, masked_mean, zero_masked
+from bigmodels.tasks.task import Task, labels_of, masked_mean, zero_masked
 
 PATHS, POINTS = 6, 10  # paths between two latents in an evaluation, and images on each
 
@@ -110,12 +110,13 @@ def generation(model, loss: Callable = losses.non_saturating_gan,
                      train=False, key=jax.random.PRNGKey(0))
     return generated_images.to_bytes(images, white)
 
-  def evaluate(params, model_state, batch):
+  def evaluate(params, model_state, batch, key, train):
+    del key, train  # an adversary's losses are those of training
     rows, labels = batch['row'], batch['labels']
     # By the statistics of its batches, as in training: running ones mix both kinds.
     part = jax.random.fold_in(jax.random.PRNGKey(0), rows[0])
     _, (_, judged, _) = discriminator(params, model_state, batch, part)
-    _, (_, made, _) = generator(params, model_state, batch, part)
+    value, (_, made, _) = generator(params, model_state, batch, part)
     use = partial(generate_images, params, model_state)
     generated = use(_latents(1, rows, module.latent), labels)
     path, point = rows // POINTS, rows % POINTS
@@ -127,15 +128,14 @@ def generation(model, loss: Callable = losses.non_saturating_gan,
       lambda: jnp.zeros_like(generated))
     real = generated_images.to_bytes(batch['inputs'], white)
     judged = {f'discriminator_{name}': value for name, value in judged.items()}
-    return judged | made, {
-      'generated': generated, 'real': real, 'labels': labels, 'between': between}
+    return value, (model_state, judged | made, {
+      'generated': generated, 'real': real, 'labels': labels, 'between': between})
 
-  return Adversaries(
-    init, discriminator, generator, evaluate, predictions=('generated',),
-    check=measured.check, summarize=measured.summarize,
-    plots=partial(plots.generation, paths=(PATHS, POINTS), white=white,
-                  note=measured.note),
-    snapshot=generated_images.snapshot)
+  return Adversaries(Task(
+    init, evaluate, predictions=('generated',), check=measured.check,
+    summarize=measured.summarize, plots=partial(
+      plots.generation, paths=(PATHS, POINTS), white=white, note=measured.note),
+    snapshot=generated_images.snapshot), discriminator, generator)
 
 
 def _latents(kind: int, numbers: jax.Array, length: int) -> jax.Array:

@@ -10,6 +10,7 @@ import numpy as np
 
 from bigmodels import losses, metrics, plots
 from bigmodels.core.errors import UserError
+from bigmodels.core.vectors import unit_length
 from bigmodels.tasks.task import Columns, Split, Task, apply, init, masked_mean
 
 _SHOWN = 16  # images in the report
@@ -28,7 +29,7 @@ def image_text(model, loss: Callable = losses.sigmoid_contrastive) -> Task:
 
   Args:
     model: `models.Clip`, or a module called alike.
-    loss: (images, captions, texts, mask, factor=, bias=) -> `[batch]`; see
+    loss: (images, captions, groups, mask, scale=, bias=) -> `[batch]`; see
       `losses.contrastive`.
   """
 
@@ -65,8 +66,8 @@ def towers(model, params, model_state, batch: Mapping[str, jax.Array], key: jax.
   (images, captions, *rest), model_state = apply(
     model, COLUMNS, params, model_state, batch, key=key, train=train)
   if captions is not None:
-    captions = losses.unit_length(captions)
-  return (losses.unit_length(images), captions, *rest), model_state
+    captions = unit_length(captions)
+  return (unit_length(images), captions, *rest), model_state
 
 
 def contrast(loss: Callable, found: tuple, batch: Mapping[str, jax.Array], train: bool
@@ -87,7 +88,7 @@ def contrast(loss: Callable, found: tuple, batch: Mapping[str, jax.Array], train
     raise ValueError(f'training needs one caption for each image, the batch has '
                      f'{captions.shape[1]}: end the transforms with one_caption')
   values = loss(images, captions[:, 0], batch['caption_groups'][:, 0], batch['mask'],
-                factor=scale, bias=bias)
+                scale=scale, bias=bias)
   return masked_mean(values, batch['mask'])
 
 

@@ -1,6 +1,6 @@
 """Super-resolution: images enlarged, with the detail that they have lost."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import jax
@@ -62,10 +62,8 @@ def super_resolution(model, error: Callable = jnp.abs, *, scale: int) -> Task:
     if output.shape != targets.shape:
       raise ValueError(f'super_resolution: the model gives {output.shape}, must be '
                        f'{targets.shape}')
-    inside = batch['inside'] & (batch['mask'] > 0)[:, None, None]
-    counted = jnp.repeat(jnp.repeat(inside, scale, 1), scale, 2)
     loss = metrics.mean_of(error(output - targets.astype(jnp.float32) / 255),
-                           counted[..., None].astype(jnp.float32))
+                           counted_pixels(batch, scale).astype(jnp.float32))
     value = loss.total / jnp.where(loss.count > 0, loss.count, 1.0)
     if train:
       return value, (model_state, {'loss': loss}, {})
@@ -93,6 +91,17 @@ def super_resolution(model, error: Callable = jnp.abs, *, scale: int) -> Task:
 
   return Task(start, objective, columns.names, plots=plots.super_resolution,
               image_to_image=image_to_image)
+
+
+def counted_pixels(batch: Mapping[str, jax.Array], scale: int) -> jax.Array:
+  """Returns which pixels of enlarged images count, bool `[batch, height, width, 1]`.
+
+  Args:
+    batch: of `data.Downscaled`.
+    scale: how many times images are enlarged.
+  """
+  inside = batch['inside'] & (batch['mask'] > 0)[:, None, None]
+  return jnp.repeat(jnp.repeat(inside, scale, 1), scale, 2)[..., None]
 
 
 def _scored(batch, output: jax.Array, scale: int

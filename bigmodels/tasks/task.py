@@ -23,9 +23,9 @@ class Task(NamedTuple):
     init: (key, batch) -> params, model_state.
     loss: (params, model_state, batch, key, train) -> loss, (model_state, metrics,
       outputs). The loss is a mean over what `metrics['loss'].count` counts, such as
-      unmasked examples. `metrics` maps names to
-      `metrics.Metric`s; 'loss' is a `metrics.Mean`. `outputs` maps names to arrays
-      `[batch, ...]`.
+      unmasked examples. `metrics` maps names to `metrics.Metric`s; 'loss' is a
+      `metrics.Mean`. `outputs` maps names to arrays `[batch, ...]`. None if the
+      learner has a loss of its own, see `Control`.
     inputs: columns of a batch that the model is called with.
     predictions: outputs that depend on the inputs alone, not on labels.
     check: (a `Split`) -> None; raises `UserError` for data that the task cannot learn
@@ -63,7 +63,7 @@ class Task(NamedTuple):
   """
 
   init: Callable
-  loss: Callable
+  loss: Callable | None
   inputs: tuple[str, ...] = ('inputs',)
   predictions: tuple[str, ...] = ()
   check: Callable[['Split'], None] | None = None

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from bigmodels import losses, metrics, plots
 from bigmodels.core.from_run import FROM_RUN
+from bigmodels.core.vectors import products, unit_length
 from bigmodels.tasks.classification import check
 from bigmodels.tasks.image_text import COLUMNS, contrast, towers
 from bigmodels.tasks.task import Task, init, labels_of, masked_mean
@@ -20,7 +21,7 @@ def zero_shot(model, loss: Callable = losses.sigmoid_contrastive, *,
   Training is that of `image_text`. An evaluation gives each class the mean of the
   vectors of its prompts (Radford et al., *Learning transferable visual models from
   natural language supervision*, 2021), of length 1. The product of that with an image,
-  times the factor of the model, is the logit of the class; the loss is the
+  times the scale of the model, is the logit of the class; the loss is the
   cross-entropy.
 
   Args:
@@ -35,7 +36,7 @@ def zero_shot(model, loss: Callable = losses.sigmoid_contrastive, *,
              'caption_segments': jnp.asarray(prompts.segments)}
     (images, captions, scale, _), _ = towers(
       model, params, model_state, asked, key, False)
-    return scale * jnp.matmul(images, losses.unit_length(captions.mean(1)).T)
+    return scale * products(images, unit_length(captions.mean(1)))
 
   def objective(params, model_state, batch, key, train):
     if train:

@@ -32,8 +32,7 @@ class Built(NamedTuple):
   Attributes:
     experiment: what it was built from.
     model: completed; the learner's works in `precision`.
-    task: of the model; or what its learner takes in place of a `Task`, with the same
-      host-side functions.
+    task: of the model; of what its learner takes in place of a `Task`, its `task`.
     learner: with model, task and optimizer inside.
     layout: where its arrays lie.
     precision: of the model's arithmetic.
@@ -141,8 +140,9 @@ def build(experiment: Experiment, layout: Layout, context: DataContext, *,
   splits.say_counts(loaders, context)
   mark('loading the data')
   return Built(
-    experiment, model, task, learner, layout, arithmetic, loaders.pop('train'), loaders,
-    steps, {'data_dir': context.data_dir, 'kept': context.kept}, learning_rates)
+    experiment, model, task if isinstance(task, Task) else task.task, learner, layout,
+    arithmetic, loaders.pop('train'), loaders, steps, {
+      'data_dir': context.data_dir, 'kept': context.kept}, learning_rates)
 
 
 def _with_rounded_products(learner: Learner, platform: str) -> Learner:

@@ -57,3 +57,9 @@ def test_centers_and_sizes():
     boxes.of_centres(boxes.centres(box), boxes.sizes(box)), box)
   np.testing.assert_array_equal(
     boxes.clipped(np.array([-3, 2, 40, 8], np.float32), (20, 5)), [0, 2, 20, 5])
+
+
+def test_xywh_is_left_top_width_and_height():
+  found = boxes.xywh(np.float32([[1, 2, 5, 9], [0, 0, 0, 0]]))
+  np.testing.assert_array_equal(found, [[2, 1, 7, 4], [0, 0, 0, 0]])
+  assert found.dtype == np.float64 and boxes.xywh(np.zeros((0, 4))).shape == (0, 4)

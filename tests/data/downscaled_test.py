@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from bigmodels.core.errors import UserError
-from bigmodels.data import Downscaled, downscaled
+from bigmodels.data import Downscaled
+from bigmodels.data.folders import image_files
 from bigmodels.training import splits
 from tests.data.folders.written import context, picture, write
 
@@ -115,7 +116,7 @@ def test_a_small_image(tmp_path):
 
 
 def test_too_much_memory(tmp_path, monkeypatch):
-  monkeypatch.setattr(downscaled, '_MOST_BYTES', 5000)
+  monkeypatch.setattr(image_files, '_MOST_BYTES', 5000)
   write(tmp_path / 'pictures', ['a.png'], shape=(40, 60))
   write(tmp_path / 'pictures', ['b.png', 'c.png'], shape=(33, 33))
   with pytest.raises(UserError, match=r'3 images padded to 60 x 39 pixels, as the '

@@ -113,3 +113,13 @@ def test_global_average_equals_the_mean(monkeypatch, size, backend):
   expected = _value_and_gradient(lambda x: x.mean((1, 2)), x)
   np.testing.assert_allclose(actual[0], np.asarray(x).mean((1, 2)), 1e-5, 1e-6)
   np.testing.assert_allclose(actual[1], expected[1], 1e-6, 1e-6)
+
+
+def test_the_mean_over_tokens_does_not_count_padding():
+  x = np.random.default_rng(0).normal(size=(3, 4, 2)).astype(np.float32)
+  x[0, 1], x[2] = np.nan, np.inf
+  segments = np.array([[1, 0, 2, 1], [1, 1, 1, 1], [0, 0, 0, 0]])
+  found = pooling.mean_pool(jnp.asarray(x), segments)
+  expected = [x[0, [0, 2, 3]].mean(0), x[1].mean(0), np.zeros(2)]
+  np.testing.assert_allclose(found, expected, rtol=1e-6)
+  np.testing.assert_allclose(pooling.mean_pool(x[1:2], None), [x[1].mean(0)], rtol=1e-6)

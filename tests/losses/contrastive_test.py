@@ -23,8 +23,8 @@ def negatives(texts, mask):
               and texts[j] != texts[i]] for i in range(len(texts))}
 
 
-def softmax_by_hand(images, captions, texts, mask, factor, bias):
-  logits = factor * images @ captions.T + bias
+def softmax_by_hand(images, captions, texts, mask, scale, bias):
+  logits = scale * images @ captions.T + bias
   values = []
   for i, others in negatives(texts, mask).items():
     kept = [i, *others]
@@ -33,8 +33,8 @@ def softmax_by_hand(images, captions, texts, mask, factor, bias):
   return values
 
 
-def sigmoid_by_hand(images, captions, texts, mask, factor, bias):
-  logits = factor * images @ captions.T + bias
+def sigmoid_by_hand(images, captions, texts, mask, scale, bias):
+  logits = scale * images @ captions.T + bias
   return [np.log1p(np.exp(-logits[i, i])) + sum(
     np.log1p(np.exp(logits[i, j])) for j in others)
     for i, others in negatives(texts, mask).items()]
@@ -49,7 +49,7 @@ BOTH = pytest.mark.parametrize(('loss', 'by_hand'), [
 def test_the_loss_is_that_of_the_full_matrix(loss, by_hand):
   images, captions = vectors(0)
   found = jax.jit(loss)(np.float32(images), np.float32(captions), TEXTS, MASK,
-                        factor=4.0, bias=-1.5)
+                        scale=4.0, bias=-1.5)
   np.testing.assert_allclose(
     found, by_hand(images, captions, TEXTS, MASK, 4.0, -1.5), rtol=2e-6)
 
@@ -58,8 +58,8 @@ def test_the_loss_is_that_of_the_full_matrix(loss, by_hand):
 def test_the_gradient_is_that_of_differences(loss, by_hand):
   images, captions = vectors(1)
 
-  def total(images, captions, factor, bias):
-    return loss(images, captions, TEXTS, MASK, factor=factor, bias=bias).sum()
+  def total(images, captions, scale, bias):
+    return loss(images, captions, TEXTS, MASK, scale=scale, bias=bias).sum()
 
   point = (images, captions, 3.0, -0.5)
   found = jax.jit(jax.grad(total, (0, 1, 2, 3)))(*map(np.float32, point))
@@ -87,6 +87,6 @@ def test_the_losses_are_those_of_pytorch():
   siglip = -torch.nn.functional.logsigmoid(sign * (logits - 3)).sum() / N
   for loss, expected in ((losses.softmax_contrastive, clip),
                          (losses.sigmoid_contrastive, siglip)):
-    found = loss(np.float32(images), np.float32(captions), distinct, mask, factor=5.0,
+    found = loss(np.float32(images), np.float32(captions), distinct, mask, scale=5.0,
                  bias=-3.0)
     np.testing.assert_allclose(found.mean(), float(expected), rtol=1e-6)

@@ -158,11 +158,6 @@ def test_arc_face_adds_the_margin_to_the_angle():
   assert np.isfinite(gradient).all()
 
 
-def test_unit_length():
-  found = losses.unit_length(np.array([[3.0, 4.0], [0.0, 0.0]]))
-  np.testing.assert_allclose(found, [[0.6, 0.8], [0, 0]], atol=1e-7)
-
-
 @pytest.mark.parametrize(('loss', 'settings', 'message'), [
   (losses.triplet, {'margin': -1}, 'margin: must be >= 0, or None'),
   (losses.triplet, {'mining': 'hard'}, "mining: must be one of all, .* got 'hard'"),

@@ -60,5 +60,5 @@ def test_maps_are_averaged_and_the_scale_is_bounded():
 
 
 def test_settings_that_are_refused():
-  with pytest.raises(ValueError, match='highest: must be > 0'):
-    Clip(VIT, None, highest=0.0)
+  with pytest.raises(ValueError, match='max_scale: must be > 0'):
+    Clip(VIT, None, max_scale=0.0)

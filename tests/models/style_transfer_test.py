@@ -93,8 +93,8 @@ def test_sides_that_are_refused(size, message):
   (lambda: models.Pictures(None, 'white'),
    "start: must be one of 'photograph', 'noise'"),
   (lambda: VggFeatures(pool='min'), "pool: must be one of 'max', 'average'; got 'min'"),
-  (lambda: StyleTransfer(MODEL, VggFeatures(), std=(1.0, 0.0, 1.0)), 'std: must be > 0')
-])
+  (lambda: VggFeatures(mean=(1.0, 1.0, 1.0)), 'mean, std: must both be None'),
+  (lambda: VggFeatures(mean=(1.0,), std=(0.0,)), 'and std > 0; got')])
 def test_wrong_fields_are_named(make, message):
   with pytest.raises(ValueError, match=message):
     make()
@@ -115,3 +115,17 @@ def test_average_pooling_is_of_what_is_read_before_it():
   before = np.asarray(found['relu5_2'])
   np.testing.assert_allclose(
     found['pool5'], before[:, :2, :2].mean((1, 2), keepdims=True), rtol=1e-5)
+
+
+def test_features_standardize_images_by_what_they_were_trained_on():
+  grey = RNG.uniform(size=(1, 32, 32, 1)).astype(np.float32)
+  mean, std = (100.0, 110.0, 120.0), (50.0, 60.0, 70.0)
+  model = VggFeatures(11, 2, mean=mean, std=std)
+  params = jax.tree.map(
+    lambda x: RNG.normal(size=x.shape).astype(np.float32), jax.eval_shape(
+      lambda: model.init(jax.random.key(0), grey, train=False)))
+  expected = VggFeatures(11, 2).apply(
+    params, np.float32((255 * grey - mean) / std), train=False)['relu1_1']
+  for images in (grey, grey.repeat(3, -1)):  # grey is each colour
+    found = model.apply(params, images, train=False)['relu1_1']
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)

@@ -4,6 +4,7 @@ import functools
 import itertools
 from functools import partial
 
+import flax.linen as nn
 import jax
 import numpy as np
 import optax
@@ -122,6 +123,40 @@ def test_bleu_and_the_report_are_of_texts():
   table = task.plots(outputs, Inputs(None, lambda rows: [names[i] for i in rows]),
                      None)['Captions']
   assert table.rows[1] == ('1.jpg', 'b b', 'b b')
+
+
+class Pixels(nn.Module):
+  """Images as they are: one map."""
+
+  def __call__(self, images, *, train):
+    return (images,)
+
+
+def test_the_image_decides_what_is_written():
+  """Four images of one pixel learn a caption each, and keep it in another order."""
+  model = Captioner(Pixels(), vocabulary=6, depth=1, width=16, heads=2, dropout=0.0,
+                    unroll=True)
+  task, texts = captioning(model, tokenizer=WORDS, smoothing=0.0), ['a b', 'b', '', 'a']
+  data = {name: x[:, :1] if name.startswith('caption') else x
+          for name, x in batch([[text] for text in texts]).items()}
+  data['inputs'] = np.eye(4, dtype=np.float32).reshape(4, 1, 1, 4)
+  adam = optax.adam(3e-2)
+
+  @jax.jit
+  def written(images):
+    def step(carry, _):
+      params, state = carry
+      grads = jax.grad(lambda p: task.loss(p, {}, data, KEY, True)[0])(params)
+      updates, state = adam.update(grads, state)
+      return (optax.apply_updates(params, updates), state), None
+
+    params, _ = task.init(KEY, data)
+    (params, _), _ = jax.lax.scan(step, (params, adam.init(params)), length=150)
+    return task.loss(params, {}, {**data, 'inputs': images}, KEY, False)[1][2]
+
+  for order in ([0, 1, 2, 3], [2, 0, 3, 1]):
+    found = jax.device_get(written(data['inputs'][order]))
+    assert task.answers(found)['caption'] == [texts[i] for i in order]
 
 
 @pytest.mark.parametrize(('given', 'message'), [

@@ -26,11 +26,11 @@ def test_what_is_not_an_environment_is_refused():
 @pytest.mark.parametrize(('dtype', 'scale'), [
   (jnp.uint8, 255), (jnp.int32, 1), (jnp.float32, 1)])
 def test_pixels_are_scaled_and_other_integers_cast(dtype, scale):
-  task = tasks.control(MODEL, Corridor())
+  task, forward, _ = tasks.control(MODEL, Corridor())
   observations = jnp.array([[1, 2, 250], [0, 7, 3]], dtype)
   params, variables = task.init(
     jax.random.PRNGKey(0), {'inputs': observations, 'mask': jnp.ones(2)})
-  found, _ = task.apply(
+  found, _ = forward(
     params, variables, observations, jax.random.PRNGKey(0), False)
   expected = MODEL.apply(
     {'params': params}, observations.astype(jnp.float32) / scale, train=False)
@@ -38,14 +38,14 @@ def test_pixels_are_scaled_and_other_integers_cast(dtype, scale):
 
 
 def test_the_summary_is_of_the_returns():
-  task = tasks.control(MODEL, Corridor())
+  task = tasks.control(MODEL, Corridor()).task
   returns = np.array([1, 5, 3], np.float32)
   assert task.summarize({'return': returns}) == {
     'return_std': pytest.approx(returns.std()), 'return_min': 1, 'return_max': 5}
 
 
 def test_plots_show_the_steps_between_frames():
-  task = tasks.control(MODEL, Corridor(max_episode_steps=101))
+  task = tasks.control(MODEL, Corridor(max_episode_steps=101)).task
   drawn = task.plots({'return': np.zeros(1), 'length': np.full(1, 101),
                       'frames': np.zeros((1, 50, ROOMS))}, None, None)
   line = drawn['Episodes'].axes[0].lines[0]

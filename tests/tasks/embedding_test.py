@@ -10,6 +10,7 @@ import pytest
 
 from bigmodels import losses, metrics, models, plots
 from bigmodels.core.errors import UserError
+from bigmodels.core.vectors import unit_length
 from bigmodels.tasks import Split, embedding
 
 KEY = jax.random.key(0)
@@ -119,7 +120,7 @@ def test_a_loss_with_prototypes_has_no_value_for_other_people():
     params, state, batch, KEY)
   layer = jax.tree.map(np.float64, params)
   x = np.float64(batch['inputs']) @ layer['network']['Dense_0']['kernel']
-  cosines = losses.unit_length(x) @ losses.unit_length(params['prototypes']).T
+  cosines = unit_length(x) @ unit_length(params['prototypes']).T
   assert found['loss'].count == 6
   # Without a margin the loss would be smaller: it is that of the cosines.
   plain = -jax.nn.log_softmax(64 * cosines)[np.arange(6), batch['labels']].mean()

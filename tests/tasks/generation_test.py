@@ -69,7 +69,7 @@ def task_of(model=DCGAN, penalty=None, **others):
 @functools.cache
 def started(model):
   """Params, larger than they begin, and model_state."""
-  params, model_state = jax.device_get(jax.jit(task_of(model).init)(KEY, batch()))
+  params, model_state = jax.device_get(jax.jit(task_of(model).task.init)(KEY, batch()))
   return jax.tree.map(lambda x: 3 * x, params), model_state
 
 
@@ -231,10 +231,11 @@ def test_to_bytes_undoes_the_standardisation(white):
 
 @pytest.mark.parametrize('name', MODELS)
 def test_evaluated_images_are_bytes_of_latents_and_labels(name):
-  task, model = task_of(MODELS[name], white=16), MODELS[name]
+  task, model = task_of(MODELS[name], white=16).task, MODELS[name]
   params, model_state = started(MODELS[name])
   data = {**batch(5), 'row': jnp.arange(5)}
-  _, outputs = jax.jit(task.evaluate)(params, model_state, data)
+  _, (_, _, outputs) = jax.jit(partial(task.loss, train=False))(
+    params, model_state, data, None)
   floats = jax.jit(partial(model.apply, method='generate', train=False))(
     {'params': params, **model_state}, _latents(1, data['row'], 4), data['labels'],
     rngs={'noise': KEY})
@@ -285,10 +286,10 @@ def test_latents_are_normal_and_of_their_number_alone():
   ({'inputs': np.zeros((4, 8, 4, 1), np.float32)}, 'Dcgan makes images of (4, 4, 1), '
    'the data has (8, 4, 1)')])
 def test_data_that_is_no_images_with_labels(change, message):
-  task = task_of()
+  task, discriminator, _ = task_of()
   shapes = jax.eval_shape(task.init, KEY, batch())
   for call in (lambda data: jax.eval_shape(task.init, KEY, data),
-               lambda data: jax.eval_shape(task.discriminator, *shapes, data, KEY)):
+               lambda data: jax.eval_shape(discriminator, *shapes, data, KEY)):
     with pytest.raises(ValueError, match=re.escape(message)):
       call({**batch(), **change})
 
@@ -336,8 +337,9 @@ def measured(classes=3, given=3):
     assert path == 'somewhere'
     return classifier(classes)
 
-  return tasks.generation(Dots(classes=given), open_run=open_run, examples=examples,
-                          classifier='somewhere'), asked, train
+  return tasks.generation(
+    Dots(classes=given), open_run=open_run, examples=examples, classifier='somewhere'
+  ).task, asked, train
 
 
 def test_a_classifier_measures_what_was_generated():
@@ -352,7 +354,7 @@ def test_a_classifier_measures_what_was_generated():
 
 
 def test_nothing_is_measured_without_one():
-  assert task_of().summarize(outputs()) == {}
+  assert task_of().task.summarize(outputs()) == {}
 
 
 def test_accuracy_says_nothing_of_an_unconditional_model():
@@ -396,7 +398,7 @@ def test_classes_of_the_classifier_are_those_of_the_data(ours, named, said):
   lines = []
   task = tasks.generation(
     Dots(classes=3), open_run=lambda path: classifier(3, tuple('abc')),
-    examples=lambda count: outputs()['real'][:count], classifier='somewhere')
+    examples=lambda count: outputs()['real'][:count], classifier='somewhere').task
   given = split('train', ours and tuple(ours), lines, named)
   if said:
     with pytest.raises(UserError, match=said):

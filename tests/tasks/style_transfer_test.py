@@ -22,13 +22,20 @@ BATCH = {'inputs': PHOTOGRAPHS, 'style': STYLES, 'row': np.arange(3),
          'mask': np.ones(3, np.float32)}
 
 
+MEAN, STD = (100.0, 120.0, 140.0), (50.0, 60.0, 70.0)
+
+
 class Powers(nn.Module):
-  """Features that NumPy has, too: the values, and their squares of every other row."""
+  """Features that NumPy has, too: the values, and their squares of every other row.
+
+  The values are those of images, standardized.
+  """
 
   layers = ('values', 'squares')
 
   def __call__(self, images, *, train):
     del train
+    images = (255 * images - jnp.array(MEAN)) / jnp.array(STD)
     return {'values': images, 'squares': images[:, ::2] ** 2}
 
 
@@ -37,8 +44,7 @@ def powers(images):
 
 
 MODEL = models.StyleTransfer(
-  models.Pictures(in_memory({'inputs': PHOTOGRAPHS}, None), 'noise'), Powers(),
-  mean=(100.0, 120.0, 140.0), std=(50.0, 60.0, 70.0))
+  models.Pictures(in_memory({'inputs': PHOTOGRAPHS}, None), 'noise'), Powers())
 WEIGHTS = {'content': 2.0, 'style': 3.0, 'variation': 5.0}
 TASK = style_transfer(
   MODEL, content=('squares',), style=('values', 'squares'),
@@ -50,7 +56,7 @@ evaluate = jax.jit(partial(TASK.loss, train=False))
 
 def described(image):
   """The features of an image from 0 to 1, float64 `[height, width, 3]`."""
-  return powers((255 * image - (100, 120, 140)) / (50, 60, 70))
+  return powers((255 * image - MEAN) / STD)
 
 
 def expected(image, row):
@@ -199,7 +205,7 @@ def test_a_model_or_data_that_do_not_fit():
 def test_loss_and_gradient_are_those_of_pytorch(batch_norm):
   torch = pytest.importorskip('torch', reason='PyTorch is what this compares with')
   functional = torch.nn.functional
-  features = models.VggFeatures(11, 4, batch_norm)
+  features = models.VggFeatures(11, 4, batch_norm, mean=MEAN, std=STD)
   shape = (3, 40, 44, 3)
   photographs, styles = RNG.integers(0, 256, (2, *shape)).astype(np.uint8)
   model = models.StyleTransfer(models.Pictures(
@@ -214,8 +220,8 @@ def test_loss_and_gradient_are_those_of_pytorch(batch_norm):
     lambda p: task.loss(p, state, batch, KEY, True)[0]))(params)
 
   def describe(images):
-    found, mean = {}, torch.tensor(model.mean)[:, None, None]
-    x = (255 * images - mean) / torch.tensor(model.std)[:, None, None]
+    found, mean = {}, torch.tensor(MEAN)[:, None, None]
+    x = (255 * images - mean) / torch.tensor(STD)[:, None, None]
     for stage, count in ((1, 1), (2, 1), (3, 2)):
       for layer in range(1, count + 1):
         name = f'{stage}_{layer}'

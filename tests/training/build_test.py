@@ -19,6 +19,7 @@ from bigmodels.parallel import layout, products
 from bigmodels.parallel.sharding import MeshShape
 from bigmodels.training import build, evaluation, loop
 from bigmodels.training.compile import trace
+from tests.environments.corridor import Corridor
 
 ONE = layout.make_layout(MeshShape(), 'jit', ())
 NAN, INF = float('nan'), float('inf')
@@ -73,6 +74,13 @@ def test_a_prediction_that_is_no_output_is_refused():
 def test_a_learner_of_another_kind_is_refused():
   with pytest.raises(UserError, match=r'must make a learners\.Learner, made 3'):
     built(given([0.0, 1.0]), given([1.0, 0.0]), learner=lambda *parts: 3)
+
+
+def test_a_run_has_a_task_whatever_its_learner_takes():
+  """Modes read every field of it; what an agent learns from has fewer."""
+  ready = built(given([0.0, 1.0]), given([1.0, 0.0]), partial(
+    tasks.control, environment=Corridor()), learner=learners.actor_critic)
+  assert isinstance(ready.task, tasks.Task) and ready.task.findings is None
 
 
 @pytest.mark.parametrize('units', [False, True])

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from bigmodels.core.errors import UserError, listed
+from bigmodels.core.errors import UserError, listed, one_line
 from bigmodels.data import image_decoding, images, origins
 from bigmodels.data.folders import decoding, listing
 from bigmodels.data.sources import DataContext
@@ -18,6 +18,7 @@ from bigmodels.plots import style
 SUFFIXES = frozenset(('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.apng', '.gif', '.bmp',
                      '.dib', '.tif', '.tiff', '.webp', '.ppm', '.pgm', '.pbm', '.pnm',
                      '.jp2', '.j2k'))
+_MOST_BYTES = 8 * 2**30  # of a split, padded
 
 
 def decode(file: bytes | str | pathlib.Path, channels: Literal[1, 3] | None = 3
@@ -64,7 +65,7 @@ class Images(NamedTuple):
   """Images of different sizes, in memory.
 
   Attributes:
-    where: their paths, as they were given.
+    where: what they are, for lines, such as their paths as they were given.
     files: their files.
     arrays: the images, each uint8 `[height, width, 1 or 3]`.
     notes: what was converted -> the number of images.
@@ -78,6 +79,20 @@ class Images(NamedTuple):
   @property
   def names(self) -> list[str]:
     return [file.name for file in self.files]
+
+  @property
+  def grey(self) -> int:
+    """The number of images of one channel."""
+    return sum(image.shape[-1] == 1 for image in self.arrays)
+
+  def rgb(self, size: tuple[int, int]) -> np.ndarray:
+    """Returns all images in RGB and in one size, uint8 `[n, *size, 3]`; see `to_size`.
+
+    Args:
+      size: height and width.
+    """
+    return np.stack([np.broadcast_to(to_size(image, size), (*size, 3))
+                     for image in self.arrays])
 
   def say(self, lines: Sequence[str], context: DataContext) -> None:
     """Prints lines about these images, and what was converted."""
@@ -108,7 +123,7 @@ def find(paths: str | Iterable[str], context: DataContext, what: str = 'image'
     UserError: if there are none.
   """
   found = listing.find(paths, SUFFIXES, what=what, data_dir=context.data_dir)
-  where = listed([paths] if isinstance(paths, str) else paths)
+  where = _named(paths)
   for line in found.lines:
     context.note(f'{where}: {line}')
   if not found.files:
@@ -117,26 +132,27 @@ def find(paths: str | Iterable[str], context: DataContext, what: str = 'image'
   return found.files
 
 
-def read_all(files: Sequence[listing.File], channels: Literal[1, 3] | None = None
-             ) -> tuple[list[np.ndarray], list[str]]:
-  """Returns images uint8 `[height, width, 1 or 3]`, and notes on what was converted.
+def read_all(files: Sequence[listing.File], where: str,
+             channels: Literal[1, 3] | None = None) -> Images:
+  """Reads images.
 
   Args:
     files: the files.
+    where: what they are, for lines.
     channels: see `read`.
 
   Raises:
     UserError: for one that cannot be decoded.
   """
-  images, notes = [], []
+  arrays, notes = [], collections.Counter()
   for file in files:
     try:
-      image, lines = read(file.path, channels)
+      array, lines = read(file.path, channels)
     except decoding.Corrupt as error:
       raise UserError(f'{file.path}: cannot be read as an image: {error}') from None
-    images.append(image)
-    notes += lines
-  return images, notes
+    arrays.append(array)
+    notes.update(lines)
+  return Images(where, [*files], arrays, notes)
 
 
 def opened(paths: str | Sequence[str], context: DataContext) -> Images:
@@ -149,10 +165,11 @@ def opened(paths: str | Sequence[str], context: DataContext) -> Images:
   Raises:
     UserError: if there are none, or one is damaged.
   """
-  files = find(paths, context)
-  arrays, notes = read_all(files)
-  where = listed([paths] if isinstance(paths, str) else paths)
-  return Images(where, files, arrays, collections.Counter(notes))
+  return read_all(find(paths, context), _named(paths))
+
+
+def _named(paths: str | Iterable[str]) -> str:
+  return listed([paths] if isinstance(paths, str) else paths)
 
 
 def png(image: np.ndarray) -> bytes:
@@ -286,6 +303,29 @@ class ImageReading:
         line += f'; {small:,} are smaller, and enlarged'
       lines.append(line)
     return lines
+
+
+def padded_size(images: Sequence[np.ndarray], names: Sequence[str], width: int
+                ) -> tuple[int, int]:
+  """Returns the largest height and width of images, to which a split is padded.
+
+  Args:
+    images: `[height, width, ...]` each.
+    names: of the images, for the error.
+    width: bytes that the split has for each pixel.
+
+  Raises:
+    UserError: if the padded split takes too much memory.
+  """
+  height, columns = np.max([image.shape[:2] for image in images], 0).tolist()
+  size = len(images) * height * columns * width
+  if size > _MOST_BYTES:
+    largest = one_line(names[int(np.argmax([np.prod(x.shape[:2]) for x in images]))])
+    raise UserError(
+      f'{len(images):,} images padded to {pixels((height, columns))}, as the largest '
+      f'({largest}), take {size / 2**30:.0f} GiB, more than {_MOST_BYTES / 2**30:.0f}: '
+      'cut large images into several')
+  return height, columns
 
 
 def pixels(size: Sequence[int]) -> str:

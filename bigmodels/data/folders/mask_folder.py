@@ -1,6 +1,5 @@
 """A folder of images and a folder of their masks, as a source."""
 
-import collections
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -10,7 +9,6 @@ import numpy as np
 from bigmodels.core import files
 from bigmodels.core.errors import UserError
 from bigmodels.data import masks as padding
-from bigmodels.data import origins
 from bigmodels.data.arrays import are_names
 from bigmodels.data.folders import image_files, mask_files
 from bigmodels.data.folders.listing import File, counted
@@ -101,7 +99,8 @@ class MaskFolder:
     ours, theirs = ([pair[side] for pair in found] for side in (0, 1))
     images = self._images(ours, context)
     values = [mask_files.read(file.path) for file in theirs]
-    for image, mask, file, other in zip(images, values, ours, theirs, strict=True):
+    for image, mask, file, other in zip(
+      images.arrays, values, ours, theirs, strict=True):
       if image.shape[:2] != mask.shape:
         raise UserError(
           f'{file.path}: has {image_files.pixels(image.shape)}, and its mask '
@@ -109,35 +108,34 @@ class MaskFolder:
     table = self._table(values, context)
     masks = [mask_files.classes_of(mask, table, file.path)
              for mask, file in zip(values, theirs, strict=True)]
-    names = [file.name for file in ours]
+    names = images.names
     count = max((c for c in table.values() if c != IGNORED), default=0) + 1
     classes = self.classes or tuple(map(str, range(count)))
-    dataset = in_memory(padding.columns(images, masks, names), classes)
+    dataset = in_memory(padding.columns(images.arrays, masks, names), classes)
     return dataset._replace(
       describe=lambda row: ours[row].path,
       words=lambda rows: [{'image': names[row]} for row in np.asarray(rows).tolist()],
-      origin=origins.of_images([file.path for file in ours], images))
+      origin=images.origin())
 
-  def _images(self, found: Sequence[File], context: DataContext) -> list[np.ndarray]:
+  def _images(self, found: Sequence[File], context: DataContext
+              ) -> image_files.Images:
     """Images of one number of channels; prints what was converted."""
     where = f'{self.images} {self.selected or ""}'.strip()
-    images, notes = image_files.read_all(found, self.channels)
-    grey = sum(image.shape[-1] == 1 for image in images)
+    images, lines = image_files.read_all(found, where, self.channels), []
+    count, grey = len(images.arrays), images.grey
     channels = self.channels or context.keep(
-      'image channels', lambda: 1 if grey == len(images) else 3)
-    if self.channels is None and channels == 1 and grey < len(images):
-      images, notes = image_files.read_all(found, 1)
+      'image channels', lambda: 1 if grey == count else 3)
+    if self.channels is None and channels == 1 and grey < count:
+      images = image_files.read_all(found, where, 1)
     elif channels == 3 and grey:
-      context.note(f'{where}: {grey} of {counted(len(images), "image")} '
+      lines.append(f'{grey} of {counted(count, "image")} '
                    f'{"is" if grey == 1 else "are"} grey, and '
                    f'{"gets" if grey == 1 else "get"} three equal channels')
-      images = [image if image.shape[-1] == 3 else image.repeat(3, -1)
-                for image in images]
-    ends = [min(images, key=np.size).shape, max(images, key=np.size).shape]
-    sizes = ' to '.join(dict.fromkeys(map(image_files.pixels, ends)))
-    context.note(f'{where}: {counted(len(images), "image")} with masks, of {sizes}')
-    for note, count in sorted(collections.Counter(notes).items()):
-      context.note(f'{where}: {counted(count, "image")} {note}')
+      images = images._replace(arrays=[
+        image if image.shape[-1] == 3 else image.repeat(3, -1)
+        for image in images.arrays])
+    images.say(
+      [*lines, f'{counted(count, "image")} with masks, of {images.sizes()}'], context)
     return images
 
   def _table(self, masks: Sequence[np.ndarray], context: DataContext

@@ -7,6 +7,7 @@ Larger versions of the images, as of `data.Downscaled`; or masks, as of
 import jax
 import jax.numpy as jnp
 
+from bigmodels.data.transforms import boxes
 from bigmodels.data.transforms.geometry import cut
 from bigmodels.data.transforms.images import Batch, check_pixels, images_of
 
@@ -73,6 +74,7 @@ def dihedral(batch: Batch, key: jax.Array) -> Batch:
 def _columns(batch: Batch, transform: str
              ) -> tuple[jax.Array, jax.Array, jax.Array, int]:
   """Inputs, labels, `inside` and the scale of a batch."""
+  boxes.refuse(batch, transform)
   inputs = images_of(batch, transform)
   if 'labels' not in batch:
     raise ValueError(f"{transform}: needs the column 'labels', the batch has "

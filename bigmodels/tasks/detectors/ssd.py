@@ -19,19 +19,19 @@ _VARIANCES = np.array([0.1, 0.1, 0.2, 0.2], np.float32)
 def ssd(*, scales: tuple[float, ...] = (2.0, 4.0),
         ratios: tuple[float, ...] = (1.0, 2.0), match: float = 0.5,
         negatives: float = 3.0, overlap: float = 0.45) -> Detector:
-  """Learns which default boxes are near to objects, and by how much they are off.
+  """Learns the classes of default boxes, and the offsets of objects from them.
 
-  A default box has the object that it overlaps most, by more than `match`; and each
-  object has the default box that overlaps it most. Of the others, those with the
-  highest losses are learned as background. An image without objects has as many of them
-  as one with a positive.
+  A default box is matched to the object that it overlaps most, if by more than `match`;
+  each object is also matched to the default box that overlaps it most. Of the other
+  default boxes, those with the highest losses are learned as background. An image
+  without objects has as many of these as one with a single match.
 
   Args:
     scales: sides of the square default boxes of a map, in cells.
-    ratios: ratios of the sides of default boxes, of the smallest scale; of one other
-      than 1, its inverse is one too. The first must be 1.
-    match: intersection over union.
-    negatives: background for each positive.
+    ratios: ratios of width to height of default boxes of the first scale; each other
+      than 1 is used together with its inverse. The first must be 1.
+    match: intersection over union above which a default box is matched.
+    negatives: number of default boxes learned as background for each that is matched.
     overlap: see `Detector`.
 
   Raises:

@@ -158,7 +158,7 @@ def test_settings_out_of_range(settings, message):
 
 def test_too_much_memory(tmp_path, monkeypatch):
   write(tmp_path, 'a')
-  monkeypatch.setattr('bigmodels.data.masks._MOST_BYTES', 100)
+  monkeypatch.setattr('bigmodels.data.folders.image_files._MOST_BYTES', 100)
   with pytest.raises(UserError, match=r'1 images padded to 11 x 9 pixels, as the '
                                       r'largest \(a.png\), take'):
     opened(tmp_path)

@@ -129,6 +129,8 @@ def test_masked_images_are_in_no_mosaic():
 
 @pytest.mark.parametrize('transform, message', [
   (partial(transforms.rotate, degrees=5), 'rotate: does not move boxes'),
+  (transforms.dihedral, 'dihedral: does not move boxes'),
+  (partial(transforms.paired_crop, size=8), 'paired_crop: does not move boxes'),
   (partial(transforms.mixup, num_outputs=2), 'mixup: does not move .* use mosaic'),
   (partial(transforms.cutmix, num_outputs=2), 'cutmix: does not move .* use mosaic'),
   (transforms.randaugment, 'randaugment: does not move boxes'),
