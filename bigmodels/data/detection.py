@@ -85,7 +85,8 @@ class Detection:
       checked = [annotations.checked(each.objects, each.size, found.where(row))
                  for row, each in enumerate(examples)]
       most = max(1, *(len(objects.labels) for objects, _ in checked))
-      for line in _lines(found, checked, known, matched):
+      damaged = {row for row, each in enumerate(examples) if not any(each.size)}
+      for line in _lines(found, checked, known, matched, damaged):
         context.note(f'{where}: {line}')
     read = _Read(found, self.size, self.channels, most, matched)
 
@@ -124,8 +125,8 @@ class Detection:
     return zeros(self._columns(most), length, classes, identity)
 
 
-def _lines(found: Annotations, checked: list, known: list[str], matched: np.ndarray
-           ) -> list[str]:
+def _lines(found: Annotations, checked: list, known: list[str], matched: np.ndarray,
+           damaged: set[int]) -> list[str]:
   """Lines about all objects of a split."""
   labels = np.concatenate([objects.labels for objects, _ in checked]).astype(int)
   counts = np.bincount(matched[labels], minlength=len(known))
@@ -140,8 +141,9 @@ def _lines(found: Annotations, checked: list, known: list[str], matched: np.ndar
   for note, rows in notes.items():
     lines.append(f'{sum(rows.values()):,} box{"es" * (sum(rows.values()) > 1)} {note} '
                  f'(such as in {found.where(min(rows))})')
-  empty = [row for row, (objects, _) in enumerate(checked) if not len(objects.labels)]
-  if len(empty) == found.length:
+  empty = [row for row, (objects, _) in enumerate(checked)
+           if row not in damaged and not len(objects.labels)]
+  if len(empty) + len(damaged) == found.length:
     raise UserError(f'{found.name}: none of {found.length:,} pictures has a box')
   if empty:
     lines.append(f'{counted(len(empty), "picture")} without a box, in which nothing '
