@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from bigmodels.core import files
 from bigmodels.core.errors import UserError, listed
 from bigmodels.data import image_decoding, images, origins
 from bigmodels.data.folders import decoding, listing
@@ -95,6 +96,19 @@ class Images(NamedTuple):
     return origins.of_images([file.path for file in self.files], self.arrays)
 
 
+def absolute(paths: str | Sequence[str], field: str) -> str | tuple[str, ...]:
+  """Returns a path, or several, made absolute; see `core.files.absolute`.
+
+  Raises:
+    ValueError: if there is none, or one is empty.
+  """
+  if isinstance(paths, str):
+    return files.absolute(paths, field)
+  if not paths:
+    raise ValueError(f'{field}: must be one path or more, got {paths!r}')
+  return tuple(files.absolute(path, field) for path in paths)
+
+
 def find(paths: str | Iterable[str], context: DataContext, what: str = 'image'
          ) -> list[listing.File]:
   """Finds image files, and prints what was skipped; see `listing.find`.
@@ -149,10 +163,10 @@ def opened(paths: str | Sequence[str], context: DataContext) -> Images:
   Raises:
     UserError: if there are none, or one is damaged.
   """
-  files = find(paths, context)
-  arrays, notes = read_all(files)
+  found = find(paths, context)
+  arrays, notes = read_all(found)
   where = listed([paths] if isinstance(paths, str) else paths)
-  return Images(where, files, arrays, collections.Counter(notes))
+  return Images(where, found, arrays, collections.Counter(notes))
 
 
 def png(image: np.ndarray) -> bytes:
