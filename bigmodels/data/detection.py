@@ -96,9 +96,7 @@ class Detection:
     columns = self._columns(most)
     return Dataset(
       length=found.length,
-      nbytes=found.length * sum(
-        int(np.prod(shape)) * np.dtype(dtype).itemsize
-        for dtype, shape in columns.values()),
+      nbytes=found.length * _bytes(columns),
       load=functools.partial(read.load, found.length), read=read, classes=tuple(known),
       identity=f'{found.identity}, {self.size} {self.channels}', words=words,
       describe=read.describe, origin=found.origin)
@@ -122,7 +120,14 @@ class Detection:
     length, classes, identity = self.annotations.described(self.selected, context)
     most = self.most or _ASSUMED
     context.say(f'assumed: {identity}: {length:,} pictures of {most} boxes at most')
-    return zeros(self._columns(most), length, classes, identity)
+    columns = self._columns(most)
+    return zeros(columns, length, classes, identity, nbytes=length * _bytes(columns))
+
+
+def _bytes(columns: dict[str, tuple[str, tuple[int, ...]]]) -> int:
+  """The bytes of an example."""
+  return sum(int(np.prod(shape)) * np.dtype(dtype).itemsize
+             for dtype, shape in columns.values())
 
 
 def _lines(found: Annotations, checked: list, known: list[str], matched: np.ndarray,
