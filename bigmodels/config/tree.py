@@ -5,11 +5,13 @@ and defaults of any library's function without a wrapper. A tree is completed wi
 values that only the run knows, flattened to text, and edited by path.
 """
 
+import ast
 import contextlib
 import dataclasses
 import functools
 import inspect
 import itertools
+import shlex
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -271,10 +273,7 @@ def override_all(value: Any, texts: Mapping[str, str],
 def _override(value, tree, walked, find):
   if not isinstance(value, functools.partial) and is_function(value):
     value = functools.partial(value)
-  legal = field_names(value)
-  if isinstance(value, functools.partial):
-    legal += [n for n, p in _signature(value.func).items()
-              if n not in legal and p.kind not in _VARIADIC]
+  legal = _legal(value)
   changes = {}
   for name, branch in tree.items():
     if name not in legal:
@@ -287,12 +286,25 @@ def _override(value, tree, walked, find):
     return _replace(value, changes)
 
 
+def _legal(value) -> list[str]:
+  """The names of the fields of a value that can be set."""
+  names, is_made = field_names(value), isinstance(value, functools.partial)
+  function = value.func if is_made else value
+  return names + [
+    n for n, p in _signature(function).items() if n not in names and (
+      p.kind not in _VARIADIC)] * (is_made or is_function(value))
+
+
 def _change(current, annotation, branch, path, find):
   """The value that replaces `current`."""
   record = type(current) if is_record(current) else record_class(annotation)
   new, deeper = current, {k: v for k, v in branch.items() if k is not None}
   if None in branch:
-    new = parse(branch[None], annotation, current, path, find)
+    try:
+      new = parse(branch[None], annotation, current, path, find)
+    except UserError as error:
+      below = _below(record if current is None else current, branch[None], path)
+      raise UserError(f'{error}{below}') from None
     if is_function(new):
       new = _keep_arguments(current, new)
   elif current is None and record:
@@ -303,6 +315,32 @@ def _change(current, annotation, branch, path, find):
     with _blame(path, deeper):
       return new()
   return new
+
+
+def _below(value, text: str, path: str) -> str:
+  """A hint of how the fields of a record are set, such as those of a call in `text`."""
+  names = _legal(value)
+  if literal(value) is not None or is_group(value) or not names:
+    return ''
+  try:
+    call = ast.parse(text.strip(), mode='eval').body
+  except (ValueError, SyntaxError, MemoryError, RecursionError):
+    call = None
+  if not isinstance(call, ast.Call):
+    return f'; its fields are {", ".join(f"--config.{path}.{n}=" for n in names)}'
+  given = dict(zip(names, call.args, strict=False)) | {
+    each.arg: each.value for each in call.keywords if each.arg}
+  settings = {f'.{name}': str(getattr(item, 'value', ast.unparse(item)))
+              for name, item in given.items()}
+  function = ast.unparse(call.func)
+  if function.rpartition('.')[2] != write(value).rpartition('.')[2]:
+    settings = {'': function, **settings}
+  elif is_record(value):  # fields that exclude each other, as those of a duration
+    settings |= {f'.{name}': 'None' for name, p in _signature(type(value)).items()
+                 if p.default is None and name not in given and (
+                   _get(value, name) is not None)}
+  return '; set ' + ' '.join(
+    f'--config.{path}{name}={shlex.quote(item)}' for name, item in settings.items())
 
 
 def _keep_arguments(current, new):

@@ -176,7 +176,7 @@ def nearest(name: str, choices: Iterable[str]) -> str:
   if not choices:
     return '; there are none'
   return did_you_mean(name, choices) or (
-    f'; choose from {", ".join(sorted(map(one_line, choices)))}')
+    f'; choose from {listed(sorted(map(one_line, choices)), 100)}')
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:

@@ -85,7 +85,8 @@ class Detection:
       checked = [annotations.checked(each.objects, each.size, found.where(row))
                  for row, each in enumerate(examples)]
       most = max(1, *(len(objects.labels) for objects, _ in checked))
-      for line in _lines(found, checked, known, matched):
+      damaged = {row for row, each in enumerate(examples) if not any(each.size)}
+      for line in _lines(found, checked, known, matched, damaged):
         context.note(f'{where}: {line}')
     read = _Read(found, self.size, self.channels, most, matched)
 
@@ -95,9 +96,7 @@ class Detection:
     columns = self._columns(most)
     return Dataset(
       length=found.length,
-      nbytes=found.length * sum(
-        int(np.prod(shape)) * np.dtype(dtype).itemsize
-        for dtype, shape in columns.values()),
+      nbytes=found.length * _bytes(columns),
       load=functools.partial(read.load, found.length), read=read, classes=tuple(known),
       identity=f'{found.identity}, {self.size} {self.channels}', words=words,
       describe=read.describe, origin=found.origin)
@@ -121,11 +120,18 @@ class Detection:
     length, classes, identity = self.annotations.described(self.selected, context)
     most = self.most or _ASSUMED
     context.say(f'assumed: {identity}: {length:,} pictures of {most} boxes at most')
-    return zeros(self._columns(most), length, classes, identity)
+    columns = self._columns(most)
+    return zeros(columns, length, classes, identity, nbytes=length * _bytes(columns))
 
 
-def _lines(found: Annotations, checked: list, known: list[str], matched: np.ndarray
-           ) -> list[str]:
+def _bytes(columns: dict[str, tuple[str, tuple[int, ...]]]) -> int:
+  """The bytes of an example."""
+  return sum(int(np.prod(shape)) * np.dtype(dtype).itemsize
+             for dtype, shape in columns.values())
+
+
+def _lines(found: Annotations, checked: list, known: list[str], matched: np.ndarray,
+           damaged: set[int]) -> list[str]:
   """Lines about all objects of a split."""
   labels = np.concatenate([objects.labels for objects, _ in checked]).astype(int)
   counts = np.bincount(matched[labels], minlength=len(known))
@@ -140,8 +146,9 @@ def _lines(found: Annotations, checked: list, known: list[str], matched: np.ndar
   for note, rows in notes.items():
     lines.append(f'{sum(rows.values()):,} box{"es" * (sum(rows.values()) > 1)} {note} '
                  f'(such as in {found.where(min(rows))})')
-  empty = [row for row, (objects, _) in enumerate(checked) if not len(objects.labels)]
-  if len(empty) == found.length:
+  empty = [row for row, (objects, _) in enumerate(checked)
+           if row not in damaged and not len(objects.labels)]
+  if len(empty) + len(damaged) == found.length:
     raise UserError(f'{found.name}: none of {found.length:,} pictures has a box')
   if empty:
     lines.append(f'{counted(len(empty), "picture")} without a box, in which nothing '

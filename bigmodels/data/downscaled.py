@@ -35,7 +35,8 @@ class Downscaled:
   scale: int
 
   def __post_init__(self):
-    if self.scale not in _SCALES:
+    object.__setattr__(self, 'paths', image_files.absolute(self.paths, 'paths'))
+    if type(self.scale) is not int or self.scale not in _SCALES:
       raise ValueError(f'scale: must be {_SCALES[0]} to {_SCALES[-1]}, got '
                        f'{self.scale!r}')
 

@@ -84,7 +84,8 @@ class Pairs:
     """Opens the other source, reads its labels, and reads or draws the pairs.
 
     Raises:
-      UserError: if the data has no classes, or a row of the file names no file of the
+      UserError: if the data has no classes, no pairs of one identity or none of two
+        can be drawn, or a row of the file names no file of the
         split or contradicts its labels.
     """
     whole = self.source.open(context)
@@ -100,6 +101,12 @@ class Pairs:
     labels = labels[order]
     if self.path is None:
       found = drawn(labels, self.count)
+      counts = np.bincount(labels[labels >= 0])
+      if len(found) < 2 or np.count_nonzero(counts) < 2:
+        raise UserError(
+          f'Pairs: of {whole.length:,} examples of {np.count_nonzero(counts):,} '
+          'identities no pairs of one and of two can be drawn: two or more identities '
+          'are needed, and one with two or more examples')
     else:
       place = np.argsort(order)
       found = [(int(place[a]), int(place[b])) for a, b in self._listed(

@@ -34,6 +34,8 @@ class StylePairs:
   style_size: int | tuple[int, int] = 256
 
   def __post_init__(self):
+    for name in ('photographs', 'styles'):
+      object.__setattr__(self, name, image_files.absolute(getattr(self, name), name))
     for name in ('size', 'style_size'):
       sides = _sides(getattr(self, name))
       if len(sides) != 2 or not all(type(n) is int and n >= 1 for n in sides):

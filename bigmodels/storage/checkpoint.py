@@ -19,7 +19,8 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from bigmodels.core.errors import UserError, why_unwritable
+from bigmodels.core.errors import UserError, listed, why_unwritable
+from bigmodels.core.tree_paths import name_of
 from bigmodels.storage import manifest
 from bigmodels.storage import seal as seals
 from bigmodels.storage.fingerprint import fingerprint
@@ -172,6 +173,7 @@ class Checkpoints:
 
     Raises:
       Damaged: if it cannot be read, is not as it was written, or is of another run.
+      UserError: if it has other arrays than `like`.
     """
     import orbax.checkpoint as ocp
 
@@ -191,10 +193,26 @@ class Checkpoints:
       first = str(error).partition(' See full TensorStore')[0].strip().splitlines()
       reason = f'{type(error).__name__}: {"".join(first[:1])[:200]}'
     if not _in_every_process(carry is not None):
+      self._check_names(step, like)
       raise Damaged(reason)
     if int(fingerprint(carry)) != found['arrays']:
       raise Damaged('its bits are not those that were saved')
     return carry, found['progress']
+
+  def _check_names(self, step: int, like: Any) -> None:
+    """Refuses a checkpoint whose arrays have other names than those of `like`."""
+    if like is None:
+      return
+    with contextlib.suppress(Damaged):
+      saved, wanted = ({name_of(path) for path, _ in jax.tree.leaves_with_path(tree)}
+                       for tree in (self.shapes(step), like))
+      parts = [f'{what} {listed(sorted(names), 3)}' for what, names in (
+        ('lacks', wanted - saved), ('has', saved - wanted)) if names]
+      if parts:
+        raise UserError(
+          f'the checkpoint of step {step} in {self.folder} is not of this model and '
+          f'optimizer as they are now: it {" and ".join(parts)}; go on with the '
+          'version of the code that saved it, or begin another --workdir')
 
   def shapes(self, step: int) -> Any:
     """The shapes of the carry of a step, as nested dicts; reads no array.

@@ -5,6 +5,7 @@ import dataclasses
 import enum
 import functools
 import pathlib
+import shlex
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Literal
@@ -16,8 +17,8 @@ import numpy as np
 import optax
 import pytest
 
-from bigmodels import models, optim, tasks
-from bigmodels.config import Duration, Monitor, tree
+from bigmodels import data, models, optim, tasks
+from bigmodels.config import Duration, Experiment, Monitor, tree
 from bigmodels.core.errors import UserError
 from bigmodels.core.from_run import FROM_RUN
 from bigmodels.optim import schedules
@@ -274,6 +275,31 @@ def test_override_refuses(path, text, message):
     tree.override(Record(), path, text)
   assert message in str(caught.value)
   assert len(str(caught.value)) < 400 and '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize('path, text, hint', [
+  ('duration', 'Duration(steps=60)',
+   'set --config.duration.steps=60 --config.duration.epochs=None'),
+  ('duration', '60', 'its fields are --config.duration.steps=, --config.duration.ep'),
+  ('monitor', "Monitor('test/loss', goal='min')",
+   'set --config.monitor.metric=test/loss --config.monitor.goal=min'),
+  ('model', 'Cnn(widths=(4, 8))', "set --config.model.widths='(4, 8)'"),
+  ('optimizer', 'optax.sgd(learning_rate=0.1)',
+   'set --config.optimizer=optax.sgd --config.optimizer.learning_rate=0.1'),
+])
+def test_a_call_of_a_record_is_answered_with_settings(path, text, hint):
+  batches = data.Batches(source=data.Digits(), batch_size=2)
+  experiment = Experiment(
+    model=models.Cnn(num_outputs=2), task=tasks.classification,
+    optimizer=partial(optax.adam, 1e-3), train=batches, evals={'test': batches},
+    duration=Duration(epochs=15))
+  with pytest.raises(UserError) as error:
+    tree.override(experiment, path, text)
+  assert hint in str(error.value)
+  if hint.startswith('set '):  # what is named works
+    settings = [word.removeprefix('--config.').partition('=')[::2]
+                for word in shlex.split(hint)[1:]]
+    tree.override_all(experiment, dict(settings))
 
 
 def test_a_module_that_raises_on_import_is_reported(tmp_path, monkeypatch):

@@ -52,6 +52,8 @@ def test_the_nearest_choice_is_suggested():
   assert nearest('adm', ['adam', 'sgd']) == "; did you mean 'adam'?"
   assert nearest('xyz', ['adam', 'sgd']) == '; choose from adam, sgd'
   assert nearest('xyz', []) == '; there are none'
+  names = [f'{number:04}' for number in range(5000)]
+  assert nearest('xyz', names).endswith(', 0098, 0099 and 4,900 more')
   assert did_you_mean('Adm', iter(['adam', 'sgd'])) == "; did you mean 'adam'?"
   assert did_you_mean('xyz', ['adam', 'meanly']) == ''
 

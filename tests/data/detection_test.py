@@ -219,6 +219,8 @@ def test_shapes_of_a_dataset_that_is_not_read(tmp_path):
   dataset = data.Detection(data.boxes.TfdsObjects('coco/2017'), (32, 48)).open(context)
   assert dataset.shapes_only and dataset.length == 6
   assert dataset.read(np.array([0]))['boxes'].shape == (1, 100, 4)
+  # The size is known, so that mean and std are those of a split that fits.
+  assert dataset.nbytes == sum(array.nbytes for array in dataset.load().values())
 
 
 def test_bccd_as_it_is(shared_tfds):

@@ -108,6 +108,18 @@ def test_a_damaged_image(tmp_path, content, message):
     opened(tmp_path)
 
 
+def test_a_path_is_absolute_and_not_empty(tmp_path, monkeypatch):
+  (tmp_path / 'pictures').mkdir()
+  monkeypatch.chdir(tmp_path)
+  assert Downscaled(('pictures', 'sr/t91'), 2).paths == (
+    str(tmp_path / 'pictures'), 'sr/t91')  # the other is looked up under --data_dir
+  for paths in ('', ('pictures', '')):
+    with pytest.raises(ValueError, match=r"paths: must be the path of .*, got ''"):
+      Downscaled(paths, 2)
+  with pytest.raises(ValueError, match=r'paths: must be one path or more, got \(\)'):
+    Downscaled((), 2)
+
+
 def test_a_small_image(tmp_path):
   write(tmp_path / 'pictures', ['a.png'], shape=(40, 31))
   with pytest.raises(UserError, match=r'a\.png: has 31 x 40 pixels, must have at least '
@@ -124,7 +136,7 @@ def test_too_much_memory(tmp_path, monkeypatch):
     opened(tmp_path)
 
 
-@pytest.mark.parametrize('scale', [1, 9, 2.5])
+@pytest.mark.parametrize('scale', [1, 9, 2.5, 2.0])
 def test_no_scale(scale):
   with pytest.raises(ValueError, match=f'scale: must be 2 to 8, got {scale}'):
     Downscaled('pictures', scale)

@@ -89,6 +89,10 @@ def test_files_and_settings_that_are_refused(tmp_path, people):
       tmp_path, 'a,b,1')).open(context(tmp_path))
   with pytest.raises(UserError, match='Pairs: needs data with classes'):
     data.Pairs(data.Arrays(np.ones((4, 1)))).open(context(tmp_path))
+  for labels in ([0, 1, 2, 3], [0, 0, 0, 0]):
+    with pytest.raises(UserError, match=r'Pairs: of 4 examples of [41] identit'):
+      data.Pairs(data.Arrays(np.ones((4, 1)), np.array(labels), classes=tuple(
+        'abcd'))).open(context(tmp_path))
   with pytest.raises(ValueError, match='count: must be >= 2'):
     data.Pairs(faces(tmp_path), count=1)
   with pytest.raises(ValueError, match='columns: must be three names'):

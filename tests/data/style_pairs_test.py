@@ -94,6 +94,13 @@ def test_what_is_not_there_is_named(folder):
     opened(folder)
 
 
+def test_no_paths():
+  with pytest.raises(ValueError, match=r"photographs: must be the path of .*, got ''"):
+    StylePairs('', 'a')
+  with pytest.raises(ValueError, match='styles: must be one path or more'):
+    StylePairs('a', ())
+
+
 @pytest.mark.parametrize('size', [0, (12,), (12, 2.5), None])
 def test_no_sizes(size):
   with pytest.raises(ValueError, match=r'style_size: must be a number of pixels >= 1'):

@@ -59,6 +59,20 @@ def test_checkpoints_that_are_no_folder(run, request_for, make):
       mode.run(request_for(None, run.path))
 
 
+@pytest.mark.parametrize('like, message', [
+  ({'x': {'inner': jnp.arange(10)}}, 'it lacks x/inner and has x; go on with the vers'),
+  ({'x': jnp.arange(10), 'y': jnp.arange(3)}, 'it lacks y; go on'),
+  ({'y': jnp.arange(10)}, 'it lacks y and has x; ')])
+def test_a_state_of_another_structure_is_not_called_damaged(tmp_path, like, message):
+  folder = tmp_path / 'checkpoints'
+  _save(folder, SCHEDULE[:1])
+  checkpoints = Checkpoints(folder, 2, {})
+  with pytest.raises(UserError, match=f'step 10 in .* as they are now: {message}'):
+    checkpoints.restore_latest(like, print)
+  checkpoints.release()
+  assert [path.name for path in folder.iterdir() if path.name.isdigit()] == ['10']
+
+
 @pytest.mark.parametrize('make', [
   lambda path: path.write_text(''), lambda path: path.symlink_to('nowhere')])
 def test_what_is_no_folder_makes_room_for_a_checkpoint(tmp_path, make):

@@ -166,16 +166,21 @@ def check_classes(classes: Sequence[str], where: str) -> tuple[str, ...]:
     where: where they are from.
 
   Raises:
-    UserError: if there are none, or two are the same or differ in case alone.
+    UserError: if there are none, one has no name, or two have the same name or names
+      that differ in case alone.
   """
   if not classes:
     raise UserError(f'{where}: has no classes')
   seen: dict[str, str] = {}
-  for name in classes:
-    other = seen.setdefault(name.strip().casefold(), name)
-    if other is not name:
-      raise UserError(f'{where}: {one_line(other)!r} and {one_line(name)!r} '
+  for number, name in enumerate(classes):
+    key = name.strip().casefold() if isinstance(name, str) else ''
+    if not key:
+      raise UserError(f'{where}: the name of class {number} must be a text, got '
+                      f'{name!r}; quote it in a YAML file')
+    if key in seen:
+      raise UserError(f'{where}: {one_line(seen[key])!r} and {one_line(name)!r} '
                       'are one class under two names; give them one name')
+    seen[key] = name
   return tuple(classes)
 
 

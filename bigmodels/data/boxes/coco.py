@@ -15,6 +15,7 @@ from bigmodels.data.boxes import annotations
 from bigmodels.data.boxes import files as picture_files
 from bigmodels.data.boxes.annotations import Annotations, Objects
 from bigmodels.data.boxes.files import Picture
+from bigmodels.data.folders.listing import counted
 from bigmodels.data.sources import FRACTIONS, DataContext, check_fractions
 
 
@@ -76,7 +77,8 @@ def _pictures(found: Any, path: pathlib.Path, folder: pathlib.Path
       raise UserError(f'{path}: has no list {name!r}; COCO has images, categories and '
                       'annotations')
   try:
-    classes = [str(each['name']) for each in found['categories']]
+    classes = [str(name) if type(name := each['name']) is int else name
+               for each in found['categories']]
     numbers = {each['id']: index for index, each in enumerate(found['categories'])}
     if len(numbers) < len(classes):
       raise UserError(f'{path}: two categories have one id')
@@ -84,23 +86,28 @@ def _pictures(found: Any, path: pathlib.Path, folder: pathlib.Path
     for each in found['annotations']:
       of[each['image_id']].append(each)
     images = {each['id']: each for each in found['images']}
+    if len(images) < len(found['images']):
+      number, count = collections.Counter(
+        each['id'] for each in found['images']).most_common(1)[0]
+      raise UserError(f'{path}: {count} images have the id {number!r}')
     names = [str(each['file_name']) for each in images.values()]
     lost = [each for each in of if each not in images]
     if lost:
       raise UserError(f'{path}: annotations are of the image {lost[0]!r}, which is '
                       'none of its images')
-    paths = picture_files.located(names, folder, str(path), 'images=')
+    paths = picture_files.located(names, folder, str(path),
+                                  'images= sets where they are')
     pictures = []
     for name, file, (number, image) in zip(names, paths, images.items(), strict=True):
       where = f'{path.name}, {one_line(name)}'
       size = int(image['height']), int(image['width'])
       pictures.append(Picture(file, _objects(of[number], numbers, where), size, where))
-  except (KeyError, TypeError, ValueError) as error:
+  except (KeyError, TypeError, ValueError, OverflowError) as error:
     what = f'no {error}' if isinstance(error, KeyError) else str(error)
     raise UserError(f'{path}: an entry is not as COCO has it: {what}') from None
   crowds = sum(int(each.objects.crowd.sum()) for each in pictures)
-  notes = [f'{crowds:,} groups of objects, learned as background and ignored in '
-           'evaluations'] if crowds else []
+  notes = [f'{counted(crowds, "group")} of objects, learned as background and ignored '
+           'in evaluations'] if crowds else []
   return pictures, classes, notes
 
 
@@ -110,6 +117,15 @@ def _objects(given: list[dict], numbers: Mapping[Any, int], where: str) -> Objec
     if each['category_id'] not in numbers:
       raise UserError(f'{where}: the category {each["category_id"]!r} is none of its '
                       'categories')
+    for name, fits, what in (
+      ('bbox', lambda box: isinstance(box, list) and len(box) == 4,
+       'four numbers: left, top, width and height'),
+      ('iscrowd', lambda crowd: crowd in (0, 1, None), '0 or 1'),
+      ('area', lambda area: area is None or (
+        type(area) in (int, float) and 0 <= area < np.inf), 'a number >= 0')):
+      if not fits(each[name] if name == 'bbox' else each.get(name)):
+        raise UserError(f'{where}: the {name} of an annotation must be {what}, got '
+                        f'{one_line(repr(each[name]), 60)}')
   boxes = np.array([each['bbox'] for each in given], np.float64).reshape(-1, 4)
   left, top, width, height = boxes.T
   boxes = annotations.in_pixels(

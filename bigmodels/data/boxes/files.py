@@ -47,6 +47,8 @@ class Examples:
     path, objects, size, where = self._pictures[row]
     if size is None:
       size = size_of(path)
+      if not all(size):  # damaged: where its boxes are cannot be told
+        return Example(path, size, objects.take(np.zeros(len(objects.labels), bool)))
       objects = objects._replace(boxes=annotations.of_fractions(
         objects.boxes, size, where))
     return Example(path, size, objects)
@@ -65,7 +67,19 @@ def annotated(name: str, pictures: Sequence[Picture], classes: Sequence[str],
     pictures: of a split.
     classes: names of the classes.
     notes: lines to print.
+
+  Raises:
+    UserError: if there are no pictures, or one is there twice.
   """
+  if not pictures:
+    raise UserError(f'{name}: has no pictures')
+  of: dict[str, str] = {}
+  for picture in pictures:
+    if picture.path in of:
+      raise UserError(f'{name}: {picture.path} is annotated twice, in '
+                      f'{of[picture.path]} and {picture.where}; give all of its boxes '
+                      'once')
+    of[picture.path] = picture.where
   examples = Examples(pictures)
   digest = digests.of_json([[
     picture.path, np.round(picture.objects.boxes, 4).tolist(),
@@ -97,7 +111,7 @@ def size_of(path: str) -> tuple[int, int]:
   return found.height, found.width
 
 
-def located(names: Sequence[str], folder: pathlib.Path, where: str, setting: str
+def located(names: Sequence[str], folder: pathlib.Path, where: str, hint: str
             ) -> list[str]:
   """Returns the path of each picture.
 
@@ -105,7 +119,7 @@ def located(names: Sequence[str], folder: pathlib.Path, where: str, setting: str
     names: names of the pictures, relative to the folder.
     folder: the folder.
     where: what names them.
-    setting: the setting of the folder, for the error.
+    hint: what to do about missing ones, for the error.
 
   Raises:
     UserError: naming the first that is missing.
@@ -115,7 +129,7 @@ def located(names: Sequence[str], folder: pathlib.Path, where: str, setting: str
   if missing:
     raise UserError(f'{where}: {counted(len(missing), "picture")} of {len(names):,} '
                     f'{"is" if len(missing) == 1 else "are"} not in {folder}, such as '
-                    f'{missing[0]!r}; {setting} sets where they are')
+                    f'{missing[0]!r}; {hint}')
   return paths
 
 

@@ -62,13 +62,17 @@ class Voc:
     found = listing.find(str(root / 'Annotations'), ('.xml',), what='XML file')
     if not found.files:
       raise UserError(f'{root / "Annotations"}: has no XML file')
-    parsed = {pathlib.Path(file.name).stem: _parsed(file.path, self.first)
-              for file in found.files}
+    parsed = {}
+    for file in found.files:
+      stem = pathlib.Path(file.name).stem
+      if stem in parsed:
+        raise UserError(f'{root / "Annotations"}: two XML files are called {stem!r}')
+      parsed[stem] = _parsed(file.path, self.first)
     classes = annotations.check_classes(
       sorted({name for each in parsed.values() for name in each.names}), str(root))
     paths = picture_files.located(
       [each.file for each in parsed.values()], root / 'JPEGImages', str(root),
-      'the folder JPEGImages')
+      'a filename has its ending, and is of a file there')
     pictures = {
       stem: Picture(path, Objects(
         each.boxes, np.array([classes.index(name) for name in each.names], np.int32),
@@ -126,7 +130,9 @@ def _parsed(path: str, first: int) -> _Parsed:
 
   names, boxes, difficult = [], [], []
   try:
-    size = tuple(int(float(text(root, f'size/{name}'))) for name in ('height', 'width'))
+    size = tuple(float(text(root, f'size/{name}')) for name in ('height', 'width'))
+    if not all(side == side // 1 for side in size):
+      raise ValueError(f'the size must be in whole pixels, got {size[1]} x {size[0]}')
     for element in root.iter('object'):
       names.append(text(element, 'name'))
       boxes.append([float(text(element, f'bndbox/{side}')) for side in _SIDES])
@@ -137,4 +143,5 @@ def _parsed(path: str, first: int) -> _Parsed:
   if first:
     empty = (boxes[:, 2:] < boxes[:, :2]).any(1)  # swapped: told as they are
     boxes = np.where(empty[:, None], boxes, boxes - np.array([1, 1, 0, 0]))
-  return _Parsed(text(root, 'filename'), size, names, boxes, np.array(difficult, bool))
+  return _Parsed(text(root, 'filename'), (int(size[0]), int(size[1])), names,
+                 boxes, np.array(difficult, bool))

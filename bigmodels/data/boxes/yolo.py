@@ -12,6 +12,7 @@ from bigmodels.data.boxes import files as picture_files
 from bigmodels.data.boxes.annotations import Annotations, Objects
 from bigmodels.data.boxes.files import Picture
 from bigmodels.data.folders import image_files, listing
+from bigmodels.data.folders.listing import counted
 from bigmodels.data.sources import DataContext, canonical
 
 
@@ -38,7 +39,7 @@ class Yolo:
     """Reads the text files of a split.
 
     Raises:
-      UserError: if a file is not as above, or there are no pictures.
+      UserError: if a file is not as above, or there are no pictures, or no boxes.
     """
     path = files.find(self.path, context.data_dir)
     yaml = _library()
@@ -58,20 +59,31 @@ class Yolo:
         raise UserError(f'{path}: the numbers of names must be 0 to {len(names) - 1}, '
                         f'got {listed(names)}')
       names = [names[index] for index in range(len(names))]
+    if found.get('nc', len(names)) != len(names):
+      raise UserError(f'{path}: nc, the number of classes, is {found["nc"]!r}, but '
+                      f'there are {len(names)} names: {listed(names)}')
+    names = [str(name) if type(name) in (int, float) else name for name in names]
     folders = _folders(found, split, path)
-    pictures, lines = [], []
+    pictures, lines, missing = [], [], []
     for folder in folders:
       inside = listing.find(str(folder), image_files.SUFFIXES, what='image')
       lines += inside.lines
       for file in inside.files:
         boxes = _labels_of(pathlib.Path(file.path))
         where = f'{boxes.name}'
+        missing += [boxes] * (not files.exists(boxes))
         pictures.append(Picture(
           file.path, _objects(boxes, len(names), where), None, where))
     if not pictures:
       raise UserError(f'{listed(folders)}: has no pictures')
+    if len(missing) == len(pictures):
+      raise UserError(f'{listed(folders)}: no picture has a text file of boxes; that '
+                      f'of {pictures[0].path} would be {missing[0]}')
+    if missing:
+      lines.append(f'{counted(len(missing), "picture")} without a text file, in which '
+                   f'nothing is to be found (such as {missing[0].name})')
     return picture_files.annotated(
-      path.parent.name, pictures, [*map(str, names)], lines)
+      path.parent.name, pictures, names, lines)
 
 
 def _folders(found: dict, split: str, path: pathlib.Path) -> list[pathlib.Path]:

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from bigmodels.core import files
 from bigmodels.core.errors import UserError, listed, one_line
 from bigmodels.data import image_decoding, images, origins
 from bigmodels.data.folders import decoding, listing
@@ -108,6 +109,19 @@ class Images(NamedTuple):
   def origin(self) -> origins.Origin:
     """Returns the images as sources, by their paths and by their pixels."""
     return origins.of_images([file.path for file in self.files], self.arrays)
+
+
+def absolute(paths: str | Sequence[str], field: str) -> str | tuple[str, ...]:
+  """Returns a path, or several, made absolute; see `core.files.absolute`.
+
+  Raises:
+    ValueError: if there is none, or one is empty.
+  """
+  if isinstance(paths, str):
+    return files.absolute(paths, field)
+  if not paths:
+    raise ValueError(f'{field}: must be one path or more, got {paths!r}')
+  return tuple(files.absolute(path, field) for path in paths)
 
 
 def find(paths: str | Iterable[str], context: DataContext, what: str = 'image'

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bigmodels.core.errors import UserError, listed, nearest
+from bigmodels.core.errors import UserError, did_you_mean, listed
 from bigmodels.data.folders import index
 from bigmodels.data.folders.listing import File, counted
 
@@ -60,7 +60,7 @@ def pairs(images: Sequence[File], masks: Sequence[File], suffix: str
     file = ours[alone[0]]
     raise UserError(
       f'{file.path}: has no mask called {alone[0] + suffix}'
-      f'{nearest(alone[0] + suffix, theirs)} ({len(alone):,} of '
+      f'{did_you_mean(alone[0] + suffix, theirs)} ({len(alone):,} of '
       f'{counted(len(ours), "image")} without)')
   left = [name for name in theirs if not name.endswith(suffix)
           or name[: len(name) - len(suffix)] not in ours]

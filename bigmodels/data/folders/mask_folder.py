@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from bigmodels.core import files
-from bigmodels.core.errors import UserError
+from bigmodels.core.errors import UserError, listed
 from bigmodels.data import masks as padding
 from bigmodels.data.arrays import are_names
 from bigmodels.data.folders import image_files, mask_files
@@ -64,18 +64,22 @@ class MaskFolder:
       object.__setattr__(self, name, files.absolute(getattr(self, name), name))
     check_fractions(self.splits)
     if self.classes is not None and not (
-      are_names(self.classes) and len(self.classes) <= IGNORED):
-      raise ValueError(f'classes: must be at most {IGNORED} distinct names, got '
+      are_names(self.classes) and 2 <= len(self.classes) <= IGNORED):
+      raise ValueError(f'classes: must be 2 to {IGNORED} distinct names, got '
                        f'{self.classes!r}')
     values = self.values
-    if values is not None and (
-      len({*values}) < len(values) or not all(type(v) is int and v >= 0 for v in values)
-    ):
-      raise ValueError(f'values: must be distinct integers >= 0, got {values!r}')
+    if values is not None and not (
+      2 <= len({*values}) == len(values) <= IGNORED and all(
+        type(v) is int and v >= 0 for v in values)):
+      raise ValueError(f'values: must be 2 to {IGNORED} distinct integers >= 0, got '
+                       f'{values!r}')
     if values and self.classes and len(values) != len(self.classes):
       raise ValueError(f'values: must be one for each of {len(self.classes)} classes, '
                        f'got {values!r}')
-    if values and self.ignore in values:
+    if self.ignore is not None and self.ignore < 0:
+      raise ValueError('ignore: must be >= 0, or None for no pixels that do not '
+                       f'count, got {self.ignore}')
+    if self.ignore in (values or range(len(self.classes or ()))):
       raise ValueError(f'ignore: must be none of the values of classes, got '
                        f'{self.ignore}; None for no pixels that do not count')
     if self.channels not in (None, 1, 3):
@@ -102,9 +106,12 @@ class MaskFolder:
     for image, mask, file, other in zip(
       images.arrays, values, ours, theirs, strict=True):
       if image.shape[:2] != mask.shape:
+        turned = '' if image.shape[1::-1] != mask.shape else (
+          '; an EXIF orientation turns an image, but not its mask')
         raise UserError(
           f'{file.path}: has {image_files.pixels(image.shape)}, and its mask '
-          f'{other.path} {image_files.pixels(mask.shape)}; they must be the same')
+          f'{other.path} {image_files.pixels(mask.shape)}; they must be the same'
+          f'{turned}')
     table = self._table(values, context)
     masks = [mask_files.classes_of(mask, table, file.path)
              for mask, file in zip(values, theirs, strict=True)]
@@ -154,6 +161,10 @@ class MaskFolder:
       if most >= IGNORED:
         raise UserError(f'{self.masks}: the largest value in masks is {most:,}, must '
                         f'be below {IGNORED}; values= says which stand for classes')
+      if self.selected in ('train', None) and most < 1:
+        raise UserError(f'{self.masks}: the masks of training have the '
+                        f'{"values" if len(seen) > 1 else "value"} {listed(seen)}, and '
+                        'no class but 0; two or more are needed')
       count = context.keep('mask classes', lambda: most + 1)
       context.note(f'{self.masks}: the classes are 0 to {count - 1}, the largest value '
                    'in the masks of training; classes= names them')

@@ -179,6 +179,55 @@ def test_wrong_files_of_coco(changes, message, tmp_path):
     FORMATS['coco'][1](tmp_path).read('train', context())
 
 
+@pytest.mark.parametrize('change, message', [
+  ({'bbox': [1, 2, 3, 4, 5, 6, 7, 8]}, r'boxes.json, 0.png: the bbox of an annotation '
+   r'must be four numbers: left, top, width and height, got \[1, 2, 3'),
+  ({'bbox': []}, r'must be four numbers: .*, got \[\]'),
+  ({'iscrowd': '0'}, "the iscrowd of an annotation must be 0 or 1, got '0'"),
+  ({'area': -1}, 'the area of an annotation must be a number >= 0, got -1')])
+def test_wrong_annotations_of_coco(change, message, tmp_path):
+  found = coco(tmp_path)
+  found['annotations'][0] |= change
+  (tmp_path / 'boxes.json').write_text(json.dumps(found))
+  with pytest.raises(UserError, match=message):
+    FORMATS['coco'][1](tmp_path).read('train', context())
+
+
+@pytest.mark.parametrize('change, message', [
+  ({'file_name': '1.png', 'id': 101}, '2 images have the id 101'),
+  ({'file_name': '1.png'}, '1.png is annotated twice, in boxes.json, 1.png and box'),
+  ({'width': float('inf')}, 'an entry is not as COCO has it: cannot convert')])
+def test_wrong_images_of_coco(change, message, tmp_path):
+  found = coco(tmp_path)
+  found['images'][5] |= change  # which has no boxes
+  (tmp_path / 'boxes.json').write_text(json.dumps(found))
+  with pytest.raises(UserError, match=message):
+    FORMATS['coco'][1](tmp_path).read('train', context())
+
+
+def test_wrong_files_of_voc(tmp_path):
+  voc(tmp_path)
+  (tmp_path / 'ImageSets/Main').mkdir(parents=True)
+  source, names = data.boxes.Voc(str(tmp_path)), tmp_path / 'ImageSets/Main/train.txt'
+  for content, message in (
+    ('\n', 'has no pictures'),
+    ('0\n1\n0\n', '0.png is annotated twice, in 0.xml and 0.xml')):
+    names.write_text(content)
+    with pytest.raises(UserError, match=message):
+      source.read('train', context())
+  (tmp_path / 'Annotations/again').mkdir()
+  path, again = tmp_path / 'Annotations/0.xml', tmp_path / 'Annotations/again/0.xml'
+  again.write_text(path.read_text())
+  with pytest.raises(UserError, match="two XML files are called '0'"):
+    source.read('train', context())
+  again.unlink()
+  for side in ('inf', 'nan', '50.5'):
+    path.write_text('<annotation><filename>0.png</filename><size><width>'
+                    f'{side}</width><height>50</height></size></annotation>')
+    with pytest.raises(UserError, match=f'0.xml: the size .* whole pixels, got {side}'):
+      source.read('train', context())
+
+
 def test_swapped_corners_and_fractions_of_voc(tmp_path):
   voc(tmp_path)
   path = tmp_path / 'Annotations' / '0.xml'
@@ -219,11 +268,21 @@ def test_wrong_lines_of_yolo(line, message, tmp_path):
   ('names: {1: a}\ntrain: images/train', 'the numbers of names must be 0 to 0, got 1'),
   ('names: [a]\ntrain: images/tarin', 'train: there is no folder .*tarin'),
   ('names: [a]\nval: images/train', "has no split 'train', only val"),
-  ('names: [a', 'data.yaml: is not YAML: ')])
+  ('names: [a', 'data.yaml: is not YAML: '),
+  ('nc: 2\nnames: [a, b, c]\ntrain: images/train', 'nc, the number of classes, is 2, b'
+   'ut there are 3 names: a, b, c'),
+  ('names: [a, a, c]\ntrain: images/train', "'a' and 'a' are one class under two nam"),
+  ('names: [a, yes, c]\ntrain: images/train', 'name of class 1 must be a text, got T'),
+  ("names: [a, '', c]\ntrain: images/train", "name of class 1 must be a text, got ''"),
+  ('names: [a, b, c]\ntrain: images', r'no picture has a text file of boxes; that of .*'
+   r'would be .*labels.train.0.txt')])
 def test_wrong_yaml(text, message, tmp_path):
   pytest.importorskip('yaml', reason='pip install -r requirements-detection.txt')
   yolo(tmp_path)
   (tmp_path / 'data.yaml').write_text(text)
+  if text.endswith('images'):
+    for path in (tmp_path / 'labels/train').iterdir():
+      path.unlink()
   with pytest.raises(UserError, match=message):
     FORMATS['yolo'][1](tmp_path).read('train', context())
 
@@ -245,6 +304,19 @@ def test_a_damaged_picture_is_corrupt(tmp_path):
   corrupt = dataset.read(np.arange(6))['corrupt']
   assert corrupt.sum() == 1
   assert '1.png: cannot identify image file' in dataset.describe(int(corrupt.argmax()))
+
+
+def test_a_damaged_picture_whose_boxes_are_fractions(tmp_path):
+  pytest.importorskip('yaml', reason='pip install -r requirements-detection.txt')
+  yolo(tmp_path)
+  (tmp_path / 'images/train/1.png').write_bytes(b'')
+  dataset = data.Detection(FORMATS['yolo'][1](tmp_path), (64, 96)).open(
+    context(lines := []))
+  found = dataset.read(np.arange(6))
+  np.testing.assert_array_equal(found['corrupt'], np.arange(6) == 1)
+  assert not found['present'][1].any()
+  assert not any('no area' in line for line in lines)
+  assert sum('1 picture without a box' in line for line in lines) == 1  # the last
 
 
 def test_random_splits_are_apart(tmp_path):

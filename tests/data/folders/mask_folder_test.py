@@ -111,7 +111,10 @@ def test_other_splits_are_read_as_that_of_training(tmp_path):
   (lambda f: (f / 'photos/a.png').rename(f / 'photos/b.jpg'),
    'two images are called b'),
   (lambda f: Image.new('P', (11, 8)).save(f / 'masks/a.png'),
-   'photos/a.png: has 11 x 9 pixels, and its mask .*masks/a.png 11 x 8 pixels; they'),
+   'photos/a.png: has 11 x 9 pixels, and its mask .*masks/a.png 11 x 8 pixels; they '
+   'must be the same$'),
+  (lambda f: Image.new('P', (9, 11)).save(f / 'masks/a.png'),
+   '9 x 11 pixels; they must be the same; an EXIF orientation turns an image, but not'),
   (lambda f: Image.new('RGB', (11, 9)).save(f / 'masks/a.png'),
    'masks/a.png: has the mode RGB, colours or transparency: the pixels of a mask must'),
   (lambda f: Image.new('LA', (11, 9)).save(f / 'masks/a.png'), 'has the mode LA'),
@@ -138,6 +141,13 @@ def test_too_large_values_without_classes(tmp_path):
     opened(tmp_path)
 
 
+@pytest.mark.parametrize('value', [0, 255])
+def test_masks_of_one_class(value, tmp_path):
+  write(tmp_path, 'a', mode='L', classes=1, values=(value,))
+  with pytest.raises(UserError, match=f'have the value {value}, and no class but 0'):
+    opened(tmp_path)
+
+
 def test_no_images(tmp_path):
   for name in ('photos', 'masks'):
     (tmp_path / name).mkdir()
@@ -146,9 +156,13 @@ def test_no_images(tmp_path):
 
 
 @pytest.mark.parametrize('settings, message', [
-  ({'classes': ('a', 'a')}, 'classes: must be at most 255 distinct names'),
-  ({'values': (1, 1)}, 'values: must be distinct integers >= 0'),
-  ({'values': (0, 1), 'classes': ('a',)}, 'values: must be one for each of 1 classes'),
+  ({'classes': ('a', 'a')}, 'classes: must be 2 to 255 distinct names'),
+  ({'classes': ('a',)}, r"classes: must be 2 to 255 distinct names, got \('a',\)"),
+  ({'values': (1, 1)}, 'values: must be 2 to 255 distinct integers >= 0'),
+  ({'values': ()}, r'values: must be 2 to 255 distinct integers >= 0, got \(\)'),
+  ({'values': (0, 1), 'classes': ('a', 'b', 'c')}, 'must be one for each of 3 classes'),
+  ({'ignore': -1}, 'ignore: must be >= 0, or None .*, got -1'),
+  ({'ignore': 0, 'classes': ('a', 'b')}, 'ignore: must be none of the values of class'),
   ({'values': (0, 255)}, 'ignore: must be none of the values of classes, got 255'),
   ({'channels': 2}, 'channels: must be 1 or 3, got 2')])
 def test_settings_out_of_range(settings, message):
