@@ -75,7 +75,6 @@ def jaxpr_flops(steps: TrainSteps) -> float:
 
 def require(flags: argparse.Namespace) -> None:
   """Raises a `UserError` unless there is a GPU."""
-  devices.skip_absent_tpu()
   devices.require_backend(None if flags.tiny else 'gpu')
 
 

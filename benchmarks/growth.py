@@ -212,7 +212,6 @@ def main() -> None:
   parser.add_argument('--out', type=pathlib.Path, help='a JSON file')
   flags = parser.parse_args()
   absl_flags.FLAGS.mark_as_parsed()  # Grain's workers read them
-  devices.skip_absent_tpu()
   devices.require_backend(None)
   results, here = earlier(flags.out, machine())
   parts = {'rows': lambda: rows_part(flags.rounds, [*map(int, flags.rows.split(','))]),

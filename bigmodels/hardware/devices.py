@@ -32,6 +32,7 @@ def require_backend(backend: str | None) -> str:
   Raises:
     UserError: if JAX uses another backend, or finds no device.
   """
+  skip_absent_tpu()
   try:
     devices = jax.devices()
   except RuntimeError as error:

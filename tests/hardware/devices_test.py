@@ -1,5 +1,6 @@
 """bigmodels.hardware.devices: the folder of the compilation cache, matrix units."""
 
+import importlib.util
 import os
 import pathlib
 import tempfile
@@ -16,6 +17,23 @@ def configure():
   before = jax.config.jax_compilation_cache_dir
   yield devices.configure_jax
   jax.config.update('jax_compilation_cache_dir', before)
+
+
+def test_jax_does_not_start_with_the_library_of_an_absent_tpu(monkeypatch):
+  """Otherwise it waits for a TPU, and prints the library's errors."""
+  before, find = jax.config.jax_platforms, importlib.util.find_spec
+  monkeypatch.setattr(importlib.util, 'find_spec', lambda name, *package: (
+    object() if name == 'libtpu' else find(name, *package)))
+  monkeypatch.setattr(pathlib.Path, 'glob', lambda *_: iter(()))
+  started = []
+  monkeypatch.setattr(jax, 'devices', lambda: started.append(
+    jax.config.jax_platforms) or [None])
+  try:
+    jax.config.update('jax_platforms', None)
+    assert devices.require_backend(None).startswith('cpu, ')
+  finally:
+    jax.config.update('jax_platforms', before)
+  assert started == ['cpu']
 
 
 def test_a_folder_that_exists_or_can_be_made(configure, tmp_path):
