@@ -294,6 +294,11 @@ def test_the_layout_has_every_folder_in_the_order_of_imports():
     re.search(r'(?s)^ORDER = (\(.*?\))', text, re.M)[1])
 
 
+@EACH
+def test_no_page_has_marks_of_a_merge(page):
+  assert not re.search('^(<{7}|={7}|>{7})', page.read_text(), re.MULTILINE)
+
+
 def test_every_page_is_linked():
   text = (ROOT / 'README.md').read_text()
   assert all(f'({path.relative_to(ROOT)})' in text for path in PAGES[1:])
