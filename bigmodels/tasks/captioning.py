@@ -6,6 +6,7 @@ import numpy as np
 
 from bigmodels import metrics, plots
 from bigmodels.tasks import decoding
+from bigmodels.tasks.special_tokens import special_tokens
 from bigmodels.tasks.task import Columns, Task, apply, init, score_tokens
 
 _SHOWN = 16  # images in the report
@@ -31,13 +32,10 @@ def captioning(model, *, tokenizer, smoothing: float = 0.1, beams: int = 1,
   Raises:
     ValueError: for a tokenizer without 'begin' or 'end', or settings out of range.
   """
-  if missing := [n for n in ('begin', 'end') if n not in tokenizer.special]:
-    raise ValueError(f'captioning needs a tokenizer with the special token '
-                     f'{missing[0]!r}; it has {", ".join(tokenizer.special) or "none"}')
+  begin, end = special_tokens(tokenizer, 'begin', 'end', task='captioning')
   if not 0 <= smoothing < 1:
     raise ValueError(f'smoothing: must be >= 0 and < 1, got {smoothing}')
   decoding.Settings(beams=beams, penalty=penalty)  # refuses invalid values
-  begin, end = (tokenizer.special[name] for name in ('begin', 'end'))
 
   def objective(params, model_state, batch, key, train):
     captions, kept = batch['captions'], batch['caption_segments']

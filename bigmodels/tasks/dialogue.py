@@ -9,6 +9,7 @@ from bigmodels import metrics, plots
 from bigmodels.data.texts import slot_dialogues
 from bigmodels.tasks import decoding
 from bigmodels.tasks.language import next_token
+from bigmodels.tasks.special_tokens import special_tokens
 from bigmodels.tasks.task import Task
 
 _SHOWN = 16  # responses in the report
@@ -31,10 +32,7 @@ def slot_responses(model, *, tokenizer, parse: Callable = slot_dialogues.parsed
     ValueError: for a tokenizer without 'end'.
   """
   made = next_token(model, tokenizer=tokenizer)
-  if 'end' not in tokenizer.special:
-    raise ValueError("slot_responses needs a tokenizer with the special token 'end'; "
-                     f'it has {", ".join(tokenizer.special) or "none"}')
-  end = tokenizer.special['end']
+  end, = special_tokens(tokenizer, 'end', task='slot_responses')
 
   def loss(params, model_state, batch, key, train):
     value, (model_state, found, outputs) = made.loss(

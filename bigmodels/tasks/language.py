@@ -11,6 +11,7 @@ from bigmodels import metrics, plots
 from bigmodels.core.errors import UserError
 from bigmodels.metrics import Mean
 from bigmodels.tasks import decoding, streaming
+from bigmodels.tasks.special_tokens import special_tokens
 from bigmodels.tasks.task import (
   Columns,
   Task,
@@ -157,9 +158,7 @@ def masked_token(model, *, tokenizer, rate: float = 0.15) -> Task:
   Raises:
     ValueError: for a tokenizer without 'mask', or a rate out of range.
   """
-  if 'mask' not in tokenizer.special:
-    raise ValueError('masked_token needs a tokenizer with the special token '
-                     f"'mask'; it has {', '.join(tokenizer.special) or 'none'}")
+  mask, = special_tokens(tokenizer, 'mask', task='masked_token')
   if not 0 < rate < 1:
     raise ValueError(f'rate: must be > 0 and < 1, got {rate}')
   special = np.zeros(tokenizer.size, bool)
@@ -197,8 +196,7 @@ def masked_token(model, *, tokenizer, rate: float = 0.15) -> Task:
     at = partial(jnp.take_along_axis, indices=positions, axis=1)
     labels, fate = at(tokens), at(fate)
     random = jnp.asarray(plain)[(at(other) * len(plain)).astype(jnp.int32)]
-    new = jnp.where(fate < 0.8, tokenizer.special['mask'],
-                    jnp.where(fate < 0.9, random, labels))
+    new = jnp.where(fate < 0.8, mask, jnp.where(fate < 0.9, random, labels))
     new = jnp.where(weights > 0, new, labels)
     rows = jnp.arange(len(tokens))[:, None]
     return {**batch, 'inputs': tokens.at[rows, positions].set(new),

@@ -8,6 +8,7 @@ from bigmodels import losses
 from bigmodels.metrics import Mean
 from bigmodels.tasks import decoding, transcripts
 from bigmodels.tasks.ctc import filled
+from bigmodels.tasks.special_tokens import special_tokens
 from bigmodels.tasks.task import Columns, Task, apply, init, labels_of, score_tokens
 
 _MORE = 8  # tokens of a transcript, beyond the outputs of the encoder
@@ -32,14 +33,11 @@ def transcription(model, *, tokenizer, smoothing: float = 0.1, ctc: float = 0.3,
   Raises:
     ValueError: for a tokenizer without these tokens, or settings out of range.
   """
-  if missing := [n for n in ('pad', 'begin', 'end') if n not in tokenizer.special]:
-    raise ValueError(f'transcription needs a tokenizer with the special token '
-                     f'{missing[0]!r}; it has {", ".join(tokenizer.special) or "none"}')
+  _, begin, end = special_tokens(tokenizer, 'pad', 'begin', 'end', task='transcription')
   for name, value in (('smoothing', smoothing), ('ctc', ctc)):
     if not 0 <= value < 1:
       raise ValueError(f'{name}: must be >= 0 and < 1, got {value}')
   decoding.Settings(beams=beams, penalty=penalty)  # refuses invalid values
-  begin, end = (tokenizer.special[name] for name in ('begin', 'end'))
   columns = Columns(('inputs', 'decoder_inputs'), ('lengths',))
 
   def with_targets(batch):
