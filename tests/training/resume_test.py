@@ -25,7 +25,7 @@ from bigmodels.storage.checkpoint import (
 )
 from bigmodels.storage.workdir import Workdir
 from tests.conftest import ROOT
-from tests.data.folders import people
+from tests.data.folders import captioned, people
 from tests.data.folders import written as images
 from tests.data.recordings import digits
 from tests.data.recordings import written as recordings
@@ -221,6 +221,28 @@ def test_batches_of_people_resume_exactly(start, request_for, tmp_path, capsys):
   train.run(request_for(None, cut))
   assert 'resuming from step' in capsys.readouterr().out
   _same_bits(whole, cut, arrays=10)
+
+
+@pytest.mark.slow('kill runs')
+@pytest.mark.parametrize(('name', 'settings'), [
+  ('flickr8k_caption', {'channels': 4, 'vocabulary': 270, 'beams': 2})])
+def test_captions_that_are_drawn_resume_exactly(
+  start, request_for, tmp_path, capsys, name, settings):
+  """Which caption of an image a step takes, and what dropout drops, go on alike."""
+  captioned.write(tmp_path / 'flickr8k', {'train': 20, 'validation': 12, 'test': 12})
+  whole, cut = tmp_path / 'whole', tmp_path / 'cut'
+  often = {'batch_size': 4, 'width': 16, 'depth': 1, 'size': 32, 'length': 8,
+           'evals__validation__batch_size': 8, 'evals__test__batch_size': 8,
+           'duration__steps': 200, 'duration__epochs': None, 'log_every__steps': 5,
+           'checkpoint_every__minutes': None, 'checkpoint_every__steps': 20,
+           'evaluate_every__steps': 100, 'evaluate_every__epochs': None, **settings}
+  train.run(request_for(name, whole, data_dir=tmp_path, **often))
+  _kill(start, cut, (10, 70, 130), f'--data_dir={tmp_path}', *_flags(often),
+        experiment=name)
+  capsys.readouterr()
+  train.run(request_for(None, cut))
+  assert 'resuming from step' in capsys.readouterr().out
+  _same_bits(whole, cut)
 
 
 @pytest.mark.slow('kill runs')
