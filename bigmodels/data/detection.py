@@ -16,7 +16,6 @@ from bigmodels.data.folders.listing import counted
 from bigmodels.data.readers.reader import Reader
 from bigmodels.data.sources import Columns, DataContext, Dataset, zeros
 
-_GREY = 'grey, with three equal channels'
 _ASSUMED = 100  # boxes of a picture, where no example is read; COCO has up to 93
 
 
@@ -218,12 +217,12 @@ class _Read:
     if isinstance(data, np.ndarray):
       return self._of_channels(data, where)
     data = index.content(data) if isinstance(data, str) else data
-    grey = self._channels == 3 and image_decoding.header(data).grey
+    grey = image_files.grey_note(data, self._channels)
     for orient in (True, False):
       picture, notes = image_decoding.decode(
         data, self._channels, np.dtype(np.uint8), orient=orient)
       if picture.shape[:2] == tuple(example.size):
-        return picture, (*(_GREY,) * grey, *notes)
+        return picture, (*grey, *notes)
     raise UserError(f'{where}: is annotated as {image_files.pixels(example.size)}, the '
                     f'file has {image_files.pixels(picture.shape)}')
 
@@ -234,7 +233,7 @@ class _Read:
     if count == self._channels:
       return picture, ()
     if count == 1:
-      return picture.repeat(3, -1), (_GREY,)
+      return picture.repeat(3, -1), (image_files.GREY,)
     raise UserError(f'{where}: has {count} channels, must have {self._channels}: set '
                     f'channels={count} of data.Detection')
 
