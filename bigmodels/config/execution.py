@@ -55,8 +55,12 @@ def of_file(path: pathlib.Path, *, package: str) -> ModuleType:
 
 
 @contextlib.contextmanager
-def blamed(source: Source) -> Iterator[None]:
+def blamed(source: Source, note: str = '') -> Iterator[None]:
   """Turns any error into a `UserError` that names the last line of this code in it.
+
+  Args:
+    source: the code.
+    note: the end of the message.
 
   Raises:
     UserError: for any `Exception` that is raised inside.
@@ -76,7 +80,7 @@ def blamed(source: Source) -> Iterator[None]:
     message = f'{type(error).__name__}: {message}'
     if isinstance(error, ModuleNotFoundError) and error.name:
       message += _nearest_module(source, error.name)
-    raise UserError(f'{place}: {message}') from error
+    raise UserError(f'{place}: {message}{note}') from error
 
 
 def _nearest_module(source: Source, name: str) -> str:

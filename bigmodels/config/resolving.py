@@ -13,7 +13,7 @@ from bigmodels.config import Experiment, execution, source, tree
 from bigmodels.config.literals import EMPTY, imported, parse, write
 from bigmodels.config.source import Source
 from bigmodels.core import paths
-from bigmodels.core.errors import UserError, nearest
+from bigmodels.core.errors import UserError, listed, nearest, one_line
 from bigmodels.core.experiment_files import EXPERIMENTS, summaries
 
 Find = Callable[[str, str], tuple[Any, str]]  # see `literals.parse`
@@ -147,6 +147,7 @@ def call(code: Source, config: Callable[..., Experiment], texts: Mapping[str, st
   variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
   knobs = {k: p.default for k, p in inspect.signature(config).parameters.items()
            if p.kind not in variadic}
+  given = []
   with execution.blamed(code):
     hints = typing.get_type_hints(config)
   with prefixed(prefix):
@@ -155,10 +156,12 @@ def call(code: Source, config: Callable[..., Experiment], texts: Mapping[str, st
         raise UserError(f'{key}: no such knob{nearest(key, knobs)}')
       if knobs[key] is EMPTY or text != write(knobs[key]):
         knobs[key] = parse(text, hints.get(key), knobs[key], key, find)
+        given.append(f'{prefix}{key}={one_line(text, 80)}')
   missing = [k for k, v in knobs.items() if v is EMPTY]
   if missing:
     raise UserError(f'{code.name}: set --config.{missing[0]}=..., it has no default')
-  with execution.blamed(code):
+  # A value may be out of range only for what `config` makes of it.
+  with execution.blamed(code, f' (with {listed(given)})' if given else ''):
     try:
       experiment = config(**knobs)
     except ValueError as error:  # `raise ValueError('knob: what is wrong')` in it

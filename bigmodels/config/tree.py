@@ -13,7 +13,7 @@ import inspect
 import itertools
 import shlex
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from bigmodels.config.literals import (
@@ -39,7 +39,9 @@ def complete(config: Any, run_context: Mapping[str, Callable[[], Any]]) -> Any:
   supplied, and so is one whose default is `FROM_RUN`. A partial with all its required
   arguments is then called; any other remains a function, for its caller to call. A
   partial in a field of a Linen module that is annotated as `Callable` also remains a
-  function, for the module to call.
+  function, for the module to call. A function without arguments that is an argument,
+  such as a loss, is called by position: what follows the first of its arguments that
+  the run does not know is not supplied, whatever its name.
 
   Args:
     config: a partial, a function, a tuple of these, or any other value, which is kept.
@@ -58,8 +60,15 @@ def complete(config: Any, run_context: Mapping[str, Callable[[], Any]]) -> Any:
   return made if made.args or made.keywords else made.func
 
 
-def _supply(config, run_context) -> tuple[functools.partial, bool]:
-  """A partial with arguments from the run, and whether it can be called."""
+def _supply(config, run_context, by_caller: Collection[str] = ()
+            ) -> tuple[functools.partial, bool]:
+  """A partial with arguments from the run, and whether it can be called.
+
+  Args:
+    config: a partial or a function.
+    run_context: see `complete`.
+    by_caller: names of arguments that are not supplied.
+  """
   made = config if isinstance(config, functools.partial) else functools.partial(config)
   positional = _positional(made)
   made = functools.partial(
@@ -74,7 +83,7 @@ def _supply(config, run_context) -> tuple[functools.partial, bool]:
   optional = [name for name, p in _signature(made.func).items()
               if p.default is FROM_RUN and name not in given]
   supplied = {name: run_context[name]() for name in (*missing, *optional)
-              if name in run_context}
+              if name in run_context and name not in by_caller}
   return functools.partial(made, **supplied), supplied.keys() >= {*missing} and bool(
     supplied or isinstance(config, functools.partial))
 
@@ -88,6 +97,12 @@ def _complete_argument(config: functools.partial, name: str | None, value, run_c
       annotation, = either  # Callable | None
     if Callable in (annotation, typing.get_origin(annotation)):
       return _supply(value, run_context)[0]
+  if inspect.isfunction(value):
+    names = [name for name in _positional(functools.partial(value))
+             if _signature(value)[name].default is EMPTY]
+    if names and names[0] not in run_context:
+      made, _ = _supply(value, run_context, by_caller=names)
+      return made if made.keywords else value
   return complete(value, run_context)
 
 

@@ -102,7 +102,7 @@ class CaptionedImages:
     """Lines about how many images change channels and size."""
     size = (self.size, self.size)
     changed = {
-      'grey, with three equal channels': images.grey,
+      image_files.GREY: images.grey,
       'cut to the aspect at the center and resized to '
       f'{image_files.pixels(size)}': sum(
         image.shape[:2] != size for image in images.arrays)}

@@ -56,7 +56,7 @@ class ClassCaptions:
     if not self.templates or isinstance(self.templates, str):
       raise ValueError(f'templates: must be one text or more, got {self.templates!r}')
     for template in self.templates:
-      if template.count('{}') != 1:
+      if not isinstance(template, str) or template.count('{}') != 1:
         raise ValueError(f'templates: each must have one {{}}, got {template!r}')
 
   @property

@@ -11,7 +11,7 @@ from bigmodels.core.errors import UserError, listed
 from bigmodels.data import image_decoding
 from bigmodels.data.boxes import annotations, pictures
 from bigmodels.data.boxes.annotations import Annotations, Objects
-from bigmodels.data.folders import image_files, index
+from bigmodels.data.folders import decoding, image_files, index
 from bigmodels.data.folders.listing import counted
 from bigmodels.data.readers.reader import Reader
 from bigmodels.data.sources import Columns, DataContext, Dataset, zeros
@@ -35,7 +35,8 @@ class Detection:
   - `scales` float32 `[n, 2]`: pixels of `inputs` for each of the original.
 
   Boxes of no area are left out, and boxes that are partly outside are clipped; a line
-  says how many. Boxes that are outside, or with swapped corners, are refused.
+  says how many. So does one for pictures that are converted when they are read. Boxes
+  that are outside, or with swapped corners, are refused.
 
   Attributes:
     annotations: a source of annotated pictures; see `data.boxes`.
@@ -88,7 +89,8 @@ class Detection:
       damaged = {row for row, each in enumerate(examples) if not any(each.size)}
       for line in _lines(found, checked, known, matched, damaged):
         context.note(f'{where}: {line}')
-    read = _Read(found, self.size, self.channels, most, matched)
+    read = _Read(found, self.size, self.channels, most, matched, decoding.Said(
+      lambda line: context.note(f'{where}: {line}')))
 
     def words(rows: np.ndarray) -> list[dict[str, str]]:
       return [{'picture': found.where(int(row))} for row in rows]
@@ -160,7 +162,7 @@ class _Read:
   """The `read` and `load` of a split; it can be sent to worker processes."""
 
   def __init__(self, found: Annotations, size: tuple[int, int], channels: int,
-               most: int, matched: np.ndarray):
+               most: int, matched: np.ndarray, said: decoding.Said):
     """Only stores the arguments.
 
     Args:
@@ -168,9 +170,11 @@ class _Read:
       size, channels: of the inputs.
       most: boxes of a picture.
       matched: the class of training of each class of the split.
+      said: prints what was converted in pictures.
     """
     self._example, self._size, self._channels = found.example, size, channels
     self._most, self._matched, self._where = most, matched, found.where
+    self._said = said
 
   def __call__(self, rows: np.ndarray, seeds: np.ndarray | None = None) -> Columns:
     """Returns rows `[n]` of every column, `[n, ...]`.
@@ -180,12 +184,19 @@ class _Read:
       seeds: not used.
     """
     del seeds
-    found = [*index.in_threads(lambda row: self._columns(int(row)), rows)]
-    return {name: np.stack([each[name] for each in found]) for name in found[0]}
+    return self._rows(rows, numbers=False)
 
   def load(self, length: int) -> Columns:
     """Returns all rows, `[length, ...]`, of every column."""
-    return self(np.arange(length))
+    return self._rows(np.arange(length), numbers=True)
+
+  def _rows(self, rows: np.ndarray, *, numbers: bool) -> Columns:
+    """Rows of every column; prints what was converted, see `decoding.counted`."""
+    found, notes = zip(*index.in_threads(lambda row: self._columns(int(row)), rows),
+                       strict=True)
+    self._said(decoding.counted(
+      notes, [self._where(int(row)) for row in rows], 'picture', numbers=numbers))
+    return {name: np.stack([each[name] for each in found]) for name in found[0]}
 
   def describe(self, row: int) -> str:
     """Returns where an example is from, and why it cannot be decoded if so."""
@@ -196,21 +207,38 @@ class _Read:
       return f'{where}: {error}'
     return where
 
-  def _picture(self, example: annotations.Example, where: str) -> np.ndarray:
-    """The decoded picture; boxes may be annotated before it is turned to be seen."""
+  def _picture(self, example: annotations.Example, where: str
+               ) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The decoded picture, and notes on what was converted.
+
+    Boxes may be annotated before it is turned to be seen.
+    """
     data = example.picture
     if isinstance(data, np.ndarray):
-      return data
+      return self._of_channels(data, where)
     data = index.content(data) if isinstance(data, str) else data
+    grey = image_files.grey_note(data, self._channels)
     for orient in (True, False):
-      picture, _ = image_decoding.decode(
+      picture, notes = image_decoding.decode(
         data, self._channels, np.dtype(np.uint8), orient=orient)
       if picture.shape[:2] == tuple(example.size):
-        return picture
+        return picture, (*grey, *notes)
     raise UserError(f'{where}: is annotated as {image_files.pixels(example.size)}, the '
                     f'file has {image_files.pixels(picture.shape)}')
 
-  def _columns(self, row: int) -> Columns:
+  def _of_channels(self, picture: np.ndarray, where: str
+                   ) -> tuple[np.ndarray, tuple[str, ...]]:
+    """A picture with the channels of the inputs, and notes."""
+    count = picture.shape[-1]
+    if count == self._channels:
+      return picture, ()
+    if count == 1:
+      return picture.repeat(3, -1), (image_files.GREY,)
+    raise UserError(f'{where}: has {count} channels, must have {self._channels}: set '
+                    f'channels={count} of data.Detection')
+
+  def _columns(self, row: int) -> tuple[Columns, tuple[str, ...]]:
+    """The columns of an example, and notes on what was converted."""
     example, most = self._example(row), self._most
     where = self._where(row)
     objects, _ = annotations.checked(example.objects, example.size, where)
@@ -221,12 +249,13 @@ class _Read:
     found = {'inputs': np.zeros((*self._size, self._channels), np.uint8),
              'sizes': np.asarray(example.size, np.float32),
              'scales': np.ones(2, np.float32), 'corrupt': np.array(False)}
+    notes = ()
     try:
-      found['inputs'], found['scales'] = pictures.fit(
-        self._picture(example, where), self._size)
+      picture, notes = self._picture(example, where)
+      found['inputs'], found['scales'] = pictures.fit(picture, self._size)
     except (ValueError, OSError):
       found['corrupt'] = np.array(True)
-    return found | _padded(objects, found['scales'], most, self._matched)
+    return found | _padded(objects, found['scales'], most, self._matched), notes
 
 
 def _padded(objects: Objects, scales: np.ndarray, most: int, matched: np.ndarray

@@ -58,7 +58,7 @@ class MedMnist:
     files.require_file(path)
     arrays, highest = _read(path, _SPLITS[name])
     images, labels = arrays
-    if images.dtype != np.uint8 or not len(images) or not (
+    if images.dtype != np.uint8 or not images.size or not (
       images.ndim == 3 or (images.ndim == 4 and images.shape[-1] == 3)):
       raise UserError(f'{path}: the images of {name} must be uint8 [n, height, width], '
                       f'perhaps with 3 channels, are {images.dtype} {images.shape}')
@@ -85,6 +85,8 @@ def _read(path: pathlib.Path, split: str) -> tuple[list[np.ndarray], int]:
     UserError: if the file has no such arrays.
   """
   try:
+    if not zipfile.is_zipfile(path):
+      raise ValueError('it is no zip file')
     with np.load(path, allow_pickle=False) as found:
       names = [f'{split}_images', f'{split}_labels']
       missing = [name for name in names if name not in found.files]

@@ -3,13 +3,14 @@
 import dataclasses
 import pathlib
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bigmodels.core import files
 from bigmodels.core.errors import UserError, nearest, one_line
+from bigmodels.core.paths import reason
 from bigmodels.data.folders.labels import normalized
 from bigmodels.data.readers.reader import Reader
 from bigmodels.data.sources import DataContext, Dataset, zeros
@@ -148,7 +149,7 @@ class Pairs:
       raise UserError(f'{path}: names files, but the data is not of files')
     row_of = {normalized(name): row for row, name in enumerate(whole.ids['file'])}
     found, absent = [], []
-    for each in _read(path, self.columns):
+    for each in _read(path, self.columns, context):
       rows = []
       for name in (each.first, each.second):
         row = row_of.get(normalized(name), row_of.get(
@@ -184,25 +185,38 @@ def _names(whole: Dataset, one: int, other: int) -> str:
   return ' and '.join(dict.fromkeys(whole.classes[number] for number in (one, other)))
 
 
-def _read(path: pathlib.Path, columns: tuple[str, str, str]) -> list[Listed]:
-  table = csv_dialects.content(path, csv_dialects.Reading())
-  records = table.records()
+def _read(path: pathlib.Path, columns: tuple[str, str, str], context: DataContext
+          ) -> list[Listed]:
+  """The rows of a file of pairs."""
+  try:
+    table = csv_dialects.content(path, csv_dialects.Reading())
+    for note in table.notes:
+      context.note(f'{path.name}: {note}')
+    return _rows(table.records(), columns)
+  except UserError as error:
+    raise UserError(f'{path}: {error}') from None
+  except OSError as error:
+    raise UserError(f'{path}: cannot be read: {reason(error)}') from None
+
+
+def _rows(records: Iterator[tuple[int, list[str]]], columns: tuple[str, str, str]
+          ) -> list[Listed]:
   _, header = next(records, (1, []))
   header = [name.strip() for name in header]
   for name in columns:
     if header.count(name) != 1:
       how = 'several columns are' if name in header else 'no column is'
-      raise UserError(f'{path}: {how} called {name!r} (columns= sets the three)' + (
+      raise UserError(f'{how} called {name!r} (columns= sets the three)' + (
         '' if name in header else nearest(name, header)))
   places = [header.index(name) for name in columns]
   found = []
   for line, values in records:
     if len(values) != len(header):
-      raise UserError(f'{path}: line {line} has {len(values)} values, the header has '
+      raise UserError(f'line {line} has {len(values)} values, the header has '
                       f'{len(header)}')
     first, second, same = (values[place].strip() for place in places)
     if same.lower() not in (*_TRUE, *_FALSE):
-      raise UserError(f'{path}: line {line}: {columns[2]} must be 1 or 0, got '
+      raise UserError(f'line {line}: {columns[2]} must be 1 or 0, got '
                       f'{one_line(same, 40)!r}')
     found.append(Listed(line, first, second, same.lower() in _TRUE))
   return found

@@ -88,7 +88,7 @@ def _resized(found: image_files.Images, size: int | tuple[int, int], what: str,
               for image in found.arrays)
   lines = [f'{listing.counted(len(found.arrays), what)}, of {found.sizes()}, cut and '
            f'resized to {image_files.pixels(sides)}']
-  for count, line in ((found.grey, 'grey, with three equal channels'),
+  for count, line in ((found.grey, image_files.GREY),
                       (small, 'smaller, and enlarged')):
     if count:
       lines.append(f'{listing.counted(count, what)} {"is" if count == 1 else "are"} '

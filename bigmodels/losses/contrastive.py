@@ -14,7 +14,7 @@ from bigmodels.core.vectors import products
 
 
 def softmax_contrastive(images: jax.Array, captions: jax.Array, groups: jax.Array,
-                        mask: jax.Array, *, scale: jax.Array | float,
+                        mask: jax.Array, *, logit_scale: jax.Array | float,
                         bias: jax.Array | float = 0.0) -> jax.Array:
   """Computes the cross-entropy of choosing the caption of an image, and the reverse.
 
@@ -27,7 +27,7 @@ def softmax_contrastive(images: jax.Array, captions: jax.Array, groups: jax.Arra
     groups: int `[batch]`, equal for captions that say the same: those of another
       image are then no negatives.
     mask: `[batch]`, 0 for pairs that are no negatives.
-    scale: of the cosines, > 0, the inverse of the temperature.
+    logit_scale: of the cosines, > 0, the inverse of the temperature.
     bias: of the logits, which does not change the loss.
 
   Returns:
@@ -39,7 +39,7 @@ def softmax_contrastive(images: jax.Array, captions: jax.Array, groups: jax.Arra
   right, counted = _relations(mine, theirs)
 
   def cross_entropy(vectors, others):
-    logits = jnp.where(counted, scale * products(vectors, others), -1e9)
+    logits = jnp.where(counted, logit_scale * products(vectors, others), -1e9)
     return jax.nn.logsumexp(logits, 1) - jnp.where(right, logits, 0.0).sum(1)
 
   return (cross_entropy(images, every_caption)
@@ -47,7 +47,7 @@ def softmax_contrastive(images: jax.Array, captions: jax.Array, groups: jax.Arra
 
 
 def sigmoid_contrastive(images: jax.Array, captions: jax.Array, groups: jax.Array,
-                        mask: jax.Array, *, scale: jax.Array | float,
+                        mask: jax.Array, *, logit_scale: jax.Array | float,
                         bias: jax.Array | float) -> jax.Array:
   """Computes the cross-entropy of telling, for each pair, whether it is a true one.
 
@@ -56,7 +56,7 @@ def sigmoid_contrastive(images: jax.Array, captions: jax.Array, groups: jax.Arra
   batch.
 
   Args:
-    images, captions, groups, mask, scale: see `softmax_contrastive`.
+    images, captions, groups, mask, logit_scale: see `softmax_contrastive`.
     bias: of the logits; initially negative, as most pairs are false.
 
   Returns:
@@ -67,7 +67,7 @@ def sigmoid_contrastive(images: jax.Array, captions: jax.Array, groups: jax.Arra
   def against(others):
     theirs, *facts = others
     right, counted = _relations(mine, facts)
-    logits = scale * products(images, theirs) + bias
+    logits = logit_scale * products(images, theirs) + bias
     costs = jax.nn.softplus(jnp.where(right, -logits, logits))
     return jnp.where(counted, costs, 0.0).sum(1)
 

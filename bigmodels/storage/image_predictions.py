@@ -10,9 +10,11 @@ from typing import Any, Literal
 import numpy as np
 
 from bigmodels.core import files, paths
-from bigmodels.core.errors import UserError, listed
+from bigmodels.core.errors import UserError, listed, one_line
 from bigmodels.data.folders import decoding, image_files, listing
 from bigmodels.storage.predictions import SUFFIXES
+
+_OF_FILES = {*SUFFIXES, *image_files.SUFFIXES, '.json'}
 
 
 def write(make: Callable[[np.ndarray, listing.File], np.ndarray],
@@ -40,7 +42,8 @@ def write(make: Callable[[np.ndarray, listing.File], np.ndarray],
     UserError: if there are no images, or none can be read; or for files that cannot be
       written, or exist.
   """
-  if pathlib.Path(output).suffix.lower() in SUFFIXES:
+  given_as_file = pathlib.Path(output).suffix.lower() in _OF_FILES
+  if given_as_file and not os.path.isdir(output):
     raise UserError(f'--output={output}: must be a folder, for this run makes images')
   folder = paths.output(output, ())
   found = listing.find(given, image_files.SUFFIXES, what='image')
@@ -55,7 +58,7 @@ def write(make: Callable[[np.ndarray, listing.File], np.ndarray],
     try:
       image, notes = image_files.read(file.path, channels)
     except decoding.Corrupt as error:
-      say(f'warning: {file.path}: cannot be read as an image: {error}')
+      say(f'warning: {one_line(file.path)}: cannot be read as an image: {error}')
       continue
     made = make(image, file)
     try:
@@ -66,7 +69,8 @@ def write(make: Callable[[np.ndarray, listing.File], np.ndarray],
                       ) from None
     count += 1
     sizes = f'{image_files.pixels(made.shape)}, from {image_files.pixels(image.shape)}'
-    say('; '.join([f'{target}: {sizes}', *(f'image {note}' for note in notes)]))
+    say('; '.join([f'{one_line(str(target))}: {sizes}',
+                   *(f'image {note}' for note in notes)]))
   if not count:
     raise UserError(f'--input={listed(map(str, given))}: no image can be read')
   say(f'{listing.counted(count, "image")} of {len(targets):,} in '

@@ -29,7 +29,7 @@ def image_text(model, loss: Callable = losses.sigmoid_contrastive) -> Task:
 
   Args:
     model: `models.Clip`, or a module called alike.
-    loss: (images, captions, groups, mask, scale=, bias=) -> `[batch]`; see
+    loss: (images, captions, groups, mask, logit_scale=, bias=) -> `[batch]`; see
       `losses.contrastive`.
   """
 
@@ -88,7 +88,7 @@ def contrast(loss: Callable, found: tuple, batch: Mapping[str, jax.Array], train
     raise ValueError(f'training needs one caption for each image, the batch has '
                      f'{captions.shape[1]}: end the transforms with one_caption')
   values = loss(images, captions[:, 0], batch['caption_groups'][:, 0], batch['mask'],
-                scale=scale, bias=bias)
+                logit_scale=scale, bias=bias)
   return masked_mean(values, batch['mask'])
 
 

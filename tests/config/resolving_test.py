@@ -89,6 +89,16 @@ def test_a_value_error_about_a_knob_names_the_flag(tmp_path):
   assert 'other.py, line 2: ValueError: bins: too few' in _refused(path, {})
 
 
+def test_an_error_in_config_names_the_knobs_that_were_set(tmp_path):
+  path = write(tmp_path / 'mine.py', "def config(*, rows=1, name='a', seed=0):\n"
+               "  raise ValueError(f'counts: must be >= 1, got {rows}')")
+  assert _refused(path, {'rows': '0'}).endswith(
+    'mine.py, line 2: ValueError: counts: must be >= 1, got 0 (with --config.rows=0)')
+  assert _refused(path, {'rows': '1', 'name': 'b', 'seed': '2'}).endswith(
+    'got 1 (with --config.name=b, --config.seed=2)')
+  assert _refused(path, {}).endswith('got 1')
+
+
 def test_a_syntax_error_of_an_imported_file_names_that_file(tmp_path, monkeypatch):
   write(tmp_path / 'half_module.py', 'a = 1\nb = (')
   monkeypatch.syspath_prepend(tmp_path)

@@ -17,11 +17,12 @@ import numpy as np
 import optax
 import pytest
 
-from bigmodels import data, models, optim, tasks
-from bigmodels.config import Duration, Experiment, Monitor, tree
+from bigmodels import data, losses, models, optim, tasks
+from bigmodels.config import Duration, Experiment, Monitor, resolving, tree
 from bigmodels.core.errors import UserError
 from bigmodels.core.from_run import FROM_RUN
 from bigmodels.optim import schedules
+from bigmodels.training import run_context
 
 
 def described(value):
@@ -155,6 +156,37 @@ def test_complete_calls_what_a_function_is_given_to_call():
 
   made = tree.complete(partial(function, schedule=partial(dict, a=1)), {})
   assert made == {'a': 1}
+
+
+def test_complete_leaves_a_loss_what_its_caller_gives():
+  def loss(predictions, targets, *, steps):
+    return predictions, targets, steps
+
+  def schedule(steps):
+    return 2 * steps
+
+  def refuse():
+    raise AssertionError('computed')
+
+  made = tree.complete(
+    partial(tasks.regression, loss=loss), {'targets': refuse, 'steps': lambda: 3})
+  assert made.keywords['loss'](1, 2) == (1, 2, 3)
+  made = tree.complete(
+    partial(tasks.regression, loss=losses.squared_error), {'targets': refuse})
+  assert made.keywords['loss'] is losses.squared_error
+  assert tree.complete(partial(dict, rate=schedule), _context(steps=4)) == {'rate': 8}
+
+
+@pytest.mark.parametrize('name', ['flickr8k_siglip', 'cifar_zeroshot'])
+def test_a_run_supplies_nothing_to_the_losses_of_captions(name):
+  loss = resolving.resolve(name, {}).experiment.task.keywords['loss']
+  asked = partial(dict, loss=loss)
+
+  def refuse():
+    raise AssertionError('computed')
+
+  found = tree.complete(asked, dict.fromkeys(run_context.NAMES, refuse))
+  assert found == {'loss': loss}
 
 
 # --- describing -----------------------------------------------------------------

@@ -99,6 +99,21 @@ def test_rows_that_do_not_fit(folder, row, message):
     opened(folder)
 
 
+def test_how_the_file_is_read_is_told_once(folder):
+  path = folder / 'captions.csv'
+  path.write_bytes(path.read_text().replace(',', ';').replace('zebra', 'z\xe9bre'
+                                                              ).encode('cp1252'))
+  dataset, asked = opened(folder, 'test')
+  opened(folder, 'train', asked.kept)
+  assert dataset.words(np.array([0]))[0]['caption 1'] == 'a z\xe9bre'
+  told = [line for line in asked.said if line.startswith('captions.csv: ')]
+  assert len(told) == 2 and 'Latin-1' in told[0] and "delimiter ';'" in told[1]
+  path.unlink()
+  path.mkdir()
+  with pytest.raises(UserError, match=r'captions\.csv: cannot be read: Is a directory'):
+    opened(folder)
+
+
 def test_an_image_without_captions_is_refused(folder):
   captioned.table(folder / 'captions.csv', [*ROWS[:1], ('a.png', 'train', '')])
   with pytest.raises(UserError, match=r"1 image without a caption, such as 'a.png' "

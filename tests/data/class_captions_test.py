@@ -53,7 +53,7 @@ def test_what_does_not_fit():
     opened(Arrays(IMAGES))
   with pytest.raises(UserError, match='1 caption of classes longer than the length, 3'):
     opened(length=3)
-  for templates in ((), ('a photo',), ('{} and {}',)):
+  for templates in ((), ('a photo',), ('{} and {}',), (3,)):
     with pytest.raises(ValueError, match='templates: '):
       opened(templates=templates)
 

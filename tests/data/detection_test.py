@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from bigmodels import data
 from bigmodels.core.errors import UserError
@@ -12,6 +13,7 @@ from bigmodels.data.boxes import annotations, pictures
 from bigmodels.data.boxes.annotations import Annotations, Example, Objects
 from bigmodels.data.sources import DataContext
 from tests.data.boxes import written
+from tests.data.folders import written as folder_files
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -122,6 +124,48 @@ def test_classes_that_differ():
   assert found.classes == ('a', 'b') and found.read([0])['labels'][0, 0] == 1
 
 
+def file(mode, values=0, kind='PNG', **settings):
+  """A picture of 30 x 20 pixels in a file, with a box."""
+  image = Image.fromarray(np.full((20, 30), values, np.uint16)) if mode == 'I;16' else (
+    Image.new(mode, (30, 20), values))
+  return Example(folder_files.encoded(image, kind, **settings), (20, 30), Objects(
+    np.array([[0, 0, 9, 9.0]]), np.zeros(1, int)))
+
+
+def test_what_is_converted_in_pictures_is_told():
+  examples = [file('RGB'), file('L', 7), file('L', 9), file('CMYK', kind='TIFF'),
+              file('I;16', 2560), file('RGBA', (1, 2, 3, 4))]
+  dataset, lines = opened(examples)
+  assert len(lines) == 1  # no picture is decoded yet
+  found = dataset.load()
+  np.testing.assert_array_equal(found['inputs'][:, 0, 0], [
+    [0, 0, 0], [7, 7, 7], [9, 9, 9], [255, 255, 255], [10, 10, 10], [1, 2, 3]])
+  assert lines[1:] == [f'given train: {line}' for line in (
+    '3 pictures grey, with three equal channels (such as picture 1)',
+    '1 picture of mode CMYK turned to RGB (such as picture 3)',
+    '1 picture of mode I;16 scaled to 8 bits (such as picture 4)',
+    '1 picture of mode RGBA stripped of transparency (such as picture 5)')]
+  dataset.load()
+  dataset.read(np.arange(6))
+  assert len(lines) == 5
+  dataset, lines = opened([file('L', 7), file('RGB')], channels=1, most=1)
+  dataset.read(np.array([0]))
+  assert lines == []
+  dataset.read(np.array([0, 1]))  # streamed: how many there are is not known
+  assert lines == ['given train: pictures of mode RGB turned to L (such as picture 1)']
+
+
+def test_arrays_get_the_channels_of_the_source():
+  grey = example([[0, 0, 9, 9]])._replace(picture=np.full((20, 30, 1), 5, np.uint8))
+  dataset, lines = opened([grey])
+  assert dataset.load()['inputs'][0, 0, 0].tolist() == [5, 5, 5]
+  assert lines[1:] == ['given train: 1 picture grey, with three equal channels (such '
+                       'as picture 0)']
+  with pytest.raises(UserError, match=r'picture 0: has 3 channels, must have 1: set '
+                                      'channels=3'):
+    opened([example([[0, 0, 9, 9]])], channels=1)[0].load()
+
+
 def test_no_box_at_all_is_refused():
   with pytest.raises(UserError, match='none of 2 pictures has a box'):
     opened([example([]), example([])])
@@ -169,10 +213,12 @@ def test_boxes_of_digits_are_exact():
   assert (other.picture != found.example(1).picture).any()
 
 
-def test_a_split_can_be_sent_to_workers():
-  source = data.Detection(data.boxes.DigitCanvas({'train': 3}), (96, 96), channels=1)
+def test_a_split_can_be_sent_to_workers(capsys):
+  source = data.Detection(data.boxes.DigitCanvas({'train': 3}), (96, 96))
   dataset = source.open(DataContext(None, None, {}, say=lambda line: None))
   there = pickle.loads(pickle.dumps(dataset.read))(np.array([1]))
+  assert capsys.readouterr().out == (
+    'pictures grey, with three equal channels (such as canvas 1)\n')
   for name, column in dataset.read(np.array([1])).items():
     np.testing.assert_array_equal(there[name], column)
 

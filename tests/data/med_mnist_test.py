@@ -61,6 +61,7 @@ class _Batches:
   ({'train_labels': None}, "has no array 'train_labels'.*; has train_images"),
   ({'train_images': np.zeros((9, 6, 6))}, 'must be uint8 .*, are float64'),
   ({'train_images': np.zeros((9, 6, 6, 6), np.uint8)}, r'are uint8 \(9, 6, 6, 6\)'),
+  ({'train_images': np.zeros((9, 0, 6), np.uint8)}, r'are uint8 \(9, 0, 6\)'),
   ({'train_labels': np.zeros((9, 14), np.uint8)}, r'one class for each of 9 images'),
   ({'train_labels': np.zeros(9)}, 'are float64')])
 def test_files_of_other_arrays(more, message, tmp_path):
@@ -74,7 +75,7 @@ def test_files_that_are_none(tmp_path):
   with pytest.raises(UserError, match=r'x.npz is no .npz file of arrays'):
     opened(tmp_path / 'x.npz')
   np.save(tmp_path / 'y.npy', np.zeros(3))
-  with pytest.raises(UserError, match=r'is no \.npz file of arrays'):
+  with pytest.raises(UserError, match=r'is no \.npz file of arrays: it is no zip file'):
     opened(tmp_path / 'y.npy')
   write(tmp_path / 'z.npz')
   with pytest.raises(UserError, match=r'there is no .*zz.npz'):

@@ -78,6 +78,18 @@ def test_rows_that_are_refused(tmp_path, people, line, message):
     source.open(context(tmp_path))
 
 
+def test_how_a_file_is_read_is_told(tmp_path, people):
+  asked = context(tmp_path)
+  data.Pairs(faces(tmp_path), listed(
+    tmp_path, 'test/Ada/0.png;test/Ada/3.png;1', header='a;b;same')).open(asked)
+  assert "pairs.csv: delimiter ';' (delimiter= sets it)" in asked.said
+  (tmp_path / 'pairs.csv').write_text('')
+  with pytest.raises(UserError, match=r'pairs\.csv: the file is empty'):
+    data.Pairs(faces(tmp_path), str(tmp_path / 'pairs.csv')).open(asked)
+  with pytest.raises(UserError, match=r'people: cannot be read: Is a directory'):
+    data.Pairs(faces(tmp_path), str(tmp_path / 'people')).open(asked)
+
+
 def test_files_and_settings_that_are_refused(tmp_path, people):
   with pytest.raises(UserError, match=r"no column is called 'a' \(columns= sets"):
     data.Pairs(faces(tmp_path), listed(tmp_path, header='x,b,same')).open(

@@ -49,7 +49,7 @@ BOTH = pytest.mark.parametrize(('loss', 'by_hand'), [
 def test_the_loss_is_that_of_the_full_matrix(loss, by_hand):
   images, captions = vectors(0)
   found = jax.jit(loss)(np.float32(images), np.float32(captions), TEXTS, MASK,
-                        scale=4.0, bias=-1.5)
+                        logit_scale=4.0, bias=-1.5)
   np.testing.assert_allclose(
     found, by_hand(images, captions, TEXTS, MASK, 4.0, -1.5), rtol=2e-6)
 
@@ -59,7 +59,7 @@ def test_the_gradient_is_that_of_differences(loss, by_hand):
   images, captions = vectors(1)
 
   def total(images, captions, scale, bias):
-    return loss(images, captions, TEXTS, MASK, scale=scale, bias=bias).sum()
+    return loss(images, captions, TEXTS, MASK, logit_scale=scale, bias=bias).sum()
 
   point = (images, captions, 3.0, -0.5)
   found = jax.jit(jax.grad(total, (0, 1, 2, 3)))(*map(np.float32, point))
@@ -87,6 +87,6 @@ def test_the_losses_are_those_of_pytorch():
   siglip = -torch.nn.functional.logsigmoid(sign * (logits - 3)).sum() / N
   for loss, expected in ((losses.softmax_contrastive, clip),
                          (losses.sigmoid_contrastive, siglip)):
-    found = loss(np.float32(images), np.float32(captions), distinct, mask, scale=5.0,
-                 bias=-3.0)
+    found = loss(np.float32(images), np.float32(captions), distinct, mask,
+                 logit_scale=5.0, bias=-3.0)
     np.testing.assert_allclose(found.mean(), float(expected), rtol=1e-6)

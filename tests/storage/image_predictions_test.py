@@ -43,7 +43,24 @@ def test_every_image_is_a_png_file_at_its_place(tmp_path, mirrored):
   assert re.fullmatch(r'3 images of 3 in [\d.]+ s: out', said[-1])
 
 
+@pytest.mark.parametrize('name', ['out.PNG', 'out.jpg', 'found.json', 'out.csv'])
+def test_the_name_of_a_file_is_no_folder(tmp_path, mirrored, name):
+  write(tmp_path, ['one.png'])
+  with pytest.raises(UserError, match=f'--output={name}: must be a folder'):
+    mirrored('one.png', output=name)
+  (tmp_path / name).mkdir()
+  mirrored('one.png', output=name)
+  assert (tmp_path / name / 'one.png').is_file()
+
+
+def test_a_name_with_two_lines_is_printed_on_one(tmp_path, mirrored):
+  write(tmp_path / 'in', ['a\nb.png'])
+  (tmp_path / 'in' / 'c\nd.png').write_bytes(b'no image')
+  assert not any('\n' in line for line in mirrored('in'))
+
+
 def test_a_mask_is_a_png_file_with_a_palette(tmp_path):
+  said = []
   given = write(tmp_path / 'in', ['grey.png'], shape=(9, 5), channels=1)
   write(tmp_path / 'in', ['two.png'], 1, shape=(4, 6))
   shapes = []
@@ -54,7 +71,10 @@ def test_a_mask_is_a_png_file_with_a_palette(tmp_path):
     return image[..., 0] % 3
 
   image_predictions.write(make, [tmp_path / 'in'], str(tmp_path / 'out'),
-                          overwrite=False, say=lambda line: None, channels=3)
+                          overwrite=False, say=said.append, channels=3)
+  assert [line for line in said if 'three equal channels' in line] == [
+    f'{tmp_path}/out/grey.png: 5 x 9 pixels, from 5 x 9 pixels; image grey, with three '
+    'equal channels']
   assert shapes == [(9, 5, 3), (4, 6, 3)]
   found = Image.open(tmp_path / 'out' / 'grey.png')
   assert found.mode == 'P'

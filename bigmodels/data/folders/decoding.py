@@ -122,6 +122,32 @@ def examples(reading: Reading, paths: Sequence[str], seeds: np.ndarray,
   return arrays, reasons, [notes for _, notes, _ in found]
 
 
+class Said:
+  """Prints what was converted in examples: the lines of the first call that has any.
+
+  It can be sent to worker processes, which print for themselves.
+
+  Attributes:
+    say: prints a line.
+  """
+
+  def __init__(self, say: Callable[[str], None]):
+    self.say, self._done = say, False
+
+  def __getstate__(self) -> dict[str, Any]:
+    return {'_done': self._done}
+
+  def __setstate__(self, state: Mapping[str, Any]) -> None:
+    vars(self).update(state)
+    self.say = functools.partial(print, flush=True)
+
+  def __call__(self, lines: Sequence[str]) -> None:
+    if lines and not self._done:
+      self._done = True
+      for line in lines:
+        self.say(line)
+
+
 class Rows:
   """Examples of some files: the `load` and `read` of a `Dataset`.
 
@@ -145,17 +171,16 @@ class Rows:
     """
     self._contents = contents
     self._reading, self._paths, self._names = reading, paths, names
-    self._labels, self._rows, self._entry, self._say = labels, rows, entry, say
-    self._lock, self._arrays, self._noted = threading.Lock(), None, False
+    self._labels, self._rows, self._entry, self._said = labels, rows, entry, Said(say)
+    self._lock, self._arrays = threading.Lock(), None
 
   def __getstate__(self) -> dict[str, Any]:
     return {name: x for name, x in vars(self).items()
-            if name not in ('_lock', '_arrays', '_say', '_contents')}
+            if name not in ('_lock', '_arrays', '_contents')}
 
   def __setstate__(self, state: Mapping[str, Any]) -> None:
     vars(self).update(state)
     self._lock, self._arrays, self._contents = threading.Lock(), None, ()
-    self._say = functools.partial(print, flush=True)
 
   def labels(self) -> np.ndarray:
     """Returns the labels of the split, `[k]`."""
@@ -200,10 +225,10 @@ class Rows:
     with self._lock:
       if self._arrays is None:
         self._arrays, notes = array_cache.cached(
-          self._entry, self._write, say=self._say,
+          self._entry, self._write, say=self._said.say,
           what=f'decoding {len(self._paths):,} {self._reading.kind}s')
         self._contents = ()
-        self._note(notes)
+        self._said(notes)
     first = int(whole[0]) if len(whole) else 0
     if np.array_equal(whole, np.arange(first, first + len(whole))):
       part: Any = slice(first, first + len(whole))  # stays memory-mapped
@@ -218,17 +243,10 @@ class Rows:
       seeds = np.zeros((len(whole), 2), np.uint64)
     inputs, reasons, notes = examples(
       self._reading, [self._paths[row] for row in whole], seeds, threads=threads)
-    self._note(counted(notes, [self._names[row] for row in whole], self._reading.kind,
+    self._said(counted(notes, [self._names[row] for row in whole], self._reading.kind,
                        numbers=threads))
     found = {'inputs': inputs, 'corrupt': _are_corrupt(reasons)}
     return found if self._labels is None else {**found, 'labels': self._labels[whole]}
-
-  def _note(self, notes: Sequence[str]) -> None:
-    """Prints notes, those of the first batch that has any."""
-    if notes and not self._noted:
-      self._noted = True
-      for note in notes:
-        self._say(note)
 
   def _write(self, writer: array_cache.Writer) -> None:
     reading, count = self._reading, len(self._paths)

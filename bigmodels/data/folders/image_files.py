@@ -19,6 +19,7 @@ from bigmodels.plots import style
 SUFFIXES = frozenset(('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.apng', '.gif', '.bmp',
                      '.dib', '.tif', '.tiff', '.webp', '.ppm', '.pgm', '.pbm', '.pnm',
                      '.jp2', '.j2k'))
+GREY = 'grey, with three equal channels'  # a note, see `grey_note`
 _MOST_BYTES = 8 * 2**30  # of a split, padded
 
 
@@ -44,11 +45,24 @@ def decode(file: bytes | str | pathlib.Path, channels: Literal[1, 3] | None = 3
   return image_decoding.decode(data, channels, np.dtype(np.uint8), orient=True)
 
 
+def grey_note(data: bytes, channels: int | None) -> tuple[str, ...]:
+  """Returns `GREY`, a note, if an image of one channel becomes one of three.
+
+  Args:
+    data: the content of a file.
+    channels: see `decode`.
+
+  Raises:
+    ValueError, OSError: if it is not an image.
+  """
+  return (GREY,) * (channels == 3 and image_decoding.header(data).grey)
+
+
 def read(path: str, channels: Literal[1, 3] | None = None
          ) -> tuple[np.ndarray, tuple[str, ...]]:
   """Returns an image uint8 `[height, width, 1 or 3]`, grey or RGB, and notes.
 
-  See `decode`.
+  See `decode`; `grey_note` is a note too.
 
   Args:
     path: of the file.
@@ -58,8 +72,12 @@ def read(path: str, channels: Literal[1, 3] | None = None
     decoding.Corrupt: if it cannot be decoded.
     UserError: if it cannot be read.
   """
-  return decoding.example(
-    lambda data, _: decode(data, channels), path, np.zeros(2, np.uint64))
+  def decoded(data: bytes, seed: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    del seed
+    image, notes = decode(data, channels)
+    return image, (*grey_note(data, channels), *notes)
+
+  return decoding.example(decoded, path, np.zeros(2, np.uint64))
 
 
 class Images(NamedTuple):

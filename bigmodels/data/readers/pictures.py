@@ -43,7 +43,8 @@ class PictureReading:
     """Returns uint8 `[*size, channels]` and notes; see `decoding.Reading`."""
     del seed
     picture, notes = image_files.decode(data, self.channels)
-    return pictures.fit(picture, self.size).picture, notes
+    return pictures.fit(picture, self.size).picture, (
+      *image_files.grey_note(data, self.channels), *notes)
 
   def lines(self, facts: np.ndarray) -> list[str]:
     """Returns no lines; see `decoding.Reading`; facts are int `[n, 3]`."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from bigmodels.core import files
 from bigmodels.core.errors import UserError, did_you_mean, nearest, one_line
+from bigmodels.core.paths import reason
 from bigmodels.data.folders import image_files, listing
 from bigmodels.data.folders.labels import normalized
 from bigmodels.data.sources import (
@@ -78,7 +79,7 @@ class CaptionFile:
       self.images, context)
     found = {normalized(file.name): file for file in whole}
     texts, split_of, notes, lines, empty = collections.defaultdict(list), {}, [], {}, 0
-    for line, name, of, caption in self._rows(path):
+    for line, name, of, caption in self._rows(path, context):
       key = normalized(name).replace('\\', '/')
       if key not in found:
         raise UserError(f'{path}: line {line}: there is no image '
@@ -116,10 +117,13 @@ class CaptionFile:
       raise UserError(f'{path}: has no split {split!r}{nearest(split, known)}')
     return [name for name in names if split_of[name] == split]
 
-  def _rows(self, path: pathlib.Path):
+  def _rows(self, path: pathlib.Path, context: DataContext):
     """Yields line, file, split or None, and caption of each row."""
     try:
-      records = csv_dialects.content(path, csv_dialects.Reading()).records()
+      table = csv_dialects.content(path, csv_dialects.Reading())
+      for note in table.notes:
+        context.note(f'{path.name}: {note}')
+      records = table.records()
       _, header = next(records, (1, []))
       header = [name.strip() for name in header]
       for name in (self.file_column, self.caption_column):
@@ -139,6 +143,8 @@ class CaptionFile:
         yield line, values[place].strip(), of, ' '.join(values[text].split())
     except UserError as error:
       raise UserError(f'{path}: {error}') from None
+    except OSError as error:
+      raise UserError(f'{path}: cannot be read: {reason(error)}') from None
 
 
 def flickr8k(folder: str = 'flickr8k') -> CaptionFile:

@@ -79,6 +79,8 @@ def test_grey_and_colour_images_are_mixed_which_is_said(tmp_path):
   np.testing.assert_array_equal(
     dataset.load()['inputs'][0], grey.repeat(3, -1))
   assert any('1 of 2 images is grey, and gets three equal channels' in x for x in said)
+  _, said = opened(tmp_path, channels=3)
+  assert any('1 image grey, with three equal channels' in x for x in said)
   dataset, said = opened(tmp_path, channels=1)
   assert dataset.load()['inputs'].shape[-1] == 1
   np.testing.assert_array_equal(dataset.load()['inputs'][0], grey)
