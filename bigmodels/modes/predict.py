@@ -117,7 +117,9 @@ def _write(file: PredictionsFile, opened: Run, parts: Iterator[Predicted],
 def _draw(opened: Run, given: list[pathlib.Path], output: str, overwrite: bool,
           say: Callable[[str], None]) -> None:
   """Draws what is found in images, and writes it as JSON."""
-  findings, examples = opened.built.task.findings, opened.examples(given)
+  findings = opened.built.task.findings
+  image_predictions.check_new(pathlib.Path(output) / findings.file, overwrite=overwrite)
+  examples = opened.examples(given)
   found = zip(map(str, examples.files), _rows(opened.predictions(examples)),
               strict=True)
   names, sizes, outputs = [], [], []

@@ -91,15 +91,28 @@ def write_json(path: pathlib.Path, value: Any, *, overwrite: bool,
   Raises:
     UserError: if it exists, or cannot be written.
   """
-  if files.exists(path) and not overwrite:
-    raise UserError(f'--output: {path} exists; choose another folder, or replace it '
-                    'with --overwrite')
+  check_new(path, overwrite=overwrite)
   try:
     files.write(path, json.dumps(value))
   except OSError as error:
     raise UserError(f'--output: {path} cannot be written: {paths.reason(error)}'
                     ) from None
   say(str(path))
+
+
+def check_new(path: pathlib.Path, *, overwrite: bool) -> None:
+  """Refuses a file that exists.
+
+  Args:
+    path: the file.
+    overwrite: whether it may be replaced.
+
+  Raises:
+    UserError: if it exists and may not.
+  """
+  if files.exists(path) and not overwrite:
+    raise UserError(f'--output: {path} exists; choose another folder, or replace it '
+                    'with --overwrite')
 
 
 def _targets(found: Sequence[listing.File], folder: pathlib.Path, *, overwrite: bool

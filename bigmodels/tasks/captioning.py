@@ -18,7 +18,8 @@ def captioning(model, *, tokenizer, smoothing: float = 0.1, beams: int = 1,
   """Writes captions of images.
 
   The captions begin with the token 'begin' and end with 'end', see
-  `data.CaptionedImages`; `transforms.one_caption` draws one for each image in training.
+  `data.CaptionedImages`. Training is on all captions of a batch;
+  `transforms.one_caption` draws one for each image.
   An evaluation scores all captions of an image, and writes one, by beam search if
   `beams` > 1. It is compared with all of them by BLEU; see `metrics.caption_bleu`.
 
@@ -39,9 +40,6 @@ def captioning(model, *, tokenizer, smoothing: float = 0.1, beams: int = 1,
 
   def objective(params, model_state, batch, key, train):
     captions, kept = batch['captions'], batch['caption_segments']
-    if train and captions.shape[1] != 1:
-      raise ValueError(f'training needs one caption for each image, the batch has '
-                       f'{captions.shape[1]}: end the transforms with one_caption')
     logits, state = apply(
       model, _COLUMNS, params, model_state, {**batch, 'captions': captions[..., :-1]},
       key=key, train=train)

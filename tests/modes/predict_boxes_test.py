@@ -76,9 +76,15 @@ def test_boxes_are_drawn_and_written(workdir, folder, request_for, tmp_path, cap
     str(tmp_path / 'out' / 'found.json'), str(folder / 'in'), {'train': 1.0}),
     (32, 32)).open(DataContext(None, None, {}, say=lambda line: None))
   assert again.length == 3 and again.classes == written.CLASSES
-  with pytest.raises(UserError, match='exists; choose another, or replace'):
+  with pytest.raises(UserError, match='exists; choose another folder, or replace'):
     predict.run(request_for(None, workdir), input=[str(folder / 'in')],
                 output=str(tmp_path / 'out'))
+  # It is said before images are drawn that are not in the JSON.
+  (tmp_path / 'out/0.png').unlink()
+  with pytest.raises(UserError, match=r'found\.json exists'):
+    predict.run(request_for(None, workdir), input=[str(folder / 'in/0.png')],
+                output=str(tmp_path / 'out'))
+  assert not (tmp_path / 'out/0.png').exists()
 
 
 def test_boxes_in_a_table(workdir, folder, request_for, tmp_path, capsys):

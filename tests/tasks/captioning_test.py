@@ -94,7 +94,7 @@ def test_a_search_of_many_beams_finds_the_best_of_all_texts():
 
 
 def test_the_loss_is_over_all_captions_of_unmasked_images():
-  task, data, (value, (_, sums, outputs)) = evaluated(160)
+  _, data, (value, (_, sums, outputs)) = evaluated(160)
   logits = forward(IMAGES, data['captions'][..., :-1])
   labels = data['captions'][..., 1:].astype(int)
   kept = (data['caption_segments'][..., 1:] > 0) & (data['mask'] > 0)[:, None, None]
@@ -102,12 +102,17 @@ def test_the_loss_is_over_all_captions_of_unmasked_images():
   assert value == pytest.approx(nats[kept].mean(), rel=1e-5)
   assert sums['loss'].count == kept.sum()
   np.testing.assert_array_equal(outputs['references'], np.where(kept, labels, -1))
-  one = {**data, **{name: data[name][:, :1] for name in (
-    'captions', 'caption_segments', 'caption_groups')}}
-  found, _ = jax.eval_shape(partial(task.loss, train=True), *variables(), one, KEY)
-  assert found.shape == ()
-  with pytest.raises(ValueError, match='the batch has 2: end the transforms with one_'):
-    task.loss(*variables(), data, KEY, True)
+
+
+def test_training_is_on_all_captions_of_a_batch():
+  # A run that is opened without its data is traced with those of an evaluation.
+  task, data, _ = evaluated(160)
+  loss = jax.jit(lambda data: task.loss(*variables(), data, KEY, True)[0])
+  parts = [{**data, **{name: data[name][:, place : place + 1] for name in (
+    'captions', 'caption_segments', 'caption_groups')}} for place in (0, 1)]
+  kept = (data['caption_segments'][..., 1:] > 0) & (data['mask'] > 0)[:, None, None]
+  assert loss(data) == pytest.approx(np.average(
+    [*map(loss, parts)], weights=kept.sum((0, 2))), rel=1e-4)
 
 
 def test_bleu_and_the_report_are_of_texts():
