@@ -21,9 +21,10 @@ def image_text(model, loss: Callable = losses.sigmoid_contrastive) -> Task:
   """Learns vectors of images and captions, to find each by the other.
 
   The loss compares an image with the captions of the whole batch: over all devices,
-  but within a microbatch. `transforms.one_caption` draws a caption for each image. In
-  an evaluation the loss is that of first captions within a batch, so it depends on the
-  batch size; the metrics, see `metrics.retrieval`, are of the whole split.
+  but within a microbatch. `transforms.one_caption` draws a caption for each image;
+  without it, training is on all of them. In an evaluation the loss is that of first
+  captions within a batch, so it depends on the batch size; the metrics, see
+  `metrics.retrieval`, are of the whole split.
 
   Predictions are the vectors of images, of length 1.
 
@@ -72,24 +73,24 @@ def towers(model, params, model_state, batch: Mapping[str, jax.Array], key: jax.
 
 def contrast(loss: Callable, found: tuple, batch: Mapping[str, jax.Array], train: bool
              ) -> tuple[jax.Array, metrics.Mean]:
-  """The mean of a contrastive loss over a batch, of its first captions.
+  """The mean of a contrastive loss over a batch.
+
+  Images are compared with their first captions, then with their second ones, and so on.
 
   Args:
     loss: see `image_text`.
     found: what `towers` gives.
-    batch: has `caption_groups` `[batch, captions]` and the mask.
-    train: whether there must be one caption for each image.
-
-  Raises:
-    ValueError: for several captions of an image in training.
+    batch: has `caption_groups` `[batch, captions]`, -1 for no caption, and the mask.
+    train: whether all captions count; otherwise the first ones do.
   """
   images, captions, scale, bias = found
-  if train and captions.shape[1] != 1:
-    raise ValueError(f'training needs one caption for each image, the batch has '
-                     f'{captions.shape[1]}: end the transforms with one_caption')
-  values = loss(images, captions[:, 0], batch['caption_groups'][:, 0], batch['mask'],
-                logit_scale=scale, bias=bias)
-  return masked_mean(values, batch['mask'])
+  values, counted = [], []
+  for place in range(captions.shape[1] if train else 1):
+    groups = batch['caption_groups'][:, place]
+    counted.append(jnp.where(groups >= 0, batch['mask'], 0))
+    values.append(loss(images, captions[:, place], groups, counted[-1],
+                       logit_scale=scale, bias=bias))
+  return masked_mean(jnp.stack(values), jnp.stack(counted))
 
 
 def _check(split: Split) -> None:

@@ -181,7 +181,7 @@ def build_run(experiment: Experiment, layout: Layout, workdir: Workdir,
   stored = workdir.stored_data()
   context = access.context(stored)
   if not with_data:
-    experiment = _without_data(experiment, layout, stored.kept, evals or {})
+    experiment = without_data(experiment, layout, stored.kept, evals or {})
     for name in evals or ():
       context.kept.pop(f'identity {name}', None)
     if not evals:
@@ -189,9 +189,16 @@ def build_run(experiment: Experiment, layout: Layout, workdir: Workdir,
   return build.build(experiment, layout, context, mark=mark)
 
 
-def _without_data(experiment: Experiment, layout: Layout, kept: dict[str, Any],
-                  others: Mapping[str, Batches]) -> Experiment:
-  """The experiment with the recorded shapes of its data, for as many steps."""
+def without_data(experiment: Experiment, layout: Layout, kept: dict[str, Any],
+                 others: Mapping[str, Batches]) -> Experiment:
+  """The experiment with the recorded shapes of its data, for as many steps.
+
+  Args:
+    experiment: of the run.
+    layout: where its arrays lie.
+    kept: what the run keeps of its data; see `Built.data`.
+    others: the evaluations, in place of its own.
+  """
   length = kept.get('train', {}).get('length', 1)
   steps = experiment.duration.step(
     1, length / (build.batch_size(experiment, layout, length) or length))

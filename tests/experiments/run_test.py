@@ -19,7 +19,7 @@ from bigmodels.hardware import topologies
 from bigmodels.modes import train
 from bigmodels.parallel import layout
 from bigmodels.storage.workdir import Workdir
-from bigmodels.training import build, evaluation
+from bigmodels.training import build, evaluation, opening
 from bigmodels.training.compile import compile_traced, trace
 from tests.experiments.small import AGENTS, small
 
@@ -63,6 +63,12 @@ def test_two_steps(name, tmp_path):
     found, outputs = evaluation.evaluate(built, programs, split, carry.state)
     assert np.isfinite(found[f'{split}/return' if name in AGENTS else f'{split}/loss'])
     assert all(len(v) == loader.order.length for v in outputs.values())
+  # A run is opened without its data, for predictions.
+  spec = opening.without_data(experiment, one, context.kept, {})
+  built = build.build(spec, one, DataContext(None, None, dict(context.kept)))
+  assert jax.tree.map(np.shape, trace(
+    built.learner, built.train, {}, one).carry.state.params) == jax.tree.map(
+      np.shape, before)
 
 
 # The cheapest, on one topology; the others are slow.
