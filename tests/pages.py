@@ -23,7 +23,8 @@ PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted(ROOT.glob('docs/*
 # What a command has in place of a name of the reader's own -> what the tests have.
 PLACEHOLDERS = {
   'DIR': 'data', 'FILE.csv': 'table.csv', 'COLUMN': 'kind', 'FOLDER': 'texts',
-  'FILE_OR_FOLDER': 'texts', 'SHARED': 'shared', 'HOST:PORT': '127.0.0.1:1'}
+  'FILE_OR_FOLDER': 'texts', 'CLASS': "('1', '2', '4')", 'SHARED': 'shared',
+  'HOST:PORT': '127.0.0.1:1'}
 
 
 class Block(NamedTuple):
