@@ -103,18 +103,19 @@ def class_counts(dataset: Dataset) -> dict[str, float]:
     labels = labels[labels >= 0]
   elif fits(dataset):
     columns = dataset.load()
-    _check_column('labels', 'class weights', columns)
+    _check_column('labels', 'counts of classes', columns)
     labels = columns['labels'][intact(columns)]
   else:
-    raise UserError('class weights of a split this large are not computed before '
-                    'training: give each class its weight in the experiment')
+    raise UserError('classes of a split this large are not counted before training: '
+                    'give what is computed from their counts, such as class_weights, '
+                    'as numbers')
   if dataset.classes is not None and labels.ndim == 1:
     counts = np.bincount(labels, minlength=len(dataset.classes))
     return dict(zip(dataset.classes, counts.tolist(), strict=True))
   if dataset.classes is None and labels.ndim == 2:
     counts = labels.sum(0, dtype=np.float64).tolist()
     return {str(index): count for index, count in enumerate(counts)}
-  raise UserError('class weights need labels [length] that are classes, or float '
+  raise UserError('counts of classes need labels [length] that are classes, or float '
                   f'[length, classes], got {labels.dtype} {labels.shape}')
 
 

@@ -75,5 +75,5 @@ def test_examples_of_each_class_are_counted_when_asked_and_kept(labels, expected
 
 def test_labels_that_are_not_classes_have_no_counts():
   found, _ = supplied(data.Arrays(inputs=INPUTS, labels=INPUTS[:, 0]))
-  with pytest.raises(UserError, match=r'class weights need labels .* that are classes'):
+  with pytest.raises(UserError, match=r'counts of classes need labels .* that are'):
     found['class_counts']()()
