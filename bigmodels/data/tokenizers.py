@@ -170,25 +170,29 @@ class WordPiece(Config):
     _check_vocabulary(self.vocabulary, len(self.special) + 1)
 
   def fit(self, texts: Iterable[str]) -> dict[str, Any]:
-    from tokenizers import (
-      Tokenizer,
-      decoders,
-      models,
-      normalizers,
-      pre_tokenizers,
-      trainers,
-    )
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+    from tokenizers.decoders import WordPiece as Decoder
 
-    tokenizer = Tokenizer(models.WordPiece(
-      unk_token=vocabularies.spelling('unknown')))
-    tokenizer.normalizer = normalizers.BertNormalizer()
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()
-    tokenizer.train_from_iterator(map(vocabularies.valid, texts), (
-      trainers.WordPieceTrainer(
-        vocab_size=self.vocabulary, show_progress=False,
-        special_tokens=[vocabularies.spelling(name) for name in self.special])))
-    return self._state(tokenizer=tokenizer.to_str())
+    texts = [*map(vocabularies.valid, texts)]
+    special = [vocabularies.spelling(name) for name in self.special]
+
+    def trained(size, first):
+      tokenizer = Tokenizer(models.WordPiece(
+        unk_token=vocabularies.spelling('unknown')))
+      tokenizer.normalizer = normalizers.BertNormalizer()
+      tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+      tokenizer.decoder = Decoder()
+      tokenizer.train_from_iterator(texts, trainers.WordPieceTrainer(
+        vocab_size=size, show_progress=False, special_tokens=first))
+      return tokenizer
+
+    # The library numbers the characters inside of words in an order that differs from
+    # process to process, and joins equally frequent pairs in that of their numbers.
+    characters = trained(0, special).get_vocab().keys() - {*special}
+    found = json.loads(trained(self.vocabulary, [
+      *special, *sorted(characters, key=lambda x: (len(x), x))]).to_str())
+    found['added_tokens'] = found['added_tokens'][: len(special)]
+    return self._state(tokenizer=Tokenizer.from_str(json.dumps(found)).to_str())
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Tests of bigmodels.data.tokenizers: nothing is lost, and nothing is random."""
 
+import itertools
 import json
 import os
 import random
@@ -17,6 +18,7 @@ from bigmodels.data.tokenizers import (
   Characters,
   SentencePiece,
   TokenizerFile,
+  WordPiece,
   Words,
 )
 
@@ -243,6 +245,16 @@ def bert(tmp_path):
   made.no_truncation()
   made.no_padding()
   return TokenizerFile(str(tmp_path / 'bert.json')), made
+
+
+@pytest.mark.parametrize('config', [Bpe(300), WordPiece(60)],
+                         ids=lambda config: type(config).__name__)
+def test_what_is_fitted_is_always_the_same(config):
+  """Whatever order the library's tables have in a process."""
+  texts = [''.join(word) for word in itertools.permutations('abcde')] + [TEXT]
+  states = [config.fit(iter(texts)) for _ in range(4)]
+  assert all(state == states[0] for state in states)
+  assert tokenizers.load(states[0]).special.keys() == {*config.special}
 
 
 def test_a_file_like_gpt2s(gpt2):
