@@ -26,6 +26,14 @@ from bigmodels.config.literals import (
   record_class,
   write,
 )
+from bigmodels.config.signatures import (
+  VARIADIC,
+  annotation_of,
+  given_arguments,
+  module_class,
+  positional_names,
+  signature,
+)
 from bigmodels.core.errors import UserError, nearest
 from bigmodels.core.from_run import FROM_RUN
 
@@ -70,17 +78,17 @@ def _supply(config, run_context, by_caller: Collection[str] = ()
     by_caller: names of arguments that are not supplied.
   """
   made = config if isinstance(config, functools.partial) else functools.partial(config)
-  positional = _positional(made)
+  positional = positional_names(made)
   made = functools.partial(
     made.func,
     *(_complete_argument(made, name, a, run_context)
       for name, a in itertools.zip_longest(positional[: len(made.args)], made.args)),
     **{k: _complete_argument(made, k, v, run_context)
        for k, v in made.keywords.items()})
-  given = _given(made)
-  missing = [name for name, p in _signature(made.func).items()
-             if p.default is EMPTY and name not in given and p.kind not in _VARIADIC]
-  optional = [name for name, p in _signature(made.func).items()
+  given = given_arguments(made)
+  missing = [name for name, p in signature(made.func).items()
+             if p.default is EMPTY and name not in given and p.kind not in VARIADIC]
+  optional = [name for name, p in signature(made.func).items()
               if p.default is FROM_RUN and name not in given]
   supplied = {name: run_context[name]() for name in (*missing, *optional)
               if name in run_context and name not in by_caller}
@@ -90,39 +98,20 @@ def _supply(config, run_context, by_caller: Collection[str] = ()
 
 def _complete_argument(config: functools.partial, name: str | None, value, run_context):
   if isinstance(value, functools.partial) and inspect.isclass(config.func) and (
-    issubclass(config.func, _module_class())):
-    annotation = _annotation(config, name)
+    issubclass(config.func, module_class())):
+    annotation = annotation_of(config, name)
     either = [a for a in typing.get_args(annotation) if a is not type(None)]
     if len(either) == 1 and type(None) in typing.get_args(annotation):
       annotation, = either  # Callable | None
     if Callable in (annotation, typing.get_origin(annotation)):
       return _supply(value, run_context)[0]
   if inspect.isfunction(value):
-    names = [name for name in _positional(functools.partial(value))
-             if _signature(value)[name].default is EMPTY]
+    names = [name for name in positional_names(functools.partial(value))
+             if signature(value)[name].default is EMPTY]
     if names and names[0] not in run_context:
       made, _ = _supply(value, run_context, by_caller=names)
       return made if made.keywords else value
   return complete(value, run_context)
-
-
-_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-
-
-def _signature(function) -> dict[str, inspect.Parameter]:
-  try:
-    parameters = dict(inspect.signature(function).parameters)
-  except (TypeError, ValueError):  # some built-ins have none
-    return {}
-  if inspect.isclass(function) and issubclass(function, _module_class()):
-    parameters = {k: p for k, p in parameters.items() if k not in ('parent', 'name')}
-  return parameters
-
-
-def _module_class():
-  import flax.linen as nn
-
-  return nn.Module
 
 
 # --- describing -----------------------------------------------------------------
@@ -170,7 +159,7 @@ def _join(path: str, name: Any) -> str:
 def field_names(value: Any) -> list[str]:
   """The names of the fields of a value that are set."""
   if is_record(value) and dataclasses.is_dataclass(value):
-    hidden = ('parent', 'name') if isinstance(value, _module_class()) else ()
+    hidden = ('parent', 'name') if isinstance(value, module_class()) else ()
     return [f.name for f in dataclasses.fields(value) if f.name not in hidden]
   if is_record(value):
     return list(value._fields)
@@ -179,10 +168,10 @@ def field_names(value: Any) -> list[str]:
   if is_group(value):
     return [str(i) for i in range(len(value))]
   if isinstance(value, functools.partial):
-    given, parameters = _given(value), _signature(value.func)
+    given, parameters = given_arguments(value), signature(value.func)
     # An argument that the run or a caller supplies has no value yet.
     shown = [n for n, p in parameters.items()
-             if p.kind not in _VARIADIC and (
+             if p.kind not in VARIADIC and (
                n in given or p.default not in (EMPTY, FROM_RUN))]
     return [n for n in given if n not in parameters] + shown
   return []
@@ -219,26 +208,14 @@ def replaced(value: Any, path: str, new: Any) -> Any:
 
 def argument_names(function: Callable) -> set[str]:
   """The names of the parameters of a function, or of a partial of one."""
-  return {*_signature(getattr(function, 'func', function))}
-
-
-def _given(config: functools.partial) -> dict[str, Any]:
-  """The arguments of a partial, by name, or by position where they have none."""
-  positional = _positional(config)
-  names = [*positional, *map(str, range(len(positional), len(config.args)))]
-  return dict(zip(names, config.args, strict=False)) | config.keywords
-
-
-def _positional(config: functools.partial) -> list[str]:
-  kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-  return [n for n, p in _signature(config.func).items() if p.kind in kinds]
+  return {*signature(getattr(function, 'func', function))}
 
 
 def _get(value, name: str):
   """The value of a field, EMPTY if it has none."""
   if isinstance(value, functools.partial):
-    given = _given(value)
-    default = _signature(value.func)[name].default if name not in given else None
+    given = given_arguments(value)
+    default = signature(value.func)[name].default if name not in given else None
     return given.get(name, EMPTY if default is FROM_RUN else default)
   if isinstance(value, Mapping):
     return next(item for key, item in value.items() if str(key) == name)
@@ -296,7 +273,7 @@ def _override(value, tree, walked, find):
       raise UserError(f'{where} has no field {name!r}{nearest(name, legal)}' if legal
                       else f'{where} is a plain value: it has no field {name!r}')
     changes[name] = _change(
-      _get(value, name), _annotation(value, name), branch, _join(walked, name), find)
+      _get(value, name), annotation_of(value, name), branch, _join(walked, name), find)
   with _blame(walked, legal):
     return _replace(value, changes)
 
@@ -306,8 +283,8 @@ def _legal(value) -> list[str]:
   names, is_made = field_names(value), isinstance(value, functools.partial)
   function = value.func if is_made else value
   return names + [
-    n for n, p in _signature(function).items() if n not in names and (
-      p.kind not in _VARIADIC)] * (is_made or is_function(value))
+    n for n, p in signature(function).items() if n not in names and (
+      p.kind not in VARIADIC)] * (is_made or is_function(value))
 
 
 def _change(current, annotation, branch, path, find):
@@ -351,7 +328,7 @@ def _below(value, text: str, path: str) -> str:
   if function.rpartition('.')[2] != write(value).rpartition('.')[2]:
     settings = {'': function, **settings}
   elif is_record(value):  # fields that exclude each other, as those of a duration
-    settings |= {f'.{name}': 'None' for name, p in _signature(type(value)).items()
+    settings |= {f'.{name}': 'None' for name, p in signature(type(value)).items()
                  if p.default is None and name not in given and (
                    _get(value, name) is not None)}
   return '; set ' + ' '.join(
@@ -361,11 +338,11 @@ def _below(value, text: str, path: str) -> str:
 def _keep_arguments(current, new):
   given = {}
   if isinstance(current, functools.partial):
-    given = _given(current)
+    given = given_arguments(current)
   elif is_record(current):
     given = {name: _get(current, name) for name in field_names(current)}
-  taken = {k: p for k, p in _signature(new).items() if p.kind not in (
-    *_VARIADIC, inspect.Parameter.POSITIONAL_ONLY)}
+  taken = {k: p for k, p in signature(new).items() if p.kind not in (
+    *VARIADIC, inspect.Parameter.POSITIONAL_ONLY)}
   given = {k: v for k, v in given.items() if k in taken}
   return functools.partial(new, **given) if given else new
 
@@ -384,7 +361,7 @@ def _blame(path, fields):
 
 def _replace(value, changes: Mapping[str, Any]):
   if isinstance(value, functools.partial):
-    given, positional = _given(value) | changes, _positional(value)
+    given, positional = given_arguments(value) | changes, positional_names(value)
     names = [*positional, *map(str, range(len(positional), len(value.args)))]
     names = [n for n in names[: len(value.args)] if n not in value.keywords]
     keywords = {k: v for k, v in given.items() if k not in names}
@@ -395,20 +372,6 @@ def _replace(value, changes: Mapping[str, Any]):
     return type(value)(changes.get(str(i), item) for i, item in enumerate(value))
   if hasattr(value, '_replace'):
     return value._replace(**changes)
-  if isinstance(value, _module_class()):
+  if isinstance(value, module_class()):
     return value.clone(**changes)
   return dataclasses.replace(value, **changes)
-
-
-def _annotation(value, name: str):
-  """The annotation of a field, or None."""
-  target = value.func if isinstance(value, functools.partial) else type(value)
-  parameter = _signature(target).get(name)
-  annotation = parameter.annotation if parameter else None
-  if not isinstance(annotation, str):
-    return annotation
-  try:
-    return typing.get_type_hints(
-      target.__init__ if inspect.isclass(target) else target).get(name)
-  except Exception:  # a library may name types that only it imports
-    return None

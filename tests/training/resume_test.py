@@ -225,7 +225,8 @@ def test_batches_of_people_resume_exactly(start, request_for, tmp_path, capsys):
 
 @pytest.mark.slow('kill runs')
 @pytest.mark.parametrize(('name', 'settings'), [
-  ('flickr8k_caption', {'channels': 4, 'vocabulary': 270, 'beams': 2})])
+  ('flickr8k_caption', {'channels': 4, 'vocabulary': 270, 'beams': 2}),
+  ('flickr8k_siglip', {'image': 'vit', 'vocabulary': 270})])
 def test_captions_that_are_drawn_resume_exactly(
   start, request_for, tmp_path, capsys, name, settings):
   """Which caption of an image a step takes, and what dropout drops, go on alike."""
