@@ -1,9 +1,7 @@
 """A small StyleGAN2 on MNIST, class-conditional; see `mnist_dcgan` for its evaluation.
 
 The gradient penalty of the discriminator is R1 (Mescheder et al., *Which training
-methods for GANs do actually converge?*, 2018). With a weight of 0.01, that of Karras et
-al. (*Training GANs with limited data*, 2020) for images of 32 x 32, the images of a
-class differ less after two epochs.
+methods for GANs do actually converge?*, 2018).
 
 Needs: MNIST (TFDS); a GPU.
 """

@@ -1,4 +1,4 @@
-"""What functions and modules take: their signatures, arguments and annotations."""
+"""Signatures of functions and modules: their parameters and annotations."""
 
 import functools
 import inspect

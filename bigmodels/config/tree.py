@@ -47,9 +47,9 @@ def complete(config: Any, run_context: Mapping[str, Callable[[], Any]]) -> Any:
   supplied, and so is one whose default is `FROM_RUN`. A partial with all its required
   arguments is then called; any other remains a function, for its caller to call. A
   partial in a field of a Linen module that is annotated as `Callable` also remains a
-  function, for the module to call. A function without arguments that is an argument,
-  such as a loss, is called by position: what follows the first of its arguments that
-  the run does not know is not supplied, whatever its name.
+  function, for the module to call. A bare function that is given as an argument,
+  such as a loss, is called by position: its required positional arguments are not
+  supplied unless the run knows the first of them.
 
   Args:
     config: a partial, a function, a tuple of these, or any other value, which is kept.
@@ -75,7 +75,7 @@ def _supply(config, run_context, by_caller: Collection[str] = ()
   Args:
     config: a partial or a function.
     run_context: see `complete`.
-    by_caller: names of arguments that are not supplied.
+    by_caller: names of arguments that the caller passes; they are not supplied.
   """
   made = config if isinstance(config, functools.partial) else functools.partial(config)
   positional = positional_names(made)

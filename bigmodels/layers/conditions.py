@@ -1,4 +1,4 @@
-"""What a diffusion model is told beside the image: its time and class."""
+"""Inputs of a diffusion model beside the image: its time and class."""
 
 import flax.linen as nn
 import jax

@@ -106,8 +106,8 @@ def test_how_the_file_is_read_is_told_once(folder):
   dataset, asked = opened(folder, 'test')
   opened(folder, 'train', asked.kept)
   assert dataset.words(np.array([0]))[0]['caption 1'] == 'a z\xe9bre'
-  told = [line for line in asked.said if line.startswith('captions.csv: ')]
-  assert len(told) == 2 and 'Latin-1' in told[0] and "delimiter ';'" in told[1]
+  found = [line for line in asked.said if line.startswith('captions.csv: ')]
+  assert len(found) == 2 and 'Latin-1' in found[0] and "delimiter ';'" in found[1]
   path.unlink()
   path.mkdir()
   with pytest.raises(UserError, match=r'captions\.csv: cannot be read: Is a directory'):

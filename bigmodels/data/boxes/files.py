@@ -47,7 +47,7 @@ class Examples:
     path, objects, size, where = self._pictures[row]
     if size is None:
       size = size_of(path)
-      if not all(size):  # damaged: where its boxes are cannot be told
+      if not all(size):  # damaged: its size is not known
         return Example(path, size, objects.take(np.zeros(len(objects.labels), bool)))
       objects = objects._replace(boxes=annotations.of_fractions(
         objects.boxes, size, where))

@@ -141,7 +141,7 @@ def _parsed(path: str, first: int) -> _Parsed:
     raise UserError(f'{where}: {error}') from None
   boxes = annotations.in_pixels(np.array(boxes, np.float64), where)
   if first:
-    empty = (boxes[:, 2:] < boxes[:, :2]).any(1)  # swapped: told as they are
+    empty = (boxes[:, 2:] < boxes[:, :2]).any(1)  # swapped: reported as they are
     boxes = np.where(empty[:, None], boxes, boxes - np.array([1, 1, 0, 0]))
   return _Parsed(text(root, 'filename'), (int(size[0]), int(size[1])), names,
                  boxes, np.array(difficult, bool))
