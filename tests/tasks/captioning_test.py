@@ -117,8 +117,8 @@ def test_training_is_on_all_captions_of_a_batch():
 
 def test_bleu_and_the_report_are_of_texts():
   task, data, _ = evaluated(160)
-  references = np.where(data['caption_segments'] > 0, data['captions'], -1).astype(
-    int)[..., 1:]
+  captions = data['captions'].astype(int)
+  references = np.where(data['caption_segments'] > 0, captions, -1)[..., 1:]
   outputs = {'written': references[:, 0], 'references': references,
              'nats': np.ones(4), 'tokens': np.ones(4)}
   found = task.summarize(outputs)
