@@ -24,7 +24,7 @@ from machine import save  # noqa: E402
 from bigmodels.hardware import devices  # noqa: E402
 from bigmodels.layers.suppression import suppress  # noqa: E402
 
-OVERLAP = 0.5
+IOU_THRESHOLD = 0.5
 
 
 def drawn(images: int, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -47,7 +47,7 @@ def in_numpy(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
     corner = np.maximum(boxes[best, :2], boxes[rest, :2])
     end = np.minimum(boxes[best, 2:], boxes[rest, 2:])
     both = np.prod(np.maximum(end - corner, 0), 1)
-    order = rest[both / (areas[best] + areas[rest] - both) <= OVERLAP]
+    order = rest[both / (areas[best] + areas[rest] - both) <= IOU_THRESHOLD]
   return np.array(kept)
 
 
@@ -68,7 +68,8 @@ def main() -> None:
   flags = parser.parse_args()
   devices.require_backend(None)
   boxes, scores = drawn(flags.images, flags.boxes)
-  compiled = jax.jit(functools.partial(suppress, overlap=OVERLAP, most=flags.boxes))
+  compiled = jax.jit(functools.partial(suppress, iou_threshold=IOU_THRESHOLD,
+                                       max_boxes=flags.boxes))
   there = jax.device_put((boxes, scores))
 
   def ours():

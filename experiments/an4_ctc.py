@@ -35,7 +35,7 @@ def config(*, epochs: float = 40, batch_size: int = 16, width: int = 160,
       source=source.split('train'), batch_size=batch_size,
       transforms=(partial(transforms.speed, low=0.85, high=1.15), *features,
                   partial(transforms.spec_augment, bands=2, band=6, gaps=2, gap=20,
-                          most=0.1))),
+                          max_fraction=0.1))),
     evals={name: data.Batches(source=source.split(name), batch_size=130,
                               transforms=features)
            for name in (('validation',) if validation else ('test',))},

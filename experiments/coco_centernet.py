@@ -27,7 +27,7 @@ def config(*, epochs: float = 140, batch_size: int = 128, width: int = 64,
            size: tuple[int, int] = (512, 512), learning_rate: float = 5e-4,
            workers: int = 8, seed: int = 0) -> Experiment:
   # No image of COCO has more than 93 boxes.
-  coco = data.Detection(data.boxes.TfdsObjects('coco/2017'), size=size, most=100)
+  coco = data.Detection(data.boxes.TfdsObjects('coco/2017'), size=size, max_objects=100)
   standardize = partial(transforms.standardize, mean=MEAN, std=STD)
   return Experiment(
     model=partial(models.CenterNet, body=models.ResNet(None, depth=18, width=width),

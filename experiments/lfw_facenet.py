@@ -30,7 +30,7 @@ def config(*, path: str | None = None, pairs: str | None = None,
            label_column: str = 'person', size: int = 64,
            loss: Literal['triplet', 'supervised_contrastive', 'arc_face'] = 'triplet',
            mining: Literal['all', 'semi_hard', 'batch_hard'] = 'semi_hard',
-           people: int = 32, each: int = 4, least: int = 2, width: int = 128,
+           people: int = 32, each: int = 4, min_examples: int = 2, width: int = 128,
            channels: int = 32, epochs: float = 60, learning_rate: float = 2e-3,
            weight_decay: float = 0.05, seed: int = 0) -> Experiment:
   if path is None:
@@ -49,7 +49,7 @@ def config(*, path: str | None = None, pairs: str | None = None,
       optax.adamw, weight_decay=weight_decay, mask=optim.weights,
       learning_rate=partial(schedules.warmup_cosine, peak=learning_rate, warmup=0.1)),
     train=data.Batches(
-      source=data.PerClass(faces.split('train'), each=each, least=least),
+      source=data.PerClass(faces.split('train'), each=each, min_examples=min_examples),
       batch_size=people * each,
       transforms=(transforms.flip,
                   partial(transforms.shift, pixels=max(1, size // 16),

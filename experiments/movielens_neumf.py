@@ -5,7 +5,7 @@
   python run.py --experiment=movielens_neumf --data_dir=DIR --config.kind=explicit
 
 --config.kind=implicit learns which films users rated, whatever the rating: the last
-film of each user is the test, the one before it validates. --config.least=4 with
+film of each user is the test, the one before it validates. --config.min_rating=4 with
 --config.rating=COLUMN drops low ratings. explicit predicts ratings, split at random.
 
 --config.model selects neumf, gmf, mlp, two_tower or dlrm. The last one reads features
@@ -29,7 +29,8 @@ from bigmodels.models import sharding_rules
 
 def config(*, path: str | tuple[str, ...] | None = None, user: str = 'user',
            item: str = 'item', rating: str | None = None, time: str | None = None,
-           split: str | Mapping[str, float] | None = None, least: float | None = None,
+           split: str | Mapping[str, float] | None = None,
+           min_rating: float | None = None,
            duplicates: Literal['last', 'keep'] | None = None,
            delimiter: str | None = None, user_features: str | None = None,
            item_features: str | None = None,
@@ -45,13 +46,13 @@ def config(*, path: str | tuple[str, ...] | None = None, user: str = 'user',
   given = [name for name, value in of_file.items() if value is not None]
   if path is None and given:
     raise ValueError(f'{given[0]}: is for a file: set path as well')
-  if rating is not None and not explicit and least is None:
-    raise ValueError("rating: is for kind='explicit', or with least")
+  if rating is not None and not explicit and min_rating is None:
+    raise ValueError("rating: is for kind='explicit', or with min_rating")
   if explicit and path is not None and rating is None:
     raise ValueError('rating: set the column of ratings, --config.rating=COLUMN')
-  if explicit and (model == 'two_tower' or loss is not None or least is not None):
+  if explicit and (model == 'two_tower' or loss is not None or min_rating is not None):
     raise ValueError("kind: 'explicit' is of ratings, which model=two_tower, loss and "
-                     'least are not for')
+                     'min_rating are not for')
   if model != 'dlrm' and (user_features or item_features):
     raise ValueError(f'user_features, item_features: are for model=dlrm, got {model}')
   splits = split or (FRACTIONS if explicit else 'leave_last_out')
@@ -70,8 +71,9 @@ def config(*, path: str | tuple[str, ...] | None = None, user: str = 'user',
       'user_features': user_features and data.Features(user_features, user),
       'item_features': item_features and data.Features(item_features, item)}
   interactions = data.Interactions(
-    path or 'ml-100k/u.data', user, item, time=time, splits=splits, least=least,
-    rating=rating if explicit or least is not None else None, duplicates=duplicates,
+    path or 'ml-100k/u.data', user, item, time=time, splits=splits,
+    min_rating=min_rating, duplicates=duplicates,
+    rating=rating if explicit or min_rating is not None else None,
     header=None if path else ('user', 'item', 'rating', 'time'), delimiter=delimiter,
     **(features if model == 'dlrm' else {}))
   hidden = (2 * width, width, width // 2)

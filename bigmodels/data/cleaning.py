@@ -2,7 +2,7 @@
 
 An experiment lists functions that return a `Step`, or `partial`s of them:
 
-  clean=(cleaning.drop_duplicates, partial(cleaning.one_hot, most=20))
+  clean=(cleaning.drop_duplicates, partial(cleaning.one_hot, max_categories=20))
 
 A new step is a function that returns a `Step`. Steps get columns as in `frames`.
 """
@@ -236,7 +236,7 @@ def clip_outliers(deviations: float = 5.0) -> Step:
     'clip_outliers nothing is clipped'))
 
 
-def one_hot(most: int = 50) -> Step:
+def one_hot(max_categories: int = 50) -> Step:
   """Replaces a text column by 0/1 columns, one per category, `NAME=CATEGORY`.
 
   A category that was not in the training rows is 0 in all of them, and so is a missing
@@ -244,13 +244,13 @@ def one_hot(most: int = 50) -> Step:
   dates and identifiers, are dropped instead.
 
   Args:
-    most: maximum number of categories of a column in the training rows.
+    max_categories: maximum number of categories of a column in the training rows.
   """
 
   def fit(train):
     values = {n: np.unique(c[~missing(c)]).tolist()
               for n, c in train.items() if is_text(c)}
-    return {n: {'values': len(v), 'categories': v if len(v) <= most else []}
+    return {n: {'values': len(v), 'categories': v if len(v) <= max_categories else []}
             for n, v in values.items()}
 
   def names(parameters, frame):
@@ -293,8 +293,9 @@ def one_hot(most: int = 50) -> Step:
 
   def describe(parameters, before, after):
     def outcome(name, values, categories):
-      if values > most:
-        return f'{name} DROPPED, since it has {values:,} values, more than {most}'
+      if values > max_categories:
+        return (f'{name} DROPPED, since it has {values:,} values, more than '
+                f'{max_categories}')
       return f'{name} as {len(categories)} columns' + (
         f', {lost[name]:,} values that are not in training are 0 in all'
         if lost[name] else '')
@@ -307,7 +308,8 @@ def one_hot(most: int = 50) -> Step:
 
   return Step(fit, apply, describe, losses=losses, unseen=unseen, loss_note=(
     'not in a category of training, and so 0 in all; a column with more than '
-    f'{most} values has none: partial(cleaning.one_hot, most=N) in clean allows N'))
+    f'{max_categories} values has none: partial(cleaning.one_hot, max_categories=N) in '
+    'clean allows N'))
 
 
 def standardize(robust: bool = False) -> Step:

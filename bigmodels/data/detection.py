@@ -24,13 +24,16 @@ class Detection:
   """Pictures with boxes around the objects in them.
 
   A picture of another size is resized to the largest that fits, with its aspect, and
-  padded with zeros below or to the right. Opened, with `most` boxes for each picture:
+  padded with zeros below or to the right. Opened, with `max_objects` boxes for each
+  picture:
 
   - `inputs` uint8 `[n, *size, channels]`;
-  - `boxes` float32 `[n, most, 4]`: top, left, bottom and right, in pixels of `inputs`;
-  - `labels` int32 `[n, most]`, classes; `present` bool `[n, most]`, False for padding;
-  - `crowd` bool `[n, most]`: groups of objects, see `Objects`;
-  - `areas` float32 `[n, most]`, in pixels of the original;
+  - `boxes` float32 `[n, max_objects, 4]`: top, left, bottom and right, in pixels of
+    `inputs`;
+  - `labels` int32 `[n, max_objects]`, classes;
+  - `present` bool `[n, max_objects]`, False for padding;
+  - `crowd` bool `[n, max_objects]`: groups of objects, see `Objects`;
+  - `areas` float32 `[n, max_objects]`, in pixels of the original;
   - `sizes` float32 `[n, 2]`: height and width of the original;
   - `scales` float32 `[n, 2]`: pixels of `inputs` for each of the original.
 
@@ -43,7 +46,8 @@ class Detection:
     size: height and width of the inputs.
     selected: the split that `open` returns.
     channels: 1 for grey, 3 for RGB.
-    most: number of boxes for each picture; None for those of the picture with most.
+    max_objects: number of boxes for each picture; None for those of the picture with
+      most.
       If it is given, pictures are first read when they are needed.
   """
 
@@ -52,21 +56,21 @@ class Detection:
   selected: str = 'train'
   _: dataclasses.KW_ONLY
   channels: Literal[1, 3] = 3
-  most: int | None = None
+  max_objects: int | None = None
 
   def __post_init__(self):
     if len(self.size) != 2 or not all(type(n) is int and n >= 1 for n in self.size):
       raise ValueError(f'size: must be a height and a width >= 1, got {self.size!r}')
     if self.channels not in (1, 3):
       raise ValueError(f'channels: must be 1 or 3, got {self.channels!r}')
-    if self.most is not None and self.most < 1:
-      raise ValueError(f'most: must be >= 1, got {self.most}')
+    if self.max_objects is not None and self.max_objects < 1:
+      raise ValueError(f'max_objects: must be >= 1, got {self.max_objects}')
 
   def split(self, name: str) -> 'Detection':
     return dataclasses.replace(self, selected=name)
 
   def open(self, context: DataContext) -> Dataset:
-    """Reads and checks the boxes of a split, unless `most` is given.
+    """Reads and checks the boxes of a split, unless `max_objects` is given.
 
     Raises:
       UserError: if the data is missing, or has boxes that are refused; or if a class of
@@ -80,7 +84,7 @@ class Detection:
     matched = annotations.matched(found.classes, known, where)
     for line in found.notes:
       context.note(f'{where}: {line}')
-    most = self.most
+    most = self.max_objects
     if most is None:
       examples = [found.example(row) for row in range(found.length)]
       checked = [annotations.checked(each.objects, each.size, found.where(row))
@@ -120,7 +124,7 @@ class Detection:
   def _described(self, context: DataContext) -> Dataset:
     """Zeros for examples of data that may not be there."""
     length, classes, identity = self.annotations.described(self.selected, context)
-    most = self.most or _ASSUMED
+    most = self.max_objects or _ASSUMED
     context.say(f'assumed: {identity}: {length:,} pictures of {most} boxes at most')
     columns = self._columns(most)
     return zeros(columns, length, classes, identity, nbytes=length * _bytes(columns))
@@ -244,8 +248,8 @@ class _Read:
     objects, _ = annotations.checked(example.objects, example.size, where)
     count = len(objects.labels)
     if count > most:
-      raise UserError(f'{where} has {count} boxes, must have at most {most}: set most= '
-                      'of data.Detection')
+      raise UserError(f'{where} has {count} boxes, must have at most {most}: set '
+                      'max_objects= of data.Detection')
     found = {'inputs': np.zeros((*self._size, self._channels), np.uint8),
              'sizes': np.asarray(example.size, np.float32),
              'scales': np.ones(2, np.float32), 'corrupt': np.array(False)}

@@ -24,17 +24,17 @@ class PerClass:
   Attributes:
     source: a split with classes; all its labels are read.
     each: K, the number of examples of a class in a batch.
-    least: minimum number of examples of a class; others are left out. Those of a class
-      with fewer than K are repeated in a batch, where transforms make them differ; with
-      `least=1` a single one, too.
+    min_examples: minimum number of examples of a class; others are left out. Those of a
+      class with fewer than K are repeated in a batch, where transforms make them
+      differ; with `min_examples=1` a single one, too.
   """
 
   source: Any
   each: int = 4
-  least: int = 2
+  min_examples: int = 2
 
   def __post_init__(self):
-    for name in ('each', 'least'):
+    for name in ('each', 'min_examples'):
       value = getattr(self, name)
       if not isinstance(value, numbers.Integral) or value < 1:
         raise ValueError(f'{name}: must be an integer >= 1, got {value!r}')
@@ -55,33 +55,33 @@ class PerClass:
       raise UserError('PerClass: needs data with classes')
     if whole.shapes_only:
       count = min(len(whole.classes), whole.length)
-      context.say(f'assumed: each of {count:,} classes has {self.least} or more '
+      context.say(f'assumed: each of {count:,} classes has {self.min_examples} or more '
                   'examples')
       return whole._replace(composition=Composition(
         np.arange(whole.length) % count, self.each))
     labels = known_labels(whole, context, 'PerClass')
     counts = np.bincount(labels[labels >= 0], minlength=len(whole.classes))
-    kept = np.flatnonzero(counts >= self.least)
+    kept = np.flatnonzero(counts >= self.min_examples)
     if len(kept) < 2:
       raise UserError(f'PerClass: {len(kept)} of {len(whole.classes):,} classes '
-                      f'{"has" if len(kept) == 1 else "have"} {self.least} or more '
-                      'examples; two or more are needed')
+                      f'{"has" if len(kept) == 1 else "have"} {self.min_examples} or '
+                      'more examples; two or more are needed')
     if len(kept) < len(counts):
-      few = np.count_nonzero((counts < self.least) & (counts > 0))
-      context.note(f'{few:,} of {len(counts):,} classes have fewer than {self.least} '
-                   f'examples and are left out, as are their {_sum(counts, kept):,} '
-                   'examples (least=1 keeps all)')
+      few = np.count_nonzero((counts < self.min_examples) & (counts > 0))
+      context.note(f'{few:,} of {len(counts):,} classes have fewer than '
+                   f'{self.min_examples} examples and are left out, as are their '
+                   f'{_sum(counts, kept):,} examples (min_examples=1 keeps all)')
     repeated = np.count_nonzero(counts[kept] < self.each)
     if repeated:
       context.note(f'{repeated:,} of the {len(kept):,} classes have fewer than '
                    f'{self.each} examples, which are repeated in a batch')
     rows = np.flatnonzero(np.isin(labels, kept))
     found = of_rows(whole, rows, [whole.classes[number] for number in kept])
-    number = np.cumsum(counts >= self.least) - 1
+    number = np.cumsum(counts >= self.min_examples) - 1
     return found._replace(
       composition=Composition(number[labels[rows]], self.each),
       identity=f'{whole.identity}: {len(rows)} rows of {len(kept)} classes with '
-               f'{self.least} or more')
+               f'{self.min_examples} or more')
 
 
 def _sum(counts: np.ndarray, kept: np.ndarray) -> int:

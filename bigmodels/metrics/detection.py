@@ -61,9 +61,9 @@ def evaluate(outputs: Mapping[str, np.ndarray]) -> Evaluation:
   Args:
     outputs: `found_boxes` `[n, k, 4]` in pixels of the original images, see
       `core.boxes`; `found_labels` int `[n, k]`; `found_scores` `[n, k]`, 0 where there
-      is no box; `boxes` `[n, most, 4]`; `labels` int `[n, most]`; `present`, whether
-      there is such a box, and `crowd`, whether it is a group of objects, which may be
-      found or not, bool `[n, most]`; `areas` `[n, most]`, in pixels.
+      is no box; `boxes` `[n, objects, 4]`; `labels` int `[n, objects]`; `present`,
+      whether there is such a box, and `crowd`, whether it is a group of objects, which
+      may be found or not, bool `[n, objects]`; `areas` `[n, objects]`, in pixels.
 
   Raises:
     UserError: if pycocotools is missing.
@@ -95,7 +95,7 @@ def evaluate(outputs: Mapping[str, np.ndarray]) -> Evaluation:
   return Evaluation(*(np.where(x < 0, np.nan, x) for x in (precision, recall)))
 
 
-def matches(outputs: Mapping[str, np.ndarray], image: int, overlap: float = 0.5
+def matches(outputs: Mapping[str, np.ndarray], image: int, iou_threshold: float = 0.5
             ) -> tuple[np.ndarray, np.ndarray]:
   """Matches boxes that were found in an image to objects, the best scores first.
 
@@ -104,11 +104,11 @@ def matches(outputs: Mapping[str, np.ndarray], image: int, overlap: float = 0.5
   Args:
     outputs: see `evaluate`.
     image: which image.
-    overlap: smallest intersection over union of a match.
+    iou_threshold: smallest intersection over union of a match.
 
   Returns:
     The object of each box that was found, int `[k]`; of each object whether it was
-    found, bool `[most]`. -1 is none, and -2 where there is no box; groups of objects
+    found, bool `[objects]`. -1 is none, and -2 where there is no box; groups of objects
     count as found.
   """
   boxes, truth = outputs['found_boxes'][image], outputs['boxes'][image]
@@ -128,7 +128,7 @@ def matches(outputs: Mapping[str, np.ndarray], image: int, overlap: float = 0.5
       break
     left = np.where(present & ~seen, ious[index], 0)
     best = int(np.argmax(left))
-    if left[best] >= overlap:
+    if left[best] >= iou_threshold:
       of[index], seen[best] = best, True
   return of, seen | ~present
 

@@ -21,7 +21,7 @@ _COLORS = ('#3b7dd8', '#d9622b', '#2a9d6f', '#8e63ce', '#c2447a', '#b08900')
 def detection(outputs: Mapping[str, np.ndarray], inputs: Inputs,
               classes: Sequence[str] | None, *, precision: np.ndarray,
               found: Sequence[np.ndarray], seen: Sequence[np.ndarray],
-              drawn: float = 0.3) -> 'dict[str, Figure]':
+              draw_threshold: float = 0.3) -> 'dict[str, Figure]':
   """Draws images with their boxes, those with the most errors, and the precision.
 
   Args:
@@ -32,18 +32,18 @@ def detection(outputs: Mapping[str, np.ndarray], inputs: Inputs,
     precision: see `metrics.detection.Evaluation`.
     found: for each image the object of each box, see `metrics.detection.matches`.
     seen: for each image whether each object was found.
-    drawn: smallest score of a box that is drawn, and counts as wrong.
+    draw_threshold: smallest score of a box that is draw_threshold, and counts as wrong.
 
   Returns:
     Title -> figure.
   """
   names = style.class_names(classes, precision.shape[2])
-  wrong = [(each == -1) & (scores >= drawn)
+  wrong = [(each == -1) & (scores >= draw_threshold)
            for each, scores in zip(found, outputs['found_scores'], strict=True)]
   errors = np.array([miss.sum() + (~there).sum()
                      for miss, there in zip(wrong, seen, strict=True)])
   worst = np.argsort(-errors, kind='stable')[:_SHOWN]
-  draw = _Drawing(outputs, inputs, names, wrong, seen, drawn)
+  draw = _Drawing(outputs, inputs, names, wrong, seen, draw_threshold)
   figures = {'Precision and recall': _curves(precision, names),
              'True and found boxes': draw.page(spread(len(errors), _SHOWN))}
   worst = worst[errors[worst] > 0]
@@ -109,9 +109,9 @@ def draw_boxes(image: np.ndarray, boxes: np.ndarray, labels: np.ndarray,
 class _Drawing:
   """Draws images with true boxes, right ones and wrong ones."""
 
-  def __init__(self, outputs, inputs, names, wrong, seen, drawn):
+  def __init__(self, outputs, inputs, names, wrong, seen, draw_threshold):
     self._outputs, self._inputs, self._names = outputs, inputs, names
-    self._wrong, self._seen, self._drawn = wrong, seen, drawn
+    self._wrong, self._seen, self._draw_threshold = wrong, seen, draw_threshold
 
   def page(self, rows: np.ndarray) -> 'Figure':
     """A figure of some images, three in a row."""
@@ -146,7 +146,7 @@ class _Drawing:
       color, width = (style.ORANGE, 1.6) if missed else (style.GREY, 0.8)
       _frame(axes, found['boxes'][row][index], scale, color, (0, (2, 2)), width,
              self._names[found['labels'][row][index]] if missed else '')
-    for index in np.flatnonzero(found['found_scores'][row] >= self._drawn):
+    for index in np.flatnonzero(found['found_scores'][row] >= self._draw_threshold):
       wrong = self._wrong[row][index]
       _frame(axes, found['found_boxes'][row][index], scale,
              '#c2447a' if wrong else style.BLUE, '-', 1.0,

@@ -21,9 +21,9 @@ from bigmodels.tasks.task import Columns, Findings, Split, Task, apply, init
 _COLUMNS = ('boxes', 'labels', 'present', 'crowd')  # of `data.Detection`
 
 
-def detection(model, detector: Callable[[], Detector], *, most: int = 100,
-              candidates: int = 1000, least: float = 0.01, drawn: float = 0.3,
-              training: Any = FROM_RUN) -> Task:
+def detection(model, detector: Callable[[], Detector], *, max_boxes: int = 100,
+              candidates: int = 1000, score_threshold: float = 0.01,
+              draw_threshold: float = 0.3, training: Any = FROM_RUN) -> Task:
   """Finds the objects in images, as boxes with a class and a score.
 
   The loss is a sum over images, divided by the number of positives of the whole batch,
@@ -40,20 +40,20 @@ def detection(model, detector: Callable[[], Detector], *, most: int = 100,
     model: Linen module, images `[batch, height, width, channels]` -> the outputs that
       the detector reads.
     detector: makes the `Detector`; see `tasks.detectors`.
-    most: maximum number of boxes that are found in an image; COCO counts 100.
+    max_boxes: maximum number of boxes that are found in an image; COCO counts 100.
     candidates: number of boxes with the highest scores, before overlaps are dropped.
-    least: minimum score of a box that is found.
-    drawn: minimum score of a box that the report and `--mode=predict` draw.
+    score_threshold: minimum score of a box that is found.
+    draw_threshold: minimum score of a box that the report and `--mode=predict` draw.
     training: the opened training split, whose classes have names; supplied by the run.
 
   Raises:
     ValueError: for settings out of range.
   """
-  for name, value in (('most', most), ('candidates', candidates)):
+  for name, value in (('max_boxes', max_boxes), ('candidates', candidates)):
     if value < 1:
       raise ValueError(f'{name}: must be >= 1, got {value}')
-  if not 0 <= least < 1:
-    raise ValueError(f'least: must be >= 0 and < 1, got {least}')
+  if not 0 <= score_threshold < 1:
+    raise ValueError(f'score_threshold: must be >= 0 and < 1, got {score_threshold}')
   columns, how = Columns(('inputs',)), detector()
   classes = getattr(training, 'classes', None)
 
@@ -73,15 +73,16 @@ def detection(model, detector: Callable[[], Detector], *, most: int = 100,
     if train:
       return value, (model_state, values, {})
     with jax.named_scope('boxes'):
-      best = _best(*how.decode(outputs, shape), how.overlap, candidates, most, least)
+      best = _best(*how.decode(outputs, shape), how.iou_threshold, candidates,
+                   max_boxes, score_threshold)
     return value, (model_state, values, _outputs(batch, shape, *best))
 
   return Task(
     partial(init, model, columns), objective, columns.names,
     ('found_boxes', 'found_labels', 'found_scores'), check, metrics.detection,
-    partial(_plots, drawn=drawn),
+    partial(_plots, draw_threshold=draw_threshold),
     answers=partial(found_boxes.texts, classes), findings=Findings(
-      partial(found_boxes.draw, classes, drawn),
+      partial(found_boxes.draw, classes, draw_threshold),
       partial(found_boxes.coco, classes), 'found.json'))
 
 
@@ -93,15 +94,17 @@ def check(split: Split) -> None:
   """
   library()
   if split.labels is not None and split.labels.ndim != 2:
-    raise UserError(f'{split.name}: labels must be classes of boxes [n, most], as of '
-                    f'data.Detection; got {split.labels.dtype} {split.labels.shape}')
+    raise UserError(f'{split.name}: labels must be classes of boxes [n, objects], as '
+                    f'of data.Detection; got {split.labels.dtype} {split.labels.shape}')
 
 
-def _plots(outputs, inputs: plots.Inputs, classes, *, drawn: float) -> dict[str, Any]:
+def _plots(outputs, inputs: plots.Inputs, classes, *, draw_threshold: float
+           ) -> dict[str, Any]:
   """See `plots.detection`."""
   found, seen = zip(*(matches(outputs, image) for image in range(
     len(outputs['present']))), strict=True)
-  return plots.detection(outputs, inputs, classes, found=found, seen=seen, drawn=drawn,
+  return plots.detection(outputs, inputs, classes, found=found, seen=seen,
+                         draw_threshold=draw_threshold,
                          precision=evaluate(outputs).precision)
 
 
@@ -120,31 +123,33 @@ def _truth(batch: Mapping[str, jax.Array]) -> Truth:
   return Truth(boxes, jnp.where(present, batch['labels'], 0), present)
 
 
-def _best(boxes: jax.Array, scores: jax.Array, overlap: float | None, candidates: int,
-          most: int, least: float) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _best(boxes: jax.Array, scores: jax.Array, iou_threshold: float | None,
+          candidates: int, max_boxes: int, score_threshold: float
+          ) -> tuple[jax.Array, jax.Array, jax.Array]:
   """The best boxes of images.
 
   Args:
     boxes: `[batch, n, 4]`.
     scores: `[batch, n, classes]`.
-    overlap: see `Detector`.
-    candidates, most, least: see `detection`.
+    iou_threshold: see `Detector`.
+    candidates, max_boxes, score_threshold: see `detection`.
 
   Returns:
-    Boxes `[batch, most, 4]`, their classes int `[batch, most]`, and their scores
-    `[batch, most]`, sorted; scores are 0 where there are no more boxes.
+    Boxes `[batch, max_boxes, 4]`, their classes int `[batch, max_boxes]`, and their
+    scores `[batch, max_boxes]`, sorted; scores are 0 where there are no more boxes.
   """
   classes = scores.shape[-1]
   scores = scores.reshape(len(scores), -1)
-  count = min(scores.shape[1], most if overlap is None else candidates)
+  count = min(scores.shape[1], max_boxes if iou_threshold is None else candidates)
   scores, index = jax.lax.top_k(scores, count)
-  scores = jnp.where(scores >= least, scores, 0.0)
+  scores = jnp.where(scores >= score_threshold, scores, 0.0)
   boxes = jnp.take_along_axis(boxes, (index // classes)[..., None], 1)
   labels = index % classes
-  if overlap is None:
-    more = ((0, 0), (0, most - count))
+  if iou_threshold is None:
+    more = ((0, 0), (0, max_boxes - count))
     return jnp.pad(boxes, (*more, (0, 0))), jnp.pad(labels, more), jnp.pad(scores, more)
-  kept, there = suppress(boxes, scores, labels, overlap=overlap, most=most)
+  kept, there = suppress(boxes, scores, labels, iou_threshold=iou_threshold,
+                         max_boxes=max_boxes)
   return (jnp.take_along_axis(boxes, kept[..., None], 1),
           jnp.take_along_axis(labels, kept, 1),
           jnp.where(there, jnp.take_along_axis(scores, kept, 1), 0.0))

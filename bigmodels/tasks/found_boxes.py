@@ -25,18 +25,18 @@ def texts(classes: Sequence[str] | None, outputs: Mapping[str, np.ndarray]
           'found': [json.dumps(each, ensure_ascii=False) for each in found]}
 
 
-def draw(classes: Sequence[str] | None, least: float, image: np.ndarray,
+def draw(classes: Sequence[str] | None, threshold: float, image: np.ndarray,
          outputs: Mapping[str, np.ndarray]) -> np.ndarray:
   """Returns an image with its boxes, uint8 `[height, width, 3]`.
 
   Args:
     classes: names of the classes, or None.
-    least: minimum score of a box that is drawn.
+    threshold: minimum score of a box that is drawn.
     image: uint8 `[height, width, 1 or 3]`.
     outputs: of the image.
   """
   (boxes, labels, scores), = _each({name: x[None] for name, x in outputs.items()})
-  kept = np.flatnonzero(scores >= least)[::-1]  # the best on top
+  kept = np.flatnonzero(scores >= threshold)[::-1]  # the best on top
   names = style.class_names(classes, int(labels.max(initial=0)) + 1)
   return plots.draw_boxes(image, boxes[kept], labels[kept], [
     f'{style.shorten(names[labels[i]], 20)} {scores[i]:.2f}' for i in kept])

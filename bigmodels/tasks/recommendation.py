@@ -46,7 +46,8 @@ def ratings(model, *, catalog: Catalog, target_mean, target_std, top: int = 10) 
     ValueError: for a catalog without ratings.
   """
   if catalog.biases is None:
-    raise ValueError('ratings: needs data.Interactions with a rating, and no least')
+    raise ValueError(
+      'ratings: needs data.Interactions with a rating, and no min_rating')
   mean, std = (jnp.asarray(x, jnp.float32).reshape(()) for x in (
     target_mean, target_std))
   biases = {name: jnp.asarray(x) for name, x in catalog.biases.items()}
@@ -129,7 +130,7 @@ def implicit(model, *, catalog: Catalog,
     raise ValueError(f'negatives: must be >= 1, got {negatives}')
   if catalog.biases is not None:
     raise ValueError('implicit: needs data.Interactions without a rating, or with '
-                     'least')
+                     'min_rating')
   ranked = ranker(catalog, candidates=candidates, top=top)
   of_train = catalogs.sampler(catalog, last=0)
   in_train = catalog.known(0)

@@ -107,7 +107,7 @@ def test_one_hot_as_scikit_learn():
 
 def test_one_hot_drops_texts_with_too_many_values_and_says_so():
   frame = {'name': texts(*'abcdef'), 'kind': texts(*'xyxyxy'), 'n': np.arange(6.0)}
-  after, description = fitted(partial(cleaning.one_hot, most=5), frame, frame)
+  after, description = fitted(partial(cleaning.one_hot, max_categories=5), frame, frame)
   assert list(after) == ['kind=x', 'kind=y', 'n']
   assert 'name DROPPED, since it has 6 values, more than 5' in description
   assert 'kind as 2 columns' in description

@@ -148,7 +148,7 @@ def test_what_is_converted_in_pictures_is_told():
   dataset.load()
   dataset.read(np.arange(6))
   assert len(lines) == 5
-  dataset, lines = opened([file('L', 7), file('RGB')], channels=1, most=1)
+  dataset, lines = opened([file('L', 7), file('RGB')], channels=1, max_objects=1)
   dataset.read(np.array([0]))
   assert lines == []
   dataset.read(np.array([0, 1]))  # streamed: how many there are is not known
@@ -172,17 +172,17 @@ def test_no_box_at_all_is_refused():
 
 
 def test_more_boxes_than_said_are_refused_by_name():
-  dataset, lines = opened([example([[0, 0, 1, 1]] * 3)], most=2)
+  dataset, lines = opened([example([[0, 0, 1, 1]] * 3)], max_objects=2)
   assert lines == []  # nothing is read before it is needed
   with pytest.raises(UserError, match='picture 0 has 3 boxes, must have at most 2: set '
-                                      'most='):
+                                      'max_objects='):
     dataset.read(np.array([0]))
 
 
 @pytest.mark.parametrize('settings, message', [
   ({'size': (0, 3)}, 'size: must be a height and a width >= 1, got'),
   ({'size': (3, 3), 'channels': 2}, 'channels: must be 1 or 3, got 2'),
-  ({'size': (3, 3), 'most': 0}, 'most: must be >= 1, got 0')])
+  ({'size': (3, 3), 'max_objects': 0}, 'max_objects: must be >= 1, got 0')])
 def test_wrong_settings(settings, message):
   with pytest.raises(ValueError, match=message):
     data.Detection(Given({}), **settings)
@@ -252,7 +252,7 @@ def test_objects_of_tfds(tmp_path):
   assert found['crowd'].sum() == sum(
     each.objects.crowd.sum() for each in written.examples(6))
   np.testing.assert_allclose(found['areas'][0, :count], first.objects.areas)
-  streamed = dataclasses.replace(source, most=9).open(context)
+  streamed = dataclasses.replace(source, max_objects=9).open(context)
   np.testing.assert_array_equal(
     streamed.read(np.array([2]))['inputs'], found['inputs'][2:3])
   with pytest.raises(UserError, match="no split 'tset'"):

@@ -47,10 +47,10 @@ def test_classes_with_too_few_examples_are_left_out_and_said():
   assert names.tolist() == whole['labels'][rows].astype(str).tolist()
   assert said == [
     '1 of 5 classes have fewer than 2 examples and are left out, as are their 1 '
-    'examples (least=1 keeps all)',
+    'examples (min_examples=1 keeps all)',
     '2 of the 4 classes have fewer than 4 examples, which are repeated in a batch']
-  assert opened(each=2, least=1).classes == tuple(SIZES)
-  assert opened(each=4, least=5).classes == ('0', '2')
+  assert opened(each=2, min_examples=1).classes == tuple(SIZES)
+  assert opened(each=4, min_examples=5).classes == ('0', '2')
 
 
 @pytest.mark.parametrize('microbatches', [1, 2])
@@ -80,11 +80,11 @@ def test_batches_that_cannot_be_composed(size, microbatches, message):
 
 
 def test_settings_and_data_that_do_not_fit():
-  for name in ('each', 'least'):
+  for name in ('each', 'min_examples'):
     with pytest.raises(ValueError, match=f'{name}: must be an integer >= 1, got 0'):
       PerClass(arrays(), **{name: 0})
   with pytest.raises(UserError, match='1 of 5 classes has 6 or more examples; two'):
-    opened(least=6)
+    opened(min_examples=6)
   with pytest.raises(UserError, match='PerClass: needs data with classes'):
     PerClass(Arrays(inputs=np.ones((4, 1)), labels=np.ones(4, np.float32))).open(
       DataContext(None, None, {}))

@@ -16,7 +16,7 @@ def config() -> Experiment:
   return Experiment(
     model=partial(models.CenterNet, body=models.CifarResNet(None, depth=8, width=4),
                   width=4, strides=(4,)),
-    task=partial(tasks.detection, detector=detectors.centernet, most=6),
+    task=partial(tasks.detection, detector=detectors.centernet, max_boxes=6),
     optimizer=partial(optax.adam, 1e-2),
     train=data.Batches(source=pictures, batch_size=4,
                        transforms=(transforms.flip, standardize)),

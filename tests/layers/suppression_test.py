@@ -40,7 +40,7 @@ def drawn(seed, images=3, count=40):
 @pytest.mark.parametrize('classes', [True, False])
 @pytest.mark.parametrize('overlap, most', [(0.5, 40), (0.3, 6), (0.0, 50)])
 def test_what_is_kept(overlap, most, classes):
-  call = jax.jit(partial(suppress, overlap=overlap, most=most))
+  call = jax.jit(partial(suppress, iou_threshold=overlap, max_boxes=most))
   for seed in range(5):
     boxes, scores, labels = drawn(seed)
     index, there = map(np.asarray, call(boxes, scores, labels if classes else None))
@@ -54,13 +54,13 @@ def test_what_is_kept(overlap, most, classes):
 
 def test_an_image_without_boxes_keeps_none():
   boxes, scores, _ = drawn(0)
-  _, there = suppress(boxes, 0 * scores, overlap=0.5, most=5)
+  _, there = suppress(boxes, 0 * scores, iou_threshold=0.5, max_boxes=5)
   assert not there.any()
 
 
 @pytest.mark.parametrize('settings, message', [
-  ({'overlap': 1.5, 'most': 3}, 'overlap: must be 0 to 1, got 1.5'),
-  ({'overlap': 0.5, 'most': 0}, 'most: must be >= 1, got 0')])
+  ({'iou_threshold': 1.5, 'max_boxes': 3}, 'iou_threshold: must be 0 to 1, got 1.5'),
+  ({'iou_threshold': 0.5, 'max_boxes': 0}, 'max_boxes: must be >= 1, got 0')])
 def test_wrong_settings(settings, message):
   with pytest.raises(ValueError, match=message):
     suppress(*drawn(0)[:2], **settings)

@@ -45,7 +45,7 @@ def test_one_batch_is_learned_by_heart(model, detector):
   """And its boxes are found again."""
   given = truth(0, images=2, most=2)
   batch = painted(given)
-  task = detection(model, detector, most=6)
+  task = detection(model, detector, max_boxes=6)
   params, model_state = jax.jit(task.init)(jax.random.PRNGKey(1), batch)
   optimizer = optax.adam(1e-2)
 

@@ -19,12 +19,12 @@ INPUTS = plots.Inputs(lambda rows: np.zeros((len(rows), 64, 80, 1), np.uint8),
                       lambda rows: [{'picture': f'photo {row}'} for row in rows])
 
 
-@pytest.mark.parametrize('least, wrong, count', [(0.3, 1, 4), (0.5, 0, 3)])
-def test_boxes_of_a_score_are_drawn_and_count(least, wrong, count):
+@pytest.mark.parametrize('threshold, wrong, count', [(0.3, 1, 4), (0.5, 0, 3)])
+def test_boxes_of_a_score_are_drawn_and_count(threshold, wrong, count):
   precision = np.linspace(1, 0, 101)[None, :, None, None] * np.ones((10, 1, 2, 4))
   drawn = render(plots.detection(
     OUTPUTS, INPUTS, ('cat', 'dog'), precision=precision, found=FOUND, seen=SEEN,
-    drawn=least))
+    draw_threshold=threshold))
   first, second, *_ = drawn['True and found boxes'].axes
   assert first.get_title(loc='left') == f'photo 0\n1 missed, {wrong} wrong'
   assert second.get_title(loc='left') == 'photo 1\nall found'

@@ -151,9 +151,9 @@ def test_overlapping_boxes_are_dropped_in_the_step():
       boxes = jnp.array([[[0, 0, 10, 10], [1, 0, 11, 10], [20, 20, 30, 30.0]]])
       return boxes, jnp.array([[[0.5, 0.0], [0.9, 0.3], [0.2, 0.0]]])
 
-    return detectors.centernet()._replace(decode=decode, overlap=0.5)
+    return detectors.centernet()._replace(decode=decode, iou_threshold=0.5)
 
-  task = detection(Cells(2), twice, most=4)
+  task = detection(Cells(2), twice, max_boxes=4)
   given = {name: x[:1] for name, x in batch(0).items()} | {
     'scales': np.ones((1, 2), np.float32), 'sizes': np.array([SHAPE]),
     'labels': np.zeros((1, 4), np.int32)}
@@ -180,10 +180,10 @@ def test_summary_and_plots_of_an_evaluation(params, evaluate):
 
 
 def test_what_is_refused(params, monkeypatch):
-  with pytest.raises(ValueError, match='most: must be >= 1, got 0'):
-    detection(Cells(), detectors.centernet, most=0)
-  with pytest.raises(ValueError, match='least: must be >= 0 and < 1, got 1'):
-    detection(Cells(), detectors.centernet, least=1)
+  with pytest.raises(ValueError, match='max_boxes: must be >= 1, got 0'):
+    detection(Cells(), detectors.centernet, max_boxes=0)
+  with pytest.raises(ValueError, match='score_threshold: must be >= 0 and < 1, got 1'):
+    detection(Cells(), detectors.centernet, score_threshold=1)
   given = batch()
   del given['crowd']
   with pytest.raises(ValueError, match="needs the column 'crowd', as of data"):

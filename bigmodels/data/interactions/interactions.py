@@ -51,7 +51,7 @@ class Interactions:
       'leave_last_out': the last interaction of each user is to test, the one before it
       to validate.
     test: files of the split 'test'; `splits` is then of the others.
-    least: the lowest rating of what counts as an interaction; others are dropped.
+    min_rating: the lowest rating of what counts as an interaction; others are dropped.
     scale: the lowest and the highest rating; None for those of 'train'.
     duplicates: 'last' keeps the last interaction of a user with an item, 'keep' all of
       them. None is 'last', but refuses those that are in two splits of files.
@@ -69,7 +69,7 @@ class Interactions:
   time: str | None = None
   splits: str | Mapping[str, float] = 'leave_last_out'
   test: str | tuple[str, ...] | None = None
-  least: float | None = None
+  min_rating: float | None = None
   scale: tuple[float, float] | None = None
   duplicates: Literal['last', 'keep'] | None = None
   user_features: Features | None = None
@@ -92,7 +92,7 @@ class Interactions:
     if self.duplicates not in (None, 'last', 'keep'):
       raise UserError(f'duplicates: must be last, keep or None, got '
                       f'{self.duplicates!r}')
-    for field in ('least', 'scale'):
+    for field in ('min_rating', 'scale'):
       if getattr(self, field) is not None and self.rating is None:
         raise UserError(f'{field}: is for ratings: set rating, the name of their '
                         'column')
@@ -151,7 +151,7 @@ class Interactions:
   @property
   def ranked(self) -> bool:
     """Whether it is learned who has what, rather than ratings."""
-    return self.rating is None or self.least is not None
+    return self.rating is None or self.min_rating is not None
 
   def opened(self, context: DataContext) -> tuple[Log, np.ndarray, Catalog]:
     """Returns the interactions, the split of each, int8 `[n]`, and the catalog.
@@ -182,13 +182,13 @@ class Interactions:
 
   def _split(self, log: Log
              ) -> tuple[Log, np.ndarray, list[str], tuple[float, float] | None]:
-    if self.least is not None:
-      kept = np.flatnonzero(log.rating >= self.least)
+    if self.min_rating is not None:
+      kept = np.flatnonzero(log.rating >= self.min_rating)
       if not len(kept):
-        raise UserError(f'least: no {self.rating} is >= {self.least:g}')
+        raise UserError(f'min_rating: no {self.rating} is >= {self.min_rating:g}')
       gone = len(log.user) - len(kept)
       log = log.take(kept, f'{gone:,} of {len(log.user):,} interactions with a '
-                     f'{self.rating} below {self.least:g} are dropped')
+                     f'{self.rating} below {self.min_rating:g} are dropped')
     fixed = self.test is not None or log.column is not None
     log = logs.without_repeats(log, self.duplicates, fixed)
     lines = []

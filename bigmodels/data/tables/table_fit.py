@@ -147,7 +147,7 @@ def step_name(entry: Callable[..., cleaning.Step]) -> str:
 
 
 def step_text(entry: Callable[..., cleaning.Step]) -> str:
-  """Returns a step with every setting: `one_hot(most=50)`."""
+  """Returns a step with every setting: `one_hot(max_categories=50)`."""
   parameters = inspect.signature(entry).parameters.items()
   return f'{step_name(entry)}({", ".join(f"{n}={p.default!r}" for n, p in parameters)})'
 

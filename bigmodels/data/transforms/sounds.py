@@ -246,8 +246,8 @@ def warp_bands(batch: Batch, key: jax.Array, *, low: float = 0.9, high: float = 
 
 
 def spec_augment(batch: Batch, key: jax.Array, *, bands: int = 2, band: int = 27,
-                 gaps: int = 2, gap: int = 100, most: float = 1.0, fill: float = 0.0
-                 ) -> Batch:
+                 gaps: int = 2, gap: int = 100, max_fraction: float = 1.0,
+                 fill: float = 0.0) -> Batch:
   """Fills random bands of features, and random gaps in time.
 
   Park et al., *SpecAugment: A simple data augmentation method for automatic speech
@@ -260,7 +260,7 @@ def spec_augment(batch: Batch, key: jax.Array, *, bands: int = 2, band: int = 27
     band: maximum width of a band, in features.
     gaps: number of gaps.
     gap: maximum width of a gap, in frames.
-    most: maximum width of a gap, as a fraction of the length of the example.
+    max_fraction: maximum width of a gap, as a fraction of the length of the example.
     fill: the value; after `normalize_frames`, 0 is the mean.
 
   Raises:
@@ -268,7 +268,7 @@ def spec_augment(batch: Batch, key: jax.Array, *, bands: int = 2, band: int = 27
   """
   inputs, lengths = _frames(batch, 'spec_augment')
   check_range('spec_augment', 0, bands=bands, band=band, gaps=gaps, gap=gap)
-  check_range('spec_augment', 0, 1, most=most)
+  check_range('spec_augment', 0, 1, max_fraction=max_fraction)
   length, features = inputs.shape[1:]
 
   def holes(index, count, size, ends, widest):
@@ -284,7 +284,7 @@ def spec_augment(batch: Batch, key: jax.Array, *, bands: int = 2, band: int = 27
   if bands:
     hole |= holes(0, bands, features, ends, jnp.minimum(band, ends))[:, None]
   if gaps:
-    widest = jnp.minimum(gap, jnp.floor(most * lengths))
+    widest = jnp.minimum(gap, jnp.floor(max_fraction * lengths))
     hole |= holes(1, gaps, length, lengths, widest)[..., None]
   return {**batch, 'inputs': zero_padding(jnp.where(hole, fill, inputs), lengths)}
 

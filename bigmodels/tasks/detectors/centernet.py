@@ -9,22 +9,22 @@ from bigmodels.layers.pooling import max_pool
 from bigmodels.tasks.detectors.detector import Detector, Loss, Truth
 
 
-def centernet(*, overlap: float = 0.7, size: float = 0.1, offset: float = 1.0
+def centernet(*, min_iou: float = 0.7, size: float = 0.1, offset: float = 1.0
               ) -> Detector:
   """Learns a peak at the center of every object, and its size and offset there.
 
   Peaks are local maxima, so nothing is suppressed.
 
   Args:
-    overlap: intersection over union with the truth that a box of the right size keeps
+    min_iou: intersection over union with the truth that a box of the right size keeps
       within the radius of a peak; the Gaussian's deviation is a third of the radius.
     size, offset: weights of the losses of sizes and offsets.
 
   Raises:
-    ValueError: for an overlap that is not between 0 and 1.
+    ValueError: for `min_iou` that is not between 0 and 1.
   """
-  if not 0 < overlap < 1:
-    raise ValueError(f'overlap: must be > 0 and < 1, got {overlap}')
+  if not 0 < min_iou < 1:
+    raise ValueError(f'min_iou: must be > 0 and < 1, got {min_iou}')
 
   def loss(outputs, truth: Truth, shape: tuple[int, int]) -> Loss:
     logits = outputs['centres']
@@ -33,7 +33,7 @@ def centernet(*, overlap: float = 0.7, size: float = 0.1, offset: float = 1.0
     sizes = geometry.sizes(truth.boxes) / stride
     cells = jnp.clip(jnp.floor(centres).astype(jnp.int32), 0,
                      jnp.array(logits.shape[1:3]) - 1)
-    targets = peaks(cells, radius(sizes, overlap), truth, logits.shape[1:])
+    targets = peaks(cells, radius(sizes, min_iou), truth, logits.shape[1:])
     image = jnp.arange(len(logits))[:, None]
 
     def at_centres(name, values):
@@ -60,7 +60,7 @@ def centernet(*, overlap: float = 0.7, size: float = 0.1, offset: float = 1.0
   return Detector(loss, decode)
 
 
-def radius(sizes: jax.Array, overlap: float) -> jax.Array:
+def radius(sizes: jax.Array, min_iou: float) -> jax.Array:
   """Computes how far the corners of a box may be off for an overlap with it.
 
   The smallest of three distances: both corners off in one direction, both to the
@@ -68,19 +68,19 @@ def radius(sizes: jax.Array, overlap: float) -> jax.Array:
 
   Args:
     sizes: heights and widths, `[..., 2]`.
-    overlap: intersection over union.
+    min_iou: intersection over union.
 
   Returns:
     `[...]`, in the unit of the sizes.
   """
   area, around = sizes[..., 0] * sizes[..., 1], sizes.sum(-1)
 
-  # Roots of quadratic equations: (h - r)(w - r) = 2 overlap / (1 + overlap) h w,
-  # (h - 2 r)(w - 2 r) = overlap h w, and overlap (h + 2 r)(w + 2 r) = h w.
-  rest = area * (1 - overlap)
-  moved = (around - jnp.sqrt(around**2 - 4 * rest / (1 + overlap))) / 2
+  # Roots of quadratic equations: (h - r)(w - r) = 2 min_iou / (1 + min_iou) h w,
+  # (h - 2 r)(w - 2 r) = min_iou h w, and min_iou (h + 2 r)(w + 2 r) = h w.
+  rest = area * (1 - min_iou)
+  moved = (around - jnp.sqrt(around**2 - 4 * rest / (1 + min_iou))) / 2
   smaller = (around - jnp.sqrt(around**2 - 4 * rest)) / 4
-  larger = (jnp.sqrt(around**2 + 4 * rest / overlap) - around) / 4
+  larger = (jnp.sqrt(around**2 + 4 * rest / min_iou) - around) / 4
   return jnp.minimum(jnp.minimum(moved, smaller), larger)
 
 
@@ -89,8 +89,8 @@ def peaks(cells: jax.Array, radii: jax.Array, truth: Truth,
   """Draws a Gaussian around the center of each object; the largest value counts.
 
   Args:
-    cells: the pixels of the centers, int `[batch, most, 2]`.
-    radii: three deviations, `[batch, most]`, in pixels; at least a pixel.
+    cells: the pixels of the centers, int `[batch, objects, 2]`.
+    radii: three deviations, `[batch, objects]`, in pixels; at least a pixel.
     truth: whose labels and presence count.
     shape: height, width and classes of the map.
 

@@ -10,9 +10,9 @@ class Truth(NamedTuple):
   """The objects in images.
 
   Attributes:
-    boxes: `[batch, most, 4]`, in pixels of the images.
-    labels: int `[batch, most]`, classes.
-    present: bool `[batch, most]`, whether there is such an object to be learned.
+    boxes: `[batch, objects, 4]`, in pixels of the images.
+    labels: int `[batch, objects]`, classes.
+    present: bool `[batch, objects]`, whether there is such an object to be learned.
   """
 
   boxes: jax.Array
@@ -40,10 +40,10 @@ class Detector(NamedTuple):
     loss: (outputs, `Truth`, (height, width) of the images) -> `Loss`.
     decode: (outputs, (height, width)) -> boxes `[batch, n, 4]`, in pixels, and the
       scores of all classes `[batch, n, classes]`.
-    overlap: intersection over union above which the worse of two boxes of a class is
-      dropped; None for a detector that gives each object once.
+    iou_threshold: intersection over union above which the worse of two boxes of a class
+      is dropped; None for a detector that gives each object once.
   """
 
   loss: Callable[[Any, Truth, tuple[int, int]], Loss]
   decode: Callable[[Any, tuple[int, int]], tuple[jax.Array, jax.Array]]
-  overlap: float | None = None
+  iou_threshold: float | None = None

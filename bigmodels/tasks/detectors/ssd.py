@@ -18,7 +18,7 @@ _VARIANCES = np.array([0.1, 0.1, 0.2, 0.2], np.float32)
 
 def ssd(*, scales: tuple[float, ...] = (2.0, 4.0),
         ratios: tuple[float, ...] = (1.0, 2.0), match: float = 0.5,
-        negatives: float = 3.0, overlap: float = 0.45) -> Detector:
+        negatives: float = 3.0, iou_threshold: float = 0.45) -> Detector:
   """Learns the classes of default boxes, and the offsets of objects from them.
 
   A default box is matched to the object that it overlaps most, if by more than `match`;
@@ -32,7 +32,7 @@ def ssd(*, scales: tuple[float, ...] = (2.0, 4.0),
       than 1 is used together with its inverse. The first must be 1.
     match: intersection over union above which a default box is matched.
     negatives: number of default boxes learned as background for each that is matched.
-    overlap: see `Detector`.
+    iou_threshold: see `Detector`.
 
   Raises:
     ValueError: for scales, ratios or a match that are not positive.
@@ -61,7 +61,7 @@ def ssd(*, scales: tuple[float, ...] = (2.0, 4.0),
     boxes = default_boxes(outputs, shape, scales, ratios)
     return decoded(offsets, boxes), jax.nn.softmax(classes)[..., 1:]
 
-  return Detector(loss, decode, overlap)
+  return Detector(loss, decode, iou_threshold)
 
 
 def joined(outputs: Any) -> tuple[jax.Array, jax.Array]:

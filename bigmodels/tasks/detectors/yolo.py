@@ -34,25 +34,25 @@ class Cells(NamedTuple):
   strides: np.ndarray
 
 
-def yolo(*, box: float = 5.0, radius: float = 2.5, most: int = 10,
-         overlap: float = 0.65) -> Detector:
+def yolo(*, box: float = 5.0, radius: float = 2.5, top_k: int = 10,
+         iou_threshold: float = 0.65) -> Detector:
   """Learns boxes at the cells that an object takes by the cost of what they give.
 
-  An object takes as many cells as the sum of the best `most` overlaps with it, at least
-  one: those whose boxes and classes cost it least ("SimOTA"). A cell belongs to one
-  object, that which it costs least.
+  An object takes as many cells as the sum of the `top_k` best intersections over union
+  with it, at least one: those whose boxes and classes cost it least ("SimOTA"). A cell
+  belongs to one object, that which it costs least.
 
   Args:
-    box: weight of the loss of boxes, 1 less the generalized overlap.
+    box: weight of the loss of boxes, 1 less the generalized intersection over union.
     radius: cells within it from the center of an object can be taken, as can those
       inside of its box; in cells.
-    most: overlaps that are added up.
-    overlap: see `Detector`.
+    top_k: cells whose intersections over union with an object are added up.
+    iou_threshold: see `Detector`.
 
   Raises:
     ValueError: for settings that are not positive.
   """
-  for name, value in (('radius', radius), ('most', most)):
+  for name, value in (('radius', radius), ('top_k', top_k)):
     if not value > 0:
       raise ValueError(f'{name}: must be > 0, got {value}')
 
@@ -61,7 +61,7 @@ def yolo(*, box: float = 5.0, radius: float = 2.5, most: int = 10,
     taken, of, ious = jax.vmap(
       lambda boxes, objects, classes, truth: assign(
         Cells(boxes, objects, classes, cells.points, cells.strides), truth,
-        radius=radius, most=most))(cells.boxes, cells.objects, cells.classes, truth)
+        radius=radius, top_k=top_k))(cells.boxes, cells.objects, cells.classes, truth)
     taken, of, ious = jax.lax.stop_gradient((taken, of, ious))
     targets = jnp.take_along_axis(truth.boxes, of[..., None], 1)
     labels = jax.nn.one_hot(jnp.take_along_axis(truth.labels, of, 1),
@@ -83,7 +83,7 @@ def yolo(*, box: float = 5.0, radius: float = 2.5, most: int = 10,
     return cells.boxes, jax.nn.sigmoid(cells.objects)[..., None] * jax.nn.sigmoid(
       cells.classes)
 
-  return Detector(loss, decode, overlap)
+  return Detector(loss, decode, iou_threshold)
 
 
 def cells_of(outputs: Any, shape: tuple[int, int]) -> Cells:
@@ -112,14 +112,14 @@ def cells_of(outputs: Any, shape: tuple[int, int]) -> Cells:
   return Cells(boxes, joined('objects')[..., 0], joined('classes'), points, strides)
 
 
-def assign(cells: Cells, truth: Truth, *, radius: float, most: int
+def assign(cells: Cells, truth: Truth, *, radius: float, top_k: int
            ) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Gives cells to the objects of an image.
 
   Args:
     cells: its outputs, without the axis of a batch.
     truth: its objects, the same.
-    radius, most: see `yolo`.
+    radius, top_k: see `yolo`.
 
   Returns:
     Whether a cell is taken, bool `[n]`; by which object, int `[n]`; and the overlap of
@@ -139,7 +139,7 @@ def assign(cells: Cells, truth: Truth, *, radius: float, most: int
   of_class = -(log_q.sum(-1) + (log_p - log_q)[:, truth.labels].T)
   cost = of_class - 3 * jnp.log(ious + 1e-8) + _FAR * ~(inside & near)
   cost = jnp.where(possible, cost, _NEVER)
-  best, _ = jax.lax.top_k(jnp.where(possible, ious, 0.0), min(most, ious.shape[1]))
+  best, _ = jax.lax.top_k(jnp.where(possible, ious, 0.0), min(top_k, ious.shape[1]))
   count = jnp.maximum(best.sum(-1).astype(jnp.int32), 1)
   rank = jnp.argsort(jnp.argsort(cost, -1, stable=True), -1)
   wanted = (rank < count[:, None]) & possible

@@ -144,13 +144,15 @@ def test_repeats_across_files_are_refused(tmp_path):
 
 def test_low_ratings_are_no_interactions(tmp_path):
   path, said = drawn(tmp_path), []
-  columns, _ = opened(path, said=said, rating='rating', least=4, splits={'train': 1.0})
+  columns, _ = opened(path, said=said, rating='rating', min_rating=4,
+                      splits={'train': 1.0})
   assert 'labels' not in columns
   kept = len(columns['users'])
   assert any(f'{400 - kept:,} of 400 interactions with a rating below 4' in line
              for line in said) and 0 < kept < 400
   # No rating is learned, so that all that are left may be equal.
-  assert len(opened(path, rating='rating', least=5, splits={'train': 1.0})[0]['users'])
+  assert len(opened(path, rating='rating', min_rating=5,
+                    splits={'train': 1.0})[0]['users'])
 
 
 REFUSED = [
@@ -171,7 +173,8 @@ REFUSED = [
   ('user,item,t\na,x,2024-01-01\na,y,soon\n', {'time': 't'},
    "line 3, column 't': 'soon' is"),
   ('user,item\na,x\nb,y\n', {'splits': 'leave_last_out'}, 'no user has >= 3 inter'),
-  ('user,item,r\na,x,3\n', {'rating': 'r', 'least': 4}, 'least: no r is >= 4'),
+  ('user,item,r\na,x,3\n', {'rating': 'r', 'min_rating': 4},
+   'min_rating: no r is >= 4'),
 ]
 
 
@@ -186,7 +189,7 @@ def test_what_cannot_be_used_is_refused_with_its_place(tmp_path, text, settings,
 
 @pytest.mark.parametrize(('settings', 'message'), [
   ({'item': 'user'}, "must be different columns, got 'user' twice"),
-  ({'least': 3}, 'least: is for ratings'),
+  ({'min_rating': 3}, 'min_rating: is for ratings'),
   ({'scale': (1, 5)}, 'scale: is for ratings'),
   ({'scale': (5, 1), 'rating': 'rating'}, 'scale: must be'),
   ({'splits': {'train': 0.5, 'tset': 0.5}}, "no split 'tset'"),

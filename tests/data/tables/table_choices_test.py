@@ -188,9 +188,10 @@ def test_types_are_named_by_text_or_a_mapping(write, context, types, names):
   ({'types': 'x:txt'}, "got 'x:txt'; did you mean 'text'?"),
   ({'types': 'color:numbers'}, "line 2, column 'color': 'r' is not a number, as types= "
    'or weight= needs; missing= sets'),
-  ({'types': 'x:text'}, "types: column 'x' is lost as text in one_hot(most=5): not in "
+  ({'types': 'x:text'},
+   "types: column 'x' is lost as text in one_hot(max_categories=5): not in "
    'a category of training, and so 0 in all; a column with more than 5 values has '
-   'none: partial(cleaning.one_hot, most=N) in clean allows N'),
+   'none: partial(cleaning.one_hot, max_categories=N) in clean allows N'),
   ({'types': 'y:text', 'task': 'regression'}, "types: the label 'y' is text, whose "
    "values are not classes with task='regression'"),
   ({'types': 'y:text', 'threshold': 3}, 'not classes with a threshold'),
@@ -200,7 +201,7 @@ def test_settings_that_are_refused(write, context, settings, problem):
   rows = [('color', 'x', 'y'), *(('rgb'[i % 3], i, i % 2) for i in range(60))]
   with pytest.raises(UserError) as error:
     Table(write(rows), 'y', **{'task': 'classification', 'clean': (
-      partial(cleaning.one_hot, most=5),)} | settings).open(context)
+      partial(cleaning.one_hot, max_categories=5),)} | settings).open(context)
   assert problem in str(error.value) and '\n' not in str(error.value)
 
 

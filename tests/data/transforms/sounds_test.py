@@ -158,7 +158,7 @@ def test_bands_are_stretched():
 def test_spec_augment_fills_bands_and_gaps():
   batch = {'inputs': jnp.ones((300, 40, 12)), 'lengths': jnp.full(300, 30)}
   found = np.asarray(sounds.spec_augment(
-    batch, KEY, bands=1, band=4, gaps=1, gap=50, most=0.2)['inputs'])
+    batch, KEY, bands=1, band=4, gaps=1, gap=50, max_fraction=0.2)['inputs'])
   real = found[:, :30] == 0
   bands, gaps = real.all(1), real.all(2)  # [n, features], [n, frames]
   np.testing.assert_array_equal(real, bands[:, None] | gaps[..., None])
@@ -169,7 +169,8 @@ def test_spec_augment_fills_bands_and_gaps():
     assert begins.sum(1).max() == 1
     assert mask.any(0).all()  # anywhere
   assert found.shape == batch['inputs'].shape
-  again = sounds.spec_augment(batch, KEY, bands=1, band=4, gaps=1, gap=50, most=0.2)
+  again = sounds.spec_augment(batch, KEY, bands=1, band=4, gaps=1, gap=50,
+                              max_fraction=0.2)
   np.testing.assert_array_equal(again['inputs'], found)
   other = sounds.spec_augment(batch, jax.random.PRNGKey(4), bands=1, band=4)
   assert (np.asarray(other['inputs']) != found).any()
@@ -177,7 +178,8 @@ def test_spec_augment_fills_bands_and_gaps():
 
 @pytest.mark.parametrize(('transform', 'message'), [
   (partial(transforms.log_mel, mel=MEL), r'log_mel: inputs must be sounds \[batch, '),
-  (partial(transforms.spec_augment, most=2), 'most must be 0 to 1, got 2'),
+  (partial(transforms.spec_augment, max_fraction=2),
+   'max_fraction must be 0 to 1, got 2'),
   (partial(transforms.tilt, high=1.0), 'tilt: low and high must be in order'),
   (partial(transforms.warp_bands, low=2, high=1), 'warp_bands: low and high must be'),
   (partial(transforms.delay, steps=-1), 'delay: steps must be >= 0, got -1')])

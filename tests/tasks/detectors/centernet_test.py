@@ -109,6 +109,6 @@ def test_absent_boxes_change_nothing():
   jax.tree.map(np.testing.assert_array_equal, ours, theirs)
 
 
-def test_a_wrong_overlap():
-  with pytest.raises(ValueError, match='overlap: must be > 0 and < 1, got 1'):
-    detectors.centernet(overlap=1)
+def test_a_wrong_min_iou():
+  with pytest.raises(ValueError, match='min_iou: must be > 0 and < 1, got 1'):
+    detectors.centernet(min_iou=1)

@@ -21,7 +21,7 @@ def sigmoid(x):
   return 1 / (1 + np.exp(-x))
 
 
-def assigned(cells, image, radius=2.5, most=10):
+def assigned(cells, image, radius=2.5, top_k=10):
   """Cell -> object of an image and their overlap, by the rule of the paper in loops."""
   points, strides = cells.points, cells.strides
   p = np.sqrt(sigmoid(cells.classes[image]) * sigmoid(cells.objects[image])[:, None])
@@ -39,7 +39,7 @@ def assigned(cells, image, radius=2.5, most=10):
         cost = cross_entropy - 3 * np.log(overlap + 1e-8) + 1e5 * (
           not (inside and near))
         rows.append((cost, index, overlap))
-    count = max(1, int(sum(sorted((row[2] for row in rows), reverse=True)[:most])))
+    count = max(1, int(sum(sorted((row[2] for row in rows), reverse=True)[:top_k])))
     for cost, index, overlap in sorted(rows)[:count]:
       if cost < costs.get(index, np.inf):
         costs[index], takes[index] = cost, (int(number), overlap)
@@ -65,7 +65,7 @@ def test_boxes_of_cells(cells):
 def test_assignment_is_that_of_a_loop(cells):
   find = jax.jit(jax.vmap(lambda boxes, objects, classes, given: assign(
     Cells(boxes, objects, classes, cells.points, cells.strides), given, radius=2.5,
-    most=10)))
+    top_k=10)))
   taken, of, ious = map(np.asarray, find(
     cells.boxes, cells.objects, cells.classes, GIVEN))
   several = 0
@@ -108,7 +108,7 @@ def test_scores_are_of_objects_and_classes(cells):
   np.testing.assert_allclose(scores, sigmoid(cells.objects)[..., None] * sigmoid(
     cells.classes), rtol=1e-4)
   np.testing.assert_allclose(boxes, cells.boxes, rtol=1e-5)
-  assert DETECTOR.overlap == 0.65
+  assert DETECTOR.iou_threshold == 0.65
 
 
 def test_wrong_settings():
