@@ -95,7 +95,8 @@ class CaptionedImages:
     from bigmodels.data.readers.files import FileReader
 
     return FileReader(
-      image_files.ImageReading(3, (self.size, self.size), 'crop', None),
+      image_files.ImageReading(3, (self.size, self.size), 'crop', None,
+                               notes_grey=True),
       image_files.SUFFIXES, None, say=context.say)
 
   def _lines(self, images: image_files.Images) -> list[str]:

@@ -100,7 +100,7 @@ class FilesSource:
 
     Args:
       facts: () -> headers of the files, int64 `[n, 3]`; -1 if damaged.
-      names: names of the files.
+      names: names of the files; none for new ones, see `reader`.
       context: stores what was found in the first files, such as their channels.
     """
     raise NotImplementedError

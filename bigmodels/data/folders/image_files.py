@@ -264,12 +264,15 @@ class ImageReading:
     resize: how images of another size are brought to it, see `to_size`; None refuses
       them.
     fit: see `ImageFolder`.
+    notes_grey: whether notes tell of a grey image that gets three channels; `lines`
+      count those of a folder.
   """
 
   channels: int
   size: tuple[int, int] | None
   resize: Literal['crop', 'squeeze'] | None
   fit: Callable | None
+  notes_grey: bool = False
 
   kind = 'image'
   dtype = 'uint8'
@@ -296,6 +299,8 @@ class ImageReading:
       UserError: if `fit` fails.
     """
     image, notes = decode(data, self.channels)
+    if self.notes_grey:
+      notes = (*grey_note(data, self.channels), *notes)
     if self.fit is not None:
       rng = np.random.Generator(np.random.Philox(key=seed))
       try:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -67,11 +68,12 @@ class ImageFolder(FilesSource):
     """See `FilesSource.reading`."""
     channels = self.channels or context.keep('image channels', lambda: (
       1 if (facts()[:, 2] != 0).all() else 3))
+    reading = partial(image_files.ImageReading, channels, notes_grey=not names)
     if self.fit is not None:
-      return image_files.ImageReading(channels, None, None, self.fit)
+      return reading(None, None, self.fit)
     if self.size is not None:
       size = (self.size, self.size) if isinstance(self.size, int) else self.size
-      return image_files.ImageReading(channels, size, self.resize, None)
+      return reading(size, self.resize, None)
     size = context.keep('image size', lambda: [
       *image_files.common_size(facts(), names)])
-    return image_files.ImageReading(channels, tuple(size), None, None)
+    return reading(tuple(size), None, None)

@@ -345,6 +345,20 @@ def test_labels_of_new_images(tmp_path, photos):
     ask(made, asked, tmp_path / 'new.csv', labels=True)
 
 
+def test_new_images_without_the_channels_of_the_run_are_told(tmp_path, photos):
+  write(tmp_path / 'new', ['grey.png'], channels=1)
+  write(tmp_path / 'new', ['colour.png'])
+  for channels, line in ((3, '1 image grey, with three equal channels (such as '),
+                         (1, '1 image of mode RGB turned to L (such as ')):
+    asked = context(tmp_path)
+    made = source(tmp_path, channels=channels, size=8)
+    asked.kept['train'] = dataset_spec.record(made.open(asked))
+    assert not any(line in said for said in asked.said)
+    ask(made, asked, tmp_path / 'new')
+    assert [said for said in asked.said if line in said] == [
+      f'{line}{tmp_path}/new/{"grey" if channels == 3 else "colour"}.png)']
+
+
 @pytest.mark.parametrize(('options', 'said'), [
   ({'size': 0}, 'size: must be a number of pixels >= 1, or two, got 0'),
   ({'size': (4, 4, 4)}, 'size: must be a number of pixels >= 1, or two'),
