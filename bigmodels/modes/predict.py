@@ -61,8 +61,9 @@ def run(request: Request, *, input: list[str] | None = None, output: str | None 
     if opened.built.task.image_to_image is not None:
       inference.with_settings(opened.reader, reading)
       image_predictions.write(
-        lambda image, file: opened.image_to_image(image), given, output,
-        overwrite=overwrite, say=say, channels=opened.built.task.channels)
+        lambda image, file: opened.image_to_image(image),
+        image_predictions.find(given, say), output, overwrite=overwrite, say=say,
+        channels=opened.built.task.channels)
       return
     if opened.built.task.findings is not None and (
       pathlib.Path(output).suffix.lower() not in SUFFIXES):
@@ -119,7 +120,8 @@ def _draw(opened: Run, given: list[pathlib.Path], output: str, overwrite: bool,
   """Draws what is found in images, and writes it as JSON."""
   findings = opened.built.task.findings
   image_predictions.check_new(pathlib.Path(output) / findings.file, overwrite=overwrite)
-  examples = opened.examples(given)
+  images = image_predictions.find(given, say)
+  examples = opened.examples([pathlib.Path(file.path) for file in images])
   found = zip(map(str, examples.files), _rows(opened.predictions(examples)),
               strict=True)
   names, sizes, outputs = [], [], []
@@ -131,7 +133,7 @@ def _draw(opened: Run, given: list[pathlib.Path], output: str, overwrite: bool,
     sizes.append(image.shape[:2])
     return findings.draw(image, outputs[-1])
 
-  folder = image_predictions.write(make, given, output, overwrite=overwrite, say=say)
+  folder = image_predictions.write(make, images, output, overwrite=overwrite, say=say)
   image_predictions.write_json(folder / findings.file, findings.document(
     names, sizes, {name: np.stack([each[name] for each in outputs])
                    for name in outputs[0]}), overwrite=overwrite, say=say)

@@ -17,8 +17,28 @@ from bigmodels.storage.predictions import SUFFIXES
 _OF_FILES = {*SUFFIXES, *image_files.SUFFIXES, '.json'}
 
 
+def find(given: Sequence[pathlib.Path], say: Callable[[str], None]
+         ) -> list[listing.File]:
+  """Finds the images to read.
+
+  Args:
+    given: images, and folders of images at any depth.
+    say: prints a line: what is skipped.
+
+  Raises:
+    UserError: if there are none.
+  """
+  found = listing.find(given, image_files.SUFFIXES, what='image')
+  for line in found.lines:
+    say(line)
+  if not found.files:
+    raise UserError(f'--input={listed(map(str, given))}: has no images: files that end '
+                    f'in {listed(sorted(image_files.SUFFIXES))}')
+  return found.files
+
+
 def write(make: Callable[[np.ndarray, listing.File], np.ndarray],
-          given: Sequence[pathlib.Path], output: str, *, overwrite: bool,
+          images: Sequence[listing.File], output: str, *, overwrite: bool,
           say: Callable[[str], None], channels: Literal[1, 3] | None = None
           ) -> pathlib.Path:
   """Writes the image that is made of each image, as a PNG file with its name.
@@ -29,7 +49,7 @@ def write(make: Callable[[np.ndarray, listing.File], np.ndarray],
   Args:
     make: (image uint8 `[height, width, 1 or 3]`, its file) -> another one, or a mask
       uint8 `[height, width]`.
-    given: images, and folders of images at any depth.
+    images: see `find`.
     output: the folder to write to, `--output`; it is made if it does not exist.
     overwrite: whether to replace files.
     say: prints a line.
@@ -39,22 +59,16 @@ def write(make: Callable[[np.ndarray, listing.File], np.ndarray],
     The folder.
 
   Raises:
-    UserError: if there are no images, or none can be read; or for files that cannot be
-      written, or exist.
+    UserError: if no image can be read; or for files that cannot be written, or
+      exist.
   """
   given_as_file = pathlib.Path(output).suffix.lower() in _OF_FILES
   if given_as_file and not os.path.isdir(output):
     raise UserError(f'--output={output}: must be a folder, for this run makes images')
   folder = paths.output(output, ())
-  found = listing.find(given, image_files.SUFFIXES, what='image')
-  for line in found.lines:
-    say(line)
-  if not found.files:
-    raise UserError(f'--input={listed(map(str, given))}: has no images: files that end '
-                    f'in {listed(sorted(image_files.SUFFIXES))}')
-  targets = _targets(found.files, folder, overwrite=overwrite)
+  targets = _targets(images, folder, overwrite=overwrite)
   start, count = time.perf_counter(), 0
-  for file, target in zip(found.files, targets, strict=True):
+  for file, target in zip(images, targets, strict=True):
     try:
       image, notes = image_files.read(file.path, channels)
     except decoding.Corrupt as error:
@@ -72,7 +86,8 @@ def write(make: Callable[[np.ndarray, listing.File], np.ndarray],
     say('; '.join([f'{one_line(str(target))}: {sizes}',
                    *(f'image {note}' for note in notes)]))
   if not count:
-    raise UserError(f'--input={listed(map(str, given))}: no image can be read')
+    raise UserError(f'--input={listed(file.path for file in images)}: no image can be '
+                    'read')
   say(f'{listing.counted(count, "image")} of {len(targets):,} in '
       f'{time.perf_counter() - start:.1f} s: {folder}')
   return folder

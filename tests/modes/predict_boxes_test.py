@@ -46,11 +46,14 @@ def workdir(folder, request_for, plots, capsys):
 
 def test_boxes_are_drawn_and_written(workdir, folder, request_for, tmp_path, capsys):
   (folder / 'in' / 'broken.png').write_bytes(b'no picture')
+  (folder / 'in' / 'notes.txt').write_text('no picture')
   predict.run(request_for(None, workdir), input=[str(folder / 'in')],
               output=str(tmp_path / 'out'))
   out = capsys.readouterr().out
   assert 'broken.png: cannot be read as an image' in out and 'found.json' in out
-  (folder / 'in' / 'broken.png').unlink()
+  assert out.count('skipped') == 1  # though files are read twice
+  for name in ('broken.png', 'notes.txt'):
+    (folder / 'in' / name).unlink()
   found = json.loads((tmp_path / 'out' / 'found.json').read_text())
   assert [each['file_name'] for each in found['images']] == [
     '0.png', '1.png', 'inner/2.png']

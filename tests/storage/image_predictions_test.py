@@ -21,8 +21,8 @@ def mirrored(tmp_path, monkeypatch):
     said = []
     image_predictions.write(
       lambda image, file: np.ascontiguousarray(image[:, ::-1]),
-      [tmp_path / name for name in inputs], output, overwrite=overwrite,
-      say=said.append)
+      image_predictions.find([tmp_path / name for name in inputs], said.append),
+      output, overwrite=overwrite, say=said.append)
     return said
 
   return ask
@@ -70,8 +70,9 @@ def test_a_mask_is_a_png_file_with_a_palette(tmp_path):
     shapes.append(image.shape)
     return image[..., 0] % 3
 
-  image_predictions.write(make, [tmp_path / 'in'], str(tmp_path / 'out'),
-                          overwrite=False, say=said.append, channels=3)
+  image_predictions.write(
+    make, image_predictions.find([tmp_path / 'in'], said.append), str(tmp_path / 'out'),
+    overwrite=False, say=said.append, channels=3)
   assert [line for line in said if 'three equal channels' in line] == [
     f'{tmp_path}/out/grey.png: 5 x 9 pixels, from 5 x 9 pixels; image grey, with three '
     'equal channels']
