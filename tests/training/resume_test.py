@@ -247,17 +247,22 @@ def test_captions_that_are_drawn_resume_exactly(
 
 
 @pytest.mark.slow('kill runs')
-def test_pictures_that_are_parameters_resume_exactly(
-  start, request_for, tmp_path, capsys):
+@pytest.mark.parametrize(('name', 'settings'), [
+  ('style_gatys', {}),  # its parameters are pictures
+  ('style_fast', {'patch': 32, 'width': 4, 'depth': 1, 'batch_size': 2})])
+def test_styles_killed_and_resumed_are_uninterrupted(
+  start, request_for, tmp_path, capsys, name, settings):
   images.write(tmp_path / 'photographs', ['a.png', 'b.png'], shape=(40, 36))
+  if name == 'style_fast':
+    images.write(tmp_path / 'sr/set14', ['c.png'], 3, shape=(40, 36))
   images.write(tmp_path, ['style.png'], 7, shape=(36, 36))
   whole, cut = tmp_path / 'whole', tmp_path / 'cut'
   often = {'photographs': 'photographs', 'style': 'style.png', 'size': 36, 'steps': 300,
            'style_size': 32, 'model__features__width': 2, 'log_every__steps': 5,
-           'checkpoint_every__minutes': None, 'checkpoint_every__steps': 20}
-  train.run(request_for('style_gatys', whole, data_dir=tmp_path, **often))
+           'checkpoint_every__minutes': None, 'checkpoint_every__steps': 20, **settings}
+  train.run(request_for(name, whole, data_dir=tmp_path, **often))
   _kill(start, cut, (20, 100, 200), f'--data_dir={tmp_path}', *_flags(often),
-        experiment='style_gatys')
+        experiment=name)
   capsys.readouterr()
   train.run(request_for(None, cut))
   assert 'resuming from step' in capsys.readouterr().out
