@@ -113,6 +113,8 @@ class Experiment:
       `train_again` may share rows with `train`, `test_mirrored` with `test`.
     duration: length of training.
     seed: seed of initialization, data order, augmentation and dropout.
+    seeds: number of runs, with the seeds `seed`, `seed + 1`, ..., that train in one
+      program; each has its own folder in the workdir.
     evaluate_every: time between evaluations of all `evals`; also done at the end.
     log_every: time between logs of the training metrics, which are means over it.
     checkpoint_every: time between checkpoints; also saved at the end and when stopped.
@@ -156,6 +158,7 @@ class Experiment:
   evals: Mapping[str, Batches]
   duration: Duration
   seed: int = 0
+  seeds: int = 1
   evaluate_every: Duration = Duration(epochs=1)
   log_every: Duration = Duration(steps=50)
   checkpoint_every: Duration = Duration(minutes=1)
@@ -191,7 +194,7 @@ class Experiment:
       except re.error as error:
         raise ValueError(f'{name}: must be a regular expression, got '
                          f'{getattr(self, name)!r}: {error}') from None
-    for name in ('accumulate', 'keep'):
+    for name in ('accumulate', 'keep', 'seeds'):
       if getattr(self, name) < 1:
         raise ValueError(f'{name}: must be >= 1, got {getattr(self, name)}')
     if self.average is not None and not 0 < self.average < 1:
@@ -200,8 +203,10 @@ class Experiment:
     if self.precision not in legal:
       raise ValueError(f'precision: must be one of {", ".join(map(repr, legal))}; got '
                        f'{self.precision!r}')
-    if not 0 <= self.seed < 2**32:
-      raise ValueError(f'seed: must be in [0, 2**32 - 1], got {self.seed}')
+    if not 0 <= self.seed <= 2**32 - self.seeds:
+      last = '' if self.seeds == 1 else f' for the last of {self.seeds} seeds'
+      raise ValueError(f'seed: must be in [0, 2**32 - 1]{last}, got '
+                       f'{self.seed + self.seeds - 1 if self.seed >= 0 else self.seed}')
     if 'train' in self.evals:
       raise ValueError("evals: 'train' is the name of the training metrics")
     for name in ('duration', 'evaluate_every', 'log_every'):
@@ -212,3 +217,8 @@ class Experiment:
       raise ValueError(
         'monitor.metric: must be SPLIT/METRIC of one of '
         f'{", ".join(self.evals) or "none"}; got {self.monitor.metric!r}')
+
+  @property
+  def every_seed(self) -> range:
+    """The seeds of its runs."""
+    return range(self.seed, self.seed + self.seeds)

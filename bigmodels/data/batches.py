@@ -9,7 +9,7 @@ same batches. Augmentation and normalization always run inside the step.
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -125,6 +125,8 @@ class Loader(NamedTuple):
     close: stops workers.
     labels: labels of the examples of a resident split that are not corrupt, on the
       host; None when streamed, and for data without labels.
+    others: `host_batch` of the other members of a population, each with its own order
+      of examples; empty for one run.
   """
 
   order: Order
@@ -136,6 +138,7 @@ class Loader(NamedTuple):
   most: int
   close: Callable[[], None]
   labels: np.ndarray | None = None
+  others: tuple[Callable[[int, int], dict[str, Any]], ...] = ()
 
   @property
   def lengths(self) -> tuple[int, ...]:
@@ -149,7 +152,7 @@ class Loader(NamedTuple):
 
 
 def open_loader(batches: Batches, name: str, context: DataContext, layout: Layout, *,
-                dataset: Dataset, seed: int, shuffle: bool, steps: int,
+                dataset: Dataset, seed: int | Sequence[int], shuffle: bool, steps: int,
                 transforms: tuple, microbatches: int = 1) -> Loader:
   """Returns the loader of an opened split, resident or streamed.
 
@@ -159,7 +162,7 @@ def open_loader(batches: Batches, name: str, context: DataContext, layout: Layou
     context: prints lines, and identifies the data that the run began with.
     layout: the devices over which batches are divided.
     dataset: the opened source.
-    seed: seed of the order of examples.
+    seed: seed of the order of examples; several for the members of a population.
     shuffle: whether to train (endless, shuffled) or to evaluate (once, in order).
     steps: number of steps of a shuffled loader.
     transforms: the completed `batches.transforms`.
@@ -182,8 +185,10 @@ def open_loader(batches: Batches, name: str, context: DataContext, layout: Layou
     layout.check_batch(size, microbatches, name, dataset.length)
   if shuffle and dataset.composition is not None:
     _check_composition(dataset.composition, size, microbatches, name)
-  order = Order(dataset.length, size, seed, shuffle, -size % cut,
-                *((dataset.buckets, dataset.composition) if shuffle else ()))
+  orders = [Order(dataset.length, size, each, shuffle, -size % cut,
+                  *((dataset.buckets, dataset.composition) if shuffle else ()))
+            for each in ([seed] if isinstance(seed, int) else seed)]
+  order = orders[0]
   shape = (microbatches, (size + order.padding) // microbatches)
   resident = fits(dataset) if batches.resident is None else batches.resident
   path = name if shuffle else f'evals.{name}'
@@ -204,18 +209,20 @@ def open_loader(batches: Batches, name: str, context: DataContext, layout: Layou
     rows = np.append(rows, np.int32(-1))  # which becomes row -1
     arrays = {k: layout.replicate(v) for k, v in columns.items()}
     most = MOST_STEPS if shuffle else 1
-    return Loader(order, dataset, microbatches, arrays,
-                  functools.partial(_rows, order, rows, most, shape),
+    first, *others = (functools.partial(_rows, each, rows, most, shape)
+                      for each in orders)
+    return Loader(order, dataset, microbatches, arrays, first,
                   functools.partial(_gather, gather, transforms, layout.shard_rows),
-                  MOST_STEPS, lambda: None, labels)
+                  MOST_STEPS, lambda: None, labels, tuple(others))
   from bigmodels.data import stream  # imported here: it takes 2 % of the startup time
 
   last = steps if shuffle else -(-dataset.length // size)
   positions = layout.local_positions(shape)
   workers = 0 if dataset.shapes_only else batches.workers
-  reader = stream.Reader(path, order, dataset.read, last, workers, positions)
+  readers = [stream.Reader(path, each, dataset.read, last, workers, positions)
+             for each in orders]
 
-  def host_batch(step, count):
+  def host_batch(order, reader, step, count):
     assert count == 1, 'a streamed loader takes one step per dispatch'
     columns = reader.batch(step)
     columns['rows'] = usable.rows(columns, columns['rows'])
@@ -223,8 +230,15 @@ def open_loader(batches: Batches, name: str, context: DataContext, layout: Layou
       columns['buckets'] = np.full_like(columns['rows'], order.bucket(step))
     return {k: layout.shard_batch(v, positions, shape) for k, v in columns.items()}
 
-  return Loader(order, dataset, microbatches, {}, host_batch,
-                functools.partial(_streamed, transforms), 1, reader.close)
+  def close():
+    for reader in readers:
+      reader.close()
+
+  first, *others = (functools.partial(host_batch, *each)
+                    for each in zip(orders, readers, strict=True))
+  return Loader(order, dataset, microbatches, {}, first,
+                functools.partial(_streamed, transforms), 1, close,
+                others=tuple(others))
 
 
 def _check_composition(composition: Composition, size: int, microbatches: int,

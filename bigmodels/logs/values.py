@@ -54,12 +54,14 @@ def leading(names: Iterable[str], monitor: str | None, most: int = 2) -> list[st
           for _, key in sorted(keys, key=lambda pair: pair[0])[:most]]
 
 
-def line(metrics: Mapping[str, Any], monitor: str | None) -> str:
+def line(metrics: Mapping[str, Any], monitor: str | None,
+         spread: Mapping[str, float] | None = None) -> str:
   """Returns the metrics of each split for people: all of a few, else the leading ones.
 
   Args:
     metrics: flat name -> logged value; of a list, the mean is shown.
     monitor: the monitored metric, or None.
+    spread: flat name -> what is shown after ±, such as half of an interval.
   """
   means = {name: mean(value) for name, value in metrics.items()}
   means = {name: value for name, value in means.items() if value is not None}
@@ -72,7 +74,8 @@ def line(metrics: Mapping[str, Any], monitor: str | None) -> str:
     names = shown[name.partition('/')[0]]
     if name not in names:
       names.append(name)
-  return ', '.join(f'{name} {means[name]:.4f}'
+  beside = {name: f' ± {value:.4f}' for name, value in (spread or {}).items()}
+  return ', '.join(f'{name} {means[name]:.4f}{beside.get(name, "")}'
                    for names in shown.values() for name in names)
 
 

@@ -20,7 +20,7 @@ class Writers:
   """
 
   def __init__(self, workdir: Workdir, step: int, steps: int, batch_size: int,
-               say: Callable[[str], None] | None = None):
+               say: Callable[[str], None] | None = None, *, shown: bool = True):
     """Opens the files and drops every record after `step`.
 
     Args:
@@ -29,6 +29,7 @@ class Writers:
       steps: number of steps of the whole run.
       batch_size: examples per step.
       say: prints a line; see `ProgressBar`.
+      shown: whether anything is shown.
 
     Raises:
       UserError: if a log cannot be read, or the disk cannot be written.
@@ -37,7 +38,7 @@ class Writers:
     self._metrics = RecordsFile(workdir, workdir.metrics, step)
     self._utilization = RecordsFile(workdir, workdir.utilization, step)
     self._tensorboard = TensorBoard(workdir, step)
-    self._progress_bar = ProgressBar(steps, batch_size, step, say)
+    self._progress_bar = ProgressBar(steps, batch_size, step, say) if shown else None
     self.records = self._metrics.records
 
   @property
@@ -76,15 +77,18 @@ class Writers:
     Args:
       step, record, seconds: see `ProgressBar.log`.
     """
-    self._progress_bar.log(step, record, seconds)
+    if self._progress_bar:
+      self._progress_bar.log(step, record, seconds)
 
   def update(self, step: int, seconds: float) -> None:
     """Shows the progress of training; see `ProgressBar.update`."""
-    self._progress_bar.update(step, seconds)
+    if self._progress_bar:
+      self._progress_bar.update(step, seconds)
 
   def say(self, text: str) -> None:
     """Prints a line."""
-    self._progress_bar.say(text)
+    if self._progress_bar:
+      self._progress_bar.say(text)
 
   def sync(self) -> None:
     """Returns when all records would survive a power failure."""
@@ -94,7 +98,8 @@ class Writers:
     """Closes all files; nothing may be written after that."""
     for file in (self._progress_bar, self._tensorboard, self._utilization,
                  self._metrics):
-      file.close()
+      if file:
+        file.close()
 
 
 class Silent(Writers):

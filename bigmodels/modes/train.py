@@ -1,11 +1,12 @@
 """--mode=train: trains, or resumes the run in a workdir."""
 
 import contextlib
+import dataclasses
 import importlib.util
 import json
 import pathlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -22,7 +23,7 @@ from bigmodels.hardware import devices
 from bigmodels.logs import tracking
 from bigmodels.logs.writers import Silent, Writers
 from bigmodels.storage import manifest
-from bigmodels.storage.checkpoint import Checkpoints, Damaged
+from bigmodels.storage.checkpoint import Checkpoints
 from bigmodels.storage.workdir import Workdir
 from bigmodels.techniques import freezing
 from bigmodels.training import (
@@ -30,6 +31,7 @@ from bigmodels.training import (
   extending,
   initialize,
   loop,
+  members,
   opening,
   profiler,
   results,
@@ -145,11 +147,14 @@ def train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
     startup = profiler.StartupProfiler(watch, say) if profiled == 0 else None
     if startup:
       stack.callback(startup.close)
-    fresh = not any(workdir.checkpoints.glob('*'))
+    runs = members.runs_of(resolved, workdir)
+    fresh = not any(any(run.workdir.checkpoints.glob('*')) for run in runs)
     if fresh and experiment.init_from:
       initialize.require(experiment.init_from)
     layout = request.layout(experiment)
-    manifest.read_all(workdir.checkpoints, workdir.seal(), workdir.earlier_seals())
+    for run in runs:
+      manifest.read_all(run.workdir.checkpoints, run.workdir.seal(),
+                        run.workdir.earlier_seals())
     access = opening.Access(request.data_dir, request.cache_dir, request.trust, say)
     watch.mark('config and workdir')
     built = opening.build_run(experiment, layout, workdir, access, mark=watch.mark)
@@ -168,34 +173,42 @@ def train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
       programs = compile_traced(traced, mark=watch.mark)
     if group.main:
       workdir.store(resolved, built.data)
+      for run in runs:
+        run.workdir.store(run.resolved, built.data)
     group.barrier('stored')
-    with workdir.writing():
-      checkpoints = Checkpoints(workdir.checkpoints, experiment.keep, workdir.seal(),
-                                workdir.earlier_seals())
-    stack.callback(checkpoints.release)
+    checkpoints = [stack.enter_context(_checkpoints(run.workdir, experiment.keep))
+                   for run in runs]
     watch.mark('config and workdir')
-    carry, progress = _restored(built, programs, checkpoints, say) or (
-      _initial(built, programs, taken, workdir, say), TrainingProgress())
-    extending.reopen(progress, built.data['kept'])
+    carry, every = _restored(built, programs, runs, checkpoints, say) or (
+      _initial(built, programs, taken, runs, say), [TrainingProgress() for _ in runs])
+    for progress in every:
+      extending.reopen(progress, built.data['kept'])
+    progress = every[0] if len(runs) == 1 else dataclasses.replace(
+      every[0], seconds=dict(every[0].seconds), done=None)
     if before:
       for line in extending.rates(built, carry.state, before['steps']):
         say(line)
     if group.count > 1:  # a fingerprint is another program to compile
       group.agree('the parameters', str(loop.copies(carry.state.params)[0]))
     if progress.step == 0:
-      check_monitor(built, programs, carry.state)
+      check_monitor(built, programs.of_member(0), carry.state)
     watch.mark('initializing')
-    _print_run(built, programs, carry, say)
-    writers = Writers(workdir, progress.step, built.steps,
-                      built.train.order.batch_size, request.say) if group.main else (
-      Silent(progress.records))
+    _print_run(built, programs, say)
+    joined = [loop.Member(run, own, saved, _writers(
+      run.workdir, own, built, request, group, shown=len(runs) == 1),
+      own.done is not None) for run, own, saved in zip(
+        runs, every, checkpoints, strict=True)]
+    for run, each in zip(runs, joined, strict=True):
+      stack.callback(each.writers.close)
+      _check_log(run.workdir, each.writers, each.progress, say, main=group.main)
+    writers = joined[0].writers if len(runs) == 1 else _writers(
+      workdir, progress, built, request, group)
     stack.callback(writers.close)
-    _check_log(workdir, writers, progress, say, main=group.main)
     sent = stack.enter_context(tracking.tracked(
       trackers if group.main else (), workdir, results.versions(), writers.say))
     progress.seconds['compile'] += programs.seconds
     progress.seconds['start'] += time.perf_counter() - watch.begin - programs.seconds
-    running = loop.Loop(built, programs, carry, progress, checkpoints, writers, group,
+    running = loop.Loop(built, programs, carry, progress, joined, writers, group,
                         Throughput(built, traced.step), stop, batches, startup)
     if profiled:
       running.profiler = profiler.StepProfiler(
@@ -204,9 +217,9 @@ def train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
       stack.callback(running.profiler.close)
     watch.mark('config and workdir')
     running.run()
-    writers.close()
-    state = _best_state(running) if progress.done else running.carry.state
-    results.write(workdir, resolved, running, state, device)
+    for each in (*joined, running):
+      each.writers.close()
+    results.write(workdir, resolved, running, device)
     sent.status = 'finished' if progress.done else 'stopped'
   if progress.done and group.main:
     say(results.headline(workdir.read_json(workdir.result), _monitored(resolved)))
@@ -224,50 +237,90 @@ def _monitored(resolved: resolving.Resolved) -> str | None:
   return monitor and monitor.metric
 
 
-def _restored(built: build.Built, programs: Programs, checkpoints: Checkpoints,
-              say: Callable[[str], None]) -> tuple[Carry, TrainingProgress] | None:
-  """The latest checkpoint, or None before there is one."""
-  found = checkpoints.restore_latest(programs.traced.carry, say)
-  if found is None:
+@contextlib.contextmanager
+def _checkpoints(workdir: Workdir, keep: int) -> Iterator[Checkpoints]:
+  """The checkpoints of a run."""
+  with workdir.writing():
+    checkpoints = Checkpoints(workdir.checkpoints, keep, workdir.seal(),
+                              workdir.earlier_seals())
+  try:
+    yield checkpoints
+  finally:
+    checkpoints.release()
+
+
+def _writers(workdir: Workdir, progress: TrainingProgress, built: build.Built,
+             request: Request, group: ProcessGroup, *, shown: bool = True) -> Writers:
+  """The writers of a run, in the first process."""
+  if not group.main:
+    return Silent(progress.records)
+  return Writers(workdir, progress.step, built.steps, built.train.order.batch_size,
+                 request.say, shown=shown)
+
+
+def _restored(built: build.Built, programs: Programs,
+              runs: Sequence[members.MemberRun],
+              checkpoints: Sequence[Checkpoints], say: Callable[[str], None]
+              ) -> tuple[Carry, list[TrainingProgress]] | None:
+  """The latest checkpoint of each run, at the same step; None before there is one."""
+  traced = programs.traced
+  diverged = [len(runs) > 1 and members.diverged(run) for run in runs]
+  found = [None if wrong else each.restore_latest(traced.carry, say)
+           for each, wrong in zip(checkpoints, diverged, strict=True)]
+  some = next(filter(None, found), None)
+  if some is None or not all(map(any, zip(found, diverged, strict=True))):
     return None
-  carry, progress = found[0], TrainingProgress(**found[1])
-  say(f'resuming from step {progress.step:,} of {built.steps:,}')
-  return carry, progress
+  # Whatever stands for a member that diverged, it is not looked at.
+  found = [each or (some[0], {'done': members.NOT_FINITE}) for each in found]
+  every = [TrainingProgress(**progress) for _, progress in found]
+  step = min((p.step for p in every if not p.done), default=max(
+    p.step for p in every))
+  for index, progress in enumerate(every):
+    if not progress.done and progress.step > step:  # stopped between two saves
+      carry, values = checkpoints[index].restore(step, traced.carry)
+      found[index], every[index] = (carry, values), TrainingProgress(**values)
+  say(f'resuming from step {step:,} of {built.steps:,}')
+  return traced.members.joined([carry for carry, _ in found], traced.carry), every
 
 
 def _initial(built: build.Built, programs: Programs, taken: dict | None,
-             workdir: Workdir, say: Callable[[str], None]) -> Carry:
-  """The start of a run, with new parameters or those of `init_from`."""
-  experiment = built.experiment
+             runs: Sequence[members.MemberRun], say: Callable[[str], None]) -> Carry:
+  """The start of runs, with new parameters or those of `init_from`."""
+  experiment, traced = built.experiment, programs.traced
+  keys = [np.asarray(jax.random.PRNGKey(seed)) for seed in experiment.every_seed]
   carry = programs.init(built.layout.replicate(
-    np.asarray(jax.random.PRNGKey(experiment.seed))))
+    keys[0] if len(runs) == 1 else np.stack(keys)))
   if experiment.init_from:
-    carry = initialize.with_parameters(
-      carry, taken or initialize.read(built, carry.state, say))
-  if workdir.metrics.is_file():
+    taken = taken or initialize.read(built, traced.carry.state, say)
+    carry = traced.members.joined([
+      initialize.with_parameters(each, taken)
+      for each in traced.members.split(carry, traced.carry)], traced.carry)
+  if runs[0].workdir.metrics.is_file():
     say('no checkpoint was saved before this run stopped: starting at step 0')
   return carry
 
 
-def _print_run(built: build.Built, programs: Programs, carry: Carry,
-             say: Callable[[str], None]) -> None:
+def _print_run(built: build.Built, programs: Programs, say: Callable[[str], None]) -> None:
   """Prints the size of the run, and which statistics do not cover a whole batch."""
   size, microbatches = built.train.order.batch_size, built.experiment.accumulate
   layout, padding = built.layout, built.train.order.padding
+  shapes = programs.traced.carry.state  # of one run
   statistics = any('batch_stats' in name_of(path) for path, _ in
-                   jax.tree.leaves_with_path(carry.state.model_state))
+                   jax.tree.leaves_with_path(shapes.model_state))
   if microbatches > 1 and statistics:
     say(f'accumulate={microbatches}: batch statistics are over each microbatch of '
         f'{size // microbatches} examples, not over all {size}')
   if statistics and padding:
     say(f'{padding} masked examples pad the batch for {layout.shape}: batch '
         'statistics include them')
-  frozen, parameters = freezing.sizes(carry.state.params, built.experiment.freeze)
+  frozen, parameters = freezing.sizes(shapes.params, built.experiment.freeze)
   if frozen:
     fresh = '' if built.experiment.init_from else (
       ' at their random initial values: --init_from=PATH gives them others')
     say(f'{frozen:,} of {parameters:,} parameters are frozen{fresh}')
-  say(f'{parameters:,} parameters in {built.precision}, {built.steps:,} steps of '
+  count = built.experiment.seeds
+  say(f'{f"{count} runs of " * (count > 1)}{parameters:,} parameters in '
+      f'{built.precision}, {built.steps:,} steps of '
       f'{size} examples over {layout.shape} ({layout.strategy}), compiled in '
       f'{programs.seconds:.1f} s')
 
@@ -281,18 +334,3 @@ def _check_log(workdir: Workdir, writers: Writers, progress: TrainingProgress,
   elif main and progress.step and writers.digest != progress.log:
     say(f'{workdir.metrics} is not as this run wrote it: the curves of the report '
         f'may be wrong before step {progress.step:,}')
-
-
-def _best_state(running: loop.Loop) -> Any:
-  """The state of the best checkpoint, which is evaluated for the results."""
-  best = running.progress.best_step
-  if best in (None, running.progress.step):
-    return running.carry.state
-  try:
-    carry, _ = running.checkpoints.restore(best, running.programs.traced.carry)
-  except Damaged as error:
-    running.group.say(f'the best checkpoint, of step {best}, is damaged ({error}): the '
-                      f'results are those of step {running.progress.step}')
-    running.progress.best_step = running.progress.step
-    return running.carry.state
-  return carry.state

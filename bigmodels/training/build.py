@@ -134,7 +134,7 @@ def build(experiment: Experiment, layout: Layout, context: DataContext, *,
                                transforms=transforms[name], **settings)
 
   loaders = {
-    'train': loader('train', seed=experiment.seed, shuffle=True, steps=steps,
+    'train': loader('train', seed=experiment.every_seed, shuffle=True, steps=steps,
                     microbatches=experiment.accumulate),
     **{name: loader(name, seed=0, shuffle=False, steps=0) for name in experiment.evals}}
   splits.say_counts(loaders, context)

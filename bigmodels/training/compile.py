@@ -21,11 +21,14 @@ from bigmodels.hardware import devices, flops
 from bigmodels.learners.learner import Learner, Metrics, State
 from bigmodels.parallel.layout import Layout
 from bigmodels.parallel.random import slice_key
+from bigmodels.training.members import Members, member
 from bigmodels.training.pace import Votes
 
 
 class Carry(NamedTuple):
   """What goes from one dispatch to the next, and into a checkpoint.
+
+  That of a population has an axis of the members, `[members, ...]`.
 
   Attributes:
     state: the learner's.
@@ -44,12 +47,13 @@ class Traced(NamedTuple):
 
   Attributes:
     train, evals, layout: what it was traced with.
-    carry: shapes and shardings.
-    step: jaxpr of one step.
+    carry: shapes and shardings; of a population those of one member.
+    step: jaxpr of one step, of one member.
     lower: name -> () -> lowered program: 'init', 'advance', and one for each split.
     metric_names: of the window, in order.
     most: steps that one dispatch may take.
     output_shapes: split -> shapes of what an evaluated batch gives for each example.
+    members: those of a population, or one.
   """
 
   train: Loader
@@ -61,6 +65,7 @@ class Traced(NamedTuple):
   metric_names: tuple[str, ...]
   most: int
   output_shapes: dict[str, Any]
+  members: Members
 
 
 class Programs(NamedTuple):
@@ -68,10 +73,11 @@ class Programs(NamedTuple):
 
   Attributes:
     traced: what they were compiled from.
-    init: key -> Carry.
+    init: key -> Carry; of a population, keys `[members, 2]`.
     advance: (carry, host_batch, number of steps, whether to clear the window, votes) ->
       Carry, votes agreed on; takes the state's memory over.
-    evaluate: (split, state, host_batch) -> metrics, outputs.
+    evaluate: (split, state, host_batch) -> metrics, outputs; of a population
+      `[members, ...]`.
     hlo: () -> the optimized program of `advance` as text.
     seconds: spent compiling, not tracing.
   """
@@ -82,6 +88,12 @@ class Programs(NamedTuple):
   evaluate: Callable[..., tuple]
   hlo: Callable[[], str]
   seconds: float
+
+  def of_member(self, index: int) -> 'Programs':
+    """The same, whose evaluations give what one member has of them."""
+    if self.traced.members.count is None:
+      return self
+    return self._replace(evaluate=lambda *given: member(self.evaluate(*given), index))
 
 
 WHOLE = PartitionSpec()  # a copy on every device
@@ -146,6 +158,7 @@ def _trace(learner: Learner, train: Loader, evals: dict[str, Loader], layout: La
            ) -> Traced:
   key = jax.eval_shape(lambda: jax.random.PRNGKey(0))
   host_batch = train.host_batch(0, 1)
+  members = Members.of(train, layout)
   cut, every = _cut(train), PartitionSpec(layout.mesh.axis_names)
   examples = PartitionSpec(*(None,) * (train.microbatches > 1), BATCH_AXES)
   replicated = layout.sharding()
@@ -185,9 +198,10 @@ def _trace(learner: Learner, train: Loader, evals: dict[str, Loader], layout: La
   evaluations, shapes = {}, {}
   for name, loader in evals.items():
     with _fitting(train, name, loader):
-      evaluations[name] = _evaluation(learner, loader, layout)
       found, shapes[name] = jax.eval_shape(
-        evaluations[name], state, loader.resident, loader.host_batch(0, 1))
+        _evaluation(learner, loader, layout, members._replace(count=None)), state,
+        loader.resident, loader.host_batch(0, 1))
+      evaluations[name] = _evaluation(learner, loader, layout, members)
       _check_metrics(name, found)
       _check_outputs(name, shapes[name])
   loops = layout.platform != 'cpu' or not _slow_in_a_loop(traced.jaxpr)
@@ -198,34 +212,40 @@ def _trace(learner: Learner, train: Loader, evals: dict[str, Loader], layout: La
 
   carry = jax.eval_shape(fresh, seed)
   carry = layout.with_shardings(carry, carry.state.params)
-  advance = _advance(step_of, layout, loops=loops)
-  shardings = jax.tree.map(lambda x: x.sharding, carry)
+  advance = _advance(step_of, layout, members, loops=loops)
+  whole = members.shapes(carry)
+  shardings = jax.tree.map(lambda x: x.sharding, whole)
 
   def scalar(dtype):
     return jax.ShapeDtypeStruct((), dtype, sharding=replicated)
 
   lower = {  # the longest first, and so compiled first
     'advance': lambda: jax.jit(
-      layout.shard_map(advance, (WHOLE,) * 4 + (cut, WHOLE, WHOLE, every), WHOLE),
+      layout.shard_map(
+        advance, (WHOLE,) * 4 + (members.spec(cut), WHOLE, WHOLE, every), WHOLE),
       donate_argnums=0, out_shardings=(shardings, replicated)).lower(
-        *carry, train.resident, host_batch, scalar(jnp.int32), scalar(jnp.bool),
+        *whole, train.resident, members.host_batch(train, 0, 1),
+        scalar(jnp.int32), scalar(jnp.bool),
         layout.shard_votes(np.array(Votes(), np.int32))),
-    'init': lambda: jax.jit(fresh, out_shardings=shardings).lower(seed),
+    'init': lambda: jax.jit(members.over(fresh), out_shardings=shardings).lower(
+      members.shapes(seed)),
   } | {
     name: lambda name=name: jax.jit(
       evaluations[name], out_shardings=replicated).lower(
-        carry.state, evals[name].resident, evals[name].host_batch(0, 1))
+        whole.state, evals[name].resident, evals[name].host_batch(0, 1))
     for name in evals}
   return Traced(train, evals, layout, carry, traced.jaxpr, lower,
-                tuple(sorted(metrics)), train.most if loops else 1, shapes)
+                tuple(sorted(metrics)), train.most if loops else 1, shapes, members)
 
 
-def _advance(step_of: Callable, layout: Layout, *, loops: bool) -> Callable:
+def _advance(step_of: Callable, layout: Layout, members: Members, *, loops: bool
+             ) -> Callable:
   """A dispatch: takes its number of steps, or fewer if the metrics are not finite.
 
   Args:
     step_of: (state, resident, host_batch, index in the dispatch) -> state, metrics.
     layout: where arrays lie.
+    members: which it is mapped over.
     loops: whether the number may be other than 1.
   """
   def advance(state, window, fault, resident, host_batch, count, clear, votes):
@@ -233,19 +253,22 @@ def _advance(step_of: Callable, layout: Layout, *, loops: bool) -> Callable:
 
     def going(loop):
       index, carry = loop
-      return (index < count) & (carry.fault[0] < 0)
+      return (index < count) & jnp.any(carry.fault[..., 0] < 0)
 
-    def step(loop):
-      index, carry = loop
+    def of_member(carry, host_batch, index):
       number = carry.state.step
       state, metrics = step_of(carry.state, resident, host_batch, index)
       with jax.named_scope('metrics'):
         window = jax.tree.map(jnp.add, carry.window, metrics)
         good = jnp.stack([all_finite(metrics[name]) for name in sorted(metrics)])
         # Counted from 1: the step that was just taken.
-        fault = jnp.where(jnp.all(good), carry.fault,
+        fault = jnp.where(jnp.all(good) | (carry.fault[0] >= 0), carry.fault,
                           jnp.stack([number + 1, jnp.argmin(good)]).astype(jnp.int32))
-      return index + 1, Carry(state, window, fault)
+      return Carry(state, window, fault)
+
+    def step(loop):
+      index, carry = loop
+      return index + 1, members.over_steps(of_member)(carry, host_batch, index)
 
     first = (0, Carry(state, window, fault))
     carry = (jax.lax.while_loop(going, step, first) if loops else step(first))[1]
@@ -295,14 +318,19 @@ def _slow_in_a_loop(jaxpr: core.ClosedJaxpr) -> bool:
              for eqn in flops.equations(jaxpr))
 
 
-def _evaluation(learner: Learner, loader: Loader, layout: Layout) -> Callable:
+def _evaluation(learner: Learner, loader: Loader, layout: Layout, members: Members
+                ) -> Callable:
   def evaluate(state, resident, host_batch):
     batch = loader.batch(resident, host_batch, 0, data_keys(state, loader, layout))
     metrics, outputs = learner.evaluate(state, batch)
     return layout.psum(metrics), {**outputs, 'mask': batch['mask']}
 
+  def of_members(state, resident, host_batch):
+    return members.over(lambda state: evaluate(state, resident, host_batch))(state)
+
   return layout.shard_map(
-    evaluate, (WHOLE, WHOLE, _cut(loader)), (WHOLE, PartitionSpec(BATCH_AXES)))
+    of_members, (WHOLE, WHOLE, _cut(loader)),
+    (WHOLE, members.spec(PartitionSpec(BATCH_AXES))))
 
 
 def _cut(loader: Loader) -> PartitionSpec:

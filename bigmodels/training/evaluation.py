@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -67,10 +67,32 @@ def evaluate(built: Built, programs: Programs, name: str, state: Any,
     flat name -> value, such as `test/accuracy`; and the outputs of all examples that
     are not masked, `[n, ...]`, with `row`, int `[n]`, which of the split each is.
   """
+  return of_parts(built, name, parts_of(built, programs, name, state, most),
+                  threshold, temperature)
+
+
+def parts_of(built: Built, programs: Programs, name: str, state: Any,
+             most: int | None = None) -> list[Any]:
+  """What each batch of an evaluation gives: metrics and outputs, on the host.
+
+  Args:
+    built, programs, name, state, most: see `evaluate`; of a population, all members.
+  """
   loader = built.evals[name]
   batches = min(number_of_batches(loader), most or math.inf)
-  parts = jax.device_get([
+  return jax.device_get([
     programs.evaluate(name, state, loader.host_batch(i, 1)) for i in range(batches)])
+
+
+def of_parts(built: Built, name: str, parts: Sequence[Any],
+             threshold: float | None = None, temperature: float | None = None
+             ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+  """The metrics and outputs of an evaluation; see `evaluate`.
+
+  Args:
+    built, name, threshold, temperature: see `evaluate`.
+    parts: of one run; see `parts_of`.
+  """
   metrics = functools.reduce(
     functools.partial(jax.tree.map, np.add),
     (jax.tree.map(np.float64, part) for part, _ in parts))

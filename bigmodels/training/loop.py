@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import functools
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -31,6 +31,8 @@ from bigmodels.training import evaluation
 from bigmodels.training.build import Built
 from bigmodels.training.compile import Carry, Programs, all_finite
 from bigmodels.training.evaluation import values_of
+from bigmodels.training.members import NOT_FINITE, MemberRun, together
+from bigmodels.training.members import member as member_of
 from bigmodels.training.pace import Pace, Votes
 from bigmodels.training.profiler import Profiler
 from bigmodels.training.progress import TrainingProgress
@@ -46,16 +48,36 @@ class NotFinite(UserError):
 
 
 @dataclasses.dataclass
+class Member:
+  """What a run has of its own, by itself or in a population.
+
+  Attributes:
+    run: its name, experiment and workdir.
+    progress: on the host.
+    checkpoints: where it is saved, with the run's part of the carry.
+    writers: of its log.
+    finished: whether it is done and saved, while others of its population go on.
+  """
+
+  run: MemberRun
+  progress: TrainingProgress
+  checkpoints: Checkpoints
+  writers: Writers
+  finished: bool = False
+
+
+@dataclasses.dataclass
 class Loop:
-  """A run in progress.
+  """A run in progress, or the runs of a population.
 
   Attributes:
     built: the experiment.
     programs: compiled from it.
     carry: on the device.
-    progress: on the host.
-    checkpoints: where both are saved.
-    writers: of what people read.
+    progress: how far it is: the step and the time of all members; that of a run by
+      itself.
+    members: the runs.
+    writers: of what is shown: the mean over members; that of a run by itself.
     group: the processes of the run.
     throughput: counts what the devices could do.
     stop: asked after every dispatch.
@@ -68,7 +90,7 @@ class Loop:
   programs: Programs
   carry: Carry
   progress: TrainingProgress
-  checkpoints: Checkpoints
+  members: Sequence[Member]
   writers: Writers
   group: ProcessGroup
   throughput: Throughput
@@ -106,17 +128,24 @@ class Loop:
         self._log()
       if progress.step == ends['evaluate'] or last:
         self._evaluate_all()
-        if last:
-          progress.done = 'steps'
+        for _, member in self._going():
+          member.progress.done = member.progress.done or ('steps' if last else None)
       decided = self._agreed()
-      scheduled = progress.done is not None or self._scheduled(per_epoch)
+      scheduled = any(self._scheduled(member, per_epoch) for _, member in self._going())
       if scheduled or any(decided[:2]):
-        self._save(scheduled=scheduled)
+        self._save(per_epoch)
+      if not self._going():
+        progress.done = self.members[0].progress.done
       if decided.stop:
         break
     self._flush(leave=0)
     with self._clock('checkpoint'):
-      self.checkpoints.wait()
+      for member in self.members:
+        member.checkpoints.wait()
+
+  def _going(self) -> list[tuple[int, Member]]:
+    """The members that are not finished, each with its index."""
+    return [each for each in enumerate(self.members) if not each[1].finished]
 
   def _advance(self, end: int) -> None:
     """Dispatches the steps up to `end`, or to where the run is asked to stop."""
@@ -126,7 +155,8 @@ class Loop:
       self.group.mark_progress()
       start = time.perf_counter()
       with profile.annotated(profile.READING):
-        host_batch = self.built.train.host_batch(progress.step, count)
+        host_batch = self.programs.traced.members.host_batch(
+          self.built.train, progress.step, count)
       if self.carry.fault.is_ready():  # nothing was left to do meanwhile
         waited = time.perf_counter() - start
         progress.seconds['data'] += waited
@@ -161,35 +191,64 @@ class Loop:
     while len(self._pending) > leave:
       step, window, fault = self._pending.popleft()
       self._check(fault)
-      record = {f'train/{k}': v for k, v in values_of(jax.device_get(window)).items()}
-      self._record(step, record)
+      window, records = jax.device_get(window), []
+      for index, member in self._going():
+        records.append({f'train/{name}': value for name, value in values_of(
+          self._of_member(window, index)).items()})
+        self._record(member, step, records[-1])
+      record = self._record_all(step, records)
       shown = {k: v for k, v in record.items() if not k.startswith(_QUIET)}
       self.writers.log(step, shown, time.perf_counter() - self._begin)
 
-  def _record(self, step: int, record: dict[str, Any]) -> None:
-    self.progress.metrics |= record
-    self.writers.write(step, record)
-    self.progress.records += 1
+  def _of_member(self, tree: Any, index: int) -> Any:
+    """What a member has of a tree of the carry, or of what a program gives."""
+    return tree if self.programs.traced.members.count is None else member_of(
+      tree, index)
+
+  def _record(self, member: Member, step: int, record: dict[str, Any]) -> None:
+    member.progress.metrics |= record
+    member.writers.write(step, record)
+    member.progress.records += 1
+
+  def _record_all(self, step: int, records: list[dict[str, Any]]) -> dict[str, Any]:
+    """Records what the members that go on have, in the log of their population."""
+    record = together(records)
+    if len(self.members) > 1:
+      self.writers.write(step, record)
+    return record
 
   def _check(self, fault: jax.Array) -> None:
-    step, index = np.asarray(fault)
-    if step >= 0:
-      name = self.programs.traced.metric_names[index]
-      state = self.carry.state._replace(step=jnp.int32(step - 1))
-      self._not_finite(f'train/{name}', int(step), self._inputs_at_fault(
-        'train', state, (int(step) - 1,)))
+    fault = np.asarray(fault)
+    for index, member in self._going():
+      step, metric = self._of_member(fault, index)
+      if step >= 0:
+        name = self.programs.traced.metric_names[metric]
+        state = self.carry.state._replace(step=jnp.int32(step - 1))
+        self._not_finite(member, f'train/{name}', int(step), self._inputs_at_fault(
+          'train', state, (int(step) - 1,)))
 
   def _inputs_at_fault(self, name: str, state, batches: Iterable[int]) -> str:
     """See `evaluation.not_finite_inputs`; '' if no batch has any, or for processes."""
-    if self.group.count > 1 or self.built.layout.strategy == 'pmap':
+    if self.group.count > 1 or self.built.layout.strategy == 'pmap' or (
+      len(self.members) > 1):
       return ''
     return next(filter(None, (
       evaluation.not_finite_inputs(self.built, name, state, index)
       for index in batches)), '')
 
-  def _not_finite(self, metric: str, step: int, cause: str = '') -> None:
-    self.checkpoints.wait()
-    saved = self.checkpoints.steps
+  def _not_finite(self, member: Member, metric: str, step: int, cause: str = ''
+                  ) -> None:
+    """Ends a run; a population goes on with the others, if there are any."""
+    if len(self._going()) > 1:
+      self.writers.say(f'warning: {member.run.name}: {metric} is not finite at step '
+                       f'{step:,}; the others go on without it')
+      member.progress.done, member.finished = NOT_FINITE, True
+      if self.group.main:
+        member.run.workdir.write_json(member.run.workdir.result, {
+          'status': NOT_FINITE, 'step': step, 'metric': metric})
+      return
+    member.checkpoints.wait()
+    saved = member.checkpoints.steps
     good = f'the last good checkpoint is of step {saved[-1]}' if saved else (
       'there is no checkpoint yet')
     cause = cause or ('A lower learning rate, warm-up, or optax.clip_by_global_norm '
@@ -203,97 +262,139 @@ class Loop:
     self._check(self.carry.fault)
     self.group.mark_progress()
     with self._clock('evaluate'):
-      record = self._evaluate_splits()
+      records = self._evaluate_splits()
+    metric = experiment.monitor and experiment.monitor.metric
+    better = 0
+    for index, member in self._going():
+      if not self._is_finite(member, records[index]):
+        continue
+      self._record(member, progress.step, records[index])
+      better += self._judged(member.progress, records[index])
+    going = [index for index, _ in self._going()]
+    best = '' if not metric or not better else (
+      ' (best)' if len(self.members) == 1 else f' (best of {better})')
+    record = self._record_all(progress.step, [records[index] for index in going])
+    self.writers.say(f'step {progress.step:,}: {line(record, metric)}{best}')
+    if experiment.monitor:
+      self._signal([records[index] for index in range(len(self.members))])
+
+  def _is_finite(self, member: Member, record: dict[str, Any]) -> bool:
+    """Whether the values of an evaluation are finite; else the member ends here."""
     bad = [name for name, value in record.items() if not np.isfinite(value).all()]
     if bad:
       name = bad[0].partition('/')[0]
       batches = evaluation.number_of_batches(self.built.evals[name])
-      self._not_finite(bad[0], progress.step, self._inputs_at_fault(
+      self._not_finite(member, bad[0], self.progress.step, self._inputs_at_fault(
         name, self.carry.state, range(batches)))
-    self._record(progress.step, record)
-    progress.evaluations += 1
-    value = evaluation.monitored(experiment, record)
-    score = evaluation.score(value)
-    if experiment.monitor is None or experiment.monitor.better(score, progress.best):
-      progress.best, progress.best_step, progress.waited = score, progress.step, 0
-    else:
-      progress.waited += 1
-      if experiment.monitor.patience and progress.waited >= experiment.monitor.patience:
-        progress.done = 'patience'
-    metric = experiment.monitor and experiment.monitor.metric
-    best = ' (best)' if metric and progress.best_step == progress.step else ''
-    self.writers.say(f'step {progress.step:,}: {line(record, metric)}{best}')
-    if value is not None:
-      sign = 1.0 if experiment.monitor.goal == 'min' else -1.0
-      signal = jax.tree.map(
-        lambda new, old: self.built.layout.replicate(np.broadcast_to(new, old.shape)),
-        Signal(np.float32(sign * value), np.int32(progress.evaluations)),
-        self.carry.state.signal)
-      self.carry = self.carry._replace(state=self.carry.state._replace(signal=signal))
+    return not bad
 
-  def _evaluate_splits(self) -> dict[str, Any]:
-    record = {}
-    for name in self.built.evals:
-      found, outputs = self.evaluate(name, self.carry.state)
-      record |= found
-      if self.built.task.snapshot:
-        self.writers.snapshot(
-          self.progress.step, name, self.built.task.snapshot(outputs))
-    return record
-
-  def evaluate(self, name: str, state: Any, threshold: float | None = None,
-               temperature: float | None = None) -> tuple[dict[str, Any], dict]:
-    """See `evaluation.evaluate`, for the batches that the run looks at.
-
-    Args:
-      name: of the split.
-      state: of the learner.
-      threshold: of `predictions`, or None.
-      temperature: of `probabilities`, or None.
-    """
-    evaluate = functools.partial(
-      evaluation.evaluate, self.built, self.programs, name, state,
-      threshold=threshold, temperature=temperature)
-    found, outputs = evaluate(self.batches)
+  def _judged(self, progress: TrainingProgress, record: dict[str, Any]) -> bool:
+    """Whether an evaluation is the best so far, which is noted."""
     monitor = self.built.experiment.monitor
-    if self.batches and monitor and monitor.metric not in found and (
-      monitor.metric.partition('/')[0] == name):
-      return evaluate(None)
-    return found, outputs
+    progress.evaluations += 1
+    score = evaluation.score(evaluation.monitored(self.built.experiment, record))
+    if monitor is None or monitor.better(score, progress.best):
+      progress.best, progress.best_step, progress.waited = score, self.progress.step, 0
+      return True
+    progress.waited += 1
+    if monitor.patience and progress.waited >= monitor.patience:
+      progress.done = 'patience'
+    return False
 
-  def _scheduled(self, per_epoch: float) -> bool:
+  def _signal(self, records: Sequence[dict[str, Any]]) -> None:
+    """Tells the optimizers of an evaluation."""
+    experiment = self.built.experiment
+    sign = 1.0 if experiment.monitor.goal == 'min' else -1.0
+    signals = [Signal(
+      np.float32(sign * evaluation.monitored(experiment, record)),
+      np.int32(member.progress.evaluations))
+      for member, record in zip(self.members, records, strict=True)]
+    signal = jax.tree.map(
+      lambda old, *new: self.built.layout.replicate(
+        np.broadcast_to(np.stack(new).reshape(old.shape), old.shape)),
+      self.carry.state.signal, *signals)
+    self.carry = self.carry._replace(state=self.carry.state._replace(signal=signal))
+
+  def _evaluate_splits(self) -> list[dict[str, Any]]:
+    """The values of each member."""
+    records: list[dict[str, Any]] = [{} for _ in self.members]
+    for name in self.built.evals:
+      evaluated = self._evaluated(name, self.batches)
+      if self._lacks_monitor(name, evaluated[0][0]):
+        evaluated = self._evaluated(name, None)
+      for index, (found, outputs) in enumerate(evaluated):
+        records[index] |= found
+        if self.built.task.snapshot and not self.members[index].finished:
+          self.members[index].writers.snapshot(
+            self.progress.step, name, self.built.task.snapshot(outputs))
+    return records
+
+  def _evaluated(self, name: str, most: int | None) -> list[tuple[dict, dict]]:
+    """The values and outputs of a split for each member."""
+    parts = evaluation.parts_of(self.built, self.programs, name, self.carry.state, most)
+    return [evaluation.of_parts(
+      self.built, name, [self._of_member(part, index) for part in parts])
+      for index in range(len(self.members))]
+
+  def evaluate(self, name: str, programs: Programs, state: Any,
+               threshold: float | None = None, temperature: float | None = None
+               ) -> tuple[dict[str, Any], dict]:
+    """See `evaluation.evaluate`, for the batches that the run looks at."""
+    evaluate = functools.partial(
+      evaluation.evaluate, self.built, programs, name, state, threshold=threshold,
+      temperature=temperature)
+    found = evaluate(self.batches)
+    return evaluate(None) if self._lacks_monitor(name, found[0]) else found
+
+  def _lacks_monitor(self, name: str, found: dict[str, Any]) -> bool:
+    """Whether a few batches of a split do not give the monitored metric."""
+    monitor = self.built.experiment.monitor
+    return bool(self.batches and monitor and monitor.metric not in found and (
+      monitor.metric.partition('/')[0] == name))
+
+  def _scheduled(self, member: Member, per_epoch: float) -> bool:
     """Whether every run of this experiment has a checkpoint here."""
-    experiment, progress = self.built.experiment, self.progress
-    if experiment.monitor and progress.best_step == progress.step:
+    experiment, step = self.built.experiment, self.progress.step
+    if member.progress.done is not None or (
+      experiment.monitor and member.progress.best_step == step):
       return True
     return experiment.checkpoint_every.minutes is None and (
-      progress.step == experiment.checkpoint_every.after(progress.step - 1, per_epoch))
+      step == experiment.checkpoint_every.after(step - 1, per_epoch))
 
   def _minutes_are_over(self) -> bool:
     minutes = self.built.experiment.checkpoint_every.minutes
     return minutes is not None and time.perf_counter() - self._saved_at > minutes * 60
 
-  def _save(self, *, scheduled: bool) -> None:
-    """Starts to save where the run is; see `Checkpoints.save`."""
-    progress = self.progress
+  def _save(self, per_epoch: float) -> None:
+    """Starts to save where the run is; see `Checkpoints.save`.
+
+    All members are saved at the same steps, so that they resume from one.
+    """
+    progress, traced = self.progress, self.programs.traced
     self._flush(leave=0)
     self._check(self.carry.fault)
-    if not all_finite(self.carry.state.params):
-      self._not_finite('a parameter', progress.step)
+    carries = traced.members.split(self.carry, traced.carry)
+    for index, member in self._going():
+      if not all_finite(carries[index].state.params):
+        self._not_finite(member, 'a parameter', progress.step)
     one_each = self.built.layout.strategy == 'pmap'
     if one_each and len(set(copies(self.carry.state.params))) > 1:
       raise UserError(
         f'at step {progress.step} the devices hold different parameters: under '
         '--parallel=pmap a learner has to take its gradients with the `gradient` it is '
         'given, which adds them up (learners/gradient.py)')
-    self.writers.sync()
-    progress.log = self.writers.digest
     self.group.mark_progress()
     with self._clock('checkpoint'):
-      best = progress.best_step if self.built.experiment.monitor else None
-      self.checkpoints.save(
-        progress.step, self.carry, dataclasses.asdict(progress), best=best,
-        scheduled=scheduled, done=progress.done is not None)
+      for index, member in self._going():
+        own = member.progress
+        member.writers.sync()
+        own.log, own.step = member.writers.digest, progress.step
+        own.clear, own.seconds = progress.clear, progress.seconds
+        member.checkpoints.save(
+          progress.step, carries[index], dataclasses.asdict(own),
+          best=own.best_step if self.built.experiment.monitor else None,
+          scheduled=self._scheduled(member, per_epoch), done=own.done is not None)
+        member.finished = own.done is not None
     self._saved_at = time.perf_counter()
     self._pace.saved()
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import flax
@@ -18,14 +18,19 @@ from bigmodels.core.version import VERSION
 from bigmodels.learners import State
 from bigmodels.logs import report
 from bigmodels.logs.values import line
+from bigmodels.logs.values import members as members_of
 from bigmodels.plots import Inputs, Table
 from bigmodels.storage import snapshots
+from bigmodels.storage.checkpoint import Damaged
 from bigmodels.storage.records import read_metrics, read_result
 from bigmodels.storage.workdir import Workdir
 from bigmodels.techniques import averages
 from bigmodels.training import temperatures, thresholds
 from bigmodels.training.build import Built
-from bigmodels.training.loop import Loop
+from bigmodels.training.compile import Programs, compile_traced, trace
+from bigmodels.training.loop import Loop, Member
+from bigmodels.training.members import NOT_FINITE, together
+from bigmodels.training.progress import TrainingProgress
 
 
 def finished(workdir: Workdir, say: Callable[[str], None]) -> dict[str, Any] | None:
@@ -34,27 +39,56 @@ def finished(workdir: Workdir, say: Callable[[str], None]) -> dict[str, Any] | N
   return result if result and result['status'] == 'finished' else None
 
 
-def write(workdir: Workdir, resolved: resolving.Resolved, loop: Loop, state: State,
-          device: str) -> None:
+def write(workdir: Workdir, resolved: resolving.Resolved, loop: Loop, device: str
+          ) -> None:
   """Writes `report.html` and `result.json`; every process takes part.
 
   Args:
-    workdir: of the run.
+    workdir: of the run, or of a population.
     resolved: its experiment.
     loop: the run, at its end or where it was stopped.
-    state: of the best checkpoint if the run is done.
     device: what it ran on, in words.
   """
-  built, progress, main = loop.built, loop.progress, loop.group.main
+  if len(loop.members) == 1:
+    _write_run(loop, loop.members[0], loop.programs, device)
+    return
+  built, programs = loop.built, loop.programs
+  if any(member.finished for member in loop.members):
+    programs = compile_traced(trace(
+      built.learner, built.train._replace(others=()), built.evals, built.layout),
+      tuple(built.evals))
+  whole = [member for member in loop.members if member.progress.done != NOT_FINITE]
+  for member in whole:
+    _write_run(loop, member, programs, device)
+  if not loop.group.main:
+    return
+  found = [member.run.workdir.read_json(member.run.workdir.result) for member in whole]
+  metrics = together([result['metrics'] for result in found])
+  result = _facts(resolved, loop, loop.progress, metrics, device) | {
+    'best_step': None,
+    'best_steps': [result['best_step'] for result in found],
+    'seeds': [member.run.resolved.experiment.seed for member in whole],
+    'not_finite': [member.run.resolved.experiment.seed for member in loop.members
+                   if member not in whole],
+    'statistics': statistics(metrics)}
+  _write(workdir, resolved, loop, result, {})
+
+
+def _write_run(loop: Loop, member: Member, programs: Programs, device: str) -> None:
+  """Writes the results of one run; see `write`."""
+  built, progress, main = loop.built, member.progress, loop.group.main
+  _, resolved, workdir = member.run
+  state = _best_state(loop, member)
   metrics, plots, chosen, fitted = dict(progress.metrics), {}, None, None
   if progress.done:
-    given = built, loop.programs, state, progress.best_step, loop.group.say
+    given = built, programs, state, progress.best_step, loop.group.say
     fitted = temperatures.fit(*given)
     temperature = fitted and fitted['value']
     chosen = thresholds.choose(*given, temperature)
     threshold = chosen and chosen['value']
     for name in built.evals:
-      found, outputs = loop.evaluate(name, state, threshold, temperature)
+      found, outputs = loop.evaluate(
+        name, programs, state, threshold, temperature)
       metrics |= found
       if main and built.task.plots:
         more = {} if built.task.snapshot is None else {'snapshots': snapshots.read(
@@ -63,11 +97,18 @@ def write(workdir: Workdir, resolved: resolving.Resolved, loop: Loop, state: Sta
           more['threshold'] = threshold
         plots[name] = plots_of(built, name, outputs, loop.group.say,
                                state if loop.group.count == 1 else None, **more)
-  if not main:
-    return
-  seconds = progress.seconds
+  if main:
+    result = _facts(resolved, loop, progress, metrics, device) | {
+      'threshold': chosen, 'temperature': fitted}
+    _write(workdir, resolved, loop, result, plots)
+
+
+def _facts(resolved: resolving.Resolved, loop: Loop, progress: TrainingProgress,
+           metrics: dict[str, Any], device: str) -> dict[str, Any]:
+  """What `result.json` tells of any run."""
+  built, seconds = loop.built, progress.seconds
   examples = progress.step * built.train.order.batch_size
-  result = {
+  return {
     'experiment': resolved.name,
     'status': 'finished' if progress.done else 'stopped',
     'stopped_by': progress.done,
@@ -76,8 +117,8 @@ def write(workdir: Workdir, resolved: resolving.Resolved, loop: Loop, state: Sta
     'epochs': examples / built.train.order.length,
     'best_step': progress.best_step,
     'metrics': metrics,
-    'threshold': chosen,
-    'temperature': fitted,
+    'threshold': None,
+    'temperature': None,
     'train_seconds': seconds['train'],
     'evaluate_seconds': seconds['evaluate'],
     'checkpoint_seconds': seconds['checkpoint'],
@@ -86,10 +127,59 @@ def write(workdir: Workdir, resolved: resolving.Resolved, loop: Loop, state: Sta
     'utilization': loop.throughput.summary(progress.step, seconds),
     'mesh': f'{built.layout.shape} ({built.layout.strategy})',
     'precision': built.precision,
-    'parameters': sum(p.size for p in jax.tree.leaves(state.params)),
+    'parameters': sum(p.size for p in jax.tree.leaves(
+      loop.programs.traced.carry.state.params)),
     'device': device,
     'versions': versions(),
   }
+
+
+def statistics(metrics: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+  """Name of a metric -> its mean over runs, deviation, and interval of the mean.
+
+  The interval is that of Student's t, at 95 %.
+
+  Args:
+    metrics: name -> a number of each run; others are left out.
+  """
+  from scipy import stats  # slow to import
+
+  found = {}
+  for name, values in metrics.items():
+    array = members_of(values)
+    if array is not None and array.ndim == 1 and len(array) > 1:
+      mean, deviation = float(array.mean()), float(array.std(ddof=1))
+      half = float(stats.t.ppf(0.975, len(array) - 1)) * deviation / len(array) ** 0.5
+      found[name] = {'mean': mean, 'deviation': deviation,
+                     'interval': [mean - half, mean + half]}
+  return found
+
+
+def _best_state(loop: Loop, member: Member) -> State:
+  """The state of the best checkpoint, which is evaluated for the results."""
+  progress, traced = member.progress, loop.programs.traced
+  best = progress.best_step
+  if len(loop.members) == 1 and (
+    not progress.done or best in (None, progress.step)):
+    return loop.carry.state
+  if not progress.done:
+    return traced.carry.state  # nothing is evaluated
+  try:
+    carry, _ = member.checkpoints.restore(
+      progress.step if best is None else best, traced.carry)
+  except Damaged as error:
+    loop.group.say(f'the best checkpoint, of step {best}, is damaged ({error}): the '
+                   f'results are those of step {progress.step}')
+    progress.best_step = progress.step
+    return traced.members.split(loop.carry, traced.carry)[
+      loop.members.index(member)].state
+  return carry.state
+
+
+def _write(workdir: Workdir, resolved: resolving.Resolved, loop: Loop,
+           result: dict[str, Any], plots: dict[str, Any]) -> None:
+  """Writes the report and the result of a run, or of a population."""
+  built = loop.built
   with workdir.writing():
     report.write(
       workdir.report, title=resolved.name, config_text=config_file.to_text(resolved),
@@ -189,14 +279,18 @@ def _own_version() -> str:
 
 
 def headline(result: dict[str, Any], monitor: str | None) -> str:
-  """A result in a line; of a metric for each member, the mean.
+  """A result in a line; of several runs, means with half of their intervals.
 
   Args:
     result: as written to `result.json`.
     monitor: the monitored metric.
   """
-  return (f'step {result["step"]:,}, best {result["best_step"]:,}: '
-          + line(result['metrics'], monitor)
+  seeds = result.get('seeds')
+  best = f'{len(seeds)} seeds' if seeds else f'best {result["best_step"]:,}'
+  spread = {name: each['interval'][1] - each['mean']
+            for name, each in result.get('statistics', {}).items()}
+  return (f'step {result["step"]:,}, {best}: '
+          + line(result['metrics'], monitor, spread)
           + f'; trained {result["train_seconds"]:.1f} s at '
           f'{result["examples_per_second"]:,.0f} examples/s, '
           f'{result["utilization"]["train_fraction"]:.0%} of the time')

@@ -1,0 +1,200 @@
+"""The members of a population: runs that differ in their seeds, in one program.
+
+A member is a run as any other, with its own workdir. What the members share is the
+program: the functions of one run, mapped over an axis of the members.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from bigmodels.config import config_file, trust
+from bigmodels.config.resolving import Resolved
+from bigmodels.core.errors import UserError, listed
+from bigmodels.data.batches import Loader
+from bigmodels.parallel.layout import Layout
+from bigmodels.storage.workdir import Workdir
+
+
+NOT_FINITE = 'not finite'  # the status of a member that diverged
+
+
+class Members(NamedTuple):
+  """How the functions of one run become those of a population.
+
+  Attributes:
+    count: number of members; None for a run by itself, whose functions stay as they
+      are.
+    layout: where the arrays of a member lie.
+    in_turn: whether members are computed one after another (`jax.lax.map`), and not at
+      once (`jax.vmap`).
+  """
+
+  count: int | None
+  layout: Layout
+  in_turn: bool
+
+  @classmethod
+  def of(cls, train: Loader, layout: Layout) -> 'Members':
+    """Returns the members whose batches a loader gives.
+
+    A CPU has no fast products and convolutions of several members at once. Batches of
+    several lengths are programs of their own, of which `vmap` would run all.
+    """
+    count = 1 + len(train.others) if train.others else None
+    return cls(count, layout, layout.platform == 'cpu' or len(train.lengths) > 1)
+
+  def over(self, function: Callable) -> Callable:
+    """Returns a function of trees `[members, ...]`, from one of each member's."""
+    if self.count is None:
+      return function
+    if self.in_turn:
+      return lambda *trees: jax.lax.map(lambda each: function(*each), trees)
+    return jax.vmap(function)
+
+  def over_steps(self, function: Callable) -> Callable:
+    """As `over`, for a function (carry, batch, index) -> carry that takes a step.
+
+    The number of the step is the same for all members, so that what depends on it
+    alone stays a branch of the program.
+    """
+    if self.count is None:
+      return function
+
+    def every(carry, batch, index):
+      step = carry.state.step[0]
+      return self.over(lambda carry, batch: function(
+        carry._replace(state=carry.state._replace(step=step)), batch, index))(
+          carry, batch)
+
+    return every
+
+  def spec(self, spec: PartitionSpec) -> PartitionSpec:
+    """Returns the spec of arrays with the axis of the members, from that of one."""
+    return spec if self.count is None else PartitionSpec(None, *spec)
+
+  def shapes(self, tree: Any) -> Any:
+    """Returns the shapes and shardings of all members, from those of one."""
+    if self.count is None:
+      return tree
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(
+      (self.count, *x.shape), x.dtype, weak_type=x.weak_type,
+      sharding=NamedSharding(x.sharding.mesh, self.spec(x.sharding.spec))), tree)
+
+  def host_batch(self, loader: Loader, step: int, count: int) -> dict[str, Any]:
+    """Returns what the host gives to a dispatch, for all members.
+
+    Args:
+      loader: of the training split.
+      step: first step of the dispatch.
+      count: number of steps.
+    """
+    if self.count is None:
+      return loader.host_batch(step, count)
+    found = [each(step, count) for each in (loader.host_batch, *loader.others)]
+    return {name: self._stacked([each[name] for each in found]) for name in found[0]}
+
+  def _stacked(self, arrays: Sequence[Any]) -> Any:
+    first = arrays[0]
+    if isinstance(first, np.ndarray):
+      return np.stack(arrays)
+    if isinstance(first, jax.ShapeDtypeStruct):
+      return self.shapes(first)
+    return jax.jit(lambda *each: jnp.stack(each), out_shardings=NamedSharding(
+      first.sharding.mesh, self.spec(first.sharding.spec)))(*arrays)
+
+  def split(self, carry: Any, like: Any) -> list[Any]:
+    """Returns the carry of each member.
+
+    Args:
+      carry: of all of them.
+      like: shapes and shardings of that of one.
+    """
+    if self.count is None:
+      return [carry]
+    shardings = [jax.tree.map(lambda x: x.sharding, like)] * self.count
+    return jax.jit(lambda tree: [
+      member(tree, index) for index in range(self.count)], out_shardings=shardings)(
+        carry)
+
+  def joined(self, carries: Sequence[Any], like: Any) -> Any:
+    """Returns the carry of all members; see `split`."""
+    if self.count is None:
+      return carries[0]
+    return jax.jit(
+      lambda *trees: jax.tree.map(lambda *each: jnp.stack(each), *trees),
+      out_shardings=jax.tree.map(lambda x: x.sharding, self.shapes(like)))(*carries)
+
+
+def member(tree: Any, index: int) -> Any:
+  """Returns what one member has of a tree `[members, ...]`."""
+  return jax.tree.map(lambda x: x[index], tree)
+
+
+class MemberRun(NamedTuple):
+  """A run of a population, or one by itself.
+
+  Attributes:
+    name: such as 'seed 3'; '' for one by itself.
+    resolved: its experiment.
+    workdir: of the run.
+  """
+
+  name: str
+  resolved: Resolved
+  workdir: Workdir
+
+
+def runs_of(resolved: Resolved, workdir: Workdir) -> list[MemberRun]:
+  """Returns the runs that an experiment trains, one for each of its seeds.
+
+  Args:
+    resolved: the experiment.
+    workdir: in which each run of several has a folder.
+
+  Raises:
+    UserError: if the seed determines more than the seed.
+  """
+  experiment = resolved.experiment
+  if experiment.seeds == 1:
+    return [MemberRun('', resolved, workdir)]
+  runs, text = [], config_file.to_text(resolved)
+  for seed in experiment.every_seed:
+    own = config_file.from_text(
+      text, str(workdir.config), {'seed': str(seed), 'seeds': '1'},
+      copy=workdir.source if workdir.source.is_dir() else None,
+      trusted=trust.Trust(everything=True))  # it is what was resolved
+    runs.append(MemberRun(f'seed {seed}', own, Workdir(workdir.path / f'seed_{seed}')))
+  before, now = (run.resolved.values() for run in (runs[0], runs[-1]))
+  other = [name for name in before if before[name] != now[name]
+           and name not in ('seed', 'knob.seed')]
+  if other:
+    raise UserError(f'--seeds={experiment.seeds}: the runs must differ in their seeds '
+                    f'alone; the knob `seed` also sets {listed(other)}')
+  return runs
+
+
+def diverged(run: MemberRun) -> bool:
+  """Returns whether a value of the run was not finite, so that it ended there.
+
+  Raises:
+    UserError: if its result cannot be read.
+  """
+  result = run.workdir.read_json(run.workdir.result, {})
+  return result.get('status') == NOT_FINITE
+
+
+def together(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+  """Returns the values of all members: of one as they are, of several in lists.
+
+  Args:
+    records: flat name -> value, of each member; names that not all have are left out.
+  """
+  if len(records) == 1:
+    return dict(records[0])
+  return {name: [each[name] for each in records] for name in records[0]
+          if all(name in each for each in records)} if records else {}
