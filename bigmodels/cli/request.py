@@ -157,6 +157,7 @@ class Request(NamedTuple):
     resolved = workdir.recorded({}, trusted=self.trust, with_data=with_data)
     if self.experiment or self.overrides:
       workdir.claim(self.resolve())
+    workdir.check_single()
     if not any(workdir.checkpoints.glob('*')):
       raise UserError(f'--workdir={workdir.path}: there is no checkpoint')
     return workdir, resolved

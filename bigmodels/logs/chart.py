@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
+from types import MappingProxyType
 from typing import NamedTuple
 
 WIDTH = 466  # of a chart, in pixels
@@ -23,6 +24,7 @@ class Line(NamedTuple):
     width: of the line, in pixels.
     opacity: from 0 to 1.
     marked: whether each point has a dot.
+    band: step -> lowest and highest value, such as of several runs; shaded.
   """
 
   name: str
@@ -32,6 +34,7 @@ class Line(NamedTuple):
   width: float = 1.4
   opacity: float = 1.0
   marked: bool = False
+  band: Mapping[int, tuple[float, float]] = MappingProxyType({})
 
 
 def chart(lines: Sequence[Line], label: str, *, best: float | None = None,
@@ -49,7 +52,10 @@ def chart(lines: Sequence[Line], label: str, *, best: float | None = None,
   """
   height = round(0.32 * width + 105)
   curves = [(line, thin(sorted(line.points.items()))) for line in lines]
-  values = sorted(v for _, points in curves for _, v in points if math.isfinite(v))
+  bands = [(line, [(s, *v) for s, v in sorted(line.band.items()) if all(
+    map(math.isfinite, v))]) for line in lines]
+  values = sorted(v for _, points in (*curves, *bands) for _, *found in points
+                  for v in found if math.isfinite(v))
   steps = [s for _, points in curves for s, _ in points]
   if not values:
     return ''
@@ -80,6 +86,13 @@ def chart(lines: Sequence[Line], label: str, *, best: float | None = None,
                'text-anchor="middle">step</text>')
   if best is not None:
     parts.append(f'<path d="M{x(best):.1f} {_TOP}V{height - _BOTTOM}" class="mark"/>')
+  for line, points in bands:
+    points = thin(points)
+    edges = [f'{x(s):.1f} {y(v):.1f}' for s, v, _ in points]
+    edges += [f'{x(s):.1f} {y(v):.1f}' for s, _, v in reversed(points)]
+    if edges:
+      parts.append(f'<path class="{line.group}" fill="{line.color}" opacity="0.2" '
+                   f'd="M{"L".join(edges)}Z"/>')
   for line, points in curves:
     parts += _drawn(line, [(x(s), y(v)) if math.isfinite(v) else None
                            for s, v in points])
@@ -106,7 +119,7 @@ def _drawn(line: Line, places: Sequence[tuple[float, float] | None]) -> list[str
   return found
 
 
-def thin(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+def thin(points: Sequence[tuple[float, ...]]) -> list[tuple[float, ...]]:
   """Averages sections of a curve that has more points than a screen can show.
 
   A section with a value that is not finite is NaN.
@@ -115,7 +128,7 @@ def thin(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return list(points)
   edges = [len(points) * i // _MOST for i in range(_MOST + 1)]
   sections = [points[a:b] for a, b in itertools.pairwise(edges)]
-  return [tuple(sum(p[i] for p in section) / len(section) for i in (0, 1))
+  return [tuple(sum(values) / len(values) for values in zip(*section, strict=True))
           for section in sections]
 
 

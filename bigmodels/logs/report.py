@@ -41,7 +41,7 @@ def write(path: str | pathlib.Path, *, title: str, config_text: str,
     title: title of the page.
     config_text: lines `path = value`, in groups separated by an empty line.
     records: records of metrics.jsonl, such as `{'step': 50, 'train/loss': 0.3}`. A list
-      has a number for each member; members are drawn as lines and shown as their mean.
+      has a number for each run; they are drawn as a band and shown as their mean.
       None and NaN are missing values; arrays of several axes are skipped.
     result: content of result.json; missing entries are not shown.
     plots: split -> title -> matplotlib Figure, or `plots.Table`.
@@ -55,6 +55,7 @@ def write(path: str | pathlib.Path, *, title: str, config_text: str,
     _header(title, metrics, result, monitor),
     _curves(records, result.get('best_step')),
     _plots(plots),
+    _seeds(result),
     _metrics(metrics, classes),
     _data(data),
     _config(config_text),
@@ -136,18 +137,26 @@ def _curves(records, best):
 
 
 def _lines(panel, colors):
-  """The lines of a metric: of each split, and thinner ones of its members."""
+  """The lines of a metric: of each split, with a band around several runs."""
   found = []
   for split, (steps, values) in panel.items():
+    band = {}
     if values.ndim > 1:
-      found += [Line(f'{split} {i}', dict(zip(steps, member, strict=True)),
-                     colors[split], width=0.8, opacity=0.4)
-                for i, member in enumerate(values.T.tolist())]
-      values = values.mean(1)
+      # A run that is left out has no value from there on.
+      edges = np.stack([np.fmin.reduce(values, 1), np.fmax.reduce(values, 1)], 1)
+      band = dict(zip(steps, map(tuple, edges.tolist()), strict=True))
+      values = _mean_of_finite(values)
     train = split == 'train'
     found.append(Line(split, dict(zip(steps, values.tolist(), strict=True)),
-                      colors[split], width=1.2 if train else 1.8, marked=not train))
+                      colors[split], width=1.2 if train else 1.8, marked=not train,
+                      band=band))
   return found
+
+
+def _mean_of_finite(values):
+  """The mean over the axis of runs `[n, runs]`; NaN where none has a value."""
+  count = np.isfinite(values).sum(1)
+  return np.where(count, np.nansum(values, 1) / np.maximum(count, 1), math.nan)
 
 
 def _plots(plots):
@@ -170,6 +179,29 @@ def _plots(plots):
       sections.append(_section(split[:1].upper() + split[1:],
                                f'<div class="cards">{"".join(cards)}</div>'))
   return '\n'.join(sections)
+
+
+def _seeds(result):
+  """The metrics of several runs, with the mean and its interval, and their reports."""
+  seeds, rows = result.get('seeds') or (), {}
+  for name, each in (result.get('statistics') or {}).items():
+    split, metric = _split(name)
+    if split != 'train' and not _is_class(metric):
+      low, high = each['interval']
+      rows[name] = {'mean': each['mean'], '95 % from': low, 'to': high,
+                    'deviation': each['deviation'], **{
+                      f'seed {seed}': value for seed, value in zip(
+                        seeds, result['metrics'][name], strict=True)}}
+  if not rows:
+    return ''
+  links = ', '.join(f'<a href="seed_{seed}/report.html">seed {seed}</a>'
+                    for seed in seeds)
+  gone = ''.join(f'<p class="note"><strong>Seed {seed} ended with a value that is not '
+                 'finite, and counts nowhere.</strong></p>'
+                 for seed in result.get('not_finite') or ())
+  return _section('Seeds', f'<p class="note">Reports: {links}. The interval is of the '
+                  f'mean (Student\'s t).</p>{gone}<div class="tables">'
+                  f'{_table("metric", rows, [*next(iter(rows.values()))])}</div>')
 
 
 def _metrics(metrics, classes):
@@ -292,7 +324,9 @@ def _series(records):
       value = members(value)
       if key == 'step' or _is_class(name) or value is None or 'step' not in record:
         continue
-      if not np.isfinite(value).all():
+      # None in a list stands for a run that has ended.
+      given = members([v for v in record[key] if v is not None]) if value.ndim else value
+      if given is not None and not np.isfinite(given).all():
         not_finite.setdefault(key, set()).add(record['step'])
       # After a resume a step may occur twice; the later record is used.
       points.setdefault(name, {}).setdefault(split, {})[record['step']] = (

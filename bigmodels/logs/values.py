@@ -4,6 +4,7 @@ A metric with one axis is logged as a list in `metrics.jsonl`. Arrays with more 
 logged as nested lists, and not shown.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -28,9 +29,15 @@ def members(value: Any) -> np.ndarray | None:
 
 
 def mean(value: Any) -> float | None:
-  """Returns the mean of a logged value over members, or None if `members` does."""
+  """Returns the mean of a logged value over the members that have one.
+
+  None if `members` returns it; NaN if none has a value.
+  """
   array = members(value)
-  return None if array is None else float(array.mean())
+  if array is None:
+    return None
+  there = array[~np.isnan(array)]
+  return float(there.mean()) if there.size else math.nan
 
 
 def leading(names: Iterable[str], monitor: str | None, most: int = 2) -> list[str]:

@@ -63,7 +63,7 @@ def run(request: Request, *, steps: int = 100, low: float = 1e-7, high: float = 
   schedule = optax.exponential_decay(low, steps - 1, high / low)
   experiment = dataclasses.replace(
     tree.replaced(resolved.experiment, path, schedule), evals={}, monitor=None,
-    average=None, duration=Duration(steps=steps), log_every=Duration(steps=1))
+    average=None, seeds=1, duration=Duration(steps=steps), log_every=Duration(steps=1))
   stored = StoredData(None, {})
   if request.workdir and Workdir(request.workdir).config.is_file():
     stored = Workdir(request.workdir).stored_data()

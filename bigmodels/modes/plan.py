@@ -186,16 +186,17 @@ def _plan(request: Request, experiment: Experiment, targets: list,
   seconds = time.perf_counter() - start
   memory = compiled.memory_analysis()
   cost = costs.program_costs(text)
-  state = traced.carry.state
-  step_flops, model_flops = flops.flops(traced.step), flops.flops(
+  carry, runs = traced.members.shapes(traced.carry), experiment.seeds
+  state = carry.state
+  step_flops, model_flops = runs * flops.flops(traced.step), runs * flops.flops(
     unsaved.step, model=True)
   local = sum(d.process_index == targets[0].process_index for d in targets)
-  whole = _bytes(traced.carry)
+  whole = _bytes(carry)
   return Plan(
-    parameters=sum(p.size for p in jax.tree.leaves(state.params)),
+    parameters=sum(p.size for p in jax.tree.leaves(traced.carry.state.params)),
     parameter_bytes=_device_bytes(state.params),
     optimizer_bytes=_device_bytes(state.opt_state),
-    other_bytes=_device_bytes(traced.carry) - _device_bytes(
+    other_bytes=_device_bytes(carry) - _device_bytes(
       (state.params, state.opt_state)),
     data_bytes=_device_bytes(built.train.resident),
     temporary_bytes=memory.temp_size_in_bytes,
@@ -209,7 +210,7 @@ def _plan(request: Request, experiment: Experiment, targets: list,
       step_flops / len(targets), cost, spec, model_flops=model_flops / len(targets),
       float32=built.precision == 'float32'),
     checkpoint_bytes=whole,
-    host_bytes=min(whole, _device_bytes(traced.carry) * local),
+    host_bytes=min(whole, _device_bytes(carry) * local),
     compile_seconds=seconds, program=text)
 
 

@@ -24,6 +24,7 @@ from bigmodels.logs import tracking
 from bigmodels.logs.writers import Silent, Writers
 from bigmodels.storage import manifest
 from bigmodels.storage.checkpoint import Checkpoints
+from bigmodels.storage.fingerprint import copies
 from bigmodels.storage.workdir import Workdir
 from bigmodels.techniques import freezing
 from bigmodels.training import (
@@ -45,12 +46,14 @@ from bigmodels.training.stop import Stop
 from bigmodels.training.throughput import Throughput
 
 
-def run(request: Request, *, track: str | None = None, extend: str | None = None,
-        profile: str | None = None) -> pathlib.Path:
+def run(request: Request, *, seeds: int | None = None, track: str | None = None,
+        extend: str | None = None, profile: str | None = None) -> pathlib.Path:
   """Trains the experiment in its workdir, from the latest checkpoint there.
 
   Args:
     request: the flags of every mode.
+    seeds: number of runs that train in one program, with the seeds seed, seed + 1, ...;
+      each has a folder in the workdir. As --config.seeds.
     track: wandb, mlflow, trackio, or the path of a .py file; several with commas. The
       log is sent there while the run trains; of a finished run, afterwards.
     extend: how much longer a finished run trains, such as 20epochs or 5000steps.
@@ -65,6 +68,8 @@ def run(request: Request, *, track: str | None = None, extend: str | None = None
   """
   watch = Stopwatch()
   trackers, profiled = tracking.parse(track), profiler.parse(profile)
+  if seeds is not None:
+    request = request._replace(overrides={**request.overrides, 'seeds': str(seeds)})
   if extend is not None:
     extending.check(extend, request.workdir)
   resolved = request.resolve()
@@ -97,6 +102,11 @@ def run(request: Request, *, track: str | None = None, extend: str | None = None
       say(f'device: {device}')
       finished = json.loads(group.broadcast(
         json.dumps(results.finished(workdir, say)) if group.main else None))
+      if extend is not None and resolved.experiment.seeds > 1:
+        one = members.runs_of(resolved, workdir)[0].workdir.path
+        raise UserError(f'--extend={extend}: {workdir.path} holds '
+                        f'{resolved.experiment.seeds} runs; extend each of them, such '
+                        f'as --workdir={one}')
       if extend is not None:
         resolved = extending.longer(resolved, workdir, finished, extend)
         if group.main:
@@ -148,6 +158,9 @@ def train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
     if startup:
       stack.callback(startup.close)
     runs = members.runs_of(resolved, workdir)
+    if len(runs) > 1 and group.main:
+      for run in runs:
+        stack.enter_context(run.workdir.lock())
     fresh = not any(any(run.workdir.checkpoints.glob('*')) for run in runs)
     if fresh and experiment.init_from:
       initialize.require(experiment.init_from)
@@ -189,12 +202,12 @@ def train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
       for line in extending.rates(built, carry.state, before['steps']):
         say(line)
     if group.count > 1:  # a fingerprint is another program to compile
-      group.agree('the parameters', str(loop.copies(carry.state.params)[0]))
+      group.agree('the parameters', str(copies(carry.state.params)[0]))
     if progress.step == 0:
       check_monitor(built, programs.of_member(0), carry.state)
     watch.mark('initializing')
     _print_run(built, programs, say)
-    joined = [loop.Member(run, own, saved, _writers(
+    joined = [members.Member(run, own, saved, _writers(
       run.workdir, own, built, request, group, shown=len(runs) == 1),
       own.done is not None) for run, own, saved in zip(
         runs, every, checkpoints, strict=True)]
@@ -300,7 +313,8 @@ def _initial(built: build.Built, programs: Programs, taken: dict | None,
   return carry
 
 
-def _print_run(built: build.Built, programs: Programs, say: Callable[[str], None]) -> None:
+def _print_run(built: build.Built, programs: Programs, say: Callable[[str], None]
+               ) -> None:
   """Prints the size of the run, and which statistics do not cover a whole batch."""
   size, microbatches = built.train.order.batch_size, built.experiment.accumulate
   layout, padding = built.layout, built.train.order.padding

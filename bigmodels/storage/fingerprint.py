@@ -54,3 +54,13 @@ def _positions(shape: tuple[int, ...]) -> jax.Array:
     positions += index * jnp.uint32(stride % 2**32)
     stride *= shape[axis]
   return positions
+
+
+def copies(tree: Any) -> list[int]:
+  """A fingerprint of each local device's copy of the replicated arrays."""
+  whole = [leaf for leaf in jax.tree.leaves(tree) if leaf.sharding.is_fully_replicated]
+  if not whole:
+    return [0]
+  # `addressable_data(i)` of a replicated array is the first copy, whatever i.
+  return [int(fingerprint([leaf.addressable_shards[i].data for leaf in whole]))
+          for i in range(len(whole[0].addressable_shards))]

@@ -25,13 +25,12 @@ from bigmodels.learners import Signal
 from bigmodels.logs.values import line
 from bigmodels.logs.writers import Writers
 from bigmodels.optim.measured import NORMS
-from bigmodels.storage.checkpoint import Checkpoints
-from bigmodels.storage.fingerprint import fingerprint
+from bigmodels.storage.fingerprint import copies
 from bigmodels.training import evaluation
 from bigmodels.training.build import Built
 from bigmodels.training.compile import Carry, Programs, all_finite
 from bigmodels.training.evaluation import values_of
-from bigmodels.training.members import NOT_FINITE, MemberRun, together
+from bigmodels.training.members import NOT_FINITE, Member, together
 from bigmodels.training.members import member as member_of
 from bigmodels.training.pace import Pace, Votes
 from bigmodels.training.profiler import Profiler
@@ -45,25 +44,6 @@ _QUIET = tuple(f'train/{name}' for name in ('learning_rate', *NORMS))
 
 class NotFinite(UserError):
   """A metric became NaN or infinite."""
-
-
-@dataclasses.dataclass
-class Member:
-  """What a run has of its own, by itself or in a population.
-
-  Attributes:
-    run: its name, experiment and workdir.
-    progress: on the host.
-    checkpoints: where it is saved, with the run's part of the carry.
-    writers: of its log.
-    finished: whether it is done and saved, while others of its population go on.
-  """
-
-  run: MemberRun
-  progress: TrainingProgress
-  checkpoints: Checkpoints
-  writers: Writers
-  finished: bool = False
 
 
 @dataclasses.dataclass
@@ -191,11 +171,11 @@ class Loop:
     while len(self._pending) > leave:
       step, window, fault = self._pending.popleft()
       self._check(fault)
-      window, records = jax.device_get(window), []
+      window, records = jax.device_get(window), [None] * len(self.members)
       for index, member in self._going():
-        records.append({f'train/{name}': value for name, value in values_of(
-          self._of_member(window, index)).items()})
-        self._record(member, step, records[-1])
+        records[index] = {f'train/{name}': value for name, value in values_of(
+          self._of_member(window, index)).items()}
+        self._record(member, step, records[index])
       record = self._record_all(step, records)
       shown = {k: v for k, v in record.items() if not k.startswith(_QUIET)}
       self.writers.log(step, shown, time.perf_counter() - self._begin)
@@ -210,8 +190,9 @@ class Loop:
     member.writers.write(step, record)
     member.progress.records += 1
 
-  def _record_all(self, step: int, records: list[dict[str, Any]]) -> dict[str, Any]:
-    """Records what the members that go on have, in the log of their population."""
+  def _record_all(self, step: int, records: Sequence[dict[str, Any] | None]
+                  ) -> dict[str, Any]:
+    """Records what all members have, in the log of their population."""
     record = together(records)
     if len(self.members) > 1:
       self.writers.write(step, record)
@@ -270,10 +251,11 @@ class Loop:
         continue
       self._record(member, progress.step, records[index])
       better += self._judged(member.progress, records[index])
-    going = [index for index, _ in self._going()]
+    going = {index for index, _ in self._going()}
     best = '' if not metric or not better else (
       ' (best)' if len(self.members) == 1 else f' (best of {better})')
-    record = self._record_all(progress.step, [records[index] for index in going])
+    record = self._record_all(progress.step, [
+      each if index in going else None for index, each in enumerate(records)])
     self.writers.say(f'step {progress.step:,}: {line(record, metric)}{best}')
     if experiment.monitor:
       self._signal([records[index] for index in range(len(self.members))])
@@ -412,13 +394,3 @@ class Loop:
       self._pace.paused()
       self._train_begin = time.perf_counter()
       seconds[name] += self._train_begin - start
-
-
-def copies(tree: Any) -> list[int]:
-  """A fingerprint of each local device's copy of the replicated arrays."""
-  whole = [leaf for leaf in jax.tree.leaves(tree) if leaf.sharding.is_fully_replicated]
-  if not whole:
-    return [0]
-  # `addressable_data(i)` of a replicated array is the first copy, whatever i.
-  return [int(fingerprint([leaf.addressable_shards[i].data for leaf in whole]))
-          for i in range(len(whole[0].addressable_shards))]

@@ -4,6 +4,7 @@ A member is a run as any other, with its own workdir. What the members share is 
 program: the functions of one run, mapped over an axis of the members.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,9 +17,11 @@ from bigmodels.config import config_file, trust
 from bigmodels.config.resolving import Resolved
 from bigmodels.core.errors import UserError, listed
 from bigmodels.data.batches import Loader
+from bigmodels.logs.writers import Writers
 from bigmodels.parallel.layout import Layout
+from bigmodels.storage.checkpoint import Checkpoints
 from bigmodels.storage.workdir import Workdir
-
+from bigmodels.training.progress import TrainingProgress
 
 NOT_FINITE = 'not finite'  # the status of a member that diverged
 
@@ -149,6 +152,25 @@ class MemberRun(NamedTuple):
   workdir: Workdir
 
 
+@dataclasses.dataclass
+class Member:
+  """What a run has of its own, by itself or in a population.
+
+  Attributes:
+    run: its name, experiment and workdir.
+    progress: on the host.
+    checkpoints: where it is saved, with the run's part of the carry.
+    writers: of its log.
+    finished: whether it is done and saved, while others of its population go on.
+  """
+
+  run: MemberRun
+  progress: TrainingProgress
+  checkpoints: Checkpoints
+  writers: Writers
+  finished: bool = False
+
+
 def runs_of(resolved: Resolved, workdir: Workdir) -> list[MemberRun]:
   """Returns the runs that an experiment trains, one for each of its seeds.
 
@@ -168,7 +190,7 @@ def runs_of(resolved: Resolved, workdir: Workdir) -> list[MemberRun]:
       text, str(workdir.config), {'seed': str(seed), 'seeds': '1'},
       copy=workdir.source if workdir.source.is_dir() else None,
       trusted=trust.Trust(everything=True))  # it is what was resolved
-    runs.append(MemberRun(f'seed {seed}', own, Workdir(workdir.path / f'seed_{seed}')))
+    runs.append(MemberRun(f'seed {seed}', own, workdir.of_seed(seed)))
   before, now = (run.resolved.values() for run in (runs[0], runs[-1]))
   other = [name for name in before if before[name] != now[name]
            and name not in ('seed', 'knob.seed')]
@@ -188,13 +210,14 @@ def diverged(run: MemberRun) -> bool:
   return result.get('status') == NOT_FINITE
 
 
-def together(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def together(records: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
   """Returns the values of all members: of one as they are, of several in lists.
 
   Args:
-    records: flat name -> value, of each member; names that not all have are left out.
+    records: flat name -> value, of each member; None for one that has ended, in whose
+      place there is None.
   """
   if len(records) == 1:
     return dict(records[0])
-  return {name: [each[name] for each in records] for name in records[0]
-          if all(name in each for each in records)} if records else {}
+  names = dict.fromkeys(name for each in records for name in each or ())
+  return {name: [(each or {}).get(name) for each in records] for name in names}

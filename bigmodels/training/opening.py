@@ -78,6 +78,7 @@ def load(path: str | os.PathLike, *, data_dir: str | None = None,
     if not isinstance(value, str | os.PathLike):
       raise UserError(f'load: {name} must be a str or a Path, got {value!r}')
   workdir = Workdir(paths.resolved(str(path)))
+  workdir.check_single()
   if not workdir.config.is_file() or not any(workdir.checkpoints.glob('*')):
     raise UserError(f'{workdir.path}: there is no run with a checkpoint; must be the '
                     '--workdir of one')
@@ -142,7 +143,7 @@ def initialized(resolved: Resolved, layout: Layout, access: Access) -> Run:
     UserError: if its task does neither, or the parameters are not there or do not
       fit.
   """
-  experiment = resolved.experiment
+  experiment = dataclasses.replace(resolved.experiment, seeds=1)
   stored = Workdir(experiment.init_from).stored_data()
   kept = {name: state for name, state in inherited.kept_of(
     experiment.init_from).items() if name == 'tokenizer'}

@@ -125,7 +125,7 @@ def test_the_later_of_two_lines_of_a_step_counts():
   assert steps == (2, 4) and values.tolist() == [1, 6]
 
 
-def test_members_are_lines_and_their_mean_is_in_the_tables(tmp_path):
+def test_runs_are_bands_and_their_mean_is_in_the_tables(tmp_path):
   records = [{'step': 1, 'test/loss': [1.0, 3.0], 'test/same': [1, 2]},
              {'step': 2, 'test/loss': [0.5, None], 'test/same': [1, 2]},
              {'step': 3, 'test/loss': 2.0, 'test/same': [1, 2]}]
@@ -134,7 +134,11 @@ def test_members_are_lines_and_their_mean_is_in_the_tables(tmp_path):
     series['loss']['test'][1], [[1, 3], [0.5, np.nan], [2, 2]])
   page, _ = _write(tmp_path, records=records, result={'metrics': {
     'test/loss': [0.5, 1.0], 'test/f1/0': [0.0, 1.0]}})
-  assert 'test/loss is not a number at 1 of its steps, first at step 2.' in page.text
+  lines = report._lines(series['loss'], {'test': '#000'})
+  assert lines[0].points == {1: 2.0, 2: 0.5, 3: 2.0}
+  assert lines[0].band == {1: (1.0, 3.0), 2: (0.5, 0.5), 3: (2.0, 2.0)}
+  assert 'fill="' in (tmp_path / 'report.html').read_text()
+  assert 'is not a number' not in page.text  # the second run has ended
   assert 'never change: same.' in page.text
   assert ['loss', '0.7500'] in page.rows and ['0', '0.5000'] in page.rows
 

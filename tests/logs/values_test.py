@@ -25,7 +25,8 @@ def test_other_values_are_none(value):
 
 def test_the_mean_is_that_of_the_members():
   assert values.mean([1.0, 2.0, 6.0]) == 3 and values.mean(4) == 4
-  assert math.isnan(values.mean([1.0, None])) and math.isnan(values.mean(None))
+  assert values.mean([1.0, None]) == 1 and math.isnan(values.mean([None, None]))
+  assert math.isnan(values.mean(None))
 
 
 def test_a_line_has_the_monitored_metric_the_first_ones_and_the_loss():

@@ -415,3 +415,17 @@ def test_init_from_takes_the_best_parameters_and_refuses_what_does_not_fit(
     train.run(request_for(tiny, tmp_path / 'third', init_from=first, width=6, steps=1))
   assert 'Conv_0/kernel: shape must be (3, 3, 1, 6), got (3, 3, 1, 4)' in str(
     error.value)
+
+
+@pytest.mark.slow('kill runs')
+def test_seeds_killed_and_resumed_are_uninterrupted(
+  start, request_for, tiny, tmp_path, capsys):
+  whole, cut = tmp_path / 'whole', tmp_path / 'cut'
+  train.run(request_for(tiny, whole), seeds=3)
+  _kill(start, cut, (20, 70, 120), '--seeds=3', experiment=tiny)
+  capsys.readouterr()
+  train.run(request_for(None, cut))
+  assert 'resuming from step' in capsys.readouterr().out
+  for seed in range(3, 6):
+    _same_bits(whole / f'seed_{seed}', cut / f'seed_{seed}')
+  assert (whole / 'metrics.jsonl').read_bytes() == (cut / 'metrics.jsonl').read_bytes()
