@@ -205,3 +205,5 @@ class Shell:
     if workdir and given.flags['mode'] == 'train':
       run = experiment, overrides
       assert self.made.setdefault(workdir, run) == run, f'{workdir} has another run'
+      for seed in range(int(given.flags['seeds'] or 0)):
+        self.made[f'{workdir}/seed_{seed}'] = run

@@ -325,7 +325,8 @@ def _series(records):
       if key == 'step' or _is_class(name) or value is None or 'step' not in record:
         continue
       # None in a list stands for a run that has ended.
-      given = members([v for v in record[key] if v is not None]) if value.ndim else value
+      given = value if not value.ndim else members(
+        [each for each in record[key] if each is not None])
       if given is not None and not np.isfinite(given).all():
         not_finite.setdefault(key, set()).add(record['step'])
       # After a resume a step may occur twice; the later record is used.

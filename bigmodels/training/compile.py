@@ -1,10 +1,9 @@
 """From a learner and its loaders to compiled programs: nothing else jits a step."""
 
 import concurrent.futures
-import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -13,14 +12,13 @@ import numpy as np
 from jax.extend import core
 from jax.sharding import PartitionSpec
 
-from bigmodels.core import tree_paths
-from bigmodels.core.errors import UserError, message_of
 from bigmodels.core.target import BATCH_AXES
 from bigmodels.data.batches import Loader
 from bigmodels.hardware import devices, flops
 from bigmodels.learners.learner import Learner, Metrics, State
 from bigmodels.parallel.layout import Layout
 from bigmodels.parallel.random import slice_key
+from bigmodels.training import fitting
 from bigmodels.training.members import Members, member
 from bigmodels.training.pace import Votes
 
@@ -181,7 +179,7 @@ def _trace(learner: Learner, train: Loader, evals: dict[str, Loader], layout: La
       functools.partial(of_length, length) for length in train.lengths])
 
   # Each function is traced once, here, where the errors of a model are reported.
-  with _fitting(train):
+  with fitting.fitting(train):
     key_only = State(np.int32(0), None, None, None, key, None)
     batch = jax.eval_shape(
       layout.shard_map(batch_of, (WHOLE, WHOLE, cut, WHOLE), examples),
@@ -193,17 +191,17 @@ def _trace(learner: Learner, train: Loader, evals: dict[str, Loader], layout: La
     traced = jax.jit(layout.shard_map(step_of, (WHOLE, WHOLE, cut), WHOLE)).trace(
       state, train.resident, host_batch)
     after, metrics = traced.out_info
-    _check_state(state, after)
-  _check_metrics('train', metrics)
+    fitting.check_state(state, after)
+  fitting.check_metrics('train', metrics)
   evaluations, shapes = {}, {}
   for name, loader in evals.items():
-    with _fitting(train, name, loader):
+    with fitting.fitting(train, name, loader):
       found, shapes[name] = jax.eval_shape(
         _evaluation(learner, loader, layout, members._replace(count=None)), state,
         loader.resident, loader.host_batch(0, 1))
       evaluations[name] = _evaluation(learner, loader, layout, members)
-      _check_metrics(name, found)
-      _check_outputs(name, shapes[name])
+      fitting.check_metrics(name, found)
+      fitting.check_outputs(name, shapes[name])
   loops = layout.platform != 'cpu' or not _slow_in_a_loop(traced.jaxpr)
 
   def fresh(key):
@@ -262,44 +260,23 @@ def _advance(step_of: Callable, layout: Layout, members: Members, *, loops: bool
         window = jax.tree.map(jnp.add, carry.window, metrics)
         good = jnp.stack([all_finite(metrics[name]) for name in sorted(metrics)])
         # Counted from 1: the step that was just taken.
-        fault = jnp.where(jnp.all(good) | (carry.fault[0] >= 0), carry.fault,
-                          jnp.stack([number + 1, jnp.argmin(good)]).astype(jnp.int32))
+        now = jnp.stack([number + 1, jnp.argmin(good)]).astype(jnp.int32)
+        fault = jnp.where(jnp.all(good) | (carry.fault[0] >= 0), carry.fault, now)
       return Carry(state, window, fault)
 
-    def step(loop):
-      index, carry = loop
-      return index + 1, members.over_steps(of_member)(carry, host_batch, index)
+    def dispatch(carry, host_batch, once):
+      def step(loop):
+        index, carry = loop
+        return index + 1, once(carry, host_batch, index)
 
-    first = (0, Carry(state, window, fault))
-    carry = (jax.lax.while_loop(going, step, first) if loops else step(first))[1]
-    return carry, layout.max_votes(votes)
+      if not loops:
+        return once(carry, host_batch, 0)
+      return jax.lax.while_loop(going, step, (0, carry))[1]
+
+    return members.over_dispatch(dispatch, of_member)(
+      Carry(state, window, fault), host_batch), layout.max_votes(votes)
 
   return advance
-
-
-@contextlib.contextmanager
-def _fitting(train: Loader, name: str = 'train', loader: Loader | None = None
-             ) -> Iterator[None]:
-  """Turns an error of a model about a split into a `UserError`."""
-  try:
-    yield
-  except UserError:
-    raise
-  except Exception as error:  # users write models and transforms
-    reason = message_of(error)
-    ours, theirs = (_shapes(each) for each in (train, loader or train))
-    for column in ours:
-      if theirs.get(column, ours[column]) != ours[column]:
-        reason += (f"; column {column!r} is {theirs[column]} in {name!r}, "
-                   f"{ours[column]} in 'train'")
-    raise UserError(
-      f'the model and the data of {name!r} do not fit: {reason}') from error
-
-
-def _shapes(loader: Loader) -> dict[str, str]:
-  """Column -> dtype and shape of an example."""
-  columns = loader.dataset.read(np.zeros(1, int))
-  return {name: f'{x.dtype} {x.shape[1:]}' for name, x in columns.items()}
 
 
 def _slow_in_a_loop(jaxpr: core.ClosedJaxpr) -> bool:
@@ -362,38 +339,6 @@ def data_keys(state: State, loader: Loader, layout: Layout) -> jax.Array:
 def all_finite(tree: Any) -> jax.Array:
   """Whether every number of a tree of arrays is finite, a bool scalar."""
   return jnp.all(jnp.array([jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(tree)]))
-
-
-def _check_state(before: State, after: Any) -> None:
-  """Refuses a step that does not return a state such as it was given."""
-  old, new = ({tree_paths.name_of(path): (x.shape, x.dtype) for path, x in
-               jax.tree.leaves_with_path(state)} for state in (before, after))
-  for name in {**old, **new}:
-    shown = [f'{found[name][1]} {found[name][0]}' if name in found else 'absent'
-             for found in (old, new)]
-    if shown[0] != shown[1]:
-      raise UserError(f'a step of the learner must leave the shapes of its state: '
-                      f'{name} is {shown[0]} before it and {shown[1]} after')
-
-
-def _check_metrics(split: str, metrics: dict[str, Any]) -> None:
-  """Refuses what is no metric, before anything is compiled."""
-  if not metrics:
-    raise UserError(f"{split}: must have a metric, such as 'loss', has none")
-  for name, metric in metrics.items():
-    if not hasattr(metric, 'compute'):
-      raise UserError(
-        f'{split}/{name}: a metric must be a NamedTuple of sums with compute(), such '
-        f'as metrics.Mean(total, count), got a {type(metric).__name__}')
-
-
-def _check_outputs(split: str, outputs: dict[str, jax.ShapeDtypeStruct]) -> None:
-  """Refuses what has no row for each example, before anything is compiled."""
-  rows = outputs['mask'].shape[0]
-  for name, output in outputs.items():
-    if output.shape[:1] != (rows,):
-      raise UserError(f'{split}: the output {name!r} must have a row for each of the '
-                      f'{rows} examples of a batch, got the shape {output.shape}')
 
 
 def _zeros(shapes):

@@ -92,6 +92,9 @@ def of_parts(built: Built, name: str, parts: Sequence[Any],
   Args:
     built, name, threshold, temperature: see `evaluate`.
     parts: of one run; see `parts_of`.
+
+  Returns:
+    flat name -> value; name -> outputs `[n, ...]`.
   """
   metrics = functools.reduce(
     functools.partial(jax.tree.map, np.add),
@@ -159,6 +162,14 @@ def monitored(experiment: Experiment, record: Mapping[str, Any]) -> np.ndarray |
     raise UserError(f'--config.monitor.metric: no metric {name!r}'
                     f'{nearest(name, record)}')
   return np.asarray(record[name], np.float64)
+
+
+def lacks_monitor(experiment: Experiment, name: str, record: Mapping[str, Any]
+                  ) -> bool:
+  """Returns whether an evaluation of a split did not give the monitored metric."""
+  monitor = experiment.monitor
+  return bool(monitor) and monitor.metric not in record and (
+    monitor.metric.partition('/')[0] == name)
 
 
 def score(value: np.ndarray | None) -> float | None:

@@ -54,10 +54,9 @@ class Loop:
     built: the experiment.
     programs: compiled from it.
     carry: on the device.
-    progress: how far it is: the step and the time of all members; that of a run by
-      itself.
+    progress: of all members: the step and the times; that of a run by itself.
     members: the runs.
-    writers: of what is shown: the mean over members; that of a run by itself.
+    writers: of what is shown, of all members; that of a run by itself.
     group: the processes of the run.
     throughput: counts what the devices could do.
     stop: asked after every dispatch.
@@ -302,7 +301,8 @@ class Loop:
     records: list[dict[str, Any]] = [{} for _ in self.members]
     for name in self.built.evals:
       evaluated = self._evaluated(name, self.batches)
-      if self._lacks_monitor(name, evaluated[0][0]):
+      if self.batches and evaluation.lacks_monitor(
+        self.built.experiment, name, evaluated[0][0]):
         evaluated = self._evaluated(name, None)
       for index, (found, outputs) in enumerate(evaluated):
         records[index] |= found
@@ -321,18 +321,22 @@ class Loop:
   def evaluate(self, name: str, programs: Programs, state: Any,
                threshold: float | None = None, temperature: float | None = None
                ) -> tuple[dict[str, Any], dict]:
-    """See `evaluation.evaluate`, for the batches that the run looks at."""
+    """See `evaluation.evaluate`, for the batches that the run looks at.
+
+    Args:
+      name: of the split.
+      programs: of one run.
+      state: of the learner.
+      threshold: of `predictions`, or None.
+      temperature: of `probabilities`, or None.
+    """
     evaluate = functools.partial(
       evaluation.evaluate, self.built, programs, name, state, threshold=threshold,
       temperature=temperature)
     found = evaluate(self.batches)
-    return evaluate(None) if self._lacks_monitor(name, found[0]) else found
-
-  def _lacks_monitor(self, name: str, found: dict[str, Any]) -> bool:
-    """Whether a few batches of a split do not give the monitored metric."""
-    monitor = self.built.experiment.monitor
-    return bool(self.batches and monitor and monitor.metric not in found and (
-      monitor.metric.partition('/')[0] == name))
+    few = self.batches and evaluation.lacks_monitor(
+      self.built.experiment, name, found[0])
+    return evaluate(None) if few else found
 
   def _scheduled(self, member: Member, per_epoch: float) -> bool:
     """Whether every run of this experiment has a checkpoint here."""

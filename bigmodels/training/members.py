@@ -59,22 +59,27 @@ class Members(NamedTuple):
       return lambda *trees: jax.lax.map(lambda each: function(*each), trees)
     return jax.vmap(function)
 
-  def over_steps(self, function: Callable) -> Callable:
-    """As `over`, for a function (carry, batch, index) -> carry that takes a step.
+  def over_dispatch(self, dispatch: Callable, step: Callable) -> Callable:
+    """Returns a function (carry, host_batch) -> carry that takes the steps of all.
 
-    The number of the step is the same for all members, so that what depends on it
-    alone stays a branch of the program.
+    In turn, a member takes all its steps before the next one; at once, all take a step
+    before the next one. The number of the step is then shared, so that what depends on
+    it alone stays a branch of the program.
+
+    Args:
+      dispatch: (carry, host_batch, step) -> carry; takes several steps.
+      step: (carry, host_batch, index) -> carry; takes one step of one member.
     """
-    if self.count is None:
-      return function
+    if self.count is None or self.in_turn:
+      return self.over(lambda carry, batch: dispatch(carry, batch, step))
 
     def every(carry, batch, index):
-      step = carry.state.step[0]
-      return self.over(lambda carry, batch: function(
-        carry._replace(state=carry.state._replace(step=step)), batch, index))(
+      number = carry.state.step[0]
+      return self.over(lambda carry, batch: step(
+        carry._replace(state=carry.state._replace(step=number)), batch, index))(
           carry, batch)
 
-    return every
+    return lambda carry, batch: dispatch(carry, batch, every)
 
   def spec(self, spec: PartitionSpec) -> PartitionSpec:
     """Returns the spec of arrays with the axis of the members, from that of one."""

@@ -29,6 +29,7 @@ def config(*, seed: int = 0) -> Experiment:
 
   return Experiment(
     model=models.Linear(num_outputs=10, kernel_init=make_spoilt),
-    task=tasks.classification, optimizer=partial(optax.sgd, 0.1), train=batches('train'),
+    task=tasks.classification, optimizer=partial(optax.sgd, 0.1),
+    train=batches('train'),
     evals={'test': batches('test')}, duration=Duration(steps=10),
     log_every=Duration(steps=5), checkpoint_every=Duration(steps=4), seed=seed)

@@ -12,9 +12,9 @@ from bigmodels.core.errors import UserError
 from bigmodels.modes import train
 from bigmodels.training import members, results
 from tests.forks import diverging
-from tests.training.resume_test import _carry
+from tests.training.checkpoints import arrays_of
 
-SEEDS = range(3, 6)  # from the seed of the experiment
+SEEDS = range(3, 5)  # from the seed of the experiment
 
 
 def _together(request_for, tiny, tmp_path, **settings):
@@ -33,10 +33,9 @@ def _result(workdir):
 def _same_run(ours, theirs):
   """To rounding: XLA fuses the operations of a loop over members in other ways."""
   assert (ours / 'config.txt').read_bytes() == (theirs / 'config.txt').read_bytes()
-  mine, its = ([*map(json.loads, (workdir / 'metrics.jsonl').read_text().splitlines())]
-               for workdir in (ours, theirs))
-  assert [record.keys() for record in mine] == [record.keys() for record in its]
-  for mine, its in zip(mine, its, strict=True):
+  logs = ([*map(json.loads, (workdir / 'metrics.jsonl').read_text().splitlines())]
+          for workdir in (ours, theirs))
+  for mine, its in zip(*logs, strict=True):
     chex.assert_trees_all_close(mine, its, rtol=1e-3, atol=1e-4)
   mine, its = _result(ours), _result(theirs)
   assert mine.keys() == its.keys()
@@ -47,7 +46,7 @@ def _same_run(ours, theirs):
            for workdir in (ours, theirs)]
   assert steps[0] == steps[1]
   for step in steps[0]:
-    mine, its = _carry(ours, int(step)), _carry(theirs, int(step))
+    mine, its = arrays_of(ours, int(step)), arrays_of(theirs, int(step))
     assert len(mine) > 20
     chex.assert_trees_all_close(mine, its, atol=1e-3)
 
@@ -64,7 +63,7 @@ def test_members_are_runs_by_themselves_to_rounding(request_for, tiny, tmp_path,
   inside, alone = _together(request_for, tiny, tmp_path, **settings)
   for ours, theirs in zip(inside, alone, strict=True):
     _same_run(ours, theirs)
-  assert len({_result(workdir)['metrics']['test/loss'] for workdir in inside}) == 3
+  assert len({_result(workdir)['metrics']['test/loss'] for workdir in inside}) == 2
   if 'patience' in settings:  # they end at different steps
     assert len({_result(workdir)['step'] for workdir in inside}) > 1
   whole = _result(tmp_path / 'together')
@@ -74,7 +73,7 @@ def test_members_are_runs_by_themselves_to_rounding(request_for, tiny, tmp_path,
   assert whole['metrics']['test/accuracy'] == values
   assert found['mean'] == pytest.approx(np.mean(values))
   assert found['interval'] == pytest.approx(stats.t.interval(
-    0.95, 2, np.mean(values), stats.sem(values)))
+    0.95, 1, np.mean(values), stats.sem(values)))
 
 
 @pytest.mark.slow('train')

@@ -12,7 +12,6 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
 
 from bigmodels.core.errors import UserError
@@ -30,15 +29,7 @@ from tests.data.folders import written as images
 from tests.data.recordings import digits
 from tests.data.recordings import written as recordings
 from tests.environments import libraries
-
-
-def _carry(workdir: pathlib.Path, step: int):
-  """The arrays of a checkpoint, read by Orbax alone."""
-  with ocp.StandardCheckpointer() as checkpointer:
-    path = workdir / 'checkpoints' / str(step) / 'carry'
-    tree = checkpointer.restore(path.resolve())
-  return {jax.tree_util.keystr(k): np.asarray(v)
-          for k, v in jax.tree.leaves_with_path(tree)}
+from tests.training.checkpoints import arrays_of
 
 
 def _same_bits(a: pathlib.Path, b: pathlib.Path, arrays: int = 20):
@@ -46,7 +37,7 @@ def _same_bits(a: pathlib.Path, b: pathlib.Path, arrays: int = 20):
   results = [json.loads((x / 'result.json').read_text()) for x in (a, b)]
   for key in ('metrics', 'step', 'best_step', 'parameters', 'status'):
     assert results[0][key] == results[1][key], key
-  one, two = (_carry(x, results[0]['step']) for x in (a, b))
+  one, two = (arrays_of(x, results[0]['step']) for x in (a, b))
   assert one.keys() == two.keys() and len(one) > arrays
   for name in one:
     assert one[name].tobytes() == two[name].tobytes(), name
@@ -406,7 +397,7 @@ def test_init_from_takes_the_best_parameters_and_refuses_what_does_not_fit(
   train.run(request_for(tiny, first, steps=90))
   best = json.loads((first / 'result.json').read_text())['best_step']
   train.run(request_for(tiny, second, init_from=first, steps=1, learning_rate=1e-12))
-  theirs, ours = _carry(first, best), _carry(second, 1)
+  theirs, ours = arrays_of(first, best), arrays_of(second, 1)
   kernels = [k for k in ours if "'params'" in k and 'kernel' in k]
   assert len(kernels) == 3
   for name in kernels:
