@@ -9,6 +9,7 @@ import numpy as np
 from bigmodels import losses, metrics, plots
 from bigmodels.core.errors import UserError, listed
 from bigmodels.data import transforms
+from bigmodels.data.masks import IGNORED
 from bigmodels.tasks.task import (
   Columns,
   Split,
@@ -102,7 +103,7 @@ def segmentation(model, *, mean, std, dice: float = 1.0, ignore: int = 255) -> T
     return value, (model_state, found, {
       'confusion': metrics.pixel_confusion(
         known, predictions, counted, logits.shape[-1]),
-      'labels': jnp.where(counted, known, ignore).astype(jnp.uint8),
+      'labels': jnp.where(counted, known, IGNORED).astype(jnp.uint8),
       'predictions': predictions})
 
   @jax.jit

@@ -94,6 +94,21 @@ def test_an_image_without_pixels_that_count():
   assert found['loss'].count == 2 and value == pytest.approx(float(others), rel=1e-6)
 
 
+@pytest.mark.parametrize('ignore', [0, -1, 1000])
+def test_any_label_may_be_ignored(ignore):
+  task = segmentation(MODEL, mean=MEAN, std=STD, ignore=ignore)
+  given = batch()
+  given['labels'] %= 3
+  _, (_, found, outputs) = jax.jit(partial(task.loss, train=False))(
+    PARAMS, STATS, given, KEY)
+  counted = (given['labels'] != ignore) & given['inside']
+  counted[3] = False  # masked
+  # What does not count is no class: plots draw it as such.
+  np.testing.assert_array_equal(
+    outputs['labels'], np.where(counted, given['labels'], 255))
+  assert found['accuracy'].count == counted.sum()
+
+
 def test_weights_of_images():
   given = batch() | {'weights': np.array([3, 0, 1, 5], np.float32)}
   value, (_, found, _) = evaluate(PARAMS, STATS, given, KEY)
