@@ -118,7 +118,8 @@ def test_identities_that_training_has_not_seen_are_not_near():
   outputs = {name: np.asarray(outputs[name])[:5] for name in TASK.predictions}
   found = TASK.answers(outputs)
   assert found['nearest_1'] == ['Cy'] * 5 == found['identity']
-  np.testing.assert_allclose(found['similarity_1'], vectors(batch_of())[:, 0], atol=1e-5)
+  np.testing.assert_allclose(
+    found['similarity_1'], vectors(batch_of())[:, 0], atol=1e-5)
   for place in (2, 3):
     assert found[f'nearest_{place}'] == [None] * 5
     assert np.ma.getmaskarray(found[f'similarity_{place}']).all()
