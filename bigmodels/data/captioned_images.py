@@ -97,7 +97,9 @@ class CaptionedImages:
     return FileReader(
       image_files.ImageReading(3, (self.size, self.size), 'crop', None,
                                notes_grey=True),
-      image_files.SUFFIXES, None, say=context.say)
+      image_files.SUFFIXES, None, say=context.say,
+      unlabelled='the captions of images are read by data.CaptionedImages, as the '
+                 'source of an evaluation; files have no labels for them')
 
   def _lines(self, images: image_files.Images) -> list[str]:
     """Lines about how many images change channels and size."""

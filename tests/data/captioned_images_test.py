@@ -131,6 +131,14 @@ def test_an_image_without_captions_is_refused(folder):
     opened(folder)
 
 
+def test_new_images_have_no_captions_to_be_evaluated(folder):
+  reader = CaptionedImages(None, None, 4, 8).reader(context(folder))
+  chunk, = reader.examples([folder / 'images'], labels=False).chunks(0)
+  assert chunk.columns['inputs'].shape == (4, 8, 8, 3)
+  with pytest.raises(UserError, match='captions of images are read by'):
+    reader.examples([folder / 'images'], labels=True)
+
+
 def test_what_is_not_there_is_named(folder):
   with pytest.raises(UserError, match="has no split 'tset'; did you mean 'test'"):
     opened(folder, 'tset')
