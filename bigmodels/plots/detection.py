@@ -64,13 +64,14 @@ def _curves(precision: np.ndarray, names: Sequence[str]) -> 'Figure':
     figure.subplots(1, 2, sharey=True), ((0, 'overlap of 0.5'), (5, 'of 0.75')),
     strict=True):
     style.styled(axes)
-    for index in sorted(chosen):
-      values = precision[threshold, :, index, 0]
-      axes.plot(recall, values, linewidth=1.2,
-                label=f'{style.shorten(names[index], 20)}, {values.mean():.3f}')
+    curves = [precision[threshold, :, index, 0] for index in sorted(chosen)]
+    lines = [axes.plot(recall, values, linewidth=1.2)[0] for values in curves]
     axes.set(xlabel='recall', xlim=(0, 1), ylim=(0, 1.02))
     style.subtitle(axes, title)
-    axes.legend(fontsize=7.5, frameon=False, loc='lower left')
+    style.legend(axes, lines, [
+      f'{style.shorten(names[index], 20)}, {values.mean():.3f}'
+      for index, values in zip(sorted(chosen), curves, strict=True)],
+      fontsize=7.5, loc='lower left')
   figure.axes[0].set(ylabel='precision')
   return figure
 
