@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bigmodels.core.errors import one_line
+from bigmodels.core.errors import UserError, one_line
 from bigmodels.data.folders import image_files, listing
 from bigmodels.data.readers.reader import Reader
 from bigmodels.data.sources import Columns, DataContext, Dataset
@@ -97,7 +97,9 @@ class CaptionedImages:
     return FileReader(
       image_files.ImageReading(3, (self.size, self.size), 'crop', None,
                                notes_grey=True),
-      image_files.SUFFIXES, None, say=context.say)
+      image_files.SUFFIXES, None, say=context.say,
+      unlabelled='the captions of images are read by data.CaptionedImages, as the '
+                 'source of an evaluation; files have no labels for them')
 
   def _lines(self, images: image_files.Images) -> list[str]:
     """Lines about how many images change channels and size."""
@@ -122,6 +124,9 @@ def caption_columns(source: Any, tokenizer: Tokenizer, captions: list[list[str]]
 
   Returns:
     `captions`, `caption_segments` and `caption_groups`; how many were truncated.
+
+  Raises:
+    UserError: if the special tokens leave no room.
   """
   distinct = [*dict.fromkeys(text for each in captions for text in each)]
   rows = encode(source, tokenizer, distinct)
@@ -129,6 +134,9 @@ def caption_columns(source: Any, tokenizer: Tokenizer, captions: list[list[str]]
                   if name in tokenizer.special][:1]
                  for names in (('begin', 'class'), ('end', 'separator')))
   room = source.length - len(first) - len(last)
+  if room < 1:
+    raise UserError(f'length: must be >= {source.length - room + 1}, for captions have '
+                    f'{source.length - room} special tokens, got {source.length}')
   long = {text for text, row in zip(distinct, rows, strict=True) if len(row) > room}
   found = padded(
     'captions', [np.concatenate([first, row[:room], last]).astype(np.int32)

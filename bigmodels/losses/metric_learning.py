@@ -50,8 +50,9 @@ def triplet(embeddings: jax.Array, labels: jax.Array, mask: jax.Array, *,
   Raises:
     ValueError: for a negative margin, or an unknown mining or distance.
   """
-  if margin is not None and margin < 0:
-    raise ValueError(f'margin: must be >= 0, or None for the soft margin, got {margin}')
+  if margin is not None and not 0 <= margin < np.inf:
+    raise ValueError('margin: must be >= 0 and finite, or None for the soft margin, '
+                     f'got {margin}')
   if mining not in _MINING:
     raise ValueError(f'mining: must be one of {", ".join(_MINING)}; got {mining!r}')
   if distance not in ('squared', 'euclidean'):
@@ -139,8 +140,8 @@ def arc_face(embeddings: jax.Array, labels: jax.Array, mask: jax.Array,
   """
   if not 0 <= margin < np.pi:
     raise ValueError(f'margin: must be >= 0 and < pi, got {margin}')
-  if not scale > 0:
-    raise ValueError(f'scale: must be > 0, got {scale}')
+  if not 0 < scale < np.inf:
+    raise ValueError(f'scale: must be > 0 and finite, got {scale}')
   cosines = products(embeddings, unit_length(prototypes))
   own = jnp.take_along_axis(cosines, labels[:, None], 1)
   sine = jnp.sqrt(jnp.maximum(1 - own**2, 1e-9))

@@ -9,7 +9,12 @@ import jax.numpy as jnp
 from bigmodels.layers.convolution import Conv, ConvNorm
 from bigmodels.layers.pyramid import FeaturePyramid, body_maps
 from bigmodels.models.images import check_images
-from bigmodels.models.validation import check_rates, check_sizes
+from bigmodels.models.validation import (
+  check_probabilities,
+  check_rates,
+  check_sizes,
+  check_strides,
+)
 
 
 class CenterNet(nn.Module):
@@ -35,8 +40,10 @@ class CenterNet(nn.Module):
   momentum: float = 0.9
 
   def __post_init__(self):
-    check_sizes(self, 'num_outputs', 'width', 'strides')
-    check_rates(self, 'momentum', 'prior')
+    check_sizes(self, 'num_outputs', 'width')
+    check_strides(self)
+    check_rates(self, 'momentum')
+    check_probabilities(self, 'prior')
     super().__post_init__()
 
   @nn.compact

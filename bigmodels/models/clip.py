@@ -40,6 +40,9 @@ class Clip(nn.Module):
   def __post_init__(self):
     check_sizes(self, 'width')
     check_positive(self, 'scale', 'max_scale')
+    if self.scale > self.max_scale:  # it would have no gradient
+      raise ValueError(f'scale: must be at most max_scale, {self.max_scale}, got '
+                       f'{self.scale}')
     super().__post_init__()
 
   @nn.compact

@@ -6,7 +6,7 @@ import jax
 from bigmodels.layers.convolution import Conv
 from bigmodels.layers.pyramid import FeaturePyramid, body_maps
 from bigmodels.models.images import check_images
-from bigmodels.models.validation import check_rates, check_sizes
+from bigmodels.models.validation import check_rates, check_sizes, check_strides
 
 
 class Ssd(nn.Module):
@@ -31,7 +31,8 @@ class Ssd(nn.Module):
   momentum: float = 0.9
 
   def __post_init__(self):
-    check_sizes(self, 'num_outputs', 'width', 'strides', 'boxes')
+    check_sizes(self, 'num_outputs', 'width', 'boxes')
+    check_strides(self)
     check_rates(self, 'momentum')
     super().__post_init__()
 

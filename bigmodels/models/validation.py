@@ -30,6 +30,30 @@ def check_rates(model: Any, *names: str) -> None:
       raise ValueError(f'{name}: must be >= 0 and < 1, got {rate}')
 
 
+def check_probabilities(model: Any, *names: str) -> None:
+  """Checks that fields, whose log-odds are finite, are > 0 and < 1.
+
+  Raises:
+    ValueError: for the first field that is not.
+  """
+  for name in names:
+    value = getattr(model, name)
+    if not 0 < value < 1:
+      raise ValueError(f'{name}: must be > 0 and < 1, got {value}')
+
+
+def check_strides(model: Any) -> None:
+  """Checks that there are `strides`, >= 1 and ascending.
+
+  Raises:
+    ValueError: if there are none, or others.
+  """
+  strides = tuple(model.strides)
+  check_sizes(model, 'strides')
+  if not strides or list(strides) != sorted({*strides}):
+    raise ValueError(f'strides: must be one or more, ascending, got {strides}')
+
+
 def check_positive(model: Any, *names: str) -> None:
   """Checks that fields are > 0 and finite.
 

@@ -32,7 +32,7 @@ def detection(outputs: Mapping[str, np.ndarray], inputs: Inputs,
     precision: see `metrics.detection.Evaluation`.
     found: for each image the object of each box, see `metrics.detection.matches`.
     seen: for each image whether each object was found.
-    draw_threshold: smallest score of a box that is draw_threshold, and counts as wrong.
+    draw_threshold: minimum score of a box that is drawn, and counts as wrong.
 
   Returns:
     Title -> figure.
@@ -64,13 +64,14 @@ def _curves(precision: np.ndarray, names: Sequence[str]) -> 'Figure':
     figure.subplots(1, 2, sharey=True), ((0, 'overlap of 0.5'), (5, 'of 0.75')),
     strict=True):
     style.styled(axes)
-    for index in sorted(chosen):
-      values = precision[threshold, :, index, 0]
-      axes.plot(recall, values, linewidth=1.2,
-                label=f'{style.shorten(names[index], 20)}, {values.mean():.3f}')
+    curves = [precision[threshold, :, index, 0] for index in sorted(chosen)]
+    lines = [axes.plot(recall, values, linewidth=1.2)[0] for values in curves]
     axes.set(xlabel='recall', xlim=(0, 1), ylim=(0, 1.02))
     style.subtitle(axes, title)
-    axes.legend(fontsize=7.5, frameon=False, loc='lower left')
+    style.legend(axes, lines, [
+      f'{style.shorten(names[index], 20)}, {values.mean():.3f}'
+      for index, values in zip(sorted(chosen), curves, strict=True)],
+      fontsize=7.5, loc='lower left')
   figure.axes[0].set(ylabel='precision')
   return figure
 
@@ -146,12 +147,13 @@ class _Drawing:
       color, width = (style.ORANGE, 1.6) if missed else (style.GREY, 0.8)
       _frame(axes, found['boxes'][row][index], scale, color, (0, (2, 2)), width,
              self._names[found['labels'][row][index]] if missed else '')
-    for index in np.flatnonzero(found['found_scores'][row] >= self._draw_threshold):
+    scores = found['found_scores'][row]  # 0 where there are no more boxes
+    for index in np.flatnonzero((scores > 0) & (scores >= self._draw_threshold)):
       wrong = self._wrong[row][index]
       _frame(axes, found['found_boxes'][row][index], scale,
              '#c2447a' if wrong else style.BLUE, '-', 1.0,
              f'{self._names[found["found_labels"][row][index]]} '
-             f'{found["found_scores"][row][index]:.2f}')
+             f'{scores[index]:.2f}')
 
 
 def _frame(axes, box, scale, color, line, width, text) -> None:

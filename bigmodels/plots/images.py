@@ -64,5 +64,6 @@ def image_grid(rows: Sequence[np.ndarray], names: Sequence[str], *, white: int,
                   parse_math=False)
   axes.tick_params(length=0)
   if note:
-    style.subtitle(axes, note)
+    # What is beside the names; a letter is 0.07 inches wide.
+    style.subtitle(axes, style.shorten(note, int((width - 0.07 * longest) / 0.07) - 2))
   return figure

@@ -81,7 +81,11 @@ def _masks(outputs, inputs, rows, names, values) -> 'Figure':
   high = side * labels.shape[1] / labels.shape[2] + 0.35
   shown = np.unique([labels, predictions])
   shown = shown[shown < len(names)] if len(names) <= _NAMED else []
-  legend = 0.25 * -(-len(shown) // 6)
+  labelled = [style.shorten(names[c], 20) for c in shown]
+  # A letter is 0.075 inches wide, and a patch with its margins 0.6.
+  columns = int(style.FULL / (0.6 + 0.075 * max(map(len, labelled), default=0)))
+  columns = min(columns, 6)
+  legend = 0.25 * -(-len(shown) // columns)
   figure = style.figure(style.FULL, high * len(rows) + legend)
   panels = figure.subplots(len(rows), 4, squeeze=False)
   for index, axes in enumerate(panels):
@@ -107,11 +111,10 @@ def _masks(outputs, inputs, rows, names, values) -> 'Figure':
       panel.spines[:].set_linewidth(0.6)
   if len(shown):
     colours = style.mask_colours()[shown] / 255
-    figure.legend(
-      handles=[Patch(facecolor=colour, edgecolor=style.GREY, linewidth=0.5,
-                     label=style.shorten(names[c], 20))
-               for c, colour in zip(shown, colours, strict=True)],
-      loc='outside lower left', ncols=6, fontsize=8, frameon=False)
+    style.legend(figure, [
+      Patch(facecolor=colour, edgecolor=style.GREY, linewidth=0.5)
+      for colour in colours], labelled, loc='outside lower left', ncols=columns,
+      fontsize=8)
   return figure
 
 

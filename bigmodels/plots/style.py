@@ -1,7 +1,7 @@
 """Colours, sizes, axes and names that all plots share."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -50,6 +50,23 @@ def subtitle(axes: 'Axes', *lines: str) -> None:
   """Writes lines above axes, left-aligned; empty ones are skipped."""
   axes.set_title('\n'.join(filter(None, lines)), fontsize=8.5, loc='left',
                  parse_math=False)
+
+
+def legend(of: Any, handles: Sequence[Any], names: Sequence[str], **options: Any
+           ) -> None:
+  """Draws a legend of names that come from data, as they are.
+
+  Matplotlib would leave out names that begin with `_`, and typeset those with two `$`.
+
+  Args:
+    of: axes or a figure.
+    handles: what is named.
+    names: one for each.
+    **options: of matplotlib.
+  """
+  drawn = of.legend(handles, [*map(str, range(len(names)))], frameon=False, **options)
+  for text, name in zip(drawn.get_texts(), names, strict=True):
+    text.set(text=name, parse_math=False)
 
 
 def mask_colours() -> np.ndarray:

@@ -49,7 +49,7 @@ def _details(outputs: Mapping[str, np.ndarray], names: Sequence[str]) -> 'Figure
     top, left = _most_changed(ours, smooth)
     window = slice(top, top + _DETAIL), slice(left, left + _DETAIL)
     axes[0].imshow(truth, cmap='gray', vmin=0, vmax=255)
-    axes[0].add_patch(_frame(left, top))
+    axes[0].add_patch(_frame(left, top, truth[window].shape))
     style.subtitle(axes[0], style.shorten(names[row], 30), f'{width} x {height} pixels')
     for panel, image, title, suffix in (
       (axes[1], smooth, 'bicubic', '_bicubic'), (axes[2], ours, 'enlarged', ''),
@@ -76,11 +76,11 @@ def _most_changed(ours: np.ndarray, smooth: np.ndarray) -> tuple[int, int]:
   return int(top), int(left)
 
 
-def _frame(left: int, top: int):
+def _frame(left: int, top: int, shape: tuple[int, int]):
   from matplotlib.patches import Rectangle
 
-  return Rectangle((left, top), _DETAIL, _DETAIL, fill=False, edgecolor=style.ORANGE,
-                   linewidth=1.2)
+  return Rectangle((left, top), shape[1] - 1, shape[0] - 1, fill=False,
+                   edgecolor=style.ORANGE, linewidth=1.2)
 
 
 def _scores(outputs: Mapping[str, np.ndarray], names: Sequence[str]) -> 'Figure':

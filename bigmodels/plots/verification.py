@@ -99,17 +99,17 @@ def _map(outputs, inputs):
   figure, axes = style.panel(style.HALF, style.HALF * 0.8)
   others = np.flatnonzero(~chosen)[:_OTHERS]
   axes.plot(*points[others].T, '.', color=style.GREY, markersize=2, alpha=0.3)
-  named = getattr(inputs, 'words', None)
+  named, lines, words = getattr(inputs, 'words', None), [], []
   for index in shown:
     rows = np.flatnonzero(labels == numbers[index])
     name = named(firsts[index : index + 1])[0].get('identity', '') if named else ''
-    axes.plot(*points[rows].T, 'o', markersize=4,
-              label=style.shorten(name or str(numbers[index]), 20))
+    lines += axes.plot(*points[rows].T, 'o', markersize=4)
+    words.append(style.shorten(name or str(numbers[index]), 20))
   axes.set(xlabel='first principal component', ylabel='second')
   axes.set_xticks([])
   axes.set_yticks([])
   if shown:
-    axes.legend(fontsize=6.5, frameon=False, loc='best')
+    style.legend(axes, lines, words, fontsize=6.5, loc='best')
   style.subtitle(axes, f'in colour: the {len(shown)} identities with the most examples'
                  if shown else '')
   return figure

@@ -89,7 +89,7 @@ def write(make: Callable[[np.ndarray, listing.File], np.ndarray],
     raise UserError(f'--input={listed(file.path for file in images)}: no image can be '
                     'read')
   say(f'{listing.counted(count, "image")} of {len(targets):,} in '
-      f'{time.perf_counter() - start:.1f} s: {folder}')
+      f'{time.perf_counter() - start:.1f} s: {one_line(str(folder))}')
   return folder
 
 
@@ -112,7 +112,7 @@ def write_json(path: pathlib.Path, value: Any, *, overwrite: bool,
   except OSError as error:
     raise UserError(f'--output: {path} cannot be written: {paths.reason(error)}'
                     ) from None
-  say(str(path))
+  say(one_line(str(path)))
 
 
 def check_new(path: pathlib.Path, *, overwrite: bool) -> None:

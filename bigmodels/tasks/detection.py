@@ -54,6 +54,8 @@ def detection(model, detector: Callable[[], Detector], *, max_boxes: int = 100,
       raise ValueError(f'{name}: must be >= 1, got {value}')
   if not 0 <= score_threshold < 1:
     raise ValueError(f'score_threshold: must be >= 0 and < 1, got {score_threshold}')
+  if not 0 <= draw_threshold <= 1:
+    raise ValueError(f'draw_threshold: must be >= 0 and <= 1, got {draw_threshold}')
   columns, how = Columns(('inputs',)), detector()
   classes = getattr(training, 'classes', None)
 

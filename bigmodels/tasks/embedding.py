@@ -145,14 +145,20 @@ def _decide(outputs: Mapping[str, np.ndarray], threshold: float) -> np.ndarray:
 
 def _answers(outputs: Mapping[str, np.ndarray], *, names: tuple[str, ...]
              ) -> dict[str, Any]:
-  """`identity`, unless it is unknown; the nearest ones; and the embedding."""
+  """`identity`, unless it is unknown; the nearest ones; and the embedding.
+
+  An identity that no batch of training has had is not near: there is none then.
+  """
   nearest, similarities = outputs['nearest'], outputs['similarities']
-  predictions = outputs.get('predictions', nearest[:, 0])
+  there = np.isfinite(similarities)
+  predictions = outputs.get('predictions', np.where(there[:, 0], nearest[:, 0], -1))
   found: dict[str, Any] = {'identity': [
     names[number] if number >= 0 else None for number in predictions.tolist()]}
   for place in range(nearest.shape[1]):
-    found[f'nearest_{place + 1}'] = [names[i] for i in nearest[:, place].tolist()]
-    found[f'similarity_{place + 1}'] = similarities[:, place]
+    found[f'nearest_{place + 1}'] = [names[i] if known else None for i, known in zip(
+      nearest[:, place].tolist(), there[:, place].tolist(), strict=True)]
+    found[f'similarity_{place + 1}'] = np.ma.masked_array(
+      similarities[:, place], ~there[:, place])
   return {**found, 'embedding': outputs['embeddings']}
 
 

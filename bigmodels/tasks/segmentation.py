@@ -1,5 +1,6 @@
 """Semantic segmentation: the class of each pixel of an image."""
 
+import math
 from functools import partial
 
 import jax
@@ -9,6 +10,7 @@ import numpy as np
 from bigmodels import losses, metrics, plots
 from bigmodels.core.errors import UserError, listed
 from bigmodels.data import transforms
+from bigmodels.data.masks import IGNORED
 from bigmodels.tasks.task import (
   Columns,
   Split,
@@ -45,13 +47,14 @@ def segmentation(model, *, mean, std, dice: float = 1.0, ignore: int = 255) -> T
       `radius`; see `models.SegmentationUnet`.
     mean, std: of the images, `[channels]`; supplied by the run.
     dice: weight of the Dice loss beside the cross-entropy.
-    ignore: the label of pixels that do not count.
+    ignore: the label of pixels that do not count, beside 255, that of pixels outside of
+      an image.
 
   Raises:
-    ValueError: for a negative weight.
+    ValueError: for a weight out of range.
   """
-  if not dice >= 0:
-    raise ValueError(f'dice: must be >= 0, got {dice}')
+  if not 0 <= dice < math.inf:
+    raise ValueError(f'dice: must be >= 0 and finite, got {dice}')
   module = getattr(model, 'model', model)  # within its precision
   columns = Columns(('inputs',), ('inside',))
 
@@ -82,7 +85,8 @@ def segmentation(model, *, mean, std, dice: float = 1.0, ignore: int = 255) -> T
       raise ValueError('segmentation needs labels, integers '
                        f'{logits.shape[:-1]} as the images, got {labels.dtype} '
                        f'{labels.shape}')
-    counted = (labels != ignore) & (batch['mask'] > 0)[:, None, None]
+    counted = (labels != ignore) & (labels != IGNORED) & (
+      batch['mask'] > 0)[:, None, None]
     if 'inside' in batch:
       counted &= batch['inside']
     known = jnp.where(counted, labels, 0).astype(jnp.int32)
@@ -102,7 +106,7 @@ def segmentation(model, *, mean, std, dice: float = 1.0, ignore: int = 255) -> T
     return value, (model_state, found, {
       'confusion': metrics.pixel_confusion(
         known, predictions, counted, logits.shape[-1]),
-      'labels': jnp.where(counted, known, ignore).astype(jnp.uint8),
+      'labels': jnp.where(counted, known, IGNORED).astype(jnp.uint8),
       'predictions': predictions})
 
   @jax.jit
@@ -144,7 +148,7 @@ def check(split: Split, *, ignore: int) -> None:
   found = np.zeros(len(classes), bool)
   for row, mask in enumerate(labels):
     values = np.unique(mask)
-    values = values[values != ignore]
+    values = values[(values != ignore) & (values != IGNORED)]
     wrong = values[(values < 0) | (values >= len(classes))]
     if len(wrong):
       place = np.argwhere(mask == wrong[0])[0]

@@ -294,8 +294,7 @@ def table(built: Built, parts: Sequence[Predicted]) -> dict[str, Any]:
     one = values.shape[1] == 1
     if classes and one and name == 'prediction' and values.dtype.kind in 'iu':
       values = np.array(classes, object)[values]
-    columns = [np.ma.masked_array(column, lost) if lost.any() else column
-               for column in np.ascontiguousarray(values.T)]
+    columns = [_masked(column, lost) for column in values.T]
     names = chunk.targets or (classes if name == 'probability' else None)
     keys = names if names and len(names) == len(columns) else (
       [*map(str, range(len(columns)))])
@@ -304,6 +303,13 @@ def table(built: Built, parts: Sequence[Predicted]) -> dict[str, Any]:
   for index, why in chunk.faults.items():
     errors[index] = why
   return {**found, 'error': [why for why in errors for _ in range(steps)]}
+
+
+def _masked(column: np.ndarray, lost: np.ndarray) -> np.ndarray:
+  """A column `[n]`, masked where `lost` and where it is masked already."""
+  mask = lost | np.ma.getmaskarray(column)
+  column = np.ascontiguousarray(np.ma.getdata(column))
+  return np.ma.masked_array(column, mask) if mask.any() else column
 
 
 # --- streams ----------------------------------------------------------------------

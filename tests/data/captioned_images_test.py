@@ -21,11 +21,12 @@ def folder(tmp_path):
   return tmp_path
 
 
-def opened(folder, split='train', kept=None, size=8, length=4, **settings):
+def opened(folder, split='train', kept=None, size=8, length=4,
+           special=('pad', 'unknown'), **settings):
   asked = context(folder, **(kept or {}))
   source = CaptionedImages(
     texts.CaptionFile('captions.csv', 'images', **settings),
-    tokenizers.Words(20, special=('pad', 'unknown')), length, size)
+    tokenizers.Words(20, special=special), length, size)
   return source.split(split).open(asked), asked
 
 
@@ -49,6 +50,15 @@ def test_an_image_has_its_captions(folder):
   assert asked.said[-1] == (
     'captions.csv, train: 2 images, 3 captions; 1 empty caption left out; 1 caption '
     'longer than 4 tokens, so truncated')
+
+
+def test_captions_have_room_beside_their_special_tokens(folder):
+  special = ('pad', 'unknown', 'begin', 'end')
+  dataset, _ = opened(folder, length=3, special=special)
+  assert dataset.load()['caption_segments'].sum(-1).tolist() == [[3, 0], [3, 3]]
+  for length in (1, 2):
+    with pytest.raises(UserError, match=f'length: must be >= 3, .* got {length}'):
+      opened(folder, length=length, special=special)
 
 
 def test_other_splits_have_the_tokens_of_training(folder):
@@ -119,6 +129,14 @@ def test_an_image_without_captions_is_refused(folder):
   with pytest.raises(UserError, match=r"1 image without a caption, such as 'a.png' "
                                       r'\(line 3\)'):
     opened(folder)
+
+
+def test_new_images_have_no_captions_to_be_evaluated(folder):
+  reader = CaptionedImages(None, None, 4, 8).reader(context(folder))
+  chunk, = reader.examples([folder / 'images'], labels=False).chunks(0)
+  assert chunk.columns['inputs'].shape == (4, 8, 8, 3)
+  with pytest.raises(UserError, match='captions of images are read by'):
+    reader.examples([folder / 'images'], labels=True)
 
 
 def test_what_is_not_there_is_named(folder):

@@ -6,7 +6,9 @@ from scipy import ndimage
 
 from bigmodels.core.errors import UserError
 from bigmodels.data import DigitMasks
+from bigmodels.data.readers.arrays import ArrayReader
 from bigmodels.data.sources import DataContext
+from tests.data.folders.written import write
 
 CONTEXT = DataContext(None, None, {})
 SOURCE = DigitMasks(counts={'train': 40, 'test': 20}, size=48, digits=3)
@@ -44,6 +46,21 @@ def test_the_same_every_time_and_other_digits_in_other_splits(opened):
   assert again.identity == opened['test'].identity != opened['train'].identity
   (name, ours), = opened['train'].origin.rows.items()
   assert not {*ours} & {*opened['test'].origin.rows[name]}
+
+
+def test_new_images_have_no_masks_to_be_evaluated(opened, tmp_path):
+  write(tmp_path / '3', ['a.png'], shape=(40, 40), channels=1)
+  said, dataset = [], opened['train']
+  columns = dataset.load()
+  reader = ArrayReader('a run', ['inputs'], {
+    name: column[:1] for name, column in columns.items()}, classes=dataset.classes,
+    say=said.append)
+  side = columns['inputs'].shape[1]
+  chunk, = reader.examples([tmp_path], labels=False).chunks(0)
+  assert chunk.columns['inputs'].shape == (1, side, side, 1)
+  with pytest.raises(UserError, match=rf'labels must be \[n, {side}, {side}\] uint8, '
+                                      r'which files .* an \.npz file'):
+    reader.examples([tmp_path], labels=True)
 
 
 def test_settings_out_of_range():

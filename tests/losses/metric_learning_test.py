@@ -159,12 +159,14 @@ def test_arc_face_adds_the_margin_to_the_angle():
 
 
 @pytest.mark.parametrize(('loss', 'settings', 'message'), [
-  (losses.triplet, {'margin': -1}, 'margin: must be >= 0, or None'),
+  (losses.triplet, {'margin': -1}, 'margin: must be >= 0 and finite, or None'),
+  (losses.triplet, {'margin': float('nan')}, 'margin: .*, got nan'),
   (losses.triplet, {'mining': 'hard'}, "mining: must be one of all, .* got 'hard'"),
   (losses.triplet, {'distance': 'cosine'}, 'distance: must be'),
   (losses.supervised_contrastive, {'temperature': 0}, 'temperature: must be > 0'),
   (losses.arc_face, {'margin': 4, 'prototypes': np.ones((4, 3))}, 'margin: must be'),
-  (losses.arc_face, {'scale': 0, 'prototypes': np.ones((4, 3))}, 'scale: must be')])
+  (losses.arc_face, {'scale': 0, 'prototypes': np.ones((4, 3))}, 'scale: must be'),
+  (losses.arc_face, {'scale': np.inf, 'prototypes': np.ones((4, 3))}, 'got inf')])
 def test_settings_out_of_range(loss, settings, message):
   with pytest.raises(ValueError, match=message):
     loss(vectors(), LABELS, MASK, **settings)

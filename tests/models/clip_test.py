@@ -62,3 +62,5 @@ def test_maps_are_averaged_and_the_scale_is_bounded():
 def test_settings_that_are_refused():
   with pytest.raises(ValueError, match='max_scale: must be > 0'):
     Clip(VIT, None, max_scale=0.0)
+  with pytest.raises(ValueError, match='scale: must be at most max_scale'):
+    Clip(VIT, None, max_scale=5.0)

@@ -31,10 +31,16 @@ def test_shapes():
     models.Yolo(3, BODY, 8, (2, 4)))] == [(16, 20), (8, 10)]
 
 
-@pytest.mark.parametrize('model', [models.Yolo, models.Ssd])
+@pytest.mark.parametrize('model', [models.Yolo, models.Ssd, models.CenterNet])
 def test_wrong_settings(model):
   with pytest.raises(ValueError, match='width: must be >= 1, got 0'):
     model(3, BODY, width=0)
+  for strides in ((), (8, 4), (4, 4)):
+    with pytest.raises(ValueError, match='strides: must be one or more, asc'):
+      model(3, BODY, strides=strides)
+  if model is not models.Ssd:  # the bias is the logarithm of the odds
+    with pytest.raises(ValueError, match=r'prior: must be > 0 and < 1, got 0\.0'):
+      model(3, BODY, prior=0.0)
 
 
 @pytest.mark.slow('train')

@@ -20,6 +20,8 @@ def model(**given):
   (validation.check_rates, {'dropout': 1.0},
    'dropout: must be >= 0 and < 1'),
   (validation.check_rates, {'dropout': math.nan}, 'dropout: must be .*, got nan'),
+  (validation.check_probabilities, {'prior': 0.0}, 'prior: must be > 0 and < 1, got 0'),
+  (validation.check_probabilities, {'prior': math.nan}, 'prior: must be .*, got nan'),
   (validation.check_positive, {'base': 0.0}, 'base: must be > 0 and finite, got 0.0'),
   (validation.check_positive, {'base': math.nan},
    'base: must be > 0 and finite, got nan'),

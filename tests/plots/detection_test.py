@@ -19,7 +19,8 @@ INPUTS = plots.Inputs(lambda rows: np.zeros((len(rows), 64, 80, 1), np.uint8),
                       lambda rows: [{'picture': f'photo {row}'} for row in rows])
 
 
-@pytest.mark.parametrize('threshold, wrong, count', [(0.3, 1, 4), (0.5, 0, 3)])
+@pytest.mark.parametrize('threshold, wrong, count', [
+  (0.0, 1, 4), (0.3, 1, 4), (0.5, 0, 3)])
 def test_boxes_of_a_score_are_drawn_and_count(threshold, wrong, count):
   precision = np.linspace(1, 0, 101)[None, :, None, None] * np.ones((10, 1, 2, 4))
   drawn = render(plots.detection(

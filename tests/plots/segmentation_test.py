@@ -53,6 +53,16 @@ def test_images_from_the_worst_to_the_best():
   assert [each.get_text() for each in legend.get_texts()] == ['sky', 'sea', 'land']
 
 
+def test_a_legend_of_long_names_is_not_cut():
+  given = outputs(2, classes=9)
+  figure = render(plots.segmentation(
+    given, None, [f'_a class of a long name {number}' for number in range(9)])
+    )['Images and masks']
+  legend, = figure.legends
+  assert len(legend.get_texts()) == 9
+  assert legend.get_window_extent().x1 <= figure.bbox.x1
+
+
 def test_bars_of_classes():
   given = outputs(4)
   given['confusion'][:, :, 2] = given['confusion'][:, 2] = 0

@@ -44,4 +44,8 @@ def test_images_beside_each_other():
 
 @pytest.mark.parametrize('count, size', [(1, 32), (60, 70)])
 def test_few_and_many(count, size):
-  render(plots.super_resolution(outputs(count, size), plots.Inputs(None), None))
+  drawn = render(plots.super_resolution(
+    outputs(count, size), plots.Inputs(None), None))
+  axes = drawn['Enlarged images'].axes[0]
+  frame, (height, width) = axes.patches[0].get_bbox(), outputs(count, size)['sizes'][0]
+  assert frame.x1 <= width - 1 and frame.y1 <= height - 1  # inside of the image

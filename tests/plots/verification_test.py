@@ -41,8 +41,9 @@ def test_pairs_and_embeddings():
     np.testing.assert_array_equal(sides, [FIRST[rows], SECOND[rows]])
   axes = drawn['Embeddings'].axes[0]
   points = PCA(2).fit_transform(VECTORS)
+  assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+    f'person {person}' for person in range(4)]
   for line, person in zip(axes.lines[1:], range(4), strict=True):
-    assert line.get_label() == f'person {person}'
     np.testing.assert_allclose(
       np.abs(line.get_data()), np.abs(points[person == LABELS].T), atol=1e-9)
 

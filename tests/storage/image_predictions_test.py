@@ -56,7 +56,7 @@ def test_the_name_of_a_file_is_no_folder(tmp_path, mirrored, name):
 def test_a_name_with_two_lines_is_printed_on_one(tmp_path, mirrored):
   write(tmp_path / 'in', ['a\nb.png'])
   (tmp_path / 'in' / 'c\nd.png').write_bytes(b'no image')
-  assert not any('\n' in line for line in mirrored('in'))
+  assert not any('\n' in line for line in mirrored('in', output='e\nf'))
 
 
 def test_a_mask_is_a_png_file_with_a_palette(tmp_path):

@@ -184,6 +184,9 @@ def test_what_is_refused(params, monkeypatch):
     detection(Cells(), detectors.centernet, max_boxes=0)
   with pytest.raises(ValueError, match='score_threshold: must be >= 0 and < 1, got 1'):
     detection(Cells(), detectors.centernet, score_threshold=1)
+  for value in (-0.1, 1.1, float('nan')):
+    with pytest.raises(ValueError, match=f'draw_threshold: must be .*, got {value}'):
+      detection(Cells(), detectors.centernet, draw_threshold=value)
   given = batch()
   del given['crowd']
   with pytest.raises(ValueError, match="needs the column 'crowd', as of data"):

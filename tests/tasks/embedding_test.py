@@ -110,6 +110,23 @@ def test_unknown_people_have_no_identity():
   assert embedding(MODEL, threshold=0.4, training=TRAINING).threshold.by == 0.4
 
 
+def test_identities_that_training_has_not_seen_are_not_near():
+  means = np.zeros((4, 3), np.float32)
+  means[2] = 1, 0, 0  # the only one
+  _, (_, _, outputs) = EVALUATE(
+    PARAMS, {**STATE, 'identities': jnp.array(means)}, batch_of(), KEY)
+  outputs = {name: np.asarray(outputs[name])[:5] for name in TASK.predictions}
+  found = TASK.answers(outputs)
+  assert found['nearest_1'] == ['Cy'] * 5 == found['identity']
+  np.testing.assert_allclose(
+    found['similarity_1'], vectors(batch_of())[:, 0], atol=1e-5)
+  for place in (2, 3):
+    assert found[f'nearest_{place}'] == [None] * 5
+    assert np.ma.getmaskarray(found[f'similarity_{place}']).all()
+  none = np.full((5, 3), -np.inf, np.float32)
+  assert TASK.answers({**outputs, 'similarities': none})['identity'] == [None] * 5
+
+
 def test_a_loss_with_prototypes_has_no_value_for_other_people():
   model = models.WithPrototypes(models.Linear, num_outputs=4, width=3)
   task = embedding(model, losses.arc_face, training=TRAINING)

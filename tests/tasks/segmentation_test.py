@@ -94,6 +94,21 @@ def test_an_image_without_pixels_that_count():
   assert found['loss'].count == 2 and value == pytest.approx(float(others), rel=1e-6)
 
 
+@pytest.mark.parametrize('ignore', [0, -1, 1000])
+def test_any_label_may_be_ignored(ignore):
+  task = segmentation(MODEL, mean=MEAN, std=STD, ignore=ignore)
+  given = batch()  # 255 is outside of an image, as padding is
+  value, (_, found, outputs) = jax.jit(partial(task.loss, train=False))(
+    PARAMS, STATS, given, KEY)
+  assert np.isfinite(value)
+  counted = (given['labels'] != ignore) & (given['labels'] != 255) & given['inside']
+  counted[3] = False  # masked
+  # What does not count is no class: plots draw it as such.
+  np.testing.assert_array_equal(
+    outputs['labels'], np.where(counted, given['labels'], 255))
+  assert found['accuracy'].count == counted.sum()
+
+
 def test_weights_of_images():
   given = batch() | {'weights': np.array([3, 0, 1, 5], np.float32)}
   value, (_, found, _) = evaluate(PARAMS, STATS, given, KEY)
@@ -155,7 +170,7 @@ def test_models_that_do_not_fit():
     given = {k: v for k, v in batch().items() if k != 'inside'}
     params, stats = jax.eval_shape(task.init, KEY, given)
     jax.eval_shape(partial(task.loss, train=False), params, stats, given, KEY)
-  with pytest.raises(ValueError, match='dice: must be >= 0, got -1'):
+  with pytest.raises(ValueError, match='dice: must be >= 0 and finite, got -1'):
     segmentation(MODEL, mean=MEAN, std=STD, dice=-1)
   assert segmentation(Mlp(3), mean=MEAN, std=STD).image_to_image is None
 

@@ -230,8 +230,12 @@ class ArrayReader:
     if self.fit is None:
       self.say(f'images of another size are resized to {width} x {height} pixels, cut '
                'to the aspect at the center')
-    return FileReader(reading, image_files.SUFFIXES, self.classes, say=self.say
-                      ).examples(paths, labels=labels)
+    reader = FileReader(reading, image_files.SUFFIXES, self.classes, say=self.say)
+    if 'labels' in self.like and self.like['labels'].ndim > 1:  # such as masks
+      reader = dataclasses.replace(reader, unlabelled=(
+        f'{self.run}: labels must be {self._shape_of("labels")}, which files of images '
+        'do not have; an .npz file of inputs and labels has them'))
+    return reader.examples(paths, labels=labels)
 
   @property
   def _table(self) -> tables.TableReader:

@@ -30,6 +30,7 @@ class FileReader:
     say: prints a line.
     any_class: whether labels may be any names, such as people that a run has not seen:
       those of the folders that the files are in, or of the column.
+    unlabelled: why files have no labels for the run; '' if they have.
   """
 
   reading: decoding.Reading
@@ -39,6 +40,7 @@ class FileReader:
   label_column: str = 'label'
   say: Callable[[str], None] = print
   any_class: bool = False
+  unlabelled: str = ''
 
   def takes(self, values: Any) -> bool:
     """See `Reader.takes`; texts, perhaps paths, are refused by `columns`."""
@@ -60,6 +62,8 @@ class FileReader:
     Raises:
       UserError: if there is no such file, or one without a label that is asked for.
     """
+    if labels and self.unlabelled:
+      raise UserError(self.unlabelled)
     found, given, classes = self._found(paths, labels)
 
     def chunks(first: int) -> Iterator[Chunk]:

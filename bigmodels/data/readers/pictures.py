@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from bigmodels.core.errors import UserError
 from bigmodels.data.boxes import pictures
 from bigmodels.data.boxes.files import size_of
 from bigmodels.data.folders import image_files
@@ -61,8 +60,10 @@ def reader(size: tuple[int, int], channels: int, say: Callable[[str], None]
     channels: 1 or 3.
     say: prints a line.
   """
-  return PictureReader(PictureReading(size, channels), image_files.SUFFIXES, None,
-                       say=say)
+  return PictureReader(
+    PictureReading(size, channels), image_files.SUFFIXES, None, say=say,
+    unlabelled='the boxes of pictures are read by data.Detection, as the source of an '
+               'evaluation; files have no labels for them')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,15 +71,8 @@ class PictureReader(FileReader):
   """A `FileReader` that knows the sizes of pictures before they were fitted."""
 
   def examples(self, paths: Sequence[pathlib.Path], *, labels: bool) -> Examples:
-    """See `FileReader.examples`; the columns have `sizes` and `scales`.
-
-    Raises:
-      UserError: if labels are asked for, which are boxes.
-    """
-    if labels:
-      raise UserError('the boxes of pictures are read by data.Detection, as the source '
-                      'of an evaluation; files have no labels for them')
-    found = super().examples(paths, labels=False)
+    """See `FileReader.examples`; the columns have `sizes` and `scales`."""
+    found = super().examples(paths, labels=labels)
 
     def chunks(first: int) -> Iterator[Chunk]:
       for chunk in found.chunks(first):

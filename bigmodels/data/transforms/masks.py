@@ -32,7 +32,8 @@ def with_masks(batch: Batch, key: jax.Array, *,
     ignore: the label of pixels from outside of the image, which do not count.
 
   Raises:
-    ValueError: for a transform of values, or labels that are no masks of the images.
+    ValueError: for a transform of values, labels that are no masks of the images, or
+      `ignore` that they cannot have.
   """
   images, masks = images_of(batch, 'with_masks'), batch.get('labels')
   for transform in transforms:
@@ -47,6 +48,10 @@ def with_masks(batch: Batch, key: jax.Array, *,
     found = 'none' if masks is None else f'{masks.dtype} {masks.shape}'
     raise ValueError('with_masks: labels must be integers [batch, height, width] as '
                      f'the images {images.shape}, got {found}')
+  most = jnp.iinfo(masks.dtype).max
+  if not 0 <= ignore <= most:
+    raise ValueError(f'with_masks: ignore must be 0 to {most}, as the labels are '
+                     f'{masks.dtype}, got {ignore}')
   height, width, channels = images.shape[1:]
   positions = jnp.stack([*jnp.mgrid[:height, :width], jnp.ones((height, width))], -1)
   positions = jnp.broadcast_to(positions, (len(images), *positions.shape))

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from bigmodels import losses
 from bigmodels.core import boxes as geometry
 from bigmodels.layers.pooling import max_pool
-from bigmodels.tasks.detectors.detector import Detector, Loss, Truth
+from bigmodels.tasks.detectors.detector import Detector, Loss, Truth, check_not_negative
 
 
 def centernet(*, min_iou: float = 0.7, size: float = 0.1, offset: float = 1.0
@@ -21,10 +21,11 @@ def centernet(*, min_iou: float = 0.7, size: float = 0.1, offset: float = 1.0
     size, offset: weights of the losses of sizes and offsets.
 
   Raises:
-    ValueError: for `min_iou` that is not between 0 and 1.
+    ValueError: for settings out of range.
   """
   if not 0 < min_iou < 1:
     raise ValueError(f'min_iou: must be > 0 and < 1, got {min_iou}')
+  check_not_negative(size=size, offset=offset)
 
   def loss(outputs, truth: Truth, shape: tuple[int, int]) -> Loss:
     logits = outputs['centres']

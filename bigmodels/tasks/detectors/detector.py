@@ -1,5 +1,6 @@
 """The type of a detector: how a network's outputs are learned, and read as boxes."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -47,3 +48,14 @@ class Detector(NamedTuple):
   loss: Callable[[Any, Truth, tuple[int, int]], Loss]
   decode: Callable[[Any, tuple[int, int]], tuple[jax.Array, jax.Array]]
   iou_threshold: float | None = None
+
+
+def check_not_negative(**weights: float) -> None:
+  """Checks that settings, such as weights of losses, are >= 0 and finite.
+
+  Raises:
+    ValueError: for the first that is not.
+  """
+  for name, value in weights.items():
+    if not 0 <= value < math.inf:
+      raise ValueError(f'{name}: must be >= 0 and finite, got {value}')

@@ -10,7 +10,7 @@ import optax
 
 from bigmodels.core import boxes as geometry
 from bigmodels.layers import grids
-from bigmodels.tasks.detectors.detector import Detector, Loss, Truth
+from bigmodels.tasks.detectors.detector import Detector, Loss, Truth, check_not_negative
 
 # Units of offsets, as published.
 _VARIANCES = np.array([0.1, 0.1, 0.2, 0.2], np.float32)
@@ -35,13 +35,14 @@ def ssd(*, scales: tuple[float, ...] = (2.0, 4.0),
     iou_threshold: see `Detector`.
 
   Raises:
-    ValueError: for scales, ratios or a match that are not positive.
+    ValueError: for settings out of range.
   """
   if not scales or min(scales) <= 0 or not ratios or ratios[0] != 1 or min(ratios) <= 0:
     raise ValueError('scales, ratios: must be > 0, and the first ratio 1; got '
                      f'{tuple(scales)} and {tuple(ratios)}')
   if not 0 < match < 1:
     raise ValueError(f'match: must be > 0 and < 1, got {match}')
+  check_not_negative(negatives=negatives)
 
   def loss(outputs: Any, truth: Truth, shape: tuple[int, int]) -> Loss:
     classes, offsets = joined(outputs)

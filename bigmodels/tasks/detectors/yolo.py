@@ -10,7 +10,7 @@ import optax
 from bigmodels import losses
 from bigmodels.core import boxes as geometry
 from bigmodels.layers import grids
-from bigmodels.tasks.detectors.detector import Detector, Loss, Truth
+from bigmodels.tasks.detectors.detector import Detector, Loss, Truth, check_not_negative
 
 _NEVER = 1e9  # the cost of a cell that cannot be taken
 _FAR = 1e5  # what it costs to be outside of a box or far from its center
@@ -50,11 +50,12 @@ def yolo(*, box: float = 5.0, radius: float = 2.5, top_k: int = 10,
     iou_threshold: see `Detector`.
 
   Raises:
-    ValueError: for settings that are not positive.
+    ValueError: for settings out of range.
   """
   for name, value in (('radius', radius), ('top_k', top_k)):
     if not value > 0:
       raise ValueError(f'{name}: must be > 0, got {value}')
+  check_not_negative(box=box)
 
   def loss(outputs: Any, truth: Truth, shape: tuple[int, int]) -> Loss:
     cells = cells_of(outputs, shape)

@@ -107,6 +107,13 @@ def test_the_pixels_around_an_image_are_ignored():
   np.testing.assert_array_equal(other == 9, found['labels'] == 255)
 
 
+@pytest.mark.parametrize('ignore', [-1, 256])
+def test_what_labels_cannot_be_is_not_ignored(ignore):
+  with pytest.raises(ValueError, match='ignore must be 0 to 255, as the labels are '
+                                       f'uint8, got {ignore}'):
+    transforms.with_masks(batch(), KEY, transforms=(transforms.flip,), ignore=ignore)
+
+
 @pytest.mark.parametrize('transform', [
   partial(transforms.colour, brightness=0.2), transforms.standardize, transforms.mixup])
 def test_transforms_of_values_are_refused(transform):

@@ -112,3 +112,6 @@ def test_absent_boxes_change_nothing():
 def test_a_wrong_min_iou():
   with pytest.raises(ValueError, match='min_iou: must be > 0 and < 1, got 1'):
     detectors.centernet(min_iou=1)
+  for name in ('size', 'offset'):
+    with pytest.raises(ValueError, match=f'{name}: must be >= 0 and finite, got -1'):
+      detectors.centernet(**{name: -1})

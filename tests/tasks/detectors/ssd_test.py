@@ -116,7 +116,8 @@ def test_decoded_boxes_have_the_probabilities_of_classes():
 @pytest.mark.parametrize('settings, message', [
   ({'scales': ()}, r'scales, ratios: must be > 0'),
   ({'ratios': (2.0,)}, r'the first ratio 1; got \(2.0, 4.0\) and \(2.0,\)'),
-  ({'match': 1.0}, 'match: must be > 0 and < 1, got 1.0')])
+  ({'match': 1.0}, 'match: must be > 0 and < 1, got 1.0'),
+  ({'negatives': -1.0}, 'negatives: must be >= 0 and finite, got -1.0')])
 def test_wrong_settings(settings, message):
   with pytest.raises(ValueError, match=message):
     detectors.ssd(**settings)

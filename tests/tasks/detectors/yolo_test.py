@@ -114,3 +114,5 @@ def test_scores_are_of_objects_and_classes(cells):
 def test_wrong_settings():
   with pytest.raises(ValueError, match='radius: must be > 0, got 0'):
     detectors.yolo(radius=0)
+  with pytest.raises(ValueError, match='box: must be >= 0 and finite, got nan'):
+    detectors.yolo(box=float('nan'))
