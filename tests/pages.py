@@ -205,5 +205,6 @@ class Shell:
     if workdir and given.flags['mode'] == 'train':
       run = experiment, overrides
       assert self.made.setdefault(workdir, run) == run, f'{workdir} has another run'
-      for seed in range(int(given.flags['seeds'] or 0)):
-        self.made[f'{workdir}/seed_{seed}'] = run
+      for seeds in (re.fullmatch(r'--seeds=(\d+)', each) for each in arguments):
+        self.made |= {f'{workdir}/seed_{seed}': run
+                      for seed in range(int(seeds[1]) if seeds else 0)}
