@@ -23,7 +23,7 @@ from bigmodels.hardware import devices
 from bigmodels.logs import tracking
 from bigmodels.logs.writers import Silent, Writers
 from bigmodels.storage import manifest
-from bigmodels.storage.checkpoint import Checkpoints
+from bigmodels.storage.checkpoint import Checkpoints, Damaged
 from bigmodels.storage.fingerprint import copies
 from bigmodels.storage.workdir import Workdir
 from bigmodels.techniques import freezing
@@ -196,8 +196,7 @@ def train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
       _initial(built, programs, taken, runs, say), [TrainingProgress() for _ in runs])
     for progress in every:
       extending.reopen(progress, built.data['kept'])
-    progress = every[0] if len(runs) == 1 else dataclasses.replace(
-      every[0], seconds=dict(every[0].seconds), done=None)
+    progress = _joint(every)
     if before:
       for line in extending.rates(built, carry.state, before['steps']):
         say(line)
@@ -290,10 +289,24 @@ def _restored(built: build.Built, programs: Programs,
     p.step for p in every))
   for index, progress in enumerate(every):
     if not progress.done and progress.step > step:  # stopped between two saves
-      carry, values = checkpoints[index].restore(step, traced.carry)
+      try:
+        carry, values = checkpoints[index].restore(step, traced.carry)
+      except Damaged as error:
+        raise UserError(f'{runs[index].workdir.path}: the checkpoint of step {step:,}, '
+                        f'the last that all seeds have, cannot be used: {error}'
+                        ) from error
       found[index], every[index] = (carry, values), TrainingProgress(**values)
   say(f'resuming from step {step:,} of {built.steps:,}')
   return traced.members.joined([carry for carry, _ in found], traced.carry), every
+
+
+def _joint(every: Sequence[TrainingProgress]) -> TrainingProgress:
+  """The progress of all runs: of one by itself its own."""
+  if len(every) == 1:
+    return every[0]
+  going = [progress for progress in every if not progress.done]
+  first = (going or every)[0]
+  return dataclasses.replace(first, seconds=dict(first.seconds))
 
 
 def _initial(built: build.Built, programs: Programs, taken: dict | None,

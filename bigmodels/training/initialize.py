@@ -115,9 +115,10 @@ def require(path: str) -> None:
   """Refuses a path where nothing of use is, before anything is read or compiled.
 
   Raises:
-    UserError: if neither a run nor a file of parameters is there.
+    UserError: if neither a run nor a file of parameters is there, or several runs are.
   """
   workdir = Workdir(path)
+  workdir.check_single()
   try:
     if not files.exists(workdir.path):
       raise IncompatibleWeights('there is no such file or folder')

@@ -110,6 +110,8 @@ def test_a_folder_of_several_runs_names_one_of_them(request_for, tiny, tmp_path,
   with pytest.raises(UserError, match=r'run holds 2 runs, one for each seed; open one '
                                       r'of them, such as .*run/seed_3'):
     bigmodels.load(path)
+  with pytest.raises(UserError, match='run holds 2 runs, one for each seed'):
+    train.run(request_for(tiny, tmp_path / 'other', init_from=path))
   with pytest.raises(UserError, match='holds 2 runs; extend each of them, such as --w'):
     train.run(request_for(None, path), extend='10steps')
   train.run(request_for(None, path))

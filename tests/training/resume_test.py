@@ -409,11 +409,14 @@ def test_init_from_takes_the_best_parameters_and_refuses_what_does_not_fit(
 
 
 @pytest.mark.slow('kill runs')
+@pytest.mark.parametrize('settings', [
+  {}, {'patience': 2, 'learning_rate': 0.03, 'steps': 400}],
+  ids=['to the end', 'stopped early'])
 def test_seeds_killed_and_resumed_are_uninterrupted(
-  start, request_for, tiny, tmp_path, capsys):
+  start, request_for, tiny, tmp_path, capsys, settings):
   whole, cut = tmp_path / 'whole', tmp_path / 'cut'
-  train.run(request_for(tiny, whole), seeds=3)
-  _kill(start, cut, (20, 70, 120), '--seeds=3', experiment=tiny)
+  train.run(request_for(tiny, whole, **settings), seeds=3)
+  _kill(start, cut, (20, 50, 100), '--seeds=3', *_flags(settings), experiment=tiny)
   capsys.readouterr()
   train.run(request_for(None, cut))
   assert 'resuming from step' in capsys.readouterr().out
