@@ -252,7 +252,7 @@ class Loop:
       better += self._judged(member.progress, records[index])
     going = {index for index, _ in self._going()}
     best = '' if not metric or not better else (
-      ' (best)' if len(self.members) == 1 else f' (best of {better})')
+      ' (best)' if len(self.members) == 1 else f' (best for {better} of {len(going)} seeds)')
     record = self._record_all(progress.step, [
       each if index in going else None for index, each in enumerate(records)])
     self.writers.say(f'step {progress.step:,}: {line(record, metric)}{best}')
