@@ -314,7 +314,7 @@ def _initial(built: build.Built, programs: Programs, taken: dict | None,
   """The start of runs, with new parameters or those of `init_from`."""
   experiment, traced = built.experiment, programs.traced
   keys = [np.asarray(jax.random.PRNGKey(seed)) for seed in experiment.every_seed]
-  carry = programs.init(built.layout.replicate(
+  carry = programs.init(traced.members.put(
     keys[0] if len(runs) == 1 else np.stack(keys)))
   if experiment.init_from:
     taken = taken or initialize.read(built, traced.carry.state, say)

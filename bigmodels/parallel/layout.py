@@ -71,10 +71,20 @@ class Layout(NamedTuple):
     Args:
       array: of any shape; the same in every process.
     """
+    return self.put(array)
+
+  def put(self, array: np.ndarray, *axes: Any) -> Any:
+    """An array with these mesh axes along its own; none: a copy on every device.
+
+    Args:
+      array: of any shape; the same in every process.
+      *axes: see `sharding`.
+    """
+    sharding = self.sharding(*axes)
     if self.abstract:
-      return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=self.sharding())
+      return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding)
     return jax.make_array_from_callback(
-      array.shape, self.sharding(), lambda index: np.asarray(array[index]))
+      array.shape, sharding, lambda index: np.asarray(array[index]))
 
   def local_positions(self, shape: tuple[int, int]) -> np.ndarray:
     """The positions in a batch of the examples that this process reads.
@@ -259,7 +269,7 @@ def make_layout(shape: MeshShape, strategy: Literal['jit', 'pmap'],
   if strategy == 'pmap' and shape.data != len(used):
     raise UserError(f'--parallel=pmap: replicates the parameters, mesh {shape} does '
                     f'not; use --mesh=data:{len(used)} or --parallel=jit')
-  sizes = vars(shape)
+  sizes = shape.axes
   # Neighbours in the mesh are neighbours on a TPU's torus, as far as possible.
   arranged = mesh_utils.create_device_mesh(
     tuple(sizes.values()), used, allow_split_physical_axes=True)

@@ -30,6 +30,7 @@ class MeshShape:
     fsdp: devices over which one replica of the parameters is sharded, each with its
       shard of the batch; -1 takes the remaining devices.
     tensor: devices that share the work on one example, by the experiment's `rules`.
+    population: groups of devices, each with its share of the runs of several seeds.
 
   Raises:
     ValueError: if a size is neither -1 nor >= 1, or two are -1.
@@ -38,6 +39,7 @@ class MeshShape:
   data: int = -1
   fsdp: int = 1
   tensor: int = 1
+  population: int = 1
 
   def __post_init__(self):
     for name, size in vars(self).items():
@@ -95,7 +97,13 @@ class MeshShape:
       name: devices // known if size == -1 else size for name, size in sizes.items()})
 
   def __str__(self):
-    return ','.join(f'{name}:{size}' for name, size in vars(self).items())
+    return ','.join(f'{name}:{size}' for name, size in self.axes.items())
+
+  @property
+  def axes(self) -> dict[str, int]:
+    """The axes of the mesh and their sizes; `population` is one if it is used."""
+    return {name: size for name, size in vars(self).items()
+            if name != 'population' or size != 1}
 
   @property
   def data_shards(self) -> int:

@@ -75,6 +75,9 @@ def build(experiment: Experiment, layout: Layout, context: DataContext, *,
   Raises:
     UserError: if data is missing or does not fit the experiment.
   """
+  if experiment.seeds % layout.shape.population:
+    raise UserError(f'--mesh={layout.shape}: population:{layout.shape.population} does '
+                    f'not divide --seeds={experiment.seeds}')
   inherited.take(experiment, context)
   every = {'train': experiment.train, **experiment.evals}
   opened: dict[str, Dataset] = {}

@@ -166,7 +166,13 @@ def monitored(experiment: Experiment, record: Mapping[str, Any]) -> np.ndarray |
 
 def lacks_monitor(experiment: Experiment, name: str, record: Mapping[str, Any]
                   ) -> bool:
-  """Returns whether an evaluation of a split did not give the monitored metric."""
+  """Returns whether an evaluation of a split did not give the monitored metric.
+
+  Args:
+    experiment: with the monitor, if any.
+    name: of the split.
+    record: flat name -> value, what the evaluation gave.
+  """
   monitor = experiment.monitor
   return bool(monitor) and monitor.metric not in record and (
     monitor.metric.partition('/')[0] == name)

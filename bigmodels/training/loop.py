@@ -251,8 +251,8 @@ class Loop:
       self._record(member, progress.step, records[index])
       better += self._judged(member.progress, records[index])
     going = {index for index, _ in self._going()}
-    best = '' if not metric or not better else (
-      ' (best)' if len(self.members) == 1 else f' (best for {better} of {len(going)} seeds)')
+    several = f' for {better} of {len(going)} seeds' if len(self.members) > 1 else ''
+    best = f' (best{several})' if metric and better else ''
     record = self._record_all(progress.step, [
       each if index in going else None for index, each in enumerate(records)])
     self.writers.say(f'step {progress.step:,}: {line(record, metric)}{best}')
@@ -291,7 +291,7 @@ class Loop:
       np.int32(member.progress.evaluations))
       for member, record in zip(self.members, records, strict=True)]
     signal = jax.tree.map(
-      lambda old, *new: self.built.layout.replicate(
+      lambda old, *new: self.programs.traced.members.put(
         np.broadcast_to(np.stack(new).reshape(old.shape), old.shape)),
       self.carry.state.signal, *signals)
     self.carry = self.carry._replace(state=self.carry.state._replace(signal=signal))

@@ -49,7 +49,13 @@ class Members(NamedTuple):
     several lengths are programs of their own, of which `vmap` would run all.
     """
     count = 1 + len(train.others) if train.others else None
-    return cls(count, layout, layout.platform == 'cpu' or len(train.lengths) > 1)
+    slow = layout.platform == 'cpu' or len(train.lengths) > 1
+    return cls(count, layout, slow and layout.shape.population == 1)
+
+  @property
+  def axis(self) -> str | None:
+    """The axis of the mesh that members are sharded along, or None."""
+    return 'population' if self.layout.shape.population > 1 else None
 
   def over(self, function: Callable) -> Callable:
     """Returns a function of trees `[members, ...]`, from one of each member's."""
@@ -57,7 +63,7 @@ class Members(NamedTuple):
       return function
     if self.in_turn:
       return lambda *trees: jax.lax.map(lambda each: function(*each), trees)
-    return jax.vmap(function)
+    return jax.vmap(function, spmd_axis_name=self.axis)
 
   def over_dispatch(self, dispatch: Callable, step: Callable) -> Callable:
     """Returns a function (carry, host_batch) -> carry that takes the steps of all.
@@ -83,7 +89,15 @@ class Members(NamedTuple):
 
   def spec(self, spec: PartitionSpec) -> PartitionSpec:
     """Returns the spec of arrays with the axis of the members, from that of one."""
-    return spec if self.count is None else PartitionSpec(None, *spec)
+    return spec if self.count is None else PartitionSpec(self.axis, *spec)
+
+  def put(self, array: np.ndarray) -> Any:
+    """Returns an array on the devices, each with what its members have of it.
+
+    Args:
+      array: `[members, ...]`, or that of a run by itself; the same in every process.
+    """
+    return self.layout.put(array, *self.spec(PartitionSpec()))
 
   def shapes(self, tree: Any) -> Any:
     """Returns the shapes and shardings of all members, from those of one."""

@@ -43,12 +43,13 @@ def test_a_mesh_is_read(text, sizes):
   mesh = MeshShape.parse(text)
   assert (mesh.data, mesh.fsdp, mesh.tensor) == sizes
   assert MeshShape.parse(str(mesh)) == mesh
+  assert 'population' not in str(mesh)
 
 
 @pytest.mark.parametrize('text, words', [
   ('dta:4', ("no axis 'dta'", "did you mean 'data'?")),
-  ('model:4', ("no axis 'model'", 'choose from data, fsdp, tensor')),
-  ('', ("no axis ''", 'choose from data, fsdp, tensor')),
+  ('model:4', ("no axis 'model'", 'choose from data, fsdp, population, tensor')),
+  ('', ("no axis ''", 'choose from data, fsdp, population, tensor')),
   ('data:4,', ("no axis ''",)),
   ('fsdp:0', ('fsdp', '>= 1', 'got 0')),
   ('fsdp:-2', ('fsdp', '>= 1', 'got -2')),
@@ -73,11 +74,12 @@ def test_an_impossible_mesh_cannot_be_made():
 
 
 @pytest.mark.parametrize('mesh, devices, sizes', [
-  (MeshShape(), 1, (1, 1, 1)),
-  (MeshShape(), 8, (8, 1, 1)),
-  (MeshShape(fsdp=2, tensor=2), 8, (2, 2, 2)),
-  (MeshShape(data=2, fsdp=-1), 8, (2, 4, 1)),
-  (MeshShape(data=2, tensor=3), 6, (2, 1, 3)),
+  (MeshShape(), 1, (1, 1, 1, 1)),
+  (MeshShape(), 8, (8, 1, 1, 1)),
+  (MeshShape(fsdp=2, tensor=2), 8, (2, 2, 2, 1)),
+  (MeshShape(data=2, fsdp=-1), 8, (2, 4, 1, 1)),
+  (MeshShape(data=2, tensor=3), 6, (2, 1, 3, 1)),
+  (MeshShape(population=4), 8, (2, 1, 1, 4)),
 ])
 def test_minus_one_takes_the_remaining_devices(mesh, devices, sizes):
   mesh = mesh.resolve(devices)

@@ -1,6 +1,7 @@
 """Runs of several seeds in one program are those made one by one."""
 
 import json
+import subprocess
 
 import chex
 import numpy as np
@@ -8,10 +9,14 @@ import pytest
 from scipy import stats
 
 import bigmodels
+from bigmodels.config import resolving
 from bigmodels.core.errors import UserError
 from bigmodels.modes import train
-from bigmodels.training import members, results
+from bigmodels.parallel.layout import make_layout
+from bigmodels.parallel.sharding import MeshShape
+from bigmodels.training import build, members, results
 from tests.forks import diverging
+from tests.processes import of_devices
 from tests.training.checkpoints import arrays_of
 
 SEEDS = range(3, 5)  # from the seed of the experiment
@@ -132,3 +137,29 @@ def test_statistics_are_of_numbers_alone():
   assert found.keys() == {'loss'}
   assert found['loss']['mean'] == pytest.approx(3)
   assert found['loss']['deviation'] == pytest.approx(7**0.5)
+
+
+@pytest.mark.slow('train on eight devices')
+@pytest.mark.parametrize('flags', [
+  ('--mesh=population:2,data:2,fsdp:2',), ('--mesh=data:8',),
+  ('--mesh=data:8', '--parallel=pmap')], ids=' '.join)
+def test_members_are_the_same_on_any_mesh(command, request_for, tiny, tmp_path, flags):
+  settings = {'steps': 20, 'train__batch_size': 48}
+  train.run(request_for(tiny, tmp_path / 'one', **settings), seeds=2)
+  subprocess.run(command(
+    f'--experiment={tiny}', f'--workdir={tmp_path / "eight"}', '--seeds=2', *flags,
+    *(f'--config.{name.replace("__", ".")}={value}'
+      for name, value in settings.items())), check=True,
+      env=of_devices(8))
+  one, eight = (_result(tmp_path / name) for name in ('one', 'eight'))
+  assert 'population:2' in eight['mesh'] or 'data:8' in eight['mesh']
+  for name in ('train/loss', 'test/loss', 'validation/loss'):
+    np.testing.assert_allclose(one['metrics'][name], eight['metrics'][name], rtol=1e-3)
+
+
+def test_a_mesh_that_does_not_divide_the_seeds_is_refused(tiny):
+  experiment = resolving.resolve(str(tiny), {'seeds': '3'}).experiment
+  layout = make_layout(MeshShape(), 'jit', ())._replace(
+    shape=MeshShape(data=1, population=2))
+  with pytest.raises(UserError, match='population:2 does not divide --seeds=3'):
+    build.build(experiment, layout, None)
