@@ -11,7 +11,6 @@ Needs: T91, Set5 and Set14 (--data_dir, files), or any images.
 
 from functools import partial
 
-import jax
 import jax.numpy as jnp
 import optax
 
@@ -23,12 +22,16 @@ from bigmodels.optim import schedules
 
 
 def config(*, path: str = 'sr/t91', scale: int = 3, steps: int = 12_000,
-           batch_size: int = 16, patch: int = 20, filters: float = 1e-2,
+           batch_size: int = 16, patch: int = 20, learning_rate: float = 1e-2,
            biases: float = 2e-3, seed: int = 0) -> Experiment:
   return Experiment(
     model=models.Espcn,
     task=partial(tasks.super_resolution, error=jnp.square),
-    optimizer=partial(muon_and_adam, filters=filters, biases=biases),
+    optimizer=partial(
+      optim.muon, learning_rate=partial(
+        schedules.warmup_cosine, peak=learning_rate, warmup=0.02),
+      others=partial(optax.adam, learning_rate=partial(
+        schedules.warmup_cosine, peak=biases, warmup=0.02))),
     train=data.Batches(
       source=data.Downscaled(path, scale), batch_size=batch_size,
       transforms=(partial(transforms.paired_crop, size=patch), transforms.dihedral)),
@@ -40,22 +43,3 @@ def config(*, path: str = 'sr/t91', scale: int = 3, steps: int = 12_000,
     average=0.999,
     rules=sharding_rules.SUPER_RESOLUTION,
     seed=seed)
-
-
-def muon_and_adam(*, steps: int, filters: float, biases: float
-                  ) -> optax.GradientTransformation:
-  """Muon for filters and Adam for biases.
-
-  Args:
-    steps: length of the run, over which the learning rates rise and fall to 0.
-    filters, biases: highest learning rates.
-  """
-  def rate(peak):
-    return schedules.warmup_cosine(steps, peak=peak, warmup=0.02)
-
-  return optax.partition({
-    'filters': optax.chain(optim.muon_filters(momentum=0.95, steps=5),
-                           optax.scale_by_learning_rate(rate(filters))),
-    'biases': optax.adam(rate(biases))},
-    lambda params: jax.tree.map(
-      lambda x: 'filters' if x.ndim == 4 else 'biases', params))

@@ -9,17 +9,18 @@ All are optax transformations, for use in `optax.chain`:
   the scaling by the learning rate;
 - clipping: `optax.clip_by_global_norm` first;
 - frozen parameters: `freeze` last; other learning rates by name: `multiply_rate`,
-  or by layer: `layerwise_decay`.
+  or by layer: `layerwise_decay`;
+- Muon for convolution kernels: `muon`.
 
 Penalties are not part of the logged loss. Learning-rate schedules are in
 `optim.schedules`.
 """
 
 from bigmodels.optim.groups import freeze, layerwise_decay, multiply_rate
-from bigmodels.optim.muon import muon_filters, with_norms
+from bigmodels.optim.muon import muon, muon_filters, with_norms
 from bigmodels.optim.penalties import l1, l2, weights
 from bigmodels.optim.plateau import PlateauState, needs_monitor, reduce_on_plateau
 
 __all__ = ['PlateauState', 'freeze', 'l1', 'l2', 'layerwise_decay', 'multiply_rate',
-           'muon_filters', 'needs_monitor', 'reduce_on_plateau', 'weights',
+           'muon', 'muon_filters', 'needs_monitor', 'reduce_on_plateau', 'weights',
            'with_norms']

@@ -28,10 +28,26 @@ def muon_filters(*, momentum: float = 0.6, steps: int = 3, stacked: bool = False
       tuple(range(stacked, u.ndim - 1)), u.ndim - 1), updates)
 
   # `scale_by_muon` would correct the bias of the momentum, which airbench does not.
-  muon = optax.contrib.scale_by_muon(
+  scaling = optax.contrib.scale_by_muon(
     ns_steps=steps, beta=0.0, nesterov=False, weight_dimension_numbers=axes)
   return optax.chain(optax.trace(momentum, nesterov=True),
-                     _of_stacks(muon) if stacked else muon)
+                     _of_stacks(scaling) if stacked else scaling)
+
+
+def muon(learning_rate: optax.ScalarOrSchedule, others: optax.GradientTransformation, *,
+         momentum: float = 0.95, steps: int = 5) -> optax.GradientTransformation:
+  """Muon for convolution kernels, and another optimizer for all other parameters.
+
+  Args:
+    learning_rate: of the kernels, whose updates have singular values of about 1.
+    others: for parameters that have not four axes, such as `optax.adam(2e-3)`.
+    momentum, steps: see `muon_filters`.
+  """
+  return optax.partition({
+    'filters': optax.chain(muon_filters(momentum=momentum, steps=steps),
+                           optax.scale_by_learning_rate(learning_rate)),
+    'others': others}, lambda params: jax.tree.map(
+      lambda x: 'filters' if x.ndim == 4 else 'others', params))
 
 
 def _of_stacks(muon: optax.GradientTransformation) -> optax.GradientTransformation:

@@ -297,16 +297,16 @@ def _slow_in_a_loop(jaxpr: core.ClosedJaxpr) -> bool:
 
 def _evaluation(learner: Learner, loader: Loader, layout: Layout, members: Members
                 ) -> Callable:
-  def evaluate(state, resident, host_batch):
+  def of_member(state, resident, host_batch):
     batch = loader.batch(resident, host_batch, 0, data_keys(state, loader, layout))
     metrics, outputs = learner.evaluate(state, batch)
     return layout.psum(metrics), {**outputs, 'mask': batch['mask']}
 
-  def of_members(state, resident, host_batch):
-    return members.over(lambda state: evaluate(state, resident, host_batch))(state)
+  def evaluate(state, resident, host_batch):
+    return members.over(lambda state: of_member(state, resident, host_batch))(state)
 
   return layout.shard_map(
-    of_members, (WHOLE, WHOLE, _cut(loader)),
+    evaluate, (WHOLE, WHOLE, _cut(loader)),
     (WHOLE, members.spec(PartitionSpec(BATCH_AXES))))
 
 

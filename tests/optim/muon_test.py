@@ -58,3 +58,16 @@ def test_with_norms_rescales_before_the_update():
   np.testing.assert_allclose(
     params['kernel'] + updates['kernel'], 2 * kernel / np.linalg.norm(kernel) - 0.5,
     atol=1e-6)
+
+
+def test_muon_is_for_kernels_and_the_other_optimizer_for_the_rest():
+  rng = np.random.default_rng(0)
+  params = {'kernel': jnp.float32(rng.normal(size=(3, 3, 4, 6))),
+            'bias': jnp.float32(rng.normal(size=6))}
+  grads = jax.tree.map(lambda x: 2 * x, params)
+  both = optim.muon(0.1, optax.sgd(0.5))
+  found, _ = both.update(grads, both.init(params), params)
+  np.testing.assert_allclose(found['bias'], -0.5 * grads['bias'], rtol=1e-6)
+  values = np.linalg.svd(np.reshape(found['kernel'], (36, 6)), compute_uv=False)
+  assert values.min() > 0.06 and values.max() < 0.13  # of about 0.1
+  assert np.sum(found['kernel'] * grads['kernel']) < 0

@@ -67,7 +67,8 @@ def test_histories_have_all_that_a_user_got(tmp_path, path):
 def test_a_user_without_an_interaction_has_no_history(tmp_path):
   path = write(tmp_path, 'user,item,r\n' + ''.join(
     f'a,{item},5\n' for item in 'wxyz') + 'b,w,1\n')
-  reader = reader_of(data.Histories(data.Interactions(path, rating='r', least=4), 4))
+  reader = reader_of(data.Histories(
+    data.Interactions(path, rating='r', min_rating=4), 4))
   with pytest.raises(UserError, match="row 1: the user 'b' has no interaction in"):
     reader.columns(['a', 'b'], {})
 
