@@ -1,0 +1,55 @@
+"""Every experiment trains several seeds in one program, each as it is by itself."""
+
+import dataclasses
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+from bigmodels.config import resolving
+from bigmodels.data.sources import DataContext
+from bigmodels.parallel import layout
+from bigmodels.training import build, evaluation
+from bigmodels.training.compile import compile_traced, trace
+from bigmodels.training.members import Members
+from tests.experiments.small import small
+
+ALWAYS = ('diabetes_linear', 'etth1_dlinear')  # the cheapest
+
+
+def _two_steps(experiment, folder):
+  """The carry of each run after two steps, and the metrics of its evaluations."""
+  one = layout.make_layout(experiment.mesh, 'jit', experiment.rules)
+  built = build.build(experiment, one, DataContext(
+    str(folder), folder, {}, say=lambda _: None))
+  traced = trace(built.learner, built.train, built.evals, one)
+  programs, members = compile_traced(traced), traced.members
+  keys = [np.asarray(jax.random.PRNGKey(seed)) for seed in experiment.every_seed]
+  carry = programs.init(members.put(keys[0] if len(keys) == 1 else np.stack(keys)))
+  for step in range(2):
+    carry, _ = programs.advance(
+      carry, members.host_batch(built.train, step, 1), 1, step == 0, (0, 0, -1))
+  found = [{name: value for split in built.evals for name, value in evaluation.evaluate(
+    built, programs.of_member(index), split, carry.state)[0].items()}
+    for index in range(len(keys))]
+  return built, jax.device_get(members.split(carry, traced.carry)), found
+
+
+@pytest.mark.parametrize('name', [
+  pytest.param(name, marks=() if name in ALWAYS else pytest.mark.slow('train'))
+  for name in resolving.summaries()])
+def test_two_seeds_are_two_runs(name, tmp_path, monkeypatch):
+  experiment = small(name, tmp_path)
+  second = dataclasses.replace(experiment, seed=experiment.seed + 1)
+  both = dataclasses.replace(experiment, seeds=2)
+  built, (_, mine), (_, found) = _two_steps(both, tmp_path)
+  _, (its,), (expected,) = _two_steps(second, tmp_path)
+  chex.assert_trees_all_close(mine.state.params, its.state.params, rtol=2e-3, atol=2e-4)
+  assert found.keys() == expected.keys()
+  # At once, as on a GPU or TPU: every operation can be mapped.
+  of = Members.of
+  monkeypatch.setattr(Members, 'of', lambda *given: of(*given)._replace(in_turn=False))
+  traced = trace(built.learner, built.train, built.evals, built.layout)
+  for lower in traced.lower.values():
+    lower()
