@@ -43,10 +43,17 @@ def test_two_seeds_are_two_runs(name, tmp_path, monkeypatch):
   experiment = small(name, tmp_path)
   second = dataclasses.replace(experiment, seed=experiment.seed + 1)
   both = dataclasses.replace(experiment, seeds=2)
-  built, (_, mine), (_, found) = _two_steps(both, tmp_path)
+  built, (first, mine), (_, found) = _two_steps(both, tmp_path)
   _, (its,), (expected,) = _two_steps(second, tmp_path)
-  chex.assert_trees_all_close(mine.state.params, its.state.params, rtol=2e-3, atol=2e-4)
-  assert found.keys() == expected.keys()
+  # Not the parameters: Adam makes updates of rounding where a gradient is zero, such as
+  # of a bias before a norm.
+  losses = [{name: value for name, value in evaluation.values_of(carry.window).items()
+             if 'loss' in name} for carry in (mine, its)]
+  assert losses[0] and found.keys() == expected.keys()
+  chex.assert_trees_all_close(*losses, rtol=1e-3, atol=1e-5)
+  # Each is another run: a seed that counted for nothing would be the first one again.
+  assert any(np.any(a != b) for a, b in zip(
+    jax.tree.leaves(first.window), jax.tree.leaves(mine.window), strict=True))
   # At once, as on a GPU or TPU: every operation can be mapped.
   of = Members.of
   monkeypatch.setattr(Members, 'of', lambda *given: of(*given)._replace(in_turn=False))
