@@ -22,7 +22,6 @@ class Line(NamedTuple):
     color: of CSS.
     group: class of its element.
     width: of the line, in pixels.
-    opacity: from 0 to 1.
     marked: whether each point has a dot.
     band: step -> lowest and highest value, such as of several runs; shaded.
   """
@@ -32,7 +31,6 @@ class Line(NamedTuple):
   color: str
   group: str = ''
   width: float = 1.4
-  opacity: float = 1.0
   marked: bool = False
   band: Mapping[int, tuple[float, float]] = MappingProxyType({})
 
@@ -110,7 +108,7 @@ def _drawn(line: Line, places: Sequence[tuple[float, float] | None]) -> list[str
     gap = place is None
   if not path:
     return []
-  look = f'class="{line.group}" stroke="{line.color}" opacity="{line.opacity}"'
+  look = f'class="{line.group}" stroke="{line.color}"'
   found = [f'<path {look} stroke-width="{line.width}" d="{"".join(path)}">'
            f'<title>{escape(line.name)}</title></path>']
   if line.marked or len(path) == 1:  # a path of no length, with round ends, is a dot

@@ -182,7 +182,7 @@ def _plots(plots):
 
 
 def _seeds(result):
-  """The metrics of several runs, with the mean and its interval, and their reports."""
+  """Links to the reports of several runs, and their metrics with intervals."""
   seeds, rows = result.get('seeds') or (), {}
   for name, each in (result.get('statistics') or {}).items():
     split, metric = _split(name)
@@ -192,16 +192,17 @@ def _seeds(result):
                     'deviation': each['deviation'], **{
                       f'seed {seed}': value for seed, value in zip(
                         seeds, result['metrics'][name], strict=True)}}
-  if not rows:
+  if not seeds:
     return ''
   links = ', '.join(f'<a href="seed_{seed}/report.html">seed {seed}</a>'
                     for seed in seeds)
   gone = ''.join(f'<p class="note"><strong>Seed {seed} ended with a value that is not '
-                 'finite, and counts nowhere.</strong></p>'
+                 'finite, and is left out.</strong></p>'
                  for seed in result.get('not_finite') or ())
+  table = rows and _table('metric', rows, [*next(iter(rows.values()))])
   return _section('Seeds', f'<p class="note">Reports: {links}. The interval is of the '
-                  f'mean (Student\'s t).</p>{gone}<div class="tables">'
-                  f'{_table("metric", rows, [*next(iter(rows.values()))])}</div>')
+                  f'mean (Student\'s t).</p>{gone}'
+                  + (f'<div class="tables">{table}</div>' if table else ''))
 
 
 def _metrics(metrics, classes):

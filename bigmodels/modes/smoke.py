@@ -11,7 +11,7 @@ from bigmodels.core.stopwatch import Stopwatch
 from bigmodels.hardware import devices
 from bigmodels.modes.train import train
 from bigmodels.storage.workdir import Workdir
-from bigmodels.training import members, opening
+from bigmodels.training import member_runs, opening
 from bigmodels.training.stop import Stop
 
 
@@ -45,7 +45,7 @@ def run(request: Request, *, steps: int = 4, batches: int = 2) -> None:
     if stop.name:
       raise UserError(f'--mode=smoke: stopped by {stop.name}')
     # Restores and verifies the checkpoint, as `bigmodels.load` does.
-    first = members.runs_of(resolved, workdir)[0]
+    first = member_runs.runs_of(resolved, workdir)[0]
     opening.open_run(first.workdir, request.layout(resolved.experiment), opening.Access(
       request.data_dir, request.cache_dir, request.trust, lambda line: None),
       resolved=first.resolved).built.close()

@@ -32,7 +32,7 @@ from bigmodels.training import (
   extending,
   initialize,
   loop,
-  members,
+  member_runs,
   opening,
   profiler,
   results,
@@ -103,7 +103,7 @@ def run(request: Request, *, seeds: int | None = None, track: str | None = None,
       finished = json.loads(group.broadcast(
         json.dumps(results.finished(workdir, say)) if group.main else None))
       if extend is not None and resolved.experiment.seeds > 1:
-        one = members.runs_of(resolved, workdir)[0].workdir.path
+        one = member_runs.runs_of(resolved, workdir)[0].workdir.path
         raise UserError(f'--extend={extend}: {workdir.path} holds '
                         f'{resolved.experiment.seeds} runs; extend each of them, such '
                         f'as --workdir={one}')
@@ -157,7 +157,7 @@ def train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
     startup = profiler.StartupProfiler(watch, say) if profiled == 0 else None
     if startup:
       stack.callback(startup.close)
-    runs = members.runs_of(resolved, workdir)
+    runs = member_runs.runs_of(resolved, workdir)
     if len(runs) > 1 and group.main:
       for run in runs:
         stack.enter_context(run.workdir.lock())
@@ -206,7 +206,7 @@ def train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
       check_monitor(built, programs.of_member(0), carry.state)
     watch.mark('initializing')
     _print_run(built, programs, say)
-    joined = [members.Member(run, own, saved, _writers(
+    joined = [member_runs.Member(run, own, saved, _writers(
       run.workdir, own, built, request, group, shown=len(runs) == 1),
       own.done is not None) for run, own, saved in zip(
         runs, every, checkpoints, strict=True)]
@@ -271,19 +271,19 @@ def _writers(workdir: Workdir, progress: TrainingProgress, built: build.Built,
 
 
 def _restored(built: build.Built, programs: Programs,
-              runs: Sequence[members.MemberRun],
+              runs: Sequence[member_runs.MemberRun],
               checkpoints: Sequence[Checkpoints], say: Callable[[str], None]
               ) -> tuple[Carry, list[TrainingProgress]] | None:
   """The latest checkpoint of each run, at the same step; None before there is one."""
   traced = programs.traced
-  diverged = [len(runs) > 1 and members.diverged(run) for run in runs]
+  diverged = [len(runs) > 1 and member_runs.diverged(run) for run in runs]
   found = [None if wrong else each.restore_latest(traced.carry, say)
            for each, wrong in zip(checkpoints, diverged, strict=True)]
   some = next(filter(None, found), None)
   if some is None or not all(map(any, zip(found, diverged, strict=True))):
     return None
-  # Whatever stands for a member that diverged, it is not looked at.
-  found = [each or (some[0], {'done': members.NOT_FINITE}) for each in found]
+  # The carry of a member that diverged is never read.
+  found = [each or (some[0], {'done': member_runs.NOT_FINITE}) for each in found]
   every = [TrainingProgress(**progress) for _, progress in found]
   step = min((p.step for p in every if not p.done), default=max(
     p.step for p in every))
@@ -301,7 +301,7 @@ def _restored(built: build.Built, programs: Programs,
 
 
 def _joint(every: Sequence[TrainingProgress]) -> TrainingProgress:
-  """The progress of all runs: of one by itself its own."""
+  """The progress that the loop advances; of a single run, its own."""
   if len(every) == 1:
     return every[0]
   going = [progress for progress in every if not progress.done]
@@ -310,7 +310,8 @@ def _joint(every: Sequence[TrainingProgress]) -> TrainingProgress:
 
 
 def _initial(built: build.Built, programs: Programs, taken: dict | None,
-             runs: Sequence[members.MemberRun], say: Callable[[str], None]) -> Carry:
+             runs: Sequence[member_runs.MemberRun], say: Callable[[str], None]
+             ) -> Carry:
   """The start of runs, with new parameters or those of `init_from`."""
   experiment, traced = built.experiment, programs.traced
   keys = [np.asarray(jax.random.PRNGKey(seed)) for seed in experiment.every_seed]

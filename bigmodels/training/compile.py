@@ -155,8 +155,9 @@ def trace(learner: Learner, train: Loader, evals: dict[str, Loader],
 def _trace(learner: Learner, train: Loader, evals: dict[str, Loader], layout: Layout
            ) -> Traced:
   key = jax.eval_shape(lambda: jax.random.PRNGKey(0))
-  host_batch = train.host_batch(0, 1)
   members = Members.of(train, layout)
+  host_batches = members.host_batches(train, 0, 1)
+  host_batch = host_batches[0]
   cut, every = _cut(train), PartitionSpec(layout.mesh.axis_names)
   examples = PartitionSpec(*(None,) * (train.microbatches > 1), BATCH_AXES)
   replicated = layout.sharding()
@@ -179,7 +180,7 @@ def _trace(learner: Learner, train: Loader, evals: dict[str, Loader], layout: La
       functools.partial(of_length, length) for length in train.lengths])
 
   # Each function is traced once, here, where the errors of a model are reported.
-  with fitting.fitting(train):
+  with fitting.explained(train):
     key_only = State(np.int32(0), None, None, None, key, None)
     batch = jax.eval_shape(
       layout.shard_map(batch_of, (WHOLE, WHOLE, cut, WHOLE), examples),
@@ -195,11 +196,13 @@ def _trace(learner: Learner, train: Loader, evals: dict[str, Loader], layout: La
   fitting.check_metrics('train', metrics)
   evaluations, shapes = {}, {}
   for name, loader in evals.items():
-    with fitting.fitting(train, name, loader):
+    with fitting.explained(train, name, loader):
+      alone = _evaluation(learner, loader, layout, members._replace(count=None))
       found, shapes[name] = jax.eval_shape(
-        _evaluation(learner, loader, layout, members._replace(count=None)), state,
-        loader.resident, loader.host_batch(0, 1))
-      evaluations[name] = _evaluation(learner, loader, layout, members)
+        alone, state, loader.resident, loader.host_batch(0, 1))
+      # The same function: it is traced once.
+      evaluations[name] = alone if members.count is None else _evaluation(
+        learner, loader, layout, members)
       fitting.check_metrics(name, found)
       fitting.check_outputs(name, shapes[name])
   loops = layout.platform != 'cpu' or not _slow_in_a_loop(traced.jaxpr)
@@ -222,7 +225,7 @@ def _trace(learner: Learner, train: Loader, evals: dict[str, Loader], layout: La
       layout.shard_map(
         advance, (WHOLE,) * 4 + (members.spec(cut), WHOLE, WHOLE, every), WHOLE),
       donate_argnums=0, out_shardings=(shardings, replicated)).lower(
-        *whole, train.resident, members.host_batch(train, 0, 1),
+        *whole, train.resident, members.stacked(host_batches),
         scalar(jnp.int32), scalar(jnp.bool),
         layout.shard_votes(np.array(Votes(), np.int32))),
     'init': lambda: jax.jit(members.over(fresh), out_shardings=shardings).lower(

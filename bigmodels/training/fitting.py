@@ -1,4 +1,4 @@
-"""Refuses what of an experiment does not fit together, before it is compiled."""
+"""Checks, before anything is compiled, that model, learner and data fit."""
 
 import contextlib
 from collections.abc import Iterator
@@ -14,8 +14,8 @@ from bigmodels.learners.learner import State
 
 
 @contextlib.contextmanager
-def fitting(train: Loader, name: str = 'train', loader: Loader | None = None
-            ) -> Iterator[None]:
+def explained(train: Loader, name: str = 'train', loader: Loader | None = None
+              ) -> Iterator[None]:
   """Turns an error of a model about a split into a `UserError`.
 
   Args:
@@ -48,10 +48,10 @@ def _shapes(loader: Loader) -> dict[str, str]:
 
 
 def check_state(before: State, after: Any) -> None:
-  """Refuses a step that does not return a state such as it was given.
+  """Checks that a step returns a state of the shapes that it was given.
 
   Raises:
-    UserError: for one.
+    UserError: if an array changes its shape or dtype, is missing or new.
   """
   old, new = ({tree_paths.name_of(path): (x.shape, x.dtype) for path, x in
                jax.tree.leaves_with_path(state)} for state in (before, after))
@@ -64,10 +64,10 @@ def check_state(before: State, after: Any) -> None:
 
 
 def check_metrics(split: str, metrics: dict[str, Any]) -> None:
-  """Refuses what is no metric, before anything is compiled.
+  """Checks that a learner gives metrics, and nothing else among them.
 
   Raises:
-    UserError: for one.
+    UserError: if there is none, or a value that cannot be computed.
   """
   if not metrics:
     raise UserError(f"{split}: must have a metric, such as 'loss', has none")
@@ -79,10 +79,10 @@ def check_metrics(split: str, metrics: dict[str, Any]) -> None:
 
 
 def check_outputs(split: str, outputs: dict[str, jax.ShapeDtypeStruct]) -> None:
-  """Refuses what has no row for each example, before anything is compiled.
+  """Checks that each output has a row for each example.
 
   Raises:
-    UserError: for one.
+    UserError: for the first output without.
   """
   rows = outputs['mask'].shape[0]
   for name, output in outputs.items():

@@ -30,7 +30,7 @@ from bigmodels.training import evaluation
 from bigmodels.training.build import Built
 from bigmodels.training.compile import Carry, Programs, all_finite
 from bigmodels.training.evaluation import values_of
-from bigmodels.training.members import NOT_FINITE, Member, together
+from bigmodels.training.member_runs import NOT_FINITE, Member, together
 from bigmodels.training.members import member as member_of
 from bigmodels.training.pace import Pace, Votes
 from bigmodels.training.profiler import Profiler
@@ -54,9 +54,9 @@ class Loop:
     built: the experiment.
     programs: compiled from it.
     carry: on the device.
-    progress: of all members: the step and the times; that of a run by itself.
+    progress: the step and the times of all members; of a single run, its own.
     members: the runs.
-    writers: of what is shown, of all members; that of a run by itself.
+    writers: of the log of all members, and of the console; of a single run, its own.
     group: the processes of the run.
     throughput: counts what the devices could do.
     stop: asked after every dispatch.
@@ -128,14 +128,14 @@ class Loop:
 
   def _advance(self, end: int) -> None:
     """Dispatches the steps up to `end`, or to where the run is asked to stop."""
-    progress = self.progress
+    progress, members = self.progress, self.programs.traced.members
     while progress.step < end and not any(self._agreed()[:2]):
       count = min(end - progress.step, self._pace.count)
       self.group.mark_progress()
       start = time.perf_counter()
       with profile.annotated(profile.READING):
-        host_batch = self.programs.traced.members.host_batch(
-          self.built.train, progress.step, count)
+        host_batch = members.stacked(members.host_batches(
+          self.built.train, progress.step, count))
       if self.carry.fault.is_ready():  # nothing was left to do meanwhile
         waited = time.perf_counter() - start
         progress.seconds['data'] += waited

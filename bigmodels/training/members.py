@@ -1,11 +1,9 @@
-"""The members of a population: runs that differ in their seeds, in one program.
+"""Programs of a population: the functions of one run, mapped over an axis of runs.
 
-A member is a run as any other, with its own workdir. What the members share is the
-program: the functions of one run, mapped over an axis of the members.
+A population is the runs of several seeds, its members; see `training.member_runs`.
 """
 
-import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -13,25 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from bigmodels.config import config_file, trust
-from bigmodels.config.resolving import Resolved
-from bigmodels.core.errors import UserError, listed
 from bigmodels.data.batches import Loader
-from bigmodels.logs.writers import Writers
 from bigmodels.parallel.layout import Layout
-from bigmodels.storage.checkpoint import Checkpoints
-from bigmodels.storage.workdir import Workdir
-from bigmodels.training.progress import TrainingProgress
-
-NOT_FINITE = 'not finite'  # the status of a member that diverged
 
 
 class Members(NamedTuple):
   """How the functions of one run become those of a population.
 
   Attributes:
-    count: number of members; None for a run by itself, whose functions stay as they
-      are.
+    count: number of members; None for a single run, whose functions stay as they are.
     layout: where the arrays of a member lie.
     in_turn: whether members are computed one after another (`jax.lax.map`), and not at
       once (`jax.vmap`).
@@ -95,7 +83,7 @@ class Members(NamedTuple):
     """Returns an array on the devices, each with what its members have of it.
 
     Args:
-      array: `[members, ...]`, or that of a run by itself; the same in every process.
+      array: `[members, ...]`, or that of a single run; the same in every process.
     """
     return self.layout.put(array, *self.spec(PartitionSpec()))
 
@@ -107,20 +95,25 @@ class Members(NamedTuple):
       (self.count, *x.shape), x.dtype, weak_type=x.weak_type,
       sharding=NamedSharding(x.sharding.mesh, self.spec(x.sharding.spec))), tree)
 
-  def host_batch(self, loader: Loader, step: int, count: int) -> dict[str, Any]:
-    """Returns what the host gives to a dispatch, for all members.
+  def host_batches(self, loader: Loader, step: int, count: int
+                   ) -> list[dict[str, Any]]:
+    """Returns what the host gives to a dispatch, for each member.
 
     Args:
       loader: of the training split.
       step: first step of the dispatch.
       count: number of steps.
     """
-    if self.count is None:
-      return loader.host_batch(step, count)
-    found = [each(step, count) for each in (loader.host_batch, *loader.others)]
-    return {name: self._stacked([each[name] for each in found]) for name in found[0]}
+    return [each(step, count) for each in (loader.host_batch, *loader.others)]
 
-  def _stacked(self, arrays: Sequence[Any]) -> Any:
+  def stacked(self, batches: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Returns `host_batches` as one, `[members, ...]`; of a single run its own."""
+    if self.count is None:
+      return batches[0]
+    return {name: self._stack([each[name] for each in batches])
+            for name in batches[0]}
+
+  def _stack(self, arrays: Sequence[Any]) -> Any:
     first = arrays[0]
     if isinstance(first, np.ndarray):
       return np.stack(arrays)
@@ -155,88 +148,3 @@ class Members(NamedTuple):
 def member(tree: Any, index: int) -> Any:
   """Returns what one member has of a tree `[members, ...]`."""
   return jax.tree.map(lambda x: x[index], tree)
-
-
-class MemberRun(NamedTuple):
-  """A run of a population, or one by itself.
-
-  Attributes:
-    name: such as 'seed 3'; '' for one by itself.
-    resolved: its experiment.
-    workdir: of the run.
-  """
-
-  name: str
-  resolved: Resolved
-  workdir: Workdir
-
-
-@dataclasses.dataclass
-class Member:
-  """What a run has of its own, by itself or in a population.
-
-  Attributes:
-    run: its name, experiment and workdir.
-    progress: on the host.
-    checkpoints: where it is saved, with the run's part of the carry.
-    writers: of its log.
-    finished: whether it is done and saved, while others of its population go on.
-  """
-
-  run: MemberRun
-  progress: TrainingProgress
-  checkpoints: Checkpoints
-  writers: Writers
-  finished: bool = False
-
-
-def runs_of(resolved: Resolved, workdir: Workdir) -> list[MemberRun]:
-  """Returns the runs that an experiment trains, one for each of its seeds.
-
-  Args:
-    resolved: the experiment.
-    workdir: in which each run of several has a folder.
-
-  Raises:
-    UserError: if the seed determines more than the seed.
-  """
-  experiment = resolved.experiment
-  if experiment.seeds == 1:
-    return [MemberRun('', resolved, workdir)]
-  runs, text = [], config_file.to_text(resolved)
-  for seed in experiment.every_seed:
-    own = config_file.from_text(
-      text, str(workdir.config), {'seed': str(seed), 'seeds': '1'},
-      copy=workdir.source if workdir.source.is_dir() else None,
-      trusted=trust.Trust(everything=True))  # it is what was resolved
-    runs.append(MemberRun(f'seed {seed}', own, workdir.of_seed(seed)))
-  before, now = (run.resolved.values() for run in (runs[0], runs[-1]))
-  other = [name for name in before if before[name] != now[name]
-           and name not in ('seed', 'knob.seed')]
-  if other:
-    raise UserError(f'--seeds={experiment.seeds}: the runs must differ in their seeds '
-                    f'alone; the knob `seed` also sets {listed(other)}')
-  return runs
-
-
-def diverged(run: MemberRun) -> bool:
-  """Returns whether a value of the run was not finite, so that it ended there.
-
-  Raises:
-    UserError: if its result cannot be read.
-  """
-  result = run.workdir.read_json(run.workdir.result, {})
-  return result.get('status') == NOT_FINITE
-
-
-def together(records: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
-  """Returns the values of all members: of one as they are, of several in lists.
-
-  Args:
-    records: flat name -> value, of each member; None for one that has ended, in whose
-      place there is None.
-  """
-  if len(records) == 1:
-    return dict(records[0])
-  names = dict.fromkeys(name for each in records for name in each or ())
-  return {name: [(each or {}).get(name) for each in records] for name in names}

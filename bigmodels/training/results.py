@@ -28,8 +28,8 @@ from bigmodels.techniques import averages
 from bigmodels.training import temperatures, thresholds
 from bigmodels.training.build import Built
 from bigmodels.training.compile import Programs, compile_traced, trace
-from bigmodels.training.loop import Loop, Member
-from bigmodels.training.members import NOT_FINITE, together
+from bigmodels.training.loop import Loop
+from bigmodels.training.member_runs import NOT_FINITE, Member, together
 from bigmodels.training.progress import TrainingProgress
 
 
@@ -140,14 +140,15 @@ def statistics(metrics: Mapping[str, Any]) -> dict[str, dict[str, float]]:
   The interval is that of Student's t, at 95 %.
 
   Args:
-    metrics: name -> a number of each run; others are left out.
+    metrics: name -> a number of each run; one that a run lacks is left out.
   """
   from scipy import stats  # slow to import
 
   found = {}
   for name, values in metrics.items():
     array = members_of(values)
-    if array is not None and array.ndim == 1 and len(array) > 1:
+    if array is not None and array.ndim == 1 and len(array) > 1 and (
+      np.isfinite(array).all()):
       mean, deviation = float(array.mean()), float(array.std(ddof=1))
       half = float(stats.t.ppf(0.975, len(array) - 1)) * deviation / len(array) ** 0.5
       found[name] = {'mean': mean, 'deviation': deviation,
@@ -286,7 +287,9 @@ def headline(result: dict[str, Any], monitor: str | None) -> str:
     monitor: the monitored metric.
   """
   seeds = result.get('seeds')
-  best = f'{len(seeds)} seeds' if seeds else f'best {result["best_step"]:,}'
+  best = f'best {result["best_step"]:,}' if not seeds else (
+    f'{len(seeds)} seed{"s" * (len(seeds) > 1)}' + ''.join(
+      f', seed {seed} not finite' for seed in result['not_finite']))
   spread = {name: each['interval'][1] - each['mean']
             for name, each in result.get('statistics', {}).items()}
   return (f'step {result["step"]:,}, {best}: '

@@ -1,4 +1,4 @@
-"""Every experiment trains several seeds in one program, each as it is by itself."""
+"""Every experiment trains several seeds in one program, each as a single run."""
 
 import dataclasses
 

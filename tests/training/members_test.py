@@ -23,7 +23,7 @@ SEEDS = range(3, 5)  # from the seed of the experiment
 
 
 def _together(request_for, tiny, tmp_path, **settings):
-  """Folders of seeds that are trained together, and by themselves."""
+  """Folders of seeds that are trained together, and one by one."""
   together, alone = tmp_path / 'together', tmp_path / 'alone'
   train.run(request_for(tiny, together, **settings), seeds=len(SEEDS))
   for seed in SEEDS:
@@ -63,7 +63,7 @@ def _same_run(ours, theirs):
   pytest.param({'steps': 150, 'patience': 1, 'learning_rate': 0.03},
                marks=pytest.mark.slow('train'))],
   ids=['resident', 'streamed in microbatches', 'stopped early'])
-def test_members_are_runs_by_themselves_to_rounding(request_for, tiny, tmp_path,
+def test_members_are_single_runs_to_rounding(request_for, tiny, tmp_path,
                                                    settings):
   inside, alone = _together(request_for, tiny, tmp_path, **settings)
   for ours, theirs in zip(inside, alone, strict=True):
@@ -82,7 +82,7 @@ def test_members_are_runs_by_themselves_to_rounding(request_for, tiny, tmp_path,
 
 
 @pytest.mark.slow('train')
-def test_at_once_members_are_runs_by_themselves(
+def test_at_once_members_are_single_runs(
   request_for, tiny, tmp_path, monkeypatch):
   """As on a GPU or TPU."""
   of = members.Members.of
@@ -97,6 +97,9 @@ def test_a_member_that_diverges_is_left_out(request_for, tmp_path, capsys):
   train.run(request_for(diverging.__file__, tmp_path / 'run'), seeds=3)
   out = capsys.readouterr().out
   assert 'warning: seed 2: train/loss is not finite at step 1; the others go on' in out
+  assert 'step 10, 2 seeds, seed 2 not finite: test/accuracy' in out
+  assert 'Seed 2 ended with a value that is not finite' in (
+    tmp_path / 'run/report.html').read_text()
   whole = _result(tmp_path / 'run')
   assert whole['seeds'] == [0, 1] and whole['not_finite'] == [2]
   assert len(whole['metrics']['test/loss']) == 2
