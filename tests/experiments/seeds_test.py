@@ -28,8 +28,8 @@ def _two_steps(experiment, folder):
   keys = [np.asarray(jax.random.PRNGKey(seed)) for seed in experiment.every_seed]
   carry = programs.init(members.put(keys[0] if len(keys) == 1 else np.stack(keys)))
   for step in range(2):
-    carry, _ = programs.advance(
-      carry, members.host_batch(built.train, step, 1), 1, step == 0, (0, 0, -1))
+    batch = members.stacked(members.host_batches(built.train, step, 1))
+    carry, _ = programs.advance(carry, batch, 1, step == 0, (0, 0, -1))
   found = [{name: value for split in built.evals for name, value in evaluation.evaluate(
     built, programs.of_member(index), split, carry.state)[0].items()}
     for index in range(len(keys))]
