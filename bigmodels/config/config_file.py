@@ -1,23 +1,28 @@
 """`config.txt`: a resolved experiment as text, and back."""
 
+import dataclasses
 import inspect
 import os
 import pathlib
 from collections.abc import Callable, Mapping
 
 from bigmodels.config import literals, resolving, source, trust
+from bigmodels.config.experiment import Experiment
 from bigmodels.config.literals import write
 from bigmodels.config.resolving import Resolved, prefixed
 from bigmodels.config.source import Source
 from bigmodels.config.trust import Trust
 from bigmodels.core import config_text, files
 from bigmodels.core.errors import UserError
+from bigmodels.parallel.sharding import MeshShape
 
 _HEADER = """\
 # A resolved experiment of bigmodels. To run it again:
 #   python run.py --experiment=config.txt
 # with something else in it, add --config.NAME=VALUE.
 """
+_LAST = 'rules'  # the last lines of a text: one without these was cut off
+_PLAIN = (bool, int, float, str, type(None))
 
 
 def to_text(resolved: Resolved) -> str:
@@ -32,6 +37,22 @@ def to_text(resolved: Resolved) -> str:
       lines.append('')
     lines.append(f'{path} = {text}')
   return _HEADER + '\n'.join(lines) + '\n'
+
+
+def with_defaults(values: Mapping[str, str]) -> dict[str, str]:
+  """The values, and the defaults of settings that `Experiment` did not have then.
+
+  Args:
+    values: path -> text, from a `config.txt` that an older version may have written.
+  """
+  defaults = [(f'{prefix}{field.name}', field.default)
+              for prefix, record in (('', Experiment), ('mesh.', MeshShape))
+              for field in dataclasses.fields(record)]
+  groups = {path.partition('.')[0] for path in values}
+  return dict(values) | {
+    path: write(default) for path, default in defaults
+    if isinstance(default, _PLAIN) and path not in {*groups, *values}
+    and _LAST in groups}
 
 
 def from_text(text: str, where: str, overrides: Mapping[str, str], *,
@@ -63,6 +84,7 @@ def from_text(text: str, where: str, overrides: Mapping[str, str], *,
     values = config_text.read(text)
     if 'experiment' not in values:
       raise UserError('no line `experiment = NAME`, so not a config.txt')
+    values = with_defaults(values)
     code, notes = _stored_code(values['experiment'], copy, trusted)
     config = resolving.load(code)
     knobs = {k.removeprefix('knob.'): v for k, v in values.items()

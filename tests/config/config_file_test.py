@@ -141,6 +141,16 @@ def test_truncated_text_is_refused():
       config_file.from_text(text[:end], 'config.txt', {})
 
 
+def test_text_older_than_a_setting_has_its_default():
+  resolved = resolving.resolve('mnist_ddpm', {'average': 'none'})
+  text = config_file.to_text(resolved)
+  for line in ('seeds = 1\n', 'mesh.population = 1\n', 'average = None\n'):
+    assert line in text
+    text = text.replace(line, '')
+  # The experiment has an average now: the run that had none keeps none.
+  assert config_file.from_text(text, 'config.txt', {}).values() == resolved.values()
+
+
 def test_text_whose_experiment_is_gone(fork):
   text = config_file.to_text(resolving.resolve(fork, {}))
   pathlib.Path(fork).unlink()
