@@ -122,7 +122,8 @@ class Experiment:
     monitor: selects the best checkpoint by an evaluation metric; None takes the last.
     learner: makes a `Learner` of the task and the optimizer; see `learners.supervised`.
     average: decay of the moving average of the parameters, such as 0.999, whose results
-      are then those of the run; see `techniques.averages`. None for no average.
+      are then those of the run; or what makes another average of them, such as
+      `techniques.averages.uniform`. None for no average.
     freeze: regular expression of whole names, such as `(stem|stage).*`, of parameters
       that are not trained, nor in supervised learning the batch statistics beside them.
       None trains all.
@@ -165,7 +166,7 @@ class Experiment:
   keep: int = 2
   monitor: Monitor | None = None
   learner: Callable = learners.supervised
-  average: float | None = None
+  average: float | Callable | None = None
   freeze: str | None = None
   layer_decay: float | None = None
   gradient: Callable = learners.mean_gradient
@@ -197,7 +198,7 @@ class Experiment:
     for name in ('accumulate', 'keep', 'seeds'):
       if getattr(self, name) < 1:
         raise ValueError(f'{name}: must be >= 1, got {getattr(self, name)}')
-    if self.average is not None and not 0 < self.average < 1:
+    if not (self.average is None or callable(self.average) or 0 < self.average < 1):
       raise ValueError(f'average: must be > 0 and < 1, or None, got {self.average}')
     legal = (*get_args(Precision), None)
     if self.precision not in legal:

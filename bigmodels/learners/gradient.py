@@ -11,6 +11,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import optax
 
 from bigmodels.core.tree_paths import name_of
 from bigmodels.parallel.random import slice_key
@@ -96,6 +97,38 @@ def mean_gradient(loss: Callable, *, microbatches: int = 1,
     return (value, kept, metrics), grads
 
   return summed
+
+
+def sharpness_aware(loss: Callable, *, rho: float = 0.05, **settings: Any) -> Callable:
+  """The gradient where the loss nearby is highest: sharpness-aware minimization (SAM).
+
+  Foret et al., *Sharpness-Aware Minimization for Efficiently Improving Generalization*,
+  2021. A step costs two gradients, both of the whole batch, with the same dropout. The
+  loss, the metrics and the batch statistics are those of the parameters themselves.
+
+  Args:
+    loss: see `mean_gradient`.
+    rho: distance to go up along the gradient, in the Euclidean norm of all parameters,
+      finite and >= 0.
+    **settings: of `mean_gradient`.
+
+  Raises:
+    ValueError: if `rho` is out of range.
+  """
+  if not 0 <= rho < float('inf'):
+    raise ValueError(f'gradient.rho: must be finite and >= 0, got {rho}')
+  gradient = mean_gradient(loss, **settings)
+
+  def descent(params, model_state, batch, key):
+    found, grads = gradient(params, model_state, batch, key)
+    norm = optax.global_norm(grads)
+    scale = jnp.where(norm > 0, rho / jnp.where(norm > 0, norm, 1.0), 0.0)
+    _, grads = gradient(
+      jax.tree.map(lambda x, g: x + (scale * g).astype(x.dtype), params, grads),
+      model_state, batch, key)
+    return found, grads
+
+  return descent
 
 
 def checked(gradient: Callable) -> Callable:

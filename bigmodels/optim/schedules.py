@@ -100,6 +100,65 @@ def warmup_linear(steps: int, *, peak: float, warmup: float = 0.05,
   return _after_warmup(rise, peak, fall)
 
 
+def one_cycle(steps: int, *, peak: float, warmup: float = 0.3, start: float = 0.04,
+              end: float = 4e-6) -> optax.Schedule:
+  """Returns a rate that rises along half a cosine, then falls along one.
+
+  Smith and Topin, *Super-Convergence*, 2019; the defaults are those of PyTorch's
+  `OneCycleLR`. The momentum stays as it is.
+
+  Args:
+    steps: length of the run.
+    peak: the highest rate.
+    warmup: fraction of the run over which the rate rises.
+    start: the first rate, as a fraction of `peak`.
+    end: the last rate, as a fraction of `peak`.
+
+  Raises:
+    ValueError: if a rate or fraction is out of range.
+  """
+  _check_rates(peak=peak, start=start, end=end)
+  rise = max(0, _steps(warmup, steps, 'warmup') - 1)  # the peak is its last step
+
+  def half(count, first, last):  # of a cosine
+    wave = optax.cosine_decay_schedule(1.0, max(1, count))
+    return lambda step: peak * (last + (first - last) * wave(step))
+
+  return optax.join_schedules(
+    [half(rise, start, 1.0), half(steps - 1 - rise, 1.0, end)], [rise])
+
+
+def warm_restarts(steps: int, *, peak: float, cycles: int = 3, growth: float = 2.0,
+                  end: float = 0.0) -> optax.Schedule:
+  """Returns a rate that falls along half a cosine several times.
+
+  Loshchilov and Hutter, *SGDR: Stochastic Gradient Descent with Warm Restarts*, 2017.
+
+  Args:
+    steps: length of the run.
+    peak: the first rate of each cycle.
+    cycles: number of cycles, 1 to `steps`.
+    growth: length of a cycle, in lengths of the one before it; > 0.
+    end: the last rate of each cycle.
+
+  Raises:
+    ValueError: if a number is out of range.
+  """
+  _check_rates(peak=peak, end=end)
+  if not 1 <= cycles <= max(1, steps):
+    raise ValueError(f'cycles: must be 1 to {max(1, steps)}, the steps of the run, got '
+                     f'{cycles}')
+  if not 0 < growth < float('inf'):
+    raise ValueError(f'growth: must be finite and > 0, got {growth}')
+  whole = sum(growth ** i for i in range(cycles))
+  ends = [round(steps * sum(growth ** i for i in range(n + 1)) / whole)
+          for n in range(cycles)]
+  return optax.join_schedules(
+    [optax.cosine_decay_schedule(peak, max(1, last - first),
+                                 alpha=end / peak if peak else 0.0)
+     for first, last in zip([0, *ends], ends, strict=False)], ends[:-1])
+
+
 def _steps(fraction: float, steps: int, name: str) -> int:
   if not 0 <= fraction <= 1:
     raise ValueError(f'{name}: must be a fraction of the run, 0 to 1, got {fraction}')

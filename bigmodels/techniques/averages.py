@@ -1,7 +1,7 @@
-"""The moving average of a learner's parameters, which is evaluated in their place."""
+"""Averages of a learner's parameters, which are evaluated in their place."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +13,21 @@ _EVERY = 8  # steps at most between two that are averaged, ...
 _FIRST = 100  # ... after this many, which are averaged each
 
 
-def averaged(learner: Learner, decay: float) -> Learner:
-  """A learner whose answers are those of the moving average of its parameters.
+class Rule(NamedTuple):
+  """Which steps are averaged, and how much of the average stays.
+
+  Attributes:
+    due: number of a step, from 0, int32 `[]` -> whether its parameters are averaged.
+    left: number of such a step -> weight of the average so far, from 0 to 1; that of
+      the parameters is the rest.
+  """
+
+  due: Callable[[jax.Array], jax.Array]
+  left: Callable[[jax.Array], jax.Array]
+
+
+def exponential(decay: float) -> Rule:
+  """The exponential moving average.
 
   Polyak and Juditsky, *Acceleration of Stochastic Approximation by Averaging*, 1992;
   the exponential form and its warm-up are those of TensorFlow and timm: the decay after
@@ -23,7 +36,57 @@ def averaged(learner: Learner, decay: float) -> Learner:
   percent of a small one: at most every eighth is, and at least ten within
   1 / (1 - decay) steps, with the decay of all steps between them.
 
-  The running statistics of batch normalization are averaged with the same decay, as in
+  Args:
+    decay: of the average, in a step.
+
+  Raises:
+    ValueError: unless the decay is > 0 and < 1.
+  """
+  if not 0 < decay < 1:
+    raise ValueError(f'average: must be > 0 and < 1, got {decay}')
+  every = max(1, min(_EVERY, int(0.1 / (1 - decay) + 1e-6)))  # 5, not 4.99, of 0.98
+  return Rule(
+    lambda step: (step < _FIRST) | ((step + 1) % every == 0),
+    lambda step: jnp.minimum(decay, (1 + step) / (10 + step)) ** jnp.where(
+      step < _FIRST, 1, every))
+
+
+def uniform(steps: int, *, start: float = 0.75, every: int = 1) -> Rule:
+  """Stochastic weight averaging: the mean of the parameters from some step on.
+
+  Izmailov et al., *Averaging Weights Leads to Wider Optima and Better Generalization*,
+  2018; with `start=0` the average of Polyak and Juditsky. A learning rate that stays
+  high, or restarts (`schedules.warm_restarts`), gives parameters that differ. Until
+  `start` the average is the parameters themselves.
+
+  Args:
+    steps: length of the run, which supplies it.
+    start: fraction of the run after which averaging begins, >= 0 and < 1.
+    every: steps between two that are averaged, such as those of a cycle.
+
+  Raises:
+    ValueError: for a fraction or number out of range, or if fewer than `every` steps
+      are left.
+  """
+  if not 0 <= start < 1:
+    raise ValueError(f'average.start: must be >= 0 and < 1, got {start}')
+  begin = round(start * steps)
+  if not 1 <= every <= max(1, steps - begin):
+    raise ValueError(f'average.every: must be 1 to {max(1, steps - begin)}, the steps '
+                     f'after {start:g} of the run, got {every}')
+
+  def left(step):
+    # That are in the average; of the widest float, for that of the weight.
+    count = jnp.asarray((step + 1 - begin) // every, float)
+    return jnp.where(step < begin, 0.0, count / (count + 1))
+
+  return Rule(lambda step: (step < begin) | ((step + 1 - begin) % every == 0), left)
+
+
+def averaged(learner: Learner, rule: Rule) -> Learner:
+  """A learner whose answers are those of an average of its parameters.
+
+  The running statistics of batch normalization are averaged in the same way, as in
   timm: they are those of the parameters that are averaged, and need no further pass
   over the training split. Nothing else in `model_state` is averaged.
 
@@ -33,26 +96,16 @@ def averaged(learner: Learner, decay: float) -> Learner:
 
   Args:
     learner: any learner.
-    decay: of the average, in a step.
-
-  Raises:
-    ValueError: unless the decay is > 0 and < 1.
+    rule: `exponential` or `uniform`.
   """
-  if not 0 < decay < 1:
-    raise ValueError(f'average: must be > 0 and < 1, got {decay}')
-
-  every = max(1, min(_EVERY, int(0.1 / (1 - decay) + 1e-6)))  # 5, not 4.99, of 0.98
-
   def init(key, batch):
     return restarted(learner.init(key, batch)._replace(average=()))
 
   def step(state, batch):
     new, metrics = learner.step(state, batch)
-    first = state.step < _FIRST
-    left = jnp.minimum(decay, (1 + state.step) / (10 + state.step)) ** jnp.where(
-      first, 1, every)
+    left = rule.left(state.step)
     average = jax.lax.cond(
-      first | (new.step % every == 0),
+      rule.due(state.step),
       lambda average, now: jax.tree.map(
         lambda mean, x: (x + left * (mean - x)).astype(x.dtype), average, now),
       lambda average, now: average, state.average, _start(new))

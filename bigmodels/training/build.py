@@ -123,8 +123,10 @@ def build(experiment: Experiment, layout: Layout, context: DataContext, *,
       raise ValueError(f'learner: must make a learners.Learner, made {learner!r}')
     if freeze is not None:
       learner = freezing.frozen(learner, freeze)
-    if experiment.average is not None:
-      learner = averages.averaged(learner, experiment.average)
+    average = tree.complete(experiment.average, supplied)
+    if average is not None:
+      learner = averages.averaged(learner, average if isinstance(
+        average, averages.Rule) else averages.exponential(average))
     learner = measures.logged(learner)
     if arithmetic == 'bfloat16_products':
       learner = _with_rounded_products(learner, layout.platform)

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 import pytest
 
-from bigmodels.learners.gradient import mean_gradient
+from bigmodels.learners.gradient import mean_gradient, sharpness_aware
 from bigmodels.learners.supervised import supervised
 from bigmodels.metrics import Mean
 from bigmodels.models import Mlp
@@ -150,20 +150,6 @@ def test_worked_by_hand(how):
 # --- other gradients, the same learner ------------------------------------------
 
 
-def sharpness_aware(loss, *, rho, **cut):
-  """The gradient at the worst point nearby (Foret et al., 2021)."""
-  plain = mean_gradient(loss, **cut)
-
-  def gradient(params, model_state, batch, key):
-    _, grads = plain(params, model_state, batch, key)
-    scale = rho / optax.global_norm(grads)
-    worst = jax.tree.map(lambda p, g: p + scale * g, params, grads)
-    _, sharp = plain(worst, model_state, batch, key)
-    return plain(params, model_state, batch, key)[0], sharp
-
-  return gradient
-
-
 def clipped_per_example(loss, *, norm, **cut):
   """The mean of gradients of single examples, each of at most a norm."""
   del cut
@@ -208,3 +194,45 @@ def test_another_gradient_needs_no_other_learner(gradient):
     assert_close(after.params, jax.tree.map(lambda p, g: p - g, params, sharp))
   assert any(jnp.any(a != b) for a, b in zip(
     jax.tree.leaves(after.params), jax.tree.leaves(plain.params), strict=True))
+
+
+def test_sharpness_aware_is_the_update_of_its_paper():
+  """Foret et al., equations 2 and 3, of a quadratic loss in float64."""
+  with jax.enable_x64(True):
+    rng = np.random.default_rng(0)
+    half, center = rng.normal(size=(4, 4)), rng.normal(size=4)
+    matrix, params = half @ half.T, {'a': rng.normal(size=3), 'b': rng.normal(size=1)}
+
+    def loss(params, model_state, batch, key):
+      x = jnp.concatenate([params['a'], params['b']]) - center
+      value = x @ matrix @ x / 2
+      return value, (model_state, {'loss': Mean(value, 1.0)}, {})
+
+    (value, _, _), grads = jax.jit(sharpness_aware(loss, rho=0.1))(params, {}, {}, KEY)
+    x = np.concatenate([params['a'], params['b']]) - center
+    up = matrix @ x
+    expected = matrix @ (x + 0.1 * up / np.linalg.norm(up))
+    np.testing.assert_allclose(np.concatenate([grads['a'], grads['b']]), expected,
+                               rtol=1e-13)
+    assert float(value) == pytest.approx(x @ matrix @ x / 2, rel=1e-13)
+    at_rest = jax.tree.map(np.asarray, {'a': center[:3], 'b': center[3:]})
+    _, grads = sharpness_aware(loss)(at_rest, {}, {}, KEY)
+    np.testing.assert_array_equal(grads['a'], 0.0)  # and not NaN
+
+
+@pytest.mark.parametrize('rho', [-1.0, float('nan'), float('inf')])
+def test_sharpness_aware_refuses_a_radius(rho):
+  with pytest.raises(ValueError, match=r'gradient\.rho: must be finite and >= 0, got'):
+    sharpness_aware(lambda: None, rho=rho)
+
+
+def test_sharpness_aware_is_of_the_whole_batch():
+  """In microbatches the ascent is along the gradient of all of them."""
+  loss, params, model_state, batch = start(Mlp(3, (4,)), UNEVEN)
+  (one, _, _), expected = jax.jit(sharpness_aware(loss, rho=0.5))(
+    params, model_state, batch, KEY)
+  (several, _, _), found = jax.jit(sharpness_aware(loss, rho=0.5, microbatches=4))(
+    params, model_state, cut(batch, 4), KEY)
+  assert float(one) == pytest.approx(float(several), rel=1e-5)
+  jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6), found,
+               expected)

@@ -131,3 +131,34 @@ def test_schedules_can_be_traced():
 def test_invalid_rates_are_refused(schedule, rate):
   with pytest.raises(ValueError, match=f'peak: must be finite and >= 0, got {rate}'):
     schedule(100, peak=rate)
+
+
+def test_one_cycle_is_that_of_pytorch():
+  """`OneCycleLR(SGD, 0.4, total_steps=100)`, by its formula: two half cosines."""
+  def half(first, last, fraction):
+    return last + (first - last) / 2 * (1 + math.cos(math.pi * fraction))
+
+  rate = schedules.one_cycle(100, peak=PEAK)
+  for step in range(100):
+    up = 0.3 * 100 - 1
+    expected = half(PEAK / 25, PEAK, step / up) if step <= up else (
+      half(PEAK, PEAK / 25 / 1e4, (step - up) / (99 - up)))
+    assert float(rate(step)) == pytest.approx(expected, rel=1e-5, abs=1e-7), step
+
+
+@pytest.mark.parametrize('growth,ends', [(2.0, (10, 30, 70)), (1.0, (23, 47, 70))])
+def test_warm_restarts_are_half_cosines(growth, ends):
+  rate = schedules.warm_restarts(70, peak=PEAK, end=END, cycles=3, growth=growth)
+  for first, last in zip((0, *ends), ends, strict=False):
+    for step in (first, (first + last) // 2, last - 1):
+      assert float(rate(step)) == pytest.approx(
+        cosine((step - first) / (last - first)), rel=1e-5)
+
+
+@pytest.mark.parametrize('given,message', [
+  ({'cycles': 0}, 'cycles: must be 1 to 10, the steps of the run, got 0'),
+  ({'cycles': 11}, 'got 11'), ({'growth': 0.0}, 'growth: must be finite and > 0'),
+  ({'growth': float('nan')}, 'growth')])
+def test_warm_restarts_refuses(given, message):
+  with pytest.raises(ValueError, match=message):
+    schedules.warm_restarts(10, peak=PEAK, **given)

@@ -10,7 +10,7 @@ import optax
 import pytest
 
 import bigmodels
-from bigmodels.learners import supervised
+from bigmodels.learners import Learner, Signal, State, supervised
 from bigmodels.models import Mlp
 from bigmodels.modes import train
 from bigmodels.tasks import classification
@@ -26,9 +26,10 @@ def batch(seed):
           'labels': rng.integers(0, 3, 8), 'mask': np.ones(8, np.float32)}
 
 
-def ran(decay, steps=15):
+def ran(rule, steps=15):
   """The states of a run and its learner."""
-  learner = averages.averaged(supervised(TASK, optax.sgd(0.3)), decay)
+  rule = averages.exponential(rule) if isinstance(rule, float) else rule
+  learner = averages.averaged(supervised(TASK, optax.sgd(0.3)), rule)
   states, step = [jax.jit(learner.init)(KEY, batch(0))], jax.jit(learner.step)
   for i in range(steps):
     states.append(step(states[-1], batch(i))[0])
@@ -69,6 +70,53 @@ def test_after_the_warm_up_it_is_that_of_optax():
                            strict=True):
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
   assert len(jax.tree.leaves(statistics)) == 2  # they are averaged, too
+
+
+@pytest.mark.parametrize('start,every', [(0.4, 3), (0.0, 1), (0.8, 1)])
+def test_uniform_is_the_algorithm_of_its_paper(start, every):
+  """Izmailov et al., algorithm 1: the parameters at the start are the first."""
+  _, states = ran(averages.uniform(15, start=start, every=every))
+  begin = round(15 * start)
+  for step, state in enumerate(states[1:], 1):
+    count, now = 0, np.float64(state.params['Dense_0']['kernel'])
+    if step <= begin:
+      expected = now
+    else:
+      expected = np.float64(states[begin].params['Dense_0']['kernel'])
+      for i in range(1, step - begin + 1):
+        if i % every == 0:
+          count = i // every
+          expected = (expected * count + states[begin + i].params['Dense_0'][
+            'kernel']) / (count + 1)
+    np.testing.assert_allclose(state.average['params']['Dense_0']['kernel'], expected,
+                               rtol=1e-5, atol=1e-6)
+
+
+def test_in_float64_the_averages_are_those_of_a_loop():
+  """Of one parameter that goes 1, 2, ..., so that the means are known."""
+  with jax.enable_x64(True):
+    walk = Learner(
+      lambda key, batch: State(
+        jnp.int32(0), jnp.float64(0), {}, (), key, Signal(0.0, 0)),
+      lambda state, batch: (state._replace(
+        step=state.step + 1, params=state.params + 1), {}), None)
+    for start, every, expected in ((0.5, 5, (10 + 15 + 20) / 3), (0.0, 1, 10.0)):
+      learner = averages.averaged(walk, averages.uniform(20, start=start, every=every))
+      state = learner.init(KEY, {})
+      for _ in range(20):
+        state, _ = learner.step(state, {})
+      assert state.average['params'].dtype == np.float64
+      assert float(state.average['params']) == pytest.approx(expected, rel=1e-15)
+
+
+@pytest.mark.parametrize('given,message', [
+  ({'start': 1.0}, r'average.start: must be >= 0 and < 1, got 1\.0'),
+  ({'start': float('nan')}, 'average.start: must be >= 0'),
+  ({'every': 0}, 'average.every: must be 1 to 5, the steps after 0.75 of the run'),
+  ({'every': 6}, 'got 6')])
+def test_uniform_refuses_what_would_average_nothing(given, message):
+  with pytest.raises(ValueError, match=message):
+    averages.uniform(20, **given)
 
 
 def test_the_parameters_are_those_of_the_learner_without_it():
@@ -114,7 +162,7 @@ def test_nothing_else_of_the_model_state_is_averaged():
 @pytest.mark.parametrize('decay', [0.0, 1.0, -0.1, float('nan')])
 def test_a_decay_out_of_range_is_refused(decay):
   with pytest.raises(ValueError, match='average: must be > 0 and < 1, got'):
-    averages.averaged(supervised(TASK, optax.sgd(0.1)), decay)
+    averages.exponential(decay)
 
 
 def test_a_run_answers_with_the_average(request_for, tiny, tmp_path, capsys):
@@ -143,6 +191,14 @@ def test_a_run_answers_with_the_average(request_for, tiny, tmp_path, capsys):
     run.params, run.model_state), rtol=1e-4, atol=1e-4)
   assert run.evaluate('test') == {k: v for k, v in found.items()
                                   if k.startswith('test/')}
+
+
+def test_a_run_takes_another_average_by_name(request_for, tiny, tmp_path):
+  train.run(request_for(
+    tiny, tmp_path / 'a', steps=20, **{
+      'average': 'bigmodels.techniques.averages.uniform', 'average.start': 0.5}))
+  found = json.loads((tmp_path / 'a' / 'result.json').read_text())['metrics']
+  assert found['test/loss'] != found['test/raw/loss']
 
 
 @pytest.mark.slow('train')
