@@ -196,6 +196,7 @@ def open_loader(batches: Batches, name: str, context: DataContext, layout: Layou
   if not resident and jax.process_count() > 1:
     say = functools.partial(print, flush=True)  # each process reads its own rows
   usable = _Usable(path, dataset, batches.corrupt, say)
+  transform = functools.partial(_transform, transforms, name)
   if resident:
     rows, gather = np.arange(dataset.length, dtype=np.int32), _take
     if dataset.compact:
@@ -212,7 +213,7 @@ def open_loader(batches: Batches, name: str, context: DataContext, layout: Layou
     first, *others = (functools.partial(_rows, each, rows, most, shape)
                       for each in orders)
     return Loader(order, dataset, microbatches, arrays, first,
-                  functools.partial(_gather, gather, transforms, layout.shard_rows),
+                  functools.partial(_gather, gather, transform, layout.shard_rows),
                   MOST_STEPS, lambda: None, labels, tuple(others))
   from bigmodels.data import stream  # imported here: it takes 2 % of the startup time
 
@@ -237,7 +238,7 @@ def open_loader(batches: Batches, name: str, context: DataContext, layout: Layou
   first, *others = (functools.partial(host_batch, *each)
                     for each in zip(orders, readers, strict=True))
   return Loader(order, dataset, microbatches, {}, first,
-                functools.partial(_streamed, transforms), 1, close,
+                functools.partial(_streamed, transform), 1, close,
                 others=tuple(others))
 
 
@@ -339,21 +340,21 @@ def _take(columns, rows):
   return {name: column[rows] for name, column in columns.items()}
 
 
-def _gather(gather, transforms, shard, resident, host_batch, index, keys, length=None):
+def _gather(gather, transform, shard, resident, host_batch, index, keys, length=None):
   rows, epochs = (shard(host_batch[name][index]) for name in ('rows', 'epochs'))
   batch = gather(resident, jnp.maximum(rows, 0))
-  return _transform(transforms, batch, rows, epochs, keys, length)
+  return transform(batch, rows, epochs, keys, length)
 
 
-def _streamed(transforms, resident, host_batch, index, keys, length=None):
+def _streamed(transform, resident, host_batch, index, keys, length=None):
   del resident, index
   batch = dict(host_batch)
   batch.pop('buckets', None)
   rows, epochs = batch.pop('rows'), batch.pop('epochs')
-  return _transform(transforms, batch, rows, epochs, keys, length)
+  return transform(batch, rows, epochs, keys, length)
 
 
-def _transform(transforms, batch, rows, epochs, keys, length):
+def _transform(transforms, name, batch, rows, epochs, keys, length):
   if length is not None:  # of [microbatches, batch, length, ...]
     batch['inputs'] = batch['inputs'][:, :, :length]
   batch['mask'] = (rows >= 0).astype(jnp.float32)
@@ -361,7 +362,8 @@ def _transform(transforms, batch, rows, epochs, keys, length):
 
   def of_microbatch(batch, key):
     for index, transform in enumerate(transforms):
-      batch = transform(batch, jax.random.fold_in(key, index))
+      with as_user_error(f'the transforms of {name!r}'):
+        batch = transform(batch, jax.random.fold_in(key, index))
     return batch
 
   if len(rows) == 1:

@@ -96,7 +96,7 @@ class CaptionedImages:
 
     return FileReader(
       image_files.ImageReading(3, (self.size, self.size), 'crop', None,
-                               notes_grey=True),
+                               notes_changes=True),
       image_files.SUFFIXES, None, say=context.say,
       unlabelled='the captions of images are read by data.CaptionedImages, as the '
                  'source of an evaluation; files have no labels for them')

@@ -12,6 +12,7 @@ from bigmodels.core import files
 from bigmodels.core.errors import UserError, nearest, one_line
 from bigmodels.core.paths import reason
 from bigmodels.data.folders.labels import normalized
+from bigmodels.data.folders.listing import counted
 from bigmodels.data.readers.reader import Reader
 from bigmodels.data.sources import DataContext, Dataset, zeros
 from bigmodels.data.subset import known_labels
@@ -102,12 +103,14 @@ class Pairs:
     labels = labels[order]
     if self.path is None:
       found = drawn(labels, self.count)
-      counts = np.bincount(labels[labels >= 0])
-      if len(found) < 2 or np.count_nonzero(counts) < 2:
+      known = len(np.unique(labels[labels >= 0]))
+      if len(found) < 2 or known < 2:
+        split = getattr(self.source, 'selected', None)
         raise UserError(
-          f'Pairs: of {whole.length:,} examples of {np.count_nonzero(counts):,} '
-          'identities no pairs of one and of two can be drawn: two or more identities '
-          'are needed, and one with two or more examples')
+          f'Pairs{f" of {split}" if split else ""}: '
+          f'{counted(whole.length, "example")} of {counted(known, "identity")}; pairs '
+          'of one and of two are drawn of two identities or more, one of them with '
+          'two examples or more')
     else:
       place = np.argsort(order)
       found = [(int(place[a]), int(place[b])) for a, b in self._listed(

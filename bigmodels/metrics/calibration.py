@@ -2,7 +2,7 @@
 
 import numpy as np
 
-_LARGEST = 100.0  # temperatures from 1/100 to 100 are searched
+LARGEST = 100.0  # temperatures from 1/100 to 100 are searched
 _TINY = np.finfo(np.float32).tiny
 
 
@@ -29,7 +29,7 @@ def temperature(labels: np.ndarray, probabilities: np.ndarray,
     means = np.sum(_softmax(inverse * logits) * logits, -1)
     return weights @ (means - logits[rows, labels])
 
-  low, high = 1 / _LARGEST, _LARGEST
+  low, high = 1 / LARGEST, LARGEST
   while high > low * (1 + 1e-6):
     middle = np.sqrt(low * high)
     low, high = (low, middle) if slope(middle) > 0 else (middle, high)

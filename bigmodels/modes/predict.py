@@ -134,9 +134,10 @@ def _draw(opened: Run, given: list[pathlib.Path], output: str, overwrite: bool,
     return findings.draw(image, outputs[-1])
 
   folder = image_predictions.write(make, images, output, overwrite=overwrite, say=say)
+  every = {name: np.stack([each[name] for each in outputs]) for name in outputs[0]}
+  say(findings.line(every))
   image_predictions.write_json(folder / findings.file, findings.document(
-    names, sizes, {name: np.stack([each[name] for each in outputs])
-                   for name in outputs[0]}), overwrite=overwrite, say=say)
+    names, sizes, every), overwrite=overwrite, say=say)
 
 
 def _rows(parts: Iterator[Predicted]) -> Iterator[dict[str, np.ndarray]]:

@@ -13,14 +13,16 @@ class IncompatibleWeights(Exception):
 
 
 def check(ours: Mapping[str, tuple], theirs: Mapping[str, tuple],
-          missing: Mapping[str, str], left: Iterable[str]) -> None:
+          missing: Mapping[str, str], left: Iterable[str],
+          others: Iterable[str] = ()) -> None:
   """Refuses parameters that do not fit.
 
   Args:
     ours: name -> expected shape.
     theirs: name -> shape there, of those that are there.
     missing: name -> what was looked for, of those that are not.
-    left: names of what else is there.
+    left: names of what else is there, which must not be.
+    others: names of what is there and not asked for.
 
   Raises:
     IncompatibleWeights: with a line for each that does not fit.
@@ -29,7 +31,7 @@ def check(ours: Mapping[str, tuple], theirs: Mapping[str, tuple],
   if not theirs:
     raise IncompatibleWeights(
       f'none of the parameters is there: expected '
-      f'{listed(missing.values(), 3)}; found {listed(left)}')
+      f'{listed(missing.values(), 3)}; found {listed([*left, *others])}')
   wrong = [f'  {name}: missing{f" ({what})" * (what != name)}'
            for name, what in missing.items()]
   wrong += [f'  {name}: unexpected' for name in in_short(left)]

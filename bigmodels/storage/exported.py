@@ -101,7 +101,8 @@ def parameters(path: pathlib.Path, expected: Mapping[str, jax.Array],
     check({name: x.shape for name, x in expected.items()},
           {name: named[name].shape for name in expected if name in named},
           {name: name for name in expected if name not in named},
-          [name for name in named if name not in expected and selects(name)])
+          [name for name in named if name not in expected and selects(name)],
+          [name for name in named if name not in expected and not selects(name)])
     found = {}
     for name, x in expected.items():
       array = named[name].read().astype(x.dtype)

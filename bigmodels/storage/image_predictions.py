@@ -26,8 +26,12 @@ def find(given: Sequence[pathlib.Path], say: Callable[[str], None]
     say: prints a line: what is skipped.
 
   Raises:
-    UserError: if there are none.
+    UserError: if there are none, or a table is given.
   """
+  for path in given:
+    if path.suffix.lower() in SUFFIXES:
+      raise UserError(f'--input={path}: is a table; give images, folders or patterns, '
+                      'for this run writes an image for each')
   found = listing.find(given, image_files.SUFFIXES, what='image')
   for line in found.lines:
     say(line)

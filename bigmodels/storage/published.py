@@ -77,7 +77,7 @@ def parameters(path: pathlib.Path, expected: dict[str, jax.Array],
         theirs[name] = published_arrays.shape_of(location, names, arrays)
     unused = [n for n in left if re.fullmatch(published.other, n)]
     check({name: x.shape for name, x in expected.items()}, theirs, missing,
-          [n for n in left if n not in unused] if whole else ())
+          [n for n in left if n not in unused] if whole else (), left)
     if unused and whole:
       say(f'{path}: not taken, since this model has no such parts: '
           f'{listed(sorted(unused))}')

@@ -259,7 +259,8 @@ class Workdir:
       if self.path.is_dir() and any(self.path.iterdir()):
         there = 'holds no config.txt'
       raise UserError(
-        f'--workdir={self.path} {there}: nothing to resume; name an --experiment')
+        f'--workdir={self.path} {there}: no run to resume or open; --experiment=NAME '
+        'begins one')
     return config_file.from_file(
       self.config, overrides, copy=self.source, trusted=trusted, with_data=with_data)
 

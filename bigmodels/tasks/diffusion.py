@@ -74,6 +74,7 @@ def diffusion(model, *, schedule: noising.Schedule = noising.cosine,
     raise ValueError(f'guidance: must be 1 without classes, or with drop=0, got '
                      f'{guidance}')
   generated_images.check_white(white)
+  _check_sampler(sampler, schedule)
   measured = generated_images.measured(module.classes, classifier, open_run, examples)
   none = module.classes  # the label that stands for no class
 
@@ -149,6 +150,14 @@ def diffusion(model, *, schedule: noising.Schedule = noising.cosine,
     summarize=measured.summarize, samples=samples,
     plots=partial(plots.generation, white=white, note=measured.note),
     snapshot=generated_images.snapshot)
+
+
+def _check_sampler(sampler: Callable, schedule: noising.Schedule) -> None:
+  """Calls a sampler on shapes, so that it refuses its settings before a run begins."""
+  row = jnp.zeros(1, jnp.int32)
+  jax.eval_shape(lambda noise, keys: sampler(
+    lambda noisy, time: noisy, schedule, noise, keys),
+    noise_of(_NOISE, row, (1, 1, 1)), keys_of(_NOISE, row))
 
 
 def _over(times: jax.Array, images: jax.Array) -> jax.Array:

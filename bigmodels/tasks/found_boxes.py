@@ -42,6 +42,19 @@ def draw(classes: Sequence[str] | None, threshold: float, image: np.ndarray,
     f'{style.shorten(names[labels[i]], 20)} {scores[i]:.2f}' for i in kept])
 
 
+def line(threshold: float, outputs: Mapping[str, np.ndarray]) -> str:
+  """Returns how many boxes were found, and how many of them are drawn.
+
+  Args:
+    threshold: minimum score of a box that is drawn.
+    outputs: `[n, ...]`.
+  """
+  scores = outputs['found_scores']
+  found = scores > 0
+  return (f'boxes: {found.sum():,} found; {(found & (scores >= threshold)).sum():,} '
+          f'drawn, of a score of at least {threshold:g} (task.draw_threshold)')
+
+
 def coco(classes: Sequence[str] | None, names: Sequence[str],
          sizes: Sequence[tuple[int, int]], outputs: Mapping[str, np.ndarray]
          ) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Images and their captions: vectors that are near each other where they belong."""
 
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -94,13 +95,18 @@ def contrast(loss: Callable, found: tuple, batch: Mapping[str, jax.Array], train
 
 
 def _check(split: Split) -> None:
-  """Refuses an evaluation without captions.
+  """Refuses an evaluation without captions, or too small for what is monitored.
 
   Raises:
-    UserError: for one.
+    UserError: for either.
   """
   if split.outputs and 'captions' not in split.outputs:
     raise UserError(f'{split.name}: has no captions, which image_text needs')
+  of_few = re.fullmatch(rf'{re.escape(split.name)}/(\w+_r@)(\d+)', split.monitor or '')
+  if of_few and int(of_few[2]) >= split.length:
+    raise UserError(f'--config.monitor.metric={split.monitor}: has no value, for the '
+                    f'split {split.name!r} has only {split.length:,} images; '
+                    f'{split.name}/{of_few[1]}1 has one, of two or more')
 
 
 def _answers(outputs: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -93,11 +93,13 @@ class Findings(NamedTuple):
     document: (names of images, their (height, width), name -> outputs `[n, ...]`) ->
       JSON of all images.
     file: name of the file of that JSON.
+    line: (name -> outputs `[n, ...]`) -> a line on how much was found, and drawn.
   """
 
   draw: Callable[[np.ndarray, Any], np.ndarray]
   document: Callable[..., Any]
   file: str
+  line: Callable[..., str]
 
 
 class Threshold(NamedTuple):

@@ -18,6 +18,9 @@ def explained(train: Loader, name: str = 'train', loader: Loader | None = None
               ) -> Iterator[None]:
   """Turns an error of a model about a split into a `UserError`.
 
+  It names the columns that are not as in training, of a `UserError` too, such as that
+  of a transform.
+
   Args:
     train: the training loader.
     name: of the split.
@@ -28,17 +31,15 @@ def explained(train: Loader, name: str = 'train', loader: Loader | None = None
   """
   try:
     yield
-  except UserError:
-    raise
-  except Exception as error:  # users write models and transforms
-    reason = message_of(error)
+  except Exception as error:  # users write models
+    reason = str(error) if isinstance(error, UserError) else (
+      f'the model and the data of {name!r} do not fit: {message_of(error)}')
     ours, theirs = (_shapes(each) for each in (train, loader or train))
     for column in ours:
       if theirs.get(column, ours[column]) != ours[column]:
         reason += (f"; column {column!r} is {theirs[column]} in {name!r}, "
                    f"{ours[column]} in 'train'")
-    raise UserError(
-      f'the model and the data of {name!r} do not fit: {reason}') from error
+    raise UserError(reason) from error
 
 
 def _shapes(loader: Loader) -> dict[str, str]:

@@ -231,11 +231,13 @@ def _of_workdir(path: pathlib.Path, wanted: dict[str, jax.Array], kept: Any,
     shapes = checkpoints.shapes(step)
     params = shapes['state']['params']
     theirs = {name: x.shape for name, x in _all_of(shapes['state']).items()}
+    others = [name for name in theirs if name not in wanted]
+    left = [name for name in others if re.fullmatch(pattern, name)]
     check(
       {name: x.shape for name, x in wanted.items()},
       {name: shape for name, shape in theirs.items() if name in wanted},
-      {name: name for name in wanted if name not in theirs},
-      [name for name in theirs if name not in wanted and re.fullmatch(pattern, name)])
+      {name: name for name in wanted if name not in theirs}, left,
+      [name for name in others if name not in left])
     # The experiment's rules may not cover all of another model: cut along fsdp then.
     return layout.with_shardings(shapes, params if pattern == _WHOLE else {})
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from bigmodels.metrics.calibration import LARGEST
 from bigmodels.training import thresholds
 from bigmodels.training.build import Built
 from bigmodels.training.compile import Programs
@@ -39,8 +40,9 @@ def fit(built: Built, programs: Programs, state: Any, step: int | None,
     say(f'temperature=fit: cannot be fitted on {name}, where not all probabilities are '
         'finite; they stay as they are')
     return None
-  say(f'temperature {value:.4g}, fitted on {name}: probabilities are '
-      f'{"less" if value > 1 else "more"} sure')
+  at_limit = max(value, 1 / value) > 0.999 * LARGEST
+  say(f'temperature {value:.4g}, fitted on {name}{", a limit of the search" * at_limit}'
+      f': probabilities are {"less" if value > 1 else "more"} sure')
   return {'value': value, 'by': 'log_loss', 'split': name, 'step': step}
 
 

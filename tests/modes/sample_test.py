@@ -228,7 +228,7 @@ def test_where_there_is_nothing_to_write_with(
     write(None, tmp_path, prompt_file=str(tmp_path / 'empty.txt'))
   with pytest.raises(UserError, match='name an --experiment'):
     write(None, None)
-  with pytest.raises(UserError, match='nothing to resume'):
+  with pytest.raises(UserError, match='no run to resume or open'):
     write(None, tmp_path / 'nothing')
   with pytest.raises(UserError, match='classification, which writes no text'):
     write(tiny, None, overrides={'init_from': trained})

@@ -199,10 +199,10 @@ def test_another_experiment_or_config_in_the_workdir(request_for, tiny, tmp_path
 
 
 def test_a_workdir_with_nothing_to_resume(request_for, tmp_path):
-  with pytest.raises(UserError, match='does not exist: nothing to resume'):
+  with pytest.raises(UserError, match='does not exist: no run to resume or open'):
     train.run(request_for(None, tmp_path / 'none'))
   (tmp_path / 'empty').mkdir()
-  with pytest.raises(UserError, match='is empty: nothing to resume'):
+  with pytest.raises(UserError, match='is empty: no run to resume or open'):
     train.run(request_for(None, tmp_path / 'empty'))
   with pytest.raises(UserError, match='set the --workdir'):
     eval_mode.run(request_for(None))

@@ -147,3 +147,9 @@ def test_an_output_that_is_no_folder(tmp_path, mirrored):
   (tmp_path / 'file').write_text('')
   with pytest.raises(UserError, match='is not a folder'):
     mirrored('in', output='file')
+
+
+def test_a_table_is_refused(tmp_path, mirrored):
+  (tmp_path / 'list.csv').write_text('file\nin/one.png\n')
+  with pytest.raises(UserError, match=r'list\.csv: is a table; give images, folders'):
+    mirrored('list.csv')

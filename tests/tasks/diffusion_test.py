@@ -173,6 +173,8 @@ def test_the_report_shows_the_way_from_noise():
   ({'guidance': 2.0, 'drop': 0.0}, 'guidance: must be 1 without classes, or with drop'),
   ({'guidance': 2.0, 'model': Gain(0)}, 'guidance: must be 1 without classes'),
   ({'white': 0}, 'white: must be >= 1 and <= 255, got 0'),
+  ({'sampler': partial(samplers.dpm_solver, steps=0)}, 'steps: must be >= 1, got 0'),
+  ({'sampler': partial(samplers.ddim, eta=2.0)}, 'eta: must be >= 0 and <= 1, got 2.0'),
   ({'model': nn.Dense(3)}, 'diffusion needs a model with classes, such as models.D')])
 def test_settings_out_of_range(settings, message):
   with pytest.raises(ValueError, match=message):

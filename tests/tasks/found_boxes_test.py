@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 
 from bigmodels.tasks import found_boxes
 
@@ -20,6 +21,13 @@ def test_texts():
   assert json.loads(found['found'][0]) == [
     {'class': 'cup', 'score': 0.9, 'bbox': [3, 2, 20, 10]},
     {'class': 'ball', 'score': 0.2, 'bbox': [5, 5, 10, 10]}]
+
+
+@pytest.mark.parametrize('threshold, drawn', [(0.0, 2), (0.3, 1), (0.95, 0)])
+def test_a_line_counts_boxes_and_those_that_are_drawn(threshold, drawn):
+  assert found_boxes.line(threshold, OUTPUTS) == (
+    f'boxes: 2 found; {drawn} drawn, of a score of at least {threshold:g} '
+    '(task.draw_threshold)')
 
 
 def test_coco():

@@ -107,3 +107,17 @@ def test_images_alone_have_vectors():
 def test_data_that_does_not_fit():
   with pytest.raises(UserError, match='test: has no captions'):
     TASK.check(Split('test', 5, None, False, None, {'images': 1}, None, print))
+
+
+@pytest.mark.parametrize('length, monitor, refused', [
+  (10, 'test/image_to_text_r@10', True), (11, 'test/image_to_text_r@10', False),
+  (4, 'test/text_to_image_r@5', True), (4, 'other/text_to_image_r@5', False),
+  (4, 'test/loss', False), (4, None, False)])
+def test_a_recall_that_a_split_is_too_small_for_is_refused(length, monitor, refused):
+  split = Split('test', length, None, False, None, {'captions': 1}, monitor, print)
+  if not refused:
+    return TASK.check(split)
+  with pytest.raises(UserError, match=(
+      f"^--config.monitor.metric={monitor}: has no value, for the split 'test' has "
+      f'only {length} images; test/(image_to_text|text_to_image)_r@1 has one')):
+    TASK.check(split)

@@ -103,7 +103,8 @@ def test_training_images_that_a_model_cannot_take(model, shape, given, said):
 def test_images_of_an_evaluation_that_are_not_as_in_training(model, shape, given):
   both = f"; column 'inputs' is uint8 {shape} in 'test', uint8 (8, 8, 3) in 'train'"
   with pytest.raises(UserError, match=(
-      "^the model and the data of 'test' do not fit: .*" + re.escape(both) + '$')):
+      "^(the model and the data of 'test' do not fit|the transforms of 'test'): .*"
+      + re.escape(both) + '$')):
     traced(model, COLOUR, shape, given)
 
 
@@ -118,6 +119,22 @@ def test_columns_of_an_evaluation_that_are_not_as_in_training():
       r"\(5,\) in 'test', float64 \(4,\) in 'train'$")):
     traced_on(models.Mlp(num_outputs=3, widths=(4,)), source(4, 0), source(5, 12),
               task=partial(tasks.classification, inputs=('pixels',)))
+
+
+def broken(batch, key):
+  return batch['pictures']
+
+
+@pytest.mark.parametrize('given, test_given, said', [
+  ((partial(transforms.flip, probability=2),), (),
+   "the transforms of 'train': flip: probability must be 0 to 1, got 2"),
+  (FITTED, (partial(transforms.crop, size=9), *FITTED),
+   "the transforms of 'test': crop: size 9 is larger than images of 8 x 8"),
+  ((broken,), (), "the transforms of 'train': KeyError: 'pictures' (compile_test.py, "),
+])
+def test_settings_of_transforms_are_not_blamed_on_the_model(given, test_given, said):
+  with pytest.raises(UserError, match='^' + re.escape(said)):
+    traced(CNN, COLOUR, COLOUR, given, test_given)
 
 
 def test_transforms_that_an_evaluation_lacks():

@@ -226,6 +226,14 @@ def test_a_run_with_another_tokenizer_is_refused(workdir):
   assert 'that run has another tokenizer than this one' in text
 
 
+def test_a_run_without_what_a_pattern_matches_is_named_with_what_it_has(workdir):
+  path, _ = workdir(experiment((6,)), 100)
+  text, = refusal(experiment((6, 5), init_from=str(path), init_pattern='Dense_2/.*'))
+  assert text.endswith('none of the parameters is there: expected Dense_2/bias, '
+                       'Dense_2/kernel; found Dense_0/bias, Dense_0/kernel, '
+                       'Dense_1/bias, Dense_1/kernel')
+
+
 def test_half_of_what_a_pattern_matches_is_refused(workdir):
   path, _ = workdir(experiment((6, 5)), 100)
   lines = refusal(experiment((6,), init_from=str(path), init_pattern='Dense_[02]/.*'))

@@ -5,6 +5,7 @@ And a threshold of its probabilities, chosen at a specificity.
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -104,6 +105,24 @@ def test_it_is_never_fitted_on_test(run):
       'temperature=fit: is chosen on the split of the monitor or on one called '
       'validation, never on rows of training or test; evals has test')):
     temperatures.split_of(built._replace(experiment=without))
+
+
+@pytest.mark.parametrize('right, line', [
+  (0.8, 'temperature 1.585, fitted on validation: probabilities are less sure'),
+  (0.1, 'temperature 100, fitted on validation, a limit of the search: probabilities '
+        'are less sure'),
+  (1.0, 'temperature 0.01, fitted on validation, a limit of the search: probabilities '
+        'are more sure')])
+def test_a_temperature_at_a_limit_is_said_to_be(monkeypatch, right, line):
+  """Of a model that is sure by 0.9; log(9) / log(4) = 1.585."""
+  labels = (np.arange(1000) >= 1000 * right).astype(int)
+  value, lines = metrics.temperature(labels, np.tile([0.9, 0.1], (1000, 1))), []
+  monkeypatch.setattr(temperatures, 'split_of', lambda built: 'validation')
+  monkeypatch.setattr(temperatures, 'evaluate', lambda *given: ({}, {}))
+  built = SimpleNamespace(task=SimpleNamespace(calibration=SimpleNamespace(
+    fit=lambda outputs: value)))
+  temperatures.fit(built, None, None, 1, lines.append)
+  assert lines == [line]
 
 
 def test_a_temperature_of_another_checkpoint_or_none_is_not_used(run):

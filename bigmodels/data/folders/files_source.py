@@ -159,7 +159,7 @@ class FilesSource:
                     f'cannot be read: {names}')
     for line in (
       f'{self.name}: {len(found.paths):,} {self.kind}s' + (
-        f', {len(found.classes):,} classes' if found.classes else ''),
+        f', {listing.counted(len(found.classes), "class")}' if found.classes else ''),
       *found.lines, *lines, *equal, *counts, *reading.lines(known.facts[readable])):
       start = '' if line.startswith((self.name, 'warning')) else '  '
       context.note(one_line(start + line))

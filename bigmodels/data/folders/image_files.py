@@ -264,15 +264,15 @@ class ImageReading:
     resize: how images of another size are brought to it, see `to_size`; None refuses
       them.
     fit: see `ImageFolder`.
-    notes_grey: whether notes tell of a grey image that gets three channels; `lines`
-      count those of a folder.
+    notes_changes: whether notes tell of a grey image that gets three channels, and of
+      one that is resized; `lines` count those of a folder.
   """
 
   channels: int
   size: tuple[int, int] | None
   resize: Literal['crop', 'squeeze'] | None
   fit: Callable | None
-  notes_grey: bool = False
+  notes_changes: bool = False
 
   kind = 'image'
   dtype = 'uint8'
@@ -290,6 +290,11 @@ class ImageReading:
     return (f'images {self.size} {self.channels} {self.resize}, oriented, 16 bits by '
             'their upper 8')
 
+  @property
+  def _how(self) -> str:
+    return ('cut to the aspect at the center' if self.resize == 'crop' else
+            'squeezed, aspect not kept')
+
   def __call__(self, data: bytes, seed: np.ndarray
                ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Returns uint8 `[height, width, channels]` and notes; see `decoding.Reading`.
@@ -299,7 +304,7 @@ class ImageReading:
       UserError: if `fit` fails.
     """
     image, notes = decode(data, self.channels)
-    if self.notes_grey:
+    if self.notes_changes:
       notes = (*grey_note(data, self.channels), *notes)
     if self.fit is not None:
       rng = np.random.Generator(np.random.Philox(key=seed))
@@ -309,6 +314,8 @@ class ImageReading:
         raise UserError(f'`fit` fails for an image {image.shape}: '
                         f'{type(error).__name__}: {error}') from error
     if self.resize is not None:
+      if self.notes_changes and image.shape[:2] != tuple(self.size):
+        notes += (f'of another size, resized to {pixels(self.size)}, {self._how}',)
       return to_size(image, self.size, self.resize), notes
     if image.shape[:2] != self.size:
       raise ValueError(f'{pixels(image.shape)}, must be {pixels(self.size)}')
@@ -331,11 +338,9 @@ class ImageReading:
     size = np.array(self.size)
     changed = (height != size[0]) | (width != size[1])
     if changed.any():
-      how = ('cut to the aspect at the center' if self.resize == 'crop' else
-             'squeezed, aspect not kept')
       other = 'squeeze' if self.resize == 'crop' else 'crop'
       line = (f'size: {np.count_nonzero(changed):,} of {len(facts):,} images are '
-              f'resized to {pixels(size)}, {how} (resize={other} changes that)')
+              f'resized to {pixels(size)}, {self._how} (resize={other} changes that)')
       if small := np.count_nonzero((height < size[0]) | (width < size[1])):
         line += f'; {small:,} are smaller, and enlarged'
       lines.append(line)

@@ -68,7 +68,7 @@ class ImageFolder(FilesSource):
     """See `FilesSource.reading`."""
     channels = self.channels or context.keep('image channels', lambda: (
       1 if (facts()[:, 2] != 0).all() else 3))
-    reading = partial(image_files.ImageReading, channels, notes_grey=not names)
+    reading = partial(image_files.ImageReading, channels, notes_changes=not names)
     if self.fit is not None:
       return reading(None, None, self.fit)
     if self.size is not None:

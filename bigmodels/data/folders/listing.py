@@ -146,8 +146,11 @@ class _Walk:
 
 
 def counted(count: int, what: str) -> str:
-  """Returns such as '1 image' or '2 images'."""
-  return f'{count:,} {what}{"s" * (count != 1)}'
+  """Returns such as '1 image', '2 images', '2 classes' or '2 identities'."""
+  if count == 1:
+    return f'1 {what}'
+  return f'{count:,} ' + (f'{what}es' if what.endswith('ss') else
+                          f'{what[:-1]}ies' if what.endswith('ty') else f'{what}s')
 
 
 def _such_as(names: Sequence[str], what: str) -> str:

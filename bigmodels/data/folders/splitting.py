@@ -245,7 +245,7 @@ def counts(split: np.ndarray, labels: np.ndarray | None,
     rows = split == name
     line = f'{name}: {counted(int(np.count_nonzero(rows)), what)}'
     if apart:
-      line += f' of {len(np.unique(labels[rows])):,} classes'
+      line += f' of {counted(len(np.unique(labels[rows])), "class")}'
     elif classes is not None:
       found = np.bincount(labels[rows], minlength=len(classes))
       line += ': ' + listed((f'{each} {count:,}' for each, count in

@@ -226,10 +226,7 @@ class ArrayReader:
     height, width, channels = self._shape
     reading = image_files.ImageReading(
       channels, None if self.fit else (height, width), None if self.fit else 'crop',
-      self.fit, notes_grey=True)
-    if self.fit is None:
-      self.say(f'images of another size are resized to {width} x {height} pixels, cut '
-               'to the aspect at the center')
+      self.fit, notes_changes=True)
     reader = FileReader(reading, image_files.SUFFIXES, self.classes, say=self.say)
     if 'labels' in self.like and self.like['labels'].ndim > 1:  # such as masks
       reader = dataclasses.replace(reader, unlabelled=(

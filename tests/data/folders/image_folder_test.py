@@ -359,6 +359,21 @@ def test_new_images_without_the_channels_of_the_run_are_told(tmp_path, photos):
       f'{line}{tmp_path}/new/{"grey" if channels == 3 else "colour"}.png)']
 
 
+@pytest.mark.parametrize('resize, how', [
+  ('crop', 'cut to the aspect at the center'),
+  ('squeeze', 'squeezed, aspect not kept')])
+def test_new_images_of_another_size_are_told(tmp_path, photos, resize, how):
+  write(tmp_path / 'new', ['large.png', 'larger.png'], shape=(20, 31))
+  write(tmp_path / 'new', ['same.png'], shape=(8, 8))
+  asked = context(tmp_path)
+  made = source(tmp_path, size=8, resize=resize)
+  asked.kept['train'] = dataset_spec.record(made.open(asked))
+  ask(made, asked, tmp_path / 'new')
+  assert [said for said in asked.said if 'of another size' in said] == [
+    f'2 images of another size, resized to 8 x 8 pixels, {how} (such as '
+    f'{tmp_path}/new/large.png)']
+
+
 @pytest.mark.parametrize(('options', 'said'), [
   ({'size': 0}, 'size: must be a number of pixels >= 1, or two, got 0'),
   ({'size': (4, 4, 4)}, 'size: must be a number of pixels >= 1, or two'),

@@ -98,3 +98,10 @@ def test_names_that_are_not_utf_8(tmp_path):
   path.parent.mkdir()
   path.write_bytes(b'x')
   assert names(str(tmp_path))[0] == ['a/\udcff.png']
+
+
+@pytest.mark.parametrize('count, what, text', [
+  (1, 'class', '1 class'), (2, 'class', '2 classes'), (0, 'image', '0 images'),
+  (3, 'identity', '3 identities'), (1234, 'image', '1,234 images')])
+def test_counted(count, what, text):
+  assert listing.counted(count, what) == text
