@@ -123,10 +123,13 @@ def build(experiment: Experiment, layout: Layout, context: DataContext, *,
       raise ValueError(f'learner: must make a learners.Learner, made {learner!r}')
     if freeze is not None:
       learner = freezing.frozen(learner, freeze)
-    average = tree.complete(experiment.average, supplied)
-    if average is not None:
-      learner = averages.averaged(learner, average if isinstance(
-        average, averages.Rule) else averages.exponential(average))
+    rule = tree.complete(experiment.average, supplied)
+    if rule is not None:
+      rule = averages.exponential(rule) if isinstance(rule, float) else rule
+      if not isinstance(rule, averages.Rule):
+        raise ValueError('average: must be a decay such as 0.999, or make a '
+                         f'techniques.averages.Rule, made {rule!r}')
+      learner = averages.averaged(learner, rule)
     learner = measures.logged(learner)
     if arithmetic == 'bfloat16_products':
       learner = _with_rounded_products(learner, layout.platform)

@@ -10,6 +10,7 @@ import optax
 import pytest
 
 import bigmodels
+from bigmodels.core.errors import UserError
 from bigmodels.learners import Learner, Signal, State, supervised
 from bigmodels.models import Mlp
 from bigmodels.modes import train
@@ -199,6 +200,12 @@ def test_a_run_takes_another_average_by_name(request_for, tiny, tmp_path):
       'average': 'bigmodels.techniques.averages.uniform', 'average.start': 0.5}))
   found = json.loads((tmp_path / 'a' / 'result.json').read_text())['metrics']
   assert found['test/loss'] != found['test/raw/loss']
+
+
+def test_what_makes_no_average_is_refused(request_for, tiny, tmp_path):
+  with pytest.raises(UserError, match=r'average: must be a decay such as 0\.999, or'):
+    train.run(request_for(tiny, tmp_path / 'a', average='optax.constant_schedule',
+                          **{'average.value': 1.0}))
 
 
 @pytest.mark.slow('train')
