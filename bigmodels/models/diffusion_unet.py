@@ -17,6 +17,7 @@ from bigmodels.layers.attention import Attention
 from bigmodels.layers.conditions import conditions
 from bigmodels.layers.convolution import Conv
 from bigmodels.layers.dense import Dense
+from bigmodels.layers.patches import images_of, patches
 from bigmodels.models.images import check_images
 from bigmodels.models.validation import check_classes, check_rates, check_sizes
 
@@ -30,6 +31,9 @@ class DiffusionUnet(nn.Module):
 
   Attributes:
     classes: number of classes; 0 for images without classes.
+    patch: side of the square patches whose pixels are the channels of the full
+      resolution, 1 for pixels (Luhman and Luhman, *Improving Diffusion Model Efficiency
+      Through Patching*, 2022). It divides the sides of the images.
     width: channels at full resolution, a multiple of `groups`.
     multipliers: of the width, for each resolution; each halves the sides of the last.
     blocks: residual blocks at each resolution on the way down; one more on the way up.
@@ -43,6 +47,7 @@ class DiffusionUnet(nn.Module):
   """
 
   classes: int = 0
+  patch: int = 1
   width: int = 64
   multipliers: tuple[int, ...] = (1, 2, 2)
   blocks: int = 2
@@ -53,7 +58,7 @@ class DiffusionUnet(nn.Module):
   zero_init: bool = True
 
   def __post_init__(self):
-    check_sizes(self, 'width', 'multipliers', 'blocks', 'heads', 'groups')
+    check_sizes(self, 'patch', 'width', 'multipliers', 'blocks', 'heads', 'groups')
     check_rates(self, 'dropout')
     check_classes(self)
     if self.width % self.groups or self.width % self.heads or self.width % 2:
@@ -77,7 +82,8 @@ class DiffusionUnet(nn.Module):
       train: whether to apply dropout.
 
     Raises:
-      ValueError: for images of integers, or another shape.
+      ValueError: for images of integers, of another shape, or that `patch` does not
+        divide.
     """
     check_images(self, images)
     dtype = images.dtype
@@ -91,7 +97,14 @@ class DiffusionUnet(nn.Module):
                        name=f'{name}_attention')(x, train=train)
       return x
 
-    x = Conv(self.width, name='in')(images)
+    batch, height, width, _ = images.shape
+    if height % self.patch or width % self.patch:
+      raise ValueError(f'patch: must divide the sides of the images, {height} x '
+                       f'{width}, got {self.patch}')
+    x = patches(images, self.patch).reshape(
+      batch, height // self.patch, width // self.patch, -1)
+    outputs = x.shape[-1]
+    x = Conv(self.width, name='in')(x)
     skips = [x]
     for level, multiplier in enumerate(self.multipliers):
       if level:
@@ -110,7 +123,8 @@ class DiffusionUnet(nn.Module):
         x = x.repeat(2, 1).repeat(2, 2)[:, :height, :width]
         x = Conv(x.shape[-1], name=f'up{level}')(x)
     x = nn.silu(nn.GroupNorm(self.groups, name='norm')(x))
-    return Conv(images.shape[-1], kernel_init=_last(self.zero_init), name='out')(x)
+    x = Conv(outputs, kernel_init=_last(self.zero_init), name='out')(x)
+    return images_of(x.reshape(batch, -1, outputs), self.patch, images.shape[1:])
 
 
 def _last(zero_init: bool):

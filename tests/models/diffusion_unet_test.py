@@ -43,6 +43,24 @@ def test_time_and_class_matter_and_other_images_do_not(answer):
                              answer(IMAGES, LABELS, TIMES)[0], atol=1e-5)
 
 
+def test_patches_are_channels():
+  """Of images whose patches are arranged by hand, it is the network without patches."""
+  model = SMALL.clone(patch=2)
+  images = IMAGES[:, :6, :4]
+  cut = np.concatenate([images[:, i::2, j::2] for i in (0, 1) for j in (0, 1)], -1)
+  variables = model.init(jax.random.PRNGKey(0), images, LABELS, TIMES, train=False)
+  found = model.apply(variables, images, LABELS, TIMES, train=False)
+  expected = SMALL.apply(variables, cut, LABELS, TIMES, train=False)
+  assert found.shape == images.shape
+  for i in (0, 1):
+    for j in (0, 1):
+      first = 3 * (2 * i + j)
+      np.testing.assert_allclose(found[:, i::2, j::2], expected[..., first:first + 3],
+                                 rtol=1e-6)
+  with pytest.raises(ValueError, match='patch: must divide the sides of the images, 7'):
+    model.init(jax.random.PRNGKey(0), IMAGES, LABELS, TIMES, train=False)
+
+
 def test_every_pixel_depends_on_all(answer):
   """By attention at the lowest resolution, and its residual connection."""
   slope = jax.jit(jax.grad(lambda x: answer(x, LABELS, TIMES)[0, 3, 2].sum()))(IMAGES)
