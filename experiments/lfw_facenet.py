@@ -33,6 +33,8 @@ def config(*, path: str | None = None, pairs: str | None = None,
            people: int = 32, each: int = 4, min_examples: int = 2, width: int = 128,
            channels: int = 32, epochs: float = 60, learning_rate: float = 2e-3,
            weight_decay: float = 0.05, seed: int = 0) -> Experiment:
+  if each < 2 and loss != 'arc_face':
+    raise ValueError(f'each: must be >= 2 for positives of {loss}, got {each}')
   if path is None:
     path, pairs = 'lfw/index.csv', pairs or 'lfw/pairs_test.csv'
   faces = data.ImageFolder(path, size=size, channels=3, label_column=label_column,

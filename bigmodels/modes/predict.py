@@ -70,8 +70,8 @@ def run(request: Request, *, input: list[str] | None = None, output: str | None 
       inference.with_settings(opened.reader, reading)
       _draw(opened, given, output, overwrite, say)
       return
-    target = paths.output(output, SUFFIXES)
     opened.check_predicts()
+    target = paths.output(output, SUFFIXES)
     examples = opened.examples(given, **reading)
     if target.exists() and any(os.path.samefile(target, x) for x in examples.files):
       raise UserError(f'--output={output}: is a file of --input, which would be lost; '

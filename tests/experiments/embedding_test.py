@@ -9,6 +9,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 import bigmodels
+from bigmodels.config import resolving
 from bigmodels.core.errors import UserError
 from bigmodels.modes import eval as eval_mode
 from bigmodels.modes import predict, train
@@ -143,3 +144,14 @@ def test_a_pair_of_a_picture_that_is_not_there(folder, request_for, tmp_path):
                      r"'test/P9_0.png' \(line 2\)"):
     train.run(request_for(FORK, tmp_path / 'run', path=folder / 'index.csv',
                           pairs=pairs))
+
+
+@pytest.mark.parametrize('loss, refused', [
+  ('triplet', True), ('supervised_contrastive', True), ('arc_face', False)])
+def test_one_picture_of_each_person_has_no_positives(loss, refused):
+  given = {'loss': loss, 'each': '1'}
+  if not refused:
+    return resolving.resolve('lfw_facenet', given)
+  with pytest.raises(UserError, match=(
+      f'--config.each: must be >= 2 for positives of {loss}, got 1')):
+    resolving.resolve('lfw_facenet', given)

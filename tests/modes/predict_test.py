@@ -253,6 +253,17 @@ def test_a_stopped_command_goes_on(fruit, tmp_path, ask, monkeypatch):
   assert [*tmp_path.glob('.*')] == []
 
 
+def test_a_run_that_predicts_nothing_says_so_for_any_output(
+    fruit, folder, request_for, monkeypatch):
+  def refuse(run):
+    raise UserError('no predictions')
+
+  monkeypatch.setattr(bigmodels.training.runs.Run, 'check_predicts', refuse)
+  with pytest.raises(UserError, match='no predictions'):
+    predict.run(request_for(None, fruit), input=[str(folder / 'fruit.csv')],
+                output='folder')
+
+
 @pytest.mark.parametrize('flags, words', [
   ({'output': 'p.xlsx'}, 'p.xlsx: must end in .csv, .jsonl or .parquet'),
   ({'output': 'no/p.csv'}, 'there is no folder'),
