@@ -1,20 +1,17 @@
 """`config.txt`: a resolved experiment as text, and back."""
 
-import dataclasses
 import inspect
 import os
 import pathlib
 from collections.abc import Callable, Mapping
 
-from bigmodels.config import literals, resolving, source, trust
-from bigmodels.config.experiment import Experiment
+from bigmodels.config import literals, resolving, source, tree, trust
 from bigmodels.config.literals import write
 from bigmodels.config.resolving import Resolved, prefixed
 from bigmodels.config.source import Source
 from bigmodels.config.trust import Trust
 from bigmodels.core import config_text, files
-from bigmodels.core.errors import UserError
-from bigmodels.parallel.sharding import MeshShape
+from bigmodels.core.errors import UserError, listed
 
 _HEADER = """\
 # A resolved experiment of bigmodels. To run it again:
@@ -22,7 +19,6 @@ _HEADER = """\
 # with something else in it, add --config.NAME=VALUE.
 """
 _LAST = 'rules'  # the last lines of a text: one without these was cut off
-_PLAIN = (bool, int, float, str, type(None))
 
 
 def to_text(resolved: Resolved) -> str:
@@ -39,20 +35,21 @@ def to_text(resolved: Resolved) -> str:
   return _HEADER + '\n'.join(lines) + '\n'
 
 
-def with_defaults(values: Mapping[str, str]) -> dict[str, str]:
-  """The values, and the defaults of settings that `Experiment` did not have then.
+def with_defaults(values: Mapping[str, str], resolved: Resolved) -> dict[str, str]:
+  """The values, and what the experiment has by default, of settings that came later.
+
+  Such a setting has what was before as its default: a number, a text or None.
 
   Args:
-    values: path -> text, from a `config.txt` that an older version may have written.
+    values: path -> text, of a `config.txt` that older code may have written.
+    resolved: the experiment, of the code of today.
   """
-  defaults = [(f'{prefix}{field.name}', field.default)
-              for prefix, record in (('', Experiment), ('mesh.', MeshShape))
-              for field in dataclasses.fields(record)]
-  groups = {path.partition('.')[0] for path in values}
+  whole = any(path.partition('.')[0] == _LAST for path in values)
+  defaults = dict(tree.defaults(resolved.experiment)) if whole else {}
   return dict(values) | {
-    path: write(default) for path, default in defaults
-    if isinstance(default, _PLAIN) and path not in {*groups, *values}
-    and _LAST in groups}
+    path: text for path, text in resolved.values().items()
+    if path not in values and (defaults.get(path) == text or (
+      whole and path.startswith('knob.')))}
 
 
 def from_text(text: str, where: str, overrides: Mapping[str, str], *,
@@ -84,7 +81,6 @@ def from_text(text: str, where: str, overrides: Mapping[str, str], *,
     values = config_text.read(text)
     if 'experiment' not in values:
       raise UserError('no line `experiment = NAME`, so not a config.txt')
-    values = with_defaults(values)
     code, notes = _stored_code(values['experiment'], copy, trusted)
     config = resolving.load(code)
     knobs = {k.removeprefix('knob.'): v for k, v in values.items()
@@ -102,6 +98,12 @@ def from_text(text: str, where: str, overrides: Mapping[str, str], *,
     trust.check_texts(values, before, _changed(config, knobs), trusted)
     find = trust.finder(code.module, values, trusted)
     resolved = resolving.edit(called, edits, find, '')
+    whole = with_defaults(values, resolved)
+    later = [path for path in whole if path not in values]
+    if later:
+      notes = [
+        *notes, f'{where} has no {listed(later)}, which came later: as by default']
+    values = whole
     if resolved.values() != values:
       raise UserError(
         'it was edited, or the code of the experiment has changed since: '

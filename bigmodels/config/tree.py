@@ -177,6 +177,28 @@ def field_names(value: Any) -> list[str]:
   return []
 
 
+def defaults(value: Any, path: str = '') -> Iterator[tuple[str, str]]:
+  """Flattens the numbers, texts, and None that fields have by default.
+
+  Args:
+    value: a config tree.
+    path: path of the value.
+
+  Returns:
+    (path, text) pairs, in the order of `describe`.
+  """
+  if literal(value) is not None:
+    return
+  function = value.func if isinstance(value, functools.partial) else type(value)
+  known = signature(function) if is_record(value) or isinstance(
+    value, functools.partial) else {}
+  for name in field_names(value):
+    default = known[name].default if name in known else EMPTY
+    if isinstance(default, (bool, int, float, str, type(None))):
+      yield _join(path, name), write(default)
+    yield from defaults(_get(value, name), _join(path, name))
+
+
 def named(value: Any, name: str, path: str = '') -> Iterator[tuple[str, Any]]:
   """The fields of one name, anywhere in a config tree: their paths and values.
 

@@ -282,7 +282,7 @@ class Workdir:
         raise UserError(f'--workdir={self.path} holds no run, but other files in '
                         f'{self.source}; use another --workdir')
       return
-    before = config_file.with_defaults(self._values())
+    before = config_file.with_defaults(self._values(), resolved)
     now = resolved.values()
     for values in (before, now):  # a run may be resumed on other devices
       for name in [n for n in values if n.partition('.')[0] == 'mesh']:

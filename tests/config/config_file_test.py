@@ -142,13 +142,19 @@ def test_truncated_text_is_refused():
 
 
 def test_text_older_than_a_setting_has_its_default():
-  resolved = resolving.resolve('mnist_ddpm', {'average': 'none'})
+  resolved = resolving.resolve('digits_ddpm', {'average': '0.9'})
   text = config_file.to_text(resolved)
-  for line in ('seeds = 1\n', 'mesh.population = 1\n', 'average = None\n'):
+  for line in ('seeds = 1\n', 'mesh.population = 1\n', 'model.patch = 1\n',
+               'knob.guidance = 1.0\n'):
     assert line in text
     text = text.replace(line, '')
-  # The experiment has an average now: the run that had none keeps none.
-  assert config_file.from_text(text, 'config.txt', {}).values() == resolved.values()
+  found = config_file.from_text(text, 'config.txt', {})
+  assert found.values() == resolved.values()
+  assert found.notes == ('config.txt has no knob.guidance, model.patch, seeds, '
+                         'mesh.population, which came later: as by default',)
+  # What the experiment sets is not guessed.
+  with pytest.raises(UserError, match=r'average: \(absent\) -> 0\.99'):
+    config_file.from_text(text.replace('average = 0.9\n', ''), 'config.txt', {})
 
 
 def test_text_whose_experiment_is_gone(fork):
