@@ -16,6 +16,7 @@ from bigmodels.core.errors import UserError, listed
 from bigmodels.storage import image_predictions
 from bigmodels.storage.fingerprint import fingerprint
 from bigmodels.storage.predictions import SUFFIXES, PredictionsFile
+from bigmodels.tasks.task import Findings
 from bigmodels.training import inference
 from bigmodels.training.inference import Predicted
 from bigmodels.training.runs import Run
@@ -26,7 +27,7 @@ _NAMED = 5  # examples without a prediction that are named
 
 
 def run(request: Request, *, input: list[str] | None = None, output: str | None = None,
-        overwrite: bool = False) -> None:
+        overwrite: bool = False, draw_threshold: float | None = None) -> None:
   """Writes a prediction for each example of files, in their order.
 
   A command that was stopped goes on where it was, if it is given again. How a table is
@@ -41,6 +42,8 @@ def run(request: Request, *, input: list[str] | None = None, output: str | None 
       or arrays, as the run reads.
     output: the file to write: .csv, .jsonl or .parquet; of images a folder.
     overwrite: replace the output if it exists.
+    draw_threshold: minimum score, 0 to 1, of what is drawn in images; that of the run,
+      --config.task.draw_threshold, if left out.
 
   Raises:
     UserError: for files that do not fit the run, or a run without predictions.
@@ -50,6 +53,8 @@ def run(request: Request, *, input: list[str] | None = None, output: str | None 
   if not output:
     raise UserError('--mode=predict: set --output=FILE.csv, .jsonl or .parquet; of '
                     'images a folder')
+  if draw_threshold is not None and not 0 <= draw_threshold <= 1:
+    raise UserError(f'--draw_threshold={draw_threshold}: must be 0 to 1')
   given, skipped = request.matching(input, '--input')
   request, reading = request.reading()
   workdir, resolved = request.recorded(with_data=False)
@@ -58,6 +63,11 @@ def run(request: Request, *, input: list[str] | None = None, output: str | None 
     say = group.say
     for line in skipped:
       say(line)
+    findings = opened.built.task.findings
+    draws = findings is not None and pathlib.Path(output).suffix.lower() not in SUFFIXES
+    if draw_threshold is not None and not draws:
+      raise UserError(f'--draw_threshold={draw_threshold}: nothing is drawn' + (
+        '' if findings is None else f' in a table; --output={output} must be a folder'))
     if opened.built.task.image_to_image is not None:
       inference.with_settings(opened.reader, reading)
       image_predictions.write(
@@ -65,10 +75,11 @@ def run(request: Request, *, input: list[str] | None = None, output: str | None 
         image_predictions.find(given, say), output, overwrite=overwrite, say=say,
         channels=opened.built.task.channels)
       return
-    if opened.built.task.findings is not None and (
-      pathlib.Path(output).suffix.lower() not in SUFFIXES):
+    if draws:
       inference.with_settings(opened.reader, reading)
-      _draw(opened, given, output, overwrite, say)
+      if draw_threshold is not None:
+        findings = findings._replace(threshold=draw_threshold)
+      _draw(opened, findings, given, output, overwrite, say)
       return
     opened.check_predicts()
     target = paths.output(output, SUFFIXES)
@@ -115,10 +126,9 @@ def _write(file: PredictionsFile, opened: Run, parts: Iterator[Predicted],
   return count
 
 
-def _draw(opened: Run, given: list[pathlib.Path], output: str, overwrite: bool,
-          say: Callable[[str], None]) -> None:
+def _draw(opened: Run, findings: Findings, given: list[pathlib.Path], output: str,
+          overwrite: bool, say: Callable[[str], None]) -> None:
   """Draws what is found in images, and writes it as JSON."""
-  findings = opened.built.task.findings
   image_predictions.check_new(pathlib.Path(output) / findings.file, overwrite=overwrite)
   images = image_predictions.find(given, say)
   examples = opened.examples([pathlib.Path(file.path) for file in images])
@@ -131,11 +141,11 @@ def _draw(opened: Run, given: list[pathlib.Path], output: str, overwrite: bool,
     outputs.append(next(row for path, row in found if path == file.path))
     names.append(file.name)
     sizes.append(image.shape[:2])
-    return findings.draw(image, outputs[-1])
+    return findings.draw(findings.threshold, image, outputs[-1])
 
   folder = image_predictions.write(make, images, output, overwrite=overwrite, say=say)
   every = {name: np.stack([each[name] for each in outputs]) for name in outputs[0]}
-  say(findings.line(every))
+  say(findings.line(findings.threshold, every))
   image_predictions.write_json(folder / findings.file, findings.document(
     names, sizes, every), overwrite=overwrite, say=say)
 

@@ -84,9 +84,8 @@ def detection(model, detector: Callable[[], Detector], *, max_boxes: int = 100,
     ('found_boxes', 'found_labels', 'found_scores'), check, metrics.detection,
     partial(_plots, draw_threshold=draw_threshold),
     answers=partial(found_boxes.texts, classes), findings=Findings(
-      partial(found_boxes.draw, classes, draw_threshold),
-      partial(found_boxes.coco, classes), 'found.json',
-      partial(found_boxes.line, draw_threshold)))
+      draw_threshold, partial(found_boxes.draw, classes),
+      partial(found_boxes.coco, classes), 'found.json', found_boxes.line))
 
 
 def check(split: Split) -> None:

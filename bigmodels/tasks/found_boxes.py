@@ -52,7 +52,7 @@ def line(threshold: float, outputs: Mapping[str, np.ndarray]) -> str:
   scores = outputs['found_scores']
   found = scores > 0
   return (f'boxes: {found.sum():,} found; {(found & (scores >= threshold)).sum():,} '
-          f'drawn, of a score of at least {threshold:g} (task.draw_threshold)')
+          f'drawn, of a score of at least {threshold:g} (--draw_threshold)')
 
 
 def coco(classes: Sequence[str] | None, names: Sequence[str],

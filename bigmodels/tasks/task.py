@@ -88,15 +88,19 @@ class Findings(NamedTuple):
   """How `--mode=predict` shows what is found in images, to a folder.
 
   Attributes:
-    draw: (image uint8 `[height, width, 1 or 3]`, name -> output of `predictions` for
-      it, `[...]`) -> the image with what was found, uint8 `[height, width, 3]`.
+    threshold: minimum score of what is drawn.
+    draw: (threshold, image uint8 `[height, width, 1 or 3]`, name -> output of
+      `predictions` for it, `[...]`) -> the image with what was found, uint8 `[height,
+      width, 3]`.
     document: (names of images, their (height, width), name -> outputs `[n, ...]`) ->
       JSON of all images.
     file: name of the file of that JSON.
-    line: (name -> outputs `[n, ...]`) -> a line on how much was found, and drawn.
+    line: (threshold, name -> outputs `[n, ...]`) -> a line on how much was found, and
+      drawn.
   """
 
-  draw: Callable[[np.ndarray, Any], np.ndarray]
+  threshold: float
+  draw: Callable[[float, np.ndarray, Any], np.ndarray]
   document: Callable[..., Any]
   file: str
   line: Callable[..., str]

@@ -90,6 +90,27 @@ def test_boxes_are_drawn_and_written(workdir, folder, request_for, tmp_path, cap
   assert not (tmp_path / 'out/0.png').exists()
 
 
+def test_boxes_are_drawn_from_another_score_on(workdir, folder, request_for, tmp_path,
+                                               capsys):
+  def drawn(name, **flags):
+    predict.run(request_for(None, workdir), input=[str(folder / 'in/0.png')],
+                output=str(tmp_path / name), **flags)
+    return np.asarray(Image.open(tmp_path / name / '0.png')), capsys.readouterr().out
+
+  none, _ = drawn('none', draw_threshold=1.0)
+  np.testing.assert_array_equal(none, np.asarray(Image.open(folder / 'in/0.png')))
+  every, out = drawn('all', draw_threshold=0.0)
+  count = len(json.loads((tmp_path / 'all/found.json').read_text())['annotations'])
+  assert f'boxes: {count} found; {count} drawn, of a score of at least 0 (--d' in out
+  assert np.any(every != none)
+  for flags, message in (
+    ({'draw_threshold': 1.5}, '--draw_threshold=1.5: must be 0 to 1'),
+    ({'draw_threshold': 0.5, 'output': 'x.csv'}, 'nothing is drawn in a table; --out')):
+    with pytest.raises(UserError, match=message):
+      predict.run(request_for(None, workdir), input=[str(folder / 'in/0.png')],
+                  **{'output': str(tmp_path / 'other')} | flags)
+
+
 def test_boxes_in_a_table(workdir, folder, request_for, tmp_path, capsys):
   predict.run(request_for(None, workdir), input=[str(folder / 'in')],
               output=str(tmp_path / 'found.jsonl'))

@@ -27,7 +27,7 @@ def test_texts():
 def test_a_line_counts_boxes_and_those_that_are_drawn(threshold, drawn):
   assert found_boxes.line(threshold, OUTPUTS) == (
     f'boxes: 2 found; {drawn} drawn, of a score of at least {threshold:g} '
-    '(task.draw_threshold)')
+    '(--draw_threshold)')
 
 
 def test_coco():
