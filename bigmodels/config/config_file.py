@@ -101,8 +101,7 @@ def from_text(text: str, where: str, overrides: Mapping[str, str], *,
     whole = with_defaults(values, resolved)
     later = [path for path in whole if path not in values]
     if later:
-      notes = [
-        *notes, f'{where} has no {listed(later)}, which came later: as by default']
+      notes = [*notes, f'{where} has no {listed(later)}; the defaults are used']
     values = whole
     if resolved.values() != values:
       raise UserError(

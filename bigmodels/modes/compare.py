@@ -1,4 +1,4 @@
-"""--mode=compare: tells whether the runs of one experiment are better than of another.
+"""--mode=compare: tests whether the runs of a workdir are better than those of others.
 
   python run.py --mode=compare --workdir=runs/a --other=runs/b
   python run.py --mode=compare --workdir=runs/a --other=runs/b --metric=test/loss
@@ -144,14 +144,14 @@ def _verdict(first: Population, second: Population, metric: str, a: list[float],
     lines.append(f'not enough to tell which of {first.name} and {second.name} has the '
                  f'higher {metric}')
   if min(len(a), len(b)) < 2:
-    lines.append('a single run tells nothing about the spread between runs; '
+    lines.append('the spread between runs cannot be estimated from a single run; '
                  '--seeds=8 trains eight')
   elif not found.significant:
     lines.append(
-      f'a difference of {abs(found.mean):.3g} would take '
-      + ('more seeds than can be told from these runs' if found.needed is None else
-         f'{found.needed:,} seeds of each to be found with a probability of '
-         f'{POWER:.0%}'.replace('%', ' %')))
+      'the number of seeds for a difference of this size cannot be estimated from '
+      'these runs' if found.needed is None else
+      f'a difference of {abs(found.mean):.3g} would take {found.needed:,} seeds of '
+      f'each to be found with a probability of {100 * POWER:.0f} %')
   return lines
 
 

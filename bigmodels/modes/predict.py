@@ -66,8 +66,9 @@ def run(request: Request, *, input: list[str] | None = None, output: str | None 
     findings = opened.built.task.findings
     draws = findings is not None and pathlib.Path(output).suffix.lower() not in SUFFIXES
     if draw_threshold is not None and not draws:
-      raise UserError(f'--draw_threshold={draw_threshold}: nothing is drawn' + (
-        '' if findings is None else f' in a table; --output={output} must be a folder'))
+      raise UserError(f'--draw_threshold={draw_threshold}: ' + (
+        'this run draws nothing in images' if findings is None else
+        f'nothing is drawn in a table; --output={output} must be a folder'))
     if opened.built.task.image_to_image is not None:
       inference.with_settings(opened.reader, reading)
       image_predictions.write(

@@ -1,6 +1,7 @@
 """Sets of runs that differ in their seeds alone, read as data."""
 
 import json
+import math
 import os
 import pathlib
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ class Population(NamedTuple):
   Attributes:
     name: path, as given.
     seeds: of the runs, in order.
-    metrics: name -> a number for each seed; None for one that lacks it.
+    metrics: name -> a finite number for each seed; None for one that has none.
     monitor: the monitored metric, or None.
     goal: 'min' or 'max' of the monitored metric, or None.
     rows: split -> which rows it has, in words.
@@ -63,8 +64,8 @@ def read(path: pathlib.Path, name: str) -> Population:
       raise UserError(
         f'{name}: the runs must differ in their seeds alone, but {folders[0].name} and '
         f'{folder.name} differ in {listed(other, 3)}')
-  each = sorted((seed, run.metrics, index) for run in runs
-                for index, seed in enumerate(run.seeds))
+  each = sorted(((seed, run.metrics, index) for run in runs
+                 for index, seed in enumerate(run.seeds)), key=lambda one: one[0])
   seeds = [seed for seed, _, _ in each]
   twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
   if twice:
@@ -88,13 +89,16 @@ def _of_workdir(path: pathlib.Path, name: str) -> Population:
     values = value if several else [value]
     if isinstance(values, list) and len(values) == len(seeds) and all(
       each is None or type(each) in (int, float) for each in values):
-      metrics[key] = values
+      metrics[key] = [None if each is None or not math.isfinite(each) else each
+                      for each in values]
   notes = [f'{name}: the run of seed {seed} ended with a value that is not finite, and '
            'is left out' for seed in result.get('not_finite', ())]
   if result.get('status') != 'finished':
     notes.append(f'{name}: is not finished: the values are those of step '
                  f'{result.get("step")} of {result.get("steps")}')
-  kept = _json(path / 'data.json', name).get('kept', {})
+  kept = _json(path / 'data.json', name).get('kept')
+  if not isinstance(kept, dict):
+    raise UserError(f'{name}: data.json is not as a run wrote it')
   rows = {key.partition(' ')[2]: str(value) for key, value in kept.items()
           if key.startswith('identity ')}
   monitor, goal = (str(config_text.plain(config[key])) if key in config else None

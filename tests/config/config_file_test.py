@@ -151,7 +151,7 @@ def test_text_older_than_a_setting_has_its_default():
   found = config_file.from_text(text, 'config.txt', {})
   assert found.values() == resolved.values()
   assert found.notes == ('config.txt has no knob.guidance, model.patch, seeds, '
-                         'mesh.population, which came later: as by default',)
+                         'mesh.population; the defaults are used',)
   # What the experiment sets is not guessed.
   with pytest.raises(UserError, match=r'average: \(absent\) -> 0\.99'):
     config_file.from_text(text.replace('average = 0.9\n', ''), 'config.txt', {})

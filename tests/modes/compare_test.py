@@ -66,12 +66,13 @@ def test_not_enough_to_tell(lines, tmp_path):
                       'with a probability of 80 %')
   one = str(write(tmp_path / 'd', {'test/loss': 0.5}))
   assert lines(other=[one])[-2:] == [
-    'a single run tells nothing about the spread between runs; --seeds=8 trains eight',
+    'the spread between runs cannot be estimated from a single run; --seeds=8 trains '
+    'eight',
     'page: a/comparison.html']
 
 
 def test_several_are_corrected_for(lines, tmp_path):
-  """What a comparison by itself would find, and one of three does not."""
+  """A single comparison is significant; as one of three it is not."""
   population(tmp_path / 'a', A)
   others = [population(tmp_path / name, np.subtract(A, np.multiply(
     LOWER, sign * np.array([1, -0.4, 1, 1, 1, -0.1, 1, 0.3]))))

@@ -20,6 +20,8 @@ def test_a_population_a_run_and_a_folder_of_runs(tmp_path):
   assert found.notes == ('a: the run of seed 1 ended with a value that is not finite, '
                          'and is left out',)
   one = read(write(tmp_path / 'b', {'test/loss': 3.0, 'each': [1.0, 2.0]}, seed=4))
+  nan = read(write(tmp_path / 'd', {'test/loss': float('nan')}))
+  assert nan.metrics == {'test/loss': [None]}
   assert (one.seeds, one.metrics) == ((4,), {'test/loss': [3.0]})
   write(tmp_path / 'c' / 'second', {'test/loss': 2.0}, seed=7, status='stopped')
   write(tmp_path / 'c' / 'first', {'test/loss': 1.0, 'test/f1': 0.5}, seed=9)
@@ -41,7 +43,7 @@ def test_what_is_refused(tmp_path):
                                       'in rate'):
     read(tmp_path / 'a')
   write(tmp_path / 'b' / 'x', {'test/loss': 1.0})
-  write(tmp_path / 'b' / 'y', {'test/loss': 1.0})
+  write(tmp_path / 'b' / 'y', {'test/loss': 2.0})
   with pytest.raises(UserError, match='b: more than one run has the seed 0'):
     read(tmp_path / 'b')
   result = run / 'result.json'
