@@ -48,6 +48,10 @@ def run(request: Request, *, other: list[str] | None = None, metric: str | None 
     raise UserError(f'--other={twice[0]}: is given twice')
   page = roots[0] / 'comparison.html' if output is None else paths.output(
     output, ('.html', '.htm'))
+  numbers = page.with_suffix('.json')
+  if numbers.exists() and not page.exists():
+    raise UserError(f'--output={output or page}: {numbers}, which would hold the '
+                    'numbers, is another file; choose another name')
   all_of = [populations.read(root, name)
             for root, name in zip(roots, given, strict=True)]
   metric = _metric(all_of, metric)
@@ -62,7 +66,11 @@ def run(request: Request, *, other: list[str] | None = None, metric: str | None 
     notes += lines
   for line in (*dict.fromkeys(notes), *found):
     print(line)
-  _write(page, metric, first, compared, found, [*dict.fromkeys(notes)])
+  try:
+    _write(page, metric, first, compared, found, [*dict.fromkeys(notes)])
+  except OSError as error:
+    raise UserError(f'{page}: cannot be written: {error.strerror}; --output=FILE.html '
+                    'names another') from error
   print(f'page: {page}')
 
 

@@ -94,6 +94,22 @@ def test_seeds_of_one_side_are_left_out(lines, tmp_path):
   assert found[2] == 'not enough to tell which of a and b has the higher test/loss'
 
 
+def test_no_other_file_is_replaced(lines, tmp_path, monkeypatch):
+  folder = population(tmp_path / 'a', A)
+  before = (tmp_path / 'a' / 'result.json').read_text()
+  other = [population(tmp_path / 'b', A)]
+  with pytest.raises(UserError, match=r'result\.json, which would hold the numbers'):
+    lines(other=other, output=f'{folder}/result.html')
+  assert (tmp_path / 'a' / 'result.json').read_text() == before
+
+  def full(*given):
+    raise OSError(28, 'No space left on device')
+
+  monkeypatch.setattr(compare.files, 'write', full)
+  with pytest.raises(UserError, match='cannot be written: No space left on device; --'):
+    lines(other=other)
+
+
 def test_what_is_refused(lines, tmp_path):
   folder = population(tmp_path / 'a', A)
   for flags, message in (
