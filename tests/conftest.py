@@ -71,6 +71,13 @@ def pytest_testnodedown(node):
     node.config.stash[DESELECTED] = left
 
 
+@pytest.hookimpl(tryfirst=True)  # before fixtures
+def pytest_runtest_setup(item):
+  """Seeds PyTorch: its layers draw their parameters from a global generator."""
+  if 'torch' in sys.modules:
+    sys.modules['torch'].manual_seed(0)
+
+
 def pytest_unconfigure(config):
   left = config.stash.get(DESELECTED, {})
   reporter = config.pluginmanager.get_plugin('terminalreporter')
