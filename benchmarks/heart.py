@@ -2,11 +2,12 @@
 
   python benchmarks/heart.py --data_dir=DIR   # DIR holds heart/cleveland.csv
 
-The probabilities of the ten test folds are pooled, so that each of the 303 patients is
+The probabilities of the ten folds are pooled, so that each of the 303 patients is
 tested once, and the metrics are of all of them; for five ways to cut the folds. The
-temperature of a fold is fitted to the test probabilities of the nine others. Logistic
-regression is scikit-learn's with default settings, on the same rows and columns. With
---plots=DIR the reliability and the decision curve of the first cut are drawn there.
+temperature of a fold is fitted to the held-out probabilities of the nine others.
+Logistic regression is scikit-learn's with default settings, on the same rows and
+columns. With --plots=DIR the reliability and the decision curve of the first cut are
+drawn there.
 """
 
 import argparse
@@ -46,7 +47,7 @@ def network(data_dir: pathlib.Path, fold: int, seed: int) -> dict[str, dict]:
     run = bigmodels.load(f'{folder}/run', cache_dir=cache)
     _, outputs, opened = run.evaluated()
     return {'train': opened.built.train.dataset.load(),
-            'test': outputs['test'] | opened.built.evals['test'].dataset.load()}
+            'test': outputs['held_out'] | opened.built.evals['held_out'].dataset.load()}
 
 
 def pooled(data_dir: pathlib.Path, seed: int) -> dict[str, dict]:

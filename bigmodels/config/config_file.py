@@ -38,7 +38,8 @@ def to_text(resolved: Resolved) -> str:
 def with_defaults(values: Mapping[str, str], resolved: Resolved) -> dict[str, str]:
   """The values, and what the experiment has by default, of settings that came later.
 
-  Such a setting has what was before as its default: a number, a text or None.
+  Such a setting has what was before as its default: a number, a text, a function or
+  None.
 
   Args:
     values: path -> text, of a `config.txt` that older code may have written.

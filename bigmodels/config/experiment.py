@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 from bigmodels import learners
 from bigmodels.core import paths
 from bigmodels.data.batches import Batches
+from bigmodels.data.folds import HELD_OUT, Folding, shuffled
 from bigmodels.parallel.precision import Precision
 from bigmodels.parallel.sharding import MeshShape, Rule
 
@@ -115,6 +116,12 @@ class Experiment:
     seed: seed of initialization, data order, augmentation and dropout.
     seeds: number of runs, with the seeds `seed`, `seed + 1`, ..., that train in one
       program; each has its own folder in the workdir.
+    folds: number of folds of a cross-validation, with `seeds` 1: each is trained on
+      part of the training split, and evaluated on the rest of it, the split `held_out`,
+      which is read and transformed as that of the first of `evals`. 1 for none.
+    fold: the fold, from 0, that is trained; None for all of them, one after another,
+      each in its own folder in the workdir.
+    folding: cuts the training split into folds; see `data.folds`.
     evaluate_every: time between evaluations of all `evals`; also done at the end.
     log_every: time between logs of the training metrics, which are means over it.
     checkpoint_every: time between checkpoints; also saved at the end and when stopped.
@@ -160,6 +167,9 @@ class Experiment:
   duration: Duration
   seed: int = 0
   seeds: int = 1
+  folds: int = 1
+  fold: int | None = None
+  folding: Folding = shuffled
   evaluate_every: Duration = Duration(epochs=1)
   log_every: Duration = Duration(steps=50)
   checkpoint_every: Duration = Duration(minutes=1)
@@ -195,7 +205,7 @@ class Experiment:
       except re.error as error:
         raise ValueError(f'{name}: must be a regular expression, got '
                          f'{getattr(self, name)!r}: {error}') from None
-    for name in ('accumulate', 'keep', 'seeds'):
+    for name in ('accumulate', 'keep', 'seeds', 'folds'):
       if getattr(self, name) < 1:
         raise ValueError(f'{name}: must be >= 1, got {getattr(self, name)}')
     if not (self.average is None or callable(self.average) or 0 < self.average < 1):
@@ -208,8 +218,16 @@ class Experiment:
       last = '' if self.seeds == 1 else f' for the last of {self.seeds} seeds'
       raise ValueError(f'seed: must be in [0, 2**32 - 1]{last}, got '
                        f'{self.seed + self.seeds - 1 if self.seed >= 0 else self.seed}')
+    if self.folds > 1 and self.seeds > 1:
+      raise ValueError(f'folds: must be 1 with seeds={self.seeds}, got {self.folds}')
+    if self.fold is not None and (self.folds == 1 or not 0 <= self.fold < self.folds):
+      legal = f'0 to {self.folds - 1}, or ' * (self.folds > 1)
+      raise ValueError(f'fold: must be {legal}None with folds={self.folds}, got '
+                       f'{self.fold}')
     if 'train' in self.evals:
       raise ValueError("evals: 'train' is the name of the training metrics")
+    if self.folds > 1 and HELD_OUT in self.evals:
+      raise ValueError(f'evals: {HELD_OUT!r} is the name of what a fold holds out')
     for name in ('duration', 'evaluate_every', 'log_every'):
       if getattr(self, name).minutes is not None:
         raise ValueError(f'{name}: must be in steps or epochs, so that a run can be '

@@ -12,6 +12,7 @@ import functools
 import inspect
 import itertools
 import shlex
+import types
 import typing
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
@@ -178,7 +179,7 @@ def field_names(value: Any) -> list[str]:
 
 
 def defaults(value: Any, path: str = '') -> Iterator[tuple[str, str]]:
-  """Flattens the numbers, texts, and None that fields have by default.
+  """Flattens the numbers, texts, functions, and None that fields have by default.
 
   Args:
     value: a config tree.
@@ -194,7 +195,7 @@ def defaults(value: Any, path: str = '') -> Iterator[tuple[str, str]]:
     value, functools.partial) else {}
   for name in field_names(value):
     default = known[name].default if name in known else EMPTY
-    if isinstance(default, (bool, int, float, str, type(None))):
+    if isinstance(default, (bool, int, float, str, type(None), types.FunctionType)):
       yield _join(path, name), write(default)
     yield from defaults(_get(value, name), _join(path, name))
 

@@ -31,6 +31,7 @@ MODULES: dict[str, tuple[str, ...]] = {
   'bigmodels.data': (),
   'bigmodels.data.boxes': (),
   'bigmodels.data.cleaning': (),
+  'bigmodels.data.folds': (),
   'bigmodels.data.images': (),
   'bigmodels.data.recordings': (),
   'bigmodels.data.texts': (),

@@ -3,6 +3,7 @@
 from bigmodels.data import (
   boxes,
   cleaning,
+  folds,
   images,
   recordings,
   test_time,
@@ -54,5 +55,5 @@ __all__ = ['ArrayFiles', 'Arrays', 'AudioFolder', 'Batches', 'Candidates',
            'Packed', 'Pairs', 'PerClass', 'QuestionWindows', 'Replies', 'ScikitTable',
            'Sentences', 'Sequence', 'Series', 'Speech', 'StoryQuestions', 'StylePairs',
            'Subset', 'Table', 'Tfds', 'Translations', 'Waveforms', 'at_most', 'boxes',
-           'cleaning', 'images', 'piecewise_linear', 'recordings', 'test_time',
+           'cleaning', 'folds', 'images', 'piecewise_linear', 'recordings', 'test_time',
            'texts', 'tokenizers', 'transforms']

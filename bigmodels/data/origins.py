@@ -136,12 +136,16 @@ def of_images(paths: Sequence[str], images: Sequence[np.ndarray]) -> Origin:
     paths: of the files.
     images: of any shape, such as `[height, width, channels]`.
   """
-  rows = {}
-  for path, image in zip(paths, images, strict=True):
-    rows[str(pathlib.Path(path).resolve())] = range(1)
-    digest = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
-    rows[f'pixels {digest[:16]}'] = range(1)
-  return Origin(rows)
+  files = [str(pathlib.Path(path).resolve()).encode(errors='surrogateescape')
+           for path in paths]
+  pixels = [repr(image.shape).encode() + image.tobytes() for image in images]
+  return Origin({'image files': _codes(files), 'pixels of images': _codes(pixels)})
+
+
+def _codes(values: Sequence[bytes]) -> np.ndarray:
+  """Numbers that are equal for equal values, int64 `[n]`: 63 bits of the SHA-256."""
+  return np.array([int.from_bytes(hashlib.sha256(value).digest()[:8], 'big') >> 1
+                   for value in values], np.int64)
 
 
 def of_text(path: pathlib.Path, text: str, rows: int) -> dict[str, Rows]:

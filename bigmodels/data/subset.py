@@ -82,11 +82,8 @@ class Subset:
     length = each * len(names)
     context.say(f'assumed: a subset of {whole.identity} has {each:,} examples of each '
                 f'of {len(names)} classes')
-    return zeros(
-      {name: (array.dtype, array.shape[1:])
-       for name, array in whole.read(np.zeros(1, int)).items()},
-      length, names, f'{whole.identity}: {length} rows of {", ".join(names)}',
-      nbytes=whole.nbytes and whole.nbytes * length // whole.length)
+    return shapes(whole, length, names,
+                  f'{whole.identity}: {length} rows of {", ".join(names)}')
 
 
 def of_rows(whole: Dataset, rows: np.ndarray, names: Sequence[str]) -> Dataset:
@@ -99,24 +96,60 @@ def of_rows(whole: Dataset, rows: np.ndarray, names: Sequence[str]) -> Dataset:
   """
   number = np.full(len(whole.classes), -1, np.int32)
   number[[whole.classes.index(name) for name in names]] = np.arange(len(names))
+  found = taken(whole, rows, f'of {", ".join(names)}')
 
-  def read(index: np.ndarray, seeds: np.ndarray | None = None) -> Columns:
-    columns = whole.read(rows[index], seeds)
+  def numbered(columns: Columns) -> Columns:
     return {**columns, 'labels': number[columns['labels']]}
 
-  def load() -> Columns:
-    columns = {name: array[rows] for name, array in whole.load().items()}
-    return {**columns, 'labels': number[columns['labels']]}
+  return found._replace(
+    load=lambda: numbered(found.load()),
+    read=lambda index, seeds=None: numbered(found.read(index, seeds)),
+    labels=None, classes=tuple(names))
 
+
+def taken(whole: Dataset, rows: np.ndarray, what: str) -> Dataset:
+  """Returns some rows of a split.
+
+  Args:
+    whole: the split, of examples that are kept as their columns.
+    rows: int `[n]`.
+    what: which rows they are, for the identity.
+  """
+  identity = f'{whole.identity}: {len(rows)} rows {what}'
+  if whole.shapes_only:
+    return shapes(whole, len(rows), whole.classes, identity)
+  buckets, composition = whole.buckets, whole.composition
   return whole._replace(
-    length=len(rows), load=load, read=read, classes=tuple(names), labels=None,
+    length=len(rows), identity=identity,
+    load=lambda: {name: array[rows] for name, array in whole.load().items()},
+    read=lambda index, seeds=None: whole.read(rows[index], seeds),
+    labels=whole.labels and (lambda: np.asarray(whole.labels())[rows]),
     compact=None, nbytes=None if whole.compact else (
       whole.nbytes and whole.nbytes * len(rows) // whole.length),
-    identity=f'{whole.identity}: {len(rows)} rows of {", ".join(names)}',
+    buckets=buckets and dataclasses.replace(buckets, of=buckets.of[rows]),
+    composition=composition and dataclasses.replace(
+      composition, of=np.unique(composition.of[rows], return_inverse=True)[1]),
     describe=whole.describe and (lambda row: whole.describe(int(rows[row]))),
     words=whole.words and (lambda index: whole.words(rows[index])),
     origin=whole.origin and whole.origin.take(rows, whole.length),
     ids={name: column[rows] for name, column in whole.ids.items()})
+
+
+def shapes(whole: Dataset, length: int, names: Sequence[str] | None, identity: str
+           ) -> Dataset:
+  """Returns the shapes of some rows of a split of which only shapes are known.
+
+  Args:
+    whole: the split.
+    length: number of rows.
+    names: their classes.
+    identity: of the dataset.
+  """
+  return zeros(
+    {name: (array.dtype, array.shape[1:])
+     for name, array in whole.read(np.zeros(1, int)).items()},
+    length, names, identity, nbytes=whole.nbytes and (
+      whole.nbytes * length // whole.length), provides=whole.provides)
 
 
 def known_labels(dataset: Dataset, context: DataContext, name: str) -> np.ndarray:

@@ -55,7 +55,7 @@ def write(path: str | pathlib.Path, *, title: str, config_text: str,
     _header(title, metrics, result, monitor),
     _curves(records, result.get('best_step')),
     _plots(plots),
-    _seeds(result),
+    _several(result),
     _metrics(metrics, classes),
     _data(data),
     _config(config_text),
@@ -181,27 +181,34 @@ def _plots(plots):
   return '\n'.join(sections)
 
 
-def _seeds(result):
+def _several(result):
   """Links to the reports of several runs, and their metrics with intervals."""
-  seeds, rows = result.get('seeds') or (), {}
+  field = next((field for field in ('seed', 'fold') if f'{field}s' in result), None)
+  if field is None or not (values := result[f'{field}s']):
+    return ''
+  rows, pooled = {}, result.get('pooled') or {}
   for name, each in (result.get('statistics') or {}).items():
     split, metric = _split(name)
     if split != 'train' and not _is_class(metric):
       low, high = each['interval']
-      rows[name] = {'mean': each['mean'], '95 % from': low, 'to': high,
+      rows[name] = {**({'pooled': pooled[name]} if name in pooled else {}),
+                    'mean': each['mean'], '95 % from': low, 'to': high,
                     'deviation': each['deviation'], **{
-                      f'seed {seed}': value for seed, value in zip(
-                        seeds, result['metrics'][name], strict=True)}}
-  if not seeds:
-    return ''
-  links = ', '.join(f'<a href="seed_{seed}/report.html">seed {seed}</a>'
-                    for seed in seeds)
+                      f'{field} {value}': number for value, number in zip(
+                        values, result['metrics'][name], strict=True)}}
+  links = ', '.join(f'<a href="{field}_{value}/report.html">{field} {value}</a>'
+                    for value in values)
   gone = ''.join(f'<p class="note"><strong>Seed {seed} ended with a value that is not '
                  'finite, and is left out.</strong></p>'
                  for seed in result.get('not_finite') or ())
-  table = rows and _table('metric', rows, [*next(iter(rows.values()))])
-  return _section('Seeds', f'<p class="note">Reports: {links}. The interval is of the '
-                  f'mean (Student\'s t).</p>{gone}'
+  how = 'The interval is of the mean (Student\'s t).' if field == 'seed' else (
+    'Pooled metrics are of all examples that were held out. The interval is of the '
+    'mean (Student\'s t), wider as folds share training examples (Nadeau and Bengio, '
+    '2003).')
+  names = [*dict.fromkeys(name for row in rows.values() for name in row)]
+  table = rows and _table('metric', rows, names)
+  return _section(f'{field}s'.capitalize(),
+                  f'<p class="note">Reports: {links}. {how}</p>{gone}'
                   + (f'<div class="tables">{table}</div>' if table else ''))
 
 

@@ -15,6 +15,7 @@ from bigmodels.logs import report
 from bigmodels.storage.records import read_result
 from bigmodels.storage.workdir import Workdir
 from bigmodels.training import results
+from bigmodels.training.folded import folded
 from bigmodels.training.runs import Run
 
 
@@ -57,7 +58,7 @@ def run(request: Request, *, split: str | None = None, data: list[str] | None = 
 def _splits(resolved: Resolved, split: str | None, data: list[str] | None
             ) -> tuple[str, ...]:
   """The splits to evaluate; none for all."""
-  names = [*resolved.experiment.evals]
+  names = [*folded(resolved.experiment).evals]
   if split is not None and split not in names:
     raise UserError(f'--split={split}: no such split{nearest(split, names)}')
   if data and split is None and len(names) != 1:

@@ -29,6 +29,7 @@ from bigmodels.storage.workdir import Workdir
 from bigmodels.techniques import freezing
 from bigmodels.training import (
   build,
+  cross_validation,
   extending,
   initialize,
   loop,
@@ -46,14 +47,18 @@ from bigmodels.training.stop import Stop
 from bigmodels.training.throughput import Throughput
 
 
-def run(request: Request, *, seeds: int | None = None, track: str | None = None,
-        extend: str | None = None, profile: str | None = None) -> pathlib.Path:
+def run(request: Request, *, seeds: int | None = None, folds: int | None = None,
+        track: str | None = None, extend: str | None = None, profile: str | None = None
+        ) -> pathlib.Path:
   """Trains the experiment in its workdir, from the latest checkpoint there.
 
   Args:
     request: the flags of every mode.
     seeds: number of runs that train in one program, with the seeds seed, seed + 1, ...;
       each has a folder in the workdir. As --config.seeds.
+    folds: number of folds of a cross-validation: of the training split, each trains on
+      part and is evaluated on the rest. Their runs follow one another, each has a
+      folder in the workdir. As --config.folds --config.fold=none.
     track: wandb, mlflow, trackio, or the path of a .py file; several with commas. The
       log is sent there while the run trains; of a finished run, afterwards.
     extend: how much longer a finished run trains, such as 20epochs or 5000steps.
@@ -70,6 +75,9 @@ def run(request: Request, *, seeds: int | None = None, track: str | None = None,
   trackers, profiled = tracking.parse(track), profiler.parse(profile)
   if seeds is not None:
     request = request._replace(overrides={**request.overrides, 'seeds': str(seeds)})
+  if folds is not None:
+    request = request._replace(overrides={
+      **request.overrides, 'folds': str(folds), 'fold': 'None'})
   if extend is not None:
     extending.check(extend, request.workdir)
   resolved = request.resolve()
@@ -102,11 +110,11 @@ def run(request: Request, *, seeds: int | None = None, track: str | None = None,
       say(f'device: {device}')
       finished = json.loads(group.broadcast(
         json.dumps(results.finished(workdir, say)) if group.main else None))
-      if extend is not None and resolved.experiment.seeds > 1:
-        one = member_runs.runs_of(resolved, workdir)[0].workdir.path
-        raise UserError(f'--extend={extend}: {workdir.path} holds '
-                        f'{resolved.experiment.seeds} runs; extend each of them, such '
-                        f'as --workdir={one}')
+      runs = member_runs.runs_of(resolved, workdir)
+      if extend is not None and len(runs) > 1:
+        raise UserError(f'--extend={extend}: {workdir.path} holds {len(runs)} runs; '
+                        'extend each of them, such as '
+                        f'--workdir={runs[0].workdir.path}')
       if extend is not None:
         resolved = extending.longer(resolved, workdir, finished, extend)
         if group.main:
@@ -125,15 +133,34 @@ def run(request: Request, *, seeds: int | None = None, track: str | None = None,
             sent.status = 'finished'
         say(f'this run is finished: {workdir.report}')
         return workdir.path
-      train(request, resolved, workdir, device, group, stop, watch, trackers=trackers,
-            before=finished if extend else None, profiled=profiled)
+      if len(runs) == 1 or resolved.experiment.seeds > 1:
+        train(request, resolved, workdir, device, group, stop, watch,
+              trackers=trackers, before=finished if extend else None,
+              profiled=profiled)
+        return workdir.path
+      if profiled is not None:
+        raise UserError(f'--profile={profile}: of one fold; set --config.fold=0')
+
+      def train_run(run, store):
+        train(request, run.resolved, run.workdir, device, group, stop, Stopwatch(),
+              trackers=trackers, store=store)
+
+      def open_run(run):
+        return opening.open_run(
+          run.workdir, request.layout(run.resolved.experiment), opening.Access(
+            request.data_dir, request.cache_dir, request.trust, lambda line: None),
+          with_data=True, resolved=run.resolved)
+
+      cross_validation.train(resolved, workdir, group, stop, train_run=train_run,
+                             open_run=open_run)
   return workdir.path
 
 
 def train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
           device: str, group: ProcessGroup, stop: Stop, watch: Stopwatch, *,
           trackers: Sequence[str] = (), before: dict[str, Any] | None = None,
-          batches: int | None = None, profiled: int | None = None) -> None:
+          batches: int | None = None, profiled: int | None = None,
+          store: Callable[[dict[str, Any]], None] = lambda data: None) -> None:
   """Trains in a workdir that no other run uses, and writes the results.
 
   Args:
@@ -148,6 +175,7 @@ def train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
     before: the result of the run if it is extended now.
     batches: batches of a split that an evaluation looks at; None for all.
     profiled: see `profiler.parse`.
+    store: called with `Built.data` when the run is stored, before it trains.
 
   Raises:
     UserError: if the run cannot be built, resumed or written.
@@ -186,6 +214,7 @@ def train(request: Request, resolved: resolving.Resolved, workdir: Workdir,
       programs = compile_traced(traced, mark=watch.mark)
     if group.main:
       workdir.store(resolved, built.data)
+      store(built.data)
       for run in runs:
         run.workdir.store(run.resolved, built.data)
     group.barrier('stored')

@@ -82,6 +82,10 @@ def _of_workdir(path: pathlib.Path, name: str) -> Population:
   result, config = _json(path / 'result.json', name), _config(path)
   if not digests.is_intact(result) or not isinstance(result.get('metrics'), dict):
     raise UserError(f'{name}: result.json is not as a run wrote it')
+  if 'folds' in result:
+    raise UserError(f'{name}: holds the folds of a cross-validation, which share '
+                    'examples and are no independent runs; must be a run, or runs of '
+                    'several seeds (--seeds=8)')
   several = 'seeds' in result
   seeds = result['seeds'] if several else [config_text.plain(config.get('seed', '0'))]
   metrics = {}

@@ -149,21 +149,22 @@ class Workdir:
     except (ValueError, OSError, RecursionError) as error:
       raise UserError(f'{path} cannot be read: {error}') from error
 
-  def of_seed(self, seed: int) -> 'Workdir':
-    """The folder of one of several runs that train together."""
-    return Workdir(self.path / f'seed_{seed}')
+  def member(self, field: str, value: int) -> 'Workdir':
+    """The folder of one of several runs that differ in a field: 'seed' or 'fold'."""
+    return Workdir(self.path / f'{field}_{value}')
 
   def check_single(self) -> None:
-    """Refuses a folder that holds the runs of several seeds, which has no parameters.
+    """Refuses a folder that holds the runs of several seeds or folds.
 
     Raises:
       UserError: that names one of them.
     """
-    found = sorted((path for path in self.path.glob('seed_*') if path.is_dir()),
-                   key=lambda path: (len(path.name), path.name))
-    if found and not self.checkpoints.exists():
-      raise UserError(f'{self.path} holds {len(found)} runs, one for each seed; open '
-                      f'one of them, such as {found[0]}')
+    for field in () if self.checkpoints.exists() else ('seed', 'fold'):
+      found = sorted((path for path in self.path.glob(f'{field}_*') if path.is_dir()),
+                     key=lambda path: (len(path.name), path.name))
+      if found:
+        raise UserError(f'{self.path} holds {len(found)} runs, one for each {field}; '
+                        f'open one of them, such as {found[0]}')
 
   def stored_data(self) -> StoredData:
     """The content of `data.json`; empty before there is one.

@@ -24,6 +24,7 @@ from bigmodels.parallel.precision import Precision
 from bigmodels.tasks import Split, Task, with_frozen_statistics
 from bigmodels.techniques import averages, freezing, measures
 from bigmodels.training import inherited, run_context, splits
+from bigmodels.training.folded import folded
 
 
 class Built(NamedTuple):
@@ -78,6 +79,7 @@ def build(experiment: Experiment, layout: Layout, context: DataContext, *,
   if experiment.seeds % layout.shape.population:
     raise UserError(f'--mesh={layout.shape}: population:{layout.shape.population} does '
                     f'not divide --seeds={experiment.seeds}')
+  experiment = folded(experiment)
   inherited.take(experiment, context)
   every = {'train': experiment.train, **experiment.evals}
   opened: dict[str, Dataset] = {}

@@ -1,7 +1,8 @@
-"""The runs of several seeds, which train in one program.
+"""The runs of several seeds, or of the folds of a cross-validation.
 
-Each is a run as any other, with its own workdir, config, checkpoints, log and result;
-see `training.members` for the program that they share.
+Each is a run as any other, with its own workdir, config, checkpoints, log and result.
+Those of seeds train in one program, see `training.members`; those of folds one after
+another.
 """
 
 import dataclasses
@@ -20,10 +21,10 @@ NOT_FINITE = 'not finite'  # the status of a run that diverged
 
 
 class MemberRun(NamedTuple):
-  """A run of a population, or a single run.
+  """One of several runs, or a single run.
 
   Attributes:
-    name: such as 'seed 3'; '' for a single run.
+    name: such as 'seed 3' or 'fold 0'; '' for a single run.
     resolved: its experiment.
     workdir: of the run.
   """
@@ -53,31 +54,39 @@ class Member:
 
 
 def runs_of(resolved: Resolved, workdir: Workdir) -> list[MemberRun]:
-  """Returns the runs that an experiment trains, one for each of its seeds.
+  """Returns the runs that an experiment trains, one for each of its seeds or folds.
 
   Args:
     resolved: the experiment.
     workdir: in which each run of several has a folder.
 
   Raises:
-    UserError: if the knob `seed` sets more than the seed.
+    UserError: if the knob `seed`, or `fold`, sets more than that.
   """
   experiment = resolved.experiment
-  if experiment.seeds == 1:
-    return [MemberRun('', resolved, workdir)]
+  if experiment.seeds > 1:
+    return _each(resolved, workdir, 'seed', experiment.every_seed, {'seeds': '1'})
+  if experiment.folds > 1 and experiment.fold is None:
+    return _each(resolved, workdir, 'fold', range(experiment.folds), {})
+  return [MemberRun('', resolved, workdir)]
+
+
+def _each(resolved: Resolved, workdir: Workdir, field: str, values: Sequence[int],
+          overrides: Mapping[str, str]) -> list[MemberRun]:
+  """The runs of an experiment with each value of a field."""
   runs, text = [], config_file.to_text(resolved)
-  for seed in experiment.every_seed:
+  for value in values:
     own = config_file.from_text(
-      text, str(workdir.config), {'seed': str(seed), 'seeds': '1'},
+      text, str(workdir.config), {field: str(value), **overrides},
       copy=workdir.source if workdir.source.is_dir() else None,
       trusted=trust.Trust(everything=True))  # it is what was resolved
-    runs.append(MemberRun(f'seed {seed}', own, workdir.of_seed(seed)))
+    runs.append(MemberRun(f'{field} {value}', own, workdir.member(field, value)))
   before, now = (run.resolved.values() for run in (runs[0], runs[-1]))
   other = [name for name in before if before[name] != now[name]
-           and name not in ('seed', 'knob.seed')]
+           and name not in (field, f'knob.{field}')]
   if other:
-    raise UserError(f'--seeds={experiment.seeds}: the runs must differ in their seeds '
-                    f'alone; the knob `seed` also sets {listed(other)}')
+    raise UserError(f'--{field}s={len(values)}: the runs must differ in their {field}s '
+                    f'alone; the knob `{field}` also sets {listed(other)}')
   return runs
 
 

@@ -27,6 +27,7 @@ from bigmodels.storage.workdir import Workdir, best_of_run
 from bigmodels.training import build, inherited, initialize, temperatures, thresholds
 from bigmodels.training.build import Built
 from bigmodels.training.compile import trace
+from bigmodels.training.folded import folded
 from bigmodels.training.runs import Run
 
 
@@ -181,6 +182,7 @@ def build_run(experiment: Experiment, layout: Layout, workdir: Workdir,
   """
   stored = workdir.stored_data()
   context = access.context(stored)
+  experiment = folded(experiment)
   if not with_data:
     experiment = without_data(experiment, layout, stored.kept, evals or {})
     for name in evals or ():

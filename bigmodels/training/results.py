@@ -134,13 +134,16 @@ def _facts(resolved: resolving.Resolved, loop: Loop, progress: TrainingProgress,
   }
 
 
-def statistics(metrics: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+def statistics(metrics: Mapping[str, Any], overlap: float = 0.0
+               ) -> dict[str, dict[str, Any]]:
   """Name of a metric -> its mean over runs, deviation, and interval of the mean.
 
-  The interval is that of Student's t, at 95 %.
+  The interval is that of Student's t, at 95 %. Folds share training examples, so that
+  their variance is too small; it is corrected (Nadeau and Bengio, 2003).
 
   Args:
     metrics: name -> a number of each run; one that a run lacks is left out.
+    overlap: of folds, examples held out for each that is trained on.
   """
   from scipy import stats  # slow to import
 
@@ -150,7 +153,8 @@ def statistics(metrics: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     if array is not None and array.ndim == 1 and len(array) > 1 and (
       np.isfinite(array).all()):
       mean, deviation = float(array.mean()), float(array.std(ddof=1))
-      half = float(stats.t.ppf(0.975, len(array) - 1)) * deviation / len(array) ** 0.5
+      error = deviation * (1 / len(array) + overlap) ** 0.5
+      half = float(stats.t.ppf(0.975, len(array) - 1)) * error
       found[name] = {'mean': mean, 'deviation': deviation,
                      'interval': [mean - half, mean + half]}
   return found
@@ -282,18 +286,22 @@ def _own_version() -> str:
 def headline(result: dict[str, Any], monitor: str | None) -> str:
   """A result in a line; of several runs, means with half of their intervals.
 
+  Of folds, the metrics of all that they held out follow.
+
   Args:
     result: as written to `result.json`.
     monitor: the monitored metric.
   """
-  seeds = result.get('seeds')
-  best = f'best {result["best_step"]:,}' if not seeds else (
-    f'{len(seeds)} seed{"s" * (len(seeds) > 1)}' + ''.join(
-      f', seed {seed} not finite' for seed in result['not_finite']))
+  several = next((name for name in ('seeds', 'folds') if name in result), None)
+  best = f'best {result["best_step"]:,}' if several is None else (
+    f'{len(result[several])} {several}'.removesuffix('s' * (len(result[several]) == 1))
+    + ''.join(f', seed {seed} not finite' for seed in result.get('not_finite', ())))
+  pooled = result.get('pooled')
   spread = {name: each['interval'][1] - each['mean']
             for name, each in result.get('statistics', {}).items()}
   return (f'step {result["step"]:,}, {best}: '
           + line(result['metrics'], monitor, spread)
+          + (f'; pooled: {line(pooled, monitor)}' if pooled else '')
           + f'; trained {result["train_seconds"]:.1f} s at '
           f'{result["examples_per_second"]:,.0f} examples/s, '
           f'{result["utilization"]["train_fraction"]:.0%} of the time')

@@ -23,7 +23,7 @@ from bigmodels.data.readers.reader import Examples, Reader
 from bigmodels.learners import State
 from bigmodels.plots import Sound
 from bigmodels.techniques import averages
-from bigmodels.training import evaluation, generation, inference
+from bigmodels.training import evaluation, folded, generation, inference
 from bigmodels.training.build import Built
 from bigmodels.training.compile import Traced, compile_traced
 
@@ -66,7 +66,7 @@ class Run:
   @property
   def experiment(self) -> Experiment:
     """The record that the run was made from."""
-    return self.resolved.experiment
+    return folded.folded(self.resolved.experiment)
 
   @property
   def model(self) -> nn.Module:

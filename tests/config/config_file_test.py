@@ -145,13 +145,13 @@ def test_text_older_than_a_setting_has_its_default():
   resolved = resolving.resolve('digits_ddpm', {'average': '0.9'})
   text = config_file.to_text(resolved)
   for line in ('seeds = 1\n', 'mesh.population = 1\n', 'model.patch = 1\n',
-               'knob.guidance = 1.0\n'):
+               'folding = bigmodels.data.folds.shuffled\n', 'knob.guidance = 1.0\n'):
     assert line in text
     text = text.replace(line, '')
   found = config_file.from_text(text, 'config.txt', {})
   assert found.values() == resolved.values()
   assert found.notes == ('config.txt has no knob.guidance, model.patch, seeds, '
-                         'mesh.population; the defaults are used',)
+                         'folding, mesh.population; the defaults are used',)
   # What the experiment sets is not guessed.
   with pytest.raises(UserError, match=r'average: \(absent\) -> 0\.99'):
     config_file.from_text(text.replace('average = 0.9\n', ''), 'config.txt', {})

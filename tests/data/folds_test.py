@@ -1,85 +1,123 @@
-"""Tests of bigmodels.data.folds against scikit-learn, and of its invariants."""
+"""Tests of bigmodels.data.folds against scikit-learn."""
 
 import numpy as np
 import pytest
-from sklearn.model_selection import StratifiedKFold
+from sklearn import model_selection
 
 from bigmodels.core.errors import UserError
-from bigmodels.data.folds import check_fold, fold_of
+from bigmodels.data import folds
+
+CLASSES = np.random.default_rng(0).integers(0, 3, 60)
+GROUPS = np.arange(60) // 4
 
 
-@pytest.mark.parametrize('counts', [(50, 50), (164, 139), (93, 3679), (10, 11, 300)])
-@pytest.mark.parametrize('folds', [2, 5, 10])
-def test_folds_are_as_even_as_those_of_scikit_learn(counts, folds):
-  rng = np.random.default_rng(0)
-  classes = rng.permutation(np.repeat(np.arange(len(counts)), counts))
-  ours = fold_of(len(classes), folds, classes=classes)
-  np.testing.assert_array_equal(np.unique(ours), np.arange(folds))
-  theirs = np.empty(len(classes), int)
-  for index, (_, rows) in enumerate(StratifiedKFold(folds).split(classes, classes)):
-    theirs[rows] = index
-  for found in (ours, theirs):
-    table = np.array([np.bincount(classes[found == f], minlength=len(counts))
-                      for f in range(folds)])
-    assert np.ptp(table, axis=0).max() <= 1
-    assert np.ptp(table.sum(1)) <= 1
+def rows_of(length=60, columns=None, **fields):
+  columns = columns or {}
+
+  def column(name):
+    if name not in columns:
+      raise folds.no_column(name, [*columns])
+    return columns[name]
+
+  return folds.Rows(length, column, **fields)
 
 
-def test_folds_are_a_function_of_the_seed():
-  classes = np.arange(300) % 3
-  first = fold_of(300, 5, seed=3, classes=classes)
-  np.testing.assert_array_equal(first, fold_of(300, 5, seed=3, classes=classes))
-  other = fold_of(300, 5, seed=4, classes=classes)
-  assert 0.1 < np.mean(first == other) < 0.3  # by chance a fifth
+def assert_equal(found, expected):
+  for (train, held), (theirs, other) in zip(found.parts, expected, strict=True):
+    np.testing.assert_array_equal(train, theirs)
+    np.testing.assert_array_equal(held, other)
 
 
-def test_the_folds_of_a_seed_are_always_the_same():
-  """Written down: a run that is resumed in another release must find them again."""
+@pytest.mark.parametrize('fields, theirs, how', [
+  ({'classes': CLASSES}, model_selection.StratifiedKFold, 'stratified by class'),
+  ({}, model_selection.KFold, 'at random'),
+  ({'classes': CLASSES, 'groups': GROUPS}, model_selection.StratifiedGroupKFold,
+   'stratified by class, in 15 groups that stay together'),
+  ({'groups': GROUPS}, model_selection.GroupKFold,
+   'at random, in 15 groups that stay together')])
+def test_shuffled_folds_are_those_of_scikit_learn(fields, theirs, how):
+  found = folds.shuffled(rows_of(**fields), 5, seed=3)
+  expected = theirs(5, shuffle=True, random_state=3).split(
+    np.zeros(60), fields.get('classes'), fields.get('groups'))
+  assert_equal(found, expected)
+  assert found.how == how
   np.testing.assert_array_equal(
-    fold_of(12, 3, seed=1), [0, 2, 0, 0, 1, 1, 1, 2, 0, 2, 2, 1])
+    np.sort(np.concatenate([held for _, held in found.parts])), np.arange(60))
 
 
-def test_groups_stay_together_and_spread_over_the_folds():
-  rng = np.random.default_rng(0)
-  groups = rng.integers(0, 60, 400)
-  classes = (groups % 5 == 0).astype(int)
-  found = fold_of(400, 4, groups=groups, classes=classes)
-  assert all(len(set(found[groups == g])) == 1 for g in set(groups))
-  fold_of_group = {g: found[groups == g][0] for g in set(groups)}
-  of_class = [[f for g, f in fold_of_group.items() if (g % 5 == 0) == c]
-              for c in (False, True)]
-  for each in of_class:
-    assert np.ptp(np.bincount(each, minlength=4)) <= 1
+def test_a_column_keeps_examples_together_besides_the_groups_of_the_data():
+  # Groups of the data are pairs; the column chains each pair to the next one.
+  pairs, names = np.arange(12) // 2, np.array([*'abbccdeffgge'], object)
+  found = folds.shuffled(rows_of(12, {'name': names}, groups=pairs), 2, group='name')
+  parts = [{*held.tolist()} for _, held in found.parts]
+  assert sorted(map(sorted, parts)) == [[*range(6)], [*range(6, 12)]]
 
 
-def test_the_class_of_a_group_is_its_rarest():
-  groups = np.repeat(np.arange(40), 5)
-  classes = np.zeros(200, int)
-  classes[groups < 8] = [0, 0, 0, 0, 1] * 8
-  found = fold_of(200, 4, groups=groups, classes=classes)
-  np.testing.assert_array_equal(np.bincount(found[classes == 1]), [2] * 4)
+def test_chronological_folds_are_those_of_scikit_learn():
+  times = np.random.default_rng(1).permutation(50)
+  order = np.argsort(times)
+  found = folds.chronological(rows_of(50, {'when': times.astype(str).astype(object)}),
+                              4, time='when')
+  assert_equal(found, [
+    (np.sort(order[train]), np.sort(order[held]))
+    for train, held in model_selection.TimeSeriesSplit(4).split(order)])
+  in_order = folds.chronological(rows_of(50), 4)
+  assert_equal(in_order, model_selection.TimeSeriesSplit(4).split(np.zeros(50)))
+  assert in_order.how == 'chronological, in the order of the examples'
 
 
-@pytest.mark.parametrize('arguments, problem', [
-  ({'length': 3, 'folds': 5}, 'folds: must be <= 3, the number of rows, got 5'),
-  ({'length': 20, 'folds': 5, 'classes': np.arange(20) // 17},
-   'folds: must be <= 3, the number of rows of the rarest class, got 5; strat'),
-  ({'length': 20, 'folds': 5, 'groups': np.arange(20) // 5},
-   'folds: must be <= 4, the number of groups of rows that stay together, got 5'),
-  ({'length': 20, 'folds': 5, 'seed': -1}, 'fold_seed: must be an integer >= 0'),
-])
-def test_folds_that_cannot_be_made(arguments, problem):
-  with pytest.raises(UserError) as error:
-    fold_of(**arguments)
-  assert problem in str(error.value)
+def test_the_time_at_which_a_held_out_part_begins_is_not_trained_on():
+  times = np.array([0, 1, 1, 1, 2, 3])
+  found = folds.chronological(rows_of(6, times=times), 2)
+  # The parts of TimeSeriesSplit are 0 1 | 2 3 and 0 1 2 3 | 4 5.
+  assert [(train.tolist(), held.tolist()) for train, held in found.parts] == [
+    ([0], [2, 3]), ([0, 1, 2, 3], [4, 5])]
 
 
-@pytest.mark.parametrize('fold, folds, problem', [
-  (10, 10, 'fold: must be 0 to 9 of 10 folds, got 10'),
-  (-1, 5, 'fold: must be 0 to 4 of 5 folds, got -1'),
-  (0, 1, 'folds: must be >= 2, got 1'), (1.5, 5, 'fold: must be an integer, got 1.5'),
-])
-def test_a_fold_that_does_not_exist(fold, folds, problem):
-  with pytest.raises(UserError) as error:
-    check_fold(fold, folds)
-  assert problem in str(error.value)
+def test_a_fold_is_one_of_them():
+  fold = folds.Fold(1, 5, folds.shuffled)
+  train, held, line = fold.cut(rows_of(classes=CLASSES))
+  expected = folds.shuffled(rows_of(classes=CLASSES), 5).parts[1]
+  np.testing.assert_array_equal(train, expected[0])
+  np.testing.assert_array_equal(held, expected[1])
+  assert line == ('fold 1 of 5 holds out 12 of 60 training examples, stratified by '
+                  'class')
+
+
+def test_a_class_that_is_not_known_may_be_rarer_than_the_folds():
+  classes = np.r_[-1, np.arange(20) % 2]
+  assert len(folds.shuffled(rows_of(21, classes=classes), 5).parts) == 5
+
+
+@pytest.mark.parametrize('rows, count, settings, problem', [
+  (rows_of(3), 5, {}, 'folds: must be <= 3, the number of training examples, got 5'),
+  (rows_of(20, classes=np.arange(20) // 17), 5, {},
+   'must be <= 3, the number of training examples of class 1, got 5; with --config.'),
+  (rows_of(20, groups=np.arange(20) // 5), 5, {},
+   'must be <= 4, the number of groups of examples that stay together, got 5'),
+  (rows_of(), 5, {'seed': -1}, r'folding.seed: must be >= 0 and < 2\*\*32, got -1'),
+  (rows_of(), 5, {'stratified': True}, 'folding.stratified: the data has no classes'),
+  (rows_of(times=np.arange(60)), 5, {}, 'are by time, .*use bigmodels.data.folds.chro'),
+  (rows_of(60, {'patient': GROUPS}), 5, {'group': 'patent'},
+   "there is no column 'patent'.*did you mean 'patient'")])
+def test_shuffled_folds_that_cannot_be_made(rows, count, settings, problem):
+  with pytest.raises(UserError, match=problem):
+    folds.shuffled(rows, count, **settings)
+
+
+def test_a_class_may_be_absent_from_folds_that_are_not_stratified():
+  rows = rows_of(20, classes=np.arange(20) // 17)
+  assert_equal(folds.shuffled(rows, 5, stratified=False), model_selection.KFold(
+    5, shuffle=True, random_state=0).split(np.zeros(20)))
+
+
+@pytest.mark.parametrize('rows, settings, problem', [
+  (rows_of(4), {}, 'folds: must be < 4, the number of training examples, got 4'),
+  (rows_of(5, {'t': np.array(['1', '2', 'x', '4', '5'], object)}), {'time': 't'},
+   "folding.time: the column 't' must be of numbers"),
+  (rows_of(5, {'t': np.array([1, 2, np.nan, 4, 5])}), {'time': 't'},
+   "the column 't' lacks a value in example 2"),
+  (rows_of(10, times=np.zeros(10)), {}, 'no example is before those of fold 0 of 4')])
+def test_chronological_folds_that_cannot_be_made(rows, settings, problem):
+  with pytest.raises(UserError, match=problem):
+    folds.chronological(rows, 4, **settings)

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from bigmodels.core.errors import UserError, nearest
-from bigmodels.data.folds import check_fold
 
 KINDS = ('text', 'numbers')
 
@@ -69,13 +68,8 @@ def check_roles(table: Any) -> None:
     raise UserError(f'weight: {table.weight!r} has another use too')
   if table.types.get(table.weight) == 'text':
     raise UserError(f'types: {table.weight!r} is the weight, which is a number')
-  column, folds = isinstance(table.splits, str), table.fold is not None
-  if folds:
-    check_fold(table.fold, table.folds)
+  column = isinstance(table.splits, str)
   for one, other, what in (
-    (folds, table.time, 'fold and time'),
-    (folds, table.test, 'fold and test'),
-    (folds, column, 'fold and splits=COLUMN'),
     (table.group, table.time, 'group and time'),
     (column, table.time, 'splits=COLUMN and time'),
     (column, table.test, 'splits=COLUMN and test'),

@@ -11,6 +11,7 @@ import numpy as np
 from bigmodels.core import files
 from bigmodels.core.errors import UserError, nearest, one_line
 from bigmodels.data import cleaning, frames
+from bigmodels.data.folds import ROW, Fold
 from bigmodels.data.frames import Frame, is_text, missing, rows_of, take
 from bigmodels.data.origins import Origin
 from bigmodels.data.readers.reader import Reader
@@ -80,11 +81,9 @@ class Table:
     splits: name -> fraction, or the name of a column with the split of each row, where
       `val`, `valid` and `dev` name 'validation'.
     stratified: whether each split has its fraction of each class. None: if a random
-      split would have no row of some class, and for folds.
-    fold: the fold, from 0, that is the split 'test'; the other rows have the other
-      `splits`. None for no folds.
-    folds: number of folds; see `folds.fold_of`.
-    fold_seed: seed of the folds.
+      split would have no row of some class.
+    fold: cuts the split 'train' into 'train' and 'held_out', before anything is fitted;
+      an experiment with `folds` sets it.
     group: column whose equal values are in one split, such as a patient.
     time: column of numbers or ISO dates: the earliest rows are the first split, the
       latest the last one; equal times are in one split.
@@ -113,9 +112,7 @@ class Table:
   splits: str | Mapping[str, float] = dataclasses.field(
     default_factory=lambda: FRACTIONS)
   stratified: bool | None = None
-  fold: int | None = None
-  folds: int = 10
-  fold_seed: int = 0
+  fold: Fold | None = None
   group: str | None = None
   time: str | None = None
   test: str | tuple[str, ...] | None = None
@@ -164,6 +161,9 @@ class Table:
 
   def split(self, name: str) -> 'Table':
     return dataclasses.replace(self, selected=name)
+
+  def in_fold(self, fold: Fold) -> 'Table':
+    return dataclasses.replace(self, fold=fold)
 
   @property
   def fit_name(self) -> str:
@@ -292,7 +292,8 @@ class Table:
                f'{how}: {len(mine):,} rows',
       features=tuple(fitted['features']), target=self.label,
       describe=lambda row: f'{where(mine[row])}' + f' of {shown}' * (not of_test),
-      ids={name: others[name][mine] for name in self.id},
+      ids={name: others[name][mine] for name in self.id} | (
+        {ROW: numbers[mine].astype(str).astype(object)} if self.fold else {}),
       words=lambda index: frames.words({**take(others, mine), **chosen}, index),
       origin=self._origin(file, numbers[mine])._replace(keys=frames.hashes_of(
         table_fit.features_like(chosen, fitted['columns'])) if splits.copies else None))

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bigmodels.core.errors import UserError, listed, nearest
-from bigmodels.data.folds import fold_of
+from bigmodels.data import folds
 from bigmodels.data.frames import Frame, groups_of, is_text, missing
 from bigmodels.data.sources import (
   FRACTIONS,
@@ -75,7 +75,7 @@ def assign(table: Any, rows: Rows) -> Splits:
   if table.group is not None:
     of_group = _complete(table.group, 'group', rows)
     codes = np.unique(of_group, return_inverse=True)[1]
-    groups = codes if equal is None else _united(codes, equal)
+    groups = codes if equal is None else folds.united(codes, equal)
     how.append(f'rows with the same {table.group} stay together, in '
                f'{codes.max() + 1:,} groups')
   if isinstance(table.splits, str):
@@ -95,6 +95,9 @@ def assign(table: Any, rows: Rows) -> Splits:
   line = []
   if equal is not None:
     found, line = _apart(table, equal, found)
+  if table.fold is not None and 'train' in found:
+    found, cut = _in_fold(table, rows, groups, found)
+    how.append(cut)
   return Splits(found, '; '.join(how), copies, [*lines, *line])
 
 
@@ -140,19 +143,9 @@ def _by_column(name: str, rows: Rows) -> tuple[dict[str, np.ndarray], list[str]]
 
 def _by_fraction(table: Any, rows: Rows, groups: np.ndarray | None
                  ) -> tuple[dict[str, np.ndarray], str]:
-  """At random, stratified if that is set, or if a split would lack a class.
-
-  Folds are stratified if there are classes, unless that is set.
-  """
-  classes, of_test, how = _classes(table, rows.label), rows.of_test, []
-  choice, why = table.stratified, ''
-  if table.fold is not None:
-    choice = classes is not None if choice is None else choice
-    of_test = table.fold == fold_of(
-      len(of_test), table.folds, seed=table.fold_seed, groups=groups,
-      classes=classes if choice else None)
-    how.append(f'fold {table.fold} of {table.folds} is test')
-  rest = np.flatnonzero(~of_test)
+  """At random, stratified if that is set, or if a split would lack a class."""
+  classes, choice, why = _classes(table, rows.label), table.stratified, ''
+  rest = np.flatnonzero(~rows.of_test)
   splits = fractions(table)
   inside = None if groups is None else groups[rest]
   classes = None if classes is None else classes[rest]
@@ -167,10 +160,30 @@ def _by_fraction(table: Any, rows: Rows, groups: np.ndarray | None
     why = f', since a random {missing_in} lacks a class (stratified=False changes that)'
   found = by_fraction(len(rest), splits, inside, classes if choice else None)
   found = {name: rest[part] for name, part in found.items()}
-  if of_test.any():
-    found['test'] = np.flatnonzero(of_test)
-  how += [f'stratified by {table.label}{why}'] * bool(choice)
-  return found, ', '.join(how)
+  if rows.of_test.any():
+    found['test'] = np.flatnonzero(rows.of_test)
+  return found, f'stratified by {table.label}{why}' * bool(choice)
+
+
+def _in_fold(table: Any, rows: Rows, groups: np.ndarray | None,
+             found: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], str]:
+  """The splits with 'train' cut into what a fold trains on and what it holds out."""
+  train = found['train']
+
+  def some(column):
+    return None if column is None else column[train]
+
+  def column(name):
+    columns = {**rows.features, **rows.others}
+    if name not in columns:
+      raise folds.no_column(name, [*columns])
+    return some(columns[name])
+
+  times = None if table.time is None else parsed(
+    table.time, _complete(table.time, 'time', rows), rows.where)
+  trained, held, line = table.fold.cut(folds.Rows(
+    len(train), column, some(_classes(table, rows.label)), some(groups), some(times)))
+  return {**found, 'train': train[trained], folds.HELD_OUT: train[held]}, line
 
 
 def _classes(table: Any, label: np.ndarray | None) -> np.ndarray | None:
@@ -182,17 +195,16 @@ def _classes(table: Any, label: np.ndarray | None) -> np.ndarray | None:
 
 
 def fractions(table: Any) -> dict[str, float]:
-  """Returns the fractions of the rows that are not of a file or fold of test rows.
+  """Returns the fractions of the rows that are not of a file of test rows.
 
   Raises:
     UserError: if no other split has any.
   """
-  if table.test is None and table.fold is None:
+  if table.test is None:
     return dict(table.splits)
   rest = {name: value for name, value in table.splits.items() if name != 'test'}
   if not sum(rest.values()):
-    raise UserError('splits: has no split beside test, and test= is a file' if (
-      table.test) else 'splits: has no split beside test, which is a fold')
+    raise UserError('splits: has no split beside test, and test= is a file')
   return {name: value / sum(rest.values()) for name, value in rest.items()}
 
 
@@ -238,22 +250,6 @@ def _complete(name: str, field: str, rows: Rows) -> np.ndarray:
 
 
 # --- rows that belong together ---------------------------------------------------
-
-
-def _united(*groups: np.ndarray) -> np.ndarray:
-  """Groups of rows that are connected by any of several groupings, int `[rows]`."""
-  from scipy import sparse
-  from scipy.sparse import csgraph
-
-  rows, links = len(groups[0]), []
-  offset = rows
-  for codes in groups:
-    links.append(codes + offset)
-    offset += int(codes.max()) + 1
-  ends = np.concatenate(links)
-  starts = np.tile(np.arange(rows), len(groups))
-  graph = sparse.coo_array((np.ones(len(ends), bool), (starts, ends)), (offset, offset))
-  return csgraph.connected_components(graph, directed=False)[1][:rows]
 
 
 def _check_groups(name: str, groups: np.ndarray, found: Mapping[str, np.ndarray]
