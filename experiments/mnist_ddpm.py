@@ -21,8 +21,8 @@ from bigmodels.optim import schedules
 from bigmodels.tasks import samplers
 
 
-def config(*, epochs: float = 5, batch_size: int = 64, width: int = 48,
-           learning_rate: float = 1e-3, steps: int = 10, guidance: float = 1.0,
+def config(*, epochs: float = 7, batch_size: int = 64, width: int = 64,
+           learning_rate: float = 1e-3, steps: int = 20, guidance: float = 1.5,
            classifier: str | None = None, seed: int = 0) -> Experiment:
   mnist = data.Tfds('mnist')
   centred = partial(transforms.standardize, mean=(127.5,), std=(127.5,))
