@@ -182,7 +182,6 @@ def build_run(experiment: Experiment, layout: Layout, workdir: Workdir,
   """
   stored = workdir.stored_data()
   context = access.context(stored)
-  experiment = folded(experiment)
   if not with_data:
     experiment = without_data(experiment, layout, stored.kept, evals or {})
     for name in evals or ():
@@ -202,6 +201,7 @@ def without_data(experiment: Experiment, layout: Layout, kept: dict[str, Any],
     kept: what the run keeps of its data; see `Built.data`.
     others: the evaluations, in place of its own.
   """
+  experiment = folded(experiment)  # the recorded shapes are of its fold
   length = kept.get('train', {}).get('length', 1)
   steps = experiment.duration.step(
     1, length / (build.batch_size(experiment, layout, length) or length))

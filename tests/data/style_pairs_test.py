@@ -82,7 +82,7 @@ def test_a_photograph_in_two_splits_is_refused(folder):
   every = {name: type('B', (), {'source': StylePairs('photographs', 'styles')})()
            for name in ('train', 'test')}
   found = {name: opened(folder)[0] for name in every}
-  with pytest.raises(UserError, match='share 2 rows of image files'):
+  with pytest.raises(UserError, match='share 3 rows of image files'):
     splits.check_apart(every, found, context(folder))
 
 
